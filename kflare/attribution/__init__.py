@@ -1,0 +1,1 @@
+"""Why the dense CNN says so: Grad-CAM and guided backpropagation."""

@@ -1,0 +1,1 @@
+"""From observations to training data: labels, history, splits and tf.data pipelines."""

@@ -1,0 +1,1 @@
+"""The networks, their losses, their training and their export as SavedModels."""

@@ -1,0 +1,1 @@
+"""What was seen: magnetograms, flare lists, SHARP samples and the synthetic Sun."""

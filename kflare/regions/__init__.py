@@ -1,0 +1,1 @@
+"""Active regions and the one table of their features."""

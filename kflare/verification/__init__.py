@@ -1,0 +1,1 @@
+"""Forecast verification: numpy in, numbers out."""
