@@ -1,0 +1,87 @@
+"""A folder of magnetograms as an index: which image forecasts from which time."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+
+from kflare.errors import DataError
+from kflare.observations.magnetogram import Magnetogram, read_magnetogram
+
+__all__ = ["CADENCE", "SUFFIXES", "forecast_time", "index_archive", "magnetogram_files"]
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".fits", ".fit", ".fts", ".jp2")
+
+CADENCE = pd.Timedelta(minutes=12)
+"""HMI's 720-s cadence. The window of a magnetogram begins at its record's nominal time: 00:00:34 counts as 00:00."""
+
+
+def forecast_time(observed: datetime) -> pd.Timestamp:
+    """The nominal time (UTC) of a record observed a little before or after it."""
+    return pd.Timestamp(observed).tz_convert("UTC").round(CADENCE)
+
+
+def magnetogram_files(places: Iterable[Path]) -> list[Path]:
+    """The magnetogram files named, and those in the folders named, sorted by name.
+
+    Raises
+    ------
+    DataError
+        A place does not exist, or there is no magnetogram at all.
+    """
+    found: list[Path] = []
+    for place in map(Path, places):
+        if place.is_dir():
+            found += sorted(path for path in place.iterdir() if path.suffix.lower() in SUFFIXES)
+        elif place.is_file():
+            found.append(place)
+        else:
+            raise DataError(f"no file or folder {place}")
+    if not found:
+        raise DataError(
+            f"no magnetogram in {', '.join(map(str, places))}: expected files ending in {', '.join(SUFFIXES)}"
+        )
+    return found
+
+
+def index_archive(folder: Path, *, byte_range: float, progress: bool = True) -> pd.DataFrame:
+    """Read every magnetogram of a folder once and list it.
+
+    Parameters
+    ----------
+    folder : Path
+        The archive.
+    byte_range : float
+        Field in gauss of byte 255 in 8-bit images.
+    progress : bool
+        Whether to show a progress bar on a terminal.
+
+    Returns
+    -------
+    DataFrame
+        `path`, `time` (observation, UTC), `forecast_time` (UTC), sorted by time.
+
+    Raises
+    ------
+    DataError
+        The folder is empty or a file cannot be used; the message names it. Two images for one forecast time.
+    """
+    rows = [
+        {"path": str(path), "time": image.time, "forecast_time": forecast_time(image.time)}
+        for path, image in _read(magnetogram_files([folder]), byte_range=byte_range, progress=progress)
+    ]
+    table = pd.DataFrame(rows).sort_values("time", ignore_index=True)
+    twice = table["forecast_time"].duplicated()
+    if twice.any():
+        time = table["forecast_time"][twice].iloc[0]
+        names = ", ".join(Path(path).name for path in table["path"][table["forecast_time"] == time])
+        raise DataError(f"{folder} holds more than one magnetogram for {time:%Y-%m-%dT%H:%MZ}: keep one of {names}")
+    return table
+
+
+def _read(paths: list[Path], *, byte_range: float, progress: bool) -> Iterator[tuple[Path, Magnetogram]]:
+    from tqdm import tqdm
+
+    for path in tqdm(paths, desc="reading magnetograms", unit="image", disable=None if progress else True):
+        yield path, read_magnetogram(path, byte_range=byte_range)

@@ -1,0 +1,116 @@
+"""What was known at the time of the forecast: past flares and past values, never the future.
+
+A flare counts from its *peak* on, since its class is known only then; a flare in progress is not history.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.datasets.labels import in_seconds, keys, region_codes
+from kflare.errors import DataError
+from kflare.observations.flares import THRESHOLDS, FlareList
+
+__all__ = ["DISK_HISTORY", "REGION_HISTORY", "add_changes", "add_history"]
+
+REGION_HISTORY = ("Chis", "Mhis", "Xhis", "Chis1d", "Mhis1d", "Xhis1d")
+"""Flares of the region by class: since the start of the list, and in (t − 24 h, t]. The names are DeFN's."""
+
+DISK_HISTORY = ("diskC1d", "diskM1d", "diskC7d", "diskM7d")
+"""Flares of at least the class on the whole disk in the last 24 h and 7 days."""
+
+_DAY = 86_400
+_CLASS_TOP = {"C": THRESHOLDS["M"], "M": THRESHOLDS["X"], "X": np.inf}
+
+
+def add_history(samples: pd.DataFrame, region_flares: pd.DataFrame, flares: FlareList) -> pd.DataFrame:
+    """Append the flare history of each sample's region and of the disk.
+
+    Parameters
+    ----------
+    samples : DataFrame of N rows
+        Columns `time` (UTC) and `region`.
+    region_flares : DataFrame
+        Columns `region`, `start` and `peak` (UTC), `flux` (W m^-2).
+    flares : FlareList
+        All flares of the disk.
+
+    Returns
+    -------
+    DataFrame
+        The samples with float64 columns `REGION_HISTORY` and `DISK_HISTORY` (counts).
+    """
+    out = samples.copy()
+    seconds = in_seconds(samples["time"])
+    sample_code, flare_code = region_codes(samples["region"], region_flares["region"])
+    sample = keys(seconds, sample_code)
+    begin = keys(np.zeros_like(seconds), sample_code)
+    peak = keys(_known_from(region_flares), flare_code)
+    flux = region_flares["flux"].to_numpy()
+    for letter, top in _CLASS_TOP.items():
+        of_class = np.sort(peak[_within(flux, THRESHOLDS[letter], top)])
+        out[f"{letter}his"] = _count(of_class, begin, sample)
+        out[f"{letter}his1d"] = _count(of_class, sample - _DAY, sample)
+    disk_peak, disk_flux = _known_from(flares.table), flares.table["flux"].to_numpy()
+    for letter in "CM":
+        of_class = np.sort(disk_peak[_within(disk_flux, THRESHOLDS[letter], np.inf)])
+        out[f"disk{letter}1d"] = _count(of_class, seconds - _DAY, seconds)
+        out[f"disk{letter}7d"] = _count(of_class, seconds - 7 * _DAY, seconds)
+    return out
+
+
+def add_changes(
+    samples: pd.DataFrame, columns: Sequence[str], *, hours: float = 24.0, tolerance_minutes: float = 60.0
+) -> pd.DataFrame:
+    """Append f(t) − f(t − hours) of each column, as `dt24AREA` (Nishizuka et al. 2021, section 2.2; DeFN's dt).
+
+    The earlier value is that of the same region nearest to t − hours within the tolerance; without one the
+    change is NaN ("not measured"). Rows need no order and no regular cadence.
+
+    Raises
+    ------
+    DataError
+        A column is missing, or a region has two rows at one time.
+    """
+    absent = [name for name in columns if name not in samples]
+    if absent:
+        raise DataError(f"the region table lacks `{'`, `'.join(absent)}`: it has {', '.join(map(str, samples))}")
+    (code,) = region_codes(samples["region"])
+    key = keys(in_seconds(samples["time"]), code)
+    order = np.argsort(key, kind="stable")
+    ordered = key[order]
+    twice = np.flatnonzero(np.diff(ordered) == 0)
+    if len(twice):
+        row = samples.iloc[order[twice[0]]]
+        raise DataError(f"`region` {row['region']} has two rows at {row['time']:%Y-%m-%dT%H:%MZ}: keep one")
+    wanted = key - round(hours * 3600)
+    right = np.clip(np.searchsorted(ordered, wanted), 0, len(ordered) - 1)
+    left = np.maximum(right - 1, 0)
+    nearest = np.where(np.abs(ordered[left] - wanted) <= np.abs(ordered[right] - wanted), left, right)
+    found = (np.abs(ordered[nearest] - wanted) <= tolerance_minutes * 60) & (ordered[nearest] < key)
+    past = order[nearest]
+    out = samples.copy()
+    for name in columns:
+        values = samples[name].to_numpy(np.float64)
+        out[f"dt{hours:02.0f}{name}"] = np.where(found, values - values[past], np.nan)
+    return out
+
+
+def _known_from(flares: pd.DataFrame) -> npt.NDArray[np.int64]:
+    # The catalogue leaves the peak of a few flares in ten thousand open; most flares peak within an hour.
+    return in_seconds(flares["peak"].fillna(flares["start"] + pd.Timedelta(hours=1)))
+
+
+def _within(flux: npt.NDArray[np.float64], low: float, high: float) -> npt.NDArray[np.bool_]:
+    slack = 1 - 1e-6  # as in labels.exceeds
+    return (flux >= low * slack) & (flux < high * slack)
+
+
+def _count(
+    event: npt.NDArray[np.int64], after: npt.NDArray[np.int64], until: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Events in (after, until] of each sample."""
+    upto = np.searchsorted(event, until, side="right") - np.searchsorted(event, after, side="right")
+    return upto.astype(np.float64)

@@ -1,0 +1,113 @@
+"""tf.data pipelines: parallel reading, a cache, seeded shuffling, physical augmentation, prefetching."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from kflare.datasets.preprocessing import fill_and_scale, reduce_field
+from kflare.observations.magnetogram import read_magnetogram
+
+__all__ = ["augment", "image_dataset", "one_hot", "table_dataset"]
+
+
+def one_hot(labels: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Labels of shape (N,) as float32 (N, 2): [no flare, flare]."""
+    return np.stack([~labels, labels], axis=-1).astype(np.float32)
+
+
+def image_dataset(
+    paths: Sequence[str | Path],
+    labels: npt.NDArray[np.bool_],
+    *,
+    size: int,
+    byte_range: float,
+    batch_size: int,
+    training: bool = False,
+    augmented: bool = False,
+    seed: int = 0,
+) -> tf.data.Dataset:
+    """Magnetograms and labels for the dense CNN.
+
+    Parameters
+    ----------
+    paths : sequence of N paths
+        Magnetograms, read by `read_magnetogram`.
+    labels : bool array of shape (N,)
+        Whether a flare of the class follows.
+    size : int
+        Side of the network's input in pixels.
+    byte_range : float
+        Field in gauss of byte 255 in 8-bit images.
+    batch_size : int
+        Images per batch.
+    training : bool
+        Shuffle anew every epoch.
+    augmented : bool
+        Mirror east–west and north–south and reverse the polarity at random; see `augment`.
+    seed : int
+        Seeds shuffling and augmentation.
+
+    Returns
+    -------
+    Dataset
+        (float32 (B, size, size, 1) in [-1, 1], float32 (B, 2)).
+    """
+
+    def read(path: bytes) -> npt.NDArray[np.float32]:
+        return read_magnetogram(Path(path.decode()), byte_range=byte_range).data[None, :, :, None]
+
+    def load(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image = tf.numpy_function(read, [path], tf.float32, stateful=False)
+        image = tf.ensure_shape(image, (1, None, None, 1))
+        return tf.ensure_shape(reduce_field(image, size=size)[0], (size, size, 1)), label
+
+    data = tf.data.Dataset.from_tensor_slices(([str(path) for path in paths], one_hot(labels)))
+    # float32 at 512×512 is 1 MB an image: two years of daily images fit into memory.
+    data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE).cache()
+    if training:
+        data = data.shuffle(len(paths), seed=seed, reshuffle_each_iteration=True)
+    if augmented:
+        generator = tf.random.Generator.from_seed(seed)
+        data = data.map(lambda image, label: (augment(image, generator), label))
+    data = data.map(lambda image, label: (fill_and_scale(image), label), num_parallel_calls=tf.data.AUTOTUNE)
+    return data.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def augment(field: tf.Tensor, generator: tf.random.Generator) -> tf.Tensor:
+    """Mirror and reverse a magnetogram at random, in ways under which flare physics does not change.
+
+    East–west and north–south mirroring and the reversal of polarity each map a possible Sun onto a possible Sun (of the
+    other hemisphere or the other cycle, by Hale's law); rotations by other angles would not. Not in the papers.
+
+    Parameters
+    ----------
+    field : float32 tensor of shape (H, W, 1)
+        Gauss, NaN off disk (NaN survives the reversal, so space stays dark).
+    generator : tf.random.Generator
+        Source of the three coin tosses.
+    """
+    toss = generator.uniform((3,)) < 0.5
+    field = tf.where(toss[0], tf.reverse(field, [1]), field)
+    field = tf.where(toss[1], tf.reverse(field, [0]), field)
+    return tf.where(toss[2], -field, field)
+
+
+def table_dataset(
+    features: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.bool_],
+    *,
+    batch_size: int,
+    training: bool = False,
+    seed: int = 0,
+) -> tf.data.Dataset:
+    """Standardised features (N, n) and labels (N,) for DeFN: (float32 (B, n), float32 (B, 2)).
+
+    For training the samples are shuffled anew in every pass and repeated without end, since DeFN counts iterations.
+    """
+    data = tf.data.Dataset.from_tensor_slices((features, one_hot(labels)))
+    if training:
+        data = data.shuffle(len(features), seed=seed, reshuffle_each_iteration=True).repeat()
+    return data.batch(batch_size).prefetch(tf.data.AUTOTUNE)

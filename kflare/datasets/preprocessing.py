@@ -1,0 +1,75 @@
+"""From gauss, or from archive bytes, to what the dense CNN sees. One code for training and for serving.
+
+Yi et al. (2021, section 2) use 512×512 8-bit images of ±100 G. Not in the paper, hence reconstruction (SCIENCE.md D.4):
+the scaling to [-1, 1], and off-disk pixels at the lower end, as black as they are in the archive's images.
+"""
+
+import tensorflow as tf
+
+__all__ = ["FIELD_LIMIT", "MAXIMUM_PIXELS", "bytes_to_gauss", "fill_and_scale", "reduce_field"]
+
+FIELD_LIMIT = 100.0
+"""Gauss; stronger fields are clipped, as in the archive's images (paper 1, section 2)."""
+
+MAXIMUM_PIXELS = 4096
+"""The largest side of an image that is decoded, that of HMI."""
+
+
+def reduce_field(magnetogram: tf.Tensor, *, size: int) -> tf.Tensor:
+    """Clip to ±100 G and average over areas down to `size`.
+
+    Parameters
+    ----------
+    magnetogram : float32 tensor of shape (N, H, W, 1)
+        Line-of-sight field in gauss, north up, NaN off disk.
+    size : int
+        Side of the network's input in pixels.
+
+    Returns
+    -------
+    float32 tensor of shape (N, size, size, 1)
+        Gauss; NaN where less than half of the area lies on the disk.
+    """
+    field = tf.clip_by_value(magnetogram, -FIELD_LIMIT, FIELD_LIMIT)
+    measured = tf.math.is_finite(magnetogram)
+    weight = tf.cast(measured, tf.float32)
+    total = tf.image.resize(tf.where(measured, field, tf.zeros_like(field)), (size, size), method="area")
+    weight = tf.image.resize(weight, (size, size), method="area")
+    mean = tf.math.divide_no_nan(total, weight)
+    return tf.where(weight >= 0.5, mean, tf.fill(tf.shape(mean), float("nan")))
+
+
+def fill_and_scale(field: tf.Tensor) -> tf.Tensor:
+    """Field of `reduce_field` (gauss, NaN off disk) to the network's input in [-1, 1], -1 off disk; any shape."""
+    filled = tf.where(tf.math.is_nan(field), tf.fill(tf.shape(field), -FIELD_LIMIT), field)
+    return filled / FIELD_LIMIT
+
+
+def bytes_to_gauss(image: tf.Tensor) -> tf.Tensor:
+    """Decode JPEG or PNG images of the archive's scale, byte 0..255 = -100..+100 G.
+
+    Parameters
+    ----------
+    image : string tensor of shape (N,)
+        Encoded grey images, all of one size; north up.
+
+    Returns
+    -------
+    float32 tensor of shape (N, H, W, 1)
+        Gauss. Off-disk bytes are 0, so they read -100 G, which is what `fill_and_scale` gives them.
+
+    Raises
+    ------
+    tf.errors.InvalidArgumentError
+        When run: not a JPEG or PNG, not square, or larger than 4096×4096.
+    """
+    return tf.map_fn(_decode, image, fn_output_signature=tf.TensorSpec((None, None, 1), tf.float32))
+
+
+def _decode(image: tf.Tensor) -> tf.Tensor:
+    # INTEGER_ACCURATE gives the very bytes that Pillow gives; the default INTEGER_FAST differs by a few.
+    pixels = tf.io.decode_jpeg(image, channels=1, dct_method="INTEGER_ACCURATE")
+    shape = tf.shape(pixels)
+    tf.debugging.assert_equal(shape[0], shape[1], "`image` must be square: a full-disk magnetogram")
+    tf.debugging.assert_less_equal(shape[0], MAXIMUM_PIXELS, "`image` must be at most 4096 pixels wide")
+    return tf.cast(pixels, tf.float32) * (2 * FIELD_LIMIT / 255) - FIELD_LIMIT

@@ -1,0 +1,94 @@
+"""Chronological splits: training, validation and test spans that share no sample and no flare.
+
+Both papers split by time ("chronological data separation", Yi et al. 2021, section 2; Nishizuka et al. 2021, section
+2.3), because neighbouring samples of a region are nearly equal and a shuffled split lets a model remember.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.datasets.labels import LEAD_HOURS, in_seconds
+from kflare.errors import DataError, SettingError
+
+__all__ = ["Split", "chronological_split", "utc_date"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Disjoint boolean masks of shape (N,) over the samples; a sample outside all three is not used."""
+
+    train: npt.NDArray[np.bool_]
+    validation: npt.NDArray[np.bool_]
+    test: npt.NDArray[np.bool_]
+
+    def parts(self) -> dict[str, npt.NDArray[np.bool_]]:
+        """The masks by name, in time order."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def utc_date(text: str) -> pd.Timestamp:
+    """A date or time as UTC; what cannot be read raises `SettingError`."""
+    try:
+        time = pd.Timestamp(text)
+    except ValueError as error:
+        raise SettingError(f"`{text}` is no date: write it as 2014-03-18 or 2014-03-18T12:00Z") from error
+    if time is pd.NaT:
+        raise SettingError("a split date must not be empty: write it as 2014-03-18")
+    return time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
+
+
+def chronological_split(
+    times: pd.Series,
+    *,
+    train_until: pd.Timestamp,
+    validate_until: pd.Timestamp,
+    start: pd.Timestamp | None = None,
+    test_until: pd.Timestamp | None = None,
+    window_hours: float = LEAD_HOURS,
+) -> Split:
+    """Split samples by time so that no label window reaches into a later span.
+
+    Parameters
+    ----------
+    times : Series of shape (N,)
+        Forecast times, aware UTC.
+    train_until, validate_until, test_until : Timestamp
+        Ends of the spans (exclusive, UTC); without `test_until` the test span is everything after.
+    start : Timestamp, optional
+        Begin of the training span.
+    window_hours : float
+        A sample whose window [t, t + window) crosses the end of its span is dropped.
+
+    Raises
+    ------
+    SettingError
+        The ends do not follow one another, so spans would overlap.
+    DataError
+        A span holds no sample.
+    """
+    ends = [end for end in (start, train_until, validate_until, test_until) if end is not None]
+    if any(later <= earlier for earlier, later in pairwise(ends)):
+        shown = ", ".join(f"{end:%Y-%m-%dT%H:%MZ}" for end in ends)
+        raise SettingError(
+            f"split dates overlap: start < train-until < validate-until < test-until must hold, got {shown}"
+        )
+    begin = in_seconds(times)
+    end = begin + round(window_hours * 3600)
+    first, last = (0 if start is None else _seconds(start)), (2**62 if test_until is None else _seconds(test_until))
+    bounds = [first, _seconds(train_until), _seconds(validate_until), last]
+    masks = [(begin >= low) & (end <= high) for low, high in pairwise(bounds)]
+    split = Split(*masks)
+    for name, mask in split.parts().items():
+        if not mask.any():
+            seen = pd.DatetimeIndex(times)
+            span = f"{seen.min():%Y-%m-%d} to {seen.max():%Y-%m-%d}" if len(seen) else "none"
+            raise DataError(f"the {name} span holds no sample: the samples cover {span}; move the split dates")
+    return split
+
+
+def _seconds(time: pd.Timestamp) -> int:
+    return int(time.timestamp())

@@ -1,0 +1,85 @@
+"""Deep Flare Net (Nishizuka et al. 2018, 2021): the features of one active region in, two probabilities out."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from kflare.errors import SettingError
+
+__all__ = ["build_defn"]
+
+# Hidden layers whose output returns to the width of the input, where the input is added again.
+_SKIPS = (3, 6)
+_HIDDEN_LAYERS = 7
+
+
+def build_defn(n_features: int, *, dropout: float = 0.25, hidden: int = 200, seed: int | None = None) -> keras.Model:
+    """Build the multi-layer perceptron n–200–200–n–200–200–n–200–2.
+
+    Both skips start at the *input*, not at the previous block, and are added after the ReLU. The first layer has a
+    bias and dropout, the others batch normalisation without scale. Weights start as a truncated normal of σ = 0.1.
+
+    Parameters
+    ----------
+    n_features : int
+        Number n of features; 79 in the paper, which gives 160,560 trainable parameters.
+    dropout : float
+        Share of the first layer's units dropped in training, in [0, 1).
+    hidden : int
+        Width of the hidden layers; 200 in the paper.
+    seed : int, optional
+        Makes initial weights and dropout reproducible; without it `keras.utils.set_random_seed` governs them.
+
+    Returns
+    -------
+    keras.Model
+        Functional. Input `features`, float32 (N, n), standardised with the statistics of the training data. Output
+        `probabilities`, float32 (N, 2): softmax of the layer `logits`, [no flare, flare].
+
+    Raises
+    ------
+    SettingError
+        A number is outside its range.
+
+    Notes
+    -----
+    Source: komeisugiura/defn18, `src/deepflarenet.py`, the authors' own code; the papers show it in a figure only.
+    """
+    if n_features < 1 or hidden < 1:
+        raise SettingError(f"`n_features` and `hidden` must be at least 1, got {n_features} and {hidden}")
+    if not 0 <= dropout < 1:
+        raise SettingError(f"`dropout` must lie in [0, 1), got {dropout}")
+    seeds = _seeds(seed, _HIDDEN_LAYERS + 2)
+    features = keras.Input((n_features,), name="features")
+    x = features
+    for layer in range(1, _HIDDEN_LAYERS + 1):
+        units = n_features if layer in _SKIPS else hidden
+        x = _dense(units, f"hidden{layer}", seeds.pop(), bias=1.1 if layer == 1 else None)(x)
+        if layer > 1:
+            x = keras.layers.BatchNormalization(scale=False, name=f"bn{layer}")(x)
+        x = keras.layers.Activation("relu", name=f"relu{layer}")(x)
+        if layer == 1:
+            x = keras.layers.Dropout(dropout, seed=seeds.pop(), name="dropout1")(x)
+        if layer in _SKIPS:
+            x = keras.layers.Add(name=f"skip{layer}")([x, features])
+    x = _dense(2, "logits", seeds.pop(), bias=0.1)(x)
+    probabilities = keras.layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+    return keras.Model(features, probabilities, name="defn")
+
+
+def _dense(units: int, name: str, seed: int | None, *, bias: float | None) -> keras.Layer:
+    options: dict[str, Any] = {"use_bias": False}
+    if bias is not None:
+        options = {"bias_initializer": keras.initializers.Constant(bias)}
+    weights = keras.initializers.TruncatedNormal(stddev=0.1, seed=seed)
+    return keras.layers.Dense(units, kernel_initializer=weights, name=name, **options)
+
+
+def _seeds(seed: int | None, number: int) -> list[int | None]:
+    """One seed per random layer: Keras gives layers of equal shape equal weights where they share a seed."""
+    if seed is None:
+        return [None] * number
+    if seed < 0:
+        raise SettingError(f"`seed` must not be negative, got {seed}")
+    return [int(state) for state in np.random.SeedSequence(seed).generate_state(number)]

@@ -1,0 +1,120 @@
+"""From measured features to DeFN's input: transform, standardise, impute. In the graph, for training and serving alike.
+
+Nishizuka et al. (2021) standardise by mean and standard deviation; which features they take logarithms of is not
+public. The transforms come from the feature table, the statistics from the training span only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import tensorflow as tf
+
+from kflare.errors import DataError
+from kflare.regions.feature_table import Feature
+
+__all__ = ["LARGEST", "FeatureScaling", "fit_scaling"]
+
+LARGEST = 8.0
+"""Standardised values are held to ±8 standard deviations: an outlier must not drive the network where no sample was."""
+
+
+@dataclass(frozen=True)
+class FeatureScaling:
+    """Per-feature transform and training statistics; arrays of shape (n,) in the features' order."""
+
+    features: tuple[Feature, ...]
+    floor: npt.NDArray[np.float32]
+    mean: npt.NDArray[np.float32]
+    deviation: npt.NDArray[np.float32]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features' names in order."""
+        return tuple(feature.name for feature in self.features)
+
+    def standardise(self, measured: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Standardise, and put the training mean where a feature was not measured.
+
+        Parameters
+        ----------
+        measured : float32 tensor of shape (N, n)
+            Features in their units, NaN = not measured.
+
+        Returns
+        -------
+        (float32 tensor (N, n), int32 tensor (N,))
+            The network's input, and how many features of each row were imputed.
+        """
+        present = tf.math.is_finite(measured)
+        transformed = _transform(tf.where(present, measured, tf.ones_like(measured)), self.features, self.floor)
+        standard = tf.clip_by_value((transformed - self.mean) / self.deviation, -LARGEST, LARGEST)
+        imputed = tf.reduce_sum(tf.cast(~present, tf.int32), axis=1)
+        return tf.where(present, standard, tf.zeros_like(standard)), imputed
+
+    def of_table(self, table: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """The network's input for a checked region table, float32 (N, n)."""
+        standard, _ = self.standardise(tf.constant(_values(table, self.features)))
+        return standard.numpy()
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """One entry per feature for `kflare.json`."""
+        return [
+            {
+                "name": feature.name,
+                "unit": feature.unit,
+                "scale": feature.scale,
+                "definition": feature.definition,
+                "evidence": feature.evidence,
+                "floor": float(floor),
+                "mean": float(mean),
+                "deviation": float(deviation),
+            }
+            for feature, floor, mean, deviation in zip(
+                self.features, self.floor, self.mean, self.deviation, strict=True
+            )
+        ]
+
+
+def fit_scaling(table: pd.DataFrame, features: Sequence[Feature]) -> FeatureScaling:
+    """Training statistics of a checked region table (training rows only).
+
+    Raises
+    ------
+    DataError
+        A feature was never measured in the training span.
+    """
+    values = _values(table, features)
+    floor = np.ones(len(features), np.float32)
+    for column, feature in enumerate(features):
+        measured = values[:, column][np.isfinite(values[:, column])]
+        if not measured.size:
+            raise DataError(f"feature `{feature.name}` was never measured in the training span: leave it out")
+        if feature.scale == "log10":
+            positive = measured[measured > 0]
+            if not positive.size:
+                raise DataError(
+                    f"feature `{feature.name}` has no positive value in the training span, but is taken as log10"
+                )
+            floor[column] = positive.min()
+    transformed = _transform(tf.constant(np.where(np.isfinite(values), values, 1.0)), features, floor).numpy()
+    transformed = np.where(np.isfinite(values), transformed, np.nan).astype(np.float64)
+    deviation = np.nanstd(transformed, axis=0)
+    # A feature that never varies says nothing: any deviation gives 0 for it.
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    mean = np.nanmean(transformed, axis=0)
+    return FeatureScaling(tuple(features), floor, mean.astype(np.float32), deviation.astype(np.float32))
+
+
+def _values(table: pd.DataFrame, features: Sequence[Feature]) -> npt.NDArray[np.float32]:
+    return table[[feature.name for feature in features]].to_numpy(np.float32, na_value=np.nan)
+
+
+def _transform(values: tf.Tensor, features: Sequence[Feature], floor: npt.NDArray[np.float32]) -> tf.Tensor:
+    scales = np.array([feature.scale for feature in features])
+    logarithm = tf.math.log(tf.maximum(values, floor)) / np.float32(np.log(10.0))
+    counts = tf.math.log1p(tf.maximum(values, 0.0))
+    return tf.where(scales == "log10", logarithm, tf.where(scales == "log1p", counts, values))

@@ -1,0 +1,151 @@
+"""The weighted cross entropy of Deep Flare Net, its class weights, and the way back to a frequency."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from kflare.errors import DataError, SettingError
+
+__all__ = ["WeightedCrossentropy", "class_weights", "unweighted"]
+
+_SMALLEST_PROBABILITY = 1e-10
+
+
+@keras.saving.register_keras_serializable(package="kflare")
+class WeightedCrossentropy(keras.losses.Loss):
+    r"""Cross entropy in which each class counts by its weight.
+
+    .. math:: L_n = -\sum_k w_k \, y^*_{nk} \log \max(p_{nk}, 10^{-10})
+
+    `call` returns one value per sample; Keras takes the mean over the batch. The paper prints the sum over the
+    batch, and the authors' code takes the mean over samples *and* classes, half of ours: a constant factor, which
+    Adam cancels up to its epsilon. Below 1e-10 the gradient vanishes, as in the authors' code.
+
+    Parameters
+    ----------
+    class_weights : tuple of two floats
+        Weights of [no flare, flare], positive; (1, 1) is the plain cross entropy. See `class_weights`.
+    name : str
+        Name of the loss in Keras.
+
+    Raises
+    ------
+    SettingError
+        The weights are not two positive finite numbers.
+    DataError
+        Labels or predictions are not of shape (N, 2).
+
+    Notes
+    -----
+    Source: Nishizuka et al. (2021), equation (1); clipping: komeisugiura/defn18, `src/deepflarenet.py`.
+    """
+
+    def __init__(self, class_weights: tuple[float, float], *, name: str = "weighted_crossentropy") -> None:
+        super().__init__(name=name)
+        weights = tuple(float(weight) for weight in class_weights)
+        if len(weights) != 2 or not all(math.isfinite(weight) and weight > 0 for weight in weights):
+            raise SettingError(f"`class_weights` must be two positive numbers [no flare, flare], got {class_weights}")
+        self.class_weights = weights
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Loss of each sample.
+
+        Parameters
+        ----------
+        y_true : float tensor of shape (N, 2)
+            One-hot labels [no flare, flare].
+        y_pred : float tensor of shape (N, 2)
+            Softmax probabilities.
+
+        Returns
+        -------
+        float tensor of shape (N,)
+            Not negative; 0 is perfect.
+        """
+        for name, tensor in (("y_true", y_true), ("y_pred", y_pred)):
+            # Labels of shape (N,) would broadcast against the two classes and train on nonsense without a word.
+            if len(tensor.shape) != 2 or tensor.shape[-1] != 2:
+                raise DataError(
+                    f"`{name}` must have the shape (N, 2), [no flare, flare], got {tuple(tensor.shape)}: "
+                    f"encode labels with keras.utils.to_categorical(labels, 2)"
+                )
+        probability = keras.ops.clip(y_pred, _SMALLEST_PROBABILITY, 1.0)
+        weights = keras.ops.convert_to_tensor(self.class_weights, dtype=y_pred.dtype)
+        return -keras.ops.sum(weights * y_true * keras.ops.log(probability), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild this loss, for Keras."""
+        return {"class_weights": list(self.class_weights), "name": self.name}
+
+
+def class_weights(labels: npt.ArrayLike) -> tuple[float, float]:
+    """Inverse class ratio of the training labels, the weights of [no flare, flare].
+
+    With them the decision at 0.5 is a decision at the climatological rate (Nishizuka et al. 2021, section 2.3).
+    Take the *training* labels only. Published: (1, 50) for ≥M1.0 in the paper, (1, 60) in the code, (1, 4) for ≥C1.0.
+
+    Parameters
+    ----------
+    labels : array of shape (N,)
+        True or 1 where the event occurs, else False or 0.
+
+    Returns
+    -------
+    tuple of two floats
+        (1, number without event / number with event).
+
+    Raises
+    ------
+    DataError
+        The labels are not N zeros and ones, or only one class occurs in them.
+    """
+    values = np.asarray(labels)
+    if values.ndim != 1 or not np.isin(values, (0, 1)).all():
+        raise DataError(
+            f"`labels` must be zeros and ones of shape (N,), got shape {values.shape}, dtype {values.dtype}"
+        )
+    positive = int(np.count_nonzero(values))
+    negative = len(values) - positive
+    if not positive or not negative:
+        raise DataError(
+            f"`labels` must hold both classes to weigh them, got {positive} samples with and {negative} without "
+            f"an event: widen the training span or lower the threshold"
+        )
+    return 1.0, negative / positive
+
+
+def unweighted(probability: npt.ArrayLike, weight: float) -> npt.NDArray[np.float64]:
+    """Event frequency that belongs to the output of a network trained with class weights (1, weight).
+
+    p / (p + w (1 − p)): weighting moves the prior, and this moves it back. Exact only for a network that is
+    perfectly calibrated for its weighted loss; fit a calibration on validation data where there is any.
+
+    Parameters
+    ----------
+    probability : array of any shape
+        Output for the class "flare", in [0, 1].
+    weight : float
+        Weight of that class relative to "no flare", positive.
+
+    Returns
+    -------
+    float64 array of the same shape
+        Frequency in [0, 1]; 0.5 becomes 1 / (1 + w).
+
+    Raises
+    ------
+    SettingError
+        The weight is not a positive number.
+    DataError
+        A probability is outside [0, 1] or NaN.
+    """
+    if not (math.isfinite(weight) and weight > 0):
+        raise SettingError(f"`weight` must be a positive number, got {weight}")
+    p = np.asarray(probability, np.float64)
+    outside = ~((p >= 0) & (p <= 1))
+    if outside.any():
+        raise DataError(f"`probability` must lie in [0, 1], got {p[outside].flat[0]}")
+    return np.asarray(p / (p + weight * (1 - p)))

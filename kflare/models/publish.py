@@ -1,0 +1,185 @@
+"""Publishing: a SavedModel becomes `<root>/<name>/<version>/` whole or not at all.
+
+TensorFlow Serving loads a numeric directory as soon as it appears and makes no promise about half-written ones. So a
+version is built in a hidden directory on the same file system, verified by reloading, given its manifest, flushed to
+the disk, and then renamed once.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kflare.errors import ModelError
+
+__all__ = ["MANIFEST", "METADATA", "SignatureCase", "publish", "read_metadata", "verify_manifest", "versions"]
+
+MANIFEST = "MANIFEST.sha256"
+METADATA = Path("assets.extra") / "kflare.json"
+_WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
+
+SignatureCase = tuple[str, Mapping[str, Any], Mapping[str, Any]]
+"""A signature's name, its inputs and the outputs that the Keras model gives for them; also a warm-up request."""
+
+
+def publish(
+    root: Path,
+    name: str,
+    *,
+    export: Callable[[Path], None],
+    cases: list[SignatureCase],
+    metadata: Mapping[str, Any],
+    tolerance: float = 1e-5,
+) -> Path:
+    """Export, verify and publish a model as the next version.
+
+    Parameters
+    ----------
+    root : Path
+        The models' directory, e.g. `savedmodels`.
+    name : str
+        The model's name, e.g. `cnn-c`.
+    export : callable
+        Writes the SavedModel into the directory given.
+    cases : list of (signature, inputs, expected outputs)
+        The reloaded model must give the outputs within `tolerance`; the inputs are also written as the warm-up
+        requests that TensorFlow Serving plays before it serves the version.
+    metadata : mapping
+        Content of `assets.extra/kflare.json`; `model` and `version` are added.
+    tolerance : float
+        Largest absolute difference of any output.
+
+    Returns
+    -------
+    Path
+        The published version's directory.
+
+    Raises
+    ------
+    ModelError
+        The reloaded model differs, holds a foreign operation, or the directory cannot be written.
+    """
+    from kflare.models.savedmodel import check_ops
+
+    home = Path(root) / name
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        # Dotted, so no server takes it for a version; in the same directory, so the rename stays on one file system.
+        building = Path(tempfile.mkdtemp(prefix=".publishing-", dir=home))
+    except OSError as error:
+        raise ModelError(f"cannot write to {home}: {error.strerror}; choose another --publish directory") from error
+    try:
+        saved = building / "model"
+        export(saved)
+        check_ops(saved)
+        _verify_outputs(saved, cases, tolerance)
+        (saved / "assets.extra").mkdir(exist_ok=True)
+        _write_warmup(saved / _WARMUP, name, cases)
+        while True:
+            version = max(versions(home), default=0) + 1
+            content = {"model": name, "version": version, **metadata}
+            (saved / METADATA).write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+            _write_manifest(saved)
+            _flush(saved)
+            try:
+                saved.rename(home / str(version))
+            except OSError:
+                if not (home / str(version)).exists():
+                    raise
+                continue  # Another publisher took this number: take the next.
+            _sync(home)
+            return home / str(version)
+    except OSError as error:
+        raise ModelError(f"cannot publish to {home}: {error}") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def versions(home: Path) -> list[int]:
+    """Published version numbers of a model's directory, ascending."""
+    return sorted(int(path.name) for path in Path(home).glob("*") if path.name.isdecimal() and path.is_dir())
+
+
+def verify_manifest(version: Path) -> None:
+    """Hold a published version to its `MANIFEST.sha256`.
+
+    Raises
+    ------
+    ModelError
+        No manifest, or a file is missing, changed or added; the message names it.
+    """
+    manifest = Path(version) / MANIFEST
+    if not manifest.is_file():
+        raise ModelError(f"{version} has no {MANIFEST}: it was not published by kflare, or not wholly copied")
+    listed = dict(reversed(line.split("  ", 1)) for line in manifest.read_text(encoding="utf-8").splitlines())
+    found = _digests(Path(version))
+    for path in sorted(listed.keys() | found.keys()):
+        if path not in found:
+            raise ModelError(f"{version} lacks {path}, which its {MANIFEST} lists: copy it again")
+        if listed.get(path) != found[path]:
+            what = "differs from" if path in listed else "is not listed in"
+            raise ModelError(f"{version}: {path} {what} {MANIFEST}: do not serve it, copy it again")
+
+
+def read_metadata(version: Path) -> dict[str, Any]:
+    """The `kflare.json` of a published version; without one `ModelError` is raised."""
+    try:
+        content: dict[str, Any] = json.loads((Path(version) / METADATA).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{version} has no readable {METADATA}: {error}") from error
+    return content
+
+
+def _verify_outputs(saved: Path, cases: list[SignatureCase], tolerance: float) -> None:
+    from kflare.models.savedmodel import run_signature
+
+    for signature, inputs, expected in cases:
+        outputs = run_signature(saved, signature, inputs)
+        for key, value in expected.items():
+            difference = float(np.max(np.abs(outputs[key].astype(np.float64) - np.asarray(value, np.float64))))
+            if not difference <= tolerance:
+                raise ModelError(f"output `{key}` of signature `{signature}` changed by {difference:.3g} in the export")
+
+
+def _write_warmup(path: Path, name: str, cases: list[SignatureCase]) -> None:
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for signature, inputs, _ in cases:
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name = name
+            request.model_spec.signature_name = signature
+            for key, value in inputs.items():
+                request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+            log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+            writer.write(log.SerializeToString())
+
+
+def _digests(version: Path) -> dict[str, str]:
+    files = (path for path in version.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {path.relative_to(version).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _write_manifest(version: Path) -> None:
+    lines = [f"{digest}  {path}\n" for path, digest in sorted(_digests(version).items())]
+    (version / MANIFEST).write_text("".join(lines), encoding="utf-8")
+
+
+def _flush(directory: Path) -> None:
+    for path in [*directory.rglob("*"), directory]:
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,182 @@
+"""The SavedModels' signatures: every input and output named, all preprocessing in the graph.
+
+What a user sends is what was measured: gauss, image bytes, or features in their units.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from kflare.datasets.preprocessing import bytes_to_gauss, fill_and_scale, reduce_field
+from kflare.errors import ModelError
+from kflare.models.calibration import Calibration
+from kflare.models.feature_scaling import FeatureScaling
+
+__all__ = ["ALLOWED_OPS", "Attribute", "check_ops", "export_defn", "export_dense_cnn", "ops_of", "run_signature"]
+
+Attribute = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
+"""Network input (N, S, S, 1) to logits (N, 2), Grad-CAM (N, h, w, 2) and guided gradients (N, S, S, 2)."""
+
+# What every SavedModel needs to restore its own variables; no signature reaches them.
+_RESTORING = """
+    AssignVariableOp DisableCopyOnRead MergeV2Checkpoints RestoreV2 SaveV2 ShardedFilename StaticRegexFullMatch
+    StringJoin VarIsInitializedOp
+"""
+_COMPUTING = """
+    AddN AddV2 All Assert AvgPool AvgPoolGrad BiasAdd BiasAddGrad BroadcastTo Cast ConcatOffset ConcatV2 Const
+    Conv2D Conv2DBackpropFilter Conv2DBackpropInput DecodeJpeg DivNoNan DynamicStitch Equal Fill FloorMod GatherV2
+    Greater GreaterEqual Identity IdentityN IsFinite IsNan Less LessEqual Log Log1p LogicalAnd LogicalNot MatMul
+    MaxPool MaxPoolGrad Maximum Mean Minimum Mul Neg NoOp OnesLike Pack PartitionedCall Placeholder Prod Range
+    ReadVariableOp RealDiv Relu Reshape ResizeArea Rsqrt Select SelectV2 Shape ShapeN Sigmoid Slice Softmax
+    Squeeze StatefulPartitionedCall StatelessWhile StridedSlice Sub Sum TensorListFromTensor TensorListGetItem
+    TensorListReserve TensorListSetItem TensorListStack Tile Transpose Unpack VarHandleOp While ZerosLike
+"""
+
+ALLOWED_OPS = frozenset(f"{_COMPUTING} {_RESTORING}".split())
+"""TensorFlow operations that a kflare SavedModel may hold: arithmetic on tensors and nothing that reads files, runs
+Python or reaches the network."""
+
+
+def export_dense_cnn(
+    model: keras.Model,
+    directory: Path,
+    *,
+    calibration: Calibration,
+    attribute: Attribute,
+    guided: keras.Model,
+) -> None:
+    """Write the four signatures of a `cnn-*` model.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The fitted dense CNN; its input's side is the size that images are reduced to.
+    directory : Path
+        Where to write the SavedModel; must not exist.
+    calibration : Calibration
+        Fitted on validation data.
+    attribute : callable
+        The compiled attribution of the same network.
+    guided : keras.Model
+        The copy of the network that `attribute` runs; the file holds its weights once, for all signatures.
+    """
+    size = int(model.input_shape[1])
+
+    def answer(logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        scores = tf.nn.softmax(logits)
+        probability = scores[:, 1]
+        return {"probability": probability, "scores": scores, "calibrated": calibration(probability)}
+
+    def predict(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
+        return answer(guided(fill_and_scale(reduce_field(magnetogram, size=size)), training=False))
+
+    def explain(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits, grad_cam, guided_backprop = attribute(fill_and_scale(reduce_field(magnetogram, size=size)))
+        return {**answer(logits), "grad_cam": grad_cam, "guided_backprop": guided_backprop}
+
+    field = tf.TensorSpec((None, None, None, 1), tf.float32, name="magnetogram")
+    encoded = tf.TensorSpec((None,), tf.string, name="image")
+
+    @tf.function(input_signature=[field])
+    def serving_default(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
+        return predict(magnetogram)
+
+    @tf.function(input_signature=[encoded])
+    def predict_image(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return predict(bytes_to_gauss(image))
+
+    @tf.function(input_signature=[field])
+    def attribute_magnetogram(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
+        return explain(magnetogram)
+
+    @tf.function(input_signature=[encoded])
+    def attribute_image(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return explain(bytes_to_gauss(image))
+
+    signatures = {
+        "serving_default": serving_default,
+        "predict_image": predict_image,
+        "attribute": attribute_magnetogram,
+        "attribute_image": attribute_image,
+    }
+    for function in signatures.values():
+        function.get_concrete_function()
+    _write(guided, signatures, directory)
+
+
+def export_defn(model: keras.Model, directory: Path, *, scaling: FeatureScaling, calibration: Calibration) -> None:
+    """Write the signature of a `defn-*` model: one float32 (N,) input per feature, by name, NaN = not measured.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The fitted DeFN: standardised features (N, n) to probabilities (N, 2).
+    directory : Path
+        Where to write the SavedModel; must not exist.
+    scaling : FeatureScaling
+        The transform and statistics of the training span.
+    calibration : Calibration
+        Fitted on validation data.
+    """
+
+    specs = {name: tf.TensorSpec((None,), tf.float32, name=name) for name in scaling.names}
+
+    # One dict argument: keyword arguments would reach the signature in lower case.
+    @tf.function(input_signature=[specs])
+    def serving_default(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        measured = tf.stack([features[name] for name in scaling.names], axis=1)
+        standard, imputed = scaling.standardise(measured)
+        probabilities = model(standard, training=False)
+        probability = probabilities[:, 1]
+        return {
+            "probability": probability,
+            "probabilities": probabilities,
+            "calibrated": calibration(probability),
+            "imputed": imputed,
+        }
+
+    serving_default.get_concrete_function()
+    _write(model, {"serving_default": serving_default}, directory)
+
+
+def ops_of(directory: Path) -> set[str]:
+    """Names of all operations in a SavedModel's graph and its functions."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    saved = SavedModel.FromString((Path(directory) / "saved_model.pb").read_bytes())
+    names: set[str] = set()
+    for graph in saved.meta_graphs:
+        names.update(node.op for node in graph.graph_def.node)
+        functions = graph.graph_def.library.function
+        names.update(node.op for function in functions for node in function.node_def)
+        names.difference_update(function.signature.name for function in functions)
+    return names
+
+
+def check_ops(directory: Path) -> None:
+    """Hold a SavedModel to `ALLOWED_OPS`; a foreign operation raises `ModelError` that names it."""
+    foreign = sorted(ops_of(directory) - ALLOWED_OPS)
+    if foreign:
+        raise ModelError(
+            f"the SavedModel in {directory} holds operations that kflare does not allow: {', '.join(foreign)}"
+        )
+
+
+def _write(model: keras.Model, signatures: Mapping[str, Any], directory: Path) -> None:
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    for name, traced in signatures.items():
+        archive.add_endpoint(name, traced)
+    archive.write_out(str(directory), verbose=False)
+
+
+def run_signature(directory: Path, signature: str, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    """Outputs of a SavedModel's signature in this process, as numpy arrays by name."""
+    loaded = tf.saved_model.load(str(directory))
+    outputs = loaded.signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
+    return {name: np.asarray(value) for name, value in outputs.items()}

@@ -1,0 +1,221 @@
+"""Training: `Model.fit` with logs, early stopping and model choice on validation data only, and resumption.
+
+A run lives in a folder. Killed at any moment and started again with the same settings, it goes on from the last whole
+epoch; with other settings it refuses the folder.
+"""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from kflare.errors import DataError, SettingError
+from kflare.models.losses import WeightedCrossentropy
+from kflare.verification.contingency import best_threshold
+
+__all__ = ["Recipe", "Run", "train"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained. The papers give few of these: see SCIENCE.md C.2 and D.4 of the design papers."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    patience: int
+    """Epochs without a better validation score after which training ends."""
+    class_weights: tuple[float, float]
+    seed: int = 0
+    select: str = "tss"
+    """Validation score by which the epoch is chosen: "tss" (largest over thresholds) or "loss" (smallest)."""
+    steps_per_epoch: int | None = None
+    """Iterations that count as an epoch, where the data repeat without end (DeFN checks every 100)."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise SettingError(f"`learning_rate` must be above 0, got {self.learning_rate}")
+
+
+class Run:
+    """A training run's folder: settings, epochs so far, best weights.
+
+    Parameters
+    ----------
+    folder : Path
+        Created if missing.
+    settings : mapping
+        Everything that determines the result; held against the folder's own on resumption.
+
+    Raises
+    ------
+    SettingError
+        The folder holds a run with other settings, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.folder = Path(folder)
+        text = json.dumps(settings, indent=2, sort_keys=True, default=str)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            stored = self.folder / "settings.json"
+            if stored.exists():
+                _require_same(self.folder, json.loads(stored.read_text(encoding="utf-8")), json.loads(text))
+            else:
+                write_whole(stored, text)
+        except (OSError, ValueError) as error:
+            raise SettingError(f"cannot use {self.folder} for the run: {error}; choose another --output") from error
+        self._state = self.folder / "state.json"
+        self.state: dict[str, Any] = {"epochs": [], "best": None, "finished": False}
+        if self._state.exists():
+            self.state = json.loads(self._state.read_text(encoding="utf-8"))
+
+    @property
+    def best_weights(self) -> Path:
+        """Weights of the epoch with the best validation score."""
+        return self.folder / "best.weights.h5"
+
+    @property
+    def epochs(self) -> list[dict[str, float]]:
+        """One row per epoch: `epoch`, `loss`, `val_loss`, `val_tss`."""
+        return list(self.state["epochs"])
+
+    def record(self, row: Mapping[str, float], *, better: bool) -> None:
+        """Append an epoch to the state and the CSV log."""
+        # After a kill between two files an epoch is trained twice: the later row stands.
+        self.state["epochs"] = [old for old in self.state["epochs"] if old["epoch"] < row["epoch"]] + [dict(row)]
+        if better:
+            self.state["best"] = dict(row)
+        self.save()
+        with (self.folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            writer.writeheader()
+            writer.writerows(self.state["epochs"])
+
+    def save(self) -> None:
+        """Write the state; atomic."""
+        write_whole(self._state, json.dumps(self.state, indent=1))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a text file in one step: a reader or a kill sees the old content or the new."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _require_same(folder: Path, stored: Any, wanted: Any) -> None:
+    changed = [key for key in sorted({*stored, *wanted}) if stored.get(key) != wanted.get(key)]
+    if changed:
+        key = changed[0]
+        raise SettingError(
+            f"{folder} holds a run with another `{key}` ({_short(stored.get(key))}, now {_short(wanted.get(key))}): "
+            f"choose another --output, or delete the folder to train anew"
+        )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class _ValidationSkill(keras.callbacks.Callback):
+    """Scores each epoch on validation data, keeps the best weights, stops when none was better for long."""
+
+    def __init__(self, run: Run, data: tf.data.Dataset, observed: npt.NDArray[np.bool_], recipe: Recipe) -> None:
+        super().__init__()
+        self.run, self.data, self.observed, self.recipe = run, data, observed, recipe
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        probabilities = self.model.predict(self.data, verbose=0)
+        if not np.isfinite(probabilities).all():
+            raise DataError(
+                f"training diverged in epoch {epoch + 1}: the network gives NaN; lower --learning-rate "
+                f"(now {self.recipe.learning_rate:g}) or look for outliers in the features"
+            )
+        weights = np.where(self.observed, self.recipe.class_weights[1], self.recipe.class_weights[0])
+        chosen = np.where(self.observed, probabilities[:, 1], probabilities[:, 0])
+        val_loss = float(np.mean(-weights * np.log(np.clip(chosen, 1e-10, 1.0))))
+        val_tss = float(best_threshold(self.observed, probabilities[:, 1])[1].tss)
+        row = {"epoch": epoch + 1, "loss": float((logs or {})["loss"]), "val_loss": val_loss, "val_tss": val_tss}
+        if logs is not None:  # for the progress bar and TensorBoard
+            logs.update(val_loss=val_loss, val_tss=val_tss)
+        best = self.run.state["best"]
+        better = best is None or self._score(row) > self._score(best)
+        if better:
+            part = self.run.folder / "part.weights.h5"
+            self.model.save_weights(part)
+            part.replace(self.run.best_weights)
+        self.run.record(row, better=better)
+        if row["epoch"] - self.run.state["best"]["epoch"] >= self.recipe.patience:
+            self.model.stop_training = True
+
+    def _score(self, row: Mapping[str, float]) -> tuple[float, float]:
+        # Many thresholds give the same TSS on few samples; among equals the smaller loss is the better network.
+        return (row["val_tss"], -row["val_loss"]) if self.recipe.select == "tss" else (-row["val_loss"], row["val_tss"])
+
+
+def train(
+    model: keras.Model,
+    training: tf.data.Dataset,
+    validation: tf.data.Dataset,
+    observed: npt.NDArray[np.bool_],
+    *,
+    recipe: Recipe,
+    run: Run,
+    verbose: int = 0,
+) -> None:
+    """Train a network and load its best weights, going on where a killed run stopped.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Gives probabilities (N, 2); trained in place.
+    training, validation : Dataset
+        Batches of (input, one-hot label).
+    observed : bool array of shape (N,)
+        Labels of the validation samples, in their order.
+    recipe : Recipe
+        How to train.
+    run : Run
+        Where the run lives.
+    verbose : int
+        1 shows Keras' progress bar.
+
+    Raises
+    ------
+    DataError
+        The network diverged.
+    """
+    if not run.state["finished"]:
+        model.compile(
+            optimizer=keras.optimizers.Adam(recipe.learning_rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8),
+            loss=WeightedCrossentropy(recipe.class_weights),
+        )
+        model.fit(
+            training,
+            epochs=recipe.epochs,
+            steps_per_epoch=recipe.steps_per_epoch,
+            verbose=verbose,
+            callbacks=[
+                _ValidationSkill(run, validation, observed, recipe),
+                keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False),
+                # Last, so that a backup never is ahead of the state; two checkpoints, so that one is always whole.
+                keras.callbacks.BackupAndRestore(
+                    str(run.folder / "backup"), double_checkpoint=True, delete_checkpoint=False
+                ),
+            ],
+        )
+        run.state["finished"] = True
+        run.save()
+    model.load_weights(run.best_weights)

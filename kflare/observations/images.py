@@ -1,0 +1,208 @@
+"""Magnetograms as 8-bit grey images, the form in which SOHO and SDO image archives offer them.
+
+Byte v stands for B = v / 255 · 2 R − R gauss, R being the field strength of byte 255 (SCIENCE.md D.4). Off the disk
+the images are black, apart from the noise of JPEG along the limb, so the disk can be found in the image itself.
+"""
+
+import io
+import warnings
+from datetime import datetime
+from pathlib import PurePath
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from kflare.errors import DataError
+from kflare.observations.magnetogram import (
+    MAX_WIDTH,
+    Disk,
+    Magnetogram,
+    disk_mask,
+    magnetogram_time_from_name,
+    require_byte_range,
+    require_full_disk,
+)
+
+__all__ = ["decode_grey", "find_disk", "magnetogram_from_image"]
+
+# Brighter than JPEG noise beside the limb (below 20 in images of quality 75 and better), darker than zero field (127).
+_DISK_BYTE = 20
+_MIN_WIDTH = 16
+
+
+def magnetogram_from_image(
+    payload: bytes,
+    *,
+    source: str,
+    byte_range: float = 100.0,
+    disk: Disk | None = None,
+    time: datetime | None = None,
+) -> Magnetogram:
+    """Magnetogram of the bytes of a JPEG or PNG file.
+
+    Parameters
+    ----------
+    payload : bytes
+        Content of the file.
+    source : str
+        Its path, for messages and, if `time` is not given, for the time in its name.
+    byte_range : float
+        Field strength R of byte 255 in gauss.
+    disk : Disk, optional
+        The solar disk; found in the image if not given.
+    time : datetime.datetime, optional
+        Observation time, aware; taken from the file name if not given.
+
+    Returns
+    -------
+    Magnetogram
+        float32 gauss, NaN off the disk, with `byte_range`.
+
+    Raises
+    ------
+    DataError
+        If it is no whole 8-bit grey square image of the full disk, or no time is known.
+    """
+    limit = require_byte_range(byte_range)
+    time = time if time is not None else magnetogram_time_from_name(source)
+    if time is None:
+        raise DataError(
+            f"`{source}` must carry its time as YYYYMMDD_HHMMSS in the name, since images hold none; "
+            "rename the file or give `time`"
+        )
+    image = decode_grey(payload, source=source)
+    width = image.shape[0]
+    disk = require_full_disk(disk if disk is not None else find_disk(image, source=source), width, source)
+    gauss = (np.arange(256) / 255 * 2 * limit - limit).astype(np.float32)
+    data = np.where(disk_mask(width, disk), gauss[image], np.float32(np.nan))
+    return Magnetogram(data, time, disk, _instrument(source), source, limit)
+
+
+def decode_grey(payload: bytes, *, source: str) -> npt.NDArray[np.uint8]:
+    """Decode a JPEG or PNG wholly.
+
+    Parameters
+    ----------
+    payload : bytes
+        Content of the file.
+    source : str
+        Its path, for messages.
+
+    Returns
+    -------
+    numpy.ndarray, uint8, shape (H, H)
+        Grey values; row 0 is the top.
+
+    Raises
+    ------
+    DataError
+        If it is damaged, cut short, in colour, not 8-bit, not square, or larger than 8192 × 8192.
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of large and of odd files; the checks below decide instead.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(payload), formats=("JPEG", "PNG")) as image:
+                _require_grey_square(image.mode, *image.size, source=source)
+                # Reading all pixels is what reveals a file cut short.
+                return np.array(image, dtype=np.uint8)
+    except DataError:
+        raise
+    # Pillow raises OSError, SyntaxError, ValueError, struct.error, zlib.error and more, as the damage has it.
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"`{source}` is a damaged or truncated image: {reason}; download it again") from error
+
+
+def _require_grey_square(mode: str, width: int, height: int, *, source: str) -> None:
+    if mode != "L":
+        raise DataError(
+            f"`{source}` must be an 8-bit grey image (mode L), got mode {mode}; "
+            "convert it to grey, or give the magnetogram instead of a coloured picture"
+        )
+    if width != height or not _MIN_WIDTH <= width <= MAX_WIDTH:
+        raise DataError(
+            f"`{source}` must be a square image of {_MIN_WIDTH} to {MAX_WIDTH} pixels, "
+            f"got {width} × {height}; give a full-disk magnetogram without frame or legend"
+        )
+
+
+def find_disk(image: npt.NDArray[np.uint8], *, source: str = "image") -> Disk:
+    """Find the solar disk in a full-disk image that is black off the disk.
+
+    The largest connected bright area is taken (so that captions in the corners do not matter), the first and the last
+    pixel of it in each row and column are its edge, and a circle is fitted to the edge with outliers removed.
+
+    Parameters
+    ----------
+    image : numpy.ndarray, uint8, shape (H, H)
+        Grey values.
+    source : str
+        Name for messages.
+
+    Returns
+    -------
+    Disk
+        To a fraction of a pixel.
+
+    Raises
+    ------
+    DataError
+        If the image is black or its bright area is no circle.
+    """
+    bright = image > _DISK_BYTE
+    labels, areas = ndimage.label(bright)
+    if areas == 0:
+        raise DataError(
+            f"`{source}` shows no Sun: some pixels must be brighter than {_DISK_BYTE}, the brightest is "
+            f"{int(image.max(initial=0))}; give a magnetogram in which zero field is grey"
+        )
+    area = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    x, y = _edge(area)
+    keep = np.ones(x.shape, dtype=np.bool_)
+    for _ in range(10):
+        centre_x, centre_y, radius = _circle(x[keep], y[keep])
+        off = np.abs(np.hypot(x - centre_x, y - centre_y) - radius)
+        # Three robust standard deviations (1.48 median = 1 sigma), never less than a pixel of jitter.
+        now = off <= max(1.0, 3 * 1.48 * float(np.median(off)))
+        if (now == keep).all():
+            break
+        keep = now
+    on_circle = float(np.mean(off <= max(1.5, 0.01 * image.shape[0])))
+    if not np.isfinite(radius) or on_circle < 0.8:
+        raise DataError(
+            f"`{source}` is not a full disk: its bright area must be bounded by a circle, but only "
+            f"{100 * on_circle:.0f} % of its edge lies on one; give a full-disk magnetogram, black off the disk"
+        )
+    return Disk(centre_x, centre_y, radius)
+
+
+def _edge(area: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Outer edge of the area: between the last pixel outside and the first inside, per row and per column."""
+    xs: list[npt.NDArray[np.float64]] = []
+    ys: list[npt.NDArray[np.float64]] = []
+    for across, along, mask in ((xs, ys, area), (ys, xs, area.T)):
+        lines = np.flatnonzero(mask.any(axis=1))
+        first = mask[lines].argmax(axis=1)
+        last = mask.shape[1] - 1 - mask[lines, ::-1].argmax(axis=1)
+        # Near the poles of the circle a row cuts it at a grazing angle; the columns see that part better.
+        steep = last - first >= 0.7 * (last - first).max()
+        for edge in (first[steep] - 0.5, last[steep] + 0.5):
+            across.append(edge.astype(np.float64))
+            along.append(lines[steep].astype(np.float64))
+    return np.concatenate(xs), np.concatenate(ys)
+
+
+def _circle(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    """Least-squares circle (Kåsa): x² + y² = 2 a x + 2 b y + c is linear in a, b, c."""
+    matrix = np.column_stack([2 * x, 2 * y, np.ones_like(x)])
+    (a, b, c), *_ = np.linalg.lstsq(matrix, x**2 + y**2, rcond=None)
+    return float(a), float(b), float(np.sqrt(max(c + a**2 + b**2, 0.0)))
+
+
+def _instrument(source: str) -> str:
+    name = PurePath(source).name.lower()
+    return next((known for known in ("HMI", "MDI", "synthetic") if known.lower() in name), "unknown")

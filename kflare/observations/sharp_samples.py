@@ -1,0 +1,326 @@
+"""SHARP (and SMARP) samples with their flare labels, restored to a gap-free grid.
+
+The samples of Sun et al. (2022, ApJ 931, 163; github ZeyuSun/flare-prediction-smarp) lack almost every time after a
+flare of class M or above that no other such flare followed within 24 h. As distributed, "a flare of class M in the past
+day" therefore predicts the label by construction. Here every region gets back all times of its 96-minute grid: the
+parameters by interpolation, the labels from a flare list.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.errors import DataError, SettingError
+from kflare.observations.flares import THRESHOLDS, TIME_DTYPE, FlareList, class_fluxes
+
+__all__ = ["PARAMETERS", "SharpSamples", "read_sharp_samples", "region_flares"]
+
+#: SHARP keywords of the samples; units as in the SHARP headers: microhemispheres, Mx, G/Mm, log10 Mx.
+PARAMETERS = ("AREA", "USFLUX", "MEANGBZ", "R_VALUE")
+
+_CADENCE = 96 * 60 * 1_000_000  # microseconds
+_WINDOW = 24 * 3600 * 1_000_000
+_NEEDED = ("prefix", "arpnum", "t_end", "flares", *PARAMETERS)
+
+
+@dataclass(frozen=True, eq=False)
+class SharpSamples:
+    """Samples of active regions on a gap-free grid, and what was done to get there.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        One row per region and time, sorted by `harpnum` and `time`:
+
+        ================ ===================== ====================================================================
+        time             datetime64[us, UTC]   `t_end` of the sample: end of what is known, begin of the window
+        region           str                   "HARP 377", or "TARP 4780" of MDI
+        harpnum          int64                 HARP (or TARP) number
+        noaa             Int64                 first NOAA number of the region, <NA> = none or unknown
+        AREA, USFLUX,    float64               SHARP keywords
+        MEANGBZ, R_VALUE
+        restored         bool                  whether the row was missing in the files
+        flux24           float64, W m^-2       largest peak flux of the region's flares that start in [t, t + 24 h);
+                                               0.0 = none, NaN = unknown (restored, without NOAA number or flare list)
+        ================ ===================== ====================================================================
+    restored : int
+        Number of rows that were missing.
+    agreement : float
+        Of the distributed rows that the flare list can judge, the share on whose ≥ M label both agree. NaN if none.
+    notes : tuple of str
+        What a user should know about these samples, one line each.
+    harp_noaa : pandas.DataFrame or None
+        Pairs `harpnum`, `noaa` (int64) of the regions, where known.
+    """
+
+    table: pd.DataFrame
+    restored: int
+    agreement: float
+    notes: tuple[str, ...]
+    harp_noaa: pd.DataFrame | None
+
+
+def read_sharp_samples(folder: str | Path, *, flares: FlareList, harp_noaa: str | Path | None) -> SharpSamples:
+    """Read the samples of a folder and restore the rows that the authors removed.
+
+    Each region gets every time of the 96-minute grid from its first to its last row. Parameters of restored rows are
+    interpolated linearly in time. The label of a distributed row is the largest flare of its own `flares` column; that
+    of a restored row comes from `flares`, the flare list, through the NOAA numbers of the region.
+
+    Parameters
+    ----------
+    folder : str or pathlib.Path
+        Holds `sharp_0.csv`, `sharp_1.csv` … (or `smarp_…`): all files whose name ends in an underscore and a number.
+    flares : FlareList
+        GOES flares with NOAA numbers, which covers the time of the samples.
+    harp_noaa : str or pathlib.Path or None
+        Parquet or CSV file of the pairs `harpnum`, `noaa_ar` (or `noaa`), many to many; the first of a HARP is its
+        primary. None, the only choice for SMARP: restored rows get NaN in `flux24`.
+
+    Returns
+    -------
+    SharpSamples
+        See there.
+
+    Raises
+    ------
+    DataError
+        If there is no file, a column is missing, a value is unreadable, or a region is given twice or off the grid.
+    SettingError
+        If `harp_noaa` is given for SMARP samples, whose TARP numbers it does not hold.
+    """
+    folder = Path(folder)
+    rows = _read_folder(folder)
+    prefix = str(rows["prefix"].iloc[0])
+    pairs = None
+    if harp_noaa is not None:
+        if prefix != "HARP":
+            raise SettingError(f"`harp_noaa` numbers HARPs, but the samples of `{folder}` are {prefix}s; give None")
+        pairs = _read_pairs(Path(harp_noaa), rows["harpnum"])
+    grid = _Grid.of(rows, folder)
+    table = grid.table(rows)
+    table["region"] = prefix + " " + table["harpnum"].astype("str")
+    restored = int(table["restored"].sum())
+    notes = [
+        f"{restored} of {len(table)} rows restored, parameters interpolated over up to {grid.longest_gap * 1.6:.0f} h"
+    ]
+    agreement = float("nan")
+    if pairs is None:
+        table["noaa"] = pd.array([pd.NA] * len(table), dtype="Int64")
+        notes.append("no NOAA numbers: the restored rows have no label")
+    else:
+        table["noaa"] = table["harpnum"].map(pairs.drop_duplicates("harpnum").set_index("harpnum")["noaa"])
+        table["noaa"] = table["noaa"].astype("Int64")
+        listed = grid.largest_flux(_joined(pairs, flares))
+        unknown = table["noaa"].isna() | ~_covered(table["time"], flares)
+        distributed = ~table["restored"]
+        judged = distributed & ~unknown
+        if judged.any():
+            same = (table["flux24"] >= THRESHOLDS["M"]) == (listed >= THRESHOLDS["M"])
+            agreement = float(same[judged].mean())
+        table["flux24"] = table["flux24"].where(distributed, np.where(unknown, np.nan, listed))
+        lost = int((unknown & ~distributed).sum())
+        if lost:
+            notes.append(f"{lost} restored rows without NOAA number, or not covered by the flare list, have no label")
+        notes.append(
+            f"flare list and distributed ≥ M labels agree in {100 * agreement:.2f} % of {int(judged.sum())} rows"
+        )
+    order = ["time", "region", "harpnum", "noaa", *PARAMETERS, "restored", "flux24"]
+    return SharpSamples(table[order], restored, agreement, tuple(notes), pairs)
+
+
+def region_flares(samples: SharpSamples, flares: FlareList) -> pd.DataFrame:
+    """Every flare of every region of the samples, also those before its first row: the source of flare histories.
+
+    Parameters
+    ----------
+    samples : SharpSamples
+        Read with `harp_noaa`.
+    flares : FlareList
+        GOES flares with NOAA numbers.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `region` (str), `start` and `peak` (datetime64[us, UTC]) and `flux` (float64, W m^-2), sorted by the
+        number of the region and by `start`. A flare of a NOAA region that two HARPs share appears once for each.
+
+    Raises
+    ------
+    DataError
+        If the NOAA numbers of the samples are unknown.
+    """
+    if samples.harp_noaa is None:
+        raise DataError("the NOAA numbers of these samples are unknown: read them with `harp_noaa` to get their flares")
+    joined = _joined(samples.harp_noaa, flares).sort_values(["harpnum", "start"], kind="stable", ignore_index=True)
+    joined["region"] = "HARP " + joined["harpnum"].astype("str")
+    return joined[["region", "start", "peak", "flux"]]
+
+
+def _read_folder(folder: Path) -> pd.DataFrame:
+    if not folder.is_dir():
+        raise DataError(f"`{folder}` is no folder; give the one that holds sharp_0.csv, sharp_1.csv …")
+    paths = sorted(path for path in folder.glob("*_*.csv") if path.stem.rpartition("_")[2].isdigit())
+    if not paths:
+        raise DataError(f"`{folder}` holds no file named like sharp_0.csv; give the folder of the samples")
+    rows = pd.concat([_read_file(path) for path in paths], ignore_index=True)
+    if rows.empty:
+        raise DataError(f"`{folder}` holds no sample: all of {', '.join(path.name for path in paths)} are empty")
+    prefixes = sorted(rows["prefix"].unique())
+    if len(prefixes) > 1 or prefixes[0] not in {"HARP", "TARP"}:
+        raise DataError(f"`{folder}`: `prefix` must be HARP in all rows or TARP in all, got {', '.join(prefixes)}")
+    return rows.sort_values(["harpnum", "time"], ignore_index=True)
+
+
+def _read_file(path: Path) -> pd.DataFrame:
+    try:
+        raw = pd.read_csv(path, dtype={"prefix": str, "flares": str, "t_end": str}, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"`{path}` is no readable CSV table: {reason}") from error
+    missing = [name for name in _NEEDED if name not in raw.columns]
+    if missing:
+        raise DataError(
+            f"`{path}` lacks the column `{missing[0]}`; SHARP samples need {', '.join(_NEEDED)}, "
+            f"its columns are {', '.join(map(str, raw.columns))}"
+        )
+    rows = pd.DataFrame({"prefix": raw["prefix"].fillna("").astype("str")})
+    times = pd.to_datetime(raw["t_end"].fillna(""), format="ISO8601", utc=True, errors="coerce")
+    rows["time"] = times.astype(TIME_DTYPE)
+    _require(times.notna(), raw["t_end"], path, "a time such as 2013-11-01 00:00:00")
+    number = pd.to_numeric(raw["arpnum"], errors="coerce")
+    _require((number > 0) & (number % 1 == 0), raw["arpnum"], path, "a positive whole number")
+    rows["harpnum"] = number.astype("int64")
+    for name in PARAMETERS:
+        value = pd.to_numeric(raw[name], errors="coerce").astype("float64")
+        _require(pd.Series(np.isfinite(value.to_numpy())), raw[name], path, "a finite number")
+        rows[name] = value
+    rows["flux24"] = _largest_of_lists(raw["flares"])
+    return rows
+
+
+def _require(good: pd.Series, seen: pd.Series, path: Path, rule: str) -> None:
+    if not good.all():
+        row = int(np.flatnonzero(~good.to_numpy())[0])
+        raise DataError(f"`{path}`: `{seen.name}` must be {rule}, got {seen.iloc[row]!r} in row {row}")
+
+
+def _largest_of_lists(lists: pd.Series) -> npt.NDArray[np.float64]:
+    """Largest peak flux in W m^-2 of texts like "C3.1|C1.6"; 0.0 where there is none. Nameless entries are skipped."""
+    lists = lists.reset_index(drop=True).fillna("").astype("str")
+    classes = lists[lists.str.len() > 0].str.split("|").explode()
+    largest = class_fluxes(classes).groupby(level=0).max().reindex(lists.index)
+    return largest.fillna(0.0).to_numpy(dtype=np.float64)
+
+
+def _read_pairs(path: Path, harpnum: pd.Series) -> pd.DataFrame:
+    try:
+        raw = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"`{path}` is no readable table of HARP and NOAA numbers: {reason}") from error
+    noaa = next((name for name in ("noaa", "noaa_ar") if name in raw.columns), None)
+    if noaa is None or "harpnum" not in raw.columns:
+        raise DataError(
+            f"`{path}` lacks the column `{'noaa_ar' if noaa is None else 'harpnum'}`; it needs harpnum and noaa_ar, "
+            f"its columns are {', '.join(map(str, raw.columns))}"
+        )
+    pairs = pd.DataFrame()
+    for name, seen in (("harpnum", raw["harpnum"]), ("noaa", raw[noaa])):
+        number = pd.to_numeric(seen, errors="coerce")
+        _require((number > 0) & (number % 1 == 0), seen, path, "a positive whole number")
+        pairs[name] = number.astype("int64")
+    return pairs[pairs["harpnum"].isin(harpnum.unique())].drop_duplicates(ignore_index=True)
+
+
+def _joined(pairs: pd.DataFrame, flares: FlareList) -> pd.DataFrame:
+    """Columns harpnum, start, peak, flux: each flare with each HARP that holds its NOAA region."""
+    known = flares.table.loc[flares.table["noaa"].notna(), ["noaa", "start", "peak", "flux"]]
+    joined = pairs.merge(known.astype({"noaa": "int64"}), on="noaa", how="inner")
+    return joined[["harpnum", "start", "peak", "flux"]]
+
+
+def _covered(times: pd.Series, flares: FlareList) -> pd.Series:
+    """Whether the flare list covers the window after each time, as far as its first and last flare tell."""
+    if len(flares) == 0:
+        return pd.Series(data=False, index=times.index)
+    first, last = flares.span
+    return (times >= first) & (times + pd.Timedelta(_WINDOW, unit="us") <= last)
+
+
+def _microseconds(times: pd.Series) -> npt.NDArray[np.int64]:
+    """Microseconds since 1970, int64: exact, and far faster than arrays of timestamps."""
+    return np.asarray(times.astype(TIME_DTYPE).astype("int64"), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """All regions' grids one behind the other: row of region i at step k is `offset[i] + k`."""
+
+    harpnum: npt.NDArray[np.int64]  # sorted, one per region
+    first: npt.NDArray[np.int64]  # time of step 0 in microseconds since 1970
+    offset: npt.NDArray[np.int64]
+    length: npt.NDArray[np.int64]
+    position: npt.NDArray[np.int64]  # grid row of each distributed row
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, folder: Path) -> "_Grid":
+        """Grid from the first to the last of each region's rows, which are sorted by region and time."""
+        twice = rows.duplicated(["harpnum", "time"])
+        if twice.any():
+            row = rows[twice].iloc[0]
+            raise DataError(f"`{folder}`: a region has one row per time, but {row['harpnum']} has two at {row['time']}")
+        time = _microseconds(rows["time"])
+        harpnum, begin, index, count = np.unique(
+            rows["harpnum"].to_numpy(), return_index=True, return_inverse=True, return_counts=True
+        )
+        first = time[begin]
+        step, rest = np.divmod(time - first[index], _CADENCE)
+        if rest.any():
+            row = rows.iloc[int(np.flatnonzero(rest)[0])]
+            raise DataError(
+                f"`{folder}`: the rows of a region must lie 96 minutes or a multiple apart, "
+                f"{row['harpnum']} at {row['time']} does not"
+            )
+        length = step[begin + count - 1] + 1
+        offset = np.cumsum(length) - length
+        return cls(harpnum, first, offset, length, offset[index] + step)
+
+    @property
+    def longest_gap(self) -> int:
+        """Largest distance of two neighbouring distributed rows of a region, in steps of 96 minutes (1.6 h)."""
+        return int(np.diff(self.position).max(initial=1))
+
+    def table(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Rows of the whole grid; flux24 is NaN where restored."""
+        total = int(self.length.sum())
+        index = np.arange(total)
+        time = np.repeat(self.first, self.length) + (index - np.repeat(self.offset, self.length)) * _CADENCE
+        table = pd.DataFrame({"harpnum": np.repeat(self.harpnum, self.length)})
+        table["time"] = pd.to_datetime(time, unit="us", utc=True).astype(TIME_DTYPE)
+        restored = np.ones(total, dtype=np.bool_)
+        restored[self.position] = False
+        table["restored"] = restored
+        for name in PARAMETERS:
+            # First and last row of a region are distributed, so no interpolation reaches from one into another.
+            table[name] = np.interp(index, self.position, rows[name].to_numpy())
+        flux = np.full(total, np.nan)
+        flux[self.position] = rows["flux24"].to_numpy()
+        table["flux24"] = flux
+        return table
+
+    def largest_flux(self, flares: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Largest flux of the flares (harpnum, start, flux) that start within 24 h after each grid row; 0.0 = none."""
+        largest = np.zeros(int(self.length.sum()))
+        region = np.searchsorted(self.harpnum, flares["harpnum"].to_numpy())
+        # A flare counts for the rows t with t <= start < t + 24 h: 15 steps of 96 minutes, the last at or before it.
+        last = (_microseconds(flares["start"]) - self.first[region]) // _CADENCE
+        step = last[:, np.newaxis] - np.arange(_WINDOW // _CADENCE)
+        inside = (step >= 0) & (step < self.length[region][:, np.newaxis])
+        row = self.offset[region][:, np.newaxis] + step
+        flux = np.broadcast_to(flares["flux"].to_numpy()[:, np.newaxis], row.shape)
+        np.maximum.at(largest, row[inside], flux[inside])
+        return largest

@@ -1,0 +1,343 @@
+"""The synthetic Sun: full-disk magnetograms, region tables and flare lists for the quickstart and the tests.
+
+It exists so that everything can be tried without downloading a byte. Its regions follow Hale's and Joy's laws, the
+measured differential rotation, and flare the more, the more opposite flux is pressed together at their polarity
+inversion lines, so a forecast can be learned from it. It is a reconstruction in broad strokes, not a simulation: a
+score obtained on it is a check of the programs, never a claim about skill on the real Sun.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.errors import SettingError
+from kflare.observations.flares import FlareList
+from kflare.observations.magnetogram import Disk, Magnetogram
+from kflare.observations.synthetic_archive import write_flares, write_magnetogram, write_region_table
+from kflare.observations.synthetic_flares import let_flare
+from kflare.observations.synthetic_regions import (
+    LONGEST_LIFE_DAYS,
+    Array,
+    Regions,
+    days_to_times,
+    emerge_regions,
+    generator,
+    times_to_days,
+)
+from kflare.observations.synthetic_sharp import measure
+from kflare.observations.synthetic_surface import Network, disk_grid, paint
+
+__all__ = ["SyntheticSun", "synthetic_sun"]
+
+_FIRST_NOAA = 10001
+_NOISE = 10.0  # gauss per pixel of a 1024² image (MDI's scale); larger pixels average it down, 5 G at 512²
+_FORECAST_WINDOW = timedelta(days=1)
+_TABLE_LONGITUDE = 70.0  # degrees: nearer to the limb SHARP parameters are not usable
+_SMALLEST_FLUX = 5e20  # Mx, measured: less is no active region yet, or not any more
+
+
+class SyntheticSun:
+    """A seeded Sun over some days. The same seed is the same Sun on the same date, in whatever order it is asked.
+
+    The observer is in the plane of the solar equator (B0 = 0, P = 0).
+
+    Parameters
+    ----------
+    start : datetime.datetime
+        First time; aware.
+    days : int
+        Length of the time covered, at least 1.
+    seed : int
+        At least 0.
+    activity : float
+        Number of regions relative to a solar maximum, above 0.
+    belt : float
+        Mean unsigned latitude of emergence, degrees.
+    leading_north : int
+        Polarity of the leading spots in the northern hemisphere: -1 as in even cycles (24), +1 as in odd cycles (25).
+
+    Attributes
+    ----------
+    start, end : datetime.datetime
+        Time covered, UTC.
+    regions : pandas.DataFrame
+        One row per region that exists in that time, also on the far side, in order of emergence: `region`
+        ("HARP 1", ...), `harpnum`, `noaa` (Int64, 10001, ...), `emergence` (datetime64[us, UTC]), `lat` and
+        `carrington_lon` at emergence (degrees), `flux` (Mx, unsigned, at its largest), `tilt` (degrees, positive =
+        leading polarity nearer to the equator), `leading` (+1 or -1), `separation` (degrees), `complexity` (0 to 1).
+    flares : FlareList
+        Flares from B5 to X10 on the visible hemisphere that start in [`start`, `end`).
+
+    Raises
+    ------
+    SettingError
+        If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        start: datetime,
+        days: int,
+        *,
+        seed: int = 0,
+        activity: float = 1.0,
+        belt: float = 16.0,
+        leading_north: int = -1,
+    ) -> None:
+        _check(start, days, seed=seed, activity=activity, belt=belt, leading_north=leading_north)
+        self.seed = seed
+        self.start = start.astimezone(UTC)
+        self.end = self.start + timedelta(days=days)
+        first, last = times_to_days(pd.DatetimeIndex([self.start, self.end]))
+        born = emerge_regions(
+            int(first - LONGEST_LIFE_DAYS),
+            int(last),
+            seed=seed,
+            activity=activity,
+            belt=belt,
+            leading_north=leading_north,
+        )
+        self._born: Regions = born.take((born.born < last) & (born.born + LONGEST_LIFE_DAYS > first))
+        self._network = Network(seed)
+        self.regions = _tabulate(self._born)
+        happened = let_flare(self._born, self.regions["noaa"].to_numpy(dtype=np.int64), seed=seed)
+        happened = happened[(happened["start"] >= self.start) & (happened["start"] < self.end)]
+        self.flares = FlareList(happened, source=f"synthetic Sun, seed {seed}", repairs={})
+
+    def magnetogram(self, time: datetime, size: int = 512) -> Magnetogram:
+        """Render the full disk.
+
+        Parameters
+        ----------
+        time : datetime.datetime
+            Aware, within the time covered.
+        size : int
+            Width and height in pixels; the disk's radius is 0.44 of it.
+
+        Returns
+        -------
+        Magnetogram
+            Line-of-sight field in gauss with noise of 10 G per 1024² pixel, instrument "synthetic".
+
+        Raises
+        ------
+        SettingError
+            If `time` is naive or not covered, or `size` is below 16.
+        """
+        if size < 16:
+            raise SettingError(f"`size` must be at least 16 pixels, got {size}")
+        day = float(self._covered(pd.DatetimeIndex([_aware(time, "time")]))[0])
+        grid = disk_grid(size)
+        alive = self._born.take(self._born.flux_at(day) > 0)
+        field, clumps = self._network.sample(grid, day)
+        field += paint(grid, alive.patches_at(day), alive.longitude(day), alive.lat, clumps)
+        field *= grid.mu
+        random = generator(self.seed, "noise", size, round(day * 86400e6))
+        field += np.float32(_NOISE * size / 1024) * random.standard_normal(len(field), dtype=np.float32)
+        data = np.full((size, size), np.nan, dtype=np.float32)
+        data.ravel()[grid.index] = field
+        disk = Disk(x=grid.centre, y=grid.centre, radius=grid.radius)
+        return Magnetogram(data, time.astimezone(UTC), disk, instrument="synthetic", source=self.flares.source)
+
+    def region_table(self, times: pd.DatetimeIndex | Sequence[datetime]) -> pd.DataFrame:
+        """SHARP parameters of every region within 70 degrees of the central meridian.
+
+        Parameters
+        ----------
+        times : pandas.DatetimeIndex or sequence of datetime.datetime
+            N aware times within the time covered.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per time and region, in the order of `times`: `time` (datetime64[us, UTC]), `region` ("HARP 1"),
+            `harpnum`, `noaa` (Int64; unlike a real one, a region keeps its numbers when it comes back after half a
+            turn), `lon`, `lat` (degrees; central-meridian longitude, west positive), AREA (µHem), USFLUX
+            (Mx), MEANGBZ (G/Mm) and R_VALUE (log10; 0 without a strong polarity inversion line).
+
+        Raises
+        ------
+        SettingError
+            If a time is naive or not covered.
+        """
+        times = pd.DatetimeIndex(times)
+        days = self._covered(times)
+        at, one = self._visible(days, _TABLE_LONGITUDE, _SMALLEST_FLUX)
+        seen = self._born.take(one)
+        table = self.regions[["region", "harpnum", "noaa"]].iloc[one].reset_index(drop=True)
+        table.insert(0, "time", times.tz_convert("UTC").as_unit("us")[at])
+        table["lon"], table["lat"] = seen.longitude(days[at]), seen.lat
+        table = table.assign(**measure(seen.patches_at(days[at])))
+        return table[table["USFLUX"] > _SMALLEST_FLUX].reset_index(drop=True)
+
+    def pil_flux(self, times: pd.DatetimeIndex | Sequence[datetime]) -> npt.NDArray[np.float64]:
+        """Polarity-inversion-line flux of the visible hemisphere, the quantity that drives the flares.
+
+        Parameters
+        ----------
+        times : pandas.DatetimeIndex or sequence of datetime.datetime
+            N aware times within the time covered.
+
+        Returns
+        -------
+        numpy.ndarray, float64, shape (N,)
+            Sum over the regions within 90 degrees of the central meridian, Mx; see `Patches.pil_flux`.
+
+        Raises
+        ------
+        SettingError
+            If a time is naive or not covered.
+        """
+        days = self._covered(pd.DatetimeIndex(times))
+        at, one = self._visible(days, 90.0, 0.0)
+        flux = self._born.take(one).patches_at(days[at]).pil_flux
+        return np.asarray(np.bincount(at, weights=flux, minlength=len(days)), dtype=np.float64)
+
+    def times(self, cadence_hours: float = 24.0) -> pd.DatetimeIndex:
+        """Times from `start` whose following 24 hours are covered by the flare list, datetime64[us, UTC]."""
+        if not cadence_hours > 0:
+            raise SettingError(f"`cadence_hours` must be above 0, got {cadence_hours}")
+        step = pd.Timedelta(hours=cadence_hours)
+        return pd.date_range(self.start, self.end - _FORECAST_WINDOW, freq=step, unit="us")
+
+    def write(
+        self,
+        folder: str | Path,
+        *,
+        cadence_hours: float = 24.0,
+        table_cadence_hours: float = 6.0,
+        size: int = 512,
+        byte_range: float = 100.0,
+        progress: bool = False,
+    ) -> None:
+        """Write an archive as it might be downloaded; only times whose next 24 hours the flare list covers.
+
+        Parameters
+        ----------
+        folder : str or pathlib.Path
+            Made if absent. Gets `magnetograms/synthetic_YYYYMMDD_HHMMSS.jpg` (grey JPEG, quality 95, off disk 0),
+            `flares.csv` (start, peak, end, goes_class, noaa, lon, lat) and `regions.parquet` (as `region_table`,
+            units in the schema's metadata).
+        cadence_hours, table_cadence_hours : float
+            Time between magnetograms, and between the times of the region table.
+        size : int
+            Width and height of the magnetograms in pixels.
+        byte_range : float
+            Field strength of byte 255 in gauss.
+        progress : bool
+            Show a progress bar on stderr, if that is a terminal.
+
+        Raises
+        ------
+        SettingError
+            If a cadence or `size` is out of range.
+        DataError
+            If `byte_range` is not above 0.
+        """
+        from tqdm import tqdm
+
+        folder = Path(folder)
+        images = folder / "magnetograms"
+        images.mkdir(parents=True, exist_ok=True)
+        for time in tqdm(self.times(cadence_hours), unit="magnetogram", disable=None if progress else True):
+            write_magnetogram(self.magnetogram(time.to_pydatetime(), size), images, byte_range=byte_range)
+        write_flares(self.flares, folder / "flares.csv")
+        write_region_table(self.region_table(self.times(table_cadence_hours)), folder / "regions.parquet")
+
+    def _covered(self, times: pd.DatetimeIndex) -> Array:
+        """Day numbers of `times`, or SettingError."""
+        if times.tz is None:
+            raise SettingError("`times` must carry a time zone (UTC)")
+        outside = (times < pd.Timestamp(self.start)) | (times > pd.Timestamp(self.end))
+        if outside.any():
+            raise SettingError(
+                f"`times` must lie between {self.start:%Y-%m-%dT%H:%M:%SZ} and {self.end:%Y-%m-%dT%H:%M:%SZ}, the time "
+                f"that this synthetic Sun covers; got {times[outside][0]}"
+            )
+        return times_to_days(times)
+
+    def _visible(
+        self, days: Array, longitude: float, flux: float
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Index of the time and of the region for each region above `flux` Mx and within `longitude`, by time."""
+        seen = [
+            np.flatnonzero((self._born.flux_at(day) > flux) & (np.abs(self._born.longitude(day)) <= longitude))
+            for day in days
+        ]
+        at = np.repeat(np.arange(len(days)), [len(regions) for regions in seen])
+        return at, np.concatenate([np.empty(0, dtype=np.int64), *seen])
+
+
+def synthetic_sun(
+    start: datetime, days: int, *, size: int = 512, cadence_hours: float = 24.0, seed: int = 0
+) -> Iterator[tuple[Magnetogram, pd.DataFrame]]:
+    """Magnetograms of a synthetic Sun one after the other, each with its region table.
+
+    Parameters
+    ----------
+    start : datetime.datetime
+        First time; aware.
+    days : int
+        Length of the time covered.
+    size : int
+        Width and height in pixels.
+    cadence_hours : float
+        Time between magnetograms.
+    seed : int
+        At least 0.
+
+    Yields
+    ------
+    tuple of Magnetogram and pandas.DataFrame
+        See `SyntheticSun.magnetogram` and `SyntheticSun.region_table`.
+    """
+    sun = SyntheticSun(start, days, seed=seed)
+    for time in sun.times(cadence_hours):
+        yield sun.magnetogram(time.to_pydatetime(), size), sun.region_table(pd.DatetimeIndex([time]))
+
+
+def _aware(time: datetime, name: str) -> datetime:
+    if time.utcoffset() is None:
+        raise SettingError(f"`{name}` must carry a time zone (UTC), got {time!r}")
+    return time
+
+
+def _check(start: datetime, days: int, *, seed: int, activity: float, belt: float, leading_north: int) -> None:
+    _aware(start, "start")
+    if days < 1:
+        raise SettingError(f"`days` must be at least 1, got {days}")
+    if seed < 0:
+        raise SettingError(f"`seed` must be at least 0, got {seed}")
+    if not 0 < activity <= 10:
+        raise SettingError(f"`activity` must be above 0 (1 = solar maximum) and at most 10, got {activity}")
+    if not 2 <= belt <= 40:
+        raise SettingError(f"`belt` must lie in [2, 40] degrees of latitude, got {belt}")
+    if leading_north not in (-1, 1):
+        raise SettingError(f"`leading_north` must be -1 (even cycles) or +1 (odd cycles), got {leading_north}")
+
+
+def _tabulate(born: Regions) -> pd.DataFrame:
+    """The public table of `SyntheticSun.regions`."""
+    number = np.arange(1, len(born) + 1)
+    # Mean Carrington longitude of the central meridian (Meeus 1998, Astronomical Algorithms, chapter 29); day 1 is
+    # Julian date 1721425.5.
+    turns = (born.born + 1721424.5 - 2398140.2270) / 27.2752316
+    return pd.DataFrame(
+        {
+            "region": pd.Series([f"HARP {n}" for n in number], dtype="str"),
+            "harpnum": number,
+            "noaa": pd.array(number + _FIRST_NOAA - 1, dtype="Int64"),
+            "emergence": days_to_times(born.born),
+            "lat": born.lat,
+            "carrington_lon": (born.longitude0 - 360 * turns) % 360,
+            "flux": born.flux,
+            "tilt": born.tilt,
+            "leading": born.leading.astype(np.int64),
+            "separation": born.separation,
+            "complexity": born.complexity,
+        }
+    )

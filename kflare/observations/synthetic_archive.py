@@ -1,0 +1,39 @@
+"""Files of the synthetic Sun, in the forms in which kflare reads observed data (DESIGN.md, section 6)."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from kflare.observations.flares import FlareList
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.synthetic_sharp import SHARP_UNITS
+
+__all__ = ["write_flares", "write_magnetogram", "write_region_table"]
+
+
+def write_magnetogram(magnetogram: Magnetogram, folder: Path, *, byte_range: float) -> Path:
+    """Write a grey JPEG of quality 95 as `folder`/synthetic_YYYYMMDD_HHMMSS.jpg; off the disk is byte 0."""
+    from PIL import Image
+
+    path = folder / f"synthetic_{magnetogram.time:%Y%m%d_%H%M%S}.jpg"
+    Image.fromarray(magnetogram.to_bytes(byte_range)).save(path, quality=95)
+    return path
+
+
+def write_flares(flares: FlareList, path: Path) -> None:
+    """Write kflare's plain CSV: start, peak, end (ISO 8601 with Z), goes_class, noaa, lon, lat (degrees, 1 decimal)."""
+    table = flares.table[["start", "peak", "end", "goes_class", "noaa", "lon", "lat"]]
+    table.round({"lon": 1, "lat": 1}).to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+
+
+def write_region_table(table: pd.DataFrame, path: Path) -> None:
+    """Write Parquet with the unit of each measured column in the schema, as field metadata `unit`."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    units = {"lon": "degree", "lat": "degree", **SHARP_UNITS}
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    for i, field in enumerate(arrow.schema):
+        if units.get(field.name):
+            arrow = arrow.set_column(i, field.with_metadata({"unit": units[field.name]}), arrow.column(i))
+    parquet.write_table(arrow, path)

@@ -1,0 +1,89 @@
+"""Flares of the synthetic Sun: an inhomogeneous Poisson process in each region, with power-law sizes."""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.observations.flares import flux_to_class
+from kflare.observations.synthetic_regions import (
+    LONGEST_LIFE_DAYS,
+    Array,
+    Regions,
+    bounded_power_law,
+    days_to_times,
+    generator,
+)
+
+__all__ = ["flare_rate", "let_flare"]
+
+_SIZE_RANGE = (5e-7, 1e-3)  # W m^-2, B5 to X10
+_SIZE_INDEX = 1.9
+_RATE = 4.0  # flares of all sizes per day in a region of 1e21 Mx of polarity-inversion-line flux
+_RATE_POWER = 1.6
+_STEP = 1 / 24  # days over which the rate is held
+
+
+def flare_rate(pil_flux: Array) -> Array:
+    """Flares of class B5 and above per day, given the polarity-inversion-line flux in Mx; half of them are ≥ C1.0."""
+    return np.asarray(_RATE * (pil_flux / 1e21) ** _RATE_POWER)
+
+
+def let_flare(regions: Regions, noaa: npt.NDArray[np.int64], *, seed: int) -> pd.DataFrame:
+    """Draw every flare in the life of each region that happens on the visible hemisphere, as GOES would see it.
+
+    Parameters
+    ----------
+    regions : Regions
+        N regions. The flares of one do not depend on the others.
+    noaa : numpy.ndarray, int64, shape (N,)
+        Their numbers.
+    seed : int
+        At least 0.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns start, peak, end, goes_class, noaa, lon, lat of a `FlareList`; rows by region, not by time.
+    """
+    steps = np.arange(0, LONGEST_LIFE_DAYS, _STEP)
+    columns: dict[str, list[Array]] = {name: [] for name in ("day", "flux", "rise", "fall", "noaa", "lon", "lat")}
+    for i in range(len(regions)):
+        one = regions.take(np.full(len(steps), i))
+        expected = flare_rate(one.patches_at(one.born + steps).pil_flux) * _STEP
+        random = generator(seed, "flares", *regions.key[i].tolist())
+        counts = random.poisson(expected)
+        age = np.repeat(steps, counts) + _STEP * random.random(counts.sum())
+        uniform, normal = random.random(len(age)), random.standard_normal((len(age), 2))
+        size = bounded_power_law(uniform, *_SIZE_RANGE, index=_SIZE_INDEX)
+        same = regions.take(np.full(len(age), i))
+        day = same.born + age
+        lon = same.longitude(day)
+        # Stronger flares last longer: about 6 minutes to the peak at C1, a quarter of an hour at X1.
+        rise = 6 * (size / 1e-6) ** 0.2 * np.exp(0.5 * normal[:, 0])
+        values = {
+            "day": day,
+            "flux": size,
+            "rise": rise,
+            "fall": 1.3 * rise * np.exp(0.3 * normal[:, 1]),
+            "noaa": np.full(len(age), noaa[i]),
+            "lon": lon,
+            "lat": same.lat,
+        }
+        seen = np.abs(lon) < 90
+        for name, value in values.items():
+            columns[name].append(value[seen])
+    drawn = {name: np.concatenate([*parts, np.empty(0)]) for name, parts in columns.items()}
+    # GOES lists are in whole minutes, with at least one between start, peak and end.
+    minute = pd.Timedelta(minutes=1)
+    start = days_to_times(drawn["day"]).floor("min")
+    peak = start + np.ceil(drawn["rise"]) * minute
+    table = {
+        "start": start,
+        "peak": peak,
+        "end": peak + np.ceil(drawn["fall"]) * minute,
+        "goes_class": [flux_to_class(size) for size in drawn["flux"].tolist()],
+        "noaa": drawn["noaa"].astype(np.int64),
+        "lon": drawn["lon"],
+        "lat": drawn["lat"],
+    }
+    return pd.DataFrame(table).astype({"goes_class": "str"})

@@ -1,0 +1,278 @@
+"""Bipolar regions of the synthetic Sun: where and when they emerge, how they grow, decay, rotate and flare.
+
+A region is two polarities of equal flux, each a compact spot in diffuse plage, and a parasitic patch of the following
+polarity that comes and goes beside the leading spot: the delta configuration of flaring regions. Every number here is
+a reconstruction with the right order of magnitude, made so that programs can run without data. No result found on
+the synthetic Sun says anything about the skill of a forecast of the real one.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+__all__ = [
+    "LONGEST_LIFE_DAYS",
+    "SQUARE_DEGREE",
+    "Patches",
+    "Regions",
+    "bounded_power_law",
+    "days_to_times",
+    "emerge_regions",
+    "generator",
+    "synodic_rate",
+    "times_to_days",
+]
+
+Array = npt.NDArray[np.float64]
+
+SQUARE_DEGREE = (np.deg2rad(1.0) * 6.957e10) ** 2  # cm² of solar surface; 6.957e10 cm is the IAU 2015 radius
+LONGEST_LIFE_DAYS = 45.0  # nothing is left of any region after this time
+_REGIONS_PER_DAY = 0.85  # on the whole Sun at activity 1: about five regions on the disk, as near a solar maximum
+_FLUX_RANGE = (1e21, 4e22)  # Mx, unsigned, at the largest extent
+_PLAGE_FIELD, _SPOT_FIELD, _DELTA_FIELD = 270.0, 1900.0, 1500.0  # gauss, at the centre of each patch
+_DIFFUSION = 0.08  # degree² per day, about 140 km²/s: the random walk of plage in active regions
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_RESOLVED_FIELD = 1000.0  # gauss: a polarity inversion line between weaker fields counts less than half
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The Gaussian flux patches of some regions at some time, float64, shape (N, 5) each.
+
+    Attributes
+    ----------
+    flux : numpy.ndarray
+        Signed flux in Mx: leading spot, leading plage, following spot, following plage, delta patch.
+    x, y : numpy.ndarray
+        Position relative to the region's centre in degrees of great circle, west and north positive.
+    sigma : numpy.ndarray
+        Width (standard deviation) in degrees.
+    """
+
+    flux: Array
+    x: Array
+    y: Array
+    sigma: Array
+
+    @property
+    def peak(self) -> Array:
+        """Signed radial field at the centre of each patch in gauss, shape (N, 5)."""
+        return self.flux / (2 * np.pi * SQUARE_DEGREE * self.sigma**2)
+
+    @property
+    def extent(self) -> Array:
+        """Distance from the region's centre beyond which its field is negligible, degrees, shape (N,)."""
+        return np.asarray((np.hypot(self.x, self.y) + 3.5 * self.sigma).max(axis=1))
+
+    @property
+    def pil_flux(self) -> Array:
+        """Polarity-inversion-line flux in Mx, shape (N,): how much opposite flux is pressed together, and how strong.
+
+        This project's analytic counterpart of Schrijver's R (2007, ApJL 655, L117): over each pair of opposite
+        patches, the lesser flux times the overlap exp(-d²/2(s1²+s2²)) times B/(B + 1000 G), where d is their distance,
+        s1 and s2 their widths, and B the geometric mean of their peak fields.
+        """
+        flux, field = np.abs(self.flux), np.abs(self.peak)
+        total = np.zeros(len(flux))
+        for i, j in ((0, 2), (0, 3), (0, 4), (1, 2), (1, 3), (1, 4)):  # leading polarity × following polarity
+            distance2 = (self.x[:, i] - self.x[:, j]) ** 2 + (self.y[:, i] - self.y[:, j]) ** 2
+            overlap = np.exp(-distance2 / (2 * (self.sigma[:, i] ** 2 + self.sigma[:, j] ** 2)))
+            strength = np.sqrt(field[:, i] * field[:, j])
+            total += np.minimum(flux[:, i], flux[:, j]) * overlap * strength / (strength + _RESOLVED_FIELD)
+        return total
+
+
+@dataclass(frozen=True)
+class Regions:
+    """What is fixed for each region at its birth: arrays of shape (N,), float64 unless said otherwise.
+
+    Attributes
+    ----------
+    key : numpy.ndarray, int64, shape (N, 2)
+        Day of birth (proleptic ordinal) and number within the day: the seed of everything that is random later.
+    born : numpy.ndarray
+        Time of emergence in days of the proleptic calendar (day 1.0 is 0001-01-01 00:00 UTC).
+    lat, longitude0 : numpy.ndarray
+        Latitude, and longitude from the central meridian at emergence, degrees, west positive.
+    flux : numpy.ndarray
+        Largest unsigned flux in Mx.
+    leading : numpy.ndarray
+        Sign of the leading polarity, +1 or -1 (Hale's law).
+    tilt : numpy.ndarray
+        Angle in degrees by which the leading polarity is nearer to the equator (Joy's law); negative = further.
+    separation : numpy.ndarray
+        Distance of the polarities at full growth, degrees.
+    rise, decay : numpy.ndarray
+        Time from emergence to the largest flux, and e-folding time after it, days.
+    complexity : numpy.ndarray
+        0 = simple bipole, 1 = the delta patch takes nearly half of the following flux.
+    delta_age, delta_width : numpy.ndarray
+        Age at which the delta patch is strongest, and the width (standard deviation) of its life, days.
+    delta_angle, delta_distance : numpy.ndarray
+        Direction of the delta patch seen from the leading spot (radian), and distance in sums of both widths.
+    """
+
+    key: npt.NDArray[np.int64]
+    born: Array
+    lat: Array
+    longitude0: Array
+    flux: Array
+    leading: Array
+    tilt: Array
+    separation: Array
+    rise: Array
+    decay: Array
+    complexity: Array
+    delta_age: Array
+    delta_width: Array
+    delta_angle: Array
+    delta_distance: Array
+
+    def __len__(self) -> int:
+        return len(self.born)
+
+    def take(self, index: npt.NDArray[Any]) -> "Regions":
+        """Select regions by index or mask; an index may repeat, for one region at several times."""
+        return Regions(**{name: value[index] for name, value in vars(self).items()})
+
+    def longitude(self, day: Array | float) -> Array:
+        """Longitude from the central meridian in degrees, -180 to 180, west positive, at `day`; shape (N,)."""
+        return np.asarray((self.longitude0 + synodic_rate(self.lat) * (day - self.born) + 180) % 360 - 180)
+
+    def flux_at(self, day: Array | float) -> Array:
+        """Unsigned flux in Mx at `day`, shape (N,): a smooth rise from 0, then exponential decay."""
+        age = np.asarray(day - self.born, dtype=np.float64)
+        growth = np.sin(np.pi / 2 * np.clip(age / self.rise, 0, 1)) ** 2
+        fade = np.exp(-np.clip(age - self.rise, 0, None) / self.decay)
+        return np.asarray(np.where((age > 0) & (age < LONGEST_LIFE_DAYS), self.flux * growth * fade, 0.0))
+
+    def patches_at(self, day: Array | float) -> Patches:
+        """Gaussian patches that make up each region at `day` (one time, or one for each region)."""
+        age = np.asarray(day - self.born, dtype=np.float64)
+        polarity = self.flux_at(day) / 2
+        after_peak = np.clip(age - self.rise, 0, None)
+        spots = np.exp(-after_peak / (0.6 * self.decay))  # spots go before the plage
+        leading_spot, following_spot = 0.35 * spots * polarity, 0.15 * spots * polarity
+        life = np.exp(-(((age - self.delta_age) / self.delta_width) ** 2) / 2)
+        delta = 0.45 * self.complexity * life * polarity
+        leading_plage, following_plage = polarity - leading_spot, polarity - following_spot - delta
+        flux = np.stack([leading_spot, leading_plage, -following_spot, -following_plage, -delta], axis=1)
+
+        spread = self.flux / 2 * np.sin(np.pi / 2 * np.clip(age / self.rise, 0.3, 1)) ** 2
+        plage_width = np.sqrt(_width(spread, _PLAGE_FIELD) ** 2 + 2 * _DIFFUSION * np.clip(age, 0, None))
+        widths = [
+            _width(leading_spot, _SPOT_FIELD),
+            0.85 * plage_width,
+            _width(following_spot, _SPOT_FIELD),
+            1.15 * plage_width,
+            _width(delta, _DELTA_FIELD),
+        ]
+        sigma = np.stack(widths, axis=1)
+
+        half = self.separation / 2 * (0.4 + 0.6 * np.clip(age / (2 * self.rise), 0, 1))
+        ahead_x = half * np.cos(np.deg2rad(self.tilt))
+        ahead_y = -np.sign(self.lat) * half * np.sin(np.deg2rad(self.tilt))
+        reach = self.delta_distance * (sigma[:, 0] + sigma[:, 4])
+        x = np.stack([1.2 * ahead_x, ahead_x, -0.9 * ahead_x, -ahead_x, 1.2 * ahead_x], axis=1)
+        y = np.stack([1.2 * ahead_y, ahead_y, -0.9 * ahead_y, -ahead_y, 1.2 * ahead_y], axis=1)
+        x[:, 4] += reach * np.cos(self.delta_angle)
+        y[:, 4] += reach * np.sin(self.delta_angle)
+        return Patches(self.leading[:, np.newaxis] * flux, x, y, sigma)
+
+
+def emerge_regions(
+    first_day: int, last_day: int, *, seed: int, activity: float, belt: float, leading_north: int
+) -> Regions:
+    """Let regions emerge on the whole Sun, a Poisson number each day.
+
+    Parameters
+    ----------
+    first_day, last_day : int
+        Days of emergence, proleptic ordinals, both included. A day's regions depend on the day and the seed alone.
+    seed : int
+        At least 0.
+    activity : float
+        1 = near a solar maximum; the number of regions is proportional to it.
+    belt : float
+        Mean unsigned latitude of emergence in degrees; scatter 6 degrees, limited to 2 to 40 degrees.
+    leading_north : int
+        Sign of the leading polarity in the northern hemisphere; -1 in even cycles such as 24.
+
+    Returns
+    -------
+    Regions
+        In order of emergence.
+    """
+    drawn: dict[str, list[Any]] = {name: [] for name in Regions.__dataclass_fields__}
+    for day in range(first_day, last_day + 1):
+        random = generator(seed, "emergence", day)
+        count = int(random.poisson(_REGIONS_PER_DAY * activity))
+        # One row of a fixed width per region, so that no region's parameters hang on another's.
+        uniform, normal = random.random((count, 8)), random.standard_normal((count, 5))
+        north = np.where(uniform[:, 0] < 0.5, 1.0, -1.0)
+        flux = bounded_power_law(uniform[:, 1], *_FLUX_RANGE, index=1.2)
+        size = np.sqrt(flux / 1e22)
+        lat = north * np.clip(belt + 6 * normal[:, 0], 2, 40)
+        rise = 2.5 * size**0.6 * np.exp(0.25 * normal[:, 1])
+        values = {
+            "key": np.column_stack([np.full(count, day), np.arange(count)]).astype(np.int64),
+            "born": day + np.sort(uniform[:, 2]),
+            "lat": lat,
+            "longitude0": 360 * uniform[:, 3] - 180,
+            "flux": flux,
+            "leading": north * np.sign(leading_north),
+            # Joy's law: half the latitude on average (Wang & Sheeley 1989), with more scatter in smaller regions.
+            "tilt": 0.5 * np.abs(lat) + np.clip(10 / size**0.5, 5, 15) * normal[:, 2],
+            "separation": 5.5 * size**0.7 * np.exp(0.2 * normal[:, 3]),
+            "rise": rise,
+            "decay": 13.0 * size**0.6 * np.exp(0.2 * normal[:, 4]),
+            "complexity": uniform[:, 4] ** 2,
+            "delta_age": rise * (0.8 + 2 * uniform[:, 5]),
+            "delta_width": 1.0 + 1.5 * uniform[:, 5],
+            "delta_angle": 2 * np.pi * uniform[:, 6],
+            "delta_distance": 0.9 + 0.7 * uniform[:, 7],
+        }
+        for name, value in values.items():
+            drawn[name].append(value)
+    return Regions(**{name: np.concatenate(parts) for name, parts in drawn.items()})
+
+
+def synodic_rate(lat: Array | float) -> Array:
+    """Degrees per day at which magnetic features at latitude `lat` cross the disk, seen from the Earth.
+
+    Howard, Harvey & Forgach (1990, Solar Physics 130, 295): 2.894 - 0.428 sin² - 0.370 sin⁴ microradians per second
+    against the stars, less the Earth's mean 0.9856 degrees per day.
+    """
+    sine2 = np.sin(np.deg2rad(lat)) ** 2
+    return np.asarray(np.rad2deg(86400e-6 * (2.894 - 0.428 * sine2 - 0.370 * sine2**2)) - 0.9856)
+
+
+def bounded_power_law(uniform: Array, low: float, high: float, *, index: float) -> Array:
+    """Turn numbers uniform on [0, 1) into a density ∝ x^-index between `low` and `high`; index other than 1."""
+    power = 1 - index
+    return np.asarray((low**power + uniform * (high**power - low**power)) ** (1 / power))
+
+
+def generator(seed: int, purpose: str, *number: int) -> np.random.Generator:
+    """Random generator that belongs to one purpose and number alone, so that no order of calls matters."""
+    return np.random.default_rng([seed, *purpose.encode(), *number])
+
+
+def times_to_days(times: pd.DatetimeIndex) -> Array:
+    """Count aware times in days of the proleptic calendar, so that day 1.0 is 0001-01-01 00:00 UTC."""
+    return np.asarray((times - _EPOCH) / pd.Timedelta(days=1), dtype=np.float64) + _EPOCH.toordinal()
+
+
+def days_to_times(days: Array) -> pd.DatetimeIndex:
+    """Inverse of `times_to_days`, datetime64[us, UTC]."""
+    microseconds = np.rint((days - _EPOCH.toordinal()) * 86400e6).astype("timedelta64[us]")
+    return pd.DatetimeIndex(np.datetime64(0, "us") + microseconds, tz="UTC")
+
+
+def _width(flux: Array, field: float) -> Array:
+    """Width in degrees of a Gaussian of `flux` Mx and `field` gauss at its centre; at least 0.05 degrees."""
+    return np.sqrt(np.clip(flux / (2 * np.pi * field * SQUARE_DEGREE), 0.05**2, None))

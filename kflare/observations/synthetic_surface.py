@@ -1,0 +1,184 @@
+"""The face of the synthetic Sun: the line-of-sight field of its regions and network on the pixels of a full disk.
+
+The view is orthographic, from a distant observer in the plane of the solar equator (B0 = 0, P = 0). All field is radial
+at the surface, so the line-of-sight field is the radial field times mu, the cosine of the angle from disk centre.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from kflare.observations.synthetic_regions import Array, Patches, generator, synodic_rate
+
+__all__ = ["DISK_RADIUS", "DiskGrid", "Network", "disk_grid", "paint"]
+
+Array32 = npt.NDArray[np.float32]
+
+DISK_RADIUS = 0.44  # of the image width, as in the SDO archive's daily HMI images
+_STEP = 0.25  # degrees per map pixel: one pixel of a 512² image at disk centre
+_ROWS, _COLUMNS = int(180 / _STEP), int(360 / _STEP)
+_MAPS = 3  # patterns in the pool; each comes back with a new shift, so nobody meets the same Sun twice
+_EPOCH_DAYS = 4.0  # one pattern hands over to the next within this time: the network is renewed
+_NETWORK_RMS = 11.0  # gauss
+
+
+@dataclass(frozen=True, eq=False)
+class DiskGrid:
+    """Pixels of a full-disk image; flat arrays over the P pixels on the disk.
+
+    Attributes
+    ----------
+    size : int
+        Width and height of the image.
+    centre, radius : float
+        Of the disk in pixels; the centre is the middle of the image in both directions.
+    index : numpy.ndarray, int64, shape (P,)
+        Flat index of each pixel on the disk.
+    number : numpy.ndarray, int64, shape (size, size)
+        Position of each pixel in the flat arrays, -1 off the disk.
+    lat, lon : numpy.ndarray, float64, shape (P,)
+        Heliographic latitude and longitude from the central meridian, degrees; north and west positive.
+    mu : numpy.ndarray, float32, shape (P,)
+        Cosine of the angle from disk centre.
+    rate : numpy.ndarray, float64, shape (P,)
+        Synodic rotation rate, degrees per day.
+    """
+
+    size: int
+    centre: float
+    radius: float
+    index: npt.NDArray[np.int64]
+    number: npt.NDArray[np.int64]
+    lat: Array
+    lon: Array
+    mu: Array32
+    rate: Array
+
+
+@lru_cache(maxsize=4)
+def disk_grid(size: int) -> DiskGrid:
+    """Pixels of a `size` × `size` image with the disk in the middle."""
+    centre, radius = (size - 1) / 2, DISK_RADIUS * size
+    offset = (np.arange(size) - centre) / radius
+    west, north = np.meshgrid(offset, -offset)
+    index = np.flatnonzero(west**2 + north**2 <= 1)
+    west, north = west.ravel()[index], north.ravel()[index]
+    mu = np.sqrt(np.clip(1 - west**2 - north**2, 0, None))
+    lat = np.rad2deg(np.arcsin(north))
+    number = np.full(size * size, -1, dtype=np.int64)
+    number[index] = np.arange(len(index))
+    lon = np.rad2deg(np.arctan2(west, mu))
+    return DiskGrid(
+        size, centre, radius, index, number.reshape(size, size), lat, lon, mu.astype(np.float32), synodic_rate(lat)
+    )
+
+
+def paint(grid: DiskGrid, patches: Patches, lon: Array, lat: Array, clumps: Array32) -> Array32:
+    """Radial field of all regions, gauss, float32, shape (P,).
+
+    Parameters
+    ----------
+    grid : DiskGrid
+        Pixels.
+    patches : Patches
+        Of the N regions; spots and delta patches are smooth, plage is broken into the network's clumps.
+    lon, lat : numpy.ndarray, shape (N,)
+        Centre of each region in degrees.
+    clumps : numpy.ndarray, float32, shape (P,)
+        Factor of mean 1 that concentrates plage in clumps, as `Network.clumps`.
+    """
+    field = np.zeros(len(grid.index), dtype=np.float32)
+    pixel = np.rad2deg(1 / grid.radius)
+    # A spot smaller than a pixel is spread over it, so that its flux does not depend on where pixel centres fall.
+    sigma = np.hypot(patches.sigma, 0.4 * pixel)
+    peak = patches.peak * (patches.sigma / sigma) ** 2
+    reach = patches.extent + pixel
+    for i in np.flatnonzero(np.abs(lon) < 90 + reach / np.cos(np.deg2rad(lat))):
+        column = grid.centre + grid.radius * np.sin(np.deg2rad(lon[i])) * np.cos(np.deg2rad(lat[i]))
+        row = grid.centre - grid.radius * np.sin(np.deg2rad(lat[i]))
+        half = np.deg2rad(reach[i]) * grid.radius + 1
+        rows = slice(max(0, int(row - half)), int(row + half) + 2)
+        columns = slice(max(0, int(column - half)), int(column + half) + 2)
+        window = grid.number[rows, columns]
+        window = window[window >= 0]
+        dx = (grid.lon[window] - lon[i] + 180) % 360 - 180
+        dx *= np.cos(np.deg2rad(lat[i]))
+        dy = grid.lat[window] - lat[i]
+        near = dx**2 + dy**2 < reach[i] ** 2
+        window, dx, dy = window[near], dx[near].astype(np.float32), dy[near].astype(np.float32)
+        gaussians = [
+            np.float32(peak[i, k])
+            * np.exp(((dx - patches.x[i, k]) ** 2 + (dy - patches.y[i, k]) ** 2) * (-0.5 / sigma[i, k] ** 2))
+            for k in range(peak.shape[1])
+        ]
+        spots, plage = gaussians[0] + gaussians[2] + gaussians[4], gaussians[1] + gaussians[3]
+        field[window] += (spots + plage * clumps[window]).astype(np.float32)
+    return field
+
+
+class Network:
+    """Quiet-Sun network of mixed polarity, and the clumps that plage is made of, over the whole rotating surface.
+
+    Each epoch of a few days has its own pattern, carried along by differential rotation and handed over smoothly to the
+    next epoch's. The patterns come from a small pool; an epoch shifts its pattern to a random longitude.
+
+    Parameters
+    ----------
+    seed : int
+        At least 0.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._pool: dict[tuple[int, int], tuple[Array32, Array32]] = {}
+
+    def sample(self, grid: DiskGrid, day: float) -> tuple[Array32, Array32]:
+        """Network field in gauss and clump factor (mean 1, at least 0) on the disk, float32, shape (P,) each."""
+        epoch = int(np.floor(day / _EPOCH_DAYS))
+        late = day / _EPOCH_DAYS - epoch
+        factor = max(f for f in (1, 2, 4, 8, 16) if f == 1 or f * grid.size <= 512)
+        row = np.clip((90 - grid.lat) / (_STEP * factor), 0, _ROWS // factor - 1).astype(np.int64)
+        field, clumps = np.zeros((2, len(grid.index)), dtype=np.float32)
+        # The field of independent patterns adds in squares, the clumps must keep their mean.
+        for number, amplitude, weight in (
+            (epoch, np.cos(np.pi / 2 * late), 1 - late),
+            (epoch + 1, np.sin(np.pi / 2 * late), late),
+        ):
+            polarity, gain = self._pattern(number % _MAPS, factor)
+            shift = 360 * generator(self._seed, "epoch", number).random()
+            lon = grid.lon + shift - grid.rate * (day - number * _EPOCH_DAYS)
+            place = row * gain.shape[1] + (lon / (_STEP * factor)).astype(np.int64) % gain.shape[1]
+            field += np.float32(amplitude) * polarity.ravel()[place]
+            clumps += np.float32(weight) * gain.ravel()[place]
+        return field, clumps
+
+    def _pattern(self, number: int, factor: int) -> tuple[Array32, Array32]:
+        """Polarity map (gauss) and clump map at 1 / `factor` of the full resolution, by means over blocks."""
+        if (number, 1) not in self._pool:
+            random = generator(self._seed, "network", number)
+            fine, lanes, polarity = (_smooth_noise(random, width) for width in (0.28, 1.0, 2.0))
+            # Flux sits in the lanes between supergranules: along the zero lines of a smooth random field.
+            gain = np.exp(1.3 * fine - (lanes / 0.5) ** 2)
+            gain /= gain.mean()
+            signed = gain * np.tanh(2 * polarity + fine[::-1])
+            signed *= _NETWORK_RMS / signed.std()
+            self._pool[number, 1] = (signed, gain)
+        if (number, factor) not in self._pool:
+            shape = (_ROWS // factor, factor, _COLUMNS // factor, factor)
+            signed, gain = (values.reshape(shape).mean(axis=(1, 3)) for values in self._pool[number, 1])
+            self._pool[number, factor] = (signed, gain)
+        return self._pool[number, factor]
+
+
+def _smooth_noise(random: np.random.Generator, width: float) -> Array32:
+    """Gaussian random field of unit variance over the whole surface, periodic in longitude, `width` in degrees."""
+    from scipy import fft
+
+    noise = fft.rfft2(random.standard_normal((_ROWS, _COLUMNS), dtype=np.float32))
+    rows, columns = fft.fftfreq(_ROWS), fft.rfftfreq(_COLUMNS)
+    power = -2 * (np.pi * width / _STEP) ** 2
+    noise *= (np.exp(power * rows**2)[:, np.newaxis] * np.exp(power * columns**2)).astype(np.float32)
+    smooth: Array32 = fft.irfft2(noise, s=(_ROWS, _COLUMNS))
+    return np.asarray(smooth / smooth.std(), dtype=np.float32)

@@ -1,0 +1,81 @@
+"""The one table of features: names, units, scale and evidence, read from CSV files beside this module.
+
+Everything that needs a feature's name, unit or order (region tables, training, the SavedModel's inputs, its
+`kflare.json`) reads it here. The `evidence` column tells where a definition comes from: P text of the seed papers,
+A the authors' own code or site, S a third party's claim, R our reconstruction.
+"""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+import pandas as pd
+
+from kflare.errors import DataError
+
+__all__ = ["SCALES", "Feature", "check_columns", "feature_set", "features_named"]
+
+SCALES = ("linear", "log10", "log1p")
+"""How a feature is transformed before it is standardised; log10 takes values at or below its floor as the floor."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature of an active region."""
+
+    name: str
+    group: str
+    observation: str
+    unit: str
+    scale: str
+    definition: str
+    evidence: str
+
+    def __post_init__(self) -> None:
+        if self.scale not in SCALES:
+            raise DataError(f"`scale` of feature {self.name} must be one of {', '.join(SCALES)}, got {self.scale!r}")
+
+
+@cache
+def feature_set(name: str) -> tuple[Feature, ...]:
+    """The features of a set in their order: "sharp" (SHARP keywords, changes, flare history)."""
+    text = files("kflare.regions").joinpath(f"{name}_features.csv").read_text(encoding="utf-8")
+    return tuple(Feature(**row) for row in csv.DictReader(text.splitlines()))
+
+
+def features_named(names: Iterable[str], *, of: str = "sharp") -> tuple[Feature, ...]:
+    """Some features of a set, in the order given; an unknown name raises `DataError`."""
+    known = {feature.name: feature for feature in feature_set(of)}
+    wanted = list(names)
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise DataError(f"unknown feature `{'`, `'.join(unknown)}`: the known ones are {', '.join(known)}")
+    return tuple(known[name] for name in wanted)
+
+
+def check_columns(table: pd.DataFrame, features: Iterable[Feature], *, source: str) -> None:
+    """Hold a region table to the features: all there, all numeric, none infinite; NaN means "not measured".
+
+    Raises
+    ------
+    DataError
+        Names the table, the column, what was seen and what to do.
+    """
+    wanted = list(features)
+    absent = [feature.name for feature in wanted if feature.name not in table]
+    if absent:
+        raise DataError(
+            f"{source} lacks the feature `{'`, `'.join(absent)}`: add the column (empty where it was not measured)"
+        )
+    for feature in wanted:
+        column = table[feature.name]
+        if not pd.api.types.is_numeric_dtype(column):
+            bad = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
+            seen = f"{bad.iloc[0]!r} in row {bad.index[0]}" if len(bad) else f"the type {column.dtype}"
+            raise DataError(f"feature `{feature.name}` of {source} must be numeric, got {seen}")
+        infinite = np.isinf(column.to_numpy(np.float64, na_value=np.nan))
+        if infinite.any():
+            raise DataError(f"feature `{feature.name}` of {source} is infinite in row {int(infinite.argmax())}")

@@ -1,0 +1,191 @@
+"""All models of a server: which version a request means, and the watch over their folders."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from kflare.serving.models_config import ModelSettings, numbered_versions
+from kflare.serving.servable import Servable
+from kflare.serving.statuses import RequestError
+from kflare.serving.versions import ModelVersions, VersionStatus, not_served
+
+__all__ = ["ModelManager"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class ModelManager:
+    """The models that are served; safe to use from many threads.
+
+    Parameters
+    ----------
+    models : sequence of ModelSettings
+        What to serve.
+    discover : Path, optional
+        A folder whose sub-folders are models too, also those that appear later.
+    typed_fields : bool
+        See `Servable`.
+    """
+
+    def __init__(
+        self, models: Sequence[ModelSettings], *, discover: Path | None = None, typed_fields: bool = True
+    ) -> None:
+        self._typed_fields = typed_fields
+        self._discover = discover
+        # Replaced as a whole, never changed in place: readers need no lock.
+        self._models = {settings.name: self._new(settings) for settings in models}
+        self._work = threading.Lock()  # held while folders are read and versions loaded
+        self._stopped = threading.Event()
+        self._watcher: threading.Thread | None = None
+
+    @contextmanager
+    def use(self, spec: Any) -> Iterator[Servable]:
+        """Hold the version that a ModelSpec asks for, which then stays loaded until the block ends.
+
+        Raises
+        ------
+        RequestError
+            INVALID_ARGUMENT for an empty name or unknown label (model_servers/server_core.cc,
+            ServableRequestFromModelSpec), NOT_FOUND for a model or version that is not served.
+        """
+        if not spec.name:
+            raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, "ModelSpec has no name specified.")
+        number = self._number(spec)
+        model = self._models.get(spec.name)
+        if model is None:
+            raise not_served(spec.name, number)
+        with model.use(number) as servable:
+            yield servable
+
+    def status(self, spec: Any) -> list[VersionStatus]:
+        """All versions of a model that were ever known, newest first, or the one that the ModelSpec names.
+
+        Raises
+        ------
+        RequestError
+            NOT_FOUND (model_servers/get_model_status_impl.cc) or, for an unknown label, INVALID_ARGUMENT.
+        """
+        number = self._number(spec)
+        model = self._models.get(spec.name)
+        statuses = model.statuses() if model else []
+        if number is not None:
+            statuses = [status for status in statuses if status.number == number]
+        if not statuses:
+            which = "any versions" if number is None else f"version {number}"
+            raise RequestError(grpc.StatusCode.NOT_FOUND, f"Could not find {which} of model {spec.name}")
+        return statuses
+
+    def available(self) -> dict[str, list[int]]:
+        """Each configured model's versions that answer, oldest first; empty where there is none."""
+        return {name: model.available() for name, model in sorted(self._models.items())}
+
+    def failures(self) -> dict[str, str]:
+        """Why models have no version that answers: the newest failed load, by model."""
+        broken = {}
+        for name, model in sorted(self._models.items()):
+            failed = [status for status in model.statuses() if status.message]
+            if failed and not model.available():
+                broken[name] = f"version {failed[0].number} cannot be loaded: {failed[0].message}"
+        return broken
+
+    def poll(self, *, trust: bool = False) -> None:
+        """Look at the folders once; `trust` as in `ModelVersions.poll`."""
+        with self._work:
+            self._find_new_models()
+            for model in self._models.values():
+                model.poll(trust=trust)
+
+    def watch(self, seconds: float, *, after: Callable[[], None]) -> None:
+        """Poll in a thread of its own every so many seconds until `stop`, calling `after` each time."""
+
+        def run() -> None:
+            while not self._stopped.wait(seconds):
+                try:
+                    self.poll()
+                    after()
+                except Exception:  # noqa: BLE001 - the watch must outlive whatever a file system can do
+                    _LOG.exception("looking at the model folders failed; trying again")
+
+        self._watcher = threading.Thread(target=run, name="kflare-model-watch", daemon=True)
+        self._watcher.start()
+
+    def stop(self) -> None:
+        """End the watch, after the load in progress."""
+        self._stopped.set()
+        if self._watcher is not None:
+            self._watcher.join()
+
+    def reconfigure(self, models: Sequence[ModelSettings]) -> None:
+        """Serve these models from now on and no others, as HandleReloadConfigRequest asks.
+
+        A version number that is served already stays as it is, even where the base path changes.
+
+        Raises
+        ------
+        RequestError
+            FAILED_PRECONDITION where a label would move to a version that does not answer, UNKNOWN where a new model
+            has no version that can be loaded; the new configuration holds all the same, as in TensorFlow Serving
+            (server_core.cc: UpdateModelVersionLabelMap, WaitUntilModelsAvailable).
+        """
+        with self._work:
+            for settings in models:
+                self._check_labels(settings)
+            known, wanted = self._models, {}
+            for settings in models:
+                model = known.get(settings.name) or self._new(settings)
+                model.settings = settings
+                wanted[settings.name] = model
+            self._models, self._discover = wanted, None
+            for name in known.keys() - wanted.keys():
+                known[name].unload(known[name].available())
+            for model in wanted.values():
+                model.poll(trust=True)
+            absent = [name for name in wanted.keys() - known.keys() if not wanted[name].available()]
+        if absent:
+            message = f"{len(absent)} model(s) did not become available: {{{', '.join(sorted(absent))}}}"
+            raise RequestError(grpc.StatusCode.UNKNOWN, message)
+
+    def _number(self, spec: Any) -> int | None:
+        match spec.WhichOneof("version_choice"):
+            case "version":
+                return int(spec.version.value)
+            case "version_label":
+                model = self._models.get(spec.name)
+                if model is None or spec.version_label not in model.settings.labels:
+                    message = f"Unrecognized servable version label: {spec.version_label}"
+                    raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)
+                return model.settings.labels[spec.version_label]
+        return None
+
+    def _check_labels(self, settings: ModelSettings) -> None:
+        model = self._models.get(settings.name)
+        if model is None:
+            return
+        for label, number in settings.labels.items():
+            # As with --allow_version_labels_for_unavailable_models: a new label may point ahead, a known one may not.
+            if model.settings.labels.get(label, number) != number and number not in model.available():
+                raise RequestError(
+                    grpc.StatusCode.FAILED_PRECONDITION,
+                    f"Request to assign label to version {number} of model {settings.name}, which is not currently "
+                    "available for inference",
+                )
+
+    def _find_new_models(self) -> None:
+        if self._discover is None:
+            return
+        try:
+            folders = [path for path in sorted(self._discover.iterdir()) if path.is_dir() and path.name[0] != "."]
+            fresh = [path for path in folders if path.name not in self._models and numbered_versions(path)]
+        except OSError as error:
+            _LOG.warning("cannot look for models in %s: %s", self._discover, error)
+            return
+        if fresh:
+            self._models = self._models | {path.name: self._new(ModelSettings(path.name, path)) for path in fresh}
+
+    def _new(self, settings: ModelSettings) -> ModelVersions:
+        return ModelVersions(settings, typed_fields=self._typed_fields)

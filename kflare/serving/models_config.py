@@ -1,0 +1,164 @@
+"""Which models are served from where: TensorFlow Serving's `models.config`, or the sub-folders of a folder."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kflare.errors import SettingError
+
+__all__ = ["ModelSettings", "model_settings", "numbered_versions", "read_models_config"]
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """One model of the configuration.
+
+    Parameters
+    ----------
+    name : str
+        By which clients ask for it.
+    base_path : Path
+        Folder that holds one numeric folder per version.
+    newest : int or None
+        How many of the newest versions to serve; None = as many as `only` allows.
+    only : frozenset of int or None
+        The versions that may be served; None = any.
+    labels : mapping of str to int
+        Names that clients may use for a version.
+    """
+
+    name: str
+    base_path: Path
+    newest: int | None = 1
+    only: frozenset[int] | None = None
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+    def allows(self, number: int) -> bool:
+        """Whether the version policy lets this version be served at all."""
+        return self.only is None or number in self.only
+
+
+def numbered_versions(base_path: Path) -> dict[int, Path]:
+    """Folders of complete-looking versions: a decimal number as name, and `saved_model.pb` in it.
+
+    Temporary and half-written folders have other names or lack that file. Of two names of one number ("1", "01") the
+    last in alphabetical order counts, as in TensorFlow Serving (file_system_storage_path_source.cc,
+    IndexChildrenByVersion).
+
+    Raises
+    ------
+    OSError
+        `base_path` cannot be listed.
+    """
+    return {
+        int(path.name): path
+        for path in sorted(base_path.iterdir())
+        if path.name.isascii() and path.name.isdecimal() and (path / "saved_model.pb").is_file()
+    }
+
+
+def read_models_config(path: Path, *, folder: Path | None = None) -> list[ModelSettings]:
+    """Read a `models.config`, the text form of `tensorflow.serving.ModelServerConfig`.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    folder : Path, optional
+        Where the models lie on this machine: each model's base path becomes `folder`/<name>, whatever the file says.
+        Without it the file's base paths hold, relative ones from the file's own folder.
+
+    Returns
+    -------
+    list of ModelSettings
+
+    Raises
+    ------
+    SettingError
+        No such file, not a valid configuration (the message names the line), or no model in it.
+    """
+    from google.protobuf import text_format
+    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise SettingError(f"no models configuration {path}: give a file like serving/models.config") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} cannot be read as a models configuration: {error}") from error
+    try:
+        config = text_format.Parse(text, ModelServerConfig())
+    except text_format.ParseError as error:
+        raise SettingError(f"{path} is no valid models configuration, line {error.GetLine() or 1}: {error}") from error
+    try:
+        settings = model_settings(config, folder=folder, root=path.resolve().parent)
+    except SettingError as error:
+        raise SettingError(f"{path}: {error}") from error
+    if not settings:
+        raise SettingError(f"{path} lists no model: it needs model_config_list {{ config {{ ... }} }}")
+    return settings
+
+
+def model_settings(config: Any, *, folder: Path | None = None, root: Path | None = None) -> list[ModelSettings]:
+    """Check a ModelServerConfig by TensorFlow Serving's rules (model_servers/server_core.cc) and read its models.
+
+    Parameters
+    ----------
+    config : tensorflow.serving.ModelServerConfig
+        From a file or a HandleReloadConfigRequest.
+    folder : Path, optional
+        Replaces every base path by `folder`/<name>.
+    root : Path, optional
+        Where relative base paths start; without it they are refused, as by TensorFlow Serving.
+
+    Returns
+    -------
+    list of ModelSettings
+        Empty where the configuration is.
+
+    Raises
+    ------
+    SettingError
+        Which model breaks which rule.
+    """
+    if config.WhichOneof("config") == "custom_model_config":
+        raise SettingError("`custom_model_config` is not supported: list the models in `model_config_list`")
+    settings: dict[str, ModelSettings] = {}
+    for model in config.model_config_list.config:
+        if model.name in settings:
+            raise SettingError(f"Illegal to list model {model.name} multiple times in config list")
+        if not model.name or Path(model.name).name != model.name or model.name in {".", ".."}:
+            raise SettingError(f"`name` of a model must be a plain name, got {model.name!r}")
+        settings[model.name] = _one_model(model, _base_path(model, folder, root))
+    return list(settings.values())
+
+
+def _base_path(model: Any, folder: Path | None, root: Path | None) -> Path:
+    if folder is not None:
+        return folder / model.name
+    location = model.base_path.removeprefix("file://")
+    if not location or "://" in location:
+        raise SettingError(f"`base_path` of model {model.name} must be a local folder, got {model.base_path!r}")
+    if not Path(location).is_absolute() and root is None:
+        raise SettingError(f"Expected model {model.name} to have an absolute path or URI; got base_path()={location}")
+    return (root or Path()) / location
+
+
+def _one_model(model: Any, base_path: Path) -> ModelSettings:
+    # `model_type` 1 is TENSORFLOW, the older way of saying model_platform: "tensorflow".
+    if model.model_platform and model.model_type:
+        raise SettingError(f"model {model.name} sets both `model_type` (deprecated) and `model_platform`")
+    if not model.model_platform and not model.model_type:
+        raise SettingError(f'`model_platform` of model {model.name} must be "tensorflow", got nothing')
+    if model.model_platform not in {"", "tensorflow"} or model.model_type not in {0, 1}:
+        seen = model.model_platform or model.model_type
+        raise SettingError(f'`model_platform` of model {model.name} must be "tensorflow", got {seen!r}')
+    policy = model.model_version_policy
+    choice = policy.WhichOneof("policy_choice")  # none means the newest version
+    newest = None if choice in {"all", "specific"} else max(1, policy.latest.num_versions)
+    only = frozenset(policy.specific.versions) if choice == "specific" else None
+    if only is not None and not only:
+        raise SettingError(f"`specific` of model {model.name} must name at least one version")
+    return ModelSettings(model.name, base_path, newest, only, dict(model.version_labels))

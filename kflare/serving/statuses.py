@@ -1,0 +1,61 @@
+"""One place where a failure on the server becomes a gRPC status, with the codes that TensorFlow Serving uses."""
+
+import re
+
+import grpc
+
+from kflare.errors import ServingError, SettingError
+
+__all__ = ["RequestError", "status_of"]
+
+_LONGEST_MESSAGE = 1024  # tensorflow/serving model_servers/grpc_status_util.cc, kErrorMessageLimit
+_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+# What the eager runtime puts around an operation's own message; a session, which TensorFlow Serving runs, does not.
+_EAGER_PREAMBLE = re.compile(
+    r"\A\s*Graph execution error:\s*(Detected at node [^\n]*\n(<stack traces unavailable>\n)?)?"
+)
+_EAGER_SUFFIX = re.compile(r"\s*\[Op:[^\]]*\][^\n]*\Z")
+
+
+class RequestError(ServingError):
+    """A request that the embedded server answers with a status other than OK.
+
+    Attributes
+    ----------
+    code : grpc.StatusCode
+        The status code of the answer.
+    """
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
+    """The gRPC status that stands for an error: TensorFlow's codes are gRPC's own numbers.
+
+    Parameters
+    ----------
+    error : BaseException
+        Anything raised while a version was loaded or a request answered.
+
+    Returns
+    -------
+    (grpc.StatusCode, str)
+        The code and a message of at most 1024 characters.
+    """
+    if isinstance(error, RequestError):
+        code = error.code
+    elif isinstance(error, SettingError):
+        code = grpc.StatusCode.INVALID_ARGUMENT
+    elif isinstance(error, MemoryError):
+        code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    elif isinstance(error, FileNotFoundError):
+        code = grpc.StatusCode.NOT_FOUND
+    elif isinstance(number := getattr(error, "error_code", None), int):  # tf.errors.OpError
+        code = _CODES.get(number, grpc.StatusCode.UNKNOWN)
+    else:
+        code = grpc.StatusCode.INTERNAL
+    message = str(getattr(error, "message", None) or error) or type(error).__name__
+    message = _EAGER_SUFFIX.sub("", _EAGER_PREAMBLE.sub("", message)).strip()
+    return code, message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + "...TRUNCATED"

@@ -1,0 +1,218 @@
+"""The versions of one model: loaded when their folders appear, let go when they vanish, never between two answers.
+
+The rules are TensorFlow Serving's (g3doc/serving_config.md; core/availability_preserving_policy.cc): a new version is
+loaded before an old one is unloaded, and an unloaded one answers what it has begun. Three things are stricter here,
+each so that a forecast is not lost:
+
+* A folder that appears while the server runs is loaded once two looks in a row find it unchanged, so that a version
+  being copied in is left alone.
+* A version that cannot be loaded is passed over for the next older one, also right after a start.
+* It is tried again when its files change, or after a minute, five times at most.
+"""
+
+import gc
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+import grpc
+
+from kflare.serving.models_config import ModelSettings, numbered_versions
+from kflare.serving.servable import Servable
+from kflare.serving.statuses import RequestError, status_of
+
+__all__ = ["ModelVersions", "State", "VersionStatus", "not_served"]
+
+_LOG = logging.getLogger(__name__)
+_LOAD_RETRIES = 5  # --max_num_load_retries and --load_retry_interval_micros of tensorflow_model_server
+_RETRY_SECONDS = 60.0
+
+Fingerprint = tuple[tuple[str, int, int], ...]
+
+
+class State(IntEnum):
+    """Life of a version; the numbers are those of ModelVersionStatus.State in get_model_status.proto."""
+
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """What GetModelStatus tells of a version; `code` is OK unless it could not be loaded."""
+
+    number: int
+    state: State
+    code: grpc.StatusCode
+    message: str
+
+
+@dataclass(eq=False)
+class _Version:
+    number: int
+    fingerprint: Fingerprint | None
+    state: State = State.LOADING
+    servable: Servable | None = None
+    in_flight: int = 0
+    code: grpc.StatusCode = grpc.StatusCode.OK
+    message: str = ""
+    failures: int = 0
+    retry_at: float = 0.0
+
+    def known_to_fail(self, look: Fingerprint | None) -> bool:
+        if not self.failures or self.fingerprint != look:
+            return False
+        return self.failures > _LOAD_RETRIES or time.monotonic() < self.retry_at
+
+    def end_if_idle(self) -> None:
+        if self.state is State.UNLOADING and self.in_flight == 0:
+            self.state, self.servable = State.END, None
+
+
+class ModelVersions:
+    """One model's versions. Any thread may use them; one thread at a time may poll.
+
+    Parameters
+    ----------
+    settings : ModelSettings
+        Where the versions lie and which to serve; may be replaced between polls.
+    typed_fields : bool
+        See `Servable`.
+    """
+
+    def __init__(self, settings: ModelSettings, *, typed_fields: bool = True) -> None:
+        self.settings = settings
+        self._typed_fields = typed_fields
+        self._versions: dict[int, _Version] = {}
+        self._last_look: dict[int, Fingerprint | None] = {}
+        self._complaint = ""
+        self._lock = threading.Lock()  # held for moments, never while a version is loaded
+
+    @contextmanager
+    def use(self, number: int | None) -> Iterator[Servable]:
+        """Hold a version, or the newest one that answers; it stays loaded until the block ends.
+
+        Raises
+        ------
+        RequestError
+            NOT_FOUND: the version, or any, does not answer.
+        """
+        with self._lock:
+            available = self._available()
+            if not available or (number is not None and number not in available):
+                raise not_served(self.settings.name, number)
+            version = self._versions[available[-1] if number is None else number]
+            version.in_flight += 1
+        try:
+            assert version.servable is not None
+            yield version.servable
+        finally:
+            with self._lock:
+                version.in_flight -= 1
+                version.end_if_idle()
+
+    def available(self) -> list[int]:
+        """Numbers of the versions that answer, oldest first."""
+        with self._lock:
+            return self._available()
+
+    def statuses(self) -> list[VersionStatus]:
+        """All versions that were ever known, newest first."""
+        with self._lock:
+            newest_first = sorted(self._versions.values(), key=lambda version: -version.number)
+            return [VersionStatus(v.number, v.state, v.code, v.message) for v in newest_first]
+
+    def poll(self, *, trust: bool) -> None:
+        """Look at the folder once; load and unload what follows from it.
+
+        Parameters
+        ----------
+        trust : bool
+            Load what is there at once, without a second look: at the start, and when an operator asks for it.
+        """
+        try:
+            found = numbered_versions(self.settings.base_path)
+        except OSError as error:
+            # As in TensorFlow Serving a base path out of reach changes nothing: a disk may come back.
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                _LOG.warning("cannot look for versions of %s: %s", self.settings.name, error)
+            return
+        self._complaint = ""
+        before, available = self._last_look, self.available()
+        look = self._last_look = {n: _fingerprint(path) for n, path in found.items() if n not in available}
+        settled = {n for n, print_ in look.items() if print_ is not None and (trust or before.get(n) == print_)}
+        while missing := [number for number in self._aspired(found, settled) if number not in self.available()]:
+            self._load(missing[0], found[missing[0]])
+        aspired = self._aspired(found, settled)
+        # Versions that should be served but cannot be yet keep the old ones in place.
+        if aspired or not any(self.settings.allows(number) for number in found):
+            self.unload([number for number in self.available() if number not in aspired])
+
+    def unload(self, numbers: Sequence[int]) -> None:
+        """Take versions out of service; each is freed when its last answer is given."""
+        with self._lock:
+            for number in numbers:
+                self._versions[number].state = State.UNLOADING
+                self._versions[number].end_if_idle()
+        for number in numbers:
+            _LOG.info("%s version %d is no longer served", self.settings.name, number)
+        if numbers:
+            gc.collect()  # a SavedModel is a web of cycles; its memory would else stay until some later collection
+
+    def _available(self) -> list[int]:
+        return sorted(number for number, version in self._versions.items() if version.state is State.AVAILABLE)
+
+    def _aspired(self, found: dict[int, Path], settled: set[int]) -> list[int]:
+        """What to serve, newest first: what the policy wants, less what is half-copied or known to fail."""
+        available = self.available()
+        usable = []
+        for number in sorted(filter(self.settings.allows, found), reverse=True):
+            known = self._versions.get(number)
+            fails = known is not None and known.known_to_fail(self._last_look.get(number))
+            if number in available or (number in settled and not fails):
+                usable.append(number)
+        return usable[: self.settings.newest]
+
+    def _load(self, number: int, path: Path) -> None:
+        name = self.settings.name
+        version, before = _Version(number, self._last_look[number]), self._versions.get(number)
+        if before is not None and before.fingerprint == version.fingerprint:
+            version.failures = before.failures
+        with self._lock:
+            self._versions[number] = version
+        try:
+            servable = Servable(path, name=name, number=number, typed_fields=self._typed_fields)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one version, the others are to be served
+            code, message = status_of(error)
+            with self._lock:
+                version.state, version.code, version.message = State.END, code, message
+                version.failures += 1
+                version.retry_at = time.monotonic() + _RETRY_SECONDS
+            _LOG.warning("%s version %d cannot be loaded (%s): %s", name, number, code.name, " ".join(message.split()))
+        else:
+            with self._lock:
+                version.servable, version.state = servable, State.AVAILABLE
+            _LOG.info("%s version %d is served", name, number)
+
+
+def not_served(name: str, number: int | None) -> RequestError:
+    """NOT_FOUND in the words of core/basic_manager.cc (GetUntypedServableHandle) and core/manager.h."""
+    request = f"Latest({name})" if number is None else f"Specific({name}, {number})"
+    return RequestError(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {request}")
+
+
+def _fingerprint(path: Path) -> Fingerprint | None:
+    """Names, sizes and times of all files of a version; None while they cannot all be read."""
+    try:
+        files = [(file, file.stat()) for file in sorted(path.rglob("*")) if file.is_file()]
+    except OSError:
+        return None
+    return tuple((str(file.relative_to(path)), stat.st_size, stat.st_mtime_ns) for file, stat in files)

@@ -1,0 +1,338 @@
+"""Scores of yes/no forecasts: everything that follows from one 2 x 2 contingency table.
+
+"No matter how many skill scores you show, you will not have more information than one contingency table"
+(Nishizuka et al. 2021, section 4.2), so tables come first: they can be added over folds, and scored afterwards.
+
+Symbols: TP hits, FP false alarms, FN misses, TN correct nulls (H, F, M, N of Yi et al. 2021); P = TP + FN events,
+Q = FP + TN non-events, N = P + Q samples, s = P/N. Sources are marked [P] where the formula is printed in Yi et al.
+(2021) or Nishizuka et al. (2021), [D] where it was confirmed by recomputing their tables, and [M] where it is general
+knowledge and the paper named was not read.
+"""
+
+from dataclasses import astuple, dataclass
+from operator import index
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from kflare.errors import DataError, SettingError
+from kflare.verification.samples import check_outcomes, check_samples
+from kflare.verification.scores import Score, ratios
+
+__all__ = ["ContingencyTable", "best_threshold", "counts_by_threshold"]
+
+
+@dataclass(frozen=True)
+class ContingencyTable:
+    """Counts of a yes/no forecast against the outcome; tables of folds can be added.
+
+    Each score is a `Score`: a float, NaN with a `reason` where the table does not define it.
+
+    Parameters
+    ----------
+    tp, fp, fn, tn : int
+        Hits, false alarms, misses and correct nulls.
+
+    Raises
+    ------
+    DataError
+        A count is negative or not an integer.
+    """
+
+    tp: int = 0
+    fp: int = 0
+    fn: int = 0
+    tn: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("tp", "fp", "fn", "tn"):
+            count = getattr(self, name)
+            try:
+                object.__setattr__(self, name, index(count))
+            except TypeError as error:
+                raise DataError(f"`{name}` must be an integer count, got {count!r}") from error
+            if count < 0:
+                raise DataError(f"`{name}` must not be negative, got {count}")
+
+    @classmethod
+    def from_forecasts(cls, observed: npt.ArrayLike, predicted: npt.ArrayLike) -> Self:
+        """Count yes/no forecasts.
+
+        Parameters
+        ----------
+        observed, predicted : bool or 0/1 arrays of shape (N,)
+            Whether an event was observed, and whether one had been forecast.
+
+        Raises
+        ------
+        DataError
+            Empty, unequal lengths, or values other than 0 and 1. Probabilities belong into `from_probabilities`.
+        """
+        events, forecasts = check_outcomes(observed), check_outcomes(predicted, name="predicted")
+        check_samples(events, forecasts, name="predicted")
+        hits, alarms = int(np.sum(events & forecasts)), int(np.sum(forecasts))
+        misses = int(np.sum(events)) - hits
+        return cls(hits, alarms - hits, misses, len(events) - alarms - misses)
+
+    @classmethod
+    def from_probabilities(cls, observed: npt.ArrayLike, probability: npt.ArrayLike, *, threshold: float = 0.5) -> Self:
+        """Count probability forecasts, where `probability >= threshold` forecasts an event.
+
+        Parameters
+        ----------
+        observed : bool or 0/1 array of shape (N,)
+            Whether an event was observed.
+        probability : array of shape (N,)
+            Forecast probability, 0 to 1.
+        threshold : float
+            0 to 1. Both papers train for 0.5.
+
+        Raises
+        ------
+        DataError
+            Empty, unequal lengths, NaN, or a probability outside [0, 1].
+        SettingError
+            The threshold lies outside [0, 1].
+        """
+        if not 0 <= threshold <= 1:
+            raise SettingError(f"`threshold` must lie in [0, 1], got {threshold}")
+        events, values = check_samples(observed, probability)
+        return cls.from_forecasts(events, values >= threshold)
+
+    def __add__(self, other: object) -> Self:
+        """Table of both sets of samples; `sum(tables, ContingencyTable())` adds folds."""
+        if not isinstance(other, ContingencyTable):
+            return NotImplemented
+        return type(self)(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
+
+    def scores(self) -> dict[str, Score]:
+        """All scores by name, in the order of the properties below."""
+        result = {}
+        for name, (numerator, denominator, why) in ratios(*astuple(self)).items():
+            if denominator:
+                result[name] = Score(numerator / denominator)
+            else:
+                seen = f"TP={self.tp}, FP={self.fp}, FN={self.fn}, TN={self.tn}"
+                result[name] = Score(np.nan, f"`{name}` is undefined because {why} ({seen})")
+        return result
+
+    @property
+    def accuracy(self) -> Score:
+        """Accuracy, or proportion correct: (TP + TN)/N.
+
+        Range 0 to 1, perfect 1; max(s, 1 - s) costs no skill. Yi et al. 2021, eq. (2) [P].
+        """
+        return self.scores()["accuracy"]
+
+    @property
+    def pod(self) -> Score:
+        """Probability of detection, or hit rate: TP/P.
+
+        Range 0 to 1, perfect 1; without skill equal to POFD. First term of Yi et al. 2021, eq. (5) [P].
+        """
+        return self.scores()["pod"]
+
+    @property
+    def pofd(self) -> Score:
+        """Probability of false detection, or false alarm *rate*: FP/Q.
+
+        Range 0 to 1, perfect 0; without skill equal to POD. Second term of Yi et al. 2021, eq. (5) [P].
+        """
+        return self.scores()["pofd"]
+
+    @property
+    def far(self) -> Score:
+        """False alarm *ratio*: FP/(TP + FP); not the false alarm rate, which is `pofd`.
+
+        Range 0 to 1, perfect 0, no skill 1 - s. The FAR of Nishizuka et al. 2021, Table 3, is this one [D].
+        """
+        return self.scores()["far"]
+
+    @property
+    def tss(self) -> Score:
+        """True skill statistic (Peirce; Hanssen and Kuipers): POD - POFD.
+
+        Range -1 to 1, perfect 1, no skill 0; independent of s. Yi et al. 2021, eq. (5) [P].
+        """
+        return self.scores()["tss"]
+
+    @property
+    def gini(self) -> Score:
+        """Gini coefficient of the yes/no forecast: 2 A - 1, A the area below (0, 0), (POFD, POD), (1, 1).
+
+        Range -1 to 1, perfect 1, no skill 0; equal to TSS [D]. The points: Nishizuka et al. 2021, section 4.2 [P].
+        """
+        return self.tss
+
+    @property
+    def hss(self) -> Score:
+        """Heidke skill score: 2 (TP TN - FN FP) / [P (FN + TN) + (TP + FP) Q].
+
+        Range -1 to 1, perfect 1, no skill 0; depends on s. Yi et al. 2021, eq. (3) [P].
+        """
+        return self.scores()["hss"]
+
+    @property
+    def apss(self) -> Score:
+        """Appleman skill score: (TP - FP)/P for s < 0.5, (TN - FN)/Q otherwise, which is 1 - (FP + FN)/min(P, Q).
+
+        Range -inf to 1, perfect 1; 0 for always forecasting the commoner outcome. Yi et al. 2021, eq. (4) [P].
+        """
+        return self.scores()["apss"]
+
+    @property
+    def ets(self) -> Score:
+        """Equitable threat score (Gilbert): (TP - a)/(TP + FP + FN - a), a = (TP + FP) P/N hits by chance.
+
+        Range -1/3 to 1, perfect 1, no skill 0. Used by Leka et al. 2019 [M].
+        """
+        return self.scores()["ets"]
+
+    @property
+    def csi(self) -> Score:
+        """Critical success index, or threat score: TP/(TP + FP + FN).
+
+        Range 0 to 1, perfect 1; s for always forecasting an event. Used by Park et al. 2018 [M].
+        """
+        return self.scores()["csi"]
+
+    @property
+    def frequency_bias(self) -> Score:
+        """Frequency bias: events forecast over events observed, (TP + FP)/P.
+
+        Range 0 to inf, perfect 1, above 1 overforecasting; says nothing about skill. Yi et al. 2021, section 3.1 [P].
+        """
+        return self.scores()["frequency_bias"]
+
+    @property
+    def base_rate(self) -> Score:
+        """Event rate of the sample, s = P/N: range 0 to 1, not a score. Yi et al. 2021, section 3.1 [P]."""
+        return self.scores()["base_rate"]
+
+    def apss_against(self, reference: "ContingencyTable") -> Score:
+        """Appleman skill score against another forecast of the same samples: 1 - wrong/wrong of the reference.
+
+        Range -inf to 1, perfect 1; 0 for the reference itself. With the 120-day climatology it is ApSS_clim of
+        Leka et al. 2019 [M].
+
+        Parameters
+        ----------
+        reference : ContingencyTable
+            Of the reference forecast, on the same samples.
+
+        Raises
+        ------
+        DataError
+            The numbers of events or of samples differ.
+        """
+        samples, others = (
+            (self.tp + self.fn, self.fp + self.tn),
+            (reference.tp + reference.fn, reference.fp + reference.tn),
+        )
+        if samples != others:
+            raise DataError(
+                f"`reference` must be of the same samples: {samples[0]} events and {samples[1]} non-events, "
+                f"got {others[0]} and {others[1]}"
+            )
+        wrong = reference.fp + reference.fn
+        if not wrong:
+            return Score(np.nan, "`apss` is undefined because the reference makes no error")
+        return Score(1 - (self.fp + self.fn) / wrong)
+
+    def as_text(self, *, event: str = "Flares") -> str:
+        """Write the table as Nishizuka et al. 2021 print theirs (Tables 1 and 2).
+
+        Parameters
+        ----------
+        event : str
+            Heading, such as ``"≥M-class Flares"``.
+        """
+        first = max(len(event), len("Forecast"))
+        width = max(5, *(len(str(count)) for count in astuple(self)))
+        return "\n".join(
+            (
+                f"{event:<{first}}       Observed Events",
+                f"{'':<{first}}       {'Yes':>{width}}  {'No':>{width}}",
+                f"{'Forecast':<{first}}  Yes  {self.tp:>{width}}  {self.fp:>{width}}",
+                f"{'Events':<{first}}  No   {self.fn:>{width}}  {self.tn:>{width}}",
+            )
+        )
+
+
+Counts = npt.NDArray[np.int64]
+
+
+def counts_by_threshold(
+    observed: npt.ArrayLike, probability: npt.ArrayLike
+) -> tuple[npt.NDArray[np.float64], Counts, Counts, Counts, Counts]:
+    """Contingency tables of all yes/no forecasts that the probabilities allow.
+
+    Parameters
+    ----------
+    observed : bool or 0/1 array of shape (N,)
+        Whether an event was observed.
+    probability : array of shape (N,)
+        Forecast probability, 0 to 1.
+
+    Returns
+    -------
+    thresholds : float64 array of shape (K,)
+        The K distinct probabilities, falling; `probability >= threshold` forecasts an event.
+    tp, fp, fn, tn : int64 arrays of shape (K,)
+        Counts at each threshold. At the last one every sample is a forecast event.
+
+    Raises
+    ------
+    DataError
+        Empty, unequal lengths, NaN, or a probability outside [0, 1].
+    """
+    events, values = check_samples(observed, probability)
+    order = np.argsort(-values, kind="stable")
+    falling = values[order]
+    last = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)
+    tp = np.cumsum(events[order])[last].astype(np.int64)
+    fp = last + 1 - tp
+    return falling[last], tp, fp, tp[-1] - tp, fp[-1] - fp
+
+
+def best_threshold(observed: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Score, ContingencyTable]:
+    """Probability threshold of the greatest TSS; to be chosen on validation samples, never on the test samples.
+
+    All thresholds between two neighbouring probabilities give the same table, and the middle of that gap is returned,
+    so that the choice does not hang on one sample's last digit. Of several gaps with exactly the greatest TSS, the one
+    whose middle is nearest to 0.5 is taken.
+
+    Parameters
+    ----------
+    observed : bool or 0/1 array of shape (N,)
+        Whether an event was observed.
+    probability : array of shape (N,)
+        Forecast probability, 0 to 1.
+
+    Returns
+    -------
+    threshold : Score
+        `probability >= threshold` forecasts an event. NaN with a reason where only one outcome was observed: no
+        sample is then a forecast event, as in the table.
+    table : ContingencyTable
+        Of the given samples at this threshold.
+
+    Raises
+    ------
+    DataError
+        Empty, unequal lengths, NaN, or a probability outside [0, 1].
+    """
+    thresholds, *counts = counts_by_threshold(observed, probability)
+    tp, fp, fn, tn = counts
+    events, non_events = int(tp[-1]), int(fp[-1])
+    if not events or not non_events:
+        nothing_forecast = ContingencyTable(0, 0, events, non_events)
+        return Score(np.nan, nothing_forecast.tss.reason.replace("tss", "threshold")), nothing_forecast
+    gap_middle = (thresholds + np.append(thresholds[1:], 0.0)) / 2
+    below = np.append(thresholds[1:], -1.0)
+    gap_middle = np.where(gap_middle > below, gap_middle, thresholds)  # between neighbouring floats there is no middle
+    skill = tp * tn - fp * fn  # TSS times P Q, in integers: ties are exact
+    best = np.flatnonzero(skill == skill.max())
+    chosen = best[np.argmin(np.abs(gap_middle[best] - 0.5))]
+    return Score(gap_middle[chosen]), ContingencyTable(*(int(count[chosen]) for count in counts))

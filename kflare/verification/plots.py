@@ -1,0 +1,210 @@
+"""Pictures of a forecast's quality, for reports: each function returns a matplotlib `Figure` to save.
+
+Colours are those of Okabe and Ito, which readers with colour-blindness can tell apart; line styles and marks differ as
+well. Nothing touches pyplot's global state, so figures can be made in threads and servers.
+"""
+
+from collections.abc import Mapping
+from itertools import cycle
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from kflare.errors import DataError
+from kflare.verification.contingency import best_threshold, counts_by_threshold
+from kflare.verification.probabilistic import brier_skill_score, reliability, roc_area, roc_curve
+from kflare.verification.samples import check_samples
+from kflare.verification.scores import score_arrays
+
+__all__ = ["plot_reliability", "plot_roc", "plot_series", "plot_thresholds"]
+
+_BLUE, _ORANGE, _GREEN, _VERMILION, _PURPLE, _SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+_GREY, _PALE = "#595959", "#E8E8E8"
+
+
+def plot_reliability(
+    observed: npt.ArrayLike, probability: npt.ArrayLike, *, bins: int = 20, title: str = "Reliability"
+) -> Figure:
+    """Event rate against forecast probability, with the number of forecasts of each bin below.
+
+    Points on the diagonal are perfectly reliable. Those in the grey area, between the no-skill line and the vertical
+    line of the sample's climatology, add to the Brier skill score; a forecast on the horizontal line has no resolution.
+    Bars are one sigma of `kflare.verification.probabilistic.reliability`, which takes samples as independent.
+
+    Parameters
+    ----------
+    observed : bool or 0/1 array of shape (N,)
+        Whether an event was observed.
+    probability : array of shape (N,)
+        Forecast probability, 0 to 1.
+    bins : int
+        Number of bins of equal width.
+    title : str
+        Method and event, for the reader.
+
+    Raises
+    ------
+    DataError
+        Empty, unequal lengths, NaN, or a probability outside [0, 1].
+    """
+    events, values = check_samples(observed, probability)
+    rate = float(np.mean(events))
+    curve = reliability(events, values, bins=bins)
+    skill = brier_skill_score(events, values)
+
+    figure = Figure(figsize=(5.6, 6.8), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    ends = np.array([0.0, 1.0])
+    no_skill = (ends + rate) / 2
+    upper.fill_between([0, rate], [0, 0], [no_skill[0], rate], color=_PALE, linewidth=0)
+    upper.fill_between([rate, 1], [rate, no_skill[1]], [1, 1], color=_PALE, linewidth=0, label="adds to skill")
+    upper.plot(ends, ends, color=_GREY, label="perfect")
+    upper.plot(ends, no_skill, color=_GREY, linestyle=":", label="no skill")
+    upper.axhline(rate, color=_GREEN, linestyle="--", linewidth=1, label=f"climatology {rate:.3g}")
+    upper.axvline(rate, color=_GREEN, linestyle="--", linewidth=1)
+    filled = curve.count > 0
+    upper.errorbar(
+        curve.forecast[filled], curve.frequency[filled], yerr=curve.sigma[filled], color=_BLUE, ecolor=_BLUE,
+        marker="o", markersize=5, linewidth=1.2, capsize=2.5, label=f"forecast, BSS {skill:.3f}",
+    )  # fmt: skip
+    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="Observed event rate", title=title)
+    upper.legend(loc="upper left", fontsize="small", framealpha=0.9)
+
+    left = np.arange(bins) / bins
+    lower.bar(left, curve.count, width=1 / bins, align="edge", color=_SKY, edgecolor="white", label="forecasts")
+    lower.bar(left, curve.events, width=1 / bins, align="edge", color=_VERMILION, edgecolor="white", label="events")
+    lower.set(yscale="symlog", ylim=(0, None), xlabel="Forecast probability", ylabel="Count")
+    lower.legend(loc="upper right", fontsize="small", ncols=2)
+    return figure
+
+
+def plot_roc(observed: npt.ArrayLike, probabilities: Mapping[str, npt.ArrayLike], *, title: str = "ROC") -> Figure:
+    """POD against POFD of several methods on the same samples, with the ROC area in the legend.
+
+    Perfect forecasts reach the upper left corner; the diagonal has no skill. The height above it is the TSS.
+
+    Parameters
+    ----------
+    observed : bool or 0/1 array of shape (N,)
+        Whether an event was observed.
+    probabilities : mapping of method to array of shape (N,)
+        Forecast probability, 0 to 1, of each method.
+    title : str
+        Event and period, for the reader.
+
+    Raises
+    ------
+    DataError
+        No method, unequal lengths, NaN, or a probability outside [0, 1].
+    """
+    if not probabilities:
+        raise DataError("`probabilities` must hold at least one method, got none")
+    figure = Figure(figsize=(5.6, 5.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="no skill")
+    colours = cycle((_BLUE, _ORANGE, _GREEN, _VERMILION, _PURPLE, _SKY, "black"))
+    styles = cycle(("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1))))
+    for (method, probability), colour, style in zip(probabilities.items(), colours, styles, strict=False):
+        events, values = check_samples(observed, probability, name=method)
+        curve, area = roc_curve(events, values), roc_area(events, values)
+        axes.plot(curve.pofd, curve.pod, color=colour, linestyle=style, label=f"{method}, area {area:.3f}")
+    axes.set(xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal", title=title)
+    axes.set(xlabel="Probability of false detection (POFD)", ylabel="Probability of detection (POD)")
+    axes.legend(loc="lower right", fontsize="small")
+    return figure
+
+
+def plot_thresholds(
+    observed: npt.ArrayLike, probability: npt.ArrayLike, *, title: str = "Scores against threshold"
+) -> Figure:
+    """TSS and false alarm ratio for every threshold that turns the probability into a yes/no forecast.
+
+    The threshold of the greatest TSS is marked. On test samples it is hindsight, not a choice.
+
+    Parameters
+    ----------
+    observed : bool or 0/1 array of shape (N,)
+        Whether an event was observed.
+    probability : array of shape (N,)
+        Forecast probability, 0 to 1.
+    title : str
+        Method and event, for the reader.
+
+    Raises
+    ------
+    DataError
+        Empty, unequal lengths, NaN, or a probability outside [0, 1].
+    """
+    thresholds, *counts = counts_by_threshold(observed, probability)
+    scores = score_arrays(*counts)
+    best, table = best_threshold(observed, probability)
+
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    # A table holds from just above the next lower probability up to its own; above the highest nothing is forecast.
+    steps = np.concatenate([[0.0], thresholds[::-1], [1.0]])
+    never = score_arrays(0, 0, counts[0][-1], counts[1][-1])
+    for name, label, colour, style in (("tss", "TSS", _BLUE, "-"), ("far", "false alarm ratio", _VERMILION, "--")):
+        heights = np.concatenate([scores[name][-1:], scores[name][::-1], [never[name]]])
+        axes.plot(steps, heights, color=colour, linestyle=style, drawstyle="steps-pre", label=label)
+    if not np.isnan(best):
+        label = f"greatest TSS {table.tss:.3f} at {best:.3g}"
+        axes.plot(best, table.tss, color="black", marker="v", linestyle="none", label=label)
+    axes.axvline(0.5, color=_GREY, linestyle=":", linewidth=1)
+    axes.axhline(0.0, color=_GREY, linewidth=0.8)
+    lowest = np.nanmin(np.append(scores["tss"], 0.0))
+    axes.set(xlim=(0, 1), ylim=(min(-0.02, lowest - 0.05), 1.02), xlabel="Probability threshold", title=title)
+    axes.set_ylabel("Score")
+    axes.legend(loc="best", fontsize="small")
+    return figure
+
+
+def plot_series(
+    time: npt.ArrayLike,
+    observed: npt.ArrayLike,
+    probability: npt.ArrayLike,
+    *,
+    threshold: float = 0.5,
+    title: str = "Forecast and outcome",
+) -> Figure:
+    """Forecast probability over time: events as hits and misses, false alarms, and the rest as small dots.
+
+    Parameters
+    ----------
+    time : datetime64 array of shape (N,)
+        Begin of each forecast window, UTC, in any order.
+    observed : bool or 0/1 array of shape (N,)
+        Whether an event was observed.
+    probability : array of shape (N,)
+        Forecast probability, 0 to 1.
+    threshold : float
+        `probability >= threshold` forecasts an event.
+    title : str
+        Method and event, for the reader.
+
+    Raises
+    ------
+    DataError
+        Empty, unequal lengths, NaN, a probability outside [0, 1], or times that are not datetime64.
+    """
+    events, values = check_samples(observed, probability)
+    times = np.asarray(time)
+    if times.dtype.kind != "M" or times.shape != values.shape:
+        raise DataError(f"`time` must be datetime64 of shape {values.shape}, got {times.dtype} of shape {times.shape}")
+    yes = values >= threshold
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.vlines(times[events], 0, values[events], color=_GREY, linewidth=0.6)
+    for label, chosen, colour, mark, size in (
+        ("correct null", ~events & ~yes, _GREY, ".", 3),
+        ("false alarm", ~events & yes, _ORANGE, "x", 6),
+        ("miss", events & ~yes, _VERMILION, "v", 6),
+        ("hit", events & yes, _BLUE, "o", 6),
+    ):
+        counted = f"{label} ({int(np.sum(chosen))})"
+        axes.plot(times[chosen], values[chosen], mark, color=colour, markersize=size, label=counted)
+    axes.axhline(threshold, color=_GREY, linestyle=":", label=f"threshold {threshold:g}")
+    axes.set(ylim=(-0.02, 1.02), xlabel="Time (UTC)", ylabel="Forecast probability", title=title)
+    figure.legend(loc="outside right upper", fontsize="small")
+    return figure

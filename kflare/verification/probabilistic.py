@@ -1,0 +1,268 @@
+"""Scores of probability forecasts.
+
+Symbols: p_i forecast probability, o_i outcome (0 or 1) of N samples, s = mean of o. Sources are marked [M] where the
+formula is general knowledge: Nishizuka et al. (2021, section 4.2) name the scores of Leka et al. (2019) without
+printing them, and that paper's body was not read. The tests compare them with the package `scores`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kflare.errors import SettingError
+from kflare.verification.contingency import counts_by_threshold
+from kflare.verification.samples import Probabilities, check_samples
+from kflare.verification.scores import Score
+
+__all__ = [
+    "BrierDecomposition", "Reliability", "RocCurve", "brier_decomposition", "brier_score", "brier_skill_score", "gini",
+    "log_score", "msess", "reliability", "roc_area", "roc_curve",
+]  # fmt: skip
+
+FloatArray = npt.NDArray[np.float64]
+_ONE_CLASS = "only one of the two outcomes was observed"
+
+
+def brier_score(observed: npt.ArrayLike, probability: npt.ArrayLike) -> float:
+    """Brier score: BS = mean of (p - o)^2.
+
+    Range 0 to 1, perfect 0; s (1 - s) for always forecasting s. Brier 1950 [M].
+
+    Parameters
+    ----------
+    observed : bool or 0/1 array of shape (N,)
+        Whether an event was observed.
+    probability : array of shape (N,)
+        Forecast probability, 0 to 1.
+
+    Raises
+    ------
+    DataError
+        Empty, unequal lengths, NaN, or a probability outside [0, 1]; the same holds for all functions below.
+    """
+    events, values = check_samples(observed, probability)
+    return float(np.mean((values - events) ** 2))
+
+
+def brier_skill_score(observed: npt.ArrayLike, probability: npt.ArrayLike) -> Score:
+    """Brier skill score against the climatology of the sample: BSS = 1 - BS/[s (1 - s)].
+
+    Range -inf to 1, perfect 1; 0 for always forecasting s. NaN where s is 0 or 1. Used by Leka et al. 2019 [M].
+
+    Parameters
+    ----------
+    observed, probability : arrays of shape (N,)
+        As for `brier_score`.
+    """
+    events, values = check_samples(observed, probability)
+    rate = float(np.mean(events))
+    if rate in (0.0, 1.0):
+        return Score(np.nan, f"the Brier skill score is undefined because {_ONE_CLASS} (s={rate:g})")
+    return Score(1 - brier_score(events, values) / (rate * (1 - rate)))
+
+
+def msess(observed: npt.ArrayLike, probability: npt.ArrayLike, reference: npt.ArrayLike) -> Score:
+    """Mean square error skill score against any reference: MSESS = 1 - BS/BS_reference.
+
+    Range -inf to 1, perfect 1; 0 for the reference itself. NaN where the reference is perfect. With
+    `kflare.verification.climatology` over 120 days it is MSESS_clim of Leka et al. 2019 [M].
+
+    Parameters
+    ----------
+    observed, probability : arrays of shape (N,)
+        As for `brier_score`.
+    reference : array of shape (N,)
+        Probability that the reference forecast, 0 to 1, for the same samples.
+    """
+    events, values = check_samples(observed, probability)
+    reference_score = brier_score(*check_samples(events, reference, name="reference"))
+    if not reference_score:
+        return Score(np.nan, "MSESS is undefined because the reference makes no error")
+    return Score(1 - brier_score(events, values) / reference_score)
+
+
+def log_score(observed: npt.ArrayLike, probability: npt.ArrayLike) -> float:
+    """Logarithmic score (ignorance): mean of -ln of the probability given to what was observed, in nats.
+
+    Range 0 to inf, perfect 0; -s ln s - (1 - s) ln(1 - s) for always forecasting s. One certainty that proves wrong
+    makes it infinite: that is the score, not an error. Good 1952 [M].
+
+    Parameters
+    ----------
+    observed, probability : arrays of shape (N,)
+        As for `brier_score`.
+    """
+    events, values = check_samples(observed, probability)
+    with np.errstate(divide="ignore"):
+        return float(np.mean(-np.log(np.where(events, values, 1 - values)))) + 0.0  # + 0.0: no negative zero
+
+
+@dataclass(frozen=True)
+class BrierDecomposition:
+    """BS = reliability - resolution + uncertainty + within_bins; every term is a mean over the samples.
+
+    Attributes
+    ----------
+    reliability : float
+        Mean squared distance of the forecast from the event rate of its bin: 0 to 1, perfect 0.
+    resolution : float
+        Mean squared distance of the bins' event rates from s: 0 to `uncertainty`, which is perfect; no skill 0.
+    uncertainty : float
+        s (1 - s): 0 to 0.25, not a property of the forecast.
+    within_bins : float
+        Variance of p minus twice the covariance of p and o inside the bins; 0 without bins.
+    """
+
+    reliability: float
+    resolution: float
+    uncertainty: float
+    within_bins: float
+
+
+def brier_decomposition(
+    observed: npt.ArrayLike, probability: npt.ArrayLike, *, bins: int | None = 20
+) -> BrierDecomposition:
+    """Brier score split into reliability, resolution and uncertainty.
+
+    Murphy 1973 [M]; the term inside the bins as in Stephenson, Coelho and Jolliffe 2008 [M].
+
+    Parameters
+    ----------
+    observed, probability : arrays of shape (N,)
+        As for `brier_score`.
+    bins : int or None
+        Bins of equal width in probability, as in `reliability`; None groups equal probabilities instead, which is
+        meant for forecasts in steps: where all probabilities differ, each sample would be its own group.
+    """
+    events, values = check_samples(observed, probability)
+    groups = np.unique(values, return_inverse=True)[1] if bins is None else _bin_of(values, bins)
+    count = np.bincount(groups)
+    filled = count > 0
+    count = count[filled]
+    forecast = np.bincount(groups, weights=values)[filled] / count
+    rate = np.bincount(groups, weights=events)[filled] / count
+    share, base_rate = count / len(events), float(np.mean(events))
+    reliability_term = float(share @ (forecast - rate) ** 2)
+    resolution = float(share @ (rate - base_rate) ** 2)
+    uncertainty = base_rate * (1 - base_rate)
+    rest = brier_score(events, values) - (reliability_term - resolution + uncertainty)
+    return BrierDecomposition(reliability_term, resolution, uncertainty, 0.0 if bins is None else rest)
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """What was observed when a probability was forecast; float64 arrays of shape (bins,).
+
+    Attributes
+    ----------
+    forecast : mean probability of the bin's samples, NaN in an empty bin.
+    count, events : int64, samples and observed events of the bin (S and R).
+    frequency : estimated event rate (R + 1)/(S + 2), NaN in an empty bin; perfect where equal to `forecast`.
+    sigma : standard deviation of that estimate, NaN in an empty bin.
+    """
+
+    forecast: FloatArray
+    count: npt.NDArray[np.int64]
+    events: npt.NDArray[np.int64]
+    frequency: FloatArray
+    sigma: FloatArray
+
+
+def reliability(observed: npt.ArrayLike, probability: npt.ArrayLike, *, bins: int = 20) -> Reliability:
+    """Reliability diagram in numbers: event rate f = (R + 1)/(S + 2) with sigma = sqrt[f (1 - f)/(S + 3)].
+
+    These are mean and standard deviation of the posterior under a uniform prior [D], as Wheatland 2005 and Leka et al.
+    2019 use them [M]. The S samples of a bin count as independent: where samples of one day or region share their fate,
+    the true uncertainty is larger.
+
+    Parameters
+    ----------
+    observed, probability : arrays of shape (N,)
+        As for `brier_score`.
+    bins : int
+        Bins of equal width; a bin holds its lower edge, the last one also 1. The default, 20 bins of 0.05, is that of
+        Leka et al. 2019 [M].
+    """
+    events, values = check_samples(observed, probability)
+    groups = _bin_of(values, bins)
+    count = np.bincount(groups, minlength=bins)
+    hits = np.bincount(groups[events], minlength=bins)
+    empty = count == 0
+    forecast = np.bincount(groups, weights=values, minlength=bins) / np.where(empty, 1, count)
+    frequency = (hits + 1) / (count + 2)
+    sigma = np.sqrt(frequency * (1 - frequency) / (count + 3))
+    forecast, frequency, sigma = (np.where(empty, np.nan, part) for part in (forecast, frequency, sigma))
+    return Reliability(forecast, count.astype(np.int64), hits.astype(np.int64), frequency, sigma)
+
+
+@dataclass(frozen=True)
+class RocCurve:
+    """Relative operating characteristic; float64 arrays of shape (K + 1,), from (0, 0) to (1, 1).
+
+    Attributes
+    ----------
+    pofd, pod : NaN where no non-event, or no event, was observed.
+    threshold : `probability >= threshold` forecasts an event; inf at (0, 0), where nothing is forecast.
+    """
+
+    pofd: FloatArray
+    pod: FloatArray
+    threshold: FloatArray
+
+
+def roc_curve(observed: npt.ArrayLike, probability: npt.ArrayLike) -> RocCurve:
+    """POD against POFD for all thresholds.
+
+    Perfect through (0, 1), no skill on the diagonal. A yes/no forecast gives three points (Nishizuka et al. 2021,
+    section 4.2 [P]).
+
+    Parameters
+    ----------
+    observed, probability : arrays of shape (N,)
+        As for `brier_score`.
+    """
+    thresholds, tp, fp, _, _ = counts_by_threshold(observed, probability)
+    pofd, pod = (
+        np.append(0.0, count / count[-1]) if count[-1] else np.full(len(count) + 1, np.nan) for count in (fp, tp)
+    )
+    return RocCurve(pofd, pod, np.append(np.inf, thresholds))
+
+
+def roc_area(observed: npt.ArrayLike, probability: npt.ArrayLike) -> Score:
+    """Area below the ROC curve by trapezoids: the chance that an event had a higher probability than a non-event.
+
+    Range 0 to 1, perfect 1, no skill 0.5; equal probabilities count half. NaN where one outcome only was observed.
+    Mason 1982 [M].
+
+    Parameters
+    ----------
+    observed, probability : arrays of shape (N,)
+        As for `brier_score`.
+    """
+    curve = roc_curve(observed, probability)
+    if np.isnan(curve.pod[0]) or np.isnan(curve.pofd[0]):
+        return Score(np.nan, f"the ROC area is undefined because {_ONE_CLASS}")
+    return Score(float(np.trapezoid(curve.pod, curve.pofd)))
+
+
+def gini(observed: npt.ArrayLike, probability: npt.ArrayLike) -> Score:
+    """Gini coefficient, or ROC skill score: 2 A - 1 with the ROC area A.
+
+    Range -1 to 1, perfect 1, no skill 0. NaN where one outcome only was observed. Named by Nishizuka et al. 2021,
+    section 4.2, as used by Leka et al. 2019 [M].
+
+    Parameters
+    ----------
+    observed, probability : arrays of shape (N,)
+        As for `brier_score`.
+    """
+    area = roc_area(observed, probability)
+    return Score(2 * area - 1, area.reason.replace("ROC area", "Gini coefficient"))
+
+
+def _bin_of(values: Probabilities, bins: int) -> npt.NDArray[np.intp]:
+    if bins < 1:
+        raise SettingError(f"`bins` must be at least 1, got {bins}")
+    edges = np.arange(bins + 1) / bins  # k/bins is the float nearest to the edge, as 0.35 is; k * 0.05 is not
+    return np.minimum(np.searchsorted(edges, values, side="right") - 1, bins - 1)

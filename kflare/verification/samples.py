@@ -1,0 +1,117 @@
+"""The samples that are verified: what was observed, and the probability that had been forecast.
+
+Every score begins here, so that a forecast in percent, a gap in a table or two methods with different samples
+stops with a clear `DataError` and never becomes a number.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from kflare.errors import DataError
+
+__all__ = ["Outcomes", "Probabilities", "check_outcomes", "check_probabilities", "check_samples"]
+
+Outcomes = npt.NDArray[np.bool_]
+Probabilities = npt.NDArray[np.float64]
+
+
+def check_outcomes(observed: npt.ArrayLike, *, name: str = "observed") -> Outcomes:
+    """Outcomes (or yes/no forecasts) as booleans.
+
+    Parameters
+    ----------
+    observed : array of shape (N,)
+        True or 1 where an event was observed, False or 0 where none was.
+    name : str
+        What the caller names the array, for the message.
+
+    Returns
+    -------
+    bool array of shape (N,)
+
+    Raises
+    ------
+    DataError
+        The array is empty, not one-dimensional, not numeric, or holds anything but 0 and 1.
+    """
+    values = _numbers(observed, name)
+    bad = np.flatnonzero((values != 0) & (values != 1))
+    if bad.size:
+        raise DataError(f"`{name}` must be 0 or 1 (False or True), got {values[bad[0]]} in row {bad[0]}")
+    return values == 1
+
+
+def check_probabilities(probability: npt.ArrayLike, *, name: str = "probability") -> Probabilities:
+    """Probabilities as float64.
+
+    Parameters
+    ----------
+    probability : array of shape (N,)
+        Forecast probability of the event, 0 to 1.
+    name : str
+        What the caller names the array, for the message.
+
+    Returns
+    -------
+    float64 array of shape (N,)
+
+    Raises
+    ------
+    DataError
+        The array is empty, not one-dimensional, not numeric, or holds NaN or a value outside [0, 1].
+    """
+    values = _numbers(probability, name)
+    bad = np.flatnonzero(~((values >= 0) & (values <= 1)))
+    if bad.size:
+        value = values[bad[0]]
+        advice = (
+            "drop the sample for every method, or score a missing forecast as 0"
+            if np.isnan(value)
+            else "divide percentages by 100"
+        )
+        raise DataError(f"`{name}` must lie in [0, 1], got {value} in row {bad[0]}: {advice}")
+    return values
+
+
+def check_samples(
+    observed: npt.ArrayLike, probability: npt.ArrayLike, *, name: str = "probability"
+) -> tuple[Outcomes, Probabilities]:
+    """Outcomes and probabilities of the same samples.
+
+    Parameters
+    ----------
+    observed, probability : arrays of shape (N,)
+        As `check_outcomes` and `check_probabilities` take them.
+    name : str
+        What the caller names the probabilities, for the message.
+
+    Returns
+    -------
+    bool array and float64 array of shape (N,)
+
+    Raises
+    ------
+    DataError
+        Either array is unusable, or their lengths differ.
+    """
+    outcomes, values = check_outcomes(observed), check_probabilities(probability, name=name)
+    if len(outcomes) != len(values):
+        raise DataError(
+            f"`{name}` must hold one value for each outcome, got {len(values)} for {len(outcomes)}: "
+            "score every method on the same samples"
+        )
+    return outcomes, values
+
+
+def _numbers(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise DataError(f"`{name}` must have one dimension, got the shape {array.shape}")
+    if not array.size:
+        raise DataError(f"`{name}` must not be empty, got no sample")
+    if array.dtype.kind not in "biufO":
+        raise DataError(f"`{name}` must hold numbers, got {array[0]!r} of type {array.dtype}")
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:  # objects: text, None or pandas' NA among the numbers
+        raise DataError(f"`{name}` must hold numbers only: {error}") from error
