@@ -6,11 +6,12 @@ Exit status 0 done, 1 a KflareError (one line on stderr), 2 wrong usage; traceba
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from kflare.errors import KflareError
 
-__all__ = ["run"]
+__all__ = ["quiet_tensorflow", "run"]
 
 
 def run(
@@ -29,8 +30,6 @@ def run(
     """
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
-    # TensorFlow's start-up notes are of no use to a user; set before it is imported.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         action(args)
     except KflareError as error:
@@ -46,3 +45,29 @@ def run(
         sys.stderr.close()
         return 0
     return 0
+
+
+def quiet_tensorflow() -> None:
+    """Import TensorFlow without the notes that it writes to stderr while it starts.
+
+    `TF_CPP_MIN_LOG_LEVEL` comes too late for them: they are written before logging is set up.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _stderr_discarded():
+        import tensorflow as tf
+
+        tf.config.get_visible_devices()  # complains of missing GPU drivers here, and only once
+
+
+@contextmanager
+def _stderr_discarded() -> Iterator[None]:
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)

@@ -133,6 +133,7 @@ def _fit(args: argparse.Namespace) -> None:
 
     flares = read_flares(args.flares)
     print(flares.report(), file=sys.stderr)
+    command_line.quiet_tensorflow()
     work = _fit_dense_cnn if args.model.startswith("cnn") else _fit_defn
     work(args, flares)
 

@@ -53,7 +53,7 @@ def evaluate(
     threshold: float,
     calibrated: npt.NDArray[np.float32] | None = None,
 ) -> Evaluation:
-    """Score a method's probabilities of shape (N,) at its threshold, and its calibrated probabilities if it has them."""
+    """Score probabilities (N,) at a threshold, and the calibrated ones of a method that has them."""
     frequency = probability if calibrated is None else calibrated
     return Evaluation(
         method,
@@ -85,7 +85,7 @@ def as_table(evaluations: Iterable[Evaluation]) -> str:
         "BSS",
         "AUC",
     )
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for item in evaluations:
         t = item.table
         scores = (t.accuracy, t.pod, t.far, t.tss, t.hss, item.bss, item.roc_area)

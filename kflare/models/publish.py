@@ -117,7 +117,8 @@ def verify_manifest(version: Path) -> None:
     manifest = Path(version) / MANIFEST
     if not manifest.is_file():
         raise ModelError(f"{version} has no {MANIFEST}: it was not published by kflare, or not wholly copied")
-    listed = dict(reversed(line.split("  ", 1)) for line in manifest.read_text(encoding="utf-8").splitlines())
+    lines = (line.partition("  ") for line in manifest.read_text(encoding="utf-8").splitlines())
+    listed = {path: digest for digest, _, path in lines}
     found = _digests(Path(version))
     for path in sorted(listed.keys() | found.keys()):
         if path not in found:

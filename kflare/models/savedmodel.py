@@ -123,7 +123,6 @@ def export_defn(model: keras.Model, directory: Path, *, scaling: FeatureScaling,
     calibration : Calibration
         Fitted on validation data.
     """
-
     specs = {name: tf.TensorSpec((None,), tf.float32, name=name) for name in scaling.names}
 
     # One dict argument: keyword arguments would reach the signature in lower case.

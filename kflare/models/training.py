@@ -205,6 +205,7 @@ def train(
         model.fit(
             training,
             epochs=recipe.epochs,
+            shuffle=False,  # the pipeline does it
             steps_per_epoch=recipe.steps_per_epoch,
             verbose=verbose,
             callbacks=[

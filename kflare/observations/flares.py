@@ -43,8 +43,8 @@ _REQUIRED = ("start", "peak", "end", "goes_class")
 
 # What each repair did, for report().
 _REPAIRS = {
-    "unreadable_start": "rows dropped, start unreadable",
-    "unreadable_class": "rows dropped, class unreadable",
+    "unreadable_start": "dropped for an unreadable start",
+    "unreadable_class": "dropped for an unreadable class",
     "duplicates": "duplicates dropped",
     "ends_over_midnight": "ends moved over midnight (+1 day)",
     "peaks_over_midnight": "peaks moved over midnight (+1 day)",
@@ -158,8 +158,8 @@ class FlareList:
                 raise DataError(f"`{self.source}`: a flare list needs the column `{name}`; it has {list(seen.columns)}")
         rows = pd.DataFrame(index=seen.index)
         for name in ("start", "peak", "end"):
-            rows[name] = _as_utc(seen[name], name, self.source) if name in seen.columns else pd.NaT
-            rows[name] = rows[name].astype(TIME_DTYPE)
+            given = seen[name] if name in seen.columns else pd.Series(pd.NaT, seen.index)
+            rows[name] = _as_utc(given, name, self.source)
         if rows["start"].isna().any():
             raise DataError(
                 f"`{self.source}`: every flare needs a `start`; {int(rows['start'].isna().sum())} have none"

@@ -6,7 +6,7 @@ inversion lines, so a forecast can be learned from it. It is a reconstruction in
 score obtained on it is a check of the programs, never a claim about skill on the real Sun.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -143,12 +143,12 @@ class SyntheticSun:
         disk = Disk(x=grid.centre, y=grid.centre, radius=grid.radius)
         return Magnetogram(data, time.astimezone(UTC), disk, instrument="synthetic", source=self.flares.source)
 
-    def region_table(self, times: pd.DatetimeIndex | Sequence[datetime]) -> pd.DataFrame:
+    def region_table(self, times: pd.DatetimeIndex | list[datetime]) -> pd.DataFrame:
         """SHARP parameters of every region within 70 degrees of the central meridian.
 
         Parameters
         ----------
-        times : pandas.DatetimeIndex or sequence of datetime.datetime
+        times : pandas.DatetimeIndex or list of datetime.datetime
             N aware times within the time covered.
 
         Returns
@@ -174,12 +174,12 @@ class SyntheticSun:
         table = table.assign(**measure(seen.patches_at(days[at])))
         return table[table["USFLUX"] > _SMALLEST_FLUX].reset_index(drop=True)
 
-    def pil_flux(self, times: pd.DatetimeIndex | Sequence[datetime]) -> npt.NDArray[np.float64]:
+    def pil_flux(self, times: pd.DatetimeIndex | list[datetime]) -> npt.NDArray[np.float64]:
         """Polarity-inversion-line flux of the visible hemisphere, the quantity that drives the flares.
 
         Parameters
         ----------
-        times : pandas.DatetimeIndex or sequence of datetime.datetime
+        times : pandas.DatetimeIndex or list of datetime.datetime
             N aware times within the time covered.
 
         Returns

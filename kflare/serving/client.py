@@ -7,10 +7,8 @@
 Importing this module is cheap; TensorFlow, whose message types the API is made of, is imported at the first request.
 """
 
-import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +18,11 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 
-from kflare.errors import DataError, ServingError, SettingError
+from kflare.errors import DataError, KflareError, ServingError, SettingError
+from kflare.serving.channel import open_channel
 from kflare.serving.probabilities import check_probabilities, full_disk_probability
 from kflare.serving.region_inputs import region_inputs
+from kflare.serving.replies import Metadata, Reply, TensorInfo, VersionState
 from kflare.serving.tensors import decode_tensor, encode_tensor
 
 if TYPE_CHECKING:
@@ -32,46 +32,6 @@ __all__ = ["MODELS", "Client", "Metadata", "Reply", "TensorInfo", "VersionState"
 
 MODELS = ("cnn-c", "cnn-m", "defn-c", "defn-m")
 """The names of kflare's models: full disk and region, each for ≥C1.0 and ≥M1.0 within 24 h."""
-
-_SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
-_INT32_MAX = 2**31 - 1
-_STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
-
-
-@dataclass(frozen=True)
-class Reply:
-    """Which version of which model answered, and its outputs by name."""
-
-    model: str
-    version: int
-    outputs: dict[str, npt.NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """Type ("float32", "string", ...) and shape of an input or output; None = any size."""
-
-    dtype: str
-    shape: tuple[int | None, ...] | None
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """Inputs and outputs of each signature of the version that answered."""
-
-    model: str
-    version: int
-    inputs: dict[str, dict[str, TensorInfo]]
-    outputs: dict[str, dict[str, TensorInfo]]
-
-
-@dataclass(frozen=True)
-class VersionState:
-    """A version's state as the server tells it ("AVAILABLE", "LOADING", "END", ...), and why it failed, if it did."""
-
-    version: int
-    state: str
-    error: str
 
 
 class Client:
@@ -110,19 +70,11 @@ class Client:
     ) -> None:
         if not timeout > 0:
             raise SettingError(f"`timeout` must be a positive number of seconds, got {timeout}")
-        if not 1 <= max_attempts <= 5:
-            raise SettingError(f"`max_attempts` must lie in 1..5, got {max_attempts}")
         self.target = target
         self.timeout = timeout
         self._metadata: dict[tuple[str, int | None], Metadata] = {}
-        if credentials is None and (ca or cert or key):
-            credentials = _tls(ca, cert, key)
-        address = target if target.startswith(_SCHEMES) else f"dns:///{target}"
-        options = _options(target, max_attempts)
-        self._channel = (
-            grpc.secure_channel(address, credentials, options)
-            if credentials is not None
-            else grpc.insecure_channel(address, options)
+        self._channel = open_channel(
+            target, credentials=credentials, ca=ca, cert=cert, key=key, max_attempts=max_attempts
         )
 
     def __enter__(self) -> Self:
@@ -180,7 +132,9 @@ class Client:
         except ValueError as error:
             message = f"the reply of {model} version {answered} at {self.target} cannot be read: {error}"
             raise ServingError(message) from error
-        return Reply(model, answered, check_probabilities(arrays, model=model, version=answered))
+        sizes = {len(value) for value in inputs.values() if getattr(value, "ndim", 1)}
+        rows = sizes.pop() if len(sizes) == 1 else None
+        return Reply(model, answered, check_probabilities(arrays, model=model, version=answered, rows=rows))
 
     def predict_images(self, model: str, images: Sequence[bytes], *, version: int | None = None) -> Reply:
         """Ask a full-disk model about JPEG or PNG files, given as their bytes (N,)."""
@@ -219,35 +173,27 @@ class Client:
         ServingError
             See `predict`.
         """
-        known = (model, version) in self._metadata
-        while True:
-            features = sorted(self.metadata(model, version=version).inputs.get("serving_default", {}))
-            try:
-                return self.predict(model, region_inputs(table, features, model=model, ignore=ignore), version=version)
-            except (DataError, ServingError):
-                # A version published since may have other inputs: what was remembered decides nothing by itself.
-                remembered = self._metadata.pop((model, version), None)
-                if not known or remembered is None or self.metadata(model, version=version).inputs == remembered.inputs:
-                    raise
-                known = False
+        remembered = self._metadata.get((model, version))
+        try:
+            return self._ask_regions(model, table, version, ignore)
+        except (DataError, ServingError) as error:
+            # A version published since may have other inputs: what was remembered does not decide by itself.
+            if remembered is None or not (isinstance(error, DataError) or _refused_as_invalid(error)):
+                raise
+            del self._metadata[model, version]
+            if self.metadata(model, version=version).inputs == remembered.inputs:
+                raise
+            return self._ask_regions(model, table, version, ignore)
 
     def metadata(self, model: str, *, version: int | None = None) -> Metadata:
         """Signatures of a model, asked once per model and version and then remembered."""
-        from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, SignatureDefMap
+        from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest
 
         if (model, version) not in self._metadata:
             request = GetModelMetadataRequest(metadata_field=["signature_def"])
             _specify(request, model, version)
             response = self._call(self._prediction.GetModelMetadata, request)
-            signatures = SignatureDefMap()
-            response.metadata["signature_def"].Unpack(signatures)
-            public = {k: s for k, s in signatures.signature_def.items() if not k.startswith("__saved_model")}
-            self._metadata[model, version] = Metadata(
-                model,
-                int(response.model_spec.version.value),
-                {key: _tensor_infos(signature.inputs) for key, signature in public.items()},
-                {key: _tensor_infos(signature.outputs) for key, signature in public.items()},
-            )
+            self._metadata[model, version] = Metadata.read(response)
         return self._metadata[model, version]
 
     def status(self, model: str) -> list[VersionState]:
@@ -282,6 +228,11 @@ class Client:
             time.sleep(max(0.0, min(0.1, end - time.monotonic())))
         raise ServingError(f"`{model}` at {self.target} is not available after {deadline:g} s: {reason}")
 
+    def _ask_regions(self, model: str, table: "pd.DataFrame", version: int | None, ignore: Collection[str]) -> Reply:
+        features = sorted(self.metadata(model, version=version).inputs.get("serving_default", {}))
+        inputs = region_inputs(table, features, model=model, ignore=ignore)
+        return self.predict(model, inputs, version=version)
+
     @cached_property
     def _prediction(self) -> Any:
         from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
@@ -295,11 +246,7 @@ class Client:
         request = GetModelStatusRequest()
         _specify(request, model, None)
         response = self._call(ModelServiceStub(self._channel).GetModelStatus, request, timeout, explain=explain)
-        states = [
-            VersionState(int(v.version), _STATES.get(v.state, "UNKNOWN"), v.status.error_message)
-            for v in response.model_version_status
-        ]
-        return sorted(states, key=lambda state: -state.version)
+        return VersionState.read(response)
 
     def _call(
         self, method: Callable[..., Any], request: Any, timeout: float | None = None, *, explain: bool = True
@@ -335,57 +282,12 @@ class Client:
         return f"the server at {self.target} refused a request for {model} ({code.name}: {details})"
 
 
+def _refused_as_invalid(error: KflareError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, grpc.RpcError) and cause.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 def _specify(request: Any, model: str, version: int | None) -> None:
     request.model_spec.name = model
     if version is not None:
         request.model_spec.version.value = version
-
-
-def _tensor_infos(infos: Mapping[str, Any]) -> dict[str, TensorInfo]:
-    import tensorflow as tf
-
-    return {
-        name: TensorInfo(
-            tf.as_dtype(info.dtype).name,
-            None
-            if info.tensor_shape.unknown_rank
-            else tuple(dim.size if dim.size >= 0 else None for dim in info.tensor_shape.dim),
-        )
-        for name, info in infos.items()
-    }
-
-
-def _options(target: str, max_attempts: int) -> list[tuple[str, Any]]:
-    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
-    if max_attempts > 1:  # grpc/grpc-proto service_config.proto, RetryPolicy: 2 to 5 attempts
-        retry = {
-            "maxAttempts": max_attempts,
-            "initialBackoff": "0.2s",
-            "maxBackoff": "2s",
-            "backoffMultiplier": 2,
-            "retryableStatusCodes": ["UNAVAILABLE"],
-        }
-        config["methodConfig"] = [{"name": [{}], "retryPolicy": retry}]
-    loopback = target.startswith(("127.", "localhost:", "[::1]:"))
-    return [
-        ("grpc.service_config", json.dumps(config)),
-        ("grpc.max_receive_message_length", _INT32_MAX),
-        ("grpc.max_send_message_length", _INT32_MAX),
-        # A retry is of use only if the connection is tried anew by then: the default pause grows to two minutes.
-        ("grpc.initial_reconnect_backoff_ms", 200),
-        ("grpc.min_reconnect_backoff_ms", 200),
-        ("grpc.max_reconnect_backoff_ms", 2000),
-        ("grpc.enable_http_proxy", 0 if loopback else 1),  # a proxy cannot reach this machine's own ports
-    ]
-
-
-def _tls(ca: Path | None, cert: Path | None, key: Path | None) -> Any:
-    if (cert is None) != (key is None):
-        raise SettingError("`cert` and `key` go together: give both for mutual TLS, or neither")
-    pem = []
-    for name, path in (("ca", ca), ("key", key), ("cert", cert)):
-        try:
-            pem.append(None if path is None else Path(path).read_bytes())
-        except OSError as error:
-            raise SettingError(f"`{name}` cannot be read from {path}: {error.strerror or error}") from error
-    return grpc.ssl_channel_credentials(*pem)

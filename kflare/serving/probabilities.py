@@ -17,7 +17,7 @@ _ROUNDING = 1e-6  # a softmax in float32 may end a few units of the last place a
 
 
 def check_probabilities(
-    outputs: Mapping[str, npt.NDArray[Any]], *, model: str, version: int
+    outputs: Mapping[str, npt.NDArray[Any]], *, model: str, version: int, rows: int | None = None
 ) -> dict[str, npt.NDArray[Any]]:
     """Refuse a reply whose probabilities are none; everything else passes as it is.
 
@@ -27,6 +27,8 @@ def check_probabilities(
         A reply's outputs by name.
     model, version
         Who answered, for the message.
+    rows : int, optional
+        How many magnetograms or regions were asked about; there must be as many probabilities.
 
     Returns
     -------
@@ -36,13 +38,19 @@ def check_probabilities(
     Raises
     ------
     ServingError
-        Names model, version, output, index and value of the first NaN or number outside [0, 1].
+        Names model, version, output, index and value of the first NaN or number outside [0, 1], or the wrong number
+        of rows.
     """
     checked = dict(outputs)
     for name in PROBABILITY_OUTPUTS:
         values = checked.get(name)
         if values is None:
             continue
+        if rows is not None and values.shape[:1] != (rows,):
+            raise ServingError(
+                f"`{name}` of {model} version {version} must have {rows} rows, as many as were asked for, got shape "
+                f"{values.shape}: the reply is not used; serve another version of the model"
+            )
         good = (values >= -_ROUNDING) & (values <= 1 + _ROUNDING)  # NaN compares false
         if not good.all():
             index = tuple(int(i) for i in np.argwhere(~good)[0])

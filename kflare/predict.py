@@ -1,0 +1,132 @@
+"""Ask a server for forecasts: magnetograms or a region table in, region and full-disk probabilities out.
+
+Examples
+--------
+python -m kflare.predict hmi.M_20131023_000054.jpg --byte-range 250
+python -m kflare.predict --regions regions.parquet --flares flares.csv --json
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kflare import command_line
+
+if TYPE_CHECKING:
+    from kflare.serving.client import Client
+    from kflare.serving.forecasts import Forecasts
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``python -m kflare.predict``; returns the exit status."""
+    return command_line.run(_parser(), _predict, argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kflare.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("magnetograms", nargs="*", type=Path, help="full-disk magnetograms, or folders of them")
+    parser.add_argument(
+        "--byte-range",
+        type=float,
+        default=100.0,
+        metavar="GAUSS",
+        help="field of byte 255 in 8-bit images (default: 100, as in the paper)",
+    )
+    parser.add_argument(
+        "--regions", type=Path, metavar="FILE", help="region table (Parquet or CSV) instead of magnetograms"
+    )
+    parser.add_argument(
+        "--flares",
+        type=Path,
+        metavar="FILE",
+        help="with --regions: flare list from which missing flare-history columns are derived",
+    )
+    parser.add_argument(
+        "--server",
+        default="127.0.0.1:8500",
+        metavar="ADDRESS",
+        help="host:port of TensorFlow Serving or kflare.serve (default: 127.0.0.1:8500)",
+    )
+    parser.add_argument(
+        "--models", nargs="+", metavar="NAME", help="models to ask (default: all of the kind that the server serves)"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=10.0, metavar="SECONDS", help="deadline of each request (default: 10)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from kflare.errors import SettingError
+    from kflare.serving.client import Client
+    from kflare.serving.forecasts import forecast_magnetograms, served_models
+
+    if bool(args.magnetograms) == (args.regions is not None):
+        raise SettingError("give either magnetograms or --regions FILE")
+    command_line.quiet_tensorflow()
+    with Client(args.server, timeout=args.timeout) as client:
+        if args.regions is not None:
+            result = _of_regions(args, client)
+        else:
+            from kflare.datasets.archive import magnetogram_files
+
+            paths = magnetogram_files(args.magnetograms)
+            models = served_models(client, "cnn", args.models)
+            result = forecast_magnetograms(client, paths, models, byte_range=args.byte_range)
+    print(json.dumps(result.as_json(), indent=2) if args.json else _as_text(result))
+
+
+def _of_regions(args: argparse.Namespace, client: "Client") -> "Forecasts":
+    from kflare.datasets.region_features import complete
+    from kflare.datasets.region_table import read_region_table, region_flares_by_noaa
+    from kflare.observations.flares import read_flares
+    from kflare.serving.forecasts import forecast_regions, served_models
+
+    table = read_region_table(args.regions)
+    if args.flares is not None:
+        flares = read_flares(args.flares)
+        table = complete(table, region_flares_by_noaa(table, flares.table), flares)
+    return forecast_regions(client, table, served_models(client, "defn", args.models))
+
+
+def _as_text(result: "Forecasts") -> str:
+    import pandas as pd
+
+    lines = [
+        "probability of a flare starting within 24 h (calibrated = observed frequency; no forecast is a certainty)"
+    ]
+    lines += [", ".join(f"{model} version {version}" for model, version in result.versions.items()), ""]
+    disk = result.disk
+    if "source" not in disk:
+        disk = disk.assign(region="full disk (P_FD)")
+    together = pd.concat([result.rows, disk]) if len(result.rows) else disk
+    together = together.sort_values("time", kind="stable")
+    shown = together.assign(time=together["time"].dt.strftime("%Y-%m-%dT%H:%MZ"))
+    for column in shown.columns:
+        if column.endswith(("probability", "calibrated")):
+            shown[column] = together[column].map(_percent)
+        elif column.endswith("imputed"):
+            shown[column] = together[column].map(lambda count: "" if pd.isna(count) else f"{count:.0f}")
+    headings = {column: f"P(≥{column[0]}) {column[3:]}" for column in shown.columns if column[1:3] == "+ "}
+    return "\n".join([*lines, shown.rename(columns=headings).to_string(index=False)])
+
+
+def _percent(probability: float) -> str:
+    """A probability in percent, never "0 %" or "100 %": no forecast is a certainty."""
+    if probability < 0.001:
+        return "< 0.1 %"
+    if probability > 0.999:
+        return "> 99.9 %"
+    return f"{100 * probability:.1f} %"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

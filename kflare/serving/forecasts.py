@@ -1,0 +1,161 @@
+"""Forecasts from a server: magnetograms or a region table in, full-disk and region probabilities out."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kflare.datasets.archive import forecast_time
+from kflare.datasets.labels import LEAD_HOURS
+from kflare.errors import DataError, ServingError
+from kflare.observations.magnetogram import read_magnetogram
+from kflare.serving.client import Client, full_disk_probability
+
+__all__ = ["Forecasts", "event_of", "forecast_magnetograms", "forecast_regions", "served_models"]
+
+# The scale of the images that the signature `predict_image` decodes (paper 1, section 2), gauss.
+_PAPER_BYTE_RANGE = 100.0
+_ENCODED = (b"\xff\xd8\xff", b"\x89PNG")
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """Probabilities of a flare of the class starting within 24 h after `time`.
+
+    `rows` holds one row per region and time: `time` (UTC), `region`, and for each event, "C+" or "M+", the columns
+    `C+ probability`, `C+ calibrated` and `C+ imputed`. `disk` holds one row per time, or per magnetogram with its
+    `source`, with the probabilities of the full disk. `versions` tells which version of which model answered.
+    """
+
+    rows: pd.DataFrame
+    disk: pd.DataFrame
+    versions: dict[str, int]
+
+    def as_json(self) -> dict[str, Any]:
+        """Forecasts as plain data: windows, regions and disk by time, models with versions."""
+        windows = []
+        for time, disk in self.disk.groupby("time", sort=True):
+            rows = self.rows[self.rows["time"] == time]
+            end = time + pd.Timedelta(hours=LEAD_HOURS)
+            windows.append(
+                {
+                    "start": _utc(time),
+                    "end": _utc(end),
+                    "full_disk": [_cells(row) for _, row in disk.drop(columns="time").iterrows()],
+                    "regions": [_cells(row) for _, row in rows.drop(columns="time").iterrows()] if len(rows) else [],
+                }
+            )
+        return {"models": self.versions, "windows": windows}
+
+
+def event_of(model: str) -> str:
+    """The event that a model forecasts, from its name: "C+" of `cnn-c` and `defn-c`, "M+" of `cnn-m` and `defn-m`."""
+    return f"{model[-1].upper()}+"
+
+
+def served_models(client: Client, kind: str, wanted: Sequence[str] | None) -> list[str]:
+    """The models to ask: those wanted, else those of a kind ("cnn" or "defn") that the server serves.
+
+    Raises
+    ------
+    ServingError
+        None of the kind is served, or the server does not answer.
+    """
+    if wanted:
+        return list(wanted)
+    names = [f"{kind}-c", f"{kind}-m"]
+    served = client.served(names)
+    if not served:
+        client.status(names[0])  # tells why: no server, or not served
+        raise ServingError(f"{client.target} serves neither {names[0]} nor {names[1]}: publish one with kflare.fit")
+    return [name for name in names if name in served]
+
+
+def forecast_magnetograms(
+    client: Client, paths: Iterable[Path], models: Sequence[str], *, byte_range: float
+) -> Forecasts:
+    """Ask full-disk models about magnetograms, one request per image and model.
+
+    Parameters
+    ----------
+    client : Client
+        Connected to a server of the models.
+    paths : iterable of Path
+        Magnetograms. Images of the paper's scale (±100 G) are sent as they are, all others as float32 gauss.
+    models : sequence of str
+        Names of `cnn-*` models.
+    byte_range : float
+        Field in gauss of byte 255 in 8-bit images.
+    """
+    rows, versions = [], {}
+    for path in paths:
+        magnetogram = read_magnetogram(path, byte_range=byte_range)
+        content = Path(path).read_bytes()
+        row: dict[str, Any] = {"time": forecast_time(magnetogram.time), "source": Path(path).name}
+        for model in models:
+            if magnetogram.byte_range == _PAPER_BYTE_RANGE and content.startswith(_ENCODED):
+                reply = client.predict_images(model, [content])
+            else:
+                reply = client.predict_magnetograms(model, magnetogram.data[None, :, :, None])
+            versions[model] = reply.version
+            for name in ("probability", "calibrated"):
+                row[f"{event_of(model)} {name}"] = float(reply.outputs[name][0])
+        rows.append(row)
+    disk = pd.DataFrame(rows)
+    return Forecasts(disk.iloc[:0], disk, versions)
+
+
+def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str]) -> Forecasts:
+    """Ask region models about a region table, and combine the regions of each time into the full disk.
+
+    P_FD = 1 − Π(1 − P_i), for the network's probability and for the calibrated one (Nishizuka et al. 2021, section 3).
+
+    Parameters
+    ----------
+    client : Client
+        Connected to a server of the models.
+    table : DataFrame
+        Key columns and the models' features; see `read_region_table`.
+    models : sequence of str
+        Names of `defn-*` models; a column must be a feature of at least one.
+
+    Raises
+    ------
+    DataError
+        A feature is missing, unknown or not numeric, or a region has two rows at one time.
+    """
+    if table.duplicated(["time", "region"]).any():
+        row = table[table.duplicated(["time", "region"])].iloc[0]
+        raise DataError(f"`region` {row['region']} has two rows at {_utc(row['time'])}: keep one")
+    inputs = {model: set(client.metadata(model).inputs["serving_default"]) for model in models}
+    known = set().union(*inputs.values())
+    rows = table[["time", "region"]].reset_index(drop=True)
+    versions = {}
+    for model in models:
+        reply = client.predict_regions(model, table, ignore=known - inputs[model])
+        versions[model] = reply.version
+        for name in ("probability", "calibrated", "imputed"):
+            rows[f"{event_of(model)} {name}"] = reply.outputs[name]
+    combined = [f"{event_of(model)} {name}" for model in models for name in ("probability", "calibrated")]
+    disk = [
+        {"time": time, **{column: full_disk_probability(group[column].to_numpy()) for column in combined}}
+        for time, group in rows.groupby("time", sort=True)
+    ]
+    return Forecasts(rows, pd.DataFrame(disk), versions)
+
+
+def _cells(row: pd.Series) -> dict[str, Any]:
+    cells: dict[str, Any] = {}
+    for column, value in row.items():
+        event, _, name = str(column).partition(" ")
+        if name:
+            cells.setdefault(event, {})[name] = value
+        else:
+            cells[event] = value
+    return cells
+
+
+def _utc(time: pd.Timestamp) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,230 @@
+"""Magnetograms from FITS: orientation, disk, time, and damaged files."""
+
+import io
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kflare.errors import DataError
+from kflare.observations.fits import magnetogram_from_fits
+from kflare.observations.magnetogram import Disk, Magnetogram, read_magnetogram
+
+WIDTH = 64
+# FITS counts pixels from 1 and rows from the bottom: centre (33, 31) is x = 32, and y = 63 - 30 = 33 from the top.
+CARDS = {
+    "CRPIX1": 33.0,
+    "CRPIX2": 31.0,
+    "CDELT1": 35.0,
+    "CDELT2": 35.0,
+    "R_SUN": 28.0,
+    "RSUN_OBS": 980.0,
+    "CROTA2": 0.0,
+    "BUNIT": "Gauss",
+    "T_OBS": "2010.10.15_00:03:30.000_TAI",
+    "DATE-OBS": "2010-10-15T00:00:26.000",
+    "CAMERA": "MDI",
+}
+
+
+def field():
+    """Quiet Sun; one positive patch in the north-west (bottom row first, as in FITS)."""
+    values = np.random.default_rng(0).normal(0, 8, (WIDTH, WIDTH)).astype(np.float32)
+    values[44, 47] = 900.0
+    return values
+
+
+def written(data=None, *, compression=None, drop=(), **changes):
+    header = fits.Header()
+    for key, value in (CARDS | changes).items():
+        if key not in drop:
+            header[key] = value
+    data = field() if data is None else data
+    hdus = [fits.PrimaryHDU(data, header)]
+    if compression:
+        header["BLANK"] = -(2**31)
+        scaled = np.where(np.isnan(data), -(2**31), np.round(np.nan_to_num(data) * 100)).astype(np.int32)
+        image = fits.CompImageHDU(scaled, header, compression_type=compression)
+        image.header["BSCALE"] = 0.01
+        hdus = [fits.PrimaryHDU(), image]
+    stream = io.BytesIO()
+    fits.HDUList(hdus).writeto(stream, output_verify="silentfix")
+    return stream.getvalue()
+
+
+def read(payload, **options):
+    return magnetogram_from_fits(payload, **({"source": "mdi.fits"} | options))
+
+
+def test_north_is_put_on_top_and_the_disk_follows():
+    seen = read(written())
+    assert seen.disk == Disk(32.0, 33.0, 28.0)
+    # Row 44 from the bottom is row 63 - 44 = 19 from the top.
+    assert np.argwhere(seen.data == 900).tolist() == [[19, 47]]
+    assert seen.data.dtype == np.float32
+    assert np.isnan(seen.data[~seen.on_disk]).all()
+    assert np.isfinite(seen.data[seen.on_disk]).all()
+    assert (seen.instrument, seen.byte_range) == ("MDI", None)
+
+
+@pytest.mark.parametrize("roll", [180.0, -180.0, 179.4, 540.2])
+def test_an_instrument_upside_down_is_turned(roll):
+    # The half turn of the same Sun: what was at (row, column) is stored at (63 - row, 63 - column), the centre too.
+    # CRPIX 33, 31 becomes 65 - 33 = 32 and 65 - 31 = 34.
+    seen = read(written(field()[::-1, ::-1], CROTA2=roll, CRPIX1=32.0, CRPIX2=34.0))
+    upright = read(written())
+    assert seen.disk == upright.disk
+    np.testing.assert_array_equal(seen.data, upright.data)
+
+
+def test_sunpys_rotation_matrix_counts_where_crota2_is_absent():
+    seen = read(
+        written(field()[::-1, ::-1], drop=("CROTA2",), PC1_1=-1.0, PC2_1=0.0, CRPIX1=32.0, CRPIX2=34.0),
+    )
+    np.testing.assert_array_equal(seen.data, read(written()).data)
+
+
+@pytest.mark.parametrize("roll", [1.5, -7.0, 90.0, 178.0])
+def test_other_rolls_are_refused(roll):
+    with pytest.raises(DataError, match=rf"CROTA2.*got {roll:g}.*rotate"):
+        read(written(CROTA2=roll))
+
+
+def test_radius_from_arcseconds_and_centre_from_crval():
+    # 980 arcsec at 35 arcsec per pixel are 28 pixels; CRPIX 31 at CRVAL -70 arcsec is 2 pixels west of it at 33.
+    seen = read(written(drop=("R_SUN",), CRPIX1=31.0, CRVAL1=-70.0))
+    assert seen.disk == Disk(32.0, 33.0, 28.0)
+
+
+def test_time_is_that_of_the_middle_converted_from_tai():
+    # TAI - UTC was 34 s in 2010: 00:03:30 TAI.
+    assert read(written()).time == datetime(2010, 10, 15, 0, 2, 56, tzinfo=UTC)
+    assert read(written(drop=("T_OBS",))).time == datetime(2010, 10, 15, 0, 0, 26, tzinfo=UTC)
+    # No seconds, no scale: UTC.
+    assert read(written(T_OBS="2003-10-28T11:12")).time == datetime(2003, 10, 28, 11, 12, tzinfo=UTC)
+    named = read(written(drop=("T_OBS", "DATE-OBS")), source="mdi.20101015_000000_TAI.fits")
+    assert named.time == datetime(2010, 10, 14, 23, 59, 26, tzinfo=UTC)
+    given_time = datetime(2000, 1, 1, tzinfo=UTC)
+    assert read(written(T_OBS="nonsense"), time=given_time).time == given_time
+    with pytest.raises(DataError, match="T_OBS"):
+        read(written(drop=("T_OBS", "DATE-OBS")))
+    with pytest.raises(DataError, match="T_OBS"):
+        read(written(T_OBS="2010.13.15_00:03:30_TAI"))
+
+
+def test_given_disk_wins_over_an_unusable_header():
+    disk = Disk(31.0, 32.0, 27.0)
+    assert read(written(drop=("CRPIX1", "R_SUN", "RSUN_OBS")), disk=disk).disk == disk
+
+
+@pytest.mark.parametrize("compression", ["RICE_1", "GZIP_1"])
+def test_compressed_images_with_missing_values(compression):
+    data = field()
+    data[30, 32] = np.nan
+    seen = read(written(data, compression=compression))
+    assert np.argwhere(np.isnan(seen.data) & seen.on_disk).tolist() == [[33, 32]]
+    np.testing.assert_allclose(seen.data, read(written(data)).data, rtol=0, atol=0.006)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"drop": ("CRPIX1",)}, "`CRPIX1` is missing"),
+        ({"drop": ("R_SUN", "RSUN_OBS")}, "`RSUN_OBS` is missing"),
+        ({"R_SUN": "nan"}, "`R_SUN` must be a finite number, got 'nan'"),
+        ({"R_SUN": 10.0}, "not a full disk"),
+        ({"R_SUN": -28.0}, "radius of the disk"),
+        ({"CDELT1": -35.0}, "`CDELT1` must be above 0"),
+        ({"CRPIX1": 1.0}, "not a full disk"),
+        ({"BUNIT": "m/s"}, "BUNIT.*'m/s'"),
+        ({"data": np.zeros((64, 48), np.float32)}, "not a full disk.*64, 48"),
+        ({"data": np.zeros((2, 64, 64), np.float32)}, "two-dimensional"),
+        ({"data": np.full((64, 64), np.nan, np.float32)}, "no measured value"),
+        ({"data": np.full((64, 64), 1e38)}, "damaged.*gauss"),
+    ],
+)
+def test_unusable_headers_and_images_name_the_fault(options, match):
+    with pytest.raises(DataError, match=match) as caught:
+        read(written(**options))
+    assert "`mdi.fits`" in str(caught.value)
+
+
+def test_truncated_files_are_refused():
+    for payload in (written(), written(compression="RICE_1")):
+        for part in (0.05, 0.4, 0.6):
+            with pytest.raises(DataError):
+                read(payload[: int(part * len(payload))])
+
+
+def test_a_card_that_astropy_refuses_to_read_is_named():
+    # SHARP headers hold bare text where a number belongs; astropy raises VerifyError on reading such a card.
+    damaged = written().replace(b"R_SUN   =                 28.0", b"R_SUN   = nan nan nan         ", 1)
+    with pytest.raises(DataError, match="`R_SUN` is unreadable"):
+        read(damaged)
+
+
+SEEDS = [written(), written(compression="RICE_1"), written(compression="GZIP_1")]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.sampled_from(SEEDS),
+    changes=st.lists(
+        st.tuples(
+            st.floats(0, 1, exclude_max=True),
+            st.one_of(st.binary(min_size=1, max_size=4), st.text("0123456789 '=-.TFE", min_size=1, max_size=9)),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    header_only=st.booleans(),
+    keep=st.floats(0.1, 1),
+)
+def test_damaged_files_give_a_magnetogram_or_a_data_error(seed, changes, header_only, keep):
+    payload = bytearray(seed)
+    for place, new in changes:
+        start = int(place * (min(len(payload), 8640) if header_only else len(payload)))
+        written_over = new.encode() if isinstance(new, str) else new
+        payload[start : start + len(written_over)] = written_over
+    try:
+        seen = read(bytes(payload[: int(keep * len(payload))]) if keep < 0.5 else bytes(payload))
+    except DataError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        assert isinstance(seen, Magnetogram)
+
+
+def test_mdi_files_agree_with_their_own_headers(real_data):
+    # DATAVALS, DATAMIN and DATAMAX of the header of 1999-12-11: 776175 pixels on the disk, -2409.3 to 2735.3 G.
+    seen = read_magnetogram(real_data / "mdi" / "mdi.fd_M_96m_lev182.19991211_000000_TAI.data.fits")
+    assert np.isfinite(seen.data).sum() == seen.on_disk.sum() == 776175
+    assert (np.nanmin(seen.data), np.nanmax(seen.data)) == pytest.approx((-2409.3, 2735.3), abs=0.06)
+    # T_OBS 1999.12.10_23:59:30_TAI, TAI - UTC was 32 s.
+    assert seen.time == datetime(1999, 12, 10, 23, 58, 58, tzinfo=UTC)
+    # X0 = 511.387, Y0 = 511.765 from the bottom: 1023 - 511.765 from the top.
+    assert (seen.disk.x, seen.disk.y) == pytest.approx((511.387, 511.235), abs=1e-3)
+    assert seen.instrument == "MDI"
+
+
+def test_mdi_orientation_is_that_of_the_active_regions(real_data):
+    # NOAA 11113 stood at N17E63 on 2010-10-15 (SRS 00:30): upper left. B0 = 5.9 degrees moves it down by
+    # cos 17 cos 63 sin 5.9 = 0.04 radii: x = -sin 63 cos 17 = -0.85, y = sin 17 cos 5.9 - 0.04 = 0.25 radii.
+    seen = read_magnetogram(real_data / "mdi" / "mdi.fd_M_96m_lev182.20101015_000000_TAI.data.fits")
+    x = round(seen.disk.x - 0.85 * seen.disk.radius)
+    y = round(seen.disk.y - 0.25 * seen.disk.radius)
+
+    def strength(column, row):
+        return np.abs(seen.data[row - 25 : row + 25, column - 25 : column + 25]).mean()
+
+    east, west = strength(x, y), strength(round(2 * seen.disk.x) - x, y)
+    south = strength(x, round(2 * seen.disk.y) - y)
+    assert east > 1.5 * max(west, south)
+
+
+def test_a_cut_out_is_no_full_disk(real_data):
+    (path,) = (real_data / "sharp_cea_377").glob("*.magnetogram.fits")
+    with pytest.raises(DataError, match=r"not a full disk.*377, 744"):
+        read_magnetogram(path)

@@ -1,0 +1,173 @@
+"""Magnetograms from 8-bit grey images: the scale, the disk, and every way a file can be wrong."""
+
+import io
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from kflare.errors import DataError
+from kflare.observations.images import decode_grey, find_disk, magnetogram_from_image
+from kflare.observations.magnetogram import Disk, Magnetogram, read_magnetogram
+
+DISK = Disk(47.2, 46.8, 41.0)
+NAME = "hmi.M_20131023_000054.jpg"
+
+
+def sun(width=96, disk=DISK, zero=127, noise=6.0, seed=0):
+    """Quiet Sun with two strong patches, black off the disk."""
+    y, x = np.mgrid[:width, :width]
+    image = np.random.default_rng(seed).normal(zero, noise, (width, width))
+    image[width // 3 : width // 3 + 5, width // 2 : width // 2 + 5] = 255
+    image[width // 3 : width // 3 + 5, width // 2 + 6 : width // 2 + 11] = 0
+    image[np.hypot(x - disk.x, y - disk.y) > disk.radius] = 0
+    return image.clip(0, 255).round().astype(np.uint8)
+
+
+def encoded(image, kind="JPEG", **options):
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, kind, **({"quality": 95} if kind == "JPEG" else {}) | options)
+    return stream.getvalue()
+
+
+def read(payload, **options):
+    return magnetogram_from_image(payload, **({"source": NAME} | options))
+
+
+def test_png_bytes_become_gauss_by_the_linear_scale():
+    image = sun()
+    seen = read(encoded(image, "PNG"), byte_range=255.0)
+    # With R = 255 G: B = v / 255 * 510 - 255 = 2 v - 255.
+    inside = seen.on_disk
+    np.testing.assert_allclose(seen.data[inside], 2.0 * image[inside] - 255.0, rtol=0, atol=1e-4)
+    assert np.isnan(seen.data[~inside]).all()
+    assert seen.data.dtype == np.float32
+    assert (seen.byte_range, seen.instrument) == (255.0, "HMI")
+    assert seen.time == datetime(2013, 10, 23, 0, 0, 54, tzinfo=UTC)
+
+
+def test_default_scale_is_100_gauss_and_survives_a_round_trip():
+    seen = read(encoded(sun(), "PNG"))
+    # Bytes 0 and 255 are -100 and +100 G.
+    assert (np.nanmin(seen.data), np.nanmax(seen.data)) == (-100.0, 100.0)
+    inside = seen.on_disk
+    np.testing.assert_array_equal(seen.to_bytes()[inside], sun()[inside])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("disk", [DISK, Disk(50.0, 44.5, 33.3), Disk(47.5, 47.5, 47.4)])
+def test_the_disk_is_found_to_a_third_of_a_pixel(kind, disk):
+    found = read(encoded(sun(disk=disk), kind)).disk
+    np.testing.assert_allclose([found.x, found.y, found.radius], [disk.x, disk.y, disk.radius], rtol=0, atol=0.35)
+
+
+def test_a_caption_in_the_corner_does_not_move_the_disk():
+    image = sun()
+    clean = find_disk(image)
+    image[90:95, 2:30] = 230
+    assert find_disk(image) == clean
+
+
+def test_given_disk_and_time_win():
+    disk, time = Disk(48, 48, 40), datetime(2001, 2, 3, tzinfo=UTC)
+    seen = read(encoded(sun()), disk=disk, time=time)
+    assert (seen.disk, seen.time) == (disk, time)
+    assert np.isfinite(seen.data).sum() == seen.on_disk.sum()
+
+
+def test_without_a_time_there_is_no_magnetogram():
+    with pytest.raises(DataError, match=r"YYYYMMDD_HHMMSS.*rename"):
+        read(encoded(sun()), source="sun.jpg")
+
+
+def refused(payload, match):
+    with pytest.raises(DataError, match=match) as caught:
+        read(payload)
+    assert NAME in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_colour_is_refused():
+    refused(encoded(np.stack([sun()] * 3, axis=-1)), "grey image.*RGB")
+    refused(encoded(np.stack([sun()] * 4, axis=-1), "PNG"), "grey image.*RGBA")
+
+
+def test_sixteen_bits_are_refused():
+    refused(encoded(sun().astype(np.uint16) * 257, "PNG"), "8-bit")
+
+
+def test_other_shapes_are_refused():
+    refused(encoded(sun()[:, :80]), "square.*80 × 96")
+    refused(encoded(sun()[:8, :8]), "got 8 × 8")
+
+
+def test_too_large_an_image_is_refused_before_it_is_decoded():
+    # 8193 bits are 1025 bytes in a row of a 1-bit PNG: small on disk, 67 million pixels decoded.
+    refused(encoded(np.zeros((8193, 8193), np.uint8), "PNG"), "8193 × 8193")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
+def test_truncated_files_are_refused(kind, part):
+    payload = encoded(sun(), kind)
+    refused(payload[: int(part * len(payload))], "damaged or truncated")
+
+
+def test_black_image_is_refused():
+    refused(encoded(np.zeros((96, 96), np.uint8)), "shows no Sun.*brightest is 0")
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.full((96, 96), 127, np.uint8),  # no black sky: a cut-out
+        np.tri(96, dtype=np.uint8) * 127,  # half the frame
+        sun(disk=Disk(47.5, 47.5, 12.0)),  # too small
+        sun(disk=Disk(75.0, 47.5, 40.0)),  # cut by the edge
+        sun(disk=Disk(47.5, 47.5, 47.0))[::-1] * (np.arange(96) < 60),  # most of it covered
+    ],
+)
+def test_what_is_no_full_disk_is_refused(image):
+    refused(encoded(image.astype(np.uint8), "PNG"), "not a full disk")
+
+
+SEEDS = [encoded(sun(48, Disk(23.4, 23.6, 20.0)), kind) for kind in ("JPEG", "PNG")]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.sampled_from(SEEDS),
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=12),
+    keep=st.floats(0.02, 1),
+)
+def test_damaged_files_give_a_magnetogram_or_a_data_error(seed, changes, keep):
+    payload = bytearray(seed)
+    for place, value in changes:
+        payload[int(place * len(payload))] = value
+    try:
+        seen = read(bytes(payload[: int(keep * len(payload))]))
+    except DataError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        assert isinstance(seen, Magnetogram)
+
+
+def test_decode_grey_returns_the_pixels_of_a_png_untouched():
+    image = sun()
+    np.testing.assert_array_equal(decode_grey(encoded(image, "PNG"), source=NAME), image)
+
+
+def test_hmi_daily_images_have_their_measured_disk(real_data):
+    # 654 images, one disk: x 255.8, y 255.2, radius 225 (measured; data/README.md).
+    paths = sorted((real_data / "hmi_daily").glob("*.jpg"))
+    assert len(paths) == 654
+    for path in paths[::93]:
+        seen = read_magnetogram(path)
+        found = [seen.disk.x, seen.disk.y, seen.disk.radius]
+        np.testing.assert_allclose(found, [255.8, 255.2, 225.0], rtol=0, atol=0.5)
+        assert seen.data.shape == (512, 512)
+        # Zero field is byte 127: 127 / 255 * 200 - 100 = -0.39 G.
+        assert np.nanmedian(seen.data) == pytest.approx(-0.39, abs=0.8)

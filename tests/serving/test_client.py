@@ -1,0 +1,219 @@
+import io
+import json
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from kflare.errors import DataError, ServingError, SettingError
+from kflare.serving.channel import _options
+from kflare.serving.client import Client, TensorInfo
+
+TABLE = pd.DataFrame(
+    {
+        "time": pd.to_datetime(["2014-03-18T12:00Z"] * 3),
+        "region": ["HARP 1", "HARP 2", "HARP 3"],
+        "noaa": pd.array([12001, None, 12003], "Int64"),
+        "USFLUX": [0.0, 0.5, np.nan],
+        "AREA": [0, 1, 2],
+        "R_VALUE": pd.array([0.0, None, 1.0], "Float64"),
+    }
+)
+
+
+@pytest.fixture
+def dead_port():
+    with socket.socket() as reserved:  # bound, never listening: connections are refused, and nobody else takes it
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
+
+
+def image(value, side=32):
+    file = io.BytesIO()
+    Image.fromarray(np.full((side, side), value, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_regions(client):
+    reply = client.predict_regions("defn-c", TABLE)
+    assert (reply.model, reply.version) == ("defn-c", 2)
+    # logit = ln 2 + AREA + 2 USFLUX + 3 R_VALUE, not measured = 0: ln 2, ln 2 + 1 + 1, ln 2 + 2 + 3
+    logit = np.log(2) + np.array([0, 2, 5])
+    np.testing.assert_allclose(reply.outputs["probability"], 1 / (1 + np.exp(-logit)), rtol=1e-6)
+    assert reply.outputs["probabilities"].shape == (3, 2)
+    assert reply.outputs["imputed"].tolist() == [0, 1, 1]
+    assert client.predict_regions("defn-c", TABLE, version=1).version == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        (TABLE.drop(columns=["AREA", "USFLUX"]), "lacks `AREA`, `USFLUX`, which defn-c needs"),
+        (TABLE.assign(area=1.0), "column `area` is no feature of defn-c"),
+        (TABLE.assign(AREA=["1", "big", "3"]), "`AREA` must be numeric, got 'big' in row 1"),
+        (TABLE.assign(AREA=["1", "2", "3"]), "`AREA` must be numeric, got the type"),
+        (TABLE.assign(AREA=[1.0, np.inf, 2.0]), "`AREA` must be finite in float32, got inf in row 1"),
+        (TABLE.assign(AREA=[1.0, 1e300, 2.0]), r"`AREA` must be finite in float32, got 1e\+300 in row 1"),
+        (TABLE.iloc[:0], "no rows"),
+    ],
+)
+def test_region_tables_are_refused_before_anything_is_sent(client, monkeypatch, table, why):
+    client.metadata("defn-c")
+    monkeypatch.setattr(client, "predict", lambda *_, **__: pytest.fail("a request was sent"))
+    with pytest.raises(DataError, match=why):
+        client.predict_regions("defn-c", table)
+
+
+def test_other_columns_can_be_passed_over(client):
+    assert client.predict_regions("defn-c", TABLE.assign(flux24=1e-5), ignore=["flux24"]).version == 2
+
+
+def test_images(client):
+    # Byte 255 is +100 G, 0 is -100 G, 51 is -60 G: probability (1 + B / 100) / 2.
+    reply = client.predict_images("cnn-c", [image(255), image(0), image(51)])
+    np.testing.assert_allclose(reply.outputs["probability"], [1.0, 0.0, 0.2], atol=1e-6)
+    for wrong in ([], image(1), [b""], ["name.png"]):
+        with pytest.raises(DataError, match="`images`"):
+            client.predict_images("cnn-c", wrong)
+
+
+def test_magnetograms(client):
+    field = np.full((2, 32, 32, 1), 50.0)
+    field[1] = np.nan
+    reply = client.predict_magnetograms("cnn-c", field)
+    np.testing.assert_allclose(reply.outputs["probability"], [0.75, 0.5])
+    with pytest.raises(DataError, match=r"shape \(N, H, W, 1\), got \(32, 32\)"):
+        client.predict_magnetograms("cnn-c", np.zeros((32, 32)))
+
+
+def test_outputs_can_be_chosen(client):
+    field = np.zeros((1, 32, 32, 1), np.float32)
+    assert set(client.predict("cnn-c", {"magnetogram": field}, outputs=["scores"]).outputs) == {"scores"}
+
+
+def test_metadata(client):
+    metadata = client.metadata("cnn-c")
+    assert (metadata.model, metadata.version) == ("cnn-c", 1)
+    assert metadata.inputs["serving_default"] == {"magnetogram": TensorInfo("float32", (None, None, None, 1))}
+    assert metadata.inputs["predict_image"] == {"image": TensorInfo("string", (None,))}
+    assert metadata.outputs["predict_image"]["scores"] == TensorInfo("float32", (None, 2))
+    assert set(metadata.inputs) == {"serving_default", "predict_image", "work"}
+
+
+def test_status_and_waiting(client):
+    assert [(s.version, s.state, s.error) for s in client.status("defn-c")] == [
+        (2, "AVAILABLE", ""),
+        (1, "AVAILABLE", ""),
+    ]
+    assert client.served() == {"cnn-c": [1], "defn-c": [2, 1]}
+    assert client.wait_until_available("defn-c") == 2
+    with pytest.raises(ServingError, match=r"`cnn-m` at .* is not available after 0\.3 s: `cnn-m` is not served"):
+        client.wait_until_available("cnn-m", 0.3)
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        ("defn-nan", r"`probability` of defn-nan version 1 must lie in \[0, 1\], got nan at index \[0\]"),
+        ("defn-large", r"`probability` of defn-large version 7 must lie in \[0, 1\], got 1\.4\d+ at index \[1\]"),
+    ],
+)
+def test_replies_that_are_no_probabilities_are_refused(client, model, why):
+    with pytest.raises(ServingError, match=why):
+        client.predict_regions(model, TABLE.assign(AREA=[-9.0, 9.0, 9.0]).fillna({"USFLUX": 0}))
+
+
+def test_what_is_not_served(client):
+    with pytest.raises(
+        ServingError, match=r"`cnn-m` is not served at .*NOT_FOUND.*served there: cnn-c \(1\), defn-c \(2, 1\)"
+    ):
+        client.predict("cnn-m", {})
+    with pytest.raises(ServingError, match=r"version 8 of `defn-c` is not served .* defn-c \(2, 1\)"):
+        client.predict("defn-c", {}, version=8)
+    with pytest.raises(ServingError, match="`x` is not served"):
+        client.status("x")
+
+
+def test_refusals_carry_the_servers_reason(client):
+    with pytest.raises(ServingError, match="refused a request for cnn-c .INVALID_ARGUMENT: input size does not match"):
+        client.predict("cnn-c", {})
+    with pytest.raises(ServingError, match="FAILED_PRECONDITION: Serving signature key"):
+        client.predict("cnn-c", {}, signature="x")
+    with pytest.raises(ServingError) as caught:
+        client.predict_images("cnn-c", [b"no image"])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_is_down(dead_port):
+    with Client(f"127.0.0.1:{dead_port}", max_attempts=2) as client:
+        message = rf"no server at 127\.0\.0\.1:{dead_port} .*UNAVAILABLE.*python -m kflare\.serve"
+        with pytest.raises(ServingError, match=message) as caught:
+            client.predict_regions("defn-c", TABLE)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(ServingError, match="not available after"):
+            client.wait_until_available("defn-c", 0.3)
+
+
+def test_a_server_that_comes_back_is_found_again(models, serve):
+    server = serve(models)
+    with Client(server.address) as client:
+        client.predict_regions("defn-c", TABLE)
+        server.stop()
+        with pytest.raises(ServingError, match="UNAVAILABLE"):
+            Client(server.address, max_attempts=1).status("defn-c")
+        again = serve(models, poll_seconds=0)
+        with Client(again.address) as other:
+            assert other.wait_until_available("defn-c", 10) == 1
+
+
+def test_the_deadline_is_kept(client, standing):
+    work = {"rounds": np.array(2_000_000, np.int32)}
+    with Client(standing.address, timeout=0.2) as hasty:
+        hasty.status("cnn-c")
+        start = time.monotonic()
+        with pytest.raises(ServingError, match=r"within the deadline of 0\.2 s"):
+            hasty.predict("cnn-c", work, signature="work")
+        assert time.monotonic() - start < 5
+    assert client.predict_magnetograms("cnn-c", np.zeros((1, 32, 32, 1))).version == 1
+
+
+def test_only_unavailable_is_tried_again_and_at_most_five_times():
+    config = json.loads(dict(_options("h:1", 5))["grpc.service_config"])
+    (method,) = config["methodConfig"]
+    assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert method["retryPolicy"]["maxAttempts"] == 5
+    assert config["loadBalancingConfig"] == [{"round_robin": {}}]
+    assert "methodConfig" not in json.loads(dict(_options("h:1", 1))["grpc.service_config"])
+
+
+def test_a_version_with_other_inputs_is_noticed(models, serve, toys, publish, until):
+    server = serve(models)
+    with Client(server.address) as client:
+        assert client.predict_regions("defn-c", TABLE).version == 1
+        publish(toys / "cnn", models / "defn-c" / "2")  # stands for a version that was trained on other columns
+        until(lambda: server.models.available()["defn-c"] == [2])
+        with pytest.raises(DataError, match="lacks `magnetogram`"):
+            client.predict_regions("defn-c", TABLE)
+
+
+def test_settings(tmp_path):
+    for options, why in (
+        ({"timeout": 0}, "`timeout`"),
+        ({"max_attempts": 6}, "`max_attempts`"),
+        ({"cert": tmp_path / "c"}, "`cert` and `key`"),
+        ({"ca": tmp_path / "ca.pem"}, "`ca` cannot be read"),
+    ):
+        with pytest.raises(SettingError, match=why):
+            Client(**options)
+
+
+def test_importing_the_client_imports_no_tensorflow():
+    code = (
+        "import sys, kflare.serving.client; sys.exit(any(m in sys.modules for m in ('tensorflow', 'pandas', 'keras')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

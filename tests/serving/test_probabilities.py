@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kflare.errors import DataError, ServingError
+from kflare.serving.probabilities import check_probabilities, full_disk_probability
+
+
+def test_full_disk_by_hand():
+    assert full_disk_probability([0.5, 0.5]) == 0.75  # 1 - 1/2 * 1/2
+    assert full_disk_probability([0.2, 0.5, 0.1]) == pytest.approx(0.64)  # 1 - 0.8 * 0.5 * 0.9
+    assert full_disk_probability(np.float32([0.25])) == pytest.approx(0.25, rel=1e-15)
+    assert full_disk_probability([0.0, 0.0]) == 0.0
+
+
+def test_certainty_is_exact():
+    assert full_disk_probability([0.3, 1.0, 0.0]) == 1.0
+
+
+def test_small_probabilities_do_not_vanish():
+    # 1 - (1 - 1e-12)^1000 = 1e-9 - 0.4995e-18 + ...; forming 1 - p first would be wrong in the fifth digit.
+    assert full_disk_probability(np.full(1000, 1e-12)) == pytest.approx(1e-9 - 4.995e-19, rel=1e-14)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_full_disk_is_at_least_the_largest_and_at_most_the_sum(p):
+    disk = full_disk_probability(p)
+    assert max(p) - 1e-15 <= disk <= min(1.0, sum(p) * (1 + 1e-12) + 1e-300)
+
+
+@pytest.mark.parametrize(
+    ("p", "seen"), [([0.1, np.nan], "nan at index 1"), ([1.5], "1.5 at index 0"), ([-0.1], "-0.1")]
+)
+def test_what_is_no_probability_is_refused(p, seen):
+    with pytest.raises(DataError, match=seen):
+        full_disk_probability(p)
+
+
+def test_no_regions_is_not_zero():
+    with pytest.raises(DataError, match="no regions"):
+        full_disk_probability([])
+
+
+def test_replies_are_held_to_probabilities():
+    outputs = {"scores": np.array([[0.2, 0.8], [0.5, np.nan]]), "grad_cam": np.array([7.0])}
+    with pytest.raises(ServingError, match=r"`scores` of cnn-c version 4 .* got nan at index \[1, 1\]"):
+        check_probabilities(outputs, model="cnn-c", version=4)
+    with pytest.raises(ServingError, match=r"`calibrated` .* got -0\.5 at index \[0\]"):
+        check_probabilities({"calibrated": np.array([-0.5])}, model="cnn-c", version=4)
+    with pytest.raises(ServingError, match="must have 3 rows"):
+        check_probabilities({"probability": np.array([0.5])}, model="cnn-c", version=4, rows=3)
+
+
+def test_rounding_is_put_right_and_other_outputs_are_left_alone():
+    above_one = np.nextafter(np.float32(1), np.float32(2))
+    checked = check_probabilities(
+        {"probability": np.array([above_one]), "imputed": np.array([79])}, model="defn-c", version=1, rows=1
+    )
+    assert checked["probability"].tolist() == [1.0]
+    assert checked["probability"].dtype == np.float32
+    assert checked["imputed"].tolist() == [79]

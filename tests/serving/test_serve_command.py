@@ -1,0 +1,95 @@
+"""`python -m kflare.serve` as a user runs it."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pandas as pd
+import pytest
+
+from kflare.serve import main
+from kflare.serving.client import Client
+
+TABLE = pd.DataFrame({"AREA": [0.0], "USFLUX": [0.0], "R_VALUE": [0.0]})
+
+
+@contextmanager
+def served(*options, cwd):
+    command = [sys.executable, "-m", "kflare.serve", "--port", "0", *map(str, options)]
+    with subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stderr.readline()
+            address = re.search(r"listening on (\S+),", line)
+            assert address, line + process.stderr.read()
+            yield process, line, address[1]
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_one_line_when_ready_and_a_clean_stop(models, stop):
+    (models.parent / "savedmodels").symlink_to(models)  # the default folder
+    with served(cwd=models.parent) as (process, line, address):
+        assert line.endswith("serving cnn-c (1), defn-c (1)\n")
+        with Client(address) as client:
+            assert client.predict_regions("defn-c", TABLE).outputs["probability"].tolist() == [0.5]
+        process.send_signal(stop)
+        assert process.wait(20) == 0
+        assert process.stderr.read() == ""  # nothing but the one line
+        assert process.stdout.read() == ""
+
+
+def test_the_shipped_configuration_with_two_of_four_models(models, toys, request):
+    config = request.config.rootpath / "serving" / "models.config"
+    options = ("--config", config, "--models", models, "--poll-seconds", "0.1")
+    with served(*options, cwd=models.parent) as (process, line, _):
+        assert "serving cnn-c (1), defn-c (1); waiting for a version of cnn-m, defn-m" in line
+        (models / "defn-m").mkdir()
+        (models / "defn-c" / "1").rename(models / "defn-m" / "4")
+        assert "defn-m version 4 is served" in "".join(process.stderr.readline() for _ in range(2))
+
+
+def refused(capsys, *argv):
+    assert main([str(value) for value in argv]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    return err
+
+
+def test_bad_settings_end_with_one_line_and_status_1(capsys, tmp_path, models):
+    assert "no folder" in refused(capsys, "--models", tmp_path / "absent")
+    (tmp_path / "bad.config").write_text("model_config_list {\n config { nam: 1 }\n}")
+    assert "line 2" in refused(capsys, "--config", tmp_path / "bad.config", "--port", 0)
+    (tmp_path / "empty").mkdir()
+    assert "no model to serve" in refused(capsys, "--models", tmp_path / "empty", "--port", 0)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert "Address already in use" in refused(capsys, "--models", models, "--port", port)
+
+
+def test_the_handlers_of_signals_are_put_back(capsys, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    refused(capsys, "--models", tmp_path / "absent")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("option", [["--port", "70000"], ["--port", "x"], ["--poll-seconds", "-1"], ["--batch"]])
+def test_wrong_usage_is_status_2(option):
+    with pytest.raises(SystemExit) as caught:
+        main(option)
+    assert caught.value.code == 2
+
+
+def test_help_imports_no_tensorflow():
+    environment = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}
+    command = [sys.executable, "-m", "kflare.serve", "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "--poll-seconds" in done.stdout
+    assert not re.search(r"\b(tensorflow|keras|pandas|grpc)\b", done.stderr)

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from tensorflow.core.framework.tensor_pb2 import TensorProto
+
+from kflare.serving.tensors import decode_tensor, encode_tensor
+
+_DTYPES = [np.float32, np.float64, np.float16, np.int32, np.int64, np.uint8, np.int8, np.bool_, np.uint32, np.uint64]
+
+
+@given(
+    npst.arrays(st.sampled_from(_DTYPES), npst.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)),
+    st.booleans(),
+)
+def test_arrays_come_back_as_they_went(array, typed_fields):
+    proto = TensorProto.FromString(encode_tensor(array, typed_fields=typed_fields).SerializeToString())
+    back = decode_tensor(proto)
+    assert back.dtype == array.dtype
+    np.testing.assert_array_equal(back, array)
+    np.testing.assert_array_equal(tf.make_ndarray(proto), array)  # another reader sees the same
+
+
+def test_typed_fields_are_those_of_tensorflow_serving():
+    proto = encode_tensor(np.array([[1.5, 2.5]], np.float32), typed_fields=True)
+    assert list(proto.float_val) == [1.5, 2.5]
+    assert not proto.tensor_content
+    # 40,000 values: the length of the packed field, 160,000 bytes, needs three bytes of varint.
+    many = np.arange(40_000, dtype=np.float32)
+    np.testing.assert_array_equal(np.array(encode_tensor(many, typed_fields=True).float_val), many)
+
+
+def test_strings():
+    proto = encode_tensor([b"\xff\xd8", b""])
+    assert proto.dtype == tf.string.as_datatype_enum
+    assert decode_tensor(proto).tolist() == [b"\xff\xd8", b""]
+    assert decode_tensor(encode_tensor(np.array([[b"a", b"b"]], object))).tolist() == [[b"a", b"b"]]
+
+
+def proto(values, *shape, dtype=tf.float32):
+    made = TensorProto(dtype=dtype.as_datatype_enum, float_val=values)
+    for size in shape:
+        made.tensor_shape.dim.add(size=size)
+    return made
+
+
+def test_missing_values_repeat_the_last_one():
+    assert decode_tensor(proto([1, 2], 2, 2)).tolist() == [[1, 2], [2, 2]]
+    assert decode_tensor(proto([], 3)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (proto([1, 2, 3], 2), "3 values do not fit"),
+        (proto([1], -1), "not fully known"),
+        (proto([1], 1 << 40, 1 << 40), "larger than a message"),
+        (TensorProto(dtype=9999), "9999 is unknown"),
+        (TensorProto(dtype=1, tensor_content=b"123"), "buffer size"),
+    ],
+)
+def test_malformed_tensors_are_refused_before_memory_is_taken(bad, why):
+    with pytest.raises(ValueError, match=why):
+        decode_tensor(bad)
