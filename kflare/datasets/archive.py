@@ -31,7 +31,8 @@ def magnetogram_files(places: Iterable[Path]) -> list[Path]:
         A place does not exist, or there is no magnetogram at all.
     """
     found: list[Path] = []
-    for place in map(Path, places):
+    places = [Path(place) for place in places]
+    for place in places:
         if place.is_dir():
             found += sorted(path for path in place.iterdir() if path.suffix.lower() in SUFFIXES)
         elif place.is_file():

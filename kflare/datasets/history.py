@@ -93,7 +93,7 @@ def add_changes(
     past = order[nearest]
     out = samples.copy()
     for name in columns:
-        values = samples[name].to_numpy(np.float64)
+        values = samples[name].to_numpy(np.float64, na_value=np.nan)
         out[f"dt{hours:02.0f}{name}"] = np.where(found, values - values[past], np.nan)
     return out
 

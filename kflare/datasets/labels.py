@@ -12,7 +12,17 @@ import pandas as pd
 from kflare.errors import DataError
 from kflare.observations.flares import THRESHOLDS, FlareList
 
-__all__ = ["LEAD_HOURS", "disk_flux", "exceeds", "in_seconds", "keys", "largest_flux", "region_codes", "region_flux"]
+__all__ = [
+    "LEAD_HOURS",
+    "disk_flux",
+    "exceeds",
+    "in_seconds",
+    "keys",
+    "largest_flux",
+    "region_codes",
+    "region_flux",
+    "require_covered",
+]
 
 LEAD_HOURS = 24.0
 """Length of the forecast window in hours, in both papers."""
@@ -96,7 +106,7 @@ def disk_flux(times: pd.Series, flares: FlareList, *, window_hours: float = LEAD
     """
     seconds = in_seconds(times)
     start = in_seconds(flares.table["start"])
-    _check_covered(times, flares, window_hours)
+    require_covered(times, flares, window_hours=window_hours)
     return largest_flux(seconds, start, flares.table["flux"].to_numpy(), window_hours=window_hours)
 
 
@@ -110,7 +120,8 @@ def region_flux(
     samples : DataFrame
         Columns `time` (UTC) and `region`.
     region_flares : DataFrame
-        Columns `region`, `start` (UTC) and `flux` (W m^-2).
+        Columns `region`, `start` (UTC) and `flux` (W m^-2). The list that they come from must reach to the end of every
+        window, which only the caller can check: see `require_covered`.
     """
     sample_code, flare_code = region_codes(samples["region"], region_flares["region"])
     return largest_flux(
@@ -127,7 +138,14 @@ def exceeds(flux: npt.NDArray[np.float64], threshold: str) -> npt.NDArray[np.boo
     return flux >= THRESHOLDS[threshold] * (1 - 1e-6)
 
 
-def _check_covered(times: pd.Series, flares: FlareList, window_hours: float) -> None:
+def require_covered(times: pd.Series, flares: FlareList, *, window_hours: float = LEAD_HOURS) -> None:
+    """Hold a flare list to the windows [t, t + window) of all samples, to within a month.
+
+    Raises
+    ------
+    DataError
+        The list ends before, or begins after, a window: absent flares would become false "no flare" labels.
+    """
     first, last = flares.span
     end = pd.DatetimeIndex(times).max() + pd.Timedelta(hours=window_hours)
     begin = pd.DatetimeIndex(times).min()

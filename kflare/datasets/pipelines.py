@@ -79,8 +79,9 @@ def image_dataset(
 def augment(field: tf.Tensor, generator: tf.random.Generator) -> tf.Tensor:
     """Mirror and reverse a magnetogram at random, in ways under which flare physics does not change.
 
-    East–west and north–south mirroring and the reversal of polarity each map a possible Sun onto a possible Sun (of the
-    other hemisphere or the other cycle, by Hale's law); rotations by other angles would not. Not in the papers.
+    The equations of magnetohydrodynamics keep their form when the field is mirrored or its polarity reversed. By Hale's
+    law the mirrored Sun is one of the other hemisphere or the other cycle; only the tilt of Joy's law, a few degrees, is
+    turned by the east–west mirror. Rotations by other angles would put the activity belts elsewhere. Not in the papers.
 
     Parameters
     ----------

@@ -29,7 +29,14 @@ def reduce_field(magnetogram: tf.Tensor, *, size: int) -> tf.Tensor:
     -------
     float32 tensor of shape (N, size, size, 1)
         Gauss; NaN where less than half of the area lies on the disk.
+
+    Raises
+    ------
+    tf.errors.InvalidArgumentError
+        When run: not square, so no full disk.
     """
+    shape = tf.shape(magnetogram)
+    tf.debugging.assert_equal(shape[1], shape[2], "`magnetogram` must be square: a full disk")
     field = tf.clip_by_value(magnetogram, -FIELD_LIMIT, FIELD_LIMIT)
     measured = tf.math.is_finite(magnetogram)
     weight = tf.cast(measured, tf.float32)
@@ -61,15 +68,18 @@ def bytes_to_gauss(image: tf.Tensor) -> tf.Tensor:
     Raises
     ------
     tf.errors.InvalidArgumentError
-        When run: not a JPEG or PNG, not square, or larger than 4096×4096.
+        When run: not a JPEG or PNG, in colour, not square, or larger than 4096×4096.
     """
     return tf.map_fn(_decode, image, fn_output_signature=tf.TensorSpec((None, None, 1), tf.float32))
 
 
 def _decode(image: tf.Tensor) -> tf.Tensor:
     # INTEGER_ACCURATE gives the very bytes that Pillow gives; the default INTEGER_FAST differs by a few.
-    pixels = tf.io.decode_jpeg(image, channels=1, dct_method="INTEGER_ACCURATE")
+    # channels=0 keeps the file's own, as channels=1 would turn any coloured picture into a magnetogram.
+    pixels = tf.io.decode_jpeg(image, channels=0, dct_method="INTEGER_ACCURATE")
     shape = tf.shape(pixels)
+    tf.debugging.assert_equal(shape[2], 1, "`image` must be grey: a magnetogram, no coloured picture of one")
     tf.debugging.assert_equal(shape[0], shape[1], "`image` must be square: a full-disk magnetogram")
     tf.debugging.assert_less_equal(shape[0], MAXIMUM_PIXELS, "`image` must be at most 4096 pixels wide")
+    pixels.set_shape((None, None, 1))
     return tf.cast(pixels, tf.float32) * (2 * FIELD_LIMIT / 255) - FIELD_LIMIT

@@ -19,11 +19,16 @@ def complete(table: pd.DataFrame, region_flares: pd.DataFrame, flares: FlareList
     Parameters
     ----------
     table : DataFrame
-        A region table with the SHARP columns.
+        A region table with the SHARP columns in their units; NaN = not measured.
     region_flares : DataFrame
-        `region`, `peak` (UTC), `flux` (W m^-2): which flares are whose.
+        `region`, `start` and `peak` (UTC), `flux` (W m^-2): which flares are whose.
     flares : FlareList
         All flares of the disk.
+
+    Raises
+    ------
+    DataError
+        A SHARP column is not numeric or infinite, or a region has two rows at one time.
     """
     changes = [
         feature.name.removeprefix(_CHANGE)
@@ -32,6 +37,7 @@ def complete(table: pd.DataFrame, region_flares: pd.DataFrame, flares: FlareList
         and feature.name not in table
         and feature.name.removeprefix(_CHANGE) in table
     ]
+    check_columns(table, features_named(changes), source="the region table")
     out = add_changes(table, changes) if changes else table.copy()
     missing = [name for name in (*REGION_HISTORY, *DISK_HISTORY) if name not in table]
     return out.assign(**add_history(table, region_flares, flares)[missing]) if missing else out

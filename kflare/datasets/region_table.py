@@ -26,12 +26,13 @@ def read_region_table(path: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `time` as datetime64[us, UTC], `region` as text, the rest as stored.
+        `time` as datetime64[us, UTC], `region` as text, the rest as stored; rows numbered 0 to N - 1.
 
     Raises
     ------
     DataError
-        No such file, unreadable, empty, without `time` or `region`, or with times that cannot be read.
+        No such file, unreadable, empty, without `time` or `region`, with an empty `region`, or with times that are not
+        of ISO 8601. A time without a zone is UTC.
     """
     path = Path(path)
     if not path.is_file():
@@ -39,23 +40,18 @@ def read_region_table(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path) if _is_parquet(path) else pd.read_csv(path)
     except (ValueError, OSError, pd.errors.ParserError) as error:
-        raise DataError(
-            f"{path} cannot be read as a region table (Parquet or CSV): {str(error).splitlines()[0]}"
-        ) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path} cannot be read as a region table (Parquet or CSV): {reason}") from error
     for name in ("time", "region"):
         if name not in table:
             raise DataError(f"{path} lacks the column `{name}`: it has {', '.join(map(str, table.columns)) or 'none'}")
     if table.empty:
         raise DataError(f"{path} holds no rows")
-    try:
-        times = pd.to_datetime(table["time"], utc=True)
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            f"`time` of {path} must be a UTC time such as 2014-03-18T12:00Z: {str(error).splitlines()[0]}"
-        ) from error
-    if times.isna().any():
-        raise DataError(f"`time` of {path} is empty in row {int(times.isna().to_numpy().argmax())}")
-    return table.assign(time=times.astype("datetime64[us, UTC]"), region=table["region"].astype(str))
+    table = table.reset_index(drop=True)
+    for name in ("time", "region"):
+        if table[name].isna().any():
+            raise DataError(f"`{name}` of {path} is empty in row {int(table[name].isna().to_numpy().argmax())}")
+    return table.assign(time=_utc_times(table["time"], path), region=table["region"].astype(str))
 
 
 def region_flares_by_noaa(table: pd.DataFrame, flares: pd.DataFrame) -> pd.DataFrame:
@@ -72,13 +68,36 @@ def region_flares_by_noaa(table: pd.DataFrame, flares: pd.DataFrame) -> pd.DataF
     -------
     DataFrame
         `region`, `start`, `peak`, `flux` (W m^-2), one row per region and flare.
+
+    Raises
+    ------
+    DataError
+        There is no column `noaa`, or it holds something else than one number or nothing.
     """
     if "noaa" not in table:
         raise DataError("the region table lacks the column `noaa`, by which flares are assigned to regions")
-    numbers = pd.to_numeric(table["noaa"], errors="coerce").astype("Int64")
+    numbers = pd.to_numeric(table["noaa"], errors="coerce")
+    wrong = table["noaa"][(numbers.isna() & table["noaa"].notna()) | (numbers % 1 > 0)]
+    if len(wrong):
+        raise DataError(
+            f"`noaa` must be one NOAA region number (0 or empty = none), got {wrong.iloc[0]!r} in row {wrong.index[0]}"
+        )
+    numbers = numbers.astype("Int64")
     pairs = pd.DataFrame({"region": table["region"], "noaa": numbers})
     pairs = pairs[pairs["noaa"].fillna(0) > 0].drop_duplicates()
     return pairs.merge(flares[["noaa", "start", "peak", "flux"]], on="noaa")[["region", "start", "peak", "flux"]]
+
+
+def _utc_times(times: pd.Series, path: Path) -> pd.Series:
+    # pandas would take a bare number for nanoseconds since 1970.
+    if pd.api.types.is_numeric_dtype(times):
+        raise DataError(f"`time` of {path} must be a UTC time such as 2014-03-18T12:00Z, got the number {times.iloc[0]}")
+    try:
+        # A fixed format, since pandas would guess what 03/04/2014 means.
+        return pd.to_datetime(times, utc=True, format="ISO8601").astype("datetime64[us, UTC]")
+    except (ValueError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"`time` of {path} must be a UTC time such as 2014-03-18T12:00Z: {reason}") from error
 
 
 def _is_parquet(path: Path) -> bool:

@@ -47,17 +47,20 @@ def feature_set(name: str) -> tuple[Feature, ...]:
 
 
 def features_named(names: Iterable[str], *, of: str = "sharp") -> tuple[Feature, ...]:
-    """Some features of a set, in the order given; an unknown name raises `DataError`."""
+    """Some features of a set, in the order given; an unknown name, or one given twice, raises `DataError`."""
     known = {feature.name: feature for feature in feature_set(of)}
     wanted = list(names)
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise DataError(f"unknown feature `{'`, `'.join(unknown)}`: the known ones are {', '.join(known)}")
+    twice = sorted({name for name in wanted if wanted.count(name) > 1})
+    if twice:
+        raise DataError(f"feature `{'`, `'.join(twice)}` is named more than once: name each feature once")
     return tuple(known[name] for name in wanted)
 
 
 def check_columns(table: pd.DataFrame, features: Iterable[Feature], *, source: str) -> None:
-    """Hold a region table to the features: all there, all numeric, none infinite; NaN means "not measured".
+    """Hold a region table to the features: all there, all numeric, none infinite in float32; NaN = "not measured".
 
     Raises
     ------
@@ -76,6 +79,10 @@ def check_columns(table: pd.DataFrame, features: Iterable[Feature], *, source: s
             bad = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
             seen = f"{bad.iloc[0]!r} in row {bad.index[0]}" if len(bad) else f"the type {column.dtype}"
             raise DataError(f"feature `{feature.name}` of {source} must be numeric, got {seen}")
-        infinite = np.isinf(column.to_numpy(np.float64, na_value=np.nan))
+        # The networks work in float32, where 1e39 is infinite.
+        infinite = np.abs(column.to_numpy(np.float64, na_value=np.nan)) > np.finfo(np.float32).max
         if infinite.any():
-            raise DataError(f"feature `{feature.name}` of {source} is infinite in row {int(infinite.argmax())}")
+            row = int(infinite.argmax())
+            raise DataError(
+                f"feature `{feature.name}` of {source} must be finite, got {column.iloc[row]} in row {column.index[row]}"
+            )
