@@ -10,6 +10,7 @@ python -m kflare.fit defn-c --sharp sharp --flares swpc_flares.csv --harp-noaa h
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -132,7 +133,6 @@ def _fit(args: argparse.Namespace) -> None:
     from kflare.observations.flares import read_flares
 
     flares = read_flares(args.flares)
-    print(flares.report(), file=sys.stderr)
     command_line.quiet_tensorflow()
     work = _fit_dense_cnn if args.model.startswith("cnn") else _fit_defn
     work(args, flares)
@@ -144,8 +144,8 @@ def _require_options(args: argparse.Namespace) -> None:
     if args.model.startswith("cnn"):
         if args.magnetograms is None:
             raise SettingError(f"{args.model} needs --magnetograms DIR")
-        if args.image_size < 64:
-            raise SettingError(f"--image-size must be at least 64 (six poolings by two), got {args.image_size}")
+        if args.image_size < 128:
+            raise SettingError(f"--image-size must be at least 128 (seven poolings by two), got {args.image_size}")
     elif (args.sharp is None) == (args.regions is None):
         raise SettingError(f"{args.model} needs either --sharp DIR or --regions FILE")
     elif args.sharp is not None and args.harp_noaa is None:
@@ -166,6 +166,7 @@ def _fit_dense_cnn(args: argparse.Namespace, flares: "FlareList") -> None:
     times = archive["forecast_time"]
     observed = exceeds(disk_flux(times, flares), event)
     split = _split(args, times, observed, event)
+    print(flares.report(), file=sys.stderr)
     baselines = {"persistence": persistence(times, flares, event)}
     defaults = {"epochs": 100, "batch_size": 8, "learning_rate": 2e-4, "patience": 20, "select": "tss"}
 
@@ -180,6 +181,7 @@ def _fit_dense_cnn(args: argparse.Namespace, flares: "FlareList") -> None:
             recipe=recipe,
             run=run,
             baselines=baselines,
+            clusters=times.dt.tz_localize(None).dt.floor("D").to_numpy(),
             verbose=_verbose(),
         )
 
@@ -188,8 +190,11 @@ def _fit_dense_cnn(args: argparse.Namespace, flares: "FlareList") -> None:
         return release_dense_cnn(fitted, args.publish, args.model, attribution=attribution, metadata=metadata)
 
     settings = {"image_size": args.image_size, "byte_range": args.byte_range, "augmented": not args.no_augment}
-    names = archive.assign(path=[Path(path).name for path in archive["path"]])
-    _fit_seeds(args, names, times, observed, split, defaults=defaults, settings=settings, fit=fit, release=release)
+    samples = archive.assign(
+        path=[Path(path).name for path in archive["path"]],
+        content=[hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in archive["path"]],
+    )
+    _fit_seeds(args, samples, times, observed, split, defaults=defaults, settings=settings, fit=fit, release=release)
 
 
 def _fit_defn(args: argparse.Namespace, flares: "FlareList") -> None:
@@ -199,14 +204,16 @@ def _fit_defn(args: argparse.Namespace, flares: "FlareList") -> None:
     from kflare.models.release import release_defn
 
     event = args.model[-1].upper()
-    table, flux = _region_samples(args, flares)
+    table, flux, notes = _region_samples(args, flares)
     features = features_of(table, args.features, source=str(args.sharp or args.regions))
     observed = exceeds(flux, event)
     split = _split(args, table["time"], observed, event)
+    print(flares.report(), *notes, sep="\n", file=sys.stderr)
     defaults = {"epochs": 160, "batch_size": 150, "learning_rate": 1e-3, "patience": 40, "select": "loss"}
 
     def fit(recipe: "Recipe", run: "Run") -> "Fitted":
-        return fit_defn(table, features, observed, split, recipe=recipe, run=run, verbose=_verbose())
+        clusters = table["region"].to_numpy(str)
+        return fit_defn(table, features, observed, split, recipe=recipe, run=run, clusters=clusters, verbose=_verbose())
 
     def release(fitted: "Fitted", metadata: dict[str, Any]) -> Path:
         return release_defn(fitted, args.publish, args.model, example=table[split.train].head(8), metadata=metadata)
@@ -218,25 +225,28 @@ def _fit_defn(args: argparse.Namespace, flares: "FlareList") -> None:
     )
 
 
-def _region_samples(args: argparse.Namespace, flares: "FlareList") -> "tuple[pd.DataFrame, npt.NDArray[np.float64]]":
-    """Region table with all derived features, and the largest flux within 24 h of each row."""
+def _region_samples(
+    args: argparse.Namespace, flares: "FlareList"
+) -> "tuple[pd.DataFrame, npt.NDArray[np.float64], list[str]]":
+    """Region table with all derived features, the largest flux within 24 h of each row, and notes for the user."""
     import numpy as np
 
-    from kflare.datasets.labels import region_flux
+    from kflare.datasets.labels import region_flux, require_covered
     from kflare.datasets.region_features import complete
     from kflare.datasets.region_table import read_region_table, region_flares_by_noaa
     from kflare.observations.sharp_samples import read_sharp_samples, region_flares
 
     if args.regions is not None:
         table = read_region_table(args.regions)
+        require_covered(table["time"], flares)
         own = region_flares_by_noaa(table, flares.table)
-        return complete(table, own, flares), region_flux(table, own)
+        return complete(table, own, flares), region_flux(table, own), []
     samples = read_sharp_samples(args.sharp, flares=flares, harp_noaa=args.harp_noaa)
-    print(f"{args.sharp}: {'; '.join(samples.notes)}", file=sys.stderr)
     table = complete(samples.table, region_flares(samples, flares), flares)
     flux = table["flux24"].to_numpy(np.float64)
     labelled = np.isfinite(flux)
-    return table[labelled].drop(columns=["flux24", "restored"]).reset_index(drop=True), flux[labelled]
+    table = table[labelled].drop(columns=["flux24", "restored"]).reset_index(drop=True)
+    return table, flux[labelled], [f"{args.sharp}: {'; '.join(samples.notes)}"]
 
 
 def _split(args: argparse.Namespace, times: "pd.Series", observed: "npt.NDArray[np.bool_]", event: str) -> "Split":
@@ -275,7 +285,7 @@ def _fit_seeds(
     chosen = {
         name: default if getattr(args, name) is None else getattr(args, name) for name, default in defaults.items()
     }
-    weights = (1.0, args.class_weight) if args.class_weight else class_weights(observed[split.train])
+    weights = class_weights(observed[split.train]) if args.class_weight is None else (1.0, args.class_weight)
     root = args.output or Path("runs") / args.model
     digest = fingerprint(samples, observed)
     steps = None if args.model.startswith("cnn") else 100
@@ -293,6 +303,10 @@ def _fit_seeds(
         title = f"{args.model}, seed {seed}"
         plot_learning_curve(
             run.epochs, run.folder / "learning_curve.png", title=title, chosen=run.state["best"]["epoch"]
+        )
+        named = samples[[name for name in ("forecast_time", "time", "region") if name in samples]]
+        named.assign(**fitted.forecasts)[split.validation | split.test].to_csv(
+            run.folder / "forecasts.csv", index=False
         )
         fits.append(fitted)
     best = max(fits, key=lambda fitted: fitted.validation_score)

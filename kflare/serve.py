@@ -8,16 +8,17 @@ requests in hand and ends.
 """
 
 import argparse
+import gc
 import logging
-import os
 import signal
 import sys
 import threading
-import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kflare.errors import KflareError, SettingError
+from kflare import command_line
+from kflare.errors import SettingError
 
 if TYPE_CHECKING:
     from kflare.serving.server import Server
@@ -27,37 +28,34 @@ __all__ = ["main"]
 _DEFAULT_MODELS = Path("savedmodels")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command until it is told to stop; 0 after a clean stop, 1 after a `KflareError`."""
-    options = _parser().parse_args(argv)
-    stop = threading.Event()
-    handlers = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        _serve(options, stop)
-    except KflareError as error:
-        if options.debug:
-            traceback.print_exc()
-        sys.stderr.write(f"kflare.serve: {' '.join(str(error).split())}\n")
-        return 1
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    return 0
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``python -m kflare.serve`` until it is told to stop; returns the exit status."""
+    return command_line.run(_parser(), _serve, argv)
 
 
-def _serve(options: argparse.Namespace, stop: threading.Event) -> None:
+def _serve(options: argparse.Namespace) -> None:
     if options.models is None and options.config is None:
         options.models = _DEFAULT_MODELS
     if options.models is not None and not options.models.is_dir():
         raise SettingError(f"no folder {options.models}: `--models` must hold <name>/<version>/saved_model.pb")
-    # TensorFlow writes about devices it does not find; here they would bury the one line that matters.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if options.debug else "3")
-    logging.basicConfig(format="kflare.serve: %(message)s", level=logging.DEBUG if options.debug else logging.WARNING)
+    logging.basicConfig(format="kflare.serve: %(message)s", level=logging.INFO if options.debug else logging.WARNING)
+    stop = threading.Event()
+    handlers = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        _run(options, stop)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
+
+def _run(options: argparse.Namespace, stop: threading.Event) -> None:
     from kflare.serving.models_config import read_models_config
     from kflare.serving.server import Server, check_address
 
     check_address(options.host, options.port)
+    if not options.debug:
+        command_line.quiet_tensorflow()
+    gc.freeze()  # what is imported stays for good: freeing an unloaded version need not look through it each time
     models = [] if options.config is None else read_models_config(options.config, folder=options.models)
     server = Server(
         models,
@@ -88,7 +86,7 @@ def _ready(server: "Server") -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m kflare.serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="kflare.serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--models",
@@ -119,7 +117,6 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="answer with raw bytes instead of lists of numbers: faster for heat maps, but not every client reads it",
     )
-    parser.add_argument("--debug", action="store_true", help="tracebacks and TensorFlow's own messages")
     return parser
 
 

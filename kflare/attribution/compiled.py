@@ -27,8 +27,8 @@ def guided_copy(model: keras.Model) -> keras.Model:
     Raises
     ------
     ModelError
-        A ReLU that tf-keras-vis would leave unguided without a word: a `ReLU` layer, `keras.ops.relu`, a nested model;
-        or no ReLU at all. The message names the layer.
+        A ReLU that tf-keras-vis would leave unguided without a word: a `ReLU` layer, `keras.ops.relu`, another function
+        than Keras' own as `activation`, a nested model; or no ReLU at all. The message names the layer.
     """
     from tf_keras_vis.utils.model_modifiers import GuidedBackpropagation, ReplaceToLinear
 
@@ -40,8 +40,11 @@ def guided_copy(model: keras.Model) -> keras.Model:
             raise ModelError(
                 f"layer `{operation.name}` ({type(operation).__name__}) cannot be guided: use Activation('relu')"
             )
-        if getattr(operation, "activation", None) is keras.activations.relu:
+        activation = getattr(operation, "activation", None)
+        if activation is keras.activations.relu:
             relus.append(operation.name)
+        elif "relu" in str(getattr(activation, "__name__", type(activation).__name__)).lower():
+            raise ModelError(f"the activation of layer `{operation.name}` cannot be guided: use Activation('relu')")
     if not relus:
         raise ModelError(f"model `{model.name}` has no ReLU, so guided backpropagation has no meaning for it")
     copy = keras.models.clone_model(model)

@@ -80,8 +80,8 @@ def augment(field: tf.Tensor, generator: tf.random.Generator) -> tf.Tensor:
     """Mirror and reverse a magnetogram at random, in ways under which flare physics does not change.
 
     The equations of magnetohydrodynamics keep their form when the field is mirrored or its polarity reversed. By Hale's
-    law the mirrored Sun is one of the other hemisphere or the other cycle; only the tilt of Joy's law, a few degrees, is
-    turned by the east–west mirror. Rotations by other angles would put the activity belts elsewhere. Not in the papers.
+    law the mirrored Sun is one of the other hemisphere or the other cycle; only the tilt of Joy's law, a few degrees,
+    is turned by the east–west mirror. Other rotations would put the activity belts elsewhere. Not in the papers.
 
     Parameters
     ----------

@@ -77,10 +77,10 @@ def region_flares_by_noaa(table: pd.DataFrame, flares: pd.DataFrame) -> pd.DataF
     if "noaa" not in table:
         raise DataError("the region table lacks the column `noaa`, by which flares are assigned to regions")
     numbers = pd.to_numeric(table["noaa"], errors="coerce")
-    wrong = table["noaa"][(numbers.isna() & table["noaa"].notna()) | (numbers % 1 > 0)]
+    wrong = table["noaa"][table["noaa"].notna() & ~(numbers % 1 == 0).fillna(value=False)]
     if len(wrong):
         raise DataError(
-            f"`noaa` must be one NOAA region number (0 or empty = none), got {wrong.iloc[0]!r} in row {wrong.index[0]}"
+            f"`noaa` must be one NOAA region number (0 or empty = none), got {wrong.iloc[0]} in row {wrong.index[0]}"
         )
     numbers = numbers.astype("Int64")
     pairs = pd.DataFrame({"region": table["region"], "noaa": numbers})
@@ -91,7 +91,9 @@ def region_flares_by_noaa(table: pd.DataFrame, flares: pd.DataFrame) -> pd.DataF
 def _utc_times(times: pd.Series, path: Path) -> pd.Series:
     # pandas would take a bare number for nanoseconds since 1970.
     if pd.api.types.is_numeric_dtype(times):
-        raise DataError(f"`time` of {path} must be a UTC time such as 2014-03-18T12:00Z, got the number {times.iloc[0]}")
+        raise DataError(
+            f"`time` of {path} must be a UTC time such as 2014-03-18T12:00Z, got the number {times.iloc[0]}"
+        )
     try:
         # A fixed format, since pandas would guess what 03/04/2014 means.
         return pd.to_datetime(times, utc=True, format="ISO8601").astype("datetime64[us, UTC]")

@@ -8,9 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.verification.contingency import ContingencyTable
+from kflare.verification.intervals import bootstrap
 from kflare.verification.probabilistic import brier_skill_score, roc_area
 
 __all__ = ["Evaluation", "as_table", "evaluate"]
+
+_RESAMPLES = 2000
+_COLUMNS = "span method N rate thr TP FP FN TN ACC POD FAR TSS TSS-95% HSS BSS BSS-95% AUC"
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,9 @@ class Evaluation:
     """Brier skill score of the calibrated probability against the span's own climatology; perfect 1, no skill 0."""
     roc_area: float
     """Area under the ROC curve; perfect 1, no skill 0.5."""
+    tss_interval: tuple[float, float] | None = None
+    """95 % interval by resampling clusters (days, regions), where these were given."""
+    bss_interval: tuple[float, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For `kflare.json` and `summary.json`; NaN (undefined) becomes null."""
@@ -41,7 +48,15 @@ class Evaluation:
         }
         counts = {"tp": table.tp, "fp": table.fp, "fn": table.fn, "tn": table.tn}
         numbers = {name: float(value) if np.isfinite(value) else None for name, value in scores.items()}
-        return {"method": self.method, "span": self.span, "threshold": self.threshold, **counts, **numbers}
+        intervals = {"tss_interval": self.tss_interval, "bss_interval": self.bss_interval}
+        return {
+            "method": self.method,
+            "span": self.span,
+            "threshold": self.threshold,
+            **counts,
+            **numbers,
+            **{name: list(interval) if interval else None for name, interval in intervals.items()},
+        }
 
 
 def evaluate(
@@ -49,12 +64,35 @@ def evaluate(
     span: str,
     observed: npt.NDArray[np.bool_],
     probability: npt.NDArray[np.float32],
+    calibrated: npt.NDArray[np.float32] | None = None,
     *,
     threshold: float,
-    calibrated: npt.NDArray[np.float32] | None = None,
+    clusters: npt.NDArray[Any] | None = None,
 ) -> Evaluation:
-    """Score probabilities (N,) at a threshold, and the calibrated ones of a method that has them."""
+    """Score a method on one span.
+
+    Parameters
+    ----------
+    method, span : str
+        Names for the table.
+    observed : bool array of shape (N,)
+        Whether the flare came.
+    probability : float array of shape (N,)
+        Compared with the threshold; ranks for the ROC area.
+    calibrated : float array of shape (N,), optional
+        Scored by the Brier skill score; the probability itself by default.
+    threshold : float
+        Probability at and above which a flare is forecast.
+    clusters : array of shape (N,), optional
+        Day or region of each sample, for intervals.
+    """
     frequency = probability if calibrated is None else calibrated
+    tss, bss = None, None
+    if clusters is not None:
+        # Two resamplings, since TSS is of the decision and BSS of the frequency.
+        decision = bootstrap(observed, probability, clusters, threshold=threshold, resamples=_RESAMPLES)["tss"]
+        skill = bootstrap(observed, frequency, clusters, resamples=_RESAMPLES)["brier_skill_score"]
+        tss, bss = (decision.lower, decision.upper), (skill.lower, skill.upper)
     return Evaluation(
         method,
         span,
@@ -62,43 +100,31 @@ def evaluate(
         ContingencyTable.from_probabilities(observed, probability, threshold=threshold),
         float(brier_skill_score(observed, frequency)),
         float(roc_area(observed, probability)),
+        tss,
+        bss,
     )
 
 
 def as_table(evaluations: Iterable[Evaluation]) -> str:
     """The evaluations as a text table, one line each; "–" where a score is undefined."""
-    head = (
-        "span",
-        "method",
-        "N",
-        "rate",
-        "thr",
-        "TP",
-        "FP",
-        "FN",
-        "TN",
-        "ACC",
-        "POD",
-        "FAR",
-        "TSS",
-        "HSS",
-        "BSS",
-        "AUC",
-    )
+    head = tuple(_COLUMNS.split())
     rows: list[tuple[str, ...]] = [head]
     for item in evaluations:
         t = item.table
-        scores = (t.accuracy, t.pod, t.far, t.tss, t.hss, item.bss, item.roc_area)
         counts = (t.tp, t.fp, t.fn, t.tn)
         rows.append(
             (
                 item.span,
                 item.method,
                 str(sum(counts)),
-                f"{float(t.base_rate):.3f}",
+                _number(t.base_rate),
                 f"{item.threshold:.2f}",
                 *map(str, counts),
-                *(f"{float(score):.3f}" if np.isfinite(score) else "–" for score in scores),
+                *map(_number, (t.accuracy, t.pod, t.far, t.tss)),
+                _interval(item.tss_interval),
+                *map(_number, (t.hss, item.bss)),
+                _interval(item.bss_interval),
+                _number(item.roc_area),
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
@@ -109,3 +135,11 @@ def as_table(evaluations: Iterable[Evaluation]) -> str:
         )
         for row in rows
     )
+
+
+def _number(value: float) -> str:
+    return f"{float(value):.3f}" if np.isfinite(value) else "–"
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return f"{interval[0]:.2f}..{interval[1]:.2f}" if interval and np.isfinite(interval).all() else "–"

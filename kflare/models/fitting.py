@@ -24,8 +24,6 @@ from kflare.verification.contingency import best_threshold
 
 __all__ = ["Fitted", "fit_defn", "fit_dense_cnn", "require_both_classes"]
 
-Probability = Callable[[npt.NDArray[np.bool_]], npt.NDArray[np.float32]]
-
 
 @dataclass(frozen=True)
 class Fitted:
@@ -36,6 +34,8 @@ class Fitted:
     calibration: Calibration
     threshold: float
     evaluations: list[Evaluation]
+    forecasts: pd.DataFrame
+    """Per sample: `observed`, `probability`, `calibrated`, and a column per baseline; NaN in the training span."""
     scaling: FeatureScaling | None = None
 
     @property
@@ -66,6 +66,7 @@ def fit_dense_cnn(
     recipe: Recipe,
     run: Run,
     baselines: dict[str, npt.NDArray[np.float32]],
+    clusters: npt.NDArray[Any] | None = None,
     verbose: int = 0,
 ) -> Fitted:
     """Fit the dense CNN to magnetograms.
@@ -84,6 +85,8 @@ def fit_dense_cnn(
         As `train` takes them.
     baselines : dict of float arrays of shape (N,)
         Probabilities of other methods, evaluated on the same samples.
+    clusters : array of shape (N,), optional
+        Day of each sample: samples of a day are resampled together for the intervals.
     """
     names = np.asarray(paths)
 
@@ -97,8 +100,11 @@ def fit_dense_cnn(
     validation = data(split.validation)
     training = data(split.train, training=True, augmented=augmented, seed=recipe.seed)
     train(model, training, validation, observed[split.validation], recipe=recipe, run=run, verbose=verbose)
-    fitted = _choose(model, run, observed, split, lambda mask: model.predict(data(mask), verbose=0)[:, 1])
-    return replace(fitted, evaluations=fitted.evaluations + _of_baselines(baselines, observed, split))
+
+    def probability(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+        return model.predict(data(mask), verbose=0)[:, 1]
+
+    return _conclude(model, run, observed, split, probability, baselines=baselines, clusters=clusters)
 
 
 def fit_defn(
@@ -110,6 +116,7 @@ def fit_defn(
     recipe: Recipe,
     run: Run,
     dropout: float = 0.25,
+    clusters: npt.NDArray[Any] | None = None,
     verbose: int = 0,
 ) -> Fitted:
     """Fit Deep Flare Net to a region table, beside a logistic regression on the same columns.
@@ -128,6 +135,8 @@ def fit_defn(
         As `train` takes them.
     dropout : float
         Share of the first layer dropped in training; the authors keep 0.75.
+    clusters : array of shape (N,), optional
+        Region of each sample: samples of a region are resampled together for the intervals.
     """
     scaling = fit_scaling(table[split.train], features)
     inputs = scaling.of_table(table)
@@ -138,36 +147,42 @@ def fit_defn(
     )
     validation = table_dataset(inputs[split.validation], observed[split.validation], batch_size=4096)
     train(model, training, validation, observed[split.validation], recipe=recipe, run=run, verbose=verbose)
-    fitted = _choose(
-        model, run, observed, split, lambda mask: model.predict(inputs[mask], batch_size=4096, verbose=0)[:, 1]
-    )
+
+    def probability(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+        return model.predict(inputs[mask], batch_size=4096, verbose=0)[:, 1]
+
     regression = logistic_regression(inputs[split.train], observed[split.train])
-    beside = _of_baselines({"logistic regression": regression(inputs)}, observed, split)
-    return replace(fitted, scaling=scaling, evaluations=fitted.evaluations + beside)
+    beside = {"logistic regression": regression(inputs)}
+    fitted = _conclude(model, run, observed, split, probability, baselines=beside, clusters=clusters)
+    return replace(fitted, scaling=scaling)
 
 
-def _choose(
-    model: keras.Model, run: Run, observed: npt.NDArray[np.bool_], split: Split, probability: Probability
+def _conclude(
+    model: keras.Model,
+    run: Run,
+    observed: npt.NDArray[np.bool_],
+    split: Split,
+    probability: Callable[[npt.NDArray[np.bool_]], npt.NDArray[np.float32]],
+    *,
+    baselines: dict[str, npt.NDArray[np.float32]],
+    clusters: npt.NDArray[Any] | None,
 ) -> Fitted:
-    valid = probability(split.validation)
-    calibration = fit_calibration(observed[split.validation], valid)
-    threshold, _ = best_threshold(observed[split.validation], valid)
+    """Choose calibration and thresholds on the validation span, then look at the test span."""
+    valid = split.validation
+    forecast = np.full(len(observed), np.nan, np.float32)
+    forecast[valid] = probability(valid)
+    calibration = fit_calibration(observed[valid], forecast[valid])
+    thresholds = {"network": best_threshold(observed[valid], forecast[valid])[0], "network at 50 %": 0.5}
+    thresholds |= {name: best_threshold(observed[valid], other[valid])[0] for name, other in baselines.items()}
+    forecast[split.test] = probability(split.test)
+    calibrated = np.asarray(calibration(forecast))
     evaluations = []
-    for span, mask in (("validation", split.validation), ("test", split.test)):
-        p = valid if span == "validation" else probability(mask)
-        calibrated = np.asarray(calibration(p))
-        evaluations.append(evaluate("network", span, observed[mask], p, threshold=threshold, calibrated=calibrated))
-        at_half = evaluate("network at 50 %", span, observed[mask], p, threshold=0.5, calibrated=calibrated)
-        evaluations.append(at_half)
-    return Fitted(model, run, calibration, float(threshold), evaluations)
-
-
-def _of_baselines(
-    baselines: dict[str, npt.NDArray[np.float32]], observed: npt.NDArray[np.bool_], split: Split
-) -> list[Evaluation]:
-    rows = []
-    for method, probability in baselines.items():
-        threshold, _ = best_threshold(observed[split.validation], probability[split.validation])
-        for span, mask in (("validation", split.validation), ("test", split.test)):
-            rows.append(evaluate(method, span, observed[mask], probability[mask], threshold=threshold))
-    return rows
+    for method, threshold in thresholds.items():
+        for span, mask in (("validation", valid), ("test", split.test)):
+            p, frequency = (baselines[method],) * 2 if method in baselines else (forecast, calibrated)
+            groups = None if clusters is None else clusters[mask]
+            evaluations.append(
+                evaluate(method, span, observed[mask], p[mask], frequency[mask], threshold=threshold, clusters=groups)
+            )
+    forecasts = pd.DataFrame({"observed": observed, "probability": forecast, "calibrated": calibrated, **baselines})
+    return Fitted(model, run, calibration, float(thresholds["network"]), evaluations, forecasts)

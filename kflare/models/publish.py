@@ -53,7 +53,7 @@ def publish(
     metadata : mapping
         Content of `assets.extra/kflare.json`; `model` and `version` are added.
     tolerance : float
-        Largest absolute difference of any output.
+        Largest difference of any output, as a share of its largest value where that is above 1, else absolute.
 
     Returns
     -------
@@ -81,8 +81,8 @@ def publish(
         _verify_outputs(saved, cases, tolerance)
         (saved / "assets.extra").mkdir(exist_ok=True)
         _write_warmup(saved / _WARMUP, name, cases)
+        version = max(versions(home), default=0) + 1
         while True:
-            version = max(versions(home), default=0) + 1
             content = {"model": name, "version": version, **metadata}
             (saved / METADATA).write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
             _write_manifest(saved)
@@ -92,7 +92,8 @@ def publish(
             except OSError:
                 if not (home / str(version)).exists():
                     raise
-                continue  # Another publisher took this number: take the next.
+                version += 1  # Another publisher took this number: take the next.
+                continue
             _sync(home)
             return home / str(version)
     except OSError as error:
@@ -117,7 +118,7 @@ def verify_manifest(version: Path) -> None:
     manifest = Path(version) / MANIFEST
     if not manifest.is_file():
         raise ModelError(f"{version} has no {MANIFEST}: it was not published by kflare, or not wholly copied")
-    lines = (line.partition("  ") for line in manifest.read_text(encoding="utf-8").splitlines())
+    lines = (line.partition("  ") for line in manifest.read_text(encoding="utf-8", errors="replace").splitlines())
     listed = {path: digest for digest, _, path in lines}
     found = _digests(Path(version))
     for path in sorted(listed.keys() | found.keys()):
@@ -138,13 +139,15 @@ def read_metadata(version: Path) -> dict[str, Any]:
 
 
 def _verify_outputs(saved: Path, cases: list[SignatureCase], tolerance: float) -> None:
-    from kflare.models.savedmodel import run_signature
+    from kflare.models.savedmodel import load_signatures
 
+    run = load_signatures(saved)
     for signature, inputs, expected in cases:
-        outputs = run_signature(saved, signature, inputs)
+        outputs = run(signature, inputs)
         for key, value in expected.items():
-            difference = float(np.max(np.abs(outputs[key].astype(np.float64) - np.asarray(value, np.float64))))
-            if not difference <= tolerance:
+            wanted = np.asarray(value, np.float64)
+            difference = float(np.max(np.abs(outputs[key].astype(np.float64) - wanted)))
+            if not difference <= tolerance * max(1.0, float(np.max(np.abs(wanted)))):
                 raise ModelError(f"output `{key}` of signature `{signature}` changed by {difference:.3g} in the export")
 
 
@@ -164,7 +167,7 @@ def _write_warmup(path: Path, name: str, cases: list[SignatureCase]) -> None:
 
 
 def _digests(version: Path) -> dict[str, str]:
-    files = (path for path in version.rglob("*") if path.is_file() and path.name != MANIFEST)
+    files = (path for path in version.rglob("*") if path.is_file() and path != version / MANIFEST)
     return {path.relative_to(version).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

@@ -17,12 +17,12 @@ from kflare.errors import ModelError
 from kflare.models.calibration import Calibration
 from kflare.models.feature_scaling import FeatureScaling
 
-__all__ = ["ALLOWED_OPS", "Attribute", "check_ops", "export_defn", "export_dense_cnn", "ops_of", "run_signature"]
+__all__ = ["ALLOWED_OPS", "Attribute", "check_ops", "export_defn", "export_dense_cnn", "load_signatures", "ops_of"]
 
 Attribute = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 """Network input (N, S, S, 1) to logits (N, 2), Grad-CAM (N, h, w, 2) and guided gradients (N, S, S, 2)."""
 
-# What every SavedModel needs to restore its own variables; no signature reaches them.
+# What every SavedModel needs to restore its own variables, files included; `check_ops` lets no signature reach them.
 _RESTORING = """
     AssignVariableOp DisableCopyOnRead MergeV2Checkpoints RestoreV2 SaveV2 ShardedFilename StaticRegexFullMatch
     StringJoin VarIsInitializedOp
@@ -37,9 +37,9 @@ _COMPUTING = """
     TensorListReserve TensorListSetItem TensorListStack Tile Transpose Unpack VarHandleOp While ZerosLike
 """
 
-ALLOWED_OPS = frozenset(f"{_COMPUTING} {_RESTORING}".split())
-"""TensorFlow operations that a kflare SavedModel may hold: arithmetic on tensors and nothing that reads files, runs
-Python or reaches the network."""
+ALLOWED_OPS = frozenset(_COMPUTING.split())
+"""TensorFlow operations that a request to a kflare SavedModel may run: arithmetic on tensors and nothing that reads
+files, runs Python or reaches the network."""
 
 
 def export_dense_cnn(
@@ -106,7 +106,7 @@ def export_dense_cnn(
     }
     for function in signatures.values():
         function.get_concrete_function()
-    _write(guided, signatures, directory)
+    _write(signatures, directory)
 
 
 def export_defn(model: keras.Model, directory: Path, *, scaling: FeatureScaling, calibration: Calibration) -> None:
@@ -140,42 +140,75 @@ def export_defn(model: keras.Model, directory: Path, *, scaling: FeatureScaling,
         }
 
     serving_default.get_concrete_function()
-    _write(model, {"serving_default": serving_default}, directory)
-
-
-def ops_of(directory: Path) -> set[str]:
-    """Names of all operations in a SavedModel's graph and its functions."""
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    saved = SavedModel.FromString((Path(directory) / "saved_model.pb").read_bytes())
-    names: set[str] = set()
-    for graph in saved.meta_graphs:
-        names.update(node.op for node in graph.graph_def.node)
-        functions = graph.graph_def.library.function
-        names.update(node.op for function in functions for node in function.node_def)
-        names.difference_update(function.signature.name for function in functions)
-    return names
+    _write({"serving_default": serving_default}, directory)
 
 
 def check_ops(directory: Path) -> None:
     """Hold a SavedModel to `ALLOWED_OPS`; a foreign operation raises `ModelError` that names it."""
-    foreign = sorted(ops_of(directory) - ALLOWED_OPS)
+    every, reached = ops_of(directory)
+    foreign = sorted((every - ALLOWED_OPS - set(_RESTORING.split())) | (reached - ALLOWED_OPS))
     if foreign:
         raise ModelError(
             f"the SavedModel in {directory} holds operations that kflare does not allow: {', '.join(foreign)}"
         )
 
 
-def _write(model: keras.Model, signatures: Mapping[str, Any], directory: Path) -> None:
+def ops_of(directory: Path) -> tuple[set[str], set[str]]:
+    """Names of all operations in a SavedModel's graph and functions, and of those that its signatures reach."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    saved = SavedModel.FromString((Path(directory) / "saved_model.pb").read_bytes())
+    every: set[str] = set()
+    reached: set[str] = set()
+    for graph in saved.meta_graphs:
+        functions = {function.signature.name: function.node_def for function in graph.graph_def.library.function}
+        every.update(node.op for nodes in (graph.graph_def.node, *functions.values()) for node in nodes)
+        reached |= _reached(graph, functions)
+        every.difference_update(functions)
+        reached.difference_update(functions)
+    return every, reached
+
+
+def _reached(graph: Any, functions: Mapping[str, Any]) -> set[str]:
+    """Operations on which the signatures' outputs depend, and all operations of the functions that these call."""
+    nodes = {node.name: node for node in graph.graph_def.node}
+    signatures = graph.signature_def.values()
+    waiting = [_node(output.name) for signature in signatures for output in signature.outputs.values()]
+    names: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in names:
+            names.add(name)
+            waiting += [_node(tensor) for tensor in nodes[name].input]
+    found = [nodes[name] for name in names]
+    entered: set[str] = set()
+    for node in found:  # grows on the way
+        values = node.attr.values()
+        called = {node.op, *(value.func.name for value in values), *(f.name for v in values for f in v.list.func)}
+        for name in (called & functions.keys()) - entered:
+            entered.add(name)
+            found.extend(functions[name])
+    return {node.op for node in found}
+
+
+def _node(tensor: str) -> str:
+    return tensor.removeprefix("^").partition(":")[0]
+
+
+def _write(signatures: Mapping[str, Any], directory: Path) -> None:
+    # Keras finds the variables that the signatures use by itself; `track` would store every one a second time.
     archive = keras.export.ExportArchive()
-    archive.track(model)
     for name, traced in signatures.items():
         archive.add_endpoint(name, traced)
     archive.write_out(str(directory), verbose=False)
 
 
-def run_signature(directory: Path, signature: str, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
-    """Outputs of a SavedModel's signature in this process, as numpy arrays by name."""
+def load_signatures(directory: Path) -> Callable[[str, Mapping[str, Any]], dict[str, npt.NDArray[Any]]]:
+    """Load a SavedModel into this process; returns (signature, inputs by name) -> outputs by name as numpy arrays."""
     loaded = tf.saved_model.load(str(directory))
-    outputs = loaded.signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
-    return {name: np.asarray(value) for name, value in outputs.items()}
+
+    def run(signature: str, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+        outputs = loaded.signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
+        return {name: np.asarray(value) for name, value in outputs.items()}
+
+    return run

@@ -1,11 +1,13 @@
 """Training: `Model.fit` with logs, early stopping and model choice on validation data only, and resumption.
 
 A run lives in a folder. Killed at any moment and started again with the same settings, it goes on from the last whole
-epoch; with other settings it refuses the folder.
+epoch; with other settings it refuses the folder. `state.json` decides what belongs to the run: an epoch's weights are
+written first and count from the moment at which the state, replaced in one step, names that epoch.
 """
 
 import csv
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kflare.errors import DataError, SettingError
+from kflare.errors import DataError, ModelError, SettingError
 from kflare.models.losses import WeightedCrossentropy
 from kflare.verification.contingency import best_threshold
 
@@ -43,57 +45,74 @@ class Recipe:
         for name in ("epochs", "batch_size", "patience"):
             if getattr(self, name) < 1:
                 raise SettingError(f"`{name}` must be at least 1, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise SettingError(f"`learning_rate` must be above 0, got {self.learning_rate}")
+        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
+            raise SettingError(f"`learning_rate` must be a number above 0, got {self.learning_rate}")
+        if not 0 <= self.seed < 2**32:
+            raise SettingError(f"`seed` must lie in [0, 2^32), got {self.seed}")
+        if self.select not in {"tss", "loss"}:
+            raise SettingError(f"`select` must be tss or loss, got {self.select!r}")
+        WeightedCrossentropy(self.class_weights)  # refuses weights that are not two positive numbers
 
 
 class Run:
-    """A training run's folder: settings, epochs so far, best weights.
+    """A training run's folder: settings, epochs so far, weights of the best and of the last epoch.
 
     Parameters
     ----------
     folder : Path
-        Created if missing.
+        Created by `begin`; a folder without a finished epoch holds no run yet.
     settings : mapping
         Everything that determines the result; held against the folder's own on resumption.
 
     Raises
     ------
     SettingError
-        The folder holds a run with other settings, or cannot be written.
+        The folder holds a run with other settings, or cannot be read.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
-        text = json.dumps(settings, indent=2, sort_keys=True, default=str)
+        self._settings = json.dumps(settings, indent=2, sort_keys=True, default=str)
+        self._state = self.folder / "state.json"
+        self.state: dict[str, Any] = {"epochs": [], "best": None}
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            stored = self.folder / "settings.json"
-            if stored.exists():
-                _require_same(self.folder, json.loads(stored.read_text(encoding="utf-8")), json.loads(text))
-            else:
-                write_whole(stored, text)
+            if self._state.exists():
+                self.state = json.loads(self._state.read_text(encoding="utf-8"))
+                stored = json.loads((self.folder / "settings.json").read_text(encoding="utf-8"))
+                _require_same(self.folder, stored, json.loads(self._settings))
         except (OSError, ValueError) as error:
             raise SettingError(f"cannot use {self.folder} for the run: {error}; choose another --output") from error
-        self._state = self.folder / "state.json"
-        self.state: dict[str, Any] = {"epochs": [], "best": None, "finished": False}
-        if self._state.exists():
-            self.state = json.loads(self._state.read_text(encoding="utf-8"))
-
-    @property
-    def best_weights(self) -> Path:
-        """Weights of the epoch with the best validation score."""
-        return self.folder / "best.weights.h5"
 
     @property
     def epochs(self) -> list[dict[str, float]]:
         """One row per epoch: `epoch`, `loss`, `val_loss`, `val_tss`."""
         return list(self.state["epochs"])
 
+    @property
+    def best_weights(self) -> Path:
+        """Weights of the epoch with the best validation score."""
+        return self.weights(self.state["best"])
+
+    @property
+    def last_weights(self) -> Path | None:
+        """Weights and optimiser of the last whole epoch, from which training goes on; None before the first."""
+        return self.weights(self.epochs[-1]) if self.epochs else None
+
+    def weights(self, row: Mapping[str, float]) -> Path:
+        """File of the weights of an epoch; only those of the best and of the last epoch are kept."""
+        return self.folder / f"epoch-{row['epoch']:04d}.weights.h5"
+
+    def begin(self) -> None:
+        """Make the folder and write the settings; `SettingError` where that is not possible."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self.folder / "settings.json", self._settings)
+        except OSError as error:
+            raise SettingError(f"cannot use {self.folder} for the run: {error}; choose another --output") from error
+
     def record(self, row: Mapping[str, float], *, better: bool) -> None:
-        """Append an epoch to the state and the CSV log."""
-        # After a kill between two files an epoch is trained twice: the later row stands.
-        self.state["epochs"] = [old for old in self.state["epochs"] if old["epoch"] < row["epoch"]] + [dict(row)]
+        """Append an epoch, whose weights are written already, to the state and the CSV log."""
+        self.state["epochs"].append(dict(row))
         if better:
             self.state["best"] = dict(row)
         self.save()
@@ -101,6 +120,8 @@ class Run:
             writer = csv.DictWriter(file, fieldnames=list(row))
             writer.writeheader()
             writer.writerows(self.state["epochs"])
+        for path in set(self.folder.glob("epoch-*.weights.h5")) - {self.best_weights, self.last_weights}:
+            path.unlink()
 
     def save(self) -> None:
         """Write the state; atomic."""
@@ -130,7 +151,7 @@ def _short(value: Any) -> str:
 
 
 class _ValidationSkill(keras.callbacks.Callback):
-    """Scores each epoch on validation data, keeps the best weights, stops when none was better for long."""
+    """Scores each epoch on validation data, records it with its weights, stops when none was better for long."""
 
     def __init__(self, run: Run, data: tf.data.Dataset, observed: npt.NDArray[np.bool_], recipe: Recipe) -> None:
         super().__init__()
@@ -152,12 +173,9 @@ class _ValidationSkill(keras.callbacks.Callback):
             logs.update(val_loss=val_loss, val_tss=val_tss)
         best = self.run.state["best"]
         better = best is None or self._score(row) > self._score(best)
-        if better:
-            part = self.run.folder / "part.weights.h5"
-            self.model.save_weights(part)
-            part.replace(self.run.best_weights)
+        self.model.save_weights(self.run.weights(row))
         self.run.record(row, better=better)
-        if row["epoch"] - self.run.state["best"]["epoch"] >= self.recipe.patience:
+        if _finished(self.run, self.recipe):
             self.model.stop_training = True
 
     def _score(self, row: Mapping[str, float]) -> tuple[float, float]:
@@ -196,14 +214,23 @@ def train(
     ------
     DataError
         The network diverged.
+    SettingError
+        The run's folder cannot be written.
+    ModelError
+        The weights in the run's folder cannot be read.
     """
-    if not run.state["finished"]:
+    if not _finished(run, recipe):
+        run.begin()
         model.compile(
             optimizer=keras.optimizers.Adam(recipe.learning_rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8),
             loss=WeightedCrossentropy(recipe.class_weights),
         )
+        if run.last_weights is not None:
+            model.optimizer.build(model.trainable_variables)  # or its state would not be restored
+            _load_weights(model, run.last_weights)
         model.fit(
             training,
+            initial_epoch=len(run.epochs),
             epochs=recipe.epochs,
             shuffle=False,  # the pipeline does it
             steps_per_epoch=recipe.steps_per_epoch,
@@ -211,12 +238,20 @@ def train(
             callbacks=[
                 _ValidationSkill(run, validation, observed, recipe),
                 keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False),
-                # Last, so that a backup never is ahead of the state; two checkpoints, so that one is always whole.
-                keras.callbacks.BackupAndRestore(
-                    str(run.folder / "backup"), double_checkpoint=True, delete_checkpoint=False
-                ),
             ],
         )
-        run.state["finished"] = True
-        run.save()
-    model.load_weights(run.best_weights)
+    _load_weights(model, run.best_weights)
+
+
+def _finished(run: Run, recipe: Recipe) -> bool:
+    if not run.epochs:
+        return False
+    last = run.epochs[-1]["epoch"]
+    return last >= recipe.epochs or last - run.state["best"]["epoch"] >= recipe.patience
+
+
+def _load_weights(model: keras.Model, path: Path) -> None:
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path} cannot be read: {error}; delete {path.parent} to train anew") from error

@@ -82,7 +82,5 @@ def check_columns(table: pd.DataFrame, features: Iterable[Feature], *, source: s
         # The networks work in float32, where 1e39 is infinite.
         infinite = np.abs(column.to_numpy(np.float64, na_value=np.nan)) > np.finfo(np.float32).max
         if infinite.any():
-            row = int(infinite.argmax())
-            raise DataError(
-                f"feature `{feature.name}` of {source} must be finite, got {column.iloc[row]} in row {column.index[row]}"
-            )
+            seen = f"{column[infinite].iloc[0]} in row {column.index[infinite][0]}"
+            raise DataError(f"feature `{feature.name}` of {source} must be finite, got {seen}")

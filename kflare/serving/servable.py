@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 
 from kflare.serving.statuses import RequestError
 from kflare.serving.tensors import decode_tensor, encode_tensor
@@ -83,7 +84,9 @@ class Servable:
         response.model_spec.version.value = self.number
         response.model_spec.signature_name = key
         for alias in wanted:
-            response.outputs[alias].CopyFrom(encode_tensor(outputs[alias].numpy(), typed_fields=self._typed_fields))
+            value = outputs[alias].numpy()  # a bare number or bytes where the output is a scalar
+            array = np.asarray(value, dtype=object if isinstance(value, bytes) else None)
+            response.outputs[alias].CopyFrom(encode_tensor(array, typed_fields=self._typed_fields))
         return response
 
     def _inputs(self, signature: Any, request: Any) -> dict[str, Any]:

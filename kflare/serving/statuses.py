@@ -57,5 +57,6 @@ def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
     else:
         code = grpc.StatusCode.INTERNAL
     message = str(getattr(error, "message", None) or error) or type(error).__name__
-    message = _EAGER_SUFFIX.sub("", _EAGER_PREAMBLE.sub("", message)).strip()
+    if _EAGER_PREAMBLE.match(message) or _EAGER_SUFFIX.search(message):
+        message = _EAGER_SUFFIX.sub("", _EAGER_PREAMBLE.sub("", message)).strip()
     return code, message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + "...TRUNCATED"

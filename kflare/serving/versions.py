@@ -143,7 +143,8 @@ class ModelVersions:
             # As in TensorFlow Serving a base path out of reach changes nothing: a disk may come back.
             if str(error) != self._complaint:
                 self._complaint = str(error)
-                _LOG.warning("cannot look for versions of %s: %s", self.settings.name, error)
+                level = logging.WARNING if self.available() else logging.INFO
+                _LOG.log(level, "cannot look for versions of %s: %s", self.settings.name, error)
             return
         self._complaint = ""
         before, available = self._last_look, self.available()

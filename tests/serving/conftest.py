@@ -14,8 +14,6 @@ import pytest
 from kflare.serving.client import Client
 from kflare.serving.server import Server
 
-FEATURES = ("AREA", "R_VALUE", "USFLUX")
-
 
 def write_defn(path: Path, *, version: int, factor: float = 1.0) -> Path:
     """A region model: logit = ln(version) + AREA + 2 USFLUX + 3 R_VALUE, a feature not measured counts as 0.
@@ -119,7 +117,7 @@ def serve() -> Iterator[Callable[..., Server]]:
     started: list[Server] = []
 
     def start(folder: Path, **options: Any) -> Server:
-        server = Server([], folder=folder, discover=folder, port=0, **{"poll_seconds": 0.05, **options})
+        server = Server([], folder=folder, discover=folder, **{"port": 0, "poll_seconds": 0.05, **options})
         server.start()
         started.append(server)
         return server

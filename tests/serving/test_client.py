@@ -140,7 +140,7 @@ def test_what_is_not_served(client):
 
 
 def test_refusals_carry_the_servers_reason(client):
-    with pytest.raises(ServingError, match="refused a request for cnn-c .INVALID_ARGUMENT: input size does not match"):
+    with pytest.raises(ServingError, match="INVALID_ARGUMENT: input size does not match"):
         client.predict("cnn-c", {})
     with pytest.raises(ServingError, match="FAILED_PRECONDITION: Serving signature key"):
         client.predict("cnn-c", {}, signature="x")
@@ -164,11 +164,10 @@ def test_a_server_that_comes_back_is_found_again(models, serve):
     with Client(server.address) as client:
         client.predict_regions("defn-c", TABLE)
         server.stop()
-        with pytest.raises(ServingError, match="UNAVAILABLE"):
-            Client(server.address, max_attempts=1).status("defn-c")
-        again = serve(models, poll_seconds=0)
-        with Client(again.address) as other:
-            assert other.wait_until_available("defn-c", 10) == 1
+        with Client(server.address, max_attempts=1) as other, pytest.raises(ServingError, match="UNAVAILABLE"):
+            other.status("defn-c")
+        serve(models, port=server.port)
+        assert client.predict_regions("defn-c", TABLE).version == 1
 
 
 def test_the_deadline_is_kept(client, standing):

@@ -39,7 +39,9 @@ def test_policies_labels_and_relative_paths(tmp_path):
         tmp_path,
         """model_config_list {
           config { name: "a" base_path: "here/a" model_platform: "tensorflow" }
-          config { name: "b" base_path: "/b" model_platform: "tensorflow" model_version_policy { latest { num_versions: 3 } } }
+          config {
+            name: "b" base_path: "/b" model_platform: "tensorflow" model_version_policy { latest { num_versions: 3 } }
+          }
           config { name: "c" base_path: "file:///c" model_type: TENSORFLOW model_version_policy { all {} } }
           config {
             name: "d" base_path: "/d" model_platform: "tensorflow"
@@ -70,7 +72,7 @@ def test_policies_labels_and_relative_paths(tmp_path):
         (one("name: '../a' base_path: '/a' model_platform: 'tensorflow'"), "plain name"),
         (one("name: 'a' model_platform: 'tensorflow'"), "`base_path` of model a"),
         (one("name: 'a' base_path: 'gs://b/a' model_platform: 'tensorflow'"), "local folder"),
-        (one("name: 'a' base_path: '/a' model_platform: 'tensorflow' model_version_policy { specific {} }"), "at least one"),
+        (one("name: 'a' base_path: '/a' model_type: TENSORFLOW model_version_policy { specific {} }"), "at least one"),
         ("custom_model_config {}", "not supported"),
         (
             "model_config_list { "

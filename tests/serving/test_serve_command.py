@@ -30,20 +30,19 @@ def served(*options, cwd):
             process.kill()
 
 
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_one_line_when_ready_and_a_clean_stop(models, stop):
+def test_one_line_when_ready_and_a_clean_stop(models):
     (models.parent / "savedmodels").symlink_to(models)  # the default folder
     with served(cwd=models.parent) as (process, line, address):
         assert line.endswith("serving cnn-c (1), defn-c (1)\n")
         with Client(address) as client:
             assert client.predict_regions("defn-c", TABLE).outputs["probability"].tolist() == [0.5]
-        process.send_signal(stop)
+        process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         assert process.stderr.read() == ""  # nothing but the one line
         assert process.stdout.read() == ""
 
 
-def test_the_shipped_configuration_with_two_of_four_models(models, toys, request):
+def test_the_shipped_configuration_with_two_of_four_models(models, request):
     config = request.config.rootpath / "serving" / "models.config"
     options = ("--config", config, "--models", models, "--poll-seconds", "0.1")
     with served(*options, cwd=models.parent) as (process, line, _):
@@ -51,6 +50,8 @@ def test_the_shipped_configuration_with_two_of_four_models(models, toys, request
         (models / "defn-m").mkdir()
         (models / "defn-c" / "1").rename(models / "defn-m" / "4")
         assert "defn-m version 4 is served" in "".join(process.stderr.readline() for _ in range(2))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
 
 
 def refused(capsys, *argv):

@@ -85,18 +85,18 @@ _PREDICT_REFUSALS = {
     ),
     "missing input": (
         request({"AREA": ZEROS["AREA"]}), "INVALID_ARGUMENT",
-        "input size does not match signature: 1!=3 len({AREA}) != len({AREA,R_VALUE,USFLUX}). "
-        "Sent extra: {}. Missing but required: {R_VALUE,USFLUX}.",
+        ("input size does not match signature: 1!=3 len({AREA}) != len({AREA,R_VALUE,USFLUX}). "
+        "Sent extra: {}. Missing but required: {R_VALUE,USFLUX}."),
     ),
     "extra input": (
         request({**ZEROS, "FOO": ZEROS["AREA"]}), "INVALID_ARGUMENT",
-        "input size does not match signature: 4!=3 len({AREA,FOO,R_VALUE,USFLUX}) != len({AREA,R_VALUE,USFLUX}). "
-        "Sent extra: {FOO}. Missing but required: {}.",
+        ("input size does not match signature: 4!=3 len({AREA,FOO,R_VALUE,USFLUX}) != len({AREA,R_VALUE,USFLUX}). "
+        "Sent extra: {FOO}. Missing but required: {}."),
     ),
     "misnamed input": (
         request({"area": ZEROS["AREA"], "USFLUX": ZEROS["AREA"], "R_VALUE": ZEROS["AREA"]}), "INVALID_ARGUMENT",
-        "Signature input alias: AREA(feed name: serving_default_AREA:0) not found in request and no default value "
-        "provided. Inputs expected to be in the request {R_VALUE,USFLUX,area}, or default input alias set: ",
+        ("Signature input alias: AREA(feed name: serving_default_AREA:0) not found in request and no default value "
+        "provided. Inputs expected to be in the request {R_VALUE,USFLUX,area}, or default input alias set: "),
     ),
     "mistyped input": (
         request({**ZEROS, "AREA": [b"many"]}), "INVALID_ARGUMENT",
@@ -112,8 +112,8 @@ _PREDICT_REFUSALS = {
     ),
     "unknown output": (
         request(outputs=["x"]), "INVALID_ARGUMENT",
-        "output tensor alias not found in signature: x Outputs expected to be in the set "
-        "{calibrated,imputed,probabilities,probability}.",
+        ("output tensor alias not found in signature: x Outputs expected to be in the set "
+        "{calibrated,imputed,probabilities,probability}."),
     ),
     "output asked for twice": (
         request(outputs=["imputed", "imputed"]), "INVALID_ARGUMENT", "duplicate output tensor alias: imputed",
@@ -279,12 +279,12 @@ def test_addresses_that_cannot_be_had():
         port = taken.getsockname()[1]
         with pytest.raises(ServingError, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already in use"):
             check_address("127.0.0.1", port)
-    with pytest.raises(ServingError, match="cannot listen on 192.0.2.1:0"):  # TEST-NET-1: nobody's address
+    with pytest.raises(ServingError, match=r"cannot listen on 192\.0\.2\.1:0"):  # TEST-NET-1: nobody's address
         check_address("192.0.2.1", 0)
 
 
 def test_a_folder_without_models(tmp_path, toys, publish):
-    with pytest.raises(ServingError, match="no model to serve: no <name>/<version>/saved_model.pb in"):
+    with pytest.raises(ServingError, match="no model to serve: no <name>/<version>"):
         Server([], discover=tmp_path, port=0).start()
     broken = publish(toys / "defn-1", tmp_path / "defn-c" / "1")
     (broken / "saved_model.pb").write_bytes(b"garbage garbage")

@@ -1,0 +1,132 @@
+"""`python -m kflare.predict` against a real server of small models fitted in this session."""
+
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kflare import fit, predict
+from kflare.observations.synthetic import SyntheticSun
+
+
+@pytest.fixture(scope="session")
+def sun(tmp_path_factory):
+    """Ninety days of the synthetic Sun, small."""
+    folder = tmp_path_factory.mktemp("sun")
+    SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 90, seed=3).write(folder, size=128, table_cadence_hours=24)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def models(sun, tmp_path_factory):
+    """cnn-c and defn-c, fitted for an epoch or two through the real command."""
+    folder = tmp_path_factory.mktemp("fitted")
+    spans = ["--train-until", "2014-02-15", "--validate-until", "2014-03-10", "--publish", str(folder / "models")]
+    common = [*spans, "--flares", str(sun / "flares.csv"), "--epochs", "2"]
+    images = ["--magnetograms", str(sun / "magnetograms"), "--image-size", "128", "--output", str(folder / "cnn")]
+    regions = ["--regions", str(sun / "regions.parquet"), "--output", str(folder / "defn")]
+    assert fit.main(["cnn-c", *images, *common]) == 0
+    assert fit.main(["defn-c", *regions, *common]) == 0
+    return folder / "models"
+
+
+@pytest.fixture(scope="module")
+def server(models):
+    """Address of an embedded server of the models, on a free port of loopback."""
+    from kflare.serving.server import Server
+
+    with Server([], folder=models, discover=models, port=0) as running:
+        yield running.address
+
+
+def run(capsys, *arguments):
+    capsys.readouterr()
+    status = predict.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.mark.slow
+def test_magnetogram(server, sun, capsys):
+    image = sorted((sun / "magnetograms").iterdir())[-1]
+    status, out, _ = run(capsys, image, "--server", server, "--json")
+    assert status == 0
+    answer = json.loads(out)
+    assert answer["models"] == {"cnn-c": 1}
+    window = answer["windows"][0]
+    assert window["start"] == "2014-03-31T00:00:00Z" or window["start"].endswith("T00:00:00Z")
+    assert pd.Timestamp(window["end"]) - pd.Timestamp(window["start"]) == pd.Timedelta(hours=24)
+    assert 0 < window["full_disk"][0]["C+"]["calibrated"] < 1
+    # The same image read as if it held ±250 G goes as float32 gauss, and is another field.
+    other = json.loads(run(capsys, image, "--byte-range", 250, "--server", server, "--json")[1])
+    assert other["windows"][0]["full_disk"][0]["C+"]["probability"] != window["full_disk"][0]["C+"]["probability"]
+
+
+@pytest.mark.slow
+def test_regions_combine_to_the_full_disk(server, sun, capsys):
+    status, out, _ = run(
+        capsys, "--regions", sun / "regions.parquet", "--flares", sun / "flares.csv", "--server", server, "--json"
+    )
+    assert status == 0
+    for window in json.loads(out)["windows"]:
+        regions = np.array([region["C+"]["probability"] for region in window["regions"]])
+        # P_FD = 1 - prod(1 - P_i), Nishizuka et al. 2021, section 3
+        assert window["full_disk"][0]["C+"]["probability"] == pytest.approx(1 - np.prod(1 - regions), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_table_never_shows_zero_percent(server, sun, capsys):
+    status, out, _ = run(
+        capsys, "--regions", sun / "regions.parquet", "--flares", sun / "flares.csv", "--server", server
+    )
+    assert status == 0
+    assert "full disk (P_FD)" in out
+    assert "defn-c version 1" in out
+    assert " 0.0 %" not in out
+    assert "100.0 %" not in out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop(columns="AREA"), "`AREA`"),
+        (lambda table: table.assign(WIDTH=1.0), "`WIDTH`"),
+        (lambda table: table.assign(AREA="wide"), "must be numeric, got 'wide'"),
+        (lambda table: pd.concat([table, table.head(1)]), "two rows"),
+    ],
+)
+def test_bad_region_table(server, sun, tmp_path, capsys, change, message):
+    path = tmp_path / "regions.parquet"
+    change(pd.read_parquet(sun / "regions.parquet")).to_parquet(path)
+    status, out, err = run(capsys, "--regions", path, "--flares", sun / "flares.csv", "--server", server)
+    assert (status, out) == (1, "")
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_model_that_is_not_served(server, sun, capsys):
+    image = sorted((sun / "magnetograms").iterdir())[0]
+    status, _, err = run(capsys, image, "--server", server, "--models", "cnn-m")
+    assert status == 1
+    assert "`cnn-m` is not served" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_no_server(tmp_path, capsys):
+    SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 2, seed=3).write(tmp_path, size=128)
+    # Port 1 of loopback: nothing listens there.
+    status, out, err = run(capsys, tmp_path / "magnetograms", "--server", "127.0.0.1:1", "--timeout", "3")
+    assert (status, out) == (1, "")
+    assert "no server at 127.0.0.1:1" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["image.jpg", "--regions", "table.parquet"]])
+def test_either_images_or_regions(capsys, arguments):
+    status, _, err = run(capsys, *arguments)
+    assert status == 1
+    assert "either magnetograms or --regions" in err

@@ -1,0 +1,194 @@
+"""The tf.data pipelines: what comes out, in which order, and what augmentation may do."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from kflare.datasets.pipelines import augment, image_dataset, one_hot, table_dataset
+from kflare.datasets.preprocessing import fill_and_scale, reduce_field
+from kflare.observations.magnetogram import read_magnetogram
+
+COUNT, WIDTH, SIZE = 10, 32, 16
+LABELS = np.arange(COUNT) % 3 == 0
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    """Ten different Suns, as JPEG and PNG."""
+    folder = tmp_path_factory.mktemp("magnetograms")
+    y, x = np.mgrid[:WIDTH, :WIDTH] - (WIDTH - 1) / 2
+    written = []
+    for number in range(COUNT):
+        image = np.random.default_rng(number).normal(127, 30, (WIDTH, WIDTH)).clip(60, 255)
+        image[np.hypot(x, y) > 0.44 * WIDTH] = 0
+        written.append(folder / f"sun_201401{number + 1:02d}_000000.{'jpg' if number % 2 else 'png'}")
+        Image.fromarray(image.astype(np.uint8)).save(written[-1], quality=95)
+    return written
+
+
+def dataset(paths, **options):
+    return image_dataset(paths, LABELS, **{"size": SIZE, "byte_range": 250.0, "batch_size": 4} | options)
+
+
+def collect(data):
+    batches = list(data.as_numpy_iterator())
+    return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
+
+
+def order(images, plain):
+    """Number of each image among the plain ones."""
+    return [int(np.flatnonzero((plain == image).all(axis=(1, 2, 3)))[0]) for image in images]
+
+
+@pytest.fixture(scope="module")
+def plain(paths):
+    return collect(dataset(paths))[0]
+
+
+def test_one_hot_is_no_flare_then_flare():
+    found = one_hot(np.array([True, False]))
+    assert found.dtype == np.float32
+    assert found.tolist() == [[0.0, 1.0], [1.0, 0.0]]
+
+
+@pytest.mark.parametrize("size", [WIDTH, SIZE])
+def test_images_come_in_order_as_the_network_wants_them(paths, size):
+    data = dataset(paths, size=size)
+    assert data.element_spec == (tf.TensorSpec((None, size, size, 1)), tf.TensorSpec((None, 2)))
+    assert [len(x) for x, _ in data] == [4, 4, 2]
+    images, labels = collect(data)
+    np.testing.assert_array_equal(labels, one_hot(LABELS))
+    assert images.dtype == np.float32
+    for path, image in zip(paths, images, strict=True):
+        field = read_magnetogram(path, byte_range=250.0).data[None, :, :, None]
+        np.testing.assert_array_equal(image, fill_and_scale(reduce_field(tf.constant(field), size=size))[0])
+    # Noise of 30 bytes is 30 / 255 * 500 = 59 G: the limit of 100 G is met on the disk, and space is at the lower end.
+    assert (images.min(), images[:, 0, 0, 0].max()) == (-1.0, -1.0)
+    assert images.max() <= 1.0
+    assert images.std() > 0.1
+
+
+def test_the_byte_range_is_used(paths):
+    narrow, wide = (collect(dataset(paths, byte_range=limit, size=WIDTH))[0] for limit in (50.0, 100.0))
+    inside = np.isfinite(read_magnetogram(paths[0]).data)
+    np.testing.assert_allclose(wide[0, inside], 2 * narrow[0, inside], rtol=0, atol=1e-6)
+
+
+def test_the_order_without_training_is_the_same_in_every_pass(paths, plain):
+    data = dataset(paths, seed=5)
+    assert [order(collect(data)[0], plain) for _ in range(2)] == [list(range(COUNT))] * 2
+
+
+def test_training_shuffles_anew_every_epoch_and_the_same_for_the_same_seed(paths, plain):
+    def three_epochs(seed):
+        data = dataset(paths, training=True, seed=seed)
+        orders = []
+        for _ in range(3):
+            images, labels = collect(data)
+            orders.append(order(images, plain))
+            # The label goes where its image goes.
+            np.testing.assert_array_equal(labels, one_hot(LABELS)[orders[-1]])
+        return orders
+
+    first = three_epochs(seed=1)
+    assert [sorted(epoch) for epoch in first] == [list(range(COUNT))] * 3
+    # Ten images have 3.6 million orders: equal ones are no chance.
+    assert first[0] != first[1] != first[2] != first[0]
+    assert three_epochs(seed=1) == first
+    assert three_epochs(seed=2) != first
+
+
+# Which way each of the eight variants of an image (H, W, 1) goes: east-west, north-south, polarity.
+VARIANTS = list(itertools.product([False, True], repeat=3))
+
+
+def variant(field, east_west, north_south, polarity):
+    field = field[:, ::-1] if east_west else field
+    field = field[::-1] if north_south else field
+    return -field if polarity else field
+
+
+def test_augmentation_gives_these_eight_variants_and_no_other():
+    field = np.random.default_rng(0).normal(0, 50, (6, 6, 1)).astype(np.float32)
+    field[0, 0] = field[1, 5] = field[5, 2] = np.nan
+    generator = tf.random.Generator.from_seed(3)
+    seen = dict.fromkeys(VARIANTS, 0)
+    for _ in range(200):
+        found = augment(tf.constant(field), generator).numpy()
+        matches = [wanted for wanted in VARIANTS if np.array_equal(found, variant(field, *wanted), equal_nan=True)]
+        assert len(matches) == 1
+        seen[matches[0]] += 1
+    # 200 draws of one in eight: 25 with a standard deviation of (200 * 1/8 * 7/8)**0.5 = 4.7; five of them are 23.
+    assert all(2 <= count <= 48 for count in seen.values())
+
+
+def test_a_source_in_the_north_east_goes_to_the_other_quadrants_or_reverses():
+    # Row 0 is north and column 0 is east.
+    field = np.zeros((5, 5, 1), np.float32)
+    field[0, 1] = 70.0
+    generator = tf.random.Generator.from_seed(0)
+    places = set()
+    for _ in range(100):
+        found = augment(tf.constant(field), generator).numpy()[:, :, 0]
+        ((row, column),) = np.argwhere(found)
+        places.add((int(row), int(column), float(found[row, column])))
+    north_east, north_west, south_east, south_west = (0, 1), (0, 3), (4, 1), (4, 3)
+    assert places == {
+        (*place, sign * 70.0) for place in (north_east, north_west, south_east, south_west) for sign in (-1, 1)
+    }
+
+
+def test_augmented_images_stay_dark_off_the_disk_and_keep_their_labels(paths, plain):
+    data = dataset(paths, augmented=True, seed=7)
+    # Eight passes are 80 draws; that one of eight variants is missing has a chance of 8 * (7/8)**80 = 0.02 %.
+    epochs = [collect(data) for _ in range(8)]
+    dark = np.isnan(read_magnetogram(paths[0]).resized(SIZE).data)
+    used = set()
+    for images, labels in epochs:
+        np.testing.assert_array_equal(labels, one_hot(LABELS))
+        for image, whole in zip(images, plain, strict=True):
+            # The disk is centred, so its outside is the same in all mirrored images; a reversal must not light it up.
+            assert (image[dark] == -1.0).all()
+            base = np.where(dark[..., None], np.nan, whole)
+            matches = [
+                wanted
+                for wanted in VARIANTS
+                if np.array_equal(np.where(dark[..., None], np.nan, image), variant(base, *wanted), equal_nan=True)
+            ]
+            assert len(matches) == 1
+            used.update(matches)
+    assert len(used) == 8
+    assert not np.array_equal(epochs[0][0], epochs[1][0])
+    np.testing.assert_array_equal(collect(dataset(paths, augmented=True, seed=7))[0], epochs[0][0])
+
+
+FEATURES = np.arange(12, dtype=np.float32).reshape(6, 2)
+ROW_LABELS = np.array([True, False, False, True, False, False])
+
+
+def test_table_comes_in_order_and_ends():
+    data = table_dataset(FEATURES, ROW_LABELS, batch_size=4)
+    assert data.element_spec == (tf.TensorSpec((None, 2)), tf.TensorSpec((None, 2)))
+    features, labels = collect(data)
+    np.testing.assert_array_equal(features, FEATURES)
+    np.testing.assert_array_equal(labels, one_hot(ROW_LABELS))
+
+
+def test_table_for_training_is_shuffled_anew_in_every_pass_without_end():
+    def four_passes(seed):
+        data = table_dataset(FEATURES, ROW_LABELS, batch_size=4, training=True, seed=seed)
+        assert data.cardinality() == tf.data.INFINITE_CARDINALITY
+        # Six batches of four are four passes over six rows; a batch may span two passes, so all are full.
+        features, labels = collect(data.take(6))
+        rows = (features[:, 0] / 2).astype(int)
+        np.testing.assert_array_equal(labels, one_hot(ROW_LABELS)[rows])
+        return rows.reshape(4, 6).tolist()
+
+    passes = four_passes(seed=1)
+    assert [sorted(one) for one in passes] == [list(range(6))] * 4
+    assert len({tuple(one) for one in passes}) > 1
+    assert four_passes(seed=1) == passes
+    assert four_passes(seed=2) != passes

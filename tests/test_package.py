@@ -1,0 +1,80 @@
+"""The package as installed: metadata, names, and commands that start at once."""
+
+import importlib
+import importlib.metadata
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kflare
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = sorted(
+    path.stem for path in (ROOT / "kflare").glob("*.py") if path.stem not in {"__init__", "errors", "command_line"}
+)
+MODULES = sorted(module.name for module in pkgutil.walk_packages(kflare.__path__, "kflare."))
+
+
+def test_metadata_is_read_from_setup_cfg():
+    # setuptools ignores misspelt keys of setup.cfg without a word, so look at what was installed.
+    metadata = importlib.metadata.metadata("kflare")
+    assert metadata["Version"] == kflare.__version__
+    assert metadata["License-Expression"] == "BSD-3-Clause" or metadata["License"] == "BSD-3-Clause"
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert {"test", "bench"} <= set(metadata.get_all("Provides-Extra"))
+    assert "two commands" in (metadata["Description"] or metadata.get_payload()).lower()
+
+
+def test_package_data_is_found():
+    from kflare.regions.feature_table import feature_set
+
+    assert feature_set("sharp")[0].name == "AREA"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_all_names_what_exists(name):
+    module = importlib.import_module(name)
+    names = getattr(module, "__all__", [])
+    assert [entry for entry in names if not hasattr(module, entry)] == []
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_imports_no_tensorflow_and_no_pandas(command):
+    code = (
+        "import sys, importlib\n"
+        f"command = importlib.import_module('kflare.{command}')\n"
+        "try:\n    command.main(['--help'])\nexcept SystemExit as end:\n    assert not end.code\n"
+        "assert not {'tensorflow', 'keras', 'pandas', 'sunpy', 'astropy'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "usage: " in done.stdout
+
+
+def test_importing_kflare_imports_nothing_heavy():
+    code = "import sys, kflare; print(len({'tensorflow', 'numpy', 'pandas'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "0"
+
+
+def test_wrong_usage_ends_with_status_2(capsys):
+    from kflare import fit
+
+    with pytest.raises(SystemExit) as end:
+        fit.main(["cnn-x"])
+    assert end.value.code == 2
+    assert "invalid choice" in capsys.readouterr().err
+
+
+def test_readme_commands_exist():
+    text = (ROOT / "README.md").read_text()
+    named = {word.split("`")[0].split()[0] for word in text.split("python -m kflare.")[1:]}
+    assert named <= set(COMMANDS)
+    for script in ("tools/quickstart", "tools/test", ".ci/run"):
+        assert script in text
+        assert (ROOT / script).stat().st_mode & 0o111
+
