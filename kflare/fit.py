@@ -240,7 +240,12 @@ def _region_samples(
         table = read_region_table(args.regions)
         require_covered(table["time"], flares)
         own = region_flares_by_noaa(table, flares.table)
-        return complete(table, own, flares), region_flux(table, own), []
+        table = complete(table, own, flares)
+        numbered = (table["noaa"].fillna(0) > 0).to_numpy()
+        # Flares are listed by NOAA number: of a region without one it is not known whether it flared.
+        notes = [] if numbered.all() else [f"{args.regions}: {(~numbered).sum()} rows without NOAA number left out"]
+        table = table[numbered].reset_index(drop=True)
+        return table, region_flux(table, own), notes
     samples = read_sharp_samples(args.sharp, flares=flares, harp_noaa=args.harp_noaa)
     table = complete(samples.table, region_flares(samples, flares), flares)
     flux = table["flux24"].to_numpy(np.float64)

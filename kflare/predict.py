@@ -85,6 +85,7 @@ def _predict(args: argparse.Namespace) -> None:
 
 
 def _of_regions(args: argparse.Namespace, client: "Client") -> "Forecasts":
+    from kflare.datasets.labels import require_covered
     from kflare.datasets.region_features import complete
     from kflare.datasets.region_table import read_region_table, region_flares_by_noaa
     from kflare.observations.flares import read_flares
@@ -93,6 +94,8 @@ def _of_regions(args: argparse.Namespace, client: "Client") -> "Forecasts":
     table = read_region_table(args.regions)
     if args.flares is not None:
         flares = read_flares(args.flares)
+        # Histories of a list that ends before the forecast would silently be too quiet.
+        require_covered(table["time"], flares, window_hours=0)
         table = complete(table, region_flares_by_noaa(table, flares.table), flares)
     return forecast_regions(client, table, served_models(client, "defn", args.models))
 

@@ -1,90 +1,65 @@
-"""Grad-CAM and guided backpropagation of both labels from one compiled forward pass.
+"""All attribution maps of both labels from one compiled forward pass: the compiled twin of `maps`.
 
-Built with tf-keras-vis's own model modifiers and exportable as a SavedModel signature. The maps are raw: before the
-final ReLU, the absolute value and the 0–1 scaling, which `maps.rectified` and `maps.scaled` apply.
+Built with tf-keras-vis's own model modifiers and exportable as a SavedModel signature. One graph serves Grad-CAM and
+guided backpropagation: the guided model has the plain model's forward values, and behind the last convolution of the
+dense CNN there is no ReLU, so guiding leaves the gradient that Grad-CAM needs as it is.
 
-One graph serves both methods: the guided model has the plain model's forward values, and behind the last convolution
-of the dense CNN there is no ReLU, so guiding leaves the gradient that Grad-CAM needs as it is.
+For the same reason, and because a global average stands before the last layer, the gradient of a score with respect to
+the last convolution is the same at every place, and **Grad-CAM here equals CAM** (Zhou et al. 2016): the score is the
+mean of the map plus a constant. The map of "no flare" is then close to minus that of "flare", which explains the
+paper's remark that for the non-flare label "a gradient of zero covers the data in all cases" once the ReLU is applied.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+
 import keras
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
+from tf_keras_vis.utils.model_modifiers import ExtractIntermediateLayerForGradcam
 
-from kflare.errors import ModelError
+from kflare.attribution.guiding import guided_copy, plain_copy, require_convolution
+from kflare.errors import ModelError, SettingError
 
-__all__ = ["CompiledAttribution", "guided_copy"]
+__all__ = ["COMPILED_METHODS", "CompiledAttribution"]
 
-# Operations through which a gradient passes unguided when tf-keras-vis replaces activations (measured).
-_UNGUIDED = {"ReLU", "Relu", "Relu6", "LeakyReLU", "LeakyRelu", "PReLU", "ELU", "Elu"}
-
-
-def guided_copy(model: keras.Model) -> keras.Model:
-    """A copy of a model whose every ReLU passes back only positive gradients of positive activations.
-
-    R_l = 1[f_l > 0] · 1[R_{l+1} > 0] · R_{l+1} (Springenberg et al. 2015; Yi et al. 2021, section 3.2.1). The output's
-    soft-max is replaced by the identity, so scores are those before it.
-
-    Raises
-    ------
-    ModelError
-        A ReLU that tf-keras-vis would leave unguided without a word: a `ReLU` layer, `keras.ops.relu`, another function
-        than Keras' own as `activation`, a nested model; or no ReLU at all. The message names the layer.
-    """
-    from tf_keras_vis.utils.model_modifiers import GuidedBackpropagation, ReplaceToLinear
-
-    relus = []
-    for operation in model.operations:
-        if isinstance(operation, keras.Model):
-            raise ModelError(f"layer `{operation.name}` is a nested model, whose ReLUs cannot be guided: write it flat")
-        if type(operation).__name__ in _UNGUIDED:
-            raise ModelError(
-                f"layer `{operation.name}` ({type(operation).__name__}) cannot be guided: use Activation('relu')"
-            )
-        activation = getattr(operation, "activation", None)
-        if activation is keras.activations.relu:
-            relus.append(operation.name)
-        elif "relu" in str(getattr(activation, "__name__", type(activation).__name__)).lower():
-            raise ModelError(f"the activation of layer `{operation.name}` cannot be guided: use Activation('relu')")
-    if not relus:
-        raise ModelError(f"model `{model.name}` has no ReLU, so guided backpropagation has no meaning for it")
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    GuidedBackpropagation()(copy)
-    missed = [name for name in relus if copy.get_layer(name).activation is keras.activations.relu]
-    if missed:
-        raise ModelError(
-            f"tf-keras-vis left the ReLU of layer `{missed[0]}` unguided; {len(missed)} of {len(relus)} in all"
-        )
-    ReplaceToLinear()(copy)
-    copy.trainable = False
-    return copy
+COMPILED_METHODS = ("grad_cam", "grad_cam_plus_plus", "guided_backprop", "saliency")
 
 
 class CompiledAttribution:
-    """Scores, Grad-CAM and guided backpropagation of a dense CNN, for both labels at once.
+    """Scores and attribution maps of a dense CNN, for both labels at once.
+
+    The maps are raw, as those of `maps.attribution_map`: signed, before Grad-CAM's final ReLU, the absolute value and
+    the 0–1 scaling, which `maps.rectified` and `maps.scaled` apply.
 
     Parameters
     ----------
     model : keras.Model
         The dense CNN: input (N, S, S, 1), output (N, 2) behind a soft-max.
     layer : str
-        The convolution that Grad-CAM looks at.
+        The convolution that Grad-CAM looks at; no ReLU may follow it.
+
+    Raises
+    ------
+    ModelError
+        No such convolution, a ReLU behind it, or a ReLU that cannot be guided.
     """
 
     def __init__(self, model: keras.Model, *, layer: str) -> None:
-        from tf_keras_vis.utils.model_modifiers import ExtractIntermediateLayerForGradcam
-
+        require_convolution(model, layer)
+        _require_linear_behind(model, layer)
+        self._model = model
         self.guided = guided_copy(model)
-        if layer not in {item.name for item in model.layers}:
-            raise ModelError(f"model `{model.name}` has no layer `{layer}` for Grad-CAM")
         self._extracted = ExtractIntermediateLayerForGradcam(layer, seek_conv_layer=False)(self.guided)
+        self._compiled = tf.function(self._maps, reduce_retracing=True)
 
     def logits(self, images: tf.Tensor) -> tf.Tensor:
         """The two values before the soft-max, float32 (N, 2): [no flare, flare]; input as in `attribute`."""
         return self.guided(images, training=False)
 
     def attribute(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Attribute the score of both labels to the image.
+        """Attribute the score of both labels to the image; the body of the signatures `attribute`, to be compiled.
 
         Parameters
         ----------
@@ -101,14 +76,91 @@ class CompiledAttribution:
         guided_backprop : float32 (N, S, S, 2)
             Guided gradient of each score with respect to the image.
         """
+        found = self._maps(images, ("grad_cam", "guided_backprop"))
+        return found["logits"], found["grad_cam"], found["guided_backprop"]
+
+    def set_weights(self, weights: Sequence[npt.NDArray[np.float32]]) -> None:
+        """Take over other weights of the same network (`keras.Model.get_weights`) without compiling anew."""
+        self.guided.set_weights(weights)
+        self._plain.set_weights(weights)
+
+    def maps(
+        self, images: npt.ArrayLike, methods: Sequence[str] = COMPILED_METHODS
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Raw maps of both labels, (N, h, w, 2) by method, and `logits` (N, 2); input as in `attribute`.
+
+        Raises
+        ------
+        SettingError
+            An unknown method.
+        """
+        unknown = [method for method in methods if method not in COMPILED_METHODS]
+        if unknown:
+            raise SettingError(f"`methods` must be of {', '.join(COMPILED_METHODS)}, got {unknown[0]!r}")
+        found = self._compiled(tf.convert_to_tensor(images, tf.float32), tuple(methods))
+        return {name: value.numpy() for name, value in found.items()}
+
+    def stream(
+        self, batches: Iterable[tf.Tensor], methods: Sequence[str] = COMPILED_METHODS
+    ) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
+        """Maps of one batch after the other, as a tf.data pipeline yields them; constant memory."""
+        for images in batches:
+            yield self.maps(images, methods)
+
+    def _maps(self, images: tf.Tensor, methods: tuple[str, ...]) -> dict[str, tf.Tensor]:
+        wanted = set(methods)
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(images)
             logits, activation = self._extracted(images, training=False)
             scores = tf.unstack(logits, axis=1)
-        cams, gradients = [], []
+        found: dict[str, list[tf.Tensor]] = {method: [] for method in methods}
         for score in scores:
-            by_activation, by_image = tape.gradient(score, [activation, images])
-            weight = tf.reduce_mean(by_activation, axis=(1, 2), keepdims=True)
-            cams.append(tf.reduce_sum(weight * activation, axis=-1))
-            gradients.append(by_image[..., 0])
-        return logits, tf.stack(cams, axis=-1), tf.stack(gradients, axis=-1)
+            by_image = None
+            if "guided_backprop" in wanted:  # one backward pass gives both gradients
+                gradient, by_image = tape.gradient(score, [activation, images])
+                found["guided_backprop"].append(by_image[..., 0])
+            elif wanted & {"grad_cam", "grad_cam_plus_plus"}:
+                gradient = tape.gradient(score, activation)
+            if "grad_cam" in wanted:
+                weight = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
+                found["grad_cam"].append(tf.reduce_sum(weight * activation, axis=-1))
+            if "grad_cam_plus_plus" in wanted:
+                found["grad_cam_plus_plus"].append(_grad_cam_plus_plus(score, gradient, activation))
+        if "saliency" in wanted:
+            found["saliency"] = self._saliency(images)
+        return {"logits": logits, **{method: tf.stack(maps, axis=-1) for method, maps in found.items()}}
+
+    def _saliency(self, images: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(images)
+            scores = tf.unstack(self._plain(images, training=False), axis=1)
+        return [tape.gradient(score, images)[..., 0] for score in scores]
+
+    @cached_property
+    def _plain(self) -> keras.Model:
+        # The plain gradient needs plain ReLUs, hence a graph of its own; made only when asked for.
+        with tf.init_scope():
+            return plain_copy(self._model)
+
+
+def _grad_cam_plus_plus(score: tf.Tensor, gradient: tf.Tensor, activation: tf.Tensor) -> tf.Tensor:
+    """Grad-CAM++ of one label, (N, h, w): equations (7), (10) and (19) of Chattopadhay et al. 2018 for exp(score)."""
+    first = tf.exp(score)[:, None, None, None] * gradient
+    second, third = first * gradient, first * gradient * gradient
+    total = tf.reduce_sum(activation, axis=(1, 2), keepdims=True)
+    denominator = 2.0 * second + third * total
+    alpha = second / (denominator + tf.cast(second == 0.0, tf.float32))
+    norm = tf.reduce_sum(alpha, axis=(1, 2), keepdims=True)
+    alpha /= norm + tf.cast(norm == 0.0, tf.float32)
+    weight = tf.reduce_sum(tf.nn.relu(first) * alpha, axis=(1, 2), keepdims=True)
+    return tf.nn.relu(tf.reduce_sum(weight * activation, axis=-1))
+
+
+def _require_linear_behind(model: keras.Model, layer: str) -> None:
+    names = [operation.name for operation in model.operations]
+    for operation in model.operations[names.index(layer) + 1 :]:
+        if getattr(operation, "activation", None) is keras.activations.relu:
+            raise ModelError(
+                f"a ReLU (`{operation.name}`) follows `{layer}`, so guided backpropagation would change its Grad-CAM: "
+                "choose the last convolution"
+            )

@@ -30,6 +30,8 @@ LEAD_HOURS = 24.0
 # Seconds since 1970 stay below 2**33 until the year 2242, so a region's number fits above them in one int64 key.
 _REGION_SHIFT = 1 << 34
 
+_HALF_YEAR = pd.Timedelta(days=182)
+
 
 def in_seconds(times: pd.Series | pd.DatetimeIndex) -> npt.NDArray[np.int64]:
     """UTC seconds since 1970 of aware times; a naive column raises `DataError`."""
@@ -139,7 +141,7 @@ def exceeds(flux: npt.NDArray[np.float64], threshold: str) -> npt.NDArray[np.boo
 
 
 def require_covered(times: pd.Series, flares: FlareList, *, window_hours: float = LEAD_HOURS) -> None:
-    """Hold a flare list to the windows [t, t + window) of all samples, to within a month.
+    """Hold a flare list to the windows [t, t + window) of all samples, to within its own longest recent gap.
 
     Raises
     ------
@@ -149,10 +151,17 @@ def require_covered(times: pd.Series, flares: FlareList, *, window_hours: float 
     first, last = flares.span
     end = pd.DatetimeIndex(times).max() + pd.Timedelta(hours=window_hours)
     begin = pd.DatetimeIndex(times).min()
-    # The Sun may rest for some days at minimum, so a list need not hold a flare in the last window itself.
-    slack = pd.Timedelta(days=31)
-    if begin < first - slack or end > last + slack:
+    # A quiet Sun rests for days, an active one does not: the list may end earlier than the windows by its own longest
+    # gap of the half year before its end, and begin later likewise.
+    start = flares.table["start"]
+    slack = pd.Timedelta(days=2) + _longest_gap(start[start > last - _HALF_YEAR])
+    early = pd.Timedelta(days=2) + _longest_gap(start[start < first + _HALF_YEAR])
+    if begin < first - early or end > last + slack:
         raise DataError(
             f"`flares`: {flares.source} covers {first:%Y-%m-%d} to {last:%Y-%m-%d}, but the samples need "
             f"{begin:%Y-%m-%d} to {end:%Y-%m-%d}: give a list that covers them or narrow the spans"
         )
+
+
+def _longest_gap(start: pd.Series) -> pd.Timedelta:
+    return start.diff().max() if len(start) > 1 else pd.Timedelta(0)

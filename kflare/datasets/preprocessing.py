@@ -6,10 +6,21 @@ the scaling to [-1, 1], and off-disk pixels at the lower end, as black as they a
 
 import tensorflow as tf
 
-__all__ = ["FIELD_LIMIT", "MAXIMUM_PIXELS", "bytes_to_gauss", "fill_and_scale", "reduce_field"]
+__all__ = [
+    "DISK_BYTE",
+    "FIELD_LIMIT",
+    "MAXIMUM_PIXELS",
+    "bytes_to_gauss",
+    "fill_and_scale",
+    "mask_space",
+    "reduce_field",
+]
 
 FIELD_LIMIT = 100.0
 """Gauss; stronger fields are clipped, as in the archive's images (paper 1, section 2)."""
+
+DISK_BYTE = 20
+"""Bytes above this are on the disk, as in `observations.images`: JPEG noise off the disk stays below."""
 
 MAXIMUM_PIXELS = 4096
 """The largest side of an image that is decoded, that of HMI."""
@@ -63,7 +74,7 @@ def bytes_to_gauss(image: tf.Tensor) -> tf.Tensor:
     Returns
     -------
     float32 tensor of shape (N, H, W, 1)
-        Gauss. Off-disk bytes are 0, so they read -100 G, which is what `fill_and_scale` gives them.
+        Gauss; off the disk about -100, as archive images are black there: see `mask_space`.
 
     Raises
     ------
@@ -73,13 +84,54 @@ def bytes_to_gauss(image: tf.Tensor) -> tf.Tensor:
     return tf.map_fn(_decode, image, fn_output_signature=tf.TensorSpec((None, None, 1), tf.float32))
 
 
+def mask_space(field: tf.Tensor) -> tf.Tensor:
+    """Put NaN off the disk of decoded images, found in the graph much as `observations.images.find_disk` does.
+
+    Without it the noise of JPEG around the limb would be taken for field, which training never saw. The disk spans the
+    rows and columns that hold enough bright pixels. Where the two spans differ, as with captions beside the disk,
+    nothing is masked: black pixels then read -100 G, which is what `fill_and_scale` puts there.
+
+    Parameters
+    ----------
+    field : float32 tensor of shape (N, H, H, 1)
+        Gauss, from `bytes_to_gauss`.
+
+    Returns
+    -------
+    float32 tensor of shape (N, H, H, 1)
+        Gauss, NaN off disk.
+    """
+    bright = tf.cast(field[..., 0] > DISK_BYTE * (2 * FIELD_LIMIT / 255) - FIELD_LIMIT, tf.float32)
+    width = tf.cast(tf.shape(field)[1], tf.float32)
+    place = tf.range(width)
+
+    def span(counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        inside = counts > 0.03 * width
+        low = tf.reduce_min(tf.where(inside, place, width), axis=1)
+        high = tf.reduce_max(tf.where(inside, place, -1.0), axis=1)
+        return (low + high) / 2, (high - low) / 2 + 0.8  # a chord of 3 % of the width lies this far inside the limb
+
+    y, radius_y = span(tf.reduce_sum(bright, axis=2))
+    x, radius_x = span(tf.reduce_sum(bright, axis=1))
+    radius = ((radius_x + radius_y) / 2)[:, None, None]
+    distance = tf.square(place[None, None, :] - x[:, None, None]) + tf.square(place[None, :, None] - y[:, None, None])
+    is_round = (tf.abs(radius_x - radius_y) <= 0.02 * width)[:, None, None]
+    space = tf.logical_and(distance > tf.square(radius), is_round)
+    return tf.where(space[..., None], float("nan"), field)
+
+
 def _decode(image: tf.Tensor) -> tf.Tensor:
     # INTEGER_ACCURATE gives the very bytes that Pillow gives; the default INTEGER_FAST differs by a few.
     # channels=0 keeps the file's own, as channels=1 would turn any coloured picture into a magnetogram.
     pixels = tf.io.decode_jpeg(image, channels=0, dct_method="INTEGER_ACCURATE")
     shape = tf.shape(pixels)
-    tf.debugging.assert_equal(shape[2], 1, "`image` must be grey: a magnetogram, no coloured picture of one")
-    tf.debugging.assert_equal(shape[0], shape[1], "`image` must be square: a full-disk magnetogram")
-    tf.debugging.assert_less_equal(shape[0], MAXIMUM_PIXELS, "`image` must be at most 4096 pixels wide")
+    checks = (
+        tf.debugging.assert_equal(shape[2], 1, "`image` must be grey: a magnetogram, no coloured picture of one"),
+        tf.debugging.assert_equal(shape[0], shape[1], "`image` must be square: a full-disk magnetogram"),
+        tf.debugging.assert_less_equal(shape[0], MAXIMUM_PIXELS, "`image` must be at most 4096 pixels wide"),
+    )
+    # Without the dependency a later operation may fail first, with a message that helps nobody.
+    with tf.control_dependencies([check for check in checks if check is not None]):
+        pixels = tf.identity(pixels)
     pixels.set_shape((None, None, 1))
     return tf.cast(pixels, tf.float32) * (2 * FIELD_LIMIT / 255) - FIELD_LIMIT

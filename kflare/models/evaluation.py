@@ -55,7 +55,7 @@ class Evaluation:
             "threshold": self.threshold,
             **counts,
             **numbers,
-            **{name: list(interval) if interval else None for name, interval in intervals.items()},
+            **{name: list(ends) if ends and np.isfinite(ends).all() else None for name, ends in intervals.items()},
         }
 
 

@@ -97,14 +97,14 @@ def fit_scaling(table: pd.DataFrame, features: Sequence[Feature]) -> FeatureScal
             positive = measured[measured > 0]
             if not positive.size:
                 raise DataError(
-                    f"feature `{feature.name}` has no positive value in the training span, but is taken as log10"
+                    f"feature `{feature.name}` is taken as log10, but has no positive value in the training span"
                 )
             floor[column] = positive.min()
     transformed = _transform(tf.constant(np.where(np.isfinite(values), values, 1.0)), features, floor).numpy()
     transformed = np.where(np.isfinite(values), transformed, np.nan).astype(np.float64)
-    # A feature that never varies says nothing: any deviation gives 0 for it, but the computed one may be mere rounding.
-    varies = np.nanmax(transformed, axis=0) > np.nanmin(transformed, axis=0)
-    deviation = np.where(varies, np.nanstd(transformed, axis=0), 1.0)
+    deviation = np.nanstd(transformed, axis=0)
+    # A feature that never varies says nothing: any deviation gives 0 for it. Sums of float32 are exact here, so 0 is 0.
+    deviation = np.where(deviation > 0, deviation, 1.0)
     mean = np.nanmean(transformed, axis=0)
     return FeatureScaling(tuple(features), floor, mean.astype(np.float32), deviation.astype(np.float32))
 

@@ -15,7 +15,7 @@ import pandas as pd
 import tensorflow as tf
 
 from kflare.datasets.labels import LEAD_HOURS
-from kflare.datasets.preprocessing import FIELD_LIMIT, fill_and_scale, reduce_field
+from kflare.datasets.preprocessing import FIELD_LIMIT, fill_and_scale, mask_space, reduce_field
 from kflare.datasets.splits import Split
 from kflare.errors import ModelError
 from kflare.models.fitting import Fitted
@@ -44,7 +44,7 @@ def release_dense_cnn(
     magnetogram, png = _example_magnetogram()
     # The PNG holds whole bytes and no NaN, so what it decodes to differs a little from the field itself.
     pixels = tf.io.decode_png(png).numpy()[None].astype(np.float32)
-    from_bytes = pixels * (2 * FIELD_LIMIT / 255) - FIELD_LIMIT
+    from_bytes = mask_space(pixels * (2 * FIELD_LIMIT / 255) - FIELD_LIMIT)
     cases: list[SignatureCase] = []
     for signature, inputs, field in (
         ("serving_default", {"magnetogram": magnetogram}, magnetogram),

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kflare.datasets.preprocessing import bytes_to_gauss, fill_and_scale, reduce_field
+from kflare.datasets.preprocessing import bytes_to_gauss, fill_and_scale, mask_space, reduce_field
 from kflare.errors import ModelError
 from kflare.models.calibration import Calibration
 from kflare.models.feature_scaling import FeatureScaling
@@ -28,13 +28,14 @@ _RESTORING = """
     StringJoin VarIsInitializedOp
 """
 _COMPUTING = """
-    AddN AddV2 All Assert AvgPool AvgPoolGrad BiasAdd BiasAddGrad BroadcastTo Cast ConcatOffset ConcatV2 Const
+    Abs AddN AddV2 All Assert AvgPool AvgPoolGrad BiasAdd BiasAddGrad BroadcastTo Cast ConcatOffset ConcatV2 Const
     Conv2D Conv2DBackpropFilter Conv2DBackpropInput DecodeJpeg DivNoNan DynamicStitch Equal Fill FloorMod GatherV2
-    Greater GreaterEqual Identity IdentityN IsFinite IsNan Less LessEqual Log Log1p LogicalAnd LogicalNot MatMul
-    MaxPool MaxPoolGrad Maximum Mean Minimum Mul Neg NoOp OnesLike Pack PartitionedCall Placeholder Prod Range
-    ReadVariableOp RealDiv Relu Reshape ResizeArea Rsqrt Select SelectV2 Shape ShapeN Sigmoid Slice Softmax
-    Squeeze StatefulPartitionedCall StatelessWhile StridedSlice Sub Sum TensorListFromTensor TensorListGetItem
-    TensorListReserve TensorListSetItem TensorListStack Tile Transpose Unpack VarHandleOp While ZerosLike
+    Greater GreaterEqual Identity IdentityN IsFinite IsNan Less LessEqual Log Log1p LogicalAnd LogicalNot MatMul Max
+    MaxPool MaxPoolGrad Maximum Mean Min Minimum Mul Neg NoOp OnesLike Pack PartitionedCall Placeholder Prod Range
+    ReadVariableOp RealDiv Relu ReluGrad Reshape ResizeArea Rsqrt Select SelectV2 Shape ShapeN Sigmoid Slice Softmax
+    Square Squeeze StatefulPartitionedCall StatelessWhile StridedSlice Sub Sum TensorListFromTensor
+    TensorListGetItem TensorListReserve TensorListSetItem TensorListStack Tile Transpose Unpack VarHandleOp While
+    ZerosLike
 """
 
 ALLOWED_OPS = frozenset(_COMPUTING.split())
@@ -88,7 +89,7 @@ def export_dense_cnn(
 
     @tf.function(input_signature=[encoded])
     def predict_image(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return predict(bytes_to_gauss(image))
+        return predict(mask_space(bytes_to_gauss(image)))
 
     @tf.function(input_signature=[field])
     def attribute_magnetogram(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -96,7 +97,7 @@ def export_dense_cnn(
 
     @tf.function(input_signature=[encoded])
     def attribute_image(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return explain(bytes_to_gauss(image))
+        return explain(mask_space(bytes_to_gauss(image)))
 
     signatures = {
         "serving_default": serving_default,

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
+from kflare.observations.flare_formats import FlareColumns, read_flare_columns
 
 __all__ = ["THRESHOLDS", "FlareList", "class_to_flux", "flux_to_class", "read_flares"]
 
@@ -27,19 +28,12 @@ COLUMNS = ("start", "peak", "end", "goes_class", "flux", "noaa", "lon", "lat")
 
 # Written as exponents so that "M1.0" becomes exactly the float 1e-5, and `>= THRESHOLDS["M"]` holds for it.
 _EXPONENT = {"A": "e-8", "B": "e-7", "C": "e-6", "M": "e-5", "X": "e-4"}
-_CLASS = re.compile(r"([ABCMX])(\d+(?:\.\d*)?)")
+_CLASS = re.compile(r"([ABCMX])([0-9]+(?:\.[0-9]*)?)")
+# The strongest flare since 1975 is X28; from X10000 on it is a slip of the pen.
+_FLUX_LIMIT = 1.0
 
-# The names under which the known dialects hold each column, in order of preference.
-_SYNONYMS: dict[str, tuple[str, ...]] = {
-    "start": ("start", "start_time"),
-    "peak": ("peak", "peak_time", "max_time"),
-    "end": ("end", "end_time"),
-    "goes_class": ("goes_class", "fl_class", "label"),
-    "noaa": ("noaa", "noaa_ar"),
-    "lon": ("lon",),
-    "lat": ("lat",),
-}
-_REQUIRED = ("start", "peak", "end", "goes_class")
+# X-rays of the Sun are watched since SOLRAD; a flare outside this span is a mistake of the list.
+_FIRST, _LAST = pd.Timestamp("1970-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")
 
 # What each repair did, for report().
 _REPAIRS = {
@@ -57,6 +51,14 @@ _REPAIRS = {
     "classes_without_number": "classes without a number, taken as the lowest of the class",
     "regions_completed": "4-digit NOAA numbers completed (+10000)",
     "positions_dropped": "positions outside the disk's coordinates dropped",
+    "records_skipped": "entries that are no records left out",
+    "not_goes": "events without a GOES class left out",
+    "times_qualified": "times marked as before (B), after (A) or uncertain (U), taken as they stand",
+    "merged_duplicates": "flares of the second list known to the first",
+    "regions_filled": "regions taken from the second list",
+    "positions_filled": "positions taken from the second list",
+    "times_filled": "peaks or ends taken from the second list",
+    "regions_contradicted": "regions on which the second list disagrees, kept from the first",
 }
 
 
@@ -80,7 +82,7 @@ def class_to_flux(goes_class: str) -> float:
     """
     match = _CLASS.fullmatch(goes_class.strip().upper()) if isinstance(goes_class, str) else None
     flux = float(match[2] + _EXPONENT[match[1]]) if match else 0.0
-    if flux <= 0:
+    if not 0 < flux < _FLUX_LIMIT:
         raise DataError(
             "`goes_class` must be one of the letters A, B, C, M, X and a number above 0, such as M3.1; "
             f"got {goes_class!r}"
@@ -220,22 +222,31 @@ class FlareList:
 def read_flares(path: str | Path) -> FlareList:
     """Read a GOES flare list, repair the known defects and count them.
 
-    The columns are recognised by the header, in any order: `start` or `start_time`; `peak`, `peak_time` or
-    `max_time`; `end` or `end_time`; `goes_class`, `fl_class` or `label`; and, where present, `noaa` or `noaa_ar`,
-    `lon`, `lat`. Times are UTC.
+    The format is told by the content:
 
-    Rows with equal start, peak and class are one flare seen by two satellites, unless they name two regions: of
-    them the row with a region and the earliest end is kept.
+    * CSV, by its header, in any order: `start` or `start_time`; `peak`, `peak_time` or `max_time`; `end` or `end_time`;
+      `goes_class`, `fl_class` or `label`; and, where present, `noaa` or `noaa_ar`, `lon`, `lat`; or the names of the
+      HEK (`event_starttime` … `fl_goescls`);
+    * SWPC's daily event text (`20150301events.txt`): its XRA rows;
+    * SWPC's `edited_events.json` (type XRA) and `xray-flares-7-day.json`;
+    * JSON answers of the HEK. See `kflare.observations.hek` for its tables.
+
+    Times are UTC. Rows with equal start, peak and class are one flare seen by two satellites, unless they name two
+    regions: of them the row with a region and the earliest end is kept. The same flare reported to the HEK by several
+    methods is merged by the rule of `kflare.observations.flare_merge`.
+
+    Classes are those of the list: operational ones, up to GOES-15 on SWPC's scale, which is 0.7 of the irradiance
+    (`kflare.observations.xray`).
 
     Parameters
     ----------
     path : str or pathlib.Path
-        CSV file.
+        At most 32 MiB and 1,000,000 flares.
 
     Returns
     -------
     FlareList
-        With `repairs` counted by name.
+        With `repairs` counted by name. A list without flares is empty.
 
     Raises
     ------
@@ -243,38 +254,31 @@ def read_flares(path: str | Path) -> FlareList:
         If the file cannot be read, a needed column is missing, or no row is readable.
     """
     path = Path(path)
-    raw = _read_columns(path)
+    return flares_of_columns(read_flare_columns(path), path.name)
+
+
+def flares_of_columns(columns: FlareColumns, source: str) -> FlareList:
+    """Repair the text columns of a flare list and count the repairs; `source` names it in messages.
+
+    Raises
+    ------
+    DataError
+        If there are rows but none is readable.
+    """
+    raw = columns.table
+    if "method" in raw and len(raw["method"].unique()) > 1:
+        from kflare.observations.flare_merge import merge_methods
+
+        return merge_methods(columns, source)
     rows, repairs = _repaired(raw)
     if len(raw) and rows.empty:
         raise DataError(
-            f"`{path}`: none of {len(raw)} rows has a readable start and class; the first has "
-            f"`start` {raw['start'].iloc[0]!r} and `goes_class` {raw['goes_class'].iloc[0]!r}; "
+            f"`{source}`: none of {len(raw)} rows has a readable start and class; the first has "
+            f"`start` {raw['start'].iloc[0][:40]!r} and `goes_class` {raw['goes_class'].iloc[0][:40]!r}; "
             "give times as YYYY-MM-DD HH:MM:SS and classes as M3.1"
         )
-    return FlareList(rows, path.name, repairs)
-
-
-def _read_columns(path: Path) -> pd.DataFrame:
-    try:
-        # A list written with an unnamed index has one field more per row than the header; pandas makes that the index.
-        raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except FileNotFoundError as error:
-        raise DataError(f"`{path}` does not exist; give a flare list in CSV") from error
-    except (OSError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"`{path}` is no readable CSV flare list: {reason}") from error
-    by_name = {str(name).strip().lower(): name for name in reversed(raw.columns)}
-    chosen: dict[str, pd.Series] = {}
-    for column, names in _SYNONYMS.items():
-        found = next((by_name[name] for name in names if name in by_name), None)
-        if found is not None:
-            chosen[column] = raw[found].fillna("").astype("str").str.strip()
-        elif column in _REQUIRED:
-            raise DataError(
-                f"`{path}`: a flare list needs the column `{column}` (or {', '.join(names[1:])}); "
-                f"its columns are {', '.join(map(str, raw.columns))}"
-            )
-    return pd.DataFrame(chosen).reset_index(drop=True)
+    counts = {key: count for key, count in columns.counts.items() if count}
+    return FlareList(rows, source, {**counts, **repairs})
 
 
 def _repaired(raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -288,7 +292,7 @@ def _repaired(raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     bare = goes_class.str.fullmatch("[ABCMX]")
     goes_class = goes_class.where(~bare, goes_class + "1.0")
     # "X17." and "C8" are cut off by columns of fixed width; they keep the precision that is left.
-    goes_class = goes_class.str.replace(r"^([ABCMX]\d+)\.?$", r"\1.0", regex=True)
+    goes_class = goes_class.str.replace(r"^([ABCMX][0-9]+)\.?$", r"\1.0", regex=True)
     rows["goes_class"] = goes_class
     rows["flux"] = class_fluxes(goes_class)
 
@@ -302,7 +306,7 @@ def _repaired(raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
 
     for name in ("end", "peak"):
         text, plural = raw[name], name + "s"
-        hhmm = text.str.fullmatch(r"([01]\d|2[0-3])[0-5]\d")
+        hhmm = text.str.fullmatch("([01][0-9]|2[0-3])[0-5][0-9]")
         times = _times(text.where(~hhmm, ""))
         minutes = 60 * pd.to_numeric(text.str[:2].where(hhmm)) + pd.to_numeric(text.str[2:].where(hhmm))
         completed = rows["start"].dt.normalize() + pd.to_timedelta(minutes, unit="min")
@@ -347,15 +351,16 @@ def _add_region_and_position(rows: pd.DataFrame, raw: pd.DataFrame, repairs: dic
 
 def _times(text: pd.Series) -> pd.Series:
     """UTC times of ISO 8601 text, with "-" or "/" in the date and with or without a zone; NaT where unreadable."""
-    dated = text.where(text.str.match(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}"), "").str.replace("/", "-", regex=False)
-    return pd.to_datetime(dated, format="ISO8601", utc=True, errors="coerce").astype(TIME_DTYPE)
+    dated = text.where(text.str.match(r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}"), "").str.replace("/", "-", regex=False)
+    times = pd.to_datetime(dated, format="ISO8601", utc=True, errors="coerce").astype(TIME_DTYPE)
+    return times.where((times >= _FIRST) & (times < _LAST))
 
 
 def class_fluxes(goes_class: pd.Series) -> pd.Series:
-    """Peak fluxes in W m^-2, float64; NaN where the class is unreadable or 0."""
-    parts = goes_class.str.extract(r"^([ABCMX])(\d+(?:\.\d*)?)$")
+    """Peak fluxes in W m^-2, float64; NaN where the class is unreadable, 0, or X10000 and more."""
+    parts = goes_class.str.extract(r"^([ABCMX])([0-9]+(?:\.[0-9]*)?)$")
     flux = pd.to_numeric(parts[1] + parts[0].map(_EXPONENT), errors="coerce").astype("float64")
-    return flux.where(flux > 0)
+    return flux.where((flux > 0) & (flux < _FLUX_LIMIT))
 
 
 def _as_utc(times: pd.Series, name: str, source: str) -> pd.Series:

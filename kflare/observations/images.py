@@ -14,21 +14,20 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from kflare.errors import DataError
-from kflare.observations.magnetogram import (
-    MAX_WIDTH,
-    Disk,
-    Magnetogram,
-    disk_mask,
-    magnetogram_time_from_name,
-    require_byte_range,
-    require_full_disk,
-)
+from kflare.observations.disk import Disk, disk_mask, require_full_disk
+from kflare.observations.files import MAX_WIDTH
+from kflare.observations.magnetogram import Magnetogram, require_byte_range
+from kflare.observations.quality import QualityPolicy, judge, policy_named
+from kflare.observations.times import magnetogram_time_from_name
 
 __all__ = ["decode_grey", "find_disk", "magnetogram_from_image"]
 
 # Brighter than JPEG noise beside the limb (below 20 in images of quality 75 and better), darker than zero field (127).
 _DISK_BYTE = 20
 _MIN_WIDTH = 16
+# Byte 0 on the disk is missing, or a field at or beyond −R. The latter never fills a tenth of the disk: in the most
+# active of 654 images of 2013 and 2014 it fills 0.3 %.
+_MAX_BLACK = 0.1
 
 
 def magnetogram_from_image(
@@ -38,6 +37,8 @@ def magnetogram_from_image(
     byte_range: float = 100.0,
     disk: Disk | None = None,
     time: datetime | None = None,
+    size: int | None = None,
+    policy: str | QualityPolicy = "default",
 ) -> Magnetogram:
     """Magnetogram of the bytes of a JPEG or PNG file.
 
@@ -53,6 +54,10 @@ def magnetogram_from_image(
         The solar disk; found in the image if not given.
     time : datetime.datetime, optional
         Observation time, aware; taken from the file name if not given.
+    size : int, optional
+        Width and height of the result, at most the image's.
+    policy : str or QualityPolicy
+        Which images are rejected; see `kflare.observations.quality`.
 
     Returns
     -------
@@ -62,8 +67,9 @@ def magnetogram_from_image(
     Raises
     ------
     DataError
-        If it is no whole 8-bit grey square image of the full disk, or no time is known.
+        If it is no whole 8-bit grey square image of the full disk, no time is known, or the policy rejects it.
     """
+    chosen = policy_named(policy)
     limit = require_byte_range(byte_range)
     time = time if time is not None else magnetogram_time_from_name(source)
     if time is None:
@@ -75,8 +81,13 @@ def magnetogram_from_image(
     width = image.shape[0]
     disk = require_full_disk(disk if disk is not None else find_disk(image, source=source), width, source)
     gauss = (np.arange(256) / 255 * 2 * limit - limit).astype(np.float32)
-    data = np.where(disk_mask(width, disk), gauss[image], np.float32(np.nan))
-    return Magnetogram(data, time, disk, _instrument(source), source, limit)
+    inside = disk_mask(width, disk)
+    black = float(np.count_nonzero(inside & (image == 0))) / max(1, int(np.count_nonzero(inside)))
+    instrument = _instrument(source)
+    note = judge(source, policy=chosen, time=time, instrument=instrument, missing=black if black > _MAX_BLACK else 0.0)
+    data = np.where(inside, gauss[image], np.float32(np.nan))
+    magnetogram = Magnetogram(data, time, disk, instrument, source, limit, quality_note=note)
+    return magnetogram if size is None else magnetogram.resized(size)
 
 
 def decode_grey(payload: bytes, *, source: str) -> npt.NDArray[np.uint8]:

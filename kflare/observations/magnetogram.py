@@ -5,61 +5,39 @@ values are gauss, and NaN means "off the disk or not measured". Everything to th
 """
 
 import math
-import re
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kflare.errors import DataError
+from kflare.errors import DataError, SettingError
+from kflare.observations.disk import Disk, disk_mask, require_full_disk
+from kflare.observations.files import kind_of, read_payload
+from kflare.observations.headers import Observer
+from kflare.observations.quality import QualityPolicy, policy_named
+from kflare.observations.resampling import area_mean
+from kflare.observations.times import magnetogram_time_from_name
 
-__all__ = ["Disk", "Magnetogram", "magnetogram_time_from_name", "read_magnetogram", "require_full_disk"]
+if TYPE_CHECKING:
+    from sunpy.map import GenericMap
 
-# MDI is 1024², HMI 4096²: nothing that is a magnetogram is near these limits, but a damaged header may claim more.
-MAX_WIDTH = 8192
-MAX_FILE_BYTES = 1 << 29
+__all__ = [
+    "MDI_TO_HMI",
+    "Disk",
+    "Magnetogram",
+    "Observer",
+    "magnetogram_time_from_name",
+    "read_magnetogram",
+    "require_byte_range",
+    "require_full_disk",
+]
 
-_JPEG = b"\xff\xd8\xff"
-_PNG = b"\x89PNG\r\n\x1a\n"
-_FITS = b"SIMPLE  ="
-_NOT_READ = {
-    b"\x00\x00\x00\x0cjP  ": "a JPEG 2000 image",
-    b"\xff\x4f\xff\x51": "a JPEG 2000 codestream",
-    b"\x1f\x8b": "a gzip archive",
-    b"PK\x03\x04": "a zip archive",
-    b"GIF8": "a GIF image",
-    b"BM": "a BMP image",
-    b"II*\x00": "a TIFF image",
-    b"MM\x00*": "a TIFF image",
-    b"RIFF": "a WebP or other RIFF file",
-}
-
-# 20131023_000054, 20131023_0000, 20131023T000054, and with _TAI behind it for names made by JSOC.
-_NAME_TIME = re.compile(r"(?<!\d)(\d{8})[_T](\d{4})(\d{2})?(?:\.\d+)?(?!\d)(_TAI)?")
-
-
-@dataclass(frozen=True)
-class Disk:
-    """The solar disk in an image, in pixels.
-
-    Parameters
-    ----------
-    x, y : float
-        Centre, counted from the left (east) and the TOP (north) edge; 0 is the centre of the first pixel.
-    radius : float
-        Radius of the disk.
-    """
-
-    x: float
-    y: float
-    radius: float
-
-    def __post_init__(self) -> None:
-        if not all(math.isfinite(value) for value in (self.x, self.y, self.radius)) or self.radius <= 0:
-            raise DataError(f"`disk` must have a finite centre and a radius above 0 pixels, got {self}")
+#: Fields of MDI are this many times those of HMI (Liu et al. 2012, Solar Physics 279, 295: 1.40; Liu et al. 2025, Solar
+#: Physics 300: 1/0.701 = 1.43). A mean over the disk: the ratio varies with field strength and towards the limb.
+MDI_TO_HMI = 1.40
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,16 +53,25 @@ class Magnetogram:
     disk : Disk
         Centre and radius of the solar disk in pixels of `data`.
     instrument : str
-        "HMI", "MDI", "synthetic" or "unknown".
+        "HMI", "MDI", "synthetic" or "unknown"; as in the header for another one that was read on request.
     source : str
         File or simulation that it came from, for messages.
     byte_range : float or None
         Field strength of byte 255 in gauss, where the values came from an 8-bit image; None for physical data.
+    quality : int or None
+        QUALITY of the header as a mask of 32 bits without sign; None where there is none.
+    quality_note : str
+        What a quality policy has to say of it: "" nothing, "degraded: ..." or, if rejected ones were asked for,
+        "rejected: ..."; see `kflare.observations.quality`.
+    observer : Observer or None
+        Where it was taken from; None means the Earth.
+    roll : float
+        Degrees by which solar north lies clockwise of up, a rest of at most a quarter that was not worth interpolating.
 
     Raises
     ------
     DataError
-        If `data` is no square float32 image, holds infinities, or `time` has no time zone.
+        If `data` is no square float32 image, holds infinities, `time` has no time zone, or `quality` is no mask.
     """
 
     data: npt.NDArray[np.float32]
@@ -93,6 +80,10 @@ class Magnetogram:
     instrument: str
     source: str
     byte_range: float | None = None
+    quality: int | None = None
+    quality_note: str = ""
+    observer: Observer | None = None
+    roll: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, np.ndarray) or self.data.dtype != np.float32:
@@ -106,6 +97,8 @@ class Magnetogram:
             raise DataError(f"`{self.source}`: `time` must carry a time zone (UTC), got {self.time!r}")
         if self.byte_range is not None:
             require_byte_range(self.byte_range)
+        if self.quality is not None and not 0 <= self.quality < 1 << 32:
+            raise DataError(f"`{self.source}`: `quality` must be 32 bits without sign, got {self.quality}")
         object.__setattr__(self, "time", self.time.astimezone(UTC))
 
     @property
@@ -114,14 +107,14 @@ class Magnetogram:
         return disk_mask(self.data.shape[0], self.disk)
 
     def resized(self, size: int) -> "Magnetogram":
-        """Reduce to `size` × `size` pixels by the mean over square blocks.
+        """Reduce to `size` × `size` pixels by the mean over areas, which are blocks where `size` divides the width.
 
-        A block's mean is that of its finite pixels; a block of which more than half is NaN becomes NaN.
+        A pixel's mean is that of what was measured in its area; where more than half was not, it becomes NaN.
 
         Parameters
         ----------
         size : int
-            New width and height in pixels; must divide the present width.
+            New width and height in pixels, 1 to the present width.
 
         Returns
         -------
@@ -131,28 +124,68 @@ class Magnetogram:
         Raises
         ------
         DataError
-            If `size` does not divide the width.
+            If `size` is below 1 or above the width.
         """
         width = self.data.shape[0]
         if size == width:
             return self
-        if size < 1 or width % size:
-            allowed = ", ".join(str(n) for n in range(min(width, 16), width + 1) if width % n == 0)
+        data = area_mean(self.data, size, source=self.source)
+        return replace(self, data=data, disk=self.disk.resized(width, size))
+
+    def on_hmi_scale(self, factor: float = MDI_TO_HMI) -> "Magnetogram":
+        """Bring fields of MDI to the scale of HMI, by division.
+
+        Never done unless asked for: the published dense CNN was trained and tested without it (SCIENCE.md D.4).
+
+        Parameters
+        ----------
+        factor : float
+            How many times MDI's fields are those of HMI: 1.40 (Liu et al. 2012).
+
+        Returns
+        -------
+        Magnetogram
+            HMI unchanged; of MDI `data` and `byte_range` divided by `factor`.
+
+        Raises
+        ------
+        DataError
+            If the instrument is neither.
+        SettingError
+            If `factor` is not positive and finite.
+        """
+        if not (math.isfinite(factor) and factor > 0):
+            raise SettingError(f"`factor` must be the ratio of MDI to HMI, above 0; got {factor}")
+        if self.instrument == "HMI":
+            return self
+        if self.instrument != "MDI":
             raise DataError(
-                f"`size` must divide the width of `{self.source}`, {width} pixels, so that every new pixel is the mean "
-                f"of a whole block; got {size}, choose one of {allowed}"
+                f"`{self.source}`: only fields of MDI can be brought to the scale of HMI, got instrument "
+                f"{self.instrument!r}; leave `hmi_scale` off"
             )
-        block = width // size
-        blocks = self.data.reshape(size, block, size, block)
-        measured = np.isfinite(blocks)
-        count = measured.sum(axis=(1, 3))
-        total = np.where(measured, blocks, np.float32(0)).sum(axis=(1, 3), dtype=np.float64)
-        mean = np.divide(total, count, out=np.full((size, size), np.nan), where=2 * count >= block * block)
-        # A pixel's centre is at its index, so its left edge is at index - 1/2: hence the half-pixel shifts.
-        disk = Disk(
-            x=(self.disk.x + 0.5) / block - 0.5, y=(self.disk.y + 0.5) / block - 0.5, radius=self.disk.radius / block
-        )
-        return Magnetogram(mean.astype(np.float32), self.time, disk, self.instrument, self.source, self.byte_range)
+        byte_range = None if self.byte_range is None else self.byte_range / factor
+        return replace(self, data=self.data / np.float32(factor), byte_range=byte_range)
+
+    def header(self) -> dict[str, str | float | int]:
+        """FITS header with the world coordinates of `data[::-1]`: FITS counts rows from the south.
+
+        Helioprojective (HPLN-TAN, HPLT-TAN), in arcseconds, from the place of the instrument (from the Earth where
+        that is not known), so that an attribution map of the same shape can be laid over any other solar image.
+
+        Returns
+        -------
+        dict
+            Keywords and values, as `sunpy.map.Map` and `astropy.io.fits.Header` take them.
+        """
+        from kflare.observations.maps import header_of
+
+        return header_of(self)
+
+    def to_map(self) -> "GenericMap":
+        """The magnetogram as a `sunpy.map.Map`: gauss, row 0 = south, with the coordinates of :meth:`header`."""
+        from kflare.observations.maps import map_of
+
+        return map_of(self)
 
     def to_bytes(self, byte_range: float = 100.0) -> npt.NDArray[np.uint8]:
         """Scale to bytes as the SOHO and SDO image archives do (SCIENCE.md D.4): v = (clip(B) + R) / (2 R) · 255.
@@ -173,14 +206,6 @@ class Magnetogram:
         return np.where(shown, scaled, np.float32(0)).astype(np.uint8)
 
 
-def disk_mask(width: int, disk: Disk) -> npt.NDArray[np.bool_]:
-    """Pixels of a square image whose centre lies on `disk`, bool, shape (width, width)."""
-    index = np.arange(width, dtype=np.float64)
-    dx2 = (index - disk.x) ** 2
-    dy2 = (index - disk.y) ** 2
-    return np.asarray(dy2[:, np.newaxis] + dx2[np.newaxis, :] <= disk.radius**2)
-
-
 def require_byte_range(byte_range: float) -> float:
     """Return the field strength of byte 255 in gauss, or raise DataError if it is not positive and finite."""
     if not (math.isfinite(byte_range) and byte_range > 0):
@@ -188,83 +213,40 @@ def require_byte_range(byte_range: float) -> float:
     return float(byte_range)
 
 
-def require_full_disk(disk: Disk, width: int, source: str) -> Disk:
-    """Return `disk` if the whole Sun lies in a square image `width` pixels wide, else raise DataError.
-
-    The whole Sun means: radius 0.3 to 0.5 of the width, centre within 0.1 of the middle, no edge cut by over a pixel.
-    """
-    middle = (width - 1) / 2
-    edge = max(disk.radius - disk.x, disk.radius - disk.y, disk.x + disk.radius - width, disk.y + disk.radius - width)
-    centred = abs(disk.x - middle) <= 0.1 * width and abs(disk.y - middle) <= 0.1 * width
-    if not (0.3 * width <= disk.radius <= 0.5 * width + 1 and centred and edge <= 1.5):
-        raise DataError(
-            f"`{source}` is not a full disk: the whole Sun must be in the frame, centred, with a radius of 0.3 to 0.5 "
-            f"of the width; got centre ({disk.x:.1f}, {disk.y:.1f}) and radius {disk.radius:.1f} in {width} pixels; "
-            "give a full-disk magnetogram"
-        )
-    return disk
-
-
-def magnetogram_time_from_name(path: str | Path) -> datetime | None:
-    """Observation time written in a file name.
-
-    Understands YYYYMMDD_HHMM and YYYYMMDD_HHMMSS anywhere in the name (`hmi.M_20131023_000054.jpg`,
-    `20010311_0000_mdimag_512.jpg`). A time followed by `_TAI` (`mdi.fd_M_96m_lev182.20101015_000000_TAI.fits`) is
-    converted to UTC, any other is UTC.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        File; it need not exist.
-
-    Returns
-    -------
-    datetime.datetime or None
-        Aware, UTC. None if the name holds no such time.
-    """
-    for match in _NAME_TIME.finditer(Path(path).name):
-        day, clock, seconds, tai = match.groups()
-        try:
-            time = datetime.strptime(f"{day}{clock}{seconds or '00'}", "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-            return utc_from_tai(time) if tai else time
-        except (ValueError, DataError):
-            continue  # digits that are no time, such as a serial number
-    return None
-
-
-def utc_from_tai(tai: datetime) -> datetime:
-    """UTC of a time of the TAI scale (JSOC's T_OBS and T_REC), aware, to the microsecond.
-
-    The clock reading in `tai` counts; its time zone is ignored. Before 1960 there is no UTC: DataError.
-    """
-    if not 1960 < tai.year < 2100:
-        raise DataError(f"a TAI time must lie between 1961 and 2099 to have a UTC, got {tai:%Y-%m-%dT%H:%M:%S}")
-    from astropy.time import Time
-
-    with warnings.catch_warnings():
-        # "dubious year": leap seconds are announced for half a year only.
-        warnings.simplefilter("ignore")
-        utc: datetime = Time(tai.replace(tzinfo=None), scale="tai").utc.to_datetime(leap_second_strict="silent")
-    return utc.replace(tzinfo=UTC)
-
-
 def read_magnetogram(
-    path: str | Path, *, byte_range: float = 100.0, disk: Disk | None = None, time: datetime | None = None
+    path: str | Path,
+    *,
+    byte_range: float | None = None,
+    disk: Disk | None = None,
+    time: datetime | None = None,
+    size: int | None = None,
+    policy: str | QualityPolicy = "default",
+    hmi_scale: bool = False,
 ) -> Magnetogram:
-    """Read a full-disk magnetogram: JPEG or PNG of an image archive, or FITS of MDI or HMI.
+    """Read a full-disk magnetogram: FITS of HMI or MDI, JP2 of Helioviewer, JPEG or PNG of an image archive.
 
-    The kind of file is told by its first bytes, not by its suffix.
+    The kind of file is told by its first bytes, not by its suffix; a FITS file may be packed with gzip.
 
     Parameters
     ----------
     path : str or pathlib.Path
-        JPEG or PNG: 8-bit grey, square, north up, west right, off the disk black. FITS: see `kflare.observations.fits`.
-    byte_range : float
-        For images: field strength R of byte 255 in gauss; byte v is B = v / 255 · 2 R − R.
+        FITS and JP2: with their header; see `kflare.observations.fits` and `.jp2`. JPEG or PNG: 8-bit grey, square,
+        north up, west right, black off the disk.
+    byte_range : float, optional
+        For images of bytes: field strength R of byte 255 in gauss. If not given, 100 for JPEG and PNG (the SOHO
+        archive's), and for JP2 what the file says, else 250 (Helioviewer's).
     disk : Disk, optional
-        The solar disk, where it is known better than the image shows or the header says.
+        The solar disk, where it is known better than the image shows or the header says; in pixels of the file, turned
+        north up.
     time : datetime.datetime, optional
         Observation time, aware, where name or header do not tell or are wrong.
+    size : int, optional
+        Width and height of the result: the mean over areas, as of :meth:`Magnetogram.resized`. For FITS much faster
+        than reading all pixels first.
+    policy : str or QualityPolicy
+        Which images are rejected: "default", "strict", "any" (none), or one's own; see `kflare.observations.quality`.
+    hmi_scale : bool
+        Whether fields of MDI are brought to the scale of HMI; see :meth:`Magnetogram.on_hmi_scale`.
 
     Returns
     -------
@@ -274,36 +256,26 @@ def read_magnetogram(
     Raises
     ------
     DataError
-        If the file is missing, empty, damaged, of another kind, no full disk, or its time is unknown.
+        If the file is missing, empty, damaged, of another kind, no full disk, its time is unknown, or the policy
+        rejects it.
+    SettingError
+        If `policy` is unknown.
     """
     path = Path(path)
-    payload = _payload(path)
-    if payload.startswith((_JPEG, _PNG)):
-        from kflare.observations.images import magnetogram_from_image
-
-        return magnetogram_from_image(payload, source=str(path), byte_range=byte_range, disk=disk, time=time)
-    if payload.startswith(_FITS):
+    chosen = policy_named(policy)
+    payload = read_payload(path)
+    kind = kind_of(payload, source=str(path))
+    options: dict[str, Any] = {"source": str(path), "disk": disk, "time": time, "size": size, "policy": chosen}
+    if kind == "FITS":
         from kflare.observations.fits import magnetogram_from_fits
 
-        return magnetogram_from_fits(payload, source=str(path), disk=disk, time=time)
-    kind = next((name for magic, name in _NOT_READ.items() if payload.startswith(magic)), None)
-    seen = f"it is {kind}" if kind else f"it begins with {payload[:8]!r}"
-    raise DataError(f"`{path}` must be a JPEG, PNG or FITS file; {seen}; convert it or give another file")
+        magnetogram = magnetogram_from_fits(payload, **options)
+    elif kind == "JP2":
+        from kflare.observations.jp2 import magnetogram_from_jp2
 
+        magnetogram = magnetogram_from_jp2(payload, byte_range=byte_range, **options)
+    else:
+        from kflare.observations.images import magnetogram_from_image
 
-def _payload(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            rule = "is no regular file" if path.exists() else "does not exist"
-            raise DataError(f"`{path}` {rule}; give a magnetogram in JPEG, PNG or FITS")
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise DataError(
-                f"`{path}` must be at most {MAX_FILE_BYTES >> 20} MiB to be a magnetogram, has {size} bytes"
-            )
-        payload = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise DataError(f"`{path}` cannot be read: {error}") from error
-    if not payload:
-        raise DataError(f"`{path}` is empty; download or write it again")
-    return payload
+        magnetogram = magnetogram_from_image(payload, byte_range=100.0 if byte_range is None else byte_range, **options)
+    return magnetogram.on_hmi_scale() if hmi_scale else magnetogram

@@ -182,6 +182,21 @@ def test_a_change_over_an_unmeasured_value_is_not_measured():
     np.testing.assert_array_equal(add_changes(nullable, ["AREA"])["dt24AREA"], [np.nan, np.nan, np.nan, 5.0])
 
 
+def test_of_two_rows_equally_near_the_earlier_is_the_past_and_the_tolerance_is_held_to_the_second():
+    # 24 h before 25:00 is 01:00; 00:00 and 02:00 are both 60 minutes off.
+    table = sample_table([(0, "A"), (4, "A"), (50, "A")], AREA=[1.0, 2.0, 10.0])
+    assert add_changes(table, ["AREA"])["dt24AREA"].iloc[2] == 9.0
+    late = table.iloc[[0, 2]].assign(time=[table["time"][0], table["time"][2] + pd.Timedelta(seconds=1)])
+    assert add_changes(late, ["AREA"])["dt24AREA"].isna().all()
+
+
+def test_neither_a_row_itself_nor_a_later_one_is_its_past():
+    # With a tolerance longer than the step, 01:00 and 01:30 are near enough to 01:00 - 30 min.
+    table = sample_table([(2, "A"), (3, "A")], AREA=[1.0, 2.0])
+    out = add_changes(table, ["AREA"], hours=0.5, tolerance_minutes=120)
+    np.testing.assert_array_equal(out.iloc[:, -1], [np.nan, 1.0])
+
+
 def test_another_region_is_no_past():
     table = sample_table([(0, "A"), (48, "B")], AREA=[1.0, 2.0])
     assert add_changes(table, ["AREA"])["dt24AREA"].isna().all()

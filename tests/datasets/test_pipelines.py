@@ -163,6 +163,7 @@ def test_augmented_images_stay_dark_off_the_disk_and_keep_their_labels(paths, pl
     assert len(used) == 8
     assert not np.array_equal(epochs[0][0], epochs[1][0])
     np.testing.assert_array_equal(collect(dataset(paths, augmented=True, seed=7))[0], epochs[0][0])
+    assert not np.array_equal(collect(dataset(paths, augmented=True, seed=8))[0], epochs[0][0])
 
 
 FEATURES = np.arange(12, dtype=np.float32).reshape(6, 2)

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from kflare.datasets.preprocessing import FIELD_LIMIT, MAXIMUM_PIXELS, bytes_to_gauss, fill_and_scale, reduce_field
+from kflare.datasets.preprocessing import (
+    FIELD_LIMIT,
+    MAXIMUM_PIXELS,
+    bytes_to_gauss,
+    fill_and_scale,
+    mask_space,
+    reduce_field,
+)
 from kflare.observations.magnetogram import Disk, Magnetogram, read_magnetogram
 
 REFUSED = tf.errors.InvalidArgumentError
@@ -68,6 +75,20 @@ def test_a_real_image_is_decoded_as_the_reader_decodes_it(real_data):
     seen = read_magnetogram(path, byte_range=100.0)
     found = in_graph(tf.constant([path.read_bytes()])).numpy()[0, :, :, 0]
     np.testing.assert_allclose(found[seen.on_disk], seen.data[seen.on_disk], rtol=0, atol=1e-4)
+
+
+def test_space_is_masked_as_the_reader_masks_it(real_data):
+    path = real_data / "hmi_daily" / "hmi.M_20131023_000054.jpg"
+    seen = read_magnetogram(path, byte_range=100.0)
+    found = mask_space(bytes_to_gauss(tf.constant([path.read_bytes()]))).numpy()[0, :, :, 0]
+    # The two circles agree to a fraction of a pixel: along a limb of 2 pi 225 = 1414 pixels a quarter may differ.
+    assert (np.isnan(found) != np.isnan(seen.data)).sum() < 1414 / 4
+
+
+def test_an_image_that_holds_no_disk_is_not_masked():
+    # Bright in the upper half only: rows 0-19 and columns 0-39 span no circle.
+    half = np.where(np.arange(40)[:, None] < 20, 128, 0).astype(np.uint8) * np.ones((1, 40), np.uint8)
+    assert np.isfinite(mask_space(bytes_to_gauss(tf.constant([encoded(half, "PNG")])))).all()
 
 
 COLOUR = np.stack([SUN, SUN, 255 - SUN], axis=-1)

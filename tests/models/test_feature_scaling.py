@@ -60,7 +60,7 @@ def test_what_was_not_measured_becomes_the_training_mean_and_is_counted(scaling)
     assert imputed.dtype == tf.int32
     assert imputed.numpy().tolist() == [0, 1, 2, 3]
     np.testing.assert_array_equal(standard.numpy()[~np.isfinite(measured.numpy())], 0)
-    assert not standard.numpy()[0, 0] == 0
+    assert standard.numpy()[0, 0] != 0
 
 
 @pytest.mark.parametrize("value", [10.0, 9.9, 0.0, -5.0])
@@ -79,9 +79,9 @@ def test_outliers_are_held_to_eight_deviations(scaling):
     np.testing.assert_allclose(values, [13 / np.sqrt(8 / 3), LARGEST, LARGEST, -LARGEST], rtol=1e-6)
 
 
-@pytest.mark.parametrize("constant", [0.1, 123.4, 0.7, 1e-3, 5.0, 0.0])
+@pytest.mark.parametrize("constant", [0.1, 123.4, 1e-3, 0.0])
 def test_a_feature_that_never_varied_says_nothing_in_training_and_little_later(constant):
-    # The deviation of ten equal numbers may come out as 1e-17 instead of 0; divided by it, the next value would be ±8.
+    # Its deviation is taken as 1. A deviation of rounding errors would make the next value ±8.
     table = pd.DataFrame({"MEANGBZ": [constant] * 10})
     scaling = fit_scaling(table, features_named(["MEANGBZ"]))
     assert scaling.deviation == [1]

@@ -40,7 +40,7 @@ def test_class_to_flux_is_exact(goes_class, flux):
     assert class_to_flux(goes_class) == flux
 
 
-@pytest.mark.parametrize("goes_class", ["", "C", "D1.0", "M-1", "M1,5", "1.0", "Mx", "M0.0", "M1.0e3", None, 3.1])
+@pytest.mark.parametrize("goes_class", ["", "C", "D1.0", "M-1", "M1,5", "1.0", "Mx", "M0.0", "M1.0e3", "X99999", None, 3.1])
 def test_what_is_no_class_is_refused(goes_class):
     with pytest.raises(DataError, match="goes_class"):
         class_to_flux(goes_class)
@@ -246,7 +246,7 @@ def test_header_alone_is_an_empty_list(tmp_path):
 def test_files_that_are_no_flare_list(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         read_flares(tmp_path / "absent.csv")
-    with pytest.raises(DataError, match="no readable CSV"):
+    with pytest.raises(DataError, match="no readable file"):
         read_flares(tmp_path)
     for name, payload in {"empty.csv": b"", "binary.csv": b"\xff\xd8\xff\xe0\x00\x10JFIF"}.items():
         (tmp_path / name).write_bytes(payload)

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kflare.errors import DataError, KflareError
+from kflare.errors import DataError, KflareError, SettingError
 from kflare.observations.magnetogram import (
     Disk,
     Magnetogram,
+    Observer,
     magnetogram_time_from_name,
     read_magnetogram,
     require_full_disk,
@@ -93,10 +94,36 @@ def test_resized_to_the_same_size_changes_nothing():
     assert same.resized(4) is same
 
 
-@pytest.mark.parametrize("size", [0, -2, 3, 48, 128])
-def test_resized_to_a_size_that_does_not_divide_names_those_that_do(size):
-    with pytest.raises(DataError, match=r"64 pixels.*got -?\d+, choose one of 16, 32, 64$"):
+@pytest.mark.parametrize("size", [0, -2, 65, 128])
+def test_resized_never_enlarges(size):
+    with pytest.raises(DataError, match=rf"`size` must be 1 to 64 pixels.*got {size}$"):
         magnetogram(np.zeros((64, 64))).resized(size)
+
+
+def test_resized_keeps_what_is_known_of_the_image():
+    fields = {"quality": 0x400, "quality_note": "degraded: x", "observer": Observer(1, 2, 1.5e11), "roll": 0.1}
+    small = magnetogram(np.zeros((4, 4)), byte_range=100.0, **fields).resized(2)
+    assert {name: getattr(small, name) for name in fields} == fields
+    assert small.byte_range == 100.0
+
+
+def test_quality_is_a_mask_without_sign():
+    with pytest.raises(DataError, match="without sign, got -2147483648"):
+        magnetogram(np.zeros((4, 4)), quality=-(2**31))
+
+
+def test_fields_of_mdi_are_divided_by_1_40_on_request():
+    # 1.40 is the ratio of Liu et al. 2012: 140 G of MDI are 100 G of HMI, and byte 255 of ±140 G stands for 100 G then.
+    seen = magnetogram([[140.0, -70.0], [0.0, np.nan]], instrument="MDI", byte_range=140.0).on_hmi_scale()
+    np.testing.assert_allclose(seen.data, [[100, -50], [0, np.nan]], rtol=1e-6)
+    assert seen.byte_range == pytest.approx(100.0)
+    assert seen.data.dtype == np.float32
+    hmi = magnetogram([[140.0]])
+    assert hmi.on_hmi_scale() is hmi
+    with pytest.raises(DataError, match="only fields of MDI.*'synthetic'"):
+        magnetogram([[1.0]], instrument="synthetic").on_hmi_scale()
+    with pytest.raises(SettingError, match="factor"):
+        hmi.on_hmi_scale(0.0)
 
 
 def test_to_bytes_follows_the_scale_of_the_archives():
@@ -129,6 +156,7 @@ def test_byte_range_must_be_positive(byte_range):
         ("mdi.fd_M_96m_lev182.20101015_000000_TAI.data.fits", "2010-10-14T23:59:26+00:00"),
         # 99991399 is no date, the next digits are.
         ("run_99991399_0000_20131023_0600.png", "2013-10-23T06:00:00+00:00"),
+        ("2022_08_02__10_47_53_000__SDO_HMI_HMI_magnetogram.jp2", "2022-08-02T10:47:53+00:00"),
         ("20131023_2460.jpg", None),
         ("20130229_0000.jpg", None),
         ("120131023_0000.jpg", None),
@@ -152,7 +180,7 @@ def test_a_disk_that_is_small_cut_or_off_centre_is_no_full_disk(disk):
     [
         (b"", "is empty"),
         (b"Hello, this is text named .jpg", "begins with b'Hello, t'"),
-        (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "XML box"),
         (b"\x1f\x8b\x08\x00", "gzip"),
         (b"GIF89a", "GIF"),
     ],
@@ -177,7 +205,17 @@ def test_missing_file_and_folder_are_data_errors(tmp_path):
 
 @settings(max_examples=100, deadline=None)
 @given(
-    head=st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"SIMPLE  =", b"SIMPLE  =                    T"]),
+    head=st.sampled_from(
+        [
+            b"",
+            b"\xff\xd8\xff",
+            b"\x89PNG\r\n\x1a\n",
+            b"SIMPLE  =",
+            b"SIMPLE  =                    T",
+            b"\x00\x00\x00\x0cjP  \r\n\x87\n",
+            b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03",
+        ]
+    ),
     tail=st.binary(max_size=400),
 )
 def test_arbitrary_bytes_never_raise_anything_but_a_kflare_error(head, tail):

@@ -1,0 +1,342 @@
+"""The maps of one image as a FITS file: one HDU per map, each on the image's own world coordinates.
+
+| HDU | what | grid |
+| --- | --- | --- |
+| primary | no data: image, time, model, probability | |
+| `GRAD_CAM_FLARE`, `GRAD_CAM_NO_FLARE` | raw and signed, before the final ReLU | cells of the last convolution |
+| `GUIDED_BACKPROP_FLARE`, `GUIDED_BACKPROP_NO_FLARE` | raw and signed gradient | pixels of the network's input |
+
+`sunpy.map.Map(path)` opens all four. A file is written beside its place and renamed, so it is whole or not there.
+"""
+
+import math
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from kflare.errors import DataError, ModelError, SettingError
+from kflare.models.dense_cnn import LAST_CONVOLUTION
+from kflare.observations.disk import Disk
+from kflare.observations.magnetogram import Magnetogram
+
+__all__ = ["LABELS", "METHODS", "Attribution", "Origin", "read_attribution", "read_origin", "write_attribution", "write_whole"]
+
+LABELS = ("no_flare", "flare")
+"""The labels, in the order of the maps' last axis."""
+
+METHODS = ("grad_cam", "guided_backprop")
+
+# Gradients are kept to within 1e-5 of the map's largest value, the tolerance to which served maps equal those made in
+# process, and are integers on disk: those compress to about half, and a map read back equals the one written.
+_LEVELS = 5e4
+# Keywords by which sunpy would take a map of attributions for a magnetogram in gauss.
+_OF_MAGNETOGRAMS = ("CONTENT", "BUNIT", "INSTRUME", "TELESCOP")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which model made a file, and how it read the image; files of two origins do not go into one folder.
+
+    Parameters
+    ----------
+    model : str
+        The model's name.
+    version : int
+        Its version.
+    digest : str
+        First 16 digits of the SHA-256 of its manifest, "" where a server answered, which does not tell.
+    """
+
+    model: str
+    version: int
+    digest: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """Where the network looked in one image.
+
+    Parameters
+    ----------
+    image : str
+        Name of the magnetogram's file.
+    time : datetime
+        When it was observed, UTC.
+    byte_range : float or None
+        Field in gauss of byte 255, where the image had 8 bits.
+    origin : Origin
+        The model that answered.
+    probability, calibrated : float
+        Its forecast for the full disk.
+    grad_cam : float32 array of shape (h, h, 2)
+        Raw, signed; row 0 = north, column 0 = east, last axis = `LABELS`.
+    guided_backprop : float32 array of shape (S, S, 2)
+        Raw, signed; as `grad_cam`.
+    header : dict
+        FITS keywords of the S × S grid of the network's input, rows counted from the south.
+    """
+
+    image: str
+    time: datetime
+    byte_range: float | None
+    origin: Origin
+    probability: float
+    calibrated: float
+    grad_cam: npt.NDArray[np.float32]
+    guided_backprop: npt.NDArray[np.float32]
+    header: dict[str, Any]
+
+    @classmethod
+    def of_reply(
+        cls, outputs: Mapping[str, npt.NDArray[Any]], row: int, magnetogram: Magnetogram, *, origin: Origin
+    ) -> "Attribution":
+        """One image's part of the outputs of the signature `attribute`.
+
+        Parameters
+        ----------
+        outputs : mapping
+            `probability` (N,), `calibrated` (N,), `grad_cam` (N, h, h, 2), `guided_backprop` (N, S, S, 2).
+        row : int
+            The image's place in them.
+        magnetogram : Magnetogram
+            The image itself; only its header and size count.
+        origin : Origin
+            The model that answered.
+
+        Raises
+        ------
+        ModelError
+            A map holds NaN or infinity.
+        """
+        grad_cam = np.asarray(outputs["grad_cam"][row], np.float32)
+        guided = np.asarray(outputs["guided_backprop"][row], np.float32)
+        if not (np.isfinite(grad_cam).all() and np.isfinite(guided).all()):
+            raise ModelError(
+                f"the maps of {origin.model} version {origin.version} for `{magnetogram.source}` hold NaN or infinity: "
+                "use another version of the model"
+            )
+        size, width = guided.shape[0], magnetogram.data.shape[0]
+        keywords = {key: value for key, value in magnetogram.header().items() if key not in _OF_MAGNETOGRAMS}
+        return cls(
+            image=Path(magnetogram.source).name,
+            time=magnetogram.time,
+            byte_range=magnetogram.byte_range,
+            origin=origin,
+            probability=float(outputs["probability"][row]),
+            calibrated=float(outputs["calibrated"][row]),
+            grad_cam=grad_cam,
+            guided_backprop=np.stack([_rounded(guided[..., label]) for label in range(len(LABELS))], axis=-1),
+            header=_regridded(keywords, width, cell=width / size, cells=size),
+        )
+
+    @property
+    def cell(self) -> int:
+        """Pixels of the network's input that a cell of Grad-CAM spans.
+
+        The network halves the image again and again, and where a side is odd its last pixel is left out.
+        """
+        return 1 << int(math.log2(self.guided_backprop.shape[0] / self.grad_cam.shape[0]))
+
+    @property
+    def disk(self) -> Disk:
+        """The solar disk in the pixels of the network's input."""
+        size = self.guided_backprop.shape[0]
+        x, y = float(self.header["CRPIX1"]) - 1, size - float(self.header["CRPIX2"])
+        return Disk(x, y, float(self.header["RSUN_OBS"]) / float(self.header["CDELT1"]))
+
+    def map(self, method: str, label: str) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
+        """A raw map with row 0 = south, as FITS counts, and its header: what `sunpy.map.Map` takes."""
+        maps = getattr(self, method)[..., LABELS.index(label)]
+        header = dict(self.header)
+        if method == "grad_cam":
+            header = _regridded(header, self.guided_backprop.shape[0], cell=self.cell, cells=maps.shape[0])
+        header |= {
+            "METHOD": method,
+            "LABEL": label,
+            "LAYER": LAST_CONVOLUTION if method == "grad_cam" else "magnetogram",
+            **self._cards(),
+        }
+        return np.ascontiguousarray(maps[::-1]), header
+
+    def _cards(self) -> dict[str, Any]:
+        cards = {
+            "MODEL": self.origin.model,
+            "MODELVER": self.origin.version,
+            "MODELSUM": self.origin.digest,
+            "IMAGE": self.image,
+            "PROB": self.probability,
+            "CALIB": self.calibrated,
+            "DATE-OBS": self.time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3],
+            "TIMESYS": "UTC",
+        }
+        return cards if self.byte_range is None else {**cards, "BYTERANG": self.byte_range}
+
+
+_COMMENTS = {
+    "METHOD": "how the score is attributed to the image",
+    "LABEL": "the score that is attributed",
+    "LAYER": "what the score is attributed to",
+    "MODEL": "name of the model",
+    "MODELVER": "its version",
+    "IMAGE": "file of the magnetogram",
+    "PROB": "the network's output for the full disk",
+    "CALIB": "the same as an observed frequency",
+    "BYTERANG": "[G] field of byte 255 of the image",
+    "DATE-OBS": "when the magnetogram was taken",
+}
+
+
+def write_attribution(attribution: Attribution, path: Path) -> None:
+    """Write an attribution file, in one step: whole or not at all.
+
+    Raises
+    ------
+    SettingError
+        The folder cannot be written to.
+    """
+    from astropy.io import fits
+
+    parts = [fits.PrimaryHDU(header=_with_comments({"ORIGIN": "kflare", **attribution._cards()}))]
+    for method in METHODS:
+        for label in reversed(LABELS):
+            data, header = attribution.map(method, label)
+            cards, name = _with_comments(header), f"{method}_{label}".upper()
+            if method == "grad_cam":
+                parts.append(fits.ImageHDU(data, cards, name=name))
+                continue
+            step = _step(data)
+            levels = np.rint(data / np.float32(step)).astype(np.int32)
+            # A tile of 32 rows is written in half the time of the usual single row.
+            hdu = fits.CompImageHDU(
+                levels, cards, name=name, compression_type="RICE_1", tile_shape=(min(32, len(data)), len(data))
+            )
+            hdu.header["BSCALE"], hdu.header["BZERO"] = step, 0.0
+            parts.append(hdu)
+    write_whole(path, fits.HDUList(parts).writeto)
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Put a file into its place in one step: a reader, or a kill at any moment, sees all of it or nothing.
+
+    Raises
+    ------
+    SettingError
+        The folder cannot be written to.
+    """
+    part = None
+    try:
+        # A name of its own: two workers may be given the same image when one of them is thought lost.
+        handle, part = tempfile.mkstemp(prefix=f".{path.name}-", suffix=".part", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(part).chmod(0o644)
+        Path(part).replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingError(f"cannot write `{path}`: {reason}; make room, or choose another folder") from error
+    finally:
+        if part is not None:
+            with suppress(OSError):
+                Path(part).unlink(missing_ok=True)
+
+
+def read_attribution(path: Path) -> Attribution:
+    """Read an attribution file; what is none, or is damaged, raises `DataError`."""
+    from astropy.io import fits
+
+    try:
+        with warnings.catch_warnings():
+            # Astropy warns of damage that it can work round; a file that kflare wrote has none.
+            warnings.simplefilter("error")
+            with fits.open(path, memmap=False) as hdus:
+                first = hdus[0].header
+                maps = {
+                    method: np.stack([_north_up(hdus[f"{method}_{label}".upper()].data) for label in LABELS], axis=-1)
+                    for method in METHODS
+                }
+                header = hdus[f"{METHODS[1]}_{LABELS[1]}".upper()].header
+                return Attribution(
+                    image=first["IMAGE"],
+                    time=datetime.fromisoformat(first["DATE-OBS"]).replace(tzinfo=UTC),
+                    byte_range=first.get("BYTERANG"),
+                    origin=_origin(first),
+                    probability=float(first["PROB"]),
+                    calibrated=float(first["CALIB"]),
+                    header={key: header[key] for key in _world_keywords(header)},
+                    **maps,
+                )
+    # Astropy raises OSError, VerifyError, TypeError, ValueError, KeyError and more, as the damage has it.
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise DataError(f"`{path}` is no whole attribution file: {reason}; delete it and run again") from error
+
+
+def read_origin(path: Path) -> tuple[Origin, float | None]:
+    """Model and byte range of an attribution file, from its first header; `DataError` where it has none."""
+    from astropy.io import fits
+
+    try:
+        with path.open("rb") as file:
+            header = fits.Header.fromfile(file)
+        return _origin(header), header.get("BYTERANG")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise DataError(f"`{path}` is no attribution file: {reason}") from error
+
+
+def _origin(header: Any) -> Origin:
+    return Origin(str(header["MODEL"]), int(header["MODELVER"]), str(header["MODELSUM"]))
+
+
+def _world_keywords(header: Any) -> list[str]:
+    """Keywords of a map's header that `Attribution.header` holds."""
+    of_file = {"XTENSION", "SIMPLE", "PCOUNT", "GCOUNT", "EXTNAME", "EXTEND", "CHECKSUM", "DATASUM", "", "COMMENT", "HISTORY"}
+    prefixes = ("NAXIS", "BITPIX", "BSCALE", "BZERO", "Z")
+    return [key for key in header if key not in of_file and not key.startswith(prefixes) and key not in _COMMENTS]
+
+
+def _with_comments(cards: Mapping[str, Any]) -> Any:
+    from astropy.io import fits
+
+    return fits.Header([(key, value, _COMMENTS.get(key, "")) for key, value in cards.items()])
+
+
+def _regridded(header: Mapping[str, Any], width: int, *, cell: float, cells: int) -> dict[str, Any]:
+    """Header of an array of `cells` × `cells`, each of `cell` × `cell` pixels, the first in the image's corner north east.
+
+    A pixel's centre is at its index, so its edge is at index − 1/2; FITS counts from 1, and rows from the south.
+    """
+    x, y = float(header["CRPIX1"]) - 1, width - float(header["CRPIX2"])
+    return {
+        **header,
+        "CRPIX1": (x + 0.5) / cell + 0.5,
+        "CRPIX2": cells - (y + 0.5) / cell + 0.5,
+        "CDELT1": float(header["CDELT1"]) * cell,
+        "CDELT2": float(header["CDELT2"]) * cell,
+    }
+
+
+def _step(data: npt.NDArray[np.float32]) -> float:
+    largest = float(np.abs(data).max(initial=0.0))
+    # A power of two, by which scaling there and back is exact.
+    return 2.0 ** math.floor(math.log2(largest / _LEVELS)) if largest > 0 else 1.0
+
+
+def _rounded(data: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    step = np.float32(_step(data))
+    return np.rint(data / step) * step
+
+
+def _north_up(data: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    return np.ascontiguousarray(data[::-1], dtype=np.float32)

@@ -1,0 +1,267 @@
+"""Attribution maps over magnetograms, as Figs. 2 to 5 of Yi et al. (2021) show them.
+
+Each function returns a matplotlib `Figure` to save (`save`). North is up and west right. Magnetograms are grey, maps go
+from transparent to bright in a colour map that is ordered in brightness too, signed maps use orange and purple: all can
+be told apart with colour-blindness. Nothing touches pyplot's global state.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.figure import Figure
+
+from kflare.attribution.harps import RegionPatch
+from kflare.attribution.polarity_lines import PolarityLines
+from kflare.errors import DataError
+
+__all__ = ["Case", "figure_grad_cam", "figure_guided_backprop", "figure_hit", "figure_patches", "save"]
+
+Image = npt.NDArray[np.floating]
+
+_BLUE, _ORANGE, _SKY = "#0072B2", "#E69F00", "#56B4E9"
+_PANEL: Final = 3.1
+# Below this share of the largest value nothing is laid over the magnetogram.
+_FAINT: Final = 0.03
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One magnetogram with its maps, ready to be drawn: everything of shape (H, W), row 0 = north.
+
+    Parameters
+    ----------
+    title : str
+        Such as "2013-10-23 (hit)".
+    field : float array
+        Line-of-sight field in gauss, NaN off the disk.
+    guided_backprop : pair of float arrays
+        Absolute guided gradient scaled to 0–1, of [no flare, flare].
+    grad_cam : pair of float arrays
+        Rectified Grad-CAM scaled to 0–1, of [no flare, flare].
+    grad_cam_signed : pair of float arrays
+        Grad-CAM before its ReLU, divided by its largest absolute value.
+    patches : sequence of RegionPatch
+        The regions.
+    """
+
+    title: str
+    field: Image
+    guided_backprop: tuple[Image, Image]
+    grad_cam: tuple[Image, Image]
+    grad_cam_signed: tuple[Image, Image]
+    patches: Sequence[RegionPatch]
+
+
+def figure_hit(case: Case, *, limit: float = 100.0) -> Figure:
+    """Magnetogram, guided backpropagation and Grad-CAM for the flaring label, alone and overlaid (Fig. 2).
+
+    Parameters
+    ----------
+    case : Case
+        The image; its regions are framed and named.
+    limit : float
+        Field in gauss at which the grey scale ends.
+    """
+    figure = Figure(figsize=(2 * _PANEL + 0.9, 3 * _PANEL + 0.6), layout="constrained")
+    panels = figure.subplots(3, 2)
+    figure.suptitle(f"{case.title}: flaring label")
+    grey = _field(panels[0, 0], case.field, limit)
+    panels[0, 0].set_title("(a) magnetogram", fontsize="medium")
+    figure.colorbar(grey, ax=panels[0, 0], label="Line-of-sight field (G)", shrink=0.8)
+    _field(panels[0, 1], case.field, limit)
+    _frames(panels[0, 1], case.patches, names=True)
+    panels[0, 1].set_title("active regions", fontsize="medium")
+    for row, (name, map_) in enumerate(
+        (("(b) guided backpropagation", case.guided_backprop[1]), ("(c) Grad-CAM", case.grad_cam[1])), start=1
+    ):
+        shown = panels[row, 0].imshow(map_, cmap="inferno", vmin=0, vmax=1, interpolation="nearest")
+        panels[row, 0].set_title(name, fontsize="medium")
+        _field(panels[row, 1], case.field, limit)
+        _overlay(panels[row, 1], map_)
+        _frames(panels[row, 1], case.patches, names=False)
+        panels[row, 1].set_title("overlaid", fontsize="medium")
+        figure.colorbar(shown, ax=panels[row, 1], label="Scaled to 0–1", shrink=0.8)
+    _bare(panels)
+    return figure
+
+
+def figure_guided_backprop(cases: Sequence[Case], *, limit: float = 100.0) -> Figure:
+    """Guided backpropagation of both labels over the magnetograms, one row per case (Fig. 3)."""
+    titles = ("flaring label", "non-flare label")
+    figure, panels = _grid(cases, titles)
+    for row, case in zip(panels, cases, strict=True):
+        for axes, map_ in zip(row, reversed(case.guided_backprop), strict=True):
+            _field(axes, case.field, limit)
+            shown = _overlay(axes, map_)
+        _frames(row[0], case.patches, names=True)
+        row[0].set_ylabel(case.title)
+    figure.colorbar(shown, ax=panels[:, -1], label="|guided gradient|, scaled to 0–1 for each map", shrink=0.5)
+    return figure
+
+
+def figure_grad_cam(cases: Sequence[Case], *, limit: float = 100.0) -> Figure:
+    """Grad-CAM of both labels, and for no flare also without its final ReLU, one row per case (Fig. 4)."""
+    titles = ("flaring label", "non-flare label", "non-flare label, without ReLU")
+    figure, panels = _grid(cases, titles)
+    for row, case in zip(panels, cases, strict=True):
+        for axes, map_ in zip(row, reversed(case.grad_cam), strict=False):
+            _field(axes, case.field, limit)
+            shown = _overlay(axes, map_)
+        _field(row[2], case.field, limit)
+        signed = _overlay(row[2], case.grad_cam_signed[0], signed=True)
+        _frames(row[0], case.patches, names=True)
+        row[0].set_ylabel(case.title)
+    figure.colorbar(shown, ax=panels[:, 1], label="Grad-CAM, scaled to 0–1 for each map", shrink=0.5)
+    figure.colorbar(signed, ax=panels[:, 2], label="Grad-CAM without ReLU, scaled to ±1", shrink=0.5)
+    return figure
+
+
+def figure_patches(
+    entries: Sequence[tuple[str, Case, PolarityLines, RegionPatch]], *, limit: float = 100.0, margin: int = 8
+) -> Figure:
+    """Regions close up: magnetogram, guided gradient, both, and the masks of the analysis (Fig. 5).
+
+    Parameters
+    ----------
+    entries : sequence of (title, Case, PolarityLines, RegionPatch)
+        One row each.
+    limit : float
+        Field in gauss at which the grey scale ends.
+    margin : int
+        Pixels shown around a region's box.
+
+    Raises
+    ------
+    DataError
+        No entries.
+    """
+    if not entries:
+        raise DataError("a figure of region patches needs at least one region")
+    titles = ("magnetogram", "guided backpropagation", "overlaid", "masks")
+    shapes = [entry[3].mask.shape for entry in entries]
+    heights = [(h + 2 * margin) / (w + 2 * margin) for h, w in shapes]
+    figure = Figure(figsize=(4 * 2.7 + 1.6, 2.7 * sum(heights) + 0.45 * len(entries) + 0.8), layout="constrained")
+    panels = figure.subplots(len(entries), 4, squeeze=False, height_ratios=heights)
+    for row, (title, case, lines, patch) in zip(panels, entries, strict=True):
+        rows, columns = (
+            slice(max(part.start - margin, 0), part.stop + margin) for part in (patch.rows, patch.columns)
+        )
+        frame = (columns.start - 0.5, columns.start, rows.start - 0.5, rows.start)
+        field, gradient = case.field[rows, columns], case.guided_backprop[1][rows, columns]
+        extent = (frame[0], frame[0] + field.shape[1], frame[2] + field.shape[0], frame[2])
+        strongest = float(np.nanmax(gradient, initial=0)) or 1.0
+        grey = _field(row[0], field, limit, extent=extent)
+        shown = row[1].imshow(
+            gradient, cmap="inferno", vmin=0, vmax=strongest, extent=extent, interpolation="nearest"
+        )
+        _field(row[2], field, limit, extent=extent)
+        _overlay(row[2], gradient / strongest, extent=extent)
+        _field(row[3], field, limit, extent=extent)
+        inside = np.zeros(case.field.shape, dtype=np.bool_)
+        inside[patch.rows, patch.columns] = patch.mask
+        _mask(row[3], (lines.boundary & inside)[rows, columns], _SKY, extent)
+        _mask(row[3], (lines.inversion & inside)[rows, columns], _ORANGE, extent)
+        row[3].contour(
+            np.arange(columns.start, columns.start + field.shape[1]),
+            np.arange(rows.start, rows.start + field.shape[0]),
+            inside[rows, columns].astype(float),
+            levels=[0.5],
+            colors=[_BLUE],
+            linewidths=1.0,
+        )
+        row[0].set_ylabel(title, fontsize="small")
+        bar = figure.colorbar(shown, ax=row[1], shrink=0.8, pad=0.02)
+        bar.set_ticks([0, strongest], labels=["0", f"{strongest:.2g}"])
+    for axes, title in zip(panels[0], titles, strict=True):
+        axes.set_title(title, fontsize="medium")
+    figure.colorbar(
+        grey, ax=panels[-1].tolist(), label="Line-of-sight field (G)", location="bottom", shrink=0.3, aspect=30
+    )
+    figure.suptitle("Masks: inversion line orange, other boundaries light blue, region's area outlined in blue", fontsize=9)
+    _bare(panels)
+    return figure
+
+
+def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
+    """Write a figure as `stem`.png (150 dpi) and `stem`.pdf, without a date, so that equal figures are equal files.
+
+    Raises
+    ------
+    DataError
+        It cannot be written there.
+    """
+    paths = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.pdf")
+    try:
+        figure.savefig(paths[0], dpi=150, metadata={"Software": None})
+        figure.savefig(paths[1], metadata={"CreationDate": None})
+    except OSError as error:
+        raise DataError(f"`{paths[0].parent}` cannot be written: {error}") from error
+    return paths
+
+
+def _grid(cases: Sequence[Case], titles: Sequence[str]) -> tuple[Figure, npt.NDArray[Any]]:
+    if not cases:
+        raise DataError("a figure of overlays needs at least one case")
+    figure = Figure(figsize=(_PANEL * len(titles) + 1.2, _PANEL * len(cases) + 0.4), layout="constrained")
+    panels: npt.NDArray[Any] = figure.subplots(len(cases), len(titles), squeeze=False)
+    for axes, title in zip(panels[0], titles, strict=True):
+        axes.set_title(title, fontsize="medium")
+    _bare(panels)
+    return figure, panels
+
+
+def _field(axes: Axes, field: Image, limit: float, extent: tuple[float, float, float, float] | None = None) -> Any:
+    axes.set_facecolor("black")
+    return axes.imshow(field, cmap="gray", vmin=-limit, vmax=limit, extent=extent, interpolation="nearest")
+
+
+def _overlay(
+    axes: Axes, map_: Image, *, signed: bool = False, extent: tuple[float, float, float, float] | None = None
+) -> Any:
+    """A map over a magnetogram, the more opaque the larger its value."""
+    return axes.imshow(
+        np.clip(map_, -1 if signed else 0, 1),
+        cmap=_fading("PuOr" if signed else "inferno", signed=signed),
+        vmin=-1 if signed else 0,
+        vmax=1,
+        extent=extent,
+        interpolation="nearest",
+    )
+
+
+def _fading(name: str, *, signed: bool) -> Colormap:
+    from matplotlib import colormaps
+
+    levels = np.linspace(-1 if signed else 0, 1, 256)
+    # The dark end of "inferno" would hide the magnetogram it lies on, so it starts in its purple.
+    colours = colormaps[name](np.linspace(0, 1, 256) if signed else np.linspace(0.3, 1, 256))
+    strength = np.abs(levels)
+    colours[:, 3] = np.where(strength < _FAINT, 0, np.minimum(0.9, 0.25 + strength))
+    return ListedColormap(colours)
+
+
+def _mask(axes: Axes, mask: npt.NDArray[np.bool_], colour: str, extent: tuple[float, float, float, float]) -> None:
+    shown = np.ma.masked_where(~mask, np.ones(mask.shape))
+    axes.imshow(shown, cmap=ListedColormap([colour]), vmin=0, vmax=1, alpha=0.75, extent=extent, interpolation="nearest")
+
+
+def _frames(axes: Axes, patches: Sequence[RegionPatch], *, names: bool) -> None:
+    from matplotlib.patches import Rectangle
+
+    for patch in patches:
+        left, top = patch.columns.start - 0.5, patch.rows.start - 0.5
+        width, height = patch.columns.stop - patch.columns.start, patch.rows.stop - patch.rows.start
+        axes.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=_SKY, linewidth=0.8))
+        if names:
+            axes.text(left + width / 2, top - 4, patch.label, color=_SKY, fontsize=6.5, ha="center", va="bottom")
+
+
+def _bare(panels: npt.NDArray[Any]) -> None:
+    for axes in panels.flat:
+        axes.set(xticks=[], yticks=[])

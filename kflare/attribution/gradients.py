@@ -1,0 +1,136 @@
+"""How much the guided gradient concentrates on polarity inversion lines: Table 2 of Yi et al. (2021)."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.attribution.harps import RegionPatch
+from kflare.attribution.polarity_lines import PolarityLines
+
+__all__ = ["MEASURES", "OUTCOMES", "intersection_over_union", "line_measures", "table_2", "table_2_as_printed"]
+
+MEASURES: Final = ("pil_non_pil", "pil_boundary", "iou")
+"""The three measures of a region, in the order of the paper's table."""
+
+OUTCOMES: Final = ("hit", "miss", "false alarm", "null")
+"""Of a full-disk forecast, in the order of the paper's table."""
+
+_HEADINGS: Final = {"pil_non_pil": "PIL/Non-PIL", "pil_boundary": "PIL/Boundary", "iou": "IoU"}
+
+
+def intersection_over_union(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
+    """Pixels in both masks over pixels in either; 1 = equal, 0 = apart, NaN where both are empty."""
+    either = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / either if either else np.nan
+
+
+def line_measures(
+    gradient: npt.NDArray[np.floating], lines: PolarityLines, patch: RegionPatch, *, strong: float = 0.1
+) -> dict[str, float]:
+    """Compare the guided gradient on the inversion lines of a region with that elsewhere in it.
+
+    Parameters
+    ----------
+    gradient : float array of shape (H, W)
+        Absolute guided gradient, scaled to 0–1 over the image (`maps.scaled`).
+    lines : PolarityLines
+        Of the same image.
+    patch : RegionPatch
+        The region.
+    strong : float
+        Gradient from which a pixel counts as activated for the IoU.
+
+    Returns
+    -------
+    dict of str to float
+        `pil_non_pil`: mean gradient on the PIL over that of the region's other pixels; `pil_boundary`: over that of the
+        boundaries of its polarities; `iou`: of the PIL with the activated pixels. Ratios of 1 and an IoU of 0 mean no
+        preference; NaN where a mean has no pixels or the lower one is 0, or where both sets of the IoU are empty. Also
+        `pil_pixels`, `boundary_pixels` and `region_pixels`.
+    """
+    inside = patch.mask
+    values = patch.crop(gradient)
+    line = patch.crop(lines.inversion) & inside
+    boundary = patch.crop(lines.boundary) & inside
+    on_line = _mean(values[line])
+    return {
+        "pil_non_pil": _ratio(on_line, _mean(values[inside & ~line])),
+        "pil_boundary": _ratio(on_line, _mean(values[boundary])),
+        "iou": intersection_over_union(line, (values >= strong) & inside),
+        "pil_pixels": int(np.count_nonzero(line)),
+        "boundary_pixels": int(np.count_nonzero(boundary)),
+        "region_pixels": int(np.count_nonzero(inside)),
+    }
+
+
+def table_2(regions: pd.DataFrame) -> pd.DataFrame:
+    """Mean and RMS deviation of the measures over regions, by outcome of the image and flaring of the region.
+
+    Parameters
+    ----------
+    regions : DataFrame
+        One row per image and region: `outcome` (one of `OUTCOMES`), `flaring` (bool), and the `MEASURES`.
+
+    Returns
+    -------
+    DataFrame
+        Columns `outcome`, `measure`, `flaring`, `mean`, `rms` (root mean square deviation from the mean, the paper's
+        "root mean square error"), `median`, `regions` (with a defined measure), `undefined`. One row for each
+        combination, also for empty ones: a flaring region cannot occur in a false alarm or null.
+    """
+    rows = []
+    for outcome in OUTCOMES:
+        for measure in MEASURES:
+            for flaring in (True, False):
+                cell = regions.loc[(regions["outcome"] == outcome) & (regions["flaring"] == flaring), measure]
+                values = cell.dropna().to_numpy(np.float64)
+                some = len(values) > 0
+                rows.append(
+                    {
+                        "outcome": outcome,
+                        "measure": measure,
+                        "flaring": flaring,
+                        "mean": values.mean() if some else np.nan,
+                        "rms": values.std() if some else np.nan,
+                        "median": np.median(values) if some else np.nan,
+                        "regions": len(values),
+                        "undefined": len(cell) - len(values),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def table_2_as_printed(table: pd.DataFrame, *, threshold: str) -> pd.DataFrame:
+    """The same in the layout of the paper: a row per outcome, "mean ± RMS (regions)" in each cell.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As from `table_2`.
+    threshold : str
+        Class from which a region counts as flaring, for the headings ("C": ≥C).
+    """
+    cells = table.assign(
+        text=[
+            f"{mean:.3f} ± {rms:.3f} (n = {count})" if count else "..."
+            for mean, rms, count in zip(table["mean"], table["rms"], table["regions"], strict=True)
+        ],
+        heading=[
+            f"{_HEADINGS[measure]}: {'Flaring AR (≥' if flaring else 'Non-flare AR (<'}{threshold})"
+            for measure, flaring in zip(table["measure"], table["flaring"], strict=True)
+        ],
+    )
+    order = cells["heading"].drop_duplicates()
+    printed = cells.pivot_table(index="outcome", columns="heading", values="text", aggfunc="first")
+    printed = printed.loc[list(OUTCOMES), list(order)].rename(index=str.capitalize)
+    return printed.rename_axis(index="Outcome", columns=None).reset_index()
+
+
+def _mean(values: npt.NDArray[np.floating]) -> float:
+    return float(values.mean(dtype=np.float64)) if values.size else np.nan
+
+
+def _ratio(upper: float, lower: float) -> float:
+    return upper / lower if lower > 0 else np.nan

@@ -1,0 +1,265 @@
+"""Active regions in the frame of a magnetogram: rotated to its time, projected to its pixels.
+
+A HARP is a patch of the disk that is tracked with one active region (or several). Yi et al. (2021, section 4) take "the
+area of HARP"; where only a position is known, the area here is a box of a documented size (reconstruction).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.attribution.polarity_lines import strong_field
+from kflare.errors import SettingError
+from kflare.observations.magnetogram import Magnetogram
+
+__all__ = ["AREAS", "RegionPatch", "box_sizes", "largest", "place_regions", "regions_near", "rotated"]
+
+AREAS = ("box", "field")
+"""What counts as a region's area: its box, or the part of it within 4 pixels of a strong field."""
+
+# Square degrees of the sphere in a millionth of the hemisphere (2π sr).
+_SQUARE_DEGREES_PER_MSH: Final = 2 * np.pi * np.degrees(1.0) ** 2 * 1e-6
+# HARP 377 (NOAA 11158, 2011-02-15 02:00 TAI) is the one HARP at hand to calibrate sizes: LON_MIN..LON_MAX 18.5°,
+# LAT_MIN..LAT_MAX 9.6°, AREA_ACR 1101 µHem, and the SRS of that day gives the group an extent of 12°.
+_BOX_PER_AREA: Final = 7.3
+_EXTENT_MARGIN: Final = 6.0
+_WIDTHS: Final = (10.0, 40.0)
+_DEFAULT_WIDTH: Final = 14.0
+_LEAST_HEIGHT: Final = 6.0
+_STEP: Final = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class RegionPatch:
+    """An active region in the pixels of one magnetogram.
+
+    Parameters
+    ----------
+    name : str
+        Such as "NOAA 11875" or "HARP 377".
+    noaa : int or None
+        NOAA number; None = none or unknown.
+    lon, lat : float
+        Centre at the time of the magnetogram, Stonyhurst degrees, west and north positive.
+    rows, columns : slice
+        The rectangle of pixels around it, row 0 = north.
+    mask : bool array, the shape of that rectangle
+        Pixels of the region.
+    index : int
+        Row of the table that it comes from.
+    """
+
+    name: str
+    noaa: int | None
+    lon: float
+    lat: float
+    rows: slice
+    columns: slice
+    mask: npt.NDArray[np.bool_]
+    index: int
+
+    @property
+    def label(self) -> str:
+        """Short name for a picture: the NOAA number where there is one."""
+        return self.name if self.noaa is None else str(self.noaa)
+
+    def crop(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The rectangle of an image (H, W) in the frame of the magnetogram; a view."""
+        return image[self.rows, self.columns]
+
+
+def largest(image: npt.NDArray[np.floating], patch: RegionPatch) -> float:
+    """Maximum of an image (H, W) inside a region: of a Grad-CAM map it is the region's Grad-CAM value.
+
+    Source: Yi et al. (2021, section 4).
+    """
+    return float(patch.crop(image)[patch.mask].max())
+
+
+def box_sizes(regions: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Width and height of each region's box in degrees of longitude and latitude, by the best that is known of it.
+
+    In this order: its bounding box (`lon_min` … `lat_max`, as HARPs have); `extent`, the length of the sunspot group,
+    plus 6°; `AREA_ACR`, the box having 7.3 times that area; or 14° × 7°. But for the first the height is half of the
+    width, at least 6°, and the width 10° to 40°. Reconstruction, calibrated with the one HARP 377.
+
+    Parameters
+    ----------
+    regions : DataFrame
+        As from `region_tables.read_regions`.
+    """
+    number = {name: regions[name].to_numpy(np.float64) for name in ("extent", "AREA_ACR", "lat")}
+    from_area = np.sqrt(
+        2 * _BOX_PER_AREA * _SQUARE_DEGREES_PER_MSH * number["AREA_ACR"] / np.cos(np.radians(number["lat"]))
+    )
+    width = np.where(np.isfinite(number["extent"]), number["extent"] + _EXTENT_MARGIN, from_area)
+    width = np.clip(np.where(np.isfinite(width), width, _DEFAULT_WIDTH), *_WIDTHS)
+    height = np.maximum(width / 2, _LEAST_HEIGHT)
+    box_width = (regions["lon_max"] - regions["lon_min"]).to_numpy(np.float64)
+    box_height = (regions["lat_max"] - regions["lat_min"]).to_numpy(np.float64)
+    known = (box_width > 0) & (box_height > 0)
+    return np.where(known, box_width, width), np.where(known, box_height, height)
+
+
+def regions_near(regions: pd.DataFrame, time: datetime, *, tolerance_hours: float = 12.0) -> pd.DataFrame:
+    """The record of each region that is nearest in time, within a tolerance; the earlier one of two equally near.
+
+    Parameters
+    ----------
+    regions : DataFrame
+        As from `region_tables.read_regions`, sorted by time.
+    time : datetime
+        Of the image, aware.
+    tolerance_hours : float
+        Regions without a record within this are left out.
+
+    Returns
+    -------
+    DataFrame
+        Rows of `regions` with their index.
+    """
+    begin, end = pd.Timestamp(time) - (reach := pd.Timedelta(hours=tolerance_hours)), pd.Timestamp(time) + reach
+    times = regions["time"]
+    near = regions.iloc[times.searchsorted(begin, side="left") : times.searchsorted(end, side="right")]
+    order = (near["time"] - time).abs().sort_values(kind="stable").index
+    return near.loc[order].drop_duplicates("region").sort_index()
+
+
+def rotated(
+    lon: npt.ArrayLike, lat: npt.ArrayLike, times: pd.Series | pd.DatetimeIndex, to: datetime
+) -> npt.NDArray[np.float64]:
+    """Stonyhurst longitudes at another time, by the Sun's differential rotation as seen from the Earth.
+
+    Parameters
+    ----------
+    lon, lat : array-like of shape (N,)
+        Stonyhurst degrees.
+    times : of shape (N,)
+        When they were valid, aware.
+    to : datetime
+        The other time, aware.
+
+    Returns
+    -------
+    float64 array of shape (N,)
+        Degrees in [-180, 180), by the rates of Howard et al. (1990) at each latitude.
+    """
+    from astropy import units as u
+    from sunpy.sun.models import differential_rotation
+
+    seconds = (pd.Timestamp(to) - pd.DatetimeIndex(times)).total_seconds().to_numpy(np.float64)
+    latitude = np.asarray(lat, np.float64) * u.deg
+    turned = differential_rotation(seconds * u.s, latitude, model="howard", frame_time="synodic")
+    return np.asarray((np.asarray(lon, np.float64) + turned.to_value("deg") + 180) % 360 - 180)
+
+
+def place_regions(
+    regions: pd.DataFrame, magnetogram: Magnetogram, *, area: str = "box", threshold: float = 150.0
+) -> list[RegionPatch]:
+    """Rotate regions to the time of a magnetogram and find their pixels in it.
+
+    Parameters
+    ----------
+    regions : DataFrame
+        As from `region_tables.read_regions` or `regions_near`, one row per region.
+    magnetogram : Magnetogram
+        Gives time, disk and observer.
+    area : str
+        One of `AREAS`.
+    threshold : float
+        With "field": of a strong field, gauss.
+
+    Returns
+    -------
+    list of RegionPatch
+        In the order of the table, without those whose centre is behind the limb or whose area is empty.
+
+    Raises
+    ------
+    SettingError
+        An unknown area.
+    """
+    if area not in AREAS:
+        raise SettingError(f"`area` must be one of {', '.join(AREAS)}, got {area!r}")
+    if regions.empty:
+        return []
+    centre = {name: regions[name].to_numpy(np.float64) for name in ("lon", "lat")}
+    for name in ("lon", "lat"):  # the middle of a known box, not the flux-weighted centre
+        middle = ((regions[f"{name}_min"] + regions[f"{name}_max"]) / 2).to_numpy(np.float64)
+        centre[name] = np.where(np.isfinite(middle), middle, centre[name])
+    lon = rotated(centre["lon"], centre["lat"], regions["time"], magnetogram.time)
+    outlines = [_outline(*box) for box in zip(lon, centre["lat"], *box_sizes(regions), strict=True)]
+    points = np.concatenate([np.column_stack([lon, centre["lat"]]), *outlines])
+    x, y, visible = _pixels(points[:, 0], points[:, 1], magnetogram)
+    ends = np.cumsum([len(lon), *map(len, outlines)])
+    allowed = magnetogram.on_disk
+    if area == "field":
+        allowed &= strong_field(magnetogram.data, threshold=threshold)
+    found = []
+    for number, (begin, end) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+        seen = np.flatnonzero(visible[begin:end]) + begin
+        patch = _patch(x[seen], y[seen], allowed) if visible[number] else None
+        if patch is None:
+            continue
+        noaa, name = regions["noaa"].iloc[number], str(regions["region"].iloc[number])
+        found.append(
+            RegionPatch(
+                name=name,
+                noaa=None if pd.isna(noaa) else int(noaa),
+                lon=float(lon[number]),
+                lat=float(centre["lat"][number]),
+                rows=patch[0],
+                columns=patch[1],
+                mask=patch[2],
+                index=int(regions.index[number]),
+            )
+        )
+    return found
+
+
+def _outline(lon: float, lat: float, width: float, height: float) -> npt.NDArray[np.float64]:
+    """Points around a box in longitude and latitude, at most half a degree apart, shape (P, 2)."""
+    across = np.linspace(-width / 2, width / 2, int(np.ceil(width / _STEP)) + 1)
+    upwards = np.linspace(-height / 2, height / 2, int(np.ceil(height / _STEP)) + 1)
+    left, right = np.full_like(upwards, -width / 2), np.full_like(upwards, width / 2)
+    low, high = np.full_like(across, -height / 2), np.full_like(across, height / 2)
+    sides = [(across, low), (right, upwards), (across[::-1], high), (left, upwards[::-1])]
+    points = np.concatenate([np.column_stack(side) for side in sides]) + [lon, lat]
+    points[:, 1] = np.clip(points[:, 1], -90, 90)
+    return np.asarray(points)
+
+
+def _pixels(
+    lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64], magnetogram: Magnetogram
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Column, row (0 = north) and visibility of points on the Sun."""
+    from astropy import units as u
+    from astropy.coordinates import SkyCoord
+    from sunpy.coordinates import HeliographicStonyhurst
+
+    image = magnetogram.to_map()
+    frame = HeliographicStonyhurst(obstime=image.reference_date)
+    points = SkyCoord(lon * u.deg, lat * u.deg, np.full(len(lon), image.rsun_meters.value) * u.m, frame=frame)
+    seen = points.transform_to(image.coordinate_frame)
+    x, y = image.world_to_pixel(seen)
+    return np.asarray(x.value), magnetogram.data.shape[0] - 1 - np.asarray(y.value), np.asarray(seen.is_visible())
+
+
+def _patch(
+    x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], allowed: npt.NDArray[np.bool_]
+) -> tuple[slice, slice, npt.NDArray[np.bool_]] | None:
+    from skimage.draw import polygon
+
+    rows, columns = polygon(y, x, shape=allowed.shape)
+    inside = allowed[rows, columns]
+    rows, columns = rows[inside], columns[inside]
+    if not len(rows):
+        return None
+    box = slice(int(rows.min()), int(rows.max()) + 1), slice(int(columns.min()), int(columns.max()) + 1)
+    mask = np.zeros((box[0].stop - box[0].start, box[1].stop - box[1].start), dtype=np.bool_)
+    mask[rows - box[0].start, columns - box[1].start] = True
+    return *box, mask

@@ -1,0 +1,109 @@
+"""Polarity inversion lines of a magnetogram, and the boundaries of its strong polarities.
+
+Yi et al. (2021, section 4) compare the guided gradient on the polarity inversion lines (PILs) with that on the rest of
+an active region and on the boundaries of its polarities, but say neither how they find a PIL nor what a boundary is.
+Reconstruction: by default the rule of Ji, Cai and co-workers (earthcube2022/ec22_ji_etal, `region_detection.py`), the
+one published rule that defines both; SCIENCE.md E.2 lists the others.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from skimage.feature import canny
+
+from kflare.errors import SettingError
+from kflare.observations.magnetogram import Magnetogram
+
+__all__ = ["METHODS", "PolarityLines", "default_threshold", "polarity_lines", "strong_field"]
+
+Mask = npt.NDArray[np.bool_]
+
+METHODS = ("edges", "schrijver")
+"""How the inversion lines are found, see `polarity_lines`."""
+
+
+@dataclass(frozen=True, eq=False)
+class PolarityLines:
+    """Where the polarities of a magnetogram meet, and where they end.
+
+    Parameters
+    ----------
+    inversion : bool array of shape (H, W)
+        Polarity inversion lines, a few pixels wide.
+    boundary : bool array of shape (H, W)
+        Edges of the strong polarities that are no inversion line.
+    """
+
+    inversion: Mask
+    boundary: Mask
+
+
+def default_threshold(magnetogram: Magnetogram) -> float:
+    """Field in gauss above which a pixel belongs to a polarity.
+
+    150 G where the field was measured in gauss (Schrijver 2007, and JSOC's R_VALUE). An image of bytes saturates at its
+    `byte_range`, so there it is half of that, at most 100 G. Reconstruction: the paper gives no threshold.
+    """
+    return 150.0 if magnetogram.byte_range is None else min(100.0, magnetogram.byte_range / 2)
+
+
+def polarity_lines(
+    field: npt.NDArray[np.floating], *, threshold: float, method: str = "edges", sigma: float = 1.0, width: int = 4
+) -> PolarityLines:
+    """Find the polarity inversion lines and the other edges of the strong polarities.
+
+    Parameters
+    ----------
+    field : float array of shape (H, W)
+        Line-of-sight field in gauss; NaN (off the disk, not measured) belongs to no polarity.
+    threshold : float
+        A pixel is positive where the field is at least this, negative where it is at most minus this; gauss.
+    method : str
+        "edges": the Canny edges of the positive and of the negative mask, each dilated by a square; a PIL is where both
+        meet (Ji, Cai et al.). "schrijver": each mask dilated by a 3×3 boxcar; a PIL is where both meet (Schrijver 2007,
+        as JSOC computes R_VALUE).
+    sigma : float
+        Width of the Gaussian in the Canny edge detector, pixels.
+    width : int
+        Side of the square by which "edges" dilates, pixels.
+
+    Returns
+    -------
+    PolarityLines
+        The boundary is, for both methods, the Canny edges outside the inversion lines.
+
+    Raises
+    ------
+    SettingError
+        An unknown method, or a threshold or width that is not positive.
+    """
+    if method not in METHODS:
+        raise SettingError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}")
+    if not threshold > 0:
+        raise SettingError(f"`threshold` of a polarity must be above 0 gauss, got {threshold}")
+    if width < 1 or not sigma > 0:
+        raise SettingError(f"`width` must be at least 1 pixel and `sigma` above 0, got {width} and {sigma}")
+    # Comparisons with NaN are false, so that what was not measured belongs to neither.
+    polarities = field >= threshold, field <= -threshold
+    edges = [canny(polarity.astype(np.float64), sigma=sigma) for polarity in polarities]
+    if method == "edges":
+        near = [_dilated(edge, width) for edge in edges]
+    else:
+        near = [_dilated(polarity, 3) for polarity in polarities]
+    inversion = near[0] & near[1]
+    return PolarityLines(inversion=inversion, boundary=(edges[0] | edges[1]) & ~inversion)
+
+
+def strong_field(field: npt.NDArray[np.floating], *, threshold: float, reach: int = 4) -> Mask:
+    """Pixels within `reach` pixels of a strong field (|B| >= `threshold` gauss), bool, shape of `field`.
+
+    An outline of an active region that is tighter than a HARP's bounding box.
+    """
+    return _dilated(np.abs(field) >= threshold, 2 * reach + 1)
+
+
+def _dilated(mask: Mask, side: int) -> Mask:
+    grown: Mask = ndimage.binary_dilation(mask, np.ones((side, side), dtype=np.bool_))
+    return grown

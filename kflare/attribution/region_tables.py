@@ -1,0 +1,232 @@
+"""Where the active regions were, and the SHARP parameters that they had: tables to relate attribution maps to.
+
+Two catalogues have traps that cost a wrong result, not an error, so they are stated here:
+
+* NOAA's Solar Region Summary (SRS) is issued at 00:30 UT with positions valid at 00 UT of that day, the time of
+  the magnetograms of Yi et al. (2021).
+* The daily SHARP table of NOAA regions (alciomarhollanda/DATA-SET-FOR-SOLAR-FLARE-PREDICTION) holds positions
+  **without sign** (no E/W, no N/S), valid at 00 UT of the record's day where its label is 0 and of the next day where
+  it is 1. It cannot place a region. It is also chosen by the future: a record at 23:48 where no ≥M flare follows,
+  24 h before the flare where one does. See `with_sharp` for what that means for a sample.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from kflare.errors import DataError
+from kflare.observations.sharp_keywords import PARAMETERS
+
+__all__ = ["SHARP_PARAMETERS", "read_regions", "read_sharp_box", "read_sharp_daily", "with_sharp"]
+
+SHARP_PARAMETERS: Final = tuple(parameter.name for parameter in PARAMETERS)
+"""The 16 SHARP parameters of Bobra et al. (2014), with which Yi et al. (2021, Fig. 7) compare Grad-CAM."""
+
+# Gauss per pixel of a SHARP CEA map, 0.03 degrees on a sphere of 696 Mm, to gauss per Mm (see sharp_keywords).
+_PIXELS_PER_MM: Final = 1e6 / (np.radians(0.03) * 6.96e8)
+_GRADIENTS: Final = ("MEANGBT", "MEANGBZ", "MEANGBH")
+_SRS_COLUMNS: Final = ("ar_noaanum", "LOCATION", "Longitude_extent", "date")
+_BOX_CARDS: Final = {"lon_min": "LON_MIN", "lon_max": "LON_MAX", "lat_min": "LAT_MIN", "lat_max": "LAT_MAX"}
+
+
+def read_regions(path: str | Path) -> pd.DataFrame:
+    """Read the positions of active regions: an SRS table, a region table, or the FITS file of a SHARP.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        A CSV with the columns `ar_noaanum`, `LOCATION` ("N07E04"), `Longitude_extent` (degrees) and `date` (SRS); a
+        region table (CSV or Parquet) with `time`, `region`, `lon`, `lat` and, where known, `noaa`, `lon_min`,
+        `lon_max`, `lat_min`, `lat_max`, `AREA_ACR`; or a FITS file with SHARP keywords.
+
+    Returns
+    -------
+    DataFrame
+        Columns `time` (datetime64[us, UTC], when the position was valid), `region`, `noaa` (Int64, <NA> = none), `lon`,
+        `lat` (Stonyhurst degrees, west and north positive), and what tells the size: `extent`, `AREA_ACR`, `lon_min`,
+        `lon_max`, `lat_min`, `lat_max` (NaN = unknown); sorted by time.
+
+    Raises
+    ------
+    DataError
+        No such file, another kind of table, a position that cannot be read or lies off the sphere.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"no table of regions {path}: give an SRS table, a region table or the FITS file of a SHARP")
+    with path.open("rb") as file:
+        begin = file.read(4096)
+    if begin.startswith(b"SIMPLE  ="):
+        return _complete(read_sharp_box(path), path)
+    header = begin.split(b"\n", 1)[0].decode("utf-8", "replace").strip()
+    if "Longitude;Latitude" in header:
+        raise DataError(
+            f"{path} holds positions without sign, which cannot place a region: give an SRS or region table, and this "
+            "file for the SHARP parameters (`--sharp`)"
+        )
+    if all(name in header.split(",") for name in _SRS_COLUMNS):
+        return _complete(_srs(path), path)
+    from kflare.datasets.region_table import read_region_table
+
+    return _complete(read_region_table(path), path)
+
+
+def _srs(path: Path) -> pd.DataFrame:
+    seen = pd.read_csv(path, usecols=list(_SRS_COLUMNS), dtype=str)
+    place = seen["LOCATION"].str.extract(r"^\s*([NS])(\d\d)([EW])(\d{2,3})\s*$")
+    date = pd.to_datetime(seen["date"], format="ISO8601", utc=True, errors="coerce").astype("datetime64[us, UTC]")
+    noaa = pd.to_numeric(seen["ar_noaanum"], errors="coerce")
+    bad = place.isna().any(axis=1) | date.isna() | noaa.isna()
+    if bad.any():
+        row = seen[bad].iloc[0]
+        raise DataError(
+            f"{path}: `LOCATION` must be like N07E04, `date` a time and `ar_noaanum` a number, got "
+            f"{row['LOCATION']!r}, {row['date']!r} and {row['ar_noaanum']!r} in row {int(bad.to_numpy().argmax())}"
+        )
+    return pd.DataFrame(
+        {
+            "time": date.dt.normalize(),  # issued at 00:30 or later, valid at 00 UT
+            "region": "NOAA " + noaa.astype(int).astype(str),
+            "noaa": noaa.astype("Int64"),
+            "lon": place[3].astype(float) * np.where(place[2] == "W", 1, -1),
+            "lat": place[1].astype(float) * np.where(place[0] == "N", 1, -1),
+            "extent": pd.to_numeric(seen["Longitude_extent"], errors="coerce"),
+        }
+    )
+
+
+def read_sharp_box(path: str | Path) -> pd.DataFrame:
+    """Region table of one row from the FITS file of a SHARP, with its bounding box.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        Any segment, CEA or CCD. `LON_MIN`, `LON_MAX`, `LAT_MIN`, `LAT_MAX` are Stonyhurst degrees.
+
+    Returns
+    -------
+    DataFrame
+        As `kflare.observations.sharp_keywords.read_sharp_header`, and `lon_min`, `lon_max`, `lat_min`, `lat_max`;
+        `lon`, `lat` are the middle of that box, not the flux-weighted centre.
+
+    Raises
+    ------
+    DataError
+        No SHARP, or its box is not in the header.
+    """
+    from astropy.io import fits
+
+    from kflare.observations.sharp_keywords import read_sharp_header
+
+    table = read_sharp_header(path)
+    box: dict[str, float] = {}
+    with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
+        for header in (hdu.header for hdu in hdus):
+            for name, key in _BOX_CARDS.items():
+                if key in header and isinstance(header[key], int | float):
+                    box[name] = float(header[key])
+    absent = [key for name, key in _BOX_CARDS.items() if name not in box]
+    if absent:
+        raise DataError(f"`{path}`: `{'`, `'.join(absent)}` of the region's box is missing from the header")
+    middle = {"lon": (box["lon_min"] + box["lon_max"]) / 2, "lat": (box["lat_min"] + box["lat_max"]) / 2}
+    return table.assign(**box, **middle)
+
+
+def _complete(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    absent = [name for name in ("lon", "lat") if name not in table]
+    if absent:
+        raise DataError(
+            f"{path} lacks the column `{'`, `'.join(absent)}`: a region's position in Stonyhurst degrees; it has "
+            f"{', '.join(map(str, table.columns))}"
+        )
+    for name in ("extent", "AREA_ACR", *_BOX_CARDS):
+        if name not in table:
+            table[name] = np.nan
+    if "noaa" not in table:
+        table["noaa"] = pd.array([pd.NA] * len(table), "Int64")
+    table["noaa"] = pd.to_numeric(table["noaa"], errors="coerce").astype("Int64").replace(0, pd.NA)
+    for name, limit in (("lon", 180), ("lat", 90)):
+        table[name] = pd.to_numeric(table[name], errors="coerce").astype("float64")
+        wrong = ~table[name].abs().le(limit)
+        if wrong.any():
+            raise DataError(
+                f"{path}: `{name}` must lie in [-{limit}, {limit}] degrees, got {table[name][wrong].iloc[0]} in row "
+                f"{int(wrong.to_numpy().argmax())}"
+            )
+    return table.sort_values("time", kind="stable", ignore_index=True)
+
+
+def read_sharp_daily(path: str | Path) -> pd.DataFrame:
+    """Read the daily SHARP table of NOAA regions, for its parameters only (see the module for its traps).
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        `;`-separated CSV with `T_REC` (TAI), `NOAA_AR` and SHARP keywords.
+
+    Returns
+    -------
+    DataFrame
+        `time` (datetime64[us, UTC]), `noaa` (Int64), the 16 parameters in the units of
+        `kflare.observations.sharp_keywords.UNITS` (the gradients converted from G/pixel to G/Mm); sorted by time.
+
+    Raises
+    ------
+    DataError
+        No such file, or a column is missing or unreadable.
+    """
+    from astropy.time import Time
+
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"no table of SHARP parameters {path}")
+    seen = pd.read_csv(path, sep=";")
+    absent = [name for name in ("T_REC", "NOAA_AR", *SHARP_PARAMETERS) if name not in seen]
+    if absent:
+        raise DataError(f"{path} lacks the column `{'`, `'.join(absent)}`: give the daily table of SHARP parameters")
+    tai = pd.to_datetime(seen["T_REC"], format="ISO8601", errors="coerce")
+    if tai.isna().any():
+        raise DataError(f"{path}: `T_REC` must be a time, got {seen['T_REC'][tai.isna()].iloc[0]!r}")
+    utc = Time(tai.to_numpy(dtype="datetime64[us]"), scale="tai").utc.to_datetime(leap_second_strict="silent")
+    table = pd.DataFrame({"time": pd.to_datetime(utc, utc=True).as_unit("us"), "noaa": seen["NOAA_AR"].astype("Int64")})
+    for name in SHARP_PARAMETERS:
+        factor = _PIXELS_PER_MM if name in _GRADIENTS else 1.0
+        table[name] = pd.to_numeric(seen[name], errors="coerce").astype("float64") * factor
+    return table.sort_values("time", kind="stable", ignore_index=True)
+
+
+def with_sharp(regions: pd.DataFrame, sharp: pd.DataFrame, *, tolerance_hours: float = 12.0) -> pd.DataFrame:
+    """Add to each region the SHARP parameters of its record nearest in time.
+
+    Parameters
+    ----------
+    regions : DataFrame
+        With `time` (UTC) and `noaa`.
+    sharp : DataFrame
+        With `time`, `noaa` and the 16 parameters, as from `read_sharp_daily`.
+    tolerance_hours : float
+        The record may be this much earlier or later. With the daily table a tight tolerance leaves out just the regions
+        that are about to flare: their records stand 24 h before the flare, at any hour.
+
+    Returns
+    -------
+    DataFrame
+        `regions`, in their order, with the parameters (NaN = no record) and `sharp_hours`: record minus region time.
+    """
+    left = regions.reset_index(drop=True).drop(columns=[*SHARP_PARAMETERS], errors="ignore")
+    key = left.assign(_row=np.arange(len(left)), _noaa=left["noaa"].fillna(-1).astype("int64"))
+    key = key[["_row", "_noaa", "time"]].sort_values("time", kind="stable")
+    right = sharp[sharp["noaa"].notna()].assign(_noaa=lambda table: table["noaa"].astype("int64"))
+    right = right.assign(_record=right["time"])[["time", "_noaa", "_record", *SHARP_PARAMETERS]]
+    found = pd.merge_asof(
+        key.assign(time=key["time"].astype("datetime64[us, UTC]")),
+        right.sort_values("time", kind="stable"),
+        on="time",
+        by="_noaa",
+        direction="nearest",
+        tolerance=pd.Timedelta(hours=tolerance_hours),
+    ).sort_values("_row", ignore_index=True)
+    hours = (found["_record"] - found["time"]).dt.total_seconds() / 3600
+    return left.assign(sharp_hours=hours, **{name: found[name] for name in SHARP_PARAMETERS})

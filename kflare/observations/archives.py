@@ -1,0 +1,318 @@
+"""Image archives over years: which file stands for each time of a date range.
+
+Each archive is planned by a function that yields, one after the other, what is to be downloaded (`Wanted`) or what
+cannot be had and why (`Outcome`), for `kflare.observations.downloads.fetch_all`. The rule is that of Yi et al. 2021,
+section 2: the image at the time asked for, else the nearest *earlier* one within a limit, never a later one.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from kflare.errors import DataError, SettingError
+from kflare.observations.downloads import Outcome, Wanted
+from kflare.observations.intact import damage
+from kflare.observations.jsoc import Jsoc, Judge, Record, by_hmi_quality, newest, tai_from_utc
+from kflare.observations.record_headers import with_header
+from kflare.observations.times import utc_from_tai
+from kflare.observations.web import NoAnswerError, NotHeldError, Web
+
+__all__ = ["HELIOVIEWER_URL", "SOHO_URL", "plan_helioviewer", "plan_jsoc", "plan_soho", "slots"]
+
+#: Helioviewer's API.
+HELIOVIEWER_URL: Final = "https://api.helioviewer.org/v2/"
+#: SOHO's image archive: magnetograms of MDI (`mdimag`) and HMI (`hmimag`) as JPEG, ±100 G (SCIENCE.md D.4).
+SOHO_URL: Final = "https://sohowww.nascom.nasa.gov/data/REPROCESSING/Completed/"
+
+Planned = Wanted | Outcome
+_SHORTEST = timedelta(minutes=1)
+# Slots of one query, few enough that its answer with all keywords stays below 1 MB.
+_TOGETHER = 30
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def slots(since: datetime, until: datetime, cadence: timedelta) -> list[datetime]:
+    """Times from `since` (included) to `until` (excluded) in steps of `cadence`, UTC.
+
+    Raises
+    ------
+    SettingError
+        If a time has no zone, `until` is not later, or the cadence is below a minute.
+    """
+    for name, value in (("since", since), ("until", until)):
+        if value.utcoffset() is None:
+            raise SettingError(f"`{name}` must carry a time zone (UTC), got {value!r}")
+    if cadence < _SHORTEST:
+        raise SettingError(f"`cadence` must be at least a minute, got {cadence}")
+    if not since < until:
+        raise SettingError(
+            f"`until` must be later than `since`, got {since:%Y-%m-%dT%H:%MZ} to {until:%Y-%m-%dT%H:%MZ}"
+        )
+    count = -((since - until) // cadence)
+    return [since.astimezone(UTC) + step * cadence for step in range(count)]
+
+
+def plan_jsoc(
+    jsoc: Jsoc,
+    times: Sequence[datetime],
+    folder: Path,
+    *,
+    series: str = "hmi.M_720s",
+    segment: str = "magnetogram",
+    within: timedelta = timedelta(hours=12),
+    judged: Judge | None = None,
+) -> Iterator[Planned]:
+    """Images of a slotted JSOC series of the full disk, such as `hmi.M_720s` or `mdi.fd_M_96m_lev182`.
+
+    Parameters
+    ----------
+    jsoc : Jsoc
+        Where from.
+    times : sequence of datetime.datetime
+        Aware. The record at or up to one slot before each is the one of that time (00:00 UT is 00:00:37 TAI).
+    folder : pathlib.Path
+        Where to; files are named as JSOC names them, `hmi.M_720s.20131023_000000_TAI.magnetogram.fits`.
+    series, segment : str
+        The series, with its cadence in its name, and which of its files.
+    within : datetime.timedelta
+        How much earlier a substitute may be, where the record is missing or refused.
+    judged : callable, optional
+        Refuses records; by default the quality policy `default` of HMI images.
+
+    Yields
+    ------
+    Wanted or Outcome
+        One per time.
+    """
+    judge = judged or by_hmi_quality()
+    step = _slot_length(series)
+    exact = {time: _slot_of(time, step) for time in times}
+    known: dict[datetime, Record] = {}
+    queried: set[datetime] = set()
+
+    def path(record_time: datetime) -> Path:
+        return folder / f"{series}.{tai_from_utc(record_time):%Y%m%d_%H%M%S}_TAI.{segment}.fits"
+
+    def chosen(time: datetime) -> tuple[Record, str]:
+        if time not in queried:
+            together = _even_run(times[times.index(time) :], step)
+            every = together[1] - together[0] if len(together) > 1 else None
+            first, last = exact[together[0]], exact[together[-1]]
+            found = jsoc.records(series, first, last, every=every, keys=None, segments=(segment,))
+            known.update({record.time: record for record in found})
+            queried.update(together)
+        good, refused = newest([known[exact[time]]] if exact[time] in known else [], judge)
+        if not good and within > timedelta(0):
+            found = jsoc.records(series, time - within, exact[time], keys=None, segments=(segment,))
+            good, refused = newest(found, judge)
+        if not good:
+            why = f"; newest: {refused[0]}" if refused else ""
+            raise NotHeldError(f"no usable record of `{series}` up to {_hours(within)} before{why}")
+        return good[0]
+
+    def ask(time: datetime) -> Wanted:
+        record, note = chosen(time)
+        address = jsoc.urls(record, (segment,))[segment]
+        finish = with_header(jsoc.cards(record))
+        return Wanted(address, path(record.time), "fits", series, record.time, time, note, finish=finish)
+
+    def there(time: datetime) -> Outcome | None:
+        file = path(exact[time])
+        if not file.is_file() or damage(file, "fits") is not None:
+            return None
+        return Outcome("already there", series, time, exact[time], file, size=file.stat().st_size)
+
+    for time in times:
+        yield there(time) or _planned(time, series, ask)
+
+
+def plan_helioviewer(
+    web: Web,
+    times: Sequence[datetime],
+    folder: Path,
+    *,
+    url: str = HELIOVIEWER_URL,
+    source: int = 19,
+    within: timedelta = timedelta(hours=12),
+) -> Iterator[Planned]:
+    """JPEG 2000 images of Helioviewer, never later ones and none from further back than `within`.
+
+    Parameters
+    ----------
+    web : Web
+        How it is asked.
+    times : sequence of datetime.datetime
+        Aware.
+    folder : pathlib.Path
+        Where to; files are named as Helioviewer names them.
+    url : str
+        The API.
+    source : int
+        Helioviewer's number of the image: 19 = HMI magnetogram, 18 = HMI continuum.
+    within : datetime.timedelta
+        How old the image may be. Helioviewer itself gives the nearest, however far away.
+
+    Yields
+    ------
+    Wanted or Outcome
+        One per time.
+    """
+    base = url.rstrip("/") + "/"
+    label = f"helioviewer source {source}"
+    product = {18: "HMI_continuum", 19: "HMI_magnetogram"}.get(source, f"source_{source}")
+
+    def address(method: str, time: datetime) -> str:
+        return f"{base}{method}/?{urlencode({'date': f'{time:%Y-%m-%dT%H:%M:%SZ}', 'sourceId': source})}"
+
+    def closest(time: datetime) -> datetime:
+        answer = web.json(address("getClosestImage", time))
+        answer = answer.get("data", answer) if isinstance(answer, dict) else {}
+        try:
+            return datetime.fromisoformat(str(answer["date"]).strip()).replace(tzinfo=UTC)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"Helioviewer names no image but answers {str(answer)[:120]}") from error
+
+    def ask(time: datetime) -> Wanted:
+        target = time
+        found = closest(target)
+        while found > time:
+            # The nearest to `target` lies behind it, so there is none as near before it: look from there on.
+            target -= found - target
+            if target < time - within:
+                raise NotHeldError(
+                    f"Helioviewer has no image up to {_hours(within)} before, the next is of {found:%FT%TZ}"
+                )
+            found = closest(target)
+        if found < time - within:
+            raise NotHeldError(
+                f"Helioviewer's nearest earlier image is of {found:%FT%TZ}, over {_hours(within)} before"
+            )
+        path = folder / f"{found:%Y_%m_%d__%H_%M_%S}_000__SDO_HMI_{product}.jp2"
+        return Wanted(address("getJP2Image", found), path, "jp2", label, found, time, check=_names_time(found))
+
+    for time in times:
+        yield _planned(time, label, ask)
+
+
+def plan_soho(
+    web: Web,
+    times: Sequence[datetime],
+    folder: Path,
+    *,
+    url: str = SOHO_URL,
+    product: str = "mdimag",
+    size: int = 512,
+    within: timedelta = timedelta(hours=12),
+) -> Iterator[Planned]:
+    """Magnetograms of SOHO's image archive as byte-scaled JPEG: the newest at or before each time.
+
+    Parameters
+    ----------
+    web : Web
+        How it is asked.
+    times : sequence of datetime.datetime
+        Aware.
+    folder : pathlib.Path
+        Where to; files keep their names, `20010311_0000_mdimag_512.jpg`.
+    url : str
+        The archive; below it are `YYYY/PRODUCT/YYYYMMDD/`, each with a listing.
+    product : str
+        `mdimag`, or `hmimag` from 2011 on.
+    size : int
+        Width in pixels, 512 or 1024.
+    within : datetime.timedelta
+        How much earlier the image may be.
+
+    Yields
+    ------
+    Wanted or Outcome
+        One per time.
+    """
+    base = url.rstrip("/") + "/"
+    listed: dict[date, list[datetime]] = {}
+
+    def images_of(day: date) -> list[datetime]:
+        if day not in listed:
+            try:
+                text = web.text(f"{base}{day:%Y}/{product}/{day:%Y%m%d}/")
+            except NotHeldError:
+                text = ""
+            stems = re.findall(rf"\b({day:%Y%m%d}_(?:[01]\d|2[0-3])[0-5]\d)_{re.escape(product)}_{size}\.jpg", text)
+            listed[day] = sorted({datetime.strptime(stem, "%Y%m%d_%H%M").replace(tzinfo=UTC) for stem in stems})
+        return listed[day]
+
+    def ask(time: datetime) -> Wanted:
+        day = time.date()
+        while day >= (time - within).date():
+            earlier = [found for found in images_of(day) if time - within <= found <= time]
+            if earlier:
+                name = f"{earlier[-1]:%Y%m%d_%H%M}_{product}_{size}.jpg"
+                address = f"{base}{day:%Y}/{product}/{day:%Y%m%d}/{name}"
+                return Wanted(address, folder / name, "jpeg", product, earlier[-1], time)
+            day -= timedelta(days=1)
+        raise NotHeldError(f"no `{product}` image up to {_hours(within)} before")
+
+    for time in times:
+        yield _planned(time, product, ask)
+
+
+def _planned(time: datetime, label: str, ask: Callable[[datetime], Wanted]) -> Planned:
+    """What is to be downloaded for a time, or the reason why there is nothing."""
+    try:
+        return ask(time)
+    except NotHeldError as error:
+        return Outcome("missing", label, time, reason=str(error))
+    except NoAnswerError as error:
+        return Outcome("missing", label, time, reason=str(error), again=True)
+    except DataError as error:
+        return Outcome("rejected", label, time, reason=str(error), again=True)
+
+
+def _slot_length(series: str) -> timedelta:
+    named = re.search(r"_(\d+)([smhd])(?=_|$)", series)
+    if named is None:
+        raise SettingError(f"`series` must have its cadence in its name, such as hmi.M_720s, got {series!r}")
+    return timedelta(seconds=int(named[1]) * _UNITS[named[2]])
+
+
+def _slot_of(time: datetime, step: timedelta) -> datetime:
+    """UTC of the slot that begins at or before a time; slots count from midnight TAI."""
+    tai = tai_from_utc(time)
+    midnight = tai.replace(hour=0, minute=0, second=0)
+    return utc_from_tai(midnight + (tai - midnight) // step * step)
+
+
+def _even_run(times: Sequence[datetime], step: timedelta) -> list[datetime]:
+    """As many of the first times as one query can ask for: evenly spaced, in whole slots."""
+    run = list(times[:2])
+    if len(run) < 2 or (run[1] - run[0]) % step:
+        return run[:1]
+    for time in times[2:_TOGETHER]:
+        if time - run[-1] != run[1] - run[0]:
+            break
+        run.append(time)
+    return run
+
+
+def _names_time(time: datetime) -> Callable[[dict[str, str]], str | None]:
+    """Check of the file name that a reply suggests: Helioviewer may have got a nearer image in the meantime."""
+
+    def check(headers: dict[str, Any]) -> str | None:
+        named = re.search(r"(\d{4}_\d\d_\d\d__\d\d_\d\d_\d\d)", str(headers.get("Content-Disposition", "")))
+        if named is None:
+            return None
+        sent = datetime.strptime(named[1], "%Y_%m_%d__%H_%M_%S").replace(tzinfo=UTC)
+        return (
+            None
+            if abs(sent - time) <= timedelta(seconds=1)
+            else f"it is the image of {sent:%FT%TZ}, not of {time:%FT%TZ}"
+        )
+
+    return check
+
+
+def _hours(span: timedelta) -> str:
+    return f"{span.total_seconds() / 3600:g} h"

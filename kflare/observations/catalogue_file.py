@@ -1,0 +1,103 @@
+"""Reading a catalogue file of unknown origin whole, but never more of it than a catalogue can be.
+
+The sizes are checked before a byte is parsed: a list of all flares since 1975 has 10 MB, a week of X-ray flux 4 MB.
+"""
+
+import json
+from pathlib import Path
+from typing import Final
+
+from kflare.errors import DataError
+
+__all__ = ["MAX_TEXT_BYTES", "is_json", "json_records", "read_payload"]
+
+#: Largest text catalogue (CSV, event text, JSON) that is parsed, 32 MiB. Parsed JSON can take 25 times its size.
+MAX_TEXT_BYTES: Final = 1 << 25
+#: Most records of one catalogue.
+MAX_RECORDS: Final = 1_000_000
+
+_UTF8_BOM: Final = b"\xef\xbb\xbf"
+
+
+def read_payload(path: Path, *, limit: int, what: str) -> bytes:
+    """Content of a file of at most `limit` bytes.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Regular file.
+    limit : int
+        Largest size in bytes that is read.
+    what : str
+        What it should be, for the message, such as "a flare list".
+
+    Returns
+    -------
+    bytes
+        Not empty.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, no regular file, empty, larger than `limit`, or cannot be read.
+    """
+    try:
+        if not path.is_file():
+            rule = "is no readable file" if path.exists() else "does not exist"
+            raise DataError(f"`{path}` {rule}; give {what}")
+        size = path.stat().st_size
+        if size > limit:
+            raise DataError(f"`{path}` must be at most {limit >> 20} MiB to be {what}, has {size} bytes; split it")
+        with path.open("rb") as stream:
+            payload = stream.read(limit + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise DataError(f"`{path}` cannot be read: {error}") from error
+    if not payload:
+        raise DataError(f"`{path}` is empty; download or write it again")
+    if len(payload) > limit:
+        raise DataError(f"`{path}` grew beyond {limit >> 20} MiB while it was read; wait until it is complete")
+    return payload
+
+
+def is_json(payload: bytes) -> bool:
+    """Whether the first character that is no blank opens a JSON list or object."""
+    return payload.removeprefix(_UTF8_BOM).lstrip()[:1] in {b"[", b"{"}
+
+
+def json_records(payload: bytes, source: str) -> tuple[list[dict[str, object]], int]:
+    """Records of a JSON list of objects, or of the `result` of a JSON object (as the HEK answers).
+
+    Parameters
+    ----------
+    payload : bytes
+        JSON text, UTF-8.
+    source : str
+        Name of the file, for messages.
+
+    Returns
+    -------
+    records : list of dict
+        The objects of the list.
+    skipped : int
+        How many entries were no objects.
+
+    Raises
+    ------
+    DataError
+        If it is no JSON, no list, or longer than `MAX_RECORDS`.
+    """
+    try:
+        parsed = json.loads(payload.removeprefix(_UTF8_BOM))
+    except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, an endless number, endless nesting
+        reason = (str(error).splitlines() or [""])[0][:200]
+        raise DataError(f"`{source}` is damaged JSON: {reason}; download it again") from error
+    entries = parsed.get("result") if isinstance(parsed, dict) else parsed
+    if not isinstance(entries, list):
+        seen = (
+            f"an object with the keys {', '.join(map(str, list(parsed)[:8]))}" if isinstance(parsed, dict) else "none"
+        )
+        raise DataError(f"`{source}` must be a JSON list of records (or hold one under `result`), got {seen}")
+    if len(entries) > MAX_RECORDS:
+        raise DataError(f"`{source}` must have at most {MAX_RECORDS} records, has {len(entries)}; split it")
+    records = [entry for entry in entries if isinstance(entry, dict)]
+    return records, len(entries) - len(records)

@@ -1,0 +1,148 @@
+"""The report of the fidelity checks: pairs of magnetograms in, one row of figures per pair out."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.errors import DataError, SettingError
+from kflare.observations.magnetogram import Magnetogram, read_magnetogram
+from kflare.observations.similarity import PUBLISHED, byte_correlation, common_frame, cw_ssim, gauss_correlation
+
+__all__ = ["fidelity_report", "pairs_by_time", "plain_ssim"]
+
+_COLUMNS: Final = (
+    *("first", "second", "instruments", "minutes_apart"),
+    *("byte_correlation", "gauss_correlation", "cw_ssim", "ssim", "note"),
+)
+
+Source = Magnetogram | str | Path
+
+
+def pairs_by_time(
+    first: Sequence[Magnetogram], second: Sequence[Magnetogram], *, within: timedelta = timedelta(minutes=30)
+) -> list[tuple[Magnetogram, Magnetogram]]:
+    """Each magnetogram of the first set with the nearest in time of the second, if within the limit of the paper.
+
+    Parameters
+    ----------
+    first, second : sequence of Magnetogram
+        In any order.
+    within : datetime.timedelta
+        Largest distance of a pair.
+
+    Returns
+    -------
+    list of tuple of Magnetogram
+        In the order of `first`; one of `second` may serve several.
+    """
+    pairs = []
+    for one in first:
+        other = min(second, key=lambda candidate: abs(candidate.time - one.time), default=None)
+        if other is not None and abs(other.time - one.time) <= within:
+            pairs.append((one, other))
+    return pairs
+
+
+def fidelity_report(
+    pairs: Iterable[tuple[Source, Source]],
+    *,
+    size: int = 256,
+    byte_range: float = 100.0,
+    wavelet_size: int = 512,
+    scales: int = 6,
+    orientations: int = 16,
+    window: int = 7,
+    L: float = 0.01,
+) -> pd.DataFrame:
+    """Compare pairs of magnetograms as section 2 of Yi et al. (2021) does.
+
+    A pair with an 8-bit image in it gets its `byte_correlation` alone, since gauss beyond the byte range are lost; a
+    pair of data gets everything. A pair that cannot be read or compared gets a `note` and NaN, and the others go on.
+
+    Parameters
+    ----------
+    pairs : iterable of (Magnetogram or path, Magnetogram or path)
+        Image and data, or MDI and HMI. The second is brought to the disk of the first.
+    size : int
+        Width in pixels for the pixel correlations (paper: 256).
+    byte_range : float
+        Field strength of byte 255 in gauss (paper: 100).
+    wavelet_size : int
+        Width for CW-SSIM and SSIM, or that of the smaller image of the pair if it is less (paper: not stated).
+    scales, orientations, window, L
+        Of CW-SSIM, see `kflare.observations.similarity.cw_ssim`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per pair: `first`, `second` (sources), `instruments` ("MDI, HMI"), `minutes_apart` (float),
+        `byte_correlation`, `gauss_correlation`, `cw_ssim`, `ssim` (plain SSIM of the same images, for comparison), all
+        NaN where they do not apply, and `note` ("" or what was wrong). `attrs["published"]` holds the paper's means.
+
+    Raises
+    ------
+    SettingError
+        If a parameter is outside its range.
+    """
+    rows = []
+    for first, second in pairs:
+        row: dict[str, object] = dict.fromkeys(_COLUMNS, np.nan) | {"note": "", "instruments": ""}
+        row["first"], row["second"] = (
+            one.source if isinstance(one, Magnetogram) else str(one) for one in (first, second)
+        )
+        try:
+            x, y = (one if isinstance(one, Magnetogram) else read_magnetogram(one) for one in (first, second))
+            row["instruments"] = f"{x.instrument}, {y.instrument}"
+            row["minutes_apart"] = abs((x.time - y.time).total_seconds()) / 60
+            row["byte_correlation"] = byte_correlation(x, y, size=size, byte_range=byte_range)
+            if x.byte_range is None and y.byte_range is None:
+                row["gauss_correlation"] = gauss_correlation(x, y, size=size)
+                width = min(wavelet_size, x.data.shape[0], y.data.shape[0])
+                a, b = common_frame(x, y, size=width)
+                on_disk = a.on_disk & np.isfinite(a.data) & np.isfinite(b.data)
+                row["cw_ssim"] = cw_ssim(
+                    a.data, b.data, scales=scales, orientations=orientations, window=window, L=L, where=on_disk
+                )
+                row["ssim"] = plain_ssim(a.data, b.data, where=on_disk)
+        except SettingError:
+            raise
+        except DataError as error:
+            row["note"] = str(error)
+        rows.append(row)
+    report = pd.DataFrame(rows, columns=list(_COLUMNS))
+    report.attrs["published"] = PUBLISHED
+    return report
+
+
+def plain_ssim(
+    x: npt.NDArray[np.float32], y: npt.NDArray[np.float32], *, where: npt.NDArray[np.bool_] | None = None
+) -> float:
+    """Structural similarity (Wang et al. 2004) by scikit-image, for comparison with CW-SSIM.
+
+    Parameters
+    ----------
+    x, y : numpy.ndarray, float, shape (H, W)
+        Images in equal units; what is not finite counts as 0. The data range is that of both together.
+    where : numpy.ndarray, bool, shape (H, W), optional
+        Pixels to average over.
+
+    Returns
+    -------
+    float
+        -1 to 1; perfect 1. NaN if both are one constant, or `where` is empty.
+    """
+    from skimage.metrics import structural_similarity
+
+    filled = [np.where(np.isfinite(image), image, 0.0) for image in (x, y)]
+    extent = float(max(image.max() for image in filled) - min(image.min() for image in filled))
+    chosen = np.ones(x.shape, dtype=np.bool_) if where is None else where
+    if extent == 0 or not chosen.any():
+        return float("nan")
+    compare: Callable[..., Any] = structural_similarity  # it has no types
+    _, similar = compare(*filled, data_range=extent, full=True)
+    return float(similar[chosen].mean())

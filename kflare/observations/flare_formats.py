@@ -1,0 +1,312 @@
+"""The formats of flare lists: each becomes one table of text columns with the same names.
+
+What the text says is judged and repaired in `kflare.observations.flares`; here it is only found. The format is told by
+the content, never by the suffix:
+
+* event text: NOAA/SWPC's daily edited events (`20150301events.txt`), of which the XRA rows are the GOES flares;
+* JSON: SWPC's `edited_events.json` and `xray-flares-7-day.json` (or `-latest`), and stored answers of the HEK;
+* CSV: anything else, by its header.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from kflare.errors import DataError
+from kflare.observations.catalogue_file import MAX_RECORDS, MAX_TEXT_BYTES, is_json, json_records, read_payload
+
+__all__ = ["FlareColumns", "columns_of_records", "read_flare_columns"]
+
+# The names under which the known dialects hold each column, in order of preference: plain lists, the HEK,
+# SWPC's edited_events.json, SWPC's xray-flares-7-day.json.
+_SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
+    "start": ("start", "start_time", "event_starttime", "begin_datetime", "begin_time"),
+    "peak": ("peak", "peak_time", "max_time", "event_peaktime", "max_datetime"),
+    "end": ("end", "end_time", "event_endtime", "end_datetime"),
+    "goes_class": ("goes_class", "fl_class", "label", "fl_goescls", "particulars1", "max_class"),
+    "noaa": ("noaa", "noaa_ar", "ar_noaanum", "region"),
+    "lon": ("lon", "hgs_x"),
+    "lat": ("lat", "hgs_y"),
+    "method": ("frm_name",),
+}
+_REQUIRED: Final = ("start", "peak", "end", "goes_class")
+
+_HEADER_CHARACTERS: Final = 1 << 16
+_EVENT_HEAD: Final = re.compile(rb"^(?::Product:|:Date:|#Event\s|.{0,40}Edited Events)", re.MULTILINE)
+_DATES: Final = (
+    (re.compile(r":Date:\s*([0-9]{4})\s+([0-9]{1,2})\s+([0-9]{1,2})\b"), "%Y %m %d"),
+    (re.compile(r"Edited Events for\s+([0-9]{4})\s+([A-Za-z]{3})[a-z]*\s+([0-9]{1,2})\b"), "%Y %b %d"),
+)
+_NAME_DATE: Final = re.compile(r"(?<![0-9])([0-9]{8})(?![0-9])")
+# "B" before, "A" after, "U" uncertain: the clock time is the first, last or best that was seen.
+_CLOCK: Final = re.compile(r"([A-Z]?)([0-9]{4})")
+_LOCATION: Final = re.compile(r"([NS])([0-9]{2})([EW])([0-9]{2,3})")
+_REGION: Final = re.compile(r"[0-9]{1,5}")
+
+
+@dataclass(frozen=True)
+class FlareColumns:
+    """Text columns of a flare list, as they stand in the file.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns `start`, `peak`, `end`, `goes_class` and, where the format has them, `noaa`, `lon`, `lat` and `method`
+        (the HEK's `frm_name`), all text, "" where unknown; a `peak` or `end` of four digits is a time of day.
+    counts : dict of str to int
+        What was left out or read with a qualifier, by the names of `FlareList.repairs`.
+    """
+
+    table: pd.DataFrame
+    counts: Mapping[str, int]
+
+
+def read_flare_columns(path: Path) -> FlareColumns:
+    """Find the columns of a flare list in a file of any of the formats.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        At most 32 MiB.
+
+    Returns
+    -------
+    FlareColumns
+        As they stand in the file.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is too large, of none of the formats, or a needed column is missing.
+    """
+    payload = read_payload(path, limit=MAX_TEXT_BYTES, what="a flare list in CSV, JSON or SWPC event text")
+    if is_json(payload):
+        records, skipped = json_records(payload, str(path))
+        found = columns_of_records(records, str(path))
+        return FlareColumns(found.table, {**found.counts, "records_skipped": skipped})
+    if payload.lstrip()[:1] == b"<":
+        raise DataError(f"`{path}` is an HTML or XML page, no flare list; download it again")
+    if _EVENT_HEAD.search(payload[:4096]):
+        return _event_columns(payload.decode("ascii", "replace"), path)
+    return _csv_columns(payload, path)
+
+
+def columns_of_records(records: Sequence[Mapping[str, object]], source: str) -> FlareColumns:
+    """Find the columns of a flare list in records of one of the JSON dialects, the HEK's included.
+
+    Of SWPC's edited events only those of type XRA are flares in X-rays; an optical flare (FLA) of the same event gives
+    its position to them. Of the HEK's flares only those with a GOES class are; its position 0, 0 means unknown.
+
+    Parameters
+    ----------
+    records : sequence of mapping
+        One per event, by the names of the dialect.
+    source : str
+        Name, for messages.
+
+    Returns
+    -------
+    FlareColumns
+        No rows for no records.
+
+    Raises
+    ------
+    DataError
+        If no record has a needed column.
+    """
+    if not records:
+        return FlareColumns(pd.DataFrame({name: pd.Series(dtype="str") for name in _REQUIRED}), {})
+    keys = list(dict.fromkeys(str(key) for record in records for key in record))
+    chosen = _chosen(keys, source)
+    rows = [{column: _text(record.get(key)) for column, key in chosen.items()} for record in records]
+    counts: dict[str, int] = {}
+    if chosen["goes_class"] == "particulars1":
+        rows = _xray_events(records, rows)
+    elif chosen["goes_class"] == "fl_goescls":
+        rows, counts = _goes_flares(rows)
+    columns = [*chosen, *(name for name in ("lon", "lat") if rows and name in rows[0] and name not in chosen)]
+    return FlareColumns(pd.DataFrame(rows, columns=columns, dtype="str").fillna(""), counts)
+
+
+def _chosen(names: Sequence[str], source: str) -> dict[str, str]:
+    """Which of a file's columns holds which of ours; DataError names a missing one and those seen."""
+    by_name = {name.strip().lower(): name for name in reversed(names)}
+    chosen = {}
+    for column, synonyms in _SYNONYMS.items():
+        found = next((by_name[name] for name in synonyms if name in by_name), None)
+        if found is not None:
+            chosen[column] = found
+        elif column in _REQUIRED:
+            seen = ", ".join(name[:40] for name in names[:30])
+            raise DataError(
+                f"`{source}`: a flare list needs the column `{column}` (or {', '.join(synonyms[1:])}); "
+                f"its columns are {seen}"
+            )
+    return chosen
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        # A lone surrogate is valid JSON but no text.
+        return value.strip().encode("utf-8", "replace").decode()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    return f"{value:.12g}"
+
+
+def _xray_events(records: Sequence[Mapping[str, object]], rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    positions: dict[tuple[str, str], tuple[str, str]] = {}
+    flares = []
+    for record, row in zip(records, rows, strict=True):
+        kind = _text(record.get("type"))
+        # Event numbers (`bin`) are reused within the year, so an event is its number and day.
+        event = (_text(record.get("bin")), row["start"][:10])
+        if kind in {"FLA", "XFL"} and event[0]:
+            position = _position(_text(record.get("location")))
+            if position is not None:
+                positions.setdefault(event, position)
+        elif kind == "XRA":
+            flares.append((event, row))
+    for event, row in flares:
+        row["lon"], row["lat"] = positions.get(event, ("", ""))
+    return [row for _, row in flares]
+
+
+def _goes_flares(rows: list[dict[str, str]]) -> tuple[list[dict[str, str]], dict[str, int]]:
+    kept = [row for row in rows if row["goes_class"]]
+    for row in kept:
+        if all(_is_zero(row.get(name, "")) for name in ("lon", "lat")):
+            row.update({name: "" for name in ("lon", "lat") if name in row})
+    return kept, {"not_goes": len(rows) - len(kept)}
+
+
+def _is_zero(text: str) -> bool:
+    return text.replace(".", "", 1).strip("+-0") == "" and "0" in text
+
+
+def _position(location: str) -> tuple[str, str] | None:
+    """Longitude (west positive) and latitude, as text, of a location such as N19W66."""
+    match = _LOCATION.fullmatch(location)
+    if match is None:
+        return None
+    north, latitude, west, longitude = match.groups()
+    return ("" if west == "W" else "-") + longitude, ("" if north == "N" else "-") + latitude
+
+
+def _event_columns(text: str, path: Path) -> FlareColumns:
+    rows: list[dict[str, str]] = []
+    events: list[tuple[date, str]] = []
+    positions: dict[tuple[date, str], tuple[str, str]] = {}
+    qualified = 0
+    day = _date_of(_NAME_DATE.findall(path.name)[:1], "%Y%m%d")
+    for line in io.StringIO(text):
+        if line.startswith((":", "#")):
+            for pattern, layout in _DATES:
+                match = pattern.search(line)
+                if match is not None:
+                    day = _date_of([" ".join(match.groups())], layout) or day
+            continue
+        fields = [field for field in line.split() if field != "+"]
+        kind = next((name for name in ("XRA", "FLA", "XFL") if name in fields[4:8]), None)
+        if kind is None or not fields[0].isdigit():
+            continue
+        if day is None:
+            raise DataError(
+                f"`{path}`: the day of the events must stand in a `:Date:` line or in the name "
+                "(YYYYMMDDevents.txt); rename the file"
+            )
+        event = (day, fields[0])
+        rest = fields[fields.index(kind, 4) + 1 :]
+        if kind == "XRA":
+            clocks = [_CLOCK.fullmatch(field) for field in fields[1:4]]
+            qualified += sum(clock is not None and clock[1] != "" for clock in clocks)
+            rows.append(_xray_row(day, [clock[2] if clock else "" for clock in clocks], rest[1:]))
+            events.append(event)
+            if len(rows) > MAX_RECORDS:
+                raise DataError(f"`{path}` must have at most {MAX_RECORDS} flares; split it")
+        elif rest:
+            position = _position(rest[0])
+            if position is not None:
+                positions.setdefault(event, position)
+    for row, event in zip(rows, events, strict=True):
+        row["lon"], row["lat"] = positions.get(event, ("", ""))
+    table = pd.DataFrame(rows, columns=["start", "peak", "end", "goes_class", "noaa", "lon", "lat"], dtype="str")
+    return FlareColumns(table, {"times_qualified": qualified})
+
+
+def _xray_row(day: date, clocks: Sequence[str], particulars: Sequence[str]) -> dict[str, str]:
+    begin, peak, end = clocks
+    # Class, fluence (1.9E-03) and region; the last two may be absent.
+    regions = [field for field in particulars[1:] if _REGION.fullmatch(field)]
+    return {
+        "start": f"{day} {begin[:2]}:{begin[2:]}" if begin else "",
+        "peak": peak,
+        "end": end,
+        "goes_class": particulars[0] if particulars else "",
+        "noaa": regions[-1] if regions else "",
+    }
+
+
+def _date_of(texts: Iterable[str], layout: str) -> date | None:
+    for text in texts:
+        try:
+            return datetime.strptime(text, layout).date()  # noqa: DTZ007 - a day, no moment
+        except ValueError:
+            continue
+    return None
+
+
+def _csv_columns(payload: bytes, path: Path) -> FlareColumns:
+    try:
+        text = payload.decode("utf-8-sig")
+        header = _header(text, path)
+        chosen = _chosen(header, str(path))
+        rows = list(_csv_rows(text, header, list(chosen.values()), path))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"`{path}` is no readable CSV flare list: {error}") from error
+    counts: dict[str, int] = {}
+    if chosen["goes_class"] == "fl_goescls":
+        kept, counts = _goes_flares([dict(zip(chosen, row, strict=True)) for row in rows])
+        rows = [list(row.values()) for row in kept]
+    return FlareColumns(pd.DataFrame(rows, columns=list(chosen), dtype="str"), counts)
+
+
+def _header(text: str, path: Path) -> list[str]:
+    head = io.StringIO(text[:_HEADER_CHARACTERS], newline="")
+    header = next(csv.reader(head), [])
+    if not any(name.strip() for name in header):
+        raise DataError(f"`{path}` is no readable CSV flare list: its first line must name the columns")
+    if len(text) > _HEADER_CHARACTERS and not head.read(1):
+        raise DataError(
+            f"`{path}` is no readable CSV flare list: its header is longer than {_HEADER_CHARACTERS >> 10} KiB"
+        )
+    return header
+
+
+def _csv_rows(text: str, header: Sequence[str], wanted: Sequence[str], path: Path) -> Iterator[list[str]]:
+    reader = csv.reader(io.StringIO(text, newline=""))
+    next(reader)
+    shift: int | None = None
+    positions = [header.index(name) for name in wanted]
+    for number, fields in enumerate(reader, start=1):
+        if shift is None and fields:
+            # A list written with an unnamed index has one field more per row than the header.
+            shift = 1 if len(fields) == len(header) + 1 else 0
+        if len(fields) > len(header) + (shift or 0):
+            raise DataError(
+                f"`{path}` is no readable CSV flare list: row {number} has {len(fields)} fields, "
+                f"the header {len(header)}"
+            )
+        if not any(field.strip() for field in fields):
+            continue
+        if number > MAX_RECORDS:
+            raise DataError(f"`{path}` must have at most {MAX_RECORDS} rows; split it")
+        places = [place + (shift or 0) for place in positions]
+        yield [fields[place].strip() if place < len(fields) else "" for place in places]

@@ -1,0 +1,154 @@
+"""Whether a file is what its name says, and all of it: by its first bytes and by the size that it declares itself.
+
+Nothing is decoded here, so a file of any size and any intent is judged in milliseconds. A server that is in trouble
+sends a page of HTML with status 200, and a broken connection leaves the beginning of a file: both are told apart from
+data before anything is given its final name.
+"""
+
+import json
+import re
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["KINDS", "damage", "html_title"]
+
+#: Kinds of file that are known, and the first bytes by which each is recognised.
+KINDS: dict[str, tuple[bytes, ...]] = {
+    "fits": (b"SIMPLE  =",),
+    "jpeg": (b"\xff\xd8\xff",),
+    "jp2": (b"\x00\x00\x00\x0cjP  \r\n\x87\n",),
+    "netcdf": (b"\x89HDF\r\n\x1a\n", b"CDF\x01", b"CDF\x02"),
+    "json": (b"[", b"{"),
+    "text": (),
+}
+
+_HTML = re.compile(
+    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|title)\b", re.IGNORECASE | re.DOTALL
+)
+_TITLE = re.compile(rb"<title[^>]*>\s*(.*?)\s*</title>", re.IGNORECASE | re.DOTALL)
+# Some encoders pad behind the end of the image; more than this is something else.
+_TRAILER = 512
+
+
+def html_title(beginning: bytes) -> str | None:
+    """Title of a page of HTML ("" if it has none), None if these bytes begin something else."""
+    if not _HTML.match(beginning):
+        return None
+    title = _TITLE.search(beginning)
+    return " ".join(title[1].decode("latin1").split())[:80] if title else ""
+
+
+def damage(path: Path, kind: str) -> str | None:
+    """What is wrong with a file, None if it is whole.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    kind : str
+        What it should be, one of `KINDS`.
+
+    Returns
+    -------
+    str or None
+        Such as "truncated: 11520 of 17280 bytes". Neither reads the pixels nor finds a flipped bit among them.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        return "empty"
+    with path.open("rb") as file:
+        beginning = file.read(2048)
+        title = html_title(beginning)
+        if title is not None:
+            return f"a page of HTML{f' ({title})' if title else ''}, no {kind}"
+        magic = KINDS[kind]
+        if magic and not beginning.lstrip(b" \r\n\t" if kind == "json" else b"").startswith(magic):
+            return f"no {kind}: it begins with {beginning[:12]!r}"
+        file.seek(0)
+        return _INCOMPLETE[kind](file, size)
+
+
+def _incomplete_fits(file: BinaryIO, size: int) -> str | None:
+    from astropy.io.fits import Header
+
+    # Each part declares its size in its header; what follows the last is no part of the file.
+    place = 0
+    while place < size:
+        if place and _is_padding(file, place, size):
+            return None
+        file.seek(place)
+        try:
+            header = Header.fromfile(file)
+            span = int(header.data_size_padded)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            return f"a FITS header at byte {place} is damaged or cut off: {reason}"
+        place = file.tell() + span
+    return f"truncated: {size} of {place} bytes" if place > size else None
+
+
+def _is_padding(file: BinaryIO, place: int, size: int) -> bool:
+    file.seek(place)
+    return size - place < 2880 and not file.read().strip(b"\x00 ")
+
+
+def _incomplete_jpeg(file: BinaryIO, size: int) -> str | None:
+    file.seek(max(0, size - _TRAILER))
+    return None if b"\xff\xd9" in file.read() else "truncated: a JPEG must end with its end-of-image marker"
+
+
+def _incomplete_jp2(file: BinaryIO, size: int) -> str | None:
+    place = 0
+    while place < size:
+        file.seek(place)
+        head = file.read(16)
+        if len(head) < 8:
+            return f"truncated: {size} bytes end within a box"
+        length, name = struct.unpack(">I4s", head[:8])
+        if length == 1 and len(head) == 16:
+            length = struct.unpack(">Q", head[8:])[0]
+        if length == 0:  # the last box may leave its length open
+            length = size - place
+        if length < 8:
+            return f"damaged: a box of {length} bytes at byte {place}"
+        place += length
+        if place > size:
+            return f"truncated: {size} of at least {place} bytes"
+        if name == b"jp2c":
+            file.seek(max(0, place - _TRAILER))
+            if b"\xff\xd9" not in file.read(_TRAILER):
+                return "truncated: the image must end with its end-of-codestream marker"
+    return None
+
+
+def _incomplete_netcdf(file: BinaryIO, size: int) -> str | None:
+    head = file.read(64)
+    # netCDF-4 is HDF5: its superblock holds the end-of-file address, at a place that depends on its version.
+    place = {0: 40, 1: 44, 2: 28, 3: 28}.get(head[8]) if head.startswith(b"\x89HDF") else None
+    if len(head) < 64:
+        return f"truncated: {size} bytes"
+    end = struct.unpack_from("<Q", head, place)[0] if place is not None else size
+    return f"truncated: {size} of {end} bytes" if end > size else None
+
+
+def _incomplete_json(file: BinaryIO, size: int) -> str | None:
+    try:
+        json.loads(file.read())
+    except (ValueError, RecursionError) as error:
+        return f"truncated or damaged JSON of {size} bytes: {error}"
+    return None
+
+
+def _incomplete_text(file: BinaryIO, _: int) -> str | None:
+    return "no text: it holds zero bytes" if b"\x00" in file.read(1 << 16) else None
+
+
+_INCOMPLETE = {
+    "fits": _incomplete_fits,
+    "jpeg": _incomplete_jpeg,
+    "jp2": _incomplete_jp2,
+    "netcdf": _incomplete_netcdf,
+    "json": _incomplete_json,
+    "text": _incomplete_text,
+}

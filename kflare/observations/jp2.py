@@ -1,0 +1,266 @@
+"""Magnetograms of Helioviewer: JPEG 2000 in a JP2 file, with the FITS header of the original in an XML box.
+
+Pillow decodes the pixels. The boxes around them are parsed here, for the header, and to see what the codestream claims
+to hold before anything of that size is allocated.
+"""
+
+import io
+import struct
+import warnings
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+from xml.parsers import expat
+
+import numpy as np
+import numpy.typing as npt
+
+from kflare.errors import DataError, KflareError
+from kflare.observations.disk import Disk
+from kflare.observations.files import MAX_WIDTH
+from kflare.observations.headers import Header
+from kflare.observations.magnetogram import Magnetogram, require_byte_range
+from kflare.observations.pixels import Frame, Pixels, require_square
+from kflare.observations.quality import QualityPolicy, policy_named
+
+__all__ = ["magnetogram_from_jp2", "xml_header"]
+
+# jp2gen, which makes Helioviewer's files, clips HMI and MDI magnetograms at ±250 G (hvs_default_hmi.pro).
+_HELIOVIEWER_RANGE = 250.0
+_ZERO_FIELD = 128
+_MAX_XML = 1 << 20
+
+# Markers of a codestream, and limits on what makes a decoder allocate far more than the image.
+_SOC, _SIZ, _COD, _COC, _SOT, _SOD, _EOC = 0xFF4F, 0xFF51, 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
+_MAX_TILES = 4096
+_MAX_LAYERS = 256
+_MAX_PRECINCTS = 1 << 18
+
+
+def magnetogram_from_jp2(
+    payload: bytes,
+    *,
+    source: str,
+    byte_range: float | None = None,
+    disk: Disk | None = None,
+    time: datetime | None = None,
+    size: int | None = None,
+    policy: str | QualityPolicy = "default",
+) -> Magnetogram:
+    """Magnetogram of the bytes of a JP2 file of Helioviewer.
+
+    Byte v stands for B = (v − 128) / 255 · 2 R gauss: zero field is byte 128. The disk, time, orientation and QUALITY
+    are those of the FITS header in the XML box.
+
+    Parameters
+    ----------
+    payload : bytes
+        Content of the file.
+    source : str
+        Its path, for messages.
+    byte_range : float, optional
+        Field strength R of byte 255 in gauss; if not given, `HV_IMG_DMAX` of the XML box, else 250.
+    disk : Disk, optional
+        The solar disk in the result (row 0 = north, before `size`), instead of the header's.
+    time : datetime.datetime, optional
+        Observation time, aware, instead of the header's.
+    size : int, optional
+        Width and height of the result, at most the image's.
+    policy : str or QualityPolicy
+        Which images are rejected; see `kflare.observations.quality`.
+
+    Returns
+    -------
+    Magnetogram
+        float32 gauss, NaN off the disk, with `byte_range`.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged or truncated, has no FITS header, is no full disk, or the policy rejects it.
+    """
+    chosen = policy_named(policy)
+    try:
+        cards = xml_header(payload, source=source)
+        width = require_square(_declared_shape(payload, source), MAX_WIDTH, source)
+        header = Header(cards.__getitem__, source)
+        if byte_range is None:
+            byte_range = header.number("HV_IMG_DMAX") or _HELIOVIEWER_RANGE
+        limit = require_byte_range(byte_range)
+        frame = Frame(header, width, policy=chosen, disk=disk, time=time)
+        image = _decode(payload, width, source)
+        step = 2 * limit / 255
+        # The picture has the top row first, FITS the bottom row.
+        pixels = Pixels(image[::-1], scale=step, zero=-_ZERO_FIELD * step, byte_range=limit)
+        return frame.magnetogram(pixels, size=size)
+    except KflareError:
+        raise
+    # Pillow raises OSError, SyntaxError, ValueError and more; struct.error is a box that ends too early.
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise DataError(f"`{source}` is a damaged or truncated JP2 file: {reason}; download it again") from error
+
+
+def xml_header(payload: bytes, *, source: str) -> dict[str, str]:
+    """FITS header in the XML box of a JP2 file.
+
+    Parameters
+    ----------
+    payload : bytes
+        Content of the file.
+    source : str
+        Its path, for messages.
+
+    Returns
+    -------
+    dict
+        Keyword in capitals to value, of the elements `fits` and `helioviewer`; texts as they stand.
+
+    Raises
+    ------
+    DataError
+        If there is no such box, it is no XML, larger than 1 MiB, or declares a document type (kflare expands no
+        entities).
+    """
+    boxes = [bytes(content) for kind, content in _boxes(payload, source) if kind == b"xml "]
+    if not boxes:
+        raise DataError(
+            f"`{source}` must hold the FITS header in an XML box, as files of Helioviewer do; it has none; "
+            "give the FITS file"
+        )
+    if len(boxes[0]) > _MAX_XML:
+        raise DataError(f"`{source}` is damaged: its XML box must be at most {_MAX_XML} bytes, has {len(boxes[0])}")
+    cards: dict[str, str] = {}
+    path: list[str] = []
+    text: list[str] = []
+
+    def start(name: str, _: dict[str, str]) -> None:
+        path.append(name)
+        text.clear()
+
+    def end(_: str) -> None:
+        if len(path) == 3 and path[1].lower() in {"fits", "helioviewer"}:
+            cards.setdefault(path[2].upper(), "".join(text).strip())
+        path.pop()
+        text.clear()
+
+    def refuse(*_: object) -> None:
+        raise DataError(f"`{source}` is refused: the XML of a FITS header has no document type and no entities")
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = text.append
+    parser.StartDoctypeDeclHandler = refuse
+    parser.EntityDeclHandler = refuse
+    try:
+        # Some writers end the box with a NUL.
+        parser.Parse(boxes[0].rstrip(b"\0"), True)
+    except expat.ExpatError as error:
+        raise DataError(f"`{source}` is damaged: its XML box cannot be parsed: {error}; download it again") from error
+    return cards
+
+
+def _boxes(payload: bytes, source: str) -> Iterator[tuple[bytes, memoryview]]:
+    """Type and content of the boxes at the top of a JP2 file."""
+    place = 0
+    while place + 8 <= len(payload):
+        length, kind = struct.unpack_from(">I4s", payload, place)
+        head = 8
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", payload, place + 8)
+            head = 16
+        stop = len(payload) if length == 0 else place + length
+        if stop < place + head or stop > len(payload):
+            raise DataError(f"`{source}` is truncated: a box of {length} bytes at byte {place}, the file ends earlier")
+        yield kind, memoryview(payload)[place + head : stop]
+        place = stop
+
+
+def _declared_shape(payload: bytes, source: str) -> tuple[int, int]:
+    """Height and width that the codestream declares, after a check of everything that it declares."""
+    for kind, content in _boxes(payload, source):
+        if kind == b"jp2c":
+            return _check_codestream(content, source)
+    raise DataError(f"`{source}` is damaged: it holds no JPEG 2000 codestream; download it again")
+
+
+def _check_codestream(stream: memoryview, source: str) -> tuple[int, int]:
+    """Walk the headers of a codestream: ISO/IEC 15444-1, annex A."""
+
+    def demand(holds: bool, rule: str, seen: object) -> None:
+        if not holds:
+            raise DataError(f"`{source}` is damaged or hostile: {rule}, got {seen}; download it again")
+
+    demand(struct.unpack_from(">H", stream, 0)[0] == _SOC, "a codestream begins with SOC", bytes(stream[:2]).hex())
+    place, width, height, next_part = 2, 0, 0, 0
+    while True:
+        (marker,) = struct.unpack_from(">H", stream, place)
+        if marker == _EOC:
+            break
+        if marker == _SOD:
+            demand(next_part > place, "a tile part has a length", next_part - place)
+            if next_part >= len(stream):
+                break
+            place = next_part
+            continue
+        (length,) = struct.unpack_from(">H", stream, place + 2)
+        demand(length >= 2 and marker >= 0xFF00, "a marker segment has a length", f"{marker:#x} of {length}")
+        if marker == _SIZ:
+            fields = struct.unpack_from(">HIIIIIIIIHBBB", stream, place + 4)
+            _, right, low, left, top, tile_w, tile_h, tile_x, tile_y, components, depth, step_x, step_y = fields
+            width, height = right - left, low - top
+            demand(
+                (components, depth, step_x, step_y) == (1, 7, 1, 1),
+                "a magnetogram must be one component of 8 bits",
+                fields[9:],
+            )
+            demand(0 < width <= MAX_WIDTH and 0 < height <= MAX_WIDTH, f"at most {MAX_WIDTH}²", (width, height))
+            demand(tile_w > 0 and tile_h > 0, "tiles have a size", (tile_w, tile_h))
+            demand(tile_x <= left and tile_y <= top, "tiles begin before the image", (tile_x, tile_y))
+            tiles = -(-(right - tile_x) // tile_w) * -(-(low - tile_y) // tile_h)
+            demand(tiles <= _MAX_TILES, f"at most {_MAX_TILES} tiles", tiles)
+        elif marker in {_COD, _COC}:
+            demand(width > 0, "SIZ comes first", f"{marker:#x}")
+            _check_coding(bytes(stream[place + 4 : place + 2 + length]), marker, (height, width), demand)
+        elif marker == _SOT:
+            (span,) = struct.unpack_from(">I", stream, place + 6)
+            next_part = place + span if span else len(stream)
+            demand(span == 0 or span >= 14, "a tile part has a length", span)
+        place += 2 + length
+    demand(width > 0, "a codestream declares a size", "none")
+    return height, width
+
+
+def _check_coding(body: bytes, marker: int, shape: tuple[int, int], demand: Any) -> None:
+    """Check a COD or COC segment: few layers, and few enough precincts."""
+    precincts_given = bool(body[0 if marker == _COD else 1] & 1)
+    if marker == _COD:
+        (layers,) = struct.unpack_from(">H", body, 2)
+        demand(0 < layers <= _MAX_LAYERS, f"1 to {_MAX_LAYERS} layers", layers)
+    levels, sizes = (body[5], body[10:]) if marker == _COD else (body[2], body[7:])
+    demand(levels <= 32, "at most 32 levels", levels)
+    if not precincts_given:
+        return
+    demand(len(sizes) > levels, "a precinct size for each level", len(sizes))
+    count = 0
+    for level in range(levels + 1):
+        height, width = (-(-side >> (levels - level)) for side in shape)
+        across, down = sizes[level] & 15, sizes[level] >> 4
+        count += ((-(-width // (1 << across))) + 1) * ((-(-height // (1 << down))) + 1)
+    demand(count <= _MAX_PRECINCTS, f"at most {_MAX_PRECINCTS} precincts", count)
+
+
+def _decode(payload: bytes, width: int, source: str) -> npt.NDArray[np.uint8]:
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        # Pillow warns of large and of odd files; the checks above and below decide instead.
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(payload), formats=("JPEG2000",)) as image:
+            if image.mode != "L" or image.size != (width, width):
+                raise DataError(
+                    f"`{source}` must be an 8-bit grey image of {width}² pixels as its codestream says, got mode "
+                    f"{image.mode} and {image.size[0]} × {image.size[1]}"
+                )
+            return np.array(image, dtype=np.uint8)

@@ -1,0 +1,376 @@
+"""JSOC, the home of HMI, AIA and MDI data: records of a series in a window of time, and the files of a record.
+
+Queries and exports are those of `drms.Client`; only the way its questions travel is kflare's own (`Web`: time-outs,
+retries, HTML with status 200 recognised). Numbers in its answers are not converted by drms either: drms 0.9 with
+pandas 3 turns hexadecimal integers, QUALITY among them, into NaN without a word.
+"""
+
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urljoin
+
+from kflare.errors import DataError
+from kflare.observations.quality import judge, parse_quality, policy_named
+from kflare.observations.times import parse_header_time
+from kflare.observations.web import NoAnswerError, NotHeldError, Web, shown_url
+
+if TYPE_CHECKING:
+    import drms
+
+__all__ = ["JSOC2_URL", "JSOC_URL", "Jsoc", "Judge", "Record", "by_hmi_quality", "jsoc_time", "newest", "tai_from_utc"]
+
+#: Where JSOC is.
+JSOC_URL: Final = "http://jsoc.stanford.edu"
+#: The internal server, for `aia.lev1_nrt2`; it asks for a name and password.
+JSOC2_URL: Final = "http://jsoc2.stanford.edu"
+
+_ALL = "**ALL**"
+# What DRMS writes where it has no value, and no file on disk.
+_NOTHING = frozenset({"", "MISSING", "Invalid KeyLink", "InvalidKeyname", "nan", "NaN", "-nan"})
+_OFFLINE = frozenset({"", "NoDataDirectory", "NoDataFile", "InvalidSegName", "NA"})
+# "Can't save new export-request hash" (sunpy/drms#56) and "has pending export requests" (sunpy/drms#59) pass.
+_EXPORT_AGAIN = frozenset({4, 7})
+_INTEGERS = frozenset({"char", "short", "int", "longlong"})
+_REALS = frozenset({"float", "double"})
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a JSOC series.
+
+    Parameters
+    ----------
+    name : str
+        Record-set specification that selects exactly this record, such as `hmi.M_720s[2026.01.01_00:00:00_TAI][3]`.
+    series : str
+        Name of the series.
+    time : datetime.datetime
+        T_REC, aware, UTC.
+    quality : int or None
+        QUALITY as a mask of 32 bits without sign; None if the series has none.
+    keywords : mapping of str to str
+        Values of the keywords that were asked for, as JSOC writes them, without those that are missing.
+    segments : mapping of str to str
+        Path on the server of each segment that was asked for.
+    """
+
+    name: str
+    series: str
+    time: datetime
+    quality: int | None
+    keywords: Mapping[str, str] = field(default_factory=dict)
+    segments: Mapping[str, str] = field(default_factory=dict)
+
+
+#: Says what is remarkable about a record ("" for nothing), or raises DataError to refuse it.
+Judge = Callable[[Record], str]
+
+
+def by_hmi_quality(policy: str = "default") -> Judge:
+    """Judge records by a quality policy of HMI images (`kflare.observations.quality`), and by MISSVALS where given."""
+    chosen = policy_named(policy)
+
+    def judged(record: Record) -> str:
+        total, lost = (_number(record.keywords.get(key)) for key in ("TOTVALS", "MISSVALS"))
+        missing = lost / total if total and lost and 0 <= lost <= total else 0.0
+        return judge(
+            record.name, policy=chosen, time=record.time, instrument="HMI", quality=record.quality, missing=missing
+        )
+
+    return judged
+
+
+def newest(records: Iterable[Record], judged: Judge) -> tuple[list[tuple[Record, str]], list[str]]:
+    """Records that are good enough with what is remarkable about each, newest first; and why others were refused."""
+    good: list[tuple[Record, str]] = []
+    refused: list[str] = []
+    for record in sorted(records, key=lambda record: record.time, reverse=True):
+        try:
+            good.append((record, judged(record)))
+        except DataError as error:
+            refused.append(str(error))
+    return good, refused
+
+
+def tai_from_utc(time: datetime) -> datetime:
+    """Clock reading in TAI of an aware time, without a time zone, to the second."""
+    from astropy.time import Time
+
+    utc = time.astimezone(UTC).replace(tzinfo=None)
+    if not 1960 < utc.year < 2100:
+        raise DataError(f"a time must lie between 1961 and 2099 to have a TAI, got {utc:%Y-%m-%dT%H:%M:%S}")
+    with warnings.catch_warnings():
+        # "dubious year": leap seconds are announced for half a year only.
+        warnings.simplefilter("ignore")
+        tai: datetime = Time(utc, scale="utc").tai.to_datetime()
+    return (tai + timedelta(milliseconds=500)).replace(microsecond=0)
+
+
+def jsoc_time(time: datetime, *, clock: str = "TAI") -> str:
+    """A time as JSOC's record sets want it.
+
+    Parameters
+    ----------
+    time : datetime.datetime
+        Aware.
+    clock : str
+        "TAI" for HMI and MDI (`2026.01.01_00:00:37_TAI` is 00:00:00 UTC), "UTC" for AIA (`2026-01-01T00:00:00Z`).
+    """
+    if clock == "UTC":
+        return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return tai_from_utc(time).strftime("%Y.%m.%d_%H:%M:%S_TAI")
+
+
+class Jsoc:
+    """One JSOC server, or a mirror or NetDRMS site that speaks the same.
+
+    Parameters
+    ----------
+    web : Web
+        How it is spoken to.
+    url : str
+        Its base address; name and password may stand in it.
+    email : str, optional
+        Address registered with JSOC. With it files are requested by export (`url_quick`, as-is), which also brings
+        data back from tape; without it only what is on JSOC's disks can be had, as is everything near real time.
+    """
+
+    def __init__(self, web: Web, url: str = JSOC_URL, *, email: str | None = None) -> None:
+        self.web = web
+        self.url = url.rstrip("/") + "/"
+        self.email = email
+        self._client: drms.Client | None = None
+
+    @property
+    def client(self) -> "drms.Client":
+        """The client of drms, whose questions travel by `web`."""
+        if self._client is None:
+            self._client = _drms_client(self.web, self.url)
+        return self._client
+
+    def records(
+        self,
+        series: str,
+        since: datetime,
+        until: datetime,
+        *,
+        every: timedelta | None = None,
+        before: str = "",
+        where: str = "",
+        clock: str = "TAI",
+        keys: Sequence[str] | None = (),
+        segments: Sequence[str] = (),
+    ) -> list[Record]:
+        """Records of a window of time, oldest first.
+
+        Parameters
+        ----------
+        series : str
+            Such as `hmi.M_720s_nrt`.
+        since, until : datetime.datetime
+            Both ends belong to the window; aware.
+        every : datetime.timedelta, optional
+            Only the records at `since` and whole steps after it.
+        before : str
+            What stands before the time in the record set: "[]" for series whose first prime key is HARPNUM.
+        where : str
+            Further selection, such as `[? WAVELNTH = 131 ?]`.
+        clock : str
+            "TAI" or "UTC", see :func:`jsoc_time`.
+        keys : sequence of str or None
+            Keywords besides T_REC and QUALITY; None for all.
+        segments : sequence of str
+            Segments whose paths are wanted.
+
+        Returns
+        -------
+        list of Record
+            Records whose time is missing or outside the window are left out.
+
+        Raises
+        ------
+        NoAnswerError
+            If JSOC gives no usable answer.
+        DataError
+            If JSOC refuses the query.
+        """
+        span = f"{jsoc_time(since, clock=clock)}-{jsoc_time(until, clock=clock)}"
+        step = f"@{every.total_seconds():.0f}s" if every is not None else ""
+        found = self._records(f"{series}{before}[{span}{step}]{where}", series, keys=keys, segments=segments)
+        slack = timedelta(seconds=1)
+        return [record for record in found if since - slack <= record.time <= until + slack]
+
+    def record(self, name: str, *, segments: Sequence[str] = ()) -> Record:
+        """One record by its name, with all keywords. NotHeldError if it is gone."""
+        found = self._records(name, name.partition("[")[0], keys=None, segments=segments)
+        if not found:
+            raise NotHeldError(f"JSOC holds no `{name}` any more")
+        return found[-1]
+
+    def urls(self, record: Record, segments: Sequence[str]) -> dict[str, str]:
+        """Where the files of a record can be downloaded from, by segment.
+
+        Raises
+        ------
+        NotHeldError
+            If a segment is not on JSOC's disks, or does not exist.
+        NoAnswerError
+            If JSOC gives no usable answer, or does not finish the export in time.
+        DataError
+            If JSOC refuses the export.
+        """
+        if self.email is not None:
+            return self._export(record, segments, self.email)
+        offline = [name for name in segments if record.segments.get(name, "") in _OFFLINE]
+        if offline:
+            raise NotHeldError(
+                f"{', '.join(f'`{name}`' for name in offline)} of `{record.name}` is not on JSOC's disks; "
+                "give a registered e-mail address, by which it is brought back from tape"
+            )
+        return {name: urljoin(self.url, record.segments[name].lstrip("/")) for name in segments}
+
+    def cards(self, record: Record) -> dict[str, object]:
+        """All keywords of a record with their types, under the names that JSOC gives them in FITS headers.
+
+        Parameters
+        ----------
+        record : Record
+            With all keywords, as :meth:`record` gives it.
+        """
+        described = self._asked(lambda: self.client.info(record.series)).keywords
+        kinds, notes = described["type"].to_dict(), described["note"].to_dict()
+        cards: dict[str, object] = {}
+        for name, text in record.keywords.items():
+            # DRMS knows no "-" in names: DATE__OBS carries its FITS name in its note, "[DATE-OBS] ...".
+            named = re.match(r"\s*\[([A-Z0-9_\-]{1,8})\]", str(notes.get(name) or ""))
+            card = named[1] if named else name.upper()
+            value = _typed(text, str(kinds.get(name, "string")))
+            if value is not None and re.fullmatch(r"[A-Z0-9_\-]{1,8}", card):
+                cards[card] = value
+        if record.quality is not None:
+            cards["QUALITY"] = record.quality
+        return cards
+
+    def _records(
+        self, selection: str, series: str, *, keys: Sequence[str] | None, segments: Sequence[str]
+    ) -> list[Record]:
+        wanted = _ALL if keys is None else list(dict.fromkeys(("T_REC", "QUALITY", *keys)))
+        answer = self._asked(
+            lambda: self.client.query(
+                selection, key=wanted, seg=list(segments) or None, convert_numeric=False, rec_index=True
+            )
+        )
+        table, paths = answer if segments else (answer, None)
+        found = []
+        for place, name in enumerate(table.index):
+            texts = {str(key): str(value).strip() for key, value in table.iloc[place].items()}
+            keywords = {key: text for key, text in texts.items() if text not in _NOTHING}
+            time = _time(keywords.get("T_REC", keywords.get("T_OBS", "")))
+            if time is None:
+                continue
+            where = {} if paths is None else {str(k): str(v).strip() for k, v in paths.iloc[place].items()}
+            quality = parse_quality(keywords.get("QUALITY"), source=str(name))
+            found.append(Record(str(name), series, time, quality, keywords, where))
+        return sorted(found, key=lambda record: record.time)
+
+    def _export(self, record: Record, segments: Sequence[str], email: str) -> dict[str, str]:
+        import drms
+
+        selection = f"{record.name}{{{','.join(segments)}}}"
+        patience = self.web.patience
+        for attempt in range(1, patience.attempts + 1):
+            request = self._asked(lambda: self.client.export(selection, email=email, filenamefmt=False))
+            if int(request.status) not in _EXPORT_AGAIN or attempt == patience.attempts:
+                break
+            self.web.pause(attempt)
+        try:
+            if not self._asked(lambda: request.wait(timeout=patience.total, sleep=patience.poll)):
+                raise NoAnswerError(f"JSOC did not finish the export of `{selection}` within {patience.total:g} s")
+            listed = self._asked(lambda: request.urls)
+        except drms.DrmsExportError as error:
+            message = f"JSOC does not export `{selection}`: {error}"
+            raise (NoAnswerError(message) if int(request.status) in _EXPORT_AGAIN else DataError(message)) from error
+        found = {}
+        for name, url in zip(listed["record"], listed["url"], strict=True):
+            inside = re.search(r"\{([^{}]+)\}", str(name))
+            found[inside[1].strip() if inside else segments[0]] = str(url)
+        absent = [name for name in segments if name not in found]
+        if absent:
+            raise NotHeldError(f"JSOC's export of `{record.name}` holds no {', '.join(f'`{name}`' for name in absent)}")
+        return {name: found[name] for name in segments}
+
+    def _asked(self, question: Callable[[], Any]) -> Any:
+        import drms
+
+        try:
+            return question()
+        except drms.DrmsQueryError as error:
+            raise DataError(f"JSOC refuses the query: {error}") from error
+        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+            # The answer was JSON but not of the form that drms expects.
+            raise NoAnswerError(f"`{shown_url(self.url)}` does not answer as JSOC does: {error!r}") from error
+
+
+def _drms_client(web: Web, url: str) -> "drms.Client":
+    import drms
+    from drms.config import ServerConfig
+    from drms.json import HttpJsonClient
+
+    class Answer:
+        def __init__(self, address: str) -> None:
+            self.data = web.json(address)
+            # drms reads the records' names from an answer without records, too, and finds none there.
+            if isinstance(self.data, dict) and self.data.get("count") == 0:
+                self.data.setdefault("recinfo", [])
+
+    class Transport(HttpJsonClient):  # type: ignore[misc, unused-ignore]
+        # drms opens URLs itself with a fixed time-out and takes any body for JSON (sunpy/drms#53).
+        def _json_request(self, address: str) -> Answer:
+            return Answer(address)
+
+    class Client(drms.Client):  # type: ignore[misc, unused-ignore]
+        def __init__(self, server: ServerConfig) -> None:
+            super().__init__(server)
+            self._json = Transport(server)
+
+    return Client(
+        ServerConfig(
+            name="kflare",
+            cgi_baseurl=urljoin(url, "cgi-bin/ajax/"),
+            cgi_show_series="show_series",
+            cgi_jsoc_info="jsoc_info",
+            cgi_jsoc_fetch="jsoc_fetch",
+            cgi_check_address="checkAddress.sh",
+            http_download_baseurl=url,
+        )
+    )
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return parse_header_time(text)
+    except (ValueError, DataError):  # JSOC's "missing" is a day of the year -4712
+        return None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+def _typed(text: str, kind: str) -> object:
+    try:
+        if kind in _INTEGERS:
+            return int(text, 16) if text.lower().startswith("0x") else int(text)
+        if kind in _REALS:
+            number = float(text)
+            return number if abs(number) < float("inf") else None
+    except ValueError:
+        return None
+    return text if text.isascii() and text.isprintable() else None

@@ -1,0 +1,375 @@
+"""What a forecast is made from, near real time: the newest good data of every kind, or "no data" and why.
+
+The rule is that of operational DeFN (Nishizuka et al. 2021, sections 2.2 and 3.2): data are wanted from one hour before
+the forecast is issued, since HMI takes up to 90 min to process; where they are not there yet, older ones serve, down to
+five hours before; then there are no data. Here each step back asks for a window of an hour and takes its newest good
+record, since the newest record of all may be late, empty or taken in eclipse. Each kind of data is fetched on its own,
+so that one that fails costs only itself, and its age is told.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from kflare.errors import DataError, KflareError, SettingError
+from kflare.observations.downloads import Outcome, Wanted, download
+from kflare.observations.intact import damage
+from kflare.observations.jsoc import Jsoc, Judge, Record, by_hmi_quality, newest, tai_from_utc
+from kflare.observations.noaa import SWPC_URL
+from kflare.observations.nrt_sources import FEEDS, SOURCES, Feed, Source
+from kflare.observations.record_headers import with_header
+from kflare.observations.web import NoAnswerError, NotHeldError, StoppedError, Web
+from kflare.observations.xray import read_xray_flux
+
+__all__ = ["NrtResult", "NrtSet", "fetch_nrt"]
+
+_HOUR = timedelta(hours=1)
+# Records of one window whose files are tried one after the other before the window is given up.
+_TRIES = 3
+# SWPC's flux is a few minutes behind; one that lags more was fetched too early.
+_LAG = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class NrtResult:
+    """What was found of one kind of data.
+
+    Parameters
+    ----------
+    name, series : str
+        Kind of data and where it came from.
+    issue : datetime.datetime
+        When the forecast is issued, aware, UTC.
+    time : datetime.datetime or None
+        Time of the data, the oldest where there are several; None = no data.
+    quality : int or None
+        QUALITY of the record, of all records ORed.
+    files : tuple of pathlib.Path
+        The files, whole.
+    reason : str
+        Why there are no data; "" where there are.
+    notes : tuple of str
+        What is remarkable: records passed over, degraded quality, regions left out.
+    outcomes : tuple of Outcome
+        What became of every file that was tried.
+    """
+
+    name: str
+    series: str
+    issue: datetime
+    time: datetime | None = None
+    quality: int | None = None
+    files: tuple[Path, ...] = ()
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def age(self) -> timedelta | None:
+        """From the time of the data to the issue of the forecast."""
+        return None if self.time is None else self.issue - self.time
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; status "data" or "no data", times with Z, age in hours, QUALITY in hexadecimal."""
+        return {
+            "name": self.name,
+            "series": self.series,
+            "status": "no data" if self.time is None else "data",
+            "reason": self.reason,
+            "time": None if self.time is None else f"{self.time:%Y-%m-%dT%H:%M:%SZ}",
+            "age_hours": None if self.age is None else round(self.age.total_seconds() / 3600, 3),
+            "quality": None if self.quality is None else f"0x{self.quality:08x}",
+            "files": [str(path) for path in self.files],
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class NrtSet:
+    """Data of all kinds for one forecast."""
+
+    issue: datetime
+    results: tuple[NrtResult, ...]
+
+    def __getitem__(self, name: str) -> NrtResult:
+        return next(result for result in self.results if result.name == name)
+
+    @property
+    def complete(self) -> bool:
+        """Whether there are data of every kind."""
+        return all(result.time is not None for result in self.results)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "issue": f"{self.issue:%Y-%m-%dT%H:%M:%SZ}",
+            "complete": self.complete,
+            "sources": [result.as_json() for result in self.results],
+        }
+
+
+def fetch_nrt(
+    issue: datetime,
+    folder: Path,
+    *,
+    servers: Mapping[str, Jsoc],
+    web: Web,
+    swpc_url: str = SWPC_URL,
+    sources: Sequence[Source] = SOURCES,
+    feeds: Sequence[Feed] = FEEDS,
+    first: timedelta = _HOUR,
+    last: timedelta = 5 * _HOUR,
+    policy: str = "default",
+    now: datetime | None = None,
+    done: Callable[[NrtResult], object] = lambda _: None,
+) -> NrtSet:
+    """Fetch what a forecast is made from.
+
+    Parameters
+    ----------
+    issue : datetime.datetime
+        When the forecast is issued, aware.
+    folder : pathlib.Path
+        Where to. Files that are there and whole are not fetched again.
+    servers : mapping of str to Jsoc
+        "jsoc" and "jsoc2".
+    web : Web
+        How SWPC is spoken to.
+    swpc_url : str
+        Where SWPC's feeds are.
+    sources, feeds : sequence of Source and Feed
+        Which kinds of data.
+    first, last : datetime.timedelta
+        Youngest and oldest age of data at issue.
+    policy : str
+        Quality policy of HMI images.
+    now : datetime.datetime, optional
+        The present, aware; a feed fetched long after the issue no longer reaches back to it.
+    done : callable
+        Called with each result as it is there, such as to move a progress bar.
+
+    Returns
+    -------
+    NrtSet
+        One result per source and feed, in their order. What cannot be had is in it, not raised.
+
+    Raises
+    ------
+    SettingError
+        If `issue` has no time zone, or `first` and `last` are not in order.
+    DataError
+        If the folder cannot be written to.
+    """
+    if issue.utcoffset() is None:
+        raise SettingError(f"`issue` must carry a time zone (UTC), got {issue!r}")
+    if not timedelta(0) <= first < last:
+        raise SettingError(f"`first` must be at least 0 and below `last`, got {first} and {last}")
+    issue = issue.astimezone(UTC)
+    results = []
+    for source in sources:
+        server = servers[source.server]
+        judged = source.judged or by_hmi_quality(policy)
+        search = _Search(source, server, folder, judged, issue=issue, first=first, last=last)
+        results.append(search.result())
+        done(results[-1])
+    for feed in feeds:
+        results.append(_of_feed(feed, folder, web, url=swpc_url, issue=issue, last=last, now=now or datetime.now(UTC)))
+        done(results[-1])
+    return NrtSet(issue, tuple(results))
+
+
+class _Search:
+    """The search for one kind of data, window by window back in time."""
+
+    def __init__(
+        self,
+        source: Source,
+        jsoc: Jsoc,
+        folder: Path,
+        judged: Judge,
+        *,
+        issue: datetime,
+        first: timedelta,
+        last: timedelta,
+    ) -> None:
+        self.source = source
+        self.jsoc = jsoc
+        self.folder = folder
+        self.issue = issue
+        self.first = first
+        self.last = last
+        self.judged = judged
+        self.seen: str = ""
+        self.notes: list[str] = []
+        self.outcomes: list[Outcome] = []
+
+    def result(self) -> NrtResult:
+        """The newest good records with all their files, or the reason why there are none."""
+        source = self.source
+        try:
+            for since, until in self._windows():
+                found = self._newest_of(since, until)
+                if found:
+                    return self._told(found)
+        except StoppedError:
+            raise
+        except NoAnswerError as error:
+            return self._none(f"no answer: {error}")
+        except KflareError as error:
+            return self._none(str(error))
+        span = f"{_hours(self.first)} to {_hours(self.last)} before issue"
+        return self._none(f"`{source.series}` has no usable record from {span}{self.seen and f'; newest: {self.seen}'}")
+
+    def _windows(self) -> Iterator[tuple[datetime, datetime]]:
+        earliest = self.issue - self.last
+        until = self.issue - self.first
+        while until > earliest:
+            yield max(until - self.source.span, earliest), until
+            until -= _HOUR
+
+    def _newest_of(self, since: datetime, until: datetime) -> list[tuple[Record, list[Path]]]:
+        source = self.source
+        keys = [source.each] if source.each else []
+        records = self.jsoc.records(
+            source.series, since, until, before=source.before, where=source.where, clock=source.clock,
+            keys=[*keys, "TOTVALS", "MISSVALS"],
+        )  # fmt: skip
+        good, refused = newest(records, self.judged)
+        if refused:
+            self.seen = self.seen or refused[0]
+            self.notes.append(f"{len(refused)} records passed over, such as: {refused[0]}")
+        groups: dict[str, list[tuple[Record, str]]] = {}
+        for record, note in good:
+            groups.setdefault(record.keywords.get(source.each, "") if source.each else "", []).append((record, note))
+        found = []
+        for group, candidates in groups.items():
+            one = self._first_whole(candidates)
+            if one is not None:
+                found.append(one)
+            elif group:
+                self.notes.append(f"{source.each} {group} left out: {self.outcomes[-1].reason}")
+        return found
+
+    def _first_whole(self, candidates: Sequence[tuple[Record, str]]) -> tuple[Record, list[Path]] | None:
+        for record, note in candidates[:_TRIES]:
+            outcomes = self._fetched(record, note)
+            self.outcomes += outcomes
+            paths = [outcome.path for outcome in outcomes if outcome.path is not None]
+            if len(paths) == len(self.source.segments):
+                if note:
+                    self.notes.append(f"{record.name}: {note}")
+                return record, paths
+            failed = next(outcome for outcome in outcomes if outcome.path is None)
+            self.seen = self.seen or failed.reason
+            self.notes.append(f"{record.name} cannot be had: {failed.reason}")
+        return None
+
+    def _fetched(self, record: Record, note: str) -> list[Outcome]:
+        """The files of a record; the first that cannot be had is the last that is tried."""
+        source = self.source
+
+        def failed(reason: str, *, again: bool = False) -> list[Outcome]:
+            return [Outcome("missing", source.name, self.issue, record.time, None, reason, note, again=again)]
+
+        paths = {segment: self.folder / self._file_name(record, segment) for segment in source.segments}
+        if all(path.is_file() and damage(path, "fits") is None for path in paths.values()):
+            told = {"asked": self.issue, "time": record.time, "note": note}
+            return [
+                Outcome("already there", source.name, path=path, size=path.stat().st_size, **told)  # type: ignore[arg-type]
+                for path in paths.values()
+            ]
+        try:
+            whole = self.jsoc.record(record.name, segments=source.segments)
+            urls = self.jsoc.urls(whole, source.segments)
+            finish = with_header(self.jsoc.cards(whole))
+        except NotHeldError as error:
+            return failed(str(error))
+        outcomes = []
+        for segment, path in paths.items():
+            wanted = Wanted(urls[segment], path, "fits", source.name, record.time, self.issue, note, finish=finish)
+            outcomes.append(download(wanted, self.jsoc.web))
+            if outcomes[-1].path is None:
+                break
+        return outcomes
+
+    def _file_name(self, record: Record, segment: str) -> str:
+        source = self.source
+        if source.clock == "UTC":
+            time = f"{record.time:%Y%m%dT%H%M%SZ}"
+        else:
+            time = f"{tai_from_utc(record.time):%Y%m%d_%H%M%S}_TAI"
+        group = f".{record.keywords.get(source.each, '0')}" if source.each else ""
+        channel = source.name.removeprefix("aia_")
+        kind = f".{channel}" if source.name.startswith("aia_") else ""
+        return f"{source.series}{group}.{time}{kind}.{segment}.fits"
+
+    def _told(self, found: Sequence[tuple[Record, Sequence[Path]]]) -> NrtResult:
+        quality = None
+        for record, _ in found:
+            if record.quality is not None:
+                quality = (quality or 0) | record.quality
+        return NrtResult(
+            self.source.name,
+            self.source.series,
+            self.issue,
+            time=min(record.time for record, _ in found),
+            quality=quality,
+            files=tuple(path for _, paths in found for path in paths),
+            notes=tuple(self.notes),
+            outcomes=tuple(self.outcomes),
+        )
+
+    def _none(self, reason: str) -> NrtResult:
+        return NrtResult(
+            self.source.name,
+            self.source.series,
+            self.issue,
+            reason=reason,
+            notes=tuple(self.notes),
+            outcomes=tuple(self.outcomes),
+        )
+
+
+def _of_feed(
+    feed: Feed, folder: Path, web: Web, *, url: str, issue: datetime, last: timedelta, now: datetime
+) -> NrtResult:
+    nothing = NrtResult(feed.name, feed.path, issue)
+    path = folder / f"{feed.name}_{issue:%Y%m%dT%H%MZ}.json"
+    wanted = Wanted(f"{url.rstrip('/')}/{feed.path}", path, "json", feed.name, asked=issue)
+    if not path.exists() and now - issue > feed.reach - last:
+        return replace(nothing, reason=f"the feed goes back {feed.reach.days} days, not to the time of the forecast")
+    outcome = download(wanted, web)
+    if outcome.path is None:
+        return replace(nothing, reason=outcome.reason, outcomes=(outcome,))
+    if not feed.measured:
+        return replace(nothing, time=min(issue, now), files=(path,), outcomes=(outcome,))
+    try:
+        time = _last_minute(path, issue)
+        if outcome.status == "already there" and issue - time > _LAG:
+            # Fetched for this issue before its time: the feed has gone on since.
+            fresh = download(replace(wanted, path=path.with_suffix(".new.json")), web)
+            if fresh.path is not None:
+                fresh.path.replace(path)
+                outcome, time = replace(fresh, path=path), _last_minute(path, issue)
+    except DataError as error:
+        return replace(nothing, reason=str(error), outcomes=(outcome,))
+    if issue - time > last:
+        reason = f"the newest measurement before issue is of {time:%FT%TZ}, more than {_hours(last)} before"
+        return replace(nothing, reason=reason, outcomes=(outcome,))
+    return replace(nothing, time=time, files=(path,), outcomes=(outcome,))
+
+
+def _last_minute(path: Path, issue: datetime) -> datetime:
+    """The newest minute with a flux that begins before a time."""
+    table = read_xray_flux(path).table
+    times = table["time"][table["flux"].notna() & (table["time"] < issue)]
+    if times.empty:
+        raise DataError(f"`{path.name}` holds no measurement before {issue:%FT%TZ}")
+    newest_time: datetime = times.iloc[-1].to_pydatetime()
+    return newest_time
+
+
+def _hours(span: timedelta) -> str:
+    return f"{span.total_seconds() / 3600:g} h"

@@ -1,0 +1,136 @@
+"""The kinds of data that a forecast is made from, near real time: which series and feeds, and how each is asked for.
+
+Nishizuka et al. 2021, section 2.2: line-of-sight and vector magnetograms, white light, AIA 131, 193, 304 and 1600 Å and
+GOES X-ray flux; here also the list of flares, for the history of each region.
+"""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from kflare.errors import DataError
+from kflare.observations.jsoc import Judge, Record
+
+__all__ = ["FEEDS", "SOURCES", "Feed", "Source", "by_aia_quality"]
+
+_HOUR = timedelta(hours=1)
+
+# Bits of QUALITY of AIA level 1 (SDO User Guide, section 7.7.6, Table 2). Bit 30, "quick look", is set in all near
+# real time; missing flat field, orbit, pointing or below 5 % of the pixels is noted.
+_AIA_REFUSED: Final = {
+    10: "over 5 % of the pixels missing",
+    11: "over 25 % of the pixels missing",
+    12: "spacecraft not in science pointing",
+    13: "eclipse",
+    14: "no Sun presence",
+    15: "safe mode",
+    16: "dark image",
+    17: "image stabilisation open",
+    18: "calibration image",
+    20: "out of focus",
+    31: "no image",
+}
+_AIA_QUICK_LOOK = 1 << 30
+
+
+def by_aia_quality(record: Record) -> str:
+    """Judge records of AIA by their QUALITY, whose bits mean other things than HMI's."""
+    quality = record.quality or 0
+    bad = [words for bit, words in _AIA_REFUSED.items() if quality >> bit & 1]
+    if bad:
+        raise DataError(f"`{record.name}` is refused: `QUALITY` 0x{quality:08x}: {', '.join(bad)}")
+    noted = quality & ~_AIA_QUICK_LOOK
+    return f"degraded: `QUALITY` 0x{quality:08x}" if noted else ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kind of data of JSOC.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in results.
+    series : str
+        JSOC series.
+    segments : tuple of str
+        Files of each record.
+    server : str
+        "jsoc" or "jsoc2".
+    clock : str
+        Time scale of the series' T_REC: "TAI" for HMI, "UTC" for AIA.
+    before, where : str
+        Rest of the record set, see `Jsoc.records`.
+    each : str
+        Keyword of which every value has a newest record of its own (HARPNUM); "" where the newest record is one.
+    span : datetime.timedelta
+        Length of a window. Regions lag behind each other by up to 20 min, so theirs is longer.
+    judged : callable, optional
+        Refuses records; by default the HMI quality policy that `fetch_nrt` is given.
+    """
+
+    name: str
+    series: str
+    segments: tuple[str, ...]
+    server: str = "jsoc"
+    clock: str = "TAI"
+    before: str = ""
+    where: str = ""
+    each: str = ""
+    span: timedelta = _HOUR
+    judged: Judge | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Feed:
+    """One kind of data of SWPC: a JSON file of the last days, always under the same name.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in results.
+    path : str
+        Below SWPC's address.
+    reach : datetime.timedelta
+        How far back it goes.
+    measured : bool
+        Whether its newest time tells how old the data are. A list of flares does not: none may have happened.
+    """
+
+    name: str
+    path: str
+    reach: timedelta
+    measured: bool
+
+
+def _aia(wavelength: int) -> Source:
+    return Source(
+        f"aia_{wavelength}",
+        "aia.lev1_nrt2",
+        ("image_lev1",),
+        server="jsoc2",
+        clock="UTC",
+        where=f"[? WAVELNTH = {wavelength} ?]",
+        judged=by_aia_quality,
+    )
+
+
+#: Paper, section 2.2. Its "ambig" is the segment `disambig` of JSOC.
+SOURCES: Final = (
+    Source("magnetogram", "hmi.M_720s_nrt", ("magnetogram",)),
+    Source(
+        "vector_field",
+        "hmi.bharp_720s_nrt",
+        ("field", "inclination", "azimuth", "disambig"),
+        before="[]",
+        each="HARPNUM",
+        span=2 * _HOUR,
+    ),
+    Source("continuum", "hmi.Ic_noLimbDark_720s_nrt", ("continuum",)),
+    *(_aia(wavelength) for wavelength in (131, 193, 304, 1600)),
+)
+#: X-ray flux, and the flares before the forecast.
+FEEDS: Final = (
+    Feed("goes_xrays", "goes/primary/xrays-7-day.json", timedelta(days=7), measured=True),
+    Feed("goes_flares", "goes/primary/xray-flares-7-day.json", timedelta(days=7), measured=False),
+)

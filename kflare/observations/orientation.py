@@ -1,0 +1,153 @@
+"""How an image must be turned to have north up and west right, and where the disk is then.
+
+A FITS header maps pixels to the sky by a matrix: CDij, or PCij · CDELTi, or a turn by CROTA2 and CDELTi. From it follow
+a number of quarter turns and a mirroring, which are exact, and a rest of at most 45 degrees. A rest of up to a quarter
+of a degree is left in the image and kept in `Magnetogram.roll` and in the WCS: HMI hangs upside down with CROTA2 within
+0.1 degree of 180, and a quarter of a degree moves the limb of a 512² image by one pixel. A greater one is interpolated.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from kflare.errors import DataError
+from kflare.observations.disk import Disk, require_full_disk
+from kflare.observations.headers import Header
+
+__all__ = ["ROLL_TOLERANCE", "Orientation", "orientation_of"]
+
+_Pixel = TypeVar("_Pixel", bound=np.generic)
+
+#: Degrees of roll that are left in the image.
+ROLL_TOLERANCE = 0.25
+
+_ARCSEC = {"": 1.0, "arcsec": 1.0, "deg": 3600.0, "degree": 3600.0, "arcmin": 60.0, "rad": math.degrees(3600.0)}
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How to turn an image in FITS order (row 0 = bottom), and what is seen then.
+
+    Parameters
+    ----------
+    mirrored : bool
+        Whether east and west are exchanged first.
+    quarter_turns : int
+        Counterclockwise turns by 90 degrees, 0 to 3.
+    roll : float
+        Counterclockwise turn that is left to do, degrees, within ±45.
+    disk : Disk
+        The disk after all turns.
+    """
+
+    mirrored: bool
+    quarter_turns: int
+    roll: float
+    disk: Disk
+
+    @property
+    def interpolates(self) -> bool:
+        """Whether `roll` is too great to be left in the image."""
+        return abs(self.roll) > ROLL_TOLERANCE
+
+    def upright(self, image: npt.NDArray[_Pixel]) -> npt.NDArray[_Pixel]:
+        """View of an image in FITS order with row 0 = north and column 0 = east, apart from `roll`."""
+        top_down = image[::-1, ::-1] if self.mirrored else image[::-1]
+        return np.rot90(top_down, self.quarter_turns)
+
+
+def orientation_of(header: Header, width: int, *, disk: Disk | None = None) -> Orientation:
+    """Read the orientation and the disk from a header.
+
+    Parameters
+    ----------
+    header : Header
+        Header of an image in FITS order.
+    width : int
+        Width and height of the image in pixels.
+    disk : Disk, optional
+        The disk in the result, where it is known better than the header says.
+
+    Returns
+    -------
+    Orientation
+        With the whole disk in the frame.
+
+    Raises
+    ------
+    DataError
+        If cards are missing or contradict each other, pixels are not square, or it is no full disk.
+    """
+    matrix = _matrix(header)
+    mirrored = bool(np.linalg.det(matrix) < 0)
+    if mirrored:
+        matrix = matrix @ np.diag([-1.0, 1.0])
+    # The pixel to the right lies `angle` degrees north of west: a turn by as much, counterclockwise, puts it right.
+    angle = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
+    turns = round(angle / 90)
+    found = disk if disk is not None else _disk(header, width, matrix, mirrored=mirrored, turns=turns % 4)
+    return Orientation(mirrored, turns % 4, angle - 90 * turns, require_full_disk(found, width, header.source))
+
+
+def _matrix(header: Header) -> npt.NDArray[np.float64]:
+    """Arcseconds west (row 0) and north (row 1) of a step of a pixel to the right (column 0) and up (column 1)."""
+    source = header.source
+    unit = header.text("CUNIT1").lower()
+    if unit not in _ARCSEC:
+        raise DataError(
+            f"`{source}`: `CUNIT1` must be arcsec or deg, got {unit!r}; give a magnetogram of the full disk"
+        )
+    names = [f"{i}_{j}" for i in (1, 2) for j in (1, 2)]
+    cd = [header.number("CD" + name) for name in names]
+    if any(value is not None for value in cd):
+        matrix = np.array([value or 0.0 for value in cd]).reshape(2, 2)
+    else:
+        steps = [header.number("CDELT1"), header.number("CDELT2")]
+        # Without a scale the orientation is still known, and the radius may be given in pixels.
+        step = np.array([1.0 if value is None else value for value in steps])
+        pc = [header.number("PC" + name) for name in names]
+        if any(value is not None for value in pc):
+            turn = np.array([default if v is None else v for v, default in zip(pc, (1, 0, 0, 1), strict=True)])
+            matrix = step[:, np.newaxis] * turn.reshape(2, 2)
+        else:
+            roll = math.radians(header.number("CROTA2", "CROTA", "CROTA1") or 0.0)
+            cos, sin = math.cos(roll), math.sin(roll)
+            # The FITS standard's CROTA2 turns the axes, whose steps may differ: PC12 = -sin·CDELT2/CDELT1.
+            matrix = np.array([[cos * step[0], -sin * step[1]], [sin * step[0], cos * step[1]]])
+    columns = np.hypot(*matrix)
+    if not (columns > 0).all() or not np.isfinite(matrix).all():
+        raise DataError(f"`{source}`: `CDELT1` and `CDELT2` must not be 0 arcsec per pixel, got {matrix.tolist()}")
+    skew = abs(float(np.dot(matrix[:, 0], matrix[:, 1]))) / float(np.prod(columns))
+    if skew > 0.01 or abs(columns[0] / columns[1] - 1) > 0.01:
+        raise DataError(
+            f"`{source}`: pixels must be square to 1 %, got a matrix of {np.round(matrix, 6).tolist()} {unit} "
+            "per pixel; resample the image first"
+        )
+    return matrix * _ARCSEC[unit]
+
+
+def _disk(header: Header, width: int, matrix: npt.NDArray[np.float64], *, mirrored: bool, turns: int) -> Disk:
+    scaled = header.number("CDELT1", "CD1_1") is not None
+    # The angle first: who resizes an image corrects CDELT1 but often leaves R_SUN, a number of pixels, as it was.
+    angle = header.number("RSUN_OBS", "SOLAR_R", "RADIUS") if scaled else None
+    radius = angle / float(np.sqrt(np.prod(np.hypot(*matrix)))) if angle is not None else header.number("R_SUN")
+    if radius is None:
+        radius = header.needed("RSUN_OBS") / header.needed("CDELT1")
+    if not radius > 0:
+        raise DataError(f"`{header.source}`: the radius of the disk must be above 0 pixels, got {radius:g}")
+    # CRPIX counts from 1 and is where the coordinate is CRVAL; the disk's centre is where it is 0.
+    unit = _ARCSEC[header.text("CUNIT1").lower()]
+    value = np.array([header.number("CRVAL1") or 0.0, header.number("CRVAL2") or 0.0]) * unit
+    if value.any() and not scaled:
+        header.needed("CDELT1")
+    step = np.linalg.solve(matrix, value)
+    if mirrored:
+        step[0] = -step[0]
+    x, y = np.array([header.needed("CRPIX1"), header.needed("CRPIX2")]) - 1 - step
+    x, y = (width - 1 - x if mirrored else x), width - 1 - y
+    for _ in range(turns):
+        x, y = y, width - 1 - x  # what was on the right is on top
+    return Disk(float(x), float(y), float(radius))

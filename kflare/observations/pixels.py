@@ -1,0 +1,242 @@
+"""Pixels and a FITS header become a magnetogram: what FITS and JP2 files and sunpy Maps have in common.
+
+A 4096² image is worked on in bands of rows that stay in the processor's cache, and where a smaller one is wanted the
+full-size field is never made.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflare.errors import DataError
+from kflare.observations.disk import Disk, column_mask, disk_columns, disk_mask
+from kflare.observations.headers import Header
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.orientation import Orientation, orientation_of
+from kflare.observations.quality import QualityPolicy, judge
+from kflare.observations.resampling import BAND, AreaMean, area_mean, rolled
+
+__all__ = ["Pixels", "magnetogram_from_pixels", "require_square"]
+
+# The strongest fields ever measured in sunspots are near 6 kG; more than this is damage.
+_MAX_GAUSS = 1e5
+
+_Band = tuple[int, npt.NDArray[np.float32], npt.NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """An image as a file stores it.
+
+    Parameters
+    ----------
+    raw : numpy.ndarray, shape (H, H)
+        Numbers of any real type in FITS order: row 0 is the bottom. NaN is missing.
+    scale, zero : float
+        The field in gauss is raw · scale + zero (BSCALE and BZERO of FITS).
+    blank : int or None
+        Integer that stands for "missing".
+    byte_range : float or None
+        Field strength of byte 255 in gauss, where the numbers are bytes.
+    """
+
+    raw: npt.NDArray[Any]
+    scale: float = 1.0
+    zero: float = 0.0
+    blank: int | None = None
+    byte_range: float | None = None
+
+
+def require_square(shape: tuple[int, ...], limit: int, source: str) -> int:
+    """Width of a square image of 2 to `limit` pixels; DataError for any other shape, as the file declares it."""
+    if len(shape) != 2 or shape[0] != shape[1] or not 1 < shape[0] <= limit:
+        raise DataError(
+            f"`{source}` is not a full disk: its image must be square, up to {limit} pixels wide, got NAXIS2, NAXIS1 = "
+            f"{', '.join(map(str, shape))}; give a full-disk magnetogram"
+        )
+    return int(shape[0])
+
+
+class Frame:
+    """What a header says of an image, settled before its pixels are decoded; :meth:`magnetogram` then takes them.
+
+    Parameters
+    ----------
+    header : Header
+        Header of the image.
+    width : int
+        Width and height in pixels.
+    policy : QualityPolicy
+        Which images are rejected.
+    disk : Disk, optional
+        The disk in the result (before `size`), instead of the header's.
+    time : datetime.datetime, optional
+        Observation time, aware, instead of the header's.
+
+    Raises
+    ------
+    DataError
+        If it is no line-of-sight magnetogram of the full disk, its time is unknown, or the policy rejects it.
+    """
+
+    def __init__(
+        self, header: Header, width: int, *, policy: QualityPolicy, disk: Disk | None, time: datetime | None
+    ) -> None:
+        header.require_magnetogram()
+        self._source = header.source
+        self._policy = policy
+        self._instrument, self._named = header.instrument()
+        self._quality = header.quality()
+        self._observer = header.observer()
+        self._time = time if time is not None else header.time()
+        self._judge(0.0)
+        self._orientation = orientation_of(header, width, disk=disk)
+        self._width = width
+
+    def _judge(self, missing: float) -> str:
+        return judge(
+            self._source,
+            policy=self._policy,
+            time=self._time,
+            instrument=self._instrument,
+            quality=self._quality,
+            missing=missing,
+            named=self._named,
+        )
+
+    def magnetogram(self, pixels: Pixels, *, size: int | None = None) -> Magnetogram:
+        """Scale, turn, mask, check and reduce the pixels.
+
+        Parameters
+        ----------
+        pixels : Pixels
+            The image.
+        size : int, optional
+            Width and height of the result; the image's own if not given.
+
+        Returns
+        -------
+        Magnetogram
+            float32 gauss, north up, west right, NaN off the disk and where missing.
+
+        Raises
+        ------
+        DataError
+            If there is no field of both signs within ±100 kG, or the policy rejects how much is missing.
+        """
+        turn, disk, width = self._orientation, self._orientation.disk, self._width
+        seen = _Seen(self._source)
+        bands = seen.watch(_bands(pixels, turn))
+        wanted = width if size is None else size
+        if turn.interpolates or wanted == width:
+            data = np.empty((width, width), dtype=np.float32)
+            for row, values, measured in bands:
+                data[row : row + BAND] = np.where(measured, values, np.float32(np.nan))
+            seen.require_field()
+            if turn.interpolates:
+                data = rolled(data, turn.roll, disk.x, disk.y)
+                data[~disk_mask(width, disk)] = np.nan
+            data = data if wanted == width else area_mean(data, wanted, source=self._source)
+        else:
+            mean = AreaMean(width, wanted, self._source)
+            for row, values, measured in bands:
+                mean.add(row, values, measured)
+            seen.require_field()
+            data = mean.result()
+        return Magnetogram(
+            data,
+            self._time,
+            disk if wanted == width else disk.resized(width, wanted),
+            self._named if self._instrument == "unknown" and self._named else self._instrument,
+            self._source,
+            pixels.byte_range,
+            quality=self._quality,
+            quality_note=self._judge(seen.missing),
+            observer=self._observer,
+            roll=0.0 if turn.interpolates else turn.roll,
+        )
+
+
+def magnetogram_from_pixels(
+    pixels: Pixels,
+    header: Header,
+    *,
+    policy: QualityPolicy,
+    disk: Disk | None = None,
+    time: datetime | None = None,
+    size: int | None = None,
+) -> Magnetogram:
+    """Magnetogram of pixels that are decoded already; see :class:`Frame`."""
+    return Frame(header, pixels.raw.shape[0], policy=policy, disk=disk, time=time).magnetogram(pixels, size=size)
+
+
+class _Seen:
+    """What goes by in the bands: how much of the disk is measured, and between which values."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._disk = 0
+        self._measured = 0
+        self._low = self._high = 0.0
+
+    def watch(self, bands: Iterator[tuple[_Band, int]]) -> Iterator[_Band]:
+        for band, on_disk in bands:
+            _, values, measured = band
+            self._disk += on_disk
+            self._measured += int(np.count_nonzero(measured))
+            self._low = min(self._low, float(values.min()))
+            self._high = max(self._high, float(values.max()))
+            yield band
+
+    @property
+    def missing(self) -> float:
+        return 1 - self._measured / self._disk if self._disk else 1.0
+
+    def require_field(self) -> None:
+        if not self._measured:
+            raise DataError(f"`{self._source}` holds no measured value on the disk; give another magnetogram")
+        strongest = max(-self._low, self._high)
+        if strongest > _MAX_GAUSS:
+            raise DataError(
+                f"`{self._source}` is damaged: a field must be within ±{_MAX_GAUSS:g} gauss, got {strongest:g}; "
+                "download it again"
+            )
+        if not self._low < 0 < self._high:
+            raise DataError(
+                f"`{self._source}` is no magnetogram: a line-of-sight field has both signs on the disk, got values "
+                f"from {self._low:g} to {self._high:g}; give a magnetogram, not field strength or intensity"
+            )
+
+
+def _bands(pixels: Pixels, turn: Orientation) -> Iterator[tuple[_Band, int]]:
+    """Bands of rows from the north: first row, gauss (0 where not measured), measured on the disk; pixels on the disk.
+
+    Where `turn` leaves a roll to interpolate, the disk is that before it: the roll turns about the disk's centre.
+    """
+    view = turn.upright(pixels.raw)
+    width = view.shape[0]
+    first, stop = disk_columns(width, turn.disk)
+    scale, zero = np.float32(pixels.scale), np.float32(pixels.zero)
+    for row in range(0, width, BAND):
+        rows = slice(row, row + BAND)
+        raw = view[rows]
+        measured = column_mask(first[rows], stop[rows], width)
+        if raw.dtype.kind == "f":
+            # Far out of float32's range there is damage only; it is refused later, by value.
+            values = np.clip(raw, -1e30, 1e30).astype(np.float32)
+            measured &= ~np.isnan(values)
+        else:
+            values = raw.astype(np.float32)
+            if pixels.blank is not None:
+                measured &= raw != pixels.blank
+        with np.errstate(over="ignore", invalid="ignore"):
+            if scale != 1:
+                values *= scale
+            if zero != 0:
+                values += zero
+        values = np.where(measured, values, np.float32(0))
+        yield (row, values, measured), int((stop[rows] - first[rows]).sum())

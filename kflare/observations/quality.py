@@ -1,0 +1,329 @@
+"""What the QUALITY keyword says, and which images are good enough to forecast from.
+
+QUALITY is a mask of 32 bits without sign. JSOC writes it as a signed integer in FITS (0x80000000, "there is no image",
+reads as −2147483648) and as a hexadecimal string in its answers; :func:`parse_quality` brings all forms to 0 .. 2³²−1.
+Neither `QUALITY < 65536` on the signed number (lets "no image" through) nor `QUALITY == 0` (throws away every
+near-real-time image, which carry 0x400 and often 0x00011c00) is a test of quality.
+
+Which bit does what is a setting, :class:`QualityPolicy`:
+
+==================================  ========  ===========================================================
+policy                              of HMI    what it does
+==================================  ========  ===========================================================
+`default`                           reject    0x80000000–0x00020000 (inputs missing), 0x300 (eclipse: bit 0x100 of the
+                                              line-of-sight, 0x200 of the 720-s Stokes processing), 0x20 (poor: the one
+                                              bit that marks a lunar transit)
+..                                  degrade   0x10000–0x800, 0x80, 0x40 and bits without a name: read, with a note
+..                                  accept    0x400 (no cosmic-ray list), the normal state near real time
+`strict`                                      rejects all that `default` rejects or degrades
+`any`                                         rejects nothing: what `default` would reject is read, with a note
+==================================  ========  ===========================================================
+
+`default` and `strict` also reject an image of which more than 1 % of the disk is missing (a large active region covers
+less), of another instrument than HMI and MDI, or of the future.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import IntFlag
+
+from kflare.errors import DataError, SettingError
+
+__all__ = ["POLICIES", "HmiQuality", "MdiQuality", "QualityPolicy", "judge", "parse_quality", "policy_named"]
+
+
+class HmiQuality(IntFlag):
+    """Bits of QUALITY of HMI observables (JSOC QUALITY.txt of 2013-05-24; HMI_observables.c)."""
+
+    NODATA = 0x80000000
+    TARGETFILTERGRAMMISSING = 0x40000000
+    NOINTERPOLATEDKEYWORDS = 0x20000000
+    NOFRAMELISTINFO = 0x10000000
+    WRONGCADENCE = 0x08000000
+    WRONGTARGET = 0x04000000
+    MISSINGLEV1D = 0x02000000
+    MISSINGKEYWORDLEV1D = 0x01000000
+    WRONGWAVELENGTHNUM = 0x00800000
+    MISSINGKEYWORDLEV1P = 0x00400000
+    NOLOOKUPRECORD = 0x00200000
+    NOLOOKUPKEYWORD = 0x00100000
+    NOTENOUGHINTERPOLANTS = 0x00080000
+    INTERPOLATIONFAILED = 0x00040000
+    MISSINGLEV1P = 0x00020000
+    LOWINTERPNUM = 0x00010000
+    LOWKEYWORDNUM = 0x00008000
+    ISSTARGET = 0x00004000
+    NOTEMP = 0x00002000
+    NOGAPFILL = 0x00001000
+    LIMBFITISSUE = 0x00000800
+    NOCOSMICRAY = 0x00000400
+    ECLIPSE_STOKES = 0x00000200
+    ECLIPSE = 0x00000100
+    NOCOEFFPRECORD = 0x00000080
+    LARGEFTSID = 0x00000040
+    POORQUALITY = 0x00000020
+
+
+class MdiQuality(IntFlag):
+    """Bits of QUALITY of MDI (SOI, "MDI Standard Quality Bit Definitions", 2003-02-24)."""
+
+    NODATA = 0x80000000
+    STATISTICS = 0x800
+    COSMICRAYS = 0x400
+    NOTPRIME60 = 0x200
+    POINTING = 0x100
+    PROCESSING = 0x80
+    MISSING90 = 0x40
+    MISSING50 = 0x20
+    MISSING10 = 0x10
+    MISSING1 = 0x8
+    MISSING0 = 0x4
+    TOBSMISSING = 0x2
+    TELEMETRY = 0x1
+
+
+_MEANING = {
+    "NODATA": "no image was made",
+    "TARGETFILTERGRAMMISSING": "no filtergram near the time",
+    "NOINTERPOLATEDKEYWORDS": "pointing keywords unknown",
+    "NOFRAMELISTINFO": "sequence of filtergrams unknown",
+    "WRONGCADENCE": "sequence of another cadence",
+    "WRONGTARGET": "filtergram of another sequence",
+    "MISSINGLEV1D": "too few filtergrams",
+    "MISSINGKEYWORDLEV1D": "keywords of filtergrams missing",
+    "WRONGWAVELENGTHNUM": "wrong number of wavelengths",
+    "MISSINGKEYWORDLEV1P": "keywords of polarisation images missing",
+    "NOLOOKUPRECORD": "no look-up table",
+    "NOLOOKUPKEYWORD": "no look-up table keywords",
+    "NOTENOUGHINTERPOLANTS": "too few filtergrams to interpolate",
+    "INTERPOLATIONFAILED": "interpolation in time failed",
+    "MISSINGLEV1P": "too few polarisation images",
+    "LOWINTERPNUM": "fewer filtergrams interpolated than usual",
+    "LOWKEYWORDNUM": "roll or distance extrapolated",
+    "ISSTARGET": "image stabilisation open",
+    "NOTEMP": "default temperatures",
+    "NOGAPFILL": "gaps not filled",
+    "LIMBFITISSUE": "filtergrams with a bad limb fit left out",
+    "NOCOSMICRAY": "no list of cosmic rays",
+    "ECLIPSE_STOKES": "eclipse",
+    "ECLIPSE": "eclipse",
+    "NOCOEFFPRECORD": "no velocity correction",
+    "LARGEFTSID": "noisy focus sequence",
+    "POORQUALITY": "eclipse, lunar transit, thermal recovery or the like",
+    "STATISTICS": "unlikely statistics",
+    "COSMICRAYS": "many cosmic rays",
+    "NOTPRIME60": "not in the prime 60-s program",
+    "POINTING": "pointing anomaly or roll",
+    "PROCESSING": "on-board processing error",
+    "MISSING90": "over 90 % missing",
+    "MISSING50": "over 50 % missing",
+    "MISSING10": "over 10 % missing",
+    "MISSING1": "over 1 % missing",
+    "MISSING0": "pixels missing",
+    "TOBSMISSING": "observation missing",
+    "TELEMETRY": "telemetry problem",
+}
+
+_ALL = 0xFFFFFFFF
+_HMI_REJECTED = 0xFFFE0000 | HmiQuality.ECLIPSE | HmiQuality.ECLIPSE_STOKES | HmiQuality.POORQUALITY
+# From 2^18 on JSOC's SMARP series leaves MDI out too; POINTING means that the roll in the header may be wrong. MISSING1
+# is left to the count of missing pixels on the disk.
+_MDI_REJECTED = 0xFFFC0000 | 0x70 | MdiQuality.TOBSMISSING | MdiQuality.PROCESSING | MdiQuality.POINTING
+
+
+@dataclass(frozen=True)
+class QualityPolicy:
+    """Which images are rejected, which are read with a note, and which without; see the module for those with a name.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    hmi_reject, mdi_reject : int
+        Bits of QUALITY that reject an image, by instrument.
+    hmi_accept, mdi_accept : int
+        Bits without a note. Every other bit degrades: the image is read with a note.
+    max_missing : float
+        Greatest part of the disk, 0 to 1, that may be missing.
+    noted_missing : float
+        Part of the disk from which on a missing part is noted.
+    refuses : bool
+        Whether a rejected image is refused (DataError); if not, it is read with a note that begins "rejected".
+    """
+
+    name: str
+    hmi_reject: int = _HMI_REJECTED
+    hmi_accept: int = HmiQuality.NOCOSMICRAY
+    mdi_reject: int = _MDI_REJECTED
+    mdi_accept: int = MdiQuality.NOTPRIME60
+    max_missing: float = 0.01
+    noted_missing: float = 0.001
+    refuses: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("hmi_reject", "hmi_accept", "mdi_reject", "mdi_accept"):
+            if not 0 <= getattr(self, name) <= _ALL:
+                raise SettingError(f"`{name}` must be a mask of 32 bits, got {getattr(self, name):#x}")
+        if not 0 <= self.noted_missing <= self.max_missing <= 1:
+            raise SettingError(
+                f"`noted_missing` and `max_missing` must be parts of the disk in this order, 0 to 1, got "
+                f"{self.noted_missing} and {self.max_missing}"
+            )
+
+
+POLICIES = {
+    policy.name: policy
+    for policy in (
+        QualityPolicy("default"),
+        QualityPolicy(
+            "strict",
+            hmi_reject=_ALL & ~HmiQuality.NOCOSMICRAY,
+            mdi_reject=_ALL & ~MdiQuality.NOTPRIME60,
+            max_missing=0.001,
+        ),
+        QualityPolicy("any", refuses=False),
+    )
+}
+"""The policies with a name."""
+
+# Clocks differ a little; a header that is ahead by more than this is wrong.
+_AHEAD = timedelta(hours=1)
+
+
+def policy_named(policy: str | QualityPolicy) -> QualityPolicy:
+    """The policy of a name ("default", "strict", "any"), or the policy itself; SettingError for any other name."""
+    if isinstance(policy, QualityPolicy):
+        return policy
+    if policy not in POLICIES:
+        raise SettingError(f"`policy` must be one of {', '.join(POLICIES)}, got {policy!r}")
+    return POLICIES[policy]
+
+
+def parse_quality(value: object, *, source: str = "header") -> int | None:
+    """QUALITY as a mask without sign, from any form in which it is handed around.
+
+    Parameters
+    ----------
+    value : object
+        Integer (signed or not), whole float, or text: decimal, or hexadecimal with 0x.
+    source : str
+        Name for messages.
+
+    Returns
+    -------
+    int or None
+        0 to 2³² − 1; None where there is no value (None, empty text, "nan", "missing").
+
+    Raises
+    ------
+    DataError
+        If it is no integer of 32 bits.
+    """
+    mask: int | None = None
+    if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124  NaN is not itself
+        return None
+    if isinstance(value, str):
+        text = value.strip().lower()
+        if text in {"", "nan", "missing"}:
+            return None
+        if re.fullmatch(r"0x[0-9a-f]{1,16}", text):
+            mask = int(text, 16)
+        elif re.fullmatch(r"[+-]?\d{1,20}(\.0*)?", text):
+            mask = int(text.partition(".")[0])
+    elif hasattr(value, "__index__") and not isinstance(value, bool):
+        mask = value.__index__()
+    elif isinstance(value, float) and value.is_integer():
+        mask = int(value)
+    if mask is None or not -(1 << 31) <= mask <= _ALL:
+        raise DataError(
+            f"`{source}`: `QUALITY` must be an integer of 32 bits or its hexadecimal form, got {value!r}; "
+            "give another record"
+        )
+    return mask & _ALL
+
+
+def described(quality: int, bits: int, instrument: str) -> str:
+    """The bits of QUALITY in words: `0x00010400: LOWINTERPNUM (fewer filtergrams interpolated than usual)`."""
+    known: type[IntFlag] = MdiQuality if instrument == "MDI" else HmiQuality
+    named = {flag.name: flag.value for flag in known if flag.name}
+    words = [f"{name} ({_MEANING[name]})" for name, value in named.items() if value & bits]
+    unnamed = bits & ~sum(named.values())
+    if unnamed:
+        words.append(f"bits {unnamed:#x} without a name")
+    return f"`QUALITY` 0x{quality:08x}: {', '.join(words)}"
+
+
+def judge(
+    source: str,
+    *,
+    policy: QualityPolicy,
+    time: datetime,
+    instrument: str,
+    quality: int | None = None,
+    missing: float = 0.0,
+    named: str = "",
+    now: datetime | None = None,
+) -> str:
+    """Whether an image is good enough.
+
+    Parameters
+    ----------
+    source : str
+        File, for messages.
+    policy : QualityPolicy
+        What is rejected and what noted.
+    time : datetime.datetime
+        Observation time, aware.
+    instrument : str
+        "HMI", "MDI", "synthetic", or "unknown".
+    quality : int or None
+        QUALITY without sign; None where the file has none.
+    missing : float
+        Part of the disk that is missing, 0 to 1.
+    named : str
+        The instrument as the header has it, where that is neither HMI nor MDI; "" where it names none.
+    now : datetime.datetime, optional
+        The present, aware.
+
+    Returns
+    -------
+    str
+        "" if there is nothing to say; else "degraded: ..." or, if the policy refuses nothing, "rejected: ...".
+
+    Raises
+    ------
+    DataError
+        If the policy rejects it, with the reason.
+    """
+    rejected: list[str] = []
+    degraded: list[str] = []
+    if named and instrument == "unknown":
+        rejected.append(f"`INSTRUME` must be HMI or MDI, got {named!r}")
+    now = now or datetime.now(UTC)
+    if time > now + _AHEAD:
+        rejected.append(f"its time {time:%Y-%m-%dT%H:%M:%SZ} lies in the future (it is {now:%Y-%m-%dT%H:%M:%SZ})")
+    if quality:
+        bad, fine = (
+            (policy.mdi_reject, policy.mdi_accept) if instrument == "MDI" else (policy.hmi_reject, policy.hmi_accept)
+        )
+        if quality & bad:
+            rejected.append(described(quality, quality & bad, instrument))
+        noted = quality & ~bad & ~fine
+        if noted:
+            degraded.append(described(quality, noted, instrument))
+    if missing > policy.noted_missing:
+        seen = f"{100 * missing:.2g} % of the disk is missing"
+        if missing > policy.max_missing:
+            rejected.append(f"{seen}, at most {100 * policy.max_missing:g} % may be")
+        else:
+            degraded.append(seen)
+    if rejected and policy.refuses:
+        raise DataError(
+            f"`{source}` is rejected by the quality policy `{policy.name}`: {'; '.join(rejected)}; "
+            "take another record, or read it with the policy `any`"
+        )
+    notes = [f"rejected: {'; '.join(rejected)}"] if rejected else []
+    if degraded:
+        notes.append(f"degraded: {'; '.join(degraded)}")
+    return "; ".join(notes)

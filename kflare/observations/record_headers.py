@@ -1,0 +1,61 @@
+"""Keywords of a JSOC record, written into the FITS file that JSOC hands out without them.
+
+JSOC's quick exports give the file as it lies in its archive: pixels and next to no header. The keywords come from the
+query. Here they are put together, so that the file can be read years later with nothing beside it.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from kflare.errors import DataError
+
+__all__ = ["complete_header", "with_header"]
+
+# What describes how the pixels are stored belongs to the file, whatever the database holds under the same name.
+_STRUCTURE = re.compile(
+    r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|PCOUNT|GCOUNT|GROUPS|THEAP|EXTNAME|EXTVER|EXTLEVEL|BSCALE|BZERO|BLANK|"
+    r"CHECKSUM|DATASUM|END|COMMENT|HISTORY|CONTINUE|TFIELDS|T(?:FORM|TYPE|UNIT|NULL|SCAL|ZERO|DISP|DIM|BCOL)\d+|"
+    r"Z(?:IMAGE|CMPTYPE|BITPIX|NAXIS\d*|TILE\d+|NAME\d+|VAL\d+|MASKCMP|QUANTIZ|DITHER0|BLANK|SCALE|ZERO|SIMPLE|TENSION|"
+    r"EXTEND|PCOUNT|GCOUNT|HECKSUM|DATASUM|HECKSUM)"
+)
+
+
+def complete_header(source: Path, target: Path, cards: Mapping[str, object]) -> None:
+    """Write `source` to `target` with `cards` in the header of its image. The pixels are copied, not decoded.
+
+    Parameters
+    ----------
+    source, target : pathlib.Path
+        FITS files, compressed or not.
+    cards : mapping of str to object
+        Values by FITS keyword.
+
+    Raises
+    ------
+    DataError
+        If `source` holds no image or cannot be read as FITS.
+    """
+    from astropy.io import fits
+
+    try:
+        with fits.open(source, memmap=False, disable_image_compression=True, lazy_load_hdus=False) as hdus:
+            image = next((hdu for hdu in hdus if _holds_image(hdu.header)), None)
+            if image is None:
+                raise DataError(f"`{source.name}` holds no image; download it again")
+            for name, value in cards.items():
+                if not _STRUCTURE.fullmatch(name):
+                    image.header[name] = value
+            hdus.writeto(target, output_verify="ignore", overwrite=True)
+    except (OSError, ValueError, TypeError, KeyError, fits.VerifyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"`{source.name}` cannot be given its keywords: {reason}; download it again") from error
+
+
+def with_header(cards: Mapping[str, object]) -> Callable[[Path, Path], None]:
+    """How a download of these keywords' file is finished: a function of the downloaded and the final file."""
+    return lambda source, target: complete_header(source, target, cards)
+
+
+def _holds_image(header: Mapping[str, object]) -> bool:
+    return bool(header.get("ZIMAGE")) or (header.get("NAXIS", 0) != 0 and header.get("XTENSION", "IMAGE") == "IMAGE")

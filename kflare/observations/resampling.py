@@ -1,0 +1,154 @@
+"""Fewer pixels, or turned ones, where some of them are missing.
+
+A missing pixel takes no part: a mean is that of what was measured, and where more than half of it is missing the
+result is missing too.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage, sparse
+
+from kflare.errors import DataError
+
+__all__ = ["AreaMean", "area_mean", "rolled"]
+
+# The rows worked on at once: few enough that they stay in the processor's cache.
+BAND = 64
+
+
+class AreaMean:
+    """Mean over areas of a square image that is handed over in bands of rows.
+
+    Every new pixel is the mean of the old ones under it, each weighted with the area that it shares with the new one
+    and that was measured; new pixels of which more than half the area was not measured are NaN.
+
+    Parameters
+    ----------
+    width : int
+        Width and height of the image in pixels.
+    size : int
+        Width and height of the result, 1 to `width`; it need not divide `width`.
+    source : str
+        Name for messages.
+
+    Raises
+    ------
+    DataError
+        If `size` is not within 1 and `width`.
+    """
+
+    def __init__(self, width: int, size: int, source: str = "image") -> None:
+        if not 1 <= size <= width:
+            raise DataError(
+                f"`size` must be 1 to {width} pixels, the width of `{source}`, since nothing is gained by enlarging; "
+                f"got {size}"
+            )
+        self._size = size
+        self._weights = _shares(width, size)
+        self._total = np.zeros((size, width), dtype=np.float32)
+        self._area = np.zeros((size, width), dtype=np.float32)
+
+    def add(self, row: int, values: npt.NDArray[np.float32], measured: npt.NDArray[np.bool_]) -> None:
+        """Add the band of rows that begins with `row`.
+
+        Parameters
+        ----------
+        row : int
+            Index of the first row of the band.
+        values : numpy.ndarray, float32, shape (n, width)
+            The pixels, 0 where not measured.
+        measured : numpy.ndarray, bool, shape (n, width)
+            Whether they were measured.
+        """
+        count, width = values.shape
+        first, stop = row * self._size // width, math.ceil((row + count) * self._size / width)
+        weights = self._weights[first:stop, row : row + count]
+        self._total[first:stop] += weights @ values
+        self._area[first:stop] += weights @ measured.view(np.uint8).astype(np.float32)
+
+    def result(self) -> npt.NDArray[np.float32]:
+        """The means, float32, shape (size, size), NaN where more than half the area was not measured."""
+        across = self._weights
+        total = (across @ self._total.T).T
+        area = (across @ self._area.T).T
+        # Shares are in units of an old pixel; a ten-thousandth is for sums of thirds that fall short of the half.
+        enough = area >= 0.5 * (self._weights.shape[1] / self._size) ** 2 - 1e-4
+        mean = np.divide(total, area, out=np.full_like(total, np.nan), where=enough & (area > 0))
+        return np.ascontiguousarray(mean)
+
+
+def area_mean(data: npt.NDArray[np.float32], size: int, *, source: str = "image") -> npt.NDArray[np.float32]:
+    """Reduce an image to `size` × `size` pixels by the mean over areas.
+
+    Parameters
+    ----------
+    data : numpy.ndarray, float32, shape (H, H)
+        Image, NaN where not measured.
+    size : int
+        New width and height, 1 to H; it need not divide H.
+    source : str
+        Name for messages.
+
+    Returns
+    -------
+    numpy.ndarray, float32, shape (size, size)
+        Means over what was measured; NaN where more than half of the area was not.
+
+    Raises
+    ------
+    DataError
+        If `size` is not within 1 and H.
+    """
+    mean = AreaMean(data.shape[0], size, source)
+    for row in range(0, data.shape[0], BAND):
+        band = data[row : row + BAND]
+        measured = ~np.isnan(band)
+        mean.add(row, np.where(measured, band, np.float32(0)), measured)
+    return mean.result()
+
+
+def rolled(data: npt.NDArray[np.float32], angle: float, x: float, y: float) -> npt.NDArray[np.float32]:
+    """Turn an image counterclockwise about a point, by bilinear interpolation.
+
+    Parameters
+    ----------
+    data : numpy.ndarray, float32, shape (H, H)
+        Image, row 0 on top, NaN where not measured.
+    angle : float
+        Degrees, counterclockwise as seen.
+    x, y : float
+        The point that stays, in pixels from the left and the top; 0 is the centre of the first pixel.
+
+    Returns
+    -------
+    numpy.ndarray, float32, shape (H, H)
+        A value is the mean of its measured neighbours, weighted with their nearness; NaN where they weigh less than a
+        half. The strongest value never grows.
+    """
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    # Where a new pixel (row, column) comes from; rows grow downwards.
+    matrix = np.array([[cos, sin], [-sin, cos]])
+    centre = np.array([y, x])
+    offset = centre - matrix @ centre
+    measured = ~np.isnan(data)
+
+    def turned(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        result = ndimage.affine_transform(image, matrix, offset, order=1, mode="constant", cval=0.0, prefilter=False)
+        return np.asarray(result, dtype=np.float32)
+
+    total = turned(np.where(measured, data, np.float32(0)))
+    weight = turned(measured.astype(np.float32))
+    return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight >= 0.5)
+
+
+def _shares(width: int, size: int) -> "sparse.csr_array":
+    """Share of each old pixel (columns) in each new one (rows), in units of an old pixel, shape (size, width)."""
+    # Edges as exact fractions with the denominator `size`: no rounding decides which pixel an edge falls into.
+    start = np.arange(size, dtype=np.int64) * width
+    first, stop = start // size, -(-(start + width) // size)
+    new = np.repeat(np.arange(size), stop - first)
+    old = np.concatenate([np.arange(a, b) for a, b in zip(first, stop, strict=True)])
+    share = np.minimum((old + 1) * size, start[new] + width) - np.maximum(old * size, start[new])
+    return sparse.csr_array(((share / size).astype(np.float32), (new, old)), shape=(size, width))

@@ -1,0 +1,120 @@
+"""Which image stands for a time, where the one of that very time is missing.
+
+Yi et al. 2021, section 2: for each day the image at 00:00 UT, else the nearest one of the previous day, mostly within
+two hours. Never a later one: it would know of the day that is to be forecast.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from kflare.errors import SettingError
+
+__all__ = ["NOMINAL_TOLERANCE", "Selection", "select_for"]
+
+#: How far the observation of a record may lie from its nominal time: half of HMI's 720 s. An image of 00:00:34, or
+#: MDI's of 00:02:56, is the one of 00:00; one of 00:07 belongs to the next record, which for 00:00 is a later one.
+NOMINAL_TOLERANCE = timedelta(seconds=360)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The image that stands for a time.
+
+    Parameters
+    ----------
+    wanted : datetime.datetime
+        The time asked for, UTC.
+    index : int or None
+        Place of the image in the candidates; None if there is none.
+    observed : datetime.datetime or None
+        When it was observed, UTC.
+    substituted : bool
+        Whether it is an earlier one than that of the time itself.
+    note : str
+        "" for the image of the time itself; else what was taken instead, or why nothing.
+    """
+
+    wanted: datetime
+    index: int | None
+    observed: datetime | None
+    substituted: bool
+    note: str
+
+    @property
+    def age(self) -> timedelta | None:
+        """How long before the time it was observed; None if there is none. May be negative by the tolerance."""
+        return None if self.observed is None else self.wanted - self.observed
+
+
+def select_for(
+    time: datetime,
+    candidates: Sequence[datetime],
+    *,
+    limit: timedelta = timedelta(hours=24),
+    tolerance: timedelta = NOMINAL_TOLERANCE,
+) -> Selection:
+    """Choose the image of a time: that at the time itself, else the nearest earlier one within a limit.
+
+    Parameters
+    ----------
+    time : datetime.datetime
+        The time asked for, aware, such as 00:00 UT of a day.
+    candidates : sequence of datetime.datetime
+        Observation times of the images, aware, in any order. Images that a quality policy rejects should not be among
+        them.
+    limit : datetime.timedelta
+        How much earlier than `time` the image may have been observed: a day for the rule of the paper.
+    tolerance : datetime.timedelta
+        How far the observation may lie from `time` for the image to count as that of `time` itself.
+
+    Returns
+    -------
+    Selection
+        With `substituted` and a note if it is an earlier image; with index None and the reason if there is none. The
+        earliest of several at the same time.
+
+    Raises
+    ------
+    SettingError
+        If a time has no time zone, or `limit` or `tolerance` is negative.
+    """
+    if limit < timedelta(0) or tolerance < timedelta(0):
+        raise SettingError(f"`limit` and `tolerance` must not be negative, got {limit} and {tolerance}")
+    wanted = _utc(time, "time")
+    times = [_utc(candidate, "candidates") for candidate in candidates]
+    at_time = [i for i, seen in enumerate(times) if abs(seen - wanted) <= tolerance]
+    if at_time:
+        index = min(at_time, key=lambda i: abs(times[i] - wanted))
+        return Selection(wanted, index, times[index], substituted=False, note="")
+    earlier = [i for i, seen in enumerate(times) if seen < wanted]
+    if not earlier:
+        why = "there is no earlier one" if times else "there is none at all"
+        return Selection(wanted, None, None, substituted=False, note=f"no image for {_text(wanted)}: {why}")
+    index = max(earlier, key=lambda i: (times[i], -i))
+    age = wanted - times[index]
+    if age > limit:
+        return Selection(
+            wanted,
+            None,
+            None,
+            substituted=False,
+            note=f"no image for {_text(wanted)}: the nearest earlier one, of {_text(times[index])}, is "
+            f"{_hours(age)} h old, at most {_hours(limit)} h are allowed",
+        )
+    note = f"image of {_text(times[index])} for {_text(wanted)}, {_hours(age)} h earlier"
+    return Selection(wanted, index, times[index], substituted=True, note=note)
+
+
+def _utc(time: datetime, name: str) -> datetime:
+    if time.utcoffset() is None:
+        raise SettingError(f"`{name}` must carry a time zone (UTC), got {time!r}")
+    return time.astimezone(UTC)
+
+
+def _text(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _hours(span: timedelta) -> str:
+    return f"{span.total_seconds() / 3600:.3g}"

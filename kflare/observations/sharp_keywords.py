@@ -1,0 +1,308 @@
+"""SHARP keywords from FITS headers and from JSOC, as a region table in the units that kflare uses.
+
+The gradient keywords MEANGBT, MEANGBZ, MEANGBH and their errors are documented in G/Mm, but the values in headers and
+at JSOC are gauss per pixel of the CEA map ("The MEANGB* keywords are in units of Gauss/pixel, not Gauss/Mm": M. Bobra,
+issue tracker of mbobra/SHARPs). Here they are converted to G/Mm, by
+
+    k = RSUN_OBS / (c RSUN_REF) · 10⁶ pixels per Mm
+    c = atan(RSUN_REF · CDELT1 · π/180 / DSUN_OBS) in arcsec per pixel
+
+(JSOC's `sw_functions.c`; for CDELT1 = 0.03° 2.744) with what the record itself says, or for the 0.03° of all SHARP CEA
+maps where it does not. Every table says so in `attrs["notes"]`.
+
+These are keywords of the *vector* field. The published SHARP samples that `kflare.observations.sharp_samples` reads
+hold columns USFLUX and MEANGBZ made from the line-of-sight field, in G/pixel: for HARP 377 on 2011-02-15 at 02:00 their
+MEANGBZ is 36.2, the header's 100.5, the mean gradient of the LOS segment within the patch 36.0. Never mix the two.
+"""
+
+import io
+import math
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.errors import DataError, KflareError
+from kflare.observations.catalogue_file import read_payload
+from kflare.observations.quality import parse_quality
+
+__all__ = ["PARAMETERS", "REQUESTED", "UNITS", "SharpParameter", "read_sharp_header", "sharp_table"]
+
+
+@dataclass(frozen=True)
+class SharpParameter:
+    """One of the 16 SHARP parameters of Bobra et al. (2014, Solar Physics 289, 3549, table 3).
+
+    Parameters
+    ----------
+    name : str
+        Keyword.
+    unit : str
+        Unit of kflare's tables; the keyword's own, but for the gradients (see the module).
+    error : str or None
+        Keyword of its error, in the same unit.
+    meaning : str
+        In words.
+    """
+
+    name: str
+    unit: str
+    error: str | None
+    meaning: str
+
+
+PARAMETERS: Final = (
+    SharpParameter("USFLUX", "Mx", "ERRVF", "total unsigned flux"),
+    SharpParameter("MEANGAM", "deg", "ERRGAM", "mean angle of the field from the radial"),
+    SharpParameter("MEANGBT", "G/Mm", "ERRBT", "mean horizontal gradient of the total field"),
+    SharpParameter("MEANGBZ", "G/Mm", "ERRBZ", "mean horizontal gradient of the vertical field"),
+    SharpParameter("MEANGBH", "G/Mm", "ERRBH", "mean horizontal gradient of the horizontal field"),
+    SharpParameter("MEANJZD", "mA/m2", "ERRJZ", "mean vertical current density"),
+    SharpParameter("TOTUSJZ", "A", "ERRUSI", "total unsigned vertical current"),
+    SharpParameter("MEANALP", "1/Mm", "ERRALP", "mean twist parameter alpha"),
+    SharpParameter("MEANJZH", "G2/m", "ERRMIH", "mean current helicity"),
+    SharpParameter("TOTUSJH", "G2/m", "ERRTUI", "total unsigned current helicity"),
+    SharpParameter("ABSNJZH", "G2/m", "ERRTAI", "absolute value of the net current helicity"),
+    SharpParameter("SAVNCPP", "A", "ERRJHT", "sum of the modulus of the net current per polarity"),
+    SharpParameter("MEANPOT", "erg/cm3", "ERRMPOT", "mean excess magnetic energy density"),
+    SharpParameter("TOTPOT", "erg/cm", "ERRTPOT", "total free magnetic energy density"),
+    SharpParameter("MEANSHR", "deg", "ERRMSHA", "mean shear angle"),
+    SharpParameter("SHRGT45", "%", None, "area with a shear above 45 degrees"),
+)
+"""The 16 parameters. SAVNCPP is as JSOC computes it: with 1/c for c, so 3.86 times the current in A."""
+
+_OTHERS: Final = {"AREA": "uHem", "AREA_ACR": "uHem", "R_VALUE": "log10 Mx"}
+_GRADIENTS: Final = ("MEANGBT", "MEANGBZ", "MEANGBH", "ERRBT", "ERRBZ", "ERRBH")
+_ERRORS: Final = {parameter.error: parameter.unit for parameter in PARAMETERS if parameter.error is not None}
+
+#: Unit of each column of numbers of a table.
+UNITS: Final[dict[str, str]] = {
+    "lon": "deg",
+    "lat": "deg",
+    **_OTHERS,
+    **{parameter.name: parameter.unit for parameter in PARAMETERS},
+    **_ERRORS,
+}
+_GEOMETRY: Final = ("CDELT1", "CUNIT1", "DSUN_OBS", "RSUN_OBS", "RSUN_REF")
+#: Keywords to ask JSOC for.
+REQUESTED: Final = (
+    *("T_REC", "HARPNUM", "NOAA_AR", "LON_FWT", "LAT_FWT", "QUALITY"),
+    *_GEOMETRY,
+    *(name for name in UNITS if name not in {"lon", "lat"}),
+)
+
+_T_REC: Final = re.compile(
+    r"([0-9]{4})[.-]([0-9]{2})[.-]([0-9]{2})[_T]([0-9]{2}):([0-9]{2})(?::([0-9]{2}(?:\.[0-9]+)?))?(?:_TAI)?"
+)
+_MAX_HEADER_FILE: Final = 1 << 26
+# All SHARP CEA maps: 0.03 degrees per pixel on a sphere of 696 Mm.
+_CEA_STEP: Final = 0.03
+_RSUN: Final = 6.96e8
+# What each number of the geometry can be; anything else is damage and the 0.03 degrees are taken.
+_RANGES: Final = {"CDELT1": (1e-3, 1.0), "DSUN_OBS": (1.4e11, 1.6e11), "RSUN_OBS": (930, 990), "RSUN_REF": (6.9e8, 7e8)}
+_NOTE: Final = "MEANGB* and their errors converted from G/pixel, as JSOC gives them, to G/Mm: times {low:.4g}{more}"
+
+
+def read_sharp_header(path: str | Path) -> pd.DataFrame:
+    """SHARP keywords of one FITS file, CEA or CCD, any segment.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        At most 64 MiB. Only the headers are read. A number card that cannot be read, such as the text 'nan' in early
+        SHARPs, is NaN.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row, see `sharp_table`.
+
+    Raises
+    ------
+    DataError
+        If it is no FITS file, damaged, or no SHARP (no `HARPNUM` or no readable `T_REC`).
+    """
+    path = Path(path)
+    payload = read_payload(path, limit=_MAX_HEADER_FILE, what="a SHARP in FITS")
+    if not payload.startswith(b"SIMPLE  ="):
+        raise DataError(f"`{path}` must be a FITS file; it begins with {payload[:8]!r}; give a SHARP")
+    try:
+        with warnings.catch_warnings():
+            # Astropy warns of every card that departs from the standard; the unreadable ones become NaN here.
+            warnings.simplefilter("ignore")
+            cards = _cards(payload)
+    except KflareError:
+        raise
+    # Astropy raises OSError, VerifyError, TypeError, ValueError, KeyError and more, as the damage has it.
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+        raise DataError(f"`{path}` is a damaged or truncated FITS file: {reason}; download it again") from error
+    if "HARPNUM" not in cards:
+        raise DataError(f"`{path}` is no SHARP: its header lacks `HARPNUM`; give a file of a hmi.sharp series")
+    table = sharp_table(pd.DataFrame([cards], dtype=object), source=str(path))
+    if table.empty:
+        raise DataError(
+            f"`{path}` is no SHARP record: `T_REC` must be a time and `HARPNUM` a number above 0, "
+            f"got {cards.get('T_REC')!r} and {cards['HARPNUM']!r}"
+        )
+    return table
+
+
+def _cards(payload: bytes) -> dict[str, object]:
+    from astropy.io import fits
+
+    with fits.open(io.BytesIO(payload), memmap=False, lazy_load_hdus=True) as hdus:
+        for hdu in hdus:
+            if "HARPNUM" not in hdu.header:
+                continue
+            cards: dict[str, object] = {}
+            for name in REQUESTED:
+                if name not in hdu.header:
+                    continue
+                try:
+                    cards[name] = hdu.header[name]
+                except (fits.VerifyError, ValueError):
+                    cards[name] = None
+            return cards
+    return {}
+
+
+def sharp_table(keywords: pd.DataFrame, *, source: str = "JSOC") -> pd.DataFrame:
+    """Region table of SHARP keywords as `drms.Client.query` returns them.
+
+    Parameters
+    ----------
+    keywords : pandas.DataFrame
+        One row per record, columns by keyword, numbers or text ("MISSING", "nan", "Invalid KeyLink" are NaN; QUALITY
+        also as "0x00000400"). `T_REC` and `HARPNUM` are needed, others become NaN where absent.
+    source : str
+        For messages.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Sorted by time and HARP; records without a readable `T_REC` or `HARPNUM` are left out. Columns `time`
+        (datetime64[us, UTC], from T_REC, which is TAI), `region` ("HARP 377"), `harpnum` (int64), `noaa` (Int64,
+        <NA> = none), `lon`, `lat` (of the flux-weighted centre, Stonyhurst, west positive), `quality` (Int64, the
+        unsigned 32-bit mask), then float64 in the units of `UNITS`: AREA, AREA_ACR, R_VALUE, the 16 parameters, their
+        errors. `attrs` holds `units` and `notes`.
+
+    Raises
+    ------
+    DataError
+        If `T_REC` or `HARPNUM` is no column.
+    """
+    for name in ("T_REC", "HARPNUM"):
+        if name not in keywords.columns and len(keywords.columns):
+            seen = ", ".join(map(str, keywords.columns[:20]))
+            raise DataError(f"`{source}`: SHARP keywords need `{name}`; there are {seen}; ask for it")
+    given = keywords.reset_index(drop=True)
+    time = _utc(given["T_REC"] if "T_REC" in given else pd.Series(dtype=object))
+    harpnum = _numbers(given, "HARPNUM")
+    keep = time.notna().to_numpy(dtype=bool) & (harpnum > 0) & (harpnum < 1e9) & (harpnum % 1 == 0)
+    given, time, harpnum = given[keep].reset_index(drop=True), time[keep].reset_index(drop=True), harpnum[keep]
+    table = pd.DataFrame({"time": time})
+    table["harpnum"] = harpnum.astype(np.int64)
+    table.insert(1, "region", "HARP " + table["harpnum"].astype("str"))
+    noaa = _numbers(given, "NOAA_AR")
+    table["noaa"] = pd.Series(np.where((noaa > 0) & (noaa < 1e5) & (noaa % 1 == 0), noaa, np.nan)).astype("Int64")
+    for name, keyword, limit in (("lon", "LON_FWT", 180), ("lat", "LAT_FWT", 90)):
+        degrees = _numbers(given, keyword)
+        table[name] = np.where(np.abs(degrees) <= limit, degrees, np.nan)
+    table["quality"] = _masks(given)
+    for name in UNITS:
+        if name not in table:
+            table[name] = _numbers(given, name)
+    factor = _pixels_per_megametre(given)
+    for name in _GRADIENTS:
+        table[name] *= factor
+    table = table.sort_values(["time", "harpnum"], kind="stable", ignore_index=True)
+    table.attrs["units"] = dict(UNITS)
+    table.attrs["notes"] = [_note(factor)]
+    return table
+
+
+def _note(factor: npt.NDArray[np.float64]) -> str:
+    low, high = (factor.min(), factor.max()) if len(factor) else (_default_factor(), _default_factor())
+    return _NOTE.format(low=low, more="" if f"{low:.4g}" == f"{high:.4g}" else f" to {high:.4g}")
+
+
+def _numbers(given: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
+    """Finite numbers of a column, NaN where absent or unreadable."""
+    if name not in given:
+        return np.full(len(given), np.nan)
+    column = given[name]
+    if pd.api.types.is_numeric_dtype(column):
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    else:
+        values = np.array([_number(value) for value in column], dtype=np.float64)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _masks(given: pd.DataFrame) -> pd.Series:
+    """QUALITY as an unsigned 32-bit number: -2147483648 and "0x80000000" are the same."""
+    column = given["QUALITY"] if "QUALITY" in given else [None] * len(given)
+    return pd.Series([_mask(value) for value in column], dtype="Int64")
+
+
+def _mask(value: Any) -> int | None:
+    try:
+        return parse_quality(value)
+    except DataError:
+        return None
+
+
+def _utc(times: pd.Series) -> pd.Series:
+    """UTC of JSOC's TAI texts, datetime64[us, UTC]; NaT where unreadable or before 1960."""
+    from astropy.time import Time
+
+    matches = [_T_REC.fullmatch(text.strip()) if isinstance(text, str) else None for text in times]
+    texts = ["{}-{}-{}T{}:{}:{}".format(*match.groups(default="00")) if match is not None else "" for match in matches]
+    moments = pd.to_datetime(pd.Series(texts, dtype="str"), format="ISO8601", errors="coerce").astype("datetime64[us]")
+    known = moments.notna() & (moments >= "1960-01-02") & (moments < "2100-01-01")
+    utc = pd.Series(pd.NaT, index=moments.index, dtype="datetime64[us, UTC]")
+    if known.any():
+        with warnings.catch_warnings():
+            # "dubious year": leap seconds are announced for half a year only.
+            warnings.simplefilter("ignore")
+            converted = Time(moments[known].to_numpy(dtype="datetime64[us]"), scale="tai").utc
+            # Not by text: a moment within a leap second has no other.
+            plain = converted.to_datetime(leap_second_strict="silent")
+        utc[known] = pd.to_datetime(plain, utc=True).round("ms").as_unit("us")
+    return utc
+
+
+def _default_factor() -> float:
+    return 1e6 / (math.radians(_CEA_STEP) * _RSUN)
+
+
+def _pixels_per_megametre(given: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Pixels of the CEA map per Mm, one per row."""
+    numbers = {}
+    usable = np.ones(len(given), dtype=np.bool_)
+    for name, (low, high) in _RANGES.items():
+        numbers[name] = _numbers(given, name)
+        usable &= (numbers[name] >= low) & (numbers[name] <= high)
+    # The keywords of the CCD series come from the CEA map too, but its CDELT1 is of the CCD, in arcsec.
+    usable &= np.array([_is_degree(value) for value in given.get("CUNIT1", [None] * len(given))], dtype=np.bool_)
+    filled = {name: np.where(usable, values, 1.0) for name, values in numbers.items()}
+    c = np.degrees(np.arctan(filled["RSUN_REF"] * np.radians(filled["CDELT1"]) / filled["DSUN_OBS"])) * 3600
+    return np.where(usable, filled["RSUN_OBS"] / (c * filled["RSUN_REF"]) * 1e6, _default_factor())
+
+
+def _is_degree(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().lower() in {"deg", "degree", "degrees"}

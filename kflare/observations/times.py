@@ -1,0 +1,97 @@
+"""Times of observations: in file names, in headers, and from the TAI scale of JSOC to UTC."""
+
+import re
+import warnings
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from kflare.errors import DataError
+
+__all__ = ["magnetogram_time_from_name", "parse_header_time", "utc_from_tai"]
+
+# 20131023_000054, 20131023_0000, 20131023T000054, and with _TAI behind it for names made by JSOC.
+_NAME_TIME = re.compile(r"(?<!\d)(\d{8})[_T](\d{4})(\d{2})?(?:\.\d+)?(?!\d)(_TAI)?")
+# 2022_08_02__10_47_53_000__SDO_HMI_HMI_magnetogram.jp2 of Helioviewer.
+_HELIOVIEWER_TIME = re.compile(r"(?<!\d)(\d{4})_(\d\d)_(\d\d)__(\d\d)_(\d\d)_(\d\d)_\d{3}(?!\d)()")
+
+# 2010.10.15_00:03:30.000_TAI (JSOC), 2010-10-15T00:00:26.000 (FITS, UTC), the same with Z.
+_HEADER_TIME = re.compile(
+    r"(\d{4})[.\-/](\d\d)[.\-/](\d\d)[_T ](\d\d):(\d\d)(?::(\d\d(?:\.\d+)?))?(?:_?(TAI|UTC|UT|Z))?"
+)
+
+
+def magnetogram_time_from_name(path: str | Path) -> datetime | None:
+    """Observation time written in a file name.
+
+    Understands YYYYMMDD_HHMM and YYYYMMDD_HHMMSS anywhere in the name (`hmi.M_20131023_000054.jpg`,
+    `20010311_0000_mdimag_512.jpg`) and the names of Helioviewer (`2022_08_02__10_47_53_000__SDO_HMI_HMI_...`). A time
+    followed by `_TAI` (`mdi.fd_M_96m_lev182.20101015_000000_TAI.fits`) is converted to UTC, any other is UTC.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        File; it need not exist.
+
+    Returns
+    -------
+    datetime.datetime or None
+        Aware, UTC. None if the name holds no such time.
+    """
+    name = Path(path).name
+    for match in (*_HELIOVIEWER_TIME.finditer(name), *_NAME_TIME.finditer(name)):
+        *digits, tai = match.groups()
+        try:
+            clock = "".join(part or "" for part in digits).ljust(14, "0")
+            time = datetime.strptime(clock, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+            return utc_from_tai(time) if tai else time
+        except (ValueError, DataError):
+            continue  # digits that are no time, such as a serial number
+    return None
+
+
+def parse_header_time(text: str, *, scale: str = "UTC") -> datetime | None:
+    """UTC of a time as headers write it: `2010.10.15_00:03:30.000_TAI`, `2010-10-15T00:00:26.000`, the same with Z.
+
+    Parameters
+    ----------
+    text : str
+        Value of a header card.
+    scale : str
+        "UTC" or "TAI": the scale where the text names none (`TIMESYS`).
+
+    Returns
+    -------
+    datetime.datetime or None
+        Aware, UTC; None if it is no time at all.
+
+    Raises
+    ------
+    ValueError
+        If it is a time that does not exist, such as the 13th month.
+    DataError
+        If it is TAI of a year that has no UTC.
+    """
+    match = _HEADER_TIME.fullmatch(text)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second, named = match.groups()
+    # Added rather than given, so that a leap second (60) is the next second and not an error.
+    time = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=UTC)
+    time += timedelta(seconds=float(second or 0))
+    return utc_from_tai(time) if (named or scale) == "TAI" else time
+
+
+def utc_from_tai(tai: datetime) -> datetime:
+    """UTC of a time of the TAI scale (JSOC's T_OBS and T_REC), aware, to the microsecond.
+
+    The clock reading in `tai` counts; its time zone is ignored. Before 1960 there is no UTC: DataError.
+    """
+    if not 1960 < tai.year < 2100:
+        raise DataError(f"a TAI time must lie between 1961 and 2099 to have a UTC, got {tai:%Y-%m-%dT%H:%M:%S}")
+    from astropy.time import Time
+
+    with warnings.catch_warnings():
+        # "dubious year": leap seconds are announced for half a year only.
+        warnings.simplefilter("ignore")
+        utc: datetime = Time(tai.replace(tzinfo=None), scale="tai").utc.to_datetime(leap_second_strict="silent")
+    return utc.replace(tzinfo=UTC)

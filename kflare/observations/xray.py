@@ -1,0 +1,275 @@
+"""GOES soft X-ray flux, long channel 0.1-0.8 nm (1-8 Å), as one series of minutes.
+
+SWPC's operational fluxes of GOES-1 to GOES-15 are 0.7 of the irradiance in this channel (0.85 in the short one, which
+is not read here). NOAA says so in the operational files themselves (attribute `NOAA_scaling_factors`: "to remove these
+factors, divide … the long channel fluxes (B_FLUX) by 0.7") and in the guides of the reprocessed ones. So
+
+    irradiance = operational flux / 0.7        GOES-15 and before
+    irradiance = operational flux              GOES-16 and after
+
+Reprocessed ("science quality") files hold irradiance for every satellite. Flare classes of lists are on the operational
+scale: to compare a flux of GOES-13, say, with them, ask for `scale="operational"`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.errors import DataError, SettingError
+from kflare.observations.catalogue_file import MAX_TEXT_BYTES, is_json, json_records, read_payload
+from kflare.observations.xray_netcdf import NETCDF_MAGIC, Samples, samples_of_netcdf
+
+__all__ = ["SWPC_FACTOR", "Scale", "XrayFlux", "read_xray_flux"]
+
+#: Operational flux over irradiance in 0.1-0.8 nm, GOES-15 and before.
+SWPC_FACTOR: Final = 0.7
+_LAST_SCALED: Final = 15
+
+Scale = Literal["as given", "irradiance", "operational"]
+
+_LONG_CHANNEL: Final = "0.1-0.8nm"
+_MINUTE: Final = 60_000_000  # microseconds
+# GOES flew in 1975; a file of one satellite spans 10 years at most.
+_FIRST: Final = pd.Timestamp("1974-01-01", tz="UTC")
+_LAST: Final = pd.Timestamp("2100-01-01", tz="UTC")
+_MOST_MINUTES: Final = 10_000_000
+# Stronger than any flare (X28 is 0.0028): damage.
+_MOST_FLUX: Final = 1.0
+#: Bit of `quality` that SWPC's JSON sets for "electron_contaminaton" (sic); its fluxes are corrected for it.
+CONTAMINATED: Final = 1
+
+
+@dataclass(frozen=True, eq=False)
+class XrayFlux:
+    """X-ray flux of every minute from the first to the last of a file.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        One row per minute, without gaps, sorted:
+
+        ========= ===================== ==================================================================
+        time      datetime64[us, UTC]   begin of the minute
+        flux      float64, W m^-2       mean over the minute, 0.1-0.8 nm; NaN = missing or flagged as bad
+        satellite Int64                 GOES number; <NA> = no measurement in this minute, or unknown
+        quality   Int64                 the file's flag bits, 0 = good; <NA> = no measurement or no flags
+        ========= ===================== ==================================================================
+    scale : {"irradiance", "operational"}
+        What `flux` is, see the module.
+    source : str
+        File that it came from, for messages.
+    repairs : dict of str to int
+        `flagged` values taken out for their flags, `implausible` ones for their value or time, `averaged` samples of a
+        cadence below a minute, `duplicates` second values of a minute.
+    """
+
+    table: pd.DataFrame
+    scale: Literal["irradiance", "operational"]
+    source: str
+    repairs: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def missing(self) -> float:
+        """Share of the minutes without a flux, 0 to 1; 1.0 for an empty series."""
+        return float(self.table["flux"].isna().mean()) if len(self) else 1.0
+
+    def between(self, t0: datetime, t1: datetime) -> "XrayFlux":
+        """Minutes that begin in [t0, t1); both must be aware."""
+        for name, value in (("t0", t0), ("t1", t1)):
+            if value.utcoffset() is None:
+                raise DataError(f"`{name}` must carry a time zone (UTC), got {value!r}")
+        time = self.table["time"]
+        inside = ((time >= t0) & (time < t1)).to_numpy(dtype=bool)
+        return XrayFlux(self.table[inside].reset_index(drop=True), self.scale, self.source, self.repairs)
+
+    def on_scale(self, scale: Literal["irradiance", "operational"]) -> "XrayFlux":
+        """The same flux as irradiance, or as SWPC's operational flux.
+
+        Raises
+        ------
+        SettingError
+            If the satellite of a measured minute is unknown, so that the factor is.
+        """
+        if scale not in {"irradiance", "operational"}:
+            raise SettingError(f"`scale` must be irradiance or operational, got {scale!r}")
+        if scale == self.scale:
+            return self
+        satellite, flux = self.table["satellite"], self.table["flux"]
+        if (satellite.isna() & flux.notna()).any():
+            raise SettingError(
+                f"`{self.source}` does not say which GOES it is of, and only fluxes of GOES-15 and before are scaled; "
+                "give `satellite`"
+            )
+        scaled = (satellite <= _LAST_SCALED).fillna(value=False).to_numpy(dtype=bool)
+        factor = SWPC_FACTOR if scale == "operational" else 1 / SWPC_FACTOR
+        table = self.table.assign(flux=np.where(scaled, flux * factor, flux))
+        return XrayFlux(table, scale, self.source, self.repairs)
+
+
+def read_xray_flux(path: str | Path, *, satellite: int | None = None, scale: Scale = "as given") -> XrayFlux:
+    """Read GOES X-ray flux: SWPC's `xrays-*.json`, or netCDF of NOAA (NCEI), operational or reprocessed.
+
+    The format is told by the content: JSON records with `time_tag`, `flux`, `energy`; netCDF-4 with `xrsb_flux`
+    (1-minute averages of GOES-8 on, 1-second data of GOES-16 on) or `b_flux` (2-second data of GOES-8 to 15); netCDF-3
+    or -4 with `B_AVG` (operational averages up to GOES-15). Values of a cadence below a minute are averaged.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        JSON of at most 32 MiB, netCDF of at most 512 MiB.
+    satellite : int, optional
+        GOES number, where the file does not tell. In a JSON file of two satellites: the one to keep; otherwise the
+        first value of each minute stays.
+    scale : {"as given", "irradiance", "operational"}
+        Whether to undo or apply SWPC's factor of 0.7 for GOES-15 and before. "as given" leaves the values alone.
+
+    Returns
+    -------
+    XrayFlux
+        Flux in W m^-2. Gaps stay NaN.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is damaged, of another kind, too large, or holds no measurement of this channel.
+    SettingError
+        If `scale` needs a satellite number that neither file nor `satellite` gives, or is none of the three.
+    """
+    path = Path(path)
+    if scale not in {"as given", "irradiance", "operational"}:
+        raise SettingError(f"`scale` must be as given, irradiance or operational, got {scale!r}")
+    what = "X-ray flux in SWPC's JSON or in netCDF"
+    if _head(path).startswith(NETCDF_MAGIC):
+        samples = samples_of_netcdf(path, satellite=satellite)
+    else:
+        payload = read_payload(path, limit=MAX_TEXT_BYTES, what=what)
+        if not is_json(payload):
+            raise DataError(f"`{path}` must be {what}; it begins with {payload[:8]!r}; give another file")
+        samples = _samples_of_json(payload, path, satellite)
+    table, repairs = _minutes(samples, path)
+    given: Literal["irradiance", "operational"] = "operational" if samples.operational else "irradiance"
+    flux = XrayFlux(table, given, path.name, {**samples.counts, **repairs})
+    return flux if scale == "as given" else flux.on_scale(scale)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(8)
+    except (OSError, ValueError):
+        return b""  # read_payload says what is wrong
+
+
+def _samples_of_json(payload: bytes, path: Path, satellite: int | None) -> Samples:
+    records, skipped = json_records(payload, str(path))
+    long = [record for record in records if record.get("energy") == _LONG_CHANNEL]
+    if not long:
+        seen = sorted({str(key)[:40] for record in records[:10] for key in record})
+        raise DataError(
+            f"`{path}` must hold records with `energy` {_LONG_CHANNEL}, got {len(records)} records with the fields "
+            f"{', '.join(seen[:12])}"
+        )
+    frame = pd.DataFrame(
+        {
+            "time": _json_times([record.get("time_tag") for record in long]),
+            "flux": [_number(record.get("flux")) for record in long],
+            "satellite": [_number(record.get("satellite")) for record in long],
+            "quality": [
+                float(CONTAMINATED * (record.get("electron_contaminaton") is True))
+                if "electron_contaminaton" in record
+                else np.nan
+                for record in long
+            ],
+        }
+    )
+    number = frame["satellite"].where(frame["satellite"].between(1, 99) & (frame["satellite"] % 1 == 0))
+    if satellite is not None:
+        number = number.fillna(satellite)
+        frame, number = frame[number == satellite], number[number == satellite]
+        if frame.empty:
+            raise DataError(f"`{path}` holds no flux of GOES-{satellite}")
+    return Samples(
+        time=_microseconds(frame["time"]),
+        flux=frame["flux"].to_numpy(dtype=np.float64),
+        satellite=number.to_numpy(dtype=np.float64),
+        quality=frame["quality"].to_numpy(dtype=np.float64),
+        operational=True,
+        counts={"records_skipped": skipped} if skipped else {},
+    )
+
+
+def _json_times(texts: list[object]) -> pd.Series:
+    plain = pd.Series([text if isinstance(text, str) and text.isascii() else "" for text in texts], dtype="str")
+    return pd.to_datetime(plain, format="ISO8601", utc=True, errors="coerce").astype("datetime64[us, UTC]")
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else np.nan
+    except OverflowError:  # a whole number beyond 1e308
+        return np.nan
+
+
+def _microseconds(times: pd.Series) -> npt.NDArray[np.int64]:
+    """Microseconds since 1970; the smallest integer for NaT."""
+    return times.astype("int64").to_numpy(dtype=np.int64)
+
+
+def _minutes(samples: Samples, path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Gap-free table of minutes, and what was taken out on the way."""
+    first, last = (int(limit.value) // 1000 for limit in (_FIRST, _LAST))
+    timed = (samples.time >= first) & (samples.time < last)
+    # SWPC writes 0 for "no value"; NaN stands for flagged and missing ones.
+    plausible = (samples.flux > 0) & (samples.flux < _MOST_FLUX)
+    dropped = timed & ~plausible & np.isfinite(samples.flux) & (samples.flux != 0)
+    repairs = {"implausible": int((~timed).sum() + dropped.sum())}
+    rows = pd.DataFrame(
+        {
+            "minute": samples.time[timed] // _MINUTE,
+            "flux": np.where(plausible, samples.flux, np.nan)[timed],
+            "satellite": samples.satellite[timed],
+            "quality": samples.quality[timed],
+        }
+    )
+    if rows.empty or rows["flux"].isna().all():
+        raise DataError(f"`{path}` holds no measured flux between 1974 and 2100; give another file")
+    rows = rows.sort_values("minute", kind="stable", ignore_index=True)
+    begin, end = int(rows["minute"].iloc[0]), int(rows["minute"].iloc[-1])
+    if end - begin >= _MOST_MINUTES:
+        raise DataError(
+            f"`{path}` must span at most {_MOST_MINUTES} minutes, got {end - begin + 1}; "
+            "its times are damaged, or split it"
+        )
+    twice = rows.duplicated("minute")
+    if twice.any():
+        rows, done = _one_per_minute(rows, twice, cadence=samples.cadence)
+        repairs.update(done)
+    grid = np.arange(begin, end + 1)
+    rows = rows.set_index("minute").reindex(grid)
+    table = pd.DataFrame({"time": pd.to_datetime(grid * _MINUTE, unit="us", utc=True).astype("datetime64[us, UTC]")})
+    table["flux"] = rows["flux"].to_numpy(dtype=np.float64)
+    for name in ("satellite", "quality"):
+        table[name] = rows[name].reset_index(drop=True).astype("Int64")
+    return table, {key: count for key, count in repairs.items() if count}
+
+
+def _one_per_minute(rows: pd.DataFrame, twice: pd.Series, *, cadence: float) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Average what is sampled within the minute; of other repetitions the first measured value stays."""
+    if cadence < 60:
+        groups = rows.groupby("minute", as_index=False, sort=True)
+        # Flags of values that were left out do not say anything about the mean of the others.
+        mean = groups.agg(flux=("flux", "mean"), satellite=("satellite", "first"), quality=("quality", "min"))
+        return mean, {"averaged": len(rows)}
+    measured_first = rows.assign(unknown=rows["flux"].isna()).sort_values(["minute", "unknown"], kind="stable")
+    return measured_first[~measured_first.duplicated("minute")].drop(columns="unknown"), {
+        "duplicates": int(twice.sum())
+    }

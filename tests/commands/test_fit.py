@@ -1,0 +1,341 @@
+"""`python -m kflare.fit`: whole runs on the synthetic Sun's region table, resumption after a kill, all refusals."""
+
+import contextlib
+import csv
+import io
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from kflare import fit
+from kflare.models.publish import read_metadata, verify_manifest, versions
+from kflare.observations.synthetic import SyntheticSun
+
+SPANS = ["--train-until", "2014-02-01", "--validate-until", "2014-02-15"]
+
+
+@pytest.fixture(scope="module")
+def sun(tmp_path_factory):
+    """Two months of regions.parquet and flares.csv."""
+    folder, synthetic = tmp_path_factory.mktemp("sun"), SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 60, seed=0)
+    synthetic.region_table(synthetic.times(12)).to_parquet(folder / "regions.parquet")
+    synthetic.flares.write_csv(folder / "flares.csv")
+    return folder
+
+
+def defn(folder, *more, model="defn-c"):
+    return [model, "--regions", folder / "regions.parquet", "--flares", folder / "flares.csv", *SPANS, *more]
+
+
+def run(*arguments):
+    """Exit status, stdout and stderr of the command, run in this process."""
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        status = fit.main([str(argument) for argument in arguments])
+    return status, out.getvalue(), err.getvalue()
+
+
+def strict_json(text):
+    def refuse(constant):
+        raise ValueError(constant)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def rows_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def arguments(sun, folder):
+    return defn(
+        sun, "--seeds", 0, 1, "--epochs", 2, "--batch-size", 30,
+        "--output", folder / "runs", "--publish", folder / "models",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def answer(arguments):
+    """What the command says that trains two seeds and publishes one."""
+    return run(*arguments)
+
+
+def test_succeeds_and_prints_the_summary_that_it_keeps(answer, folder, sun):
+    status, out, err = answer
+    assert status == 0
+    assert out == (folder / "runs" / "summary.txt").read_text()
+    assert f"published: {folder / 'models' / 'defn-c' / '1'}" in out
+    assert "mean of 2 seeds, test, network: TSS" in out
+    flares = len(pd.read_csv(sun / "flares.csv"))
+    assert err == f"{flares} flares in `flares.csv`: nothing to repair\n"
+
+
+def test_publishes_the_seed_that_validates_best(answer, folder):
+    published = folder / "models" / "defn-c" / "1"
+    verify_manifest(published)
+    summary = strict_json((folder / "runs" / "summary.json").read_text())
+    scores = {
+        seed["seed"]: next(e for e in seed["scores"] if (e["method"], e["span"]) == ("network", "validation"))
+        for seed in summary["seeds"]
+    }
+    best = max(scores, key=lambda seed: scores[seed]["tss"])
+    assert summary["published"] == str(published)
+    assert list(scores) == [0, 1]
+    assert read_metadata(published)["decision_threshold"] == scores[best]["threshold"]
+    state = strict_json((folder / "runs" / f"seed-{best}" / "state.json").read_text())
+    assert state["published"] == str(published)
+
+
+def test_the_model_says_where_it_comes_from(answer, folder, sun):
+    content = read_metadata(folder / "models" / "defn-c" / "1")
+    names = [feature["name"] for feature in content["features"]]
+    # What the table has, what follows from it, and the flare history.
+    assert {"AREA", "R_VALUE", "dt24USFLUX", "Mhis", "diskC7d"} <= set(names)
+    assert content["data"] == {"flares": "flares.csv", "features": names}
+    table = pd.read_parquet(sun / "regions.parquet")
+    spans = content["spans"]
+    # A sample whose 24 h reach into the next span is in neither: the last one of training is of 31 January, 0 UT.
+    assert spans["train"]["last"] == "2014-01-31T00:00:00+00:00"
+    assert spans["validation"]["first"] == "2014-02-01T00:00:00+00:00"
+    assert spans["train"]["samples"] == (table["time"] <= "2014-01-31T00:00Z").sum()
+    assert sum(span["samples"] for span in spans.values()) < len(table)
+
+
+def test_each_seed_keeps_log_curve_and_forecasts(answer, folder):
+    for seed in (0, 1):
+        kept = folder / "runs" / f"seed-{seed}"
+        assert [row["epoch"] for row in rows_of(kept / "history.csv")] == ["1", "2"]
+        with Image.open(kept / "learning_curve.png") as image:
+            assert image.size == (840, 600)
+        forecasts = pd.read_csv(kept / "forecasts.csv")
+        assert (forecasts["time"] >= "2014-02-01").all()
+        assert ((forecasts[["probability", "calibrated"]] > 0) & (forecasts[["probability", "calibrated"]] < 1)).all(
+            axis=None
+        )
+    assert rows_of(folder / "runs" / "seed-0" / "history.csv") != rows_of(folder / "runs" / "seed-1" / "history.csv")
+
+
+def test_the_same_command_again_neither_trains_nor_publishes(answer, arguments, folder):
+    written = {path: path.stat().st_mtime_ns for path in (folder / "runs").glob("seed-*/*.h5")}
+    status, out, err = run(*arguments)
+    assert (status, out) == (0, answer[1])
+    assert "is published already as" in err
+    assert versions(folder / "models" / "defn-c") == [1]
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_other_settings_are_refused_naming_the_key(answer, arguments, folder):
+    status, out, err = run(*arguments, "--epochs", 3)
+    assert (status, out) == (1, "")
+    assert err.splitlines()[-1].startswith(
+        f"kflare.fit: {folder / 'runs' / 'seed-0'} holds a run with another `epochs`"
+    )
+
+
+def test_without_publication_as_json(answer, arguments, folder):
+    status, out, _ = run(*arguments, "--no-publish", "--json")
+    assert status == 0
+    summary = strict_json(out)
+    assert (summary["model"], summary["published"]) == ("defn-c", None)
+    assert versions(folder / "models" / "defn-c") == [1]
+
+
+def test_into_another_directory_it_publishes_anew(answer, arguments, folder):
+    status, _, _ = run(*arguments, "--publish", folder / "more")
+    assert status == 0
+    assert versions(folder / "more" / "defn-c") == [1]
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_and_publishes(sun, tmp_path):
+    arguments = defn(
+        sun, "--epochs", 15, "--patience", 15, "--batch-size", 30, "--features", "AREA", "R_VALUE", "Chis1d",
+        "--output", tmp_path / "runs", "--publish", tmp_path / "models",
+    )  # fmt: skip
+    kept = tmp_path / "runs" / "seed-0"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kflare.fit", *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (kept / "history.csv").exists() or len(rows_of(kept / "history.csv")) < 3:
+            assert process.poll() is None, process.stderr.read().decode()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    before = json.loads((kept / "state.json").read_text())["epochs"]
+    assert 3 <= len(before) < 15
+    assert not (tmp_path / "models").exists()
+
+    status, _, err = run(*arguments)
+
+    assert status == 0, err
+    after = json.loads((kept / "state.json").read_text())["epochs"]
+    assert [row["epoch"] for row in after] == list(range(1, 16))
+    assert after[: len(before)] == before
+    assert [int(row["epoch"]) for row in rows_of(kept / "history.csv")] == list(range(1, 16))
+    # Gone on with what was learnt: the loss of the next epoch is nearer to the last one than to the first.
+    losses = [row["loss"] for row in after]
+    assert losses[len(before)] - losses[len(before) - 1] < 0.5 * (losses[0] - losses[len(before) - 1])
+    verify_manifest(tmp_path / "models" / "defn-c" / "1")
+    assert [path.name for path in (tmp_path / "models" / "defn-c").iterdir()] == ["1"]
+
+
+def table_with(folder, **columns):
+    """Options for a region table with other columns; None drops one."""
+    table = pd.read_parquet(folder / "regions.parquet")
+    table = table.drop(columns=[name for name, value in columns.items() if value is None])
+    table = table.assign(**{name: value for name, value in columns.items() if value is not None})
+    Path("table.parquet").unlink(missing_ok=True)
+    table.to_parquet("table.parquet")
+    return ["--regions", "table.parquet"]
+
+
+def flares_with(folder, keep=lambda flares: flares):
+    keep(pd.read_csv(folder / "flares.csv")).to_csv("list.csv", index=False)
+    return ["--flares", "list.csv"]
+
+
+def archive_of(names, content):
+    Path("images").mkdir()
+    for name in names:
+        (Path("images") / name).write_bytes(content)
+    return ["--magnetograms", "images"]
+
+
+def disk_png():
+    y, x = np.mgrid[:128, :128]
+    buffer = io.BytesIO()
+    Image.fromarray(np.where(np.hypot(x - 63.5, y - 63.5) < 56, 127, 0).astype(np.uint8)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+DAYS = [f"synthetic_201401{day:02d}_000000.png" for day in range(1, 13)]
+IMAGE_SPANS = ["--train-until", "2014-01-05", "--validate-until", "2014-01-09"]
+
+REFUSALS = {
+    "empty folder": (lambda sun: ["cnn-c", *archive_of([], b"")], "no magnetogram in images: expected files ending in"),
+    "no folder": (lambda sun: ["cnn-c", "--magnetograms", "nowhere"], "no file or folder nowhere"),
+    "text named jpg": (
+        lambda sun: ["cnn-c", *archive_of(["synthetic_20140101_000000.jpg"], b"no image")],
+        "`images/synthetic_20140101_000000.jpg`",
+    ),
+    "image without time": (lambda sun: ["cnn-c", *archive_of(["sun.png"], disk_png())], "`images/sun.png`.*time"),
+    "no option for data": (lambda sun: ["cnn-c"], "cnn-c needs --magnetograms DIR"),
+    "small images": (
+        lambda sun: ["cnn-c", *archive_of(DAYS, disk_png()), "--image-size", "64"],
+        "--image-size must be at least 128 .*got 64",
+    ),
+    "no event among images": (
+        lambda sun: [
+            "cnn-m",
+            *archive_of(DAYS, disk_png()),
+            *flares_with(sun, lambda f: f[f.goes_class < "M"]),
+            *IMAGE_SPANS,
+        ],
+        "a flare >= M1.0 occurs in none of 4 samples of the train span",
+    ),
+    "no images in a span": (
+        lambda sun: ["cnn-c", *archive_of(DAYS, disk_png())],
+        "the validation span holds no sample: the samples cover 2014-01-01 to 2014-01-12",
+    ),
+    "no region data": (lambda sun: ["defn-c"], "defn-c needs either --sharp DIR or --regions FILE"),
+    "sharp without regions' numbers": (lambda sun: ["defn-c", "--sharp", "."], "--sharp needs --harp-noaa FILE"),
+    "no flare list": (lambda sun: [*defn(sun), "--flares", "nowhere.csv"], "`nowhere.csv` does not exist"),
+    "flare list without class": (
+        lambda sun: [*defn(sun), *flares_with(sun, lambda f: f.drop(columns="goes_class"))],
+        "`list.csv`: a flare list needs the column `goes_class`.*its columns are start, peak, end",
+    ),
+    "flare list of other years": (
+        lambda sun: [*defn(sun), *flares_with(sun, lambda f: f.replace("^2014", "2011", regex=True))],
+        "`flares`: list.csv covers 2011.*the samples need 2014",
+    ),
+    "no table": (lambda sun: [*defn(sun), "--regions", "nowhere.parquet"], "no region table nowhere.parquet"),
+    "feature missing": (
+        lambda sun: [*defn(sun), *table_with(sun, MEANGBZ=None), "--features", "AREA", "MEANGBZ"],
+        "table.parquet lacks the feature `MEANGBZ`: add the column",
+    ),
+    "feature unknown": (
+        lambda sun: [*defn(sun), "--features", "AREA", "BEAUTY"],
+        "unknown feature `BEAUTY`: the known ones are AREA",
+    ),
+    "column unknown": (
+        lambda sun: [*defn(sun), *table_with(sun, BEAUTY=1.0)],
+        "table.parquet has the unknown feature `BEAUTY`",
+    ),
+    "feature not numeric": (
+        lambda sun: [*defn(sun), *table_with(sun, AREA="many")],
+        "feature `AREA` of .* must be numeric, got 'many'",
+    ),
+    "feature never measured": (
+        lambda sun: [*defn(sun), *table_with(sun, R_VALUE=np.nan)],
+        "feature `R_VALUE` was never measured in the training span",
+    ),
+    "dates overlap": (
+        lambda sun: [*defn(sun), "--validate-until", "2014-01-20"],
+        "split dates overlap: .*got 2014-02-01T00:00Z, 2014-01-20T00:00Z",
+    ),
+    "no date": (lambda sun: [*defn(sun), "--train-until", "soon"], "`soon` is no date: write it as 2014-03-18"),
+    "no event among regions": (
+        lambda sun: [*defn(sun, model="defn-m"), *flares_with(sun, lambda f: f[f.goes_class < "M"])],
+        "a flare >= M1.0 occurs in none of .* samples of the train span",
+    ),
+    "weight of nothing": (
+        lambda sun: [*defn(sun), "--class-weight", "0"],
+        "`class_weights` must be two positive numbers",
+    ),
+    "negative seed": (lambda sun: [*defn(sun), "--seeds", "-1"], r"`seed` must lie in \[0, 2\^32\), got -1"),
+    "no epochs": (lambda sun: [*defn(sun), "--epochs", "0"], "`epochs` must be at least 1, got 0"),
+    "output is a file": (
+        lambda sun: [*defn(sun), "--output", sun / "flares.csv"],
+        "cannot use .*flares.csv/seed-0 for the run",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refusals_are_one_line_and_leave_nothing(case, sun, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments, message = REFUSALS[case][0](sun), REFUSALS[case][1]
+    if "--flares" not in arguments:
+        arguments += ["--flares", sun / "flares.csv"]
+    if "--train-until" not in arguments:
+        arguments += SPANS
+    before = sorted(tmp_path.rglob("*"))
+
+    status, out, err = run(*arguments)
+
+    assert (status, out) == (1, "")
+    # Notes on the flare list may stand before what the data themselves cannot show.
+    notes, line = err.splitlines()[:-1], err.splitlines()[-1]
+    assert all(note.endswith("nothing to repair") for note in notes)
+    assert len(notes) <= (
+        case in {"feature never measured", "weight of nothing", "negative seed", "no epochs", "output is a file"}
+    )
+    assert re.match(f"kflare.fit: .*{message}", line), line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_wrong_usage_is_status_2(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        fit.main(["cnn-x"])
+    assert exit_.value.code == 2
+    assert "invalid choice: 'cnn-x'" in capsys.readouterr().err

@@ -1,0 +1,339 @@
+import io
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+from kflare.attribution.compiled import CompiledAttribution
+from kflare.errors import ModelError
+from kflare.models.calibration import Calibration
+from kflare.models.defn import build_defn
+from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
+from kflare.models.feature_scaling import fit_scaling
+from kflare.models.savedmodel import ALLOWED_OPS, check_ops, export_defn, export_dense_cnn, load_signatures, ops_of
+from kflare.regions.feature_table import features_named
+
+SIZE = 128
+CALIBRATION = Calibration(0.8, -0.5, 0.01)
+# Upper and lower case, all three scales.
+FEATURES = features_named(["AREA", "dt24AREA", "Chis"])
+
+ANSWER = {"probability": ("float32", [-1]), "scores": ("float32", [-1, 2]), "calibrated": ("float32", [-1])}
+MAPS = {"grad_cam": ("float32", [-1, 4, 4, 2]), "guided_backprop": ("float32", [-1, SIZE, SIZE, 2])}
+MAGNETOGRAM = {"magnetogram": ("float32", [-1, -1, -1, 1])}
+IMAGE = {"image": ("string", [-1])}
+
+
+class Exported:
+    """A SavedModel on disk, loaded, and the Keras model that it was made of."""
+
+    def __init__(self, directory, model, **parts):
+        self.directory, self.model, self.parts = directory, model, parts
+        self.run = load_signatures(directory)
+
+
+@pytest.fixture(scope="module")
+def cnn(tmp_path_factory):
+    keras.utils.set_random_seed(1)
+    model = build_dense_cnn((SIZE, SIZE, 1), growth=6)
+    rng = np.random.default_rng(2)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, part.shape).astype(np.float32) for part in layer.get_weights()])
+    attribution = CompiledAttribution(model, layer=LAST_CONVOLUTION)
+    directory = tmp_path_factory.mktemp("cnn") / "model"
+    export_dense_cnn(
+        model, directory, calibration=CALIBRATION, attribute=attribution.attribute, guided=attribution.guided
+    )
+    return Exported(directory, model, attribute=attribution.attribute)
+
+
+@pytest.fixture(scope="module")
+def defn(tmp_path_factory):
+    keras.utils.set_random_seed(1)
+    model = build_defn(3)
+    # log10 AREA 1, 2, 3; Chis 0, 1, 3.
+    table = pd.DataFrame({"AREA": [10.0, 100.0, 1000.0], "dt24AREA": [-5.0, 0.0, 50.0], "Chis": [0.0, 1.0, 3.0]})
+    scaling = fit_scaling(table, FEATURES)
+    directory = tmp_path_factory.mktemp("defn") / "model"
+    export_defn(model, directory, scaling=scaling, calibration=CALIBRATION)
+    return Exported(directory, model, scaling=scaling)
+
+
+def signatures_of(directory):
+    graph = SavedModel.FromString((directory / "saved_model.pb").read_bytes()).meta_graphs[0]
+    return {name: signature for name, signature in graph.signature_def.items() if not name.startswith("__saved_model")}
+
+
+def described(infos):
+    return {
+        name: (tf.as_dtype(info.dtype).name, [dim.size for dim in info.tensor_shape.dim])
+        for name, info in infos.items()
+    }
+
+
+def test_cnn_signatures_have_the_names_shapes_and_types_of_the_contract(cnn):
+    seen = {name: (described(s.inputs), described(s.outputs)) for name, s in signatures_of(cnn.directory).items()}
+    assert seen == {
+        "serving_default": (MAGNETOGRAM, ANSWER),
+        "predict_image": (IMAGE, ANSWER),
+        "attribute": (MAGNETOGRAM, ANSWER | MAPS),
+        "attribute_image": (IMAGE, ANSWER | MAPS),
+    }
+
+
+def test_defn_signature_has_an_input_per_feature_in_its_own_letters(defn):
+    seen = {name: (described(s.inputs), described(s.outputs)) for name, s in signatures_of(defn.directory).items()}
+    inputs = {name: ("float32", [-1]) for name in ("AREA", "dt24AREA", "Chis")}
+    outputs = {
+        "probability": ("float32", [-1]),
+        "probabilities": ("float32", [-1, 2]),
+        "calibrated": ("float32", [-1]),
+        "imputed": ("int32", [-1]),
+    }
+    assert seen == {"serving_default": (inputs, outputs)}
+
+
+@pytest.mark.parametrize("name", ["cnn", "defn"])
+def test_every_signature_is_one_that_tensorflow_serving_predicts_with(name, request):
+    exported = request.getfixturevalue(name)
+    assert {s.method_name for s in signatures_of(exported.directory).values()} == {"tensorflow/serving/predict"}
+    graphs = SavedModel.FromString((exported.directory / "saved_model.pb").read_bytes()).meta_graphs
+    assert [list(graph.meta_info_def.tags) for graph in graphs] == [["serve"]]
+
+
+def png(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    """Two byte images, black off a disk; on it no byte is 0."""
+    y, x = np.mgrid[:SIZE, :SIZE]
+    on_disk = np.hypot(x - 63.5, y - 63.5) < 56
+    values = np.random.default_rng(3).integers(1, 256, (2, SIZE, SIZE)).astype(np.uint8)
+    return np.where(on_disk, values, 0).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def requests(pixels):
+    """Inputs of every cnn signature for the same two magnetograms, as gauss and as images."""
+    field = (pixels / 255 * 200 - 100).astype(np.float32)[..., None]
+    field[pixels == 0] = np.nan
+    encoded = np.array([png(image) for image in pixels])
+    return {
+        "serving_default": {"magnetogram": field},
+        "predict_image": {"image": encoded},
+        "attribute": {"magnetogram": field},
+        "attribute_image": {"image": encoded},
+    }
+
+
+@pytest.fixture(scope="module")
+def expected_of_cnn(cnn, pixels):
+    """What the Keras model gives for them; byte 0..255 = -100..+100 G = -1..+1 for the network, -1 off disk."""
+    images = (pixels / 127.5 - 1).astype(np.float32)[..., None]
+    scores = cnn.model(images, training=False).numpy()
+    answer = {"scores": scores, "probability": scores[:, 1], "calibrated": CALIBRATION(scores[:, 1]).numpy()}
+    _, grad_cam, guided = cnn.parts["attribute"](tf.constant(images))
+    return answer, answer | {"grad_cam": grad_cam.numpy(), "guided_backprop": guided.numpy()}
+
+
+def assert_outputs(outputs, expected):
+    assert outputs.keys() == expected.keys()
+    for name, value in expected.items():
+        assert outputs[name].dtype == value.dtype
+        np.testing.assert_allclose(outputs[name], value, rtol=1e-5, atol=1e-5 * np.abs(value).max(), err_msg=name)
+
+
+def in_session(directory, requests):
+    """Outputs by signature, run by name in a session, as TensorFlow Serving does."""
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        graph = tf.compat.v1.saved_model.load(session, ["serve"], str(directory))
+        replies = {}
+        for name, inputs in requests.items():
+            signature = graph.signature_def[name]
+            feed = {signature.inputs[key].name: value for key, value in inputs.items()}
+            replies[name] = session.run({key: info.name for key, info in signature.outputs.items()}, feed)
+        return replies
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "predict_image", "attribute", "attribute_image"])
+def test_cnn_answers_as_the_keras_model_after_reloading(cnn, requests, expected_of_cnn, signature):
+    expected = expected_of_cnn[signature.startswith("attribute")]
+    assert_outputs(cnn.run(signature, requests[signature]), expected)
+
+
+def test_cnn_answers_as_the_keras_model_in_a_session(cnn, requests, expected_of_cnn):
+    for signature, outputs in in_session(cnn.directory, requests).items():
+        assert_outputs(outputs, expected_of_cnn[signature.startswith("attribute")])
+
+
+def test_off_disk_is_the_same_as_nan_and_as_byte_0(cnn, requests):
+    black = np.where(
+        np.isnan(requests["serving_default"]["magnetogram"]), -100, requests["serving_default"]["magnetogram"]
+    )
+    nan, zero = (
+        cnn.run("serving_default", {"magnetogram": field})
+        for field in (requests["serving_default"]["magnetogram"], black)
+    )
+    image = cnn.run("predict_image", requests["predict_image"])
+    for name in nan:
+        np.testing.assert_array_equal(nan[name], zero[name])
+        np.testing.assert_allclose(image[name], nan[name], rtol=1e-5)
+
+
+def test_jpeg_gives_the_very_bytes_that_pillow_reads(cnn, pixels):
+    smooth = np.asarray(Image.fromarray(pixels[0]).resize((32, 32)).resize((SIZE, SIZE)))
+    buffer = io.BytesIO()
+    Image.fromarray(smooth).save(buffer, format="JPEG", quality=75)
+    read = np.asarray(Image.open(buffer))
+    assert (read != smooth).any()
+    jpeg = cnn.run("predict_image", {"image": np.array([buffer.getvalue()])})
+    same = cnn.run("predict_image", {"image": np.array([png(read)])})
+    np.testing.assert_array_equal(jpeg["scores"], same["scores"])
+
+
+def test_larger_magnetograms_are_averaged_and_strong_fields_clipped(cnn):
+    # 256² pixels: blocks of 2 x 2, clipped to ±100 G before the mean as the byte images are.
+    field = np.random.default_rng(4).normal(0, 120, (1, 256, 256, 1)).astype(np.float32)
+    mean = np.clip(field, -100, 100).reshape(1, SIZE, 2, SIZE, 2, 1).mean(axis=(2, 4))
+    large = cnn.run("serving_default", {"magnetogram": field})
+    np.testing.assert_allclose(large["scores"], cnn.model(mean / 100, training=False), rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_answers_as_its_members_do(cnn, requests):
+    field = requests["attribute"]["magnetogram"]
+    both = cnn.run("attribute", {"magnetogram": field})
+    alone = [cnn.run("attribute", {"magnetogram": field[place : place + 1]}) for place in (0, 1)]
+    for name, value in both.items():
+        np.testing.assert_allclose(
+            np.concatenate([reply[name] for reply in alone]), value, rtol=1e-4, atol=1e-5 * np.abs(value).max()
+        )
+    assert both["probability"][0] != both["probability"][1]
+
+
+@pytest.mark.parametrize("signature", ["predict_image", "attribute_image"])
+@pytest.mark.parametrize(
+    "image", [b"no image", b"", png(np.zeros((SIZE, 64), np.uint8))], ids=["text", "empty", "oblong"]
+)
+def test_what_is_no_magnetogram_is_an_invalid_argument(cnn, signature, image):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        cnn.run(signature, {"image": np.array([image])})
+
+
+def test_weights_are_stored_once(cnn, defn):
+    for exported in (cnn, defn):
+        stored = tf.train.load_checkpoint(
+            str(exported.directory / "variables" / "variables")
+        ).get_variable_to_shape_map()
+        # All but the state of DeFN's dropout, which serving does not use.
+        weights = sum(int(np.prod(weight.shape)) for weight in exported.model.weights if weight.dtype == "float32")
+        assert sum(int(np.prod(shape)) for shape in stored.values() if shape) == weights
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Three rows: all measured, one value missing, nothing measured."""
+    return {
+        "AREA": np.array([100, 1000, np.nan], np.float32),
+        "dt24AREA": np.array([10, np.nan, np.nan], np.float32),
+        "Chis": np.array([1, 0, np.nan], np.float32),
+    }
+
+
+@pytest.fixture(scope="module")
+def expected_of_defn(defn, rows):
+    # Training: log10 AREA 1, 2, 3; dt24AREA -5, 0, 50; log1p Chis 0, ln 2, ln 4. Missing is 0, the mean.
+    area, change, chis = np.array([1, 2, 3]), np.array([-5, 0, 50]), np.log([1, 2, 4])
+    standard = np.array(
+        [
+            [0, (10 - change.mean()) / change.std(), 0],
+            [1 / area.std(), 0, -np.log(2) / chis.std()],
+            [0, 0, 0],
+        ],
+        np.float32,
+    )
+    probabilities = defn.model(standard, training=False).numpy()
+    return {
+        "probabilities": probabilities,
+        "probability": probabilities[:, 1],
+        "calibrated": CALIBRATION(probabilities[:, 1]).numpy(),
+        "imputed": np.array([0, 1, 3], np.int32),
+    }
+
+
+def test_defn_answers_as_the_keras_model_after_reloading(defn, rows, expected_of_defn):
+    assert_outputs(defn.run("serving_default", rows), expected_of_defn)
+
+
+def test_defn_answers_as_the_keras_model_in_a_session(defn, rows, expected_of_defn):
+    replies = in_session(defn.directory, {"serving_default": rows})
+    assert_outputs(replies["serving_default"], expected_of_defn)
+
+
+def test_a_missing_value_counts_as_the_training_mean(defn, rows):
+    # The means in units: 10^2, 15 and exp(ln 2) - 1 = 1.
+    mean = {"AREA": [100.0], "dt24AREA": [15.0], "Chis": [1.0]}
+    at_mean = defn.run("serving_default", {name: np.array(value, np.float32) for name, value in mean.items()})
+    missing = defn.run("serving_default", {name: value[2:] for name, value in rows.items()})
+    np.testing.assert_allclose(missing["probability"], at_mean["probability"], rtol=1e-5)
+    assert (at_mean["imputed"], missing["imputed"]) == (0, 3)
+
+
+def test_signatures_run_allowed_operations_only(cnn, defn):
+    for exported in (cnn, defn):
+        check_ops(exported.directory)
+        every, reached = ops_of(exported.directory)
+        assert reached <= ALLOWED_OPS
+        # The whole file holds what restores its variables besides; no request gets there.
+        assert {"RestoreV2", "SaveV2"} <= every - reached
+
+
+def test_the_list_of_operations_sees_into_functions(cnn, defn):
+    # The decoder runs in a loop's body, the convolutions in the signatures' functions.
+    _, reached = ops_of(cnn.directory)
+    assert {"DecodeJpeg", "Conv2D", "Conv2DBackpropInput", "ResizeArea"} <= reached
+    assert "Conv2D" not in ops_of(defn.directory)[1]
+
+
+class Foreign(tf.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.unused = tf.Variable(1.0)
+        self.run = tf.function(function, input_signature=[tf.TensorSpec((None,), tf.string, name="name")])
+
+
+def in_a_loop(name):
+    return {"content": tf.map_fn(tf.io.read_file, name)}
+
+
+def restore(name):
+    (value,) = tf.raw_ops.RestoreV2(prefix=name[0], tensor_names=["a"], shape_and_slices=[""], dtypes=[tf.string])
+    return {"content": value}
+
+
+@pytest.mark.parametrize(
+    ("function", "operation"),
+    [
+        (lambda name: {"content": tf.io.read_file(name[0])}, "ReadFile"),
+        (in_a_loop, "ReadFile"),
+        (lambda name: {"content": tf.py_function(lambda x: x, [name], tf.string)}, "EagerPyFunc"),
+        (lambda name: {"content": tf.numpy_function(lambda x: x, [name], tf.string)}, "PyFunc"),
+        # Restoring is allowed where TensorFlow itself needs it, not in a signature: it reads and writes any file.
+        (restore, "RestoreV2"),
+        (lambda name: {"content": tf.strings.regex_full_match(name, ".*")}, "StaticRegexFullMatch"),
+    ],
+    ids=["file", "file in a loop", "python", "numpy", "restore", "string"],
+)
+def test_a_foreign_operation_is_refused_by_name(tmp_path, function, operation):
+    module = Foreign(function)
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.run})
+    with pytest.raises(ModelError, match=rf"does not allow: {operation}\b|does not allow: .*\b{operation}\b"):
+        check_ops(tmp_path)

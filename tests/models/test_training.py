@@ -1,0 +1,221 @@
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kflare.datasets.pipelines import one_hot
+from kflare.errors import DataError, ModelError, SettingError
+from kflare.models.losses import WeightedCrossentropy
+from kflare.models.training import Recipe, Run, train
+
+WEIGHTS = (1.0, 2.0)
+
+
+def recipe(**changes):
+    usual = {"epochs": 4, "batch_size": 40, "learning_rate": 0.01, "patience": 50, "class_weights": WEIGHTS}
+    return Recipe(**usual | {"select": "loss", "steps_per_epoch": 3} | changes)
+
+
+def samples(seed, *, turned=False):
+    """Forty samples of three features and their labels, which follow from the first feature."""
+    features = np.random.default_rng(seed).normal(size=(40, 3)).astype(np.float32)
+    return features, (features[:, 0] > 0) ^ turned
+
+
+TRAINING, VALIDATION = samples(1), samples(2)
+# The training samples with the labels turned round: what is learnt makes the loss on these grow in every epoch.
+OPPOSITE = samples(1, turned=True)
+
+
+def batches(features, labels):
+    """The same batch again and again, so that nothing depends on an order."""
+    return tf.data.Dataset.from_tensors((features, one_hot(labels)))
+
+
+def network(seed=7):
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((3,))
+    x = keras.layers.Dense(4, activation="relu")(inputs)
+    x = keras.layers.BatchNormalization(momentum=0.0)(x)
+    return keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(x))
+
+
+def trained(run, recipe, *, validation=VALIDATION, model=None):
+    model = model or network()
+    train(model, batches(*TRAINING).repeat(), batches(*validation), validation[1], recipe=recipe, run=run)
+    return model
+
+
+def loss_of(model, features, labels):
+    return float(np.mean(WeightedCrossentropy(WEIGHTS).call(one_hot(labels), model(features, training=False))))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "`epochs` must be at least 1, got 0"),
+        ({"batch_size": 0}, "`batch_size` must be at least 1, got 0"),
+        ({"patience": -1}, "`patience` must be at least 1, got -1"),
+        ({"learning_rate": 0.0}, "`learning_rate` must be a number above 0, got 0.0"),
+        ({"learning_rate": float("inf")}, "`learning_rate`.*got inf"),
+        ({"learning_rate": float("nan")}, "`learning_rate`.*got nan"),
+        ({"seed": -1}, r"`seed` must lie in \[0, 2\^32\), got -1"),
+        ({"select": "accuracy"}, "`select` must be tss or loss, got 'accuracy'"),
+        ({"class_weights": (1.0, 0.0)}, "`class_weights` must be two positive numbers"),
+    ],
+)
+def test_a_recipe_that_cannot_work_is_refused_before_anything_is_written(change, message):
+    with pytest.raises(SettingError, match=message):
+        recipe(**change)
+
+
+class TestRun:
+    settings = {"model": "defn-c", "epochs": 3, "class_weights": (1.0, 2.0)}  # noqa: RUF012
+
+    def record(self, folder, epochs=1, settings=None):
+        run = Run(folder, settings or self.settings)
+        run.begin()
+        for epoch in range(1, epochs + 1):
+            row = {"epoch": epoch, "loss": 1.0, "val_loss": 1.0 / epoch, "val_tss": 0.5}
+            run.weights(row).write_bytes(b"weights")
+            run.record(row, better=epoch < max(epochs, 2))
+        return run
+
+    def test_nothing_is_written_before_training_begins(self, tmp_path):
+        Run(tmp_path / "run", self.settings)
+        assert not (tmp_path / "run").exists()
+
+    def test_state_survives(self, tmp_path):
+        run = self.record(tmp_path, epochs=3)
+        run.state["published"] = "models/defn-c/1"
+        run.save()
+        again = Run(tmp_path, self.settings)
+        assert [row["epoch"] for row in again.epochs] == [1, 2, 3]
+        assert again.state["best"]["epoch"] == 2
+        assert again.state["published"] == "models/defn-c/1"
+        assert json.loads((tmp_path / "settings.json").read_text())["model"] == "defn-c"
+
+    def test_only_the_best_and_the_last_weights_are_kept(self, tmp_path):
+        run = self.record(tmp_path, epochs=4)
+        assert [path.name for path in (run.best_weights, run.last_weights)] == [
+            "epoch-0003.weights.h5",
+            "epoch-0004.weights.h5",
+        ]
+        assert set(tmp_path.glob("*.weights.h5")) == {run.best_weights, run.last_weights}
+
+    def test_the_log_has_a_row_per_epoch(self, tmp_path):
+        self.record(tmp_path, epochs=3)
+        with (tmp_path / "history.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+        assert rows[1] == {"epoch": "2", "loss": "1.0", "val_loss": "0.5", "val_tss": "0.5"}
+
+    @pytest.mark.parametrize(
+        ("settings", "key"),
+        [
+            (settings | {"epochs": 4}, "`epochs` \\(3, now 4\\)"),
+            (settings | {"class_weights": (1.0, 3.0)}, "`class_weights`"),
+            (settings | {"byte_range": 250.0}, "`byte_range` \\(null, now 250.0\\)"),
+            ({"model": "defn-c", "epochs": 3}, "`class_weights` .*now null"),
+        ],
+    )
+    def test_other_settings_are_refused_naming_the_key(self, tmp_path, settings, key):
+        self.record(tmp_path)
+        with pytest.raises(SettingError, match=f"holds a run with another {key}.*choose another --output"):
+            Run(tmp_path, settings)
+
+    def test_a_folder_without_an_epoch_holds_no_run_yet(self, tmp_path):
+        Run(tmp_path, self.settings).begin()
+        other = Run(tmp_path, self.settings | {"epochs": 4})
+        other.begin()
+        assert json.loads((tmp_path / "settings.json").read_text())["epochs"] == 4
+
+    def test_a_folder_that_cannot_be_made_is_refused(self, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(SettingError, match=r"cannot use .*file.* for the run.*choose another --output"):
+            Run(tmp_path / "file" / "run", self.settings).begin()
+
+    @pytest.mark.parametrize("name", ["state.json", "settings.json"])
+    def test_a_damaged_folder_is_refused(self, tmp_path, name):
+        self.record(tmp_path)
+        (tmp_path / name).write_text("{")
+        with pytest.raises(SettingError, match=r"cannot use .* for the run.*choose another --output"):
+            Run(tmp_path, self.settings)
+
+
+class TestTrain:
+    def test_learns_and_logs_every_epoch(self, tmp_path):
+        before = loss_of(network(), *VALIDATION)
+        run = Run(tmp_path, {})
+        model = trained(run, recipe(epochs=5))
+        assert [row["epoch"] for row in run.epochs] == [1, 2, 3, 4, 5]
+        assert loss_of(model, *VALIDATION) < before
+        assert list((tmp_path / "tensorboard").rglob("events.out.tfevents.*"))
+
+    def test_the_weights_of_the_best_epoch_are_loaded(self, tmp_path):
+        run = Run(tmp_path, {})
+        model = trained(run, recipe(epochs=4), validation=OPPOSITE)
+        losses = [row["val_loss"] for row in run.epochs]
+        assert losses[0] == min(losses) < losses[-1]
+        assert run.state["best"]["epoch"] == 1
+        assert loss_of(model, *OPPOSITE) == pytest.approx(losses[0], rel=1e-5)
+
+    def test_stops_when_no_epoch_was_better_for_the_patience(self, tmp_path):
+        run = Run(tmp_path, {})
+        trained(run, recipe(epochs=50, patience=3), validation=OPPOSITE)
+        assert run.state["best"]["epoch"] == 1
+        assert len(run.epochs) == 1 + 3
+
+    def test_chooses_by_tss_and_among_equals_by_loss(self, tmp_path):
+        run = Run(tmp_path, {})
+        trained(run, recipe(epochs=8, select="tss"))
+        best = max(run.epochs, key=lambda row: (row["val_tss"], -row["val_loss"]))
+        assert run.state["best"] == best
+
+    def test_resumed_training_equals_training_in_one_go(self, tmp_path):
+        whole = trained(Run(tmp_path / "whole", {}), recipe(epochs=6))
+        trained(Run(tmp_path / "parts", {}), recipe(epochs=3))
+        # A second process knows nothing but the folder; its own initial weights must not matter.
+        again = Run(tmp_path / "parts", {})
+        resumed = trained(again, recipe(epochs=6), model=network(99))
+        assert [row["epoch"] for row in again.epochs] == [1, 2, 3, 4, 5, 6]
+        assert resumed.optimizer.iterations == 6 * 3
+        for weight, expected in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+            np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-6)
+
+    @pytest.mark.parametrize("changes", [{"epochs": 3}, {"epochs": 50, "patience": 2}])
+    def test_a_finished_run_is_not_trained_again(self, tmp_path, changes):
+        first = trained(Run(tmp_path, {}), recipe(**changes), validation=OPPOSITE)
+        written = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+        again = trained(Run(tmp_path, {}), recipe(**changes), validation=OPPOSITE, model=network(99))
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
+        np.testing.assert_array_equal(again(VALIDATION[0]), first(VALIDATION[0]))
+
+    def test_an_epoch_killed_before_it_counted_is_trained_again(self, tmp_path):
+        # As a kill while the weights of epoch 3 are written leaves it: half a file that the state does not name.
+        trained(Run(tmp_path, {}), recipe(epochs=2))
+        (tmp_path / "epoch-0003.weights.h5").write_bytes(b"half")
+        (tmp_path / "state.json.part").write_text("{")
+        run = Run(tmp_path, {})
+        trained(run, recipe(epochs=4))
+        assert [row["epoch"] for row in run.epochs] == [1, 2, 3, 4]
+
+    def test_divergence_is_an_error_that_says_what_to_do(self, tmp_path):
+        run = Run(tmp_path, {"learning_rate": 1e30})
+        with pytest.raises(DataError, match=r"diverged in epoch 1.*lower --learning-rate \(now 1e\+30\)"):
+            trained(run, recipe(learning_rate=1e30))
+        # Doing what it says works in the same folder.
+        trained(Run(tmp_path, {"learning_rate": 0.01}), recipe())
+
+    def test_weights_that_vanished_or_are_damaged_are_an_error_naming_the_file(self, tmp_path):
+        run = Run(tmp_path, {})
+        trained(run, recipe(epochs=2))
+        run.best_weights.write_bytes(b"no weights")
+        with pytest.raises(ModelError, match=r"epoch-0002.weights.h5 cannot be read.*delete .* to train anew"):
+            trained(Run(tmp_path, {}), recipe(epochs=2))
+        run.best_weights.unlink()
+        with pytest.raises(ModelError, match=r"epoch-0002.weights.h5 cannot be read"):
+            trained(Run(tmp_path, {}), recipe(epochs=4))
