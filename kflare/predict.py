@@ -3,6 +3,7 @@
 Examples
 --------
 python -m kflare.predict hmi.M_20131023_000054.jpg --byte-range 250
+python -m kflare.predict hmi.M_20131023_000054.jpg --byte-range 250 --attribute maps
 python -m kflare.predict --regions regions.parquet --flares flares.csv --json
 """
 
@@ -49,6 +50,12 @@ def _parser() -> argparse.ArgumentParser:
         help="with --regions: flare list from which missing flare-history columns are derived",
     )
     parser.add_argument(
+        "--attribute",
+        type=Path,
+        metavar="DIR",
+        help="with magnetograms: also write where the model looked, DIR/MODEL/NAME.fits, from the same request",
+    )
+    parser.add_argument(
         "--server",
         default="127.0.0.1:8500",
         metavar="ADDRESS",
@@ -66,12 +73,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _predict(args: argparse.Namespace) -> None:
     from kflare.errors import SettingError
-    from kflare.serving.client import Client
-    from kflare.serving.forecasts import forecast_magnetograms, served_models
 
     if bool(args.magnetograms) == (args.regions is not None):
         raise SettingError("give either magnetograms or --regions FILE")
+    if args.attribute is not None and args.regions is not None:
+        raise SettingError("--attribute goes with magnetograms: region models have no attribution maps")
     command_line.quiet_tensorflow()
+    from kflare.serving.client import Client
+    from kflare.serving.forecasts import forecast_magnetograms, served_models
+
     with Client(args.server, timeout=args.timeout) as client:
         if args.regions is not None:
             result = _of_regions(args, client)
@@ -80,7 +90,9 @@ def _predict(args: argparse.Namespace) -> None:
 
             paths = magnetogram_files(args.magnetograms)
             models = served_models(client, "cnn", args.models)
-            result = forecast_magnetograms(client, paths, models, byte_range=args.byte_range)
+            result = forecast_magnetograms(
+                client, paths, models, byte_range=args.byte_range, attributions=args.attribute
+            )
     print(json.dumps(result.as_json(), indent=2) if args.json else _as_text(result))
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,11 +25,19 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError, ModelError, SettingError
-from kflare.models.dense_cnn import LAST_CONVOLUTION
-from kflare.observations.disk import Disk
-from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.magnetogram import Disk, Magnetogram, Observer
 
-__all__ = ["LABELS", "METHODS", "Attribution", "Origin", "read_attribution", "read_origin", "write_attribution", "write_whole"]
+__all__ = [
+    "LABELS",
+    "METHODS",
+    "Attribution",
+    "Origin",
+    "make_folder",
+    "read_attribution",
+    "read_origin",
+    "write_attribution",
+    "write_whole",
+]
 
 LABELS = ("no_flare", "flare")
 """The labels, in the order of the maps' last axis."""
@@ -38,8 +47,11 @@ METHODS = ("grad_cam", "guided_backprop")
 # Gradients are kept to within 1e-5 of the map's largest value, the tolerance to which served maps equal those made in
 # process, and are integers on disk: those compress to about half, and a map read back equals the one written.
 _LEVELS = 5e4
-# Keywords by which sunpy would take a map of attributions for a magnetogram in gauss.
-_OF_MAGNETOGRAMS = ("CONTENT", "BUNIT", "INSTRUME", "TELESCOP")
+# Of the magnetogram's header; its instrument, content and unit would make sunpy take the maps for fields in gauss.
+_WORLD = (
+    *("CTYPE1", "CTYPE2", "CUNIT1", "CUNIT2", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CDELT1", "CDELT2"),
+    *("PC1_1", "PC1_2", "PC2_1", "PC2_2", "RSUN_REF", "RSUN_OBS", "DSUN_OBS", "CRLN_OBS", "CRLT_OBS", "QUALITY"),
+)
 
 
 @dataclass(frozen=True)
@@ -125,7 +137,6 @@ class Attribution:
                 "use another version of the model"
             )
         size, width = guided.shape[0], magnetogram.data.shape[0]
-        keywords = {key: value for key, value in magnetogram.header().items() if key not in _OF_MAGNETOGRAMS}
         return cls(
             image=Path(magnetogram.source).name,
             time=magnetogram.time,
@@ -135,7 +146,7 @@ class Attribution:
             calibrated=float(outputs["calibrated"][row]),
             grad_cam=grad_cam,
             guided_backprop=np.stack([_rounded(guided[..., label]) for label in range(len(LABELS))], axis=-1),
-            header=_regridded(keywords, width, cell=width / size, cells=size),
+            header=_regridded(_world(magnetogram.header()), width, cell=width / size, cells=size),
         )
 
     @property
@@ -146,15 +157,25 @@ class Attribution:
         """
         return 1 << int(math.log2(self.guided_backprop.shape[0] / self.grad_cam.shape[0]))
 
-    @property
-    def disk(self) -> Disk:
-        """The solar disk in the pixels of the network's input."""
-        size = self.guided_backprop.shape[0]
-        x, y = float(self.header["CRPIX1"]) - 1, size - float(self.header["CRPIX2"])
-        return Disk(x, y, float(self.header["RSUN_OBS"]) / float(self.header["CDELT1"]))
+    @cached_property
+    def frame(self) -> Magnetogram:
+        """An image without values on the pixels of the network's input: its time, disk and observer."""
+        size, cards = self.guided_backprop.shape[0], self.header
+        return Magnetogram(
+            np.full((size, size), np.nan, np.float32),
+            self.time,
+            Disk(cards["CRPIX1"] - 1, size - cards["CRPIX2"], cards["RSUN_OBS"] / cards["CDELT1"]),
+            instrument="unknown",
+            source=self.image,
+            observer=Observer(cards["CRLN_OBS"], cards["CRLT_OBS"], cards["DSUN_OBS"]),
+            roll=math.degrees(math.atan2(cards["PC2_1"], cards["PC1_1"])),
+        )
 
     def map(self, method: str, label: str) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
         """A raw map with row 0 = south, as FITS counts, and its header: what `sunpy.map.Map` takes."""
+        # Late, so that files can be read without TensorFlow.
+        from kflare.models.dense_cnn import LAST_CONVOLUTION
+
         maps = getattr(self, method)[..., LABELS.index(label)]
         header = dict(self.header)
         if method == "grad_cam":
@@ -163,11 +184,12 @@ class Attribution:
             "METHOD": method,
             "LABEL": label,
             "LAYER": LAST_CONVOLUTION if method == "grad_cam" else "magnetogram",
-            **self._cards(),
+            **self.cards(),
         }
         return np.ascontiguousarray(maps[::-1]), header
 
-    def _cards(self) -> dict[str, Any]:
+    def cards(self) -> dict[str, Any]:
+        """FITS keywords of what made the maps, and of which image."""
         cards = {
             "MODEL": self.origin.model,
             "MODELVER": self.origin.version,
@@ -175,7 +197,7 @@ class Attribution:
             "IMAGE": self.image,
             "PROB": self.probability,
             "CALIB": self.calibrated,
-            "DATE-OBS": self.time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3],
+            "DATE-OBS": self.time.strftime("%Y-%m-%dT%H:%M:%S.%f"),
             "TIMESYS": "UTC",
         }
         return cards if self.byte_range is None else {**cards, "BYTERANG": self.byte_range}
@@ -205,7 +227,7 @@ def write_attribution(attribution: Attribution, path: Path) -> None:
     """
     from astropy.io import fits
 
-    parts = [fits.PrimaryHDU(header=_with_comments({"ORIGIN": "kflare", **attribution._cards()}))]
+    parts = [fits.PrimaryHDU(header=_with_comments({"ORIGIN": "kflare", **attribution.cards()}))]
     for method in METHODS:
         for label in reversed(LABELS):
             data, header = attribution.map(method, label)
@@ -222,6 +244,17 @@ def write_attribution(attribution: Attribution, path: Path) -> None:
             hdu.header["BSCALE"], hdu.header["BZERO"] = step, 0.0
             parts.append(hdu)
     write_whole(path, fits.HDUList(parts).writeto)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and find out now rather than after an hour whether it can be written to; else `SettingError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(f"cannot write to `{folder}`: {error.strerror or error}; choose another folder") from error
+    trial = folder / ".trial"
+    write_whole(trial, lambda _: None)
+    trial.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -259,7 +292,8 @@ def read_attribution(path: Path) -> Attribution:
         with warnings.catch_warnings():
             # Astropy warns of damage that it can work round; a file that kflare wrote has none.
             warnings.simplefilter("error")
-            with fits.open(path, memmap=False) as hdus:
+            # Opened here, since astropy leaves a file open that is no FITS.
+            with path.open("rb") as file, fits.open(file, memmap=False) as hdus:
                 first = hdus[0].header
                 maps = {
                     method: np.stack([_north_up(hdus[f"{method}_{label}".upper()].data) for label in LABELS], axis=-1)
@@ -273,7 +307,7 @@ def read_attribution(path: Path) -> Attribution:
                     origin=_origin(first),
                     probability=float(first["PROB"]),
                     calibrated=float(first["CALIB"]),
-                    header={key: header[key] for key in _world_keywords(header)},
+                    header=_world(header),
                     **maps,
                 )
     # Astropy raises OSError, VerifyError, TypeError, ValueError, KeyError and more, as the damage has it.
@@ -299,11 +333,8 @@ def _origin(header: Any) -> Origin:
     return Origin(str(header["MODEL"]), int(header["MODELVER"]), str(header["MODELSUM"]))
 
 
-def _world_keywords(header: Any) -> list[str]:
-    """Keywords of a map's header that `Attribution.header` holds."""
-    of_file = {"XTENSION", "SIMPLE", "PCOUNT", "GCOUNT", "EXTNAME", "EXTEND", "CHECKSUM", "DATASUM", "", "COMMENT", "HISTORY"}
-    prefixes = ("NAXIS", "BITPIX", "BSCALE", "BZERO", "Z")
-    return [key for key in header if key not in of_file and not key.startswith(prefixes) and key not in _COMMENTS]
+def _world(header: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: header[key] for key in _WORLD if key in header}
 
 
 def _with_comments(cards: Mapping[str, Any]) -> Any:
@@ -313,7 +344,7 @@ def _with_comments(cards: Mapping[str, Any]) -> Any:
 
 
 def _regridded(header: Mapping[str, Any], width: int, *, cell: float, cells: int) -> dict[str, Any]:
-    """Header of an array of `cells` × `cells`, each of `cell` × `cell` pixels, the first in the image's corner north east.
+    """Header of an array of `cells` × `cells`, each of `cell` × `cell` pixels, the first one in the north east.
 
     A pixel's centre is at its index, so its edge is at index − 1/2; FITS counts from 1, and rows from the south.
     """

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 
+from kflare.attribution.attribution_file import write_whole
 from kflare.attribution.harps import RegionPatch
 from kflare.attribution.polarity_lines import PolarityLines
 from kflare.errors import DataError
@@ -26,8 +27,12 @@ Image = npt.NDArray[np.floating]
 
 _BLUE, _ORANGE, _SKY = "#0072B2", "#E69F00", "#56B4E9"
 _PANEL: Final = 3.1
-# Below this share of the largest value nothing is laid over the magnetogram.
-_FAINT: Final = 0.03
+# Under a map the magnetogram is fainter, so that white and black do not outshine the map's colours.
+_FAINT: Final = 2.5
+# How opaque the largest values are: a gradient is full of holes, Grad-CAM covers whole regions.
+_SHARP_MAP: Final = 0.95
+_SMOOTH_MAP: Final = 0.6
+_Extent = tuple[float, float, float, float] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,25 +73,27 @@ def figure_hit(case: Case, *, limit: float = 100.0) -> Figure:
     limit : float
         Field in gauss at which the grey scale ends.
     """
-    figure = Figure(figsize=(2 * _PANEL + 0.9, 3 * _PANEL + 0.6), layout="constrained")
+    figure = Figure(figsize=(2 * 4.2 + 0.9, 3 * 4.2 + 0.6), layout="constrained")
     panels = figure.subplots(3, 2)
-    figure.suptitle(f"{case.title}: flaring label")
-    grey = _field(panels[0, 0], case.field, limit)
-    panels[0, 0].set_title("(a) magnetogram", fontsize="medium")
-    figure.colorbar(grey, ax=panels[0, 0], label="Line-of-sight field (G)", shrink=0.8)
-    _field(panels[0, 1], case.field, limit)
+    figure.suptitle(f"{case.title.replace(chr(10), ', ')}: flaring label")
+    _field(panels[0, 0], case.field, limit)
+    panels[0, 0].set_title("(a) magnetogram")
+    grey = _field(panels[0, 1], case.field, limit)
     _frames(panels[0, 1], case.patches, names=True)
-    panels[0, 1].set_title("active regions", fontsize="medium")
-    for row, (name, map_) in enumerate(
-        (("(b) guided backpropagation", case.guided_backprop[1]), ("(c) Grad-CAM", case.grad_cam[1])), start=1
-    ):
-        shown = panels[row, 0].imshow(map_, cmap="inferno", vmin=0, vmax=1, interpolation="nearest")
-        panels[row, 0].set_title(name, fontsize="medium")
-        _field(panels[row, 1], case.field, limit)
-        _overlay(panels[row, 1], map_)
-        _frames(panels[row, 1], case.patches, names=False)
-        panels[row, 1].set_title("overlaid", fontsize="medium")
-        figure.colorbar(shown, ax=panels[row, 1], label="Scaled to 0–1", shrink=0.8)
+    panels[0, 1].set_title("active regions")
+    figure.colorbar(grey, ax=panels[0].tolist(), label="Line-of-sight field (G)", shrink=0.8)
+    maps = (
+        ("(b) guided backpropagation", case.guided_backprop[1], _SHARP_MAP),
+        ("(c) Grad-CAM", case.grad_cam[1], _SMOOTH_MAP),
+    )
+    for row, (name, map_, opacity) in zip(panels[1:], maps, strict=True):
+        shown = row[0].imshow(map_, cmap="inferno", vmin=0, vmax=1, interpolation="nearest")
+        row[0].set_title(name)
+        _field(row[1], case.field, _FAINT * limit)
+        _overlay(row[1], map_, opacity=opacity)
+        _frames(row[1], case.patches, names=False)
+        row[1].set_title("overlaid")
+        figure.colorbar(shown, ax=row.tolist(), label="Scaled to 0–1", shrink=0.8)
     _bare(panels)
     return figure
 
@@ -97,11 +104,11 @@ def figure_guided_backprop(cases: Sequence[Case], *, limit: float = 100.0) -> Fi
     figure, panels = _grid(cases, titles)
     for row, case in zip(panels, cases, strict=True):
         for axes, map_ in zip(row, reversed(case.guided_backprop), strict=True):
-            _field(axes, case.field, limit)
-            shown = _overlay(axes, map_)
+            _field(axes, case.field, _FAINT * limit)
+            shown = _overlay(axes, map_, opacity=_SHARP_MAP)
         _frames(row[0], case.patches, names=True)
         row[0].set_ylabel(case.title)
-    figure.colorbar(shown, ax=panels[:, -1], label="|guided gradient|, scaled to 0–1 for each map", shrink=0.5)
+    _bar(figure, shown, panels, "|guided gradient|, scaled to 0–1 for each map")
     return figure
 
 
@@ -110,15 +117,17 @@ def figure_grad_cam(cases: Sequence[Case], *, limit: float = 100.0) -> Figure:
     titles = ("flaring label", "non-flare label", "non-flare label, without ReLU")
     figure, panels = _grid(cases, titles)
     for row, case in zip(panels, cases, strict=True):
-        for axes, map_ in zip(row, reversed(case.grad_cam), strict=False):
-            _field(axes, case.field, limit)
-            shown = _overlay(axes, map_)
-        _field(row[2], case.field, limit)
-        signed = _overlay(row[2], case.grad_cam_signed[0], signed=True)
+        for axes in row:
+            _field(axes, case.field, _FAINT * limit)
+        shown = [
+            _overlay(axes, map_, opacity=_SMOOTH_MAP)
+            for axes, map_ in zip(row[:2], reversed(case.grad_cam), strict=True)
+        ]
+        signed = _overlay(row[2], case.grad_cam_signed[0], signed=True, opacity=_SMOOTH_MAP)
         _frames(row[0], case.patches, names=True)
         row[0].set_ylabel(case.title)
-    figure.colorbar(shown, ax=panels[:, 1], label="Grad-CAM, scaled to 0–1 for each map", shrink=0.5)
-    figure.colorbar(signed, ax=panels[:, 2], label="Grad-CAM without ReLU, scaled to ±1", shrink=0.5)
+    _bar(figure, shown[0], panels[:, :2], "Grad-CAM, scaled to 0–1 for each map")
+    _bar(figure, signed, panels[:, 2:], "Grad-CAM, scaled to ±1")
     return figure
 
 
@@ -149,22 +158,17 @@ def figure_patches(
     figure = Figure(figsize=(4 * 2.7 + 1.6, 2.7 * sum(heights) + 0.45 * len(entries) + 0.8), layout="constrained")
     panels = figure.subplots(len(entries), 4, squeeze=False, height_ratios=heights)
     for row, (title, case, lines, patch) in zip(panels, entries, strict=True):
-        rows, columns = (
-            slice(max(part.start - margin, 0), part.stop + margin) for part in (patch.rows, patch.columns)
-        )
+        rows, columns = (slice(max(part.start - margin, 0), part.stop + margin) for part in (patch.rows, patch.columns))
         frame = (columns.start - 0.5, columns.start, rows.start - 0.5, rows.start)
         field, gradient = case.field[rows, columns], case.guided_backprop[1][rows, columns]
         extent = (frame[0], frame[0] + field.shape[1], frame[2] + field.shape[0], frame[2])
         strongest = float(np.nanmax(gradient, initial=0)) or 1.0
         grey = _field(row[0], field, limit, extent=extent)
-        shown = row[1].imshow(
-            gradient, cmap="inferno", vmin=0, vmax=strongest, extent=extent, interpolation="nearest"
-        )
-        _field(row[2], field, limit, extent=extent)
-        _overlay(row[2], gradient / strongest, extent=extent)
+        shown = row[1].imshow(gradient, cmap="inferno", vmin=0, vmax=strongest, extent=extent, interpolation="nearest")
+        _field(row[2], field, _FAINT * limit, extent=extent)
+        _overlay(row[2], gradient / strongest, opacity=_SHARP_MAP, extent=extent)
         _field(row[3], field, limit, extent=extent)
-        inside = np.zeros(case.field.shape, dtype=np.bool_)
-        inside[patch.rows, patch.columns] = patch.mask
+        inside = patch.full_mask(case.field.shape[0])
         _mask(row[3], (lines.boundary & inside)[rows, columns], _SKY, extent)
         _mask(row[3], (lines.inversion & inside)[rows, columns], _ORANGE, extent)
         row[3].contour(
@@ -183,7 +187,8 @@ def figure_patches(
     figure.colorbar(
         grey, ax=panels[-1].tolist(), label="Line-of-sight field (G)", location="bottom", shrink=0.3, aspect=30
     )
-    figure.suptitle("Masks: inversion line orange, other boundaries light blue, region's area outlined in blue", fontsize=9)
+    note = "Masks: inversion line orange, other boundaries light blue, region's area outlined in blue"
+    figure.suptitle(note, fontsize=9)
     _bare(panels)
     return figure
 
@@ -193,22 +198,19 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
 
     Raises
     ------
-    DataError
-        It cannot be written there.
+    SettingError
+        The folder cannot be written to.
     """
     paths = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.pdf")
-    try:
-        figure.savefig(paths[0], dpi=150, metadata={"Software": None})
-        figure.savefig(paths[1], metadata={"CreationDate": None})
-    except OSError as error:
-        raise DataError(f"`{paths[0].parent}` cannot be written: {error}") from error
+    write_whole(paths[0], lambda file: figure.savefig(file, format="png", dpi=150, metadata={"Software": None}))
+    write_whole(paths[1], lambda file: figure.savefig(file, format="pdf", dpi=150, metadata={"CreationDate": None}))
     return paths
 
 
 def _grid(cases: Sequence[Case], titles: Sequence[str]) -> tuple[Figure, npt.NDArray[Any]]:
     if not cases:
         raise DataError("a figure of overlays needs at least one case")
-    figure = Figure(figsize=(_PANEL * len(titles) + 1.2, _PANEL * len(cases) + 0.4), layout="constrained")
+    figure = Figure(figsize=(_PANEL * len(titles) + 0.6, _PANEL * len(cases) + 1.1), layout="constrained")
     panels: npt.NDArray[Any] = figure.subplots(len(cases), len(titles), squeeze=False)
     for axes, title in zip(panels[0], titles, strict=True):
         axes.set_title(title, fontsize="medium")
@@ -216,18 +218,20 @@ def _grid(cases: Sequence[Case], titles: Sequence[str]) -> tuple[Figure, npt.NDA
     return figure, panels
 
 
-def _field(axes: Axes, field: Image, limit: float, extent: tuple[float, float, float, float] | None = None) -> Any:
+def _bar(figure: Figure, shown: Any, panels: npt.NDArray[Any], label: str) -> None:
+    figure.colorbar(shown, ax=panels.ravel().tolist(), label=label, location="bottom", shrink=0.7, aspect=30)
+
+
+def _field(axes: Axes, field: Image, limit: float, extent: _Extent = None) -> Any:
     axes.set_facecolor("black")
     return axes.imshow(field, cmap="gray", vmin=-limit, vmax=limit, extent=extent, interpolation="nearest")
 
 
-def _overlay(
-    axes: Axes, map_: Image, *, signed: bool = False, extent: tuple[float, float, float, float] | None = None
-) -> Any:
-    """A map over a magnetogram, the more opaque the larger its value."""
+def _overlay(axes: Axes, map_: Image, *, signed: bool = False, opacity: float = 0.65, extent: _Extent = None) -> Any:
+    """A map over a magnetogram: the larger its value, the more opaque, up to `opacity`."""
     return axes.imshow(
         np.clip(map_, -1 if signed else 0, 1),
-        cmap=_fading("PuOr" if signed else "inferno", signed=signed),
+        cmap=_fading("PuOr" if signed else "inferno", signed=signed, opacity=opacity),
         vmin=-1 if signed else 0,
         vmax=1,
         extent=extent,
@@ -235,31 +239,44 @@ def _overlay(
     )
 
 
-def _fading(name: str, *, signed: bool) -> Colormap:
+def _fading(name: str, *, signed: bool, opacity: float) -> Colormap:
     from matplotlib import colormaps
 
-    levels = np.linspace(-1 if signed else 0, 1, 256)
-    # The dark end of "inferno" would hide the magnetogram it lies on, so it starts in its purple.
-    colours = colormaps[name](np.linspace(0, 1, 256) if signed else np.linspace(0.3, 1, 256))
-    strength = np.abs(levels)
-    colours[:, 3] = np.where(strength < _FAINT, 0, np.minimum(0.9, 0.25 + strength))
+    strength = np.abs(np.linspace(-1 if signed else 0, 1, 256))
+    # The dark end of "inferno" would hide the magnetogram it lies on, so it starts in its red.
+    colours = colormaps[name](np.linspace(0, 1, 256) if signed else np.linspace(0.45, 1, 256))
+    # Opaque from 0.4 on: most of a guided gradient lies far below its largest value.
+    colours[:, 3] = opacity * np.minimum(1, 2.5 * strength)
     return ListedColormap(colours)
 
 
-def _mask(axes: Axes, mask: npt.NDArray[np.bool_], colour: str, extent: tuple[float, float, float, float]) -> None:
+def _mask(axes: Axes, mask: npt.NDArray[np.bool_], colour: str, extent: _Extent) -> None:
     shown = np.ma.masked_where(~mask, np.ones(mask.shape))
-    axes.imshow(shown, cmap=ListedColormap([colour]), vmin=0, vmax=1, alpha=0.75, extent=extent, interpolation="nearest")
+    axes.imshow(shown, cmap=ListedColormap([colour]), alpha=0.75, extent=extent, interpolation="nearest")
 
 
 def _frames(axes: Axes, patches: Sequence[RegionPatch], *, names: bool) -> None:
     from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
 
     for patch in patches:
         left, top = patch.columns.start - 0.5, patch.rows.start - 0.5
         width, height = patch.columns.stop - patch.columns.start, patch.rows.stop - patch.rows.start
-        axes.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=_SKY, linewidth=0.8))
+        axes.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=_SKY, linewidth=0.9))
         if names:
-            axes.text(left + width / 2, top - 4, patch.label, color=_SKY, fontsize=6.5, ha="center", va="bottom")
+            # Towards the pole, where the next region is less likely to be than in the same belt.
+            up = patch.lat >= 0
+            place = top - 2 if up else top + height + 2
+            text = axes.text(
+                left + width / 2,
+                place,
+                patch.label,
+                color="white",
+                fontsize=6.5,
+                ha="center",
+                va="bottom" if up else "top",
+            )
+            text.set_path_effects([withStroke(linewidth=1.8, foreground=_BLUE)])
 
 
 def _bare(panels: npt.NDArray[Any]) -> None:

@@ -8,14 +8,12 @@ import pandas as pd
 
 from kflare.attribution.harps import RegionPatch
 from kflare.attribution.polarity_lines import PolarityLines
+from kflare.attribution.relations import OUTCOMES
 
-__all__ = ["MEASURES", "OUTCOMES", "intersection_over_union", "line_measures", "table_2", "table_2_as_printed"]
+__all__ = ["MEASURES", "intersection_over_union", "line_measures", "table_2", "table_2_as_printed"]
 
 MEASURES: Final = ("pil_non_pil", "pil_boundary", "iou")
 """The three measures of a region, in the order of the paper's table."""
-
-OUTCOMES: Final = ("hit", "miss", "false alarm", "null")
-"""Of a full-disk forecast, in the order of the paper's table."""
 
 _HEADINGS: Final = {"pil_non_pil": "PIL/Non-PIL", "pil_boundary": "PIL/Boundary", "iou": "IoU"}
 

@@ -6,6 +6,7 @@ area of HARP"; where only a position is known, the area here is a box of a docum
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -70,6 +71,12 @@ class RegionPatch:
     def crop(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The rectangle of an image (H, W) in the frame of the magnetogram; a view."""
         return image[self.rows, self.columns]
+
+    def full_mask(self, width: int) -> npt.NDArray[np.bool_]:
+        """The region's pixels in an image of `width` × `width`, bool."""
+        whole = np.zeros((width, width), dtype=np.bool_)
+        whole[self.rows, self.columns] = self.mask
+        return whole
 
 
 def largest(image: npt.NDArray[np.floating], patch: RegionPatch) -> float:
@@ -200,7 +207,7 @@ def place_regions(
     if area == "field":
         allowed &= strong_field(magnetogram.data, threshold=threshold)
     found = []
-    for number, (begin, end) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    for number, (begin, end) in enumerate(pairwise(ends)):
         seen = np.flatnonzero(visible[begin:end]) + begin
         patch = _patch(x[seen], y[seen], allowed) if visible[number] else None
         if patch is None:
@@ -228,7 +235,8 @@ def _outline(lon: float, lat: float, width: float, height: float) -> npt.NDArray
     left, right = np.full_like(upwards, -width / 2), np.full_like(upwards, width / 2)
     low, high = np.full_like(across, -height / 2), np.full_like(across, height / 2)
     sides = [(across, low), (right, upwards), (across[::-1], high), (left, upwards[::-1])]
-    points = np.concatenate([np.column_stack(side) for side in sides]) + [lon, lat]
+    points = np.concatenate([np.column_stack(side) for side in sides])
+    points += np.array([lon, lat])
     points[:, 1] = np.clip(points[:, 1], -90, 90)
     return np.asarray(points)
 
@@ -254,7 +262,7 @@ def _patch(
 ) -> tuple[slice, slice, npt.NDArray[np.bool_]] | None:
     from skimage.draw import polygon
 
-    rows, columns = polygon(y, x, shape=allowed.shape)
+    rows, columns = polygon(y, x, shape=allowed.shape)  # type: ignore[no-untyped-call]
     inside = allowed[rows, columns]
     rows, columns = rows[inside], columns[inside]
     if not len(rows):

@@ -4,17 +4,17 @@ Scaled as in paper 1 (Yi et al. 2021, sections 3.2 and 4): the magnitude of the 
 ReLU, each divided by its largest value in the image. The Grad-CAM value of a region is its maximum there.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kflare.attribution.attribution_file import LABELS, METHODS, Attribution
+from kflare.attribution.harps import RegionPatch
 from kflare.attribution.maps import rectified, scaled
-from kflare.observations.disk import disk_mask
 
-__all__ = ["FULL_DISK", "STATISTICS", "enlarged", "image_rows", "value_columns"]
+__all__ = ["FULL_DISK", "STATISTICS", "enlarged", "image_rows", "shown_map", "value_columns"]
 
 FULL_DISK = "full disk"
 """Name of the region that stands for the whole image."""
@@ -47,57 +47,56 @@ def enlarged(grad_cam: Map, *, cell: int, size: int) -> Map:
     """
     cells = grad_cam.shape[0]
     place = np.clip((np.arange(size) + 0.5) / cell - 0.5, 0, cells - 1)
-    low = np.minimum(place.astype(np.intp), max(cells - 2, 0))
-    weights = np.zeros((size, cells), np.float32)
-    weights[np.arange(size), low] = 1 - (place - low)
-    weights[np.arange(size), np.minimum(low + 1, cells - 1)] += place - low
-    return weights @ grad_cam @ weights.T
+    low = place.astype(np.intp)
+    high, weight = np.minimum(low + 1, cells - 1), (place - low).astype(np.float32)
+    across = grad_cam[:, low] * (1 - weight) + grad_cam[:, high] * weight
+    return across[low] * (1 - weight[:, None]) + across[high] * weight[:, None]
 
 
-def image_rows(
-    attribution: Attribution, regions: Iterable[tuple[Mapping[str, Any], npt.NDArray[np.bool_]]] = ()
-) -> list[dict[str, Any]]:
-    """One row of numbers for the full disk, and one per region.
+def image_rows(attribution: Attribution, patches: Sequence[RegionPatch] = ()) -> list[dict[str, Any]]:
+    """Numbers of the full disk, and of each region.
 
     Parameters
     ----------
     attribution : Attribution
         An image's maps.
-    regions : iterable of (columns, mask)
-        Columns that identify the region, and its pixels of the network's input: bool (S, S), row 0 = north.
+    patches : sequence of RegionPatch
+        Regions in the pixels of the network's input, as `harps.place_regions` finds them in `Attribution.frame`.
 
     Returns
     -------
     list of dict
-        Columns of the region, `pixels` (how many of its pixels lie on the disk) and `value_columns`; numbers are NaN
-        where there are none.
+        `region`, `noaa`, `lon`, `lat` (None for the full disk), `pixels` on the disk, and `value_columns`.
     """
-    size = attribution.guided_backprop.shape[0]
-    on_disk = disk_mask(size, attribution.disk)
-    places = [({"region": FULL_DISK}, on_disk), *((columns, mask & on_disk) for columns, mask in regions)]
-    rows: list[dict[str, Any]] = [{**columns, "pixels": int(mask.sum())} for columns, mask in places]
+    on_disk = attribution.frame.on_disk
+    nowhere = {"region": FULL_DISK, "noaa": None, "lon": None, "lat": None, "pixels": int(on_disk.sum())}
+    rows: list[dict[str, Any]] = [nowhere]
+    rows += [
+        {"region": patch.name, "noaa": patch.noaa, "lon": patch.lon, "lat": patch.lat, "pixels": int(patch.mask.sum())}
+        for patch in patches
+    ]
     for method in METHODS:
-        for index, label in enumerate(LABELS):
-            shown, raw = _maps(attribution, method, index)
-            for row, (_, mask) in zip(rows, places, strict=True):
-                values = _statistics(shown[mask], raw[mask])
-                row.update({f"{method}_{label}_{name}": values[name] for name in STATISTICS})
+        for label in LABELS:
+            shown, raw = shown_map(attribution, method, label)
+            places = [(shown[on_disk], raw[on_disk])]
+            places += [(patch.crop(shown)[patch.mask], patch.crop(raw)[patch.mask]) for patch in patches]
+            for row, values in zip(rows, places, strict=True):
+                row |= {f"{method}_{label}_{name}": value for name, value in _statistics(*values).items()}
     return rows
 
 
-def _maps(attribution: Attribution, method: str, label: int) -> tuple[Map, Map]:
-    """The map scaled to 0–1 and the raw one (for gradients their magnitude), both on the network's input."""
+def shown_map(attribution: Attribution, method: str, label: str) -> tuple[Map, Map]:
+    """A map scaled to 0–1 as shown, and the raw one (of gradients the magnitude); float32 (S, S), row 0 = north."""
+    index = LABELS.index(label)
     if method == "grad_cam":
-        cells, size = attribution.grad_cam[..., label], attribution.guided_backprop.shape[0]
+        cells, size = attribution.grad_cam[..., index], attribution.guided_backprop.shape[0]
         raw = enlarged(cells, cell=attribution.cell, size=size)
         return scaled(enlarged(rectified(cells), cell=attribution.cell, size=size)[None])[0], raw
-    raw = np.abs(attribution.guided_backprop[..., label])
+    raw = np.abs(attribution.guided_backprop[..., index])
     return scaled(raw[None])[0], raw
 
 
 def _statistics(shown: Map, raw: Map) -> dict[str, float]:
-    if not shown.size:
-        return dict.fromkeys(STATISTICS, float("nan"))
     return {
         "maximum": float(shown.max()),
         "mean": float(shown.mean(dtype=np.float64)),

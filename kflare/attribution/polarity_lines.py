@@ -87,7 +87,7 @@ def polarity_lines(
         raise SettingError(f"`width` must be at least 1 pixel and `sigma` above 0, got {width} and {sigma}")
     # Comparisons with NaN are false, so that what was not measured belongs to neither.
     polarities = field >= threshold, field <= -threshold
-    edges = [canny(polarity.astype(np.float64), sigma=sigma) for polarity in polarities]
+    edges: list[Mask] = [_edges(polarity, sigma) for polarity in polarities]
     if method == "edges":
         near = [_dilated(edge, width) for edge in edges]
     else:
@@ -107,3 +107,8 @@ def strong_field(field: npt.NDArray[np.floating], *, threshold: float, reach: in
 def _dilated(mask: Mask, side: int) -> Mask:
     grown: Mask = ndimage.binary_dilation(mask, np.ones((side, side), dtype=np.bool_))
     return grown
+
+
+def _edges(mask: Mask, sigma: float) -> Mask:
+    found: Mask = canny(mask.astype(np.float64), sigma=sigma)  # type: ignore[no-untyped-call]
+    return found

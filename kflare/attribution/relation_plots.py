@@ -95,7 +95,7 @@ def figure_correlations(
         if name not in _LINEAR and positive:
             axes.set_yscale("log")
         axes.set_ylabel(f"{name} ({UNITS[name]})", fontsize="small")
-        axes.tick_params(labelsize="small")
+        axes.tick_params(which="both", labelsize="small")
         interval = f" [{row['pearson_low']:.2f}, {row['pearson_high']:.2f}]" if row["days"] > 2 else ""
         axes.set_title(f"r = {row['pearson']:.2f}{interval}, n = {row['n']}", fontsize="small")
     for axes in panels.flat[len(order) :]:

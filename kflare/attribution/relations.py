@@ -1,11 +1,12 @@
-"""Grad-CAM values of active regions against their flares and SHARP parameters: Figs. 6 and 7 of Yi et al. (2021).
+"""Forecasts and Grad-CAM values against flares and SHARP parameters: Figs. 6 and 7 of Yi et al. (2021).
 
 The Grad-CAM value of a region is the maximum of the map inside its area (`harps.largest`). In the paper each map is
 scaled to 0–1 first, so a value says how a region compares with the strongest one *of its image*, not with those of
 other days.
 """
 
-from typing import Final
+from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +16,21 @@ from kflare.attribution.region_tables import SHARP_PARAMETERS
 from kflare.errors import DataError, SettingError
 from kflare.observations.flares import THRESHOLDS
 
-__all__ = ["BINS", "PAPER_CORRELATIONS", "box_statistics", "correlation", "correlations", "occurrence_rates"]
+__all__ = [
+    "BINS",
+    "OUTCOMES",
+    "PAPER_CORRELATIONS",
+    "box_statistics",
+    "correlation",
+    "correlations",
+    "occurrence_rates",
+    "outcomes",
+]
 
 FloatArray = npt.NDArray[np.float64]
+
+OUTCOMES: Final = ("hit", "miss", "false alarm", "null")
+"""Of a full-disk forecast, in the order of the paper's Table 2."""
 
 BINS: Final = tuple(np.round(np.linspace(0, 1, 11), 1))
 """Bins of the Grad-CAM value; the last one includes 1. Reconstruction: the paper does not state its bins."""
@@ -38,6 +51,23 @@ PAPER_CORRELATIONS: Final = {
 # Resamples are ranked in chunks, no array beyond this many float64 values (16 MB).
 _CHUNK: Final = 1 << 21
 _LEAST: Final = 3
+
+
+def outcomes(probability: npt.ArrayLike, event: npt.ArrayLike, *, threshold: float = 0.5) -> npt.NDArray[np.str_]:
+    """Name the outcome of each forecast: "hit", "miss", "false alarm" or "null".
+
+    Parameters
+    ----------
+    probability : array-like of shape (N,)
+        The network's own output for the full disk.
+    event : bool array-like of shape (N,)
+        Whether a flare occurred.
+    threshold : float
+        Probability from which a flare is forecast. 0.5 is the paper's rule, that the higher of the two scores decides
+        (Yi et al. 2021, section 3.1).
+    """
+    yes, occurred = np.asarray(probability) >= threshold, np.asarray(event, dtype=bool)
+    return np.select([yes & occurred, ~yes & occurred, yes], OUTCOMES[:3], OUTCOMES[3])
 
 
 def occurrence_rates(
@@ -82,7 +112,7 @@ def occurrence_rates(
     rows = []
     for name, threshold in THRESHOLDS.items():
         flares = largest >= threshold * (1 - 1e-6)
-        for number, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for number, (low, high) in enumerate(pairwise(edges)):
             regions, flaring = int((member == number).sum()), int(flares[member == number].sum())
             interval = (np.nan, np.nan)
             if regions:
@@ -180,11 +210,11 @@ def correlations(
     -------
     DataFrame
         One row per parameter: `parameter`, `n`, `days`; for Pearson's r of the values (`pearson`), of the value with
-        log10 |parameter| (`pearson_log`; parameters that are 0 are left out, `n_log` remain) and Spearman's (`spearman`)
-        each the correlation and its interval (`…_low`, `…_high`); and `yi2021`, the paper's r.
+        log10 |parameter| (`pearson_log`; parameters that are 0 are left out, `n_log` remain) and Spearman's
+        (`spearman`) each the correlation and its interval (`…_low`, `…_high`); and `yi2021`, the paper's r.
     """
     rows = []
-    options = {"resamples": resamples, "level": level, "seed": seed}
+    options: dict[str, Any] = {"resamples": resamples, "level": level, "seed": seed}
     for name in SHARP_PARAMETERS:
         parameter = regions[name].to_numpy(np.float64)
         size = np.abs(parameter)
@@ -221,7 +251,7 @@ def box_statistics(values: npt.ArrayLike, parameter: npt.ArrayLike, *, bins: npt
     """
     edges, value, size = (np.asarray(array, np.float64) for array in (bins, values, parameter))
     rows = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         inside = (value >= low) & ((value < high) | ((high == edges[-1]) & (value == high)))
         seen = size[inside & np.isfinite(size)]
         quartiles = np.percentile(seen, (25, 50, 75)) if len(seen) else np.full(3, np.nan)
@@ -243,7 +273,7 @@ def box_statistics(values: npt.ArrayLike, parameter: npt.ArrayLike, *, bins: npt
 
 
 def _weighted(x: FloatArray, y: FloatArray, weights: FloatArray, *, ranks: bool) -> FloatArray:
-    """Correlation of each resample, whose pairs count as often as its column of `weights` (N, R) says; NaN undefined."""
+    """Correlation of each resample, whose pairs count as often as its column of `weights` (N, R) says."""
     if ranks:
         return _from_columns(_midranks(x, weights), _midranks(y, weights), weights)
     return _from_columns(x[:, np.newaxis], y[:, np.newaxis], weights)

@@ -1,15 +1,16 @@
 """A folder of magnetograms as an index: which image forecasts from which time."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 
 from kflare.errors import DataError
 from kflare.observations.magnetogram import Magnetogram, read_magnetogram
+from kflare.observations.selection import select_for
 
-__all__ = ["CADENCE", "SUFFIXES", "forecast_time", "index_archive", "magnetogram_files"]
+__all__ = ["CADENCE", "SUFFIXES", "daily_images", "forecast_time", "index_archive", "magnetogram_files"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".fits", ".fit", ".fts", ".jp2")
 
@@ -79,6 +80,44 @@ def index_archive(folder: Path, *, byte_range: float, progress: bool = True) -> 
         names = ", ".join(Path(path).name for path in table["path"][table["forecast_time"] == time])
         raise DataError(f"{folder} holds more than one magnetogram for {time:%Y-%m-%dT%H:%MZ}: keep one of {names}")
     return table
+
+
+def daily_images(index: pd.DataFrame, *, limit: timedelta) -> pd.DataFrame:
+    """Choose one image for 00:00 UT of each day: that at the time, else the nearest earlier one, never a later one.
+
+    The rule of Yi et al. 2021, section 2; see :func:`kflare.observations.selection.select_for`.
+
+    Parameters
+    ----------
+    index : DataFrame
+        Of `index_archive`.
+    limit : timedelta
+        How much earlier than 00:00 the image may have been observed; below a day, or one image may serve two days.
+
+    Returns
+    -------
+    DataFrame
+        `path`, `time`, `forecast_time` (00:00 UT, every day from the first to the last image's) and `note`: "" for an
+        image of 00:00, else what stands for it; of a day without an image `path` and `time` are missing and `note`
+        says why.
+    """
+    observed = pd.DatetimeIndex(index["time"])
+    # The midnight that the last image can serve: its own, or the next one.
+    days = pd.date_range(forecast_time(observed.min()).ceil("D"), forecast_time(observed.max()).ceil("D"), freq="D")
+    rows = []
+    times = list(observed.to_pydatetime())
+    for day in days:
+        chosen = select_for(day.to_pydatetime(), times, limit=limit)
+        image = None if chosen.index is None else index.iloc[chosen.index]
+        rows.append(
+            {
+                "path": None if image is None else image["path"],
+                "time": pd.NaT if image is None else image["time"],
+                "forecast_time": day,
+                "note": chosen.note,
+            }
+        )
+    return pd.DataFrame(rows).astype({"time": index["time"].dtype})
 
 
 def _read(paths: list[Path], *, byte_range: float, progress: bool) -> Iterator[tuple[Path, Magnetogram]]:

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from kflare.errors import DataError, SettingError
 from kflare.observations.downloads import Outcome, Wanted
 from kflare.observations.intact import damage
-from kflare.observations.jsoc import Jsoc, Judge, Record, by_hmi_quality, newest, tai_from_utc
+from kflare.observations.jsoc_records import Jsoc, Record, by_quality, newest, tai_from_utc
 from kflare.observations.record_headers import with_header
 from kflare.observations.times import utc_from_tai
 from kflare.observations.web import NoAnswerError, NotHeldError, Web
@@ -63,7 +63,7 @@ def plan_jsoc(
     series: str = "hmi.M_720s",
     segment: str = "magnetogram",
     within: timedelta = timedelta(hours=12),
-    judged: Judge | None = None,
+    policy: str = "default",
 ) -> Iterator[Planned]:
     """Images of a slotted JSOC series of the full disk, such as `hmi.M_720s` or `mdi.fd_M_96m_lev182`.
 
@@ -79,15 +79,15 @@ def plan_jsoc(
         The series, with its cadence in its name, and which of its files.
     within : datetime.timedelta
         How much earlier a substitute may be, where the record is missing or refused.
-    judged : callable, optional
-        Refuses records; by default the quality policy `default` of HMI images.
+    policy : str
+        Quality policy by which records are refused (`kflare.observations.quality`).
 
     Yields
     ------
     Wanted or Outcome
         One per time.
     """
-    judge = judged or by_hmi_quality()
+    judge = by_quality(policy, instrument="MDI" if series.startswith("mdi.") else "HMI")
     step = _slot_length(series)
     exact = {time: _slot_of(time, step) for time in times}
     known: dict[datetime, Record] = {}
@@ -182,14 +182,10 @@ def plan_helioviewer(
             # The nearest to `target` lies behind it, so there is none as near before it: look from there on.
             target -= found - target
             if target < time - within:
-                raise NotHeldError(
-                    f"Helioviewer has no image up to {_hours(within)} before, the next is of {found:%FT%TZ}"
-                )
+                raise NotHeldError(f"no image up to {_hours(within)} before, the next is of {found:%FT%TZ}")
             found = closest(target)
         if found < time - within:
-            raise NotHeldError(
-                f"Helioviewer's nearest earlier image is of {found:%FT%TZ}, over {_hours(within)} before"
-            )
+            raise NotHeldError(f"the nearest earlier image is of {found:%FT%TZ}, more than {_hours(within)} before")
         path = folder / f"{found:%Y_%m_%d__%H_%M_%S}_000__SDO_HMI_{product}.jp2"
         return Wanted(address("getJP2Image", found), path, "jp2", label, found, time, check=_names_time(found))
 

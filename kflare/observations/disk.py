@@ -80,15 +80,15 @@ def column_mask(first: npt.NDArray[np.int32], stop: npt.NDArray[np.int32], width
 def require_full_disk(disk: Disk, width: int, source: str) -> Disk:
     """Return `disk` if the whole Sun lies in a square image `width` pixels wide, else raise DataError.
 
-    The whole Sun means: radius 0.3 to 0.5 of the width, centre within 0.1 of the middle, no edge cut by over a pixel.
+    The whole Sun means: radius 0.25 to 0.5 of the width, centre within 0.1 of the middle, no edge cut by over a pixel.
     """
     middle = (width - 1) / 2
     edge = max(disk.radius - disk.x, disk.radius - disk.y, disk.x + disk.radius - width, disk.y + disk.radius - width)
     centred = abs(disk.x - middle) <= 0.1 * width and abs(disk.y - middle) <= 0.1 * width
     seen = f"got centre ({disk.x:.1f}, {disk.y:.1f}) and radius {disk.radius:.1f} in {width} pixels"
-    if not 0.3 * width <= disk.radius <= 0.5 * width + 1:
+    if not 0.25 * width <= disk.radius <= 0.5 * width + 1:
         raise DataError(
-            f"`{source}` is not a full disk: the radius of the Sun must be 0.3 to 0.5 of the width; {seen}; "
+            f"`{source}` is not a full disk: the radius of the Sun must be 0.25 to 0.5 of the width; {seen}; "
             "give a full-disk magnetogram"
         )
     if not centred or edge > 1.5:

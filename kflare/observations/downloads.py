@@ -137,7 +137,7 @@ def download(wanted: Wanted, web: Web) -> Outcome:
         return _outcome(wanted, "missing", reason=str(error))
     except NoAnswerError as error:
         return _outcome(wanted, "missing", reason=str(error), again=True)
-    except RejectedError as error:
+    except DataError as error:
         return _outcome(wanted, "rejected", reason=str(error), again=True)
     except OSError as error:
         raise DataError(

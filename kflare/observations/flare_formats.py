@@ -296,7 +296,8 @@ def _csv_rows(text: str, header: Sequence[str], wanted: Sequence[str], path: Pat
     shift: int | None = None
     positions = [header.index(name) for name in wanted]
     for number, fields in enumerate(reader, start=1):
-        if shift is None and fields:
+        blank = not any(field.strip() for field in fields)
+        if shift is None and not blank:
             # A list written with an unnamed index has one field more per row than the header.
             shift = 1 if len(fields) == len(header) + 1 else 0
         if len(fields) > len(header) + (shift or 0):
@@ -304,7 +305,7 @@ def _csv_rows(text: str, header: Sequence[str], wanted: Sequence[str], path: Pat
                 f"`{path}` is no readable CSV flare list: row {number} has {len(fields)} fields, "
                 f"the header {len(header)}"
             )
-        if not any(field.strip() for field in fields):
+        if blank:
             continue
         if number > MAX_RECORDS:
             raise DataError(f"`{path}` must have at most {MAX_RECORDS} rows; split it")

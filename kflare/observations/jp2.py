@@ -193,15 +193,15 @@ def _check_codestream(stream: memoryview, source: str) -> tuple[int, int]:
             raise DataError(f"`{source}` is damaged or hostile: {rule}, got {seen}; download it again")
 
     demand(struct.unpack_from(">H", stream, 0)[0] == _SOC, "a codestream begins with SOC", bytes(stream[:2]).hex())
-    place, width, height, next_part = 2, 0, 0, 0
+    place, width, height, tiles, next_part = 2, 0, 0, 0, 0
+    seen: set[int] = set()
     while True:
         (marker,) = struct.unpack_from(">H", stream, place)
         if marker == _EOC:
             break
         if marker == _SOD:
-            demand(next_part > place, "a tile part has a length", next_part - place)
-            if next_part >= len(stream):
-                break
+            # A decoder fills what is missing with black, without a word.
+            demand(place < next_part <= len(stream) - 2, "a tile part lies in the file", f"an end at {next_part}")
             place = next_part
             continue
         (length,) = struct.unpack_from(">H", stream, place + 2)
@@ -224,11 +224,14 @@ def _check_codestream(stream: memoryview, source: str) -> tuple[int, int]:
             demand(width > 0, "SIZ comes first", f"{marker:#x}")
             _check_coding(bytes(stream[place + 4 : place + 2 + length]), marker, (height, width), demand)
         elif marker == _SOT:
-            (span,) = struct.unpack_from(">I", stream, place + 6)
-            next_part = place + span if span else len(stream)
+            tile, span = struct.unpack_from(">HI", stream, place + 4)
+            seen.add(tile)
+            # 0 stands for "up to EOC".
+            next_part = place + span if span else len(stream) - 2
             demand(span == 0 or span >= 14, "a tile part has a length", span)
         place += 2 + length
     demand(width > 0, "a codestream declares a size", "none")
+    demand(seen == set(range(tiles)), f"all {tiles} tiles are in the file", len(seen))
     return height, width
 
 

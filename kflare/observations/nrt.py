@@ -7,6 +7,7 @@ record, since the newest record of all may be late, empty or taken in eclipse. E
 so that one that fails costs only itself, and its age is told.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,8 +16,9 @@ from typing import Any
 
 from kflare.errors import DataError, KflareError, SettingError
 from kflare.observations.downloads import Outcome, Wanted, download
+from kflare.observations.flares import read_flares
 from kflare.observations.intact import damage
-from kflare.observations.jsoc import Jsoc, Judge, Record, by_hmi_quality, newest, tai_from_utc
+from kflare.observations.jsoc_records import Jsoc, Judge, Record, by_quality, newest, tai_from_utc
 from kflare.observations.noaa import SWPC_URL
 from kflare.observations.nrt_sources import FEEDS, SOURCES, Feed, Source
 from kflare.observations.record_headers import with_header
@@ -159,8 +161,6 @@ def fetch_nrt(
     ------
     SettingError
         If `issue` has no time zone, or `first` and `last` are not in order.
-    DataError
-        If the folder cannot be written to.
     """
     if issue.utcoffset() is None:
         raise SettingError(f"`issue` must carry a time zone (UTC), got {issue!r}")
@@ -170,7 +170,7 @@ def fetch_nrt(
     results = []
     for source in sources:
         server = servers[source.server]
-        judged = source.judged or by_hmi_quality(policy)
+        judged = source.judged or by_quality(policy)
         search = _Search(source, server, folder, judged, issue=issue, first=first, last=last)
         results.append(search.result())
         done(results[-1])
@@ -343,17 +343,16 @@ def _of_feed(
     outcome = download(wanted, web)
     if outcome.path is None:
         return replace(nothing, reason=outcome.reason, outcomes=(outcome,))
-    if not feed.measured:
-        return replace(nothing, time=min(issue, now), files=(path,), outcomes=(outcome,))
     try:
-        time = _last_minute(path, issue)
+        time = _told_until(feed, path, issue, now)
         if outcome.status == "already there" and issue - time > _LAG:
             # Fetched for this issue before its time: the feed has gone on since.
             fresh = download(replace(wanted, path=path.with_suffix(".new.json")), web)
             if fresh.path is not None:
                 fresh.path.replace(path)
-                outcome, time = replace(fresh, path=path), _last_minute(path, issue)
+                outcome, time = replace(fresh, path=path), _told_until(feed, path, issue, now)
     except DataError as error:
+        path.unlink()  # JSON, but no data: the next run shall ask again
         return replace(nothing, reason=str(error), outcomes=(outcome,))
     if issue - time > last:
         reason = f"the newest measurement before issue is of {time:%FT%TZ}, more than {_hours(last)} before"
@@ -361,14 +360,18 @@ def _of_feed(
     return replace(nothing, time=time, files=(path,), outcomes=(outcome,))
 
 
-def _last_minute(path: Path, issue: datetime) -> datetime:
-    """The newest minute with a flux that begins before a time."""
+def _told_until(feed: Feed, path: Path, issue: datetime, now: datetime) -> datetime:
+    """Up to when a feed tells what happened: the newest minute with a flux before the issue; for flares the issue."""
+    if not feed.measured:
+        if json.loads(path.read_bytes()) != []:  # no flare in all its days is an answer
+            read_flares(path)
+        return min(issue, now)
     table = read_xray_flux(path).table
     times = table["time"][table["flux"].notna() & (table["time"] < issue)]
     if times.empty:
         raise DataError(f"`{path.name}` holds no measurement before {issue:%FT%TZ}")
-    newest_time: datetime = times.iloc[-1].to_pydatetime()
-    return newest_time
+    last: datetime = times.iloc[-1].to_pydatetime()
+    return last
 
 
 def _hours(span: timedelta) -> str:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final
 
 from kflare.errors import DataError
-from kflare.observations.jsoc import Judge, Record
+from kflare.observations.jsoc_records import Judge, Record
 
 __all__ = ["FEEDS", "SOURCES", "Feed", "Source", "by_aia_quality"]
 

@@ -5,7 +5,7 @@ full-size field is never made.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,9 @@ from kflare.observations.resampling import BAND, AreaMean, area_mean, rolled
 
 __all__ = ["Pixels", "magnetogram_from_pixels", "require_square"]
 
+# The part of the disk's radius within which missing pixels are counted, as JSOC does for its statistics: a ring that is
+# cut off at the limb by rounding or resampling hides nothing.
+_COUNTED = 0.98
 # The strongest fields ever measured in sunspots are near 6 kG; more than this is damage.
 _MAX_GAUSS = 1e5
 
@@ -130,7 +133,7 @@ class Frame:
         """
         turn, disk, width = self._orientation, self._orientation.disk, self._width
         seen = _Seen(self._source)
-        bands = seen.watch(_bands(pixels, turn))
+        bands = seen.watch(_bands(pixels, turn), disk, width)
         wanted = width if size is None else size
         if turn.interpolates or wanted == width:
             data = np.empty((width, width), dtype=np.float32)
@@ -183,20 +186,25 @@ class _Seen:
         self._measured = 0
         self._low = self._high = 0.0
 
-    def watch(self, bands: Iterator[tuple[_Band, int]]) -> Iterator[_Band]:
-        for band, on_disk in bands:
-            _, values, measured = band
-            self._disk += on_disk
-            self._measured += int(np.count_nonzero(measured))
+    def watch(self, bands: Iterator[_Band], disk: Disk, width: int) -> Iterator[_Band]:
+        """Hand the bands on."""
+        first, stop = disk_columns(width, replace(disk, radius=_COUNTED * disk.radius))
+        self._disk = int((stop - first).sum())
+        for band in bands:
+            row, values, measured = band
+            rows = slice(row, row + BAND)
+            self._measured += int(np.count_nonzero(measured & column_mask(first[rows], stop[rows], width)))
             self._low = min(self._low, float(values.min()))
             self._high = max(self._high, float(values.max()))
             yield band
 
     @property
     def missing(self) -> float:
+        """Part of the disk, limb left out, that was not measured."""
         return 1 - self._measured / self._disk if self._disk else 1.0
 
     def require_field(self) -> None:
+        """DataError unless there was a line-of-sight field."""
         if not self._measured:
             raise DataError(f"`{self._source}` holds no measured value on the disk; give another magnetogram")
         strongest = max(-self._low, self._high)
@@ -212,8 +220,8 @@ class _Seen:
             )
 
 
-def _bands(pixels: Pixels, turn: Orientation) -> Iterator[tuple[_Band, int]]:
-    """Bands of rows from the north: first row, gauss (0 where not measured), measured on the disk; pixels on the disk.
+def _bands(pixels: Pixels, turn: Orientation) -> Iterator[_Band]:
+    """Bands of rows from the north: the first row, gauss (0 where not measured), whether measured and on the disk.
 
     Where `turn` leaves a roll to interpolate, the disk is that before it: the roll turns about the disk's centre.
     """
@@ -238,5 +246,4 @@ def _bands(pixels: Pixels, turn: Orientation) -> Iterator[tuple[_Band, int]]:
                 values *= scale
             if zero != 0:
                 values += zero
-        values = np.where(measured, values, np.float32(0))
-        yield (row, values, measured), int((stop[rows] - first[rows]).sum())
+        yield row, np.where(measured, values, np.float32(0)), measured

@@ -280,7 +280,7 @@ def judge(
     quality : int or None
         QUALITY without sign; None where the file has none.
     missing : float
-        Part of the disk that is missing, 0 to 1.
+        Part of the disk that is missing, 0 to 1; within 0.98 of its radius, as the limb is often cut.
     named : str
         The instrument as the header has it, where that is neither HMI nor MDI; "" where it names none.
     now : datetime.datetime, optional

@@ -51,7 +51,7 @@ def select_for(
     time: datetime,
     candidates: Sequence[datetime],
     *,
-    limit: timedelta = timedelta(hours=24),
+    limit: timedelta,
     tolerance: timedelta = NOMINAL_TOLERANCE,
 ) -> Selection:
     """Choose the image of a time: that at the time itself, else the nearest earlier one within a limit.
@@ -64,7 +64,9 @@ def select_for(
         Observation times of the images, aware, in any order. Images that a quality policy rejects should not be among
         them.
     limit : datetime.timedelta
-        How much earlier than `time` the image may have been observed: a day for the rule of the paper.
+        How much earlier than `time` the image may have been observed. The paper says "the previous day", and that two
+        hours mostly do. With a full day an archive of daily images would use one image for two days where one is
+        missing.
     tolerance : datetime.timedelta
         How far the observation may lie from `time` for the image to count as that of `time` itself.
 

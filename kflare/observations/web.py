@@ -20,7 +20,7 @@ import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from kflare import __version__
-from kflare.errors import DataError, KflareError, ServingError
+from kflare.errors import DataError, KflareError, ServingError, SettingError
 from kflare.observations.intact import html_title
 
 __all__ = [
@@ -194,14 +194,17 @@ class Web:
         ------
         NoAnswerError
             When patience ends, or at once if the server was silent too often before.
+        SettingError
+            If the URL is none.
         """
         patience = self.patience
-        server = urlsplit(url).netloc
+        try:
+            server = urlsplit(url).netloc
+        except ValueError as error:
+            raise SettingError(f"`{url}` is no address of a server: {error}") from error
         silences, reason = self._silent[server]
         if silences >= patience.silences:
-            raise NoAnswerError(
-                f"not asked again, the server gave no answer {silences} times: {reason}", unreachable=True
-            )
+            raise NoAnswerError(f"not asked again after {silences} times without an answer: {reason}", unreachable=True)
         deadline = monotonic() + patience.total
         failures = calls = best = 0
         while True:

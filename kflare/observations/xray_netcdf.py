@@ -1,13 +1,12 @@
 """The netCDF files of GOES X-ray flux, of three generations, as plain arrays.
 
-netCDF-4 is HDF5 and read with h5py, netCDF-3 with scipy. Shapes, chunks and types are looked at before anything of
-their size is read: what a header promises is not what a damaged file holds.
+netCDF-4 is HDF5 and read with h5py, in a process of its own (`kflare.observations.hdf5_series`); netCDF-3 with scipy.
 """
 
 import io
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ import pandas as pd
 
 from kflare.errors import DataError, KflareError
 from kflare.observations.catalogue_file import read_payload
+from kflare.observations.hdf5_series import Series, UnreadableHdf5, read_hdf5_series
 
 __all__ = ["MAX_NETCDF_BYTES", "NETCDF_MAGIC", "Samples", "samples_of_netcdf"]
 
@@ -29,8 +29,6 @@ NETCDF_MAGIC: Final = (_HDF5, *_CLASSIC)
 MAX_NETCDF_BYTES: Final = 1 << 29
 
 _MOST_SAMPLES: Final = 10_000_000
-_MOST_CHUNK_BYTES: Final = 1 << 26
-_MOST_ATTRIBUTE_BYTES: Final = 1 << 16
 _SINCE: Final = re.compile(
     r"\s*(seconds|milliseconds)\s+since\s+([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?"
     r"\s*(?:UTC|Z)?\s*"
@@ -42,6 +40,11 @@ _LAYOUTS: Final = (
     ("xrsb_flux", ("xrsb_flag", "xrsb_flags"), "time", False),
     ("b_flux", ("b_flags",), "time", False),
     ("B_AVG", ("B_QUAL_FLAG",), "time_tag", True),
+)
+_NAMES: Final = tuple(name for flux, flags, time, _ in _LAYOUTS for name in (flux, *flags, time))
+_ATTRIBUTES: Final = (
+    *("units", "_FillValue", "missing_value", "flag_meanings", "flag_masks", "flag_values"),
+    *("platform", "satellite_id", "id"),
 )
 
 
@@ -80,15 +83,9 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class _Variable:
-    values: npt.NDArray[Any]
-    attribute: Callable[[str], Any]  # None where absent
-
-
-@dataclass(frozen=True)
 class _File:
-    variable: Callable[[str], _Variable | None]
-    attribute: Callable[[str], Any]
+    series: Mapping[str, Series]
+    attributes: Mapping[str, Any]
 
 
 def samples_of_netcdf(path: Path, *, satellite: int | None) -> Samples:
@@ -112,20 +109,13 @@ def samples_of_netcdf(path: Path, *, satellite: int | None) -> Samples:
     DataError
         If the file is too large, damaged, or holds no long channel.
     """
-    payload = read_payload(path, limit=MAX_NETCDF_BYTES, what="X-ray flux in netCDF")
     try:
-        if payload.startswith(_HDF5):
-            import h5py
-
-            with h5py.File(io.BytesIO(payload), "r") as file:
-                return _samples(_of_hdf5(file, path), path, satellite)
-        from scipy.io import netcdf_file
-
-        with netcdf_file(io.BytesIO(payload), "r", mmap=False) as file:
-            return _samples(_of_classic(file, path), path, satellite)
+        with path.open("rb") as stream:
+            is_hdf5 = stream.read(len(_HDF5)) == _HDF5
+        return _samples(_of_hdf5(path) if is_hdf5 else _of_classic(path), path, satellite)
     except KflareError:
         raise
-    # h5py raises OSError, KeyError, RuntimeError, TypeError, ValueError and more, as the damage has it.
+    # scipy raises IndexError, ValueError, TypeError, KeyError and more, as the damage has it.
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
         raise DataError(f"`{path}` is a damaged or truncated netCDF file: {reason}; download it again") from error
@@ -137,7 +127,7 @@ def _samples(file: _File, path: Path, satellite: int | None) -> Samples:
     if len(set(lengths)) != 1 or lengths[0] == 0:
         raise DataError(f"`{path}`: `{name}`, its flags and its times must be of one length, got {lengths}")
     values = _masked(flux)
-    unit = str(_text(flux.attribute("units")) or "W/m2")
+    unit = str(_text(flux.attributes.get("units")) or "W/m2")
     if unit.replace("^", "").replace(" ", "").lower() not in {"w/m2", "wm-2"}:
         raise DataError(f"`{path}`: `{name}` must be in W/m2, got {unit[:40]!r}")
     quality = np.full(len(values), np.nan) if flags is None else _masked(flags)
@@ -157,38 +147,34 @@ def _samples(file: _File, path: Path, satellite: int | None) -> Samples:
     )
 
 
-def _long_channel(file: _File, path: Path) -> tuple[str, bool, _Variable, _Variable, _Variable | None]:
+def _long_channel(file: _File, path: Path) -> tuple[str, bool, Series, Series, Series | None]:
     for name, flag_names, time_name, operational in _LAYOUTS:
-        flux, time = file.variable(name), file.variable(time_name)
+        flux, time = file.series.get(name), file.series.get(time_name)
         if flux is not None and time is not None:
-            flags = next((found for found in map(file.variable, flag_names) if found is not None), None)
+            flags = next((file.series[found] for found in flag_names if found in file.series), None)
             return name, operational, flux, time, flags
     wanted = ", ".join(f"`{layout[0]}` with `{layout[2]}`" for layout in _LAYOUTS)
     raise DataError(f"`{path}` must hold the long channel as one of {wanted}; give a file of GOES X-ray flux")
 
 
-def _masked(variable: _Variable) -> npt.NDArray[np.float64]:
+def _masked(series: Series) -> npt.NDArray[np.float64]:
     """Values with NaN where they are the fill or missing value, or NOAA's -9999 and -99999."""
-    values = np.asarray(variable.values, dtype=np.float64).copy()
-    for fill in (-9999.0, -99999.0):
-        values[values == fill] = np.nan
+    values = np.asarray(series.values, dtype=np.float64).copy()
+    fills = [-9999.0, -99999.0]
     for name in ("_FillValue", "missing_value"):
-        fill = variable.attribute(name)
-        if fill is None:
-            continue
+        stated = series.attributes.get(name)
         try:
-            values[values == float(np.ravel(fill)[0])] = np.nan
+            fills.append(float(_text(stated) or np.ravel(stated)[0]))
         except (TypeError, ValueError, IndexError):
-            text = _text(fill)
-            if text is not None and re.fullmatch(r"-?[0-9.]+", text):
-                values[values == float(text)] = np.nan
+            continue
+    values[np.isin(values, fills)] = np.nan
     return values
 
 
-def _good(quality: npt.NDArray[np.float64], flags: _Variable) -> npt.NDArray[np.bool_]:
+def _good(quality: npt.NDArray[np.float64], flags: Series) -> npt.NDArray[np.bool_]:
     whole = np.where(np.isfinite(quality), np.clip(quality, 0, 2**32 - 1), 0).astype(np.int64)
-    meanings = (_text(flags.attribute("flag_meanings")) or "").split()
-    masks, values = (flags.attribute(name) for name in ("flag_masks", "flag_values"))
+    meanings = (_text(flags.attributes.get("flag_meanings")) or "").split()
+    masks, values = (flags.attributes.get(name) for name in ("flag_masks", "flag_values"))
     if "good_data" in meanings and masks is not None and values is not None:
         place = meanings.index("good_data")
         masks, values = (np.ravel(np.asarray(found)) for found in (masks, values))
@@ -197,8 +183,8 @@ def _good(quality: npt.NDArray[np.float64], flags: _Variable) -> npt.NDArray[np.
     return whole == 0
 
 
-def _times(time: _Variable, path: Path) -> npt.NDArray[np.int64]:
-    unit = _text(time.attribute("units")) or ""
+def _times(time: Series, path: Path) -> npt.NDArray[np.int64]:
+    unit = _text(time.attributes.get("units")) or ""
     match = _SINCE.fullmatch(unit)
     if match is None:
         raise DataError(f"`{path}`: `time` must be in seconds or milliseconds since a moment, got {unit[:60]!r}")
@@ -215,7 +201,7 @@ def _times(time: _Variable, path: Path) -> npt.NDArray[np.int64]:
 
 
 def _satellite(file: _File, path: Path) -> int | None:
-    for text in (*(_text(file.attribute(name)) for name in ("platform", "satellite_id", "id")), path.name):
+    for text in (*(_text(file.attributes.get(name)) for name in ("platform", "satellite_id", "id")), path.name):
         match = _SATELLITE.search(text or "")
         if match is not None:
             return int(match[1])
@@ -230,55 +216,30 @@ def _text(value: Any) -> str | None:
     return str(value) if isinstance(value, str) else None
 
 
-def _checked(name: str, shape: tuple[int, ...], kind: np.dtype[Any], path: Path) -> None:
-    if len(shape) != 1 or shape[0] > _MOST_SAMPLES or kind.kind not in "iuf":
-        raise DataError(
-            f"`{path}`: `{name}` must be a series of at most {_MOST_SAMPLES} numbers, got {kind} of shape {shape}; "
-            "the file is damaged or wants splitting"
-        )
+def _of_hdf5(path: Path) -> _File:
+    if path.stat().st_size > MAX_NETCDF_BYTES:
+        raise DataError(f"`{path}` must be at most {MAX_NETCDF_BYTES >> 20} MiB to be read; split it")
+    try:
+        return _File(*read_hdf5_series(path, _NAMES, _ATTRIBUTES))
+    except UnreadableHdf5 as error:
+        raise DataError(f"`{path}` is a damaged or truncated netCDF file: {error}; download it again") from error
 
 
-def _of_hdf5(file: Any, path: Path) -> _File:
-    import h5py
+def _of_classic(path: Path) -> _File:
+    from scipy.io import netcdf_file
 
-    def attribute(owner: Any) -> Callable[[str], Any]:
-        def get(name: str) -> Any:
-            if name not in owner.attrs:
-                return None
-            found = owner.attrs.get_id(name)
-            if (
-                found.dtype.kind not in "iufSUO"
-                or math.prod(found.shape) * found.dtype.itemsize > _MOST_ATTRIBUTE_BYTES
-            ):
-                return None
-            return owner.attrs[name]
-
-        return get
-
-    def variable(name: str) -> _Variable | None:
-        # A soft or external link, or external storage, may name any file of this machine.
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-            return None
-        found = file[name]
-        if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
-            return None
-        _checked(name, found.shape or (), found.dtype, path)
-        if found.chunks and math.prod(found.chunks) * found.dtype.itemsize > _MOST_CHUNK_BYTES:
-            raise DataError(f"`{path}`: `{name}` is stored in chunks of {found.chunks}; the file is damaged")
-        return _Variable(found[()], attribute(found))
-
-    return _File(variable, attribute(file))
-
-
-def _of_classic(file: Any, path: Path) -> _File:
-    def attribute(owner: Any) -> Callable[[str], Any]:
-        return lambda name: getattr(owner, "_attributes", {}).get(name)
-
-    def variable(name: str) -> _Variable | None:
-        found = file.variables.get(name)
-        if found is None:
-            return None
-        _checked(name, found.shape, found.data.dtype, path)
-        return _Variable(found.data.astype(found.data.dtype.newbyteorder("=")), attribute(found))
-
-    return _File(variable, attribute(file))
+    payload = read_payload(path, limit=MAX_NETCDF_BYTES, what="X-ray flux in netCDF")
+    series = {}
+    with netcdf_file(io.BytesIO(payload), "r", mmap=False) as file:
+        for name in _NAMES:
+            found = file.variables.get(name)
+            if found is None:
+                continue
+            shape, kind = found.shape, found.data.dtype
+            if len(shape) != 1 or shape[0] > _MOST_SAMPLES or kind.kind not in "iuf":
+                raise DataError(
+                    f"`{path}`: `{name}` must be a series of at most {_MOST_SAMPLES} numbers, got {kind} {shape}; "
+                    "download it again or split it"
+                )
+            series[name] = Series(found.data.astype(kind.newbyteorder("=")), dict(getattr(found, "_attributes", {})))
+        return _File(series, dict(getattr(file, "_attributes", {})))

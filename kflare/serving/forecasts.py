@@ -5,13 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from kflare.attribution.attribution_file import Attribution, Origin, make_folder, write_attribution
+from kflare.attribution.published import ATTRIBUTE
 from kflare.datasets.archive import forecast_time
 from kflare.datasets.labels import LEAD_HOURS
 from kflare.errors import DataError, ServingError
 from kflare.observations.magnetogram import read_magnetogram
-from kflare.serving.client import Client, full_disk_probability
+from kflare.serving.client import Client, Reply, full_disk_probability
+from kflare.serving.served_attribution import OUTPUTS, require_attribution
 
 __all__ = ["Forecasts", "event_of", "forecast_magnetograms", "forecast_regions", "served_models"]
 
@@ -74,7 +79,12 @@ def served_models(client: Client, kind: str, wanted: Sequence[str] | None) -> li
 
 
 def forecast_magnetograms(
-    client: Client, paths: Iterable[Path], models: Sequence[str], *, byte_range: float
+    client: Client,
+    paths: Iterable[Path],
+    models: Sequence[str],
+    *,
+    byte_range: float,
+    attributions: Path | None = None,
 ) -> Forecasts:
     """Ask full-disk models about magnetograms, one request per image and model.
 
@@ -88,14 +98,33 @@ def forecast_magnetograms(
         Names of `cnn-*` models.
     byte_range : float
         Field in gauss of byte 255 in 8-bit images.
+    attributions : Path, optional
+        Folder for attribution files, MODEL/NAME.fits: the same request then brings the maps too.
+
+    Raises
+    ------
+    ServingError
+        The server refuses, or a model has no attribution maps.
+    SettingError
+        The folder cannot be written to.
     """
+    if attributions is not None:
+        for model in models:
+            require_attribution(client, model)
+            make_folder(attributions / model)
     rows, versions = [], {}
     for path in paths:
         magnetogram = read_magnetogram(path, byte_range=byte_range)
         content = Path(path).read_bytes()
+        encoded = magnetogram.byte_range == _PAPER_BYTE_RANGE and content.startswith(_ENCODED)
         row: dict[str, Any] = {"time": forecast_time(magnetogram.time), "source": Path(path).name}
         for model in models:
-            if magnetogram.byte_range == _PAPER_BYTE_RANGE and content.startswith(_ENCODED):
+            if attributions is not None:
+                reply = _attribute(client, model, [content] if encoded else magnetogram.data[None, :, :, None])
+                origin = Origin(model, reply.version)
+                found = Attribution.of_reply(reply.outputs, 0, magnetogram, origin=origin)
+                write_attribution(found, attributions / model / f"{Path(path).stem}.fits")
+            elif encoded:
                 reply = client.predict_images(model, [content])
             else:
                 reply = client.predict_magnetograms(model, magnetogram.data[None, :, :, None])
@@ -105,6 +134,12 @@ def forecast_magnetograms(
         rows.append(row)
     disk = pd.DataFrame(rows)
     return Forecasts(disk.iloc[:0], disk, versions)
+
+
+def _attribute(client: Client, model: str, image: list[bytes] | npt.NDArray[np.float32]) -> Reply:
+    if isinstance(image, list):
+        return client.predict(model, {"image": image}, signature=f"{ATTRIBUTE}_image", outputs=OUTPUTS)
+    return client.predict(model, {"magnetogram": image}, signature=ATTRIBUTE, outputs=OUTPUTS)
 
 
 def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str]) -> Forecasts:

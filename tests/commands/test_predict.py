@@ -50,7 +50,7 @@ def run(capsys, *arguments):
 
 @pytest.mark.slow
 def test_magnetogram(server, sun, capsys):
-    image = sorted((sun / "magnetograms").iterdir())[-1]
+    image = max((sun / "magnetograms").iterdir())
     status, out, _ = run(capsys, image, "--server", server, "--json")
     assert status == 0
     answer = json.loads(out)
@@ -109,7 +109,7 @@ def test_bad_region_table(server, sun, tmp_path, capsys, change, message):
 
 @pytest.mark.slow
 def test_model_that_is_not_served(server, sun, capsys):
-    image = sorted((sun / "magnetograms").iterdir())[0]
+    image = min((sun / "magnetograms").iterdir())
     status, _, err = run(capsys, image, "--server", server, "--models", "cnn-m")
     assert status == 1
     assert "`cnn-m` is not served" in err

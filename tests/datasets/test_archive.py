@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from kflare.datasets.archive import SUFFIXES, forecast_time, index_archive, magnetogram_files
+from kflare.datasets.archive import SUFFIXES, daily_images, forecast_time, index_archive, magnetogram_files
 from kflare.errors import DataError
 
 
@@ -63,6 +63,22 @@ def test_real_images_forecast_from_midnight(real_data, tmp_path):
     assert index["forecast_time"].tolist() == [
         pd.Timestamp(text, tz="UTC") for text in ("2013-01-04", "2013-10-23", "2014-12-31")
     ]
+
+
+def test_an_earlier_image_of_the_evening_forecasts_the_next_midnight():
+    times = ["2013-10-20T00:00:34Z", "2013-10-20T22:30:00Z", "2013-10-22T01:36:00Z", "2013-10-24T18:00:00Z"]
+    index = pd.DataFrame({"path": list("abcd"), "time": pd.to_datetime(times)})
+    daily = daily_images(index, limit=timedelta(hours=4))
+    # 21st: 22:30 of the 20th. 22nd: what there is at 01:36 is later. 23rd, 24th: too old. 25th: 18:00 is 6 h old.
+    assert daily["forecast_time"].tolist() == list(pd.date_range("2013-10-20", "2013-10-25", tz="UTC"))
+    assert daily["path"].dropna().tolist() == ["a", "b"]
+    assert daily["note"].iloc[:2].tolist() == [
+        "",
+        "image of 2013-10-20T22:30:00Z for 2013-10-21T00:00:00Z, 1.5 h earlier",
+    ]
+    assert daily["note"].iloc[2].endswith("is 25.5 h old, at most 4 h are allowed")
+    assert daily["time"].isna().tolist() == [False, False, True, True, True, True]
+    assert daily_images(index, limit=timedelta(hours=6))["path"].iloc[-1] == "d"
 
 
 def test_an_empty_folder_is_refused(tmp_path):

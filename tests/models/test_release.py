@@ -13,7 +13,6 @@ from kflare.datasets.splits import Split
 from kflare.errors import ModelError
 from kflare.models.calibration import Calibration
 from kflare.models.defn import build_defn
-from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
 from kflare.models.evaluation import evaluate
 from kflare.models.feature_scaling import fit_scaling
 from kflare.models.fitting import Fitted
@@ -37,15 +36,24 @@ def fitted(model, folder, **parts):
     return Fitted(model, Run(folder, {}), Calibration(0.8, -0.5, 0.01), 0.4, scores, pd.DataFrame(), **parts)
 
 
+def small_cnn(seed):
+    """All that publication needs of a dense CNN: an image in, a convolution to explain, two scores out."""
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((128, 128, 1), name="magnetogram")
+    x = keras.layers.Conv2D(4, 8, strides=8, activation="relu")(inputs)
+    x = keras.layers.Conv2D(4, 4, strides=4, name="last")(x)
+    x = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x))
+    return keras.Model(inputs, keras.layers.Activation("softmax", name="scores")(x))
+
+
 @pytest.fixture(scope="module")
 def cnn(tmp_path_factory):
-    keras.utils.set_random_seed(1)
-    return fitted(build_dense_cnn((128, 128, 1), growth=4), tmp_path_factory.mktemp("run"))
+    return fitted(small_cnn(1), tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
 def published_cnn(cnn, tmp_path_factory):
-    attribution = CompiledAttribution(cnn.model, layer=LAST_CONVOLUTION)
+    attribution = CompiledAttribution(cnn.model, layer="last")
     root = tmp_path_factory.mktemp("models")
     return release_dense_cnn(cnn, root, "cnn-c", attribution=attribution, metadata={"class": "C+"})
 
@@ -94,8 +102,7 @@ def test_dense_cnn_is_warmed_up_in_every_signature(published_cnn):
 
 
 def test_an_attribution_of_another_network_is_not_published(cnn, tmp_path):
-    keras.utils.set_random_seed(2)
-    other = CompiledAttribution(build_dense_cnn((128, 128, 1), growth=4), layer=LAST_CONVOLUTION)
+    other = CompiledAttribution(small_cnn(2), layer="last")
     with pytest.raises(ModelError, match="output `probability` of signature `serving_default` changed by"):
         release_dense_cnn(cnn, tmp_path, "cnn-c", attribution=other, metadata={})
     assert list((tmp_path / "cnn-c").iterdir()) == []

@@ -337,3 +337,19 @@ def test_a_foreign_operation_is_refused_by_name(tmp_path, function, operation):
     tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.run})
     with pytest.raises(ModelError, match=rf"does not allow: {operation}\b|does not allow: .*\b{operation}\b"):
         check_ops(tmp_path)
+
+
+def test_a_function_called_by_its_name_hides_nothing(tmp_path):
+    # The older way to call a function in a graph: an operation of its name.
+    module = Foreign(restore)
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.run})
+    saved = SavedModel.FromString((tmp_path / "saved_model.pb").read_bytes())
+    nodes = saved.meta_graphs[0].graph_def.node
+    calls = [node for node in nodes if node.op == "StatefulPartitionedCall"]
+    for node in calls:
+        node.op = node.attr["f"].func.name
+        node.attr.clear()
+    (tmp_path / "saved_model.pb").write_bytes(saved.SerializeToString())
+    assert calls
+    with pytest.raises(ModelError, match=r"does not allow: .*\bRestoreV2\b"):
+        check_ops(tmp_path)

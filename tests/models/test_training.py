@@ -147,37 +147,36 @@ class TestRun:
 
 
 class TestTrain:
-    def test_learns_and_logs_every_epoch(self, tmp_path):
+    def test_learns_logs_and_chooses_by_tss_and_among_equals_by_loss(self, tmp_path):
         before = loss_of(network(), *VALIDATION)
         run = Run(tmp_path, {})
-        model = trained(run, recipe(epochs=5))
-        assert [row["epoch"] for row in run.epochs] == [1, 2, 3, 4, 5]
+        model = trained(run, recipe(epochs=6, select="tss"))
+        assert [row["epoch"] for row in run.epochs] == [1, 2, 3, 4, 5, 6]
+        assert run.state["best"] == max(run.epochs, key=lambda row: (row["val_tss"], -row["val_loss"]))
         assert loss_of(model, *VALIDATION) < before
         assert list((tmp_path / "tensorboard").rglob("events.out.tfevents.*"))
 
-    def test_the_weights_of_the_best_epoch_are_loaded(self, tmp_path):
+    def test_stops_after_the_patience_and_loads_the_best_epoch(self, tmp_path):
+        changes = {"epochs": 50, "patience": 3}
         run = Run(tmp_path, {})
-        model = trained(run, recipe(epochs=4), validation=OPPOSITE)
+        model = trained(run, recipe(**changes), validation=OPPOSITE)
         losses = [row["val_loss"] for row in run.epochs]
-        assert losses[0] == min(losses) < losses[-1]
+        assert losses == sorted(losses)
         assert run.state["best"]["epoch"] == 1
+        assert len(losses) == 1 + 3
         assert loss_of(model, *OPPOSITE) == pytest.approx(losses[0], rel=1e-5)
-
-    def test_stops_when_no_epoch_was_better_for_the_patience(self, tmp_path):
-        run = Run(tmp_path, {})
-        trained(run, recipe(epochs=50, patience=3), validation=OPPOSITE)
-        assert run.state["best"]["epoch"] == 1
-        assert len(run.epochs) == 1 + 3
-
-    def test_chooses_by_tss_and_among_equals_by_loss(self, tmp_path):
-        run = Run(tmp_path, {})
-        trained(run, recipe(epochs=8, select="tss"))
-        best = max(run.epochs, key=lambda row: (row["val_tss"], -row["val_loss"]))
-        assert run.state["best"] == best
+        # Finished: the same again trains nothing and writes nothing.
+        written = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+        again = trained(Run(tmp_path, {}), recipe(**changes), validation=OPPOSITE, model=network(99))
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
+        np.testing.assert_array_equal(again(VALIDATION[0]), model(VALIDATION[0]))
 
     def test_resumed_training_equals_training_in_one_go(self, tmp_path):
         whole = trained(Run(tmp_path / "whole", {}), recipe(epochs=6))
         trained(Run(tmp_path / "parts", {}), recipe(epochs=3))
+        # As a kill in epoch 4 leaves the folder: half of its weights, and a state that does not name them yet.
+        (tmp_path / "parts" / "epoch-0004.weights.h5").write_bytes(b"half")
+        (tmp_path / "parts" / "state.json.part").write_text("{")
         # A second process knows nothing but the folder; its own initial weights must not matter.
         again = Run(tmp_path / "parts", {})
         resumed = trained(again, recipe(epochs=6), model=network(99))
@@ -186,36 +185,19 @@ class TestTrain:
         for weight, expected in zip(resumed.get_weights(), whole.get_weights(), strict=True):
             np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-6)
 
-    @pytest.mark.parametrize("changes", [{"epochs": 3}, {"epochs": 50, "patience": 2}])
-    def test_a_finished_run_is_not_trained_again(self, tmp_path, changes):
-        first = trained(Run(tmp_path, {}), recipe(**changes), validation=OPPOSITE)
-        written = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-        again = trained(Run(tmp_path, {}), recipe(**changes), validation=OPPOSITE, model=network(99))
-        assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
-        np.testing.assert_array_equal(again(VALIDATION[0]), first(VALIDATION[0]))
-
-    def test_an_epoch_killed_before_it_counted_is_trained_again(self, tmp_path):
-        # As a kill while the weights of epoch 3 are written leaves it: half a file that the state does not name.
-        trained(Run(tmp_path, {}), recipe(epochs=2))
-        (tmp_path / "epoch-0003.weights.h5").write_bytes(b"half")
-        (tmp_path / "state.json.part").write_text("{")
-        run = Run(tmp_path, {})
-        trained(run, recipe(epochs=4))
-        assert [row["epoch"] for row in run.epochs] == [1, 2, 3, 4]
-
     def test_divergence_is_an_error_that_says_what_to_do(self, tmp_path):
         run = Run(tmp_path, {"learning_rate": 1e30})
         with pytest.raises(DataError, match=r"diverged in epoch 1.*lower --learning-rate \(now 1e\+30\)"):
             trained(run, recipe(learning_rate=1e30))
-        # Doing what it says works in the same folder.
-        trained(Run(tmp_path, {"learning_rate": 0.01}), recipe())
+        # What it says can be done in the same folder, since no epoch was finished.
+        assert Run(tmp_path, {"learning_rate": 0.01}).epochs == []
 
     def test_weights_that_vanished_or_are_damaged_are_an_error_naming_the_file(self, tmp_path):
         run = Run(tmp_path, {})
-        trained(run, recipe(epochs=2))
+        trained(run, recipe(epochs=1))
         run.best_weights.write_bytes(b"no weights")
-        with pytest.raises(ModelError, match=r"epoch-0002.weights.h5 cannot be read.*delete .* to train anew"):
-            trained(Run(tmp_path, {}), recipe(epochs=2))
+        with pytest.raises(ModelError, match=r"epoch-0001.weights.h5 cannot be read.*delete .* to train anew"):
+            trained(Run(tmp_path, {}), recipe(epochs=1))
         run.best_weights.unlink()
-        with pytest.raises(ModelError, match=r"epoch-0002.weights.h5 cannot be read"):
+        with pytest.raises(ModelError, match=r"epoch-0001.weights.h5 cannot be read"):
             trained(Run(tmp_path, {}), recipe(epochs=4))

@@ -1,5 +1,6 @@
 """Magnetograms from FITS: orientation, disk, time, and damaged files."""
 
+import gzip
 import io
 from datetime import UTC, datetime
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from kflare.errors import DataError
 from kflare.observations.fits import magnetogram_from_fits
-from kflare.observations.magnetogram import Disk, Magnetogram, read_magnetogram
+from kflare.observations.magnetogram import Disk, Magnetogram, Observer, read_magnetogram
 
 WIDTH = 64
 # FITS counts pixels from 1 and rows from the bottom: centre (33, 31) is x = 32, and y = 63 - 30 = 33 from the top.
@@ -170,9 +171,186 @@ def test_truncated_files_are_refused():
 
 def test_a_card_that_astropy_refuses_to_read_is_named():
     # SHARP headers hold bare text where a number belongs; astropy raises VerifyError on reading such a card.
-    damaged = written(drop=("RSUN_OBS",)).replace(b"R_SUN   =                 28.0", b"R_SUN   = nan nan nan         ", 1)
+    damaged = written(drop=("RSUN_OBS",)).replace(
+        b"R_SUN   =                 28.0", b"R_SUN   = nan nan nan         ", 1
+    )
     with pytest.raises(DataError, match="`R_SUN` is unreadable"):
         read(damaged)
+
+
+# Headers of JSOC's exports differ by series in these cards.
+SERIES = {
+    "hmi.M_720s": {"CADENCE": 720.0, "INSTRUME": "HMI_SIDE1", "CAMERA": 1, "QLOOK": 0, "QUALITY": 0},
+    "hmi.M_720s_nrt": {"CADENCE": 720.0, "INSTRUME": "HMI_COMBINED", "CAMERA": 3, "QLOOK": 1, "QUALITY": 0x11C00},
+    "hmi.M_45s": {"CADENCE": 45.0, "INSTRUME": "HMI_FRONT2", "CAMERA": 2, "QLOOK": 0, "QUALITY": 0},
+    "hmi.M_45s_nrt": {"CADENCE": 45.0, "INSTRUME": "HMI_FRONT2", "CAMERA": 2, "QLOOK": 1, "QUALITY": 0x400},
+}
+
+
+@pytest.mark.parametrize("series", SERIES)
+@pytest.mark.parametrize("compression", [None, "RICE_1"])
+def test_series_of_hmi(series, compression):
+    header = SERIES[series] | {
+        "TELESCOP": "SDO/HMI",
+        "CONTENT": "MAGNETOGRAM",
+        "CROTA2": 180.0829,
+        "T_OBS": "2013.10.23_00:00:01.50_TAI",
+        "CRLN_OBS": 22.95,
+        "CRLT_OBS": 5.12,
+        "DSUN_OBS": 148849000000.0,
+    }
+    seen = read(written(field()[::-1, ::-1], compression=compression, **header))
+    # TAI - UTC was 35 s in 2013.
+    assert seen.time == datetime(2013, 10, 22, 23, 59, 26, 500000, tzinfo=UTC)
+    assert (seen.instrument, seen.quality) == ("HMI", header["QUALITY"])
+    assert bool(seen.quality_note) == (series == "hmi.M_720s_nrt")
+    assert seen.roll == pytest.approx(0.0829)
+    assert seen.observer == Observer(22.95, 5.12, 148849000000.0)
+    assert np.argwhere(seen.data == 900).tolist() == [[19, 47]]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "zero", "blank"),
+    [
+        (np.int16, 0.5, 3.0, -32768),
+        (np.int16, 1.0, 1000.0, None),
+        (np.uint8, 7.84, -1000.0, None),
+        (np.int32, 0.1, 0.0, -(2**31)),
+        (np.int64, 0.25, -7.0, None),
+        (np.float32, 2.0, 0.0, None),
+        (np.float64, 1.0, 10.0, None),
+    ],
+)
+def test_scaling_agrees_with_astropy(dtype, scale, zero, blank):
+    values = np.round((field() - zero) / scale)
+    if dtype == np.uint8:
+        values = values.clip(1, 255)
+    raw = values.astype(dtype)
+    if blank is not None:
+        raw[30, 32] = blank
+    header = fits.Header(CARDS)
+    stream = io.BytesIO()
+    hdu = fits.PrimaryHDU(raw, header)
+    hdu.header["BSCALE"], hdu.header["BZERO"] = scale, zero
+    if blank is not None:
+        hdu.header["BLANK"] = blank
+    hdu.writeto(stream)
+    with fits.open(io.BytesIO(stream.getvalue())) as theirs:
+        expected = np.array(theirs[0].data, dtype=np.float64)[::-1]
+    seen = read(stream.getvalue())
+    assert np.isnan(seen.data[33, 32]) == (blank is not None)
+    np.testing.assert_allclose(seen.data[seen.on_disk], expected[seen.on_disk], rtol=1e-6, atol=1e-3)
+
+
+def test_quantised_floats_are_read():
+    # As sunpy writes a compressed Map: RICE of floats, with what does not fit in a gzip column.
+    for quantize in (16.0, 0.0):
+        image = fits.CompImageHDU(field(), fits.Header(CARDS), compression_type="RICE_1" if quantize else "GZIP_2",
+                                  quantize_level=quantize)  # fmt: skip
+        stream = io.BytesIO()
+        fits.HDUList([fits.PrimaryHDU(), image]).writeto(stream)
+        seen = read(stream.getvalue())
+        assert np.nanmax(seen.data) == pytest.approx(900, abs=1)
+
+
+def test_another_size_is_read_at_once():
+    for payload in (written(), written(compression="RICE_1")):
+        np.testing.assert_allclose(read(payload, size=32).data, read(payload).resized(32).data, rtol=1e-5, atol=1e-4)
+        assert read(payload, size=48).data.shape == (48, 48)
+    with pytest.raises(DataError, match="`size` must be 1 to 64"):
+        read(written(), size=65)
+
+
+def test_a_missing_part_is_noted_or_rejected():
+    data = field()
+    # A block of 6 × 6 near the centre: 36 of π · (0.98 · 28)² = 2366 pixels, 1.5 %. Of 4 × 4: 0.7 %.
+    data[30:34, 30:34] = np.nan
+    assert read(written(data)).quality_note == "degraded: 0.68 % of the disk is missing"
+    data[28:34, 28:34] = np.nan
+    with pytest.raises(DataError, match=r"1\.5 % of the disk is missing"):
+        read(written(data))
+    seen = read(written(data), policy="any")
+    assert seen.quality_note.startswith("rejected: 1.5 %")
+    # The limb may be cut: nothing is noted for a ring of half a pixel.
+    y, x = np.mgrid[:WIDTH, :WIDTH]
+    cut = field()
+    cut[np.hypot(x - 32, y - 30) > 27.5] = np.nan
+    assert read(written(cut)).quality_note == ""
+
+
+def test_rejected_images_are_read_on_request():
+    eclipse = written(QUALITY=0x100, INSTRUME="HMI_FRONT2")
+    with pytest.raises(DataError, match=r"rejected by the quality policy `default`.*ECLIPSE"):
+        read(eclipse)
+    seen = read(eclipse, policy="any")
+    assert (seen.quality, seen.quality_note) == (0x100, "rejected: `QUALITY` 0x00000100: ECLIPSE (eclipse)")
+    other = read(written(drop=("CAMERA",), INSTRUME="GONG"), policy="any")
+    assert other.instrument == "GONG"
+
+
+def card(key, value):
+    return f"{key:<8}= {value:>20}".ljust(80).encode()
+
+
+def header_only(**values):
+    cards = b"".join(card(key, value) for key, value in ({"SIMPLE": "T"} | values).items())
+    return (cards + b"END".ljust(80)).ljust(2880, b" ")
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        # 160000² float32 are 100 GB; 8192² float64 are allowed by their shape, but not in a file of one block.
+        ({"BITPIX": -32, "NAXIS": 2, "NAXIS1": 160000, "NAXIS2": 160000}, "up to 8192 pixels wide.*160000"),
+        ({"BITPIX": -64, "NAXIS": 2, "NAXIS1": 8192, "NAXIS2": 8192}, "promises an image of 536870912 bytes"),
+        ({"BITPIX": 8, "NAXIS": 3, "NAXIS1": 99999, "NAXIS2": 99999, "NAXIS3": 99999}, "two-dimensional|damaged"),
+        ({"BITPIX": 8, "NAXIS": 999}, "damaged|two-dimensional"),
+        ({"BITPIX": 8, "NAXIS": 2, "NAXIS1": -5, "NAXIS2": -5}, "damaged|not a full disk"),
+    ],
+)
+def test_promises_of_a_header_are_not_believed(values, match):
+    with pytest.raises(DataError, match=match):
+        read(header_only(**values))
+
+
+def test_a_gzip_tile_that_unpacks_to_more_than_its_pixels_is_refused():
+    payload = written(compression="GZIP_1")
+    # One tile is a row of 64 pixels; put a megabyte of zeros into the place of the first ones.
+    bomb = gzip.compress(bytes(1 << 20), 9)
+    with fits.open(io.BytesIO(payload), disable_image_compression=True) as hdus:
+        table = hdus[1]
+        tiles = [np.frombuffer(bomb, np.uint8), *(np.array(tile) for tile in table.data["COMPRESSED_DATA"][1:])]
+        column = fits.Column("COMPRESSED_DATA", "1PB()", array=np.array(tiles, dtype=object))
+        changed = fits.BinTableHDU.from_columns([column])
+        changed.header.extend(table.header, unique=True, strip=True)
+        stream = io.BytesIO()
+        fits.HDUList([fits.PrimaryHDU(), changed]).writeto(stream)
+    with pytest.raises(DataError, match="a gzip tile unpacks to more than its 512 bytes"):
+        read(stream.getvalue())
+
+
+def test_compressions_without_need_are_refused():
+    with pytest.raises(DataError, match="got 'HCOMPRESS_1'"):
+        read(written(compression="HCOMPRESS_1"))
+
+
+def test_packed_files(tmp_path):
+    path = tmp_path / "mdi.fits.gz"
+    path.write_bytes(gzip.compress(written()))
+    np.testing.assert_array_equal(read_magnetogram(path).data, read(written()).data)
+
+
+def test_a_page_of_a_server_is_no_magnetogram(tmp_path):
+    path = tmp_path / "hmi.m_720s.fits"
+    path.write_bytes(b"<!DOCTYPE html><html><body>403 Forbidden</body></html>")
+    with pytest.raises(DataError, match="HTML"):
+        read_magnetogram(path)
+
+
+def test_mdi_on_the_scale_of_hmi(tmp_path):
+    path = tmp_path / "mdi.fits"
+    path.write_bytes(written())
+    np.testing.assert_allclose(read_magnetogram(path, hmi_scale=True).data, read(written()).data / 1.4, rtol=1e-6)
 
 
 SEEDS = [written(), written(compression="RICE_1"), written(compression="GZIP_1")]

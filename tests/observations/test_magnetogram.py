@@ -120,7 +120,7 @@ def test_fields_of_mdi_are_divided_by_1_40_on_request():
     assert seen.data.dtype == np.float32
     hmi = magnetogram([[140.0]])
     assert hmi.on_hmi_scale() is hmi
-    with pytest.raises(DataError, match="only fields of MDI.*'synthetic'"):
+    with pytest.raises(DataError, match=r"only fields of MDI.*'synthetic'"):
         magnetogram([[1.0]], instrument="synthetic").on_hmi_scale()
     with pytest.raises(SettingError, match="factor"):
         hmi.on_hmi_scale(0.0)

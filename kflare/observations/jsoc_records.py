@@ -21,7 +21,7 @@ from kflare.observations.web import NoAnswerError, NotHeldError, Web, shown_url
 if TYPE_CHECKING:
     import drms
 
-__all__ = ["JSOC2_URL", "JSOC_URL", "Jsoc", "Judge", "Record", "by_hmi_quality", "jsoc_time", "newest", "tai_from_utc"]
+__all__ = ["JSOC2_URL", "JSOC_URL", "Jsoc", "Judge", "Record", "by_quality", "jsoc_time", "newest", "tai_from_utc"]
 
 #: Where JSOC is.
 JSOC_URL: Final = "http://jsoc.stanford.edu"
@@ -70,15 +70,15 @@ class Record:
 Judge = Callable[[Record], str]
 
 
-def by_hmi_quality(policy: str = "default") -> Judge:
-    """Judge records by a quality policy of HMI images (`kflare.observations.quality`), and by MISSVALS where given."""
+def by_quality(policy: str = "default", *, instrument: str = "HMI") -> Judge:
+    """Judge records by a quality policy of HMI or MDI (`kflare.observations.quality`), and by MISSVALS where given."""
     chosen = policy_named(policy)
 
     def judged(record: Record) -> str:
         total, lost = (_number(record.keywords.get(key)) for key in ("TOTVALS", "MISSVALS"))
         missing = lost / total if total and lost and 0 <= lost <= total else 0.0
         return judge(
-            record.name, policy=chosen, time=record.time, instrument="HMI", quality=record.quality, missing=missing
+            record.name, policy=chosen, time=record.time, instrument=instrument, quality=record.quality, missing=missing
         )
 
     return judged
@@ -296,6 +296,8 @@ class Jsoc:
             raise (NoAnswerError(message) if int(request.status) in _EXPORT_AGAIN else DataError(message)) from error
         found = {}
         for name, url in zip(listed["record"], listed["url"], strict=True):
+            if str(url).rpartition("/")[2] in _OFFLINE:
+                continue
             inside = re.search(r"\{([^{}]+)\}", str(name))
             found[inside[1].strip() if inside else segments[0]] = str(url)
         absent = [name for name in segments if name not in found]

@@ -1,0 +1,244 @@
+"""Attribution maps of an archive: where a full-disk model looks, image by image.
+
+Writes into --output for each image maps/NAME.fits, one HDU per map on the image's own world coordinates (opens in
+sunpy.map.Map), with --png pictures/NAME.png, and for all of them attribution.parquet: a row per image and region.
+What is there already is not made again, so a run that was interrupted goes on where it was.
+
+Examples
+--------
+python -m kflare.attribute hmi_daily --byte-range 250 --model savedmodels/cnn-m \
+    --flares flares_1996-2024.csv --regions srs_1996-2018.csv
+
+python -m kflare.attribute hmi_daily --from 2014-01-01 --until 2014-02-01 --server 127.0.0.1:8500 --model-name cnn-c
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kflare import command_line
+
+if TYPE_CHECKING:
+    from kflare.attribution.export import Export, Job, Result
+    from kflare.attribution.published import Source
+    from kflare.attribution.value_table import Outcomes
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``python -m kflare.attribute``; returns the exit status."""
+    return command_line.run(_parser(), _attribute, argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kflare.attribute", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    images = parser.add_argument_group("images")
+    images.add_argument("magnetograms", nargs="*", type=Path, help="full-disk magnetograms, or folders of them")
+    images.add_argument("--list", type=Path, metavar="FILE", help="file with the path of a magnetogram per line")
+    images.add_argument("--from", dest="begin", metavar="DATE", help="only images from this UTC date or time on")
+    images.add_argument("--until", dest="end", metavar="DATE", help="only images before this UTC date or time")
+    images.add_argument(
+        "--byte-range",
+        type=float,
+        metavar="GAUSS",
+        help="field of byte 255 in 8-bit images (default: 100 for JPEG and PNG, as in the paper)",
+    )
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model", type=Path, metavar="DIR", help="published model to run here, e.g. savedmodels/cnn-m or one version"
+    )
+    model.add_argument("--server", metavar="ADDRESS", help="host:port of a server to ask instead")
+    model.add_argument("--model-name", metavar="NAME", help="with --server: cnn-c or cnn-m")
+    model.add_argument(
+        "--timeout",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="with --server: deadline of a request (default: 60)",
+    )
+    model.add_argument(
+        "--batch-size", type=int, default=8, metavar="N", help="images per call of the model (default: 8)"
+    )
+    table = parser.add_argument_group("table")
+    table.add_argument(
+        "--regions", type=Path, metavar="FILE", help="positions of regions (SRS or region table): a row for each, too"
+    )
+    table.add_argument(
+        "--flares", type=Path, metavar="FILE", help="flare list: adds hit, miss, false alarm or null of each image"
+    )
+    table.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="probability from which a forecast is yes (default: the model's own; needed with --server and --flares)",
+    )
+    out = parser.add_argument_group("output")
+    out.add_argument("--output", type=Path, metavar="DIR", help="folder to write to (default: attributions/MODEL)")
+    out.add_argument("--png", action="store_true", help="draw the maps over each magnetogram")
+    out.add_argument("--json", action="store_true", help="print the summary as JSON")
+    work = parser.add_argument_group("workers")
+    work.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes, on a local dask cluster if more than 1 (default: 1)",
+    )
+    work.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers do the work instead")
+    return parser
+
+
+def _attribute(args: argparse.Namespace) -> None:
+    from kflare.errors import DataError, SettingError
+
+    if (args.model is None) == (args.server is None):
+        raise SettingError("give either --model DIR or --server ADDRESS with --model-name NAME")
+    if (args.server is None) != (args.model_name is None):
+        raise SettingError("--server ADDRESS and --model-name NAME go together")
+    if args.workers < 1:
+        raise SettingError(f"`--workers` must be at least 1, got {args.workers}")
+    command_line.quiet_tensorflow()
+    images = _images(args)
+    source, outcomes = _source(args)
+    settings = _settings(args, source.origin.model)
+    with settings.held():
+        summary, failures = _export(args, images, source, settings, outcomes)
+    print(json.dumps(summary, indent=2) if args.json else _as_text(summary))
+    if failures:
+        for failure in failures:
+            print(f"kflare.attribute: {failure}", file=sys.stderr)
+        raise DataError(
+            f"{len(failures)} of {summary['images'] + len(failures)} images could not be used, listed above; "
+            f"the rest is in {settings.folder}"
+        )
+
+
+def _images(args: argparse.Namespace) -> list[Path]:
+    from kflare.attribution.export import in_span
+    from kflare.datasets.archive import magnetogram_files
+    from kflare.datasets.splits import utc_date
+    from kflare.errors import DataError, SettingError
+
+    places: list[Path] = list(args.magnetograms)
+    if args.list is not None:
+        try:
+            lines = args.list.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise DataError(f"`--list`: {args.list} cannot be read: {error}") from error
+        places += [Path(line.strip()) for line in lines if line.strip()]
+    if not places:
+        raise SettingError("give magnetograms, folders of them, or --list FILE")
+    begin, end = (None if text is None else utc_date(text) for text in (args.begin, args.end))
+    images = in_span(magnetogram_files(places), begin=begin, end=end)
+    if not images:
+        raise DataError(f"none of the magnetograms lies in {args.begin or '...'} to {args.end or '...'}")
+    # Workers may have another current folder.
+    return [image.absolute() for image in images]
+
+
+def _source(args: argparse.Namespace) -> "tuple[Source, Outcomes | None]":
+    """Whom to ask and, with a flare list, what to compare the forecasts with."""
+    from kflare.attribution.published import PublishedModel
+    from kflare.attribution.value_table import Outcomes
+    from kflare.errors import SettingError
+    from kflare.observations.flares import read_flares
+    from kflare.serving.forecasts import event_of
+    from kflare.serving.served_attribution import ServedModel
+
+    threshold = args.threshold
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise SettingError(f"`--threshold` must lie in [0, 1], got {threshold}")
+    source: Source
+    if args.model is not None:
+        source = PublishedModel.find(args.model)
+        event, threshold = source.event, source.threshold if threshold is None else threshold
+    else:
+        if args.flares is not None and threshold is None:
+            raise SettingError(
+                "a server does not tell the threshold of its model: give it with --threshold, or leave --flares out"
+            )
+        source = ServedModel.find(args.server, args.model_name, timeout=args.timeout)
+        event = event_of(args.model_name)[0]
+    return source, None if args.flares is None else Outcomes(read_flares(args.flares), event, threshold)
+
+
+def _settings(args: argparse.Namespace, model: str) -> "Export":
+    from kflare.attribution.export import Export
+
+    return Export(
+        (args.output or Path("attributions") / model).absolute(),
+        byte_range=args.byte_range,
+        batch_size=args.batch_size,
+        regions=None if args.regions is None else args.regions.absolute(),
+        pictures=args.png,
+    )
+
+
+def _export(
+    args: argparse.Namespace, images: list[Path], source: "Source", settings: "Export", outcomes: "Outcomes | None"
+) -> tuple[dict[str, Any], list[str]]:
+    from tqdm import tqdm
+
+    from kflare.attribution.export import plan
+    from kflare.attribution.value_table import ValueTable
+
+    jobs = plan(images, settings, source)
+    failures: list[str] = []
+    with (
+        ValueTable(settings.folder / "attribution.parquet", outcomes=outcomes) as table,
+        _results(args, jobs, source, settings) as results,
+    ):
+        for result in tqdm(results, total=len(jobs), desc="attributing", unit="image", disable=None, smoothing=0.05):
+            if result.failure is not None:
+                failures.append(result.failure)
+            table.add(result.rows)
+    summary = {
+        "model": source.origin.model,
+        "version": source.origin.version,
+        "images": len(jobs) - len(failures),
+        "already_done": sum(job.done for job in jobs),
+        "failed": len(failures),
+        "rows": table.rows,
+        "outcomes": dict(table.outcomes),
+        "table": str(table.path),
+        "maps": str(settings.maps),
+    }
+    return summary, failures
+
+
+@contextmanager
+def _results(
+    args: argparse.Namespace, jobs: "list[Job]", source: "Source", settings: "Export"
+) -> "Iterator[Iterator[Result]]":
+    from kflare.attribution.cluster import dask_executor, export_on
+    from kflare.attribution.export import export
+
+    if args.workers == 1 and args.scheduler is None:
+        yield export(jobs, source, settings)
+        return
+    prepare = command_line.quiet_tensorflow
+    with dask_executor(workers=args.workers, scheduler=args.scheduler, prepare=prepare) as (executor, workers):
+        yield export_on(executor, jobs, source, settings, workers=workers)
+
+
+def _as_text(summary: dict[str, Any]) -> str:
+    made = f"{summary['images']} images attributed by {summary['model']} version {summary['version']}"
+    lines = [
+        f"{made}, {summary['already_done']} of them before",
+        f"{summary['maps']}: a FITS file per image",
+        f"{summary['table']}: {summary['rows']} rows",
+    ]
+    if summary["outcomes"]:
+        lines.append(", ".join(f"{name}: {count}" for name, count in summary["outcomes"].items()))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,274 @@
+"""The analysis of Yi et al. (2021, section 4) over attribution files: tables as CSV, figures as PNG and PDF.
+
+| file | what |
+| --- | --- |
+| `images.csv` | an image per row: forecast, largest flare within 24 h, hit, miss, false alarm or null |
+| `regions.csv` | an image and region per row: position, Grad-CAM value, PIL measures, flare, SHARP parameters |
+| `table2.csv`, `table2_numbers.csv` | the paper's Table 2, in its layout and as numbers |
+| `figure6.csv`, `figure7.csv` | flare occurrence by Grad-CAM value; correlations with SHARP parameters |
+| `figure2_DAY`, `figure3` … `figure7` | the figures |
+| `summary.json` | sample sizes and settings |
+
+One image is in memory at a time.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kflare.attribution.attribution_file import write_whole
+from kflare.attribution.gradients import table_2, table_2_as_printed
+from kflare.attribution.region_tables import with_sharp
+from kflare.attribution.relations import OUTCOMES, correlations, occurrence_rates, outcomes
+from kflare.attribution.seen import Settings, region_rows, see
+from kflare.datasets.archive import forecast_time
+from kflare.datasets.labels import disk_flux, exceeds, region_flux
+from kflare.errors import DataError, SettingError
+from kflare.observations.flares import THRESHOLDS, FlareList
+
+__all__ = ["Analysis", "analyse", "class_threshold"]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What an analysis found.
+
+    Parameters
+    ----------
+    images, regions : DataFrame
+        The rows of `images.csv` and `regions.csv`.
+    tables : dict of str to DataFrame
+        By file name: `table2`, `table2_numbers`, `figure6`, and `figure7` where SHARP parameters were given.
+    files : list of Path
+        Everything that was written.
+    failures : dict of str to str
+        Files that could not be used, and why.
+    summary : dict
+        Sample sizes and settings.
+    """
+
+    images: pd.DataFrame
+    regions: pd.DataFrame
+    tables: dict[str, pd.DataFrame]
+    files: list[Path]
+    failures: dict[str, str]
+    summary: dict[str, Any]
+
+
+def class_threshold(model: str) -> str:
+    """The class that a model forecasts, by its name: "M" of `cnn-m`.
+
+    Raises
+    ------
+    SettingError
+        The name does not tell.
+    """
+    letter = model.rpartition("-")[2].upper()
+    if letter not in THRESHOLDS:
+        raise SettingError(
+            f"the model `{model}` does not say which class it forecasts: its name must end in -c, -m or -x"
+        )
+    return letter
+
+
+def analyse(
+    files: Sequence[Path],
+    magnetograms: Sequence[Path],
+    output: Path,
+    *,
+    flares: FlareList,
+    regions: pd.DataFrame,
+    sharp: pd.DataFrame | None = None,
+    days: Sequence[date] = (),
+    settings: Settings | None = None,
+    progress: bool = True,
+) -> Analysis:
+    """Analyse attribution files and write tables and figures.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Attribution files of one model.
+    magnetograms : sequence of Path
+        Their images.
+    output : Path
+        Folder to write to; made where missing.
+    flares : FlareList
+        Must cover the images and name the regions of its flares.
+    regions : DataFrame
+        Positions of regions, as from `region_tables.read_regions`.
+    sharp : DataFrame, optional
+        SHARP parameters, as from `region_tables.read_sharp_daily`; without them there is no Fig. 7.
+    days : sequence of date
+        Days to be preferred as examples in Figs. 2 to 5; each also gets a Fig. 2 of its own.
+    settings : Settings, optional
+        What the paper leaves open.
+    progress : bool
+        Whether to show a progress bar on a terminal.
+
+    Returns
+    -------
+    Analysis
+        What was found and written. Files that cannot be used are left out and listed in `failures`.
+
+    Raises
+    ------
+    DataError
+        No file can be used, they come from different models, or the flare list does not cover them.
+    SettingError
+        The output folder cannot be written to, or the model's name tells no class.
+    """
+    settings = settings or Settings()
+    paths = {path.name: path for path in magnetograms}
+    _make(output)
+    seen, failures = _table(files, paths, regions, settings, progress=progress)
+    model = seen.images["model"].iloc[0]
+    threshold = class_threshold(model.rpartition(" ")[0])
+    flux = disk_flux(seen.images["time"], flares)
+    outcome = outcomes(seen.images["probability"], exceeds(flux, threshold), threshold=settings.decision_threshold)
+    images = seen.images.assign(flux24=flux, outcome=outcome)
+    rows = _with_flares(seen.rows, images, flares, threshold)
+    if sharp is not None:
+        rows = with_sharp(rows, sharp, tolerance_hours=settings.tolerance_hours)
+    tables = _tables(rows, settings, threshold, sharp=sharp is not None)
+    summary = {
+        "model": model,
+        "flaring": f">= {threshold}1.0 within 24 h",
+        **_sizes(images, rows),
+        "not_analysed": len(failures),
+        "settings": asdict(settings),
+    }
+    written = [_write_csv(table, output / f"{name}.csv") for name, table in _files(images, rows, tables).items()]
+    written.append(output / "summary.json")
+    write_whole(written[-1], lambda file: file.write(json.dumps(summary, indent=2).encode()))
+
+    from kflare.attribution.analysis_figures import Examples, write_figures
+
+    examples = Examples(images, rows, lambda path: see(path, paths, regions, settings), days, threshold)
+    written += write_figures(examples, tables, output, max_longitude=settings.max_longitude)
+    return Analysis(images.drop(columns="path"), rows, tables, written, failures, summary)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    images: pd.DataFrame
+    rows: pd.DataFrame
+
+
+def _table(
+    files: Sequence[Path], paths: Mapping[str, Path], regions: pd.DataFrame, settings: Settings, *, progress: bool
+) -> tuple[_Rows, dict[str, str]]:
+    from tqdm import tqdm
+
+    images: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    failures: dict[str, str] = {}
+    for path in tqdm(files, desc="analysing", unit="image", disable=None if progress else True):
+        try:
+            seen = see(path, paths, regions, settings)
+        except DataError as error:
+            failures[str(path)] = str(error)
+            continue
+        found = seen.attribution
+        images.append(
+            {
+                "image": found.image,
+                "time": forecast_time(found.time),
+                "model": f"{found.origin.model} {found.origin.version}",
+                "probability": found.probability,
+                "calibrated": found.calibrated,
+                "regions": len(seen.patches),
+                "path": str(path),
+            }
+        )
+        rows += region_rows(seen, regions, settings)
+    if not images:
+        first = next(iter(failures.values()), "there are none")
+        raise DataError(f"none of {len(files)} attribution files can be analysed; the first: {first}")
+    table = pd.DataFrame(images).sort_values("time", kind="stable", ignore_index=True)
+    if len(set(table["model"])) > 1:
+        raise DataError(f"the attribution files come from different models: {', '.join(table['model'].unique())}")
+    if not rows:
+        raise DataError("no active region lies on the disk at the time of any image: give a table that covers them")
+    return _Rows(table, pd.DataFrame(rows).sort_values(["time", "region"], kind="stable", ignore_index=True)), failures
+
+
+def _with_flares(rows: pd.DataFrame, images: pd.DataFrame, flares: FlareList, threshold: str) -> pd.DataFrame:
+    """Outcome of the image and largest flare of the region itself; a region without number has no known flares."""
+    by_region = flares.table.dropna(subset="noaa")
+    own = by_region.assign(region="NOAA " + by_region["noaa"].astype(str))
+    number = rows["noaa"].astype("Int64")
+    samples = pd.DataFrame({"time": rows["time"], "region": "NOAA " + number.astype(str).fillna("unknown")})
+    flux = region_flux(samples, own[["region", "start", "flux"]])
+    outcome = rows["image"].map(images.set_index("image")["outcome"])
+    return rows.assign(
+        noaa=number, outcome=outcome, flux24=np.where(number.notna(), flux, np.nan), flaring=exceeds(flux, threshold)
+    )
+
+
+def _tables(rows: pd.DataFrame, settings: Settings, threshold: str, *, sharp: bool) -> dict[str, pd.DataFrame]:
+    known = rows[rows["flux24"].notna()]
+    numbers = table_2(known)
+    # The paper leaves nulls out of Figs. 6 and 7.
+    chosen = known[known["outcome"] != "null"]
+    tables = {
+        "table2": table_2_as_printed(numbers, threshold=threshold),
+        "table2_numbers": numbers,
+        "figure6": occurrence_rates(chosen["grad_cam"], chosen["flux24"]),
+    }
+    if sharp:
+        inner = rows[(rows["outcome"] != "null") & (rows["lon"].abs() <= settings.max_longitude)]
+        found = [
+            correlations(inner, value=value, resamples=settings.resamples, seed=settings.seed).assign(scaling=scaling)
+            for value, scaling in (("grad_cam", "0-1 per image"), ("grad_cam_raw", "none"))
+        ]
+        tables["figure7"] = pd.concat(found, ignore_index=True)
+    return tables
+
+
+def _sizes(images: pd.DataFrame, rows: pd.DataFrame) -> dict[str, Any]:
+    def counts(column: pd.Series) -> dict[str, int]:
+        return {name: int((column == name).sum()) for name in OUTCOMES}
+
+    flaring = rows[rows["flaring"]]
+    events = images[images["outcome"].isin(["hit", "miss"])]
+    sizes: dict[str, Any] = {
+        "first": f"{images['time'].min():%Y-%m-%dT%H:%MZ}",
+        "last": f"{images['time'].max():%Y-%m-%dT%H:%MZ}",
+        "images": counts(images["outcome"]),
+        "regions": counts(rows["outcome"]),
+        "flaring_regions": counts(flaring["outcome"]),
+        "flaring_images_without_flaring_region": int((~events["image"].isin(flaring["image"])).sum()),
+    }
+    if "sharp_hours" in rows:
+        hours = rows["sharp_hours"].dropna()
+        sizes["regions_with_sharp"] = len(hours)
+        sizes["flaring_regions_with_sharp"] = int(rows.loc[hours.index, "flaring"].sum())
+        sizes["sharp_hours_median"] = float(hours.abs().median()) if len(hours) else None
+    return sizes
+
+
+def _files(images: pd.DataFrame, rows: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    return {"images": images.drop(columns="path"), "regions": rows, **tables}
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> Path:
+    plain = table.copy()
+    if "time" in plain:
+        plain["time"] = plain["time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    text = plain.to_csv(index=False, float_format="%.6g")
+    write_whole(path, lambda file: file.write(text.encode()))
+    return path
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(f"cannot make the folder `{folder}`: {error.strerror or error}; choose another") from error

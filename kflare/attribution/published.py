@@ -1,0 +1,131 @@
+"""Whom to ask for attributions: a published SavedModel in this process, or anything else with the same answer."""
+
+import hashlib
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from kflare.attribution.attribution_file import Origin
+from kflare.errors import ModelError
+from kflare.models.publish import MANIFEST, read_metadata, verify_manifest, versions
+
+__all__ = ["ATTRIBUTE", "Ask", "PublishedModel", "Source", "opened"]
+
+ATTRIBUTE = "attribute"
+"""The signature: `magnetogram` float32 (N, H, W, 1) in gauss to probabilities and maps."""
+
+_LOADING = Lock()
+
+Ask = Callable[[npt.NDArray[np.float32]], dict[str, npt.NDArray[Any]]]
+"""Magnetograms (N, S, S, 1) in gauss, NaN off disk, to the outputs of the signature `attribute`."""
+
+
+class Source(Hashable, Protocol):
+    """A model that attributes: small and picklable, so that it can be sent to workers, which open it there."""
+
+    @property
+    def origin(self) -> Origin:
+        """Which model of which version it is."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Width and height of the network's input."""
+        ...
+
+    def open(self) -> Ask:
+        """Load or connect; slow, done once per process by `opened`."""
+        ...
+
+
+def opened(source: Source) -> Ask:
+    """What answers in this process: loaded at the first call, also where several threads call at once."""
+    with _LOADING:
+        return _opened(source)
+
+
+@lru_cache(maxsize=1)
+def _opened(source: Source) -> Ask:
+    return source.open()
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """A `cnn-*` SavedModel that kflare published, to be run in process.
+
+    Parameters
+    ----------
+    folder : Path
+        The version's own, such as `savedmodels/cnn-m/1`.
+    origin : Origin
+        Name, version and digest.
+    size : int
+        Width and height of the network's input.
+    event : str
+        Class of the flares that it forecasts: "C" or "M".
+    threshold : float
+        Probability from which its forecast is "yes".
+    """
+
+    folder: Path
+    origin: Origin
+    size: int
+    event: str
+    threshold: float
+
+    @classmethod
+    def find(cls, place: Path) -> "PublishedModel":
+        """The model in a version's folder, or the newest in a model's folder.
+
+        Raises
+        ------
+        ModelError
+            No such folder or version, not whole or changed since it was published, or no full-disk model.
+        """
+        place = Path(place)
+        if not place.is_dir():
+            raise ModelError(f"no model {place}: give the folder of a published model, such as savedmodels/cnn-m")
+        if not (place / "saved_model.pb").is_file():
+            found = versions(place)
+            if not found:
+                raise ModelError(f"{place} holds no version of a model: publish one with python -m kflare.fit")
+            place /= str(found[-1])
+        verify_manifest(place)
+        about = read_metadata(place)
+        missing = [key for key in ("model", "version", "class", "decision_threshold") if key not in about]
+        if missing:
+            raise ModelError(f"{place}: its kflare.json lacks `{missing[0]}`: publish the model with kflare.fit")
+        if "image_size" not in about:
+            raise ModelError(f"{place} is no full-disk model, so it has no attribution maps: give a cnn-c or cnn-m")
+        digest = hashlib.sha256((place / MANIFEST).read_bytes()).hexdigest()[:16]
+        return cls(
+            place.resolve(),
+            Origin(str(about["model"]), int(about["version"]), digest),
+            size=int(about["image_size"]),
+            event=str(about["class"])[0],
+            threshold=float(about["decision_threshold"]),
+        )
+
+    def open(self) -> Ask:
+        """Load the signature `attribute`; without one `ModelError` is raised."""
+        import tensorflow as tf
+
+        loaded = tf.saved_model.load(str(self.folder))
+        if ATTRIBUTE not in loaded.signatures:
+            raise ModelError(
+                f"{self.folder} has no signature `{ATTRIBUTE}`, only {', '.join(sorted(loaded.signatures))}: publish "
+                "the model with kflare.fit"
+            )
+
+        def ask(magnetograms: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
+            # Through `loaded`, which owns the variables and must live as long as the signature is used.
+            outputs = loaded.signatures[ATTRIBUTE](magnetogram=tf.constant(magnetograms))
+            return {name: value.numpy() for name, value in outputs.items()}
+
+        return ask

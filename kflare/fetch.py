@@ -1,0 +1,352 @@
+"""Download observations: archives over a range of dates, or what a forecast is made from, near real time.
+
+What is already there and whole is not fetched again, and an interrupted download goes on where it was: run the same
+command again. A file appears under its name only when it is whole. At the end stands a table of what is got, missing
+and rejected, and why. Exit status 0: everything that the archive holds is there. 1: something was rejected or a server
+gave no answer, so that another run may fetch more; for nrt: there are no data of some kind. A gap of the archive itself
+(it answered that it has none) is listed as missing and is no failure.
+
+Examples
+--------
+python -m kflare.fetch hmi --from 2013-10-01 --until 2013-11-01 --output hmi
+python -m kflare.fetch mdi --from 1999-01-01 --until 2000-01-01 --output mdi_jpeg
+python -m kflare.fetch helioviewer --from 2013-10-01 --until 2013-11-01 --cadence 6h --output jp2
+python -m kflare.fetch flares --from 2013-10-01 --until 2013-11-01 --output events
+python -m kflare.fetch xrays --output swpc
+python -m kflare.fetch nrt --issue 2026-11-20T15:00 --output nrt --json
+python -m kflare.fetch --check mdi_jpeg mdi_fits
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kflare import command_line
+
+if TYPE_CHECKING:
+    from kflare.observations.downloads import Outcome, Wanted
+    from kflare.observations.jsoc_records import Jsoc
+    from kflare.observations.nrt import NrtResult
+    from kflare.observations.web import Web
+
+__all__ = ["main"]
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LISTED = 50
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``python -m kflare.fetch``; returns the exit status."""
+    return command_line.run(_parser(), _fetch, argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kflare.fetch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="compare magnetograms that are there: those of the first folder with those of the others nearest in time, "
+        "or within one folder images with data (Yi et al. 2021, section 2)",
+    )
+    common = _common_options()
+    dated = argparse.ArgumentParser(add_help=False)
+    dated.add_argument("--from", dest="since", type=_time, required=True, metavar="DATE", help="first time, UTC")
+    dated.add_argument("--until", type=_time, required=True, metavar="DATE", help="end, exclusive, UTC")
+    images = argparse.ArgumentParser(add_help=False)
+    images.add_argument("--cadence", type=_span, default="24h", metavar="SPAN", help="such as 24h, 90m (default: 24h)")
+    images.add_argument(
+        "--within",
+        type=_span,
+        default="12h",
+        metavar="SPAN",
+        help="how much earlier an image may be that stands in for a missing one (default: 12h)",
+    )
+    recent = argparse.ArgumentParser(add_help=False)
+    recent.add_argument("--from", dest="since", type=_time, metavar="DATE", help="first day; without it: SWPC's feeds")
+    recent.add_argument("--until", type=_time, metavar="DATE", help="end, exclusive")
+
+    what = parser.add_subparsers(dest="what", metavar="{hmi,mdi,helioviewer,flares,xrays,nrt}")
+    hmi = what.add_parser("hmi", parents=[common, dated, images], help="FITS of a full-disk series of JSOC")
+    hmi.add_argument("--series", default="hmi.M_720s", help="default: hmi.M_720s; mdi.fd_M_96m_lev182 for MDI")
+    hmi.add_argument("--segment", default="magnetogram", help="default: magnetogram; data for MDI")
+    _add_jsoc(hmi)
+    mdi = what.add_parser("mdi", parents=[common, dated, images], help="JPEG of SOHO's image archive, ±100 G")
+    mdi.add_argument("--product", default="mdimag", choices=("mdimag", "hmimag"), help="default: mdimag")
+    mdi.add_argument("--size", type=int, default=512, choices=(512, 1024), help="width in pixels (default: 512)")
+    mdi.add_argument("--url", default=os.environ.get("KFLARE_SOHO_URL"), help="mirror ($KFLARE_SOHO_URL)")
+    hv = what.add_parser("helioviewer", parents=[common, dated, images], help="JPEG 2000 of Helioviewer, 4096²")
+    hv.add_argument("--source", type=int, default=19, metavar="N", help="19 HMI magnetogram, 18 continuum; default: 19")
+    hv.add_argument("--url", default=os.environ.get("KFLARE_HELIOVIEWER_URL"), help="mirror ($KFLARE_HELIOVIEWER_URL)")
+    flares = what.add_parser("flares", parents=[common, recent], help="NOAA's daily event reports, or SWPC's feeds")
+    flares.add_argument("--hek", action="store_true", help="ask the HEK instead, for one CSV of the whole range")
+    flares.add_argument("--url", help="of the archive, the feeds or the HEK")
+    xrays = what.add_parser("xrays", parents=[common, recent], help="GOES X-ray flux, netCDF per day, or SWPC's feed")
+    xrays.add_argument("--satellite", type=int, metavar="N", help="GOES number (default: the highest that has the day)")
+    xrays.add_argument("--url", help="of the archive or the feed")
+    nrt = what.add_parser("nrt", parents=[common], help="what a forecast is made from, 1 h to 5 h before its issue")
+    nrt.add_argument("--issue", type=_time, metavar="TIME", help="issue of the forecast, UTC (default: now)")
+    nrt.add_argument("--first", type=_span, default="1h", metavar="SPAN", help="youngest data (default: 1h)")
+    nrt.add_argument("--last", type=_span, default="5h", metavar="SPAN", help="oldest data (default: 5h)")
+    _add_jsoc(nrt)
+    nrt.add_argument(
+        "--jsoc2",
+        default=os.environ.get("KFLARE_JSOC2_URL"),
+        metavar="URL",
+        help="server of aia.lev1_nrt2; name and password in it or in ~/.netrc ($KFLARE_JSOC2_URL)",
+    )
+    nrt.add_argument(
+        "--swpc", default=os.environ.get("KFLARE_SWPC_URL"), metavar="URL", help="mirror ($KFLARE_SWPC_URL)"
+    )
+    return parser
+
+
+def _common_options() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--output", type=Path, required=True, metavar="DIR", help="where to")
+    common.add_argument("--json", action="store_true", help="print JSON")
+    common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    network = common.add_argument_group("network")
+    network.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="of every wait (default: 60)")
+    network.add_argument("--attempts", type=int, default=4, metavar="N", help="in a row without success (default: 4)")
+    network.add_argument("--wait", type=float, default=1.0, metavar="SECONDS", help="before the second (default: 1)")
+    network.add_argument("--connections", type=int, default=3, metavar="N", help="files at a time (default: 3)")
+    return common
+
+
+def _add_jsoc(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--policy", default="default", choices=("default", "strict", "any"), help="quality policy (default: default)"
+    )
+    parser.add_argument(
+        "--email",
+        default=os.environ.get("JSOC_EMAIL"),
+        metavar="ADDRESS",
+        help="registered with JSOC: also brings data back from tape ($JSOC_EMAIL)",
+    )
+    parser.add_argument(
+        "--jsoc", default=os.environ.get("KFLARE_JSOC_URL"), metavar="URL", help="mirror ($KFLARE_JSOC_URL)"
+    )
+
+
+def _fetch(args: argparse.Namespace) -> None:
+    from kflare.errors import SettingError
+
+    if (args.what is None) == (args.check is None):
+        raise SettingError("say what to fetch (hmi, mdi, helioviewer, flares, xrays, nrt), or --check DIR; see --help")
+    if args.check is not None:
+        _check(args.check)
+        return
+    for name, least in (("timeout", 0.0), ("attempts", 0), ("connections", 0), ("wait", -1.0)):
+        if not getattr(args, name) > least:
+            raise SettingError(f"`--{name}` must be above {max(least, 0):g}, got {getattr(args, name)}")
+    from kflare.observations.web import Patience, Web
+
+    patience = Patience(
+        connect=min(10.0, args.timeout), read=args.timeout, attempts=args.attempts, first_wait=args.wait
+    )
+    with Web(patience) as web:
+        if args.what == "nrt":
+            _fetch_nrt(args, web)
+        elif args.what == "flares" and args.hek:
+            _fetch_hek(args, web)
+        else:
+            _fetch_archive(args, web)
+
+
+def _fetch_archive(args: argparse.Namespace, web: "Web") -> None:
+    from kflare.errors import DataError
+    from kflare.observations.downloads import fetch_all
+
+    plan, total = _plan(args, web)
+    with _bar(total, args.what) as done:
+        outcomes = fetch_all(plan, web, connections=args.connections, done=done)
+    if args.json:
+        print(json.dumps({"outcomes": [outcome.as_json() for outcome in outcomes]}, indent=2))
+    else:
+        print(_table(outcomes))
+    again = sum(outcome.again for outcome in outcomes)
+    if again:
+        raise DataError(f"{again} of {len(outcomes)} were rejected or not answered for: run the same command again")
+
+
+def _plan(args: argparse.Namespace, web: "Web") -> "tuple[Iterable[Wanted | Outcome], int]":
+    from kflare.errors import SettingError
+    from kflare.observations import archives, noaa
+
+    where = {"url": args.url} if getattr(args, "url", None) else {}
+    if args.what in {"flares", "xrays"}:
+        if (args.since is None) != (args.until is None):
+            raise SettingError("give both --from and --until for the archive, or neither for SWPC's feeds")
+        if args.since is None:
+            feeds = noaa.FLARE_FEEDS if args.what == "flares" else noaa.XRAY_FEEDS
+            return noaa.plan_feeds(feeds, args.output, now=datetime.now(UTC), **where), len(feeds)
+        days = archives.slots(args.since, args.until, timedelta(days=1))
+        if args.what == "flares":
+            return noaa.plan_events(days, args.output, **where), len(days)
+        plan = noaa.plan_xrs(web, args.since, args.until, args.output, satellite=args.satellite, **where)
+        return plan, len(days)
+    times = archives.slots(args.since, args.until, args.cadence)
+    common: dict[str, Any] = {"within": args.within, **where}
+    if args.what == "mdi":
+        return archives.plan_soho(web, times, args.output, product=args.product, size=args.size, **common), len(times)
+    if args.what == "helioviewer":
+        return archives.plan_helioviewer(web, times, args.output, source=args.source, **common), len(times)
+    plan_of = {"series": args.series, "segment": args.segment, "within": args.within, "policy": args.policy}
+    return archives.plan_jsoc(_jsoc(args, web, args.jsoc), times, args.output, **plan_of), len(times)
+
+
+def _fetch_nrt(args: argparse.Namespace, web: "Web") -> None:
+    from kflare.errors import DataError
+    from kflare.observations.jsoc_records import JSOC2_URL
+    from kflare.observations.noaa import SWPC_URL
+    from kflare.observations.nrt import fetch_nrt
+    from kflare.observations.nrt_sources import FEEDS, SOURCES
+
+    issue = args.issue or datetime.now(UTC).replace(second=0, microsecond=0)
+    servers = {"jsoc": _jsoc(args, web, args.jsoc), "jsoc2": _jsoc(args, web, args.jsoc2 or JSOC2_URL)}
+    with _bar(len(SOURCES) + len(FEEDS), "nrt") as done:
+        found = fetch_nrt(
+            issue, args.output, servers=servers, web=web, swpc_url=args.swpc or SWPC_URL, first=args.first,
+            last=args.last, policy=args.policy, done=lambda _: done(),
+        )  # fmt: skip
+    if args.json:
+        print(json.dumps(found.as_json(), indent=2))
+    else:
+        print(f"for the forecast of {found.issue:%Y-%m-%dT%H:%MZ}")
+        for result in found.results:
+            print(_line(result))
+    absent = [result.name for result in found.results if result.time is None]
+    if absent:
+        raise DataError(f"no data of {len(absent)} of {len(found.results)} kinds: {', '.join(absent)}")
+
+
+def _fetch_hek(args: argparse.Namespace, web: "Web") -> None:
+    from kflare.errors import SettingError
+    from kflare.observations.hek import HEK_URL, query_hek_flares
+
+    if args.since is None or args.until is None:
+        raise SettingError("--hek needs --from and --until")
+    found = query_hek_flares(args.since, args.until, web=web, url=args.url or HEK_URL)
+    path = args.output / f"hek_{args.since:%Y%m%d}_{args.until:%Y%m%d}.csv"
+    args.output.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    found.write_csv(part)
+    part.replace(path)
+    print(json.dumps({"path": str(path), "flares": len(found)}) if args.json else f"{path}: {found.report()}")
+
+
+def _check(folders: Sequence[Path]) -> None:
+    from kflare.errors import DataError
+    from kflare.observations.fidelity import fidelity_report
+    from kflare.observations.pairs import file_pairs
+
+    pairs = file_pairs(folders)
+    with _bar(len(pairs), "check") as done:
+
+        def compared() -> Iterator[tuple[Path, Path]]:
+            for pair in pairs:
+                yield pair
+                done()
+
+        report = fidelity_report(compared())
+    names = {one: [Path(path).name for path in report[one]] for one in ("first", "second")}
+    shown = report.drop(columns="note").assign(**names)
+    print(shown.to_string(index=False, na_rep="-", float_format=lambda value: f"{value:.3f}"))
+    for first, second, note in zip(names["first"], names["second"], report["note"], strict=True):
+        if note:
+            print(f"{first}, {second}: {note}")
+    published = (
+        f"{name} {', '.join(f'{key} {one}' for key, one in value.items()) if isinstance(value, dict) else value}"
+        for name, value in report.attrs["published"].items()
+    )
+    print(f"means of Yi et al. 2021, section 2: {'; '.join(published)}")
+    if report["byte_correlation"].isna().all():
+        raise DataError(f"none of {len(report)} pairs could be compared; the lines above say why")
+
+
+def _jsoc(args: argparse.Namespace, web: "Web", url: str | None) -> "Jsoc":
+    from kflare.observations.jsoc_records import JSOC_URL, Jsoc
+
+    return Jsoc(web, url or JSOC_URL, email=args.email)
+
+
+def _table(outcomes: "Sequence[Outcome]") -> str:
+    """How many of each kind, then each that is missing or rejected, or got in another's place."""
+    kinds = ("got", "already there", "missing", "rejected")
+    counts = {kind: sum(outcome.status == kind for outcome in outcomes) for kind in kinds}
+    size = sum(outcome.size for outcome in outcomes if outcome.status == "got")
+    lines = [
+        f"{kind:14}{count:7}{f'  {size / 1e6:.1f} MB' if kind == 'got' and count else ''}"
+        for kind, count in counts.items()
+    ]
+    told = [outcome for outcome in outcomes if outcome.reason or outcome.note or _substitute(outcome)]
+    for outcome in told[:_LISTED]:
+        asked = f"{outcome.asked:%Y-%m-%dT%H:%MZ}" if outcome.asked else ""
+        words = "; ".join(filter(None, (_substitute(outcome), outcome.note, outcome.reason)))
+        lines.append(f"{outcome.status:14}{asked:18}{outcome.label}: {words}")
+    if len(told) > _LISTED:
+        lines.append(f"and {len(told) - _LISTED} more; --json lists all")
+    return "\n".join(lines)
+
+
+def _substitute(outcome: "Outcome") -> str:
+    # A record lies up to a slot of 12 min before the time that it is the one of.
+    if outcome.path is None or outcome.asked is None or outcome.time is None:
+        return ""
+    early = outcome.asked - outcome.time
+    return f"of {outcome.time:%Y-%m-%dT%H:%M:%SZ} instead" if early >= timedelta(minutes=12) else ""
+
+
+def _line(result: "NrtResult") -> str:
+    if result.time is None or result.age is None:
+        return f"{result.name:14}no data   {result.reason}"
+    quality = "" if result.quality is None else f"  QUALITY 0x{result.quality:08x}"
+    notes = f"; {'; '.join(result.notes)}" if result.notes else ""
+    hours = result.age.total_seconds() / 3600
+    count = f"{len(result.files)} file{'s' if len(result.files) != 1 else ''}"
+    return f"{result.name:14}data      {result.time:%Y-%m-%dT%H:%M:%SZ}  {hours:.2f} h old{quality}  {count}{notes}"
+
+
+class _bar:  # noqa: N801 - a context, used like a function
+    """Progress bar on stderr, silent where that is no terminal; gives the function that moves it."""
+
+    def __init__(self, total: int, what: str) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=total, desc=what, file=sys.stderr, disable=None, leave=False)
+
+    def __enter__(self) -> Callable[[], object]:
+        return lambda: self._bar.update(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"must be a date or time such as 2013-10-23 or 2013-10-23T03:00, got {text!r}"
+        ) from error
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def _span(text: str) -> timedelta:
+    number, unit = text[:-1], text[-1:]
+    if unit not in _UNITS or not number.replace(".", "", 1).isdigit():
+        raise argparse.ArgumentTypeError(f"must be a span such as 24h, 90m or 1d, got {text!r}")
+    return timedelta(seconds=float(number) * _UNITS[unit])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Which files of an archive show the Sun at the same time, for the fidelity checks."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from kflare.errors import DataError, SettingError
+from kflare.observations.magnetogram import read_magnetogram
+from kflare.observations.times import magnetogram_time_from_name
+
+__all__ = ["file_pairs"]
+
+_FITS = b"SIMPLE  ="
+_SUFFIXES = frozenset({".fits", ".fts", ".fit", ".gz", ".jpg", ".jpeg", ".png", ".jp2"})
+
+
+def file_pairs(folders: Sequence[Path], *, within: timedelta = timedelta(minutes=30)) -> list[tuple[Path, Path]]:
+    """Pairs of magnetogram files of about the same time.
+
+    Parameters
+    ----------
+    folders : sequence of pathlib.Path
+        Two or more: each file of the first with the nearest in time of the others. One: each image in it (JPEG, PNG,
+        JPEG 2000) with the nearest FITS file.
+    within : datetime.timedelta
+        Largest distance of a pair (paper, section 2: 30 min between MDI and HMI).
+
+    Returns
+    -------
+    list of tuple of pathlib.Path
+        In the order of the first file's time.
+
+    Raises
+    ------
+    SettingError
+        If a folder does not exist.
+    DataError
+        If there is no pair.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise SettingError(f"`{folder}` is no folder; give folders of magnetograms")
+    if len(folders) > 1:
+        first = _timed(folders[:1])
+        second = _timed(folders[1:])
+    else:
+        files = _timed(folders)
+        second = [(time, path) for time, path in files if _is_fits(path)]
+        first = [(time, path) for time, path in files if not _is_fits(path)]
+    pairs = []
+    for time, path in first:
+        distance, nearest = min(((abs(other - time), file) for other, file in second), default=(within * 2, path))
+        if distance <= within:
+            pairs.append((path, nearest))
+    if not pairs:
+        named = ", ".join(f"`{folder}`" for folder in folders)
+        raise DataError(
+            f"{named}: no two of {len(first)} and {len(second)} magnetograms are of the same time within "
+            f"{within.total_seconds() / 60:g} min; give folders of the same days"
+        )
+    return pairs
+
+
+def _timed(folders: Sequence[Path]) -> list[tuple[datetime, Path]]:
+    found = []
+    for folder in folders:
+        for path in folder.iterdir():
+            if path.is_file() and path.suffix.lower() in _SUFFIXES:
+                time = magnetogram_time_from_name(path) or read_magnetogram(path).time
+                found.append((time, path))
+    return sorted(found)
+
+
+def _is_fits(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_FITS)) == _FITS

@@ -1,0 +1,245 @@
+"""The analysis of section 4 from attribution files to tables and figures, on a synthetic Sun."""
+
+import argparse
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kflare.attribution.analysis import analyse, class_threshold
+from kflare.attribution.analysis_figures import chosen_images, chosen_regions
+from kflare.attribution.analysis_options import add_options, analyse_export, attribution_files
+from kflare.attribution.attribution_file import Attribution, Origin, write_attribution
+from kflare.attribution.map_values import enlarged
+from kflare.attribution.region_tables import SHARP_PARAMETERS, read_regions
+from kflare.attribution.seen import Settings, region_rows, see
+from kflare.errors import DataError, SettingError
+from kflare.observations.flares import read_flares
+from kflare.observations.magnetogram import read_magnetogram
+from kflare.observations.synthetic import SyntheticSun
+
+SIZE, CELLS = 128, 4
+
+
+def attribution(path, probability, *, model="cnn-c"):
+    """Maps of an image that look at its strong field: gradient = |B|, Grad-CAM = its mean over the cells."""
+    image = read_magnetogram(path, byte_range=250)
+    field = np.abs(np.nan_to_num(image.data))
+    cells = field.reshape(CELLS, SIZE // CELLS, CELLS, SIZE // CELLS).mean(axis=(1, 3))
+    outputs = {
+        "probability": [probability],
+        "calibrated": [probability / 2],
+        "grad_cam": np.stack([-cells, cells], -1)[None],
+        "guided_backprop": np.stack([field[::-1], -field], -1)[None],
+    }
+    return Attribution.of_reply(outputs, 0, image, origin=Origin(model, 1))
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """Eight days: half of them forecast to flare."""
+    folder = tmp_path_factory.mktemp("archive")
+    sun = SyntheticSun(datetime(2014, 6, 5, tzinfo=UTC), 9, seed=2)
+    sun.write(folder, size=SIZE, byte_range=250)
+    (folder / "export" / "maps").mkdir(parents=True)
+    images = sorted((folder / "magnetograms").iterdir())
+    for number, path in enumerate(images):
+        found = attribution(path, 0.9 - 0.01 * number if number % 2 else 0.1 + 0.01 * number)
+        write_attribution(found, folder / "export" / "maps" / f"{path.stem}.fits")
+    regions = read_regions(folder / "regions.parquet")
+    rows = regions[regions["time"].dt.hour == 0]
+    head = ";".join(["T_REC", "NOAA_AR", *SHARP_PARAMETERS])
+    lines = [
+        ";".join([f"{row.time:%Y-%m-%d %H:%M:%S}", str(row.noaa), *[f"{row.USFLUX:.6g}"] * 16])
+        for row in rows.itertuples()
+    ]
+    (folder / "sharp.csv").write_text("\n".join([head, *lines]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(archive):
+    return sorted((archive / "magnetograms").iterdir())
+
+
+@pytest.fixture(scope="module")
+def regions(archive):
+    return read_regions(archive / "regions.parquet")
+
+
+def options(archive, *more):
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    for name in ("flares", "regions", "output"):
+        parser.add_argument(f"--{name}", type=Path)
+    given = ["--analyse", str(archive / "export"), "--flares", str(archive / "flares.csv")]
+    return parser.parse_args([*given, "--regions", str(archive / "regions.parquet"), *more])
+
+
+def test_tables_and_figures(archive, images, tmp_path):
+    args = options(
+        archive, "--output", str(tmp_path / "out"), "--sharp", str(archive / "sharp.csv"), "--days", "2014-06-08"
+    )
+    args.resamples = 50
+    found = analyse_export(args, images)
+    tables = ["figure6", "figure7", "images", "regions", "table2", "table2_numbers"]
+    figures = {path.stem for path in found.files if path.suffix == ".pdf"}
+    assert {"figure2_20140608", "figure3", "figure4", "figure6", "figure7"} <= figures
+    expected = [*(f"{name}.csv" for name in tables), *(f"{name}.{kind}" for name in figures for kind in ("pdf", "png"))]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*expected, "summary.json"])
+    assert all(path.stat().st_size for path in found.files)
+    assert found.failures == {}
+
+    written = pd.read_csv(tmp_path / "out" / "images.csv")
+    assert len(written) == len(images) == 8
+    # 0.5 decides: the odd days were forecast to flare, and the list says what happened.
+    flares = read_flares(archive / "flares.csv").table
+    for row in written.to_dict("records"):
+        begin = pd.Timestamp(row["time"])
+        inside = flares[(flares["start"] >= begin) & (flares["start"] < begin + pd.Timedelta(days=1))]
+        occurred, yes = (inside["flux"] >= 1e-6).any(), row["probability"] > 0.5
+        names = {(True, True): "hit", (True, False): "miss", (False, True): "false alarm", (False, False): "null"}
+        assert row["outcome"] == names[(bool(occurred), bool(yes))]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert sum(summary["images"].values()) == 8
+    assert sum(summary["regions"].values()) == len(found.regions)
+    assert summary["model"] == "cnn-c 1"
+    assert summary["regions_with_sharp"] > 0
+    assert pd.read_csv(tmp_path / "out" / "table2.csv")["Outcome"].to_list() == ["Hit", "Miss", "False alarm", "Null"]
+
+    rows = found.regions
+    assert set(rows.loc[rows["outcome"].isin(["false alarm", "null"]), "flaring"]) <= {False}
+    for row in rows.head(20).to_dict("records"):
+        own = flares[(flares["noaa"] == row["noaa"]) & (flares["start"] >= row["time"])]
+        own = own[own["start"] < row["time"] + pd.Timedelta(days=1)]
+        assert row["flux24"] == pytest.approx(own["flux"].max() if len(own) else 0.0)
+    # The gradient is the field itself, so it is larger on the inversion lines of strong regions than beside them.
+    assert rows["pil_non_pil"].dropna().gt(1).mean() > 0.9
+    assert len(found.tables["figure7"]) == 2 * 16
+    assert found.tables["figure6"].groupby("flare_class")["regions"].sum().nunique() == 1
+
+
+def test_what_is_seen_of_an_image(archive, images, regions):
+    settings = Settings(polarity_threshold=150)
+    files = attribution_files(archive / "export", images)
+    seen = see(files[0], {path.name: path for path in images}, regions, settings)
+    field = read_magnetogram(images[0], byte_range=250).data
+    np.testing.assert_array_equal(seen.magnetogram.data, field)
+    # The largest of each map is 1; the non-flare label's Grad-CAM is negative everywhere, so nothing is left of it.
+    assert seen.guided_backprop.max(axis=(0, 1)).tolist() == [1, 1]
+    assert seen.grad_cam.max(axis=(0, 1)).tolist() == [0, 1]
+    np.testing.assert_array_equal(seen.grad_cam_signed[..., 0], -seen.grad_cam_signed[..., 1])
+    cells = seen.attribution.grad_cam[..., 1]
+    np.testing.assert_allclose(seen.grad_cam_signed[..., 1], enlarged(cells, cell=32, size=SIZE))
+    rows = region_rows(seen, regions, settings)
+    assert [row["region"] for row in rows] == [patch.name for patch in seen.patches]
+    assert sorted(rows, key=lambda row: -row["grad_cam"])[0]["order"] == 1
+    for row, patch in zip(rows, seen.patches, strict=True):
+        inside = patch.full_mask(SIZE)
+        assert row["grad_cam"] == pytest.approx(seen.grad_cam[..., 1][inside].max())
+        assert row["hours"] == 0
+
+
+def test_files_that_cannot_be_used_are_listed(archive, images, regions, tmp_path):
+    files = attribution_files(archive / "export", images)
+    broken = tmp_path / "broken.fits"
+    broken.write_bytes(files[0].read_bytes()[:5000])
+    flares = read_flares(archive / "flares.csv")
+    # One file is damaged, and the image of another is not given.
+    found = analyse([broken, *files], images[1:], tmp_path / "out", flares=flares, regions=regions)
+    assert set(found.failures) == {str(broken), str(files[0])}
+    assert "is no whole attribution file" in found.failures[str(broken)]
+    assert "is not among those given" in found.failures[str(files[0])]
+    assert len(found.images) == 7
+    assert "figure7" not in found.tables
+    assert not (tmp_path / "out" / "figure7.png").exists()
+    with pytest.raises(DataError, match="none of 1 attribution files can be analysed; the first: "):
+        analyse([broken], images, tmp_path / "out", flares=flares, regions=regions)
+
+
+def test_what_does_not_fit_together(archive, images, regions, tmp_path):
+    files = attribution_files(archive / "export", images)
+    flares = read_flares(archive / "flares.csv")
+    other = tmp_path / files[1].name
+    write_attribution(attribution(images[1], 0.5, model="cnn-m"), other)
+    with pytest.raises(DataError, match="come from different models: cnn-c 1, cnn-m 1"):
+        analyse([files[0], other], images, tmp_path / "out", flares=flares, regions=regions)
+    far = regions.assign(time=regions["time"] + pd.Timedelta(days=400))
+    with pytest.raises(DataError, match="no active region lies on the disk"):
+        analyse(files[:1], images, tmp_path / "out", flares=flares, regions=far)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingError, match="cannot make the folder"):
+        analyse(files[:1], images, tmp_path / "file" / "out", flares=flares, regions=regions)
+
+
+def test_options(archive, images, tmp_path):
+    args = options(archive)
+    args.regions = None
+    with pytest.raises(SettingError, match="--analyse needs --regions FILE"):
+        analyse_export(args, images)
+    with pytest.raises(SettingError, match="`--days` must be dates such as 2013-10-23, got 'today'"):
+        analyse_export(options(archive, "--days", "today"), images)
+    with pytest.raises(DataError, match="holds no attribution file of the magnetograms given"):
+        attribution_files(tmp_path, images)
+    assert len(attribution_files(archive / "export" / "maps", images[:3])) == 3
+    for wrong, message in (
+        ({"area": "hull"}, "`area` must be one of box, field"),
+        ({"polarity_method": "dbscan"}, "`polarity_method` must be one of edges, schrijver"),
+        ({"polarity_threshold": 0}, "`polarity_threshold` must be above 0 gauss"),
+        ({"line_width": 0}, "`line_width` must be at least 1"),
+        ({"decision_threshold": 1.5}, r"`decision_threshold` must lie in \[0, 1\]"),
+        ({"tolerance_hours": -1}, "`tolerance_hours` must not be negative"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            Settings(**wrong)
+
+
+def test_the_class_of_a_model():
+    assert [class_threshold(name) for name in ("cnn-c", "cnn-m")] == ["C", "M"]
+    with pytest.raises(SettingError, match="its name must end in -c, -m or -x"):
+        class_threshold("dense")
+
+
+def rows_of(*images):
+    table = pd.DataFrame(images, columns=["image", "day", "probability", "outcome"])
+    return table.assign(time=pd.to_datetime(table["day"], utc=True))
+
+
+def test_the_images_that_are_shown():
+    images = rows_of(
+        ("a", "2013-10-21", 0.7, "hit"),
+        ("b", "2013-10-22", 0.9, "hit"),
+        ("c", "2013-10-23", 0.6, "hit"),
+        ("d", "2013-10-24", 0.2, "null"),
+        ("e", "2013-10-25", 0.1, "null"),
+        ("f", "2013-10-26", 0.8, "false alarm"),
+    )
+    # The clearest of each outcome, in the order of the paper's figures; there is no miss.
+    assert chosen_images(images, []).set_index("image")["outcome"].to_dict() == {
+        "b": "hit",
+        "f": "false alarm",
+        "e": "null",
+    }
+    # A day that was asked for comes first.
+    assert chosen_images(images, [date(2013, 10, 23), date(2013, 10, 24)])["image"].to_list() == ["c", "f", "d"]
+
+
+def test_the_regions_that_are_shown():
+    regions = pd.DataFrame(
+        [
+            ("1", "hit", True, 10.0, 3e-5, "2013-10-21"),
+            ("1", "hit", True, 20.0, 9e-5, "2013-10-22"),
+            ("2", "hit", True, 70.0, 9e-4, "2013-10-22"),
+            ("3", "hit", True, 0.0, 1e-5, "2013-10-23"),
+            ("4", "miss", True, 0.0, 1e-4, "2013-10-24"),
+            ("5", "hit", False, 0.0, 0.0, "2013-10-24"),
+        ],
+        columns=["region", "outcome", "flaring", "lon", "flux24", "time"],
+    )
+    regions["time"] = pd.to_datetime(regions["time"], utc=True)
+    shown = chosen_regions(regions, [], max_longitude=60)
+    assert shown[["region", "flux24"]].to_numpy().tolist() == [["1", 9e-5], ["3", 1e-5]]
+    assert chosen_regions(regions, [date(2013, 10, 23)], max_longitude=60, count=1)["region"].to_list() == ["3"]

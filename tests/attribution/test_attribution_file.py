@@ -1,0 +1,191 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from kflare.attribution.attribution_file import (
+    LABELS,
+    METHODS,
+    Attribution,
+    Origin,
+    make_folder,
+    read_attribution,
+    read_origin,
+    write_attribution,
+    write_whole,
+)
+from kflare.errors import DataError, ModelError, SettingError
+from kflare.observations.magnetogram import Disk, Magnetogram
+
+TIME = datetime(2014, 2, 4, 0, 0, 54, tzinfo=UTC)
+ORIGIN = Origin("cnn-m", 3, "0123456789abcdef")
+
+
+def magnetogram(size=128, *, spot=None):
+    """Zero field; where `spot` is given, 100 G there and in the eight pixels around. The disk lies a little off."""
+    data = np.zeros((size, size), np.float32)
+    if spot is not None:
+        data[spot[0] - 1 : spot[0] + 2, spot[1] - 1 : spot[1] + 2] = 100
+    disk = Disk(0.51 * size, 0.49 * size, 0.44 * size)
+    return Magnetogram(data, TIME, disk, "HMI", "archive/hmi.M_20140204_000054.jpg", 250.0)
+
+
+def outputs(*, size=128, cells=4, seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        "probability": np.array([0.25, 0.75], np.float32),
+        "calibrated": np.array([0.1, 0.3], np.float32),
+        "grad_cam": rng.normal(0, 1e-4, (2, cells, cells, 2)).astype(np.float32),
+        # As of a trained network: few strong gradients, many that are ten thousand times weaker.
+        "guided_backprop": (1e-3 * rng.normal(0, 1, (2, size, size, 2)) ** 9).astype(np.float32),
+    }
+
+
+@pytest.fixture(scope="module")
+def attribution():
+    return Attribution.of_reply(outputs(), 1, magnetogram(), origin=ORIGIN)
+
+
+def test_what_is_read_is_what_was_written(attribution, tmp_path):
+    write_attribution(attribution, tmp_path / "a.fits")
+    read = read_attribution(tmp_path / "a.fits")
+    for name in ("image", "time", "byte_range", "origin", "probability", "calibrated"):
+        assert getattr(read, name) == getattr(attribution, name)
+    for method in METHODS:
+        np.testing.assert_array_equal(getattr(read, method), getattr(attribution, method))
+        assert getattr(read, method).dtype == np.float32
+    assert read.header == attribution.header
+    assert read_origin(tmp_path / "a.fits") == (ORIGIN, 250.0)
+    assert read.image == "hmi.M_20140204_000054.jpg"
+    assert (read.probability, read.calibrated) == (0.75, pytest.approx(0.3))
+    # And written again it is the same file, so that a resumed export differs in nothing.
+    write_attribution(read, tmp_path / "b.fits")
+    for method in METHODS:
+        np.testing.assert_array_equal(getattr(read_attribution(tmp_path / "b.fits"), method), getattr(read, method))
+
+
+def test_maps_are_kept_to_1e_5_of_their_largest_value(attribution):
+    given = outputs()
+    np.testing.assert_array_equal(attribution.grad_cam, given["grad_cam"][1])
+    for label in range(2):
+        wanted = given["guided_backprop"][1, ..., label]
+        error = np.abs(attribution.guided_backprop[..., label] - wanted).max()
+        assert 0 < error <= 1e-5 * np.abs(wanted).max()
+
+
+def test_files_are_small(attribution, tmp_path):
+    write_attribution(attribution, tmp_path / "a.fits")
+    # Two maps of 128² float32 are 131 kB; headers of five HDUs take 26 kB.
+    assert (tmp_path / "a.fits").stat().st_size < 100_000
+
+
+def test_a_map_of_zeros_and_an_image_without_byte_range(tmp_path):
+    given = {name: np.zeros_like(value) for name, value in outputs().items()}
+    found = Attribution.of_reply(given, 0, replace(magnetogram(), byte_range=None), origin=Origin("cnn-m", 1))
+    write_attribution(found, tmp_path / "a.fits")
+    read = read_attribution(tmp_path / "a.fits")
+    assert not read.guided_backprop.any()
+    assert not read.grad_cam.any()
+    assert read_origin(tmp_path / "a.fits") == (Origin("cnn-m", 1, ""), None)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_map_that_is_no_number_is_refused(method):
+    given = outputs()
+    given[method][1, 2, 2, 0] = np.nan
+    Attribution.of_reply(given, 0, magnetogram(), origin=ORIGIN)
+    with pytest.raises(ModelError, match="cnn-m version 3 for `archive/hmi.* hold NaN"):
+        Attribution.of_reply(given, 1, magnetogram(), origin=ORIGIN)
+
+
+# A spot in the north east, as (row, column) of the image, and the model's input 128, 256 or 192 pixels wide.
+@pytest.mark.parametrize(("width", "size", "cells"), [(128, 128, 4), (512, 256, 8), (384, 192, 6), (400, 200, 6)])
+def test_maps_lie_over_the_magnetogram_in_sunpy(tmp_path, width, size, cells):
+    import sunpy.map
+
+    spot = (round(0.30 * width), round(0.25 * width))
+    image = magnetogram(width, spot=spot)
+    row, column = ((place + 0.5) * size / width - 0.5 for place in spot)
+    cell = 2 ** int(np.log2(size / cells))
+    maps = {
+        "grad_cam": np.zeros((1, cells, cells, 2), np.float32),
+        "guided_backprop": np.zeros((1, size, size, 2), np.float32),
+    }
+    maps["guided_backprop"][0, round(row), round(column), 1] = 1
+    maps["grad_cam"][0, int((row + 0.5) / cell), int((column + 0.5) / cell), 1] = 1
+    given = {"probability": np.array([0.5]), "calibrated": np.array([0.5]), **maps}
+    write_attribution(Attribution.of_reply(given, 0, image, origin=ORIGIN), tmp_path / "a.fits")
+
+    here = image.to_map()
+    brightest = np.argwhere(here.data == 100).mean(axis=0)
+    source = here.wcs.pixel_to_world(brightest[1], brightest[0])
+    assert source.Tx < 0 < source.Ty  # north east
+    opened = {found.meta["extname"]: found for found in sunpy.map.Map(tmp_path / "a.fits")}
+    assert list(opened) == [f"{method}_{label}".upper() for method in METHODS for label in reversed(LABELS)]
+    for name, reach in (("GUIDED_BACKPROP_FLARE", 1), ("GRAD_CAM_FLARE", cell)):
+        found = opened[name]
+        place = np.argwhere(found.data > 0.5)[0]
+        world = found.wcs.pixel_to_world(place[1], place[0])
+        # The centre of a cell lies at most half a cell from what is in it.
+        half = 0.51 * found.meta["cdelt1"]
+        assert abs((world.Tx - source.Tx).to_value("arcsec")) <= half
+        assert abs((world.Ty - source.Ty).to_value("arcsec")) <= half
+        assert found.meta["cdelt1"] == pytest.approx(here.meta["cdelt1"] * reach * width / size)
+        assert found.observer_coordinate.separation_3d(here.observer_coordinate).to_value("km") < 1
+        assert found.rsun_obs == here.rsun_obs
+        assert found.date == here.date
+        assert (found.meta["model"], found.meta["modelver"], found.meta["prob"]) == ("cnn-m", 3, 0.5)
+        assert (found.meta["method"], found.meta["label"]) == (name.lower().removesuffix("_flare"), "flare")
+    assert opened["GRAD_CAM_FLARE"].meta["layer"] == "block5_conv3x3"
+    # Seen from the whole frame: the corners of the map are those of the image, but for the pixels that pooling drops.
+    corner = opened["GRAD_CAM_FLARE"].wcs.pixel_to_world(-0.5, cells - 0.5)
+    wanted = here.wcs.pixel_to_world(-0.5, width - 0.5)
+    assert corner.separation(wanted).to_value("arcsec") < 0.01
+
+
+def test_the_frame_is_that_of_the_magnetogram(attribution):
+    image = magnetogram()
+    for name in ("x", "y", "radius"):
+        assert getattr(attribution.frame.disk, name) == pytest.approx(getattr(image.disk, name), abs=1e-9)
+    assert attribution.frame.time == TIME
+    assert attribution.frame.roll == 0
+    assert attribution.frame.header()["CRLN_OBS"] == pytest.approx(image.header()["CRLN_OBS"])
+
+
+@pytest.mark.parametrize("kept", [0, 100, 2880, 20000, -3000])
+def test_a_damaged_file_is_refused(attribution, tmp_path, kept):
+    path = tmp_path / "a.fits"
+    write_attribution(attribution, path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"a\.fits` is no whole attribution file.*run again"):
+        read_attribution(path)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    from astropy.io import fits
+
+    fits.PrimaryHDU(np.zeros((4, 4))).writeto(tmp_path / "a.fits")
+    for read in (read_attribution, read_origin):
+        with pytest.raises(DataError, match=r"a\.fits` is no .*attribution file"):
+            read(tmp_path / "a.fits")
+
+
+def test_a_failed_write_leaves_what_was_there(attribution, tmp_path):
+    path = tmp_path / "a.fits"
+    path.write_bytes(b"before")
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(SettingError, match=r"cannot write `.*a\.fits`: No space left on device"):
+        write_whole(path, fail)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.fits"]
+    assert path.read_bytes() == b"before"
+
+
+def test_a_folder_that_cannot_be_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingError, match="cannot write to `.*file/maps`.*choose another"):
+        make_folder(tmp_path / "file" / "maps")

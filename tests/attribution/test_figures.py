@@ -1,0 +1,135 @@
+"""Pictures hold what they are given, can be saved as PNG and PDF, and touch nobody's pyplot state."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from kflare.attribution.figures import (
+    Case,
+    figure_grad_cam,
+    figure_guided_backprop,
+    figure_hit,
+    figure_patches,
+    save,
+)
+from kflare.attribution.harps import RegionPatch
+from kflare.attribution.polarity_lines import polarity_lines
+from kflare.attribution.region_tables import SHARP_PARAMETERS
+from kflare.attribution.relation_plots import figure_correlations, figure_occurrence
+from kflare.attribution.relations import correlations, occurrence_rates
+from kflare.errors import DataError, SettingError
+
+RANDOM = np.random.default_rng(0)
+
+
+def case(title="2013-10-23\nhit"):
+    y, x = np.mgrid[:64, :64]
+    field = np.where((x - 31.5) ** 2 + (y - 31.5) ** 2 < 900, RANDOM.normal(0, 80, (64, 64)), np.nan)
+    field[20:28, 20:26], field[20:28, 26:32] = 300, -300
+    maps = RANDOM.random((64, 64))
+    patch = RegionPatch("NOAA 11875", 11875, -4.0, 7.0, slice(18, 30), slice(16, 36), np.ones((12, 20), bool), 0)
+    other = RegionPatch("HARP 9", None, 4.0, -7.0, slice(40, 50), slice(16, 36), np.ones((10, 20), bool), 1)
+    pair = (maps, maps[::-1])
+    return Case(title, field, pair, pair, (2 * maps - 1, 1 - 2 * maps), [patch, other])
+
+
+def regions(count=80):
+    values = RANDOM.uniform(0, 1, count)
+    table = pd.DataFrame({name: 10 ** (5 + values + RANDOM.normal(0, 0.2, count)) for name in SHARP_PARAMETERS})
+    table["MEANJZD"] = RANDOM.normal(size=count)
+    table["ABSNJZH"] = np.maximum(0, values - 0.5)
+    return table.assign(grad_cam=values, day=[f"day {n // 4}" for n in range(count)])
+
+
+def texts(figure):
+    return " ".join(text.get_text() for axes in figure.axes for text in [*axes.texts, axes.yaxis.label, axes.title])
+
+
+def test_figures_are_saved_as_png_and_pdf(tmp_path):
+    one = case()
+    lines = polarity_lines(np.nan_to_num(one.field), threshold=100)
+    table = regions()
+    rates = occurrence_rates(table["grad_cam"], np.where(table["grad_cam"] > 0.7, 1e-5, 0.0))
+    figures = {
+        "figure2": figure_hit(one),
+        "figure3": figure_guided_backprop([one, case("null")]),
+        "figure4": figure_grad_cam([one, case("null")]),
+        "figure5": figure_patches([("NOAA 11875", one, lines, one.patches[0]), ("HARP 9", one, lines, one.patches[1])]),
+        "figure6": figure_occurrence(rates, title="all"),
+        "figure7": figure_correlations(table, correlations(table, resamples=20)),
+    }
+    for name, figure in figures.items():
+        png, pdf = save(figure, tmp_path / name)
+        assert png.read_bytes().startswith(b"\x89PNG")
+        assert pdf.read_bytes().startswith(b"%PDF")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        f"{name}.{kind}" for name in figures for kind in ("png", "pdf")
+    )
+    assert plt.get_fignums() == []
+
+
+def test_a_saved_figure_has_no_date(tmp_path):
+    rates = occurrence_rates([0.1, 0.9], [0.0, 1e-5])
+    for name in ("one", "two"):
+        save(figure_occurrence(rates), tmp_path / name)
+    for kind in ("png", "pdf"):
+        assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
+    with pytest.raises(SettingError, match="cannot write"):
+        save(figure_occurrence(rates), tmp_path / "absent" / "one")
+
+
+def test_regions_are_named():
+    for figure in (figure_hit(case()), figure_guided_backprop([case()]), figure_grad_cam([case()])):
+        assert "11875" in texts(figure)
+        assert "HARP 9" in texts(figure)
+
+
+def test_one_row_per_case():
+    assert len(figure_guided_backprop([case(), case(), case()]).axes) == 3 * 2 + 1  # and a colour bar
+    assert len(figure_grad_cam([case(), case()]).axes) == 2 * 3 + 2
+    for figure in (figure_guided_backprop, figure_grad_cam, figure_patches):
+        with pytest.raises(DataError, match="needs at least one"):
+            figure([])
+
+
+def test_a_map_of_zeros_leaves_the_magnetogram():
+    """For the non-flare label "a gradient of zero covers the data in all cases" (Yi et al. 2021, section 4)."""
+    one = case()
+    zero = np.zeros((64, 64))
+    figure = figure_grad_cam([Case("null", one.field, (zero, zero), (zero, zero), (zero, zero), [])])
+    for axes in figure.axes[:3]:
+        over = axes.images[-1]
+        assert over.to_rgba(over.get_array())[..., 3].max() == 0
+
+
+def test_a_patch_at_the_edge_of_the_image():
+    one = case()
+    lines = polarity_lines(np.nan_to_num(one.field), threshold=100)
+    patch = RegionPatch("NOAA 1", 1, -80.0, 0.0, slice(0, 12), slice(58, 64), np.ones((12, 6), bool), 0)
+    figure = figure_patches([("limb", one, lines, patch)])
+    assert figure.axes[0].images[0].get_array().shape == (20, 14)  # 8 pixels more where there are any
+
+
+def test_rates_and_counts():
+    rates = occurrence_rates([0.05, 0.95, 0.96, 0.97], [0.0, 1e-5, 2e-4, 0.0])
+    upper, lower = figure_occurrence(rates).axes
+    labels = [text.get_text() for text in upper.get_legend().get_texts()]
+    assert labels == ["≥C (2 flaring regions)", "≥M (2 flaring regions)", "X (1 flaring regions)"]
+    np.testing.assert_allclose(upper.containers[0].lines[0].get_ydata(), [0, 2 / 3])
+    assert [bar.get_height() for bar in lower.containers[0]] == [1, *[0] * 8, 3]
+
+
+def test_the_strongest_correlations_come_first():
+    table = regions()
+    found = correlations(table, resamples=20)
+    axes = [axes for axes in figure_correlations(table, found, shown=4).axes if axes.get_visible()]
+    best = found.reindex(found["pearson"].abs().sort_values(ascending=False).index)["parameter"].head(4)
+    assert [one.get_ylabel().split()[0] for one in axes] == best.to_list()
+    assert f"r = {found.set_index('parameter').loc[best.iloc[0], 'pearson']:.2f} [" in axes[0].get_title()
+    assert "n = 80" in axes[0].get_title()
+    scales = {one.get_ylabel().split()[0]: one.get_yscale() for one in figure_correlations(table, found, shown=16).axes}
+    assert scales["USFLUX"] == "log"
+    assert (scales["ABSNJZH"], scales["MEANJZD"]) == ("linear", "linear")
+    with pytest.raises(DataError, match="too few regions"):
+        figure_correlations(table, found.assign(pearson=np.nan))

@@ -1,0 +1,100 @@
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from kflare.attribution.attribution_file import Attribution, Origin
+from kflare.attribution.harps import RegionPatch
+from kflare.attribution.map_values import enlarged, image_rows, shown_map, value_columns
+from kflare.observations.magnetogram import Disk, Magnetogram
+
+SIZE = 8
+
+
+def attribution(grad_cam, guided_backprop):
+    """Maps of "flare"; those of "no flare" are zero. The disk has radius 3.4 around the middle of 8 × 8 pixels."""
+    image = Magnetogram(
+        np.zeros((SIZE, SIZE), np.float32),
+        datetime(2014, 1, 1, tzinfo=UTC),
+        Disk(3.5, 3.5, 3.4),
+        "synthetic",
+        "a.jpg",
+    )
+
+    def both(flare):
+        flare = np.asarray(flare, np.float32)
+        return np.stack([np.zeros_like(flare), flare], axis=-1)[None]
+
+    given = {"grad_cam": both(grad_cam), "guided_backprop": both(guided_backprop)}
+    return Attribution.of_reply(
+        {"probability": np.array([0.5]), "calibrated": np.array([0.5]), **given}, 0, image, origin=Origin("cnn-m", 1)
+    )
+
+
+def test_enlarged_is_linear_between_the_centres_of_cells():
+    # Cells of 4 pixels have their centres at 1.5 and 5.5; pixel 2 is 1/8 on the way, pixel 5 is 7/8.
+    across = np.array([0, 0, 1 / 8, 3 / 8, 5 / 8, 7 / 8, 1, 1])
+    np.testing.assert_allclose(enlarged(np.array([[0, 1], [0, 1]], np.float32), cell=4, size=8), [across] * 8)
+    np.testing.assert_allclose(enlarged(np.array([[0, 0], [1, 1]], np.float32), cell=4, size=8).T, [across] * 8)
+
+
+def test_enlarged_is_level_where_there_is_one_cell_and_where_pixels_are_left_over():
+    assert (enlarged(np.full((1, 1), 3, np.float32), cell=8, size=8) == 3).all()
+    # One pixel more than two cells of 4 have: it takes the value of the last cell.
+    np.testing.assert_allclose(enlarged(np.array([[0, 1], [0, 1]], np.float32), cell=4, size=9)[:, 8], 1)
+
+
+def test_enlarged_is_what_tensorflow_resizes_to():
+    import tensorflow as tf
+
+    cells = np.random.default_rng(0).normal(size=(16, 16)).astype(np.float32)
+    wanted = tf.image.resize(cells[..., None], (512, 512), method="bilinear").numpy()[..., 0]
+    np.testing.assert_allclose(enlarged(cells, cell=32, size=512), wanted, atol=1e-5)
+
+
+def test_gradients_are_shown_as_magnitudes_and_grad_cam_after_its_relu():
+    gradient = np.zeros((SIZE, SIZE))
+    gradient[3, 4], gradient[5, 2] = -4, 2
+    found = attribution([[-1, 0], [0, -2]], gradient)
+    shown, raw = shown_map(found, "guided_backprop", "flare")
+    assert (shown[3, 4], shown[5, 2], shown.sum()) == (1, 0.5, 1.5)
+    assert (raw[3, 4], raw[5, 2]) == (4, 2)
+    # All of Grad-CAM is negative or zero: nothing is left of it after the ReLU, and its raw maximum is 0.
+    shown, raw = shown_map(found, "grad_cam", "flare")
+    assert not shown.any()
+    assert (raw.max(), raw.min()) == (0, -2)
+
+
+def test_rows_of_the_disk_and_of_a_region():
+    gradient = np.zeros((SIZE, SIZE))
+    gradient[2:4, 2:4] = [[1, 2], [3, 4]]
+    gradient[0, 0] = -8  # off the disk, the largest of the image
+    found = attribution([[0, 8], [0, 0]], gradient)
+    patch = RegionPatch(
+        name="NOAA 11967", noaa=11967, lon=-30.0, lat=10.0, rows=slice(2, 4), columns=slice(2, 4),
+        mask=np.array([[True, True], [True, False]]), index=0,
+    )  # fmt: skip
+    disk, region = image_rows(found, [patch])
+    assert (disk["region"], disk["noaa"], disk["lon"], disk["lat"]) == ("full disk", None, None, None)
+    assert (region["region"], region["noaa"], region["lon"], region["lat"]) == ("NOAA 11967", 11967, -30.0, 10.0)
+    # Centres within 3.4 of (3.5, 3.5): in an octant (0.5, 0.5), (1.5, 0.5), (2.5, 0.5), (1.5, 1.5), (2.5, 1.5); (3.5, 0.5)
+    # is 3.54 away and (2.5, 2.5) too: 4 · (1 + 2 + 2 + 1 + 2) = 32.
+    assert disk["pixels"] == 32
+    assert region["pixels"] == 3
+    # Scaled by 8, the largest of the image; 1, 2, 3 in the region.
+    assert region["guided_backprop_flare_maximum"] == 3 / 8
+    assert region["guided_backprop_flare_mean"] == 2 / 8
+    # numpy's linear percentile of three values: 0.95 · 2 = 1.9, so 2 + 0.9 · (3 − 2).
+    assert region["guided_backprop_flare_p95"] == pytest.approx(2.9 / 8)
+    assert region["guided_backprop_flare_raw_maximum"] == 3
+    assert disk["guided_backprop_flare_maximum"] == 4 / 8
+    assert disk["guided_backprop_flare_mean"] == pytest.approx(10 / 8 / 32)
+    # The north-eastern cell is 0, its western neighbour 8: 0, 1, 3 eighths of 8 up to column 3, and 1 on the disk's west.
+    assert region["grad_cam_flare_raw_maximum"] == pytest.approx(3 * (1 - 1 / 8))
+    assert region["grad_cam_flare_maximum"] == pytest.approx(3 / 8 * (1 - 1 / 8))
+    assert disk["grad_cam_flare_maximum"] == 1
+    for label_column in value_columns():
+        if "no_flare" in label_column:
+            assert disk[label_column] == region[label_column] == 0
+    assert set(value_columns()) < set(disk)
+    assert set(disk) == set(region)

@@ -1,0 +1,293 @@
+"""`python -m kflare.fetch` as a user runs it, against a stand-in of the archives."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from PIL import Image
+
+from kflare.fetch import main
+from kflare.observations.flares import read_flares
+from kflare.observations.magnetogram import read_magnetogram
+from tests.observations.standin import StandIn, picture, quick_export, refusing
+
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+START = datetime(2013, 10, 20, tzinfo=UTC)
+HASTY = ("--timeout", "0.5", "--attempts", "2", "--wait", "0.01")
+
+
+@pytest.fixture
+def sun():
+    with StandIn() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch):
+    for name in ("JSOC_EMAIL", "KFLARE_JSOC_URL", "KFLARE_JSOC2_URL", "KFLARE_SWPC_URL", "KFLARE_SOHO_URL",
+                 "KFLARE_HELIOVIEWER_URL"):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def fetch(capsys, tmp_path):
+    """Run the command; returns its exit status, stdout and stderr."""
+
+    def run(*argv):
+        status = main([str(value) for value in (*argv, "--output", tmp_path / "data", *HASTY)])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
+
+
+def days(count, cadence="24h"):
+    return ("--from", "2013-10-20", "--until", f"{START + count * DAY:%Y-%m-%d}", "--cadence", cadence)
+
+
+def test_a_range_of_hmi(sun, fetch, tmp_path):
+    for day in range(3):
+        sun.add_hmi("hmi.M_720s", START + day * DAY)
+    status, out, err = fetch("hmi", *days(3), "--jsoc", sun.url)
+    assert (status, err) == (0, "")
+    assert re.match(r"got +3  0\.\d MB\nalready there +0\nmissing +0\nrejected +0\n$", out)
+    assert read_magnetogram(tmp_path / "data" / "hmi.M_720s.20131021_000000_TAI.magnetogram.fits").instrument == "HMI"
+    asked = len(sun.log)
+    status, out, err = fetch("hmi", *days(3), "--jsoc", sun.url)
+    assert (status, err) == (0, "")
+    assert "already there       3" in out
+    assert len(sun.log) == asked
+
+
+def test_what_is_missing_and_what_stands_in(sun, fetch):
+    sun.add_hmi("hmi.M_720s", START)
+    sun.add_hmi("hmi.M_720s", START + DAY - 3 * HOUR)
+    sun.add_hmi("hmi.M_720s", START + 2 * DAY, quality=0x80000000)
+    status, out, _ = fetch("hmi", *days(3), "--jsoc", sun.url, "--within", "6h")
+    assert status == 0  # gaps of the archive are no failure
+    lines = out.splitlines()
+    assert lines[4] == "got           2013-10-21T00:00Z hmi.M_720s: of 2013-10-20T20:59:25Z instead"
+    assert lines[5].startswith("missing       2013-10-22T00:00Z hmi.M_720s: no usable record of `hmi.M_720s` up to 6 h")
+    assert "NODATA" in lines[5]
+    assert len(lines) == 6
+
+
+def test_what_is_rejected_or_not_answered_ends_with_status_1(sun, fetch):
+    for day in range(3):
+        sun.add_hmi("hmi.M_720s", START + day * DAY, content=picture("JPEG") if day == 1 else None)
+    sun.fail("D2", "html")
+    status, out, err = fetch("hmi", *days(3), "--jsoc", sun.url, "--json")
+    assert status == 1
+    assert err == "kflare.fetch: 2 of 3 were rejected or not answered for: run the same command again\n"
+    outcomes = json.loads(out)["outcomes"]
+    assert [outcome["status"] for outcome in outcomes] == ["got", "rejected", "missing"]
+    assert outcomes[0]["asked"] == "2013-10-20T00:00:00Z"
+    assert outcomes[2]["path"] is None
+
+
+def test_a_server_that_refuses(fetch):
+    with refusing() as url:
+        status, out, err = fetch("hmi", *days(2), "--jsoc", url)
+    assert status == 1
+    assert out.count("Connection refused") == 2
+    assert err.count("\n") == 1
+
+
+def test_the_server_can_be_named_by_the_environment(sun, fetch, monkeypatch):
+    monkeypatch.setenv("KFLARE_SOHO_URL", sun.url)
+    sun.listings["/2013/mdimag/20131020/"] = ["20131020_0000_mdimag_512.jpg"]
+    sun.files["/2013/mdimag/20131020/20131020_0000_mdimag_512.jpg"] = picture("JPEG")
+    status, out, _ = fetch("mdi", *days(1))
+    assert (status, out.split()[:2]) == (0, ["got", "1"])
+
+
+def test_helioviewer(sun, fetch, tmp_path):
+    sun.images = [START - HOUR, START + 11 * HOUR]
+    status, out, _ = fetch("helioviewer", *days(1, "12h"), "--url", sun.url)
+    assert (status, out.split()[:2]) == (0, ["got", "2"])
+    assert len(list((tmp_path / "data").glob("*.jp2"))) == 2
+
+
+def test_flares_and_xrays(sun, fetch, tmp_path):
+    sun.files["/2013/10/20131020events.txt"] = b":Product: 20131020events.txt\n#\n"
+    status, out, _ = fetch("flares", "--from", "2013-10-20", "--until", "2013-10-21", "--url", sun.url)
+    assert (status, out.split()[:2]) == (0, ["got", "1"])
+    sun.feeds["/edited_events.json"] = []
+    sun.feeds["/goes/primary/xray-flares-7-day.json"] = []
+    status, out, _ = fetch("flares", "--url", sun.url)
+    assert (status, out.split()[:2]) == (0, ["got", "2"])
+    status, out, _ = fetch("xrays", "--url", sun.url)
+    assert (status, out.splitlines()[2].split()) == (0, ["missing", "1"])
+    status, _, err = fetch("xrays", "--from", "2021-01-01", "--url", sun.url)
+    assert (status, "both --from and --until" in err) == (1, True)
+
+
+def test_flares_of_the_hek(sun, fetch, tmp_path):
+    sun.feeds["/hek/her"] = {"overmax": False, "result": [
+        {"event_starttime": "2013-10-20T05:28:00", "event_peaktime": "2013-10-20T05:33:00",
+         "event_endtime": "2013-10-20T05:37:00", "fl_goescls": "M1.3", "ar_noaanum": 11875, "hgs_x": 4.0, "hgs_y": 7.0,
+         "frm_name": "SWPC"},
+    ]}  # fmt: skip
+    span = ("--from", "2013-10-20", "--until", "2013-10-22")
+    status, out, err = fetch("flares", "--hek", *span, "--url", sun.url + "/hek/her?")
+    assert (status, err) == (0, "")
+    path = tmp_path / "data" / "hek_20131020_20131022.csv"
+    assert out.startswith(f"{path}: 1 flares")
+    assert read_flares(path).table["noaa"].tolist() == [11875]
+    sun.fail("her", "html")
+    status, _, err = fetch("flares", "--hek", *span, "--url", sun.url + "/hek/her?")
+    assert (status, "HTML" in err) == (1, True)
+
+
+def recent_issue():
+    """An issue of the last hours: SWPC's feeds reach back seven days only."""
+    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def nrt(sun, issue):
+    return (
+        "nrt",
+        "--issue",
+        f"{issue:%Y-%m-%dT%H:%M}",
+        "--jsoc",
+        sun.url,
+        "--jsoc2",
+        sun.url,
+        "--swpc",
+        sun.url + "/json",
+    )
+
+
+def test_near_real_time(sun, fetch):
+    issue = recent_issue()
+    sun.add_forecast_set(issue - HOUR)
+    status, out, err = fetch(*nrt(sun, issue))
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == f"for the forecast of {issue:%Y-%m-%dT%H:%MZ}"
+    assert re.fullmatch(r"magnetogram   data      \S+Z  1\.\d\d h old  QUALITY 0x00000400  1 file", lines[1])
+    assert len(lines) == 10
+    status, out, _ = fetch(*nrt(sun, issue), "--json")
+    told = json.loads(out)
+    assert (status, told["complete"], len(told["sources"])) == (0, True, 9)
+
+
+def test_near_real_time_without_some_data(sun, fetch):
+    issue = recent_issue()
+    sun.add_forecast_set(issue - HOUR)
+    sun.records = [record for record in sun.records if record.keywords.get("WAVELNTH") not in {"131", "1600"}]
+    status, out, err = fetch(*nrt(sun, issue))
+    assert status == 1
+    assert err == "kflare.fetch: no data of 2 of 9 kinds: aia_131, aia_1600\n"
+    assert "aia_131       no data   `aia.lev1_nrt2` has no usable record from 1 h to 5 h before issue" in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ((), "say what to fetch"),
+        (("hmi", "--from", "2013-10-21", "--until", "2013-10-20", "--output", "x"), "later than"),
+        (("hmi", "--from", "2013-10-20", "--until", "2013-10-21", "--output", "x", "--timeout", "0"), "--timeout"),
+        (
+            ("hmi", "--from", "2013-10-20", "--until", "2013-10-21", "--output", "x", "--connections", "0"),
+            "--connections",
+        ),
+        (("flares", "--hek", "--output", "x"), "needs --from"),
+        (("--check", "nowhere"), "is no folder"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(argv, said, capsys):
+    assert main(argv) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("hmi", "--output", "x"),
+        ("hmi", "--from", "yesterday", "--until", "2013-10-20", "--output", "x"),
+        ("hmi", "--from", "2013-10-20", "--until", "2013-10-21", "--cadence", "1 day", "--output", "x"),
+        ("everything",),
+    ],
+)
+def test_wrong_usage(argv, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_help_imports_nothing_heavy():
+    program = (
+        "import sys\nfrom kflare.fetch import main\n"
+        "try:\n main(['nrt', '--help'])\nexcept SystemExit: pass\n"
+        "print([name for name in ('numpy', 'requests', 'astropy', 'sunpy', 'drms', 'tqdm') if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert shown.stdout.rstrip().endswith("[]")
+    assert "--issue TIME" in shown.stdout
+
+
+def test_fidelity_of_files_that_are_there(tmp_path, capsys):
+    images, data = tmp_path / "images", tmp_path / "data"
+    images.mkdir()
+    data.mkdir()
+    width, radius = 256, 110
+    rows, columns = np.mgrid[:width, :width] - (width - 1) / 2
+    field = np.random.default_rng(0).normal(0, 60, (width, width)).astype(np.float32)
+    field[np.hypot(rows, columns) > radius] = np.nan
+    cards = {"CRPIX1": 128.5, "CRPIX2": 128.5, "CDELT1": 9.0, "CDELT2": 9.0, "R_SUN": radius, "BUNIT": "Gauss",
+             "T_OBS": "2013.10.20_00:00:00_TAI", "INSTRUME": "HMI_FRONT2"}  # fmt: skip
+    fits.PrimaryHDU(field, fits.Header(cards)).writeto(data / "hmi.M_720s.20131020_000000_TAI.magnetogram.fits")
+    # ±100 G on bytes, off the disk 0; FITS counts rows from the south.
+    shown = np.where(np.isnan(field), 0, np.rint((np.clip(field, -100, 100) + 100) * 1.275))[::-1].astype(np.uint8)
+    Image.fromarray(shown).save(images / "20131020_0000_mdimag_512.jpg", quality=95)
+    (images / "20131020_0010_mdimag_512.jpg").write_bytes(picture("JPEG")[:-9])
+    assert main(["--check", str(images), str(data)]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0].split()[:3] == ["first", "second", "instruments"]
+    correlation = re.search(r"20131020_0000_mdimag_512.jpg .* 0\.\d{3}\s+(0\.9[5-9]\d|1\.000)", lines[1])
+    assert correlation, out  # of an image with what it was made from, but for JPEG
+    assert lines[3].startswith("20131020_0010_mdimag_512.jpg, hmi.M_720s.20131020_000000_TAI.magnetogram.fits: ")
+    assert lines[4].startswith("means of Yi et al. 2021, section 2: byte_correlation MDI 0.91, HMI 0.87;")
+    assert err == ""
+    (images / "20131020_0000_mdimag_512.jpg").unlink()
+    assert main(["--check", str(images), str(data)]) == 1
+    assert "none of 1 pairs could be compared" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_run_goes_on_where_it_was(sun, tmp_path, how, capsys):
+    content = quick_export(width=256)
+    sun.add_hmi("hmi.M_720s", START, content=content)
+    sun.fail("/SUM", "trickle", times=1, seconds=0.0002)
+    argv = ["hmi", *days(1), "--jsoc", sun.url, "--output", str(tmp_path)]
+    part = tmp_path / "hmi.M_720s.20131020_000000_TAI.magnetogram.fits.part"
+    with subprocess.Popen(
+        [sys.executable, "-m", "kflare.fetch", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (part.exists() and part.stat().st_size > 1000) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(how)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
+    if how == signal.SIGINT:
+        assert err.endswith("kflare.fetch: interrupted\n")
+    have = part.stat().st_size
+    assert 1000 < have < len(content)
+    assert main(argv) == 0
+    assert sun.headers[-1]["Range"] == f"bytes={have}-"
+    assert [path.name for path in tmp_path.iterdir()] == [part.stem]
+    capsys.readouterr()

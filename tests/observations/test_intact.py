@@ -1,0 +1,109 @@
+"""Whole files are taken for whole, and every beginning of one for damaged."""
+
+import io
+import json
+import struct
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kflare.observations.intact import KINDS, damage, html_title
+
+from .standin import picture, quick_export
+
+
+def plain_fits():
+    stream = io.BytesIO()
+    table = fits.BinTableHDU.from_columns([fits.Column("a", "J", array=np.arange(5))])
+    fits.HDUList([fits.PrimaryHDU(np.zeros((10, 10), np.float32)), table]).writeto(stream)
+    return stream.getvalue()
+
+
+def hdf5(version, size=4096):
+    # HDF5 file format specification, II.A: end-of-file address behind base address and free-space address.
+    head = b"\x89HDF\r\n\x1a\n" + bytes([version])
+    head = head.ljust({0: 24, 1: 28, 2: 12}[version], b"\x00")
+    head += struct.pack("<QQQ", 0, 2**64 - 1, size)
+    return head.ljust(size, b"\x01")
+
+
+WHOLE = {
+    "fits": (quick_export(), plain_fits()),
+    "jpeg": (picture("JPEG"),),
+    "jp2": (picture("JPEG2000"),),
+    "netcdf": (hdf5(0), hdf5(1), hdf5(2)),
+    "json": (json.dumps([{"flux": 1e-7}]).encode(), b"[]", b'\n{"a": 1}'),
+    "text": (b":Product: 20150301events.txt\n#\n",),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whole_files_are_whole(kind, tmp_path):
+    for content in WHOLE[kind]:
+        (tmp_path / "file").write_bytes(content)
+        assert damage(tmp_path / "file", kind) is None
+
+
+# A beginning of a text is a text, and a netCDF of which the end-of-file address is right.
+@pytest.mark.parametrize("kind", ["fits", "jpeg", "jp2", "netcdf", "json"])
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_no_beginning_of_a_file_is_taken_for_the_file(kind, data, tmp_path_factory):
+    content = data.draw(st.sampled_from(WHOLE[kind]))
+    cut = data.draw(st.integers(0, len(content) - 1))
+    path = tmp_path_factory.mktemp("cut") / "file"
+    path.write_bytes(content[:cut])
+    assert damage(path, kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=60, deadline=None)
+@given(content=st.binary(max_size=300))
+def test_nothing_but_an_answer_comes_of_any_bytes(kind, content, tmp_path_factory):
+    path = tmp_path_factory.mktemp("any") / "file"
+    for start in (b"", *KINDS[kind]):
+        path.write_bytes(start + content)
+        assert damage(path, kind) is None or isinstance(damage(path, kind), str)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<!DOCTYPE html>\n<html><head><title>403\n Forbidden</title></head>",
+        b"  <html lang=en><TITLE>403 Forbidden</TITLE>",
+        b'<?xml version="1.0"?>\n<!-- proxy --><html><title>403 Forbidden</title>',
+    ],
+)
+def test_a_page_of_html_is_told_by_its_title(page, tmp_path):
+    assert html_title(page) == "403 Forbidden"
+    (tmp_path / "m.fits").write_bytes(page)
+    assert damage(tmp_path / "m.fits", "fits") == "a page of HTML (403 Forbidden), no fits"
+
+
+def test_what_is_wrong_is_said_in_numbers(tmp_path):
+    path = tmp_path / "m.fits"
+    whole = plain_fits()
+    # Header 2880, image 10 x 10 x 4 = 400 padded to 2880, table header 2880, table 20 padded to 2880.
+    assert len(whole) == 4 * 2880
+    path.write_bytes(whole[:8000])
+    assert "at byte 5760 is damaged or cut off" in damage(path, "fits")
+    path.write_bytes(whole[:9000])
+    assert damage(path, "fits") == "truncated: 9000 of 11520 bytes"
+    path.write_bytes(whole + b"\x00" * 100)  # some archives pad
+    assert damage(path, "fits") is None
+    path.write_bytes(b"")
+    assert damage(path, "fits") == "empty"
+    path.write_bytes(picture("JPEG"))
+    assert damage(path, "fits").startswith("no fits: it begins with b'\\xff\\xd8")
+
+
+def test_real_files_are_whole(real_data):
+    kinds = {"hmi_daily/hmi.M_20131023_*.jpg": "jpeg", "hmi_fulldisk/*.jp2": "jp2", "mdi/*.fits": "fits",
+             "sharp_cea_377/*.fits": "fits", "goes/*.nc": "netcdf", "goes/*.json": "json"}  # fmt: skip
+    for pattern, kind in kinds.items():
+        paths = sorted(real_data.glob(pattern))
+        assert paths, pattern
+        assert [damage(path, kind) for path in paths] == [None] * len(paths)
