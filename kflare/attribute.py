@@ -10,6 +10,9 @@ python -m kflare.attribute hmi_daily --byte-range 250 --model savedmodels/cnn-m 
     --flares flares_1996-2024.csv --regions srs_1996-2018.csv
 
 python -m kflare.attribute hmi_daily --from 2014-01-01 --until 2014-02-01 --server 127.0.0.1:8500 --model-name cnn-c
+
+python -m kflare.attribute hmi_daily --analyse attributions/cnn-m --flares swpc_flares_2010-2025.csv \
+    --regions srs_1996-2018.csv --sharp sharp_noaa_daily_2010-2019.csv --days 2013-10-23
 """
 
 import argparse
@@ -21,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kflare import command_line
+from kflare.attribution.analysis_options import add_options
 
 if TYPE_CHECKING:
     from kflare.attribution.export import Export, Job, Result
@@ -92,12 +96,16 @@ def _parser() -> argparse.ArgumentParser:
         help="processes, on a local dask cluster if more than 1 (default: 1)",
     )
     work.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers do the work instead")
+    add_options(parser)
     return parser
 
 
 def _attribute(args: argparse.Namespace) -> None:
     from kflare.errors import DataError, SettingError
 
+    if args.analyse is not None:
+        _analyse(args)
+        return
     if (args.model is None) == (args.server is None):
         raise SettingError("give either --model DIR or --server ADDRESS with --model-name NAME")
     if (args.server is None) != (args.model_name is None):
@@ -117,6 +125,28 @@ def _attribute(args: argparse.Namespace) -> None:
         raise DataError(
             f"{len(failures)} of {summary['images'] + len(failures)} images could not be used, listed above; "
             f"the rest is in {settings.folder}"
+        )
+
+
+def _analyse(args: argparse.Namespace) -> None:
+    from kflare.attribution.analysis_options import analyse_export
+    from kflare.errors import DataError
+
+    command_line.quiet_tensorflow()
+    images = _images(args)
+    threshold = args.threshold
+    if threshold is None and args.model is not None:
+        from kflare.attribution.published import PublishedModel
+
+        threshold = PublishedModel.find(args.model).threshold
+    found = analyse_export(args, images, decision_threshold=threshold)
+    print(json.dumps(found.summary, indent=2) if args.json else found.as_text())
+    if found.failures:
+        for failure in found.failures.values():
+            print(f"kflare.attribute: {failure}", file=sys.stderr)
+        raise DataError(
+            f"{len(found.failures)} of {len(found.failures) + len(found.images)} attribution files could not be used, "
+            "listed above; the rest was analysed"
         )
 
 

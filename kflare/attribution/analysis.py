@@ -60,6 +60,31 @@ class Analysis:
     failures: dict[str, str]
     summary: dict[str, Any]
 
+    def as_text(self) -> str:
+        """Table 2, the correlations of Fig. 7 and the sample sizes, to be read."""
+        images, flaring = self.summary["images"], self.summary["flaring_regions"]
+        sizes = [
+            f"{name}: {images[name]} images, {count} regions, {flaring[name]} of them flaring"
+            for name, count in self.summary["regions"].items()
+        ]
+        printed = self.tables["table2"].set_index("Outcome").T.reset_index(names="mean ± RMS deviation")
+        parts = [
+            f"{self.summary['model']}, {self.summary['flaring']}, decided at {self.decision:.3g}",
+            "\n".join(sizes),
+            printed.to_string(index=False),
+        ]
+        if "figure7" in self.tables:
+            columns = ["parameter", "n", "days", "pearson", "pearson_log", "spearman", "yi2021"]
+            scaled = self.tables["figure7"].drop_duplicates("parameter")[columns]
+            parts.append(scaled.to_string(index=False, float_format="%.2f", na_rep=""))
+        parts.append(f"{len(self.files)} tables and figures in {self.files[0].parent}")
+        return "\n\n".join(parts)
+
+    @property
+    def decision(self) -> float:
+        """Probability from which an image was forecast to flare."""
+        return float(self.summary["settings"]["decision_threshold"])
+
 
 def class_threshold(model: str) -> str:
     """The class that a model forecasts, by its name: "M" of `cnn-m`.

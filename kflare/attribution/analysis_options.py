@@ -20,7 +20,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     Light: imports nothing but the standard library, so that ``--help`` stays fast.
     """
     group = parser.add_argument_group(
-        "analysis of an export (with the magnetograms, --flares and --regions; --output is DIR/analysis by default)"
+        "analysis",
+        "Of an export made before; give its magnetograms, --flares and --regions. Goes to --output or DIR/analysis. "
+        "The decision threshold is --threshold, else that of --model, else 0.5: the higher of the two scores decides.",
     )
     group.add_argument(
         "--analyse",

@@ -242,9 +242,10 @@ def _overlay(axes: Axes, map_: Image, *, signed: bool = False, opacity: float = 
 def _fading(name: str, *, signed: bool, opacity: float) -> Colormap:
     from matplotlib import colormaps
 
-    strength = np.abs(np.linspace(-1 if signed else 0, 1, 256))
+    # An odd number of levels, so that one of them is 0, which is transparent.
+    strength = np.abs(np.linspace(-1 if signed else 0, 1, 257))
     # The dark end of "inferno" would hide the magnetogram it lies on, so it starts in its red.
-    colours = colormaps[name](np.linspace(0, 1, 256) if signed else np.linspace(0.45, 1, 256))
+    colours = colormaps[name](np.linspace(0, 1, 257) if signed else np.linspace(0.45, 1, 257))
     # Opaque from 0.4 on: most of a guided gradient lies far below its largest value.
     colours[:, 3] = opacity * np.minimum(1, 2.5 * strength)
     return ListedColormap(colours)

@@ -171,8 +171,9 @@ def plan_helioviewer(
         answer = web.json(address("getClosestImage", time))
         answer = answer.get("data", answer) if isinstance(answer, dict) else {}
         try:
-            return datetime.fromisoformat(str(answer["date"]).strip()).replace(tzinfo=UTC)
-        except (KeyError, TypeError, ValueError) as error:
+            found = datetime.fromisoformat(str(answer["date"]).strip())
+            return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"Helioviewer names no image but answers {str(answer)[:120]}") from error
 
     def ask(time: datetime) -> Wanted:
@@ -180,11 +181,12 @@ def plan_helioviewer(
         found = closest(target)
         while found > time:
             # The nearest to `target` lies behind it, so there is none as near before it: look from there on.
-            target -= found - target
-            if target < time - within:
+            distance = found - target
+            if (time - target) + distance > within:
                 raise NotHeldError(f"no image up to {_hours(within)} before, the next is of {found:%FT%TZ}")
+            target -= distance
             found = closest(target)
-        if found < time - within:
+        if time - found > within:
             raise NotHeldError(f"the nearest earlier image is of {found:%FT%TZ}, more than {_hours(within)} before")
         path = folder / f"{found:%Y_%m_%d__%H_%M_%S}_000__SDO_HMI_{product}.jp2"
         return Wanted(address("getJP2Image", found), path, "jp2", label, found, time, check=_names_time(found))

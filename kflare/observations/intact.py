@@ -75,16 +75,20 @@ def damage(path: Path, kind: str) -> str | None:
 
 
 def _incomplete_fits(file: BinaryIO, size: int) -> str | None:
-    place = 0
+    place = held = 0
     while place < size:
         if place and _is_padding(file, place, size):
-            return None
+            break
         file.seek(place)
-        span = _fits_data_size(file)
-        if span is None:
+        length = _fits_data_size(file)
+        if length is None:
             return f"the FITS header at byte {place} is damaged or cut off"
-        place = file.tell() + span
-    return f"truncated: {size} of {place} bytes" if place > size else None
+        place = file.tell() + length
+        held += length
+    if place > size:
+        return f"truncated: {size} of {place} bytes"
+    # What a compressed image begins with is a FITS file by itself.
+    return None if held else f"without data: {size} bytes of headers alone"
 
 
 def _fits_data_size(file: BinaryIO) -> int | None:
@@ -127,6 +131,7 @@ def _incomplete_jpeg(file: BinaryIO, size: int) -> str | None:
 
 def _incomplete_jp2(file: BinaryIO, size: int) -> str | None:
     place = 0
+    image = False
     while place < size:
         file.seek(place)
         head = file.read(16)
@@ -139,14 +144,15 @@ def _incomplete_jp2(file: BinaryIO, size: int) -> str | None:
             length = size - place
         if length < 8:
             return f"damaged: a box of {length} bytes at byte {place}"
-        place += length
-        if place > size:
-            return f"truncated: {size} of at least {place} bytes"
+        if place + length > size:
+            return f"truncated: {size} of at least {place + length} bytes"
         if name == b"jp2c":
-            file.seek(max(0, place - _TRAILER))
-            if b"\xff\xd9" not in file.read(_TRAILER):
+            image = True
+            file.seek(max(place, place + length - _TRAILER))
+            if b"\xff\xd9" not in file.read(min(length, _TRAILER)):
                 return "truncated: the image must end with its end-of-codestream marker"
-    return None
+        place += length
+    return None if image else f"truncated: {size} bytes without an image"
 
 
 def _incomplete_netcdf(file: BinaryIO, size: int) -> str | None:

@@ -189,7 +189,7 @@ class Jsoc:
         Returns
         -------
         list of Record
-            Records whose time is missing or outside the window are left out.
+            Records whose time is missing or outside the window, or whose QUALITY is unreadable, are left out.
 
         Raises
         ------
@@ -231,7 +231,7 @@ class Jsoc:
                 f"{', '.join(f'`{name}`' for name in offline)} of `{record.name}` is not on JSOC's disks; "
                 "give a registered e-mail address, by which it is brought back from tape"
             )
-        return {name: urljoin(self.url, record.segments[name].lstrip("/")) for name in segments}
+        return {name: self.url + record.segments[name].lstrip("/") for name in segments}
 
     def cards(self, record: Record) -> dict[str, object]:
         """All keywords of a record with their types, under the names that JSOC gives them in FITS headers.
@@ -273,7 +273,10 @@ class Jsoc:
             if time is None:
                 continue
             where = {} if paths is None else {str(k): str(v).strip() for k, v in paths.iloc[place].items()}
-            quality = parse_quality(keywords.get("QUALITY"), source=str(name))
+            try:
+                quality = parse_quality(keywords.get("QUALITY"), source=str(name))
+            except DataError:
+                continue
             found.append(Record(str(name), series, time, quality, keywords, where))
         return sorted(found, key=lambda record: record.time)
 
@@ -298,6 +301,8 @@ class Jsoc:
         for name, url in zip(listed["record"], listed["url"], strict=True):
             if str(url).rpartition("/")[2] in _OFFLINE:
                 continue
+            if not str(url).startswith(self.url):
+                raise DataError(f"JSOC's export of `{record.name}` points to another server: `{shown_url(str(url))}`")
             inside = re.search(r"\{([^{}]+)\}", str(name))
             found[inside[1].strip() if inside else segments[0]] = str(url)
         absent = [name for name in segments if name not in found]

@@ -242,7 +242,9 @@ class _Search:
             self.notes.append(f"{len(refused)} records passed over, such as: {refused[0]}")
         groups: dict[str, list[tuple[Record, str]]] = {}
         for record, note in good:
-            groups.setdefault(record.keywords.get(source.each, "") if source.each else "", []).append((record, note))
+            group = record.keywords.get(source.each, "") if source.each else ""
+            if group.isalnum() or not source.each:  # it becomes part of file names
+                groups.setdefault(group, []).append((record, note))
         found = []
         for group, candidates in groups.items():
             one = self._first_whole(candidates)

@@ -164,7 +164,7 @@ def _masked(series: Series) -> npt.NDArray[np.float64]:
     for name in ("_FillValue", "missing_value"):
         stated = series.attributes.get(name)
         try:
-            fills.append(float(_text(stated) or np.ravel(stated)[0]))
+            fills.append(float(_text(stated) or np.ravel(np.asarray(stated))[0]))
         except (TypeError, ValueError, IndexError):
             continue
     values[np.isin(values, fills)] = np.nan

@@ -48,7 +48,7 @@ def middle(patch):
 
 def test_a_day_of_rotation():
     # Howard et al. (1990) at the equator: 2.894e-6 rad/s · 86400 s = 14.327° a day to the stars; the Earth moves on by
-    # 0.986°, which leaves 13.341°. At 30°: 2.894 - 0.428/4 - 0.370/16 = 2.7639 µrad/s, that is 13.682° - 0.986° = 12.697°.
+    # 0.986°, which leaves 13.341°. At 30°: 2.894 - 0.428/4 - 0.370/16 = 2.7639 µrad/s, 13.682° - 0.986° = 12.697°.
     times = pd.Series([pd.Timestamp(NOON)] * 2)
     later = rotated([0, 0], [0, 30], times, datetime(2014, 6, 7, 12, tzinfo=UTC))
     np.testing.assert_allclose(later, [13.341, 12.697], atol=0.003)
@@ -132,8 +132,8 @@ def test_a_known_box_is_taken_as_it_is():
 
 
 def test_sizes_of_boxes():
-    # By bounding box; by extent 12° + 6°; at least 10° × 6°; by area: 1000 µHem = 1e-3 · 20626.5 = 20.63 square degrees,
-    # so the width is sqrt(2 · 7.3 · 20.63) = 17.35° at the equator; the rest 14° × 7°.
+    # By bounding box; by extent 12° + 6°; at least 10° × 6°; by area: 1000 µHem = 1e-3 · 20626.5 = 20.63 square
+    # degrees, so the width is sqrt(2 · 7.3 · 20.63) = 17.35° at the equator; the rest 14° × 7°.
     rows = table((0, 0), (0, 0), (0, 0), (0, 0), (0, 0))
     rows["lon_min"], rows["lon_max"] = [-8.0, *[np.nan] * 4], [8.0, *[np.nan] * 4]
     rows["lat_min"], rows["lat_max"] = [-3.0, *[np.nan] * 4], [3.0, *[np.nan] * 4]
@@ -145,13 +145,13 @@ def test_sizes_of_boxes():
 
 
 def test_harp_377_has_the_size_that_the_rules_were_made_for(real_data):
-    path = sorted((real_data / "sharp_cea_377").glob("*.bitmap.fits"))[0]
+    path = next((real_data / "sharp_cea_377").glob("*.bitmap.fits"))
     known = read_regions(path)
     width, height = box_sizes(known)
     # Header: LON_MIN 3.871, LON_MAX 22.325, LAT_MIN -25.242, LAT_MAX -15.631; AREA_ACR 1101.
     assert (width[0], height[0]) == pytest.approx((18.453, 9.611), abs=1e-3)
-    for guess in (known.assign(extent=12.0), known):
-        guess = guess.assign(lon_min=np.nan, lat_min=np.nan)
+    unboxed = known.assign(lon_min=np.nan, lat_min=np.nan)
+    for guess in (unboxed.assign(extent=12.0), unboxed):
         assert [size[0] for size in box_sizes(guess)] == pytest.approx([width[0], height[0]], rel=0.08)
 
 

@@ -89,10 +89,11 @@ def test_rows_of_the_disk_and_of_a_region():
     assert region["guided_backprop_flare_raw_maximum"] == 3
     assert disk["guided_backprop_flare_maximum"] == 4 / 8
     assert disk["guided_backprop_flare_mean"] == pytest.approx(10 / 8 / 32)
-    # The north-eastern cell is 0, its western neighbour 8: 0, 1, 3 eighths of 8 up to column 3, and 1 on the disk's west.
+    # Columns 0 to 3 hold 0, 0, 1, 3 eighths of the 8 in the north-western cell, row 2 seven eighths of row 1.
     assert region["grad_cam_flare_raw_maximum"] == pytest.approx(3 * (1 - 1 / 8))
     assert region["grad_cam_flare_maximum"] == pytest.approx(3 / 8 * (1 - 1 / 8))
-    assert disk["grad_cam_flare_maximum"] == 1
+    # The cell's own centre lies off the disk; nearest to it are row 1, column 5 and row 2, column 6.
+    assert disk["grad_cam_flare_maximum"] == 7 / 8
     for label_column in value_columns():
         if "no_flare" in label_column:
             assert disk[label_column] == region[label_column] == 0

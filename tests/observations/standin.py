@@ -179,6 +179,7 @@ class StandIn:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # header and body are sent one after the other
 
             def do_GET(self):
                 try:

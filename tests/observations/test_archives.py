@@ -13,7 +13,7 @@ from kflare.observations.web import Patience, Web
 
 from .standin import StandIn, picture, quick_export, refusing
 
-HASTY = Patience(connect=0.5, read=0.3, total=3, attempts=2, first_wait=0.01, longest_wait=0.02)
+HASTY = Patience(connect=0.5, read=0.4, total=3, attempts=2, first_wait=0.01, longest_wait=0.02)
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 START = datetime(2013, 10, 20, tzinfo=UTC)
@@ -174,6 +174,12 @@ def test_an_image_of_another_time_is_rejected(sun, web, tmp_path):
     outcome = fetch_all(plan, web)[0]
     assert (outcome.status, outcome.path) == ("rejected", None)
     assert outcome.reason == "it is the image of 2013-10-20T00:05:00Z, not of 2013-10-20T00:00:00Z"
+
+
+@pytest.mark.parametrize("date", ["9999-12-31 23:59:59", "0001-01-01 00:00:00", "0001-01-01T00:00:00+12:00", "x", None])
+def test_impossible_dates_of_helioviewer(sun, web, tmp_path, date):
+    sun.feeds["/getClosestImage/"] = {"date": date}
+    assert helioviewer(sun, web, tmp_path, DAYS[:1])[0].status in {"missing", "rejected"}
 
 
 def test_helioviewer_in_trouble(sun, web, tmp_path):

@@ -12,7 +12,7 @@ from kflare.observations.web import Patience, StoppedError, Web
 
 from .standin import StandIn, picture, quick_export, refusing
 
-HASTY = Patience(connect=0.5, read=0.2, total=3, attempts=3, first_wait=0.01, longest_wait=0.02)
+HASTY = Patience(connect=0.5, read=0.4, total=3, attempts=3, first_wait=0.01, longest_wait=0.02)
 FILE = quick_export(width=128)  # 4 blocks and more, so that it can break off in many places
 TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -60,7 +60,7 @@ def test_errors_of_the_server_pass(sun, web, wanted):
     [
         ("status", {"status": 500}, "status 500"),
         ("html", {}, "page of HTML (JSOC is busy) with status 200"),
-        ("slow", {"seconds": 0.5}, "no reply within 0.2 s"),
+        ("slow", {"seconds": 0.8}, "no reply within 0.4 s"),
         ("reset", {}, "onnection"),
     ],
 )

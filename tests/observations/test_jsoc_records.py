@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 from astropy.io import fits
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from kflare.errors import DataError, SettingError
+from kflare.errors import DataError, KflareError, SettingError
 from kflare.observations.jsoc_records import Jsoc, Record, by_quality, jsoc_time, newest, tai_from_utc
 from kflare.observations.magnetogram import read_magnetogram
 from kflare.observations.record_headers import complete_header
@@ -14,7 +16,7 @@ from kflare.observations.web import NoAnswerError, NotHeldError, Patience, Web
 
 from .standin import StandIn, quick_export, refusing, slot
 
-HASTY = Patience(connect=0.5, read=0.3, total=3, attempts=3, first_wait=0.01, longest_wait=0.02, poll=0.01)
+HASTY = Patience(connect=0.5, read=0.4, total=3, attempts=3, first_wait=0.01, longest_wait=0.02, poll=0.01)
 SERIES = "hmi.M_720s_nrt"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -88,6 +90,39 @@ def test_a_record_without_a_time_is_left_out(sun, jsoc):
     assert len(jsoc.records(SERIES, NOON - HOUR, NOON)) == 5
 
 
+def test_a_record_of_unreadable_quality_costs_only_itself(sun, jsoc):
+    sun.add_hmi(SERIES, NOON - HOUR + timedelta(minutes=1), QUALITY="0xgood")
+    sun.add_hmi(SERIES, NOON - HOUR + timedelta(minutes=1), QUALITY="99999999999")
+    assert len(jsoc.records(SERIES, NOON - HOUR, NOON)) == 5
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_json_is_records_or_an_error_of_kflare(sun, data):
+    answer = sun.jsoc_info(
+        {"op": "rs_list", "ds": f"{SERIES}[]", "key": "T_REC,QUALITY", "seg": "magnetogram", "R": "1"}
+    )
+    anything = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+        max_leaves=4,
+    )
+    part = data.draw(st.sampled_from(["status", "count", "keywords", "segments", "recinfo", "values", "value"]))
+    if part == "values":
+        answer["keywords"][data.draw(st.integers(0, 1))]["values"] = data.draw(anything)
+    elif part == "value":
+        answer["keywords"][data.draw(st.integers(0, 1))]["values"][2] = data.draw(anything)
+    else:
+        answer[part] = data.draw(anything)
+    sun.feeds["/cgi-bin/ajax/jsoc_info"] = answer
+    with Web(HASTY) as web:
+        try:
+            found = Jsoc(web, sun.url).records(SERIES, NOON - HOUR, NOON, segments=["magnetogram"])
+        except KflareError:
+            return
+    assert all(record.time.tzinfo == UTC for record in found)
+
+
 def test_an_empty_window_and_an_unknown_series(jsoc):
     assert jsoc.records(SERIES, NOON + HOUR, NOON + 2 * HOUR) == []
     with pytest.raises(DataError, match="JSOC refuses the query: unknown series"):
@@ -114,8 +149,8 @@ def test_json_that_is_not_jsocs_is_no_answer(sun, answer):
 
 
 def test_a_slow_and_a_refusing_server(sun, jsoc):
-    sun.fail("jsoc_info", "slow", seconds=0.6)
-    with pytest.raises(NoAnswerError, match=r"no reply within 0\.3 s"):
+    sun.fail("jsoc_info", "slow", seconds=0.8)
+    with pytest.raises(NoAnswerError, match=r"no reply within 0\.4 s"):
         jsoc.records(SERIES, NOON - HOUR, NOON)
     with refusing() as url, Web(HASTY) as web, pytest.raises(NoAnswerError, match="Connection refused"):
         Jsoc(web, url).records(SERIES, NOON - HOUR, NOON)
@@ -188,6 +223,17 @@ def test_an_export_that_never_ends(sun):
         record = registered.records(SERIES, NOON - HOUR, NOON)[-1]
         with pytest.raises(NoAnswerError, match="did not finish the export"):
             registered.urls(record, ["magnetogram"])
+
+
+def test_an_export_that_points_elsewhere(sun, jsoc):
+    registered = Jsoc(jsoc.web, sun.url, email="sun@example.org")
+    record = registered.records(SERIES, NOON - HOUR, NOON)[-1]
+    sun.feeds["/cgi-bin/ajax/jsoc_fetch"] = {
+        "status": 0, "requestid": "", "method": "url_quick", "protocol": "as-is", "dir": "",
+        "data": [{"record": f"{record.name}{{magnetogram}}", "filename": "http://elsewhere.example/x.fits"}],
+    }  # fmt: skip
+    with pytest.raises(DataError, match="points to another server"):
+        registered.urls(record, ["magnetogram"])
 
 
 def test_keywords_become_the_header_that_the_file_lacks(jsoc, tmp_path):

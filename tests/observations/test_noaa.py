@@ -14,7 +14,7 @@ from kflare.observations.xray import read_xray_flux
 from .standin import StandIn, refusing, xrays
 from .test_intact import hdf5
 
-HASTY = Patience(connect=0.5, read=0.3, total=3, attempts=2, first_wait=0.01, longest_wait=0.02)
+HASTY = Patience(connect=0.5, read=0.4, total=3, attempts=2, first_wait=0.01, longest_wait=0.02)
 DAY = timedelta(days=1)
 START = datetime(2021, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 1, 1, 3, 12, 45, tzinfo=UTC)
@@ -83,7 +83,7 @@ def test_xray_flux_of_the_past_by_sunpy(sun, web, tmp_path):
 
 
 def test_xray_archives_that_give_no_answer(sun, web, tmp_path):
-    sun.fail("xrsf", "slow", seconds=0.6)
+    sun.fail("xrsf", "slow", seconds=0.8)
     with refusing() as url:
         for address in (url, sun.url):
             plan = plan_xrs(web, START, START + DAY, tmp_path, satellite=16, url=address)

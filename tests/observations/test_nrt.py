@@ -14,7 +14,7 @@ from kflare.observations.web import Patience, Web
 
 from .standin import StandIn, quick_export, refusing, xrays
 
-HASTY = Patience(connect=0.5, read=0.2, total=2, attempts=2, first_wait=0.01, longest_wait=0.02)
+HASTY = Patience(connect=0.5, read=0.4, total=2, attempts=2, first_wait=0.01, longest_wait=0.02)
 ISSUE = datetime(2026, 1, 1, 3, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -88,8 +88,8 @@ def test_a_second_run_downloads_nothing(sun, tmp_path):
         ("status", {"status": 503}, "/SUM"),
         ("html", {}, "jsoc_info"),
         ("html", {}, "/SUM"),
-        ("slow", {"seconds": 0.4}, "jsoc_info"),
-        ("slow", {"seconds": 0.4}, "/SUM"),
+        ("slow", {"seconds": 0.8}, "jsoc_info"),
+        ("slow", {"seconds": 0.8}, "/SUM"),
         ("reset", {}, "jsoc_info"),
         ("truncate", {"size": 3000}, "/SUM"),
         ("truncate", {"size": 30}, "jsoc_info"),
@@ -108,7 +108,7 @@ def test_trouble_once_costs_nothing(sun, tmp_path, fault, how, where):
     [
         ("status", {"status": 500}, "status 500"),
         ("html", {}, "HTML (JSOC is busy) with status 200"),
-        ("slow", {"seconds": 0.4}, "no reply within 0.2 s"),
+        ("slow", {"seconds": 0.8}, "no reply within 0.4 s"),
         ("trickle", {"seconds": 0.1}, "not finished within"),
         ("reset", {}, "onnection"),
         ("truncate", {"size": 30}, ""),
@@ -117,7 +117,7 @@ def test_trouble_once_costs_nothing(sun, tmp_path, fault, how, where):
 def test_a_server_that_never_answers_gives_no_data(sun, tmp_path, fault, how, reason):
     sun.add_hmi(SERIES, ISSUE - HOUR)
     sun.fail("jsoc_info", fault, **how)
-    patience = Patience(read=0.2, total=0.6, attempts=2, first_wait=0.01)
+    patience = Patience(read=0.4, total=1.5, attempts=2, first_wait=0.01)
     found = magnetogram(sun, tmp_path, patience=patience)
     assert (found.time, found.age, found.files) == (None, None, ())
     assert found.reason.startswith("no answer:")
@@ -240,6 +240,13 @@ def test_each_region_has_a_newest_record_of_its_own(sun, tmp_path):
         "1100120260101_010000_TAI", "1100220260101_014800_TAI",
     }  # fmt: skip
     assert found.time == ISSUE - 2 * HOUR - timedelta(seconds=37)  # the oldest
+
+
+def test_a_region_number_that_is_none_names_no_file(sun, tmp_path):
+    sun.add_harp(ISSUE - HOUR, "../../elsewhere")
+    found = fetched(sun.url, tmp_path / "data", sources=SOURCES[1:2], feeds=())["vector_field"]
+    assert found.time is None
+    assert list(tmp_path.rglob("*.fits")) == []
 
 
 def test_a_region_without_all_its_files_is_left_out(sun, tmp_path):

@@ -7,7 +7,7 @@ from kflare.observations.web import NoAnswerError, NotHeldError, Patience, Stopp
 
 from .standin import StandIn, refusing
 
-HASTY = Patience(connect=0.5, read=0.2, total=3, attempts=3, first_wait=0.01, longest_wait=0.02, poll=0.01)
+HASTY = Patience(connect=0.5, read=0.4, total=3, attempts=3, first_wait=0.01, longest_wait=0.02, poll=0.01)
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def test_not_found_is_an_answer_and_refusal_is_not_asked_twice(sun, web):
 
 
 def test_a_silent_server_is_waited_for_no_longer_than_allowed(sun, web):
-    sun.fail("feed", "slow", seconds=0.6)
-    with pytest.raises(NoAnswerError, match=r"no reply within 0.2 s .*3 times") as caught:
+    sun.fail("feed", "slow", seconds=0.8)
+    with pytest.raises(NoAnswerError, match=r"no reply within 0.4 s .*3 times") as caught:
         web.json(sun.url + "/feed.json")
     assert caught.value.unreachable
 
@@ -81,7 +81,7 @@ def test_a_trickle_ends_with_the_total_time(sun):
     # 24 bytes at one per 0.1 s take 2.4 s, and no single wait reaches the 0.2 s of a read.
     sun.fail("feed", "trickle", seconds=0.1)
     with (
-        Web(Patience(read=0.2, total=0.5, attempts=1)) as web,
+        Web(Patience(read=0.4, total=0.5, attempts=1)) as web,
         pytest.raises(NoAnswerError, match="not finished within"),
     ):
         web.json(sun.url + "/feed.json")
