@@ -81,7 +81,7 @@ def fidelity_report(
     -------
     pandas.DataFrame
         One row per pair: `first`, `second` (sources), `instruments` ("MDI, HMI"), `minutes_apart` (float),
-        `byte_correlation`, `gauss_correlation`, `cw_ssim`, `ssim` (plain SSIM of the same images, for comparison), all
+        `byte_correlation`, `gauss_correlation`, `cw_ssim`, `ssim` (plain SSIM on the byte scale, for comparison), all
         NaN where they do not apply, and `note` ("" or what was wrong). `attrs["published"]` holds the paper's means.
 
     Raises
@@ -108,7 +108,7 @@ def fidelity_report(
                 row["cw_ssim"] = cw_ssim(
                     a.data, b.data, scales=scales, orientations=orientations, window=window, L=L, where=on_disk
                 )
-                row["ssim"] = plain_ssim(a.data, b.data, where=on_disk)
+                row["ssim"] = plain_ssim(a.data, b.data, byte_range=byte_range, where=on_disk)
         except SettingError:
             raise
         except DataError as error:
@@ -120,29 +120,35 @@ def fidelity_report(
 
 
 def plain_ssim(
-    x: npt.NDArray[np.float32], y: npt.NDArray[np.float32], *, where: npt.NDArray[np.bool_] | None = None
+    x: npt.NDArray[np.float32],
+    y: npt.NDArray[np.float32],
+    *,
+    byte_range: float = 100.0,
+    where: npt.NDArray[np.bool_] | None = None,
 ) -> float:
     """Structural similarity (Wang et al. 2004) by scikit-image, for comparison with CW-SSIM.
 
     Parameters
     ----------
     x, y : numpy.ndarray, float, shape (H, W)
-        Images in equal units; what is not finite counts as 0. The data range is that of both together.
+        Images in gauss; what is not finite counts as 0.
+    byte_range : float
+        Fields are clipped to ± this many gauss, which also is the half of the data range: with a range of thousands of
+        gauss the constants of SSIM would call any two Suns alike.
     where : numpy.ndarray, bool, shape (H, W), optional
         Pixels to average over.
 
     Returns
     -------
     float
-        -1 to 1; perfect 1. NaN if both are one constant, or `where` is empty.
+        -1 to 1; perfect 1. NaN if `where` is empty.
     """
     from skimage.metrics import structural_similarity
 
-    filled = [np.where(np.isfinite(image), image, 0.0) for image in (x, y)]
-    extent = float(max(image.max() for image in filled) - min(image.min() for image in filled))
+    shown = [np.clip(np.where(np.isfinite(image), image, 0.0), -byte_range, byte_range) for image in (x, y)]
     chosen = np.ones(x.shape, dtype=np.bool_) if where is None else where
-    if extent == 0 or not chosen.any():
+    if not chosen.any():
         return float("nan")
     compare: Callable[..., Any] = structural_similarity  # it has no types
-    _, similar = compare(*filled, data_range=extent, full=True)
+    _, similar = compare(*shown, data_range=2 * byte_range, full=True)
     return float(similar[chosen].mean())

@@ -6,6 +6,7 @@ here but their QUALITY. What the header says of shape, size and quality is looke
 
 import io
 import math
+import re
 import warnings
 import zlib
 from datetime import datetime
@@ -26,6 +27,12 @@ __all__ = ["magnetogram_from_fits"]
 # JSOC compresses by RICE. HCOMPRESS and PLIO are left out on purpose: nobody stores magnetograms so, and their decoders
 # have crashed on damaged files.
 _COMPRESSIONS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "NOCOMPRESS")
+
+# Astropy believes a header that promises 10^11 axes or columns, and makes a list of them.
+_COUNT = re.compile(rb"(Z?NAXIS|TFIELDS)\s*=[\s+]*(\d{1,4000})")
+_END = re.compile(rb"END(?![A-Z0-9_-])")
+_MAX_HEADER = 1 << 20
+_MAX_PARTS = 64
 
 
 def magnetogram_from_fits(
@@ -94,12 +101,17 @@ def _read(
     from astropy.io import fits
 
     seen = []
+    _require_short_header(payload, 0, source)
     # Integers are scaled by us, band by band: astropy would first make a float64 image of twice the size.
     with fits.open(io.BytesIO(payload), memmap=False, lazy_load_hdus=True, do_not_scale_image_data=True) as hdus:
         for number, hdu in enumerate(hdus):
             shape: tuple[int, ...] = getattr(hdu, "shape", ())
             seen.append(str(shape))
             if not hdu.is_image or len(shape) != 2:
+                place = hdu.fileinfo()
+                _require_short_header(payload, place["datLoc"] + place["datSpan"], source)
+                if number == _MAX_PARTS:
+                    raise DataError(f"`{source}` is no magnetogram: it has over {_MAX_PARTS} parts before an image")
                 continue
             header = Header(hdu.header.__getitem__, source)
             # First, since "a cut-out such as a SHARP" says more than "not square".
@@ -115,6 +127,22 @@ def _read(
             frame = Frame(header, width, policy=policy, disk=disk, time=time)
             return frame.magnetogram(_pixels(hdu, shape, header), size=size)
     raise DataError(f"`{source}` must hold a two-dimensional image, its parts have the shapes {', '.join(seen)}")
+
+
+def _require_short_header(payload: bytes, start: int, source: str) -> None:
+    """Refuse the header that begins at `start` if astropy would make millions of objects of it."""
+    head = payload[start : start + _MAX_HEADER]
+    end = next((found.start() for found in _END.finditer(head) if found.start() % 80 == 0), None)
+    if end is None and len(head) == _MAX_HEADER:
+        raise DataError(
+            f"`{source}` is damaged: a header must have END within {_MAX_HEADER >> 20} MiB; download it again"
+        )
+    for count in _COUNT.finditer(head[:end].upper()):
+        if int(count[2]) > 999:
+            name = count[1].decode()
+            raise DataError(
+                f"`{source}` is damaged: `{name}` must be at most 999, got {int(count[2])}; download it again"
+            )
 
 
 def _pixels(hdu: Any, shape: tuple[int, ...], header: Header) -> Pixels:

@@ -49,7 +49,7 @@ class Record:
     series : str
         Name of the series.
     time : datetime.datetime
-        T_REC, aware, UTC.
+        T_REC, or T_OBS where a series has no T_REC; aware, UTC.
     quality : int or None
         QUALITY as a mask of 32 bits without sign; None if the series has none.
     keywords : mapping of str to str
@@ -182,7 +182,7 @@ class Jsoc:
         clock : str
             "TAI" or "UTC", see :func:`jsoc_time`.
         keys : sequence of str or None
-            Keywords besides T_REC and QUALITY; None for all.
+            Keywords besides T_REC, T_OBS and QUALITY; None for all.
         segments : sequence of str
             Segments whose paths are wanted.
 
@@ -258,7 +258,7 @@ class Jsoc:
     def _records(
         self, selection: str, series: str, *, keys: Sequence[str] | None, segments: Sequence[str]
     ) -> list[Record]:
-        wanted = _ALL if keys is None else list(dict.fromkeys(("T_REC", "QUALITY", *keys)))
+        wanted = _ALL if keys is None else list(dict.fromkeys(("T_REC", "T_OBS", "QUALITY", *keys)))
         answer = self._asked(
             lambda: self.client.query(
                 selection, key=wanted, seg=list(segments) or None, convert_numeric=False, rec_index=True

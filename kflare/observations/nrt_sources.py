@@ -115,7 +115,7 @@ def _aia(wavelength: int) -> Source:
     )
 
 
-#: Paper, section 2.2. Its "ambig" is the segment `disambig` of JSOC.
+#: Paper, section 2.2. Its "ambig" is the segment `disambig` of JSOC; white light, which it took from jsoc2, is public.
 SOURCES: Final = (
     Source("magnetogram", "hmi.M_720s_nrt", ("magnetogram",)),
     Source(

@@ -77,8 +77,8 @@ class Samples:
 
     @property
     def cadence(self) -> float:
-        """Median distance of neighbouring samples in seconds; infinite for fewer than two."""
-        apart = np.diff(self.time)
+        """Median distance of neighbouring times in seconds; infinite for fewer than two."""
+        apart = np.diff(np.unique(self.time))
         return float(np.median(apart)) / 1e6 if len(apart) else math.inf
 
 

@@ -305,12 +305,28 @@ def header_only(**values):
         ({"BITPIX": -64, "NAXIS": 2, "NAXIS1": 8192, "NAXIS2": 8192}, "promises an image of 536870912 bytes"),
         ({"BITPIX": 8, "NAXIS": 3, "NAXIS1": 99999, "NAXIS2": 99999, "NAXIS3": 99999}, "two-dimensional|damaged"),
         ({"BITPIX": 8, "NAXIS": 999}, "damaged|two-dimensional"),
+        # Astropy would count them all.
+        ({"BITPIX": 8, "NAXIS": 49999999999}, "`NAXIS` must be at most 999, got 49999999999"),
+        ({"BITPIX": 8, "NAXIS": 0, "naxis": 49999999999}, "`NAXIS` must be at most 999"),
         ({"BITPIX": 8, "NAXIS": 2, "NAXIS1": -5, "NAXIS2": -5}, "damaged|not a full disk"),
     ],
 )
 def test_promises_of_a_header_are_not_believed(values, match):
     with pytest.raises(DataError, match=match):
         read(header_only(**values))
+
+
+def test_later_parts_are_looked_at_as_well():
+    table = header_only(BITPIX=8, NAXIS=2, NAXIS1=0, NAXIS2=0, PCOUNT=0, GCOUNT=1, TFIELDS=99999999999)
+    table = table.replace(card("SIMPLE", "T"), card("XTENSION", "'BINTABLE'"))
+    primary = header_only(BITPIX=8, NAXIS=0)
+    with pytest.raises(DataError, match="`TFIELDS` must be at most 999"):
+        read(primary + table)
+    endless = b"COMMENT ".ljust(80, b"x") * 20000
+    with pytest.raises(DataError, match="END within 1 MiB"):
+        read(primary + endless)
+    with pytest.raises(DataError, match="over 64 parts"):
+        read(primary + header_only(BITPIX=8, NAXIS=0).replace(card("SIMPLE", "T"), card("XTENSION", "'IMAGE'")) * 80)
 
 
 def test_a_gzip_tile_that_unpacks_to_more_than_its_pixels_is_refused():

@@ -40,7 +40,9 @@ def test_class_to_flux_is_exact(goes_class, flux):
     assert class_to_flux(goes_class) == flux
 
 
-@pytest.mark.parametrize("goes_class", ["", "C", "D1.0", "M-1", "M1,5", "1.0", "Mx", "M0.0", "M1.0e3", "X99999", None, 3.1])
+@pytest.mark.parametrize(
+    "goes_class", ["", "C", "D1.0", "M-1", "M1,5", "1.0", "Mx", "M0.0", "M1.0e3", "X99999", None, 3.1]
+)
 def test_what_is_no_class_is_refused(goes_class):
     with pytest.raises(DataError, match="goes_class"):
         class_to_flux(goes_class)

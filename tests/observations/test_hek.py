@@ -123,8 +123,8 @@ def test_a_search_asks_page_by_page_and_for_each_method(hek):
     assert [asked["value0"] for asked in hek.asked] == [["SWPC"], ["SWPC"], ["SSW Latest Events"]]
     assert hek.asked[0]["op0"] == ["="]
     assert hek.asked[0]["event_type"] == ["FL"]
-    assert hek.asked[0]["event_starttime"] == ["2013-10-23T00:00:00.000"]
-    assert hek.asked[0]["event_endtime"] == ["2013-10-24T00:00:00.000"]
+    assert hek.asked[0]["event_starttime"] == ["2013-10-23T00:00:00"]
+    assert hek.asked[0]["event_endtime"] == ["2013-10-24T00:00:00"]
 
 
 def test_no_flares_are_an_empty_list(hek):

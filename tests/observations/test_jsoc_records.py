@@ -86,7 +86,7 @@ def test_quality_is_a_mask_without_sign(sun, jsoc, quality):
 
 def test_a_record_without_a_time_is_left_out(sun, jsoc):
     for text in ("MISSING", "-4713.11.24_11:58:28.000_TAI", "1977.13.01_00:00:00_TAI"):
-        sun.add_hmi(SERIES, NOON, T_REC=text)
+        sun.add_hmi(SERIES, NOON, T_REC=text, T_OBS=text)
     assert len(jsoc.records(SERIES, NOON - HOUR, NOON)) == 5
 
 
