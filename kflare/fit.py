@@ -53,9 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--byte-range",
         type=float,
-        default=100.0,
         metavar="GAUSS",
-        help="field of byte 255 in 8-bit images (default: 100, as in the paper)",
+        help="field of byte 255 in 8-bit images (default: 100 for JPEG and PNG, as in the paper)",
     )
     data.add_argument("--sharp", type=Path, metavar="DIR", help="defn-*: folder of SHARP sample tables (sharp_0.csv …)")
     data.add_argument("--harp-noaa", type=Path, metavar="FILE", help="with --sharp: Parquet table harpnum, noaa_ar")

@@ -36,9 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--byte-range",
         type=float,
-        default=100.0,
         metavar="GAUSS",
-        help="field of byte 255 in 8-bit images (default: 100, as in the paper)",
+        help="field of byte 255 in 8-bit images (default: 100 for JPEG and PNG, as in the paper)",
     )
     parser.add_argument(
         "--regions", type=Path, metavar="FILE", help="region table (Parquet or CSV) instead of magnetograms"

@@ -22,7 +22,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def full_disk_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Models' folder with cnn-m version 1: a dense CNN for 128 pixels with random weights, published like a fitted one."""
+    """Models' folder with cnn-m version 1: a dense CNN of 128 pixels with random weights, published as usual."""
     import keras
     import numpy as np
 

@@ -131,8 +131,17 @@ def mended_png(payload: bytes) -> bytes:
     return bytes(data)
 
 
+def catalogues() -> Iterator[Target]:
+    """Flare lists, X-ray flux and SHARP headers: text, JSON, CSV and netCDF, as the tests of the readers hold them."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "observations"))
+    from fuzz_seeds_catalogues import seeds
+
+    for name, content, read in seeds():
+        yield Target(name, content, "".join(Path(name).suffixes[-1:]), read)
+
+
 #: What is fuzzed. A room that reads another kind of file adds a function that yields its targets.
-SOURCES: list[Callable[[], Iterator[Target]]] = [magnetograms]
+SOURCES: list[Callable[[], Iterator[Target]]] = [magnetograms, catalogues]
 
 
 def damaged(target: Target, seed: int, number: int) -> bytes:

@@ -3,6 +3,7 @@
 The executor is dask.distributed's in production; anything with the interface of `concurrent.futures` will do.
 """
 
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -74,7 +75,7 @@ def _result(task: "Future[list[Result]]") -> list[Result]:
 
 @contextmanager
 def dask_executor(
-    *, workers: int, scheduler: str | None, prepare: Callable[[], object], timeout: float = 60.0
+    *, workers: int, scheduler: str | None, prepare: Callable[[], object], timeout: float = 10.0
 ) -> Iterator[tuple[Executor, int]]:
     """An executor on a dask.distributed cluster, and the number of its workers.
 
@@ -87,7 +88,7 @@ def dask_executor(
     prepare : callable
         Run once in each worker's process.
     timeout : float
-        Seconds to wait for the scheduler and its first worker.
+        Seconds to wait for the scheduler, and again for its first worker.
 
     Raises
     ------
@@ -104,6 +105,8 @@ def dask_executor(
             threads_per_worker=1,
             dashboard_address=None,
             memory_limit=0,
+            # At the end its nannies would warn of each worker that TensorFlow keeps from leaving at once.
+            silence_logs=logging.ERROR,
             env={"TF_NUM_INTRAOP_THREADS": share, "TF_NUM_INTEROP_THREADS": "1"},
         )
     try:

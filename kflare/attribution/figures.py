@@ -210,7 +210,7 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
 def _grid(cases: Sequence[Case], titles: Sequence[str]) -> tuple[Figure, npt.NDArray[Any]]:
     if not cases:
         raise DataError("a figure of overlays needs at least one case")
-    figure = Figure(figsize=(_PANEL * len(titles) + 0.6, _PANEL * len(cases) + 1.1), layout="constrained")
+    figure = Figure(figsize=(_PANEL * len(titles) + 0.6, _PANEL * len(cases) + 0.9), layout="constrained")
     panels: npt.NDArray[Any] = figure.subplots(len(cases), len(titles), squeeze=False)
     for axes, title in zip(panels[0], titles, strict=True):
         axes.set_title(title, fontsize="medium")
@@ -219,7 +219,9 @@ def _grid(cases: Sequence[Case], titles: Sequence[str]) -> tuple[Figure, npt.NDA
 
 
 def _bar(figure: Figure, shown: Any, panels: npt.NDArray[Any], label: str) -> None:
-    figure.colorbar(shown, ax=panels.ravel().tolist(), label=label, location="bottom", shrink=0.7, aspect=30)
+    share = 0.15 / len(panels)  # of the height of all rows, so that bars are equally thick below one row and four
+    where: dict[str, Any] = {"location": "bottom", "fraction": share, "pad": 0.01, "shrink": 0.7, "aspect": 30}
+    figure.colorbar(shown, ax=panels.ravel().tolist(), label=label, **where)
 
 
 def _field(axes: Axes, field: Image, limit: float, extent: _Extent = None) -> Any:

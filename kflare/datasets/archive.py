@@ -12,7 +12,7 @@ from kflare.observations.selection import select_for
 
 __all__ = ["CADENCE", "SUFFIXES", "daily_images", "forecast_time", "index_archive", "magnetogram_files"]
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".fits", ".fit", ".fts", ".jp2")
+SUFFIXES = (".fits.gz", ".jpg", ".jpeg", ".png", ".fits", ".fit", ".fts", ".jp2")
 
 CADENCE = pd.Timedelta(minutes=12)
 """HMI's 720-s cadence. The window of a magnetogram begins at its record's nominal time: 00:00:34 counts as 00:00."""
@@ -35,7 +35,7 @@ def magnetogram_files(places: Iterable[Path]) -> list[Path]:
     places = [Path(place) for place in places]
     for place in places:
         if place.is_dir():
-            found += sorted(path for path in place.iterdir() if path.suffix.lower() in SUFFIXES)
+            found += sorted(path for path in place.iterdir() if path.name.lower().endswith(SUFFIXES))
         elif place.is_file():
             found.append(place)
         else:
@@ -47,15 +47,15 @@ def magnetogram_files(places: Iterable[Path]) -> list[Path]:
     return found
 
 
-def index_archive(folder: Path, *, byte_range: float, progress: bool = True) -> pd.DataFrame:
+def index_archive(folder: Path, *, byte_range: float | None, progress: bool = True) -> pd.DataFrame:
     """Read every magnetogram of a folder once and list it.
 
     Parameters
     ----------
     folder : Path
         The archive.
-    byte_range : float
-        Field in gauss of byte 255 in 8-bit images.
+    byte_range : float or None
+        Field in gauss of byte 255 in 8-bit images; None for the default of each kind (JPEG and PNG: 100).
     progress : bool
         Whether to show a progress bar on a terminal.
 
@@ -120,7 +120,7 @@ def daily_images(index: pd.DataFrame, *, limit: timedelta) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"time": index["time"].dtype})
 
 
-def _read(paths: list[Path], *, byte_range: float, progress: bool) -> Iterator[tuple[Path, Magnetogram]]:
+def _read(paths: list[Path], *, byte_range: float | None, progress: bool) -> Iterator[tuple[Path, Magnetogram]]:
     from tqdm import tqdm
 
     for path in tqdm(paths, desc="reading magnetograms", unit="image", disable=None if progress else True):

@@ -23,7 +23,7 @@ def image_dataset(
     labels: npt.NDArray[np.bool_],
     *,
     size: int,
-    byte_range: float,
+    byte_range: float | None,
     batch_size: int,
     training: bool = False,
     augmented: bool = False,
@@ -39,8 +39,8 @@ def image_dataset(
         Whether a flare of the class follows.
     size : int
         Side of the network's input in pixels.
-    byte_range : float
-        Field in gauss of byte 255 in 8-bit images.
+    byte_range : float or None
+        Field in gauss of byte 255 in 8-bit images; None for the default of each kind (JPEG and PNG: 100).
     batch_size : int
         Images per batch.
     training : bool

@@ -61,7 +61,7 @@ def fit_dense_cnn(
     split: Split,
     *,
     size: int,
-    byte_range: float,
+    byte_range: float | None,
     augmented: bool,
     recipe: Recipe,
     run: Run,

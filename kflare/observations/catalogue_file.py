@@ -94,7 +94,9 @@ def json_records(payload: bytes, source: str) -> tuple[list[dict[str, object]], 
     entries = parsed.get("result") if isinstance(parsed, dict) else parsed
     if not isinstance(entries, list):
         seen = (
-            f"an object with the keys {', '.join(map(str, list(parsed)[:8]))}" if isinstance(parsed, dict) else "none"
+            f"an object with the keys {', '.join(' '.join(key.split())[:40] for key in list(parsed)[:8])}"
+            if isinstance(parsed, dict)
+            else "none"
         )
         raise DataError(f"`{source}` must be a JSON list of records (or hold one under `result`), got {seen}")
     if len(entries) > MAX_RECORDS:

@@ -144,7 +144,7 @@ def _chosen(names: Sequence[str], source: str) -> dict[str, str]:
         if found is not None:
             chosen[column] = found
         elif column in _REQUIRED:
-            seen = ", ".join(name[:40] for name in names[:30])
+            seen = ", ".join(" ".join(name.split())[:40] for name in names[:30])
             raise DataError(
                 f"`{source}`: a flare list needs the column `{column}` (or {', '.join(synonyms[1:])}); "
                 f"its columns are {seen}"
@@ -207,6 +207,8 @@ def _event_columns(text: str, path: Path) -> FlareColumns:
     qualified = 0
     day = _date_of(_NAME_DATE.findall(path.name)[:1], "%Y%m%d")
     for line in io.StringIO(text):
+        if line.isspace():
+            continue
         if line.startswith((":", "#")):
             for pattern, layout in _DATES:
                 match = pattern.search(line)

@@ -14,6 +14,7 @@ their start in the other list to the minute, and 99.8 % of these the same class 
 near-real-time lists, whose times move when a forecaster edits them.
 """
 
+import functools
 from datetime import timedelta
 from typing import Final
 
@@ -28,7 +29,7 @@ from kflare.observations.flares import FlareList, flares_of_columns
 __all__ = ["merge_flares", "merge_methods"]
 
 _MOST_PAIRS: Final = 20_000_000
-# The HEK's sources of GOES flares, most authoritative first; others follow in the order of the alphabet.
+# The HEK's sources of GOES flares, most authoritative first; all others follow.
 _METHODS: Final = ("SWPC", "SEC standard", "SSW Latest Events")
 _NEVER: Final = np.iinfo(np.int64).min
 
@@ -113,20 +114,24 @@ def merge_methods(columns: FlareColumns, source: str) -> FlareList:
     Raises
     ------
     DataError
-        If no row of one of the methods is readable.
+        If no row of any method is readable.
     """
     methods = columns.table["method"]
-    order = [name for name in _METHODS if (methods == name).any()]
-    order += sorted(set(methods) - set(order))
-    counts = dict(columns.counts)
-    merged: FlareList | None = None
-    for name in order:
-        one = flares_of_columns(FlareColumns(columns.table[methods == name].reset_index(drop=True), counts), source)
-        counts = {}
-        merged = one if merged is None else merge_flares(merged, one)
-    if merged is None:
-        raise DataError(f"`{source}` holds no flare of any method")
-    return merged
+    groups = [methods == name for name in _METHODS]
+    # All others together: there may be any number of them.
+    groups.append(~methods.isin(_METHODS))
+    lists: list[FlareList] = []
+    refused: DataError | None = None
+    for rows in groups:
+        if rows.any():
+            table = columns.table[rows].drop(columns="method").reset_index(drop=True)
+            try:
+                lists.append(flares_of_columns(FlareColumns(table, {} if lists else columns.counts), source))
+            except DataError as error:
+                refused = error
+    if not lists:
+        raise refused or DataError(f"`{source}` holds no flare of any method")
+    return functools.reduce(merge_flares, lists)
 
 
 def _partners(first: FlareList, second: FlareList, tolerance: int, flux_factor: float) -> tuple[_Integers, _Integers]:

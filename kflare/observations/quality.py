@@ -294,8 +294,10 @@ def judge(
     Raises
     ------
     DataError
-        If the policy rejects it, with the reason.
+        If the policy rejects it, with the reason; if `time` has no time zone.
     """
+    if time.utcoffset() is None:
+        raise DataError(f"`{source}`: `time` must carry a time zone (UTC), got {time!r}")
     rejected: list[str] = []
     degraded: list[str] = []
     if named and instrument == "unknown":

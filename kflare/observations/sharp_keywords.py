@@ -199,7 +199,7 @@ def sharp_table(keywords: pd.DataFrame, *, source: str = "JSOC") -> pd.DataFrame
     """
     for name in ("T_REC", "HARPNUM"):
         if name not in keywords.columns and len(keywords.columns):
-            seen = ", ".join(map(str, keywords.columns[:20]))
+            seen = ", ".join(" ".join(str(column).split())[:40] for column in keywords.columns[:20])
             raise DataError(f"`{source}`: SHARP keywords need `{name}`; there are {seen}; ask for it")
     given = keywords.reset_index(drop=True)
     time = _utc(given["T_REC"] if "T_REC" in given else pd.Series(dtype=object))

@@ -18,7 +18,8 @@ from kflare.observations.flares import THRESHOLDS, TIME_DTYPE, FlareList, class_
 
 __all__ = ["PARAMETERS", "SharpSamples", "read_sharp_samples", "region_flares"]
 
-#: SHARP keywords of the samples; units as in the SHARP headers: microhemispheres, Mx, G/Mm, log10 Mx.
+#: Parameters of the samples: microhemispheres, Mx, G per SHARP pixel, log10 Mx. All are of the line-of-sight field (a
+#: test shows it for HARP 377); USFLUX and MEANGBZ of the SHARP keywords are of the vector field.
 PARAMETERS = ("AREA", "USFLUX", "MEANGBZ", "R_VALUE")
 
 _CADENCE = 96 * 60 * 1_000_000  # microseconds

@@ -173,7 +173,7 @@ def _samples_of_json(payload: bytes, path: Path, satellite: int | None) -> Sampl
     records, skipped = json_records(payload, str(path))
     long = [record for record in records if record.get("energy") == _LONG_CHANNEL]
     if not long:
-        seen = sorted({str(key)[:40] for record in records[:10] for key in record})
+        seen = sorted({" ".join(key.split())[:40] for record in records[:10] for key in record})
         raise DataError(
             f"`{path}` must hold records with `energy` {_LONG_CHANNEL}, got {len(records)} records with the fields "
             f"{', '.join(seen[:12])}"

@@ -83,7 +83,7 @@ def forecast_magnetograms(
     paths: Iterable[Path],
     models: Sequence[str],
     *,
-    byte_range: float,
+    byte_range: float | None,
     attributions: Path | None = None,
 ) -> Forecasts:
     """Ask full-disk models about magnetograms, one request per image and model.
@@ -96,8 +96,8 @@ def forecast_magnetograms(
         Magnetograms. Images of the paper's scale (±100 G) are sent as they are, all others as float32 gauss.
     models : sequence of str
         Names of `cnn-*` models.
-    byte_range : float
-        Field in gauss of byte 255 in 8-bit images.
+    byte_range : float or None
+        Field in gauss of byte 255 in 8-bit images; None for the default of each kind (JPEG and PNG: 100).
     attributions : Path, optional
         Folder for attribution files, MODEL/NAME.fits: the same request then brings the maps too.
 

@@ -1,4 +1,4 @@
-"""A transparent model, published like any other, whose maps show the field itself: for tests of geometry and numbers."""
+"""A transparent model, published like any other, whose maps show the field itself."""
 
 from pathlib import Path
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kflare.attribute import main
 from kflare.attribution.analysis import analyse, class_threshold
 from kflare.attribution.analysis_figures import chosen_images, chosen_regions
 from kflare.attribution.analysis_options import add_options, analyse_export, attribution_files
@@ -147,21 +148,34 @@ def test_what_is_seen_of_an_image(archive, images, regions):
         assert row["hours"] == 0
 
 
-def test_files_that_cannot_be_used_are_listed(archive, images, regions, tmp_path):
-    files = attribution_files(archive / "export", images)
-    broken = tmp_path / "broken.fits"
-    broken.write_bytes(files[0].read_bytes()[:5000])
+def test_files_that_cannot_be_used_are_listed(archive, images, tmp_path, capsys):
+    """The command does the rest, says which, and ends with status 1."""
+    maps = tmp_path / "export" / "maps"
+    maps.mkdir(parents=True)
+    for path in attribution_files(archive / "export", images[1:4]):
+        (maps / path.name).write_bytes(path.read_bytes())
+    broken = maps / f"{images[0].stem}.fits"
+    broken.write_bytes((maps / path.name).read_bytes()[:5000])
+    tables = ["--flares", str(archive / "flares.csv"), "--regions", str(archive / "regions.parquet")]
+    assert main([str(archive / "magnetograms"), "--analyse", str(maps.parent), *tables]) == 1
+    out, err = capsys.readouterr()
+    assert f"`{broken}` is no whole attribution file" in err
+    assert "1 of 4 attribution files could not be used" in err
+    assert "decided at 0.5" in out
+    written = maps.parent / "analysis"
+    assert len(pd.read_csv(written / "images.csv")) == 3
+    assert (written / "figure6.pdf").is_file()
+    # Without SHARP parameters there is no Fig. 7.
+    assert not list(written.glob("figure7*"))
+    assert main([str(archive / "magnetograms"), "--analyse", str(maps.parent), *tables[:2]]) == 1
+    assert "--analyse needs --regions FILE" in capsys.readouterr().err
+
+
+def test_images_that_are_not_given(archive, images, regions, tmp_path):
     flares = read_flares(archive / "flares.csv")
-    # One file is damaged, and the image of another is not given.
-    found = analyse([broken, *files], images[1:], tmp_path / "out", flares=flares, regions=regions)
-    assert set(found.failures) == {str(broken), str(files[0])}
-    assert "is no whole attribution file" in found.failures[str(broken)]
-    assert "is not among those given" in found.failures[str(files[0])]
-    assert len(found.images) == 7
-    assert "figure7" not in found.tables
-    assert not (tmp_path / "out" / "figure7.png").exists()
-    with pytest.raises(DataError, match="none of 1 attribution files can be analysed; the first: "):
-        analyse([broken], images, tmp_path / "out", flares=flares, regions=regions)
+    files = attribution_files(archive / "export", images[:1])
+    with pytest.raises(DataError, match=r"none of 1 attribution files can be analysed; .* is not among those given"):
+        analyse(files, images[1:], tmp_path / "out", flares=flares, regions=regions)
 
 
 def test_what_does_not_fit_together(archive, images, regions, tmp_path):

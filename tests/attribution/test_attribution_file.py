@@ -95,7 +95,7 @@ def test_a_map_that_is_no_number_is_refused(method):
     given = outputs()
     given[method][1, 2, 2, 0] = np.nan
     Attribution.of_reply(given, 0, magnetogram(), origin=ORIGIN)
-    with pytest.raises(ModelError, match="cnn-m version 3 for `archive/hmi.* hold NaN"):
+    with pytest.raises(ModelError, match=r"cnn-m version 3 for `archive/hmi.* hold NaN"):
         Attribution.of_reply(given, 1, magnetogram(), origin=ORIGIN)
 
 
@@ -187,5 +187,5 @@ def test_a_failed_write_leaves_what_was_there(attribution, tmp_path):
 
 def test_a_folder_that_cannot_be_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SettingError, match="cannot write to `.*file/maps`.*choose another"):
+    with pytest.raises(SettingError, match=r"cannot write to `.*file/maps`.*choose another"):
         make_folder(tmp_path / "file" / "maps")

@@ -77,8 +77,8 @@ def test_rows_of_the_disk_and_of_a_region():
     disk, region = image_rows(found, [patch])
     assert (disk["region"], disk["noaa"], disk["lon"], disk["lat"]) == ("full disk", None, None, None)
     assert (region["region"], region["noaa"], region["lon"], region["lat"]) == ("NOAA 11967", 11967, -30.0, 10.0)
-    # Centres within 3.4 of (3.5, 3.5): in an octant (0.5, 0.5), (1.5, 0.5), (2.5, 0.5), (1.5, 1.5), (2.5, 1.5); (3.5, 0.5)
-    # is 3.54 away and (2.5, 2.5) too: 4 · (1 + 2 + 2 + 1 + 2) = 32.
+    # Distances from the middle, within 3.4, in an octant: (0.5, 0.5), (1.5, 0.5), (2.5, 0.5), (1.5, 1.5), (2.5, 1.5);
+    # but (3.5, 0.5) and (2.5, 2.5) are 3.54 away: 4 · (1 + 2 + 2 + 1 + 2) = 32.
     assert disk["pixels"] == 32
     assert region["pixels"] == 3
     # Scaled by 8, the largest of the image; 1, 2, 3 in the region.

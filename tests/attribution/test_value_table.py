@@ -7,8 +7,8 @@ from kflare.attribution.value_table import Outcomes, ValueTable
 from kflare.errors import SettingError
 from kflare.observations.flares import FlareList
 
-# An M1.0 flare of region 11001 on the 3rd at 06:00, a C flare of 11002, an M flare of no region on the 10th; and flares at
-# both ends, so that the list covers January.
+# An M1.0 flare of region 11001 on the 3rd at 06:00, a C flare of 11002, an M flare of no region on the 10th; and flares
+# at both ends, so that the list covers January.
 FLARES = FlareList(
     pd.DataFrame(
         {
@@ -71,8 +71,8 @@ def test_columns_types_and_units(tmp_path):
         table.add(ROWS[0])
     read = pd.read_parquet(tmp_path / "a.parquet")
     assert list(read) == [
-        "time", "forecast_time", "image", "model", "version", "probability", "calibrated", "region", "noaa", "lon", "lat",
-        "pixels", *value_columns(),
+        "time", "forecast_time", "image", "model", "version", "probability", "calibrated", "region", "noaa", "lon",
+        "lat", "pixels", *value_columns(),
     ]  # fmt: skip
     assert len(value_columns()) == 16
     assert str(read["time"].dtype) == "datetime64[us, UTC]"
@@ -99,9 +99,14 @@ def test_rows_reach_the_disk_on_the_way(tmp_path, monkeypatch):
 def test_an_interrupted_table_leaves_the_one_before(tmp_path):
     path = tmp_path / "a.parquet"
     path.write_bytes(b"before")
-    with pytest.raises(KeyboardInterrupt), ValueTable(path) as table:
-        table.add(ROWS[0])
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with ValueTable(path) as table:
+            table.add(ROWS[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -1,9 +1,7 @@
 """Flare lists of every format: SWPC's event text and JSON, stored answers of the HEK, and CSV by its header."""
 
-import importlib.util
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,9 +9,7 @@ import pytest
 from kflare.errors import DataError
 from kflare.observations.flares import read_flares
 
-_SPEC = importlib.util.spec_from_file_location("seeds", Path(__file__).with_name("fuzz_seeds_catalogues.py"))
-seeds = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(seeds)
+from . import fuzz_seeds_catalogues as seeds
 
 
 def utc(*parts):

@@ -1,11 +1,9 @@
 """The HEK: its tables of every kind, and its search service as a real server on loopback."""
 
-import importlib.util
 import json
 import threading
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 import pandas as pd
@@ -17,9 +15,7 @@ from kflare.errors import DataError, ServingError, SettingError
 from kflare.observations.hek import flares_from_hek, query_hek_flares
 from kflare.observations.web import Patience, Web
 
-_SPEC = importlib.util.spec_from_file_location("seeds", Path(__file__).with_name("fuzz_seeds_catalogues.py"))
-seeds = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(seeds)
+from . import fuzz_seeds_catalogues as seeds
 
 T0, T1 = datetime(2013, 10, 23, tzinfo=UTC), datetime(2013, 10, 24, tzinfo=UTC)
 # What sunpy needs besides to parse an answer.
@@ -67,6 +63,15 @@ def test_swpc_goes_before_others_and_others_add():
     assert flares.table["goes_class"].tolist() == ["M2.7", "M1.4"]
     assert flares.table["noaa"].tolist() == [11875, pd.NA]
     assert flares.repairs["regions_contradicted"] == 1
+
+
+def test_a_method_without_a_readable_row_does_not_stop_the_others():
+    odd = seeds.HEK_RECORDS[1] | {"fl_goescls": "big"}
+    assert flares_from_hek([odd, seeds.HEK_RECORDS[0]]).table["goes_class"].tolist() == ["M2.7"]
+    with pytest.raises(DataError, match="'big'"):
+        flares_from_hek([odd, odd | {"frm_name": "SWPC"}])
+    many = [seeds.HEK_RECORDS[1] | {"frm_name": f"method {k}"} for k in range(2000)]
+    assert len(flares_from_hek(many)) == 1
 
 
 def test_tables_that_are_none_of_the_hek():

@@ -78,6 +78,27 @@ def test_given_disk_and_time_win():
     assert np.isfinite(seen.data).sum() == seen.on_disk.sum()
 
 
+def test_size_is_the_mean_over_areas():
+    image = encoded(sun(), "PNG")
+    np.testing.assert_array_equal(read(image, size=40).data, read(image).resized(40).data)
+
+
+def test_the_future_and_black_parts_are_rejected():
+    with pytest.raises(DataError, match=r"rejected by the quality policy `default`.*lies in the future"):
+        read(encoded(sun()), source="hmi.M_21991231_000054.jpg")
+    image = sun(noise=3.0)
+    # 32 × 32 and a patch of 5 × 5 of the disk's 5281 pixels: 20 %; the edge of the disk is whole.
+    image[40:72, 30:62] = 0
+    with pytest.raises(DataError, match="20 % of the disk is missing"):
+        read(encoded(image, "PNG"))
+    assert read(encoded(image, "PNG"), policy="any").quality_note.startswith("rejected: 20 %")
+
+
+def test_a_given_time_needs_a_time_zone():
+    with pytest.raises(DataError, match="time zone"):
+        read(encoded(sun()), time=datetime(2013, 10, 23))  # noqa: DTZ001
+
+
 def test_without_a_time_there_is_no_magnetogram():
     with pytest.raises(DataError, match=r"YYYYMMDD_HHMMSS.*rename"):
         read(encoded(sun()), source="sun.jpg")

@@ -1,8 +1,6 @@
 """SHARP keywords: headers as JSOC wrote them, drms tables of text, units, and times in TAI."""
 
-import importlib.util
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,9 +10,7 @@ from astropy.io import fits
 from kflare.errors import DataError
 from kflare.observations.sharp_keywords import PARAMETERS, REQUESTED, UNITS, read_sharp_header, sharp_table
 
-_SPEC = importlib.util.spec_from_file_location("seeds", Path(__file__).with_name("fuzz_seeds_catalogues.py"))
-seeds = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(seeds)
+from . import fuzz_seeds_catalogues as seeds
 
 # A record as drms returns it from JSOC without conversion of numbers.
 RECORD = {
@@ -129,8 +125,9 @@ def test_times_around_a_leap_second():
 
 
 def test_many_records_are_sorted_by_time_and_region():
-    rows = [RECORD | {"T_REC": time, "HARPNUM": number, "NOAA_AR": "0"} for time, number in
-            [("2011.02.15_02:12:00_TAI", 377), ("2011.02.15_02:00:00_TAI", 379), ("2011.02.15_02:00:00_TAI", 377)]]  # fmt: skip
+    late, early = "2011.02.15_02:12:00_TAI", "2011.02.15_02:00:00_TAI"
+    order = [(late, 377), (early, 379), (early, 377)]
+    rows = [RECORD | {"T_REC": time, "HARPNUM": number, "NOAA_AR": "0"} for time, number in order]
     found = sharp_table(pd.DataFrame(rows))
     assert found["harpnum"].tolist() == [377, 379, 377]
     assert found["time"].is_monotonic_increasing

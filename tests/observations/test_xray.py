@@ -1,6 +1,5 @@
 """GOES X-ray flux: every format into minutes, flags and gaps, and the direction of SWPC's factor."""
 
-import importlib.util
 import io
 import json
 from datetime import UTC, datetime, timedelta
@@ -19,9 +18,7 @@ from kflare.observations import hdf5_series
 from kflare.observations.flares import THRESHOLDS, read_flares
 from kflare.observations.xray import SWPC_FACTOR, read_xray_flux
 
-_SPEC = importlib.util.spec_from_file_location("seeds", Path(__file__).with_name("fuzz_seeds_catalogues.py"))
-seeds = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(seeds)
+from . import fuzz_seeds_catalogues as seeds
 
 # Files of NOAA that sunpy ships for its own tests, cut to a few records.
 SHIPPED = Path(sunpy.data.test.__file__).parent
