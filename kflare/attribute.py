@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         help="with --server: deadline of a request (default: 60)",
     )
     model.add_argument(
-        "--batch-size", type=int, default=8, metavar="N", help="images per call of the model (default: 8)"
+        "--batch-size", type=int, default=4, metavar="N", help="images per call of the model (default: 4)"
     )
     table = parser.add_argument_group("table")
     table.add_argument(

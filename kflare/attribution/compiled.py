@@ -6,8 +6,9 @@ dense CNN there is no ReLU, so guiding leaves the gradient that Grad-CAM needs a
 
 For the same reason, and because a global average stands before the last layer, the gradient of a score with respect to
 the last convolution is the same at every place, and **Grad-CAM here equals CAM** (Zhou et al. 2016): the score is the
-mean of the map plus a constant. The map of "no flare" is then close to minus that of "flare", which explains the
-paper's remark that for the non-flare label "a gradient of zero covers the data in all cases" once the ReLU is applied.
+mean of the map plus a constant. Training sees only the difference of the scores, so the map of "no flare" tends to
+minus that of "flare": hence the paper's remark that for the non-flare label "a gradient of zero covers the data in all
+cases" once the ReLU is applied.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -62,7 +62,7 @@ class Export:
 
     folder: Path
     byte_range: float | None = None
-    batch_size: int = 8
+    batch_size: int = 4
     regions: Path | None = None
     pictures: bool = False
 

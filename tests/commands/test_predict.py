@@ -119,7 +119,7 @@ def test_model_that_is_not_served(server, sun, capsys):
 def test_no_server(tmp_path, capsys):
     SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 2, seed=3).write(tmp_path, size=128)
     # Port 1 of loopback: nothing listens there.
-    status, out, err = run(capsys, tmp_path / "magnetograms", "--server", "127.0.0.1:1", "--timeout", "3")
+    status, out, err = run(capsys, tmp_path / "magnetograms", "--server", "127.0.0.1:1", "--timeout", "30")
     assert (status, out) == (1, "")
     assert "no server at 127.0.0.1:1" in err
     assert len(err.strip().splitlines()) == 1
