@@ -12,7 +12,7 @@ from kflare.observations.selection import select_for
 
 __all__ = ["CADENCE", "SUFFIXES", "daily_images", "forecast_time", "index_archive", "magnetogram_files"]
 
-SUFFIXES = (".fits.gz", ".jpg", ".jpeg", ".png", ".fits", ".fit", ".fts", ".jp2")
+SUFFIXES = (".jpg", ".jpeg", ".fits.gz", ".png", ".fits", ".fit", ".fts", ".jp2")
 
 CADENCE = pd.Timedelta(minutes=12)
 """HMI's 720-s cadence. The window of a magnetogram begins at its record's nominal time: 00:00:34 counts as 00:00."""

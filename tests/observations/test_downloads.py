@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -232,8 +233,9 @@ def test_two_runs_do_not_write_one_file(sun, web, wanted):
         outcomes = []
         other = threading.Thread(target=lambda: outcomes.append(attempt(wanted, slow)))
         other.start()
-        while not sun.log:
-            pass
+        part, deadline = wanted.path.with_name("m.fits.part"), time.monotonic() + 20
+        while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.005)
         second = download(wanted, web)
         assert second.status == "rejected"
         assert "another process" in second.reason
