@@ -274,7 +274,7 @@ def test_a_killed_run_goes_on_where_it_was(sun, tmp_path, how, capsys):
     sun.fail("/SUM", "trickle", times=1, seconds=0.0002)
     argv = ["hmi", *days(1), "--jsoc", sun.url, "--output", str(tmp_path)]
     part = tmp_path / "hmi.M_720s.20131020_000000_TAI.magnetogram.fits.part"
-    # A shell starts its background jobs, these tests perhaps among them, with SIGINT ignored, and children inherit that.
+    # A shell starts its background jobs, these tests perhaps among them, with SIGINT ignored; children inherit that.
     code = (
         "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from kflare.fetch import main\nsys.exit(main(sys.argv[1:]))"
