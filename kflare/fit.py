@@ -56,6 +56,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="GAUSS",
         help="field of byte 255 in 8-bit images (default: 100 for JPEG and PNG, as in the paper)",
     )
+    data.add_argument(
+        "--daily",
+        type=float,
+        metavar="HOURS",
+        help="cnn-*: one sample a day, of 00:00 UT or else the nearest image at most HOURS earlier, as in the paper",
+    )
     data.add_argument("--sharp", type=Path, metavar="DIR", help="defn-*: folder of SHARP sample tables (sharp_0.csv …)")
     data.add_argument("--harp-noaa", type=Path, metavar="FILE", help="with --sharp: Parquet table harpnum, noaa_ar")
     data.add_argument(
@@ -143,6 +149,10 @@ def _require_options(args: argparse.Namespace) -> None:
     if args.model.startswith("cnn"):
         if args.magnetograms is None:
             raise SettingError(f"{args.model} needs --magnetograms DIR")
+        if args.daily is not None and not 0 <= args.daily < 24:
+            raise SettingError(
+                f"--daily must lie in [0, 24) hours, or one image would serve two days, got {args.daily:g}"
+            )
         if args.image_size < 128:
             raise SettingError(f"--image-size must be at least 128 (seven poolings by two), got {args.image_size}")
     elif (args.sharp is None) == (args.regions is None):
@@ -152,8 +162,10 @@ def _require_options(args: argparse.Namespace) -> None:
 
 
 def _fit_dense_cnn(args: argparse.Namespace, flares: "FlareList") -> None:
+    from datetime import timedelta
+
     from kflare.attribution.compiled import CompiledAttribution
-    from kflare.datasets.archive import index_archive
+    from kflare.datasets.archive import daily_images, index_archive
     from kflare.datasets.labels import disk_flux, exceeds
     from kflare.models.baselines import persistence
     from kflare.models.dense_cnn import LAST_CONVOLUTION
@@ -162,10 +174,19 @@ def _fit_dense_cnn(args: argparse.Namespace, flares: "FlareList") -> None:
 
     event = args.model[-1].upper()
     archive = index_archive(args.magnetograms, byte_range=args.byte_range)
+    notes = []
+    if args.daily is not None:
+        daily = daily_images(archive, limit=timedelta(hours=args.daily))
+        found = daily["path"].notna()
+        substituted = int((daily["note"][found] != "").sum())
+        notes = [
+            f"{found.sum()} days with an image for 00:00 UT, {substituted} by an earlier one; {(~found).sum()} without"
+        ]
+        archive = daily[found].drop(columns="note").reset_index(drop=True)
     times = archive["forecast_time"]
     observed = exceeds(disk_flux(times, flares), event)
     split = _split(args, times, observed, event)
-    print(flares.report(), file=sys.stderr)
+    print(flares.report(), *notes, sep="\n", file=sys.stderr)
     baselines = {"persistence": persistence(times, flares, event)}
     defaults = {"epochs": 100, "batch_size": 8, "learning_rate": 2e-4, "patience": 20, "select": "tss"}
 

@@ -340,3 +340,32 @@ def test_wrong_usage_is_status_2(capsys):
         fit.main(["cnn-x"])
     assert exit_.value.code == 2
     assert "invalid choice: 'cnn-x'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_one_sample_a_day_from_the_nearest_earlier_image(tmp_path):
+    synthetic = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 60, seed=0)
+    synthetic.write(tmp_path, size=128, cadence_hours=22)
+    where = ["--magnetograms", tmp_path / "magnetograms", "--flares", tmp_path / "flares.csv", "--image-size", 128]
+    where += ["--train-until", "2014-02-01", "--validate-until", "2014-02-15", "--epochs", 1]
+    where += ["--output", tmp_path / "run", "--no-publish"]
+    status, _, err = run("cnn-c", *where, "--daily", 19)
+    assert status == 0, err
+    # An image every 22 h: at midnight the newest is 0, 2, 4, ... 20 h old in turn. Of 11 midnights the one of 20 h has no
+    # image and the one of 0 h needs no earlier one. The last image is of about 2014-02-28: 59 midnights.
+    found, earlier, without = (
+        int(number) for number in re.search(r"(\d+) days.* (\d+) by an.* (\d+) without", err).groups()
+    )
+    assert found + without == pytest.approx(59, abs=1)
+    assert without == pytest.approx(59 / 11, abs=1)
+    assert earlier == pytest.approx(found * 9 / 10, abs=2)
+    with (tmp_path / "run" / "seed-0" / "forecasts.csv").open() as file:
+        times = [row["forecast_time"] for row in csv.DictReader(file)]
+    assert times
+    assert all(time[11:16] == "00:00" for time in times)
+
+
+def test_a_daily_limit_of_a_day_is_refused(sun, tmp_path):
+    status, _, err = run("cnn-c", *defn(sun)[1:], "--magnetograms", tmp_path, "--daily", 24)
+    assert status == 1
+    assert "--daily must lie in [0, 24)" in err
