@@ -351,8 +351,8 @@ def test_one_sample_a_day_from_the_nearest_earlier_image(tmp_path):
     where += ["--output", tmp_path / "run", "--no-publish"]
     status, _, err = run("cnn-c", *where, "--daily", 19)
     assert status == 0, err
-    # An image every 22 h: at midnight the newest is 0, 2, 4, ... 20 h old in turn. Of 11 midnights the one of 20 h has no
-    # image and the one of 0 h needs no earlier one. The last image is of about 2014-02-28: 59 midnights.
+    # An image every 22 h: at midnight the newest is 0, 2, 4, ... 20 h old in turn. Of 11 midnights the one of 20 h has
+    # no image and the one of 0 h needs no earlier one. The last image is of about 2014-02-28: 59 midnights.
     found, earlier, without = (
         int(number) for number in re.search(r"(\d+) days.* (\d+) by an.* (\d+) without", err).groups()
     )
