@@ -54,7 +54,7 @@ def synthetic_data(folder: Path) -> dict:
     from kflare.observations.synthetic import SyntheticSun
 
     print("writing the synthetic Sun ...", file=sys.stderr)
-    sun = SyntheticSun(datetime(2013, 1, 1, tzinfo=UTC), 540, seed=0)
+    sun = SyntheticSun(datetime(2013, 1, 1, tzinfo=UTC), 540, seed=2)
     sun.write(folder, size=256, progress=True)
     images = sorted((folder / "magnetograms").iterdir())
     flares, regions = folder / "flares.csv", folder / "regions.parquet"
