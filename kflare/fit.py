@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from kflare.datasets.splits import Split
-    from kflare.models.evaluation import Evaluation
     from kflare.models.fitting import Fitted
     from kflare.models.training import Recipe, Run
     from kflare.observations.flares import FlareList
@@ -305,6 +304,7 @@ def _fit_seeds(
     from kflare.models.learning_curve import plot_learning_curve
     from kflare.models.losses import class_weights
     from kflare.models.release import describe, fingerprint
+    from kflare.models.summary import summary_text
     from kflare.models.training import Recipe, Run, write_whole
 
     chosen = {
@@ -349,7 +349,7 @@ def _fit_seeds(
             best, event=args.model[-1].upper(), times=times, split=split,
             data={"flares": args.flares.name, **settings}, fingerprint=digest,
         )))  # fmt: skip
-    text = _summary_text(args, fits, observed, split, summary["published"])
+    text = summary_text(args.model, args.seeds, fits, published=summary["published"], run=root)
     write_whole(root / "summary.json", json.dumps(summary, indent=2))
     write_whole(root / "summary.txt", text + "\n")
     print(json.dumps(summary, indent=2) if args.json else text)
@@ -372,52 +372,6 @@ def _publish_once(
     best.run.state["published"] = str(path)
     best.run.save()
     return path
-
-
-def _summary_text(
-    args: argparse.Namespace,
-    fits: "list[Fitted]",
-    observed: "npt.NDArray[np.bool_]",
-    split: "Split",
-    published: str | None,
-) -> str:
-    from kflare.models.evaluation import as_table
-
-    event = f">={args.model[-1].upper()}"
-    lines = [f"{args.model}: flare {event}1.0 within 24 h; threshold and calibration from validation data"]
-    for seed, fitted in zip(args.seeds, fits, strict=True):
-        lines += [
-            "",
-            f"seed {seed}, epoch {fitted.run.state['best']['epoch']} of {len(fitted.run.epochs)}",
-            as_table(fitted.evaluations),
-        ]
-    if len(fits) > 1:
-        lines += ["", *_means(fits)]
-    best = max(fits, key=lambda fitted: fitted.validation_score)
-    test = next(e for e in best.evaluations if e.span == "test")
-    lines += [
-        "",
-        f"test span, {int(observed[split.test].sum())} events in {int(split.test.sum())} samples:",
-        test.table.as_text(event=f"{event} flares"),
-    ]
-    lines += [
-        "",
-        f"published: {published}" if published else "not published",
-        f"run: {args.output or Path('runs') / args.model}",
-    ]
-    return "\n".join(lines)
-
-
-def _means(fits: "list[Fitted]") -> list[str]:
-    def mean(values: "list[float]") -> float:
-        return sum(values) / len(values)
-
-    lines = []
-    for place, first in enumerate(fits[0].evaluations):
-        same: list[Evaluation] = [fitted.evaluations[place] for fitted in fits]
-        tss, bss = mean([float(e.table.tss) for e in same]), mean([e.bss for e in same])
-        lines.append(f"mean of {len(fits)} seeds, {first.span}, {first.method}: TSS {tss:.3f}, BSS {bss:.3f}")
-    return lines
 
 
 def _verbose() -> int:
