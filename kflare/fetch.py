@@ -22,6 +22,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -316,19 +317,13 @@ def _line(result: "NrtResult") -> str:
     return f"{result.name:14}data      {result.time:%Y-%m-%dT%H:%M:%SZ}  {hours:.2f} h old{quality}  {count}{notes}"
 
 
-class _bar:  # noqa: N801 - a context, used like a function
+@contextmanager
+def _bar(total: int, what: str) -> Iterator[Callable[[], object]]:
     """Progress bar on stderr, silent where that is no terminal; gives the function that moves it."""
+    from tqdm import tqdm
 
-    def __init__(self, total: int, what: str) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(total=total, desc=what, file=sys.stderr, disable=None, leave=False)
-
-    def __enter__(self) -> Callable[[], object]:
-        return lambda: self._bar.update(1)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
+    with tqdm(total=total, desc=what, file=sys.stderr, disable=None, leave=False) as bar:
+        yield lambda: bar.update(1)
 
 
 def _time(text: str) -> datetime:

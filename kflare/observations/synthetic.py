@@ -6,7 +6,6 @@ inversion lines, so a forecast can be learned from it. It is a reconstruction in
 score obtained on it is a check of the programs, never a claim about skill on the real Sun.
 """
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from kflare.observations.synthetic_regions import (
 from kflare.observations.synthetic_sharp import measure
 from kflare.observations.synthetic_surface import Network, disk_grid, paint
 
-__all__ = ["SyntheticSun", "synthetic_sun"]
+__all__ = ["SyntheticSun"]
 
 _FIRST_NOAA = 10001
 _NOISE = 10.0  # gauss per pixel of a 1024² image (MDI's scale); larger pixels average it down, 5 G at 512²
@@ -270,34 +269,6 @@ class SyntheticSun:
         ]
         at = np.repeat(np.arange(len(days)), [len(regions) for regions in seen])
         return at, np.concatenate([np.empty(0, dtype=np.int64), *seen])
-
-
-def synthetic_sun(
-    start: datetime, days: int, *, size: int = 512, cadence_hours: float = 24.0, seed: int = 0
-) -> Iterator[tuple[Magnetogram, pd.DataFrame]]:
-    """Magnetograms of a synthetic Sun one after the other, each with its region table.
-
-    Parameters
-    ----------
-    start : datetime.datetime
-        First time; aware.
-    days : int
-        Length of the time covered.
-    size : int
-        Width and height in pixels.
-    cadence_hours : float
-        Time between magnetograms.
-    seed : int
-        At least 0.
-
-    Yields
-    ------
-    tuple of Magnetogram and pandas.DataFrame
-        See `SyntheticSun.magnetogram` and `SyntheticSun.region_table`.
-    """
-    sun = SyntheticSun(start, days, seed=seed)
-    for time in sun.times(cadence_hours):
-        yield sun.magnetogram(time.to_pydatetime(), size), sun.region_table(pd.DatetimeIndex([time]))
 
 
 def _aware(time: datetime, name: str) -> datetime:

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from kflare.errors import SettingError
 from kflare.observations.flares import FlareList, read_flares
 from kflare.observations.magnetogram import read_magnetogram
-from kflare.observations.synthetic import SyntheticSun, synthetic_sun
+from kflare.observations.synthetic import SyntheticSun
 from kflare.observations.synthetic_flares import flare_rate
 from kflare.observations.synthetic_regions import SQUARE_DEGREE, Patches, emerge_regions, synodic_rate
 from kflare.observations.synthetic_sharp import measure
@@ -329,8 +329,11 @@ def test_written_archive_is_read_back(sun, tmp_path):
     assert parquet.read_schema(path).field("USFLUX").metadata[b"unit"] == b"Mx"
 
 
-def test_iterator_gives_each_magnetogram_with_its_regions():
-    seen = list(synthetic_sun(START, 2, size=64, cadence_hours=8, seed=1))
+def test_each_time_has_its_magnetogram_and_its_regions():
+    sun = SyntheticSun(START, 2, seed=1)
+    seen = [
+        (sun.magnetogram(time.to_pydatetime(), 64), sun.region_table(pd.DatetimeIndex([time]))) for time in sun.times(8)
+    ]
     assert [magnetogram.time for magnetogram, _ in seen] == [START + timedelta(hours=h) for h in (0, 8, 16, 24)]
     assert all(len(table) for _, table in seen)
     assert all((table["time"] == magnetogram.time).all() for magnetogram, table in seen)
