@@ -1,0 +1,150 @@
+"""Flares in the ledger: every version of every flare, and for which time the list was complete.
+
+A class that is corrected later (paper 2, section 4.2: C9.9 became M1.0) adds a version; forecasts are scored against
+the newest one, and what was known at any earlier moment can still be asked for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, Select, func, insert, select
+
+from kflare.errors import DataError
+from kflare.observations.flares import FlareList, class_to_flux
+from kflare.operations import schema
+
+__all__ = ["Current", "current_flares", "record_flares"]
+
+_VALUES = ("peak", "end", "goes_class", "noaa")
+
+
+@dataclass(frozen=True)
+class Current:
+    """Flares as known at some moment.
+
+    `table` holds `start`, `peak`, `end` (UTC), `goes_class`, `flux` (W m^-2), `noaa` (Int64) and `revision` (1 = never
+    corrected). `covered` lists the spans, merged and in order, for which the list was complete.
+    """
+
+    table: pd.DataFrame
+    covered: tuple[tuple[datetime, datetime], ...]
+
+    def covers(self, since: datetime, until: datetime) -> bool:
+        """Whether the list is complete for since <= start < until."""
+        return any(first <= since and until <= last for first, last in self.covered)
+
+
+def record_flares(
+    connection: Connection, flares: FlareList, *, since: datetime, until: datetime, source: str, recorded: datetime
+) -> dict[str, int]:
+    """Append what a flare list says that the ledger does not: new flares, changed ones, withdrawn ones.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        Within a transaction.
+    flares : FlareList
+        Complete for since <= start < until; flares outside are left out.
+    since, until, recorded : datetime.datetime
+        Aware.
+    source : str
+        Where the list is from.
+
+    Raises
+    ------
+    DataError
+        `since` is not before `until`.
+    """
+    if since >= until:
+        raise DataError(f"`since` must come before `until`, got {since} and {until}")
+    known = {(row.start, row.ordinal): row for row in connection.execute(_newest(since, until, None))}
+    counts = {"new": 0, "changed": 0, "withdrawn": 0}
+    rows: list[dict[str, Any]] = []
+
+    def append(key: tuple[datetime, int], revision: int, values: Mapping[str, Any]) -> None:
+        start, ordinal = key
+        rows.append(
+            {"start": start, "ordinal": ordinal, "revision": revision, "source": source, "recorded": recorded, **values}
+        )
+
+    told = _told(flares, since, until)
+    for key, values in told.items():
+        before = known.get(key)
+        if before is None:
+            counts["new"] += 1
+            append(key, 1, values)
+        elif any(values[name] != getattr(before, name) for name in _VALUES):
+            counts["changed"] += 1
+            append(key, before.revision + 1, values)
+    for key, before in known.items():
+        if key not in told and before.goes_class is not None:
+            counts["withdrawn"] += 1
+            append(key, before.revision + 1, dict.fromkeys(_VALUES))
+    if rows:
+        connection.execute(insert(schema.flares), rows)
+    span = {"since": since, "until": until, "source": source, "recorded": recorded}
+    connection.execute(insert(schema.coverage), [span])
+    return counts
+
+
+def current_flares(connection: Connection, since: datetime, until: datetime, *, as_of: datetime | None) -> Current:
+    """The flares that start in since <= start < until as known at `as_of` (None: now), withdrawn ones left out."""
+    rows = [row for row in connection.execute(_newest(since, until, as_of)) if row.goes_class is not None]
+    names = ["start", "peak", "end", "goes_class", "noaa", "revision"]
+    table = pd.DataFrame([[getattr(row, name) for name in names] for row in rows], columns=names)
+    for name in ("start", "peak", "end"):
+        table[name] = pd.to_datetime(table[name], utc=True).astype("datetime64[us, UTC]")
+    table["noaa"] = table["noaa"].astype("Int64")
+    table.insert(4, "flux", [class_to_flux(row.goes_class) for row in rows])
+    table["flux"] = table["flux"].astype(float)
+    spans = schema.coverage
+    asked = select(spans.c.since, spans.c.until).where(spans.c.until > since, spans.c.since < until)
+    if as_of is not None:
+        asked = asked.where(spans.c.recorded <= as_of)
+    return Current(table, _merged([(row.since, row.until) for row in connection.execute(asked)]))
+
+
+def _newest(since: datetime, until: datetime, as_of: datetime | None) -> Select[Any]:
+    """The newest version of each flare."""
+    table = schema.flares
+    inside = (table.c.start >= since) & (table.c.start < until)
+    if as_of is not None:
+        inside &= table.c.recorded <= as_of
+    last = (
+        select(table.c.start, table.c.ordinal, func.max(table.c.revision).label("revision"))
+        .where(inside)
+        .group_by(table.c.start, table.c.ordinal)
+        .subquery()
+    )
+    same = (table.c.start == last.c.start) & (table.c.ordinal == last.c.ordinal) & (table.c.revision == last.c.revision)
+    return select(table).join(last, same).order_by(table.c.start, table.c.ordinal)
+
+
+def _told(flares: FlareList, since: datetime, until: datetime) -> dict[tuple[datetime, int], dict[str, Any]]:
+    table = flares.table
+    inside = table[(table["start"] >= since) & (table["start"] < until)]
+    # Flares of one minute are told apart by region, then strength, so that an update finds the same ones again.
+    inside = inside.sort_values(["start", "noaa", "flux"], ascending=[True, True, False], na_position="last")
+    ordinals = inside.groupby("start").cumcount()
+    return {
+        (row.start.to_pydatetime(), int(ordinals[row.Index])): {
+            "peak": None if pd.isna(row.peak) else row.peak.to_pydatetime(),
+            "end": None if pd.isna(row.end) else row.end.to_pydatetime(),
+            "goes_class": str(row.goes_class),
+            "noaa": None if pd.isna(row.noaa) else int(row.noaa),
+        }
+        for row in inside.itertuples()
+    }
+
+
+def _merged(spans: list[tuple[datetime, datetime]]) -> tuple[tuple[datetime, datetime], ...]:
+    merged: list[tuple[datetime, datetime]] = []
+    for since, until in sorted(spans):
+        if merged and since <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(until, merged[-1][1]))
+        else:
+            merged.append((since, until))
+    return tuple(merged)

@@ -1,0 +1,257 @@
+"""The ledger: every forecast and outage as it was issued, with what it was made from. Appended to, never changed."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+import pandas as pd
+from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from kflare.observations.flares import FlareList
+from kflare.operations import schema
+from kflare.operations.database import open_database
+from kflare.operations.flare_records import Current, current_flares, record_flares
+from kflare.operations.forecast import Forecast, Outage, Probability
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """An open ledger.
+
+    Parameters
+    ----------
+    url : str
+        SQLAlchemy URL of SQLite or PostgreSQL; an empty database is given the tables.
+
+    Raises
+    ------
+    SettingError
+        The database cannot be used, or is of another version of kflare.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = open_database(url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connections."""
+        self.engine.dispose()
+
+    def record(
+        self,
+        cycle: Forecast | Outage,
+        *,
+        features: pd.DataFrame | None = None,
+        tracker: Mapping[str, Any] | None = None,
+        recorded: datetime | None = None,
+    ) -> bool:
+        """Append one cycle, wholly or not at all.
+
+        Parameters
+        ----------
+        cycle : Forecast or Outage
+            What it ended with.
+        features : DataFrame, optional
+            Index: region number; columns: feature names; float64, NaN = not measured.
+        tracker : mapping, optional
+            State of the region tracker after this cycle, plain data.
+        recorded : datetime.datetime, optional
+            The present, aware.
+
+        Returns
+        -------
+        bool
+            False if the ledger holds a cycle of this issue time already: nothing was changed then.
+        """
+        recorded = recorded or datetime.now(UTC)
+        try:
+            with self.engine.begin() as connection:
+                connection.execute(insert(schema.cycles), [_cycle_row(cycle, tracker, recorded)])
+                _append(connection, cycle, features)
+        except IntegrityError:
+            if self.cycle(cycle.issue) is None:
+                raise
+            return False
+        return True
+
+    def cycle(self, issue: datetime) -> Forecast | Outage | None:
+        """The cycle of an issue time (aware), or None."""
+        with self.engine.connect() as connection:
+            row = connection.execute(select(schema.cycles).where(schema.cycles.c.issue == issue)).one_or_none()
+        return None if row is None else _read(row)
+
+    def cycles(self, since: datetime, until: datetime) -> Iterator[Forecast | Outage]:
+        """All cycles issued in since <= issue < until (aware), in order."""
+        issue = schema.cycles.c.issue
+        with self.engine.connect() as connection:
+            rows = connection.execute(select(schema.cycles).where(issue >= since, issue < until).order_by(issue)).all()
+        yield from map(_read, rows)
+
+    def last_issue(self) -> datetime | None:
+        """Issue time of the newest cycle; None in an empty ledger."""
+        with self.engine.connect() as connection:
+            last: datetime | None = connection.execute(select(func.max(schema.cycles.c.issue))).scalar()
+        return last
+
+    def tracker(self, before: datetime) -> dict[str, Any] | None:
+        """State of the region tracker after the newest cycle before an issue time that has one."""
+        table = schema.cycles
+        asked = select(table.c.tracker).where(table.c.issue < before, table.c.tracker.is_not(None))
+        with self.engine.connect() as connection:
+            text = connection.execute(asked.order_by(table.c.issue.desc()).limit(1)).scalar()
+        return None if text is None else json.loads(text)
+
+    def features(self, since: datetime, until: datetime) -> pd.DataFrame:
+        """What was measured on the regions of past cycles.
+
+        Parameters
+        ----------
+        since, until : datetime.datetime
+            Time of observation, aware: since <= data_time <= until.
+
+        Returns
+        -------
+        DataFrame
+            One row per region and time: `time` (UTC), `region`, `noaa` (tuple of int), and a column per feature.
+        """
+        cycles, regions, features = schema.cycles, schema.regions, schema.features
+        asked = (
+            select(cycles.c.data_time, regions.c.region, regions.c.noaa, features.c.name, features.c.value)
+            .join(regions, regions.c.cycle_id == cycles.c.cycle_id)
+            .join(features, (features.c.cycle_id == regions.c.cycle_id) & (features.c.number == regions.c.number))
+            .where(cycles.c.data_time >= since, cycles.c.data_time <= until)
+        )
+        with self.engine.connect() as connection:
+            rows = connection.execute(asked).all()
+        keys = ["time", "region", "noaa"]
+        long = pd.DataFrame([tuple(row) for row in rows], columns=[*keys, "name", "value"])
+        long["time"] = pd.to_datetime(long["time"], utc=True)
+        # Two cycles that fell back to the same observation measured it twice, alike.
+        once = long.drop_duplicates([*keys, "name"])
+        wide = once.pivot(index=keys, columns="name", values="value").reset_index()  # noqa: PD010 (keeps all-NaN rows)
+        wide.columns.name = None
+        wide["noaa"] = wide["noaa"].map(_numbers)
+        return wide.sort_values(["time", "region"], ignore_index=True)
+
+    def noaa_numbers(self) -> dict[str, set[int]]:
+        """The NOAA numbers that any forecast gave each region, by its persistent name."""
+        numbers: dict[str, set[int]] = {}
+        with self.engine.connect() as connection:
+            for region, noaa in connection.execute(select(schema.regions.c.region, schema.regions.c.noaa).distinct()):
+                numbers.setdefault(region, set()).update(_numbers(noaa))
+        return numbers
+
+    def record_flares(
+        self, flares: FlareList, *, since: datetime, until: datetime, source: str, recorded: datetime | None = None
+    ) -> dict[str, int]:
+        """Take over a flare list that is complete for since <= start < until, keeping every earlier version.
+
+        Returns
+        -------
+        dict of str to int
+            How many flares were `new`, `changed` and `withdrawn`.
+        """
+        with self.engine.begin() as connection:
+            return record_flares(
+                connection, flares, since=since, until=until, source=source, recorded=recorded or datetime.now(UTC)
+            )
+
+    def flares(self, since: datetime, until: datetime, *, as_of: datetime | None = None) -> Current:
+        """The flares that start in since <= start < until as they were known at `as_of` (default: now)."""
+        with self.engine.connect() as connection:
+            return current_flares(connection, since, until, as_of=as_of)
+
+
+def _cycle_row(cycle: Forecast | Outage, tracker: Mapping[str, Any] | None, recorded: datetime) -> dict[str, Any]:
+    row = {
+        "cycle_id": cycle.cycle_id,
+        "issue": cycle.issue,
+        "recorded": recorded,
+        "software": cycle.software,
+        "tracker": None if tracker is None else json.dumps(tracker, sort_keys=True),
+        "document": json.dumps(cycle.as_json(), sort_keys=True, allow_nan=False),
+    }
+    if isinstance(cycle, Outage):
+        return row | {"kind": "outage", "reason": cycle.reason}
+    return row | {
+        "kind": "forecast",
+        "rung": cycle.rung,
+        "reason": cycle.rung_reason,
+        "data_time": cycle.data_time,
+        "window_start": cycle.window_start,
+        "window_end": cycle.window_end,
+    }
+
+
+def _append(connection: Connection, cycle: Forecast | Outage, features: pd.DataFrame | None) -> None:
+    key = {"cycle_id": cycle.cycle_id}
+    rows: dict[Any, list[dict[str, Any]]] = {
+        schema.inputs: [
+            key
+            | {
+                name: getattr(record, name)
+                for name in ("name", "record", "time", "age_hours", "quality", "status", "note")
+            }
+            for record in cycle.inputs
+        ]
+    }
+    if isinstance(cycle, Forecast):
+        rows[schema.models] = [key | {"name": model.name, "version": model.version} for model in cycle.models]
+        rows[schema.regions] = [
+            key
+            | {name: getattr(region, name) for name in ("number", "region", "lon", "lat", "status", "imputed")}
+            | {"noaa": _text(region.noaa), "harp": _text(region.harp)}
+            for region in cycle.regions
+        ]
+        rows[schema.probabilities] = [
+            *_probabilities(key, "full disk", 0, cycle.full_disk),
+            *_probabilities(key, "cnn", 0, cycle.cnn),
+            *(
+                row
+                for region in cycle.regions
+                for row in _probabilities(key, "region", region.number, region.probability)
+            ),
+        ]
+    if features is not None:
+        rows[schema.features] = [
+            key | {"number": int(number), "name": name, "value": None if pd.isna(value) else float(value)}
+            for number, values in features.iterrows()
+            for name, value in values.items()
+        ]
+    for table, given in rows.items():
+        if given:
+            connection.execute(insert(table), given)
+
+
+def _probabilities(
+    key: Mapping[str, Any], source: str, number: int, given: Mapping[str, Probability]
+) -> list[dict[str, Any]]:
+    return [
+        {**key, "source": source, "number": number, "threshold": threshold}
+        | {"network": probability.network, "calibrated": probability.calibrated}
+        for threshold, probability in given.items()
+    ]
+
+
+def _read(row: Row[Any]) -> Forecast | Outage:
+    document = json.loads(row.document)
+    return Outage.from_json(document) if row.kind == "outage" else Forecast.from_json(document)
+
+
+def _text(numbers: Sequence[int]) -> str:
+    return " ".join(map(str, numbers))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split()))

@@ -1,0 +1,164 @@
+"""Tables of the ledger, for SQLite and PostgreSQL alike. `migrations/` makes and upgrades them in a database.
+
+Nothing in them is ever changed or deleted: triggers of the database refuse it.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.types import DateTime
+
+__all__ = [
+    "UtcTime",
+    "coverage",
+    "cycles",
+    "features",
+    "flares",
+    "inputs",
+    "metadata",
+    "models",
+    "probabilities",
+    "regions",
+]
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware time, stored as UTC; SQLite knows no time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To the database."""
+        if value is None:
+            return None
+        if value.utcoffset() is None:
+            raise ValueError(f"times in the ledger must carry a time zone, got {value!r}")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """From the database."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+metadata = MetaData()
+
+#: One row per issue time: a forecast, or an outage with its reason. `document` is the whole of it as JSON.
+cycles = Table(
+    "cycles",
+    metadata,
+    Column("cycle_id", String(40), primary_key=True),
+    Column("issue", UtcTime, nullable=False, unique=True),
+    Column("kind", String(8), nullable=False),
+    Column("rung", String(20)),
+    Column("reason", Text, nullable=False),
+    Column("data_time", UtcTime),
+    Column("window_start", UtcTime),
+    Column("window_end", UtcTime),
+    Column("recorded", UtcTime, nullable=False),
+    Column("software", String(40), nullable=False),
+    Column("tracker", Text),
+    Column("document", Text, nullable=False),
+)
+
+regions = Table(
+    "regions",
+    metadata,
+    Column("cycle_id", String(40), ForeignKey("cycles.cycle_id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("region", String(40), nullable=False, index=True),
+    Column("noaa", String(80), nullable=False),
+    Column("harp", String(80), nullable=False),
+    Column("lon", Float, nullable=False),
+    Column("lat", Float, nullable=False),
+    Column("status", String(80), nullable=False),
+    Column("imputed", Integer),
+)
+
+#: `source`: "region" (with its number), "full disk" (of the regions together, number 0) or "cnn" (number 0).
+probabilities = Table(
+    "probabilities",
+    metadata,
+    Column("cycle_id", String(40), ForeignKey("cycles.cycle_id"), primary_key=True),
+    Column("source", String(10), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("threshold", String(1), primary_key=True),
+    Column("network", Float),
+    Column("calibrated", Float),
+)
+
+features = Table(
+    "features",
+    metadata,
+    Column("cycle_id", String(40), ForeignKey("cycles.cycle_id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(40), primary_key=True),
+    Column("value", Float),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("cycle_id", String(40), ForeignKey("cycles.cycle_id"), primary_key=True),
+    Column("name", String(40), primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+
+inputs = Table(
+    "inputs",
+    metadata,
+    Column("cycle_id", String(40), ForeignKey("cycles.cycle_id"), primary_key=True),
+    Column("name", String(40), primary_key=True),
+    Column("record", Text, nullable=False),
+    Column("time", UtcTime),
+    Column("age_hours", Float),
+    Column("quality", BigInteger),
+    Column("status", String(10), nullable=False),
+    Column("note", Text, nullable=False),
+)
+
+#: Every version of every flare: a reclassification adds a row with the next revision; a withdrawal one without a class.
+#: `ordinal` tells flares apart that start in the same minute.
+flares = Table(
+    "flares",
+    metadata,
+    Column("flare_id", Integer, primary_key=True),
+    Column("start", UtcTime, nullable=False, index=True),
+    Column("ordinal", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("peak", UtcTime),
+    Column("end", UtcTime),
+    Column("goes_class", String(8)),
+    Column("noaa", Integer),
+    Column("source", Text, nullable=False),
+    Column("recorded", UtcTime, nullable=False),
+    UniqueConstraint("start", "ordinal", "revision"),
+)
+
+#: Spans of time in which the flare list was complete when it was read: outcomes are known only within.
+coverage = Table(
+    "coverage",
+    metadata,
+    Column("coverage_id", Integer, primary_key=True),
+    Column("since", UtcTime, nullable=False),
+    Column("until", UtcTime, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("recorded", UtcTime, nullable=False),
+)

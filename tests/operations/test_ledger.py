@@ -1,0 +1,183 @@
+"""The ledger on SQLite and on PostgreSQL: appended to, whole or not at all, never changed."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from kflare.errors import SettingError
+from kflare.operations import schema
+from kflare.operations.database import upgrade_database
+from kflare.operations.forecast import Forecast, InputRecord, ModelUse, Outage, Probability, RegionForecast
+from kflare.operations.ledger import Ledger
+
+ISSUE = datetime(2026, 11, 20, 3, tzinfo=UTC)
+SIX = timedelta(hours=6)
+
+
+def forecast(issue: datetime = ISSUE, *, noaa: tuple[int, ...] = (13579,), region: str = "r1") -> Forecast:
+    """One region that is forecast, one at the limb."""
+    p = {"C": Probability(0.7, 0.4), "M": Probability(0.2, 0.02)}
+    return Forecast(
+        cycle_id=f"cycle-{issue:%Y%m%dT%H%M}",
+        issue=issue,
+        data_time=issue - timedelta(hours=1),
+        window_start=issue,
+        window_end=issue + timedelta(days=1),
+        next_issue=issue + SIX,
+        rung="imputed",
+        rung_reason="AIA 131 is missing",
+        regions=(
+            RegionForecast(1, region, noaa, (11,), 10.0, -5.0, (0.4, 0.4, 0.5, 0.5), "forecast", p, 3),
+            RegionForecast(2, "r2", (), (), 80.0, 5.0, None, "limb"),
+        ),
+        full_disk=p,
+        cnn={"M": Probability(0.3, None)},
+        models=(ModelUse("defn-c", 3), ModelUse("defn-m", 4)),
+        inputs=(InputRecord("magnetogram", "hmi.M", issue - SIX, 6.0, 0x80000000, "late", "stale"),),
+        software="0.1",
+    )
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    with Ledger(database_url) as opened:
+        yield opened
+
+
+def count(ledger: Ledger) -> dict[str, int]:
+    with ledger.engine.connect() as connection:
+        return {
+            table.name: connection.execute(text(f"SELECT count(*) FROM {table.name}")).scalar_one()
+            for table in schema.metadata.sorted_tables
+        }
+
+
+def test_a_forecast_comes_back_as_it_was(ledger: Ledger) -> None:
+    assert ledger.record(forecast())
+    assert ledger.cycle(ISSUE) == forecast()
+    assert ledger.cycle(ISSUE + SIX) is None
+    assert ledger.last_issue() == ISSUE
+
+
+def test_an_outage_comes_back_as_it_was(ledger: Ledger) -> None:
+    assert ledger.last_issue() is None
+    outage = Outage("cycle-x", ISSUE, "no data: JSOC does not answer", next_issue=ISSUE + SIX)
+    assert ledger.record(outage)
+    assert list(ledger.cycles(ISSUE, ISSUE + SIX)) == [outage]
+
+
+def test_the_same_cycle_again_changes_nothing(ledger: Ledger) -> None:
+    ledger.record(forecast())
+    before = count(ledger)
+    assert not ledger.record(forecast())
+    # Neither does an outage, or a forecast under another name, of the same issue time.
+    assert not ledger.record(Outage("another", ISSUE, "no data"))
+    assert count(ledger) == before
+    # One forecast of a region at two thresholds, of the disk at two, of the CNN at one.
+    assert (before["cycles"], before["regions"], before["probabilities"]) == (1, 2, 5)
+
+
+def test_nothing_is_left_of_a_cycle_that_fails_midway(ledger: Ledger) -> None:
+    bad = pd.DataFrame({"Area": ["no number"]}, index=[1])
+    with pytest.raises(ValueError, match="no number"):
+        ledger.record(forecast(), features=bad)
+    assert set(count(ledger).values()) == {0}
+
+
+def test_two_at_once_do_not_double(ledger: Ledger) -> None:
+    gate, done = threading.Barrier(4), []
+
+    def run() -> None:
+        gate.wait()
+        done.append(ledger.record(forecast()))
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == [False, False, False, True]
+    assert count(ledger)["cycles"] == 1
+
+
+def test_two_processes_may_open_an_empty_ledger_at_once(database_url: str) -> None:
+    code = "import sys; from kflare.operations.ledger import Ledger; Ledger(sys.argv[1]).close()"
+    started = [subprocess.Popen([sys.executable, "-c", code, database_url], stderr=subprocess.PIPE) for _ in range(2)]
+    assert [process.communicate()[1] for process in started] == [b"", b""]
+    assert [process.returncode for process in started] == [0, 0]
+
+
+def test_the_database_refuses_changes(ledger: Ledger) -> None:
+    ledger.record(forecast())
+    for statement in ("UPDATE cycles SET reason = 'x'", "DELETE FROM probabilities"):
+        with pytest.raises(DBAPIError, match="append-only"), ledger.engine.begin() as connection:
+            connection.execute(text(statement))
+    assert ledger.cycle(ISSUE) == forecast()
+
+
+def test_features_of_past_cycles(ledger: Ledger) -> None:
+    for n in range(3):
+        values = pd.DataFrame({"Area": [100.0 + n], "CRMax": [np.nan]}, index=[1])
+        ledger.record(forecast(ISSUE + n * SIX), features=values)
+    # Observed one hour before the issue: the first two.
+    table = ledger.features(ISSUE - SIX, ISSUE + SIX)
+    assert list(table["Area"]) == [100.0, 101.0]
+    assert table["CRMax"].isna().all()
+    assert list(table["region"]) == ["r1", "r1"]
+    assert list(table["noaa"]) == [(13579,), (13579,)]
+    assert list(table["time"]) == [pd.Timestamp(ISSUE - timedelta(hours=1)), pd.Timestamp(ISSUE + timedelta(hours=5))]
+    assert ledger.features(ISSUE + 9 * SIX, ISSUE + 10 * SIX).empty
+
+
+def test_the_tracker_is_that_of_the_newest_cycle_before(ledger: Ledger) -> None:
+    ledger.record(forecast(), tracker={"n": 1})
+    ledger.record(Outage("o", ISSUE + SIX, "no data"))
+    ledger.record(forecast(ISSUE + 2 * SIX), tracker={"n": 2})
+    assert ledger.tracker(ISSUE) is None
+    assert ledger.tracker(ISSUE + 2 * SIX) == {"n": 1}
+    assert ledger.tracker(ISSUE + 3 * SIX) == {"n": 2}
+
+
+def test_the_migration_makes_the_tables_of_the_schema(ledger: Ledger) -> None:
+    inspected = inspect(ledger.engine)
+    assert set(inspected.get_table_names()) == {*schema.metadata.tables, "alembic_version"}
+    for table in schema.metadata.sorted_tables:
+        made = {column["name"]: column["nullable"] for column in inspected.get_columns(table.name)}
+        assert made == {column.name: column.nullable for column in table.columns}
+        assert inspected.get_pk_constraint(table.name)["constrained_columns"] == [c.name for c in table.primary_key]
+
+
+def test_upgrading_an_up_to_date_ledger_changes_nothing(ledger: Ledger, database_url: str) -> None:
+    assert upgrade_database(database_url) == ("0001", "0001")
+
+
+def test_another_versions_ledger_is_refused(database_url: str) -> None:
+    Ledger(database_url).close()
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(SettingError, match="is of schema 9999, this kflare writes 0001"):
+        Ledger(database_url)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("mysql://host/name", "must be of sqlite or postgresql, got mysql"),
+        ("sqlite:////nowhere/at/all/ledger.sqlite", "unable to open database file"),
+        ("postgresql+psycopg://nobody@127.0.0.1:1/kflare", "cannot be used: connection"),
+        ("no url", "cannot be used"),
+    ],
+)
+def test_unusable_databases(url: str, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        Ledger(url)

@@ -1,0 +1,163 @@
+"""Flares with all their versions, and forecasts joined with what happened."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kflare.errors import DataError
+from kflare.observations.flares import FlareList, class_to_flux
+from kflare.operations.forecast import Forecast, Probability, RegionForecast
+from kflare.operations.ledger import Ledger
+from kflare.operations.outcomes import FULL_DISK, outcomes
+
+START = datetime(2026, 11, 20, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+def flare_list(*flares: tuple[datetime, str, int | None]) -> FlareList:
+    table = pd.DataFrame(
+        {
+            "start": [start for start, _, _ in flares],
+            "peak": [start + HOUR / 6 for start, _, _ in flares],
+            "end": [start + HOUR / 3 for start, _, _ in flares],
+            "goes_class": [goes_class for _, goes_class, _ in flares],
+            "flux": [class_to_flux(goes_class) for _, goes_class, _ in flares],
+            "noaa": pd.array([noaa for _, _, noaa in flares], dtype="Int64"),
+            "lon": np.nan,
+            "lat": np.nan,
+        }
+    )
+    for name in ("start", "peak", "end"):
+        table[name] = pd.to_datetime(table[name], utc=True).astype("datetime64[us, UTC]")
+    return FlareList(table, "test", {})
+
+
+def forecast(issue: datetime, regions: tuple[tuple[str, tuple[int, ...]], ...]) -> Forecast:
+    p = {"C": Probability(0.7, 0.4), "M": Probability(None, 0.02)}
+    return Forecast(
+        cycle_id=f"{issue:%d%H}",
+        issue=issue,
+        data_time=issue - HOUR,
+        window_start=issue,
+        window_end=issue + DAY,
+        next_issue=issue + 6 * HOUR,
+        rung="all features",
+        rung_reason="",
+        regions=tuple(
+            RegionForecast(n, name, noaa, (), 0.0, 0.0, None, "forecast", p)
+            for n, (name, noaa) in enumerate(regions, 1)
+        ),
+        full_disk=p,
+        cnn={"M": Probability(0.1, 0.01)},
+    )
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    with Ledger(database_url) as opened:
+        yield opened
+
+
+def observed(table: pd.DataFrame) -> dict[tuple[str, str, str], float]:
+    return {(row.region, row.method, row.threshold): row.observed for row in table.itertuples()}
+
+
+def test_every_version_of_a_flare_is_kept(ledger: Ledger) -> None:
+    span = {"since": START, "until": START + DAY}
+    strong, weak, small = (
+        (START + (n + 1) * HOUR, *rest) for n, rest in enumerate([("C9.9", 12740), ("C1.0", None), ("B5.0", None)])
+    )
+    first = flare_list(strong, weak, small)
+    counts = ledger.record_flares(first, **span, source="a", recorded=START + DAY)
+    assert counts == {"new": 3, "changed": 0, "withdrawn": 0}
+    # The same list again says nothing new.
+    again = ledger.record_flares(first, **span, source="a", recorded=START + 2 * DAY)
+    assert again == {"new": 0, "changed": 0, "withdrawn": 0}
+    # Paper 2, section 4.2: a flare of C9.9 became M1.0. Another one is withdrawn.
+    corrected = flare_list((START + HOUR, "M1.0", 12740), small)
+    third = ledger.record_flares(corrected, **span, source="b", recorded=START + 3 * DAY)
+    assert third == {"new": 0, "changed": 1, "withdrawn": 1}
+    now = ledger.flares(START, START + DAY)
+    assert list(now.table["goes_class"]) == ["M1.0", "B5.0"]
+    assert list(now.table["revision"]) == [2, 1]
+    then = ledger.flares(START, START + DAY, as_of=START + 2 * DAY)
+    assert list(then.table["goes_class"]) == ["C9.9", "C1.0", "B5.0"]
+    # A flare that comes back gets a version of its own too.
+    assert ledger.record_flares(first, **span, source="c", recorded=START + 4 * DAY)["changed"] == 2
+    assert list(ledger.flares(START, START + DAY).table["revision"]) == [3, 3, 1]
+
+
+def test_flares_of_the_same_minute_stay_apart(ledger: Ledger) -> None:
+    both = flare_list((START + HOUR, "C2.0", 13002), (START + HOUR, "M2.0", 13001))
+    span = {"since": START, "until": START + DAY, "source": "a"}
+    assert ledger.record_flares(both, **span)["new"] == 2
+    assert ledger.record_flares(both, **span) == {"new": 0, "changed": 0, "withdrawn": 0}
+    assert sorted(ledger.flares(START, START + DAY).table["noaa"]) == [13001, 13002]
+
+
+def test_coverage_is_merged(ledger: Ledger) -> None:
+    none = flare_list()
+    for since, until in ((0, 24), (20, 48), (72, 96)):
+        ledger.record_flares(none, since=START + since * HOUR, until=START + until * HOUR, source="a")
+    covered = ledger.flares(START, START + 4 * DAY)
+    assert covered.covers(START + HOUR, START + 2 * DAY)
+    assert not covered.covers(START + DAY, START + 3 * DAY)
+    with pytest.raises(DataError, match="`since` must come before `until`"):
+        ledger.record_flares(none, since=START, until=START, source="a")
+
+
+def test_outcomes_wait_for_the_flare_list(ledger: Ledger) -> None:
+    ledger.record(forecast(START, (("r1", (13001,)),)))
+    assert outcomes(ledger, START, START + DAY)["observed"].isna().all()
+    ledger.record_flares(flare_list((START + HOUR, "M1.0", 13001)), since=START, until=START + DAY - HOUR, source="a")
+    assert outcomes(ledger, START, START + DAY)["observed"].isna().all()
+    ledger.record_flares(flare_list((START + HOUR, "M1.0", 13001)), since=START, until=START + DAY, source="a")
+    table = outcomes(ledger, START, START + DAY)
+    # Two thresholds for the region, two for the disk, one for the CNN, all with an M1.0 in the window.
+    assert len(table) == 5
+    assert (table["observed"] == 1).all()
+    assert set(table["probability"]) == {0.7, 0.02, 0.1}
+
+
+def test_windows_are_closed_at_their_start_and_open_at_their_end(ledger: Ledger) -> None:
+    ledger.record(forecast(START, ()))
+    at_the_end = flare_list((START - HOUR, "X1.0", None), (START + DAY, "X1.0", None))
+    ledger.record_flares(at_the_end, since=START - DAY, until=START + 2 * DAY, source="a")
+    assert (outcomes(ledger, START, START + DAY)["observed"] == 0).all()
+    at_the_start = flare_list((START, "C1.0", None))
+    ledger.record_flares(at_the_start, since=START, until=START + DAY, source="a")
+    seen = observed(outcomes(ledger, START, START + DAY))
+    assert seen[FULL_DISK, "kflare", "C"] == 1
+    assert seen[FULL_DISK, "kflare", "M"] == 0
+
+
+def test_regions_and_their_numbers(ledger: Ledger) -> None:
+    # NOAA numbers a region only six hours later; another never gets one; a third has a number and stays quiet.
+    ledger.record(forecast(START, (("new", ()), ("unnumbered", ()), ("quiet", (13003,)))))
+    ledger.record(forecast(START + 6 * HOUR, (("new", (13001,)),)))
+    flares = flare_list((START + HOUR, "M1.0", 13001), (START + 2 * HOUR, "C5.0", None))
+    ledger.record_flares(flares, since=START, until=START + 3 * DAY, source="a")
+    seen = observed(outcomes(ledger, START, START + HOUR))
+    assert seen["new", "kflare", "M"] == 1
+    # The C5.0 of no region could be that of the region without a number.
+    assert np.isnan(seen["unnumbered", "kflare", "C"])
+    assert seen["unnumbered", "kflare", "M"] == 0
+    assert seen["quiet", "kflare", "C"] == 0
+    # Flares of no region count for the disk (paper 2, section 3.2).
+    assert seen[FULL_DISK, "kflare", "C"] == 1
+
+
+def test_a_reclassified_flare_changes_the_score_and_not_the_record(ledger: Ledger) -> None:
+    ledger.record(forecast(START, (("r1", (12740,)),)))
+    span = {"since": START, "until": START + DAY, "source": "a"}
+    ledger.record_flares(flare_list((START + HOUR, "C9.9", 12740)), **span, recorded=START + DAY)
+    ledger.record_flares(flare_list((START + HOUR, "M1.0", 12740)), **span, recorded=START + 5 * DAY)
+    assert observed(outcomes(ledger, START, START + DAY))["r1", "kflare", "M"] == 1
+    assert observed(outcomes(ledger, START, START + DAY, as_of=START + 2 * DAY))["r1", "kflare", "M"] == 0
+
+
+def test_an_empty_ledger_has_no_outcomes(ledger: Ledger) -> None:
+    assert outcomes(ledger, START, START + DAY).empty
