@@ -15,7 +15,7 @@ __all__ = ["quiet_tensorflow", "run"]
 
 
 def run(
-    parser: argparse.ArgumentParser, action: Callable[[argparse.Namespace], None], argv: Sequence[str] | None
+    parser: argparse.ArgumentParser, action: Callable[[argparse.Namespace], int | None], argv: Sequence[str] | None
 ) -> int:
     """Parse, act, and turn a KflareError into one line on stderr.
 
@@ -24,14 +24,14 @@ def run(
     parser : ArgumentParser
         The command's own options; `--debug` is added.
     action : callable
-        Does the work with the parsed options.
+        Does the work with the parsed options; may return an exit status of its own.
     argv : sequence of str or None
         Arguments; None takes those of the process.
     """
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     try:
-        action(args)
+        return action(args) or 0
     except KflareError as error:
         if args.debug:
             raise
@@ -44,7 +44,6 @@ def run(
     except BrokenPipeError:  # the reader of stdout went away, as `| head` does
         sys.stderr.close()
         return 0
-    return 0
 
 
 def quiet_tensorflow() -> None:

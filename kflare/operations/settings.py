@@ -62,16 +62,21 @@ class Data:
     jsoc_url: str = "http://jsoc.stanford.edu"
     jsoc2_url: str = "http://jsoc2.stanford.edu"
     swpc_url: str = "https://services.swpc.noaa.gov/json/"
+    srs_url: str = "https://services.swpc.noaa.gov/text/srs.txt"
+    """NOAA's solar region summary, for NOAA numbers and so the flare history of regions."""
     quality: str = "default"
     flares: Path | None = None
     """Flare list of the past beside SWPC's last seven days: for event statistics and climatology."""
     regions_srs: Path | None = None
-    """NOAA's solar region summary, for NOAA numbers."""
+    """A summary of many days in a file, instead of `srs_url`: to forecast the past."""
     timeout_seconds: float = 60.0
+    """Longest wait for the next byte."""
+    file_minutes: float = 10.0
+    """Longest time for one file, all attempts together."""
     attempts: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("keep_days", "timeout_seconds", "attempts"):
+        for name in ("keep_days", "timeout_seconds", "file_minutes", "attempts"):
             if getattr(self, name) <= 0:
                 raise SettingError(f"`data.{name}` must be above 0, got {getattr(self, name)}")
 

@@ -1,5 +1,7 @@
 """The ledger as of kflare 0.1: cycles with regions, probabilities, features, models and inputs; flares and coverage."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -95,7 +97,7 @@ def upgrade() -> None:
     _append_only()
 
 
-def _of_cycle(*numbers: str) -> list[sa.Column]:
+def _of_cycle(*numbers: str) -> list[sa.Column[Any]]:
     return [
         sa.Column("cycle_id", sa.String(40), sa.ForeignKey("cycles.cycle_id"), primary_key=True),
         *(sa.Column(name, sa.Integer, primary_key=True, autoincrement=False) for name in numbers),

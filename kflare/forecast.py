@@ -1,0 +1,142 @@
+"""Forecast: one cycle, or the schedule of 03, 09, 15 and 21 UT. Observe, detect, measure, ask, record, publish.
+
+Exit status of --once and --status: 0 a forecast by the networks, 3 one by statistics alone, 4 an outage, 5 recorded but
+not published, 6 (--status) overdue; 1 an error, with nothing recorded; 2 wrong usage.
+
+Examples
+--------
+python -m kflare.forecast --print-settings > kflare.toml
+python -m kflare.forecast --settings kflare.toml --once
+python -m kflare.forecast --settings kflare.toml --schedule
+python -m kflare.forecast --settings kflare.toml --status
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kflare import command_line
+
+if TYPE_CHECKING:
+    from kflare.operations.event_log import EventLog
+    from kflare.operations.ledger import Ledger
+    from kflare.operations.running import Done
+    from kflare.operations.settings import Settings
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``python -m kflare.forecast``; returns the exit status."""
+    return command_line.run(_parser(), _forecast, argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kflare.forecast", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--settings", type=Path, default=Path("kflare.toml"), metavar="FILE", help="settings (default: kflare.toml)"
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--once", action="store_true", help="run the cycle of the latest issue time, or of --issue")
+    what.add_argument("--schedule", action="store_true", help="run every cycle at its time, until interrupted")
+    what.add_argument("--publish", action="store_true", help="publish the latest cycle, or that of --issue, again")
+    what.add_argument("--status", action="store_true", help="print how it is going, as JSON, for a monitor")
+    what.add_argument("--upgrade-ledger", action="store_true", help="bring the ledger of an older kflare up to date")
+    what.add_argument("--print-settings", action="store_true", help="print all settings with their values, as TOML")
+    parser.add_argument("--issue", type=_time, metavar="TIME", help="issue time, UTC, such as 2026-11-20T09:00")
+    parser.add_argument("--json", action="store_true", help="with --once: print the forecast as JSON")
+    return parser
+
+
+def _forecast(args: argparse.Namespace) -> int:
+    from kflare.operations.settings import Settings, as_toml, read_settings
+
+    settings = read_settings(args.settings) if args.settings.exists() or not args.print_settings else Settings()
+    if args.print_settings:
+        print(as_toml(settings), end="")
+        return 0
+    if args.upgrade_ledger:
+        from kflare.operations.database import upgrade_database
+
+        before, after = upgrade_database(settings.ledger.url)
+        print(f"ledger: schema {before or 'none'} -> {after}")
+        return 0
+    command_line.quiet_tensorflow()
+    from kflare.operations.ledger import Ledger
+
+    with Ledger(settings.ledger.url) as ledger:
+        if args.status:
+            from kflare.operations.status import EXIT_STATUS, status
+
+            found = status(settings, ledger, now=datetime.now(UTC))
+            print(json.dumps(found, indent=2))
+            return EXIT_STATUS[found["state"]]
+        from kflare.operations.event_log import EventLog
+
+        log = EventLog(settings.log.path)
+        if args.schedule:
+            from kflare.operations.running import keep_schedule
+
+            keep_schedule(settings, ledger=ledger, log=log)
+            return 0
+        return _one(args, settings, ledger, log)
+
+
+def _one(args: argparse.Namespace, settings: "Settings", ledger: "Ledger", log: "EventLog") -> int:
+    from kflare.errors import SettingError
+    from kflare.operations.publication import publish
+    from kflare.operations.running import Done, record_missed, run_once
+    from kflare.operations.schedule import latest_issue
+    from kflare.operations.status import EXIT_STATUS, outcome_of
+
+    now = datetime.now(UTC)
+    if args.publish:
+        issue = args.issue or ledger.last_issue()
+        cycle = None if issue is None else ledger.cycle(issue)
+        if cycle is None:
+            raise SettingError(f"the ledger holds no cycle of {issue or 'any issue time'}: run --once first")
+        done = Done(cycle, publish(cycle, settings, ledger, log.of_cycle(cycle.cycle_id)))
+    else:
+        issue = args.issue or latest_issue(settings.schedule.hours, now)
+        if issue > now:
+            raise SettingError(f"`--issue` must not lie in the future, got {issue:%Y-%m-%dT%H:%MZ}")
+        if args.issue is None:
+            record_missed(settings, ledger=ledger, log=log, now=now)
+        done = run_once(issue, settings, ledger=ledger, log=log, now=now)
+    print(json.dumps(done.cycle.as_json(), indent=2) if args.json else _as_text(done))
+    return EXIT_STATUS["unpublished" if done.unpublished else outcome_of(done.cycle)]
+
+
+def _as_text(done: "Done") -> str:
+    from kflare.operations.forecast import Outage
+
+    cycle = done.cycle
+    lines = [f"issue {cycle.issue:%Y-%m-%dT%H:%MZ}"]
+    if isinstance(cycle, Outage):
+        lines.append(f"no forecast: {cycle.reason}")
+    else:
+        lines.append(f"rung: {cycle.rung}" + (f" ({cycle.rung_reason})" if cycle.rung_reason else ""))
+        for name, probability in cycle.full_disk.items():
+            told = (("network", probability.network), ("calibrated", probability.calibrated))
+            values = ", ".join(f"{how} {100 * value:.1f} %" for how, value in told if value is not None)
+            lines.append(f"full disk, class {name} and above in 24 h: {values}")
+        lines.append(f"mark: {cycle.mark or 'not known'}; {len(cycle.regions)} regions")
+    return "\n".join([*lines, *(f"not published: {failure}" for failure in done.unpublished)])
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be a time such as 2026-11-20T09:00, got {text!r}") from error
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

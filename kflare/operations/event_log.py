@@ -1,0 +1,73 @@
+"""Structured log of the cycles: one JSON line per event, with the cycle's id."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kflare.errors import SettingError
+from kflare.operations.forecast import utc_text
+
+__all__ = ["EventLog"]
+
+
+class EventLog:
+    """Where events are written.
+
+    Parameters
+    ----------
+    path : str
+        File to append to; "-" is standard error.
+    cycle : str
+        Id of the cycle, in every line.
+
+    Raises
+    ------
+    SettingError
+        The file cannot be written.
+    """
+
+    def __init__(self, path: str = "-", *, cycle: str = "") -> None:
+        self.path = path
+        self.cycle = cycle
+        if path != "-":
+            try:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                with Path(path).open("a", encoding="utf-8"):
+                    pass
+            except OSError as error:
+                raise SettingError(f"`log.path` {path} cannot be written: {error.strerror}") from error
+
+    def of_cycle(self, cycle: str) -> "EventLog":
+        """The same log for another cycle."""
+        return EventLog(self.path, cycle=cycle)
+
+    def __call__(self, event: str, **values: Any) -> None:
+        """Write an event. A log that cannot be written, on a full disk, stops no forecast."""
+        line = {"time": utc_text(datetime.now(UTC)), "cycle": self.cycle, "event": event}
+        text = json.dumps(line | values, default=str, allow_nan=False) + "\n"
+        if self.path == "-":
+            sys.stderr.write(text)
+            sys.stderr.flush()
+            return
+        try:
+            # One write to a file opened for appending: lines of two processes do not mix.
+            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                os.write(file, text.encode())
+            finally:
+                os.close(file)
+        except OSError as error:
+            sys.stderr.write(f"{self.path}: {error.strerror}: {text}")
+
+    @contextmanager
+    def timed(self, event: str, **values: Any) -> Iterator[dict[str, Any]]:
+        """Write an event with the seconds that it took; what the block puts into the dict is written with it."""
+        start, found = time.monotonic(), dict(values)
+        yield found
+        self(event, **found, seconds=round(time.monotonic() - start, 3))

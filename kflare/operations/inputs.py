@@ -1,0 +1,220 @@
+"""What a cycle looks at: the near-real-time set fetched, flares taken into the ledger, and a record of every input."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from kflare.errors import DataError, KflareError
+from kflare.observations.flares import FlareList, read_flares
+from kflare.observations.jsoc_records import Jsoc
+from kflare.observations.nrt import NrtResult, NrtSet, fetch_nrt
+from kflare.observations.nrt_sources import SOURCES
+from kflare.observations.observation_sets import ObservationSet, sets_in
+from kflare.observations.web import Patience, Web
+from kflare.observations.xray import XrayFlux, read_xray_flux
+from kflare.operations.forecast import InputRecord
+from kflare.operations.ledger import Ledger
+from kflare.operations.publish.files import write_file
+from kflare.operations.settings import Settings
+from kflare.regions.region_numbers import read_srs
+
+__all__ = ["Observed", "flares_for", "observe", "take_flares", "tidy"]
+
+_HOUR: Final = timedelta(hours=1)
+# SWPC's feed of flares reaches back this far. A flare is in it once it has ended, and may be corrected for hours.
+_FEED_REACH: Final = timedelta(days=7)
+_FLARE_LAG: Final = timedelta(hours=3)
+# An image for "one hour before" may be this much later than that.
+_LATER: Final = timedelta(minutes=10)
+_HOT: Final = next(source for source in SOURCES if source.name == "aia_131")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What there is to forecast from.
+
+    Parameters
+    ----------
+    records : tuple of InputRecord
+        Every input and what became of it.
+    observations : ObservationSet or None
+        Files of the magnetogram's time; None without a magnetogram.
+    files : mapping of str to Path
+        Image files by source name, for the pictures.
+    xray : XrayFlux or None
+        GOES 1-8 Å flux.
+    srs : DataFrame or None
+        NOAA's regions, as from `read_srs`.
+    """
+
+    records: tuple[InputRecord, ...]
+    observations: ObservationSet | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
+    xray: XrayFlux | None = None
+    srs: pd.DataFrame | None = None
+
+
+def observe(issue: datetime, settings: Settings, *, now: datetime) -> tuple[Observed, NrtSet]:
+    """Fetch the near-real-time set of an issue time (paper 2, section 2.2); what cannot be had is recorded, not raised.
+
+    Parameters
+    ----------
+    issue, now : datetime.datetime
+        Issue time and the present, aware UTC.
+    settings : Settings
+        Servers, folder and ages.
+    """
+    data, schedule = settings.data, settings.schedule
+    folder = data.folder / f"{issue:%Y%m%dT%H%MZ}"
+    folder.mkdir(parents=True, exist_ok=True)
+    patience = Patience(read=data.timeout_seconds, total=60 * data.file_minutes, attempts=data.attempts)
+    first, last = schedule.data_age_first_hours * _HOUR, schedule.data_age_last_hours * _HOUR
+    with Web(patience) as web:
+        servers = {"jsoc": Jsoc(web, data.jsoc_url), "jsoc2": Jsoc(web, data.jsoc2_url)}
+        found = fetch_nrt(
+            issue,
+            folder,
+            servers=servers,
+            web=web,
+            swpc_url=data.swpc_url,
+            first=first,
+            last=last,
+            policy=data.quality,
+            now=now,
+        )
+        seen = found["magnetogram"].time
+        earlier = [] if seen is None else _hot_before(seen, folder, servers, web, now=now)
+        srs, region_record = _noaa_regions(issue, folder, web, settings)
+    records = [*(_record(result, first) for result in (*found.results, *earlier)), region_record]
+    xray, records = _xray(found["goes_xrays"], records)
+    files = {result.name: result.files[0] for result in found.results if result.files and len(result.files) == 1}
+    observations = None
+    if seen is not None:
+        vector = found["vector_field"].time
+        tolerance = max((abs(seen - time) for time in (vector,) if time is not None), default=timedelta(0))
+        observations = sets_in([folder], tolerance=max(tolerance, timedelta(minutes=30)))[-1]
+    return Observed(tuple(records), observations, files, xray, srs), found
+
+
+def take_flares(found: NrtSet, settings: Settings, ledger: Ledger, *, now: datetime) -> dict[str, int]:
+    """Put the flares of a set's feed into the ledger.
+
+    Returns
+    -------
+    dict of str to int
+        See `Ledger.record_flares`; empty without a feed.
+    """
+    result = found["goes_flares"]
+    if result.time is None:
+        return {}
+    since, until = result.time - _FEED_REACH + _FLARE_LAG, result.time - _FLARE_LAG
+    try:
+        flares = read_flares(result.files[0])
+        # A feed cut short tells nothing of the days before its first flare: what is known of them is not withdrawn.
+        since = max(since, flares.span[0])
+    except DataError:  # `fetch_nrt` has read it: there is no flare in it
+        flares = FlareList(ledger.flares(since, since).table, settings.data.swpc_url, {})
+        if len(ledger.flares(since, until).table):
+            return {}
+    if since >= until:
+        return {}
+    return ledger.record_flares(flares, since=since, until=until, source=settings.data.swpc_url, recorded=now)
+
+
+def tidy(settings: Settings, *, now: datetime) -> list[Path]:
+    """Delete the folders of issues older than `data.keep_days`; returns what was deleted."""
+    import shutil
+
+    gone = []
+    for folder in sorted(settings.data.folder.glob("[0-9]" * 8 + "T" + "[0-9]" * 4 + "Z")):
+        issue = datetime.strptime(f"{folder.name}+0000", "%Y%m%dT%H%MZ%z")
+        if now - issue > timedelta(days=settings.data.keep_days):
+            shutil.rmtree(folder, ignore_errors=True)
+            gone.append(folder)
+    return gone
+
+
+def _hot_before(
+    seen: datetime, folder: Path, servers: Mapping[str, Jsoc], web: Web, *, now: datetime
+) -> list[NrtResult]:
+    """Images at 131 Å of one and two hours before the magnetogram, which two of the features want."""
+    results = []
+    for hours in (1, 2):
+        # The newest record at or before `upto` and within half an hour.
+        upto = seen - hours * _HOUR + _LATER
+        found = fetch_nrt(
+            upto,
+            folder,
+            servers=servers,
+            web=web,
+            sources=(replace(_HOT, span=timedelta(minutes=40)),),
+            feeds=(),
+            first=timedelta(0),
+            last=timedelta(minutes=40),
+            now=now,
+        )
+        results.append(replace(found.results[0], name=f"aia_131_{hours}h_before"))
+    return results
+
+
+def _noaa_regions(
+    issue: datetime, folder: Path, web: Web, settings: Settings
+) -> tuple[pd.DataFrame | None, InputRecord]:
+    data = settings.data
+    name, source = "noaa_regions", str(data.regions_srs or data.srs_url)
+    try:
+        path = data.regions_srs
+        if path is None:
+            path = write_file(folder / "srs.txt", web.text(data.srs_url))
+        table = read_srs(path)
+        past = table["time"][table["time"] <= issue]
+        if past.empty:
+            raise DataError(f"`{path.name}` holds no regions of before {issue:%FT%TZ}")
+    except KflareError as error:
+        return None, InputRecord(name, source, None, None, None, str(error), "missing")
+    time = past.max().to_pydatetime().astimezone(UTC)
+    age = (issue - time).total_seconds() / 3600
+    # Positions are for 00 UT of each day: older than a day and a half they are not used.
+    return table, InputRecord(name, source, time, round(age, 3), None, "", "ok" if age <= 36 else "stale")
+
+
+def _record(result: NrtResult, usual: timedelta) -> InputRecord:
+    note = "; ".join((result.reason, *result.notes) if result.reason else result.notes)
+    if result.time is None:
+        return InputRecord(result.name, result.series, None, None, None, note, "missing")
+    age = (result.issue - result.time).total_seconds() / 3600
+    # A record of the window next to the wanted age is at most an hour older than that.
+    stale = result.issue - result.time > usual + _HOUR
+    status = "stale" if stale else "degraded" if any(text.startswith("degraded") for text in result.notes) else "ok"
+    return InputRecord(result.name, result.series, result.time, round(age, 3), result.quality, note, status)
+
+
+def _xray(result: NrtResult, records: Sequence[InputRecord]) -> tuple[XrayFlux | None, list[InputRecord]]:
+    if not result.files:
+        return None, list(records)
+    try:
+        return read_xray_flux(result.files[0]), list(records)
+    except KflareError as error:
+        bad = InputRecord(result.name, result.series, None, None, None, str(error), "missing")
+        return None, [bad if record.name == result.name else record for record in records]
+
+
+def flares_for(issue: datetime, settings: Settings, ledger: Ledger, *, days: float = 366.0) -> FlareList | None:
+    """The flares of the past, from the ledger and before its time from `data.flares`; None if there are none."""
+    from kflare.observations.flare_merge import merge_flares
+
+    since = issue - timedelta(days=days)
+    known = ledger.flares(since, issue)
+    lists = []
+    if len(known.table):
+        table = known.table.drop(columns="revision").assign(lon=float("nan"), lat=float("nan"))
+        lists.append(FlareList(table, "the ledger", {}))
+    if settings.data.flares is not None:
+        lists.append(read_flares(settings.data.flares).between(since, issue))
+    if len(lists) == 2:
+        return merge_flares(*lists)
+    return lists[0] if lists else None

@@ -1,0 +1,116 @@
+"""The ladder: what a forecast rests on when inputs or models fail, best rung first.
+
+Networks on all their features, then with missing ones imputed, then on what a magnetogram alone gives, then statistics
+of the flares before, then climatology. Each rung is named in the forecast with the reason why it is no better one;
+which may be stood on is configuration. Below the last there is no forecast: an outage, never a zero.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import pandas as pd
+
+from kflare.errors import KflareError
+from kflare.observations.flares import FlareList
+from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, FULL, IMPUTED, MAGNETOGRAM_ONLY, RUNGS
+from kflare.operations.marks import THRESHOLDS, Probability
+from kflare.regions.feature_table import features_named
+
+__all__ = ["Standing", "rung_of_features", "statistics"]
+
+# What a magnetogram and the list of flares give.
+_MAGNETOGRAM = ("HMI LOS", "flare list")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A rung, why it is no better one, and the full-disk probabilities that it gives."""
+
+    rung: str
+    reason: str
+    probability: Mapping[str, Probability]
+
+
+def rung_of_features(table: pd.DataFrame, wanted: Sequence[str]) -> tuple[str, str]:
+    """Which rung the features of the regions stand on.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per region that is forecast, a column per feature; NaN = not measured.
+    wanted : sequence of str
+        The features that the models ask for.
+
+    Returns
+    -------
+    rung, reason : str
+        The reason names what is missing; "" on the best rung.
+    """
+    missing = [name for name in wanted if table[name].isna().any()]
+    if not missing:
+        return FULL, ""
+    features = {feature.name: feature for feature in features_named(wanted)}
+    measured = [name for name in wanted if name not in missing]
+    others = [name for name in missing if not features[name].observation.startswith(_MAGNETOGRAM)]
+    only = all(features[name].observation.startswith(_MAGNETOGRAM) for name in measured)
+    reason = f"{len(missing)} of {len(wanted)} features were not measured everywhere: {_few(missing)}"
+    return (MAGNETOGRAM_ONLY if others and only else IMPUTED), reason
+
+
+def statistics(
+    issue: datetime, flares: FlareList | None, allowed: Collection[str]
+) -> tuple[Standing | None, list[str]]:
+    """The best rung that needs neither image nor network.
+
+    Parameters
+    ----------
+    issue : datetime.datetime
+        Begin of the window, aware.
+    flares : FlareList or None
+        The flares of the past, as far as they are known.
+    allowed : collection of str
+        Rungs that may be stood on.
+
+    Returns
+    -------
+    standing : Standing or None
+        None if no such rung holds.
+    reasons : list of str
+        Why better ones did not.
+    """
+    from kflare.models.baselines import disk_climatology
+    from kflare.models.event_statistics import event_statistics
+
+    def of_events(threshold: str) -> float:
+        assert flares is not None
+        return event_statistics(flares, issue, threshold).probability
+
+    def of_climate(threshold: str) -> float:
+        assert flares is not None
+        return disk_climatology(flares, issue, threshold)
+
+    reasons = []
+    for rung, method in ((EVENT_STATISTICS, of_events), (CLIMATOLOGY, of_climate)):
+        if rung not in allowed:
+            reasons.append(f"{rung} is not allowed")
+        elif flares is None:
+            reasons.append(f"{rung} needs a list of the flares of the past: set `data.flares`")
+        else:
+            try:
+                given = {name: Probability.of(None, method(name)) for name in THRESHOLDS}
+            except KflareError as error:
+                reasons.append(f"{rung}: {error}")
+                continue
+            return Standing(rung, "; ".join(reasons), given), reasons
+    return None, reasons
+
+
+def worse(one: str, other: str) -> str:
+    """The lower of two rungs."""
+    return RUNGS[max(RUNGS.index(one), RUNGS.index(other))]
+
+
+def _few(names: Sequence[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

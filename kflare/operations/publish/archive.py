@@ -1,0 +1,107 @@
+"""The archive of the site: a page for each day, written anew only when something on it changes."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import kflare
+from kflare.operations.forecast import Forecast, Outage
+from kflare.operations.publish.pages import Day, archive_day, archive_index, by_day
+from kflare.operations.publish.site_data import Past, SiteData
+
+__all__ = ["archive_files", "carry_over", "picture_folder"]
+
+# Which forecasts, outcomes and neighbours each page shows, as digests.
+_CONTENTS: Final = "archive/contents.json"
+
+
+def picture_folder(forecast: Forecast | Outage) -> str:
+    """Where the pictures of a forecast lie, from the site's root."""
+    return f"pictures/{forecast.issue:%Y%m%dT%H%MZ}"
+
+
+def carry_over(before: Path | None, folder: Path, data: SiteData, *, keep_pictures_days: float) -> None:
+    """Link what former cycles wrote: days of the archive, and pictures that are not too old.
+
+    Parameters
+    ----------
+    before : Path or None
+        The version of the site in use; None at first.
+    folder : Path
+        The new version.
+    data : SiteData
+        For the issue time.
+    keep_pictures_days : float
+        How long pictures are kept.
+    """
+    if before is None:
+        return
+    oldest = f"{data.current.issue - timedelta(days=keep_pictures_days):%Y%m%dT%H%MZ}"
+    pictures = [path for path in before.glob("pictures/*/*") if path.parent.name >= oldest]
+    for path in (*before.glob("archive/????-??-??.html"), before / _CONTENTS, *pictures):
+        new = folder / path.relative_to(before)
+        new.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, new)
+        except FileNotFoundError:
+            continue
+        except OSError:  # file systems without hard links
+            shutil.copy2(path, new)
+
+
+def archive_files(data: SiteData, folder: Path, *, pictures: Mapping[str, str]) -> dict[str, str]:
+    """The files of the archive that are new or have changed, by path from the site's root.
+
+    Parameters
+    ----------
+    data : SiteData
+        All of whose days are looked at.
+    folder : Path
+        The new version, with what was carried over.
+    pictures : mapping of str to str
+        Paths of the current pictures by name, the one to be shown first.
+    """
+    entries = {one.forecast.cycle_id: one for one in (*data.past, Past(data.current))}
+    shown = {}
+    for cycle, one in entries.items():
+        first = next((folder / picture_folder(one.forecast)).glob("0-*"), None)
+        if first is not None:
+            shown[cycle] = str(first.relative_to(folder))
+    if pictures:
+        shown[data.current.cycle_id] = next(iter(pictures.values()))
+
+    days = by_day(entries.values())
+    carried = {path.stem for path in (folder / "archive").glob("????-??-??.html")}
+    names = sorted({*carried, *(day.name for day in days)})
+    digests = _read(folder / _CONTENTS)
+    files = {}
+    for day in days:
+        at = names.index(day.name)
+        digest = _digest(day, names[max(at - 1, 0) : at + 2], data.title, shown)
+        if day.name not in carried or digests.get(day.name) != digest:
+            files[f"archive/{day.name}.html"] = archive_day(data, day, days=names, pictures=shown)
+            digests[day.name] = digest
+    return {**files, "archive/index.html": archive_index(data, names), _CONTENTS: json.dumps(digests, sort_keys=True)}
+
+
+def _digest(day: Day, around: list[str], title: str, pictures: Mapping[str, str]) -> str:
+    entries = [
+        (one.forecast.as_json(), one.outcome and asdict(one.outcome), pictures.get(one.forecast.cycle_id))
+        for one in day.entries
+    ]
+    text = json.dumps([kflare.__version__, title, around, entries], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        digests: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return digests

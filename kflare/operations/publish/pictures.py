@@ -1,0 +1,155 @@
+"""The pictures of the site: the full disk in several wavelengths on one frame, and where the network looked.
+
+North is up and west right. Every picture of a forecast lies on the frame of its magnetogram, so that the boxes of the
+regions fit all of them.
+"""
+
+import io
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from kflare.errors import DataError
+from kflare.observations.disk import Disk
+from kflare.observations.magnetogram import Magnetogram
+
+__all__ = ["IMAGE", "OVERLAY", "Picture", "intensity_picture", "magnetogram_picture", "overlay_picture"]
+
+IMAGE: Final = "image"
+OVERLAY: Final = "overlay"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
+_SIZE = 1024
+_QUALITY = 85
+_BRIGHTEST = 99.8  # percentile of the disk that becomes white: a flare would else leave everything else black
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of the full disk.
+
+    Parameters
+    ----------
+    name : str
+        For the file: small letters, digits and hyphens, such as "hmi-magnetogram".
+    label : str
+        For the reader, such as "HMI magnetogram".
+    data : bytes
+        JPEG or PNG.
+    kind : str
+        `IMAGE`, or `OVERLAY` to be laid over the images.
+    note : str
+        For the reader: what it shows, such as its time.
+
+    Raises
+    ------
+    DataError
+        A name or kind that is none, or data that are neither JPEG nor PNG.
+    """
+
+    name: str
+    label: str
+    data: bytes
+    kind: str = IMAGE
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise DataError(f"`name` of a picture must be of a-z, 0-9 and '-', at most 41 long, got {self.name!r}")
+        if self.kind not in (IMAGE, OVERLAY):
+            raise DataError(f"`kind` of picture {self.name} must be {IMAGE} or {OVERLAY}, got {self.kind!r}")
+        if not self.data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n")):
+            raise DataError(f"picture {self.name} must be JPEG or PNG, it begins with {self.data[:4]!r}")
+
+    @property
+    def file(self) -> str:
+        """Name with the ending that its data have."""
+        ending = "jpg" if self.data.startswith(b"\xff\xd8") else "png"
+        return f"{self.name}.{ending}"
+
+
+def magnetogram_picture(magnetogram: Magnetogram, *, size: int = _SIZE, limit: float = 200.0) -> bytes:
+    """A magnetogram in grey, JPEG; white is +`limit` gauss, off the disk it is black."""
+    shown = magnetogram if magnetogram.data.shape[0] <= size else magnetogram.resized(size)
+    grey = np.clip((shown.data / limit + 1) * 127.5, 0, 255)
+    grey = np.where(np.isnan(grey), np.where(shown.on_disk, 127.5, 0), grey)
+    return _jpeg(Image.fromarray(grey.astype(np.uint8)), size)
+
+
+def intensity_picture(
+    data: npt.NDArray[np.floating], disk: Disk, *, like: Magnetogram, palette: str, size: int = _SIZE
+) -> bytes:
+    """An image of another instrument or wavelength on the frame of the magnetogram, JPEG.
+
+    Parameters
+    ----------
+    data : float array of shape (H, H)
+        Intensity in any unit, row 0 = north, column 0 = east; NaN where not measured.
+    disk : Disk
+        The Sun in it.
+    like : Magnetogram
+        Whose frame is taken.
+    palette : str
+        Name of a matplotlib colour map; sunpy's, such as "sdoaia131", among them.
+    size : int
+        Width and height in pixels.
+
+    Raises
+    ------
+    DataError
+        Nothing was measured.
+    """
+    import sunpy.visualization.colormaps  # noqa: F401 - registers the maps of the instruments
+    from matplotlib import colormaps
+
+    measured = data[np.isfinite(data)]
+    if measured.size == 0:
+        raise DataError("an image must hold measured values to be shown, got none")
+    bottom, top = np.percentile(measured, [1.0, _BRIGHTEST])
+    scaled = np.clip((np.nan_to_num(data, nan=float(bottom)) - bottom) / max(top - bottom, 1e-9), 0, 1)
+    # Square root: coronal images span decades.
+    grey = Image.fromarray((255 * np.sqrt(scaled)).astype(np.uint8))
+    width = like.data.shape[0]
+    step = width / size * disk.radius / like.disk.radius  # pixels of `data` for one of the picture
+
+    def offset(centre: float, of: float) -> float:
+        # The picture's pixel (i + 1/2) size-wise lies at (i + 1/2) * width / size - 1/2 in the magnetogram's.
+        return centre + 0.5 - (of + 0.5) * disk.radius / like.disk.radius
+
+    affine = (step, 0.0, offset(disk.x, like.disk.x), 0.0, step, offset(disk.y, like.disk.y))
+    framed = grey.transform((size, size), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR)
+    coloured = (255 * colormaps[palette](np.asarray(framed) / 255)[..., :3]).astype(np.uint8)
+    return _jpeg(Image.fromarray(coloured), size)
+
+
+def overlay_picture(map_: npt.NDArray[np.floating], *, size: int = 256) -> bytes:
+    """An attribution map to be laid over the disk: PNG, transparent where it is 0, bright and denser towards 1.
+
+    Parameters
+    ----------
+    map_ : float array of shape (h, w)
+        Scaled to 0–1, row 0 = north, on the magnetogram's frame; NaN counts as 0.
+    size : int
+        Width and height of the picture.
+    """
+    from matplotlib import colormaps
+
+    values = np.clip(np.nan_to_num(map_), 0, 1).astype(np.float32)
+    values = np.asarray(Image.fromarray(values).resize((size, size), Image.Resampling.BICUBIC)).clip(0, 1)
+    rgba = colormaps["inferno"](0.3 + 0.7 * values)
+    rgba[..., 3] = 0.7 * values
+    out = io.BytesIO()
+    Image.fromarray((255 * rgba).astype(np.uint8)).save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def _jpeg(image: Image.Image, size: int) -> bytes:
+    if image.width != size:
+        image = image.resize((size, size), Image.Resampling.BICUBIC)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=_QUALITY, optimize=True)
+    return out.getvalue()

@@ -1,0 +1,125 @@
+"""The web site: a folder of plain files, made anew by each cycle and switched as a whole.
+
+`FOLDER` is a symbolic link into `FOLDER.versions`: a new version is built beside the old one, put onto the disk, and
+taken into use by renaming one link, so a reader sees the old site or the new one. The pictures of each forecast have a
+folder of their own, so that a page never shows boxes over another forecast's Sun.
+"""
+
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from kflare.errors import SettingError
+from kflare.operations.forecast import Forecast
+from kflare.operations.publish.archive import archive_files, carry_over, picture_folder
+from kflare.operations.publish.files import sync_folder, write_file
+from kflare.operations.publish.latest import SCHEMA_NAME, latest_text, schema_text
+from kflare.operations.publish.pages import root_pages
+from kflare.operations.publish.site_data import SiteData
+from kflare.operations.publish.table import csv_text
+
+__all__ = ["publish_site"]
+
+_ASSETS: Final = ("kflare.css", "kflare.js")
+_BUILDING: Final = ".building-"
+_ABANDONED_SECONDS: Final = 3600.0
+
+
+def publish_site(data: SiteData, folder: Path, *, keep_pictures_days: float = 30.0) -> Path:
+    """Write the site and take it into use in one step.
+
+    Parameters
+    ----------
+    data : SiteData
+        What it shows.
+    folder : Path
+        The site: a link that this makes and moves. Its versions lie in `FOLDER.versions` beside it; the one before is
+        kept, for readers who are just loading it.
+    keep_pictures_days : float
+        How long pictures of former forecasts are kept.
+
+    Returns
+    -------
+    Path
+        `folder`.
+
+    Raises
+    ------
+    SettingError
+        `folder` is something else than such a link, or cannot be written to; the site is as it was.
+    """
+    if not folder.is_symlink() and folder.exists():
+        raise SettingError(f"`{folder}` must be a link to the newest version of the site, and is not: move it away")
+    versions = folder.with_name(f"{folder.name}.versions")
+    building = None
+    try:
+        versions.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(versions)
+        before = folder.resolve() if folder.is_dir() else None
+        building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=versions))
+        building.chmod(0o755)
+        carry_over(before, building, data, keep_pictures_days=keep_pictures_days)
+        _write(data, building)
+        version = building.rename(versions / f"{data.current.issue:%Y%m%dT%H%M%SZ}-{building.name[len(_BUILDING) :]}")
+        building = version
+        sync_folder(versions)
+        _point(folder, version)
+        building = None
+        for old in versions.iterdir():
+            if not old.name.startswith(".") and old.resolve() not in (version.resolve(), before):
+                shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingError(
+            f"cannot publish the site `{folder}`: {reason}; it is as it was: make room, or choose another folder"
+        ) from error
+    finally:
+        if building is not None:
+            shutil.rmtree(building, ignore_errors=True)
+    return folder
+
+
+def _write(data: SiteData, folder: Path) -> None:
+    # Numbered, so that an archive page finds the first one again.
+    paths = {
+        picture.name: f"{picture_folder(data.current)}/{number}-{picture.file}"
+        for number, picture in enumerate(data.pictures)
+    }
+    content: dict[str, str | bytes] = {paths[picture.name]: picture.data for picture in data.pictures}
+    content |= {f"figures/{one.name}.png": one.data for section in data.verification for one in section.figures}
+    content |= {name: (files(__package__) / "templates" / name).read_text(encoding="utf-8") for name in _ASSETS}
+    content |= root_pages(data, pictures=paths)
+    content |= archive_files(data, folder, pictures=paths)
+    content |= {"latest.json": latest_text(data.current), SCHEMA_NAME: schema_text()}
+    if isinstance(data.current, Forecast):
+        content["forecast.csv"] = csv_text(data.current)
+    for name, each in content.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Carried-over files are links into the version in use: renaming over them leaves that one alone.
+        write_file(path, each)
+    for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        sync_folder(path)
+
+
+def _point(folder: Path, version: Path) -> None:
+    """Let the link `folder` lead to a version, in one step."""
+    link = version.with_name(f".link-{version.name}")
+    try:
+        link.symlink_to(Path(version.parent.name) / version.name)
+        link.replace(folder)
+    finally:
+        with suppress(OSError):
+            link.unlink(missing_ok=True)
+    sync_folder(folder.parent)
+
+
+def _remove_abandoned(versions: Path) -> None:
+    """Versions half built by a process that was killed; younger ones may be another's work."""
+    for path in versions.glob(f"{_BUILDING}*"):
+        if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,96 @@
+"""What the site shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kflare.errors import DataError
+from kflare.operations.forecast import THRESHOLDS, Forecast, Outage
+from kflare.operations.publish.pictures import Picture
+
+__all__ = ["Figure", "Outcome", "Past", "Section", "SiteData"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened in a forecast's window.
+
+    Parameters
+    ----------
+    observed : mapping of "C" and "M" to bool
+        Whether there was a flare of the class or above; absent while the flare list does not cover the window.
+    flares : tuple of str
+        The flares of class C and above, for the reader: "M1.0 05:04 UT, AR 12740".
+    """
+
+    observed: Mapping[str, bool] = field(default_factory=dict)
+    flares: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Past:
+    """A forecast or outage of the past, with what happened if that is known."""
+
+    forecast: Forecast | Outage
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the verification page: PNG, with a text that says what it shows to who cannot see it."""
+
+    name: str
+    data: bytes
+    alt: str
+
+    def __post_init__(self) -> None:
+        Picture(self.name, self.name, self.data)  # the same rules for name and data
+        if not self.alt:
+            raise DataError(f"figure {self.name} must have an `alt` text")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the verification page: text, a table, figures."""
+
+    title: str
+    text: str
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    figures: tuple[Figure, ...] = ()
+
+
+@dataclass(frozen=True)
+class SiteData:
+    """Everything that a cycle publishes on the site.
+
+    Parameters
+    ----------
+    current : Forecast or Outage
+        What the cycle ended with.
+    pictures : sequence of Picture
+        Of `current`; the first image is shown first.
+    past : sequence of Past
+        Former forecasts and outages in any order, `current` not among them; their days in the archive are written anew.
+    verification : sequence of Section
+        See `verification_sections`.
+    title : str
+        Of the site.
+    recent_days : float
+        How far back the page of the last days reaches.
+    """
+
+    current: Forecast | Outage
+    pictures: Sequence[Picture] = ()
+    past: Sequence[Past] = ()
+    verification: Sequence[Section] = ()
+    title: str = "Solar flare forecast"
+    recent_days: float = 7.0
+
+    def __post_init__(self) -> None:
+        names = [picture.name for picture in self.pictures]
+        if len(set(names)) < len(names):
+            raise DataError(f"pictures of the site must have different names, got {', '.join(names)}")
+        for past in self.past:
+            unknown = [name for name in (past.outcome.observed if past.outcome else ()) if name not in THRESHOLDS]
+            if unknown:
+                raise DataError(f"an outcome must be of classes {', '.join(THRESHOLDS)}, got {unknown[0]!r}")

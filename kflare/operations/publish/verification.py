@@ -1,0 +1,140 @@
+"""The verification page: how good the forecasts of the full disk have been, in a table and in pictures."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Drawing
+
+from kflare.operations.forecast import THRESHOLDS, Forecast, Probability
+from kflare.operations.publish.site_data import Figure, Past, Section
+from kflare.verification.comparison import Comparison, Settings, compare
+from kflare.verification.forecast_table import forecast_table
+from kflare.verification.plots import plot_reliability, plot_roc, plot_series
+
+__all__ = ["verification_sections"]
+
+_FEWEST = 20  # forecasts; fewer fill no diagram
+# As `forecast_class`: a rounding below 50 % is 50 %.
+_YES: Final = 0.5 - 1e-9
+# Enough for two digits of an interval; the report of `kflare.verify` draws more.
+_RESAMPLES: Final = 500
+_HEAD: Final = (
+    "Event", "Method", "Forecasts", "Events", "Hits", "False alarms", "Misses", "Correct nulls", "TSS",
+    "False alarm ratio", "Brier skill score (calibrated)",
+)  # fmt: skip
+_TEXT: Final = (
+    "Full-disk forecasts whose window has ended and is covered by the flare list. A forecast says yes where the "
+    "network's output is 50 % or more. TSS is 1 for a perfect forecast and 0 without skill; the Brier skill score is "
+    "above 0 where the calibrated probability is better than always forecasting the mean rate. In brackets: 95 % "
+    "intervals, over days drawn with replacement. A dash: not defined, for lack of events or of forecasts."
+)
+
+Known = Sequence[tuple[Forecast, bool]]
+
+
+def verification_sections(past: Sequence[Past]) -> tuple[Section, ...]:
+    """Contingency tables and scores of the full-disk forecasts whose outcome is known, with diagrams for each class.
+
+    Yes is forecast from 50 % of the network's output upward; the Brier skill score, against the base rate of the same
+    forecasts, is of the calibrated probability. TSS alone flatters where events are rare: the false alarm ratio and the
+    number of events stand beside it.
+
+    Parameters
+    ----------
+    past : sequence of Past
+        Forecasts, in any order; those without an outcome are left out.
+    """
+    rows: list[tuple[str, ...]] = []
+    drawn: list[Section] = []
+    for name in THRESHOLDS:
+        known = [
+            (one.forecast, one.outcome.observed[name])
+            for one in sorted(past, key=lambda one: one.forecast.issue)
+            if isinstance(one.forecast, Forecast) and one.outcome is not None and name in one.outcome.observed
+        ]
+        for method, of in (("regions combined", "full_disk"), ("full-disk CNN", "cnn")):
+            answered = [(forecast, event) for forecast, event in known if name in getattr(forecast, of)]
+            if answered:
+                rows.append(_row(name, method, of, answered))
+        drawn += _diagrams(name, [(forecast, event) for forecast, event in known if name in forecast.full_disk])
+    if not rows:
+        return ()
+    if not drawn:
+        few = f"Diagrams are drawn from {_FEWEST} forecasts upward, once both outcomes have been observed."
+        drawn = [Section("Diagrams", few)]
+    return (Section("Contingency tables and scores", _TEXT, _HEAD, tuple(rows)), *drawn)
+
+
+def _row(name: str, method: str, of: str, known: Known) -> tuple[str, ...]:
+    probabilities: list[Probability] = [getattr(forecast, of)[name] for forecast, _ in known]
+    yes_no = _compare(known, [one.deciding for one in probabilities])
+    table = yes_no.contingency.iloc[0]
+    counts = [len(known), table.tp + table.fn, table.tp, table.fp, table.fn, table.tn]
+    skill = "–"
+    if all(one.calibrated is not None for one in probabilities):
+        skill = _score(_compare(known, [one.calibrated for one in probabilities]), "brier_skill_score")
+    return (f"≥ {name}1.0", method, *map(str, counts), _score(yes_no, "tss"), _score(yes_no, "far"), skill)
+
+
+def _compare(known: Known, probability: Sequence[float | None]) -> Comparison:
+    frame = pd.DataFrame(
+        {
+            "time": pd.DatetimeIndex([forecast.window_start for forecast, _ in known]),
+            "probability": probability,
+            "observed": [event for _, event in known],
+        }
+    )
+    hours = max((forecast.window_end - forecast.window_start).total_seconds() / 3600 for forecast, _ in known)
+    return compare(forecast_table(frame), Settings(thresholds=(_YES,), window_hours=hours, resamples=_RESAMPLES))
+
+
+def _score(comparison: Comparison, name: str) -> str:
+    found = comparison.scores[comparison.scores["score"] == name].iloc[0]
+    if np.isnan(found["value"]):
+        return "–"
+    text = f"{found['value']:.2f}"
+    return text if np.isnan(found["lower"]) else f"{text} [{found['lower']:.2f}, {found['upper']:.2f}]"
+
+
+def _diagrams(name: str, known: Known) -> list[Section]:
+    observed = np.array([happened for _, happened in known], dtype=np.bool_)
+    if len(known) < _FEWEST or observed.all() or not observed.any():
+        return []
+    event = f"≥ {name}1.0"
+    low = name.lower()
+    deciding = np.array([forecast.full_disk[name].deciding for forecast, _ in known])
+    times = np.array([forecast.window_start.replace(tzinfo=None) for forecast, _ in known], dtype="datetime64[us]")
+    methods: Mapping[str, np.ndarray] = {"regions combined": deciding}
+    if all(name in forecast.cnn for forecast, _ in known):
+        methods = {**methods, "full-disk CNN": np.array([forecast.cnn[name].deciding for forecast, _ in known])}
+    figures = [
+        _figure(
+            f"series-{low}",
+            plot_series(times, observed, deciding, threshold=_YES, title=f"Forecast and outcome, {event}"),
+            f"Forecast probability of a flare {event} over time, marked as hit, miss, false alarm or correct null.",
+        ),
+        _figure(
+            f"roc-{low}",
+            plot_roc(observed, methods, title=f"ROC, {event}"),
+            f"Relative operating characteristic of {', '.join(methods)} for a flare {event}.",
+        ),
+    ]
+    calibrated = [forecast.full_disk[name].calibrated for forecast, _ in known]
+    if all(p is not None for p in calibrated):
+        drawing = plot_reliability(
+            observed, np.array(calibrated, dtype=np.float64), bins=10, title=f"Reliability, calibrated, {event}"
+        )
+        alt = f"Observed rate of a flare {event} against its calibrated probability, with the number of forecasts."
+        figures.append(_figure(f"reliability-{low}", drawing, alt))
+    return [
+        Section(f"Flares {event}", f"{len(known)} forecasts, {int(observed.sum())} events.", figures=tuple(figures))
+    ]
+
+
+def _figure(name: str, drawing: Drawing, alt: str) -> Figure:
+    out = io.BytesIO()
+    drawing.savefig(out, format="png", dpi=110, metadata={"Software": None})
+    return Figure(name, out.getvalue(), alt)

@@ -1,0 +1,116 @@
+"""What a cycle asks the served models, and what they answered: a model that fails is a remark, not an end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.attribution.published import ATTRIBUTE
+from kflare.errors import DataError, KflareError, ServingError
+from kflare.observations.magnetogram import Magnetogram
+from kflare.operations.forecast import ModelUse
+from kflare.operations.marks import Probability
+from kflare.operations.settings import Server
+from kflare.serving.client import Client
+from kflare.serving.served_attribution import OUTPUTS
+
+__all__ = ["Answers", "ask_disk", "ask_regions", "connect", "wanted_features"]
+
+# The graph reduces to the network's 512 pixels by area itself; 64 MB of a 4096² field need not travel for that.
+_SIZE = 512
+
+
+@dataclass
+class Answers:
+    """Replies of the models of one kind.
+
+    Parameters
+    ----------
+    models : list of ModelUse
+        Who answered.
+    probability : dict of class to list of Probability
+        One per row that was asked about.
+    imputed : list of int or None
+        Per row, the most features that a model had to fill in.
+    grad_cam : dict of class to float array (h, w)
+        Where a full-disk model looked for "flare", 0-1.
+    failures : list of str
+        Why models did not answer.
+    """
+
+    models: list[ModelUse] = field(default_factory=list)
+    probability: dict[str, list[Probability]] = field(default_factory=dict)
+    imputed: list[int] | None = None
+    grad_cam: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+
+def connect(server: Server) -> Client:
+    """A client of the server in the settings."""
+    return Client(server.address, timeout=server.timeout_seconds, ca=server.ca, cert=server.cert, key=server.key)
+
+
+def wanted_features(client: Client, models: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """The features that each region model asks for, and why a model does not tell."""
+    features, failures = {}, []
+    for model in models:
+        try:
+            features[model] = sorted(client.metadata(model).inputs.get("serving_default", {}))
+        except ServingError as error:
+            failures.append(str(error))
+    return features, failures
+
+
+def ask_regions(client: Client, table: pd.DataFrame, features: dict[str, list[str]]) -> Answers:
+    """Ask each region model about the rows of a table that has the features of all, NaN = not measured."""
+    answers = Answers()
+    imputed = np.zeros(len(table), np.int64)
+    for model, names in features.items():
+        try:
+            reply = client.predict_regions(model, table[["time", "region", *names]])
+        except (DataError, ServingError) as error:
+            answers.failures.append(str(error))
+            continue
+        answers.models.append(ModelUse(model, reply.version))
+        answers.probability[_class(model)] = _probabilities(reply.outputs)
+        imputed = np.maximum(imputed, reply.outputs["imputed"])
+    answers.imputed = imputed.tolist() if answers.models else None
+    return answers
+
+
+def ask_disk(client: Client, magnetogram: Magnetogram, models: Sequence[str], *, attribution: bool) -> Answers:
+    """Ask each full-disk model about a magnetogram, with its Grad-CAM map if wanted and if the model has one."""
+    answers = Answers()
+    small = magnetogram if magnetogram.data.shape[0] <= _SIZE else magnetogram.resized(_SIZE)
+    field_ = small.data[None, :, :, None]
+    for model in models:
+        try:
+            if attribution and ATTRIBUTE in client.metadata(model).inputs:
+                outputs = tuple(name for name in OUTPUTS if name != "guided_backprop")
+                reply = client.predict(model, {"magnetogram": field_}, signature=ATTRIBUTE, outputs=outputs)
+                answers.grad_cam[_class(model)] = _scaled(reply.outputs["grad_cam"][0, :, :, 1])
+            else:
+                reply = client.predict_magnetograms(model, field_)
+        except KflareError as error:
+            answers.failures.append(str(error))
+            continue
+        answers.models.append(ModelUse(model, reply.version))
+        answers.probability[_class(model)] = _probabilities(reply.outputs)
+    return answers
+
+
+def _class(model: str) -> str:
+    return model[-1].upper()
+
+
+def _probabilities(outputs: dict[str, npt.NDArray[np.float32]]) -> list[Probability]:
+    pairs = zip(outputs["probability"].tolist(), outputs["calibrated"].tolist(), strict=True)
+    return [Probability.of(network, calibrated) for network, calibrated in pairs]
+
+
+def _scaled(grad_cam: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """0-1 per map, as the paper shows them (paper 1, section 4)."""
+    top = float(grad_cam.max(initial=0))
+    return np.clip(grad_cam, 0, None) / top if top > 0 else np.zeros_like(grad_cam)

@@ -1,0 +1,138 @@
+"""Running cycles: the latest one, or all of a schedule, with what was missed recorded."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from kflare import __version__
+from kflare.errors import KflareError
+from kflare.operations.cycle import run_cycle
+from kflare.operations.event_log import EventLog
+from kflare.operations.forecast import Forecast, Outage, utc_text
+from kflare.operations.ledger import Ledger
+from kflare.operations.publication import publish
+from kflare.operations.schedule import issue_times, latest_issue, next_issue
+from kflare.operations.settings import Settings
+
+__all__ = ["Done", "keep_schedule", "record_missed", "run_once"]
+
+#: The longest sleep: after it the clock is looked at again.
+_NAP: Final = 60.0
+#: A clock that leaps by more than this, against the machine's own count of seconds, is not believed at once ...
+_LEAP: Final = timedelta(minutes=5)
+#: ... but after it has run evenly for this long.
+_TRUST: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a run ended with, and what could not be published."""
+
+    cycle: Forecast | Outage
+    unpublished: list[str]
+
+
+def run_once(issue: datetime, settings: Settings, *, ledger: Ledger, log: EventLog, now: datetime) -> Done:
+    """Run the cycle of an issue time and publish it. Again, it changes nothing in the ledger and publishes anew."""
+    own = log.of_cycle(f"{issue:%Y%m%dT%H%MZ}")
+    cycle = run_cycle(issue, settings, ledger=ledger, log=own, now=now)
+    return Done(cycle, publish(cycle, settings, ledger, own))
+
+
+def record_missed(settings: Settings, *, ledger: Ledger, log: EventLog, now: datetime) -> list[Outage]:
+    """Record an outage for every issue time since the last cycle that is too long ago to be run now.
+
+    Parameters
+    ----------
+    now : datetime.datetime
+        The present, aware. Issue times up to `schedule.grace_minutes` before it can still be run.
+
+    Returns
+    -------
+    list of Outage
+        What was recorded; nothing in an empty ledger, whose first cycle is the beginning.
+    """
+    last = ledger.last_issue()
+    if last is None:
+        return []
+    recorded = []
+    for issue in issue_times(settings.schedule.hours, last, now - timedelta(minutes=settings.schedule.grace_minutes)):
+        outage = Outage(
+            f"{issue:%Y%m%dT%H%MZ}",
+            issue,
+            "not run: the machine or the schedule was not running at the time",
+            next_issue=next_issue(settings.schedule.hours, issue),
+            software=__version__,
+        )
+        if ledger.record(outage, recorded=now):
+            log.of_cycle(outage.cycle_id)("missed", issue=utc_text(issue))
+            recorded.append(outage)
+    return recorded
+
+
+class _Clock:
+    """Wall-clock time, held against the count of seconds that runs through sleep and that nobody sets."""
+
+    def __init__(self) -> None:
+        self._anchor = self._offset()
+        self._since: float | None = None
+
+    def leapt(self) -> timedelta | None:
+        """How far the clock has leapt, as long as it is not to be believed."""
+        leap = timedelta(seconds=self._offset() - self._anchor)
+        if abs(leap) <= _LEAP:
+            self._since = None
+            return None
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self._since = self._since or now
+        if now - self._since >= _TRUST.total_seconds():
+            self._anchor, self._since = self._offset(), None
+            return None
+        return leap
+
+    @staticmethod
+    def _offset() -> float:
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def keep_schedule(
+    settings: Settings, *, ledger: Ledger, log: EventLog, goes_on: Callable[[], bool] = lambda: True
+) -> None:
+    """Run every cycle of the schedule at its time, for ever.
+
+    After a sleep the issue times that passed are recorded as missed, and one within the grace time is run. A clock that
+    leaps stops the forecasts until it has run evenly for ten minutes.
+
+    Parameters
+    ----------
+    goes_on : callable
+        Asked at least once a minute; False ends it.
+    """
+    clock = _Clock()
+    hours = settings.schedule.hours
+    grace = timedelta(minutes=settings.schedule.grace_minutes)
+    told = None
+    while goes_on():
+        leap = clock.leapt()
+        if leap is not None:
+            log("clock leapt", seconds=leap.total_seconds())
+            time.sleep(_NAP)
+            continue
+        now = datetime.now(UTC)
+        issue = latest_issue(hours, now)
+        try:
+            record_missed(settings, ledger=ledger, log=log, now=now)
+            if now - issue <= grace and ledger.cycle(issue) is None:
+                run_once(issue, settings, ledger=ledger, log=log, now=now)
+                continue
+        except KflareError as error:  # the ledger is down, a disk is full: it may come back within the grace time
+            log("failed", issue=utc_text(issue), reason=str(error))
+            time.sleep(_NAP)
+            continue
+        due = next_issue(hours, now)
+        if due != told:
+            log("waiting", until=utc_text(due))
+            told = due
+        time.sleep(min(_NAP, max(0.0, (due - datetime.now(UTC)).total_seconds())))

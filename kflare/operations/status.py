@@ -1,0 +1,76 @@
+"""How the forecasting is doing, for a monitor: one glance at the ledger and one at the server."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from kflare.errors import ServingError
+from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, Outage, utc_text
+from kflare.operations.ledger import Ledger
+from kflare.operations.questions import connect
+from kflare.operations.schedule import latest_issue, next_issue
+from kflare.operations.settings import Settings
+
+__all__ = ["EXIT_STATUS", "outcome_of", "status"]
+
+EXIT_STATUS: Mapping[str, int] = {"forecast": 0, "statistics": 3, "outage": 4, "unpublished": 5, "overdue": 6}
+"""Exit status by outcome; 1 is an error after which nothing was recorded, 2 wrong usage."""
+
+
+def outcome_of(cycle: Forecast | Outage) -> str:
+    """What a cycle ended with: "forecast" by networks (or of no sunspot), "statistics" alone, or "outage"."""
+    if isinstance(cycle, Outage):
+        return "outage"
+    return "statistics" if cycle.rung in (EVENT_STATISTICS, CLIMATOLOGY) else "forecast"
+
+
+def status(settings: Settings, ledger: Ledger, *, now: datetime) -> dict[str, Any]:
+    """What stands in the ledger, whether a forecast is overdue, and which models answer.
+
+    Parameters
+    ----------
+    now : datetime.datetime
+        The present, aware UTC.
+
+    Returns
+    -------
+    dict
+        Plain values; `state` is one of `EXIT_STATUS`, "overdue" if the latest issue time has no cycle after its grace
+        time.
+    """
+    hours, grace = settings.schedule.hours, timedelta(minutes=settings.schedule.grace_minutes)
+    last = ledger.last_issue()
+    cycle = None if last is None else ledger.cycle(last)
+    due = latest_issue(hours, now - grace)
+    overdue = last is None or last < due
+    found: dict[str, Any] = {
+        "state": "overdue" if overdue or cycle is None else outcome_of(cycle),
+        "now": utc_text(now),
+        "next_issue": utc_text(next_issue(hours, now)),
+        "last_issue": None if last is None else utc_text(last),
+    }
+    if cycle is not None:
+        found["cycle"] = cycle.cycle_id
+        found["hours_since_issue"] = round((now - cycle.issue).total_seconds() / 3600, 2)
+    if isinstance(cycle, Forecast):
+        found |= {
+            "rung": cycle.rung,
+            "reason": cycle.rung_reason,
+            "mark": cycle.mark,
+            "data_time": None if cycle.data_time is None else utc_text(cycle.data_time),
+            "models": {model.name: model.version for model in cycle.models},
+        }
+    elif isinstance(cycle, Outage):
+        found["reason"] = cycle.reason
+    return found | {"server": _server(settings)}
+
+
+def _server(settings: Settings) -> dict[str, Any]:
+    wanted = (*settings.server.region_models, *settings.server.disk_models)
+    try:
+        with connect(settings.server) as client:
+            served = client.served(wanted)
+    except ServingError as error:
+        return {"address": settings.server.address, "error": str(error)}
+    missing = [name for name in wanted if name not in served]
+    return {"address": settings.server.address, "serves": served, "missing": missing}
