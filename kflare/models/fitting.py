@@ -12,17 +12,19 @@ import pandas as pd
 from kflare.datasets.pipelines import image_dataset, table_dataset
 from kflare.datasets.splits import Split
 from kflare.errors import DataError
-from kflare.models.baselines import logistic_regression
+from kflare.models.baselines import gradient_boosting, logistic_regression
 from kflare.models.calibration import Calibration, fit_calibration
 from kflare.models.defn import build_defn
 from kflare.models.dense_cnn import build_dense_cnn
+from kflare.models.distillation import Distillation, joined, student, teacher_targets
 from kflare.models.evaluation import Evaluation, evaluate
 from kflare.models.feature_scaling import FeatureScaling, fit_scaling
+from kflare.models.pretraining import train_by_reading
 from kflare.models.training import Recipe, Run, train
 from kflare.regions.feature_table import Feature
-from kflare.verification.contingency import best_threshold
+from kflare.verification.thresholds import best_threshold
 
-__all__ = ["Fitted", "fit_defn", "fit_dense_cnn", "require_both_classes"]
+__all__ = ["Fitted", "dense_cnn_defaults", "fit_defn", "fit_dense_cnn", "fit_distilled_defn", "require_both_classes"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,13 @@ def require_both_classes(observed: npt.NDArray[np.bool_], split: Split, *, event
             )
 
 
+def dense_cnn_defaults(teach: str) -> dict[str, Any]:
+    """How `fit_dense_cnn` trains unless told otherwise, as fields of `Recipe`."""
+    if teach == "polarity-lines":  # no early stopping: `patience` and `select` are not used
+        return {"epochs": 10, "batch_size": 16, "learning_rate": 1e-3, "patience": 10, "select": "tss"}
+    return {"epochs": 100, "batch_size": 8, "learning_rate": 2e-4, "patience": 20, "select": "tss"}
+
+
 def fit_dense_cnn(
     paths: Sequence[str],
     observed: npt.NDArray[np.bool_],
@@ -67,6 +76,7 @@ def fit_dense_cnn(
     run: Run,
     baselines: dict[str, npt.NDArray[np.float32]],
     clusters: npt.NDArray[Any] | None = None,
+    teach: str = "flares",
     verbose: int = 0,
 ) -> Fitted:
     """Fit the dense CNN to magnetograms.
@@ -87,6 +97,9 @@ def fit_dense_cnn(
         Probabilities of other methods, evaluated on the same samples.
     clusters : array of shape (N,), optional
         Day of each sample: samples of a day are resampled together for the intervals.
+    teach : str
+        "flares": all layers by the labels, as in the paper. "polarity-lines": what the images show, and only the last
+        layer by the labels; see `train_by_reading`.
     """
     names = np.asarray(paths)
 
@@ -98,13 +111,22 @@ def fit_dense_cnn(
     keras.utils.set_random_seed(recipe.seed)
     model = build_dense_cnn((size, size, 1))
     validation = data(split.validation)
-    training = data(split.train, training=True, augmented=augmented, seed=recipe.seed)
-    train(model, training, validation, observed[split.validation], recipe=recipe, run=run, verbose=verbose)
+    if teach == "polarity-lines":
+        train_by_reading(
+            model, list(names[split.train]), observed[split.train], validation, observed[split.validation],
+            byte_range=byte_range, augmented=augmented, recipe=recipe, run=run, verbose=verbose,
+        )  # fmt: skip
+    else:
+        training = data(split.train, training=True, augmented=augmented, seed=recipe.seed)
+        train(model, training, validation, observed[split.validation], recipe=recipe, run=run, verbose=verbose)
 
     def probability(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
         return model.predict(data(mask), verbose=0)[:, 1]
 
-    return _conclude(model, run, observed, split, probability, baselines=baselines, clusters=clusters)
+    threshold = 0.5 if teach == "polarity-lines" else None  # two numbers fitted with equal weights: nothing to choose
+    return _conclude(
+        model, run, observed, split, probability, baselines=baselines, clusters=clusters, threshold=threshold
+    )
 
 
 def fit_defn(
@@ -157,6 +179,57 @@ def fit_defn(
     return replace(fitted, scaling=scaling)
 
 
+def fit_distilled_defn(
+    table: pd.DataFrame,
+    features: Sequence[Feature],
+    observed: npt.NDArray[np.bool_],
+    split: Split,
+    *,
+    earlier: tuple[pd.DataFrame, npt.NDArray[np.bool_]] | None,
+    how: Distillation,
+    run: Run,
+    clusters: npt.NDArray[Any] | None = None,
+) -> Fitted:
+    """Fit Deep Flare Net as the student of plain methods, beside these methods on the same training samples.
+
+    The output is 0.5 at the training span's event rate, and 0.5 is its threshold: on the search years it served
+    better than the threshold of the greatest TSS on a validation year (docs/skill.md).
+
+    Parameters
+    ----------
+    table, features, observed, split, clusters
+        As `fit_defn` takes them; `table` has the column `region`.
+    earlier : pair of DataFrame and bool array, optional
+        Samples of an earlier archive on the table's scale and their outcomes: further training data.
+    how : Distillation
+        How the networks are taught.
+    run : Run
+        Where the run would live; nothing is written.
+    """
+    tables, labels = [table[split.train]], [observed[split.train]]
+    if earlier is not None:
+        tables, labels = [earlier[0], *tables], [earlier[1], *labels]
+    training, outcomes = pd.concat(tables, ignore_index=True), np.concatenate(labels)
+    scaling = fit_scaling(training, features)
+    learnt, inputs = scaling.of_table(training), scaling.of_table(table)
+    targets = teacher_targets(learnt, outcomes, training["region"].to_numpy(str), how=how)
+    members = [student(learnt, targets, how=how, seed=how.seed + number) for number in range(how.members)]
+    rate = float(outcomes.mean())
+    model = joined(members, event_rate=rate)
+
+    def probability(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+        return model.predict(inputs[mask], batch_size=4096, verbose=0)[:, 1]
+
+    # With these weights 0.5 of a plain method is the training span's event rate too.
+    weights = (1.0, (1 - rate) / rate)
+    beside = {
+        name: learn(learnt, outcomes, class_weights=weights)(inputs)
+        for name, learn in (("logistic regression", logistic_regression), ("gradient boosting", gradient_boosting))
+    }
+    fitted = _conclude(model, run, observed, split, probability, baselines=beside, clusters=clusters, threshold=0.5)
+    return replace(fitted, scaling=scaling)
+
+
 def _conclude(
     model: keras.Model,
     run: Run,
@@ -166,23 +239,36 @@ def _conclude(
     *,
     baselines: dict[str, npt.NDArray[np.float32]],
     clusters: npt.NDArray[Any] | None,
+    threshold: float | None = None,
 ) -> Fitted:
-    """Choose calibration and thresholds on the validation span, then look at the test span."""
+    """Choose calibration and thresholds on the validation span, then look at the test span.
+
+    With a given threshold it is that of all methods, and the baselines are calibrated like the network.
+    """
     valid = split.validation
     forecast = np.full(len(observed), np.nan, np.float32)
     forecast[valid] = probability(valid)
     calibration = fit_calibration(observed[valid], forecast[valid])
-    thresholds = {"network": best_threshold(observed[valid], forecast[valid])[0], "network at 50 %": 0.5}
-    thresholds |= {name: best_threshold(observed[valid], other[valid])[0] for name, other in baselines.items()}
+    if threshold is None:
+        thresholds = {"network": best_threshold(observed[valid], forecast[valid])[0], "network at 50 %": 0.5}
+        thresholds |= {name: best_threshold(observed[valid], other[valid])[0] for name, other in baselines.items()}
+        frequencies = baselines
+    else:
+        thresholds = dict.fromkeys(["network", *baselines], threshold)
+        frequencies = {
+            name: np.asarray(fit_calibration(observed[valid], other[valid])(other)) for name, other in baselines.items()
+        }
     forecast[split.test] = probability(split.test)
     calibrated = np.asarray(calibration(forecast))
     evaluations = []
-    for method, threshold in thresholds.items():
+    for method, least in thresholds.items():
         for span, mask in (("validation", valid), ("test", split.test)):
-            p, frequency = (baselines[method],) * 2 if method in baselines else (forecast, calibrated)
+            p, frequency = (baselines[method], frequencies[method]) if method in baselines else (forecast, calibrated)
             groups = None if clusters is None else clusters[mask]
             evaluations.append(
-                evaluate(method, span, observed[mask], p[mask], frequency[mask], threshold=threshold, clusters=groups)
+                evaluate(method, span, observed[mask], p[mask], frequency[mask], threshold=least, clusters=groups)
             )
     forecasts = pd.DataFrame({"observed": observed, "probability": forecast, "calibrated": calibrated, **baselines})
+    if threshold is not None:
+        forecasts = forecasts.assign(**{f"{name}, calibrated": p for name, p in frequencies.items()})
     return Fitted(model, run, calibration, float(thresholds["network"]), evaluations, forecasts)

@@ -20,9 +20,9 @@ import tensorflow as tf
 
 from kflare.errors import DataError, ModelError, SettingError
 from kflare.models.losses import WeightedCrossentropy
-from kflare.verification.contingency import best_threshold
+from kflare.verification.thresholds import best_threshold
 
-__all__ = ["Recipe", "Run", "train"]
+__all__ = ["Recipe", "Run", "ValidationSkill", "load_weights", "train", "write_whole"]
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-class _ValidationSkill(keras.callbacks.Callback):
+class ValidationSkill(keras.callbacks.Callback):
     """Scores each epoch on validation data, records it with its weights, stops when none was better for long."""
 
     def __init__(self, run: Run, data: tf.data.Dataset, observed: npt.NDArray[np.bool_], recipe: Recipe) -> None:
@@ -158,6 +158,7 @@ class _ValidationSkill(keras.callbacks.Callback):
         self.run, self.data, self.observed, self.recipe = run, data, observed, recipe
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Score and record the epoch of this number, counted from 0; `logs` holds its `loss`."""
         probabilities = self.model.predict(self.data, verbose=0)
         if not np.isfinite(probabilities).all():
             raise DataError(
@@ -227,7 +228,7 @@ def train(
         )
         if run.last_weights is not None:
             model.optimizer.build(model.trainable_variables)  # or its state would not be restored
-            _load_weights(model, run.last_weights)
+            load_weights(model, run.last_weights)
         model.fit(
             training,
             initial_epoch=len(run.epochs),
@@ -236,11 +237,11 @@ def train(
             steps_per_epoch=recipe.steps_per_epoch,
             verbose=verbose,
             callbacks=[
-                _ValidationSkill(run, validation, observed, recipe),
+                ValidationSkill(run, validation, observed, recipe),
                 keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False),
             ],
         )
-    _load_weights(model, run.best_weights)
+    load_weights(model, run.best_weights)
 
 
 def _finished(run: Run, recipe: Recipe) -> bool:
@@ -250,7 +251,8 @@ def _finished(run: Run, recipe: Recipe) -> bool:
     return last >= recipe.epochs or last - run.state["best"]["epoch"] >= recipe.patience
 
 
-def _load_weights(model: keras.Model, path: Path) -> None:
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Read weights (and the optimiser's state, if the model has one) from a run's folder; raises `ModelError`."""
     try:
         model.load_weights(path)
     except (OSError, ValueError, KeyError) as error:

@@ -4,7 +4,7 @@ Colours are those of Okabe and Ito, which readers with colour-blindness can tell
 well. Nothing touches pyplot's global state, so figures can be made in threads and servers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 import numpy as np
@@ -12,12 +12,12 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from kflare.errors import DataError
-from kflare.verification.contingency import best_threshold, counts_by_threshold
 from kflare.verification.probabilistic import brier_skill_score, reliability, roc_area, roc_curve
 from kflare.verification.samples import check_samples
 from kflare.verification.scores import score_arrays
+from kflare.verification.thresholds import best_threshold, counts_by_threshold
 
-__all__ = ["plot_reliability", "plot_roc", "plot_series", "plot_thresholds"]
+__all__ = ["plot_intervals", "plot_reliability", "plot_roc", "plot_series", "plot_thresholds"]
 
 _BLUE, _ORANGE, _GREEN, _VERMILION, _PURPLE, _SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 _GREY, _PALE = "#595959", "#E8E8E8"
@@ -68,7 +68,7 @@ def plot_reliability(
         curve.forecast[filled], curve.frequency[filled], yerr=curve.sigma[filled], color=_BLUE, ecolor=_BLUE,
         marker="o", markersize=5, linewidth=1.2, capsize=2.5, label=f"forecast, BSS {skill:.3f}",
     )  # fmt: skip
-    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="Observed event rate", title=title)
+    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="Observed event rate", title=_plain(title))
     upper.legend(loc="upper left", fontsize="small", framealpha=0.9)
 
     left = np.arange(bins) / bins
@@ -108,10 +108,40 @@ def plot_roc(observed: npt.ArrayLike, probabilities: Mapping[str, npt.ArrayLike]
     for (method, probability), colour, style in zip(probabilities.items(), colours, styles, strict=False):
         events, values = check_samples(observed, probability, name=method)
         curve, area = roc_curve(events, values), roc_area(events, values)
-        axes.plot(curve.pofd, curve.pod, color=colour, linestyle=style, label=f"{method}, area {area:.3f}")
-    axes.set(xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal", title=title)
+        axes.plot(curve.pofd, curve.pod, color=colour, linestyle=style, label=f"{_plain(method)}, area {area:.3f}")
+    axes.set(xlim=(-0.01, 1), ylim=(0, 1.01), aspect="equal", title=_plain(title))
     axes.set(xlabel="Probability of false detection (POFD)", ylabel="Probability of detection (POD)")
     axes.legend(loc="lower right", fontsize="small")
+    return figure
+
+
+def plot_intervals(
+    methods: Sequence[str], panels: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]], *, title: str
+) -> Figure:
+    """Scores of several methods with their intervals, one panel for each score.
+
+    Parameters
+    ----------
+    methods : sequence of str
+        Names of the K methods, from top to bottom.
+    panels : mapping of score to three arrays of shape (K,)
+        Value, lower and upper end; NaN where undefined.
+    title : str
+        Event and period, for the reader.
+    """
+    figure = Figure(figsize=(9.0, 1.6 + 0.28 * len(methods)), layout="constrained")
+    rows = np.arange(len(methods))
+    for axes, (name, bounds) in zip(
+        np.atleast_1d(figure.subplots(1, len(panels), sharey=True)), panels.items(), strict=True
+    ):
+        value, lower, upper = (np.asarray(part, np.float64) for part in bounds)
+        axes.hlines(rows, lower, upper, color=_BLUE, linewidth=1.5)
+        axes.plot(value, rows, "o", color=_BLUE, markersize=5)
+        axes.axvline(0.0, color=_GREY, linestyle=":", linewidth=1)
+        axes.grid(axis="y", color=_PALE)
+        axes.set(xlabel=name, yticks=rows, ylim=(len(methods) - 0.5, -0.5))
+        axes.set_yticklabels([_plain(method) for method in methods])
+    figure.suptitle(_plain(title))
     return figure
 
 
@@ -154,7 +184,7 @@ def plot_thresholds(
     axes.axvline(0.5, color=_GREY, linestyle=":", linewidth=1)
     axes.axhline(0.0, color=_GREY, linewidth=0.8)
     lowest = np.nanmin(np.append(scores["tss"], 0.0))
-    axes.set(xlim=(0, 1), ylim=(min(-0.02, lowest - 0.05), 1.02), xlabel="Probability threshold", title=title)
+    axes.set(xlim=(0, 1), ylim=(min(-0.02, lowest - 0.05), 1.02), xlabel="Probability threshold", title=_plain(title))
     axes.set_ylabel("Score")
     axes.legend(loc="best", fontsize="small")
     return figure
@@ -205,6 +235,12 @@ def plot_series(
         counted = f"{label} ({int(np.sum(chosen))})"
         axes.plot(times[chosen], values[chosen], mark, color=colour, markersize=size, label=counted)
     axes.axhline(threshold, color=_GREY, linestyle=":", label=f"threshold {threshold:g}")
-    axes.set(ylim=(-0.02, 1.02), xlabel="Time (UTC)", ylabel="Forecast probability", title=title)
+    axes.set(ylim=(-0.02, 1.02), xlabel="Time (UTC)", ylabel="Forecast probability", title=_plain(title))
     figure.legend(loc="outside right upper", fontsize="small")
     return figure
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib draws as it stands: a dollar begins mathematics, an underscore hides a legend's entry."""
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import SettingError
-from kflare.verification.contingency import counts_by_threshold
 from kflare.verification.samples import Probabilities, check_samples
 from kflare.verification.scores import Score
+from kflare.verification.thresholds import counts_by_threshold
 
 __all__ = [
     "BrierDecomposition", "Reliability", "RocCurve", "brier_decomposition", "brier_score", "brier_skill_score", "gini",

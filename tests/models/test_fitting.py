@@ -14,7 +14,7 @@ from kflare.models.training import Recipe, Run
 from kflare.observations.flares import FlareList
 from kflare.observations.synthetic import SyntheticSun
 from kflare.regions.feature_table import features_named
-from kflare.verification.contingency import best_threshold
+from kflare.verification.thresholds import best_threshold
 
 FEATURES = features_named(["AREA", "R_VALUE", "Chis"])
 START = datetime(2014, 1, 1, tzinfo=UTC)
@@ -122,12 +122,12 @@ CNN_SPLIT = spans(6, 3, 3)
 CNN_OBSERVED = np.array([True, False] * 6)
 
 
-def fitted_cnn(folder, paths, observed):
+def fitted_cnn(folder, paths, observed, **changes):
     recipe = Recipe(epochs=1, batch_size=3, learning_rate=1e-3, patience=1, class_weights=(1.0, 1.0))
     baselines = {"persistence": np.array([1, 0, 0] * 4, np.float32)}
     return fit_dense_cnn(
         paths, observed, CNN_SPLIT, size=128, byte_range=100.0, augmented=True, recipe=recipe, run=Run(folder, {}),
-        baselines=baselines,
+        baselines=baselines, **changes,
     )  # fmt: skip
 
 
@@ -144,6 +144,15 @@ def test_dense_cnn_is_fitted_to_files_and_chosen_on_validation_data(magnetograms
     beside = of(cnn, "validation")["persistence"]
     assert [beside[name] for name in ("tp", "fp", "fn", "tn")] == [1, 0, 1, 1]
     np.testing.assert_array_equal(cnn.forecasts["persistence"], [1, 0, 0] * 4)
+
+
+def test_a_dense_cnn_that_reads_polarity_lines_forecasts_at_one_half(magnetograms, tmp_path):
+    cnn = fitted_cnn(tmp_path, magnetograms, CNN_OBSERVED, teach="polarity-lines")
+    assert cnn.threshold == 0.5
+    assert {(e.method, e.threshold) for e in cnn.evaluations} == {("network", 0.5), ("persistence", 0.5)}
+    # Labels outside the training span decide nothing but the calibration.
+    other = fitted_cnn(tmp_path / "other", magnetograms, CNN_OBSERVED ^ ~CNN_SPLIT.train, teach="polarity-lines")
+    np.testing.assert_array_equal(other.forecasts["probability"], cnn.forecasts["probability"])
 
 
 @pytest.mark.parametrize(("span", "place"), [("train", 0), ("validation", 120)])

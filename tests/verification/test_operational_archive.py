@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from kflare.verification.climatology import trailing_climatology
+from kflare.verification.comparison import Settings, compare
 from kflare.verification.contingency import ContingencyTable
+from kflare.verification.forecast_table import forecast_table, read_forecasts
 from kflare.verification.intervals import bootstrap, bootstrap_difference
 from kflare.verification.probabilistic import brier_skill_score, gini, msess
 
@@ -76,3 +78,18 @@ def test_intervals_say_what_731_days_can_tell(archive):
     assert tss.upper - tss.lower > 0.2  # 26 event days
     difference = bootstrap_difference(observed, forecasts["NICT"], forecasts["CLIM120"], days, resamples=1000)["tss"]
     assert difference.lower > 0
+
+
+def test_all_methods_together(real_data):
+    path = real_data / "forecasts" / "leka_park_2019_M1.csv"
+    frame = read_forecasts(path)
+    table = forecast_table(frame, missing="zero")
+    assert (len(table.time), len(table.probability), sum(table.missing.values())) == (731, 18, 1220)
+    found = compare(table, Settings(thresholds=(0.5,), resamples=50))
+    assert found.event_clusters == 26
+    assert len(found.differences) == 18 * 17 / 2 * (11 + 7)
+    counts = found.contingency.set_index("method").loc[list(ROWS), ["tp", "fp", "fn", "tn"]]
+    assert [tuple(row) for row in counts.to_numpy()] == [row[0] for row in ROWS.values()]
+    # 348 of the 731 days were forecast by all 18; MOSWOC alone left out 8.
+    assert len(forecast_table(frame).time) == 348
+    assert len(forecast_table(read_forecasts(path, methods=["NOAA", "MOSWOC"])).time) == 731 - 8

@@ -5,6 +5,7 @@ contradiction records it: the code follows the arithmetic, and the printed numbe
 """
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from kflare.verification.contingency import ContingencyTable
@@ -140,6 +141,36 @@ def test_contradiction_lost_table_2a():
         fits &= printed_as(scores[name], printed)
     candidates = np.stack([tp, fp, fn, tn], axis=1)[fits].tolist()
     assert candidates == [[1, 28, 3, 2201], [1, 29, 3, 2200]]
+
+
+def test_contradiction_three_metrics_are_four_and_the_development_is_table_1():
+    # The caption of Table 3 promises "three metrics"; accuracy, TSS, FAR and HSS are four. Section 4.2 calls the scores
+    # "similar to those in the development phase (Table 2)", but Table 2 is the operation itself and Table 1 the
+    # development: similar for ≥C (TSS .63, then .70), not for ≥M (.80, then .24).
+    assert {len(row) for row in TABLE_3.values()} == {4}
+    assert TABLE_3["C", 50][1] - TABLE_1["C"].tss == pytest.approx(0.07, abs=0.005)
+    assert TABLE_3["M", 50][1] - TABLE_1["M"].tss == pytest.approx(-0.56, abs=0.005)
+
+
+def test_contradiction_flares_of_the_operation(real_data):
+    # The paper counts 24 C flares and one M flare from January 2019 to June 2020. NOAA's list has 33 C flares and an
+    # M1.1 at the limb, without a region.
+    flares = pd.read_csv(real_data / "goes" / "swpc_flares_2010-2025.csv")
+    start = pd.to_datetime(flares["start_time"], format="mixed")
+    flares = flares.assign(start=start)[start.between("2019-01-01", "2020-06-30 23:59")]
+    flares = flares[flares["cls"].isin(["C", "M", "X"])]
+    assert flares["cls"].value_counts().to_dict() == {"C": 33, "M": 1}
+    assert flares.loc[flares["cls"].eq("M"), "noaa_ar"].tolist() == [0]
+    # With forecasts at 03, 09, 15 and 21 UT, these are 59 pairs of region and issue time with a flare within 24 h, 54
+    # of them of numbered regions; Table 2 has 38 events.
+    issues = pd.date_range("2018-12-31 03:00", "2020-06-30 21:00", freq="6h")
+    pairs = {
+        (flare.noaa_ar, issue)
+        for flare in flares.itertuples()
+        for issue in issues[(issues <= flare.start) & (flare.start < issues + pd.Timedelta(hours=24))]
+    }
+    assert (len(pairs), sum(region != 0 for region, _ in pairs)) == (59, 54)
+    assert {TABLE_2["C", percent].tp + TABLE_2["C", percent].fn for percent in (50, 45, 40)} == {38}
 
 
 def test_contradiction_slides_of_2017():

@@ -1,0 +1,306 @@
+"""All scores of all methods on the same samples, with intervals, and the paired differences of any two methods.
+
+One set of resamples serves every method and threshold, so that all differences are paired.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.errors import SettingError
+from kflare.verification.climatology import trailing_climatology
+from kflare.verification.forecast_table import ForecastTable
+from kflare.verification.intervals import Interval, interval_of
+from kflare.verification.probabilistic import reliability
+from kflare.verification.resampling import (
+    ProbabilityScores,
+    ReferenceScores,
+    TableScores,
+    cluster_codes,
+    drawn_weights,
+)
+from kflare.verification.scores import Score
+
+__all__ = ["Comparison", "Settings", "compare"]
+
+Progress = Callable[[Iterable[Any]], Iterable[Any]]
+Part = TableScores | ProbabilityScores | ReferenceScores
+# Method, threshold (None for scores of the probability itself), score
+Key = tuple[str, float | None, str]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How forecasts are verified.
+
+    Parameters
+    ----------
+    thresholds : tuple of float
+        `probability >= threshold` forecasts an event. 50, 45 and 40 % are those of Nishizuka et al. 2021 (Table 2).
+    window_hours : float
+        Length of the forecast window.
+    cluster : {"day", "region"}
+        What is drawn for the intervals: all samples of a UTC day, or of a region.
+    block_length : int or None
+        Days drawn together; None takes 1, or as many as overlapping windows tie together.
+    resamples, level, seed
+        As for `kflare.verification.intervals.bootstrap`.
+    bins : int
+        Bins of the reliability diagram.
+    climatology_days : int
+        Length of the trailing climatology.
+
+    Raises
+    ------
+    SettingError
+        A setting outside its range.
+    """
+
+    thresholds: tuple[float, ...] = (0.5, 0.45, 0.4)
+    window_hours: float = 24.0
+    cluster: Literal["day", "region"] = "day"
+    block_length: int | None = None
+    resamples: int = 10_000
+    level: float = 0.95
+    seed: int = 0
+    bins: int = 20
+    climatology_days: int = 120
+
+    def __post_init__(self) -> None:
+        if not self.thresholds or len(set(self.thresholds)) < len(self.thresholds):
+            raise SettingError(f"`thresholds` must be one or more different numbers, got {self.thresholds}")
+        for threshold in self.thresholds:
+            if not 0 < threshold < 1:
+                raise SettingError(f"`thresholds` must lie between 0 and 1, got {threshold:g}")
+        if not self.window_hours > 0:
+            raise SettingError(f"`window_hours` must be positive, got {self.window_hours:g}")
+        if not 0 < self.level < 1:
+            raise SettingError(f"`level` must lie between 0 and 1, got {self.level:g}")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the forecasts are worth, as tables with one number per row.
+
+    Attributes
+    ----------
+    contingency : DataFrame
+        `method`, `threshold`, `tp`, `fp`, `fn`, `tn`.
+    scores : DataFrame
+        `method`, `threshold` (NaN for scores of the probability itself), `score`, `value`, `lower`, `upper`, `sigma`,
+        `undefined`, `reason`: an `Interval` in each row.
+    differences : DataFrame
+        The same for `method` minus `other`, every pair.
+    climatology : DataFrame
+        The same for `msess` and `apss_reference` against the trailing climatology, with `samples`; without rows
+        where the outcomes do not reach back far enough.
+    reliability : DataFrame
+        `method`, `bin_from`, `bin_to`, `forecast`, `count`, `events`, `frequency`, `sigma`.
+    block_length : int
+        Days that were drawn together.
+    clusters, event_clusters : int
+        Number of days or regions, and of those with an event: all that the scores know of events.
+    notes : tuple of str
+        What a reader of the intervals has to know.
+    """
+
+    contingency: pd.DataFrame
+    scores: pd.DataFrame
+    differences: pd.DataFrame
+    climatology: pd.DataFrame
+    reliability: pd.DataFrame
+    block_length: int
+    clusters: int
+    event_clusters: int
+    notes: tuple[str, ...]
+
+
+def compare(forecasts: ForecastTable, settings: Settings | None = None, *, progress: Progress = iter) -> Comparison:
+    """Score all methods of a table.
+
+    Parameters
+    ----------
+    forecasts : ForecastTable
+        All methods on the same samples.
+    settings : Settings or None
+        None takes the defaults.
+    progress : callable
+        Wraps the loop over chunks of resamples, as tqdm does.
+
+    Raises
+    ------
+    SettingError
+        The samples have no region to draw by, or the blocks are shorter than overlapping windows demand.
+    """
+    settings = settings or Settings()
+    labels, block_length, notes = _clusters(forecasts, settings)
+    names, codes = cluster_codes(labels, "clusters", len(forecasts.observed))
+    parts: dict[tuple[str, float | None], Part] = {}
+    for method, probability in forecasts.probability.items():
+        parts[method, None] = ProbabilityScores(forecasts.observed, probability, codes, len(names))
+        for threshold in settings.thresholds:
+            parts[method, threshold] = TableScores(forecasts.observed, probability >= threshold, codes, len(names))
+    values, drawn = _resample(
+        parts, settings, clusters=len(names), samples=len(codes), block_length=block_length, progress=progress
+    )
+    scored = [(key, _interval(key, values[key], drawn[key], len(names), settings)) for key in values]
+    pairs = [
+        ((first, second, *rest), _difference((first, second, *rest), values, drawn, len(names), settings))
+        for first, second in combinations(forecasts.probability, 2)
+        for method, *rest in values
+        if method == first
+    ]
+    tables = [
+        (method, threshold, *astuple(part.table))
+        for (method, threshold), part in parts.items()
+        if isinstance(part, TableScores)
+    ]
+    climatology, more = _against_climatology(forecasts, settings, labels, block_length)
+    return Comparison(
+        contingency=pd.DataFrame(tables, columns=["method", "threshold", "tp", "fp", "fn", "tn"]),
+        scores=_frame(scored, ["method", "threshold", "score"]),
+        differences=_frame(pairs, ["method", "other", "threshold", "score"]),
+        climatology=climatology,
+        reliability=_reliability(forecasts, settings.bins),
+        block_length=block_length,
+        clusters=len(names),
+        event_clusters=len(np.unique(codes[forecasts.observed])),
+        notes=(*notes, *more),
+    )
+
+
+def _clusters(forecasts: ForecastTable, settings: Settings) -> tuple[npt.NDArray[Any], int, list[str]]:
+    """Cluster of each sample, the block length, and what to say about it."""
+    step, window = forecasts.shortest_step_hours(), settings.window_hours
+    overlap = step < window
+    seen = (
+        f"Windows of {window:g} h overlap, for forecasts follow each other after {step:g} h: "
+        "one flare is the event of several samples."
+    )
+    if settings.cluster == "region":
+        if forecasts.region is None:
+            raise SettingError("`cluster` is region, but the forecasts have no column `region`: draw by day")
+        if settings.block_length not in (None, 1):
+            raise SettingError(
+                f"`block_length` must be 1 for regions, whose order means nothing, got {settings.block_length}"
+            )
+        return forecasts.region, 1, [seen] if overlap else []
+    if settings.cluster != "day":
+        raise SettingError(f'`cluster` must be "day" or "region", got "{settings.cluster}"')
+    days = forecasts.time.astype("datetime64[D]")
+    needed = 1 + int(np.ceil(window / 24)) if overlap else 1
+    if settings.block_length is None:
+        length = min(needed, len(np.unique(days)))
+    elif settings.block_length < needed:
+        raise SettingError(
+            f"`block_length` must be at least {needed} days, got {settings.block_length}: windows of {window:g} h "
+            f"overlap, as forecasts follow each other after {step:g} h"
+        )
+    else:
+        length = settings.block_length
+    if length > 1:
+        seen += f" Blocks of {length} days are drawn."
+    return days, length, [seen] if overlap else []
+
+
+def _resample(
+    parts: dict[tuple[str, float | None], Part],
+    settings: Settings,
+    *,
+    clusters: int,
+    samples: int,
+    block_length: int,
+    progress: Progress = iter,
+) -> tuple[dict[Key, Score], dict[Key, npt.NDArray[np.float64]]]:
+    """Scores as they are, and of every resample."""
+    chunks: dict[Key, list[npt.NDArray[np.float64]]] = {}
+    drawn = drawn_weights(
+        clusters, samples=samples, block_length=block_length, resamples=settings.resamples, seed=settings.seed
+    )
+    for weights in progress(drawn):
+        for (method, threshold), part in parts.items():
+            for score, resampled in part.resampled(weights).items():
+                chunks.setdefault((method, threshold, score), []).append(resampled)
+    values = {(*key, score): value for key, part in parts.items() for score, value in part.scores().items()}
+    return values, {key: np.concatenate(arrays) for key, arrays in chunks.items()}
+
+
+def _interval(key: Key, value: Score, drawn: npt.NDArray[np.float64], clusters: int, settings: Settings) -> Interval:
+    return interval_of(key[2], value, drawn, level=settings.level, clusters=clusters)
+
+
+def _difference(
+    pair: tuple[Any, ...],
+    values: dict[Key, Score],
+    drawn: dict[Key, npt.NDArray[np.float64]],
+    clusters: int,
+    settings: Settings,
+) -> Interval:
+    first, second, threshold, score = pair
+    a, b = (first, threshold, score), (second, threshold, score)
+    with np.errstate(invalid="ignore"):  # of two infinite log scores
+        difference = drawn[a] - drawn[b]
+    value = Score(values[a] - values[b], values[a].reason or values[b].reason)
+    return interval_of(score, value, difference, level=settings.level, clusters=clusters, difference=True)
+
+
+def _against_climatology(
+    forecasts: ForecastTable, settings: Settings, labels: npt.NDArray[Any], block_length: int
+) -> tuple[pd.DataFrame, list[str]]:
+    days = settings.climatology_days
+    reference = trailing_climatology(forecasts.time, *forecasts.history, days=days, window_hours=settings.window_hours)
+    known = ~np.isnan(reference)
+    columns = ["method", "threshold", "score"]
+    if not known.any():
+        note = f"There is no trailing climatology: the outcomes do not reach back {days} days."
+        return _frame([], columns).assign(samples=0), [note]
+    observed = forecasts.observed[known]
+    names, codes = cluster_codes(labels[known], "clusters", len(observed))
+    parts: dict[tuple[str, float | None], Part] = {
+        (method, threshold): ReferenceScores(
+            observed, (probability[known], reference[known]), threshold, codes, len(names)
+        )
+        for method, probability in forecasts.probability.items()
+        for threshold in settings.thresholds
+    }
+    values, drawn = _resample(
+        parts, settings, clusters=len(names), samples=len(codes), block_length=min(block_length, len(names))
+    )
+    rows = [
+        (
+            key if key[2] != "msess" else (key[0], None, key[2]),
+            _interval(key, values[key], drawn[key], len(names), settings),
+        )
+        for key in values
+        if key[2] != "msess" or key[1] == settings.thresholds[0]
+    ]
+    return _frame(rows, columns).assign(samples=int(known.sum())), []
+
+
+def _reliability(forecasts: ForecastTable, bins: int) -> pd.DataFrame:
+    frames = []
+    for method, probability in forecasts.probability.items():
+        curve = reliability(forecasts.observed, probability, bins=bins)
+        edges = np.arange(bins + 1) / bins
+        frame = pd.DataFrame({"method": method, "bin_from": edges[:-1], "bin_to": edges[1:]})
+        frames.append(
+            frame.assign(
+                **{name: getattr(curve, name) for name in ("forecast", "count", "events", "frequency", "sigma")}
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _frame(rows: list[tuple[tuple[Any, ...], Interval]], keys: list[str]) -> pd.DataFrame:
+    fields = ["value", "lower", "upper", "sigma", "undefined", "reason"]
+    table = [
+        (*key, float(found.value), found.lower, found.upper, found.sigma, found.undefined, found.reason)
+        for key, found in rows
+    ]
+    frame = pd.DataFrame(table, columns=[*keys, *fields])
+    return frame.astype({"threshold": np.float64})

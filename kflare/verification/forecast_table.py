@@ -1,0 +1,317 @@
+"""Tables of forecasts: reading them, refusing what cannot be scored, and finding the samples that all methods share.
+
+Long form: one row per time, method and region, with the columns `time` (or `valid_date`), `probability`, `observed`,
+and optionally `method` and `region`. Wide form: one row per time (and region), `observed`, and a column per method.
+An empty probability is a forecast that was not issued, an empty `observed` an outcome that is not known yet.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.errors import DataError, SettingError
+from kflare.verification.samples import Outcomes, Probabilities
+
+__all__ = ["ForecastTable", "forecast_table", "read_forecasts"]
+
+_ZONE: Final = re.compile(r"[T ]\d.*?(Z|[+-]\d\d(?::?\d\d)?)$")
+_MISSING: Final = ("", "nan", "na", "none", "null", "<na>", "nat")
+_ONE_METHOD: Final = "forecast"
+
+
+@dataclass(frozen=True)
+class ForecastTable:
+    """Forecasts of all methods for the same samples, and what was observed.
+
+    Attributes
+    ----------
+    time : datetime64[us] array of shape (N,)
+        Begin of each forecast window, UTC, rising.
+    region : text array of shape (N,) or None
+        Region of each sample; None for forecasts of the full disk.
+    observed : bool array of shape (N,)
+        Whether an event was observed in the window.
+    probability : mapping of method to float64 array of shape (N,)
+        Forecast probability.
+    missing : mapping of method to int
+        Forecasts that this method did not issue, of the samples with a known outcome.
+    history : pair of datetime64[us] and bool arrays of shape (M,)
+        All known outcomes, those that some method did not forecast too: for the climatology.
+    notes : tuple of str
+        What was left out or filled in, for the report.
+    """
+
+    time: npt.NDArray[np.datetime64]
+    region: npt.NDArray[np.str_] | None
+    observed: Outcomes
+    probability: Mapping[str, Probabilities]
+    missing: Mapping[str, int]
+    history: tuple[npt.NDArray[np.datetime64], Outcomes]
+    notes: tuple[str, ...]
+
+    def shortest_step_hours(self) -> float:
+        """Shortest time from one forecast to the next one (of the same region), in hours; inf for a single one."""
+        order = np.arange(len(self.time)) if self.region is None else np.argsort(self.region, kind="stable")
+        steps = np.diff(self.time[order]) / np.timedelta64(1, "h")
+        if self.region is not None:
+            steps = steps[self.region[order][1:] == self.region[order][:-1]]
+        return float(np.min(steps, initial=np.inf))
+
+
+def read_forecasts(path: Path, *, methods: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a table of forecasts in long or wide form.
+
+    Parameters
+    ----------
+    path : Path
+        A Parquet or CSV file.
+    methods : sequence of str
+        Methods to keep; in a wide table the columns that hold their probabilities. None keeps all of a long table.
+
+    Returns
+    -------
+    DataFrame
+        Long form, as stored; `forecast_table` checks it.
+
+    Raises
+    ------
+    DataError
+        No such file, unreadable, empty, or a column or method is missing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"no table of forecasts {path}: give a Parquet or CSV file")
+    try:
+        with path.open("rb") as file:
+            parquet = file.read(4) == b"PAR1"
+        # All as text: a method named NA is a method, and what is no number gets a message that names its row.
+        table = pd.read_parquet(path) if parquet else pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, OSError, pd.errors.ParserError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path} cannot be read as a table of forecasts (Parquet or CSV): {reason}") from error
+    if "valid_date" in table and "time" not in table:
+        table = table.rename(columns={"valid_date": "time"})
+    if "probability" in table or not methods:
+        return _of_methods(table, methods)
+    absent = [name for name in (*methods, "time", "observed") if name not in table]
+    if absent:
+        raise DataError(f"{path} lacks the column `{absent[0]}`: it has {_columns(table)}")
+    keys = [name for name in ("time", "region", "observed") if name in table]
+    return table.melt(keys, list(methods), "method", "probability")
+
+
+def forecast_table(frame: pd.DataFrame, *, missing: Literal["exclude", "zero"] = "exclude") -> ForecastTable:
+    """Check a table of forecasts, and find the samples on which all methods can be compared.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Long form: `time`, `probability`, `observed`, optionally `method` and `region`. Times without a zone are UTC.
+    missing : {"exclude", "zero"}
+        What becomes of forecasts that were not issued: the sample is left out for every method, or the forecast counts
+        as probability 0, as in the comparison of Leka et al. 2019 [S].
+
+    Raises
+    ------
+    DataError
+        A column is missing; a time is missing, ambiguous, or in another time zone than the others; a probability lies
+        outside [0, 1]; an outcome is neither 0 nor 1; a row occurs twice; methods disagree about an outcome; or no
+        sample is left. With `missing="zero"` also where a method lacks rows that another has: absent rows are
+        other samples, not forecasts that were not issued.
+    SettingError
+        `missing` is neither of the two.
+    """
+    if missing not in ("exclude", "zero"):
+        raise SettingError(f'`missing` must be "exclude" or "zero", got "{missing}"')
+    for name in ("time", "probability", "observed"):
+        if name not in frame:
+            hint = "; name the columns of a wide table as its methods" if name == "probability" else ""
+            raise DataError(f"the table of forecasts lacks the column `{name}`: it has {_columns(frame)}{hint}")
+    if frame.empty:
+        raise DataError("the table of forecasts holds no rows")
+    frame = frame.reset_index(drop=True)
+    rows = pd.DataFrame(
+        {
+            "time": _utc(frame["time"]),
+            "region": _names(frame, "region", ""),
+            "method": _names(frame, "method", _ONE_METHOD),
+            "probability": _numbers(frame["probability"], "probability"),
+            "observed": _numbers(frame["observed"], "observed"),
+        }
+    )
+    _check_rows(rows)
+    sample = ["time", "region"]
+    notes = []
+    rows["observed"] = rows.groupby(sample)["observed"].transform("first")
+    unknown = rows["observed"].isna()
+    if unknown.all():
+        raise DataError("`observed` is empty in every row: there is no outcome to verify against yet")
+    if unknown.any():
+        count = len(rows.loc[unknown, sample].drop_duplicates())
+        notes.append(f"Samples left out because their outcome is not known: {count}.")
+    rows = rows[~unknown]
+    outcomes = rows.groupby(sample)["observed"].first()
+    wide = rows.set_index([*sample, "method"])["probability"].unstack()  # noqa: PD010 - pivot_table drops empty rows
+    wide = wide[list(dict.fromkeys(rows["method"]))]
+    issued = wide.notna()
+    kept = issued.all(axis=1) if missing == "exclude" else pd.Series(data=True, index=wide.index)
+    if missing == "zero":
+        _check_same_rows(rows, wide)
+        wide = wide.fillna(0.0)
+        verb = "count as probability 0"
+    else:
+        verb = "are left out, with their samples, for every method"
+    gaps = int((~issued).to_numpy().sum())
+    if gaps:
+        notes.append(f"Forecasts not issued: {gaps}. They {verb}: {int(kept.sum())} of {len(kept)} samples remain.")
+    if not kept.any():
+        seen = ", ".join(f"{name} {count}" for name, count in issued.sum().items())
+        raise DataError(f"no sample was forecast by every method (forecasts: {seen}): compare fewer methods at a time")
+    index = wide.index[kept]
+    has_region = "region" in frame
+    return ForecastTable(
+        time=index.get_level_values("time").to_numpy().astype("datetime64[us]"),
+        region=index.get_level_values("region").to_numpy().astype(np.str_) if has_region else None,
+        observed=outcomes[kept].to_numpy() == 1,
+        probability={str(name): wide.loc[kept, name].to_numpy(np.float64) for name in wide},
+        missing={str(name): int((~issued[name]).sum()) for name in wide},
+        history=(
+            outcomes.index.get_level_values("time").to_numpy().astype("datetime64[us]"),
+            outcomes.to_numpy() == 1,
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _columns(table: pd.DataFrame) -> str:
+    return ", ".join(map(str, table.columns)) or "none"
+
+
+def _of_methods(table: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    if not methods:
+        return table
+    if "method" not in table:
+        raise DataError(f"the table of forecasts lacks the column `method`: it has {_columns(table)}")
+    names = table["method"].astype(str)
+    known = list(dict.fromkeys(names))
+    for method in methods:
+        if method not in known:
+            raise DataError(f'there is no method "{method}": the table holds {", ".join(known)}')
+    order = {method: number for number, method in enumerate(methods)}
+    kept = table[names.isin(methods)]
+    return kept.sort_values("method", key=lambda column: column.astype(str).map(order), kind="stable")
+
+
+def _utc(times: pd.Series) -> pd.Series:
+    """Times as datetime64[us] in UTC."""
+    # pandas would take a bare number for nanoseconds since 1970.
+    if pd.api.types.is_numeric_dtype(times):
+        raise DataError(f"`time` must be a UTC time such as 2014-03-18T12:00Z, got the number {times.iloc[0]}")
+    if times.dtype == object or pd.api.types.is_string_dtype(times):
+        text = times.astype(str).str.strip()
+        found = text.str.extract(_ZONE, expand=False).fillna("")
+        other = np.flatnonzero(found != found.iloc[0])
+        if other.size:
+            first, second = (found.iloc[row] or "no zone" for row in (0, other[0]))
+            raise DataError(
+                f"`time` must be in one time zone, got {first} in row 0 and {second} in row {other[0]}: "
+                "write all times in UTC, such as 2014-03-18T12:00Z"
+            )
+        try:
+            # A fixed format, since pandas would guess what 03/04/2014 means.
+            times = pd.to_datetime(text.where(~text.str.lower().isin(_MISSING), None), utc=True, format="ISO8601")
+        except (ValueError, TypeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise DataError(f"`time` must be a UTC time such as 2014-03-18T12:00Z: {reason}") from error
+    if times.dtype.kind != "M":
+        raise DataError(f"`time` must be a UTC time such as 2014-03-18T12:00Z, got the type {times.dtype}")
+    if times.dt.tz is not None:
+        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
+    if times.isna().any():
+        raise DataError(f"`time` is empty in row {int(times.isna().to_numpy().argmax())}")
+    return times.astype("datetime64[us]")
+
+
+def _names(frame: pd.DataFrame, name: str, otherwise: str) -> pd.Series:
+    if name not in frame:
+        return pd.Series(otherwise, index=frame.index)
+    values = frame[name].astype(object).where(frame[name].notna(), "")
+    # A numbered region that has gaps elsewhere is read as 12673.0.
+    text = values.map(lambda value: f"{value:.0f}" if isinstance(value, float) and value % 1 == 0 else str(value))
+    text = text.str.strip()
+    empty = np.flatnonzero(text == "")
+    if empty.size:
+        raise DataError(
+            f"`{name}` is empty in row {empty[0]}: give it in every row or leave the column out "
+            "(forecasts of the full disk and of regions are verified apart)"
+        )
+    return text
+
+
+def _numbers(values: pd.Series, name: str) -> pd.Series:
+    """Numbers, NaN where empty; true and false are 1 and 0."""
+
+    def number(value: Any) -> float:
+        text = str(value).strip().lower()
+        if text in _MISSING:
+            return np.nan
+        return {"true": 1.0, "false": 0.0}[text] if text in ("true", "false") else float(text)
+
+    if values.dtype.kind in "biuf":
+        return values.astype(np.float64)
+    result = np.empty(len(values))
+    for row, value in enumerate(values):
+        try:
+            result[row] = number(value)
+        except ValueError as error:
+            raise DataError(f'`{name}` must be a number or empty, got "{value}" in row {row}') from error
+    return pd.Series(result, index=values.index)
+
+
+def _check_rows(rows: pd.DataFrame) -> None:
+    issued = rows["probability"].dropna()
+    wrong = np.flatnonzero(~issued.between(0, 1))
+    if wrong.size:
+        value, row = issued.iloc[wrong[0]], issued.index[wrong[0]]
+        raise DataError(f"`probability` must lie in [0, 1], got {value:g} in row {row}: divide percentages by 100")
+    wrong = np.flatnonzero(~rows["observed"].isin([0, 1]) & rows["observed"].notna())
+    if wrong.size:
+        raise DataError(f"`observed` must be 0, 1 or empty, got {rows['observed'][wrong[0]]:g} in row {wrong[0]}")
+    keys = ["time", "region", "method"]
+    twice = rows.duplicated(keys)
+    if twice.any():
+        row = int(twice.to_numpy().argmax())
+        first = int((rows[keys] == rows.loc[row, keys]).all(axis=1).to_numpy().argmax())
+        raise DataError(
+            f"row {row} repeats the time, method and region of row {first} ({_sample(rows.loc[row])}): "
+            "keep one forecast for each sample"
+        )
+    outcomes = rows.groupby(keys[:2])["observed"].transform("nunique")
+    if (outcomes > 1).any():
+        row = int((outcomes > 1).to_numpy().argmax())
+        raise DataError(
+            f"`observed` differs between the methods for one sample ({_sample(rows.loc[row])}): "
+            "score all methods against one flare list"
+        )
+
+
+def _check_same_rows(rows: pd.DataFrame, wide: pd.DataFrame) -> None:
+    counts = rows["method"].value_counts()
+    fewest = counts.idxmin()
+    if counts[fewest] < len(wide):
+        raise DataError(
+            f'method "{fewest}" has no row for {len(wide) - counts[fewest]} of the {len(wide)} samples: methods must '
+            "have the same samples; write forecasts that were not issued as rows with an empty `probability`, "
+            'or take `missing` "exclude"'
+        )
+
+
+def _sample(row: pd.Series) -> str:
+    parts = [f"{row['time']:%Y-%m-%dT%H:%MZ}", row["method"]] + ([f"region {row['region']}"] if row["region"] else [])
+    return ", ".join(parts)

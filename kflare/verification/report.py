@@ -1,0 +1,244 @@
+"""The report of a verification: one page that a forecaster can read, and the numbers behind it.
+
+`verify` scores a table of forecasts. Its result holds tables and figures for any page, and the files of a report.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Final, Literal
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from kflare.verification.comparison import Comparison, Settings, compare
+from kflare.verification.definitions import DEFINITIONS
+from kflare.verification.forecast_table import ForecastTable, forecast_table
+from kflare.verification.pictures import Picture, pictures
+
+__all__ = ["Verification", "verify"]
+
+_TABLES: Final = ("contingency", "scores", "differences", "climatology", "reliability")
+_OF_PROBABILITY: Final = ("base_rate", "brier_skill_score", "reliability", "resolution", "brier_score", "log_score",
+                          "roc_area", "gini")  # fmt: skip
+_OF_TABLE: Final = ("base_rate", "brier_skill_score", "reliability", "tss", "hss", "apss", "ets", "pod", "pofd", "far",
+                    "csi", "frequency_bias", "accuracy")  # fmt: skip
+_UNDEFINED_OFTEN: Final = 0.01
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Forecasts with everything that is known about their worth.
+
+    Attributes
+    ----------
+    forecasts : ForecastTable
+        The samples that were scored.
+    comparison : Comparison
+        Contingency tables, scores, differences and reliability, as DataFrames.
+    pictures : list of Picture
+        Figures as PNG.
+    settings : Settings
+        How it was done.
+    missing : str
+        ``"exclude"`` or ``"zero"``.
+    event : str
+        What was forecast.
+    source : str
+        Where the forecasts came from.
+    """
+
+    forecasts: ForecastTable
+    comparison: Comparison
+    pictures: list[Picture]
+    settings: Settings
+    missing: str
+    event: str
+    source: str
+
+    def files(self) -> dict[str, bytes]:
+        """Files of a report by name: HTML in one file, the tables as CSV, all of it as JSON, the figures as PNG."""
+        files = {f"figures/{picture.name}.png": picture.png for picture in self.pictures}
+        for name in _TABLES:
+            files[f"{name}.csv"] = getattr(self.comparison, name).to_csv(index=False).encode()
+        files["verification.json"] = json.dumps(self.as_json(), indent=1, allow_nan=False, ensure_ascii=False).encode()
+        files["report.html"] = self.html().encode()
+        return files
+
+    def as_json(self) -> dict[str, Any]:
+        """All numbers; what is undefined is null, with its reason beside it."""
+        tables = {name: _records(getattr(self.comparison, name)) for name in _TABLES}
+        return {**self._summary(), "settings": asdict(self.settings), **tables}
+
+    def html(self) -> str:
+        """The page, which needs no other file."""
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("kflare.verification"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        reasons: dict[str, int] = {}
+        cell = partial(_cell, reasons)
+        methods = list(self.forecasts.probability)
+        scores, climatology = self.comparison.scores, self.comparison.climatology
+        of_method = scores[scores["threshold"].isna()]
+        # Base rate stands in every table, though only yes/no scores hold it in the data.
+        first = scores[scores["threshold"].eq(self.settings.thresholds[0])]
+        probability_rows = _cells(pd.concat([first, of_method]), methods, _OF_PROBABILITY, cell)
+        threshold_rows = {
+            threshold: _cells(
+                pd.concat([scores[scores["threshold"].eq(threshold)], of_method]), methods, _OF_TABLE, cell
+            )
+            for threshold in self.settings.thresholds
+        }
+        climatology_rows = None
+        if len(climatology):
+            climatology_rows = {
+                method: [cell("msess", rows[rows["score"].eq("msess")].iloc[0])]
+                + [cell("apss_reference", row) for _, row in rows[rows["score"].eq("apss_reference")].iterrows()]
+                for method, rows in climatology.groupby("method", sort=False)
+            }
+        return environment.get_template("report.html").render(
+            summary=self._summary(),
+            settings=self.settings,
+            comparison=self.comparison,
+            definitions=DEFINITIONS,
+            tables=self.comparison.contingency.to_dict("records"),
+            of_probability=_OF_PROBABILITY,
+            of_table=_OF_TABLE,
+            probability_rows=probability_rows,
+            threshold_rows=threshold_rows,
+            climatology_rows=climatology_rows,
+            climatology_samples=int(climatology["samples"].iloc[0]) if len(climatology) else 0,
+            matrices=self._matrices(cell) if len(methods) > 1 else [],
+            reliability={
+                method: rows[rows["count"] > 0].to_dict("records")
+                for method, rows in self.comparison.reliability.groupby("method", sort=False)
+            },
+            pictures=[{**asdict(picture), "png": base64.b64encode(picture.png).decode()} for picture in self.pictures],
+            reasons=reasons,
+            number=_number,
+        )
+
+    def _summary(self) -> dict[str, Any]:
+        forecasts = self.forecasts
+        samples, events = len(forecasts.observed), int(np.sum(forecasts.observed))
+        return {
+            "event": self.event,
+            "source": self.source,
+            "samples": samples,
+            "events": events,
+            "base_rate": events / samples,
+            "from": f"{pd.Timestamp(forecasts.time.min()):%Y-%m-%dT%H:%MZ}",
+            "to": f"{pd.Timestamp(forecasts.time.max()):%Y-%m-%dT%H:%MZ}",
+            "regions": None if forecasts.region is None else len(np.unique(forecasts.region)),
+            "missing_forecasts": self.missing,
+            "missing": dict(forecasts.missing),
+            "clusters": self.comparison.clusters,
+            "event_clusters": self.comparison.event_clusters,
+            "block_length": self.comparison.block_length,
+            "notes": [*forecasts.notes, *self.comparison.notes],
+        }
+
+    def _matrices(self, cell: Callable[[str, Any], dict[str, Any]]) -> list[dict[str, Any]]:
+        """Differences of TSS at the first threshold and of BSS, of every method (row) to every other (column)."""
+        methods, found = list(self.forecasts.probability), self.comparison.differences
+        first = self.settings.thresholds[0]
+        wanted = (("tss", f"TSS at {100 * first:g} %", found["threshold"].eq(first)),
+                  ("brier_skill_score", "BSS", found["threshold"].isna()))  # fmt: skip
+        matrices = []
+        for score, label, at in wanted:
+            rows = found[at & found["score"].eq(score)]
+            cells = {}
+            for _, row in rows.iterrows():
+                turned = row.copy()
+                turned[["value", "lower", "upper"]] = -row["value"], -row["upper"], -row["lower"]
+                for pair, difference in (
+                    ((row["method"], row["other"]), row),
+                    ((row["other"], row["method"]), turned),
+                ):
+                    sure = difference["lower"] > 0 or difference["upper"] < 0
+                    cells[pair] = {**cell(score, difference), "sure": bool(sure)}
+            matrices.append({"label": label, "methods": methods, "cells": cells, "pairs": len(rows)})
+        return matrices
+
+
+def verify(
+    frame: pd.DataFrame,
+    *,
+    settings: Settings | None = None,
+    missing: Literal["exclude", "zero"] = "exclude",
+    event: str = "Flares",
+    source: str = "",
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> Verification:
+    """Score every method of a table of forecasts, and draw the figures.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Long form, as `kflare.verification.forecast_table.forecast_table` takes it.
+    settings : Settings or None
+        Thresholds, resampling and the rest; None takes the defaults.
+    missing : {"exclude", "zero"}
+        What becomes of forecasts that were not issued.
+    event : str
+        What is forecast, such as ``"≥M-class Flares"``, for headings.
+    source : str
+        Where the forecasts came from, for the reader.
+    progress : callable
+        Wraps the loops that take long, as tqdm does.
+
+    Raises
+    ------
+    DataError, SettingError
+        As for `forecast_table` and `compare`.
+    """
+    settings = settings or Settings()
+    forecasts = forecast_table(frame, missing=missing)
+    comparison = compare(forecasts, settings, progress=progress)
+    drawn = pictures(forecasts, comparison, settings, event=event, progress=progress)
+    return Verification(forecasts, comparison, drawn, settings, missing, event, source)
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def _cells(
+    rows: pd.DataFrame, methods: list[str], names: tuple[str, ...], cell: Callable[[str, Any], dict[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    found = {(row["method"], row["score"]): row for row in rows.to_dict("records")}
+    return {method: [cell(name, found[method, name]) for name in names] for method in methods}
+
+
+def _cell(reasons: dict[str, int], name: str, row: Any) -> dict[str, Any]:
+    """A score as text; the reason why a value or an interval is missing becomes a numbered note."""
+    decimals = DEFINITIONS[name].decimals
+    interval = not math.isnan(row["lower"])
+    note = reasons.setdefault(row["reason"], len(reasons) + 1) if row["reason"] else None
+    return {
+        "value": _number(row["value"], decimals),
+        "interval": f"{_number(row['lower'], decimals)} to {_number(row['upper'], decimals)}" if interval else "",
+        "note": note,
+        "often_undefined": interval and row["undefined"] > _UNDEFINED_OFTEN,
+    }
+
+
+def _number(value: float, decimals: int) -> str:
+    if math.isnan(value):
+        return "n/a"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:.{decimals}f}"
+    # No negative zero, and the minus sign of typography.
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")

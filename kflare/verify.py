@@ -1,0 +1,153 @@
+"""Score any table of forecasts: contingency tables, scores with intervals, reliability, ROC, and one page to read.
+
+The table is CSV or Parquet: time, probability, observed, and optionally method and region. All methods are scored on
+the same samples. The folder gets report.html (one file, with the figures), the tables as CSV and JSON, and the figures.
+
+Examples
+--------
+python -m kflare.verify forecasts.csv --output report --event "≥M1.0 flares"
+python -m kflare.verify forecasts.csv --output report --missing zero --threshold 0.5
+python -m kflare.verify regions.parquet --output report --cluster region
+python -m kflare.verify wide.csv --methods NOAA SIDC --output report
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from kflare import command_line
+
+if TYPE_CHECKING:
+    from kflare.verification.report import Verification
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``python -m kflare.verify``; returns the exit status."""
+    return command_line.run(_parser(), _verify, argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kflare.verify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("table", type=Path, help="forecasts with their outcomes (CSV or Parquet)")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="new or empty folder for the report")
+    parser.add_argument(
+        "--methods", nargs="+", default=(), metavar="NAME",
+        help="methods to compare (default: all); in a table without `probability`, the columns that hold them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threshold", nargs="+", type=float, default=(0.5, 0.45, 0.4), metavar="P",
+        help="probabilities at or above which an event is forecast (default: 0.5 0.45 0.4)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--missing", choices=("exclude", "zero"), default="exclude",
+        help="empty probabilities: leave the sample out for every method, or score them as 0 (default: exclude)",
+    )  # fmt: skip
+    parser.add_argument("--event", default="Flares", help='what is forecast, for the headings ("≥M1.0 flares")')
+    parser.add_argument(
+        "--window", type=float, default=24.0, metavar="HOURS", help="length of the forecast window (default: 24)"
+    )
+    parser.add_argument(
+        "--cluster", choices=("day", "region"), default="day",
+        help="samples that share their fate, drawn together for the intervals (default: day)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--block-length", type=int, metavar="DAYS",
+        help="days drawn together (default: 1, or more where windows overlap)",
+    )  # fmt: skip
+    parser.add_argument("--resamples", type=int, default=10_000, metavar="N", help="default: 10000")
+    parser.add_argument("--level", type=float, default=0.95, help="of the intervals (default: 0.95)")
+    parser.add_argument("--seed", type=int, default=0, help="of the resamples (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print all numbers as JSON instead of a summary")
+    return parser
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from kflare.errors import SettingError
+
+    folder: Path = args.output
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SettingError(f"`--output` must be a new or empty folder, got {folder}: nothing is overwritten")
+
+    import hashlib
+
+    from kflare.verification.comparison import Settings
+    from kflare.verification.forecast_table import read_forecasts
+    from kflare.verification.report import verify
+
+    settings = Settings(
+        thresholds=tuple(args.threshold),
+        window_hours=args.window,
+        cluster=args.cluster,
+        block_length=args.block_length,
+        resamples=args.resamples,
+        level=args.level,
+        seed=args.seed,
+    )
+    frame = read_forecasts(args.table, methods=args.methods)
+    fingerprint = hashlib.sha256(args.table.read_bytes()).hexdigest()
+    result = verify(
+        frame,
+        settings=settings,
+        missing=args.missing,
+        event=args.event,
+        source=f"{args.table.name}, SHA-256 {fingerprint}",
+        progress=_bar,
+    )
+    _write(folder, result.files())
+    print(json.dumps(result.as_json(), indent=2, allow_nan=False) if args.json else _as_text(result, folder))
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    """Write the page last: where it stands, everything else does."""
+    from functools import partial
+
+    from kflare.attribution.attribution_file import make_folder, write_whole
+
+    def put(content: bytes, file: BinaryIO) -> None:
+        file.write(content)
+
+    make_folder(folder / "figures")
+    for name, content in files.items():
+        write_whole(folder / name, partial(put, content))
+
+
+def _bar(items: Iterable[Any]) -> Iterator[Any]:
+    from tqdm import tqdm
+
+    yield from tqdm(items, desc="verifying", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
+
+
+def _as_text(result: "Verification", folder: Path) -> str:
+    from kflare.verification.contingency import ContingencyTable
+
+    forecasts, first = result.forecasts, result.settings.thresholds[0]
+    lines = [f"{len(forecasts.observed)} samples, {int(forecasts.observed.sum())} with an event", *forecasts.notes]
+    lines += [*result.comparison.notes, ""]
+    for row in result.comparison.contingency.itertuples():
+        if row.threshold == first:
+            lines.append(f"{row.method}, threshold {100 * first:g} %")
+            lines.append(ContingencyTable(row.tp, row.fp, row.fn, row.tn).as_text(event=result.event))
+            lines.append(f"TSS {_with_interval(result, row.method, 'tss', first)}   "
+                         f"BSS {_with_interval(result, row.method, 'brier_skill_score', None)}")  # fmt: skip
+            lines.append("")
+    return "\n".join([*lines, f"report: {folder / 'report.html'}"])
+
+
+def _with_interval(result: "Verification", method: str, score: str, threshold: float | None) -> str:
+    scores = result.comparison.scores
+    at = scores["threshold"].isna() if threshold is None else scores["threshold"].eq(threshold)
+    row = scores[at & scores["method"].eq(method) & scores["score"].eq(score)].iloc[0]
+    if row["value"] != row["value"]:
+        return f"n/a ({row['reason']})"
+    return f"{row['value']:.3f} ({row['lower']:.3f} to {row['upper']:.3f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""`python -m kflare.verify`: a folder with a report, for any table; nothing overwritten, errors in one line."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from kflare import verify
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Two methods on 40 days, every fifth with a flare; the second misses one forecast."""
+    path = tmp_path / "forecasts.csv"
+    rows = ["time,method,probability,observed"]
+    for day in range(40):
+        time = f"{pd.Timestamp('2016-01-01') + pd.Timedelta(days=day):%Y-%m-%d}T00:00Z"
+        flare = int(day % 5 == 0)
+        rows += [f"{time},ours,{0.47 + 0.1 * flare - day / 1000},{flare}"]
+        rows += [f"{time},theirs,{'' if day == 7 else 0.2 + day / 100},{flare}"]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def run(capsys, *arguments):
+    status = verify.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_a_folder_with_a_report(table, tmp_path, capsys):
+    folder = tmp_path / "report"
+    status, out, err = run(
+        capsys, table, "--output", folder, "--event", "≥M-class Flares", "--resamples", 50, "--missing", "zero"
+    )
+    assert (status, err) == (0, "")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "climatology.csv", "contingency.csv", "differences.csv", "figures", "reliability.csv", "report.html",
+        "scores.csv", "verification.json",
+    ]  # fmt: skip
+    # 0.57 - day/1000 >= 0.5 on all eight flare days (0 to 35): eight hits, and 0.47 never reaches 0.5.
+    assert "40 samples, 8 with an event" in out
+    assert "≥M-class Flares       Observed Events\n" in out
+    assert "Forecast         Yes      8      0\nEvents           No       0     32\n" in out
+    assert "TSS 1.000 (1.000 to 1.000)" in out
+    assert "Forecasts not issued: 1. They count as probability 0" in out
+    assert f"report: {folder / 'report.html'}" in out
+    # With 0.45, days 1 to 20 without a flare are false alarms: 0.47 - day/1000 >= 0.45 for 16 of them.
+    counts = pd.read_csv(folder / "contingency.csv").query("method == 'ours' and threshold == 0.45").iloc[0]
+    assert counts[["tp", "fp", "fn", "tn"]].tolist() == [8, 16, 0, 16]
+
+    status, _, err = run(capsys, table, "--output", folder)
+    assert status == 1
+    assert err == f"kflare.verify: `--output` must be a new or empty folder, got {folder}: nothing is overwritten\n"
+
+
+def test_json_and_options(table, tmp_path, capsys):
+    status, out, _ = run(
+        capsys, table, "--output", tmp_path / "report", "--threshold", 0.3, "--methods", "theirs", "--json",
+        "--block-length", 3, "--level", 0.68, "--resamples", 20,
+    )  # fmt: skip
+    assert status == 0
+    numbers = json.loads(out)
+    assert numbers == json.loads((tmp_path / "report" / "verification.json").read_text())
+    assert numbers["missing"] == {"theirs": 1}
+    assert numbers["missing_forecasts"] == "exclude"
+    assert (numbers["samples"], numbers["block_length"], numbers["settings"]["level"]) == (39, 3, 0.68)
+    assert {row["threshold"] for row in numbers["contingency"]} == {0.3}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--threshold", "50"], "`thresholds` must lie between 0 and 1, got 50"),
+        (["--methods", "NOAA"], 'there is no method "NOAA": the table holds ours, theirs'),
+        (["--cluster", "region"], "`cluster` is region, but the forecasts have no column `region`: draw by day"),
+        (["--window", "48", "--block-length", "1"], "`block_length` must be at least 3 days, got 1: windows of 48 h"),
+        (["--resamples", "0"], "`resamples` must be at least 1, got 0"),
+    ],
+)
+def test_errors_are_one_line(table, tmp_path, capsys, arguments, message):
+    status, out, err = run(capsys, table, "--output", tmp_path / "report", *arguments)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"kflare.verify: {message}")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "report").exists()
+
+
+def test_bad_tables_are_one_line(tmp_path, capsys):
+    path = tmp_path / "percent.csv"
+    path.write_text("time,probability,observed\n2016-01-01,20,0\n")
+    status, _, err = run(capsys, path, "--output", tmp_path / "report")
+    assert status == 1
+    assert err == "kflare.verify: `probability` must lie in [0, 1], got 20 in row 0: divide percentages by 100\n"
+    status, _, err = run(capsys, tmp_path / "nothing.csv", "--output", tmp_path / "report")
+    assert status == 1
+    assert "no table of forecasts" in err
+
+
+def test_operational_archive(real_data, tmp_path, capsys):
+    """The rows of tests/verification/test_operational_archive.py: missing forecasts are 0 on all 731 days."""
+    path = real_data / "forecasts" / "leka_park_2019_M1.csv"
+    status, out, _ = run(
+        capsys, path, "--output", tmp_path / "report", "--missing", "zero", "--resamples", 200, "--threshold", 0.5,
+        "--json", "--methods", "NOAA", "NICT", "MOSWOC",
+    )  # fmt: skip
+    assert status == 0
+    numbers = json.loads(out)
+    assert (numbers["samples"], numbers["events"]) == (731, 26)
+    counts = {row["method"]: tuple(row[name] for name in ("tp", "fp", "fn", "tn")) for row in numbers["contingency"]}
+    assert counts == {"NOAA": (8, 2, 18, 703), "NICT": (17, 5, 9, 700), "MOSWOC": (6, 2, 20, 703)}
+    scores = {(row["method"], row["score"]): row["value"] for row in numbers["scores"]}
+    printed = {
+        "NOAA": (0.973, 0.305, 0.231, 0.277, 0.385, 0.333, 0.772),
+        "NICT": (0.981, 0.647, 0.462, 0.537, 0.846, 0.442, 0.647),
+        "MOSWOC": (0.970, 0.228, 0.154, 0.206, 0.308, 0.189, 0.787),
+    }
+    names = ("accuracy", "tss", "apss", "ets", "frequency_bias", "brier_skill_score", "gini")
+    for method, row in printed.items():
+        assert tuple(round(scores[method, name], 3) for name in names) == row
