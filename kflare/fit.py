@@ -67,7 +67,10 @@ def _parser() -> argparse.ArgumentParser:
         "--regions", type=Path, metavar="FILE", help="defn-*: region table, Parquet or CSV, instead of --sharp"
     )
     data.add_argument(
-        "--features", nargs="+", metavar="NAME", help="defn-*: columns to use (default: all that the table has)"
+        "--features",
+        nargs="+",
+        metavar="NAME",
+        help="defn-*: columns to use, or a set, sharp or defn79 (default: defn79 if the table has it, else all it has)",
     )
     data.add_argument("--flares", type=Path, required=True, metavar="FILE", help="GOES flare list, CSV")
     spans = parser.add_argument_group("spans (UTC dates, each end exclusive)")
@@ -108,6 +111,13 @@ def _parser() -> argparse.ArgumentParser:
         help="weight of flares against 1 (default: the training span's class ratio)",
     )
     recipe.add_argument("--no-augment", action="store_true", help="cnn-*: no mirroring and polarity reversal")
+    recipe.add_argument(
+        "--teach",
+        choices=("flares", "polarity-lines"),
+        default="flares",
+        help="cnn-*: what trains the layers: the labels, or fluxes and polarity inversion lines measured on the images,"
+        " and the labels only the last layer (default: flares)",
+    )
     recipe.add_argument(
         "--seeds",
         type=int,
@@ -168,7 +178,7 @@ def _fit_dense_cnn(args: argparse.Namespace, flares: "FlareList") -> None:
     from kflare.datasets.labels import disk_flux, exceeds
     from kflare.models.baselines import persistence
     from kflare.models.dense_cnn import LAST_CONVOLUTION
-    from kflare.models.fitting import fit_dense_cnn
+    from kflare.models.fitting import dense_cnn_defaults, fit_dense_cnn
     from kflare.models.release import release_dense_cnn
 
     event = args.model[-1].upper()
@@ -187,7 +197,7 @@ def _fit_dense_cnn(args: argparse.Namespace, flares: "FlareList") -> None:
     split = _split(args, times, observed, event)
     print(flares.report(), *notes, sep="\n", file=sys.stderr)
     baselines = {"persistence": persistence(times, flares, event)}
-    defaults = {"epochs": 100, "batch_size": 8, "learning_rate": 2e-4, "patience": 20, "select": "tss"}
+    defaults = dense_cnn_defaults(args.teach)
 
     def fit(recipe: "Recipe", run: "Run") -> "Fitted":
         return fit_dense_cnn(
@@ -200,6 +210,7 @@ def _fit_dense_cnn(args: argparse.Namespace, flares: "FlareList") -> None:
             recipe=recipe,
             run=run,
             baselines=baselines,
+            teach=args.teach,
             clusters=times.dt.tz_localize(None).dt.floor("D").to_numpy(),
             verbose=_verbose(),
         )
@@ -208,7 +219,12 @@ def _fit_dense_cnn(args: argparse.Namespace, flares: "FlareList") -> None:
         attribution = CompiledAttribution(fitted.model, layer=LAST_CONVOLUTION)
         return release_dense_cnn(fitted, args.publish, args.model, attribution=attribution, metadata=metadata)
 
-    settings = {"image_size": args.image_size, "byte_range": args.byte_range, "augmented": not args.no_augment}
+    settings = {
+        "image_size": args.image_size,
+        "byte_range": args.byte_range,
+        "augmented": not args.no_augment,
+        "teach": args.teach,
+    }
     samples = archive.assign(
         path=[Path(path).name for path in archive["path"]],
         content=[hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in archive["path"]],
@@ -251,7 +267,7 @@ def _region_samples(
     import numpy as np
 
     from kflare.datasets.labels import region_flux, require_covered
-    from kflare.datasets.region_features import complete
+    from kflare.datasets.region_features import complete, to_forecast
     from kflare.datasets.region_table import read_region_table, region_flares_by_noaa
     from kflare.observations.sharp_samples import read_sharp_samples, region_flares
 
@@ -259,10 +275,13 @@ def _region_samples(
         table = read_region_table(args.regions)
         require_covered(table["time"], flares)
         own = region_flares_by_noaa(table, flares.table)
-        table = complete(table, own, flares)
-        numbered = (table["noaa"].fillna(0) > 0).to_numpy()
+        whole = complete(table, own, flares)
+        table = to_forecast(whole)
+        notes = [f"{args.regions}: {len(whole) - len(table)} rows not to be forecast left out"]
+        numbered = table["region"].isin(table["region"][table["noaa"].fillna(0) > 0]).to_numpy()
         # Flares are listed by NOAA number: of a region without one it is not known whether it flared.
-        notes = [] if numbered.all() else [f"{args.regions}: {(~numbered).sum()} rows without NOAA number left out"]
+        notes += [f"{args.regions}: {(~numbered).sum()} rows without NOAA number left out"]
+        notes = [note for note in notes if ": 0 rows" not in note]
         table = table[numbered].reset_index(drop=True)
         return table, region_flux(table, own), notes
     samples = read_sharp_samples(args.sharp, flares=flares, harp_noaa=args.harp_noaa)

@@ -20,7 +20,7 @@ def one_hot(labels: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
 
 def image_dataset(
     paths: Sequence[str | Path],
-    labels: npt.NDArray[np.bool_],
+    labels: npt.NDArray[np.bool_] | npt.NDArray[np.float32],
     *,
     size: int,
     byte_range: float | None,
@@ -35,8 +35,8 @@ def image_dataset(
     ----------
     paths : sequence of N paths
         Magnetograms, read by `read_magnetogram`.
-    labels : bool array of shape (N,)
-        Whether a flare of the class follows.
+    labels : bool array of shape (N,), or float32 array of shape (N, h, w, n)
+        Whether a flare of the class follows; or maps of what the image shows, north up, which are mirrored with it.
     size : int
         Side of the network's input in pixels.
     byte_range : float or None
@@ -53,7 +53,7 @@ def image_dataset(
     Returns
     -------
     Dataset
-        (float32 (B, size, size, 1) in [-1, 1], float32 (B, 2)).
+        (float32 (B, size, size, 1) in [-1, 1], float32 (B, 2) or (B, h, w, n)).
     """
 
     def read(path: bytes) -> npt.NDArray[np.float32]:
@@ -64,19 +64,20 @@ def image_dataset(
         image = tf.ensure_shape(image, (1, None, None, 1))
         return tf.ensure_shape(reduce_field(image, size=size)[0], (size, size, 1)), label
 
-    data = tf.data.Dataset.from_tensor_slices(([str(path) for path in paths], one_hot(labels)))
+    targets = one_hot(labels) if labels.dtype == np.bool_ else labels
+    data = tf.data.Dataset.from_tensor_slices(([str(path) for path in paths], targets))
     # float32 at 512×512 is 1 MB an image: two years of daily images fit into memory.
     data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE).cache()
     if training:
         data = data.shuffle(len(paths), seed=seed, reshuffle_each_iteration=True)
     if augmented:
         generator = tf.random.Generator.from_seed(seed)
-        data = data.map(lambda image, label: (augment(image, generator), label))
+        data = data.map(lambda image, label: augment(image, label, generator))
     data = data.map(lambda image, label: (fill_and_scale(image), label), num_parallel_calls=tf.data.AUTOTUNE)
     return data.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
-def augment(field: tf.Tensor, generator: tf.random.Generator) -> tf.Tensor:
+def augment(field: tf.Tensor, target: tf.Tensor, generator: tf.random.Generator) -> tuple[tf.Tensor, tf.Tensor]:
     """Mirror and reverse a magnetogram at random, in ways under which flare physics does not change.
 
     The equations of magnetohydrodynamics keep their form when the field is mirrored or its polarity reversed. By Hale's
@@ -87,13 +88,19 @@ def augment(field: tf.Tensor, generator: tf.random.Generator) -> tf.Tensor:
     ----------
     field : float32 tensor of shape (H, W, 1)
         Gauss, NaN off disk (NaN survives the reversal, so space stays dark).
+    target : tensor of shape (2,) or (h, w, n)
+        A label, which stays as it is, or maps of quantities without sign, mirrored with the field.
     generator : tf.random.Generator
         Source of the three coin tosses.
     """
     toss = generator.uniform((3,)) < 0.5
-    field = tf.where(toss[0], tf.reverse(field, [1]), field)
-    field = tf.where(toss[1], tf.reverse(field, [0]), field)
-    return tf.where(toss[2], -field, field)
+
+    def mirrored(image: tf.Tensor) -> tf.Tensor:
+        image = tf.where(toss[0], tf.reverse(image, [1]), image)
+        return tf.where(toss[1], tf.reverse(image, [0]), image)
+
+    field = mirrored(field)
+    return tf.where(toss[2], -field, field), mirrored(target) if target.shape.rank == 3 else target
 
 
 def table_dataset(

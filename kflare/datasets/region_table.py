@@ -1,6 +1,8 @@
 """Region tables on disk: one row per region and time, as Parquet or CSV.
 
 Columns `time` (UTC) and `region`, optionally `harpnum`, `noaa`, `lon`, `lat`, `quality`, and the features by name.
+Tables of `kflare.features` tell more: `noaas` (all NOAA numbers in the box, with blanks between them), `status`
+("forecast", or why not), the box, and `missing` (why which feature is empty).
 """
 
 from pathlib import Path
@@ -11,8 +13,11 @@ from kflare.errors import DataError
 
 __all__ = ["KEY_COLUMNS", "read_region_table", "region_flares_by_noaa"]
 
-KEY_COLUMNS = ("time", "region", "harpnum", "noaa", "lon", "lat", "quality")
-"""Columns that identify a row; every other column must be a feature."""
+KEY_COLUMNS = (
+    "time", "region", "harpnum", "noaa", "noaas", "lon", "lat", "quality", "status", "number", "x0", "y0", "x1", "y1",
+    "lon_min", "lon_max", "lat_min", "lat_max", "area_uhem", "flux_mx", "missing",
+)  # fmt: skip
+"""Columns that identify or describe a row; every other column must be a feature."""
 
 
 def read_region_table(path: Path) -> pd.DataFrame:
@@ -60,7 +65,7 @@ def region_flares_by_noaa(table: pd.DataFrame, flares: pd.DataFrame) -> pd.DataF
     Parameters
     ----------
     table : DataFrame
-        A region table with the column `noaa` (0 or empty where unknown).
+        A region table with the column `noaa` (0 or empty where unknown), and `noaas` where a box may hold several.
     flares : DataFrame
         `FlareList.table`.
 
@@ -84,6 +89,9 @@ def region_flares_by_noaa(table: pd.DataFrame, flares: pd.DataFrame) -> pd.DataF
         )
     numbers = numbers.astype("Int64")
     pairs = pd.DataFrame({"region": table["region"], "noaa": numbers})
+    if "noaas" in table:
+        more = table[["region"]].assign(noaa=table["noaas"].fillna("").astype(str).str.split()).explode("noaa")
+        pairs = pd.concat([pairs, more.assign(noaa=pd.to_numeric(more["noaa"], errors="coerce").astype("Int64"))])
     pairs = pairs[pairs["noaa"].fillna(0) > 0].drop_duplicates()
     return pairs.merge(flares[["noaa", "start", "peak", "flux"]], on="noaa")[["region", "start", "peak", "flux"]]
 

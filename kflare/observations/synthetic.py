@@ -18,6 +18,14 @@ from kflare.observations.flares import FlareList
 from kflare.observations.magnetogram import Disk, Magnetogram
 from kflare.observations.synthetic_archive import write_flares, write_magnetogram, write_region_table
 from kflare.observations.synthetic_flares import let_flare
+from kflare.observations.synthetic_observations import (
+    Cutout,
+    write_aia,
+    write_los,
+    write_regions_of_the_day,
+    write_vector,
+    write_xrays,
+)
 from kflare.observations.synthetic_regions import (
     LONGEST_LIFE_DAYS,
     Array,
@@ -28,7 +36,8 @@ from kflare.observations.synthetic_regions import (
     times_to_days,
 )
 from kflare.observations.synthetic_sharp import measure
-from kflare.observations.synthetic_surface import Network, disk_grid, paint
+from kflare.observations.synthetic_surface import DiskGrid, Network, disk_grid, paint
+from kflare.observations.synthetic_vector import SurfaceField, horizontal_field
 
 __all__ = ["SyntheticSun"]
 
@@ -246,6 +255,81 @@ class SyntheticSun:
             write_magnetogram(self.magnetogram(time.to_pydatetime(), size), images, byte_range=byte_range)
         write_flares(self.flares, folder / "flares.csv")
         write_region_table(self.region_table(self.times(table_cadence_hours)), folder / "regions.parquet")
+
+    def write_observations(
+        self,
+        folder: str | Path,
+        *,
+        cadence_hours: float = 1.0,
+        size: int = 512,
+        full_disk_vector: bool = False,
+        times: pd.DatetimeIndex | None = None,
+        progress: bool = False,
+    ) -> None:
+        """Write sets of observations as `kflare.fetch` leaves them, for `kflare.features`.
+
+        Parameters
+        ----------
+        folder : str or pathlib.Path
+            Made if absent. Gets for each time FITS files of the line-of-sight and the vector field and of 1600 and
+            131 Å; for all times `goes_xrays_*.json` (a day earlier on), `flares.csv` and `srs.csv`.
+        cadence_hours : float
+            Time between sets, from `start` to `end`.
+        size : int
+            Width and height of all full-disk images in pixels.
+        full_disk_vector : bool
+            The vector field of the whole disk instead of cut-outs around the regions.
+        times : pandas.DatetimeIndex, optional
+            The times themselves, instead of a cadence.
+        progress : bool
+            Show a progress bar on stderr, if that is a terminal.
+
+        Raises
+        ------
+        SettingError
+            If the cadence or `size` is out of range.
+        """
+        from tqdm import tqdm
+
+        if not cadence_hours > 0:
+            raise SettingError(f"`cadence_hours` must be above 0, got {cadence_hours}")
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if times is None:
+            times = pd.date_range(self.start, self.end, freq=pd.Timedelta(hours=cadence_hours), unit="us")
+        grid = disk_grid(size)
+        for stamp in tqdm(times, unit="set", disable=None if progress else True):
+            time = stamp.to_pydatetime()
+            field, cutouts = self._surface(grid, time)
+            _, _, toward = field.seen(grid)
+            image = np.full((size, size), np.nan, dtype=np.float32)
+            random = generator(self.seed, "noise", size, round(time.timestamp() * 1e6))
+            noise = np.float32(_NOISE * size / 1024) * random.standard_normal(len(toward), dtype=np.float32)
+            image.ravel()[grid.index] = toward + noise
+            write_los(image, time, folder)
+            write_vector(field, grid, time, folder, cutouts=None if full_disk_vector else cutouts)
+            for wavelength in (1600, 131):
+                write_aia(grid, field.radial, self.flares.table, time, folder, wavelength=wavelength, seed=self.seed)
+        minutes = pd.date_range(self.start - _FORECAST_WINDOW, self.end, freq="min", unit="us")
+        write_xrays(self.flares.table, minutes, folder / f"goes_xrays_{self.end:%Y%m%dT%H%MZ}.json")
+        write_flares(self.flares, folder / "flares.csv")
+        days = pd.date_range(self.start, self.end, freq="D", unit="us")
+        write_regions_of_the_day(self.region_table(days), folder / "srs.csv")
+
+    def _surface(self, grid: DiskGrid, time: datetime) -> tuple[SurfaceField, dict[int, Cutout]]:
+        """The field at the surface without noise, and the area of each region by HARP number."""
+        day = float(self._covered(pd.DatetimeIndex([_aware(time, "time")]))[0])
+        alive = self._born.flux_at(day) > 0
+        regions, harpnums = self._born.take(alive), self.regions["harpnum"].to_numpy()[alive]
+        radial, clumps = self._network.sample(grid, day)
+        patches, lon = regions.patches_at(day), regions.longitude(day)
+        radial += paint(grid, patches, lon, regions.lat, clumps)
+        west, north = horizontal_field(grid, patches, lon, regions.lat, regions.complexity)
+        cutouts = {}
+        large = regions.flux_at(day) > _SMALLEST_FLUX
+        for i in np.flatnonzero(large & (np.abs(lon) < 90 - patches.extent)):
+            cutouts[int(harpnums[i])] = grid.box(lon[i], regions.lat[i], patches.extent[i])
+        return SurfaceField(west, north, radial), cutouts
 
     def _covered(self, times: pd.DatetimeIndex) -> Array:
         """Day numbers of `times`, or SettingError."""

@@ -56,6 +56,14 @@ class DiskGrid:
     mu: Array32
     rate: Array
 
+    def box(self, lon: float, lat: float, reach: float) -> tuple[int, int, int, int]:
+        """Columns x0 to x1 and rows y0 to y1, half open, that hold what lies within `reach` degrees of a place."""
+        column = self.centre + self.radius * np.sin(np.deg2rad(lon)) * np.cos(np.deg2rad(lat))
+        row = self.centre - self.radius * np.sin(np.deg2rad(lat))
+        half = np.deg2rad(reach) * self.radius + 1
+        x0, y0 = max(0, int(column - half)), max(0, int(row - half))
+        return x0, y0, min(self.size, int(column + half) + 2), min(self.size, int(row + half) + 2)
+
 
 @lru_cache(maxsize=4)
 def disk_grid(size: int) -> DiskGrid:
@@ -96,12 +104,8 @@ def paint(grid: DiskGrid, patches: Patches, lon: Array, lat: Array, clumps: Arra
     peak = patches.peak * (patches.sigma / sigma) ** 2
     reach = patches.extent + pixel
     for i in np.flatnonzero(np.abs(lon) < 90 + reach / np.cos(np.deg2rad(lat))):
-        column = grid.centre + grid.radius * np.sin(np.deg2rad(lon[i])) * np.cos(np.deg2rad(lat[i]))
-        row = grid.centre - grid.radius * np.sin(np.deg2rad(lat[i]))
-        half = np.deg2rad(reach[i]) * grid.radius + 1
-        rows = slice(max(0, int(row - half)), int(row + half) + 2)
-        columns = slice(max(0, int(column - half)), int(column + half) + 2)
-        window = grid.number[rows, columns]
+        x0, y0, x1, y1 = grid.box(lon[i], lat[i], reach[i])
+        window = grid.number[y0:y1, x0:x1]
         window = window[window >= 0]
         dx = (grid.lon[window] - lon[i] + 180) % 360 - 180
         dx *= np.cos(np.deg2rad(lat[i]))

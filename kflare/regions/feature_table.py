@@ -1,8 +1,9 @@
 """The one table of features: names, units, scale and evidence, read from CSV files beside this module.
 
-Everything that needs a feature's name, unit or order (region tables, training, the SavedModel's inputs, its
-`kflare.json`) reads it here. The `evidence` column tells where a definition comes from: P text of the seed papers,
-A the authors' own code or site, S a third party's claim, R our reconstruction.
+Everything that needs a feature's name, unit or order (measurement, region tables, training, the SavedModel's inputs,
+its `kflare.json`, docs/features.md) reads it here. The `evidence` column tells what a feature rests on: P text of the
+seed papers, A the authors' own code, slides or site, S a third party's claim, R our reconstruction; "A/R" is a name of
+the authors with thresholds or signs of ours. `source` names the papers and places.
 """
 
 import csv
@@ -14,12 +15,15 @@ from importlib.resources import files
 import numpy as np
 import pandas as pd
 
-from kflare.errors import DataError
+from kflare.errors import DataError, SettingError
 
-__all__ = ["SCALES", "Feature", "check_columns", "feature_set", "features_named"]
+__all__ = ["SCALES", "SETS", "Feature", "check_columns", "feature_set", "features_named"]
 
 SCALES = ("linear", "log10", "log1p")
 """How a feature is transformed before it is standardised; log10 takes values at or below its floor as the floor."""
+
+SETS = ("sharp", "defn79")
+"""The sets of features; where two hold the same name, they mean the same."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Feature:
     scale: str
     definition: str
     evidence: str
+    source: str
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
@@ -41,14 +46,31 @@ class Feature:
 
 @cache
 def feature_set(name: str) -> tuple[Feature, ...]:
-    """The features of a set in their order: "sharp" (SHARP keywords, changes, flare history)."""
+    """The features of a set in their order.
+
+    "sharp": the parameters of the SHARP samples, their changes and the flare history. "defn79": the 79 of Deep Flare
+    Net in the order of SCIENCE.md A.4, which is not that of the published checkpoint: that order is not known.
+
+    Raises
+    ------
+    SettingError
+        If there is no such set.
+    """
+    if name not in SETS:
+        raise SettingError(f"`name` of a feature set must be one of {', '.join(SETS)}, got {name!r}")
     text = files("kflare.regions").joinpath(f"{name}_features.csv").read_text(encoding="utf-8")
     return tuple(Feature(**row) for row in csv.DictReader(text.splitlines()))
 
 
-def features_named(names: Iterable[str], *, of: str = "sharp") -> tuple[Feature, ...]:
-    """Some features of a set, in the order given; an unknown name, or one given twice, raises `DataError`."""
-    known = {feature.name: feature for feature in feature_set(of)}
+def features_named(names: Iterable[str], *, of: str | None = None) -> tuple[Feature, ...]:
+    """Some features of a set (of all sets if `of` is None), in the order given.
+
+    An unknown name, or one given twice, raises `DataError`.
+    """
+    known: dict[str, Feature] = {}
+    for chosen in SETS if of is None else (of,):
+        for feature in feature_set(chosen):
+            known.setdefault(feature.name, feature)
     wanted = list(names)
     unknown = [name for name in wanted if name not in known]
     if unknown:

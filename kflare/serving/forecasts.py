@@ -13,6 +13,7 @@ from kflare.attribution.attribution_file import Attribution, Origin, make_folder
 from kflare.attribution.published import ATTRIBUTE
 from kflare.datasets.archive import forecast_time
 from kflare.datasets.labels import LEAD_HOURS
+from kflare.datasets.region_features import to_forecast
 from kflare.errors import DataError, ServingError
 from kflare.observations.magnetogram import read_magnetogram
 from kflare.serving.client import Client, Reply, full_disk_probability
@@ -161,6 +162,9 @@ def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str])
     DataError
         A feature is missing, unknown or not numeric, or a region has two rows at one time.
     """
+    table = to_forecast(table)
+    if table.empty:
+        raise DataError("the region table holds no row whose `status` is forecast: there is nothing to ask")
     if table.duplicated(["time", "region"]).any():
         row = table[table.duplicated(["time", "region"])].iloc[0]
         raise DataError(f"`region` {row['region']} has two rows at {_utc(row['time'])}: keep one")

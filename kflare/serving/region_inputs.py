@@ -43,6 +43,7 @@ def region_inputs(
         no rows.
     """
     from kflare.datasets.region_table import KEY_COLUMNS
+    from kflare.regions.feature_table import SETS, feature_set
 
     missing = [name for name in features if name not in table.columns]
     if missing:
@@ -50,7 +51,9 @@ def region_inputs(
             f"the region table lacks `{'`, `'.join(missing)}`, which {model} needs: "
             "add the column (leave cells empty where it was not measured)"
         )
-    unknown = [str(name) for name in table.columns if name not in {*features, *KEY_COLUMNS, *ignore}]
+    # A table may hold the features of several models.
+    others = {feature.name for name in SETS for feature in feature_set(name)}
+    unknown = [str(name) for name in table.columns if name not in {*features, *KEY_COLUMNS, *ignore, *others}]
     if unknown:
         raise DataError(
             f"the region table's column `{'`, `'.join(unknown)}` is no feature of {model}: "

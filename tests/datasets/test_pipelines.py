@@ -117,7 +117,7 @@ def test_augmentation_gives_these_eight_variants_and_no_other():
     generator = tf.random.Generator.from_seed(3)
     seen = dict.fromkeys(VARIANTS, 0)
     for _ in range(200):
-        found = augment(tf.constant(field), generator).numpy()
+        found = augment(tf.constant(field), tf.constant([0.0, 1.0]), generator)[0].numpy()
         matches = [wanted for wanted in VARIANTS if np.array_equal(found, variant(field, *wanted), equal_nan=True)]
         assert len(matches) == 1
         seen[matches[0]] += 1
@@ -132,13 +132,27 @@ def test_a_source_in_the_north_east_goes_to_the_other_quadrants_or_reverses():
     generator = tf.random.Generator.from_seed(0)
     places = set()
     for _ in range(100):
-        found = augment(tf.constant(field), generator).numpy()[:, :, 0]
+        found = augment(tf.constant(field), tf.constant([0.0, 1.0]), generator)[0].numpy()[:, :, 0]
         ((row, column),) = np.argwhere(found)
         places.add((int(row), int(column), float(found[row, column])))
     north_east, north_west, south_east, south_west = (0, 1), (0, 3), (4, 1), (4, 3)
     assert places == {
         (*place, sign * 70.0) for place in (north_east, north_west, south_east, south_west) for sign in (-1, 1)
     }
+
+
+def test_maps_are_mirrored_with_their_field_and_keep_their_sign():
+    field = np.arange(1.0, 17.0, dtype=np.float32).reshape(4, 4, 1)
+    generator = tf.random.Generator.from_seed(1)
+    for _ in range(30):
+        found, maps = augment(tf.constant(field), tf.constant(field), generator)
+        np.testing.assert_array_equal(np.abs(found), maps)
+
+
+def test_maps_come_with_their_images_where_they_stand_for_labels(paths):
+    maps = np.random.default_rng(4).random((COUNT, 4, 4, 2), np.float32)
+    data = image_dataset(paths, maps, size=SIZE, byte_range=250.0, batch_size=4)
+    np.testing.assert_array_equal(collect(data)[1], maps)
 
 
 def test_augmented_images_stay_dark_off_the_disk_and_keep_their_labels(paths, plain):

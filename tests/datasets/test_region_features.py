@@ -57,6 +57,8 @@ def test_a_sharp_table_gets_every_feature(table, flares):
     np.testing.assert_allclose(out["dt24USFLUX"], [np.nan, 2e22, np.nan])
     assert out["dt24MEANGBZ"].isna().all()
     np.testing.assert_allclose(out["dt24R_VALUE"], [np.nan, 1.5, np.nan])
+    np.testing.assert_allclose(out["dt24logAREA"], [np.nan, np.log10(1.3), np.nan])
+    np.testing.assert_allclose(out["dt24logUSFLUX"], [np.nan, np.log10(3), np.nan])
     # At 00:00 of the 18th nothing had happened; a day later the C flare was of HARP 1, the M flare of HARP 2.
     assert out["Chis"].tolist() == out["Chis1d"].tolist() == [0, 1, 0]
     assert out["Mhis"].tolist() == out["Mhis1d"].tolist() == [0, 0, 1]
@@ -167,5 +169,5 @@ def test_an_infinite_column_that_is_not_asked_for_does_not_matter(table):
 
 
 def test_a_table_without_a_feature_is_refused(table):
-    with pytest.raises(DataError, match="x has no feature column: known are AREA,"):
+    with pytest.raises(DataError, match="x has no feature column: known are ABSnJzh,"):
         features_of(table.drop(columns=SHARP), None, source="x")

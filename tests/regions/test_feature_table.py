@@ -1,54 +1,111 @@
-"""The one table of features, and what a region table must hold."""
+"""The one table of features, the page that shows it, and what a region table must hold."""
+
+import csv
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY
-from kflare.errors import DataError
-from kflare.regions.feature_table import SCALES, Feature, check_columns, feature_set, features_named
+from kflare.errors import DataError, SettingError
+from kflare.regions.feature_table import SCALES, SETS, Feature, check_columns, feature_set, features_named
 
 SHARP = ["AREA", "USFLUX", "MEANGBZ", "R_VALUE"]
 
 
 def test_the_sharp_set_is_keywords_changes_and_history():
     names = [feature.name for feature in feature_set("sharp")]
-    assert names == [*SHARP, *(f"dt24{name}" for name in SHARP), *REGION_HISTORY, *DISK_HISTORY]
-    assert len(set(names)) == len(names) == 18
+    changes = [f"dt24{name}" for name in (*SHARP, "logAREA", "logUSFLUX")]
+    assert names == [*SHARP, *changes, *REGION_HISTORY, *DISK_HISTORY]
+    assert len(set(names)) == len(names) == 20
+
+
+def test_the_79_are_those_of_the_research_page(real_data):
+    with (real_data / "defn79.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    features = feature_set("defn79")
+    assert [(f.name, f.group) for f in features] == [(row["name"], row["group"]) for row in rows]
+    # What somebody else claims stays marked as such.
+    assert all(("S" in f.evidence) == row["evidence"].startswith("S") for f, row in zip(features, rows, strict=True))
+
+
+def test_the_79_fall_into_the_groups_of_the_papers():
+    groups = pd.Series([feature.group for feature in feature_set("defn79")]).value_counts().to_dict()
+    # SCIENCE.md A.4, reconciled closure: 11 + 16 + 3 + (3 + 3) + 4 + (31 + 3) + 5.
+    assert groups == {"LOS": 8, "NL": 3, "VEC": 16, "UV": 3, "XRAY": 6, "HIST": 4, "DERIV": 34, "CORONA": 5}
+    assert len({feature.name for feature in feature_set("defn79")}) == 79
 
 
 def test_every_feature_says_what_it_is():
-    for feature in feature_set("sharp"):
-        assert feature.scale in SCALES
-        assert feature.evidence in {"P", "A", "S", "R"}
-        assert all((feature.group, feature.observation, feature.unit, feature.definition))
+    for name in SETS:
+        for feature in feature_set(name):
+            assert feature.scale in SCALES
+            assert set(feature.evidence.split("/")) <= {"P", "A", "S", "R"}
+            assert all((feature.group, feature.observation, feature.unit, feature.definition, feature.source))
 
 
-def test_changes_have_the_unit_of_what_changes_and_a_sign():
-    features = {feature.name: feature for feature in feature_set("sharp")}
-    for name in SHARP:
-        assert features[f"dt24{name}"].unit == features[name].unit
+def test_names_in_two_sets_mean_the_same():
+    first, second = ({f.name: f for f in feature_set(name)} for name in SETS)
+    for name in set(first) & set(second):
+        one, other = first[name], second[name]
+        assert (one.observation, one.unit, one.scale, one.definition) == (
+            other.observation,
+            other.unit,
+            other.scale,
+            other.definition,
+        )
+
+
+def test_the_page_of_features_is_that_of_the_table():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "features.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [_row(feature) for name in ("defn79", "sharp") for feature in feature_set(name)]
+
+
+def _row(feature):
+    cells = (feature.unit, feature.definition, feature.scale, feature.evidence, feature.source)
+    return " | ".join([f"| `{feature.name}`", *(cell.replace("|", "\\|") for cell in cells)]) + " |"
+
+
+@pytest.mark.parametrize("chosen", SETS)
+def test_changes_have_the_unit_of_what_changes_and_a_sign(chosen):
+    features = {feature.name: feature for feature in feature_set(chosen)}
+    changes = [name for name in features if name.startswith("dt") and not name.startswith("dt24log")]
+    assert len(changes) == {"sharp": 4, "defn79": 34}[chosen]
+    for name in changes:
+        base = features[name[4:]]
+        assert (features[name].unit, features[name].observation) == (base.unit, base.observation)
+        assert features[name].definition == f"change of {base.name} over {int(name[2:4])} h"
         # A logarithm would lose all that decrease.
-        assert features[f"dt24{name}"].scale == "linear"
+        assert features[name].scale == "linear"
 
 
 def test_names_can_be_inputs_of_a_signature():
-    assert all(feature.name.isidentifier() for feature in feature_set("sharp"))
+    assert all(feature.name.isidentifier() for name in SETS for feature in feature_set(name))
+
+
+def test_an_unknown_set_is_refused():
+    with pytest.raises(SettingError, match="`name` of a feature set must be one of sharp, defn79, got 'defn80'"):
+        feature_set("defn80")
 
 
 def test_an_unknown_scale_is_refused():
     with pytest.raises(DataError, match="`scale` of feature X must be one of linear, log10, log1p, got 'sqrt'"):
-        Feature("X", "SHARP", "HMI", "G", "sqrt", "none", "R")
+        Feature("X", "SHARP", "HMI", "G", "sqrt", "none", "R", "nobody")
 
 
 def test_features_are_named_in_the_order_given():
     assert [feature.name for feature in features_named(["Mhis", "AREA"])] == ["Mhis", "AREA"]
+    assert [feature.group for feature in features_named(["TotNL", "AREA"])] == ["NL", "SHARP"]
     assert features_named(iter([])) == ()
 
 
 def test_unknown_and_repeated_names_are_refused():
     with pytest.raises(DataError, match="unknown feature `area`, `B`: the known ones are AREA, USFLUX"):
         features_named(["area", "AREA", "B"])
+    with pytest.raises(DataError, match="unknown feature `TotNL`"):
+        features_named(["TotNL"], of="sharp")
     with pytest.raises(DataError, match="feature `AREA` is named more than once"):
         features_named(iter(["AREA", "Mhis", "AREA"]))
 

@@ -1,0 +1,179 @@
+"""Measuring a run's times one by one, here or on many machines: one job per time, one part per job."""
+
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fcntl import LOCK_EX, LOCK_NB, flock
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+
+from kflare.datasets.region_parts import is_done, part_path, write_failure, write_part
+from kflare.errors import DataError, KflareError, ServingError, SettingError
+from kflare.observations.observation_sets import ObservationSet
+from kflare.regions.extraction import Extraction, measure
+from kflare.regions.region_numbers import noaa_numbers, read_srs
+
+__all__ = ["Job", "Result", "measure_all", "measure_on", "plan", "settled_folder"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One set of observations, where its part and its picture go (None = no picture), and whether they are there."""
+
+    observations: ObservationSet
+    part: Path
+    picture: Path | None = None
+    srs: Path | None = None
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a job: how many regions, or why it could not be measured."""
+
+    job: Job
+    regions: int
+    failure: str | None = None
+
+
+@contextmanager
+def settled_folder(folder: Path, options: Extraction) -> Iterator[Path]:
+    """Make a run's folder and keep it for this run alone.
+
+    Raises
+    ------
+    SettingError
+        It cannot be written, another run is at work in it, or it holds parts that were measured with other options.
+    """
+    folder = folder.absolute()
+    try:
+        for name in ("parts", "pictures"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        lock = (folder / "parts" / ".lock").open("ab")
+    except OSError as error:
+        raise SettingError(f"cannot write to `{folder}`: {error.strerror or error}; choose another folder") from error
+    with lock:
+        try:
+            # Ends with the process, however that ends.
+            flock(lock, LOCK_EX | LOCK_NB)
+        except BlockingIOError as error:
+            raise SettingError(
+                f"another run is at work in `{folder}`: wait for it, or choose another folder"
+            ) from error
+        for left in [part for name in ("parts", "pictures") for part in (folder / name).glob(".*.part")]:
+            left.unlink(missing_ok=True)  # of a run that was killed
+        _require_same(folder / "parts" / "options.json", options)
+        yield folder
+
+
+def plan(sets: Iterable[ObservationSet], folder: Path, *, pictures: bool = False, srs: Path | None = None) -> list[Job]:
+    """What is to be done for each set, in order; `srs` names the regions in the pictures."""
+    jobs = []
+    for observations in sets:
+        part = part_path(folder / "parts", observations)
+        picture = folder / "pictures" / f"{part.stem}.png" if pictures else None
+        done = is_done(part, observations) and (picture is None or picture.exists())
+        jobs.append(Job(observations, part, picture, srs, done))
+    return jobs
+
+
+def measure_all(jobs: Iterable[Job], options: Extraction) -> Iterator[Result]:
+    """Do the jobs, one after the other.
+
+    Yields
+    ------
+    Result
+        One per job, in their order.
+    """
+    for job in jobs:
+        try:
+            measured = measure(job.observations, options=options)
+        except DataError as error:
+            write_failure(str(error), job.observations, job.part)
+            yield Result(job, 0, str(error))
+            continue
+        if job.picture is not None:
+            from kflare.regions.quick_look import draw_quick_look
+
+            numbers = [()] * len(measured.rows) if job.srs is None else noaa_numbers(measured.detection, _srs(job.srs))
+            names = ["/".join(map(str, own)) for own in numbers]
+            draw_quick_look(measured.magnetogram, measured.detection, job.picture, names=names)
+        write_part(measured, job.observations, job.part)
+        yield Result(job, len(measured.rows))
+
+
+def measure_on(executor: Executor, jobs: Sequence[Job], options: Extraction, *, workers: int) -> Iterator[Result]:
+    """Do the jobs on an executor's workers, which see the same file system.
+
+    Parameters
+    ----------
+    executor : Executor
+        dask.distributed's, or anything with the interface of `concurrent.futures`.
+    jobs : sequence of Job
+        What is to be done.
+    options : Extraction
+        How.
+    workers : int
+        How many work at a time; three times are under way for each at most, so the memory needed stays constant.
+
+    Yields
+    ------
+    Result
+        One per job, in their order.
+
+    Raises
+    ------
+    ServingError
+        A worker died again and again, or cannot import kflare.
+    """
+    under_way: deque[Future[list[Result]]] = deque()
+    for job in jobs:
+        under_way.append(executor.submit(_work, job, options))
+        if len(under_way) >= 3 * workers:
+            yield from _result(under_way.popleft())
+    while under_way:
+        yield from _result(under_way.popleft())
+
+
+def _work(job: Job, options: Extraction) -> list[Result]:
+    return list(measure_all([job], options))
+
+
+def _result(task: "Future[list[Result]]") -> list[Result]:
+    try:
+        return task.result()
+    except KflareError:
+        raise
+    # dask raises KilledWorker, CancelledError, CommClosedError, and whatever a worker's Python raises.
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise ServingError(
+            f"the workers failed: {type(error).__name__}: {reason}; what is done is kept, so run the same command again"
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def _srs(path: Path) -> pd.DataFrame:
+    return read_srs(path)
+
+
+def _require_same(path: Path, options: Extraction) -> None:
+    wanted = options.as_json()
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        path.write_text(json.dumps(wanted, indent=2), encoding="utf-8")
+        return
+    except (OSError, ValueError) as error:
+        raise SettingError(f"`{path}` cannot be read: {error}; choose another folder") from error
+    if stored != wanted:
+        changed = sorted(key for key in {*stored, *wanted} if stored.get(key) != wanted.get(key))
+        raise SettingError(
+            f"`{path.parent}` holds parts that were measured with another `{'`, `'.join(changed)}`: choose another "
+            "--output, or delete the folder to measure anew"
+        )

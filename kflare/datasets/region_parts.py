@@ -1,0 +1,148 @@
+"""One small file per time of what was measured, so that a run over years can be stopped and go on.
+
+Each part is a Parquet file of the rows of a time, with what is known of the time itself in the schema's metadata: also
+where there was "no sunspot", or no usable magnetogram.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from kflare.errors import DataError, SettingError
+from kflare.observations.disk import Disk
+from kflare.observations.observation_sets import ObservationSet
+from kflare.regions.detection import Detection, DetectionOptions, Region
+from kflare.regions.extraction import Measured
+from kflare.regions.geometry import DiskGeometry
+
+__all__ = ["NO_DATA", "Part", "is_done", "part_path", "read_part", "write_failure", "write_part"]
+
+NO_DATA: Final = "no data"
+_META: Final = b"kflare"
+_REGION = tuple(Region.__dataclass_fields__)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What was measured at one time.
+
+    Parameters
+    ----------
+    time : datetime.datetime
+        Of the magnetogram, or of the set where it could not be read; UTC.
+    status : str
+        "regions", "no sunspot" or "no data".
+    reason : str
+        Why there are no data; "" where there are.
+    magnetogram : str
+        Name of the file.
+    detection : Detection or None
+        The regions as they were found; None without data.
+    rows : pandas.DataFrame
+        As `Measured.rows`.
+    """
+
+    time: datetime
+    status: str
+    reason: str
+    magnetogram: str
+    detection: Detection | None
+    rows: pd.DataFrame
+
+
+def part_path(folder: Path, observations: ObservationSet) -> Path:
+    """Where the part of a set is kept."""
+    return folder / f"{observations.time:%Y%m%dT%H%M%SZ}.parquet"
+
+
+def is_done(path: Path, observations: ObservationSet) -> bool:
+    """Whether a part is there and of the same files; a set that has got more files since is measured again."""
+    from pyarrow import ArrowException, parquet
+
+    if not path.is_file():
+        return False
+    try:
+        metadata = parquet.read_schema(path).metadata or {}
+    except (ArrowException, OSError):
+        return False
+    return bool(json.loads(metadata.get(_META, b"{}")).get("files") == _names(observations))
+
+
+def write_part(measured: Measured, observations: ObservationSet, path: Path) -> None:
+    """Write what was measured; the file takes its place when it is whole."""
+    view = measured.detection.geometry
+    about = {
+        "time": measured.time.isoformat(),
+        "status": measured.detection.status,
+        "reason": "",
+        "geometry": {**asdict(view), "shape": list(view.shape)},
+    }
+    _write(path, measured.rows, about, observations)
+
+
+def write_failure(reason: str, observations: ObservationSet, path: Path) -> None:
+    """Write that a set could not be measured, and why."""
+    about = {"time": observations.time.isoformat(), "status": NO_DATA, "reason": reason, "geometry": None}
+    _write(path, pd.DataFrame(), about, observations)
+
+
+def read_part(path: Path, *, columns: Sequence[str] | None = None) -> Part:
+    """Read a part, or some columns of it.
+
+    Raises
+    ------
+    DataError
+        If it is damaged.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        known = parquet.read_schema(path)
+        chosen = None if columns is None else [name for name in columns if name in known.names]
+        table = parquet.read_table(path, columns=chosen)
+        about = json.loads(known.metadata[_META])
+        rows = table.to_pandas()
+        time = datetime.fromisoformat(about["time"])
+        detection = None if about["geometry"] is None else _detection(time, about["geometry"], rows)
+        return Part(time, about["status"], about["reason"], about["files"][0], detection, rows)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"`{path}` is a damaged part of a run: {reason}; delete it and run again") from error
+
+
+def _detection(time: datetime, geometry: dict[str, Any], rows: pd.DataFrame) -> Detection:
+    view = DiskGeometry(**{**geometry, "disk": Disk(**geometry["disk"]), "shape": tuple(geometry["shape"])})
+    regions = tuple(Region(**row) for row in rows.reindex(columns=list(_REGION)).to_dict("records"))
+    return Detection(time, view, regions, DetectionOptions())
+
+
+def _names(observations: ObservationSet) -> list[str]:
+    return [path.name for path in observations.files]
+
+
+def _write(path: Path, rows: pd.DataFrame, about: dict[str, Any], observations: ObservationSet) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    described = json.dumps({**about, "files": _names(observations)}).encode()
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _META: described})
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            parquet.write_table(table, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise SettingError(
+            f"cannot write `{path}`: {error.strerror or error}; make room, or choose another folder"
+        ) from error

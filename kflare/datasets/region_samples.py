@@ -1,0 +1,68 @@
+"""Region samples for training: all derived features, the flare that followed each row, and whose it was."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.datasets.labels import region_flux, require_covered
+from kflare.datasets.region_features import complete, to_forecast
+from kflare.datasets.region_table import read_region_table, region_flares_by_noaa
+from kflare.observations.flares import FlareList
+from kflare.observations.sharp_samples import read_sharp_samples, region_flares
+
+__all__ = ["RegionSamples", "samples_of_region_table", "samples_of_sharp"]
+
+
+@dataclass(frozen=True)
+class RegionSamples:
+    """N labelled samples of active regions."""
+
+    table: pd.DataFrame
+    """Region table of N rows, with 24 h changes and flare history."""
+    flux: npt.NDArray[np.float64]
+    """Largest peak flux (W m^-2, 0 = none) of the region's flares that start within 24 h after each row."""
+    region_flares: pd.DataFrame
+    """`region`, `start`, `peak`, `flux` of every flare of these regions."""
+    notes: tuple[str, ...]
+    """What a user should know, one line each."""
+
+
+def samples_of_region_table(path: Path, flares: FlareList) -> RegionSamples:
+    """Label a region table by the NOAA numbers of its rows.
+
+    Raises
+    ------
+    DataError
+        The table cannot be used, or the flare list does not cover it.
+    """
+    table = read_region_table(path)
+    require_covered(table["time"], flares)
+    own = region_flares_by_noaa(table, flares.table)
+    whole = complete(table, own, flares)
+    table = to_forecast(whole)
+    # Flares are listed by NOAA number: of a region without one it is not known whether it flared.
+    numbered = table["region"].isin(table["region"][table["noaa"].fillna(0) > 0]).to_numpy()
+    left_out = {"not to be forecast": len(whole) - len(table), "without NOAA number": int((~numbered).sum())}
+    notes = tuple(f"{path}: {rows} rows {why} left out" for why, rows in left_out.items() if rows)
+    table = table[numbered].reset_index(drop=True)
+    return RegionSamples(table, region_flux(table, own), own, notes)
+
+
+def samples_of_sharp(folder: Path, flares: FlareList, *, harp_noaa: Path) -> RegionSamples:
+    """Read SHARP samples on their restored grid; rows whose label is unknown are left out.
+
+    Raises
+    ------
+    DataError
+        A file cannot be used.
+    """
+    samples = read_sharp_samples(folder, flares=flares, harp_noaa=harp_noaa)
+    own = region_flares(samples, flares)
+    table = complete(samples.table, own, flares)
+    flux = table["flux24"].to_numpy(np.float64)
+    labelled = np.isfinite(flux)
+    table = table[labelled].drop(columns=["flux24", "restored"]).reset_index(drop=True)
+    return RegionSamples(table, flux[labelled], own, (f"{folder}: {'; '.join(samples.notes)}",))

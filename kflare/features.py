@@ -1,0 +1,257 @@
+"""Find the active regions in observations, follow them, and measure the 79 features of Deep Flare Net.
+
+Takes folders of observations as `kflare.fetch` leaves them: line-of-sight magnetograms (hmi.M_720s...), vector fields
+(hmi.B_720s..., hmi.bharp_720s...), AIA images at 1600 and 131 Å. Writes into --output regions.parquet, the table that
+kflare.fit and kflare.predict take, outcomes.csv with a line per time ("regions", "no sunspot", "no data" and why),
+tracks.csv with the merges and splits of regions, with --png pictures/, and parts/: what is there already is not
+measured again, so a run that was interrupted goes on where it was.
+
+Examples
+--------
+python -m kflare.features observations --flares flares.csv --srs srs_1996-2018.csv --output features --png
+
+python -m kflare.features archive --from 2013-01-01 --until 2015-01-01 --cadence 1 --flares flares.csv \
+    --srs srs_1996-2018.csv --xrays goes/*.nc --output features --scheduler tcp://10.0.0.1:8786
+
+python -m kflare.fit defn-c --regions features/regions.parquet --flares flares.csv \
+    --train-until 2014-01-01 --validate-until 2014-07-01
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kflare import command_line
+
+if TYPE_CHECKING:
+    from kflare.datasets.region_measuring import Job, Result
+    from kflare.datasets.region_run import RunTable
+    from kflare.observations.xray import XrayFlux
+    from kflare.regions.extraction import Extraction
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``python -m kflare.features``; returns the exit status."""
+    return command_line.run(_parser(), _features, argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kflare.features", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("observations", nargs="+", type=Path, help="folders of observations")
+    times = parser.add_argument_group("times")
+    times.add_argument("--from", dest="begin", metavar="DATE", help="only magnetograms from this UTC date or time on")
+    times.add_argument("--until", dest="end", metavar="DATE", help="only magnetograms before this UTC date or time")
+    times.add_argument(
+        "--cadence", type=float, metavar="HOURS", help="only the magnetogram nearest to each step (default: every one)"
+    )
+    times.add_argument(
+        "--tolerance",
+        type=float,
+        default=30.0,
+        metavar="MINUTES",
+        help="how far from the magnetogram other observations may be (default: 30)",
+    )
+    other = parser.add_argument_group("other observations")
+    other.add_argument(
+        "--xrays",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="GOES X-ray flux (default: goes_xrays_*.json in the folders)",
+    )
+    other.add_argument("--flares", type=Path, metavar="FILE", help="flare list, for the flare history of regions")
+    other.add_argument("--srs", type=Path, metavar="FILE", help="NOAA's Solar Region Summaries: the numbers of regions")
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--detection",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="options of the detection, such as threshold=140 radial=true; see docs/detection.md",
+    )
+    how.add_argument(
+        "--disambiguation",
+        default="jsoc",
+        choices=("jsoc", "potential", "random", "radial-acute"),
+        help="solution of the azimuth's ambiguity in weak field (default: jsoc, as JSOC's own SHARPs)",
+    )
+    out = parser.add_argument_group("output")
+    out.add_argument("--output", type=Path, default=Path("features"), metavar="DIR", help="default: features")
+    out.add_argument("--png", action="store_true", help="draw disk, boxes, numbers and neutral lines of each time")
+    out.add_argument("--json", action="store_true", help="print the summary as JSON")
+    work = parser.add_argument_group("workers")
+    work.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes, on a local dask cluster if more than 1 (default: 1)",
+    )
+    work.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers do the work instead")
+    return parser
+
+
+def _features(args: argparse.Namespace) -> None:
+    from datetime import timedelta
+
+    from tqdm import tqdm
+
+    from kflare.datasets.region_measuring import plan, settled_folder
+    from kflare.datasets.region_run import complete_run
+    from kflare.datasets.splits import utc_date
+    from kflare.errors import DataError, SettingError
+    from kflare.observations.flares import read_flares
+    from kflare.observations.observation_sets import sets_in
+    from kflare.regions.extraction import Extraction
+    from kflare.regions.region_numbers import read_srs
+
+    if args.workers < 1:
+        raise SettingError(f"`--workers` must be at least 1, got {args.workers}")
+    for name, value in (("--cadence", args.cadence), ("--tolerance", args.tolerance)):
+        if value is not None and not 0 < value < 1e6:
+            raise SettingError(f"`{name}` must be above 0, got {value:g}")
+    begin, end = (None if text is None else utc_date(text) for text in (args.begin, args.end))
+    options = Extraction(_detection_options(args.detection), args.disambiguation, timedelta(minutes=args.tolerance))
+    # What is read late would otherwise be found wrong after hours.
+    xray = _xrays(args)
+    flares = None if args.flares is None else read_flares(args.flares)
+    srs = None if args.srs is None else read_srs(args.srs)
+    sets = sets_in(
+        [place.absolute() for place in args.observations],
+        since=None if begin is None else begin.to_pydatetime(),
+        until=None if end is None else end.to_pydatetime(),
+        cadence=None if args.cadence is None else timedelta(hours=args.cadence),
+        tolerance=options.tolerance,
+    )
+    with settled_folder(args.output, options) as folder:
+        jobs = plan(sets, folder, pictures=args.png, srs=None if args.srs is None else args.srs.absolute())
+        todo = [job for job in jobs if not job.done]
+        with _results(args, todo, options) as results:
+            bar = tqdm(results, total=len(todo), desc="measuring", unit="time", disable=None, smoothing=0.05)
+            failures = [result.failure for result in bar if result.failure is not None]
+        with tqdm(total=len(jobs), desc="completing", unit="time", disable=None) as bar:
+            run = complete_run(
+                [job.part for job in jobs],
+                folder / "regions.parquet",
+                xray=xray,
+                flares=flares,
+                srs=srs,
+                done=bar.update,
+            )
+        _write_lists(run, folder)
+    summary = _summary(run, folder, measured=len(todo))
+    print(json.dumps(summary, indent=2) if args.json else _as_text(summary, run))
+    if failures:
+        for failure in failures:
+            print(f"kflare.features: {failure}", file=sys.stderr)
+        raise DataError(
+            f"{len(failures)} of {len(jobs)} magnetograms could not be used, listed above; the rest is in {folder}"
+        )
+
+
+@contextmanager
+def _results(args: argparse.Namespace, jobs: "list[Job]", options: "Extraction") -> "Iterator[Iterator[Result]]":
+    from kflare.datasets.region_measuring import measure_all, measure_on
+
+    if not jobs or (args.workers == 1 and args.scheduler is None):
+        yield measure_all(jobs, options)
+        return
+    from kflare.attribution.cluster import dask_executor
+
+    with dask_executor(workers=args.workers, scheduler=args.scheduler, prepare=_prepare) as (executor, workers):
+        yield measure_on(executor, jobs, options, workers=workers)
+
+
+def _prepare() -> None:
+    """Import what a worker needs before its first task."""
+    import kflare.datasets.region_measuring  # noqa: F401
+
+
+def _xrays(args: argparse.Namespace) -> "XrayFlux | None":
+    from kflare.observations.xray import read_xray_flux
+    from kflare.regions.xray_features import joined
+
+    paths: list[Path] = args.xrays or sorted(
+        {path for place in args.observations for path in place.rglob("goes_xrays_*.json")}
+    )
+    return joined([read_xray_flux(path, scale="operational") for path in paths]) if paths else None
+
+
+def _detection_options(texts: Sequence[str]) -> Any:
+    from kflare.errors import SettingError
+    from kflare.regions.detection import DetectionOptions
+
+    kinds: dict[str, Callable[[str], Any]] = {
+        name: _truth if kind is bool else kind for name, kind in DetectionOptions.__annotations__.items()
+    }
+    chosen = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or name not in kinds:
+            raise SettingError(f"`--detection` takes NAME=VALUE with one of {', '.join(kinds)}, got {text!r}")
+        try:
+            chosen[name] = kinds[name](value)
+        except ValueError as error:
+            raise SettingError(f"`--detection` {name} must be a number, or true or false, got {value!r}") from error
+    return DetectionOptions(**chosen)
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+def _write_lists(run: "RunTable", folder: Path) -> None:
+    import pandas as pd
+
+    events = pd.DataFrame(
+        [
+            {"time": event.time, "kind": event.kind, "before": " ".join(event.before), "after": " ".join(event.after)}
+            for event in run.events
+        ],
+        columns=["time", "kind", "before", "after"],
+    )
+    for name, table in (("outcomes.csv", run.outcomes), ("tracks.csv", events)):
+        part = folder / f".{name}.part"
+        table.to_csv(part, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+        part.replace(folder / name)
+
+
+def _summary(run: "RunTable", folder: Path, *, measured: int) -> dict[str, Any]:
+    counts = run.outcomes["status"].value_counts()
+    return {
+        "times": len(run.outcomes),
+        "measured_now": measured,
+        "with_regions": int(counts.get("regions", 0)),
+        "no_sunspot": int(counts.get("no sunspot", 0)),
+        "no_data": int(counts.get("no data", 0)),
+        "rows": run.rows,
+        "rows_to_forecast": run.forecast,
+        "regions": run.regions,
+        "merges_and_splits": len(run.events),
+        "table": str(folder / "regions.parquet"),
+        "outcomes": str(folder / "outcomes.csv"),
+    }
+
+
+def _as_text(summary: dict[str, Any], run: "RunTable") -> str:
+    first, last = run.outcomes["time"].min(), run.outcomes["time"].max()
+    return (
+        f"{summary['times']} times from {first:%Y-%m-%dT%H:%MZ} to {last:%Y-%m-%dT%H:%MZ}: "
+        f"{summary['with_regions']} with regions, {summary['no_sunspot']} with no sunspot, "
+        f"{summary['no_data']} without usable data\n{summary['rows']} rows of {summary['regions']} regions, "
+        f"{summary['rows_to_forecast']} of them to be forecast, the rest across the limb\n{summary['table']}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""Full-disk images of the Sun's light, such as AIA's at 1600 and 131 Å: north up, counts per second of exposure.
+
+AIA shortens its exposures in bright flares, so that counts of two images cannot be compared and counts per second can.
+"""
+
+import io
+import math
+import warnings
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflare.errors import DataError, KflareError
+from kflare.observations.disk import Disk
+from kflare.observations.files import MAX_WIDTH, kind_of, read_payload
+from kflare.observations.headers import Header
+from kflare.observations.jsoc_records import Record
+from kflare.observations.nrt_sources import by_aia_quality
+from kflare.observations.orientation import orientation_of
+from kflare.observations.pixels import require_square
+from kflare.observations.resampling import rolled
+
+__all__ = ["SolarImage", "read_solar_image"]
+
+Image = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class SolarImage:
+    """An image of the full disk.
+
+    Parameters
+    ----------
+    data : numpy.ndarray, float32, shape (H, H)
+        DN per second; row 0 = north, column 0 = east, NaN where not measured.
+    time : datetime.datetime
+        When it was taken, UTC.
+    disk : Disk
+        Centre and radius of the solar disk in pixels of `data`.
+    wavelength : int
+        In Å.
+    source : str
+        File that it came from, for messages.
+    quality_note : str
+        What QUALITY has to say of it: "" or "degraded: ...".
+    """
+
+    data: Image
+    time: datetime
+    disk: Disk
+    wavelength: int
+    source: str
+    quality_note: str = ""
+
+    def box(self, box: tuple[int, int, int, int], disk: Disk) -> tuple[int, int, int, int]:
+        """The same part of the disk in this image: half-open pixels x0, y0, x1, y1 of an image whose disk is `disk`."""
+        scale = self.disk.radius / disk.radius
+        x0, y0, x1, y1 = box
+        # Edges of pixels lie half a pixel from their centres.
+        left, right = (self.disk.x + (x - 0.5 - disk.x) * scale + 0.5 for x in (x0, x1))
+        top, bottom = (self.disk.y + (y - 0.5 - disk.y) * scale + 0.5 for y in (y0, y1))
+        height, width = self.data.shape
+        return max(0, round(left)), max(0, round(top)), min(width, round(right)), min(height, round(bottom))
+
+
+def read_solar_image(path: str | Path, *, wavelength: int) -> SolarImage:
+    """Read a full-disk image of AIA in FITS, plain or tile-compressed.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        With its keywords: EXPTIME, WAVELNTH, T_OBS, QUALITY, and those of the disk.
+    wavelength : int
+        That it must have, in Å.
+
+    Returns
+    -------
+    SolarImage
+        In DN per second.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, no full disk, of another wavelength, without its exposure or time, or its
+        QUALITY says that it is not to be used.
+    """
+    path = Path(path)
+    source = str(path)
+    payload = read_payload(path)
+    kind = kind_of(payload, source=source)
+    if kind != "FITS":
+        raise DataError(f"`{source}` must be an image of AIA in FITS, got {kind}")
+    try:
+        with warnings.catch_warnings():
+            # Astropy warns of every departure from the standard; what matters is checked here.
+            warnings.simplefilter("ignore")
+            return _read(payload, source, wavelength)
+    except KflareError:
+        raise
+    # Astropy raises OSError, VerifyError, TypeError, ValueError, KeyError and more, as the damage has it.
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise DataError(f"`{source}` is a damaged or truncated FITS file: {reason}; download it again") from error
+
+
+def _read(payload: bytes, source: str, wavelength: int) -> SolarImage:
+    from astropy.io import fits
+
+    with fits.open(io.BytesIO(payload), memmap=False, do_not_scale_image_data=True) as hdus:
+        hdu: Any = next((hdu for hdu in hdus if hdu.is_image and len(getattr(hdu, "shape", ())) == 2), None)
+        if hdu is None:
+            raise DataError(f"`{source}` holds no image; download it again")
+        header = Header(hdu.header.__getitem__, source)
+        width = require_square(hdu.shape, MAX_WIDTH, source)
+        note, exposure = _checked(header, wavelength)
+        turn, time = orientation_of(header, width), header.time()
+        raw = np.asarray(hdu.data)
+        if raw.shape != (width, width):
+            raise DataError(f"`{source}` is truncated: image of shape {raw.shape}; download it again")
+        blank = header.number("BLANK")
+        scale, zero = header.number("BSCALE") or 1.0, header.number("BZERO") or 0.0
+    data = turn.upright(raw).astype(np.float32)
+    if blank is not None and raw.dtype.kind in "iu":
+        data[turn.upright(raw) == int(blank)] = np.nan
+    data *= np.float32(scale / exposure)
+    data += np.float32(zero / exposure)
+    if turn.interpolates:
+        data = rolled(data, turn.roll, turn.disk.x, turn.disk.y)
+    if not np.isfinite(data).any():
+        raise DataError(f"`{source}` holds no measured value; give another image")
+    return SolarImage(data, time.astimezone(UTC), turn.disk, wavelength, source, note)
+
+
+def _checked(header: Header, wavelength: int) -> tuple[str, float]:
+    """What QUALITY has to say, and the exposure in seconds."""
+    seen = header.number("WAVELNTH")
+    if seen != wavelength:
+        raise DataError(f"`{header.source}`: `WAVELNTH` must be {wavelength} Å, got {seen}")
+    exposure = header.number("EXPTIME")
+    if exposure is None or not (math.isfinite(exposure) and exposure > 0):
+        raise DataError(f"`{header.source}`: `EXPTIME` must be a time above 0 s, got {exposure}")
+    record = Record(header.source, "AIA", datetime.now(UTC), header.quality())
+    return by_aia_quality(record), exposure

@@ -1,0 +1,115 @@
+"""The synthetic Sun at 1600 Å and 131 Å, and its soft X-rays as GOES would see them.
+
+Plage and network shine at 1600 Å where the field is strong, spots are dark; the corona at 131 Å is the field, blurred.
+Flares brighten both at their place and the X-rays of the whole disk: they rise to the peak and have fallen to half of
+it at their end, as GOES defines it. Levels and sizes are of the right order of magnitude, no more.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.observations.synthetic_regions import Array, times_to_days
+from kflare.observations.synthetic_surface import Array32, DiskGrid
+
+__all__ = ["aia_intensity", "flare_flux", "xray_flux"]
+
+_BACKGROUND = 2e-7  # W m^-2
+_QUIET = {1600: 45.0, 131: 4.0}  # DN/s
+_C1 = {1600: 600.0, 131: 300.0}  # DN/s at the peak of a flare of C1.0, above the rest
+_GROWTH = {1600: 0.4, 131: 0.8}  # power of the X-ray flux with which the brightness grows
+_FLARE_WIDTH = {1600: 0.35, 131: 0.7}  # degrees
+
+
+def flare_flux(flares: pd.DataFrame, times: pd.DatetimeIndex) -> Array:
+    """X-ray flux of each flare at each time, W m^-2, shape (flares, times).
+
+    Parameters
+    ----------
+    flares : pandas.DataFrame
+        `start`, `peak`, `end` (UTC) and `flux` (W m^-2) of M flares.
+    times : pandas.DatetimeIndex
+        N aware times.
+    """
+    now = times_to_days(times)
+    start, peak, end = (
+        times_to_days(pd.DatetimeIndex(flares[name]))[:, np.newaxis] for name in ("start", "peak", "end")
+    )
+    since = now - peak
+    rising = np.exp(-((since / ((peak - start) / 2)) ** 2))
+    falling = 0.5 ** (np.clip(since, 0, None) / (end - peak))
+    return flares["flux"].to_numpy(np.float64)[:, np.newaxis] * np.where(since < 0, rising, falling)
+
+
+def xray_flux(flares: pd.DataFrame, times: pd.DatetimeIndex) -> Array:
+    """Flux of the whole disk in 0.1-0.8 nm at N times, W m^-2: the background and every flare within a day."""
+    flux = np.full(len(times), _BACKGROUND)
+    for _, flare in flares.iterrows():
+        near = np.flatnonzero(
+            (times > flare["start"] - pd.Timedelta(hours=1)) & (times < flare["end"] + pd.Timedelta(days=1))
+        )
+        flux[near] += flare_flux(flare.to_frame().T, times[near])[0]
+    return flux
+
+
+def aia_intensity(
+    grid: DiskGrid, radial: Array32, flares: pd.DataFrame, time: pd.Timestamp, *, wavelength: int
+) -> npt.NDArray[np.float32]:
+    """Image at 1600 or 131 Å on the pixels of a magnetogram, DN/s without noise, float32, shape (size, size).
+
+    Parameters
+    ----------
+    grid : DiskGrid
+        Pixels.
+    radial : numpy.ndarray, float32, shape (P,)
+        Radial field on the disk, gauss.
+    flares : pandas.DataFrame
+        `start`, `peak`, `end`, `flux`, `lon`, `lat` of all flares.
+    time : pandas.Timestamp
+        Aware.
+    wavelength : int
+        1600 or 131, in Å.
+    """
+    from scipy import ndimage
+
+    strength = np.abs(radial)
+    image = np.zeros((grid.size, grid.size), dtype=np.float32)
+    if wavelength == 1600:
+        bright = 1 + 0.9 * np.sqrt(np.minimum(strength, 800) / 100)
+        bright *= np.where(strength > 1200, np.float32(0.35), np.float32(1))
+        image.ravel()[grid.index] = _QUIET[wavelength] * (0.45 + 0.55 * grid.mu) * bright
+    else:
+        image.ravel()[grid.index] = strength
+        image = ndimage.gaussian_filter(image, np.deg2rad(1.0) * grid.radius, truncate=3)
+        # The corona reaches beyond the limb and is brightest there, where the line of sight is longest.
+        image = 0.25 * image + np.float32(0.3 * _QUIET[wavelength])
+        image.ravel()[grid.index] += (_QUIET[wavelength] * (1 + 0.5 * (1 - grid.mu))).astype(np.float32)
+    for lon, lat, flux in _flaring(flares, time):
+        peak = _C1[wavelength] * (flux / 1e-6) ** _GROWTH[wavelength]
+        _brighten(image, grid, lon, lat, peak=peak, width=_FLARE_WIDTH[wavelength])
+    return image
+
+
+def _flaring(flares: pd.DataFrame, time: pd.Timestamp) -> list[tuple[float, float, float]]:
+    """Place and present flux of the flares that can be seen."""
+    day = pd.Timedelta(days=1)
+    near = flares[(flares["start"] < time + day / 24) & (flares["end"] > time - day / 2)]
+    if near.empty:
+        return []
+    flux = flare_flux(near, pd.DatetimeIndex([time]))[:, 0]
+    return [
+        (float(lon), float(lat), float(now))
+        for lon, lat, now in zip(near["lon"], near["lat"], flux, strict=True)
+        if now > 1e-8
+    ]
+
+
+def _brighten(image: Array32, grid: DiskGrid, lon: float, lat: float, *, peak: float, width: float) -> None:
+    x = grid.centre + grid.radius * np.sin(np.deg2rad(lon)) * np.cos(np.deg2rad(lat))
+    y = grid.centre - grid.radius * np.sin(np.deg2rad(lat))
+    sigma = max(0.5, np.deg2rad(width) * grid.radius)
+    half = int(4 * sigma) + 1
+    rows = np.arange(max(0, int(y) - half), min(grid.size, int(y) + half + 1))
+    columns = np.arange(max(0, int(x) - half), min(grid.size, int(x) + half + 1))
+    shape = np.exp(-((rows - y) ** 2) / (2 * sigma**2))[:, np.newaxis] * np.exp(-((columns - x) ** 2) / (2 * sigma**2))
+    image[rows[:, np.newaxis], columns] += (peak * shape).astype(np.float32)

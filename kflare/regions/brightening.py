@@ -1,0 +1,62 @@
+"""Brightenings of the chromosphere and the corona in the frame of a region: CHArea, CHAll, CHMax, CRArea, CRAll, CRMax.
+
+Deep Flare Net counts the pixels of AIA 1600 Å and 131 Å in the frame that are brighter than a threshold, adds them up
+and takes the brightest. Its thresholds are not known (SCIENCE.md A.5): those below are reconstructions.
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from kflare.errors import SettingError
+from kflare.regions.geometry import Box
+
+__all__ = ["THRESHOLDS", "brightening_features"]
+
+#: DN/s above which a pixel is bright, by prefix of the features. Reconstruction. CH, AIA 1600 Å: 300; the quiet Sun has
+#: about 30 to 60, plage 100 to 250, flare ribbons 10³ and more. CR, AIA 131 Å: 100; the quiet Sun has about 5, active
+#: regions 10 to 60, plasma of 10 MK (Fe XXI) more.
+THRESHOLDS: Final = {"CH": 300.0, "CR": 100.0}
+
+
+def brightening_features(
+    image: npt.NDArray[np.floating], box: Box, *, prefix: str, threshold: float | None = None
+) -> dict[str, float]:
+    """Area, sum and maximum of what is bright in the frame of a region.
+
+    Parameters
+    ----------
+    image : numpy.ndarray, float, shape (H, W)
+        Full disk, DN/s, row 0 = north, on the pixels that the box is given in; NaN where not measured.
+    box : tuple of int
+        x0, y0, x1, y1: the pixels x0 <= column < x1 and y0 <= row < y1.
+    prefix : str
+        "CH" (1600 Å) or "CR" (131 Å).
+    threshold : float, optional
+        DN/s above which a pixel is bright; that of `THRESHOLDS` if not given.
+
+    Returns
+    -------
+    dict of str to float
+        `prefix` + "Area" (pixels), "All" (DN/s, 0 if nothing is bright) and "Max" (DN/s, the brightest pixel of the
+        frame, bright or not); all NaN if nothing of the frame was measured.
+
+    Raises
+    ------
+    SettingError
+        If `prefix` is unknown or `threshold` not positive.
+    """
+    if prefix not in THRESHOLDS:
+        raise SettingError(f"`prefix` of a brightening must be one of {', '.join(THRESHOLDS)}, got {prefix!r}")
+    limit = THRESHOLDS[prefix] if threshold is None else threshold
+    if not limit > 0:
+        raise SettingError(f"`threshold` of a brightening must be above 0 DN/s, got {limit}")
+    x0, y0, x1, y1 = box
+    frame = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
+    values = frame[np.isfinite(frame)].astype(np.float64)
+    if not len(values):
+        return {prefix + name: math.nan for name in ("Area", "All", "Max")}
+    bright = values[values > limit]
+    return {prefix + "Area": float(len(bright)), prefix + "All": float(bright.sum()), prefix + "Max": values.max()}

@@ -1,0 +1,236 @@
+"""A region seen from above: maps in a cylindrical equal-area projection around its centre, as SHARPs have them.
+
+The grid is that of hmi.sharp_cea_720s (Bobra et al. 2014, Solar Physics 289, 3549; JSOC's `sharp.c`): the centre of the
+region lies on the equator of the projection, every pixel covers the same area of the Sun. JSOC samples three times
+finer and smooths; here the image is interpolated once, at the pixels of the grid.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from kflare.errors import DataError, SettingError
+from kflare.observations.magnetogram import Magnetogram
+from kflare.regions.geometry import MICROHEMISPHERE_CM2, SOLAR_RADIUS_CM, Box, DiskGeometry
+from kflare.regions.vector_field import FullDiskVector
+
+__all__ = ["CEA_STEP", "Patch", "cea_patch"]
+
+#: Degrees per pixel of all SHARP CEA maps; 364 km.
+CEA_STEP = 0.03
+# Nearer to the limb than this, 80 degrees from disk centre, a pixel sees more of the chromosphere than of a region.
+_MU_MIN = 0.17
+_AU = 1.495978707e11
+
+Array = npt.NDArray[np.float64]
+Map = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """Maps of one region, row 0 = north, column 0 = east, all of one shape (h, w).
+
+    Parameters
+    ----------
+    los : float32 array or None
+        Line-of-sight field in gauss, as measured; NaN where not measured.
+    mu : float32 array
+        Cosine of the angle between line of sight and vertical; NaN off the disk.
+    inside : bool array
+        Pixels of the region or of its frame, on the disk (SHARP: `bitmap` >= 30).
+    step_m : float
+        Width of a pixel in metres.
+    arcsec : float
+        The same as seen at disk centre, as JSOC's formulas use it.
+    bx, by, bz : float32 array or None
+        Field towards the west, the north and up, gauss; 0 where the vector field is taken as zero, NaN where it was
+        not measured.
+    used : bool array or None
+        Pixels whose vector is trusted: inside, measured, and of sure azimuth (SHARP: `conf_disambig` >= 70).
+    lon, lat : float
+        Stonyhurst degrees of the centre, west and north positive; NaN if not known.
+    outlined : bool
+        Whether `inside` follows the outline of the region, as that of a SHARP, or is its frame.
+    """
+
+    los: Map | None
+    mu: Map
+    inside: Mask
+    step_m: float
+    arcsec: float
+    bx: Map | None = None
+    by: Map | None = None
+    bz: Map | None = None
+    used: Mask | None = None
+    lon: float = math.nan
+    lat: float = math.nan
+    outlined: bool = False
+
+    def __post_init__(self) -> None:
+        vector = (self.bx, self.by, self.bz, self.used)
+        if len({part is None for part in vector}) > 1:
+            raise DataError("the vector field of a patch must have all of `bx`, `by`, `bz` and `used`, or none")
+        for name in ("los", "mu", "inside", "bx", "by", "bz", "used"):
+            part = getattr(self, name)
+            if part is not None and part.shape != self.inside.shape:
+                raise DataError(
+                    f"`{name}` of a patch must have the shape of `inside`, {self.inside.shape}, got {part.shape}"
+                )
+        if not self.step_m > 0:
+            raise DataError(f"`step_m` of a patch must be above 0 metres, got {self.step_m}")
+
+    @property
+    def pixel_area_cm2(self) -> float:
+        """Area of a pixel on the Sun, cm²."""
+        return self.step_m**2 * 1e4
+
+    @property
+    def pixel_area_uhem(self) -> float:
+        """Area of a pixel on the Sun, millionths of the hemisphere."""
+        return self.pixel_area_cm2 / MICROHEMISPHERE_CM2
+
+    @property
+    def step_mm(self) -> float:
+        """Width of a pixel in Mm."""
+        return self.step_m / 1e6
+
+    @property
+    def radial(self) -> Map | None:
+        """Vertical field if the field is vertical: line-of-sight field over mu, gauss; NaN where not measured.
+
+        Nearer to the limb than 80 degrees from disk centre it is NaN too.
+        """
+        if self.los is None:
+            return None
+        with np.errstate(invalid="ignore"):
+            return np.where(self.mu >= _MU_MIN, self.los / self.mu, np.float32(np.nan)).astype(np.float32)
+
+
+def cea_patch(
+    magnetogram: Magnetogram,
+    box: Box,
+    *,
+    geometry: DiskGeometry | None = None,
+    vector: FullDiskVector | None = None,
+    step: float = CEA_STEP,
+) -> Patch:
+    """Maps of the part of the Sun that a box of pixels of a magnetogram covers.
+
+    Parameters
+    ----------
+    magnetogram : Magnetogram
+        Full disk.
+    box : tuple of int
+        x0, y0, x1, y1: the pixels x0 <= column < x1 and y0 <= row < y1. It may reach over the limb or the image.
+    geometry : DiskGeometry, optional
+        Of the magnetogram, if it is known already.
+    vector : FullDiskVector, optional
+        Vector field of the same time, on its own pixels.
+    step : float
+        Degrees per pixel.
+
+    Returns
+    -------
+    Patch
+        `inside` is what lies in the box and on the disk.
+
+    Raises
+    ------
+    DataError
+        If the box is empty or no pixel of it is on the disk.
+    SettingError
+        If `step` is not within 0.005 to 1 degree.
+    """
+    if not 0.005 <= step <= 1:
+        raise SettingError(f"`step` of a map must lie in [0.005, 1] degrees, got {step}")
+    view = DiskGeometry.of(magnetogram) if geometry is None else geometry
+    x0, y0, x1, y1 = box
+    if x1 <= x0 or y1 <= y0:
+        raise DataError(f"`box` must have x0 < x1 and y0 < y1, got {box}")
+    lon, lat, west, north = _extent(view, box, step=step)
+    lons, lats = _on_sun(lon, lat, west=west, north=north)
+    x, y, visible = view.pixel(lons, lats)
+    inside = visible & (x >= x0 - 0.5) & (x < x1 - 0.5) & (y >= y0 - 0.5) & (y < y1 - 0.5)
+    if not inside.any():
+        raise DataError(f"`box` {box} must hold pixels on the disk, it holds none")
+    los = _sampled(magnetogram.data, x, y)
+    los[~visible] = np.nan
+    mu = np.where(visible, view.mu_at(x, y), np.nan).astype(np.float32)
+    metres = math.radians(step) * SOLAR_RADIUS_CM / 100
+    parts: dict[str, npt.NDArray[np.float32] | npt.NDArray[np.bool_]] = {}
+    if vector is not None:
+        bx, by, bz, sure = vector.at(lons, lats)
+        parts = {"bx": bx, "by": by, "bz": bz, "used": sure & inside}
+    return Patch(
+        los,
+        mu,
+        inside,
+        metres,
+        math.degrees(math.atan(metres / _AU)) * 3600,
+        lon=lon,
+        lat=lat,
+        **parts,  # type: ignore[arg-type]
+    )
+
+
+def _sampled(image: npt.NDArray[np.floating], x: Array, y: Array) -> Map:
+    """Values of an image between its pixels, bilinear, float32; NaN where a neighbour is NaN or outside.
+
+    Only the part of the image around the points is touched.
+    """
+    height, width = image.shape
+    with np.errstate(invalid="ignore"):
+        near = (x > -1) & (x < width) & (y > -1) & (y < height)
+    if not near.any():
+        return np.full(x.shape, np.nan, np.float32)
+    left, top = max(int(x[near].min()) - 1, 0), max(int(y[near].min()) - 1, 0)
+    right, bottom = min(int(x[near].max()) + 3, width), min(int(y[near].max()) + 3, height)
+    part = np.asarray(image[top:bottom, left:right], np.float32)
+    # Bilinear: a NaN spreads to the points between it and its neighbours, not further.
+    return np.asarray(
+        ndimage.map_coordinates(part, [y - top, x - left], order=1, mode="constant", cval=np.nan, output=np.float32)
+    )
+
+
+def _extent(view: DiskGeometry, box: Box, *, step: float) -> tuple[float, float, Array, Array]:
+    """Centre of a box (lon, lat), and the columns and rows of the map that reach over all of it, in degrees."""
+    x0, y0, x1, y1 = box
+    x, y = np.linspace(x0 - 0.5, x1 - 0.5, 33), np.linspace(y0 - 0.5, y1 - 0.5, 33)
+    lons, lats = view.lonlat(x, y[:, np.newaxis])
+    on_disk = np.isfinite(lons)
+    if not on_disk.any():
+        raise DataError(f"`box` {box} must hold pixels on the disk, it holds none")
+    middle = view.lonlat((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2)
+    lon, lat = float(middle[0]), float(middle[1])
+    if not math.isfinite(lon):
+        # The middle is off the disk: that of the part on the disk.
+        lon = float((lons[on_disk].min() + lons[on_disk].max()) / 2)
+        lat = float((lats[on_disk].min() + lats[on_disk].max()) / 2)
+    west, north = _projected(lons[on_disk], lats[on_disk], lon, lat)
+    columns = np.arange(math.floor(west.min() / step), math.ceil(west.max() / step) + 1) * step
+    rows = np.arange(math.ceil(north.max() / step), math.floor(north.min() / step) - 1, -1) * step
+    return lon, lat, columns, rows
+
+
+def _projected(lon: Array, lat: Array, lon0: float, lat0: float) -> tuple[Array, Array]:
+    """Degrees of the projection towards west and north; inverse of `_on_sun`."""
+    along, up, up0 = np.radians(lon - lon0), np.radians(lat), math.radians(lat0)
+    ahead = np.sin(up) * math.sin(up0) + np.cos(up) * math.cos(up0) * np.cos(along)
+    north = np.sin(up) * math.cos(up0) - np.cos(up) * math.sin(up0) * np.cos(along)
+    return np.degrees(np.arctan2(np.cos(up) * np.sin(along), ahead)), np.degrees(north)
+
+
+def _on_sun(lon0: float, lat0: float, *, west: Array, north: Array) -> tuple[Array, Array]:
+    """Stonyhurst longitudes and latitudes of the columns and rows of a map around a point, all in degrees.
+
+    As `plane2sphere` of JSOC's `cartography.c` for the cylindrical equal-area projection.
+    """
+    x, y = np.radians(west), np.clip(np.radians(north), -1, 1)[:, np.newaxis]
+    up0, flat = math.radians(lat0), np.sqrt(1 - y**2)
+    lat = np.arcsin(np.clip(y * math.cos(up0) + flat * np.cos(x) * math.sin(up0), -1, 1))
+    lon = np.arctan2(flat * np.sin(x), flat * np.cos(x) * math.cos(up0) - y * math.sin(up0))
+    return (np.degrees(lon) + lon0 + 180) % 360 - 180, np.degrees(lat)

@@ -1,0 +1,356 @@
+"""Active regions in a full-disk magnetogram: the boxes with strong field, as Deep Flare Net's eyes see them.
+
+From the paper (Nishizuka et al. 2021, sections 2.2, 3.1, 3.2) are the threshold of 140 G on the line-of-sight field,
+the rectangular frames with a number each, that regions across the limb are ignored, and "no sunspot" where nothing
+reaches the threshold. Everything else here is reconstruction: each number is an option, and its default was chosen by
+the comparison with NOAA's regions in docs/detection.md.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import ndimage
+
+from kflare.errors import DataError, SettingError
+from kflare.observations.disk import Disk, disk_mask
+from kflare.observations.magnetogram import Magnetogram
+from kflare.regions.geometry import MICROHEMISPHERE_CM2, Box, DiskGeometry
+
+__all__ = ["LIMB_RULES", "Detection", "DetectionOptions", "Region", "detect_regions", "merged_boxes"]
+
+LIMB_RULES = ("field", "corners")
+"""A region crosses the limb if its strong field reaches `edge`, or if a corner of its box is off the disk."""
+
+FORECAST, LIMB = "forecast", "not forecast: limb"
+
+_Mask = npt.NDArray[np.bool_]
+
+# Lengths are given in arcsec as seen from 1 au, where the Sun's radius is this, so that a box does not change with the
+# seasons or the spacecraft.
+_RADIUS_ARCSEC: Final = 959.63
+_EIGHT: Final = np.ones((3, 3), dtype=np.bool_)
+
+
+@dataclass(frozen=True)
+class DetectionOptions:
+    """Every number of the detection; the tags are those of SCIENCE.md: P from the paper, R reconstruction.
+
+    Parameters
+    ----------
+    threshold : float
+        Of the smoothed field, gauss. P: 140.
+    radial : bool
+        Compare B / mu, the field if it is radial, instead of the line-of-sight field. R: no.
+    width : int
+        Images wider than this are averaged down to it, pixels: the smoothing of the default. R: 512, about 4 arcsec.
+    edge : float
+        Nothing is detected farther from disk centre than this, in radii of the disk. R: 0.98.
+    smoothing : float
+        Standard deviation of a Gaussian that smooths the signed field besides, arcsec. R: 0, none.
+    speck_area : float
+        Connected strong fields smaller than this are left out before the joining, lest the network bridge regions;
+        millionths of the hemisphere. R: 10.
+    joining : float
+        Strong fields nearer to each other than twice this are one region, arcsec. R: 10.
+    minimum_area : float
+        Of the strong field of a region, foreshortening undone, millionths of the hemisphere. R: 50.
+    margin : float
+        Added to the box of the strong field on every side, arcsec. R: 10.
+    limb_rule : str
+        One of `LIMB_RULES`. R: "field".
+
+    Raises
+    ------
+    SettingError
+        If a number is out of its range.
+    """
+
+    threshold: float = 140.0
+    radial: bool = False
+    width: int = 512
+    edge: float = 0.98
+    smoothing: float = 0.0
+    speck_area: float = 10.0
+    joining: float = 10.0
+    minimum_area: float = 50.0
+    margin: float = 10.0
+    limb_rule: str = "field"
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("threshold", 1e-3, 1e4),
+            ("width", 64, 1 << 15),
+            ("edge", 0.1, 0.999),
+            ("smoothing", 0.0, 100.0),
+            ("speck_area", 0.0, 1e6),
+            ("joining", 0.0, 200.0),
+            ("minimum_area", 0.0, 1e6),
+            ("margin", 0.0, 200.0),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise SettingError(f"`{name}` of the detection must lie in [{low:g}, {high:g}], got {value}")
+        if self.limb_rule not in LIMB_RULES:
+            raise SettingError(f"`limb_rule` must be one of {', '.join(LIMB_RULES)}, got {self.limb_rule!r}")
+
+
+@dataclass(frozen=True)
+class Region:
+    """A detected active region.
+
+    Parameters
+    ----------
+    number : int
+        1, 2, ... from east to west; new for every image.
+    x0, y0, x1, y1 : int
+        Its box: the pixels x0 <= column < x1 and y0 <= row < y1 of the magnetogram.
+    lon, lat : float
+        Centre of its flux, Stonyhurst degrees, west and north positive.
+    lon_min, lon_max, lat_min, lat_max : float
+        What the box spans on the disk, degrees.
+    area_uhem : float
+        Area of its strong field, millionths of the hemisphere.
+    flux_mx : float
+        Unsigned flux of its strong field in maxwell, if the field is radial: the sum of abs(B) / mu times area.
+    limb : bool
+        Whether it crosses the limb.
+    """
+
+    number: int
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+    lon: float
+    lat: float
+    lon_min: float
+    lon_max: float
+    lat_min: float
+    lat_max: float
+    area_uhem: float
+    flux_mx: float
+    limb: bool
+
+    @property
+    def box(self) -> Box:
+        """x0, y0, x1, y1."""
+        return self.x0, self.y0, self.x1, self.y1
+
+    @property
+    def status(self) -> str:
+        """Whether it can be forecast: "forecast" or "not forecast: limb"."""
+        return LIMB if self.limb else FORECAST
+
+
+@dataclass(frozen=True)
+class Detection:
+    """The active regions of one magnetogram, from east to west.
+
+    Parameters
+    ----------
+    time : datetime.datetime
+        Of the magnetogram, UTC.
+    geometry : DiskGeometry
+        Its view of the Sun.
+    regions : tuple of Region
+        None found is an outcome of its own, see `status`.
+    options : DetectionOptions
+        What they were found with.
+    """
+
+    time: datetime
+    geometry: DiskGeometry
+    regions: tuple[Region, ...]
+    options: DetectionOptions
+
+    @property
+    def status(self) -> str:
+        """Either "regions" or "no sunspot"."""
+        return "regions" if self.regions else "no sunspot"
+
+    def boxes(self) -> list[Box]:
+        """The box of each region."""
+        return [region.box for region in self.regions]
+
+    def table(self) -> pd.DataFrame:
+        """One row per region: `time`, the fields of `Region`, and its `status`."""
+        names = [field.name for field in fields(Region)]
+        rows = [{**asdict(region), "status": region.status} for region in self.regions]
+        table = pd.DataFrame(rows, columns=[*names, "status"])
+        time = pd.DatetimeIndex([self.time] * len(table), tz="UTC").as_unit("us")
+        table.insert(0, "time", time)
+        return table
+
+
+def detect_regions(magnetogram: Magnetogram, *, options: DetectionOptions | None = None) -> Detection:
+    """Find the active regions of a magnetogram.
+
+    Smooth the field, take what is as strong as the threshold, join what is near to each other, drop what is too small,
+    draw a box around each, merge boxes that overlap until none do, and number them from east to west.
+
+    Parameters
+    ----------
+    magnetogram : Magnetogram
+        Line-of-sight field. NaN counts as no field.
+    options : DetectionOptions, optional
+        Defaults of that class.
+
+    Returns
+    -------
+    Detection
+        Without any region where no field is strong enough: "no sunspot".
+
+    Raises
+    ------
+    DataError
+        If the field was cut off, when the image was made, at or below the threshold, so that nothing could be found.
+
+    Notes
+    -----
+    140 G, frames, limb and "no sunspot": Nishizuka et al. (2021), sections 2.2, 3.1, 3.2. The rest: reconstruction.
+    """
+    options = options or DetectionOptions()
+    if magnetogram.byte_range is not None and magnetogram.byte_range <= options.threshold:
+        raise DataError(
+            f"`{magnetogram.source}`: `byte_range` must be above the `threshold` of {options.threshold:g} G, or "
+            f"nothing is found; got {magnetogram.byte_range:g} G; give the true field of byte 255, or a lower threshold"
+        )
+    full = DiskGeometry.of(magnetogram)
+    width = magnetogram.data.shape[0]
+    small = magnetogram.resized(min(options.width, width))
+    geometry = full if small is magnetogram else DiskGeometry.of(small)
+    field = np.nan_to_num(small.data, nan=0.0)
+    patches = _large_patches(_strong(field, geometry, options), geometry, options)
+    boxes = [
+        _widened(place, _pixels(options.margin, small.disk), small.data.shape[0], width) for place in patches.places
+    ]
+    boxes, owner = merged_boxes(boxes)
+    group = owner[patches.number]
+    rows, columns, area = patches.rows, patches.columns, patches.area
+    flux = np.abs(field[rows, columns]) / geometry.mu[rows, columns] * area
+    radius = np.hypot(columns - small.disk.x, rows - small.disk.y) / small.disk.radius
+    # Field that reaches the last pixel before the edge is cut by it.
+    cut = radius >= options.edge - 1.5 / small.disk.radius
+    found = []
+    for index, box in enumerate(boxes):
+        own = group == index
+        weight = flux[own] / flux[own].sum()
+        lon, lat = geometry.lonlat(weight @ columns[own], weight @ rows[own])
+        limb = _corner_off_disk(box, magnetogram.disk) if options.limb_rule == "corners" else bool(cut[own].any())
+        spans = full.box_lonlat(box)
+        found.append(
+            Region(
+                0, *box, float(lon), float(lat), *spans, _sum(area[own]) / MICROHEMISPHERE_CM2, _sum(flux[own]), limb
+            )
+        )
+    found.sort(key=lambda region: (region.lon, region.lat))
+    regions = tuple(replace(region, number=number) for number, region in enumerate(found, start=1))
+    return Detection(magnetogram.time, full, regions, options)
+
+
+def merged_boxes(boxes: Sequence[Box]) -> tuple[list[Box], npt.NDArray[np.int64]]:
+    """Merge boxes that overlap into the box around them, until none do.
+
+    Parameters
+    ----------
+    boxes : sequence of N boxes
+        x0, y0, x1, y1 each; boxes that only touch do not overlap.
+
+    Returns
+    -------
+    merged : list of M boxes
+        No two of them overlap.
+    owner : numpy.ndarray, int64, shape (N,)
+        Index of the merged box that holds each one.
+    """
+    members: list[tuple[Box, list[int]]] = []
+    for index, alone in enumerate(boxes):
+        box, own = alone, [index]
+        while (hit := next((i for i, (other, _) in enumerate(members) if _overlap(box, other)), None)) is not None:
+            other, theirs = members.pop(hit)
+            box = min(box[0], other[0]), min(box[1], other[1]), max(box[2], other[2]), max(box[3], other[3])
+            own += theirs
+        members.append((box, own))
+    owner = np.zeros(len(boxes), dtype=np.int64)
+    for index, (_, own) in enumerate(members):
+        owner[own] = index
+    return [box for box, _ in members], owner
+
+
+@dataclass(frozen=True, eq=False)
+class _Patches:
+    """Connected patches of strong field: rows and columns of their boxes, and per pixel place, area and patch."""
+
+    places: list[tuple[slice, slice]]
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+    area: npt.NDArray[np.float64]
+    number: npt.NDArray[np.int64]
+
+
+def _strong(field: npt.NDArray[np.float32], geometry: DiskGeometry, options: DetectionOptions) -> _Mask:
+    """Pixels inside `edge` whose smoothed field reaches the threshold."""
+    disk = geometry.disk
+    smooth = ndimage.gaussian_filter(field, _pixels(options.smoothing, disk), truncate=3.0)
+    inside = disk_mask(field.shape[0], replace(disk, radius=disk.radius * options.edge))
+    level = options.threshold * geometry.mu if options.radial else np.float32(options.threshold)
+    return np.asarray(inside & (np.abs(smooth) >= level))
+
+
+def _large_patches(strong: _Mask, geometry: DiskGeometry, options: DetectionOptions) -> _Patches:
+    """Leave out specks, join what is near to each other, and drop what is too small."""
+    rows, columns = np.nonzero(strong)
+    area = geometry.pixel_area_cm2(columns, rows)
+    labels, _ = ndimage.label(strong, structure=_EIGHT)
+    keep = _large(labels[rows, columns], area, options.speck_area)
+    rows, columns, area = rows[keep], columns[keep], area[keep]
+    near = np.zeros_like(strong)
+    near[rows, columns] = True
+    if near.any():
+        near = ndimage.distance_transform_edt(~near) <= _pixels(options.joining, geometry.disk)
+    labels, _ = ndimage.label(near, structure=_EIGHT)
+    keep = _large(labels[rows, columns], area, options.minimum_area)
+    rows, columns, area = rows[keep], columns[keep], area[keep]
+    _, number = np.unique(labels[rows, columns], return_inverse=True)
+    own = np.zeros(strong.shape, dtype=np.int64)
+    own[rows, columns] = number + 1
+    return _Patches(ndimage.find_objects(own), rows, columns, area, number)
+
+
+def _large(label: npt.NDArray[np.int64], area: npt.NDArray[np.float64], minimum: float) -> _Mask:
+    """Pixels whose label has at least `minimum` µHem in all."""
+    total = np.bincount(label, weights=area, minlength=1)
+    return np.asarray(total[label] >= minimum * MICROHEMISPHERE_CM2)
+
+
+def _widened(place: tuple[slice, slice], margin: float, size: int, width: int) -> Box:
+    """Box in the pixels of the magnetogram around rows and columns of the reduced image, with its margin."""
+    factor = width / size
+    low = [max(math.floor((side.start - margin) * factor), 0) for side in place]
+    high = [min(math.ceil((side.stop + margin) * factor), width) for side in place]
+    return low[1], low[0], high[1], high[0]
+
+
+def _corner_off_disk(box: Box, disk: Disk) -> bool:
+    x0, y0, x1, y1 = box
+    across = max(abs(x0 - 0.5 - disk.x), abs(x1 - 0.5 - disk.x))
+    upwards = max(abs(y0 - 0.5 - disk.y), abs(y1 - 0.5 - disk.y))
+    return math.hypot(across, upwards) > disk.radius
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _pixels(arcsec: float, disk: Disk) -> float:
+    return arcsec / _RADIUS_ARCSEC * disk.radius
+
+
+def _sum(values: npt.NDArray[np.float64]) -> float:
+    return float(values.sum())

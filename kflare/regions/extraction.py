@@ -1,0 +1,311 @@
+"""All that can be measured at one time: from a set of observations to one row per active region.
+
+Times do not need each other here, so an archive is measured in any order and on many machines. What looks back in time
+(identity, changes, flare history, X-rays) comes after, from the table: `kflare.datasets.region_run`. A feature that
+cannot be measured is NaN, and the column `missing` says why.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from kflare.errors import DataError
+from kflare.observations.magnetogram import Magnetogram, read_magnetogram
+from kflare.observations.observation_sets import VECTOR_SEGMENTS, ObservationSet
+from kflare.observations.solar_image import SolarImage, read_solar_image
+from kflare.regions.brightening import brightening_features
+from kflare.regions.cea import cea_patch
+from kflare.regions.detection import Detection, DetectionOptions, Region, detect_regions
+from kflare.regions.feature_table import feature_set
+from kflare.regions.geometry import DiskGeometry, rotated
+from kflare.regions.los_features import line_of_sight_features, sharp_sample_features
+from kflare.regions.region_numbers import harp_numbers
+from kflare.regions.sharp_parameters import vector_features
+from kflare.regions.vector_field import FullDiskVector
+from kflare.regions.vector_files import read_vector
+
+__all__ = ["MEASURED", "REGION_COLUMNS", "Extraction", "Measured", "measure", "reasons_text"]
+
+_GROUPS: Final = {
+    group: tuple(feature.name for feature in feature_set("defn79") if feature.group == group)
+    for group in ("LOS", "NL", "VEC", "UV", "CORONA")
+}
+_LINE_OF_SIGHT: Final = _GROUPS["LOS"] + _GROUPS["NL"]
+_PREFIXES: Final = {1600: "CH", 131: "CR"}
+_SAMPLE: Final = tuple(feature.name for feature in feature_set("sharp") if feature.group == "SHARP")
+#: Features measured at one time, without a look back.
+MEASURED: Final = (*_LINE_OF_SIGHT, *_GROUPS["VEC"], *_GROUPS["UV"], *_GROUPS["CORONA"], *_SAMPLE)
+#: Columns of `Measured.rows` before the features.
+REGION_COLUMNS: Final = (
+    "number", "x0", "y0", "x1", "y1", "lon", "lat", "lon_min", "lon_max", "lat_min", "lat_max", "area_uhem", "flux_mx",
+    "limb", "status", "harpnum", "quality",
+)  # fmt: skip
+# Bytes at the end of a file by which copies of it are told from others: some tens of compressed rows of pixels.
+_TAIL: Final = 1 << 16
+_HARP_BOX: Final = ("LON_MIN", "LON_MAX", "LAT_MIN", "LAT_MAX")
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How regions are found and measured.
+
+    Parameters
+    ----------
+    detection : DetectionOptions
+        How they are found.
+    disambiguation : str
+        Which of JSOC's solutions of the azimuth's ambiguity in weak field is taken, as `read_vector` has it.
+    tolerance : timedelta
+        How far in time an image or vector field may be from the magnetogram by its header.
+    policy : str
+        Quality policy of magnetograms.
+    """
+
+    detection: DetectionOptions = field(default_factory=DetectionOptions)
+    disambiguation: str = "jsoc"
+    tolerance: timedelta = timedelta(minutes=30)
+    policy: str = "default"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, to tell one run from another."""
+        return {
+            "detection": asdict(self.detection),
+            "disambiguation": self.disambiguation,
+            "tolerance_minutes": self.tolerance.total_seconds() / 60,
+            "policy": self.policy,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What came of one set of observations.
+
+    Parameters
+    ----------
+    time : datetime.datetime
+        Of the magnetogram, UTC.
+    detection : Detection
+        The regions.
+    rows : pandas.DataFrame
+        One row per region in its order: `REGION_COLUMNS`, `MEASURED` (float64, NaN = not measured) and `missing`.
+    magnetogram : Magnetogram
+        What they were found in.
+    """
+
+    time: datetime
+    detection: Detection
+    rows: pd.DataFrame
+    magnetogram: Magnetogram
+
+
+def measure(observations: ObservationSet, *, options: Extraction | None = None) -> Measured:
+    """Find the regions of a set of observations and measure them.
+
+    Parameters
+    ----------
+    observations : ObservationSet
+        Files of one time. Whatever is missing or unusable but the magnetogram costs its own features only.
+    options : Extraction, optional
+        Defaults of that class.
+
+    Returns
+    -------
+    Measured
+        Without rows where there is "no sunspot".
+
+    Raises
+    ------
+    DataError
+        If the magnetogram cannot be used.
+    """
+    options = options or Extraction()
+    magnetogram = read_magnetogram(observations.magnetogram, policy=options.policy)
+    detection = detect_regions(magnetogram, options=options.detection)
+    boxes = [region.box for region in detection.regions]
+    measured = [_Values() for _ in boxes]
+    if boxes:
+        for values, numbers in zip(measured, _harps(observations, detection), strict=True):
+            values.harpnum = numbers[0] if numbers else None
+        _measure_field(measured, detection, magnetogram, _vector(observations, magnetogram, measured, options))
+        # One image after the other, so that no more than one is in memory.
+        _measure_image(measured, detection, observations.aia_1600, wavelength=1600, options=options)
+        for hours, path in enumerate(observations.aia_131):
+            _measure_image(measured, detection, path, wavelength=131, options=options, hours=hours)
+    rows = [
+        {**asdict(region), "status": region.status, "quality": magnetogram.quality, **values.row()}
+        for region, values in zip(detection.regions, measured, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=[*REGION_COLUMNS, *MEASURED, "missing"])
+    table = table.astype(dict.fromkeys(MEASURED, np.float64) | {"harpnum": "Int64", "quality": "Int64"})
+    return Measured(magnetogram.time, detection, table, magnetogram)
+
+
+def reasons_text(reasons: Mapping[str, str]) -> str:
+    """Reasons by feature as one line: `CHArea CHAll CHMax: no image at 1600 Å; dt02Area: ...`."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return "; ".join(f"{' '.join(own)}: {reason}" for reason, own in names.items())
+
+
+class _Values:
+    """Features of one region, and why some are missing."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, float] = dict.fromkeys(MEASURED, np.nan)
+        self.reasons: dict[str, str] = {}
+        self.harpnum: int | None = None
+
+    def take(self, values: Mapping[str, float], *, otherwise: str) -> None:
+        """Features as measured; what came out as NaN or infinite is missing for the reason given."""
+        for name, value in values.items():
+            if np.isfinite(value):
+                self.values[name] = float(value)
+            else:
+                self.reasons[name] = otherwise
+
+    def lack(self, names: Iterable[str], reason: str) -> None:
+        """Features that could not be measured at all."""
+        self.reasons.update(dict.fromkeys(names, reason))
+
+    def row(self) -> dict[str, Any]:
+        """Cells of the table."""
+        return {**self.values, "harpnum": self.harpnum, "missing": reasons_text(self.reasons)}
+
+
+def _vector(
+    observations: ObservationSet, magnetogram: Magnetogram, measured: list[_Values], options: Extraction
+) -> FullDiskVector | None:
+    """The vector field, or None with the reason noted for every region."""
+    try:
+        segments = _segments(observations)
+        return read_vector(*segments, magnetogram=magnetogram, method=options.disambiguation, apart=options.tolerance)
+    except DataError as error:
+        for values in measured:
+            values.lack(_GROUPS["VEC"], _short(error))
+        return None
+
+
+def _segments(observations: ObservationSet) -> list[list[Path]]:
+    """The files of `VECTOR_SEGMENTS`, of all HARPs in one order; DataError if one is missing."""
+    if not observations.vector:
+        raise DataError("no vector field")
+    for harpnum, paths in observations.vector.items():
+        absent = [segment for segment in VECTOR_SEGMENTS if segment not in paths]
+        if absent:
+            whose = f" of HARP {harpnum}" if harpnum else ""
+            raise DataError(f"the vector field{whose} lacks the segment {', '.join(absent)}")
+    # JSOC's records of HARPs share the full disk's field, inclination and azimuth, so each was fetched many times.
+    return [_once([paths[segment] for paths in observations.vector.values()]) for segment in VECTOR_SEGMENTS]
+
+
+def _once(paths: list[Path]) -> list[Path]:
+    """The same list with one path for all files that hold the same pixels: of one size, and alike at their ends."""
+    first: dict[tuple[int, bytes], Path] = {}
+    same = []
+    for path in paths:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            file.seek(max(0, size - _TAIL))
+            same.append(first.setdefault((size, file.read()), path))
+    return same
+
+
+def _harps(observations: ObservationSet, detection: Detection) -> list[tuple[int, ...]]:
+    """HARP numbers of the regions, by the boxes in the headers of the vector field."""
+    from astropy.io import fits
+
+    rows = []
+    for harpnum, paths in observations.vector.items():
+        # The segment that is cut out around the HARP even where the others are of the full disk.
+        path = paths.get("disambig")
+        if harpnum and path is not None:
+            # A damaged file is told of when its field is read.
+            with suppress(OSError, ValueError, TypeError, KeyError), fits.open(path) as hdus:
+                header = hdus[-1].header
+                box = {name.lower(): float(header[name]) for name in _HARP_BOX}
+                rows.append({"time": pd.Timestamp(observations.vector_time), "harpnum": harpnum, **box})
+    return harp_numbers(detection, pd.DataFrame(rows)) if rows else [()] * len(detection.regions)
+
+
+def _measure_field(
+    measured: list[_Values], detection: Detection, magnetogram: Magnetogram, vector: FullDiskVector | None
+) -> None:
+    for region, values in zip(detection.regions, measured, strict=True):
+        if region.limb:
+            values.reasons = {"*": "region across the limb"}
+            continue
+        try:
+            patch = cea_patch(magnetogram, region.box, geometry=detection.geometry, vector=vector)
+        except DataError as error:
+            values.lack((*_LINE_OF_SIGHT, *_GROUPS["VEC"], *_SAMPLE), _short(error))
+            continue
+        nothing = "no measured field in the region"
+        values.take(line_of_sight_features(patch), otherwise=nothing)
+        values.take(sharp_sample_features(patch), otherwise=nothing)
+        if vector is not None:
+            values.take(vector_features(patch), otherwise="no vector field of sure azimuth in the region")
+
+
+def _measure_image(
+    measured: list[_Values],
+    detection: Detection,
+    path: Path | None,
+    *,
+    wavelength: int,
+    options: Extraction,
+    hours: int = 0,
+) -> None:
+    """Brightenings in an image some hours before the magnetogram, in the regions turned to the image's time."""
+    prefix = _PREFIXES[wavelength]
+    names = (f"{prefix}Max_m{hours}",) if hours else (f"{prefix}Area", f"{prefix}All", f"{prefix}Max")
+    inner = [(one, own) for one, own in zip(detection.regions, measured, strict=True) if not one.limb]
+    try:
+        image = _image(path, detection.time, wavelength=wavelength, hours=hours, options=options)
+    except DataError as error:
+        for _, values in inner:
+            values.lack(names, _short(error))
+        return
+    for region, values in inner:
+        seconds = (image.time - detection.time).total_seconds()
+        box = image.box(_turned(region, detection.geometry, seconds), detection.geometry.disk)
+        found = brightening_features(image.data, box, prefix=prefix)
+        kept = {names[0]: found[f"{prefix}Max"]} if hours else found
+        values.take(kept, otherwise=f"nothing measured at {wavelength} Å in the region")
+
+
+def _image(path: Path | None, time: datetime, *, wavelength: int, hours: int, options: Extraction) -> SolarImage:
+    if path is None:
+        when = f"{hours} h earlier" if hours else "at the time"
+        raise DataError(f"no image at {wavelength} Å {when}")
+    image = read_solar_image(path, wavelength=wavelength)
+    wanted = time - timedelta(hours=hours)
+    away = abs(image.time - wanted)
+    if away > options.tolerance:
+        raise DataError(
+            f"the image at {wavelength} Å is of {image.time:%Y-%m-%dT%H:%MZ}, {away.total_seconds() / 60:.0f} min "
+            f"from {wanted:%Y-%m-%dT%H:%MZ}"
+        )
+    return image
+
+
+def _turned(region: Region, geometry: DiskGeometry, seconds: float) -> tuple[int, int, int, int]:
+    """Where the box of a region was or will be some seconds later, as the Sun turns."""
+    if abs(seconds) < 60:
+        return region.box
+    lon = float(rotated(region.lon, region.lat, seconds=seconds))
+    (x_now, x_then), _, visible = geometry.pixel([region.lon, lon], region.lat)
+    shift = round(float(x_then - x_now)) if visible.all() else 0
+    return region.x0 + shift, region.y0, region.x1 + shift, region.y1
+
+
+def _short(error: DataError) -> str:
+    """A reason for a table: one line, files without their folders, no separators of the column `missing`."""
+    return re.sub(r"`[^`]*/([^`/]+)`", r"`\1`", " ".join(str(error).split())).replace(";", ",")

@@ -1,0 +1,283 @@
+"""Where a pixel of a full-disk image lies on the Sun, and how large it is there.
+
+The Sun is a sphere of 696 Mm seen from a finite distance (TAN projection), with the same conventions as
+`Magnetogram.header`, so that both agree to better than a thousandth of a pixel; sunpy's frames do the same for a few
+points, but are too slow for every pixel of every image.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from kflare.errors import DataError
+from kflare.observations.disk import Disk
+from kflare.observations.magnetogram import Magnetogram
+
+__all__ = ["MICROHEMISPHERE_CM2", "SOLAR_RADIUS_CM", "Box", "DiskGeometry", "common_area", "rotated"]
+
+Array = npt.NDArray[np.float64]
+Box = tuple[int, int, int, int]
+"""x0, y0, x1, y1: the pixels x0 <= column < x1 and y0 <= row < y1."""
+
+#: RSUN_REF of HMI and MDI.
+SOLAR_RADIUS_CM: Final = 6.96e10
+#: A millionth of the solar hemisphere (µHem, MSH) in cm²: 3.04e16.
+MICROHEMISPHERE_CM2: Final = 2e-6 * math.pi * SOLAR_RADIUS_CM**2
+
+_AU: Final = 1.495978707e11
+# The synthetic Sun is seen from infinity; this is far enough for a hundredth of a pixel of 4096.
+_FAR: Final = 5e12
+_SAMPLES: Final = 33
+
+
+@dataclass(frozen=True)
+class DiskGeometry:
+    """The view of the Sun that a full-disk image has.
+
+    Parameters
+    ----------
+    disk : Disk
+        Centre and radius in pixels; row 0 = north.
+    shape : tuple of int
+        Height and width of the image.
+    b0 : float
+        Heliographic latitude of the centre of the disk, degrees.
+    l0 : float
+        Stonyhurst longitude of the centre of the disk, degrees: 0 as seen from the Earth.
+    distance : float
+        From the centre of the Sun in metres; 1 au where it does not matter.
+    roll : float
+        Degrees by which solar north lies clockwise of up, as in `Magnetogram`.
+
+    Raises
+    ------
+    DataError
+        If a number is out of its range.
+    """
+
+    disk: Disk
+    shape: tuple[int, int]
+    b0: float = 0.0
+    l0: float = 0.0
+    distance: float = _AU
+    roll: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not abs(self.b0) <= 90:
+            raise DataError(f"`b0` must lie in [-90, 90] degrees, got {self.b0}")
+        if not (math.isfinite(self.l0) and math.isfinite(self.roll)):
+            raise DataError(f"`l0` and `roll` must be finite angles in degrees, got {self.l0} and {self.roll}")
+        if not 1e9 < self.distance < 1e13:
+            raise DataError(f"`distance` must lie in 1e9 to 1e13 metres, got {self.distance}")
+
+    @classmethod
+    def of(cls, magnetogram: Magnetogram) -> "DiskGeometry":
+        """The view of a magnetogram: from its observer, else from the Earth at its time.
+
+        The synthetic Sun is seen from afar in the plane of its equator.
+        """
+        shape = (magnetogram.data.shape[0], magnetogram.data.shape[1])
+        seen_from = magnetogram.observer
+        if seen_from is not None:
+            lon, _, _ = _earth(magnetogram.time)
+            l0 = (seen_from.lon - lon + 180) % 360 - 180
+            b0, distance = seen_from.lat, seen_from.distance
+        elif magnetogram.instrument == "synthetic":
+            b0, l0, distance = 0.0, 0.0, _FAR
+        else:
+            _, b0, distance = _earth(magnetogram.time)
+            l0 = 0.0
+        return cls(magnetogram.disk, shape, b0=b0, l0=l0, distance=distance, roll=magnetogram.roll)
+
+    @property
+    def _radii(self) -> float:
+        """Distance in solar radii."""
+        return self.distance * 100 / SOLAR_RADIUS_CM
+
+    @property
+    def scale(self) -> float:
+        """Angle that a pixel subtends, radian."""
+        return math.asin(1 / self._radii) / self.disk.radius
+
+    def _tangents(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Array, Array]:
+        """Tangents of the angle from disk centre towards the west and the north of the Sun."""
+        right = np.asarray(x, np.float64) - self.disk.x
+        up = self.disk.y - np.asarray(y, np.float64)
+        cos, sin = math.cos(math.radians(self.roll)), math.sin(math.radians(self.roll))
+        return self.scale * (cos * right - sin * up), self.scale * (sin * right + cos * up)
+
+    def _on_sphere(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Array, Array, Array, Array]:
+        """Point on the unit sphere (west, north, towards the observer) and mu; NaN off the disk."""
+        west, north = self._tangents(x, y)
+        tan2, far = west**2 + north**2, self._radii
+        mu = np.sqrt(_positive(1 - far**2 * tan2 / (1 + tan2)))
+        # Along the line of sight from the observer: `far / secant - mu` radii to the surface.
+        secant = np.sqrt(1 + tan2)
+        along = (far / secant - mu) / secant
+        return along * west, along * north, far - along, mu
+
+    def lonlat(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Array, Array]:
+        """Stonyhurst longitude and latitude of pixels.
+
+        Parameters
+        ----------
+        x, y : array-like
+            Column and row, 0 = centre of the first pixel, row 0 = north; broadcast.
+
+        Returns
+        -------
+        lon, lat : numpy.ndarray, float64
+            Degrees, west and north positive, longitude in [-180, 180); NaN off the disk.
+        """
+        west, north, ahead, _ = self._on_sphere(x, y)
+        cos, sin = math.cos(math.radians(self.b0)), math.sin(math.radians(self.b0))
+        lat = np.degrees(np.arcsin(np.clip(north * cos + ahead * sin, -1, 1)))
+        lon = np.degrees(np.arctan2(west, ahead * cos - north * sin)) + self.l0
+        return (lon + 180) % 360 - 180, lat
+
+    def pixel(self, lon: npt.ArrayLike, lat: npt.ArrayLike) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
+        """Where points on the Sun are in the image; inverse of :meth:`lonlat`.
+
+        Parameters
+        ----------
+        lon, lat : array-like
+            Stonyhurst degrees; broadcast.
+
+        Returns
+        -------
+        x, y : numpy.ndarray, float64
+            Column and row; also of points behind the limb, as if the Sun were transparent.
+        visible : numpy.ndarray, bool
+            Whether the point is on this side of the limb. It may still lie outside the image.
+        """
+        along, up = np.radians(np.asarray(lon, np.float64) - self.l0), np.radians(np.asarray(lat, np.float64))
+        cos, sin = math.cos(math.radians(self.b0)), math.sin(math.radians(self.b0))
+        west, pole, front = np.cos(up) * np.sin(along), np.sin(up), np.cos(up) * np.cos(along)
+        north, ahead = pole * cos - front * sin, pole * sin + front * cos
+        far = self._radii
+        right, upwards = west / (far - ahead) / self.scale, north / (far - ahead) / self.scale
+        cos, sin = math.cos(math.radians(self.roll)), math.sin(math.radians(self.roll))
+        x = self.disk.x + cos * right + sin * upwards
+        y = self.disk.y + sin * right - cos * upwards
+        return x, y, np.asarray(ahead > 1 / far)
+
+    def mu_at(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
+        """Cosine of the angle between the line of sight and the vertical, of pixels; NaN off the disk."""
+        return self._on_sphere(x, y)[3]
+
+    @cached_property
+    def mu(self) -> npt.NDArray[np.float32]:
+        """Cosine of the angle between the line of sight and the vertical of every pixel, NaN off the disk.
+
+        float32, shape (H, W); made at the first use and kept.
+        """
+        height, width = self.shape
+        factor = self._radii * self.scale
+        # A roll does not change the distance from the centre; tan² in the denominator does, by 2e-5 at the limb.
+        rows = (factor * (np.arange(height) - self.disk.y)) ** 2
+        columns = (factor * (np.arange(width) - self.disk.x)) ** 2
+        mu = columns.astype(np.float32) + rows.astype(np.float32)[:, np.newaxis]
+        mu /= 1 + mu / np.float32(self._radii**2)
+        np.subtract(np.float32(1), mu, out=mu)
+        mu[mu <= 0] = np.nan
+        return np.sqrt(mu, out=mu)
+
+    def pixel_area_cm2(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
+        """Area of the solar surface that pixels cover, foreshortening undone, cm²; NaN off the disk."""
+        west, north = self._tangents(x, y)
+        secant2 = 1 + west**2 + north**2
+        mu = np.sqrt(_positive(1 - self._radii**2 * (secant2 - 1) / secant2))
+        path = (self._radii / np.sqrt(secant2) - mu) * SOLAR_RADIUS_CM
+        # The solid angle of a pixel of a tangent plane shrinks with the cube of the secant.
+        return np.asarray(self.scale**2 / secant2**1.5 * path**2 / mu)
+
+    def box_lonlat(self, box: Box) -> tuple[float, float, float, float]:
+        """Longitudes and latitudes that a box of pixels spans on the disk.
+
+        Parameters
+        ----------
+        box : tuple of int
+            x0, y0, x1, y1: the pixels x0 <= column < x1 and y0 <= row < y1.
+
+        Returns
+        -------
+        tuple of float
+            lon_min, lon_max, lat_min, lat_max, Stonyhurst degrees; NaN where the box is wholly off the disk.
+        """
+        x0, y0, x1, y1 = box
+        # Pixel edges lie half a pixel from their centres; a grid, since the limb may cut the box anywhere.
+        x, y = np.linspace(x0 - 0.5, x1 - 0.5, _SAMPLES), np.linspace(y0 - 0.5, y1 - 0.5, _SAMPLES)
+        lon, lat = self.lonlat(x, y[:, np.newaxis])
+        seen = np.isfinite(lon)
+        if not seen.any():
+            return math.nan, math.nan, math.nan, math.nan
+        lon, lat = lon[seen], lat[seen]
+        return float(lon.min()), float(lon.max()), float(lat.min()), float(lat.max())
+
+
+def rotated(lon: npt.ArrayLike, lat: npt.ArrayLike, *, seconds: npt.ArrayLike) -> Array:
+    """Stonyhurst longitudes some time later (or earlier), by differential rotation as seen from the Earth.
+
+    Parameters
+    ----------
+    lon, lat : array-like
+        Stonyhurst degrees.
+    seconds : array-like
+        Time that passes; one for all, or one each.
+
+    Returns
+    -------
+    numpy.ndarray, float64
+        Degrees in [-180, 180), by the rates of Howard et al. (1990) at each latitude.
+    """
+    from astropy import units as u
+    from sunpy.sun.models import differential_rotation
+
+    latitude = np.asarray(lat, np.float64) * u.deg
+    passed = np.asarray(seconds, np.float64) * u.s
+    turned = differential_rotation(passed, latitude, model="howard", frame_time="synodic")
+    return np.asarray((np.asarray(lon, np.float64) + turned.to_value("deg") + 180) % 360 - 180)
+
+
+def common_area(one: npt.ArrayLike, other: npt.ArrayLike) -> Array:
+    """Area that boxes of longitude and latitude have in common, in square degrees of the plane.
+
+    Parameters
+    ----------
+    one : array-like of shape (N, 4)
+        lon_min, lon_max, lat_min, lat_max of each box, degrees.
+    other : array-like of shape (M, 4)
+        The other boxes. A box with itself: its area.
+
+    Returns
+    -------
+    numpy.ndarray, float64, shape (N, M)
+        0 where two do not overlap.
+    """
+    first = np.asarray(one, np.float64).reshape(-1, 1, 4)
+    second = np.asarray(other, np.float64).reshape(1, -1, 4)
+    width = np.minimum(first[..., 1], second[..., 1]) - np.maximum(first[..., 0], second[..., 0])
+    height = np.minimum(first[..., 3], second[..., 3]) - np.maximum(first[..., 2], second[..., 2])
+    return np.asarray(np.maximum(width, 0) * np.maximum(height, 0))
+
+
+def _positive(values: Array) -> Array:
+    """`values` where they are above 0, else NaN."""
+    return np.where(values > 0, values, np.nan)
+
+
+def _earth(time: datetime) -> tuple[float, float, float]:
+    """Carrington longitude and latitude of the centre of the disk (degrees), and distance (m), from the Earth."""
+    from sunpy.coordinates import sun
+
+    clock = time.replace(tzinfo=None)
+    return (
+        float(sun.L0(clock).to_value("deg")) % 360,
+        float(sun.B0(clock).to_value("deg")),
+        float(sun.earth_distance(clock).to_value("m")),
+    )

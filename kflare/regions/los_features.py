@@ -1,0 +1,178 @@
+"""Features of a region in the line-of-sight field: the 11 of Deep Flare Net, and the four of the SHARP samples."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from kflare.errors import DataError
+from kflare.regions.cea import Patch
+from kflare.regions.neutral_lines import NeutralLineOptions, neutral_lines
+
+__all__ = ["LosOptions", "area_uhem", "line_of_sight_features", "mean_gradient", "r_value", "sharp_sample_features"]
+
+Mask = npt.NDArray[np.bool_]
+
+_NAMES: Final = (
+    *("Area", "USflux", "Bmax", "Bmin", "Bave", "TotNL", "NumNL", "MaxNL", "MaxGraB", "MaxdxBz", "MaxdyBz"),
+)
+# R_VALUE: Schrijver (2007) and JSOC's `computeR`.
+_R_FIELD = 150.0  # gauss
+_R_PIXEL = 2.0  # arcsec, about
+_R_SIGMA = 10 / 2.3548  # pixels
+_R_REACH = 20  # pixels
+# The outline that a HARP would have: |B| smoothed by a Gaussian of 12 Mm, above 20 G. It gives HARP 377 on 2011-02-15
+# its area and its flux to 1 %. Reconstruction: the HARP module classifies pixels by field and intensity.
+_OUTLINE_SIGMA = 12.0
+_OUTLINE_FIELD = 20.0
+
+
+@dataclass(frozen=True)
+class LosOptions:
+    """Settings of `line_of_sight_features`.
+
+    Parameters
+    ----------
+    threshold : float
+        Gauss of a strong field, for Area.
+    radial : bool
+        Whether the field is divided by mu, as if it were vertical.
+    neutral_lines : NeutralLineOptions
+        What counts as a neutral line.
+    """
+
+    threshold: float = 140.0
+    radial: bool = True
+    neutral_lines: NeutralLineOptions = field(default_factory=NeutralLineOptions)
+
+
+def line_of_sight_features(patch: Patch, *, options: LosOptions | None = None) -> dict[str, float]:
+    """The 11 line-of-sight features of Deep Flare Net (`feature_set("defn79")`, groups LOS and NL), in its units.
+
+    Parameters
+    ----------
+    patch : Patch
+        A region. Without a line-of-sight field, or with none measured within it, all are NaN.
+    options : LosOptions, optional
+        Thresholds.
+
+    Returns
+    -------
+    dict of str to float
+        Areas and lengths are on the Sun, not in the image.
+    """
+    chosen = LosOptions() if options is None else options
+    vertical = patch.radial if chosen.radial else patch.los
+    if vertical is None:
+        return dict.fromkeys(_NAMES, math.nan)
+    inside = patch.inside & np.isfinite(vertical)
+    values = vertical[inside].astype(np.float64)
+    if not len(values):
+        return dict.fromkeys(_NAMES, math.nan)
+    west, north = _gradient(vertical)
+    steep = inside & np.isfinite(west) & np.isfinite(north)
+    west, north = np.abs(west[steep]) / patch.step_mm, np.abs(north[steep]) / patch.step_mm
+    found = neutral_lines(vertical, step_mm=patch.step_mm, inside=inside, options=chosen.neutral_lines)
+    strength = np.abs(values)
+    return {
+        "Area": area_uhem(patch, strength >= chosen.threshold),
+        "USflux": float(strength.sum()) * patch.pixel_area_cm2,
+        "Bmax": float(values.max()),
+        "Bmin": float(values.min()),
+        "Bave": float(strength.mean()),
+        "TotNL": float(sum(found.lengths)),
+        "NumNL": float(len(found.lengths)),
+        "MaxNL": max(found.lengths, default=0.0),
+        "MaxGraB": float(np.hypot(west, north).max()) if len(west) else math.nan,
+        "MaxdxBz": float(west.max()) if len(west) else math.nan,
+        "MaxdyBz": float(north.max()) if len(north) else math.nan,
+    }
+
+
+def sharp_sample_features(patch: Patch) -> dict[str, float]:
+    """AREA, USFLUX, MEANGBZ and R_VALUE as the SHARP samples have them (`feature_set("sharp")`), in its units.
+
+    All of the line-of-sight field as measured, not divided by mu. For the frame of a detected region the outline that a
+    HARP would have is estimated first; a SHARP brings its own.
+
+    Parameters
+    ----------
+    patch : Patch
+        A region. Without a line-of-sight field, or with none measured within it, all are NaN.
+
+    Returns
+    -------
+    dict of str to float
+        By keyword.
+    """
+    names = ("AREA", "USFLUX", "MEANGBZ", "R_VALUE")
+    if patch.los is None:
+        return dict.fromkeys(names, math.nan)
+    known = patch.inside & np.isfinite(patch.los)
+    if not known.any():
+        return dict.fromkeys(names, math.nan)
+    if not patch.outlined:
+        strength = np.where(known, np.abs(patch.los), np.float32(0))
+        smooth = ndimage.gaussian_filter(strength, _OUTLINE_SIGMA / patch.step_mm, truncate=3)
+        known &= smooth >= _OUTLINE_FIELD
+    strength = np.abs(patch.los[known].astype(np.float64))
+    # Gauss per pixel of 0.03 degrees, whatever the step of this map.
+    gradient = mean_gradient(patch.los, known) * (0.36442 / patch.step_mm)
+    values = area_uhem(patch, known), float(strength.sum()) * patch.pixel_area_cm2, gradient, r_value(patch)
+    return dict(zip(names, values, strict=True))
+
+
+def area_uhem(patch: Patch, mask: Mask) -> float:
+    """Area of the pixels of a mask, millionths of the hemisphere."""
+    return float(np.count_nonzero(mask)) * patch.pixel_area_uhem
+
+
+def mean_gradient(field: npt.NDArray[np.floating], mask: Mask) -> float:
+    """Mean modulus of the gradient over a mask, per pixel; NaN if there is none.
+
+    As JSOC: by central differences, without the outermost pixels and those whose two derivatives add up to 0.
+    """
+    west, north = _gradient(field)
+    counted = mask & np.isfinite(field) & np.isfinite(west) & np.isfinite(north)
+    x, y = west[counted], north[counted]
+    kept = x + y != 0
+    return float(np.hypot(x, y)[kept].mean()) if kept.any() else math.nan
+
+
+def r_value(patch: Patch) -> float:
+    """R_VALUE: log10 of the unsigned field near neutral lines of steep gradient; 0 where there are none.
+
+    Schrijver (2007, ApJ 655, L117) as JSOC's `computeR` has it: every n-th pixel of the line-of-sight field, n pixels
+    being about 2 arcsec, is above 150 G or below -150 G; both masks are grown by a pixel; where they meet, a Gaussian
+    of 10 pixels FWHM and unit sum weighs |B|.
+
+    Raises
+    ------
+    DataError
+        If the patch has no line-of-sight field.
+    """
+    if patch.los is None:
+        raise DataError("`patch` must have a line-of-sight field, it has none")
+    stride = max(round(_R_PIXEL / patch.arcsec), 1)
+    # JSOC counts rows from the south.
+    coarse = np.nan_to_num(patch.los[::-1][::stride, ::stride].astype(np.float64))
+    grown = [ndimage.maximum_filter(mask, 3) for mask in (coarse > _R_FIELD, coarse < -_R_FIELD)]
+    line = (grown[0] & grown[1]).astype(np.float64)
+    offsets = np.arange(-_R_REACH, _R_REACH + 1)
+    weight = np.exp(-((offsets / _R_SIGMA) ** 2) / 2)
+    weight /= weight.sum()
+    for axis in (0, 1):
+        line = ndimage.convolve1d(line, weight, axis=axis, mode="constant")
+    total = float(np.sum(line * np.abs(coarse)))
+    return math.log10(total) if total >= 1 else 0.0
+
+
+def _gradient(field: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
+    """Derivatives towards west and north per pixel by central differences; NaN in the outermost pixels."""
+    west, north = np.full_like(field, np.nan), np.full_like(field, np.nan)
+    west[:, 1:-1] = (field[:, 2:] - field[:, :-2]) / 2
+    north[1:-1] = (field[:-2] - field[2:]) / 2
+    return west, north

@@ -1,0 +1,175 @@
+"""The SHARP parameters of a region, as JSOC computes its keywords, and the vector features of Deep Flare Net.
+
+The formulas are those of JSOC's `sw_functions.c` (Bobra et al. 2014, Solar Physics 289, 3549, table 3; Lorentz forces:
+Fisher et al. 2012, Solar Physics 277, 59), which sum over the pixels that `Patch.used` marks.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from kflare.errors import DataError
+from kflare.regions.cea import Patch
+from kflare.regions.los_features import area_uhem, mean_gradient, r_value
+from kflare.regions.potential_field import greenpot
+
+__all__ = ["SHARP_KEYWORDS", "sharp_parameters", "vector_features"]
+
+#: The 16 keywords of Bobra et al. (2014).
+SHARP_KEYWORDS: Final = (
+    *("USFLUX", "MEANGAM", "MEANGBT", "MEANGBZ", "MEANGBH", "MEANJZD", "TOTUSJZ", "MEANALP", "MEANJZH", "TOTUSJH"),
+    *("ABSNJZH", "SAVNCPP", "MEANPOT", "TOTPOT", "MEANSHR", "SHRGT45"),
+)
+
+_MU0 = 1.2566370614e-6  # T m / A, with the digits of JSOC
+_TESLA = 1e-4  # per gauss
+
+Map = npt.NDArray[np.float64]
+Potential = Callable[[npt.NDArray[np.float32]], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
+
+
+def sharp_parameters(patch: Patch, *, potential: Potential = greenpot) -> dict[str, float]:
+    """SHARP parameters of a region, in the units and with the constants of JSOC's headers.
+
+    Parameters
+    ----------
+    patch : Patch
+        With a vector field.
+    potential : callable
+        Potential field over Bz, for MEANPOT, TOTPOT, MEANSHR and SHRGT45: JSOC's `greenpot`, or the physical
+        `potential_field`.
+
+    Returns
+    -------
+    dict of str to float
+        The 16 of `SHARP_KEYWORDS`, TOTBSQ, TOTFX, TOTFY, TOTFZ, EPSX, EPSY, EPSZ, CMASK and R_VALUE. MEANGB* are in
+        gauss per pixel and SAVNCPP is 1/c² times the current in ampere (c in arcsec), as in headers. A mean over no
+        pixel is NaN; R_VALUE is NaN without a line-of-sight field.
+
+    Raises
+    ------
+    DataError
+        If the patch has no vector field.
+    """
+    if patch.bx is None or patch.by is None or patch.bz is None or patch.used is None:
+        raise DataError("`patch` must have a vector field, it has none: give `vector` to `cea_patch`")
+    used = patch.used
+    bx, by, bz = (part.astype(np.float64) for part in (patch.bx, patch.by, patch.bz))
+    horizontal2 = bx * bx + by * by
+    bh, bt = np.sqrt(horizontal2), np.sqrt(horizontal2 + bz * bz)
+    area, metres = patch.pixel_area_cm2, patch.step_m
+    count = int(used.sum())
+    x, y, z = bx[used], by[used], bz[used]
+    # Gauss per pixel. At the very edge of a map JSOC has one-sided derivatives, of wrong sign; regions end before it.
+    jz = (_west(by) - _north(bx))[used]
+    known = np.isfinite(jz)
+    jz, up = jz[known], z[known]
+    twisted = (jz != 0) & (up != 0)
+    helicity = (jz * up)[twisted]
+    tilted = (bh[used] > 100) & (z != 0)
+    current = metres * _TESLA / _MU0  # ampere per gauss per pixel
+    b2 = float(np.sum(x * x + y * y + z * z))
+    out = {
+        "USFLUX": float(np.abs(z).sum()) * area,
+        "MEANGAM": _mean(np.degrees(np.arctan(bh[used][tilted] / np.abs(z[tilted])))),
+        "MEANGBT": mean_gradient(bt, used),
+        "MEANGBZ": mean_gradient(bz, used),
+        "MEANGBH": mean_gradient(bh, used),
+        "MEANJZD": _mean(jz) / metres * _TESLA / _MU0 * 1000,
+        "TOTUSJZ": float(np.abs(jz).sum()) * current,
+        "MEANALP": _ratio(float(helicity.sum()), float(np.sum(up[twisted] ** 2))) / metres * 1e6,
+        "MEANJZH": _mean(helicity) / metres,
+        "TOTUSJH": float(np.abs(helicity).sum()) / metres,
+        "ABSNJZH": abs(float(helicity.sum())) / metres,
+        "SAVNCPP": (abs(float(jz[up > 0].sum())) + abs(float(jz[up <= 0].sum()))) * current / patch.arcsec**2,
+        "TOTBSQ": b2,
+        "TOTFX": -float(np.sum(x * z)) * area / (4 * math.pi) / 1e20,
+        "TOTFY": -float(np.sum(y * z)) * area / (4 * math.pi) / 1e20,
+        "TOTFZ": float(np.sum(x * x + y * y - z * z)) * area / (8 * math.pi) / 1e20,
+        "EPSX": _ratio(float(np.sum(x * z)), b2),
+        "EPSY": _ratio(float(np.sum(y * z)), b2),
+        "EPSZ": _ratio(float(np.sum(x * x + y * y - z * z)), b2),
+        "CMASK": float(count),
+    }
+    px, py = (part.astype(np.float64)[used] for part in potential(patch.bz))
+    excess = (x - px) ** 2 + (y - py) ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosine = (x * px + y * py + z * z) / np.sqrt((x * x + y * y + z * z) * (px * px + py * py + z * z))
+    # Rounding may leave ±1; where a field vanishes there is no angle.
+    shear = np.degrees(np.arccos(np.clip(cosine[np.isfinite(cosine)], -1, 1)))
+    out |= {
+        "MEANPOT": _mean(excess) / (8 * math.pi),
+        "TOTPOT": float(excess.sum()) * area / (8 * math.pi),
+        "MEANSHR": _mean(shear),
+        "SHRGT45": 100 * _mean((shear > 45).astype(np.float64)),
+        "R_VALUE": r_value(patch) if patch.los is not None else math.nan,
+    }
+    return out
+
+
+def vector_features(patch: Patch) -> dict[str, float]:
+    """The 16 vector features of Deep Flare Net (`feature_set("defn79")`, group VEC), in the units of that table.
+
+    Parameters
+    ----------
+    patch : Patch
+        A region; without a vector field, or with none measured within it, all are NaN.
+
+    Returns
+    -------
+    dict of str to float
+        Sums over no pixel of sure azimuth are 0, means are NaN.
+    """
+    if patch.bz is None or patch.used is None or not np.isfinite(patch.bz).any():
+        return dict.fromkeys(_VECTOR, math.nan)
+    values = sharp_parameters(patch)
+    values["AREA"] = area_uhem(patch, patch.used)
+    for name in ("MEANGBT", "MEANGBZ", "MEANGBH"):
+        values[name] /= patch.step_mm
+    values["SAVNCPP"] *= patch.arcsec**2
+    return {name: values[keyword] for name, keyword in _VECTOR.items()}
+
+
+_VECTOR: Final = {
+    "VUSflux": "USFLUX",
+    "VArea": "AREA",
+    "TotUSJz": "TOTUSJZ",
+    "TotUSJh": "TOTUSJH",
+    "TotFX": "TOTFX",
+    "TotFY": "TOTFY",
+    "TotFZ": "TOTFZ",
+    "SavNCPP": "SAVNCPP",
+    "ABSnJzh": "ABSNJZH",
+    "TotBSQ": "TOTBSQ",
+    "MeanGBz": "MEANGBZ",
+    "MeanGBh": "MEANGBH",
+    "MeanGBt": "MEANGBT",
+    "MeanGAM": "MEANGAM",
+    "MeanJzd": "MEANJZD",
+    "MeanJzh": "MEANJZH",
+}
+
+
+def _west(field: Map) -> Map:
+    """Derivative towards the west per pixel, NaN in the outermost columns."""
+    out = np.full(field.shape, np.nan)
+    out[:, 1:-1] = (field[:, 2:] - field[:, :-2]) / 2
+    return out
+
+
+def _north(field: Map) -> Map:
+    """Derivative towards the north per pixel, NaN in the outermost rows."""
+    out = np.full(field.shape, np.nan)
+    out[1:-1] = (field[:-2] - field[2:]) / 2
+    return out
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else math.nan
+
+
+def _ratio(top: float, bottom: float) -> float:
+    return top / bottom if bottom else math.nan

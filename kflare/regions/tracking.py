@@ -1,0 +1,234 @@
+"""Follow active regions through a series of detections, so that a region keeps its identity while the Sun turns.
+
+A region is the same as an earlier one if their boxes overlap after the earlier one was turned to the time of the image
+by differential rotation. How Deep Flare Net does it is not known to us: reconstruction.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflare.errors import DataError, SettingError
+from kflare.regions.detection import Detection, Region
+from kflare.regions.geometry import common_area, rotated
+
+__all__ = ["TrackEvent", "Tracker", "TrackingOptions"]
+
+_LonLatBox = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class TrackingOptions:
+    """How regions are recognised; reconstruction.
+
+    Parameters
+    ----------
+    max_gap_hours : float
+        A region that was not seen for longer than this is a new one when it is seen again.
+    overlap : float
+        Least share of the smaller of both boxes that both have in common, above 0 to 1.
+
+    Raises
+    ------
+    SettingError
+        If a number is out of its range.
+    """
+
+    max_gap_hours: float = 6.0
+    overlap: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_gap_hours <= 24 * 14:
+            raise SettingError(f"`max_gap_hours` must be above 0 and at most 336 h, got {self.max_gap_hours}")
+        if not 0 < self.overlap <= 1:
+            raise SettingError(f"`overlap` must be above 0 and at most 1, got {self.overlap}")
+
+
+@dataclass(frozen=True)
+class TrackEvent:
+    """A merge or a split.
+
+    Parameters
+    ----------
+    time : datetime.datetime
+        Of the image in which it was seen first, UTC.
+    kind : str
+        "merge": several regions became one; "split": one became several.
+    before, after : tuple of str
+        Identities. A merged region keeps that of the part with most in common, and so does the largest piece of a
+        split one; a part that shows up again within the gap gets back its own.
+    """
+
+    time: datetime
+    kind: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Track:
+    """A region as it was seen last; `into`: the region that it was merged into since."""
+
+    identity: str
+    time: datetime
+    box: _LonLatBox
+    into: str | None = None
+
+
+class Tracker:
+    """Gives each region of a series of detections its identity.
+
+    Parameters
+    ----------
+    options : TrackingOptions, optional
+        Defaults of that class.
+
+    Attributes
+    ----------
+    events : list of TrackEvent
+        Merges and splits so far, in order of time.
+    """
+
+    def __init__(self, options: TrackingOptions | None = None) -> None:
+        self.options = options or TrackingOptions()
+        self.events: list[TrackEvent] = []
+        self._tracks: list[_Track] = []
+        self._time: datetime | None = None
+
+    def update(self, detection: Detection) -> list[str]:
+        """Recognise the regions of the next detection.
+
+        Parameters
+        ----------
+        detection : Detection
+            Not earlier than any before; the same image once more gets the same identities.
+
+        Returns
+        -------
+        list of str
+            The identity of each region, in order: time and number of its first appearance, "20131023T0000-3".
+
+        Raises
+        ------
+        DataError
+            If it is earlier than the one before.
+        """
+        if self._time is not None and detection.time < self._time:
+            raise DataError(
+                f"regions are followed forwards in time: a detection must not be earlier than the one before, of "
+                f"{self._time:%Y-%m-%dT%H:%M:%SZ}; got {detection.time:%Y-%m-%dT%H:%M:%SZ}; sort the observations"
+            )
+        self._time = detection.time
+        gap = self.options.max_gap_hours * 3600
+        self._tracks = [track for track in self._tracks if (detection.time - track.time).total_seconds() <= gap]
+        regions = detection.regions
+        common, enough = self._compare(regions)
+        match = _matched(np.where(enough, common, 0.0))
+        names: list[str] = []
+        for index, region in enumerate(regions):
+            known = self._tracks[match[index]].identity if index in match else None
+            names.append(known or self._new_identity(region, names))
+        self._record(names, match, enough, common)
+        seen = [_Track(name, detection.time, _lonlat(region)) for name, region in zip(names, regions, strict=True)]
+        self._tracks = [track for track in self._tracks if track.identity not in names] + seen
+        return names
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on later, of types that JSON has; see :meth:`from_state`."""
+        return {
+            "options": asdict(self.options),
+            "time": None if self._time is None else self._time.isoformat(),
+            "tracks": [{**asdict(track), "time": track.time.isoformat()} for track in self._tracks],
+            "events": [{**asdict(event), "time": event.time.isoformat()} for event in self.events],
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Tracker":
+        """The tracker whose :meth:`state` this was.
+
+        Raises
+        ------
+        DataError
+            If it is no such state.
+        """
+        try:
+            tracker = cls(TrackingOptions(**state["options"]))
+            tracker._time = None if state["time"] is None else datetime.fromisoformat(state["time"])
+            for track in state["tracks"]:
+                time, box = datetime.fromisoformat(track["time"]), tuple(map(float, track["box"]))
+                tracker._tracks.append(_Track(str(track["identity"]), time, box, track["into"]))  # type: ignore[arg-type]
+            for event in state["events"]:
+                time, before, after = datetime.fromisoformat(event["time"]), event["before"], event["after"]
+                tracker.events.append(TrackEvent(time, str(event["kind"]), tuple(before), tuple(after)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"this is no state of a tracker: {error!r}; start anew without it") from error
+        return tracker
+
+    def _compare(self, regions: tuple[Region, ...]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Common area of each region with each track turned to its time, and whether it suffices; (N, M)."""
+        ours = np.array([_lonlat(region) for region in regions]).reshape(-1, 4)
+        theirs = np.array([track.box for track in self._tracks]).reshape(-1, 4)
+        if len(theirs) and self._time is not None:
+            middle = theirs[:, :2].mean(axis=1)
+            passed = [(self._time - track.time).total_seconds() for track in self._tracks]
+            turned = rotated(middle, theirs[:, 2:].mean(axis=1), seconds=passed)
+            theirs[:, :2] += (turned - middle)[:, np.newaxis]
+        common = common_area(ours, theirs)
+        least = np.minimum(common_area(ours, ours).diagonal()[:, np.newaxis], common_area(theirs, theirs).diagonal())
+        return common, (common > 0) & (common >= self.options.overlap * least)
+
+    def _record(
+        self,
+        names: list[str],
+        match: dict[int, int],
+        enough: npt.NDArray[np.bool_],
+        common: npt.NDArray[np.float64],
+    ) -> None:
+        """Note which tracks went into one region, and which regions came out of one track."""
+        assert self._time is not None
+        owner = {track: region for region, track in match.items()}
+        for region, name in enumerate(names):
+            if region not in match:
+                parents = [self._tracks[i].identity for i in np.flatnonzero(enough[region]) if i in owner]
+                if parents:
+                    best = max(parents, key=lambda parent: common[region, self._index(parent)])
+                    self.events.append(TrackEvent(self._time, "split", (best,), (best, name)))
+            elif (came_from := self._tracks[match[region]].into) is not None:
+                self.events.append(TrackEvent(self._time, "split", (came_from,), (came_from, name)))
+        for index, track in enumerate(self._tracks):
+            if index in owner or not enough[:, index].any():
+                continue
+            into = names[int(np.argmax(np.where(enough[:, index], common[:, index], -1)))]
+            if into != track.into:
+                self.events.append(TrackEvent(self._time, "merge", (into, track.identity), (into,)))
+                self._tracks[index] = replace(track, into=into)
+
+    def _new_identity(self, region: Region, taken: list[str]) -> str:
+        """Time and number; the next number that is free where two images are of the same minute."""
+        taken = [*taken, *(track.identity for track in self._tracks)]
+        free = (f"{self._time:%Y%m%dT%H%M}-{number}" for number in count(region.number))
+        return next(name for name in free if name not in taken)
+
+    def _index(self, identity: str) -> int:
+        return next(i for i, track in enumerate(self._tracks) if track.identity == identity)
+
+
+def _matched(score: npt.NDArray[np.float64]) -> dict[int, int]:
+    """Region to track, one to one, the largest score first; 0 is no match."""
+    match: dict[int, int] = {}
+    for flat in np.argsort(-score, axis=None, kind="stable"):
+        region, track = (int(index) for index in np.unravel_index(flat, score.shape))
+        if score[region, track] <= 0:
+            break
+        if region not in match and track not in match.values():
+            match[region] = track
+    return match
+
+
+def _lonlat(region: Region) -> _LonLatBox:
+    return region.lon_min, region.lon_max, region.lat_min, region.lat_max

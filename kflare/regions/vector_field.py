@@ -1,0 +1,215 @@
+"""The vector magnetic field of the full disk, and its components at the solar surface.
+
+HMI's inversion gives strength, inclination and azimuth in the frame of the camera, the azimuth but for 180 degrees. The
+ambiguity is resolved as JSOC does, the components are kept in the frame of the camera, and turned to west, north and up
+(Gary & Hagyard 1990, Solar Physics 126, 21, eq. 1; Sun 2013, arXiv:1309.2392) only where a region needs them.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from kflare.errors import DataError, SettingError
+from kflare.regions.geometry import DiskGeometry
+
+__all__ = ["METHODS", "FullDiskVector", "camera_components", "surface_components"]
+
+Map = npt.NDArray[np.float32]
+
+METHODS: Final = {"potential": 0, "random": 1, "radial-acute": 2}
+"""The bit of the segment `disambig` that holds each solution for weak fields (JSOC's `sharp.c`, SSW's
+`hmi_disambig.pro`). Where the field is strong all three bits are the same, that of the minimum-energy solution."""
+
+# JSOC's AMBBTHR0 and AMBBTHR1: fields below these, at disk centre and at the limb, are weak.
+_WEAK = (200.0, 400.0)
+
+
+@dataclass(frozen=True, eq=False)
+class FullDiskVector:
+    """Vector field of the full disk in the frame of the camera, row 0 = north, column 0 = east; arrays (H, W).
+
+    Parameters
+    ----------
+    right, up, los : float32 array
+        Components towards the right and the top of the image and towards the observer, gauss. 0 outside the areas that
+        the vector field was made for (NRT: the HARPs), NaN where it could not be measured.
+    covered : bool array
+        The areas that it was made for.
+    sure : bool array or None
+        Where the azimuth is sure: `conf_disambig` >= 70. None = not known; it is held sure where the field is strong.
+    geometry : DiskGeometry
+        Where the pixels are on the Sun.
+    time : datetime.datetime
+        Of the observation, aware.
+    source : str
+        For messages.
+    """
+
+    right: Map
+    up: Map
+    los: Map
+    covered: npt.NDArray[np.bool_]
+    sure: npt.NDArray[np.bool_] | None
+    geometry: DiskGeometry
+    time: datetime
+    source: str
+
+    def __post_init__(self) -> None:
+        for name in ("right", "up", "los", "covered", "sure"):
+            part = getattr(self, name)
+            if part is not None and part.shape != self.geometry.shape:
+                raise DataError(
+                    f"`{self.source}`: `{name}` of a vector field must have the shape {self.geometry.shape} of its "
+                    f"geometry, got {part.shape}"
+                )
+
+    def at(
+        self, lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64]
+    ) -> tuple[Map, Map, Map, npt.NDArray[np.bool_]]:
+        """Components at points of the surface.
+
+        Parameters
+        ----------
+        lon, lat : numpy.ndarray, float64, shape (h, w)
+            Stonyhurst degrees.
+
+        Returns
+        -------
+        bx, by, bz : numpy.ndarray, float32, shape (h, w)
+            Gauss towards the west, the north and up; NaN behind the limb and where not measured. All NaN if no point
+            lies in an area that the vector field was made for.
+        sure : numpy.ndarray, bool, shape (h, w)
+            Covered, measured and of sure azimuth.
+        """
+        x, y, visible = self.geometry.pixel(lon, lat)
+        height, width = self.geometry.shape
+        column, row = np.rint(x).astype(np.int64), np.rint(y).astype(np.int64)
+        seen = visible & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        covered = np.zeros(x.shape, np.bool_)
+        covered[seen] = self.covered[row[seen], column[seen]]
+        if not covered.any():
+            nothing = np.full(x.shape, np.nan, np.float32)
+            return nothing, nothing.copy(), nothing.copy(), covered
+        top, bottom = max(row[seen].min() - 2, 0), min(row[seen].max() + 3, height)
+        left, right = max(column[seen].min() - 2, 0), min(column[seen].max() + 3, width)
+        parts = [
+            ndimage.map_coordinates(
+                part[top:bottom, left:right], [y - top, x - left], order=1, mode="nearest", output=np.float32
+            )
+            for part in (self.right, self.up, self.los)
+        ]
+        bx, by, bz = surface_components(*parts, lon=lon, lat=lat, geometry=self.geometry)
+        for component in (bx, by, bz):
+            component[~seen] = np.nan
+        if self.sure is None:
+            mu = self.geometry.mu_at(x, y).astype(np.float32)
+            sure = covered & _strong_field(np.sqrt(bx**2 + by**2 + bz**2), mu)
+        else:
+            sure = covered & np.isfinite(bx)
+            sure[seen] &= self.sure[row[seen], column[seen]]
+        return bx, by, bz, sure
+
+
+def camera_components(
+    field: Map,
+    inclination: Map,
+    azimuth: Map,
+    disambig: npt.NDArray[np.integer] | None = None,
+    *,
+    method: str = "radial-acute",
+) -> tuple[Map, Map, Map]:
+    """Components of a field in the frame of the camera, the azimuth disambiguated.
+
+    Parameters
+    ----------
+    field : numpy.ndarray, float32
+        Strength in gauss.
+    inclination : numpy.ndarray, float32
+        Degrees from the line of sight, 0 = towards the observer.
+    azimuth : numpy.ndarray, float32
+        Degrees, 0 = up in the file (row index rising), counterclockwise.
+    disambig : numpy.ndarray of integers, optional
+        The bits that tell where 180 degrees are added; nowhere if not given.
+    method : str
+        Which bit, see `METHODS`.
+
+    Returns
+    -------
+    right, up, los : numpy.ndarray, float32
+        Gauss; NaN where any of the inputs is.
+
+    Raises
+    ------
+    SettingError
+        If `method` is unknown.
+    """
+    if method not in METHODS:
+        raise SettingError(f"`method` of disambiguation must be one of {', '.join(METHODS)}, got {method!r}")
+    degree = np.float32(math.pi / 180)
+    tilt, turn = inclination * degree, azimuth * degree
+    across = field * np.sin(tilt)
+    if disambig is not None:
+        flipped = (disambig >> METHODS[method]) & 1
+        across *= 1 - 2 * flipped.astype(np.float32)
+    return -across * np.sin(turn), across * np.cos(turn), field * np.cos(tilt)
+
+
+def surface_components(
+    right: Map,
+    up: Map,
+    los: Map,
+    *,
+    lon: npt.NDArray[np.float64],
+    lat: npt.NDArray[np.float64],
+    geometry: DiskGeometry,
+) -> tuple[Map, Map, Map]:
+    """Turn a field from the frame of the camera to west, north and up at points of the surface.
+
+    Gary & Hagyard (1990), eq. 1, as in Sun (2013), eqs. 7 and 8: the line of sight is taken as parallel to that of disk
+    centre, from which it departs by at most 0.27 degrees.
+
+    Parameters
+    ----------
+    right, up, los : numpy.ndarray, float32
+        Gauss, towards the right and the top of the image and towards the observer.
+    lon, lat : numpy.ndarray, float64
+        Stonyhurst degrees of the points.
+    geometry : DiskGeometry
+        Its `b0`, `l0` and `roll` are used.
+
+    Returns
+    -------
+    bx, by, bz : numpy.ndarray, float32
+        Gauss, towards the west, the north and up.
+    """
+    # float32 holds angles to 1e-5 degrees, and sines four times as fast as float64.
+    phi = np.radians(lon - geometry.l0).astype(np.float32)
+    latitude = np.radians(lat).astype(np.float32)
+    b0, roll = math.radians(geometry.b0), math.radians(geometry.roll)
+    cos_roll, sin_roll = np.float32(math.cos(roll)), np.float32(math.sin(roll))
+    west, north = cos_roll * right - sin_roll * up, sin_roll * right + cos_roll * up
+    cos_b0, sin_b0 = np.float32(math.cos(b0)), np.float32(math.sin(b0))
+    # Towards the pole of the Sun, and in the plane of its equator towards the central meridian.
+    polar, front = north * cos_b0 + los * sin_b0, los * cos_b0 - north * sin_b0
+    cos_phi, sin_phi = np.cos(phi), np.sin(phi)
+    cos_lat, sin_lat = np.cos(latitude), np.sin(latitude)
+    outwards = front * cos_phi + west * sin_phi
+    bx = np.asarray(west * cos_phi - front * sin_phi, np.float32)
+    by = np.asarray(polar * cos_lat - outwards * sin_lat, np.float32)
+    return bx, by, np.asarray(outwards * cos_lat + polar * sin_lat, np.float32)
+
+
+def _strong_field(strength: Map, mu: Map) -> npt.NDArray[np.bool_]:
+    """Where a field is strong enough for a sure azimuth, if no map of confidence tells: JSOC's linear thresholds.
+
+    200 G at disk centre, 400 G at the limb (AMBBTHR0 and AMBBTHR1 of SHARP headers), linear in the distance from disk
+    centre. Reconstruction: JSOC itself takes a map of the noise, which is not published with the field.
+    """
+    with np.errstate(invalid="ignore"):
+        distance = np.sqrt(np.maximum(1 - mu * mu, 0))
+        return np.asarray(strength > np.float32(_WEAK[0]) + np.float32(_WEAK[1] - _WEAK[0]) * distance)

@@ -1,0 +1,43 @@
+import pandas as pd
+import pytest
+
+from kflare.datasets.region_samples import samples_of_region_table, samples_of_sharp
+from kflare.observations.flares import FlareList
+
+
+@pytest.fixture
+def flares():
+    start = pd.to_datetime(["2014-01-01T00:10Z", "2014-01-02T13:00Z", "2014-01-02T14:00Z", "2014-01-08T00:00Z"])
+    table = pd.DataFrame({"start": start, "peak": start, "goes_class": ["C1.0", "M2.0", "X1.0", "B1.0"]})
+    return FlareList(table.assign(noaa=pd.array([11900, 11900, 11901, None], "Int64")), "test")
+
+
+def test_a_region_table_is_labelled_by_its_own_flares(tmp_path, flares):
+    times = pd.date_range("2014-01-01", periods=4, freq="12h", tz="UTC")
+    own = pd.DataFrame({"time": times, "region": "1", "noaa": 11900, "AREA": 100.0})
+    nameless = own.assign(region="2", noaa=0)
+    pd.concat([own, nameless]).to_csv(tmp_path / "regions.csv", index=False)
+    samples = samples_of_region_table(tmp_path / "regions.csv", flares)
+    assert list(samples.table["region"]) == ["1"] * 4
+    # The windows of 1 January 0 UT and of 2 January 0 and 12 UT hold a flare of 11900; the X flare is of another.
+    assert samples.flux == pytest.approx([1e-6, 0, 2e-5, 2e-5])
+    assert list(samples.table["Chis"]) == [0, 1, 1, 1]
+    assert list(samples.region_flares["region"]) == ["1", "1"]
+    assert samples.notes == (f"{tmp_path / 'regions.csv'}: 4 rows without NOAA number left out",)
+
+
+def test_sharp_samples_get_their_grid_and_their_labels_back(tmp_path, flares):
+    times = pd.date_range("2014-01-01", periods=16, freq="96min")
+    rows = pd.DataFrame({"prefix": "HARP", "arpnum": 7, "t_end": times.astype(str), "flares": ""})
+    rows = rows.assign(AREA=100.0, USFLUX=1e21, MEANGBZ=90.0, R_VALUE=range(16))
+    rows.loc[0, "flares"] = "C1.0"
+    rows.drop(index=range(3, 10)).to_csv(tmp_path / "sharp_0.csv", index=False)
+    pd.DataFrame({"harpnum": [7], "noaa_ar": [11900]}).to_parquet(tmp_path / "pairs.parquet")
+    samples = samples_of_sharp(tmp_path, flares, harp_noaa=tmp_path / "pairs.parquet")
+    assert len(samples.table) == 16
+    assert list(samples.table["R_VALUE"]) == list(range(16))
+    assert samples.flux[0] == 1e-6
+    # Restored rows of 4:48 to 14:24 UT: the M flare of the next day at 13:00 is within 24 h from 13:00 on, at 14:24.
+    assert samples.flux[3:10] == pytest.approx([0] * 6 + [2e-5])
+    assert list(samples.table["Chis"][:2]) == [0, 1]
+    assert "7 of 16 rows restored" in samples.notes[0]

@@ -1,0 +1,82 @@
+"""AIA images: scale, place of boxes, and what is refused."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from kflare.errors import DataError
+from kflare.observations.disk import Disk
+from kflare.observations.solar_image import SolarImage, read_solar_image
+
+CARDS = {
+    "T_OBS": "2014-01-01T00:00:08.34Z", "WAVELNTH": 131, "EXPTIME": 2.0, "QUALITY": 1 << 30, "CTYPE1": "HPLN-TAN",
+    "CTYPE2": "HPLT-TAN", "CUNIT1": "arcsec", "CUNIT2": "arcsec", "CRVAL1": 0.0, "CRVAL2": 0.0, "CDELT1": 40.0,
+    "CDELT2": 40.0, "CRPIX1": 32.5, "CRPIX2": 32.5, "CROTA2": 0.0, "RSUN_OBS": 960.0, "TELESCOP": "SDO/AIA",
+}  # fmt: skip
+
+
+def write(path, data=None, **changes):
+    if data is None:
+        data = np.arange(64 * 64, dtype=np.int32).reshape(64, 64)
+    hdu = fits.CompImageHDU(data, compression_type="RICE_1")
+    hdu.header.update({key: value for key, value in {**CARDS, **changes}.items() if value is not None})
+    hdu.writeto(path)
+    return path
+
+
+def test_counts_per_second_north_up(tmp_path):
+    image = read_solar_image(write(tmp_path / "a.fits"), wavelength=131)
+    # The last row of the file is the north, 2 s of exposure halve the counts.
+    np.testing.assert_array_equal(image.data, np.arange(64 * 64).reshape(64, 64)[::-1] / 2)
+    assert image.time == datetime(2014, 1, 1, 0, 0, 8, 340000, tzinfo=UTC)
+    assert (image.disk.x, image.disk.y, image.disk.radius) == (31.5, 31.5, 24.0)
+    assert image.quality_note == ""
+
+
+def test_upside_down(tmp_path):
+    image = read_solar_image(write(tmp_path / "a.fits", CROTA2=180.0), wavelength=131)
+    np.testing.assert_array_equal(image.data, np.arange(64 * 64).reshape(64, 64)[:, ::-1] / 2)
+
+
+def test_blank_is_not_measured(tmp_path):
+    data = np.full((64, 64), 7, np.int32)
+    data[3, 4] = -32768
+    image = read_solar_image(write(tmp_path / "a.fits", data, BLANK=-32768), wavelength=131)
+    assert np.argwhere(np.isnan(image.data)).tolist() == [[60, 4]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"WAVELNTH": 1600}, "`WAVELNTH` must be 131 Å, got 1600"),
+        ({"EXPTIME": 0.0}, "`EXPTIME` must be a time above 0 s, got 0"),
+        ({"EXPTIME": None}, "`EXPTIME` must be a time above 0 s, got None"),
+        ({"QUALITY": 1 << 13}, "eclipse"),
+        ({"CRPIX1": None}, "`CRPIX1` is missing"),
+        ({"CDELT1": 20.0, "CDELT2": 20.0}, "is not a full disk"),
+    ],
+)
+def test_what_is_refused(tmp_path, changes, message):
+    with pytest.raises(DataError, match=message):
+        read_solar_image(write(tmp_path / "a.fits", **changes), wavelength=131)
+
+
+def test_damage(tmp_path):
+    whole = write(tmp_path / "a.fits").read_bytes()
+    (tmp_path / "b.fits").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="damaged or truncated"):
+        read_solar_image(tmp_path / "b.fits", wavelength=131)
+    (tmp_path / "c.fits").write_bytes(b"\xff\xd8\xff JPEG")
+    with pytest.raises(DataError, match="must be an image of AIA in FITS"):
+        read_solar_image(tmp_path / "c.fits", wavelength=131)
+
+
+def test_a_box_is_at_the_same_place_of_the_disk():
+    image = SolarImage(np.zeros((100, 100), np.float32), datetime.now(UTC), Disk(50.0, 48.0, 20.0), 131, "test")
+    # Half the radius: pixels are half as many, counted from the centre of the disk at (99.5, 99.5) there.
+    # Edges 89.5 to 109.5 lie 10 to the left and right of it, so 5 to the left and right of 50: pixels 46 to 55.
+    assert image.box((90, 90, 110, 110), Disk(99.5, 99.5, 40.0)) == (46, 44, 56, 54)
+    # Beyond the edge of the image there is nothing.
+    assert image.box((-60, 90, 0, 110), Disk(99.5, 99.5, 40.0))[::2] == (0, 0)
