@@ -37,6 +37,7 @@ from kflare.operations.publication import flare_texts, issue_folder
 from kflare.operations.questions import Answers, ask_disk, ask_regions, connect, wanted_features
 from kflare.operations.schedule import next_issue
 from kflare.operations.settings import Settings
+from kflare.regions.feature_table import SETS, feature_set
 from kflare.regions.geometry import Box
 
 __all__ = ["run_cycle"]
@@ -118,9 +119,11 @@ def _conclude(
     why: list[str] = []
     if seen is not None:
         with log.timed("asked") as told:
-            made, disk, why = _of_networks(seen, flares, settings)
-            reasons += why
-            told["failures"] = why
+            made, disk, silent, why = _of_networks(seen, flares, settings)
+            told["failures"] = silent
+        # The page tells who was silent; the servers' own words, with their addresses, are for the log.
+        why += [f"{model} did not answer" for model in silent]
+        reasons += why
         keep_pictures(
             issue_folder(settings, issue) / "pictures", seen.measured.magnetogram, observed.files, disk.grad_cam, log
         )
@@ -150,7 +153,7 @@ def _conclude(
         full_disk=made.full_disk,
         cnn={name: answers[0] for name, answers in disk.probability.items()},
         models=(*made.models, *disk.models),
-        remarks=(*made.remarks, *_age_remarks(issue, seen), *(seen.remarks if seen else ()), *disk.failures),
+        remarks=(*made.remarks, *_age_remarks(issue, seen), *(seen.remarks if seen else ())),
         bounds=MarkBounds(settings.marks.danger, settings.marks.warning),
     )
     return forecast, features, tracker
@@ -179,36 +182,38 @@ def _seen(
     return seen, []
 
 
-def _of_networks(seen: Seen, flares: FlareList | None, settings: Settings) -> tuple[_Made | None, Answers, list[str]]:
-    """What the served models say; None for the forecast, and why, if they cannot carry it."""
+def _of_networks(
+    seen: Seen, flares: FlareList | None, settings: Settings
+) -> tuple[_Made | None, Answers, dict[str, str], list[str]]:
+    """What the served models say; None for the forecast if they cannot carry it. Who was silent, and other reasons."""
     with connect(settings.server) as client:
         disk = ask_disk(
             client, seen.measured.magnetogram, settings.server.disk_models, attribution=settings.server.attribution
         )
         if not seen.measured.detection.regions:
-            return _no_sunspot(settings), disk, []
+            return _no_sunspot(settings), disk, disk.failures, []
         usable = seen.table["status"].eq("forecast") & seen.table["USflux"].notna()
         if not usable.any():
-            return None, disk, ["no region on the disk can be forecast (limb, or not measured)"]
-        features, failures = wanted_features(client, settings.server.region_models)
+            return None, disk, disk.failures, ["no region on the disk can be forecast (limb, or not measured)"]
+        features, silent = wanted_features(client, settings.server.region_models)
         table = seen.table[usable].reset_index(drop=True)
         known = {model: names for model, names in features.items() if set(names) <= set(table)}
-        failures += [
+        unknown = [
             f"{model} asks for features that kflare does not measure: {', '.join(sorted(set(names) - set(table)))}"
             for model, names in features.items()
             if model not in known
         ]
         answers = ask_regions(client, table, known) if known else Answers()
-    failures += answers.failures
+    silent |= answers.failures | disk.failures
     if not answers.models:
-        return None, disk, failures or ["no region model is named in the settings"]
+        return None, disk, silent, unknown
     wanted = sorted({name for use in answers.models for name in known[use.name]})
     rung, why = rung_of_features(table, wanted)
     regions = _regions(seen, usable, answers, flares)
     if rung not in settings.rungs:
-        return None, disk, [*failures, f"{rung} is not allowed: {why}"]
+        return None, disk, silent, [*unknown, f"{rung} is not allowed: {why}"]
     full_disk = combine(regions)
-    return _Made(rung, [why] if why else [], full_disk, regions, answers.models), disk, failures
+    return _Made(rung, [why] if why else [], full_disk, regions, answers.models), disk, silent, unknown
 
 
 def _complete(made: _Made, issue: datetime, flares: FlareList | None, settings: Settings) -> None:
@@ -228,7 +233,7 @@ def _complete(made: _Made, issue: datetime, flares: FlareList | None, settings: 
 
 def _no_sunspot(settings: Settings) -> _Made:
     """No region above 140 G: "no flare" at 1 % (paper 2, section 3.2)."""
-    small = Probability(None, settings.marks.no_sunspot)
+    small = Probability(settings.marks.no_sunspot, settings.marks.no_sunspot)
     reason = "no active region on the disk, so there is nothing to measure"
     return _Made(MAGNETOGRAM_ONLY, [reason], dict.fromkeys(THRESHOLDS, small), remarks=["no sunspot"])
 
@@ -302,11 +307,10 @@ def _fractions(box: Box, size: int) -> tuple[float, float, float, float]:
 
 def _features(seen: Seen) -> pd.DataFrame | None:
     """What goes into the ledger: the features of the regions by number."""
-    from kflare.datasets.region_run import table_columns
-
-    names = [name for name, feature in table_columns().items() if feature is not None and name in seen.table]
     if seen.table.empty:
         return None
+    known = dict.fromkeys(feature.name for set_ in SETS for feature in feature_set(set_))
+    names = [name for name in known if name in seen.table]
     return seen.table[names].astype(float).set_axis(seen.table["number"].astype(int), axis=0)
 
 

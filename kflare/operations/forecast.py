@@ -9,11 +9,20 @@ probability of zero does not exist.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 from kflare.errors import DataError
 from kflare.operations.marks import THRESHOLDS, MarkBounds, Probability, forecast_class, risk_mark
+from kflare.operations.provenance import (
+    INPUT_STATUSES,
+    InputRecord,
+    ModelUse,
+    check_choice,
+    check_times,
+    read_utc,
+    utc_text,
+)
 from kflare.serving.probabilities import full_disk_probability
 
 __all__ = [
@@ -49,55 +58,6 @@ RUNGS: Final = (FULL, IMPUTED, MAGNETOGRAM_ONLY, EVENT_STATISTICS, CLIMATOLOGY)
 
 REGION_STATUSES: Final = ("forecast", "limb", "no data", "no answer")
 """Forecast; not forecast since too near the limb, since it could not be measured, since no model answered."""
-INPUT_STATUSES: Final = ("ok", "degraded", "stale", "missing")
-
-
-@dataclass(frozen=True)
-class ModelUse:
-    """A model that answered, with the version that did."""
-
-    name: str
-    version: int
-
-
-@dataclass(frozen=True)
-class InputRecord:
-    """One input of the cycle and what became of it.
-
-    Parameters
-    ----------
-    name : str
-        Such as "HMI magnetogram" or "GOES flare list".
-    record : str
-        What was used: a JSOC record, a URL, a file; "" if none was.
-    time : datetime.datetime or None
-        Time of observation, aware, UTC.
-    age_hours : float or None
-        Issue time minus `time`.
-    quality : int or None
-        QUALITY as an unsigned 32-bit mask.
-    note : str
-        For the reader: why it is degraded or missing.
-    status : str
-        One of `INPUT_STATUSES`.
-    """
-
-    name: str
-    record: str
-    time: datetime | None
-    age_hours: float | None
-    quality: int | None
-    note: str
-    status: str
-
-    def __post_init__(self) -> None:
-        _one_of("status", self.status, INPUT_STATUSES, of=f"input {self.name!r}")
-        _check_times(self, "time")
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The record that `Forecast.as_json` wrote."""
-        return cls(**{**values, "time": _time(values["time"])})
 
 
 @dataclass(frozen=True)
@@ -146,7 +106,7 @@ class RegionForecast:
 
     def __post_init__(self) -> None:
         name = f"region {self.region!r}"
-        _one_of("status", self.status, REGION_STATUSES, of=name)
+        check_choice("status", self.status, REGION_STATUSES, of=name)
         _check_thresholds(self.probability, of=name)
         if (self.status == "forecast") != bool(self.probability):
             raise DataError(
@@ -267,8 +227,8 @@ class Forecast:
     bounds: MarkBounds = field(default_factory=MarkBounds)
 
     def __post_init__(self) -> None:
-        _check_times(self, "issue", "data_time", "window_start", "window_end", "next_issue")
-        _one_of("rung", self.rung, RUNGS, of=f"forecast {self.cycle_id}")
+        check_times(self, "issue", "data_time", "window_start", "window_end", "next_issue")
+        check_choice("rung", self.rung, RUNGS, of=f"forecast {self.cycle_id}")
         _check_thresholds(self.full_disk, of="the full disk")
         _check_thresholds(self.cnn, of="the full-disk CNN")
         if not self.full_disk:
@@ -317,7 +277,7 @@ class Forecast:
             return cls(
                 **{
                     **values,
-                    **{name: _time(values[name]) for name in times},
+                    **{name: read_utc(values[name]) for name in times},
                     "regions": tuple(RegionForecast.from_json(region) for region in values["regions"]),
                     "full_disk": _probabilities(values["full_disk"]),
                     "cnn": _probabilities(values["cnn"]),
@@ -357,7 +317,7 @@ class Outage:
     software: str = ""
 
     def __post_init__(self) -> None:
-        _check_times(self, "issue", "next_issue")
+        check_times(self, "issue", "next_issue")
         if not self.reason:
             raise DataError(f"outage {self.cycle_id} must have a `reason`, got none")
 
@@ -370,22 +330,10 @@ class Outage:
         """The outage that `as_json` wrote; DataError if it is none."""
         try:
             inputs = tuple(InputRecord.from_json(record) for record in values["inputs"])
-            times = {name: _time(values[name]) for name in ("issue", "next_issue")}
+            times = {name: read_utc(values[name]) for name in ("issue", "next_issue")}
             return cls(**{**values, **times, "inputs": inputs})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"no outage of this version of kflare: {type(error).__name__} {error}") from error
-
-
-def utc_text(time: datetime) -> str:
-    """ISO 8601 with Z, to the second, and to the microsecond only if there are any: "2026-01-01T03:00:00Z"."""
-    return time.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
-
-
-def _time(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo is None else time.astimezone(UTC)  # naive: refused by `_check_times`, not guessed
 
 
 def _probabilities(values: Mapping[str, Mapping[str, float | None]]) -> dict[str, Probability]:
@@ -404,19 +352,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _check_times(record: Any, *names: str) -> None:
-    for name in names:
-        time = getattr(record, name)
-        if time is not None and time.utcoffset() != timedelta(0):
-            raise DataError(f"`{name}` of {type(record).__name__} must be an aware time in UTC, got {time.isoformat()}")
-
-
 def _check_thresholds(probability: Mapping[str, Probability], *, of: str) -> None:
     unknown = [name for name in probability if name not in THRESHOLDS]
     if unknown:
         raise DataError(f"probabilities of {of} must be of classes {', '.join(THRESHOLDS)}, got {unknown[0]!r}")
-
-
-def _one_of(name: str, value: str, allowed: Sequence[str], *, of: str) -> None:
-    if value not in allowed:
-        raise DataError(f"`{name}` of {of} must be one of {', '.join(allowed)}, got {value!r}")

@@ -87,9 +87,12 @@ def observe(issue: datetime, settings: Settings, *, now: datetime) -> tuple[Obse
             now=now,
         )
         seen = found["magnetogram"].time
-        earlier = [] if seen is None else _hot_before(seen, folder, servers, web, now=now)
+        earlier = [] if seen is None else _hot_before(issue, seen, folder, servers, web, now=now)
         srs, region_record = _noaa_regions(issue, folder, web, settings)
-    records = [*(_record(result, first) for result in (*found.results, *earlier)), region_record]
+    records = [_record(result, first) for result in found.results]
+    # These are meant to be older, so their age is no blemish.
+    records += [_record(result, first + (hours + 1) * _HOUR) for hours, result in enumerate(earlier)]
+    records.append(region_record)
     xray, records = _xray(found["goes_xrays"], records)
     files = {result.name: result.files[0] for result in found.results if result.files and len(result.files) == 1}
     observations = None
@@ -139,7 +142,7 @@ def tidy(settings: Settings, *, now: datetime) -> list[Path]:
 
 
 def _hot_before(
-    seen: datetime, folder: Path, servers: Mapping[str, Jsoc], web: Web, *, now: datetime
+    issue: datetime, seen: datetime, folder: Path, servers: Mapping[str, Jsoc], web: Web, *, now: datetime
 ) -> list[NrtResult]:
     """Images at 131 Å of one and two hours before the magnetogram, which two of the features want."""
     results = []
@@ -157,7 +160,7 @@ def _hot_before(
             last=timedelta(minutes=40),
             now=now,
         )
-        results.append(replace(found.results[0], name=f"aia_131_{hours}h_before"))
+        results.append(replace(found.results[0], name=f"aia_131_{hours}h_before", issue=issue))
     return results
 
 
@@ -165,7 +168,7 @@ def _noaa_regions(
     issue: datetime, folder: Path, web: Web, settings: Settings
 ) -> tuple[pd.DataFrame | None, InputRecord]:
     data = settings.data
-    name, source = "noaa_regions", str(data.regions_srs or data.srs_url)
+    name, source = "noaa_regions", data.srs_url if data.regions_srs is None else data.regions_srs.name
     try:
         path = data.regions_srs
         if path is None:

@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 
 from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY, add_changes, add_history
-from kflare.datasets.region_run import TOLERANCES, table_columns
+from kflare.datasets.region_features import with_changes
+from kflare.datasets.region_run import TOLERANCES
 from kflare.errors import KflareError
 from kflare.observations.flares import FlareList
 from kflare.operations.inputs import Observed
 from kflare.operations.ledger import Ledger
 from kflare.operations.settings import Settings
 from kflare.regions.extraction import Extraction, Measured, measure
+from kflare.regions.feature_table import feature_set
 from kflare.regions.region_numbers import noaa_numbers
 from kflare.regions.tracking import Tracker, TrackingOptions
 from kflare.regions.xray_features import xray_features
@@ -23,6 +25,8 @@ __all__ = ["Seen", "see"]
 
 # Changes look back 24 h; the earlier measurement may be off by an hour.
 _PAST: Final = timedelta(hours=25.5)
+_DEFN: Final = tuple(feature.name for feature in feature_set("defn79"))
+_SHARP: Final = tuple(feature.name for feature in feature_set("sharp") if feature.group == "SHARP")
 
 
 @dataclass(frozen=True)
@@ -109,17 +113,18 @@ def _tracker(ledger: Ledger, measured: Measured, settings: Settings) -> Tracker:
 def _with_changes(rows: pd.DataFrame, past: pd.DataFrame) -> pd.DataFrame:
     """The changes since 2, 12 and 24 h before, from the tables of former cycles."""
     bases = {
-        hours: [name.removeprefix(f"dt{hours:02d}") for name in table_columns() if name.startswith(f"dt{hours:02d}")]
+        hours: [name.removeprefix(f"dt{hours:02d}") for name in _DEFN if name.startswith(f"dt{hours:02d}")]
         for hours in TOLERANCES
     }
-    columns = sorted({name for names in bases.values() for name in names})
+    columns = sorted({*_SHARP, *(name for names in bases.values() for name in names)})
     past = past.assign(time=past["time"].astype("datetime64[us, UTC]")).reindex(columns=["time", "region", *columns])
     now = rows[["time", "region", *columns]]
     together = pd.concat([past, now], ignore_index=True) if len(past) else now
+    together = with_changes(together)
     for hours, tolerance in TOLERANCES.items():
         together = add_changes(together, bases[hours], hours=hours, tolerance_minutes=tolerance)
     changes = together.iloc[-len(rows) :].drop(columns=now.columns).set_axis(rows.index)
-    return rows.assign(**{name: changes[name] for name in changes})
+    return pd.concat([rows, changes], axis=1)
 
 
 def _with_fluxes(rows: pd.DataFrame, observed: Observed, flares: FlareList | None) -> pd.DataFrame:
@@ -127,13 +132,14 @@ def _with_fluxes(rows: pd.DataFrame, observed: Observed, flares: FlareList | Non
     time = rows["time"].iloc[0].to_pydatetime()
     values, _ = xray_features(observed.xray, time)
     names = (*REGION_HISTORY, *DISK_HISTORY)
+    fluxes = pd.DataFrame(values, index=rows.index)
     if flares is None:
-        return rows.assign(**values, **dict.fromkeys(names, np.nan))
+        return pd.concat([rows, fluxes, pd.DataFrame(np.nan, index=rows.index, columns=list(names))], axis=1)
     history = add_history(rows[["time", "region"]], _own_flares(rows, flares), flares)
     unnumbered = ~rows["noaas"].map(bool)
     # Without a NOAA number nothing is known of a region's flares; that is not the same as none.
     history.loc[unnumbered, list(REGION_HISTORY)] = np.nan
-    return rows.assign(**values, **{name: history[name] for name in names})
+    return pd.concat([rows, fluxes, history[list(names)]], axis=1)
 
 
 def _own_flares(rows: pd.DataFrame, flares: FlareList) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from kflare.errors import KflareError
+from kflare.errors import DataError, KflareError
 from kflare.operations.disk_pictures import kept_pictures
 from kflare.operations.event_log import EventLog
 from kflare.operations.flare_records import Current
@@ -68,11 +68,18 @@ def publish(cycle: Forecast | Outage, settings: Settings, ledger: Ledger, log: E
     if isinstance(cycle, Forecast):
         if site.ccmc_folder is not None:
             ccmc = site.ccmc_folder
-            attempt("ccmc", lambda: write_ccmc(cycle, ccmc, model=site.ccmc_model))
+            attempt("ccmc", lambda: _send(cycle, ccmc, site.ccmc_model, log))
         if site.csv_folder is not None:
             csv = site.csv_folder / f"forecast_{cycle.issue:%Y%m%dT%H%MZ}.csv"
             attempt("csv", lambda: _write_csv(cycle, csv))
     return failures
+
+
+def _send(forecast: Forecast, folder: Path, model: str, log: EventLog) -> None:
+    try:
+        write_ccmc(forecast, folder, model=model)
+    except DataError as error:  # statistics, or old data: not to be compared under the network's name
+        log("not sent", what="ccmc", reason=str(error))
 
 
 def _write_csv(forecast: Forecast, path: Path) -> None:
@@ -106,11 +113,12 @@ def _past(issue: datetime, ledger: Ledger) -> list[Past]:
     return [Past(cycle, _outcome(cycle, observed, flares)) for cycle in cycles]
 
 
-def _outcome(cycle: Forecast | Outage, observed: dict[tuple[datetime, str], bool], flares: Current) -> Outcome | None:
-    if isinstance(cycle, Outage):
-        return None
-    known = {name: observed[cycle.issue, name] for name in cycle.full_disk if (cycle.issue, name) in observed}
+def _outcome(cycle: Forecast | Outage, observed: dict[tuple[datetime, str], bool], flares: Current) -> Outcome:
     start = flares.table["start"]
+    if isinstance(cycle, Outage):
+        inside = flares.table[(start >= cycle.issue) & (start < cycle.issue + timedelta(days=1))]
+        return Outcome({}, flare_texts(inside))
+    known = {name: observed[cycle.issue, name] for name in cycle.full_disk if (cycle.issue, name) in observed}
     inside = flares.table[(start >= cycle.window_start) & (start < cycle.window_end)]
     return Outcome(known, flare_texts(inside))
 

@@ -36,15 +36,15 @@ class Answers:
         Per row, the most features that a model had to fill in.
     grad_cam : dict of class to float array (h, w)
         Where a full-disk model looked for "flare", 0-1.
-    failures : list of str
-        Why models did not answer.
+    failures : dict of str to str
+        Models that did not answer, and why.
     """
 
     models: list[ModelUse] = field(default_factory=list)
     probability: dict[str, list[Probability]] = field(default_factory=dict)
     imputed: list[int] | None = None
     grad_cam: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
 
 
 def connect(server: Server) -> Client:
@@ -52,14 +52,14 @@ def connect(server: Server) -> Client:
     return Client(server.address, timeout=server.timeout_seconds, ca=server.ca, cert=server.cert, key=server.key)
 
 
-def wanted_features(client: Client, models: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+def wanted_features(client: Client, models: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
     """The features that each region model asks for, and why a model does not tell."""
-    features, failures = {}, []
+    features, failures = {}, {}
     for model in models:
         try:
             features[model] = sorted(client.metadata(model).inputs.get("serving_default", {}))
         except ServingError as error:
-            failures.append(str(error))
+            failures[model] = str(error)
     return features, failures
 
 
@@ -71,7 +71,7 @@ def ask_regions(client: Client, table: pd.DataFrame, features: dict[str, list[st
         try:
             reply = client.predict_regions(model, table[["time", "region", *names]])
         except (DataError, ServingError) as error:
-            answers.failures.append(str(error))
+            answers.failures[model] = str(error)
             continue
         answers.models.append(ModelUse(model, reply.version))
         answers.probability[_class(model)] = _probabilities(reply.outputs)
@@ -94,7 +94,7 @@ def ask_disk(client: Client, magnetogram: Magnetogram, models: Sequence[str], *,
             else:
                 reply = client.predict_magnetograms(model, field_)
         except KflareError as error:
-            answers.failures.append(str(error))
+            answers.failures[model] = str(error)
             continue
         answers.models.append(ModelUse(model, reply.version))
         answers.probability[_class(model)] = _probabilities(reply.outputs)

@@ -16,14 +16,14 @@ from kflare.operations.publication import publish
 from kflare.operations.schedule import issue_times, latest_issue, next_issue
 from kflare.operations.settings import Settings
 
-__all__ = ["Done", "keep_schedule", "record_missed", "run_once"]
+__all__ = ["Clock", "Done", "keep_schedule", "record_missed", "run_once"]
 
 #: The longest sleep: after it the clock is looked at again.
 _NAP: Final = 60.0
 #: A clock that leaps by more than this, against the machine's own count of seconds, is not believed at once ...
 _LEAP: Final = timedelta(minutes=5)
 #: ... but after it has run evenly for this long.
-_TRUST: Final = timedelta(minutes=10)
+_TRUSTED: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -72,33 +72,54 @@ def record_missed(settings: Settings, *, ledger: Ledger, log: EventLog, now: dat
     return recorded
 
 
-class _Clock:
-    """Wall-clock time, held against the count of seconds that runs through sleep and that nobody sets."""
+class Clock:
+    """The machine's clock, and its count of seconds that runs through sleep and that nobody sets."""
 
-    def __init__(self) -> None:
+    def now(self) -> datetime:
+        """The present, aware UTC."""
+        return datetime.now(UTC)
+
+    def count(self) -> float:
+        """Seconds since some moment."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+class _Trust:
+    """Whether the clock is to be believed: held against the count of seconds."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._anchor = self._offset()
-        self._since: float | None = None
+        self._even: tuple[float, float] | None = None  # count and offset since when it has run evenly after a leap
 
-    def leapt(self) -> timedelta | None:
-        """How far the clock has leapt, as long as it is not to be believed."""
-        leap = timedelta(seconds=self._offset() - self._anchor)
-        if abs(leap) <= _LEAP:
-            self._since = None
+    def leap(self) -> timedelta | None:
+        """How far the clock has leapt, as long as it is not to be believed; else None."""
+        offset, count = self._offset(), self._clock.count()
+        if abs(offset - self._anchor) <= _LEAP.total_seconds():
+            self._even = None
             return None
-        now = time.clock_gettime(time.CLOCK_BOOTTIME)
-        self._since = self._since or now
-        if now - self._since >= _TRUST.total_seconds():
-            self._anchor, self._since = self._offset(), None
+        if self._even is None or abs(offset - self._even[1]) > _LEAP.total_seconds():
+            self._even = (count, offset)
+        if count - self._even[0] >= _TRUSTED.total_seconds():
+            self._anchor, self._even = offset, None
             return None
-        return leap
+        return timedelta(seconds=offset - self._anchor)
 
-    @staticmethod
-    def _offset() -> float:
-        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    def _offset(self) -> float:
+        return self._clock.now().timestamp() - self._clock.count()
 
 
 def keep_schedule(
-    settings: Settings, *, ledger: Ledger, log: EventLog, goes_on: Callable[[], bool] = lambda: True
+    settings: Settings,
+    *,
+    ledger: Ledger,
+    log: EventLog,
+    clock: Clock | None = None,
+    goes_on: Callable[[], bool] = lambda: True,
 ) -> None:
     """Run every cycle of the schedule at its time, for ever.
 
@@ -107,21 +128,24 @@ def keep_schedule(
 
     Parameters
     ----------
+    clock : Clock, optional
+        The machine's; another one to replay the past.
     goes_on : callable
         Asked at least once a minute; False ends it.
     """
-    clock = _Clock()
+    clock = clock or Clock()
+    trust = _Trust(clock)
     hours = settings.schedule.hours
     grace = timedelta(minutes=settings.schedule.grace_minutes)
     told = None
     while goes_on():
-        leap = clock.leapt()
+        leap = trust.leap()
+        now = clock.now()
+        issue = latest_issue(hours, now)
         if leap is not None:
             log("clock leapt", seconds=leap.total_seconds())
-            time.sleep(_NAP)
+            clock.sleep(_NAP)
             continue
-        now = datetime.now(UTC)
-        issue = latest_issue(hours, now)
         try:
             record_missed(settings, ledger=ledger, log=log, now=now)
             if now - issue <= grace and ledger.cycle(issue) is None:
@@ -129,10 +153,10 @@ def keep_schedule(
                 continue
         except KflareError as error:  # the ledger is down, a disk is full: it may come back within the grace time
             log("failed", issue=utc_text(issue), reason=str(error))
-            time.sleep(_NAP)
+            clock.sleep(_NAP)
             continue
         due = next_issue(hours, now)
         if due != told:
             log("waiting", until=utc_text(due))
             told = due
-        time.sleep(min(_NAP, max(0.0, (due - datetime.now(UTC)).total_seconds())))
+        clock.sleep(min(_NAP, max(0.0, (due - clock.now()).total_seconds())))

@@ -24,7 +24,7 @@ def text_name(submission: Submission) -> str:
 
 def plain_text(submission: Submission) -> str:
     """The submission as a text table; of several NOAA numbers of a region it takes the first."""
-    classes = {name for one in (submission, *submission.regions) for name in _disk(one)}
+    classes = set(submission.full_disk).union(*(region.probability for region in submission.regions))
     hours = (submission.end - submission.start).total_seconds() / 3600
     lines = [
         f"Forecasting method: {submission.model}",
@@ -79,10 +79,6 @@ def read_text(text: str) -> Submission:
         )
     except (KeyError, IndexError) as error:
         raise DataError(f"no forecast submission in CCMC's text form: it lacks {error}") from error
-
-
-def _disk(one: Submission | SubmittedRegion) -> Mapping[str, float]:
-    return one.full_disk if isinstance(one, Submission) else one.probability
 
 
 def _cells(probability: Mapping[str, float]) -> str:

@@ -36,6 +36,7 @@ function tick() {
   if (!body.issue) return;
   const text = alarmText(now), alarm = document.getElementById("stale");
   if (alarm) alarm.hidden = !text;
+  document.documentElement.classList.toggle("stale", Boolean(text));
   put("stale", text);
   const left = time(body.next) - now;
   if (body.next) put("countdown", left > 0 ? `(in ${span(left)})` : "(due)");

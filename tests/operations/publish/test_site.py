@@ -1,0 +1,306 @@
+"""The site as files: whole or not at all, every link leads somewhere, hostile text stays text."""
+
+import os
+import pickle
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from kflare.errors import DataError, SettingError
+from kflare.operations.forecast import Forecast, InputRecord, Outage, Probability
+from kflare.operations.publish.latest import read_latest
+from kflare.operations.publish.pictures import Picture
+from kflare.operations.publish.site import publish_site
+from kflare.operations.publish.site_data import Figure, Outcome, Past, Section, SiteData
+from kflare.operations.publish.table import read_csv, rows_of
+
+Make = Callable[..., Forecast]
+HOSTILE = "\"><script>owned()</script><img src=x onerror='owned()'>{{ 7*7 }}&lt;"
+
+
+class Links(HTMLParser):
+    """What a page refers to, its ids, and the elements that it has."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append((tag, values))
+        self.links += [values[name] or "" for name in ("href", "src") if name in values]
+        self.ids += [values["id"] or ""] if "id" in values else []
+
+
+def broken_links(site: Path) -> list[str]:
+    """Links and pictures of all pages that lead nowhere, also into a page that lacks the place."""
+    pages = {path: Links(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")}
+    broken = []
+    for path, page in pages.items():
+        for link in page.links:
+            if link == "data:,":
+                continue
+            name, _, place = link.partition("#")
+            target = (path.parent / name).resolve() if name else path
+            if not target.is_relative_to(site) or not target.is_file():
+                broken.append(f"{path.name}: {link}")
+            elif place and unquote(place) not in pages[target].ids:
+                broken.append(f"{path.name}: {link} has no such place")
+    return broken
+
+
+@pytest.fixture(scope="module")
+def site(site_data: SiteData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return publish_site(site_data, tmp_path_factory.mktemp("office") / "site")
+
+
+def test_every_link_and_picture_leads_somewhere_inside_the_site(site: Path) -> None:
+    root = site.resolve()
+    assert len(list(root.rglob("*.html"))) == 4 + 1 + 8  # pages, list of the archive, days
+    assert broken_links(root) == []
+
+
+def test_ids_are_unique_and_pages_say_their_language(site: Path) -> None:
+    for path in site.resolve().rglob("*.html"):
+        page = Links(path.read_text(encoding="utf-8"))
+        assert len(page.ids) == len(set(page.ids)), path.name
+        assert ("html", {"lang": "en"}) in page.tags
+
+
+def test_nothing_is_inline_or_from_elsewhere(site: Path) -> None:
+    for path in site.resolve().rglob("*.html"):
+        page = Links(path.read_text(encoding="utf-8"))
+        assert all("style" not in attributes and not any(name.startswith("on") for name in attributes)
+                   for _, attributes in page.tags)  # fmt: skip
+        assert not [link for link in page.links if "//" in link or link.startswith("/")]
+        (script,) = (attributes for tag, attributes in page.tags if tag == "script")
+        assert (script["src"] or "").endswith("kflare.js")
+    for name in ("kflare.css", "kflare.js"):
+        assert not re.search(r"https?://|@import|url\(", (site / name).read_text())
+
+
+def test_the_page_shows_the_forecast(site: Path, site_data: SiteData) -> None:
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", (site / "index.html").read_text(encoding="utf-8")))
+    for wanted in (
+        "Issued2014-01-08 03:00 UTC", "2014-01-08 03:00 to 2014-01-09 03:00 UTC", "1 h old at issue",
+        "Next forecast 2014-01-08 09:00 UTC", "all features", "not forecast: near the limb", "NOAA 10053",
+        "no NOAA number", "C2.1 2014-01-07 14:20", "AIA 131 Å is 36 min older.", "0x00000400", "defn-m version 3",
+        "Full-disk CNN beside it: 43.0 %",
+    ):  # fmt: skip
+        assert wanted.replace(" ", "") in text.replace(" ", ""), wanted
+    assert isinstance(site_data.current, Forecast)
+    assert read_latest((site / "latest.json").read_text(encoding="utf-8")) == site_data.current
+    assert read_csv((site / "forecast.csv").read_bytes().decode()) == rows_of(site_data.current)
+
+
+def test_an_outage_shows_no_probability_and_leads_to_the_last_forecast(
+    site_data: SiteData, make_forecast: Make, tmp_path: Path
+) -> None:
+    missing = InputRecord("HMI magnetogram", "", None, None, None, "no answer from JSOC", "missing")
+    outage = Outage("20140108T0900Z", make_forecast().next_issue, "no data for 5 h", (missing,))
+    data = SiteData(outage, (), (*site_data.past, Past(make_forecast())))
+    text = (publish_site(data, tmp_path / "site") / "index.html").read_text(encoding="utf-8")
+    assert "No forecast" in text
+    assert "no data for 5 h" in text
+    assert "no answer from JSOC" in text
+    assert 'href="archive/2014-01-08.html">2014-01-08 03:00 UTC' in text
+    assert '<svg class="bar"' not in text
+    assert not (tmp_path / "site" / "forecast.csv").exists()
+    assert "No forecast has been verified yet" in (tmp_path / "site" / "verification.html").read_text(encoding="utf-8")
+    assert broken_links((tmp_path / "site").resolve()) == []
+
+
+def test_hostile_text_stays_text_everywhere(site_data: SiteData, make_forecast: Make, tmp_path: Path) -> None:
+    forecast = make_forecast()
+    region = replace(forecast.regions[0], region=HOSTILE, remarks=(HOSTILE,), recent_flares=(HOSTILE,))
+    record = InputRecord(HOSTILE, HOSTILE, None, None, None, HOSTILE, "degraded")
+    forecast = replace(
+        forecast, cycle_id=HOSTILE, regions=(region,), inputs=(record,), remarks=(HOSTILE,), rung_reason=HOSTILE,
+        software=HOSTILE,
+    )  # fmt: skip
+    picture = replace(site_data.pictures[0], label=HOSTILE, note=HOSTILE)
+    past = (
+        Past(Outage(HOSTILE * 2, forecast.issue - timedelta(hours=6), HOSTILE)),
+        Past(replace(forecast, cycle_id="x" + HOSTILE, issue=forecast.issue - timedelta(hours=12)),
+             Outcome({"M": True}, (HOSTILE,))),
+    )  # fmt: skip
+    section = Section(HOSTILE, HOSTILE, (HOSTILE,), ((HOSTILE,),), (Figure("f", picture.data, HOSTILE),))
+    data = SiteData(forecast, (picture,), past, (section,), title=HOSTILE)
+    site = publish_site(data, tmp_path / "site").resolve()
+    for path in site.rglob("*.html"):
+        page = Links(path.read_text(encoding="utf-8"))
+        scripts = [attributes for tag, attributes in page.tags if tag == "script"]
+        assert len(scripts) == 1, path.name
+        assert not [a for tag, a in page.tags if tag == "img" and a.get("src") == "x"], path.name
+        assert not [a for _, a in page.tags if "onerror" in a], path.name
+        assert "{{ 7*7 }}" in path.read_text(encoding="utf-8")  # shown, not computed
+    assert broken_links(site) == []
+    assert read_latest((site / "latest.json").read_text(encoding="utf-8")) == forecast
+
+
+def next_day(data: SiteData, make: Make, hours: int = 6) -> SiteData:
+    """The site one cycle later."""
+    assert isinstance(data.current, Forecast)
+    issue = data.current.issue + timedelta(hours=hours)
+    return replace(data, current=make(issue), past=(Past(data.current), *data.past))
+
+
+def test_the_next_cycle_carries_the_archive_and_its_pictures_over(
+    site_data: SiteData, make_forecast: Make, tmp_path: Path
+) -> None:
+    folder = tmp_path / "site"
+    first = publish_site(site_data, folder).resolve()
+    old_page = (first / "index.html").read_text(encoding="utf-8")
+    second = publish_site(next_day(site_data, make_forecast), folder).resolve()
+    assert second != first
+    assert first.is_dir()  # for readers who are just loading it
+    # A reader who got the old page a moment ago still finds its pictures, and not those of the new forecast.
+    pictures = [link for link in Links(old_page).links if link.startswith("pictures/")]
+    assert len(pictures) == 3
+    assert all((folder / link).is_file() for link in pictures)
+    assert (second / "archive/2014-01-03.html").samefile(first / "archive/2014-01-03.html")  # nothing changed
+    assert not (second / "archive/2014-01-08.html").samefile(first / "archive/2014-01-08.html")
+    assert "2014-01-08 09:00 UTC" in (second / "archive/2014-01-08.html").read_text(encoding="utf-8")
+    assert "pictures/20140108T0300Z/0-" in (second / "archive/2014-01-08.html").read_text(encoding="utf-8")
+
+    third = publish_site(next_day(next_day(site_data, make_forecast), make_forecast), folder).resolve()
+    assert not first.exists()
+    assert second.is_dir()
+    assert broken_links(third) == []
+
+
+def test_a_day_is_written_anew_when_its_outcome_is_corrected(site_data: SiteData, tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    publish_site(site_data, folder)
+    at = next(i for i, one in enumerate(site_data.past) if one.outcome and not one.outcome.observed["M"])
+    corrected = replace(site_data.past[at], outcome=Outcome({"C": True, "M": True}, ("M1.0 (was C9.9) 05:04 UT",)))
+    past = (*site_data.past[:at], corrected, *site_data.past[at + 1 :])
+    publish_site(replace(site_data, past=past), folder)
+    day = corrected.forecast.issue
+    assert "M1.0 (was C9.9)" in (folder / f"archive/{day:%Y-%m-%d}.html").read_text(encoding="utf-8")
+
+
+def test_old_days_stay_and_old_pictures_go(site_data: SiteData, make_forecast: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    publish_site(site_data, folder)
+    later = make_forecast(make_forecast().issue + timedelta(hours=48))
+    publish_site(SiteData(later, site_data.pictures), folder, keep_pictures_days=1.0)
+    assert len(list((folder / "archive").glob("????-??-??.html"))) == 9
+    assert "2014-01-02.html" in (folder / "archive/index.html").read_text(encoding="utf-8")
+    assert [path.name for path in (folder / "pictures").iterdir()] == ["20140110T0300Z"]
+
+
+def test_the_same_cycle_again_gives_the_same_site(site_data: SiteData, tmp_path: Path) -> None:
+    def content() -> dict[str, bytes]:
+        root = (tmp_path / "site").resolve()
+        return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+    publish_site(site_data, tmp_path / "site")
+    first = content()
+    publish_site(site_data, tmp_path / "site")
+    assert content() == first
+
+
+def test_a_full_disk_leaves_the_site_as_it_was(site_data: SiteData, make_forecast: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    before = publish_site(site_data, folder).resolve()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Files may have 20 kB: the picture of the Sun has more, as on a disk that fills while it is written.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(SettingError, match="make room"):
+            publish_site(next_day(site_data, make_forecast), folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert folder.resolve() == before
+    assert [path.name for path in (tmp_path / "site.versions").iterdir()] == [before.name]
+    assert broken_links(before) == []
+
+
+def test_a_folder_of_something_else_is_not_touched(site_data: SiteData, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "thesis.txt").write_text("mine")
+    with pytest.raises(SettingError, match="must be a link to the newest version"):
+        publish_site(site_data, tmp_path / "site")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SettingError, match="cannot publish"):
+        publish_site(site_data, tmp_path / "file" / "site")
+
+
+def test_what_a_killed_process_left_is_cleared_away_later(site_data: SiteData, tmp_path: Path) -> None:
+    versions = tmp_path / "site.versions"
+    for name, age in ((".building-old", 7200), (".building-new", 60)):
+        (versions / name).mkdir(parents=True)
+        os.utime(versions / name, (time.time() - age,) * 2)
+    publish_site(site_data, tmp_path / "site")
+    assert not (versions / ".building-old").exists()
+    assert (versions / ".building-new").exists()  # may be another's, at work
+
+
+PUBLISHER = """
+import pickle, sys
+from pathlib import Path
+from kflare.operations.publish.site import publish_site
+first, second = pickle.loads(Path(sys.argv[1]).read_bytes())
+while True:
+    for data in (first, second):
+        publish_site(data, Path(sys.argv[2]))
+        print("published", flush=True)
+"""
+
+
+def test_a_reader_never_sees_half_a_site_even_when_the_publisher_is_killed(
+    site_data: SiteData, make_forecast: Make, tmp_path: Path
+) -> None:
+    folder = tmp_path / "site"
+    short = replace(site_data, past=(), verification=())
+    (tmp_path / "data").write_bytes(pickle.dumps((short, next_day(short, make_forecast))))
+    for wait in (0.0, 0.013, 0.029):
+        publisher = subprocess.Popen(
+            [sys.executable, "-c", PUBLISHER, str(tmp_path / "data"), str(folder)], stdout=subprocess.PIPE
+        )
+        try:
+            assert publisher.stdout is not None
+            assert publisher.stdout.readline() == b"published\n"
+            end = time.monotonic() + 0.25 + wait
+            while time.monotonic() < end:
+                text = (folder / "index.html").read_text(encoding="utf-8")
+                assert text.rstrip().endswith("</html>")
+                # The site may be switched between these two lines: the page's pictures are there all the same.
+                assert all((folder / one).is_file() for one in Links(text).links if "pictures/" in one)
+        finally:
+            publisher.send_signal(signal.SIGKILL)
+            publisher.wait()
+            publisher.stdout.close()
+        assert broken_links(folder.resolve()) == []
+        read_latest((folder / "latest.json").read_text(encoding="utf-8"))
+
+
+def test_impossible_content_is_refused(make_forecast: Make, pictures: tuple[Picture, ...]) -> None:
+    with pytest.raises(DataError, match="different names"):
+        SiteData(make_forecast(), (pictures[0], pictures[0]))
+    with pytest.raises(DataError, match="got 'X'"):
+        SiteData(make_forecast(), past=(Past(make_forecast(), Outcome({"X": True})),))
+    with pytest.raises(DataError, match="`alt`"):
+        Figure("x", pictures[0].data, "")
+
+
+def test_a_mark_that_is_not_known_is_said(make_forecast: Make, tmp_path: Path) -> None:
+    data = SiteData(make_forecast(full_disk={"C": Probability(0.9, 0.5)}))
+    text = (publish_site(data, tmp_path / "site") / "index.html").read_text(encoding="utf-8")
+    assert "Mark not known" in text
+    assert "Not forecast." in text

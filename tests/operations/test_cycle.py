@@ -1,0 +1,390 @@
+"""Whole cycles: real HTTP to stand-ins of JSOC and SWPC, real gRPC to an embedded server, a real ledger and site."""
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from kflare import forecast as command
+from kflare.observations.synthetic import SyntheticSun
+from kflare.operations.event_log import EventLog
+from kflare.operations.forecast import Forecast, Outage
+from kflare.operations.ledger import Ledger
+from kflare.operations.outcomes import outcomes
+from kflare.operations.publish.latest import read_latest
+from kflare.operations.running import Done, run_once
+from kflare.operations.settings import Settings, as_toml
+from kflare.serving.server import Server
+
+from .toys import publish_toys
+from .world import HOUR, XRAYS, World, limb_only, quiet
+
+START = datetime(2014, 3, 1, tzinfo=UTC)
+ISSUE = START + timedelta(days=2, hours=3)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def sun() -> SyntheticSun:
+    return SyntheticSun(START, 6, seed=5, activity=1.5)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    models = publish_toys(tmp_path_factory.mktemp("models"))
+    with Server([], folder=models, discover=models, port=0, poll_seconds=0.05) as running:
+        yield f"127.0.0.1:{running.port}"
+
+
+@pytest.fixture
+def world(sun: SyntheticSun) -> Iterator[World]:
+    with World(sun) as there:
+        there.tell(ISSUE)
+        yield there
+
+
+class Office:
+    """One forecasting office, for one test."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.ledger = Ledger(settings.ledger.url)
+        self.log = EventLog(settings.log.path)
+
+    def run(self, issue: datetime = ISSUE) -> Done:
+        return run_once(issue, self.settings, ledger=self.ledger, log=self.log, now=issue + HOUR / 60)
+
+    def forecast(self, issue: datetime = ISSUE) -> Forecast:
+        cycle = self.run(issue).cycle
+        assert isinstance(cycle, Forecast), cycle
+        return cycle
+
+    def events(self) -> list[str]:
+        return [json.loads(line)["event"] for line in Path(self.settings.log.path).read_text().splitlines()]
+
+
+@pytest.fixture
+def office(world: World, server: str, tmp_path: Path) -> Iterator[Office]:
+    opened = Office(world.settings(tmp_path, server=server))
+    yield opened
+    opened.ledger.close()
+
+
+def record_of(cycle: Forecast | Outage, name: str) -> Any:
+    return next(record for record in cycle.inputs if record.name == name)
+
+
+def test_a_forecast_from_observation_to_page(world: World, office: Office) -> None:
+    world.observe(ISSUE - HOUR)
+    done = office.run()
+    cycle = done.cycle
+    assert isinstance(cycle, Forecast)
+    assert done.unpublished == []
+    # The first cycle has no past to take changes from.
+    assert (cycle.rung, "dt24USFLUX" in cycle.rung_reason) == ("imputed", True)
+    assert (cycle.window_start, cycle.window_end - cycle.issue) == (ISSUE, DAY)
+    assert cycle.next_issue == ISSUE + 6 * HOUR
+    assert {model.name: model.version for model in cycle.models} == dict.fromkeys(
+        ("defn-c", "defn-m", "cnn-c", "cnn-m"), 1
+    )
+    forecast = [region for region in cycle.regions if region.status == "forecast"]
+    assert forecast
+    silence = 1.0
+    for region in forecast:
+        silence *= 1 - region.probability["M"].network
+    assert cycle.full_disk["M"].network == pytest.approx(1 - silence)
+    assert cycle.cnn["M"].network == pytest.approx(0.3)
+    assert record_of(cycle, "magnetogram").status == "ok"
+    assert record_of(cycle, "magnetogram").age_hours == pytest.approx(1.01, abs=0.01)
+    assert record_of(cycle, "aia_193").status == "missing"
+    # What was measured is in the ledger, by region.
+    table = office.ledger.features(ISSUE - 2 * HOUR, ISSUE)
+    assert sorted(table["region"]) == sorted(region.region for region in cycle.regions)
+    assert table.set_index("region").loc[forecast[0].region, "USFLUX"] > 1e20
+    site = office.settings.site
+    assert read_latest((site.folder / "latest.json").read_text()) == cycle
+    pictures = {path.stem.partition("-")[2] for path in site.folder.rglob("*") if path.suffix in (".jpg", ".png")}
+    assert {"hmi-magnetogram", "aia-131", "aia-1600", "grad-cam-m"} <= pictures
+    assert len(list(site.ccmc_folder.iterdir())) == 3
+    assert len(list(site.csv_folder.iterdir())) == 1
+
+
+def test_the_same_cycle_again_changes_nothing(world: World, office: Office) -> None:
+    world.observe(ISSUE - HOUR)
+    first = office.run().cycle
+    world.fail(".", "reset")
+    world.swpc.fail(".", "reset")
+    again = office.run()
+    assert again.cycle == first
+    assert again.unpublished == []
+    assert office.events().count("forecast") == 1
+
+
+def test_history_comes_from_the_ledger(world: World, office: Office) -> None:
+    for hours in (-24, -18, -12, -6, 0):
+        world.observe(ISSUE + hours * HOUR - HOUR)
+    for hours in (-24, -18, -12, -6):
+        world.tell(ISSUE + hours * HOUR)
+        office.run(ISSUE + hours * HOUR)
+    world.tell(ISSUE)
+    cycle = office.forecast()
+    day_before = office.ledger.cycle(ISSUE - DAY)
+    assert isinstance(day_before, Forecast)
+    known = {region.region for region in day_before.regions} & {region.region for region in cycle.regions}
+    assert known, "no region was recognised after a day"
+    table = office.ledger.features(ISSUE - 30 * HOUR, ISSUE)
+    for region in known:
+        own = table[table["region"] == region].sort_values("time")
+        assert own["dt24USFLUX"].iloc[-1] == pytest.approx(own["USFLUX"].iloc[-1] - own["USFLUX"].iloc[0])
+
+
+def test_older_data_are_used_and_said_to_be_old(world: World, office: Office) -> None:
+    world.observe(ISSUE - 4 * HOUR)
+    cycle = office.forecast()
+    assert cycle.data_age / HOUR == pytest.approx(4, abs=0.1)
+    assert record_of(cycle, "magnetogram").status == "stale"
+    assert any("4.0 h before issue" in remark and "28 h" in remark for remark in cycle.remarks)
+
+
+def test_data_older_than_five_hours_are_no_data(world: World, office: Office) -> None:
+    world.observe(ISSUE - 7 * HOUR)
+    cycle = office.forecast()
+    assert cycle.rung == "event statistics"
+    assert cycle.data_time is None
+    assert "no magnetogram" in cycle.rung_reason
+
+
+def test_without_statistics_no_data_is_an_outage(world: World, office: Office) -> None:
+    office.settings = replace(office.settings, rungs=("all features", "imputed", "magnetogram only"))
+    done = office.run()
+    assert isinstance(done.cycle, Outage)
+    assert done.cycle.reason.startswith("no data: no magnetogram")
+    assert "event statistics is not allowed" in done.cycle.reason
+    assert done.unpublished == []
+    assert read_latest((office.settings.site.folder / "latest.json").read_text()) == done.cycle
+    assert isinstance(office.ledger.cycle(ISSUE), Outage)
+
+
+def test_the_eclipse_is_stepped_over(world: World, office: Office) -> None:
+    world.observe(ISSUE - 2 * HOUR)
+    # Bit 9 of HMI's QUALITY: eclipse.
+    world.observe(ISSUE - HOUR, quality=0x600, without=("vector", "aia"))
+    cycle = office.forecast()
+    assert cycle.data_age / HOUR == pytest.approx(2, abs=0.1)
+    assert record_of(cycle, "magnetogram").quality & 0x200 == 0
+
+
+@pytest.mark.parametrize("kind", ["html", "truncate"])
+def test_damaged_files_cost_their_record_only(world: World, office: Office, kind: str) -> None:
+    world.observe(ISSUE - HOUR)
+    world.observe(ISSUE - 2.5 * HOUR)
+    newest = max(
+        range(len(world.records)), key=lambda n: (world.records[n].series == "hmi.M_720s_nrt", world.records[n].time)
+    )
+    world.fail(f"/SUM1/D{newest}/.*magnetogram", kind, **({"size": 2000} if kind == "truncate" else {}))
+    cycle = office.forecast()
+    assert cycle.data_age / HOUR == pytest.approx(2.5, abs=0.3)
+
+
+def test_a_magnetogram_the_other_way_up_shows_the_same_regions(world: World, server: str, tmp_path: Path) -> None:
+    found = []
+    for roll in (180.0, 0.0):
+        world.records.clear()
+        world.observe(ISSUE - HOUR, roll=roll, without=("vector", "aia"))
+        opened = Office(world.settings(tmp_path / str(roll), server=server))
+        found.append([region.box for region in opened.forecast().regions])
+        opened.ledger.close()
+    assert found[0] == found[1] != []
+
+
+def test_without_aia_and_goes_the_forecast_goes_on(world: World, office: Office) -> None:
+    world.observe(ISSUE - HOUR, without=("aia",))
+    world.swpc.feeds[XRAYS] = []
+    cycle = office.forecast()
+    assert {name for name in ("aia_131", "aia_1600", "goes_xrays") if record_of(cycle, name).status == "missing"} == {
+        "aia_131",
+        "aia_1600",
+        "goes_xrays",
+    }
+    assert cycle.full_disk["M"].network is not None
+    table = office.ledger.features(ISSUE - 2 * HOUR, ISSUE)
+    assert table[["CRMax", "CHMax", "Xmax1h"]].isna().all(axis=None)
+
+
+def test_a_hole_in_the_x_rays_is_not_zero(world: World, office: Office) -> None:
+    world.observe(ISSUE - HOUR)
+    world.tell(ISSUE, hole=2.5 * HOUR)
+    office.forecast()
+    table = office.ledger.features(ISSUE - 2 * HOUR, ISSUE)
+    # The hour before the observation (02 UT) is in the hole, the day before it is not.
+    assert table["Xflux1h"].isna().all()
+    assert (table["Xmax1d"].dropna() > 0).all()
+
+
+def test_no_sunspot(world: World, office: Office) -> None:
+    world.observe(ISSUE - HOUR, seen=quiet)
+    cycle = office.forecast()
+    assert cycle.no_sunspot
+    assert {probability.deciding for probability in cycle.full_disk.values()} == {0.01}
+    assert cycle.mark == "Quiet"
+    assert "no sunspot" in cycle.remarks
+
+
+def test_only_limb_regions_are_not_forecast_by_the_network(world: World, office: Office) -> None:
+    world.observe(ISSUE - HOUR, seen=limb_only)
+    cycle = office.forecast()
+    assert {region.status for region in cycle.regions} == {"limb"}
+    assert cycle.rung == "event statistics"
+    assert all(probability.network is None for probability in cycle.full_disk.values())
+
+
+def test_without_a_model_server_statistics_stand_in(world: World, office: Office) -> None:
+    world.observe(ISSUE - HOUR)
+    office.settings = replace(office.settings, server=replace(office.settings.server, address="127.0.0.1:1"))
+    cycle = office.forecast()
+    assert cycle.rung == "event statistics"
+    assert {region.status for region in cycle.regions} <= {"no answer", "limb"}
+    assert "defn-m did not answer" in cycle.rung_reason
+    # The public page does not tell the addresses of the office's machines.
+    assert "127.0.0.1" not in json.dumps(cycle.as_json())
+    # Statistics are not sent to the scoreboard under the network's name.
+    assert not office.settings.site.ccmc_folder.exists()
+
+
+def test_one_silent_model_costs_its_class(world: World, office: Office) -> None:
+    world.observe(ISSUE - HOUR)
+    office.settings = replace(office.settings, server=replace(office.settings.server, region_models=("defn-c",)))
+    cycle = office.forecast()
+    assert cycle.full_disk["C"].network is not None
+    assert cycle.full_disk["M"].network is None
+    assert cycle.rung == "event statistics"
+    assert "class M and above is from event statistics" in cycle.rung_reason
+
+
+def test_nothing_at_all_is_an_outage(world: World, office: Office) -> None:
+    world.fail(".", "reset")
+    world.swpc.fail(".", "reset")
+    cycle = office.run().cycle
+    assert isinstance(cycle, Outage)
+    assert "set `data.flares`" in cycle.reason
+
+
+def test_a_reclassified_flare(world: World, office: Office, sun: SyntheticSun) -> None:
+    world.observe(ISSUE - HOUR)
+    office.run()
+    flares = sun.flares.table
+    inside = flares[(flares["start"] >= ISSUE) & (flares["start"] < ISSUE + DAY)]
+    strongest = inside.loc[inside["flux"].idxmax()]
+    seen = []
+    for days, goes_class in ((2, "C9.9"), (2.5, "M1.0")):
+        later = ISSUE + days * DAY
+        # Only the strongest counts: first reported as C9.9, as the flare of 2019-05-06 (paper 2, section 4.2).
+        world.classes = dict.fromkeys(inside["start"], "B9.0") | {strongest["start"]: goes_class}
+        world.tell(later)
+        office.run(later)
+        table = outcomes(office.ledger, ISSUE, ISSUE + HOUR)
+        disk = table[(table["region"] == "full disk") & (table["method"] == "kflare")].set_index("threshold")
+        seen.append((disk.loc["C", "observed"], disk.loc["M", "observed"]))
+    assert seen == [(1.0, 0.0), (1.0, 1.0)]
+    known = office.ledger.flares(ISSUE, ISSUE + DAY).table.set_index("start")
+    assert known.loc[strongest["start"], "revision"] == 2
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file can grow beyond 2 kB, which ends a write as a full disk does."""
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, kept[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+
+
+def test_a_full_disk_at_publication_loses_nothing(world: World, office: Office) -> None:
+    from kflare.operations.publication import publish
+
+    world.observe(ISSUE - HOUR)
+    office.settings = replace(office.settings, log=replace(office.settings.log, path="-"))
+    first = office.run().cycle
+    page = (office.settings.site.folder / "index.html").read_bytes()
+    with full_disk():
+        failures = publish(first, office.settings, office.ledger, EventLog())
+    assert any(failure.startswith("site:") for failure in failures)
+    assert (office.settings.site.folder / "index.html").read_bytes() == page
+    assert publish(first, office.settings, office.ledger, EventLog()) == []
+
+
+def write_settings(office: Office, folder: Path) -> Path:
+    path = folder / "kflare.toml"
+    path.write_text(as_toml(office.settings))
+    return path
+
+
+def test_the_command(world: World, office: Office, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world.observe(ISSUE - HOUR)
+    path = write_settings(office, tmp_path)
+    times = ["--settings", str(path), "--issue", f"{ISSUE:%FT%T}", "--now", f"{ISSUE + HOUR / 60:%FT%T}"]
+    status = ["--settings", str(path), "--status", "--now"]
+    assert command.main([*status, f"{ISSUE:%FT%T}"]) == 6
+    assert json.loads(capsys.readouterr().out)["state"] == "overdue"
+    assert command.main([*times, "--once"]) == 0
+    out = capsys.readouterr().out
+    assert "rung: imputed" in out
+    assert "full disk, class M and above in 24 h: network" in out
+    assert command.main([*times, "--once", "--json"]) == 0
+    assert Forecast.from_json(json.loads(capsys.readouterr().out)) == office.ledger.cycle(ISSUE)
+    assert command.main([*times, "--publish"]) == 0
+    capsys.readouterr()
+    assert command.main([*status, f"{ISSUE + HOUR:%FT%T}"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["state"], found["rung"], found["server"]["missing"]) == ("forecast", "imputed", [])
+    # The next issue time and its grace time have passed.
+    assert command.main([*status, f"{ISSUE + 7 * HOUR:%FT%T}"]) == 6
+    capsys.readouterr()
+    # Six hours later there is nothing new to be had: statistics alone.
+    later = ["--issue", f"{ISSUE + 6 * HOUR:%FT%T}", "--now", f"{ISSUE + 6 * HOUR:%FT%T}"]
+    world.fail("jsoc", "reset")
+    assert command.main(["--settings", str(path), *later, "--once"]) == 3
+    assert command.main(["--settings", str(path), "--once", "--issue", "2100-01-01"]) == 1
+    assert "must not lie in the future" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_cycle_killed_at_any_moment_is_nothing_or_whole(world: World, office: Office, tmp_path: Path) -> None:
+    world.observe(ISSUE - HOUR)
+    arguments = ["--settings", str(write_settings(office, tmp_path)), "--once"]
+    arguments += ["--issue", f"{ISSUE:%FT%T}", "--now", f"{ISSUE + HOUR / 60:%FT%T}"]
+    start = [sys.executable, "-m", "kflare.forecast", *arguments]
+    events = Path(office.settings.log.path)
+
+    def after(event: str) -> Callable[[], bool]:
+        return lambda: events.exists() and f'"event": "{event}"' in events.read_text()
+
+    for moment in (after("begun"), after("observed"), after("measured"), after("asked")):
+        process = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not moment() and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert office.ledger.cycle(ISSUE) is None or after("forecast")()
+        events.write_text("")
+    done = subprocess.run(start, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    cycle = office.forecast()
+    assert cycle.rung == "imputed"
+    assert len(list(office.ledger.cycles(ISSUE - DAY, ISSUE + DAY))) == 1
+    assert not pd.isna(office.ledger.features(ISSUE - 2 * HOUR, ISSUE)["USFLUX"]).all()
+    # Files that were there were not fetched again: every one arrived once, but for those cut off by a kill.
+    assert len(world.asked("/SUM1/")) < 2 * len(set(world.asked("/SUM1/")))
