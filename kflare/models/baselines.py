@@ -1,34 +1,198 @@
-"""Plain methods that a network must beat on the same samples."""
+"""Plain methods that a network must beat on the same samples.
+
+Climatology and persistence need nothing but past flares; the three of scikit-learn learn from the same inputs as the
+network, with the same class weights if these are asked for, so that their 0.5 means the same too.
+"""
 
 from collections.abc import Callable
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.datasets.labels import disk_flux, exceeds
+from kflare.datasets.labels import LEAD_HOURS, disk_flux, exceeds, region_flux, require_covered
+from kflare.errors import DataError, SettingError
 from kflare.observations.flares import FlareList
+from kflare.verification.climatology import trailing_climatology
 
-__all__ = ["logistic_regression", "persistence"]
+__all__ = [
+    "Classifier", "climatology", "disk_climatology", "disk_recent_climatology", "gradient_boosting",
+    "logistic_regression", "persistence", "random_forest", "recent_climatology", "region_persistence",
+]  # fmt: skip
+
+Features = npt.NDArray[np.float32]
+Outcomes = npt.NDArray[np.bool_]
+Classifier = Callable[[Features], npt.NDArray[np.float32]]
+"""Features (M, n) to probabilities (M,)."""
 
 
-def logistic_regression(
-    features: npt.NDArray[np.float32], observed: npt.NDArray[np.bool_], *, seed: int = 0
-) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
-    """Fit scikit-learn's logistic regression (C = 1, no class weights) to standardised features (N, n).
+def climatology(observed: Outcomes) -> float:
+    """Event rate of the training samples, (R + 1)/(S + 2): never 0 and never 1 (Laplace's rule)."""
+    return float((np.sum(observed) + 1) / (len(observed) + 2))
 
-    Returns
-    -------
-    callable
-        Features (M, n) to probabilities (M,), which are frequencies already.
+
+def recent_climatology(
+    times: pd.Series, observed: Outcomes, *, otherwise: float, days: int = 120
+) -> npt.NDArray[np.float32]:
+    """Event rate of all samples of the last `days` days whose window had closed, shape (N,).
+
+    The rate is one of samples: a region counts as often as it was observed.
+
+    Parameters
+    ----------
+    times : Series of shape (N,)
+        Forecast times, aware UTC.
+    observed : bool array of shape (N,)
+        Outcomes of the same samples.
+    otherwise : float
+        Probability where the samples do not reach back that far.
+    days : int
+        Length of the climatology.
     """
-    from sklearn.linear_model import LogisticRegression
+    plain = _plain(times)
+    rate = trailing_climatology(plain, plain, observed, days=days, window_hours=LEAD_HOURS)
+    return np.where(np.isfinite(rate), rate, otherwise).astype(np.float32)
 
-    fitted = LogisticRegression(max_iter=2000, random_state=seed).fit(features, observed)
-    return lambda values: fitted.predict_proba(values)[:, 1].astype(np.float32)
+
+def disk_recent_climatology(
+    times: pd.Series, flares: FlareList, threshold: str, *, otherwise: float, days: int = 120
+) -> npt.NDArray[np.float32]:
+    """Share of the last `days` days with a flare on the full disk, shape (N,): CLIM120 of Leka et al. 2019 [M].
+
+    The outcomes are those of the flare list, so that days without a sample count too.
+
+    Parameters
+    ----------
+    times : Series of shape (N,)
+        Forecast times, aware UTC.
+    flares : FlareList
+        The catalogue.
+    threshold : str
+        "C", "M" or "X".
+    otherwise : float
+        Probability where the list does not reach back that far.
+    days : int
+        Length of the climatology.
+    """
+    index = pd.DatetimeIndex(times)
+    first = max(pd.Timestamp(flares.span[0]).ceil("D"), index.min().floor("D") - pd.Timedelta(days=days + 1))
+    begins = pd.Series(pd.date_range(first, index.max().floor("D"), freq="D"))
+    observed = exceeds(disk_flux(begins, flares), threshold)
+    rate = trailing_climatology(_plain(times), _plain(begins), observed, days=days, window_hours=LEAD_HOURS)
+    return np.where(np.isfinite(rate), rate, otherwise).astype(np.float32)
+
+
+def disk_climatology(flares: FlareList, time: datetime, threshold: str, *, days: int = 120) -> float:
+    """Share of the last days with a flare on the disk, for a single forecast: (R + 1)/(S + 2), in (0, 1).
+
+    Parameters
+    ----------
+    flares : FlareList
+        The catalogue, which must reach from `days` days before `time` to `time`.
+    time : datetime
+        Begin of the window, aware UTC; the days are 24-hour windows counted back from it.
+    threshold : str
+        "C", "M" or "X".
+    days : int
+        How many of them.
+
+    Raises
+    ------
+    DataError
+        The list does not cover these days.
+    SettingError
+        `days` below 1.
+    """
+    if days < 1:
+        raise SettingError(f"`days` must be at least 1, got {days}")
+    now = pd.Timestamp(time)
+    begins = pd.Series(pd.date_range(end=now - pd.Timedelta(hours=LEAD_HOURS), periods=days, freq="D"))
+    require_covered(begins, flares, window_hours=LEAD_HOURS)
+    return climatology(exceeds(disk_flux(begins, flares), threshold))
 
 
 def persistence(times: pd.Series, flares: FlareList, threshold: str) -> npt.NDArray[np.float32]:
     """1 where a flare of the class started on the disk in the 24 h before the forecast, else 0; shape (N,)."""
-    before = pd.Series(pd.DatetimeIndex(times) - pd.Timedelta(hours=24))
-    return exceeds(disk_flux(before, flares), threshold).astype(np.float32)
+    return exceeds(disk_flux(_day_before(times), flares), threshold).astype(np.float32)
+
+
+def region_persistence(table: pd.DataFrame, region_flares: pd.DataFrame, threshold: str) -> npt.NDArray[np.float32]:
+    """1 where a flare of the class started in the region in the 24 h before the forecast, else 0; shape (N,).
+
+    Parameters
+    ----------
+    table : DataFrame of N rows
+        Columns `time` (UTC) and `region`.
+    region_flares : DataFrame
+        `region`, `start` (UTC) and `flux` (W m^-2), also of the time before a region's first row.
+    threshold : str
+        "C", "M" or "X".
+    """
+    before = pd.DataFrame({"time": _day_before(table["time"]), "region": table["region"].to_numpy()})
+    return exceeds(region_flux(before, region_flares), threshold).astype(np.float32)
+
+
+def logistic_regression(
+    features: Features, observed: Outcomes, *, class_weights: tuple[float, float] = (1.0, 1.0), seed: int = 0
+) -> Classifier:
+    """Fit scikit-learn's logistic regression (C = 1) to standardised features (N, n).
+
+    Without class weights its probabilities are frequencies already.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    return _fit(
+        LogisticRegression(max_iter=2000, random_state=seed, class_weight=_as_dict(class_weights)), features, observed
+    )
+
+
+def gradient_boosting(
+    features: Features, observed: Outcomes, *, class_weights: tuple[float, float] = (1.0, 1.0), seed: int = 0
+) -> Classifier:
+    """Fit scikit-learn's gradient boosting: 100 trees, rate 0.05, leaves of at least 200 samples or a fiftieth of all.
+
+    The settings are held small and were not tuned: neighbouring samples of a region are nearly one sample.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return _fit(
+        HistGradientBoostingClassifier(
+            learning_rate=0.05, max_iter=100, min_samples_leaf=min(200, max(1, len(observed) // 50)),
+            l2_regularization=1.0, early_stopping=False, class_weight=_as_dict(class_weights), random_state=seed,
+        ), features, observed,
+    )  # fmt: skip
+
+
+def random_forest(
+    features: Features, observed: Outcomes, *, class_weights: tuple[float, float] = (1.0, 1.0), seed: int = 0
+) -> Classifier:
+    """Fit scikit-learn's random forest: 300 trees, leaves of at least 20 samples or a two-hundredth of all."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    return _fit(
+        RandomForestClassifier(
+            n_estimators=300, min_samples_leaf=min(20, max(1, len(observed) // 200)),
+            class_weight=_as_dict(class_weights), n_jobs=2, random_state=seed,
+        ), features, observed,
+    )  # fmt: skip
+
+
+def _fit(classifier: Any, features: Features, observed: Outcomes) -> Classifier:
+    if observed.all() or not observed.any():
+        raise DataError("the training samples hold one class only, so nothing can be learnt: move the split dates")
+    fitted = classifier.fit(features, observed)
+    return lambda values: fitted.predict_proba(values)[:, 1].astype(np.float32)
+
+
+def _as_dict(class_weights: tuple[float, float]) -> dict[bool, float]:
+    return {False: class_weights[0], True: class_weights[1]}
+
+
+def _plain(times: pd.Series) -> npt.NDArray[np.datetime64]:
+    return pd.DatetimeIndex(times).tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[s]")
+
+
+def _day_before(times: pd.Series) -> pd.Series:
+    return pd.Series(pd.DatetimeIndex(times) - pd.Timedelta(hours=LEAD_HOURS))

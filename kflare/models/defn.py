@@ -14,7 +14,9 @@ _SKIPS = (3, 6)
 _HIDDEN_LAYERS = 7
 
 
-def build_defn(n_features: int, *, dropout: float = 0.25, hidden: int = 200, seed: int | None = None) -> keras.Model:
+def build_defn(
+    n_features: int, *, dropout: float = 0.25, hidden: int = 200, bn_momentum: float = 0.99, seed: int | None = None
+) -> keras.Model:
     """Build the multi-layer perceptron n–200–200–n–200–200–n–200–2.
 
     Both skips start at the *input*, not at the previous block, and are added after the ReLU. The first layer has a
@@ -28,6 +30,8 @@ def build_defn(n_features: int, *, dropout: float = 0.25, hidden: int = 200, see
         Share of the first layer's units dropped in training, in [0, 1).
     hidden : int
         Width of the hidden layers; 200 in the paper.
+    bn_momentum : float
+        Of the moving statistics of batch normalisation, in [0, 1); 0.99 in the authors' code, less for short trainings.
     seed : int, optional
         Makes initial weights and dropout reproducible; without it `keras.utils.set_random_seed` governs them.
 
@@ -50,6 +54,8 @@ def build_defn(n_features: int, *, dropout: float = 0.25, hidden: int = 200, see
         raise SettingError(f"`n_features` and `hidden` must be at least 1, got {n_features} and {hidden}")
     if not 0 <= dropout < 1:
         raise SettingError(f"`dropout` must lie in [0, 1), got {dropout}")
+    if not 0 <= bn_momentum < 1:
+        raise SettingError(f"`bn_momentum` must lie in [0, 1), got {bn_momentum}")
     seeds = _seeds(seed, _HIDDEN_LAYERS + 2)
     features = keras.Input((n_features,), name="features")
     x = features
@@ -57,7 +63,7 @@ def build_defn(n_features: int, *, dropout: float = 0.25, hidden: int = 200, see
         units = n_features if layer in _SKIPS else hidden
         x = _dense(units, f"hidden{layer}", seeds.pop(), bias=1.1 if layer == 1 else None)(x)
         if layer > 1:
-            x = keras.layers.BatchNormalization(scale=False, name=f"bn{layer}")(x)
+            x = keras.layers.BatchNormalization(momentum=bn_momentum, scale=False, name=f"bn{layer}")(x)
         x = keras.layers.Activation("relu", name=f"relu{layer}")(x)
         if layer == 1:
             x = keras.layers.Dropout(dropout, seed=seeds.pop(), name="dropout1")(x)

@@ -35,6 +35,7 @@ def publish(
     export: Callable[[Path], None],
     cases: list[SignatureCase],
     metadata: Mapping[str, Any],
+    documents: Mapping[str, bytes] | None = None,
     tolerance: float = 1e-5,
 ) -> Path:
     """Export, verify and publish a model as the next version.
@@ -52,6 +53,8 @@ def publish(
         requests that TensorFlow Serving plays before it serves the version.
     metadata : mapping
         Content of `assets.extra/kflare.json`; `model` and `version` are added.
+    documents : mapping of str to bytes, optional
+        Further files of `assets.extra`, such as the model card.
     tolerance : float
         Largest difference of any output, as a share of its largest value where that is above 1, else absolute.
 
@@ -81,6 +84,8 @@ def publish(
         _verify_outputs(saved, cases, tolerance)
         (saved / "assets.extra").mkdir(exist_ok=True)
         _write_warmup(saved / _WARMUP, name, cases)
+        for document, text in (documents or {}).items():
+            (saved / "assets.extra" / document).write_bytes(text)
         version = max(versions(home), default=0) + 1
         while True:
             content = {"model": name, "version": version, **metadata}

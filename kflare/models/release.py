@@ -37,9 +37,18 @@ class Attribution(Protocol):
 
 
 def release_dense_cnn(
-    fitted: Fitted, root: Path, name: str, *, attribution: Attribution, metadata: Mapping[str, Any]
+    fitted: Fitted,
+    root: Path,
+    name: str,
+    *,
+    attribution: Attribution,
+    metadata: Mapping[str, Any],
+    documents: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """Publish a fitted dense CNN as the next version of `name`; returns the version's directory."""
+    """Publish a fitted dense CNN as the next version of `name`; returns the version's directory.
+
+    `documents` are further files of `assets.extra`, such as the model card.
+    """
     size = int(fitted.model.input_shape[1])
     magnetogram, png = _example_magnetogram()
     # The PNG holds whole bytes and no NaN, so what it decodes to differs a little from the field itself.
@@ -73,11 +82,23 @@ def release_dense_cnn(
             guided=attribution.guided,
         )
 
-    return publish(root, name, export=export, cases=cases, metadata={**metadata, "image_size": size})
+    contents = {**metadata, "image_size": size}
+    return publish(root, name, export=export, cases=cases, metadata=contents, documents=documents)
 
 
-def release_defn(fitted: Fitted, root: Path, name: str, *, example: pd.DataFrame, metadata: Mapping[str, Any]) -> Path:
-    """Publish a fitted DeFN as the next version of `name`; `example` holds a few rows of its training table."""
+def release_defn(
+    fitted: Fitted,
+    root: Path,
+    name: str,
+    *,
+    example: pd.DataFrame,
+    metadata: Mapping[str, Any],
+    documents: Mapping[str, bytes] | None = None,
+) -> Path:
+    """Publish a fitted DeFN as the next version of `name`; `example` holds a few rows of its training table.
+
+    `documents` are further files of `assets.extra`, such as the model card.
+    """
     scaling = fitted.scaling
     if scaling is None:
         raise ModelError("a DeFN cannot be published without its feature scaling")
@@ -98,7 +119,8 @@ def release_defn(fitted: Fitted, root: Path, name: str, *, example: pd.DataFrame
         export_defn(fitted.model, directory, scaling=scaling, calibration=fitted.calibration)
 
     cases: list[SignatureCase] = [("serving_default", inputs, expected)]
-    return publish(root, name, export=export, cases=cases, metadata={**metadata, "features": scaling.as_json()})
+    contents = {**metadata, "features": scaling.as_json()}
+    return publish(root, name, export=export, cases=cases, metadata=contents, documents=documents)
 
 
 def describe(

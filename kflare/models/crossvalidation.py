@@ -1,0 +1,290 @@
+"""Folds of a cross-validation that respects time.
+
+By years, as Nishizuka et al. (2021, section 4.3 and Table 4): train on everything to year y - 2, validate on y - 1,
+test on y. By blocks, where the data cover too little time for that: K contiguous spans, each tested once.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.datasets.labels import LEAD_HOURS, in_seconds
+from kflare.datasets.splits import Split, chronological_split
+from kflare.errors import DataError, SettingError
+from kflare.models.calibration import fit_calibration
+from kflare.models.training import write_whole
+from kflare.verification.thresholds import best_threshold
+
+__all__ = ["Fold", "MethodForecast", "block_folds", "conclude", "cross_validate", "year_folds"]
+
+ENSEMBLE = -1
+"""`seed` of the rows of a method that has none, or of the mean over the seeds."""
+
+
+@dataclass(frozen=True)
+class Fold(Split):
+    """A split with a name: the test year, or the number of the test block."""
+
+    name: str
+
+
+def year_folds(times: pd.Series, test_years: Iterable[int]) -> list[Fold]:
+    """Training to the end of year y - 2, validation on y - 1, test on y, for each test year.
+
+    Parameters
+    ----------
+    times : Series of shape (N,)
+        Forecast times, aware UTC.
+    test_years : iterable of int
+        Years to test on; the paper takes 2013 to 2017.
+
+    Returns
+    -------
+    list of Fold
+        In the order of the years; no label window of 24 h reaches into the next span.
+
+    Raises
+    ------
+    SettingError
+        No year, or one twice.
+    DataError
+        A span of a fold holds no sample.
+    """
+    years = list(test_years)
+    if not years or len(set(years)) < len(years):
+        raise SettingError(f"`test_years` must be different years, at least one, got {years}")
+    folds = []
+    for year in sorted(years):
+        begins = [pd.Timestamp(f"{start}-01-01", tz="UTC") for start in (year - 1, year, year + 1)]
+        try:
+            split = chronological_split(times, train_until=begins[0], validate_until=begins[1], test_until=begins[2])
+        except DataError as error:
+            raise DataError(f"test year {year}: {error}") from error
+        folds.append(Fold(**split.parts(), name=str(year)))
+    return folds
+
+
+def block_folds(
+    times: pd.Series, blocks: int, *, gap_hours: float = LEAD_HOURS, window_hours: float = LEAD_HOURS
+) -> list[Fold]:
+    """K contiguous blocks of equally many samples: test on each, validate on the next one, train on the others.
+
+    Training samples may be later than the test block, so that this is no test of a forecast into the future; it is for
+    archives of few years. The block after the last one is the first.
+
+    Parameters
+    ----------
+    times : Series of shape (N,)
+        Forecast times, aware UTC.
+    blocks : int
+        Number of blocks, at least 3.
+    gap_hours : float
+        Least time between the end of one span's window and the begin of another's: samples nearer to the test block
+        are left out of validation and training, those nearer to the validation block out of training.
+    window_hours : float
+        Length of the forecast window.
+
+    Raises
+    ------
+    SettingError
+        Fewer than three blocks, or a negative gap.
+    DataError
+        A span of a fold holds no sample.
+    """
+    if blocks < 3:
+        raise SettingError(f"`blocks` must be at least 3 (test, validation, training), got {blocks}")
+    if gap_hours < 0:
+        raise SettingError(f"`gap_hours` must not be negative, got {gap_hours:g}")
+    begin = in_seconds(times)
+    if len(begin) < blocks:
+        raise DataError(f"{blocks} blocks need at least as many samples, got {len(begin)}")
+    reach = round((gap_hours + window_hours) * 3600)
+    starts = np.sort(begin)[np.arange(blocks) * len(begin) // blocks]
+    member = np.searchsorted(starts, begin, side="right") - 1
+    folds = []
+    for number in range(blocks):
+        test, valid = member == number, member == (number + 1) % blocks
+        valid &= _apart(begin, begin[test], reach)
+        train = (member != number) & (member != (number + 1) % blocks)
+        train &= _apart(begin, begin[test], reach) & _apart(begin, begin[valid], reach)
+        for name, mask in {"train": train, "validation": valid, "test": test}.items():
+            if not mask.any():
+                raise DataError(f"block {number + 1} of {blocks}: the {name} span holds no sample; use fewer blocks")
+        folds.append(Fold(train, valid, test, f"block {number + 1}"))
+    return folds
+
+
+def _apart(begin: npt.NDArray[np.int64], others: npt.NDArray[np.int64], reach: int) -> npt.NDArray[np.bool_]:
+    """Whether each sample is at least `reach` seconds before the first or after the last of the others."""
+    if not others.size:
+        return np.ones(len(begin), np.bool_)
+    return (begin + reach <= others.min()) | (begin >= others.max() + reach)
+
+
+@dataclass(frozen=True)
+class MethodForecast:
+    """What one method forecasts for the validation and test samples of a fold; float32 arrays of shape (N,)."""
+
+    method: str
+    output: npt.NDArray[np.float32]
+    """What is held against the threshold; NaN in the training span."""
+    probability: npt.NDArray[np.float32]
+    """Calibrated on the validation span: what the Brier skill score is of."""
+    threshold: float
+    """Of the greatest TSS on the validation span."""
+    class_weight: float = 1.0
+    """Weight of events in training: output p stands for the frequency p / (p + w (1 - p))."""
+    seed: int = ENSEMBLE
+
+
+def conclude(
+    method: str,
+    fold: Fold,
+    observed: npt.NDArray[np.bool_],
+    output: npt.NDArray[np.float32],
+    *,
+    frequency: bool = False,
+    class_weight: float = 1.0,
+) -> MethodForecast:
+    """Choose threshold and calibration on the validation span, and nothing else.
+
+    Parameters
+    ----------
+    method : str
+        Its name.
+    fold : Fold
+        The spans.
+    observed : bool array of shape (N,)
+        Outcomes; only those of the validation span are looked at.
+    output : float32 array of shape (N,)
+        What the method says.
+    frequency : bool
+        Whether the output states an observed frequency already: it is then taken at its word.
+    class_weight : float
+        Weight of events in training, for reference.
+    """
+    valid = fold.validation
+    shown = np.where(valid | fold.test, output, np.float32(np.nan))
+    threshold, _ = best_threshold(observed[valid], output[valid])
+    probability = shown if frequency else np.asarray(fit_calibration(observed[valid], output[valid])(shown))
+    return MethodForecast(method, shown, probability, float(threshold), class_weight)
+
+
+Unit = Callable[[Fold, Path], Sequence[MethodForecast]]
+"""Forecasts of some methods for a fold; the folder is theirs to keep things in."""
+
+
+def cross_validate(
+    samples: pd.DataFrame,
+    folds: Sequence[Fold],
+    units: Mapping[str, Unit],
+    folder: Path,
+    *,
+    settings: Mapping[str, Any],
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Let every method forecast every fold; killed and started again, go on behind the last unit that was finished.
+
+    Parameters
+    ----------
+    samples : DataFrame of N rows
+        `time` (UTC), `observed` (bool), `cluster` (day or region: what is resampled together), and other keys, which
+        are handed on.
+    folds : sequence of Fold
+        The spans.
+    units : mapping of str to callable
+        What is computed and kept together: the baselines, a seed of the network.
+    folder : Path
+        Keeps FOLD/UNIT.parquet.
+    settings : mapping
+        Everything that the forecasts depend on but the fold and the unit; held against those of the folder.
+    progress : bool
+        Whether to show a progress bar on a terminal.
+
+    Returns
+    -------
+    DataFrame
+        A row per fold, method, seed and sample of the validation and test spans: the columns of `samples`, and `fold`,
+        `span` ("validation" or "test"), `method`, `seed`, `output`, `probability`, `threshold`, `class_weight`. With
+        seeds also their mean, of `seed` -1: outputs and probabilities averaged, the threshold chosen on validation.
+
+    Raises
+    ------
+    SettingError
+        The folder holds a cross-validation with other settings, or cannot be written.
+    """
+    from tqdm import tqdm
+
+    _hold_to(folder, settings)
+    parts = []
+    jobs = [(fold, name) for fold in folds for name in units]
+    bar = tqdm(jobs, desc="cross-validation", unit="fit", disable=None if progress else True)
+    for fold, name in bar:
+        bar.set_postfix_str(f"{fold.name}, {name}")
+        place = folder / fold.name.replace(" ", "-")
+        kept = place / f"{name}.parquet"
+        if kept.exists():
+            parts.append(_read_kept(kept))
+            continue
+        place.mkdir(parents=True, exist_ok=True)
+        rows = pd.concat([_rows(samples, fold, one) for one in units[name](fold, place)], ignore_index=True)
+        part = kept.with_name(kept.name + ".part")
+        rows.to_parquet(part, index=False)
+        part.replace(kept)
+        parts.append(rows)
+    rows = pd.concat(parts, ignore_index=True)
+    return pd.concat([rows, *_means(rows)], ignore_index=True)
+
+
+def _rows(samples: pd.DataFrame, fold: Fold, forecast: MethodForecast) -> pd.DataFrame:
+    used = fold.validation | fold.test
+    return samples[used].assign(
+        fold=fold.name, span=np.where(fold.test[used], "test", "validation"), method=forecast.method,
+        seed=forecast.seed, output=forecast.output[used], probability=forecast.probability[used],
+        threshold=forecast.threshold, class_weight=forecast.class_weight,
+    )  # fmt: skip
+
+
+def _means(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """Of every method with seeds, the mean over them."""
+    means = []
+    for _, group in rows[rows["seed"] != ENSEMBLE].groupby(["fold", "method"], sort=False):
+        seeds = [part for _, part in group.groupby("seed")]
+        mean = seeds[0].copy()
+        for column in ("output", "probability"):
+            mean[column] = np.mean([part[column].to_numpy() for part in seeds], axis=0)
+        if len(seeds) > 1:
+            valid = mean[mean["span"] == "validation"]
+            mean["threshold"] = float(best_threshold(valid["observed"], valid["output"])[0])
+        means.append(mean.assign(seed=ENSEMBLE))
+    return means
+
+
+def _hold_to(folder: Path, settings: Mapping[str, Any]) -> None:
+    path = folder / "settings.json"
+    wanted = json.loads(json.dumps(settings, default=str))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else wanted
+        if not path.exists():
+            write_whole(path, json.dumps(wanted, indent=2, sort_keys=True))
+    except (OSError, ValueError) as error:
+        raise SettingError(f"cannot use {folder} for the cross-validation: {error}; choose another --output") from error
+    for key in sorted({*stored, *wanted}):
+        if stored.get(key) != wanted.get(key):
+            raise SettingError(
+                f"{folder} holds a cross-validation with another `{key}`: choose another --output, or delete the folder"
+            )
+
+
+def _read_kept(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}; delete it to compute it anew") from error

@@ -1,0 +1,155 @@
+"""A cross-validation in the layout of Nishizuka et al. (2021), Table 4, as text or Markdown: a row per fold."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
+
+import numpy as np
+import pandas as pd
+
+from kflare.models.crossvalidation import Fold
+from kflare.models.crossvalidation_methods import NETWORK
+from kflare.models.crossvalidation_scores import METRICS, Metric, Scoreboard
+from kflare.verification.contingency import ContingencyTable
+from kflare.verification.intervals import Interval
+
+__all__ = ["PUBLISHED", "as_text", "fold_labels"]
+
+#: TSS of Nishizuka et al. (2021), Table 4, by class and test year: 79 features and other samples than ours.
+PUBLISHED: Mapping[str, Mapping[str, float]] = {
+    "M": {"2013": 0.49, "2014": 0.66, "2015": 0.77, "2016": 0.87, "2017": 0.72},
+    "C": {"2013": 0.53, "2014": 0.60, "2015": 0.66, "2016": 0.56, "2017": 0.61},
+}
+
+
+def as_text(
+    board: Scoreboard, labels: Mapping[str, str], *, title: str, published: Mapping[str, float] | None = None,
+    markdown: bool = False,
+) -> str:  # fmt: skip
+    """Write a scoreboard.
+
+    Parameters
+    ----------
+    board : Scoreboard
+        The scores.
+    labels : mapping
+        What each fold's first column says, such as "Training (2010-2011), Validation (2012), Test (2013)".
+    title : str
+        First line.
+    published : mapping, optional
+        TSS of the paper by fold, shown where it has all of them.
+    markdown : bool
+        Tables of Markdown instead of aligned text.
+    """
+    heading = "## " if markdown else ""
+    lines = [f"{'# ' if markdown else ''}{title}", "", *_samples(board, labels, markdown)]
+    for metric in METRICS:
+        shown = published if metric.score == "tss" and published else None
+        lines += ["", f"{heading}{metric.title}", "", *_grid(_score_rows(board, labels, metric, shown), markdown)]
+        if metric.key in board.seeds and len(board.seeds[metric.key]) > 1:
+            lines += ["", _seed_line(board.seeds[metric.key])]
+        best = board.best_baseline(metric.key)
+        if best and NETWORK in board.methods:
+            difference = board.methods[best].behind[metric.key]
+            lines += ["", f"network minus the best baseline ({best}), mean of folds: {_with_interval(difference)}"]
+    for limit, name in (("validation", "threshold of each fold's validation span"), ("half", "threshold 50 %")):
+        lines += ["", f"{heading}Contingency tables, all folds counted together; {name}", ""]
+        lines += _grid(_table_rows(board, limit), markdown)
+    return "\n".join(lines)
+
+
+def fold_labels(times: pd.Series, folds: Sequence[Fold]) -> dict[str, str]:
+    """What the table says of each fold, in the paper's words: "Training (2010-2011), Validation (2012), Test (2013)".
+
+    Spans that are not whole years are given by their first and last day.
+    """
+    years = pd.DatetimeIndex(times).year
+    labels = {}
+    for fold in folds:
+        if not fold.name.isdigit():
+            valid, test = (pd.DatetimeIndex(times[mask]) for mask in (fold.validation, fold.test))
+            spans = (f"{span.min():%Y-%m-%d}..{span.max():%Y-%m-%d}" for span in (valid, test))
+            labels[fold.name] = "{}: Training (rest), Validation ({}), Test ({})".format(fold.name, *spans)
+            continue
+        first, last = years[fold.train].min(), years[fold.train].max()
+        train = str(first) if first == last else f"{first}-{last}"
+        labels[fold.name] = f"Training ({train}), Validation ({int(fold.name) - 1}), Test ({fold.name})"
+    return labels
+
+
+def _samples(board: Scoreboard, labels: Mapping[str, str], markdown: bool) -> list[str]:
+    rows = [("Datasets", "test samples", "with event", "clusters", "with event")]
+    for fold in board.folds:
+        counts = (fold["samples"], fold["events"], fold["clusters"], fold["event_clusters"])
+        rows.append((labels.get(fold["name"], fold["name"]), *map(str, counts)))
+    return _grid(rows, markdown)
+
+
+def _score_rows(
+    board: Scoreboard, labels: Mapping[str, str], metric: Metric, published: Mapping[str, float] | None
+) -> list[tuple[str, ...]]:
+    names = [fold["name"] for fold in board.folds]
+    known = published is not None and all(name in published for name in names)
+    paper = [published[name] for name in names] if known and published is not None else []
+    methods = board.methods
+
+    def row(label: str, cells: Sequence[str], last: float | None) -> tuple[str, ...]:
+        return (label, *cells, *([] if last is None or not paper else [f"{last:.2f}"]))
+
+    rows = [("Datasets", *methods, *(["paper"] if paper else []))]
+    for place, name in enumerate(names):
+        cells = [_number(scores.folds[metric.key][place]) for scores in methods.values()]
+        rows.append(row(labels.get(name, name), cells, paper[place] if paper else None))
+    means = [scores.mean[metric.key] for scores in methods.values()]
+    rows.append(row("Average", [_number(mean.value) for mean in means], float(np.mean(paper)) if paper else None))
+    blank = [""] if paper else []
+    rows.append(("  95 % interval", *map(_ends, means), *blank))
+    if NETWORK in methods:
+        behind = [scores.behind.get(metric.key) for scores in methods.values()]
+        rows.append(("  network minus method", *("" if d is None else _number(d.value) for d in behind), *blank))
+        rows.append(("  95 % interval", *("" if d is None else _ends(d) for d in behind), *blank))
+    sums = [scores.summed[metric.key] for scores in methods.values()]
+    rows.append(("All folds counted together", *(_number(total.value) for total in sums), *blank))
+    rows.append(("  95 % interval", *map(_ends, sums), *blank))
+    return rows
+
+
+def _table_rows(board: Scoreboard, limit: str) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("Method", "TP", "FP", "FN", "TN", "ACC", "POD", "FAR", "TSS", "HSS")]
+    for name, scores in board.methods.items():
+        table = sum(scores.tables[limit], ContingencyTable())
+        values = (table.accuracy, table.pod, table.far, table.tss, table.hss)
+        rows.append((name, *map(str, astuple(table)), *map(_number, values)))
+    return rows
+
+
+def _seed_line(values: Mapping[int, float]) -> str:
+    each = ", ".join(f"seed {seed} {_number(value)}" for seed, value in values.items())
+    mean = float(np.mean(list(values.values())))
+    return f"network above: mean forecast of {len(values)} seeds; one by one: {each}; their mean {_number(mean)}"
+
+
+def _grid(rows: Sequence[Sequence[str]], markdown: bool) -> list[str]:
+    if markdown:
+        head, *body = rows
+        marks = ["---", *["---:"] * (len(head) - 1)]
+        return [f"| {' | '.join(cell.strip() for cell in row)} |" for row in (head, marks, *body)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if place == 0 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{float(value):.3f}" if np.isfinite(value) else "–"
+
+
+def _ends(interval: Interval) -> str:
+    return f"{interval.lower:.2f}..{interval.upper:.2f}" if np.isfinite(interval.lower) else "–"
+
+
+def _with_interval(interval: Interval) -> str:
+    return f"{_number(interval.value)} ({_ends(interval)})" if np.isfinite(interval.value) else "–"

@@ -1,0 +1,140 @@
+"""Model cards: what a released model is for, what it learnt from, what it is worth, and where it must not be used."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ModelCard", "reliability_png"]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """The words of a card; its figures come from the model's own metadata."""
+
+    name: str
+    use: str
+    """Intended use, a sentence."""
+    data: str
+    """What it learnt from: source, time, licence."""
+    limits: str
+    """What it cannot do and must not be used for, a Markdown list."""
+    calibration: str
+    """File name of the reliability diagram beside the card."""
+
+    def text(self, metadata: Mapping[str, Any]) -> str:
+        """The card as Markdown.
+
+        Parameters
+        ----------
+        metadata : mapping
+            As `describe` makes it, with `cross_validation` (scores by method, each [value, lower, upper]) and
+            `features` (from `FeatureScaling.as_json`) where the model has them.
+        """
+        parts = [
+            f"# {self.name}: {metadata['event']}",
+            f"## Intended use\n\n{self.use}",
+            f"## Training data\n\n{self.data.strip()}\n\n{_spans(metadata)}",
+        ]
+        if "features" in metadata:
+            parts.append(f"## Inputs\n\n{_features(metadata['features'])}")
+        parts.append(f"## Scores of this model\n\n{_held_out(metadata)}")
+        if "cross_validation" in metadata:
+            parts.append(f"## Scores of its recipe in cross-validation\n\n{_folds(metadata['cross_validation'])}")
+        parts += [
+            f"## Calibration\n\n![Reliability of the calibrated probability]({self.calibration})\n\n{_platt(metadata)}",
+            f"## Limits\n\n{self.limits.strip()}",
+        ]
+        return "\n\n".join(parts) + "\n"
+
+
+def reliability_png(observed: npt.NDArray[np.bool_], probability: npt.NDArray[np.float32], *, title: str) -> bytes:
+    """Reliability diagram as PNG.
+
+    Parameters
+    ----------
+    observed : bool array of shape (N,)
+        Outcomes.
+    probability : float32 array of shape (N,)
+        Calibrated probability.
+    title : str
+        Model and samples.
+    """
+    from kflare.verification.plots import plot_reliability
+
+    buffer = BytesIO()
+    # Without the writer's version the same data give the same bytes.
+    plot_reliability(observed, probability, title=title).savefig(
+        buffer, format="png", dpi=80, metadata={"Software": None}
+    )
+    return buffer.getvalue()
+
+
+def _spans(metadata: Mapping[str, Any]) -> str:
+    rows = [
+        f"| {name} | {span['first'][:10]} | {span['last'][:10]} | {span['samples']} |"
+        for name, span in metadata["spans"].items()
+    ]
+    return "\n".join(["| span | first | last | samples |", "| --- | --- | --- | --- |", *rows])
+
+
+def _features(features: list[dict[str, Any]]) -> str:
+    rows = [
+        f"| `{one['name']}` | {one['unit']} | {one['scale']} | {one['definition'].replace('|', chr(92) + '|')} |"
+        for one in features
+    ]
+    return "\n".join(["| name | unit | taken as | definition |", "| --- | --- | --- | --- |", *rows])
+
+
+def _held_out(metadata: Mapping[str, Any]) -> str:
+    head = "| method | threshold | hits | false alarms | misses | correct nulls | TSS (95 %) | BSS (95 %) |"
+    rows = [
+        f"| {one['method']} | {one['threshold']:.2f} | {one['tp']} | {one['fp']} | {one['fn']} | {one['tn']} "
+        f"| {_score(one['tss'], one['tss_interval'])} | {_score(one['bss'], one['bss_interval'])} |"
+        for one in metadata["scores"]
+        if one["span"] == "test"
+    ]
+    return "\n".join(["On its own test span, which chose nothing:", "", head, "| --- |" + " --- |" * 7, *rows])
+
+
+def _folds(scores: Mapping[str, Any]) -> str:
+    rows = []
+    for method, entry in scores.items():
+        if not isinstance(entry, Mapping):
+            continue
+        lead = [
+            _score(entry[key][0], entry[key][1:], sign="+") if key in entry else "–"
+            for key in ("network_minus_tss", "network_minus_bss")
+        ]
+        cells = (_score(entry[key][0], entry[key][1:]) for key in ("tss", "bss"))
+        rows.append(f"| {method} | {' | '.join(cells)} | {' | '.join(lead)} |")
+    years = scores.get("test_years")
+    setting = (
+        scores["about"]
+        if years is None
+        else (
+            f"Test years {years[0]} to {years[-1]}, each trained to two years before and validated on the year before; "
+            f"means over the years, 95 % intervals by resampling {scores['resampled']}; all methods with the same "
+            "training samples and inputs."
+        )
+    )
+    head = "| method | TSS | BSS (calibrated) | network's lead in TSS | in BSS |"
+    return "\n".join([setting, "", head, "| --- | --- | --- | --- | --- |", *rows])
+
+
+def _platt(metadata: Mapping[str, Any]) -> str:
+    how = metadata["calibration"]
+    return (
+        f"`calibrated` = sigmoid({how['slope']:.3f} · logit(`probability`) {how['offset']:+.3f}), held to "
+        f"[{how['lowest']:.2g}, {1 - how['lowest']:.6g}]: {how['method']}."
+    )
+
+
+def _score(value: float | None, interval: Any, *, sign: str = "") -> str:
+    if value is None:
+        return "–"
+    ends = f" ({interval[0]:{sign}.2f} to {interval[1]:{sign}.2f})" if interval else ""
+    return f"{value:{sign}.3f}{ends}"

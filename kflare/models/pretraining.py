@@ -1,0 +1,167 @@
+"""The dense CNN taught without labels: to read fluxes and polarity inversion lines off images; the labels come last.
+
+A few hundred magnetograms with a yes or no each do not teach a network where to look. What is known to matter can be
+measured on every image itself: where there is flux, and where strong fields of both polarities meet (Schrijver 2007's R
+is such a measure). The network learns to tell these, cell by cell. Its last layer then turns what it reads of the
+polarity inversion lines into a probability, for which two numbers are fitted to the labels. Not in the papers.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from kflare.datasets.pipelines import image_dataset
+from kflare.errors import DataError
+from kflare.models.training import Recipe, Run, ValidationSkill, load_weights
+from kflare.observations.magnetogram import read_magnetogram
+
+__all__ = ["flux_maps", "train_by_reading"]
+
+_MEASURED_SIZE = 512  # pixels: larger images are reduced to this before they are measured, so that maps mean the same
+_POLARITY_LINES = (60.0, 125.0, 190.0)  # gauss on both sides
+_SATURATED = 237.5  # gauss
+_FORECASTING = 3  # of the maps, the one that the forecast is made of: polarity lines beyond 125 G
+_CELL = 64  # pixels of the network's input per value of `last_bn`
+
+
+def flux_maps(field: tf.Tensor, *, cells: int) -> tf.Tensor:
+    """What a magnetogram shows, cell by cell: the maps that pre-training teaches.
+
+    Parameters
+    ----------
+    field : float32 tensor of shape (N, S, S, 1)
+        Line-of-sight field in gauss, not clipped, NaN off disk.
+    cells : int
+        Cells per side; divides `S`, or 512 where `S` is larger.
+
+    Returns
+    -------
+    float32 tensor of shape (N, cells, cells, 5)
+        Square roots of cell means, gauss^(1/2): unsigned field, saturated field (beyond 237.5 G), and unsigned field
+        near polarity inversion lines, where both polarities exceed 60, 125 or 190 G within 3×3 pixels, averaged over
+        9×9 pixels. The root tames the few cells with giant spots. Our choice; after Schrijver (2007), whose R weighs
+        the field near such lines.
+    """
+    field = tf.where(tf.math.is_nan(field), tf.zeros_like(field), field)
+    size = min(int(field.shape[1]), _MEASURED_SIZE)
+    field = tf.image.resize(field, (size, size), method="area")
+    strength = tf.abs(field)
+    found = [strength, tf.where(strength >= _SATURATED, 100.0, tf.zeros_like(field))]
+    for limit in _POLARITY_LINES:
+        both = [tf.nn.max_pool2d(tf.cast(sign * field >= limit, tf.float32), 3, 1, "SAME") for sign in (1, -1)]
+        found.append(tf.nn.avg_pool2d(both[0] * both[1], 9, 1, "SAME") * strength)
+    return tf.sqrt(tf.image.resize(tf.concat(found, axis=-1), (cells, cells), method="area"))
+
+
+def train_by_reading(
+    model: keras.Model,
+    paths: Sequence[str],
+    observed: npt.NDArray[np.bool_],
+    validation: tf.data.Dataset,
+    validation_observed: npt.NDArray[np.bool_],
+    *,
+    byte_range: float | None,
+    augmented: bool,
+    recipe: Recipe,
+    run: Run,
+    verbose: int = 0,
+) -> None:
+    """Train a dense CNN on the `flux_maps` of its images, and its last layer on the labels.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Of `build_dense_cnn`; trained in place.
+    paths : sequence of N paths
+        Magnetograms of the training span.
+    observed : bool array of shape (N,)
+        Whether a flare of the class follows.
+    validation : Dataset
+        Batches of (input, anything) of M images, for the run's record; nothing is chosen by them.
+    validation_observed : bool array of shape (M,)
+        Their labels.
+    byte_range, augmented
+        As `image_dataset` takes them.
+    recipe : Recipe
+        Epochs, batch size, seed and learning rate: its largest value, to which it rises over the first half epoch and
+        from which it falls along a cosine to nothing. There is no early stopping.
+    run : Run
+        Where the run lives; one that is finished is read.
+    verbose : int
+        1 shows Keras' progress bar.
+
+    Raises
+    ------
+    DataError
+        The network diverged.
+    """
+    if run.epochs:
+        load_weights(model, run.best_weights)
+        return
+    run.begin()
+    size = int(model.input_shape[1])
+    maps = _standard_maps(paths, byte_range=byte_range, cells=size // _CELL)
+    data = image_dataset(
+        paths, maps, size=size, byte_range=byte_range, batch_size=recipe.batch_size, training=True,
+        augmented=augmented, seed=recipe.seed,
+    )  # fmt: skip
+    reading = keras.layers.Conv2D(maps.shape[-1], 1, dtype="float32", name="flux_maps")
+    reader = keras.Model(model.input, reading(model.get_layer("last_bn").output))
+    steps = math.ceil(len(paths) / recipe.batch_size)
+    rising = max(1, steps // 2)
+    rate = keras.optimizers.schedules.CosineDecay(
+        recipe.learning_rate / 10,
+        max(1, recipe.epochs * steps - rising),
+        warmup_target=recipe.learning_rate,
+        warmup_steps=rising,
+    )
+    reader.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4), keras.losses.Huber())
+    loss = reader.fit(data, epochs=recipe.epochs, shuffle=False, verbose=verbose).history["loss"][-1]
+    if not math.isfinite(loss):
+        raise DataError(f"training diverged: lower --learning-rate (now {recipe.learning_rate:g})")
+    plain = image_dataset(paths, observed, size=size, byte_range=byte_range, batch_size=recipe.batch_size)
+    _set_last_layer(model, reading.get_weights(), plain, observed)
+    skill = ValidationSkill(run, validation, validation_observed, recipe)
+    skill.set_model(model)
+    skill.on_epoch_end(recipe.epochs - 1, {"loss": loss})
+
+
+def _set_last_layer(
+    model: keras.Model,
+    reading: Sequence[npt.NDArray[np.float32]],
+    images: tf.data.Dataset,
+    observed: npt.NDArray[np.bool_],
+) -> None:
+    """Let `logits` be a logistic regression on the disk's mean of one map that the network reads, both classes alike.
+
+    The mean over cells of a 1×1 convolution is the same linear function of the pooled features, so that both steps are
+    one dense layer.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    pooled = keras.Model(model.input, model.get_layer("global_pool").output).predict(images, verbose=0)
+    kernel = reading[0][0, 0, :, _FORECASTING].astype(np.float64)
+    read = pooled @ kernel
+    middle, spread = read.mean(), max(read.std(), 1e-6)
+    regression = LogisticRegression(class_weight="balanced").fit(((read - middle) / spread)[:, None], observed)
+    slope = regression.coef_[0, 0] / spread
+    offset = regression.intercept_[0] - slope * middle
+    half = slope * kernel / 2
+    model.get_layer("logits").set_weights([np.stack([-half, half], axis=1), np.array([-offset, offset]) / 2])
+
+
+def _standard_maps(paths: Sequence[str], *, byte_range: float | None, cells: int) -> npt.NDArray[np.float32]:
+    """Maps of N images, each quantity with mean 0 and standard deviation 1 over all of them."""
+
+    def measure(path: str) -> npt.NDArray[np.float32]:
+        field = read_magnetogram(Path(path), byte_range=byte_range).data
+        return flux_maps(tf.constant(field[None, :, :, None]), cells=cells)[0].numpy()
+
+    maps = np.stack([measure(path) for path in paths])
+    deviation = np.maximum(maps.std(axis=(0, 1, 2)), 1e-3)
+    return (maps - maps.mean(axis=(0, 1, 2))) / deviation

@@ -1,0 +1,157 @@
+"""`python -m kflare.crossvalidate`: a whole run on the synthetic Sun's regions, on its images, and all refusals."""
+
+import contextlib
+import io
+import json
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from kflare import crossvalidate
+from kflare.observations.flares import FlareList
+from kflare.observations.synthetic import SyntheticSun
+from kflare.verification.forecast_table import forecast_table, read_forecasts
+
+
+@pytest.fixture(scope="module")
+def sun(tmp_path_factory):
+    """Three years of regions.parquet and flares.csv."""
+    folder, synthetic = tmp_path_factory.mktemp("sun"), SyntheticSun(datetime(2011, 1, 1, tzinfo=UTC), 1095, seed=0)
+    synthetic.region_table(synthetic.times(72)).to_parquet(folder / "regions.parquet")
+    synthetic.flares.write_csv(folder / "flares.csv")
+    return folder
+
+
+def run(*arguments):
+    """Exit status, stdout and stderr of the command, run in this process."""
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        status = crossvalidate.main([str(argument) for argument in arguments])
+    return status, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def arguments(sun, folder):
+    office = pd.read_parquet(sun / "regions.parquet")[["time", "region"]].assign(probability=0.3, method="office")
+    office[::2].to_csv(folder / "office.csv", index=False)
+    return [
+        "defn-c", "--regions", sun / "regions.parquet", "--flares", sun / "flares.csv", "--test-years", 2013,
+        "--epochs", 1, "--resamples", 20, "--features", "AREA", "R_VALUE", "USFLUX", "Chis",
+        "--forecasts", folder / "office.csv", "--output", folder / "out",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def answer(arguments):
+    return run(*arguments)
+
+
+def test_prints_the_table_that_it_keeps(answer, folder):
+    status, out, err = answer
+    assert status == 0
+    assert out == (folder / "out" / "table.txt").read_text()
+    assert "Training (2011), Validation (2012), Test (2013)" in out
+    assert "samples shared with office" in out
+    assert "flares in `flares.csv`: nothing to repair" in err
+    assert "| Average |" in (folder / "out" / "table.md").read_text()
+
+
+def test_writes_scores_and_forecasts_of_every_method(answer, folder):
+    scores = json.loads((folder / "out" / "scores.json").read_text(), parse_constant=pytest.fail)
+    methods = scores["all samples"]["methods"]
+    assert list(methods) == [
+        "network", "logistic regression", "gradient boosting", "random forest", "event statistics", "persistence",
+        "120-day climatology", "climatology",
+    ]  # fmt: skip
+    assert methods["network"]["mean"]["tss"]["value"] > 0.3
+    shared = scores["samples shared with office"]
+    assert shared["methods"]["office"]["mean"]["tss"]["value"] == 0
+    assert 0.4 < shared["folds"][0]["samples"] / scores["all samples"]["folds"][0]["samples"] < 0.6
+    checked = forecast_table(read_forecasts(folder / "out" / "forecasts.parquet"))
+    assert {*methods, "network calibrated"} <= set(checked.probability)
+    table = methods["network"]["tables"]["half"][0]
+    hits = checked.observed & (checked.probability["network"] >= 0.5)
+    assert table["tp"] == hits.sum()
+
+
+def test_the_same_command_again_fits_nothing(answer, arguments, folder):
+    written = {path: path.stat().st_mtime_ns for path in (folder / "out" / "2013").rglob("*") if path.is_file()}
+    status, out, _ = run(*arguments, "--json")
+    assert status == 0
+    assert json.loads(out) == json.loads((folder / "out" / "scores.json").read_text())
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_other_settings_are_refused_naming_the_key(answer, arguments, folder):
+    status, out, err = run(*arguments, "--epochs", 2)
+    assert (status, out) == (1, "")
+    assert err.splitlines()[-1].startswith(
+        f"kflare.crossvalidate: {folder / 'out'} holds a cross-validation with another `epochs`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["defn-c"], "defn-c needs either --sharp DIR or --regions FILE"),
+        (["defn-m", "--sharp", "x"], "--sharp needs --harp-noaa FILE"),
+        (["cnn-m"], "cnn-m needs --magnetograms DIR"),
+        (["cnn-m", "--magnetograms", "x", "--image-size", 64], "--image-size must be at least 128"),
+        (["defn-c", "--regions", "x", "--seeds", 1, 1], "--seeds must differ, got [1, 1]"),
+        (["defn-c", "--regions", "x"], "no region table x"),
+    ],
+)
+def test_refuses_what_it_cannot_do(sun, more, message):
+    status, out, err = run(*more, "--flares", sun / "flares.csv")
+    assert (status, out) == (1, "")
+    assert message in err
+
+
+def test_refuses_years_without_samples_or_events(sun, tmp_path):
+    common = ["--regions", sun / "regions.parquet", "--flares", sun / "flares.csv", "--output", tmp_path]
+    status, _, err = run("defn-c", *common, "--test-years", 2019)
+    assert status == 1
+    assert "test year 2019: the validation span holds no sample: the samples cover 2011-01-01 to 2013-12" in err
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Twelve days of each of three years, and flares on every other day."""
+    sun = SyntheticSun(datetime(2011, 1, 1, tzinfo=UTC), 800, seed=2)
+    days = [datetime(year, 1, 2 + day, tzinfo=UTC) for year in (2011, 2012, 2013) for day in range(12)]
+    (tmp_path / "images").mkdir()
+    for time in days:
+        field = sun.magnetogram(time, size=128).to_bytes(100)
+        Image.fromarray(field).save(tmp_path / "images" / f"synthetic_{time:%Y%m%d_%H%M%S}.png")
+    # One more flare at the end, to which the list must reach.
+    starts = pd.DatetimeIndex([time + timedelta(hours=6) for time in [*days[::2], days[-1] + timedelta(days=1)]])
+    flares = pd.DataFrame({"start": starts, "peak": starts, "end": starts, "goes_class": "M1.0"})
+    FlareList(flares, "test").write_csv(tmp_path / "flares.csv")
+    return ["cnn-m", "--magnetograms", tmp_path / "images", "--flares", tmp_path / "flares.csv", "--resamples", 20]
+
+
+@pytest.mark.slow
+def test_the_cnn_is_cross_validated_by_years_and_in_blocks(images, tmp_path):
+    common = [*images, "--image-size", 128, "--epochs", 1, "--json"]
+    status, out, err = run(*common, "--test-years", 2013, "--output", tmp_path / "years")
+    assert status == 0, err
+    methods = json.loads(out)["all samples"]["methods"]
+    assert -1 <= methods["network"]["mean"]["tss"]["value"] <= 1
+    rows = pd.read_parquet(tmp_path / "years" / "forecasts.parquet")
+    assert "region" not in rows
+    assert rows["probability"].between(0, 1).all()
+
+    status, out, err = run(*common, "--blocks", 3, "--seeds", "--output", tmp_path / "blocks")
+    assert status == 0, err
+    board = json.loads(out)["all samples"]
+    assert [fold["name"] for fold in board["folds"]] == ["block 1", "block 2", "block 3"]
+    assert [fold["samples"] for fold in board["folds"]] == [12, 12, 12]
+    assert "network" not in board["methods"]
+    # Every other day, so that persistence is always wrong.
+    assert board["methods"]["persistence"]["folds"]["tss_half"] == [-1, -1, -1]

@@ -1,0 +1,56 @@
+"""Model cards say what the metadata say."""
+
+import numpy as np
+
+from kflare.models.model_card import ModelCard, reliability_png
+
+METADATA = {
+    "event": "largest flare >= M1.0 starting within 24 h",
+    "spans": {"train": {"first": "2010-10-30T00:00:00", "last": "2014-12-31T00:00:00", "samples": 70000}},
+    "features": [{"name": "AREA", "unit": "uHem", "scale": "log10", "definition": "area |A|"}],
+    "scores": [
+        {"method": "network", "span": "validation", "threshold": 0.5},
+        {
+            "method": "network", "span": "test", "threshold": 0.5, "tp": 5, "fp": 7, "fn": 1, "tn": 90,
+            "tss": 0.761, "tss_interval": [0.5, 0.9], "bss": None, "bss_interval": None,
+        },
+    ],
+    "calibration": {"method": "Platt scaling", "slope": 0.9, "offset": -3.5, "lowest": 0.001},
+    "cross_validation": {
+        "test_years": [2013, 2014], "resampled": "regions",
+        "network": {"tss": [0.8, 0.7, 0.9], "bss": [0.3, 0.2, 0.4]},
+        "persistence": {
+            "tss": [0.4, 0.3, 0.5], "bss": [-0.1, -0.2, 0.0],
+            "network_minus_tss": [0.4, 0.3, 0.5], "network_minus_bss": [0.4, 0.3, 0.5],
+        },
+    },
+}  # fmt: skip
+
+
+def test_the_card_holds_use_inputs_scores_calibration_and_limits():
+    card = ModelCard("defn-m", "Regions.", "SHARP.", "* No warning rests on it alone.", "calibration.png")
+    text = card.text(METADATA)
+    assert text.startswith("# defn-m: largest flare >= M1.0 starting within 24 h\n")
+    assert "| train | 2010-10-30 | 2014-12-31 | 70000 |" in text
+    assert r"| `AREA` | uHem | log10 | area \|A\| |" in text
+    assert "| network | 0.50 | 5 | 7 | 1 | 90 | 0.761 (0.50 to 0.90) | – |" in text
+    assert "| persistence | 0.400 (0.30 to 0.50) | -0.100 (-0.20 to 0.00) | +0.400 (+0.30 to +0.50) |" in text
+    assert "sigmoid(0.900 · logit(`probability`) -3.500), held to [0.001, 0.999]" in text
+    assert text.endswith("## Limits\n\n* No warning rests on it alone.\n")
+
+
+def test_a_card_without_cross_validation_has_no_such_section():
+    card = ModelCard("cnn-m", "Disk.", "HMI.", "* Limits.", "calibration.png")
+    text = card.text({key: METADATA[key] for key in ("event", "spans", "scores", "calibration")})
+    assert "cross-validation" not in text
+    assert "## Inputs" not in text
+
+
+def test_the_reliability_diagram_is_a_png_that_repeats():
+    rng = np.random.default_rng(0)
+    p = rng.random(200).astype(np.float32)
+    first, second = (reliability_png(rng.random(200) < 0.5, p, title="a") for _ in range(2))
+    assert first.startswith(b"\x89PNG")
+    observed = p > 0.5
+    assert reliability_png(observed, p, title="b") == reliability_png(observed, p, title="b")
+    assert first != second

@@ -1,0 +1,117 @@
+from datetime import UTC, datetime, timedelta
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from kflare.datasets.pipelines import image_dataset
+from kflare.errors import DataError
+from kflare.models.dense_cnn import build_dense_cnn
+from kflare.models.pretraining import flux_maps, train_by_reading
+from kflare.models.training import Recipe, Run
+from kflare.observations.synthetic import SyntheticSun
+
+START = datetime(2014, 1, 1, tzinfo=UTC)
+COUNT, SIZE = 16, 128
+RECIPE = Recipe(epochs=3, batch_size=4, learning_rate=3e-3, patience=3, class_weights=(1.0, 1.0))
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    """Sixteen days of the synthetic Sun, as bytes of ±250 G."""
+    folder, sun = tmp_path_factory.mktemp("magnetograms"), SyntheticSun(START, COUNT + 1, seed=2)
+    written = []
+    for day in range(COUNT):
+        time = START + timedelta(days=day)
+        written.append(str(folder / f"synthetic_{time:%Y%m%d_%H%M%S}.png"))
+        Image.fromarray(sun.magnetogram(time, size=SIZE).to_bytes(250)).save(written[-1])
+    return written
+
+
+def images(paths):
+    return image_dataset(paths, np.zeros(len(paths), bool), size=SIZE, byte_range=250.0, batch_size=8)
+
+
+OBSERVED = np.arange(COUNT) % 3 == 0
+
+
+def trained(folder, paths, observed=OBSERVED, recipe=RECIPE, seed=0):
+    keras.utils.set_random_seed(seed)
+    model = build_dense_cnn((SIZE, SIZE, 1), growth=6)
+    train_by_reading(
+        model, paths, observed, images(paths), OBSERVED, byte_range=250.0, augmented=True, recipe=recipe,
+        run=Run(folder, {}),
+    )  # fmt: skip
+    return model
+
+
+@pytest.fixture(scope="module")
+def run(paths, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return trained(folder, paths), folder
+
+
+def test_maps_tell_flux_saturation_and_polarity_lines_apart():
+    field = np.zeros((1, 32, 32, 1), np.float32)
+    field[0, 4, 4] = 100.0  # alone: flux, and nothing else
+    field[0, 24, 7], field[0, 24, 8] = 150.0, -150.0  # side by side: a line at 60 and 125 G
+    field[0, 4, 20] = 240.0  # saturated
+    field[0, 20:24, 20:24] = np.nan
+    sums = flux_maps(tf.constant(field), cells=2)[0].numpy() ** 2 * 256
+    np.testing.assert_allclose(sums[0, 0], [100, 0, 0, 0, 0], rtol=1e-5)
+    # Both polarities lie within 3×3 pixels of columns 7 and 8 of rows 23 to 25: six pixels, all within the 9×9 pixels
+    # around either.
+    np.testing.assert_allclose(sums[1, 0], [300, 0, 300 * 6 / 81, 300 * 6 / 81, 0], rtol=1e-4)
+    np.testing.assert_allclose(sums[0, 1], [240, 100, 0, 0, 0], rtol=1e-5)
+    np.testing.assert_array_equal(sums[1, 1], np.zeros(5))
+
+
+def test_maps_do_not_know_which_polarity_is_which():
+    field = np.random.default_rng(0).normal(0, 150, (2, 64, 64, 1)).astype(np.float32)
+    np.testing.assert_allclose(flux_maps(tf.constant(-field), cells=4), flux_maps(tf.constant(field), cells=4))
+
+
+def test_maps_of_a_larger_image_are_those_of_its_reduction_to_512():
+    field = np.random.default_rng(1).normal(0, 150, (1, 512, 512, 1)).astype(np.float32)
+    larger = field.repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_allclose(
+        flux_maps(tf.constant(larger), cells=4), flux_maps(tf.constant(field), cells=4), rtol=1e-5
+    )
+
+
+def test_the_last_layer_has_one_reading_and_two_opposite_logits(run):
+    kernel, bias = run[0].get_layer("logits").get_weights()
+    np.testing.assert_array_equal(kernel[:, 0], -kernel[:, 1])
+    assert bias[0] == -bias[1]
+
+
+def test_labels_change_two_numbers_of_the_last_layer_and_nothing_else(run, paths, tmp_path):
+    other = trained(tmp_path, paths, observed=~OBSERVED)
+    *these, kernel, _ = run[0].get_weights()
+    *those, other_kernel, _ = other.get_weights()
+    for one, two in zip(these, those, strict=True):
+        np.testing.assert_array_equal(one, two)
+    # With the opposite labels the regression has the opposite slope, on the same direction of the features.
+    np.testing.assert_allclose(other_kernel, -kernel, rtol=1e-3, atol=1e-6)
+
+
+def test_a_finished_run_is_read_and_not_repeated(run, paths):
+    again = trained(run[1], ["no such file"] * COUNT, seed=5)
+    for one, two in zip(run[0].get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_the_record_holds_the_scores_of_the_whole_training(run):
+    (row,) = Run(run[1], {}).epochs
+    assert row["epoch"] == RECIPE.epochs
+    assert -1 <= row["val_tss"] <= 1
+    assert np.isfinite([row["loss"], row["val_loss"]]).all()
+
+
+def test_divergence_is_said_and_leaves_no_weights(paths, tmp_path):
+    wild = Recipe(epochs=1, batch_size=8, learning_rate=1e30, patience=1, class_weights=(1.0, 1.0))
+    with pytest.raises(DataError, match="diverged: lower --learning-rate"):
+        trained(tmp_path, paths, recipe=wild)
+    assert not list(tmp_path.glob("*.h5"))
