@@ -50,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--upgrade-ledger", action="store_true", help="bring the ledger of an older kflare up to date")
     what.add_argument("--print-settings", action="store_true", help="print all settings with their values, as TOML")
     parser.add_argument("--issue", type=_time, metavar="TIME", help="issue time, UTC, such as 2026-11-20T09:00")
+    parser.add_argument(
+        "--now", type=_time, metavar="TIME", help="take this for the present, to forecast the past again (UTC)"
+    )
     parser.add_argument("--json", action="store_true", help="with --once: print the forecast as JSON")
     return parser
 
@@ -74,7 +77,7 @@ def _forecast(args: argparse.Namespace) -> int:
         if args.status:
             from kflare.operations.status import EXIT_STATUS, status
 
-            found = status(settings, ledger, now=datetime.now(UTC))
+            found = status(settings, ledger, now=args.now or datetime.now(UTC))
             print(json.dumps(found, indent=2))
             return EXIT_STATUS[found["state"]]
         from kflare.operations.event_log import EventLog
@@ -95,7 +98,7 @@ def _one(args: argparse.Namespace, settings: "Settings", ledger: "Ledger", log: 
     from kflare.operations.schedule import latest_issue
     from kflare.operations.status import EXIT_STATUS, outcome_of
 
-    now = datetime.now(UTC)
+    now = args.now or datetime.now(UTC)
     if args.publish:
         issue = args.issue or ledger.last_issue()
         cycle = None if issue is None else ledger.cycle(issue)

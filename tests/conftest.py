@@ -1,9 +1,6 @@
 """What all tests share: a quiet TensorFlow and the place of the real data."""
 
 import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +8,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
+
+from .postgresql import running
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -57,31 +56,12 @@ def full_disk_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
-    """URL of a PostgreSQL server without its database's name: $KFLARE_POSTGRESQL, or one of our own for the session."""
-    given = os.environ.get("KFLARE_POSTGRESQL")
-    if given:
-        yield given.rstrip("/")
-        return
-    found = shutil.which("initdb") or max(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), default=None)
-    if found is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql) and KFLARE_POSTGRESQL is not set")
-    # PostgreSQL refuses to run as root; a short path since sockets allow no more than 107 characters.
-    switch = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    folder = Path(tempfile.mkdtemp(prefix="kflare-pg-"))
-    if switch:
-        shutil.chown(folder, "postgres")
-    control = [*switch, str(Path(found).with_name("pg_ctl")), "-D", f"{folder}/db", "-w"]
-    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
-    make = [*switch, found, "-D", f"{folder}/db", "-U", "kflare", "-A", "trust", "-E", "UTF8"]
-    subprocess.run(make, check=True, capture_output=True, cwd=folder)
-    # The server inherits the output: a pipe would never end.
-    start = [*control, "-o", options, "-l", f"{folder}/log", "start"]
-    subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd=folder)
+    """URL of a PostgreSQL server with "{database}" for its database: $KFLARE_POSTGRESQL, or one for the session."""
     try:
-        yield f"postgresql+psycopg://kflare@/{{database}}?host={folder}"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd=folder)
-        shutil.rmtree(folder)
+        with running() as url:
+            yield url
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture
@@ -92,17 +72,13 @@ def postgresql_url(postgresql_server: str) -> Iterator[str]:
     from sqlalchemy import create_engine, text
 
     name = f"kflare_{uuid.uuid4().hex}"
-    admin = create_engine(_of_database(postgresql_server, "postgres"), isolation_level="AUTOCOMMIT")
+    admin = create_engine(postgresql_server.format(database="postgres"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
-    yield _of_database(postgresql_server, name)
+    yield postgresql_server.format(database=name)
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
-
-
-def _of_database(server: str, name: str) -> str:
-    return server.format(database=name) if "{database}" in server else f"{server}/{name}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -112,3 +88,19 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
     url: str = request.getfixturevalue("postgresql_url")
     return url
+
+
+@pytest.fixture(scope="session")
+def observed_sun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Observations of the synthetic Sun at 256 pixels, 2014-01-02 00, 01 and 02 UT, as kflare.fetch leaves them."""
+    from datetime import UTC, datetime
+
+    import pandas as pd
+
+    from kflare.observations.synthetic import SyntheticSun
+
+    folder = tmp_path_factory.mktemp("observed-sun")
+    sun = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 3, seed=2)
+    times = pd.date_range("2014-01-02T00:00Z", periods=3, freq="h", unit="us")
+    sun.write_observations(folder, size=256, times=times)
+    return folder

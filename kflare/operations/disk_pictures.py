@@ -70,13 +70,16 @@ def keep_pictures(
     for name, map_ in grad_cam.items():
         label = f"Where cnn-{name.lower()} looked (Grad-CAM)"
         made.append(Picture(f"grad-cam-{name.lower()}", label, overlay_picture(map_), OVERLAY))
-    folder.mkdir(parents=True, exist_ok=True)
-    for picture in made:
-        write_file(folder / picture.file, picture.data)
     index = [
         {"name": one.name, "label": one.label, "file": one.file, "kind": one.kind, "note": one.note} for one in made
     ]
-    write_file(folder / _INDEX, json.dumps(index))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for picture in made:
+            write_file(folder / picture.file, picture.data)
+        write_file(folder / _INDEX, json.dumps(index))
+    except (KflareError, OSError) as error:  # a full disk: the forecast is worth more than its pictures
+        log("no pictures", reason=str(error))
 
 
 def kept_pictures(folder: Path) -> list[Picture]:

@@ -151,7 +151,7 @@ def keep_schedule(
             if now - issue <= grace and ledger.cycle(issue) is None:
                 run_once(issue, settings, ledger=ledger, log=log, now=now)
                 continue
-        except KflareError as error:  # the ledger is down, a disk is full: it may come back within the grace time
+        except (KflareError, OSError) as error:  # no ledger, or a full disk: both may pass within the grace time
             log("failed", issue=utc_text(issue), reason=str(error))
             clock.sleep(_NAP)
             continue

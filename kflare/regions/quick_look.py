@@ -21,7 +21,7 @@ _WIDTH = 1024  # pixels of the drawn magnetogram
 _RANGE = 300.0  # gauss shown as white and black
 _SOLAR_RADIUS_MM = 696.0
 _STEP_MM = 0.5
-_FORECAST, _LIMB, _LINE = "#E69F00", "#999999", "#D55E00"  # of the palette of Okabe & Ito
+_FORECAST, _LIMB, _LINE = "#E69F00", "#999999", "#56B4E9"  # of the palette of Okabe & Ito
 
 
 def draw_quick_look(
@@ -64,7 +64,7 @@ def draw_quick_look(
         axes.text(x0, y0 - 4, label, color=color, fontsize=9, fontweight="bold", va="bottom")
         if not region.limb:
             for x, y in _lines(small, (x0, y0, x1, y1)):
-                axes.plot(x, y, color=_LINE, linewidth=0.9)
+                axes.plot(x, y, color=_LINE, linewidth=1.2)
     margin = 0.03 * disk.radius
     axes.set_xlim(disk.x - disk.radius - margin, disk.x + disk.radius + margin)
     axes.set_ylim(disk.y + disk.radius + margin, disk.y - disk.radius - margin)

@@ -151,6 +151,15 @@ def test_regions_across_the_limb_are_not_measured(last):
     assert (limb["missing"] == "*: region across the limb").all()
 
 
+def test_a_box_partly_off_the_disk_is_measured_on_the_disk(last):
+    measured = measure(last, options=Extraction(detection=DetectionOptions(margin=60.0, limb_rule="field")))
+    disk = measured.magnetogram.disk
+    rows = forecast(measured)
+    corner = np.hypot(rows["x0"] - disk.x, np.maximum(disk.y - rows["y0"], rows["y1"] - disk.y)) > disk.radius
+    assert corner.any()
+    assert rows.loc[corner, [*LOS, "CHMax", "CRMax", "AREA"]].notna().all(axis=None)
+
+
 def test_no_sunspot(last):
     measured = measure(last, options=Extraction(detection=DetectionOptions(threshold=9000.0)))
     assert measured.detection.status == "no sunspot"

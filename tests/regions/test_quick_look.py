@@ -12,7 +12,7 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.detection import detect_regions
 from kflare.regions.quick_look import draw_quick_look
 
-ORANGE, RED = (0xE6, 0x9F, 0x00), (0xD5, 0x5E, 0x00)
+ORANGE, BLUE = (0xE6, 0x9F, 0x00), (0x56, 0xB4, 0xE9)
 
 
 def bipole(strength):
@@ -35,14 +35,14 @@ def test_a_region_with_its_neutral_line(tmp_path):
     assert len(detection.regions) == 1
     draw_quick_look(magnetogram, detection, tmp_path / "a.png", names=["11875"])
     assert share(tmp_path / "a.png", ORANGE) > 1e-4
-    assert share(tmp_path / "a.png", RED) > 2e-5
+    assert share(tmp_path / "a.png", BLUE) > 2e-5
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_no_sunspot(tmp_path):
     magnetogram = bipole(50.0)
     draw_quick_look(magnetogram, detect_regions(magnetogram), tmp_path / "a.png")
-    assert share(tmp_path / "a.png", ORANGE) == share(tmp_path / "a.png", RED) == 0
+    assert share(tmp_path / "a.png", ORANGE) == share(tmp_path / "a.png", BLUE) == 0
 
 
 def test_a_folder_that_is_not_there(tmp_path):
