@@ -9,15 +9,16 @@ import tempfile
 import uuid
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# The world that is replayed is that of the tests, which are no package of their own.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 
 def main() -> None:
+    from operations.replay import Replay, month
+    from postgresql import running
     from sqlalchemy import create_engine, text
 
     from kflare.command_line import quiet_tensorflow
-    from tests.operations.replay import Replay, month
-    from tests.postgresql import running
 
     parser = argparse.ArgumentParser(prog="tools/replay", description=__doc__)
     parser.add_argument("--days", type=int, default=30)
