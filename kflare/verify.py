@@ -9,18 +9,23 @@ python -m kflare.verify forecasts.csv --output report --event "≥M1.0 flares"
 python -m kflare.verify forecasts.csv --output report --missing zero --threshold 0.5
 python -m kflare.verify regions.parquet --output report --cluster region
 python -m kflare.verify wide.csv --methods NOAA SIDC --output report
+python -m kflare.verify --ledger sqlite:///ledger.sqlite --class M --output report
+python -m kflare.verify --ledger sqlite:///ledger.sqlite --class C --regions --output report
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from kflare import command_line
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from kflare.verification.report import Verification
 
 __all__ = ["main"]
@@ -35,7 +40,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kflare.verify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("table", type=Path, help="forecasts with their outcomes (CSV or Parquet)")
+    parser.add_argument("table", nargs="?", type=Path, help="forecasts with their outcomes (CSV or Parquet)")
+    parser.add_argument("--ledger", metavar="URL", help="instead of a table: the ledger of kflare.forecast")
+    parser.add_argument("--class", dest="letter", choices=("C", "M"), help="with --ledger: the class to score")
+    parser.add_argument("--regions", action="store_true", help="with --ledger: forecasts of regions, not of the disk")
+    for name in ("since", "until"):
+        parser.add_argument(
+            f"--{name}", type=datetime.fromisoformat, metavar="DATE", help="with --ledger: issue time, UTC"
+        )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="new or empty folder for the report")
     parser.add_argument(
         "--methods", nargs="+", default=(), metavar="NAME",
@@ -71,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
 def _verify(args: argparse.Namespace) -> None:
     from kflare.errors import SettingError
 
+    if (args.table is None) == (args.ledger is None):
+        raise SettingError("give either a table of forecasts or `--ledger URL`")
+    if (args.ledger is None) != (args.letter is None) or (args.regions and args.ledger is None):
+        raise SettingError("`--ledger` needs `--class`; `--class` and `--regions` go with `--ledger` only")
     folder: Path = args.output
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingError(f"`--output` must be a new or empty folder, got {folder}: nothing is overwritten")
@@ -90,18 +106,47 @@ def _verify(args: argparse.Namespace) -> None:
         level=args.level,
         seed=args.seed,
     )
-    frame = read_forecasts(args.table, methods=args.methods)
-    fingerprint = hashlib.sha256(args.table.read_bytes()).hexdigest()
-    result = verify(
-        frame,
-        settings=settings,
-        missing=args.missing,
-        event=args.event,
-        source=f"{args.table.name}, SHA-256 {fingerprint}",
-        progress=_bar,
-    )
+    if args.ledger is not None:
+        frame, source, event = _of_ledger(args)
+    else:
+        frame, event = read_forecasts(args.table, methods=args.methods), args.event
+        source = f"{args.table.name}, SHA-256 {hashlib.sha256(args.table.read_bytes()).hexdigest()}"
+    result = verify(frame, settings=settings, missing=args.missing, event=event, source=source, progress=_bar)
     _write(folder, result.files())
     print(json.dumps(result.as_json(), indent=2, allow_nan=False) if args.json else _as_text(result, folder))
+
+
+def _of_ledger(args: argparse.Namespace) -> "tuple[pd.DataFrame, str, str]":
+    """Forecasts of a ledger whose outcome is known, where they are from, and what they forecast."""
+    import pandas as pd
+    from sqlalchemy import make_url
+
+    from kflare.errors import DataError
+    from kflare.operations.ledger import Ledger
+    from kflare.operations.outcomes import FULL_DISK, outcomes
+
+    def utc(time: datetime | None, otherwise: datetime) -> datetime:
+        return otherwise if time is None else time.replace(tzinfo=time.tzinfo or UTC)
+
+    first, last = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+    with Ledger(args.ledger) as ledger:
+        table = outcomes(ledger, utc(args.since, first), utc(args.until, last))
+    table = table[(table["threshold"] == args.letter) & (table["region"].eq(FULL_DISK) != args.regions)]
+    known = table[table["observed"].notna()]
+    where = make_url(args.ledger).render_as_string()
+    if known.empty:
+        raise DataError(
+            f"`{where}` holds no forecast of class {args.letter} and above whose outcome is known: the flare list must "
+            f"cover the window; {len(table)} forecasts wait for that"
+        )
+    columns = ["time", "region", "method", "probability", "observed"]
+    calibrated = known.dropna(subset="calibrated").assign(
+        method=lambda rows: rows["method"] + " (calibrated)", probability=lambda rows: rows["calibrated"]
+    )
+    both = pd.concat([known[columns], calibrated[columns]], ignore_index=True)
+    if not args.regions:
+        both = both.drop(columns="region")
+    return both, f"ledger {where}", f"≥{args.letter}1.0 flares"
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:

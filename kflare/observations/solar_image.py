@@ -9,7 +9,7 @@ import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,16 @@ from kflare.errors import DataError, KflareError
 from kflare.observations.disk import Disk
 from kflare.observations.files import MAX_WIDTH, kind_of, read_payload
 from kflare.observations.headers import Header
-from kflare.observations.jsoc_records import Record
+from kflare.observations.jsoc_records import Record, by_quality
 from kflare.observations.nrt_sources import by_aia_quality
 from kflare.observations.orientation import orientation_of
 from kflare.observations.pixels import require_square
 from kflare.observations.resampling import rolled
 
-__all__ = ["SolarImage", "read_solar_image"]
+__all__ = ["CONTINUUM", "SolarImage", "read_solar_image"]
+
+CONTINUUM: Final = 6173
+"""Wavelength of HMI in Å."""
 
 Image = npt.NDArray[np.float32]
 
@@ -75,12 +78,12 @@ def read_solar_image(path: str | Path, *, wavelength: int) -> SolarImage:
     path : str or pathlib.Path
         With its keywords: EXPTIME, WAVELNTH, T_OBS, QUALITY, and those of the disk.
     wavelength : int
-        That it must have, in Å.
+        That it must have, in Å; `CONTINUUM` for HMI's white light.
 
     Returns
     -------
     SolarImage
-        In DN per second.
+        In DN per second; white light in the unit of its series.
 
     Raises
     ------
@@ -93,7 +96,7 @@ def read_solar_image(path: str | Path, *, wavelength: int) -> SolarImage:
     payload = read_payload(path)
     kind = kind_of(payload, source=source)
     if kind != "FITS":
-        raise DataError(f"`{source}` must be an image of AIA in FITS, got {kind}")
+        raise DataError(f"`{source}` must be an image of AIA or HMI in FITS, got {kind}")
     try:
         with warnings.catch_warnings():
             # Astropy warns of every departure from the standard; what matters is checked here.
@@ -136,12 +139,14 @@ def _read(payload: bytes, source: str, wavelength: int) -> SolarImage:
 
 
 def _checked(header: Header, wavelength: int) -> tuple[str, float]:
-    """What QUALITY has to say, and the exposure in seconds."""
+    """What QUALITY has to say, and the exposure in seconds; 1 for HMI's continuum, whose unit is its own."""
     seen = header.number("WAVELNTH")
     if seen != wavelength:
         raise DataError(f"`{header.source}`: `WAVELNTH` must be {wavelength} Å, got {seen}")
+    record = Record(header.source, "", datetime.now(UTC), header.quality())
+    if wavelength == CONTINUUM:
+        return by_quality()(record), 1.0
     exposure = header.number("EXPTIME")
     if exposure is None or not (math.isfinite(exposure) and exposure > 0):
         raise DataError(f"`{header.source}`: `EXPTIME` must be a time above 0 s, got {exposure}")
-    record = Record(header.source, "AIA", datetime.now(UTC), header.quality())
     return by_aia_quality(record), exposure

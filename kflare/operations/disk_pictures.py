@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from kflare.errors import KflareError
 from kflare.observations.magnetogram import Magnetogram
-from kflare.observations.solar_image import read_solar_image
+from kflare.observations.solar_image import CONTINUUM, read_solar_image
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import utc_text
 from kflare.operations.publish.files import write_file
@@ -26,6 +26,7 @@ __all__ = ["keep_pictures", "kept_pictures"]
 
 # Source of `kflare.observations.nrt_sources`: wavelength, label, sunpy's colours.
 _IMAGES: Final = {
+    "continuum": (CONTINUUM, "HMI white light", "gray"),
     "aia_131": (131, "AIA 131 Å", "sdoaia131"),
     "aia_193": (193, "AIA 193 Å", "sdoaia193"),
     "aia_304": (304, "AIA 304 Å", "sdoaia304"),

@@ -10,7 +10,7 @@ import pandas as pd
 from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY, add_changes, add_history
 from kflare.datasets.region_features import with_changes
 from kflare.datasets.region_run import TOLERANCES
-from kflare.errors import KflareError
+from kflare.errors import DataError
 from kflare.observations.flares import FlareList
 from kflare.operations.inputs import Observed
 from kflare.operations.ledger import Ledger
@@ -77,11 +77,10 @@ def see(observed: Observed, flares: FlareList | None, ledger: Ledger, settings: 
     tracker = _tracker(ledger, measured, settings)
     try:
         names = tracker.update(measured.detection)
-    except KflareError:
-        # The same image as the cycle before, whose regions are the ones of the tracker already; or an older one.
+    except DataError:  # an older image than that of the cycle before
         tracker = Tracker(tracker.options)
         names = tracker.update(measured.detection)
-        remarks.append("no newer magnetogram than that of the forecast before")
+        remarks.append("the magnetogram is older than that of the forecast before")
     numbers: list[tuple[int, ...]] = [()] * len(names)
     if observed.srs is not None:
         numbers = noaa_numbers(measured.detection, observed.srs)
@@ -106,7 +105,7 @@ def _tracker(ledger: Ledger, measured: Measured, settings: Settings) -> Tracker:
         return Tracker(options)
     try:
         return Tracker.from_state({**state, "options": vars(options)})
-    except KflareError:
+    except DataError:
         return Tracker(options)
 
 

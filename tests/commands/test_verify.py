@@ -118,3 +118,37 @@ def test_operational_archive(real_data, tmp_path, capsys):
     names = ("accuracy", "tss", "apss", "ets", "frequency_bias", "brier_skill_score", "gini")
     for method, row in printed.items():
         assert tuple(round(scores[method, name], 3) for name in names) == row
+
+
+def test_a_ledger(tmp_path, capsys):
+    from datetime import UTC, datetime, timedelta
+
+    from kflare.observations.flares import read_flares
+    from kflare.operations.forecast import Forecast, Probability
+    from kflare.operations.ledger import Ledger
+
+    start, day = datetime(2026, 1, 1, 3, tzinfo=UTC), timedelta(days=1)
+    flares = tmp_path / "flares.csv"
+    # One M flare on every fourth of 20 days.
+    rows = [",".join([f"{start + (4 * n + 0.5) * day:%FT%TZ}"] * 3 + ["M1.0", "0"]) for n in range(5)]
+    flares.write_text("\n".join(["start,peak,end,goes_class,noaa", *rows]) + "\n")
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    with Ledger(url) as ledger:
+        for n in range(20):
+            issue = start + n * day
+            p = {"M": Probability(0.9 if n % 4 == 0 else 0.1, 0.5 if n % 4 == 0 else 0.02)}
+            ledger.record(Forecast(f"c{n}", issue, issue, issue, issue + day, issue + day, "all features", "", (), p))
+        # The list covers the windows of all but the last day.
+        ledger.record_flares(read_flares(flares), since=start - day, until=start + 19.5 * day, source="test")
+    arguments = ["--ledger", url, "--class", "M", "--resamples", 50]
+    status, out, err = run(capsys, *arguments, "--output", tmp_path / "report")
+    assert (status, err) == (0, "")
+    assert "19 samples, 5 with an event" in out
+    assert "kflare, threshold 50 %" in out
+    assert "kflare (calibrated), threshold 50 %" in out
+    assert "TSS 1.000" in out
+    status, _, err = run(capsys, *arguments, "--regions", "--output", tmp_path / "regions")
+    assert (status, "holds no forecast of class M" in err) == (1, True)
+    for wrong in (["--ledger", url], ["--class", "M"], []):
+        status, _, err = run(capsys, *wrong, "--output", tmp_path / "none")
+        assert (status, len(err.splitlines())) == (1, 1)

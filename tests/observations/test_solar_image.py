@@ -69,7 +69,7 @@ def test_damage(tmp_path):
     with pytest.raises(DataError, match="damaged or truncated"):
         read_solar_image(tmp_path / "b.fits", wavelength=131)
     (tmp_path / "c.fits").write_bytes(b"\xff\xd8\xff JPEG")
-    with pytest.raises(DataError, match="must be an image of AIA in FITS"):
+    with pytest.raises(DataError, match="must be an image of AIA or HMI in FITS"):
         read_solar_image(tmp_path / "c.fits", wavelength=131)
 
 

@@ -115,7 +115,7 @@ def test_a_forecast_from_observation_to_page(world: World, office: Office) -> No
     site = office.settings.site
     assert read_latest((site.folder / "latest.json").read_text()) == cycle
     pictures = {path.stem.partition("-")[2] for path in site.folder.rglob("*") if path.suffix in (".jpg", ".png")}
-    assert {"hmi-magnetogram", "aia-131", "aia-1600", "grad-cam-m"} <= pictures
+    assert {"hmi-magnetogram", "continuum", "aia-131", "aia-1600", "grad-cam-m"} <= pictures
     assert len(list(site.ccmc_folder.iterdir())) == 3
     assert len(list(site.csv_folder.iterdir())) == 1
 

@@ -108,6 +108,15 @@ class World(StandIn):
             path = write_los(seen(image, away).astype(np.float32), time, folder)
             content, keywords = _content(path, roll)
             self.add_hmi("hmi.M_720s_nrt", time, quality=quality, content=content, **keywords)
+            white = np.where(np.isfinite(image), np.sqrt(np.clip(1 - away**2, 0, 1)), np.nan).astype(np.float32)
+            content, keywords = _content(write_los(white, time, folder))
+            self.add_hmi(
+                "hmi.Ic_noLimbDark_720s_nrt",
+                time,
+                content=content,
+                segment="continuum",
+                **keywords | {"CONTENT": "CONTINUUM INTENSITY"},
+            )
             if "vector" not in without:
                 self._add_harps(write_vector(field, grid, time, folder, cutouts=cutouts), time)
             if "aia" not in without:
