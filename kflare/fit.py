@@ -235,15 +235,20 @@ def _fit_dense_cnn(args: argparse.Namespace, flares: "FlareList") -> None:
 def _fit_defn(args: argparse.Namespace, flares: "FlareList") -> None:
     from kflare.datasets.labels import exceeds
     from kflare.datasets.region_features import features_of
+    from kflare.datasets.region_samples import samples_of_region_table, samples_of_sharp
     from kflare.models.fitting import fit_defn
     from kflare.models.release import release_defn
 
     event = args.model[-1].upper()
-    table, flux, notes = _region_samples(args, flares)
+    if args.regions is not None:
+        samples = samples_of_region_table(args.regions, flares)
+    else:
+        samples = samples_of_sharp(args.sharp, flares, harp_noaa=args.harp_noaa)
+    table = samples.table
     features = features_of(table, args.features, source=str(args.sharp or args.regions))
-    observed = exceeds(flux, event)
+    observed = exceeds(samples.flux, event)
     split = _split(args, table["time"], observed, event)
-    print(flares.report(), *notes, sep="\n", file=sys.stderr)
+    print(flares.report(), *samples.notes, sep="\n", file=sys.stderr)
     defaults = {"epochs": 160, "batch_size": 150, "learning_rate": 1e-3, "patience": 40, "select": "loss"}
 
     def fit(recipe: "Recipe", run: "Run") -> "Fitted":
@@ -254,42 +259,10 @@ def _fit_defn(args: argparse.Namespace, flares: "FlareList") -> None:
         return release_defn(fitted, args.publish, args.model, example=table[split.train].head(8), metadata=metadata)
 
     settings = {"features": [feature.name for feature in features]}
-    samples = table[["time", "region", *settings["features"]]]
+    columns = table[["time", "region", *settings["features"]]]
     _fit_seeds(
-        args, samples, table["time"], observed, split, defaults=defaults, settings=settings, fit=fit, release=release
+        args, columns, table["time"], observed, split, defaults=defaults, settings=settings, fit=fit, release=release
     )
-
-
-def _region_samples(
-    args: argparse.Namespace, flares: "FlareList"
-) -> "tuple[pd.DataFrame, npt.NDArray[np.float64], list[str]]":
-    """Region table with all derived features, the largest flux within 24 h of each row, and notes for the user."""
-    import numpy as np
-
-    from kflare.datasets.labels import region_flux, require_covered
-    from kflare.datasets.region_features import complete, to_forecast
-    from kflare.datasets.region_table import read_region_table, region_flares_by_noaa
-    from kflare.observations.sharp_samples import read_sharp_samples, region_flares
-
-    if args.regions is not None:
-        table = read_region_table(args.regions)
-        require_covered(table["time"], flares)
-        own = region_flares_by_noaa(table, flares.table)
-        whole = complete(table, own, flares)
-        table = to_forecast(whole)
-        notes = [f"{args.regions}: {len(whole) - len(table)} rows not to be forecast left out"]
-        numbered = table["region"].isin(table["region"][table["noaa"].fillna(0) > 0]).to_numpy()
-        # Flares are listed by NOAA number: of a region without one it is not known whether it flared.
-        notes += [f"{args.regions}: {(~numbered).sum()} rows without NOAA number left out"]
-        notes = [note for note in notes if ": 0 rows" not in note]
-        table = table[numbered].reset_index(drop=True)
-        return table, region_flux(table, own), notes
-    samples = read_sharp_samples(args.sharp, flares=flares, harp_noaa=args.harp_noaa)
-    table = complete(samples.table, region_flares(samples, flares), flares)
-    flux = table["flux24"].to_numpy(np.float64)
-    labelled = np.isfinite(flux)
-    table = table[labelled].drop(columns=["flux24", "restored"]).reset_index(drop=True)
-    return table, flux[labelled], [f"{args.sharp}: {'; '.join(samples.notes)}"]
 
 
 def _split(args: argparse.Namespace, times: "pd.Series", observed: "npt.NDArray[np.bool_]", event: str) -> "Split":

@@ -64,7 +64,7 @@ def image_dataset(
         image = tf.ensure_shape(image, (1, None, None, 1))
         return tf.ensure_shape(reduce_field(image, size=size)[0], (size, size, 1)), label
 
-    targets = one_hot(labels) if labels.dtype == np.bool_ else labels
+    targets = one_hot(labels.astype(bool)) if labels.dtype == np.bool_ else labels
     data = tf.data.Dataset.from_tensor_slices(([str(path) for path in paths], targets))
     # float32 at 512×512 is 1 MB an image: two years of daily images fit into memory.
     data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE).cache()

@@ -1,0 +1,27 @@
+"""The released region models are whole, small, allowed to run, and come with their cards."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kflare.models.publish import read_metadata, verify_manifest
+from kflare.models.savedmodel import check_ops, load_signatures
+
+HOME = Path(__file__).resolve().parents[2] / "savedmodels"
+
+
+@pytest.mark.parametrize("name", ["defn-c", "defn-m"])
+def test_a_released_region_model_is_whole(name):
+    version = HOME / name / "1"
+    verify_manifest(version)
+    check_ops(version)
+    assert sum(file.stat().st_size for file in version.rglob("*")) < 4_000_000
+    card = (version / "assets.extra" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert card.startswith(f"# {name}: ")
+    features = read_metadata(version)["features"]
+    assert all(f"| `{feature['name']}` | {feature['unit']} |" in card for feature in features)
+    nothing = {feature["name"]: np.array([np.nan], np.float32) for feature in features}
+    answer = load_signatures(version)("serving_default", nothing)
+    assert answer["imputed"] == len(features)
+    assert 0 < answer["calibrated"] < answer["probability"] < 1

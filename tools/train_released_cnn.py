@@ -1,0 +1,141 @@
+"""The released image models, cnn-c and cnn-m: cross-validated in blocks, then fitted once more and published."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.attribution.compiled import CompiledAttribution
+from kflare.datasets.archive import index_archive
+from kflare.datasets.labels import disk_flux, exceeds
+from kflare.datasets.magnetogram_proxies import magnetogram_proxies
+from kflare.datasets.splits import Split, chronological_split, utc_date
+from kflare.models.baselines import logistic_regression, persistence
+from kflare.models.crossvalidation import block_folds
+from kflare.models.dense_cnn import LAST_CONVOLUTION
+from kflare.models.fitting import Fitted, dense_cnn_defaults, fit_dense_cnn
+from kflare.models.losses import class_weights
+from kflare.models.model_card import ModelCard, reliability_png
+from kflare.models.release import describe, fingerprint, release_dense_cnn
+from kflare.models.training import Recipe, Run, write_whole
+from kflare.observations.flares import read_flares
+from kflare.verification.intervals import bootstrap, bootstrap_difference
+
+SIZE, BYTE_RANGE, BLOCKS, BLOCK_DAYS = 256, 250.0, 5, 7
+TRAIN_UNTIL, VALIDATE_UNTIL = "2014-03-18", "2014-08-05"
+METHODS = ("network", "logistic regression", "persistence")
+
+DATA = """\
+654 daily full-disk magnetograms of SDO/HMI, about 00 UT, 2013-01-04 to 2014-12-31, 8-bit JPEG (public domain), read as
+±250 G, which the images' noise suggests and no document says; flares from NOAA/SWPC's GOES list. All layers but the
+last are trained without labels, on fluxes and polarity inversion lines measured on the training images themselves; the
+last layer fits two numbers to the flares (docs/skill_cnn.md).
+"""
+
+LIMITS = """\
+* A research model: no warning that lives or equipment depend on may rest on it alone.
+* What it measures is field near polarity inversion lines, and a regression on that one number is as good. It is no
+  evidence that a deep network sees more in a magnetogram.
+* It learnt from two years around the maximum of cycle 24. Nearly every day of these had a flare >= C1.0, so nothing is
+  known of the skill of cnn-c on a quiet Sun.
+* Images must show the disk as the training images do: radius about 0.44 of the width, north up. Magnetograms of MDI are
+  about 1.4 times stronger and are not matched.
+* It sees neither regions behind the limb nor what happened before the image was taken.
+* `probability` is no frequency: 0.5 stands for the event rate of the training days. Use `calibrated` as a chance.
+"""
+
+
+def cnn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
+    """Cross-validate, fit and publish `cnn-c` or `cnn-m`; returns the version's directory."""
+    name, event = f"cnn-{letter}", letter.upper()
+    flares = read_flares(data / "goes" / "swpc_flares_2010-2025.csv")
+    archive = index_archive(data / "hmi_daily", byte_range=BYTE_RANGE)
+    paths, times = archive["path"].tolist(), archive["forecast_time"]
+    observed = exceeds(disk_flux(times, flares), event)
+    proxies = magnetogram_proxies(paths, byte_range=BYTE_RANGE)
+    persistent = persistence(times, flares, event)
+    days = times.dt.tz_localize(None).dt.floor("D").to_numpy()
+
+    def fit(split: Split, folder: str) -> Fitted:
+        weights = class_weights(observed[split.train])
+        features = _standard(proxies, split.train)
+        regression = logistic_regression(features[split.train], observed[split.train], class_weights=weights)
+        recipe = Recipe(**dense_cnn_defaults("polarity-lines"), class_weights=weights)
+        return fit_dense_cnn(
+            paths, observed, split, size=SIZE, byte_range=BYTE_RANGE, augmented=True, recipe=recipe,
+            run=Run(work / name / folder, {}), clusters=days, teach="polarity-lines",
+            baselines={"logistic regression": regression(features), "persistence": persistent},
+        )  # fmt: skip
+
+    parts = []
+    for fold in block_folds(times, BLOCKS):
+        forecasts = fit(fold, f"block-{fold.name}").forecasts.assign(day=days, fold=int(fold.name))
+        parts.append(forecasts[fold.test])
+        print(f"{name}: block {fold.name} done", file=sys.stderr, flush=True)
+    tested = pd.concat(parts).rename(columns={"probability": "network", "calibrated": "network, calibrated"})
+    scores = cross_validated(tested)
+    write_whole(work / f"{name}-crossvalidation.json", json.dumps(scores, indent=2))
+    tested.to_parquet(work / f"{name}-forecasts.parquet")
+
+    split = chronological_split(times, train_until=utc_date(TRAIN_UNTIL), validate_until=utc_date(VALIDATE_UNTIL))
+    fitted = fit(split, "released")
+    metadata = describe(
+        fitted, event=event, times=times, split=split, fingerprint=fingerprint(proxies.assign(time=times), observed),
+        data={"images": "hmi_daily, 654 days", "flares": "swpc_flares_2010-2025.csv", "byte_range": BYTE_RANGE},
+    ) | {"cross_validation": scores}  # fmt: skip
+    card = ModelCard(
+        name=name,
+        use=f"The probability of a flare >= {event}1.0 on the full disk in the next 24 h, from one line-of-sight "
+        "magnetogram, with maps of where the network saw it.",
+        data=DATA, limits=LIMITS, calibration="calibration.png",
+    )  # fmt: skip
+    pooled = reliability_png(
+        tested["observed"].to_numpy(), tested["network, calibrated"].to_numpy(), title=f"{name}, five blocks"
+    )
+    return release_dense_cnn(
+        fitted, out, name, attribution=CompiledAttribution(fitted.model, layer=LAST_CONVOLUTION), metadata=metadata,
+        documents={"MODEL_CARD.md": card.text(metadata).encode(), "calibration.png": pooled},
+    )  # fmt: skip
+
+
+def cross_validated(rows: pd.DataFrame) -> dict[str, Any]:
+    """Each method's scores over the days of all blocks together, and the network's lead; blocks of days resampled."""
+    observed, days = rows["observed"].to_numpy(), rows["day"].to_numpy()
+    how: dict[str, Any] = {"block_length": BLOCK_DAYS, "resamples": 5000}
+    result: dict[str, Any] = {
+        "about": f"Five contiguous blocks of days, each forecast by a model trained on three others and calibrated on "
+        f"the fourth; all {len(rows)} days counted together, {observed.mean():.1%} of them with the event; 95 % "
+        f"intervals by resampling runs of {BLOCK_DAYS} days; all methods with the same days and the threshold 0.5.",
+    }
+    network, chance = (rows[column].to_numpy() for column in ("network", "network, calibrated"))
+    for method in METHODS:
+        output, calibrated = rows[method].to_numpy(), rows[f"{method}, calibrated"].to_numpy()
+        decided = bootstrap(observed, output, days, **how)
+        entry = {
+            "tss": _interval(decided["tss"]),
+            "roc_area": _interval(decided["roc_area"]),
+            "bss": _interval(bootstrap(observed, calibrated, days, **how)["brier_skill_score"]),
+        }
+        if method != "network":
+            lead = bootstrap_difference(observed, network, output, days, **how)
+            gain = bootstrap_difference(observed, chance, calibrated, days, **how)
+            entry |= {
+                "network_minus_tss": _interval(lead["tss"]),
+                "network_minus_roc_area": _interval(lead["roc_area"]),
+                "network_minus_bss": _interval(gain["brier_skill_score"]),
+            }
+        result[method] = entry
+    return result
+
+
+def _standard(proxies: pd.DataFrame, train: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    known = proxies[train]
+    return ((proxies - known.mean()) / known.std()).to_numpy(np.float32)
+
+
+def _interval(interval: Any) -> list[float]:
+    return [round(float(value), 4) for value in (interval.value, interval.lower, interval.upper)]
