@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,7 @@ class EventLog:
         line = {"time": utc_text(datetime.now(UTC)), "cycle": self.cycle, "event": event}
         text = json.dumps(line | values, default=str, allow_nan=False) + "\n"
         if self.path == "-":
-            sys.stderr.write(text)
-            sys.stderr.flush()
+            _complain(text)
             return
         try:
             # One write to a file opened for appending: lines of two processes do not mix.
@@ -63,7 +62,7 @@ class EventLog:
             finally:
                 os.close(file)
         except OSError as error:
-            sys.stderr.write(f"{self.path}: {error.strerror}: {text}")
+            _complain(f"{self.path}: {error.strerror}: {text}")
 
     @contextmanager
     def timed(self, event: str, **values: Any) -> Iterator[dict[str, Any]]:
@@ -71,3 +70,10 @@ class EventLog:
         start, found = time.monotonic(), dict(values)
         yield found
         self(event, **found, seconds=round(time.monotonic() - start, 3))
+
+
+def _complain(text: str) -> None:
+    """To standard error, which may be a file on the same full disk."""
+    with suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()

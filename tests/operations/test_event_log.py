@@ -1,6 +1,8 @@
 """One JSON line per event."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,13 @@ def test_a_full_disk_stops_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     # /dev/full takes no byte: every write fails with "No space left on device".
     EventLog("/dev/full")("hello")
     assert "No space left" in capsys.readouterr().err
+
+
+def test_a_full_disk_under_standard_error_too_stops_nothing() -> None:
+    code = "from kflare.operations.event_log import EventLog; EventLog('/dev/full')('hello'); print('on')"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=full, check=False)
+    assert done.stdout == b"on\n"
 
 
 def test_an_unwritable_log_is_refused_at_once(tmp_path: Path) -> None:
