@@ -38,8 +38,9 @@ last layer fits two numbers to the flares (docs/skill_cnn.md).
 
 LIMITS = """\
 * A research model: no warning that lives or equipment depend on may rest on it alone.
-* What it measures is field near polarity inversion lines, and a regression on that one number is as good. It is no
-  evidence that a deep network sees more in a magnetogram.
+* What it measures is field near polarity inversion lines, and a regression on that one number, measured directly, is at
+  least as good: use that where only the probability matters. It is no evidence that a deep network sees more.
+* The architecture is that of Yi et al. (2021); the training is not, and the input is 256 pixels wide, as are its maps.
 * It learnt from two years around the maximum of cycle 24. Nearly every day of these had a flare >= C1.0, so nothing is
   known of the skill of cnn-c on a quiet Sun.
 * Images must show the disk as the training images do: radius about 0.44 of the width, north up. Magnetograms of MDI are

@@ -60,7 +60,7 @@ def require_both_classes(observed: npt.NDArray[np.bool_], split: Split, *, event
 def dense_cnn_defaults(teach: str) -> dict[str, Any]:
     """How `fit_dense_cnn` trains unless told otherwise, as fields of `Recipe`."""
     if teach == "polarity-lines":  # no early stopping: `patience` and `select` are not used
-        return {"epochs": 10, "batch_size": 16, "learning_rate": 1e-3, "patience": 10, "select": "tss"}
+        return {"epochs": 30, "batch_size": 16, "learning_rate": 1e-3, "patience": 30, "select": "tss"}
     return {"epochs": 100, "batch_size": 8, "learning_rate": 2e-4, "patience": 20, "select": "tss"}
 
 
