@@ -69,6 +69,7 @@ def cnn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
         return fit_dense_cnn(
             paths, observed, split, size=SIZE, byte_range=BYTE_RANGE, augmented=True, recipe=recipe,
             run=Run(work / name / folder, {}), clusters=days, teach="polarity-lines",
+            trunk=work / "trunk" / f"{folder}.weights.h5",  # without labels, so that both models share it
             baselines={"logistic regression": regression(features), "persistence": persistent},
         )  # fmt: skip
 

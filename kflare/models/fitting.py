@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -77,6 +78,7 @@ def fit_dense_cnn(
     baselines: dict[str, npt.NDArray[np.float32]],
     clusters: npt.NDArray[Any] | None = None,
     teach: str = "flares",
+    trunk: Path | None = None,
     verbose: int = 0,
 ) -> Fitted:
     """Fit the dense CNN to magnetograms.
@@ -100,6 +102,8 @@ def fit_dense_cnn(
     teach : str
         "flares": all layers by the labels, as in the paper. "polarity-lines": what the images show, and only the last
         layer by the labels; see `train_by_reading`.
+    trunk : Path, optional
+        With "polarity-lines": as `train_by_reading` takes it.
     """
     names = np.asarray(paths)
 
@@ -114,7 +118,7 @@ def fit_dense_cnn(
     if teach == "polarity-lines":
         train_by_reading(
             model, list(names[split.train]), observed[split.train], validation, observed[split.validation],
-            byte_range=byte_range, augmented=augmented, recipe=recipe, run=run, verbose=verbose,
+            byte_range=byte_range, augmented=augmented, recipe=recipe, run=run, trunk=trunk, verbose=verbose,
         )  # fmt: skip
     else:
         training = data(split.train, training=True, augmented=augmented, seed=recipe.seed)

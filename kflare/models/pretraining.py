@@ -25,6 +25,7 @@ __all__ = ["flux_maps", "train_by_reading"]
 _MEASURED_SIZE = 512  # pixels: larger images are reduced to this before they are measured, so that maps mean the same
 _POLARITY_LINES = (60.0, 125.0, 190.0)  # gauss on both sides
 _SATURATED = 237.5  # gauss
+_MAPS = 2 + len(_POLARITY_LINES)
 _FORECASTING = 3  # of the maps, the one that the forecast is made of: polarity lines beyond 125 G
 _CELL = 64  # pixels of the network's input per value of `last_bn`
 
@@ -69,6 +70,7 @@ def train_by_reading(
     augmented: bool,
     recipe: Recipe,
     run: Run,
+    trunk: Path | None = None,
     verbose: int = 0,
 ) -> None:
     """Train a dense CNN on the `flux_maps` of its images, and its last layer on the labels.
@@ -92,6 +94,9 @@ def train_by_reading(
         from which it falls along a cosine to nothing. There is no early stopping.
     run : Run
         Where the run lives; one that is finished is read.
+    trunk : Path, optional
+        Weights file (.weights.h5) of what is learnt without labels, the same for every class: read if it is there,
+        else written.
     verbose : int
         1 shows Keras' progress bar.
 
@@ -104,14 +109,39 @@ def train_by_reading(
         load_weights(model, run.best_weights)
         return
     run.begin()
+    reader, loss = _reader(
+        model, paths, byte_range=byte_range, augmented=augmented, recipe=recipe, trunk=trunk, verbose=verbose
+    )
+    size = int(model.input_shape[1])
+    plain = image_dataset(paths, observed, size=size, byte_range=byte_range, batch_size=recipe.batch_size)
+    _set_last_layer(model, reader.get_layer("flux_maps").get_weights(), plain, observed)
+    skill = ValidationSkill(run, validation, validation_observed, recipe)
+    skill.set_model(model)
+    skill.on_epoch_end(recipe.epochs - 1, {"loss": loss})
+
+
+def _reader(
+    model: keras.Model,
+    paths: Sequence[str],
+    *,
+    byte_range: float | None,
+    augmented: bool,
+    recipe: Recipe,
+    trunk: Path | None,
+    verbose: int,
+) -> tuple[keras.Model, float]:
+    """The network with a layer that tells the maps, which shares the layers of `model`; and its last loss."""
+    reading = keras.layers.Conv2D(_MAPS, 1, dtype="float32", name="flux_maps")
+    reader = keras.Model(model.input, reading(model.get_layer("last_bn").output))
+    if trunk is not None and trunk.exists():
+        load_weights(reader, trunk)
+        return reader, math.nan
     size = int(model.input_shape[1])
     maps = _standard_maps(paths, byte_range=byte_range, cells=size // _CELL)
     data = image_dataset(
         paths, maps, size=size, byte_range=byte_range, batch_size=recipe.batch_size, training=True,
         augmented=augmented, seed=recipe.seed,
     )  # fmt: skip
-    reading = keras.layers.Conv2D(maps.shape[-1], 1, dtype="float32", name="flux_maps")
-    reader = keras.Model(model.input, reading(model.get_layer("last_bn").output))
     steps = math.ceil(len(paths) / recipe.batch_size)
     rising = max(1, steps // 2)
     rate = keras.optimizers.schedules.CosineDecay(
@@ -124,11 +154,12 @@ def train_by_reading(
     loss = reader.fit(data, epochs=recipe.epochs, shuffle=False, verbose=verbose).history["loss"][-1]
     if not math.isfinite(loss):
         raise DataError(f"training diverged: lower --learning-rate (now {recipe.learning_rate:g})")
-    plain = image_dataset(paths, observed, size=size, byte_range=byte_range, batch_size=recipe.batch_size)
-    _set_last_layer(model, reading.get_weights(), plain, observed)
-    skill = ValidationSkill(run, validation, validation_observed, recipe)
-    skill.set_model(model)
-    skill.on_epoch_end(recipe.epochs - 1, {"loss": loss})
+    if trunk is not None:
+        trunk.parent.mkdir(parents=True, exist_ok=True)
+        part = trunk.with_name(f".part-{trunk.name}")
+        reader.save_weights(part)
+        part.replace(trunk)
+    return reader, float(loss)
 
 
 def _set_last_layer(
