@@ -1,10 +1,11 @@
-"""Serve SavedModels over gRPC on this machine: the embedded server, for where TensorFlow Serving is not installed.
+"""Serve SavedModels on this machine: the embedded server, for where TensorFlow Serving is not installed.
 
     python -m kflare.serve --models savedmodels
-    python -m kflare.serve --config serving/models.config --models savedmodels --port 8500
+    python -m kflare.serve --config serving/models.config --models savedmodels --rest-api-port 8501
+    python -m kflare.serve --models savedmodels --batching-parameters-file serving/batching.config
 
 New versions are taken up, and old ones taken back, as their folders appear and vanish. SIGTERM or Ctrl-C finishes the
-requests in hand and ends.
+requests in hand and ends. The options that TensorFlow Serving has too read the same files and mean the same.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from kflare import command_line
 from kflare.errors import SettingError
+from kflare.release_commands import add_release_options, release_command
 
 if TYPE_CHECKING:
     from kflare.serving.server import Server
@@ -33,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command_line.run(_parser(), _serve, argv)
 
 
-def _serve(options: argparse.Namespace) -> None:
+def _serve(options: argparse.Namespace) -> int | None:
+    if (status := release_command(options, options.models or _DEFAULT_MODELS)) is not None:
+        return status
     if options.models is None and options.config is None:
         options.models = _DEFAULT_MODELS
     if options.models is not None and not options.models.is_dir():
@@ -46,17 +50,24 @@ def _serve(options: argparse.Namespace) -> None:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+    return None
 
 
 def _run(options: argparse.Namespace, stop: threading.Event) -> None:
+    from kflare.serving.batching_parameters import BatchingParameters
+    from kflare.serving.limits import Limits
     from kflare.serving.models_config import read_models_config
     from kflare.serving.server import Server, check_address
+    from kflare.serving.tls import ServerTls
 
     check_address(options.host, options.port)
     if not options.debug:
         command_line.quiet_tensorflow()
+        # It advises against sessions, which are what TensorFlow Serving runs models in.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
     gc.freeze()  # what is imported stays for good: freeing an unloaded version need not look through it each time
     models = [] if options.config is None else read_models_config(options.config, folder=options.models)
+    limits = Limits(message_bytes=options.max_message_mib * 2**20, requests=options.max_requests)
     server = Server(
         models,
         folder=options.models,
@@ -65,7 +76,15 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> None:
         port=options.port,
         poll_seconds=options.poll_seconds,
         tensor_content=options.tensor_content,
+        require_manifest=options.require_manifest,
+        batching=options.batching_parameters_file and BatchingParameters.read(options.batching_parameters_file),
+        own_batching=options.enable_per_model_batching_parameters,
+        limits=limits,
+        tls=options.ssl_config_file and ServerTls.read(options.ssl_config_file),
+        rest_port=options.rest_api_port,
+        metrics_path=_metrics_path(options.monitoring_config_file),
     )
+    _allow_many_connections()
     server.start()
     try:
         sys.stderr.write(f"kflare.serve: {_ready(server)}\n")
@@ -73,7 +92,27 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> None:
         logging.getLogger("kflare").setLevel(logging.INFO)  # from here on, every version that comes or goes
         stop.wait()
     finally:
-        server.stop()
+        server.stop(options.drain_seconds)
+
+
+def _metrics_path(monitoring_config: Path | None) -> str | None:
+    """Where the metrics are, from TensorFlow Serving's `monitoring.config`; without one at its default place."""
+    from kflare.serving.config_messages import message_type, read_config
+    from kflare.serving.rest import METRICS_PATH
+
+    if monitoring_config is None:
+        return METRICS_PATH
+    message = message_type("MonitoringConfig")()
+    prometheus = read_config(monitoring_config, message, what="monitoring configuration").prometheus_config
+    return (prometheus.path or METRICS_PATH) if prometheus.enable else None
+
+
+def _allow_many_connections() -> None:
+    """Take as many open files as the system allows: each connection is one, and 1024 are soon used up."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _ready(server: "Server") -> str:
@@ -81,7 +120,8 @@ def _ready(server: "Server") -> str:
     served = ", ".join(f"{name} ({', '.join(map(str, numbers))})" for name, numbers in available.items() if numbers)
     absent = ", ".join(name for name, numbers in available.items() if not numbers)
     waiting = f"; waiting for a version of {absent}" if absent else ""
-    return f"listening on {server.address}, serving {served}{waiting}"
+    also = f" and {server.rest_address}" if server.rest_address else ""
+    return f"listening on {server.address}{also}, serving {served}{waiting}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,7 +157,52 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="answer with raw bytes instead of lists of numbers: faster for heat maps, but not every client reads it",
     )
+    parser.add_argument(
+        "--rest-api-port",
+        type=_port,
+        metavar="PORT",
+        help="listen for HTTP too (REST API and Prometheus metrics), 0 for any free port",
+    )
+    parser.add_argument(
+        "--batching-parameters-file", type=Path, metavar="FILE", help="run requests in batches: BatchingParameters"
+    )
+    parser.add_argument(
+        "--enable-per-model-batching-parameters",
+        action="store_true",
+        help="with --batching-parameters-file: batch each model by the batching_params.pbtxt in its version's folder, "
+        "and those without it not at all",
+    )
+    parser.add_argument(
+        "--ssl-config-file", type=Path, metavar="FILE", help="speak TLS, or mutual TLS, on both ports: SSLConfig"
+    )
+    parser.add_argument(
+        "--monitoring-config-file", type=Path, metavar="FILE", help="whether and where metrics are: MonitoringConfig"
+    )
+    parser.add_argument(
+        "--require-manifest", action="store_true", help="serve only versions that have a MANIFEST.sha256"
+    )
+    parser.add_argument(
+        "--max-message-mib", type=_count, default=256, metavar="N", help="largest request (default: %(default)s MiB)"
+    )
+    parser.add_argument(
+        "--max-requests", type=_count, default=128, metavar="N", help="most requests at a time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--drain-seconds",
+        type=_seconds,
+        default=30.0,
+        metavar="S",
+        help="how long to wait, once told to stop, for requests in hand (default: %(default)g s)",
+    )
+    add_release_options(parser)
     return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 2047:  # MiB of the largest message that gRPC can carry
+        raise argparse.ArgumentTypeError(f"must lie in 1..2047, got {number}")
+    return number
 
 
 def _port(text: str) -> int:

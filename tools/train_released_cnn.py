@@ -75,9 +75,9 @@ def cnn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
 
     parts = []
     for fold in block_folds(times, BLOCKS):
-        forecasts = fit(fold, f"block-{fold.name}").forecasts.assign(day=days, fold=int(fold.name))
+        forecasts = fit(fold, fold.name.replace(" ", "-")).forecasts.assign(day=days, fold=fold.name)
         parts.append(forecasts[fold.test])
-        print(f"{name}: block {fold.name} done", file=sys.stderr, flush=True)
+        print(f"{name}: {fold.name} done", file=sys.stderr, flush=True)
     tested = pd.concat(parts).rename(columns={"probability": "network", "calibrated": "network, calibrated"})
     scores = cross_validated(tested)
     write_whole(work / f"{name}-crossvalidation.json", json.dumps(scores, indent=2))

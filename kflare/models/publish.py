@@ -86,7 +86,9 @@ def publish(
         _write_warmup(saved / _WARMUP, name, cases)
         for document, text in (documents or {}).items():
             (saved / "assets.extra" / document).write_bytes(text)
-        version = max(versions(home), default=0) + 1
+        # A number that was taken back (`kflare.models.releases`) is not given again.
+        withdrawn = [int(path.name.removeprefix(".withdrawn-")) for path in home.glob(".withdrawn-*")]
+        version = max([*versions(home), *withdrawn], default=0) + 1
         while True:
             content = {"model": name, "version": version, **metadata}
             (saved / METADATA).write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")

@@ -1,55 +1,87 @@
-"""The gRPC channel to a server: addresses, TLS, message limits, retries."""
+"""The gRPC channel to one server or several: addresses, TLS, message limits, retries, health."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import grpc
 
-from kflare.errors import SettingError
+from kflare.errors import ServingError, SettingError
 
-__all__ = ["open_channel"]
+__all__ = ["Connection", "connection", "open_channel"]
 
 _SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
 _INT32_MAX = 2**31 - 1
 
+Connection = tuple[str, list[tuple[str, Any]], Any]
+"""Address, options and credentials (None without TLS) of a channel."""
 
-def open_channel(
-    target: str, *, credentials: Any, ca: Path | None, cert: Path | None, key: Path | None, max_attempts: int
-) -> Any:
-    """Make a channel; it connects at the first call. For the parameters see `kflare.serving.client.Client`.
 
-    Returns
-    -------
-    grpc.Channel
+def connection(
+    target: str,
+    *,
+    timeout: float,
+    credentials: Any = None,
+    ca: Path | None = None,
+    cert: Path | None = None,
+    key: Path | None = None,
+    max_attempts: int = 5,
+) -> Connection:
+    """What a channel is made of; for the parameters see `kflare.serving.client.Client`.
 
     Raises
     ------
     SettingError
         A setting that cannot be, or a PEM file that cannot be read.
+    ServingError
+        A name in a list of servers that is not known.
     """
+    if not timeout > 0:
+        raise SettingError(f"`timeout` must be a positive number of seconds, got {timeout}")
     if not 1 <= max_attempts <= 5:
         raise SettingError(f"`max_attempts` must lie in 1..5, got {max_attempts}")
     if credentials is None and (ca or cert or key):
         credentials = _tls(ca, cert, key)
-    address = target if target.startswith(_SCHEMES) else f"dns:///{target}"
-    options = _options(target, max_attempts)
+    options = _options(target, timeout, max_attempts)
+    servers = [server.strip() for server in target.split(",")]
+    if target.startswith(_SCHEMES):
+        return target, options, credentials
+    if len(servers) == 1:
+        return f"dns:///{target}", options, credentials
+    name = servers[0].rpartition(":")[0].strip("[]")
+    if credentials is not None:  # several addresses, one certificate name: that of the first
+        options.append(("grpc.ssl_target_name_override", name))
+    return _addresses(servers), options, credentials
+
+
+def open_channel(connection: Connection, api: Any = grpc) -> Any:
+    """Make a channel of `grpc` or `grpc.aio`; it connects at the first call."""
+    address, options, credentials = connection
     if credentials is None:
-        return grpc.insecure_channel(address, options)
-    return grpc.secure_channel(address, credentials, options)
+        return api.insecure_channel(address, options)
+    return api.secure_channel(address, credentials, options)
 
 
-def _options(target: str, max_attempts: int) -> list[tuple[str, Any]]:
+def _options(target: str, timeout: float, max_attempts: int) -> list[tuple[str, Any]]:
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     if max_attempts > 1:  # grpc/grpc-proto service_config.proto, RetryPolicy: 2 to 5 attempts
+        # The pauses before attempts 2 to 5 are p, 2p, 4p and 8p, each give or take a fifth: spread over the deadline,
+        # a server that is back within half of it is found.
+        pause = timeout / 20
         retry = {
             "maxAttempts": max_attempts,
-            "initialBackoff": "0.2s",
-            "maxBackoff": "2s",
+            "initialBackoff": f"{pause:.3f}s",
+            "maxBackoff": f"{8 * pause:.3f}s",
             "backoffMultiplier": 2,
-            "retryableStatusCodes": ["UNAVAILABLE"],
+            # A server that stops cuts off with CANCELLED what it has just taken; a question asked twice does no harm.
+            "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
         }
         config["methodConfig"] = [{"name": [{}], "retryPolicy": retry}]
+    if "," in target or target.startswith("dns:"):
+        # One of several that drains or has nothing to serve is passed over. Servers without grpc.health.v1 count as
+        # healthy as long as they are connected.
+        config["healthCheckConfig"] = {"serviceName": ""}
     loopback = target.startswith(("127.", "localhost:", "[::1]:"))
     return [
         ("grpc.service_config", json.dumps(config)),
@@ -61,6 +93,29 @@ def _options(target: str, max_attempts: int) -> list[tuple[str, Any]]:
         ("grpc.max_reconnect_backoff_ms", 2000),
         ("grpc.enable_http_proxy", 0 if loopback else 1),  # a proxy cannot reach this machine's own ports
     ]
+
+
+def _addresses(servers: list[str]) -> str:
+    """A list of servers as gRPC takes it: numeric addresses of one family, of names looked up now, once."""
+    for family, scheme, written in ((socket.AF_INET, "ipv4", "{}:{}"), (socket.AF_INET6, "ipv6", "[{}]:{}")):
+        found = [_resolve(server, family) for server in servers]
+        if all(found):
+            return f"{scheme}:" + ",".join(written.format(*pair) for pairs in found for pair in pairs)
+    unknown = [server for server in servers if not _resolve(server, socket.AF_UNSPEC)]
+    if unknown:
+        raise ServingError(f"no address is known for {', '.join(unknown)}: check the name, or give numbers")
+    raise SettingError(f"the servers {', '.join(servers)} must all have IPv4 or all have IPv6 addresses")
+
+
+def _resolve(server: str, family: int) -> list[tuple[str, str]]:
+    host, _, port = server.rpartition(":")
+    if not host or not port.isdecimal():
+        raise SettingError(f"a server in a list must be `host:port`, got {server!r}")
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), family=family, type=socket.SOCK_STREAM)
+    except OSError:
+        return []
+    return list(dict.fromkeys((str(address[0]), port) for *_, address in found))
 
 
 def _tls(ca: Path | None, cert: Path | None, key: Path | None) -> Any:

@@ -12,7 +12,7 @@ import grpc
 from kflare.serving.models_config import ModelSettings, numbered_versions
 from kflare.serving.servable import Servable
 from kflare.serving.statuses import RequestError
-from kflare.serving.versions import ModelVersions, VersionStatus, not_served
+from kflare.serving.versions import Loader, ModelVersions, VersionStatus, not_served
 
 __all__ = ["ModelManager"]
 
@@ -28,14 +28,14 @@ class ModelManager:
         What to serve.
     discover : Path, optional
         A folder whose sub-folders are models too, also those that appear later.
-    typed_fields : bool
-        See `Servable`.
+    load : callable
+        Makes a `Servable` of path, `name` and `number`.
     """
 
     def __init__(
-        self, models: Sequence[ModelSettings], *, discover: Path | None = None, typed_fields: bool = True
+        self, models: Sequence[ModelSettings], *, discover: Path | None = None, load: Loader = Servable
     ) -> None:
-        self._typed_fields = typed_fields
+        self._load = load
         self._discover = discover
         # Replaced as a whole, never changed in place: readers need no lock.
         self._models = {settings.name: self._new(settings) for settings in models}
@@ -83,6 +83,14 @@ class ModelManager:
     def available(self) -> dict[str, list[int]]:
         """Each configured model's versions that answer, oldest first; empty where there is none."""
         return {name: model.available() for name, model in sorted(self._models.items())}
+
+    def knows(self, name: str) -> bool:
+        """Whether a model of this name is configured."""
+        return name in self._models
+
+    def known(self) -> list[tuple[str, VersionStatus]]:
+        """Every version that was ever known, by model."""
+        return [(name, status) for name, model in self._models.items() for status in model.statuses()]
 
     def failures(self) -> dict[str, str]:
         """Why models have no version that answers: the newest failed load, by model."""
@@ -188,4 +196,4 @@ class ModelManager:
             self._models = self._models | {path.name: self._new(ModelSettings(path.name, path)) for path in fresh}
 
     def _new(self, settings: ModelSettings) -> ModelVersions:
-        return ModelVersions(settings, typed_fields=self._typed_fields)
+        return ModelVersions(settings, load=self._load)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kflare.errors import SettingError
+from kflare.serving.config_messages import read_config
 
 __all__ = ["ModelSettings", "model_settings", "numbered_versions", "read_models_config"]
 
@@ -78,20 +79,10 @@ def read_models_config(path: Path, *, folder: Path | None = None) -> list[ModelS
     SettingError
         No such file, not a valid configuration (the message names the line), or no model in it.
     """
-    from google.protobuf import text_format
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise SettingError(f"no models configuration {path}: give a file like serving/models.config") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f"{path} cannot be read as a models configuration: {error}") from error
-    try:
-        config = text_format.Parse(text, ModelServerConfig())
-    except text_format.ParseError as error:
-        raise SettingError(f"{path} is no valid models configuration, line {error.GetLine() or 1}: {error}") from error
+    config = read_config(path, ModelServerConfig(), what="models configuration")
     try:
         settings = model_settings(config, folder=folder, root=path.resolve().parent)
     except SettingError as error:

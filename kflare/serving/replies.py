@@ -6,6 +6,9 @@ from typing import Any, Self
 
 import numpy.typing as npt
 
+from kflare.serving.messages import SignatureDefMap
+from kflare.serving.tensor_values import type_name
+
 __all__ = ["Metadata", "Reply", "TensorInfo", "VersionState"]
 
 _STATES = {10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}  # get_model_status.proto
@@ -40,10 +43,7 @@ class Metadata:
     @classmethod
     def read(cls, response: Any) -> Self:
         """From a GetModelMetadataResponse; without the signatures that TensorFlow keeps for itself."""
-        from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
-
-        signatures = SignatureDefMap()
-        response.metadata["signature_def"].Unpack(signatures)
+        signatures = SignatureDefMap.FromString(response.metadata["signature_def"].value)
         public = {key: value for key, value in signatures.signature_def.items() if not key.startswith("__saved_model")}
         return cls(
             response.model_spec.name,
@@ -72,11 +72,9 @@ class VersionState:
 
 
 def _tensor_infos(infos: Mapping[str, Any]) -> dict[str, TensorInfo]:
-    import tensorflow as tf
-
     return {
         name: TensorInfo(
-            tf.as_dtype(info.dtype).name,
+            type_name(info.dtype),
             None
             if info.tensor_shape.unknown_rank
             else tuple(dim.size if dim.size >= 0 else None for dim in info.tensor_shape.dim),

@@ -1,24 +1,35 @@
 """One loaded version of a model: what `Predict` and `GetModelMetadata` are asked of.
 
-Checks, their order, codes and wording follow tensorflow/serving servables/tensorflow/predict_util.cc (RunPredict) and
-tensorflow/tensorflow cc/saved_model/util.cc (GetInputValues); where they differ, a comment says why.
+It runs in a `Session`, as in TensorFlow Serving: an `output_filter` then saves the work for what is not asked for, a
+deadline ends a run, and closing it frees its memory (functions of `tf.saved_model.load` stay in the process for good).
 """
 
-from collections.abc import Iterable
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
+import numpy.typing as npt
 
-from kflare.serving.statuses import RequestError
-from kflare.serving.tensors import decode_tensor, encode_tensor
+from kflare.errors import ModelError
+from kflare.models.publish import MANIFEST, verify_manifest
+from kflare.serving.batching import BatchScheduler
+from kflare.serving.batching_parameters import BatchingParameters
+from kflare.serving.metrics import Metrics
+from kflare.serving.signature_checks import has_rows, read_inputs, wanted_outputs
+from kflare.serving.statuses import RequestError, status_of
+from kflare.serving.tensors import encode_tensor
 
 __all__ = ["Servable"]
 
 _WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+_BATCHING_FILE = "batching_params.pbtxt"  # servables/tensorflow/bundle_factory_util.cc, kBatchingParamsFilename
 _MOST_WARMUP_RECORDS = 1000  # WarmupConsts::kMaxNumRecords in servables/tensorflow/saved_model_warmup_util.h
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT
+
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class Servable:
@@ -38,100 +49,150 @@ class Servable:
     typed_fields : bool
         Answer in `float_val`, `int_val`, ..., the default form of TensorFlow Serving; False = in `tensor_content`
         (its option `--enable_serialization_as_tensor_content`), faster for heat maps.
+    require_manifest : bool
+        Refuse a version without `MANIFEST.sha256`; one that has it is always held to it.
+    scheduler : BatchScheduler, optional
+        Runs requests in batches; without it each runs alone.
+    own_batching : bool
+        Batch by the version's own `batching_params.pbtxt`, and not at all where it has none (TensorFlow Serving's
+        `--enable_per_model_batching_parameters`).
+    metrics : Metrics, optional
+        Told how long loading, warming up and running take.
+
+    Raises
+    ------
+    ModelError
+        A file is missing, changed or added since the version was published.
     """
 
-    def __init__(self, path: Path, *, name: str, number: int, typed_fields: bool = True) -> None:
-        import tensorflow as tf
-        from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str,
+        number: int,
+        typed_fields: bool = True,
+        require_manifest: bool = False,
+        scheduler: BatchScheduler | None = None,
+        own_batching: bool = False,
+        metrics: Metrics | None = None,
+    ) -> None:
         self.name = name
         self.number = number
         self._typed_fields = typed_fields
-        # The functions hold their variables weakly: without the loaded object they would be gone.
-        self._loaded = tf.saved_model.load(str(path))
-        self._functions = dict(self._loaded.signatures)
-        saved = SavedModel.FromString((path / "saved_model.pb").read_bytes())
-        self.signatures: dict[str, Any] = {
-            key: signature
-            for graph in saved.meta_graphs
-            if "serve" in graph.meta_info_def.tags
-            for key, signature in graph.signature_def.items()
-        }
-        self._warm_up(path / _WARMUP_FILE)
+        self._scheduler = scheduler
+        self._batching: BatchingParameters | None = None
+        if own_batching:
+            self._scheduler = scheduler if (path / _BATCHING_FILE).is_file() else None
+            self._batching = BatchingParameters.read(path / _BATCHING_FILE) if self._scheduler else None
+        self._metrics = metrics or Metrics()
+        outcome = "fail"
+        try:
+            self._load(path, require_manifest=require_manifest)
+            outcome = "success"
+        finally:
+            self._metrics.count(":tensorflow:cc:saved_model:load_attempt_count", str(path), outcome)
 
-    def predict(self, request: Any) -> Any:
+    def close(self) -> None:
+        """Free its memory; nobody may be using it."""
+        self._session.close()
+
+    def predict(self, request: Any, *, deadline: float | None = None) -> Any:
         """Answer a PredictRequest.
+
+        Parameters
+        ----------
+        request : PredictRequest
+            Not trusted.
+        deadline : float, optional
+            Time of `time.monotonic` after which nobody waits for the answer.
 
         Raises
         ------
         RequestError
             FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for inputs or an `output_filter` that do
-            not fit it.
+            not fit it, DEADLINE_EXCEEDED.
         tensorflow.errors.OpError
             The graph itself failed on the inputs.
         """
         from tensorflow_serving.apis.predict_pb2 import PredictResponse
 
         key = request.model_spec.signature_name or "serving_default"
-        if key not in self.signatures or key not in self._functions:
+        signature = self.signatures.get(key)
+        if signature is None:
             raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{key}" not found.')
-        signature = self.signatures[key]
-        inputs = self._inputs(signature, request)
-        wanted = _wanted_outputs(signature, request.output_filter)
-        outputs = self._functions[key](**inputs)
+        inputs = read_inputs(signature, request)
+        wanted = wanted_outputs(signature, request.output_filter)
+        outputs = self._run(key, inputs, wanted, deadline)
         response = PredictResponse()
         response.model_spec.name = self.name
         response.model_spec.version.value = self.number
         response.model_spec.signature_name = key
         for alias in wanted:
-            value = outputs[alias].numpy()  # a bare number or bytes where the output is a scalar
-            array = np.asarray(value, dtype=object if isinstance(value, bytes) else None)
+            array = np.asarray(outputs[alias], dtype=object if isinstance(outputs[alias], bytes) else None)
             response.outputs[alias].CopyFrom(encode_tensor(array, typed_fields=self._typed_fields))
         return response
 
-    def _inputs(self, signature: Any, request: Any) -> dict[str, Any]:
-        import tensorflow as tf
+    def _run(self, key: str, inputs: Arrays, wanted: list[str], deadline: float | None) -> Arrays:
+        from tensorflow.compat.v1 import RunOptions
 
-        sent, expected = set(request.inputs), set(signature.inputs)
-        if len(sent) > len(expected) or (len(sent) < len(expected) and not signature.defaults):
-            raise RequestError(
-                _INVALID,
-                f"input size does not match signature: {len(sent)}!={len(expected)} len({_names(sent)}) != "
-                f"len({_names(expected)}). Sent extra: {_names(sent - expected)}. "
-                f"Missing but required: {_names(expected - sent)}.",
+        signature = self.signatures[key]
+
+        def run(arrays: Arrays, until: float | None) -> Arrays:
+            options = None
+            if until is not None:
+                if (left := until - time.monotonic()) <= 0:
+                    raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the turn came")
+                options = RunOptions(timeout_in_ms=max(1, min(int(left * 1000), 2**31 - 1)))
+            started = time.monotonic()
+            feeds = {signature.inputs[alias].name: array for alias, array in arrays.items()}
+            outputs: Arrays = self._session.run(
+                {alias: signature.outputs[alias].name for alias in wanted}, feeds, options=options
             )
-        for alias in sorted(expected - sent - set(signature.defaults)):
-            raise RequestError(
-                _INVALID,
-                f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in request and "
-                f"no default value provided. Inputs expected to be in the request {_names(sent)}, or default input "
-                f"alias set: {','.join(sorted(signature.defaults))}",
+            taken = (time.monotonic() - started) * 1e6
+            self._metrics.observe(":tensorflow:serving:runtime_latency", taken, self.name, "Predict", "TF1")
+            return outputs
+
+        if self._scheduler is not None and has_rows(signature, wanted):
+            return self._scheduler.run(
+                (id(self), key, *wanted), run, inputs, deadline=deadline, parameters=self._batching
             )
-        if sent - expected:
-            raise RequestError(
-                _INVALID,
-                f"Inputs contains invalid name. Used request inputs: {','.join(sorted(sent & expected))}, "
-                f"request input: {','.join(sorted(sent))}",
-            )
-        tensors = {}
-        for position, alias in enumerate(sorted(expected)):
-            proto = request.inputs[alias] if alias in sent else signature.defaults[alias]
-            _check_declared(alias, position, proto, signature.inputs[alias])
-            try:
-                array = decode_tensor(proto)
-            except (ValueError, TypeError) as error:
-                raise RequestError(_INVALID, f"tensor parsing error: {alias}: {error}") from error
-            tensors[alias] = tf.constant(array, dtype=proto.dtype)
-        return tensors
+        return run(inputs, deadline)
+
+    def _load(self, path: Path, *, require_manifest: bool) -> None:
+        if (path / MANIFEST).is_file():
+            verify_manifest(path)
+        elif require_manifest:
+            raise ModelError(f"{path} has no {MANIFEST}, which this server requires")
+        started = time.monotonic()
+        self._session, self.signatures = _open(path)
+        taken = (time.monotonic() - started) * 1e6
+        self._metrics.observe(":tensorflow:cc:saved_model:load_latency", taken, str(path))
+        try:
+            self._warm_up(path / _WARMUP_FILE)
+        except BaseException:
+            self.close()
+            raise
 
     def _warm_up(self, path: Path) -> None:
         """Play the version's own requests (saved_model_warmup_util.cc); if one fails, the version is unfit."""
+        if not path.is_file():
+            return
+        started, status = time.monotonic(), "OK"
+        try:
+            self._play(path)
+        except Exception as error:
+            status = status_of(error)[0].name
+            raise
+        finally:
+            taken = (time.monotonic() - started) * 1e6
+            self._metrics.observe(":tensorflow:serving:model_warmup_latency", taken, str(path.parents[1]), status)
+
+    def _play(self, path: Path) -> None:
         import tensorflow as tf
         from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-        if not path.is_file():
-            return
-        for count, record in enumerate(tf.data.TFRecordDataset(str(path)).as_numpy_iterator(), start=1):
+        for count, record in enumerate(tf.compat.v1.io.tf_record_iterator(str(path)), start=1):
             if count > _MOST_WARMUP_RECORDS:
                 message = f"Number of warmup records exceeds the maximum ({_MOST_WARMUP_RECORDS}) at {path}"
                 raise RequestError(_INVALID, message)
@@ -143,52 +204,18 @@ class Servable:
                 raise RequestError(grpc.StatusCode.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
 
 
-def _check_declared(alias: str, position: int, proto: Any, info: Any) -> None:
-    """Hold a tensor's type and shape to the signature before anything is decoded or run.
-
-    A session checks the type of what it is fed ("Expects arg[0] to be float but string is provided") but leaves the
-    shape to the operations, which then fail with INVALID_ARGUMENT or, worse, broadcast. Here the shape is held to the
-    signature at once, with the same code.
-    """
+def _open(path: Path) -> tuple[Any, dict[str, Any]]:
+    """Session and signatures of a SavedModel."""
     import tensorflow as tf
 
-    if proto.dtype != info.dtype:
-        try:
-            given = tf.as_dtype(proto.dtype).name
-        except TypeError:
-            given = f"type {proto.dtype}"
-        expected = tf.as_dtype(info.dtype).name.replace("float32", "float")
-        given = given.replace("float32", "float").replace("float64", "double")
-        message = f"Expects arg[{position}] to be {expected} but {given} is provided (input {alias})"
-        raise RequestError(_INVALID, message)
-    if info.tensor_shape.unknown_rank:
-        return
-    expected_shape = [dim.size for dim in info.tensor_shape.dim]
-    shape = [dim.size for dim in proto.tensor_shape.dim]
-    fits = len(shape) == len(expected_shape) and all(
-        size in {-1, given} for size, given in zip(expected_shape, shape, strict=True)
-    )
-    if not fits:
-        expected = ",".join("?" if size < 0 else str(size) for size in expected_shape)
-        raise RequestError(
-            _INVALID, f"Expects input {alias} to have shape [{expected}] but [{','.join(map(str, shape))}] is provided"
-        )
-
-
-def _wanted_outputs(signature: Any, output_filter: Iterable[str]) -> list[str]:
-    wanted: list[str] = []
-    for alias in output_filter:
-        if alias not in signature.outputs:
-            raise RequestError(
-                _INVALID,
-                f"output tensor alias not found in signature: {alias} Outputs expected to be in the set "
-                f"{_names(signature.outputs)}.",
-            )
-        if alias in wanted:
-            raise RequestError(_INVALID, f"duplicate output tensor alias: {alias}")
-        wanted.append(alias)
-    return wanted or sorted(signature.outputs)
-
-
-def _names(names: Iterable[str]) -> str:
-    return "{" + ",".join(sorted(names)) + "}"
+    graph = tf.Graph()
+    # A GPU's memory is shared with whatever else runs there, other versions first of all.
+    config = tf.compat.v1.ConfigProto(gpu_options={"allow_growth": True})
+    session = tf.compat.v1.Session(graph=graph, config=config)
+    try:
+        with graph.as_default():
+            saved = tf.compat.v1.saved_model.load(session, ["serve"], str(path))
+    except BaseException:
+        session.close()
+        raise
+    return session, dict(saved.signature_def)

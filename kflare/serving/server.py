@@ -1,9 +1,10 @@
-"""The embedded server: TensorFlow Serving's gRPC API on one machine, without its program."""
+"""The embedded server: TensorFlow Serving's gRPC and REST APIs on one machine, without its program."""
 
-import os
 import socket
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,18 +12,22 @@ from typing import Any, Self
 import grpc
 
 from kflare.errors import ServingError
+from kflare.serving.answers import Answers
+from kflare.serving.batching import BatchScheduler
+from kflare.serving.batching_parameters import BatchingParameters
+from kflare.serving.limits import Admission, Limits
+from kflare.serving.metrics import Metrics
 from kflare.serving.model_manager import ModelManager
 from kflare.serving.models_config import ModelSettings
+from kflare.serving.rest import METRICS_PATH, RestServer
+from kflare.serving.servable import Servable
 from kflare.serving.services import ModelService, PredictionService
+from kflare.serving.tls import ServerTls
 
 __all__ = ["Server", "check_address"]
 
 _INT32_MAX = 2**31 - 1
-_OPTIONS = (
-    ("grpc.max_receive_message_length", _INT32_MAX),  # as server.cc does: builder.SetMaxMessageSize(kint32max)
-    ("grpc.max_send_message_length", _INT32_MAX),
-    ("grpc.so_reuseport", 0),  # two servers on one port would each get some of the requests
-)
+_SPARE_THREADS = 8  # for status, metadata and refusals while as many requests as allowed are in hand
 _HEALTH_NAMES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
 
@@ -63,6 +68,20 @@ class Server:
         How often to look for versions; 0 = only at the start.
     tensor_content : bool
         Answer in `tensor_content`, like TensorFlow Serving with `--enable_serialization_as_tensor_content`.
+    require_manifest : bool
+        Serve only versions with a `MANIFEST.sha256`; those that have one are always held to it.
+    batching : BatchingParameters, optional
+        Run requests in batches.
+    own_batching : bool
+        Batch each model by its version's own `batching_params.pbtxt`; see `Servable`.
+    limits : Limits
+        What is refused.
+    tls : ServerTls, optional
+        Speak TLS on both ports.
+    rest_port : int or None
+        Where to listen for HTTP, 0 for any free port; None = nowhere.
+    metrics_path : str or None
+        Where on the HTTP port the metrics are.
 
     Notes
     -----
@@ -79,20 +98,57 @@ class Server:
         port: int = 8500,
         poll_seconds: float = 1.0,
         tensor_content: bool = False,
+        require_manifest: bool = False,
+        batching: BatchingParameters | None = None,
+        own_batching: bool = False,
+        limits: Limits | None = None,
+        tls: ServerTls | None = None,
+        rest_port: int | None = None,
+        metrics_path: str | None = METRICS_PATH,
     ) -> None:
         self.host = host
         self.port = port
-        self.models = ModelManager(models, discover=discover, typed_fields=not tensor_content)
-        self._folder = folder
+        self.metrics = Metrics()
+        self._scheduler = None if batching is None else BatchScheduler(batching, self.metrics)
+        load = partial(
+            Servable,
+            typed_fields=not tensor_content,
+            require_manifest=require_manifest,
+            scheduler=self._scheduler,
+            own_batching=own_batching,
+            metrics=self.metrics,
+        )
+        self.models = ModelManager(models, discover=discover, load=load)
+        self._limits = limits or Limits()
+        self._tls = tls
         self._discover = discover
         self._poll_seconds = poll_seconds
         self._grpc: Any = None
         self._health: Any = None
+        self._answers = Answers(
+            self.models,
+            admission=Admission(self._limits.requests, self.metrics),
+            metrics=self.metrics,
+            folder=folder,
+            after_reload=self._report,
+        )
+        self._rest = (
+            None
+            if rest_port is None
+            else RestServer(self._answers, self._limits, host=host, port=rest_port, tls=tls, metrics_path=metrics_path)
+        )
 
     @property
     def address(self) -> str:
         """Host and port as a client's target."""
         return _address(self.host, self.port)
+
+    @property
+    def rest_address(self) -> str | None:
+        """Where HTTP is spoken, if it is."""
+        if self._rest is None:
+            return None
+        return f"{'https' if self._tls else 'http'}://{_address(self.host, self._rest.port)}"
 
     def start(self) -> None:
         """Load what is there, then listen.
@@ -100,8 +156,30 @@ class Server:
         Raises
         ------
         ServingError
-            No model has a version that can be loaded, or the address cannot be listened on.
+            No model has a version that can be loaded, or an address cannot be listened on.
         """
+        try:
+            self._start()
+        except BaseException:
+            if self._scheduler is not None:
+                self._scheduler.stop()
+            raise
+
+    def stop(self, grace: float = 30.0) -> None:
+        """Refuse new requests, finish those begun within `grace` seconds, end the watch."""
+        if self._grpc is None:
+            return
+        end = time.monotonic() + grace
+        self._health.enter_graceful_shutdown()
+        finished = self._grpc.stop(grace)
+        if self._rest is not None:
+            self._rest.stop(grace)
+        finished.wait(max(0.0, end - time.monotonic()) + 1.0)
+        if self._scheduler is not None:
+            self._scheduler.stop()
+        self.models.stop()
+
+    def _start(self) -> None:
         from grpc_health.v1.health import HealthServicer
         from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
         from tensorflow_serving.apis.model_service_pb2_grpc import add_ModelServiceServicer_to_server
@@ -111,29 +189,27 @@ class Server:
         if not any(self.models.available().values()):
             failures = "; ".join(f"{name} {why}" for name, why in self.models.failures().items())
             raise ServingError(f"no model to serve: {failures or self._nothing_found()}")
-        threads = max(8, 4 * (os.cpu_count() or 1))
-        self._grpc = grpc.server(ThreadPoolExecutor(threads, thread_name_prefix="kflare-serve"), options=_OPTIONS)
-        self._health = HealthServicer()
-        add_PredictionServiceServicer_to_server(PredictionService(self.models), self._grpc)
-        add_ModelServiceServicer_to_server(ModelService(self.models, self._folder, self._report_health), self._grpc)
+        threads = ThreadPoolExecutor(self._limits.requests + _SPARE_THREADS, thread_name_prefix="kflare-serve")
+        self._grpc = grpc.server(threads, options=_options(self._limits))
+        # Non-blocking: somebody who watches the health for hours holds no thread.
+        self._health = HealthServicer(experimental_non_blocking=True)
+        add_PredictionServiceServicer_to_server(PredictionService(self._answers), self._grpc)
+        add_ModelServiceServicer_to_server(ModelService(self._answers), self._grpc)
         add_HealthServicer_to_server(self._health, self._grpc)
         check_address(self.host, self.port)
         try:
-            self.port = self._grpc.add_insecure_port(self.address)
+            if self._tls is None:
+                self.port = self._grpc.add_insecure_port(self.address)
+            else:
+                self.port = self._grpc.add_secure_port(self.address, self._tls.grpc_credentials())
         except RuntimeError as error:
             raise ServingError(f"cannot listen on {self.address}: {error}") from error
-        self._report_health()
+        self._report()
+        if self._rest is not None:
+            self._rest.start()
         self._grpc.start()
         if self._poll_seconds > 0:
-            self.models.watch(self._poll_seconds, after=self._report_health)
-
-    def stop(self, grace: float = 30.0) -> None:
-        """Refuse new requests, finish those begun within `grace` seconds, end the watch."""
-        if self._grpc is None:
-            return
-        self._health.enter_graceful_shutdown()
-        self._grpc.stop(grace).wait()
-        self.models.stop()
+            self.models.watch(self._poll_seconds, after=self._report)
 
     def __enter__(self) -> Self:
         self.start()
@@ -148,12 +224,25 @@ class Server:
         where = f"in {self._discover}" if self._discover else f"for {', '.join(self.models.available())}"
         return f"no <name>/<version>/saved_model.pb {where}; publish one with python -m kflare.fit"
 
-    def _report_health(self) -> None:
+    def _report(self) -> None:
+        """Tell the health service and the metrics what is served."""
         from grpc_health.v1.health_pb2 import HealthCheckResponse
 
         ready = all(self.models.available().values())
         for name in _HEALTH_NAMES:
             self._health.set(name, HealthCheckResponse.SERVING if ready else HealthCheckResponse.NOT_SERVING)
+        for model, version in self.models.known():
+            self.metrics.set(":kflare:serving:version_state", int(version.state), model, str(version.number))
+
+
+def _options(limits: Limits) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", min(limits.message_bytes, _INT32_MAX)),
+        ("grpc.max_send_message_length", _INT32_MAX),
+        ("grpc.so_reuseport", 0),  # two servers on one port would each get some of the requests
+        ("grpc.server_handshake_timeout_ms", int(limits.handshake_seconds * 1000)),
+        ("grpc.max_connection_idle_ms", int(limits.idle_seconds * 1000)),
+    ]
 
 
 def _address(host: str, port: int) -> str:

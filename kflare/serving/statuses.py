@@ -1,20 +1,13 @@
 """One place where a failure on the server becomes a gRPC status, with the codes that TensorFlow Serving uses."""
 
-import re
-
 import grpc
 
-from kflare.errors import ServingError, SettingError
+from kflare.errors import ModelError, ServingError, SettingError
 
 __all__ = ["RequestError", "status_of"]
 
 _LONGEST_MESSAGE = 1024  # tensorflow/serving model_servers/grpc_status_util.cc, kErrorMessageLimit
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
-# What the eager runtime puts around an operation's own message; a session, which TensorFlow Serving runs, does not.
-_EAGER_PREAMBLE = re.compile(
-    r"\A\s*Graph execution error:\s*(Detected at node [^\n]*\n(<stack traces unavailable>\n)?)?"
-)
-_EAGER_SUFFIX = re.compile(r"\s*\[Op:[^\]]*\][^\n]*\Z")
 
 
 class RequestError(ServingError):
@@ -48,6 +41,8 @@ def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
         code = error.code
     elif isinstance(error, SettingError):
         code = grpc.StatusCode.INVALID_ARGUMENT
+    elif isinstance(error, ModelError):  # a version that does not match its manifest
+        code = grpc.StatusCode.DATA_LOSS
     elif isinstance(error, MemoryError):
         code = grpc.StatusCode.RESOURCE_EXHAUSTED
     elif isinstance(error, FileNotFoundError):
@@ -56,7 +51,9 @@ def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
         code = _CODES.get(number, grpc.StatusCode.UNKNOWN)
     else:
         code = grpc.StatusCode.INTERNAL
-    message = str(getattr(error, "message", None) or error) or type(error).__name__
-    if _EAGER_PREAMBLE.match(message) or _EAGER_SUFFIX.search(message):
-        message = _EAGER_SUFFIX.sub("", _EAGER_PREAMBLE.sub("", message)).strip()
+    # `Session.run` adds Python's view of the graph to a message; the runtime's own words are in the error before.
+    before = (
+        error.__context__ if code is not grpc.StatusCode.INTERNAL and type(error.__context__) is type(error) else None
+    )
+    message = str(getattr(before or error, "message", None) or error) or type(error).__name__
     return code, message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + "...TRUNCATED"

@@ -5,7 +5,7 @@ loaded before an old one is unloaded, and an unloaded one answers what it has be
 each so that a forecast is not lost:
 
 * A folder that appears while the server runs is loaded once two looks in a row find it unchanged, so that a version
-  being copied in is left alone.
+  being copied in is left alone; and one that kflare published only if it matches its `MANIFEST.sha256`.
 * A version that cannot be loaded is passed over for the next older one, also right after a start.
 * It is tried again when its files change, or after a minute, five times at most.
 """
@@ -14,7 +14,7 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -26,13 +26,14 @@ from kflare.serving.models_config import ModelSettings, numbered_versions
 from kflare.serving.servable import Servable
 from kflare.serving.statuses import RequestError, status_of
 
-__all__ = ["ModelVersions", "State", "VersionStatus", "not_served"]
+__all__ = ["Loader", "ModelVersions", "State", "VersionStatus", "not_served"]
 
 _LOG = logging.getLogger(__name__)
 _LOAD_RETRIES = 5  # --max_num_load_retries and --load_retry_interval_micros of tensorflow_model_server
 _RETRY_SECONDS = 60.0
 
 Fingerprint = tuple[tuple[str, int, int], ...]
+Loader = Callable[..., Servable]
 
 
 class State(IntEnum):
@@ -71,9 +72,12 @@ class _Version:
             return False
         return self.failures > _LOAD_RETRIES or time.monotonic() < self.retry_at
 
-    def end_if_idle(self) -> None:
-        if self.state is State.UNLOADING and self.in_flight == 0:
-            self.state, self.servable = State.END, None
+    def end_if_idle(self) -> Servable | None:
+        """What is to be closed, once nobody uses it."""
+        if self.state is not State.UNLOADING or self.in_flight:
+            return None
+        servable, self.state, self.servable = self.servable, State.END, None
+        return servable
 
 
 class ModelVersions:
@@ -83,13 +87,13 @@ class ModelVersions:
     ----------
     settings : ModelSettings
         Where the versions lie and which to serve; may be replaced between polls.
-    typed_fields : bool
-        See `Servable`.
+    load : callable
+        Makes a `Servable` of path, `name` and `number`.
     """
 
-    def __init__(self, settings: ModelSettings, *, typed_fields: bool = True) -> None:
+    def __init__(self, settings: ModelSettings, *, load: Loader = Servable) -> None:
         self.settings = settings
-        self._typed_fields = typed_fields
+        self._make = load
         self._versions: dict[int, _Version] = {}
         self._last_look: dict[int, Fingerprint | None] = {}
         self._complaint = ""
@@ -116,7 +120,9 @@ class ModelVersions:
         finally:
             with self._lock:
                 version.in_flight -= 1
-                version.end_if_idle()
+                idle = version.end_if_idle()
+            if idle is not None:
+                idle.close()
 
     def available(self) -> list[int]:
         """Numbers of the versions that answer, oldest first."""
@@ -159,14 +165,17 @@ class ModelVersions:
 
     def unload(self, numbers: Sequence[int]) -> None:
         """Take versions out of service; each is freed when its last answer is given."""
+        idle = []
         with self._lock:
             for number in numbers:
                 self._versions[number].state = State.UNLOADING
-                self._versions[number].end_if_idle()
+                idle.append(self._versions[number].end_if_idle())
+        for servable in filter(None, idle):
+            servable.close()
         for number in numbers:
             _LOG.info("%s version %d is no longer served", self.settings.name, number)
         if numbers:
-            gc.collect()  # a SavedModel is a web of cycles; its memory would else stay until some later collection
+            gc.collect()  # a graph is a web of cycles; its memory would else stay until some later collection
 
     def _available(self) -> list[int]:
         return sorted(number for number, version in self._versions.items() if version.state is State.AVAILABLE)
@@ -190,7 +199,7 @@ class ModelVersions:
         with self._lock:
             self._versions[number] = version
         try:
-            servable = Servable(path, name=name, number=number, typed_fields=self._typed_fields)
+            servable = self._make(path, name=name, number=number)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one version, the others are to be served
             code, message = status_of(error)
             with self._lock:

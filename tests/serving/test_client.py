@@ -182,12 +182,12 @@ def test_the_deadline_is_kept(client, standing):
 
 
 def test_only_unavailable_is_tried_again_and_at_most_five_times():
-    config = json.loads(dict(_options("h:1", 5))["grpc.service_config"])
+    config = json.loads(dict(_options("h:1", 10, 5))["grpc.service_config"])
     (method,) = config["methodConfig"]
     assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
     assert method["retryPolicy"]["maxAttempts"] == 5
     assert config["loadBalancingConfig"] == [{"round_robin": {}}]
-    assert "methodConfig" not in json.loads(dict(_options("h:1", 1))["grpc.service_config"])
+    assert "methodConfig" not in json.loads(dict(_options("h:1", 10, 1))["grpc.service_config"])
 
 
 def test_a_version_with_other_inputs_is_noticed(models, serve, toys, publish, until):
@@ -211,8 +211,44 @@ def test_settings(tmp_path):
             Client(**options)
 
 
-def test_importing_the_client_imports_no_tensorflow():
+def test_a_bulk_keeps_the_order(client):
+    batches = [{"magnetogram": np.full((1, 32, 32, 1), float(field), np.float32)} for field in range(-50, 50)]
+    got = [reply.outputs["probability"][0] for reply in client.predict_bulk("cnn-c", batches)]
+    np.testing.assert_allclose(got, (1 + np.arange(-50, 50) / 100) / 2, atol=1e-6)
+    replies = client.predict_bulk("cnn-c", [*batches[:3], {"magnetogram": np.zeros(3, np.float32)}], in_flight=2)
+    assert [next(replies).version for _ in range(3)] == [1, 1, 1]
+    with pytest.raises(ServingError, match="INVALID_ARGUMENT"):
+        next(replies)
+    assert list(client.predict_bulk("cnn-c", [])) == []
+    with pytest.raises(SettingError, match="`in_flight` must be 1 or more"):
+        next(client.predict_bulk("cnn-c", batches, in_flight=0))
+
+
+def test_versions_by_label(client):
+    assert client.predict_regions("defn-c", TABLE, version="stable").version == 1
+    with pytest.raises(ServingError, match="INVALID_ARGUMENT: Unrecognized servable version label: new"):
+        client.predict_regions("defn-c", TABLE, version="new")
+
+
+def test_images_may_be_named(client, tmp_path):
+    (tmp_path / "a.png").write_bytes(image(255))
+    assert client.predict_images("cnn-c", [tmp_path / "a.png"]).outputs["probability"].tolist() == [1.0]
+    with pytest.raises(DataError, match=r"absent\.png cannot be read: No such file"):
+        client.predict_images("cnn-c", [tmp_path / "absent.png"])
+
+
+def test_what_cannot_be_sent_is_told_by_name(client):
+    with pytest.raises(DataError, match=r"input `magnetogram` of cnn-c cannot be sent: .*complex128"):
+        client.predict("cnn-c", {"magnetogram": np.zeros((1, 32, 32, 1), complex)})
+
+
+def test_asking_imports_no_tensorflow(standing):
     code = (
-        "import sys, kflare.serving.client; sys.exit(any(m in sys.modules for m in ('tensorflow', 'pandas', 'keras')))"
+        "import sys, numpy as np\n"
+        "from kflare.serving.client import Client\n"
+        f"with Client('{standing.address}') as client:\n"
+        "    client.metadata('cnn-c')\n"
+        "    client.predict_magnetograms('cnn-c', np.zeros((1, 32, 32, 1)))\n"
+        "sys.exit(any(name in sys.modules for name in ('tensorflow', 'tensorflow_serving', 'pandas', 'keras')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

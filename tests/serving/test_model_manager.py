@@ -1,9 +1,12 @@
 """Versions that appear, vanish and fail, without a network: poll by poll."""
 
+import hashlib
 import shutil
+from functools import partial
 
 import grpc
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis.model_pb2 import ModelSpec
@@ -11,6 +14,7 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from kflare.serving import versions
+from kflare.serving.batching_parameters import BatchingParameters
 from kflare.serving.model_manager import ModelManager
 from kflare.serving.models_config import ModelSettings
 from kflare.serving.servable import Servable
@@ -126,7 +130,7 @@ def test_a_failed_version_is_tried_again_later_but_not_for_ever(manager, models,
     shutil.rmtree(broken / "variables")
     tries = []
     monkeypatch.setattr(versions, "_RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(versions, "Servable", lambda path, **options: tries.append(path) or Servable(path, **options))
+    manager._models["defn-c"]._make = lambda path, **options: tries.append(path) or Servable(path, **options)
     for _ in range(10):
         manager.poll(trust=True)
     assert len(tries) == 6  # once, and five times more
@@ -238,3 +242,84 @@ def test_a_version_that_fails_its_own_warm_up_is_not_served(manager, models, toy
         3: grpc.StatusCode.UNIMPLEMENTED,
         4: grpc.StatusCode.DATA_LOSS,
     }
+
+
+def with_manifest(folder):
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
+    (folder / "MANIFEST.sha256").write_text("".join(lines))
+    return folder
+
+
+def test_a_version_that_does_not_match_its_manifest_is_not_loaded(manager, models, toys, publish):
+    version = with_manifest(publish(toys / "defn-2", models / "defn-c" / "2"))
+    data = next((version / "variables").glob("*.data*"))
+    good = data.read_bytes()
+    data.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))  # one bit: TensorFlow would load it
+    manager.poll(trust=True)
+    assert manager.available() == {"defn-c": [1]}
+    (status,) = [s for s in manager.status(ModelSpec(name="defn-c")) if s.number == 2]
+    assert status.code is grpc.StatusCode.DATA_LOSS
+    assert "differs from" in status.message
+    data.write_bytes(good)
+    manager.poll(trust=True)
+    assert manager.available() == {"defn-c": [2]}
+
+
+def test_a_copy_that_lacks_a_listed_file_waits_for_it(manager, models, toys, publish):
+    version = with_manifest(publish(toys / "defn-2", models / "defn-c" / "2"))
+    index = next((version / "variables").glob("*.index"))
+    away = index.rename(models / ".index")
+    manager.poll()
+    manager.poll()
+    manager.poll()
+    assert manager.available() == {"defn-c": [1]}
+    away.rename(index)
+    manager.poll()
+    manager.poll()
+    assert manager.available() == {"defn-c": [2]}
+
+
+def test_a_manifest_can_be_required(models):
+    with_manifest(models / "cnn-c" / "1")
+    strict = ModelManager([], discover=models, load=partial(Servable, require_manifest=True))
+    strict.poll(trust=True)
+    assert strict.available() == {"cnn-c": [1], "defn-c": []}
+    assert "has no MANIFEST.sha256" in strict.failures()["defn-c"]
+
+
+def test_a_version_may_say_itself_how_it_is_batched(models, toys, publish):
+    ran = []
+
+    class Recorder:
+        parameters = BatchingParameters()
+
+        def run(self, key, run, inputs, *, deadline, parameters):
+            ran.append(parameters.max_batch_size)
+            return run(inputs, deadline)
+
+    (publish(toys / "defn-2", models / "defn-m" / "1") / "batching_params.pbtxt").write_text(
+        "max_batch_size { value: 7 }"
+    )
+    own = ModelManager([], discover=models, load=partial(Servable, scheduler=Recorder(), own_batching=True))
+    own.poll(trust=True)
+    for model in ("defn-c", "defn-m"):
+        with own.use(ModelSpec(name=model)) as servable:
+            servable.predict(defn_request(model))
+    assert ran == [7]  # defn-c has no such file
+
+
+def test_memory_is_given_back(models, toys, publish):
+    process = psutil.Process()
+    settings = ModelSettings("cnn-c", models / "cnn-c")
+    manager = ModelManager([settings])
+    sizes = []
+    for number in range(2, 12):
+        publish(toys / "cnn", models / "cnn-c" / str(number))
+        manager.poll(trust=True)
+        sizes.append(process.memory_info().rss)
+    assert manager.available() == {"cnn-c": [11]}
+    assert sizes[-1] - sizes[3] < 30e6

@@ -25,7 +25,7 @@ def test_the_shipped_file_lists_the_four_models_at_the_containers_paths():
     assert {s.name: str(s.base_path) for s in settings} == {
         name: f"/models/{name}" for name in ("cnn-c", "cnn-m", "defn-c", "defn-m")
     }
-    assert all(s.newest == 1 and s.only is None for s in settings)
+    assert all(s.newest == 2 and s.only is None for s in settings)
 
 
 def test_the_shipped_file_is_mapped_onto_this_machine(tmp_path):

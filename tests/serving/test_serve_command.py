@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from contextlib import contextmanager
 
 import pandas as pd
@@ -23,7 +24,7 @@ def served(*options, cwd):
     with subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             line = process.stderr.readline()
-            address = re.search(r"listening on (\S+),", line)
+            address = re.search(r"listening on ([^,\s]+)", line)
             assert address, line + process.stderr.read()
             yield process, line, address[1]
         finally:
@@ -43,10 +44,19 @@ def test_one_line_when_ready_and_a_clean_stop(models):
 
 
 def test_the_shipped_configuration_with_two_of_four_models(models, request):
-    config = request.config.rootpath / "serving" / "models.config"
-    options = ("--config", config, "--models", models, "--poll-seconds", "0.1")
-    with served(*options, cwd=models.parent) as (process, line, _):
+    shipped = request.config.rootpath / "serving"
+    options = ("--config", shipped / "models.config", "--models", models, "--poll-seconds", "0.1")
+    options += ("--batching-parameters-file", shipped / "batching.config", "--rest-api-port", 0)
+    options += ("--monitoring-config-file", shipped / "monitoring.config", "--max-requests", 16)
+    with served(*options, cwd=models.parent) as (process, line, address):
         assert "serving cnn-c (1), defn-c (1); waiting for a version of cnn-m, defn-m" in line
+        with Client(address) as client:
+            assert client.predict_regions("defn-c", TABLE).outputs["probability"].tolist() == [0.5]
+        rest = re.search(r" and (http://[^,]+),", line)[1]
+        with urllib.request.urlopen(f"{rest}/monitoring/prometheus/metrics") as reply:
+            page = reply.read().decode()
+        assert ':tensorflow:serving:request_count{model_name="defn-c",status="OK"} 1' in page
+        assert ":tensorflow:serving:batching_session:wrapped_run_count{} 1" in page
         (models / "defn-m").mkdir()
         (models / "defn-c" / "1").rename(models / "defn-m" / "4")
         assert "defn-m version 4 is served" in "".join(process.stderr.readline() for _ in range(2))
@@ -68,6 +78,9 @@ def test_bad_settings_end_with_one_line_and_status_1(capsys, tmp_path, models):
     assert "line 2" in refused(capsys, "--config", tmp_path / "bad.config", "--port", 0)
     (tmp_path / "empty").mkdir()
     assert "no model to serve" in refused(capsys, "--models", tmp_path / "empty", "--port", 0)
+    (tmp_path / "batching.config").write_text("max_batch_size: 3")
+    options = ("--models", models, "--port", 0, "--batching-parameters-file", tmp_path / "batching.config")
+    assert "no valid batching configuration, line 1" in refused(capsys, *options)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

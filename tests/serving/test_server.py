@@ -1,4 +1,4 @@
-"""The embedded server as any gRPC client sees it: codes and messages of TensorFlow Serving."""
+"""What the embedded server does beyond what every server of this API does; for that see conformance/."""
 
 import shutil
 import socket
@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
-from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, SignatureDefMap
-from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
 from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
@@ -47,56 +45,10 @@ def asked(standing, stubs):
     return stubs(standing)
 
 
-def test_the_newest_version_answers_and_says_so(asked):
-    reply = asked.prediction.Predict(request(), timeout=10)
-    spec = reply.model_spec
-    assert (spec.name, spec.version.value, spec.signature_name) == ("defn-c", 2, "serving_default")
-    # Version 2: logit ln 2, so 2/3. Numbers come in float_val, as from TensorFlow Serving.
-    assert list(reply.outputs["probability"].float_val) == pytest.approx([2 / 3])
-    assert set(reply.outputs) == {"probability", "probabilities", "calibrated", "imputed"}
-    assert list(reply.outputs["imputed"].int_val) == [0]
-
-
-def test_versions_and_labels_can_be_asked_for(asked):
-    for spec in ({"version": 1}, {"version_label": "stable"}):
-        reply = asked.prediction.Predict(request(**spec), timeout=10)
-        assert reply.model_spec.version.value == 1
-        assert list(reply.outputs["probability"].float_val) == [0.5]
-
-
-def test_output_filter(asked):
-    reply = asked.prediction.Predict(request(outputs=["calibrated"]), timeout=10)
-    assert set(reply.outputs) == {"calibrated"}
-
-
+# Where the embedded server has words of its own; all others are in conformance/.
 _PREDICT_REFUSALS = {
-    "no model spec": (PredictRequest(), "INVALID_ARGUMENT", "Missing ModelSpec"),
-    "empty name": (request(name=""), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
-    "unknown model": (request(name="x"), "NOT_FOUND", "Servable not found for request: Latest(x)"),
-    "unknown version": (request(version=3), "NOT_FOUND", "Servable not found for request: Specific(defn-c, 3)"),
-    "unknown label": (
-        request(version_label="new"), "INVALID_ARGUMENT", "Unrecognized servable version label: new",
-    ),
     "label of a version that is not there": (
         request(version_label="ghost"), "NOT_FOUND", "Servable not found for request: Specific(defn-c, 9)",
-    ),
-    "unknown signature": (
-        request(signature_name="x"), "FAILED_PRECONDITION", 'Serving signature key "x" not found.',
-    ),
-    "missing input": (
-        request({"AREA": ZEROS["AREA"]}), "INVALID_ARGUMENT",
-        ("input size does not match signature: 1!=3 len({AREA}) != len({AREA,R_VALUE,USFLUX}). "
-        "Sent extra: {}. Missing but required: {R_VALUE,USFLUX}."),
-    ),
-    "extra input": (
-        request({**ZEROS, "FOO": ZEROS["AREA"]}), "INVALID_ARGUMENT",
-        ("input size does not match signature: 4!=3 len({AREA,FOO,R_VALUE,USFLUX}) != len({AREA,R_VALUE,USFLUX}). "
-        "Sent extra: {FOO}. Missing but required: {}."),
-    ),
-    "misnamed input": (
-        request({"area": ZEROS["AREA"], "USFLUX": ZEROS["AREA"], "R_VALUE": ZEROS["AREA"]}), "INVALID_ARGUMENT",
-        ("Signature input alias: AREA(feed name: serving_default_AREA:0) not found in request and no default value "
-        "provided. Inputs expected to be in the request {R_VALUE,USFLUX,area}, or default input alias set: "),
     ),
     "mistyped input": (
         request({**ZEROS, "AREA": [b"many"]}), "INVALID_ARGUMENT",
@@ -108,15 +60,7 @@ _PREDICT_REFUSALS = {
     ),
     "inputs of different length": (
         request({**ZEROS, "AREA": np.zeros(2, np.float32)}), "INVALID_ARGUMENT",
-        "Shapes of all inputs must match: values[0].shape = [2] != values[1].shape = [1]\n\t [[{{node stack}}]]",
-    ),
-    "unknown output": (
-        request(outputs=["x"]), "INVALID_ARGUMENT",
-        ("output tensor alias not found in signature: x Outputs expected to be in the set "
-        "{calibrated,imputed,probabilities,probability}."),
-    ),
-    "output asked for twice": (
-        request(outputs=["imputed", "imputed"]), "INVALID_ARGUMENT", "duplicate output tensor alias: imputed",
+        "Shapes of all inputs must match: values[0].shape = [2] != values[1].shape = [1]",
     ),
 }  # fmt: skip
 
@@ -124,26 +68,9 @@ _PREDICT_REFUSALS = {
 @pytest.mark.parametrize("case", _PREDICT_REFUSALS)
 def test_refusals_of_predict(asked, case):
     sent, code, message = _PREDICT_REFUSALS[case]
-    assert refusal(asked.prediction.Predict, sent) == (code, message)
-
-
-def test_malformed_tensors_and_undecodable_images_are_invalid(asked):
-    sent = request()
-    sent.inputs["AREA"].tensor_content = b"12345"
-    code, message = refusal(asked.prediction.Predict, sent)
-    assert code == "INVALID_ARGUMENT"
-    assert message.startswith("tensor parsing error: AREA")
-    sent = request({"image": [b"no image"]}, name="cnn-c", signature_name="predict_image")
-    code, message = refusal(asked.prediction.Predict, sent)
-    assert code == "INVALID_ARGUMENT"
-    assert "Graph execution error" not in message
-    assert "image" in message.lower()
-
-
-def test_messages_larger_than_grpcs_default_pass(standing):
-    big = np.zeros((2, 1024, 1024, 1), np.float32)  # 8 MiB; gRPC's own limit is 4
-    with Client(standing.address) as client:
-        assert client.predict_magnetograms("cnn-c", big).outputs["probability"].tolist() == [0.5, 0.5]
+    given, details = refusal(asked.prediction.Predict, sent)
+    # Behind its message the runtime names the node, whose function has a number that changes.
+    assert (given, details.partition("\n")[0]) == (code, message)
 
 
 def test_replies_in_tensor_content(models, serve, stubs):
@@ -152,39 +79,6 @@ def test_replies_in_tensor_content(models, serve, stubs):
     )
     assert reply.outputs["probability"].tensor_content
     assert decode_tensor(reply.outputs["probability"]).tolist() == [0.5, 0.5, 0.5]
-
-
-def test_metadata(asked):
-    sent = request(kind=GetModelMetadataRequest)
-    assert refusal(asked.prediction.GetModelMetadata, sent) == (
-        "INVALID_ARGUMENT", "GetModelMetadataRequest must specify at least one metadata_field",
-    )  # fmt: skip
-    sent.metadata_field.append("weights")
-    assert refusal(asked.prediction.GetModelMetadata, sent) == (
-        "INVALID_ARGUMENT", "Metadata field weights is not supported",
-    )  # fmt: skip
-    sent.metadata_field[:] = ["signature_def"]
-    reply = asked.prediction.GetModelMetadata(sent, timeout=10)
-    assert (reply.model_spec.name, reply.model_spec.version.value) == ("defn-c", 2)
-    signatures = SignatureDefMap()
-    assert reply.metadata["signature_def"].Unpack(signatures)
-    assert set(signatures.signature_def["serving_default"].inputs) == {"AREA", "USFLUX", "R_VALUE"}
-    sent.model_spec.name = "x"
-    assert refusal(asked.prediction.GetModelMetadata, sent)[0] == "NOT_FOUND"
-    assert refusal(asked.prediction.GetModelMetadata, GetModelMetadataRequest())[1] == "Missing ModelSpec"
-
-
-def test_status(asked):
-    reply = asked.models.GetModelStatus(request(kind=GetModelStatusRequest), timeout=10)
-    assert [(entry.version, entry.state) for entry in reply.model_version_status] == [(2, 30), (1, 30)]
-    reply = asked.models.GetModelStatus(request(kind=GetModelStatusRequest, version=1), timeout=10)
-    assert [entry.version for entry in reply.model_version_status] == [1]
-    for sent, message in (
-        (request(kind=GetModelStatusRequest, name="x"), "Could not find any versions of model x"),
-        (request(kind=GetModelStatusRequest, version=8), "Could not find version 8 of model defn-c"),
-    ):
-        assert refusal(asked.models.GetModelStatus, sent) == ("NOT_FOUND", message)
-    assert refusal(asked.models.GetModelStatus, GetModelStatusRequest()) == ("INVALID_ARGUMENT", "Missing ModelSpec")
 
 
 def test_services_that_are_not_there(asked):

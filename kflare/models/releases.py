@@ -1,0 +1,218 @@
+"""Published models as releases: put one into the served folder, list, verify, take back, and keep the newest few.
+
+A version is served as soon as its folder `<root>/<model>/<number>/` is there and no longer when it is gone, so each
+step is one rename. A number never returns with another content: what is taken back leaves `.withdrawn-<number>`.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kflare.errors import ModelError, SettingError
+from kflare.models.publish import MANIFEST, read_metadata, verify_manifest, versions
+
+__all__ = ["Release", "discard_old", "release", "releases", "verify", "withdraw"]
+
+_WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
+_WITHDRAWN = re.compile(r"\.withdrawn-(\d+)")
+
+
+@dataclass(frozen=True)
+class Release:
+    """One version of a model in a served folder; `withdrawn` ones are kept aside and not served."""
+
+    model: str
+    version: int
+    path: Path
+    withdrawn: bool
+    metadata: dict[str, Any]
+
+
+def releases(root: Path, model: str | None = None) -> list[Release]:
+    """All versions under a folder, or those of one model: by name, newest first.
+
+    Raises
+    ------
+    ModelError
+        No such folder or model.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ModelError(f"no folder {root}: `--models` must hold <name>/<version>/saved_model.pb")
+    homes = sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".")
+    if model is not None:
+        homes = [home for home in homes if home.name == model]
+        if not homes:
+            raise ModelError(f"{root} holds no model `{model}`: publish one with python -m kflare.serve --publish")
+    return [release for home in homes for release in _of_model(home)]
+
+
+def verify(version: Path) -> None:
+    """Hold a version to its manifest, the operations to the allow-list, and require warm-up requests.
+
+    Raises
+    ------
+    ModelError
+        Which of these fails, and where.
+    """
+    from kflare.models.savedmodel import check_ops
+
+    verify_manifest(version)  # first: nothing of a changed file is parsed
+    check_ops(version)
+    if not (version / _WARMUP).is_file() or not (version / _WARMUP).stat().st_size:
+        raise ModelError(f"{version} has no {_WARMUP}: its first request would be slow; publish it with kflare.fit")
+
+
+def release(source: Path, root: Path) -> Release:
+    """Verify a published version and copy it, under the same name and number, into the served folder.
+
+    Parameters
+    ----------
+    source : Path
+        `<name>/<version>` as `kflare.fit` publishes.
+    root : Path
+        The served folder.
+
+    Returns
+    -------
+    Release
+        Where it is served from; a version that is there already, byte for byte, is left as it is.
+
+    Raises
+    ------
+    ModelError
+        The version or its copy fails `verify`, the number is taken or was withdrawn, or the folder cannot be written.
+    """
+    source = Path(source).resolve()
+    verify(source)
+    metadata = read_metadata(source)
+    model, number = str(metadata.get("model", "")), int(metadata.get("version", 0))
+    if (source.parent.name, source.name) != (model, str(number)):
+        raise ModelError(f"{source} says that it is {model} version {number}: give the folder {model}/{number} itself")
+    home = Path(root) / model
+    target = home / str(number)
+    if (home / f".withdrawn-{number}").exists():
+        raise ModelError(f"{model} version {number} was taken back from {root}: publish under a new number")
+    if target.exists():
+        if (target / MANIFEST).is_file() and (target / MANIFEST).read_bytes() == (source / MANIFEST).read_bytes():
+            verify_manifest(target)
+            return Release(model, number, target, withdrawn=False, metadata=metadata)
+        raise ModelError(f"{target} holds another model with this number: publish under a new number")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".publishing-", dir=home))
+    except OSError as error:
+        raise ModelError(f"cannot write to {home}: {error.strerror}") from error
+    try:
+        shutil.copytree(source, part / "model")
+        verify_manifest(part / "model")
+        for path in [*part.rglob("*"), part]:
+            _sync(path)
+        (part / "model").rename(target)
+        _sync(home)
+    except OSError as error:
+        raise ModelError(f"cannot publish to {home}: {error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Release(model, number, target, withdrawn=False, metadata=metadata)
+
+
+def withdraw(root: Path, model: str) -> tuple[Release, Release]:
+    """Take a model's newest version back, so that the one before it is served again.
+
+    Returns
+    -------
+    (Release, Release)
+        What was withdrawn, and what is the newest now.
+
+    Raises
+    ------
+    ModelError
+        There is no version before it, or that one fails `verify`: then nothing changes.
+    """
+    served = [release for release in releases(root, model) if not release.withdrawn]
+    if len(served) < 2:
+        raise ModelError(
+            f"{root} holds {len(served)} version(s) of {model}, so there is none to go back to; publish one first"
+        )
+    newest, before = served[0], served[1]
+    verify(before.path)
+    aside = newest.path.with_name(f".withdrawn-{newest.version}")
+    try:
+        newest.path.rename(aside)
+        _sync(aside.parent)
+    except OSError as error:
+        raise ModelError(f"cannot take {newest.path} back: {error.strerror or error}") from error
+    return Release(model, newest.version, aside, withdrawn=True, metadata=newest.metadata), before
+
+
+def discard_old(root: Path, model: str, *, keep: int, but: Collection[int] = ()) -> list[Release]:
+    """Delete all but the newest `keep` versions of a model, and those withdrawn that are older than these.
+
+    Parameters
+    ----------
+    but : collection of int
+        Versions to leave in any case, such as labelled ones.
+
+    Returns
+    -------
+    list of Release
+        What was deleted. Of a withdrawn version the empty folder stays, so that its number is not used again.
+
+    Raises
+    ------
+    SettingError
+        `keep` is below 1.
+    ModelError
+        A folder cannot be deleted.
+    """
+    if keep < 1:
+        raise SettingError(f"`keep` must be 1 or more, got {keep}")
+    every = releases(root, model)
+    kept = [release.version for release in every if not release.withdrawn][:keep]
+    old = [
+        release
+        for release in every
+        if release.version < min(kept, default=0) and release.version not in but and any(release.path.iterdir())
+    ]
+    for release in old:
+        # Aside first: a server must not see the version half deleted.
+        gone = release.path.with_name(f".discarded-{release.version}")
+        try:
+            release.path.rename(gone)
+            if release.withdrawn:
+                release.path.mkdir()
+            shutil.rmtree(gone)
+        except OSError as error:
+            raise ModelError(f"cannot delete {release.path}: {error.strerror or error}") from error
+    return old
+
+
+def _of_model(home: Path) -> list[Release]:
+    numbers = [(number, home / str(number), False) for number in versions(home)]
+    aside = [(_WITHDRAWN.fullmatch(path.name), path) for path in home.iterdir()]
+    numbers += [(int(found[1]), path, True) for found, path in aside if found]
+    return [
+        Release(home.name, number, path, withdrawn, _metadata(path))
+        for number, path, withdrawn in sorted(numbers)[::-1]
+    ]
+
+
+def _metadata(version: Path) -> dict[str, Any]:
+    try:
+        return read_metadata(version)
+    except ModelError:
+        return {}
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,161 @@
+"""What the server says to a request, whichever way it came: by gRPC or by HTTP."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from kflare.serving.limits import Admission
+from kflare.serving.metrics import Metrics
+from kflare.serving.model_manager import ModelManager
+from kflare.serving.models_config import model_settings
+from kflare.serving.servable import Servable
+from kflare.serving.statuses import RequestError, status_of
+
+__all__ = ["Answers"]
+
+_INVALID = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class Answers:
+    """Answers Predict, GetModelMetadata, GetModelStatus and HandleReloadConfigRequest.
+
+    Parameters
+    ----------
+    models : ModelManager
+        Who answers.
+    admission : Admission
+        How many may ask at a time.
+    metrics : Metrics
+        Told about every Predict request.
+    folder : Path, optional
+        Where the models of a new configuration lie, whatever base paths it names.
+    after_reload : callable
+        Called after each change of the configuration.
+    """
+
+    def __init__(
+        self,
+        models: ModelManager,
+        *,
+        admission: Admission,
+        metrics: Metrics,
+        folder: Path | None,
+        after_reload: Callable[[], None],
+    ) -> None:
+        self._models = models
+        self._admission = admission
+        self._metrics = metrics
+        self._folder = folder
+        self._after_reload = after_reload
+
+    def predict(
+        self,
+        request: Any,
+        *,
+        entrypoint: str,
+        deadline: float | None,
+        fill: Callable[[Servable, Any], None] | None = None,
+    ) -> Any:
+        """Answer a PredictRequest.
+
+        Parameters
+        ----------
+        request : PredictRequest
+            Not trusted.
+        entrypoint : str
+            "GRPC" or "REST", for the metrics.
+        deadline : float or None
+            Time of `time.monotonic` after which nobody waits for the answer.
+        fill : callable, optional
+            Completes the request when it is known which version answers.
+
+        Raises
+        ------
+        RequestError, tensorflow.errors.OpError
+            See `Servable.predict`; RESOURCE_EXHAUSTED where too many ask at a time.
+        """
+        with self._counted(request.model_spec.name, entrypoint), self._admission.enter():
+            # A request that waited for a thread longer than its client does is not worth an inference.
+            if deadline is not None and deadline <= time.monotonic():
+                raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the turn came")
+            _require_model_spec(request)
+            with self._models.use(request.model_spec) as servable:
+                if fill is not None:
+                    fill(servable, request)
+                return servable.predict(request, deadline=deadline)
+
+    def metadata(self, request: Any) -> Any:
+        """Answer a GetModelMetadataRequest, as servables/tensorflow/get_model_metadata_impl.cc does."""
+        from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
+
+        _require_model_spec(request)
+        if not request.metadata_field:
+            raise RequestError(_INVALID, "GetModelMetadataRequest must specify at least one metadata_field")
+        for name in request.metadata_field:
+            if name != "signature_def":
+                raise RequestError(_INVALID, f"Metadata field {name} is not supported")
+        response, signatures = GetModelMetadataResponse(), SignatureDefMap()
+        with self._models.use(request.model_spec) as servable:
+            for key, signature in servable.signatures.items():
+                signatures.signature_def[key].CopyFrom(signature)
+            response.model_spec.name = servable.name
+            response.model_spec.version.value = servable.number
+        response.metadata["signature_def"].Pack(signatures)
+        return response
+
+    def status(self, request: Any) -> Any:
+        """Answer a GetModelStatusRequest."""
+        from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
+
+        _require_model_spec(request)
+        response = GetModelStatusResponse()
+        for version in self._models.status(request.model_spec):
+            entry = response.model_version_status.add(version=version.number, state=int(version.state))
+            entry.status.error_code = version.code.value[0]
+            entry.status.error_message = version.message
+        return response
+
+    def reload(self, request: Any) -> Any:
+        """Serve another list of models from now on (model_servers/model_service_impl.cc)."""
+        from tensorflow_serving.apis.model_management_pb2 import ReloadConfigResponse
+
+        if request.config.WhichOneof("config") != "model_config_list":
+            message = (
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+                "Only ModelConfigList is currently supported"
+            )
+            raise RequestError(_INVALID, message)
+        try:
+            self._models.reconfigure(model_settings(request.config, folder=self._folder))
+        finally:
+            self._after_reload()
+        return ReloadConfigResponse()
+
+    def metrics_page(self) -> str:
+        """The metrics for Prometheus."""
+        return self._metrics.page()
+
+    @contextmanager
+    def _counted(self, model: str, entrypoint: str) -> Iterator[None]:
+        # Under the names of models only: else whoever asks for names at random would fill the memory with labels.
+        label = model if self._models.knows(model) else ""
+        started, status = time.monotonic(), "OK"
+        try:
+            yield
+        except Exception as error:
+            status = status_of(error)[0].name
+            raise
+        else:
+            taken = (time.monotonic() - started) * 1e6
+            self._metrics.observe(":tensorflow:serving:request_latency", taken, label, "Predict", entrypoint)
+        finally:
+            self._metrics.count(":tensorflow:serving:request_count", label, status)
+
+
+def _require_model_spec(request: Any) -> None:
+    if not request.HasField("model_spec"):
+        raise RequestError(_INVALID, "Missing ModelSpec")

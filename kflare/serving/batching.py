@@ -1,0 +1,296 @@
+"""Requests that arrive at about the same time run as one batch.
+
+The options and their meaning are TensorFlow Serving's (batching/README.md, session_bundle_config.proto); so is the
+queueing (tensorflow/core/kernels/batching_util/shared_batch_scheduler.h): a batch is run as soon as a thread is free
+and it is full, or has waited `batch_timeout_micros`. Better here, so that nobody pays for somebody else's request:
+
+* Inputs of different shapes wait in different queues instead of failing each other (FAILED_PRECONDITION there).
+* If a batch fails, each of its requests is run alone, and only those at fault fail.
+* A request whose deadline passed in the queue is dropped even where others of its batch still have time.
+"""
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+
+from kflare.serving.batching_parameters import BatchingParameters
+from kflare.serving.metrics import Metrics
+from kflare.serving.statuses import RequestError
+
+__all__ = ["BatchScheduler"]
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+Run = Callable[[Arrays, float | None], Arrays]
+"""Runs a signature: inputs and the time (of `time.monotonic`) by which it must be done, to outputs."""
+
+_INVALID = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class _Turn(threading.Event):
+    """Wakes the thread of a request: its tasks are done, or it is to run a batch."""
+
+    running = False  # a batch, just now
+
+
+@dataclass(eq=False)
+class _Task:
+    inputs: Arrays
+    rows: int
+    deadline: float | None
+    turn: _Turn
+    enqueued: float = field(default_factory=time.monotonic)
+    outputs: Arrays | None = None
+    error: Exception | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.outputs is not None or self.error is not None
+
+    def result(self) -> Arrays:
+        if self.error is not None:
+            raise self.error
+        assert self.outputs is not None
+        return self.outputs
+
+
+class _Batch:
+    def __init__(self) -> None:
+        self.tasks: list[_Task] = []
+        self.rows = 0
+        self.opened = time.monotonic()
+
+
+@dataclass(eq=False)
+class _Queue:
+    run: Run
+    parameters: BatchingParameters
+    batches: deque[_Batch] = field(default_factory=deque)
+
+
+class BatchScheduler:
+    """Runs the batches of all models, `num_batch_threads` at a time, taking the queues in turn.
+
+    It has no threads of its own: of the threads that wait for an answer, one runs the batch for all. To hand a request
+    to another thread and its answer back would take longer than a small model runs.
+
+    Parameters
+    ----------
+    parameters : BatchingParameters
+        How large, how long, how many.
+    metrics : Metrics
+        Told about batches and waiting times.
+    """
+
+    def __init__(self, parameters: BatchingParameters, metrics: Metrics) -> None:
+        self.parameters = parameters
+        self._metrics = metrics
+        self._lock = threading.Lock()  # held for moments, never while a batch runs
+        self._queues: dict[Hashable, _Queue] = {}
+        self._running = 0
+        self._stopped = False
+
+    def run(
+        self,
+        key: Hashable,
+        run: Run,
+        inputs: Arrays,
+        *,
+        deadline: float | None,
+        parameters: BatchingParameters | None = None,
+    ) -> Arrays:
+        """Run inputs of one request together with those of others; returns this request's outputs.
+
+        Parameters
+        ----------
+        key : hashable
+            What may share a batch: requests of the same key.
+        run : callable
+            Runs the inputs of a batch; the same for all requests of a key.
+        inputs : mapping of str to ndarray
+            Each of the same number of rows (first axis).
+        deadline : float or None
+            Time of `time.monotonic` after which nobody waits for the answer.
+        parameters : BatchingParameters, optional
+            The model's own, the same for all requests of a key; its thread pool is not used.
+
+        Raises
+        ------
+        RequestError
+            INVALID_ARGUMENT: inputs of different length or more than `max_batch_size` rows; UNAVAILABLE: the queue is
+            full; RESOURCE_EXHAUSTED: the deadline passed in the queue.
+        """
+        parameters = parameters or self.parameters
+        rows, most, largest = _rows(inputs), parameters.max_batch_size, parameters.largest
+        self._metrics.observe(":tensorflow:serving:batching_session:input_batch_size", rows)
+        if rows > most:
+            raise RequestError(_INVALID, f"Task size {rows} is larger than maximum input batch size {most}")
+        key = (key, *((name, array.dtype.str, array.shape[1:]) for name, array in sorted(inputs.items())))
+        turn = _Turn()
+        tasks = [_Task(inputs, rows, deadline, turn)]
+        if rows > largest:
+            tasks = [
+                _Task(
+                    {name: array[start : start + largest] for name, array in inputs.items()},
+                    min(largest, rows - start),
+                    deadline,
+                    turn,
+                )
+                for start in range(0, rows, largest)
+            ]
+        with self._lock:
+            queue = self._queues.get(key) or _Queue(run, parameters)
+            self._enqueue(queue, tasks)
+            self._queues[key] = queue
+        self._see_to(tasks, turn)
+        results = [task.result() for task in tasks]
+        if len(results) == 1:
+            return results[0]
+        return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
+
+    def stop(self) -> None:
+        """Refuse what comes; what waits is run at once."""
+        with self._lock:
+            self._stopped = True
+            self._wake()
+
+    def _enqueue(self, queue: _Queue, tasks: list[_Task]) -> None:
+        if self._stopped:
+            raise RequestError(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+        room = queue.parameters.largest - queue.batches[-1].rows if queue.batches else 0
+        fresh = len(tasks) if len(tasks) > 1 else int(tasks[0].rows > room or not queue.batches)
+        if fresh and len(queue.batches) + fresh > queue.parameters.max_enqueued_batches:
+            message = "The batch scheduling queue to which this task was submitted is full"
+            raise RequestError(grpc.StatusCode.UNAVAILABLE, message)
+        for task in tasks:
+            if not queue.batches or queue.batches[-1].rows + task.rows > queue.parameters.largest:
+                queue.batches.append(_Batch())
+            queue.batches[-1].tasks.append(task)
+            queue.batches[-1].rows += task.rows
+
+    def _see_to(self, tasks: list[_Task], turn: _Turn) -> None:
+        """Wait until the tasks are done, and meanwhile run what batches are due."""
+        while True:
+            with self._lock:
+                turn.clear()
+                if all(task.done for task in tasks):
+                    return
+                now = time.monotonic()
+                taken = self._take(now) if self._running < self.parameters.num_batch_threads else None
+                if taken is not None:
+                    self._running += 1
+                    turn.running = True
+                pause = self._pause(now)
+            if taken is None:
+                turn.wait(pause)
+                continue
+            try:
+                self._process(*taken)
+            finally:
+                with self._lock:
+                    self._running -= 1
+                    turn.running = False
+                    self._wake()
+
+    def _wake(self) -> None:
+        """Let those who wait run the batches that are due."""
+        now, free = time.monotonic(), self.parameters.num_batch_threads - self._running
+        for queue in self._queues.values():
+            for batch in queue.batches:
+                if free <= 0:
+                    return
+                due = batch is not queue.batches[-1] or self._ripe_at(queue) <= now
+                waiting = (task.turn for task in batch.tasks if not task.turn.running)
+                if due and (turn := next(waiting, None)):
+                    turn.set()
+                    free -= 1
+
+    def _take(self, now: float) -> tuple[_Queue, _Batch] | None:
+        for key, queue in self._queues.items():
+            if len(queue.batches) > 1 or self._ripe_at(queue) <= now:
+                # To the end of the line, so that no model waits for all the batches of another.
+                del self._queues[key]
+                batch = queue.batches.popleft()
+                if queue.batches:
+                    self._queues[key] = queue
+                return queue, batch
+        return None
+
+    def _ripe_at(self, queue: _Queue) -> float:
+        batch = queue.batches[0]
+        if self._stopped or batch.rows >= queue.parameters.largest:
+            return 0.0
+        return batch.opened + queue.parameters.batch_timeout_micros / 1e6
+
+    def _pause(self, now: float) -> float | None:
+        """How long until another batch is due; those that are due already and wait for a free turn will be woken."""
+        later = (ripe for queue in self._queues.values() if (ripe := self._ripe_at(queue)) > now)
+        soonest = min(later, default=math.inf)
+        return None if soonest == math.inf else soonest - now
+
+    def _process(self, queue: _Queue, batch: _Batch) -> None:
+        now, tasks = time.monotonic(), []
+        for task in batch.tasks:
+            self._metrics.observe(
+                ":tensorflow:serving:batching_session:queuing_latency",
+                (now - task.enqueued) * 1e6,
+                self.parameters.thread_pool_name,
+            )
+            if task.deadline is not None and task.deadline <= now:
+                message = "Run() timeout exceeded while waiting in batching queue"
+                task.error = RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+                task.turn.set()
+            else:
+                tasks.append(task)
+        if len(tasks) > 1 and self._together(queue, tasks):
+            return
+        for task in tasks:
+            try:
+                task.outputs = self._padded(queue, task.inputs, task.rows, task.deadline)
+            except Exception as error:  # noqa: BLE001 - it is raised again where the request is answered
+                task.error = error
+            task.turn.set()
+
+    def _together(self, queue: _Queue, tasks: list[_Task]) -> bool:
+        """Answer all tasks by one run; False where it fails, or its outputs do not belong to rows."""
+        rows = sum(task.rows for task in tasks)
+        deadlines = [task.deadline for task in tasks if task.deadline is not None]
+        latest = max(deadlines) if len(deadlines) == len(tasks) else None
+        try:
+            merged = {name: np.concatenate([task.inputs[name] for task in tasks]) for name in tasks[0].inputs}
+            outputs = self._padded(queue, merged, rows, latest)
+        except Exception:  # noqa: BLE001 - which of them is at fault shows when each is run alone
+            return False
+        if any(array.ndim == 0 or len(array) != rows for array in outputs.values()):
+            return False
+        start = 0
+        for task in tasks:
+            task.outputs = {name: array[start : start + task.rows] for name, array in outputs.items()}
+            start += task.rows
+            task.turn.set()
+        return True
+
+    def _padded(self, queue: _Queue, inputs: Arrays, rows: int, deadline: float | None) -> Arrays:
+        size = next((size for size in queue.parameters.allowed_batch_sizes if size >= rows), rows)
+        self._metrics.count(":tensorflow:serving:batching_session:wrapped_run_count")
+        self._metrics.observe(":tensorflow:serving:batching_session:processed_batch_size", size)
+        self._metrics.observe(":tensorflow:serving:batching_session:padding_size", size - rows, str(size))
+        if rows in {size, 0}:
+            return queue.run(inputs, deadline)
+        # A row that is there already is sure to be a valid one.
+        filled = {name: np.concatenate([array, *[array[:1]] * (size - rows)]) for name, array in inputs.items()}
+        return {name: array[:rows] for name, array in queue.run(filled, deadline).items()}
+
+
+def _rows(inputs: Arrays) -> int:
+    rows = {len(array) for array in inputs.values()}
+    if len(rows) != 1:
+        raise RequestError(_INVALID, "Batching Run() input tensors must have equal 0th-dimension size")
+    return rows.pop()

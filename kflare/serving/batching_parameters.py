@@ -1,0 +1,88 @@
+"""How requests are put together into batches: TensorFlow Serving's `batching.config`."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from kflare.errors import SettingError
+from kflare.serving.config_messages import message_type, read_config
+
+__all__ = ["BatchingParameters"]
+
+
+@dataclass(frozen=True)
+class BatchingParameters:
+    """The options of `batching.config`; the defaults are those of shared_batch_scheduler.h.
+
+    Parameters
+    ----------
+    max_batch_size : int
+        Most rows of a batch, and of a request.
+    batch_timeout_micros : int
+        How long a batch may wait for more rows once a thread is free.
+    max_enqueued_batches : int
+        Most batches that wait in one queue; what comes then is refused with UNAVAILABLE.
+    num_batch_threads : int
+        How many batches run at a time.
+    thread_pool_name : str
+        Label of the queueing times in the metrics.
+    allowed_batch_sizes : tuple of int
+        Sizes that batches are padded to; empty = any.
+    max_execution_batch_size : int or None
+        With `enable_large_batch_splitting`: larger requests run in pieces of this size.
+    """
+
+    max_batch_size: int = 1000
+    batch_timeout_micros: int = 0
+    max_enqueued_batches: int = 10
+    num_batch_threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    thread_pool_name: str = "model_server_batch_threads"
+    allowed_batch_sizes: tuple[int, ...] = ()
+    max_execution_batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("max_batch_size", 1), ("batch_timeout_micros", 0), ("max_enqueued_batches", 1), ("num_batch_threads", 1),
+        ):  # fmt: skip
+            if getattr(self, name) < least:
+                raise SettingError(f"`{name}` must be {least} or more, got {getattr(self, name)}")
+        if not 1 <= self.largest <= self.max_batch_size:
+            raise SettingError(f"`max_execution_batch_size` must lie in 1..{self.max_batch_size}, got {self.largest}")
+        sizes = self.allowed_batch_sizes
+        if sizes and (sizes[0] < 1 or sizes[-1] != self.largest or list(sizes) != sorted(set(sizes))):
+            raise SettingError(
+                f"`allowed_batch_sizes` must grow and end with the largest batch, {self.largest}, got {list(sizes)}"
+            )
+
+    @property
+    def largest(self) -> int:
+        """Most rows that run together."""
+        return self.max_batch_size if self.max_execution_batch_size is None else self.max_execution_batch_size
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """From a file in the text form of `tensorflow.serving.BatchingParameters`.
+
+        Raises
+        ------
+        SettingError
+            The file is not of that form, or a value cannot be.
+        """
+        config = read_config(path, message_type("BatchingParameters")(), what="batching configuration")
+        if config.pad_variable_length_inputs:
+            raise SettingError(f"`pad_variable_length_inputs` in {path} must be false: an image is not to be padded")
+        given: dict[str, Any] = {
+            name: getattr(config, name).value
+            for name in (
+                "max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads",
+                "thread_pool_name",
+            )
+            if config.HasField(name)
+        }  # fmt: skip
+        if config.enable_large_batch_splitting.value and config.HasField("max_execution_batch_size"):
+            given["max_execution_batch_size"] = config.max_execution_batch_size.value
+        try:
+            return cls(allowed_batch_sizes=tuple(config.allowed_batch_sizes), **given)
+        except SettingError as error:
+            raise SettingError(f"{path}: {error}") from error

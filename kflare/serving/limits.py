@@ -1,0 +1,70 @@
+"""How much of a server its clients may take: bytes of a message, requests at a time, open connections."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import grpc
+
+from kflare.serving.metrics import Metrics
+from kflare.serving.statuses import RequestError
+
+__all__ = ["Admission", "Limits"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is refused with RESOURCE_EXHAUSTED before it can harm anybody else.
+
+    Parameters
+    ----------
+    message_bytes : int
+        Largest request; gRPC refuses a larger one when its length is announced, before its content is held in
+        memory. TensorFlow Serving takes up to 2 GiB.
+    requests : int
+        Most requests in hand (running, or waiting to be batched) at one time.
+    handshake_seconds : float
+        A connection that has not said what it is by then is closed.
+    idle_seconds : float
+        A connection without a request for so long is closed; clients reconnect by themselves.
+    """
+
+    message_bytes: int = 256 * 2**20
+    requests: int = 128
+    handshake_seconds: float = 20.0
+    idle_seconds: float = 900.0
+
+
+class Admission:
+    """Lets a limited number of requests in at one time; safe to use from many threads."""
+
+    def __init__(self, most: int, metrics: Metrics) -> None:
+        self._most = most
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """Count a request for the length of the block.
+
+        Raises
+        ------
+        RequestError
+            RESOURCE_EXHAUSTED: as many as allowed are inside.
+        """
+        with self._lock:
+            if self._inside >= self._most:
+                message = f"{self._most} requests are in hand, as many as this server takes at a time; try again later"
+                raise RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+            self._step(1)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._step(-1)
+
+    def _step(self, change: int) -> None:
+        self._inside += change
+        self._metrics.set(":kflare:serving:requests_in_flight", self._inside)

@@ -1,0 +1,255 @@
+"""The HTTP side of the embedded server: TensorFlow Serving's REST API and metrics, on one port.
+
+Paths, bodies and status codes follow g3doc/api_rest.md, model_servers/http_rest_api_util.cc and http_server.cc.
+"""
+
+import asyncio
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import unquote
+
+import grpc
+import tornado.httpserver
+import tornado.httputil
+import tornado.netutil
+import tornado.web
+
+from kflare.errors import ServingError
+from kflare.serving.answers import Answers
+from kflare.serving.json_tensors import fill_request, parse, response_json
+from kflare.serving.limits import Limits
+from kflare.serving.statuses import RequestError, status_of
+from kflare.serving.tls import ServerTls
+
+__all__ = ["METRICS_PATH", "RestServer"]
+
+METRICS_PATH = "/monitoring/prometheus/metrics"  # PrometheusExporter::kPrometheusPath
+
+_LOG = logging.getLogger(__name__)
+_TIMEOUT = 30.0  # --rest_api_timeout_in_ms
+_MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
+_PREDICT = re.compile(rf"(?i){_MODEL}:(classify|regress|predict)")
+_STATUS = re.compile(rf"(?i){_MODEL}(/metadata)?")
+_CODE = grpc.StatusCode
+_HTTP = {
+    _CODE.CANCELLED: 499, _CODE.INVALID_ARGUMENT: 400, _CODE.DEADLINE_EXCEEDED: 504, _CODE.NOT_FOUND: 404,
+    _CODE.ALREADY_EXISTS: 409, _CODE.PERMISSION_DENIED: 403, _CODE.RESOURCE_EXHAUSTED: 429,
+    _CODE.FAILED_PRECONDITION: 400, _CODE.ABORTED: 409, _CODE.OUT_OF_RANGE: 400, _CODE.UNIMPLEMENTED: 501,
+    _CODE.UNAVAILABLE: 503, _CODE.UNAUTHENTICATED: 401,
+}  # fmt: skip
+
+
+class RestServer:
+    """Listens for HTTP in a thread of its own; idle connections cost no thread.
+
+    Parameters
+    ----------
+    answers : Answers
+        Who answers.
+    limits : Limits
+        Largest body, longest silence.
+    host, port
+        Where to listen; port 0 takes a free one, see `port` after `start`.
+    tls : ServerTls, optional
+        Speak HTTPS.
+    metrics_path : str or None
+        Where Prometheus asks; None = nowhere.
+    """
+
+    def __init__(
+        self,
+        answers: Answers,
+        limits: Limits,
+        *,
+        host: str,
+        port: int,
+        tls: ServerTls | None = None,
+        metrics_path: str | None = METRICS_PATH,
+    ) -> None:
+        self.port = port
+        self._host = host
+        self._limits = limits
+        self._tls = tls
+        self._threads = ThreadPoolExecutor(limits.requests + 4, thread_name_prefix="kflare-rest")
+        shared = {"answers": answers, "threads": self._threads, "metrics_path": metrics_path}
+        self._application = tornado.web.Application([(r".*", _Handler, shared)], log_function=lambda _: None)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._http: Any = None
+
+    def start(self) -> None:
+        """Listen; raises `ServingError` where the address cannot be had."""
+        try:
+            sockets = tornado.netutil.bind_sockets(self.port, self._host, backlog=1024)
+        except OSError as error:
+            message = f"cannot listen on {self._host} port {self.port} for HTTP: {error.strerror or error}"
+            raise ServingError(message) from error
+        self.port = sockets[0].getsockname()[1]
+        ready = threading.Event()
+
+        async def serve() -> None:
+            self._http = tornado.httpserver.HTTPServer(
+                self._application,
+                ssl_options=self._tls.context() if self._tls else None,
+                max_body_size=self._limits.message_bytes,
+                max_buffer_size=self._limits.message_bytes + 2**20,
+                max_header_size=2**16,
+                idle_connection_timeout=self._limits.handshake_seconds,
+                body_timeout=_TIMEOUT,
+            )
+            self._http.add_sockets(sockets)
+            ready.set()
+
+        self._loop = asyncio.new_event_loop()
+        self._loop.create_task(serve())
+        self._thread = threading.Thread(target=self._loop.run_forever, name="kflare-http", daemon=True)
+        self._thread.start()
+        ready.wait()
+
+    def stop(self, grace: float) -> None:
+        """Take no more connections, finish what was begun within `grace` seconds."""
+        loop, self._loop = self._loop, None
+        if loop is None or self._thread is None:
+            return
+
+        async def close() -> None:
+            self._http.stop()
+            end = time.monotonic() + grace
+            while _Handler.busy(self._application) and time.monotonic() < end:
+                await asyncio.sleep(0.01)
+            await self._http.close_all_connections()
+
+        asyncio.run_coroutine_threadsafe(close(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        self._thread.join()
+        loop.close()
+        self._threads.shutdown(wait=False)
+
+
+class _Handler(tornado.web.RequestHandler):
+    answers: Answers
+    threads: ThreadPoolExecutor
+    metrics_path: str | None
+
+    def initialize(self, answers: Answers, threads: ThreadPoolExecutor, metrics_path: str | None) -> None:
+        self.answers, self.threads, self.metrics_path = answers, threads, metrics_path
+
+    @staticmethod
+    def busy(application: tornado.web.Application) -> int:
+        """How many requests of an application are being answered."""
+        return int(application.settings.get("busy", 0))
+
+    async def get(self) -> None:
+        path = self.request.path
+        if self.metrics_path is not None and path == self.metrics_path:
+            await self._reply(self.answers.metrics_page, "text/plain; version=0.0.4; charset=utf-8")
+        elif not path.lower().startswith("/v1/"):
+            self._finish(404, "Not Found", "text/plain")
+        else:
+            await self._reply(lambda: self._told(path))
+
+    async def post(self) -> None:
+        path, body = self.request.path, self.request.body
+        if not path.lower().startswith("/v1/"):
+            self._finish(404, "Not Found", "text/plain")
+        else:
+            await self._reply(lambda: self._predicted(path, body))
+
+    def write_error(self, status_code: int, **_: Any) -> None:
+        self._finish(status_code, _error(self._reason), "application/json")
+
+    async def _reply(self, work: Callable[[], str], kind: str = "application/json") -> None:
+        settings = self.application.settings
+        settings["busy"] = settings.get("busy", 0) + 1  # on the loop's thread only
+        try:
+            text = await asyncio.get_running_loop().run_in_executor(self.threads, work)
+            self._finish(200, text, kind)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong with one request becomes its status
+            code, message = status_of(error)
+            if code is grpc.StatusCode.INTERNAL:
+                _LOG.exception("a request failed in a way that was not foreseen")
+            self._finish(_HTTP.get(code, 500), _error(message), "application/json")
+        finally:
+            settings["busy"] -= 1
+
+    def _finish(self, status: int, text: str, kind: str) -> None:
+        if self._finished:
+            return
+        self.set_status(status)
+        self.set_header("Content-Type", kind)
+        self.clear_header("Server")
+        self.finish(text)
+
+    def _predicted(self, path: str, body: bytes) -> str:
+        from tensorflow_serving.apis.predict_pb2 import PredictRequest
+
+        match = _PREDICT.fullmatch(path)
+        if match is None:
+            raise RequestError(_CODE.INVALID_ARGUMENT, f"Malformed request: POST {path}")
+        name, version, label, method = match.groups()
+        if method.lower() != "predict":
+            message = f"the embedded server answers :predict only, not :{method}"
+            raise RequestError(_CODE.UNIMPLEMENTED, message)
+        request = PredictRequest()
+        _specify(request, name, version, label)
+        rows = False
+
+        def fill(servable: Any, filled: Any) -> None:
+            nonlocal rows
+            document = parse(body)
+            key = document.get("signature_name") or "serving_default"
+            filled.model_spec.signature_name = key
+            if key not in servable.signatures:
+                message = f'Serving signature name: "{key}" not found in signature def'
+                raise RequestError(_CODE.INVALID_ARGUMENT, message)
+            rows = fill_request(filled, document, servable.signatures[key].inputs)
+
+        deadline = time.monotonic() + _TIMEOUT
+        response = self.answers.predict(request, entrypoint="REST", deadline=deadline, fill=fill)
+        return response_json(response, rows=rows)
+
+    def _told(self, path: str) -> str:
+        from google.protobuf.json_format import MessageToDict
+        from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, SignatureDefMap
+        from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
+
+        if path.lower().rstrip("/") == "/v1/models":
+            raise RequestError(_CODE.INVALID_ARGUMENT, "Missing model name in request.")
+        match = _STATUS.fullmatch(path)
+        if match is None:
+            raise RequestError(_CODE.INVALID_ARGUMENT, f"Malformed request: GET {path}")
+        name, version, label, metadata = match.groups()
+        options = {"always_print_fields_with_no_presence": True, "preserving_proto_field_name": True}
+        if not metadata:
+            status = GetModelStatusRequest()
+            _specify(status, name, version, label)
+            return json.dumps(MessageToDict(self.answers.status(status), **options), indent=1)
+        request = GetModelMetadataRequest(metadata_field=["signature_def"])
+        _specify(request, name, version, label)
+        response, signatures = self.answers.metadata(request), SignatureDefMap()
+        response.metadata["signature_def"].Unpack(signatures)
+        told = {
+            "model_spec": MessageToDict(response.model_spec, **options),
+            "metadata": {"signature_def": MessageToDict(signatures, **options)},
+        }
+        return json.dumps(told, indent=1)
+
+
+def _specify(request: Any, name: str, version: str | None, label: str | None) -> None:
+    request.model_spec.name = unquote(name)
+    if version is not None:
+        if int(version) > 2**63 - 1:
+            raise RequestError(_CODE.INVALID_ARGUMENT, f"Failed to convert version: {version} to numeric.")
+        request.model_spec.version.value = int(version)
+    if label is not None:
+        request.model_spec.version_label = unquote(label)
+
+
+def _error(message: str) -> str:
+    return json.dumps({"error": message}, indent=4)

@@ -1,0 +1,126 @@
+"""Requests held to the signature that they name.
+
+Checks, their order, codes and wording follow tensorflow/serving servables/tensorflow/predict_util.cc (RunPredict) and
+tensorflow/tensorflow cc/saved_model/util.cc (GetInputValues); where they differ, a comment says why.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import grpc
+import numpy.typing as npt
+
+from kflare.serving.statuses import RequestError
+from kflare.serving.tensors import decode_tensor
+
+__all__ = ["has_rows", "read_inputs", "wanted_outputs"]
+
+_INVALID = grpc.StatusCode.INVALID_ARGUMENT
+
+
+def read_inputs(signature: Any, request: Any) -> dict[str, npt.NDArray[Any]]:
+    """Hold a PredictRequest's inputs to a signature, and read them.
+
+    Parameters
+    ----------
+    signature : SignatureDef
+        Of the model.
+    request : PredictRequest
+        Not trusted.
+
+    Raises
+    ------
+    RequestError
+        INVALID_ARGUMENT: missing, extra, misnamed, mistyped, misshaped or malformed.
+    """
+    sent, expected = set(request.inputs), set(signature.inputs)
+    if len(sent) > len(expected) or (len(sent) < len(expected) and not signature.defaults):
+        raise RequestError(
+            _INVALID,
+            f"input size does not match signature: {len(sent)}!={len(expected)} len({_names(sent)}) != "
+            f"len({_names(expected)}). Sent extra: {_names(sent - expected)}. "
+            f"Missing but required: {_names(expected - sent)}.",
+        )
+    for alias in sorted(expected - sent - set(signature.defaults)):
+        raise RequestError(
+            _INVALID,
+            f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in request and "
+            f"no default value provided. Inputs expected to be in the request {_names(sent)}, or default input "
+            f"alias set: {','.join(sorted(signature.defaults))}",
+        )
+    if sent - expected:
+        raise RequestError(
+            _INVALID,
+            f"Inputs contains invalid name. Used request inputs: {','.join(sorted(sent & expected))}, "
+            f"request input: {','.join(sorted(sent))}",
+        )
+    arrays = {}
+    for position, alias in enumerate(sorted(expected)):
+        proto = request.inputs[alias] if alias in sent else signature.defaults[alias]
+        _check_declared(alias, position, proto, signature.inputs[alias])
+        try:
+            arrays[alias] = decode_tensor(proto)
+        except (ValueError, TypeError) as error:
+            raise RequestError(_INVALID, f"tensor parsing error: {alias}: {error}") from error
+    return arrays
+
+
+def has_rows(signature: Any, wanted: Iterable[str]) -> bool:
+    """Whether all inputs and outputs have rows, any number of them: only then can requests share a run."""
+    infos = [*signature.inputs.values(), *(signature.outputs[alias] for alias in wanted)]
+    return bool(signature.inputs) and all(
+        not info.tensor_shape.unknown_rank and info.tensor_shape.dim and info.tensor_shape.dim[0].size == -1
+        for info in infos
+    )
+
+
+def _check_declared(alias: str, position: int, proto: Any, info: Any) -> None:
+    """Hold a tensor's type and shape to the signature before anything is decoded or run.
+
+    A session checks the type of what it is fed ("Expects arg[0] to be float but string is provided") but leaves the
+    shape to the operations, which then fail with INVALID_ARGUMENT or, worse, broadcast. Here the shape is held to the
+    signature at once, with the same code.
+    """
+    import tensorflow as tf
+
+    if proto.dtype != info.dtype:
+        try:
+            given = tf.as_dtype(proto.dtype).name
+        except TypeError:
+            given = f"type {proto.dtype}"
+        expected = tf.as_dtype(info.dtype).name.replace("float32", "float")
+        given = given.replace("float32", "float").replace("float64", "double")
+        message = f"Expects arg[{position}] to be {expected} but {given} is provided (input {alias})"
+        raise RequestError(_INVALID, message)
+    if info.tensor_shape.unknown_rank:
+        return
+    expected_shape = [dim.size for dim in info.tensor_shape.dim]
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    fits = len(shape) == len(expected_shape) and all(
+        size in {-1, given} for size, given in zip(expected_shape, shape, strict=True)
+    )
+    if not fits:
+        expected = ",".join("?" if size < 0 else str(size) for size in expected_shape)
+        raise RequestError(
+            _INVALID, f"Expects input {alias} to have shape [{expected}] but [{','.join(map(str, shape))}] is provided"
+        )
+
+
+def wanted_outputs(signature: Any, output_filter: Iterable[str]) -> list[str]:
+    """The outputs to answer with, all or those of an `output_filter`; one that is not there raises `RequestError`."""
+    wanted: list[str] = []
+    for alias in output_filter:
+        if alias not in signature.outputs:
+            raise RequestError(
+                _INVALID,
+                f"output tensor alias not found in signature: {alias} Outputs expected to be in the set "
+                f"{_names(signature.outputs)}.",
+            )
+        if alias in wanted:
+            raise RequestError(_INVALID, f"duplicate output tensor alias: {alias}")
+        wanted.append(alias)
+    return wanted or sorted(signature.outputs)
+
+
+def _names(names: Iterable[str]) -> str:
+    return "{" + ",".join(sorted(names)) + "}"

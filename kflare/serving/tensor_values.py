@@ -1,0 +1,109 @@
+"""numpy arrays to a client's TensorProto and back, without TensorFlow.
+
+A TensorProto holds its values either as raw bytes (`tensor_content`) or in a repeated field of the type's own
+(`float_val`, ...). TensorFlow Serving answers in the second form unless it is told otherwise, so both must be read,
+and fast: numpy takes a repeated field about twenty times faster than `tf.make_ndarray` does.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["fill_tensor", "read_tensor", "type_name"]
+
+# tensorflow/core/framework/types.proto, and the field of TensorProto that holds the type's values.
+_TYPES = {
+    1: ("float32", "float_val"), 2: ("float64", "double_val"), 3: ("int32", "int_val"), 4: ("uint8", "int_val"),
+    5: ("int16", "int_val"), 6: ("int8", "int_val"), 9: ("int64", "int64_val"), 10: ("bool", "bool_val"),
+    17: ("uint16", "int_val"), 19: ("float16", "half_val"), 22: ("uint32", "uint32_val"), 23: ("uint64", "uint64_val"),
+}  # fmt: skip
+_NUMBERS = {name: number for number, (name, _) in _TYPES.items()}
+_STRING = 7
+_LARGEST = 2**31 - 1  # bytes; gRPC carries no larger message, so a larger tensor can only be a hostile shape
+
+
+def type_name(number: int) -> str:
+    """Name of a TensorFlow data type: "float32", "string", ...; "type 14" for one that kflare does not read."""
+    return "string" if number == _STRING else _TYPES.get(number, (f"type {number}",))[0]
+
+
+def fill_tensor(proto: Any, value: npt.NDArray[Any] | Sequence[bytes]) -> None:
+    """Write an array into an empty TensorProto.
+
+    Parameters
+    ----------
+    proto : TensorProto
+        Of a request.
+    value : ndarray or sequence of bytes
+        Numbers or truth values of any shape; a sequence of bytes becomes a string tensor (N,), an array of objects a
+        string tensor of its shape.
+
+    Raises
+    ------
+    TypeError
+        The array's type is none that a model takes.
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        array = np.asarray(value)
+    else:  # numpy would take the zeros off the ends of bytes
+        array = np.empty(len(value), object)
+        array[:] = list(value)
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+    if array.dtype == object:
+        proto.dtype = _STRING
+        proto.string_val.extend(array.ravel().tolist())
+        return
+    if array.dtype.name not in _NUMBERS:
+        raise TypeError(f"an input must be numbers or a list of bytes, got an array of {array.dtype}")
+    proto.dtype = _NUMBERS[array.dtype.name]
+    proto.tensor_content = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def read_tensor(proto: Any) -> npt.NDArray[Any]:
+    """Read a TensorProto as TensorFlow's C++ does: missing values repeat the last one, none at all are zero.
+
+    Parameters
+    ----------
+    proto : TensorProto
+        From a reply; not trusted.
+
+    Returns
+    -------
+    ndarray
+        Of the proto's shape and type; strings as object array of bytes.
+
+    Raises
+    ------
+    ValueError
+        The type or shape is unknown, or the values do not fit it.
+    """
+    shape = tuple(int(dim.size) for dim in proto.tensor_shape.dim)
+    if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:
+        raise ValueError(f"shape {shape} is not fully known")
+    if proto.dtype != _STRING and proto.dtype not in _TYPES:
+        raise ValueError(f"data type {proto.dtype} is none that kflare reads")
+    dtype = np.dtype(object if proto.dtype == _STRING else _TYPES[proto.dtype][0])
+    count = math.prod(shape)
+    if count * dtype.itemsize > _LARGEST:
+        raise ValueError(f"shape {shape} is larger than a message can be")
+    if proto.tensor_content and proto.dtype != _STRING:
+        stored = np.frombuffer(proto.tensor_content, dtype.newbyteorder("<"))
+        return stored.reshape(shape).astype(dtype)
+    if proto.dtype == _STRING:
+        values: npt.NDArray[Any] = np.empty(len(proto.string_val), object)
+        values[:] = list(proto.string_val)
+    elif dtype == np.float16:  # its bits, as integers
+        values = np.array(proto.half_val, np.uint16).view(np.float16)
+    else:
+        values = np.array(getattr(proto, _TYPES[proto.dtype][1]), dtype)
+    if values.size > count:
+        raise ValueError(f"{values.size} values do not fit shape {shape}")
+    if values.size < count:
+        padded = np.full(count, values[-1] if values.size else (b"" if proto.dtype == _STRING else 0), dtype)
+        padded[: values.size] = values
+        values = padded
+    return values.reshape(shape)

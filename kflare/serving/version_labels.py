@@ -1,0 +1,110 @@
+"""Labels of versions in `models.config`, and telling a running server of them.
+
+Clients that ask for "stable" stay with the version before while "canary" is tried; those that ask for no version get
+the newest one that is served, labelled or not, as TensorFlow Serving has it.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from kflare.errors import ServingError, SettingError
+from kflare.serving.channel import Connection, open_channel
+from kflare.serving.config_messages import read_config
+
+__all__ = ["CANARY", "STABLE", "labels_of", "reload_config", "set_labels"]
+
+STABLE, CANARY = "stable", "canary"
+
+
+def labels_of(config: Path) -> dict[str, dict[str, int]]:
+    """The labels of each model in a `models.config`; for the errors see `read_config`."""
+    return {model.name: dict(model.version_labels) for model in _read(config).model_config_list.config}
+
+
+def set_labels(config: Path, model: str, labels: Mapping[str, int]) -> None:
+    """Give a model these labels and no others, and let the policy serve the versions that they name.
+
+    The file is replaced whole; of its comments those above the first entry stay.
+
+    Raises
+    ------
+    SettingError
+        The file cannot be read or written, or does not list the model.
+    """
+    from google.protobuf import text_format
+
+    message = _read(config)
+    entries = [entry for entry in message.model_config_list.config if entry.name == model]
+    if not entries:
+        raise SettingError(f"{config} does not list `{model}`: add its config {{ ... }} first")
+    entries[0].version_labels.clear()
+    entries[0].version_labels.update(labels)
+    policy = entries[0].model_version_policy
+    if policy.WhichOneof("policy_choice") == "specific":
+        policy.specific.versions[:] = sorted({*policy.specific.versions, *labels.values()})
+    elif policy.WhichOneof("policy_choice") != "all" and len(set(labels.values())) > 1:
+        policy.latest.num_versions = max(policy.latest.num_versions, len(set(labels.values())))
+    head = []
+    for line in config.read_text(encoding="utf-8").splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            break
+        head.append(line)
+    text = "\n".join([*head, text_format.MessageToString(message)])
+    part = config.with_name(f".{config.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(config)
+    except OSError as error:
+        raise SettingError(f"{config} cannot be written: {error.strerror or error}") from error
+
+
+def reload_config(config: Path, connection: Connection, *, seconds: float = 60.0) -> None:
+    """Have a server take a `models.config` up, as soon as the versions that its labels name are loaded.
+
+    Parameters
+    ----------
+    config : Path
+        The file, with the base paths as the server sees them.
+    connection : Connection
+        From `kflare.serving.channel.connection`.
+    seconds : float
+        How long a label may wait for its version.
+
+    Raises
+    ------
+    ServingError
+        The server refuses it or does not answer.
+    """
+    from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
+    from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
+
+    request = ReloadConfigRequest(config=_read(config))
+    end = time.monotonic() + seconds
+    with open_channel(connection) as channel:
+        while True:
+            try:
+                answer = ModelServiceStub(channel).HandleReloadConfigRequest(request, timeout=seconds)
+            except grpc.RpcError as error:
+                code, details = error.code(), error.details()
+            else:
+                # A server may refuse in the answer instead of the call.
+                code, details = _code(answer.status.error_code), answer.status.error_message
+            if code is grpc.StatusCode.OK:
+                return
+            if code is not grpc.StatusCode.FAILED_PRECONDITION or time.monotonic() > end:
+                raise ServingError(f"{connection[0]} did not take {config} up ({code.name}: {details})")
+            time.sleep(0.5)  # the version that a label names is being loaded
+
+
+def _code(number: int) -> grpc.StatusCode:
+    return next(code for code in grpc.StatusCode if code.value[0] == number)
+
+
+def _read(config: Path) -> Any:
+    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+    return read_config(config, ModelServerConfig(), what="models configuration")

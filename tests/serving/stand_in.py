@@ -1,0 +1,71 @@
+"""A server of one model for tests of what happens between client and server: up in half a second, killed in none.
+
+It speaks TensorFlow Serving's API by `kflare.serving.messages`; whether those are right is tested elsewhere.
+"""
+
+import argparse
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import numpy as np
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from kflare.serving.messages import METHODS, GetModelStatusRequest, PredictRequest
+from kflare.serving.tensor_values import fill_tensor
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--version", type=int, default=1)
+    parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--unhealthy", action="store_true")
+    parser.add_argument("--tls", nargs=3, type=Path, metavar=("KEY", "CERT", "CA"))
+    options = parser.parse_args()
+
+    def predict(request, _):
+        time.sleep(options.delay)
+        reply = METHODS["PredictRequest"][1]()
+        reply.model_spec.name = request.model_spec.name
+        reply.model_spec.version.value = options.version
+        rows = request.inputs["AREA"].tensor_shape.dim[0].size
+        fill_tensor(reply.outputs["probability"], np.full(rows, 0.25, np.float32))
+        return reply
+
+    def status(*_):
+        reply = METHODS["GetModelStatusRequest"][1]()
+        reply.model_version_status.add(version=options.version, state=30)
+        return reply
+
+    server = grpc.server(ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0)])
+    for name, request, method in (
+        ("PredictRequest", PredictRequest, predict),
+        ("GetModelStatusRequest", GetModelStatusRequest, status),
+    ):
+        _, service, call = METHODS[name][0].split("/")
+        handler = grpc.unary_unary_rpc_method_handler(
+            method, request_deserializer=request.FromString, response_serializer=lambda reply: reply.SerializeToString()
+        )
+        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {call: handler})])
+    about = health.HealthServicer()
+    state = health_pb2.HealthCheckResponse
+    about.set("", state.NOT_SERVING if options.unhealthy else state.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(about, server)
+    address = f"127.0.0.1:{options.port}"
+    if options.tls:
+        key, cert, ca = (path.read_bytes() for path in options.tls)
+        credentials = grpc.ssl_server_credentials([(key, cert)], root_certificates=ca, require_client_auth=True)
+        port = server.add_secure_port(address, credentials)
+    else:
+        port = server.add_insecure_port(address)
+    server.start()
+    print(port, flush=True)
+    server.wait_for_termination()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

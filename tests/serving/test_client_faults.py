@@ -1,0 +1,210 @@
+"""What a client meets between itself and its servers: kills, restarts, slowness, TLS."""
+
+import asyncio
+import itertools
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kflare.errors import ServingError, SettingError
+from kflare.serving.async_client import AsyncClient
+from kflare.serving.client import Client
+
+INPUTS = {"AREA": np.zeros(2, np.float32)}
+TLS = Path(__file__).parents[2] / "serving" / "tls"
+
+
+@pytest.fixture
+def stand_in():
+    """Start servers of tests/serving/stand_in.py: returns process and port."""
+    processes = []
+
+    def start(*options):
+        command = [sys.executable, Path(__file__).with_name("stand_in.py"), *map(str, options)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        processes.append(process)
+        return process, int(process.stdout.readline())
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def ask(client, seconds, stop, answers, failures):
+    """Ask again and again; count answers by version, and keep what failed and how long each took."""
+    while not stop.is_set():
+        start = time.monotonic()
+        try:
+            answers[client.predict("defn-c", INPUTS).version] += 1
+        except ServingError as error:
+            failures.append(str(error))
+        seconds.append(time.monotonic() - start)
+
+
+class Load:
+    """Four threads that ask one client."""
+
+    def __init__(self, client):
+        self.stop, self.answers, self.failures, self.seconds = threading.Event(), Counter(), [], []
+        rest = (client, self.seconds, self.stop, self.answers, self.failures)
+        self.threads = [threading.Thread(target=ask, args=rest) for _ in range(4)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def test_a_server_killed_and_restarted_under_load_costs_no_request(stand_in, until):
+    process, port = stand_in()
+    with Client(f"127.0.0.1:{port}", timeout=15) as client:
+        client.wait_until_available("defn-c")
+        with Load(client) as load:
+            until(lambda: load.answers[1] > 100)
+            process.kill()
+            process.wait()
+            time.sleep(1)  # the outage; the retries reach over 9 of the 15 s at least
+            stand_in("--port", port, "--version", 2)
+            until(lambda: load.answers[2] > 100)
+    assert load.failures == []
+    assert 0.9 < max(load.seconds) < 15
+
+
+def test_one_of_three_servers_down_is_not_noticed(stand_in, until):
+    servers = [stand_in("--version", version) for version in (1, 2, 3)]
+    with Client(",".join(f"127.0.0.1:{port}" for _, port in servers), timeout=5) as client:
+        with Load(client) as load:
+            until(lambda: min(load.answers[version] for version in (1, 2, 3)) > 50)  # round robin
+            servers[1][0].kill()
+            servers[1][0].wait()
+            before = dict(load.answers)
+            until(lambda: all(load.answers[version] > before[version] + 100 for version in (1, 3)))
+        assert load.failures == []
+        assert max(load.seconds) < 5
+
+
+def test_an_unhealthy_one_of_several_servers_is_passed_over(stand_in):
+    ports = [stand_in("--version", 1)[1], stand_in("--version", 2, "--unhealthy")[1]]
+    with Client(",".join(f"localhost:{port}" for port in ports)) as client:
+        assert {client.predict("defn-c", INPUTS).version for _ in range(10)} == {1}
+
+
+def test_a_slow_server_does_not_hold_a_client_past_its_deadline(stand_in):
+    _, port = stand_in("--delay", 3)
+    with Client(f"127.0.0.1:{port}", timeout=30) as client:
+        client.wait_until_available("defn-c")
+        for ask_now in (
+            lambda: client.predict("defn-c", INPUTS, timeout=0.3),
+            lambda: list(client.predict_bulk("defn-c", [INPUTS] * 9, timeout=0.3)),
+            lambda: asyncio.run(ask_async(port)),
+        ):
+            start = time.monotonic()
+            with pytest.raises(ServingError, match=r"within the deadline of 0\.3 s"):
+                ask_now()
+            assert time.monotonic() - start < 1.5
+
+
+async def ask_async(port):
+    async with AsyncClient(f"127.0.0.1:{port}") as client:
+        return await client.predict("defn-c", INPUTS, timeout=0.3)
+
+
+def test_a_bulk_asks_no_more_than_so_many_at_a_time(stand_in):
+    _, port = stand_in("--delay", 0.1)
+    taken = itertools.count()
+    with Client(f"127.0.0.1:{port}") as client:
+        client.wait_until_available("defn-c")
+        replies = client.predict_bulk("defn-c", (INPUTS for _ in taken), in_flight=4)  # endless
+        start = time.monotonic()
+        for reply in itertools.islice(replies, 20):
+            assert reply.outputs["probability"].tolist() == [0.25, 0.25]
+        asked = next(taken)
+        replies.close()
+        assert asked <= 20 + 4
+        assert time.monotonic() - start < 1.7  # 20 requests of 0.1 s, four at a time: 0.5 s
+
+
+def certificate(folder, name, *, start="20200101000000Z", end="20200201000000Z"):
+    """A certificate for the server's key that was valid in the past (openssl x509 makes none)."""
+    database, serial, config = folder / f"{name}.index", folder / f"{name}.serial", folder / f"{name}.cnf"
+    database.touch()
+    serial.write_text("01\n")
+    config.write_text(
+        f"[ca]\ndefault_ca=own\n[own]\ndatabase={database}\nserial={serial}\nnew_certs_dir={folder}\n"
+        f"default_md=sha256\npolicy=any\nx509_extensions=names\n[any]\ncommonName=supplied\n"
+        f"[names]\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n"
+    )
+    request = folder / f"{name}.csr"
+    run("req", "-new", "-key", folder / "server.key", "-subj", f"/CN={name}", "-out", request)
+    signer = ["-cert", folder / "ca.pem", "-keyfile", folder / "ca.key"]
+    out = ["-in", request, "-out", folder / f"{name}.pem", "-startdate", start, "-enddate", end, "-notext"]
+    run("ca", "-batch", "-config", config, *signer, *out)
+    return folder / f"{name}.pem"
+
+
+def run(*arguments):
+    subprocess.run(["openssl", *arguments], capture_output=True, check=True)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
+def test_mutual_tls_and_who_is_refused(stand_in, tmp_path):
+    own, other = tmp_path / "own", tmp_path / "other"
+    for folder in (own, other):
+        subprocess.run([TLS / "make-test-certificates", folder], capture_output=True, check=True)
+    expired = certificate(own, "expired")
+    _, good = stand_in("--tls", own / "server.key", own / "server.pem", own / "ca.pem")
+    _, old = stand_in("--tls", own / "server.key", expired, own / "ca.pem")
+    identity = {"cert": own / "client.pem", "key": own / "client.key"}
+
+    def answered(port, **tls):
+        with Client(f"127.0.0.1:{port}", timeout=2, max_attempts=1, **tls) as client:
+            return client.predict("defn-c", INPUTS).version
+
+    assert answered(good, ca=own / "ca.pem", **identity) == 1
+    for port, tls in (
+        (good, {"ca": other / "ca.pem", **identity}),  # wrong authority
+        (old, {"ca": own / "ca.pem", **identity}),  # expired certificate of the server
+        (good, {"ca": own / "ca.pem", "cert": other / "client.pem", "key": other / "client.key"}),  # a stranger
+        (good, {"ca": own / "ca.pem"}),  # no certificate
+        (good, {}),  # no TLS at all
+    ):
+        with pytest.raises(ServingError, match="UNAVAILABLE") as caught:
+            answered(port, **tls)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ServingError, match="check `ca`, `cert` and `key`"):
+        answered(good, ca=other / "ca.pem", **identity)
+    names = f"localhost:{good},127.0.0.1:{good}"  # two addresses, one certificate
+    with Client(names, timeout=2, ca=own / "ca.pem", **identity) as client:
+        assert client.predict("defn-c", INPUTS).version == 1
+
+
+def test_addresses_that_cannot_be():
+    with pytest.raises(SettingError, match="must be `host:port`, got 'b'"):
+        Client("127.0.0.1:8500,b")
+    with pytest.raises(ServingError, match=r"no address is known for nowhere\.invalid:8500"):
+        Client("127.0.0.1:8500,nowhere.invalid:8500")
+
+
+def test_nobody_there_is_told_within_the_deadline():
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        with Client(f"127.0.0.1:{reserved.getsockname()[1]}", timeout=2) as client:
+            start = time.monotonic()
+            with pytest.raises(ServingError, match="no server at"):
+                client.predict("defn-c", INPUTS)
+            assert time.monotonic() - start < 2.5

@@ -1,0 +1,345 @@
+"""Every file of serving/ against the types, schemas and programs that will read it."""
+
+import http.server
+import importlib
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kflare.operations.settings import read_settings
+from kflare.serving.config_messages import message_type, read_config
+from kflare.serving.conversation import MODELS
+from kflare.serving.models_config import read_models_config
+
+SERVING = Path(__file__).parents[2] / "serving"
+
+# The options of tensorflow_model_server that are used here, from tensorflow/serving model_servers/main.cc (2.20).
+FLAGS = {
+    "port", "rest_api_port", "model_config_file", "model_config_file_poll_wait_seconds",
+    "file_system_poll_wait_seconds",
+    "allow_version_labels_for_unavailable_models", "enable_batching", "batching_parameters_file",
+    "monitoring_config_file", "enable_grpc_healthcheck_service", "enable_serialization_as_tensor_content",
+    "enable_profiler", "ssl_config_file", "grpc_channel_arguments",
+}  # fmt: skip
+
+# What tensorflow_model_server exports (servables/tensorflow/util.cc, batching/batching_session.cc, batching_util.h, and
+# tensorflow/cc/saved_model/loader.cc), "/" written ":" by util/prometheus_exporter.cc.
+METRICS = {
+    ":tensorflow:serving:request_count",
+    ":tensorflow:serving:request_latency_bucket",
+    ":tensorflow:serving:runtime_latency_bucket",
+    ":tensorflow:serving:batching_session:processed_batch_size_sum",
+    ":tensorflow:serving:batching_session:processed_batch_size_count",
+    ":tensorflow:serving:batching_session:queuing_latency_bucket",
+    ":tensorflow:cc:saved_model:load_attempt_count",
+}
+
+PARSE_WITH_THE_ORIGINAL_TYPES = """
+import json, sys
+from google.protobuf import json_format, text_format
+from ovmsclient.tfs_compat.protos.tensorflow_serving.config import monitoring_config_pb2, ssl_config_pb2
+types = {"MonitoringConfig": monitoring_config_pb2.MonitoringConfig, "SSLConfig": ssl_config_pb2.SSLConfig}
+found = []
+for name, path in zip(sys.argv[1::2], sys.argv[2::2]):
+    message = text_format.Parse(open(path).read(), types[name]())
+    found.append(json_format.MessageToDict(message, preserving_proto_field_name=True))
+print(json.dumps(found))
+"""
+
+
+class Loader(yaml.SafeLoader):
+    """Compose's tag for "instead of what the other file says"."""
+
+
+Loader.add_constructor("!override", lambda loader, node: loader.construct_sequence(node, deep=True))
+
+
+def load(name):
+    return yaml.load((SERVING / name).read_text(), Loader)
+
+
+def manifests():
+    files = [SERVING / name for name in load("kustomization.yaml")["resources"]]
+    return [document for file in files for document in yaml.safe_load_all(file.read_text())]
+
+
+def one(kind, name):
+    return next(m for m in manifests() if (m["kind"], m["metadata"]["name"]) == (kind, name))
+
+
+def pod(manifest):
+    spec = manifest["spec"]
+    return (spec["jobTemplate"]["spec"] if "jobTemplate" in spec else spec)["template"]["spec"]
+
+
+def options_of(arguments):
+    return dict(re.fullmatch(r"--(\w+)=(.*)", argument).groups() for argument in arguments)
+
+
+def original_types(*pairs):
+    pytest.importorskip("ovmsclient", reason="its messages are TensorFlow Serving's own: pip install ovmsclient")
+    # In a process of its own: its TensorFlow messages and TensorFlow's cannot both be registered.
+    command = [sys.executable, "-W", "ignore", "-c", PARSE_WITH_THE_ORIGINAL_TYPES, *map(str, pairs)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_models():
+    settings = read_models_config(SERVING / "models.config")
+    assert tuple(sorted(s.name for s in settings)) == MODELS
+    for each in settings:
+        assert (each.newest, each.labels) == (2, {"stable": 1})
+        assert each.base_path == Path("/models") / each.name
+
+
+def test_batching():
+    config = read_config(SERVING / "batching.config", message_type("BatchingParameters")(), what="batching file")
+    most, runs = config.max_batch_size.value, config.max_execution_batch_size.value
+    assert config.num_batch_threads.value == 1
+    assert config.enable_large_batch_splitting.value
+    assert runs <= most <= runs * config.max_enqueued_batches.value  # the largest request fits into the queue
+    assert most >= 10_000
+    assert not config.allowed_batch_sizes
+
+
+def test_monitoring():
+    config = read_config(SERVING / "monitoring.config", message_type("MonitoringConfig")(), what="monitoring file")
+    expected = {"enable": True, "path": "/monitoring/prometheus/metrics"}
+    assert (config.prometheus_config.enable, config.prometheus_config.path) == (True, expected["path"])
+    assert load("prometheus.yml")["scrape_configs"][0]["metrics_path"] == expected["path"]
+    assert original_types("MonitoringConfig", SERVING / "monitoring.config") == [{"prometheus_config": expected}]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
+def test_tls(tmp_path):
+    def script(name, *arguments):
+        return subprocess.run([SERVING / "tls" / name, *arguments], capture_output=True, text=True, check=True).stdout
+
+    script("make-test-certificates", tmp_path)
+    server, key, ca = tmp_path / "server.pem", tmp_path / "server.key", tmp_path / "ca.pem"
+    for who in ("server", "client"):
+        command = ["openssl", "verify", "-CAfile", ca, "-purpose", f"ssl{who}", tmp_path / f"{who}.pem"]
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.glob("*.key"))
+    (tmp_path / "tls.config").write_text(script("ssl-config", key, server))
+    (tmp_path / "mtls.config").write_text(script("ssl-config", key, server, ca))
+    with pytest.raises(subprocess.CalledProcessError):
+        script("ssl-config", SERVING / "README.md", server)
+    wanted = {"server_key": key.read_text(), "server_cert": server.read_text()}
+    both = {**wanted, "custom_ca": ca.read_text(), "client_verify": True}
+    for name, content in (("tls.config", wanted), ("mtls.config", both)):
+        read = read_config(tmp_path / name, message_type("SSLConfig")(), what="TLS file")
+        assert {field.name: value for field, value in read.ListFields()} == content
+    parsed = original_types("SSLConfig", tmp_path / "tls.config", "SSLConfig", tmp_path / "mtls.config")
+    assert parsed == [wanted, both]
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.tls.yaml"])
+def test_compose_files_are_compose_files(name, tmp_path):
+    pytest.importorskip("check_jsonschema", reason="it brings the schema of the Compose specification")
+    (tmp_path / "compose.json").write_text(json.dumps(load(name)))
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*command, tmp_path / "compose.json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_compose_keeps_to_the_rules():
+    services = load("compose.yaml")["services"]
+    for name, service in services.items():
+        assert re.search(r":v?\d+\.\d+\.\d+", service["image"]), f"{name} is not pinned"
+        assert service["cap_drop"] == ["ALL"]
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:")
+        for volume in service.get("volumes", []):
+            if volume["type"] == "bind":
+                assert volume["read_only"], volume
+                source = volume["source"]
+                assert source.startswith("${KFLARE_MODELS") or (SERVING / source).exists()
+    assert services["serving"]["depends_on"]["verify"]["condition"] == "service_completed_successfully"
+    secure = options_of(load("compose.tls.yaml")["services"]["serving"]["command"])
+    assert secure.pop("ssl_config_file") == "/tls/ssl.config"
+    assert secure == options_of(services["serving"]["command"])
+
+
+def test_the_servers_options_are_its_own_and_the_same_everywhere():
+    compose = options_of(load("compose.yaml")["services"]["serving"]["command"])
+    kubernetes = pod(one("Deployment", "serving"))["containers"][0]
+    assert options_of(kubernetes["args"]) == compose
+    assert compose.keys() | {"ssl_config_file"} == FLAGS
+    assert compose["enable_profiler"] == "false"
+    for option in ("model_config_file", "batching_parameters_file", "monitoring_config_file"):
+        assert (SERVING / Path(compose[option]).relative_to("/config")).is_file()
+    assert kubernetes["image"] == load("compose.yaml")["services"]["serving"]["image"]
+    check = load("compose.yaml")["services"]["serving"]["healthcheck"]["test"]
+    assert check[1:] == kubernetes["readinessProbe"]["exec"]["command"][1:]
+    assert tuple(check[3:]) == MODELS
+
+
+def test_kubernetes_manifests_are_what_the_cluster_takes():
+    validator = pytest.importorskip("kubernetes_validate", reason="it brings the schemas of Kubernetes")
+    documents = manifests()
+    if kubectl := shutil.which("kubectl"):
+        done = subprocess.run([kubectl, "kustomize", SERVING], capture_output=True, text=True, check=True)
+        built = list(yaml.safe_load_all(done.stdout))
+        assert {m["kind"] for m in built} == {m["kind"] for m in documents} | {"ConfigMap"}
+        documents += built
+    assert len(documents) >= 14
+    for manifest in documents:
+        validator.validate(manifest, "1.32", strict=True)
+
+
+def test_kustomization_names_every_file():
+    kustomization = load("kustomization.yaml")
+    assert {SERVING / name for name in kustomization["resources"]} == set((SERVING / "kubernetes").glob("*.yaml"))
+    for generator in kustomization["configMapGenerator"]:
+        assert all((SERVING / file.rpartition("=")[2]).is_file() for file in generator["files"])
+    made = {generator["name"] for generator in kustomization["configMapGenerator"]}
+    claims = {m["metadata"]["name"] for m in manifests() if m["kind"] == "PersistentVolumeClaim"}
+    used_maps, used_claims = set(), set()
+    for manifest in manifests():
+        if manifest["kind"] in {"Deployment", "CronJob"}:
+            volumes = pod(manifest)["volumes"]
+            used_maps |= {v["configMap"]["name"] for v in volumes if "configMap" in v}
+            used_claims |= {v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v}
+    assert (used_maps, used_claims) == (made, claims)
+
+
+def test_kubernetes_keeps_to_the_rules():
+    for manifest in manifests():
+        if manifest["kind"] not in {"Deployment", "CronJob"}:
+            continue
+        spec = pod(manifest)
+        assert spec["securityContext"]["runAsNonRoot"]
+        assert spec["automountServiceAccountToken"] is False
+        for container in [*spec.get("initContainers", []), *spec["containers"]]:
+            security = container["securityContext"]
+            assert security["readOnlyRootFilesystem"]
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert container["resources"]["limits"]["memory"]
+            assert container["image"] == "kflare" or re.search(r":\d+\.\d+\.\d+", container["image"])
+            models = [mount for mount in container["volumeMounts"] if mount["name"] == "models"]
+            assert all(mount["readOnly"] for mount in models)
+    labels = {"serving": one("Deployment", "serving"), "site": one("Deployment", "site")}
+    for kind, name in (("Service", "serving"), ("Service", "site"), ("PodDisruptionBudget", "serving")):
+        selector = one(kind, name)["spec"]["selector"]
+        selector = selector.get("matchLabels", selector)
+        assert selector.items() <= labels[name]["spec"]["template"]["metadata"]["labels"].items()
+    assert one("Service", "serving")["spec"]["clusterIP"] == "None"
+
+
+def test_the_cycle_runs_at_its_hours_and_asks_the_service():
+    settings = read_settings(SERVING / "kflare.toml")
+    hours = ",".join(f"{hour:g}" for hour in settings.schedule.hours)
+    job = one("CronJob", "forecast")["spec"]
+    assert (job["schedule"], job["timeZone"], job["concurrencyPolicy"]) == (f"0 {hours} * * *", "Etc/UTC", "Forbid")
+    assert job["startingDeadlineSeconds"] < 60 * settings.schedule.grace_minutes
+    assert settings.server.address == "dns:///serving:8500"
+    state = {m["mountPath"] for m in pod(one("CronJob", "forecast"))["containers"][0]["volumeMounts"]}
+    assert "/var/lib/kflare" in state
+    assert settings.site.folder == Path("/var/lib/kflare/www/site")
+    assert "root /srv/www/site;" in (SERVING / "site.conf").read_text()
+    secure = read_settings(SERVING / "kflare.tls.toml")
+    assert (secure.data, secure.ledger, secure.site) == (settings.data, settings.ledger, settings.site)
+    assert secure.server.key == Path("/tls/client.key")
+
+
+def commands():
+    for service in load("compose.yaml")["services"].values():
+        if service["image"].startswith("kflare:"):
+            yield service["command"]
+    yield pod(one("Deployment", "serving"))["initContainers"][0]["args"]
+    script = pod(one("CronJob", "forecast"))["containers"][0]["args"][0]
+    yield shlex.split(script.split(";")[0])[2:]
+    for unit in sorted((SERVING / "systemd").glob("*.service")):
+        yield shlex.split(re.search(r"^ExecStart=\S+ -m (.*)$", unit.read_text(), re.MULTILINE)[1])
+    for line in re.findall(
+        r"^(?:sudo -u kflare )?python -m (kflare\..*)$", (SERVING / "README.md").read_text(), re.MULTILINE
+    ):
+        yield shlex.split(line, comments=True)
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=" ".join)
+def test_commands_exist_with_these_options(command):
+    importlib.import_module(command[0])._parser().parse_args(command[1:])
+
+
+def test_systemd_units_name_each_other():
+    units = {path.name for path in (SERVING / "systemd").iterdir()}
+    for unit in units:
+        text = (SERVING / "systemd" / unit).read_text()
+        assert set(re.findall(r"kflare-\w+\.(?:service|timer)", text)) <= units
+        assert {"Unit", "Service" if unit.endswith(".service") else "Timer"} <= set(
+            re.findall(r"^\[(\w+)\]$", text, re.MULTILINE)
+        )
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are():
+    parser = pytest.importorskip("promql_parser", reason="it reads Prometheus' queries")
+    dashboard = load("grafana/kflare.json")
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    asked = set()
+    for panel in panels:
+        for target in panel["targets"]:
+            parser.parse(target["expr"])
+            asked |= set(re.findall(r":[a-z_:]+", target["expr"]))
+    assert asked == METRICS
+
+
+def test_the_site_is_nginx_configuration(tmp_path):
+    crossplane = pytest.importorskip("crossplane", reason="NGINX's own reader of its configuration")
+    (tmp_path / "nginx.conf").write_text(f"events {{}}\nhttp {{ include {SERVING / 'site.conf'}; }}\n")
+    parsed = crossplane.parse(str(tmp_path / "nginx.conf"), strict=True)
+    assert parsed["status"] == "ok", parsed["errors"]
+    (server,) = parsed["config"][1]["parsed"]
+    assert {"directive": "listen", "line": 3, "args": ["8080"]} in server["block"]
+
+
+def test_the_image_is_pinned_and_runs_as_nobody_special():
+    lines = re.findall(r"^([A-Z]+) (.*)$", (SERVING / "Dockerfile").read_text(), re.MULTILINE)
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", dict(lines)["FROM"])
+    assert dict(lines)["USER"] == "10001"
+    sources = [source for kind, value in lines if kind == "COPY" for source in value.split()[:-1]]
+    assert all((SERVING.parent / source).exists() for source in sources)
+    assert load("compose.yaml")["services"]["serving"]["user"] == "10001:10001"
+
+
+class _Status(http.server.BaseHTTPRequestHandler):
+    """GET /v1/models/NAME as TensorFlow Serving answers it (g3doc/api_rest.md)."""
+
+    def do_GET(self):
+        state = {"/v1/models/cnn-c": "AVAILABLE", "/v1/models/cnn-m": "LOADING"}.get(self.path)
+        status = {"error_code": "OK", "error_message": ""}
+        found = {"model_version_status": [{"version": "2", "state": state, "status": status}]}
+        body = json.dumps(found if state else {"error": f"Could not find {self.path}"}, indent=1).encode()
+        self.send_response(200 if state else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_the_health_check_reads_the_states():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Status)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def check(*models):
+        command = [SERVING / "check-models", f"127.0.0.1:{server.server_port}", *models]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        return done.returncode, done.stdout
+
+    assert check("cnn-c") == (0, "")
+    assert check("cnn-c", "cnn-m") == (1, f"cnn-m: no version is AVAILABLE at 127.0.0.1:{server.server_port}\n")
+    assert check("defn-c")[0] == 1
+    server.shutdown()
+    server.server_close()
+    assert check("cnn-c") == (1, f"no server at 127.0.0.1:{server.server_port}\n")

@@ -1,0 +1,182 @@
+"""What a server refuses, so that one client cannot harm the others."""
+
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from tensorflow_serving.apis.predict_pb2 import PredictRequest
+
+from kflare.errors import SettingError
+from kflare.serving.client import Client
+from kflare.serving.limits import Limits
+from kflare.serving.metrics import Metrics
+from kflare.serving.tensors import encode_tensor
+from kflare.serving.tls import ServerTls
+
+ZEROS = {name: np.zeros(1, np.float32) for name in ("AREA", "USFLUX", "R_VALUE")}
+
+
+def predict_request(model="defn-c", signature="", **inputs):
+    made = PredictRequest()
+    made.model_spec.name, made.model_spec.signature_name = model, signature
+    for name, value in (inputs or ZEROS).items():
+        made.inputs[name].CopyFrom(encode_tensor(value))
+    return made
+
+
+def code(call, sent, timeout=20):
+    with pytest.raises(grpc.RpcError) as caught:
+        call(sent, timeout=timeout)
+    return caught.value.code().name
+
+
+def test_more_requests_at_a_time_than_allowed(models, serve, stubs, until):
+    server = serve(models, limits=Limits(requests=2))
+    stub = stubs(server)
+    long = predict_request("cnn-c", "work", rounds=np.array(100_000_000, np.int32))
+    held = [stub.prediction.Predict.future(long, timeout=3) for _ in range(2)]
+    until(lambda: ":kflare:serving:requests_in_flight{} 2" in server.metrics.page())
+    assert code(stub.prediction.Predict, predict_request()) == "RESOURCE_EXHAUSTED"
+    assert stub.healthy()  # whoever watches over the server is still answered
+    for call in held:
+        assert call.exception(timeout=20).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    until(lambda: ":kflare:serving:requests_in_flight{} 0" in server.metrics.page())
+    assert stub.prediction.Predict(predict_request(), timeout=10).model_spec.version.value == 1
+
+
+def test_a_message_larger_than_allowed(models, serve, stubs):
+    server = serve(models, rest_port=0, limits=Limits(message_bytes=2**20))
+    stub = stubs(server)
+    large = predict_request("cnn-c", magnetogram=np.zeros((1, 1024, 1024, 1), np.float32))
+    assert code(stub.prediction.Predict, large) == "RESOURCE_EXHAUSTED"
+    host, _, port = server.rest_address.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"POST /v1/models/cnn-c:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
+        assert connection.recv(4096)[:12] in {b"HTTP/1.1 400", b"HTTP/1.1 413"}  # at once: its length is enough
+    assert stub.prediction.Predict(predict_request(), timeout=10).model_spec.version.value == 1
+
+
+def test_connections_that_say_nothing_are_closed(models, serve, stubs):
+    server = serve(models, rest_port=0, limits=Limits(handshake_seconds=1))
+    ports = (server.port, int(server.rest_address.rpartition(":")[2]))
+    silent = [socket.create_connection(("127.0.0.1", port)) for port in ports for _ in range(5)]
+    assert stubs(server).prediction.Predict(predict_request(), timeout=10).model_spec.version.value == 1
+    for connection in silent:
+        connection.settimeout(15)
+        try:
+            while connection.recv(4096):  # until the server closes it
+                pass
+        except ConnectionResetError:
+            pass
+        connection.close()
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory, request):
+    """Folders of `ca`, `server` and `client` (pem and key): ours, a stranger's, and ours long ago."""
+    made = {name: tmp_path_factory.mktemp(name) for name in ("ours", "stranger", "expired")}
+    script = request.config.rootpath / "serving" / "tls" / "make-test-certificates"
+    for folder in made.values():
+        subprocess.run([script, folder], check=True, capture_output=True)
+    old = made["expired"]
+    (old / "index.txt").touch()
+    (old / "ca.cnf").write_text(
+        f"[ca]\ndefault_ca = d\n[d]\ndatabase = {old}/index.txt\nnew_certs_dir = {old}\nrand_serial = yes\n"
+        "default_md = sha256\npolicy = p\nx509_extensions = x\nunique_subject = no\n[p]\ncommonName = supplied\n"
+        "[x]\nsubjectAltName = IP:127.0.0.1\n"
+    )
+    asking = ["openssl", "req", "-new", "-key", old / "server.key", "-subj", "/CN=old", "-out", old / "server.csr"]
+    subprocess.run(asking, check=True, capture_output=True)
+    signing = ["openssl", "ca", "-batch", "-config", old / "ca.cnf"]
+    signing += ["-cert", old / "ca.pem", "-keyfile", old / "ca.key"]
+    signing += ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"]
+    signing += ["-in", old / "server.csr", "-out", old / "server.pem", "-notext"]
+    subprocess.run(signing, check=True, capture_output=True)
+    return made
+
+
+def tls(folder: Path, *, mutual=False):
+    return ServerTls(
+        (folder / "server.key").read_bytes(), (folder / "server.pem").read_bytes(),
+        (folder / "ca.pem").read_bytes() if mutual else None, mutual,
+    )  # fmt: skip
+
+
+def asked(address, **options):
+    with Client(address, max_attempts=1, timeout=10, **options) as client:
+        return client.predict("defn-c", ZEROS).version
+
+
+def test_tls(models, serve, certificates):
+    ours = certificates["ours"]
+    server = serve(models, tls=tls(ours), rest_port=0)
+    assert server.rest_address.startswith("https://")
+    assert asked(server.address, ca=ours / "ca.pem") == 1
+    for options in ({"ca": certificates["stranger"] / "ca.pem"}, {}):  # a wrong authority; no TLS at all
+        with pytest.raises(Exception, match="UNAVAILABLE"):
+            asked(server.address, **options)
+    assert asked(server.address, ca=ours / "ca.pem") == 1
+
+
+def test_mutual_tls(models, serve, certificates):
+    ours, stranger = certificates["ours"], certificates["stranger"]
+    server = serve(models, tls=tls(ours, mutual=True))
+    own = {"ca": ours / "ca.pem", "cert": ours / "client.pem", "key": ours / "client.key"}
+    assert asked(server.address, **own) == 1
+    for options in (
+        {"ca": ours / "ca.pem"},
+        {**own, "cert": stranger / "client.pem", "key": stranger / "client.key"},
+    ):
+        with pytest.raises(Exception, match="UNAVAILABLE"):
+            asked(server.address, **options)
+
+
+def test_an_expired_certificate(models, serve, certificates):
+    expired = certificates["expired"]
+    server = serve(models, tls=tls(expired))
+    with pytest.raises(Exception, match="UNAVAILABLE"):
+        asked(server.address, ca=expired / "ca.pem")
+
+
+def test_the_tls_file(tmp_path, certificates, request):
+    ours, path = certificates["ours"], tmp_path / "ssl.config"
+    script = request.config.rootpath / "serving" / "tls" / "ssl-config"
+    files = [ours / "server.key", ours / "server.pem", ours / "ca.pem"]
+    path.write_bytes(subprocess.run([script, *files], check=True, capture_output=True).stdout)
+    read = ServerTls.read(path)
+    assert read.verify_clients
+    assert read.key.strip() == files[0].read_bytes().strip()
+    path.write_text('server_key: "x" server_cert: "x"')
+    with pytest.raises(SettingError, match=r"`server_key` in .* must be the content of a PEM file"):
+        ServerTls.read(path)
+    mixed = [certificates["stranger"] / "server.key", ours / "server.pem"]
+    path.write_bytes(subprocess.run([script, *mixed], check=True, capture_output=True).stdout)
+    with pytest.raises(SettingError, match="cannot be used"):
+        ServerTls.read(path)
+
+
+def test_metrics_from_many_threads_and_odd_labels():
+    metrics = Metrics()
+
+    def count():
+        for value in range(1000):
+            metrics.count(":tensorflow:serving:request_count", 'a"b\\c\n', "OK")
+            metrics.observe(":tensorflow:serving:batching_session:input_batch_size", value % 4)
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    page = metrics.page().splitlines()
+    assert r':tensorflow:serving:request_count{model_name="a\"b\\c\n",status="OK"} 4000' in page
+    # 0 and 1 are at most 1, 2 at most 2, 3 at most 4; 0 + 1 + 2 + 3 a thousand times over.
+    size = ":tensorflow:serving:batching_session:input_batch_size"
+    assert {f'{size}_bucket{{le="1"}} 2000', f'{size}_bucket{{le="2"}} 3000', f'{size}_bucket{{le="4"}} 4000'} <= set(
+        page
+    )
+    assert {f"{size}_sum{{}} 6000", f"{size}_count{{}} 4000"} <= set(page)

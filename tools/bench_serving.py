@@ -1,0 +1,208 @@
+"""Measure the embedded server on loopback against the same models called in-process: tools/bench serving --models DIR.
+
+Both sides take turns, so that what else the machine does weighs on both alike: judge by the ratios. The server is a
+process of its own, started with and without request batching; clients send image bytes or region rows over gRPC.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+from PIL import Image
+
+BATCHING = """
+max_batch_size { value: 16384 }
+batch_timeout_micros { value: 0 }
+max_enqueued_batches { value: 64 }
+num_batch_threads { value: 1 }
+"""
+ROWS = (1, 100, 10_000)
+CLIENTS = (1, 4, 16)
+BATCHES = (1, 4, 16)
+
+Call = Callable[[], Any]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tools/bench serving", description=__doc__)
+    parser.add_argument("--models", type=Path, default=Path("savedmodels"), help="folder (default: savedmodels)")
+    parser.add_argument("--image-model", default="cnn-c", help="default: cnn-c")
+    parser.add_argument("--region-model", default="defn-c", help="default: defn-c")
+    parser.add_argument("--size", type=int, default=512, help="side of the images (default: 512)")
+    parser.add_argument("--seconds", type=float, default=6.0, help="per measurement of throughput (default: 6)")
+    parser.add_argument("--batching-parameters-file", type=Path, help="default: timeout 0, one thread")
+    args = parser.parse_args()
+    from kflare import command_line
+
+    command_line.quiet_tensorflow()
+    load = os.getloadavg()[0]
+    with ExitStack() as stack:
+        file = args.batching_parameters_file
+        if file is None:
+            file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "batching.config"
+            file.write_text(BATCHING)
+        plain = stack.enter_context(server(args.models))
+        batched = stack.enter_context(server(args.models, "--batching-parameters-file", str(file)))
+        print(f"{os.cpu_count()} cores, load {load:.1f} before the start", flush=True)
+        images(args, plain, batched)
+        regions(args, plain, batched)
+    return 0
+
+
+def images(args: argparse.Namespace, plain: str, batched: str) -> None:
+    image = picture(args.size)
+    run = in_process(args.models, args.image_model, "predict_image")
+    sent = request(args.image_model, {"image": [image]}, "predict_image")
+    print(f"\n{args.image_model} predict_image, {args.size}x{args.size} JPEG of {len(image) / 1024:.0f} kB")
+    calls: dict[str, Call] = {"in-process": lambda: run(image=np.array([image], object))}
+    with stub(plain) as first, stub(batched) as second:
+        calls |= {"server": lambda: first(sent, timeout=60), "server, batching": lambda: second(sent, timeout=60)}
+        latencies(calls, rounds=30)
+        rates: dict[str, list[float]] = {}
+        for _ in range(2):
+            for size in BATCHES:
+                batch = np.array([image] * size, object)
+                found = size * rate(lambda batch=batch: run(image=batch), 1, args.seconds)
+                rates.setdefault(f"in-process, {size} images a call", []).append(found)
+            for clients in CLIENTS:
+                for name, ask in (("server", first), ("server, batching", second)):
+                    found = rate(lambda ask=ask: ask(sent, timeout=60), clients, args.seconds)
+                    rates.setdefault(f"{name}, {clients} clients", []).append(found)
+    best = {label: max(found) for label, found in rates.items()}
+    reference = max(found for label, found in best.items() if label.startswith("in-process"))
+    for label, found in best.items():
+        print(f"  {label:34}{found:8.1f} images/s  {found / reference:5.2f} of the best in-process", flush=True)
+
+
+def regions(args: argparse.Namespace, plain: str, batched: str) -> None:
+    run = in_process(args.models, args.region_model, "serving_default")
+    names = sorted(run.structured_input_signature[1])
+    rng = np.random.default_rng(0)
+    for rows in ROWS:
+        inputs = {name: rng.normal(size=rows).astype(np.float32) for name in names}
+        sent = request(args.region_model, inputs, "serving_default")
+        print(f"\n{args.region_model}, {rows} rows of {len(names)} features")
+        with stub(plain) as first, stub(batched) as second:
+            calls = {
+                "in-process": lambda inputs=inputs: run(**inputs),
+                "server": lambda first=first, sent=sent: first(sent, timeout=60),
+                "server, batching": lambda second=second, sent=sent: second(sent, timeout=60),
+            }
+            latencies(calls, rounds=100 if rows <= 100 else 30)
+            if rows > 1:
+                continue
+            for clients in CLIENTS[1:]:
+                for name in list(calls)[1:]:
+                    found = rate(calls[name], clients, args.seconds)
+                    print(f"  {name + f', {clients} clients':34}{found:8.0f} requests/s", flush=True)
+
+
+def latencies(calls: dict[str, Call], *, rounds: int) -> None:
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 3):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            if turn >= 3:
+                times[name].append(1000 * (time.perf_counter() - started))
+    reference = np.median(times["in-process"])
+    for name, found in times.items():
+        p50, p99 = np.percentile(found, [50, 99])
+        print(f"  {name:20} p50 {p50:8.2f} ms  p99 {p99:8.2f} ms  p50 over in-process {p50 - reference:+7.2f} ms")
+
+
+def rate(call: Call, clients: int, seconds: float) -> float:
+    """Calls per second of so many threads."""
+    counts = [0] * clients
+    end = time.perf_counter() + seconds
+
+    def ask(which: int) -> None:
+        while time.perf_counter() < end:
+            call()
+            counts[which] += 1
+
+    started = time.perf_counter()
+    threads = [threading.Thread(target=ask, args=(which,)) for which in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / (time.perf_counter() - started)
+
+
+def in_process(models: Path, name: str, signature: str) -> Any:
+    import tensorflow as tf
+
+    newest = max((models / name).iterdir(), key=lambda path: int(path.name) if path.name.isdecimal() else -1)
+    loaded = tf.saved_model.load(str(newest))
+    function = loaded.signatures[signature]
+
+    class Runner:
+        structured_input_signature = function.structured_input_signature
+        kept = loaded
+
+        def __call__(self, **inputs: Any) -> dict[str, Any]:
+            plain = {key: list(value) if value.dtype == object else value for key, value in inputs.items()}
+            tensors = {key: tf.constant(value) for key, value in plain.items()}
+            return {key: value.numpy() for key, value in function(**tensors).items()}
+
+    return Runner()
+
+
+def request(model: str, inputs: dict[str, Any], signature: str) -> Any:
+    from tensorflow_serving.apis.predict_pb2 import PredictRequest
+
+    from kflare.serving.tensors import encode_tensor
+
+    made = PredictRequest()
+    made.model_spec.name, made.model_spec.signature_name = model, signature
+    for name, value in inputs.items():
+        made.inputs[name].CopyFrom(encode_tensor(value))
+    return made
+
+
+def picture(size: int) -> bytes:
+    smooth = np.random.default_rng(0).normal(128, 30, (size // 8, size // 8)).clip(0, 255).astype(np.uint8)
+    buffer = BytesIO()
+    Image.fromarray(smooth).resize((size, size), Image.Resampling.BICUBIC).save(buffer, format="JPEG", quality=90)
+    return buffer.getvalue()
+
+
+@contextmanager
+def stub(address: str) -> Iterator[Any]:
+    from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
+
+    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    with grpc.insecure_channel(address, options) as channel:
+        yield PredictionServiceStub(channel).Predict
+
+
+@contextmanager
+def server(models: Path, *options: str) -> Iterator[str]:
+    command = [sys.executable, "-m", "kflare.serve", "--models", str(models), "--port", "0", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"listening on ([^,\s]+)", line)
+        if not found:
+            sys.exit(line + process.stderr.read())
+        try:
+            yield found[1]
+        finally:
+            process.terminate()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
