@@ -1,4 +1,4 @@
-"""The released region models are whole, small, allowed to run, and come with their cards."""
+"""The released models are whole, small, allowed to run, and come with their cards."""
 
 from pathlib import Path
 
@@ -25,3 +25,22 @@ def test_a_released_region_model_is_whole(name):
     answer = load_signatures(version)("serving_default", nothing)
     assert answer["imputed"] == len(features)
     assert 0 < answer["calibrated"] < answer["probability"] < 1
+
+
+@pytest.mark.parametrize("name", ["cnn-c", "cnn-m"])
+def test_a_released_image_model_is_whole(name):
+    version = HOME / name / "1"
+    verify_manifest(version)
+    check_ops(version)
+    assert sum(file.stat().st_size for file in version.rglob("*")) < 4_000_000
+    card = (version / "assets.extra" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert card.startswith(f"# {name}: ")
+    # A disk without field, as any archive has it: 0.45 of the width in radius, NaN around it.
+    rows, columns = np.indices((512, 512)) - 255.5
+    field = np.where(np.hypot(rows, columns) < 0.45 * 512, 0, np.nan).astype(np.float32)[None, :, :, None]
+    signatures = load_signatures(version)
+    answer = signatures("serving_default", {"magnetogram": field})
+    assert 0 < answer["probability"][0] < 0.5
+    explained = signatures("attribute", {"magnetogram": field})
+    np.testing.assert_allclose(explained["probability"], answer["probability"], rtol=1e-5)
+    assert explained["guided_backprop"].shape == (1, 256, 256, 2)
