@@ -34,7 +34,7 @@ from kflare.operations.ledger import Ledger
 from kflare.operations.marks import THRESHOLDS
 from kflare.operations.measurement import Seen, see
 from kflare.operations.publication import flare_texts, issue_folder
-from kflare.operations.questions import Answers, ask_disk, ask_regions, connect, wanted_features
+from kflare.operations.questions import Answers, ask_disk, ask_regions, connect, silent_server, wanted_features
 from kflare.operations.schedule import next_issue
 from kflare.operations.settings import Settings
 from kflare.regions.feature_table import SETS, feature_set
@@ -186,16 +186,20 @@ def _of_networks(
     seen: Seen, flares: FlareList | None, settings: Settings
 ) -> tuple[_Made | None, Answers, dict[str, str], list[str]]:
     """What the served models say; None for the forecast if they cannot carry it. Who was silent, and other reasons."""
-    with connect(settings.server) as client:
-        disk = ask_disk(
-            client, seen.measured.magnetogram, settings.server.disk_models, attribution=settings.server.attribution
-        )
+    server = settings.server
+    with connect(server) as client:
+        away = silent_server(client, (*server.region_models, *server.disk_models))
+        disk_models = [name for name in server.disk_models if name not in away]
+        disk = ask_disk(client, seen.measured.magnetogram, disk_models, attribution=server.attribution)
+        disk.failures |= {name: why for name, why in away.items() if name in server.disk_models}
         if not seen.measured.detection.regions:
             return _no_sunspot(settings), disk, disk.failures, []
         usable = seen.table["status"].eq("forecast") & seen.table["USflux"].notna()
         if not usable.any():
             return None, disk, disk.failures, ["no region on the disk can be forecast (limb, or not measured)"]
-        features, silent = wanted_features(client, settings.server.region_models)
+        region_models = [name for name in server.region_models if name not in away]
+        features, silent = wanted_features(client, region_models)
+        silent |= away
         table = seen.table[usable].reset_index(drop=True)
         known = {model: names for model, names in features.items() if set(names) <= set(table)}
         unknown = [

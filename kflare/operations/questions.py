@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import grpc
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -16,7 +17,7 @@ from kflare.operations.settings import Server
 from kflare.serving.client import Client
 from kflare.serving.served_attribution import OUTPUTS
 
-__all__ = ["Answers", "ask_disk", "ask_regions", "connect", "wanted_features"]
+__all__ = ["Answers", "ask_disk", "ask_regions", "connect", "silent_server", "wanted_features"]
 
 # The graph reduces to the network's 512 pixels by area itself; 64 MB of a 4096² field need not travel for that.
 _SIZE = 512
@@ -50,6 +51,21 @@ class Answers:
 def connect(server: Server) -> Client:
     """A client of the server in the settings."""
     return Client(server.address, timeout=server.timeout_seconds, ca=server.ca, cert=server.cert, key=server.key)
+
+
+def silent_server(client: Client, models: Sequence[str]) -> dict[str, str]:
+    """Models that need not be asked, and why: all of them if the server does not answer, else none.
+
+    A server that is being restarted is waited for once, as long as the client is patient, and not for each model.
+    """
+    if not models or client.served(models):
+        return {}
+    try:
+        client.status(models[0])
+    except ServingError as error:
+        if isinstance(error.__cause__, grpc.RpcError) and error.__cause__.code() is grpc.StatusCode.UNAVAILABLE:
+            return dict.fromkeys(models, str(error))
+    return {}
 
 
 def wanted_features(client: Client, models: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, str]]:

@@ -49,8 +49,8 @@ class Client:
     ca, cert, key : path, optional
         PEM files: the authority to trust, and for mutual TLS the client's certificate and key.
     max_attempts : int
-        How often a request is sent at most, 1 to 5; only UNAVAILABLE is tried again, after pauses that grow and, with
-        5, fill three quarters of `timeout`.
+        How often a request is sent at most, 1 to 5; only UNAVAILABLE and CANCELLED (a server that stops) are tried
+        again, after pauses that grow and, with 5, fill three quarters of `timeout`.
 
     Raises
     ------

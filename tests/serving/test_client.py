@@ -181,10 +181,10 @@ def test_the_deadline_is_kept(client, standing):
     assert client.predict_magnetograms("cnn-c", np.zeros((1, 32, 32, 1))).version == 1
 
 
-def test_only_unavailable_is_tried_again_and_at_most_five_times():
+def test_only_what_no_server_has_done_is_tried_again_and_at_most_five_times():
     config = json.loads(dict(_options("h:1", 10, 5))["grpc.service_config"])
     (method,) = config["methodConfig"]
-    assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE", "CANCELLED"]
     assert method["retryPolicy"]["maxAttempts"] == 5
     assert config["loadBalancingConfig"] == [{"round_robin": {}}]
     assert "methodConfig" not in json.loads(dict(_options("h:1", 10, 1))["grpc.service_config"])
