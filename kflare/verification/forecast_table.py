@@ -190,7 +190,9 @@ def forecast_table(frame: pd.DataFrame, *, missing: Literal["exclude", "zero"] =
 
 
 def _columns(table: pd.DataFrame) -> str:
-    return ", ".join(map(str, table.columns)) or "none"
+    """The first columns, cut to what a line holds: of a file that is no table there may be thousands, all long."""
+    names = [str(name)[:40] for name in table.columns[:20]]
+    return (", ".join(names) or "none") + (f" and {table.shape[1] - 20} more" if table.shape[1] > 20 else "")
 
 
 def _of_methods(table: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:

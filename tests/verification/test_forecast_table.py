@@ -178,3 +178,11 @@ def test_unreadable_files(tmp_path):
     long_table(method=None).to_csv(tmp_path / "single.csv", index=False)
     with pytest.raises(DataError, match="lacks the column `method`"):
         read_forecasts(tmp_path / "single.csv", methods=["NOAA"])
+
+
+def test_a_file_that_is_no_table_is_told_of_in_one_short_line(tmp_path):
+    path = tmp_path / "feed.json"
+    path.write_text("[" + ", ".join('{"time_tag": "2020-07-14T18:26:00Z", "flux": 1e-8}' for _ in range(500)) + "]\n")
+    with pytest.raises(DataError, match=r"lacks the column `time`: it has .* more") as error:
+        forecast_table(read_forecasts(path))
+    assert len(str(error.value)) < 1200
