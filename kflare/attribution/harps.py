@@ -16,8 +16,9 @@ import pandas as pd
 from kflare.attribution.polarity_lines import strong_field
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Magnetogram
+from kflare.regions.geometry import rotated
 
-__all__ = ["AREAS", "RegionPatch", "box_sizes", "largest", "place_regions", "regions_near", "rotated"]
+__all__ = ["AREAS", "RegionPatch", "box_sizes", "largest", "place_regions", "regions_near"]
 
 AREAS = ("box", "field")
 """What counts as a region's area: its box, or the part of it within 4 pixels of a strong field."""
@@ -136,34 +137,6 @@ def regions_near(regions: pd.DataFrame, time: datetime, *, tolerance_hours: floa
     return near.loc[order].drop_duplicates("region").sort_index()
 
 
-def rotated(
-    lon: npt.ArrayLike, lat: npt.ArrayLike, times: pd.Series | pd.DatetimeIndex, to: datetime
-) -> npt.NDArray[np.float64]:
-    """Stonyhurst longitudes at another time, by the Sun's differential rotation as seen from the Earth.
-
-    Parameters
-    ----------
-    lon, lat : array-like of shape (N,)
-        Stonyhurst degrees.
-    times : of shape (N,)
-        When they were valid, aware.
-    to : datetime
-        The other time, aware.
-
-    Returns
-    -------
-    float64 array of shape (N,)
-        Degrees in [-180, 180), by the rates of Howard et al. (1990) at each latitude.
-    """
-    from astropy import units as u
-    from sunpy.sun.models import differential_rotation
-
-    seconds = (pd.Timestamp(to) - pd.DatetimeIndex(times)).total_seconds().to_numpy(np.float64)
-    latitude = np.asarray(lat, np.float64) * u.deg
-    turned = differential_rotation(seconds * u.s, latitude, model="howard", frame_time="synodic")
-    return np.asarray((np.asarray(lon, np.float64) + turned.to_value("deg") + 180) % 360 - 180)
-
-
 def place_regions(
     regions: pd.DataFrame, magnetogram: Magnetogram, *, area: str = "box", threshold: float = 150.0
 ) -> list[RegionPatch]:
@@ -198,7 +171,8 @@ def place_regions(
     for name in ("lon", "lat"):  # the middle of a known box, not the flux-weighted centre
         middle = ((regions[f"{name}_min"] + regions[f"{name}_max"]) / 2).to_numpy(np.float64)
         centre[name] = np.where(np.isfinite(middle), middle, centre[name])
-    lon = rotated(centre["lon"], centre["lat"], regions["time"], magnetogram.time)
+    passed = (pd.Timestamp(magnetogram.time) - pd.DatetimeIndex(regions["time"])).total_seconds()
+    lon = rotated(centre["lon"], centre["lat"], seconds=passed)
     outlines = [_outline(*box) for box in zip(lon, centre["lat"], *box_sizes(regions), strict=True)]
     points = np.concatenate([np.column_stack([lon, centre["lat"]]), *outlines])
     x, y, visible = _pixels(points[:, 0], points[:, 1], magnetogram)

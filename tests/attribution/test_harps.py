@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kflare.attribution.harps import box_sizes, largest, place_regions, regions_near, rotated
+from kflare.attribution.harps import box_sizes, largest, place_regions, regions_near
 from kflare.attribution.region_tables import read_regions
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Disk, Magnetogram, Observer, read_magnetogram
+from kflare.regions.geometry import rotated
 
 NOON = datetime(2014, 6, 6, 12, tzinfo=UTC)
 AU = 1.496e11
@@ -49,15 +50,12 @@ def middle(patch):
 def test_a_day_of_rotation():
     # Howard et al. (1990) at the equator: 2.894e-6 rad/s · 86400 s = 14.327° a day to the stars; the Earth moves on by
     # 0.986°, which leaves 13.341°. At 30°: 2.894 - 0.428/4 - 0.370/16 = 2.7639 µrad/s, 13.682° - 0.986° = 12.697°.
-    times = pd.Series([pd.Timestamp(NOON)] * 2)
-    later = rotated([0, 0], [0, 30], times, datetime(2014, 6, 7, 12, tzinfo=UTC))
+    later = rotated([0, 0], [0, 30], seconds=[86400, 86400])
     np.testing.assert_allclose(later, [13.341, 12.697], atol=0.003)
-    before = rotated([0, 0], [0, -30], times, datetime(2014, 6, 5, 12, tzinfo=UTC))
+    before = rotated([0, 0], [0, -30], seconds=[-86400, -86400])
     np.testing.assert_allclose(before, [-13.341, -12.697], atol=0.003)
-    np.testing.assert_allclose(
-        rotated([175.0], [0], times[:1], datetime(2014, 6, 7, 12, tzinfo=UTC)), -171.659, atol=3e-3
-    )
-    np.testing.assert_allclose(rotated([-60.0], [10], times[:1], NOON), -60.0)
+    np.testing.assert_allclose(rotated([175.0], [0], seconds=86400), -171.659, atol=3e-3)
+    np.testing.assert_allclose(rotated([-60.0], [10], seconds=0), -60.0)
 
 
 def test_the_centre_of_the_disk_is_where_it_says():
