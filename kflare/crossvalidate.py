@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kflare import command_line
+from kflare.training_options import add_model_and_data, add_teaching
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,28 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kflare.crossvalidate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "model",
-        choices=("cnn-c", "cnn-m", "defn-c", "defn-m"),
-        help="network and class: C = flare >= C1.0, M = >= M1.0",
-    )
-    data = parser.add_argument_group("data")
-    data.add_argument("--magnetograms", type=Path, metavar="DIR", help="cnn-*: folder of full-disk magnetograms")
-    data.add_argument(
-        "--byte-range",
-        type=float,
-        metavar="GAUSS",
-        help="field of byte 255 in 8-bit images (default: 100 for JPEG and PNG, as in the paper)",
-    )
-    data.add_argument("--sharp", type=Path, metavar="DIR", help="defn-*: folder of SHARP sample tables (sharp_0.csv …)")
-    data.add_argument("--harp-noaa", type=Path, metavar="FILE", help="with --sharp: Parquet table harpnum, noaa_ar")
-    data.add_argument(
-        "--regions", type=Path, metavar="FILE", help="defn-*: region table, Parquet or CSV, instead of --sharp"
-    )
-    data.add_argument(
-        "--features", nargs="+", metavar="NAME", help="defn-*: columns to use, or a set, as kflare.fit takes them"
-    )
-    data.add_argument("--flares", type=Path, required=True, metavar="FILE", help="GOES flare list, CSV")
+    add_model_and_data(parser)
     folds = parser.add_argument_group("folds")
     folds.add_argument(
         "--test-years",
@@ -99,14 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--patience", type=int, metavar="N", help="epochs without a better validation score")
     recipe.add_argument("--select", choices=("tss", "loss"), help="validation score that chooses the epoch")
     recipe.add_argument("--class-weight", type=float, metavar="W", help="of flares (default: training's class ratio)")
-    recipe.add_argument("--no-augment", action="store_true", help="cnn-*: no mirroring and polarity reversal")
-    recipe.add_argument(
-        "--teach",
-        choices=("flares", "polarity-lines"),
-        default="flares",
-        help="cnn-*: what trains the layers: the labels, or fluxes and polarity inversion lines measured on the images,"
-        " and the labels only the last layer (default: flares)",
-    )
+    add_teaching(recipe)
     other = parser.add_argument_group("same samples, other forecasts")
     other.add_argument(
         "--forecasts",

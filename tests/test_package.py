@@ -12,7 +12,7 @@ import pytest
 import kflare
 
 ROOT = Path(__file__).resolve().parents[1]
-NO_COMMANDS = {"__init__", "errors", "command_line", "release_commands"}
+NO_COMMANDS = {"__init__", "errors", "command_line", "release_commands", "training_options"}
 COMMANDS = sorted(path.stem for path in (ROOT / "kflare").glob("*.py") if path.stem not in NO_COMMANDS)
 MODULES = sorted(module.name for module in pkgutil.walk_packages(kflare.__path__, "kflare."))
 
