@@ -77,7 +77,6 @@ def _predict(args: argparse.Namespace) -> None:
         raise SettingError("give either magnetograms or --regions FILE")
     if args.attribute is not None and args.regions is not None:
         raise SettingError("--attribute goes with magnetograms: region models have no attribution maps")
-    command_line.quiet_tensorflow()
     from kflare.serving.client import Client
     from kflare.serving.forecasts import forecast_magnetograms, served_models
 

@@ -80,7 +80,7 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> None:
         batching=options.batching_parameters_file and BatchingParameters.read(options.batching_parameters_file),
         own_batching=options.enable_per_model_batching_parameters,
         limits=limits,
-        tls=options.ssl_config_file and ServerTls.read(options.ssl_config_file),
+        tls=options.ssl_config_file and ServerTls(options.ssl_config_file),
         rest_port=options.rest_api_port,
         metrics_path=_metrics_path(options.monitoring_config_file),
     )
@@ -173,7 +173,10 @@ def _parser() -> argparse.ArgumentParser:
         "and those without it not at all",
     )
     parser.add_argument(
-        "--ssl-config-file", type=Path, metavar="FILE", help="speak TLS, or mutual TLS, on both ports: SSLConfig"
+        "--ssl-config-file",
+        type=Path,
+        metavar="FILE",
+        help="speak TLS, or mutual TLS, on both ports: SSLConfig; taken up anew when it changes",
     )
     parser.add_argument(
         "--monitoring-config-file", type=Path, metavar="FILE", help="whether and where metrics are: MonitoringConfig"

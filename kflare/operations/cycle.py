@@ -186,11 +186,11 @@ def _of_networks(
     seen: Seen, flares: FlareList | None, settings: Settings
 ) -> tuple[_Made | None, Answers, dict[str, str], list[str]]:
     """What the served models say; None for the forecast if they cannot carry it. Who was silent, and other reasons."""
-    server = settings.server
+    server, label = settings.server, settings.server.version_label
     with connect(server) as client:
         away = silent_server(client, (*server.region_models, *server.disk_models))
         disk_models = [name for name in server.disk_models if name not in away]
-        disk = ask_disk(client, seen.measured.magnetogram, disk_models, attribution=server.attribution)
+        disk = ask_disk(client, seen.measured.magnetogram, disk_models, attribution=server.attribution, label=label)
         disk.failures |= {name: why for name, why in away.items() if name in server.disk_models}
         if not seen.measured.detection.regions:
             return _no_sunspot(settings), disk, disk.failures, []
@@ -198,7 +198,7 @@ def _of_networks(
         if not usable.any():
             return None, disk, disk.failures, ["no region on the disk can be forecast (limb, or not measured)"]
         region_models = [name for name in server.region_models if name not in away]
-        features, silent = wanted_features(client, region_models)
+        features, silent = wanted_features(client, region_models, label=label)
         silent |= away
         table = seen.table[usable].reset_index(drop=True)
         known = {model: names for model, names in features.items() if set(names) <= set(table)}
@@ -207,7 +207,7 @@ def _of_networks(
             for model, names in features.items()
             if model not in known
         ]
-        answers = ask_regions(client, table, known) if known else Answers()
+        answers = ask_regions(client, table, known, label=label) if known else Answers()
     silent |= answers.failures | disk.failures
     if not answers.models:
         return None, disk, silent, unknown

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import grpc
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -58,34 +57,35 @@ def silent_server(client: Client, models: Sequence[str]) -> dict[str, str]:
 
     A server that is being restarted is waited for once, as long as the client is patient, and not for each model.
     """
-    if not models or client.served(models):
-        return {}
     try:
-        client.status(models[0])
+        client.served(models)
     except ServingError as error:
-        if isinstance(error.__cause__, grpc.RpcError) and error.__cause__.code() is grpc.StatusCode.UNAVAILABLE:
-            return dict.fromkeys(models, str(error))
+        return dict.fromkeys(models, str(error))
     return {}
 
 
-def wanted_features(client: Client, models: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
+def wanted_features(
+    client: Client, models: Sequence[str], *, label: str | None = None
+) -> tuple[dict[str, list[str]], dict[str, str]]:
     """The features that each region model asks for, and why a model does not tell."""
     features, failures = {}, {}
     for model in models:
         try:
-            features[model] = sorted(client.metadata(model).inputs.get("serving_default", {}))
+            features[model] = sorted(client.metadata(model, version=label).inputs.get("serving_default", {}))
         except ServingError as error:
             failures[model] = str(error)
     return features, failures
 
 
-def ask_regions(client: Client, table: pd.DataFrame, features: dict[str, list[str]]) -> Answers:
+def ask_regions(
+    client: Client, table: pd.DataFrame, features: dict[str, list[str]], *, label: str | None = None
+) -> Answers:
     """Ask each region model about the rows of a table that has the features of all, NaN = not measured."""
     answers = Answers()
     imputed = np.zeros(len(table), np.int64)
     for model, names in features.items():
         try:
-            reply = client.predict_regions(model, table[["time", "region", *names]])
+            reply = client.predict_regions(model, table[["time", "region", *names]], version=label)
         except (DataError, ServingError) as error:
             answers.failures[model] = str(error)
             continue
@@ -96,19 +96,23 @@ def ask_regions(client: Client, table: pd.DataFrame, features: dict[str, list[st
     return answers
 
 
-def ask_disk(client: Client, magnetogram: Magnetogram, models: Sequence[str], *, attribution: bool) -> Answers:
+def ask_disk(
+    client: Client, magnetogram: Magnetogram, models: Sequence[str], *, attribution: bool, label: str | None = None
+) -> Answers:
     """Ask each full-disk model about a magnetogram, with its Grad-CAM map if wanted and if the model has one."""
     answers = Answers()
     small = magnetogram if magnetogram.data.shape[0] <= _SIZE else magnetogram.resized(_SIZE)
     field_ = small.data[None, :, :, None]
     for model in models:
         try:
-            if attribution and ATTRIBUTE in client.metadata(model).inputs:
+            if attribution and ATTRIBUTE in client.metadata(model, version=label).inputs:
                 outputs = tuple(name for name in OUTPUTS if name != "guided_backprop")
-                reply = client.predict(model, {"magnetogram": field_}, signature=ATTRIBUTE, outputs=outputs)
+                reply = client.predict(
+                    model, {"magnetogram": field_}, signature=ATTRIBUTE, version=label, outputs=outputs
+                )
                 answers.grad_cam[_class(model)] = _scaled(reply.outputs["grad_cam"][0, :, :, 1])
             else:
-                reply = client.predict_magnetograms(model, field_)
+                reply = client.predict_magnetograms(model, field_, version=label)
         except KflareError as error:
             answers.failures[model] = str(error)
             continue

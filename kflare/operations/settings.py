@@ -90,6 +90,8 @@ class Server:
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
+    version_label: str | None = None
+    """Ask for the versions with this label, such as "stable", not for the newest ones."""
     region_models: tuple[str, ...] = ("defn-c", "defn-m")
     disk_models: tuple[str, ...] = ("cnn-c", "cnn-m")
     attribution: bool = True
@@ -98,6 +100,8 @@ class Server:
     def __post_init__(self) -> None:
         if self.timeout_seconds <= 0:
             raise SettingError(f"`server.timeout_seconds` must be above 0, got {self.timeout_seconds}")
+        if self.version_label == "":
+            raise SettingError("`server.version_label` must be a label, got an empty text: leave it out for the newest")
         for name, kind in (("region_models", "defn"), ("disk_models", "cnn")):
             wrong = [model for model in getattr(self, name) if model not in (f"{kind}-c", f"{kind}-m")]
             if wrong:

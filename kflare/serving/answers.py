@@ -13,6 +13,7 @@ from kflare.serving.metrics import Metrics
 from kflare.serving.model_manager import ModelManager
 from kflare.serving.models_config import model_settings
 from kflare.serving.servable import Servable
+from kflare.serving.signature_checks import CLASSIFY, REGRESS, check_takes_examples
 from kflare.serving.statuses import RequestError, status_of
 
 __all__ = ["Answers"]
@@ -21,7 +22,7 @@ _INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
 class Answers:
-    """Answers Predict, GetModelMetadata, GetModelStatus and HandleReloadConfigRequest.
+    """Answers Predict, GetModelMetadata, GetModelStatus and HandleReloadConfigRequest; refuses what takes Examples.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ class Answers:
     admission : Admission
         How many may ask at a time.
     metrics : Metrics
-        Told about every Predict request.
+        Told about every request for an inference.
     folder : Path, optional
         Where the models of a new configuration lie, whatever base paths it names.
     after_reload : callable
@@ -56,7 +57,6 @@ class Answers:
         self,
         request: Any,
         *,
-        entrypoint: str,
         deadline: float | None,
         fill: Callable[[Servable, Any], None] | None = None,
     ) -> Any:
@@ -66,8 +66,6 @@ class Answers:
         ----------
         request : PredictRequest
             Not trusted.
-        entrypoint : str
-            "GRPC" or "REST", for the metrics.
         deadline : float or None
             Time of `time.monotonic` after which nobody waits for the answer.
         fill : callable, optional
@@ -78,7 +76,7 @@ class Answers:
         RequestError, tensorflow.errors.OpError
             See `Servable.predict`; RESOURCE_EXHAUSTED where too many ask at a time.
         """
-        with self._counted(request.model_spec.name, entrypoint), self._admission.enter():
+        with self._admission.enter():
             # A request that waited for a thread longer than its client does is not worth an inference.
             if deadline is not None and deadline <= time.monotonic():
                 raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the turn came")
@@ -87,6 +85,37 @@ class Answers:
                 if fill is not None:
                     fill(servable, request)
                 return servable.predict(request, deadline=deadline)
+
+    def examples(self, request: Any, *, method: str) -> None:
+        """Refuse a ClassificationRequest or RegressionRequest, as `method` says: in TensorFlow Serving's words.
+
+        Raises
+        ------
+        RequestError
+            See `check_takes_examples`; UNIMPLEMENTED for a signature that does take Examples.
+        """
+        _require_model_spec(request)
+        with self._models.use(request.model_spec) as servable:
+            key = request.model_spec.signature_name or "serving_default"
+            if key not in servable.signatures:
+                raise RequestError(_INVALID, f"No signature was found with the name: {key}")
+            check_takes_examples(servable.signatures[key], method)
+        raise _no_examples()
+
+    def multi_inference(self, request: Any) -> None:
+        """Refuse a MultiInferenceRequest by its first task (servables/tensorflow/multi_inference.cc)."""
+        from tensorflow_serving.apis.inference_pb2 import InferenceTask
+
+        task = request.tasks[0] if request.tasks else InferenceTask()
+        with self._models.use(task.model_spec) as servable:
+            key = task.model_spec.signature_name or "serving_default"
+            if key not in servable.signatures:
+                raise RequestError(_INVALID, f"Requested signature not found in model graph: {key}")
+            if task.method_name not in {CLASSIFY, REGRESS}:
+                message = f"Unsupported signature method_name: {task.method_name}"
+                raise RequestError(grpc.StatusCode.UNIMPLEMENTED, message)
+            check_takes_examples(servable.signatures[key], task.method_name)
+        raise _no_examples()
 
     def metadata(self, request: Any) -> Any:
         """Answer a GetModelMetadataRequest, as servables/tensorflow/get_model_metadata_impl.cc does."""
@@ -140,7 +169,18 @@ class Answers:
         return self._metrics.page()
 
     @contextmanager
-    def _counted(self, model: str, entrypoint: str) -> Iterator[None]:
+    def counted(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
+        """Tell the metrics of a request for an inference, however it ends.
+
+        Parameters
+        ----------
+        model : str
+            That is asked.
+        api : str
+            "Predict", "Classify" or "Regress"; over REST as in the path, "predict" (http_server.cc).
+        entrypoint : str
+            "GRPC" or "REST".
+        """
         # Under the names of models only: else whoever asks for names at random would fill the memory with labels.
         label = model if self._models.knows(model) else ""
         started, status = time.monotonic(), "OK"
@@ -151,9 +191,13 @@ class Answers:
             raise
         else:
             taken = (time.monotonic() - started) * 1e6
-            self._metrics.observe(":tensorflow:serving:request_latency", taken, label, "Predict", entrypoint)
+            self._metrics.observe(":tensorflow:serving:request_latency", taken, label, api, entrypoint)
         finally:
             self._metrics.count(":tensorflow:serving:request_count", label, status)
+
+
+def _no_examples() -> RequestError:
+    return RequestError(grpc.StatusCode.UNIMPLEMENTED, "the embedded server runs no tensorflow.Examples: use Predict")
 
 
 def _require_model_spec(request: Any) -> None:

@@ -48,7 +48,7 @@ class AsyncClient:
     ) -> None:
         self.target = target
         self.timeout = timeout
-        self._ask = Conversation(target, timeout)
+        self._ask = Conversation(target, timeout, patient=max_attempts > 1)
         options = {"credentials": credentials, "ca": ca, "cert": cert, "key": key, "max_attempts": max_attempts}
         self._channel = open_channel(connection(target, timeout=timeout, **options), grpc.aio)
         self._methods = methods(self._channel)
@@ -62,7 +62,8 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """End the connection."""
+        """End the connection; what is under way in other tasks fails at once with `ServingError`."""
+        self._ask.closed = True
         await self._channel.close()
 
     async def predict(
@@ -157,14 +158,20 @@ class AsyncClient:
         said: Any = None
         try:
             while True:
-                step: Any = steps.throw(said) if isinstance(said, grpc.RpcError) else steps.send(said)
+                step: Any = steps.throw(said) if isinstance(said, Exception) else steps.send(said)
                 if isinstance(step, Pause):
                     await asyncio.sleep(step.seconds)
                     said = None
                     continue
                 try:
                     said = await self._methods[type(step.request).__name__](step.request, timeout=step.timeout)
-                except grpc.RpcError as error:
+                except (grpc.RpcError, grpc.aio.UsageError) as error:
                     said = error
+                except asyncio.CancelledError:
+                    # So gRPC ends a call, too, whose channel is closed; that is no wish to cancel this task.
+                    task = asyncio.current_task()
+                    if not self._ask.closed or (task is not None and task.cancelling()):
+                        raise
+                    said = grpc.aio.UsageError("closed")
         except StopIteration as done:
             return done.value

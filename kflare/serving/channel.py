@@ -9,13 +9,20 @@ import grpc
 
 from kflare.errors import ServingError, SettingError
 
-__all__ = ["Connection", "connection", "open_channel"]
+__all__ = ["Connection", "check_timeout", "connection", "open_channel"]
 
 _SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
 _INT32_MAX = 2**31 - 1
+_LONGEST = 1e6  # seconds; to gRPC 0 is no deadline and infinity one that has passed
 
 Connection = tuple[str, list[tuple[str, Any]], Any]
 """Address, options and credentials (None without TLS) of a channel."""
+
+
+def check_timeout(seconds: float) -> None:
+    """Refuse with SettingError a deadline that gRPC would take for something else."""
+    if not 0 < seconds <= _LONGEST:
+        raise SettingError(f"`timeout` must be a positive number of seconds, {_LONGEST:g} at most, got {seconds}")
 
 
 def connection(
@@ -37,8 +44,7 @@ def connection(
     ServingError
         A name in a list of servers that is not known.
     """
-    if not timeout > 0:
-        raise SettingError(f"`timeout` must be a positive number of seconds, got {timeout}")
+    check_timeout(timeout)
     if not 1 <= max_attempts <= 5:
         raise SettingError(f"`max_attempts` must lie in 1..5, got {max_attempts}")
     if credentials is None and (ca or cert or key):
@@ -68,7 +74,7 @@ def _options(target: str, timeout: float, max_attempts: int) -> list[tuple[str, 
     if max_attempts > 1:  # grpc/grpc-proto service_config.proto, RetryPolicy: 2 to 5 attempts
         # The pauses before attempts 2 to 5 are p, 2p, 4p and 8p, each give or take a fifth: spread over the deadline,
         # a server that is back within half of it is found.
-        pause = timeout / 20
+        pause = max(timeout / 20, 0.001)
         retry = {
             "maxAttempts": max_attempts,
             "initialBackoff": f"{pause:.3f}s",
@@ -89,8 +95,9 @@ def _options(target: str, timeout: float, max_attempts: int) -> list[tuple[str, 
         ("grpc.max_send_message_length", _INT32_MAX),
         # A retry is of use only if the connection is tried anew by then: the default pause grows to two minutes.
         ("grpc.initial_reconnect_backoff_ms", 200),
-        ("grpc.min_reconnect_backoff_ms", 200),
         ("grpc.max_reconnect_backoff_ms", 2000),
+        ("grpc.min_reconnect_backoff_ms", 5000),  # in spite of its name: how long a connection may take to be made
+        ("grpc.per_rpc_retry_buffer_size", _INT32_MAX),  # by default a request above 256 KiB is not sent again
         ("grpc.enable_http_proxy", 0 if loopback else 1),  # a proxy cannot reach this machine's own ports
     ]
 

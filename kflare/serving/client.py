@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["MODELS", "Client", "Metadata", "Reply", "TensorInfo", "VersionState", "full_disk_probability"]
 
 _Result = TypeVar("_Result")
+_FAILURES = (grpc.RpcError, ValueError)  # ValueError: closed in the meantime
 
 
 class Client:
@@ -73,7 +74,7 @@ class Client:
     ) -> None:
         self.target = target
         self.timeout = timeout
-        self._ask = Conversation(target, timeout)
+        self._ask = Conversation(target, timeout, patient=max_attempts > 1)
         options = {"credentials": credentials, "ca": ca, "cert": cert, "key": key, "max_attempts": max_attempts}
         self._channel = open_channel(connection(target, timeout=timeout, **options))
         self._methods = methods(self._channel)
@@ -87,7 +88,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End the connection."""
+        """End the connection; what is under way in other threads fails at once with `ServingError`."""
+        self._ask.closed = True
         self._channel.close()
 
     def predict(
@@ -144,7 +146,8 @@ class Client:
         Parameters
         ----------
         batches : iterable of mappings
-            The inputs of each request, as for `predict`; taken up as the replies come, so it may be endless.
+            The inputs of each request, as for `predict`; taken up as the replies come, so it may be endless. What it
+            raises ends the whole, like a failed request: those under way are withdrawn.
         in_flight : int
             How many requests are under way at most: twice the number of the server's cores is enough to keep it busy.
 
@@ -231,7 +234,13 @@ class Client:
         return self._run(self._ask.status(model, timeout=timeout))
 
     def served(self, names: Collection[str] = MODELS) -> dict[str, list[int]]:
-        """Those of the named models that answer, and their versions, newest first (the API cannot list names)."""
+        """Those of the named models that answer, and their versions, newest first (the API cannot list names).
+
+        Raises
+        ------
+        ServingError
+            No server.
+        """
         return self._run(self._ask.served(names))
 
     def wait_until_available(self, model: str, deadline: float = 60.0) -> int:
@@ -244,7 +253,7 @@ class Client:
     def _finish(self, steps: Steps[Reply], future: Any) -> Reply:
         try:
             reply = future.result()
-        except grpc.RpcError as error:
+        except _FAILURES as error:
             return self._go_on(steps, error)
         return self._go_on(steps, reply)
 
@@ -252,24 +261,22 @@ class Client:
         """Make the calls that a question wants; `said` is what its latest call brought."""
         try:
             while True:
-                step: Any = steps.throw(said) if isinstance(said, grpc.RpcError) else steps.send(said)
+                step: Any = steps.throw(said) if isinstance(said, _FAILURES) else steps.send(said)
                 if isinstance(step, Pause):
                     time.sleep(step.seconds)
                     said = None
                     continue
                 try:
                     said = self._methods[type(step.request).__name__](step.request, timeout=step.timeout)
-                except grpc.RpcError as error:
+                except _FAILURES as error:
                     said = error
         except StopIteration as done:
             return done.value
 
 
 def methods(channel: Any) -> dict[str, Any]:
-    """The calls of a channel of `grpc` or `grpc.aio`, by the name of their request."""
+    """The calls of a channel of `grpc` or `grpc.aio`, by the name of their request; they bring bytes."""
     return {
-        name: channel.unary_unary(
-            path, request_serializer=lambda request: request.SerializeToString(), response_deserializer=reply.FromString
-        )
-        for name, (path, reply) in METHODS.items()
+        name: channel.unary_unary(path, request_serializer=lambda request: request.SerializeToString())
+        for name, (path, _) in METHODS.items()
     }

@@ -67,14 +67,13 @@ def served_models(client: Client, kind: str, wanted: Sequence[str] | None) -> li
     Raises
     ------
     ServingError
-        None of the kind is served, or the server does not answer.
+        None of the kind is served, or the server does not answer: told within the client's deadline.
     """
     if wanted:
         return list(wanted)
     names = [f"{kind}-c", f"{kind}-m"]
     served = client.served(names)
     if not served:
-        client.status(names[0])  # tells why: no server, or not served
         raise ServingError(f"{client.target} serves neither {names[0]} nor {names[1]}: publish one with kflare.fit")
     return [name for name in names if name in served]
 

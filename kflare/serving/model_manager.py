@@ -39,6 +39,8 @@ class ModelManager:
         self._discover = discover
         # Replaced as a whole, never changed in place: readers need no lock.
         self._models = {settings.name: self._new(settings) for settings in models}
+        # No longer listed. GetModelStatus tells of them too: core/servable_state_monitor.h forgets nothing by itself.
+        self._past: dict[str, ModelVersions] = {}
         self._work = threading.Lock()  # held while folders are read and versions loaded
         self._stopped = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -63,15 +65,17 @@ class ModelManager:
             yield servable
 
     def status(self, spec: Any) -> list[VersionStatus]:
-        """All versions of a model that were ever known, newest first, or the one that the ModelSpec names.
+        """All versions of a model that were ever known, newest first, or the one whose number the ModelSpec gives.
+
+        A label says nothing here: model_servers/get_model_status_impl.cc looks at the number only.
 
         Raises
         ------
         RequestError
-            NOT_FOUND (model_servers/get_model_status_impl.cc) or, for an unknown label, INVALID_ARGUMENT.
+            NOT_FOUND.
         """
-        number = self._number(spec)
-        model = self._models.get(spec.name)
+        number = int(spec.version.value) if spec.HasField("version") else None
+        model = self._models.get(spec.name) or self._past.get(spec.name)
         statuses = model.statuses() if model else []
         if number is not None:
             statuses = [status for status in statuses if status.number == number]
@@ -90,7 +94,8 @@ class ModelManager:
 
     def known(self) -> list[tuple[str, VersionStatus]]:
         """Every version that was ever known, by model."""
-        return [(name, status) for name, model in self._models.items() for status in model.statuses()]
+        models = self._past | self._models
+        return [(name, status) for name, model in models.items() for status in model.statuses()]
 
     def failures(self) -> dict[str, str]:
         """Why models have no version that answers: the newest failed load, by model."""
@@ -136,9 +141,10 @@ class ModelManager:
         Raises
         ------
         RequestError
-            FAILED_PRECONDITION where a label would move to a version that does not answer, UNKNOWN where a new model
-            has no version that can be loaded; the new configuration holds all the same, as in TensorFlow Serving
-            (server_core.cc: UpdateModelVersionLabelMap, WaitUntilModelsAvailable).
+            As in model_servers/server_core.cc: FAILED_PRECONDITION where a label would move to a version that does
+            not answer, and everything stays as it was (UpdateModelVersionLabelMap); UNKNOWN where a new model has no
+            version that can be loaded, and the new configuration holds all the same (WaitUntilModelsAvailable; it
+            waits for ever where a new base path is not there, here that is UNKNOWN too).
         """
         with self._work:
             for settings in models:
@@ -148,6 +154,7 @@ class ModelManager:
                 model = known.get(settings.name) or self._new(settings)
                 model.settings = settings
                 wanted[settings.name] = model
+            self._past = {name: model for name, model in (self._past | known).items() if name not in wanted}
             self._models, self._discover = wanted, None
             for name in known.keys() - wanted.keys():
                 known[name].unload(known[name].available())
@@ -155,7 +162,8 @@ class ModelManager:
                 model.poll(trust=True)
             absent = [name for name in wanted.keys() - known.keys() if not wanted[name].available()]
         if absent:
-            message = f"{len(absent)} model(s) did not become available: {{{', '.join(sorted(absent))}}}"
+            why = "".join(f"{{{wanted[name].unavailable()}}}, " for name in sorted(absent))
+            message = f"{len(absent)} model(s) did not become available: {{{why}}}"
             raise RequestError(grpc.StatusCode.UNKNOWN, message)
 
     def _number(self, spec: Any) -> int | None:

@@ -43,9 +43,9 @@ class ModelSettings:
 def numbered_versions(base_path: Path) -> dict[int, Path]:
     """Folders of complete-looking versions: a decimal number as name, and `saved_model.pb` in it.
 
-    Temporary and half-written folders have other names or lack that file. Of two names of one number ("1", "01") the
-    last in alphabetical order counts, as in TensorFlow Serving (file_system_storage_path_source.cc,
-    IndexChildrenByVersion).
+    Temporary and half-written folders have other names or lack that file. Numbers are those of an int64; of two names
+    of one number ("1", "01") the last in alphabetical order counts, as in TensorFlow Serving
+    (file_system_storage_path_source.cc: ParseVersionNumber, IndexChildrenByVersion).
 
     Raises
     ------
@@ -55,8 +55,12 @@ def numbered_versions(base_path: Path) -> dict[int, Path]:
     return {
         int(path.name): path
         for path in sorted(base_path.iterdir())
-        if path.name.isascii() and path.name.isdecimal() and (path / "saved_model.pb").is_file()
+        if _is_number(path.name) and (path / "saved_model.pb").is_file()
     }
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and int(name) < 2**63
 
 
 def read_models_config(path: Path, *, folder: Path | None = None) -> list[ModelSettings]:
@@ -120,14 +124,16 @@ def model_settings(config: Any, *, folder: Path | None = None, root: Path | None
     for model in config.model_config_list.config:
         if model.name in settings:
             raise SettingError(f"Illegal to list model {model.name} multiple times in config list")
-        if not model.name or Path(model.name).name != model.name or model.name in {".", ".."}:
-            raise SettingError(f"`name` of a model must be a plain name, got {model.name!r}")
+        if not model.name:
+            raise SettingError("`name` of a model must not be empty")
         settings[model.name] = _one_model(model, _base_path(model, folder, root))
     return list(settings.values())
 
 
 def _base_path(model: Any, folder: Path | None, root: Path | None) -> Path:
     if folder is not None:
+        if Path(model.name).name != model.name or model.name in {".", ".."}:
+            raise SettingError(f"`name` of a model in {folder} must be a plain name, got {model.name!r}")
         return folder / model.name
     location = model.base_path.removeprefix("file://")
     if not location or "://" in location:

@@ -51,6 +51,8 @@ def check_probabilities(
                 f"`{name}` of {model} version {version} must have {rows} rows, as many as were asked for, got shape "
                 f"{values.shape}: the reply is not used; serve another version of the model"
             )
+        if values.dtype.kind not in "fiu":
+            raise ServingError(f"`{name}` of {model} version {version} must be numbers, got {values.dtype}")
         good = (values >= -_ROUNDING) & (values <= 1 + _ROUNDING)  # NaN compares false
         if not good.all():
             index = tuple(int(i) for i in np.argwhere(~good)[0])

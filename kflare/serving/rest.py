@@ -9,7 +9,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote
@@ -22,8 +22,9 @@ import tornado.web
 
 from kflare.errors import ServingError
 from kflare.serving.answers import Answers
-from kflare.serving.json_tensors import fill_request, parse, response_json
+from kflare.serving.json_tensors import fill_request, parse, require_examples, response_json
 from kflare.serving.limits import Limits
+from kflare.serving.signature_checks import CLASSIFY, REGRESS
 from kflare.serving.statuses import RequestError, status_of
 from kflare.serving.tls import ServerTls
 
@@ -33,9 +34,10 @@ METRICS_PATH = "/monitoring/prometheus/metrics"  # PrometheusExporter::kPromethe
 
 _LOG = logging.getLogger(__name__)
 _TIMEOUT = 30.0  # --rest_api_timeout_in_ms
-_MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
-_PREDICT = re.compile(rf"(?i){_MODEL}:(classify|regress|predict)")
-_STATUS = re.compile(rf"(?i){_MODEL}(/metadata)?")
+# kPredictionApiGegex and kModelStatusApiRegex: the case matters in the method and in "metadata", which are compared.
+_VERSION = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"
+_PREDICT = re.compile(rf"(?i:/v1/models/([^/:]+){_VERSION}):(classify|regress|predict)")
+_STATUS = re.compile(rf"(?i:/v1/models(?:/([^/:]+))?{_VERSION})(?i:/(metadata))?")
 _CODE = grpc.StatusCode
 _HTTP = {
     _CODE.CANCELLED: 499, _CODE.INVALID_ARGUMENT: 400, _CODE.DEADLINE_EXCEEDED: 504, _CODE.NOT_FOUND: 404,
@@ -100,6 +102,7 @@ class RestServer:
                 max_body_size=self._limits.message_bytes,
                 max_buffer_size=self._limits.message_bytes + 2**20,
                 max_header_size=2**16,
+                decompress_request=True,
                 idle_connection_timeout=self._limits.handshake_seconds,
                 body_timeout=_TIMEOUT,
             )
@@ -145,21 +148,21 @@ class _Handler(tornado.web.RequestHandler):
         """How many requests of an application are being answered."""
         return int(application.settings.get("busy", 0))
 
-    async def get(self) -> None:
-        path = self.request.path
-        if self.metrics_path is not None and path == self.metrics_path:
+    async def _answer(self) -> None:
+        # With the query, which makes the request another one (evhttp_request.cc, uri_path).
+        method, path, body = self.request.method, self.request.uri or "", self.request.body
+        if method == "GET" and self.metrics_path is not None and self.request.path == self.metrics_path:
             await self._reply(self.answers.metrics_page, "text/plain; version=0.0.4; charset=utf-8")
         elif not path.lower().startswith("/v1/"):
             self._finish(404, "Not Found", "text/plain")
-        else:
-            await self._reply(lambda: self._told(path))
-
-    async def post(self) -> None:
-        path, body = self.request.path, self.request.body
-        if not path.lower().startswith("/v1/"):
-            self._finish(404, "Not Found", "text/plain")
-        else:
+        elif method == "POST":
             await self._reply(lambda: self._predicted(path, body))
+        elif method == "GET":
+            await self._reply(lambda: self._told(path))
+        else:  # also OPTIONS: --enable_cors_support is off by default
+            self._finish(400, _error(f"Malformed request: {method} {path}"), "application/json")
+
+    get = post = head = put = delete = patch = options = _answer
 
     def write_error(self, status_code: int, **_: Any) -> None:
         self._finish(status_code, _error(self._reason), "application/json")
@@ -187,31 +190,37 @@ class _Handler(tornado.web.RequestHandler):
         self.finish(text)
 
     def _predicted(self, path: str, body: bytes) -> str:
+        from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
         from tensorflow_serving.apis.predict_pb2 import PredictRequest
+        from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
         match = _PREDICT.fullmatch(path)
         if match is None:
             raise RequestError(_CODE.INVALID_ARGUMENT, f"Malformed request: POST {path}")
         name, version, label, method = match.groups()
-        if method.lower() != "predict":
-            message = f"the embedded server answers :predict only, not :{method}"
-            raise RequestError(_CODE.UNIMPLEMENTED, message)
-        request = PredictRequest()
+        request = {"predict": PredictRequest, "classify": ClassificationRequest, "regress": RegressionRequest}[method]()
         _specify(request, name, version, label)
-        rows = False
+        with self.answers.counted(request.model_spec.name, method, "REST"):
+            document = parse(body)
+            request.model_spec.signature_name = document.get("signature_name") or "serving_default"
+            if method == "predict":
+                return self._outputs(request, document)
+            require_examples(document)
+            self.answers.examples(request, method=CLASSIFY if method == "classify" else REGRESS)
+        return ""  # not reached: there is no answer to examples
+
+    def _outputs(self, request: Any, document: Mapping[str, Any]) -> str:
+        key, rows = request.model_spec.signature_name, False
 
         def fill(servable: Any, filled: Any) -> None:
             nonlocal rows
-            document = parse(body)
-            key = document.get("signature_name") or "serving_default"
-            filled.model_spec.signature_name = key
             if key not in servable.signatures:
                 message = f'Serving signature name: "{key}" not found in signature def'
                 raise RequestError(_CODE.INVALID_ARGUMENT, message)
             rows = fill_request(filled, document, servable.signatures[key].inputs)
 
         deadline = time.monotonic() + _TIMEOUT
-        response = self.answers.predict(request, entrypoint="REST", deadline=deadline, fill=fill)
+        response = self.answers.predict(request, deadline=deadline, fill=fill)
         return response_json(response, rows=rows)
 
     def _told(self, path: str) -> str:
@@ -219,14 +228,14 @@ class _Handler(tornado.web.RequestHandler):
         from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, SignatureDefMap
         from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
 
-        if path.lower().rstrip("/") == "/v1/models":
-            raise RequestError(_CODE.INVALID_ARGUMENT, "Missing model name in request.")
         match = _STATUS.fullmatch(path)
         if match is None:
             raise RequestError(_CODE.INVALID_ARGUMENT, f"Malformed request: GET {path}")
         name, version, label, metadata = match.groups()
+        if not name:
+            raise RequestError(_CODE.INVALID_ARGUMENT, "Missing model name in request.")
         options = {"always_print_fields_with_no_presence": True, "preserving_proto_field_name": True}
-        if not metadata:
+        if metadata != "metadata":
             status = GetModelStatusRequest()
             _specify(status, name, version, label)
             return json.dumps(MessageToDict(self.answers.status(status), **options), indent=1)
@@ -244,9 +253,10 @@ class _Handler(tornado.web.RequestHandler):
 def _specify(request: Any, name: str, version: str | None, label: str | None) -> None:
     request.model_spec.name = unquote(name)
     if version is not None:
-        if int(version) > 2**63 - 1:
+        digits = version.lstrip("0") or "0"
+        if len(digits) > 19 or int(digits) > 2**63 - 1:
             raise RequestError(_CODE.INVALID_ARGUMENT, f"Failed to convert version: {version} to numeric.")
-        request.model_spec.version.value = int(version)
+        request.model_spec.version.value = int(digits)
     if label is not None:
         request.model_spec.version_label = unquote(label)
 

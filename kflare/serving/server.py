@@ -28,7 +28,7 @@ __all__ = ["Server", "check_address"]
 
 _INT32_MAX = 2**31 - 1
 _SPARE_THREADS = 8  # for status, metadata and refusals while as many requests as allowed are in hand
-_HEALTH_NAMES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
+_SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
 
 def check_address(host: str, port: int) -> None:
@@ -65,7 +65,7 @@ class Server:
         Where to listen; port 0 takes a free one, see `port` after `start`. There is no authentication: whoever reaches
         the port can ask, and reload the configuration.
     poll_seconds : float
-        How often to look for versions; 0 = only at the start.
+        How often to look for versions, and for another content of the TLS file; 0 = only at the start.
     tensor_content : bool
         Answer in `tensor_content`, like TensorFlow Serving with `--enable_serialization_as_tensor_content`.
     require_manifest : bool
@@ -77,7 +77,7 @@ class Server:
     limits : Limits
         What is refused.
     tls : ServerTls, optional
-        Speak TLS on both ports.
+        Speak TLS on both ports; a renewed file is taken up for new connections.
     rest_port : int or None
         Where to listen for HTTP, 0 for any free port; None = nowhere.
     metrics_path : str or None
@@ -85,7 +85,9 @@ class Server:
 
     Notes
     -----
-    `with Server(...) as server:` starts and stops it.
+    `with Server(...) as server:` starts and stops it. To grpc.health.v1 the server and its services are SERVING while
+    any model answers, so that one broken model does not take the others from the clients; each model is a service name
+    of its own. All are NOT_SERVING once `stop` begins.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class Server:
         self._poll_seconds = poll_seconds
         self._grpc: Any = None
         self._health: Any = None
+        self._told: dict[str, int] = {}
         self._answers = Answers(
             self.models,
             admission=Admission(self._limits.requests, self.metrics),
@@ -209,7 +212,7 @@ class Server:
             self._rest.start()
         self._grpc.start()
         if self._poll_seconds > 0:
-            self.models.watch(self._poll_seconds, after=self._report)
+            self.models.watch(self._poll_seconds, after=self._after_look)
 
     def __enter__(self) -> Self:
         self.start()
@@ -224,13 +227,23 @@ class Server:
         where = f"in {self._discover}" if self._discover else f"for {', '.join(self.models.available())}"
         return f"no <name>/<version>/saved_model.pb {where}; publish one with python -m kflare.fit"
 
+    def _after_look(self) -> None:
+        if self._tls is not None:
+            self._tls.renew()
+        self._report()
+
     def _report(self) -> None:
         """Tell the health service and the metrics what is served."""
         from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-        ready = all(self.models.available().values())
-        for name in _HEALTH_NAMES:
-            self._health.set(name, HealthCheckResponse.SERVING if ready else HealthCheckResponse.NOT_SERVING)
+        answers = {name: bool(versions) for name, versions in self.models.available().items()}
+        answers |= dict.fromkeys(_SERVICES, any(answers.values()))
+        states = dict.fromkeys(self._told, HealthCheckResponse.SERVICE_UNKNOWN)  # models that are no longer configured
+        for name, ready in answers.items():
+            states[name] = HealthCheckResponse.SERVING if ready else HealthCheckResponse.NOT_SERVING
+        for name in [name for name, state in states.items() if self._told.get(name) != state]:
+            self._health.set(name, states[name])
+        self._told = states
         for model, version in self.models.known():
             self.metrics.set(":kflare:serving:version_state", int(version.state), model, str(version.number))
 

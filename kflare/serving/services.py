@@ -1,7 +1,9 @@
 """The gRPC side of the embedded server: TensorFlow Serving's PredictionService and ModelService.
 
-Clients cannot tell the two servers apart: same services, same status codes, same messages. Not answered: Classify,
-Regress and MultiInference, for which kflare's models have no signatures.
+Clients cannot tell the two servers apart: same services, same status codes, same messages. Classify, Regress and
+MultiInference are refused in its words too, since kflare's models have no signatures for them. Where the embedded
+server is stricter or kinder on purpose, a comment says so: versions.py, batching.py, limits.py, signature_checks.py,
+model_manager.py and json_values.py.
 """
 
 import logging
@@ -12,10 +14,12 @@ from typing import Any, TypeVar
 import grpc
 
 from kflare.serving.answers import Answers
+from kflare.serving.signature_checks import CLASSIFY, REGRESS
 from kflare.serving.statuses import status_of
 
 __all__ = ["ModelService", "PredictionService"]
 
+_LONGEST_MESSAGE = 1024  # grpc_status_util.cc, kErrorMessageLimit: over gRPC only
 _LOG = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
 
@@ -30,17 +34,32 @@ class PredictionService:
         """Run a signature of a model version."""
         left = context.time_remaining()
         deadline = None if left is None else time.monotonic() + left
-        return _answer(context, lambda: self._answers.predict(request, entrypoint="GRPC", deadline=deadline))
+        return self._counted("Predict", request, context, lambda: self._answers.predict(request, deadline=deadline))
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Tell the signatures of a model version."""
         return _answer(context, lambda: self._answers.metadata(request))
 
-    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ARG002, N802
-        """Say that there is no such service here."""
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, "the embedded server answers Predict and GetModelMetadata only")
+    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Say what the signature lacks."""
+        return self._counted("Classify", request, context, lambda: self._answers.examples(request, method=CLASSIFY))
 
-    Regress = MultiInference = Classify
+    def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Say what the signature lacks."""
+        return self._counted("Regress", request, context, lambda: self._answers.examples(request, method=REGRESS))
+
+    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Say what the signature of the first task lacks."""
+        return _answer(context, lambda: self._answers.multi_inference(request))
+
+    def _counted(
+        self, api: str, request: Any, context: grpc.ServicerContext, work: Callable[[], _Answer]
+    ) -> _Answer | None:
+        def counted() -> _Answer:
+            with self._answers.counted(request.model_spec.name, api, "GRPC"):
+                return work()
+
+        return _answer(context, counted)
 
 
 class ModelService:
@@ -65,5 +84,7 @@ def _answer(context: grpc.ServicerContext, work: Callable[[], _Answer]) -> _Answ
         code, message = status_of(error)
         if code is grpc.StatusCode.INTERNAL:
             _LOG.exception("a request failed in a way that was not foreseen")
+    if len(message) > _LONGEST_MESSAGE:
+        message = message[:_LONGEST_MESSAGE] + "...TRUNCATED"
     context.abort(code, message)
     return None  # not reached: abort raises

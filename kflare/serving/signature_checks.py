@@ -1,7 +1,8 @@
 """Requests held to the signature that they name.
 
-Checks, their order, codes and wording follow tensorflow/serving servables/tensorflow/predict_util.cc (RunPredict) and
-tensorflow/tensorflow cc/saved_model/util.cc (GetInputValues); where they differ, a comment says why.
+Checks, their order, codes and wording follow tensorflow/serving servables/tensorflow/predict_util.cc (RunPredict),
+classifier.cc (PreProcessClassification) and regressor.cc (PreProcessRegression), and tensorflow/tensorflow
+cc/saved_model/util.cc (GetInputValues); where they differ, a comment says why.
 """
 
 from collections.abc import Iterable
@@ -11,10 +12,11 @@ import grpc
 import numpy.typing as npt
 
 from kflare.serving.statuses import RequestError
-from kflare.serving.tensors import decode_tensor
+from kflare.serving.tensor_values import read_tensor
 
-__all__ = ["has_rows", "read_inputs", "wanted_outputs"]
+__all__ = ["CLASSIFY", "REGRESS", "check_takes_examples", "has_rows", "read_inputs", "wanted_outputs"]
 
+CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -59,15 +61,15 @@ def read_inputs(signature: Any, request: Any) -> dict[str, npt.NDArray[Any]]:
         proto = request.inputs[alias] if alias in sent else signature.defaults[alias]
         _check_declared(alias, position, proto, signature.inputs[alias])
         try:
-            arrays[alias] = decode_tensor(proto)
-        except (ValueError, TypeError) as error:
+            arrays[alias] = read_tensor(proto)
+        except (ValueError, TypeError, OverflowError) as error:
             raise RequestError(_INVALID, f"tensor parsing error: {alias}: {error}") from error
     return arrays
 
 
-def has_rows(signature: Any, wanted: Iterable[str]) -> bool:
+def has_rows(signature: Any) -> bool:
     """Whether all inputs and outputs have rows, any number of them: only then can requests share a run."""
-    infos = [*signature.inputs.values(), *(signature.outputs[alias] for alias in wanted)]
+    infos = [*signature.inputs.values(), *signature.outputs.values()]
     return bool(signature.inputs) and all(
         not info.tensor_shape.unknown_rank and info.tensor_shape.dim and info.tensor_shape.dim[0].size == -1
         for info in infos
@@ -120,6 +122,40 @@ def wanted_outputs(signature: Any, output_filter: Iterable[str]) -> list[str]:
             raise RequestError(_INVALID, f"duplicate output tensor alias: {alias}")
         wanted.append(alias)
     return wanted or sorted(signature.outputs)
+
+
+def check_takes_examples(signature: Any, method: str) -> None:
+    """Hold a signature to what a task on `tensorflow.Example`s needs.
+
+    Parameters
+    ----------
+    signature : SignatureDef
+        Of the model. Its method name does not count: --enable_signature_method_name_check is off by default.
+    method : str
+        `CLASSIFY` or `REGRESS`.
+
+    Raises
+    ------
+    RequestError
+        INVALID_ARGUMENT: what it lacks. No model of kflare's has such a signature.
+    """
+    found = len(signature.outputs)
+    if len(signature.inputs) != 1:
+        raise RequestError(_INVALID, "Expected one input Tensor.")
+    if method == CLASSIFY:
+        if found not in {1, 2}:
+            raise RequestError(_INVALID, f"Expected one or two output Tensors, found {found}")
+        if "inputs" not in signature.inputs:
+            raise RequestError(_INVALID, f"No classification inputs found in SignatureDef: {signature}")
+        if not {"classes", "scores"} & set(signature.outputs):
+            message = 'Expected classification signature outputs to contain at least one of "classes" or "scores".'
+            raise RequestError(_INVALID, f"{message} Signature was: {signature}")
+    else:
+        if found != 1:
+            raise RequestError(_INVALID, "Expected one output Tensor.")
+        for what, tensors in (("inputs", signature.inputs), ("outputs", signature.outputs)):
+            if what not in tensors:
+                raise RequestError(_INVALID, f"No regression {what} found in SignatureDef: {signature}")
 
 
 def _names(names: Iterable[str]) -> str:

@@ -6,7 +6,6 @@ from kflare.errors import ModelError, ServingError, SettingError
 
 __all__ = ["RequestError", "status_of"]
 
-_LONGEST_MESSAGE = 1024  # tensorflow/serving model_servers/grpc_status_util.cc, kErrorMessageLimit
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -35,7 +34,7 @@ def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
     Returns
     -------
     (grpc.StatusCode, str)
-        The code and a message of at most 1024 characters.
+        The code and a message that is not empty.
     """
     if isinstance(error, RequestError):
         code = error.code
@@ -55,5 +54,4 @@ def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
     before = (
         error.__context__ if code is not grpc.StatusCode.INTERNAL and type(error.__context__) is type(error) else None
     )
-    message = str(getattr(before or error, "message", None) or error) or type(error).__name__
-    return code, message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + "...TRUNCATED"
+    return code, str(getattr(before or error, "message", None) or error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""numpy arrays to a client's TensorProto and back, without TensorFlow.
+"""numpy arrays to a TensorProto and back, without TensorFlow.
 
 A TensorProto holds its values either as raw bytes (`tensor_content`) or in a repeated field of the type's own
 (`float_val`, ...). TensorFlow Serving answers in the second form unless it is told otherwise, so both must be read,
@@ -23,6 +23,7 @@ _TYPES = {
 _NUMBERS = {name: number for number, (name, _) in _TYPES.items()}
 _STRING = 7
 _LARGEST = 2**31 - 1  # bytes; gRPC carries no larger message, so a larger tensor can only be a hostile shape
+_LARGEST_FILLED = 2**26  # bytes; a few bytes of message that stand for more are hostile too
 
 
 def type_name(number: int) -> str:
@@ -45,6 +46,8 @@ def fill_tensor(proto: Any, value: npt.NDArray[Any] | Sequence[bytes]) -> None:
     ------
     TypeError
         The array's type is none that a model takes.
+    ValueError
+        It is larger than a message can be.
     """
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
@@ -59,6 +62,8 @@ def fill_tensor(proto: Any, value: npt.NDArray[Any] | Sequence[bytes]) -> None:
         return
     if array.dtype.name not in _NUMBERS:
         raise TypeError(f"an input must be numbers or a list of bytes, got an array of {array.dtype}")
+    if array.nbytes > _LARGEST:
+        raise ValueError(f"{array.nbytes} bytes are more than a message can hold, 2 GiB: send fewer rows at a time")
     proto.dtype = _NUMBERS[array.dtype.name]
     proto.tensor_content = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
@@ -66,10 +71,12 @@ def fill_tensor(proto: Any, value: npt.NDArray[Any] | Sequence[bytes]) -> None:
 def read_tensor(proto: Any) -> npt.NDArray[Any]:
     """Read a TensorProto as TensorFlow's C++ does: missing values repeat the last one, none at all are zero.
 
+    Only of tensors up to 64 MiB may values be missing.
+
     Parameters
     ----------
     proto : TensorProto
-        From a reply; not trusted.
+        From a request or a reply, the client's message or TensorFlow's; not trusted.
 
     Returns
     -------
@@ -90,8 +97,8 @@ def read_tensor(proto: Any) -> npt.NDArray[Any]:
     count = math.prod(shape)
     if count * dtype.itemsize > _LARGEST:
         raise ValueError(f"shape {shape} is larger than a message can be")
-    if proto.tensor_content and proto.dtype != _STRING:
-        stored = np.frombuffer(proto.tensor_content, dtype.newbyteorder("<"))
+    if proto.dtype != _STRING and (content := proto.tensor_content):  # read once: each time it is copied
+        stored = np.frombuffer(content, dtype.newbyteorder("<"))
         return stored.reshape(shape).astype(dtype)
     if proto.dtype == _STRING:
         values: npt.NDArray[Any] = np.empty(len(proto.string_val), object)
@@ -103,6 +110,8 @@ def read_tensor(proto: Any) -> npt.NDArray[Any]:
     if values.size > count:
         raise ValueError(f"{values.size} values do not fit shape {shape}")
     if values.size < count:
+        if count * dtype.itemsize > _LARGEST_FILLED:
+            raise ValueError(f"{values.size} values are too few for shape {shape}: send all of them")
         padded = np.full(count, values[-1] if values.size else (b"" if proto.dtype == _STRING else 0), dtype)
         padded[: values.size] = values
         values = padded

@@ -1,5 +1,6 @@
-"""TLS and mutual TLS from TensorFlow Serving's `ssl.config` (its option `--ssl_config_file`)."""
+"""TLS and mutual TLS from TensorFlow Serving's `ssl.config` (its option `--ssl_config_file`), renewed while in use."""
 
+import logging
 import os
 import ssl
 import tempfile
@@ -14,9 +15,11 @@ from kflare.serving.config_messages import message_type, read_config
 
 __all__ = ["ServerTls"]
 
+_LOG = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
-class ServerTls:
+class _Identity:
     """Key, certificate and, to verify clients, authority; each the content of a PEM file."""
 
     key: bytes
@@ -26,13 +29,6 @@ class ServerTls:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """From a file in the text form of `tensorflow.serving.SSLConfig`.
-
-        Raises
-        ------
-        SettingError
-            The file is not of that form, or its key and certificate cannot be used together.
-        """
         config = read_config(path, message_type("SSLConfig")(), what="TLS configuration")
         for name in ("server_key", "server_cert"):
             if "-----BEGIN " not in getattr(config, name):
@@ -42,7 +38,8 @@ class ServerTls:
         made = cls(
             config.server_key.encode(),
             config.server_cert.encode(),
-            config.custom_ca.encode() or None,
+            # gRPC takes an authority only to verify clients by; without `client_verify` no certificate is asked for.
+            config.custom_ca.encode() if config.client_verify else None,
             bool(config.client_verify),
         )
         try:
@@ -51,17 +48,10 @@ class ServerTls:
             raise SettingError(f"key, certificate or authority in {path} cannot be used: {error}") from error
         return made
 
-    def grpc_credentials(self) -> Any:
-        """For the gRPC port."""
-        # gRPC takes a root certificate only to verify clients by; without `client_verify` none is asked for.
-        return grpc.ssl_server_credentials(
-            [(self.key, self.certificate)],
-            root_certificates=self.authority if self.verify_clients else None,
-            require_client_auth=self.verify_clients,
-        )
+    def for_grpc(self) -> Any:
+        return grpc.ssl_server_certificate_configuration([(self.key, self.certificate)], self.authority)
 
     def context(self) -> ssl.SSLContext:
-        """For the HTTP port."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         # OpenSSL reads key and certificate from a file only: one that nobody else can read, for a moment.
         descriptor, name = tempfile.mkstemp(suffix=".pem")
@@ -71,7 +61,78 @@ class ServerTls:
             context.load_cert_chain(name)
         finally:
             Path(name).unlink()
-        if self.verify_clients and self.authority is not None:
+        if self.authority is not None:
             context.load_verify_locations(cadata=self.authority.decode())
             context.verify_mode = ssl.CERT_REQUIRED
         return context
+
+
+class ServerTls:
+    """What the server shows to clients, and by whom it knows them.
+
+    Parameters
+    ----------
+    path : Path
+        A file in the text form of `tensorflow.serving.SSLConfig`.
+
+    Raises
+    ------
+    SettingError
+        The file is not of that form, or its key and certificate cannot be used together.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._content = _content(path)
+        self._identity = _Identity.read(path)
+        self._context = self._identity.context()
+
+    def renew(self) -> None:
+        """Take up what the file holds by now, for connections yet to be made; log a file that cannot be used, once."""
+        content = _content(self._path)
+        if content == self._content:
+            return
+        self._content = content
+        try:
+            identity = self._read()
+        except SettingError as error:
+            _LOG.warning("the TLS configuration stays as it was: %s", error)
+            return
+        self._identity, self._context = identity, identity.context()
+        _LOG.info("the TLS configuration was renewed from %s", self._path)
+
+    def _read(self) -> _Identity:
+        identity = _Identity.read(self._path)
+        if identity.verify_clients != self._identity.verify_clients:
+            raise SettingError(f"`client_verify` in {self._path} cannot change while the server runs: restart it")
+        return identity
+
+    def grpc_credentials(self) -> Any:
+        """For the gRPC port."""
+        shown = self._identity
+
+        def newer() -> Any:  # asked at each handshake; None = as before
+            nonlocal shown
+            if shown is self._identity:
+                return None
+            shown = self._identity
+            return shown.for_grpc()
+
+        return grpc.dynamic_ssl_server_credentials(shown.for_grpc(), newer, self._identity.verify_clients)
+
+    def context(self) -> ssl.SSLContext:
+        """For the HTTP port."""
+        context = self._identity.context()
+
+        def take_newer(connection: Any, *_: Any) -> None:
+            connection.context = self._context
+
+        context.sni_callback = take_newer  # called at each handshake, whether or not it names the server
+        return context
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

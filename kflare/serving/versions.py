@@ -135,6 +135,14 @@ class ModelVersions:
             newest_first = sorted(self._versions.values(), key=lambda version: -version.number)
             return [VersionStatus(v.number, v.state, v.code, v.message) for v in newest_first]
 
+    def unavailable(self) -> str:
+        """Why no version answers: its newest failed load, in the words of ServerCore::WaitUntilModelsAvailable."""
+        for status in self.statuses():
+            if status.message:
+                which = f"{{name: {self.settings.name} version: {status.number}}}"
+                return f"{which} due to error: {status.code.name}: {status.message}"
+        return f"{{name: {self.settings.name}}} has no version in {self.settings.base_path}"
+
     def poll(self, *, trust: bool) -> None:
         """Look at the folder once; load and unload what follows from it.
 

@@ -1,6 +1,9 @@
 """`python -m kflare.predict` against a real server of small models fitted in this session."""
 
 import json
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime
 
 import numpy as np
@@ -65,6 +68,17 @@ def test_magnetogram(server, sun, capsys):
 
 
 @pytest.mark.slow
+def test_asking_imports_no_tensorflow(server, sun):
+    image = max((sun / "magnetograms").iterdir())
+    code = (
+        "import sys\nfrom kflare import predict\n"
+        f"assert predict.main(['{image}', '--server', '{server}', '--json']) == 0\n"
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
+@pytest.mark.slow
 def test_regions_combine_to_the_full_disk(server, sun, capsys):
     status, out, _ = run(
         capsys, "--regions", sun / "regions.parquet", "--flares", sun / "flares.csv", "--server", server, "--json"
@@ -119,8 +133,10 @@ def test_model_that_is_not_served(server, sun, capsys):
 def test_no_server(tmp_path, capsys):
     SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 2, seed=3).write(tmp_path, size=128)
     # Port 1 of loopback: nothing listens there.
-    status, out, err = run(capsys, tmp_path / "magnetograms", "--server", "127.0.0.1:1", "--timeout", "30")
+    started = time.monotonic()
+    status, out, err = run(capsys, tmp_path / "magnetograms", "--server", "127.0.0.1:1", "--timeout", "3")
     assert (status, out) == (1, "")
+    assert time.monotonic() - started < 5  # the one deadline, not one for each model
     assert "no server at 127.0.0.1:1" in err
     assert len(err.strip().splitlines()) == 1
 

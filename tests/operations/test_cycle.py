@@ -25,9 +25,10 @@ from kflare.operations.outcomes import outcomes
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import Done, run_once
 from kflare.operations.settings import Settings, as_toml
+from kflare.serving.models_config import ModelSettings
 from kflare.serving.server import Server
 
-from .toys import publish_toys
+from .toys import publish_toys, publish_version
 from .world import HOUR, XRAYS, World, limb_only, quiet
 
 START = datetime(2014, 3, 1, tzinfo=UTC)
@@ -251,7 +252,8 @@ def test_only_limb_regions_are_not_forecast_by_the_network(world: World, office:
 
 def test_without_a_model_server_statistics_stand_in(world: World, office: Office) -> None:
     world.observe(ISSUE - HOUR)
-    office.settings = replace(office.settings, server=replace(office.settings.server, address="127.0.0.1:1"))
+    away = replace(office.settings.server, address="127.0.0.1:1", timeout_seconds=2.0)
+    office.settings = replace(office.settings, server=away)
     cycle = office.forecast()
     assert cycle.rung == "event statistics"
     assert {region.status for region in cycle.regions} <= {"no answer", "limb"}
@@ -260,6 +262,26 @@ def test_without_a_model_server_statistics_stand_in(world: World, office: Office
     assert "127.0.0.1" not in json.dumps(cycle.as_json())
     # Statistics are not sent to the scoreboard under the network's name.
     assert not office.settings.site.ccmc_folder.exists()
+
+
+def test_versions_with_a_label_are_asked_if_it_is_set(world: World, office: Office, tmp_path: Path) -> None:
+    models = publish_toys(tmp_path / "models")
+    publish_version(models, "defn-c", 2)
+    names = ("defn-c", "defn-m", "cnn-c", "cnn-m")
+    served = [ModelSettings(name, models / name, newest=None, labels={"stable": 1}) for name in names]
+    world.observe(ISSUE - HOUR)
+    with Server(served, port=0) as running:
+        for issue, label, version in ((ISSUE, None, 2), (ISSUE + HOUR, "stable", 1)):
+            server = replace(office.settings.server, address=running.address, version_label=label)
+            office.settings = replace(office.settings, server=server)
+            answered = {model.name: model.version for model in office.forecast(issue).models}
+            assert answered == {**dict.fromkeys(names, 1), "defn-c": version}
+        office.settings = replace(office.settings, server=replace(server, version_label="stabel"))
+        cycle = office.forecast(ISSUE + 2 * HOUR)
+    assert cycle.rung == "event statistics"
+    told = Path(office.settings.log.path).read_text()
+    assert "no version of `defn-m` at" in told
+    assert "is labelled `stabel`" in told
 
 
 def test_one_silent_model_costs_its_class(world: World, office: Office) -> None:

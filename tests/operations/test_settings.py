@@ -59,6 +59,7 @@ def test_what_is_printed_reads_back(tmp_path: Path) -> None:
         ("[data]\nattempts = 1.5", "`data.attempts` must be a whole number, got 1.5"),
         ("[data]\nattempts = 0", "`data.attempts` must be above 0"),
         ("[server]\nregion_models = ['cnn-m']", "`server.region_models` may hold defn-c and defn-m, got cnn-m"),
+        ("[server]\nversion_label = ''", "`server.version_label` must be a label"),
         ("[server]\nattribution = 'yes'", "`server.attribution` must be true or false"),
         ("[marks]\nwarning = 0.9", "`marks` must keep"),
         ("[marks]\nno_sunspot = 0.0", "`marks` must keep 0 < no_sunspot"),

@@ -4,6 +4,7 @@ It speaks TensorFlow Serving's API by `kflare.serving.messages`; whether those a
 """
 
 import argparse
+import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +23,16 @@ def main():
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--version", type=int, default=1)
     parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--dies", action="store_true", help="in the middle of its first answer")
     parser.add_argument("--unhealthy", action="store_true")
     parser.add_argument("--tls", nargs=3, type=Path, metavar=("KEY", "CERT", "CA"))
     options = parser.parse_args()
 
-    def predict(request, _):
+    def predict(request, context):
+        if options.dies:
+            context.send_initial_metadata(())
+            time.sleep(0.2)
+            os._exit(1)
         time.sleep(options.delay)
         reply = METHODS["PredictRequest"][1]()
         reply.model_spec.name = request.model_spec.name

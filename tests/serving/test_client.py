@@ -137,6 +137,8 @@ def test_what_is_not_served(client):
         client.predict("defn-c", {}, version=8)
     with pytest.raises(ServingError, match="`x` is not served"):
         client.status("x")
+    with pytest.raises(ServingError, match="version ghost of `defn-c` is not served"):
+        client.predict("defn-c", {}, version="ghost")
 
 
 def test_refusals_carry_the_servers_reason(client):
@@ -157,6 +159,8 @@ def test_a_server_that_is_down(dead_port):
         assert "\n" not in str(caught.value)
         with pytest.raises(ServingError, match="not available after"):
             client.wait_until_available("defn-c", 0.3)
+        with pytest.raises(ServingError, match="no server at"):  # which is not "nothing is served"
+            client.served()
 
 
 def test_a_server_that_comes_back_is_found_again(models, serve):
@@ -203,12 +207,36 @@ def test_a_version_with_other_inputs_is_noticed(models, serve, toys, publish, un
 def test_settings(tmp_path):
     for options, why in (
         ({"timeout": 0}, "`timeout`"),
+        ({"timeout": float("inf")}, "`timeout`"),
+        ({"timeout": float("nan")}, "`timeout`"),
         ({"max_attempts": 6}, "`max_attempts`"),
         ({"cert": tmp_path / "c"}, "`cert` and `key`"),
         ({"ca": tmp_path / "ca.pem"}, "`ca` cannot be read"),
     ):
         with pytest.raises(SettingError, match=why):
             Client(**options)
+
+
+def test_any_deadline_is_kept_or_refused(client, standing):
+    for timeout in (0, -1, float("inf"), float("nan")):  # to gRPC 0 is no deadline at all
+        with pytest.raises(SettingError, match="`timeout` must be"):
+            client.status("cnn-c", timeout=timeout)
+    with Client(standing.address, timeout=0.0001) as hasty:
+        with pytest.raises(ServingError, match="DEADLINE_EXCEEDED"):
+            hasty.predict("cnn-c", {"rounds": np.array(2_000_000, np.int32)}, signature="work")
+        assert hasty.status("cnn-c", timeout=10)[0].version == 1
+
+
+def test_what_the_batches_of_a_bulk_raise_ends_it(client):
+    def batches():
+        yield from [{"magnetogram": np.zeros((1, 32, 32, 1), np.float32)}] * 3
+        raise OSError("the disk is gone")
+
+    replies = client.predict_bulk("cnn-c", batches(), in_flight=2)
+    assert next(replies).version == 1
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(replies)
+    assert client.status("cnn-c")  # the client is still good
 
 
 def test_a_bulk_keeps_the_order(client):
@@ -226,7 +254,8 @@ def test_a_bulk_keeps_the_order(client):
 
 def test_versions_by_label(client):
     assert client.predict_regions("defn-c", TABLE, version="stable").version == 1
-    with pytest.raises(ServingError, match="INVALID_ARGUMENT: Unrecognized servable version label: new"):
+    message = "labelled `new` .INVALID_ARGUMENT: Unrecognized .* served there: cnn-c .1., defn-c .2, 1."
+    with pytest.raises(ServingError, match=message):
         client.predict_regions("defn-c", TABLE, version="new")
 
 
@@ -238,6 +267,9 @@ def test_images_may_be_named(client, tmp_path):
 
 
 def test_what_cannot_be_sent_is_told_by_name(client):
+    huge = np.broadcast_to(np.float32(0), (2048, 512, 512, 1))  # 2 GiB, were it there
+    with pytest.raises(DataError, match=r"`magnetogram` .* cannot be sent: 2147483648 bytes .*: send fewer rows"):
+        client.predict("cnn-c", {"magnetogram": huge})
     with pytest.raises(DataError, match=r"input `magnetogram` of cnn-c cannot be sent: .*complex128"):
         client.predict("cnn-c", {"magnetogram": np.zeros((1, 32, 32, 1), complex)})
 

@@ -1,6 +1,7 @@
 """What a client meets between itself and its servers: kills, restarts, slowness, TLS."""
 
 import asyncio
+import contextlib
 import itertools
 import shutil
 import socket
@@ -9,14 +10,19 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import numpy as np
+import pandas as pd
 import pytest
 
 from kflare.errors import ServingError, SettingError
 from kflare.serving.async_client import AsyncClient
 from kflare.serving.client import Client
+from kflare.serving.messages import METHODS, SignatureDefMap
+from kflare.serving.tensor_values import fill_tensor
 
 INPUTS = {"AREA": np.zeros(2, np.float32)}
 TLS = Path(__file__).parents[2] / "serving" / "tls"
@@ -42,10 +48,11 @@ def stand_in():
 
 def ask(client, seconds, stop, answers, failures):
     """Ask again and again; count answers by version, and keep what failed and how long each took."""
+    inputs = {"AREA": np.zeros(100_000, np.float32)}  # 400 kB: by default gRPC sends no more than 256 KiB again
     while not stop.is_set():
         start = time.monotonic()
         try:
-            answers[client.predict("defn-c", INPUTS).version] += 1
+            answers[client.predict("defn-c", inputs).version] += 1
         except ServingError as error:
             failures.append(str(error))
         seconds.append(time.monotonic() - start)
@@ -98,6 +105,16 @@ def test_one_of_three_servers_down_is_not_noticed(stand_in, until):
         assert max(load.seconds) < 5
 
 
+def test_an_answer_cut_off_in_the_middle_is_asked_for_again(stand_in):
+    # gRPC's own retries end with the first byte of an answer.
+    ports = [stand_in("--dies")[1], stand_in("--version", 2)[1]]
+    with Client(",".join(f"127.0.0.1:{port}" for port in ports)) as client:
+        assert {client.predict("defn-c", INPUTS).version for _ in range(4)} == {2}
+    _, port = stand_in("--dies")
+    with Client(f"127.0.0.1:{port}", max_attempts=1) as client, pytest.raises(ServingError, match="Stream removed"):
+        client.predict("defn-c", INPUTS)
+
+
 def test_an_unhealthy_one_of_several_servers_is_passed_over(stand_in):
     ports = [stand_in("--version", 1)[1], stand_in("--version", 2, "--unhealthy")[1]]
     with Client(",".join(f"localhost:{port}" for port in ports)) as client:
@@ -122,6 +139,163 @@ def test_a_slow_server_does_not_hold_a_client_past_its_deadline(stand_in):
 async def ask_async(port):
     async with AsyncClient(f"127.0.0.1:{port}") as client:
         return await client.predict("defn-c", INPUTS, timeout=0.3)
+
+
+class Liar:
+    """A server that answers what it is told to: functions of request name to reply or bytes."""
+
+    def __init__(self):
+        self.says, self.asked = {}, []
+        self.server = grpc.server(ThreadPoolExecutor(4))
+        for name, (path, _) in METHODS.items():
+            _, service, method = path.split("/")
+            handler = grpc.unary_unary_rpc_method_handler(
+                lambda _, context, name=name: self.answer(name, context),
+                response_serializer=lambda said: said if isinstance(said, bytes) else said.SerializeToString(),
+            )
+            self.server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {method: handler})])
+        self.target = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        self.server.start()
+
+    def answer(self, name, context):
+        self.asked.append(name)
+        return self.says[name](context)
+
+
+@pytest.fixture
+def liar():
+    made = Liar()
+    yield made
+    made.server.stop(0)
+
+
+def reply(version=1, **outputs):
+    made = METHODS["PredictRequest"][1]()
+    made.model_spec.version.value = version
+    for name, values in outputs.items():
+        fill_tensor(made.outputs[name], values)
+    return made
+
+
+HALF, TWO = np.full(2, 0.5, np.float32), np.zeros((2, 8, 8, 1), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (reply(), "has no `probability`, `calibrated`, only nothing"),
+        (reply(probability=HALF), "has no `calibrated`, only probability"),
+        (reply(probability=HALF, calibrated=HALF[:1]), r"`calibrated` .* must have 2 rows, .* got shape \(1,\)"),
+        (reply(probability=HALF[0], calibrated=HALF), r"`probability` .* must have 2 rows, .* got shape \(\)"),
+        (reply(probability=[b"a", b"b"], calibrated=HALF), "`probability` .* must be numbers, got object"),
+        (reply(probability=HALF, calibrated=HALF * np.inf), r"`calibrated` .* must lie in \[0, 1\], got inf"),
+        (reply(version=2, probability=HALF, calibrated=HALF), "version 2 .* is not used: version 1 was asked"),
+        (b"\xff\xff\xff", "the answer of .* for cnn-c cannot be read: .*DecodeError|Wire format|parsing"),
+    ],
+)
+def test_replies_that_cannot_be_are_not_used(liar, said, why):
+    liar.says["PredictRequest"] = lambda _: said
+    with Client(liar.target) as client, pytest.raises(ServingError, match=why):
+        client.predict_magnetograms("cnn-c", TWO, version=1)
+
+    async def question():
+        async with AsyncClient(liar.target) as client:
+            await client.predict_magnetograms("cnn-c", TWO, version=1)
+
+    with pytest.raises(ServingError, match=why):
+        asyncio.run(question())
+
+
+def test_a_closed_client_says_so(liar):
+    liar.says["PredictRequest"] = lambda _: time.sleep(1)
+
+    for ask_now in (
+        lambda client: client.predict("defn-c", INPUTS),
+        lambda client: list(client.predict_bulk("defn-c", [INPUTS] * 9)),
+    ):
+        client = Client(liar.target)
+        timer = threading.Timer(0.3, client.close)
+        timer.start()
+        start = time.monotonic()
+        for _ in ("while it is asked", "afterwards"):
+            with pytest.raises(ServingError, match="is closed: make another one"):
+                ask_now(client)
+        assert time.monotonic() - start < 0.9
+        timer.join()
+
+    async def question():
+        client = AsyncClient(liar.target)
+        asked = asyncio.create_task(client.predict("defn-c", INPUTS))
+        await asyncio.sleep(0.3)
+        await client.close()
+        with pytest.raises(ServingError, match="is closed: make another one"):  # and no CancelledError
+            await asked
+        with pytest.raises(ServingError, match="is closed: make another one"):
+            await client.served()
+
+    asyncio.run(question())
+
+
+def test_a_question_of_several_calls_has_one_deadline(liar):
+    signatures = SignatureDefMap()
+    signatures.signature_def["serving_default"].inputs["AREA"].dtype = 1
+
+    def metadata(_):
+        time.sleep(0.6)
+        made = METHODS["GetModelMetadataRequest"][1]()
+        made.metadata["signature_def"].value = signatures.SerializeToString()
+        return made
+
+    liar.says = {"GetModelMetadataRequest": metadata, "PredictRequest": lambda _: time.sleep(3)}
+    with Client(liar.target) as client:
+        start = time.monotonic()
+        with pytest.raises(ServingError, match=r"within the deadline of 1 s"):
+            client.predict_regions("defn-c", pd.DataFrame({"AREA": [1.0]}), timeout=1)
+        assert time.monotonic() - start < 1.3
+    assert liar.asked == ["GetModelMetadataRequest", "PredictRequest"]
+
+
+def test_a_refusal_is_not_sent_again_and_says_no_more_than_the_deadline_allows(liar):
+    def slowly(context):
+        if len(liar.asked) > 1:
+            time.sleep(2)
+        context.abort(grpc.StatusCode.NOT_FOUND, "nothing here")
+
+    liar.says = {"PredictRequest": slowly, "GetModelStatusRequest": slowly}
+    with Client(liar.target, timeout=0.5) as client:
+        start = time.monotonic()
+        with pytest.raises(ServingError, match=r"NOT_FOUND: nothing here\); served there: unknown"):
+            client.predict("cnn-c", {})
+        assert time.monotonic() - start < 1
+    assert liar.asked == ["PredictRequest", "GetModelStatusRequest"]
+
+
+def test_a_connection_that_takes_long_to_be_made_is_used(stand_in):
+    _, port = stand_in()
+    with socket.create_server(("127.0.0.1", 0)) as far:
+
+        def pump(source, sink, seconds):
+            with contextlib.suppress(OSError):
+                time.sleep(seconds)
+                while data := source.recv(65536):
+                    sink.sendall(data)
+                sink.shutdown(socket.SHUT_WR)
+
+        def relay():
+            near, _ = far.accept()
+            with near, socket.create_connection(("127.0.0.1", port)) as server:
+                forth = threading.Thread(target=pump, args=(near, server, 0))
+                forth.start()
+                pump(server, near, 1.0)  # the handshake of a server that is busy, or at the other end of the world
+                forth.join()
+
+        thread = threading.Thread(target=relay, daemon=True)
+        thread.start()
+        with Client(f"127.0.0.1:{far.getsockname()[1]}") as client:
+            start = time.monotonic()
+            assert client.predict("defn-c", INPUTS).version == 1
+            assert time.monotonic() - start < 2.5
+        thread.join(10)
 
 
 def test_a_bulk_asks_no_more_than_so_many_at_a_time(stand_in):

@@ -1,11 +1,13 @@
 """What goes wrong around a server, and who is harmed: nobody else."""
 
+import asyncio
 import contextlib
+import http.client
 import json
 import re
 import resource
-import signal
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -17,27 +19,54 @@ import psutil
 import pytest
 
 from kflare.errors import ServingError
+from kflare.serving.async_client import AsyncClient
 from kflare.serving.client import Client
 
 ZEROS = {name: np.zeros(1, np.float32) for name in ("AREA", "USFLUX", "R_VALUE")}
+HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # RFC 9113, 3.4: preface, SETTINGS
+IMAGE = np.zeros((1, 512, 512, 1), np.float32)  # 1 MiB: more than gRPC keeps for a retry unless it is told to
 
 
 @contextlib.contextmanager
-def asking(target, threads=3, **options):
-    """Clients that ask without a pause; a record of answers (times) and of failures, and the longest wait."""
+def asking(target, threads=3, tasks=0, **options):
+    """Clients that ask without a pause; a record of answers (when, and after how long) and of failures."""
     stopped, answers, failures = threading.Event(), [], []
 
-    def ask():
-        with Client(target, timeout=20, **options) as client:
+    def note(started, error=None):
+        if error is None:
+            answers.append((time.monotonic(), time.monotonic() - started))
+        else:
+            failures.append(f"{type(error).__name__} {error}")
+
+    def ask(image):
+        with Client(target, **{"timeout": 20, **options}) as client:
             while not stopped.is_set():
                 started = time.monotonic()
                 try:
-                    client.predict("defn-c", ZEROS)
-                    answers.append((time.monotonic(), time.monotonic() - started))
+                    if image:
+                        client.predict_magnetograms("cnn-c", IMAGE)
+                    else:
+                        client.predict("defn-c", ZEROS)
+                    note(started)
                 except ServingError as error:
-                    failures.append(str(error))
+                    note(started, error)
 
-    running = [threading.Thread(target=ask) for _ in range(threads)]
+    async def ask_too():
+        async with AsyncClient(target, **{"timeout": 20, **options}) as client:
+            while not stopped.is_set():
+                started = time.monotonic()
+                try:
+                    await client.predict("defn-c", ZEROS)
+                    note(started)
+                except ServingError as error:
+                    note(started, error)
+
+    async def ask_together():
+        await asyncio.gather(*(ask_too() for _ in range(tasks)))
+
+    # Of several threads the first sends images.
+    running = [threading.Thread(target=ask, args=(threads > 1 and not number,)) for number in range(threads)]
+    running.append(threading.Thread(target=lambda: asyncio.run(ask_together())))
     for thread in running:
         thread.start()
     try:
@@ -48,41 +77,67 @@ def asking(target, threads=3, **options):
             thread.join()
 
 
-@contextlib.contextmanager
-def process(models, *options, port=0):
-    command = [sys.executable, "-m", "kflare.serve", "--models", models, "--port", port, "--rest-api-port", 0, *options]
-    with subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True) as started:
-        try:
-            found = re.search(r"listening on (\S+) and (\S+), ", started.stderr.readline())
-            yield started, found[1], found[2]
-        finally:
-            started.kill()
+class Process:
+    """`python -m kflare.serve`."""
+
+    def __init__(self, models, port=0):
+        command = [sys.executable, "-m", "kflare.serve", "--models", models, "--port", port, "--rest-api-port", 0]
+        self.started = subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True)
+
+    def listening(self):
+        self.address, self.rest = re.search(r"listening on (\S+) and (\S+), ", self.started.stderr.readline()).groups()
+        self.ports = [int(address.rpartition(":")[2]) for address in (self.address, self.rest)]
+        return self
+
+    def kill(self):
+        self.started.kill()
+        self.started.wait()
+        self.started.stderr.close()
+
+    def __enter__(self):
+        return self.listening()
+
+    def __exit__(self, *_):
+        self.kill()
 
 
-def test_a_server_restarted_under_load_loses_no_request(models, serve, until):
-    first = serve(models)
-    port = first.port
-    with asking(first.address) as (answers, failures):
-        until(lambda: len(answers) > 20)
-        first.stop(grace=0)  # those in hand are cut off, as by a kill
-        time.sleep(1)
-        serve(models, port=port)
-        again = len(answers)
-        until(lambda: len(answers) > again + 20)
-    # What was cut off in the middle has no answer, and may not be sent twice unasked; all else waited and was answered.
-    assert all("CANCELLED" in failure for failure in failures), failures[:3]
-    assert len(failures) <= 3
-    assert max(wait for _, wait in answers) < 20
+@pytest.fixture(scope="module")
+def killing(toys, publish, tmp_path_factory):
+    """Three processes of the same models, to be killed, and the folder of the models."""
+    models = tmp_path_factory.mktemp("killing")
+    publish(toys / "defn-1", models / "defn-c" / "1")
+    publish(toys / "cnn", models / "cnn-c" / "1")
+    processes = [Process(models) for _ in range(3)]
+    yield [process.listening() for process in processes], models
+    for process in processes:
+        process.kill()
 
 
-def test_one_of_three_servers_down(models, serve, until):
-    servers = [serve(models) for _ in range(3)]
-    with asking(",".join(server.address for server in servers)) as (answers, failures):
-        until(lambda: len(answers) > 30)
-        servers[1].stop()
-        stopped = len(answers)
-        until(lambda: len(answers) > stopped + 100)
+@pytest.mark.slow
+def test_one_of_three_servers_killed_under_load(killing, until):
+    servers, _ = killing
+    with asking(",".join(server.address for server in servers), tasks=3) as (answers, failures):
+        until(lambda: len(answers) > 50)
+        servers[0].kill()
+        killed = len(answers)
+        until(lambda: len(answers) > killed + 200)
     assert failures == []
+    assert max(wait for _, wait in answers) < 10
+
+
+@pytest.mark.slow
+def test_a_server_killed_and_restarted_under_load_loses_no_request(killing, until):
+    (*_, server), models = killing
+    with contextlib.ExitStack() as stack, asking(server.address, tasks=3, timeout=40) as (answers, failures):
+        until(lambda: len(answers) > 50)
+        server.kill()
+        killed = time.monotonic()
+        stack.enter_context(Process(models, port=server.ports[0]))
+        outage, again = time.monotonic() - killed, len(answers)
+        until(lambda: len(answers) > again + 100, seconds=40)
+    assert failures == []
+    # Somebody asked while nobody was there, and was patient.
+    assert outage * 0.9 < max(wait for _, wait in answers) < 40
 
 
 def test_a_stop_under_load_loses_no_request(models, serve, until):
@@ -123,35 +178,47 @@ def test_a_client_killed_in_the_middle_of_a_request(models, serve, until):
         assert client.predict("defn-c", ZEROS).version == 1
 
 
+def refuse_a_gigabyte(server):
+    with Client(server.address, timeout=60) as client, pytest.raises(ServingError, match="RESOURCE_EXHAUSTED"):
+        client.predict_magnetograms("cnn-c", np.zeros((1, 16384, 16384, 1), np.float32))
+    path = "/v1/models/cnn-c:predict"
+    for lengths in ({"Content-Length": str(2**30)}, {"Transfer-Encoding": "chunked"}):
+        connection = http.client.HTTPConnection("127.0.0.1", server.ports[1], timeout=60)
+        parts = (bytes(2**20) for _ in range(2**10))
+        with contextlib.closing(connection), pytest.raises((BrokenPipeError, ConnectionResetError)):
+            connection.request("POST", path, parts, lengths, encode_chunked="Transfer-Encoding" in lengths)
+
+
 @pytest.mark.slow
 def test_a_message_of_1_gb_and_10000_idle_connections(models, until):
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    count = min(10_000, most - 1000)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    count = min(10_000, before[1] - 1000)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
     idle = []
     try:
-        with process(models) as (server, address, rest), Client(address, timeout=60) as client:
-            client.predict("defn-c", ZEROS)
-            small = psutil.Process(server.pid).memory_info().rss
-            with asking(address, threads=1) as (answers, failures):
-                huge = np.zeros((1, 16384, 16384, 1), np.float32)  # 1 GiB
-                with pytest.raises(ServingError, match="RESOURCE_EXHAUSTED"):
-                    client.predict_magnetograms("cnn-c", huge)
-                del huge
-                ports = (int(address.rpartition(":")[2]), int(rest.rpartition(":")[2]))
-                idle.extend(socket.create_connection(("127.0.0.1", ports[number % 2])) for number in range(count))
-                seen = len(answers)
-                until(lambda: len(answers) > seen + 50)
+        with Process(models) as server, asking(server.address, threads=1) as (answers, failures):
+            memory = psutil.Process(server.started.pid)
+            until(lambda: len(answers) > 500)
+            small, usual = memory.memory_info().rss, statistics.median(wait for _, wait in answers)
+            refuse_a_gigabyte(server)
+            # What tells its length is refused by that; what does not, at the largest message allowed, 256 MiB.
+            assert memory.memory_info().rss - small < 600e6
+            small = memory.memory_info().rss
+            for number in range(count):
+                idle.append(socket.create_connection(("127.0.0.1", server.ports[number % 2])))
+                if number % 4 == 0:  # a client that has shaken hands, and then says nothing
+                    idle[-1].sendall(HTTP2)
+            opened = len(answers)
+            until(lambda: len(answers) > opened + 500)
             assert failures == []
-            assert max(wait for _, wait in answers) < 10
-            with urllib.request.urlopen(f"{rest}/v1/models/defn-c", timeout=20) as reply:
+            assert max(wait for _, wait in answers) < 5  # opening them keeps this machine busy
+            # Once they are there they cost memory (12 kB each), not time.
+            assert statistics.median(wait for _, wait in answers[opened:]) < 3 * usual + 0.005
+            assert memory.memory_info().rss - small < 40e3 * count
+            with urllib.request.urlopen(f"{server.rest}/v1/models/defn-c", timeout=20) as reply:
                 assert json.load(reply)["model_version_status"][0]["state"] == "AVAILABLE"
-            with Client(address, timeout=20) as newcomer:
+            with Client(server.address, timeout=20) as newcomer:
                 assert newcomer.predict("defn-c", ZEROS).version == 1
-            assert psutil.Process(server.pid).memory_info().rss - small < 1.2e9  # 10,000 connections are ~50 kB each
-            server.send_signal(signal.SIGTERM)
-            assert server.wait(60) == 0
     finally:
         for connection in idle:
             connection.close()

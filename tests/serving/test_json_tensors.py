@@ -13,7 +13,8 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
 from kflare.serving.json_tensors import fill_request, parse, response_json
 from kflare.serving.statuses import RequestError
-from kflare.serving.tensors import decode_tensor, encode_tensor
+from kflare.serving.tensor_values import read_tensor
+from kflare.serving.tensors import encode_tensor
 
 FLOAT, INT32, UINT8, STRING, INT64, BOOL = 1, 3, 4, 7, 9, 10
 
@@ -22,7 +23,7 @@ def read(value, dtype, form="inputs"):
     request = PredictRequest()
     rows = fill_request(request, {form: value}, {"x": SimpleNamespace(dtype=dtype)})
     assert rows == (form == "instances")
-    return decode_tensor(request.inputs["x"])
+    return read_tensor(request.inputs["x"])
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def read(value, dtype, form="inputs"):
     [
         (1.5, FLOAT, ()), ([1, 2.5], FLOAT, (2,)), ([[1, 2], [3, 4]], FLOAT, (2, 2)), ([], FLOAT, (0,)),
         ([[]], FLOAT, (1, 0)), ([1, -2], INT32, (2,)), (2**40, INT64, ()), ([True, False], BOOL, (2,)),
-        (["a", {"b64": "YQ=="}, {"b64": "YQ"}], STRING, (3,)), ([float("nan"), float("-inf")], FLOAT, (2,)),
+        (["a", {"b64": "Y Q==\n"}, {"b64": "YQ"}], STRING, (3,)), ([float("nan"), float("-inf")], FLOAT, (2,)),
     ],
 )  # fmt: skip
 def test_values_that_fit(value, dtype, shape):
@@ -53,6 +54,7 @@ def test_values_that_fit(value, dtype, shape):
         ([256], UINT8, "is not of expected type: uint8"),
         ([10**30], INT64, "is not of expected type: int64"),
         ([2**24 + 1], FLOAT, "to float without loss of precision"),
+        ([10**400, 1], FLOAT, "to float without loss of precision"),
         (-1e300, FLOAT, "Cannot convert JSON value: -1e.300 to float without loss of precision"),
         ([[1], 2], FLOAT, "found at incorrect level: 2 in the JSON DOM. Expected at level: 2"),
         ([1, [2]], FLOAT, "Encountered list at unexpected level: 1 expected < 1"),
@@ -70,7 +72,7 @@ def test_values_that_do_not(value, dtype, message):
     assert caught.value.code is expected
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"\xff", b'{"signature_name": 3}', b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"\xff", b'{"signature_name": 3}', b"[" * 100_000, b"9" * 9999])
 def test_bodies_that_are_refused(body):
     with pytest.raises(RequestError) as caught:
         parse(body)

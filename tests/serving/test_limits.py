@@ -1,16 +1,17 @@
 """What a server refuses, so that one client cannot harm the others."""
 
 import socket
+import ssl
 import subprocess
 import threading
-from pathlib import Path
+import urllib.request
 
 import grpc
 import numpy as np
 import pytest
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
-from kflare.errors import SettingError
+from kflare.errors import ServingError, SettingError
 from kflare.serving.client import Client
 from kflare.serving.limits import Limits
 from kflare.serving.metrics import Metrics
@@ -99,11 +100,18 @@ def certificates(tmp_path_factory, request):
     return made
 
 
-def tls(folder: Path, *, mutual=False):
-    return ServerTls(
-        (folder / "server.key").read_bytes(), (folder / "server.pem").read_bytes(),
-        (folder / "ca.pem").read_bytes() if mutual else None, mutual,
-    )  # fmt: skip
+@pytest.fixture
+def tls(tmp_path, request):
+    """Write `ssl.config` of a folder of certificates: whole, or as another program may leave it."""
+    script, path = request.config.rootpath / "serving" / "tls" / "ssl-config", tmp_path / "ssl.config"
+
+    def write(folder, *, mutual=False, key=None):
+        files = [key or folder / "server.key", folder / "server.pem", *([folder / "ca.pem"] if mutual else [])]
+        part = path.with_suffix(".part")
+        part.write_bytes(subprocess.run([script, *files], check=True, capture_output=True).stdout)
+        return part.rename(path)
+
+    return write
 
 
 def asked(address, **options):
@@ -111,9 +119,9 @@ def asked(address, **options):
         return client.predict("defn-c", ZEROS).version
 
 
-def test_tls(models, serve, certificates):
+def test_tls(models, serve, certificates, tls):
     ours = certificates["ours"]
-    server = serve(models, tls=tls(ours), rest_port=0)
+    server = serve(models, tls=ServerTls(tls(ours)), rest_port=0)
     assert server.rest_address.startswith("https://")
     assert asked(server.address, ca=ours / "ca.pem") == 1
     for options in ({"ca": certificates["stranger"] / "ca.pem"}, {}):  # a wrong authority; no TLS at all
@@ -122,11 +130,17 @@ def test_tls(models, serve, certificates):
     assert asked(server.address, ca=ours / "ca.pem") == 1
 
 
-def test_mutual_tls(models, serve, certificates):
+def test_mutual_tls(models, serve, certificates, tls):
     ours, stranger = certificates["ours"], certificates["stranger"]
-    server = serve(models, tls=tls(ours, mutual=True))
+    server = serve(models, tls=ServerTls(tls(ours, mutual=True)), rest_port=0)
     own = {"ca": ours / "ca.pem", "cert": ours / "client.pem", "key": ours / "client.key"}
     assert asked(server.address, **own) == 1
+    known, unknown = (ssl.create_default_context(cafile=ours / "ca.pem") for _ in range(2))
+    known.load_cert_chain(ours / "client.pem", ours / "client.key")
+    with urllib.request.urlopen(f"{server.rest_address}/v1/models/defn-c", context=known, timeout=10) as reply:
+        assert reply.status == 200
+    with pytest.raises(OSError, match=r"certificate required|reset|EOF"):
+        urllib.request.urlopen(f"{server.rest_address}/v1/models/defn-c", context=unknown, timeout=10)
     for options in (
         {"ca": ours / "ca.pem"},
         {**own, "cert": stranger / "client.pem", "key": stranger / "client.key"},
@@ -135,28 +149,58 @@ def test_mutual_tls(models, serve, certificates):
             asked(server.address, **options)
 
 
-def test_an_expired_certificate(models, serve, certificates):
+def test_an_expired_certificate(models, serve, certificates, tls):
     expired = certificates["expired"]
-    server = serve(models, tls=tls(expired))
+    server = serve(models, tls=ServerTls(tls(expired)))
     with pytest.raises(Exception, match="UNAVAILABLE"):
         asked(server.address, ca=expired / "ca.pem")
 
 
-def test_the_tls_file(tmp_path, certificates, request):
-    ours, path = certificates["ours"], tmp_path / "ssl.config"
-    script = request.config.rootpath / "serving" / "tls" / "ssl-config"
-    files = [ours / "server.key", ours / "server.pem", ours / "ca.pem"]
-    path.write_bytes(subprocess.run([script, *files], check=True, capture_output=True).stdout)
-    read = ServerTls.read(path)
-    assert read.verify_clients
-    assert read.key.strip() == files[0].read_bytes().strip()
+def test_the_tls_file(tmp_path, certificates, tls):
+    path = tls(certificates["ours"], mutual=True)
+    assert ServerTls(path).context().verify_mode is ssl.CERT_REQUIRED
     path.write_text('server_key: "x" server_cert: "x"')
     with pytest.raises(SettingError, match=r"`server_key` in .* must be the content of a PEM file"):
-        ServerTls.read(path)
-    mixed = [certificates["stranger"] / "server.key", ours / "server.pem"]
-    path.write_bytes(subprocess.run([script, *mixed], check=True, capture_output=True).stdout)
+        ServerTls(path)
+    tls(certificates["ours"], key=certificates["stranger"] / "server.key")
     with pytest.raises(SettingError, match="cannot be used"):
-        ServerTls.read(path)
+        ServerTls(path)
+
+
+def test_a_renewed_certificate_is_taken_up(models, serve, certificates, tls, until, caplog):
+    expired, ours = certificates["expired"], certificates["ours"]
+    path = tls(expired)
+    server = serve(models, tls=ServerTls(path), rest_port=0)
+
+    def both_answer(authority):
+        trusting = ssl.create_default_context(cafile=authority)
+        try:
+            with urllib.request.urlopen(f"{server.rest_address}/v1/models/defn-c", context=trusting, timeout=10):
+                pass
+            return asked(server.address, ca=authority) == 1
+        except (OSError, ServingError):
+            return False
+
+    assert not both_answer(expired / "ca.pem")
+    tls(ours)
+    until(lambda: both_answer(ours / "ca.pem"))
+    # From here on nothing may be interrupted, and whoever is connected stays so.
+    with Client(server.address, ca=ours / "ca.pem", max_attempts=1) as connected:
+        (path.parent / "nonsense").write_text("server_key: nonsense")
+        (path.parent / "nonsense").rename(path)
+        until(lambda: "the TLS configuration stays as it was" in caplog.text)
+        path.unlink()
+        until(lambda: "no TLS configuration" in caplog.text)
+        assert both_answer(ours / "ca.pem")
+        tls(ours, mutual=True)
+        until(lambda: "`client_verify` in" in caplog.text)
+        assert both_answer(ours / "ca.pem")
+        assert connected.predict("defn-c", ZEROS).version == 1
+        tls(certificates["stranger"])
+        until(lambda: both_answer(certificates["stranger"] / "ca.pem"))
+        assert not both_answer(ours / "ca.pem")
+        assert connected.predict("defn-c", ZEROS).version == 1
+    assert caplog.text.count("stays as it was") == 3  # once for each of the three files that could not be used
 
 
 def test_metrics_from_many_threads_and_odd_labels():

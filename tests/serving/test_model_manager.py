@@ -19,7 +19,8 @@ from kflare.serving.model_manager import ModelManager
 from kflare.serving.models_config import ModelSettings
 from kflare.serving.servable import Servable
 from kflare.serving.statuses import RequestError
-from kflare.serving.tensors import decode_tensor, encode_tensor
+from kflare.serving.tensor_values import read_tensor
+from kflare.serving.tensors import encode_tensor
 from kflare.serving.versions import State
 
 
@@ -67,7 +68,7 @@ def test_answers_in_hand_are_finished_by_the_version_that_began_them(manager, mo
         assert states(manager) == {1: State.UNLOADING, 2: State.AVAILABLE}
         with manager.use(spec) as new:
             assert (old.number, new.number) == (1, 2)
-        assert decode_tensor(old.predict(defn_request()).outputs["probability"]) == 0.5
+        assert read_tensor(old.predict(defn_request()).outputs["probability"]) == 0.5
     assert states(manager)[1] is State.END
 
 
@@ -189,10 +190,12 @@ def test_reconfiguring_adds_removes_and_moves_labels(manager, models, toys, publ
         assert servable.number == 1
     manager.reconfigure([settings(stable=2, ahead=3)])
     assert manager.available() == {"defn-c": [1, 2]}
+    told = {(name, status.number): status.state for name, status in manager.known()}  # the metrics are made of it
+    assert told[("cnn-c", 1)] is State.END
     with pytest.raises(RequestError, match="assign label to version 3 of model defn-c") as caught:
         manager.reconfigure([settings(stable=3)])
     assert caught.value.code is grpc.StatusCode.FAILED_PRECONDITION
-    with pytest.raises(RequestError, match=r"1 model\(s\) did not become available: \{other\}"):
+    with pytest.raises(RequestError, match=r"1 model\(s\) did not become available: \{\{\{name: other\} has no"):
         manager.reconfigure([settings(stable=2), ModelSettings("other", models / "other")])
 
 

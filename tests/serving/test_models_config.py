@@ -69,7 +69,6 @@ def test_policies_labels_and_relative_paths(tmp_path):
         (one("name: 'a' base_path: '/a' model_platform: 'caffe'"), "got 'caffe'"),
         (one("name: 'a' base_path: '/a' model_platform: 'tensorflow' model_type: TENSORFLOW"), "sets both"),
         (one("base_path: '/a' model_platform: 'tensorflow'"), "`name` of a model"),
-        (one("name: '../a' base_path: '/a' model_platform: 'tensorflow'"), "plain name"),
         (one("name: 'a' model_platform: 'tensorflow'"), "`base_path` of model a"),
         (one("name: 'a' base_path: 'gs://b/a' model_platform: 'tensorflow'"), "local folder"),
         (one("name: 'a' base_path: '/a' model_type: TENSORFLOW model_version_policy { specific {} }"), "at least one"),
@@ -103,10 +102,22 @@ def test_a_request_may_not_name_relative_paths():
         model_settings(config)
 
 
+def test_a_name_that_is_a_path_cannot_be_a_folder(tmp_path):
+    config = text_format.Parse(one("name: '../a' base_path: '/x' model_platform: 'tensorflow'"), ModelServerConfig())
+    assert model_settings(config)[0].name == "../a"  # by its own base path it can be served
+    with pytest.raises(SettingError, match=r"must be a plain name, got '\.\./a'"):
+        model_settings(config, folder=tmp_path)
+
+
 def test_versions_are_numbered_folders_with_a_saved_model(tmp_path):
-    for name in ("1", "007", "2", ".tmp-3", "tmp", "3.part", "-4", "5"):
+    for name in ("0", "1", "007", "2", ".tmp-3", "tmp", "3.part", "-4", "5", str(2**63), "9" * 250):
         (tmp_path / name).mkdir()
         if name != "5":  # still being copied
             (tmp_path / name / "saved_model.pb").touch()
     (tmp_path / "6").touch()  # a file
-    assert {number: path.name for number, path in numbered_versions(tmp_path).items()} == {1: "1", 2: "2", 7: "007"}
+    assert {number: path.name for number, path in numbered_versions(tmp_path).items()} == {
+        0: "0",
+        1: "1",
+        2: "2",
+        7: "007",
+    }

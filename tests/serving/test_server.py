@@ -8,14 +8,14 @@ import grpc
 import numpy as np
 import pytest
 from google.protobuf import text_format
-from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
 from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kflare.errors import ServingError
 from kflare.serving.client import Client
 from kflare.serving.server import Server, check_address
-from kflare.serving.tensors import decode_tensor, encode_tensor
+from kflare.serving.tensor_values import read_tensor
+from kflare.serving.tensors import encode_tensor
 
 ZEROS = {name: np.zeros(1, np.float32) for name in ("AREA", "USFLUX", "R_VALUE")}
 
@@ -47,9 +47,6 @@ def asked(standing, stubs):
 
 # Where the embedded server has words of its own; all others are in conformance/.
 _PREDICT_REFUSALS = {
-    "label of a version that is not there": (
-        request(version_label="ghost"), "NOT_FOUND", "Servable not found for request: Specific(defn-c, 9)",
-    ),
     "mistyped input": (
         request({**ZEROS, "AREA": [b"many"]}), "INVALID_ARGUMENT",
         "Expects arg[0] to be float but string is provided (input AREA)",
@@ -78,22 +75,38 @@ def test_replies_in_tensor_content(models, serve, stubs):
         request({name: np.zeros(3, np.float32) for name in ZEROS}), timeout=10
     )
     assert reply.outputs["probability"].tensor_content
-    assert decode_tensor(reply.outputs["probability"]).tolist() == [0.5, 0.5, 0.5]
+    assert read_tensor(reply.outputs["probability"]).tolist() == [0.5, 0.5, 0.5]
 
 
-def test_services_that_are_not_there(asked):
-    assert refusal(asked.prediction.Classify, ClassificationRequest())[0] == "UNIMPLEMENTED"
-
-
-def test_health_needs_every_model(models, serve, stubs, toys, publish, until):
-    server = serve(models)
-    stub = stubs(server)
-    assert stub.healthy()
-    assert stub.healthy("tensorflow.serving.PredictionService")
+def test_one_broken_model_does_not_take_the_others_away(models, serve, stubs, toys, publish, until):
+    servers = [serve(models), serve(models)]
+    stub = stubs(servers[0])
+    services = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
+    assert all(stub.healthy(name) for name in (*services, "defn-c", "cnn-c"))
     shutil.rmtree(models / "defn-c" / "1")
-    until(lambda: not stub.healthy())
+    until(lambda: not stub.healthy("defn-c"))
+    assert all(stub.healthy(name) for name in (*services, "cnn-c"))
+    # Several servers: gRPC passes over those that are not healthy.
+    with Client(",".join(server.address for server in servers)) as client:
+        until(lambda: client.served() == {"cnn-c": [1]})
+        with pytest.raises(ServingError, match=r"`defn-c` is not served .*NOT_FOUND.* served there: cnn-c \(1\)"):
+            client.predict("defn-c", ZEROS)
+        assert client.predict_magnetograms("cnn-c", np.zeros((1, 32, 32, 1))).version == 1
     publish(toys / "defn-2", models / "defn-c" / "2")
-    until(stub.healthy)
+    until(lambda: stub.healthy("defn-c"))
+    for version in ("defn-c/2", "cnn-c/1"):
+        shutil.rmtree(models / version)
+    until(lambda: not stub.healthy())
+
+
+def test_the_health_of_a_model_that_is_no_longer_configured_is_unknown(models, serve, stubs):
+    stub = stubs(serve(models))
+    config = 'config { model_config_list { config { name: "defn-c" base_path: "x" model_platform: "tensorflow" } } }'
+    assert stub.healthy("cnn-c")
+    stub.models.HandleReloadConfigRequest(text_format.Parse(config, ReloadConfigRequest()), timeout=20)
+    assert stub.healthy("defn-c")
+    assert not stub.healthy("cnn-c")
+    assert stub.healthy()
 
 
 def test_reloading_the_configuration(models, serve, stubs, toys, publish):

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
-from kflare.serving.tensors import decode_tensor, encode_tensor
+from kflare.serving.tensor_values import read_tensor
+from kflare.serving.tensors import encode_tensor
 
 _DTYPES = [np.float32, np.float64, np.float16, np.int32, np.int64, np.uint8, np.int8, np.bool_, np.uint32, np.uint64]
 
@@ -17,7 +18,7 @@ _DTYPES = [np.float32, np.float64, np.float16, np.int32, np.int64, np.uint8, np.
 )
 def test_arrays_come_back_as_they_went(array, typed_fields):
     proto = TensorProto.FromString(encode_tensor(array, typed_fields=typed_fields).SerializeToString())
-    back = decode_tensor(proto)
+    back = read_tensor(proto)
     assert back.dtype == array.dtype
     np.testing.assert_array_equal(back, array)
     np.testing.assert_array_equal(tf.make_ndarray(proto), array)  # another reader sees the same
@@ -35,8 +36,8 @@ def test_typed_fields_are_those_of_tensorflow_serving():
 def test_strings():
     proto = encode_tensor([b"\xff\xd8", b""])
     assert proto.dtype == tf.string.as_datatype_enum
-    assert decode_tensor(proto).tolist() == [b"\xff\xd8", b""]
-    assert decode_tensor(encode_tensor(np.array([[b"a", b"b"]], object))).tolist() == [[b"a", b"b"]]
+    assert read_tensor(proto).tolist() == [b"\xff\xd8", b""]
+    assert read_tensor(encode_tensor(np.array([[b"a", b"b"]], object))).tolist() == [[b"a", b"b"]]
 
 
 def proto(values, *shape, dtype=tf.float32):
@@ -47,8 +48,8 @@ def proto(values, *shape, dtype=tf.float32):
 
 
 def test_missing_values_repeat_the_last_one():
-    assert decode_tensor(proto([1, 2], 2, 2)).tolist() == [[1, 2], [2, 2]]
-    assert decode_tensor(proto([], 3)).tolist() == [0, 0, 0]
+    assert read_tensor(proto([1, 2], 2, 2)).tolist() == [[1, 2], [2, 2]]
+    assert read_tensor(proto([], 3)).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -57,10 +58,11 @@ def test_missing_values_repeat_the_last_one():
         (proto([1, 2, 3], 2), "3 values do not fit"),
         (proto([1], -1), "not fully known"),
         (proto([1], 1 << 40, 1 << 40), "larger than a message"),
-        (TensorProto(dtype=9999), "9999 is unknown"),
+        (proto([1], 1 << 28), "1 values are too few"),  # 1 GiB of memory for 20 bytes
+        (TensorProto(dtype=9999), "9999 is none that kflare reads"),
         (TensorProto(dtype=1, tensor_content=b"123"), "buffer size"),
     ],
 )
 def test_malformed_tensors_are_refused_before_memory_is_taken(bad, why):
     with pytest.raises(ValueError, match=why):
-        decode_tensor(bad)
+        read_tensor(bad)

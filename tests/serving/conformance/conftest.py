@@ -3,9 +3,11 @@
 They run against the embedded server, with and without batching; against `tensorflow_model_server` where it is on the
 PATH; and against a server that runs already where `KFLARE_SERVER` names its gRPC address. Such a server must see, under
 the same path, the folder that `KFLARE_SERVER_MODELS` names: the toy models are written there and its configuration is
-replaced by HandleReloadConfigRequest. `KFLARE_SERVER_REST` names its HTTP address ("http://host:8501"), if it has one.
+replaced by HandleReloadConfigRequest; it needs --allow_version_labels_for_unavailable_models. `KFLARE_SERVER_REST`
+names its HTTP address ("http://host:8501"), if it has one.
 
-What is asked for is what TensorFlow Serving documents or its sources do, cited beside each test.
+What is asked for is what TensorFlow Serving documents or its sources do, cited beside each test. Words are compared
+where the sources have them; where they come from the runtime, or differ between releases, only the code is.
 """
 
 import json
@@ -44,7 +46,8 @@ SERVERS += ["tensorflow_model_server"] if PROGRAM else []
 SERVERS += ["KFLARE_SERVER"] if ADDRESS and SHARED else []
 CONFIG = """
   config {{ name: "defn-c" base_path: "{0}/defn-c" model_platform: "tensorflow"
-           model_version_policy {{ all {{}} }} version_labels {{ key: "stable" value: 1 }} }}
+           model_version_policy {{ all {{}} }} version_labels {{ key: "stable" value: 1 }}
+           version_labels {{ key: "ahead" value: 9 }} }}
   config {{ name: "cnn-c" base_path: "{0}/cnn-c" model_platform: "tensorflow" }}
   config {{ name: "moving" base_path: "{0}/moving" model_platform: "tensorflow" }}
 """
@@ -71,9 +74,9 @@ class Target:
         """The configuration that the tests start from."""
         return CONFIG.format(self.folder)
 
-    def reload(self, models: str) -> Any:
-        """HandleReloadConfigRequest with the `config {...}` of some models."""
-        text = f"config {{ model_config_list {{ {models} }} }}"
+    def reload(self, models: str | None) -> Any:
+        """HandleReloadConfigRequest with the `config {...}` of some models, or without a configuration."""
+        text = "" if models is None else f"config {{ model_config_list {{ {models} }} }}"
         return self.models.HandleReloadConfigRequest(text_format.Parse(text, ReloadConfigRequest()), timeout=60)
 
     def states(self, model: str) -> dict[int, str]:
@@ -83,19 +86,20 @@ class Target:
         found = self.models.GetModelStatus(request, timeout=10).model_version_status
         return {entry.version: type(entry).State.Name(entry.state) for entry in found}
 
-    def http(self, path: str, body: Any = None) -> tuple[int, Any]:
+    def http(self, path: str, body: Any = None, *, method: str | None = None, **headers: str) -> tuple[int, Any]:
         """Status and content of a GET, or of a POST where there is a body; JSON is read."""
         if self.rest is None:
             pytest.skip(f"{self.name} has no HTTP port (KFLARE_SERVER_REST)")
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(urllib.request.Request(self.rest + path, data=data), timeout=30) as reply:
+            asked = urllib.request.Request(self.rest + path, data=data, headers=headers, method=method)
+            with opener.open(asked, timeout=30) as reply:
                 status, content, kind = reply.status, reply.read(), reply.headers["Content-Type"]
         except urllib.error.HTTPError as error:
             with error:
                 status, content, kind = error.code, error.read(), error.headers["Content-Type"]
-        return status, json.loads(content) if "json" in (kind or "") else content.decode()
+        return status, json.loads(content) if content and "json" in (kind or "") else content.decode()
 
 
 @pytest.fixture(scope="package", params=SERVERS)
@@ -135,11 +139,13 @@ def not_asked():
 
 
 def _program(config, folder):
+    monitoring = folder / "monitoring.config"
+    monitoring.write_text("prometheus_config { enable: true }")
     ports = [_free_port(), _free_port()]
     command = [
         PROGRAM, f"--port={ports[0]}", f"--rest_api_port={ports[1]}", f"--model_config_file={config}",
         "--file_system_poll_wait_seconds=1", "--max_num_load_retries=0",
-        "--allow_version_labels_for_unavailable_models=true",
+        "--allow_version_labels_for_unavailable_models=true", f"--monitoring_config_file={monitoring}",
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         made = Target("tensorflow_model_server", f"127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}", folder)
