@@ -9,11 +9,11 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,7 @@ import grpc
 import numpy as np
 from PIL import Image
 
-BATCHING = """
-max_batch_size { value: 16384 }
-batch_timeout_micros { value: 0 }
-max_enqueued_batches { value: 64 }
-num_batch_threads { value: 1 }
-"""
+BATCHING = Path(__file__).parents[1] / "serving" / "batching.config"
 ROWS = (1, 100, 10_000)
 CLIENTS = (1, 4, 16)
 BATCHES = (1, 4, 16)
@@ -42,19 +37,21 @@ def main() -> int:
     parser.add_argument("--region-model", default="defn-c", help="default: defn-c")
     parser.add_argument("--size", type=int, default=512, help="side of the images (default: 512)")
     parser.add_argument("--seconds", type=float, default=6.0, help="per measurement of throughput (default: 6)")
-    parser.add_argument("--batching-parameters-file", type=Path, help="default: timeout 0, one thread")
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="of each measurement of throughput; the best counts (default: 2)"
+    )
+    parser.add_argument("--batching-parameters-file", type=Path, help="for all models (default: as deployed)")
     args = parser.parse_args()
     from kflare import command_line
 
     command_line.quiet_tensorflow()
     load = os.getloadavg()[0]
     with ExitStack() as stack:
-        file = args.batching_parameters_file
-        if file is None:
-            file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "batching.config"
-            file.write_text(BATCHING)
+        batching = ["--batching-parameters-file", str(args.batching_parameters_file or BATCHING)]
+        if args.batching_parameters_file is None:
+            batching.append("--enable-per-model-batching-parameters")
         plain = stack.enter_context(server(args.models))
-        batched = stack.enter_context(server(args.models, "--batching-parameters-file", str(file)))
+        batched = stack.enter_context(server(args.models, *batching))
         print(f"{os.cpu_count()} cores, load {load:.1f} before the start", flush=True)
         images(args, plain, batched)
         regions(args, plain, batched)
@@ -70,20 +67,21 @@ def images(args: argparse.Namespace, plain: str, batched: str) -> None:
     with stub(plain) as first, stub(batched) as second:
         calls |= {"server": lambda: first(sent, timeout=60), "server, batching": lambda: second(sent, timeout=60)}
         latencies(calls, rounds=30)
-        rates: dict[str, list[float]] = {}
-        for _ in range(2):
-            for size in BATCHES:
-                batch = np.array([image] * size, object)
-                found = size * rate(lambda batch=batch: run(image=batch), 1, args.seconds)
-                rates.setdefault(f"in-process, {size} images a call", []).append(found)
-            for clients in CLIENTS:
-                for name, ask in (("server", first), ("server, batching", second)):
-                    found = rate(lambda ask=ask: ask(sent, timeout=60), clients, args.seconds)
-                    rates.setdefault(f"{name}, {clients} clients", []).append(found)
-    best = {label: max(found) for label, found in rates.items()}
-    reference = max(found for label, found in best.items() if label.startswith("in-process"))
-    for label, found in best.items():
-        print(f"  {label:34}{found:8.1f} images/s  {found / reference:5.2f} of the best in-process", flush=True)
+        loads: dict[str, tuple[Call, int, int]] = {}  # what to call, how many at a time, images of a call
+        for size in BATCHES:
+            batch = np.array([image] * size, object)
+            loads[f"in-process, {size} images a call"] = (lambda batch=batch: run(image=batch), 1, size)
+        for clients in CLIENTS:
+            for name in list(calls)[1:]:
+                loads[f"{name}, {clients} clients"] = (calls[name], clients, 1)
+        found: dict[str, list[Throughput]] = {label: [] for label in loads}
+        for _ in range(args.rounds):
+            for label, (call, clients, size) in loads.items():
+                found[label].append(throughput(call, clients, args.seconds, size))
+    best = {label: max(several) for label, several in found.items()}
+    reference = max(one.rate for label, one in best.items() if label.startswith("in-process"))
+    for label, one in best.items():
+        print(f"  {label:34}{one.told('images/s')}  {one.rate / reference:5.2f} of the best in-process", flush=True)
 
 
 def regions(args: argparse.Namespace, plain: str, batched: str) -> None:
@@ -105,8 +103,8 @@ def regions(args: argparse.Namespace, plain: str, batched: str) -> None:
                 continue
             for clients in CLIENTS[1:]:
                 for name in list(calls)[1:]:
-                    found = rate(calls[name], clients, args.seconds)
-                    print(f"  {name + f', {clients} clients':34}{found:8.0f} requests/s", flush=True)
+                    best = max(throughput(calls[name], clients, args.seconds) for _ in range(args.rounds))
+                    print(f"  {name + f', {clients} clients':34}{best.told('requests/s')}", flush=True)
 
 
 def latencies(calls: dict[str, Call], *, rounds: int) -> None:
@@ -123,23 +121,36 @@ def latencies(calls: dict[str, Call], *, rounds: int) -> None:
         print(f"  {name:20} p50 {p50:8.2f} ms  p99 {p99:8.2f} ms  p50 over in-process {p50 - reference:+7.2f} ms")
 
 
-def rate(call: Call, clients: int, seconds: float) -> float:
-    """Calls per second of so many threads."""
-    counts = [0] * clients
-    end = time.perf_counter() + seconds
+@dataclass(frozen=True, order=True)
+class Throughput:
+    """What so many threads got out of a call."""
 
-    def ask(which: int) -> None:
-        while time.perf_counter() < end:
-            call()
-            counts[which] += 1
+    rate: float  # per second
+    p50: float  # ms
+    p99: float
 
+    def told(self, what: str) -> str:
+        """As a line of the table."""
+        return f"{self.rate:8.1f} {what}  p50 {self.p50:7.1f} ms  p99 {self.p99:7.1f} ms"
+
+
+def throughput(call: Call, clients: int, seconds: float, size: int = 1) -> Throughput:
+    times: list[list[float]] = [[] for _ in range(clients)]
     started = time.perf_counter()
-    threads = [threading.Thread(target=ask, args=(which,)) for which in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(counts) / (time.perf_counter() - started)
+
+    def ask(mine: list[float]) -> None:
+        before = started
+        while before < started + seconds:
+            call()
+            after = time.perf_counter()
+            mine.append(after - before)
+            before = after
+
+    with ThreadPoolExecutor(clients) as threads:
+        list(threads.map(ask, times))
+    taken = np.concatenate(times)
+    p50, p99 = 1000 * np.percentile(taken, [50, 99])
+    return Throughput(size * len(taken) / (time.perf_counter() - started), p50, p99)
 
 
 def in_process(models: Path, name: str, signature: str) -> Any:
@@ -194,10 +205,11 @@ def server(models: Path, *options: str) -> Iterator[str]:
     command = [sys.executable, "-m", "kflare.serve", "--models", str(models), "--port", "0", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        line = process.stderr.readline()
-        found = re.search(r"listening on ([^,\s]+)", line)
-        if not found:
-            sys.exit(line + process.stderr.read())
+        said = ""
+        while not (found := re.search(r"listening on ([^,\s]+)", said)):
+            if not (line := process.stderr.readline()):
+                sys.exit(said)
+            said += line
         try:
             yield found[1]
         finally:

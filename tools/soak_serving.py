@@ -1,12 +1,11 @@
 """Load the embedded server for minutes on end while versions come, fail and go: tools/soak_serving.py --minutes 30.
 
-The server is a process of its own, with request batching and the HTTP port. Clients, processes of their own, send a mix
-of images, single regions, bulk rows and wrong requests at 80 % of what the server can do (measured first); some are
-killed at random and replaced. Every minute a new version of each model is published and one too old is removed; every
-five minutes a bad one is published (its manifest or its graph is spoilt, in turn). Counted are requests that a correct
-server should have answered and this one did not, answers that are wrong, and the server's memory.
-
-Toy models of kflare's signatures are used unless --models names a folder of real ones.
+The server is a process of its own, with request batching as it is deployed and the HTTP port. Clients, processes of
+their own, send a mix of images, single regions, bulk rows and wrong requests at 80 % of what the server can do, which
+is measured first; some are killed at random and replaced. Every minute a new version of each model is published and
+one too old is removed; every five minutes a bad one is published (its manifest or its graph is spoilt, in turn).
+Counted are requests that a correct server should have answered and this one did not, answers that are wrong, and the
+server's memory.
 """
 
 import argparse
@@ -14,7 +13,6 @@ import hashlib
 import json
 import multiprocessing
 import multiprocessing.connection
-import os
 import random
 import re
 import shutil
@@ -31,19 +29,14 @@ from typing import Any
 import numpy as np
 import psutil
 
-BATCHING = """
-max_batch_size { value: 4096 }
-batch_timeout_micros { value: 0 }
-max_enqueued_batches { value: 64 }
-num_batch_threads { value: 1 }
-"""
+BATCHING = Path(__file__).parents[1] / "serving" / "batching.config"
 MIX = (("image", 0.35), ("region", 0.45), ("bulk", 0.08), ("rest", 0.06), ("wrong", 0.06))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/soak_serving.py", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0, help="default: 30")
-    parser.add_argument("--models", type=Path, help="folder with cnn-c and defn-c (default: toys)")
+    parser.add_argument("--models", type=Path, default=Path("savedmodels"), help="default: savedmodels")
     parser.add_argument("--clients", type=int, default=6, help="client processes (default: 6)")
     parser.add_argument("--share", type=float, default=0.8, help="of the server's capacity to load (default: 0.8)")
     parser.add_argument("--capacity", type=float, help="requests/s; measured when not given")
@@ -55,11 +48,9 @@ def main() -> int:
 
 
 def soak(args: argparse.Namespace, work: Path) -> int:
-    source = args.models or toys(work / "toys")
-    served = work / "models"
+    source, served = args.models, work / "models"
     for name in ("cnn-c", "defn-c"):
         publish(source / name / "1", served / name / "1")
-    (work / "batching.config").write_text(BATCHING)
     address, rest, process = start(served, work)
     context = multiprocessing.get_context("spawn")
     clients: list[Any] = []
@@ -119,7 +110,7 @@ def report(args: Any, total: Any, failures: list[str], memory: Any, kills: int, 
 
 def start(served: Path, work: Path) -> tuple[str, str, Any]:
     command = [sys.executable, "-m", "kflare.serve", "--models", str(served), "--port", "0", "--rest-api-port", "0"]
-    command += ["--batching-parameters-file", str(work / "batching.config")]
+    command += ["--batching-parameters-file", str(BATCHING), "--enable-per-model-batching-parameters"]
     log = (work / "server.log").open("w")
     process = subprocess.Popen(command, stderr=log, stdout=log)
     for _ in range(600):
@@ -283,40 +274,6 @@ def picture(value: int) -> bytes:
     buffer = BytesIO()
     Image.fromarray(np.full((512, 512), value, np.uint8)).save(buffer, format="JPEG")
     return buffer.getvalue()
-
-
-def toys(folder: Path) -> Path:
-    """A full-disk and a region model with kflare's signatures, small but with some work to do."""
-    script = """
-import sys, tensorflow as tf
-class Disk(tf.Module):
-    def __init__(self):
-        self.kernel = tf.Variable(tf.random.stateless_normal([7, 7, 1, 16], [1, 2]) / 50)
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
-    def predict_image(self, image):
-        def decode(encoded):
-            grey = tf.io.decode_image(encoded, channels=1, expand_animations=False)
-            return tf.image.resize(tf.ensure_shape(grey, [None, None, 1]), [128, 128])
-        field = tf.map_fn(decode, image, fn_output_signature=tf.TensorSpec([128, 128, 1], tf.float32)) / 255
-        p = tf.sigmoid(tf.reduce_mean(tf.nn.conv2d(field, self.kernel, 2, "SAME"), axis=[1, 2, 3]))
-        return {"probability": p, "scores": tf.stack([1 - p, p], 1), "calibrated": p}
-class Region(tf.Module):
-    def __init__(self):
-        self.weights = tf.Variable(tf.random.stateless_normal([18, 64], [3, 4]))
-        self.out = tf.Variable(tf.random.stateless_normal([64], [5, 6]))
-    def make(self):
-        names = [f"F{n:02d}" for n in range(18)]
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name=n) for n in names])
-        def serve(*rows):
-            p = tf.sigmoid(tf.linalg.matvec(tf.nn.relu(tf.stack(rows, 1) @ self.weights), self.out) / 8)
-            return {"probability": p, "calibrated": p}
-        return serve
-disk, region = Disk(), Region()
-tf.saved_model.save(disk, sys.argv[1] + "/cnn-c/1", signatures={"predict_image": disk.predict_image})
-tf.saved_model.save(region, sys.argv[1] + "/defn-c/1", signatures={"serving_default": region.make()})
-"""
-    subprocess.run([sys.executable, "-c", script, str(folder)], check=True, capture_output=True, env=os.environ)
-    return folder
 
 
 if __name__ == "__main__":

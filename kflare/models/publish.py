@@ -23,6 +23,27 @@ __all__ = ["MANIFEST", "METADATA", "SignatureCase", "publish", "read_metadata", 
 MANIFEST = "MANIFEST.sha256"
 METADATA = Path("assets.extra") / "kflare.json"
 _WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
+_BATCHING = "batching_params.pbtxt"  # servables/tensorflow/bundle_factory_util.cc, kBatchingParamsFilename
+_BATCHING_HEAD = """\
+# How a server with --enable_per_model_batching_parameters puts requests to this version together: the text form of
+# tensorflow.serving.BatchingParameters. How many run at a time is the server's affair (its batching.config).
+"""
+_BATCHING_OF_IMAGES = f"""{_BATCHING_HEAD}
+# On a CPU more at a time is no faster, and at 512 x 512 pixels an image takes about 0.1 GB while it runs. A request may
+# hold more: it is split.
+max_execution_batch_size {{ value: 4 }}
+enable_large_batch_splitting {{ value: true }}
+max_batch_size {{ value: 1024 }}
+max_enqueued_batches {{ value: 256 }}
+batch_timeout_micros {{ value: 0 }}
+"""
+_BATCHING_OF_ROWS = f"""{_BATCHING_HEAD}
+# A row is a few numbers, and thousands take hardly longer than one: as many as come run as one. A batch waits for
+# others about as long as it runs; in kflare's embedded server it does so only while another one runs.
+max_batch_size {{ value: 16384 }}
+max_enqueued_batches {{ value: 64 }}
+batch_timeout_micros {{ value: 2000 }}
+"""
 
 SignatureCase = tuple[str, Mapping[str, Any], Mapping[str, Any]]
 """A signature's name, its inputs and the outputs that the Keras model gives for them; also a warm-up request."""
@@ -50,7 +71,8 @@ def publish(
         Writes the SavedModel into the directory given.
     cases : list of (signature, inputs, expected outputs)
         The reloaded model must give the outputs within `tolerance`; the inputs are also written as the warm-up
-        requests that TensorFlow Serving plays before it serves the version.
+        requests that TensorFlow Serving plays before it serves the version, and say what a row is: one number of each
+        input, or an image. By that `batching_params.pbtxt` is chosen.
     metadata : mapping
         Content of `assets.extra/kflare.json`; `model` and `version` are added.
     documents : mapping of str to bytes, optional
@@ -86,6 +108,7 @@ def publish(
         _write_warmup(saved / _WARMUP, name, cases)
         for document, text in (documents or {}).items():
             (saved / "assets.extra" / document).write_bytes(text)
+        (saved / _BATCHING).write_text(_batching(cases), encoding="utf-8")
         # A number that was taken back (`kflare.models.releases`) is not given again.
         withdrawn = [int(path.name.removeprefix(".withdrawn-")) for path in home.glob(".withdrawn-*")]
         version = max([*versions(home), *withdrawn], default=0) + 1
@@ -171,6 +194,12 @@ def _write_warmup(path: Path, name: str, cases: list[SignatureCase]) -> None:
                 request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
             log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
             writer.write(log.SerializeToString())
+
+
+def _batching(cases: list[SignatureCase]) -> str:
+    inputs = [np.asarray(value) for _, inputs, _ in cases for value in inputs.values()]
+    small = all(value.ndim == 1 and value.dtype.kind in "fiu" for value in inputs)  # one number of each input
+    return _BATCHING_OF_ROWS if small else _BATCHING_OF_IMAGES
 
 
 def _digests(version: Path) -> dict[str, str]:

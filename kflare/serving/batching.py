@@ -4,6 +4,7 @@ The options and their meaning are TensorFlow Serving's (batching/README.md, sess
 queueing (tensorflow/core/kernels/batching_util/shared_batch_scheduler.h): a batch is run as soon as a thread is free
 and it is full, or has waited `batch_timeout_micros`. Better here, so that nobody pays for somebody else's request:
 
+* A batch waits for more only while another one runs: a processor that has nothing to do is no use to anybody.
 * Inputs of different shapes wait in different queues instead of failing each other (FAILED_PRECONDITION there).
 * If a batch fails, each of its requests is run alone, and only those at fault fail.
 * A request whose deadline passed in the queue is dropped even where others of its batch still have time.
@@ -206,7 +207,7 @@ class BatchScheduler:
             for batch in queue.batches:
                 if free <= 0:
                     return
-                due = batch is not queue.batches[-1] or self._ripe_at(queue) <= now
+                due = batch is not queue.batches[-1] or self._due(queue, now)
                 waiting = (task.turn for task in batch.tasks if not task.turn.running)
                 if due and (turn := next(waiting, None)):
                     turn.set()
@@ -214,7 +215,7 @@ class BatchScheduler:
 
     def _take(self, now: float) -> tuple[_Queue, _Batch] | None:
         for key, queue in self._queues.items():
-            if len(queue.batches) > 1 or self._ripe_at(queue) <= now:
+            if self._due(queue, now):
                 # To the end of the line, so that no model waits for all the batches of another.
                 del self._queues[key]
                 batch = queue.batches.popleft()
@@ -222,6 +223,10 @@ class BatchScheduler:
                     self._queues[key] = queue
                 return queue, batch
         return None
+
+    def _due(self, queue: _Queue, now: float) -> bool:
+        """Whether the oldest batch is to run now, given a free thread."""
+        return self._running == 0 or len(queue.batches) > 1 or self._ripe_at(queue) <= now
 
     def _ripe_at(self, queue: _Queue) -> float:
         batch = queue.batches[0]

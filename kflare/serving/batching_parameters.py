@@ -20,7 +20,7 @@ class BatchingParameters:
     max_batch_size : int
         Most rows of a batch, and of a request.
     batch_timeout_micros : int
-        How long a batch may wait for more rows once a thread is free.
+        How long a batch may wait for more rows once a thread is free; it does so only while another batch runs.
     max_enqueued_batches : int
         Most batches that wait in one queue; what comes then is refused with UNAVAILABLE.
     num_batch_threads : int

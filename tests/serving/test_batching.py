@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import grpc
 import numpy as np
@@ -38,7 +39,7 @@ def scheduler():
     made = []
 
     def make(**parameters):
-        made.append(BatchScheduler(BatchingParameters(num_batch_threads=1, **parameters), Metrics()))
+        made.append(BatchScheduler(BatchingParameters(**{"num_batch_threads": 1, **parameters}), Metrics()))
         return made[-1]
 
     yield make
@@ -82,15 +83,41 @@ def test_a_batch_is_never_larger_than_allowed(scheduler):
     assert run.sizes == [1, 3, 2]
 
 
-def test_a_batch_waits_for_others_as_long_as_it_may(scheduler):
-    run, batches = Doubling(), scheduler(max_batch_size=2, batch_timeout_micros=200_000)
-    with ThreadPoolExecutor(2) as pool:
+@contextmanager
+def busy(scheduler):
+    """One thread of the scheduler runs a batch of another model."""
+    other = Doubling()
+    other.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(scheduler.run, "other", other, rows(0), deadline=None)
+        assert other.entered.wait(10)
+        try:
+            yield
+        finally:
+            other.gate.set()
+            running.result()
+
+
+def test_while_another_batch_runs_a_batch_waits_as_long_as_it_may(scheduler):
+    run, batches = Doubling(), scheduler(max_batch_size=2, batch_timeout_micros=300_000, num_batch_threads=2)
+    with busy(batches), ThreadPoolExecutor(2) as pool:
         started = time.monotonic()
         list(pool.map(lambda value: batches.run("key", run, rows(value), deadline=None), (1, 2)))
-        assert time.monotonic() - started < 0.2  # full: runs at once
-    batches.run("key", run, rows(1), deadline=None)
-    assert time.monotonic() - started >= 0.2
+        assert time.monotonic() - started < 0.3  # full: runs at once
+        batches.run("key", run, rows(1), deadline=None)
+        assert time.monotonic() - started >= 0.3
     assert run.sizes == [2, 1]
+
+
+def test_a_batch_waits_for_nobody_while_nothing_runs(scheduler):
+    run, batches = Doubling(), scheduler(batch_timeout_micros=60_000_000, num_batch_threads=2)
+    assert batches.run("key", run, rows(1), deadline=None)["y"].tolist() == [2]
+    with ThreadPoolExecutor(1) as pool:
+        with busy(batches):
+            waiting = pool.submit(batches.run, "key", run, rows(2), deadline=None)
+            while not batches._queues:
+                time.sleep(0.001)
+        assert waiting.result(10)["y"].tolist() == [4]  # the other batch has ended, the minute has not
 
 
 def test_different_keys_and_shapes_do_not_mix(scheduler):
@@ -181,13 +208,13 @@ def test_random_loads_are_answered_row_by_row(timeout, threads):
 
 
 def test_stopping_runs_what_waits_and_refuses_the_rest(scheduler):
-    batches = scheduler(batch_timeout_micros=60_000_000)
-    with ThreadPoolExecutor(1) as pool:
+    batches = scheduler(batch_timeout_micros=60_000_000, num_batch_threads=2)
+    with busy(batches), ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(batches.run, "key", Doubling(), rows(1), deadline=None)
         while not batches._queues:
             time.sleep(0.001)
         batches.stop()
-        assert waiting.result()["y"].tolist() == [2]
+        assert waiting.result(10)["y"].tolist() == [2]
     with pytest.raises(RequestError, match="stopping"):
         batches.run("key", Doubling(), rows(1), deadline=None)
 
