@@ -1,9 +1,9 @@
-"""The release side of `python -m kflare.serve`: publish, list, verify, roll back, label, check."""
+"""The release side of `python -m kflare.serve`: publish, list, verify, roll back, label, check, describe."""
 
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,12 @@ def add_release_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar=("ADDRESS", "NAME"),
         help="ask a server which models answer; status 1 if none does, or one of the NAMEs does not",
+    )
+    what.add_argument(
+        "--protoset",
+        type=Path,
+        metavar="FILE",
+        help="write the services' description, for clients in other languages: grpcurl -protoset FILE",
     )
     group.add_argument(
         "--canary", action="store_true", help='with --publish: label it "canary" in --config, the one before "stable"'
@@ -73,6 +79,8 @@ def release_command(options: argparse.Namespace, models: Path) -> int | None:
         _rollback(options, models)
     elif options.promote:
         _promote(options, options.promote)
+    elif options.protoset:
+        _protoset(options.protoset)
     else:
         return None
     return 0
@@ -133,19 +141,33 @@ def _publish(options: argparse.Namespace, models: Path) -> None:
     command_line.quiet_tensorflow()
     new = release(options.publish, models)
     print(f"{new.model}/{new.version} published")
-    labels: dict[str, int] = {}
+    labels: Mapping[str, int] = {}
     if options.config:
-        from kflare.serving.version_labels import CANARY, STABLE, labels_of
+        from kflare.serving.version_labels import labels_of
 
-        labels = labels_of(options.config).get(new.model, {})
-        if options.canary:
-            before = [r.version for r in releases(models, new.model) if not r.withdrawn and r.version < new.version]
-            if not before:
-                raise ModelError(f"{new.model} has no version before {new.version} to be stable: publish it plainly")
-            labels = {**labels, STABLE: labels.get(STABLE, before[0]), CANARY: new.version}
-            _write_labels(options, new.model, labels)
+        given = labels_of(options.config).get(new.model, {})
+        published = [r.version for r in releases(models, new.model) if not r.withdrawn]
+        labels = _labels_with(new, given, published, canary=options.canary)
+        if labels != given:
+            _write_labels(options, new.model, labels, published)
     for old in discard_old(models, new.model, keep=options.keep, but=labels.values()):
         print(f"{old.model}/{old.version} deleted, as older than the newest {options.keep}")
+
+
+def _labels_with(new: "Release", labels: Mapping[str, int], published: list[int], *, canary: bool) -> Mapping[str, int]:
+    """The labels once `new` is published: a canary leaves "stable" where it is, a plain version takes it along."""
+    from kflare.serving.version_labels import CANARY, STABLE
+
+    before = [number for number in published if number < new.version]
+    if canary and not before:
+        raise ModelError(f"{new.model} has no version before {new.version} to be stable: publish it plainly")
+    if canary:
+        stable = labels[STABLE] if labels.get(STABLE) in before else before[0]
+        return {**labels, STABLE: stable, CANARY: new.version}
+    if labels.get(STABLE, new.version) >= new.version:
+        return labels
+    kept = {label: number for label, number in labels.items() if label != CANARY or number > new.version}
+    return {**kept, STABLE: new.version}
 
 
 def _rollback(options: argparse.Namespace, models: Path) -> None:
@@ -178,10 +200,12 @@ def _promote(options: argparse.Namespace, model: str) -> None:
     _write_labels(options, model, {**labels, STABLE: canary})
 
 
-def _write_labels(options: argparse.Namespace, model: str, labels: Mapping[str, int]) -> None:
+def _write_labels(
+    options: argparse.Namespace, model: str, labels: Mapping[str, int], published: Collection[int] = ()
+) -> None:
     from kflare.serving.version_labels import reload_config, set_labels
 
-    set_labels(options.config, model, labels)
+    set_labels(options.config, model, labels, published=published)
     told = ", ".join(f"{label} = {number}" for label, number in sorted(labels.items())) or "no labels"
     print(f"{model}: {told} in {options.config}")
     if options.notify:
@@ -192,6 +216,14 @@ def _write_labels(options: argparse.Namespace, model: str, labels: Mapping[str, 
         print(f"{options.notify} took it up")
     else:
         print("a running server takes it up with --notify ADDRESS", file=sys.stderr)
+
+
+def _protoset(file: Path) -> None:
+    command_line.quiet_tensorflow()
+    from kflare.attribution.attribution_file import write_whole
+    from kflare.serving.protoset import protoset
+
+    write_whole(file, lambda out: out.write(protoset()))
 
 
 def _check(options: argparse.Namespace) -> None:

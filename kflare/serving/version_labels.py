@@ -5,7 +5,7 @@ the newest one that is served, labelled or not, as TensorFlow Serving has it.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,11 @@ def labels_of(config: Path) -> dict[str, dict[str, int]]:
     return {model.name: dict(model.version_labels) for model in _read(config).model_config_list.config}
 
 
-def set_labels(config: Path, model: str, labels: Mapping[str, int]) -> None:
+def set_labels(config: Path, model: str, labels: Mapping[str, int], *, published: Collection[int] = ()) -> None:
     """Give a model these labels and no others, and let the policy serve the versions that they name.
 
-    The file is replaced whole; of its comments those above the first entry stay.
+    `published` are the versions in the served folder: as many of the latest are served as reach back to the oldest
+    that is labelled. The file is replaced whole; of its comments those above the first entry stay.
 
     Raises
     ------
@@ -36,6 +37,8 @@ def set_labels(config: Path, model: str, labels: Mapping[str, int]) -> None:
         The file cannot be read or written, or does not list the model.
     """
     from google.protobuf import text_format
+
+    from kflare.attribution.attribution_file import write_whole
 
     message = _read(config)
     entries = [entry for entry in message.model_config_list.config if entry.name == model]
@@ -46,20 +49,18 @@ def set_labels(config: Path, model: str, labels: Mapping[str, int]) -> None:
     policy = entries[0].model_version_policy
     if policy.WhichOneof("policy_choice") == "specific":
         policy.specific.versions[:] = sorted({*policy.specific.versions, *labels.values()})
-    elif policy.WhichOneof("policy_choice") != "all" and len(set(labels.values())) > 1:
-        policy.latest.num_versions = max(policy.latest.num_versions, len(set(labels.values())))
+    elif policy.WhichOneof("policy_choice") != "all" and labels:
+        oldest = min(labels.values())
+        served = sum(number >= oldest for number in {*published, *labels.values()})
+        if served > (policy.latest.num_versions or 1):
+            policy.latest.num_versions = served
     head = []
     for line in config.read_text(encoding="utf-8").splitlines():
         if line.strip() and not line.lstrip().startswith("#"):
             break
         head.append(line)
     text = "\n".join([*head, text_format.MessageToString(message)])
-    part = config.with_name(f".{config.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(config)
-    except OSError as error:
-        raise SettingError(f"{config} cannot be written: {error.strerror or error}") from error
+    write_whole(config, lambda file: file.write(text.encode()))
 
 
 def reload_config(config: Path, connection: Connection, *, seconds: float = 60.0) -> None:

@@ -6,26 +6,34 @@ import json
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
 
 from kflare.operations.settings import read_settings
+from kflare.serving.batching_parameters import BatchingParameters
 from kflare.serving.config_messages import message_type, read_config
 from kflare.serving.conversation import MODELS
 from kflare.serving.models_config import read_models_config
 
 SERVING = Path(__file__).parents[2] / "serving"
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
 # The options of tensorflow_model_server that are used here, from tensorflow/serving model_servers/main.cc (2.20).
 FLAGS = {
     "port", "rest_api_port", "model_config_file", "model_config_file_poll_wait_seconds",
     "file_system_poll_wait_seconds",
     "allow_version_labels_for_unavailable_models", "enable_batching", "batching_parameters_file",
+    "enable_per_model_batching_parameters",
     "monitoring_config_file", "enable_grpc_healthcheck_service", "enable_serialization_as_tensor_content",
     "enable_profiler", "ssl_config_file", "grpc_channel_arguments",
 }  # fmt: skip
@@ -102,11 +110,24 @@ def test_models():
 def test_batching():
     config = read_config(SERVING / "batching.config", message_type("BatchingParameters")(), what="batching file")
     most, runs = config.max_batch_size.value, config.max_execution_batch_size.value
-    assert config.num_batch_threads.value == 1
+    assert config.num_batch_threads.value == 2
     assert config.enable_large_batch_splitting.value
     assert runs <= most <= runs * config.max_enqueued_batches.value  # the largest request fits into the queue
     assert most >= 10_000
     assert not config.allowed_batch_sizes
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_each_released_version_brings_its_own_batching(model):
+    path = SERVING.parent / "savedmodels" / model / "1" / "batching_params.pbtxt"
+    if not path.exists():
+        pytest.skip("the released models are not here")
+    own = BatchingParameters.read(path)
+    assert own.max_batch_size <= own.largest * own.max_enqueued_batches  # the largest request fits into the queue
+    # A few images at a time, but 10,000 regions as one.
+    assert (own.largest == 4 and own.max_batch_size >= 1000) if model.startswith("cnn") else own.largest >= 10_000
+    config = read_config(path, message_type("BatchingParameters")(), what="batching file")
+    assert not config.HasField("num_batch_threads")  # not read there: threads are the server's
 
 
 def test_monitoring():
@@ -119,6 +140,8 @@ def test_monitoring():
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
 def test_tls(tmp_path):
+    tmp_path = tmp_path / "of this server"  # a blank, as folders may have
+
     def script(name, *arguments):
         return subprocess.run([SERVING / "tls" / name, *arguments], capture_output=True, text=True, check=True).stdout
 
@@ -130,8 +153,10 @@ def test_tls(tmp_path):
     assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.glob("*.key"))
     (tmp_path / "tls.config").write_text(script("ssl-config", key, server))
     (tmp_path / "mtls.config").write_text(script("ssl-config", key, server, ca))
-    with pytest.raises(subprocess.CalledProcessError):
-        script("ssl-config", SERVING / "README.md", server)
+    assert all(path.stat().st_mode & 0o004 for path in tmp_path.glob("*.pem"))
+    for wrong in ((SERVING / "README.md", server), (server, key), (key,), ()):
+        with pytest.raises(subprocess.CalledProcessError):
+            script("ssl-config", *wrong)
     wanted = {"server_key": key.read_text(), "server_cert": server.read_text()}
     both = {**wanted, "custom_ca": ca.read_text(), "client_verify": True}
     for name, content in (("tls.config", wanted), ("mtls.config", both)):
@@ -163,7 +188,11 @@ def test_compose_keeps_to_the_rules():
                 source = volume["source"]
                 assert source.startswith("${KFLARE_MODELS") or (SERVING / source).exists()
     assert services["serving"]["depends_on"]["verify"]["condition"] == "service_completed_successfully"
-    secure = options_of(load("compose.tls.yaml")["services"]["serving"]["command"])
+    compose_tls = load("compose.tls.yaml")["services"]
+    assert {Path(volume["source"]).name for volume in compose_tls["forecast"]["volumes"]} == {
+        "ca.pem", "client.pem", "client.key", "kflare.tls.toml",
+    }  # and not the server's key  # fmt: skip
+    secure = options_of(compose_tls["serving"]["command"])
     assert secure.pop("ssl_config_file") == "/tls/ssl.config"
     assert secure == options_of(services["serving"]["command"])
 
@@ -248,6 +277,11 @@ def test_the_cycle_runs_at_its_hours_and_asks_the_service():
     secure = read_settings(SERVING / "kflare.tls.toml")
     assert (secure.data, secure.ledger, secure.site) == (settings.data, settings.ledger, settings.site)
     assert secure.server.key == Path("/tls/client.key")
+    local = read_settings(SERVING / "kflare.systemd.toml")
+    unit = (SERVING / "systemd" / "kflare-forecast.service").read_text()
+    (writable,) = re.findall(r"^ReadWritePaths=(.*)$", unit, re.MULTILINE)
+    assert local.data.folder.parent == local.site.folder.parent == Path(writable)
+    assert local.ledger.url == f"sqlite:///{writable}/ledger.sqlite"
 
 
 def commands():
@@ -259,9 +293,7 @@ def commands():
     yield shlex.split(script.split(";")[0])[2:]
     for unit in sorted((SERVING / "systemd").glob("*.service")):
         yield shlex.split(re.search(r"^ExecStart=\S+ -m (.*)$", unit.read_text(), re.MULTILINE)[1])
-    for line in re.findall(
-        r"^(?:sudo -u kflare )?python -m (kflare\..*)$", (SERVING / "README.md").read_text(), re.MULTILINE
-    ):
+    for line in re.findall(r"^[\w/. ]*python -m (kflare\.[^|\n]*)", (SERVING / "README.md").read_text(), re.MULTILINE):
         yield shlex.split(line, comments=True)
 
 
@@ -280,6 +312,17 @@ def test_systemd_units_name_each_other():
         )
 
 
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze reads the units")
+def test_systemd_takes_the_units(tmp_path):
+    for path in (SERVING / "systemd").iterdir():
+        unit = path.read_text().replace("/opt/kflare/.venv/bin/python", sys.executable)
+        (tmp_path / path.name).write_text(unit)
+    command = ["systemd-analyze", "--man=no", "verify", *sorted(tmp_path.iterdir())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    complaints = [line for line in done.stderr.splitlines() if "kflare-" in line]
+    assert (done.returncode, complaints) == (0, []), done.stderr
+
+
 def test_the_dashboard_asks_for_metrics_that_there_are():
     parser = pytest.importorskip("promql_parser", reason="it reads Prometheus' queries")
     dashboard = load("grafana/kflare.json")
@@ -291,6 +334,10 @@ def test_the_dashboard_asks_for_metrics_that_there_are():
             parser.parse(target["expr"])
             asked |= set(re.findall(r":[a-z_:]+", target["expr"]))
     assert asked == METRICS
+    (group,) = load("alerts.yml")["groups"]
+    for rule in group["rules"]:
+        parser.parse(rule["expr"])
+        assert set(re.findall(r":[a-z_:]+", rule["expr"])) <= METRICS
 
 
 def test_the_site_is_nginx_configuration(tmp_path):
@@ -300,6 +347,63 @@ def test_the_site_is_nginx_configuration(tmp_path):
     assert parsed["status"] == "ok", parsed["errors"]
     (server,) = parsed["config"][1]["parsed"]
     assert {"directive": "listen", "line": 3, "args": ["8080"]} in server["block"]
+
+
+@pytest.mark.skipif(not NGINX, reason="nginx serves the site")
+def test_nginx_serves_the_site_and_nothing_unfinished(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    site = tmp_path / "www" / "site.versions" / "1"
+    site.mkdir(parents=True)
+    (site.parents[1] / "site").symlink_to(site)
+    for name in ("index.html", "latest.json", "forecast.csv", ".part-1", "page.css"):
+        (site / name).write_text("1")
+    text = (
+        (SERVING / "site.conf").read_text().replace("8080", f"127.0.0.1:{port}").replace("/srv/www", f"{tmp_path}/www")
+    )
+    (tmp_path / "site.conf").write_text(text)
+    main = f"pid {tmp_path}/pid; error_log stderr; daemon off; master_process off; events {{}}\n"
+    kept = " ".join(
+        f"{kind}_temp_path {tmp_path}/tmp;" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    types = "types { text/html html; text/css css; application/json json; }"
+    http = f"http {{ {kept} access_log off; default_type application/octet-stream; {types} include site.conf; }}\n"
+    (tmp_path / "nginx.conf").write_text(main + http)
+
+    def get(path, **headers):
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return answer.status, answer.headers
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers
+
+    command = [NGINX, "-e", "stderr", "-p", tmp_path, "-c", tmp_path / "nginx.conf"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            for _ in range(100):
+                with suppress(urllib.error.URLError):
+                    status, headers = get("/")
+                    break
+                time.sleep(0.05)
+            assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+            assert (headers["Cache-Control"], headers["Server"]) == ("no-cache", "nginx")
+            assert get("/", **{"If-None-Match": headers["ETag"]})[0] == 304
+            assert get("/forecast.csv")[1]["Content-Type"] == "text/csv; charset=utf-8"
+            assert get("/latest.json")[1]["X-Content-Type-Options"] == "nosniff"
+            assert get("/page.css")[1]["Content-Type"] == "text/css; charset=utf-8"
+            assert [get(path)[0] for path in ("/.part-1", "/absent", "/../site.versions/1/")] == [404, 404, 400]
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool reads Prometheus' configuration")
+def test_prometheus_takes_its_configuration():
+    command = ["promtool", "check", "config", SERVING / "prometheus.yml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_image_is_pinned_and_runs_as_nobody_special():

@@ -1,5 +1,6 @@
 """Clients from other hands, as their authors wrote them, against the embedded server."""
 
+import base64
 import json
 import re
 import shutil
@@ -7,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
+from google.protobuf import json_format
 from PIL import Image
 
+from kflare.serve import main
 from kflare.serving.models_config import ModelSettings
 from kflare.serving.server import Server
 
@@ -107,7 +111,6 @@ def test_the_curl_commands_of_the_readme(server, tmp_path):
 
 
 def test_the_grpcurl_requests_of_the_readme_are_requests(server, stubs):
-    from google.protobuf import json_format
     from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest
     from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
     from tensorflow_serving.apis.predict_pb2 import PredictRequest
@@ -121,3 +124,51 @@ def test_the_grpcurl_requests_of_the_readme_are_requests(server, stubs):
     stub = stubs(server)
     assert stub.prediction.GetModelMetadata(metadata, timeout=5).model_spec.version.value == 2
     assert stub.models.GetModelStatus(status, timeout=5).model_version_status[0].version == 1
+
+
+def test_any_client_can_ask_by_the_protoset_alone(server, tmp_path):
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    assert main(["--protoset", str(tmp_path / "kflare.protoset")]) == 0
+    described = descriptor_pb2.FileDescriptorSet.FromString((tmp_path / "kflare.protoset").read_bytes())
+    pool = descriptor_pool.DescriptorPool()  # of its own: what the file lacks is not found elsewhere
+    for file in described.file:
+        pool.Add(file)
+
+    def ask(service, call, **question):
+        method = pool.FindServiceByName(service).FindMethodByName(call)
+        kinds = [message_factory.GetMessageClass(kind) for kind in (method.input_type, method.output_type)]
+        with grpc.insecure_channel(server.address) as channel:
+            function = channel.unary_unary(f"/{service}/{call}", lambda m: m.SerializeToString(), kinds[1].FromString)
+            return function(json_format.ParseDict(question, kinds[0](), descriptor_pool=pool), timeout=10)
+
+    one = {"dim": [{"size": 1}]}
+    Image.fromarray(np.full((32, 32), 51, np.uint8)).save(tmp_path / "hmi.png")
+    image = base64.b64encode((tmp_path / "hmi.png").read_bytes()).decode()
+    reply = ask(
+        "tensorflow.serving.PredictionService",
+        "Predict",
+        model_spec={"name": "cnn-c", "signature_name": "predict_image"},
+        inputs={"image": {"dtype": "DT_STRING", "tensor_shape": one, "string_val": [image]}},
+        output_filter=["probability"],
+    )
+    assert list(reply.outputs) == ["probability"]
+    assert reply.outputs["probability"].float_val[0] == pytest.approx(0.2)  # byte 51 is -60 G: (1 - 0.6) / 2
+    zero = {"dtype": "DT_FLOAT", "tensor_shape": one, "float_val": [0]}
+    reply = ask(
+        "tensorflow.serving.PredictionService",
+        "Predict",
+        model_spec={"name": "defn-c", "version_label": "stable"},
+        inputs=dict.fromkeys(("AREA", "USFLUX", "R_VALUE"), zero),
+    )
+    assert (reply.model_spec.version.value, reply.outputs["probability"].float_val[0]) == (1, pytest.approx(0.5))
+    spec = {"name": "defn-c"}
+    metadata = ask(
+        "tensorflow.serving.PredictionService", "GetModelMetadata", model_spec=spec, metadata_field=["signature_def"]
+    ).metadata["signature_def"]
+    signatures = message_factory.GetMessageClass(pool.FindMessageTypeByName(metadata.TypeName()))()
+    assert metadata.Unpack(signatures)
+    assert set(signatures.signature_def["serving_default"].inputs) == {"AREA", "USFLUX", "R_VALUE"}
+    states = ask("tensorflow.serving.ModelService", "GetModelStatus", model_spec=spec).model_version_status
+    assert [state.version for state in states] == [2, 1]
+    assert ask("grpc.health.v1.Health", "Check").status == 1  # SERVING

@@ -15,6 +15,7 @@ from kflare.errors import ModelError, ServingError, SettingError
 from kflare.models.publish import publish as publish_version
 from kflare.models.releases import discard_old, release, releases, verify, withdraw
 from kflare.release_commands import add_release_options, release_command
+from kflare.serving.batching_parameters import BatchingParameters
 from kflare.serving.client import Client
 from kflare.serving.version_labels import labels_of, set_labels
 
@@ -114,6 +115,33 @@ def test_what_is_not_whole_is_not_released(published, tmp_path):
         release(tmp_path / "staged" / "defn-m" / "1", tmp_path / "served")
 
 
+def test_a_version_brings_its_batching_and_older_ones_without_are_released(published, tmp_path):
+    import tensorflow as tf
+
+    own = BatchingParameters.read(published / "defn-c" / "1" / "batching_params.pbtxt")
+    assert (own.largest, own.max_batch_size) == (16384, 16384)  # a row of numbers: 10,000 of them run as one
+
+    def export(path):
+        module = tf.Module()
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 1], tf.float32, name="magnetogram")])
+        def serve(magnetogram):
+            return {"probability": tf.reduce_mean(magnetogram, axis=[1, 2, 3])}
+
+        tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
+
+    case = ("serving_default", {"magnetogram": np.ones((1, 2, 2, 1), np.float32)}, {"probability": [1.0]})
+    image = publish_version(tmp_path, "cnn-c", export=export, cases=[case], metadata={})
+    own = BatchingParameters.read(image / "batching_params.pbtxt")
+    assert (own.largest, own.max_batch_size) == (4, 1024)  # an image: 4 at a time, more are split
+
+    older = shutil.copytree(published / "defn-c" / "1", tmp_path / "older" / "defn-c" / "1")
+    (older / "batching_params.pbtxt").unlink()
+    manifest = (older / "MANIFEST.sha256").read_text().splitlines(keepends=True)
+    (older / "MANIFEST.sha256").write_text("".join(line for line in manifest if "batching_params" not in line))
+    verify(release(older, tmp_path / "served").path)
+
+
 def test_a_model_with_foreign_operations_is_not_released(tmp_path, monkeypatch):
     import tensorflow as tf
 
@@ -188,6 +216,33 @@ def test_labels_keep_the_head_of_the_file_and_widen_the_policy(config):
         set_labels(config, "cnn-c", {})
 
 
+def test_labels_stay_within_what_is_served(published, tmp_path, capsys):
+    """A plain version takes "stable" along; canary after canary, the oldest that is labelled goes on being served."""
+    from kflare.serving.models_config import read_models_config
+
+    served, config = tmp_path / "served", tmp_path / "models.config"
+    config.write_text(
+        (CONFIG % served).replace('"tensorflow" }', '"tensorflow" version_labels { key: "stable" value: 1 } }')
+    )
+    options = ["--models", served, "--config", config]
+    assert command(*options, "--publish", published / "defn-c" / "1") == 0
+    assert config.read_text().startswith(HEAD + "model_config_list {\n  config { name")  # nothing to change: as it was
+    for number in (2, 3):
+        assert command(*options, "--publish", published / "defn-c" / str(number), "--canary") == 0
+        assert labels_of(config) == {"defn-c": {"stable": 1, "canary": number}}
+        assert read_models_config(config)[0].newest == number  # back to version 1
+    shutil.rmtree(served)
+    set_labels(config, "defn-c", {"stable": 1})
+    for number in (1, 2):
+        assert command(*options, "--publish", published / "defn-c" / str(number)) == 0
+    assert labels_of(config) == {"defn-c": {"stable": 2}}
+    assert command(*options, "--publish", published / "defn-c" / "1") == 0  # again: an older one takes nothing along
+    assert labels_of(config) == {"defn-c": {"stable": 2}}
+    set_labels(config, "defn-c", {"stable": 9})  # deleted by hand
+    assert command(*options, "--publish", published / "defn-c" / "3", "--canary") == 0
+    assert labels_of(config) == {"defn-c": {"stable": 2, "canary": 3}}
+
+
 def test_publish_list_verify_and_roll_back(published, tmp_path, capsys):
     served = tmp_path / "served"
     for number in (1, 2, 3):
@@ -250,16 +305,26 @@ def test_a_canary_comes_is_promoted_or_taken_back(published, tmp_path, serve, un
     assert "no server at" in capsys.readouterr().err
 
 
-def test_the_first_request_is_as_fast_as_the_later_ones(served, serve):
+@pytest.mark.parametrize("warm", [True, False])
+def test_the_first_request_is_as_fast_as_the_later_ones(served, warm):
     """Warm-up requests are played before a version is served: the first request within 3 times the steady state."""
-    server = serve(served)
-    inputs = {"AREA": np.zeros(1, np.float32)}
-    with Client(server.address) as client:
+    from kflare.serving.models_config import ModelSettings
+    from kflare.serving.server import Server
+
+    if not warm:  # without them it is not: this test can fail
+        for version in (served / "defn-c").iterdir():
+            (version / "assets.extra" / "tf_serving_warmup_requests").unlink()
+            (version / "MANIFEST.sha256").unlink()
+
+    def ask(version):
+        start = time.perf_counter()
+        client.predict("defn-c", {"AREA": np.zeros(1, np.float32)}, version=version)
+        return time.perf_counter() - start
+
+    settings = [ModelSettings("defn-c", served / "defn-c", newest=None)]
+    with Server(settings, port=0) as server, Client(server.address) as client:
         client.status("defn-c")  # the connection itself is not the model's
-        seconds = []
-        for _ in range(30):
-            start = time.perf_counter()
-            client.predict("defn-c", inputs)
-            seconds.append(time.perf_counter() - start)
-    # 20 ms are granted to a busy machine; a cold first request of this model takes a tenth of a second and more.
-    assert seconds[0] < 3 * statistics.median(seconds[1:]) + 0.02
+        first = min(ask(version) for version in (1, 2, 3))  # of three, since the machine may be busy
+        later = statistics.median(ask(version) for version in (1, 2, 3) * 10)
+    # Measured on two cores: cold 6 ms, warm 0.8 ms, later 0.7 ms.
+    assert (first < 3 * later) == warm, (first, later)
