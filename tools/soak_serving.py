@@ -105,6 +105,7 @@ def report(args: Any, total: Any, failures: list[str], memory: Any, kills: int, 
         print(f"  {failure}")
     first, last = settled[0], settled[-1]
     print(f"memory: {memory[0][1]:.0f} MB at first, {first:.0f} settled, {last:.0f} at the end, {growth:+.1f} %")
+    print("MB over time:", " ".join(f"{memory[len(memory) * tenth // 10][1]:.0f}" for tenth in range(10)))
     return 1 if failures or growth > 5 else 0
 
 

@@ -5,7 +5,7 @@ Example: `async with AsyncClient("127.0.0.1:8500") as client: reply = await clie
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -84,7 +84,7 @@ class AsyncClient:
     async def predict_bulk(
         self,
         model: str,
-        batches: Iterable[Inputs],
+        batches: Iterable[Inputs] | AsyncIterable[Inputs],
         *,
         signature: str = "serving_default",
         version: Version = None,
@@ -92,12 +92,12 @@ class AsyncClient:
         timeout: float | None = None,
         in_flight: int = 4,
     ) -> AsyncIterator[Reply]:
-        """See `Client.predict_bulk`; replies come by `async for`."""
+        """See `Client.predict_bulk`; replies come by `async for`, and so may the batches."""
         if in_flight < 1:
             raise SettingError(f"`in_flight` must be 1 or more, got {in_flight}")
         under_way: deque[asyncio.Task[Reply]] = deque()
         try:
-            for inputs in batches:
+            async for inputs in batches if isinstance(batches, AsyncIterable) else _each(batches):
                 if len(under_way) == in_flight:
                     yield await under_way[0]
                     under_way.popleft()
@@ -175,3 +175,8 @@ class AsyncClient:
                     said = grpc.aio.UsageError("closed")
         except StopIteration as done:
             return done.value
+
+
+async def _each(batches: Iterable[Inputs]) -> AsyncIterator[Inputs]:
+    for inputs in batches:
+        yield inputs

@@ -4,7 +4,7 @@ The options and their meaning are TensorFlow Serving's (batching/README.md, sess
 queueing (tensorflow/core/kernels/batching_util/shared_batch_scheduler.h): a batch is run as soon as a thread is free
 and it is full, or has waited `batch_timeout_micros`. Better here, so that nobody pays for somebody else's request:
 
-* A batch waits for more only while another one runs: a processor that has nothing to do is no use to anybody.
+* A batch waits for more only while another one runs.
 * Inputs of different shapes wait in different queues instead of failing each other (FAILED_PRECONDITION there).
 * If a batch fails, each of its requests is run alone, and only those at fault fail.
 * A request whose deadline passed in the queue is dropped even where others of its batch still have time.

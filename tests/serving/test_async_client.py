@@ -76,6 +76,13 @@ def test_a_bulk_keeps_the_order_and_gives_up_at_the_first_failure(standing):
     async def question(client):
         got = [reply.outputs["probability"][0] async for reply in client.predict_bulk("cnn-c", batches)]
         np.testing.assert_allclose(got, (1 + np.arange(-50, 50) / 100) / 2, atol=1e-6)
+
+        async def arriving():
+            for inputs in batches:
+                await asyncio.sleep(0)
+                yield inputs
+
+        assert [r.outputs["probability"][0] async for r in client.predict_bulk("cnn-c", arriving())] == got
         broken = [*batches[:3], {"magnetogram": np.zeros(3, np.float32)}, *batches]
         taken = iter(broken)
         answered = 0
