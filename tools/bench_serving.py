@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 BATCHING = Path(__file__).parents[1] / "serving" / "batching.config"
+IMAGE_SIGNATURES = ("predict_image", "attribute_image")
 ROWS = (1, 100, 10_000)
 CLIENTS = (1, 4, 16)
 BATCHES = (1, 4, 16)
@@ -53,9 +54,35 @@ def main() -> int:
         plain = stack.enter_context(server(args.models))
         batched = stack.enter_context(server(args.models, *batching))
         print(f"{os.cpu_count()} cores, load {load:.1f} before the start", flush=True)
+        first_requests(args, batched)
         images(args, plain, batched)
         regions(args, plain, batched)
     return 0
+
+
+def first_requests(args: argparse.Namespace, address: str) -> None:
+    """What warm-up is worth: the first request to each signature beside the 30 after it."""
+    import json
+
+    field = np.zeros((1, args.size, args.size, 1), np.float32)
+    metadata = json.loads(next((args.models / args.region_model).glob("*/assets.extra/kflare.json")).read_text())
+    row = {feature["name"]: np.zeros(1, np.float32) for feature in metadata["features"]}
+    asked = [(args.image_model, signature, {"image": [picture(args.size)]}) for signature in IMAGE_SIGNATURES]
+    asked += [
+        (args.image_model, "serving_default", {"magnetogram": field}),
+        (args.region_model, "serving_default", row),
+    ]
+    print("\nfirst request over the p50 of those after it")
+    with stub(address) as ask:
+        for model, signature, inputs in asked:
+            sent = request(model, inputs, signature)
+            times = []
+            for _ in range(31):
+                before = time.perf_counter()
+                ask(sent, timeout=60)
+                times.append(1000 * (time.perf_counter() - before))
+            p50 = np.median(times[1:])
+            print(f"  {model} {signature:16} {times[0]:8.2f} ms  p50 {p50:8.2f} ms  {times[0] / p50:5.2f}", flush=True)
 
 
 def images(args: argparse.Namespace, plain: str, batched: str) -> None:
@@ -197,6 +224,7 @@ def stub(address: str) -> Iterator[Any]:
 
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     with grpc.insecure_channel(address, options) as channel:
+        grpc.channel_ready_future(channel).result(60)
         yield PredictionServiceStub(channel).Predict
 
 
