@@ -18,12 +18,22 @@ import numpy as np
 
 from kflare.errors import ModelError
 
-__all__ = ["MANIFEST", "METADATA", "SignatureCase", "publish", "read_metadata", "verify_manifest", "versions"]
+__all__ = [
+    "BATCHING",
+    "MANIFEST",
+    "METADATA",
+    "WARMUP",
+    "SignatureCase",
+    "publish",
+    "read_metadata",
+    "verify_manifest",
+    "versions",
+]
 
 MANIFEST = "MANIFEST.sha256"
 METADATA = Path("assets.extra") / "kflare.json"
-_WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
-_BATCHING = "batching_params.pbtxt"  # servables/tensorflow/bundle_factory_util.cc, kBatchingParamsFilename
+WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
+BATCHING = "batching_params.pbtxt"  # servables/tensorflow/bundle_factory_util.cc, kBatchingParamsFilename
 _BATCHING_HEAD = """\
 # How a server with --enable_per_model_batching_parameters puts requests to this version together: the text form of
 # tensorflow.serving.BatchingParameters. How many run at a time is the server's affair (its batching.config).
@@ -105,10 +115,10 @@ def publish(
         check_ops(saved)
         _verify_outputs(saved, cases, tolerance)
         (saved / "assets.extra").mkdir(exist_ok=True)
-        _write_warmup(saved / _WARMUP, name, cases)
+        _write_warmup(saved / WARMUP, name, cases)
         for document, text in (documents or {}).items():
             (saved / "assets.extra" / document).write_bytes(text)
-        (saved / _BATCHING).write_text(_batching(cases), encoding="utf-8")
+        (saved / BATCHING).write_text(_batching(cases), encoding="utf-8")
         # A number that was taken back (`kflare.models.releases`) is not given again.
         withdrawn = [int(path.name.removeprefix(".withdrawn-")) for path in home.glob(".withdrawn-*")]
         version = max([*versions(home), *withdrawn], default=0) + 1

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from kflare.errors import ModelError, SettingError
-from kflare.models.publish import MANIFEST, read_metadata, verify_manifest, versions
+from kflare.models.publish import MANIFEST, WARMUP, read_metadata, verify_manifest, versions
 
 __all__ = ["Release", "discard_old", "release", "releases", "verify", "withdraw"]
 
-_WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 _WITHDRAWN = re.compile(r"\.withdrawn-(\d+)")
 
 
@@ -64,8 +63,8 @@ def verify(version: Path) -> None:
 
     verify_manifest(version)  # first: nothing of a changed file is parsed
     check_ops(version)
-    if not (version / _WARMUP).is_file() or not (version / _WARMUP).stat().st_size:
-        raise ModelError(f"{version} has no {_WARMUP}: its first request would be slow; publish it with kflare.fit")
+    if not (version / WARMUP).is_file() or not (version / WARMUP).stat().st_size:
+        raise ModelError(f"{version} has no {WARMUP}: its first request would be slow; publish it with kflare.fit")
 
 
 def release(source: Path, root: Path) -> Release:

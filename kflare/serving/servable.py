@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import ModelError
-from kflare.models.publish import MANIFEST, verify_manifest
+from kflare.models.publish import BATCHING, MANIFEST, WARMUP, verify_manifest
 from kflare.serving.batching import BatchScheduler
 from kflare.serving.batching_parameters import BatchingParameters
 from kflare.serving.metrics import Metrics
@@ -26,8 +26,6 @@ from kflare.serving.tensors import encode_tensor
 
 __all__ = ["Servable"]
 
-_WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
-_BATCHING_FILE = "batching_params.pbtxt"  # servables/tensorflow/bundle_factory_util.cc, kBatchingParamsFilename
 _MOST_WARMUP_RECORDS = 1000  # WarmupConsts::kMaxNumRecords in servables/tensorflow/saved_model_warmup_util.h
 _CODE = grpc.StatusCode
 
@@ -87,8 +85,8 @@ class Servable:
         self._scheduler = scheduler
         self._batching: BatchingParameters | None = None
         if own_batching:
-            self._scheduler = scheduler if (path / _BATCHING_FILE).is_file() else None
-            self._batching = BatchingParameters.read(path / _BATCHING_FILE) if self._scheduler else None
+            self._scheduler = scheduler if (path / BATCHING).is_file() else None
+            self._batching = BatchingParameters.read(path / BATCHING) if self._scheduler else None
         self._metrics = metrics or Metrics()
         outcome = "fail"
         try:
@@ -170,7 +168,7 @@ class Servable:
         taken = (time.monotonic() - started) * 1e6
         self._metrics.observe(":tensorflow:cc:saved_model:load_latency", taken, str(path))
         try:
-            self._warm_up(path / _WARMUP_FILE)
+            self._warm_up(path / WARMUP)
         except BaseException:
             self.close()
             raise
