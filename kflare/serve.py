@@ -54,12 +54,14 @@ def _serve(options: argparse.Namespace) -> int | None:
 
 
 def _run(options: argparse.Namespace, stop: threading.Event) -> None:
+    from kflare.serving.allocator import use_one_arena
     from kflare.serving.batching_parameters import BatchingParameters
     from kflare.serving.limits import Limits
     from kflare.serving.models_config import read_models_config
     from kflare.serving.server import Server, check_address
     from kflare.serving.tls import ServerTls
 
+    use_one_arena()
     check_address(options.host, options.port)
     if not options.debug:
         command_line.quiet_tensorflow()

@@ -19,6 +19,7 @@ from kflare.errors import ModelError
 from kflare.models.publish import BATCHING, MANIFEST, WARMUP, verify_manifest
 from kflare.serving.batching import BatchScheduler
 from kflare.serving.batching_parameters import BatchingParameters
+from kflare.serving.image_inputs import decodes_images, refuse_unknown_images
 from kflare.serving.metrics import Metrics
 from kflare.serving.signature_checks import has_rows, read_inputs, wanted_outputs
 from kflare.serving.statuses import RequestError, status_of
@@ -125,6 +126,8 @@ class Servable:
             raise RequestError(_CODE.FAILED_PRECONDITION, f'Serving signature key "{key}" not found.')
         inputs = read_inputs(signature, request)
         wanted = wanted_outputs(signature, request.output_filter)
+        if self._decodes_images:
+            refuse_unknown_images(inputs)
         outputs = self._run(key, inputs, deadline)
         response = PredictResponse()
         response.model_spec.name = self.name
@@ -164,7 +167,9 @@ class Servable:
         elif require_manifest:
             raise ModelError(f"{path} has no {MANIFEST}, which this server requires")
         started = time.monotonic()
-        self._session, self.signatures = _open(path)
+        self._session, saved = _open(path)
+        self.signatures = dict(saved.signature_def)
+        self._decodes_images = decodes_images(saved.graph_def)
         taken = (time.monotonic() - started) * 1e6
         self._metrics.observe(":tensorflow:cc:saved_model:load_latency", taken, str(path))
         try:
@@ -203,8 +208,8 @@ class Servable:
                 raise RequestError(_CODE.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
 
 
-def _open(path: Path) -> tuple[Any, dict[str, Any]]:
-    """Session and signatures of a SavedModel."""
+def _open(path: Path) -> tuple[Any, Any]:
+    """Session and MetaGraphDef of a SavedModel."""
     import tensorflow as tf
 
     graph = tf.Graph()
@@ -223,4 +228,4 @@ def _open(path: Path) -> tuple[Any, dict[str, Any]]:
             message = "Could not find meta graph def matching supplied tags: { serve }."
             raise RequestError(_CODE.NOT_FOUND, message) from error
         raise
-    return session, dict(saved.signature_def)
+    return session, saved

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import grpc
 
+from kflare.serving.allocator import give_back
 from kflare.serving.models_config import ModelSettings, numbered_versions
 from kflare.serving.servable import Servable
 from kflare.serving.statuses import RequestError, status_of
@@ -184,6 +185,7 @@ class ModelVersions:
             _LOG.info("%s version %d is no longer served", self.settings.name, number)
         if numbers:
             gc.collect()  # a graph is a web of cycles; its memory would else stay until some later collection
+            give_back()
 
     def _available(self) -> list[int]:
         return sorted(number for number, version in self._versions.items() if version.state is State.AVAILABLE)
