@@ -1,9 +1,10 @@
 """Load the embedded server for minutes on end while versions come, fail and go: tools/soak_serving.py --minutes 30.
 
 The server is a process of its own, with request batching as it is deployed and the HTTP port. Clients, processes of
-their own, send a mix of images, single regions, bulk rows and wrong requests at 80 % of what the server can do, which
-is measured first; some are killed at random and replaced. Every minute a new version of each model is published and
-one too old is removed; every five minutes a bad one is published (its manifest or its graph is spoilt, in turn).
+their own, send a mix of images, single regions, bulk rows and wrong requests (no image, half a one, an unknown input,
+an unknown signature) at 80 % of what it can do, which is measured first; some are killed at random and replaced.
+Every minute a new version of each model is published and one too old is removed; every five minutes a bad one is
+published (its manifest or its graph is spoilt, in turn).
 Counted are requests that a correct server should have answered and this one did not, answers that are wrong, and the
 server's memory.
 """
@@ -233,10 +234,18 @@ def ask(asked: Any, rest: str, kind: str, features: list[str], pictures: list[by
         body = json.dumps({"instances": [dict.fromkeys(features, 0.0)]}).encode()
         with urllib.request.urlopen(f"{rest}/v1/models/defn-c:predict", body, timeout=20) as reply:  # noqa: S310
             return "probability" in json.load(reply)["predictions"][0]
+    inputs, signature, code = rng.choice(
+        (
+            ({"image": [b"no image"]}, "predict_image", "INVALID_ARGUMENT"),
+            ({"image": [rng.choice(pictures)[:-1000]]}, "predict_image", "INVALID_ARGUMENT"),
+            ({"picture": [b"no image"]}, "predict_image", "INVALID_ARGUMENT"),
+            ({"image": [rng.choice(pictures)]}, "predict", "FAILED_PRECONDITION"),
+        )
+    )
     try:
-        asked.predict("cnn-c", {"image": [b"no image"]}, signature="predict_image")
+        asked.predict("cnn-c", inputs, signature=signature)
     except ServingError as error:
-        return "INVALID_ARGUMENT" in str(error)
+        return code in str(error)
     return False
 
 

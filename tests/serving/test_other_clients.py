@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -124,6 +125,26 @@ def test_the_grpcurl_requests_of_the_readme_are_requests(server, stubs):
     stub = stubs(server)
     assert stub.prediction.GetModelMetadata(metadata, timeout=5).model_spec.version.value == 2
     assert stub.models.GetModelStatus(status, timeout=5).model_version_status[0].version == 1
+
+
+@pytest.mark.skipif(shutil.which("grpcurl") is None, reason="grpcurl asks, and is not on the PATH")
+def test_the_grpcurl_commands_of_the_readme(server, tmp_path):
+    Image.fromarray(np.full((32, 32), 51, np.uint8)).save(tmp_path / "hmi.jpg")
+    plain, _, with_tls = readme_commands("grpcurl").partition("\ngrpcurl -cacert")
+    assert with_tls
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    command = [
+        "bash",
+        "-e",
+        "-c",
+        plain.replace("127.0.0.1:8500", server.address).replace("\ngrpcurl", "\necho ,; grpcurl"),
+    ]
+    environment = os.environ | {"PATH": path}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    forecast, metadata = json.loads(f"[{done.stdout}]")
+    assert forecast["outputs"].keys() == {"probability", "calibrated"}
+    assert forecast["outputs"]["probability"]["float_val"][0] == pytest.approx(0.2, abs=0.01)  # byte 51 is -60 G
+    assert metadata["model_spec"]["version"] == "2"
 
 
 def test_any_client_can_ask_by_the_protoset_alone(server, tmp_path):
