@@ -1,10 +1,10 @@
 """Load the embedded server for minutes on end while versions come, fail and go: tools/soak_serving.py --minutes 30.
 
-The server is a process of its own, with request batching as it is deployed and the HTTP port. Clients, processes of
-their own, send a mix of images, single regions, bulk rows and wrong requests (no image, half a one, an unknown input,
-an unknown signature) at 80 % of what it can do, which is measured first; some are killed at random and replaced.
-Every minute a new version of each model is published and one too old is removed; every five minutes a bad one is
-published (its manifest or its graph is spoilt, in turn).
+The server is a process of its own, with request batching and jemalloc as systemd runs it, and with the HTTP port.
+Clients, processes of their own, send a mix of images, single regions, bulk rows and wrong requests (no image, half a
+one, an unknown input, an unknown signature) at 80 % of what it can do, which is measured first; some are killed at
+random and replaced. Every minute a new version of each model is published and one too old is removed; every five
+minutes a bad one is published (its manifest or its graph is spoilt, in turn).
 Counted are requests that a correct server should have answered and this one did not, answers that are wrong, and the
 server's memory.
 """
@@ -14,6 +14,7 @@ import hashlib
 import json
 import multiprocessing
 import multiprocessing.connection
+import os
 import random
 import re
 import shutil
@@ -42,6 +43,11 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=0.8, help="of the server's capacity to load (default: 0.8)")
     parser.add_argument("--capacity", type=float, help="requests/s; measured when not given")
     parser.add_argument("--publish-seconds", type=float, default=60.0, help="between new versions (default: 60)")
+    parser.add_argument(
+        "--malloc",
+        default="libjemalloc.so.2",
+        help="what allocates the server's memory, by default what serving/systemd gives it; '' = the C library",
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +58,7 @@ def soak(args: argparse.Namespace, work: Path) -> int:
     source, served = args.models, work / "models"
     for name in ("cnn-c", "defn-c"):
         publish(source / name / "1", served / name / "1")
-    address, rest, process = start(served, work)
+    address, rest, process = start(served, work, args.malloc)
     context = multiprocessing.get_context("spawn")
     clients: list[Any] = []
     inbox = Inbox()
@@ -110,15 +116,18 @@ def report(args: Any, total: Any, failures: list[str], memory: Any, kills: int, 
     return 1 if failures or growth > 5 else 0
 
 
-def start(served: Path, work: Path) -> tuple[str, str, Any]:
+def start(served: Path, work: Path, malloc: str) -> tuple[str, str, Any]:
     command = [sys.executable, "-m", "kflare.serve", "--models", str(served), "--port", "0", "--rest-api-port", "0"]
     command += ["--batching-parameters-file", str(BATCHING), "--enable-per-model-batching-parameters"]
     log = (work / "server.log").open("w")
-    process = subprocess.Popen(command, stderr=log, stdout=log)
+    process = subprocess.Popen(command, stderr=log, stdout=log, env=os.environ | {"LD_PRELOAD": malloc})
     for _ in range(600):
         time.sleep(0.2)
         found = re.search(r"listening on (\S+) and (\S+),", (work / "server.log").read_text())
         if found:
+            if malloc not in Path(f"/proc/{process.pid}/maps").read_text():
+                process.kill()
+                sys.exit(f"{malloc} is not there: install it (libjemalloc2 on Debian), or give --malloc ''")
             return found[1], found[2], process
         if process.poll() is not None:
             break
