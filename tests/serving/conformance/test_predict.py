@@ -166,6 +166,10 @@ REFUSALS = {
         lambda ask: ask({"image": [b"no image"]}, name="cnn-c", signature_name="predict_image"),
         "INVALID_ARGUMENT", None,
     ),
+    "half an image": (
+        lambda ask: ask({"image": [png(0)[:50]]}, name="cnn-c", signature_name="predict_image"),
+        "INVALID_ARGUMENT", None,
+    ),
 }  # fmt: skip
 
 
