@@ -13,9 +13,9 @@ import h5py
 import numpy as np
 from scipy.io import netcdf_file
 
-from kflare.observations.flares import read_flares
-from kflare.observations.sharp_keywords import read_sharp_header
-from kflare.observations.xray import read_xray_flux
+from kflare.flares.catalogue import read_flares
+from kflare.sharp.keywords import read_sharp_header
+from kflare.xray.flux import read_xray_flux
 
 # The head and first events of NOAA's list of 2015-03-01, with two events made up: "+", "B", over midnight, no region.
 EVENT_TEXT = """\

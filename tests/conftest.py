@@ -97,7 +97,7 @@ def observed_sun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     import pandas as pd
 
-    from kflare.observations.synthetic import SyntheticSun
+    from kflare.synthetic.sun import SyntheticSun
 
     folder = tmp_path_factory.mktemp("observed-sun")
     sun = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 3, seed=2)

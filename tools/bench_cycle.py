@@ -11,21 +11,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT))
 
 
 def main() -> None:
-    from operations.world import HOUR, World
-
-    from kflare.command_line import quiet_tensorflow
+    from kflare.commands.command_line import quiet_tensorflow
+    from tests.operations.world import HOUR, World
 
     quiet_tensorflow()
-    from kflare.observations.synthetic import SyntheticSun
     from kflare.operations.event_log import EventLog
     from kflare.operations.forecast import Forecast
     from kflare.operations.ledger import Ledger
     from kflare.operations.running import run_once
-    from kflare.serving.server import Server
+    from kflare.serving.server.server import Server
+    from kflare.synthetic.sun import SyntheticSun
 
     start = datetime(2014, 3, 1, tzinfo=UTC)
     issue = start + timedelta(days=2, hours=3)

@@ -53,7 +53,7 @@ def main() -> int:
 def write(folder: Path, size: int) -> None:
     import pandas as pd
 
-    from kflare.observations.synthetic import SyntheticSun
+    from kflare.synthetic.sun import SyntheticSun
 
     if (folder / "srs.csv").exists():
         return
@@ -76,7 +76,7 @@ def before(folder: Path) -> None:
 
 def jobs(folder: Path) -> list:
     from kflare.datasets.region_measuring import plan
-    from kflare.observations.observation_sets import sets_in
+    from kflare.observations.sets import sets_in
 
     return plan(sets_in([folder / "observations"]), folder)
 
@@ -93,11 +93,11 @@ def measure(folder: Path, *, profile: bool) -> dict:
 
     from kflare.datasets.region_measuring import measure_all
     from kflare.datasets.region_run import complete_run
-    from kflare.observations.flares import read_flares
-    from kflare.observations.xray import read_xray_flux
+    from kflare.flares.catalogue import read_flares
     from kflare.regions.extraction import Extraction
     from kflare.regions.feature_table import feature_set
-    from kflare.regions.region_numbers import read_srs
+    from kflare.regions.numbers import read_srs
+    from kflare.xray.flux import read_xray_flux
 
     seen = folder / "observations"
     todo = jobs(folder)

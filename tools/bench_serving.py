@@ -43,7 +43,7 @@ def main() -> int:
     )
     parser.add_argument("--batching-parameters-file", type=Path, help="for all models (default: as deployed)")
     args = parser.parse_args()
-    from kflare import command_line
+    from kflare.commands import command_line
 
     command_line.quiet_tensorflow()
     load = os.getloadavg()[0]
@@ -202,7 +202,7 @@ def in_process(models: Path, name: str, signature: str) -> Any:
 def request(model: str, inputs: dict[str, Any], signature: str) -> Any:
     from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
-    from kflare.serving.tensors import encode_tensor
+    from kflare.serving.server.tensors import encode_tensor
 
     made = PredictRequest()
     made.model_spec.name, made.model_spec.signature_name = model, signature

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kflare.command_line import run
+from kflare.commands.command_line import run
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Magnetogram, read_magnetogram
 from kflare.regions.detection import Detection, DetectionOptions, detect_regions
-from kflare.regions.geometry import rotated
-from kflare.regions.region_numbers import noaa_numbers, read_srs
+from kflare.regions.numbers import noaa_numbers, read_srs
+from kflare.sun.geometry import rotated
 
 SUFFIXES = {".fits", ".fts", ".gz", ".jpg", ".jpeg", ".png", ".jp2"}
 LARGE, NEAR = 50.0, 70.0  # µHem; degrees from the central meridian

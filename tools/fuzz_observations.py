@@ -133,8 +133,8 @@ def mended_png(payload: bytes) -> bytes:
 
 def catalogues() -> Iterator[Target]:
     """Flare lists, X-ray flux and SHARP headers: text, JSON, CSV and netCDF, as the tests of the readers hold them."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "observations"))
-    from fuzz_seeds_catalogues import seeds
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from tests.catalogue_seeds import seeds
 
     for name, content, read in seeds():
         yield Target(name, content, "".join(Path(name).suffixes[-1:]), read)

@@ -51,7 +51,7 @@ def main() -> int:
 
 def synthetic_data(folder: Path) -> dict:
     """Write a year and a half of the synthetic Sun: a Sun to try things on, no measure of skill."""
-    from kflare.observations.synthetic import SyntheticSun
+    from kflare.synthetic.sun import SyntheticSun
 
     print("writing the synthetic Sun ...", file=sys.stderr)
     sun = SyntheticSun(datetime(2013, 1, 1, tzinfo=UTC), 540, seed=2)
@@ -75,8 +75,8 @@ def real_data(folder: Path) -> dict:
     """Use a folder with hmi_daily/, goes/, sharp/ and regions/, as the README describes it."""
     import pandas as pd
 
-    from kflare.observations.flares import read_flares
-    from kflare.observations.sharp_samples import read_sharp_samples
+    from kflare.flares.catalogue import read_flares
+    from kflare.sharp.samples import read_sharp_samples
 
     goes, pairs = folder / "goes" / "swpc_flares_2010-2025.csv", folder / "regions" / "harp_noaa.parquet"
     samples = read_sharp_samples(folder / "sharp", flares=read_flares(goes), harp_noaa=pairs)

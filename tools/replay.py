@@ -10,15 +10,15 @@ import uuid
 from pathlib import Path
 
 # The world that is replayed is that of the tests, which are no package of their own.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 def main() -> None:
-    from operations.replay import Replay, month
-    from postgresql import running
     from sqlalchemy import create_engine, text
 
-    from kflare.command_line import quiet_tensorflow
+    from kflare.commands.command_line import quiet_tensorflow
+    from tests.operations.replay import Replay, month
+    from tests.postgresql import running
 
     parser = argparse.ArgumentParser(prog="tools/replay", description=__doc__)
     parser.add_argument("--days", type=int, default=30)

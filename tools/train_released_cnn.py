@@ -11,18 +11,18 @@ import pandas as pd
 
 from kflare.attribution.compiled import CompiledAttribution
 from kflare.datasets.archive import index_archive
-from kflare.datasets.labels import disk_flux, exceeds
 from kflare.datasets.magnetogram_proxies import magnetogram_proxies
 from kflare.datasets.splits import Split, chronological_split, utc_date
+from kflare.flares.catalogue import read_flares
+from kflare.flares.labels import disk_flux, exceeds
 from kflare.models.baselines import logistic_regression, persistence
-from kflare.models.crossvalidation import block_folds
+from kflare.models.crossvalidation.folds import block_folds
 from kflare.models.dense_cnn import LAST_CONVOLUTION
 from kflare.models.fitting import Fitted, dense_cnn_defaults, fit_dense_cnn
 from kflare.models.losses import class_weights
 from kflare.models.model_card import ModelCard, reliability_png
 from kflare.models.release import describe, fingerprint, release_dense_cnn
 from kflare.models.training import Recipe, Run, write_whole
-from kflare.observations.flares import read_flares
 from kflare.verification.intervals import bootstrap, bootstrap_difference
 
 SIZE, BYTE_RANGE, BLOCKS, BLOCK_DAYS = 256, 250.0, 5, 7

@@ -20,9 +20,9 @@ from typing import Any, BinaryIO
 
 import requests
 
+from kflare.archives.web import NoAnswerError, NotHeldError, Passing, Web, html_instead, require_success, shown_url
 from kflare.errors import DataError
-from kflare.observations.intact import damage, html_title
-from kflare.observations.web import NoAnswerError, NotHeldError, Passing, Web, html_instead, require_success, shown_url
+from kflare.io.integrity import damage, html_title
 
 __all__ = ["Outcome", "Wanted", "download", "fetch_all"]
 
@@ -40,7 +40,7 @@ class Wanted:
     path : pathlib.Path
         Where to.
     kind : str
-        What it must be, one of `kflare.observations.intact.KINDS`.
+        What it must be, one of `kflare.io.integrity.KINDS`.
     label : str
         What it is, for the table: series, channel, product.
     time : datetime.datetime, optional

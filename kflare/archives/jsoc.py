@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin
 
+from kflare.archives.web import NoAnswerError, NotHeldError, Web, shown_url
 from kflare.errors import DataError
 from kflare.observations.quality import judge, parse_quality, policy_named
-from kflare.observations.times import parse_header_time
-from kflare.observations.web import NoAnswerError, NotHeldError, Web, shown_url
+from kflare.sun.times import parse_header_time
 
 if TYPE_CHECKING:
     import drms

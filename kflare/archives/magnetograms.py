@@ -1,7 +1,7 @@
 """Image archives over years: which file stands for each time of a date range.
 
 Each archive is planned by a function that yields, one after the other, what is to be downloaded (`Wanted`) or what
-cannot be had and why (`Outcome`), for `kflare.observations.downloads.fetch_all`. The rule is that of Yi et al. 2021,
+cannot be had and why (`Outcome`), for `kflare.archives.downloads.fetch_all`. The rule is that of Yi et al. 2021,
 section 2: the image at the time asked for, else the nearest *earlier* one within a limit, never a later one.
 """
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from kflare.archives.downloads import Outcome, Wanted
+from kflare.archives.jsoc import Jsoc, Record, by_quality, newest, tai_from_utc
+from kflare.archives.record_headers import with_header
+from kflare.archives.web import NoAnswerError, NotHeldError, Web
 from kflare.errors import DataError, SettingError
-from kflare.observations.downloads import Outcome, Wanted
-from kflare.observations.intact import damage
-from kflare.observations.jsoc_records import Jsoc, Record, by_quality, newest, tai_from_utc
-from kflare.observations.record_headers import with_header
-from kflare.observations.times import utc_from_tai
-from kflare.observations.web import NoAnswerError, NotHeldError, Web
+from kflare.io.integrity import damage
+from kflare.sun.times import utc_from_tai
 
 __all__ = ["HELIOVIEWER_URL", "SOHO_URL", "plan_helioviewer", "plan_jsoc", "plan_soho", "slots"]
 

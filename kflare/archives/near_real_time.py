@@ -14,16 +14,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from kflare.archives.downloads import Outcome, Wanted, download
+from kflare.archives.jsoc import Jsoc, Judge, Record, by_quality, newest, tai_from_utc
+from kflare.archives.near_real_time_sources import FEEDS, SOURCES, Feed, Source
+from kflare.archives.noaa import SWPC_URL
+from kflare.archives.record_headers import with_header
+from kflare.archives.web import NoAnswerError, NotHeldError, StoppedError, Web
 from kflare.errors import DataError, KflareError, SettingError
-from kflare.observations.downloads import Outcome, Wanted, download
-from kflare.observations.flares import read_flares
-from kflare.observations.intact import damage
-from kflare.observations.jsoc_records import Jsoc, Judge, Record, by_quality, newest, tai_from_utc
-from kflare.observations.noaa import SWPC_URL
-from kflare.observations.nrt_sources import FEEDS, SOURCES, Feed, Source
-from kflare.observations.record_headers import with_header
-from kflare.observations.web import NoAnswerError, NotHeldError, StoppedError, Web
-from kflare.observations.xray import read_xray_flux
+from kflare.flares.catalogue import read_flares
+from kflare.io.integrity import damage
+from kflare.xray.flux import read_xray_flux
 
 __all__ = ["NrtResult", "NrtSet", "fetch_nrt"]
 

@@ -8,39 +8,17 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from kflare.errors import DataError
-from kflare.observations.jsoc_records import Judge, Record
+from kflare.archives.jsoc import Judge, Record
+from kflare.observations.quality import judge_aia
 
 __all__ = ["FEEDS", "SOURCES", "Feed", "Source", "by_aia_quality"]
 
 _HOUR = timedelta(hours=1)
 
-# Bits of QUALITY of AIA level 1 (SDO User Guide, section 7.7.6, Table 2). Bit 30, "quick look", is set in all near
-# real time; missing flat field, orbit, pointing or below 5 % of the pixels is noted.
-_AIA_REFUSED: Final = {
-    10: "over 5 % of the pixels missing",
-    11: "over 25 % of the pixels missing",
-    12: "spacecraft not in science pointing",
-    13: "eclipse",
-    14: "no Sun presence",
-    15: "safe mode",
-    16: "dark image",
-    17: "image stabilisation open",
-    18: "calibration image",
-    20: "out of focus",
-    31: "no image",
-}
-_AIA_QUICK_LOOK = 1 << 30
-
 
 def by_aia_quality(record: Record) -> str:
     """Judge records of AIA by their QUALITY, whose bits mean other things than HMI's."""
-    quality = record.quality or 0
-    bad = [words for bit, words in _AIA_REFUSED.items() if quality >> bit & 1]
-    if bad:
-        raise DataError(f"`{record.name}` is refused: `QUALITY` 0x{quality:08x}: {', '.join(bad)}")
-    noted = quality & ~_AIA_QUICK_LOOK
-    return f"degraded: `QUALITY` 0x{quality:08x}" if noted else ""
+    return judge_aia(record.name, quality=record.quality)
 
 
 @dataclass(frozen=True)

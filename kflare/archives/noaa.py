@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from kflare.observations.downloads import Outcome, Wanted
-from kflare.observations.web import NoAnswerError, Web
+from kflare.archives.downloads import Outcome, Wanted
+from kflare.archives.web import NoAnswerError, Web
 
 __all__ = ["EVENTS_URL", "FLARE_FEEDS", "SWPC_URL", "XRAY_FEEDS", "plan_events", "plan_feeds", "plan_xrs"]
 

@@ -5,10 +5,10 @@ from typing import Final
 
 import pandas as pd
 
+from kflare.archives.jsoc import Jsoc
+from kflare.archives.web import NoAnswerError
 from kflare.errors import DataError, SettingError
-from kflare.observations.jsoc_records import Jsoc
-from kflare.observations.sharp_keywords import REQUESTED, sharp_table
-from kflare.observations.web import NoAnswerError
+from kflare.sharp.keywords import REQUESTED, sharp_table
 
 __all__ = ["SERIES", "query_sharp_keywords"]
 
@@ -38,7 +38,7 @@ def query_sharp_keywords(
     Returns
     -------
     pandas.DataFrame
-        Region table in kflare's units, see `kflare.observations.sharp_keywords.sharp_table`; empty if there is none.
+        Region table in kflare's units, see `kflare.sharp.keywords.sharp_table`; empty if there is none.
 
     Raises
     ------

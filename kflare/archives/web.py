@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from kflare import __version__
 from kflare.errors import DataError, KflareError, ServingError, SettingError
-from kflare.observations.intact import html_title
+from kflare.io.integrity import html_title
 
 __all__ = [
     "NoAnswerError",

@@ -28,9 +28,9 @@ from kflare.attribution.region_tables import with_sharp
 from kflare.attribution.relations import OUTCOMES, correlations, occurrence_rates, outcomes
 from kflare.attribution.seen import Settings, region_rows, see
 from kflare.datasets.archive import forecast_time
-from kflare.datasets.labels import disk_flux, exceeds, region_flux
 from kflare.errors import DataError, SettingError
-from kflare.observations.flares import THRESHOLDS, FlareList
+from kflare.flares.catalogue import THRESHOLDS, FlareList
+from kflare.flares.labels import disk_flux, exceeds, region_flux
 
 __all__ = ["Analysis", "analyse", "class_threshold"]
 

@@ -25,7 +25,7 @@ from kflare.attribution.figures import (
 from kflare.attribution.relation_plots import figure_correlations, figure_occurrence
 from kflare.attribution.relations import OUTCOMES
 from kflare.attribution.seen import Seen
-from kflare.observations.flares import flux_to_class
+from kflare.flares.catalogue import flux_to_class
 
 __all__ = ["Examples", "case_of", "chosen_images", "chosen_regions", "write_figures"]
 

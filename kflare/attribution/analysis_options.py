@@ -111,7 +111,7 @@ def analyse_export(
     from kflare.attribution.analysis import analyse
     from kflare.attribution.region_tables import read_regions, read_sharp_daily
     from kflare.attribution.seen import Settings
-    from kflare.observations.flares import read_flares
+    from kflare.flares.catalogue import read_flares
 
     settings = Settings(
         decision_threshold=0.5 if decision_threshold is None else decision_threshold,

@@ -31,7 +31,7 @@ from kflare.attribution.published import Ask, Source, opened
 from kflare.attribution.region_tables import read_regions
 from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError, SettingError
-from kflare.observations.intact import damage
+from kflare.io.integrity import damage
 from kflare.observations.magnetogram import (
     Magnetogram,
     magnetogram_time_from_name,

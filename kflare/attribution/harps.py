@@ -16,7 +16,7 @@ import pandas as pd
 from kflare.attribution.polarity_lines import strong_field
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Magnetogram
-from kflare.regions.geometry import rotated
+from kflare.sun.geometry import rotated
 
 __all__ = ["AREAS", "RegionPatch", "box_sizes", "largest", "place_regions", "regions_near"]
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.observations.sharp_keywords import PARAMETERS
+from kflare.sharp.keywords import PARAMETERS
 
 __all__ = ["SHARP_PARAMETERS", "read_regions", "read_sharp_box", "read_sharp_daily", "with_sharp"]
 
@@ -108,7 +108,7 @@ def read_sharp_box(path: str | Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As `kflare.observations.sharp_keywords.read_sharp_header`, and `lon_min`, `lon_max`, `lat_min`, `lat_max`;
+        As `kflare.sharp.keywords.read_sharp_header`, and `lon_min`, `lon_max`, `lat_min`, `lat_max`;
         `lon`, `lat` are the middle of that box, not the flux-weighted centre.
 
     Raises
@@ -118,7 +118,7 @@ def read_sharp_box(path: str | Path) -> pd.DataFrame:
     """
     from astropy.io import fits
 
-    from kflare.observations.sharp_keywords import read_sharp_header
+    from kflare.sharp.keywords import read_sharp_header
 
     table = read_sharp_header(path)
     box: dict[str, float] = {}
@@ -170,7 +170,7 @@ def read_sharp_daily(path: str | Path) -> pd.DataFrame:
     -------
     DataFrame
         `time` (datetime64[us, UTC]), `noaa` (Int64), the 16 parameters in the units of
-        `kflare.observations.sharp_keywords.UNITS` (the gradients converted from G/pixel to G/Mm); sorted by time.
+        `kflare.sharp.keywords.UNITS` (the gradients converted from G/pixel to G/Mm); sorted by time.
 
     Raises
     ------

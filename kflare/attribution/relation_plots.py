@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from kflare.attribution.relations import box_statistics
 from kflare.errors import DataError
-from kflare.observations.sharp_keywords import UNITS
+from kflare.sharp.keywords import UNITS
 
 __all__ = ["figure_correlations", "figure_occurrence"]
 

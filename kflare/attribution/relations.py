@@ -14,7 +14,7 @@ import pandas as pd
 
 from kflare.attribution.region_tables import SHARP_PARAMETERS
 from kflare.errors import DataError, SettingError
-from kflare.observations.flares import THRESHOLDS
+from kflare.flares.catalogue import THRESHOLDS
 
 __all__ = [
     "BINS",

@@ -27,9 +27,9 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from kflare.attribution.map_values import FULL_DISK, value_columns
-from kflare.datasets.labels import disk_flux, exceeds, region_flux, require_covered
 from kflare.errors import DataError, SettingError
-from kflare.observations.flares import FlareList
+from kflare.flares.catalogue import FlareList
+from kflare.flares.labels import disk_flux, exceeds, region_flux, require_covered
 
 __all__ = ["Outcomes", "ValueTable"]
 

@@ -23,8 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kflare import command_line
 from kflare.attribution.analysis_options import add_options
+from kflare.commands import command_line
 
 if TYPE_CHECKING:
     from kflare.attribution.export import Export, Job, Result
@@ -178,7 +178,7 @@ def _source(args: argparse.Namespace) -> "tuple[Source, Outcomes | None]":
     from kflare.attribution.published import PublishedModel
     from kflare.attribution.value_table import Outcomes
     from kflare.errors import SettingError
-    from kflare.observations.flares import read_flares
+    from kflare.flares.catalogue import read_flares
     from kflare.serving.forecasts import event_of
     from kflare.serving.served_attribution import ServedModel
 
@@ -268,7 +268,3 @@ def _as_text(summary: dict[str, Any]) -> str:
     if summary["outcomes"]:
         lines.append(", ".join(f"{name}: {count}" for name, count in summary["outcomes"].items()))
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

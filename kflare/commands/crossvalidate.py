@@ -22,18 +22,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kflare import command_line
-from kflare.training_options import add_model_and_data, add_teaching
+from kflare.commands import command_line
+from kflare.commands.training_options import add_model_and_data, add_teaching
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
 
-    from kflare.models.crossvalidation import Fold
+    from kflare.flares.catalogue import FlareList
+    from kflare.models.crossvalidation.folds import Fold
     from kflare.models.fitting import Fitted
     from kflare.models.training import Recipe, Run
-    from kflare.observations.flares import FlareList
 
 __all__ = ["main"]
 
@@ -125,14 +125,14 @@ class _Problem:
 
 def _crossvalidate(args: argparse.Namespace) -> None:
     _require_options(args)
-    from kflare.observations.flares import read_flares
+    from kflare.flares.catalogue import read_flares
 
     flares = read_flares(args.flares)
     command_line.quiet_tensorflow()
     # It takes the networks of the folds, one after the other, for one function that is traced too often.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    from kflare.models.crossvalidation import block_folds, cross_validate, year_folds
-    from kflare.models.crossvalidation_methods import baseline_unit, network_unit
+    from kflare.models.crossvalidation.folds import block_folds, cross_validate, year_folds
+    from kflare.models.crossvalidation.methods import baseline_unit, network_unit
     from kflare.models.fitting import require_both_classes
     from kflare.models.release import fingerprint
 
@@ -178,9 +178,9 @@ def _require_options(args: argparse.Namespace) -> None:
 
 
 def _region_problem(args: argparse.Namespace, flares: "FlareList") -> _Problem:
-    from kflare.datasets.labels import exceeds
     from kflare.datasets.region_features import features_of
     from kflare.datasets.region_samples import samples_of_region_table, samples_of_sharp
+    from kflare.flares.labels import exceeds
     from kflare.models.baselines import recent_climatology, region_persistence
     from kflare.models.event_statistics import region_event_statistics
     from kflare.models.feature_scaling import fit_scaling
@@ -220,8 +220,8 @@ def _region_problem(args: argparse.Namespace, flares: "FlareList") -> _Problem:
 
 def _disk_problem(args: argparse.Namespace, flares: "FlareList") -> _Problem:
     from kflare.datasets.archive import index_archive
-    from kflare.datasets.labels import disk_flux, exceeds
     from kflare.datasets.magnetogram_proxies import magnetogram_proxies
+    from kflare.flares.labels import disk_flux, exceeds
     from kflare.models.baselines import disk_recent_climatology, persistence
     from kflare.models.event_statistics import disk_event_statistics
     from kflare.models.fitting import dense_cnn_defaults, fit_dense_cnn
@@ -284,9 +284,9 @@ def _report(
     args: argparse.Namespace, rows: "pd.DataFrame", samples: "pd.DataFrame", folds: "list[Fold]", output: Path
 ) -> None:
     """Write forecasts.parquet, scores.json, table.txt and table.md, and print the table."""
-    from kflare.models.crossvalidation_compare import compared, read_other_forecasts, verifiable
-    from kflare.models.crossvalidation_scores import scoreboard
-    from kflare.models.crossvalidation_table import PUBLISHED, as_text, fold_labels
+    from kflare.models.crossvalidation.compare import compared, read_other_forecasts, verifiable
+    from kflare.models.crossvalidation.scores import scoreboard
+    from kflare.models.crossvalidation.table import PUBLISHED, as_text, fold_labels
     from kflare.models.training import write_whole
 
     event = args.model[-1].upper()
@@ -316,7 +316,3 @@ def _report(
     write_whole(output / "table.txt", texts[False] + "\n")
     write_whole(output / "table.md", texts[True] + "\n")
     print(json.dumps(scores, indent=2) if args.json else texts[False])
-
-
-if __name__ == "__main__":
-    sys.exit(main())

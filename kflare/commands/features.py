@@ -25,13 +25,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kflare import command_line
+from kflare.commands import command_line
 
 if TYPE_CHECKING:
     from kflare.datasets.region_measuring import Job, Result
     from kflare.datasets.region_run import RunTable
-    from kflare.observations.xray import XrayFlux
     from kflare.regions.extraction import Extraction
+    from kflare.xray.flux import XrayFlux
 
 __all__ = ["main"]
 
@@ -108,10 +108,10 @@ def _features(args: argparse.Namespace) -> None:
     from kflare.datasets.region_run import complete_run
     from kflare.datasets.splits import utc_date
     from kflare.errors import DataError, SettingError
-    from kflare.observations.flares import read_flares
-    from kflare.observations.observation_sets import sets_in
+    from kflare.flares.catalogue import read_flares
+    from kflare.observations.sets import sets_in
     from kflare.regions.extraction import Extraction
-    from kflare.regions.region_numbers import read_srs
+    from kflare.regions.numbers import read_srs
 
     if args.workers < 1:
         raise SettingError(f"`--workers` must be at least 1, got {args.workers}")
@@ -176,8 +176,8 @@ def _prepare() -> None:
 
 
 def _xrays(args: argparse.Namespace) -> "XrayFlux | None":
-    from kflare.observations.xray import read_xray_flux
     from kflare.regions.xray_features import joined
+    from kflare.xray.flux import read_xray_flux
 
     paths: list[Path] = args.xrays or sorted(
         {path for place in args.observations for path in place.rglob("goes_xrays_*.json")}
@@ -251,7 +251,3 @@ def _as_text(summary: dict[str, Any], run: "RunTable") -> str:
         f"{summary['no_data']} without usable data\n{summary['rows']} rows of {summary['regions']} regions, "
         f"{summary['rows_to_forecast']} of them to be forecast, the rest across the limb\n{summary['table']}"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

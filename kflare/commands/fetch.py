@@ -27,13 +27,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kflare import command_line
+from kflare.commands import command_line
 
 if TYPE_CHECKING:
-    from kflare.observations.downloads import Outcome, Wanted
-    from kflare.observations.jsoc_records import Jsoc
-    from kflare.observations.nrt import NrtResult
-    from kflare.observations.web import Web
+    from kflare.archives.downloads import Outcome, Wanted
+    from kflare.archives.jsoc import Jsoc
+    from kflare.archives.near_real_time import NrtResult
+    from kflare.archives.web import Web
 
 __all__ = ["main"]
 
@@ -149,7 +149,7 @@ def _fetch(args: argparse.Namespace) -> None:
     for name, least in (("timeout", 0.0), ("attempts", 0), ("connections", 0), ("wait", -1.0)):
         if not getattr(args, name) > least:
             raise SettingError(f"`--{name}` must be above {max(least, 0):g}, got {getattr(args, name)}")
-    from kflare.observations.web import Patience, Web
+    from kflare.archives.web import Patience, Web
 
     patience = Patience(
         connect=min(10.0, args.timeout), read=args.timeout, attempts=args.attempts, first_wait=args.wait
@@ -164,8 +164,8 @@ def _fetch(args: argparse.Namespace) -> None:
 
 
 def _fetch_archive(args: argparse.Namespace, web: "Web") -> None:
+    from kflare.archives.downloads import fetch_all
     from kflare.errors import DataError
-    from kflare.observations.downloads import fetch_all
 
     plan, total = _plan(args, web)
     with _bar(total, args.what) as done:
@@ -180,8 +180,9 @@ def _fetch_archive(args: argparse.Namespace, web: "Web") -> None:
 
 
 def _plan(args: argparse.Namespace, web: "Web") -> "tuple[Iterable[Wanted | Outcome], int]":
+    from kflare.archives import magnetograms as archives
+    from kflare.archives import noaa
     from kflare.errors import SettingError
-    from kflare.observations import archives, noaa
 
     where = {"url": args.url} if getattr(args, "url", None) else {}
     if args.what in {"flares", "xrays"}:
@@ -206,11 +207,11 @@ def _plan(args: argparse.Namespace, web: "Web") -> "tuple[Iterable[Wanted | Outc
 
 
 def _fetch_nrt(args: argparse.Namespace, web: "Web") -> None:
+    from kflare.archives.jsoc import JSOC2_URL
+    from kflare.archives.near_real_time import fetch_nrt
+    from kflare.archives.near_real_time_sources import FEEDS, SOURCES
+    from kflare.archives.noaa import SWPC_URL
     from kflare.errors import DataError
-    from kflare.observations.jsoc_records import JSOC2_URL
-    from kflare.observations.noaa import SWPC_URL
-    from kflare.observations.nrt import fetch_nrt
-    from kflare.observations.nrt_sources import FEEDS, SOURCES
 
     issue = args.issue or datetime.now(UTC).replace(second=0, microsecond=0)
     servers = {"jsoc": _jsoc(args, web, args.jsoc), "jsoc2": _jsoc(args, web, args.jsoc2 or JSOC2_URL)}
@@ -231,8 +232,8 @@ def _fetch_nrt(args: argparse.Namespace, web: "Web") -> None:
 
 
 def _fetch_hek(args: argparse.Namespace, web: "Web") -> None:
+    from kflare.archives.hek import HEK_URL, query_hek_flares
     from kflare.errors import SettingError
-    from kflare.observations.hek import HEK_URL, query_hek_flares
 
     if args.since is None or args.until is None:
         raise SettingError("--hek needs --from and --until")
@@ -247,8 +248,8 @@ def _fetch_hek(args: argparse.Namespace, web: "Web") -> None:
 
 def _check(folders: Sequence[Path]) -> None:
     from kflare.errors import DataError
-    from kflare.observations.fidelity import fidelity_report
-    from kflare.observations.pairs import file_pairs
+    from kflare.observations.similarity.fidelity import fidelity_report
+    from kflare.observations.similarity.pairs import file_pairs
 
     pairs = file_pairs(folders)
     with _bar(len(pairs), "check") as done:
@@ -275,7 +276,7 @@ def _check(folders: Sequence[Path]) -> None:
 
 
 def _jsoc(args: argparse.Namespace, web: "Web", url: str | None) -> "Jsoc":
-    from kflare.observations.jsoc_records import JSOC_URL, Jsoc
+    from kflare.archives.jsoc import JSOC_URL, Jsoc
 
     return Jsoc(web, url or JSOC_URL, email=args.email)
 
@@ -341,7 +342,3 @@ def _span(text: str) -> timedelta:
     if unit not in _UNITS or not number.replace(".", "", 1).isdigit():
         raise argparse.ArgumentTypeError(f"must be a span such as 24h, 90m or 1d, got {text!r}")
     return timedelta(seconds=float(number) * _UNITS[unit])
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -18,8 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kflare import command_line
-from kflare.training_options import add_model_and_data, add_teaching
+from kflare.commands import command_line
+from kflare.commands.training_options import add_model_and_data, add_teaching
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from kflare.datasets.splits import Split
+    from kflare.flares.catalogue import FlareList
     from kflare.models.fitting import Fitted
     from kflare.models.training import Recipe, Run
-    from kflare.observations.flares import FlareList
 
 __all__ = ["main"]
 
@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fit(args: argparse.Namespace) -> None:
     _require_options(args)
-    from kflare.observations.flares import read_flares
+    from kflare.flares.catalogue import read_flares
 
     flares = read_flares(args.flares)
     command_line.quiet_tensorflow()
@@ -145,7 +145,7 @@ def _fit_dense_cnn(args: argparse.Namespace, flares: "FlareList") -> None:
 
     from kflare.attribution.compiled import CompiledAttribution
     from kflare.datasets.archive import daily_images, index_archive
-    from kflare.datasets.labels import disk_flux, exceeds
+    from kflare.flares.labels import disk_flux, exceeds
     from kflare.models.baselines import persistence
     from kflare.models.dense_cnn import LAST_CONVOLUTION
     from kflare.models.fitting import dense_cnn_defaults, fit_dense_cnn
@@ -203,9 +203,9 @@ def _fit_dense_cnn(args: argparse.Namespace, flares: "FlareList") -> None:
 
 
 def _fit_defn(args: argparse.Namespace, flares: "FlareList") -> None:
-    from kflare.datasets.labels import exceeds
     from kflare.datasets.region_features import features_of
     from kflare.datasets.region_samples import samples_of_region_table, samples_of_sharp
+    from kflare.flares.labels import exceeds
     from kflare.models.fitting import fit_defn
     from kflare.models.release import release_defn
 
@@ -338,7 +338,3 @@ def _publish_once(
 
 def _verbose() -> int:
     return 1 if sys.stderr.isatty() else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

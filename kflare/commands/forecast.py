@@ -13,13 +13,12 @@ python -m kflare.forecast --settings kflare.toml --status
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kflare import command_line
+from kflare.commands import command_line
 
 if TYPE_CHECKING:
     from kflare.operations.event_log import EventLog
@@ -139,7 +138,3 @@ def _time(text: str) -> datetime:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"must be a time such as 2026-11-20T09:00, got {text!r}") from error
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,15 +9,14 @@ python -m kflare.predict --regions regions.parquet --flares flares.csv --json
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kflare import command_line
+from kflare.commands import command_line
 
 if TYPE_CHECKING:
-    from kflare.serving.client import Client
+    from kflare.serving.client.client import Client
     from kflare.serving.forecasts import Forecasts
 
 __all__ = ["main"]
@@ -77,7 +76,7 @@ def _predict(args: argparse.Namespace) -> None:
         raise SettingError("give either magnetograms or --regions FILE")
     if args.attribute is not None and args.regions is not None:
         raise SettingError("--attribute goes with magnetograms: region models have no attribution maps")
-    from kflare.serving.client import Client
+    from kflare.serving.client.client import Client
     from kflare.serving.forecasts import forecast_magnetograms, served_models
 
     with Client(args.server, timeout=args.timeout) as client:
@@ -95,10 +94,10 @@ def _predict(args: argparse.Namespace) -> None:
 
 
 def _of_regions(args: argparse.Namespace, client: "Client") -> "Forecasts":
-    from kflare.datasets.labels import require_covered
     from kflare.datasets.region_features import complete
     from kflare.datasets.region_table import read_region_table, region_flares_by_noaa
-    from kflare.observations.flares import read_flares
+    from kflare.flares.catalogue import read_flares
+    from kflare.flares.labels import require_covered
     from kflare.serving.forecasts import forecast_regions, served_models
 
     table = read_region_table(args.regions)
@@ -139,7 +138,3 @@ def _percent(probability: float) -> str:
     if probability > 0.999:
         return "> 99.9 %"
     return f"{100 * probability:.1f} %"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kflare import command_line
+from kflare.commands import command_line
 from kflare.errors import ModelError, ServingError, SettingError
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _write_labels(
     told = ", ".join(f"{label} = {number}" for label, number in sorted(labels.items())) or "no labels"
     print(f"{model}: {told} in {options.config}")
     if options.notify:
-        from kflare.serving.channel import connection
+        from kflare.serving.client.channel import connection
 
         tls = {"ca": options.ca, "cert": options.cert, "key": options.key}
         reload_config(options.config, connection(options.notify, timeout=60, **tls))
@@ -227,7 +227,7 @@ def _protoset(file: Path) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from kflare.serving.client import MODELS, Client
+    from kflare.serving.client.client import MODELS, Client
 
     address, *names = options.check
     with Client(address, timeout=5, max_attempts=1, ca=options.ca, cert=options.cert, key=options.key) as client:

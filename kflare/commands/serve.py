@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kflare import command_line
+from kflare.commands import command_line
+from kflare.commands.releases import add_release_options, release_command
 from kflare.errors import SettingError
-from kflare.release_commands import add_release_options, release_command
 
 if TYPE_CHECKING:
-    from kflare.serving.server import Server
+    from kflare.serving.server.server import Server
 
 __all__ = ["main"]
 
@@ -54,12 +54,12 @@ def _serve(options: argparse.Namespace) -> int | None:
 
 
 def _run(options: argparse.Namespace, stop: threading.Event) -> None:
-    from kflare.serving.allocator import use_one_arena
-    from kflare.serving.batching_parameters import BatchingParameters
-    from kflare.serving.limits import Limits
-    from kflare.serving.models_config import read_models_config
-    from kflare.serving.server import Server, check_address
-    from kflare.serving.tls import ServerTls
+    from kflare.serving.server.allocator import use_one_arena
+    from kflare.serving.server.batching_parameters import BatchingParameters
+    from kflare.serving.server.limits import Limits
+    from kflare.serving.server.models_config import read_models_config
+    from kflare.serving.server.server import Server, check_address
+    from kflare.serving.server.tls import ServerTls
 
     use_one_arena()
     check_address(options.host, options.port)
@@ -100,7 +100,7 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> None:
 def _metrics_path(monitoring_config: Path | None) -> str | None:
     """Where the metrics are, from TensorFlow Serving's `monitoring.config`; without one at its default place."""
     from kflare.serving.config_messages import message_type, read_config
-    from kflare.serving.rest import METRICS_PATH
+    from kflare.serving.rest.server import METRICS_PATH
 
     if monitoring_config is None:
         return METRICS_PATH
@@ -222,7 +222,3 @@ def _seconds(text: str) -> float:
     if not 0 <= number < float("inf"):
         raise argparse.ArgumentTypeError(f"must be 0 or more seconds, got {text}")
     return number
-
-
-if __name__ == "__main__":
-    sys.exit(main())

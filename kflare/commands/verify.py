@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from kflare import command_line
+from kflare.commands import command_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,7 +192,3 @@ def _with_interval(result: "Verification", method: str, score: str, threshold: f
     if row["value"] != row["value"]:
         return f"n/a ({row['reason']})"
     return f"{row['value']:.3f} ({row['lower']:.3f} to {row['upper']:.3f})"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,9 +14,9 @@ import pandas as pd
 from kflare.datasets.region_features import complete
 from kflare.datasets.region_samples import RegionSamples
 from kflare.errors import DataError
-from kflare.observations.flares import FlareList
-from kflare.observations.sharp_samples import PARAMETERS
-from kflare.observations.smarp_samples import read_smarp_samples
+from kflare.flares.catalogue import FlareList
+from kflare.sharp.samples import PARAMETERS
+from kflare.sharp.smarp import read_smarp_samples
 
 __all__ = ["matched", "samples_of_smarp"]
 

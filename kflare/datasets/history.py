@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.datasets.labels import in_seconds, keys, region_codes
 from kflare.errors import DataError
-from kflare.observations.flares import THRESHOLDS, FlareList
+from kflare.flares.catalogue import THRESHOLDS, FlareList
+from kflare.flares.labels import in_seconds, keys, region_codes
 
 __all__ = ["DISK_HISTORY", "REGION_HISTORY", "add_changes", "add_history"]
 

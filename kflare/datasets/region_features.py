@@ -6,7 +6,7 @@ import pandas as pd
 from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY, add_changes, add_history
 from kflare.datasets.region_table import KEY_COLUMNS
 from kflare.errors import DataError
-from kflare.observations.flares import FlareList
+from kflare.flares.catalogue import FlareList
 from kflare.regions.feature_table import SETS, Feature, check_columns, feature_set, features_named
 
 __all__ = ["complete", "features_of", "to_forecast", "with_changes"]

@@ -14,9 +14,9 @@ import pandas as pd
 
 from kflare.datasets.region_parts import is_done, part_path, write_failure, write_part
 from kflare.errors import DataError, KflareError, ServingError, SettingError
-from kflare.observations.observation_sets import ObservationSet
+from kflare.observations.sets import ObservationSet
 from kflare.regions.extraction import Extraction, measure
-from kflare.regions.region_numbers import noaa_numbers, read_srs
+from kflare.regions.numbers import noaa_numbers, read_srs
 
 __all__ = ["Job", "Result", "measure_all", "measure_on", "plan", "settled_folder"]
 

@@ -15,11 +15,11 @@ from typing import Any, Final
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.disk import Disk
-from kflare.observations.observation_sets import ObservationSet
+from kflare.observations.sets import ObservationSet
 from kflare.regions.detection import Detection, DetectionOptions, Region
 from kflare.regions.extraction import Measured
-from kflare.regions.geometry import DiskGeometry
+from kflare.sun.disk import Disk
+from kflare.sun.geometry import DiskGeometry
 
 __all__ = ["NO_DATA", "Part", "is_done", "part_path", "read_part", "write_failure", "write_part"]
 

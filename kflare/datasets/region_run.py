@@ -14,18 +14,18 @@ import numpy as np
 import pandas as pd
 
 from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY, add_changes, add_history
-from kflare.datasets.labels import require_covered
 from kflare.datasets.region_features import with_changes
 from kflare.datasets.region_parts import Part, read_part
 from kflare.datasets.region_table import region_flares_by_noaa
 from kflare.errors import SettingError
-from kflare.observations.flares import FlareList
-from kflare.observations.xray import XrayFlux
+from kflare.flares.catalogue import FlareList
+from kflare.flares.labels import require_covered
 from kflare.regions.extraction import REGION_COLUMNS, reasons_text
 from kflare.regions.feature_table import SETS, Feature, feature_set
-from kflare.regions.region_numbers import noaa_numbers
+from kflare.regions.numbers import noaa_numbers
 from kflare.regions.tracking import Tracker, TrackEvent
 from kflare.regions.xray_features import xray_features
+from kflare.xray.flux import XrayFlux
 
 __all__ = ["TOLERANCES", "RunTable", "complete_run", "table_columns"]
 

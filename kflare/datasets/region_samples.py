@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.datasets.labels import region_flux, require_covered
 from kflare.datasets.region_features import complete, to_forecast
 from kflare.datasets.region_table import read_region_table, region_flares_by_noaa
-from kflare.observations.flares import FlareList
-from kflare.observations.sharp_samples import read_sharp_samples, region_flares
+from kflare.flares.catalogue import FlareList
+from kflare.flares.labels import region_flux, require_covered
+from kflare.sharp.samples import read_sharp_samples, region_flares
 
 __all__ = ["RegionSamples", "samples_of_region_table", "samples_of_sharp"]
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.datasets.labels import LEAD_HOURS, in_seconds
 from kflare.errors import DataError, SettingError
+from kflare.flares.labels import LEAD_HOURS, in_seconds
 
 __all__ = ["Split", "chronological_split", "utc_date"]
 

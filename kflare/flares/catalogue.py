@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.observations.flare_formats import FlareColumns, read_flare_columns
+from kflare.flares.reading import FlareColumns, read_flare_columns
 
 __all__ = ["THRESHOLDS", "FlareList", "class_to_flux", "flux_to_class", "read_flares"]
 
@@ -229,14 +229,14 @@ def read_flares(path: str | Path) -> FlareList:
       HEK (`event_starttime` … `fl_goescls`);
     * SWPC's daily event text (`20150301events.txt`): its XRA rows;
     * SWPC's `edited_events.json` (type XRA) and `xray-flares-7-day.json`;
-    * JSON answers of the HEK. See `kflare.observations.hek` for its tables.
+    * JSON answers of the HEK. See `kflare.flares.hek` for its tables.
 
     Times are UTC. Rows with equal start, peak and class are one flare seen by two satellites, unless they name two
     regions: of them the row with a region and the earliest end is kept. The same flare reported to the HEK by several
-    methods is merged by the rule of `kflare.observations.flare_merge`.
+    methods is merged by the rule of `kflare.flares.merging`.
 
     Classes are those of the list: operational ones, up to GOES-15 on SWPC's scale, which is 0.7 of the irradiance
-    (`kflare.observations.xray`).
+    (`kflare.xray.flux`).
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def flares_of_columns(columns: FlareColumns, source: str) -> FlareList:
     """
     raw = columns.table
     if "method" in raw and len(raw["method"].unique()) > 1:
-        from kflare.observations.flare_merge import merge_methods
+        from kflare.flares.merging import merge_methods
 
         return merge_methods(columns, source)
     rows, repairs = _repaired(raw)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.observations.flares import THRESHOLDS, FlareList
+from kflare.flares.catalogue import THRESHOLDS, FlareList
 
 __all__ = [
     "LEAD_HOURS",

@@ -23,8 +23,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.flare_formats import FlareColumns
-from kflare.observations.flares import FlareList, flares_of_columns
+from kflare.flares.catalogue import FlareList, flares_of_columns
+from kflare.flares.reading import FlareColumns
 
 __all__ = ["merge_flares", "merge_methods"]
 

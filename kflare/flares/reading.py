@@ -1,6 +1,6 @@
 """The formats of flare lists: each becomes one table of text columns with the same names.
 
-What the text says is judged and repaired in `kflare.observations.flares`; here it is only found. The format is told by
+What the text says is judged and repaired in `kflare.flares.catalogue`; here it is only found. The format is told by
 the content, never by the suffix:
 
 * event text: NOAA/SWPC's daily edited events (`20150301events.txt`), of which the XRA rows are the GOES flares;
@@ -20,7 +20,7 @@ from typing import Final
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.observations.catalogue_file import MAX_RECORDS, MAX_TEXT_BYTES, is_json, json_records, read_payload
+from kflare.io.catalogue_file import MAX_RECORDS, MAX_TEXT_BYTES, is_json, json_records, read_payload
 
 __all__ = ["FlareColumns", "columns_of_records", "read_flare_columns"]
 

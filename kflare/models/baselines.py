@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.datasets.labels import LEAD_HOURS, disk_flux, exceeds, region_flux, require_covered
 from kflare.errors import DataError, SettingError
-from kflare.observations.flares import FlareList
+from kflare.flares.catalogue import FlareList
+from kflare.flares.labels import LEAD_HOURS, disk_flux, exceeds, region_flux, require_covered
 from kflare.verification.climatology import trailing_climatology
 
 __all__ = [

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.datasets.labels import LEAD_HOURS, in_seconds, region_codes, require_covered
 from kflare.errors import SettingError
-from kflare.observations.flares import THRESHOLDS, FlareList
+from kflare.flares.catalogue import THRESHOLDS, FlareList
+from kflare.flares.labels import LEAD_HOURS, in_seconds, region_codes, require_covered
 
 __all__ = [
     "EventForecast", "disk_event_statistics", "event_statistics", "last_block", "power_law_index",

@@ -14,14 +14,13 @@ import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
 
-from kflare.datasets.labels import LEAD_HOURS
 from kflare.datasets.preprocessing import FIELD_LIMIT, fill_and_scale, mask_space, reduce_field
 from kflare.datasets.splits import Split
 from kflare.errors import ModelError
+from kflare.flares.labels import LEAD_HOURS
 from kflare.models.fitting import Fitted
 from kflare.models.publish import SignatureCase, publish
 from kflare.models.savedmodel import export_defn, export_dense_cnn
-from kflare.observations.synthetic import SyntheticSun
 
 __all__ = ["Attribution", "describe", "fingerprint", "release_defn", "release_dense_cnn"]
 
@@ -164,11 +163,15 @@ def fingerprint(table: pd.DataFrame, observed: npt.NDArray[np.bool_]) -> str:
 
 
 def _example_magnetogram() -> tuple[npt.NDArray[np.float32], bytes]:
-    """A small synthetic magnetogram as float32 (1, 128, 128, 1) in gauss and as PNG bytes."""
+    """A disk with one bipole as float32 (1, 128, 128, 1) in gauss and as PNG bytes."""
     from PIL import Image
 
-    start = datetime(2014, 1, 1, tzinfo=UTC)
-    image = SyntheticSun(start, 10, seed=1).magnetogram(datetime(2014, 1, 6, tzinfo=UTC), size=128)
+    y, x = np.mgrid[:128, :128] - 63.5
+    spots = [(-30, -20, 300), (-20, -22, -300)]
+    field = sum(strength * np.exp(-((x - left) ** 2 + (y - top) ** 2) / 18) for left, top, strength in spots)
+    on_disk = np.hypot(x, y) < 56
+    field = np.where(on_disk, field, np.nan).astype(np.float32)
+    scaled = np.clip(np.nan_to_num(field) + FIELD_LIMIT, 0, 2 * FIELD_LIMIT) * (255 / (2 * FIELD_LIMIT))
     buffer = BytesIO()
-    Image.fromarray(image.to_bytes(FIELD_LIMIT)).save(buffer, format="PNG")
-    return image.data[None, :, :, None], buffer.getvalue()
+    Image.fromarray(np.where(on_disk, np.rint(scaled), 0).astype(np.uint8)).save(buffer, format="PNG")
+    return field[None, :, :, None], buffer.getvalue()

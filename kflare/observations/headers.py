@@ -11,7 +11,7 @@ from typing import Any
 
 from kflare.errors import DataError
 from kflare.observations.quality import parse_quality
-from kflare.observations.times import magnetogram_time_from_name, parse_header_time
+from kflare.sun.times import magnetogram_time_from_name, parse_header_time
 
 __all__ = ["Header", "Observer"]
 

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.disk import Disk, disk_mask, require_full_disk
-from kflare.observations.files import kind_of, read_payload
+from kflare.io.payload import kind_of, read_payload
 from kflare.observations.headers import Observer
 from kflare.observations.quality import QualityPolicy, policy_named
-from kflare.observations.resampling import area_mean
-from kflare.observations.times import magnetogram_time_from_name
+from kflare.observations.reduction import area_mean
+from kflare.sun.disk import Disk, disk_mask, require_full_disk
+from kflare.sun.times import magnetogram_time_from_name
 
 if TYPE_CHECKING:
     from sunpy.map import GenericMap
@@ -177,13 +177,13 @@ class Magnetogram:
         dict
             Keywords and values, as `sunpy.map.Map` and `astropy.io.fits.Header` take them.
         """
-        from kflare.observations.maps import header_of
+        from kflare.observations.readers.maps import header_of
 
         return header_of(self)
 
     def to_map(self) -> "GenericMap":
         """The magnetogram as a `sunpy.map.Map`: gauss, row 0 = south, with the coordinates of :meth:`header`."""
-        from kflare.observations.maps import map_of
+        from kflare.observations.readers.maps import map_of
 
         return map_of(self)
 
@@ -230,8 +230,8 @@ def read_magnetogram(
     Parameters
     ----------
     path : str or pathlib.Path
-        FITS and JP2: with their header; see `kflare.observations.fits` and `.jp2`. JPEG or PNG: 8-bit grey, square,
-        north up, west right, black off the disk.
+        FITS and JP2: with their header; see `kflare.observations.readers`. JPEG or PNG: 8-bit grey, square, north up,
+        west right, black off the disk.
     byte_range : float, optional
         For images of bytes: field strength R of byte 255 in gauss. If not given, 100 for JPEG and PNG (the SOHO
         archive's), and for JP2 what the file says, else 250 (Helioviewer's).
@@ -267,15 +267,15 @@ def read_magnetogram(
     kind = kind_of(payload, source=str(path))
     options: dict[str, Any] = {"source": str(path), "disk": disk, "time": time, "size": size, "policy": chosen}
     if kind == "FITS":
-        from kflare.observations.fits import magnetogram_from_fits
+        from kflare.observations.readers.fits import magnetogram_from_fits
 
         magnetogram = magnetogram_from_fits(payload, **options)
     elif kind == "JP2":
-        from kflare.observations.jp2 import magnetogram_from_jp2
+        from kflare.observations.readers.jp2 import magnetogram_from_jp2
 
         magnetogram = magnetogram_from_jp2(payload, byte_range=byte_range, **options)
     else:
-        from kflare.observations.images import magnetogram_from_image
+        from kflare.observations.readers.images import magnetogram_from_image
 
         magnetogram = magnetogram_from_image(payload, byte_range=100.0 if byte_range is None else byte_range, **options)
     return magnetogram.on_hmi_scale() if hmi_scale else magnetogram

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError
-from kflare.observations.disk import Disk, require_full_disk
 from kflare.observations.headers import Header
+from kflare.sun.disk import Disk, require_full_disk
 
 __all__ = ["ROLL_TOLERANCE", "Orientation", "orientation_of"]
 

@@ -27,6 +27,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntFlag
+from typing import Final
 
 from kflare.errors import DataError, SettingError
 
@@ -329,3 +330,36 @@ def judge(
     if degraded:
         notes.append(f"degraded: {'; '.join(degraded)}")
     return "; ".join(notes)
+
+
+# Bits of QUALITY of AIA level 1 (SDO User Guide, section 7.7.6, Table 2). Bit 30, "quick look", is set in all near
+# real time; missing flat field, orbit, pointing or below 5 % of the pixels is noted.
+_AIA_REFUSED: Final = {
+    10: "over 5 % of the pixels missing",
+    11: "over 25 % of the pixels missing",
+    12: "spacecraft not in science pointing",
+    13: "eclipse",
+    14: "no Sun presence",
+    15: "safe mode",
+    16: "dark image",
+    17: "image stabilisation open",
+    18: "calibration image",
+    20: "out of focus",
+    31: "no image",
+}
+_AIA_QUICK_LOOK = 1 << 30
+
+
+def judge_aia(source: str, *, quality: int | None) -> str:
+    """What QUALITY of an AIA level 1 image says: "" nothing, or "degraded: ...".
+
+    Raises
+    ------
+    DataError
+        If the image is no observation of the Sun as it should be.
+    """
+    mask = quality or 0
+    bad = [words for bit, words in _AIA_REFUSED.items() if mask >> bit & 1]
+    if bad:
+        raise DataError(f"`{source}` is refused: `QUALITY` 0x{mask:08x}: {', '.join(bad)}")
+    return f"degraded: `QUALITY` 0x{mask:08x}" if mask & ~_AIA_QUICK_LOOK else ""

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.times import magnetogram_time_from_name, utc_from_tai
+from kflare.sun.times import magnetogram_time_from_name, utc_from_tai
 
 __all__ = ["VECTOR_SEGMENTS", "ObservationSet", "sets_in"]
 

@@ -15,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError, KflareError
-from kflare.observations.disk import Disk
-from kflare.observations.files import MAX_WIDTH, kind_of, read_payload
+from kflare.io.payload import MAX_WIDTH, kind_of, read_payload
 from kflare.observations.headers import Header
-from kflare.observations.jsoc_records import Record, by_quality
-from kflare.observations.nrt_sources import by_aia_quality
 from kflare.observations.orientation import orientation_of
-from kflare.observations.pixels import require_square
-from kflare.observations.resampling import rolled
+from kflare.observations.quality import judge, judge_aia, policy_named
+from kflare.observations.readers.pixels import require_square
+from kflare.observations.reduction import rolled
+from kflare.sun.disk import Disk
 
 __all__ = ["CONTINUUM", "SolarImage", "read_solar_image"]
 
@@ -143,10 +142,12 @@ def _checked(header: Header, wavelength: int) -> tuple[str, float]:
     seen = header.number("WAVELNTH")
     if seen != wavelength:
         raise DataError(f"`{header.source}`: `WAVELNTH` must be {wavelength} Å, got {seen}")
-    record = Record(header.source, "", datetime.now(UTC), header.quality())
     if wavelength == CONTINUUM:
-        return by_quality()(record), 1.0
+        now = datetime.now(UTC)
+        return judge(
+            header.source, policy=policy_named("default"), time=now, instrument="HMI", quality=header.quality()
+        ), 1.0
     exposure = header.number("EXPTIME")
     if exposure is None or not (math.isfinite(exposure) and exposure > 0):
         raise DataError(f"`{header.source}`: `EXPTIME` must be a time above 0 s, got {exposure}")
-    return by_aia_quality(record), exposure
+    return judge_aia(header.source, quality=header.quality()), exposure

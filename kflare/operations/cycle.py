@@ -13,7 +13,7 @@ import pandas as pd
 
 from kflare import __version__
 from kflare.errors import DataError, KflareError
-from kflare.observations.flares import FlareList
+from kflare.flares.catalogue import FlareList
 from kflare.operations.disk_pictures import keep_pictures
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import (
@@ -38,7 +38,7 @@ from kflare.operations.questions import Answers, ask_disk, ask_regions, connect,
 from kflare.operations.schedule import next_issue
 from kflare.operations.settings import Settings
 from kflare.regions.feature_table import SETS, feature_set
-from kflare.regions.geometry import Box
+from kflare.sun.geometry import Box
 
 __all__ = ["run_cycle"]
 

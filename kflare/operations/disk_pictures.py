@@ -24,7 +24,7 @@ from kflare.operations.publish.pictures import (
 
 __all__ = ["keep_pictures", "kept_pictures"]
 
-# Source of `kflare.observations.nrt_sources`: wavelength, label, sunpy's colours.
+# Source of `kflare.archives.near_real_time_sources`: wavelength, label, sunpy's colours.
 _IMAGES: Final = {
     "continuum": (CONTINUUM, "HMI white light", "gray"),
     "aia_131": (131, "AIA 131 Å", "sdoaia131"),

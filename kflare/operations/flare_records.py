@@ -13,7 +13,7 @@ import pandas as pd
 from sqlalchemy import Connection, Select, func, insert, select
 
 from kflare.errors import DataError
-from kflare.observations.flares import FlareList, class_to_flux
+from kflare.flares.catalogue import FlareList, class_to_flux
 from kflare.operations import schema
 
 __all__ = ["Current", "current_flares", "record_flares"]

@@ -23,7 +23,7 @@ from kflare.operations.provenance import (
     read_utc,
     utc_text,
 )
-from kflare.serving.probabilities import full_disk_probability
+from kflare.serving.client.probabilities import full_disk_probability
 
 __all__ = [
     "CLIMATOLOGY",

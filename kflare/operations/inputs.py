@@ -8,19 +8,19 @@ from typing import Final
 
 import pandas as pd
 
+from kflare.archives.jsoc import Jsoc
+from kflare.archives.near_real_time import NrtResult, NrtSet, fetch_nrt
+from kflare.archives.near_real_time_sources import SOURCES
+from kflare.archives.web import Patience, Web
 from kflare.errors import DataError, KflareError
-from kflare.observations.flares import FlareList, read_flares
-from kflare.observations.jsoc_records import Jsoc
-from kflare.observations.nrt import NrtResult, NrtSet, fetch_nrt
-from kflare.observations.nrt_sources import SOURCES
-from kflare.observations.observation_sets import ObservationSet, sets_in
-from kflare.observations.web import Patience, Web
-from kflare.observations.xray import XrayFlux, read_xray_flux
+from kflare.flares.catalogue import FlareList, read_flares
+from kflare.observations.sets import ObservationSet, sets_in
 from kflare.operations.forecast import InputRecord
 from kflare.operations.ledger import Ledger
 from kflare.operations.publish.files import write_file
 from kflare.operations.settings import Settings
-from kflare.regions.region_numbers import read_srs
+from kflare.regions.numbers import read_srs
+from kflare.xray.flux import XrayFlux, read_xray_flux
 
 __all__ = ["Observed", "flares_for", "observe", "take_flares", "tidy"]
 
@@ -208,7 +208,7 @@ def _xray(result: NrtResult, records: Sequence[InputRecord]) -> tuple[XrayFlux |
 
 def flares_for(issue: datetime, settings: Settings, ledger: Ledger, *, days: float = 366.0) -> FlareList | None:
     """The flares of the past, from the ledger and before its time from `data.flares`; None if there are none."""
-    from kflare.observations.flare_merge import merge_flares
+    from kflare.flares.merging import merge_flares
 
     since = issue - timedelta(days=days)
     known = ledger.flares(since, issue)

@@ -12,7 +12,7 @@ from datetime import datetime
 import pandas as pd
 
 from kflare.errors import KflareError
-from kflare.observations.flares import FlareList
+from kflare.flares.catalogue import FlareList
 from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, FULL, IMPUTED, MAGNETOGRAM_ONLY, RUNGS
 from kflare.operations.marks import THRESHOLDS, Probability
 from kflare.regions.feature_table import features_named

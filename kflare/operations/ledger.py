@@ -10,7 +10,7 @@ import pandas as pd
 from sqlalchemy import Connection, Row, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from kflare.observations.flares import FlareList
+from kflare.flares.catalogue import FlareList
 from kflare.operations import schema
 from kflare.operations.database import open_database
 from kflare.operations.flare_records import Current, current_flares, record_flares

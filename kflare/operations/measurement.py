@@ -11,13 +11,13 @@ from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY, add_changes, a
 from kflare.datasets.region_features import with_changes
 from kflare.datasets.region_run import TOLERANCES
 from kflare.errors import DataError
-from kflare.observations.flares import FlareList
+from kflare.flares.catalogue import FlareList
 from kflare.operations.inputs import Observed
 from kflare.operations.ledger import Ledger
 from kflare.operations.settings import Settings
 from kflare.regions.extraction import Extraction, Measured, measure
 from kflare.regions.feature_table import feature_set
-from kflare.regions.region_numbers import noaa_numbers
+from kflare.regions.numbers import noaa_numbers
 from kflare.regions.tracking import Tracker, TrackingOptions
 from kflare.regions.xray_features import xray_features
 

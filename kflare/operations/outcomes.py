@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from kflare.observations.flares import THRESHOLDS
+from kflare.flares.catalogue import THRESHOLDS
 from kflare.operations.flare_records import Current
 from kflare.operations.forecast import Forecast
 from kflare.operations.ledger import Ledger

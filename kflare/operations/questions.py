@@ -13,7 +13,7 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.operations.forecast import ModelUse
 from kflare.operations.marks import Probability
 from kflare.operations.settings import Server
-from kflare.serving.client import Client
+from kflare.serving.client.client import Client
 from kflare.serving.served_attribution import OUTPUTS
 
 __all__ = ["Answers", "ask_disk", "ask_regions", "connect", "silent_server", "wanted_features"]

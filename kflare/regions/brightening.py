@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import SettingError
-from kflare.regions.geometry import Box
+from kflare.sun.geometry import Box
 
 __all__ = ["THRESHOLDS", "brightening_features"]
 

@@ -14,8 +14,8 @@ from scipy import ndimage
 
 from kflare.errors import DataError, SettingError
 from kflare.observations.magnetogram import Magnetogram
-from kflare.regions.geometry import MICROHEMISPHERE_CM2, SOLAR_RADIUS_CM, Box, DiskGeometry
 from kflare.regions.vector_field import FullDiskVector
+from kflare.sun.geometry import MICROHEMISPHERE_CM2, SOLAR_RADIUS_CM, Box, DiskGeometry
 
 __all__ = ["CEA_STEP", "Patch", "cea_patch"]
 

@@ -18,9 +18,9 @@ import pandas as pd
 from scipy import ndimage
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.disk import Disk, disk_mask
 from kflare.observations.magnetogram import Magnetogram
-from kflare.regions.geometry import MICROHEMISPHERE_CM2, Box, DiskGeometry
+from kflare.sun.disk import Disk, disk_mask
+from kflare.sun.geometry import MICROHEMISPHERE_CM2, Box, DiskGeometry
 
 __all__ = ["LIMB_RULES", "Detection", "DetectionOptions", "Region", "detect_regions", "merged_boxes"]
 

@@ -18,18 +18,18 @@ import pandas as pd
 
 from kflare.errors import DataError
 from kflare.observations.magnetogram import Magnetogram, read_magnetogram
-from kflare.observations.observation_sets import VECTOR_SEGMENTS, ObservationSet
+from kflare.observations.sets import VECTOR_SEGMENTS, ObservationSet
 from kflare.observations.solar_image import SolarImage, read_solar_image
 from kflare.regions.brightening import brightening_features
 from kflare.regions.cea import cea_patch
 from kflare.regions.detection import Detection, DetectionOptions, Region, detect_regions
 from kflare.regions.feature_table import feature_set
-from kflare.regions.geometry import DiskGeometry, rotated
 from kflare.regions.los_features import line_of_sight_features, sharp_sample_features
-from kflare.regions.region_numbers import harp_numbers
+from kflare.regions.numbers import harp_numbers
 from kflare.regions.sharp_parameters import vector_features
 from kflare.regions.vector_field import FullDiskVector
 from kflare.regions.vector_files import read_vector
+from kflare.sun.geometry import DiskGeometry, rotated
 
 __all__ = ["MEASURED", "REGION_COLUMNS", "Extraction", "Measured", "measure", "reasons_text"]
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from kflare.errors import DataError
 from kflare.regions.detection import Detection
-from kflare.regions.geometry import common_area, rotated
+from kflare.sun.geometry import common_area, rotated
 
 __all__ = ["harp_numbers", "noaa_numbers", "read_srs"]
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
 from kflare.regions.detection import Detection, Region
-from kflare.regions.geometry import common_area, rotated
+from kflare.sun.geometry import common_area, rotated
 
 __all__ = ["TrackEvent", "Tracker", "TrackingOptions"]
 

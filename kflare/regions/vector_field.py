@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from kflare.errors import DataError, SettingError
-from kflare.regions.geometry import DiskGeometry
+from kflare.sun.geometry import DiskGeometry
 
 __all__ = ["METHODS", "FullDiskVector", "camera_components", "surface_components"]
 

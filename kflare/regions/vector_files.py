@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError, KflareError, SettingError
-from kflare.observations.files import read_payload
+from kflare.io.payload import read_payload
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.orientation import Orientation, orientation_of
 from kflare.regions.cea import Patch
-from kflare.regions.geometry import DiskGeometry
 from kflare.regions.vector_field import METHODS, FullDiskVector, camera_components
+from kflare.sun.geometry import DiskGeometry
 
 __all__ = ["read_sharp_cea", "read_vector"]
 

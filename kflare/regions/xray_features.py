@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.observations.xray import XrayFlux
+from kflare.xray.flux import XrayFlux
 
 __all__ = ["LEAST_MEASURED", "XRAY_FEATURES", "joined", "xray_features"]
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from kflare.attribution.attribution_file import Origin
 from kflare.attribution.published import ATTRIBUTE, Ask
 from kflare.errors import ServingError
-from kflare.serving.client import Client
+from kflare.serving.client.client import Client
 
 __all__ = ["OUTPUTS", "ServedModel", "require_attribution"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from kflare.errors import ServingError, SettingError
-from kflare.serving.channel import Connection, open_channel
+from kflare.serving.client.channel import Connection, open_channel
 from kflare.serving.config_messages import read_config
 
 __all__ = ["CANARY", "STABLE", "labels_of", "reload_config", "set_labels"]
@@ -71,7 +71,7 @@ def reload_config(config: Path, connection: Connection, *, seconds: float = 60.0
     config : Path
         The file, with the base paths as the server sees them.
     connection : Connection
-        From `kflare.serving.channel.connection`.
+        From `kflare.serving.client.channel.connection`.
     seconds : float
         How long a label may wait for its version.
 

@@ -10,7 +10,7 @@ issue tracker of mbobra/SHARPs). Here they are converted to G/Mm, by
 (JSOC's `sw_functions.c`; for CDELT1 = 0.03° 2.744) with what the record itself says, or for the 0.03° of all SHARP CEA
 maps where it does not. Every table says so in `attrs["notes"]`.
 
-These are keywords of the *vector* field. The published SHARP samples that `kflare.observations.sharp_samples` reads
+These are keywords of the *vector* field. The published SHARP samples that `kflare.sharp.samples` reads
 hold columns USFLUX and MEANGBZ made from the line-of-sight field, in G/pixel: for HARP 377 on 2011-02-15 at 02:00 their
 MEANGBZ is 36.2, the header's 100.5, the mean gradient of the LOS segment within the patch 36.0. Never mix the two.
 """
@@ -28,7 +28,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, KflareError
-from kflare.observations.catalogue_file import read_payload
+from kflare.io.catalogue_file import read_payload
 from kflare.observations.quality import parse_quality
 
 __all__ = ["PARAMETERS", "REQUESTED", "UNITS", "SharpParameter", "read_sharp_header", "sharp_table"]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.flares import THRESHOLDS, TIME_DTYPE, FlareList, class_fluxes
+from kflare.flares.catalogue import THRESHOLDS, TIME_DTYPE, FlareList, class_fluxes
 
 __all__ = ["PARAMETERS", "SharpSamples", "read_sharp_samples", "region_flares"]
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.observations.flares import THRESHOLDS, FlareList, class_fluxes
-from kflare.observations.sharp_samples import SharpSamples, read_sharp_samples
+from kflare.flares.catalogue import THRESHOLDS, FlareList, class_fluxes
+from kflare.sharp.samples import SharpSamples, read_sharp_samples
 
 __all__ = ["read_smarp_samples"]
 

@@ -9,14 +9,16 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError
-from kflare.observations.disk import Disk
-from kflare.observations.magnetogram import Magnetogram
+from kflare.sun.disk import Disk
+
+if TYPE_CHECKING:
+    from kflare.observations.magnetogram import Magnetogram
 
 __all__ = ["MICROHEMISPHERE_CM2", "SOLAR_RADIUS_CM", "Box", "DiskGeometry", "common_area", "rotated"]
 
@@ -76,7 +78,7 @@ class DiskGeometry:
             raise DataError(f"`distance` must lie in 1e9 to 1e13 metres, got {self.distance}")
 
     @classmethod
-    def of(cls, magnetogram: Magnetogram) -> "DiskGeometry":
+    def of(cls, magnetogram: "Magnetogram") -> "DiskGeometry":
         """The view of a magnetogram: from its observer, else from the Earth at its time.
 
         The synthetic Sun is seen from afar in the plane of its equator.

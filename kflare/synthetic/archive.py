@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from kflare.observations.flares import FlareList
+from kflare.flares.catalogue import FlareList
 from kflare.observations.magnetogram import Magnetogram
-from kflare.observations.synthetic_sharp import SHARP_UNITS
+from kflare.synthetic.sharp import SHARP_UNITS
 
 __all__ = ["write_flares", "write_magnetogram", "write_region_table"]
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.observations.synthetic_regions import Array, times_to_days
-from kflare.observations.synthetic_surface import Array32, DiskGrid
+from kflare.synthetic.regions import Array, times_to_days
+from kflare.synthetic.surface import Array32, DiskGrid
 
 __all__ = ["aia_intensity", "flare_flux", "xray_flux"]
 

@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.observations.flares import flux_to_class
-from kflare.observations.synthetic_regions import (
+from kflare.flares.catalogue import flux_to_class
+from kflare.synthetic.regions import (
     LONGEST_LIFE_DAYS,
     Array,
     Regions,

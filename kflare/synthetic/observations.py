@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.observations.jsoc_records import tai_from_utc
-from kflare.observations.synthetic_corona import aia_intensity, xray_flux
-from kflare.observations.synthetic_regions import generator
-from kflare.observations.synthetic_surface import DISK_RADIUS, DiskGrid
+from kflare.archives.jsoc import tai_from_utc
+from kflare.synthetic.corona import aia_intensity, xray_flux
+from kflare.synthetic.regions import generator
+from kflare.synthetic.surface import DISK_RADIUS, DiskGrid
 
 if TYPE_CHECKING:
-    from kflare.observations.synthetic_vector import SurfaceField
+    from kflare.synthetic.vector import SurfaceField
 
 __all__ = ["Cutout", "write_aia", "write_los", "write_regions_of_the_day", "write_vector", "write_xrays"]
 

@@ -7,7 +7,7 @@ instrument without limb effects would give. The definitions are those of Bobra e
 import numpy as np
 import numpy.typing as npt
 
-from kflare.observations.synthetic_regions import SQUARE_DEGREE, Array, Patches
+from kflare.synthetic.regions import SQUARE_DEGREE, Array, Patches
 
 __all__ = ["SHARP_UNITS", "measure"]
 

@@ -14,11 +14,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import SettingError
-from kflare.observations.flares import FlareList
+from kflare.flares.catalogue import FlareList
 from kflare.observations.magnetogram import Disk, Magnetogram
-from kflare.observations.synthetic_archive import write_flares, write_magnetogram, write_region_table
-from kflare.observations.synthetic_flares import let_flare
-from kflare.observations.synthetic_observations import (
+from kflare.synthetic.archive import write_flares, write_magnetogram, write_region_table
+from kflare.synthetic.flares import let_flare
+from kflare.synthetic.observations import (
     Cutout,
     write_aia,
     write_los,
@@ -26,7 +26,7 @@ from kflare.observations.synthetic_observations import (
     write_vector,
     write_xrays,
 )
-from kflare.observations.synthetic_regions import (
+from kflare.synthetic.regions import (
     LONGEST_LIFE_DAYS,
     Array,
     Regions,
@@ -35,9 +35,9 @@ from kflare.observations.synthetic_regions import (
     generator,
     times_to_days,
 )
-from kflare.observations.synthetic_sharp import measure
-from kflare.observations.synthetic_surface import DiskGrid, Network, disk_grid, paint
-from kflare.observations.synthetic_vector import SurfaceField, horizontal_field
+from kflare.synthetic.sharp import measure
+from kflare.synthetic.surface import DiskGrid, Network, disk_grid, paint
+from kflare.synthetic.vector import SurfaceField, horizontal_field
 
 __all__ = ["SyntheticSun"]
 

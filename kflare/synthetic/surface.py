@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from kflare.observations.synthetic_regions import Array, Patches, generator, synodic_rate
+from kflare.synthetic.regions import Array, Patches, generator, synodic_rate
 
 __all__ = ["DISK_RADIUS", "DiskGrid", "Network", "disk_grid", "paint"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kflare.observations.synthetic_regions import Array, Patches
-from kflare.observations.synthetic_surface import Array32, DiskGrid
+from kflare.synthetic.regions import Array, Patches
+from kflare.synthetic.surface import Array32, DiskGrid
 
 __all__ = ["SurfaceField", "horizontal_field"]
 

@@ -22,8 +22,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.catalogue_file import MAX_TEXT_BYTES, is_json, json_records, read_payload
-from kflare.observations.xray_netcdf import NETCDF_MAGIC, Samples, samples_of_netcdf
+from kflare.io.catalogue_file import MAX_TEXT_BYTES, is_json, json_records, read_payload
+from kflare.xray.netcdf import NETCDF_MAGIC, Samples, samples_of_netcdf
 
 __all__ = ["SWPC_FACTOR", "Scale", "XrayFlux", "read_xray_flux"]
 

@@ -1,6 +1,6 @@
 """The netCDF files of GOES X-ray flux, of three generations, as plain arrays.
 
-netCDF-4 is HDF5 and read with h5py, in a process of its own (`kflare.observations.hdf5_series`); netCDF-3 with scipy.
+netCDF-4 is HDF5 and read with h5py, in a process of its own (`kflare.io.hdf5_series`); netCDF-3 with scipy.
 """
 
 import io
@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, KflareError
-from kflare.observations.catalogue_file import read_payload
-from kflare.observations.hdf5_series import Series, UnreadableHdf5, read_hdf5_series
+from kflare.io.catalogue_file import read_payload
+from kflare.io.hdf5_series import Series, UnreadableHdf5, read_hdf5_series
 
 __all__ = ["MAX_NETCDF_BYTES", "NETCDF_MAGIC", "Samples", "samples_of_netcdf"]
 

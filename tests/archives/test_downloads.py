@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from kflare.archives.downloads import Outcome, Wanted, download, fetch_all
+from kflare.archives.web import Patience, StoppedError, Web
 from kflare.errors import DataError
-from kflare.observations.downloads import Outcome, Wanted, download, fetch_all
-from kflare.observations.web import Patience, StoppedError, Web
-
-from .standin import StandIn, picture, quick_export, refusing
+from tests.standin import StandIn, picture, quick_export, refusing
 
 HASTY = Patience(connect=0.5, read=0.4, total=3, attempts=3, first_wait=0.01, longest_wait=0.02)
 FILE = quick_export(width=128)  # 4 blocks and more, so that it can break off in many places

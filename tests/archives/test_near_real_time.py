@@ -5,14 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from kflare.archives.jsoc import Jsoc
+from kflare.archives.near_real_time import fetch_nrt
+from kflare.archives.near_real_time_sources import SOURCES
+from kflare.archives.web import Patience, Web
 from kflare.errors import SettingError
-from kflare.observations.jsoc_records import Jsoc
 from kflare.observations.magnetogram import read_magnetogram
-from kflare.observations.nrt import fetch_nrt
-from kflare.observations.nrt_sources import SOURCES
-from kflare.observations.web import Patience, Web
-
-from .standin import StandIn, quick_export, refusing, xrays
+from tests.standin import StandIn, quick_export, refusing, xrays
 
 HASTY = Patience(connect=0.5, read=0.4, total=2, attempts=2, first_wait=0.01, longest_wait=0.02)
 ISSUE = datetime(2026, 1, 1, 3, tzinfo=UTC)

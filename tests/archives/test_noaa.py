@@ -4,15 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kflare.observations.archives import slots
-from kflare.observations.downloads import fetch_all
-from kflare.observations.flares import read_flares
-from kflare.observations.noaa import FLARE_FEEDS, XRAY_FEEDS, plan_events, plan_feeds, plan_xrs
-from kflare.observations.web import Patience, Web
-from kflare.observations.xray import read_xray_flux
-
-from .standin import StandIn, refusing, xrays
-from .test_intact import hdf5
+from kflare.archives.downloads import fetch_all
+from kflare.archives.magnetograms import slots
+from kflare.archives.noaa import FLARE_FEEDS, XRAY_FEEDS, plan_events, plan_feeds, plan_xrs
+from kflare.archives.web import Patience, Web
+from kflare.flares.catalogue import read_flares
+from kflare.xray.flux import read_xray_flux
+from tests.io.test_integrity import hdf5
+from tests.standin import StandIn, refusing, xrays
 
 HASTY = Patience(connect=0.5, read=0.4, total=3, attempts=2, first_wait=0.01, longest_wait=0.02)
 DAY = timedelta(days=1)

@@ -8,11 +8,11 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
+from kflare.archives.jsoc import Jsoc
+from kflare.archives.sharp import query_sharp_keywords
+from kflare.archives.web import Patience, Web
 from kflare.errors import DataError, ServingError, SettingError
-from kflare.observations.jsoc_records import Jsoc
-from kflare.observations.sharp_keywords import REQUESTED
-from kflare.observations.sharp_query import query_sharp_keywords
-from kflare.observations.web import Patience, Web
+from kflare.sharp.keywords import REQUESTED
 
 SINCE, UNTIL = datetime(2011, 2, 15, 1, 30, tzinfo=UTC), datetime(2011, 2, 15, 2, 30, tzinfo=UTC)
 VALUES = {"T_REC": "2011.02.15_02:00:00_TAI", "HARPNUM": "377", "QUALITY": "0x00000400", "MEANGBZ": "100.523"}

@@ -2,10 +2,9 @@
 
 import pytest
 
+from kflare.archives.web import NoAnswerError, NotHeldError, Patience, StoppedError, Web, shown_url
 from kflare.errors import DataError, KflareError, ServingError
-from kflare.observations.web import NoAnswerError, NotHeldError, Patience, StoppedError, Web, shown_url
-
-from .standin import StandIn, refusing
+from tests.standin import StandIn, refusing
 
 HASTY = Patience(connect=0.5, read=0.4, total=3, attempts=3, first_wait=0.01, longest_wait=0.02, poll=0.01)
 

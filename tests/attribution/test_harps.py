@@ -10,7 +10,7 @@ from kflare.attribution.harps import box_sizes, largest, place_regions, regions_
 from kflare.attribution.region_tables import read_regions
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Disk, Magnetogram, Observer, read_magnetogram
-from kflare.regions.geometry import rotated
+from kflare.sun.geometry import rotated
 
 NOON = datetime(2014, 6, 6, 12, tzinfo=UTC)
 AU = 1.496e11

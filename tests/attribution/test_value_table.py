@@ -5,7 +5,7 @@ import pytest
 from kflare.attribution.map_values import FULL_DISK, value_columns
 from kflare.attribution.value_table import Outcomes, ValueTable
 from kflare.errors import SettingError
-from kflare.observations.flares import FlareList
+from kflare.flares.catalogue import FlareList
 
 # An M1.0 flare of region 11001 on the 3rd at 06:00, a C flare of 11002, an M flare of no region on the 10th; and flares
 # at both ends, so that the list covers January.

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kflare import attribute, predict
 from kflare.attribution.attribution_file import read_attribution
-from kflare.observations.synthetic import SyntheticSun
+from kflare.commands import attribute, predict
+from kflare.synthetic.sun import SyntheticSun
 
 START = datetime(2014, 1, 1, tzinfo=UTC)
 
@@ -32,7 +32,7 @@ def sky(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(full_disk_models):
     """Address of an embedded server of the full-disk models."""
-    from kflare.serving.server import Server
+    from kflare.serving.server.server import Server
 
     with Server([], folder=full_disk_models, discover=full_disk_models, port=0) as running:
         yield running.address
@@ -217,7 +217,7 @@ def plain_server(tmp_path_factory):
     """Address of a server whose cnn-m forecasts but does not attribute."""
     import tensorflow as tf
 
-    from kflare.serving.server import Server
+    from kflare.serving.server.server import Server
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 1), tf.float32, name="magnetogram")])
     def serving_default(magnetogram):

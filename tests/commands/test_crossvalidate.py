@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kflare import crossvalidate
-from kflare.observations.flares import FlareList
-from kflare.observations.synthetic import SyntheticSun
+from kflare.commands import crossvalidate
+from kflare.flares.catalogue import FlareList
+from kflare.synthetic.sun import SyntheticSun
 from kflare.verification.forecast_table import forecast_table, read_forecasts
 
 

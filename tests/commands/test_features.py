@@ -8,7 +8,7 @@ import sys
 import pandas as pd
 import pytest
 
-from kflare import features
+from kflare.commands import features
 from kflare.datasets.region_run import table_columns
 
 
@@ -136,8 +136,8 @@ def test_from_observations_to_a_served_forecast(tmp_path, capsys):
     """Three days at 1 h cadence, the table, a model trained on it, and a forecast from a server."""
     from datetime import UTC, datetime
 
-    from kflare import fit, predict
-    from kflare.observations.synthetic import SyntheticSun
+    from kflare.commands import fit, predict
+    from kflare.synthetic.sun import SyntheticSun
 
     seen = tmp_path / "observed"
     sun = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 5, seed=2)

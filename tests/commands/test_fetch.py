@@ -13,10 +13,10 @@ import pytest
 from astropy.io import fits
 from PIL import Image
 
-from kflare.fetch import main
-from kflare.observations.flares import read_flares
+from kflare.commands.fetch import main
+from kflare.flares.catalogue import read_flares
 from kflare.observations.magnetogram import read_magnetogram
-from tests.observations.standin import StandIn, picture, quick_export, refusing
+from tests.standin import StandIn, picture, quick_export, refusing
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kflare import fit
+from kflare.commands import fit
 from kflare.models.publish import read_metadata, verify_manifest, versions
-from kflare.observations.synthetic import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 SPANS = ["--train-until", "2014-02-01", "--validate-until", "2014-02-15"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kflare import fit, predict
-from kflare.observations.synthetic import SyntheticSun
+from kflare.commands import fit, predict
+from kflare.synthetic.sun import SyntheticSun
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +38,7 @@ def models(sun, tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(models):
     """Address of an embedded server of the models, on a free port of loopback."""
-    from kflare.serving.server import Server
+    from kflare.serving.server.server import Server
 
     with Server([], folder=models, discover=models, port=0) as running:
         yield running.address

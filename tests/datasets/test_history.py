@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY, add_changes, add_history
 from kflare.datasets.region_table import region_flares_by_noaa
 from kflare.errors import DataError
-from kflare.observations.flares import FlareList, class_to_flux, read_flares
+from kflare.flares.catalogue import FlareList, class_to_flux, read_flares
 
 T0 = pd.Timestamp("2014-03-18T00:00Z")
 HOUR, DAY = pd.Timedelta(hours=1), pd.Timedelta(days=1)

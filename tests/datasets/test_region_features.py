@@ -8,7 +8,7 @@ from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY
 from kflare.datasets.region_features import complete, features_of
 from kflare.datasets.region_table import region_flares_by_noaa
 from kflare.errors import DataError
-from kflare.observations.flares import FlareList
+from kflare.flares.catalogue import FlareList
 from kflare.regions.feature_table import feature_set
 
 SHARP = ["AREA", "USFLUX", "MEANGBZ", "R_VALUE"]

@@ -13,15 +13,15 @@ from kflare.datasets.region_parts import is_done, part_path, read_part, write_fa
 from kflare.datasets.region_run import TOLERANCES, complete_run, table_columns
 from kflare.datasets.region_table import KEY_COLUMNS, read_region_table, region_flares_by_noaa
 from kflare.errors import DataError
-from kflare.observations.disk import Disk
-from kflare.observations.flares import FlareList
+from kflare.flares.catalogue import FlareList
 from kflare.observations.magnetogram import Magnetogram
-from kflare.observations.observation_sets import ObservationSet
-from kflare.observations.xray import XrayFlux
+from kflare.observations.sets import ObservationSet
 from kflare.regions.detection import Detection, DetectionOptions, Region
 from kflare.regions.extraction import MEASURED, REGION_COLUMNS, Measured
 from kflare.regions.feature_table import feature_set
-from kflare.regions.geometry import DiskGeometry, rotated
+from kflare.sun.disk import Disk
+from kflare.sun.geometry import DiskGeometry, rotated
+from kflare.xray.flux import XrayFlux
 
 START = pd.Timestamp("2014-01-01T00:00Z")
 VIEW = DiskGeometry(Disk(99.5, 99.5, 90.0), (200, 200), distance=5e12)

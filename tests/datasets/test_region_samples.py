@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from kflare.datasets.region_samples import samples_of_region_table, samples_of_sharp
-from kflare.observations.flares import FlareList
+from kflare.flares.catalogue import FlareList
 
 
 @pytest.fixture

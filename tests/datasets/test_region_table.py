@@ -9,7 +9,7 @@ import pytest
 from kflare.datasets.region_run import table_columns
 from kflare.datasets.region_table import KEY_COLUMNS, read_region_table, region_flares_by_noaa
 from kflare.errors import DataError
-from kflare.observations.flares import FlareList
+from kflare.flares.catalogue import FlareList
 
 TABLE = pd.DataFrame(
     {

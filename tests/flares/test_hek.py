@@ -11,11 +11,11 @@ import pytest
 from astropy.table import Table
 from sunpy.net.hek import HEKTable
 
+from kflare.archives.hek import query_hek_flares
+from kflare.archives.web import Patience, Web
 from kflare.errors import DataError, ServingError, SettingError
-from kflare.observations.hek import flares_from_hek, query_hek_flares
-from kflare.observations.web import Patience, Web
-
-from . import fuzz_seeds_catalogues as seeds
+from kflare.flares.hek import flares_from_hek
+from tests import catalogue_seeds as seeds
 
 T0, T1 = datetime(2013, 10, 23, tzinfo=UTC), datetime(2013, 10, 24, tzinfo=UTC)
 # What sunpy needs besides to parse an answer.
@@ -154,7 +154,7 @@ def test_an_answer_that_is_none_is_an_error_of_the_server(hek, answer):
 
 
 def test_pages_without_an_end(hek, monkeypatch):
-    monkeypatch.setattr("kflare.observations.hek._MOST_PAGES", 3)
+    monkeypatch.setattr("kflare.flares.hek._MOST_PAGES", 3)
     hek.answers = [page([], overmax=True)]
     with pytest.raises(ServingError, match="no end after 3 pages"):
         query_hek_flares(T0, T1, url=hek.url)

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kflare.datasets.archive import forecast_time
-from kflare.datasets.labels import (
+from kflare.errors import DataError
+from kflare.flares.catalogue import FlareList, class_to_flux, read_flares
+from kflare.flares.labels import (
     disk_flux,
     exceeds,
     in_seconds,
@@ -20,8 +22,6 @@ from kflare.datasets.labels import (
     region_flux,
     require_covered,
 )
-from kflare.errors import DataError
-from kflare.observations.flares import FlareList, class_to_flux, read_flares
 from kflare.observations.magnetogram import magnetogram_time_from_name
 
 T0 = pd.Timestamp("2014-03-18T00:00Z")

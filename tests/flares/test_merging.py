@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.flare_merge import merge_flares
-from kflare.observations.flares import FlareList, read_flares
+from kflare.flares.catalogue import FlareList, read_flares
+from kflare.flares.merging import merge_flares
 
 T0 = datetime(2013, 10, 23, tzinfo=UTC)
 

@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 
 from kflare.errors import DataError
-from kflare.observations.flares import read_flares
-
-from . import fuzz_seeds_catalogues as seeds
+from kflare.flares.catalogue import read_flares
+from tests import catalogue_seeds as seeds
 
 
 def utc(*parts):

@@ -8,12 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, KflareError
-from kflare.observations import catalogue_file
-from kflare.observations.flares import read_flares
-from kflare.observations.sharp_keywords import read_sharp_header
-from kflare.observations.xray import read_xray_flux
-
-from . import fuzz_seeds_catalogues as seeds
+from kflare.flares.catalogue import read_flares
+from kflare.io import catalogue_file
+from kflare.sharp.keywords import read_sharp_header
+from kflare.xray.flux import read_xray_flux
+from tests import catalogue_seeds as seeds
 
 SEEDS = seeds.seeds()
 
@@ -61,7 +60,7 @@ def test_any_bytes(tmp_path, head, tail, reader):
 
 @pytest.mark.parametrize(("name", "payload", "reader"), SEEDS, ids=[name for name, _, _ in SEEDS])
 def test_damaged_files(tmp_path, monkeypatch, name, payload, reader):
-    monkeypatch.setattr("kflare.observations.hdf5_series.PATIENCE", 2.0)
+    monkeypatch.setattr("kflare.io.hdf5_series.PATIENCE", 2.0)
     path = tmp_path / name
     shuffle = random.Random(name)
     # A damaged HDF5 file may take the whole of its reader's patience.

@@ -10,9 +10,8 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kflare.observations.intact import KINDS, damage, html_title
-
-from .standin import picture, quick_export
+from kflare.io.integrity import KINDS, damage, html_title
+from tests.standin import picture, quick_export
 
 
 def plain_fits():

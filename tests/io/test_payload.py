@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, KflareError
-from kflare.observations import files
-from kflare.observations.files import MAX_FILE_BYTES, inflate, kind_of, read_payload
+from kflare.io import payload as files
+from kflare.io.payload import MAX_FILE_BYTES, inflate, kind_of, read_payload
 
 FITS = b"SIMPLE  =                    T"
 

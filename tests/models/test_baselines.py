@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from kflare.errors import DataError, SettingError
+from kflare.flares.catalogue import FlareList
 from kflare.models.baselines import (
     climatology,
     disk_climatology,
@@ -16,7 +17,6 @@ from kflare.models.baselines import (
     region_persistence,
 )
 from kflare.models.losses import unweighted
-from kflare.observations.flares import FlareList
 from kflare.verification.probabilistic import brier_skill_score
 
 LEARNERS = pytest.mark.parametrize("learn", [logistic_regression, gradient_boosting, random_forest])

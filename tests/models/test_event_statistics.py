@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kflare.datasets.labels import disk_flux, exceeds
 from kflare.errors import DataError, SettingError
+from kflare.flares.catalogue import FlareList, read_flares
+from kflare.flares.labels import disk_flux, exceeds
 from kflare.models.baselines import disk_recent_climatology
 from kflare.models.event_statistics import (
     disk_event_statistics,
@@ -17,7 +18,6 @@ from kflare.models.event_statistics import (
     power_law_index,
     region_event_statistics,
 )
-from kflare.observations.flares import FlareList, read_flares
 from kflare.verification.probabilistic import brier_skill_score
 
 BEGIN = datetime(2014, 1, 1, tzinfo=UTC)

@@ -7,13 +7,13 @@ from PIL import Image
 
 from kflare.datasets.splits import Split
 from kflare.errors import DataError
+from kflare.flares.catalogue import FlareList
 from kflare.models.baselines import persistence
 from kflare.models.calibration import fit_calibration
 from kflare.models.fitting import fit_defn, fit_dense_cnn, require_both_classes
 from kflare.models.training import Recipe, Run
-from kflare.observations.flares import FlareList
-from kflare.observations.synthetic import SyntheticSun
 from kflare.regions.feature_table import features_named
+from kflare.synthetic.sun import SyntheticSun
 from kflare.verification.thresholds import best_threshold
 
 FEATURES = features_named(["AREA", "R_VALUE", "Chis"])

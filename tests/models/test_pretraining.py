@@ -11,7 +11,7 @@ from kflare.errors import DataError
 from kflare.models.dense_cnn import build_dense_cnn
 from kflare.models.pretraining import flux_maps, train_by_reading
 from kflare.models.training import Recipe, Run
-from kflare.observations.synthetic import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 START = datetime(2014, 1, 1, tzinfo=UTC)
 COUNT, SIZE = 16, 128

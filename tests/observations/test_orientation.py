@@ -16,11 +16,11 @@ from sunpy.coordinates import HeliographicStonyhurst
 from sunpy.coordinates.sun import L0
 
 from kflare.errors import DataError
-from kflare.observations.fits import magnetogram_from_fits
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Disk, read_magnetogram
-from kflare.observations.maps import magnetogram_from_map
 from kflare.observations.orientation import orientation_of
+from kflare.observations.readers.fits import magnetogram_from_fits
+from kflare.observations.readers.maps import magnetogram_from_map
 
 WIDTH, CENTRE, RADIUS, STEP = 128, 63.5, 54.0, 17.5
 # 20 degrees east of the centre line and 35 degrees north, seen from B0 = 0: x = -sin 20 cos 35, y = sin 35 radii.

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kflare.errors import DataError
-from kflare.observations.resampling import BAND, AreaMean, area_mean, rolled
+from kflare.observations.reduction import BAND, AreaMean, area_mean, rolled
 
 NAN = np.nan
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.observation_sets import sets_in
+from kflare.observations.sets import sets_in
 
 # 00:00:37 TAI is 00:00:00 UTC from July 2015 to the end of 2016, when TAI was 36 s ahead; in 2014 it was 35 s.
 MAGNETOGRAM = "hmi.M_720s_nrt.20140101_{:02d}0035_TAI.magnetogram.fits"

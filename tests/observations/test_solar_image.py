@@ -7,8 +7,8 @@ import pytest
 from astropy.io import fits
 
 from kflare.errors import DataError
-from kflare.observations.disk import Disk
 from kflare.observations.solar_image import SolarImage, read_solar_image
+from kflare.sun.disk import Disk
 
 CARDS = {
     "T_OBS": "2014-01-01T00:00:08.34Z", "WAVELNTH": 131, "EXPTIME": 2.0, "QUALITY": 1 << 30, "CTYPE1": "HPLN-TAN",

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kflare.observations.synthetic import SyntheticSun
 from kflare.operations.forecast import (
     FULL,
     Forecast,
@@ -17,6 +16,7 @@ from kflare.operations.forecast import (
     RegionForecast,
     combine,
 )
+from kflare.synthetic.sun import SyntheticSun
 
 ISSUE = datetime(2014, 1, 8, 3, tzinfo=UTC)
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from kflare.observations.synthetic import SyntheticSun
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.ledger import Ledger
@@ -25,7 +24,8 @@ from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import Clock, keep_schedule
 from kflare.operations.schedule import issue_times
 from kflare.operations.settings import as_toml
-from kflare.serving.server import Server
+from kflare.serving.server.server import Server
+from kflare.synthetic.sun import SyntheticSun
 from kflare.verification.contingency import ContingencyTable
 
 from .toys import publish_toys, publish_version

@@ -16,8 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from kflare import forecast as command
-from kflare.observations.synthetic import SyntheticSun
+from kflare.commands import forecast as command
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.ledger import Ledger
@@ -25,8 +24,9 @@ from kflare.operations.outcomes import outcomes
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import Done, run_once
 from kflare.operations.settings import Settings, as_toml
-from kflare.serving.models_config import ModelSettings
-from kflare.serving.server import Server
+from kflare.serving.server.models_config import ModelSettings
+from kflare.serving.server.server import Server
+from kflare.synthetic.sun import SyntheticSun
 
 from .toys import publish_toys, publish_version
 from .world import HOUR, XRAYS, World, limb_only, quiet

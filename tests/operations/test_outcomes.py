@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from kflare.errors import DataError
-from kflare.observations.flares import FlareList, class_to_flux
+from kflare.flares.catalogue import FlareList, class_to_flux
 from kflare.operations.forecast import Forecast, Probability, RegionForecast
 from kflare.operations.ledger import Ledger
 from kflare.operations.outcomes import FULL_DISK, outcomes

@@ -7,7 +7,6 @@ with World(sun, size=256) as world:
 """
 
 import io
-import sys
 import tempfile
 from datetime import timedelta
 from pathlib import Path
@@ -16,21 +15,17 @@ import numpy as np
 import pandas as pd
 from astropy.io import fits
 
-from kflare.observations.synthetic import SyntheticSun
-from kflare.observations.synthetic_corona import xray_flux
-from kflare.observations.synthetic_observations import (
+from kflare.operations.settings import Data, Ledger, Log, Schedule, Server, Settings, Site
+from kflare.synthetic.corona import xray_flux
+from kflare.synthetic.observations import (
     write_aia,
     write_los,
     write_regions_of_the_day,
     write_vector,
 )
-from kflare.observations.synthetic_surface import disk_grid
-from kflare.operations.settings import Data, Ledger, Log, Schedule, Server, Settings, Site
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "observations"))
-from standin import HMI_KEYS, StandIn, slot
-
-sys.path.pop(0)
+from kflare.synthetic.sun import SyntheticSun
+from kflare.synthetic.surface import disk_grid
+from tests.standin import HMI_KEYS, StandIn, slot
 
 HOUR = timedelta(hours=1)
 XRAYS = "/json/goes/primary/xrays-7-day.json"

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from kflare.observations.disk import Disk
 from kflare.observations.magnetogram import Magnetogram, Observer
 from kflare.regions.cea import Patch
-from kflare.regions.geometry import SOLAR_RADIUS_CM, DiskGeometry
+from kflare.sun.disk import Disk
+from kflare.sun.geometry import SOLAR_RADIUS_CM, DiskGeometry
 
 TIME = datetime(2013, 5, 1, 12, tzinfo=UTC)
 AU = 1.495978707e11

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
 from kflare.observations.magnetogram import Disk, Magnetogram, read_magnetogram
-from kflare.observations.synthetic import SyntheticSun
 from kflare.regions.detection import DetectionOptions, detect_regions, merged_boxes
-from kflare.regions.geometry import MICROHEMISPHERE_CM2, DiskGeometry
+from kflare.sun.geometry import MICROHEMISPHERE_CM2, DiskGeometry
+from kflare.synthetic.sun import SyntheticSun
 
 TIME = datetime(2014, 1, 1, tzinfo=UTC)
 DISK = Disk(255.5, 255.5, 225.0)

@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 
 from kflare.errors import DataError
-from kflare.observations.observation_sets import sets_in
+from kflare.observations.sets import sets_in
 from kflare.regions.detection import DetectionOptions
 from kflare.regions.extraction import MEASURED, REGION_COLUMNS, Extraction, measure, reasons_text
 from kflare.regions.feature_table import feature_set

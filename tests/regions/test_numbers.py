@@ -9,8 +9,8 @@ import pytest
 from kflare.errors import DataError
 from kflare.observations.magnetogram import Disk, read_magnetogram
 from kflare.regions.detection import Detection, DetectionOptions, Region, detect_regions
-from kflare.regions.geometry import DiskGeometry
-from kflare.regions.region_numbers import harp_numbers, noaa_numbers, read_srs
+from kflare.regions.numbers import harp_numbers, noaa_numbers, read_srs
+from kflare.sun.geometry import DiskGeometry
 
 TIME = datetime(2013, 10, 23, 18, tzinfo=UTC)
 VIEW = DiskGeometry(Disk(255.5, 255.5, 225.0), (512, 512))

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from kflare.errors import SettingError
-from kflare.observations.disk import Disk
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.detection import detect_regions
 from kflare.regions.quick_look import draw_quick_look
+from kflare.sun.disk import Disk
 
 ORANGE, BLUE = (0xE6, 0x9F, 0x00), (0x56, 0xB4, 0xE9)
 

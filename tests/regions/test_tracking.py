@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
 from kflare.observations.magnetogram import Disk
-from kflare.observations.synthetic import SyntheticSun
 from kflare.regions.detection import Detection, DetectionOptions, Region, detect_regions
-from kflare.regions.geometry import DiskGeometry, rotated
 from kflare.regions.tracking import Tracker, TrackingOptions
+from kflare.sun.geometry import DiskGeometry, rotated
+from kflare.synthetic.sun import SyntheticSun
 
 TIME = datetime(2014, 1, 1, tzinfo=UTC)
 VIEW = DiskGeometry(Disk(255.5, 255.5, 225.0), (512, 512))

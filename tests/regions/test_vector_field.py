@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from kflare.errors import DataError, SettingError
-from kflare.regions.geometry import DiskGeometry
 from kflare.regions.vector_field import FullDiskVector, camera_components, surface_components
+from kflare.sun.geometry import DiskGeometry
 
 from .fields import TIME, camera_field, view
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from kflare.errors import DataError
-from kflare.observations.xray import XrayFlux
 from kflare.regions.xray_features import XRAY_FEATURES, joined, xray_features
+from kflare.xray.flux import XrayFlux
 
 NOON = datetime(2014, 1, 2, 12, tzinfo=UTC)
 

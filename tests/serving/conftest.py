@@ -11,8 +11,8 @@ import grpc
 import numpy as np
 import pytest
 
-from kflare.serving.client import Client
-from kflare.serving.server import Server
+from kflare.serving.client.client import Client
+from kflare.serving.server.server import Server
 
 
 def write_defn(path: Path, *, version: int, factor: float = 1.0) -> Path:
@@ -130,7 +130,7 @@ def serve() -> Iterator[Callable[..., Server]]:
 @pytest.fixture(scope="module")
 def standing(toys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for the tests that change nothing: defn-c 1 and 2, cnn-c 1, defn-nan 1, defn-large 7."""
-    from kflare.serving.models_config import ModelSettings
+    from kflare.serving.server.models_config import ModelSettings
 
     folder = tmp_path_factory.mktemp("standing")
     _publish(toys / "defn-1", folder / "defn-c" / "1")

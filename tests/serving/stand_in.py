@@ -1,6 +1,6 @@
 """A server of one model for tests of what happens between client and server: up in half a second, killed in none.
 
-It speaks TensorFlow Serving's API by `kflare.serving.messages`; whether those are right is tested elsewhere.
+It speaks TensorFlow Serving's API by `kflare.serving.client.messages`; whether those are right is tested elsewhere.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import grpc
 import numpy as np
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from kflare.serving.messages import METHODS, GetModelStatusRequest, PredictRequest
+from kflare.serving.client.messages import METHODS, GetModelStatusRequest, PredictRequest
 from kflare.serving.tensor_values import fill_tensor
 
 

@@ -19,9 +19,9 @@ import pandas as pd
 import pytest
 
 from kflare.errors import ServingError, SettingError
-from kflare.serving.async_client import AsyncClient
-from kflare.serving.client import Client
-from kflare.serving.messages import METHODS, SignatureDefMap
+from kflare.serving.client.async_client import AsyncClient
+from kflare.serving.client.client import Client
+from kflare.serving.client.messages import METHODS, SignatureDefMap
 from kflare.serving.tensor_values import fill_tensor
 
 INPUTS = {"AREA": np.zeros(2, np.float32)}

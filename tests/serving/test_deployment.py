@@ -20,10 +20,10 @@ import pytest
 import yaml
 
 from kflare.operations.settings import read_settings
-from kflare.serving.batching_parameters import BatchingParameters
+from kflare.serving.client.conversation import MODELS
 from kflare.serving.config_messages import message_type, read_config
-from kflare.serving.conversation import MODELS
-from kflare.serving.models_config import read_models_config
+from kflare.serving.server.batching_parameters import BatchingParameters
+from kflare.serving.server.models_config import read_models_config
 
 SERVING = Path(__file__).parents[2] / "serving"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")

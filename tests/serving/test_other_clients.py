@@ -15,9 +15,9 @@ import pytest
 from google.protobuf import json_format
 from PIL import Image
 
-from kflare.serve import main
-from kflare.serving.models_config import ModelSettings
-from kflare.serving.server import Server
+from kflare.commands.serve import main
+from kflare.serving.server.models_config import ModelSettings
+from kflare.serving.server.server import Server
 
 README = Path(__file__).parents[2] / "serving" / "README.md"
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kflare.command_line import run
+from kflare.commands.command_line import run
+from kflare.commands.releases import add_release_options, release_command
 from kflare.errors import ModelError, ServingError, SettingError
 from kflare.models.publish import publish as publish_version
 from kflare.models.releases import discard_old, release, releases, verify, withdraw
-from kflare.release_commands import add_release_options, release_command
-from kflare.serving.batching_parameters import BatchingParameters
-from kflare.serving.client import Client
+from kflare.serving.client.client import Client
+from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.version_labels import labels_of, set_labels
 
 HEAD = "# What the test serves.\n# Two lines.\n\n"
@@ -206,7 +206,7 @@ def test_labels_keep_the_head_of_the_file_and_widen_the_policy(config):
     set_labels(config, "defn-c", {"stable": 2, "canary": 3})
     assert config.read_text().startswith(HEAD)
     assert labels_of(config) == {"defn-c": {"stable": 2, "canary": 3}}
-    from kflare.serving.models_config import read_models_config
+    from kflare.serving.server.models_config import read_models_config
 
     assert read_models_config(config)[0].newest == 2
     set_labels(config, "defn-c", {})
@@ -217,7 +217,7 @@ def test_labels_keep_the_head_of_the_file_and_widen_the_policy(config):
 
 def test_labels_stay_within_what_is_served(published, tmp_path, capsys):
     """A plain version takes "stable" along; canary after canary, the oldest that is labelled goes on being served."""
-    from kflare.serving.models_config import read_models_config
+    from kflare.serving.server.models_config import read_models_config
 
     served, config = tmp_path / "served", tmp_path / "models.config"
     config.write_text(
@@ -267,8 +267,8 @@ def test_publish_list_verify_and_roll_back(published, tmp_path, capsys):
 
 
 def test_a_canary_comes_is_promoted_or_taken_back(published, tmp_path, serve, until, capsys):
-    from kflare.serving.models_config import read_models_config
-    from kflare.serving.server import Server
+    from kflare.serving.server.models_config import read_models_config
+    from kflare.serving.server.server import Server
 
     served, config = tmp_path / "served", tmp_path / "models.config"
     config.write_text(CONFIG % served)
@@ -307,8 +307,8 @@ def test_a_canary_comes_is_promoted_or_taken_back(published, tmp_path, serve, un
 @pytest.mark.parametrize("warm", [True, False])
 def test_warm_up_requests_run_before_a_version_answers(served, warm):
     """What they gain, the first request beside the later ones, is shown by tools/bench serving."""
-    from kflare.serving.models_config import ModelSettings
-    from kflare.serving.server import Server
+    from kflare.serving.server.models_config import ModelSettings
+    from kflare.serving.server.server import Server
 
     if not warm:
         for version in (served / "defn-c").iterdir():

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import pandas as pd
 import pytest
 
-from kflare.serve import main
-from kflare.serving.client import Client
+from kflare.commands.serve import main
+from kflare.serving.client.client import Client
 
 TABLE = pd.DataFrame({"AREA": [0.0], "USFLUX": [0.0], "R_VALUE": [0.0]})
 

@@ -8,9 +8,8 @@ import pytest
 from astropy.io import fits
 
 from kflare.errors import DataError
-from kflare.observations.sharp_keywords import PARAMETERS, REQUESTED, UNITS, read_sharp_header, sharp_table
-
-from . import fuzz_seeds_catalogues as seeds
+from kflare.sharp.keywords import PARAMETERS, REQUESTED, UNITS, read_sharp_header, sharp_table
+from tests import catalogue_seeds as seeds
 
 # A record as drms returns it from JSOC without conversion of numbers.
 RECORD = {

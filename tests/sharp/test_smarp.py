@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kflare.observations.flares import FlareList
-from kflare.observations.smarp_samples import read_smarp_samples
+from kflare.flares.catalogue import FlareList
+from kflare.sharp.smarp import read_smarp_samples
 
 START = pd.Timestamp("2000-07-14T00:00Z")
 STEP = pd.Timedelta(minutes=96)
@@ -59,7 +59,7 @@ def test_restored_rows_are_labelled_by_these_flares(read):
 
 
 def test_real_lists_and_flares_agree(real_data):
-    from kflare.observations.flares import read_flares
+    from kflare.flares.catalogue import read_flares
 
     flares = read_flares(real_data / "goes" / "swpc_flares_1996-2018.csv")
     samples, own = read_smarp_samples(real_data / "smarp", flares=flares)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kflare.observations.disk import Disk, disk_columns, disk_mask
+from kflare.sun.disk import Disk, disk_columns, disk_mask
 
 
 @given(

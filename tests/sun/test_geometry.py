@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kflare.errors import DataError
 from kflare.observations.magnetogram import Disk, Magnetogram, Observer
-from kflare.regions.geometry import MICROHEMISPHERE_CM2, SOLAR_RADIUS_CM, DiskGeometry, common_area, rotated
+from kflare.sun.geometry import MICROHEMISPHERE_CM2, SOLAR_RADIUS_CM, DiskGeometry, common_area, rotated
 
 TIME = datetime(2014, 3, 5, 6, tzinfo=UTC)
 

@@ -8,14 +8,14 @@ import pytest
 
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import read_magnetogram
-from kflare.observations.observation_sets import VECTOR_SEGMENTS, sets_in
+from kflare.observations.sets import VECTOR_SEGMENTS, sets_in
 from kflare.observations.solar_image import read_solar_image
-from kflare.observations.synthetic import SyntheticSun
-from kflare.observations.synthetic_corona import flare_flux, xray_flux
-from kflare.observations.synthetic_surface import disk_grid
-from kflare.observations.xray import read_xray_flux
-from kflare.regions.region_numbers import read_srs
+from kflare.regions.numbers import read_srs
 from kflare.regions.vector_files import read_vector
+from kflare.synthetic.corona import flare_flux, xray_flux
+from kflare.synthetic.sun import SyntheticSun
+from kflare.synthetic.surface import disk_grid
+from kflare.xray.flux import read_xray_flux
 
 START = datetime(2014, 1, 1, tzinfo=UTC)
 

@@ -8,13 +8,13 @@ from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
 from kflare.errors import SettingError
-from kflare.observations.flares import FlareList, read_flares
+from kflare.flares.catalogue import FlareList, read_flares
 from kflare.observations.magnetogram import read_magnetogram
-from kflare.observations.synthetic import SyntheticSun
-from kflare.observations.synthetic_flares import flare_rate
-from kflare.observations.synthetic_regions import SQUARE_DEGREE, Patches, emerge_regions, synodic_rate
-from kflare.observations.synthetic_sharp import measure
-from kflare.observations.synthetic_surface import disk_grid, paint
+from kflare.synthetic.flares import flare_rate
+from kflare.synthetic.regions import SQUARE_DEGREE, Patches, emerge_regions, synodic_rate
+from kflare.synthetic.sharp import measure
+from kflare.synthetic.sun import SyntheticSun
+from kflare.synthetic.surface import disk_grid, paint
 
 START = datetime(2014, 1, 1, tzinfo=UTC)
 

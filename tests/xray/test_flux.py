@@ -14,11 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
-from kflare.observations import hdf5_series
-from kflare.observations.flares import THRESHOLDS, read_flares
-from kflare.observations.xray import SWPC_FACTOR, read_xray_flux
-
-from . import fuzz_seeds_catalogues as seeds
+from kflare.flares.catalogue import THRESHOLDS, read_flares
+from kflare.io import hdf5_series
+from kflare.xray.flux import SWPC_FACTOR, read_xray_flux
+from tests import catalogue_seeds as seeds
 
 # Files of NOAA that sunpy ships for its own tests, cut to a few records.
 SHIPPED = Path(sunpy.data.test.__file__).parent

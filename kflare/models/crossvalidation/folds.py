@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.datasets.labels import LEAD_HOURS, in_seconds
 from kflare.datasets.splits import Split, chronological_split
 from kflare.errors import DataError, SettingError
+from kflare.flares.labels import LEAD_HOURS, in_seconds
 from kflare.models.calibration import fit_calibration
 from kflare.models.training import write_whole
 from kflare.verification.thresholds import best_threshold

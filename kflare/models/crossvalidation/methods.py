@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.models.baselines import climatology, gradient_boosting, logistic_regression, random_forest
-from kflare.models.crossvalidation import Fold, MethodForecast, Unit, conclude
+from kflare.models.crossvalidation.folds import Fold, MethodForecast, Unit, conclude
 from kflare.models.fitting import Fitted
 from kflare.models.losses import class_weights
 from kflare.models.training import Recipe, Run

@@ -6,9 +6,9 @@ from dataclasses import astuple
 import numpy as np
 import pandas as pd
 
-from kflare.models.crossvalidation import Fold
-from kflare.models.crossvalidation_methods import NETWORK
-from kflare.models.crossvalidation_scores import METRICS, Metric, Scoreboard
+from kflare.models.crossvalidation.folds import Fold
+from kflare.models.crossvalidation.methods import NETWORK
+from kflare.models.crossvalidation.scores import METRICS, Metric, Scoreboard
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import Interval
 

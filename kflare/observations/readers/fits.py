@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from kflare.errors import DataError, KflareError
-from kflare.observations.disk import Disk
-from kflare.observations.files import MAX_WIDTH, inflate
+from kflare.io.payload import MAX_WIDTH, inflate
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram
-from kflare.observations.pixels import Frame, Pixels, require_square
 from kflare.observations.quality import QualityPolicy, policy_named
+from kflare.observations.readers.pixels import Frame, Pixels, require_square
+from kflare.sun.disk import Disk
 
 __all__ = ["magnetogram_from_fits"]
 

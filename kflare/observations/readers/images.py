@@ -14,11 +14,11 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from kflare.errors import DataError
-from kflare.observations.disk import Disk, disk_mask, require_full_disk
-from kflare.observations.files import MAX_WIDTH
+from kflare.io.payload import MAX_WIDTH
 from kflare.observations.magnetogram import Magnetogram, require_byte_range
 from kflare.observations.quality import QualityPolicy, judge, policy_named
-from kflare.observations.times import magnetogram_time_from_name
+from kflare.sun.disk import Disk, disk_mask, require_full_disk
+from kflare.sun.times import magnetogram_time_from_name
 
 __all__ = ["decode_grey", "find_disk", "magnetogram_from_image"]
 

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError, KflareError
-from kflare.observations.disk import Disk
-from kflare.observations.files import MAX_WIDTH
+from kflare.io.payload import MAX_WIDTH
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram, require_byte_range
-from kflare.observations.pixels import Frame, Pixels, require_square
 from kflare.observations.quality import QualityPolicy, policy_named
+from kflare.observations.readers.pixels import Frame, Pixels, require_square
+from kflare.sun.disk import Disk
 
 __all__ = ["magnetogram_from_jp2", "xml_header"]
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kflare.errors import DataError, KflareError
-from kflare.observations.disk import Disk
-from kflare.observations.files import MAX_WIDTH
+from kflare.io.payload import MAX_WIDTH
 from kflare.observations.headers import Header, Observer
 from kflare.observations.magnetogram import Magnetogram
-from kflare.observations.pixels import Pixels, magnetogram_from_pixels, require_square
 from kflare.observations.quality import QualityPolicy, policy_named
+from kflare.observations.readers.pixels import Pixels, magnetogram_from_pixels, require_square
+from kflare.sun.disk import Disk
 
 if TYPE_CHECKING:
     from sunpy.map import GenericMap

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError
-from kflare.observations.disk import Disk, column_mask, disk_columns, disk_mask
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.orientation import Orientation, orientation_of
 from kflare.observations.quality import QualityPolicy, judge
-from kflare.observations.resampling import BAND, AreaMean, area_mean, rolled
+from kflare.observations.reduction import BAND, AreaMean, area_mean, rolled
+from kflare.sun.disk import Disk, column_mask, disk_columns, disk_mask
 
 __all__ = ["Pixels", "magnetogram_from_pixels", "require_square"]
 

@@ -11,7 +11,13 @@ import pandas as pd
 
 from kflare.errors import DataError, SettingError
 from kflare.observations.magnetogram import Magnetogram, read_magnetogram
-from kflare.observations.similarity import PUBLISHED, byte_correlation, common_frame, cw_ssim, gauss_correlation
+from kflare.observations.similarity.measures import (
+    PUBLISHED,
+    byte_correlation,
+    common_frame,
+    cw_ssim,
+    gauss_correlation,
+)
 
 __all__ = ["fidelity_report", "pairs_by_time", "plain_ssim"]
 
@@ -75,7 +81,7 @@ def fidelity_report(
     wavelet_size : int
         Width for CW-SSIM and SSIM, or that of the smaller image of the pair if it is less (paper: not stated).
     scales, orientations, window, L
-        Of CW-SSIM, see `kflare.observations.similarity.cw_ssim`.
+        Of CW-SSIM, see `kflare.observations.similarity.measures.cw_ssim`.
 
     Returns
     -------

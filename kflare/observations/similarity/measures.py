@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.disk import disk_mask
 from kflare.observations.magnetogram import Disk, Magnetogram
+from kflare.sun.disk import disk_mask
 
 __all__ = ["PUBLISHED", "aligned", "byte_correlation", "cw_ssim", "gauss_correlation", "pixel_correlation"]
 
-#: What the paper found, by the names of `kflare.observations.fidelity.fidelity_report`.
+#: What the paper found, by the names of `kflare.observations.similarity.fidelity.fidelity_report`.
 PUBLISHED: Final = {"byte_correlation": {"MDI": 0.91, "HMI": 0.87}, "gauss_correlation": 0.9, "cw_ssim": 0.82}
 
 _Image = npt.NDArray[np.float32] | npt.NDArray[np.float64]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kflare.errors import DataError, SettingError
 from kflare.observations.magnetogram import read_magnetogram
-from kflare.observations.times import magnetogram_time_from_name
+from kflare.sun.times import magnetogram_time_from_name
 
 __all__ = ["file_pairs"]
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from kflare.errors import DataError
-from kflare.observations.disk import Disk
 from kflare.observations.magnetogram import Magnetogram
+from kflare.sun.disk import Disk
 
 __all__ = ["IMAGE", "OVERLAY", "Picture", "intensity_picture", "magnetogram_picture", "overlay_picture"]
 

@@ -15,10 +15,10 @@ import grpc.aio
 import numpy.typing as npt
 
 from kflare.errors import SettingError
-from kflare.serving.channel import connection, open_channel
-from kflare.serving.client import methods
-from kflare.serving.conversation import MODELS, Conversation, Inputs, Pause, Steps, Version
-from kflare.serving.replies import Metadata, Reply, VersionState
+from kflare.serving.client.channel import connection, open_channel
+from kflare.serving.client.client import methods
+from kflare.serving.client.conversation import MODELS, Conversation, Inputs, Pause, Steps, Version
+from kflare.serving.client.replies import Metadata, Reply, VersionState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +31,8 @@ _Result = TypeVar("_Result")
 class AsyncClient:
     """A connection to one server, or to several, for the event loop in which it is made.
 
-    For the parameters, and those of the methods, see `kflare.serving.client.Client`. A request whose task is cancelled
-    is withdrawn from the server.
+    For the parameters, and those of the methods, see :class:`Client`. A request whose task is cancelled is withdrawn
+    from the server.
     """
 
     def __init__(

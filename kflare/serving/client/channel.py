@@ -35,7 +35,7 @@ def connection(
     key: Path | None = None,
     max_attempts: int = 5,
 ) -> Connection:
-    """What a channel is made of; for the parameters see `kflare.serving.client.Client`.
+    """What a channel is made of; for the parameters see `kflare.serving.client.client.Client`.
 
     Raises
     ------

@@ -18,11 +18,11 @@ import grpc
 import numpy.typing as npt
 
 from kflare.errors import SettingError
-from kflare.serving.channel import connection, open_channel
-from kflare.serving.conversation import MODELS, Conversation, Inputs, Pause, Steps, Version
-from kflare.serving.messages import METHODS
-from kflare.serving.probabilities import full_disk_probability
-from kflare.serving.replies import Metadata, Reply, TensorInfo, VersionState
+from kflare.serving.client.channel import connection, open_channel
+from kflare.serving.client.conversation import MODELS, Conversation, Inputs, Pause, Steps, Version
+from kflare.serving.client.messages import METHODS
+from kflare.serving.client.probabilities import full_disk_probability
+from kflare.serving.client.replies import Metadata, Reply, TensorInfo, VersionState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,8 +207,8 @@ class Client:
         model : str
             Name of the model.
         table : DataFrame
-            See `kflare.serving.region_inputs.region_inputs`, which also tells which tables are refused before anything
-            is sent. The features are those that the server's model names as its inputs.
+            See :func:`region_inputs`, which also tells which tables are refused before anything is sent. The features
+            are those that the server's model names as its inputs.
         version : int or str, optional
             The version that shall answer, or its label; the newest one by default.
         ignore : collection of str

@@ -17,12 +17,12 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from kflare.errors import DataError, ServingError
-from kflare.serving.channel import check_timeout
-from kflare.serving.failures import code_of, is_of_names, was_cut_off, what_failed
-from kflare.serving.messages import METHODS, GetModelMetadataRequest, GetModelStatusRequest, PredictRequest
-from kflare.serving.probabilities import check_probabilities
-from kflare.serving.region_inputs import region_inputs
-from kflare.serving.replies import Metadata, Reply, VersionState
+from kflare.serving.client.channel import check_timeout
+from kflare.serving.client.failures import code_of, is_of_names, was_cut_off, what_failed
+from kflare.serving.client.messages import METHODS, GetModelMetadataRequest, GetModelStatusRequest, PredictRequest
+from kflare.serving.client.probabilities import check_probabilities
+from kflare.serving.client.region_inputs import region_inputs
+from kflare.serving.client.replies import Metadata, Reply, VersionState
 from kflare.serving.tensor_values import fill_tensor, read_tensor
 
 if TYPE_CHECKING:

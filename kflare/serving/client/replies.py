@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy.typing as npt
 
-from kflare.serving.messages import SignatureDefMap
+from kflare.serving.client.messages import SignatureDefMap
 from kflare.serving.tensor_values import type_name
 
 __all__ = ["Metadata", "Reply", "TensorInfo", "VersionState"]

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflare.serving.json_values import invalid, read_array, shown
-from kflare.serving.statuses import RequestError
+from kflare.serving.rest.json_values import invalid, read_array, shown
+from kflare.serving.server.statuses import RequestError
+from kflare.serving.server.tensors import encode_tensor
 from kflare.serving.tensor_values import read_tensor
-from kflare.serving.tensors import encode_tensor
 
 __all__ = ["fill_request", "parse", "require_examples", "response_json"]
 

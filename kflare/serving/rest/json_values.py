@@ -15,7 +15,7 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 
-from kflare.serving.statuses import RequestError
+from kflare.serving.server.statuses import RequestError
 
 __all__ = ["invalid", "read_array", "shown"]
 

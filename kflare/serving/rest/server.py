@@ -21,12 +21,12 @@ import tornado.netutil
 import tornado.web
 
 from kflare.errors import ServingError
-from kflare.serving.answers import Answers
-from kflare.serving.json_tensors import fill_request, parse, require_examples, response_json
-from kflare.serving.limits import Limits
-from kflare.serving.signature_checks import CLASSIFY, REGRESS
-from kflare.serving.statuses import RequestError, status_of
-from kflare.serving.tls import ServerTls
+from kflare.serving.rest.json_tensors import fill_request, parse, require_examples, response_json
+from kflare.serving.server.answers import Answers
+from kflare.serving.server.limits import Limits
+from kflare.serving.server.signature_checks import CLASSIFY, REGRESS
+from kflare.serving.server.statuses import RequestError, status_of
+from kflare.serving.server.tls import ServerTls
 
 __all__ = ["METRICS_PATH", "RestServer"]
 

@@ -22,9 +22,9 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 
-from kflare.serving.batching_parameters import BatchingParameters
-from kflare.serving.metrics import Metrics
-from kflare.serving.statuses import RequestError
+from kflare.serving.server.batching_parameters import BatchingParameters
+from kflare.serving.server.metrics import Metrics
+from kflare.serving.server.statuses import RequestError
 
 __all__ = ["BatchScheduler"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import numpy.typing as npt
 
-from kflare.serving.statuses import RequestError
+from kflare.serving.server.statuses import RequestError
 
 __all__ = ["decodes_images", "refuse_unknown_images"]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import grpc
 
-from kflare.serving.models_config import ModelSettings, numbered_versions
-from kflare.serving.servable import Servable
-from kflare.serving.statuses import RequestError
-from kflare.serving.versions import Loader, ModelVersions, VersionStatus, not_served
+from kflare.serving.server.models_config import ModelSettings, numbered_versions
+from kflare.serving.server.servable import Servable
+from kflare.serving.server.statuses import RequestError
+from kflare.serving.server.versions import Loader, ModelVersions, VersionStatus, not_served
 
 __all__ = ["ModelManager"]
 

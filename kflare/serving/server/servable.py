@@ -17,13 +17,13 @@ import numpy.typing as npt
 
 from kflare.errors import ModelError
 from kflare.models.publish import BATCHING, MANIFEST, WARMUP, verify_manifest
-from kflare.serving.batching import BatchScheduler
-from kflare.serving.batching_parameters import BatchingParameters
-from kflare.serving.image_inputs import decodes_images, refuse_unknown_images
-from kflare.serving.metrics import Metrics
-from kflare.serving.signature_checks import has_rows, read_inputs, wanted_outputs
-from kflare.serving.statuses import RequestError, status_of
-from kflare.serving.tensors import encode_tensor
+from kflare.serving.server.batching import BatchScheduler
+from kflare.serving.server.batching_parameters import BatchingParameters
+from kflare.serving.server.image_inputs import decodes_images, refuse_unknown_images
+from kflare.serving.server.metrics import Metrics
+from kflare.serving.server.signature_checks import has_rows, read_inputs, wanted_outputs
+from kflare.serving.server.statuses import RequestError, status_of
+from kflare.serving.server.tensors import encode_tensor
 
 __all__ = ["Servable"]
 

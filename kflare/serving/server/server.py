@@ -12,17 +12,17 @@ from typing import Any, Self
 import grpc
 
 from kflare.errors import ServingError
-from kflare.serving.answers import Answers
-from kflare.serving.batching import BatchScheduler
-from kflare.serving.batching_parameters import BatchingParameters
-from kflare.serving.limits import Admission, Limits
-from kflare.serving.metrics import Metrics
-from kflare.serving.model_manager import ModelManager
-from kflare.serving.models_config import ModelSettings
-from kflare.serving.rest import METRICS_PATH, RestServer
-from kflare.serving.servable import Servable
-from kflare.serving.services import ModelService, PredictionService
-from kflare.serving.tls import ServerTls
+from kflare.serving.rest.server import METRICS_PATH, RestServer
+from kflare.serving.server.answers import Answers
+from kflare.serving.server.batching import BatchScheduler
+from kflare.serving.server.batching_parameters import BatchingParameters
+from kflare.serving.server.limits import Admission, Limits
+from kflare.serving.server.metrics import Metrics
+from kflare.serving.server.model_manager import ModelManager
+from kflare.serving.server.models_config import ModelSettings
+from kflare.serving.server.servable import Servable
+from kflare.serving.server.services import ModelService, PredictionService
+from kflare.serving.server.tls import ServerTls
 
 __all__ = ["Server", "check_address"]
 

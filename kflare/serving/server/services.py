@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import grpc
 
-from kflare.serving.answers import Answers
-from kflare.serving.signature_checks import CLASSIFY, REGRESS
-from kflare.serving.statuses import status_of
+from kflare.serving.server.answers import Answers
+from kflare.serving.server.signature_checks import CLASSIFY, REGRESS
+from kflare.serving.server.statuses import status_of
 
 __all__ = ["ModelService", "PredictionService"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import numpy.typing as npt
 
-from kflare.serving.statuses import RequestError
+from kflare.serving.server.statuses import RequestError
 from kflare.serving.tensor_values import read_tensor
 
 __all__ = ["CLASSIFY", "REGRESS", "check_takes_examples", "has_rows", "read_inputs", "wanted_outputs"]

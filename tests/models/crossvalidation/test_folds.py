@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
-from kflare.models.crossvalidation import Fold, MethodForecast, block_folds, conclude, cross_validate, year_folds
-from kflare.models.crossvalidation_compare import compared, read_other_forecasts, verifiable
-from kflare.models.crossvalidation_methods import baseline_unit, network_unit
-from kflare.models.crossvalidation_scores import scoreboard
-from kflare.models.crossvalidation_table import PUBLISHED, as_text, fold_labels
+from kflare.models.crossvalidation.compare import compared, read_other_forecasts, verifiable
+from kflare.models.crossvalidation.folds import Fold, MethodForecast, block_folds, conclude, cross_validate, year_folds
+from kflare.models.crossvalidation.methods import baseline_unit, network_unit
+from kflare.models.crossvalidation.scores import scoreboard
+from kflare.models.crossvalidation.table import PUBLISHED, as_text, fold_labels
 from kflare.models.feature_scaling import fit_scaling
 from kflare.models.fitting import fit_defn
 from kflare.models.losses import class_weights

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError
-from kflare.observations.fits import magnetogram_from_fits
 from kflare.observations.magnetogram import Disk, Magnetogram, Observer, read_magnetogram
+from kflare.observations.readers.fits import magnetogram_from_fits
 
 WIDTH = 64
 # FITS counts pixels from 1 and rows from the bottom: centre (33, 31) is x = 32, and y = 63 - 30 = 33 from the top.

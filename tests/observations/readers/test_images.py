@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kflare.errors import DataError
-from kflare.observations.images import decode_grey, find_disk, magnetogram_from_image
 from kflare.observations.magnetogram import Disk, Magnetogram, read_magnetogram
+from kflare.observations.readers.images import decode_grey, find_disk, magnetogram_from_image
 
 DISK = Disk(47.2, 46.8, 41.0)
 NAME = "hmi.M_20131023_000054.jpg"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kflare.errors import DataError, KflareError
-from kflare.observations.jp2 import magnetogram_from_jp2, xml_header
 from kflare.observations.magnetogram import Disk, Magnetogram, read_magnetogram
+from kflare.observations.readers.jp2 import magnetogram_from_jp2, xml_header
 
 WIDTH = 64
 NAME = "2022_08_02__10_47_53_000__SDO_HMI_HMI_magnetogram.jp2"

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from sunpy.coordinates.sun import B0, L0, earth_distance
 
 from kflare.errors import DataError, KflareError
-from kflare.observations.fits import magnetogram_from_fits
 from kflare.observations.magnetogram import Disk, Magnetogram, Observer
-from kflare.observations.maps import magnetogram_from_map
+from kflare.observations.readers.fits import magnetogram_from_fits
+from kflare.observations.readers.maps import magnetogram_from_map
 
 TIME = datetime(2013, 10, 23, 0, 0, 54, tzinfo=UTC)
 

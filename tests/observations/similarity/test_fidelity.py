@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from kflare.errors import SettingError
-from kflare.observations.fidelity import fidelity_report, pairs_by_time
 from kflare.observations.magnetogram import read_magnetogram
-from kflare.observations.similarity import aligned
-from kflare.observations.synthetic import SyntheticSun
+from kflare.observations.similarity.fidelity import fidelity_report, pairs_by_time
+from kflare.observations.similarity.measures import aligned
+from kflare.synthetic.sun import SyntheticSun
 
 T0 = datetime(2011, 1, 3, tzinfo=UTC)
 

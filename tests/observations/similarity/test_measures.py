@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.fidelity import plain_ssim
 from kflare.observations.magnetogram import Disk, Magnetogram, disk_mask, read_magnetogram
-from kflare.observations.similarity import (
+from kflare.observations.similarity.fidelity import plain_ssim
+from kflare.observations.similarity.measures import (
     aligned,
     byte_correlation,
     common_frame,
@@ -20,7 +20,7 @@ from kflare.observations.similarity import (
     gauss_correlation,
     pixel_correlation,
 )
-from kflare.observations.synthetic import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 NOON = datetime(2013, 10, 23, 12, tzinfo=UTC)
 

@@ -3,9 +3,8 @@
 import pytest
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.pairs import file_pairs
-
-from .standin import picture, quick_export
+from kflare.observations.similarity.pairs import file_pairs
+from tests.standin import picture, quick_export
 
 
 @pytest.fixture

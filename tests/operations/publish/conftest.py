@@ -7,7 +7,6 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from kflare.observations.synthetic import SyntheticSun
 from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.publish.pictures import (
     OVERLAY,
@@ -18,6 +17,7 @@ from kflare.operations.publish.pictures import (
 )
 from kflare.operations.publish.site_data import Outcome, Past, SiteData
 from kflare.operations.publish.verification import verification_sections
+from kflare.synthetic.sun import SyntheticSun
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from kflare.errors import DataError
-from kflare.observations.disk import Disk
 from kflare.observations.magnetogram import Magnetogram
 from kflare.operations.publish.pictures import Picture, intensity_picture, magnetogram_picture, overlay_picture
+from kflare.sun.disk import Disk
 
 
 def pixels(data: bytes) -> np.ndarray:

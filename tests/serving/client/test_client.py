@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from kflare.errors import DataError, ServingError, SettingError
-from kflare.serving.channel import _options
-from kflare.serving.client import Client, TensorInfo
+from kflare.serving.client.channel import _options
+from kflare.serving.client.client import Client, TensorInfo
 
 TABLE = pd.DataFrame(
     {
@@ -277,7 +277,7 @@ def test_what_cannot_be_sent_is_told_by_name(client):
 def test_asking_imports_no_tensorflow(standing):
     code = (
         "import sys, numpy as np\n"
-        "from kflare.serving.client import Client\n"
+        "from kflare.serving.client.client import Client\n"
         f"with Client('{standing.address}') as client:\n"
         "    client.metadata('cnn-c')\n"
         "    client.predict_magnetograms('cnn-c', np.zeros((1, 32, 32, 1)))\n"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kflare.serving import messages
-from kflare.serving.messages import METHODS, PredictRequest, TensorProto
+from kflare.serving.client import messages
+from kflare.serving.client.messages import METHODS, PredictRequest, TensorProto
 from kflare.serving.tensor_values import fill_tensor, read_tensor, type_name
 
 

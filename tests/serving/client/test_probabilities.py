@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, ServingError
-from kflare.serving.probabilities import check_probabilities, full_disk_probability
+from kflare.serving.client.probabilities import check_probabilities, full_disk_probability
 
 
 def test_full_disk_by_hand():

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
-from kflare.serving.json_tensors import fill_request, parse, response_json
-from kflare.serving.statuses import RequestError
+from kflare.serving.rest.json_tensors import fill_request, parse, response_json
+from kflare.serving.server.statuses import RequestError
+from kflare.serving.server.tensors import encode_tensor
 from kflare.serving.tensor_values import read_tensor
-from kflare.serving.tensors import encode_tensor
 
 FLOAT, INT32, UINT8, STRING, INT64, BOOL = 1, 3, 4, 7, 9, 10
 

@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from kflare.serving import allocator
+from kflare.serving.server import allocator
 
 pytestmark = pytest.mark.skipif(allocator._glibc() is None, reason="this C library is not glibc")
 
 # Eight threads that hold memory of their own at the same time; then the arenas that malloc made for them.
 ARENAS = """
 import ctypes, sys, threading
-from kflare.serving.allocator import use_one_arena
+from kflare.serving.server.allocator import use_one_arena
 libc = ctypes.CDLL("libc.so.6")
 libc.malloc.restype = ctypes.c_void_p
 if sys.argv[1] == "one":
@@ -33,7 +33,7 @@ libc.fflush(None)
 FREED = """
 import ctypes
 from pathlib import Path
-from kflare.serving.allocator import give_back, use_one_arena
+from kflare.serving.server.allocator import give_back, use_one_arena
 use_one_arena()
 libc = ctypes.CDLL("libc.so.6")
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]

@@ -12,11 +12,11 @@ import pytest
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kflare.errors import ServingError, SettingError
-from kflare.serving.client import Client
-from kflare.serving.limits import Limits
-from kflare.serving.metrics import Metrics
-from kflare.serving.tensors import encode_tensor
-from kflare.serving.tls import ServerTls
+from kflare.serving.client.client import Client
+from kflare.serving.server.limits import Limits
+from kflare.serving.server.metrics import Metrics
+from kflare.serving.server.tensors import encode_tensor
+from kflare.serving.server.tls import ServerTls
 
 ZEROS = {name: np.zeros(1, np.float32) for name in ("AREA", "USFLUX", "R_VALUE")}
 

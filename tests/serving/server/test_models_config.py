@@ -5,9 +5,9 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from kflare.errors import SettingError
-from kflare.serving.models_config import model_settings, numbered_versions, read_models_config
+from kflare.serving.server.models_config import model_settings, numbered_versions, read_models_config
 
-SHIPPED = Path(__file__).resolve().parents[2] / "serving" / "models.config"
+SHIPPED = Path(__file__).resolve().parents[3] / "serving" / "models.config"
 
 
 def written(tmp_path, text):

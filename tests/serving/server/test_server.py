@@ -12,10 +12,10 @@ from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kflare.errors import ServingError
-from kflare.serving.client import Client
-from kflare.serving.server import Server, check_address
+from kflare.serving.client.client import Client
+from kflare.serving.server.server import Server, check_address
+from kflare.serving.server.tensors import encode_tensor
 from kflare.serving.tensor_values import read_tensor
-from kflare.serving.tensors import encode_tensor
 
 ZEROS = {name: np.zeros(1, np.float32) for name in ("AREA", "USFLUX", "R_VALUE")}
 

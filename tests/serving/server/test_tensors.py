@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
+from kflare.serving.server.tensors import encode_tensor
 from kflare.serving.tensor_values import read_tensor
-from kflare.serving.tensors import encode_tensor
 
 _DTYPES = [np.float32, np.float64, np.float16, np.int32, np.int64, np.uint8, np.int8, np.bool_, np.uint32, np.uint64]
 

@@ -1,0 +1,1 @@
+"""Flare catalogues, and the labels and outcomes that follow from them."""

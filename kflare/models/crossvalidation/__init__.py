@@ -1,0 +1,1 @@
+"""Cross-validation of the region and the image models."""

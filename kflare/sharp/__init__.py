@@ -1,0 +1,1 @@
+"""SHARP and SMARP: keywords and samples of HMI's and MDI's active-region patches."""

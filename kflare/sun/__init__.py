@@ -1,0 +1,1 @@
+"""What everything solar shares: the disk, its geometry, and times."""

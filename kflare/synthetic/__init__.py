@@ -1,0 +1,1 @@
+"""A made-up Sun, for trying things out."""

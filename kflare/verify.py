@@ -1,0 +1,8 @@
+"""`python -m kflare.verify`: the command of :mod:`kflare.commands.verify`."""
+
+from kflare.commands.verify import main
+
+__all__ = ["main"]
+
+if __name__ == "__main__":
+    raise SystemExit(main())

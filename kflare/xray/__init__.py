@@ -1,0 +1,1 @@
+"""X-ray flux of the GOES satellites."""
