@@ -23,7 +23,7 @@ from kflare.commands.releases import add_release_options, release_command
 from kflare.errors import SettingError
 
 if TYPE_CHECKING:
-    from kflare.serving.server.server import Server
+    from kflare.serving.embedded_server import Server
 
 __all__ = ["main"]
 
@@ -54,11 +54,11 @@ def _serve(options: argparse.Namespace) -> int | None:
 
 
 def _run(options: argparse.Namespace, stop: threading.Event) -> None:
+    from kflare.serving.embedded_server import Server, check_address
     from kflare.serving.server.allocator import use_one_arena
     from kflare.serving.server.batching_parameters import BatchingParameters
     from kflare.serving.server.limits import Limits
     from kflare.serving.server.models_config import read_models_config
-    from kflare.serving.server.server import Server, check_address
     from kflare.serving.server.tls import ServerTls
 
     use_one_arena()

@@ -24,8 +24,8 @@ from kflare.operations.outcomes import outcomes
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import Done, run_once
 from kflare.operations.settings import Settings, as_toml
+from kflare.serving.embedded_server import Server
 from kflare.serving.server.models_config import ModelSettings
-from kflare.serving.server.server import Server
 from kflare.synthetic.sun import SyntheticSun
 
 from .toys import publish_toys, publish_version

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kflare.serving.client.client import Client
-from kflare.serving.server.server import Server
+from kflare.serving.embedded_server import Server
 
 
 def write_defn(path: Path, *, version: int, factor: float = 1.0) -> Path:

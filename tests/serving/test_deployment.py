@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from kflare.operations.settings import read_settings
-from kflare.serving.client.conversation import MODELS
+from kflare.serving.client.protocol import MODELS
 from kflare.serving.config_messages import message_type, read_config
 from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.models_config import read_models_config

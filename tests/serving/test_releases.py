@@ -267,8 +267,8 @@ def test_publish_list_verify_and_roll_back(published, tmp_path, capsys):
 
 
 def test_a_canary_comes_is_promoted_or_taken_back(published, tmp_path, serve, until, capsys):
+    from kflare.serving.embedded_server import Server
     from kflare.serving.server.models_config import read_models_config
-    from kflare.serving.server.server import Server
 
     served, config = tmp_path / "served", tmp_path / "models.config"
     config.write_text(CONFIG % served)
@@ -307,8 +307,8 @@ def test_a_canary_comes_is_promoted_or_taken_back(published, tmp_path, serve, un
 @pytest.mark.parametrize("warm", [True, False])
 def test_warm_up_requests_run_before_a_version_answers(served, warm):
     """What they gain, the first request beside the later ones, is shown by tools/bench serving."""
+    from kflare.serving.embedded_server import Server
     from kflare.serving.server.models_config import ModelSettings
-    from kflare.serving.server.server import Server
 
     if not warm:
         for version in (served / "defn-c").iterdir():

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from kflare.errors import SettingError
 from kflare.serving.client.channel import connection, open_channel
 from kflare.serving.client.client import methods
-from kflare.serving.client.conversation import MODELS, Conversation, Inputs, Pause, Steps, Version
+from kflare.serving.client.protocol import MODELS, Conversation, Inputs, Pause, Steps, Version
 from kflare.serving.client.replies import Metadata, Reply, VersionState
 
 if TYPE_CHECKING:

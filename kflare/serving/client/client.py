@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from kflare.errors import SettingError
 from kflare.serving.client.channel import connection, open_channel
-from kflare.serving.client.conversation import MODELS, Conversation, Inputs, Pause, Steps, Version
 from kflare.serving.client.messages import METHODS
 from kflare.serving.client.probabilities import full_disk_probability
+from kflare.serving.client.protocol import MODELS, Conversation, Inputs, Pause, Steps, Version
 from kflare.serving.client.replies import Metadata, Reply, TensorInfo, VersionState
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kflare.errors import ServingError
 from kflare.serving.client.client import Client
-from kflare.serving.server.server import Server, check_address
+from kflare.serving.embedded_server import Server, check_address
 from kflare.serving.server.tensors import encode_tensor
 from kflare.serving.tensor_values import read_tensor
 
