@@ -1,17 +1,46 @@
 """What all tests share: a quiet TensorFlow and the place of the real data."""
 
+import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import hypothesis
 import pytest
 
 from .postgresql import running
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Machines that run tests are busy: how long one example takes says nothing of the code.
+hypothesis.settings.register_profile(
+    "kflare",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
+)
+hypothesis.settings.load_profile("kflare")
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Folder of a name that is filled once in a session, by whichever worker asks first; nobody may change it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder_of(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return folder_of
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +53,12 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def full_disk_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def full_disk_models(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """Models' folder with cnn-m version 1: a dense CNN of 128 pixels with random weights, published as usual."""
+    return made_once("full-disk-models", _publish_random_cnn)
+
+
+def _publish_random_cnn(folder: Path) -> None:
     import keras
     import numpy as np
 
@@ -43,7 +76,6 @@ def full_disk_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
             n = layer.gamma.shape[0]
             parts = (*rng.normal(1, 0.3, (1, n)), *rng.normal(0, 0.3, (2, n)), rng.random(n) + 0.5)
             layer.set_weights([part.astype(np.float32) for part in parts])
-    folder = tmp_path_factory.mktemp("full-disk-models")
     release_dense_cnn(
         Fitted(model, None, Calibration(1.2, -0.3, 0.01), 0.5, [], None),
         folder,
@@ -51,7 +83,6 @@ def full_disk_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         attribution=CompiledAttribution(model, layer=LAST_CONVOLUTION),
         metadata={"class": "M+", "decision_threshold": 0.5},
     )
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -91,16 +122,18 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def observed_sun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def observed_sun(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """Observations of the synthetic Sun at 256 pixels, 2014-01-02 00, 01 and 02 UT, as kflare.fetch leaves them."""
+    return made_once("observed-sun", _write_observations)
+
+
+def _write_observations(folder: Path) -> None:
     from datetime import UTC, datetime
 
     import pandas as pd
 
     from kflare.synthetic.sun import SyntheticSun
 
-    folder = tmp_path_factory.mktemp("observed-sun")
     sun = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 3, seed=2)
     times = pd.date_range("2014-01-02T00:00Z", periods=3, freq="h", unit="us")
     sun.write_observations(folder, size=256, times=times)
-    return folder

@@ -95,7 +95,7 @@ def test_a_record_of_unreadable_quality_costs_only_itself(sun, jsoc):
     assert len(jsoc.records(SERIES, NOON - HOUR, NOON)) == 5
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_json_is_records_or_an_error_of_kflare(sun, data):
     answer = sun.jsoc_info(

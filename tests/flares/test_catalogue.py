@@ -264,7 +264,7 @@ CELL = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=st.lists(st.lists(CELL, min_size=4, max_size=7), max_size=6), shuffled=st.booleans())
 def test_arbitrary_cells_give_a_list_or_a_data_error(tmp_path_factory, rows, shuffled):
     path = tmp_path_factory.mktemp("flares") / "flares.csv"

@@ -114,7 +114,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(ROWS, ROWS)
 def test_nothing_is_lost_and_nothing_invented(a, b):
     first, second = listed(*a), listed(*b)

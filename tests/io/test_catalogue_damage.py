@@ -50,7 +50,7 @@ def test_the_seeds_are_valid(tmp_path, name, payload, reader):
     assert len(reader(tmp_path / name)) > 0
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(head=st.sampled_from(HEADS), tail=st.binary(max_size=600), reader=st.sampled_from(READERS))
 def test_any_bytes(tmp_path, head, tail, reader):
     path = tmp_path / "20150301_g15.dat"
@@ -89,7 +89,7 @@ KEYS = [
 ]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     records=st.lists(st.dictionaries(st.sampled_from(KEYS), VALUES) | VALUES, max_size=4),
     base=st.sampled_from([[], seeds.EDITED_EVENTS, seeds.XRAY_FLARES, seeds.HEK_RECORDS, seeds.XRAYS]),

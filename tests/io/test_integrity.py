@@ -48,7 +48,7 @@ def test_whole_files_are_whole(kind, tmp_path):
 
 # The beginning of a text is a text, and that of a FITS file with two images may be one with the first.
 @pytest.mark.parametrize("kind", ["fits", "jpeg", "jp2", "netcdf", "json"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_no_beginning_of_a_file_is_taken_for_the_file(kind, data, tmp_path_factory):
     content = WHOLE[kind][0]
@@ -59,7 +59,7 @@ def test_no_beginning_of_a_file_is_taken_for_the_file(kind, data, tmp_path_facto
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(content=st.binary(max_size=300))
 def test_nothing_but_an_answer_comes_of_any_bytes(kind, content, tmp_path_factory):
     path = tmp_path_factory.mktemp("any") / "file"

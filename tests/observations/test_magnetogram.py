@@ -203,7 +203,7 @@ def test_missing_file_and_folder_are_data_errors(tmp_path):
         read_magnetogram("a\0b.jpg")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     head=st.sampled_from(
         [

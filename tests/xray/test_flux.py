@@ -260,7 +260,7 @@ def test_a_file_that_keeps_the_library_busy_is_given_up(tmp_path, monkeypatch):
         read_xray_flux(written(tmp_path, "x.nc", seeds.science_netcdf()))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 59), st.floats(1e-9, 1e-3)), min_size=1, max_size=20))
 def test_every_minute_is_there_once_with_its_first_value(tmp_path, values):
     flux = read_xray_flux(written(tmp_path, "x.json", [record(minute, value) for minute, value in values]))

@@ -55,7 +55,7 @@ def test_years_that_cannot_be_folds_are_refused():
             year_folds(times, years)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(blocks=st.integers(3, 6), gap=st.sampled_from([0.0, 24.0, 48.0]), seed=st.integers(0, 1000))
 def test_blocks_test_every_sample_once_and_keep_their_distance(blocks, gap, seed):
     rng = np.random.default_rng(seed)

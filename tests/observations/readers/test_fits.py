@@ -372,7 +372,7 @@ def test_mdi_on_the_scale_of_hmi(tmp_path):
 SEEDS = [written(), written(compression="RICE_1"), written(compression="GZIP_1")]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.sampled_from(SEEDS),
     changes=st.lists(

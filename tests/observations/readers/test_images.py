@@ -158,7 +158,7 @@ def test_what_is_no_full_disk_is_refused(image):
 SEEDS = [encoded(sun(48, Disk(23.4, 23.6, 20.0)), kind) for kind in ("JPEG", "PNG")]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.sampled_from(SEEDS),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=12),

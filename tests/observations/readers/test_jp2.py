@@ -184,7 +184,7 @@ def test_a_bare_codestream_has_no_header(tmp_path):
 SEED = jp2()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=4)), max_size=8),
     head=st.booleans(),
@@ -205,7 +205,7 @@ def test_damaged_files_give_a_magnetogram_or_a_kflare_error(changes, head, keep)
         assert isinstance(seen, Magnetogram)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     box=st.one_of(
         st.binary(max_size=200), st.text(max_size=100).map(lambda text: f"<m><fits>{text}</fits></m>".encode())

@@ -106,7 +106,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=5), st.sets(st.sampled_from(KEYS), max_size=2))
 def test_any_metadata_give_a_magnetogram_or_a_kflare_error(changes, dropped):
     whole = magnetogram(quality=None)

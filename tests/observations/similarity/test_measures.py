@@ -226,7 +226,7 @@ def test_odd_sizes_do_not_warn():
 IMAGES = arrays.arrays(np.float32, (32, 32), elements=st.floats(-2000, 2000, width=32))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(IMAGES, IMAGES)
 def test_cw_ssim_is_symmetric_and_within_its_range(x, y):
     kind = {"scales": 2, "orientations": 4}

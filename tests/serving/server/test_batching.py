@@ -56,7 +56,7 @@ def at_once(scheduler, run, *requests, **options):
     run.gate.clear()
     options = {"deadline": None, **options}
     with ThreadPoolExecutor(len(requests) + 1) as pool:
-        busy = pool.submit(scheduler.run, "key", run, rows(0), deadline=None)
+        busy = pool.submit(scheduler.run, "key", run, rows(0))
         assert run.entered.wait(10)
         asked = []
         for count, request in enumerate(requests, start=1):
@@ -89,7 +89,7 @@ def busy(scheduler):
     other = Doubling()
     other.gate.clear()
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(scheduler.run, "other", other, rows(0), deadline=None)
+        running = pool.submit(scheduler.run, "other", other, rows(0))
         assert other.entered.wait(10)
         try:
             yield
@@ -101,7 +101,7 @@ def busy(scheduler):
 def test_while_another_batch_runs_a_batch_waits_until_it_is_full(scheduler):
     run, batches = Doubling(), scheduler(max_batch_size=2, batch_timeout_micros=60_000_000, num_batch_threads=2)
     with busy(batches), ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda value: batches.run("key", run, rows(value), deadline=None), (1, 2), timeout=30))
+        list(pool.map(lambda value: batches.run("key", run, rows(value)), (1, 2), timeout=30))
     assert run.sizes == [2]
 
 
@@ -109,16 +109,16 @@ def test_while_another_batch_runs_a_batch_waits_as_long_as_it_may(scheduler):
     run, batches = Doubling(), scheduler(batch_timeout_micros=200_000, num_batch_threads=2)
     with busy(batches):
         started = time.monotonic()
-        batches.run("key", run, rows(1), deadline=None)
+        batches.run("key", run, rows(1))
         assert time.monotonic() - started >= 0.2
 
 
 def test_a_batch_waits_for_nobody_while_nothing_runs(scheduler):
     run, batches = Doubling(), scheduler(batch_timeout_micros=60_000_000, num_batch_threads=2)
-    assert batches.run("key", run, rows(1), deadline=None)["y"].tolist() == [2]
+    assert batches.run("key", run, rows(1))["y"].tolist() == [2]
     with ThreadPoolExecutor(1) as pool:
         with busy(batches):
-            waiting = pool.submit(batches.run, "key", run, rows(2), deadline=None)
+            waiting = pool.submit(batches.run, "key", run, rows(2))
             while not batches._queues:
                 time.sleep(0.001)
         assert waiting.result(10)["y"].tolist() == [4]  # the other batch has ended, the minute has not
@@ -156,32 +156,32 @@ def test_who_waited_past_the_deadline_is_not_run(scheduler):
 def test_a_request_larger_than_a_batch(scheduler):
     run = Doubling()
     with pytest.raises(RequestError, match="Task size 3 is larger than maximum input batch size 2"):
-        scheduler(max_batch_size=2).run("key", run, rows(1, 2, 3), deadline=None)
+        scheduler(max_batch_size=2).run("key", run, rows(1, 2, 3))
     short = scheduler(max_batch_size=10, max_execution_batch_size=2, max_enqueued_batches=2)
     with pytest.raises(RequestError, match="is full"):
-        short.run("key", run, rows(1, 2, 3, 4, 5), deadline=None)
-    assert short.run("key", run, rows(1, 2, 3), deadline=None)["y"].tolist() == [2, 4, 6]  # nothing of it is left
+        short.run("key", run, rows(1, 2, 3, 4, 5))
+    assert short.run("key", run, rows(1, 2, 3))["y"].tolist() == [2, 4, 6]  # nothing of it is left
     split = scheduler(max_batch_size=10, max_execution_batch_size=2)
-    assert split.run("key", run, rows(1, 2, 3, 4, 5), deadline=None)["y"].tolist() == [2, 4, 6, 8, 10]
+    assert split.run("key", run, rows(1, 2, 3, 4, 5))["y"].tolist() == [2, 4, 6, 8, 10]
     assert max(run.sizes) == 2
 
 
 def test_padding_to_allowed_sizes(scheduler):
     run, batches = Doubling(), scheduler(max_batch_size=8, allowed_batch_sizes=(2, 8))
-    assert batches.run("key", run, rows(1, 2, 3), deadline=None)["y"].tolist() == [2, 4, 6]
-    assert batches.run("key", run, rows(1), deadline=None)["y"].tolist() == [2]
+    assert batches.run("key", run, rows(1, 2, 3))["y"].tolist() == [2, 4, 6]
+    assert batches.run("key", run, rows(1))["y"].tolist() == [2]
     assert run.sizes == [8, 2]
 
 
 def test_inputs_of_different_length(scheduler):
     with pytest.raises(RequestError, match="equal 0th-dimension size"):
-        scheduler().run("key", Doubling(), {**rows(1), "z": np.zeros(2)}, deadline=None)
+        scheduler().run("key", Doubling(), {**rows(1), "z": np.zeros(2)})
 
 
 def test_a_model_may_bring_its_own_parameters(scheduler):
     run = Doubling()
     own = BatchingParameters(max_batch_size=4, max_execution_batch_size=1)
-    scheduler().run("key", run, rows(1, 2, 3), deadline=None, parameters=own)
+    scheduler().run("key", run, rows(1, 2, 3), parameters=own)
     assert run.sizes == [1, 1, 1]
 
 
@@ -201,7 +201,7 @@ def test_random_loads_are_answered_row_by_row(timeout, threads):
         return run(inputs, deadline)
 
     def ask(number):
-        return batches.run(number % 3, slow, {"x": requests[number]}, deadline=None)["y"]
+        return batches.run(number % 3, slow, {"x": requests[number]})["y"]
 
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(ask, range(400), timeout=60))
@@ -214,13 +214,13 @@ def test_random_loads_are_answered_row_by_row(timeout, threads):
 def test_stopping_runs_what_waits_and_refuses_the_rest(scheduler):
     batches = scheduler(batch_timeout_micros=60_000_000, num_batch_threads=2)
     with busy(batches), ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(batches.run, "key", Doubling(), rows(1), deadline=None)
+        waiting = pool.submit(batches.run, "key", Doubling(), rows(1))
         while not batches._queues:
             time.sleep(0.001)
         batches.stop()
         assert waiting.result(10)["y"].tolist() == [2]
     with pytest.raises(RequestError, match="stopping"):
-        batches.run("key", Doubling(), rows(1), deadline=None)
+        batches.run("key", Doubling(), rows(1))
 
 
 def test_the_file(tmp_path):
