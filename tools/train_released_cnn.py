@@ -14,7 +14,7 @@ from kflare.datasets.archive import index_archive
 from kflare.datasets.magnetogram_proxies import magnetogram_proxies
 from kflare.datasets.splits import Split, chronological_split, utc_date
 from kflare.flares.catalogue import read_flares
-from kflare.flares.labels import disk_flux, exceeds
+from kflare.flares.labels import disk_flux, reaches
 from kflare.models.baselines import logistic_regression, persistence
 from kflare.models.crossvalidation.folds import block_folds
 from kflare.models.dense_cnn import LAST_CONVOLUTION
@@ -56,7 +56,7 @@ def cnn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
     flares = read_flares(data / "goes" / "swpc_flares_2010-2025.csv")
     archive = index_archive(data / "hmi_daily", byte_range=BYTE_RANGE)
     paths, times = archive["path"].tolist(), archive["forecast_time"]
-    observed = exceeds(disk_flux(times, flares), event)
+    observed = reaches(disk_flux(times, flares), event)
     proxies = magnetogram_proxies(paths, byte_range=BYTE_RANGE)
     persistent = persistence(times, flares, event)
     days = times.dt.tz_localize(None).dt.floor("D").to_numpy()

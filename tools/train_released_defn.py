@@ -13,7 +13,7 @@ from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY
 from kflare.datasets.region_samples import samples_of_sharp
 from kflare.datasets.splits import Split, chronological_split, utc_date
 from kflare.flares.catalogue import read_flares
-from kflare.flares.labels import exceeds
+from kflare.flares.labels import reaches
 from kflare.models.baselines import region_persistence
 from kflare.models.crossvalidation.folds import year_folds
 from kflare.models.distillation import Distillation
@@ -53,14 +53,14 @@ def defn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
     flares = read_flares(data / "goes" / "swpc_flares_2010-2025.csv")
     before = read_flares(data / "goes" / "swpc_flares_1996-2018.csv")
     sharp = samples_of_sharp(data / "sharp", flares, harp_noaa=data / "regions" / "harp_noaa.parquet")
-    table, observed = sharp.table, exceeds(sharp.flux, event)
+    table, observed = sharp.table, reaches(sharp.flux, event)
     features, regions = features_named(FEATURES), sharp.table["region"].to_numpy(str)
     persistent = region_persistence(table, sharp.region_flares, event)
 
     def fit(split: Split) -> Fitted:
         smarp = samples_of_smarp(data / "smarp", before, reference=table[split.train])
         return fit_distilled_defn(
-            table, features, observed, split, earlier=(smarp.table, exceeds(smarp.flux, event)),
+            table, features, observed, split, earlier=(smarp.table, reaches(smarp.flux, event)),
             how=HOW[letter], run=Run(work / name, {}), clusters=regions,
         )  # fmt: skip
 

@@ -30,7 +30,7 @@ from kflare.attribution.seen import Settings, region_rows, see
 from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import THRESHOLDS, FlareList
-from kflare.flares.labels import disk_flux, exceeds, region_flux
+from kflare.flares.labels import disk_flux, reaches, region_flux
 
 __all__ = ["Analysis", "analyse", "class_threshold"]
 
@@ -156,7 +156,7 @@ def analyse(
     model = seen.images["model"].iloc[0]
     threshold = class_threshold(model.rpartition(" ")[0])
     flux = disk_flux(seen.images["time"], flares)
-    outcome = outcomes(seen.images["probability"], exceeds(flux, threshold), threshold=settings.decision_threshold)
+    outcome = outcomes(seen.images["probability"], reaches(flux, threshold), threshold=settings.decision_threshold)
     images = seen.images.assign(flux24=flux, outcome=outcome)
     rows = _with_flares(seen.rows, images, flares, threshold)
     if sharp is not None:
@@ -233,7 +233,7 @@ def _with_flares(rows: pd.DataFrame, images: pd.DataFrame, flares: FlareList, th
     flux = region_flux(samples, own[["region", "start", "flux"]])
     outcome = rows["image"].map(images.set_index("image")["outcome"])
     return rows.assign(
-        noaa=number, outcome=outcome, flux24=np.where(number.notna(), flux, np.nan), flaring=exceeds(flux, threshold)
+        noaa=number, outcome=outcome, flux24=np.where(number.notna(), flux, np.nan), flaring=reaches(flux, threshold)
     )
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from kflare.attribution.region_tables import SHARP_PARAMETERS
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import THRESHOLDS
+from kflare.flares.labels import reaches
 
 __all__ = [
     "BINS",
@@ -110,8 +111,8 @@ def occurrence_rates(
     member = np.searchsorted(edges, value, side="right") - 1
     member[value == edges[-1]] = len(edges) - 2
     rows = []
-    for name, threshold in THRESHOLDS.items():
-        flares = largest >= threshold * (1 - 1e-6)
+    for name in THRESHOLDS:
+        flares = reaches(largest, name)
         for number, (low, high) in enumerate(pairwise(edges)):
             regions, flaring = int((member == number).sum()), int(flares[member == number].sum())
             interval = (np.nan, np.nan)

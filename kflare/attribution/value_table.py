@@ -29,7 +29,7 @@ from pyarrow import parquet
 from kflare.attribution.map_values import FULL_DISK, value_columns
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import FlareList
-from kflare.flares.labels import disk_flux, exceeds, region_flux, require_covered
+from kflare.flares.labels import disk_flux, reaches, region_flux, require_covered
 
 __all__ = ["Outcomes", "ValueTable"]
 
@@ -84,7 +84,7 @@ class Outcomes:
             samples = pd.DataFrame({"time": times[numbered], "region": rows["noaa"][numbered].astype("Int64")})
             known = self.flares.table.dropna(subset="noaa").rename(columns={"noaa": "region"})
             own[numbered] = region_flux(samples, known[["region", "start", "flux"]])
-        yes, occurred = (rows["probability"] >= self.threshold).to_numpy(), exceeds(disk, self.event)
+        yes, occurred = (rows["probability"] >= self.threshold).to_numpy(), reaches(disk, self.event)
         names = np.select([yes & occurred, occurred, yes], ["hit", "miss", "false alarm"], "null").astype(object)
         names[~covered] = None
         return own, names

@@ -180,7 +180,7 @@ def _require_options(args: argparse.Namespace) -> None:
 def _region_problem(args: argparse.Namespace, flares: "FlareList") -> _Problem:
     from kflare.datasets.region_features import features_of
     from kflare.datasets.region_samples import samples_of_region_table, samples_of_sharp
-    from kflare.flares.labels import exceeds
+    from kflare.flares.labels import reaches
     from kflare.models.baselines import recent_climatology, region_persistence
     from kflare.models.event_statistics import region_event_statistics
     from kflare.models.feature_scaling import fit_scaling
@@ -191,7 +191,7 @@ def _region_problem(args: argparse.Namespace, flares: "FlareList") -> _Problem:
         source = samples_of_region_table(args.regions, flares)
     else:
         source = samples_of_sharp(args.sharp, flares, harp_noaa=args.harp_noaa)
-    table, observed = source.table, exceeds(source.flux, event)
+    table, observed = source.table, reaches(source.flux, event)
     features = features_of(table, args.features, source=str(args.sharp or args.regions))
     names = [feature.name for feature in features]
     samples = table[[name for name in ("time", "region", "noaa", *names) if name in table]]
@@ -221,7 +221,7 @@ def _region_problem(args: argparse.Namespace, flares: "FlareList") -> _Problem:
 def _disk_problem(args: argparse.Namespace, flares: "FlareList") -> _Problem:
     from kflare.datasets.archive import index_archive
     from kflare.datasets.magnetogram_proxies import magnetogram_proxies
-    from kflare.flares.labels import disk_flux, exceeds
+    from kflare.flares.labels import disk_flux, reaches
     from kflare.models.baselines import disk_recent_climatology, persistence
     from kflare.models.event_statistics import disk_event_statistics
     from kflare.models.fitting import dense_cnn_defaults, fit_dense_cnn
@@ -229,7 +229,7 @@ def _disk_problem(args: argparse.Namespace, flares: "FlareList") -> _Problem:
     event = args.model[-1].upper()
     archive = index_archive(args.magnetograms, byte_range=args.byte_range)
     times = archive["forecast_time"]
-    observed = exceeds(disk_flux(times, flares), event)
+    observed = reaches(disk_flux(times, flares), event)
     proxies = magnetogram_proxies(archive["path"].tolist(), byte_range=args.byte_range)
     days = times.dt.tz_localize(None).dt.floor("D")
     samples = proxies.assign(time=times, cluster=days, observed=observed)

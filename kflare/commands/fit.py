@@ -145,7 +145,7 @@ def _fit_dense_cnn(args: argparse.Namespace, flares: "FlareList") -> None:
 
     from kflare.attribution.compiled import CompiledAttribution
     from kflare.datasets.archive import daily_images, index_archive
-    from kflare.flares.labels import disk_flux, exceeds
+    from kflare.flares.labels import disk_flux, reaches
     from kflare.models.baselines import persistence
     from kflare.models.dense_cnn import LAST_CONVOLUTION
     from kflare.models.fitting import dense_cnn_defaults, fit_dense_cnn
@@ -163,7 +163,7 @@ def _fit_dense_cnn(args: argparse.Namespace, flares: "FlareList") -> None:
         ]
         archive = daily[found].drop(columns="note").reset_index(drop=True)
     times = archive["forecast_time"]
-    observed = exceeds(disk_flux(times, flares), event)
+    observed = reaches(disk_flux(times, flares), event)
     split = _split(args, times, observed, event)
     print(flares.report(), *notes, sep="\n", file=sys.stderr)
     baselines = {"persistence": persistence(times, flares, event)}
@@ -205,7 +205,7 @@ def _fit_dense_cnn(args: argparse.Namespace, flares: "FlareList") -> None:
 def _fit_defn(args: argparse.Namespace, flares: "FlareList") -> None:
     from kflare.datasets.region_features import features_of
     from kflare.datasets.region_samples import samples_of_region_table, samples_of_sharp
-    from kflare.flares.labels import exceeds
+    from kflare.flares.labels import reaches
     from kflare.models.fitting import fit_defn
     from kflare.models.release import release_defn
 
@@ -216,7 +216,7 @@ def _fit_defn(args: argparse.Namespace, flares: "FlareList") -> None:
         samples = samples_of_sharp(args.sharp, flares, harp_noaa=args.harp_noaa)
     table = samples.table
     features = features_of(table, args.features, source=str(args.sharp or args.regions))
-    observed = exceeds(samples.flux, event)
+    observed = reaches(samples.flux, event)
     split = _split(args, table["time"], observed, event)
     print(flares.report(), *samples.notes, sep="\n", file=sys.stderr)
     defaults = {"epochs": 160, "batch_size": 150, "learning_rate": 1e-3, "patience": 40, "select": "loss"}

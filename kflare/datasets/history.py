@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.flares.catalogue import THRESHOLDS, FlareList
-from kflare.flares.labels import in_seconds, keys, region_codes
+from kflare.flares.catalogue import FlareList
+from kflare.flares.labels import in_seconds, keys, known_from, reaches, region_codes
 
 __all__ = ["DISK_HISTORY", "REGION_HISTORY", "add_changes", "add_history"]
 
@@ -22,7 +22,7 @@ DISK_HISTORY = ("diskC1d", "diskM1d", "diskC7d", "diskM7d")
 """Flares of at least the class on the whole disk in the last 24 h and 7 days."""
 
 _DAY = 86_400
-_CLASS_TOP = {"C": THRESHOLDS["M"], "M": THRESHOLDS["X"], "X": np.inf}
+_NEXT_CLASS: dict[str, str | float] = {"C": "M", "M": "X", "X": np.inf}
 
 
 def add_history(samples: pd.DataFrame, region_flares: pd.DataFrame, flares: FlareList) -> pd.DataFrame:
@@ -47,15 +47,14 @@ def add_history(samples: pd.DataFrame, region_flares: pd.DataFrame, flares: Flar
     sample_code, flare_code = region_codes(samples["region"], region_flares["region"])
     sample = keys(seconds, sample_code)
     begin = keys(np.zeros_like(seconds), sample_code)
-    peak = keys(_known_from(region_flares), flare_code)
-    flux = region_flares["flux"].to_numpy()
-    for letter, top in _CLASS_TOP.items():
-        of_class = np.sort(peak[_within(flux, THRESHOLDS[letter], top)])
+    peak, flux = keys(known_from(region_flares), flare_code), region_flares["flux"]
+    for letter, above in _NEXT_CLASS.items():
+        of_class = np.sort(peak[reaches(flux, letter) & ~reaches(flux, above)])
         out[f"{letter}his"] = _count(of_class, begin, sample)
         out[f"{letter}his1d"] = _count(of_class, sample - _DAY, sample)
-    disk_peak, disk_flux = _known_from(flares.table), flares.table["flux"].to_numpy()
+    disk_peak = known_from(flares.table)
     for letter in "CM":
-        of_class = np.sort(disk_peak[_within(disk_flux, THRESHOLDS[letter], np.inf)])
+        of_class = np.sort(disk_peak[reaches(flares.table["flux"], letter)])
         out[f"disk{letter}1d"] = _count(of_class, seconds - _DAY, seconds)
         out[f"disk{letter}7d"] = _count(of_class, seconds - 7 * _DAY, seconds)
     return out
@@ -96,16 +95,6 @@ def add_changes(
         values = samples[name].to_numpy(np.float64, na_value=np.nan)
         out[f"dt{hours:02.0f}{name}"] = np.where(found, values - values[past], np.nan)
     return out
-
-
-def _known_from(flares: pd.DataFrame) -> npt.NDArray[np.int64]:
-    # The catalogue leaves the peak of a few flares in ten thousand open; most flares peak within an hour.
-    return in_seconds(flares["peak"].fillna(flares["start"] + pd.Timedelta(hours=1)))
-
-
-def _within(flux: npt.NDArray[np.float64], low: float, high: float) -> npt.NDArray[np.bool_]:
-    slack = 1 - 1e-6  # as in labels.exceeds
-    return (flux >= low * slack) & (flux < high * slack)
 
 
 def _count(

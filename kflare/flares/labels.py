@@ -1,27 +1,34 @@
-"""Labels: the largest flare that *starts* in the window after a sample.
+"""Labels and outcomes: the largest flare that *starts* in a window, and whether it reaches a class.
 
 Yi et al. (2021, section 2) label a magnetogram by the flares of the following day, Nishizuka et al. (2021, section 2.3)
 a region by the flares within 24 h after the observation. The start time decides, because only with it the catalogue
 gives the counts that Yi et al. state for 2013-10-23 (7 C and 3 M of region 11875; the third M flare peaks a day later).
+A window [begin, end) holds its begin but not its end. Training labels and the outcomes of issued forecasts are both
+computed here.
 """
+
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.flares.catalogue import THRESHOLDS, FlareList
+from kflare.flares.catalogue import THRESHOLDS, FlareList, class_to_flux
 
 __all__ = [
     "LEAD_HOURS",
     "disk_flux",
-    "exceeds",
     "in_seconds",
+    "in_window",
     "keys",
+    "known_from",
     "largest_flux",
+    "reaches",
     "region_codes",
     "region_flux",
     "require_covered",
+    "window_flux",
 ]
 
 LEAD_HOURS = 24.0
@@ -55,23 +62,59 @@ def keys(seconds: npt.NDArray[np.int64], codes: npt.NDArray[np.int64]) -> npt.ND
     return codes * _REGION_SHIFT + seconds
 
 
-def largest_flux(
-    sample: npt.NDArray[np.int64],
-    event: npt.NDArray[np.int64],
-    flux: npt.NDArray[np.float64],
-    *,
-    window_hours: float = LEAD_HOURS,
-) -> npt.NDArray[np.float64]:
-    """Largest flux of the events in [t, t + window) of each sample.
+def known_from(flares: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Seconds since 1970 from which the class of each flare is known: its peak, or an hour after its start."""
+    # Catalogues leave the peak of a few flares in ten thousand open; most flares peak within an hour.
+    return in_seconds(flares["peak"].fillna(flares["start"] + pd.Timedelta(hours=1)))
+
+
+def reaches(flux: npt.ArrayLike, goes_class: str | float) -> npt.NDArray[np.bool_]:
+    """Whether a flare is of at least a class.
 
     Parameters
     ----------
-    sample, event : int64 arrays of shape (N,) and (M,)
-        Times in seconds, or region-and-time keys.
+    flux : array of floats
+        1-8 Å peak flux in W m^-2; 0 and NaN reach nothing.
+    goes_class : str or float
+        "C", "M", "X" (C1.0 is 1e-6 W m^-2, itself included), a class such as "M5.0", or its flux.
+
+    Returns
+    -------
+    bool array of the shape of `flux`
+
+    Raises
+    ------
+    DataError
+        If it is no GOES class.
+    """
+    lowest = goes_class
+    if isinstance(lowest, str):
+        lowest = THRESHOLDS[lowest] if lowest in THRESHOLDS else class_to_flux(lowest)
+    # Classes are printed to two digits: half a digit of slack keeps 1.0e-6 computed as 9.9999e-7 above C1.0.
+    return np.asarray(flux, np.float64) >= lowest * (1 - 1e-6)
+
+
+def in_window(start: pd.Series, begin: pd.Timestamp | datetime, end: pd.Timestamp | datetime) -> pd.Series:
+    """Whether flares of these starts belong to the window [begin, end)."""
+    return (start >= begin) & (start < end)
+
+
+def largest_flux(
+    begin: npt.NDArray[np.int64],
+    end: npt.NDArray[np.int64],
+    event: npt.NDArray[np.int64],
+    flux: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Largest flux of the events in each window [begin, end).
+
+    Parameters
+    ----------
+    begin, end : int64 arrays of shape (N,)
+        Windows in seconds, or as region-and-time keys.
+    event : int64 array of shape (M,)
+        Starts of the events, likewise.
     flux : float64 array of shape (M,)
         GOES peak flux of each event, W m^-2.
-    window_hours : float
-        Length of the window in hours.
 
     Returns
     -------
@@ -80,13 +123,31 @@ def largest_flux(
     """
     order = np.argsort(event, kind="stable")
     event, flux = event[order], flux[order]
-    first = np.searchsorted(event, sample, side="left")
-    last = np.searchsorted(event, sample + round(window_hours * 3600), side="left")
+    first = np.searchsorted(event, begin, side="left")
+    last = np.searchsorted(event, end, side="left")
     # reduceat takes the maximum of [first, last); the zero behind the end keeps every index valid.
     padded = np.append(flux, 0.0)
     pairs = np.column_stack([first, last]).ravel()
-    largest = np.maximum.reduceat(padded, pairs)[::2] if len(sample) else np.zeros(0)
+    largest = np.maximum.reduceat(padded, pairs)[::2] if len(begin) else np.zeros(0)
     return np.where(last > first, largest, 0.0)
+
+
+def window_flux(windows: pd.DataFrame, flares: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Peak flux (W m^-2, 0 = none) of the largest flare that starts in each of N windows, float64 (N,).
+
+    Parameters
+    ----------
+    windows : DataFrame
+        Columns `begin` and `end` (UTC). With a column `region`, only flares of that region count.
+    flares : DataFrame
+        Columns `start` (UTC), `flux` (W m^-2) and, where the windows have it, `region`. The list that they come from
+        must cover the windows, which only the caller can check: see `require_covered`.
+    """
+    begin, end, start = (in_seconds(times) for times in (windows["begin"], windows["end"], flares["start"]))
+    if "region" in windows:
+        of_window, of_flare = region_codes(windows["region"], flares["region"])
+        begin, end, start = keys(begin, of_window), keys(end, of_window), keys(start, of_flare)
+    return largest_flux(begin, end, start, flares["flux"].to_numpy(np.float64))
 
 
 def disk_flux(times: pd.Series, flares: FlareList, *, window_hours: float = LEAD_HOURS) -> npt.NDArray[np.float64]:
@@ -106,10 +167,9 @@ def disk_flux(times: pd.Series, flares: FlareList, *, window_hours: float = LEAD
     DataError
         The flare list ends before, or begins after, a window: absent flares would become false "no flare" labels.
     """
-    seconds = in_seconds(times)
-    start = in_seconds(flares.table["start"])
+    windows = _after(times, window_hours)
     require_covered(times, flares, window_hours=window_hours)
-    return largest_flux(seconds, start, flares.table["flux"].to_numpy(), window_hours=window_hours)
+    return window_flux(windows, flares.table)
 
 
 def region_flux(
@@ -122,22 +182,14 @@ def region_flux(
     samples : DataFrame
         Columns `time` (UTC) and `region`.
     region_flares : DataFrame
-        Columns `region`, `start` (UTC) and `flux` (W m^-2). The list that they come from must reach to the end of every
-        window, which only the caller can check: see `require_covered`.
+        Columns `region`, `start` (UTC) and `flux` (W m^-2), as for `window_flux`.
     """
-    sample_code, flare_code = region_codes(samples["region"], region_flares["region"])
-    return largest_flux(
-        keys(in_seconds(samples["time"]), sample_code),
-        keys(in_seconds(region_flares["start"]), flare_code),
-        region_flares["flux"].to_numpy(),
-        window_hours=window_hours,
-    )
+    return window_flux(_after(samples["time"], window_hours).assign(region=samples["region"].to_numpy()), region_flares)
 
 
-def exceeds(flux: npt.NDArray[np.float64], threshold: str) -> npt.NDArray[np.bool_]:
-    """Whether a flux reaches class "C", "M" or "X" (C1.0 is 1e-6 W m^-2, itself included)."""
-    # Classes are printed to two digits: half a digit of slack keeps 1.0e-6 computed as 9.9999e-7 above C1.0.
-    return flux >= THRESHOLDS[threshold] * (1 - 1e-6)
+def _after(times: pd.Series, window_hours: float) -> pd.DataFrame:
+    begin = pd.DatetimeIndex(times)
+    return pd.DataFrame({"begin": begin, "end": begin + pd.Timedelta(hours=window_hours)})
 
 
 def require_covered(times: pd.Series, flares: FlareList, *, window_hours: float = LEAD_HOURS) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import FlareList
-from kflare.flares.labels import LEAD_HOURS, disk_flux, exceeds, region_flux, require_covered
+from kflare.flares.labels import LEAD_HOURS, disk_flux, reaches, region_flux, require_covered
 from kflare.verification.climatology import trailing_climatology
 
 __all__ = [
@@ -79,7 +79,7 @@ def disk_recent_climatology(
     index = pd.DatetimeIndex(times)
     first = max(pd.Timestamp(flares.span[0]).ceil("D"), index.min().floor("D") - pd.Timedelta(days=days + 1))
     begins = pd.Series(pd.date_range(first, index.max().floor("D"), freq="D"))
-    observed = exceeds(disk_flux(begins, flares), threshold)
+    observed = reaches(disk_flux(begins, flares), threshold)
     rate = trailing_climatology(_plain(times), _plain(begins), observed, days=days, window_hours=LEAD_HOURS)
     return np.where(np.isfinite(rate), rate, otherwise).astype(np.float32)
 
@@ -110,12 +110,12 @@ def disk_climatology(flares: FlareList, time: datetime, threshold: str, *, days:
     now = pd.Timestamp(time)
     begins = pd.Series(pd.date_range(end=now - pd.Timedelta(hours=LEAD_HOURS), periods=days, freq="D"))
     require_covered(begins, flares, window_hours=LEAD_HOURS)
-    return climatology(exceeds(disk_flux(begins, flares), threshold))
+    return climatology(reaches(disk_flux(begins, flares), threshold))
 
 
 def persistence(times: pd.Series, flares: FlareList, threshold: str) -> npt.NDArray[np.float32]:
     """1 where a flare of the class started on the disk in the 24 h before the forecast, else 0; shape (N,)."""
-    return exceeds(disk_flux(_day_before(times), flares), threshold).astype(np.float32)
+    return reaches(disk_flux(_day_before(times), flares), threshold).astype(np.float32)
 
 
 def region_persistence(table: pd.DataFrame, region_flares: pd.DataFrame, threshold: str) -> npt.NDArray[np.float32]:
@@ -131,7 +131,7 @@ def region_persistence(table: pd.DataFrame, region_flares: pd.DataFrame, thresho
         "C", "M" or "X".
     """
     before = pd.DataFrame({"time": _day_before(table["time"]), "region": table["region"].to_numpy()})
-    return exceeds(region_flux(before, region_flares), threshold).astype(np.float32)
+    return reaches(region_flux(before, region_flares), threshold).astype(np.float32)
 
 
 def logistic_regression(

@@ -17,7 +17,7 @@ import pandas as pd
 
 from kflare.errors import SettingError
 from kflare.flares.catalogue import THRESHOLDS, FlareList
-from kflare.flares.labels import LEAD_HOURS, in_seconds, region_codes, require_covered
+from kflare.flares.labels import LEAD_HOURS, in_seconds, known_from, reaches, region_codes, require_covered
 
 __all__ = [
     "EventForecast", "disk_event_statistics", "event_statistics", "last_block", "power_law_index",
@@ -34,7 +34,6 @@ _USUAL_INDEX = 2.0  # of a list without a single flare [R]
 _POOLED = 10.0  # a region's index starts as the disk's, worth this many flares [R]
 _REGIONS = 10.0  # a region that nothing is known of has one part in this many of the rate of the disk [R]
 _FALSE_ALARM = 0.05  # chance of one change point too many: Scargle et al. 2013, eq. (21) [M]
-_SLACK = 1 - 1e-6  # classes have two digits: C1.0 computed as 9.9999e-7 is C1.0
 
 
 @dataclass(frozen=True)
@@ -265,14 +264,14 @@ class _Record:
     @classmethod
     def of(cls, flares: pd.DataFrame) -> Self:
         # The class is known from the peak on; of the few flares without one, most peak within an hour.
-        known = in_seconds(flares["peak"].fillna(flares["start"] + pd.Timedelta(hours=1))).astype(np.float64)
+        known = known_from(flares).astype(np.float64)
         order = np.argsort(known, kind="stable")
         return cls(known[order], flares["flux"].to_numpy(np.float64)[order])
 
     def between(self, begin: float, now: float, smallest: float) -> Self:
         """Flares of at least the flux in (begin, now]."""
         first, last = np.searchsorted(self.known, [begin, now], side="right")
-        large = self.flux[first:last] >= smallest * _SLACK
+        large = reaches(self.flux[first:last], smallest)
         return type(self)(self.known[first:last][large], self.flux[first:last][large])
 
 

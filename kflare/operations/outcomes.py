@@ -1,16 +1,15 @@
 """Forecasts joined with what happened, as one table for `kflare.verification`."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from kflare.flares.catalogue import THRESHOLDS
-from kflare.operations.flare_records import Current
+from kflare.flares.labels import reaches, window_flux
 from kflare.operations.forecast import Forecast
 from kflare.operations.ledger import Ledger
-from kflare.operations.marks import Probability
 
 __all__ = ["FULL_DISK", "outcomes"]
 
@@ -52,44 +51,35 @@ def outcomes(ledger: Ledger, since: datetime, until: datetime, *, as_of: datetim
         max(forecast.window_end for forecast in forecasts),
         as_of=as_of,
     )
-    numbers = ledger.noaa_numbers()
     rows = []
     for forecast in forecasts:
         span = (forecast.issue, forecast.window_start, forecast.window_end)
-        inside = _inside(flares, forecast)
-        for method, given in (("kflare", forecast.full_disk), ("cnn", forecast.cnn)):
-            for threshold, probability in given.items():
-                observed = np.nan if inside is None else float(_any(inside, threshold))
-                rows.append((*span, FULL_DISK, method, threshold, *_pair(probability), observed))
-        for region in forecast.regions:
-            for threshold, probability in region.probability.items():
-                observed = np.nan if inside is None else _of_region(inside, numbers[region.region], threshold)
-                rows.append((*span, region.region, "kflare", threshold, *_pair(probability), observed))
+        given = [(FULL_DISK, "kflare", forecast.full_disk), (FULL_DISK, "cnn", forecast.cnn)]
+        given += [(region.region, "kflare", region.probability) for region in forecast.regions]
+        rows += [
+            (*span, region, method, threshold, probability.deciding, probability.calibrated, np.nan)
+            for region, method, probabilities in given
+            for threshold, probability in probabilities.items()
+        ]
     table = pd.DataFrame(rows, columns=list(_COLUMNS))
     for name in ("time", "window_start", "window_end"):
         table[name] = pd.to_datetime(table[name], utc=True)
-    return table
+    covered = [flares.covers(start, end) for start, end in zip(table["window_start"], table["window_end"], strict=True)]
+    return table.assign(observed=_observed(table, flares.table, ledger.noaa_numbers()).where(covered))
 
 
-def _inside(flares: Current, forecast: Forecast) -> pd.DataFrame | None:
-    """The flares of a forecast's window; None while the list does not cover it."""
-    if not flares.covers(forecast.window_start, forecast.window_end):
-        return None
-    start = flares.table["start"]
-    return flares.table[(start >= forecast.window_start) & (start < forecast.window_end)]
-
-
-def _any(flares: pd.DataFrame, threshold: str) -> bool:
-    return bool((flares["flux"] >= THRESHOLDS[threshold]).any())
-
-
-def _of_region(flares: pd.DataFrame, numbers: set[int], threshold: str) -> float:
-    if _any(flares[flares["noaa"].isin(numbers)], threshold):
-        return 1.0
-    if not numbers and _any(flares[flares["noaa"].isna()], threshold):
-        return float("nan")
-    return 0.0
-
-
-def _pair(probability: Probability) -> tuple[float, float | None]:
-    return probability.deciding, probability.calibrated
+def _observed(table: pd.DataFrame, flares: pd.DataFrame, numbers: Mapping[str, set[int]]) -> pd.Series:
+    """1.0 or 0.0 as the label of each row's window would be; NaN where a region's flares are not known."""
+    pairs = [(region, noaa) for region, own in numbers.items() for noaa in own]
+    region_flares = pd.DataFrame(pairs, columns=["region", "noaa"]).astype({"noaa": "Int64"}).merge(flares, on="noaa")
+    windows = table[["window_start", "window_end", "region"]].set_axis(["begin", "end", "region"], axis=1)
+    spans = windows[["begin", "end"]]
+    disk, unassigned = window_flux(spans, flares), window_flux(spans, flares[flares["noaa"].isna()])
+    flux = np.where(table["region"] == FULL_DISK, disk, window_flux(windows, region_flares))
+    unnumbered = ~table["region"].isin([FULL_DISK, *(name for name, _ in pairs)])
+    observed = pd.Series(np.nan, index=table.index)
+    for threshold in table["threshold"].unique():
+        here = table["threshold"] == threshold
+        yes, unknown = reaches(flux, threshold), reaches(unassigned, threshold) & unnumbered
+        observed[here] = np.where(yes, 1.0, np.where(unknown, np.nan, 0.0))[here]
+    return observed

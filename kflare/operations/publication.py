@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError, KflareError
+from kflare.flares.labels import in_window, reaches
 from kflare.operations.disk_pictures import kept_pictures
 from kflare.operations.event_log import EventLog
 from kflare.operations.flare_records import Current
@@ -116,16 +117,16 @@ def _past(issue: datetime, ledger: Ledger) -> list[Past]:
 def _outcome(cycle: Forecast | Outage, observed: dict[tuple[datetime, str], bool], flares: Current) -> Outcome:
     start = flares.table["start"]
     if isinstance(cycle, Outage):
-        inside = flares.table[(start >= cycle.issue) & (start < cycle.issue + timedelta(days=1))]
+        inside = flares.table[in_window(start, cycle.issue, cycle.issue + timedelta(days=1))]
         return Outcome({}, flare_texts(inside))
     known = {name: observed[cycle.issue, name] for name in cycle.full_disk if (cycle.issue, name) in observed}
-    inside = flares.table[(start >= cycle.window_start) & (start < cycle.window_end)]
+    inside = flares.table[in_window(start, cycle.window_start, cycle.window_end)]
     return Outcome(known, flare_texts(inside))
 
 
 def flare_texts(table: pd.DataFrame) -> tuple[str, ...]:
     """Flares of class C and above for the reader: "M1.0 05:04 UT, AR 12740"."""
-    strong = table[table["flux"] >= 1e-6 * (1 - 1e-6)]
+    strong = table[reaches(table["flux"], "C")]
     return tuple(
         f"{row.goes_class} {row.start:%H:%M} UT" + ("" if pd.isna(row.noaa) else f", AR {row.noaa}")
         for row in strong.itertuples()

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
-from kflare.flares.catalogue import THRESHOLDS, TIME_DTYPE, FlareList, class_fluxes
+from kflare.flares.catalogue import TIME_DTYPE, FlareList, class_fluxes
+from kflare.flares.labels import LEAD_HOURS, reaches, region_flux
 
 __all__ = ["PARAMETERS", "SharpSamples", "read_sharp_samples", "region_flares"]
 
@@ -23,7 +24,6 @@ __all__ = ["PARAMETERS", "SharpSamples", "read_sharp_samples", "region_flares"]
 PARAMETERS = ("AREA", "USFLUX", "MEANGBZ", "R_VALUE")
 
 _CADENCE = 96 * 60 * 1_000_000  # microseconds
-_WINDOW = 24 * 3600 * 1_000_000
 _NEEDED = ("prefix", "arpnum", "t_end", "flares", *PARAMETERS)
 
 
@@ -115,12 +115,12 @@ def read_sharp_samples(folder: str | Path, *, flares: FlareList, harp_noaa: str 
     else:
         table["noaa"] = table["harpnum"].map(pairs.drop_duplicates("harpnum").set_index("harpnum")["noaa"])
         table["noaa"] = table["noaa"].astype("Int64")
-        listed = grid.largest_flux(_joined(pairs, flares))
+        listed = region_flux(table, _flares_of_harps(pairs, flares))
         unknown = table["noaa"].isna() | ~_covered(table["time"], flares)
         distributed = ~table["restored"]
         judged = distributed & ~unknown
         if judged.any():
-            same = (table["flux24"] >= THRESHOLDS["M"]) == (listed >= THRESHOLDS["M"])
+            same = reaches(table["flux24"], "M") == reaches(listed, "M")
             agreement = float(same[judged].mean())
         table["flux24"] = table["flux24"].where(distributed, np.where(unknown, np.nan, listed))
         lost = int((unknown & ~distributed).sum())
@@ -156,9 +156,7 @@ def region_flares(samples: SharpSamples, flares: FlareList) -> pd.DataFrame:
     """
     if samples.harp_noaa is None:
         raise DataError("the NOAA numbers of these samples are unknown: read them with `harp_noaa` to get their flares")
-    joined = _joined(samples.harp_noaa, flares).sort_values(["harpnum", "start"], kind="stable", ignore_index=True)
-    joined["region"] = "HARP " + joined["harpnum"].astype("str")
-    return joined[["region", "start", "peak", "flux"]]
+    return _flares_of_harps(samples.harp_noaa, flares)
 
 
 def _read_folder(folder: Path) -> pd.DataFrame:
@@ -237,11 +235,12 @@ def _read_pairs(path: Path, harpnum: pd.Series) -> pd.DataFrame:
     return pairs[pairs["harpnum"].isin(harpnum.unique())].drop_duplicates(ignore_index=True)
 
 
-def _joined(pairs: pd.DataFrame, flares: FlareList) -> pd.DataFrame:
-    """Columns harpnum, start, peak, flux: each flare with each HARP that holds its NOAA region."""
+def _flares_of_harps(pairs: pd.DataFrame, flares: FlareList) -> pd.DataFrame:
+    """Columns region, start, peak, flux: each flare with each HARP that holds its NOAA region."""
     known = flares.table.loc[flares.table["noaa"].notna(), ["noaa", "start", "peak", "flux"]]
-    joined = pairs.merge(known.astype({"noaa": "int64"}), on="noaa", how="inner")
-    return joined[["harpnum", "start", "peak", "flux"]]
+    joined = pairs.merge(known.astype({"noaa": "int64"}), on="noaa").sort_values(["harpnum", "start"], kind="stable")
+    joined.insert(0, "region", "HARP " + joined["harpnum"].astype("str"))
+    return joined[["region", "start", "peak", "flux"]].reset_index(drop=True)
 
 
 def _covered(times: pd.Series, flares: FlareList) -> pd.Series:
@@ -249,7 +248,7 @@ def _covered(times: pd.Series, flares: FlareList) -> pd.Series:
     if len(flares) == 0:
         return pd.Series(data=False, index=times.index)
     first, last = flares.span
-    return (times >= first) & (times + pd.Timedelta(_WINDOW, unit="us") <= last)
+    return (times >= first) & (times + pd.Timedelta(hours=LEAD_HOURS) <= last)
 
 
 def _microseconds(times: pd.Series) -> npt.NDArray[np.int64]:
@@ -312,16 +311,3 @@ class _Grid:
         flux[self.position] = rows["flux24"].to_numpy()
         table["flux24"] = flux
         return table
-
-    def largest_flux(self, flares: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Largest flux of the flares (harpnum, start, flux) that start within 24 h after each grid row; 0.0 = none."""
-        largest = np.zeros(int(self.length.sum()))
-        region = np.searchsorted(self.harpnum, flares["harpnum"].to_numpy())
-        # A flare counts for the rows t with t <= start < t + 24 h: 15 steps of 96 minutes, the last at or before it.
-        last = (_microseconds(flares["start"]) - self.first[region]) // _CADENCE
-        step = last[:, np.newaxis] - np.arange(_WINDOW // _CADENCE)
-        inside = (step >= 0) & (step < self.length[region][:, np.newaxis])
-        row = self.offset[region][:, np.newaxis] + step
-        flux = np.broadcast_to(flares["flux"].to_numpy()[:, np.newaxis], row.shape)
-        np.maximum.at(largest, row[inside], flux[inside])
-        return largest

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.flares.catalogue import THRESHOLDS, FlareList, class_fluxes
+from kflare.flares.catalogue import FlareList, class_fluxes
+from kflare.flares.labels import reaches, region_flux
 from kflare.sharp.samples import SharpSamples, read_sharp_samples
 
 __all__ = ["read_smarp_samples"]
@@ -50,7 +51,7 @@ def read_smarp_samples(folder: str | Path, *, flares: FlareList) -> tuple[SharpS
     samples = read_sharp_samples(folder, flares=flares, harp_noaa=None)
     own = _flares_of_regions(_lists(Path(folder)), flares.table)
     table = samples.table.copy()
-    table["flux24"] = table["flux24"].where(~table["restored"], _largest(table, own))
+    table["flux24"] = table["flux24"].where(~table["restored"], region_flux(table, own))
     own = pd.concat([own, _earlier(own, flares.table, table.groupby("region")["time"].min())], ignore_index=True)
     own = own.sort_values(["region", "start"], kind="stable", ignore_index=True)
     notes = (*samples.notes[:-1], f"{len(own)} flares of the list found to be a region's by the samples' own lists")
@@ -72,7 +73,7 @@ def _flares_of_regions(lists: pd.DataFrame, flares: pd.DataFrame) -> pd.DataFram
     listed = listed.explode("goes_class", ignore_index=True)
     listed["key"] = _tenths(class_fluxes(listed["goes_class"]))
     listed = listed[listed["key"] > 0].drop_duplicates(["region", "seconds", "key"])
-    known = flares[flares["flux"] >= THRESHOLDS["C"] * (1 - 1e-6)].reset_index(drop=True)
+    known = flares[reaches(flares["flux"], "C")].reset_index(drop=True)
     known = known.assign(seconds=_seconds(known["start"]), key=_tenths(known["flux"]), number=known.index)
     # A window of 24 h touches two days: the flare's day is that of the sample or the next one.
     day = listed["seconds"] // _DAY
@@ -96,22 +97,9 @@ def _earlier(own: pd.DataFrame, flares: pd.DataFrame, first: pd.Series) -> pd.Da
     votes = own.groupby(["region", "noaa"]).size().rename("votes").reset_index()
     share = votes["votes"] / votes.groupby("region")["votes"].transform("sum")
     votes = votes[(votes["votes"] >= _VOTES[0]) & (share >= _VOTES[1])]
-    numbered = flares[flares["noaa"].notna() & (flares["flux"] >= THRESHOLDS["C"] * (1 - 1e-6))]
+    numbered = flares[flares["noaa"].notna() & reaches(flares["flux"], "C")]
     pairs = votes[["region", "noaa"]].merge(numbered, on="noaa")
     return pairs[pairs["start"] < pairs["region"].map(first)]
-
-
-def _largest(table: pd.DataFrame, own: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Largest flux of the region's flares that start within 24 h after each row; 0.0 = none."""
-    largest = np.zeros(len(table))
-    seconds = _seconds(table["time"])
-    rows_of = table.groupby("region").indices
-    for region, flares in own.groupby("region"):
-        rows = rows_of[region]
-        ahead = flares["seconds"].to_numpy() - seconds[rows][:, np.newaxis]
-        inside = (ahead >= 0) & (ahead < _DAY)
-        largest[rows] = np.where(inside, flares["flux"].to_numpy(), 0.0).max(axis=1)
-    return largest
 
 
 def _seconds(times: pd.Series) -> npt.NDArray[np.int64]:

@@ -154,7 +154,7 @@ def test_an_answer_that_is_none_is_an_error_of_the_server(hek, answer):
 
 
 def test_pages_without_an_end(hek, monkeypatch):
-    monkeypatch.setattr("kflare.flares.hek._MOST_PAGES", 3)
+    monkeypatch.setattr("kflare.archives.hek._MOST_PAGES", 3)
     hek.answers = [page([], overmax=True)]
     with pytest.raises(ServingError, match="no end after 3 pages"):
         query_hek_flares(T0, T1, url=hek.url)

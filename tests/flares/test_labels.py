@@ -14,10 +14,10 @@ from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList, class_to_flux, read_flares
 from kflare.flares.labels import (
     disk_flux,
-    exceeds,
     in_seconds,
     keys,
     largest_flux,
+    reaches,
     region_codes,
     region_flux,
     require_covered,
@@ -48,11 +48,12 @@ def test_largest_flux_is_that_of_a_loop_over_all_flares(samples, flares, window_
         max([flux for start, flux in flares if sample <= start < sample + window_hours], default=0.0)
         for sample in samples
     ]
+    begin = np.array(samples, np.int64)
     found = largest_flux(
-        np.array(samples, np.int64) * 3600,
-        np.array([start for start, _ in flares], np.int64) * 3600,
+        begin,
+        begin + window_hours,
+        np.array([start for start, _ in flares], np.int64),
         np.array([flux for _, flux in flares], np.float64),
-        window_hours=window_hours,
     )
     assert found.shape == (len(samples),)
     assert found.dtype == np.float64
@@ -108,18 +109,35 @@ def test_a_shorter_window_sees_less():
     assert [float(disk_flux(at(0), flares, window_hours=hours)[0]) for hours in (2, 2.5, 24)] == [0.0, 5e-6, 2e-4]
 
 
-def test_exceeds_takes_the_threshold_itself():
+def test_reaches_takes_the_threshold_itself():
     flux = np.array([0.0, 9.9e-7, 1e-6, 10 * 9.99999999e-8, 9.9e-6, 1e-5, 9.9e-5, 1e-4])
     # The fourth is C1.0 but for rounding.
-    assert exceeds(flux, "C").tolist() == [False, False, True, True, True, True, True, True]
-    assert exceeds(flux, "M").tolist() == [False] * 5 + [True] * 3
-    assert exceeds(flux, "X").tolist() == [False] * 7 + [True]
+    assert reaches(flux, "C").tolist() == [False, False, True, True, True, True, True, True]
+    assert reaches(flux, "M").tolist() == [False] * 5 + [True] * 3
+    assert reaches(flux, "X").tolist() == [False] * 7 + [True]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("letter", ["C", "M", "X"])
+def test_a_class_begins_at_its_own_flux_in_either_precision(kind, letter):
+    # float32 holds 1e-5 as 9.99999975e-6; C9.9 and B9.9 are 1 % below the next class.
+    below = {"C": "B9.9", "M": "C9.9", "X": "M9.9"}[letter]
+    flux = np.array([class_to_flux(below), class_to_flux(f"{letter}1.0"), np.nan, 0.0], kind)
+    assert reaches(flux, letter).tolist() == [False, True, False, False]
+    assert reaches(flux, f"{letter}1.0").tolist() == [False, True, False, False]
+    assert reaches(flux, f"{letter}1.1").tolist() == [False, False, False, False]
+    assert [bool(reaches(value, letter)) for value in flux.tolist()] == [False, True, False, False]
+
+
+def test_a_class_that_is_none_is_refused():
+    with pytest.raises(DataError, match="`goes_class` must be one of the letters"):
+        reaches(np.array([1e-6]), "Y")
 
 
 def test_every_class_of_one_decimal_is_on_its_own_side():
     for tenth in range(10, 100):
         flux = np.array([class_to_flux(f"C{tenth / 10:.1f}"), class_to_flux(f"M{tenth / 10:.1f}")])
-        assert (exceeds(flux, "C").all(), exceeds(flux, "M").tolist()) == (True, [False, True])
+        assert (reaches(flux, "C").all(), reaches(flux, "M").tolist()) == (True, [False, True])
 
 
 def test_keys_keep_regions_apart_and_times_in_order():
@@ -187,8 +205,8 @@ def test_labels_of_all_daily_magnetograms_are_what_the_catalogue_says(real_data,
     catalogue = by_day(real_data / "goes" / name, start, goes_class)
     expected = np.array([catalogue.get(day, 0.0) for day in days])
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=0)
-    np.testing.assert_array_equal(exceeds(found, "C"), expected > 0.999e-6)
-    np.testing.assert_array_equal(exceeds(found, "M"), expected > 0.999e-5)
+    np.testing.assert_array_equal(reaches(found, "C"), expected > 0.999e-6)
+    np.testing.assert_array_equal(reaches(found, "M"), expected > 0.999e-5)
     # A day of Yi et al. (2021, section 2): its largest flare is M3.1, which starts at 23:58.
     assert found[days.index("2013-10-23")] == class_to_flux("M3.1")
 

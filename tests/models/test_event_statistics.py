@@ -9,7 +9,7 @@ import pytest
 
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import FlareList, read_flares
-from kflare.flares.labels import disk_flux, exceeds
+from kflare.flares.labels import disk_flux, reaches
 from kflare.models.baselines import disk_recent_climatology
 from kflare.models.event_statistics import (
     disk_event_statistics,
@@ -207,7 +207,7 @@ def test_what_cannot_be_forecast_is_refused():
 def test_forecasts_of_fifteen_years_are_skilful_and_about_reliable(real_data):
     flares = read_flares(real_data / "goes" / "flares_1996-2024.csv")
     times = pd.Series(pd.date_range("1998-01-01", "2012-12-31", freq="9D", tz="UTC"))
-    observed = exceeds(disk_flux(times, flares), "M")
+    observed = reaches(disk_flux(times, flares), "M")
     probability = disk_event_statistics(times, flares, "M")
     # 609 windows, 0.18 of them with a flare: the standard error of their rate is 0.016.
     assert probability.mean() == pytest.approx(observed.mean(), abs=0.04)

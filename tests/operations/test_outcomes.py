@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from kflare.errors import DataError
-from kflare.flares.catalogue import FlareList, class_to_flux
+from kflare.flares.catalogue import FlareList, class_to_flux, read_flares
+from kflare.flares.labels import disk_flux, reaches, region_flux
 from kflare.operations.forecast import Forecast, Probability, RegionForecast
 from kflare.operations.ledger import Ledger
 from kflare.operations.outcomes import FULL_DISK, outcomes
@@ -148,6 +150,37 @@ def test_regions_and_their_numbers(ledger: Ledger) -> None:
     assert seen["quiet", "kflare", "C"] == 0
     # Flares of no region count for the disk (paper 2, section 3.2).
     assert seen[FULL_DISK, "kflare", "C"] == 1
+
+
+def test_a_flare_on_the_edge_of_a_class_has_one_outcome_and_label(ledger: Ledger) -> None:
+    ledger.record(forecast(START, (("r1", (13001,)),)))
+    # M1.0 but for the last of six digits.
+    flares = flare_list((START + HOUR, "C9.99999", 13001))
+    ledger.record_flares(flares, since=START, until=START + DAY, source="a")
+    assert reaches(disk_flux(pd.Series([pd.Timestamp(START)]), flares), "M").all()
+    assert (outcomes(ledger, START, START + DAY)["observed"] == 1).all()
+
+
+def test_the_outcome_of_every_forecast_of_a_month_is_its_training_label(ledger: Ledger, real_data: Path) -> None:
+    flares = read_flares(real_data / "goes" / "swpc_flares_2010-2025.csv")
+    first, last = datetime(2015, 3, 1, tzinfo=UTC), datetime(2015, 4, 1, tzinfo=UTC)
+    month = flares.between(first - DAY, last + DAY).table
+    numbers = sorted(int(number) for number in month["noaa"].dropna().unique())
+    ledger.record_flares(flares, since=first, until=last + DAY, source="SWPC")
+    issues = pd.date_range(first, last, freq="6h", inclusive="left")
+    for issue in issues:
+        ledger.record(forecast(issue.to_pydatetime(), tuple((f"AR {number}", (number,)) for number in numbers)))
+    table = outcomes(ledger, first, last)
+    rows = table.drop_duplicates(["time", "region"])[["time", "region"]].reset_index(drop=True)
+    own = month.dropna(subset="noaa").assign(region=lambda of: "AR " + of["noaa"].astype(str))
+    whole = disk_flux(rows["time"], flares)
+    rows["flux"] = np.where(rows["region"] == FULL_DISK, whole, region_flux(rows, own))
+    table = table.merge(rows, on=["time", "region"])
+    for letter in "CM":
+        here = table[table["threshold"] == letter]
+        assert len(here) >= len(issues) * (len(numbers) + 1)
+        assert 0 < here["observed"].mean() < 1
+        np.testing.assert_array_equal(here["observed"], reaches(here["flux"], letter))
 
 
 def test_a_reclassified_flare_changes_the_score_and_not_the_record(ledger: Ledger) -> None:
