@@ -15,6 +15,7 @@ from kflare.datasets.magnetogram_proxies import magnetogram_proxies
 from kflare.datasets.splits import Split, chronological_split, utc_date
 from kflare.flares.catalogue import read_flares
 from kflare.flares.labels import disk_flux, reaches
+from kflare.io.atomic import write_whole
 from kflare.models.baselines import logistic_regression, persistence
 from kflare.models.crossvalidation.folds import block_folds
 from kflare.models.dense_cnn import LAST_CONVOLUTION
@@ -22,7 +23,7 @@ from kflare.models.fitting import Fitted, dense_cnn_defaults, fit_dense_cnn
 from kflare.models.losses import class_weights
 from kflare.models.model_card import ModelCard, reliability_png
 from kflare.models.release import describe, fingerprint, release_dense_cnn
-from kflare.models.training import Recipe, Run, write_whole
+from kflare.models.training import Recipe, Run
 from kflare.verification.intervals import bootstrap, bootstrap_difference
 
 SIZE, BYTE_RANGE, BLOCKS, BLOCK_DAYS = 256, 250.0, 5, 7

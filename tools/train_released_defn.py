@@ -14,13 +14,14 @@ from kflare.datasets.region_samples import samples_of_sharp
 from kflare.datasets.splits import Split, chronological_split, utc_date
 from kflare.flares.catalogue import read_flares
 from kflare.flares.labels import reaches
+from kflare.io.atomic import write_whole
 from kflare.models.baselines import region_persistence
 from kflare.models.crossvalidation.folds import year_folds
 from kflare.models.distillation import Distillation
 from kflare.models.fitting import Fitted, fit_distilled_defn
 from kflare.models.model_card import ModelCard, reliability_png
 from kflare.models.release import describe, fingerprint, release_defn
-from kflare.models.training import Run, write_whole
+from kflare.models.training import Run
 from kflare.regions.feature_table import features_named
 from kflare.verification.intervals import bootstrap, bootstrap_difference
 

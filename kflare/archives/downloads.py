@@ -1,8 +1,8 @@
 """Files from the archives: each appears under its own name only when it is whole, on the disk, and in one step.
 
-Until then it is `NAME.part`, which stays after a failure only where a later run can go on from it: the server can send
-the rest, and `NAME.part.json` notes of which version. What is already there is checked and not fetched again; what is
-there and damaged is removed and fetched again.
+Until then it is `NAME.part`, a fixed name, so that a later run finds what has come and asks for the rest; a note of
+which version it is lies in `NAME.part.json`. It stays after a failure only where the server can send the rest. What is
+already there is checked and not fetched again; what is there and damaged is removed and fetched again.
 """
 
 import fcntl
@@ -22,6 +22,7 @@ import requests
 
 from kflare.archives.web import NoAnswerError, NotHeldError, Passing, Web, html_instead, require_success, shown_url
 from kflare.errors import DataError
+from kflare.io.atomic import move_into_place, temporary_file
 from kflare.io.integrity import damage, html_title
 
 __all__ = ["Outcome", "Wanted", "download", "fetch_all"]
@@ -312,27 +313,17 @@ class _Part:
 
     def publish(self, wanted: Wanted, out: BinaryIO) -> None:
         """Give the finished file its name, in one step and only once it is on the disk."""
-        finished = self.path
-        if wanted.finish is not None:
-            finished = self.path.with_name(wanted.path.name + ".part.new")
+        if wanted.finish is None:
+            move_into_place(self.path, wanted.path)
+        else:
             try:
-                wanted.finish(self.path, finished)
-                with finished.open("rb") as file:
-                    os.fsync(file.fileno())
+                with temporary_file(wanted.path) as finished:
+                    wanted.finish(self.path, finished)
             except BaseException:
-                finished.unlink(missing_ok=True)
                 self.forget(out)
                 raise
-        else:
-            os.fsync(out.fileno())
-        finished.replace(wanted.path)
         self.note.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
-        folder = os.open(wanted.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _content_range(response: requests.Response, have: int) -> tuple[int, int | None]:

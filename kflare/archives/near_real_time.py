@@ -22,6 +22,7 @@ from kflare.archives.record_headers import with_header
 from kflare.archives.web import NoAnswerError, NotHeldError, StoppedError, Web
 from kflare.errors import DataError, KflareError, SettingError
 from kflare.flares.catalogue import read_flares
+from kflare.io.atomic import move_into_place
 from kflare.io.integrity import damage
 from kflare.xray.flux import read_xray_flux
 
@@ -351,7 +352,7 @@ def _of_feed(
             # Fetched for this issue before its time: the feed has gone on since.
             fresh = download(replace(wanted, path=path.with_suffix(".new.json")), web)
             if fresh.path is not None:
-                fresh.path.replace(path)
+                move_into_place(fresh.path, path)
                 outcome, time = replace(fresh, path=path), _told_until(feed, path, issue, now)
     except DataError as error:
         path.unlink()  # JSON, but no data: the next run shall ask again

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kflare.attribution.attribution_file import write_whole
 from kflare.attribution.gradients import table_2, table_2_as_printed
 from kflare.attribution.region_tables import with_sharp
 from kflare.attribution.relations import OUTCOMES, correlations, occurrence_rates, outcomes
@@ -31,6 +30,7 @@ from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import THRESHOLDS, FlareList
 from kflare.flares.labels import disk_flux, reaches, region_flux
+from kflare.io.atomic import make_folder, write_whole
 
 __all__ = ["Analysis", "analyse", "class_threshold"]
 
@@ -151,7 +151,7 @@ def analyse(
     """
     settings = settings or Settings()
     paths = {path.name: path for path in magnetograms}
-    _make(output)
+    make_folder(output)
     seen, failures = _table(files, paths, regions, settings, progress=progress)
     model = seen.images["model"].iloc[0]
     threshold = class_threshold(model.rpartition(" ")[0])
@@ -171,7 +171,7 @@ def analyse(
     }
     written = [_write_csv(table, output / f"{name}.csv") for name, table in _files(images, rows, tables).items()]
     written.append(output / "summary.json")
-    write_whole(written[-1], lambda file: file.write(json.dumps(summary, indent=2).encode()))
+    write_whole(written[-1], json.dumps(summary, indent=2))
 
     from kflare.attribution.analysis_figures import Examples, write_figures
 
@@ -287,13 +287,4 @@ def _write_csv(table: pd.DataFrame, path: Path) -> Path:
     plain = table.copy()
     if "time" in plain:
         plain["time"] = plain["time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-    text = plain.to_csv(index=False, float_format="%.6g")
-    write_whole(path, lambda file: file.write(text.encode()))
-    return path
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingError(f"cannot make the folder `{folder}`: {error.strerror or error}; choose another") from error
+    return write_whole(path, plain.to_csv(index=False, float_format="%.6g"))

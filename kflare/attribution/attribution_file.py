@@ -10,21 +10,19 @@
 """
 
 import math
-import os
-import tempfile
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kflare.errors import DataError, ModelError, SettingError
+from kflare.errors import DataError, ModelError
+from kflare.io.atomic import write_whole
 from kflare.observations.magnetogram import Disk, Magnetogram, Observer
 
 __all__ = [
@@ -32,11 +30,9 @@ __all__ = [
     "METHODS",
     "Attribution",
     "Origin",
-    "make_folder",
     "read_attribution",
     "read_origin",
     "write_attribution",
-    "write_whole",
 ]
 
 LABELS = ("no_flare", "flare")
@@ -244,44 +240,6 @@ def write_attribution(attribution: Attribution, path: Path) -> None:
             hdu.header["BSCALE"], hdu.header["BZERO"] = step, 0.0
             parts.append(hdu)
     write_whole(path, fits.HDUList(parts).writeto)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, and find out now rather than after an hour whether it can be written to; else `SettingError`."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingError(f"cannot write to `{folder}`: {error.strerror or error}; choose another folder") from error
-    trial = folder / ".trial"
-    write_whole(trial, lambda _: None)
-    trial.unlink(missing_ok=True)
-
-
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Put a file into its place in one step: a reader, or a kill at any moment, sees all of it or nothing.
-
-    Raises
-    ------
-    SettingError
-        The folder cannot be written to.
-    """
-    part = None
-    try:
-        # A name of its own: two workers may be given the same image when one of them is thought lost.
-        handle, part = tempfile.mkstemp(prefix=f".{path.name}-", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(part).chmod(0o644)
-        Path(part).replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise SettingError(f"cannot write `{path}`: {reason}; make room, or choose another folder") from error
-    finally:
-        if part is not None:
-            with suppress(OSError):
-                Path(part).unlink(missing_ok=True)
 
 
 def read_attribution(path: Path) -> Attribution:

@@ -20,7 +20,6 @@ import pandas as pd
 
 from kflare.attribution.attribution_file import (
     Attribution,
-    make_folder,
     read_attribution,
     read_origin,
     write_attribution,
@@ -31,6 +30,7 @@ from kflare.attribution.published import Ask, Source, opened
 from kflare.attribution.region_tables import read_regions
 from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError, SettingError
+from kflare.io.atomic import make_folder, remove_abandoned
 from kflare.io.integrity import damage
 from kflare.observations.magnetogram import (
     Magnetogram,
@@ -96,8 +96,8 @@ class Export:
                 raise SettingError(
                     f"another export is at work in `{self.folder}`: wait for it, or choose another folder"
                 ) from error
-            for part in [part for folder in folders for part in folder.glob(".*.part")]:  # of a run that was killed
-                part.unlink(missing_ok=True)
+            for folder in folders:
+                remove_abandoned(folder)
             yield
 
 

@@ -16,10 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 
-from kflare.attribution.attribution_file import write_whole
 from kflare.attribution.harps import RegionPatch
 from kflare.attribution.polarity_lines import PolarityLines
 from kflare.errors import DataError
+from kflare.io.atomic import write_whole
 
 __all__ = ["Case", "figure_grad_cam", "figure_guided_backprop", "figure_hit", "figure_patches", "save"]
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kflare.attribution.attribution_file import LABELS, Attribution, write_whole
+from kflare.attribution.attribution_file import LABELS, Attribution
 from kflare.attribution.figures import Case, figure_hit
 from kflare.attribution.harps import RegionPatch
 from kflare.attribution.map_values import shown_map
+from kflare.io.atomic import write_whole
 
 __all__ = ["draw_overlay"]
 

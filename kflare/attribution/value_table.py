@@ -12,9 +12,9 @@
 | `outcome` | of the image's forecast: hit, miss, false alarm, null; empty = unknown |
 """
 
-import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,9 +27,10 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from kflare.attribution.map_values import FULL_DISK, value_columns
-from kflare.errors import DataError, SettingError
+from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches, region_flux, require_covered
+from kflare.io.atomic import temporary_file, writing
 
 __all__ = ["Outcomes", "ValueTable"]
 
@@ -120,7 +121,6 @@ class ValueTable:
         self.rows = 0
         self.outcomes: Counter[str] = Counter()
         self._outcomes = outcomes
-        self._part = path.with_name(f".{path.name}.part")
         self._waiting: list[dict[str, Any]] = []
         columns = _KEYS | dict.fromkeys(value_columns(), pa.float64())
         if outcomes is not None:
@@ -130,10 +130,6 @@ class ValueTable:
         self._schema = pa.Table.from_pandas(
             _typed(schema.empty_table().to_pandas()), schema, preserve_index=False
         ).schema
-        try:
-            self._writer = parquet.ParquetWriter(self._part, self._schema)
-        except OSError as error:
-            raise _unwritable(path, error) from error
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
         """Append the rows of an image, with the columns of `_KEYS` and `value_columns`."""
@@ -142,23 +138,26 @@ class ValueTable:
             self._write()
 
     def __enter__(self) -> Self:
+        self._file = self._open()
+        self._file.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
+        self._file.__exit__(kind, error, trace)
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        with temporary_file(self.path) as part:
+            with writing(self.path):
+                self._writer = parquet.ParquetWriter(part, self._schema)
+            try:
+                yield
                 self._write()
-            self._writer.close()
-            if kind is None:
-                with self._part.open("rb") as file:
-                    os.fsync(file.fileno())
-                self._part.replace(self.path)
-        except OSError as failure:
-            raise _unwritable(self.path, failure) from failure
-        finally:
-            self._part.unlink(missing_ok=True)
+            finally:
+                with writing(self.path):
+                    self._writer.close()
 
     def _write(self) -> None:
         if not self._waiting:
@@ -167,10 +166,8 @@ class ValueTable:
         if self._outcomes is not None:
             table["flux24"], table["outcome"] = self._outcomes.of(table)
             self.outcomes.update(table["outcome"][table["region"] == FULL_DISK].fillna("unknown"))
-        try:
+        with writing(self.path):
             self._writer.write_table(pa.Table.from_pandas(table, self._schema, preserve_index=False))
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
         self.rows += len(table)
         self._waiting = []
 
@@ -181,7 +178,3 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
 
 def _unit(name: str) -> dict[str, str] | None:
     return {"unit": _UNITS[name]} if name in _UNITS else None
-
-
-def _unwritable(path: Path, error: OSError) -> SettingError:
-    return SettingError(f"cannot write `{path}`: {error.strerror or error}; make room, or choose another folder")

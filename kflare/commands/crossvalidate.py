@@ -284,16 +284,14 @@ def _report(
     args: argparse.Namespace, rows: "pd.DataFrame", samples: "pd.DataFrame", folds: "list[Fold]", output: Path
 ) -> None:
     """Write forecasts.parquet, scores.json, table.txt and table.md, and print the table."""
+    from kflare.io.atomic import write_whole
     from kflare.models.crossvalidation.compare import compared, read_other_forecasts, verifiable
     from kflare.models.crossvalidation.scores import scoreboard
     from kflare.models.crossvalidation.table import PUBLISHED, as_text, fold_labels
-    from kflare.models.training import write_whole
 
     event = args.model[-1].upper()
     labels = fold_labels(samples["time"], folds)
-    part = output / "forecasts.parquet.part"
-    verifiable(rows).to_parquet(part, index=False)
-    part.replace(output / "forecasts.parquet")
+    write_whole(output / "forecasts.parquet", lambda file: verifiable(rows).to_parquet(file, index=False))
     boards = {"all samples": scoreboard(rows, resamples=args.resamples)}
     for path in args.forecasts:
         other = read_other_forecasts(path, by_region="region" in samples)

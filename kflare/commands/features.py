@@ -213,6 +213,8 @@ def _truth(text: str) -> bool:
 def _write_lists(run: "RunTable", folder: Path) -> None:
     import pandas as pd
 
+    from kflare.io.atomic import write_whole
+
     events = pd.DataFrame(
         [
             {"time": event.time, "kind": event.kind, "before": " ".join(event.before), "after": " ".join(event.after)}
@@ -221,9 +223,7 @@ def _write_lists(run: "RunTable", folder: Path) -> None:
         columns=["time", "kind", "before", "after"],
     )
     for name, table in (("outcomes.csv", run.outcomes), ("tracks.csv", events)):
-        part = folder / f".{name}.part"
-        table.to_csv(part, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
-        part.replace(folder / name)
+        write_whole(folder / name, table.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ"))
 
 
 def _summary(run: "RunTable", folder: Path, *, measured: int) -> dict[str, Any]:

@@ -240,9 +240,7 @@ def _fetch_hek(args: argparse.Namespace, web: "Web") -> None:
     found = query_hek_flares(args.since, args.until, web=web, url=args.url or HEK_URL)
     path = args.output / f"hek_{args.since:%Y%m%d}_{args.until:%Y%m%d}.csv"
     args.output.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    found.write_csv(part)
-    part.replace(path)
+    found.write_csv(path)
     print(json.dumps({"path": str(path), "flares": len(found)}) if args.json else f"{path}: {found.report()}")
 
 

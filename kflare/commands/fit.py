@@ -263,11 +263,12 @@ def _fit_seeds(
     release: "Callable[[Fitted, dict[str, Any]], Path]",
 ) -> None:
     """Train once per seed, publish the seed that validates best, write and print the summary."""
+    from kflare.io.atomic import write_whole
     from kflare.models.learning_curve import plot_learning_curve
     from kflare.models.losses import class_weights
     from kflare.models.release import describe, fingerprint
     from kflare.models.summary import summary_text
-    from kflare.models.training import Recipe, Run, write_whole
+    from kflare.models.training import Recipe, Run
 
     chosen = {
         name: default if getattr(args, name) is None else getattr(args, name) for name, default in defaults.items()

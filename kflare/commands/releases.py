@@ -220,10 +220,10 @@ def _write_labels(
 
 def _protoset(file: Path) -> None:
     command_line.quiet_tensorflow()
-    from kflare.attribution.attribution_file import write_whole
+    from kflare.io.atomic import write_whole
     from kflare.serving.protoset import protoset
 
-    write_whole(file, lambda out: out.write(protoset()))
+    write_whole(file, protoset())
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from kflare.commands import command_line
 
@@ -151,16 +151,11 @@ def _of_ledger(args: argparse.Namespace) -> "tuple[pd.DataFrame, str, str]":
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
     """Write the page last: where it stands, everything else does."""
-    from functools import partial
-
-    from kflare.attribution.attribution_file import make_folder, write_whole
-
-    def put(content: bytes, file: BinaryIO) -> None:
-        file.write(content)
+    from kflare.io.atomic import make_folder, write_whole
 
     make_folder(folder / "figures")
     for name, content in files.items():
-        write_whole(folder / name, partial(put, content))
+        write_whole(folder / name, content)
 
 
 def _bar(items: Iterable[Any]) -> Iterator[Any]:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from kflare.datasets.region_parts import is_done, part_path, write_failure, write_part
 from kflare.errors import DataError, KflareError, ServingError, SettingError
+from kflare.io.atomic import remove_abandoned, write_whole
 from kflare.observations.sets import ObservationSet
 from kflare.regions.extraction import Extraction, measure
 from kflare.regions.numbers import noaa_numbers, read_srs
@@ -65,8 +66,8 @@ def settled_folder(folder: Path, options: Extraction) -> Iterator[Path]:
             raise SettingError(
                 f"another run is at work in `{folder}`: wait for it, or choose another folder"
             ) from error
-        for left in [part for name in ("parts", "pictures") for part in (folder / name).glob(".*.part")]:
-            left.unlink(missing_ok=True)  # of a run that was killed
+        for name in ("parts", "pictures"):
+            remove_abandoned(folder / name)
         _require_same(folder / "parts" / "options.json", options)
         yield folder
 
@@ -167,7 +168,7 @@ def _require_same(path: Path, options: Extraction) -> None:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        path.write_text(json.dumps(wanted, indent=2), encoding="utf-8")
+        write_whole(path, json.dumps(wanted, indent=2))
         return
     except (OSError, ValueError) as error:
         raise SettingError(f"`{path}` cannot be read: {error}; choose another folder") from error

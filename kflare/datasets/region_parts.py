@@ -5,7 +5,6 @@ where there was "no sunspot", or no usable magnetogram.
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -14,7 +13,8 @@ from typing import Any, Final
 
 import pandas as pd
 
-from kflare.errors import DataError, SettingError
+from kflare.errors import DataError
+from kflare.io.atomic import write_whole
 from kflare.observations.sets import ObservationSet
 from kflare.regions.detection import Detection, DetectionOptions, Region
 from kflare.regions.extraction import Measured
@@ -134,15 +134,4 @@ def _write(path: Path, rows: pd.DataFrame, about: dict[str, Any], observations: 
     table = pa.Table.from_pandas(rows, preserve_index=False)
     described = json.dumps({**about, "files": _names(observations)}).encode()
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _META: described})
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            parquet.write_table(table, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SettingError(
-            f"cannot write `{path}`: {error.strerror or error}; make room, or choose another folder"
-        ) from error
+    write_whole(path, lambda file: parquet.write_table(table, file))

@@ -4,8 +4,8 @@ The parts are read in order of time and never all at once: tracking needs the re
 Which features look how far back is in the feature table; how near to that time a measurement must be is reconstruction.
 """
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,9 +17,9 @@ from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY, add_changes, a
 from kflare.datasets.region_features import with_changes
 from kflare.datasets.region_parts import Part, read_part
 from kflare.datasets.region_table import region_flares_by_noaa
-from kflare.errors import SettingError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import require_covered
+from kflare.io.atomic import temporary_file, writing
 from kflare.regions.extraction import REGION_COLUMNS, reasons_text
 from kflare.regions.feature_table import SETS, Feature, feature_set
 from kflare.regions.numbers import noaa_numbers
@@ -118,28 +118,23 @@ def complete_run(
     index = _followed(parts, srs, run)
     history = _history(index, flares, has_numbers=srs is not None)
     own = dict(iter(index.groupby("path", sort=False)))
-    try:
-        with _Writer(target) as writer:
-            past = pd.DataFrame()
-            waiting: list[pd.DataFrame] = []
-            for count, path in enumerate(parts, 1):
-                part = read_part(path)
-                if len(part.rows):
-                    keys = own[str(path)]
-                    waiting.append(_rows(part, keys, history.loc[keys.index], xray))
-                done()
-                if waiting and (count % _CHUNK == 0 or count == len(parts)):
-                    now = pd.concat(waiting, ignore_index=True)
-                    rows = _changed(past, now)
-                    run.rows += len(rows)
-                    run.forecast += int((rows["status"] == "forecast").sum())
-                    writer.write(_explained(rows))
-                    past, waiting = pd.concat([past, now]) if len(past) else now, []
-                    past = past[past["time"] > past["time"].max() - pd.Timedelta(hours=26)]
-    except OSError as error:
-        raise SettingError(
-            f"cannot write `{target}`: {error.strerror or error}; make room, or choose another folder"
-        ) from error
+    with writing(target), _table_writer(target) as write:
+        past = pd.DataFrame()
+        waiting: list[pd.DataFrame] = []
+        for count, path in enumerate(parts, 1):
+            part = read_part(path)
+            if len(part.rows):
+                keys = own[str(path)]
+                waiting.append(_rows(part, keys, history.loc[keys.index], xray))
+            done()
+            if waiting and (count % _CHUNK == 0 or count == len(parts)):
+                now = pd.concat(waiting, ignore_index=True)
+                rows = _changed(past, now)
+                run.rows += len(rows)
+                run.forecast += int((rows["status"] == "forecast").sum())
+                write(_explained(rows))
+                past, waiting = pd.concat([past, now]) if len(past) else now, []
+                past = past[past["time"] > past["time"].max() - pd.Timedelta(hours=26)]
     return run
 
 
@@ -224,43 +219,24 @@ def _explained(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(missing=text)
 
 
-class _Writer:
-    """A Parquet file that grows in constant memory and takes its place when it is whole."""
+@contextmanager
+def _table_writer(target: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Append rows to a Parquet file that grows in constant memory and takes its place when it is whole."""
+    import pyarrow as pa
+    from pyarrow import parquet
 
-    def __init__(self, target: Path) -> None:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        self._target, self._part = target, target.with_name(f".{target.name}.part")
-        kinds = {
-            "time": pa.timestamp("us", tz="UTC"), "region": pa.string(), "harpnum": pa.int64(), "noaa": pa.int64(),
-            "noaas": pa.string(), "quality": pa.int64(), "status": pa.string(), "missing": pa.string(),
-        }  # fmt: skip
-        kinds |= dict.fromkeys(("number", "x0", "y0", "x1", "y1"), pa.int64())
-        fields = []
-        for name, feature in table_columns().items():
-            unit = _UNITS.get(name, "") if feature is None else feature.unit
-            fields.append(pa.field(name, kinds.get(name, pa.float64()), metadata={"unit": unit} if unit else None))
-        schema = pa.schema(fields)
-        whole = {"harpnum": "Int64", "noaa": "Int64", "quality": "Int64"}
-        # With pandas' own notes, so that pandas reads numbers back as whole ones although some are empty.
-        empty = schema.empty_table().to_pandas().astype(whole)
-        self._schema = pa.Table.from_pandas(empty, schema, preserve_index=False).schema
-        self._writer = parquet.ParquetWriter(self._part, self._schema)
-
-    def write(self, rows: pd.DataFrame) -> None:
-        import pyarrow as pa
-
-        self._writer.write_table(pa.Table.from_pandas(rows[self._schema.names], self._schema, preserve_index=False))
-
-    def __enter__(self) -> "_Writer":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._writer.close()
-        if kind is None:
-            with self._part.open("rb") as file:
-                os.fsync(file.fileno())
-            self._part.replace(self._target)
-        else:
-            self._part.unlink(missing_ok=True)
+    kinds = {
+        "time": pa.timestamp("us", tz="UTC"), "region": pa.string(), "harpnum": pa.int64(), "noaa": pa.int64(),
+        "noaas": pa.string(), "quality": pa.int64(), "status": pa.string(), "missing": pa.string(),
+    }  # fmt: skip
+    kinds |= dict.fromkeys(("number", "x0", "y0", "x1", "y1"), pa.int64())
+    fields = []
+    for name, feature in table_columns().items():
+        unit = _UNITS.get(name, "") if feature is None else feature.unit
+        fields.append(pa.field(name, kinds.get(name, pa.float64()), metadata={"unit": unit} if unit else None))
+    schema = pa.schema(fields)
+    whole = {"harpnum": "Int64", "noaa": "Int64", "quality": "Int64"}
+    # With pandas' own notes, so that pandas reads numbers back as whole ones although some are empty.
+    schema = pa.Table.from_pandas(schema.empty_table().to_pandas().astype(whole), schema, preserve_index=False).schema
+    with temporary_file(target) as part, parquet.ParquetWriter(part, schema) as writer:
+        yield lambda rows: writer.write_table(pa.Table.from_pandas(rows[schema.names], schema, preserve_index=False))

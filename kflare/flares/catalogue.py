@@ -17,6 +17,7 @@ import pandas as pd
 
 from kflare.errors import DataError
 from kflare.flares.reading import FlareColumns, read_flare_columns
+from kflare.io.atomic import write_whole
 
 __all__ = ["THRESHOLDS", "FlareList", "class_to_flux", "flux_to_class", "read_flares"]
 
@@ -213,7 +214,7 @@ class FlareList:
         plain = self.table.drop(columns="flux")
         for name in ("start", "peak", "end"):
             plain[name] = plain[name].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-        plain.to_csv(path, index=False)
+        write_whole(path, plain.to_csv(index=False))
 
     def _where(self, keep: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> "FlareList":
         return FlareList(self.table[keep], self.source, self.repairs)

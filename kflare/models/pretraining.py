@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from kflare.datasets.pipelines import image_dataset
 from kflare.errors import DataError
+from kflare.io.atomic import temporary_file
 from kflare.models.training import Recipe, Run, ValidationSkill, load_weights
 from kflare.observations.magnetogram import read_magnetogram
 
@@ -156,9 +157,8 @@ def _reader(
         raise DataError(f"training diverged: lower --learning-rate (now {recipe.learning_rate:g})")
     if trunk is not None:
         trunk.parent.mkdir(parents=True, exist_ok=True)
-        part = trunk.with_name(f".part-{trunk.name}")
-        reader.save_weights(part)
-        part.replace(trunk)
+        with temporary_file(trunk) as part:
+            reader.save_weights(part)
     return reader, float(loss)
 
 

@@ -7,16 +7,15 @@ the disk, and then renamed once.
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kflare.errors import ModelError
+from kflare.io.atomic import move_into_place, temporary_folder
 
 __all__ = [
     "BATCHING",
@@ -103,43 +102,39 @@ def publish(
     from kflare.models.savedmodel import check_ops
 
     home = Path(root) / name
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        # Dotted, so no server takes it for a version; in the same directory, so the rename stays on one file system.
-        building = Path(tempfile.mkdtemp(prefix=".publishing-", dir=home))
-    except OSError as error:
-        raise ModelError(f"cannot write to {home}: {error.strerror}; choose another --publish directory") from error
-    try:
-        saved = building / "model"
-        export(saved)
-        check_ops(saved)
-        _verify_outputs(saved, cases, tolerance)
-        (saved / "assets.extra").mkdir(exist_ok=True)
-        _write_warmup(saved / WARMUP, name, cases)
-        for document, text in (documents or {}).items():
-            (saved / "assets.extra" / document).write_bytes(text)
-        (saved / BATCHING).write_text(_batching(cases), encoding="utf-8")
-        # A number that was taken back (`kflare.models.releases`) is not given again.
-        withdrawn = [int(path.name.removeprefix(".withdrawn-")) for path in home.glob(".withdrawn-*")]
-        version = max([*versions(home), *withdrawn], default=0) + 1
-        while True:
-            content = {"model": name, "version": version, **metadata}
-            (saved / METADATA).write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
-            _write_manifest(saved)
-            _flush(saved)
-            try:
-                saved.rename(home / str(version))
-            except OSError:
-                if not (home / str(version)).exists():
-                    raise
-                version += 1  # Another publisher took this number: take the next.
-                continue
-            _sync(home)
-            return home / str(version)
-    except OSError as error:
-        raise ModelError(f"cannot publish to {home}: {error}") from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    with ExitStack() as stack:
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            # Hidden, so no server takes it for a version; in the same directory, so it can be renamed.
+            saved = stack.enter_context(temporary_folder(home)) / "model"
+        except OSError as error:
+            raise ModelError(f"cannot write to {home}: {error.strerror}; choose another --publish directory") from error
+        try:
+            export(saved)
+            check_ops(saved)
+            _verify_outputs(saved, cases, tolerance)
+            (saved / "assets.extra").mkdir(exist_ok=True)
+            _write_warmup(saved / WARMUP, name, cases)
+            for document, text in (documents or {}).items():
+                (saved / "assets.extra" / document).write_bytes(text)
+            (saved / BATCHING).write_text(_batching(cases), encoding="utf-8")
+            # The number of a withdrawn version (`kflare.models.releases`) is not given again.
+            withdrawn = [int(path.name.removeprefix(".withdrawn-")) for path in home.glob(".withdrawn-*")]
+            version = max([*versions(home), *withdrawn], default=0) + 1
+            while True:
+                content = {"model": name, "version": version, **metadata}
+                (saved / METADATA).write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+                _write_manifest(saved)
+                try:
+                    move_into_place(saved, home / str(version))
+                except OSError:
+                    if not (home / str(version)).exists():
+                        raise
+                    version += 1  # Another publisher took this number: take the next.
+                    continue
+                return home / str(version)
+        except OSError as error:
+            raise ModelError(f"cannot publish to {home}: {error}") from error
 
 
 def versions(home: Path) -> list[int]:
@@ -220,16 +215,3 @@ def _digests(version: Path) -> dict[str, str]:
 def _write_manifest(version: Path) -> None:
     lines = [f"{digest}  {path}\n" for path, digest in sorted(_digests(version).items())]
     (version / MANIFEST).write_text("".join(lines), encoding="utf-8")
-
-
-def _flush(directory: Path) -> None:
-    for path in [*directory.rglob("*"), directory]:
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -4,16 +4,15 @@ A version is served as soon as its folder `<root>/<model>/<number>/` is there an
 step is one rename. A number never returns with another content: what is taken back leaves `.withdrawn-<number>`.
 """
 
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kflare.errors import ModelError, SettingError
+from kflare.io.atomic import sync_folder, write_folder
 from kflare.models.publish import MANIFEST, WARMUP, read_metadata, verify_manifest, versions
 
 __all__ = ["Release", "discard_old", "release", "releases", "verify", "withdraw"]
@@ -102,22 +101,16 @@ def release(source: Path, root: Path) -> Release:
             verify_manifest(target)
             return Release(model, number, target, withdrawn=False, metadata=metadata)
         raise ModelError(f"{target} holds another model with this number: publish under a new number")
+
+    def copy(part: Path) -> None:
+        shutil.copytree(source, part, dirs_exist_ok=True)
+        verify_manifest(part)
+
     try:
         home.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=".publishing-", dir=home))
-    except OSError as error:
-        raise ModelError(f"cannot write to {home}: {error.strerror}") from error
-    try:
-        shutil.copytree(source, part / "model")
-        verify_manifest(part / "model")
-        for path in [*part.rglob("*"), part]:
-            _sync(path)
-        (part / "model").rename(target)
-        _sync(home)
+        write_folder(target, copy)
     except OSError as error:
         raise ModelError(f"cannot publish to {home}: {error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return Release(model, number, target, withdrawn=False, metadata=metadata)
 
 
@@ -144,7 +137,7 @@ def withdraw(root: Path, model: str) -> tuple[Release, Release]:
     aside = newest.path.with_name(f".withdrawn-{newest.version}")
     try:
         newest.path.rename(aside)
-        _sync(aside.parent)
+        sync_folder(aside.parent)
     except OSError as error:
         raise ModelError(f"cannot take {newest.path} back: {error.strerror or error}") from error
     return Release(model, newest.version, aside, withdrawn=True, metadata=newest.metadata), before
@@ -207,11 +200,3 @@ def _metadata(version: Path) -> dict[str, Any]:
         return read_metadata(version)
     except ModelError:
         return {}
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -19,10 +19,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kflare.errors import DataError, ModelError, SettingError
+from kflare.io.atomic import write_whole
 from kflare.models.losses import WeightedCrossentropy
 from kflare.verification.thresholds import best_threshold
 
-__all__ = ["Recipe", "Run", "ValidationSkill", "load_weights", "train", "write_whole"]
+__all__ = ["Recipe", "Run", "ValidationSkill", "load_weights", "train"]
 
 
 @dataclass(frozen=True)
@@ -126,13 +127,6 @@ class Run:
     def save(self) -> None:
         """Write the state; atomic."""
         write_whole(self._state, json.dumps(self.state, indent=1))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a text file in one step: a reader or a kill sees the old content or the new."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def _require_same(folder: Path, stored: Any, wanted: Any) -> None:

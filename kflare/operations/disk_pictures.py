@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import KflareError
+from kflare.io.atomic import write_whole
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.solar_image import CONTINUUM, read_solar_image
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import utc_text
-from kflare.operations.publish.files import write_file
 from kflare.operations.publish.pictures import (
     OVERLAY,
     Picture,
@@ -77,8 +77,8 @@ def keep_pictures(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for picture in made:
-            write_file(folder / picture.file, picture.data)
-        write_file(folder / _INDEX, json.dumps(index))
+            write_whole(folder / picture.file, picture.data)
+        write_whole(folder / _INDEX, json.dumps(index))
     except (KflareError, OSError) as error:  # a full disk: the forecast is worth more than its pictures
         log("no pictures", reason=str(error))
 

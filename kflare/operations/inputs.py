@@ -14,10 +14,10 @@ from kflare.archives.near_real_time_sources import SOURCES
 from kflare.archives.web import Patience, Web
 from kflare.errors import DataError, KflareError
 from kflare.flares.catalogue import FlareList, read_flares
+from kflare.io.atomic import write_whole
 from kflare.observations.sets import ObservationSet, sets_in
 from kflare.operations.forecast import InputRecord
 from kflare.operations.ledger import Ledger
-from kflare.operations.publish.files import write_file
 from kflare.operations.settings import Settings
 from kflare.regions.numbers import read_srs
 from kflare.xray.flux import XrayFlux, read_xray_flux
@@ -172,7 +172,7 @@ def _noaa_regions(
     try:
         path = data.regions_srs
         if path is None:
-            path = write_file(folder / "srs.txt", web.text(data.srs_url))
+            path = write_whole(folder / "srs.txt", web.text(data.srs_url))
         table = read_srs(path)
         past = table["time"][table["time"] <= issue]
         if past.empty:

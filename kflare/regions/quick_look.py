@@ -1,6 +1,5 @@
 """A picture of what was found at one time: the disk, the boxes of the regions with their numbers, the neutral lines."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from kflare.errors import SettingError
+from kflare.io.atomic import write_whole
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.detection import Detection
 from kflare.regions.neutral_lines import neutral_lines
@@ -75,13 +74,7 @@ def draw_quick_look(
         f"lines: magnetic neutral lines; dotted: across the limb, not forecast; north up, west right",
         fontsize=10,
     )
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        figure.savefig(part, format="png", metadata={"Software": None})
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SettingError(f"cannot write `{path}`: {error.strerror or error}; choose another folder") from error
+    write_whole(path, lambda file: figure.savefig(file, format="png", metadata={"Software": None}))
 
 
 def _lines(small: Magnetogram, box: tuple[float, float, float, float]) -> list[tuple[Array, Array]]:

@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.attribution.attribution_file import Attribution, Origin, make_folder, write_attribution
+from kflare.attribution.attribution_file import Attribution, Origin, write_attribution
 from kflare.attribution.published import ATTRIBUTE
 from kflare.datasets.archive import forecast_time
 from kflare.datasets.region_features import to_forecast
 from kflare.errors import DataError, ServingError
 from kflare.flares.labels import LEAD_HOURS
+from kflare.io.atomic import make_folder
 from kflare.observations.magnetogram import read_magnetogram
 from kflare.serving.client.client import Client, Reply, full_disk_probability
 from kflare.serving.served_attribution import OUTPUTS, require_attribution

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 
 from kflare.errors import ServingError, SettingError
+from kflare.io.atomic import write_whole
 from kflare.serving.client.channel import Connection, open_channel
 from kflare.serving.config_messages import read_config
 
@@ -38,8 +39,6 @@ def set_labels(config: Path, model: str, labels: Mapping[str, int], *, published
     """
     from google.protobuf import text_format
 
-    from kflare.attribution.attribution_file import write_whole
-
     message = _read(config)
     entries = [entry for entry in message.model_config_list.config if entry.name == model]
     if not entries:
@@ -60,7 +59,7 @@ def set_labels(config: Path, model: str, labels: Mapping[str, int], *, published
             break
         head.append(line)
     text = "\n".join([*head, text_format.MessageToString(message)])
-    write_whole(config, lambda file: file.write(text.encode()))
+    write_whole(config, text)
 
 
 def reload_config(config: Path, connection: Connection, *, seconds: float = 60.0) -> None:

@@ -9,13 +9,11 @@ from kflare.attribution.attribution_file import (
     METHODS,
     Attribution,
     Origin,
-    make_folder,
     read_attribution,
     read_origin,
     write_attribution,
-    write_whole,
 )
-from kflare.errors import DataError, ModelError, SettingError
+from kflare.errors import DataError, ModelError
 from kflare.observations.magnetogram import Disk, Magnetogram
 
 TIME = datetime(2014, 2, 4, 0, 0, 54, tzinfo=UTC)
@@ -169,23 +167,3 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     for read in (read_attribution, read_origin):
         with pytest.raises(DataError, match=r"a\.fits` is no .*attribution file"):
             read(tmp_path / "a.fits")
-
-
-def test_a_failed_write_leaves_what_was_there(attribution, tmp_path):
-    path = tmp_path / "a.fits"
-    path.write_bytes(b"before")
-
-    def fail(file):
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(SettingError, match=r"cannot write `.*a\.fits`: No space left on device"):
-        write_whole(path, fail)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.fits"]
-    assert path.read_bytes() == b"before"
-
-
-def test_a_folder_that_cannot_be_is_refused(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SettingError, match=r"cannot write to `.*file/maps`.*choose another"):
-        make_folder(tmp_path / "file" / "maps")

@@ -98,7 +98,7 @@ def test_a_second_run_makes_only_what_is_missing(archive, model, tmp_path):
     (settings.maps / names(first)[1]).unlink()
     whole = (settings.maps / names(first)[2]).read_bytes()
     (settings.maps / names(first)[2]).write_bytes(whole[:-3000])
-    (settings.maps / ".left.fits-x.part").write_bytes(b"by a killed run")
+    (settings.maps / ".part-x-left.fits").write_bytes(b"by a killed run")
     second = run(images[1:], model, settings)
     # Those that were found are in the results too, with the same rows, although the first was not asked for again.
     assert names(second) == [f"{image.stem}.fits" for image in images]

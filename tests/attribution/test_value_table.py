@@ -113,4 +113,4 @@ def test_an_interrupted_table_leaves_the_one_before(tmp_path):
 
 def test_a_place_that_cannot_be_written_to(tmp_path):
     with pytest.raises(SettingError, match=r"cannot write `.*a\.parquet`"):
-        ValueTable(tmp_path / "missing" / "a.parquet")
+        ValueTable(tmp_path / "missing" / "a.parquet").__enter__()

@@ -281,5 +281,5 @@ def test_killed_and_run_again_on_a_dask_cluster(full_disk_models, sky, tmp_path,
     assert (summary["images"], summary["already_done"], summary["rows"]) == (60, len(done), 60)
     assert {name: (maps / name).stat().st_mtime_ns for name in done} == done
     assert len(list(maps.glob("[!.]*.fits"))) == 60
-    assert not list(maps.glob("*.part"))
+    assert not list(maps.glob(".part-*"))
     assert list(table_of(tmp_path / "out")["image"]) == sorted(path.name for path in images.iterdir())

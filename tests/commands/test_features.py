@@ -42,7 +42,7 @@ def test_the_table_and_what_lies_beside_it(run):
     pictures = sorted((run / "pictures").glob("*.png"))
     assert [path.stem for path in pictures] == [f"20140102T0{hour}0000Z" for hour in range(3)]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
-    assert not list(run.rglob(".*.part"))
+    assert not list(run.rglob(".part-*"))
 
 
 def test_what_is_there_is_not_measured_again(observed_sun, copy, run, capsys):

@@ -147,7 +147,7 @@ def test_the_manifest_detects(version, damage, message):
 
 def test_versions_count_up_and_ignore_what_is_none(tmp_path):
     home = tmp_path / "toy"
-    for name in ("7", "9.part", ".publishing-x", "latest"):
+    for name in ("7", "9.part", ".part-x", "latest"):
         (home / name).mkdir(parents=True)
     (home / "30").touch()
     assert versions(home) == [7]
@@ -241,7 +241,7 @@ def test_a_kill_during_the_export_leaves_no_version(tmp_path):
     assert (done.returncode, done.stdout) == (9, "exporting\n"), done.stderr
     left = content(tmp_path)
     assert len(left) == 1
-    assert left[0].startswith(".publishing-")
+    assert left[0].startswith(".part-")
     assert versions(tmp_path / "toy") == []
     assert publish_toy(tmp_path).name == "1"
     assert versions(tmp_path / "toy") == [1]

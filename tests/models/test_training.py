@@ -176,7 +176,7 @@ class TestTrain:
         trained(Run(tmp_path / "parts", {}), recipe(epochs=3))
         # As a kill in epoch 4 leaves the folder: half of its weights, and a state that does not name them yet.
         (tmp_path / "parts" / "epoch-0004.weights.h5").write_bytes(b"half")
-        (tmp_path / "parts" / "state.json.part").write_text("{")
+        (tmp_path / "parts" / ".part-x-state.json").write_text("{")
         # A second process knows nothing but the folder; its own initial weights must not matter.
         again = Run(tmp_path / "parts", {})
         resumed = trained(again, recipe(epochs=6), model=network(99))

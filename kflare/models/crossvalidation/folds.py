@@ -7,6 +7,7 @@ test on y. By blocks, where the data cover too little time for that: K contiguou
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ import pandas as pd
 from kflare.datasets.splits import Split, chronological_split
 from kflare.errors import DataError, SettingError
 from kflare.flares.labels import LEAD_HOURS, in_seconds
+from kflare.io.atomic import write_whole
 from kflare.models.calibration import fit_calibration
-from kflare.models.training import write_whole
 from kflare.verification.thresholds import best_threshold
 
 __all__ = ["Fold", "MethodForecast", "block_folds", "conclude", "cross_validate", "year_folds"]
@@ -234,9 +235,7 @@ def cross_validate(
             continue
         place.mkdir(parents=True, exist_ok=True)
         rows = pd.concat([_rows(samples, fold, one) for one in units[name](fold, place)], ignore_index=True)
-        part = kept.with_name(kept.name + ".part")
-        rows.to_parquet(part, index=False)
-        part.replace(kept)
+        write_whole(kept, partial(rows.to_parquet, index=False))
         parts.append(rows)
     rows = pd.concat(parts, ignore_index=True)
     return pd.concat([rows, *_means(rows)], ignore_index=True)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from kflare.io.atomic import write_whole
 from kflare.operations.forecast import Forecast
 from kflare.operations.publish.ccmc_json import json_text
 from kflare.operations.publish.ccmc_text import plain_text, text_name
 from kflare.operations.publish.ccmc_xml import xml_text
-from kflare.operations.publish.files import write_file
 from kflare.operations.publish.submission import Submission
 
 __all__ = ["write_ccmc"]
@@ -47,4 +47,4 @@ def write_ccmc(forecast: Forecast, folder: Path, *, model: str = "KFLARE", spase
         f"{submission.stem}.xml": xml_text(submission),
         text_name(submission): plain_text(submission),
     }
-    return [write_file(folder / name, text) for name, text in files.items()]
+    return [write_whole(folder / name, text) for name, text in files.items()]

@@ -6,17 +6,14 @@ folder of their own, so that a page never shows boxes over another forecast's Su
 """
 
 import shutil
-import tempfile
-import time
-from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from kflare.errors import SettingError
+from kflare.io.atomic import move_into_place, remove_abandoned, replace_link, temporary_folder, write_whole
 from kflare.operations.forecast import Forecast
 from kflare.operations.publish.archive import archive_files, carry_over, picture_folder
-from kflare.operations.publish.files import sync_folder, write_file
 from kflare.operations.publish.latest import SCHEMA_NAME, latest_text, schema_text
 from kflare.operations.publish.pages import root_pages
 from kflare.operations.publish.site_data import SiteData
@@ -25,7 +22,6 @@ from kflare.operations.publish.table import csv_text
 __all__ = ["publish_site"]
 
 _ASSETS: Final = ("kflare.css", "kflare.js")
-_BUILDING: Final = ".building-"
 _ABANDONED_SECONDS: Final = 3600.0
 
 
@@ -55,20 +51,20 @@ def publish_site(data: SiteData, folder: Path, *, keep_pictures_days: float = 30
     if not folder.is_symlink() and folder.exists():
         raise SettingError(f"`{folder}` must be a link to the newest version of the site, and is not: move it away")
     versions = folder.with_name(f"{folder.name}.versions")
-    building = None
     try:
         versions.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(versions)
+        remove_abandoned(versions, seconds=_ABANDONED_SECONDS)
         before = folder.resolve() if folder.is_dir() else None
-        building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=versions))
-        building.chmod(0o755)
-        carry_over(before, building, data, keep_pictures_days=keep_pictures_days)
-        _write(data, building)
-        version = building.rename(versions / f"{data.current.issue:%Y%m%dT%H%M%SZ}-{building.name[len(_BUILDING) :]}")
-        building = version
-        sync_folder(versions)
-        _point(folder, version)
-        building = None
+        with temporary_folder(versions) as building:
+            carry_over(before, building, data, keep_pictures_days=keep_pictures_days)
+            _write(data, building)
+            version = versions / f"{data.current.issue:%Y%m%dT%H%M%SZ}-{building.name.removeprefix('.part-')}"
+            move_into_place(building, version)
+        try:
+            replace_link(folder, Path(versions.name) / version.name)
+        except OSError:
+            shutil.rmtree(version, ignore_errors=True)
+            raise
         for old in versions.iterdir():
             if not old.name.startswith(".") and old.resolve() not in (version.resolve(), before):
                 shutil.rmtree(old, ignore_errors=True)
@@ -77,9 +73,6 @@ def publish_site(data: SiteData, folder: Path, *, keep_pictures_days: float = 30
         raise SettingError(
             f"cannot publish the site `{folder}`: {reason}; it is as it was: make room, or choose another folder"
         ) from error
-    finally:
-        if building is not None:
-            shutil.rmtree(building, ignore_errors=True)
     return folder
 
 
@@ -101,25 +94,4 @@ def _write(data: SiteData, folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         # Carried-over files are links into the version in use: renaming over them leaves that one alone.
-        write_file(path, each)
-    for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-        sync_folder(path)
-
-
-def _point(folder: Path, version: Path) -> None:
-    """Let the link `folder` lead to a version, in one step."""
-    link = version.with_name(f".link-{version.name}")
-    try:
-        link.symlink_to(Path(version.parent.name) / version.name)
-        link.replace(folder)
-    finally:
-        with suppress(OSError):
-            link.unlink(missing_ok=True)
-    sync_folder(folder.parent)
-
-
-def _remove_abandoned(versions: Path) -> None:
-    """Versions half built by a process that was killed; younger ones may be another's work."""
-    for path in versions.glob(f"{_BUILDING}*"):
-        if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
+        write_whole(path, each)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kflare.errors import DataError
+from kflare.io.atomic import write_whole
 from kflare.operations.forecast import THRESHOLDS, Forecast, Probability, forecast_class, utc_text
-from kflare.operations.publish.files import write_file
 
 __all__ = ["Row", "csv_text", "read_csv", "rows_of", "write_csv"]
 
@@ -76,7 +76,7 @@ def csv_text(forecast: Forecast) -> str:
 
 def write_csv(forecast: Forecast, path: Path) -> Path:
     """Write `csv_text` in one step; SettingError if the folder cannot be written to."""
-    return write_file(path, csv_text(forecast))
+    return write_whole(path, csv_text(forecast))
 
 
 def read_csv(text: str) -> list[Row]:

@@ -195,7 +195,7 @@ def test_a_killed_run_goes_on_behind_the_last_finished_fit(rows, regions, kept, 
     (tmp_path / "2013").mkdir()
     for name in ("settings.json", "2013/baselines.parquet", "2013/seed-0.parquet"):
         (tmp_path / name).write_bytes((kept / name).read_bytes())
-    (tmp_path / "2013" / "seed-1.parquet.part").write_bytes(b"half a file")
+    (tmp_path / "2013" / ".part-x-seed-1.parquet").write_bytes(b"half a file")
     caught = []
     resumed = run(regions, tmp_path, seeds=(0, 1), caught=caught)
     assert len(caught) == 1

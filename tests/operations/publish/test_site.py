@@ -243,12 +243,12 @@ def test_a_folder_of_something_else_is_not_touched(site_data: SiteData, tmp_path
 
 def test_what_a_killed_process_left_is_cleared_away_later(site_data: SiteData, tmp_path: Path) -> None:
     versions = tmp_path / "site.versions"
-    for name, age in ((".building-old", 7200), (".building-new", 60)):
+    for name, age in ((".part-old", 7200), (".part-new", 60)):
         (versions / name).mkdir(parents=True)
         os.utime(versions / name, (time.time() - age,) * 2)
     publish_site(site_data, tmp_path / "site")
-    assert not (versions / ".building-old").exists()
-    assert (versions / ".building-new").exists()  # may be another's, at work
+    assert not (versions / ".part-old").exists()
+    assert (versions / ".part-new").exists()  # may be another's, at work
 
 
 PUBLISHER = """
