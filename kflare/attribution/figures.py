@@ -17,9 +17,9 @@ from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 
 from kflare.attribution.harps import RegionPatch
-from kflare.attribution.polarity_lines import PolarityLines
 from kflare.errors import DataError
 from kflare.io.atomic import write_whole
+from kflare.regions.polarity_lines import PolarityLines
 
 __all__ = ["Case", "figure_grad_cam", "figure_guided_backprop", "figure_hit", "figure_patches", "save"]
 

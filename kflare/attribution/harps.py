@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.attribution.polarity_lines import strong_field
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Magnetogram
+from kflare.regions.polarity_lines import strong_field
 from kflare.sun.geometry import rotated
 
 __all__ = ["AREAS", "RegionPatch", "box_sizes", "largest", "place_regions", "regions_near"]

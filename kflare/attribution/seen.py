@@ -17,10 +17,10 @@ from kflare.attribution.gradients import line_measures
 from kflare.attribution.harps import AREAS, RegionPatch, largest, place_regions, regions_near
 from kflare.attribution.map_values import enlarged
 from kflare.attribution.maps import rectified, scaled
-from kflare.attribution.polarity_lines import METHODS, PolarityLines, default_threshold, polarity_lines
 from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError, SettingError
 from kflare.observations.magnetogram import Magnetogram, read_magnetogram
+from kflare.regions.polarity_lines import METHODS, PolarityLines, default_threshold, polarity_lines
 
 __all__ = ["Seen", "Settings", "region_rows", "see"]
 

@@ -14,13 +14,13 @@ from kflare.attribution.analysis_figures import chosen_images, chosen_regions
 from kflare.attribution.analysis_options import add_options, analyse_export, attribution_files
 from kflare.attribution.attribution_file import Attribution, Origin, write_attribution
 from kflare.attribution.map_values import enlarged
-from kflare.attribution.polarity_lines import polarity_lines
 from kflare.attribution.region_tables import SHARP_PARAMETERS, read_regions
 from kflare.attribution.seen import Settings, region_rows, see
 from kflare.commands.attribute import main
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import read_flares
 from kflare.observations.magnetogram import read_magnetogram
+from kflare.regions.polarity_lines import polarity_lines
 from kflare.synthetic.sun import SyntheticSun
 
 SIZE, CELLS = 128, 4

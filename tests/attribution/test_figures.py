@@ -14,11 +14,11 @@ from kflare.attribution.figures import (
     save,
 )
 from kflare.attribution.harps import RegionPatch
-from kflare.attribution.polarity_lines import polarity_lines
 from kflare.attribution.region_tables import SHARP_PARAMETERS
 from kflare.attribution.relation_plots import figure_correlations, figure_occurrence
 from kflare.attribution.relations import correlations, occurrence_rates
 from kflare.errors import DataError, SettingError
+from kflare.regions.polarity_lines import polarity_lines
 
 RANDOM = np.random.default_rng(0)
 

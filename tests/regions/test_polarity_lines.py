@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from kflare.attribution.polarity_lines import default_threshold, polarity_lines, strong_field
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Disk, Magnetogram
+from kflare.regions.polarity_lines import default_threshold, polarity_lines, strong_field
 
 
 def bipole(gap=0):
