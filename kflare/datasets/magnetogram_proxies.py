@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import maximum_filter
 
 from kflare.observations.magnetogram import Magnetogram, read_magnetogram
+from kflare.regions.polarity_lines import near_both_polarities
 
 __all__ = ["magnetogram_proxies", "proxies_of"]
 
@@ -29,7 +29,7 @@ def proxies_of(image: Magnetogram) -> dict[str, float]:
     on_disk = np.isfinite(image.data)
     field = np.where(on_disk, image.data, 0.0)
     pixels = int(on_disk.sum())
-    both = maximum_filter(field > _STRONG, size=3) & maximum_filter(field < -_STRONG, size=3) & on_disk
+    both = near_both_polarities(field, threshold=_STRONG, strict=True) & on_disk
     saturated = np.abs(field) >= _SATURATED * (image.byte_range or _FULL_SCALE)
     return {
         "log_flux": float(np.log10(max(np.abs(field).sum() / pixels, 1e-3))),

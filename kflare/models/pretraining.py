@@ -45,9 +45,9 @@ def flux_maps(field: tf.Tensor, *, cells: int) -> tf.Tensor:
     -------
     float32 tensor of shape (N, cells, cells, 5)
         Square roots of cell means, gauss^(1/2): unsigned field, saturated field (beyond 237.5 G), and unsigned field
-        near polarity inversion lines, where both polarities exceed 60, 125 or 190 G within 3×3 pixels, averaged over
-        9×9 pixels. The root tames the few cells with giant spots. Our choice; after Schrijver (2007), whose R weighs
-        the field near such lines.
+        near polarity inversion lines (`regions.polarity_lines.near_both_polarities` at 60, 125 and 190 G), averaged
+        over 9×9 pixels. The root tames the few cells with giant spots. Our choice; after Schrijver (2007), whose R
+        weighs the field near such lines.
     """
     field = tf.where(tf.math.is_nan(field), tf.zeros_like(field), field)
     size = min(int(field.shape[1]), _MEASURED_SIZE)

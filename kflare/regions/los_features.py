@@ -11,6 +11,7 @@ from scipy import ndimage
 from kflare.errors import DataError
 from kflare.regions.cea import Patch
 from kflare.regions.neutral_lines import NeutralLineOptions, neutral_lines
+from kflare.regions.polarity_lines import near_both_polarities
 
 __all__ = ["LosOptions", "area_uhem", "line_of_sight_features", "mean_gradient", "r_value", "sharp_sample_features"]
 
@@ -159,8 +160,7 @@ def r_value(patch: Patch) -> float:
     stride = max(round(_R_PIXEL / patch.arcsec), 1)
     # JSOC counts rows from the south.
     coarse = np.nan_to_num(patch.los[::-1][::stride, ::stride].astype(np.float64))
-    grown = [ndimage.maximum_filter(mask, 3) for mask in (coarse > _R_FIELD, coarse < -_R_FIELD)]
-    line = (grown[0] & grown[1]).astype(np.float64)
+    line = near_both_polarities(coarse, threshold=_R_FIELD, strict=True).astype(np.float64)
     offsets = np.arange(-_R_REACH, _R_REACH + 1)
     weight = np.exp(-((offsets / _R_SIGMA) ** 2) / 2)
     weight /= weight.sum()

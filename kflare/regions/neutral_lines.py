@@ -14,6 +14,7 @@ from scipy import ndimage
 from skimage import measure
 
 from kflare.errors import SettingError
+from kflare.regions.polarity_lines import near_both_polarities
 
 __all__ = ["NeutralLineOptions", "NeutralLines", "neutral_lines"]
 
@@ -93,11 +94,10 @@ def neutral_lines(
     known = np.isfinite(field)
     filled = np.where(known, field, 0).astype(np.float32)
     smooth = ndimage.gaussian_filter(filled, chosen.smoothing / step_mm, truncate=3) if chosen.smoothing else filled
-    near = known if inside is None else known & inside
-    for strong in (smooth >= chosen.threshold, smooth <= -chosen.threshold):
-        if not strong.any():
-            return NeutralLines((), ())
-        near = near & (ndimage.distance_transform_edt(~strong) * step_mm <= chosen.reach)
+    near = near_both_polarities(smooth, threshold=chosen.threshold, reach=chosen.reach / step_mm)
+    near &= known if inside is None else known & inside
+    if not near.any():
+        return NeutralLines((), ())
     # A contour ends where the map is NaN, so that the parts between strong fields come out as lines of their own.
     found = measure.find_contours(np.where(near, smooth, np.float32(np.nan)), 0.0)  # type: ignore[no-untyped-call]
     measured = [(float(np.hypot(*np.diff(line, axis=0).T).sum()) * step_mm, line) for line in found]

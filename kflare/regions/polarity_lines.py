@@ -1,9 +1,13 @@
-"""Polarity inversion lines of a magnetogram, and the boundaries of its strong polarities.
+"""Where strong fields of opposite polarity meet: the one definition of polarity inversion lines (PILs).
 
-Yi et al. (2021, section 4) compare the guided gradient on the polarity inversion lines (PILs) with that on the rest of
-an active region and on the boundaries of its polarities, but say neither how they find a PIL nor what a boundary is.
-Reconstruction: by default the rule of Ji, Cai and co-workers (earthcube2022/ec22_ji_etal, `region_detection.py`), the
-one published rule that defines both; SCIENCE.md E.2 lists the others.
+`near_both_polarities` is the rule; its users differ in threshold and reach: R_VALUE (`los_features`), the neutral lines
+of Deep Flare Net (`neutral_lines`), the proxies of an image (`datasets.magnetogram_proxies`), the maps of pre-training
+(`models.pretraining`, in a TensorFlow graph, which a test holds to this) and `polarity_lines`.
+
+Yi et al. (2021, section 4) compare the guided gradient on the PILs with that on the rest of an active region and on the
+boundaries of its polarities, but say neither how they find a PIL nor what a boundary is. Reconstruction: by default the
+rule of Ji, Cai and co-workers (earthcube2022/ec22_ji_etal, `region_detection.py`), the one published rule that defines
+both; SCIENCE.md E.2 lists the others.
 """
 
 from dataclasses import dataclass
@@ -16,7 +20,14 @@ from skimage.feature import canny
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Magnetogram
 
-__all__ = ["METHODS", "PolarityLines", "default_threshold", "polarity_lines", "strong_field"]
+__all__ = [
+    "METHODS",
+    "PolarityLines",
+    "default_threshold",
+    "near_both_polarities",
+    "polarity_lines",
+    "strong_field",
+]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -47,6 +58,38 @@ def default_threshold(magnetogram: Magnetogram) -> float:
     `byte_range`, so there it is half of that, at most 100 G. Reconstruction: the paper gives no threshold.
     """
     return 150.0 if magnetogram.byte_range is None else min(100.0, magnetogram.byte_range / 2)
+
+
+def near_both_polarities(
+    field: npt.NDArray[np.floating], *, threshold: float, reach: float | None = None, strict: bool = False
+) -> Mask:
+    """Pixels that have a strong field of both polarities near by.
+
+    Parameters
+    ----------
+    field : float array of shape (H, W)
+        Gauss; NaN (off the disk, not measured) belongs to no polarity.
+    threshold : float
+        A pixel is positive where the field is at least this, negative where it is at most minus this; gauss.
+    reach : float, optional
+        Near by is within a circle of this radius in pixels; by default within a square of 3×3 pixels, as in Schrijver
+        (2007) and JSOC's R_VALUE.
+    strict : bool
+        Whether a field must exceed the threshold, as JSOC has it.
+
+    Returns
+    -------
+    bool array of shape (H, W)
+    """
+    # Comparisons with NaN are false, so that what was not measured belongs to neither.
+    polarities = (field > threshold, field < -threshold) if strict else (field >= threshold, field <= -threshold)
+    if not all(polarity.any() for polarity in polarities):
+        return np.zeros(field.shape, np.bool_)
+    if reach is None:
+        near = [_dilated(polarity, 3) for polarity in polarities]
+    else:
+        near = [ndimage.distance_transform_edt(~polarity) <= reach for polarity in polarities]
+    return near[0] & near[1]
 
 
 def polarity_lines(
@@ -85,14 +128,11 @@ def polarity_lines(
         raise SettingError(f"`threshold` of a polarity must be above 0 gauss, got {threshold}")
     if width < 1 or not sigma > 0:
         raise SettingError(f"`width` must be at least 1 pixel and `sigma` above 0, got {width} and {sigma}")
-    # Comparisons with NaN are false, so that what was not measured belongs to neither.
-    polarities = field >= threshold, field <= -threshold
-    edges: list[Mask] = [_edges(polarity, sigma) for polarity in polarities]
+    edges = [_edges(polarity, sigma) for polarity in (field >= threshold, field <= -threshold)]
     if method == "edges":
-        near = [_dilated(edge, width) for edge in edges]
+        inversion = _dilated(edges[0], width) & _dilated(edges[1], width)
     else:
-        near = [_dilated(polarity, 3) for polarity in polarities]
-    inversion = near[0] & near[1]
+        inversion = near_both_polarities(field, threshold=threshold)
     return PolarityLines(inversion=inversion, boundary=(edges[0] | edges[1]) & ~inversion)
 
 

@@ -5,9 +5,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from kflare.datasets.magnetogram_proxies import proxies_of
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Disk, Magnetogram
-from kflare.regions.polarity_lines import default_threshold, polarity_lines, strong_field
+from kflare.regions.cea import Patch
+from kflare.regions.los_features import r_value
+from kflare.regions.polarity_lines import default_threshold, near_both_polarities, polarity_lines, strong_field
 
 
 def bipole(gap=0):
@@ -109,3 +112,78 @@ def test_settings_out_of_range():
         polarity_lines(bipole(), threshold=0)
     with pytest.raises(SettingError, match="`width` must be at least 1"):
         polarity_lines(bipole(), threshold=100, width=0)
+
+
+def by_hand(field, threshold):
+    """Every pixel's 3×3 neighbours looked through one by one."""
+    found = np.zeros(field.shape, bool)
+    for row, column in np.ndindex(field.shape):
+        window = field[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+        found[row, column] = (window > threshold).any() and (window < -threshold).any()
+    return found
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    """Gauss, none at a threshold exactly, with a hole that was not measured."""
+    field = np.random.default_rng(7).normal(0, 120, (48, 48)).astype(np.float32)
+    field[5:12, 30:41] = np.nan
+    return field
+
+
+def test_both_polarities_within_a_square(noisy):
+    found = near_both_polarities(noisy, threshold=150)
+    np.testing.assert_array_equal(found, by_hand(noisy, 150))
+    assert found.any()
+
+
+def test_both_polarities_within_a_circle():
+    field = np.zeros((9, 9))
+    field[4, 2], field[4, 6] = 200, -200
+    # Only the middle is within 2 pixels of both; within sqrt(5) its upper and lower neighbours are too.
+    assert np.argwhere(near_both_polarities(field, threshold=150, reach=2)).tolist() == [[4, 4]]
+    near = near_both_polarities(field, threshold=150, reach=5**0.5)
+    assert np.argwhere(near).tolist() == [[3, 4], [4, 4], [5, 4]]
+
+
+def test_a_strict_threshold_must_be_exceeded():
+    field = np.array([[150.0, -150.0]])
+    assert near_both_polarities(field, threshold=150).all()
+    assert not near_both_polarities(field, threshold=150, strict=True).any()
+
+
+def test_r_value_weighs_the_field_near_these_lines(noisy):
+    # 2 arcsec a pixel, so that every pixel counts: log10 of the sum of |B| times the smoothed line.
+    from scipy import ndimage
+
+    field = np.nan_to_num(noisy[::-1].astype(np.float64))
+    offsets = np.arange(-20, 21)
+    weight = np.exp(-((offsets * 2.3548 / 10) ** 2) / 2)
+    line = by_hand(field, 150).astype(np.float64)
+    for axis in (0, 1):
+        line = ndimage.convolve1d(line, weight / weight.sum(), axis=axis, mode="constant")
+    patch = Patch(noisy, np.ones_like(noisy), np.isfinite(noisy), step_m=1.45e6, arcsec=2.0)
+    assert r_value(patch) == pytest.approx(np.log10((line * np.abs(field)).sum()), rel=1e-12)
+
+
+def test_proxies_count_the_pixels_near_these_lines(noisy):
+    image = Magnetogram(noisy, datetime(2013, 1, 1, tzinfo=UTC), Disk(24, 20, 18), "HMI", "test")
+    on_disk = np.isfinite(noisy)
+    count = (by_hand(np.nan_to_num(noisy), 80) & on_disk).sum()
+    assert proxies_of(image)["log_pil"] == np.log10((1 + count) / on_disk.sum())
+
+
+def test_pretraining_sees_the_same_lines(noisy):
+    # A cell per pixel: the maps are sqrt(share of the 9×9 pixels around that are near both polarities, times |B|).
+    import tensorflow as tf
+
+    from kflare.models.pretraining import flux_maps
+
+    field = np.nan_to_num(noisy)[:32, :32]
+    maps = flux_maps(tf.constant(field[None, :, :, None]), cells=32)[0].numpy()
+    for number, threshold in enumerate((60, 125, 190)):
+        near = near_both_polarities(field, threshold=threshold)
+        share = np.array(
+            [[near[max(r - 4, 0) : r + 5, max(c - 4, 0) : c + 5].mean() for c in range(32)] for r in range(32)]
+        )
+        np.testing.assert_allclose(maps[..., 2 + number] ** 2, share * np.abs(field), rtol=1e-5, atol=1e-4)
