@@ -23,9 +23,9 @@ import numpy as np
 import pandas as pd
 
 from kflare.attribution.gradients import table_2, table_2_as_printed
+from kflare.attribution.image_maps import Settings, region_rows, see
 from kflare.attribution.region_tables import with_sharp
 from kflare.attribution.relations import OUTCOMES, correlations, occurrence_rates, outcomes
-from kflare.attribution.seen import Settings, region_rows, see
 from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import THRESHOLDS, FlareList

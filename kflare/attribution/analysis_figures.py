@@ -22,9 +22,9 @@ from kflare.attribution.figures import (
     figure_patches,
     save,
 )
+from kflare.attribution.image_maps import Seen
 from kflare.attribution.relation_plots import figure_correlations, figure_occurrence
 from kflare.attribution.relations import OUTCOMES
-from kflare.attribution.seen import Seen
 from kflare.flares.catalogue import flux_to_class
 
 __all__ = ["Examples", "case_of", "chosen_images", "chosen_regions", "write_figures"]

@@ -109,8 +109,8 @@ def analyse_export(
         if getattr(args, name) is None:
             raise SettingError(f"--analyse needs --{name} FILE")
     from kflare.attribution.analysis import analyse
+    from kflare.attribution.image_maps import Settings
     from kflare.attribution.region_tables import read_regions, read_sharp_daily
-    from kflare.attribution.seen import Settings
     from kflare.flares.catalogue import read_flares
 
     settings = Settings(

@@ -13,9 +13,9 @@ from kflare.attribution.analysis import analyse, class_threshold
 from kflare.attribution.analysis_figures import chosen_images, chosen_regions
 from kflare.attribution.analysis_options import add_options, analyse_export, attribution_files
 from kflare.attribution.attribution_file import Attribution, Origin, write_attribution
+from kflare.attribution.image_maps import Settings, region_rows, see
 from kflare.attribution.map_values import enlarged
 from kflare.attribution.region_tables import SHARP_PARAMETERS, read_regions
-from kflare.attribution.seen import Settings, region_rows, see
 from kflare.commands.attribute import main
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import read_flares
