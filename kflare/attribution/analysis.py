@@ -27,12 +27,13 @@ from kflare.attribution.image_maps import Settings, region_rows, see
 from kflare.attribution.region_tables import with_sharp
 from kflare.attribution.relations import OUTCOMES, correlations, occurrence_rates, outcomes
 from kflare.datasets.archive import forecast_time
-from kflare.errors import DataError, SettingError
-from kflare.flares.catalogue import THRESHOLDS, FlareList
+from kflare.errors import DataError
+from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches, region_flux
 from kflare.io.atomic import make_folder, write_whole
+from kflare.models.registry import model_spec
 
-__all__ = ["Analysis", "analyse", "class_threshold"]
+__all__ = ["Analysis", "analyse"]
 
 
 @dataclass(frozen=True)
@@ -84,22 +85,6 @@ class Analysis:
     def decision(self) -> float:
         """Probability from which an image was forecast to flare."""
         return float(self.summary["settings"]["decision_threshold"])
-
-
-def class_threshold(model: str) -> str:
-    """The class that a model forecasts, by its name: "M" of `cnn-m`.
-
-    Raises
-    ------
-    SettingError
-        The name does not tell.
-    """
-    letter = model.rpartition("-")[2].upper()
-    if letter not in THRESHOLDS:
-        raise SettingError(
-            f"the model `{model}` does not say which class it forecasts: its name must end in -c, -m or -x"
-        )
-    return letter
 
 
 def analyse(
@@ -154,7 +139,7 @@ def analyse(
     make_folder(output)
     seen, failures = _table(files, paths, regions, settings, progress=progress)
     model = seen.images["model"].iloc[0]
-    threshold = class_threshold(model.rpartition(" ")[0])
+    threshold = model_spec(model.rpartition(" ")[0]).event
     flux = disk_flux(seen.images["time"], flares)
     outcome = outcomes(seen.images["probability"], reaches(flux, threshold), threshold=settings.decision_threshold)
     images = seen.images.assign(flux24=flux, outcome=outcome)

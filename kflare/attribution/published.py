@@ -14,6 +14,7 @@ import numpy.typing as npt
 from kflare.attribution.attribution_file import Origin
 from kflare.errors import ModelError
 from kflare.models.publish import MANIFEST, read_metadata, verify_manifest, versions
+from kflare.models.registry import model_names
 
 __all__ = ["ATTRIBUTE", "Ask", "PublishedModel", "Source", "opened"]
 
@@ -57,7 +58,7 @@ def _opened(source: Source) -> Ask:
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A `cnn-*` SavedModel that kflare published, to be run in process.
+    """The SavedModel of an image model that kflare published, to be run in process.
 
     Parameters
     ----------
@@ -102,7 +103,10 @@ class PublishedModel:
         if missing:
             raise ModelError(f"{place}: its kflare.json lacks `{missing[0]}`: publish the model with kflare.fit")
         if "image_size" not in about:
-            raise ModelError(f"{place} is no full-disk model, so it has no attribution maps: give a cnn-c or cnn-m")
+            raise ModelError(
+                f"{place} is no full-disk model, so it has no attribution maps: give one of "
+                f"{', '.join(model_names('image'))}"
+            )
         digest = hashlib.sha256((place / MANIFEST).read_bytes()).hexdigest()[:16]
         return cls(
             place.resolve(),

@@ -86,7 +86,7 @@ def _predict(args: argparse.Namespace) -> None:
             from kflare.datasets.archive import magnetogram_files
 
             paths = magnetogram_files(args.magnetograms)
-            models = served_models(client, "cnn", args.models)
+            models = served_models(client, "image", args.models)
             result = forecast_magnetograms(
                 client, paths, models, byte_range=args.byte_range, attributions=args.attribute
             )
@@ -106,7 +106,7 @@ def _of_regions(args: argparse.Namespace, client: "Client") -> "Forecasts":
         # Histories of a list that ends before the forecast would silently be too quiet.
         require_covered(table["time"], flares, window_hours=0)
         table = complete(table, region_flares_by_noaa(table, flares.table), flares)
-    return forecast_regions(client, table, served_models(client, "defn", args.models))
+    return forecast_regions(client, table, served_models(client, "region", args.models))
 
 
 def _as_text(result: "Forecasts") -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from kflare.attribution.published import ATTRIBUTE
 from kflare.errors import DataError, KflareError, ServingError
+from kflare.models.registry import model_spec
 from kflare.observations.magnetogram import Magnetogram
 from kflare.operations.forecast import ModelUse
 from kflare.operations.marks import Probability
@@ -90,7 +91,7 @@ def ask_regions(
             answers.failures[model] = str(error)
             continue
         answers.models.append(ModelUse(model, reply.version))
-        answers.probability[_class(model)] = _probabilities(reply.outputs)
+        answers.probability[model_spec(model).event] = _probabilities(reply.outputs)
         imputed = np.maximum(imputed, reply.outputs["imputed"])
     answers.imputed = imputed.tolist() if answers.models else None
     return answers
@@ -110,19 +111,15 @@ def ask_disk(
                 reply = client.predict(
                     model, {"magnetogram": field_}, signature=ATTRIBUTE, version=label, outputs=outputs
                 )
-                answers.grad_cam[_class(model)] = _scaled(reply.outputs["grad_cam"][0, :, :, 1])
+                answers.grad_cam[model_spec(model).event] = _scaled(reply.outputs["grad_cam"][0, :, :, 1])
             else:
                 reply = client.predict_magnetograms(model, field_, version=label)
         except KflareError as error:
             answers.failures[model] = str(error)
             continue
         answers.models.append(ModelUse(model, reply.version))
-        answers.probability[_class(model)] = _probabilities(reply.outputs)
+        answers.probability[model_spec(model).event] = _probabilities(reply.outputs)
     return answers
-
-
-def _class(model: str) -> str:
-    return model[-1].upper()
 
 
 def _probabilities(outputs: dict[str, npt.NDArray[np.float32]]) -> list[Probability]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from kflare.errors import SettingError
+from kflare.models.registry import first_per_event, model_names, one_per_event
 from kflare.operations.forecast import RUNGS
 
 __all__ = [
@@ -92,8 +93,8 @@ class Server:
     key: Path | None = None
     version_label: str | None = None
     """Ask for the versions with this label, such as "stable", not for the newest ones."""
-    region_models: tuple[str, ...] = ("defn-c", "defn-m")
-    disk_models: tuple[str, ...] = ("cnn-c", "cnn-m")
+    region_models: tuple[str, ...] = first_per_event(model_names("region"), "region")
+    disk_models: tuple[str, ...] = first_per_event(model_names("image"), "image")
     attribution: bool = True
     """Ask for Grad-CAM of the full-disk models, for the overlay on the page."""
 
@@ -102,10 +103,8 @@ class Server:
             raise SettingError(f"`server.timeout_seconds` must be above 0, got {self.timeout_seconds}")
         if self.version_label == "":
             raise SettingError("`server.version_label` must be a label, got an empty text: leave it out for the newest")
-        for name, kind in (("region_models", "defn"), ("disk_models", "cnn")):
-            wrong = [model for model in getattr(self, name) if model not in (f"{kind}-c", f"{kind}-m")]
-            if wrong:
-                raise SettingError(f"`server.{name}` may hold {kind}-c and {kind}-m, got {', '.join(wrong)}")
+        one_per_event(self.region_models, "region", name="server.region_models")
+        one_per_event(self.disk_models, "image", name="server.disk_models")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from kflare.datasets.region_features import to_forecast
 from kflare.errors import DataError, ServingError
 from kflare.flares.labels import LEAD_HOURS
 from kflare.io.atomic import make_folder
+from kflare.models.registry import Kind, first_per_event, model_names, model_spec, one_per_event
 from kflare.observations.magnetogram import read_magnetogram
 from kflare.serving.client.client import Client, Reply, full_disk_probability
 from kflare.serving.served_attribution import OUTPUTS, require_attribution
@@ -58,25 +59,26 @@ class Forecasts:
 
 
 def event_of(model: str) -> str:
-    """The event that a model forecasts, from its name: "C+" of `cnn-c` and `defn-c`, "M+" of `cnn-m` and `defn-m`."""
-    return f"{model[-1].upper()}+"
+    """The event that a model forecasts: "C+" of `cnn-c` and `defn-c`, "M+" of `cnn-m` and `defn-m`."""
+    return f"{model_spec(model).event}+"
 
 
-def served_models(client: Client, kind: str, wanted: Sequence[str] | None) -> list[str]:
-    """The models to ask: those wanted, else those of a kind ("cnn" or "defn") that the server serves.
+def served_models(client: Client, kind: Kind, wanted: Sequence[str] | None) -> list[str]:
+    """The models to ask: those wanted, else the first of the kind for each class that the server serves.
 
     Raises
     ------
+    SettingError
+        A model that is wanted is unknown, of the other kind, or the second one for its class.
     ServingError
         None of the kind is served, or the server does not answer: told within the client's deadline.
     """
     if wanted:
-        return list(wanted)
-    names = [f"{kind}-c", f"{kind}-m"]
-    served = client.served(names)
+        return list(one_per_event(wanted, kind))
+    served = client.served(model_names(kind))
     if not served:
-        raise ServingError(f"{client.target} serves neither {names[0]} nor {names[1]}: publish one with kflare.fit")
-    return [name for name in names if name in served]
+        raise ServingError(f"{client.target} serves no {kind} model: publish one of {', '.join(model_names(kind))}")
+    return list(first_per_event(served, kind))
 
 
 def forecast_magnetograms(
@@ -96,7 +98,7 @@ def forecast_magnetograms(
     paths : iterable of Path
         Magnetograms. Images of the paper's scale (±100 G) are sent as they are, all others as float32 gauss.
     models : sequence of str
-        Names of `cnn-*` models.
+        Names of image models.
     byte_range : float or None
         Field in gauss of byte 255 in 8-bit images; None for the default of each kind (JPEG and PNG: 100).
     attributions : Path, optional
@@ -155,7 +157,7 @@ def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str])
     table : DataFrame
         Key columns and the models' features; see `read_region_table`.
     models : sequence of str
-        Names of `defn-*` models; a column must be a feature of at least one.
+        Names of region models; a column must be a feature of at least one.
 
     Raises
     ------

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kflare.attribution.analysis import analyse, class_threshold
+from kflare.attribution.analysis import analyse
 from kflare.attribution.analysis_figures import chosen_images, chosen_regions
 from kflare.attribution.analysis_options import add_options, analyse_export, attribution_files
 from kflare.attribution.attribution_file import Attribution, Origin, write_attribution
@@ -213,12 +213,6 @@ def test_options(archive, images, tmp_path):
     ):
         with pytest.raises(SettingError, match=message):
             Settings(**wrong)
-
-
-def test_the_class_of_a_model():
-    assert [class_threshold(name) for name in ("cnn-c", "cnn-m")] == ["C", "M"]
-    with pytest.raises(SettingError, match="its name must end in -c, -m or -x"):
-        class_threshold("dense")
 
 
 def rows_of(*images):

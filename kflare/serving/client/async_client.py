@@ -15,9 +15,10 @@ import grpc.aio
 import numpy.typing as npt
 
 from kflare.errors import SettingError
+from kflare.models.registry import model_names
 from kflare.serving.client.channel import connection, open_channel
 from kflare.serving.client.client import methods
-from kflare.serving.client.protocol import MODELS, Conversation, Inputs, Pause, Steps, Version
+from kflare.serving.client.protocol import Conversation, Inputs, Pause, Steps, Version
 from kflare.serving.client.replies import Metadata, Reply, VersionState
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class AsyncClient:
         """See `Client.status`."""
         return await self._run(self._ask.status(model, timeout=timeout))
 
-    async def served(self, names: Collection[str] = MODELS) -> dict[str, list[int]]:
+    async def served(self, names: Collection[str] = model_names()) -> dict[str, list[int]]:
         """See `Client.served`."""
         return await self._run(self._ask.served(names))
 

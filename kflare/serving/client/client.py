@@ -18,16 +18,17 @@ import grpc
 import numpy.typing as npt
 
 from kflare.errors import SettingError
+from kflare.models.registry import model_names
 from kflare.serving.client.channel import connection, open_channel
 from kflare.serving.client.messages import METHODS
 from kflare.serving.client.probabilities import full_disk_probability
-from kflare.serving.client.protocol import MODELS, Conversation, Inputs, Pause, Steps, Version
+from kflare.serving.client.protocol import Conversation, Inputs, Pause, Steps, Version
 from kflare.serving.client.replies import Metadata, Reply, TensorInfo, VersionState
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MODELS", "Client", "Metadata", "Reply", "TensorInfo", "VersionState", "full_disk_probability"]
+__all__ = ["Client", "Metadata", "Reply", "TensorInfo", "VersionState", "full_disk_probability"]
 
 _Result = TypeVar("_Result")
 _FAILURES = (grpc.RpcError, ValueError)  # ValueError: closed in the meantime
@@ -233,7 +234,7 @@ class Client:
         """State of each version of a model that the server knows, newest first."""
         return self._run(self._ask.status(model, timeout=timeout))
 
-    def served(self, names: Collection[str] = MODELS) -> dict[str, list[int]]:
+    def served(self, names: Collection[str] = model_names()) -> dict[str, list[int]]:
         """Those of the named models that answer, and their versions, newest first (the API cannot list names).
 
         Raises

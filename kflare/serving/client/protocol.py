@@ -17,6 +17,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from kflare.errors import DataError, ServingError
+from kflare.models.registry import model_names
 from kflare.serving.client.channel import check_timeout
 from kflare.serving.client.failures import code_of, is_of_names, was_cut_off, what_failed
 from kflare.serving.client.messages import METHODS, GetModelMetadataRequest, GetModelStatusRequest, PredictRequest
@@ -28,10 +29,7 @@ from kflare.serving.tensor_values import fill_tensor, read_tensor
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MODELS", "Call", "Conversation", "Inputs", "Pause", "Steps", "Version"]
-
-MODELS = ("cnn-c", "cnn-m", "defn-c", "defn-m")
-"""The names of kflare's models: full disk and region, each for ≥C1.0 and ≥M1.0 within 24 h."""
+__all__ = ["Call", "Conversation", "Inputs", "Pause", "Steps", "Version"]
 
 Inputs = Mapping[str, npt.NDArray[Any] | Sequence[bytes]]
 Version = int | str | None
@@ -148,7 +146,7 @@ class Conversation:
         """See `Client.status`."""
         return self._status(model, self._deadline(timeout), explain=True)
 
-    def served(self, names: Collection[str] = MODELS) -> Steps[dict[str, list[int]]]:
+    def served(self, names: Collection[str] = model_names()) -> Steps[dict[str, list[int]]]:
         """See `Client.served`."""
         return self._served(names, self._deadline(None))
 
@@ -276,7 +274,7 @@ class Conversation:
 
     def _served_names(self, model: str, until: _Deadline) -> Steps[str]:
         try:
-            served = yield from self._served({*MODELS, model}, _Deadline(min(1.0, until.left())))
+            served = yield from self._served({*model_names(), model}, _Deadline(min(1.0, until.left())))
         except ServingError:
             return "unknown"
         return ", ".join(f"{name} ({', '.join(map(str, served[name]))})" for name in sorted(served)) or "none"
