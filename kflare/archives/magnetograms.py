@@ -117,11 +117,11 @@ def plan_jsoc(
         record, note = chosen(time)
         address = jsoc.urls(record, (segment,))[segment]
         finish = with_header(jsoc.cards(record))
-        return Wanted(address, path(record.time), "fits", series, record.time, time, note, finish=finish)
+        return Wanted(address, path(record.time), "FITS", series, record.time, time, note, finish=finish)
 
     def there(time: datetime) -> Outcome | None:
         file = path(exact[time])
-        if not file.is_file() or damage(file, "fits") is not None:
+        if not file.is_file() or damage(file, "FITS") is not None:
             return None
         return Outcome("already there", series, time, exact[time], file, size=file.stat().st_size)
 
@@ -189,7 +189,7 @@ def plan_helioviewer(
         if time - found > within:
             raise NotHeldError(f"the nearest earlier image is of {found:%FT%TZ}, more than {_hours(within)} before")
         path = folder / f"{found:%Y_%m_%d__%H_%M_%S}_000__SDO_HMI_{product}.jp2"
-        return Wanted(address("getJP2Image", found), path, "jp2", label, found, time, check=_names_time(found))
+        return Wanted(address("getJP2Image", found), path, "JP2", label, found, time, check=_names_time(found))
 
     for time in times:
         yield _planned(time, label, ask)
@@ -249,7 +249,7 @@ def plan_soho(
             if earlier:
                 name = f"{earlier[-1]:%Y%m%d_%H%M}_{product}_{size}.jpg"
                 address = f"{base}{day:%Y}/{product}/{day:%Y%m%d}/{name}"
-                return Wanted(address, folder / name, "jpeg", product, earlier[-1], time)
+                return Wanted(address, folder / name, "JPEG", product, earlier[-1], time)
             day -= timedelta(days=1)
         raise NotHeldError(f"no `{product}` image up to {_hours(within)} before")
 

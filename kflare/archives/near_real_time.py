@@ -277,7 +277,7 @@ class _Search:
             return [Outcome("missing", source.name, self.issue, record.time, None, reason, note, again=again)]
 
         paths = {segment: self.folder / self._file_name(record, segment) for segment in source.segments}
-        if all(path.is_file() and damage(path, "fits") is None for path in paths.values()):
+        if all(path.is_file() and damage(path, "FITS") is None for path in paths.values()):
             told = {"asked": self.issue, "time": record.time, "note": note}
             return [
                 Outcome("already there", source.name, path=path, size=path.stat().st_size, **told)  # type: ignore[arg-type]
@@ -291,7 +291,7 @@ class _Search:
             return failed(str(error))
         outcomes = []
         for segment, path in paths.items():
-            wanted = Wanted(urls[segment], path, "fits", source.name, record.time, self.issue, note, finish=finish)
+            wanted = Wanted(urls[segment], path, "FITS", source.name, record.time, self.issue, note, finish=finish)
             outcomes.append(download(wanted, self.jsoc.web))
             if outcomes[-1].path is None:
                 break
@@ -340,7 +340,7 @@ def _of_feed(
 ) -> NrtResult:
     nothing = NrtResult(feed.name, feed.path, issue)
     path = folder / f"{feed.name}_{issue:%Y%m%dT%H%MZ}.json"
-    wanted = Wanted(f"{url.rstrip('/')}/{feed.path}", path, "json", feed.name, asked=issue)
+    wanted = Wanted(f"{url.rstrip('/')}/{feed.path}", path, "JSON", feed.name, asked=issue)
     if not path.exists() and now - issue > feed.reach - last:
         return replace(nothing, reason=f"the feed goes back {feed.reach.days} days, not to the time of the forecast")
     outcome = download(wanted, web)

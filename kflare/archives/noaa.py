@@ -56,7 +56,7 @@ def plan_feeds(names: Sequence[str], folder: Path, *, now: datetime, url: str = 
     """
     for name in names:
         path = folder / f"{Path(name).stem}_{now:%Y%m%dT%H%MZ}.json"
-        yield Wanted(f"{url.rstrip('/')}/{name}", path, "json", Path(name).stem, now, now)
+        yield Wanted(f"{url.rstrip('/')}/{name}", path, "JSON", Path(name).stem, now, now)
 
 
 def plan_xrs(
@@ -96,7 +96,7 @@ def plan_xrs(
             yield Outcome("missing", "xrs", day, reason="NOAA's archive has no file of the day")
         else:
             number, address = best
-            yield Wanted(address, folder / address.rpartition("/")[2], "netcdf", f"xrs goes-{number}", day, day)
+            yield Wanted(address, folder / address.rpartition("/")[2], "netCDF", f"xrs goes-{number}", day, day)
         day += _DAY
 
 

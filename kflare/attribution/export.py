@@ -159,7 +159,7 @@ def plan(images: Iterable[Path], settings: Export, source: Source) -> list[Job]:
     jobs = []
     names = sorted(wanted.keys() | found.keys())
     for name in tqdm(names, desc="looking for what is done", unit="image", disable=None, delay=2):
-        whole = name in found and damage(found[name], "fits") is None
+        whole = name in found and damage(found[name], "FITS") is None
         if whole:
             _require_same(found[name], settings, source)
         elif name not in wanted:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
+from kflare.io.payload import format_of
 from kflare.sharp.keywords import PARAMETERS
 
 __all__ = ["SHARP_PARAMETERS", "read_regions", "read_sharp_box", "read_sharp_daily", "with_sharp"]
@@ -58,7 +59,7 @@ def read_regions(path: str | Path) -> pd.DataFrame:
         raise DataError(f"no table of regions {path}: give an SRS table, a region table or the FITS file of a SHARP")
     with path.open("rb") as file:
         begin = file.read(4096)
-    if begin.startswith(b"SIMPLE  ="):
+    if format_of(begin) == "FITS":
         return _complete(read_sharp_box(path), path)
     header = begin.split(b"\n", 1)[0].decode("utf-8", "replace").strip()
     if "Longitude;Latitude" in header:

@@ -20,7 +20,8 @@ from typing import Final
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.io.catalogue_file import MAX_RECORDS, MAX_TEXT_BYTES, is_json, json_records, read_payload
+from kflare.io.catalogue_file import MAX_RECORDS, MAX_TEXT_BYTES, is_json, json_records
+from kflare.io.payload import read_payload
 
 __all__ = ["FlareColumns", "columns_of_records", "read_flare_columns"]
 
@@ -86,7 +87,7 @@ def read_flare_columns(path: Path) -> FlareColumns:
     DataError
         If the file cannot be read, is too large, of none of the formats, or a needed column is missing.
     """
-    payload = read_payload(path, limit=MAX_TEXT_BYTES, what="a flare list in CSV, JSON or SWPC event text")
+    payload = read_payload(path, limit=MAX_TEXT_BYTES, what="a flare list in CSV, JSON or SWPC event text", kinds=())
     if is_json(payload):
         records, skipped = json_records(payload, str(path))
         found = columns_of_records(records, str(path))

@@ -1,15 +1,14 @@
-"""Reading a catalogue file of unknown origin whole, but never more of it than a catalogue can be.
+"""JSON of unknown origin as records, and how much of it a catalogue can be at most.
 
-The sizes are checked before a byte is parsed: a list of all flares since 1975 has 10 MB, a week of X-ray flux 4 MB.
+A list of all flares since 1975 has 10 MB, a week of X-ray flux 4 MB.
 """
 
 import json
-from pathlib import Path
 from typing import Final
 
 from kflare.errors import DataError
 
-__all__ = ["MAX_TEXT_BYTES", "is_json", "json_records", "read_payload"]
+__all__ = ["MAX_TEXT_BYTES", "is_json", "json_records"]
 
 #: Largest text catalogue (CSV, event text, JSON) that is parsed, 32 MiB. Parsed JSON can take 25 times its size.
 MAX_TEXT_BYTES: Final = 1 << 25
@@ -17,46 +16,6 @@ MAX_TEXT_BYTES: Final = 1 << 25
 MAX_RECORDS: Final = 1_000_000
 
 _UTF8_BOM: Final = b"\xef\xbb\xbf"
-
-
-def read_payload(path: Path, *, limit: int, what: str) -> bytes:
-    """Content of a file of at most `limit` bytes.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Regular file.
-    limit : int
-        Largest size in bytes that is read.
-    what : str
-        What it should be, for the message, such as "a flare list".
-
-    Returns
-    -------
-    bytes
-        Not empty.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, no regular file, empty, larger than `limit`, or cannot be read.
-    """
-    try:
-        if not path.is_file():
-            rule = "is no readable file" if path.exists() else "does not exist"
-            raise DataError(f"`{path}` {rule}; give {what}")
-        size = path.stat().st_size
-        if size > limit:
-            raise DataError(f"`{path}` must be at most {limit >> 20} MiB to be {what}, has {size} bytes; split it")
-        with path.open("rb") as stream:
-            payload = stream.read(limit + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise DataError(f"`{path}` cannot be read: {error}") from error
-    if not payload:
-        raise DataError(f"`{path}` is empty; download or write it again")
-    if len(payload) > limit:
-        raise DataError(f"`{path}` grew beyond {limit >> 20} MiB while it was read; wait until it is complete")
-    return payload
 
 
 def is_json(payload: bytes) -> bool:

@@ -12,17 +12,10 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["KINDS", "damage", "html_title"]
+from kflare.io.catalogue_file import is_json
+from kflare.io.payload import format_of
 
-#: Kinds of file that are known, and the first bytes by which each is recognised.
-KINDS: dict[str, tuple[bytes, ...]] = {
-    "fits": (b"SIMPLE  =",),
-    "jpeg": (b"\xff\xd8\xff",),
-    "jp2": (b"\x00\x00\x00\x0cjP  \r\n\x87\n",),
-    "netcdf": (b"\x89HDF\r\n\x1a\n", b"CDF\x01", b"CDF\x02"),
-    "json": (b"[", b"{"),
-    "text": (),
-}
+__all__ = ["KINDS", "damage", "html_title"]
 
 _HTML = re.compile(
     rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|title)\b", re.IGNORECASE | re.DOTALL
@@ -67,8 +60,8 @@ def damage(path: Path, kind: str) -> str | None:
         title = html_title(beginning)
         if title is not None:
             return f"a page of HTML{f' ({title})' if title else ''}, no {kind}"
-        magic = KINDS[kind]
-        if magic and not beginning.lstrip(b" \r\n\t" if kind == "json" else b"").startswith(magic):
+        formats = _FORMATS.get(kind)
+        if (formats and format_of(beginning) not in formats) or (kind == "JSON" and not is_json(beginning)):
             return f"no {kind}: it begins with {beginning[:12]!r}"
         file.seek(0)
         return _INCOMPLETE[kind](file, size)
@@ -178,10 +171,13 @@ def _incomplete_text(file: BinaryIO, _: int) -> str | None:
 
 
 _INCOMPLETE = {
-    "fits": _incomplete_fits,
-    "jpeg": _incomplete_jpeg,
-    "jp2": _incomplete_jp2,
-    "netcdf": _incomplete_netcdf,
-    "json": _incomplete_json,
+    "FITS": _incomplete_fits,
+    "JPEG": _incomplete_jpeg,
+    "JP2": _incomplete_jp2,
+    "netCDF": _incomplete_netcdf,
+    "JSON": _incomplete_json,
     "text": _incomplete_text,
 }
+_FORMATS = {"FITS": ("FITS",), "JPEG": ("JPEG",), "JP2": ("JP2",), "netCDF": ("netCDF-3", "netCDF-4")}
+#: Kinds of file that can be judged.
+KINDS = tuple(_INCOMPLETE)

@@ -1,90 +1,117 @@
 """Files from outside, looked at before anything in them is decoded: what they are, and how much they claim to hold."""
 
 import zlib
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Final
 
 from kflare.errors import DataError
 
-__all__ = ["MAX_FILE_BYTES", "MAX_WIDTH", "kind_of", "read_payload"]
+__all__ = ["IMAGES", "MAGIC", "MAX_FILE_BYTES", "MAX_WIDTH", "format_of", "inflate", "kind_of", "read_payload"]
 
-# MDI is 1024², HMI 4096²: nothing that is a magnetogram is near these limits, but a damaged header may claim more.
-MAX_WIDTH = 8192
-MAX_FILE_BYTES = 1 << 29
+#: MDI is 1024², HMI 4096²: nothing that is a magnetogram is near these limits, but a damaged header may claim more.
+MAX_WIDTH: Final = 8192
+MAX_FILE_BYTES: Final = 1 << 29
 
-_KINDS = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"SIMPLE  =": "FITS",
-    b"\x00\x00\x00\x0cjP  \r\n\x87\n": "JP2",
+#: Formats, and the first bytes by which each is recognised.
+MAGIC: Final[Mapping[str, tuple[bytes, ...]]] = {
+    "FITS": (b"SIMPLE  =",),
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "JP2": (b"\x00\x00\x00\x0cjP  \r\n\x87\n",),
+    "netCDF-4": (b"\x89HDF\r\n\x1a\n",),
+    "netCDF-3": (b"CDF\x01", b"CDF\x02"),
+    "gzip": (b"\x1f\x8b",),
+    # Not read, but named where they are found.
+    "raw JPEG 2000 codestream": (b"\xff\x4f\xff\x51",),
+    "zip": (b"PK\x03\x04",),
+    "GIF": (b"GIF8",),
+    "BMP": (b"BM",),
+    "TIFF": (b"II*\x00", b"MM\x00*"),
+    "WebP or other RIFF": (b"RIFF",),
 }
-_NOT_READ = {
-    b"\xff\x4f\xff\x51": "a JPEG 2000 codestream without the header of a JP2 file",
-    b"PK\x03\x04": "a zip archive",
-    b"GIF8": "a GIF image",
-    b"BM": "a BMP image",
-    b"II*\x00": "a TIFF image",
-    b"MM\x00*": "a TIFF image",
-    b"RIFF": "a WebP or other RIFF file",
-    b"\x1f\x8b": "a gzip archive in a gzip archive",
-}
-_GZIP = b"\x1f\x8b"
+#: Formats of magnetograms.
+IMAGES: Final = ("JPEG", "PNG", "FITS", "JP2")
 
 
-def kind_of(payload: bytes, *, source: str) -> str:
-    """Kind of file by its first bytes: "JPEG", "PNG", "FITS" or "JP2".
+def format_of(payload: bytes) -> str | None:
+    """Format of a file by its first bytes, a key of `MAGIC`; None if it is none of these."""
+    return next((name for name, magic in MAGIC.items() if payload.startswith(magic)), None)
+
+
+def kind_of(
+    payload: bytes, *, source: str, what: str = "a JPEG, PNG, FITS or JP2 file", kinds: Collection[str] = IMAGES
+) -> str:
+    """Format of a file by its first bytes, one of `kinds`; `what` it should be is said in the message.
 
     Raises
     ------
     DataError
-        If it is of another kind, which the message names.
+        If it is of another format, which the message names.
     """
-    for magic, kind in _KINDS.items():
-        if payload.startswith(magic):
-            return kind
+    found = format_of(payload)
+    if found is not None and found in kinds:
+        return found
     start = payload[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<!--", b"<?xml")):
         raise DataError(
-            f"`{source}` must be a JPEG, PNG, FITS or JP2 file; it is an HTML or XML page, as a server sends when it "
-            "has no data; download it again"
+            f"`{source}` must be {what}; it is an HTML or XML page, as a server sends when it has no data; "
+            "download it again"
         )
-    other = next((name for magic, name in _NOT_READ.items() if payload.startswith(magic)), None)
-    seen = f"it is {other}" if other else f"it begins with {payload[:8]!r}"
-    raise DataError(f"`{source}` must be a JPEG, PNG, FITS or JP2 file; {seen}; convert it or give another file")
+    seen = f"it is a {found} file" if found else f"it begins with {payload[:8]!r}"
+    raise DataError(f"`{source}` must be {what}; {seen}; convert it or give another file")
 
 
-def read_payload(path: Path) -> bytes:
+def read_payload(
+    path: Path,
+    *,
+    limit: int = MAX_FILE_BYTES,
+    what: str = "a magnetogram in JPEG, PNG, FITS or JP2",
+    kinds: Collection[str] = IMAGES,
+) -> bytes:
     """Content of a file, unpacked if it is a gzip archive (`.fits.gz`).
 
     Parameters
     ----------
     path : pathlib.Path
-        The file.
+        Regular file.
+    limit : int
+        Largest size in bytes, before and after unpacking.
+    what : str
+        What it should be, for messages.
+    kinds : collection of str
+        Formats that it may have, keys of `MAGIC`; empty for text, which has no first bytes to tell it by.
 
     Returns
     -------
     bytes
-        At most 512 MiB, before and after unpacking.
+        Not empty.
 
     Raises
     ------
     DataError
-        If it is missing, no regular file, empty, larger than that, or a damaged archive.
+        If the file is missing, no regular file, empty, larger than `limit`, of another format, or a damaged archive.
     """
     try:
         if not path.is_file():
             rule = "is no regular file" if path.exists() else "does not exist"
-            raise DataError(f"`{path}` {rule}; give a magnetogram in JPEG, PNG, FITS or JP2")
+            raise DataError(f"`{path}` {rule}; give {what}")
         size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise DataError(
-                f"`{path}` must be at most {MAX_FILE_BYTES >> 20} MiB to be a magnetogram, has {size} bytes"
-            )
-        payload = path.read_bytes()
+        if size > limit:
+            raise DataError(f"`{path}` must be at most {limit >> 20} MiB to be {what}, has {size} bytes")
+        with path.open("rb") as stream:
+            payload = stream.read(limit + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise DataError(f"`{path}` cannot be read: {error}") from error
     if not payload:
         raise DataError(f"`{path}` is empty; download or write it again")
-    return _unpacked(payload, str(path)) if payload.startswith(_GZIP) else payload
+    if len(payload) > limit:
+        raise DataError(f"`{path}` grew beyond {limit >> 20} MiB while it was read; wait until it is complete")
+    if format_of(payload) == "gzip":
+        return _unpacked(payload, str(path), limit, what, kinds)
+    if kinds:
+        kind_of(payload, source=str(path), what=what, kinds=kinds)
+    return payload
 
 
 def inflate(packed: bytes, limit: int) -> bytes | None:
@@ -98,17 +125,17 @@ def inflate(packed: bytes, limit: int) -> bytes | None:
     return unpacked
 
 
-def _unpacked(payload: bytes, source: str) -> bytes:
+def _unpacked(payload: bytes, source: str, limit: int, what: str, kinds: Collection[str]) -> bytes:
     try:
         # Half a gigabyte of zeros packs to half a megabyte: look at the first bytes before unpacking the rest.
         start = zlib.decompressobj(wbits=31).decompress(payload, 512)
-        if start:
-            kind_of(start, source=source)
-        unpacked = inflate(payload, MAX_FILE_BYTES)
+        if format_of(start) == "gzip":
+            raise DataError(f"`{source}` is a gzip archive in a gzip archive; unpack it")
+        if start and kinds:
+            kind_of(start, source=source, what=what, kinds=kinds)
+        unpacked = inflate(payload, limit)
     except zlib.error as error:
         raise DataError(f"`{source}` is a damaged gzip archive: {error}; download it again") from error
     if unpacked is None:
-        raise DataError(
-            f"`{source}` must unpack to at most {MAX_FILE_BYTES >> 20} MiB to be a magnetogram, it unpacks to more"
-        )
+        raise DataError(f"`{source}` must unpack to at most {limit >> 20} MiB to be {what}, it unpacks to more")
     return unpacked

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError, KflareError
-from kflare.io.payload import MAX_WIDTH, kind_of, read_payload
+from kflare.io.payload import MAX_WIDTH, read_payload
 from kflare.observations.headers import Header
 from kflare.observations.orientation import orientation_of
 from kflare.observations.quality import judge, judge_aia, policy_named
@@ -92,10 +92,7 @@ def read_solar_image(path: str | Path, *, wavelength: int) -> SolarImage:
     """
     path = Path(path)
     source = str(path)
-    payload = read_payload(path)
-    kind = kind_of(payload, source=source)
-    if kind != "FITS":
-        raise DataError(f"`{source}` must be an image of AIA or HMI in FITS, got {kind}")
+    payload = read_payload(path, what="an image of AIA or HMI in FITS", kinds=("FITS",))
     try:
         with warnings.catch_warnings():
             # Astropy warns of every departure from the standard; what matters is checked here.

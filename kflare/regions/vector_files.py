@@ -307,7 +307,7 @@ def _read_image(path: Path, *, known: _Image | None = None, width: int | None = 
     """
     from astropy.io import fits
 
-    payload = read_payload(path)
+    payload = read_payload(path, what="an image in FITS", kinds=("FITS",))
     try:
         with warnings.catch_warnings():
             # Astropy warns of every departure from the standard; what matters is checked here.

@@ -16,6 +16,7 @@ from kflare.datasets.region_features import to_forecast
 from kflare.errors import DataError, ServingError
 from kflare.flares.labels import LEAD_HOURS
 from kflare.io.atomic import make_folder
+from kflare.io.payload import format_of
 from kflare.models.registry import Kind, first_per_event, model_names, model_spec, one_per_event
 from kflare.observations.magnetogram import read_magnetogram
 from kflare.serving.client.client import Client, Reply, full_disk_probability
@@ -25,7 +26,6 @@ __all__ = ["Forecasts", "event_of", "forecast_magnetograms", "forecast_regions",
 
 # The scale of the images that the signature `predict_image` decodes (paper 1, section 2), gauss.
 _PAPER_BYTE_RANGE = 100.0
-_ENCODED = (b"\xff\xd8\xff", b"\x89PNG")
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def forecast_magnetograms(
     for path in paths:
         magnetogram = read_magnetogram(path, byte_range=byte_range)
         content = Path(path).read_bytes()
-        encoded = magnetogram.byte_range == _PAPER_BYTE_RANGE and content.startswith(_ENCODED)
+        encoded = magnetogram.byte_range == _PAPER_BYTE_RANGE and format_of(content) in ("JPEG", "PNG")
         row: dict[str, Any] = {"time": forecast_time(magnetogram.time), "source": Path(path).name}
         for model in models:
             if attributions is not None:

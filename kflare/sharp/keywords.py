@@ -28,7 +28,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, KflareError
-from kflare.io.catalogue_file import read_payload
+from kflare.io.payload import read_payload
 from kflare.observations.quality import parse_quality
 
 __all__ = ["PARAMETERS", "REQUESTED", "UNITS", "SharpParameter", "read_sharp_header", "sharp_table"]
@@ -128,9 +128,7 @@ def read_sharp_header(path: str | Path) -> pd.DataFrame:
         If it is no FITS file, damaged, or no SHARP (no `HARPNUM` or no readable `T_REC`).
     """
     path = Path(path)
-    payload = read_payload(path, limit=_MAX_HEADER_FILE, what="a SHARP in FITS")
-    if not payload.startswith(b"SIMPLE  ="):
-        raise DataError(f"`{path}` must be a FITS file; it begins with {payload[:8]!r}; give a SHARP")
+    payload = read_payload(path, limit=_MAX_HEADER_FILE, what="a FITS file of a SHARP", kinds=("FITS",))
     try:
         with warnings.catch_warnings():
             # Astropy warns of every card that departs from the standard; the unreadable ones become NaN here.

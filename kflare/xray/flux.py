@@ -22,8 +22,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
-from kflare.io.catalogue_file import MAX_TEXT_BYTES, is_json, json_records, read_payload
-from kflare.xray.netcdf import NETCDF_MAGIC, Samples, samples_of_netcdf
+from kflare.io.catalogue_file import MAX_TEXT_BYTES, is_json, json_records
+from kflare.io.payload import format_of, read_payload
+from kflare.xray.netcdf import Samples, samples_of_netcdf
 
 __all__ = ["SWPC_FACTOR", "Scale", "XrayFlux", "read_xray_flux"]
 
@@ -148,10 +149,10 @@ def read_xray_flux(path: str | Path, *, satellite: int | None = None, scale: Sca
     if scale not in {"as given", "irradiance", "operational"}:
         raise SettingError(f"`scale` must be as given, irradiance or operational, got {scale!r}")
     what = "X-ray flux in SWPC's JSON or in netCDF"
-    if _head(path).startswith(NETCDF_MAGIC):
+    if format_of(_head(path)) in ("netCDF-3", "netCDF-4"):
         samples = samples_of_netcdf(path, satellite=satellite)
     else:
-        payload = read_payload(path, limit=MAX_TEXT_BYTES, what=what)
+        payload = read_payload(path, limit=MAX_TEXT_BYTES, what=what, kinds=())
         if not is_json(payload):
             raise DataError(f"`{path}` must be {what}; it begins with {payload[:8]!r}; give another file")
         samples = _samples_of_json(payload, path, satellite)

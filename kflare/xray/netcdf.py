@@ -16,15 +16,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, KflareError
-from kflare.io.catalogue_file import read_payload
 from kflare.io.hdf5_series import Series, UnreadableHdf5, read_hdf5_series
+from kflare.io.payload import format_of, read_payload
 
-__all__ = ["MAX_NETCDF_BYTES", "NETCDF_MAGIC", "Samples", "samples_of_netcdf"]
+__all__ = ["MAX_NETCDF_BYTES", "Samples", "samples_of_netcdf"]
 
-_HDF5: Final = b"\x89HDF\r\n\x1a\n"
-_CLASSIC: Final = (b"CDF\x01", b"CDF\x02")
-#: First bytes of netCDF-4 and netCDF-3 files.
-NETCDF_MAGIC: Final = (_HDF5, *_CLASSIC)
 #: Largest netCDF file that is read: the minutes of a satellite's whole life have 0.4 GB.
 MAX_NETCDF_BYTES: Final = 1 << 29
 
@@ -111,7 +107,7 @@ def samples_of_netcdf(path: Path, *, satellite: int | None) -> Samples:
     """
     try:
         with path.open("rb") as stream:
-            is_hdf5 = stream.read(len(_HDF5)) == _HDF5
+            is_hdf5 = format_of(stream.read(8)) == "netCDF-4"
         return _samples(_of_hdf5(path) if is_hdf5 else _of_classic(path), path, satellite)
     except KflareError:
         raise
@@ -228,7 +224,7 @@ def _of_hdf5(path: Path) -> _File:
 def _of_classic(path: Path) -> _File:
     from scipy.io import netcdf_file
 
-    payload = read_payload(path, limit=MAX_NETCDF_BYTES, what="X-ray flux in netCDF")
+    payload = read_payload(path, limit=MAX_NETCDF_BYTES, what="X-ray flux in netCDF", kinds=("netCDF-3",))
     series = {}
     with netcdf_file(io.BytesIO(payload), "r", mmap=False) as file:
         for name in _NAMES:

@@ -32,7 +32,7 @@ def web():
 
 @pytest.fixture
 def wanted(sun, tmp_path):
-    return Wanted(sun.url + "/m.fits", tmp_path / "data" / "m.fits", "fits", "hmi.M_720s", TIME, TIME)
+    return Wanted(sun.url + "/m.fits", tmp_path / "data" / "m.fits", "FITS", "hmi.M_720s", TIME, TIME)
 
 
 def names(wanted):
@@ -75,7 +75,7 @@ def test_no_answer_leaves_nothing_behind(sun, web, wanted, fault, how, reason):
 
 def test_a_refusing_server(web, tmp_path):
     with refusing() as url:
-        outcome = download(Wanted(url + "/m.fits", tmp_path / "m.fits", "fits", "x"), web)
+        outcome = download(Wanted(url + "/m.fits", tmp_path / "m.fits", "FITS", "x"), web)
     assert (outcome.status, outcome.again) == ("missing", True)
     assert "Connection refused" in outcome.reason
     assert list(tmp_path.iterdir()) == []
@@ -176,7 +176,7 @@ def test_another_kind_of_file_is_rejected(sun, web, wanted):
     sun.files["/m.fits"] = picture("JPEG")
     outcome = download(wanted, web)
     assert (outcome.status, outcome.path, outcome.again) == ("rejected", None, True)
-    assert outcome.reason.startswith("no fits: it begins with")
+    assert outcome.reason.startswith("no FITS: it begins with")
     assert names(wanted) == []
 
 
@@ -203,12 +203,12 @@ def test_a_promise_of_100_gigabytes_is_not_taken_up(sun, web, wanted):
 
 def test_headers_can_be_checked_and_files_completed(sun, web, wanted):
     checked = Wanted(
-        wanted.url, wanted.path, "fits", "x", check=lambda headers: f"sent {headers['Content-Length']} bytes"
+        wanted.url, wanted.path, "FITS", "x", check=lambda headers: f"sent {headers['Content-Length']} bytes"
     )
     assert download(checked, web).reason == f"sent {len(FILE)} bytes"
     assert names(wanted) == []
     finished = Wanted(
-        wanted.url, wanted.path, "fits", "x", finish=lambda source, target: target.write_bytes(source.read_bytes() * 2)
+        wanted.url, wanted.path, "FITS", "x", finish=lambda source, target: target.write_bytes(source.read_bytes() * 2)
     )
     assert download(finished, web).status == "got"
     assert wanted.path.read_bytes() == FILE * 2
@@ -220,7 +220,7 @@ def test_a_file_that_cannot_be_completed_leaves_nothing(web, wanted):
         target.write_bytes(b"half")
         raise DataError("no image")
 
-    unfinished = Wanted(wanted.url, wanted.path, "fits", "x", finish=fails)
+    unfinished = Wanted(wanted.url, wanted.path, "FITS", "x", finish=fails)
     outcome = download(unfinished, web)
     assert (outcome.status, outcome.reason) == ("rejected", "no image")
     assert names(wanted) == []
@@ -257,16 +257,16 @@ def attempt(wanted, web):
 def test_a_folder_that_cannot_be_written(sun, web, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="cannot be written"):
-        download(Wanted(sun.url + "/m.fits", tmp_path / "file" / "m.fits", "fits", "x"), web)
+        download(Wanted(sun.url + "/m.fits", tmp_path / "file" / "m.fits", "FITS", "x"), web)
     with pytest.raises(DataError, match="cannot be written"):
-        fetch_all([Wanted(sun.url + "/m.fits", tmp_path / "file" / "m.fits", "fits", "x")], web)
+        fetch_all([Wanted(sun.url + "/m.fits", tmp_path / "file" / "m.fits", "FITS", "x")], web)
 
 
 def test_many_at_a_time_in_the_order_of_the_plan(sun, web, tmp_path):
     for number in range(20):
         sun.files[f"/{number}.jpg"] = picture("JPEG")
     sun.fail("/3.jpg", "html")
-    plan = [Wanted(f"{sun.url}/{n}.jpg", tmp_path / f"{n}.jpg", "jpeg", str(n)) for n in range(20)]
+    plan = [Wanted(f"{sun.url}/{n}.jpg", tmp_path / f"{n}.jpg", "JPEG", str(n)) for n in range(20)]
     plan.insert(5, Outcome("missing", "gap", reason="none"))
     plan.append(plan[0])  # a file that serves for two times
     moved = []
@@ -283,7 +283,7 @@ def test_a_plan_that_fails_stops_what_is_under_way(sun, tmp_path):
     sun.fail("m.fits", "trickle", seconds=0.002)
 
     def plan():
-        yield Wanted(sun.url + "/m.fits", tmp_path / "m.fits", "fits", "x")
+        yield Wanted(sun.url + "/m.fits", tmp_path / "m.fits", "FITS", "x")
         while not sun.log:
             pass
         raise KeyboardInterrupt

@@ -204,7 +204,7 @@ def test_hours_that_are_not_in_the_file_stay_missing(tmp_path):
 def test_what_is_no_xray_flux(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         read_xray_flux(tmp_path / "absent.json")
-    with pytest.raises(DataError, match="no readable file"):
+    with pytest.raises(DataError, match="no regular file"):
         read_xray_flux(tmp_path)
     for content, rule in {
         b"time,flux\n": "JSON or in netCDF",

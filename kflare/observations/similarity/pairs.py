@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from kflare.errors import DataError, SettingError
+from kflare.io.payload import format_of
 from kflare.observations.magnetogram import read_magnetogram
 from kflare.sun.times import magnetogram_time_from_name
 
 __all__ = ["file_pairs"]
 
-_FITS = b"SIMPLE  ="
 _SUFFIXES = frozenset({".fits", ".fts", ".fit", ".gz", ".jpg", ".jpeg", ".png", ".jp2"})
 
 
@@ -73,4 +73,4 @@ def _timed(folders: Sequence[Path]) -> list[tuple[datetime, Path]]:
 
 def _is_fits(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(len(_FITS)) == _FITS
+        return format_of(file.read(16)) == "FITS"

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from kflare.errors import DataError
+from kflare.io.payload import format_of
 from kflare.observations.magnetogram import Magnetogram
 from kflare.sun.disk import Disk
 
@@ -62,13 +63,13 @@ class Picture:
             raise DataError(f"`name` of a picture must be of a-z, 0-9 and '-', at most 41 long, got {self.name!r}")
         if self.kind not in (IMAGE, OVERLAY):
             raise DataError(f"`kind` of picture {self.name} must be {IMAGE} or {OVERLAY}, got {self.kind!r}")
-        if not self.data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n")):
+        if format_of(self.data) not in ("JPEG", "PNG"):
             raise DataError(f"picture {self.name} must be JPEG or PNG, it begins with {self.data[:4]!r}")
 
     @property
     def file(self) -> str:
         """Name with the ending that its data have."""
-        ending = "jpg" if self.data.startswith(b"\xff\xd8") else "png"
+        ending = "jpg" if format_of(self.data) == "JPEG" else "png"
         return f"{self.name}.{ending}"
 
 
