@@ -55,7 +55,7 @@ def magnetograms() -> Iterator[Target]:
     from astropy.io import fits
     from PIL import Image
 
-    from kflare.observations.magnetogram import read_magnetogram
+    from kflare.observations.reading import read_magnetogram
 
     width = 48
     y, x = np.mgrid[:width, :width] - (width - 1) / 2

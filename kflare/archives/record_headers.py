@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kflare.errors import DataError
+from kflare.io.guarded_fits import guarded_fits
+from kflare.io.payload import read_payload
 
 __all__ = ["complete_header", "with_header"]
 
@@ -36,20 +38,20 @@ def complete_header(source: Path, target: Path, cards: Mapping[str, object]) -> 
     DataError
         If `source` holds no image or cannot be read as FITS.
     """
-    from astropy.io import fits
-
-    try:
-        with fits.open(source, memmap=False, disable_image_compression=True, lazy_load_hdus=False) as hdus:
-            image = next((hdu for hdu in hdus if _holds_image(hdu.header)), None)
-            if image is None:
-                raise DataError(f"`{source.name}` holds no image; download it again")
-            for name, value in cards.items():
-                if not _STRUCTURE.fullmatch(name):
-                    image.header[name] = value
-            hdus.writeto(target, output_verify="ignore", overwrite=True)
-    except (OSError, ValueError, TypeError, KeyError, fits.VerifyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"`{source.name}` cannot be given its keywords: {reason}; download it again") from error
+    with guarded_fits(
+        read_payload(source, what="a FITS file", kinds=("FITS",)),
+        source.name,
+        compressed_images=False,
+        problem="cannot be given its keywords",
+    ) as file:
+        # All of them, so that each header is looked at before anything is written.
+        image = next((hdu for hdu in list(file) if _holds_image(hdu.header)), None)
+        if image is None:
+            raise DataError(f"`{source.name}` holds no image; download it again")
+        for name, value in cards.items():
+            if not _STRUCTURE.fullmatch(name):
+                image.header[name] = value
+        file.hdus.writeto(target, output_verify="ignore", overwrite=True)
 
 
 def with_header(cards: Mapping[str, object]) -> Callable[[Path, Path], None]:

@@ -23,7 +23,12 @@ import numpy.typing as npt
 
 from kflare.errors import DataError, ModelError
 from kflare.io.atomic import write_whole
-from kflare.observations.magnetogram import Disk, Magnetogram, Observer
+from kflare.io.guarded_fits import guarded_fits
+from kflare.io.payload import read_payload
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.world import header_of
+from kflare.sun.disk import Disk
+from kflare.sun.geometry import Observer
 
 __all__ = [
     "LABELS",
@@ -142,7 +147,7 @@ class Attribution:
             calibrated=float(outputs["calibrated"][row]),
             grad_cam=grad_cam,
             guided_backprop=np.stack([_rounded(guided[..., label]) for label in range(len(LABELS))], axis=-1),
-            header=_regridded(_world(magnetogram.header()), width, cell=width / size, cells=size),
+            header=_regridded(_world(header_of(magnetogram)), width, cell=width / size, cells=size),
         )
 
     @property
@@ -244,34 +249,31 @@ def write_attribution(attribution: Attribution, path: Path) -> None:
 
 def read_attribution(path: Path) -> Attribution:
     """Read an attribution file; what is none, or is damaged, raises `DataError`."""
-    from astropy.io import fits
-
+    problem, advice = "is no whole attribution file", "delete it and run again"
     try:
-        with warnings.catch_warnings():
-            # Astropy warns of damage that it can work round; a file that kflare wrote has none.
-            warnings.simplefilter("error")
-            # Opened here, since astropy leaves a file open that is no FITS.
-            with path.open("rb") as file, fits.open(file, memmap=False) as hdus:
-                first = hdus[0].header
-                maps = {
-                    method: np.stack([_north_up(hdus[f"{method}_{label}".upper()].data) for label in LABELS], axis=-1)
-                    for method in METHODS
-                }
-                header = hdus[f"{METHODS[1]}_{LABELS[1]}".upper()].header
-                return Attribution(
-                    image=first["IMAGE"],
-                    time=datetime.fromisoformat(first["DATE-OBS"]).replace(tzinfo=UTC),
-                    byte_range=first.get("BYTERANG"),
-                    origin=_origin(first),
-                    probability=float(first["PROB"]),
-                    calibrated=float(first["CALIB"]),
-                    header=_world(header),
-                    **maps,
-                )
-    # Astropy raises OSError, VerifyError, TypeError, ValueError, KeyError and more, as the damage has it.
-    except Exception as error:
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise DataError(f"`{path}` is no whole attribution file: {reason}; delete it and run again") from error
+        payload = read_payload(path, what="a FITS file", kinds=("FITS",))
+    except DataError as error:
+        raise DataError(f"`{path}` {problem}: {error}; {advice}") from error
+    with guarded_fits(payload, str(path), scaled=True, problem=problem, advice=advice) as file:
+        # Astropy warns of damage that it can work round; a file that kflare wrote has none.
+        warnings.simplefilter("error")
+        parts = {hdu.name: hdu for hdu in file}
+        first = next(iter(parts.values())).header
+        maps = {
+            method: np.stack([_north_up(file.pixels(parts[f"{method}_{label}".upper()])) for label in LABELS], axis=-1)
+            for method in METHODS
+        }
+        header = parts[f"{METHODS[1]}_{LABELS[1]}".upper()].header
+        return Attribution(
+            image=first["IMAGE"],
+            time=datetime.fromisoformat(first["DATE-OBS"]).replace(tzinfo=UTC),
+            byte_range=first.get("BYTERANG"),
+            origin=_origin(first),
+            probability=float(first["PROB"]),
+            calibrated=float(first["CALIB"]),
+            header=_world(header),
+            **maps,
+        )
 
 
 def read_origin(path: Path) -> tuple[Origin, float | None]:

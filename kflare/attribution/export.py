@@ -32,12 +32,9 @@ from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError, SettingError
 from kflare.io.atomic import make_folder, remove_abandoned
 from kflare.io.integrity import damage
-from kflare.observations.magnetogram import (
-    Magnetogram,
-    magnetogram_time_from_name,
-    read_magnetogram,
-    require_byte_range,
-)
+from kflare.observations.magnetogram import Magnetogram, require_byte_range
+from kflare.observations.reading import read_magnetogram
+from kflare.sun.times import magnetogram_time_from_name
 
 __all__ = ["Export", "Job", "Result", "export", "in_span", "plan"]
 

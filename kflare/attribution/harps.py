@@ -15,6 +15,7 @@ import pandas as pd
 
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.world import map_of
 from kflare.regions.polarity_lines import strong_field
 from kflare.sun.geometry import rotated
 
@@ -223,7 +224,7 @@ def _pixels(
     from astropy.coordinates import SkyCoord
     from sunpy.coordinates import HeliographicStonyhurst
 
-    image = magnetogram.to_map()
+    image = map_of(magnetogram)
     frame = HeliographicStonyhurst(obstime=image.reference_date)
     points = SkyCoord(lon * u.deg, lat * u.deg, np.full(len(lon), image.rsun_meters.value) * u.m, frame=frame)
     seen = points.transform_to(image.coordinate_frame)

@@ -19,7 +19,8 @@ from kflare.attribution.map_values import enlarged
 from kflare.attribution.maps import rectified, scaled
 from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError, SettingError
-from kflare.observations.magnetogram import Magnetogram, read_magnetogram
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.reading import read_magnetogram
 from kflare.regions.polarity_lines import METHODS, PolarityLines, default_threshold, polarity_lines
 
 __all__ = ["Seen", "Settings", "region_rows", "see"]

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.io.payload import format_of
+from kflare.io.guarded_fits import guarded_fits
+from kflare.io.payload import format_of, read_payload
 from kflare.sharp.keywords import PARAMETERS
 
 __all__ = ["SHARP_PARAMETERS", "read_regions", "read_sharp_box", "read_sharp_daily", "with_sharp"]
@@ -117,14 +118,12 @@ def read_sharp_box(path: str | Path) -> pd.DataFrame:
     DataError
         No SHARP, or its box is not in the header.
     """
-    from astropy.io import fits
-
     from kflare.sharp.keywords import read_sharp_header
 
     table = read_sharp_header(path)
     box: dict[str, float] = {}
-    with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
-        for header in (hdu.header for hdu in hdus):
+    with guarded_fits(read_payload(Path(path), what="a FITS file", kinds=("FITS",)), str(path)) as file:
+        for header in (hdu.header for hdu in file):
             for name, key in _BOX_CARDS.items():
                 if key in header and isinstance(header[key], int | float):
                     box[name] = float(header[key])

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.observations.magnetogram import Magnetogram, read_magnetogram
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.reading import read_magnetogram
 from kflare.observations.selection import select_for
 
 __all__ = ["CADENCE", "SUFFIXES", "daily_images", "forecast_time", "index_archive", "magnetogram_files"]

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kflare.observations.magnetogram import Magnetogram, read_magnetogram
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.reading import read_magnetogram
 from kflare.regions.polarity_lines import near_both_polarities
 
 __all__ = ["magnetogram_proxies", "proxies_of"]

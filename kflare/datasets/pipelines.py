@@ -8,7 +8,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kflare.datasets.preprocessing import fill_and_scale, reduce_field
-from kflare.observations.magnetogram import read_magnetogram
+from kflare.observations.reading import read_magnetogram
 
 __all__ = ["augment", "image_dataset", "one_hot", "table_dataset"]
 

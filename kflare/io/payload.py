@@ -24,6 +24,7 @@ MAGIC: Final[Mapping[str, tuple[bytes, ...]]] = {
     "gzip": (b"\x1f\x8b",),
     # Not read, but named where they are found.
     "raw JPEG 2000 codestream": (b"\xff\x4f\xff\x51",),
+    "NumPy": (b"\x93NUMPY",),
     "zip": (b"PK\x03\x04",),
     "GIF": (b"GIF8",),
     "BMP": (b"BM",),

@@ -19,7 +19,7 @@ from kflare.datasets.pipelines import image_dataset
 from kflare.errors import DataError
 from kflare.io.atomic import temporary_file
 from kflare.models.training import Recipe, Run, ValidationSkill, load_weights
-from kflare.observations.magnetogram import read_magnetogram
+from kflare.observations.reading import read_magnetogram
 
 __all__ = ["flux_maps", "train_by_reading"]
 

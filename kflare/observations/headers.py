@@ -5,46 +5,21 @@ Any card may be missing, unreadable or of the wrong type; what is needed and can
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from kflare.errors import DataError
 from kflare.observations.quality import parse_quality
+from kflare.sun.geometry import Observer
 from kflare.sun.times import magnetogram_time_from_name, parse_header_time
 
-__all__ = ["Header", "Observer"]
+__all__ = ["Header"]
 
 _GAUSS = {"gauss", "g", "mx/cm^2", "mx/cm2", "mx cm-2", "mx / cm2"}
 # In CONTENT; a magnetogram is "MAGNETOGRAM" with HMI and "MDI Full Disk 96m Magnetogram" with MDI.
 _OTHER_OBSERVABLES = ("continuum", "intensity", "dopplergram", "velocity", "linewidth", "line width", "linedepth",
                       "line depth", "filtergram", "inclination", "azimuth", "synoptic")  # fmt: skip
 _INSTRUMENTS = ("HMI", "MDI", "synthetic")
-
-
-@dataclass(frozen=True)
-class Observer:
-    """Where a magnetogram was taken from.
-
-    Parameters
-    ----------
-    lon : float
-        Carrington longitude of the centre of the disk, degrees (L0).
-    lat : float
-        Heliographic latitude of the centre of the disk, degrees (B0).
-    distance : float
-        Distance from the centre of the Sun in metres.
-    """
-
-    lon: float
-    lat: float
-    distance: float
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.lon) and abs(self.lat) <= 90 and 1e9 < self.distance < 1e13):
-            raise DataError(
-                f"`observer` must be seen from -90 to 90 degrees and 1e9 to 1e13 m from the Sun, got {self}"
-            )
 
 
 class Header:

@@ -1,4 +1,4 @@
-"""The full-disk line-of-sight magnetogram, and how a file of unknown kind becomes one.
+"""The full-disk line-of-sight magnetogram.
 
 Orientation, scale and missing values are settled here, once: row 0 is solar north, column 0 is solar east,
 values are gauss, and NaN means "off the disk or not measured". Everything to the right of this room relies on it.
@@ -7,33 +7,16 @@ values are gauss, and NaN means "off the disk or not measured". Everything to th
 import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
-from kflare.io.payload import kind_of, read_payload
-from kflare.observations.headers import Observer
-from kflare.observations.quality import QualityPolicy, policy_named
 from kflare.observations.reduction import area_mean
-from kflare.sun.disk import Disk, disk_mask, require_full_disk
-from kflare.sun.times import magnetogram_time_from_name
+from kflare.sun.disk import Disk, disk_mask
+from kflare.sun.geometry import DiskGeometry, Observer, earth_at, seen_from_afar
 
-if TYPE_CHECKING:
-    from sunpy.map import GenericMap
-
-__all__ = [
-    "MDI_TO_HMI",
-    "Disk",
-    "Magnetogram",
-    "Observer",
-    "magnetogram_time_from_name",
-    "read_magnetogram",
-    "require_byte_range",
-    "require_full_disk",
-]
+__all__ = ["MDI_TO_HMI", "Magnetogram", "require_byte_range"]
 
 #: Fields of MDI are this many times those of HMI (Liu et al. 2012, Solar Physics 279, 295: 1.40; Liu et al. 2025, Solar
 #: Physics 300: 1/0.701 = 1.43). A mean over the disk: the ratio varies with field strength and towards the limb.
@@ -64,7 +47,7 @@ class Magnetogram:
         What a quality policy has to say of it: "" nothing, "degraded: ..." or, if rejected ones were asked for,
         "rejected: ..."; see `kflare.observations.quality`.
     observer : Observer or None
-        Where it was taken from; None means the Earth.
+        Where it was taken from, if that is known; see `seen_from`.
     roll : float
         Degrees by which solar north lies clockwise of up, a rest of at most a quarter that was not worth interpolating.
 
@@ -105,6 +88,18 @@ class Magnetogram:
     def on_disk(self) -> npt.NDArray[np.bool_]:
         """Pixels whose centre lies on the solar disk, bool, shape (H, H). Such a pixel may still be NaN."""
         return disk_mask(self.data.shape[0], self.disk)
+
+    @property
+    def seen_from(self) -> Observer:
+        """Its observer, else the Earth; the synthetic Sun is seen from afar in the plane of its equator."""
+        if self.observer is not None:
+            return self.observer
+        return seen_from_afar(self.time) if self.instrument == "synthetic" else earth_at(self.time)
+
+    @property
+    def geometry(self) -> DiskGeometry:
+        """Where its pixels lie on the Sun."""
+        return DiskGeometry.seen_from(self.seen_from, self.time, self.disk, self.data.shape, roll=self.roll)
 
     def resized(self, size: int) -> "Magnetogram":
         """Reduce to `size` × `size` pixels by the mean over areas, which are blocks where `size` divides the width.
@@ -166,27 +161,6 @@ class Magnetogram:
         byte_range = None if self.byte_range is None else self.byte_range / factor
         return replace(self, data=self.data / np.float32(factor), byte_range=byte_range)
 
-    def header(self) -> dict[str, str | float | int]:
-        """FITS header with the world coordinates of `data[::-1]`: FITS counts rows from the south.
-
-        Helioprojective (HPLN-TAN, HPLT-TAN), in arcseconds, from the place of the instrument (from the Earth where
-        that is not known), so that an attribution map of the same shape can be laid over any other solar image.
-
-        Returns
-        -------
-        dict
-            Keywords and values, as `sunpy.map.Map` and `astropy.io.fits.Header` take them.
-        """
-        from kflare.observations.readers.maps import header_of
-
-        return header_of(self)
-
-    def to_map(self) -> "GenericMap":
-        """The magnetogram as a `sunpy.map.Map`: gauss, row 0 = south, with the coordinates of :meth:`header`."""
-        from kflare.observations.readers.maps import map_of
-
-        return map_of(self)
-
     def to_bytes(self, byte_range: float = 100.0) -> npt.NDArray[np.uint8]:
         """Scale to bytes as the SOHO and SDO image archives do (SCIENCE.md D.4): v = (clip(B) + R) / (2 R) · 255.
 
@@ -211,71 +185,3 @@ def require_byte_range(byte_range: float) -> float:
     if not (math.isfinite(byte_range) and byte_range > 0):
         raise DataError(f"`byte_range` must be the field strength of byte 255 in gauss, above 0; got {byte_range}")
     return float(byte_range)
-
-
-def read_magnetogram(
-    path: str | Path,
-    *,
-    byte_range: float | None = None,
-    disk: Disk | None = None,
-    time: datetime | None = None,
-    size: int | None = None,
-    policy: str | QualityPolicy = "default",
-    hmi_scale: bool = False,
-) -> Magnetogram:
-    """Read a full-disk magnetogram: FITS of HMI or MDI, JP2 of Helioviewer, JPEG or PNG of an image archive.
-
-    The kind of file is told by its first bytes, not by its suffix; a FITS file may be packed with gzip.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        FITS and JP2: with their header; see `kflare.observations.readers`. JPEG or PNG: 8-bit grey, square, north up,
-        west right, black off the disk.
-    byte_range : float, optional
-        For images of bytes: field strength R of byte 255 in gauss. If not given, 100 for JPEG and PNG (the SOHO
-        archive's), and for JP2 what the file says, else 250 (Helioviewer's).
-    disk : Disk, optional
-        The solar disk, where it is known better than the image shows or the header says; in pixels of the file, turned
-        north up.
-    time : datetime.datetime, optional
-        Observation time, aware, where name or header do not tell or are wrong.
-    size : int, optional
-        Width and height of the result: the mean over areas, as of :meth:`Magnetogram.resized`. For FITS much faster
-        than reading all pixels first.
-    policy : str or QualityPolicy
-        Which images are rejected: "default", "strict", "any" (none), or one's own; see `kflare.observations.quality`.
-    hmi_scale : bool
-        Whether fields of MDI are brought to the scale of HMI; see :meth:`Magnetogram.on_hmi_scale`.
-
-    Returns
-    -------
-    Magnetogram
-        In gauss, NaN off the disk.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, empty, damaged, of another kind, no full disk, its time is unknown, or the policy
-        rejects it.
-    SettingError
-        If `policy` is unknown.
-    """
-    path = Path(path)
-    chosen = policy_named(policy)
-    payload = read_payload(path)
-    kind = kind_of(payload, source=str(path))
-    options: dict[str, Any] = {"source": str(path), "disk": disk, "time": time, "size": size, "policy": chosen}
-    if kind == "FITS":
-        from kflare.observations.readers.fits import magnetogram_from_fits
-
-        magnetogram = magnetogram_from_fits(payload, **options)
-    elif kind == "JP2":
-        from kflare.observations.readers.jp2 import magnetogram_from_jp2
-
-        magnetogram = magnetogram_from_jp2(payload, byte_range=byte_range, **options)
-    else:
-        from kflare.observations.readers.images import magnetogram_from_image
-
-        magnetogram = magnetogram_from_image(payload, byte_range=100.0 if byte_range is None else byte_range, **options)
-    return magnetogram.on_hmi_scale() if hmi_scale else magnetogram

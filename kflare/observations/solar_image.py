@@ -3,18 +3,17 @@
 AIA shortens its exposures in bright flares, so that counts of two images cannot be compared and counts per second can.
 """
 
-import io
 import math
-import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from kflare.errors import DataError, KflareError
+from kflare.errors import DataError
+from kflare.io.guarded_fits import guarded_fits
 from kflare.io.payload import MAX_WIDTH, read_payload
 from kflare.observations.headers import Header
 from kflare.observations.orientation import orientation_of
@@ -93,38 +92,18 @@ def read_solar_image(path: str | Path, *, wavelength: int) -> SolarImage:
     path = Path(path)
     source = str(path)
     payload = read_payload(path, what="an image of AIA or HMI in FITS", kinds=("FITS",))
-    try:
-        with warnings.catch_warnings():
-            # Astropy warns of every departure from the standard; what matters is checked here.
-            warnings.simplefilter("ignore")
-            return _read(payload, source, wavelength)
-    except KflareError:
-        raise
-    # Astropy raises OSError, VerifyError, TypeError, ValueError, KeyError and more, as the damage has it.
-    except Exception as error:
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise DataError(f"`{source}` is a damaged or truncated FITS file: {reason}; download it again") from error
-
-
-def _read(payload: bytes, source: str, wavelength: int) -> SolarImage:
-    from astropy.io import fits
-
-    with fits.open(io.BytesIO(payload), memmap=False, do_not_scale_image_data=True) as hdus:
-        hdu: Any = next((hdu for hdu in hdus if hdu.is_image and len(getattr(hdu, "shape", ())) == 2), None)
-        if hdu is None:
-            raise DataError(f"`{source}` holds no image; download it again")
-        header = Header(hdu.header.__getitem__, source)
-        width = require_square(hdu.shape, MAX_WIDTH, source)
+    with guarded_fits(payload, source) as file:
+        image = file.image()
+        header = Header(image.header.__getitem__, source)
+        width = require_square(image.shape, MAX_WIDTH, source)
         note, exposure = _checked(header, wavelength)
         turn, time = orientation_of(header, width), header.time()
-        raw = np.asarray(hdu.data)
-        if raw.shape != (width, width):
-            raise DataError(f"`{source}` is truncated: image of shape {raw.shape}; download it again")
+        raw = file.pixels(image)
         blank = header.number("BLANK")
         scale, zero = header.number("BSCALE") or 1.0, header.number("BZERO") or 0.0
-    data = turn.upright(raw).astype(np.float32)
-    if blank is not None and raw.dtype.kind in "iu":
-        data[turn.upright(raw) == int(blank)] = np.nan
+        data = turn.upright(raw).astype(np.float32)
+        if blank is not None and raw.dtype.kind in "iu":
+            data[turn.upright(raw) == int(blank)] = np.nan
     data *= np.float32(scale / exposure)
     data += np.float32(zero / exposure)
     if turn.interpolates:

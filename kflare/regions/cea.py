@@ -15,7 +15,8 @@ from scipy import ndimage
 from kflare.errors import DataError, SettingError
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.vector_field import FullDiskVector
-from kflare.sun.geometry import MICROHEMISPHERE_CM2, SOLAR_RADIUS_CM, Box, DiskGeometry
+from kflare.sun.constants import MICROHEMISPHERE_CM2, SOLAR_RADIUS_CM
+from kflare.sun.geometry import Box, DiskGeometry
 
 __all__ = ["CEA_STEP", "Patch", "cea_patch"]
 
@@ -147,7 +148,7 @@ def cea_patch(
     """
     if not 0.005 <= step <= 1:
         raise SettingError(f"`step` of a map must lie in [0.005, 1] degrees, got {step}")
-    view = DiskGeometry.of(magnetogram) if geometry is None else geometry
+    view = magnetogram.geometry if geometry is None else geometry
     x0, y0, x1, y1 = box
     if x1 <= x0 or y1 <= y0:
         raise DataError(f"`box` must have x0 < x1 and y0 < y1, got {box}")

@@ -19,8 +19,9 @@ from scipy import ndimage
 
 from kflare.errors import DataError, SettingError
 from kflare.observations.magnetogram import Magnetogram
+from kflare.sun.constants import MICROHEMISPHERE_CM2
 from kflare.sun.disk import Disk, disk_mask
-from kflare.sun.geometry import MICROHEMISPHERE_CM2, Box, DiskGeometry
+from kflare.sun.geometry import Box, DiskGeometry
 
 __all__ = ["LIMB_RULES", "Detection", "DetectionOptions", "Region", "detect_regions", "merged_boxes"]
 
@@ -221,10 +222,10 @@ def detect_regions(magnetogram: Magnetogram, *, options: DetectionOptions | None
             f"`{magnetogram.source}`: `byte_range` must be above the `threshold` of {options.threshold:g} G, or "
             f"nothing is found; got {magnetogram.byte_range:g} G; give the true field of byte 255, or a lower threshold"
         )
-    full = DiskGeometry.of(magnetogram)
+    full = magnetogram.geometry
     width = magnetogram.data.shape[0]
     small = magnetogram.resized(min(options.width, width))
-    geometry = full if small is magnetogram else DiskGeometry.of(small)
+    geometry = full if small is magnetogram else small.geometry
     field = np.nan_to_num(small.data, nan=0.0)
     patches = _large_patches(_strong(field, geometry, options), geometry, options)
     boxes = [

@@ -17,7 +17,10 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.observations.magnetogram import Magnetogram, read_magnetogram
+from kflare.io.guarded_fits import guarded_fits
+from kflare.io.payload import read_payload
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.reading import read_magnetogram
 from kflare.observations.sets import VECTOR_SEGMENTS, ObservationSet
 from kflare.observations.solar_image import SolarImage, read_solar_image
 from kflare.regions.brightening import brightening_features
@@ -220,17 +223,18 @@ def _once(paths: list[Path]) -> list[Path]:
 
 def _harps(observations: ObservationSet, detection: Detection) -> list[tuple[int, ...]]:
     """HARP numbers of the regions, by the boxes in the headers of the vector field."""
-    from astropy.io import fits
-
     rows = []
     for harpnum, paths in observations.vector.items():
         # The segment that is cut out around the HARP even where the others are of the full disk.
         path = paths.get("disambig")
         if harpnum and path is not None:
             # A damaged file is told of when its field is read.
-            with suppress(OSError, ValueError, TypeError, KeyError), fits.open(path) as hdus:
-                header = hdus[-1].header
-                box = {name.lower(): float(header[name]) for name in _HARP_BOX}
+            with (
+                suppress(DataError),
+                guarded_fits(read_payload(path, what="a FITS file", kinds=("FITS",)), str(path)) as file,
+            ):
+                *_, image = file
+                box = {name.lower(): float(image.header[name]) for name in _HARP_BOX}
                 rows.append({"time": pd.Timestamp(observations.vector_time), "harpnum": harpnum, **box})
     return harp_numbers(detection, pd.DataFrame(rows)) if rows else [()] * len(detection.regions)
 

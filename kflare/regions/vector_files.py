@@ -5,9 +5,7 @@ record of `hmi.bharp_720s` (and its NRT) only `disambig` and `conf_disambig` are
 full disk, which in near real time is inverted within the HARPs only. Cut-outs of all segments are read too.
 """
 
-import io
 import math
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflare.errors import DataError, KflareError, SettingError
+from kflare.errors import DataError, SettingError
+from kflare.io.guarded_fits import guarded_fits
 from kflare.io.payload import read_payload
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram
@@ -206,7 +205,7 @@ class _Canvas:
             right = -right
         for _ in range(turn.quarter_turns):
             right, up = -up, right
-        view = DiskGeometry.of(self.magnetogram)
+        view = self.magnetogram.geometry
         geometry = DiskGeometry(
             turn.disk, (self.width, self.width), b0=view.b0, l0=view.l0, distance=view.distance, roll=turn.roll
         )
@@ -305,31 +304,16 @@ def _read_image(path: Path, *, known: _Image | None = None, width: int | None = 
     The records of all HARPs of one time link to one full-disk image, so that copies of it come again and again: where
     the image `known` is of the same time and `width` pixels wide as this one, the pixels are not decoded anew.
     """
-    from astropy.io import fits
-
     payload = read_payload(path, what="an image in FITS", kinds=("FITS",))
-    try:
-        with warnings.catch_warnings():
-            # Astropy warns of every departure from the standard; what matters is checked here.
-            warnings.simplefilter("ignore")
-            with fits.open(io.BytesIO(payload), memmap=False) as hdus:
-                for hdu in hdus:
-                    if hdu.is_image and len(getattr(hdu, "shape", ())) == 2:
-                        card = hdu.header.__getitem__
-                        header = Header(card, str(path))
-                        same = known is not None and hdu.shape == known.data.shape == (width, width)
-                        if known is not None and same and header.time() == known.header.time():
-                            return _Image(known.data, header, card)
-                        data = np.asarray(hdu.data)
-                        kept = data if data.dtype.kind in "iu" else data.astype(np.float32)
-                        return _Image(kept, header, card)
-    # Astropy raises OSError, VerifyError, TypeError, ValueError, KeyError and more, as the damage has it.
-    except KflareError:
-        raise
-    except Exception as error:
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise DataError(f"`{path}` is a damaged or truncated FITS file: {reason}; download it again") from error
-    raise DataError(f"`{path}` must hold a two-dimensional image, it holds none; download it again")
+    with guarded_fits(payload, str(path), scaled=True) as file:
+        image = file.image()
+        card = image.header.__getitem__
+        header = Header(card, str(path))
+        same = known is not None and image.shape == known.data.shape == (width, width)
+        if known is not None and same and header.time() == known.header.time():
+            return _Image(known.data, header, card)
+        data = file.pixels(image)
+        return _Image(data if data.dtype.kind in "iu" else data.astype(np.float32), header, card)
 
 
 def _listed(paths: Any) -> list[Path]:

@@ -18,7 +18,7 @@ from kflare.flares.labels import LEAD_HOURS
 from kflare.io.atomic import make_folder
 from kflare.io.payload import format_of
 from kflare.models.registry import Kind, first_per_event, model_names, model_spec, one_per_event
-from kflare.observations.magnetogram import read_magnetogram
+from kflare.observations.reading import read_magnetogram
 from kflare.serving.client.client import Client, Reply, full_disk_probability
 from kflare.serving.served_attribution import OUTPUTS, require_attribution
 

@@ -15,10 +15,10 @@ hold columns USFLUX and MEANGBZ made from the line-of-sight field, in G/pixel: f
 MEANGBZ is 36.2, the header's 100.5, the mean gradient of the LOS segment within the patch 36.0. Never mix the two.
 """
 
-import io
 import math
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.errors import DataError, KflareError
+from kflare.errors import DataError
+from kflare.io.guarded_fits import FitsFile, guarded_fits
 from kflare.io.payload import read_payload
 from kflare.observations.quality import parse_quality
 
@@ -129,17 +130,9 @@ def read_sharp_header(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     payload = read_payload(path, limit=_MAX_HEADER_FILE, what="a FITS file of a SHARP", kinds=("FITS",))
-    try:
-        with warnings.catch_warnings():
-            # Astropy warns of every card that departs from the standard; the unreadable ones become NaN here.
-            warnings.simplefilter("ignore")
-            cards = _cards(payload)
-    except KflareError:
-        raise
-    # Astropy raises OSError, VerifyError, TypeError, ValueError, KeyError and more, as the damage has it.
-    except Exception as error:
-        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
-        raise DataError(f"`{path}` is a damaged or truncated FITS file: {reason}; download it again") from error
+    with guarded_fits(payload, str(path)) as file:
+        # A card that departs from the standard is unreadable and becomes NaN here.
+        cards = _cards(file)
     if "HARPNUM" not in cards:
         raise DataError(f"`{path}` is no SHARP: its header lacks `HARPNUM`; give a file of a hmi.sharp series")
     table = sharp_table(pd.DataFrame([cards], dtype=object), source=str(path))
@@ -151,23 +144,18 @@ def read_sharp_header(path: str | Path) -> pd.DataFrame:
     return table
 
 
-def _cards(payload: bytes) -> dict[str, object]:
-    from astropy.io import fits
+def _cards(file: FitsFile) -> dict[str, object]:
+    from astropy.io.fits import VerifyError
 
-    with fits.open(io.BytesIO(payload), memmap=False, lazy_load_hdus=True) as hdus:
-        for hdu in hdus:
-            if "HARPNUM" not in hdu.header:
-                continue
-            cards: dict[str, object] = {}
-            for name in REQUESTED:
-                if name not in hdu.header:
-                    continue
-                try:
-                    cards[name] = hdu.header[name]
-                except (fits.VerifyError, ValueError):
-                    cards[name] = None
-            return cards
-    return {}
+    cards: dict[str, object] = {}
+    header: Mapping[str, object] = next((hdu.header for hdu in file if "HARPNUM" in hdu.header), {})
+    for name in REQUESTED:
+        if name in header:
+            try:
+                cards[name] = header[name]
+            except (VerifyError, ValueError):
+                cards[name] = None
+    return cards
 
 
 def sharp_table(keywords: pd.DataFrame, *, source: str = "JSOC") -> pd.DataFrame:

@@ -1,40 +1,75 @@
-"""Where a pixel of a full-disk image lies on the Sun, and how large it is there.
+"""Where a pixel of a full-disk image lies on the Sun, how large it is there, and from where the Sun is seen.
 
 The Sun is a sphere of 696 Mm seen from a finite distance (TAN projection), with the same conventions as
-`Magnetogram.header`, so that both agree to better than a thousandth of a pixel; sunpy's frames do the same for a few
-points, but are too slow for every pixel of every image.
+`kflare.observations.world`, so that both agree to better than a thousandth of a pixel; sunpy's frames do the same for a
+few points, but are too slow for every pixel of every image.
 """
 
 import math
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from functools import cached_property, lru_cache
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError
+from kflare.sun.constants import AU_M, SOLAR_RADIUS_CM, SOLAR_RADIUS_M
 from kflare.sun.disk import Disk
 
-if TYPE_CHECKING:
-    from kflare.observations.magnetogram import Magnetogram
-
-__all__ = ["MICROHEMISPHERE_CM2", "SOLAR_RADIUS_CM", "Box", "DiskGeometry", "common_area", "rotated"]
+__all__ = ["Box", "DiskGeometry", "Observer", "common_area", "earth_at", "rotated", "seen_from_afar"]
 
 Array = npt.NDArray[np.float64]
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1: the pixels x0 <= column < x1 and y0 <= row < y1."""
 
-#: RSUN_REF of HMI and MDI.
-SOLAR_RADIUS_CM: Final = 6.96e10
-#: A millionth of the solar hemisphere (µHem, MSH) in cm²: 3.04e16.
-MICROHEMISPHERE_CM2: Final = 2e-6 * math.pi * SOLAR_RADIUS_CM**2
-
-_AU: Final = 1.495978707e11
-# The synthetic Sun is seen from infinity; this is far enough for a hundredth of a pixel of 4096.
+# Far enough for a hundredth of a pixel of 4096.
 _FAR: Final = 5e12
 _SAMPLES: Final = 33
+
+
+@dataclass(frozen=True)
+class Observer:
+    """From where the Sun is seen.
+
+    Parameters
+    ----------
+    lon : float
+        Carrington longitude of the centre of the disk, degrees (L0).
+    lat : float
+        Heliographic latitude of the centre of the disk, degrees (B0).
+    distance : float
+        Distance from the centre of the Sun in metres.
+    """
+
+    lon: float
+    lat: float
+    distance: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.lon) and abs(self.lat) <= 90 and 1e9 < self.distance < 1e13):
+            raise DataError(
+                f"`observer` must be seen from -90 to 90 degrees and 1e9 to 1e13 m from the Sun, got {self}"
+            )
+
+
+@lru_cache(maxsize=1024)
+def earth_at(time: datetime) -> Observer:
+    """The Earth as an observer at `time` (UTC), by sunpy's ephemeris."""
+    from sunpy.coordinates import sun
+
+    clock = time.replace(tzinfo=None)
+    return Observer(
+        float(sun.L0(clock).to_value("deg")) % 360,
+        float(sun.B0(clock).to_value("deg")),
+        float(sun.earth_distance(clock).to_value("m")),
+    )
+
+
+def seen_from_afar(time: datetime) -> Observer:
+    """An observer in the plane of the solar equator, on the Earth's meridian, so far away that the view is parallel."""
+    return Observer(earth_at(time).lon, 0.0, _FAR)
 
 
 @dataclass(frozen=True)
@@ -66,7 +101,7 @@ class DiskGeometry:
     shape: tuple[int, int]
     b0: float = 0.0
     l0: float = 0.0
-    distance: float = _AU
+    distance: float = AU_M
     roll: float = 0.0
 
     def __post_init__(self) -> None:
@@ -78,28 +113,17 @@ class DiskGeometry:
             raise DataError(f"`distance` must lie in 1e9 to 1e13 metres, got {self.distance}")
 
     @classmethod
-    def of(cls, magnetogram: "Magnetogram") -> "DiskGeometry":
-        """The view of a magnetogram: from its observer, else from the Earth at its time.
-
-        The synthetic Sun is seen from afar in the plane of its equator.
-        """
-        shape = (magnetogram.data.shape[0], magnetogram.data.shape[1])
-        seen_from = magnetogram.observer
-        if seen_from is not None:
-            lon, _, _ = _earth(magnetogram.time)
-            l0 = (seen_from.lon - lon + 180) % 360 - 180
-            b0, distance = seen_from.lat, seen_from.distance
-        elif magnetogram.instrument == "synthetic":
-            b0, l0, distance = 0.0, 0.0, _FAR
-        else:
-            _, b0, distance = _earth(magnetogram.time)
-            l0 = 0.0
-        return cls(magnetogram.disk, shape, b0=b0, l0=l0, distance=distance, roll=magnetogram.roll)
+    def seen_from(
+        cls, observer: Observer, time: datetime, disk: Disk, shape: tuple[int, int], *, roll: float = 0.0
+    ) -> "DiskGeometry":
+        """The view that an observer has at `time`; the other arguments are those of the class."""
+        l0 = (observer.lon - earth_at(time).lon + 180) % 360 - 180
+        return cls(disk, shape, b0=observer.lat, l0=l0, distance=observer.distance, roll=roll)
 
     @property
     def _radii(self) -> float:
         """Distance in solar radii."""
-        return self.distance * 100 / SOLAR_RADIUS_CM
+        return self.distance / SOLAR_RADIUS_M
 
     @property
     def scale(self) -> float:
@@ -271,15 +295,3 @@ def common_area(one: npt.ArrayLike, other: npt.ArrayLike) -> Array:
 def _positive(values: Array) -> Array:
     """`values` where they are above 0, else NaN."""
     return np.where(values > 0, values, np.nan)
-
-
-def _earth(time: datetime) -> tuple[float, float, float]:
-    """Carrington longitude and latitude of the centre of the disk (degrees), and distance (m), from the Earth."""
-    from sunpy.coordinates import sun
-
-    clock = time.replace(tzinfo=None)
-    return (
-        float(sun.L0(clock).to_value("deg")) % 360,
-        float(sun.B0(clock).to_value("deg")),
-        float(sun.earth_distance(clock).to_value("m")),
-    )

@@ -15,7 +15,8 @@ import pandas as pd
 
 from kflare.errors import SettingError
 from kflare.flares.catalogue import FlareList
-from kflare.observations.magnetogram import Disk, Magnetogram
+from kflare.observations.magnetogram import Magnetogram
+from kflare.sun.disk import Disk
 from kflare.synthetic.archive import write_flares, write_magnetogram, write_region_table
 from kflare.synthetic.flares import let_flare
 from kflare.synthetic.observations import (

@@ -12,7 +12,7 @@ from kflare.archives.jsoc import Jsoc, Record, by_quality, jsoc_time, newest, ta
 from kflare.archives.record_headers import complete_header
 from kflare.archives.web import NoAnswerError, NotHeldError, Patience, Web
 from kflare.errors import DataError, KflareError, SettingError
-from kflare.observations.magnetogram import read_magnetogram
+from kflare.observations.reading import read_magnetogram
 from tests.standin import StandIn, quick_export, refusing, slot
 
 HASTY = Patience(connect=0.5, read=0.4, total=3, attempts=3, first_wait=0.01, longest_wait=0.02, poll=0.01)

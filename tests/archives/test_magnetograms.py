@@ -9,7 +9,7 @@ from kflare.archives.jsoc import Jsoc
 from kflare.archives.magnetograms import plan_helioviewer, plan_jsoc, plan_soho, slots
 from kflare.archives.web import Patience, Web
 from kflare.errors import SettingError
-from kflare.observations.magnetogram import read_magnetogram
+from kflare.observations.reading import read_magnetogram
 from tests.standin import StandIn, picture, quick_export, refusing
 
 HASTY = Patience(connect=0.5, read=0.4, total=3, attempts=2, first_wait=0.01, longest_wait=0.02)

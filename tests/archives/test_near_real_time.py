@@ -10,7 +10,7 @@ from kflare.archives.near_real_time import fetch_nrt
 from kflare.archives.near_real_time_sources import SOURCES
 from kflare.archives.web import Patience, Web
 from kflare.errors import SettingError
-from kflare.observations.magnetogram import read_magnetogram
+from kflare.observations.reading import read_magnetogram
 from tests.standin import StandIn, quick_export, refusing, xrays
 
 HASTY = Patience(connect=0.5, read=0.4, total=2, attempts=2, first_wait=0.01, longest_wait=0.02)

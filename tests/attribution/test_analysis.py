@@ -19,7 +19,7 @@ from kflare.attribution.region_tables import SHARP_PARAMETERS, read_regions
 from kflare.commands.attribute import main
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import read_flares
-from kflare.observations.magnetogram import read_magnetogram
+from kflare.observations.reading import read_magnetogram
 from kflare.regions.polarity_lines import polarity_lines
 from kflare.synthetic.sun import SyntheticSun
 

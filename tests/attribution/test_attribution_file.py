@@ -14,7 +14,9 @@ from kflare.attribution.attribution_file import (
     write_attribution,
 )
 from kflare.errors import DataError, ModelError
-from kflare.observations.magnetogram import Disk, Magnetogram
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.world import header_of, map_of
+from kflare.sun.disk import Disk
 
 TIME = datetime(2014, 2, 4, 0, 0, 54, tzinfo=UTC)
 ORIGIN = Origin("cnn-m", 3, "0123456789abcdef")
@@ -115,7 +117,7 @@ def test_maps_lie_over_the_magnetogram_in_sunpy(tmp_path, width, size, cells):
     given = {"probability": np.array([0.5]), "calibrated": np.array([0.5]), **maps}
     write_attribution(Attribution.of_reply(given, 0, image, origin=ORIGIN), tmp_path / "a.fits")
 
-    here = image.to_map()
+    here = map_of(image)
     brightest = np.argwhere(here.data == 100).mean(axis=0)
     source = here.wcs.pixel_to_world(brightest[1], brightest[0])
     assert source.Tx < 0 < source.Ty  # north east
@@ -148,7 +150,7 @@ def test_the_frame_is_that_of_the_magnetogram(attribution):
         assert getattr(attribution.frame.disk, name) == pytest.approx(getattr(image.disk, name), abs=1e-9)
     assert attribution.frame.time == TIME
     assert attribution.frame.roll == 0
-    assert attribution.frame.header()["CRLN_OBS"] == pytest.approx(image.header()["CRLN_OBS"])
+    assert header_of(attribution.frame)["CRLN_OBS"] == pytest.approx(header_of(image)["CRLN_OBS"])
 
 
 @pytest.mark.parametrize("kept", [0, 100, 2880, 20000, -3000])

@@ -17,7 +17,7 @@ from kflare.attribution.export import Export, export, in_span, plan
 from kflare.attribution.map_values import image_rows
 from kflare.attribution.published import PublishedModel, opened
 from kflare.errors import DataError, ModelError, ServingError, SettingError
-from kflare.observations.magnetogram import read_magnetogram
+from kflare.observations.reading import read_magnetogram
 from kflare.synthetic.sun import SyntheticSun
 
 START = datetime(2014, 1, 1, tzinfo=UTC)

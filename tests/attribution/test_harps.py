@@ -9,8 +9,10 @@ import pytest
 from kflare.attribution.harps import box_sizes, largest, place_regions, regions_near
 from kflare.attribution.region_tables import read_regions
 from kflare.errors import SettingError
-from kflare.observations.magnetogram import Disk, Magnetogram, Observer, read_magnetogram
-from kflare.sun.geometry import rotated
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.reading import read_magnetogram
+from kflare.sun.disk import Disk
+from kflare.sun.geometry import Observer, rotated
 
 NOON = datetime(2014, 6, 6, 12, tzinfo=UTC)
 AU = 1.496e11

@@ -6,7 +6,8 @@ import pytest
 from kflare.attribution.attribution_file import Attribution, Origin
 from kflare.attribution.harps import RegionPatch
 from kflare.attribution.map_values import enlarged, image_rows, shown_map, value_columns
-from kflare.observations.magnetogram import Disk, Magnetogram
+from kflare.observations.magnetogram import Magnetogram
+from kflare.sun.disk import Disk
 
 SIZE = 8
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from kflare.commands.fetch import main
 from kflare.flares.catalogue import read_flares
-from kflare.observations.magnetogram import read_magnetogram
+from kflare.observations.reading import read_magnetogram
 from tests.standin import StandIn, picture, quick_export, refusing
 
 DAY = timedelta(days=1)

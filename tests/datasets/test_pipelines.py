@@ -9,7 +9,7 @@ from PIL import Image
 
 from kflare.datasets.pipelines import augment, image_dataset, one_hot, table_dataset
 from kflare.datasets.preprocessing import fill_and_scale, reduce_field
-from kflare.observations.magnetogram import read_magnetogram
+from kflare.observations.reading import read_magnetogram
 
 COUNT, WIDTH, SIZE = 10, 32, 16
 LABELS = np.arange(COUNT) % 3 == 0

@@ -18,7 +18,9 @@ from kflare.datasets.preprocessing import (
     mask_space,
     reduce_field,
 )
-from kflare.observations.magnetogram import Disk, Magnetogram, read_magnetogram
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.reading import read_magnetogram
+from kflare.sun.disk import Disk
 
 REFUSED = tf.errors.InvalidArgumentError
 SUN = np.random.default_rng(0).normal(127, 40, (40, 40)).clip(0, 255).astype(np.uint8)

@@ -22,7 +22,7 @@ from kflare.flares.labels import (
     region_flux,
     require_covered,
 )
-from kflare.observations.magnetogram import magnetogram_time_from_name
+from kflare.sun.times import magnetogram_time_from_name
 
 T0 = pd.Timestamp("2014-03-18T00:00Z")
 HOURS = st.integers(-60, 60)

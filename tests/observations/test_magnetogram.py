@@ -10,14 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, KflareError, SettingError
-from kflare.observations.magnetogram import (
-    Disk,
-    Magnetogram,
-    Observer,
-    magnetogram_time_from_name,
-    read_magnetogram,
-    require_full_disk,
-)
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.reading import read_magnetogram
+from kflare.sun.disk import Disk, require_full_disk
+from kflare.sun.geometry import Observer
+from kflare.sun.times import magnetogram_time_from_name
 
 TIME = datetime(2013, 10, 23, tzinfo=UTC)
 

@@ -17,10 +17,13 @@ from sunpy.coordinates.sun import L0
 
 from kflare.errors import DataError
 from kflare.observations.headers import Header
-from kflare.observations.magnetogram import Disk, read_magnetogram
 from kflare.observations.orientation import orientation_of
 from kflare.observations.readers.fits import magnetogram_from_fits
 from kflare.observations.readers.maps import magnetogram_from_map
+from kflare.observations.readers.reader import Options
+from kflare.observations.reading import read_magnetogram
+from kflare.observations.world import header_of, map_of
+from kflare.sun.disk import Disk
 
 WIDTH, CENTRE, RADIUS, STEP = 128, 63.5, 54.0, 17.5
 # 20 degrees east of the centre line and 35 degrees north, seen from B0 = 0: x = -sin 20 cos 35, y = sin 35 radii.
@@ -118,7 +121,7 @@ def require_source_in_the_north_east(seen, atol):
     assert row < width / 2
     assert column < width / 2
     # And on the sky, by sunpy's own transformations: N35E20.
-    solar_map = seen.to_map()
+    solar_map = map_of(seen)
     wanted = SkyCoord(-20 * u.deg, 35 * u.deg, frame=HeliographicStonyhurst(obstime=solar_map.reference_date))
     x, y = (float(value.value) for value in solar_map.world_to_pixel(wanted))
     # The Map's rows count from the south.
@@ -131,7 +134,7 @@ ANGLES = [0.0, 180.0, -179.9, 179.0, 37.0, -12.5, 90.0, 270.1, 133.0]
 @pytest.mark.parametrize("angle", ANGLES)
 @pytest.mark.parametrize("compression", [None, "RICE_1"])
 def test_fits(angle, compression):
-    seen = magnetogram_from_fits(fits_file(sun(angle), cards(angle), compression), source="hmi.fits")
+    seen = magnetogram_from_fits(fits_file(sun(angle), cards(angle), compression), Options("hmi.fits"))
     require_source_in_the_north_east(seen, 0.02)
     # Interpolation never makes a field stronger, and costs a peak of this width little.
     assert 0.9 * 900 < np.nanmax(seen.data) <= 900
@@ -144,9 +147,9 @@ def test_fits(angle, compression):
 @pytest.mark.parametrize("size", [64, 50])
 def test_fits_at_another_size(angle, size):
     payload = fits_file(sun(angle), cards(angle), "RICE_1")
-    seen = magnetogram_from_fits(payload, source="hmi.fits", size=size)
+    seen = magnetogram_from_fits(payload, Options("hmi.fits", size=size))
     require_source_in_the_north_east(seen, 0.03)
-    whole = magnetogram_from_fits(payload, source="hmi.fits").resized(size)
+    whole = magnetogram_from_fits(payload, Options("hmi.fits")).resized(size)
     assert seen.disk == whole.disk
     np.testing.assert_allclose(seen.data, whole.data, rtol=1e-5, atol=1e-3)
 
@@ -191,7 +194,7 @@ def test_sunpy_map_after_sunpy_turned_it():
 def test_mirrored_images(angle):
     # CDELT1 < 0: columns grow to the east. The picture is that of sun() with its columns reversed.
     payload = fits_file(sun(angle, mirrored=True), cards(None, **matrix_cards(angle, mirrored=True)))
-    require_source_in_the_north_east(magnetogram_from_fits(payload, source="hmi.fits"), 0.02)
+    require_source_in_the_north_east(magnetogram_from_fits(payload, Options("hmi.fits")), 0.02)
 
 
 def matrix_cards(angle, *, mirrored=False, kind="CD"):
@@ -205,8 +208,10 @@ def matrix_cards(angle, *, mirrored=False, kind="CD"):
 
 @pytest.mark.parametrize("kind", ["CD", "PC"])
 def test_matrices_mean_what_crota2_means(kind):
-    seen = magnetogram_from_fits(fits_file(sun(37.0), cards(None, **matrix_cards(37.0, kind=kind))), source="hmi.fits")
-    same = magnetogram_from_fits(fits_file(sun(37.0), cards(37.0)), source="hmi.fits")
+    seen = magnetogram_from_fits(
+        fits_file(sun(37.0), cards(None, **matrix_cards(37.0, kind=kind))), Options("hmi.fits")
+    )
+    same = magnetogram_from_fits(fits_file(sun(37.0), cards(37.0)), Options("hmi.fits"))
     assert seen.disk == same.disk
     np.testing.assert_allclose(seen.data, same.data, rtol=0, atol=1e-3)
 
@@ -266,9 +271,9 @@ def test_contradictions_are_named(changes, match):
 def test_the_rest_of_a_turn_is_kept_in_the_world_coordinates():
     # CROTA2 = 179.8 is flipped; the 0.2 degrees that are left move a source 0.8 radii out by 0.15 pixels only, but
     # sunpy finds it exactly because the header keeps them.
-    seen = magnetogram_from_fits(fits_file(sun(179.8), cards(179.8)), source="hmi.fits")
+    seen = magnetogram_from_fits(fits_file(sun(179.8), cards(179.8)), Options("hmi.fits"))
     assert seen.roll == pytest.approx(-0.2)
-    header = seen.header()
+    header = header_of(seen)
     assert np.degrees(np.arctan2(header["PC2_1"], header["PC1_1"])) == pytest.approx(-0.2)
 
 
@@ -279,7 +284,7 @@ def test_sunpy_agrees_on_files_of_mdi(real_data):
             warnings.simplefilter("ignore")  # sunpy on the header's redundant cards
             theirs = sunpy.map.Map(path)
             there = theirs.pixel_to_world(*place_of_strongest(theirs.data))
-        ours = read_magnetogram(path).to_map()
+        ours = map_of(read_magnetogram(path))
         here = ours.pixel_to_world(*place_of_strongest(ours.data))
         assert abs((here.Tx - there.Tx).to_value("arcsec")) < 0.02
         assert abs((here.Ty - there.Ty).to_value("arcsec")) < 0.02
@@ -295,7 +300,7 @@ def test_regions_of_2013_10_23_are_where_noaa_puts_them(real_data, noaa, lat, lo
     # SRS of 2013-10-23 00:30 UT: 11875 at N07E04, 11877 at S13E23. The field there is strong, and it is not at the
     # places mirrored in latitude or in longitude.
     seen = read_magnetogram(real_data / "hmi_daily" / "hmi.M_20131023_000054.jpg")
-    solar_map = seen.to_map()
+    solar_map = map_of(seen)
 
     def strength(latitude, longitude):
         place = SkyCoord(
@@ -313,4 +318,4 @@ def test_regions_of_2013_10_23_are_where_noaa_puts_them(real_data, noaa, lat, lo
 def test_given_disk_is_in_the_turned_image():
     disk = Disk(62.0, 65.0, 53.0)
     for angle in (180.0, 37.0):
-        assert magnetogram_from_fits(fits_file(sun(angle), cards(angle)), source="hmi.fits", disk=disk).disk == disk
+        assert magnetogram_from_fits(fits_file(sun(angle), cards(angle)), Options("hmi.fits", disk=disk)).disk == disk

@@ -172,7 +172,7 @@ def test_a_policy_of_ones_own():
 
 
 def test_unnamed_policies_are_refused(tmp_path):
-    from kflare.observations.magnetogram import read_magnetogram
+    from kflare.observations.reading import read_magnetogram
 
     with pytest.raises(SettingError, match="`policy` must be one of default, strict, any, got 'lax'"):
         read_magnetogram(tmp_path / "absent.fits", policy="lax")

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from kflare.observations.magnetogram import Magnetogram, Observer
+from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.cea import Patch
+from kflare.sun.constants import SOLAR_RADIUS_CM
 from kflare.sun.disk import Disk
-from kflare.sun.geometry import SOLAR_RADIUS_CM, DiskGeometry
+from kflare.sun.geometry import DiskGeometry, Observer
 
 TIME = datetime(2013, 5, 1, 12, tzinfo=UTC)
 AU = 1.495978707e11

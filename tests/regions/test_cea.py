@@ -9,7 +9,7 @@ from kflare.errors import DataError, SettingError
 from kflare.regions.cea import CEA_STEP, Patch, cea_patch
 from kflare.regions.los_features import line_of_sight_features
 from kflare.regions.vector_field import FullDiskVector
-from kflare.sun.geometry import MICROHEMISPHERE_CM2
+from kflare.sun.constants import MICROHEMISPHERE_CM2
 
 from .fields import TIME, camera_field, magnetogram_of, patch_of, view
 

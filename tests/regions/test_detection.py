@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.magnetogram import Disk, Magnetogram, read_magnetogram
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.reading import read_magnetogram
 from kflare.regions.detection import DetectionOptions, detect_regions, merged_boxes
-from kflare.sun.geometry import MICROHEMISPHERE_CM2, DiskGeometry
+from kflare.sun.constants import MICROHEMISPHERE_CM2
+from kflare.sun.disk import Disk
+from kflare.sun.geometry import DiskGeometry
 from kflare.synthetic.sun import SyntheticSun
 
 TIME = datetime(2014, 1, 1, tzinfo=UTC)

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from kflare.errors import DataError
-from kflare.observations.magnetogram import Disk, read_magnetogram
+from kflare.observations.reading import read_magnetogram
 from kflare.regions.detection import Detection, DetectionOptions, Region, detect_regions
 from kflare.regions.numbers import harp_numbers, noaa_numbers, read_srs
+from kflare.sun.disk import Disk
 from kflare.sun.geometry import DiskGeometry
 
 TIME = datetime(2013, 10, 23, 18, tzinfo=UTC)

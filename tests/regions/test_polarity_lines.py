@@ -7,10 +7,11 @@ import pytest
 
 from kflare.datasets.magnetogram_proxies import proxies_of
 from kflare.errors import SettingError
-from kflare.observations.magnetogram import Disk, Magnetogram
+from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.cea import Patch
 from kflare.regions.los_features import r_value
 from kflare.regions.polarity_lines import default_threshold, near_both_polarities, polarity_lines, strong_field
+from kflare.sun.disk import Disk
 
 
 def bipole(gap=0):

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.magnetogram import Disk
 from kflare.regions.detection import Detection, DetectionOptions, Region, detect_regions
 from kflare.regions.tracking import Tracker, TrackingOptions
+from kflare.sun.disk import Disk
 from kflare.sun.geometry import DiskGeometry, rotated
 from kflare.synthetic.sun import SyntheticSun
 

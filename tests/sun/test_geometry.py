@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kflare.errors import DataError
-from kflare.observations.magnetogram import Disk, Magnetogram, Observer
-from kflare.sun.geometry import MICROHEMISPHERE_CM2, SOLAR_RADIUS_CM, DiskGeometry, common_area, rotated
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.world import map_of
+from kflare.sun.constants import MICROHEMISPHERE_CM2, SOLAR_RADIUS_CM
+from kflare.sun.disk import Disk
+from kflare.sun.geometry import DiskGeometry, Observer, common_area, rotated
 
 TIME = datetime(2014, 3, 5, 6, tzinfo=UTC)
 
@@ -30,10 +33,10 @@ def test_agrees_with_sunpy(observer, tolerance):
 
     # A roll of 0.2 degrees and B0 = -7.2: whatever is turned the wrong way shows.
     image = magnetogram(observer=observer, roll=0.2)
-    geometry = DiskGeometry.of(image)
+    geometry = image.geometry
     x = np.array([255.8, 100.0, 300.0, 400.0, 255.0, 470.0, 60.0])
     y = np.array([255.2, 120.0, 90.0, 300.0, 450.0, 255.0, 200.0])
-    solar_map = image.to_map()
+    solar_map = map_of(image)
     seen = solar_map.pixel_to_world(x * u.pix, (511 - y) * u.pix)
     expected = seen.transform_to(HeliographicStonyhurst(obstime=solar_map.reference_date))
     lon, lat = geometry.lonlat(x, y)
@@ -102,8 +105,8 @@ def test_what_a_box_spans():
 
 def test_the_synthetic_sun_is_seen_from_its_equator():
     image = Magnetogram(np.zeros((64, 64), np.float32), TIME, Disk(31.5, 31.5, 28.0), "synthetic", "test")
-    assert DiskGeometry.of(image).b0 == 0
-    assert DiskGeometry.of(magnetogram()).b0 == pytest.approx(-7.25, abs=0.01)  # its least, in early March
+    assert image.geometry.b0 == 0
+    assert magnetogram().geometry.b0 == pytest.approx(-7.25, abs=0.01)  # its least, in early March
 
 
 @pytest.mark.parametrize("wrong", [{"b0": 91.0}, {"b0": np.nan}, {"l0": np.inf}, {"distance": 1.0}])

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from kflare.errors import SettingError
-from kflare.observations.magnetogram import read_magnetogram
+from kflare.observations.reading import read_magnetogram
 from kflare.observations.sets import VECTOR_SEGMENTS, sets_in
 from kflare.observations.solar_image import read_solar_image
 from kflare.regions.numbers import read_srs

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from kflare.errors import SettingError
 from kflare.flares.catalogue import FlareList, read_flares
-from kflare.observations.magnetogram import read_magnetogram
+from kflare.observations.reading import read_magnetogram
 from kflare.synthetic.flares import flare_rate
 from kflare.synthetic.regions import SQUARE_DEGREE, Patches, emerge_regions, synodic_rate
 from kflare.synthetic.sharp import measure

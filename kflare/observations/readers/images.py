@@ -16,12 +16,15 @@ from scipy import ndimage
 from kflare.errors import DataError
 from kflare.io.payload import MAX_WIDTH
 from kflare.observations.magnetogram import Magnetogram, require_byte_range
-from kflare.observations.quality import QualityPolicy, judge, policy_named
+from kflare.observations.quality import judge
+from kflare.observations.readers.reader import Options, Reader
 from kflare.sun.disk import Disk, disk_mask, require_full_disk
 from kflare.sun.times import magnetogram_time_from_name
 
-__all__ = ["decode_grey", "find_disk", "magnetogram_from_image"]
+__all__ = ["JPEG", "PNG", "decode_grey", "find_disk", "magnetogram_from_image"]
 
+# Field strength of byte 255 in the SOHO archive, gauss.
+_ARCHIVE_RANGE = 100.0
 # Brighter than JPEG noise beside the limb (below 20 in images of quality 75 and better), darker than zero field (127).
 _DISK_BYTE = 20
 _MIN_WIDTH = 16
@@ -30,64 +33,41 @@ _MIN_WIDTH = 16
 _MAX_BLACK = 0.1
 
 
-def magnetogram_from_image(
-    payload: bytes,
-    *,
-    source: str,
-    byte_range: float = 100.0,
-    disk: Disk | None = None,
-    time: datetime | None = None,
-    size: int | None = None,
-    policy: str | QualityPolicy = "default",
-) -> Magnetogram:
+def magnetogram_from_image(payload: bytes, options: Options) -> Magnetogram:
     """Magnetogram of the bytes of a JPEG or PNG file.
 
-    Parameters
-    ----------
-    payload : bytes
-        Content of the file.
-    source : str
-        Its path, for messages and, if `time` is not given, for the time in its name.
-    byte_range : float
-        Field strength R of byte 255 in gauss.
-    disk : Disk, optional
-        The solar disk; found in the image if not given.
-    time : datetime.datetime, optional
-        Observation time, aware; taken from the file name if not given.
-    size : int, optional
-        Width and height of the result, at most the image's.
-    policy : str or QualityPolicy
-        Which images are rejected; see `kflare.observations.quality`.
-
-    Returns
-    -------
-    Magnetogram
-        float32 gauss, NaN off the disk, with `byte_range`.
+    R is 100 G where no byte range is asked for; the time is that in the name, the disk that found in the image.
 
     Raises
     ------
     DataError
         If it is no whole 8-bit grey square image of the full disk, no time is known, or the policy rejects it.
     """
-    chosen = policy_named(policy)
-    limit = require_byte_range(byte_range)
-    time = time if time is not None else magnetogram_time_from_name(source)
+    source = options.source
+    limit = require_byte_range(_ARCHIVE_RANGE if options.byte_range is None else options.byte_range)
+    time = options.time if options.time is not None else _time(payload, source)
+    image = decode_grey(payload, source=source)
+    width = image.shape[0]
+    disk = require_full_disk(options.disk or find_disk(image, source=source), width, source)
+    gauss = (np.arange(256) / 255 * 2 * limit - limit).astype(np.float32)
+    inside = disk_mask(width, disk)
+    black = float(np.count_nonzero(inside & (image == 0))) / max(1, int(np.count_nonzero(inside)))
+    instrument = _instrument(source)
+    missing = black if black > _MAX_BLACK else 0.0
+    note = judge(source, policy=options.policy, time=time, instrument=instrument, missing=missing)
+    data = np.where(inside, gauss[image], np.float32(np.nan))
+    magnetogram = Magnetogram(data, time, disk, instrument, source, limit, quality_note=note)
+    return magnetogram if options.size is None else magnetogram.resized(options.size)
+
+
+def _time(_: bytes, source: str) -> datetime:
+    time = magnetogram_time_from_name(source)
     if time is None:
         raise DataError(
             f"`{source}` must carry its time as YYYYMMDD_HHMMSS in the name, since images hold none; "
             "rename the file or give `time`"
         )
-    image = decode_grey(payload, source=source)
-    width = image.shape[0]
-    disk = require_full_disk(disk if disk is not None else find_disk(image, source=source), width, source)
-    gauss = (np.arange(256) / 255 * 2 * limit - limit).astype(np.float32)
-    inside = disk_mask(width, disk)
-    black = float(np.count_nonzero(inside & (image == 0))) / max(1, int(np.count_nonzero(inside)))
-    instrument = _instrument(source)
-    note = judge(source, policy=chosen, time=time, instrument=instrument, missing=black if black > _MAX_BLACK else 0.0)
-    data = np.where(inside, gauss[image], np.float32(np.nan))
-    magnetogram = Magnetogram(data, time, disk, instrument, source, limit, quality_note=note)
-    return magnetogram if size is None else magnetogram.resized(size)
+    return time
 
 
 def decode_grey(payload: bytes, *, source: str) -> npt.NDArray[np.uint8]:
@@ -217,3 +197,7 @@ def _circle(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[flo
 def _instrument(source: str) -> str:
     name = PurePath(source).name.lower()
     return next((known for known in ("HMI", "MDI", "synthetic") if known.lower() in name), "unknown")
+
+
+JPEG = Reader("JPEG", magnetogram_from_image, _time)
+PNG = Reader("PNG", magnetogram_from_image, _time)

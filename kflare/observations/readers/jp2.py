@@ -19,11 +19,10 @@ from kflare.errors import DataError, KflareError
 from kflare.io.payload import MAX_WIDTH
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram, require_byte_range
-from kflare.observations.quality import QualityPolicy, policy_named
 from kflare.observations.readers.pixels import Frame, Pixels, require_square
-from kflare.sun.disk import Disk
+from kflare.observations.readers.reader import Options, Reader
 
-__all__ = ["magnetogram_from_jp2", "xml_header"]
+__all__ = ["READER", "magnetogram_from_jp2", "xml_header"]
 
 # jp2gen, which makes Helioviewer's files, clips HMI and MDI magnetograms at ±250 G (hvs_default_hmi.pro).
 _HELIOVIEWER_RANGE = 250.0
@@ -37,68 +36,40 @@ _MAX_LAYERS = 256
 _MAX_PRECINCTS = 1 << 18
 
 
-def magnetogram_from_jp2(
-    payload: bytes,
-    *,
-    source: str,
-    byte_range: float | None = None,
-    disk: Disk | None = None,
-    time: datetime | None = None,
-    size: int | None = None,
-    policy: str | QualityPolicy = "default",
-) -> Magnetogram:
+def magnetogram_from_jp2(payload: bytes, options: Options) -> Magnetogram:
     """Magnetogram of the bytes of a JP2 file of Helioviewer.
 
-    Byte v stands for B = (v − 128) / 255 · 2 R gauss: zero field is byte 128. The disk, time, orientation and QUALITY
-    are those of the FITS header in the XML box.
-
-    Parameters
-    ----------
-    payload : bytes
-        Content of the file.
-    source : str
-        Its path, for messages.
-    byte_range : float, optional
-        Field strength R of byte 255 in gauss; if not given, `HV_IMG_DMAX` of the XML box, else 250.
-    disk : Disk, optional
-        The solar disk in the result (row 0 = north, before `size`), instead of the header's.
-    time : datetime.datetime, optional
-        Observation time, aware, instead of the header's.
-    size : int, optional
-        Width and height of the result, at most the image's.
-    policy : str or QualityPolicy
-        Which images are rejected; see `kflare.observations.quality`.
-
-    Returns
-    -------
-    Magnetogram
-        float32 gauss, NaN off the disk, with `byte_range`.
+    Byte v stands for B = (v − 128) / 255 · 2 R gauss: zero field is byte 128. R is `HV_IMG_DMAX` of the XML box, else
+    250, where no byte range is asked for; disk, time, orientation and QUALITY are those of the FITS header in that box.
 
     Raises
     ------
     DataError
         If the file is damaged or truncated, has no FITS header, is no full disk, or the policy rejects it.
     """
-    chosen = policy_named(policy)
+    source = options.source
     try:
-        cards = xml_header(payload, source=source)
+        header = Header(xml_header(payload, source=source).__getitem__, source)
         width = require_square(_declared_shape(payload, source), MAX_WIDTH, source)
-        header = Header(cards.__getitem__, source)
+        byte_range = options.byte_range
         if byte_range is None:
             byte_range = header.number("HV_IMG_DMAX") or _HELIOVIEWER_RANGE
         limit = require_byte_range(byte_range)
-        frame = Frame(header, width, policy=chosen, disk=disk, time=time)
+        frame = Frame(header, width, options)
         image = _decode(payload, width, source)
         step = 2 * limit / 255
         # The picture has the top row first, FITS the bottom row.
-        pixels = Pixels(image[::-1], scale=step, zero=-_ZERO_FIELD * step, byte_range=limit)
-        return frame.magnetogram(pixels, size=size)
+        return frame.magnetogram(Pixels(image[::-1], scale=step, zero=-_ZERO_FIELD * step, byte_range=limit))
     except KflareError:
         raise
     # Pillow raises OSError, SyntaxError, ValueError and more; struct.error is a box that ends too early.
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise DataError(f"`{source}` is a damaged or truncated JP2 file: {reason}; download it again") from error
+
+
+def _time(payload: bytes, source: str) -> datetime:
+    return Header(xml_header(payload, source=source).__getitem__, source).time()
 
 
 def xml_header(payload: bytes, *, source: str) -> dict[str, str]:
@@ -267,3 +238,6 @@ def _decode(payload: bytes, width: int, source: str) -> npt.NDArray[np.uint8]:
                     f"{image.mode} and {image.size[0]} × {image.size[1]}"
                 )
             return np.array(image, dtype=np.uint8)
+
+
+READER = Reader("JP2", magnetogram_from_jp2, _time)

@@ -6,7 +6,6 @@ full-size field is never made.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,12 @@ from kflare.errors import DataError
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.orientation import Orientation, orientation_of
-from kflare.observations.quality import QualityPolicy, judge
+from kflare.observations.quality import judge
+from kflare.observations.readers.reader import Options
 from kflare.observations.reduction import BAND, AreaMean, area_mean, rolled
 from kflare.sun.disk import Disk, column_mask, disk_columns, disk_mask
 
-__all__ = ["Pixels", "magnetogram_from_pixels", "require_square"]
+__all__ = ["Frame", "Pixels", "require_square"]
 
 # The part of the disk's radius within which missing pixels are counted, as JSOC does for its statistics: a ring that is
 # cut off at the limb by rounding or resampling hides nothing.
@@ -73,12 +73,8 @@ class Frame:
         Header of the image.
     width : int
         Width and height in pixels.
-    policy : QualityPolicy
-        Which images are rejected.
-    disk : Disk, optional
-        The disk in the result (before `size`), instead of the header's.
-    time : datetime.datetime, optional
-        Observation time, aware, instead of the header's.
+    options : Options
+        How it is to be read.
 
     Raises
     ------
@@ -86,24 +82,22 @@ class Frame:
         If it is no line-of-sight magnetogram of the full disk, its time is unknown, or the policy rejects it.
     """
 
-    def __init__(
-        self, header: Header, width: int, *, policy: QualityPolicy, disk: Disk | None, time: datetime | None
-    ) -> None:
+    def __init__(self, header: Header, width: int, options: Options) -> None:
         header.require_magnetogram()
         self._source = header.source
-        self._policy = policy
+        self._options = options
         self._instrument, self._named = header.instrument()
         self._quality = header.quality()
         self._observer = header.observer()
-        self._time = time if time is not None else header.time()
+        self._time = options.time if options.time is not None else header.time()
         self._judge(0.0)
-        self._orientation = orientation_of(header, width, disk=disk)
+        self._orientation = orientation_of(header, width, disk=options.disk)
         self._width = width
 
     def _judge(self, missing: float) -> str:
         return judge(
             self._source,
-            policy=self._policy,
+            policy=self._options.policy,
             time=self._time,
             instrument=self._instrument,
             quality=self._quality,
@@ -111,20 +105,8 @@ class Frame:
             named=self._named,
         )
 
-    def magnetogram(self, pixels: Pixels, *, size: int | None = None) -> Magnetogram:
+    def magnetogram(self, pixels: Pixels) -> Magnetogram:
         """Scale, turn, mask, check and reduce the pixels.
-
-        Parameters
-        ----------
-        pixels : Pixels
-            The image.
-        size : int, optional
-            Width and height of the result; the image's own if not given.
-
-        Returns
-        -------
-        Magnetogram
-            float32 gauss, north up, west right, NaN off the disk and where missing.
 
         Raises
         ------
@@ -134,7 +116,7 @@ class Frame:
         turn, disk, width = self._orientation, self._orientation.disk, self._width
         seen = _Seen(self._source)
         bands = seen.watch(_bands(pixels, turn), disk, width)
-        wanted = width if size is None else size
+        wanted = width if self._options.size is None else self._options.size
         if turn.interpolates or wanted == width:
             data = np.empty((width, width), dtype=np.float32)
             for row, values, measured in bands:
@@ -162,19 +144,6 @@ class Frame:
             observer=self._observer,
             roll=0.0 if turn.interpolates else turn.roll,
         )
-
-
-def magnetogram_from_pixels(
-    pixels: Pixels,
-    header: Header,
-    *,
-    policy: QualityPolicy,
-    disk: Disk | None = None,
-    time: datetime | None = None,
-    size: int | None = None,
-) -> Magnetogram:
-    """Magnetogram of pixels that are decoded already; see :class:`Frame`."""
-    return Frame(header, pixels.raw.shape[0], policy=policy, disk=disk, time=time).magnetogram(pixels, size=size)
 
 
 class _Seen:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.magnetogram import Magnetogram, read_magnetogram
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.reading import read_magnetogram
 from kflare.observations.similarity.measures import (
     PUBLISHED,
     byte_correlation,

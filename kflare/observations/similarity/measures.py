@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.magnetogram import Disk, Magnetogram
-from kflare.sun.disk import disk_mask
+from kflare.observations.magnetogram import Magnetogram
+from kflare.sun.disk import Disk, disk_mask
 
 __all__ = ["PUBLISHED", "aligned", "byte_correlation", "cw_ssim", "gauss_correlation", "pixel_correlation"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kflare.errors import DataError, SettingError
 from kflare.io.payload import format_of
-from kflare.observations.magnetogram import read_magnetogram
+from kflare.observations.reading import read_magnetogram
 from kflare.sun.times import magnetogram_time_from_name
 
 __all__ = ["file_pairs"]

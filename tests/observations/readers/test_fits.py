@@ -11,8 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError
-from kflare.observations.magnetogram import Disk, Magnetogram, Observer, read_magnetogram
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.quality import policy_named
 from kflare.observations.readers.fits import magnetogram_from_fits
+from kflare.observations.readers.reader import Options
+from kflare.observations.reading import read_magnetogram
+from kflare.sun.disk import Disk
+from kflare.sun.geometry import Observer
 
 WIDTH = 64
 # FITS counts pixels from 1 and rows from the bottom: centre (33, 31) is x = 32, and y = 63 - 30 = 33 from the top.
@@ -56,8 +61,8 @@ def written(data=None, *, compression=None, drop=(), **changes):
     return stream.getvalue()
 
 
-def read(payload, **options):
-    return magnetogram_from_fits(payload, **({"source": "mdi.fits"} | options))
+def read(payload, *, policy="default", **options):
+    return magnetogram_from_fits(payload, Options(**({"source": "mdi.fits"} | options), policy=policy_named(policy)))
 
 
 def test_north_is_put_on_top_and_the_disk_follows():
@@ -313,7 +318,7 @@ def header_only(**values):
 )
 def test_promises_of_a_header_are_not_believed(values, match):
     with pytest.raises(DataError, match=match):
-        read(header_only(**values))
+        read(header_only(**values), time=datetime(2010, 10, 15, tzinfo=UTC), disk=Disk(4095.5, 4095.5, 3600.0))
 
 
 def test_later_parts_are_looked_at_as_well():

@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kflare.errors import DataError
-from kflare.observations.magnetogram import Disk, Magnetogram, read_magnetogram
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.quality import policy_named
 from kflare.observations.readers.images import decode_grey, find_disk, magnetogram_from_image
+from kflare.observations.readers.reader import Options
+from kflare.observations.reading import read_magnetogram
+from kflare.sun.disk import Disk
 
 DISK = Disk(47.2, 46.8, 41.0)
 NAME = "hmi.M_20131023_000054.jpg"
@@ -33,8 +37,8 @@ def encoded(image, kind="JPEG", **options):
     return stream.getvalue()
 
 
-def read(payload, **options):
-    return magnetogram_from_image(payload, **({"source": NAME} | options))
+def read(payload, *, policy="default", **options):
+    return magnetogram_from_image(payload, Options(**({"source": NAME} | options), policy=policy_named(policy)))
 
 
 def test_png_bytes_become_gauss_by_the_linear_scale():

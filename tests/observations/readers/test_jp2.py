@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kflare.errors import DataError, KflareError
-from kflare.observations.magnetogram import Disk, Magnetogram, read_magnetogram
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.quality import policy_named
 from kflare.observations.readers.jp2 import magnetogram_from_jp2, xml_header
+from kflare.observations.readers.reader import Options
+from kflare.observations.reading import read_magnetogram
+from kflare.sun.disk import Disk
 
 WIDTH = 64
 NAME = "2022_08_02__10_47_53_000__SDO_HMI_HMI_magnetogram.jp2"
@@ -56,8 +60,8 @@ def jp2(image=None, box=None, **options):
     return payload[:place] + (struct.pack(">I4s", 8 + len(box), b"xml ") + box if box else b"") + payload[place:]
 
 
-def read(payload, **options):
-    return magnetogram_from_jp2(payload, **({"source": NAME} | options))
+def read(payload, *, policy="default", **options):
+    return magnetogram_from_jp2(payload, Options(**({"source": NAME} | options), policy=policy_named(policy)))
 
 
 def test_bytes_become_gauss_with_zero_field_128():

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from kflare.errors import SettingError
-from kflare.observations.magnetogram import read_magnetogram
+from kflare.observations.reading import read_magnetogram
 from kflare.observations.similarity.fidelity import fidelity_report, pairs_by_time
 from kflare.observations.similarity.measures import aligned
 from kflare.synthetic.sun import SyntheticSun

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.magnetogram import Disk, Magnetogram, disk_mask, read_magnetogram
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.reading import read_magnetogram
 from kflare.observations.similarity.fidelity import plain_ssim
 from kflare.observations.similarity.measures import (
     aligned,
@@ -20,6 +21,7 @@ from kflare.observations.similarity.measures import (
     gauss_correlation,
     pixel_correlation,
 )
+from kflare.sun.disk import Disk, disk_mask
 from kflare.synthetic.sun import SyntheticSun
 
 NOON = datetime(2013, 10, 23, 12, tzinfo=UTC)

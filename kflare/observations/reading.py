@@ -1,0 +1,90 @@
+"""How a file of unknown kind becomes a magnetogram."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from kflare.io.payload import format_of, read_payload
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.quality import QualityPolicy, policy_named
+from kflare.observations.readers import fits, images, jp2
+from kflare.observations.readers.reader import Options, Reader
+from kflare.sun.disk import Disk
+
+__all__ = ["READERS", "magnetogram_time", "read_magnetogram"]
+
+#: The formats that are read. A new one is a file in `readers` and a name here (and its first bytes in
+#: `kflare.io.payload.MAGIC`, where they are not known yet).
+READERS: Final[tuple[Reader, ...]] = (fits.READER, jp2.READER, images.JPEG, images.PNG)
+
+
+def read_magnetogram(
+    path: str | Path,
+    *,
+    byte_range: float | None = None,
+    disk: Disk | None = None,
+    time: datetime | None = None,
+    size: int | None = None,
+    policy: str | QualityPolicy = "default",
+    hmi_scale: bool = False,
+) -> Magnetogram:
+    """Read a full-disk magnetogram: FITS of HMI or MDI, JP2 of Helioviewer, JPEG or PNG of an image archive.
+
+    The kind of file is told by its first bytes, not by its suffix; a FITS file may be packed with gzip.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        FITS and JP2: with their header; see `kflare.observations.readers`. JPEG or PNG: 8-bit grey, square, north up,
+        west right, black off the disk.
+    byte_range : float, optional
+        For images of bytes: field strength R of byte 255 in gauss. If not given, 100 for JPEG and PNG (the SOHO
+        archive's), and for JP2 what the file says, else 250 (Helioviewer's).
+    disk : Disk, optional
+        The solar disk, where it is known better than the image shows or the header says; in pixels of the file, turned
+        north up.
+    time : datetime.datetime, optional
+        Observation time, aware, where name or header do not tell or are wrong.
+    size : int, optional
+        Width and height of the result: the mean over areas, as of :meth:`Magnetogram.resized`. For FITS much faster
+        than reading all pixels first.
+    policy : str or QualityPolicy
+        Which images are rejected: "default", "strict", "any" (none), or one's own; see `kflare.observations.quality`.
+    hmi_scale : bool
+        Whether fields of MDI are brought to the scale of HMI; see :meth:`Magnetogram.on_hmi_scale`.
+
+    Returns
+    -------
+    Magnetogram
+        In gauss, NaN off the disk.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, empty, damaged, of another kind, no full disk, its time is unknown, or the policy
+        rejects it.
+    SettingError
+        If `policy` is unknown.
+    """
+    options = Options(str(path), policy_named(policy), byte_range, disk, time, size)
+    reader, payload = _opened(path)
+    magnetogram = reader.read(payload, options)
+    return magnetogram.on_hmi_scale() if hmi_scale else magnetogram
+
+
+def magnetogram_time(path: str | Path) -> datetime:
+    """Observation time of a file, UTC: the one that `read_magnetogram` gives it, without decoding the image.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, of another kind, or neither its header nor its name holds a time.
+    """
+    reader, payload = _opened(path)
+    return reader.time(payload, str(path))
+
+
+def _opened(path: str | Path) -> tuple[Reader, bytes]:
+    readers = {reader.format: reader for reader in READERS}
+    payload = read_payload(Path(path), what=f"a magnetogram in {', '.join(readers)}", kinds=readers)
+    return readers[str(format_of(payload))], payload

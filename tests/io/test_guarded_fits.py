@@ -1,0 +1,123 @@
+"""Every reader of FITS opens it through one guard: no declared size is believed, and every error names the file.
+
+The inputs declare much and hold little: none could hurt a reader that believed them by more than a moment.
+"""
+
+import gzip
+import io
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from kflare.archives.record_headers import complete_header
+from kflare.attribution.attribution_file import read_attribution
+from kflare.attribution.region_tables import read_sharp_box
+from kflare.errors import DataError
+from kflare.io.guarded_fits import guarded_fits
+from kflare.observations.reading import magnetogram_time, read_magnetogram
+from kflare.observations.solar_image import read_solar_image
+from kflare.regions.vector_files import read_sharp_cea
+from kflare.sharp.keywords import read_sharp_header
+
+CARDS = {
+    "T_OBS": "2014-01-01T00:00:08.34Z", "WAVELNTH": 131, "EXPTIME": 2.0, "QUALITY": 0, "CUNIT1": "arcsec",
+    "CUNIT2": "arcsec", "CDELT1": 40.0, "CDELT2": 40.0, "CRPIX1": 32.5, "CRPIX2": 32.5, "RSUN_OBS": 960.0,
+}  # fmt: skip
+
+
+def read_vector_segment(path):
+    other = path.with_name("hmi.sharp.magnetogram.fits")
+    other.write_bytes(path.read_bytes())
+    return read_sharp_cea([path, other])
+
+
+HEADERS = [magnetogram_time, read_sharp_header, read_sharp_box, lambda path: complete_header(path, path, {})]
+PIXELS = [read_magnetogram, lambda path: read_solar_image(path, wavelength=131), read_vector_segment, read_attribution]
+
+
+def card(key, value):
+    return f"{key:<8}= {value:>20}".ljust(80).encode()
+
+
+def header_only(first, **values):
+    return (first + b"".join(card(*pair) for pair in values.items()) + b"END".ljust(80)).ljust(2880, b" ")
+
+
+PRIMARY, TABLE, IMAGE = card("SIMPLE", "T"), card("XTENSION", "'BINTABLE'"), card("XTENSION", "'IMAGE'")
+EMPTY = header_only(PRIMARY, BITPIX=8, NAXIS=0)
+MANY = {
+    "axes": (header_only(PRIMARY, BITPIX=8, NAXIS=49999999999), "`NAXIS` must be at most 999"),
+    "columns": (
+        EMPTY + header_only(TABLE, BITPIX=8, NAXIS=2, NAXIS1=0, NAXIS2=0, PCOUNT=0, GCOUNT=1, TFIELDS=99999999999),
+        "`TFIELDS` must be at most 999",
+    ),
+    "cards": (EMPTY + b"COMMENT ".ljust(80, b"x") * 20000, "END within 1 MiB"),
+    "parts": (EMPTY + header_only(IMAGE, BITPIX=8, NAXIS=0) * 80, "over 64 parts"),
+}
+
+
+def with_tile(tile, shape=(64, 64)):
+    """A GZIP-compressed image whose first tile, a row, is `tile`."""
+    image = fits.CompImageHDU(np.ones(shape, np.int16), fits.Header(CARDS), compression_type="GZIP_1")
+    stream = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(stream)
+    with fits.open(io.BytesIO(stream.getvalue()), disable_image_compression=True) as hdus:
+        table = hdus[1]
+        tiles = [np.frombuffer(tile, np.uint8), *(np.array(tile) for tile in table.data["COMPRESSED_DATA"][1:])]
+        column = fits.Column("COMPRESSED_DATA", "1PB()", array=np.array(tiles, dtype=object))
+        changed = fits.BinTableHDU.from_columns([column])
+        changed.header.extend(table.header, unique=True, strip=True)
+        stream = io.BytesIO()
+        fits.HDUList([fits.PrimaryHDU(), changed]).writeto(stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("read", HEADERS + PIXELS)
+@pytest.mark.parametrize("many", MANY)
+def test_no_reader_believes_how_much_a_header_declares(read, many, tmp_path):
+    payload, message = MANY[many]
+    path = tmp_path / "hmi.sharp.bitmap.fits"
+    path.write_bytes(payload)
+    with pytest.raises(DataError, match=rf"hmi\.sharp\.bitmap\.fits.*{message}"):
+        read(path)
+
+
+@pytest.mark.parametrize("read", PIXELS[:3])
+@pytest.mark.parametrize("shape", ["BITPIX=-64 8192", "gzip"])
+def test_no_reader_decodes_more_than_a_file_holds(read, shape, tmp_path):
+    path = tmp_path / "hmi.sharp.bitmap.fits"
+    if shape == "gzip":
+        path.write_bytes(with_tile(gzip.compress(bytes(1 << 20), 9)))
+    else:
+        text = {key: f"'{value}'" if isinstance(value, str) else value for key, value in CARDS.items()}
+        middle = {"CRPIX1": 4096.5, "CRPIX2": 4096.5, "RSUN_OBS": 140000.0}
+        axes = {"BITPIX": -64, "NAXIS": 2, "NAXIS1": 8192, "NAXIS2": 8192}
+        path.write_bytes(header_only(PRIMARY, **axes, **(text | middle)))
+    promise = "a gzip tile unpacks to more than its 512 bytes" if shape == "gzip" else "promises an image of 536870912"
+    with pytest.raises(DataError, match=rf"hmi\.sharp\.bitmap\.fits.*{promise}"):
+        read(path)
+
+
+@pytest.mark.parametrize("damage", ["a gzip tile", "must be one of", "at most 8192 pixels"])
+def test_what_an_image_may_be(damage):
+    if damage == "a gzip tile":
+        payload = with_tile(gzip.compress(bytes(128))[:-9])
+    elif damage == "must be one of":
+        stream = io.BytesIO()
+        fits.CompImageHDU(np.ones((64, 64), np.int16), compression_type="HCOMPRESS_1").writeto(stream)
+        payload = stream.getvalue()
+    else:
+        payload = header_only(PRIMARY, BITPIX=8, NAXIS=2, NAXIS1=8193, NAXIS2=1)
+    with pytest.raises(DataError, match=f"here.*{damage}"), guarded_fits(payload, "here") as file:
+        file.pixels(file.image())
+
+
+def test_an_error_within_names_the_file_and_one_of_kflare_stays():
+    message = r"`x\.fits` is a damaged or truncated FITS file: 'BITPIX'; run again"
+    with pytest.raises(DataError, match=message), guarded_fits(EMPTY, "x.fits", advice="run again"):
+        raise KeyError("BITPIX")
+    own = DataError("of its own")
+    with pytest.raises(DataError) as seen, guarded_fits(EMPTY, "x.fits"):
+        raise own
+    assert seen.value is own
