@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kflare.operations.event_log import EventLog
     from kflare.operations.ledger import Ledger
     from kflare.operations.running import Done
-    from kflare.operations.settings import Settings
+    from kflare.operations.settings import ForecastSettings
 
 __all__ = ["main"]
 
@@ -57,9 +57,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _forecast(args: argparse.Namespace) -> int:
-    from kflare.operations.settings import Settings, as_toml, read_settings
+    from kflare.operations.settings import ForecastSettings, as_toml, read_settings
 
-    settings = read_settings(args.settings) if args.settings.exists() or not args.print_settings else Settings()
+    settings = read_settings(args.settings) if args.settings.exists() or not args.print_settings else ForecastSettings()
     if args.print_settings:
         print(as_toml(settings), end="")
         return 0
@@ -90,7 +90,7 @@ def _forecast(args: argparse.Namespace) -> int:
         return _one(args, settings, ledger, log)
 
 
-def _one(args: argparse.Namespace, settings: "Settings", ledger: "Ledger", log: "EventLog") -> int:
+def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger", log: "EventLog") -> int:
     from kflare.errors import SettingError
     from kflare.operations.publication import publish
     from kflare.operations.running import Done, record_missed, run_once

@@ -25,6 +25,8 @@ from kflare.operations.forecast import (
     Outage,
     Probability,
     RegionForecast,
+    RegionStatus,
+    Rung,
     combine,
     utc_text,
 )
@@ -36,7 +38,7 @@ from kflare.operations.measurement import Seen, see
 from kflare.operations.publication import flare_texts, issue_folder
 from kflare.operations.questions import Answers, ask_disk, ask_regions, connect, silent_server, wanted_features
 from kflare.operations.schedule import next_issue
-from kflare.operations.settings import Settings
+from kflare.operations.settings import ForecastSettings
 from kflare.regions.feature_table import SETS, feature_set
 from kflare.sun.geometry import Box
 
@@ -49,7 +51,7 @@ _WINDOW: Final = timedelta(hours=24)
 class _Made:
     """A forecast in the making."""
 
-    rung: str
+    rung: Rung
     reasons: list[str]
     full_disk: Mapping[str, Probability]
     regions: tuple[RegionForecast, ...] = ()
@@ -58,7 +60,7 @@ class _Made:
 
 
 def run_cycle(
-    issue: datetime, settings: Settings, *, ledger: Ledger, log: EventLog, now: datetime
+    issue: datetime, settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime
 ) -> Forecast | Outage:
     """Run the cycle of an issue time, or give what the ledger holds of it already.
 
@@ -66,7 +68,7 @@ def run_cycle(
     ----------
     issue, now : datetime.datetime
         Issue time and the present, aware UTC.
-    settings : Settings
+    settings : ForecastSettings
         See `kflare.toml`.
     ledger : Ledger
         Where the forecast goes, in one transaction.
@@ -110,7 +112,7 @@ def run_cycle(
 
 
 def _conclude(
-    issue: datetime, settings: Settings, observed: Observed, ledger: Ledger, log: EventLog
+    issue: datetime, settings: ForecastSettings, observed: Observed, ledger: Ledger, log: EventLog
 ) -> tuple[Forecast | Outage, pd.DataFrame | None, dict[str, Any] | None]:
     flares = _past_flares(issue, settings, ledger, log)
     seen, reasons = _seen(observed, flares, settings, ledger, log)
@@ -159,7 +161,7 @@ def _conclude(
     return forecast, features, tracker
 
 
-def _past_flares(issue: datetime, settings: Settings, ledger: Ledger, log: EventLog) -> FlareList | None:
+def _past_flares(issue: datetime, settings: ForecastSettings, ledger: Ledger, log: EventLog) -> FlareList | None:
     try:
         return flares_for(issue, settings, ledger)
     except KflareError as error:
@@ -168,7 +170,7 @@ def _past_flares(issue: datetime, settings: Settings, ledger: Ledger, log: Event
 
 
 def _seen(
-    observed: Observed, flares: FlareList | None, settings: Settings, ledger: Ledger, log: EventLog
+    observed: Observed, flares: FlareList | None, settings: ForecastSettings, ledger: Ledger, log: EventLog
 ) -> tuple[Seen | None, list[str]]:
     """The disk, or why it was not seen."""
     if observed.observations is None:
@@ -183,7 +185,7 @@ def _seen(
 
 
 def _of_networks(
-    seen: Seen, flares: FlareList | None, settings: Settings
+    seen: Seen, flares: FlareList | None, settings: ForecastSettings
 ) -> tuple[_Made | None, Answers, dict[str, str], list[str]]:
     """What the served models say; None for the forecast if they cannot carry it. Who was silent, and other reasons."""
     server, label = settings.server, settings.server.version_label
@@ -220,7 +222,7 @@ def _of_networks(
     return _Made(rung, [why] if why else [], full_disk, regions, answers.models), disk, silent, unknown
 
 
-def _complete(made: _Made, issue: datetime, flares: FlareList | None, settings: Settings) -> None:
+def _complete(made: _Made, issue: datetime, flares: FlareList | None, settings: ForecastSettings) -> None:
     """A class whose model did not answer is forecast for the disk from the next rung that holds."""
     absent = [name for name in THRESHOLDS if name not in made.full_disk]
     if not absent:
@@ -235,7 +237,7 @@ def _complete(made: _Made, issue: datetime, flares: FlareList | None, settings: 
     made.reasons.append(f"class {', '.join(absent)} and above is from {standing.rung}: no model for it answered")
 
 
-def _no_sunspot(settings: Settings) -> _Made:
+def _no_sunspot(settings: ForecastSettings) -> _Made:
     """No region above 140 G: "no flare" at 1 % (paper 2, section 3.2)."""
     small = Probability(settings.marks.no_sunspot, settings.marks.no_sunspot)
     reason = "no active region on the disk, so there is nothing to measure"
@@ -243,7 +245,7 @@ def _no_sunspot(settings: Settings) -> _Made:
 
 
 def _of_statistics(
-    issue: datetime, flares: FlareList | None, settings: Settings, seen: Seen | None, reasons: list[str]
+    issue: datetime, flares: FlareList | None, settings: ForecastSettings, seen: Seen | None, reasons: list[str]
 ) -> _Made | None:
     standing, why = statistics(issue, flares, settings.rungs)
     if standing is None:
@@ -265,6 +267,7 @@ def _regions(seen: Seen, usable: pd.Series, answers: Answers, flares: FlareList 
         place = rows.get(index)
         probability = {} if place is None else {name: of[place] for name, of in answers.probability.items()}
         remarks = []
+        status: RegionStatus
         if region.limb:
             status = "limb"
         elif place is None and pd.isna(row["USflux"]):

@@ -6,23 +6,17 @@ is the climatological rate, and the calibrated probability, an observed frequenc
 probability of zero does not exist.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
-from typing import Any, Final, Self
+from typing import Annotated, Final, Literal, get_args
+
+from pydantic import AfterValidator, Field, FiniteFloat, Strict, WithJsonSchema
+from pydantic.dataclasses import dataclass
 
 from kflare.errors import DataError
 from kflare.operations.marks import THRESHOLDS, MarkBounds, Probability, forecast_class, risk_mark
-from kflare.operations.provenance import (
-    INPUT_STATUSES,
-    InputRecord,
-    ModelUse,
-    check_choice,
-    check_times,
-    read_utc,
-    utc_text,
-)
+from kflare.operations.records import CHECKED, Record, Utc, utc_text
 from kflare.serving.client.probabilities import full_disk_probability
 
 __all__ = [
@@ -30,84 +24,109 @@ __all__ = [
     "EVENT_STATISTICS",
     "FULL",
     "IMPUTED",
-    "INPUT_STATUSES",
     "MAGNETOGRAM_ONLY",
-    "REGION_STATUSES",
     "RUNGS",
     "THRESHOLDS",
     "Forecast",
     "InputRecord",
+    "InputStatus",
     "MarkBounds",
     "ModelUse",
     "Outage",
     "Probability",
     "RegionForecast",
+    "RegionStatus",
+    "Rung",
     "combine",
+    "cycle_name",
     "forecast_class",
     "risk_mark",
     "utc_text",
 ]
 
+Rung = Literal["all features", "imputed", "magnetogram only", "event statistics", "climatology"]
+RUNGS: Final[tuple[Rung, ...]] = get_args(Rung)
+"""What a forecast rests on, best first."""
 FULL: Final = "all features"
 IMPUTED: Final = "imputed"
 MAGNETOGRAM_ONLY: Final = "magnetogram only"
 EVENT_STATISTICS: Final = "event statistics"
 CLIMATOLOGY: Final = "climatology"
-RUNGS: Final = (FULL, IMPUTED, MAGNETOGRAM_ONLY, EVENT_STATISTICS, CLIMATOLOGY)
-"""The ladder, best first: on what the forecast rests."""
 
-REGION_STATUSES: Final = ("forecast", "limb", "no data", "no answer")
-"""Forecast; not forecast since too near the limb, since it could not be measured, since no model answered."""
+InputStatus = Literal["ok", "degraded", "stale", "missing"]
+RegionStatus = Literal["forecast", "limb", "no data", "no answer"]
 
 
-@dataclass(frozen=True)
-class RegionForecast:
-    """One active region on the disk, forecast or not.
+def _flare_class(name: str) -> str:
+    if name not in THRESHOLDS:
+        raise ValueError(f"of classes {', '.join(THRESHOLDS)}")
+    return name
 
-    Parameters
-    ----------
-    number : int
-        On the picture of this forecast, from 1.
-    region : str
-        Persistent name, such as "HARP 4321".
-    noaa, harp : tuple of int
-        NOAA (five digits) and HARP numbers within it; none if it has none yet.
-    lon, lat : float
-        Degrees from the central meridian (west positive) and of latitude.
-    box : (x0, y0, x1, y1) or None
-        Edges in the full-disk picture as fractions from its left (east) and top (north) edge.
-    status : str
-        One of `REGION_STATUSES`; only "forecast" has probabilities.
-    probability : mapping of "C" and "M" to Probability
-        What is not known is absent.
-    imputed : int or None
-        How many features were not measured and filled in.
-    remarks, recent_flares : tuple of str
-        For the reader.
 
-    Raises
-    ------
-    DataError
-        An unknown status, a probability without a forecast or a forecast without one, a box or place off the disk.
-    """
+_Class = Annotated[str, AfterValidator(_flare_class), WithJsonSchema({"type": "string", "enum": list(THRESHOLDS)})]
+_Probabilities = Mapping[_Class, Probability]
+_Fraction = Annotated[float, Field(ge=0, le=1)]
+_Box = Annotated[tuple[_Fraction, _Fraction, _Fraction, _Fraction], Strict(False)]
+_Numbers = Annotated[tuple[int, ...], Strict(False)]
+_Texts = Annotated[tuple[str, ...], Strict(False)]
+
+
+@dataclass(frozen=True, config=CHECKED)
+class ModelUse(Record):
+    """A model that answered, with the version that did."""
+
+    name: str
+    version: int
+
+
+@dataclass(frozen=True, config=CHECKED)
+class InputRecord(Record):
+    """One input of the cycle and what became of it."""
+
+    name: str
+    """Such as "magnetogram" or "goes_flares"."""
+    record: str
+    """What was used: a JSOC series, a URL, a file; "" if nothing was."""
+    time: Utc | None
+    """Time of observation."""
+    age_hours: FiniteFloat | None
+    """Issue time minus `time`."""
+    quality: int | None
+    """QUALITY as an unsigned 32-bit mask."""
+    note: str
+    """For the reader: why it is degraded or missing."""
+    status: InputStatus
+
+
+@dataclass(frozen=True, config=CHECKED)
+class RegionForecast(Record):
+    """One active region on the disk, forecast or not."""
 
     number: int
+    """On the picture of this forecast, from 1."""
     region: str
-    noaa: tuple[int, ...]
-    harp: tuple[int, ...]
+    """Persistent name."""
+    noaa: _Numbers
+    """NOAA numbers (five digits) within it; none if it has none yet."""
+    harp: _Numbers
+    """HARP numbers within it."""
     lon: float
+    """Degrees from the central meridian, west positive."""
     lat: float
-    box: tuple[float, float, float, float] | None
-    status: str = "forecast"
-    probability: Mapping[str, Probability] = field(default_factory=dict)
+    """Degrees, north positive."""
+    box: _Box | None
+    """x0, y0, x1, y1 as fractions of the full-disk picture from its left (east) and top (north) edge."""
+    status: RegionStatus = "forecast"
+    """Only "forecast" has probabilities; else too near the limb, not measured, or no model answered."""
+    probability: _Probabilities = field(default_factory=dict)
+    """By class; a class that is not forecast is absent."""
     imputed: int | None = None
-    remarks: tuple[str, ...] = ()
-    recent_flares: tuple[str, ...] = ()
+    """Features that were not measured and filled in."""
+    remarks: _Texts = ()
+    recent_flares: _Texts = ()
 
     def __post_init__(self) -> None:
         name = f"region {self.region!r}"
-        check_choice("status", self.status, REGION_STATUSES, of=name)
-        _check_thresholds(self.probability, of=name)
         if (self.status == "forecast") != bool(self.probability):
             raise DataError(
                 f"{name} must have probabilities if and only if its `status` is forecast, got status "
@@ -115,29 +134,14 @@ class RegionForecast:
             )
         if not -90 <= self.lat <= 90 or not -180 <= self.lon <= 180:
             raise DataError(f"{name} must lie at `lon` -180 to 180 and `lat` -90 to 90, got {self.lon}, {self.lat}")
-        if self.box is not None:
-            x0, y0, x1, y1 = self.box
-            if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
-                raise DataError(f"`box` of {name} must be 0 <= x0 < x1 <= 1, 0 <= y0 < y1 <= 1, got {self.box}")
+        if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
+            raise DataError(f"`box` of {name} must be 0 <= x0 < x1 <= 1, 0 <= y0 < y1 <= 1, got {self.box}")
 
     @property
     def location(self) -> str:
         """Heliographic place as forecasters write it: "N15E06"."""
         north, west = round(self.lat), round(self.lon)
         return f"{'N' if north >= 0 else 'S'}{abs(north):02d}{'W' if west >= 0 else 'E'}{abs(west):02d}"
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The region that `Forecast.as_json` wrote."""
-        box = values["box"]
-        return cls(
-            **{
-                **values,
-                **{name: tuple(values[name]) for name in ("noaa", "harp", "remarks", "recent_flares")},
-                "box": None if box is None else tuple(box),
-                "probability": _probabilities(values["probability"]),
-            }
-        )
 
 
 def combine(regions: Sequence[RegionForecast]) -> dict[str, Probability]:
@@ -168,69 +172,40 @@ def _all(values: Sequence[float | None]) -> float | None:
     return full_disk_probability(known) if len(known) == len(values) else None
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """A whole forecast, as one cycle issues it. All times are aware UTC.
-
-    Parameters
-    ----------
-    cycle_id : str
-        Names the cycle in ledger, logs and files; the same for the same issue time.
-    issue : datetime.datetime
-        When it is issued.
-    data_time : datetime.datetime or None
-        Observation that it rests on; None if no image was used.
-    window_start, window_end : datetime.datetime
-        The time that it is for.
-    next_issue : datetime.datetime
-        When the next one is due.
-    rung, rung_reason : str
-        One of `RUNGS`, and why not a better one ("" on the best).
-    regions : tuple of RegionForecast
-        Every region on the disk, also those not forecast.
-    full_disk : mapping of "C" and "M" to Probability
-        `combine` of the regions, or what the rung gives; at least one.
-    cnn : mapping of "C" and "M" to Probability
-        Full-disk CNN beside it; empty if it did not answer.
-    models : tuple of ModelUse
-        Who answered.
-    inputs : tuple of InputRecord
-        What it was made from.
-    remarks : tuple of str
-        For the reader.
-    software : str
-        kflare's version.
-    bounds : MarkBounds
-        Where the marks begin.
-
-    Raises
-    ------
-    DataError
-        A naive time, times out of order, an unknown rung, no full-disk probability, or two regions of one number.
-    """
+@dataclass(frozen=True, config=CHECKED)
+class Forecast(Record):
+    """A whole forecast, as one cycle issues it."""
 
     cycle_id: str
-    issue: datetime
-    data_time: datetime | None
-    window_start: datetime
-    window_end: datetime
-    next_issue: datetime
-    rung: str
+    """Names the cycle in ledger, logs and files; the same for the same issue time."""
+    issue: Utc
+    data_time: Utc | None
+    """Observation that it rests on; null if no image was used."""
+    window_start: Utc
+    window_end: Utc
+    next_issue: Utc
+    """When the next one is due."""
+    rung: Rung
+    """What it rests on."""
     rung_reason: str
-    regions: tuple[RegionForecast, ...]
-    full_disk: Mapping[str, Probability]
-    cnn: Mapping[str, Probability] = field(default_factory=dict)
-    models: tuple[ModelUse, ...] = ()
-    inputs: tuple[InputRecord, ...] = ()
-    remarks: tuple[str, ...] = ()
+    """Why on nothing better; "" on the best."""
+    regions: Annotated[tuple[RegionForecast, ...], Strict(False)]
+    """Every region on the disk, also those not forecast."""
+    full_disk: _Probabilities
+    """The regions combined, or what the rung gives; at least one class."""
+    cnn: _Probabilities = field(default_factory=dict)
+    """Full-disk CNN, beside the combined regions; empty if it did not answer."""
+    models: Annotated[tuple[ModelUse, ...], Strict(False)] = ()
+    """Who answered."""
+    inputs: Annotated[tuple[InputRecord, ...], Strict(False)] = ()
+    """What it was made from."""
+    remarks: _Texts = ()
     software: str = ""
+    """kflare's version."""
     bounds: MarkBounds = field(default_factory=MarkBounds)
+    """Where the marks begin."""
 
     def __post_init__(self) -> None:
-        check_times(self, "issue", "data_time", "window_start", "window_end", "next_issue")
-        check_choice("rung", self.rung, RUNGS, of=f"forecast {self.cycle_id}")
-        _check_thresholds(self.full_disk, of="the full disk")
-        _check_thresholds(self.cnn, of="the full-disk CNN")
         if not self.full_disk:
             raise DataError(f"forecast {self.cycle_id} has no `full_disk` probability: record an `Outage` instead")
         if not self.window_start < self.window_end:
@@ -259,100 +234,23 @@ class Forecast:
         """Whether the disk was seen and no active region was on it (the paper's "no sunspot")."""
         return self.data_time is not None and not self.regions
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain data, times as `utc_text`; `from_json` gives the same forecast back."""
-        return _plain(asdict(self))
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The forecast that `as_json` wrote.
-
-        Raises
-        ------
-        DataError
-            A field is missing, unknown or impossible.
-        """
-        try:
-            times = ("issue", "data_time", "window_start", "window_end", "next_issue")
-            return cls(
-                **{
-                    **values,
-                    **{name: read_utc(values[name]) for name in times},
-                    "regions": tuple(RegionForecast.from_json(region) for region in values["regions"]),
-                    "full_disk": _probabilities(values["full_disk"]),
-                    "cnn": _probabilities(values["cnn"]),
-                    "models": tuple(ModelUse(**model) for model in values["models"]),
-                    "inputs": tuple(InputRecord.from_json(record) for record in values["inputs"]),
-                    "remarks": tuple(values["remarks"]),
-                    "bounds": MarkBounds(**values["bounds"]),
-                }
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"no forecast of this version of kflare: {type(error).__name__} {error}") from error
-
-
-@dataclass(frozen=True)
-class Outage:
-    """No forecast ("no data"): skipped, recorded and shown. It says nothing about the Sun.
-
-    Parameters
-    ----------
-    cycle_id, issue
-        As in `Forecast`.
-    reason : str
-        For the reader: what failed.
-    inputs : tuple of InputRecord
-        What was looked for and what was found.
-    next_issue : datetime.datetime or None
-        When the next forecast is due.
-    software : str
-        kflare's version.
-    """
+@dataclass(frozen=True, config=CHECKED)
+class Outage(Record):
+    """No forecast ("no data"): skipped, recorded and shown. It says nothing about the Sun."""
 
     cycle_id: str
-    issue: datetime
-    reason: str
-    inputs: tuple[InputRecord, ...] = ()
-    next_issue: datetime | None = None
+    issue: Utc
+    reason: Annotated[str, Field(min_length=1)]
+    """For the reader: what failed."""
+    inputs: Annotated[tuple[InputRecord, ...], Strict(False)] = ()
+    """What was looked for and what was found."""
+    next_issue: Utc | None = None
+    """When the next forecast is due."""
     software: str = ""
-
-    def __post_init__(self) -> None:
-        check_times(self, "issue", "next_issue")
-        if not self.reason:
-            raise DataError(f"outage {self.cycle_id} must have a `reason`, got none")
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain data, times as `utc_text`; `from_json` gives the same outage back."""
-        return _plain(asdict(self))
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The outage that `as_json` wrote; DataError if it is none."""
-        try:
-            inputs = tuple(InputRecord.from_json(record) for record in values["inputs"])
-            times = {name: read_utc(values[name]) for name in ("issue", "next_issue")}
-            return cls(**{**values, **times, "inputs": inputs})
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"no outage of this version of kflare: {type(error).__name__} {error}") from error
+    """kflare's version."""
 
 
-def _probabilities(values: Mapping[str, Mapping[str, float | None]]) -> dict[str, Probability]:
-    return {name: Probability(**value) for name, value in values.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return utc_text(value)
-    if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise DataError(f"a forecast must hold finite numbers, got {value}: leave out what is unknown")
-    return value
-
-
-def _check_thresholds(probability: Mapping[str, Probability], *, of: str) -> None:
-    unknown = [name for name in probability if name not in THRESHOLDS]
-    if unknown:
-        raise DataError(f"probabilities of {of} must be of classes {', '.join(THRESHOLDS)}, got {unknown[0]!r}")
+def cycle_name(issue: datetime) -> str:
+    """The id of the cycle of an issue time: "20140108T0300Z"."""
+    return f"{issue:%Y%m%dT%H%MZ}"

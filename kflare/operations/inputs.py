@@ -16,9 +16,9 @@ from kflare.errors import DataError, KflareError
 from kflare.flares.catalogue import FlareList, read_flares
 from kflare.io.atomic import write_whole
 from kflare.observations.sets import ObservationSet, sets_in
-from kflare.operations.forecast import InputRecord
+from kflare.operations.forecast import InputRecord, InputStatus
 from kflare.operations.ledger import Ledger
-from kflare.operations.settings import Settings
+from kflare.operations.settings import ForecastSettings
 from kflare.regions.numbers import read_srs
 from kflare.xray.flux import XrayFlux, read_xray_flux
 
@@ -58,14 +58,14 @@ class Observed:
     srs: pd.DataFrame | None = None
 
 
-def observe(issue: datetime, settings: Settings, *, now: datetime) -> tuple[Observed, NrtSet]:
+def observe(issue: datetime, settings: ForecastSettings, *, now: datetime) -> tuple[Observed, NrtSet]:
     """Fetch the near-real-time set of an issue time (paper 2, section 2.2); what cannot be had is recorded, not raised.
 
     Parameters
     ----------
     issue, now : datetime.datetime
         Issue time and the present, aware UTC.
-    settings : Settings
+    settings : ForecastSettings
         Servers, folder and ages.
     """
     data, schedule = settings.data, settings.schedule
@@ -103,7 +103,7 @@ def observe(issue: datetime, settings: Settings, *, now: datetime) -> tuple[Obse
     return Observed(tuple(records), observations, files, xray, srs), found
 
 
-def take_flares(found: NrtSet, settings: Settings, ledger: Ledger, *, now: datetime) -> dict[str, int]:
+def take_flares(found: NrtSet, settings: ForecastSettings, ledger: Ledger, *, now: datetime) -> dict[str, int]:
     """Put the flares of a set's feed into the ledger.
 
     Returns
@@ -128,7 +128,7 @@ def take_flares(found: NrtSet, settings: Settings, ledger: Ledger, *, now: datet
     return ledger.record_flares(flares, since=since, until=until, source=settings.data.swpc_url, recorded=now)
 
 
-def tidy(settings: Settings, *, now: datetime) -> list[Path]:
+def tidy(settings: ForecastSettings, *, now: datetime) -> list[Path]:
     """Delete the folders of issues older than `data.keep_days`; returns what was deleted."""
     import shutil
 
@@ -165,7 +165,7 @@ def _hot_before(
 
 
 def _noaa_regions(
-    issue: datetime, folder: Path, web: Web, settings: Settings
+    issue: datetime, folder: Path, web: Web, settings: ForecastSettings
 ) -> tuple[pd.DataFrame | None, InputRecord]:
     data = settings.data
     name, source = "noaa_regions", data.srs_url if data.regions_srs is None else data.regions_srs.name
@@ -192,7 +192,8 @@ def _record(result: NrtResult, usual: timedelta) -> InputRecord:
     age = (result.issue - result.time).total_seconds() / 3600
     # A record of the window next to the wanted age is at most an hour older than that.
     stale = result.issue - result.time > usual + _HOUR
-    status = "stale" if stale else "degraded" if any(text.startswith("degraded") for text in result.notes) else "ok"
+    degraded = any(text.startswith("degraded") for text in result.notes)
+    status: InputStatus = "stale" if stale else "degraded" if degraded else "ok"
     return InputRecord(result.name, result.series, result.time, round(age, 3), result.quality, note, status)
 
 
@@ -206,7 +207,7 @@ def _xray(result: NrtResult, records: Sequence[InputRecord]) -> tuple[XrayFlux |
         return None, [bad if record.name == result.name else record for record in records]
 
 
-def flares_for(issue: datetime, settings: Settings, ledger: Ledger, *, days: float = 366.0) -> FlareList | None:
+def flares_for(issue: datetime, settings: ForecastSettings, ledger: Ledger, *, days: float = 366.0) -> FlareList | None:
     """The flares of the past, from the ledger and before its time from `data.flares`; None if there are none."""
     from kflare.flares.merging import merge_flares
 

@@ -5,7 +5,7 @@ of the flares before, then climatology. Each rung is named in the forecast with 
 which may be stood on is configuration. Below the last there is no forecast: an outage, never a zero.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +13,7 @@ import pandas as pd
 
 from kflare.errors import KflareError
 from kflare.flares.catalogue import FlareList
-from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, FULL, IMPUTED, MAGNETOGRAM_ONLY, RUNGS
+from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, FULL, IMPUTED, MAGNETOGRAM_ONLY, RUNGS, Rung
 from kflare.operations.marks import THRESHOLDS, Probability
 from kflare.regions.feature_table import features_named
 
@@ -27,12 +27,12 @@ _MAGNETOGRAM = ("HMI LOS", "flare list")
 class Standing:
     """A rung, why it is no better one, and the full-disk probabilities that it gives."""
 
-    rung: str
+    rung: Rung
     reason: str
     probability: Mapping[str, Probability]
 
 
-def rung_of_features(table: pd.DataFrame, wanted: Sequence[str]) -> tuple[str, str]:
+def rung_of_features(table: pd.DataFrame, wanted: Sequence[str]) -> tuple[Rung, str]:
     """Which rung the features of the regions stand on.
 
     Parameters
@@ -91,7 +91,9 @@ def statistics(
         return disk_climatology(flares, issue, threshold)
 
     reasons = []
-    for rung, method in ((EVENT_STATISTICS, of_events), (CLIMATOLOGY, of_climate)):
+    methods: tuple[tuple[Rung, Callable[[str], float]], ...]
+    methods = ((EVENT_STATISTICS, of_events), (CLIMATOLOGY, of_climate))
+    for rung, method in methods:
         if rung not in allowed:
             reasons.append(f"{rung} is not allowed")
         elif flares is None:
@@ -106,7 +108,7 @@ def statistics(
     return None, reasons
 
 
-def worse(one: str, other: str) -> str:
+def worse(one: Rung, other: Rung) -> Rung:
     """The lower of two rungs."""
     return RUNGS[max(RUNGS.index(one), RUNGS.index(other))]
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Annotated, Final, Self
+
+from pydantic import Field
 
 from kflare.errors import DataError
 
@@ -16,6 +18,10 @@ SMALLEST: Final = 1e-6
 
 # P_FD of regions at 0.5 and 0.6 is 0.8 on paper and a unit of the last place less in binary.
 _ROUNDING = 1e-9
+
+
+# Bounds for the JSON Schema; the class refuses in its own words.
+_Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,8 @@ class Probability:
         Both are None, or one is outside (0, 1].
     """
 
-    network: float | None
-    calibrated: float | None = None
+    network: Annotated[_Fraction | None, Field(description="The network's own output; null if none was asked.")]
+    calibrated: Annotated[_Fraction | None, Field(description="An observed frequency; null if not known.")] = None
 
     def __post_init__(self) -> None:
         if self.network is None and self.calibrated is None:

@@ -14,7 +14,7 @@ from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.operations.inputs import Observed
 from kflare.operations.ledger import Ledger
-from kflare.operations.settings import Settings
+from kflare.operations.settings import ForecastSettings
 from kflare.regions.extraction import Extraction, Measured, measure
 from kflare.regions.feature_table import feature_set
 from kflare.regions.numbers import noaa_numbers
@@ -52,7 +52,7 @@ class Seen:
     remarks: tuple[str, ...]
 
 
-def see(observed: Observed, flares: FlareList | None, ledger: Ledger, settings: Settings) -> Seen:
+def see(observed: Observed, flares: FlareList | None, ledger: Ledger, settings: ForecastSettings) -> Seen:
     """Find and measure the regions of a cycle.
 
     Parameters
@@ -63,7 +63,7 @@ def see(observed: Observed, flares: FlareList | None, ledger: Ledger, settings: 
         For the flare history; None = not known.
     ledger : Ledger
         Tracker and features of the cycles before.
-    settings : Settings
+    settings : ForecastSettings
         Quality policy, NOAA's regions, schedule.
 
     Raises
@@ -95,7 +95,7 @@ def see(observed: Observed, flares: FlareList | None, ledger: Ledger, settings: 
     return Seen(measured, rows, tracker.state(), tuple(remarks))
 
 
-def _tracker(ledger: Ledger, measured: Measured, settings: Settings) -> Tracker:
+def _tracker(ledger: Ledger, measured: Measured, settings: ForecastSettings) -> Tracker:
     hours = settings.schedule.hours
     cadence = 24 / len(hours)
     # A region is recognised over one cycle that failed and one whose data were old.

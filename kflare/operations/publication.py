@@ -21,7 +21,7 @@ from kflare.operations.publish.site import publish_site
 from kflare.operations.publish.site_data import Outcome, Past, SiteData
 from kflare.operations.publish.table import write_csv
 from kflare.operations.publish.verification import verification_sections
-from kflare.operations.settings import Settings
+from kflare.operations.settings import ForecastSettings
 
 __all__ = ["flare_texts", "issue_folder", "publish"]
 
@@ -29,19 +29,19 @@ __all__ = ["flare_texts", "issue_folder", "publish"]
 _VERIFIED: Final = timedelta(days=366)
 
 
-def issue_folder(settings: Settings, issue: datetime) -> Path:
+def issue_folder(settings: ForecastSettings, issue: datetime) -> Path:
     """Where the observations and pictures of an issue time are kept."""
     return settings.data.folder / f"{issue:%Y%m%dT%H%MZ}"
 
 
-def publish(cycle: Forecast | Outage, settings: Settings, ledger: Ledger, log: EventLog) -> list[str]:
+def publish(cycle: Forecast | Outage, settings: ForecastSettings, ledger: Ledger, log: EventLog) -> list[str]:
     """Publish what a cycle ended with, everywhere that the settings name.
 
     Parameters
     ----------
     cycle : Forecast or Outage
         As it stands in the ledger.
-    settings : Settings
+    settings : ForecastSettings
         Where to.
     ledger : Ledger
         For what was forecast before, and what happened.
@@ -88,7 +88,7 @@ def _write_csv(forecast: Forecast, path: Path) -> None:
     write_csv(forecast, path)
 
 
-def _site_data(cycle: Forecast | Outage, settings: Settings, ledger: Ledger) -> SiteData:
+def _site_data(cycle: Forecast | Outage, settings: ForecastSettings, ledger: Ledger) -> SiteData:
     past = _past(cycle.issue, ledger)
     return SiteData(
         current=cycle,

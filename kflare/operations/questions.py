@@ -13,7 +13,7 @@ from kflare.models.registry import model_spec
 from kflare.observations.magnetogram import Magnetogram
 from kflare.operations.forecast import ModelUse
 from kflare.operations.marks import Probability
-from kflare.operations.settings import Server
+from kflare.operations.settings import ServerSettings
 from kflare.serving.client.client import Client
 from kflare.serving.served_attribution import OUTPUTS
 
@@ -48,7 +48,7 @@ class Answers:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def connect(server: Server) -> Client:
+def connect(server: ServerSettings) -> Client:
     """A client of the server in the settings."""
     return Client(server.address, timeout=server.timeout_seconds, ca=server.ca, cert=server.cert, key=server.key)
 

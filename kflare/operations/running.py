@@ -14,7 +14,7 @@ from kflare.operations.forecast import Forecast, Outage, utc_text
 from kflare.operations.ledger import Ledger
 from kflare.operations.publication import publish
 from kflare.operations.schedule import issue_times, latest_issue, next_issue
-from kflare.operations.settings import Settings
+from kflare.operations.settings import ForecastSettings
 
 __all__ = ["Clock", "Done", "keep_schedule", "record_missed", "run_once"]
 
@@ -34,14 +34,14 @@ class Done:
     unpublished: list[str]
 
 
-def run_once(issue: datetime, settings: Settings, *, ledger: Ledger, log: EventLog, now: datetime) -> Done:
+def run_once(issue: datetime, settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime) -> Done:
     """Run the cycle of an issue time and publish it. Again, it changes nothing in the ledger and publishes anew."""
     own = log.of_cycle(f"{issue:%Y%m%dT%H%MZ}")
     cycle = run_cycle(issue, settings, ledger=ledger, log=own, now=now)
     return Done(cycle, publish(cycle, settings, ledger, own))
 
 
-def record_missed(settings: Settings, *, ledger: Ledger, log: EventLog, now: datetime) -> list[Outage]:
+def record_missed(settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime) -> list[Outage]:
     """Record an outage for every issue time since the last cycle that is too long ago to be run now.
 
     Parameters
@@ -114,7 +114,7 @@ class _Trust:
 
 
 def keep_schedule(
-    settings: Settings,
+    settings: ForecastSettings,
     *,
     ledger: Ledger,
     log: EventLog,

@@ -4,39 +4,69 @@ Relative paths are relative to the folder of the file. Every key has a default;
 `python -m kflare.forecast --print-settings` shows them all.
 """
 
+import json
 import tomllib
-import types
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from dataclasses import field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError, ValidationInfo
+from pydantic.dataclasses import dataclass
 
 from kflare.errors import SettingError
 from kflare.models.registry import first_per_event, model_names, one_per_event
 from kflare.operations.forecast import RUNGS
+from kflare.operations.records import CHECKED, Record, first_fault
 
 __all__ = [
-    "Data",
-    "Ledger",
-    "Log",
-    "Marks",
-    "Schedule",
-    "Server",
-    "Settings",
-    "Site",
+    "DataSettings",
+    "ForecastSettings",
+    "LedgerSettings",
+    "LogSettings",
+    "MarksSettings",
+    "ScheduleSettings",
+    "ServerSettings",
+    "SiteSettings",
     "as_toml",
     "read_settings",
 ]
 
 
-@dataclass(frozen=True)
-class Schedule:
+def _from_folder(path: Path, info: ValidationInfo) -> Path:
+    return path if info.context is None else info.context / path
+
+
+def _database(url: str, info: ValidationInfo) -> str:
+    if "://" not in url:
+        raise ValueError("a database URL such as sqlite:///ledger.sqlite")
+    head = "sqlite:///"
+    file = url.removeprefix(head)
+    return url if info.context is None or file in (url, ":memory:") else f"{head}{info.context / file}"
+
+
+_Place = Annotated[Path, AfterValidator(_from_folder)]
+_Positive = Annotated[float, Field(gt=0)]
+_Names = Annotated[tuple[str, ...], Strict(False)]
+
+
+@dataclass(frozen=True, config=CHECKED)
+class _Section(Record):
+    """A table of the file, named as the class begins."""
+
+    @classmethod
+    def _refusal(cls, error: ValidationError) -> SettingError:
+        table = "" if cls is ForecastSettings else f"{cls.__name__.removesuffix('Settings').lower()}."
+        return SettingError(first_fault(error, list(cls.__dataclass_fields__), prefix=table))
+
+
+@dataclass(frozen=True, config=CHECKED)
+class ScheduleSettings(_Section):
     """When forecasts are issued (UT), and how old their data may be (paper 2, sections 2.2 and 2.3)."""
 
-    hours: tuple[float, ...] = (3.0, 9.0, 15.0, 21.0)
+    hours: Annotated[tuple[float, ...], Strict(False)] = (3.0, 9.0, 15.0, 21.0)
     data_age_first_hours: float = 1.0
     data_age_last_hours: float = 5.0
-    grace_minutes: float = 30.0
+    grace_minutes: _Positive = 30.0
     """How long after its issue time a forecast may still be begun; a later one is recorded as missed."""
 
     def __post_init__(self) -> None:
@@ -49,16 +79,14 @@ class Schedule:
                 "`schedule.data_age_first_hours` must be at least 0 and below `schedule.data_age_last_hours`, "
                 f"got {self.data_age_first_hours} and {self.data_age_last_hours}"
             )
-        if self.grace_minutes <= 0:
-            raise SettingError(f"`schedule.grace_minutes` must be above 0, got {self.grace_minutes}")
 
 
-@dataclass(frozen=True)
-class Data:
+@dataclass(frozen=True, config=CHECKED)
+class DataSettings(_Section):
     """Where observations come from and where they are kept."""
 
-    folder: Path = Path("data")
-    keep_days: float = 3.0
+    folder: _Place = Path("data")
+    keep_days: _Positive = 3.0
     """Observations older than this are deleted; what was measured on them stays in the ledger."""
     jsoc_url: str = "http://jsoc.stanford.edu"
     jsoc2_url: str = "http://jsoc2.stanford.edu"
@@ -66,60 +94,49 @@ class Data:
     srs_url: str = "https://services.swpc.noaa.gov/text/srs.txt"
     """NOAA's solar region summary, for NOAA numbers and so the flare history of regions."""
     quality: str = "default"
-    flares: Path | None = None
+    flares: _Place | None = None
     """Flare list of the past beside SWPC's last seven days: for event statistics and climatology."""
-    regions_srs: Path | None = None
+    regions_srs: _Place | None = None
     """A summary of many days in a file, instead of `srs_url`: to forecast the past."""
-    timeout_seconds: float = 60.0
+    timeout_seconds: _Positive = 60.0
     """Longest wait for the next byte."""
-    file_minutes: float = 10.0
+    file_minutes: _Positive = 10.0
     """Longest time for one file, all attempts together."""
-    attempts: int = 3
-
-    def __post_init__(self) -> None:
-        for name in ("keep_days", "timeout_seconds", "file_minutes", "attempts"):
-            if getattr(self, name) <= 0:
-                raise SettingError(f"`data.{name}` must be above 0, got {getattr(self, name)}")
+    attempts: Annotated[int, Field(gt=0)] = 3
 
 
-@dataclass(frozen=True)
-class Server:
+@dataclass(frozen=True, config=CHECKED)
+class ServerSettings(_Section):
     """The server of the models."""
 
     address: str = "127.0.0.1:8500"
-    timeout_seconds: float = 30.0
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
+    timeout_seconds: _Positive = 30.0
+    ca: _Place | None = None
+    cert: _Place | None = None
+    key: _Place | None = None
     version_label: str | None = None
     """Ask for the versions with this label, such as "stable", not for the newest ones."""
-    region_models: tuple[str, ...] = first_per_event(model_names("region"), "region")
-    disk_models: tuple[str, ...] = first_per_event(model_names("image"), "image")
+    region_models: _Names = first_per_event(model_names("region"), "region")
+    disk_models: _Names = first_per_event(model_names("image"), "image")
     attribution: bool = True
     """Ask for Grad-CAM of the full-disk models, for the overlay on the page."""
 
     def __post_init__(self) -> None:
-        if self.timeout_seconds <= 0:
-            raise SettingError(f"`server.timeout_seconds` must be above 0, got {self.timeout_seconds}")
         if self.version_label == "":
             raise SettingError("`server.version_label` must be a label, got an empty text: leave it out for the newest")
         one_per_event(self.region_models, "region", name="server.region_models")
         one_per_event(self.disk_models, "image", name="server.disk_models")
 
 
-@dataclass(frozen=True)
-class Ledger:
+@dataclass(frozen=True, config=CHECKED)
+class LedgerSettings(_Section):
     """The database of forecasts: SQLite by default, PostgreSQL as postgresql+psycopg://user@host/name."""
 
-    url: str = "sqlite:///ledger.sqlite"
-
-    def __post_init__(self) -> None:
-        if "://" not in self.url:
-            raise SettingError(f"`ledger.url` must be a database URL such as sqlite:///ledger.sqlite, got {self.url!r}")
+    url: Annotated[str, AfterValidator(_database)] = "sqlite:///ledger.sqlite"
 
 
-@dataclass(frozen=True)
-class Marks:
+@dataclass(frozen=True, config=CHECKED)
+class MarksSettings(_Section):
     """Boundaries of the risk mark (paper 2, section 3.1), inclusive upward, and the probability of "no sunspot"."""
 
     danger: float = 0.8
@@ -134,42 +151,38 @@ class Marks:
             )
 
 
-@dataclass(frozen=True)
-class Site:
+@dataclass(frozen=True, config=CHECKED)
+class SiteSettings(_Section):
     """What is published, and where to."""
 
-    folder: Path | None = Path("site")
+    folder: _Place | None = Path("site")
     title: str = "Solar flare forecast"
-    ccmc_folder: Path | None = None
-    ccmc_model: str = "KFLARE"
-    csv_folder: Path | None = None
+    ccmc_folder: _Place | None = None
+    ccmc_model: Annotated[str, Field(max_length=16)] = "KFLARE"
+    csv_folder: _Place | None = None
     recent_days: float = 7.0
 
-    def __post_init__(self) -> None:
-        if len(self.ccmc_model) > 16:
-            raise SettingError(f"`site.ccmc_model` must have at most 16 characters, got {self.ccmc_model!r}")
 
-
-@dataclass(frozen=True)
-class Log:
+@dataclass(frozen=True, config=CHECKED)
+class LogSettings(_Section):
     """One JSON line per event; "-" is standard error."""
 
     path: str = "-"
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, config=CHECKED)
+class ForecastSettings(_Section):
     """Everything in `kflare.toml`."""
 
-    schedule: Schedule = field(default_factory=Schedule)
-    data: Data = field(default_factory=Data)
-    server: Server = field(default_factory=Server)
-    ledger: Ledger = field(default_factory=Ledger)
-    marks: Marks = field(default_factory=Marks)
-    site: Site = field(default_factory=Site)
-    log: Log = field(default_factory=Log)
-    rungs: tuple[str, ...] = RUNGS
-    """The rungs that a forecast may stand on; without any that holds there is no forecast but a recorded outage."""
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    server: ServerSettings = field(default_factory=ServerSettings)
+    ledger: LedgerSettings = field(default_factory=LedgerSettings)
+    marks: MarksSettings = field(default_factory=MarksSettings)
+    site: SiteSettings = field(default_factory=SiteSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    rungs: Annotated[tuple[str, ...], Strict(False)] = RUNGS
+    """What a forecast may rest on; where nothing of it is to be had, an outage is recorded instead of a forecast."""
 
     def __post_init__(self) -> None:
         wrong = [rung for rung in self.rungs if rung not in RUNGS]
@@ -177,7 +190,7 @@ class Settings:
             raise SettingError(f"`rungs` may hold {', '.join(RUNGS)}, got {', '.join(wrong) or 'none'}")
 
 
-def read_settings(path: Path) -> Settings:
+def read_settings(path: Path) -> ForecastSettings:
     """Read `kflare.toml`.
 
     Parameters
@@ -196,14 +209,21 @@ def read_settings(path: Path) -> Settings:
         raise SettingError(f"`{path}` cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"`{path}` is no TOML file: {error}") from error
+    # Defaults are read like what is given, so that their paths are relative to the file too.
+    defaults = ForecastSettings().as_json()
+    read = defaults | {
+        name: defaults[name] | one if name != "rungs" and name in defaults and isinstance(one, dict) else one
+        for name, one in given.items()
+    }
     try:
-        settings: Settings = _build(Settings, given, "", path.parent.absolute())
+        return TypeAdapter(ForecastSettings).validate_json(
+            json.dumps(read, default=str), context=path.parent.absolute()
+        )
     except SettingError as error:
         raise SettingError(f"{path}: {error}") from error
-    return replace(settings, ledger=Ledger(_database(settings.ledger.url, path.parent.absolute())))
 
 
-def as_toml(settings: Settings) -> str:
+def as_toml(settings: ForecastSettings) -> str:
     """The settings as the text of a `kflare.toml` that gives them again; unset keys are commented out."""
     lines = [f"rungs = {_toml(settings.rungs)}"]
     for section in fields(settings):
@@ -216,66 +236,5 @@ def as_toml(settings: Settings) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _build(kind: Any, given: object, prefix: str, folder: Path) -> Any:
-    """An instance of a dataclass from a TOML table, key by key."""
-    if not isinstance(given, Mapping):
-        raise SettingError(f"`{prefix.rstrip('.')}` must be a table, got {given!r}")
-    known = {item.name: item for item in fields(kind)}
-    unknown = [key for key in given if key not in known]
-    if unknown:
-        raise SettingError(f"`{prefix}{unknown[0]}` is unknown: the keys here are {', '.join(known)}")
-    types_of = get_type_hints(kind)
-    values: dict[str, Any] = {}
-    for name, item in known.items():
-        if name in given:
-            values[name] = _value(types_of[name], given[name], f"{prefix}{name}", folder)
-        else:
-            default = item.default_factory() if item.default_factory is not MISSING else item.default
-            values[name] = _placed(default, folder, types_of[name])
-    return kind(**values)
-
-
-def _value(kind: Any, given: object, key: str, folder: Path) -> Any:
-    if is_dataclass(kind):
-        return _build(kind, given, f"{key}.", folder)
-    if get_origin(kind) in (Union, types.UnionType):  # only "T | None", where None is the absent key
-        return _value(next(part for part in get_args(kind) if part is not type(None)), given, key, folder)
-    if get_origin(kind) is tuple:
-        if not isinstance(given, list):
-            raise SettingError(f"`{key}` must be a list, got {given!r}")
-        return tuple(_value(get_args(kind)[0], each, key, folder) for each in given)
-    if get_origin(kind) is Literal and given in get_args(kind):
-        return given
-    if kind is float and isinstance(given, (int, float)) and not isinstance(given, bool):
-        return float(given)
-    if kind is Path and isinstance(given, str):
-        return _placed(Path(given), folder, kind)
-    if kind in (int, str, bool) and type(given) is kind:
-        return given
-    names = {float: "a number", int: "a whole number", str: "a text", bool: "true or false", Path: "a path"}
-    raise SettingError(f"`{key}` must be {names[kind]}, got {given!r}")
-
-
-def _placed(value: Any, folder: Path, kind: Any) -> Any:
-    """Paths relative to the settings' folder; a default section is built again so that its paths are, too."""
-    if isinstance(value, Path):
-        return value if value.is_absolute() else folder / value
-    return _build(kind, {}, "", folder) if is_dataclass(kind) else value
-
-
-def _database(url: str, folder: Path) -> str:
-    """The URL of a relative SQLite file (three slashes), made absolute."""
-    head = "sqlite:///"
-    file = url.removeprefix(head)
-    return url if file in (url, ":memory:") else f"{head}{folder / file}"
-
-
 def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(each) for each in value) + "]"
-    if isinstance(value, (str, Path)):
-        text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{text}"'
-    return repr(value)
+    return json.dumps(value, default=str, ensure_ascii=False)  # texts, numbers and lists are written alike in both

@@ -9,7 +9,7 @@ from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, 
 from kflare.operations.ledger import Ledger
 from kflare.operations.questions import connect
 from kflare.operations.schedule import latest_issue, next_issue
-from kflare.operations.settings import Settings
+from kflare.operations.settings import ForecastSettings
 
 __all__ = ["EXIT_STATUS", "outcome_of", "status"]
 
@@ -24,7 +24,7 @@ def outcome_of(cycle: Forecast | Outage) -> str:
     return "statistics" if cycle.rung in (EVENT_STATISTICS, CLIMATOLOGY) else "forecast"
 
 
-def status(settings: Settings, ledger: Ledger, *, now: datetime) -> dict[str, Any]:
+def status(settings: ForecastSettings, ledger: Ledger, *, now: datetime) -> dict[str, Any]:
     """What stands in the ledger, whether a forecast is overdue, and which models answer.
 
     Parameters
@@ -65,7 +65,7 @@ def status(settings: Settings, ledger: Ledger, *, now: datetime) -> dict[str, An
     return found | {"server": _server(settings)}
 
 
-def _server(settings: Settings) -> dict[str, Any]:
+def _server(settings: ForecastSettings) -> dict[str, Any]:
     wanted = (*settings.server.region_models, *settings.server.disk_models)
     try:
         with connect(settings.server) as client:

@@ -23,7 +23,7 @@ from kflare.operations.ledger import Ledger
 from kflare.operations.outcomes import outcomes
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import Done, run_once
-from kflare.operations.settings import Settings, as_toml
+from kflare.operations.settings import ForecastSettings, as_toml
 from kflare.serving.embedded_server import Server
 from kflare.serving.server.models_config import ModelSettings
 from kflare.synthetic.sun import SyntheticSun
@@ -58,7 +58,7 @@ def world(sun: SyntheticSun) -> Iterator[World]:
 class Office:
     """One forecasting office, for one test."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ForecastSettings) -> None:
         self.settings = settings
         self.ledger = Ledger(settings.ledger.url)
         self.log = EventLog(settings.log.path)

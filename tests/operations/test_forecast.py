@@ -209,9 +209,10 @@ def test_damaged_json_is_refused(make_forecast: Make, damage: dict) -> None:
 
 
 def test_numbers_that_json_does_not_know_are_refused(make_forecast: Make) -> None:
-    odd = InputRecord("x", "", None, float("nan"), None, "", "missing")
-    with pytest.raises(DataError, match="finite"):
-        make_forecast(inputs=(odd,)).as_json()
+    with pytest.raises(DataError, match="`age_hours` of InputRecord must be a finite number, got nan"):
+        InputRecord("x", "", None, float("nan"), None, "", "missing")
+    with pytest.raises(DataError, match="must lie at `lon`"):
+        replace(make_forecast().regions[0], lon=float("inf"))
 
 
 def test_an_input_has_a_known_status() -> None:

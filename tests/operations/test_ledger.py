@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from kflare.errors import SettingError
@@ -46,6 +46,31 @@ def forecast(issue: datetime = ISSUE, *, noaa: tuple[int, ...] = (13579,), regio
     )
 
 
+# `document` of two rows as kflare 0.0.1 stored them, before its records were checked by pydantic.
+STORED = (
+    (
+        '{"bounds": {"danger": 0.8, "warning": 0.5}, "cnn": {"M": {"calibrated": null, "network": 0.3}}, "cycle_id": '
+        '"cycle-20261120T0300", "data_time": "2026-11-20T02:00:00Z", "full_disk": {"C": {"calibrated": 0.4, '
+        '"network": 0.7}, "M": {"calibrated": 0.02, "network": 0.2}}, "inputs": [{"age_hours": 6.0, "name": '
+        '"magnetogram", "note": "late", "quality": 2147483648, "record": "hmi.M", "status": "stale", "time": '
+        '"2026-11-19T21:00:00Z"}], "issue": "2026-11-20T03:00:00Z", "models": [{"name": "defn-c", "version": 3}, '
+        '{"name": "defn-m", "version": 4}], "next_issue": "2026-11-20T09:00:00Z", "regions": [{"box": [0.4, 0.4, 0.5,'
+        ' 0.5], "harp": [11], "imputed": 3, "lat": -5.0, "lon": 10.0, "noaa": [13579], "number": 1, "probability": '
+        '{"C": {"calibrated": 0.4, "network": 0.7}, "M": {"calibrated": 0.02, "network": 0.2}}, "recent_flares": [], '
+        '"region": "r1", "remarks": [], "status": "forecast"}, {"box": null, "harp": [], "imputed": null, "lat": 5.0,'
+        ' "lon": 80.0, "noaa": [], "number": 2, "probability": {}, "recent_flares": [], "region": "r2", "remarks": '
+        '[], "status": "limb"}], "remarks": [], "rung": "imputed", "rung_reason": "AIA 131 is missing", "software": '
+        '"0.1", "window_end": "2026-11-21T03:00:00Z", "window_start": "2026-11-20T03:00:00Z"}'
+    ),
+    (
+        '{"cycle_id": "20261120T0900Z", "inputs": [{"age_hours": null, "name": "magnetogram", "note": "no answer", '
+        '"quality": null, "record": "hmi.M_720s_nrt", "status": "missing", "time": null}], "issue": '
+        '"2026-11-20T09:00:00Z", "next_issue": "2026-11-20T15:00:00Z", "reason": "no data: no magnetogram: no '
+        'answer", "software": "0.1"}'
+    ),
+)
+
+
 @pytest.fixture
 def ledger(database_url: str) -> Iterator[Ledger]:
     with Ledger(database_url) as opened:
@@ -72,6 +97,18 @@ def test_an_outage_comes_back_as_it_was(ledger: Ledger) -> None:
     outage = Outage("cycle-x", ISSUE, "no data: JSOC does not answer", next_issue=ISSUE + SIX)
     assert ledger.record(outage)
     assert list(ledger.cycles(ISSUE, ISSUE + SIX)) == [outage]
+
+
+def test_rows_of_older_versions_are_read_and_written_alike(ledger: Ledger) -> None:
+    missing = InputRecord("magnetogram", "hmi.M_720s_nrt", None, None, None, "no answer", "missing")
+    reason = "no data: no magnetogram: no answer"
+    outage = Outage("20261120T0900Z", ISSUE + SIX, reason, (missing,), ISSUE + 2 * SIX, "0.1")
+    for cycle, stored in zip((forecast(), outage), STORED, strict=True):
+        ledger.record(cycle)
+        with ledger.engine.connect() as connection:
+            asked = select(schema.cycles.c.document).where(schema.cycles.c.issue == cycle.issue)
+            assert connection.execute(asked).scalar_one() == stored
+        assert ledger.cycle(cycle.issue) == cycle
 
 
 def test_the_same_cycle_again_changes_nothing(ledger: Ledger) -> None:

@@ -9,7 +9,7 @@ from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Outage
 from kflare.operations.ledger import Ledger
 from kflare.operations.running import _Trust, record_missed
-from kflare.operations.settings import Settings
+from kflare.operations.settings import ForecastSettings
 
 from .replay import Replay, SimulatedClock
 
@@ -18,7 +18,7 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 def test_missed_issue_times_are_recorded(tmp_path: Path) -> None:
-    settings = Settings()
+    settings = ForecastSettings()
     with Ledger(f"sqlite:///{tmp_path / 'l.sqlite'}") as ledger:
         # The first cycle is the beginning: nothing was missed before it.
         assert record_missed(settings, ledger=ledger, log=EventLog(), now=NOON) == []

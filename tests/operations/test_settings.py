@@ -6,7 +6,7 @@ import pytest
 
 from kflare.errors import SettingError
 from kflare.operations.forecast import RUNGS
-from kflare.operations.settings import Settings, as_toml, read_settings
+from kflare.operations.settings import ForecastSettings, as_toml, read_settings
 
 
 def write(folder: Path, text: str) -> Path:
@@ -67,7 +67,7 @@ def test_what_is_printed_reads_back(tmp_path: Path) -> None:
         ("rungs = ['crystal ball']", "`rungs` may hold all features"),
         ("rungs = []", "`rungs` may hold"),
         ("site = 3", "`site` must be a table, got 3"),
-        ("[site]\nccmc_model = 'A_NAME_THAT_IS_TOO_LONG'", "`site.ccmc_model` must have at most 16"),
+        ("[site]\nccmc_model = 'A_NAME_THAT_IS_TOO_LONG'", "`site.ccmc_model` must be a text of at most 16"),
         ("[schedule", "is no TOML file"),
     ],
 )
@@ -84,4 +84,4 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_defaults_stand_for_themselves() -> None:
-    assert Settings().site.folder == Path("site")
+    assert ForecastSettings().site.folder == Path("site")

@@ -15,7 +15,15 @@ import numpy as np
 import pandas as pd
 from astropy.io import fits
 
-from kflare.operations.settings import Data, Ledger, Log, Schedule, Server, Settings, Site
+from kflare.operations.settings import (
+    DataSettings,
+    ForecastSettings,
+    LedgerSettings,
+    LogSettings,
+    ScheduleSettings,
+    ServerSettings,
+    SiteSettings,
+)
 from kflare.synthetic.corona import xray_flux
 from kflare.synthetic.observations import (
     write_aia,
@@ -60,13 +68,13 @@ class World(StandIn):
         super().__exit__(*error)
         self.swpc.__exit__(*error)
 
-    def settings(self, folder: Path, *, server: str, ledger: str | None = None, **schedule: object) -> Settings:
+    def settings(self, folder: Path, *, server: str, ledger: str | None = None, **schedule: object) -> ForecastSettings:
         """Settings of a forecasting office that asks this world."""
         folder.mkdir(parents=True, exist_ok=True)
         write_regions_of_the_day(self._regions, folder / "srs.csv")
-        return Settings(
-            schedule=Schedule(**schedule),
-            data=Data(
+        return ForecastSettings(
+            schedule=ScheduleSettings(**schedule),
+            data=DataSettings(
                 folder=folder / "data",
                 jsoc_url=self.url,
                 jsoc2_url=self.url,
@@ -76,10 +84,10 @@ class World(StandIn):
                 file_minutes=0.2,
                 attempts=2,
             ),
-            server=Server(address=server, timeout_seconds=30.0),
-            ledger=Ledger(ledger or f"sqlite:///{folder / 'ledger.sqlite'}"),
-            site=Site(folder=folder / "site", ccmc_folder=folder / "ccmc", csv_folder=folder / "csv"),
-            log=Log(str(folder / "events.log")),
+            server=ServerSettings(address=server, timeout_seconds=30.0),
+            ledger=LedgerSettings(ledger or f"sqlite:///{folder / 'ledger.sqlite'}"),
+            site=SiteSettings(folder=folder / "site", ccmc_folder=folder / "ccmc", csv_folder=folder / "csv"),
+            log=LogSettings(str(folder / "events.log")),
         )
 
     def observe(self, time, *, quality=0x400, roll=180.0, without=(), seen=lambda image, _: image):

@@ -1,17 +1,49 @@
-"""`latest.json`: the newest forecast, or the outage in its place, for programs."""
+"""`latest.json`: the newest forecast, or the outage in its place, for programs. The classes give its JSON Schema."""
 
 import json
-from importlib.resources import files
-from typing import Any, Final
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, TypeAdapter
+from pydantic.dataclasses import dataclass
 
 from kflare.errors import DataError
-from kflare.operations.forecast import Forecast, Outage, forecast_class, utc_text
+from kflare.operations.forecast import Forecast, Outage, forecast_class
+from kflare.operations.records import CHECKED, Record, Utc
 
-__all__ = ["FORMAT", "SCHEMA_NAME", "latest_text", "read_latest", "schema_text"]
+__all__ = ["FORMAT", "SCHEMA_NAME", "LatestForecast", "LatestOutage", "latest_text", "read_latest", "schema_text"]
 
 FORMAT: Final = "kflare-latest/1"
 """Grows when a reader of the old form would read something wrong; new keys alone do not change it."""
 SCHEMA_NAME: Final = "latest.schema.json"
+
+
+@dataclass(frozen=True, config=CHECKED)
+class LatestForecast(Record):
+    """The newest forecast."""
+
+    format: Literal["kflare-latest/1"]
+    kind: Literal["forecast"]
+    issue: Utc
+    mark: Annotated[str | None, Field(json_schema_extra={"enum": ["Danger flares", "Warning", "Quiet", None]})]
+    """Risk mark of the full disk, from its probability of class M or above and `bounds`."""
+    forecast_class: Annotated[str | None, Field(json_schema_extra={"enum": ["M", "C", "below C", None]})]
+    """Highest class that is forecast for the full disk."""
+    data_age_hours: float | None
+    """Age of the observation at the time of issue."""
+    forecast: Forecast
+
+
+@dataclass(frozen=True, config=CHECKED)
+class LatestOutage(Record):
+    """The outage in place of the newest forecast; it has no probabilities at all."""
+
+    format: Literal["kflare-latest/1"]
+    kind: Literal["outage"]
+    issue: Utc
+    outage: Outage
+
+
+_Latest = Annotated[LatestForecast | LatestOutage, Field(discriminator="kind")]
 
 
 def latest_text(current: Forecast | Outage) -> str:
@@ -19,20 +51,15 @@ def latest_text(current: Forecast | Outage) -> str:
 
     An outage has no probabilities at all: `kind` tells which it is.
     """
-    content: dict[str, Any] = {"$schema": SCHEMA_NAME, "format": FORMAT}
+    latest: Record
     if isinstance(current, Outage):
-        content |= {"kind": "outage", "issue": utc_text(current.issue), "outage": current.as_json()}
+        latest = LatestOutage(FORMAT, "outage", current.issue, current)
     else:
-        age = current.data_age
-        content |= {
-            "kind": "forecast",
-            "issue": utc_text(current.issue),
-            "mark": current.mark,
-            "forecast_class": forecast_class(current.full_disk),
-            "data_age_hours": None if age is None else round(age.total_seconds() / 3600, 3),
-            "forecast": current.as_json(),
-        }
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        hours = None if current.data_age is None else round(current.data_age.total_seconds() / 3600, 3)
+        latest = LatestForecast(
+            FORMAT, "forecast", current.issue, current.mark, forecast_class(current.full_disk), hours, current
+        )
+    return json.dumps({"$schema": SCHEMA_NAME} | latest.as_json(), indent=2, ensure_ascii=False) + "\n"
 
 
 def read_latest(text: str) -> Forecast | Outage:
@@ -56,4 +83,21 @@ def read_latest(text: str) -> Forecast | Outage:
 
 def schema_text() -> str:
     """JSON Schema (2020-12) of `latest.json`."""
-    return (files("kflare.operations.publish") / "templates" / SCHEMA_NAME).read_text(encoding="utf-8")
+    schema = TypeAdapter(_Latest).json_schema(mode="serialization")
+    del schema["discriminator"]  # of OpenAPI, unknown to JSON Schema
+    for one in schema["$defs"].values():
+        del one["title"]
+        # New keys may come under the same format; those of today are always written.
+        one |= {"additionalProperties": True, "required": list(one["properties"])}
+        one["description"] = one["description"].partition("\n")[0]
+        for field in one["properties"].values():
+            field.pop("title", None)
+            field.pop("default", None)
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_NAME,
+        "title": f"latest.json of kflare, format {FORMAT}",
+        "description": "The newest forecast or the outage in its place. Times are ISO 8601 in UTC with Z. What is not "
+        "known is null or absent; a probability is never 0.",
+    }
+    return json.dumps(head | schema, indent=2) + "\n"

@@ -1,0 +1,122 @@
+"""Records that are checked when they are made: whatever is wrong is told as kflare's errors are, in one line.
+
+`pydantic` holds types and bounds of each field, reads and writes JSON, and gives the JSON Schema; a description of a
+field there is the text below it here.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, Self
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
+
+from kflare.errors import DataError, KflareError
+
+__all__ = ["CHECKED", "Record", "Utc", "first_fault", "utc_text"]
+
+# Rules of pydantic in the words of kflare, with the values that they carry.
+_RULES: Final = {
+    "bool_type": "true or false",
+    "dataclass_type": "a table",
+    "dict_type": "a table",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "int_type": "a whole number",
+    "less_than_equal": "at most {le:g}",
+    "literal_error": "one of {expected}",
+    "mapping_type": "a table",
+    "path_type": "a path",
+    "string_too_long": "a text of at most {max_length} characters",
+    "string_too_short": "a text of at least {min_length} characters",
+    "string_type": "a text",
+    "tuple_type": "a list",
+}
+
+
+def utc_text(time: datetime) -> str:
+    """ISO 8601 with Z, to the second, and to the microsecond only if there are any: "2026-01-01T03:00:00Z"."""
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def _utc(time: object) -> object:
+    if isinstance(time, str):
+        time = datetime.fromisoformat(time)
+        time = time if time.tzinfo is None else time.astimezone(UTC)
+    if isinstance(time, datetime) and time.utcoffset() != timedelta(0):
+        raise ValueError("an aware time in UTC")
+    return time
+
+
+Utc = Annotated[
+    datetime,
+    BeforeValidator(_utc),
+    PlainSerializer(utc_text, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"}),
+]
+"""A time that must be aware and UTC; in JSON as `utc_text` writes it."""
+
+
+CHECKED: Final = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+"""For `pydantic.dataclasses.dataclass`."""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class Record:
+    """A record that goes through JSON without loss."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _checked(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(given)
+        except ValidationError as error:
+            raise cls._refusal(error) from error
+
+    @classmethod
+    def _refusal(cls, error: ValidationError) -> KflareError:
+        return DataError(first_fault(error, list(cls.__dataclass_fields__), of=f" of {cls.__name__}"))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, times as `utc_text`; `from_json` gives the same record back."""
+        plain: dict[str, Any] = TypeAdapter(type(self)).dump_python(self, mode="json")
+        return plain
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The record that `as_json` wrote.
+
+        Raises
+        ------
+        DataError
+            A field is missing, unknown or impossible.
+        """
+        return TypeAdapter(cls).validate_json(json.dumps(values))
+
+
+def first_fault(error: ValidationError, fields: list[str], *, prefix: str = "", of: str = "") -> str:
+    """The first fault of a record in one line: field, rule, value seen."""
+    first = error.errors(include_url=False)[0]
+    place = [fields[part] if isinstance(part, int) and not n else part for n, part in enumerate(first["loc"])]
+    name = f"`{prefix}{place[0]}`{of}" if place else f"`{prefix.rstrip('.')}`{of}"
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"{name} is unknown: the keys here are {', '.join(fields)}"
+    if first["type"] == "missing":
+        return f"{name} is missing"
+    context = first.get("ctx", {})
+    if "expected" in context:
+        context["expected"] = context["expected"].replace("'", "").replace(" or ", ", ")
+    rule = context.get("error") or _RULES.get(first["type"], f"valid ({first['msg']})").format(**context)
+    return f"{name} must be {rule}, got {first['input']!r:.200}"
