@@ -26,13 +26,22 @@ from kflare.io.atomic import move_into_place
 from kflare.io.integrity import damage
 from kflare.xray.flux import read_xray_flux
 
-__all__ = ["NrtResult", "NrtSet", "fetch_nrt"]
+__all__ = ["NrtRecord", "NrtResult", "NrtSet", "fetch_nrt"]
 
 _HOUR = timedelta(hours=1)
 # Records of one window whose files are tried one after the other before the window is given up.
 _TRIES = 3
 # SWPC's flux is a few minutes behind; one that lags more was fetched too early.
 _LAG = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class NrtRecord:
+    """One record that was fetched: its time, its files by segment, and its group, such as a HARP number."""
+
+    time: datetime
+    files: Mapping[str, Path]
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,12 +54,10 @@ class NrtResult:
         Kind of data and where it came from.
     issue : datetime.datetime
         When the forecast is issued, aware, UTC.
-    time : datetime.datetime or None
-        Time of the data, the oldest where there are several; None = no data.
+    records : tuple of NrtRecord
+        What was fetched, whole; none = no data.
     quality : int or None
         QUALITY of the record, of all records ORed.
-    files : tuple of pathlib.Path
-        The files, whole.
     reason : str
         Why there are no data; "" where there are.
     notes : tuple of str
@@ -62,12 +69,21 @@ class NrtResult:
     name: str
     series: str
     issue: datetime
-    time: datetime | None = None
+    records: tuple[NrtRecord, ...] = ()
     quality: int | None = None
-    files: tuple[Path, ...] = ()
     reason: str = ""
     notes: tuple[str, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def time(self) -> datetime | None:
+        """Time of the data, the oldest where there are several; None = no data."""
+        return min((record.time for record in self.records), default=None)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of all records."""
+        return tuple(path for record in self.records for path in record.files.values())
 
     @property
     def age(self) -> timedelta | None:
@@ -230,7 +246,7 @@ class _Search:
             yield max(until - self.source.span, earliest), until
             until -= _HOUR
 
-    def _newest_of(self, since: datetime, until: datetime) -> list[tuple[Record, list[Path]]]:
+    def _newest_of(self, since: datetime, until: datetime) -> list[tuple[Record, dict[str, Path]]]:
         source = self.source
         keys = [source.each] if source.each else []
         records = self.jsoc.records(
@@ -255,7 +271,7 @@ class _Search:
                 self.notes.append(f"{source.each} {group} left out: {self.outcomes[-1].reason}")
         return found
 
-    def _first_whole(self, candidates: Sequence[tuple[Record, str]]) -> tuple[Record, list[Path]] | None:
+    def _first_whole(self, candidates: Sequence[tuple[Record, str]]) -> tuple[Record, dict[str, Path]] | None:
         for record, note in candidates[:_TRIES]:
             outcomes = self._fetched(record, note)
             self.outcomes += outcomes
@@ -263,7 +279,7 @@ class _Search:
             if len(paths) == len(self.source.segments):
                 if note:
                     self.notes.append(f"{record.name}: {note}")
-                return record, paths
+                return record, dict(zip(self.source.segments, paths, strict=True))
             failed = next(outcome for outcome in outcomes if outcome.path is None)
             self.seen = self.seen or failed.reason
             self.notes.append(f"{record.name} cannot be had: {failed.reason}")
@@ -308,8 +324,8 @@ class _Search:
         kind = f".{channel}" if source.name.startswith("aia_") else ""
         return f"{source.series}{group}.{time}{kind}.{segment}.fits"
 
-    def _told(self, found: Sequence[tuple[Record, Sequence[Path]]]) -> NrtResult:
-        quality = None
+    def _told(self, found: Sequence[tuple[Record, Mapping[str, Path]]]) -> NrtResult:
+        quality, each = None, self.source.each
         for record, _ in found:
             if record.quality is not None:
                 quality = (quality or 0) | record.quality
@@ -317,9 +333,10 @@ class _Search:
             self.source.name,
             self.source.series,
             self.issue,
-            time=min(record.time for record, _ in found),
-            quality=quality,
-            files=tuple(path for _, paths in found for path in paths),
+            tuple(
+                NrtRecord(record.time, files, record.keywords.get(each, "") if each else "") for record, files in found
+            ),
+            quality,
             notes=tuple(self.notes),
             outcomes=tuple(self.outcomes),
         )
@@ -360,7 +377,7 @@ def _of_feed(
     if issue - time > last:
         reason = f"the newest measurement before issue is of {time:%FT%TZ}, more than {_hours(last)} before"
         return replace(nothing, reason=reason, outcomes=(outcome,))
-    return replace(nothing, time=time, files=(path,), outcomes=(outcome,))
+    return replace(nothing, records=(NrtRecord(time, {"": path}),), outcomes=(outcome,))
 
 
 def _told_until(feed: Feed, path: Path, issue: datetime, now: datetime) -> datetime:

@@ -15,7 +15,7 @@ from kflare.archives.web import Patience, Web
 from kflare.errors import DataError, KflareError
 from kflare.flares.catalogue import FlareList, read_flares
 from kflare.io.atomic import write_whole
-from kflare.observations.sets import ObservationSet, sets_in
+from kflare.observations.sets import ObservationSet
 from kflare.operations.forecast import InputRecord, InputStatus
 from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
@@ -30,6 +30,7 @@ _FEED_REACH: Final = timedelta(days=7)
 _FLARE_LAG: Final = timedelta(hours=3)
 # An image for "one hour before" may be this much later than that.
 _LATER: Final = timedelta(minutes=10)
+_NEAR: Final = timedelta(minutes=30)
 _HOT: Final = next(source for source in SOURCES if source.name == "aia_131")
 
 
@@ -95,12 +96,26 @@ def observe(issue: datetime, settings: ForecastSettings, *, now: datetime) -> tu
     records.append(region_record)
     xray, records = _xray(found["goes_xrays"], records)
     files = {result.name: result.files[0] for result in found.results if result.files and len(result.files) == 1}
-    observations = None
-    if seen is not None:
-        vector = found["vector_field"].time
-        tolerance = max((abs(seen - time) for time in (vector,) if time is not None), default=timedelta(0))
-        observations = sets_in([folder], tolerance=max(tolerance, timedelta(minutes=30)))[-1]
+    observations = None if seen is None else _observation_set(seen, found, earlier)
     return Observed(tuple(records), observations, files, xray, srs), found
+
+
+def _observation_set(seen: datetime, found: NrtSet, earlier: Sequence[NrtResult]) -> ObservationSet:
+    """What was fetched, as the measurement takes it; an image too far in time from its hour is none of it."""
+
+    def image(result: NrtResult, hours: int) -> Path | None:
+        near = result.time is not None and abs(seen - hours * _HOUR - result.time) <= _NEAR
+        return result.files[0] if near else None
+
+    vector = found["vector_field"].records
+    return ObservationSet(
+        seen,
+        found["magnetogram"].files[0],
+        {int(record.group): record.files for record in vector if record.group.isdecimal()},
+        max((record.time for record in vector), key=lambda time: abs(time - seen), default=None),
+        image(found["aia_1600"], 0),
+        (image(found["aia_131"], 0), image(earlier[0], 1), image(earlier[1], 2)),
+    )
 
 
 def take_flares(found: NrtSet, settings: ForecastSettings, ledger: Ledger, *, now: datetime) -> dict[str, int]:

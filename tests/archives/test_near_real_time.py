@@ -61,6 +61,11 @@ def test_everything_is_there(sun, tmp_path):
         "hmi.bharp_720s_nrt.11002.20260101_020000_TAI.disambig.fits",
     }
     assert found["aia_131"].files[0].name == "aia.lev1_nrt2.20260101T020000Z.131.image_lev1.fits"
+    # What was fetched is handed over as what it is: nobody has to tell it by its name again.
+    vector = {record.group: record.files for record in found["vector_field"].records}
+    assert set(vector) == {"11001", "11002"}
+    assert list(vector["11001"]) == ["field", "inclination", "azimuth", "disambig"]
+    assert all(f".{group}." in path.name for group, files in vector.items() for path in files.values())
     told = json.loads(json.dumps(found.as_json()))
     assert told["sources"][0]["age_hours"] == 1.01
     assert told["sources"][0]["quality"] == "0x00000400"

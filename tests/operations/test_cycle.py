@@ -121,6 +121,18 @@ def test_a_forecast_from_observation_to_page(world: World, office: Office) -> No
     assert len(list(site.csv_folder.iterdir())) == 1
 
 
+def test_a_forecast_rests_on_what_was_fetched_and_on_no_other_file(world: World, office: Office) -> None:
+    world.observe(ISSUE - HOUR)
+    folder = office.settings.data.folder / f"{ISSUE:%Y%m%dT%H%MZ}"
+    folder.mkdir(parents=True)
+    # Named like newer observations, but not what this cycle asked for.
+    (folder / "hmi.M_720s_nrt.20140303_024800_TAI.magnetogram.fits").write_bytes(b"not of this cycle")
+    (folder / "aia.lev1_nrt2.20140303T020000Z.1600.image_lev1.fits").write_bytes(b"not of this cycle")
+    cycle = office.forecast()
+    assert cycle.rung == "imputed"
+    assert cycle.data_time == record_of(cycle, "magnetogram").time
+
+
 def test_the_same_cycle_again_changes_nothing(world: World, office: Office) -> None:
     world.observe(ISSUE - HOUR)
     first = office.run().cycle
