@@ -92,7 +92,7 @@ def _forecast(args: argparse.Namespace) -> int:
 
 def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger", log: "EventLog") -> int:
     from kflare.errors import SettingError
-    from kflare.operations.publication import publish
+    from kflare.operations.publish.publishers import publish
     from kflare.operations.running import Done, record_missed, run_once
     from kflare.operations.schedule import latest_issue
     from kflare.operations.status import EXIT_STATUS, outcome_of

@@ -31,11 +31,11 @@ from kflare.operations.forecast import (
     utc_text,
 )
 from kflare.operations.inputs import Observed, flares_for, observe, take_flares, tidy
-from kflare.operations.ladder import rung_of_features, statistics, worse
+from kflare.operations.fallback import rung_of_features, statistics, worse
 from kflare.operations.ledger import Ledger
 from kflare.operations.marks import THRESHOLDS
 from kflare.operations.measurement import Seen, see
-from kflare.operations.publication import flare_texts, issue_folder
+from kflare.operations.publish.publishers import flare_texts, issue_folder
 from kflare.operations.questions import Answers, ask_disk, ask_regions, connect, silent_server, wanted_features
 from kflare.operations.schedule import next_issue
 from kflare.operations.settings import ForecastSettings

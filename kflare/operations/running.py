@@ -12,7 +12,7 @@ from kflare.operations.cycle import run_cycle
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Forecast, Outage, utc_text
 from kflare.operations.ledger import Ledger
-from kflare.operations.publication import publish
+from kflare.operations.publish.publishers import publish
 from kflare.operations.schedule import issue_times, latest_issue, next_issue
 from kflare.operations.settings import ForecastSettings
 

@@ -347,7 +347,7 @@ def full_disk() -> Iterator[None]:
 
 
 def test_a_full_disk_at_publication_loses_nothing(world: World, office: Office) -> None:
-    from kflare.operations.publication import publish
+    from kflare.operations.publish.publishers import publish
 
     world.observe(ISSUE - HOUR)
     office.settings = replace(office.settings, log=replace(office.settings.log, path="-"))

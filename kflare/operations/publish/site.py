@@ -17,7 +17,7 @@ from kflare.operations.publish.archive import archive_files, carry_over, picture
 from kflare.operations.publish.latest import SCHEMA_NAME, latest_text, schema_text
 from kflare.operations.publish.pages import root_pages
 from kflare.operations.publish.site_data import SiteData
-from kflare.operations.publish.table import csv_text
+from kflare.operations.publish.csv_table import csv_text
 
 __all__ = ["publish_site"]
 

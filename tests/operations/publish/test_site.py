@@ -23,7 +23,7 @@ from kflare.operations.publish.latest import read_latest
 from kflare.operations.publish.pictures import Picture
 from kflare.operations.publish.site import publish_site
 from kflare.operations.publish.site_data import Figure, Outcome, Past, Section, SiteData
-from kflare.operations.publish.table import read_csv, rows_of
+from kflare.operations.publish.csv_table import read_csv, rows_of
 
 Make = Callable[..., Forecast]
 HOSTILE = "\"><script>owned()</script><img src=x onerror='owned()'>{{ 7*7 }}&lt;"

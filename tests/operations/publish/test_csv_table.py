@@ -10,7 +10,7 @@ import pytest
 
 from kflare.errors import DataError
 from kflare.operations.forecast import Forecast, Probability
-from kflare.operations.publish.table import csv_text, read_csv, rows_of, write_csv
+from kflare.operations.publish.csv_table import csv_text, read_csv, rows_of, write_csv
 
 Make = Callable[..., Forecast]
 HOSTILE = "=HYPERLINK(\"http://x\"),\r\n'quoted'; -1"

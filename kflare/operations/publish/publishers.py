@@ -19,7 +19,7 @@ from kflare.operations.outcomes import FULL_DISK, outcomes
 from kflare.operations.publish.ccmc import write_ccmc
 from kflare.operations.publish.site import publish_site
 from kflare.operations.publish.site_data import Outcome, Past, SiteData
-from kflare.operations.publish.table import write_csv
+from kflare.operations.publish.csv_table import write_csv
 from kflare.operations.publish.verification import verification_sections
 from kflare.operations.settings import ForecastSettings
 
