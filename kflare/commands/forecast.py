@@ -92,7 +92,7 @@ def _forecast(args: argparse.Namespace) -> int:
 
 def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger", log: "EventLog") -> int:
     from kflare.errors import SettingError
-    from kflare.operations.publish.publishers import publish
+    from kflare.operations.publish.publishers import publish_cycle
     from kflare.operations.running import Done, record_missed, run_once
     from kflare.operations.schedule import latest_issue
     from kflare.operations.status import EXIT_STATUS, outcome_of
@@ -103,7 +103,7 @@ def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger
         cycle = None if issue is None else ledger.cycle(issue)
         if cycle is None:
             raise SettingError(f"the ledger holds no cycle of {issue or 'any issue time'}: run --once first")
-        done = Done(cycle, publish(cycle, settings, ledger, log.of_cycle(cycle.cycle_id)))
+        done = Done(cycle, publish_cycle(cycle, settings, ledger, log.of_cycle(cycle.cycle_id)))
     else:
         issue = args.issue or latest_issue(settings.schedule.hours, now)
         if issue > now:

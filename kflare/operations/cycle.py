@@ -14,8 +14,9 @@ import pandas as pd
 from kflare import __version__
 from kflare.errors import DataError, KflareError
 from kflare.flares.catalogue import FlareList
-from kflare.operations.disk_pictures import keep_pictures
 from kflare.operations.event_log import EventLog
+from kflare.operations.fallback import rung_of_features, statistics, worse
+from kflare.operations.flare_records import flare_texts
 from kflare.operations.forecast import (
     MAGNETOGRAM_ONLY,
     Forecast,
@@ -28,14 +29,14 @@ from kflare.operations.forecast import (
     RegionStatus,
     Rung,
     combine,
+    cycle_name,
     utc_text,
 )
 from kflare.operations.inputs import Observed, flares_for, observe, take_flares, tidy
-from kflare.operations.fallback import rung_of_features, statistics, worse
 from kflare.operations.ledger import Ledger
 from kflare.operations.marks import THRESHOLDS
 from kflare.operations.measurement import Seen, see
-from kflare.operations.publish.publishers import flare_texts, issue_folder
+from kflare.operations.publish.pictures import keep_pictures
 from kflare.operations.questions import Answers, ask_disk, ask_regions, connect, silent_server, wanted_features
 from kflare.operations.schedule import next_issue
 from kflare.operations.settings import ForecastSettings
@@ -127,7 +128,11 @@ def _conclude(
         why += [f"{model} did not answer" for model in silent]
         reasons += why
         keep_pictures(
-            issue_folder(settings, issue) / "pictures", seen.measured.magnetogram, observed.files, disk.grad_cam, log
+            settings.data.issue_folder(issue) / "pictures",
+            seen.measured.magnetogram,
+            observed.files,
+            disk.grad_cam,
+            log,
         )
     if made is None:
         made = _of_statistics(issue, flares, settings, seen, reasons)
@@ -139,9 +144,9 @@ def _conclude(
     tracker = None if seen is None else seen.tracker
     if made is None:
         reason = "no data: " + "; ".join(dict.fromkeys(reasons))
-        return Outage(_name(issue), issue, reason, observed.records, following, __version__), features, tracker
+        return Outage(cycle_name(issue), issue, reason, observed.records, following, __version__), features, tracker
     forecast = Forecast(
-        cycle_id=_name(issue),
+        cycle_id=cycle_name(issue),
         issue=issue,
         inputs=observed.records,
         software=__version__,
@@ -332,7 +337,3 @@ def _age_remarks(issue: datetime, seen: Seen | None) -> list[str]:
 def _why_missing(records: tuple[InputRecord, ...], name: str) -> str:
     record = next(record for record in records if record.name == name)
     return f"no {name}: {record.note or record.status}"
-
-
-def _name(issue: datetime) -> str:
-    return f"{issue:%Y%m%dT%H%MZ}"

@@ -14,9 +14,10 @@ from sqlalchemy import Connection, Select, func, insert, select
 
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList, class_to_flux
+from kflare.flares.labels import reaches
 from kflare.operations import schema
 
-__all__ = ["Current", "current_flares", "record_flares"]
+__all__ = ["Current", "current_flares", "flare_texts", "record_flares"]
 
 _VALUES = ("peak", "end", "goes_class", "noaa")
 
@@ -105,6 +106,15 @@ def current_flares(connection: Connection, since: datetime, until: datetime, *, 
     if as_of is not None:
         asked = asked.where(spans.c.recorded <= as_of)
     return Current(table, _merged([(row.since, row.until) for row in connection.execute(asked)]))
+
+
+def flare_texts(table: pd.DataFrame) -> tuple[str, ...]:
+    """Flares of class C and above for the reader: "M1.0 05:04 UT, AR 12740"."""
+    strong = table[reaches(table["flux"], "C")]
+    return tuple(
+        f"{row.goes_class} {row.start:%H:%M} UT" + ("" if pd.isna(row.noaa) else f", AR {row.noaa}")
+        for row in strong.itertuples()
+    )
 
 
 def _newest(since: datetime, until: datetime, as_of: datetime | None) -> Select[Any]:

@@ -70,7 +70,7 @@ def observe(issue: datetime, settings: ForecastSettings, *, now: datetime) -> tu
         Servers, folder and ages.
     """
     data, schedule = settings.data, settings.schedule
-    folder = data.folder / f"{issue:%Y%m%dT%H%MZ}"
+    folder = data.issue_folder(issue)
     folder.mkdir(parents=True, exist_ok=True)
     patience = Patience(read=data.timeout_seconds, total=60 * data.file_minutes, attempts=data.attempts)
     first, last = schedule.data_age_first_hours * _HOUR, schedule.data_age_last_hours * _HOUR

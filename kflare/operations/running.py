@@ -10,9 +10,9 @@ from kflare import __version__
 from kflare.errors import KflareError
 from kflare.operations.cycle import run_cycle
 from kflare.operations.event_log import EventLog
-from kflare.operations.forecast import Forecast, Outage, utc_text
+from kflare.operations.forecast import Forecast, Outage, cycle_name, utc_text
 from kflare.operations.ledger import Ledger
-from kflare.operations.publish.publishers import publish
+from kflare.operations.publish.publishers import publish_cycle
 from kflare.operations.schedule import issue_times, latest_issue, next_issue
 from kflare.operations.settings import ForecastSettings
 
@@ -36,9 +36,9 @@ class Done:
 
 def run_once(issue: datetime, settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime) -> Done:
     """Run the cycle of an issue time and publish it. Again, it changes nothing in the ledger and publishes anew."""
-    own = log.of_cycle(f"{issue:%Y%m%dT%H%MZ}")
+    own = log.of_cycle(cycle_name(issue))
     cycle = run_cycle(issue, settings, ledger=ledger, log=own, now=now)
-    return Done(cycle, publish(cycle, settings, ledger, own))
+    return Done(cycle, publish_cycle(cycle, settings, ledger, own))
 
 
 def record_missed(settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime) -> list[Outage]:
@@ -60,7 +60,7 @@ def record_missed(settings: ForecastSettings, *, ledger: Ledger, log: EventLog, 
     recorded = []
     for issue in issue_times(settings.schedule.hours, last, now - timedelta(minutes=settings.schedule.grace_minutes)):
         outage = Outage(
-            f"{issue:%Y%m%dT%H%MZ}",
+            cycle_name(issue),
             issue,
             "not run: the machine or the schedule was not running at the time",
             next_issue=next_issue(settings.schedule.hours, issue),

@@ -7,6 +7,7 @@ Relative paths are relative to the folder of the file. Every key has a default;
 import json
 import tomllib
 from dataclasses import field, fields, is_dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from kflare.errors import SettingError
 from kflare.models.registry import first_per_event, model_names, one_per_event
-from kflare.operations.forecast import RUNGS
+from kflare.operations.forecast import RUNGS, cycle_name
 from kflare.operations.records import CHECKED, Record, first_fault
 
 __all__ = [
@@ -103,6 +104,10 @@ class DataSettings(_Section):
     file_minutes: _Positive = 10.0
     """Longest time for one file, all attempts together."""
     attempts: Annotated[int, Field(gt=0)] = 3
+
+    def issue_folder(self, issue: datetime) -> Path:
+        """Where the observations and pictures of an issue time are kept."""
+        return self.folder / cycle_name(issue)
 
 
 @dataclass(frozen=True, config=CHECKED)

@@ -347,17 +347,17 @@ def full_disk() -> Iterator[None]:
 
 
 def test_a_full_disk_at_publication_loses_nothing(world: World, office: Office) -> None:
-    from kflare.operations.publish.publishers import publish
+    from kflare.operations.publish.publishers import publish_cycle
 
     world.observe(ISSUE - HOUR)
     office.settings = replace(office.settings, log=replace(office.settings.log, path="-"))
     first = office.run().cycle
     page = (office.settings.site.folder / "index.html").read_bytes()
     with full_disk():
-        failures = publish(first, office.settings, office.ledger, EventLog())
+        failures = publish_cycle(first, office.settings, office.ledger, EventLog())
     assert any(failure.startswith("site:") for failure in failures)
     assert (office.settings.site.folder / "index.html").read_bytes() == page
-    assert publish(first, office.settings, office.ledger, EventLog()) == []
+    assert publish_cycle(first, office.settings, office.ledger, EventLog()) == []
 
 
 def write_settings(office: Office, folder: Path) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import kflare
-from kflare.operations.forecast import Forecast, Outage
+from kflare.operations.forecast import Forecast, Outage, cycle_name
 from kflare.operations.publish.pages import Day, archive_day, archive_index, by_day
 from kflare.operations.publish.site_data import Past, SiteData
 
@@ -23,7 +23,7 @@ _CONTENTS: Final = "archive/contents.json"
 
 def picture_folder(forecast: Forecast | Outage) -> str:
     """Where the pictures of a forecast lie, from the site's root."""
-    return f"pictures/{forecast.issue:%Y%m%dT%H%MZ}"
+    return f"pictures/{cycle_name(forecast.issue)}"
 
 
 def carry_over(before: Path | None, folder: Path, data: SiteData, *, keep_pictures_days: float) -> None:
@@ -42,7 +42,7 @@ def carry_over(before: Path | None, folder: Path, data: SiteData, *, keep_pictur
     """
     if before is None:
         return
-    oldest = f"{data.current.issue - timedelta(days=keep_pictures_days):%Y%m%dT%H%MZ}"
+    oldest = cycle_name(data.current.issue - timedelta(days=keep_pictures_days))
     pictures = [path for path in before.glob("pictures/*/*") if path.parent.name >= oldest]
     for path in (*before.glob("archive/????-??-??.html"), before / _CONTENTS, *pictures):
         new = folder / path.relative_to(before)

@@ -1,18 +1,132 @@
-"""The three files of CCMC's Flare Scoreboard, written from one forecast."""
+"""The three files of CCMC's Flare Scoreboard, JSON, XML and text, written from one forecast.
 
+They say the same; a class or region whose probability is not known is absent. CCMC's own JSON schema was not at hand:
+the form is that of a producer and of a consumer of the scoreboard (docs/publishing.md), to be checked before the first
+upload.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Any, Final, Self
+from xml.etree import ElementTree as ET
 
+from kflare.errors import DataError, SettingError
 from kflare.io.atomic import write_whole
-from kflare.operations.forecast import Forecast
-from kflare.operations.publish.ccmc_json import json_text
-from kflare.operations.publish.ccmc_text import plain_text, text_name
-from kflare.operations.publish.ccmc_xml import xml_text
-from kflare.operations.publish.submission import Submission
+from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, Probability, utc_text
+from kflare.operations.publish.publication import Publication
 
-__all__ = ["write_ccmc"]
+__all__ = ["Submission", "SubmittedRegion", "json_text", "plain_text", "publish", "text_name", "write_ccmc", "xml_text"]
+
+_SHORT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,15}")
+# The text form has four decimals, and no forecast is a certainty.
+_SMALLEST, _LARGEST = 0.0001, 0.9999
+# In the text form a cell that is not known is dashes, so that no column can slip.
+_UNKNOWN: Final = "----"
+_TEXT_CLASSES: Final = ("X", "M", "C")
+_TEXT_COLUMNS: Final = " ".join(f"{name}_prob {name}_uncert {name}_Level" for name in _TEXT_CLASSES)
 
 
-def write_ccmc(forecast: Forecast, folder: Path, *, model: str = "KFLARE", spase_id: str | None = None) -> list[Path]:
+@dataclass(frozen=True)
+class SubmittedRegion:
+    """One region: its numbers, where and when it was observed, and the probabilities by class."""
+
+    probability: Mapping[str, float]
+    number: int | None = None
+    noaa: tuple[int, ...] = ()
+    harp: tuple[int, ...] = ()
+    location: str = ""
+    time: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is sent to the scoreboard. Probabilities of a class mean "this class or above".
+
+    Parameters
+    ----------
+    model : str
+        Short name under which the method is registered, at most 16 characters.
+    issue, start, end : datetime.datetime
+        Issue time and prediction window, aware UTC, to the second.
+    full_disk : mapping of class to float
+        Such as {"C": 0.3, "M": 0.05}; a class that is not forecast is absent.
+    regions : tuple of SubmittedRegion
+        Regions with a forecast.
+    input_data : str
+        For the text form.
+    """
+
+    model: str
+    issue: datetime
+    start: datetime
+    end: datetime
+    full_disk: Mapping[str, float]
+    regions: tuple[SubmittedRegion, ...] = ()
+    input_data: str = field(default="", compare=False)
+
+    @classmethod
+    def of(cls, forecast: Forecast, *, model: str = "KFLARE") -> Self:
+        """What of a forecast is sent: the calibrated probabilities, which can be compared with other methods'.
+
+        Raises
+        ------
+        SettingError
+            `model` has more than 16 characters or others than letters, digits, "_", "." and "-".
+        DataError
+            The forecast rests on stale data or on statistics alone, or it has no calibrated probability.
+        """
+        if not _SHORT_NAME.fullmatch(model):
+            raise SettingError(
+                f"CCMC's short name must have 1 to 16 letters, digits, '_', '.' or '-', got {model!r}: "
+                "choose the name that was registered"
+            )
+        stale = [record.name for record in forecast.inputs if record.status == "stale"]
+        if forecast.rung in (EVENT_STATISTICS, CLIMATOLOGY) or stale:
+            reason = f"its input {stale[0]!r} is stale" if stale else f"it rests on {forecast.rung} alone"
+            raise DataError(f"forecast {forecast.cycle_id} is not sent to CCMC: {reason}")
+        regions = tuple(
+            SubmittedRegion(
+                probability=probability,
+                number=region.number,
+                noaa=region.noaa,
+                harp=region.harp,
+                location=region.location,
+                time=_short(forecast.data_time or forecast.issue),
+            )
+            for region in forecast.regions
+            if (probability := _calibrated(region.probability))
+        )
+        full_disk = _calibrated(forecast.full_disk)
+        if not full_disk:
+            raise DataError(
+                f"forecast {forecast.cycle_id} has no calibrated probability of the full disk to send to CCMC"
+            )
+        inputs = ", ".join(record.name for record in forecast.inputs if record.status != "missing")
+        return cls(
+            model=model,
+            issue=_short(forecast.issue),
+            start=_short(forecast.window_start),
+            end=_short(forecast.window_end),
+            full_disk=full_disk,
+            regions=regions,
+            input_data=" ".join(inputs.split()),
+        )
+
+
+def publish(publication: Publication, folder: Path) -> None:
+    """The publisher: a forecast that must not be compared under the network's name is not written, and logged."""
+    if isinstance(publication.cycle, Forecast):
+        try:
+            write_ccmc(publication.cycle, folder, model=publication.settings.site.ccmc_model)
+        except DataError as error:
+            publication.log("not sent", what="ccmc", reason=str(error))
+
+
+def write_ccmc(forecast: Forecast, folder: Path, *, model: str = "KFLARE") -> list[Path]:
     """Write a forecast for the scoreboard as JSON, XML and text, named by model, window and issue time.
 
     Only forecasts that may be sent are written: see `Submission.of`. What the folder held stays.
@@ -25,8 +139,6 @@ def write_ccmc(forecast: Forecast, folder: Path, *, model: str = "KFLARE", spase
         Where to; made if missing.
     model : str
         Short name under which the method is registered with CCMC.
-    spase_id : str, optional
-        Its identity in CCMC's registry.
 
     Returns
     -------
@@ -40,11 +152,126 @@ def write_ccmc(forecast: Forecast, folder: Path, *, model: str = "KFLARE", spase
     SettingError
         A bad name, or a folder that cannot be written to.
     """
-    submission = Submission.of(forecast, model=model, spase_id=spase_id)
+    submission = Submission.of(forecast, model=model)
     folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{model}.{submission.start:%Y-%m-%dT%H%MZ}.{submission.issue:%Y-%m-%dT%H%MZ}"
     files = {
-        f"{submission.stem}.json": json_text(submission),
-        f"{submission.stem}.xml": xml_text(submission),
+        f"{stem}.json": json_text(submission),
+        f"{stem}.xml": xml_text(submission),
         text_name(submission): plain_text(submission),
     }
     return [write_whole(folder / name, text) for name, text in files.items()]
+
+
+def json_text(submission: Submission) -> str:
+    """The submission as JSON; classes as "M+", "M and above"."""
+    window = {"start_time": utc_text(submission.start), "end_time": utc_text(submission.end)}
+
+    def block(probability: Mapping[str, float]) -> dict[str, Any]:
+        classes = [{"class": f"{name}+", "probability": p} for name, p in probability.items()]
+        return {"prediction_window": window, "flare_probabilities": classes}
+
+    def ids(region: SubmittedRegion) -> list[dict[str, str]]:
+        numbers = [("NOAA", number) for number in region.noaa] + [("HARP", number) for number in region.harp]
+        return [{"type": kind, "number": str(number)} for kind, number in numbers]
+
+    content = {
+        "model": {"short_name": submission.model},
+        "issue_time": utc_text(submission.issue),
+        "mode": "forecast",
+        "full_disk_forecasts": [block(submission.full_disk)],
+        "region_forecasts": [{"region_ids": ids(region), **block(region.probability)} for region in submission.regions],
+    }
+    return json.dumps({"forecast_submission": content}, indent=2) + "\n"
+
+
+def xml_text(submission: Submission) -> str:
+    """The submission as XML in the manner of ISES: one group for the full disk, one for each region."""
+    message = ET.Element("message")
+    forecast = ET.SubElement(message, "forecast")
+    _add(forecast, "method", submission.model)
+    _add(forecast, "issuetime", utc_text(submission.issue))
+    window = ET.SubElement(forecast, "predictionwindow")
+    _add(window, "starttime", utc_text(submission.start))
+    _add(window, "endtime", utc_text(submission.end))
+    _add_entries(_add_group(forecast, "Full Disk"), submission.full_disk)
+    for region in submission.regions:
+        group = _add_group(forecast, "Region")
+        ids = [("NOAA_AR_numbering_scheme", number) for number in region.noaa]
+        ids += [("HARP_numbering_scheme", number) for number in region.harp]
+        for scheme, number in ids or [("", 0)]:
+            source = ET.SubElement(group, "sourceregion")
+            if scheme:
+                _add(source, "id", str(number)).set("scheme", scheme)
+            if region.location and region.time is not None:
+                _add(source, "location", region.location).set("time", utc_text(region.time))
+        _add_entries(group, region.probability)
+    ET.indent(message)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(message, encoding="unicode") + "\n"
+
+
+def text_name(submission: Submission) -> str:
+    """File name that the scoreboard asks for: Flare_Forecast_modelname_yyyymmdd_hhmm.txt."""
+    return f"Flare_Forecast_{submission.model}_{submission.issue:%Y%m%d_%H%M}.txt"
+
+
+def plain_text(submission: Submission) -> str:
+    """The submission as a text table; of several NOAA numbers of a region it takes the first."""
+    classes = set(submission.full_disk).union(*(region.probability for region in submission.regions))
+    hours = (submission.end - submission.start).total_seconds() / 3600
+    lines = [
+        f"Forecasting method: {submission.model}",
+        f"Issue Time: {utc_text(submission.issue)}",
+        f"Prediction Window Start Time: {utc_text(submission.start)}",
+        f"Prediction Window End Time: {utc_text(submission.end)}",
+        f"Probability Bins: {' '.join(f'{name}+' for name in sorted(classes))}",
+        f"Input data: {submission.input_data or _UNKNOWN}",
+        f"Prediction window (hours): {hours:g}",
+        "#Full Disk Forecast",
+        f"#{_TEXT_COLUMNS}",
+        _cells(submission.full_disk),
+        "#Region Forecast",
+        f"#Region Time Location NOAA {_TEXT_COLUMNS}",
+    ]
+    for row, region in enumerate(submission.regions, start=1):
+        number = row if region.number is None else region.number
+        time = _UNKNOWN if region.time is None else utc_text(region.time)
+        noaa = str(region.noaa[0]) if region.noaa else _UNKNOWN
+        lines.append(f"{number} {time} {region.location or _UNKNOWN} {noaa} {_cells(region.probability)}")
+    return "\n".join(lines) + "\n"
+
+
+def _short(time: datetime) -> datetime:
+    """To the second, as all three forms write it."""
+    return time.replace(microsecond=0)
+
+
+def _calibrated(probabilities: Mapping[str, Probability]) -> dict[str, float]:
+    known = {name: one.calibrated for name, one in sorted(probabilities.items()) if one.calibrated is not None}
+    return {name: min(max(round(p, 4), _SMALLEST), _LARGEST) for name, p in known.items()}
+
+
+def _add(parent: ET.Element, name: str, text: str) -> ET.Element:
+    child = ET.SubElement(parent, name)
+    child.text = text
+    return child
+
+
+def _add_group(forecast: ET.Element, kind: str) -> ET.Element:
+    group = ET.SubElement(forecast, "group")
+    _add(group, "forecasttype", kind)
+    return group
+
+
+def _add_entries(group: ET.Element, probability: Mapping[str, float]) -> None:
+    for name, p in probability.items():
+        entry = ET.SubElement(group, "entry")
+        ET.SubElement(entry, "fluxbin", name=f"{name}+")
+        _add(ET.SubElement(entry, "probability"), "value", f"{p:.4f}")
+
+
+def _cells(probability: Mapping[str, float]) -> str:
+    cells = []
+    for name in _TEXT_CLASSES:
+        cells += [f"{probability[name]:.4f}" if name in probability else _UNKNOWN, _UNKNOWN, _UNKNOWN]
+    return " ".join(cells)

@@ -6,23 +6,50 @@ folder of their own, so that a page never shows boxes over another forecast's Su
 """
 
 import shutil
+from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from kflare.errors import SettingError
+from kflare.flares.labels import in_window
 from kflare.io.atomic import move_into_place, remove_abandoned, replace_link, temporary_folder, write_whole
-from kflare.operations.forecast import Forecast
+from kflare.operations.flare_records import Current, flare_texts
+from kflare.operations.forecast import Forecast, Outage
+from kflare.operations.ledger import Ledger
+from kflare.operations.outcomes import FULL_DISK, outcomes
 from kflare.operations.publish.archive import archive_files, carry_over, picture_folder
+from kflare.operations.publish.csv_table import csv_text
 from kflare.operations.publish.latest import SCHEMA_NAME, latest_text, schema_text
 from kflare.operations.publish.pages import root_pages
-from kflare.operations.publish.site_data import SiteData
-from kflare.operations.publish.csv_table import csv_text
+from kflare.operations.publish.pictures import kept_pictures
+from kflare.operations.publish.publication import Publication
+from kflare.operations.publish.site_data import Past, SiteData, WindowOutcome
+from kflare.operations.publish.verification import verification_sections
 
-__all__ = ["publish_site"]
+__all__ = ["publish", "publish_site"]
 
 _ASSETS: Final = ("kflare.css", "kflare.js")
 _ABANDONED_SECONDS: Final = 3600.0
+# Verification looks back one year: older forecasts are of another Sun, and `kflare.verify` scores them all.
+_VERIFIED: Final = timedelta(days=366)
+
+
+def publish(publication: Publication, folder: Path) -> None:
+    """The publisher: the site after a cycle, from the ledger and the pictures that are kept."""
+    cycle, settings = publication.cycle, publication.settings
+    past = _past(cycle.issue, publication.ledger)
+    data = SiteData(
+        current=cycle,
+        pictures=kept_pictures(settings.data.issue_folder(cycle.issue) / "pictures"),
+        past=past,
+        verification=verification_sections(past),
+        title=settings.site.title,
+        recent_days=settings.site.recent_days,
+    )
+    publish_site(data, folder)
 
 
 def publish_site(data: SiteData, folder: Path, *, keep_pictures_days: float = 30.0) -> Path:
@@ -95,3 +122,27 @@ def _write(data: SiteData, folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Carried-over files are links into the version in use: renaming over them leaves that one alone.
         write_whole(path, each)
+
+
+def _past(issue: datetime, ledger: Ledger) -> list[Past]:
+    since = issue - _VERIFIED
+    cycles = list(ledger.cycles(since, issue))
+    table = outcomes(ledger, since, issue)
+    disk = table[(table["region"] == FULL_DISK) & (table["method"] == "kflare")]
+    observed = {
+        (row.time.to_pydatetime(), row.threshold): bool(row.observed)
+        for row in disk.itertuples()
+        if not np.isnan(row.observed)
+    }
+    flares = ledger.flares(since, issue + timedelta(days=1))
+    return [Past(cycle, _outcome(cycle, observed, flares)) for cycle in cycles]
+
+
+def _outcome(cycle: Forecast | Outage, observed: dict[tuple[datetime, str], bool], flares: Current) -> WindowOutcome:
+    start = flares.table["start"]
+    if isinstance(cycle, Outage):
+        inside = flares.table[in_window(start, cycle.issue, cycle.issue + timedelta(days=1))]
+        return WindowOutcome({}, flare_texts(inside))
+    known = {name: observed[cycle.issue, name] for name in cycle.full_disk if (cycle.issue, name) in observed}
+    inside = flares.table[in_window(start, cycle.window_start, cycle.window_end)]
+    return WindowOutcome(known, flare_texts(inside))

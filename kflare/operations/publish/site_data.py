@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 from kflare.errors import DataError
 from kflare.operations.forecast import THRESHOLDS, Forecast, Outage
-from kflare.operations.publish.pictures import Picture
+from kflare.operations.publish.pictures import DiskPicture
 
-__all__ = ["Figure", "Outcome", "Past", "Section", "SiteData"]
+__all__ = ["Figure", "Past", "Section", "SiteData", "WindowOutcome"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WindowOutcome:
     """What happened in a forecast's window.
 
     Parameters
@@ -31,7 +31,7 @@ class Past:
     """A forecast or outage of the past, with what happened if that is known."""
 
     forecast: Forecast | Outage
-    outcome: Outcome | None = None
+    outcome: WindowOutcome | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Figure:
     alt: str
 
     def __post_init__(self) -> None:
-        Picture(self.name, self.name, self.data)  # the same rules for name and data
+        DiskPicture(self.name, self.name, self.data)  # the same rules for name and data
         if not self.alt:
             raise DataError(f"figure {self.name} must have an `alt` text")
 
@@ -67,7 +67,7 @@ class SiteData:
     ----------
     current : Forecast or Outage
         What the cycle ended with.
-    pictures : sequence of Picture
+    pictures : sequence of DiskPicture
         Of `current`; the first image is shown first.
     past : sequence of Past
         Former forecasts and outages in any order, `current` not among them; their days in the archive are written anew.
@@ -80,7 +80,7 @@ class SiteData:
     """
 
     current: Forecast | Outage
-    pictures: Sequence[Picture] = ()
+    pictures: Sequence[DiskPicture] = ()
     past: Sequence[Past] = ()
     verification: Sequence[Section] = ()
     title: str = "Solar flare forecast"

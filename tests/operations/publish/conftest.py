@@ -10,27 +10,27 @@ import pytest
 from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.publish.pictures import (
     OVERLAY,
-    Picture,
+    DiskPicture,
     intensity_picture,
     magnetogram_picture,
     overlay_picture,
 )
-from kflare.operations.publish.site_data import Outcome, Past, SiteData
+from kflare.operations.publish.site_data import Past, SiteData, WindowOutcome
 from kflare.operations.publish.verification import verification_sections
 from kflare.synthetic.sun import SyntheticSun
 
 
 @pytest.fixture(scope="session")
-def pictures(sun: SyntheticSun, make_forecast: Callable[..., Forecast]) -> tuple[Picture, ...]:
+def pictures(sun: SyntheticSun, make_forecast: Callable[..., Forecast]) -> tuple[DiskPicture, ...]:
     """A magnetogram, an image in false colours made of it, and a map where it is strong: content for the pages."""
     magnetogram = sun.magnetogram(make_forecast().data_time, 512)
     strength = np.abs(magnetogram.data)
     coarse = np.nan_to_num(np.abs(magnetogram.resized(32).data))
     glow = intensity_picture(strength, magnetogram.disk, like=magnetogram, palette="sdoaia131", size=512)
     return (
-        Picture("hmi-magnetogram", "HMI magnetogram", magnetogram_picture(magnetogram, size=512), note="02:00 UTC"),
-        Picture("aia-131", "AIA 131 Å", glow, note="01:24 UTC"),
-        Picture("grad-cam-m", "Grad-CAM, ≥ M1.0", overlay_picture(coarse / coarse.max()), OVERLAY),
+        DiskPicture("hmi-magnetogram", "HMI magnetogram", magnetogram_picture(magnetogram, size=512), note="02:00 UTC"),
+        DiskPicture("aia-131", "AIA 131 Å", glow, note="01:24 UTC"),
+        DiskPicture("grad-cam-m", "Grad-CAM, ≥ M1.0", overlay_picture(coarse / coarse.max()), OVERLAY),
     )
 
 
@@ -49,13 +49,13 @@ def past(make_forecast: Callable[..., Forecast]) -> tuple[Past, ...]:
         # Flares come as often as twice the calibrated probability says: neither perfect nor without skill.
         c, m = (bool(random.random() < 2 * forecast.full_disk[name].calibrated) for name in ("C", "M"))
         flares = ("C3.2 05:04 UT, AR 10053",) * (c or m) + ("M1.0 11:30 UT, AR 10057",) * m
-        entries.append(Past(forecast, Outcome({"C": c or m, "M": m}, flares) if step > 4 else None))
+        entries.append(Past(forecast, WindowOutcome({"C": c or m, "M": m}, flares) if step > 4 else None))
     return tuple(entries)
 
 
 @pytest.fixture(scope="session")
 def site_data(
-    make_forecast: Callable[..., Forecast], pictures: tuple[Picture, ...], past: tuple[Past, ...]
+    make_forecast: Callable[..., Forecast], pictures: tuple[DiskPicture, ...], past: tuple[Past, ...]
 ) -> SiteData:
     """The site of an ordinary day: four regions, one of them at the limb."""
     forecast = make_forecast()

@@ -11,12 +11,9 @@ import pytest
 
 from kflare.errors import DataError, SettingError
 from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, InputRecord, Probability
-from kflare.operations.publish.ccmc import write_ccmc
-from kflare.operations.publish.ccmc_json import json_text, read_json
-from kflare.operations.publish.ccmc_text import plain_text, read_text, text_name
-from kflare.operations.publish.ccmc_values import read_class, read_probability, read_time
-from kflare.operations.publish.ccmc_xml import read_xml, xml_text
-from kflare.operations.publish.submission import Submission
+from kflare.operations.publish.ccmc import Submission, json_text, plain_text, text_name, write_ccmc, xml_text
+
+from .scoreboard import read_class, read_json, read_probability, read_text, read_time, read_xml
 
 Make = Callable[..., Forecast]
 
@@ -35,7 +32,7 @@ MET_OFFICE = (
 
 @pytest.fixture
 def submission(make_forecast: Make) -> Submission:
-    return Submission.of(make_forecast(), spase_id="spase://CCMC/SimulationModel/KFLARE/v1")
+    return Submission.of(make_forecast())
 
 
 def nowhere(submission: Submission) -> Submission:
@@ -49,7 +46,6 @@ def nowhere(submission: Submission) -> Submission:
 def test_json_goes_there_and_back(submission: Submission) -> None:
     again = read_json(json_text(submission))
     assert again == nowhere(submission)
-    assert again.spase_id == submission.spase_id
     assert len(again.regions) == 4
 
 
@@ -64,12 +60,9 @@ def test_text_goes_there_and_back(submission: Submission) -> None:
     assert again.input_data == "HMI magnetogram, AIA 131, GOES flare list"
 
 
-@pytest.mark.parametrize("plus", [True, False])
-def test_classes_are_and_above_unless_told_otherwise(submission: Submission, plus: bool) -> None:
-    assert read_json(json_text(submission, plus=plus)).full_disk == submission.full_disk
-    assert read_xml(xml_text(submission, plus=plus)).full_disk == submission.full_disk
-    assert ('"M+"' in json_text(submission, plus=plus)) is plus
-    assert ('name="M+"' in xml_text(submission, plus=plus)) is plus
+def test_classes_are_and_above(submission: Submission) -> None:
+    assert '"M+"' in json_text(submission)
+    assert 'name="M+"' in xml_text(submission)
 
 
 def keys(value: object) -> set[str]:
@@ -80,7 +73,7 @@ def keys(value: object) -> set[str]:
 
 def test_json_keys_are_those_that_the_scoreboard_reads(submission: Submission) -> None:
     assert keys(json.loads(json_text(submission))) == {
-        "forecast_submission", "model", "short_name", "spase_id", "issue_time", "mode", "full_disk_forecasts",
+        "forecast_submission", "model", "short_name", "issue_time", "mode", "full_disk_forecasts",
         "region_forecasts", "prediction_window", "start_time", "end_time", "flare_probabilities", "class",
         "probability", "region_ids", "type", "number",
     }  # fmt: skip
@@ -118,10 +111,8 @@ def test_a_certainty_is_not_submitted(make_forecast: Make) -> None:
     assert Submission.of(make_forecast(full_disk={"M": Probability(0.9, 1.0)})).full_disk == {"M": 0.9999}
 
 
-def test_the_calibrated_probability_is_sent_unless_told_otherwise(make_forecast: Make) -> None:
-    forecast = make_forecast(full_disk={"M": Probability(0.6, 0.05)})
-    assert Submission.of(forecast).full_disk == {"M": 0.05}
-    assert Submission.of(forecast, value="network").full_disk == {"M": 0.6}
+def test_the_calibrated_probability_is_sent(make_forecast: Make) -> None:
+    assert Submission.of(make_forecast(full_disk={"M": Probability(0.6, 0.05)})).full_disk == {"M": 0.05}
 
 
 def test_limb_regions_are_not_sent(make_forecast: Make) -> None:
@@ -135,7 +126,6 @@ def test_another_method_is_not_sent_under_this_name(make_forecast: Make, rung: s
     forecast = make_forecast(rung=rung, rung_reason="no image")
     with pytest.raises(DataError, match="not sent to CCMC"):
         Submission.of(forecast)
-    assert Submission.of(forecast, local=True).full_disk
 
 
 def test_a_forecast_on_stale_data_is_not_sent(make_forecast: Make) -> None:
@@ -153,11 +143,6 @@ def test_a_forecast_without_a_calibrated_probability_is_not_sent(make_forecast: 
 def test_a_bad_short_name_is_refused_not_cut(make_forecast: Make, name: str) -> None:
     with pytest.raises(SettingError, match="short name"):
         Submission.of(make_forecast(), model=name)
-
-
-def test_an_unknown_mode_is_refused(make_forecast: Make) -> None:
-    with pytest.raises(SettingError, match="simulated_realtime_forecast"):
-        Submission.of(make_forecast(), mode="guess")
 
 
 def test_file_names_come_from_model_and_times(make_forecast: Make, tmp_path: Path) -> None:

@@ -4,30 +4,32 @@ import csv
 import io
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from kflare.errors import DataError
 from kflare.operations.forecast import Forecast, Probability
-from kflare.operations.publish.csv_table import csv_text, read_csv, rows_of, write_csv
+from kflare.operations.publish.csv_table import csv_text, rows_of
 
 Make = Callable[..., Forecast]
 HOSTILE = "=HYPERLINK(\"http://x\"),\r\n'quoted'; -1"
 
 
-def test_csv_goes_there_and_back(make_forecast: Make, tmp_path: Path) -> None:
+def read_csv(text: str) -> list[dict[str, str]]:
+    """The rows, without the apostrophes that keep a spreadsheet from computing them."""
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    return [{name: cell.removeprefix("'") for name, cell in row.items()} for row in rows]
+
+
+def test_csv_goes_there_and_back(make_forecast: Make) -> None:
     forecast = make_forecast()
-    path = write_csv(forecast, tmp_path / "forecast.csv")
-    assert read_csv(path.read_bytes().decode()) == rows_of(forecast)
-    assert [row.values["scope"] for row in rows_of(forecast)] == ["full disk", "full disk CNN", *["region"] * 4]
+    assert read_csv(csv_text(forecast)) == rows_of(forecast)
+    assert [row["scope"] for row in rows_of(forecast)] == ["full disk", "full disk CNN", *["region"] * 4]
 
 
 def test_probabilities_keep_every_bit_and_unknown_cells_are_empty(make_forecast: Make) -> None:
     rows = read_csv(csv_text(make_forecast(full_disk={"M": Probability(1 / 3, None)}, cnn={}, data_time=None)))
-    assert rows[0].probability == {"M": Probability(1 / 3, None)}
-    assert rows[0].values["C_network"] == rows[0].values["M_calibrated"] == rows[0].values["data_time"] == ""
-    assert rows[0].values["number"] == ""
+    assert float(rows[0]["M_network"]) == 1 / 3
+    assert rows[0]["C_network"] == rows[0]["M_calibrated"] == rows[0]["data_time"] == rows[0]["number"] == ""
 
 
 @pytest.mark.parametrize("text", [HOSTILE, "+1", "-2+3", "@SUM(A1)", "'", "\tx", "plain"])
@@ -39,12 +41,3 @@ def test_hostile_text_goes_there_and_back_and_is_no_formula(make_forecast: Make,
     for row in csv.DictReader(io.StringIO(written, newline="")):
         assert not row["region"].startswith(("=", "+", "-", "@", "\t"))
         assert not row["remarks"].startswith(("=", "+", "-", "@", "\t"))
-
-
-def test_another_table_is_refused(make_forecast: Make) -> None:
-    with pytest.raises(DataError, match="must have the columns cycle_id, issue"):
-        read_csv("a,b\n1,2\n")
-    with pytest.raises(DataError, match="cells, got"):
-        read_csv(csv_text(make_forecast()) + "only,three,cells\r\n")
-    with pytest.raises(DataError, match="must be a number, got 'x'"):
-        read_csv(csv_text(make_forecast(full_disk={"M": Probability(0.125)})).replace("0.125", "x"))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from kflare.errors import DataError
 from kflare.observations.magnetogram import Magnetogram
-from kflare.operations.publish.pictures import Picture, intensity_picture, magnetogram_picture, overlay_picture
+from kflare.operations.publish.pictures import DiskPicture, intensity_picture, magnetogram_picture, overlay_picture
 from kflare.sun.disk import Disk
 
 
@@ -65,11 +65,11 @@ def test_an_overlay_is_transparent_where_it_is_zero() -> None:
 
 def test_a_picture_has_a_plain_name_and_is_an_image() -> None:
     data = overlay_picture(np.ones((2, 2)))
-    assert Picture("grad-cam", "Grad-CAM", data).file == "grad-cam.png"
+    assert DiskPicture("grad-cam", "Grad-CAM", data).file == "grad-cam.png"
     for name in ("../x", "A", "", "a b", "a/b"):
         with pytest.raises(DataError, match="`name` of a picture"):
-            Picture(name, "x", data)
+            DiskPicture(name, "x", data)
     with pytest.raises(DataError, match="must be JPEG or PNG"):
-        Picture("x", "x", b"<svg onload='alert(1)'>")
+        DiskPicture("x", "x", b"<svg onload='alert(1)'>")
     with pytest.raises(DataError, match="`kind`"):
-        Picture("x", "x", data, "film")
+        DiskPicture("x", "x", data, "film")

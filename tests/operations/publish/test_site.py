@@ -19,11 +19,11 @@ import pytest
 
 from kflare.errors import DataError, SettingError
 from kflare.operations.forecast import Forecast, InputRecord, Outage, Probability
+from kflare.operations.publish.csv_table import csv_text
 from kflare.operations.publish.latest import read_latest
-from kflare.operations.publish.pictures import Picture
+from kflare.operations.publish.pictures import DiskPicture
 from kflare.operations.publish.site import publish_site
-from kflare.operations.publish.site_data import Figure, Outcome, Past, Section, SiteData
-from kflare.operations.publish.csv_table import read_csv, rows_of
+from kflare.operations.publish.site_data import Figure, Past, Section, SiteData, WindowOutcome
 
 Make = Callable[..., Forecast]
 HOSTILE = "\"><script>owned()</script><img src=x onerror='owned()'>{{ 7*7 }}&lt;"
@@ -104,7 +104,7 @@ def test_the_page_shows_the_forecast(site: Path, site_data: SiteData) -> None:
         assert wanted.replace(" ", "") in text.replace(" ", ""), wanted
     assert isinstance(site_data.current, Forecast)
     assert read_latest((site / "latest.json").read_text(encoding="utf-8")) == site_data.current
-    assert read_csv((site / "forecast.csv").read_bytes().decode()) == rows_of(site_data.current)
+    assert (site / "forecast.csv").read_bytes().decode() == csv_text(site_data.current)
 
 
 def test_an_outage_shows_no_probability_and_leads_to_the_last_forecast(
@@ -136,7 +136,7 @@ def test_hostile_text_stays_text_everywhere(site_data: SiteData, make_forecast: 
     past = (
         Past(Outage(HOSTILE * 2, forecast.issue - timedelta(hours=6), HOSTILE)),
         Past(replace(forecast, cycle_id="x" + HOSTILE, issue=forecast.issue - timedelta(hours=12)),
-             Outcome({"M": True}, (HOSTILE,))),
+             WindowOutcome({"M": True}, (HOSTILE,))),
     )  # fmt: skip
     section = Section(HOSTILE, HOSTILE, (HOSTILE,), ((HOSTILE,),), (Figure("f", picture.data, HOSTILE),))
     data = SiteData(forecast, (picture,), past, (section,), title=HOSTILE)
@@ -187,7 +187,8 @@ def test_a_day_is_written_anew_when_its_outcome_is_corrected(site_data: SiteData
     folder = tmp_path / "site"
     publish_site(site_data, folder)
     at = next(i for i, one in enumerate(site_data.past) if one.outcome and not one.outcome.observed["M"])
-    corrected = replace(site_data.past[at], outcome=Outcome({"C": True, "M": True}, ("M1.0 (was C9.9) 05:04 UT",)))
+    outcome = WindowOutcome({"C": True, "M": True}, ("M1.0 (was C9.9) 05:04 UT",))
+    corrected = replace(site_data.past[at], outcome=outcome)
     past = (*site_data.past[:at], corrected, *site_data.past[at + 1 :])
     publish_site(replace(site_data, past=past), folder)
     day = corrected.forecast.issue
@@ -290,11 +291,11 @@ def test_a_reader_never_sees_half_a_site_even_when_the_publisher_is_killed(
         read_latest((folder / "latest.json").read_text(encoding="utf-8"))
 
 
-def test_impossible_content_is_refused(make_forecast: Make, pictures: tuple[Picture, ...]) -> None:
+def test_impossible_content_is_refused(make_forecast: Make, pictures: tuple[DiskPicture, ...]) -> None:
     with pytest.raises(DataError, match="different names"):
         SiteData(make_forecast(), (pictures[0], pictures[0]))
     with pytest.raises(DataError, match="got 'X'"):
-        SiteData(make_forecast(), past=(Past(make_forecast(), Outcome({"X": True})),))
+        SiteData(make_forecast(), past=(Past(make_forecast(), WindowOutcome({"X": True})),))
     with pytest.raises(DataError, match="`alt`"):
         Figure("x", pictures[0].data, "")
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kflare.operations.forecast import Forecast, Outage, Probability
-from kflare.operations.publish.site_data import Outcome, Past
+from kflare.operations.publish.site_data import Past, WindowOutcome
 from kflare.operations.publish.verification import verification_sections
 from kflare.operations.publish.wording import age_text, percent, span_text, time_text, verdict
 
@@ -41,7 +41,7 @@ def test_few_forecasts_give_no_diagram_and_none_give_no_section(past: tuple[Past
 
 
 def test_a_forecast_without_calibration_is_scored_as_yes_or_no(make_forecast: Make) -> None:
-    entry = Past(make_forecast(full_disk={"M": Probability(0.6)}, cnn={}), Outcome({"M": True}))
+    entry = Past(make_forecast(full_disk={"M": Probability(0.6)}, cnn={}), WindowOutcome({"M": True}))
     (row,) = verification_sections([entry])[0].rows
     assert row[2:6] == ("1", "1", "1", "0")
     assert row[-1] == "–"
@@ -53,10 +53,10 @@ def test_a_forecast_without_calibration_is_scored_as_yes_or_no(make_forecast: Ma
 )
 def test_verdicts(make_forecast: Make, p: float, observed: bool, expected: str) -> None:
     forecast = make_forecast(full_disk={"M": Probability(p)})
-    assert verdict(Past(forecast, Outcome({"M": observed})), "M") == expected
+    assert verdict(Past(forecast, WindowOutcome({"M": observed})), "M") == expected
     assert verdict(Past(forecast), "M") == "open"
-    assert verdict(Past(forecast, Outcome({"C": observed})), "M") == "open"
-    assert verdict(Past(forecast, Outcome({"C": observed})), "C") == "none"
+    assert verdict(Past(forecast, WindowOutcome({"C": observed})), "M") == "open"
+    assert verdict(Past(forecast, WindowOutcome({"C": observed})), "C") == "none"
     assert verdict(Past(Outage("x", forecast.issue, "no data")), "M") == "none"
 
 

@@ -1,0 +1,20 @@
+"""What every publisher is given."""
+
+from dataclasses import dataclass
+
+from kflare.operations.event_log import EventLog
+from kflare.operations.forecast import Forecast, Outage
+from kflare.operations.ledger import Ledger
+from kflare.operations.settings import ForecastSettings
+
+__all__ = ["Publication"]
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A cycle as it stands in the ledger, which also holds what was forecast before and what happened."""
+
+    cycle: Forecast | Outage
+    settings: ForecastSettings
+    ledger: Ledger
+    log: EventLog
