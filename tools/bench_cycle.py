@@ -23,7 +23,7 @@ def main() -> None:
     from kflare.operations.forecast import Forecast
     from kflare.operations.ledger import Ledger
     from kflare.operations.running import run_once
-    from kflare.serving.embedded_server import Server
+    from kflare.serving import Server
     from kflare.synthetic.sun import SyntheticSun
 
     start = datetime(2014, 3, 1, tzinfo=UTC)

@@ -193,7 +193,7 @@ def client(context: Any, inbox: Inbox, address: str, rest: str, rate: float | No
 def ask_on(pipe: Any, address: str, rest: str, rate: float | None, seed: int, seconds: float) -> None:
     """One client: requests of the mix, at a rate or as fast as it can, told about through `pipe` every second."""
     from kflare.errors import ServingError
-    from kflare.serving.client.client import Client
+    from kflare.serving import Client
 
     rng = random.Random(seed)  # noqa: S311 - no secrets here
     counts: Counter[str] = Counter()

@@ -209,10 +209,7 @@ def _write_labels(
     told = ", ".join(f"{label} = {number}" for label, number in sorted(labels.items())) or "no labels"
     print(f"{model}: {told} in {options.config}")
     if options.notify:
-        from kflare.serving.client.channel import connection
-
-        tls = {"ca": options.ca, "cert": options.cert, "key": options.key}
-        reload_config(options.config, connection(options.notify, timeout=60, **tls))
+        reload_config(options.config, options.notify, ca=options.ca, cert=options.cert, key=options.key)
         print(f"{options.notify} took it up")
     else:
         print("a running server takes it up with --notify ADDRESS", file=sys.stderr)
@@ -227,13 +224,12 @@ def _protoset(file: Path) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from kflare.models.registry import model_names
-    from kflare.serving.client.client import Client
+    from kflare.serving import MODELS, Client
 
     address, *names = options.check
     with Client(address, timeout=5, max_attempts=1, ca=options.ca, cert=options.cert, key=options.key) as client:
-        served = client.served(names or model_names())
-        for name in [name for name in names if name not in served] or ([] if served else model_names()[:1]):
+        served = client.served(names or MODELS)
+        for name in [name for name in names if name not in served] or ([] if served else MODELS[:1]):
             states = client.status(name)  # raises with the reason where the server is out of reach or does not know it
             told = ", ".join(f"{state.version} {state.state} {state.error}".strip() for state in states)
             raise ServingError(f"no version of `{name}` answers at {address}: {told}")

@@ -99,12 +99,12 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> None:
 
 def _metrics_path(monitoring_config: Path | None) -> str | None:
     """Where the metrics are, from TensorFlow Serving's `monitoring.config`; without one at its default place."""
-    from kflare.serving.config_messages import message_type, read_config
+    from kflare.serving.config_messages import MESSAGES, read_config
     from kflare.serving.rest.server import METRICS_PATH
 
     if monitoring_config is None:
         return METRICS_PATH
-    message = message_type("MonitoringConfig")()
+    message = MESSAGES["MonitoringConfig"]
     prometheus = read_config(monitoring_config, message, what="monitoring configuration").prometheus_config
     return (prometheus.path or METRICS_PATH) if prometheus.enable else None
 

@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from kflare.errors import DataError
 from kflare.operations.marks import THRESHOLDS, MarkBounds, Probability, forecast_class, risk_mark
 from kflare.operations.records import CHECKED, Record, Utc, utc_text
-from kflare.serving.client.probabilities import full_disk_probability
+from kflare.serving import full_disk_probability
 
 __all__ = [
     "CLIMATOLOGY",

@@ -14,7 +14,7 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.operations.forecast import ModelUse
 from kflare.operations.marks import Probability
 from kflare.operations.settings import ServerSettings
-from kflare.serving.client.client import Client
+from kflare.serving import Client
 from kflare.serving.served_attribution import OUTPUTS
 
 __all__ = ["Answers", "ask_disk", "ask_regions", "connect", "silent_server", "wanted_features"]

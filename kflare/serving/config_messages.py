@@ -1,75 +1,48 @@
 """TensorFlow Serving's configuration files, read as protobuf text with the real message types.
 
-`tensorflow-serving-api` carries the message of `models.config` only. The three others are declared here, field for
-field: BatchingParameters (servables/tensorflow/session_bundle_config.proto), SSLConfig (config/ssl_config.proto) and
+`tensorflow-serving-api` has the message of `models.config` only. The others are declared here with all their fields:
+BatchingParameters (servables/tensorflow/session_bundle_config.proto), SSLConfig (config/ssl_config.proto) and
 MonitoringConfig (config/monitoring_config.proto). In text form the names count, so these read what
 tensorflow_model_server reads.
 """
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from google.protobuf import text_format
+
 from kflare.errors import SettingError
+from kflare.serving.declared_messages import declare
 
-__all__ = ["message_type", "read_config"]
+__all__ = ["MESSAGES", "read_config"]
 
-_WRAPPERS = {"Int64Value", "StringValue", "BoolValue"}
-_MESSAGES: dict[str, dict[str, str]] = {
-    "BatchingParameters": {
-        "max_batch_size": "Int64Value",
-        "batch_timeout_micros": "Int64Value",
-        "max_enqueued_batches": "Int64Value",
-        "num_batch_threads": "Int64Value",
-        "thread_pool_name": "StringValue",
-        "allowed_batch_sizes": "repeated int64",
-        "pad_variable_length_inputs": "bool",
-        "enable_large_batch_splitting": "BoolValue",
-        "max_execution_batch_size": "Int64Value",
+MESSAGES = declare(
+    "tensorflow.serving",
+    {
+        "Int64Value": "value 1 int64",
+        "StringValue": "value 1 string",
+        "BoolValue": "value 1 bool",
+        "BatchingParameters": "max_batch_size 1 Int64Value, batch_timeout_micros 2 Int64Value, "
+        "max_enqueued_batches 3 Int64Value, num_batch_threads 4 Int64Value, thread_pool_name 5 StringValue, "
+        "allowed_batch_sizes 6 int64*, pad_variable_length_inputs 7 bool, enable_large_batch_splitting 8 BoolValue, "
+        "max_execution_batch_size 9 Int64Value",
+        "SSLConfig": "server_key 1 string, server_cert 2 string, custom_ca 3 string, client_verify 4 bool",
+        "PrometheusConfig": "enable 1 bool, path 2 string",
+        "MonitoringConfig": "prometheus_config 1 PrometheusConfig",
     },
-    "SSLConfig": {"server_key": "string", "server_cert": "string", "custom_ca": "string", "client_verify": "bool"},
-    "PrometheusConfig": {"enable": "bool", "path": "string"},
-    "MonitoringConfig": {"prometheus_config": "PrometheusConfig"},
-}
-
-
-@cache
-def message_type(name: str) -> Any:
-    """The message class of `tensorflow.serving.<name>`: BatchingParameters, SSLConfig or MonitoringConfig."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
-
-    field_type = descriptor_pb2.FieldDescriptorProto
-    scalars = {"int64": field_type.TYPE_INT64, "bool": field_type.TYPE_BOOL, "string": field_type.TYPE_STRING}
-    file = descriptor_pb2.FileDescriptorProto(
-        name="kflare/serving_config.proto", package="tensorflow.serving", syntax="proto3"
-    )
-    file.dependency.append(wrappers_pb2.DESCRIPTOR.name)
-    for message, fields in _MESSAGES.items():
-        declared = file.message_type.add(name=message)
-        for number, (field, kind) in enumerate(fields.items(), start=1):
-            label = field_type.LABEL_REPEATED if kind.startswith("repeated ") else field_type.LABEL_OPTIONAL
-            added = declared.field.add(name=field, number=number, label=label)
-            bare = kind.removeprefix("repeated ")
-            if bare in scalars:
-                added.type = scalars[bare]
-            else:
-                added.type = field_type.TYPE_MESSAGE
-                added.type_name = f".google.protobuf.{bare}" if bare in _WRAPPERS else f".tensorflow.serving.{bare}"
-    pool = descriptor_pool.DescriptorPool()  # its own: a later tensorflow-serving-api may bring these messages
-    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tensorflow.serving.{name}"))
+)
+"""Message classes by name; the field numbers are none of TensorFlow Serving's."""
 
 
 def read_config(path: Path, message: Any, *, what: str) -> Any:
-    """Fill a message from its text form.
+    """Read a message from its text form.
 
     Parameters
     ----------
     path : Path
         The file.
-    message : protobuf message
-        Empty; filled and returned.
+    message : type
+        Class of the message.
     what : str
         What the file is, for the error messages: "models configuration".
 
@@ -78,16 +51,12 @@ def read_config(path: Path, message: Any, *, what: str) -> Any:
     SettingError
         No such file, or not in the form of the message (it names the line).
     """
-    from google.protobuf import text_format
-
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        return text_format.Parse(path.read_text(encoding="utf-8"), message())
     except FileNotFoundError as error:
         raise SettingError(f"no {what} {path}: see the examples in serving/") from error
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"{path} cannot be read as a {what}: {error}") from error
-    try:
-        return text_format.Parse(text, message)
     except text_format.ParseError as error:
         raise SettingError(f"{path} is no valid {what}, line {error.GetLine() or 1}: {error}") from error

@@ -19,7 +19,9 @@ from kflare.io.atomic import make_folder
 from kflare.io.payload import format_of
 from kflare.models.registry import Kind, first_per_event, model_names, model_spec, one_per_event
 from kflare.observations.reading import read_magnetogram
-from kflare.serving.client.client import Client, Reply, full_disk_probability
+from kflare.serving.client.client import Client
+from kflare.serving.client.replies import Reply
+from kflare.serving.full_disk import full_disk_probability
 from kflare.serving.served_attribution import OUTPUTS, require_attribution
 
 __all__ = ["Forecasts", "event_of", "forecast_magnetograms", "forecast_regions", "served_models"]

@@ -13,12 +13,13 @@ import grpc
 
 from kflare.errors import ServingError, SettingError
 from kflare.io.atomic import write_whole
-from kflare.serving.client.channel import Connection, open_channel
+from kflare.serving.client.channel import open_channel
 from kflare.serving.config_messages import read_config
 
 __all__ = ["CANARY", "STABLE", "labels_of", "reload_config", "set_labels"]
 
 STABLE, CANARY = "stable", "canary"
+_SECONDS = 60.0  # for a label to wait for its version
 
 
 def labels_of(config: Path) -> dict[str, dict[str, int]]:
@@ -62,17 +63,19 @@ def set_labels(config: Path, model: str, labels: Mapping[str, int], *, published
     write_whole(config, text)
 
 
-def reload_config(config: Path, connection: Connection, *, seconds: float = 60.0) -> None:
-    """Have a server take a `models.config` up, as soon as the versions that its labels name are loaded.
+def reload_config(
+    config: Path, target: str, *, ca: Path | None = None, cert: Path | None = None, key: Path | None = None
+) -> None:
+    """Make a server read a `models.config` again, waiting for a minute until the versions of its labels are loaded.
 
     Parameters
     ----------
     config : Path
         The file, with the base paths as the server sees them.
-    connection : Connection
-        From `kflare.serving.client.channel.connection`.
-    seconds : float
-        How long a label may wait for its version.
+    target : str
+        The server's address, as `Client` takes it.
+    ca, cert, key : Path, optional
+        For TLS, as for `Client`.
 
     Raises
     ------
@@ -83,11 +86,11 @@ def reload_config(config: Path, connection: Connection, *, seconds: float = 60.0
     from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
 
     request = ReloadConfigRequest(config=_read(config))
-    end = time.monotonic() + seconds
-    with open_channel(connection) as channel:
+    end = time.monotonic() + _SECONDS
+    with open_channel(target, timeout=_SECONDS, ca=ca, cert=cert, key=key) as channel:
         while True:
             try:
-                answer = ModelServiceStub(channel).HandleReloadConfigRequest(request, timeout=seconds)
+                answer = ModelServiceStub(channel).HandleReloadConfigRequest(request, timeout=_SECONDS)
             except grpc.RpcError as error:
                 code, details = error.code(), error.details()
             else:
@@ -96,7 +99,7 @@ def reload_config(config: Path, connection: Connection, *, seconds: float = 60.0
             if code is grpc.StatusCode.OK:
                 return
             if code is not grpc.StatusCode.FAILED_PRECONDITION or time.monotonic() > end:
-                raise ServingError(f"{connection[0]} did not take {config} up ({code.name}: {details})")
+                raise ServingError(f"{target} did not take {config} up ({code.name}: {details})")
             time.sleep(0.5)  # the version that a label names is being loaded
 
 
@@ -107,4 +110,4 @@ def _code(number: int) -> grpc.StatusCode:
 def _read(config: Path) -> Any:
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-    return read_config(config, ModelServerConfig(), what="models configuration")
+    return read_config(config, ModelServerConfig, what="models configuration")

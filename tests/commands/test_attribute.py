@@ -32,7 +32,7 @@ def sky(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(full_disk_models):
     """Address of an embedded server of the full-disk models."""
-    from kflare.serving.embedded_server import Server
+    from kflare.serving import Server
 
     with Server([], folder=full_disk_models, discover=full_disk_models, port=0) as running:
         yield running.address
@@ -217,7 +217,7 @@ def plain_server(tmp_path_factory):
     """Address of a server whose cnn-m forecasts but does not attribute."""
     import tensorflow as tf
 
-    from kflare.serving.embedded_server import Server
+    from kflare.serving import Server
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 1), tf.float32, name="magnetogram")])
     def serving_default(magnetogram):

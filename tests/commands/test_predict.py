@@ -38,7 +38,7 @@ def models(sun, tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(models):
     """Address of an embedded server of the models, on a free port of loopback."""
-    from kflare.serving.embedded_server import Server
+    from kflare.serving import Server
 
     with Server([], folder=models, discover=models, port=0) as running:
         yield running.address

@@ -24,7 +24,7 @@ from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import Clock, keep_schedule
 from kflare.operations.schedule import issue_times
 from kflare.operations.settings import as_toml
-from kflare.serving.embedded_server import Server
+from kflare.serving import Server
 from kflare.synthetic.sun import SyntheticSun
 from kflare.verification.contingency import ContingencyTable
 

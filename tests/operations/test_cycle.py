@@ -24,7 +24,7 @@ from kflare.operations.outcomes import outcomes
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import Done, run_once
 from kflare.operations.settings import ForecastSettings, as_toml
-from kflare.serving.embedded_server import Server
+from kflare.serving import Server
 from kflare.serving.server.models_config import ModelSettings
 from kflare.synthetic.sun import SyntheticSun
 

@@ -11,8 +11,7 @@ import grpc
 import numpy as np
 import pytest
 
-from kflare.serving.client.client import Client
-from kflare.serving.embedded_server import Server
+from kflare.serving import Client, Server
 
 
 def write_defn(path: Path, *, version: int, factor: float = 1.0) -> Path:

@@ -19,8 +19,7 @@ import pandas as pd
 import pytest
 
 from kflare.errors import ServingError, SettingError
-from kflare.serving.client.async_client import AsyncClient
-from kflare.serving.client.client import Client
+from kflare.serving import AsyncClient, Client
 from kflare.serving.client.messages import METHODS, SignatureDefMap
 from kflare.serving.tensor_values import fill_tensor
 

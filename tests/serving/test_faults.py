@@ -18,8 +18,7 @@ import psutil
 import pytest
 
 from kflare.errors import ServingError
-from kflare.serving.client.async_client import AsyncClient
-from kflare.serving.client.client import Client
+from kflare.serving import AsyncClient, Client
 
 ZEROS = {name: np.zeros(1, np.float32) for name in ("AREA", "USFLUX", "R_VALUE")}
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # RFC 9113, 3.4: preface, SETTINGS

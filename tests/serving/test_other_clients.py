@@ -16,7 +16,7 @@ from google.protobuf import json_format
 from PIL import Image
 
 from kflare.commands.serve import main
-from kflare.serving.embedded_server import Server
+from kflare.serving import Server
 from kflare.serving.server.models_config import ModelSettings
 
 README = Path(__file__).parents[2] / "serving" / "README.md"

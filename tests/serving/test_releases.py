@@ -14,7 +14,7 @@ from kflare.commands.releases import add_release_options, release_command
 from kflare.errors import ModelError, ServingError, SettingError
 from kflare.models.publish import publish as publish_version
 from kflare.models.releases import discard_old, release, releases, verify, withdraw
-from kflare.serving.client.client import Client
+from kflare.serving import Client
 from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.version_labels import labels_of, set_labels
 
@@ -267,7 +267,7 @@ def test_publish_list_verify_and_roll_back(published, tmp_path, capsys):
 
 
 def test_a_canary_comes_is_promoted_or_taken_back(published, tmp_path, serve, until, capsys):
-    from kflare.serving.embedded_server import Server
+    from kflare.serving import Server
     from kflare.serving.server.models_config import read_models_config
 
     served, config = tmp_path / "served", tmp_path / "models.config"
@@ -307,7 +307,7 @@ def test_a_canary_comes_is_promoted_or_taken_back(published, tmp_path, serve, un
 @pytest.mark.parametrize("warm", [True, False])
 def test_warm_up_requests_run_before_a_version_answers(served, warm):
     """What they gain, the first request beside the later ones, is shown by tools/bench serving."""
-    from kflare.serving.embedded_server import Server
+    from kflare.serving import Server
     from kflare.serving.server.models_config import ModelSettings
 
     if not warm:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from kflare.commands.serve import main
-from kflare.serving.client.client import Client
+from kflare.serving import Client
 
 TABLE = pd.DataFrame({"AREA": [0.0], "USFLUX": [0.0], "R_VALUE": [0.0]})
 

@@ -5,93 +5,68 @@ Example: `async with AsyncClient("127.0.0.1:8500") as client: reply = await clie
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 import grpc
 import grpc.aio
-import numpy.typing as npt
 
 from kflare.errors import SettingError
-from kflare.models.registry import model_names
-from kflare.serving.client.channel import connection, open_channel
-from kflare.serving.client.client import methods
-from kflare.serving.client.protocol import Conversation, Inputs, Pause, Steps, Version
-from kflare.serving.client.replies import Metadata, Reply, VersionState
-
-if TYPE_CHECKING:
-    import pandas as pd
+from kflare.serving.client.client import ClientBase, document
+from kflare.serving.client.protocol import ClientProtocol, Inputs, PredictOptions, Steps
+from kflare.serving.client.replies import Reply
 
 __all__ = ["AsyncClient"]
 
+_P = ParamSpec("_P")
 _Result = TypeVar("_Result")
 
 
-class AsyncClient:
+def _method(
+    steps: Callable[Concatenate[ClientProtocol, _P], Steps[_Result]],
+) -> Callable[Concatenate["AsyncClient", _P], Awaitable[_Result]]:
+    async def call(self: "AsyncClient", /, *args: _P.args, **options: _P.kwargs) -> _Result:
+        return await self._run(steps(self._protocol, *args, **options))
+
+    document(call, steps)
+    return call
+
+
+class AsyncClient(ClientBase):
     """A connection to one server, or to several, for the event loop in which it is made.
 
-    For the parameters, and those of the methods, see :class:`Client`. A request whose task is cancelled is withdrawn
-    from the server.
+    A request whose task is cancelled is cancelled on the server too.
     """
 
-    def __init__(
-        self,
-        target: str = "127.0.0.1:8500",
-        *,
-        timeout: float = 10.0,
-        credentials: Any = None,
-        ca: Path | None = None,
-        cert: Path | None = None,
-        key: Path | None = None,
-        max_attempts: int = 5,
-    ) -> None:
-        self.target = target
-        self.timeout = timeout
-        self._ask = Conversation(target, timeout, patient=max_attempts > 1)
-        options = {"credentials": credentials, "ca": ca, "cert": cert, "key": key, "max_attempts": max_attempts}
-        self._channel = open_channel(connection(target, timeout=timeout, **options), grpc.aio)
-        self._methods = methods(self._channel)
+    _api = grpc.aio
+
+    predict = _method(ClientProtocol.predict)
+    predict_images = _method(ClientProtocol.predict_images)
+    predict_magnetograms = _method(ClientProtocol.predict_magnetograms)
+    predict_regions = _method(ClientProtocol.predict_regions)
+    metadata = _method(ClientProtocol.metadata)
+    status = _method(ClientProtocol.status)
+    served = _method(ClientProtocol.served)
+    wait_until_available = _method(ClientProtocol.wait_until_available)
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
-        """End the connection; what is under way in other tasks fails at once with `ServingError`."""
-        self._ask.closed = True
+        """End the connection; requests under way in other tasks fail at once with `ServingError`."""
+        self._protocol.closed = True
         await self._channel.close()
-
-    async def predict(
-        self,
-        model: str,
-        inputs: Inputs,
-        *,
-        signature: str = "serving_default",
-        version: Version = None,
-        outputs: Sequence[str] | None = None,
-        timeout: float | None = None,
-    ) -> Reply:
-        """See `Client.predict`."""
-        return await self._run(
-            self._ask.predict(model, inputs, signature=signature, version=version, outputs=outputs, timeout=timeout)
-        )
 
     async def predict_bulk(
         self,
         model: str,
         batches: Iterable[Inputs] | AsyncIterable[Inputs],
         *,
-        signature: str = "serving_default",
-        version: Version = None,
-        outputs: Sequence[str] | None = None,
-        timeout: float | None = None,
         in_flight: int = 4,
+        **options: Unpack[PredictOptions],
     ) -> AsyncIterator[Reply]:
         """See `Client.predict_bulk`; replies come by `async for`, and so may the batches."""
         if in_flight < 1:
@@ -102,10 +77,7 @@ class AsyncClient:
                 if len(under_way) == in_flight:
                     yield await under_way[0]
                     under_way.popleft()
-                steps = self._ask.predict(
-                    model, inputs, signature=signature, version=version, outputs=outputs, timeout=timeout
-                )
-                under_way.append(asyncio.create_task(self._run(steps)))
+                under_way.append(asyncio.create_task(self._run(self._protocol.predict(model, inputs, **options))))
             while under_way:
                 yield await under_way[0]
                 under_way.popleft()
@@ -114,66 +86,25 @@ class AsyncClient:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
 
-    async def predict_images(
-        self, model: str, images: Sequence[bytes | Path], *, version: Version = None, timeout: float | None = None
-    ) -> Reply:
-        """See `Client.predict_images`."""
-        return await self._run(self._ask.predict_images(model, images, version=version, timeout=timeout))
-
-    async def predict_magnetograms(
-        self, model: str, data: npt.ArrayLike, *, version: Version = None, timeout: float | None = None
-    ) -> Reply:
-        """See `Client.predict_magnetograms`."""
-        return await self._run(self._ask.predict_magnetograms(model, data, version=version, timeout=timeout))
-
-    async def predict_regions(
-        self,
-        model: str,
-        table: "pd.DataFrame",
-        *,
-        version: Version = None,
-        ignore: Collection[str] = (),
-        timeout: float | None = None,
-    ) -> Reply:
-        """See `Client.predict_regions`."""
-        steps = self._ask.predict_regions(model, table, version=version, ignore=ignore, timeout=timeout)
-        return await self._run(steps)
-
-    async def metadata(self, model: str, *, version: Version = None, timeout: float | None = None) -> Metadata:
-        """See `Client.metadata`."""
-        return await self._run(self._ask.metadata(model, version=version, timeout=timeout))
-
-    async def status(self, model: str, *, timeout: float | None = None) -> list[VersionState]:
-        """See `Client.status`."""
-        return await self._run(self._ask.status(model, timeout=timeout))
-
-    async def served(self, names: Collection[str] = model_names()) -> dict[str, list[int]]:
-        """See `Client.served`."""
-        return await self._run(self._ask.served(names))
-
-    async def wait_until_available(self, model: str, deadline: float = 60.0) -> int:
-        """See `Client.wait_until_available`."""
-        return await self._run(self._ask.wait_until_available(model, deadline))
-
     async def _run(self, steps: Steps[_Result]) -> _Result:
-        said: Any = None
+        answer: Any = None
         try:
             while True:
-                step: Any = steps.throw(said) if isinstance(said, Exception) else steps.send(said)
-                if isinstance(step, Pause):
+                step = steps.throw(answer) if isinstance(answer, Exception) else steps.send(answer)
+                if step.request is None:
                     await asyncio.sleep(step.seconds)
-                    said = None
+                    answer = None
                     continue
                 try:
-                    said = await self._methods[type(step.request).__name__](step.request, timeout=step.timeout)
+                    answer = await self._send(step)
                 except (grpc.RpcError, grpc.aio.UsageError) as error:
-                    said = error
+                    answer = error
                 except asyncio.CancelledError:
-                    # So gRPC ends a call, too, whose channel is closed; that is no wish to cancel this task.
+                    # gRPC ends a call in this way, too, when its channel is closed; then nobody cancelled this task.
                     task = asyncio.current_task()
-                    if not self._ask.closed or (task is not None and task.cancelling()):
+                    if not self._protocol.closed or (task is not None and task.cancelling()):
                         raise
-                    said = grpc.aio.UsageError("closed")
+                    answer = grpc.aio.UsageError("closed")
         except StopIteration as done:
             return done.value
 

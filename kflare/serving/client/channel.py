@@ -9,40 +9,33 @@ import grpc
 
 from kflare.errors import ServingError, SettingError
 
-__all__ = ["Connection", "check_timeout", "connection", "open_channel"]
+__all__ = ["check_timeout", "open_channel"]
 
 _SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
 _INT32_MAX = 2**31 - 1
 _LONGEST = 1e6  # seconds; to gRPC 0 is no deadline and infinity one that has passed
 
-Connection = tuple[str, list[tuple[str, Any]], Any]
-"""Address, options and credentials (None without TLS) of a channel."""
-
 
 def check_timeout(seconds: float) -> None:
-    """Refuse with SettingError a deadline that gRPC would take for something else."""
+    """Raise SettingError for a deadline that gRPC would misunderstand."""
     if not 0 < seconds <= _LONGEST:
         raise SettingError(f"`timeout` must be a positive number of seconds, {_LONGEST:g} at most, got {seconds}")
 
 
-def connection(
+def open_channel(
     target: str,
     *,
     timeout: float,
+    api: Any = grpc,
     credentials: Any = None,
     ca: Path | None = None,
     cert: Path | None = None,
     key: Path | None = None,
     max_attempts: int = 5,
-) -> Connection:
-    """What a channel is made of; for the parameters see `kflare.serving.client.client.Client`.
+) -> Any:
+    """Make a channel of `grpc` or `grpc.aio`, as `api` says; it connects at the first call.
 
-    Raises
-    ------
-    SettingError
-        A setting that cannot be, or a PEM file that cannot be read.
-    ServingError
-        A name in a list of servers that is not known.
+    For the other parameters and the errors see `kflare.serving.client.client.ClientBase`.
     """
     check_timeout(timeout)
     if not 1 <= max_attempts <= 5:
@@ -51,22 +44,15 @@ def connection(
         credentials = _tls(ca, cert, key)
     options = _options(target, timeout, max_attempts)
     servers = [server.strip() for server in target.split(",")]
-    if target.startswith(_SCHEMES):
-        return target, options, credentials
-    if len(servers) == 1:
-        return f"dns:///{target}", options, credentials
-    name = servers[0].rpartition(":")[0].strip("[]")
-    if credentials is not None:  # several addresses, one certificate name: that of the first
-        options.append(("grpc.ssl_target_name_override", name))
-    return _addresses(servers), options, credentials
-
-
-def open_channel(connection: Connection, api: Any = grpc) -> Any:
-    """Make a channel of `grpc` or `grpc.aio`; it connects at the first call."""
-    address, options, credentials = connection
+    if len(servers) > 1 and not target.startswith(_SCHEMES):
+        if credentials is not None:  # several addresses, one certificate name: that of the first
+            options.append(("grpc.ssl_target_name_override", servers[0].rpartition(":")[0].strip("[]")))
+        target = _addresses(servers)
+    elif not target.startswith(_SCHEMES):
+        target = f"dns:///{target}"
     if credentials is None:
-        return api.insecure_channel(address, options)
-    return api.secure_channel(address, credentials, options)
+        return api.insecure_channel(target, options)
+    return api.secure_channel(target, credentials, options)
 
 
 def _options(target: str, timeout: float, max_attempts: int) -> list[tuple[str, Any]]:

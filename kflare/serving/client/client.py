@@ -9,33 +9,29 @@ TensorFlow is not imported, not even by a request. `AsyncClient` is the same for
 
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
+from inspect import signature
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 import grpc
-import numpy.typing as npt
 
 from kflare.errors import SettingError
-from kflare.models.registry import model_names
-from kflare.serving.client.channel import connection, open_channel
+from kflare.serving.client.channel import open_channel
 from kflare.serving.client.messages import METHODS
-from kflare.serving.client.probabilities import full_disk_probability
-from kflare.serving.client.protocol import Conversation, Inputs, Pause, Steps, Version
-from kflare.serving.client.replies import Metadata, Reply, TensorInfo, VersionState
+from kflare.serving.client.protocol import ClientProtocol, Inputs, PredictOptions, Step, Steps
+from kflare.serving.client.replies import Reply
 
-if TYPE_CHECKING:
-    import pandas as pd
+__all__ = ["Client", "ClientBase", "document"]
 
-__all__ = ["Client", "Metadata", "Reply", "TensorInfo", "VersionState", "full_disk_probability"]
-
+_P = ParamSpec("_P")
 _Result = TypeVar("_Result")
 _FAILURES = (grpc.RpcError, ValueError)  # ValueError: closed in the meantime
 
 
-class Client:
-    """A connection to one server, or to several; safe to use from many threads.
+class ClientBase:
+    """What `Client` and `AsyncClient` are made of.
 
     Parameters
     ----------
@@ -45,7 +41,7 @@ class Client:
         list are looked up once, those of a `dns:` target again when a connection breaks. With TLS the certificates of
         a list must all be valid for the first host.
     timeout : float
-        Deadline of each request in seconds, retries included; calls may have one of their own.
+        Deadline of each request in seconds, retries included; each method takes one of its own.
     credentials : grpc.ChannelCredentials, optional
         For TLS by other means than `ca`, `cert`, `key`.
     ca, cert, key : path, optional
@@ -57,10 +53,12 @@ class Client:
     Raises
     ------
     SettingError
-        A setting that cannot be, or a PEM file that cannot be read.
+        A setting out of its range, or a PEM file that cannot be read.
     ServingError
         A name in a list of servers that is not known.
     """
+
+    _api: Any = grpc
 
     def __init__(
         self,
@@ -75,88 +73,81 @@ class Client:
     ) -> None:
         self.target = target
         self.timeout = timeout
-        self._ask = Conversation(target, timeout, patient=max_attempts > 1)
-        options = {"credentials": credentials, "ca": ca, "cert": cert, "key": key, "max_attempts": max_attempts}
-        self._channel = open_channel(connection(target, timeout=timeout, **options))
-        self._methods = methods(self._channel)
+        self._protocol = ClientProtocol(target, timeout, retries=max_attempts > 1)
+        tls = {"credentials": credentials, "ca": ca, "cert": cert, "key": key}
+        self._channel = open_channel(target, api=self._api, timeout=timeout, max_attempts=max_attempts, **tls)
+        self._methods = {
+            name: self._channel.unary_unary(path, request_serializer=lambda request: request.SerializeToString())
+            for name, (path, _) in METHODS.items()
+        }
+
+    def _send(self, step: Step, *, future: bool = False) -> Any:
+        method = self._methods[type(step.request).__name__]
+        return (method.future if future else method)(step.request, timeout=step.seconds)
+
+
+def document(method: Callable[..., Any], steps: Callable[..., Any]) -> None:
+    """Give a client's method the signature and docstring of the protocol's, and the type of its result."""
+    wraps(steps)(method)
+    declared = signature(steps)
+    method.__dict__["__signature__"] = declared.replace(return_annotation=declared.return_annotation.__args__[-1])
+
+
+def _method(
+    steps: Callable[Concatenate[ClientProtocol, _P], Steps[_Result]],
+) -> Callable[Concatenate["Client", _P], _Result]:
+    def call(self: "Client", /, *args: _P.args, **options: _P.kwargs) -> _Result:
+        return self._run(steps(self._protocol, *args, **options))
+
+    document(call, steps)
+    return call
+
+
+class Client(ClientBase):
+    """A connection to one server, or to several; safe to use from many threads."""
+
+    predict = _method(ClientProtocol.predict)
+    predict_images = _method(ClientProtocol.predict_images)
+    predict_magnetograms = _method(ClientProtocol.predict_magnetograms)
+    predict_regions = _method(ClientProtocol.predict_regions)
+    metadata = _method(ClientProtocol.metadata)
+    status = _method(ClientProtocol.status)
+    served = _method(ClientProtocol.served)
+    wait_until_available = _method(ClientProtocol.wait_until_available)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """End the connection; what is under way in other threads fails at once with `ServingError`."""
-        self._ask.closed = True
+        """End the connection; requests under way in other threads fail at once with `ServingError`."""
+        self._protocol.closed = True
         self._channel.close()
 
-    def predict(
-        self,
-        model: str,
-        inputs: Inputs,
-        *,
-        signature: str = "serving_default",
-        version: Version = None,
-        outputs: Sequence[str] | None = None,
-        timeout: float | None = None,
-    ) -> Reply:
-        """Run a signature.
+    def predict_bulk(
+        self, model: str, batches: Iterable[Inputs], *, in_flight: int = 4, **options: Unpack[PredictOptions]
+    ) -> Iterator[Reply]:
+        """Run a signature on many batches, sending the next ones while the server works on the first.
 
         Parameters
         ----------
         model : str
             Name of the model.
-        inputs : mapping
-            Arrays by input name, of the signature's types and shapes; sequences of bytes for string inputs.
-        signature : str
-            Name of the signature.
-        version : int or str, optional
-            The version that shall answer, or its label; the newest one by default.
-        outputs : sequence of str, optional
-            The outputs to send back; all by default.
-        timeout : float, optional
-            Deadline in seconds; the client's by default.
-
-        Raises
-        ------
-        DataError
-            An input of a type that cannot be sent.
-        ServingError
-            No server, not served, refused, too late, or a probability that is none.
-        """
-        return self._run(
-            self._ask.predict(model, inputs, signature=signature, version=version, outputs=outputs, timeout=timeout)
-        )
-
-    def predict_bulk(
-        self,
-        model: str,
-        batches: Iterable[Inputs],
-        *,
-        signature: str = "serving_default",
-        version: Version = None,
-        outputs: Sequence[str] | None = None,
-        timeout: float | None = None,
-        in_flight: int = 4,
-    ) -> Iterator[Reply]:
-        """Run a signature on many batches, the next ones on their way while the server works on the first.
-
-        Parameters
-        ----------
         batches : iterable of mappings
-            The inputs of each request, as for `predict`; taken up as the replies come, so it may be endless. What it
-            raises ends the whole, like a failed request: those under way are withdrawn.
+            The inputs of each request, as for `predict`; read as the replies come, so it may be endless. An exception
+            that it raises ends everything, like a failed request: the requests under way are cancelled.
         in_flight : int
             How many requests are under way at most: twice the number of the server's cores is enough to keep it busy.
+        **options
+            `signature`, `version`, `outputs` and `timeout`, as for `predict`. Give a `version` where one version must
+            answer all.
 
         Yields
         ------
         Reply
-            One per batch, in their order; for the other parameters and errors see `predict`. Ask for a `version` where
-            all must be answered by one.
+            One per batch, in their order; for the errors see `predict`.
         """
         if in_flight < 1:
             raise SettingError(f"`in_flight` must be 1 or more, got {in_flight}")
@@ -165,119 +156,33 @@ class Client:
             for inputs in batches:
                 if len(under_way) == in_flight:
                     yield self._finish(*under_way.popleft())
-                steps = self._ask.predict(
-                    model, inputs, signature=signature, version=version, outputs=outputs, timeout=timeout
-                )
-                call: Any = next(steps)  # `predict` begins with its request
-                method = self._methods[type(call.request).__name__]
-                under_way.append((steps, method.future(call.request, timeout=call.timeout)))
+                steps = self._protocol.predict(model, inputs, **options)
+                under_way.append((steps, self._send(next(steps), future=True)))  # `predict` begins with its request
             while under_way:
                 yield self._finish(*under_way.popleft())
         finally:
             for _, future in under_way:
                 future.cancel()
 
-    def predict_images(
-        self, model: str, images: Sequence[bytes | Path], *, version: Version = None, timeout: float | None = None
-    ) -> Reply:
-        """Ask a full-disk model about JPEG or PNG files, given as their bytes or paths (N,).
-
-        An image of 512² pixels is about 0.2 MB as a file, 1 MB as numbers: send files where you have them.
-        """
-        return self._run(self._ask.predict_images(model, images, version=version, timeout=timeout))
-
-    def predict_magnetograms(
-        self, model: str, data: npt.ArrayLike, *, version: Version = None, timeout: float | None = None
-    ) -> Reply:
-        """Ask a full-disk model about magnetograms: (N, H, W, 1), gauss, north up, NaN off disk."""
-        return self._run(self._ask.predict_magnetograms(model, data, version=version, timeout=timeout))
-
-    def predict_regions(
-        self,
-        model: str,
-        table: "pd.DataFrame",
-        *,
-        version: Version = None,
-        ignore: Collection[str] = (),
-        timeout: float | None = None,
-    ) -> Reply:
-        """Ask a region model about the rows of a region table; one answer per row, in the table's order.
-
-        Parameters
-        ----------
-        model : str
-            Name of the model.
-        table : DataFrame
-            See :func:`region_inputs`, which also tells which tables are refused before anything is sent. The features
-            are those that the server's model names as its inputs.
-        version : int or str, optional
-            The version that shall answer, or its label; the newest one by default.
-        ignore : collection of str
-            Columns that are neither keys nor features, to pass over.
-        timeout : float, optional
-            Deadline in seconds; the client's by default.
-
-        Raises
-        ------
-        DataError
-            A feature column is missing, unknown, not numeric or infinite.
-        ServingError
-            See `predict`.
-        """
-        return self._run(self._ask.predict_regions(model, table, version=version, ignore=ignore, timeout=timeout))
-
-    def metadata(self, model: str, *, version: Version = None, timeout: float | None = None) -> Metadata:
-        """Signatures of a model, asked once per model and version and then remembered."""
-        return self._run(self._ask.metadata(model, version=version, timeout=timeout))
-
-    def status(self, model: str, *, timeout: float | None = None) -> list[VersionState]:
-        """State of each version of a model that the server knows, newest first."""
-        return self._run(self._ask.status(model, timeout=timeout))
-
-    def served(self, names: Collection[str] = model_names()) -> dict[str, list[int]]:
-        """Those of the named models that answer, and their versions, newest first (the API cannot list names).
-
-        Raises
-        ------
-        ServingError
-            No server.
-        """
-        return self._run(self._ask.served(names))
-
-    def wait_until_available(self, model: str, deadline: float = 60.0) -> int:
-        """Wait until a version of the model answers, `deadline` seconds at most; returns the newest such version."""
-        return self._run(self._ask.wait_until_available(model, deadline))
-
-    def _run(self, steps: Steps[_Result]) -> _Result:
-        return self._go_on(steps, None)
-
     def _finish(self, steps: Steps[Reply], future: Any) -> Reply:
         try:
-            reply = future.result()
+            answer = future.result()
         except _FAILURES as error:
-            return self._go_on(steps, error)
-        return self._go_on(steps, reply)
+            answer = error
+        return self._run(steps, answer)
 
-    def _go_on(self, steps: Steps[_Result], said: Any) -> _Result:
-        """Make the calls that a question wants; `said` is what its latest call brought."""
+    def _run(self, steps: Steps[_Result], answer: Any = None) -> _Result:
+        """Take the protocol's steps to their end; `answer` is the bytes or the error of the latest one."""
         try:
             while True:
-                step: Any = steps.throw(said) if isinstance(said, _FAILURES) else steps.send(said)
-                if isinstance(step, Pause):
+                step = steps.throw(answer) if isinstance(answer, _FAILURES) else steps.send(answer)
+                if step.request is None:
                     time.sleep(step.seconds)
-                    said = None
+                    answer = None
                     continue
                 try:
-                    said = self._methods[type(step.request).__name__](step.request, timeout=step.timeout)
+                    answer = self._send(step)
                 except _FAILURES as error:
-                    said = error
+                    answer = error
         except StopIteration as done:
             return done.value
-
-
-def methods(channel: Any) -> dict[str, Any]:
-    """The calls of a channel of `grpc` or `grpc.aio`, by the name of their request; they bring bytes."""
-    return {
-        name: channel.unary_unary(path, request_serializer=lambda request: request.SerializeToString())
-        for name, (path, _) in METHODS.items()
-    }

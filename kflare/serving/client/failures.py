@@ -1,4 +1,4 @@
-"""One line for a call to a server that failed: where, what, the status code, what to do."""
+"""A failed call to a server in one line: where, what, the status code, what to do."""
 
 from typing import Any
 
@@ -6,51 +6,38 @@ import grpc
 
 from kflare.errors import KflareError
 
-__all__ = ["code_of", "is_of_names", "was_cut_off", "what_failed"]
+__all__ = ["code_of", "describe_failure", "is_cut_off", "is_unknown_model"]
 
 _CODE = grpc.StatusCode
-_OF_TLS = ("ssl", "tls", "handshake")
 
 
 def code_of(error: KflareError) -> grpc.StatusCode | None:
-    """The status code behind an error of a client; None if a call did not fail."""
+    """The status code behind an error of a client; None if no call failed."""
     cause = error.__cause__
     return cause.code() if isinstance(cause, grpc.RpcError) else None
 
 
-def is_of_names(error: Any, spec: Any) -> bool:
-    """Whether a call failed since there is no such model, version or label, so that it helps to name those there."""
-    return error.code() is _CODE.NOT_FOUND or _is_of_label(error, spec)
+def is_unknown_model(error: Any, spec: Any) -> bool:
+    """Whether a call failed because there is no such model, version or label."""
+    return error.code() is _CODE.NOT_FOUND or _is_unknown_label(error, spec)
 
 
-def was_cut_off(error: Any) -> bool:
-    """Whether the server went away while it answered, after which gRPC's own retries no longer try."""
+def is_cut_off(error: Any) -> bool:
+    """Whether the server went away while it answered: gRPC's own retries do not cover that."""
     return error.code() is _CODE.UNAVAILABLE and "Stream removed" in str(error.details())
 
 
-def what_failed(error: Any, spec: Any, *, target: str, seconds: float) -> str:
-    """Words for a `grpc.RpcError`.
-
-    Parameters
-    ----------
-    error : grpc.RpcError
-        The failure.
-    spec : ModelSpec
-        Which model was asked.
-    target : str
-        Which server was asked.
-    seconds : float
-        The deadline.
-    """
+def describe_failure(error: Any, spec: Any, *, target: str, seconds: float) -> str:
+    """Words for a `grpc.RpcError` of a request with this ModelSpec, target and deadline."""
     code, details = error.code(), " ".join(str(error.details()).split())[:300]
     match code:
-        case _CODE.UNAVAILABLE if any(word in details.lower() for word in _OF_TLS):
+        case _CODE.UNAVAILABLE if any(word in details.lower() for word in ("ssl", "tls", "handshake")):
             return (
                 f"no secure connection to {target} to ask for {spec.name} (UNAVAILABLE: {details}); "
                 "check `ca`, `cert` and `key`, the certificates' dates, and that the server speaks TLS"
             )
         case _CODE.UNAVAILABLE:
-            # What a client hears that offers no TLS, or no certificate, where it is asked for.
+            # A server that wants TLS, or a certificate, closes the connection of a client without it.
             tls = " (if it speaks TLS: `ca`, and `cert` and `key`)" if "Socket closed" in details else ""
             return (
                 f"no server at {target} to ask for {spec.name} (UNAVAILABLE: {details}); "
@@ -65,7 +52,7 @@ def what_failed(error: Any, spec: Any, *, target: str, seconds: float) -> str:
             wanted = spec.version.value if spec.HasField("version") else spec.version_label
             which = f"`{spec.name}`" if wanted == "" else f"version {wanted} of `{spec.name}`"
             return f"{which} is not served at {target} (NOT_FOUND: {details})"
-        case _ if _is_of_label(error, spec):
+        case _ if _is_unknown_label(error, spec):
             return (
                 f"no version of `{spec.name}` at {target} is labelled `{spec.version_label}` ({code.name}: {details}); "
                 "set the label in models.config, or ask for a version by its number"
@@ -73,6 +60,6 @@ def what_failed(error: Any, spec: Any, *, target: str, seconds: float) -> str:
     return f"the server at {target} refused a request for {spec.name} ({code.name}: {details})"
 
 
-def _is_of_label(error: Any, spec: Any) -> bool:
+def _is_unknown_label(error: Any, spec: Any) -> bool:
     # model_servers/server_core.cc: "Unrecognized servable version label"
     return bool(spec.version_label) and error.code() is _CODE.INVALID_ARGUMENT and "label" in str(error.details())

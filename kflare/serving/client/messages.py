@@ -1,16 +1,13 @@
 """TensorFlow Serving's messages as far as a client reads and writes them, without TensorFlow.
 
 The classes of `tensorflow-serving-api` import all of TensorFlow: seconds and half a gigabyte for a program that only
-asks. What travels are field numbers and types, not names, so the same messages are declared here a second time, in a
-descriptor pool of their own; both sets can live in one process. `tests/serving/test_messages.py` holds each field to
-the original; fields that are left out pass through unread.
+asks. `tests/serving/client/test_messages.py` compares each field with the original; fields that are left out pass
+through unread.
 """
 
 from typing import Any
 
-from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
-from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message_factory import GetMessageClass
+from kflare.serving.declared_messages import declare
 
 __all__ = [
     "METHODS",
@@ -21,9 +18,9 @@ __all__ = [
     "TensorProto",
 ]
 
-# "name number type"; `*` repeated, `map` from a string. Enums travel as int32. From tensorflow/core/framework
-# tensor.proto, tensor_shape.proto, tensorflow/core/protobuf/meta_graph.proto, and tensorflow_serving/apis model.proto,
-# predict.proto, get_model_metadata.proto, get_model_status.proto, status.proto (2.21); google/protobuf wrappers, any.
+# From tensorflow/core/framework tensor.proto, tensor_shape.proto, tensorflow/core/protobuf/meta_graph.proto, and
+# tensorflow_serving/apis model.proto, predict.proto, get_model_metadata.proto, get_model_status.proto, status.proto
+# (2.21); google/protobuf wrappers, any.
 _MESSAGES = {
     "Dim": "size 1 int64",
     "TensorShapeProto": "dim 2 Dim*, unknown_rank 3 bool",
@@ -45,38 +42,8 @@ _MESSAGES = {
     "ModelVersionStatus": "version 1 int64, state 2 int32, status 3 StatusProto",
     "GetModelStatusResponse": "model_version_status 1 ModelVersionStatus*",
 }
+_CLASSES = declare("kflare.serving", _MESSAGES)
 
-
-def _declare() -> dict[str, Any]:
-    file = FileDescriptorProto(name="kflare/serving.proto", package="kflare.serving", syntax="proto3")
-    for name, fields in _MESSAGES.items():
-        message = file.message_type.add(name=name)
-        for text in fields.split(", "):
-            _declare_field(message, text)
-    pool = DescriptorPool()
-    pool.Add(file)
-    return {name: GetMessageClass(pool.FindMessageTypeByName(f"kflare.serving.{name}")) for name in _MESSAGES}
-
-
-def _declare_field(message: DescriptorProto, text: str) -> None:
-    name, number, *_, kind = text.split()
-    field = message.field.add(name=name, number=int(number), label=FieldDescriptorProto.LABEL_OPTIONAL)
-    if " map " in text:
-        entry = message.nested_type.add(name=f"{name.title().replace('_', '')}Entry")  # the name that protoc gives
-        entry.options.map_entry = True
-        _declare_field(entry, "key 1 string")
-        _declare_field(entry, f"value 2 {kind}")
-        kind = f"{message.name}.{entry.name}*"
-    if kind.endswith("*"):
-        field.label = FieldDescriptorProto.LABEL_REPEATED
-        kind = kind[:-1]
-    if kind[0].isupper():
-        field.type, field.type_name = FieldDescriptorProto.TYPE_MESSAGE, f".kflare.serving.{kind}"
-    else:
-        field.type = FieldDescriptorProto.Type.Value(f"TYPE_{kind.upper()}")
-
-
-_CLASSES = _declare()
 TensorProto: Any = _CLASSES["TensorProto"]
 PredictRequest: Any = _CLASSES["PredictRequest"]
 GetModelMetadataRequest: Any = _CLASSES["GetModelMetadataRequest"]
@@ -84,11 +51,11 @@ GetModelStatusRequest: Any = _CLASSES["GetModelStatusRequest"]
 SignatureDefMap: Any = _CLASSES["SignatureDefMap"]
 
 METHODS: dict[str, tuple[str, Any]] = {
-    "PredictRequest": ("/tensorflow.serving.PredictionService/Predict", _CLASSES["PredictResponse"]),
-    "GetModelMetadataRequest": (
-        "/tensorflow.serving.PredictionService/GetModelMetadata",
-        _CLASSES["GetModelMetadataResponse"],
-    ),
-    "GetModelStatusRequest": ("/tensorflow.serving.ModelService/GetModelStatus", _CLASSES["GetModelStatusResponse"]),
+    f"{method}Request": (f"/tensorflow.serving.{service}/{method}", _CLASSES[f"{method}Response"])
+    for service, method in (
+        ("PredictionService", "Predict"),
+        ("PredictionService", "GetModelMetadata"),
+        ("ModelService", "GetModelStatus"),
+    )
 }
 """Path and answer of each request, by the request's name."""

@@ -1,15 +1,14 @@
-"""What a client asks and how it reads the answers, without the calls themselves.
+"""The requests of a client and the reading of their answers, without the calls themselves (a sans-I/O protocol).
 
-Each question is a generator: it yields a `Call` (or a `Pause`), is sent the reply or thrown the error, and returns what
-was asked for. `Client` and `AsyncClient` only make the calls, each in its own way. A question that takes several calls
-has one deadline for all of them.
+Each method of `ClientProtocol` is a generator: it yields a `Step`, is sent the answer's bytes or thrown
+the error, and returns the result. `Client` and `AsyncClient` only make the calls, each in its own way. A method that
+takes several calls has one deadline for all of them.
 """
 
 import time
 from collections.abc import Collection, Generator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar
 
 import grpc
 import numpy as np
@@ -17,46 +16,52 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from kflare.errors import DataError, ServingError
-from kflare.models.registry import model_names
 from kflare.serving.client.channel import check_timeout
-from kflare.serving.client.failures import code_of, is_of_names, was_cut_off, what_failed
+from kflare.serving.client.failures import code_of, describe_failure, is_cut_off, is_unknown_model
 from kflare.serving.client.messages import METHODS, GetModelMetadataRequest, GetModelStatusRequest, PredictRequest
-from kflare.serving.client.probabilities import check_probabilities
 from kflare.serving.client.region_inputs import region_inputs
-from kflare.serving.client.replies import Metadata, Reply, VersionState
+from kflare.serving.client.replies import Metadata, Reply, VersionState, check_outputs
 from kflare.serving.tensor_values import fill_tensor, read_tensor
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Call", "Conversation", "Inputs", "Pause", "Steps", "Version"]
+__all__ = ["MODELS", "ClientProtocol", "Inputs", "PredictOptions", "Step", "Steps", "Version"]
+
+MODELS = ("cnn-c", "cnn-m", "defn-c", "defn-m")
+"""The names of kflare's models: full disk and region, each for ≥C1.0 and ≥M1.0 within 24 h."""
 
 Inputs = Mapping[str, npt.NDArray[Any] | Sequence[bytes]]
 Version = int | str | None
 """A version's number, its label such as "stable", or None for the newest."""
 
-_OF_DISK = ("probability", "calibrated")
-_OF_REGIONS = (*_OF_DISK, "imputed")
+_DISK_OUTPUTS = ("probability", "calibrated")
+_REGION_OUTPUTS = (*_DISK_OUTPUTS, "imputed")
+_IMAGES_RULE = "`images` must be a non-empty list of JPEG or PNG files, as their bytes or paths"
+
+_Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True)
-class Call:
-    """A request to send, and its deadline in seconds."""
+class Step(NamedTuple):
+    """A request to send, and its deadline in seconds; no request = a pause of so many seconds."""
 
     request: Any
-    timeout: float
-
-
-@dataclass(frozen=True)
-class Pause:
-    """Seconds to wait."""
-
     seconds: float
 
 
-class _Deadline:
-    """Seconds that a question may take, from now on."""
+Steps = Generator[Step, Any, _Result]
 
+
+class PredictOptions(TypedDict, total=False):
+    """The options of `ClientProtocol.predict`."""
+
+    signature: str
+    version: Version
+    outputs: Sequence[str] | None
+    timeout: float | None
+
+
+class _Deadline:
     def __init__(self, seconds: float) -> None:
         check_timeout(seconds)
         self.seconds = seconds
@@ -67,15 +72,21 @@ class _Deadline:
         return max(self._end - time.monotonic(), 0.001)
 
 
-_Result = TypeVar("_Result")
-Steps = Generator[Call | Pause, Any, _Result]
+class ClientProtocol:
+    """The requests to one target; remembers the signatures of its models.
 
+    Parameters
+    ----------
+    target : str
+        For messages.
+    timeout : float
+        Deadline of a method in seconds where it is given none.
+    retries : bool
+        Send a request again once whose answer was cut off.
+    """
 
-class Conversation:
-    """The questions to one target, and the signatures that it told before."""
-
-    def __init__(self, target: str, timeout: float, *, patient: bool) -> None:
-        self._patient = patient
+    def __init__(self, target: str, timeout: float, *, retries: bool) -> None:
+        self._retries = retries
         self.target, self.timeout, self.closed = target, timeout, False
         self._metadata: dict[tuple[str, Version], Metadata] = {}
 
@@ -89,29 +100,54 @@ class Conversation:
         outputs: Sequence[str] | None = None,
         timeout: float | None = None,
     ) -> Steps[Reply]:
-        """See `Client.predict`."""
-        until = self._deadline(timeout)
-        return (yield from self._predict(model, inputs, signature, version, until, outputs=outputs or ()))
+        """Run a signature.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        inputs : mapping
+            Arrays by input name, of the signature's types and shapes; sequences of bytes for string inputs.
+        signature : str
+            Name of the signature.
+        version : int or str, optional
+            Number or label of the version to ask; the newest one by default.
+        outputs : sequence of str, optional
+            The outputs to send back; all by default.
+        timeout : float, optional
+            Deadline in seconds; the client's by default.
+
+        Raises
+        ------
+        DataError
+            An input of a type that cannot be sent.
+        ServingError
+            No server, not served, refused, too late, or an output outside [0, 1] that must be a probability.
+        """
+        return self._predict(model, inputs, signature, version, self._deadline(timeout), outputs=outputs or ())
 
     def predict_images(
         self, model: str, images: Sequence[bytes | Path], *, version: Version = None, timeout: float | None = None
     ) -> Steps[Reply]:
-        """See `Client.predict_images`."""
+        """Ask a full-disk model about JPEG or PNG files, given as their bytes or paths (N,).
+
+        An image of 512² pixels is about 0.2 MB as a file, 1 MB as numbers: send files where you have them.
+        """
         if isinstance(images, bytes | str | Path) or not images:
-            raise DataError("`images` must be a non-empty list of JPEG or PNG files, as their bytes or paths")
+            raise DataError(_IMAGES_RULE)
         encoded = {"image": [_read_image(image) for image in images]}
-        until = self._deadline(timeout)
-        return self._predict(model, encoded, "predict_image", version, until, needed=_OF_DISK)
+        deadline = self._deadline(timeout)
+        return self._predict(model, encoded, "predict_image", version, deadline, required=_DISK_OUTPUTS)
 
     def predict_magnetograms(
         self, model: str, data: npt.ArrayLike, *, version: Version = None, timeout: float | None = None
     ) -> Steps[Reply]:
-        """See `Client.predict_magnetograms`."""
+        """Ask a full-disk model about magnetograms: (N, H, W, 1), gauss, north up, NaN off disk."""
         field = np.asarray(data, dtype=np.float32)
         if field.ndim != 4 or field.shape[-1] != 1 or 0 in field.shape:
             raise DataError(f"`data` must have shape (N, H, W, 1), got {field.shape}")
-        inputs, until = {"magnetogram": field}, self._deadline(timeout)
-        return self._predict(model, inputs, "serving_default", version, until, needed=_OF_DISK)
+        inputs, deadline = {"magnetogram": field}, self._deadline(timeout)
+        return self._predict(model, inputs, "serving_default", version, deadline, required=_DISK_OUTPUTS)
 
     def predict_regions(
         self,
@@ -122,36 +158,62 @@ class Conversation:
         ignore: Collection[str] = (),
         timeout: float | None = None,
     ) -> Steps[Reply]:
-        """See `Client.predict_regions`."""
-        until = self._deadline(timeout)
+        """Ask a region model about the rows of a region table; one answer per row, in the table's order.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        table : DataFrame
+            One row per region and time: the key columns (`time`, `region`, ...) and, by name and in their own units,
+            the features that the model's metadata names as its inputs; empty cells = not measured.
+        ignore : collection of str
+            Columns that are neither keys nor features, such as outcomes.
+        version, timeout
+            See `predict`.
+
+        Raises
+        ------
+        DataError
+            A feature column is missing, unknown, not numeric or infinite, or there are no rows.
+        ServingError
+            See `predict`.
+        """
+        deadline = self._deadline(timeout)
         remembered = self._metadata.get((model, version))
         try:
-            return (yield from self._ask_regions(model, table, version, ignore, until))
+            return (yield from self._predict_regions(model, table, version, ignore, deadline))
         except (DataError, ServingError) as error:
-            # A version published since may have other inputs: what was remembered does not decide by itself.
+            # A version published since may have other inputs: ask for them again before the error is believed.
             if remembered is None or not (
                 isinstance(error, DataError) or code_of(error) is grpc.StatusCode.INVALID_ARGUMENT
             ):
                 raise
             self._metadata.pop((model, version), None)
-            if (yield from self._signatures(model, version, until)).inputs == remembered.inputs:
+            if (yield from self._signatures(model, version, deadline)).inputs == remembered.inputs:
                 raise
-            return (yield from self._ask_regions(model, table, version, ignore, until))
+            return (yield from self._predict_regions(model, table, version, ignore, deadline))
 
     def metadata(self, model: str, *, version: Version = None, timeout: float | None = None) -> Steps[Metadata]:
-        """See `Client.metadata`."""
+        """Signatures of a model, asked once per model and version and then remembered."""
         return self._signatures(model, version, self._deadline(timeout))
 
     def status(self, model: str, *, timeout: float | None = None) -> Steps[list[VersionState]]:
-        """See `Client.status`."""
+        """State of each version of a model that the server knows, newest first."""
         return self._status(model, self._deadline(timeout), explain=True)
 
-    def served(self, names: Collection[str] = model_names()) -> Steps[dict[str, list[int]]]:
-        """See `Client.served`."""
+    def served(self, names: Collection[str] = MODELS) -> Steps[dict[str, list[int]]]:
+        """Those of the named models that answer, and their versions, newest first (the API cannot list names).
+
+        Raises
+        ------
+        ServingError
+            No server.
+        """
         return self._served(names, self._deadline(None))
 
-    def wait_until_available(self, model: str, deadline: float) -> Steps[int]:
-        """See `Client.wait_until_available`."""
+    def wait_until_available(self, model: str, deadline: float = 60.0) -> Steps[int]:
+        """Wait until a version of the model answers, `deadline` seconds at most; returns the newest such version."""
         end = time.monotonic() + deadline
         reason = "no answer"
         while (left := end - time.monotonic()) > 0:
@@ -165,7 +227,7 @@ class Conversation:
                 if self.closed:
                     raise
                 reason = str(error)
-            yield Pause(max(0.0, min(0.1, end - time.monotonic())))
+            yield Step(None, max(0.0, min(0.1, end - time.monotonic())))
         raise ServingError(f"`{model}` at {self.target} is not available after {deadline:g} s: {reason}")
 
     def _deadline(self, timeout: float | None) -> _Deadline:
@@ -177,12 +239,12 @@ class Conversation:
         inputs: Inputs,
         signature: str,
         version: Version,
-        until: _Deadline,
+        deadline: _Deadline,
         *,
         outputs: Sequence[str] = (),
-        needed: Sequence[str] = (),
+        required: Sequence[str] = (),
     ) -> Steps[Reply]:
-        """`outputs` are asked for, and must come as must those `needed`."""
+        """`outputs` are asked for, and must come as must those `required`."""
         request = PredictRequest(output_filter=outputs)
         _specify(request, model, version)
         request.model_spec.signature_name = signature
@@ -191,12 +253,12 @@ class Conversation:
                 fill_tensor(request.inputs[name], value)
             except (TypeError, ValueError) as error:
                 raise DataError(f"input `{name}` of {model} cannot be sent: {error}") from error
-        response = yield from self._ask(request, until)
+        response = yield from self._ask(request, deadline)
         answered = int(response.model_spec.version.value)
         who = f"the reply of {model} version {answered} at {self.target}"
         if version is not None and not isinstance(version, str) and answered != version:
             raise ServingError(f"{who} is not used: version {version} was asked")
-        if absent := [name for name in (*outputs, *needed) if name not in response.outputs]:
+        if absent := [name for name in (*outputs, *required) if name not in response.outputs]:
             raise ServingError(
                 f"{who} has no `{'`, `'.join(absent)}`, only {', '.join(sorted(response.outputs)) or 'nothing'}: "
                 "serve a model that kflare.fit published, or ask for what it has"
@@ -207,29 +269,29 @@ class Conversation:
             raise ServingError(f"{who} cannot be read: {error}") from error
         sizes = {len(value) for value in inputs.values() if getattr(value, "ndim", 1)}
         rows = sizes.pop() if len(sizes) == 1 else None
-        return Reply(model, answered, check_probabilities(arrays, model=model, version=answered, rows=rows))
+        return Reply(model, answered, check_outputs(arrays, model=model, version=answered, rows=rows))
 
-    def _ask_regions(
-        self, model: str, table: "pd.DataFrame", version: Version, ignore: Collection[str], until: _Deadline
+    def _predict_regions(
+        self, model: str, table: "pd.DataFrame", version: Version, ignore: Collection[str], deadline: _Deadline
     ) -> Steps[Reply]:
-        metadata = yield from self._signatures(model, version, until)
+        metadata = yield from self._signatures(model, version, deadline)
         features = sorted(metadata.inputs.get("serving_default", {}))
         inputs = region_inputs(table, features, model=model, ignore=ignore)
-        return (yield from self._predict(model, inputs, "serving_default", version, until, needed=_OF_REGIONS))
+        return (yield from self._predict(model, inputs, "serving_default", version, deadline, required=_REGION_OUTPUTS))
 
-    def _signatures(self, model: str, version: Version, until: _Deadline) -> Steps[Metadata]:
+    def _signatures(self, model: str, version: Version, deadline: _Deadline) -> Steps[Metadata]:
         known = self._metadata.get((model, version))
         if known is None:
             request = GetModelMetadataRequest(metadata_field=["signature_def"])
             _specify(request, model, version)
-            known = self._metadata[model, version] = Metadata.read((yield from self._ask(request, until)))
+            known = self._metadata[model, version] = Metadata.read((yield from self._ask(request, deadline)))
         return known
 
-    def _served(self, names: Collection[str], until: _Deadline) -> Steps[dict[str, list[int]]]:
+    def _served(self, names: Collection[str], deadline: _Deadline) -> Steps[dict[str, list[int]]]:
         found = {}
         for name in names:
             try:
-                states = yield from self._status(name, until, explain=False)
+                states = yield from self._status(name, deadline, explain=False)
             except ServingError as error:
                 if code_of(error) is not grpc.StatusCode.NOT_FOUND:
                     raise
@@ -238,31 +300,31 @@ class Conversation:
                 found[name] = versions
         return found
 
-    def _status(self, model: str, until: _Deadline, *, explain: bool) -> Steps[list[VersionState]]:
+    def _status(self, model: str, deadline: _Deadline, *, explain: bool) -> Steps[list[VersionState]]:
         request = GetModelStatusRequest()
         _specify(request, model, None)
-        return VersionState.read((yield from self._ask(request, until, explain=explain)))
+        return VersionState.read((yield from self._ask(request, deadline, explain=explain)))
 
-    def _ask(self, request: Any, until: _Deadline, *, explain: bool = True) -> Steps[Any]:
+    def _ask(self, request: Any, deadline: _Deadline, *, explain: bool = True) -> Steps[Any]:
         failed: Exception | None = None
-        for once_more in (self._patient, False):
+        for again in (self._retries, False):
             if self.closed:
                 break
             try:
-                answer = yield Call(request, until.left())
-            except Exception as error:
+                return self._read((yield Step(request, deadline.left())), request)
+            except grpc.RpcError as error:
                 failed = failed or error
-                if not self.closed and not isinstance(error, grpc.RpcError):
-                    raise
-                if not (once_more and isinstance(error, grpc.RpcError) and was_cut_off(error)):
+                if not (again and is_cut_off(error)):
                     break
-            else:
-                return self._read(answer, request)
+            except (ValueError, grpc.aio.UsageError) as error:  # what gRPC says once the channel is closed
+                if not self.closed:
+                    raise
+                failed = failed or error
         if self.closed:
             raise ServingError(f"the client of {self.target} is closed: make another one") from failed
-        message = what_failed(failed, request.model_spec, target=self.target, seconds=until.seconds)
-        if explain and is_of_names(failed, request.model_spec):
-            message += f"; served there: {(yield from self._served_names(request.model_spec.name, until))}"
+        message = describe_failure(failed, request.model_spec, target=self.target, seconds=deadline.seconds)
+        if explain and is_unknown_model(failed, request.model_spec):
+            message += f"; served there: {(yield from self._served_names(request.model_spec.name, deadline))}"
         raise ServingError(message) from failed
 
     def _read(self, answer: bytes, request: Any) -> Any:
@@ -272,9 +334,9 @@ class Conversation:
             message = f"the answer of {self.target} for {request.model_spec.name} cannot be read: {error}"
             raise ServingError(message) from error
 
-    def _served_names(self, model: str, until: _Deadline) -> Steps[str]:
+    def _served_names(self, model: str, deadline: _Deadline) -> Steps[str]:
         try:
-            served = yield from self._served({*model_names(), model}, _Deadline(min(1.0, until.left())))
+            served = yield from self._served({*MODELS, model}, _Deadline(min(1.0, deadline.left())))
         except ServingError:
             return "unknown"
         return ", ".join(f"{name} ({', '.join(map(str, served[name]))})" for name in sorted(served)) or "none"
@@ -286,7 +348,7 @@ def _read_image(image: bytes | Path) -> bytes:
     except OSError as error:
         raise DataError(f"the image {error.filename} cannot be read: {error.strerror}") from error
     if not isinstance(encoded, bytes) or not encoded:
-        raise DataError("`images` must be a non-empty list of JPEG or PNG files, as their bytes or paths")
+        raise DataError(_IMAGES_RULE)
     return encoded
 
 

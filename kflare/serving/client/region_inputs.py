@@ -19,18 +19,6 @@ def region_inputs(
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Take a model's features out of a region table.
 
-    Parameters
-    ----------
-    table : DataFrame
-        One row per region and time: the key columns (`time`, `region`, ...) and feature columns by name, in the
-        features' own units; empty cells = not measured.
-    features : sequence of str
-        The names of the model's inputs.
-    model : str
-        For messages.
-    ignore : collection of str
-        Further columns to pass over, such as outcomes.
-
     Returns
     -------
     dict of str to ndarray

@@ -1,17 +1,21 @@
-"""What a client gets to see of a server's replies."""
+"""A server's replies as a client returns them, and the check of their probabilities."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import numpy.typing as npt
 
+from kflare.errors import ServingError
 from kflare.serving.client.messages import SignatureDefMap
 from kflare.serving.tensor_values import type_name
 
-__all__ = ["Metadata", "Reply", "TensorInfo", "VersionState"]
+__all__ = ["Metadata", "Reply", "TensorInfo", "VersionState", "check_outputs"]
 
 _STATES = {10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}  # get_model_status.proto
+_PROBABILITIES = ("probability", "probabilities", "scores", "calibrated")  # outputs of kflare's signatures
+_ROUNDING = 1e-6  # a softmax in float32 may end a few units of the last place above 1
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,12 @@ class TensorInfo:
     dtype: str
     shape: tuple[int | None, ...] | None
 
+    @classmethod
+    def read(cls, info: Any) -> Self:
+        """From TensorFlow's message of the same name."""
+        dims = tuple(dim.size if dim.size >= 0 else None for dim in info.tensor_shape.dim)
+        return cls(type_name(info.dtype), None if info.tensor_shape.unknown_rank else dims)
+
 
 @dataclass(frozen=True)
 class Metadata:
@@ -43,19 +53,21 @@ class Metadata:
     @classmethod
     def read(cls, response: Any) -> Self:
         """From a GetModelMetadataResponse; without the signatures that TensorFlow keeps for itself."""
-        signatures = SignatureDefMap.FromString(response.metadata["signature_def"].value)
-        public = {key: value for key, value in signatures.signature_def.items() if not key.startswith("__saved_model")}
-        return cls(
-            response.model_spec.name,
-            int(response.model_spec.version.value),
-            {key: _tensor_infos(signature.inputs) for key, signature in public.items()},
-            {key: _tensor_infos(signature.outputs) for key, signature in public.items()},
+        signatures = SignatureDefMap.FromString(response.metadata["signature_def"].value).signature_def
+        inputs, outputs = (
+            {
+                key: {name: TensorInfo.read(info) for name, info in getattr(signatures[key], side).items()}
+                for key in signatures
+                if not key.startswith("__saved_model")
+            }
+            for side in ("inputs", "outputs")
         )
+        return cls(response.model_spec.name, int(response.model_spec.version.value), inputs, outputs)
 
 
 @dataclass(frozen=True)
 class VersionState:
-    """A version's state as the server tells it ("AVAILABLE", "LOADING", "END", ...), and why it failed, if it did."""
+    """A version's state ("AVAILABLE", "LOADING", "END", ...), and why it could not be loaded, if so."""
 
     version: int
     state: str
@@ -71,13 +83,37 @@ class VersionState:
         return sorted(states, key=lambda state: -state.version)
 
 
-def _tensor_infos(infos: Mapping[str, Any]) -> dict[str, TensorInfo]:
-    return {
-        name: TensorInfo(
-            type_name(info.dtype),
-            None
-            if info.tensor_shape.unknown_rank
-            else tuple(dim.size if dim.size >= 0 else None for dim in info.tensor_shape.dim),
-        )
-        for name, info in infos.items()
-    }
+def check_outputs(
+    outputs: Mapping[str, npt.NDArray[Any]], *, model: str, version: int, rows: int | None = None
+) -> dict[str, npt.NDArray[Any]]:
+    """A reply's outputs, once its probabilities are known to be some: within [0, 1], one per row asked for.
+
+    Probabilities that leave [0, 1] by rounding alone are clipped; other outputs are not looked at.
+
+    Raises
+    ------
+    ServingError
+        Names model, version, output, index and value of the first NaN or number outside [0, 1], or the wrong number
+        of rows.
+    """
+    checked = dict(outputs)
+    for name in _PROBABILITIES:
+        values = checked.get(name)
+        if values is None:
+            continue
+        if rows is not None and values.shape[:1] != (rows,):
+            raise ServingError(
+                f"`{name}` of {model} version {version} must have {rows} rows, as many as were asked for, got shape "
+                f"{values.shape}: the reply is not used; serve another version of the model"
+            )
+        if values.dtype.kind not in "fiu":
+            raise ServingError(f"`{name}` of {model} version {version} must be numbers, got {values.dtype}")
+        good = (values >= -_ROUNDING) & (values <= 1 + _ROUNDING)  # NaN compares false
+        if not good.all():
+            index = tuple(int(i) for i in np.argwhere(~good)[0])
+            raise ServingError(
+                f"`{name}` of {model} version {version} must lie in [0, 1], got {values[index]} at index "
+                f"{list(index)}: the reply is not used; serve another version of the model"
+            )
+        checked[name] = np.clip(values, 0, 1)
+    return checked

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from kflare.errors import SettingError
-from kflare.serving.config_messages import message_type, read_config
+from kflare.serving.config_messages import MESSAGES, read_config
 
 __all__ = ["BatchingParameters"]
 
@@ -69,7 +69,7 @@ class BatchingParameters:
         SettingError
             The file is not of that form, or a value cannot be.
         """
-        config = read_config(path, message_type("BatchingParameters")(), what="batching configuration")
+        config = read_config(path, MESSAGES["BatchingParameters"], what="batching configuration")
         if config.pad_variable_length_inputs:
             raise SettingError(f"`pad_variable_length_inputs` in {path} must be false: an image is not to be padded")
         given: dict[str, Any] = {

@@ -86,7 +86,7 @@ def read_models_config(path: Path, *, folder: Path | None = None) -> list[ModelS
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
     path = Path(path)
-    config = read_config(path, ModelServerConfig(), what="models configuration")
+    config = read_config(path, ModelServerConfig, what="models configuration")
     try:
         settings = model_settings(config, folder=folder, root=path.resolve().parent)
     except SettingError as error:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import grpc
 
 from kflare.errors import SettingError
-from kflare.serving.config_messages import message_type, read_config
+from kflare.serving.config_messages import MESSAGES, read_config
 
 __all__ = ["ServerTls"]
 
@@ -29,7 +29,7 @@ class _Identity:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        config = read_config(path, message_type("SSLConfig")(), what="TLS configuration")
+        config = read_config(path, MESSAGES["SSLConfig"], what="TLS configuration")
         for name in ("server_key", "server_cert"):
             if "-----BEGIN " not in getattr(config, name):
                 raise SettingError(f"`{name}` in {path} must be the content of a PEM file")

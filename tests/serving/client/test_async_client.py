@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from kflare.errors import DataError, ServingError, SettingError
-from kflare.serving.client.async_client import AsyncClient
+from kflare.serving import AsyncClient
 
 TABLE = pd.DataFrame({"USFLUX": [0.0, 0.5], "AREA": [0, 1], "R_VALUE": [0.0, 1.0]})
 

@@ -1,3 +1,4 @@
+import inspect
 import io
 import json
 import socket
@@ -10,9 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from kflare import serving
 from kflare.errors import DataError, ServingError, SettingError
+from kflare.serving import AsyncClient, Client, TensorInfo
 from kflare.serving.client.channel import _options
-from kflare.serving.client.client import Client, TensorInfo
+from kflare.serving.client.protocol import ClientProtocol
 
 TABLE = pd.DataFrame(
     {
@@ -277,10 +280,25 @@ def test_what_cannot_be_sent_is_told_by_name(client):
 def test_asking_imports_no_tensorflow(standing):
     code = (
         "import sys, numpy as np\n"
-        "from kflare.serving.client.client import Client\n"
+        "from kflare.serving import Client\n"
         f"with Client('{standing.address}') as client:\n"
         "    client.metadata('cnn-c')\n"
         "    client.predict_magnetograms('cnn-c', np.zeros((1, 32, 32, 1)))\n"
         "sys.exit(any(name in sys.modules for name in ('tensorflow', 'tensorflow_serving', 'pandas', 'keras')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_public_names_are_there():
+    for name in serving.__all__:
+        assert getattr(serving, name).__name__ == name if name != "MODELS" else serving.MODELS
+    with pytest.raises(AttributeError, match="no attribute 'Clients'"):
+        _ = serving.Clients
+
+
+def test_both_clients_have_the_same_methods_with_their_docstrings():
+    for name in (*(n for n in vars(ClientProtocol) if not n.startswith("_")), "predict_bulk"):
+        mine, other = getattr(Client, name), getattr(AsyncClient, name)
+        assert mine.__doc__
+        assert list(inspect.signature(mine).parameters) == list(inspect.signature(other).parameters)
+    assert str(inspect.signature(Client.served)).endswith("-> dict[str, list[int]]")

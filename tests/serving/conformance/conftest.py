@@ -33,7 +33,7 @@ from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
-from kflare.serving.embedded_server import Server
+from kflare.serving import Server
 from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.models_config import read_models_config
 from kflare.serving.server.tensors import encode_tensor

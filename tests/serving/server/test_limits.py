@@ -12,7 +12,7 @@ import pytest
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kflare.errors import ServingError, SettingError
-from kflare.serving.client.client import Client
+from kflare.serving import Client
 from kflare.serving.server.limits import Limits
 from kflare.serving.server.metrics import Metrics
 from kflare.serving.server.tensors import encode_tensor

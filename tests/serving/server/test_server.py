@@ -12,8 +12,8 @@ from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kflare.errors import ServingError
-from kflare.serving.client.client import Client
-from kflare.serving.embedded_server import Server, check_address
+from kflare.serving import Client, Server
+from kflare.serving.embedded_server import check_address
 from kflare.serving.server.tensors import encode_tensor
 from kflare.serving.tensor_values import read_tensor
 

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, ServingError
-from kflare.serving.client.probabilities import check_probabilities, full_disk_probability
+from kflare.serving import full_disk_probability
+from kflare.serving.client.replies import check_outputs
 
 
 def test_full_disk_by_hand():
@@ -45,16 +46,16 @@ def test_no_regions_is_not_zero():
 def test_replies_are_held_to_probabilities():
     outputs = {"scores": np.array([[0.2, 0.8], [0.5, np.nan]]), "grad_cam": np.array([7.0])}
     with pytest.raises(ServingError, match=r"`scores` of cnn-c version 4 .* got nan at index \[1, 1\]"):
-        check_probabilities(outputs, model="cnn-c", version=4)
+        check_outputs(outputs, model="cnn-c", version=4)
     with pytest.raises(ServingError, match=r"`calibrated` .* got -0\.5 at index \[0\]"):
-        check_probabilities({"calibrated": np.array([-0.5])}, model="cnn-c", version=4)
+        check_outputs({"calibrated": np.array([-0.5])}, model="cnn-c", version=4)
     with pytest.raises(ServingError, match="must have 3 rows"):
-        check_probabilities({"probability": np.array([0.5])}, model="cnn-c", version=4, rows=3)
+        check_outputs({"probability": np.array([0.5])}, model="cnn-c", version=4, rows=3)
 
 
 def test_rounding_is_put_right_and_other_outputs_are_left_alone():
     above_one = np.nextafter(np.float32(1), np.float32(2))
-    checked = check_probabilities(
+    checked = check_outputs(
         {"probability": np.array([above_one]), "imputed": np.array([79])}, model="defn-c", version=1, rows=1
     )
     assert checked["probability"].tolist() == [1.0]

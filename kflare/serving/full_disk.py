@@ -1,0 +1,44 @@
+"""The full-disk probability of several regions."""
+
+import numpy as np
+import numpy.typing as npt
+
+from kflare.errors import DataError
+
+__all__ = ["full_disk_probability"]
+
+
+def full_disk_probability(p: npt.ArrayLike) -> float:
+    """Probability of at least one flare on the disk from those of its regions, taken as independent.
+
+    P_FD = 1 − Π(1 − P_i), as −expm1(Σ log1p(−P_i)), which keeps small probabilities exact.
+
+    Parameters
+    ----------
+    p : array_like, shape (N,)
+        Probability of each region, in [0, 1].
+
+    Returns
+    -------
+    float
+        In [0, 1]; exactly 1.0 if any region's is.
+
+    Raises
+    ------
+    DataError
+        A value is NaN or outside [0, 1]: leaving a region out would make the disk look quieter than it is. Or there is
+        no region at all: no forecast is never a zero forecast, so the caller must say what a disk without regions
+        means.
+
+    References
+    ----------
+    Nishizuka et al. 2021, Earth, Planets and Space 73, 64, section 3.
+    """
+    values = np.asarray(p, dtype=np.float64).ravel()
+    if values.size == 0:
+        raise DataError("no regions, so no full-disk probability: no forecast is not a forecast of zero")
+    bad = np.flatnonzero(~((values >= 0) & (values <= 1)))  # NaN compares false
+    if bad.size:
+        raise DataError(f"`p` must lie in [0, 1] for every region, got {values[bad[0]]} at index {bad[0]}")
+    with np.errstate(divide="ignore"):  # log1p(-1) is -inf, which is right
+        return float(-np.expm1(np.log1p(-values).sum()))
