@@ -1,92 +1,37 @@
-"""The release side of `python -m kflare.serve`: publish, list, verify, roll back, label, check, describe."""
+"""Handle served models as releases: publish, list, verify, roll back, label, check.
+
+    python -m kflare.releases --models /srv/models --publish savedmodels/cnn-c/2
+    python -m kflare.releases --models /srv/models --config models.config --list
+    python -m kflare.releases --models /srv/models --rollback cnn-c
+    python -m kflare.releases --check 127.0.0.1:8500
+
+A running server loads and unloads versions as their folders come and go; labels it takes from --notify.
+"""
 
 import argparse
 import json
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kflare.commands import command_line
 from kflare.errors import ModelError, ServingError, SettingError
 
-if TYPE_CHECKING:
-    from kflare.models.releases import Release
-
-__all__ = ["add_release_options", "release_command"]
+__all__ = ["is_for_releases", "main"]
 
 
-def add_release_options(parser: argparse.ArgumentParser) -> None:
-    """Add what `release_command` reads, beside `--models` and `--config`."""
-    group = parser.add_argument_group("releases (instead of serving)")
-    what = group.add_mutually_exclusive_group()
-    what.add_argument(
-        "--publish", type=Path, metavar="VERSION", help="verify a folder <name>/<version> and copy it to --models"
-    )
-    what.add_argument("--list", action="store_true", help="print the versions in --models")
-    what.add_argument(
-        "--verify", action="store_true", help="check manifests, operations and warm-up requests of --models"
-    )
-    what.add_argument("--rollback", metavar="NAME", help="take the newest version of a model back")
-    what.add_argument("--promote", metavar="NAME", help="label the canary of a model as the stable version")
-    what.add_argument(
-        "--check",
-        nargs="+",
-        metavar=("ADDRESS", "NAME"),
-        help="ask a server which models answer; status 1 if none does, or one of the NAMEs does not",
-    )
-    what.add_argument(
-        "--protoset",
-        type=Path,
-        metavar="FILE",
-        help="write the services' description, for clients in other languages: grpcurl -protoset FILE",
-    )
-    group.add_argument(
-        "--canary", action="store_true", help='with --publish: label it "canary" in --config, the one before "stable"'
-    )
-    group.add_argument("--keep", type=int, default=3, metavar="N", help="versions to keep on --publish (default: 3)")
-    group.add_argument("--notify", metavar="ADDRESS", help="server that shall take changed labels up now")
-    group.add_argument("--ca", type=Path, metavar="PEM", help="TLS to --check or --notify: authority to trust")
-    group.add_argument("--cert", type=Path, metavar="PEM", help="mutual TLS: own certificate")
-    group.add_argument("--key", type=Path, metavar="PEM", help="mutual TLS: own key")
-    group.add_argument("--json", action="store_true", help="with --list: print JSON")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``python -m kflare.releases``; returns the exit status."""
+    return command_line.run(_parser(), lambda options: options.action(options), argv)
 
 
-def release_command(options: argparse.Namespace, models: Path) -> int | None:
-    """Do what the release options ask for; returns the exit status, or None where none is given.
-
-    Parameters
-    ----------
-    options : Namespace
-        Of a parser with `add_release_options`, and `config` (Path or None).
-    models : Path
-        The served folder.
-
-    Raises
-    ------
-    KflareError
-        See the functions called.
-    """
-    if options.check:
-        _check(options)
-    elif options.list:
-        _list(options, models)
-    elif options.verify:
-        return _verify(models)
-    elif options.publish:
-        _publish(options, models)
-    elif options.rollback:
-        _rollback(options, models)
-    elif options.promote:
-        _promote(options, options.promote)
-    elif options.protoset:
-        _protoset(options.protoset)
-    else:
-        return None
-    return 0
+def is_for_releases(argv: Sequence[str]) -> bool:
+    """Whether one of the arguments is a release option; `python -m kflare.serve` takes those, too."""
+    return any(argument.partition("=")[0] in _ACTIONS for argument in argv)
 
 
-def _list(options: argparse.Namespace, models: Path) -> None:
+def _list(options: argparse.Namespace) -> None:
     from kflare.models.releases import releases
 
     labels: Mapping[str, Mapping[str, int]] = {}
@@ -94,7 +39,17 @@ def _list(options: argparse.Namespace, models: Path) -> None:
         from kflare.serving.version_labels import labels_of
 
         labels = labels_of(options.config)
-    rows = [_row(release, labels.get(release.model, {})) for release in releases(models)]
+    rows: list[dict[str, Any]] = [
+        {
+            "model": release.model,
+            "version": release.version,
+            "event": release.metadata.get("event"),
+            "labels": sorted(k for k, number in labels.get(release.model, {}).items() if number == release.version),
+            "withdrawn": release.withdrawn,
+            "path": str(release.path),
+        }
+        for release in releases(options.models)
+    ]
     if options.json:
         print(json.dumps(rows, indent=2))
         return
@@ -103,101 +58,73 @@ def _list(options: argparse.Namespace, models: Path) -> None:
         print(f"{row['model']:10} {row['version']:>5}  {row['event'] or '':45} {', '.join(notes)}".rstrip())
 
 
-def _row(release: "Release", labels: Mapping[str, int]) -> dict[str, Any]:
-    return {
-        "model": release.model,
-        "version": release.version,
-        "event": release.metadata.get("event"),
-        "labels": sorted(label for label, number in labels.items() if number == release.version),
-        "withdrawn": release.withdrawn,
-        "path": str(release.path),
-    }
-
-
-def _verify(models: Path) -> int:
+def _verify(options: argparse.Namespace) -> int:
     from kflare.models.releases import releases, verify
 
     command_line.quiet_tensorflow()
-    found = [release for release in releases(models) if not release.withdrawn]
+    found = [release for release in releases(options.models) if not release.withdrawn]
     if not found:
-        raise ModelError(f"{models} holds no published version: publish one with python -m kflare.serve --publish")
+        raise ModelError(f"{options.models} holds no published version: publish one with --publish")
     broken = 0
     for release in found:
         try:
             verify(release.path)
         except ModelError as error:
-            broken += 1
+            broken = 1
             print(f"{release.model}/{release.version} broken: {error}")
         else:
             print(f"{release.model}/{release.version} ok")
-    return 1 if broken else 0
+    return broken
 
 
-def _publish(options: argparse.Namespace, models: Path) -> None:
+def _publish(options: argparse.Namespace) -> None:
     from kflare.models.releases import discard_old, release, releases
 
     if options.canary and options.config is None:
         raise SettingError("--canary writes labels: give the server's models.config as --config")
     command_line.quiet_tensorflow()
-    new = release(options.publish, models)
+    new = release(options.publish, options.models)
     print(f"{new.model}/{new.version} published")
     labels: Mapping[str, int] = {}
     if options.config:
-        from kflare.serving.version_labels import labels_of
+        from kflare.serving.version_labels import labels_after_publishing, labels_of
 
-        given = labels_of(options.config).get(new.model, {})
-        published = [r.version for r in releases(models, new.model) if not r.withdrawn]
-        labels = _labels_with(new, given, published, canary=options.canary)
-        if labels != given:
+        before = labels_of(options.config).get(new.model, {})
+        published = [r.version for r in releases(options.models, new.model) if not r.withdrawn]
+        labels = labels_after_publishing(new.model, new.version, before, published, canary=options.canary)
+        if labels != before:
             _write_labels(options, new.model, labels, published)
-    for old in discard_old(models, new.model, keep=options.keep, but=labels.values()):
+    for old in discard_old(options.models, new.model, keep=options.keep, but=labels.values()):
         print(f"{old.model}/{old.version} deleted, as older than the newest {options.keep}")
 
 
-def _labels_with(new: "Release", labels: Mapping[str, int], published: list[int], *, canary: bool) -> Mapping[str, int]:
-    """The labels once `new` is published: a canary leaves "stable" where it is, a plain version takes it along."""
-    from kflare.serving.version_labels import CANARY, STABLE
-
-    before = [number for number in published if number < new.version]
-    if canary and not before:
-        raise ModelError(f"{new.model} has no version before {new.version} to be stable: publish it plainly")
-    if canary:
-        stable = labels[STABLE] if labels.get(STABLE) in before else before[0]
-        return {**labels, STABLE: stable, CANARY: new.version}
-    if labels.get(STABLE, new.version) >= new.version:
-        return labels
-    kept = {label: number for label, number in labels.items() if label != CANARY or number > new.version}
-    return {**kept, STABLE: new.version}
-
-
-def _rollback(options: argparse.Namespace, models: Path) -> None:
+def _rollback(options: argparse.Namespace) -> None:
     from kflare.models.releases import withdraw
 
     command_line.quiet_tensorflow()
-    gone, newest = withdraw(models, options.rollback)
+    gone, newest = withdraw(options.models, options.rollback)
     print(f"{gone.model}/{gone.version} withdrawn to {gone.path}; {newest.model}/{newest.version} is the newest")
     if options.config:
-        from kflare.serving.version_labels import STABLE, labels_of
+        from kflare.serving.version_labels import labels_after_withdrawing, labels_of
 
-        labels = labels_of(options.config).get(gone.model, {})
-        kept = {label: number for label, number in labels.items() if number != gone.version}
-        if STABLE in labels:
-            kept.setdefault(STABLE, newest.version)
-        if kept != labels:
-            _write_labels(options, gone.model, kept)
+        before = labels_of(options.config).get(gone.model, {})
+        labels = labels_after_withdrawing(gone.version, before, newest=newest.version)
+        if labels != before:
+            _write_labels(options, gone.model, labels)
 
 
-def _promote(options: argparse.Namespace, model: str) -> None:
+def _promote(options: argparse.Namespace) -> None:
     from kflare.serving.version_labels import CANARY, STABLE, labels_of
 
     if options.config is None:
         raise SettingError("--promote changes labels: give the server's models.config as --config")
     command_line.quiet_tensorflow()
-    labels = labels_of(options.config).get(model, {})
+    labels = labels_of(options.config).get(options.promote, {})
     if CANARY not in labels:
-        raise SettingError(f'{options.config} has no label "canary" for {model}: publish one with --publish --canary')
+        message = f'{options.config} has no label "canary" for {options.promote}: publish one with --publish --canary'
+        raise SettingError(message)
     canary = labels.pop(CANARY)
-    _write_labels(options, model, {**labels, STABLE: canary})
+    _write_labels(options, options.promote, {**labels, STABLE: canary})
 
 
 def _write_labels(
@@ -206,21 +133,13 @@ def _write_labels(
     from kflare.serving.version_labels import reload_config, set_labels
 
     set_labels(options.config, model, labels, published=published)
-    told = ", ".join(f"{label} = {number}" for label, number in sorted(labels.items())) or "no labels"
-    print(f"{model}: {told} in {options.config}")
+    written = ", ".join(f"{label} = {number}" for label, number in sorted(labels.items())) or "no labels"
+    print(f"{model}: {written} in {options.config}")
     if options.notify:
         reload_config(options.config, options.notify, ca=options.ca, cert=options.cert, key=options.key)
-        print(f"{options.notify} took it up")
+        print(f"{options.notify} has read it")
     else:
-        print("a running server takes it up with --notify ADDRESS", file=sys.stderr)
-
-
-def _protoset(file: Path) -> None:
-    command_line.quiet_tensorflow()
-    from kflare.io.atomic import write_whole
-    from kflare.serving.protoset import protoset
-
-    write_whole(file, protoset())
+        print("--notify ADDRESS makes a running server read it", file=sys.stderr)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -230,7 +149,46 @@ def _check(options: argparse.Namespace) -> None:
     with Client(address, timeout=5, max_attempts=1, ca=options.ca, cert=options.cert, key=options.key) as client:
         served = client.served(names or MODELS)
         for name in [name for name in names if name not in served] or ([] if served else MODELS[:1]):
-            states = client.status(name)  # raises with the reason where the server is out of reach or does not know it
-            told = ", ".join(f"{state.version} {state.state} {state.error}".strip() for state in states)
-            raise ServingError(f"no version of `{name}` answers at {address}: {told}")
+            states = client.status(name)  # raises with the reason where the server does not answer or know it
+            known = ", ".join(f"{state.version} {state.state} {state.error}".strip() for state in states)
+            raise ServingError(f"no version of `{name}` answers at {address}: {known}")
     print(", ".join(f"{name} ({', '.join(map(str, numbers))})" for name, numbers in served.items()))
+
+
+def _write_protoset(options: argparse.Namespace) -> None:
+    command_line.quiet_tensorflow()
+    from kflare.io.atomic import write_whole
+    from kflare.serving.protoset import protoset
+
+    write_whole(options.protoset, lambda out: out.write(protoset()))
+
+
+_ACTIONS = {
+    "--publish": _publish,
+    "--list": _list,
+    "--verify": _verify,
+    "--rollback": _rollback,
+    "--promote": _promote,
+    "--check": _check,
+    "--protoset": _write_protoset,
+}
+
+
+class _Do(argparse.Action):
+    """Stores an option's value, and what to do."""
+
+    def __call__(self, parser: argparse.ArgumentParser, options: argparse.Namespace, values: Any, *_: Any) -> None:
+        setattr(options, self.dest, values)
+        options.action = _ACTIONS[self.option_strings[0]]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kflare.releases", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    for option, settings in {
+        "--publish": {"type": Path, "metavar": "VERSION", "help": "verify a folder <name>/<version> and copy it to --models"},
+    }.items():
+        what.add_argument(option, action=_Do, **settings)
+    return parser

@@ -1,4 +1,4 @@
-"""The embedded server: TensorFlow Serving's gRPC and REST APIs on one machine, without its program."""
+"""The embedded server: TensorFlow Serving's gRPC and REST APIs on a machine without TensorFlow Serving."""
 
 import socket
 import time
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import grpc
@@ -32,13 +31,7 @@ _SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.Mod
 
 
 def check_address(host: str, port: int) -> None:
-    """Find out early, and in plain words, that an address cannot be listened on.
-
-    Raises
-    ------
-    ServingError
-        The port is taken, the host is unknown or not this machine's, or the port needs more rights.
-    """
+    """`ServingError` if the port is taken or needs more rights, or the host is unknown or not this machine's."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -67,17 +60,13 @@ class Server:
     poll_seconds : float
         How often to look for versions, and for another content of the TLS file; 0 = only at the start.
     tensor_content : bool
-        Answer in `tensor_content`, like TensorFlow Serving with `--enable_serialization_as_tensor_content`.
-    require_manifest : bool
-        Serve only versions with a `MANIFEST.sha256`; those that have one are always held to it.
+        See `Servable`, also for `require_manifest` and `own_batching`.
     batching : BatchingParameters, optional
         Run requests in batches.
-    own_batching : bool
-        Batch each model by its version's own `batching_params.pbtxt`; see `Servable`.
     limits : Limits
         What is refused.
     tls : ServerTls, optional
-        Speak TLS on both ports; a renewed file is taken up for new connections.
+        Speak TLS on both ports; a renewed file holds for new connections.
     rest_port : int or None
         Where to listen for HTTP, 0 for any free port; None = nowhere.
     metrics_path : str or None
@@ -114,7 +103,7 @@ class Server:
         self._scheduler = None if batching is None else BatchScheduler(batching, self.metrics)
         load = partial(
             Servable,
-            typed_fields=not tensor_content,
+            tensor_content=tensor_content,
             require_manifest=require_manifest,
             scheduler=self._scheduler,
             own_batching=own_batching,
@@ -218,9 +207,7 @@ class Server:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _nothing_found(self) -> str:

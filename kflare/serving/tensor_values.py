@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["fill_tensor", "read_tensor", "type_name"]
+__all__ = ["fill_tensor", "numpy_type", "read_tensor", "type_name"]
 
 # tensorflow/core/framework/types.proto, and the field of TensorProto that holds the type's values.
 _TYPES = {
@@ -22,6 +22,7 @@ _TYPES = {
 }  # fmt: skip
 _NUMBERS = {name: number for number, (name, _) in _TYPES.items()}
 _STRING = 7
+_PACKED_TAGS = {"float32": b"\x2a", "float64": b"\x32"}  # float_val is field 5, double_val 6; wire type 2
 _LARGEST = 2**31 - 1  # bytes; gRPC carries no larger message, so a larger tensor can only be a hostile shape
 _LARGEST_FILLED = 2**26  # bytes; a few bytes of message that stand for more are hostile too
 
@@ -31,16 +32,24 @@ def type_name(number: int) -> str:
     return "string" if number == _STRING else _TYPES.get(number, (f"type {number}",))[0]
 
 
-def fill_tensor(proto: Any, value: npt.NDArray[Any] | Sequence[bytes]) -> None:
+def numpy_type(number: int) -> np.dtype[Any] | None:
+    """The numpy type of a TensorFlow data type, object for strings; None for one that kflare does not read."""
+    return np.dtype(object if number == _STRING else _TYPES[number][0]) if number in {_STRING, *_TYPES} else None
+
+
+def fill_tensor(proto: Any, value: npt.NDArray[Any] | Sequence[bytes], *, typed_fields: bool = False) -> None:
     """Write an array into an empty TensorProto.
 
     Parameters
     ----------
     proto : TensorProto
-        Of a request.
+        The client's message or TensorFlow's.
     value : ndarray or sequence of bytes
         Numbers or truth values of any shape; a sequence of bytes becomes a string tensor (N,), an array of objects a
         string tensor of its shape.
+    typed_fields : bool
+        Write numbers to `float_val`, `int_val`, ... as TensorFlow Serving's answers do by default, instead of
+        `tensor_content`.
 
     Raises
     ------
@@ -65,7 +74,15 @@ def fill_tensor(proto: Any, value: npt.NDArray[Any] | Sequence[bytes]) -> None:
     if array.nbytes > _LARGEST:
         raise ValueError(f"{array.nbytes} bytes are more than a message can hold, 2 GiB: send fewer rows at a time")
     proto.dtype = _NUMBERS[array.dtype.name]
-    proto.tensor_content = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    raw = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    if not typed_fields:
+        proto.tensor_content = raw
+    elif array.dtype.name in _PACKED_TAGS:
+        # A packed field of fixed width is its bytes on the wire: parsing them is a copy, `extend` visits each number.
+        proto.MergeFromString(_PACKED_TAGS[array.dtype.name] + _varint(len(raw)) + raw)
+    else:
+        values = array.view(np.uint16) if array.dtype == np.float16 else array
+        getattr(proto, _TYPES[proto.dtype][1]).extend(values.ravel().tolist())
 
 
 def read_tensor(proto: Any) -> npt.NDArray[Any]:
@@ -91,9 +108,9 @@ def read_tensor(proto: Any) -> npt.NDArray[Any]:
     shape = tuple(int(dim.size) for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:
         raise ValueError(f"shape {shape} is not fully known")
-    if proto.dtype != _STRING and proto.dtype not in _TYPES:
+    dtype = numpy_type(proto.dtype)
+    if dtype is None:
         raise ValueError(f"data type {proto.dtype} is none that kflare reads")
-    dtype = np.dtype(object if proto.dtype == _STRING else _TYPES[proto.dtype][0])
     count = math.prod(shape)
     if count * dtype.itemsize > _LARGEST:
         raise ValueError(f"shape {shape} is larger than a message can be")
@@ -116,3 +133,12 @@ def read_tensor(proto: Any) -> npt.NDArray[Any]:
         padded[: values.size] = values
         values = padded
     return values.reshape(shape)
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)

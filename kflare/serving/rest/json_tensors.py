@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflare.serving.rest.json_values import invalid, read_array, shown
-from kflare.serving.server.statuses import RequestError
-from kflare.serving.server.tensors import encode_tensor
-from kflare.serving.tensor_values import read_tensor
+from kflare.serving.rest.json_values import read_array, shown
+from kflare.serving.server.statuses import RequestError, invalid
+from kflare.serving.tensor_values import fill_tensor, read_tensor
 
 __all__ = ["fill_request", "parse", "require_examples", "response_json"]
 
@@ -31,13 +30,7 @@ _PARSE_ERRORS = {  # Python's words to those of rapidjson (error/en.h)
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """Read a request's body.
-
-    Raises
-    ------
-    RequestError
-        INVALID_ARGUMENT: no JSON, or no object.
-    """
+    """Read a request's body; `RequestError` INVALID_ARGUMENT if it is no JSON object."""
     if not body:
         raise invalid("JSON Parse error: The document is empty")
     try:
@@ -60,7 +53,7 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def require_examples(document: Mapping[str, Any]) -> None:
-    """Hold a parsed body for :classify or :regress to its form (FillClassifyRegressRequestFromJson)."""
+    """Check the form of a parsed body for :classify or :regress (FillClassifyRegressRequestFromJson)."""
     if "examples" not in document:
         # The word is the same for :regress.
         why = "When method is classify, key 'examples' is expected and was not found"
@@ -76,19 +69,7 @@ def require_examples(document: Mapping[str, Any]) -> None:
 def fill_request(request: Any, document: Mapping[str, Any], infos: Mapping[str, Any]) -> bool:
     """Put the tensors of a parsed body into a PredictRequest.
 
-    Parameters
-    ----------
-    request : PredictRequest
-        Its `inputs` are filled.
-    document : mapping
-        From `parse`.
-    infos : mapping of str to TensorInfo
-        The signature's inputs.
-
-    Returns
-    -------
-    bool
-        Whether the body was in the row format, and so must the answer be.
+    `infos` are the signature's inputs. Returns whether the body was in the row format, and so must be the answer.
 
     Raises
     ------
@@ -110,8 +91,7 @@ def fill_request(request: Any, document: Mapping[str, Any], infos: Mapping[str, 
     else:
         raise invalid("Missing 'inputs' or 'instances' key")
     for name, array in arrays.items():
-        request.inputs[name].CopyFrom(encode_tensor(array))
-        request.inputs[name].dtype = infos[name].dtype
+        fill_tensor(request.inputs[name], array)
     return "instances" in document
 
 

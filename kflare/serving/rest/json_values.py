@@ -15,22 +15,12 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 
-from kflare.serving.server.statuses import RequestError
+from kflare.serving.server.statuses import RequestError, invalid
+from kflare.serving.tensor_values import numpy_type
 
-__all__ = ["invalid", "read_array", "shown"]
+__all__ = ["read_array", "shown"]
 
-_STRING = 7  # DT_STRING
-_WHOLE: dict[int, type[np.integer[Any]]] = {
-    3: np.int32,
-    4: np.uint8,
-    5: np.int16,
-    6: np.int8,
-    9: np.int64,
-    22: np.uint32,
-    23: np.uint64,
-}
-_DECIMAL = {1: np.float32, 2: np.float64}
-_LARGEST = {1: float(np.finfo(np.float32).max), 2: float(np.finfo(np.float64).max)}
+# The types that JSON has values for (tensorflow.DataType), by TensorFlow's names.
 _NAMES = {1: "float", 2: "double", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "string", 9: "int64", 10: "bool",
           22: "uint32", 23: "uint64"}  # fmt: skip
 _KINDS = {bool: "Number", dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
@@ -51,18 +41,20 @@ def read_array(value: Any, dtype: int) -> npt.NDArray[Any]:
     RequestError
         INVALID_ARGUMENT: lists of unequal length, or values of another type; UNIMPLEMENTED: a type without JSON.
     """
-    if dtype != _STRING:
+    target = _numpy_type(dtype)
+    if target.kind != "O":
         try:
             read = np.array(value)
         except (ValueError, OverflowError):
             read = np.empty(0, object)  # lists of unequal length, or numbers beyond any type
-        if read.dtype.kind in "iuf" and dtype in _DECIMAL:
+        given = read.dtype.kind
+        if given in "iuf" and target.kind == "f":
             return _decimal(read, dtype)
-        if read.dtype.kind in "iu" and dtype in _WHOLE:
-            limits = np.iinfo(_WHOLE[dtype])
+        if given in "iu" and target.kind in "iu":
+            limits = np.iinfo(target)
             if read.size == 0 or (int(read.min()) >= limits.min and int(read.max()) <= limits.max):
-                return read.astype(_WHOLE[dtype])
-        if read.dtype.kind == "b" and dtype == 10:
+                return read.astype(target)
+        if given == target.kind == "b":
             return read
     shape: list[int] = []
     inner = value
@@ -73,12 +65,9 @@ def read_array(value: Any, dtype: int) -> npt.NDArray[Any]:
         inner = inner[0]
     leaves: list[Any] = []
     _collect(value, 0, shape, dtype, leaves)
-    if dtype == _STRING:
-        array = np.empty(len(leaves), object)
-        array[:] = leaves
-        return array.reshape(shape)
-    kind = _DECIMAL.get(dtype) or _WHOLE.get(dtype) or np.bool_
-    return np.array(leaves, kind).reshape(shape)
+    array = np.empty(len(leaves), target)
+    array[:] = leaves
+    return array.reshape(shape)
 
 
 def shown(value: Any) -> str:
@@ -87,9 +76,8 @@ def shown(value: Any) -> str:
     return text if len(text) <= 256 else text[:256] + "..."
 
 
-def invalid(message: str) -> RequestError:
-    """INVALID_ARGUMENT."""
-    return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)
+def _numpy_type(dtype: int) -> np.dtype[Any]:
+    return (numpy_type(dtype) if dtype in _NAMES else None) or np.dtype(object)
 
 
 def _decimal(read: npt.NDArray[Any], dtype: int) -> npt.NDArray[Any]:
@@ -98,7 +86,7 @@ def _decimal(read: npt.NDArray[Any], dtype: int) -> npt.NDArray[Any]:
         if largest > 2 ** (24 if dtype == 1 else 53) - 1:
             raise _lossy(largest, dtype)
     with np.errstate(over="ignore"):
-        array = read.astype(_DECIMAL[dtype])
+        array = read.astype(_numpy_type(dtype))
     beyond = read[np.isfinite(read) & ~np.isfinite(array)]
     if beyond.size:
         raise _lossy(beyond.flat[0], dtype)
@@ -126,31 +114,34 @@ def _collect(value: Any, level: int, shape: list[int], dtype: int, leaves: list[
 
 
 def _leaf(value: Any, dtype: int) -> Any:
-    if dtype == _STRING:
-        if isinstance(value, str):
-            return value.encode()
-        if isinstance(value, dict):
-            if list(value) != ["b64"] or not isinstance(value["b64"], str):
-                raise invalid(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
-            text = "".join(value["b64"].split())
-            try:
-                return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-            except (binascii.Error, ValueError) as error:
-                raise invalid("Unable to base64 decode") from error
-    elif dtype not in _NAMES:
+    if dtype not in _NAMES:
         raise RequestError(grpc.StatusCode.UNIMPLEMENTED, f"Conversion of JSON Value: {shown(value)} to type: {dtype}")
-    elif dtype in _DECIMAL and isinstance(value, int | float) and not isinstance(value, bool):
-        if _LARGEST[dtype] < abs(value) != math.inf:
-            raise _lossy(value, dtype)
-        return value
-    elif dtype in _WHOLE and isinstance(value, int) and not isinstance(value, bool):
-        limits = np.iinfo(_WHOLE[dtype])
-        if limits.min <= value <= limits.max:
+    number = isinstance(value, int) and not isinstance(value, bool)
+    match (target := _numpy_type(dtype)).kind:
+        case "O" if isinstance(value, str):
+            return value.encode()
+        case "O" if isinstance(value, dict):
+            return _bytes(value)
+        case "f" if number or isinstance(value, float):
+            if float(np.finfo(target).max) < abs(value) != math.inf:
+                raise _lossy(value, dtype)
             return value
-    elif dtype == 10 and isinstance(value, bool):
-        return value
+        case "i" | "u" if number and np.iinfo(target).min <= value <= np.iinfo(target).max:
+            return value
+        case "b" if isinstance(value, bool):
+            return value
     kind = "Null" if value is None else str(value) if isinstance(value, bool) else _KINDS[type(value)]
     raise invalid(f"JSON Value: {shown(value)} Type: {kind} is not of expected type: {_NAMES[dtype]}")
+
+
+def _bytes(value: dict[str, Any]) -> bytes:
+    if list(value) != ["b64"] or not isinstance(value["b64"], str):
+        raise invalid(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
+    text = "".join(value["b64"].split())
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise invalid("Unable to base64 decode") from error
 
 
 def _lossy(value: Any, dtype: int) -> RequestError:

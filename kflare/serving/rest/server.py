@@ -25,7 +25,7 @@ from kflare.serving.rest.json_tensors import fill_request, parse, require_exampl
 from kflare.serving.server.answers import Answers
 from kflare.serving.server.limits import Limits
 from kflare.serving.server.signature_checks import CLASSIFY, REGRESS
-from kflare.serving.server.statuses import RequestError, status_of
+from kflare.serving.server.statuses import invalid, status_of
 from kflare.serving.server.tls import ServerTls
 
 __all__ = ["METRICS_PATH", "RestServer"]
@@ -50,18 +50,7 @@ _HTTP = {
 class RestServer:
     """Listens for HTTP in a thread of its own; idle connections cost no thread.
 
-    Parameters
-    ----------
-    answers : Answers
-        Who answers.
-    limits : Limits
-        Largest body, longest silence.
-    host, port
-        Where to listen; port 0 takes a free one, see `port` after `start`.
-    tls : ServerTls, optional
-        Speak HTTPS.
-    metrics_path : str or None
-        Where Prometheus asks; None = nowhere.
+    Port 0 takes a free one, see `port` after `start`; `metrics_path` is where Prometheus asks, None = nowhere.
     """
 
     def __init__(
@@ -152,7 +141,7 @@ class _Handler(tornado.web.RequestHandler):
         # With the query, which makes the request another one (evhttp_request.cc, uri_path).
         method, path, body = self.request.method, self.request.uri or "", self.request.body
         if method == "GET" and self.metrics_path is not None and self.request.path == self.metrics_path:
-            await self._reply(self.answers.metrics_page, "text/plain; version=0.0.4; charset=utf-8")
+            await self._reply(self.answers.metrics.page, "text/plain; version=0.0.4; charset=utf-8")
         elif not path.lower().startswith("/v1/"):
             self._finish(404, "Not Found", "text/plain")
         elif method == "POST":
@@ -196,7 +185,7 @@ class _Handler(tornado.web.RequestHandler):
 
         match = _PREDICT.fullmatch(path)
         if match is None:
-            raise RequestError(_CODE.INVALID_ARGUMENT, f"Malformed request: POST {path}")
+            raise invalid(f"Malformed request: POST {path}")
         name, version, label, method = match.groups()
         request = {"predict": PredictRequest, "classify": ClassificationRequest, "regress": RegressionRequest}[method]()
         _specify(request, name, version, label)
@@ -216,7 +205,7 @@ class _Handler(tornado.web.RequestHandler):
             nonlocal rows
             if key not in servable.signatures:
                 message = f'Serving signature name: "{key}" not found in signature def'
-                raise RequestError(_CODE.INVALID_ARGUMENT, message)
+                raise invalid(message)
             rows = fill_request(filled, document, servable.signatures[key].inputs)
 
         deadline = time.monotonic() + _TIMEOUT
@@ -230,10 +219,10 @@ class _Handler(tornado.web.RequestHandler):
 
         match = _STATUS.fullmatch(path)
         if match is None:
-            raise RequestError(_CODE.INVALID_ARGUMENT, f"Malformed request: GET {path}")
+            raise invalid(f"Malformed request: GET {path}")
         name, version, label, metadata = match.groups()
         if not name:
-            raise RequestError(_CODE.INVALID_ARGUMENT, "Missing model name in request.")
+            raise invalid("Missing model name in request.")
         options = {"always_print_fields_with_no_presence": True, "preserving_proto_field_name": True}
         if metadata != "metadata":
             status = GetModelStatusRequest()
@@ -255,7 +244,7 @@ def _specify(request: Any, name: str, version: str | None, label: str | None) ->
     if version is not None:
         digits = version.lstrip("0") or "0"
         if len(digits) > 19 or int(digits) > 2**63 - 1:
-            raise RequestError(_CODE.INVALID_ARGUMENT, f"Failed to convert version: {version} to numeric.")
+            raise invalid(f"Failed to convert version: {version} to numeric.")
         request.model_spec.version.value = int(digits)
     if label is not None:
         request.model_spec.version_label = unquote(label)

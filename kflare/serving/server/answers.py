@@ -1,4 +1,4 @@
-"""What the server says to a request, whichever way it came: by gRPC or by HTTP."""
+"""The answers to requests, whether they come by gRPC or by HTTP."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,28 +14,16 @@ from kflare.serving.server.model_manager import ModelManager
 from kflare.serving.server.models_config import model_settings
 from kflare.serving.server.servable import Servable
 from kflare.serving.server.signature_checks import CLASSIFY, REGRESS, check_takes_examples
-from kflare.serving.server.statuses import RequestError, status_of
+from kflare.serving.server.statuses import RequestError, invalid, status_of
 
 __all__ = ["Answers"]
-
-_INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
 class Answers:
     """Answers Predict, GetModelMetadata, GetModelStatus and HandleReloadConfigRequest; refuses what takes Examples.
 
-    Parameters
-    ----------
-    models : ModelManager
-        Who answers.
-    admission : Admission
-        How many may ask at a time.
-    metrics : Metrics
-        Told about every request for an inference.
-    folder : Path, optional
-        Where the models of a new configuration lie, whatever base paths it names.
-    after_reload : callable
-        Called after each change of the configuration.
+    `folder` is where the models of a new configuration lie, whatever base paths it names; `after_reload` is called
+    after each change of the configuration.
     """
 
     def __init__(
@@ -49,7 +37,7 @@ class Answers:
     ) -> None:
         self._models = models
         self._admission = admission
-        self._metrics = metrics
+        self.metrics = metrics
         self._folder = folder
         self._after_reload = after_reload
 
@@ -62,19 +50,9 @@ class Answers:
     ) -> Any:
         """Answer a PredictRequest.
 
-        Parameters
-        ----------
-        request : PredictRequest
-            Not trusted.
-        deadline : float or None
-            Time of `time.monotonic` after which nobody waits for the answer.
-        fill : callable, optional
-            Completes the request when it is known which version answers.
-
-        Raises
-        ------
-        RequestError, tensorflow.errors.OpError
-            See `Servable.predict`; RESOURCE_EXHAUSTED where too many ask at a time.
+        `deadline` is the time of `time.monotonic` after which nobody waits for the answer; `fill` completes the request
+        once it is known which version answers. For the errors see `Servable.predict`; RESOURCE_EXHAUSTED where too many
+        ask at a time.
         """
         with self._admission.enter():
             # A request that waited for a thread longer than its client does is not worth an inference.
@@ -87,18 +65,12 @@ class Answers:
                 return servable.predict(request, deadline=deadline)
 
     def examples(self, request: Any, *, method: str) -> None:
-        """Refuse a ClassificationRequest or RegressionRequest, as `method` says: in TensorFlow Serving's words.
-
-        Raises
-        ------
-        RequestError
-            See `check_takes_examples`; UNIMPLEMENTED for a signature that does take Examples.
-        """
+        """Refuse a ClassificationRequest or RegressionRequest, as `method` says: in TensorFlow Serving's words."""
         _require_model_spec(request)
         with self._models.use(request.model_spec) as servable:
             key = request.model_spec.signature_name or "serving_default"
             if key not in servable.signatures:
-                raise RequestError(_INVALID, f"No signature was found with the name: {key}")
+                raise invalid(f"No signature was found with the name: {key}")
             check_takes_examples(servable.signatures[key], method)
         raise _no_examples()
 
@@ -110,7 +82,7 @@ class Answers:
         with self._models.use(task.model_spec) as servable:
             key = task.model_spec.signature_name or "serving_default"
             if key not in servable.signatures:
-                raise RequestError(_INVALID, f"Requested signature not found in model graph: {key}")
+                raise invalid(f"Requested signature not found in model graph: {key}")
             if task.method_name not in {CLASSIFY, REGRESS}:
                 message = f"Unsupported signature method_name: {task.method_name}"
                 raise RequestError(grpc.StatusCode.UNIMPLEMENTED, message)
@@ -123,10 +95,10 @@ class Answers:
 
         _require_model_spec(request)
         if not request.metadata_field:
-            raise RequestError(_INVALID, "GetModelMetadataRequest must specify at least one metadata_field")
+            raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
         for name in request.metadata_field:
             if name != "signature_def":
-                raise RequestError(_INVALID, f"Metadata field {name} is not supported")
+                raise invalid(f"Metadata field {name} is not supported")
         response, signatures = GetModelMetadataResponse(), SignatureDefMap()
         with self._models.use(request.model_spec) as servable:
             for key, signature in servable.signatures.items():
@@ -157,29 +129,19 @@ class Answers:
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. "
                 "Only ModelConfigList is currently supported"
             )
-            raise RequestError(_INVALID, message)
+            raise invalid(message)
         try:
             self._models.reconfigure(model_settings(request.config, folder=self._folder))
         finally:
             self._after_reload()
         return ReloadConfigResponse()
 
-    def metrics_page(self) -> str:
-        """The metrics for Prometheus."""
-        return self._metrics.page()
-
     @contextmanager
     def counted(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
-        """Tell the metrics of a request for an inference, however it ends.
+        """Count a request for an inference in the metrics, however it ends.
 
-        Parameters
-        ----------
-        model : str
-            That is asked.
-        api : str
-            "Predict", "Classify" or "Regress"; over REST as in the path, "predict" (http_server.cc).
-        entrypoint : str
-            "GRPC" or "REST".
+        `api` is "Predict", "Classify" or "Regress", over REST as in the path, "predict" (http_server.cc); `entrypoint`
+        is "GRPC" or "REST".
         """
         # Under the names of models only: else whoever asks for names at random would fill the memory with labels.
         label = model if self._models.knows(model) else ""
@@ -191,9 +153,9 @@ class Answers:
             raise
         else:
             taken = (time.monotonic() - started) * 1e6
-            self._metrics.observe(":tensorflow:serving:request_latency", taken, label, api, entrypoint)
+            self.metrics.observe(":tensorflow:serving:request_latency", taken, label, api, entrypoint)
         finally:
-            self._metrics.count(":tensorflow:serving:request_count", label, status)
+            self.metrics.count(":tensorflow:serving:request_count", label, status)
 
 
 def _no_examples() -> RequestError:
@@ -202,4 +164,4 @@ def _no_examples() -> RequestError:
 
 def _require_model_spec(request: Any) -> None:
     if not request.HasField("model_spec"):
-        raise RequestError(_INVALID, "Missing ModelSpec")
+        raise invalid("Missing ModelSpec")

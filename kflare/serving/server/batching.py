@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.metrics import Metrics
-from kflare.serving.server.statuses import RequestError
+from kflare.serving.server.statuses import RequestError, invalid
 
 __all__ = ["BatchScheduler"]
 
@@ -32,11 +32,9 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 Run = Callable[[Arrays, float | None], Arrays]
 """Runs a signature: inputs and the time (of `time.monotonic`) by which it must be done, to outputs."""
 
-_INVALID = grpc.StatusCode.INVALID_ARGUMENT
-
 
 class _Turn(threading.Event):
-    """Wakes the thread of a request: its tasks are done, or it is to run a batch."""
+    """Wakes the thread of a request when its tasks are done, or when it must run a batch."""
 
     running = False  # a batch, just now
 
@@ -81,13 +79,6 @@ class BatchScheduler:
 
     It has no threads of its own: of the threads that wait for an answer, one runs the batch for all. To hand a request
     to another thread and its answer back would take longer than a small model runs.
-
-    Parameters
-    ----------
-    parameters : BatchingParameters
-        How large, how long, how many.
-    metrics : Metrics
-        Told about batches and waiting times.
     """
 
     def __init__(self, parameters: BatchingParameters, metrics: Metrics) -> None:
@@ -112,7 +103,7 @@ class BatchScheduler:
         Parameters
         ----------
         key : hashable
-            What may share a batch: requests of the same key.
+            Requests of the same key, and of the same shapes and types, share batches.
         run : callable
             Runs the inputs of a batch; the same for all requests of a key.
         inputs : mapping of str to ndarray
@@ -132,7 +123,7 @@ class BatchScheduler:
         rows, most, largest = _rows(inputs), parameters.max_batch_size, parameters.largest
         self._metrics.observe(":tensorflow:serving:batching_session:input_batch_size", rows)
         if rows > most:
-            raise RequestError(_INVALID, f"Task size {rows} is larger than maximum input batch size {most}")
+            raise invalid(f"Task size {rows} is larger than maximum input batch size {most}")
         key = (key, *((name, array.dtype.str, array.shape[1:]) for name, array in sorted(inputs.items())))
         turn = _Turn()
         tasks = [_Task(inputs, rows, deadline, turn)]
@@ -297,5 +288,5 @@ class BatchScheduler:
 def _rows(inputs: Arrays) -> int:
     rows = {len(array) for array in inputs.values()}
     if len(rows) != 1:
-        raise RequestError(_INVALID, "Batching Run() input tensors must have equal 0th-dimension size")
+        raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
     return rows.pop()

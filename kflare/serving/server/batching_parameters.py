@@ -62,13 +62,7 @@ class BatchingParameters:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """From a file in the text form of `tensorflow.serving.BatchingParameters`.
-
-        Raises
-        ------
-        SettingError
-            The file is not of that form, or a value cannot be.
-        """
+        """From a file in the text form of `tensorflow.serving.BatchingParameters`; `SettingError` if it is none."""
         config = read_config(path, MESSAGES["BatchingParameters"], what="batching configuration")
         if config.pad_variable_length_inputs:
             raise SettingError(f"`pad_variable_length_inputs` in {path} must be false: an image is not to be padded")

@@ -7,10 +7,9 @@ limit TensorFlow 2.21 keeps about 800 bytes for good: a client with wrong files 
 from collections.abc import Mapping
 from typing import Any
 
-import grpc
 import numpy.typing as npt
 
-from kflare.serving.server.statuses import RequestError
+from kflare.serving.server.statuses import invalid
 
 __all__ = ["decodes_images", "refuse_unknown_images"]
 
@@ -28,18 +27,7 @@ def decodes_images(graph: Any) -> bool:
 
 
 def refuse_unknown_images(inputs: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Look at the first bytes of each image of the input `image`.
-
-    Parameters
-    ----------
-    inputs : mapping of str to ndarray
-        Of a request to a model that decodes images; where `image` is a tensor of strings, these are encoded images.
-
-    Raises
-    ------
-    RequestError
-        INVALID_ARGUMENT: what begins like no image, and where it stands.
-    """
+    """`RequestError` INVALID_ARGUMENT for an image of no known format, if `image` is a tensor of strings."""
     images = inputs.get(_IMAGE)
     if images is None or images.dtype != object:
         return
@@ -48,4 +36,4 @@ def refuse_unknown_images(inputs: Mapping[str, npt.NDArray[Any]]) -> None:
             found = (
                 f"input {_IMAGE} row {row} begins with {image[:8]!r}" if image else f"input {_IMAGE} row {row} is empty"
             )
-            raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, f"{_REFUSAL}: {found}")
+            raise invalid(f"{_REFUSAL}: {found}")

@@ -1,4 +1,4 @@
-"""How much of a server its clients may take: bytes of a message, requests at a time, open connections."""
+"""Limits on what clients may ask of a server: bytes of a message, requests at a time, open connections."""
 
 import threading
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ __all__ = ["Admission", "Limits"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What is refused with RESOURCE_EXHAUSTED before it can harm anybody else.
+    """The limits; a request beyond them is refused with RESOURCE_EXHAUSTED.
 
     Parameters
     ----------
@@ -23,9 +23,9 @@ class Limits:
         Largest request; gRPC refuses a larger one when its length is announced, before its content is held in
         memory. TensorFlow Serving takes up to 2 GiB.
     requests : int
-        Most requests in hand (running, or waiting to be batched) at one time.
+        Most requests under way (running, or waiting to be batched) at one time.
     handshake_seconds : float
-        A connection that has not said what it is by then is closed.
+        A connection that has not finished its handshake by then is closed.
     idle_seconds : float
         A connection without a request for so long is closed; clients reconnect by themselves.
     """
@@ -47,13 +47,7 @@ class Admission:
 
     @contextmanager
     def enter(self) -> Iterator[None]:
-        """Count a request for the length of the block.
-
-        Raises
-        ------
-        RequestError
-            RESOURCE_EXHAUSTED: as many as allowed are inside.
-        """
+        """Count a request for the length of the block; `RequestError` RESOURCE_EXHAUSTED beyond the limit."""
         with self._lock:
             if self._inside >= self._most:
                 message = f"{self._most} requests are in hand, as many as this server takes at a time; try again later"

@@ -11,7 +11,7 @@ import grpc
 
 from kflare.serving.server.models_config import ModelSettings, numbered_versions
 from kflare.serving.server.servable import Servable
-from kflare.serving.server.statuses import RequestError
+from kflare.serving.server.statuses import RequestError, invalid
 from kflare.serving.server.versions import Loader, ModelVersions, VersionStatus, not_served
 
 __all__ = ["ModelManager"]
@@ -22,14 +22,8 @@ _LOG = logging.getLogger(__name__)
 class ModelManager:
     """The models that are served; safe to use from many threads.
 
-    Parameters
-    ----------
-    models : sequence of ModelSettings
-        What to serve.
-    discover : Path, optional
-        A folder whose sub-folders are models too, also those that appear later.
-    load : callable
-        Makes a `Servable` of path, `name` and `number`.
+    `discover` is a folder whose sub-folders are models too, also those that appear later; `load` makes a `Servable` of
+    path, `name` and `number`.
     """
 
     def __init__(
@@ -38,8 +32,8 @@ class ModelManager:
         self._load = load
         self._discover = discover
         # Replaced as a whole, never changed in place: readers need no lock.
-        self._models = {settings.name: self._new(settings) for settings in models}
-        # No longer listed. GetModelStatus tells of them too: core/servable_state_monitor.h forgets nothing by itself.
+        self._models = {settings.name: ModelVersions(settings, load=self._load) for settings in models}
+        # No longer listed, but in GetModelStatus: core/servable_state_monitor.h forgets nothing by itself.
         self._past: dict[str, ModelVersions] = {}
         self._work = threading.Lock()  # held while folders are read and versions loaded
         self._stopped = threading.Event()
@@ -56,7 +50,7 @@ class ModelManager:
             ServableRequestFromModelSpec), NOT_FOUND for a model or version that is not served.
         """
         if not spec.name:
-            raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, "ModelSpec has no name specified.")
+            raise invalid("ModelSpec has no name specified.")
         number = self._number(spec)
         model = self._models.get(spec.name)
         if model is None:
@@ -151,7 +145,7 @@ class ModelManager:
                 self._check_labels(settings)
             known, wanted = self._models, {}
             for settings in models:
-                model = known.get(settings.name) or self._new(settings)
+                model = known.get(settings.name) or ModelVersions(settings, load=self._load)
                 model.settings = settings
                 wanted[settings.name] = model
             self._past = {name: model for name, model in (self._past | known).items() if name not in wanted}
@@ -174,7 +168,7 @@ class ModelManager:
                 model = self._models.get(spec.name)
                 if model is None or spec.version_label not in model.settings.labels:
                     message = f"Unrecognized servable version label: {spec.version_label}"
-                    raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)
+                    raise invalid(message)
                 return model.settings.labels[spec.version_label]
         return None
 
@@ -201,7 +195,5 @@ class ModelManager:
             _LOG.warning("cannot look for models in %s: %s", self._discover, error)
             return
         if fresh:
-            self._models = self._models | {path.name: self._new(ModelSettings(path.name, path)) for path in fresh}
-
-    def _new(self, settings: ModelSettings) -> ModelVersions:
-        return ModelVersions(settings, load=self._load)
+            settings = [ModelSettings(path.name, path) for path in fresh]
+            self._models = self._models | {s.name: ModelVersions(s, load=self._load) for s in settings}

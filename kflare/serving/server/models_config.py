@@ -74,10 +74,6 @@ def read_models_config(path: Path, *, folder: Path | None = None) -> list[ModelS
         Where the models lie on this machine: each model's base path becomes `folder`/<name>, whatever the file says.
         Without it the file's base paths hold, relative ones from the file's own folder.
 
-    Returns
-    -------
-    list of ModelSettings
-
     Raises
     ------
     SettingError
@@ -99,24 +95,8 @@ def read_models_config(path: Path, *, folder: Path | None = None) -> list[ModelS
 def model_settings(config: Any, *, folder: Path | None = None, root: Path | None = None) -> list[ModelSettings]:
     """Check a ModelServerConfig by TensorFlow Serving's rules (model_servers/server_core.cc) and read its models.
 
-    Parameters
-    ----------
-    config : tensorflow.serving.ModelServerConfig
-        From a file or a HandleReloadConfigRequest.
-    folder : Path, optional
-        Replaces every base path by `folder`/<name>.
-    root : Path, optional
-        Where relative base paths start; without it they are refused, as by TensorFlow Serving.
-
-    Returns
-    -------
-    list of ModelSettings
-        Empty where the configuration is.
-
-    Raises
-    ------
-    SettingError
-        Which model breaks which rule.
+    `folder` replaces every base path by `folder`/<name>; `root` is where relative base paths start, which without it
+    are refused, as by TensorFlow Serving. `SettingError` names the model and the rule that it breaks.
     """
     if config.WhichOneof("config") == "custom_model_config":
         raise SettingError("`custom_model_config` is not supported: list the models in `model_config_list`")

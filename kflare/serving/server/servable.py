@@ -22,8 +22,8 @@ from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.image_inputs import decodes_images, refuse_unknown_images
 from kflare.serving.server.metrics import Metrics
 from kflare.serving.server.signature_checks import has_rows, read_inputs, wanted_outputs
-from kflare.serving.server.statuses import RequestError, status_of
-from kflare.serving.server.tensors import encode_tensor
+from kflare.serving.server.statuses import RequestError, invalid, status_of
+from kflare.serving.tensor_values import fill_tensor
 
 __all__ = ["Servable"]
 
@@ -36,29 +36,24 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 class Servable:
     """A SavedModel in memory, warmed up and ready to answer.
 
-    Loading is part of making one; whatever TensorFlow raises for broken variables or a failing warm-up request comes
-    through.
-
     Parameters
     ----------
     path : Path
         The version's folder.
-    name : str
-        The model's name.
-    number : int
-        The version.
-    typed_fields : bool
-        Answer in `float_val`, `int_val`, ..., the default form of TensorFlow Serving; False = in `tensor_content`
-        (its option `--enable_serialization_as_tensor_content`), faster for heat maps.
+    name, number
+        Of model and version.
+    tensor_content : bool
+        Answer in `tensor_content`, faster for heat maps, like TensorFlow Serving with
+        `--enable_serialization_as_tensor_content`; False = in `float_val`, `int_val`, ..., its default.
     require_manifest : bool
-        Refuse a version without `MANIFEST.sha256`; one that has it is always held to it.
+        Refuse a version without `MANIFEST.sha256`; the files of one that has it are always compared with it.
     scheduler : BatchScheduler, optional
         Runs requests in batches; without it each runs alone.
     own_batching : bool
         Batch by the version's own `batching_params.pbtxt`, and not at all where it has none (TensorFlow Serving's
         `--enable_per_model_batching_parameters`).
     metrics : Metrics, optional
-        Told how long loading, warming up and running take.
+        Counts loads and times loading, warming up and running.
 
     Raises
     ------
@@ -66,6 +61,8 @@ class Servable:
         A file is missing, changed or added since the version was published.
     RequestError
         DATA_LOSS where `saved_model.pb` is no SavedModel, NOT_FOUND where it has nothing to serve.
+    tensorflow.errors.OpError
+        Broken variables, or a warm-up request that fails.
     """
 
     def __init__(
@@ -74,7 +71,7 @@ class Servable:
         *,
         name: str,
         number: int,
-        typed_fields: bool = True,
+        tensor_content: bool = False,
         require_manifest: bool = False,
         scheduler: BatchScheduler | None = None,
         own_batching: bool = False,
@@ -82,7 +79,7 @@ class Servable:
     ) -> None:
         self.name = name
         self.number = number
-        self._typed_fields = typed_fields
+        self._tensor_content = tensor_content
         self._scheduler = scheduler
         self._batching: BatchingParameters | None = None
         if own_batching:
@@ -101,14 +98,7 @@ class Servable:
         self._session.close()
 
     def predict(self, request: Any, *, deadline: float | None = None) -> Any:
-        """Answer a PredictRequest.
-
-        Parameters
-        ----------
-        request : PredictRequest
-            Not trusted.
-        deadline : float, optional
-            Time of `time.monotonic` after which nobody waits for the answer.
+        """Answer a PredictRequest; `deadline` is the time of `time.monotonic` after which nobody waits for the answer.
 
         Raises
         ------
@@ -135,7 +125,7 @@ class Servable:
         response.model_spec.signature_name = key
         for alias in wanted:
             array = np.asarray(outputs[alias], dtype=object if isinstance(outputs[alias], bytes) else None)
-            response.outputs[alias].CopyFrom(encode_tensor(array, typed_fields=self._typed_fields))
+            fill_tensor(response.outputs[alias], array, typed_fields=not self._tensor_content)
         return response
 
     def _run(self, key: str, inputs: Arrays, deadline: float | None) -> Arrays:
@@ -199,7 +189,7 @@ class Servable:
         for count, record in enumerate(tf.compat.v1.io.tf_record_iterator(str(path)), start=1):
             if count > _MOST_WARMUP_RECORDS:
                 message = f"Number of warmup records exceeds the maximum ({_MOST_WARMUP_RECORDS}) at {path}"
-                raise RequestError(_CODE.INVALID_ARGUMENT, message)
+                raise invalid(message)
             log = PredictionLog.FromString(record)
             kind = log.WhichOneof("log_type")
             if kind == "predict_log":

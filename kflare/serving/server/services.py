@@ -37,19 +37,19 @@ class PredictionService:
         return self._counted("Predict", request, context, lambda: self._answers.predict(request, deadline=deadline))
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Tell the signatures of a model version."""
+        """The signatures of a model version."""
         return _answer(context, lambda: self._answers.metadata(request))
 
     def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Say what the signature lacks."""
+        """Refuse: what the signature lacks."""
         return self._counted("Classify", request, context, lambda: self._answers.examples(request, method=CLASSIFY))
 
     def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Say what the signature lacks."""
+        """Refuse: what the signature lacks."""
         return self._counted("Regress", request, context, lambda: self._answers.examples(request, method=REGRESS))
 
     def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Say what the signature of the first task lacks."""
+        """Refuse: what the signature of the first task lacks."""
         return _answer(context, lambda: self._answers.multi_inference(request))
 
     def _counted(
@@ -69,7 +69,7 @@ class ModelService:
         self._answers = answers
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Tell the state of a model's versions."""
+        """The state of a model's versions."""
         return _answer(context, lambda: self._answers.status(request))
 
     def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802

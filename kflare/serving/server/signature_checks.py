@@ -1,4 +1,4 @@
-"""Requests held to the signature that they name.
+"""The check of requests against the signature that they name.
 
 Checks, their order, codes and wording follow tensorflow/serving servables/tensorflow/predict_util.cc (RunPredict),
 classifier.cc (PreProcessClassification) and regressor.cc (PreProcessRegression), and tensorflow/tensorflow
@@ -8,51 +8,36 @@ cc/saved_model/util.cc (GetInputValues); where they differ, a comment says why.
 from collections.abc import Iterable
 from typing import Any
 
-import grpc
 import numpy.typing as npt
 
-from kflare.serving.server.statuses import RequestError
+from kflare.serving.server.statuses import invalid
 from kflare.serving.tensor_values import read_tensor
 
 __all__ = ["CLASSIFY", "REGRESS", "check_takes_examples", "has_rows", "read_inputs", "wanted_outputs"]
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
-_INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
 def read_inputs(signature: Any, request: Any) -> dict[str, npt.NDArray[Any]]:
-    """Hold a PredictRequest's inputs to a signature, and read them.
+    """Read a PredictRequest's inputs; `RequestError` INVALID_ARGUMENT where they do not fit the signature.
 
-    Parameters
-    ----------
-    signature : SignatureDef
-        Of the model.
-    request : PredictRequest
-        Not trusted.
-
-    Raises
-    ------
-    RequestError
-        INVALID_ARGUMENT: missing, extra, misnamed, mistyped, misshaped or malformed.
+    They may be missing, extra, misnamed, mistyped, misshaped or malformed.
     """
     sent, expected = set(request.inputs), set(signature.inputs)
     if len(sent) > len(expected) or (len(sent) < len(expected) and not signature.defaults):
-        raise RequestError(
-            _INVALID,
+        raise invalid(
             f"input size does not match signature: {len(sent)}!={len(expected)} len({_names(sent)}) != "
             f"len({_names(expected)}). Sent extra: {_names(sent - expected)}. "
             f"Missing but required: {_names(expected - sent)}.",
         )
     for alias in sorted(expected - sent - set(signature.defaults)):
-        raise RequestError(
-            _INVALID,
+        raise invalid(
             f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in request and "
             f"no default value provided. Inputs expected to be in the request {_names(sent)}, or default input "
             f"alias set: {','.join(sorted(signature.defaults))}",
         )
     if sent - expected:
-        raise RequestError(
-            _INVALID,
+        raise invalid(
             f"Inputs contains invalid name. Used request inputs: {','.join(sorted(sent & expected))}, "
             f"request input: {','.join(sorted(sent))}",
         )
@@ -63,7 +48,7 @@ def read_inputs(signature: Any, request: Any) -> dict[str, npt.NDArray[Any]]:
         try:
             arrays[alias] = read_tensor(proto)
         except (ValueError, TypeError, OverflowError) as error:
-            raise RequestError(_INVALID, f"tensor parsing error: {alias}: {error}") from error
+            raise invalid(f"tensor parsing error: {alias}: {error}") from error
     return arrays
 
 
@@ -77,11 +62,11 @@ def has_rows(signature: Any) -> bool:
 
 
 def _check_declared(alias: str, position: int, proto: Any, info: Any) -> None:
-    """Hold a tensor's type and shape to the signature before anything is decoded or run.
+    """Check a tensor's type and shape before anything is decoded or run.
 
     A session checks the type of what it is fed ("Expects arg[0] to be float but string is provided") but leaves the
-    shape to the operations, which then fail with INVALID_ARGUMENT or, worse, broadcast. Here the shape is held to the
-    signature at once, with the same code.
+    shape to the operations, which then fail with INVALID_ARGUMENT or, worse, broadcast. Here the shape is checked at
+    once, with the same code.
     """
     import tensorflow as tf
 
@@ -93,7 +78,7 @@ def _check_declared(alias: str, position: int, proto: Any, info: Any) -> None:
         expected = tf.as_dtype(info.dtype).name.replace("float32", "float")
         given = given.replace("float32", "float").replace("float64", "double")
         message = f"Expects arg[{position}] to be {expected} but {given} is provided (input {alias})"
-        raise RequestError(_INVALID, message)
+        raise invalid(message)
     if info.tensor_shape.unknown_rank:
         return
     expected_shape = [dim.size for dim in info.tensor_shape.dim]
@@ -103,9 +88,7 @@ def _check_declared(alias: str, position: int, proto: Any, info: Any) -> None:
     )
     if not fits:
         expected = ",".join("?" if size < 0 else str(size) for size in expected_shape)
-        raise RequestError(
-            _INVALID, f"Expects input {alias} to have shape [{expected}] but [{','.join(map(str, shape))}] is provided"
-        )
+        raise invalid(f"Expects input {alias} to have shape [{expected}] but [{','.join(map(str, shape))}] is provided")
 
 
 def wanted_outputs(signature: Any, output_filter: Iterable[str]) -> list[str]:
@@ -113,49 +96,39 @@ def wanted_outputs(signature: Any, output_filter: Iterable[str]) -> list[str]:
     wanted: list[str] = []
     for alias in output_filter:
         if alias not in signature.outputs:
-            raise RequestError(
-                _INVALID,
+            raise invalid(
                 f"output tensor alias not found in signature: {alias} Outputs expected to be in the set "
                 f"{_names(signature.outputs)}.",
             )
         if alias in wanted:
-            raise RequestError(_INVALID, f"duplicate output tensor alias: {alias}")
+            raise invalid(f"duplicate output tensor alias: {alias}")
         wanted.append(alias)
     return wanted or sorted(signature.outputs)
 
 
 def check_takes_examples(signature: Any, method: str) -> None:
-    """Hold a signature to what a task on `tensorflow.Example`s needs.
+    """`RequestError` INVALID_ARGUMENT where a signature is none for `tensorflow.Example`s, as no model of kflare's is.
 
-    Parameters
-    ----------
-    signature : SignatureDef
-        Of the model. Its method name does not count: --enable_signature_method_name_check is off by default.
-    method : str
-        `CLASSIFY` or `REGRESS`.
-
-    Raises
-    ------
-    RequestError
-        INVALID_ARGUMENT: what it lacks. No model of kflare's has such a signature.
+    `method` is `CLASSIFY` or `REGRESS`. The signature's own method name does not count:
+    --enable_signature_method_name_check is off by default.
     """
     found = len(signature.outputs)
     if len(signature.inputs) != 1:
-        raise RequestError(_INVALID, "Expected one input Tensor.")
+        raise invalid("Expected one input Tensor.")
     if method == CLASSIFY:
         if found not in {1, 2}:
-            raise RequestError(_INVALID, f"Expected one or two output Tensors, found {found}")
+            raise invalid(f"Expected one or two output Tensors, found {found}")
         if "inputs" not in signature.inputs:
-            raise RequestError(_INVALID, f"No classification inputs found in SignatureDef: {signature}")
+            raise invalid(f"No classification inputs found in SignatureDef: {signature}")
         if not {"classes", "scores"} & set(signature.outputs):
             message = 'Expected classification signature outputs to contain at least one of "classes" or "scores".'
-            raise RequestError(_INVALID, f"{message} Signature was: {signature}")
+            raise invalid(f"{message} Signature was: {signature}")
     else:
         if found != 1:
-            raise RequestError(_INVALID, "Expected one output Tensor.")
+            raise invalid("Expected one output Tensor.")
         for what, tensors in (("inputs", signature.inputs), ("outputs", signature.outputs)):
             if what not in tensors:
-                raise RequestError(_INVALID, f"No regression {what} found in SignatureDef: {signature}")
+                raise invalid(f"No regression {what} found in SignatureDef: {signature}")
 
 
 def _names(names: Iterable[str]) -> str:

@@ -4,54 +4,45 @@ import grpc
 
 from kflare.errors import ModelError, ServingError, SettingError
 
-__all__ = ["RequestError", "status_of"]
+__all__ = ["CODES", "RequestError", "invalid", "status_of"]
 
-_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class RequestError(ServingError):
-    """A request that the embedded server answers with a status other than OK.
-
-    Attributes
-    ----------
-    code : grpc.StatusCode
-        The status code of the answer.
-    """
+    """A request that the embedded server answers with the status `code`, a grpc.StatusCode other than OK."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
         self.code = code
 
 
+def invalid(message: str) -> RequestError:
+    """INVALID_ARGUMENT."""
+    return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
 def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
-    """The gRPC status that stands for an error: TensorFlow's codes are gRPC's own numbers.
+    """Status code and non-empty message of an error that was raised while a version was loaded or a request answered.
 
-    Parameters
-    ----------
-    error : BaseException
-        Anything raised while a version was loaded or a request answered.
-
-    Returns
-    -------
-    (grpc.StatusCode, str)
-        The code and a message that is not empty.
+    TensorFlow's error codes are gRPC's own numbers.
     """
-    if isinstance(error, RequestError):
-        code = error.code
-    elif isinstance(error, SettingError):
-        code = grpc.StatusCode.INVALID_ARGUMENT
-    elif isinstance(error, ModelError):  # a version that does not match its manifest
-        code = grpc.StatusCode.DATA_LOSS
-    elif isinstance(error, MemoryError):
-        code = grpc.StatusCode.RESOURCE_EXHAUSTED
-    elif isinstance(error, FileNotFoundError):
-        code = grpc.StatusCode.NOT_FOUND
-    elif isinstance(number := getattr(error, "error_code", None), int):  # tf.errors.OpError
-        code = _CODES.get(number, grpc.StatusCode.UNKNOWN)
-    else:
-        code = grpc.StatusCode.INTERNAL
+    match error:
+        case RequestError():
+            code = error.code
+        case SettingError():
+            code = grpc.StatusCode.INVALID_ARGUMENT
+        case ModelError():  # a version that does not match its manifest
+            code = grpc.StatusCode.DATA_LOSS
+        case MemoryError():
+            code = grpc.StatusCode.RESOURCE_EXHAUSTED
+        case FileNotFoundError():
+            code = grpc.StatusCode.NOT_FOUND
+        case _ if isinstance(number := getattr(error, "error_code", None), int):  # tf.errors.OpError
+            code = CODES.get(number, grpc.StatusCode.UNKNOWN)
+        case _:
+            code = grpc.StatusCode.INTERNAL
     # `Session.run` adds Python's view of the graph to a message; the runtime's own words are in the error before.
-    before = (
-        error.__context__ if code is not grpc.StatusCode.INTERNAL and type(error.__context__) is type(error) else None
-    )
-    return code, str(getattr(before or error, "message", None) or error) or type(error).__name__
+    same = code is not grpc.StatusCode.INTERNAL and type(error.__context__) is type(error)
+    told = error.__context__ if same else error
+    return code, str(getattr(told, "message", None) or error) or type(error).__name__

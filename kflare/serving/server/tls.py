@@ -1,4 +1,4 @@
-"""TLS and mutual TLS from TensorFlow Serving's `ssl.config` (its option `--ssl_config_file`), renewed while in use."""
+"""The server's TLS from TensorFlow Serving's `ssl.config` (its option `--ssl_config_file`), renewed while in use."""
 
 import logging
 import os
@@ -28,13 +28,15 @@ class _Identity:
     verify_clients: bool
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: Path, *, verify_clients: bool | None = None) -> Self:
         config = read_config(path, MESSAGES["SSLConfig"], what="TLS configuration")
         for name in ("server_key", "server_cert"):
             if "-----BEGIN " not in getattr(config, name):
                 raise SettingError(f"`{name}` in {path} must be the content of a PEM file")
         if config.client_verify and not config.custom_ca:
             raise SettingError(f"`client_verify` in {path} needs `custom_ca`, who may sign the clients' certificates")
+        if verify_clients not in {None, config.client_verify}:
+            raise SettingError(f"`client_verify` in {path} cannot change while the server runs: restart it")
         made = cls(
             config.server_key.encode(),
             config.server_cert.encode(),
@@ -68,12 +70,7 @@ class _Identity:
 
 
 class ServerTls:
-    """What the server shows to clients, and by whom it knows them.
-
-    Parameters
-    ----------
-    path : Path
-        A file in the text form of `tensorflow.serving.SSLConfig`.
+    """Key, certificate and authority from a file in the text form of `tensorflow.serving.SSLConfig`.
 
     Raises
     ------
@@ -94,18 +91,12 @@ class ServerTls:
             return
         self._content = content
         try:
-            identity = self._read()
+            identity = _Identity.read(self._path, verify_clients=self._identity.verify_clients)
         except SettingError as error:
             _LOG.warning("the TLS configuration stays as it was: %s", error)
             return
         self._identity, self._context = identity, identity.context()
         _LOG.info("the TLS configuration was renewed from %s", self._path)
-
-    def _read(self) -> _Identity:
-        identity = _Identity.read(self._path)
-        if identity.verify_clients != self._identity.verify_clients:
-            raise SettingError(f"`client_verify` in {self._path} cannot change while the server runs: restart it")
-        return identity
 
     def grpc_credentials(self) -> Any:
         """For the gRPC port."""

@@ -1,11 +1,11 @@
-"""The versions of one model: loaded when their folders appear, let go when they vanish, never between two answers.
+"""The versions of one model: loaded when their folders appear, unloaded when they vanish, without a gap in between.
 
 The rules are TensorFlow Serving's (g3doc/serving_config.md; core/availability_preserving_policy.cc): a new version is
 loaded before an old one is unloaded, and an unloaded one answers what it has begun. Three things are stricter here,
 each so that a forecast is not lost:
 
-* A folder that appears while the server runs is loaded once two looks in a row find it unchanged, so that a version
-  being copied in is left alone; and one that kflare published only if it matches its `MANIFEST.sha256`.
+* A folder that appears while the server runs is loaded once two polls in a row find it unchanged, so that a version
+  is not loaded while it is copied; and one that kflare published only if it matches its `MANIFEST.sha256`.
 * A version that cannot be loaded is passed over for the next older one, also right after a start.
 * It is tried again when its files change, or after a minute, five times at most.
 """
@@ -48,7 +48,7 @@ class State(IntEnum):
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """What GetModelStatus tells of a version; `code` is OK unless it could not be loaded."""
+    """A version's entry in GetModelStatus; `code` is OK unless it could not be loaded."""
 
     number: int
     state: State
@@ -74,7 +74,7 @@ class _Version:
         return self.failures > _LOAD_RETRIES or time.monotonic() < self.retry_at
 
     def end_if_idle(self) -> Servable | None:
-        """What is to be closed, once nobody uses it."""
+        """The servable to close, if nobody uses it any more."""
         if self.state is not State.UNLOADING or self.in_flight:
             return None
         servable, self.state, self.servable = self.servable, State.END, None
@@ -84,12 +84,7 @@ class _Version:
 class ModelVersions:
     """One model's versions. Any thread may use them; one thread at a time may poll.
 
-    Parameters
-    ----------
-    settings : ModelSettings
-        Where the versions lie and which to serve; may be replaced between polls.
-    load : callable
-        Makes a `Servable` of path, `name` and `number`.
+    `settings` may be replaced between polls; `load` makes a `Servable` of path, `name` and `number`.
     """
 
     def __init__(self, settings: ModelSettings, *, load: Loader = Servable) -> None:

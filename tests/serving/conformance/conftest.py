@@ -36,7 +36,7 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServic
 from kflare.serving import Server
 from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.models_config import read_models_config
-from kflare.serving.server.tensors import encode_tensor
+from kflare.serving.tensor_values import fill_tensor
 
 PROGRAM = shutil.which("tensorflow_model_server")
 ADDRESS = os.environ.get("KFLARE_SERVER")
@@ -174,7 +174,7 @@ def _request(inputs=None, outputs=(), kind=PredictRequest, **spec):
         made.output_filter.extend(outputs)
         zeros = {name: np.zeros(1, np.float32) for name in FEATURES}
         for name, value in (zeros if inputs is None else inputs).items():
-            made.inputs[name].CopyFrom(encode_tensor(value))
+            fill_tensor(made.inputs[name], value)
     return made
 
 

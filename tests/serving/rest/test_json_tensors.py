@@ -13,8 +13,7 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
 from kflare.serving.rest.json_tensors import fill_request, parse, response_json
 from kflare.serving.server.statuses import RequestError
-from kflare.serving.server.tensors import encode_tensor
-from kflare.serving.tensor_values import read_tensor
+from kflare.serving.tensor_values import fill_tensor, read_tensor
 
 FLOAT, INT32, UINT8, STRING, INT64, BOOL = 1, 3, 4, 7, 9, 10
 
@@ -83,7 +82,7 @@ def test_bodies_that_are_refused(body):
 @given(hnp.arrays(np.float32, hnp.array_shapes(max_dims=3, max_side=4), elements=st.floats(width=32, allow_nan=False)))
 def test_float32_goes_there_and_back_exactly(array):
     response = PredictResponse()
-    response.outputs["y"].CopyFrom(encode_tensor(array))
+    fill_tensor(response.outputs["y"], array)
     told = json.loads(response_json(response, rows=False))["outputs"]
     found = read(told, FLOAT)
     assert found.dtype == np.float32
@@ -92,13 +91,13 @@ def test_float32_goes_there_and_back_exactly(array):
 
 def test_answers_row_by_row_need_rows():
     response = PredictResponse()
-    response.outputs["a"].CopyFrom(encode_tensor(np.zeros(2, np.float32)))
-    response.outputs["b_bytes"].CopyFrom(encode_tensor([b"x", b"y"]))
+    fill_tensor(response.outputs["a"], np.zeros(2, np.float32))
+    fill_tensor(response.outputs["b_bytes"], [b"x", b"y"])
     rows = json.loads(response_json(response, rows=True))["predictions"]
     assert rows == [{"a": 0.0, "b_bytes": {"b64": "eA=="}}, {"a": 0.0, "b_bytes": {"b64": "eQ=="}}]
-    response.outputs["c"].CopyFrom(encode_tensor(np.zeros(3, np.float32)))
+    fill_tensor(response.outputs["c"], np.zeros(3, np.float32))
     with pytest.raises(RequestError, match="Tensor name: c has inconsistent batch size: 3 expecting: 2"):
         response_json(response, rows=True)
-    response.outputs["c"].CopyFrom(encode_tensor(np.zeros((), np.float32)))
+    fill_tensor(response.outputs["c"], np.zeros((), np.float32))
     with pytest.raises(RequestError, match="Tensor name: c has no shape information"):
         response_json(response, rows=True)

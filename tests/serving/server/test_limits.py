@@ -15,8 +15,8 @@ from kflare.errors import ServingError, SettingError
 from kflare.serving import Client
 from kflare.serving.server.limits import Limits
 from kflare.serving.server.metrics import Metrics
-from kflare.serving.server.tensors import encode_tensor
 from kflare.serving.server.tls import ServerTls
+from kflare.serving.tensor_values import fill_tensor
 
 ZEROS = {name: np.zeros(1, np.float32) for name in ("AREA", "USFLUX", "R_VALUE")}
 
@@ -25,7 +25,7 @@ def predict_request(model="defn-c", signature="", **inputs):
     made = PredictRequest()
     made.model_spec.name, made.model_spec.signature_name = model, signature
     for name, value in (inputs or ZEROS).items():
-        made.inputs[name].CopyFrom(encode_tensor(value))
+        fill_tensor(made.inputs[name], value)
     return made
 
 

@@ -19,15 +19,14 @@ from kflare.serving.server.model_manager import ModelManager
 from kflare.serving.server.models_config import ModelSettings
 from kflare.serving.server.servable import Servable
 from kflare.serving.server.statuses import RequestError
-from kflare.serving.server.tensors import encode_tensor
 from kflare.serving.server.versions import State
-from kflare.serving.tensor_values import read_tensor
+from kflare.serving.tensor_values import fill_tensor, read_tensor
 
 
 def defn_request(model="defn-c", **features):
     request = PredictRequest(model_spec=ModelSpec(name=model))
     for name in ("AREA", "USFLUX", "R_VALUE"):
-        request.inputs[name].CopyFrom(encode_tensor(np.float32(features.get(name, [0]))))
+        fill_tensor(request.inputs[name], np.float32(features.get(name, [0])))
     return request
 
 

@@ -14,8 +14,7 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from kflare.errors import ServingError
 from kflare.serving import Client, Server
 from kflare.serving.embedded_server import check_address
-from kflare.serving.server.tensors import encode_tensor
-from kflare.serving.tensor_values import read_tensor
+from kflare.serving.tensor_values import fill_tensor, read_tensor
 
 ZEROS = {name: np.zeros(1, np.float32) for name in ("AREA", "USFLUX", "R_VALUE")}
 
@@ -30,7 +29,7 @@ def request(inputs=ZEROS, outputs=(), kind=PredictRequest, **spec):
     if kind is PredictRequest:
         made.output_filter.extend(outputs)
         for name, value in inputs.items():
-            made.inputs[name].CopyFrom(encode_tensor(value))
+            fill_tensor(made.inputs[name], value)
     return made
 
 

@@ -6,8 +6,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
-from kflare.serving.server.tensors import encode_tensor
-from kflare.serving.tensor_values import read_tensor
+from kflare.serving.tensor_values import fill_tensor, read_tensor
+
+
+def filled(value, **options):
+    made = TensorProto()
+    fill_tensor(made, value, **options)
+    return made
+
 
 _DTYPES = [np.float32, np.float64, np.float16, np.int32, np.int64, np.uint8, np.int8, np.bool_, np.uint32, np.uint64]
 
@@ -17,7 +23,7 @@ _DTYPES = [np.float32, np.float64, np.float16, np.int32, np.int64, np.uint8, np.
     st.booleans(),
 )
 def test_arrays_come_back_as_they_went(array, typed_fields):
-    proto = TensorProto.FromString(encode_tensor(array, typed_fields=typed_fields).SerializeToString())
+    proto = TensorProto.FromString(filled(array, typed_fields=typed_fields).SerializeToString())
     back = read_tensor(proto)
     assert back.dtype == array.dtype
     np.testing.assert_array_equal(back, array)
@@ -25,19 +31,19 @@ def test_arrays_come_back_as_they_went(array, typed_fields):
 
 
 def test_typed_fields_are_those_of_tensorflow_serving():
-    proto = encode_tensor(np.array([[1.5, 2.5]], np.float32), typed_fields=True)
+    proto = filled(np.array([[1.5, 2.5]], np.float32), typed_fields=True)
     assert list(proto.float_val) == [1.5, 2.5]
     assert not proto.tensor_content
     # 40,000 values: the length of the packed field, 160,000 bytes, needs three bytes of varint.
     many = np.arange(40_000, dtype=np.float32)
-    np.testing.assert_array_equal(np.array(encode_tensor(many, typed_fields=True).float_val), many)
+    np.testing.assert_array_equal(np.array(filled(many, typed_fields=True).float_val), many)
 
 
 def test_strings():
-    proto = encode_tensor([b"\xff\xd8", b""])
+    proto = filled([b"\xff\xd8", b""])
     assert proto.dtype == tf.string.as_datatype_enum
     assert read_tensor(proto).tolist() == [b"\xff\xd8", b""]
-    assert read_tensor(encode_tensor(np.array([[b"a", b"b"]], object))).tolist() == [[b"a", b"b"]]
+    assert read_tensor(filled(np.array([[b"a", b"b"]], object))).tolist() == [[b"a", b"b"]]
 
 
 def proto(values, *shape, dtype=tf.float32):
