@@ -23,12 +23,12 @@ __all__ = ["is_for_releases", "main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``python -m kflare.releases``; returns the exit status."""
-    return command_line.run(_parser(), lambda options: options.action(options), argv)
+    return command_line.run(_parser(), _act, argv)
 
 
 def is_for_releases(argv: Sequence[str]) -> bool:
     """Whether one of the arguments is a release option; `python -m kflare.serve` takes those, too."""
-    return any(argument.partition("=")[0] in _ACTIONS for argument in argv)
+    return any(argument.partition("=")[0] in _OPTIONS for argument in argv)
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -160,35 +160,55 @@ def _write_protoset(options: argparse.Namespace) -> None:
     from kflare.io.atomic import write_whole
     from kflare.serving.protoset import protoset
 
-    write_whole(options.protoset, lambda out: out.write(protoset()))
+    write_whole(options.protoset, protoset())
 
 
 _ACTIONS = {
-    "--publish": _publish,
-    "--list": _list,
-    "--verify": _verify,
-    "--rollback": _rollback,
-    "--promote": _promote,
-    "--check": _check,
-    "--protoset": _write_protoset,
+    "publish": _publish,
+    "list": _list,
+    "verify": _verify,
+    "rollback": _rollback,
+    "promote": _promote,
+    "check": _check,
+    "protoset": _write_protoset,
 }
-
-
-class _Do(argparse.Action):
-    """Stores an option's value, and what to do."""
-
-    def __call__(self, parser: argparse.ArgumentParser, options: argparse.Namespace, values: Any, *_: Any) -> None:
-        setattr(options, self.dest, values)
-        options.action = _ACTIONS[self.option_strings[0]]
+_OPTIONS = {f"--{name}" for name in _ACTIONS}
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kflare.releases", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    for option, settings in {
-        "--publish": {"type": Path, "metavar": "VERSION", "help": "verify a folder <name>/<version> and copy it to --models"},
-    }.items():
-        what.add_argument(option, action=_Do, **settings)
+    add = parser.add_mutually_exclusive_group(required=True).add_argument
+    add("--publish", type=Path, metavar="VERSION", help="verify a folder <name>/<version> and copy it to --models")
+    add("--list", action="store_true", help="print the versions in --models")
+    add("--verify", action="store_true", help="check manifests, operations and warm-up requests of --models")
+    add("--rollback", metavar="NAME", help="withdraw the newest version of a model")
+    add("--promote", metavar="NAME", help="label the canary of a model as the stable version")
+    add(
+        "--check",
+        nargs="+",
+        metavar=("ADDRESS", "NAME"),
+        help="ask a server which models answer; status 1 if none does, or one of the NAMEs does not",
+    )
+    add(
+        "--protoset",
+        type=Path,
+        metavar="FILE",
+        help="write the services' description, for clients in other languages: grpcurl -protoset FILE",
+    )
+    add = parser.add_argument
+    add("--models", type=Path, default="savedmodels", metavar="DIR", help="the served folder (default: %(default)s)")
+    add("--config", type=Path, metavar="FILE", help="the server's models.config, for labels")
+    add("--canary", action="store_true", help='with --publish: label it "canary" in --config, the one before "stable"')
+    add("--keep", type=int, default=3, metavar="N", help="versions to keep on --publish (default: %(default)s)")
+    add("--notify", metavar="ADDRESS", help="server to read changed labels at once")
+    add("--ca", type=Path, metavar="PEM", help="TLS to --check or --notify: authority to trust")
+    add("--cert", type=Path, metavar="PEM", help="mutual TLS: own certificate")
+    add("--key", type=Path, metavar="PEM", help="mutual TLS: own key")
+    add("--json", action="store_true", help="with --list: print JSON")
     return parser
+
+
+def _act(options: argparse.Namespace) -> int | None:
+    return next(action for name, action in _ACTIONS.items() if getattr(options, name))(options)

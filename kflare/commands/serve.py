@@ -4,8 +4,9 @@
     python -m kflare.serve --config serving/models.config --models savedmodels --rest-api-port 8501
     python -m kflare.serve --models savedmodels --batching-parameters-file serving/batching.config
 
-New versions are taken up, and old ones taken back, as their folders appear and vanish. SIGTERM or Ctrl-C finishes the
-requests in hand and ends. The options that TensorFlow Serving has too read the same files and mean the same.
+Versions are loaded and unloaded as their folders appear and vanish. SIGTERM or Ctrl-C finishes the requests under way
+and ends. The options that TensorFlow Serving has too read the same files and mean the same. The options of
+`python -m kflare.releases` (--publish, --list, --verify, --rollback, --promote, --check, --protoset) work here, too.
 """
 
 import argparse
@@ -18,8 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kflare.commands import command_line
-from kflare.commands.releases import add_release_options, release_command
+from kflare.commands import command_line, releases
 from kflare.errors import SettingError
 
 if TYPE_CHECKING:
@@ -32,12 +32,13 @@ _DEFAULT_MODELS = Path("savedmodels")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``python -m kflare.serve`` until it is told to stop; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    if releases.is_for_releases(argv):
+        return releases.main(argv)
     return command_line.run(_parser(), _serve, argv)
 
 
-def _serve(options: argparse.Namespace) -> int | None:
-    if (status := release_command(options, options.models or _DEFAULT_MODELS)) is not None:
-        return status
+def _serve(options: argparse.Namespace) -> None:
     if options.models is None and options.config is None:
         options.models = _DEFAULT_MODELS
     if options.models is not None and not options.models.is_dir():
@@ -50,7 +51,6 @@ def _serve(options: argparse.Namespace) -> int | None:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    return None
 
 
 def _run(options: argparse.Namespace, stop: threading.Event) -> None:
@@ -104,8 +104,8 @@ def _metrics_path(monitoring_config: Path | None) -> str | None:
 
     if monitoring_config is None:
         return METRICS_PATH
-    message = MESSAGES["MonitoringConfig"]
-    prometheus = read_config(monitoring_config, message, what="monitoring configuration").prometheus_config
+    config = read_config(monitoring_config, MESSAGES["MonitoringConfig"], what="monitoring configuration")
+    prometheus = config.prometheus_config
     return (prometheus.path or METRICS_PATH) if prometheus.enable else None
 
 
@@ -199,7 +199,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="how long to wait, once told to stop, for requests in hand (default: %(default)g s)",
     )
-    add_release_options(parser)
     return parser
 
 

@@ -46,7 +46,7 @@ def releases(root: Path, model: str | None = None) -> list[Release]:
     if model is not None:
         homes = [home for home in homes if home.name == model]
         if not homes:
-            raise ModelError(f"{root} holds no model `{model}`: publish one with python -m kflare.serve --publish")
+            raise ModelError(f"{root} holds no model `{model}`: publish one with python -m kflare.releases --publish")
     return [release for home in homes for release in _of_model(home)]
 
 

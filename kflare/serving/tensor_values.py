@@ -38,7 +38,7 @@ def numpy_type(number: int) -> np.dtype[Any] | None:
 
 
 def fill_tensor(proto: Any, value: npt.NDArray[Any] | Sequence[bytes], *, typed_fields: bool = False) -> None:
-    """Write an array into an empty TensorProto.
+    """Write an array into a TensorProto, in place of what it held.
 
     Parameters
     ----------
@@ -63,6 +63,7 @@ def fill_tensor(proto: Any, value: npt.NDArray[Any] | Sequence[bytes], *, typed_
     else:  # numpy would take the zeros off the ends of bytes
         array = np.empty(len(value), object)
         array[:] = list(value)
+    proto.Clear()
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
     if array.dtype == object:

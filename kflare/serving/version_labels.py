@@ -11,12 +11,20 @@ from typing import Any
 
 import grpc
 
-from kflare.errors import ServingError, SettingError
+from kflare.errors import ModelError, ServingError, SettingError
 from kflare.io.atomic import write_whole
 from kflare.serving.client.channel import open_channel
 from kflare.serving.config_messages import read_config
 
-__all__ = ["CANARY", "STABLE", "labels_of", "reload_config", "set_labels"]
+__all__ = [
+    "CANARY",
+    "STABLE",
+    "labels_after_publishing",
+    "labels_after_withdrawing",
+    "labels_of",
+    "reload_config",
+    "set_labels",
+]
 
 STABLE, CANARY = "stable", "canary"
 _SECONDS = 60.0  # for a label to wait for its version
@@ -25,6 +33,37 @@ _SECONDS = 60.0  # for a label to wait for its version
 def labels_of(config: Path) -> dict[str, dict[str, int]]:
     """The labels of each model in a `models.config`; for the errors see `read_config`."""
     return {model.name: dict(model.version_labels) for model in _read(config).model_config_list.config}
+
+
+def labels_after_publishing(
+    model: str, version: int, labels: Mapping[str, int], published: Collection[int], *, canary: bool
+) -> Mapping[str, int]:
+    """The labels of a model once a version is published.
+
+    A canary gets its label, and "stable" stays with the version before; a plain version becomes the stable one, and
+    ends an older canary.
+
+    Raises
+    ------
+    ModelError
+        A canary without a version before it.
+    """
+    before = sorted(number for number in published if number < version)
+    if canary and not before:
+        raise ModelError(f"{model} has no version before {version} to be stable: publish it plainly")
+    if canary:
+        stable = labels[STABLE] if labels.get(STABLE) in before else before[-1]
+        return {**labels, STABLE: stable, CANARY: version}
+    if labels.get(STABLE, version) >= version:
+        return labels
+    kept = {label: number for label, number in labels.items() if label != CANARY or number > version}
+    return {**kept, STABLE: version}
+
+
+def labels_after_withdrawing(version: int, labels: Mapping[str, int], *, newest: int) -> Mapping[str, int]:
+    """The labels of a model without those of a withdrawn version; "stable", if it had it, goes to the `newest` left."""
+    kept = {label: number for label, number in labels.items() if number != version}
+    return {STABLE: newest, **kept} if STABLE in labels else kept
 
 
 def set_labels(config: Path, model: str, labels: Mapping[str, int], *, published: Collection[int] = ()) -> None:

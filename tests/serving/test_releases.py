@@ -1,6 +1,5 @@
 """Models as releases: the functions, and the commands as an operator gives them."""
 
-import argparse
 import json
 import re
 import shutil
@@ -9,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kflare.commands.command_line import run
-from kflare.commands.releases import add_release_options, release_command
+from kflare.commands.releases import main
 from kflare.errors import ModelError, ServingError, SettingError
 from kflare.models.publish import publish as publish_version
 from kflare.models.releases import discard_old, release, releases, verify, withdraw
@@ -68,12 +66,7 @@ def config(served) -> Path:
 
 
 def command(*argv):
-    """What `python -m kflare.serve` does with the release options."""
-    parser = argparse.ArgumentParser(prog="kflare.serve")
-    parser.add_argument("--models", type=Path)
-    parser.add_argument("--config", type=Path)
-    add_release_options(parser)
-    return run(parser, lambda options: release_command(options, options.models), [str(value) for value in argv])
+    return main([str(value) for value in argv])
 
 
 def numbers(root):
