@@ -95,7 +95,7 @@ class BatchScheduler:
         run: Run,
         inputs: Arrays,
         *,
-        deadline: float | None,
+        deadline: float | None = None,
         parameters: BatchingParameters | None = None,
     ) -> Arrays:
         """Run inputs of one request together with those of others; returns this request's outputs.
@@ -108,7 +108,7 @@ class BatchScheduler:
             Runs the inputs of a batch; the same for all requests of a key.
         inputs : mapping of str to ndarray
             Each of the same number of rows (first axis).
-        deadline : float or None
+        deadline : float, optional
             Time of `time.monotonic` after which nobody waits for the answer.
         parameters : BatchingParameters, optional
             The model's own, the same for all requests of a key; its thread pool is not used.
