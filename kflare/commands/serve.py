@@ -100,7 +100,7 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> None:
 def _metrics_path(monitoring_config: Path | None) -> str | None:
     """Where the metrics are, from TensorFlow Serving's `monitoring.config`; without one at its default place."""
     from kflare.serving.config_messages import MESSAGES, read_config
-    from kflare.serving.rest.server import METRICS_PATH
+    from kflare.serving.rest.rest_server import METRICS_PATH
 
     if monitoring_config is None:
         return METRICS_PATH

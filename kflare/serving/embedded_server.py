@@ -11,8 +11,8 @@ from typing import Any, Self
 import grpc
 
 from kflare.errors import ServingError
-from kflare.serving.rest.server import METRICS_PATH, RestServer
-from kflare.serving.server.answers import Answers
+from kflare.serving.rest.rest_server import METRICS_PATH, RestServer
+from kflare.serving.server.request_handler import RequestHandler
 from kflare.serving.server.batching import BatchScheduler
 from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.limits import Admission, Limits
@@ -117,7 +117,7 @@ class Server:
         self._grpc: Any = None
         self._health: Any = None
         self._told: dict[str, int] = {}
-        self._answers = Answers(
+        self._handler = RequestHandler(
             self.models,
             admission=Admission(self._limits.requests, self.metrics),
             metrics=self.metrics,
@@ -127,7 +127,7 @@ class Server:
         self._rest = (
             None
             if rest_port is None
-            else RestServer(self._answers, self._limits, host=host, port=rest_port, tls=tls, metrics_path=metrics_path)
+            else RestServer(self._handler, self._limits, host=host, port=rest_port, tls=tls, metrics_path=metrics_path)
         )
 
     @property
@@ -185,8 +185,8 @@ class Server:
         self._grpc = grpc.server(threads, options=_options(self._limits))
         # Non-blocking: somebody who watches the health for hours holds no thread.
         self._health = HealthServicer(experimental_non_blocking=True)
-        add_PredictionServiceServicer_to_server(PredictionService(self._answers), self._grpc)
-        add_ModelServiceServicer_to_server(ModelService(self._answers), self._grpc)
+        add_PredictionServiceServicer_to_server(PredictionService(self._handler), self._grpc)
+        add_ModelServiceServicer_to_server(ModelService(self._handler), self._grpc)
         add_HealthServicer_to_server(self._health, self._grpc)
         check_address(self.host, self.port)
         try:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from kflare.serving.server.answers import Answers
+from kflare.serving.server.request_handler import RequestHandler
 from kflare.serving.server.signature_checks import CLASSIFY, REGRESS
 from kflare.serving.server.statuses import status_of
 
@@ -25,56 +25,56 @@ _Answer = TypeVar("_Answer")
 
 
 class PredictionService:
-    """Answers `tensorflow.serving.PredictionService`; the method names are the service's."""
+    """RequestHandler `tensorflow.serving.PredictionService`; the method names are the service's."""
 
-    def __init__(self, answers: Answers) -> None:
-        self._answers = answers
+    def __init__(self, handler: RequestHandler) -> None:
+        self._handler = handler
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Run a signature of a model version."""
         left = context.time_remaining()
         deadline = None if left is None else time.monotonic() + left
-        return self._counted("Predict", request, context, lambda: self._answers.predict(request, deadline=deadline))
+        return self._counted("Predict", request, context, lambda: self._handler.predict(request, deadline=deadline))
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """The signatures of a model version."""
-        return _answer(context, lambda: self._answers.metadata(request))
+        return _answer(context, lambda: self._handler.metadata(request))
 
     def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Refuse: what the signature lacks."""
-        return self._counted("Classify", request, context, lambda: self._answers.examples(request, method=CLASSIFY))
+        return self._counted("Classify", request, context, lambda: self._handler.examples(request, method=CLASSIFY))
 
     def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Refuse: what the signature lacks."""
-        return self._counted("Regress", request, context, lambda: self._answers.examples(request, method=REGRESS))
+        return self._counted("Regress", request, context, lambda: self._handler.examples(request, method=REGRESS))
 
     def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Refuse: what the signature of the first task lacks."""
-        return _answer(context, lambda: self._answers.multi_inference(request))
+        return _answer(context, lambda: self._handler.multi_inference(request))
 
     def _counted(
         self, api: str, request: Any, context: grpc.ServicerContext, work: Callable[[], _Answer]
     ) -> _Answer | None:
         def counted() -> _Answer:
-            with self._answers.counted(request.model_spec.name, api, "GRPC"):
+            with self._handler.counted(request.model_spec.name, api, "GRPC"):
                 return work()
 
         return _answer(context, counted)
 
 
 class ModelService:
-    """Answers `tensorflow.serving.ModelService`; the method names are the service's."""
+    """RequestHandler `tensorflow.serving.ModelService`; the method names are the service's."""
 
-    def __init__(self, answers: Answers) -> None:
-        self._answers = answers
+    def __init__(self, handler: RequestHandler) -> None:
+        self._handler = handler
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """The state of a model's versions."""
-        return _answer(context, lambda: self._answers.status(request))
+        return _answer(context, lambda: self._handler.status(request))
 
     def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Serve another list of models from now on."""
-        return _answer(context, lambda: self._answers.reload(request))
+        return _answer(context, lambda: self._handler.reload(request))
 
 
 def _answer(context: grpc.ServicerContext, work: Callable[[], _Answer]) -> _Answer | None:

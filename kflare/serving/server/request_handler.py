@@ -16,11 +16,11 @@ from kflare.serving.server.servable import Servable
 from kflare.serving.server.signature_checks import CLASSIFY, REGRESS, check_takes_examples
 from kflare.serving.server.statuses import RequestError, invalid, status_of
 
-__all__ = ["Answers"]
+__all__ = ["RequestHandler"]
 
 
-class Answers:
-    """Answers Predict, GetModelMetadata, GetModelStatus and HandleReloadConfigRequest; refuses what takes Examples.
+class RequestHandler:
+    """RequestHandler Predict, GetModelMetadata, GetModelStatus and HandleReloadConfigRequest; refuses what takes Examples.
 
     `folder` is where the models of a new configuration lie, whatever base paths it names; `after_reload` is called
     after each change of the configuration.

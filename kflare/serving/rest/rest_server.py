@@ -22,7 +22,7 @@ import tornado.web
 
 from kflare.errors import ServingError
 from kflare.serving.rest.json_tensors import fill_request, parse, require_examples, response_json
-from kflare.serving.server.answers import Answers
+from kflare.serving.server.request_handler import RequestHandler
 from kflare.serving.server.limits import Limits
 from kflare.serving.server.signature_checks import CLASSIFY, REGRESS
 from kflare.serving.server.statuses import invalid, status_of
@@ -55,7 +55,7 @@ class RestServer:
 
     def __init__(
         self,
-        answers: Answers,
+        handler: RequestHandler,
         limits: Limits,
         *,
         host: str,
@@ -68,7 +68,7 @@ class RestServer:
         self._limits = limits
         self._tls = tls
         self._threads = ThreadPoolExecutor(limits.requests + 4, thread_name_prefix="kflare-rest")
-        shared = {"answers": answers, "threads": self._threads, "metrics_path": metrics_path}
+        shared = {"handler": handler, "threads": self._threads, "metrics_path": metrics_path}
         self._application = tornado.web.Application([(r".*", _Handler, shared)], log_function=lambda _: None)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -125,12 +125,12 @@ class RestServer:
 
 
 class _Handler(tornado.web.RequestHandler):
-    answers: Answers
+    handler: RequestHandler
     threads: ThreadPoolExecutor
     metrics_path: str | None
 
-    def initialize(self, answers: Answers, threads: ThreadPoolExecutor, metrics_path: str | None) -> None:
-        self.answers, self.threads, self.metrics_path = answers, threads, metrics_path
+    def initialize(self, handler: RequestHandler, threads: ThreadPoolExecutor, metrics_path: str | None) -> None:
+        self.handler, self.threads, self.metrics_path = handler, threads, metrics_path
 
     @staticmethod
     def busy(application: tornado.web.Application) -> int:
@@ -141,7 +141,7 @@ class _Handler(tornado.web.RequestHandler):
         # With the query, which makes the request another one (evhttp_request.cc, uri_path).
         method, path, body = self.request.method, self.request.uri or "", self.request.body
         if method == "GET" and self.metrics_path is not None and self.request.path == self.metrics_path:
-            await self._reply(self.answers.metrics.page, "text/plain; version=0.0.4; charset=utf-8")
+            await self._reply(self.handler.metrics.page, "text/plain; version=0.0.4; charset=utf-8")
         elif not path.lower().startswith("/v1/"):
             self._finish(404, "Not Found", "text/plain")
         elif method == "POST":
@@ -189,13 +189,13 @@ class _Handler(tornado.web.RequestHandler):
         name, version, label, method = match.groups()
         request = {"predict": PredictRequest, "classify": ClassificationRequest, "regress": RegressionRequest}[method]()
         _specify(request, name, version, label)
-        with self.answers.counted(request.model_spec.name, method, "REST"):
+        with self.handler.counted(request.model_spec.name, method, "REST"):
             document = parse(body)
             request.model_spec.signature_name = document.get("signature_name") or "serving_default"
             if method == "predict":
                 return self._outputs(request, document)
             require_examples(document)
-            self.answers.examples(request, method=CLASSIFY if method == "classify" else REGRESS)
+            self.handler.examples(request, method=CLASSIFY if method == "classify" else REGRESS)
         return ""  # not reached: there is no answer to examples
 
     def _outputs(self, request: Any, document: Mapping[str, Any]) -> str:
@@ -209,7 +209,7 @@ class _Handler(tornado.web.RequestHandler):
             rows = fill_request(filled, document, servable.signatures[key].inputs)
 
         deadline = time.monotonic() + _TIMEOUT
-        response = self.answers.predict(request, deadline=deadline, fill=fill)
+        response = self.handler.predict(request, deadline=deadline, fill=fill)
         return response_json(response, rows=rows)
 
     def _told(self, path: str) -> str:
@@ -227,10 +227,10 @@ class _Handler(tornado.web.RequestHandler):
         if metadata != "metadata":
             status = GetModelStatusRequest()
             _specify(status, name, version, label)
-            return json.dumps(MessageToDict(self.answers.status(status), **options), indent=1)
+            return json.dumps(MessageToDict(self.handler.status(status), **options), indent=1)
         request = GetModelMetadataRequest(metadata_field=["signature_def"])
         _specify(request, name, version, label)
-        response, signatures = self.answers.metadata(request), SignatureDefMap()
+        response, signatures = self.handler.metadata(request), SignatureDefMap()
         response.metadata["signature_def"].Unpack(signatures)
         told = {
             "model_spec": MessageToDict(response.model_spec, **options),
