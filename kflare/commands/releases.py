@@ -143,12 +143,13 @@ def _write_labels(
 
 
 def _check(options: argparse.Namespace) -> None:
-    from kflare.serving import MODELS, Client
+    from kflare.models.registry import model_names
+    from kflare.serving import Client
 
     address, *names = options.check
     with Client(address, timeout=5, max_attempts=1, ca=options.ca, cert=options.cert, key=options.key) as client:
-        served = client.served(names or MODELS)
-        for name in [name for name in names if name not in served] or ([] if served else MODELS[:1]):
+        served = client.served(names or model_names())
+        for name in [name for name in names if name not in served] or ([] if served else model_names()[:1]):
             states = client.status(name)  # raises with the reason where the server does not answer or know it
             known = ", ".join(f"{state.version} {state.state} {state.error}".strip() for state in states)
             raise ServingError(f"no version of `{name}` answers at {address}: {known}")

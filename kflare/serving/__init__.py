@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kflare.serving.client.async_client import AsyncClient
     from kflare.serving.client.client import Client
-    from kflare.serving.client.protocol import MODELS
     from kflare.serving.client.replies import Metadata, Reply, TensorInfo, VersionState
     from kflare.serving.embedded_server import Server
     from kflare.serving.full_disk import full_disk_probability
 
 __all__ = [
-    "MODELS",
     "AsyncClient",
     "Client",
     "Metadata",
@@ -27,7 +25,6 @@ __all__ = [
 ]
 
 _MODULES = {
-    "MODELS": "client.protocol",
     "AsyncClient": "client.async_client",
     "Client": "client.client",
     "Metadata": "client.replies",

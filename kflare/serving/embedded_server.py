@@ -12,13 +12,13 @@ import grpc
 
 from kflare.errors import ServingError
 from kflare.serving.rest.rest_server import METRICS_PATH, RestServer
-from kflare.serving.server.request_handler import RequestHandler
 from kflare.serving.server.batching import BatchScheduler
 from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.limits import Admission, Limits
 from kflare.serving.server.metrics import Metrics
 from kflare.serving.server.model_manager import ModelManager
 from kflare.serving.server.models_config import ModelSettings
+from kflare.serving.server.request_handler import RequestHandler
 from kflare.serving.server.servable import Servable
 from kflare.serving.server.services import ModelService, PredictionService
 from kflare.serving.server.tls import ServerTls

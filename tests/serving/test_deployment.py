@@ -19,12 +19,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kflare.models.registry import first_per_event, model_names
 from kflare.operations.settings import read_settings
-from kflare.serving import MODELS
 from kflare.serving.config_messages import MESSAGES, read_config
 from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.models_config import read_models_config
 
+MODELS = first_per_event(model_names("image"), "image") + first_per_event(model_names("region"), "region")
 SERVING = Path(__file__).parents[2] / "serving"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from kflare.errors import DataError, ServingError
+from kflare.models.registry import model_names
 from kflare.serving.client.channel import check_timeout
 from kflare.serving.client.failures import code_of, describe_failure, is_cut_off, is_unknown_model
 from kflare.serving.client.messages import METHODS, GetModelMetadataRequest, GetModelStatusRequest, PredictRequest
@@ -26,10 +27,7 @@ from kflare.serving.tensor_values import fill_tensor, read_tensor
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MODELS", "ClientProtocol", "Inputs", "PredictOptions", "Step", "Steps", "Version"]
-
-MODELS = ("cnn-c", "cnn-m", "defn-c", "defn-m")
-"""The names of kflare's models: full disk and region, each for ≥C1.0 and ≥M1.0 within 24 h."""
+__all__ = ["ClientProtocol", "Inputs", "PredictOptions", "Step", "Steps", "Version"]
 
 Inputs = Mapping[str, npt.NDArray[Any] | Sequence[bytes]]
 Version = int | str | None
@@ -202,7 +200,7 @@ class ClientProtocol:
         """State of each version of a model that the server knows, newest first."""
         return self._status(model, self._deadline(timeout), explain=True)
 
-    def served(self, names: Collection[str] = MODELS) -> Steps[dict[str, list[int]]]:
+    def served(self, names: Collection[str] = model_names()) -> Steps[dict[str, list[int]]]:
         """Those of the named models that answer, and their versions, newest first (the API cannot list names).
 
         Raises
@@ -336,7 +334,7 @@ class ClientProtocol:
 
     def _served_names(self, model: str, deadline: _Deadline) -> Steps[str]:
         try:
-            served = yield from self._served({*MODELS, model}, _Deadline(min(1.0, deadline.left())))
+            served = yield from self._served({*model_names(), model}, _Deadline(min(1.0, deadline.left())))
         except ServingError:
             return "unknown"
         return ", ".join(f"{name} ({', '.join(map(str, served[name]))})" for name in sorted(served)) or "none"

@@ -22,8 +22,8 @@ import tornado.web
 
 from kflare.errors import ServingError
 from kflare.serving.rest.json_tensors import fill_request, parse, require_examples, response_json
-from kflare.serving.server.request_handler import RequestHandler
 from kflare.serving.server.limits import Limits
+from kflare.serving.server.request_handler import RequestHandler
 from kflare.serving.server.signature_checks import CLASSIFY, REGRESS
 from kflare.serving.server.statuses import invalid, status_of
 from kflare.serving.server.tls import ServerTls

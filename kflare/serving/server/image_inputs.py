@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from kflare.io.payload import MAGIC
 from kflare.serving.server.statuses import invalid
 
 __all__ = ["decodes_images", "refuse_unknown_images"]
@@ -16,7 +17,8 @@ __all__ = ["decodes_images", "refuse_unknown_images"]
 _IMAGE = "image"  # the models' input for encoded images, by the SavedModel contract
 _DECODERS = {"DecodeBmp", "DecodeGif", "DecodeImage", "DecodeJpeg", "DecodePng", "DecodeWebP"}
 # ClassifyFileFormat in tensorflow/core/kernels/image/decode_image_op.cc; one kernel serves all of the operations.
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF", b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP or other RIFF")
+_MAGIC = (*(magic for name in _FORMATS for magic in MAGIC[name]), b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
 _REFUSAL = "Unknown image file format. One of JPEG, PNG, GIF, BMP, WebP required"
 
 

@@ -20,7 +20,7 @@ __all__ = ["RequestHandler"]
 
 
 class RequestHandler:
-    """RequestHandler Predict, GetModelMetadata, GetModelStatus and HandleReloadConfigRequest; refuses what takes Examples.
+    """Answers Predict, GetModelMetadata, GetModelStatus and HandleReloadConfigRequest; refuses what takes Examples.
 
     `folder` is where the models of a new configuration lie, whatever base paths it names; `after_reload` is called
     after each change of the configuration.
