@@ -31,7 +31,7 @@ _DEFAULT_MODELS = Path("savedmodels")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m kflare.serve`` until it is told to stop; returns the exit status."""
+    """Run ``python -m kflare.serve`` until a signal stops it; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     if releases.is_for_releases(argv):
         return releases.main(argv)
@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> None:
         command_line.quiet_tensorflow()
         # It advises against sessions, which are what TensorFlow Serving runs models in.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    gc.freeze()  # what is imported stays for good: freeing an unloaded version need not look through it each time
+    gc.freeze()  # the modules stay for good: the collection after unloading a version need not visit them
     models = [] if options.config is None else read_models_config(options.config, folder=options.models)
     limits = Limits(message_bytes=options.max_message_mib * 2**20, requests=options.max_requests)
     server = Server(
@@ -178,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
         "--ssl-config-file",
         type=Path,
         metavar="FILE",
-        help="speak TLS, or mutual TLS, on both ports: SSLConfig; taken up anew when it changes",
+        help="speak TLS, or mutual TLS, on both ports: SSLConfig; read again when it changes",
     )
     parser.add_argument(
         "--monitoring-config-file", type=Path, metavar="FILE", help="whether and where metrics are: MonitoringConfig"
@@ -197,7 +197,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_seconds,
         default=30.0,
         metavar="S",
-        help="how long to wait, once told to stop, for requests in hand (default: %(default)g s)",
+        help="how long to wait, after the signal to stop, for requests under way (default: %(default)g s)",
     )
     return parser
 

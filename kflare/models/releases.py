@@ -1,7 +1,7 @@
-"""Published models as releases: put one into the served folder, list, verify, take back, and keep the newest few.
+"""Published models as releases: put one into the served folder, list, verify, withdraw, and keep the newest few.
 
 A version is served as soon as its folder `<root>/<model>/<number>/` is there and no longer when it is gone, so each
-step is one rename. A number never returns with another content: what is taken back leaves `.withdrawn-<number>`.
+step is one rename. A number never returns with another content: a withdrawn version leaves `.withdrawn-<number>`.
 """
 
 import re
@@ -95,7 +95,7 @@ def release(source: Path, root: Path) -> Release:
     home = Path(root) / model
     target = home / str(number)
     if (home / f".withdrawn-{number}").exists():
-        raise ModelError(f"{model} version {number} was taken back from {root}: publish under a new number")
+        raise ModelError(f"{model} version {number} was withdrawn from {root}: publish under a new number")
     if target.exists():
         if (target / MANIFEST).is_file() and (target / MANIFEST).read_bytes() == (source / MANIFEST).read_bytes():
             verify_manifest(target)
@@ -115,7 +115,7 @@ def release(source: Path, root: Path) -> Release:
 
 
 def withdraw(root: Path, model: str) -> tuple[Release, Release]:
-    """Take a model's newest version back, so that the one before it is served again.
+    """Withdraw a model's newest version, so that the one before it is served again.
 
     Returns
     -------
@@ -139,7 +139,7 @@ def withdraw(root: Path, model: str) -> tuple[Release, Release]:
         newest.path.rename(aside)
         sync_folder(aside.parent)
     except OSError as error:
-        raise ModelError(f"cannot take {newest.path} back: {error.strerror or error}") from error
+        raise ModelError(f"cannot withdraw {newest.path}: {error.strerror or error}") from error
     return Release(model, newest.version, aside, withdrawn=True, metadata=newest.metadata), before
 
 

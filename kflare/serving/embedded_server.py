@@ -26,7 +26,7 @@ from kflare.serving.server.tls import ServerTls
 __all__ = ["Server", "check_address"]
 
 _INT32_MAX = 2**31 - 1
-_SPARE_THREADS = 8  # for status, metadata and refusals while as many requests as allowed are in hand
+_SPARE_THREADS = 8  # for status, metadata and refusals while as many requests as allowed are under way
 _SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
 
@@ -55,8 +55,8 @@ class Server:
     discover : Path, optional
         A folder whose sub-folders are models too, also those that appear later.
     host, port
-        Where to listen; port 0 takes a free one, see `port` after `start`. There is no authentication: whoever reaches
-        the port can ask, and reload the configuration.
+        Where to listen; port 0 takes a free one, see `port` after `start`. There is no authentication: everybody who
+        reaches the port can ask, and reload the configuration.
     poll_seconds : float
         How often to look for versions, and for another content of the TLS file; 0 = only at the start.
     tensor_content : bool
@@ -116,7 +116,7 @@ class Server:
         self._poll_seconds = poll_seconds
         self._grpc: Any = None
         self._health: Any = None
-        self._told: dict[str, int] = {}
+        self._reported: dict[str, int] = {}
         self._handler = RequestHandler(
             self.models,
             admission=Admission(self._limits.requests, self.metrics),
@@ -220,17 +220,18 @@ class Server:
         self._report()
 
     def _report(self) -> None:
-        """Tell the health service and the metrics what is served."""
+        """Report to the health service and the metrics what is served."""
         from grpc_health.v1.health_pb2 import HealthCheckResponse
 
         answers = {name: bool(versions) for name, versions in self.models.available().items()}
         answers |= dict.fromkeys(_SERVICES, any(answers.values()))
-        states = dict.fromkeys(self._told, HealthCheckResponse.SERVICE_UNKNOWN)  # models that are no longer configured
+        # Models that are no longer configured:
+        states = dict.fromkeys(self._reported, HealthCheckResponse.SERVICE_UNKNOWN)
         for name, ready in answers.items():
             states[name] = HealthCheckResponse.SERVING if ready else HealthCheckResponse.NOT_SERVING
-        for name in [name for name, state in states.items() if self._told.get(name) != state]:
+        for name in [name for name, state in states.items() if self._reported.get(name) != state]:
             self._health.set(name, states[name])
-        self._told = states
+        self._reported = states
         for model, version in self.models.known():
             self.metrics.set(":kflare:serving:version_state", int(version.state), model, str(version.number))
 

@@ -36,7 +36,7 @@ class Forecasts:
 
     `rows` holds one row per region and time: `time` (UTC), `region`, and for each event, "C+" or "M+", the columns
     `C+ probability`, `C+ calibrated` and `C+ imputed`. `disk` holds one row per time, or per magnetogram with its
-    `source`, with the probabilities of the full disk. `versions` tells which version of which model answered.
+    `source`, with the probabilities of the full disk. `versions` is the version of each model that answered.
     """
 
     rows: pd.DataFrame

@@ -78,7 +78,7 @@ def require_attribution(client: Client, model: str) -> tuple[int, int]:
     shape = about.outputs[ATTRIBUTE]["guided_backprop"].shape if "guided_backprop" in about.outputs[ATTRIBUTE] else None
     if shape is None or len(shape) != 4 or shape[1] is None:
         raise ServingError(
-            f"{model} version {about.version} at {client.target} does not tell the size of its `guided_backprop`: "
+            f"{model} version {about.version} at {client.target} does not declare the size of its `guided_backprop`: "
             "serve a model that kflare.fit published"
         )
     return about.version, shape[1]

@@ -159,7 +159,7 @@ def test_a_model_with_foreign_operations_is_not_released(tmp_path, monkeypatch):
 
 def test_a_number_never_returns_with_another_content(published, served, tmp_path):
     withdraw(served, "defn-c")
-    with pytest.raises(ModelError, match="version 3 was taken back"):
+    with pytest.raises(ModelError, match="version 3 was withdrawn"):
         release(published / "defn-c" / "3", served)
     (served / "defn-c" / "2" / "MANIFEST.sha256").write_text("")
     with pytest.raises(ModelError, match="holds another model with this number"):
@@ -259,7 +259,7 @@ def test_publish_list_verify_and_roll_back(published, tmp_path, capsys):
     assert "no folder" in capsys.readouterr().err
 
 
-def test_a_canary_comes_is_promoted_or_taken_back(published, tmp_path, serve, until, capsys):
+def test_a_canary_comes_is_promoted_or_withdrawn(published, tmp_path, serve, until, capsys):
     from kflare.serving import Server
     from kflare.serving.server.models_config import read_models_config
 

@@ -71,7 +71,7 @@ def _options(target: str, timeout: float, max_attempts: int) -> list[tuple[str, 
         }
         config["methodConfig"] = [{"name": [{}], "retryPolicy": retry}]
     if "," in target or target.startswith("dns:"):
-        # One of several that drains or has nothing to serve is passed over. Servers without grpc.health.v1 count as
+        # One of several that drains or has nothing to serve is not asked. Servers without grpc.health.v1 count as
         # healthy as long as they are connected.
         config["healthCheckConfig"] = {"serviceName": ""}
     loopback = target.startswith(("127.", "localhost:", "[::1]:"))

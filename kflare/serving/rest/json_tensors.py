@@ -101,7 +101,7 @@ def response_json(response: Any, *, rows: bool) -> str:
     Raises
     ------
     RequestError
-        INVALID_ARGUMENT: outputs without a common number of rows cannot be told row by row.
+        INVALID_ARGUMENT: outputs without a common number of rows cannot be written row by row.
     """
     values = {}
     sizes: dict[str, int] = {}
@@ -141,7 +141,7 @@ def _columns(rows: list[Any], infos: Mapping[str, Any]) -> dict[str, npt.NDArray
 
 
 def _first_fault(rows: list[Any], infos: Mapping[str, Any], names: list[str], *, named: bool) -> RequestError:
-    """What FillTensorMapFromInstancesList, which goes row by row, stumbles on first."""
+    """The first error of FillTensorMapFromInstancesList, which goes row by row."""
     shapes: dict[str, tuple[int, ...]] = {}
     for count, row in enumerate(rows):
         if _is_object(row) != named:
@@ -173,8 +173,8 @@ def _fault(name: str, value: Any, infos: Mapping[str, Any], shapes: dict[str, tu
     if math.prod(first) != math.prod(shape):
         return invalid(f"Expecting tensor size: {math.prod(first)} but got: {math.prod(shape)}")
     if first != shape:
-        told = [f"[{','.join(map(str, sizes))}]" for sizes in (first, shape)]
-        return invalid(f"Expecting shape {told[0]} but got: {told[1]}")
+        expected, got = (f"[{','.join(map(str, sizes))}]" for sizes in (first, shape))
+        return invalid(f"Expecting shape {expected} but got: {got}")
     return None
 
 

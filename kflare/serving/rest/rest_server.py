@@ -147,7 +147,7 @@ class _Handler(tornado.web.RequestHandler):
         elif method == "POST":
             await self._reply(lambda: self._predicted(path, body))
         elif method == "GET":
-            await self._reply(lambda: self._told(path))
+            await self._reply(lambda: self._asked(path))
         else:  # also OPTIONS: --enable_cors_support is off by default
             self._finish(400, _error(f"Malformed request: {method} {path}"), "application/json")
 
@@ -212,7 +212,7 @@ class _Handler(tornado.web.RequestHandler):
         response = self.handler.predict(request, deadline=deadline, fill=fill)
         return response_json(response, rows=rows)
 
-    def _told(self, path: str) -> str:
+    def _asked(self, path: str) -> str:
         from google.protobuf.json_format import MessageToDict
         from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, SignatureDefMap
         from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
@@ -232,11 +232,11 @@ class _Handler(tornado.web.RequestHandler):
         _specify(request, name, version, label)
         response, signatures = self.handler.metadata(request), SignatureDefMap()
         response.metadata["signature_def"].Unpack(signatures)
-        told = {
+        answer = {
             "model_spec": MessageToDict(response.model_spec, **options),
             "metadata": {"signature_def": MessageToDict(signatures, **options)},
         }
-        return json.dumps(told, indent=1)
+        return json.dumps(answer, indent=1)
 
 
 def _specify(request: Any, name: str, version: str | None, label: str | None) -> None:

@@ -50,7 +50,7 @@ class Admission:
         """Count a request for the length of the block; `RequestError` RESOURCE_EXHAUSTED beyond the limit."""
         with self._lock:
             if self._inside >= self._most:
-                message = f"{self._most} requests are in hand, as many as this server takes at a time; try again later"
+                message = f"{self._most} requests are under way, the most that this server takes at a time; try later"
                 raise RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
             self._step(1)
         try:

@@ -143,7 +143,7 @@ class RequestHandler:
         `api` is "Predict", "Classify" or "Regress", over REST as in the path, "predict" (http_server.cc); `entrypoint`
         is "GRPC" or "REST".
         """
-        # Under the names of models only: else whoever asks for names at random would fill the memory with labels.
+        # Labels are names of models only: else a client that asks for names at random would fill the memory.
         label = model if self._models.knows(model) else ""
         started, status = time.monotonic(), "OK"
         try:

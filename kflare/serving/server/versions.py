@@ -6,7 +6,7 @@ each so that a forecast is not lost:
 
 * A folder that appears while the server runs is loaded once two polls in a row find it unchanged, so that a version
   is not loaded while it is copied; and one that kflare published only if it matches its `MANIFEST.sha256`.
-* A version that cannot be loaded is passed over for the next older one, also right after a start.
+* In place of a version that cannot be loaded the next older one is served, also right after a start.
 * It is tried again when its files change, or after a minute, five times at most.
 """
 
