@@ -32,7 +32,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, World(SyntheticSun(start, 4, seed=8, activity=4.0), size=4096) as world:
         world.observe(issue - HOUR)
         world.tell(issue)
-        with Server([], folder=models, discover=models, port=0) as server:
+        with Server(folder=models, port=0) as server:
             settings = world.settings(Path(name), server=f"127.0.0.1:{server.port}")
             with Ledger(settings.ledger.url) as ledger:
                 begun = time.monotonic()

@@ -73,7 +73,6 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> None:
     server = Server(
         models,
         folder=options.models,
-        discover=options.models if options.config is None else None,
         host=options.host,
         port=options.port,
         poll_seconds=options.poll_seconds,

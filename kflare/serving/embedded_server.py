@@ -20,7 +20,7 @@ from kflare.serving.server.model_manager import ModelManager
 from kflare.serving.server.models_config import ModelSettings
 from kflare.serving.server.request_handler import RequestHandler
 from kflare.serving.server.servable import Servable
-from kflare.serving.server.services import ModelService, PredictionService
+from kflare.serving.server.services import add_services
 from kflare.serving.server.tls import ServerTls
 
 __all__ = ["Server", "check_address"]
@@ -48,12 +48,10 @@ class Server:
     Parameters
     ----------
     models : sequence of ModelSettings
-        What to serve.
+        What to serve; none = all models in `folder`, also those that appear later.
     folder : Path, optional
-        Where the models of later configurations (HandleReloadConfigRequest) lie, as `folder`/<name>, whatever base
-        paths they name.
-    discover : Path, optional
-        A folder whose sub-folders are models too, also those that appear later.
+        Where models lie as `folder`/<name>, also those of later configurations (HandleReloadConfigRequest), whatever
+        base paths they name.
     host, port
         Where to listen; port 0 takes a free one, see `port` after `start`. There is no authentication: everybody who
         reaches the port can ask, and reload the configuration.
@@ -81,10 +79,9 @@ class Server:
 
     def __init__(
         self,
-        models: Sequence[ModelSettings],
+        models: Sequence[ModelSettings] = (),
         *,
         folder: Path | None = None,
-        discover: Path | None = None,
         host: str = "127.0.0.1",
         port: int = 8500,
         poll_seconds: float = 1.0,
@@ -100,6 +97,7 @@ class Server:
         self.host = host
         self.port = port
         self.metrics = Metrics()
+        self._discovered = None if models else folder
         self._scheduler = None if batching is None else BatchScheduler(batching, self.metrics)
         load = partial(
             Servable,
@@ -109,10 +107,9 @@ class Server:
             own_batching=own_batching,
             metrics=self.metrics,
         )
-        self.models = ModelManager(models, discover=discover, load=load)
+        self.models = ModelManager(models, discover=self._discovered, load=load)
         self._limits = limits or Limits()
         self._tls = tls
-        self._discover = discover
         self._poll_seconds = poll_seconds
         self._grpc: Any = None
         self._health: Any = None
@@ -150,32 +147,8 @@ class Server:
         ServingError
             No model has a version that can be loaded, or an address cannot be listened on.
         """
-        try:
-            self._start()
-        except BaseException:
-            if self._scheduler is not None:
-                self._scheduler.stop()
-            raise
-
-    def stop(self, grace: float = 30.0) -> None:
-        """Refuse new requests, finish those begun within `grace` seconds, end the watch."""
-        if self._grpc is None:
-            return
-        end = time.monotonic() + grace
-        self._health.enter_graceful_shutdown()
-        finished = self._grpc.stop(grace)
-        if self._rest is not None:
-            self._rest.stop(grace)
-        finished.wait(max(0.0, end - time.monotonic()) + 1.0)
-        if self._scheduler is not None:
-            self._scheduler.stop()
-        self.models.stop()
-
-    def _start(self) -> None:
         from grpc_health.v1.health import HealthServicer
         from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
-        from tensorflow_serving.apis.model_service_pb2_grpc import add_ModelServiceServicer_to_server
-        from tensorflow_serving.apis.prediction_service_pb2_grpc import add_PredictionServiceServicer_to_server
 
         self.models.poll(trust=True)
         if not any(self.models.available().values()):
@@ -185,8 +158,7 @@ class Server:
         self._grpc = grpc.server(threads, options=_options(self._limits))
         # Non-blocking: somebody who watches the health for hours holds no thread.
         self._health = HealthServicer(experimental_non_blocking=True)
-        add_PredictionServiceServicer_to_server(PredictionService(self._handler), self._grpc)
-        add_ModelServiceServicer_to_server(ModelService(self._handler), self._grpc)
+        add_services(self._handler, self._grpc)
         add_HealthServicer_to_server(self._health, self._grpc)
         check_address(self.host, self.port)
         try:
@@ -203,6 +175,20 @@ class Server:
         if self._poll_seconds > 0:
             self.models.watch(self._poll_seconds, after=self._after_look)
 
+    def stop(self, grace: float = 30.0) -> None:
+        """Refuse new requests, finish those begun within `grace` seconds, end the watch."""
+        if self._grpc is None:
+            return
+        end = time.monotonic() + grace
+        self._health.enter_graceful_shutdown()
+        finished = self._grpc.stop(grace)
+        if self._rest is not None:
+            self._rest.stop(grace)
+        finished.wait(max(0.0, end - time.monotonic()) + 1.0)
+        if self._scheduler is not None:
+            self._scheduler.stop()
+        self.models.stop()
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -211,7 +197,7 @@ class Server:
         self.stop()
 
     def _nothing_found(self) -> str:
-        where = f"in {self._discover}" if self._discover else f"for {', '.join(self.models.available())}"
+        where = f"in {self._discovered}" if self._discovered else f"for {', '.join(self.models.available())}"
         return f"no <name>/<version>/saved_model.pb {where}; publish one with python -m kflare.fit"
 
     def _after_look(self) -> None:

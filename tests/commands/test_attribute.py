@@ -34,7 +34,7 @@ def address(full_disk_models):
     """Address of an embedded server of the full-disk models."""
     from kflare.serving import Server
 
-    with Server([], folder=full_disk_models, discover=full_disk_models, port=0) as running:
+    with Server(folder=full_disk_models, port=0) as running:
         yield running.address
 
 
@@ -225,7 +225,7 @@ def plain_server(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("plain")
     tf.saved_model.save(tf.Module(), str(folder / "cnn-m" / "1"), signatures={"serving_default": serving_default})
-    with Server([], folder=folder, discover=folder, port=0) as running:
+    with Server(folder=folder, port=0) as running:
         yield running.address
 
 

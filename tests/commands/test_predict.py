@@ -40,7 +40,7 @@ def server(models):
     """Address of an embedded server of the models, on a free port of loopback."""
     from kflare.serving import Server
 
-    with Server([], folder=models, discover=models, port=0) as running:
+    with Server(folder=models, port=0) as running:
         yield running.address
 
 

@@ -134,7 +134,7 @@ class Replay:
         models = publish_toys(self.folder / "models")
         self.models = models
         with World(self.sun, size=self.size) as self.world:
-            self.server = Server([], folder=models, discover=models, port=0, poll_seconds=0.05)
+            self.server = Server(folder=models, port=0, poll_seconds=0.05)
             self.server.start()
             self.settings = self.world.settings(
                 self.folder, server=f"127.0.0.1:{self.server.port}", ledger=self.database, hours=HOURS
@@ -231,7 +231,7 @@ class Replay:
     def _restore(self) -> None:
         """Yesterday's faults are mended."""
         if not self.server.models.available() or not self._answers():
-            self.server = Server([], folder=self.models, discover=self.models, port=self.server.port, poll_seconds=0.05)
+            self.server = Server(folder=self.models, port=self.server.port, poll_seconds=0.05)
             self.server.start()
 
     def _answers(self) -> bool:

@@ -44,7 +44,7 @@ def sun() -> SyntheticSun:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     models = publish_toys(tmp_path_factory.mktemp("models"))
-    with Server([], folder=models, discover=models, port=0, poll_seconds=0.05) as running:
+    with Server(folder=models, port=0, poll_seconds=0.05) as running:
         yield f"127.0.0.1:{running.port}"
 
 

@@ -116,7 +116,7 @@ def serve() -> Iterator[Callable[..., Server]]:
     started: list[Server] = []
 
     def start(folder: Path, **options: Any) -> Server:
-        server = Server([], folder=folder, discover=folder, **{"port": 0, "poll_seconds": 0.05, **options})
+        server = Server(folder=folder, **{"port": 0, "poll_seconds": 0.05, **options})
         server.start()
         started.append(server)
         return server

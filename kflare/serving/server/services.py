@@ -9,7 +9,8 @@ model_manager.py and json_values.py.
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from types import SimpleNamespace
+from typing import Any
 
 import grpc
 
@@ -17,74 +18,55 @@ from kflare.serving.server.request_handler import RequestHandler
 from kflare.serving.server.signature_checks import CLASSIFY, REGRESS
 from kflare.serving.server.statuses import status_of
 
-__all__ = ["ModelService", "PredictionService"]
+__all__ = ["add_services"]
 
 _LONGEST_MESSAGE = 1024  # grpc_status_util.cc, kErrorMessageLimit: over gRPC only
 _LOG = logging.getLogger(__name__)
-_Answer = TypeVar("_Answer")
+
+_Work = Callable[[Any, grpc.ServicerContext], Any]
 
 
-class PredictionService:
-    """RequestHandler `tensorflow.serving.PredictionService`; the method names are the service's."""
+def add_services(handler: RequestHandler, server: grpc.Server) -> None:
+    """Let a gRPC server answer the methods of both services by a request handler."""
+    from tensorflow_serving.apis.model_service_pb2_grpc import add_ModelServiceServicer_to_server
+    from tensorflow_serving.apis.prediction_service_pb2_grpc import add_PredictionServiceServicer_to_server
 
-    def __init__(self, handler: RequestHandler) -> None:
-        self._handler = handler
-
-    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Run a signature of a model version."""
+    def predict(request: Any, context: grpc.ServicerContext) -> Any:
         left = context.time_remaining()
-        deadline = None if left is None else time.monotonic() + left
-        return self._counted("Predict", request, context, lambda: self._handler.predict(request, deadline=deadline))
+        return handler.predict(request, deadline=None if left is None else time.monotonic() + left)
 
-    def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """The signatures of a model version."""
-        return _answer(context, lambda: self._handler.metadata(request))
+    def counted(api: str, work: _Work) -> _Work:
+        def work_and_count(request: Any, context: grpc.ServicerContext) -> Any:
+            with handler.counted(request.model_spec.name, api, "GRPC"):
+                return work(request, context)
 
-    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Refuse: what the signature lacks."""
-        return self._counted("Classify", request, context, lambda: self._handler.examples(request, method=CLASSIFY))
+        return _method(work_and_count)
 
-    def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Refuse: what the signature lacks."""
-        return self._counted("Regress", request, context, lambda: self._handler.examples(request, method=REGRESS))
-
-    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Refuse: what the signature of the first task lacks."""
-        return _answer(context, lambda: self._handler.multi_inference(request))
-
-    def _counted(
-        self, api: str, request: Any, context: grpc.ServicerContext, work: Callable[[], _Answer]
-    ) -> _Answer | None:
-        def counted() -> _Answer:
-            with self._handler.counted(request.model_spec.name, api, "GRPC"):
-                return work()
-
-        return _answer(context, counted)
+    prediction_service = SimpleNamespace(
+        Predict=counted("Predict", predict),
+        GetModelMetadata=_method(lambda request, _: handler.metadata(request)),
+        Classify=counted("Classify", lambda request, _: handler.examples(request, method=CLASSIFY)),
+        Regress=counted("Regress", lambda request, _: handler.examples(request, method=REGRESS)),
+        MultiInference=_method(lambda request, _: handler.multi_inference(request)),
+    )
+    model_service = SimpleNamespace(
+        GetModelStatus=_method(lambda request, _: handler.status(request)),
+        HandleReloadConfigRequest=_method(lambda request, _: handler.reload(request)),
+    )
+    add_PredictionServiceServicer_to_server(prediction_service, server)
+    add_ModelServiceServicer_to_server(model_service, server)
 
 
-class ModelService:
-    """RequestHandler `tensorflow.serving.ModelService`; the method names are the service's."""
+def _method(work: _Work) -> _Work:
+    def method(request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return work(request, context)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong with one request becomes its status
+            code, message = status_of(error)
+            if code is grpc.StatusCode.INTERNAL:
+                _LOG.exception("a request failed in a way that was not foreseen")
+        if len(message) > _LONGEST_MESSAGE:
+            message = message[:_LONGEST_MESSAGE] + "...TRUNCATED"
+        return context.abort(code, message)  # which raises
 
-    def __init__(self, handler: RequestHandler) -> None:
-        self._handler = handler
-
-    def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """The state of a model's versions."""
-        return _answer(context, lambda: self._handler.status(request))
-
-    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Serve another list of models from now on."""
-        return _answer(context, lambda: self._handler.reload(request))
-
-
-def _answer(context: grpc.ServicerContext, work: Callable[[], _Answer]) -> _Answer | None:
-    try:
-        return work()
-    except Exception as error:  # noqa: BLE001 - whatever goes wrong with one request becomes its status
-        code, message = status_of(error)
-        if code is grpc.StatusCode.INTERNAL:
-            _LOG.exception("a request failed in a way that was not foreseen")
-    if len(message) > _LONGEST_MESSAGE:
-        message = message[:_LONGEST_MESSAGE] + "...TRUNCATED"
-    context.abort(code, message)
-    return None  # not reached: abort raises
+    return method

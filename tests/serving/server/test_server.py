@@ -191,8 +191,8 @@ def test_addresses_that_cannot_be_had():
 
 def test_a_folder_without_models(tmp_path, toys, publish):
     with pytest.raises(ServingError, match="no model to serve: no <name>/<version>"):
-        Server([], discover=tmp_path, port=0).start()
+        Server(folder=tmp_path, port=0).start()
     broken = publish(toys / "defn-1", tmp_path / "defn-c" / "1")
     (broken / "saved_model.pb").write_bytes(b"garbage garbage")
     with pytest.raises(ServingError, match="no model to serve: defn-c version 1 cannot be loaded"):
-        Server([], discover=tmp_path, port=0).start()
+        Server(folder=tmp_path, port=0).start()
