@@ -23,7 +23,7 @@ MAGIC: Final[Mapping[str, tuple[bytes, ...]]] = {
     "netCDF-3": (b"CDF\x01", b"CDF\x02"),
     "gzip": (b"\x1f\x8b",),
     # Not read, but named where they are found.
-    "raw JPEG 2000 codestream": (b"\xff\x4f\xff\x51",),
+    "JPEG 2000 codestream without the header of a JP2": (b"\xff\x4f\xff\x51",),
     "NumPy": (b"\x93NUMPY",),
     "zip": (b"PK\x03\x04",),
     "GIF": (b"GIF8",),
