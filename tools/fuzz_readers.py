@@ -1,11 +1,11 @@
 """Read damaged files by the ten thousand: each must give its object or a KflareError, in bounded memory and time.
 
-    .venv/bin/python tools/fuzz_observations.py --mutations 20000
+    .venv/bin/python tools/fuzz_readers.py --mutations 20000
 
 Every file is a seed with a few mutations; number N of a `--seed` is always the same file (`--only N` reads it alone,
 and shows the traceback). Seeds are small files written here, and those of $KFLARE_DATA where it is set. The reading is
 done by a child process, so that a crash of a decoder in C is counted and does not end the run. Exit status 1 if
-anything but an object or a KflareError came out, a file took more than 60 s, or more than 2 GB of memory was used.
+anything but an object or a KflareError came out, a file took more than 10 s, or more than 2 GB of memory was used.
 """
 
 import argparse
@@ -19,21 +19,50 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 LIMIT_BYTES = 2 << 30
-LIMIT_SECONDS = 60
+LIMIT_SECONDS = 10
 # Numbers that have a meaning for parsers, as text and as bytes.
 TEXTS = [b"nan", b"inf", b"-1", b"0", b"1e400", b"99999999999", b"4294967295", b"-2147483648", b"T", b"'", b"END",
          b"\n", b"<", b"&", b"{", b"[", b'"', b",", b"null", b"\xff", b"\x00"]  # fmt: skip
 NUMBERS = [0, 1, 7, 8, 127, 128, 255, 256, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
+
+
+SRS = """\
+:Product: 1023SRS.txt
+:Issued: 2013 Oct 23 0030 UTC
+I.  Regions with Sunspots.  Locations Valid at 22/2400Z
+Nmbr Location  Lo  Area  Z   LL   NN Mag Type
+1875 N07W04   012  0420 Ekc  13   31 Beta-Gamma-Delta
+1877 S13E23   344  0390 Eki  11   16 Beta-Gamma
+IA. H-alpha Plages without Spots.  Locations Valid at 22/2400Z Oct
+Nmbr  Location  Lo
+1871  S08W56   064
+II. Regions Due to Return 23 Oct to 25 Oct
+Nmbr Lat    Lo
+1865 S22    251
+"""
+SRS_TABLE = """\
+,ar_noaanum,LOCATION,AREA,Longitude_extent,date
+0,11875,N07W04,420,13,2013-10-23 00:30
+1,11877,S13E23,390,11,2013-10-23 00:30
+"""
+SAMPLES = """\
+prefix,arpnum,t_start,t_end,label,flares,FLARE_INDEX,AREA,USFLUX,MEANGBZ,R_VALUE
+HARP,377,,2011-02-15 00:00:00,False,,0.0,100.0,1e21,20.0,3.0
+HARP,377,,2011-02-15 04:48:00,True,C3.1|X2.2,0.0,120.0,2e21,20.0,3.0
+HARP,400,,2011-02-15 01:36:00,False,,0.0,7.0,1e20,10.0,0.0
+"""
 
 
 @dataclass(frozen=True)
@@ -133,15 +162,125 @@ def mended_png(payload: bytes) -> bytes:
 
 def catalogues() -> Iterator[Target]:
     """Flare lists, X-ray flux and SHARP headers: text, JSON, CSV and netCDF, as the tests of the readers hold them."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from tests.catalogue_seeds import seeds
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    from catalogue_seeds import seeds
 
     for name, content, read in seeds():
         yield Target(name, content, "".join(Path(name).suffixes[-1:]), read)
 
 
+def solar() -> Iterator[Target]:
+    """Images of AIA, segments of vector fields, SHARP maps and attribution maps, in FITS."""
+    import numpy as np
+    import pandas as pd
+    from astropy.io import fits
+
+    from kflare.attribution.attribution_file import Attribution, Origin, read_attribution, write_attribution
+    from kflare.attribution.region_tables import read_sharp_box
+    from kflare.observations.reading import magnetogram_time
+    from kflare.observations.solar_image import read_solar_image
+    from kflare.regions.vector_files import read_sharp_cea, read_vector
+    from kflare.synthetic.sun import SyntheticSun
+
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    start = datetime(2014, 1, 1, tzinfo=UTC)
+    sun = SyntheticSun(start, 1, seed=1, activity=3.0)
+    sun.write_observations(folder, size=64, full_disk_vector=True, times=pd.DatetimeIndex([start]))
+    magnetogram = sun.magnetogram(start, 64)
+    segments = {name: next(folder.glob(f"*.{name}.fits")) for name in ("field", "inclination", "azimuth", "disambig")}
+
+    def vector(segment: str) -> Callable[[Path], object]:
+        return lambda path: read_vector(**{**segments, segment: path}, magnetogram=magnetogram)
+
+    aia = next(folder.glob("aia.*.131.*.fits")).read_bytes()
+    yield Target("AIA image", aia, ".fits", lambda path: read_solar_image(path, wavelength=131))
+    los = next(folder.glob("hmi.M_*.fits")).read_bytes()
+    yield Target("time of a magnetogram", los, ".fits", magnetogram_time)
+    yield Target("vector: field", segments["field"].read_bytes(), ".fits", vector("field"))
+    yield Target("vector: disambig", segments["disambig"].read_bytes(), ".fits", vector("disambig"))
+
+    cards = {
+        "T_REC": "2014.01.01_00:00:00_TAI", "HARPNUM": 377, "CDELT1": 0.03, "CRVAL1": 20.0, "CRVAL2": 5.0,
+        "CRLN_OBS": 10.0, "CRLT_OBS": -3.0, "RSUN_REF": 6.96e8, "RSUN_OBS": 975.0, "DSUN_OBS": 1.47e11,
+        "LON_MIN": 5.0, "LON_MAX": 15.0, "LAT_MIN": 0.0, "LAT_MAX": 9.0,
+    }  # fmt: skip
+    ones = np.full((24, 32), 34, np.int32)
+    stream = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(ones, fits.Header(cards), compression_type="RICE_1")]).writeto(
+        stream
+    )
+    bitmap, other = stream.getvalue(), folder / "hmi.sharp_cea_720s.377.magnetogram.fits"
+    other.write_bytes(bitmap)
+
+    def sharp(path: Path) -> object:
+        return read_sharp_cea([path.rename(path.with_name("hmi.sharp_cea_720s.377.bitmap.fits")), other])
+
+    yield Target("SHARP CEA map", bitmap, ".fits", sharp)
+    yield Target("SHARP box", bitmap, ".fits", read_sharp_box)
+    maps = np.random.default_rng(0).normal(size=(1, 32, 32, 2)).astype(np.float32)
+    outputs = {"probability": np.zeros(1), "calibrated": np.zeros(1), "grad_cam": maps[:, ::4, ::4]}
+    made = Attribution.of_reply({**outputs, "guided_backprop": maps}, 0, magnetogram, origin=Origin("cnn-c", 1))
+    write_attribution(made, folder / "maps.fits")
+    yield Target("attribution maps", (folder / "maps.fits").read_bytes(), ".fits", read_attribution)
+
+
+def tables() -> Iterator[Target]:
+    """Region reports, tables of regions, SHARP samples and forecasts, and settings."""
+    import pandas as pd
+
+    from kflare.attribution.region_tables import SHARP_PARAMETERS, read_regions, read_sharp_daily
+    from kflare.datasets.region_table import read_region_table
+    from kflare.flares.catalogue import FlareList
+    from kflare.operations.settings import as_toml, read_settings
+    from kflare.regions.numbers import read_srs
+    from kflare.sharp.samples import read_sharp_samples
+    from kflare.synthetic.sun import SyntheticSun
+    from kflare.verification.forecast_table import forecast_table, read_forecasts
+
+    def parquet(table: pd.DataFrame) -> bytes:
+        return bytes(table.to_parquet())
+
+    yield Target("SRS text", SRS.encode(), ".txt", read_srs)
+    yield Target("SRS table", SRS_TABLE.encode(), ".csv", read_srs)
+    yield Target("SRS table of attribute", SRS_TABLE.encode(), ".csv", read_regions)
+    sun = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 2, seed=1, activity=3.0)
+    regions = sun.region_table(sun.times(6))[:8]
+    yield Target("region table, CSV", regions.to_csv(index=False).encode(), ".csv", read_region_table)
+    yield Target("region table, Parquet", parquet(regions), ".parquet", read_region_table)
+    yield Target("regions of attribute", regions.to_csv(index=False).encode(), ".csv", read_regions)
+    daily = [["T_REC", "NOAA_AR", *SHARP_PARAMETERS], ["2013-10-23T00:00:00", 11875, *range(len(SHARP_PARAMETERS))]]
+    text = "\n".join(";".join(map(str, row)) for row in daily)
+    yield Target("daily SHARP table", text.encode(), ".csv", read_sharp_daily)
+
+    flares = pd.DataFrame(
+        [("2010-01-01", "B1.0", pd.NA), ("2011-02-15 01:44", "X2.2", 11158), ("2012-01-01", "B1.0", pd.NA)],
+        columns=["start", "goes_class", "noaa"],
+    )
+    listed = FlareList(flares.assign(start=pd.to_datetime(flares["start"], utc=True, format="ISO8601")), "here")
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+
+    def samples(path: Path) -> object:
+        (folder / "sharp_0.csv").write_bytes(path.read_bytes())
+        return read_sharp_samples(folder, flares=listed, harp_noaa=None)
+
+    yield Target("SHARP samples", SAMPLES.encode(), ".csv", samples)
+    forecasts = pd.DataFrame(
+        {"time": pd.date_range("2016-01-01", periods=6), "method": ["NOAA", "SIDC"] * 3, "probability": 0.25,
+         "observed": [0, 0, 1, 1, 0, 0]}
+    )  # fmt: skip
+    forecasts["time"] = forecasts["time"].dt.floor("2D")
+
+    def checked(path: Path) -> object:
+        return forecast_table(read_forecasts(path))
+
+    yield Target("forecasts, CSV", forecasts.to_csv(index=False).encode(), ".csv", checked)
+    yield Target("forecasts, Parquet", parquet(forecasts), ".parquet", checked)
+    (folder / "kflare.toml").write_text("")
+    yield Target("settings", as_toml(read_settings(folder / "kflare.toml")).encode(), ".toml", read_settings)
+
+
 #: What is fuzzed. A room that reads another kind of file adds a function that yields its targets.
-SOURCES: list[Callable[[], Iterator[Target]]] = [magnetograms, catalogues]
+SOURCES: list[Callable[[], Iterator[Target]]] = [magnetograms, catalogues, solar, tables]
 
 
 def damaged(target: Target, seed: int, number: int) -> bytes:
@@ -214,8 +353,9 @@ def work(first: int, last: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(first, last):
             target = targets[number % len(targets)]
+            begin = time.monotonic()
             result, fault = outcome(target, damaged(target, seed, number), Path(folder))
-            print(json.dumps([number, target.name, result, fault]), flush=True)
+            print(json.dumps([number, target.name, result, fault, time.monotonic() - begin]), flush=True)
     print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024), flush=True)
 
 
@@ -226,6 +366,7 @@ def _alarm(*_: object) -> None:
 def run(mutations: int, seed: int) -> int:
     """Parent: hand out the numbers, start again after a crash, and report."""
     counts: dict[str, Counter[str]] = {}
+    slowest: dict[str, float] = {}
     faults: list[str] = []
     peak, done = 0, 0
     while done < mutations:
@@ -239,22 +380,25 @@ def run(mutations: int, seed: int) -> int:
                 if isinstance(entry, int):
                     peak = max(peak, entry)
                     continue
-                number, name, result, fault = entry
+                number, name, result, fault, seconds = entry
+                slowest[name] = max(slowest.get(name, 0.0), seconds)
                 counts.setdefault(name, Counter())[result] += 1
                 done = number + 1
                 if fault:
                     faults.append(f"{number} {name}: {fault}")
+        if child.returncode and not counts:
+            raise SystemExit("the targets cannot be made")
         if child.returncode:
             faults.append(f"{done}: the reader crashed with status {child.returncode}")
             counts.setdefault("crashed", Counter())["FAULT"] += 1
             done += 1
         print(f"{done} of {mutations}", file=sys.stderr)
     kinds = sorted({kind for counter in counts.values() for kind in counter})
-    print(f"{'':24}{''.join(f'{kind:>14}' for kind in kinds)}")
+    print(f"{'':26}{''.join(f'{kind:>14}' for kind in kinds)}{'slowest, s':>14}")
     for name, counter in counts.items():
-        print(f"{name:24}{''.join(f'{counter[kind]:14d}' for kind in kinds)}")
+        print(f"{name:26}{''.join(f'{counter[kind]:14d}' for kind in kinds)}{slowest.get(name, 0.0):14.2f}")
     total = sum(counts.values(), Counter())
-    print(f"{'all':24}{''.join(f'{total[kind]:14d}' for kind in kinds)}")
+    print(f"{'all':26}{''.join(f'{total[kind]:14d}' for kind in kinds)}")
     print(f"{sum(total.values())} files, {len(faults)} faults, at most {peak / 2**20:.0f} MiB of memory")
     print("\n".join(faults[:50]))
     return 1 if faults or peak > LIMIT_BYTES else 0
