@@ -210,7 +210,7 @@ _COMMENTS = {
     "LAYER": "what the score is attributed to",
     "MODEL": "name of the model",
     "MODELVER": "its version",
-    "IMAGE": "file of the magnetogram",
+    "IMAGE": "source file",
     "PROB": "the network's output for the full disk",
     "CALIB": "the same as an observed frequency",
     "BYTERANG": "[G] field of byte 255 of the image",

@@ -30,12 +30,12 @@ _RESTORING = """
 _COMPUTING = """
     Abs AddN AddV2 All Assert AvgPool AvgPoolGrad BiasAdd BiasAddGrad BroadcastTo Cast ConcatOffset ConcatV2 Const
     Conv2D Conv2DBackpropFilter Conv2DBackpropInput DecodeJpeg DivNoNan DynamicStitch Equal Fill FloorMod GatherV2
-    Greater GreaterEqual Identity IdentityN IsFinite IsNan Less LessEqual Log Log1p LogicalAnd LogicalNot MatMul Max
-    MaxPool MaxPoolGrad Maximum Mean Min Minimum Mul Neg NoOp OnesLike Pack PartitionedCall Placeholder Prod Range
-    ReadVariableOp RealDiv Relu ReluGrad Reshape ResizeArea Rsqrt Select SelectV2 Shape ShapeN Sigmoid Slice Softmax
-    Square Squeeze StatefulPartitionedCall StatelessWhile StridedSlice Sub Sum TensorListFromTensor
-    TensorListGetItem TensorListReserve TensorListSetItem TensorListStack Tile Transpose Unpack VarHandleOp While
-    ZerosLike
+    Greater GreaterEqual Identity IdentityN IsFinite IsNan Less LessEqual Log Log1p LogicalAnd LogicalNot LogicalOr
+    MatMul Max MaxPool MaxPoolGrad Maximum Mean Min Minimum Mul Neg NoOp OnesLike Pack PartitionedCall Placeholder
+    Prod Range ReadVariableOp RealDiv Relu ReluGrad Reshape ResizeArea Rsqrt Select SelectV2 Shape ShapeN Sigmoid
+    Size Slice Softmax Sqrt Square Squeeze StatefulPartitionedCall StatelessWhile StridedSlice Sub Sum
+    TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem TensorListStack Tile TopKV2 Transpose
+    Unpack VarHandleOp While ZerosLike
 """
 
 ALLOWED_OPS = frozenset(_COMPUTING.split())

@@ -19,6 +19,8 @@ from kflare.datasets.preprocessing import (
     reduce_field,
 )
 from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.readers.images import magnetogram_from_image
+from kflare.observations.readers.reader import Options
 from kflare.observations.reading import read_magnetogram
 from kflare.sun.disk import Disk
 
@@ -79,12 +81,38 @@ def test_a_real_image_is_decoded_as_the_reader_decodes_it(real_data):
     np.testing.assert_allclose(found[seen.on_disk], seen.data[seen.on_disk], rtol=0, atol=1e-4)
 
 
-def test_space_is_masked_as_the_reader_masks_it(real_data):
-    path = real_data / "hmi_daily" / "hmi.M_20131023_000054.jpg"
-    seen = read_magnetogram(path, byte_range=100.0)
-    found = mask_space(bytes_to_gauss(tf.constant([path.read_bytes()]))).numpy()[0, :, :, 0]
-    # The two circles agree to a fraction of a pixel: along a limb of 2 pi 225 = 1414 pixels a quarter may differ.
-    assert (np.isnan(found) != np.isnan(seen.data)).sum() < 1414 / 4
+def masked(content):
+    return mask_space(bytes_to_gauss(tf.constant([content]))).numpy()[0, :, :, 0]
+
+
+@pytest.mark.parametrize("folder", ["hmi_daily", "hmi_operational_2026"])
+def test_space_is_masked_as_the_reader_masks_it(real_data, folder):
+    # Failed with the first version of the mask, which put about 290 pixels of the limb on the other side.
+    for path in sorted((real_data / folder).glob("*.jpg"))[::40]:
+        seen = read_magnetogram(path, byte_range=100.0).data
+        np.testing.assert_allclose(masked(path.read_bytes()), seen, rtol=0, atol=1e-4)
+
+
+@settings(max_examples=30)
+@given(
+    width=st.integers(128, 300), radius=st.floats(0.3, 0.48), shift=st.tuples(*[st.floats(-0.01, 0.01)] * 2),
+    seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(["JPEG", "PNG"]),
+)  # fmt: skip
+def test_any_disk_is_masked_as_the_reader_masks_it(width, radius, shift, seed, kind):
+    y, x = np.mgrid[:width, :width] / width - 0.5 + 0.5 / width
+    image = np.random.default_rng(seed).normal(127, 15, (width, width)).clip(0, 255)
+    image[np.hypot(x - shift[0], y - shift[1]) > radius] = 0
+    content = encoded(image.astype(np.uint8), kind, quality=95)
+    seen = magnetogram_from_image(content, Options("sun_20140101_000000.jpg", byte_range=100.0)).data
+    np.testing.assert_allclose(masked(content), seen, rtol=0, atol=1e-4)
+
+
+def test_captions_beside_the_disk_do_not_move_the_mask():
+    y, x = np.mgrid[:200, :200] - 99.5
+    image = np.where(np.hypot(x, y) < 88, 127, 0).astype(np.uint8)
+    plain = np.isnan(masked(encoded(image, "PNG")))
+    image[190:197, 5:60] = 255
+    assert (np.isnan(masked(encoded(image, "PNG"))) == plain).all()
 
 
 def test_an_image_that_holds_no_disk_is_not_masked():
@@ -169,7 +197,26 @@ def test_reduction_agrees_with_that_of_the_magnetogram():
     np.testing.assert_allclose(found[0, :, :, 0], seen.resized(16).data, rtol=0, atol=1e-4)
 
 
-def test_strong_fields_are_clipped_before_they_are_averaged():
+def test_a_larger_magnetogram_is_averaged_to_the_archive_s_resolution_before_it_is_clipped():
+    # Blocks of 2 x 2 to 512 pixels, where the field saturates, then blocks of 4 x 4 to 128. Failed before: one path
+    # clipped at full size, the other at 512 pixels.
+    field = np.random.default_rng(5).normal(0, 150, (1, 1024, 1024, 1)).astype(np.float32)
+    archive = field.reshape(512, 2, 512, 2).mean(axis=(1, 3)).clip(-100, 100)
+    found = reduce_field(tf.constant(field), size=128).numpy()[0, :, :, 0]
+    np.testing.assert_allclose(found, archive.reshape(128, 4, 128, 4).mean(axis=(1, 3)), rtol=0, atol=1e-3)
+    # What was reduced already is not reduced again.
+    small = archive[None, :, :, None]
+    np.testing.assert_array_equal(reduce_field(tf.constant(small), size=512), small)
+    np.testing.assert_allclose(reduce_field(tf.constant(small), size=128)[0, :, :, 0], found, rtol=0, atol=1e-3)
+
+
+def test_a_network_finer_than_the_archive_sees_the_field_saturate_at_its_own_resolution():
+    field = np.random.default_rng(6).normal(0, 150, (1, 1200, 1200, 1)).astype(np.float32)
+    found = reduce_field(tf.constant(field), size=600).numpy()[0, :, :, 0]
+    np.testing.assert_allclose(found, field.reshape(600, 2, 600, 2).mean(axis=(1, 3)).clip(-100, 100), atol=1e-3)
+
+
+def test_strong_fields_of_a_small_image_are_clipped_before_they_are_averaged():
     # (100 - 100 - 100 + 20) / 4 = -20; averaging first would give (3000 - 100 - 100 + 20) / 4, clipped to +100.
     field = np.array([[3000, -100], [-250, 20]], np.float32)
     assert float(reduce_field(tf.constant(field[None, :, :, None]), size=1)[0, 0, 0, 0]) == pytest.approx(-20)
