@@ -15,12 +15,9 @@ from kflare.operations.forecast import ModelUse
 from kflare.operations.marks import Probability
 from kflare.operations.settings import ServerSettings
 from kflare.serving import Client
-from kflare.serving.served_attribution import OUTPUTS
+from kflare.serving.forecasts import ask_magnetogram
 
 __all__ = ["Answers", "ask_disk", "ask_regions", "connect", "silent_server", "wanted_features"]
-
-# The graph reduces to the network's 512 pixels by area itself; 64 MB of a 4096² field need not travel for that.
-_SIZE = 512
 
 
 @dataclass
@@ -102,23 +99,18 @@ def ask_disk(
 ) -> Answers:
     """Ask each full-disk model about a magnetogram, with its Grad-CAM map if wanted and if the model has one."""
     answers = Answers()
-    small = magnetogram if magnetogram.data.shape[0] <= _SIZE else magnetogram.resized(_SIZE)
-    field_ = small.data[None, :, :, None]
     for model in models:
         try:
-            if attribution and ATTRIBUTE in client.metadata(model, version=label).inputs:
-                outputs = tuple(name for name in OUTPUTS if name != "guided_backprop")
-                reply = client.predict(
-                    model, {"magnetogram": field_}, signature=ATTRIBUTE, version=label, outputs=outputs
-                )
-                answers.grad_cam[model_spec(model).event] = _scaled(reply.outputs["grad_cam"][0, :, :, 1])
-            else:
-                reply = client.predict_magnetograms(model, field_, version=label)
+            explained = attribution and ATTRIBUTE in client.metadata(model, version=label).inputs
+            maps = ("grad_cam",) if explained else ()
+            reply = ask_magnetogram(client, model, magnetogram, maps=maps, version=label)
         except KflareError as error:
             answers.failures[model] = str(error)
             continue
         answers.models.append(ModelUse(model, reply.version))
         answers.probability[model_spec(model).event] = _probabilities(reply.outputs)
+        if explained:
+            answers.grad_cam[model_spec(model).event] = _scaled(reply.outputs["grad_cam"][0, :, :, 1])
     return answers
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.attribution.attribution_file import Attribution, Origin, write_attribution
@@ -16,18 +14,15 @@ from kflare.datasets.region_features import to_forecast
 from kflare.errors import DataError, ServingError
 from kflare.flares.labels import LEAD_HOURS
 from kflare.io.atomic import make_folder
-from kflare.io.payload import format_of
 from kflare.models.registry import Kind, first_per_event, model_names, model_spec, one_per_event
+from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.reading import read_magnetogram
 from kflare.serving.client.client import Client
 from kflare.serving.client.replies import Reply
 from kflare.serving.full_disk import full_disk_probability
-from kflare.serving.served_attribution import OUTPUTS, require_attribution
+from kflare.serving.served_attribution import MAPS, PROBABILITIES, require_attribution
 
-__all__ = ["Forecasts", "event_of", "forecast_magnetograms", "forecast_regions", "served_models"]
-
-# The scale of the images that the signature `predict_image` decodes (paper 1, section 2), gauss.
-_PAPER_BYTE_RANGE = 100.0
+__all__ = ["Forecasts", "ask_magnetogram", "event_of", "forecast_magnetograms", "forecast_regions", "served_models"]
 
 
 @dataclass(frozen=True)
@@ -98,7 +93,7 @@ def forecast_magnetograms(
     client : Client
         Connected to a server of the models.
     paths : iterable of Path
-        Magnetograms. Images of the paper's scale (±100 G) are sent as they are, all others as float32 gauss.
+        Magnetograms.
     models : sequence of str
         Names of image models.
     byte_range : float or None
@@ -120,19 +115,13 @@ def forecast_magnetograms(
     rows, versions = [], {}
     for path in paths:
         magnetogram = read_magnetogram(path, byte_range=byte_range)
-        content = Path(path).read_bytes()
-        encoded = magnetogram.byte_range == _PAPER_BYTE_RANGE and format_of(content) in ("JPEG", "PNG")
         row: dict[str, Any] = {"time": forecast_time(magnetogram.time), "source": Path(path).name}
         for model in models:
+            reply = ask_magnetogram(client, model, magnetogram, maps=() if attributions is None else MAPS)
             if attributions is not None:
-                reply = _attribute(client, model, [content] if encoded else magnetogram.data[None, :, :, None])
                 origin = Origin(model, reply.version)
                 found = Attribution.of_reply(reply.outputs, 0, magnetogram, origin=origin)
                 write_attribution(found, attributions / model / f"{Path(path).stem}.fits")
-            elif encoded:
-                reply = client.predict_images(model, [content])
-            else:
-                reply = client.predict_magnetograms(model, magnetogram.data[None, :, :, None])
             versions[model] = reply.version
             for name in ("probability", "calibrated"):
                 row[f"{event_of(model)} {name}"] = float(reply.outputs[name][0])
@@ -141,10 +130,29 @@ def forecast_magnetograms(
     return Forecasts(disk.iloc[:0], disk, versions)
 
 
-def _attribute(client: Client, model: str, image: list[bytes] | npt.NDArray[np.float32]) -> Reply:
-    if isinstance(image, list):
-        return client.predict(model, {"image": image}, signature=f"{ATTRIBUTE}_image", outputs=OUTPUTS)
-    return client.predict(model, {"magnetogram": image}, signature=ATTRIBUTE, outputs=OUTPUTS)
+def ask_magnetogram(
+    client: Client, model: str, magnetogram: Magnetogram, *, maps: Sequence[str] = (), version: int | str | None = None
+) -> Reply:
+    """Ask a full-disk model about a magnetogram as it was measured: the model's graph makes the network's input of it.
+
+    Parameters
+    ----------
+    client : Client
+        Connected to a server of the model.
+    model : str
+        Name of an image model.
+    magnetogram : Magnetogram
+        Of any size.
+    maps : sequence of str
+        Attribution maps that the same request brings along, of `served_attribution.MAPS`.
+    version : int or str, optional
+        The version to ask, or its label; the newest one by default.
+    """
+    field = magnetogram.data[None, :, :, None]
+    if not maps:
+        return client.predict_magnetograms(model, field, version=version)
+    outputs = (*PROBABILITIES, *maps)
+    return client.predict(model, {"magnetogram": field}, signature=ATTRIBUTE, version=version, outputs=outputs)
 
 
 def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str]) -> Forecasts:

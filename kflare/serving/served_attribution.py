@@ -11,10 +11,11 @@ from kflare.attribution.published import ATTRIBUTE, Ask
 from kflare.errors import ServingError
 from kflare.serving.client.client import Client
 
-__all__ = ["OUTPUTS", "ServedModel", "require_attribution"]
+__all__ = ["MAPS", "PROBABILITIES", "ServedModel", "require_attribution"]
 
-OUTPUTS = ("probability", "calibrated", "grad_cam", "guided_backprop")
-"""Outputs of the signature `attribute` that an attribution file needs."""
+PROBABILITIES = ("probability", "calibrated")
+MAPS = ("grad_cam", "guided_backprop")
+"""With the probabilities, the outputs of the signature `attribute` that an attribution file needs."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class ServedModel:
                 {"magnetogram": magnetograms},
                 signature=ATTRIBUTE,
                 version=self.origin.version,
-                outputs=OUTPUTS,
+                outputs=(*PROBABILITIES, *MAPS),
             ).outputs
 
         return ask
