@@ -133,6 +133,7 @@ def draw(data: dict, disk: dict, regions: dict, path: Path) -> None:
     from matplotlib.figure import Figure
 
     from kflare.observations.reading import read_magnetogram
+    from kflare.io.percent import percent
 
     byte_range = float(data["byte_range"][1]) if data["byte_range"] else 100.0
     image = read_magnetogram(data["image"], byte_range=byte_range)
@@ -140,9 +141,8 @@ def draw(data: dict, disk: dict, regions: dict, path: Path) -> None:
     left, right = figure.subplots(1, 2)
     left.imshow(image.data, cmap="gray", vmin=-100, vmax=100)
     left.set_axis_off()
-    # Shown as 0.1 % to 99.9 %: no forecast is a certainty.
-    certainty = min(max(disk["windows"][0]["full_disk"][0]["C+"]["calibrated"], 0.001), 0.999)
-    left.set_title(f"{image.time:%Y-%m-%d %H:%M} UT, cnn-c\nP(≥C, 24 h) = {certainty:.1%} (calibrated)")
+    certainty = percent(disk["windows"][0]["full_disk"][0]["C+"]["calibrated"])
+    left.set_title(f"{image.time:%Y-%m-%d %H:%M} UT, cnn-c\nP(≥C, 24 h) = {certainty} (calibrated)")
     window = regions["windows"][-1]
     names = [region["region"] for region in window["regions"]] + ["full disk"]
     rows = [*window["regions"], *window["full_disk"]]

@@ -26,6 +26,7 @@ from kflare.attribution.image_maps import Seen
 from kflare.attribution.relation_plots import figure_correlations, figure_occurrence
 from kflare.attribution.relations import OUTCOMES
 from kflare.flares.catalogue import flux_to_class
+from kflare.io.percent import percent
 
 __all__ = ["Examples", "case_of", "chosen_images", "chosen_regions", "write_figures"]
 
@@ -135,5 +136,6 @@ def write_figures(
 
 
 def _case(examples: Examples, row: Mapping[str, object]) -> Case:
-    title = f"{row['time']:%Y-%m-%d}\n{row['outcome']}, P(≥{examples.threshold}) = {row['probability']:.2f}"
+    probability = percent(float(str(row["probability"])))
+    title = f"{row['time']:%Y-%m-%d}\n{row['outcome']}, P(≥{examples.threshold}) = {probability}"
     return case_of(examples.see(Path(str(row["path"]))), title)

@@ -11,6 +11,7 @@ from kflare.attribution.figures import Case, figure_hit
 from kflare.attribution.harps import RegionPatch
 from kflare.attribution.map_values import shown_map
 from kflare.io.atomic import write_whole
+from kflare.io.percent import percent
 
 __all__ = ["draw_overlay"]
 
@@ -45,7 +46,7 @@ def draw_overlay(
         return tuple(shown_map(attribution, method, label)[0] for label in LABELS)  # type: ignore[return-value]
 
     by = f"{attribution.origin.model} version {attribution.origin.version}"
-    title = f"{attribution.time:%Y-%m-%d %H:%M} UT, {by}, probability {attribution.probability:.2f}\n"
+    title = f"{attribution.time:%Y-%m-%d %H:%M} UT, {by}, probability {percent(attribution.probability)}\n"
     grad_cam = pair("grad_cam")
     figure = figure_hit(Case(title, field, pair("guided_backprop"), grad_cam, grad_cam, patches))
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=100, metadata={"Software": None}))

@@ -116,6 +116,7 @@ def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger
 
 
 def _as_text(done: "Done") -> str:
+    from kflare.io.percent import percent
     from kflare.operations.forecast import Outage
 
     cycle = done.cycle
@@ -126,7 +127,7 @@ def _as_text(done: "Done") -> str:
         lines.append(f"rung: {cycle.rung}" + (f" ({cycle.rung_reason})" if cycle.rung_reason else ""))
         for name, probability in cycle.full_disk.items():
             told = (("network", probability.network), ("calibrated", probability.calibrated))
-            values = ", ".join(f"{how} {100 * value:.1f} %" for how, value in told if value is not None)
+            values = ", ".join(f"{how} {percent(value)}" for how, value in told if value is not None)
             lines.append(f"full disk, class {name} and above in 24 h: {values}")
         lines.append(f"mark: {cycle.mark or 'not known'}; {len(cycle.regions)} regions")
     return "\n".join([*lines, *(f"not published: {failure}" for failure in done.unpublished)])

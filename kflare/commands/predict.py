@@ -112,6 +112,8 @@ def _of_regions(args: argparse.Namespace, client: "Client") -> "Forecasts":
 def _as_text(result: "Forecasts") -> str:
     import pandas as pd
 
+    from kflare.io.percent import percent
+
     lines = [
         "probability of a flare starting within 24 h (calibrated = observed frequency; no forecast is a certainty)"
     ]
@@ -124,17 +126,8 @@ def _as_text(result: "Forecasts") -> str:
     shown = together.assign(time=together["time"].dt.strftime("%Y-%m-%dT%H:%MZ"))
     for column in shown.columns:
         if column.endswith(("probability", "calibrated")):
-            shown[column] = together[column].map(_percent)
+            shown[column] = together[column].map(percent)
         elif column.endswith("imputed"):
             shown[column] = together[column].map(lambda count: "" if pd.isna(count) else f"{count:.0f}")
     headings = {column: f"P(≥{column[0]}) {column[3:]}" for column in shown.columns if column[1:3] == "+ "}
     return "\n".join([*lines, shown.rename(columns=headings).to_string(index=False)])
-
-
-def _percent(probability: float) -> str:
-    """A probability in percent, never "0 %" or "100 %": no forecast is a certainty."""
-    if probability < 0.001:
-        return "< 0.1 %"
-    if probability > 0.999:
-        return "> 99.9 %"
-    return f"{100 * probability:.1f} %"

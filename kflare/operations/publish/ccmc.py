@@ -16,14 +16,14 @@ from xml.etree import ElementTree as ET
 
 from kflare.errors import DataError, SettingError
 from kflare.io.atomic import write_whole
+from kflare.io.percent import rounded
 from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, Probability, utc_text
 from kflare.operations.publish.publication import Publication
 
 __all__ = ["Submission", "SubmittedRegion", "json_text", "plain_text", "publish", "text_name", "write_ccmc", "xml_text"]
 
 _SHORT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,15}")
-# The text form has four decimals, and no forecast is a certainty.
-_SMALLEST, _LARGEST = 0.0001, 0.9999
+_DIGITS: Final = 4  # of the text form
 # In the text form a cell that is not known is dashes, so that no column can slip.
 _UNKNOWN: Final = "----"
 _TEXT_CLASSES: Final = ("X", "M", "C")
@@ -248,7 +248,7 @@ def _short(time: datetime) -> datetime:
 
 def _calibrated(probabilities: Mapping[str, Probability]) -> dict[str, float]:
     known = {name: one.calibrated for name, one in sorted(probabilities.items()) if one.calibrated is not None}
-    return {name: min(max(round(p, 4), _SMALLEST), _LARGEST) for name, p in known.items()}
+    return {name: rounded(p, _DIGITS) for name, p in known.items()}
 
 
 def _add(parent: ET.Element, name: str, text: str) -> ET.Element:

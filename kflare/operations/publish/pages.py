@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import jinja2
 
+from kflare.io.percent import percent
 from kflare.operations.forecast import THRESHOLDS, Forecast, MarkBounds, Outage, forecast_class, utc_text
 from kflare.operations.publish import wording
 from kflare.operations.publish.site_data import Past, SiteData
@@ -21,7 +22,7 @@ _ENVIRONMENT: Final = jinja2.Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters.update(
-    percent=wording.percent,
+    percent=percent,
     time=wording.time_text,
     day=wording.day_text,
     age=wording.age_text,
@@ -132,7 +133,7 @@ def _charts(past: Sequence[Past], since: datetime) -> list[dict[str, Any]]:
                 marks.append({"x": x(one.forecast.issue), "y": None, "verdict": "none", "text": "no forecast"})
                 continue
             p = one.forecast.full_disk[name].deciding
-            words = f"{wording.percent(p)}, {wording.VERDICTS[what]}"
+            words = f"{percent(p)}, {wording.VERDICTS[what]}"
             marks.append({"x": x(one.forecast.issue), "y": round(_HEIGHT * (1 - p), 1), "verdict": what, "text": words})
         for mark, one in zip(marks, past, strict=True):
             mark["text"] = f"{wording.time_text(one.forecast.issue)}: {mark['text']}"

@@ -1,12 +1,11 @@
 """How the site writes numbers, times and verdicts."""
 
-import math
 from datetime import UTC, datetime, timedelta
 
 from kflare.operations.forecast import Forecast, Probability, forecast_class
 from kflare.operations.publish.site_data import Past
 
-__all__ = ["VERDICTS", "age_text", "class_text", "day_text", "percent", "span_text", "time_text", "verdict"]
+__all__ = ["VERDICTS", "age_text", "class_text", "day_text", "span_text", "time_text", "verdict"]
 
 VERDICTS = {
     "hit": "hit",
@@ -17,20 +16,6 @@ VERDICTS = {
     "none": "no forecast",
 }
 """What became of a yes/no forecast, and the words for it."""
-
-
-def percent(p: float | None) -> str:
-    """A probability to a tenth of a percent, rounded down so that 79.96 % is not "80.0 %" under the mark of 79 %.
-
-    Never 0 % or 100 %: no forecast is a certainty. What is not known is a dash.
-    """
-    if p is None:
-        return "–"
-    if p < 0.001:
-        return "< 0.1 %"
-    if p > 0.999:
-        return "> 99.9 %"
-    return f"{math.floor(1000 * p + 1e-6) / 10:.1f} %"
 
 
 def time_text(time: datetime | None) -> str:

@@ -8,7 +8,7 @@ import pytest
 from kflare.operations.forecast import Forecast, Outage, Probability
 from kflare.operations.publish.site_data import Past, WindowOutcome
 from kflare.operations.publish.verification import verification_sections
-from kflare.operations.publish.wording import age_text, percent, span_text, time_text, verdict
+from kflare.operations.publish.wording import age_text, span_text, time_text, verdict
 
 Make = Callable[..., Forecast]
 
@@ -58,12 +58,6 @@ def test_verdicts(make_forecast: Make, p: float, observed: bool, expected: str) 
     assert verdict(Past(forecast, WindowOutcome({"C": observed})), "M") == "open"
     assert verdict(Past(forecast, WindowOutcome({"C": observed})), "C") == "none"
     assert verdict(Past(Outage("x", forecast.issue, "no data")), "M") == "none"
-
-
-def test_percentages_never_say_never_nor_cross_a_boundary() -> None:
-    assert [percent(p) for p in (None, 1e-6, 0.001, 0.0123, 0.5, 0.79999, 0.8, 0.9995, 1.0)] == [
-        "–", "< 0.1 %", "0.1 %", "1.2 %", "50.0 %", "79.9 %", "80.0 %", "> 99.9 %", "> 99.9 %",
-    ]  # fmt: skip
 
 
 def test_times_and_ages() -> None:
