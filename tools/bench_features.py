@@ -94,9 +94,9 @@ def measure(folder: Path, *, profile: bool) -> dict:
     from kflare.datasets.region_measuring import measure_all
     from kflare.datasets.region_run import complete_run
     from kflare.flares.catalogue import read_flares
+    from kflare.flares.srs import read_srs
     from kflare.regions.extraction import Extraction
     from kflare.regions.feature_table import feature_set
-    from kflare.regions.numbers import read_srs
     from kflare.xray.flux import read_xray_flux
 
     seen = folder / "observations"

@@ -10,10 +10,11 @@ import pandas as pd
 
 from kflare.commands.command_line import run
 from kflare.errors import SettingError
+from kflare.flares.srs import read_srs
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.reading import read_magnetogram
 from kflare.regions.detection import Detection, DetectionOptions, detect_regions
-from kflare.regions.numbers import noaa_numbers, read_srs
+from kflare.regions.numbers import noaa_numbers
 from kflare.sun.geometry import rotated
 
 SUFFIXES = {".fits", ".fts", ".gz", ".jpg", ".jpeg", ".png", ".jp2"}

@@ -132,8 +132,8 @@ def draw(data: dict, disk: dict, regions: dict, path: Path) -> None:
     """Draw the magnetogram with the disk's probability, and the regions' probabilities as bars."""
     from matplotlib.figure import Figure
 
-    from kflare.observations.reading import read_magnetogram
     from kflare.io.percent import percent
+    from kflare.observations.reading import read_magnetogram
 
     byte_range = float(data["byte_range"][1]) if data["byte_range"] else 100.0
     image = read_magnetogram(data["image"], byte_range=byte_range)

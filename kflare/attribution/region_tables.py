@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
+from kflare.flares.srs import is_srs, read_srs
 from kflare.io.guarded_fits import guarded_fits
 from kflare.io.payload import format_of, read_payload
 from kflare.sharp.keywords import PARAMETERS
@@ -29,7 +30,6 @@ SHARP_PARAMETERS: Final = tuple(parameter.name for parameter in PARAMETERS)
 # Gauss per pixel of a SHARP CEA map, 0.03 degrees on a sphere of 696 Mm, to gauss per Mm (see sharp_keywords).
 _PIXELS_PER_MM: Final = 1e6 / (np.radians(0.03) * 6.96e8)
 _GRADIENTS: Final = ("MEANGBT", "MEANGBZ", "MEANGBH")
-_SRS_COLUMNS: Final = ("ar_noaanum", "LOCATION", "Longitude_extent", "date")
 _BOX_CARDS: Final = {"lon_min": "LON_MIN", "lon_max": "LON_MAX", "lat_min": "LAT_MIN", "lat_max": "LAT_MAX"}
 
 
@@ -39,9 +39,9 @@ def read_regions(path: str | Path) -> pd.DataFrame:
     Parameters
     ----------
     path : str or pathlib.Path
-        A CSV with the columns `ar_noaanum`, `LOCATION` ("N07E04"), `Longitude_extent` (degrees) and `date` (SRS); a
-        region table (CSV or Parquet) with `time`, `region`, `lon`, `lat` and, where known, `noaa`, `lon_min`,
-        `lon_max`, `lat_min`, `lat_max`, `AREA_ACR`; or a FITS file with SHARP keywords.
+        NOAA's Solar Region Summary in any form that `kflare.flares.srs.read_srs` takes; a region table (CSV or Parquet)
+        with `time`, `region`, `lon`, `lat` and, where known, `noaa`, `lon_min`, `lon_max`, `lat_min`, `lat_max`,
+        `AREA_ACR`; or a FITS file with SHARP keywords.
 
     Returns
     -------
@@ -62,41 +62,17 @@ def read_regions(path: str | Path) -> pd.DataFrame:
         begin = file.read(4096)
     if format_of(begin) == "FITS":
         return _complete(read_sharp_box(path), path)
-    header = begin.split(b"\n", 1)[0].decode("utf-8", "replace").strip()
-    if "Longitude;Latitude" in header:
+    if is_srs(begin):
+        srs = read_srs(path)
+        return _complete(srs.assign(region="NOAA " + srs["noaa"].astype(str)), path)
+    if b"Longitude;Latitude" in begin.partition(b"\n")[0]:
         raise DataError(
             f"{path} holds positions without sign, which cannot place a region: give an SRS or region table, and this "
             "file for the SHARP parameters (`--sharp`)"
         )
-    if all(name in header.split(",") for name in _SRS_COLUMNS):
-        return _complete(_srs(path), path)
     from kflare.datasets.region_table import read_region_table
 
     return _complete(read_region_table(path), path)
-
-
-def _srs(path: Path) -> pd.DataFrame:
-    seen = pd.read_csv(path, usecols=list(_SRS_COLUMNS), dtype=str)
-    place = seen["LOCATION"].str.extract(r"^\s*([NS])(\d\d)([EW])(\d{2,3})\s*$")
-    date = pd.to_datetime(seen["date"], format="ISO8601", utc=True, errors="coerce").astype("datetime64[us, UTC]")
-    noaa = pd.to_numeric(seen["ar_noaanum"], errors="coerce")
-    bad = place.isna().any(axis=1) | date.isna() | noaa.isna()
-    if bad.any():
-        row = seen[bad].iloc[0]
-        raise DataError(
-            f"{path}: `LOCATION` must be like N07E04, `date` a time and `ar_noaanum` a number, got "
-            f"{row['LOCATION']!r}, {row['date']!r} and {row['ar_noaanum']!r} in row {int(bad.to_numpy().argmax())}"
-        )
-    return pd.DataFrame(
-        {
-            "time": date.dt.normalize(),  # issued at 00:30 or later, valid at 00 UT
-            "region": "NOAA " + noaa.astype(int).astype(str),
-            "noaa": noaa.astype("Int64"),
-            "lon": place[3].astype(float) * np.where(place[2] == "W", 1, -1),
-            "lat": place[1].astype(float) * np.where(place[0] == "N", 1, -1),
-            "extent": pd.to_numeric(seen["Longitude_extent"], errors="coerce"),
-        }
-    )
 
 
 def read_sharp_box(path: str | Path) -> pd.DataFrame:

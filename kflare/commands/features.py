@@ -109,9 +109,9 @@ def _features(args: argparse.Namespace) -> None:
     from kflare.datasets.splits import utc_date
     from kflare.errors import DataError, SettingError
     from kflare.flares.catalogue import read_flares
+    from kflare.flares.srs import read_srs
     from kflare.observations.sets import sets_in
     from kflare.regions.extraction import Extraction
-    from kflare.regions.numbers import read_srs
 
     if args.workers < 1:
         raise SettingError(f"`--workers` must be at least 1, got {args.workers}")

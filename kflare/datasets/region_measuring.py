@@ -14,10 +14,11 @@ import pandas as pd
 
 from kflare.datasets.region_parts import is_done, part_path, write_failure, write_part
 from kflare.errors import DataError, KflareError, ServingError, SettingError
+from kflare.flares.srs import read_srs
 from kflare.io.atomic import remove_abandoned, write_whole
 from kflare.observations.sets import ObservationSet
 from kflare.regions.extraction import Extraction, measure
-from kflare.regions.numbers import noaa_numbers, read_srs
+from kflare.regions.numbers import noaa_numbers
 
 __all__ = ["Job", "Result", "measure_all", "measure_on", "plan", "settled_folder"]
 

@@ -143,7 +143,6 @@ def _followed(parts: Sequence[Path], srs: pd.DataFrame | None, run: RunTable) ->
     tracker = Tracker()
     rows: list[dict[str, object]] = []
     outcomes = []
-    spots = {} if srs is None else dict(zip(zip(srs["noaa"], srs["time"], strict=True), srs["area_uhem"], strict=True))
     for path in parts:
         part = read_part(path, columns=REGION_COLUMNS)
         found = part.detection
@@ -156,13 +155,10 @@ def _followed(parts: Sequence[Path], srs: pd.DataFrame | None, run: RunTable) ->
             continue
         names = tracker.update(found)
         numbers = noaa_numbers(found, srs) if srs is not None else [()] * len(names)
-        day = pd.Timestamp(part.time).floor("D")
         for name, own in zip(names, numbers, strict=True):
-            # The region with the largest spots gives the box its number.
-            ranked = sorted(own, key=lambda number: (-spots.get((number, day), 0), number))
             rows.append({
-                "path": str(path), "time": part.time, "region": name, "noaa": ranked[0] if ranked else None,
-                "noaas": " ".join(map(str, ranked)),
+                "path": str(path), "time": part.time, "region": name, "noaa": own[0] if own else None,
+                "noaas": " ".join(map(str, own)),
             })  # fmt: skip
     run.outcomes, run.events = pd.DataFrame(outcomes), tracker.events
     index = pd.DataFrame(rows, columns=["path", "time", "region", "noaa", "noaas"])

@@ -17,6 +17,7 @@ import pandas as pd
 
 from kflare.errors import DataError
 from kflare.flares.reading import FlareColumns, read_flare_columns
+from kflare.flares.region_numbers import full_region_numbers
 from kflare.io.atomic import write_whole
 
 __all__ = ["THRESHOLDS", "FlareList", "class_to_flux", "flux_to_class", "read_flares"]
@@ -335,12 +336,8 @@ def _repaired(raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
 
 def _add_region_and_position(rows: pd.DataFrame, raw: pd.DataFrame, repairs: dict[str, int]) -> None:
     if "noaa" in raw:
-        number = pd.to_numeric(raw["noaa"], errors="coerce")
-        number = number.where((number > 0) & (number < 100_000) & (number % 1 == 0)).astype("Int64")
-        # NOAA passed 9999 in June 2002 but some lists keep four digits. Regions 7xxx-9xxx of that month are whole.
-        short = (number < 7000).fillna(value=False) & (rows["start"] >= pd.Timestamp("2002-06-01", tz="UTC"))
-        rows["noaa"] = number.where(~short, number + 10_000)
-        repairs["regions_completed"] = int(short.sum())
+        rows["noaa"] = full_region_numbers(raw["noaa"], rows["start"])
+        repairs["regions_completed"] = int((rows["noaa"] > pd.to_numeric(raw["noaa"], errors="coerce")).sum())
     else:
         rows["noaa"] = pd.array([pd.NA] * len(rows), dtype="Int64")
     for name, limit in (("lon", 180), ("lat", 90)):

@@ -14,12 +14,12 @@ from kflare.archives.near_real_time_sources import SOURCES
 from kflare.archives.web import Patience, Web
 from kflare.errors import DataError, KflareError
 from kflare.flares.catalogue import FlareList, read_flares
+from kflare.flares.srs import read_srs
 from kflare.io.atomic import write_whole
 from kflare.observations.sets import ObservationSet
 from kflare.operations.forecast import InputRecord, InputStatus
 from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
-from kflare.regions.numbers import read_srs
 from kflare.xray.flux import XrayFlux, read_xray_flux
 
 __all__ = ["Observed", "flares_for", "observe", "take_flares", "tidy"]

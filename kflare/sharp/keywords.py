@@ -28,6 +28,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError
+from kflare.flares.region_numbers import full_region_numbers
 from kflare.io.guarded_fits import FitsFile, guarded_fits
 from kflare.io.payload import read_payload
 from kflare.observations.quality import parse_quality
@@ -195,8 +196,7 @@ def sharp_table(keywords: pd.DataFrame, *, source: str = "JSOC") -> pd.DataFrame
     table = pd.DataFrame({"time": time})
     table["harpnum"] = harpnum.astype(np.int64)
     table.insert(1, "region", "HARP " + table["harpnum"].astype("str"))
-    noaa = _numbers(given, "NOAA_AR")
-    table["noaa"] = pd.Series(np.where((noaa > 0) & (noaa < 1e5) & (noaa % 1 == 0), noaa, np.nan)).astype("Int64")
+    table["noaa"] = full_region_numbers(pd.Series(_numbers(given, "NOAA_AR")), time)
     for name, keyword, limit in (("lon", "LON_FWT", 180), ("lat", "LAT_FWT", 90)):
         degrees = _numbers(given, keyword)
         table[name] = np.where(np.abs(degrees) <= limit, degrees, np.nan)

@@ -7,35 +7,15 @@ import pandas as pd
 import pytest
 
 from kflare.errors import DataError
+from kflare.flares.srs import read_srs
 from kflare.observations.reading import read_magnetogram
 from kflare.regions.detection import Detection, DetectionOptions, Region, detect_regions
-from kflare.regions.numbers import harp_numbers, noaa_numbers, read_srs
+from kflare.regions.numbers import harp_numbers, noaa_numbers
 from kflare.sun.disk import Disk
 from kflare.sun.geometry import DiskGeometry
 
 TIME = datetime(2013, 10, 23, 18, tzinfo=UTC)
 VIEW = DiskGeometry(Disk(255.5, 255.5, 225.0), (512, 512))
-
-TEXT = """\
-:Product: 1023SRS.txt
-:Issued: 2013 Oct 23 0030 UTC
-# Prepared jointly by the U.S. Dept. of Commerce, NOAA,
-# Space Weather Prediction Center and the U.S. Air Force.
-#
-Joint USAF/NOAA Solar Region Summary
-SRS Number 296 Issued at 0030Z on 23 Oct 2013
-Report compiled from data received at SWO on 22 Oct
-I.  Regions with Sunspots.  Locations Valid at 22/2400Z
-Nmbr Location  Lo  Area  Z   LL   NN Mag Type
-1875 N07W04   012  0420 Ekc  13   31 Beta-Gamma-Delta
-1877 S13E23   344  0390 Eki  11   16 Beta-Gamma
-IA. H-alpha Plages without Spots.  Locations Valid at 22/2400Z Oct
-Nmbr  Location  Lo
-1871  S08W56   064
-II. Regions Due to Return 23 Oct to 25 Oct
-Nmbr Lat    Lo
-1865 S22    251
-"""
 
 
 def detection(*boxes: tuple[float, float, float, float], time: datetime = TIME) -> Detection:
@@ -50,46 +30,10 @@ def detection(*boxes: tuple[float, float, float, float], time: datetime = TIME) 
 
 
 @pytest.fixture
-def srs(tmp_path):
-    (tmp_path / "20131023SRS.txt").write_text(TEXT)
-    return read_srs(tmp_path / "20131023SRS.txt")
-
-
-def test_the_text_of_swpc(srs):
-    assert srs["time"].unique().tolist() == [pd.Timestamp("2013-10-23T00:00Z")]
-    assert srs[["noaa", "lon", "lat", "area_uhem"]].to_numpy().tolist() == [
-        [11875, -4 * -1, 7, 420],
-        [11877, -23, -13, 390],
-        [11871, 56, -8, 0],
-    ]
-
-
-def test_a_table_of_many_days(tmp_path):
-    path = tmp_path / "srs.csv"
-    path.write_text(
-        "number,ar_noaanum,LOCATION,AREA,date\n0,11875,N07W04,420,2013-10-23 00:30\n1,11875,N07E09,,2013-10-22 00:30\n"
-    )
-    table = read_srs(path)
-    assert table["time"].dt.day.tolist() == [22, 23]
-    assert table[["lon", "lat", "area_uhem"]].to_numpy().tolist() == [[-9, 7, 0], [4, 7, 420]]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("ar_noaanum,LOCATION,AREA,date\n11875,7 north,10,2013-10-23\n", "`LOCATION` must be like N07E04"),
-        ("ar_noaanum,LOCATION,AREA,date\n11875,N99E04,10,2013-10-23\n", r"`lat` must lie in \[-90, 90\]"),
-        ("what,ever\n1,2\n", "no Solar Region Summary that can be read"),
-        ("", "no Solar Region Summary that can be read"),
-    ],
-)
-def test_no_srs(tmp_path, text, message):
-    path = tmp_path / "srs.csv"
-    path.write_text(text)
-    with pytest.raises(DataError, match=message):
-        read_srs(path)
-    with pytest.raises(DataError, match="no Solar Region Summary"):
-        read_srs(tmp_path / "absent.csv")
+def srs():
+    rows = [(11875, 4.0, 7.0, 420.0), (11877, -23.0, -13.0, 390.0), (11871, 56.0, -8.0, 0.0)]
+    table = pd.DataFrame(rows, columns=["noaa", "lon", "lat", "area_uhem"])
+    return table.assign(time=pd.Timestamp("2013-10-23", tz="UTC"))
 
 
 def test_noaa_numbers_by_the_position_at_the_time(srs):

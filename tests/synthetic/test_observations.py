@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from kflare.errors import SettingError
+from kflare.flares.srs import read_srs
 from kflare.observations.reading import read_magnetogram
 from kflare.observations.sets import VECTOR_SEGMENTS, sets_in
 from kflare.observations.solar_image import read_solar_image
-from kflare.regions.numbers import read_srs
 from kflare.regions.vector_files import read_vector
 from kflare.synthetic.corona import flare_flux, xray_flux
 from kflare.synthetic.sun import SyntheticSun

@@ -1,0 +1,129 @@
+"""NOAA's Solar Region Summary (SRS): which active regions there are, with their numbers and positions.
+
+It is issued at 00:30 UT, with positions valid at 00 UT of that day.
+"""
+
+import io
+import re
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from kflare.errors import DataError
+from kflare.flares.region_numbers import full_region_numbers
+from kflare.io.catalogue_file import MAX_TEXT_BYTES
+from kflare.io.payload import read_payload
+
+__all__ = ["is_srs", "read_srs"]
+
+_NEEDED: Final = ("ar_noaanum", "LOCATION", "date")
+_OPTIONAL: Final = ("AREA", "Longitude_extent")
+_WHAT: Final = "NOAA's Solar Region Summary, its text or a CSV table"
+_HEADING: Final = re.compile(r"(IA|III|II|I)\.")
+_ISSUED: Final = re.compile(r":Issued:\s*([0-9]{4} [A-Za-z]{3} [0-9]{1,2} [0-9]{4}) UTC", re.IGNORECASE)
+_LOCATION: Final = r"^\s*([NS])([0-9]{2})([EW])([0-9]{2,3})\s*$"
+
+
+def is_srs(begin: bytes) -> bool:
+    """Whether a file that begins so is a Solar Region Summary, in text or in CSV."""
+    text = begin.decode("utf-8", "replace")
+    return "ar_noaanum" in text.partition("\n")[0].split(",") or _ISSUED.search(text) is not None
+
+
+def read_srs(path: str | Path) -> pd.DataFrame:
+    """Read NOAA's Solar Region Summary: a daily text of SWPC (`20131023SRS.txt`), or a table of many days.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The text as SWPC issues it, or a CSV with the columns `ar_noaanum`, `LOCATION` ("N07E04"), `date` (when it was
+        issued) and, where known, `AREA` (µHem) and `Longitude_extent` (degrees); at most 32 MiB.
+
+    Returns
+    -------
+    DataFrame
+        `time` (datetime64[us, UTC], 00 UT of the day of issue, for which the positions are valid), `issued` (likewise),
+        `noaa` (int64, 5 digits from June 2002 on), `lon`, `lat` (Stonyhurst degrees, west and north positive),
+        `area_uhem` (0 = plage without spots, NaN = unknown), `extent` (degrees of longitude, NaN = unknown); sorted by
+        time. Regions that are due to return are left out.
+
+    Raises
+    ------
+    DataError
+        If it is neither, or a position cannot be read or is off the sphere.
+    """
+    path = Path(path)
+    payload = read_payload(path, limit=MAX_TEXT_BYTES, what=_WHAT, kinds=())
+    begin = payload[:4096]
+    if not is_srs(begin):
+        raise DataError(f"`{path}` is no Solar Region Summary that can be read: give {_WHAT}")
+    rows = _text_rows(payload.decode("utf-8", "replace"), path) if _is_text(begin) else _csv_rows(payload, path)
+    place = rows["LOCATION"].str.extract(_LOCATION)
+    issued = pd.to_datetime(rows["date"], format="ISO8601", utc=True, errors="coerce").astype("datetime64[us, UTC]")
+    noaa = full_region_numbers(rows["ar_noaanum"], issued)
+    bad = place.isna().any(axis=1) | issued.isna() | noaa.isna()
+    if bad.any():
+        row = rows[bad].iloc[0]
+        raise DataError(
+            f"`{path}`: `LOCATION` must be like N07E04, `date` a time and `ar_noaanum` a number, got "
+            f"{row['LOCATION']!r}, {row['date']!r} and {row['ar_noaanum']!r} in row {int(bad.to_numpy().argmax())}"
+        )
+    table = pd.DataFrame(
+        {
+            "time": issued.dt.normalize(),
+            "issued": issued,
+            "noaa": noaa.astype("int64"),
+            "lon": place[3].astype("float64") * np.where(place[2] == "W", 1, -1),
+            "lat": place[1].astype("float64") * np.where(place[0] == "N", 1, -1),
+            "area_uhem": pd.to_numeric(rows["AREA"], errors="coerce").astype("float64"),
+            "extent": pd.to_numeric(rows["Longitude_extent"], errors="coerce").astype("float64"),
+        }
+    )
+    for name, limit in (("lon", 180), ("lat", 90)):
+        wrong = ~table[name].abs().le(limit)
+        if wrong.any():
+            raise DataError(
+                f"`{path}`: `{name}` must lie in [-{limit}, {limit}] degrees, got {table[name][wrong].iloc[0]} in row "
+                f"{int(wrong.to_numpy().argmax())}"
+            )
+    return table.sort_values("time", kind="stable", ignore_index=True)
+
+
+def _is_text(begin: bytes) -> bool:
+    return _ISSUED.search(begin.decode("utf-8", "replace")) is not None
+
+
+def _csv_rows(payload: bytes, path: Path) -> pd.DataFrame:
+    try:
+        seen = pd.read_csv(io.BytesIO(payload), dtype=str)
+    except ValueError as error:  # of the encoding, or of rows of unequal length
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"`{path}` is no Solar Region Summary that can be read: {reason}") from error
+    absent = [name for name in _NEEDED if name not in seen]
+    if absent:
+        raise DataError(f"`{path}`: a Solar Region Summary needs the column `{absent[0]}`; it has {list(seen.columns)}")
+    # A cell that is empty in a column of areas is that of a region without spots.
+    areas = seen["AREA"].fillna("0") if "AREA" in seen else np.nan
+    return seen.fillna(dict.fromkeys(_NEEDED, "")).assign(AREA=areas).reindex(columns=[*_NEEDED, *_OPTIONAL])
+
+
+def _text_rows(text: str, path: Path) -> pd.DataFrame:
+    """Rows of the sections I and IA, as they stand; sizes are stated in the first only."""
+    match = _ISSUED.search(text)
+    date = match[1] if match else ""
+    issued = pd.to_datetime(date, format="%Y %b %d %H%M", errors="coerce")
+    date = date if pd.isna(issued) else issued.isoformat()
+    rows, section = [], ""
+    for line in text.splitlines():
+        heading, cells = _HEADING.match(line), line.split()
+        if heading:
+            section = heading[1]
+        elif section in {"I", "IA"} and cells and cells[0].isdigit():
+            # Number, location, Carrington longitude; then area, class, extent.
+            sizes = (cells[3:4], cells[5:6]) if section == "I" else (["0"], [])
+            rows.append([cells[0], "".join(cells[1:2]), date, *("".join(size) for size in sizes)])
+    if not section:
+        raise DataError(f"`{path}` is no Solar Region Summary that can be read: it has no section I; download it again")
+    return pd.DataFrame(rows, columns=[*_NEEDED, *_OPTIONAL], dtype="str")

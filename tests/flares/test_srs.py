@@ -1,0 +1,115 @@
+"""NOAA's Solar Region Summary, in every form, as `kflare.features` and `kflare.attribute` read it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kflare.attribution.region_tables import read_regions
+from kflare.errors import DataError
+from kflare.flares.srs import read_srs
+
+TEXT = """\
+:Product: 1023SRS.txt
+:Issued: 2013 Oct 23 0030 UTC
+# Prepared jointly by the U.S. Dept. of Commerce, NOAA,
+# Space Weather Prediction Center and the U.S. Air Force.
+#
+Joint USAF/NOAA Solar Region Summary
+SRS Number 296 Issued at 0030Z on 23 Oct 2013
+Report compiled from data received at SWO on 22 Oct
+I.  Regions with Sunspots.  Locations Valid at 22/2400Z
+Nmbr Location  Lo  Area  Z   LL   NN Mag Type
+1875 N07W04   012  0420 Ekc  13   31 Beta-Gamma-Delta
+1877 S13E23   344  0390 Eki  11   16 Beta-Gamma
+IA. H-alpha Plages without Spots.  Locations Valid at 22/2400Z Oct
+Nmbr  Location  Lo
+1871  S08W56   064
+II. Regions Due to Return 23 Oct to 25 Oct
+Nmbr Lat    Lo
+1865 S22    251
+"""
+
+
+FORMS = {
+    "text": TEXT,
+    "with extent": "ar_noaanum,LOCATION,AREA,Longitude_extent,date\n11875,N07W04,420,13,2013-10-23 00:30\n"
+    "11877,S13E23,390,11,2013-10-23 00:30\n11871,S08W56,0,,2013-10-23 00:30\n",
+    "without extent": "ar_noaanum,LOCATION,AREA,date\n1875,N07W04,420,2013-10-23 00:30\n"
+    "1877,S13E23,390,2013-10-23 00:30\n1871,S08W56,,2013-10-23 00:30\n",
+    "positions only": "date,ar_noaanum,LOCATION\n2013-10-23,11875,N07W04\n"
+    "2013-10-23,11877,S13E23\n2013-10-23,11871,S08W56\n",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("read", [read_srs, read_regions])
+def test_both_commands_read_every_form(tmp_path, read, form):
+    path = tmp_path / "srs.txt"
+    path.write_text(FORMS[form])
+    found = read(path)
+    assert found["time"].unique().tolist() == [pd.Timestamp("2013-10-23T00:00Z")]
+    assert found[["noaa", "lon", "lat"]].to_numpy().tolist() == [[11875, 4, 7], [11877, -23, -13], [11871, 56, -8]]
+    extent = [13, 11, np.nan] if form in {"text", "with extent"} else [np.nan] * 3
+    np.testing.assert_array_equal(found["extent"], extent)
+    area = [np.nan] * 3 if form == "positions only" else [420, 390, 0]
+    np.testing.assert_array_equal(found["area_uhem"], area)
+
+
+@pytest.mark.parametrize("day", ["1996 Jan 02", "2002 Jun 13"])
+def test_numbers_of_before_the_rollover_stay(tmp_path, day):
+    path = tmp_path / "srs.txt"
+    path.write_text(TEXT.replace("2013 Oct 23", day).replace("1875 N07", "7935 N07"))
+    assert read_srs(path)["noaa"].iloc[0] == 7935
+
+
+def test_regions_of_a_text_without_any_are_none(tmp_path):
+    path = tmp_path / "srs.txt"
+    head, _, rest = TEXT.partition("1875 N07W04")
+    plages = "IA. H-alpha Plages without Spots.\nNmbr  Location  Lo\nNone\n"
+    path.write_text(f"{head}None\n{plages}{rest[rest.index('II. ') :]}")
+    assert read_srs(path).empty
+
+
+def test_the_text_of_swpc(tmp_path):
+    path = tmp_path / "20131023SRS.txt"
+    path.write_text(TEXT)
+    srs = read_srs(path)
+    assert srs["issued"].unique().tolist() == [pd.Timestamp("2013-10-23T00:30Z")]
+    assert srs["time"].unique().tolist() == [pd.Timestamp("2013-10-23T00:00Z")]
+    assert srs[["noaa", "lon", "lat", "area_uhem"]].to_numpy().tolist() == [
+        [11875, -4 * -1, 7, 420],
+        [11877, -23, -13, 390],
+        [11871, 56, -8, 0],
+    ]
+
+
+def test_a_table_of_many_days(tmp_path):
+    path = tmp_path / "srs.csv"
+    path.write_text(
+        "number,ar_noaanum,LOCATION,AREA,date\n0,11875,N07W04,420,2013-10-23 00:30\n1,11875,N07E09,,2013-10-22 00:30\n"
+    )
+    table = read_srs(path)
+    assert table["time"].dt.day.tolist() == [22, 23]
+    assert table[["lon", "lat", "area_uhem"]].to_numpy().tolist() == [[-9, 7, 0], [4, 7, 420]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ar_noaanum,LOCATION,AREA\n11875,N07E04,10\n", "needs the column `date`"),
+        (TEXT.replace("1877 S13E23", "1877 S13"), "`LOCATION` must be like N07E04.*'S13'.*row 1"),
+        (TEXT.replace("2013 Oct 23", "2013 Okt 23"), "`date` a time .* got 'N07W04', '2013 Okt 23 0030'"),
+        (TEXT.partition("I.  Regions")[0], "it has no section I"),
+        ("ar_noaanum,LOCATION,AREA,date\n11875,7 north,10,2013-10-23\n", "`LOCATION` must be like N07E04"),
+        ("ar_noaanum,LOCATION,AREA,date\n11875,N99E04,10,2013-10-23\n", r"`lat` must lie in \[-90, 90\]"),
+        ("what,ever\n1,2\n", "no Solar Region Summary that can be read"),
+        ("", "is empty"),
+    ],
+)
+def test_no_srs(tmp_path, text, message):
+    path = tmp_path / "srs.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_srs(path)
+    with pytest.raises(DataError, match="does not exist; give NOAA's Solar Region Summary"):
+        read_srs(tmp_path / "absent.csv")
