@@ -77,16 +77,18 @@ def write_cnn(path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of SavedModels to publish from: defn-1, defn-2, defn-3, defn-nan, defn-large, cnn."""
-    folder = tmp_path_factory.mktemp("toys")
+def _write_toys(folder: Path) -> None:
     for version in (1, 2, 3):
         write_defn(folder / f"defn-{version}", version=version)
     write_defn(folder / "defn-nan", version=1, factor=math.nan)
     write_defn(folder / "defn-large", version=1, factor=1.5)
     write_cnn(folder / "cnn")
-    return folder
+
+
+@pytest.fixture(scope="session")
+def toys(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """Folder of SavedModels to publish from: defn-1, defn-2, defn-3, defn-nan, defn-large, cnn."""
+    return made_once("toys", _write_toys)
 
 
 def _publish(toy: Path, version_folder: Path) -> Path:

@@ -1,11 +1,14 @@
 """A server of one model for tests of what happens between client and server: up in half a second, killed in none.
 
-It speaks TensorFlow Serving's API by `kflare.serving.client.messages`; whether those are right is tested elsewhere.
+It speaks TensorFlow Serving's API by `kflare.serving.client.messages`; whether those are right is tested elsewhere. It
+runs in the process of the test, or by itself where it is to be killed.
 """
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +21,8 @@ from kflare.serving.client.messages import METHODS, GetModelStatusRequest, Predi
 from kflare.serving.tensor_values import fill_tensor
 
 
-def main():
+def start(*arguments):
+    """Returns a function that stops the server, and its port."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--version", type=int, default=1)
@@ -26,14 +30,15 @@ def main():
     parser.add_argument("--dies", action="store_true", help="in the middle of its first answer")
     parser.add_argument("--unhealthy", action="store_true")
     parser.add_argument("--tls", nargs=3, type=Path, metavar=("KEY", "CERT", "CA"))
-    options = parser.parse_args()
+    options = parser.parse_args([str(argument) for argument in arguments])
+    stopped = threading.Event()
 
     def predict(request, context):
         if options.dies:
             context.send_initial_metadata(())
             time.sleep(0.2)
             os._exit(1)
-        time.sleep(options.delay)
+        stopped.wait(options.delay)
         reply = METHODS["PredictRequest"][1]()
         reply.model_spec.name = request.model_spec.name
         reply.model_spec.version.value = options.version
@@ -68,10 +73,15 @@ def main():
     else:
         port = server.add_insecure_port(address)
     server.start()
-    print(port, flush=True)
-    server.wait_for_termination()
-    return 0
+
+    def stop():
+        stopped.set()
+        server.stop(0).wait()
+
+    return stop, port
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    stop, port = start(*sys.argv[1:])  # a server that nobody holds is stopped
+    print(port, flush=True)
+    signal.pause()

@@ -23,26 +23,28 @@ from kflare.serving import AsyncClient, Client
 from kflare.serving.client.messages import METHODS, SignatureDefMap
 from kflare.serving.tensor_values import fill_tensor
 
+from .stand_in import start as start_stand_in
+
 INPUTS = {"AREA": np.zeros(2, np.float32)}
 TLS = Path(__file__).parents[2] / "serving" / "tls"
 
 
 @pytest.fixture
 def stand_in():
-    """Start servers of tests/serving/stand_in.py: returns process and port."""
-    processes = []
+    """Start servers of tests/serving/stand_in.py: returns port, and with `killable` the process too."""
+    with contextlib.ExitStack() as started:
 
-    def start(*options):
-        command = [sys.executable, Path(__file__).with_name("stand_in.py"), *map(str, options)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        processes.append(process)
-        return process, int(process.stdout.readline())
+        def start(*options, killable=False):
+            if not killable:
+                stop, port = start_stand_in(*options)
+                started.callback(stop)
+                return port
+            command = [sys.executable, Path(__file__).with_name("stand_in.py"), *map(str, options)]
+            process = started.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            started.callback(process.kill)
+            return process, int(process.stdout.readline())
 
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+        yield start
 
 
 def ask(client, seconds, stop, answers, failures):
@@ -77,7 +79,7 @@ class Load:
 
 
 def test_a_server_killed_and_restarted_under_load_costs_no_request(stand_in, until):
-    process, port = stand_in()
+    process, port = stand_in(killable=True)
     with Client(f"127.0.0.1:{port}", timeout=15) as client:
         client.wait_until_available("defn-c")
         with Load(client) as load:
@@ -92,12 +94,13 @@ def test_a_server_killed_and_restarted_under_load_costs_no_request(stand_in, unt
 
 
 def test_one_of_three_servers_down_is_not_noticed(stand_in, until):
-    servers = [stand_in("--version", version) for version in (1, 2, 3)]
-    with Client(",".join(f"127.0.0.1:{port}" for _, port in servers), timeout=5) as client:
+    killed, port = stand_in("--version", 2, killable=True)
+    ports = [stand_in("--version", 1), port, stand_in("--version", 3)]
+    with Client(",".join(f"127.0.0.1:{port}" for port in ports), timeout=5) as client:
         with Load(client) as load:
             until(lambda: min(load.answers[version] for version in (1, 2, 3)) > 50)  # round robin
-            servers[1][0].kill()
-            servers[1][0].wait()
+            killed.kill()
+            killed.wait()
             before = dict(load.answers)
             until(lambda: all(load.answers[version] > before[version] + 100 for version in (1, 3)))
         assert load.failures == []
@@ -105,22 +108,22 @@ def test_one_of_three_servers_down_is_not_noticed(stand_in, until):
 
 def test_an_answer_cut_off_in_the_middle_is_asked_for_again(stand_in):
     # gRPC's own retries end with the first byte of an answer.
-    ports = [stand_in("--dies")[1], stand_in("--version", 2)[1]]
+    ports = [stand_in("--dies", killable=True)[1], stand_in("--version", 2)]
     with Client(",".join(f"127.0.0.1:{port}" for port in ports)) as client:
         assert {client.predict("defn-c", INPUTS).version for _ in range(4)} == {2}
-    _, port = stand_in("--dies")
+    _, port = stand_in("--dies", killable=True)
     with Client(f"127.0.0.1:{port}", max_attempts=1) as client, pytest.raises(ServingError, match="Stream removed"):
         client.predict("defn-c", INPUTS)
 
 
 def test_an_unhealthy_one_of_several_servers_is_passed_over(stand_in):
-    ports = [stand_in("--version", 1)[1], stand_in("--version", 2, "--unhealthy")[1]]
+    ports = [stand_in("--version", 1), stand_in("--version", 2, "--unhealthy")]
     with Client(",".join(f"localhost:{port}" for port in ports)) as client:
         assert {client.predict("defn-c", INPUTS).version for _ in range(10)} == {1}
 
 
 def test_a_slow_server_does_not_hold_a_client_past_its_deadline(stand_in):
-    _, port = stand_in("--delay", 10)
+    port = stand_in("--delay", 10)
     with Client(f"127.0.0.1:{port}", timeout=30) as client:
         client.wait_until_available("defn-c")
         for ask_now in (
@@ -269,7 +272,7 @@ def test_a_refusal_is_not_sent_again_and_says_no_more_than_the_deadline_allows(l
 
 
 def test_a_connection_that_takes_long_to_be_made_is_used(stand_in):
-    _, port = stand_in()
+    port = stand_in()
     with socket.create_server(("127.0.0.1", 0)) as far:
 
         def pump(source, sink, seconds):
@@ -295,7 +298,7 @@ def test_a_connection_that_takes_long_to_be_made_is_used(stand_in):
 
 
 def test_a_bulk_asks_no_more_than_so_many_at_a_time(stand_in):
-    _, port = stand_in("--delay", 0.1)
+    port = stand_in("--delay", 0.1)
     taken = itertools.count()
     with Client(f"127.0.0.1:{port}") as client:
         client.wait_until_available("defn-c")
@@ -335,8 +338,8 @@ def test_mutual_tls_and_who_is_refused(stand_in, tmp_path):
     for folder in (own, other):
         subprocess.run([TLS / "make-test-certificates", folder], capture_output=True, check=True)
     expired = certificate(own, "expired")
-    _, good = stand_in("--tls", own / "server.key", own / "server.pem", own / "ca.pem")
-    _, old = stand_in("--tls", own / "server.key", expired, own / "ca.pem")
+    good = stand_in("--tls", own / "server.key", own / "server.pem", own / "ca.pem")
+    old = stand_in("--tls", own / "server.key", expired, own / "ca.pem")
     identity = {"cert": own / "client.pem", "key": own / "client.key"}
 
     def answered(port, **tls):

@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -71,10 +72,12 @@ class Loader(yaml.SafeLoader):
 Loader.add_constructor("!override", lambda loader, node: loader.construct_sequence(node, deep=True))
 
 
+@cache
 def load(name):
     return yaml.load((SERVING / name).read_text(), Loader)
 
 
+@cache
 def manifests():
     files = [SERVING / name for name in load("kustomization.yaml")["resources"]]
     return [document for file in files for document in yaml.safe_load_all(file.read_text())]
@@ -167,12 +170,13 @@ def test_tls(tmp_path):
     assert parsed == [wanted, both]
 
 
-@pytest.mark.parametrize("name", ["compose.yaml", "compose.tls.yaml"])
-def test_compose_files_are_compose_files(name, tmp_path):
+def test_compose_files_are_compose_files(tmp_path):
     pytest.importorskip("check_jsonschema", reason="it brings the schema of the Compose specification")
-    (tmp_path / "compose.json").write_text(json.dumps(load(name)))
+    files = [tmp_path / "compose.json", tmp_path / "compose.tls.json"]
+    for file in files:
+        file.write_text(json.dumps(load(f"{file.stem}.yaml")))
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
-    done = subprocess.run([*command, tmp_path / "compose.json"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *files], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
@@ -214,7 +218,7 @@ def test_the_servers_options_are_its_own_and_the_same_everywhere():
 
 def test_kubernetes_manifests_are_what_the_cluster_takes():
     validator = pytest.importorskip("kubernetes_validate", reason="it brings the schemas of Kubernetes")
-    documents = manifests()
+    documents = list(manifests())
     if kubectl := shutil.which("kubectl"):
         done = subprocess.run([kubectl, "kustomize", SERVING], capture_output=True, text=True, check=True)
         built = list(yaml.safe_load_all(done.stdout))
