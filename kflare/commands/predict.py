@@ -31,41 +31,36 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kflare.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("magnetograms", nargs="*", type=Path, help="full-disk magnetograms, or folders of them")
-    parser.add_argument(
+    add = parser.add_argument
+    add("magnetograms", nargs="*", type=Path, help="full-disk magnetograms, or folders of them")
+    add(
         "--byte-range",
         type=float,
         metavar="GAUSS",
         help="field of byte 255 in 8-bit images (default: 100 for JPEG and PNG, as in the paper)",
     )
-    parser.add_argument(
-        "--regions", type=Path, metavar="FILE", help="region table (Parquet or CSV) instead of magnetograms"
-    )
-    parser.add_argument(
+    add("--regions", type=Path, metavar="FILE", help="region table (Parquet or CSV) instead of magnetograms")
+    add(
         "--flares",
         type=Path,
         metavar="FILE",
         help="with --regions: flare list from which missing flare-history columns are derived",
     )
-    parser.add_argument(
+    add(
         "--attribute",
         type=Path,
         metavar="DIR",
         help="with magnetograms: also write where the model looked, DIR/MODEL/NAME.fits, from the same request",
     )
-    parser.add_argument(
+    add(
         "--server",
         default="127.0.0.1:8500",
         metavar="ADDRESS",
         help="host:port of TensorFlow Serving or kflare.serve (default: 127.0.0.1:8500)",
     )
-    parser.add_argument(
-        "--models", nargs="+", metavar="NAME", help="models to ask (default: all of the kind that the server serves)"
-    )
-    parser.add_argument(
-        "--timeout", type=float, default=10.0, metavar="SECONDS", help="deadline of each request (default: 10)"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add("--models", nargs="+", metavar="NAME", help="models to ask (default: all of the kind that the server serves)")
+    add("--timeout", type=float, default=10.0, metavar="SECONDS", help="deadline of each request (default: 10)")
+    add("--json", action="store_true", help="print JSON")
     return parser
 
 

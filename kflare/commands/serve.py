@@ -15,9 +15,9 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kflare.commands import command_line, releases
 from kflare.errors import SettingError
@@ -125,73 +125,77 @@ def _ready(server: "Server") -> str:
     return f"listening on {server.address}{also}, serving {served}{waiting}"
 
 
+def _between(least: float, most: float, kind: Callable[[str], Any] = int) -> Callable[[str], Any]:
+    def number(text: str) -> Any:
+        found = kind(text)
+        if not least <= found <= most:
+            raise argparse.ArgumentTypeError(f"must lie in {least:g}..{most:g}, got {text}")
+        return found
+
+    return number
+
+
+_port = _between(0, 65535)
+_count = _between(1, 2047)  # MiB of the largest message that gRPC can carry
+_seconds = _between(0, 1e6, float)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kflare.serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--models",
         type=Path,
         metavar="DIR",
         help="folder of the models, DIR/<name>/<version>/; with --config, where that file's models lie on this machine "
         f"(default, without --config: {_DEFAULT_MODELS})",
     )
-    parser.add_argument(
+    add(
         "--config",
         type=Path,
         metavar="FILE",
         help="TensorFlow Serving's models.config: names, version policies, labels",
     )
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)"
-    )
-    parser.add_argument("--port", type=_port, default=8500, help="port, 0 for any free one (default: %(default)s)")
-    parser.add_argument(
+    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
+    add("--port", type=_port, default=8500, help="port, 0 for any free one (default: %(default)s)")
+    add(
         "--poll-seconds",
         type=_seconds,
         default=1.0,
         metavar="S",
         help="how often to look for new and vanished versions, 0 for never (default: %(default)g s)",
     )
-    parser.add_argument(
+    add(
         "--tensor-content",
         action="store_true",
         help="answer with raw bytes instead of lists of numbers: faster for heat maps, but not every client reads it",
     )
-    parser.add_argument(
+    add(
         "--rest-api-port",
         type=_port,
         metavar="PORT",
         help="listen for HTTP too (REST API and Prometheus metrics), 0 for any free port",
     )
-    parser.add_argument(
-        "--batching-parameters-file", type=Path, metavar="FILE", help="run requests in batches: BatchingParameters"
-    )
-    parser.add_argument(
+    add("--batching-parameters-file", type=Path, metavar="FILE", help="run requests in batches: BatchingParameters")
+    add(
         "--enable-per-model-batching-parameters",
         action="store_true",
         help="with --batching-parameters-file: batch each model by the batching_params.pbtxt in its version's folder, "
         "and those without it not at all",
     )
-    parser.add_argument(
+    add(
         "--ssl-config-file",
         type=Path,
         metavar="FILE",
         help="speak TLS, or mutual TLS, on both ports: SSLConfig; read again when it changes",
     )
-    parser.add_argument(
-        "--monitoring-config-file", type=Path, metavar="FILE", help="whether and where metrics are: MonitoringConfig"
-    )
-    parser.add_argument(
-        "--require-manifest", action="store_true", help="serve only versions that have a MANIFEST.sha256"
-    )
-    parser.add_argument(
-        "--max-message-mib", type=_count, default=256, metavar="N", help="largest request (default: %(default)s MiB)"
-    )
-    parser.add_argument(
-        "--max-requests", type=_count, default=128, metavar="N", help="most requests at a time (default: %(default)s)"
-    )
-    parser.add_argument(
+    add("--monitoring-config-file", type=Path, metavar="FILE", help="whether and where metrics are: MonitoringConfig")
+    add("--require-manifest", action="store_true", help="serve only versions that have a MANIFEST.sha256")
+    add("--max-message-mib", type=_count, default=256, metavar="N", help="largest request (default: %(default)s MiB)")
+    add("--max-requests", type=_count, default=128, metavar="N", help="most requests at a time (default: %(default)s)")
+    add(
         "--drain-seconds",
         type=_seconds,
         default=30.0,
@@ -199,24 +203,3 @@ def _parser() -> argparse.ArgumentParser:
         help="how long to wait, after the signal to stop, for requests under way (default: %(default)g s)",
     )
     return parser
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 2047:  # MiB of the largest message that gRPC can carry
-        raise argparse.ArgumentTypeError(f"must lie in 1..2047, got {number}")
-    return number
-
-
-def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"must lie in 0..65535, got {number}")
-    return number
-
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be 0 or more seconds, got {text}")
-    return number
