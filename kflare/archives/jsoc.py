@@ -6,7 +6,6 @@ pandas 3 turns hexadecimal integers, QUALITY among them, into NaN without a word
 """
 
 import re
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,12 +15,12 @@ from urllib.parse import urljoin
 from kflare.archives.web import NoAnswerError, NotHeldError, Web, shown_url
 from kflare.errors import DataError
 from kflare.observations.quality import judge, parse_quality, policy_named
-from kflare.sun.times import parse_header_time
+from kflare.sun.times import parse_header_time, tai_from_utc
 
 if TYPE_CHECKING:
     import drms
 
-__all__ = ["JSOC2_URL", "JSOC_URL", "Jsoc", "Judge", "Record", "by_quality", "jsoc_time", "newest", "tai_from_utc"]
+__all__ = ["JSOC2_URL", "JSOC_URL", "Jsoc", "Judge", "Record", "by_quality", "jsoc_time", "newest"]
 
 #: Where JSOC is.
 JSOC_URL: Final = "http://jsoc.stanford.edu"
@@ -94,20 +93,6 @@ def newest(records: Iterable[Record], judged: Judge) -> tuple[list[tuple[Record,
         except DataError as error:
             refused.append(str(error))
     return good, refused
-
-
-def tai_from_utc(time: datetime) -> datetime:
-    """Clock reading in TAI of an aware time, without a time zone, to the second."""
-    from astropy.time import Time
-
-    utc = time.astimezone(UTC).replace(tzinfo=None)
-    if not 1960 < utc.year < 2100:
-        raise DataError(f"a time must lie between 1961 and 2099 to have a TAI, got {utc:%Y-%m-%dT%H:%M:%S}")
-    with warnings.catch_warnings():
-        # "dubious year": leap seconds are announced for half a year only.
-        warnings.simplefilter("ignore")
-        tai: datetime = Time(utc, scale="utc").tai.to_datetime()
-    return (tai + timedelta(milliseconds=500)).replace(microsecond=0)
 
 
 def jsoc_time(time: datetime, *, clock: str = "TAI") -> str:

@@ -13,12 +13,12 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from kflare.archives.downloads import Outcome, Wanted
-from kflare.archives.jsoc import Jsoc, Record, by_quality, newest, tai_from_utc
+from kflare.archives.jsoc import Jsoc, Record, by_quality, newest
 from kflare.archives.record_headers import with_header
 from kflare.archives.web import NoAnswerError, NotHeldError, Web
 from kflare.errors import DataError, SettingError
 from kflare.io.integrity import damage
-from kflare.sun.times import utc_from_tai
+from kflare.sun.times import name_of_time, tai_from_utc, time_from_name, utc_from_tai
 
 __all__ = ["HELIOVIEWER_URL", "SOHO_URL", "plan_helioviewer", "plan_jsoc", "plan_soho", "slots"]
 
@@ -94,7 +94,7 @@ def plan_jsoc(
     queried: set[datetime] = set()
 
     def path(record_time: datetime) -> Path:
-        return folder / f"{series}.{tai_from_utc(record_time):%Y%m%d_%H%M%S}_TAI.{segment}.fits"
+        return folder / f"{series}.{name_of_time(record_time)}.{segment}.fits"
 
     def chosen(time: datetime) -> tuple[Record, str]:
         if time not in queried:
@@ -299,15 +299,10 @@ def _names_time(time: datetime) -> Callable[[dict[str, str]], str | None]:
     """Check of the file name that a reply suggests: Helioviewer may have got a nearer image in the meantime."""
 
     def check(headers: dict[str, Any]) -> str | None:
-        named = re.search(r"(\d{4}_\d\d_\d\d__\d\d_\d\d_\d\d)", str(headers.get("Content-Disposition", "")))
-        if named is None:
+        sent = time_from_name(str(headers.get("Content-Disposition", "")))
+        if sent is None or abs(sent - time) <= timedelta(seconds=1):
             return None
-        sent = datetime.strptime(named[1], "%Y_%m_%d__%H_%M_%S").replace(tzinfo=UTC)
-        return (
-            None
-            if abs(sent - time) <= timedelta(seconds=1)
-            else f"it is the image of {sent:%FT%TZ}, not of {time:%FT%TZ}"
-        )
+        return f"it is the image of {sent:%FT%TZ}, not of {time:%FT%TZ}"
 
     return check
 

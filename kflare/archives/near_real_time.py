@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kflare.archives.downloads import Outcome, Wanted, download
-from kflare.archives.jsoc import Jsoc, Judge, Record, by_quality, newest, tai_from_utc
+from kflare.archives.jsoc import Jsoc, Judge, Record, by_quality, newest
 from kflare.archives.near_real_time_sources import FEEDS, SOURCES, Feed, Source
 from kflare.archives.noaa import SWPC_URL
 from kflare.archives.record_headers import with_header
@@ -24,6 +24,7 @@ from kflare.errors import DataError, KflareError, SettingError
 from kflare.flares.catalogue import read_flares
 from kflare.io.atomic import move_into_place
 from kflare.io.integrity import damage
+from kflare.sun.times import name_of_time
 from kflare.xray.flux import read_xray_flux
 
 __all__ = ["NrtRecord", "NrtResult", "NrtSet", "fetch_nrt"]
@@ -315,10 +316,7 @@ class _Search:
 
     def _file_name(self, record: Record, segment: str) -> str:
         source = self.source
-        if source.clock == "UTC":
-            time = f"{record.time:%Y%m%dT%H%M%SZ}"
-        else:
-            time = f"{tai_from_utc(record.time):%Y%m%d_%H%M%S}_TAI"
+        time = f"{record.time:%Y%m%dT%H%M%SZ}" if source.clock == "UTC" else name_of_time(record.time)
         group = f".{record.keywords.get(source.each, '0')}" if source.each else ""
         channel = source.name.removeprefix("aia_")
         kind = f".{channel}" if source.name.startswith("aia_") else ""

@@ -33,8 +33,8 @@ from kflare.errors import DataError, SettingError
 from kflare.io.atomic import make_folder, remove_abandoned
 from kflare.io.integrity import damage
 from kflare.observations.magnetogram import Magnetogram, require_byte_range
-from kflare.observations.reading import read_magnetogram
-from kflare.sun.times import magnetogram_time_from_name
+from kflare.observations.reading import magnetogram_time, read_magnetogram
+from kflare.sun.times import time_from_name
 
 __all__ = ["Export", "Job", "Result", "export", "in_span", "plan"]
 
@@ -125,10 +125,10 @@ def in_span(images: Iterable[Path], *, begin: pd.Timestamp | None, end: pd.Times
         return list(images)
     kept = []
     for path in images:
-        time: datetime | None = magnetogram_time_from_name(path)
+        time: datetime | None = time_from_name(path)
         if time is None:
             with suppress(DataError):
-                time = read_magnetogram(path).time
+                time = magnetogram_time(path)
         nominal = None if time is None else forecast_time(time)
         if nominal is None or ((begin is None or nominal >= begin) and (end is None or nominal < end)):
             kept.append(path)

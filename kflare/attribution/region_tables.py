@@ -21,6 +21,7 @@ from kflare.flares.srs import is_srs, read_srs
 from kflare.io.guarded_fits import guarded_fits
 from kflare.io.payload import format_of, read_payload
 from kflare.sharp.keywords import PARAMETERS
+from kflare.sun.constants import SOLAR_RADIUS_M
 
 __all__ = ["SHARP_PARAMETERS", "read_regions", "read_sharp_box", "read_sharp_daily", "with_sharp"]
 
@@ -28,7 +29,7 @@ SHARP_PARAMETERS: Final = tuple(parameter.name for parameter in PARAMETERS)
 """The 16 SHARP parameters of Bobra et al. (2014), with which Yi et al. (2021, Fig. 7) compare Grad-CAM."""
 
 # Gauss per pixel of a SHARP CEA map, 0.03 degrees on a sphere of 696 Mm, to gauss per Mm (see sharp_keywords).
-_PIXELS_PER_MM: Final = 1e6 / (np.radians(0.03) * 6.96e8)
+_PIXELS_PER_MM: Final = 1e6 / (np.radians(0.03) * SOLAR_RADIUS_M)
 _GRADIENTS: Final = ("MEANGBT", "MEANGBZ", "MEANGBH")
 _BOX_CARDS: Final = {"lon_min": "LON_MIN", "lon_max": "LON_MAX", "lat_min": "LAT_MIN", "lat_max": "LAT_MAX"}
 

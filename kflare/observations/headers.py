@@ -11,7 +11,7 @@ from typing import Any
 from kflare.errors import DataError
 from kflare.observations.quality import parse_quality
 from kflare.sun.geometry import Observer
-from kflare.sun.times import magnetogram_time_from_name, parse_header_time
+from kflare.sun.times import parse_header_time, time_from_name
 
 __all__ = ["Header"]
 
@@ -93,7 +93,7 @@ class Header:
                 raise DataError(message) from error
             if time is not None:
                 return time
-        named = magnetogram_time_from_name(self.source)
+        named = time_from_name(self.source)
         if named is None:
             raise DataError(
                 f"`{self.source}` must hold its time in `T_OBS` or `DATE-OBS`, got {self.text('T_OBS')!r} and "

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from kflare.errors import DataError, SettingError
-from kflare.sun.times import magnetogram_time_from_name, utc_from_tai
+from kflare.sun.times import time_from_name
 
 __all__ = ["VECTOR_SEGMENTS", "ObservationSet", "sets_in"]
 
@@ -25,12 +25,12 @@ _HOUR: Final = timedelta(hours=1)
 
 # hmi.M_720s_nrt.20131023_000000_TAI.magnetogram.fits, hmi.bharp_720s_nrt.377.20131023_000000_TAI.field.fits
 _HMI = re.compile(
-    r"hmi\.(?P<series>\w+?)(?:\.(?P<harp>\d+))?\.(?P<time>\d{8}_\d{6})_TAI\.(?P<segment>\w+)\.fits(?:\.gz)?",
+    r"hmi\.(?P<series>\w+?)(?:\.(?P<harp>\d+))?\.\d{8}_\d{6}_TAI\.(?P<segment>\w+)\.fits(?:\.gz)?",
     re.IGNORECASE,
 )
 # aia.lev1_nrt2.20131023T000008Z.131.image_lev1.fits
 _AIA = re.compile(
-    r"aia\.(?P<series>\w+)\.(?P<time>\d{8}T\d{6})Z\.(?P<channel>\d+)\.image(?:_lev1)?\.fits(?:\.gz)?", re.IGNORECASE
+    r"aia\.(?P<series>\w+)\.\d{8}T\d{6}Z\.(?P<channel>\d+)\.image(?:_lev1)?\.fits(?:\.gz)?", re.IGNORECASE
 )
 _MAGNETOGRAM_KINDS = (".fits", ".fits.gz", ".jp2")
 
@@ -139,21 +139,20 @@ class _Found:
     def take(self, path: Path) -> None:
         """Sort a file in; what is none of the known kinds is left alone."""
         name = path.name
+        time = time_from_name(path)
+        if time is None:
+            return
         if aia := _AIA.fullmatch(name):
-            time = datetime.strptime(aia["time"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
             self._aia[int(aia["channel"])].add(time, path)
         elif hmi := _HMI.fullmatch(name):
             segment, series = hmi["segment"].lower(), hmi["series"].lower()
-            time = utc_from_tai(datetime.strptime(hmi["time"], "%Y%m%d_%H%M%S").replace(tzinfo=UTC))
             if segment == "magnetogram" and series.startswith("m_"):
                 self.magnetograms.setdefault(time, path)
             elif segment in VECTOR_SEGMENTS and (series.startswith("b_") or hmi["harp"]):
                 self._vector[int(hmi["harp"] or 0), segment].add(time, path)
                 self._harps[time.date()].add(int(hmi["harp"] or 0))
         elif name.lower().endswith(_MAGNETOGRAM_KINDS) and "magnetogram" in name.lower():
-            named = magnetogram_time_from_name(path)
-            if named is not None:
-                self.magnetograms.setdefault(named, path)
+            self.magnetograms.setdefault(time, path)
 
     def set_of(self, time: datetime, tolerance: timedelta) -> ObservationSet:
         """What was seen nearest to a time."""

@@ -15,7 +15,7 @@ from scipy import ndimage
 from kflare.errors import DataError, SettingError
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.vector_field import FullDiskVector
-from kflare.sun.constants import MICROHEMISPHERE_CM2, SOLAR_RADIUS_CM
+from kflare.sun.constants import AU_M, MICROHEMISPHERE_CM2, SOLAR_RADIUS_M
 from kflare.sun.geometry import Box, DiskGeometry
 
 __all__ = ["CEA_STEP", "Patch", "cea_patch"]
@@ -24,7 +24,6 @@ __all__ = ["CEA_STEP", "Patch", "cea_patch"]
 CEA_STEP = 0.03
 # Nearer to the limb than this, 80 degrees from disk centre, a pixel sees more of the chromosphere than of a region.
 _MU_MIN = 0.17
-_AU = 1.495978707e11
 
 Array = npt.NDArray[np.float64]
 Map = npt.NDArray[np.float32]
@@ -161,7 +160,7 @@ def cea_patch(
     los = _sampled(magnetogram.data, x, y)
     los[~visible] = np.nan
     mu = np.where(visible, view.mu_at(x, y), np.nan).astype(np.float32)
-    metres = math.radians(step) * SOLAR_RADIUS_CM / 100
+    metres = math.radians(step) * SOLAR_RADIUS_M
     parts: dict[str, npt.NDArray[np.float32] | npt.NDArray[np.bool_]] = {}
     if vector is not None:
         bx, by, bz, sure = vector.at(lons, lats)
@@ -171,7 +170,7 @@ def cea_patch(
         mu,
         inside,
         metres,
-        math.degrees(math.atan(metres / _AU)) * 3600,
+        math.degrees(math.atan(metres / AU_M)) * 3600,
         lon=lon,
         lat=lat,
         **parts,  # type: ignore[arg-type]
@@ -200,18 +199,15 @@ def _sampled(image: npt.NDArray[np.floating], x: Array, y: Array) -> Map:
 def _extent(view: DiskGeometry, box: Box, *, step: float) -> tuple[float, float, Array, Array]:
     """Centre of a box (lon, lat), and the columns and rows of the map that reach over all of it, in degrees."""
     x0, y0, x1, y1 = box
-    x, y = np.linspace(x0 - 0.5, x1 - 0.5, 33), np.linspace(y0 - 0.5, y1 - 0.5, 33)
-    lons, lats = view.lonlat(x, y[:, np.newaxis])
-    on_disk = np.isfinite(lons)
-    if not on_disk.any():
+    lons, lats = view.sample(box)
+    if not lons.size:
         raise DataError(f"`box` {box} must hold pixels on the disk, it holds none")
     middle = view.lonlat((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2)
     lon, lat = float(middle[0]), float(middle[1])
     if not math.isfinite(lon):
         # The middle is off the disk: that of the part on the disk.
-        lon = float((lons[on_disk].min() + lons[on_disk].max()) / 2)
-        lat = float((lats[on_disk].min() + lats[on_disk].max()) / 2)
-    west, north = _projected(lons[on_disk], lats[on_disk], lon, lat)
+        lon, lat = float((lons.min() + lons.max()) / 2), float((lats.min() + lats.max()) / 2)
+    west, north = _projected(lons, lats, lon, lat)
     columns = np.arange(math.floor(west.min() / step), math.ceil(west.max() / step) + 1) * step
     rows = np.arange(math.ceil(north.max() / step), math.floor(north.min() / step) - 1, -1) * step
     return lon, lat, columns, rows

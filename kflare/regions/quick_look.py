@@ -11,6 +11,7 @@ from kflare.io.atomic import write_whole
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.detection import Detection
 from kflare.regions.neutral_lines import neutral_lines
+from kflare.sun.constants import SOLAR_RADIUS_MM
 
 __all__ = ["draw_quick_look"]
 
@@ -18,7 +19,6 @@ Array = npt.NDArray[np.float64]
 
 _WIDTH = 1024  # pixels of the drawn magnetogram
 _RANGE = 300.0  # gauss shown as white and black
-_SOLAR_RADIUS_MM = 696.0
 _STEP_MM = 0.5
 _FORECAST, _LIMB, _LINE = "#E69F00", "#999999", "#56B4E9"  # of the palette of Okabe & Ito
 
@@ -80,7 +80,7 @@ def draw_quick_look(
 def _lines(small: Magnetogram, box: tuple[float, float, float, float]) -> list[tuple[Array, Array]]:
     """Neutral lines in a box of the drawn image; lengths are measured on the Sun, these are for the eye."""
     x0, y0, x1, y1 = (max(round(edge + 0.5), 0) for edge in box)
-    step = _SOLAR_RADIUS_MM / small.disk.radius
+    step = SOLAR_RADIUS_MM / small.disk.radius
     # As fine as the maps that are measured, nearly: thresholds must be reached within a few Mm of a line.
     factor = max(1, round(step / _STEP_MM))
     field = ndimage.zoom(np.nan_to_num(small.data[y0:y1, x0:x1]), factor, order=1, grid_mode=True, mode="nearest")

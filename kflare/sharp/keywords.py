@@ -32,6 +32,7 @@ from kflare.flares.region_numbers import full_region_numbers
 from kflare.io.guarded_fits import FitsFile, guarded_fits
 from kflare.io.payload import read_payload
 from kflare.observations.quality import parse_quality
+from kflare.sun.constants import SOLAR_RADIUS_M
 
 __all__ = ["PARAMETERS", "REQUESTED", "UNITS", "SharpParameter", "read_sharp_header", "sharp_table"]
 
@@ -104,7 +105,6 @@ _T_REC: Final = re.compile(
 _MAX_HEADER_FILE: Final = 1 << 26
 # All SHARP CEA maps: 0.03 degrees per pixel on a sphere of 696 Mm.
 _CEA_STEP: Final = 0.03
-_RSUN: Final = 6.96e8
 # What each number of the geometry can be; anything else is damage and the 0.03 degrees are taken.
 _RANGES: Final = {"CDELT1": (1e-3, 1.0), "DSUN_OBS": (1.4e11, 1.6e11), "RSUN_OBS": (930, 990), "RSUN_REF": (6.9e8, 7e8)}
 _NOTE: Final = "MEANGB* and their errors converted from G/pixel, as JSOC gives them, to G/Mm: times {low:.4g}{more}"
@@ -273,7 +273,7 @@ def _utc(times: pd.Series) -> pd.Series:
 
 
 def _default_factor() -> float:
-    return 1e6 / (math.radians(_CEA_STEP) * _RSUN)
+    return 1e6 / (math.radians(_CEA_STEP) * SOLAR_RADIUS_M)
 
 
 def _pixels_per_megametre(given: pd.DataFrame) -> npt.NDArray[np.float64]:

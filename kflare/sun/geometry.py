@@ -222,27 +222,23 @@ class DiskGeometry:
         # The solid angle of a pixel of a tangent plane shrinks with the cube of the secant.
         return np.asarray(self.scale**2 / secant2**1.5 * path**2 / mu)
 
-    def box_lonlat(self, box: Box) -> tuple[float, float, float, float]:
-        """Longitudes and latitudes that a box of pixels spans on the disk.
-
-        Parameters
-        ----------
-        box : tuple of int
-            x0, y0, x1, y1: the pixels x0 <= column < x1 and y0 <= row < y1.
-
-        Returns
-        -------
-        tuple of float
-            lon_min, lon_max, lat_min, lat_max, Stonyhurst degrees; NaN where the box is wholly off the disk.
-        """
+    def sample(self, box: Box) -> tuple[Array, Array]:
+        """Stonyhurst longitudes and latitudes of points all over a box, as many as are on the disk: 1-D."""
         x0, y0, x1, y1 = box
         # Pixel edges lie half a pixel from their centres; a grid, since the limb may cut the box anywhere.
         x, y = np.linspace(x0 - 0.5, x1 - 0.5, _SAMPLES), np.linspace(y0 - 0.5, y1 - 0.5, _SAMPLES)
         lon, lat = self.lonlat(x, y[:, np.newaxis])
         seen = np.isfinite(lon)
-        if not seen.any():
+        return lon[seen], lat[seen]
+
+    def box_lonlat(self, box: Box) -> tuple[float, float, float, float]:
+        """Longitudes and latitudes that a box spans on the disk: lon_min, lon_max, lat_min, lat_max, degrees.
+
+        NaN where the box is wholly off the disk.
+        """
+        lon, lat = self.sample(box)
+        if not lon.size:
             return math.nan, math.nan, math.nan, math.nan
-        lon, lat = lon[seen], lat[seen]
         return float(lon.min()), float(lon.max()), float(lat.min()), float(lat.max())
 
 

@@ -4,13 +4,14 @@ import re
 import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from kflare.errors import DataError
 
-__all__ = ["magnetogram_time_from_name", "parse_header_time", "utc_from_tai"]
+__all__ = ["name_of_time", "parse_header_time", "tai_from_utc", "time_from_name", "utc_from_tai"]
 
 # 20131023_000054, 20131023_0000, 20131023T000054, and with _TAI behind it for names made by JSOC.
-_NAME_TIME = re.compile(r"(?<!\d)(\d{8})[_T](\d{4})(\d{2})?(?:\.\d+)?(?!\d)(_TAI)?")
+_NAME_TIME = re.compile(r"(?<!\d)(\d{8})[_T](\d{4})(\d{2})?(?:\.\d+)?(?!\d)(_TAI)?", re.IGNORECASE)
 # 2022_08_02__10_47_53_000__SDO_HMI_HMI_magnetogram.jp2 of Helioviewer.
 _HELIOVIEWER_TIME = re.compile(r"(?<!\d)(\d{4})_(\d\d)_(\d\d)__(\d\d)_(\d\d)_(\d\d)_\d{3}(?!\d)()")
 
@@ -20,7 +21,7 @@ _HEADER_TIME = re.compile(
 )
 
 
-def magnetogram_time_from_name(path: str | Path) -> datetime | None:
+def time_from_name(path: str | Path) -> datetime | None:
     """Observation time written in a file name.
 
     Understands YYYYMMDD_HHMM and YYYYMMDD_HHMMSS anywhere in the name (`hmi.M_20131023_000054.jpg`,
@@ -86,12 +87,27 @@ def utc_from_tai(tai: datetime) -> datetime:
 
     The clock reading in `tai` counts; its time zone is ignored. Before 1960 there is no UTC: DataError.
     """
-    if not 1960 < tai.year < 2100:
-        raise DataError(f"a TAI time must lie between 1961 and 2099 to have a UTC, got {tai:%Y-%m-%dT%H:%M:%S}")
+    utc: datetime = _astropy_time(tai.replace(tzinfo=None), "tai").utc.to_datetime(leap_second_strict="silent")
+    return utc.replace(tzinfo=UTC)
+
+
+def tai_from_utc(time: datetime) -> datetime:
+    """Clock reading in TAI of an aware time, without a time zone, to the second; DataError as `utc_from_tai`."""
+    tai: datetime = _astropy_time(time.astimezone(UTC).replace(tzinfo=None), "utc").tai.to_datetime()
+    return (tai + timedelta(milliseconds=500)).replace(microsecond=0)
+
+
+def name_of_time(time: datetime) -> str:
+    """An aware time as JSOC writes it into names: `20101015_000000_TAI`."""
+    return f"{tai_from_utc(time):%Y%m%d_%H%M%S}_TAI"
+
+
+def _astropy_time(clock: datetime, scale: str) -> Any:
+    if not 1960 < clock.year < 2100:
+        raise DataError(f"a time must lie between 1961 and 2099 to have a UTC and a TAI, got {clock:%Y-%m-%dT%H:%M:%S}")
     from astropy.time import Time
 
     with warnings.catch_warnings():
         # "dubious year": leap seconds are announced for half a year only.
         warnings.simplefilter("ignore")
-        utc: datetime = Time(tai.replace(tzinfo=None), scale="tai").utc.to_datetime(leap_second_strict="silent")
-    return utc.replace(tzinfo=UTC)
+        return Time(clock, scale=scale)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.archives.jsoc import tai_from_utc
+from kflare.sun.times import name_of_time, tai_from_utc
 from kflare.synthetic.corona import aia_intensity, xray_flux
 from kflare.synthetic.regions import generator
 from kflare.synthetic.surface import DISK_RADIUS, DiskGrid
@@ -41,7 +41,7 @@ Image = npt.NDArray[np.float32]
 
 def write_los(image: Image, time: datetime, folder: Path) -> Path:
     """Write a line-of-sight magnetogram (gauss, row 0 = north, NaN off disk) as JSOC's of `hmi.M_720s_nrt`."""
-    path = folder / f"hmi.M_720s_nrt.{_tai_name(time)}.magnetogram.fits"
+    path = folder / f"hmi.M_720s_nrt.{name_of_time(time)}.magnetogram.fits"
     height = image.shape[0]
     cards = {**_hmi_cards(time, height), "CONTENT": "MAGNETOGRAM", "BUNIT": "Gauss"}
     return _write(path, image[::-1, ::-1][::-1], cards, scale=0.1)
@@ -98,7 +98,7 @@ def write_vector(
                     "CRSIZE2": y1 - y0, "LON_MIN": float(lon.min()), "LON_MAX": float(lon.max()),
                     "LAT_MIN": float(lat.min()), "LAT_MAX": float(lat.max()),
                 }  # fmt: skip
-            path = folder / f"{series}.{_tai_name(time)}.{segment}.fits"
+            path = folder / f"{series}.{name_of_time(time)}.{segment}.fits"
             written.append(_write(path, image[y0:y1, x0:x1][::-1, ::-1][::-1], cards, scale=scale))
     return written
 
@@ -175,10 +175,6 @@ def _hmi_cards(time: datetime, size: int) -> dict[str, Any]:
         "CRVAL2": 0.0, "CDELT1": step, "CDELT2": step, "CRPIX1": (size + 1) / 2, "CRPIX2": (size + 1) / 2,
         "CROTA2": 180.0, "RSUN_OBS": _RADIUS_ARCSEC, "RSUN_REF": 696e6,
     }  # fmt: skip
-
-
-def _tai_name(time: datetime) -> str:
-    return f"{tai_from_utc(time):%Y%m%d_%H%M%S}_TAI"
 
 
 def _write(path: Path, image: npt.NDArray[Any], cards: Mapping[str, Any], *, scale: float) -> Path:

@@ -8,11 +8,12 @@ from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kflare.archives.jsoc import Jsoc, Record, by_quality, jsoc_time, newest, tai_from_utc
+from kflare.archives.jsoc import Jsoc, Record, by_quality, jsoc_time, newest
 from kflare.archives.record_headers import complete_header
 from kflare.archives.web import NoAnswerError, NotHeldError, Patience, Web
 from kflare.errors import DataError, KflareError, SettingError
 from kflare.observations.reading import read_magnetogram
+from kflare.sun.times import tai_from_utc
 from tests.standin import StandIn, quick_export, refusing, slot
 
 HASTY = Patience(connect=0.5, read=0.4, total=3, attempts=3, first_wait=0.01, longest_wait=0.02, poll=0.01)

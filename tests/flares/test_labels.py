@@ -22,7 +22,7 @@ from kflare.flares.labels import (
     region_flux,
     require_covered,
 )
-from kflare.sun.times import magnetogram_time_from_name
+from kflare.sun.times import time_from_name
 
 T0 = pd.Timestamp("2014-03-18T00:00Z")
 HOURS = st.integers(-60, 60)
@@ -197,7 +197,7 @@ def by_day(path, start, goes_class):
 def test_labels_of_all_daily_magnetograms_are_what_the_catalogue_says(real_data, name, start, goes_class):
     names = sorted(path.name for path in (real_data / "hmi_daily").glob("hmi.M_*.jpg"))
     assert len(names) == 654
-    times = pd.Series([forecast_time(magnetogram_time_from_name(name)) for name in names])
+    times = pd.Series([forecast_time(time_from_name(name)) for name in names])
     found = disk_flux(times, read_flares(real_data / "goes" / name))
 
     # hmi.M_20131023_000054.jpg: the day is in characters 6 to 14 of the name.

@@ -14,7 +14,7 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.reading import read_magnetogram
 from kflare.sun.disk import Disk, require_full_disk
 from kflare.sun.geometry import Observer
-from kflare.sun.times import magnetogram_time_from_name
+from kflare.sun.times import time_from_name
 
 TIME = datetime(2013, 10, 23, tzinfo=UTC)
 
@@ -162,7 +162,7 @@ def test_byte_range_must_be_positive(byte_range):
     ],
 )
 def test_time_from_name(name, time):
-    found = magnetogram_time_from_name(name)
+    found = time_from_name(name)
     assert (found.isoformat() if found else None) == time
 
 

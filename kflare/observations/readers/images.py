@@ -19,7 +19,7 @@ from kflare.observations.magnetogram import Magnetogram, require_byte_range
 from kflare.observations.quality import judge
 from kflare.observations.readers.reader import Options, Reader
 from kflare.sun.disk import Disk, disk_mask, require_full_disk
-from kflare.sun.times import magnetogram_time_from_name
+from kflare.sun.times import time_from_name
 
 __all__ = ["JPEG", "PNG", "decode_grey", "find_disk", "magnetogram_from_image"]
 
@@ -61,7 +61,7 @@ def magnetogram_from_image(payload: bytes, options: Options) -> Magnetogram:
 
 
 def _time(_: bytes, source: str) -> datetime:
-    time = magnetogram_time_from_name(source)
+    time = time_from_name(source)
     if time is None:
         raise DataError(
             f"`{source}` must carry its time as YYYYMMDD_HHMMSS in the name, since images hold none; "

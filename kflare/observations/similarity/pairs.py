@@ -6,8 +6,8 @@ from pathlib import Path
 
 from kflare.errors import DataError, SettingError
 from kflare.io.payload import format_of
-from kflare.observations.reading import read_magnetogram
-from kflare.sun.times import magnetogram_time_from_name
+from kflare.observations.reading import magnetogram_time
+from kflare.sun.times import time_from_name
 
 __all__ = ["file_pairs"]
 
@@ -66,7 +66,7 @@ def _timed(folders: Sequence[Path]) -> list[tuple[datetime, Path]]:
     for folder in folders:
         for path in folder.iterdir():
             if path.is_file() and path.suffix.lower() in _SUFFIXES:
-                time = magnetogram_time_from_name(path) or read_magnetogram(path).time
+                time = time_from_name(path) or magnetogram_time(path)
                 found.append((time, path))
     return sorted(found)
 

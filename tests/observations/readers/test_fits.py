@@ -15,7 +15,7 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.quality import policy_named
 from kflare.observations.readers.fits import magnetogram_from_fits
 from kflare.observations.readers.reader import Options
-from kflare.observations.reading import read_magnetogram
+from kflare.observations.reading import magnetogram_time, read_magnetogram
 from kflare.sun.disk import Disk
 from kflare.sun.geometry import Observer
 
@@ -436,3 +436,9 @@ def test_a_cut_out_is_no_full_disk(real_data):
     (path,) = (real_data / "sharp_cea_377").glob("*.magnetogram.fits")
     with pytest.raises(DataError, match=r"not a full disk.*CRLN-CEA.*SHARP"):
         read_magnetogram(path)
+
+
+def test_the_time_of_a_file_needs_no_pixels(tmp_path):
+    path = tmp_path / "20101015_mdi.fits"
+    path.write_bytes(written(compression="RICE_1"))
+    assert magnetogram_time(path) == read_magnetogram(path).time

@@ -14,7 +14,7 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.quality import policy_named
 from kflare.observations.readers.images import decode_grey, find_disk, magnetogram_from_image
 from kflare.observations.readers.reader import Options
-from kflare.observations.reading import read_magnetogram
+from kflare.observations.reading import magnetogram_time, read_magnetogram
 from kflare.sun.disk import Disk
 
 DISK = Disk(47.2, 46.8, 41.0)
@@ -196,3 +196,9 @@ def test_hmi_daily_images_have_their_measured_disk(real_data):
         assert seen.data.shape == (512, 512)
         # Zero field is byte 127: 127 / 255 * 200 - 100 = -0.39 G.
         assert np.nanmedian(seen.data) == pytest.approx(-0.39, abs=0.8)
+
+
+def test_the_time_of_a_file_needs_no_pixels(tmp_path):
+    path = tmp_path / NAME
+    path.write_bytes(encoded(sun()))
+    assert magnetogram_time(path) == read_magnetogram(path).time

@@ -15,7 +15,7 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.quality import policy_named
 from kflare.observations.readers.jp2 import magnetogram_from_jp2, xml_header
 from kflare.observations.readers.reader import Options
-from kflare.observations.reading import read_magnetogram
+from kflare.observations.reading import magnetogram_time, read_magnetogram
 from kflare.sun.disk import Disk
 
 WIDTH = 64
@@ -236,3 +236,9 @@ def test_boxes_of_other_kinds_are_skipped():
     place = SEED.index(b"xml ") - 4
     extra = struct.pack(">I4s", 8 + 100, b"uuid") + bytes(100)
     assert isinstance(read(SEED[:place] + extra + SEED[place:]), Magnetogram)
+
+
+def test_the_time_of_a_file_needs_no_pixels(tmp_path):
+    path = tmp_path / NAME
+    path.write_bytes(jp2())
+    assert magnetogram_time(path) == read_magnetogram(path).time
