@@ -7,6 +7,7 @@ import pytest
 
 from kflare.models.publish import read_metadata, verify_manifest
 from kflare.models.savedmodel import check_ops, load_signatures
+from kflare.observations.reading import read_magnetogram
 
 HOME = Path(__file__).resolve().parents[2] / "savedmodels"
 
@@ -29,7 +30,7 @@ def test_a_released_region_model_is_whole(name):
 
 @pytest.mark.parametrize("name", ["cnn-c", "cnn-m"])
 def test_a_released_image_model_is_whole(name):
-    version = HOME / name / "1"
+    version = HOME / name / "2"
     verify_manifest(version)
     check_ops(version)
     assert sum(file.stat().st_size for file in version.rglob("*")) < 4_000_000
@@ -44,3 +45,23 @@ def test_a_released_image_model_is_whole(name):
     explained = signatures("attribute", {"magnetogram": field})
     np.testing.assert_allclose(explained["probability"], answer["probability"], rtol=1e-5)
     assert explained["guided_backprop"].shape == (1, 256, 256, 2)
+
+
+# Version 1's, whose weights version 2 has: the graph before them must leave images of 512 pixels as they were.
+ANSWERS = {
+    ("cnn-c", "hmi.M_20130104_000034.jpg"): (0.6574583, 0.9327840),
+    ("cnn-c", "hmi.M_20141026_000034.jpg"): (0.9404816, 0.9924812),
+    ("cnn-m", "hmi.M_20130104_000034.jpg"): (0.4457145, 0.0960859),
+    ("cnn-m", "hmi.M_20141026_000034.jpg"): (0.8078272, 0.2582561),
+}
+
+
+@pytest.mark.parametrize("name", ["cnn-c", "cnn-m"])
+def test_a_released_image_model_answers_as_it_was_published(real_data, name):
+    ask = load_signatures(HOME / name / "2")
+    for (model, file), expected in ANSWERS.items():
+        if model == name:
+            field = read_magnetogram(real_data / "hmi_daily" / file, byte_range=250.0).data[None, :, :, None]
+            answer = ask("serving_default", {"magnetogram": field})
+            found = (float(answer["probability"][0]), float(answer["calibrated"][0]))
+            assert found == pytest.approx(expected, abs=1e-6)
