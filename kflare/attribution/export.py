@@ -6,10 +6,9 @@ an image come from its file in either case. What cannot be read is told by name,
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from fcntl import LOCK_EX, LOCK_NB, flock
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,13 +29,15 @@ from kflare.attribution.published import Ask, Source, opened
 from kflare.attribution.region_tables import read_regions
 from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError, SettingError
-from kflare.io.atomic import make_folder, remove_abandoned
+from kflare.io.atomic import held_folders
 from kflare.io.integrity import damage
 from kflare.observations.magnetogram import Magnetogram, require_byte_range
 from kflare.observations.reading import magnetogram_time, read_magnetogram
 from kflare.sun.times import time_from_name
 
-__all__ = ["Export", "Job", "Result", "export", "in_span", "plan"]
+__all__ = ["Export", "Job", "Result", "export", "in_span", "plan", "tasks"]
+
+_TASK_BATCHES = 4
 
 
 @dataclass(frozen=True)
@@ -79,23 +80,9 @@ class Export:
         """Folder of the overlays."""
         return self.folder / "pictures"
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """Make the folders and keep them for this run alone; `SettingError` where that cannot be."""
-        folders = (self.maps, self.drawings) if self.pictures else (self.maps,)
-        for folder in folders:
-            make_folder(folder)
-        with (self.maps / ".lock").open("ab") as lock:
-            try:
-                # Ends with the process, however that ends.
-                flock(lock, LOCK_EX | LOCK_NB)
-            except BlockingIOError as error:
-                raise SettingError(
-                    f"another export is at work in `{self.folder}`: wait for it, or choose another folder"
-                ) from error
-            for folder in folders:
-                remove_abandoned(folder)
-            yield
+        return held_folders(*((self.maps, self.drawings) if self.pictures else (self.maps,)))
 
 
 @dataclass(frozen=True)
@@ -163,6 +150,12 @@ def plan(images: Iterable[Path], settings: Export, source: Source) -> list[Job]:
             continue  # A damaged file of an image that is not asked for: no job, and no harm.
         jobs.append(Job(wanted.get(name), settings.maps / name, whole))
     return jobs
+
+
+def tasks(jobs: Sequence[Job], settings: Export) -> list[Sequence[Job]]:
+    """The jobs in tasks: long enough to outweigh sending one, short enough for a lost worker to lose little."""
+    step = _TASK_BATCHES * settings.batch_size
+    return [jobs[begin : begin + step] for begin in range(0, len(jobs), step)]
 
 
 def export(jobs: Sequence[Job], source: Source, settings: Export) -> Iterator[Result]:

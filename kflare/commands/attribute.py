@@ -19,7 +19,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -243,19 +243,21 @@ def _export(
     return summary, failures
 
 
-@contextmanager
 def _results(
     args: argparse.Namespace, jobs: "list[Job]", source: "Source", settings: "Export"
-) -> "Iterator[Iterator[Result]]":
-    from kflare.attribution.cluster import dask_executor, export_on
-    from kflare.attribution.export import export
+) -> "AbstractContextManager[Iterator[Result]]":
+    from functools import partial
 
-    if args.workers == 1 and args.scheduler is None:
-        yield export(jobs, source, settings)
-        return
-    prepare = command_line.quiet_tensorflow
-    with dask_executor(workers=args.workers, scheduler=args.scheduler, prepare=prepare) as (executor, workers):
-        yield export_on(executor, jobs, source, settings, workers=workers)
+    from kflare.attribution.export import export, tasks
+    from kflare.io.workers import run_tasks
+
+    return run_tasks(
+        partial(export, source=source, settings=settings),
+        [jobs] if args.workers == 1 and args.scheduler is None else tasks(jobs, settings),
+        workers=args.workers,
+        scheduler=args.scheduler,
+        prepare=command_line.quiet_tensorflow,
+    )
 
 
 def _as_text(summary: dict[str, Any]) -> str:

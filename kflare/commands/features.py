@@ -20,17 +20,14 @@ python -m kflare.fit defn-c --regions features/regions.parquet --flares flares.c
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kflare.commands import command_line
 
 if TYPE_CHECKING:
-    from kflare.datasets.region_measuring import Job, Result
     from kflare.datasets.region_run import RunTable
-    from kflare.regions.extraction import Extraction
     from kflare.xray.flux import XrayFlux
 
 __all__ = ["main"]
@@ -101,15 +98,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _features(args: argparse.Namespace) -> None:
     from datetime import timedelta
+    from functools import partial
 
     from tqdm import tqdm
 
-    from kflare.datasets.region_measuring import plan, settled_folder
+    from kflare.datasets.region_measuring import measure_all, plan, settled_folder
     from kflare.datasets.region_run import complete_run
     from kflare.datasets.splits import utc_date
     from kflare.errors import DataError, SettingError
     from kflare.flares.catalogue import read_flares
     from kflare.flares.srs import read_srs
+    from kflare.io.workers import run_tasks
     from kflare.observations.sets import sets_in
     from kflare.regions.extraction import Extraction
 
@@ -134,7 +133,8 @@ def _features(args: argparse.Namespace) -> None:
     with settled_folder(args.output, options) as folder:
         jobs = plan(sets, folder, pictures=args.png, srs=None if args.srs is None else args.srs.absolute())
         todo = [job for job in jobs if not job.done]
-        with _results(args, todo, options) as results:
+        work, tasks = partial(measure_all, options=options), [[job] for job in todo]
+        with run_tasks(work, tasks, workers=args.workers, scheduler=args.scheduler, prepare=_prepare) as results:
             bar = tqdm(results, total=len(todo), desc="measuring", unit="time", disable=None, smoothing=0.05)
             failures = [result.failure for result in bar if result.failure is not None]
         with tqdm(total=len(jobs), desc="completing", unit="time", disable=None) as bar:
@@ -155,19 +155,6 @@ def _features(args: argparse.Namespace) -> None:
         raise DataError(
             f"{len(failures)} of {len(jobs)} magnetograms could not be used, listed above; the rest is in {folder}"
         )
-
-
-@contextmanager
-def _results(args: argparse.Namespace, jobs: "list[Job]", options: "Extraction") -> "Iterator[Iterator[Result]]":
-    from kflare.datasets.region_measuring import measure_all, measure_on
-
-    if not jobs or (args.workers == 1 and args.scheduler is None):
-        yield measure_all(jobs, options)
-        return
-    from kflare.attribution.cluster import dask_executor
-
-    with dask_executor(workers=args.workers, scheduler=args.scheduler, prepare=_prepare) as (executor, workers):
-        yield measure_on(executor, jobs, options, workers=workers)
 
 
 def _prepare() -> None:

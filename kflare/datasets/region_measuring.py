@@ -1,26 +1,23 @@
 """Measuring a run's times one by one, here or on many machines: one job per time, one part per job."""
 
 import json
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fcntl import LOCK_EX, LOCK_NB, flock
 from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
 
 from kflare.datasets.region_parts import is_done, part_path, write_failure, write_part
-from kflare.errors import DataError, KflareError, ServingError, SettingError
+from kflare.errors import DataError, SettingError
 from kflare.flares.srs import read_srs
-from kflare.io.atomic import remove_abandoned, write_whole
+from kflare.io.atomic import held_folders, write_whole
 from kflare.observations.sets import ObservationSet
 from kflare.regions.extraction import Extraction, measure
 from kflare.regions.numbers import noaa_numbers
 
-__all__ = ["Job", "Result", "measure_all", "measure_on", "plan", "settled_folder"]
+__all__ = ["Job", "Result", "measure_all", "plan", "settled_folder"]
 
 
 @dataclass(frozen=True)
@@ -53,22 +50,7 @@ def settled_folder(folder: Path, options: Extraction) -> Iterator[Path]:
         It cannot be written, another run is at work in it, or it holds parts that were measured with other options.
     """
     folder = folder.absolute()
-    try:
-        for name in ("parts", "pictures"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        lock = (folder / "parts" / ".lock").open("ab")
-    except OSError as error:
-        raise SettingError(f"cannot write to `{folder}`: {error.strerror or error}; choose another folder") from error
-    with lock:
-        try:
-            # Ends with the process, however that ends.
-            flock(lock, LOCK_EX | LOCK_NB)
-        except BlockingIOError as error:
-            raise SettingError(
-                f"another run is at work in `{folder}`: wait for it, or choose another folder"
-            ) from error
-        for name in ("parts", "pictures"):
-            remove_abandoned(folder / name)
+    with held_folders(folder / "parts", folder / "pictures"):
         _require_same(folder / "parts" / "options.json", options)
         yield folder
 
@@ -107,56 +89,6 @@ def measure_all(jobs: Iterable[Job], options: Extraction) -> Iterator[Result]:
             draw_quick_look(measured.magnetogram, measured.detection, job.picture, names=names)
         write_part(measured, job.observations, job.part)
         yield Result(job, len(measured.rows))
-
-
-def measure_on(executor: Executor, jobs: Sequence[Job], options: Extraction, *, workers: int) -> Iterator[Result]:
-    """Do the jobs on an executor's workers, which see the same file system.
-
-    Parameters
-    ----------
-    executor : Executor
-        dask.distributed's, or anything with the interface of `concurrent.futures`.
-    jobs : sequence of Job
-        What is to be done.
-    options : Extraction
-        How.
-    workers : int
-        How many work at a time; three times are under way for each at most, so the memory needed stays constant.
-
-    Yields
-    ------
-    Result
-        One per job, in their order.
-
-    Raises
-    ------
-    ServingError
-        A worker died again and again, or cannot import kflare.
-    """
-    under_way: deque[Future[list[Result]]] = deque()
-    for job in jobs:
-        under_way.append(executor.submit(_work, job, options))
-        if len(under_way) >= 3 * workers:
-            yield from _result(under_way.popleft())
-    while under_way:
-        yield from _result(under_way.popleft())
-
-
-def _work(job: Job, options: Extraction) -> list[Result]:
-    return list(measure_all([job], options))
-
-
-def _result(task: "Future[list[Result]]") -> list[Result]:
-    try:
-        return task.result()
-    except KflareError:
-        raise
-    # dask raises KilledWorker, CancelledError, CommClosedError, and whatever a worker's Python raises.
-    except Exception as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise ServingError(
-            f"the workers failed: {type(error).__name__}: {reason}; what is done is kept, so run the same command again"
-        ) from error
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 Each is built under a temporary name (`.part-...`) in the folder where it is to be, put onto the disk, and renamed.
 """
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from typing import BinaryIO, Final
 from kflare.errors import SettingError
 
 __all__ = [
+    "held_folders",
     "make_folder",
     "move_into_place",
     "remove_abandoned",
@@ -122,6 +124,31 @@ def make_folder(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise SettingError(f"cannot write to `{folder}`: {error.strerror or error}; choose another folder") from error
+
+
+@contextmanager
+def held_folders(*folders: Path) -> Iterator[None]:
+    """Make folders, keep them for this process alone, and remove what killed ones left half written there.
+
+    The first one holds the lock, which ends with the process, however that ends.
+
+    Raises
+    ------
+    SettingError
+        One of them cannot be written to, or another process holds them.
+    """
+    for folder in folders:
+        make_folder(folder)
+    with (folders[0] / ".lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SettingError(
+                f"another run is at work in `{folders[0].parent}`: wait for it, or choose another folder"
+            ) from error
+        for folder in folders:
+            remove_abandoned(folder)
+        yield
 
 
 def remove_abandoned(folder: Path, *, seconds: float = 0.0) -> None:

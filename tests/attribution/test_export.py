@@ -2,8 +2,9 @@
 
 import os
 import shutil
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,11 @@ import pytest
 from PIL import Image
 
 from kflare.attribution.attribution_file import read_attribution
-from kflare.attribution.cluster import dask_executor, export_on
-from kflare.attribution.export import Export, export, in_span, plan
+from kflare.attribution.export import Export, export, in_span, plan, tasks
 from kflare.attribution.map_values import image_rows
 from kflare.attribution.published import PublishedModel, opened
-from kflare.errors import DataError, ModelError, ServingError, SettingError
+from kflare.errors import DataError, ModelError, SettingError
+from kflare.io.workers import results_on
 from kflare.observations.reading import read_magnetogram
 from kflare.synthetic.sun import SyntheticSun
 
@@ -155,7 +156,7 @@ def test_two_images_of_one_name_are_refused(archive, model, tmp_path):
 
 def test_two_exports_do_not_share_a_folder(tmp_path):
     settings = Export(tmp_path)
-    with settings.held(), pytest.raises(SettingError, match="another export is at work"), settings.held():
+    with settings.held(), pytest.raises(SettingError, match="another run is at work"), settings.held():
         pass
     with settings.held():
         pass
@@ -257,36 +258,14 @@ def test_an_executor_gives_the_same_in_the_same_order(archive, model, regions, t
     settings = Export(tmp_path / "there", batch_size=1, regions=regions)
     # Chunks of four images: three tasks, of which two are at work at a time. tests/commands runs a real dask cluster.
     with settings.held(), ThreadPoolExecutor(2) as executor:
-        there = list(export_on(executor, plan(images, settings, model), model, settings, workers=1))
+        work, todo = partial(export, source=model, settings=settings), tasks(plan(images, settings, model), settings)
+        there = list(results_on(executor, work, todo, workers=1))
+    assert [len(task) for task in todo] == [4, 4, 1]
     assert [result.job.image for result in there] == images
     assert [result.rows for result in there] == [result.rows for result in here]
     assert [result.failure for result in there] == [result.failure for result in here]
     for path in (tmp_path / "here" / "maps").glob("*.fits"):
         assert (settings.maps / path.name).read_bytes() == path.read_bytes()
-
-
-class DeadWorkers:
-    """An executor whose workers die."""
-
-    def submit(self, *arguments):
-        future = Future()
-        future.set_exception(MemoryError("worker"))
-        return future
-
-
-def test_a_dead_worker_is_one_line(archive, model, tmp_path):
-    settings = Export(tmp_path)
-    with pytest.raises(ServingError, match="the workers failed: MemoryError: worker; what is done is kept"):
-        list(export_on(DeadWorkers(), plan(images_of(archive), settings, model), model, settings, workers=2))
-
-
-def test_no_dask_scheduler():
-    # Port 1 of loopback: nothing listens there.
-    with (
-        pytest.raises(ServingError, match=r"no dask scheduler with a worker at tcp://127\.0\.0\.1:1 within 1 s"),
-        dask_executor(workers=1, scheduler="tcp://127.0.0.1:1", prepare=int, timeout=1),
-    ):
-        pass
 
 
 def test_the_newest_version_is_found(full_disk_models):

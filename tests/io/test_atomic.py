@@ -11,6 +11,7 @@ import pytest
 
 from kflare.errors import SettingError
 from kflare.io.atomic import (
+    held_folders,
     make_folder,
     move_into_place,
     remove_abandoned,
@@ -194,3 +195,17 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingError, match=r"cannot write to `.*file/maps`.*choose another"):
         make_folder(tmp_path / "file" / "maps")
+
+
+def test_folders_are_held_by_one_run_and_free_after_its_death(tmp_path):
+    maps, pictures = tmp_path / "maps", tmp_path / "pictures"
+    script = (
+        "import os, sys; from pathlib import Path; from kflare.io.atomic import held_folders\n"
+        "with held_folders(*map(Path, sys.argv[1:])): Path(sys.argv[2], '.part-x').touch(); os._exit(9)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(maps), str(pictures)], check=False)
+    assert (done.returncode, names(pictures)) == (9, [".part-x"])
+    with held_folders(maps, pictures):
+        assert (names(maps), names(pictures)) == ([".lock"], [])
+        with pytest.raises(SettingError, match="another run is at work in"), held_folders(maps, pictures):
+            pass

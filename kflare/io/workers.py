@@ -1,0 +1,148 @@
+"""Many tasks in this process, on processes of this machine or on a dask cluster: results in order, few tasks ahead."""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import closing, contextmanager
+from typing import Any, Final, TypeVar
+
+from kflare.errors import KflareError, ServingError
+
+__all__ = ["results_on", "run_tasks"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+_AHEAD: Final = 3  # tasks under way or waiting for each worker, so that none is idle and memory stays constant
+
+
+@contextmanager
+def run_tasks(
+    work: Callable[[T], Iterable[R]],
+    tasks: Sequence[T],
+    *,
+    workers: int,
+    scheduler: str | None,
+    prepare: Callable[[], object],
+    timeout: float = 10.0,
+) -> Iterator[Iterator[R]]:
+    """Results of `work(task)` for each task, in the order of the tasks.
+
+    With one worker and no scheduler the work is done in this process while the results are asked for. A worker that
+    dies is replaced and its task done again; at the end of the block what has not begun is cancelled.
+
+    Parameters
+    ----------
+    work : callable
+        Gives the results of a task. It and the tasks travel to the workers, which must see the same file system.
+    tasks : sequence
+        What is to be done.
+    workers : int
+        Processes of a dask cluster on this machine; not used with `scheduler`.
+    scheduler : str or None
+        Address of a running dask scheduler, such as `tcp://10.0.0.1:8786`.
+    prepare : callable
+        Run once in each worker's process.
+    timeout : float
+        Seconds to wait for the scheduler, and again for its first worker.
+
+    Raises
+    ------
+    ServingError
+        No scheduler there, or one without workers; while results are asked for: a worker died again and again, or
+        cannot import kflare.
+    """
+    if not tasks or (workers == 1 and scheduler is None):
+        yield (result for task in tasks for result in work(task))
+        return
+    with (
+        _dask_executor(workers, scheduler, prepare, timeout) as (executor, count),
+        closing(results_on(executor, work, tasks, workers=count)) as results,
+    ):
+        yield results
+
+
+def results_on(
+    executor: Executor, work: Callable[[T], Iterable[R]], tasks: Iterable[T], *, workers: int
+) -> Generator[R]:
+    """The same on an executor of dask, or of `concurrent.futures`, with so many workers."""
+    under_way: deque[Future[list[R]]] = deque()
+    try:
+        for task in tasks:
+            under_way.append(executor.submit(_collected, work, task))
+            if len(under_way) >= _AHEAD * workers:
+                yield from _result(under_way.popleft())
+        while under_way:
+            yield from _result(under_way.popleft())
+    finally:
+        for future in under_way:
+            future.cancel()
+
+
+def _collected(work: Callable[[T], Iterable[R]], task: T) -> list[R]:
+    return list(work(task))
+
+
+def _result(future: "Future[list[R]]") -> list[R]:
+    with _explained():
+        return future.result()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except KflareError:
+        raise
+    # dask raises KilledWorker, CancelledError, CommClosedError, and whatever a worker's Python raises.
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise ServingError(
+            f"the workers failed: {type(error).__name__}: {reason}; what is done is kept, so run the same command again"
+        ) from error
+
+
+@contextmanager
+def _dask_executor(
+    workers: int, scheduler: str | None, prepare: Callable[[], object], timeout: float
+) -> Iterator[tuple[Executor, int]]:
+    from distributed import LocalCluster
+
+    cluster = None
+    if scheduler is None:
+        share = str(max(1, (os.cpu_count() or 1) // workers))
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address=None,
+            memory_limit=0,
+            # At the end its nannies would warn of each worker that TensorFlow keeps from leaving at once.
+            silence_logs=logging.ERROR,
+            env={"TF_NUM_INTRAOP_THREADS": share, "TF_NUM_INTEROP_THREADS": "1"},
+        )
+    try:
+        with _client(cluster or scheduler, scheduler or "this machine", timeout) as client:
+            with _explained():
+                client.run(prepare)
+            yield client.get_executor(pure=False), sum(client.nthreads().values())
+    finally:
+        if cluster is not None:
+            cluster.close()
+
+
+def _client(cluster: Any, where: str, timeout: float) -> Any:
+    from distributed import Client
+
+    client = None
+    try:
+        client = Client(cluster, timeout=timeout)
+        client.wait_for_workers(1, timeout=timeout)
+    except (OSError, ValueError) as error:  # TimeoutError is an OSError
+        if client is not None:
+            client.close()
+        raise ServingError(
+            f"no dask scheduler with a worker at {where} within {timeout:g} s: start them with `dask scheduler` and "
+            "`dask worker ADDRESS`, or leave --scheduler out"
+        ) from error
+    return client

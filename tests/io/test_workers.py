@@ -1,0 +1,160 @@
+"""Tasks here and on real dask workers: in order, few ahead, through the death of a worker and an interrupt."""
+
+import os
+import signal
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from kflare.errors import DataError, ServingError
+from kflare.io.workers import results_on, run_tasks
+
+
+def squares(task):
+    yield task
+    yield task**2
+
+
+def works(folder):
+    """Kinds of work, made in here since the tests are no package that workers could import."""
+
+    def noted(task):
+        (folder / f"{task}-{os.getpid()}").touch()
+        return [task, task**2]
+
+    def killed_once(task):
+        # As the kernel kills a process that takes all memory.
+        if task == 3 and not (folder / "died").exists():
+            (folder / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [task]
+
+    def always_killed(_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def refused(task):
+        raise DataError(f"`{task}` is damaged")
+
+    def broken(_):
+        raise ZeroDivisionError("by zero\nand more")
+
+    def unprepared():
+        raise ImportError("no kflare here")
+
+    def slow(task):
+        (folder / str(task)).touch()
+        time.sleep(0.2)
+        return [task]
+
+    return SimpleNamespace(**locals())
+
+
+EXPECTED = [number for task in range(12) for number in (task, task**2)]
+
+
+def test_one_worker_is_this_process_and_works_when_asked(tmp_path):
+    with run_tasks(works(tmp_path).noted, range(12), workers=1, scheduler=None, prepare=int) as results:
+        assert list(tmp_path.iterdir()) == []
+        assert next(results) == 0
+        assert [path.name for path in tmp_path.iterdir()] == [f"0-{os.getpid()}"]
+        assert [0, *results] == EXPECTED
+
+
+def test_nothing_to_do_starts_no_cluster():
+    with run_tasks(squares, [], workers=2, scheduler="tcp://127.0.0.1:1", prepare=int) as results:
+        assert list(results) == []
+
+
+def test_results_are_in_order_and_tasks_taken_a_few_ahead():
+    taken = []
+
+    def tasks():
+        for task in range(12):
+            taken.append(task)
+            yield task
+
+    with ThreadPoolExecutor(2) as executor:
+        results = results_on(executor, squares, tasks(), workers=2)
+        assert next(results) == 0
+        assert taken == list(range(6))  # three for each worker
+        assert [0, *results] == EXPECTED
+
+
+@contextmanager
+def cluster(work, tasks, *, scheduler=None, workers=2):
+    with run_tasks(work, tasks, workers=workers, scheduler=scheduler, prepare=int) as results:
+        yield results
+
+
+@pytest.mark.timeout(120)
+def test_a_killed_worker_costs_only_time(tmp_path):
+    with cluster(works(tmp_path).killed_once, range(12)) as results:
+        assert list(results) == list(range(12))
+    assert (tmp_path / "died").exists()
+
+
+@pytest.mark.timeout(120)
+def test_errors_of_tasks_on_a_running_scheduler(tmp_path):
+    from distributed import LocalCluster
+
+    work = works(tmp_path)
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as running:
+        address = running.scheduler_address
+        with cluster(work.noted, range(12), scheduler=address) as results:
+            assert list(results) == EXPECTED
+        assert str(os.getpid()) not in {path.name.partition("-")[2] for path in tmp_path.iterdir()}
+        with cluster(work.refused, [7], scheduler=address) as results, pytest.raises(DataError, match="`7` is damaged"):
+            list(results)
+        message = r"^the workers failed: ZeroDivisionError: by zero; what is done is kept, so run the same command"
+        with cluster(work.broken, [7], scheduler=address) as results, pytest.raises(ServingError, match=message):
+            list(results)
+        with (
+            pytest.raises(ServingError, match="the workers failed: ImportError: no kflare here"),
+            run_tasks(work.noted, [7], workers=1, scheduler=address, prepare=work.unprepared),
+        ):
+            pass
+        message = r"^the workers failed: KilledWorker: [^\n]+$"
+        with cluster(work.always_killed, [7], scheduler=address) as results, pytest.raises(ServingError, match=message):
+            list(results)
+
+
+@pytest.mark.timeout(120)
+def test_an_interrupt_cancels_what_has_not_begun(tmp_path):
+    def interrupted():
+        with cluster(works(tmp_path).slow, range(100)) as results:
+            next(results)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    begun = len(list(Path(tmp_path).iterdir()))
+    assert 1 <= begun <= 7
+    time.sleep(1)
+    assert len(list(Path(tmp_path).iterdir())) == begun
+
+
+class DeadWorkers:
+    """An executor whose workers die."""
+
+    def submit(self, *_):
+        future = Future()
+        future.set_exception(MemoryError("worker"))
+        return future
+
+
+def test_a_dead_worker_is_one_line():
+    with pytest.raises(ServingError, match="the workers failed: MemoryError: worker; what is done is kept"):
+        list(results_on(DeadWorkers(), squares, range(3), workers=2))
+
+
+def test_no_dask_scheduler():
+    # Port 1 of loopback: nothing listens there.
+    with (
+        pytest.raises(ServingError, match=r"no dask scheduler with a worker at tcp://127\.0\.0\.1:1 within 1 s"),
+        run_tasks(squares, [1], workers=1, scheduler="tcp://127.0.0.1:1", prepare=int, timeout=1),
+    ):
+        pass
