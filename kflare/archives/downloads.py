@@ -20,26 +20,32 @@ from typing import Any, BinaryIO
 
 import requests
 
-from kflare.archives.web import NoAnswerError, NotHeldError, Passing, Web, html_instead, require_success, shown_url
+from kflare.archives.web import (
+    NoAnswerError,
+    NotFoundError,
+    TransientError,
+    Web,
+    html_instead,
+    public_url,
+    require_success,
+)
 from kflare.errors import DataError
 from kflare.io.atomic import move_into_place, temporary_file
 from kflare.io.integrity import damage, html_title
 
-__all__ = ["Outcome", "Wanted", "download", "fetch_all"]
+__all__ = ["FileRequest", "FileResult", "download", "download_all", "failure"]
 
 _MAX_FILE = 1 << 31
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FileRequest:
     """One file to be downloaded.
 
     Parameters
     ----------
-    url : str
-        Where from.
-    path : pathlib.Path
-        Where to.
+    url, path : str and pathlib.Path
+        Where from and where to.
     kind : str
         What it must be, one of `kflare.io.integrity.KINDS`.
     label : str
@@ -47,9 +53,9 @@ class Wanted:
     time : datetime.datetime, optional
         Time of the observation, aware, UTC.
     asked : datetime.datetime, optional
-        Time that was asked for, where another may serve for it.
+        Time that was asked for, where an earlier image may stand in for it.
     note : str
-        What is remarkable about it, for the table.
+        Note on the data, such as their quality, for the table.
     check : callable, optional
         Says what is wrong with the headers of the reply, None if nothing.
     finish : callable, optional
@@ -68,23 +74,17 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of something that was wanted.
+class FileResult:
+    """What became of a file that was asked for; `label`, `asked`, `time` and `note` as in its request.
 
     Parameters
     ----------
     status : str
         "got", "already there", "missing" (the archive has none, or gave no answer) or "rejected" (came, but unusable).
-    label : str
-        What it is.
-    asked, time : datetime.datetime or None
-        Time asked for and time of the observation that serves for it, aware, UTC.
     path : pathlib.Path or None
         The file; None unless it is there and whole.
     reason : str
         Why it is missing or rejected; "" otherwise.
-    note : str
-        What is remarkable about the data, such as their quality; "" otherwise.
     size : int
         Bytes of the file.
     again : bool
@@ -103,20 +103,19 @@ class Outcome:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, times as ISO 8601 with Z."""
-        return {
-            "status": self.status,
-            "label": self.label,
-            "asked": _iso(self.asked),
-            "time": _iso(self.time),
-            "path": None if self.path is None else str(self.path),
-            "reason": self.reason,
-            "note": self.note,
-            "size": self.size,
-        }
+        values = {name: value for name, value in vars(self).items() if name != "again"}
+        times = {name: values[name] and f"{values[name]:%Y-%m-%dT%H:%M:%SZ}" for name in ("asked", "time")}
+        return values | times | {"path": self.path and str(self.path)}
 
 
-def download(wanted: Wanted, web: Web) -> Outcome:
-    """Bring one file, unless it is there and whole already. What goes wrong is in the outcome, not raised.
+def failure(error: DataError | NoAnswerError, label: str, **more: Any) -> FileResult:
+    """Result of a file that cannot be had; `more` are its other fields."""
+    status = "missing" if isinstance(error, NotFoundError | NoAnswerError) else "rejected"
+    return FileResult(status, label, reason=str(error), again=not isinstance(error, NotFoundError), **more)
+
+
+def download(request: FileRequest, web: Web) -> FileResult:
+    """Download one file, unless it is there and whole already. What goes wrong is in the result, not raised.
 
     Raises
     ------
@@ -125,38 +124,38 @@ def download(wanted: Wanted, web: Web) -> Outcome:
     DataError
         If the folder cannot be written to.
     """
-    path = wanted.path
+    path = request.path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            if damage(path, wanted.kind) is None:
-                return _outcome(wanted, "already there", path=path, size=path.stat().st_size)
-            path.unlink()  # nobody shall mistake it for data, whatever becomes of the new one
-        _bring(wanted, web)
-        return _outcome(wanted, "got", path=path, size=path.stat().st_size)
-    except NotHeldError as error:
-        return _outcome(wanted, "missing", reason=str(error))
-    except NoAnswerError as error:
-        return _outcome(wanted, "missing", reason=str(error), again=True)
-    except DataError as error:
-        return _outcome(wanted, "rejected", reason=str(error), again=True)
+        there = path.exists() and damage(path, request.kind) is None
+        if not there:
+            path.unlink(missing_ok=True)  # must not be taken for data, whatever becomes of the new one
+            _fetch(request, web)
+        status, size = "already there" if there else "got", path.stat().st_size
+        return FileResult(status, request.label, request.asked, request.time, path, note=request.note, size=size)
+    except (DataError, NoAnswerError) as error:
+        return failure(error, request.label, asked=request.asked, time=request.time, note=request.note)
     except OSError as error:
         raise DataError(
             f"`{path}` cannot be written: {error.strerror or error}; free space or choose another folder"
         ) from error
 
 
-def fetch_all(
-    plan: Iterable[Wanted | Outcome], web: Web, *, connections: int = 3, done: Callable[[], object] = lambda: None
-) -> list[Outcome]:
-    """Download everything of a plan, a few files at a time, while the plan is still being made.
+def download_all(
+    plan: Iterable[FileRequest | FileResult],
+    web: Web,
+    *,
+    connections: int = 3,
+    done: Callable[[], object] = lambda: None,
+) -> list[FileResult]:
+    """Download what is requested, a few files at a time, while further requests are still being made.
 
     Parameters
     ----------
-    plan : iterable of Wanted or Outcome
+    plan : iterable of FileRequest or FileResult
         What is to be downloaded, and what is known to be out of reach.
     web : Web
-        How it is downloaded.
+        The client.
     connections : int
         Files at a time.
     done : callable
@@ -164,8 +163,8 @@ def fetch_all(
 
     Returns
     -------
-    list of Outcome
-        In the order of the plan.
+    list of FileResult
+        In the order of `plan`.
 
     Raises
     ------
@@ -173,31 +172,31 @@ def fetch_all(
         If the folder cannot be written to.
     """
 
-    def bring(wanted: Wanted) -> Outcome:
-        outcome = download(wanted, web)
+    def fetched(request: FileRequest) -> FileResult:
+        result = download(request, web)
         done()
-        return outcome
+        return result
 
-    results: list[Outcome | tuple[Wanted, Future[Outcome]]] = []
-    begun: dict[Path, Future[Outcome]] = {}
-    waiting: deque[Future[Outcome]] = deque()
+    results: list[FileResult | tuple[FileRequest, Future[FileResult]]] = []
+    begun: dict[Path, Future[FileResult]] = {}
+    waiting: deque[Future[FileResult]] = deque()
     with ThreadPoolExecutor(connections, thread_name_prefix="download") as pool:
         try:
             for item in plan:
-                if isinstance(item, Outcome):
+                if isinstance(item, FileResult):
                     results.append(item)
                     done()
                     continue
                 if item.path in begun:  # one file may serve for two of the times
                     done()
                 else:
-                    begun[item.path] = pool.submit(bring, item)
+                    begun[item.path] = pool.submit(fetched, item)
                     waiting.append(begun[item.path])
                 results.append((item, begun[item.path]))
                 while len(waiting) > 8 * connections:
                     waiting.popleft().result()
             return [
-                item if isinstance(item, Outcome) else replace(item[1].result(), asked=item[0].asked)
+                item if isinstance(item, FileResult) else replace(item[1].result(), asked=item[0].asked)
                 for item in results
             ]
         except BaseException:
@@ -210,32 +209,28 @@ class RejectedError(DataError):
     """The reply is whole and is not what was asked for."""
 
 
-def _outcome(wanted: Wanted, status: str, **told: Any) -> Outcome:
-    return Outcome(status, wanted.label, asked=wanted.asked, time=wanted.time, note=wanted.note, **told)
-
-
-def _bring(wanted: Wanted, web: Web) -> None:
-    part = _Part(wanted.path)
+def _fetch(request: FileRequest, web: Web) -> None:
+    part = _Part(request.path)
     with part.locked() as out:
         try:
-            web.persistently(
-                wanted.url, lambda deadline: _go_on(wanted, web, part, out, deadline), progress=lambda: part.most
+            web.with_retries(
+                request.url, lambda deadline: _go_on(request, web, part, out, deadline), progress=lambda: part.most
             )
-            part.publish(wanted, out)
+            part.publish(request, out)
         except BaseException:
             part.tidy(out)
             raise
 
 
-def _go_on(wanted: Wanted, web: Web, part: "_Part", out: BinaryIO, deadline: float) -> None:
-    have, validator = part.resumable(wanted.url, out)
+def _go_on(request: FileRequest, web: Web, part: "_Part", out: BinaryIO, deadline: float) -> None:
+    have, validator = part.resumable(request.url, out)
     headers = {"Range": f"bytes={have}-", "If-Range": validator} if have else None
-    with web.open(wanted.url, deadline, headers) as response:
+    with web.open(request.url, deadline, headers) as response:
         if response.status_code == 416:
             part.forget(out)
-            raise Passing("the file changed on the server")
-        require_success(response, wanted.url)
-        wrong = wanted.check(dict(response.headers)) if wanted.check else None
+            raise TransientError("the file changed on the server")
+        require_success(response, request.url)
+        wrong = request.check(dict(response.headers)) if request.check else None
         if wrong:
             raise RejectedError(wrong)
         start, whole = _content_range(response, have)
@@ -243,26 +238,26 @@ def _go_on(wanted: Wanted, web: Web, part: "_Part", out: BinaryIO, deadline: flo
             raise RejectedError(f"the server announces {whole} bytes, more than {_MAX_FILE >> 20} MiB")
         out.seek(start)
         out.truncate()
-        part.remember(wanted.url, response)
+        part.remember(request.url, response)
         for chunk in web.chunks(response, deadline):
             if out.tell() == 0 and (title := html_title(chunk[:2048])) is not None:
-                raise Passing(html_instead(title))
+                raise TransientError(html_instead(title))
             out.write(chunk)
             part.most = max(part.most, out.tell())
             if out.tell() > _MAX_FILE:
                 raise RejectedError(f"more than {_MAX_FILE >> 20} MiB")
     out.flush()
     if whole is not None and out.tell() != whole:
-        raise Passing(f"truncated: {out.tell()} of {whole} bytes")
-    wrong = damage(part.path, wanted.kind)
+        raise TransientError(f"truncated: {out.tell()} of {whole} bytes")
+    wrong = damage(part.path, request.kind)
     if wrong is not None:
         part.forget(out)
         # A server that announces no size may have broken off; one that did sent what it has.
-        raise Passing(wrong) if whole is None else RejectedError(wrong)
+        raise TransientError(wrong) if whole is None else RejectedError(wrong)
 
 
 class _Part:
-    """The file while it is being downloaded, and the note from which version on the server it came."""
+    """The file while it is being downloaded, and the note of its version on the server."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.with_name(path.name + ".part")
@@ -284,7 +279,7 @@ class _Part:
         try:
             noted = json.loads(self.note.read_text())
             validator = str(noted["validator"])
-            return (out.tell(), validator) if noted["url"] == shown_url(url) and validator else (0, "")
+            return (out.tell(), validator) if noted["url"] == public_url(url) and validator else (0, "")
         except (OSError, ValueError, KeyError, TypeError):
             return 0, ""
 
@@ -294,7 +289,7 @@ class _Part:
         # A weak ETag does not promise equal bytes, and a range of other bytes would be spliced in.
         validator = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
         if validator and response.headers.get("Accept-Ranges", "bytes").lower() != "none":
-            self.note.write_text(json.dumps({"url": shown_url(url), "validator": validator}))
+            self.note.write_text(json.dumps({"url": public_url(url), "validator": validator}))
         else:
             self.note.unlink(missing_ok=True)
 
@@ -311,14 +306,14 @@ class _Part:
             self.note.unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
 
-    def publish(self, wanted: Wanted, out: BinaryIO) -> None:
+    def publish(self, request: FileRequest, out: BinaryIO) -> None:
         """Give the finished file its name, in one step and only once it is on the disk."""
-        if wanted.finish is None:
-            move_into_place(self.path, wanted.path)
+        if request.finish is None:
+            move_into_place(self.path, request.path)
         else:
             try:
-                with temporary_file(wanted.path) as finished:
-                    wanted.finish(self.path, finished)
+                with temporary_file(request.path) as finished:
+                    request.finish(self.path, finished)
             except BaseException:
                 self.forget(out)
                 raise
@@ -331,11 +326,7 @@ def _content_range(response: requests.Response, have: int) -> tuple[int, int | N
     if response.status_code == 206:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
         if match is None or int(match[1]) != have:
-            raise Passing("the server sent another range of bytes than the one asked for")
+            raise TransientError("the server sent another range of bytes than the one asked for")
         return have, None if match[2] == "*" else int(match[2])
     length = response.headers.get("Content-Length", "")
     return 0, int(length) if length.isdigit() else None
-
-
-def _iso(time: datetime | None) -> str | None:
-    return None if time is None else time.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlencode
 
-from kflare.archives.web import NoAnswerError, Web, shown_url
+from kflare.archives.web import NoAnswerError, Web, public_url
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.hek import flares_from_hek
@@ -61,7 +61,7 @@ def query_hek_flares(
     try:
         return flares_from_hek(records, source="HEK")
     except DataError as error:
-        raise NoAnswerError(f"`{shown_url(url)}` answered with something unusable: {error}") from error
+        raise NoAnswerError(f"`{public_url(url)}` answered with something unusable: {error}") from error
 
 
 def _search(start: datetime, end: datetime, method: str, web: Web, url: str) -> list[dict[str, object]]:
@@ -80,11 +80,11 @@ def _search(start: datetime, end: datetime, method: str, web: Web, url: str) -> 
             for page in range(1, _MOST_PAGES + 1):
                 answer = web.json(self.url + urlencode({**query, "page": page}))
                 if not isinstance(answer, dict) or not isinstance(answer.get("result"), list):
-                    raise NoAnswerError(f"`{shown_url(url)}` does not answer as the HEK does: it has no `result`")
+                    raise NoAnswerError(f"`{public_url(url)}` does not answer as the HEK does: it has no `result`")
                 records.extend(entry for entry in answer["result"] if isinstance(entry, dict))
                 if not answer.get("overmax"):
                     return Table()
-            raise NoAnswerError(f"`{shown_url(url)}` has no end after {_MOST_PAGES} pages; ask for a shorter span")
+            raise NoAnswerError(f"`{public_url(url)}` has no end after {_MOST_PAGES} pages; ask for a shorter span")
 
     span = a.Time(start.replace(tzinfo=None), end.replace(tzinfo=None))
     Client(url=url).search(span, a.hek.EventType("FL"), a.hek.FRM.Name == method)

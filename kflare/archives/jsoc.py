@@ -1,18 +1,19 @@
 """JSOC, the home of HMI, AIA and MDI data: records of a series in a window of time, and the files of a record.
 
-Queries and exports are those of `drms.Client`; only the way its questions travel is kflare's own (`Web`: time-outs,
-retries, HTML with status 200 recognised). Numbers in its answers are not converted by drms either: drms 0.9 with
-pandas 3 turns hexadecimal integers, QUALITY among them, into NaN without a word.
+Queries and exports are those of `drms.Client`, sent by `Web` (time-outs, retries, HTML with status 200 recognised).
+Numbers in the answers are not converted by drms: drms 0.9 with pandas 3 silently turns hexadecimal integers, QUALITY
+among them, into NaN.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin
 
-from kflare.archives.web import NoAnswerError, NotHeldError, Web, shown_url
+from kflare.archives.web import NoAnswerError, NotFoundError, TransientError, Web, public_url
 from kflare.errors import DataError
 from kflare.observations.quality import judge, parse_quality, policy_named
 from kflare.sun.times import parse_header_time, tai_from_utc
@@ -20,7 +21,16 @@ from kflare.sun.times import parse_header_time, tai_from_utc
 if TYPE_CHECKING:
     import drms
 
-__all__ = ["JSOC2_URL", "JSOC_URL", "Jsoc", "Judge", "Record", "by_quality", "jsoc_time", "newest"]
+__all__ = [
+    "JSOC2_URL",
+    "JSOC_URL",
+    "Jsoc",
+    "QualityCheck",
+    "Record",
+    "by_quality",
+    "jsoc_time",
+    "newest",
+]
 
 #: Where JSOC is.
 JSOC_URL: Final = "http://jsoc.stanford.edu"
@@ -65,58 +75,50 @@ class Record:
     segments: Mapping[str, str] = field(default_factory=dict)
 
 
-#: Says what is remarkable about a record ("" for nothing), or raises DataError to refuse it.
-Judge = Callable[[Record], str]
+#: Gives a note on a record ("" for none), or raises DataError to refuse it.
+QualityCheck = Callable[[Record], str]
 
 
-def by_quality(policy: str = "default", *, instrument: str = "HMI") -> Judge:
-    """Judge records by a quality policy of HMI or MDI (`kflare.observations.quality`), and by MISSVALS where given."""
+def by_quality(policy: str = "default", *, instrument: str = "HMI") -> QualityCheck:
+    """Check of QUALITY by a policy for HMI or MDI (`kflare.observations.quality`), and of MISSVALS where given."""
     chosen = policy_named(policy)
 
-    def judged(record: Record) -> str:
+    def check(record: Record) -> str:
         total, lost = (_number(record.keywords.get(key)) for key in ("TOTVALS", "MISSVALS"))
         missing = lost / total if total and lost and 0 <= lost <= total else 0.0
         return judge(
             record.name, policy=chosen, time=record.time, instrument=instrument, quality=record.quality, missing=missing
         )
 
-    return judged
+    return check
 
 
-def newest(records: Iterable[Record], judged: Judge) -> tuple[list[tuple[Record, str]], list[str]]:
-    """Records that are good enough with what is remarkable about each, newest first; and why others were refused."""
+def newest(records: Iterable[Record], check: QualityCheck) -> tuple[list[tuple[Record, str]], list[str]]:
+    """Records that pass a check, each with its note, newest first; and why others were refused."""
     good: list[tuple[Record, str]] = []
     refused: list[str] = []
     for record in sorted(records, key=lambda record: record.time, reverse=True):
         try:
-            good.append((record, judged(record)))
+            good.append((record, check(record)))
         except DataError as error:
             refused.append(str(error))
     return good, refused
 
 
 def jsoc_time(time: datetime, *, clock: str = "TAI") -> str:
-    """A time as JSOC's record sets want it.
-
-    Parameters
-    ----------
-    time : datetime.datetime
-        Aware.
-    clock : str
-        "TAI" for HMI and MDI (`2026.01.01_00:00:37_TAI` is 00:00:00 UTC), "UTC" for AIA (`2026-01-01T00:00:00Z`).
-    """
+    """An aware time in JSOC's record sets: TAI for HMI and MDI (`2026.01.01_00:00:37_TAI` is 0 UT), UTC for AIA."""
     if clock == "UTC":
         return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return tai_from_utc(time).strftime("%Y.%m.%d_%H:%M:%S_TAI")
 
 
 class Jsoc:
-    """One JSOC server, or a mirror or NetDRMS site that speaks the same.
+    """One JSOC server, or a mirror or NetDRMS site with the same interface.
 
     Parameters
     ----------
     web : Web
-        How it is spoken to.
+        Sends the queries.
     url : str
         Its base address; name and password may stand in it.
     email : str, optional
@@ -128,14 +130,11 @@ class Jsoc:
         self.web = web
         self.url = url.rstrip("/") + "/"
         self.email = email
-        self._client: drms.Client | None = None
 
-    @property
+    @cached_property
     def client(self) -> "drms.Client":
-        """The client of drms, whose questions travel by `web`."""
-        if self._client is None:
-            self._client = _drms_client(self.web, self.url)
-        return self._client
+        """The client of drms, whose queries are sent by `web`."""
+        return _drms_client(self.web, self.url)
 
     def records(
         self,
@@ -190,10 +189,10 @@ class Jsoc:
         return [record for record in found if since - slack <= record.time <= until + slack]
 
     def record(self, name: str, *, segments: Sequence[str] = ()) -> Record:
-        """One record by its name, with all keywords. NotHeldError if it is gone."""
+        """One record by its name, with all keywords; NotFoundError if it is gone."""
         found = self._records(name, name.partition("[")[0], keys=None, segments=segments)
         if not found:
-            raise NotHeldError(f"JSOC holds no `{name}` any more")
+            raise NotFoundError(f"JSOC holds no `{name}` any more")
         return found[-1]
 
     def urls(self, record: Record, segments: Sequence[str]) -> dict[str, str]:
@@ -201,7 +200,7 @@ class Jsoc:
 
         Raises
         ------
-        NotHeldError
+        NotFoundError
             If a segment is not on JSOC's disks, or does not exist.
         NoAnswerError
             If JSOC gives no usable answer, or does not finish the export in time.
@@ -212,20 +211,14 @@ class Jsoc:
             return self._export(record, segments, self.email)
         offline = [name for name in segments if record.segments.get(name, "") in _OFFLINE]
         if offline:
-            raise NotHeldError(
+            raise NotFoundError(
                 f"{', '.join(f'`{name}`' for name in offline)} of `{record.name}` is not on JSOC's disks; "
                 "give a registered e-mail address, by which it is brought back from tape"
             )
         return {name: self.url + record.segments[name].lstrip("/") for name in segments}
 
     def cards(self, record: Record) -> dict[str, object]:
-        """All keywords of a record with their types, under the names that JSOC gives them in FITS headers.
-
-        Parameters
-        ----------
-        record : Record
-            With all keywords, as :meth:`record` gives it.
-        """
+        """Keywords of a record (from :meth:`record`) with their types, under their names in JSOC's FITS headers."""
         described = self._asked(lambda: self.client.info(record.series)).keywords
         kinds, notes = described["type"].to_dict(), described["note"].to_dict()
         cards: dict[str, object] = {}
@@ -269,15 +262,21 @@ class Jsoc:
         import drms
 
         selection = f"{record.name}{{{','.join(segments)}}}"
-        patience = self.web.patience
-        for attempt in range(1, patience.attempts + 1):
+        retry = self.web.retry
+
+        def requested(_: float) -> Any:
             request = self._asked(lambda: self.client.export(selection, email=email, filenamefmt=False))
-            if int(request.status) not in _EXPORT_AGAIN or attempt == patience.attempts:
-                break
-            self.web.pause(attempt)
+            if int(request.status) in _EXPORT_AGAIN:
+                try:
+                    request.wait()  # raises at once what JSOC says
+                except drms.DrmsExportError as error:
+                    raise TransientError(f"JSOC does not export `{selection}`: {error}") from error
+            return request
+
         try:
-            if not self._asked(lambda: request.wait(timeout=patience.total, sleep=patience.poll)):
-                raise NoAnswerError(f"JSOC did not finish the export of `{selection}` within {patience.total:g} s")
+            request = self.web.with_retries(self.url, requested)
+            if not self._asked(lambda: request.wait(timeout=retry.total, sleep=retry.poll)):
+                raise NoAnswerError(f"JSOC did not finish the export of `{selection}` within {retry.total:g} s")
             listed = self._asked(lambda: request.urls)
         except drms.DrmsExportError as error:
             message = f"JSOC does not export `{selection}`: {error}"
@@ -287,12 +286,14 @@ class Jsoc:
             if str(url).rpartition("/")[2] in _OFFLINE:
                 continue
             if not str(url).startswith(self.url):
-                raise DataError(f"JSOC's export of `{record.name}` points to another server: `{shown_url(str(url))}`")
+                raise DataError(f"JSOC's export of `{record.name}` points to another server: `{public_url(str(url))}`")
             inside = re.search(r"\{([^{}]+)\}", str(name))
             found[inside[1].strip() if inside else segments[0]] = str(url)
         absent = [name for name in segments if name not in found]
         if absent:
-            raise NotHeldError(f"JSOC's export of `{record.name}` holds no {', '.join(f'`{name}`' for name in absent)}")
+            raise NotFoundError(
+                f"JSOC's export of `{record.name}` holds no {', '.join(f'`{name}`' for name in absent)}"
+            )
         return {name: found[name] for name in segments}
 
     def _asked(self, question: Callable[[], Any]) -> Any:
@@ -304,7 +305,7 @@ class Jsoc:
             raise DataError(f"JSOC refuses the query: {error}") from error
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
             # The answer was JSON but not of the form that drms expects.
-            raise NoAnswerError(f"`{shown_url(self.url)}` does not answer as JSOC does: {error!r}") from error
+            raise NoAnswerError(f"`{public_url(self.url)}` does not answer as JSOC does: {error!r}") from error
 
 
 def _drms_client(web: Web, url: str) -> "drms.Client":

@@ -1,8 +1,8 @@
 """Image archives over years: which file stands for each time of a date range.
 
-Each archive is planned by a function that yields, one after the other, what is to be downloaded (`Wanted`) or what
-cannot be had and why (`Outcome`), for `kflare.archives.downloads.fetch_all`. The rule is that of Yi et al. 2021,
-section 2: the image at the time asked for, else the nearest *earlier* one within a limit, never a later one.
+Each `find_...` yields, for one time after the other, a `FileRequest` or a `FileResult` that says why there is none, for
+`kflare.archives.downloads.download_all`. The rule is that of Yi et al. 2021, section 2: the image at the time asked
+for, else the nearest *earlier* one within a limit, never a later one. Times are aware.
 """
 
 import re
@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from kflare.archives.downloads import Outcome, Wanted
+from kflare.archives.downloads import FileRequest, FileResult, failure
 from kflare.archives.jsoc import Jsoc, Record, by_quality, newest
 from kflare.archives.record_headers import with_header
-from kflare.archives.web import NoAnswerError, NotHeldError, Web
+from kflare.archives.web import NoAnswerError, NotFoundError, Web
 from kflare.errors import DataError, SettingError
 from kflare.io.integrity import damage
 from kflare.sun.times import name_of_time, tai_from_utc, time_from_name, utc_from_tai
 
-__all__ = ["HELIOVIEWER_URL", "SOHO_URL", "plan_helioviewer", "plan_jsoc", "plan_soho", "slots"]
+__all__ = ["HELIOVIEWER_URL", "SOHO_URL", "find_helioviewer", "find_jsoc", "find_soho", "slots"]
 
 #: Helioviewer's API.
 HELIOVIEWER_URL: Final = "https://api.helioviewer.org/v2/"
 #: SOHO's image archive: magnetograms of MDI (`mdimag`) and HMI (`hmimag`) as JPEG, ±100 G (SCIENCE.md D.4).
 SOHO_URL: Final = "https://sohowww.nascom.nasa.gov/data/REPROCESSING/Completed/"
 
-Planned = Wanted | Outcome
+Found = FileRequest | FileResult
 _SHORTEST = timedelta(minutes=1)
 # Slots of one query, few enough that its answer with all keywords stays below 1 MB.
 _TOGETHER = 30
@@ -55,7 +55,7 @@ def slots(since: datetime, until: datetime, cadence: timedelta) -> list[datetime
     return [since.astimezone(UTC) + step * cadence for step in range(count)]
 
 
-def plan_jsoc(
+def find_jsoc(
     jsoc: Jsoc,
     times: Sequence[datetime],
     folder: Path,
@@ -64,7 +64,7 @@ def plan_jsoc(
     segment: str = "magnetogram",
     within: timedelta = timedelta(hours=12),
     policy: str = "default",
-) -> Iterator[Planned]:
+) -> Iterator[Found]:
     """Images of a slotted JSOC series of the full disk, such as `hmi.M_720s` or `mdi.fd_M_96m_lev182`.
 
     Parameters
@@ -72,7 +72,7 @@ def plan_jsoc(
     jsoc : Jsoc
         Where from.
     times : sequence of datetime.datetime
-        Aware. The record at or up to one slot before each is the one of that time (00:00 UT is 00:00:37 TAI).
+        The record at or up to one slot before each is the one of that time (00:00 UT is 00:00:37 TAI).
     folder : pathlib.Path
         Where to; files are named as JSOC names them, `hmi.M_720s.20131023_000000_TAI.magnetogram.fits`.
     series, segment : str
@@ -81,13 +81,8 @@ def plan_jsoc(
         How much earlier a substitute may be, where the record is missing or refused.
     policy : str
         Quality policy by which records are refused (`kflare.observations.quality`).
-
-    Yields
-    ------
-    Wanted or Outcome
-        One per time.
     """
-    judge = by_quality(policy, instrument="MDI" if series.startswith("mdi.") else "HMI")
+    check = by_quality(policy, instrument="MDI" if series.startswith("mdi.") else "HMI")
     step = _slot_length(series)
     exact = {time: _slot_of(time, step) for time in times}
     known: dict[datetime, Record] = {}
@@ -104,32 +99,32 @@ def plan_jsoc(
             found = jsoc.records(series, first, last, every=every, keys=None, segments=(segment,))
             known.update({record.time: record for record in found})
             queried.update(together)
-        good, refused = newest([known[exact[time]]] if exact[time] in known else [], judge)
+        good, refused = newest([known[exact[time]]] if exact[time] in known else [], check)
         if not good and within > timedelta(0):
             found = jsoc.records(series, time - within, exact[time], keys=None, segments=(segment,))
-            good, refused = newest(found, judge)
+            good, refused = newest(found, check)
         if not good:
             why = f"; newest: {refused[0]}" if refused else ""
-            raise NotHeldError(f"no usable record of `{series}` up to {_hours(within)} before{why}")
+            raise NotFoundError(f"no usable record of `{series}` up to {_hours(within)} before{why}")
         return good[0]
 
-    def ask(time: datetime) -> Wanted:
+    def ask(time: datetime) -> FileRequest:
         record, note = chosen(time)
         address = jsoc.urls(record, (segment,))[segment]
         finish = with_header(jsoc.cards(record))
-        return Wanted(address, path(record.time), "FITS", series, record.time, time, note, finish=finish)
+        return FileRequest(address, path(record.time), "FITS", series, record.time, time, note, finish=finish)
 
-    def there(time: datetime) -> Outcome | None:
+    def there(time: datetime) -> FileResult | None:
         file = path(exact[time])
         if not file.is_file() or damage(file, "FITS") is not None:
             return None
-        return Outcome("already there", series, time, exact[time], file, size=file.stat().st_size)
+        return FileResult("already there", series, time, exact[time], file, size=file.stat().st_size)
 
     for time in times:
-        yield there(time) or _planned(time, series, ask)
+        yield there(time) or _requested(time, series, ask)
 
 
-def plan_helioviewer(
+def find_helioviewer(
     web: Web,
     times: Sequence[datetime],
     folder: Path,
@@ -137,28 +132,11 @@ def plan_helioviewer(
     url: str = HELIOVIEWER_URL,
     source: int = 19,
     within: timedelta = timedelta(hours=12),
-) -> Iterator[Planned]:
-    """JPEG 2000 images of Helioviewer, never later ones and none from further back than `within`.
+) -> Iterator[Found]:
+    """JPEG 2000 images of Helioviewer, named as there, never later ones and none from further back than `within`.
 
-    Parameters
-    ----------
-    web : Web
-        How it is asked.
-    times : sequence of datetime.datetime
-        Aware.
-    folder : pathlib.Path
-        Where to; files are named as Helioviewer names them.
-    url : str
-        The API.
-    source : int
-        Helioviewer's number of the image: 19 = HMI magnetogram, 18 = HMI continuum.
-    within : datetime.timedelta
-        How old the image may be. Helioviewer itself gives the nearest, however far away.
-
-    Yields
-    ------
-    Wanted or Outcome
-        One per time.
+    `source` is Helioviewer's number of the image: 19 = HMI magnetogram, 18 = HMI continuum. Helioviewer itself gives
+    the nearest image, however far away.
     """
     base = url.rstrip("/") + "/"
     label = f"helioviewer source {source}"
@@ -176,26 +154,26 @@ def plan_helioviewer(
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"Helioviewer names no image but answers {str(answer)[:120]}") from error
 
-    def ask(time: datetime) -> Wanted:
+    def ask(time: datetime) -> FileRequest:
         target = time
         found = closest(target)
         while found > time:
             # The nearest to `target` lies behind it, so there is none as near before it: look from there on.
             distance = found - target
             if (time - target) + distance > within:
-                raise NotHeldError(f"no image up to {_hours(within)} before, the next is of {found:%FT%TZ}")
+                raise NotFoundError(f"no image up to {_hours(within)} before, the next is of {found:%FT%TZ}")
             target -= distance
             found = closest(target)
         if time - found > within:
-            raise NotHeldError(f"the nearest earlier image is of {found:%FT%TZ}, more than {_hours(within)} before")
+            raise NotFoundError(f"the nearest earlier image is of {found:%FT%TZ}, more than {_hours(within)} before")
         path = folder / f"{found:%Y_%m_%d__%H_%M_%S}_000__SDO_HMI_{product}.jp2"
-        return Wanted(address("getJP2Image", found), path, "JP2", label, found, time, check=_names_time(found))
+        return FileRequest(address("getJP2Image", found), path, "JP2", label, found, time, check=_names_time(found))
 
     for time in times:
-        yield _planned(time, label, ask)
+        yield _requested(time, label, ask)
 
 
-def plan_soho(
+def find_soho(
     web: Web,
     times: Sequence[datetime],
     folder: Path,
@@ -204,30 +182,11 @@ def plan_soho(
     product: str = "mdimag",
     size: int = 512,
     within: timedelta = timedelta(hours=12),
-) -> Iterator[Planned]:
+) -> Iterator[Found]:
     """Magnetograms of SOHO's image archive as byte-scaled JPEG: the newest at or before each time.
 
-    Parameters
-    ----------
-    web : Web
-        How it is asked.
-    times : sequence of datetime.datetime
-        Aware.
-    folder : pathlib.Path
-        Where to; files keep their names, `20010311_0000_mdimag_512.jpg`.
-    url : str
-        The archive; below it are `YYYY/PRODUCT/YYYYMMDD/`, each with a listing.
-    product : str
-        `mdimag`, or `hmimag` from 2011 on.
-    size : int
-        Width in pixels, 512 or 1024.
-    within : datetime.timedelta
-        How much earlier the image may be.
-
-    Yields
-    ------
-    Wanted or Outcome
-        One per time.
+    `product` is `mdimag`, or `hmimag` from 2011 on, `size` 512 or 1024 pixels; below `url` are
+    `YYYY/PRODUCT/YYYYMMDD/`, each with a listing. Files keep their names, `20010311_0000_mdimag_512.jpg`.
     """
     base = url.rstrip("/") + "/"
     listed: dict[date, list[datetime]] = {}
@@ -236,37 +195,33 @@ def plan_soho(
         if day not in listed:
             try:
                 text = web.text(f"{base}{day:%Y}/{product}/{day:%Y%m%d}/")
-            except NotHeldError:
+            except NotFoundError:
                 text = ""
             stems = re.findall(rf"\b({day:%Y%m%d}_(?:[01]\d|2[0-3])[0-5]\d)_{re.escape(product)}_{size}\.jpg", text)
             listed[day] = sorted({datetime.strptime(stem, "%Y%m%d_%H%M").replace(tzinfo=UTC) for stem in stems})
         return listed[day]
 
-    def ask(time: datetime) -> Wanted:
+    def ask(time: datetime) -> FileRequest:
         day = time.date()
         while day >= (time - within).date():
             earlier = [found for found in images_of(day) if time - within <= found <= time]
             if earlier:
                 name = f"{earlier[-1]:%Y%m%d_%H%M}_{product}_{size}.jpg"
                 address = f"{base}{day:%Y}/{product}/{day:%Y%m%d}/{name}"
-                return Wanted(address, folder / name, "JPEG", product, earlier[-1], time)
+                return FileRequest(address, folder / name, "JPEG", product, earlier[-1], time)
             day -= timedelta(days=1)
-        raise NotHeldError(f"no `{product}` image up to {_hours(within)} before")
+        raise NotFoundError(f"no `{product}` image up to {_hours(within)} before")
 
     for time in times:
-        yield _planned(time, product, ask)
+        yield _requested(time, product, ask)
 
 
-def _planned(time: datetime, label: str, ask: Callable[[datetime], Wanted]) -> Planned:
+def _requested(time: datetime, label: str, ask: Callable[[datetime], FileRequest]) -> Found:
     """What is to be downloaded for a time, or the reason why there is nothing."""
     try:
         return ask(time)
-    except NotHeldError as error:
-        return Outcome("missing", label, time, reason=str(error))
-    except NoAnswerError as error:
-        return Outcome("missing", label, time, reason=str(error), again=True)
-    except DataError as error:
-        return Outcome("rejected", label, time, reason=str(error), again=True)
+    except (DataError, NoAnswerError) as error:
+        return failure(error, label, asked=time)
 
 
 def _slot_length(series: str) -> timedelta:

@@ -14,12 +14,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from kflare.archives.downloads import Outcome, Wanted, download
-from kflare.archives.jsoc import Jsoc, Judge, Record, by_quality, newest
+from kflare.archives.downloads import FileRequest, FileResult, download
+from kflare.archives.jsoc import Jsoc, QualityCheck, Record, by_quality, newest
 from kflare.archives.near_real_time_sources import FEEDS, SOURCES, Feed, Source
 from kflare.archives.noaa import SWPC_URL
 from kflare.archives.record_headers import with_header
-from kflare.archives.web import NoAnswerError, NotHeldError, StoppedError, Web
+from kflare.archives.web import NoAnswerError, NotFoundError, StoppedError, Web
 from kflare.errors import DataError, KflareError, SettingError
 from kflare.flares.catalogue import read_flares
 from kflare.io.atomic import move_into_place
@@ -63,7 +63,7 @@ class NrtResult:
         Why there are no data; "" where there are.
     notes : tuple of str
         What is remarkable: records passed over, degraded quality, regions left out.
-    outcomes : tuple of Outcome
+    outcomes : tuple of FileResult
         What became of every file that was tried.
     """
 
@@ -74,7 +74,7 @@ class NrtResult:
     quality: int | None = None
     reason: str = ""
     notes: tuple[str, ...] = ()
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[FileResult, ...] = ()
 
     @property
     def time(self) -> datetime | None:
@@ -188,8 +188,8 @@ def fetch_nrt(
     results = []
     for source in sources:
         server = servers[source.server]
-        judged = source.judged or by_quality(policy)
-        search = _Search(source, server, folder, judged, issue=issue, first=first, last=last)
+        check = source.check or by_quality(policy)
+        search = _Search(source, server, folder, check, issue=issue, first=first, last=last)
         results.append(search.result())
         done(results[-1])
     for feed in feeds:
@@ -206,7 +206,7 @@ class _Search:
         source: Source,
         jsoc: Jsoc,
         folder: Path,
-        judged: Judge,
+        check: QualityCheck,
         *,
         issue: datetime,
         first: timedelta,
@@ -218,10 +218,10 @@ class _Search:
         self.issue = issue
         self.first = first
         self.last = last
-        self.judged = judged
+        self.check = check
         self.seen: str = ""
         self.notes: list[str] = []
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[FileResult] = []
 
     def result(self) -> NrtResult:
         """The newest good records with all their files, or the reason why there are none."""
@@ -254,7 +254,7 @@ class _Search:
             source.series, since, until, before=source.before, where=source.where, clock=source.clock,
             keys=[*keys, "TOTVALS", "MISSVALS"],
         )  # fmt: skip
-        good, refused = newest(records, self.judged)
+        good, refused = newest(records, self.check)
         if refused:
             self.seen = self.seen or refused[0]
             self.notes.append(f"{len(refused)} records passed over, such as: {refused[0]}")
@@ -286,29 +286,29 @@ class _Search:
             self.notes.append(f"{record.name} cannot be had: {failed.reason}")
         return None
 
-    def _fetched(self, record: Record, note: str) -> list[Outcome]:
+    def _fetched(self, record: Record, note: str) -> list[FileResult]:
         """The files of a record; the first that cannot be had is the last that is tried."""
         source = self.source
 
-        def failed(reason: str, *, again: bool = False) -> list[Outcome]:
-            return [Outcome("missing", source.name, self.issue, record.time, None, reason, note, again=again)]
+        def failed(reason: str, *, again: bool = False) -> list[FileResult]:
+            return [FileResult("missing", source.name, self.issue, record.time, None, reason, note, again=again)]
 
         paths = {segment: self.folder / self._file_name(record, segment) for segment in source.segments}
         if all(path.is_file() and damage(path, "FITS") is None for path in paths.values()):
             told = {"asked": self.issue, "time": record.time, "note": note}
             return [
-                Outcome("already there", source.name, path=path, size=path.stat().st_size, **told)  # type: ignore[arg-type]
+                FileResult("already there", source.name, path=path, size=path.stat().st_size, **told)  # type: ignore[arg-type]
                 for path in paths.values()
             ]
         try:
             whole = self.jsoc.record(record.name, segments=source.segments)
             urls = self.jsoc.urls(whole, source.segments)
             finish = with_header(self.jsoc.cards(whole))
-        except NotHeldError as error:
+        except NotFoundError as error:
             return failed(str(error))
         outcomes = []
         for segment, path in paths.items():
-            wanted = Wanted(urls[segment], path, "FITS", source.name, record.time, self.issue, note, finish=finish)
+            wanted = FileRequest(urls[segment], path, "FITS", source.name, record.time, self.issue, note, finish=finish)
             outcomes.append(download(wanted, self.jsoc.web))
             if outcomes[-1].path is None:
                 break
@@ -355,7 +355,7 @@ def _of_feed(
 ) -> NrtResult:
     nothing = NrtResult(feed.name, feed.path, issue)
     path = folder / f"{feed.name}_{issue:%Y%m%dT%H%MZ}.json"
-    wanted = Wanted(f"{url.rstrip('/')}/{feed.path}", path, "JSON", feed.name, asked=issue)
+    wanted = FileRequest(f"{url.rstrip('/')}/{feed.path}", path, "JSON", feed.name, asked=issue)
     if not path.exists() and now - issue > feed.reach - last:
         return replace(nothing, reason=f"the feed goes back {feed.reach.days} days, not to the time of the forecast")
     outcome = download(wanted, web)

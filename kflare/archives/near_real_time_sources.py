@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from kflare.archives.jsoc import Judge, Record
+from kflare.archives.jsoc import QualityCheck, Record
 from kflare.observations.quality import judge_aia
 
 __all__ = ["FEEDS", "SOURCES", "Feed", "Source", "by_aia_quality"]
@@ -17,7 +17,7 @@ _HOUR = timedelta(hours=1)
 
 
 def by_aia_quality(record: Record) -> str:
-    """Judge records of AIA by their QUALITY, whose bits mean other things than HMI's."""
+    """QualityCheck records of AIA by their QUALITY, whose bits mean other things than HMI's."""
     return judge_aia(record.name, quality=record.quality)
 
 
@@ -43,7 +43,7 @@ class Source:
         Keyword of which every value has a newest record of its own (HARPNUM); "" where the newest record is one.
     span : datetime.timedelta
         Length of a window. Regions lag behind each other by up to 20 min, so theirs is longer.
-    judged : callable, optional
+    check : callable, optional
         Refuses records; by default the HMI quality policy that `fetch_nrt` is given.
     """
 
@@ -56,7 +56,7 @@ class Source:
     where: str = ""
     each: str = ""
     span: timedelta = _HOUR
-    judged: Judge | None = field(default=None, compare=False)
+    check: QualityCheck | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _aia(wavelength: int) -> Source:
         server="jsoc2",
         clock="UTC",
         where=f"[? WAVELNTH = {wavelength} ?]",
-        judged=by_aia_quality,
+        check=by_aia_quality,
     )
 
 

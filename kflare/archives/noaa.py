@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from kflare.archives.downloads import Outcome, Wanted
-from kflare.archives.web import NoAnswerError, Web
+from kflare.archives.downloads import FileRequest, FileResult, failure
+from kflare.archives.web import NoAnswerError, TransientError, Web
 
-__all__ = ["EVENTS_URL", "FLARE_FEEDS", "SWPC_URL", "XRAY_FEEDS", "plan_events", "plan_feeds", "plan_xrs"]
+__all__ = ["EVENTS_URL", "FLARE_FEEDS", "SWPC_URL", "XRAY_FEEDS", "find_events", "find_feeds", "find_xrs"]
 
 #: NOAA's daily reports of edited events, 1996 to now.
 EVENTS_URL: Final = "https://www.ngdc.noaa.gov/stp/space-weather/swpc-products/daily_reports/solar_event_reports/"
@@ -23,45 +23,26 @@ XRAY_FEEDS: Final = ("goes/primary/xrays-7-day.json",)
 _DAY = timedelta(days=1)
 
 
-def plan_events(days: Sequence[datetime], folder: Path, *, url: str = EVENTS_URL) -> Iterator[Wanted]:
+def find_events(days: Sequence[datetime], folder: Path, *, url: str = EVENTS_URL) -> Iterator[FileRequest]:
     """NOAA's edited events, one text file per day (`20150301events.txt`), which `read_flares` reads.
 
-    Parameters
-    ----------
-    days : sequence of datetime.datetime
-        Begin of each day, aware, UTC.
-    folder : pathlib.Path
-        Where to.
-    url : str
-        The archive; below it are `YYYY/MM/YYYYMMDDevents.txt`.
+    `days` begin at 0 UT and are aware; below `url` are `YYYY/MM/YYYYMMDDevents.txt`.
     """
     for day in days:
         name = f"{day:%Y%m%d}events.txt"
-        yield Wanted(f"{url.rstrip('/')}/{day:%Y/%m}/{name}", folder / name, "text", "events", day, day)
+        yield FileRequest(f"{url.rstrip('/')}/{day:%Y/%m}/{name}", folder / name, "text", "events", day, day)
 
 
-def plan_feeds(names: Sequence[str], folder: Path, *, now: datetime, url: str = SWPC_URL) -> Iterator[Wanted]:
-    """SWPC's JSON feeds as they are now, with the time of asking in the name: `xrays-7-day_20260101T0312Z.json`.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Paths below `url`.
-    folder : pathlib.Path
-        Where to.
-    now : datetime.datetime
-        The present, aware, UTC.
-    url : str
-        Where the feeds are.
-    """
+def find_feeds(names: Sequence[str], folder: Path, *, now: datetime, url: str = SWPC_URL) -> Iterator[FileRequest]:
+    """SWPC's JSON feeds, paths below `url`, with the present in the name: `xrays-7-day_20260101T0312Z.json`."""
     for name in names:
         path = folder / f"{Path(name).stem}_{now:%Y%m%dT%H%MZ}.json"
-        yield Wanted(f"{url.rstrip('/')}/{name}", path, "JSON", Path(name).stem, now, now)
+        yield FileRequest(f"{url.rstrip('/')}/{name}", path, "JSON", Path(name).stem, now, now)
 
 
-def plan_xrs(
+def find_xrs(
     web: Web, since: datetime, until: datetime, folder: Path, *, satellite: int | None = None, url: str | None = None
-) -> Iterator[Wanted | Outcome]:
+) -> Iterator[FileRequest | FileResult]:
     """One-minute averages of the GOES X-ray sensors, reprocessed ("science quality"), one netCDF file per day.
 
     sunpy's XRS client knows where they are: GOES-8 to 15 at NCEI, GOES-16 and later at NOAA's platform archive.
@@ -69,7 +50,7 @@ def plan_xrs(
     Parameters
     ----------
     web : Web
-        Its patience; sunpy asks by itself, under the same time-outs.
+        Its retries and time-outs.
     since, until : datetime.datetime
         Aware; days from the first to before the second.
     folder : pathlib.Path
@@ -78,25 +59,20 @@ def plan_xrs(
         GOES number. By default the highest that has the day, which is the primary one but for months of hand-over.
     url : str, optional
         Server of a mirror with the same paths, instead of NOAA's two.
-
-    Yields
-    ------
-    Wanted or Outcome
-        One per day.
     """
     try:
         found = _found_by_sunpy(web, since, until, satellite, url)
     except NoAnswerError as error:
-        yield Outcome("missing", "xrs", since, reason=str(error), again=True)
+        yield failure(error, "xrs", asked=since)
         return
     day = since
     while day < until:
         best = max(found.get(f"{day:%Y%m%d}", []), default=None)
         if best is None:
-            yield Outcome("missing", "xrs", day, reason="NOAA's archive has no file of the day")
+            yield FileResult("missing", "xrs", day, reason="NOAA's archive has no file of the day")
         else:
             number, address = best
-            yield Wanted(address, folder / address.rpartition("/")[2], "netCDF", f"xrs goes-{number}", day, day)
+            yield FileRequest(address, folder / address.rpartition("/")[2], "netCDF", f"xrs goes-{number}", day, day)
         day += _DAY
 
 
@@ -116,18 +92,16 @@ def _found_by_sunpy(
     wanted = [span, a.Instrument("XRS"), a.Resolution("avg1m")]
     if satellite is not None:
         wanted.append(a.goes.SatelliteNumber(satellite))
-    patience = web.patience
-    for attempt in range(1, patience.attempts + 1):
+
+    def search(_: float) -> Any:
         try:
-            with _socket_timeout(patience.read):
-                table = client.search(*wanted)
-            break
+            with _socket_timeout(web.retry.read):
+                return client.search(*wanted)
         except OSError as error:
-            if attempt == patience.attempts:
-                raise NoAnswerError(f"NOAA's X-ray archive gave no answer {attempt} times: {error}") from error
-            web.pause(attempt)
+            raise TransientError(f"NOAA's X-ray archive gave no answer: {error}") from error
+
     found: dict[str, list[tuple[int, str]]] = {}
-    for row in table:
+    for row in web.with_retries("/".join(client.pattern_r.split("/")[:3]), search):
         address = str(row["url"])
         number, _, rest = address.rpartition("_g")[2].partition("_d")
         if number.isdigit() and rest[:8].isdigit():

@@ -1,8 +1,8 @@
-"""HTTP as kflare speaks it: a time-out on every call, and another attempt wherever that may help.
+"""HTTP with a time-out on every call, and another attempt wherever that may help.
 
-Archives fail in many ways: they refuse, fall silent, answer 500, send a page of HTML with status 200, or break off in
-the middle. :class:`Web` tries again, with growing random pauses, where that may help, says what happened where it does
-not, and stops asking a server that has been silent several times in a row.
+Archives refuse, fall silent, answer 500, send a page of HTML with status 200, or break off in the middle. :class:`Web`
+retries with growing random pauses, says what happened where that does not help, and stops asking a server that gave no
+answer several times in a row.
 """
 
 import json
@@ -25,15 +25,14 @@ from kflare.io.integrity import html_title
 
 __all__ = [
     "NoAnswerError",
-    "NotHeldError",
-    "Passing",
-    "Patience",
-    "Reply",
+    "NotFoundError",
+    "RetryPolicy",
     "StoppedError",
+    "TransientError",
     "Web",
     "html_instead",
+    "public_url",
     "require_success",
-    "shown_url",
 ]
 
 T = TypeVar("T")
@@ -43,15 +42,12 @@ _MAX_REPLY = 1 << 27
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-class NotHeldError(DataError):
-    """The archive answered that it does not hold what was asked for. Asking again will not help."""
+class NotFoundError(DataError):
+    """The archive answered that it does not have what was asked for. Asking again will not help."""
 
 
 class NoAnswerError(ServingError):
-    """No usable answer after all attempts: refused, silent, an error of the server's own, or HTML instead of data.
-
-    `unreachable` tells that nothing at all came back, so that other questions to this server need not be asked.
-    """
+    """No usable answer after all attempts: refused, silent, an error of the server's own, or HTML instead of data."""
 
     def __init__(self, message: str, *, unreachable: bool = False) -> None:
         super().__init__(message)
@@ -62,8 +58,8 @@ class StoppedError(KflareError):
     """The user interrupted; what has arrived so far is kept for the next run."""
 
 
-class Passing(Exception):  # noqa: N818 - no error yet: another attempt may succeed
-    """One attempt failed in a way that may pass. Raised within :meth:`Web.persistently`, never out of it."""
+class TransientError(Exception):
+    """One attempt failed, another may succeed. Raised within :meth:`Web.with_retries`, never out of it."""
 
     def __init__(self, reason: str, *, unreachable: bool = False, wait: float = 0.0) -> None:
         super().__init__(reason)
@@ -72,8 +68,8 @@ class Passing(Exception):  # noqa: N818 - no error yet: another attempt may succ
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long a server is waited for. All times in seconds.
+class RetryPolicy:
+    """Time-outs, attempts and pauses. All times in seconds.
 
     Parameters
     ----------
@@ -87,7 +83,7 @@ class Patience:
         Pause before the second attempt; it doubles with each further one up to the longest, times a random 0.5 to 1.5.
     poll : float
         Pause between questions whether a requested export is ready.
-    silences : int
+    failed_calls : int
         After so many calls in a row without a usable answer a server counts as down and is not asked again.
     """
 
@@ -98,213 +94,180 @@ class Patience:
     first_wait: float = 1.0
     longest_wait: float = 60.0
     poll: float = 5.0
-    silences: int = 3
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A small answer, read into memory."""
-
-    body: bytes
-    headers: dict[str, str]
+    failed_calls: int = 3
 
 
 class Web:
-    """One visitor of the archives. Safe to share between threads.
+    """An HTTP client for the archives. Safe to share between threads.
 
-    Parameters
-    ----------
-    patience : Patience
-        How long servers are waited for.
-
-    Notes
-    -----
     Names and passwords may stand in a URL or in `~/.netrc`; proxies come from the usual environment variables.
     """
 
-    def __init__(self, patience: Patience | None = None) -> None:
-        self.patience = patience or Patience()
+    def __init__(self, retry: RetryPolicy | None = None) -> None:
+        self.retry = retry or RetryPolicy()
         self._session = requests.Session()
         # Sizes and byte ranges count what is sent, so nothing may be compressed on the way.
         self._session.headers.update({"User-Agent": f"kflare/{__version__}", "Accept-Encoding": "identity"})
         self._stop = threading.Event()
         self._random = random.SystemRandom()
-        self._silent: defaultdict[str, tuple[int, str]] = defaultdict(lambda: (0, ""))
+        self._failed: defaultdict[str, tuple[int, str]] = defaultdict(lambda: (0, ""))
 
     def __enter__(self) -> "Web":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close all connections."""
         self._session.close()
 
     def stop(self) -> None:
         """Make all downloads under way end at their next byte; what has arrived stays for a later run."""
         self._stop.set()
 
-    def read(self, url: str) -> Reply:
-        """Read a small answer into memory.
+    def json(self, url: str) -> Any:
+        """Read an answer in JSON; HTML or anything else in its place counts as no answer.
 
         Raises
         ------
-        NotHeldError
+        NotFoundError
             If the server says that there is no such thing (404, 410).
         NoAnswerError
             If there is no usable answer after all attempts.
         """
-        return self.persistently(url, lambda deadline: self._read(url, deadline))
-
-    def json(self, url: str) -> Any:
-        """Read an answer in JSON; HTML or anything else in its place counts as no answer."""
 
         def once(deadline: float) -> Any:
-            reply = self._read(url, deadline)
+            body = self._read(url, deadline)
             try:
-                return json.loads(reply.body.decode("utf-8", "replace"))
+                return json.loads(body.decode("utf-8", "replace"))
             except (ValueError, RecursionError) as error:
-                raise Passing(f"the reply is no JSON but begins with {reply.body[:40]!r}") from error
+                raise TransientError(f"the reply is no JSON but begins with {body[:40]!r}") from error
 
-        return self.persistently(url, once)
+        return self.with_retries(url, once)
 
     def text(self, url: str) -> str:
         """Read an answer as text, a page of HTML included, such as the listing of a directory."""
-        reply = self.persistently(url, lambda deadline: self._read(url, deadline, html=True))
-        return reply.body.decode("utf-8", "replace")
+        body = self.with_retries(url, lambda deadline: self._read(url, deadline, html=True))
+        return body.decode("utf-8", "replace")
 
-    def pause(self, failures: int) -> None:
-        """Wait as is due after so many failures in a row, 1 or more. StoppedError after :meth:`stop`."""
-        self._rest(self._pause_after(failures))
-
-    def persistently(self, url: str, once: Callable[[float], T], *, progress: Callable[[], int] = lambda: 0) -> T:
-        """Call `once(deadline)` until it returns, fails for good, or patience ends.
+    def with_retries(self, url: str, once: Callable[[float], T], *, progress: Callable[[], int] = lambda: 0) -> T:
+        """Call `once(deadline)` until it returns, fails for good, or the attempts or the time are used up.
 
         Parameters
         ----------
         url : str
             Which server is asked, and for messages.
         once : callable
-            One attempt, which raises `Passing` where another may help; it must end by `deadline` (`time.monotonic`).
+            One attempt, which raises `TransientError` where another may help and ends by `deadline` (of `monotonic`).
         progress : callable
             Bytes that are there; an attempt after which there are more than ever does not count as a failure.
 
         Raises
         ------
         NoAnswerError
-            When patience ends, or at once if the server was silent too often before.
+            At the end, or at once if the server gave no answer too often before.
         SettingError
             If the URL is none.
         """
-        patience = self.patience
+        retry = self.retry
         try:
             server = urlsplit(url).netloc
         except ValueError as error:
             raise SettingError(f"`{url}` is no address of a server: {error}") from error
-        silences, reason = self._silent[server]
-        if silences >= patience.silences:
-            raise NoAnswerError(f"not asked again after {silences} times without an answer: {reason}", unreachable=True)
-        deadline = monotonic() + patience.total
+        failed, reason = self._failed[server]
+        if failed >= retry.failed_calls:
+            raise NoAnswerError(f"not asked again after {failed} times without an answer: {reason}", unreachable=True)
+        deadline = monotonic() + retry.total
         failures = calls = best = 0
         while True:
             calls += 1
             try:
                 result = once(deadline)
-            except Passing as trouble:
+            except TransientError as trouble:
                 more = progress()
                 failures = 1 if more > best else failures + 1
                 best = max(best, more)
-                pause = max(self._pause_after(failures), min(trouble.wait, patience.longest_wait))
-                if failures >= patience.attempts or monotonic() + pause >= deadline:
-                    self._silent[server] = (self._silent[server][0] + 1, str(trouble))
+                pause = min(retry.longest_wait, retry.first_wait * 2 ** (failures - 1)) * self._random.uniform(0.5, 1.5)
+                pause = max(pause, min(trouble.wait, retry.longest_wait))
+                if failures >= retry.attempts or monotonic() + pause >= deadline:
+                    self._failed[server] = (self._failed[server][0] + 1, str(trouble))
                     times = "once" if calls == 1 else f"{calls} times"
                     raise NoAnswerError(
-                        f"{trouble} (asked `{shown_url(url)}` {times})", unreachable=trouble.unreachable
+                        f"{trouble} (asked `{public_url(url)}` {times})", unreachable=trouble.unreachable
                     ) from trouble
             else:
-                self._silent[server] = (0, "")
+                self._failed[server] = (0, "")
                 return result
-            self._rest(pause)
+            if self._stop.wait(pause):
+                raise StoppedError("interrupted")
 
-    def _pause_after(self, failures: int) -> float:
-        patience = self.patience
-        return min(patience.longest_wait, patience.first_wait * 2 ** (failures - 1)) * self._random.uniform(0.5, 1.5)
-
-    def _rest(self, seconds: float) -> None:
-        if self._stop.wait(seconds):
-            raise StoppedError("interrupted")
-
-    def _read(self, url: str, deadline: float, *, html: bool = False) -> Reply:
+    def _read(self, url: str, deadline: float, *, html: bool = False) -> bytes:
         with self.open(url, deadline) as response:
             require_success(response, url)
             body = bytearray()
             for chunk in self.chunks(response, deadline):
                 body += chunk
                 if len(body) > _MAX_REPLY:
-                    raise NoAnswerError(f"`{shown_url(url)}` sent more than {_MAX_REPLY >> 20} MiB for an answer")
+                    raise NoAnswerError(f"`{public_url(url)}` sent more than {_MAX_REPLY >> 20} MiB for an answer")
             title = html_title(bytes(body[:2048]))
             if title is not None and not html:
-                raise Passing(html_instead(title))
-            return Reply(bytes(body), dict(response.headers))
+                raise TransientError(html_instead(title))
+            return bytes(body)
 
     @contextmanager
     def open(self, url: str, deadline: float, headers: dict[str, str] | None = None) -> Iterator[requests.Response]:
-        """Ask once, and hand over the response as soon as its headers are there. Passing where that may pass."""
-        patience = self.patience
-        read = max(0.01, min(patience.read, deadline - monotonic()))
+        """Ask once, and hand over the response as soon as its headers are there. TransientError where that may pass."""
+        retry = self.retry
+        read = max(0.01, min(retry.read, deadline - monotonic()))
         if self._stop.is_set():
             raise StoppedError("interrupted")
         try:
             response = self._session.get(
-                url, headers=headers, stream=True, timeout=(patience.connect, read), allow_redirects=True
+                url, headers=headers, stream=True, timeout=(retry.connect, read), allow_redirects=True
             )
         except requests.ConnectTimeout as error:
-            raise Passing(f"no connection within {patience.connect:g} s", unreachable=True) from error
+            raise TransientError(f"no connection within {retry.connect:g} s", unreachable=True) from error
         except requests.Timeout as error:
-            raise Passing(f"no reply within {read:.3g} s", unreachable=True) from error
+            raise TransientError(f"no reply within {read:.3g} s", unreachable=True) from error
         except requests.ConnectionError as error:
-            raise Passing(_cause(error), unreachable=True) from error
+            raise TransientError(_cause(error), unreachable=True) from error
         except (requests.RequestException, HTTPError, ValueError) as error:
-            raise NoAnswerError(f"`{shown_url(url)}` cannot be asked: {_cause(error)}") from error
+            raise NoAnswerError(f"`{public_url(url)}` cannot be asked: {_cause(error)}") from error
         with response:
             yield response
 
     def chunks(self, response: requests.Response, deadline: float) -> Iterator[bytes]:
-        """The body as it comes in. Passing if it breaks off or is not there by the deadline."""
+        """The body as it comes in. TransientError if it breaks off or is not there by the deadline."""
         while True:
             if self._stop.is_set():
                 raise StoppedError("interrupted")
             if monotonic() > deadline:
-                raise Passing(f"not finished within {self.patience.total:g} s")
+                raise TransientError(f"not finished within {self.retry.total:g} s")
             try:
                 # What one read of the socket brings: a server that trickles cannot stretch this beyond its time-out.
                 chunk = response.raw.read1(_CHUNK, decode_content=False)
             except ReadTimeoutError as error:
-                raise Passing(f"no further byte within {self.patience.read:g} s") from error
+                raise TransientError(f"no further byte within {self.retry.read:g} s") from error
             except (HTTPError, OSError) as error:
-                raise Passing(f"the connection broke off: {_cause(error)}") from error
+                raise TransientError(f"the connection broke off: {_cause(error)}") from error
             if not chunk:
                 return
             yield chunk
 
 
-def shown_url(url: str) -> str:
+def public_url(url: str) -> str:
     """The URL without name and password, for messages."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def require_success(response: requests.Response, url: str) -> None:
-    """Return if there is data in the response; else NotHeldError, Passing or NoAnswerError, as its status says."""
+    """Return if there is data in the response; else NotFoundError, TransientError or NoAnswerError, by its status."""
     status = response.status_code
     if status in {404, 410}:
-        raise NotHeldError(f"the archive holds no `{shown_url(url)}` (status {status})")
+        raise NotFoundError(f"the archive holds no `{public_url(url)}` (status {status})")
     if status in _PASSING:
         wait = response.headers.get("Retry-After", "")
-        raise Passing(f"status {status} {response.reason}", wait=float(wait) if wait.isdigit() else 0.0)
+        raise TransientError(f"status {status} {response.reason}", wait=float(wait) if wait.isdigit() else 0.0)
     if status not in {200, 206}:
-        raise NoAnswerError(f"`{shown_url(url)}` is refused with status {status} {response.reason}")
+        raise NoAnswerError(f"`{public_url(url)}` is refused with status {status} {response.reason}")
 
 
 def html_instead(title: str) -> str:

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from kflare.commands import command_line
 
 if TYPE_CHECKING:
-    from kflare.archives.downloads import Outcome, Wanted
+    from kflare.archives.downloads import FileRequest, FileResult
     from kflare.archives.jsoc import Jsoc
     from kflare.archives.near_real_time import NrtResult
     from kflare.archives.web import Web
@@ -149,12 +149,12 @@ def _fetch(args: argparse.Namespace) -> None:
     for name, least in (("timeout", 0.0), ("attempts", 0), ("connections", 0), ("wait", -1.0)):
         if not getattr(args, name) > least:
             raise SettingError(f"`--{name}` must be above {max(least, 0):g}, got {getattr(args, name)}")
-    from kflare.archives.web import Patience, Web
+    from kflare.archives.web import RetryPolicy, Web
 
-    patience = Patience(
+    retry = RetryPolicy(
         connect=min(10.0, args.timeout), read=args.timeout, attempts=args.attempts, first_wait=args.wait
     )
-    with Web(patience) as web:
+    with Web(retry) as web:
         if args.what == "nrt":
             _fetch_nrt(args, web)
         elif args.what == "flares" and args.hek:
@@ -164,12 +164,12 @@ def _fetch(args: argparse.Namespace) -> None:
 
 
 def _fetch_archive(args: argparse.Namespace, web: "Web") -> None:
-    from kflare.archives.downloads import fetch_all
+    from kflare.archives.downloads import download_all
     from kflare.errors import DataError
 
     plan, total = _plan(args, web)
     with _bar(total, args.what) as done:
-        outcomes = fetch_all(plan, web, connections=args.connections, done=done)
+        outcomes = download_all(plan, web, connections=args.connections, done=done)
     if args.json:
         print(json.dumps({"outcomes": [outcome.as_json() for outcome in outcomes]}, indent=2))
     else:
@@ -179,7 +179,7 @@ def _fetch_archive(args: argparse.Namespace, web: "Web") -> None:
         raise DataError(f"{again} of {len(outcomes)} were rejected or not answered for: run the same command again")
 
 
-def _plan(args: argparse.Namespace, web: "Web") -> "tuple[Iterable[Wanted | Outcome], int]":
+def _plan(args: argparse.Namespace, web: "Web") -> "tuple[Iterable[FileRequest | FileResult], int]":
     from kflare.archives import magnetograms as archives
     from kflare.archives import noaa
     from kflare.errors import SettingError
@@ -190,20 +190,20 @@ def _plan(args: argparse.Namespace, web: "Web") -> "tuple[Iterable[Wanted | Outc
             raise SettingError("give both --from and --until for the archive, or neither for SWPC's feeds")
         if args.since is None:
             feeds = noaa.FLARE_FEEDS if args.what == "flares" else noaa.XRAY_FEEDS
-            return noaa.plan_feeds(feeds, args.output, now=datetime.now(UTC), **where), len(feeds)
+            return noaa.find_feeds(feeds, args.output, now=datetime.now(UTC), **where), len(feeds)
         days = archives.slots(args.since, args.until, timedelta(days=1))
         if args.what == "flares":
-            return noaa.plan_events(days, args.output, **where), len(days)
-        plan = noaa.plan_xrs(web, args.since, args.until, args.output, satellite=args.satellite, **where)
+            return noaa.find_events(days, args.output, **where), len(days)
+        plan = noaa.find_xrs(web, args.since, args.until, args.output, satellite=args.satellite, **where)
         return plan, len(days)
     times = archives.slots(args.since, args.until, args.cadence)
     common: dict[str, Any] = {"within": args.within, **where}
     if args.what == "mdi":
-        return archives.plan_soho(web, times, args.output, product=args.product, size=args.size, **common), len(times)
+        return archives.find_soho(web, times, args.output, product=args.product, size=args.size, **common), len(times)
     if args.what == "helioviewer":
-        return archives.plan_helioviewer(web, times, args.output, source=args.source, **common), len(times)
+        return archives.find_helioviewer(web, times, args.output, source=args.source, **common), len(times)
     plan_of = {"series": args.series, "segment": args.segment, "within": args.within, "policy": args.policy}
-    return archives.plan_jsoc(_jsoc(args, web, args.jsoc), times, args.output, **plan_of), len(times)
+    return archives.find_jsoc(_jsoc(args, web, args.jsoc), times, args.output, **plan_of), len(times)
 
 
 def _fetch_nrt(args: argparse.Namespace, web: "Web") -> None:
@@ -279,7 +279,7 @@ def _jsoc(args: argparse.Namespace, web: "Web", url: str | None) -> "Jsoc":
     return Jsoc(web, url or JSOC_URL, email=args.email)
 
 
-def _table(outcomes: "Sequence[Outcome]") -> str:
+def _table(outcomes: "Sequence[FileResult]") -> str:
     """How many of each kind, then each that is missing or rejected, or got in another's place."""
     kinds = ("got", "already there", "missing", "rejected")
     counts = {kind: sum(outcome.status == kind for outcome in outcomes) for kind in kinds}
@@ -298,7 +298,7 @@ def _table(outcomes: "Sequence[Outcome]") -> str:
     return "\n".join(lines)
 
 
-def _substitute(outcome: "Outcome") -> str:
+def _substitute(outcome: "FileResult") -> str:
     # A record lies up to a slot of 12 min before the time that it is the one of.
     if outcome.path is None or outcome.asked is None or outcome.time is None:
         return ""

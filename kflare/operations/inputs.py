@@ -11,7 +11,7 @@ import pandas as pd
 from kflare.archives.jsoc import Jsoc
 from kflare.archives.near_real_time import NrtResult, NrtSet, fetch_nrt
 from kflare.archives.near_real_time_sources import SOURCES
-from kflare.archives.web import Patience, Web
+from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import DataError, KflareError
 from kflare.flares.catalogue import FlareList, read_flares
 from kflare.flares.srs import read_srs
@@ -72,9 +72,9 @@ def observe(issue: datetime, settings: ForecastSettings, *, now: datetime) -> tu
     data, schedule = settings.data, settings.schedule
     folder = data.issue_folder(issue)
     folder.mkdir(parents=True, exist_ok=True)
-    patience = Patience(read=data.timeout_seconds, total=60 * data.file_minutes, attempts=data.attempts)
+    retry = RetryPolicy(read=data.timeout_seconds, total=60 * data.file_minutes, attempts=data.attempts)
     first, last = schedule.data_age_first_hours * _HOUR, schedule.data_age_last_hours * _HOUR
-    with Web(patience) as web:
+    with Web(retry) as web:
         servers = {"jsoc": Jsoc(web, data.jsoc_url), "jsoc2": Jsoc(web, data.jsoc2_url)}
         found = fetch_nrt(
             issue,

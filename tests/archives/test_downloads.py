@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from kflare.archives.downloads import Outcome, Wanted, download, fetch_all
-from kflare.archives.web import Patience, StoppedError, Web
+from kflare.archives.downloads import FileRequest, FileResult, download, download_all
+from kflare.archives.web import RetryPolicy, StoppedError, Web
 from kflare.errors import DataError
 from tests.standin import StandIn, picture, quick_export, refusing
 
-HASTY = Patience(connect=0.5, read=0.4, total=3, attempts=3, first_wait=0.01, longest_wait=0.02)
+HASTY = RetryPolicy(connect=0.5, read=0.4, total=3, attempts=3, first_wait=0.01, longest_wait=0.02)
 FILE = quick_export(width=128)  # 4 blocks and more, so that it can break off in many places
 TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -32,7 +32,7 @@ def web():
 
 @pytest.fixture
 def wanted(sun, tmp_path):
-    return Wanted(sun.url + "/m.fits", tmp_path / "data" / "m.fits", "FITS", "hmi.M_720s", TIME, TIME)
+    return FileRequest(sun.url + "/m.fits", tmp_path / "data" / "m.fits", "FITS", "hmi.M_720s", TIME, TIME)
 
 
 def names(wanted):
@@ -41,7 +41,7 @@ def names(wanted):
 
 def test_a_file_comes_once(sun, web, wanted):
     first = download(wanted, web)
-    assert first == Outcome("got", "hmi.M_720s", TIME, TIME, wanted.path, size=len(FILE))
+    assert first == FileResult("got", "hmi.M_720s", TIME, TIME, wanted.path, size=len(FILE))
     assert wanted.path.read_bytes() == FILE
     second = download(wanted, web)
     assert (second.status, second.path, second.size) == ("already there", wanted.path, len(FILE))
@@ -75,7 +75,7 @@ def test_no_answer_leaves_nothing_behind(sun, web, wanted, fault, how, reason):
 
 def test_a_refusing_server(web, tmp_path):
     with refusing() as url:
-        outcome = download(Wanted(url + "/m.fits", tmp_path / "m.fits", "FITS", "x"), web)
+        outcome = download(FileRequest(url + "/m.fits", tmp_path / "m.fits", "FITS", "x"), web)
     assert (outcome.status, outcome.again) == ("missing", True)
     assert "Connection refused" in outcome.reason
     assert list(tmp_path.iterdir()) == []
@@ -111,7 +111,7 @@ def test_a_server_that_breaks_off_again_and_again_is_asked_for_the_rest(sun, web
 
 def test_an_interrupted_download_goes_on_in_the_next_run(sun, wanted):
     sun.fail("m.fits", "truncate", times=1, size=5000)
-    with Web(Patience(attempts=1)) as web:
+    with Web(RetryPolicy(attempts=1)) as web:
         outcome = download(wanted, web)
     assert outcome.status == "missing"
     assert names(wanted) == ["m.fits.part", "m.fits.part.json"]
@@ -125,7 +125,7 @@ def test_an_interrupted_download_goes_on_in_the_next_run(sun, wanted):
 
 def test_a_file_that_changed_meanwhile_is_not_spliced(sun, wanted):
     sun.fail("m.fits", "truncate", times=1, size=5000)
-    with Web(Patience(attempts=1)) as web:
+    with Web(RetryPolicy(attempts=1)) as web:
         download(wanted, web)
     sun.files["/m.fits"] = other = quick_export(seed=7, width=128)
     sun.changed()
@@ -147,7 +147,7 @@ def test_a_part_of_unknown_origin_is_not_gone_on_with(sun, web, wanted, note):
 
 def test_a_part_that_is_longer_than_the_file(sun, web, wanted):
     sun.fail("m.fits", "truncate", times=1, size=5000)
-    with Web(Patience(attempts=1)) as hasty:
+    with Web(RetryPolicy(attempts=1)) as hasty:
         download(wanted, hasty)
     with wanted.path.with_name("m.fits.part").open("ab") as part:
         part.write(b"x" * len(FILE))
@@ -202,12 +202,12 @@ def test_a_promise_of_100_gigabytes_is_not_taken_up(sun, web, wanted):
 
 
 def test_headers_can_be_checked_and_files_completed(sun, web, wanted):
-    checked = Wanted(
+    checked = FileRequest(
         wanted.url, wanted.path, "FITS", "x", check=lambda headers: f"sent {headers['Content-Length']} bytes"
     )
     assert download(checked, web).reason == f"sent {len(FILE)} bytes"
     assert names(wanted) == []
-    finished = Wanted(
+    finished = FileRequest(
         wanted.url, wanted.path, "FITS", "x", finish=lambda source, target: target.write_bytes(source.read_bytes() * 2)
     )
     assert download(finished, web).status == "got"
@@ -220,7 +220,7 @@ def test_a_file_that_cannot_be_completed_leaves_nothing(web, wanted):
         target.write_bytes(b"half")
         raise DataError("no image")
 
-    unfinished = Wanted(wanted.url, wanted.path, "FITS", "x", finish=fails)
+    unfinished = FileRequest(wanted.url, wanted.path, "FITS", "x", finish=fails)
     outcome = download(unfinished, web)
     assert (outcome.status, outcome.reason) == ("rejected", "no image")
     assert names(wanted) == []
@@ -228,7 +228,7 @@ def test_a_file_that_cannot_be_completed_leaves_nothing(web, wanted):
 
 def test_two_runs_do_not_write_one_file(sun, web, wanted):
     sun.fail("m.fits", "trickle", seconds=0.002)
-    with Web(Patience(total=60)) as slow:
+    with Web(RetryPolicy(total=60)) as slow:
         outcomes = []
         other = threading.Thread(target=lambda: outcomes.append(attempt(wanted, slow)))
         other.start()
@@ -257,20 +257,20 @@ def attempt(wanted, web):
 def test_a_folder_that_cannot_be_written(sun, web, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="cannot be written"):
-        download(Wanted(sun.url + "/m.fits", tmp_path / "file" / "m.fits", "FITS", "x"), web)
+        download(FileRequest(sun.url + "/m.fits", tmp_path / "file" / "m.fits", "FITS", "x"), web)
     with pytest.raises(DataError, match="cannot be written"):
-        fetch_all([Wanted(sun.url + "/m.fits", tmp_path / "file" / "m.fits", "FITS", "x")], web)
+        download_all([FileRequest(sun.url + "/m.fits", tmp_path / "file" / "m.fits", "FITS", "x")], web)
 
 
 def test_many_at_a_time_in_the_order_of_the_plan(sun, web, tmp_path):
     for number in range(20):
         sun.files[f"/{number}.jpg"] = picture("JPEG")
     sun.fail("/3.jpg", "html")
-    plan = [Wanted(f"{sun.url}/{n}.jpg", tmp_path / f"{n}.jpg", "JPEG", str(n)) for n in range(20)]
-    plan.insert(5, Outcome("missing", "gap", reason="none"))
+    plan = [FileRequest(f"{sun.url}/{n}.jpg", tmp_path / f"{n}.jpg", "JPEG", str(n)) for n in range(20)]
+    plan.insert(5, FileResult("missing", "gap", reason="none"))
     plan.append(plan[0])  # a file that serves for two times
     moved = []
-    outcomes = fetch_all(plan, web, connections=4, done=lambda: moved.append(1))
+    outcomes = download_all(plan, web, connections=4, done=lambda: moved.append(1))
     assert [outcome.label for outcome in outcomes] == [item.label for item in plan]
     assert [o.label for o in outcomes if o.path is None] == ["3", "gap"]
     assert len(moved) == len(plan)
@@ -283,11 +283,11 @@ def test_a_plan_that_fails_stops_what_is_under_way(sun, tmp_path):
     sun.fail("m.fits", "trickle", seconds=0.002)
 
     def plan():
-        yield Wanted(sun.url + "/m.fits", tmp_path / "m.fits", "FITS", "x")
+        yield FileRequest(sun.url + "/m.fits", tmp_path / "m.fits", "FITS", "x")
         while not sun.log:
             pass
         raise KeyboardInterrupt
 
-    with Web(Patience(total=60)) as web, pytest.raises(KeyboardInterrupt):
-        fetch_all(plan(), web)
+    with Web(RetryPolicy(total=60)) as web, pytest.raises(KeyboardInterrupt):
+        download_all(plan(), web)
     assert not (tmp_path / "m.fits").exists()

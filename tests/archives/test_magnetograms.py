@@ -4,15 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kflare.archives.downloads import fetch_all
+from kflare.archives.downloads import download_all
 from kflare.archives.jsoc import Jsoc
-from kflare.archives.magnetograms import plan_helioviewer, plan_jsoc, plan_soho, slots
-from kflare.archives.web import Patience, Web
+from kflare.archives.magnetograms import find_helioviewer, find_jsoc, find_soho, slots
+from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import SettingError
 from kflare.observations.reading import read_magnetogram
 from tests.standin import StandIn, picture, quick_export, refusing
 
-HASTY = Patience(connect=0.5, read=0.4, total=3, attempts=2, first_wait=0.01, longest_wait=0.02)
+HASTY = RetryPolicy(connect=0.5, read=0.4, total=3, attempts=2, first_wait=0.01, longest_wait=0.02)
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 START = datetime(2013, 10, 20, tzinfo=UTC)
@@ -47,7 +47,7 @@ def test_slots_are_half_open():
 
 
 def hmi(sun, web, folder, times=DAYS, **options):
-    return fetch_all(plan_jsoc(Jsoc(web, sun.url), times, folder, **options), web)
+    return download_all(find_jsoc(Jsoc(web, sun.url), times, folder, **options), web)
 
 
 def test_a_range_of_days_of_hmi(sun, web, tmp_path):
@@ -102,7 +102,7 @@ def test_mdi_by_jsoc(sun, web, tmp_path):
     assert [outcome.status for outcome in outcomes] == ["missing", "got"]
     assert outcomes[1].path.name == "mdi.fd_M_96m_lev182.20031028_000000_TAI.data.fits"
     with pytest.raises(SettingError, match="cadence in its name"):
-        list(plan_jsoc(Jsoc(web, sun.url), [start], tmp_path, series="hmi.B"))
+        list(find_jsoc(Jsoc(web, sun.url), [start], tmp_path, series="hmi.B"))
 
 
 def test_uneven_times_are_asked_for_one_by_one(sun, web, tmp_path):
@@ -118,7 +118,7 @@ def test_uneven_times_are_asked_for_one_by_one(sun, web, tmp_path):
 
 def test_a_server_in_trouble_is_not_asked_for_every_day(sun, web, tmp_path):
     with refusing() as url:
-        outcomes = fetch_all(plan_jsoc(Jsoc(web, url), DAYS, tmp_path), web)
+        outcomes = download_all(find_jsoc(Jsoc(web, url), DAYS, tmp_path), web)
     assert [(outcome.status, outcome.again) for outcome in outcomes] == [("missing", True)] * 5
     assert "Connection refused" in outcomes[0].reason
     assert outcomes[4].reason.startswith("not asked again after 3 times")
@@ -141,7 +141,7 @@ def test_html_instead_of_records_and_of_files(sun, web, tmp_path):
 
 
 def helioviewer(sun, web, folder, times=DAYS, **options):
-    return fetch_all(plan_helioviewer(web, times, folder, url=sun.url, **options), web)
+    return download_all(find_helioviewer(web, times, folder, url=sun.url, **options), web)
 
 
 def test_helioviewers_nearest_earlier_image(sun, web, tmp_path):
@@ -168,9 +168,9 @@ def test_helioviewers_nearest_earlier_image(sun, web, tmp_path):
 
 def test_an_image_of_another_time_is_rejected(sun, web, tmp_path):
     sun.images = [DAYS[0]]
-    plan = list(plan_helioviewer(web, DAYS[:1], tmp_path, url=sun.url))
+    plan = list(find_helioviewer(web, DAYS[:1], tmp_path, url=sun.url))
     sun.images = [DAYS[0] + timedelta(minutes=5)]  # the archive changes between question and download
-    outcome = fetch_all(plan, web)[0]
+    outcome = download_all(plan, web)[0]
     assert (outcome.status, outcome.path) == ("rejected", None)
     assert outcome.reason == "it is the image of 2013-10-20T00:05:00Z, not of 2013-10-20T00:00:00Z"
 
@@ -211,7 +211,7 @@ def test_soho_listings(sun, web, tmp_path):
     image(DAYS[2], size=1024)
     image(DAYS[2], product="mdiigr")
     image(DAYS[4] - 13 * HOUR)
-    outcomes = fetch_all(plan_soho(web, DAYS, tmp_path, url=sun.url), web)
+    outcomes = download_all(find_soho(web, DAYS, tmp_path, url=sun.url), web)
     assert [outcome.path and outcome.path.name for outcome in outcomes] == [
         "20131020_0000_mdimag_512.jpg", "20131020_2336_mdimag_512.jpg", None, None, None,
     ]  # fmt: skip
@@ -219,11 +219,11 @@ def test_soho_listings(sun, web, tmp_path):
     assert not any(outcome.again for outcome in outcomes)
     # Each listing is read once: of the 19th to 24th, less the 19th, since day 0 has an image of its own.
     assert len(sun.asked("/$")) == 5
-    larger = fetch_all(plan_soho(web, DAYS[2:3], tmp_path, url=sun.url, size=1024), web)
+    larger = download_all(find_soho(web, DAYS[2:3], tmp_path, url=sun.url, size=1024), web)
     assert larger[0].path.name == "20131022_0000_mdimag_1024.jpg"
 
 
 def test_a_listing_that_does_not_come_is_no_gap(sun, web, tmp_path):
     sun.fail("mdimag", "status")
-    outcome = fetch_all(plan_soho(web, DAYS[:1], tmp_path, url=sun.url), web)[0]
+    outcome = download_all(find_soho(web, DAYS[:1], tmp_path, url=sun.url), web)[0]
     assert (outcome.status, outcome.again) == ("missing", True)

@@ -8,12 +8,12 @@ import pytest
 from kflare.archives.jsoc import Jsoc
 from kflare.archives.near_real_time import fetch_nrt
 from kflare.archives.near_real_time_sources import SOURCES
-from kflare.archives.web import Patience, Web
+from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import SettingError
 from kflare.observations.reading import read_magnetogram
 from tests.standin import StandIn, quick_export, refusing, xrays
 
-HASTY = Patience(connect=0.5, read=0.4, total=2, attempts=2, first_wait=0.01, longest_wait=0.02)
+HASTY = RetryPolicy(connect=0.5, read=0.4, total=2, attempts=2, first_wait=0.01, longest_wait=0.02)
 ISSUE = datetime(2026, 1, 1, 3, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -27,8 +27,8 @@ def sun():
         yield server
 
 
-def fetched(url, folder, *, jsoc2=None, patience=HASTY, issue=ISSUE, **options):
-    with Web(patience) as web:
+def fetched(url, folder, *, jsoc2=None, retry=HASTY, issue=ISSUE, **options):
+    with Web(retry) as web:
         servers = {"jsoc": Jsoc(web, url), "jsoc2": Jsoc(web, jsoc2 or url)}
         return fetch_nrt(
             issue, folder, servers=servers, web=web, swpc_url=url + "/json", **{"now": issue + MINUTE} | options
@@ -121,8 +121,8 @@ def test_trouble_once_costs_nothing(sun, tmp_path, fault, how, where):
 def test_a_server_that_never_answers_gives_no_data(sun, tmp_path, fault, how, reason):
     sun.add_hmi(SERIES, ISSUE - HOUR)
     sun.fail("jsoc_info", fault, **how)
-    patience = Patience(read=0.4, total=1.5, attempts=2, first_wait=0.01)
-    found = magnetogram(sun, tmp_path, patience=patience)
+    retry = RetryPolicy(read=0.4, total=1.5, attempts=2, first_wait=0.01)
+    found = magnetogram(sun, tmp_path, retry=retry)
     assert (found.time, found.age, found.files) == (None, None, ())
     assert found.reason.startswith("no answer:")
     assert reason in found.reason
@@ -222,7 +222,7 @@ def test_a_record_that_is_only_on_tape_is_passed_over(sun, tmp_path):
 def test_a_download_that_broke_off_goes_on_in_the_next_run(sun, tmp_path):
     sun.add_hmi(SERIES, ISSUE - HOUR, content=quick_export(width=128))
     sun.fail("/SUM", "truncate", times=1, size=4000)
-    found = fetched(sun.url, tmp_path, sources=MAGNETOGRAM, feeds=(), patience=Patience(attempts=1))
+    found = fetched(sun.url, tmp_path, sources=MAGNETOGRAM, feeds=(), retry=RetryPolicy(attempts=1))
     assert not found.complete
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".part"]
     found = magnetogram(sun, tmp_path)

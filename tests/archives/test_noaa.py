@@ -1,19 +1,20 @@
 """NOAA's archives and feeds, against the stand-in; sunpy's own client asks for the X-ray flux."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kflare.archives.downloads import fetch_all
+from kflare.archives.downloads import download_all
 from kflare.archives.magnetograms import slots
-from kflare.archives.noaa import FLARE_FEEDS, XRAY_FEEDS, plan_events, plan_feeds, plan_xrs
-from kflare.archives.web import Patience, Web
+from kflare.archives.noaa import FLARE_FEEDS, XRAY_FEEDS, find_events, find_feeds, find_xrs
+from kflare.archives.web import RetryPolicy, Web
 from kflare.flares.catalogue import read_flares
 from kflare.xray.flux import read_xray_flux
 from tests.io.test_integrity import hdf5
 from tests.standin import StandIn, refusing, xrays
 
-HASTY = Patience(connect=0.5, read=0.4, total=3, attempts=2, first_wait=0.01, longest_wait=0.02)
+HASTY = RetryPolicy(connect=0.5, read=0.4, total=3, attempts=2, first_wait=0.01, longest_wait=0.02)
 DAY = timedelta(days=1)
 START = datetime(2021, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 1, 1, 3, 12, 45, tzinfo=UTC)
@@ -45,7 +46,7 @@ def web():
 
 def test_daily_reports(sun, web, tmp_path):
     sun.files["/events/2021/01/20210101events.txt"] = EVENTS.encode()
-    outcomes = fetch_all(plan_events(slots(START, START + 2 * DAY, DAY), tmp_path, url=sun.url + "/events/"), web)
+    outcomes = download_all(find_events(slots(START, START + 2 * DAY, DAY), tmp_path, url=sun.url + "/events/"), web)
     assert [(outcome.status, outcome.again) for outcome in outcomes] == [("got", False), ("missing", False)]
     flares = read_flares(outcomes[0].path)
     assert flares.table[["goes_class", "noaa"]].to_numpy().tolist() == [["C1.3", 12794]]
@@ -54,8 +55,8 @@ def test_daily_reports(sun, web, tmp_path):
 def test_feeds_as_they_are_now(sun, web, tmp_path):
     sun.feeds["/json/edited_events.json"] = []
     sun.feeds["/json/goes/primary/xrays-7-day.json"] = xrays(NOW.replace(second=0))
-    plan = plan_feeds([*FLARE_FEEDS, *XRAY_FEEDS], tmp_path, now=NOW, url=sun.url + "/json")
-    outcomes = fetch_all(plan, web)
+    plan = find_feeds([*FLARE_FEEDS, *XRAY_FEEDS], tmp_path, now=NOW, url=sun.url + "/json")
+    outcomes = download_all(plan, web)
     assert [outcome.status for outcome in outcomes] == ["got", "missing", "got"]
     assert [outcome.path.name for outcome in outcomes if outcome.path] == [
         "edited_events_20260101T0312Z.json", "xrays-7-day_20260101T0312Z.json",
@@ -70,14 +71,14 @@ def test_xray_flux_of_the_past_by_sunpy(sun, web, tmp_path):
         sun.listings[folder.format(satellite)] = ["../", *names]
         for name in names:
             sun.files[folder.format(satellite) + name] = hdf5(2)
-    outcomes = fetch_all(plan_xrs(web, START, START + 3 * DAY, tmp_path, url=sun.url), web)
+    outcomes = download_all(find_xrs(web, START, START + 3 * DAY, tmp_path, url=sun.url), web)
     # The highest satellite that has the day: 16, 17, none.
     assert [(outcome.status, outcome.label) for outcome in outcomes] == [
         ("got", "xrs goes-16"), ("got", "xrs goes-17"), ("missing", "xrs"),
     ]  # fmt: skip
     assert outcomes[0].path.name == "sci_xrsf-l2-avg1m_g16_d20210101_v2-2-0.nc"
     assert not outcomes[2].again
-    chosen = fetch_all(plan_xrs(web, START + DAY, START + 2 * DAY, tmp_path, satellite=16, url=sun.url), web)
+    chosen = download_all(find_xrs(web, START + DAY, START + 2 * DAY, tmp_path, satellite=16, url=sun.url), web)
     assert chosen[0].label == "xrs goes-16"
 
 
@@ -85,7 +86,7 @@ def test_xray_archives_that_give_no_answer(sun, web, tmp_path):
     sun.fail("xrsf", "slow", seconds=0.8)
     with refusing() as url:
         for address in (url, sun.url):
-            plan = plan_xrs(web, START, START + DAY, tmp_path, satellite=16, url=address)
-            outcome = fetch_all(plan, web)[0]
+            plan = find_xrs(web, START, START + DAY, tmp_path, satellite=16, url=address)
+            outcome = download_all(plan, web)[0]
             assert (outcome.status, outcome.again) == ("missing", True)
-            assert "gave no answer 2 times" in outcome.reason
+            assert re.search("gave no answer: .* 2 times", outcome.reason)

@@ -10,7 +10,7 @@ import pytest
 
 from kflare.archives.jsoc import Jsoc
 from kflare.archives.sharp import query_sharp_keywords
-from kflare.archives.web import Patience, Web
+from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import DataError, ServingError, SettingError
 from kflare.sharp.keywords import REQUESTED
 
@@ -47,7 +47,7 @@ def jsoc():
     server.asked, server.answer = [], answered(VALUES)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
-    with Web(Patience(connect=2, read=2, total=4, attempts=1)) as web:
+    with Web(RetryPolicy(connect=2, read=2, total=4, attempts=1)) as web:
         server.jsoc = Jsoc(web, f"http://127.0.0.1:{server.server_address[1]}")
         yield server
     server.shutdown()

@@ -12,7 +12,7 @@ from astropy.table import Table
 from sunpy.net.hek import HEKTable
 
 from kflare.archives.hek import query_hek_flares
-from kflare.archives.web import Patience, Web
+from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import DataError, ServingError, SettingError
 from kflare.flares.hek import flares_from_hek
 from tests import catalogue_seeds as seeds
@@ -115,7 +115,7 @@ def page(records, *, overmax=False):
 
 
 def impatient():
-    return Web(Patience(connect=2, read=2, total=4, attempts=1))
+    return Web(RetryPolicy(connect=2, read=2, total=4, attempts=1))
 
 
 def test_a_search_asks_page_by_page_and_for_each_method(hek):
