@@ -1,6 +1,7 @@
-"""SHARP keywords of a window of time from JSOC, through drms."""
+"""SHARP keywords of a span of time from JSOC, as a region table."""
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Final
 
 import pandas as pd
@@ -14,26 +15,32 @@ __all__ = ["SERIES", "query_sharp_keywords"]
 
 #: Definitive SHARPs; those of near real time are `hmi.sharp_cea_720s_nrt`.
 SERIES: Final = "hmi.sharp_cea_720s"
+_QUERY: Final = timedelta(days=1)  # some thousand records
 
 
 def query_sharp_keywords(
-    jsoc: Jsoc, since: datetime, until: datetime, *, series: str = SERIES, harpnum: int | None = None
+    jsoc: Jsoc,
+    since: datetime,
+    until: datetime,
+    *,
+    series: str = SERIES,
+    harpnum: int | None = None,
+    done: Callable[[], object] = lambda: None,
 ) -> pd.DataFrame:
-    """Ask JSOC for the SHARP keywords of all regions, or one, in a window of time.
-
-    Near real time, ask for a window and keep the newest record of each region: they come in one by one, so that the
-    newest time alone may hold two of nine.
+    """Ask JSOC for the SHARP keywords of all regions, or one, day by day.
 
     Parameters
     ----------
     jsoc : Jsoc
-        JSOC, with its time-outs and retries.
+        The server.
     since, until : datetime.datetime
-        Both ends belong to the window; aware.
+        Start and (exclusive) end, aware.
     series : str
         `hmi.sharp_cea_720s`, `hmi.sharp_720s` or either with `_nrt`.
     harpnum : int, optional
         One region only.
+    done : callable
+        Called after each day, such as to move a progress bar.
 
     Returns
     -------
@@ -43,7 +50,7 @@ def query_sharp_keywords(
     Raises
     ------
     SettingError
-        If `since` or `until` has no time zone.
+        If `since` or `until` has no time zone, or `until` is not later.
     NoAnswerError
         If JSOC gives no usable answer.
     DataError
@@ -52,11 +59,17 @@ def query_sharp_keywords(
     for name, value in (("since", since), ("until", until)):
         if value.utcoffset() is None:
             raise SettingError(f"`{name}` must carry a time zone (UTC), got {value!r}")
-    region = "[]" if harpnum is None else f"[{harpnum:d}]"
-    records = jsoc.records(series, since, until, before=region, keys=REQUESTED)
-    if not records:
-        return sharp_table(pd.DataFrame(), source=series)
+    if not since < until:
+        raise SettingError(f"`until` must be later than `since`, got {since} and {until}")
+    rows: list[dict[str, str]] = []
+    before = "[]" if harpnum is None else f"[{harpnum:d}]"
+    while since < until:
+        end = min(since + _QUERY, until)
+        records = jsoc.records(series, since, end, before=before, keys=REQUESTED)
+        rows += [dict(record.keywords) for record in records if since <= record.time < end]
+        since = end
+        done()
     try:
-        return sharp_table(pd.DataFrame([dict(record.keywords) for record in records]), source=series)
+        return sharp_table(pd.DataFrame(rows), source=series)
     except DataError as error:
         raise NoAnswerError(f"JSOC's answer for `{series}` is unusable: {error}") from error

@@ -141,7 +141,7 @@ def read_sharp_daily(path: str | Path) -> pd.DataFrame:
     Parameters
     ----------
     path : str or pathlib.Path
-        `;`-separated CSV with `T_REC` (TAI), `NOAA_AR` and SHARP keywords.
+        `;`-separated CSV with `T_REC` (TAI), `NOAA_AR` and SHARP keywords, or Parquet as of `kflare.fetch sharp`.
 
     Returns
     -------
@@ -159,6 +159,10 @@ def read_sharp_daily(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"no table of SHARP parameters {path}")
+    if path.suffix == ".parquet":
+        from kflare.sharp.keywords import read_sharp_table
+
+        return read_sharp_table(path)
     seen = pd.read_csv(path, sep=";")
     absent = [name for name in ("T_REC", "NOAA_AR", *SHARP_PARAMETERS) if name not in seen]
     if absent:

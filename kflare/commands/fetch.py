@@ -11,6 +11,7 @@ Examples
 python -m kflare.fetch hmi --from 2013-10-01 --until 2013-11-01 --output hmi
 python -m kflare.fetch mdi --from 1999-01-01 --until 2000-01-01 --output mdi_jpeg
 python -m kflare.fetch helioviewer --from 2013-10-01 --until 2013-11-01 --cadence 6h --output jp2
+python -m kflare.fetch sharp --from 2011-02-12 --until 2011-02-17 --output sharp
 python -m kflare.fetch flares --from 2013-10-01 --until 2013-11-01 --output events
 python -m kflare.fetch xrays --output swpc
 python -m kflare.fetch nrt --issue 2026-11-20T15:00 --output nrt --json
@@ -75,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     recent.add_argument("--from", dest="since", type=_time, metavar="DATE", help="first day; without it: SWPC's feeds")
     recent.add_argument("--until", type=_time, metavar="DATE", help="end, exclusive")
 
-    what = parser.add_subparsers(dest="what", metavar="{hmi,mdi,helioviewer,flares,xrays,nrt}")
+    what = parser.add_subparsers(dest="what", metavar="{hmi,mdi,helioviewer,sharp,flares,xrays,nrt}")
     hmi = what.add_parser("hmi", parents=[common, dated, images], help="FITS of a full-disk series of JSOC")
     hmi.add_argument("--series", default="hmi.M_720s", help="default: hmi.M_720s; mdi.fd_M_96m_lev182 for MDI")
     hmi.add_argument("--segment", default="magnetogram", help="default: magnetogram; data for MDI")
@@ -87,6 +88,14 @@ def _parser() -> argparse.ArgumentParser:
     hv = what.add_parser("helioviewer", parents=[common, dated, images], help="JPEG 2000 of Helioviewer, 4096²")
     hv.add_argument("--source", type=int, default=19, metavar="N", help="19 HMI magnetogram, 18 continuum; default: 19")
     hv.add_argument("--url", default=os.environ.get("KFLARE_HELIOVIEWER_URL"), help="mirror ($KFLARE_HELIOVIEWER_URL)")
+    sharp = what.add_parser(
+        "sharp", parents=[common, dated], help="SHARP keywords of JSOC in one Parquet table, in kflare's units"
+    )
+    sharp.add_argument("--series", default="hmi.sharp_cea_720s", help="default: hmi.sharp_cea_720s")
+    sharp.add_argument("--harpnum", type=int, metavar="N", help="of one region only")
+    sharp.add_argument(
+        "--jsoc", default=os.environ.get("KFLARE_JSOC_URL"), metavar="URL", help="mirror ($KFLARE_JSOC_URL)"
+    )
     flares = what.add_parser("flares", parents=[common, recent], help="NOAA's daily event reports, or SWPC's feeds")
     flares.add_argument("--hek", action="store_true", help="ask the HEK instead, for one CSV of the whole range")
     flares.add_argument("--url", help="of the archive, the feeds or the HEK")
@@ -142,7 +151,9 @@ def _fetch(args: argparse.Namespace) -> None:
     from kflare.errors import SettingError
 
     if (args.what is None) == (args.check is None):
-        raise SettingError("say what to fetch (hmi, mdi, helioviewer, flares, xrays, nrt), or --check DIR; see --help")
+        raise SettingError(
+            "say what to fetch (hmi, mdi, helioviewer, sharp, flares, xrays, nrt), or --check DIR; see --help"
+        )
     if args.check is not None:
         _check(args.check)
         return
@@ -157,6 +168,8 @@ def _fetch(args: argparse.Namespace) -> None:
     with Web(retry) as web:
         if args.what == "nrt":
             _fetch_nrt(args, web)
+        elif args.what == "sharp":
+            _fetch_sharp(args, web)
         elif args.what == "flares" and args.hek:
             _fetch_hek(args, web)
         else:
@@ -242,6 +255,32 @@ def _fetch_hek(args: argparse.Namespace, web: "Web") -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     found.write_csv(path)
     print(json.dumps({"path": str(path), "flares": len(found)}) if args.json else f"{path}: {found.report()}")
+
+
+def _fetch_sharp(args: argparse.Namespace, web: "Web") -> None:
+    from kflare.archives.jsoc import JSOC_URL, Jsoc
+    from kflare.archives.sharp import query_sharp_keywords
+    from kflare.errors import DataError
+    from kflare.io.atomic import make_folder
+    from kflare.sharp.keywords import write_sharp_table
+
+    make_folder(args.output)
+    with _bar((args.until - args.since) // timedelta(days=1) + 1, "sharp") as done:
+        table = query_sharp_keywords(
+            Jsoc(web, args.jsoc or JSOC_URL),
+            args.since,
+            args.until,
+            series=args.series,
+            harpnum=args.harpnum,
+            done=done,
+        )
+    if table.empty:
+        raise DataError(f"JSOC holds no records of `{args.series}` from {args.since:%FT%TZ} to {args.until:%FT%TZ}")
+    path = args.output / f"sharp_{args.since:%Y%m%dT%H%MZ}_{args.until:%Y%m%dT%H%MZ}.parquet"
+    write_sharp_table(table, path)
+    counts = {"rows": len(table), "regions": int(table["harpnum"].nunique())}
+    told = f"{path}: {counts['rows']} rows of {counts['regions']} regions; {'; '.join(table.attrs['notes'])}"
+    print(json.dumps({"path": str(path), **counts}) if args.json else told)
 
 
 def _check(folders: Sequence[Path]) -> None:

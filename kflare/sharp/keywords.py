@@ -29,12 +29,22 @@ import pandas as pd
 
 from kflare.errors import DataError
 from kflare.flares.region_numbers import full_region_numbers
+from kflare.io.atomic import write_whole
 from kflare.io.guarded_fits import FitsFile, guarded_fits
 from kflare.io.payload import read_payload
 from kflare.observations.quality import parse_quality
 from kflare.sun.constants import SOLAR_RADIUS_M
 
-__all__ = ["PARAMETERS", "REQUESTED", "UNITS", "SharpParameter", "read_sharp_header", "sharp_table"]
+__all__ = [
+    "PARAMETERS",
+    "REQUESTED",
+    "UNITS",
+    "SharpParameter",
+    "read_sharp_header",
+    "read_sharp_table",
+    "sharp_table",
+    "write_sharp_table",
+]
 
 
 @dataclass(frozen=True)
@@ -210,6 +220,39 @@ def sharp_table(keywords: pd.DataFrame, *, source: str = "JSOC") -> pd.DataFrame
     table = table.sort_values(["time", "harpnum"], kind="stable", ignore_index=True)
     table.attrs["units"] = dict(UNITS)
     table.attrs["notes"] = [_note(factor)]
+    return table
+
+
+def write_sharp_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a `sharp_table` as Parquet with the units in its schema; SettingError where it cannot be written."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    plain = pa.Table.from_pandas(table, preserve_index=False).schema
+    units: dict[str, str] = table.attrs["units"]
+    fields = [field.with_metadata({"unit": units[field.name]}) if field.name in units else field for field in plain]
+    written = pa.Table.from_pandas(table, pa.schema(fields, plain.metadata), preserve_index=False)
+    write_whole(path, lambda file: parquet.write_table(written, file))
+
+
+def read_sharp_table(path: str | Path) -> pd.DataFrame:
+    """Read what `write_sharp_table` wrote (`kflare.fetch sharp`).
+
+    Raises
+    ------
+    DataError
+        No such file, no Parquet, or a column of `sharp_table` is missing.
+    """
+    import pyarrow as pa
+
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, pa.ArrowException, ValueError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise DataError(f"`{path}` cannot be read as a table of SHARP keywords: {reason}") from error
+    absent = [name for name in ("time", "region", "harpnum", "noaa", "quality", *UNITS) if name not in table]
+    if absent:
+        raise DataError(f"`{path}` lacks the column `{'`, `'.join(absent)}`: fetch it with kflare.fetch sharp")
     return table
 
 

@@ -9,14 +9,18 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pandas as pd
 import pytest
 from astropy.io import fits
 from PIL import Image
+from pyarrow import parquet
 
+from kflare.attribution.region_tables import read_sharp_daily, with_sharp
 from kflare.commands.fetch import main
 from kflare.flares.catalogue import read_flares
 from kflare.observations.reading import read_magnetogram
-from tests.standin import StandIn, picture, quick_export, refusing
+from kflare.sharp.keywords import read_sharp_table
+from tests.standin import StandIn, picture, quick_export, refusing, slot
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -164,6 +168,35 @@ def nrt(sun, issue):
         "--swpc",
         sun.url + "/json",
     )
+
+
+def test_sharp_keywords_become_one_table(sun, fetch, tmp_path):
+    for minutes in range(0, 2 * 24 * 60, 12):
+        for harpnum in (377, 384):
+            sun.add(
+                "hmi.sharp_cea_720s", slot(datetime(2011, 2, 14, tzinfo=UTC) + timedelta(minutes=minutes)),
+                primes=("HARPNUM", "T_REC"), segments={}, HARPNUM=harpnum, NOAA_AR=11158 if harpnum == 377 else 0,
+                LON_FWT=13.5, LAT_FWT=-20.25, USFLUX="2.65e+22", MEANGBZ=100.523, R_VALUE="MISSING",
+            )  # fmt: skip
+    span = ("--from", "2011-02-14T06:00", "--until", "2011-02-15T06:00", "--jsoc", sun.url)
+    status, out, err = fetch("sharp", *span, "--json")
+    told = json.loads(out)
+    # All records of 24 h at 12 min, each once.
+    assert (status, err, told["rows"], told["regions"]) == (0, "", 240, 2)
+    table = read_sharp_table(told["path"])
+    row = table[table["harpnum"] == 377].iloc[0]
+    assert (row["region"], row["noaa"], row["lon"], row["lat"]) == ("HARP 377", 11158, 13.5, -20.25)
+    assert (row["USFLUX"], np.isnan(row["R_VALUE"])) == (2.65e22, True)
+    assert row["MEANGBZ"] == pytest.approx(275.84, abs=0.01)  # G/pixel to G/Mm
+    assert parquet.read_schema(told["path"]).field("MEANGBZ").metadata == {b"unit": b"G/Mm"}
+    # The analysis of maps takes it, too.
+    regions = pd.DataFrame({"time": [pd.Timestamp("2011-02-14T12:00Z")], "noaa": pd.array([11158], "Int64")})
+    assert with_sharp(regions, read_sharp_daily(told["path"]))["USFLUX"].item() == 2.65e22
+    status, out, _ = fetch("sharp", *span, "--harpnum", "384")
+    assert "120 rows of 1 regions; MEANGB* and their errors converted" in out
+    status, out, err = fetch("sharp", "--from", "2012-02-14", "--until", "2012-02-17", "--jsoc", sun.url)
+    assert (status, out) == (1, "")
+    assert "JSOC holds no records of `hmi.sharp_cea_720s` from 2012-02-14T00:00:00Z" in err
 
 
 def test_near_real_time(sun, fetch):
