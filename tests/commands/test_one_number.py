@@ -15,8 +15,7 @@ from kflare.models.publish import read_metadata, versions
 from kflare.models.savedmodel import load_signatures
 from kflare.observations.reading import read_magnetogram
 from kflare.operations.questions import ask_disk
-from kflare.serving import Client
-from kflare.serving.embedded_server import Server
+from kflare.serving import Client, Server
 from kflare.synthetic.observations import write_los
 
 RELEASED = Path(__file__).resolve().parents[2] / "savedmodels"
@@ -54,7 +53,7 @@ def everywhere(path, models, name, folder, capsys):
     ((fitted, _),) = image_dataset([path], np.array([True]), size=side, byte_range=None, batch_size=1)
     # The network's input is the field over 100 G, which at the network's own side passes through the graph as it is.
     found = {"fit": signatures("serving_default", {"magnetogram": 100 * fitted.numpy()})}
-    with Server([], folder=models, discover=models, port=0) as server, Client(server.address) as client:
+    with Server(folder=models, port=0) as server, Client(server.address) as client:
         if path.suffix == ".jpg":
             found["predict_image"] = client.predict_images(name, [path]).outputs
         for maps in (False, True):
