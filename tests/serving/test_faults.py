@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -76,32 +77,32 @@ def asking(target, threads=3, tasks=0, **options):
 
 
 class Process:
-    """`python -m kflare.serve`."""
+    """`python -m kflare.serve` in the folder that holds `savedmodels`, its default."""
 
-    def __init__(self, models, port=0):
-        command = [sys.executable, "-m", "kflare.serve", "--models", models, "--port", port, "--rest-api-port", 0]
-        self.started = subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True)
+    def __init__(self, folder, port=0):
+        command = [sys.executable, "-m", "kflare.serve", "--port", str(port), "--rest-api-port", "0"]
+        self.started = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def listening(self):
-        self.address, self.rest = re.search(r"listening on (\S+) and (\S+), ", self.started.stderr.readline()).groups()
+        self.line = self.started.stderr.readline()
+        self.address, self.rest = re.search(r"listening on (\S+) and (\S+), ", self.line).groups()
         self.ports = [int(address.rpartition(":")[2]) for address in (self.address, self.rest)]
         return self
 
     def kill(self):
         self.started.kill()
-        self.started.wait()
-        self.started.stderr.close()
+        self.started.communicate()
 
 
 @pytest.fixture(scope="module")
 def killing(toys, publish, tmp_path_factory):
-    """Two processes of the same models, to be killed, and the folder of the models; a start takes seven seconds."""
-    models = tmp_path_factory.mktemp("killing")
-    publish(toys / "defn-1", models / "defn-c" / "1")
-    publish(toys / "cnn", models / "cnn-c" / "1")
-    processes = [Process(models) for _ in range(2)]
+    """Two processes of the same models, to be killed, and their folder; a start takes seven seconds."""
+    folder = tmp_path_factory.mktemp("killing")
+    publish(toys / "defn-1", folder / "savedmodels" / "defn-c" / "1")
+    publish(toys / "cnn", folder / "savedmodels" / "cnn-c" / "1")
+    processes = [Process(folder) for _ in range(2)]
     servers = [process.listening() for process in processes]
-    yield servers, models
+    yield servers, folder
     for process in servers:
         process.kill()
 
@@ -119,14 +120,14 @@ def test_one_of_several_servers_killed_under_load(killing, until):
 
 @pytest.mark.slow
 def test_a_server_killed_and_restarted_under_load_loses_no_request(killing, until):
-    servers, models = killing
-    with asking(servers[1].address, tasks=3, timeout=40) as (answers, failures):
+    servers, folder = killing
+    with asking(servers[1].address, tasks=3, timeout=60) as (answers, failures):
         until(lambda: len(answers) > 50)
         servers[1].kill()
         killed = time.monotonic()
-        servers[1] = Process(models, port=servers[1].ports[0]).listening()
+        servers[1] = Process(folder, port=servers[1].ports[0]).listening()
         outage, again = time.monotonic() - killed, len(answers)
-        until(lambda: len(answers) > again + 100, seconds=40)
+        until(lambda: len(answers) > again + 100, seconds=60)
     assert failures == []
     # Somebody asked while nobody was there, and was patient.
     assert max(wait for _, wait in answers) > outage * 0.9
@@ -214,3 +215,15 @@ def test_a_message_of_1_gb_and_10000_idle_connections(killing, until):
         for connection in idle:
             connection.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.slow
+def test_one_line_when_ready_and_a_clean_stop(killing):
+    server = killing[0][1]
+    assert server.line.endswith("serving cnn-c (1), defn-c (1)\n")
+    with Client(server.address) as client:
+        assert client.predict("defn-c", ZEROS).outputs["probability"].tolist() == [0.5]
+    server.started.send_signal(signal.SIGTERM)
+    assert server.started.wait(20) == 0
+    assert server.started.stderr.read() == ""  # nothing but the one line, whatever the clients did
+    assert server.started.stdout.read() == ""

@@ -31,18 +31,6 @@ def served(*options, cwd):
             process.kill()
 
 
-def test_one_line_when_ready_and_a_clean_stop(models):
-    (models.parent / "savedmodels").symlink_to(models)  # the default folder
-    with served(cwd=models.parent) as (process, line, address):
-        assert line.endswith("serving cnn-c (1), defn-c (1)\n")
-        with Client(address) as client:
-            assert client.predict_regions("defn-c", TABLE).outputs["probability"].tolist() == [0.5]
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
-        assert process.stderr.read() == ""  # nothing but the one line
-        assert process.stdout.read() == ""
-
-
 def test_the_shipped_configuration_with_two_of_four_models(models, request):
     shipped = request.config.rootpath / "serving"
     options = ("--config", shipped / "models.config", "--models", models, "--poll-seconds", "0.1")
