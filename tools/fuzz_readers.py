@@ -231,8 +231,8 @@ def tables() -> Iterator[Target]:
     from kflare.attribution.region_tables import SHARP_PARAMETERS, read_regions, read_sharp_daily
     from kflare.datasets.region_table import read_region_table
     from kflare.flares.catalogue import FlareList
+    from kflare.flares.srs import read_srs
     from kflare.operations.settings import as_toml, read_settings
-    from kflare.regions.numbers import read_srs
     from kflare.sharp.samples import read_sharp_samples
     from kflare.synthetic.sun import SyntheticSun
     from kflare.verification.forecast_table import forecast_table, read_forecasts
@@ -268,7 +268,7 @@ def tables() -> Iterator[Target]:
         {"time": pd.date_range("2016-01-01", periods=6), "method": ["NOAA", "SIDC"] * 3, "probability": 0.25,
          "observed": [0, 0, 1, 1, 0, 0]}
     )  # fmt: skip
-    forecasts["time"] = forecasts["time"].dt.floor("2D")
+    forecasts["time"] = sorted([*forecasts["time"][:3]] * 2)
 
     def checked(path: Path) -> object:
         return forecast_table(read_forecasts(path))
@@ -351,6 +351,10 @@ def work(first: int, last: int, seed: int) -> None:
     signal.signal(signal.SIGALRM, _alarm)
     targets = [target for source in SOURCES for target in source()]
     with tempfile.TemporaryDirectory() as folder:
+        for target in targets if first == 0 else ():
+            result, fault = outcome(target, target.wrap(target.seed), Path(folder))
+            if result != "read":
+                print(json.dumps(f"{target.name}: the seed itself cannot be read: {result} {fault}"), flush=True)
         for number in range(first, last):
             target = targets[number % len(targets)]
             begin = time.monotonic()
@@ -377,6 +381,9 @@ def run(mutations: int, seed: int) -> int:
             assert child.stdout is not None
             for line in child.stdout:
                 entry = json.loads(line)
+                if isinstance(entry, str):
+                    faults.append(entry)
+                    continue
                 if isinstance(entry, int):
                     peak = max(peak, entry)
                     continue

@@ -20,6 +20,7 @@ from kflare.errors import DataError
 from kflare.flares.srs import is_srs, read_srs
 from kflare.io.guarded_fits import guarded_fits
 from kflare.io.payload import format_of, read_payload
+from kflare.io.table_file import read_table
 from kflare.sharp.keywords import PARAMETERS
 from kflare.sun.constants import SOLAR_RADIUS_M
 
@@ -157,21 +158,22 @@ def read_sharp_daily(path: str | Path) -> pd.DataFrame:
     from astropy.time import Time
 
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"no table of SHARP parameters {path}")
-    if path.suffix == ".parquet":
+    if path.suffix == ".parquet" and path.is_file():
         from kflare.sharp.keywords import read_sharp_table
 
         return read_sharp_table(path)
-    seen = pd.read_csv(path, sep=";")
+    seen = read_table(path, "table of SHARP parameters", sep=";")
     absent = [name for name in ("T_REC", "NOAA_AR", *SHARP_PARAMETERS) if name not in seen]
     if absent:
         raise DataError(f"{path} lacks the column `{'`, `'.join(absent)}`: give the daily table of SHARP parameters")
-    tai = pd.to_datetime(seen["T_REC"], format="ISO8601", errors="coerce")
+    tai = pd.to_datetime(seen["T_REC"].astype(str), format="ISO8601", errors="coerce")
     if tai.isna().any():
         raise DataError(f"{path}: `T_REC` must be a time, got {seen['T_REC'][tai.isna()].iloc[0]!r}")
+    noaa = pd.to_numeric(seen["NOAA_AR"], errors="coerce").astype("float64")
+    if (noaa.notna() & ~noaa.between(0, 99_999)).any() or (noaa % 1 > 0).any():
+        raise DataError(f"{path}: `NOAA_AR` must hold whole numbers from 0 to 99999")
     utc = Time(tai.to_numpy(dtype="datetime64[us]"), scale="tai").utc.to_datetime(leap_second_strict="silent")
-    table = pd.DataFrame({"time": pd.to_datetime(utc, utc=True).as_unit("us"), "noaa": seen["NOAA_AR"].astype("Int64")})
+    table = pd.DataFrame({"time": pd.to_datetime(utc, utc=True).as_unit("us"), "noaa": noaa.astype("Int64")})
     for name in SHARP_PARAMETERS:
         factor = _PIXELS_PER_MM if name in _GRADIENTS else 1.0
         table[name] = pd.to_numeric(seen[name], errors="coerce").astype("float64") * factor

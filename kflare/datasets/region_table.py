@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from kflare.errors import DataError
+from kflare.io.table_file import read_table
 
 __all__ = ["KEY_COLUMNS", "read_region_table", "region_flares_by_noaa"]
 
@@ -40,13 +41,7 @@ def read_region_table(path: Path) -> pd.DataFrame:
         of ISO 8601. A time without a zone is UTC.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"no region table {path}: give a Parquet or CSV file")
-    try:
-        table = pd.read_parquet(path) if _is_parquet(path) else pd.read_csv(path)
-    except (ValueError, OSError, pd.errors.ParserError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path} cannot be read as a region table (Parquet or CSV): {reason}") from error
+    table = read_table(path, "region table")
     for name in ("time", "region"):
         if name not in table:
             raise DataError(f"{path} lacks the column `{name}`: it has {', '.join(map(str, table.columns)) or 'none'}")
@@ -108,8 +103,3 @@ def _utc_times(times: pd.Series, path: Path) -> pd.Series:
     except (ValueError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"`time` of {path} must be a UTC time such as 2014-03-18T12:00Z: {reason}") from error
-
-
-def _is_parquet(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == b"PAR1"

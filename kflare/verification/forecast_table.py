@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
+from kflare.io.table_file import read_table
 from kflare.verification.samples import Outcomes, Probabilities
 
 __all__ = ["ForecastTable", "forecast_table", "read_forecasts"]
@@ -85,16 +86,8 @@ def read_forecasts(path: Path, *, methods: Sequence[str] = ()) -> pd.DataFrame:
         No such file, unreadable, empty, or a column or method is missing.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"no table of forecasts {path}: give a Parquet or CSV file")
-    try:
-        with path.open("rb") as file:
-            parquet = file.read(4) == b"PAR1"
-        # All as text: a method named NA is a method, and what is no number gets a message that names its row.
-        table = pd.read_parquet(path) if parquet else pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, OSError, pd.errors.ParserError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path} cannot be read as a table of forecasts (Parquet or CSV): {reason}") from error
+    # All as text: a method named NA is a method, and what is no number gets a message that names its row.
+    table = read_table(path, "table of forecasts", dtype=str, keep_default_na=False)
     if "valid_date" in table and "time" not in table:
         table = table.rename(columns={"valid_date": "time"})
     if "probability" in table or not methods:

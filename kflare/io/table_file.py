@@ -1,0 +1,57 @@
+"""Tables from outside, as Parquet or CSV: read in bounded memory, and what pandas raises on damage is one DataError."""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kflare.errors import DataError
+from kflare.io.payload import read_payload
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["read_table"]
+
+# 1 GiB of numbers. A few bytes of Parquet can declare any number of equal rows.
+_MAX_CELLS: Final = 1 << 27
+
+
+def read_table(path: Path, what: str, **csv: Any) -> "pd.DataFrame":
+    """Read a table whole; a file that does not begin as Parquet is CSV.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file, at most 512 MiB.
+    what : str
+        What it should be, for messages, such as "region table".
+    csv
+        Options of `pandas.read_csv`.
+
+    Raises
+    ------
+    DataError
+        No such file, too large, or it cannot be read.
+    """
+    from pyarrow import ArrowException
+
+    if not path.is_file():
+        raise DataError(f"no {what} {path}: give a Parquet or CSV file")
+    try:
+        return _parsed(read_payload(path, what=f"a {what}", kinds=()), csv)
+    # As the damage has it.
+    except (DataError, ArrowException, ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise DataError(f"{path} cannot be read as a {what} (Parquet or CSV): {reason}") from error
+
+
+def _parsed(payload: bytes, csv: dict[str, Any]) -> "pd.DataFrame":
+    import pandas as pd
+    from pyarrow import parquet
+
+    if not payload.startswith(b"PAR1"):
+        return pd.read_csv(io.BytesIO(payload), **csv)
+    declared = parquet.read_metadata(io.BytesIO(payload))
+    if declared.num_rows * declared.num_columns > _MAX_CELLS:
+        raise DataError(f"it declares {declared.num_rows} rows of {declared.num_columns} columns")
+    return pd.read_parquet(io.BytesIO(payload))
