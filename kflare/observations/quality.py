@@ -26,111 +26,68 @@ less), of another instrument than HMI and MDI, or of the future.
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import IntFlag
 from typing import Final
 
 from kflare.errors import DataError, SettingError
 
-__all__ = ["POLICIES", "HmiQuality", "MdiQuality", "QualityPolicy", "judge", "parse_quality", "policy_named"]
+__all__ = ["HMI_QUALITY", "MDI_QUALITY", "POLICIES", "QualityPolicy", "judge", "parse_quality", "policy_named"]
 
 
-class HmiQuality(IntFlag):
-    """Bits of QUALITY of HMI observables (JSOC QUALITY.txt of 2013-05-24; HMI_observables.c)."""
-
-    NODATA = 0x80000000
-    TARGETFILTERGRAMMISSING = 0x40000000
-    NOINTERPOLATEDKEYWORDS = 0x20000000
-    NOFRAMELISTINFO = 0x10000000
-    WRONGCADENCE = 0x08000000
-    WRONGTARGET = 0x04000000
-    MISSINGLEV1D = 0x02000000
-    MISSINGKEYWORDLEV1D = 0x01000000
-    WRONGWAVELENGTHNUM = 0x00800000
-    MISSINGKEYWORDLEV1P = 0x00400000
-    NOLOOKUPRECORD = 0x00200000
-    NOLOOKUPKEYWORD = 0x00100000
-    NOTENOUGHINTERPOLANTS = 0x00080000
-    INTERPOLATIONFAILED = 0x00040000
-    MISSINGLEV1P = 0x00020000
-    LOWINTERPNUM = 0x00010000
-    LOWKEYWORDNUM = 0x00008000
-    ISSTARGET = 0x00004000
-    NOTEMP = 0x00002000
-    NOGAPFILL = 0x00001000
-    LIMBFITISSUE = 0x00000800
-    NOCOSMICRAY = 0x00000400
-    ECLIPSE_STOKES = 0x00000200
-    ECLIPSE = 0x00000100
-    NOCOEFFPRECORD = 0x00000080
-    LARGEFTSID = 0x00000040
-    POORQUALITY = 0x00000020
-
-
-class MdiQuality(IntFlag):
-    """Bits of QUALITY of MDI (SOI, "MDI Standard Quality Bit Definitions", 2003-02-24)."""
-
-    NODATA = 0x80000000
-    STATISTICS = 0x800
-    COSMICRAYS = 0x400
-    NOTPRIME60 = 0x200
-    POINTING = 0x100
-    PROCESSING = 0x80
-    MISSING90 = 0x40
-    MISSING50 = 0x20
-    MISSING10 = 0x10
-    MISSING1 = 0x8
-    MISSING0 = 0x4
-    TOBSMISSING = 0x2
-    TELEMETRY = 0x1
-
-
-_MEANING = {
-    "NODATA": "no image was made",
-    "TARGETFILTERGRAMMISSING": "no filtergram near the time",
-    "NOINTERPOLATEDKEYWORDS": "pointing keywords unknown",
-    "NOFRAMELISTINFO": "sequence of filtergrams unknown",
-    "WRONGCADENCE": "sequence of another cadence",
-    "WRONGTARGET": "filtergram of another sequence",
-    "MISSINGLEV1D": "too few filtergrams",
-    "MISSINGKEYWORDLEV1D": "keywords of filtergrams missing",
-    "WRONGWAVELENGTHNUM": "wrong number of wavelengths",
-    "MISSINGKEYWORDLEV1P": "keywords of polarisation images missing",
-    "NOLOOKUPRECORD": "no look-up table",
-    "NOLOOKUPKEYWORD": "no look-up table keywords",
-    "NOTENOUGHINTERPOLANTS": "too few filtergrams to interpolate",
-    "INTERPOLATIONFAILED": "interpolation in time failed",
-    "MISSINGLEV1P": "too few polarisation images",
-    "LOWINTERPNUM": "fewer filtergrams interpolated than usual",
-    "LOWKEYWORDNUM": "roll or distance extrapolated",
-    "ISSTARGET": "image stabilisation open",
-    "NOTEMP": "default temperatures",
-    "NOGAPFILL": "gaps not filled",
-    "LIMBFITISSUE": "filtergrams with a bad limb fit left out",
-    "NOCOSMICRAY": "no list of cosmic rays",
-    "ECLIPSE_STOKES": "eclipse",
-    "ECLIPSE": "eclipse",
-    "NOCOEFFPRECORD": "no velocity correction",
-    "LARGEFTSID": "noisy focus sequence",
-    "POORQUALITY": "eclipse, lunar transit, thermal recovery or the like",
-    "STATISTICS": "unlikely statistics",
-    "COSMICRAYS": "many cosmic rays",
-    "NOTPRIME60": "not in the prime 60-s program",
-    "POINTING": "pointing anomaly or roll",
-    "PROCESSING": "on-board processing error",
-    "MISSING90": "over 90 % missing",
-    "MISSING50": "over 50 % missing",
-    "MISSING10": "over 10 % missing",
-    "MISSING1": "over 1 % missing",
-    "MISSING0": "pixels missing",
-    "TOBSMISSING": "observation missing",
-    "TELEMETRY": "telemetry problem",
+#: Bits of QUALITY of HMI observables (JSOC QUALITY.txt of 2013-05-24; HMI_observables.c).
+HMI_QUALITY: Final = {
+    0x80000000: "NODATA (no image was made)",
+    0x40000000: "TARGETFILTERGRAMMISSING (no filtergram near the time)",
+    0x20000000: "NOINTERPOLATEDKEYWORDS (pointing keywords unknown)",
+    0x10000000: "NOFRAMELISTINFO (sequence of filtergrams unknown)",
+    0x08000000: "WRONGCADENCE (sequence of another cadence)",
+    0x04000000: "WRONGTARGET (filtergram of another sequence)",
+    0x02000000: "MISSINGLEV1D (too few filtergrams)",
+    0x01000000: "MISSINGKEYWORDLEV1D (keywords of filtergrams missing)",
+    0x00800000: "WRONGWAVELENGTHNUM (wrong number of wavelengths)",
+    0x00400000: "MISSINGKEYWORDLEV1P (keywords of polarisation images missing)",
+    0x00200000: "NOLOOKUPRECORD (no look-up table)",
+    0x00100000: "NOLOOKUPKEYWORD (no look-up table keywords)",
+    0x00080000: "NOTENOUGHINTERPOLANTS (too few filtergrams to interpolate)",
+    0x00040000: "INTERPOLATIONFAILED (interpolation in time failed)",
+    0x00020000: "MISSINGLEV1P (too few polarisation images)",
+    0x00010000: "LOWINTERPNUM (fewer filtergrams interpolated than usual)",
+    0x00008000: "LOWKEYWORDNUM (roll or distance extrapolated)",
+    0x00004000: "ISSTARGET (image stabilisation open)",
+    0x00002000: "NOTEMP (default temperatures)",
+    0x00001000: "NOGAPFILL (gaps not filled)",
+    0x00000800: "LIMBFITISSUE (filtergrams with a bad limb fit left out)",
+    0x00000400: "NOCOSMICRAY (no list of cosmic rays)",
+    0x00000200: "ECLIPSE_STOKES (eclipse)",
+    0x00000100: "ECLIPSE (eclipse)",
+    0x00000080: "NOCOEFFPRECORD (no velocity correction)",
+    0x00000040: "LARGEFTSID (noisy focus sequence)",
+    0x00000020: "POORQUALITY (eclipse, lunar transit, thermal recovery or the like)",
+}
+#: Bits of QUALITY of MDI (SOI, "MDI Standard Quality Bit Definitions", 2003-02-24).
+MDI_QUALITY: Final = {
+    0x80000000: "NODATA (no image was made)",
+    0x00000800: "STATISTICS (unlikely statistics)",
+    0x00000400: "COSMICRAYS (many cosmic rays)",
+    0x00000200: "NOTPRIME60 (not in the prime 60-s program)",
+    0x00000100: "POINTING (pointing anomaly or roll)",
+    0x00000080: "PROCESSING (on-board processing error)",
+    0x00000040: "MISSING90 (over 90 % missing)",
+    0x00000020: "MISSING50 (over 50 % missing)",
+    0x00000010: "MISSING10 (over 10 % missing)",
+    0x00000008: "MISSING1 (over 1 % missing)",
+    0x00000004: "MISSING0 (pixels missing)",
+    0x00000002: "TOBSMISSING (observation missing)",
+    0x00000001: "TELEMETRY (telemetry problem)",
 }
 
 _ALL = 0xFFFFFFFF
-_HMI_REJECTED = 0xFFFE0000 | HmiQuality.ECLIPSE | HmiQuality.ECLIPSE_STOKES | HmiQuality.POORQUALITY
-# From 2^18 on JSOC's SMARP series leaves MDI out too; POINTING means that the roll in the header may be wrong. MISSING1
-# is left to the count of missing pixels on the disk.
-_MDI_REJECTED = 0xFFFC0000 | 0x70 | MdiQuality.TOBSMISSING | MdiQuality.PROCESSING | MdiQuality.POINTING
+_NOCOSMICRAY = 0x400
+_NOTPRIME60 = 0x200
+# ECLIPSE, ECLIPSE_STOKES, POORQUALITY.
+_HMI_REJECTED = 0xFFFE0000 | 0x320
+# MISSING10 to MISSING90, TOBSMISSING, PROCESSING, POINTING (the roll in the header may be wrong); MISSING1 is left to the
+# count of missing pixels on the disk. From 2^18 on JSOC's SMARP series leaves MDI out too.
+_MDI_REJECTED = 0xFFFC0000 | 0x1F2
 
 
 @dataclass(frozen=True)
@@ -155,9 +112,9 @@ class QualityPolicy:
 
     name: str
     hmi_reject: int = _HMI_REJECTED
-    hmi_accept: int = HmiQuality.NOCOSMICRAY
+    hmi_accept: int = _NOCOSMICRAY
     mdi_reject: int = _MDI_REJECTED
-    mdi_accept: int = MdiQuality.NOTPRIME60
+    mdi_accept: int = _NOTPRIME60
     max_missing: float = 0.01
     noted_missing: float = 0.001
     refuses: bool = True
@@ -179,8 +136,8 @@ POLICIES = {
         QualityPolicy("default"),
         QualityPolicy(
             "strict",
-            hmi_reject=_ALL & ~HmiQuality.NOCOSMICRAY,
-            mdi_reject=_ALL & ~MdiQuality.NOTPRIME60,
+            hmi_reject=_ALL & ~_NOCOSMICRAY,
+            mdi_reject=_ALL & ~_NOTPRIME60,
             max_missing=0.001,
         ),
         QualityPolicy("any", refuses=False),
@@ -246,10 +203,9 @@ def parse_quality(value: object, *, source: str = "header") -> int | None:
 
 def described(quality: int, bits: int, instrument: str) -> str:
     """The bits of QUALITY in words: `0x00010400: LOWINTERPNUM (fewer filtergrams interpolated than usual)`."""
-    known: type[IntFlag] = MdiQuality if instrument == "MDI" else HmiQuality
-    named = {flag.name: flag.value for flag in known if flag.name}
-    words = [f"{name} ({_MEANING[name]})" for name, value in named.items() if value & bits]
-    unnamed = bits & ~sum(named.values())
+    known = MDI_QUALITY if instrument == "MDI" else HMI_QUALITY
+    words = [text for bit, text in known.items() if bit & bits]
+    unnamed = bits & ~sum(known)
     if unnamed:
         words.append(f"bits {unnamed:#x} without a name")
     return f"`QUALITY` 0x{quality:08x}: {', '.join(words)}"

@@ -19,32 +19,18 @@ NOMINAL_TOLERANCE = timedelta(seconds=360)
 
 @dataclass(frozen=True)
 class Selection:
-    """The image that stands for a time.
+    """The image that stands for a time: its place in the candidates, and what is to be said of it.
 
     Parameters
     ----------
-    wanted : datetime.datetime
-        The time asked for, UTC.
     index : int or None
-        Place of the image in the candidates; None if there is none.
-    observed : datetime.datetime or None
-        When it was observed, UTC.
-    substituted : bool
-        Whether it is an earlier one than that of the time itself.
+        None if there is no image.
     note : str
         "" for the image of the time itself; else what was taken instead, or why nothing.
     """
 
-    wanted: datetime
     index: int | None
-    observed: datetime | None
-    substituted: bool
     note: str
-
-    @property
-    def age(self) -> timedelta | None:
-        """How long before the time it was observed; None if there is none. May be negative by the tolerance."""
-        return None if self.observed is None else self.wanted - self.observed
 
 
 def select_for(
@@ -73,8 +59,8 @@ def select_for(
     Returns
     -------
     Selection
-        With `substituted` and a note if it is an earlier image; with index None and the reason if there is none. The
-        earliest of several at the same time.
+        With a note if it is an earlier image; with index None and the reason if there is none. The earliest of several
+        at the same time.
 
     Raises
     ------
@@ -87,25 +73,17 @@ def select_for(
     times = [_utc(candidate, "candidates") for candidate in candidates]
     at_time = [i for i, seen in enumerate(times) if abs(seen - wanted) <= tolerance]
     if at_time:
-        index = min(at_time, key=lambda i: abs(times[i] - wanted))
-        return Selection(wanted, index, times[index], substituted=False, note="")
+        return Selection(min(at_time, key=lambda i: abs(times[i] - wanted)), "")
     earlier = [i for i, seen in enumerate(times) if seen < wanted]
     if not earlier:
         why = "there is no earlier one" if times else "there is none at all"
-        return Selection(wanted, None, None, substituted=False, note=f"no image for {_text(wanted)}: {why}")
+        return Selection(None, f"no image for {_text(wanted)}: {why}")
     index = max(earlier, key=lambda i: (times[i], -i))
     age = wanted - times[index]
     if age > limit:
-        return Selection(
-            wanted,
-            None,
-            None,
-            substituted=False,
-            note=f"no image for {_text(wanted)}: the nearest earlier one, of {_text(times[index])}, is "
-            f"{_hours(age)} h old, at most {_hours(limit)} h are allowed",
-        )
-    note = f"image of {_text(times[index])} for {_text(wanted)}, {_hours(age)} h earlier"
-    return Selection(wanted, index, times[index], substituted=True, note=note)
+        why = f"the nearest earlier one, of {_text(times[index])}, is {_hours(age)} h old"
+        return Selection(None, f"no image for {_text(wanted)}: {why}, at most {_hours(limit)} h are allowed")
+    return Selection(index, f"image of {_text(times[index])} for {_text(wanted)}, {_hours(age)} h earlier")
 
 
 def _utc(time: datetime, name: str) -> datetime:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
-from kflare.observations.quality import POLICIES, HmiQuality, MdiQuality, QualityPolicy, judge, parse_quality
+from kflare.observations.quality import HMI_QUALITY, MDI_QUALITY, POLICIES, QualityPolicy, judge, parse_quality
 
 TIME = datetime(2013, 10, 23, tzinfo=UTC)
 
@@ -179,8 +179,7 @@ def test_unnamed_policies_are_refused(tmp_path):
 
 
 def test_bits_do_not_overlap():
-    for flags in (HmiQuality, MdiQuality):
-        values = [flag.value for flag in flags]
+    for values in (list(HMI_QUALITY), list(MDI_QUALITY)):
         assert sum(values) == np.bitwise_or.reduce(values)
     # All of 0x20 to 0x80000000 has a name with HMI.
-    assert sum(flag.value for flag in HmiQuality) == 0xFFFFFFE0
+    assert sum(HMI_QUALITY) == 0xFFFFFFE0
