@@ -85,7 +85,7 @@ _NOCOSMICRAY = 0x400
 _NOTPRIME60 = 0x200
 # ECLIPSE, ECLIPSE_STOKES, POORQUALITY.
 _HMI_REJECTED = 0xFFFE0000 | 0x320
-# MISSING10 to MISSING90, TOBSMISSING, PROCESSING, POINTING (the roll in the header may be wrong); MISSING1 is left to the
+# MISSING10 to MISSING90, TOBSMISSING, PROCESSING, POINTING (the roll may be wrong); MISSING1 is left to the
 # count of missing pixels on the disk. From 2^18 on JSOC's SMARP series leaves MDI out too.
 _MDI_REJECTED = 0xFFFC0000 | 0x1F2
 
