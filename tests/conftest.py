@@ -65,8 +65,8 @@ def _publish_random_cnn(folder: Path) -> None:
     from kflare.attribution.compiled import CompiledAttribution
     from kflare.models.calibration import Calibration
     from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
-    from kflare.models.fitting import Fitted
-    from kflare.models.release import release_dense_cnn
+    from kflare.models.fitting import FittedNetwork
+    from kflare.models.image_models import publish_image_model
 
     keras.utils.set_random_seed(3)
     model = build_dense_cnn((128, 128, 1))
@@ -76,8 +76,8 @@ def _publish_random_cnn(folder: Path) -> None:
             n = layer.gamma.shape[0]
             parts = (*rng.normal(1, 0.3, (1, n)), *rng.normal(0, 0.3, (2, n)), rng.random(n) + 0.5)
             layer.set_weights([part.astype(np.float32) for part in parts])
-    release_dense_cnn(
-        Fitted(model, None, Calibration(1.2, -0.3, 0.01), 0.5, [], None),
+    publish_image_model(
+        FittedNetwork(model, None, Calibration(1.2, -0.3, 0.01), 0.5, [], None),
         folder,
         "cnn-m",
         attribution=CompiledAttribution(model, layer=LAST_CONVOLUTION),

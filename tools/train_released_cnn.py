@@ -5,8 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.attribution.compiled import CompiledAttribution
@@ -19,10 +17,13 @@ from kflare.io.atomic import write_whole
 from kflare.models.baselines import logistic_regression, persistence
 from kflare.models.crossvalidation.folds import block_folds
 from kflare.models.dense_cnn import LAST_CONVOLUTION
-from kflare.models.fitting import Fitted, dense_cnn_defaults, fit_dense_cnn
+from kflare.models.fitting import FittedNetwork
+from kflare.models.image_models import fit_image_network, publish_image_model, standardised
 from kflare.models.losses import class_weights
+from kflare.models.metadata import model_metadata
 from kflare.models.model_card import ModelCard, reliability_png
-from kflare.models.release import describe, fingerprint, release_dense_cnn
+from kflare.models.registry import model_spec
+from kflare.models.task import fingerprint
 from kflare.models.training import Recipe, Run
 from kflare.verification.intervals import bootstrap, bootstrap_difference
 
@@ -53,7 +54,8 @@ LIMITS = """\
 
 def cnn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
     """Cross-validate, fit and publish `cnn-c` or `cnn-m`; returns the version's directory."""
-    name, event = f"cnn-{letter}", letter.upper()
+    spec = model_spec(f"cnn-{letter}")
+    name, event = spec.name, spec.event
     flares = read_flares(data / "goes" / "swpc_flares_2010-2025.csv")
     archive = index_archive(data / "hmi_daily", byte_range=BYTE_RANGE)
     paths, times = archive["path"].tolist(), archive["forecast_time"]
@@ -62,14 +64,14 @@ def cnn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
     persistent = persistence(times, flares, event)
     days = times.dt.tz_localize(None).dt.floor("D").to_numpy()
 
-    def fit(split: Split, folder: str) -> Fitted:
+    def fit(split: Split, folder: str) -> FittedNetwork:
         weights = class_weights(observed[split.train])
-        features = _standard(proxies, split.train)
+        features = standardised(proxies, split.train)
         regression = logistic_regression(features[split.train], observed[split.train], class_weights=weights)
-        recipe = Recipe(**dense_cnn_defaults("polarity-lines"), class_weights=weights)
-        return fit_dense_cnn(
-            paths, observed, split, size=SIZE, byte_range=BYTE_RANGE, augmented=True, recipe=recipe,
-            run=Run(work / name / folder, {}), clusters=days, teach="polarity-lines",
+        recipe = Recipe(**spec.pretraining, class_weights=weights)
+        return fit_image_network(
+            spec, paths, observed, split, size=SIZE, byte_range=BYTE_RANGE, augmented=True, recipe=recipe,
+            run=Run(work / name / folder, {}), clusters=days, pretrain=True,
             trunk=work / "trunk" / f"{folder}.weights.h5",  # without labels, so that both models share it
             baselines={"logistic regression": regression(features), "persistence": persistent},
         )  # fmt: skip
@@ -86,7 +88,7 @@ def cnn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
 
     split = chronological_split(times, train_until=utc_date(TRAIN_UNTIL), validate_until=utc_date(VALIDATE_UNTIL))
     fitted = fit(split, "released")
-    metadata = describe(
+    metadata = model_metadata(
         fitted, event=event, times=times, split=split, fingerprint=fingerprint(proxies.assign(time=times), observed),
         data={"images": "hmi_daily, 654 days", "flares": "swpc_flares_2010-2025.csv", "byte_range": BYTE_RANGE},
     ) | {"cross_validation": scores}  # fmt: skip
@@ -99,7 +101,7 @@ def cnn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
     pooled = reliability_png(
         tested["observed"].to_numpy(), tested["network, calibrated"].to_numpy(), title=f"{name}, five blocks"
     )
-    return release_dense_cnn(
+    return publish_image_model(
         fitted, out, name, attribution=CompiledAttribution(fitted.model, layer=LAST_CONVOLUTION), metadata=metadata,
         documents={"MODEL_CARD.md": card.text(metadata).encode(), "calibration.png": pooled},
     )  # fmt: skip
@@ -133,11 +135,6 @@ def cross_validated(rows: pd.DataFrame) -> dict[str, Any]:
             }
         result[method] = entry
     return result
-
-
-def _standard(proxies: pd.DataFrame, train: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    known = proxies[train]
-    return ((proxies - known.mean()) / known.std()).to_numpy(np.float32)
 
 
 def _interval(interval: Any) -> list[float]:

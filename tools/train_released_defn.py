@@ -18,9 +18,11 @@ from kflare.io.atomic import write_whole
 from kflare.models.baselines import region_persistence
 from kflare.models.crossvalidation.folds import year_folds
 from kflare.models.distillation import Distillation
-from kflare.models.fitting import Fitted, fit_distilled_defn
+from kflare.models.fitting import FittedNetwork
+from kflare.models.metadata import model_metadata
 from kflare.models.model_card import ModelCard, reliability_png
-from kflare.models.release import describe, fingerprint, release_defn
+from kflare.models.region_models import fit_distilled_network, publish_region_model
+from kflare.models.task import fingerprint
 from kflare.models.training import Run
 from kflare.regions.feature_table import features_named
 from kflare.verification.intervals import bootstrap, bootstrap_difference
@@ -58,9 +60,9 @@ def defn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
     features, regions = features_named(FEATURES), sharp.table["region"].to_numpy(str)
     persistent = region_persistence(table, sharp.region_flares, event)
 
-    def fit(split: Split) -> Fitted:
+    def fit(split: Split) -> FittedNetwork:
         smarp = samples_of_smarp(data / "smarp", before, reference=table[split.train])
-        return fit_distilled_defn(
+        return fit_distilled_network(
             table, features, observed, split, earlier=(smarp.table, reaches(smarp.flux, event)),
             how=HOW[letter], run=Run(work / name, {}), clusters=regions,
         )  # fmt: skip
@@ -81,7 +83,7 @@ def defn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
         table["time"], train_until=utc_date(TRAIN_UNTIL), validate_until=utc_date(VALIDATE_UNTIL)
     )
     fitted = fit(split)
-    metadata = describe(
+    metadata = model_metadata(
         fitted, event=event, times=table["time"], split=split, fingerprint=fingerprint(table[FEATURES], observed),
         data={
             "sharp": "112,381 samples of SDO/HMI, 2010-10 to 2020-12",
@@ -98,7 +100,7 @@ def defn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
     pooled = reliability_png(
         tested["observed"].to_numpy(), tested["network, calibrated"].to_numpy(), title=f"{name}, test years 2013-2017"
     )
-    return release_defn(
+    return publish_region_model(
         fitted, out, name, example=table[split.train].head(8), metadata=metadata,
         documents={"MODEL_CARD.md": card.text(metadata | {"features": fitted.scaling.as_json()}).encode(),
                    "calibration.png": pooled},

@@ -1,48 +1,135 @@
-"""Options that `kflare.fit` and `kflare.crossvalidate` share: which network, on which data, taught by what."""
+"""Options that `kflare.fit` and `kflare.crossvalidate` share, and the samples and recipe that they stand for."""
 
 import argparse
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["add_model_and_data", "add_teaching"]
+from kflare.errors import SettingError
+from kflare.models.registry import MODELS, ModelSpec, model_names, model_spec
+
+if TYPE_CHECKING:
+    from kflare.flares.catalogue import FlareList
+    from kflare.models.task import TrainingTask
+    from kflare.models.training import Recipe
+
+__all__ = ["add_model_and_data", "add_recipe", "checked_spec", "recipe_of", "training_task"]
+
+_RECIPE = ("epochs", "batch_size", "learning_rate", "patience", "select")
 
 
-def add_model_and_data(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
-    """Add the model's name and the options of its data; returns their group, for more of them."""
-    parser.add_argument(
-        "model",
-        choices=("cnn-c", "cnn-m", "defn-c", "defn-m"),
-        help="network and class: C = flare >= C1.0, M = >= M1.0",
-    )
+def add_model_and_data(parser: argparse.ArgumentParser) -> None:
+    """Add the model's name and the options of its data."""
+    known = "; ".join(f"{spec.name}: {spec.documentation}, {spec.event_text}" for spec in MODELS)
+    parser.add_argument("model", choices=model_names(), help=f"network and class of the flares ({known})")
     data = parser.add_argument_group("data")
-    data.add_argument("--magnetograms", type=Path, metavar="DIR", help="cnn-*: folder of full-disk magnetograms")
+    data.add_argument("--magnetograms", type=Path, metavar="DIR", help="image models: folder of full-disk magnetograms")
     data.add_argument(
-        "--byte-range",
-        type=float,
-        metavar="GAUSS",
+        "--byte-range", type=float, metavar="GAUSS",
         help="field of byte 255 in 8-bit images (default: 100 for JPEG and PNG, as in the paper)",
+    )  # fmt: skip
+    data.add_argument(
+        "--daily", type=float, metavar="HOURS",
+        help="image models: one sample a day, of 00:00 UT or else the nearest image at most HOURS earlier, as in the "
+        "paper",
+    )  # fmt: skip
+    data.add_argument(
+        "--sharp", type=Path, metavar="DIR", help="region models: folder of SHARP sample tables (sharp_0.csv …)"
     )
-    data.add_argument("--sharp", type=Path, metavar="DIR", help="defn-*: folder of SHARP sample tables (sharp_0.csv …)")
     data.add_argument("--harp-noaa", type=Path, metavar="FILE", help="with --sharp: Parquet table harpnum, noaa_ar")
     data.add_argument(
-        "--regions", type=Path, metavar="FILE", help="defn-*: region table, Parquet or CSV, instead of --sharp"
+        "--regions", type=Path, metavar="FILE", help="region models: region table, Parquet or CSV, instead of --sharp"
     )
     data.add_argument(
-        "--features",
-        nargs="+",
-        metavar="NAME",
-        help="defn-*: columns to use, or a set, sharp or defn79 (default: defn79 if the table has it, else all it has)",
-    )
+        "--features", nargs="+", metavar="NAME",
+        help="region models: columns to use, or a set, sharp or defn79 (default: defn79 if the table has it, else all "
+        "it has)",
+    )  # fmt: skip
     data.add_argument("--flares", type=Path, required=True, metavar="FILE", help="GOES flare list, CSV")
-    return data
 
 
-def add_teaching(recipe: "argparse._ArgumentGroup") -> None:
-    """Add how the dense CNN is taught."""
-    recipe.add_argument("--no-augment", action="store_true", help="cnn-*: no mirroring and polarity reversal")
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Add how the network is trained."""
+    recipe = parser.add_argument_group("training")
     recipe.add_argument(
-        "--teach",
-        choices=("flares", "polarity-lines"),
-        default="flares",
-        help="cnn-*: what trains the layers: the labels, or fluxes and polarity inversion lines measured on the images,"
-        " and the labels only the last layer (default: flares)",
+        "--image-size", type=int, default=512, metavar="PIXELS", help="image models: side of the input (default: 512)"
     )
+    recipe.add_argument("--epochs", type=int, metavar="N", help=f"at most so many; {_defaults('epochs')}")
+    recipe.add_argument("--batch-size", type=int, metavar="N", help=f"samples per batch; {_defaults('batch_size')}")
+    recipe.add_argument("--learning-rate", type=float, metavar="X", help=f"of Adam; {_defaults('learning_rate')}")
+    recipe.add_argument(
+        "--patience", type=int, metavar="N", help=f"epochs without a better validation score; {_defaults('patience')}"
+    )
+    recipe.add_argument(
+        "--select", choices=("tss", "loss"), help=f"validation score that chooses the epoch; {_defaults('select')}"
+    )
+    recipe.add_argument(
+        "--class-weight", type=float, metavar="W",
+        help="weight of flares against 1 (default: the training span's class ratio)",
+    )  # fmt: skip
+    recipe.add_argument("--no-augment", action="store_true", help="image models: no mirroring and polarity reversal")
+    recipe.add_argument(
+        "--pretrain", action="store_true",
+        help="image models: train the layers on flux and polarity inversion lines measured on the images, and only "
+        "the last layer on the flares",
+    )  # fmt: skip
+
+
+def _defaults(name: str) -> str:
+    """The default of a field of the recipe for each model."""
+    names: dict[str, list[str]] = {}
+    for spec in MODELS:
+        steps = f" of {spec.recipe['steps_per_epoch']} iterations" if "steps_per_epoch" in spec.recipe else ""
+        value = f"{spec.recipe[name]}{steps if name == 'epochs' else ''}"
+        names.setdefault(value, []).append(spec.name)
+    return "default: " + "; ".join(f"{value} for {', '.join(models)}" for value, models in names.items())
+
+
+def checked_spec(args: argparse.Namespace) -> ModelSpec:
+    """The model of the options; data that do not fit it raise `SettingError`."""
+    spec = model_spec(args.model)
+    if spec.kind == "image":
+        if args.magnetograms is None:
+            raise SettingError(f"{spec.name} needs --magnetograms DIR")
+        if args.daily is not None and not 0 <= args.daily < 24:
+            raise SettingError(
+                f"--daily must lie in [0, 24) hours, or one image would serve two days, got {args.daily:g}"
+            )
+        if args.image_size < 128:
+            raise SettingError(f"--image-size must be at least 128 (seven poolings by two), got {args.image_size}")
+    elif (args.sharp is None) == (args.regions is None):
+        raise SettingError(f"{spec.name} needs either --sharp DIR or --regions FILE")
+    elif args.sharp is not None and args.harp_noaa is None:
+        raise SettingError("--sharp needs --harp-noaa FILE, by which flares are assigned to regions")
+    if args.pretrain and spec.pretraining is None:
+        raise SettingError(f"{spec.name} has no pretraining: leave --pretrain out")
+    if len(set(args.seeds)) < len(args.seeds):
+        raise SettingError(f"--seeds must differ, got {args.seeds}")
+    return spec
+
+
+def training_task(args: argparse.Namespace, spec: ModelSpec, flares: "FlareList") -> "TrainingTask":
+    """The labelled samples of the options."""
+    if spec.kind == "image":
+        from kflare.models.image_models import image_task
+
+        return image_task(
+            spec, flares, magnetograms=args.magnetograms, byte_range=args.byte_range, size=args.image_size,
+            daily=None if args.daily is None else timedelta(hours=args.daily), augmented=not args.no_augment,
+            pretrain=args.pretrain,
+        )  # fmt: skip
+    from kflare.models.region_models import region_task
+
+    return region_task(
+        spec, flares, sharp=args.sharp, harp_noaa=args.harp_noaa, regions=args.regions, features=args.features
+    )
+
+
+def recipe_of(args: argparse.Namespace, spec: ModelSpec) -> "partial[Recipe]":
+    """From the training labels and a seed to the recipe of the options; its first argument holds all but these two."""
+    from kflare.models.training import Recipe
+
+    defaults = spec.pretraining if args.pretrain else spec.recipe
+    changes = {name: getattr(args, name) for name in _RECIPE if getattr(args, name) is not None}
+    return partial(Recipe.for_labels, {**(defaults or {}), **changes}, class_weight=args.class_weight)

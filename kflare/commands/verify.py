@@ -93,11 +93,11 @@ def _verify(args: argparse.Namespace) -> None:
 
     import hashlib
 
-    from kflare.verification.comparison import Settings
+    from kflare.verification.comparison import VerificationSettings
     from kflare.verification.forecast_table import read_forecasts
     from kflare.verification.report import verify
 
-    settings = Settings(
+    settings = VerificationSettings(
         thresholds=tuple(args.threshold),
         window_hours=args.window,
         cluster=args.cluster,

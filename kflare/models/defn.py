@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-import numpy as np
 
 from kflare.errors import SettingError
 
@@ -14,13 +13,12 @@ _SKIPS = (3, 6)
 _HIDDEN_LAYERS = 7
 
 
-def build_defn(
-    n_features: int, *, dropout: float = 0.25, hidden: int = 200, bn_momentum: float = 0.99, seed: int | None = None
-) -> keras.Model:
+def build_defn(n_features: int, *, dropout: float = 0.25, hidden: int = 200, bn_momentum: float = 0.99) -> keras.Model:
     """Build the multi-layer perceptron n–200–200–n–200–200–n–200–2.
 
     Both skips start at the *input*, not at the previous block, and are added after the ReLU. The first layer has a
-    bias and dropout, the others batch normalisation without scale. Weights start as a truncated normal of σ = 0.1.
+    bias and dropout, the others batch normalisation without scale. Weights start as a truncated normal of σ = 0.1;
+    `keras.utils.set_random_seed` makes them and the dropout reproducible.
 
     Parameters
     ----------
@@ -32,8 +30,6 @@ def build_defn(
         Width of the hidden layers; 200 in the paper.
     bn_momentum : float
         Of the moving statistics of batch normalisation, in [0, 1); 0.99 in the authors' code, less for short trainings.
-    seed : int, optional
-        Makes initial weights and dropout reproducible; without it `keras.utils.set_random_seed` governs them.
 
     Returns
     -------
@@ -56,36 +52,26 @@ def build_defn(
         raise SettingError(f"`dropout` must lie in [0, 1), got {dropout}")
     if not 0 <= bn_momentum < 1:
         raise SettingError(f"`bn_momentum` must lie in [0, 1), got {bn_momentum}")
-    seeds = _seeds(seed, _HIDDEN_LAYERS + 2)
     features = keras.Input((n_features,), name="features")
     x = features
     for layer in range(1, _HIDDEN_LAYERS + 1):
         units = n_features if layer in _SKIPS else hidden
-        x = _dense(units, f"hidden{layer}", seeds.pop(), bias=1.1 if layer == 1 else None)(x)
+        x = _dense(units, f"hidden{layer}", bias=1.1 if layer == 1 else None)(x)
         if layer > 1:
             x = keras.layers.BatchNormalization(momentum=bn_momentum, scale=False, name=f"bn{layer}")(x)
         x = keras.layers.Activation("relu", name=f"relu{layer}")(x)
         if layer == 1:
-            x = keras.layers.Dropout(dropout, seed=seeds.pop(), name="dropout1")(x)
+            x = keras.layers.Dropout(dropout, name="dropout1")(x)
         if layer in _SKIPS:
             x = keras.layers.Add(name=f"skip{layer}")([x, features])
-    x = _dense(2, "logits", seeds.pop(), bias=0.1)(x)
+    x = _dense(2, "logits", bias=0.1)(x)
     probabilities = keras.layers.Activation("softmax", dtype="float32", name="probabilities")(x)
     return keras.Model(features, probabilities, name="defn")
 
 
-def _dense(units: int, name: str, seed: int | None, *, bias: float | None) -> keras.Layer:
+def _dense(units: int, name: str, *, bias: float | None) -> keras.Layer:
     options: dict[str, Any] = {"use_bias": False}
     if bias is not None:
         options = {"bias_initializer": keras.initializers.Constant(bias)}
-    weights = keras.initializers.TruncatedNormal(stddev=0.1, seed=seed)
+    weights = keras.initializers.TruncatedNormal(stddev=0.1)
     return keras.layers.Dense(units, kernel_initializer=weights, name=name, **options)
-
-
-def _seeds(seed: int | None, number: int) -> list[int | None]:
-    """One seed per random layer: Keras gives layers of equal shape equal weights where they share a seed."""
-    if seed is None:
-        return [None] * number
-    if seed < 0:
-        raise SettingError(f"`seed` must not be negative, got {seed}")
-    return [int(state) for state in np.random.SeedSequence(seed).generate_state(number)]

@@ -1,7 +1,7 @@
-"""Deep Flare Net as the student of plain methods: one network with their skill, and no more than the data support.
+"""Distillation: Deep Flare Net as the student of plain methods, with their skill, and no more than the data support.
 
-Neighbouring samples of a region are almost one sample, so labels are few and a network learns them by heart within an
-epoch. Its teachers, a logistic regression and gradient boosting fitted to the training span, do not; the network learns
+Neighbouring samples of a region are almost one sample, so labels are few and a network overfits to them within an
+epoch. Its teachers, a logistic regression and gradient boosting fitted to the training span, do not; it is fitted to
 their probabilities, every one of which is a fresh target. Several networks are then averaged. The architecture is the
 paper's, this way of training is ours; what it gave is in docs/skill.md.
 """
@@ -19,7 +19,7 @@ from kflare.errors import SettingError
 from kflare.models.defn import build_defn
 from kflare.models.losses import WeightedCrossentropy
 
-__all__ = ["Distillation", "joined", "student", "teacher_targets"]
+__all__ = ["Distillation", "ensemble_network", "student", "teacher_targets"]
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -29,7 +29,7 @@ _LEAST = 1e-5
 
 @dataclass(frozen=True)
 class Distillation:
-    """How the networks are taught; the defaults were chosen on scores of 1999 to 2012."""
+    """How the students are trained; the defaults were chosen on scores of 1999 to 2012."""
 
     boosting_share: float
     """Weight of the gradient boosting's logit against the logistic regression's, in [0, 1]."""
@@ -41,7 +41,7 @@ class Distillation:
     """Highest rate of Adam: it rises over the first 20 steps and falls to 0 along a cosine."""
     dropout: float = 0.25
     parts: int = 4
-    """Parts of the regions: the gradient boosting that teaches a region has not seen it."""
+    """Parts of the regions: gradient boosting is the teacher of those that it was not fitted to."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ def teacher_targets(inputs: Floats, observed: Bools, regions: npt.NDArray[Any], 
     observed : bool array of shape (N,)
         Its outcomes.
     regions : array of shape (N,)
-        Region of each sample, by which gradient boosting is cross-fitted: it would remember what it has seen.
+        Region of each sample, by which gradient boosting is cross-fitted, as it overfits.
     how : Distillation
         The share of each teacher.
     """
@@ -111,7 +111,7 @@ def student(inputs: Floats, targets: Floats, *, how: Distillation, seed: int) ->
     return model
 
 
-def joined(members: list[keras.Model], *, event_rate: float) -> keras.Model:
+def ensemble_network(members: list[keras.Model], *, event_rate: float) -> keras.Model:
     """One functional model of several networks: the mean of their logits, with its prior moved to 50/50.
 
     The networks state frequencies. Adding the log odds of "no event" makes 0.5 the climatological rate, which is what

@@ -31,7 +31,7 @@ class ModelCard:
         Parameters
         ----------
         metadata : mapping
-            As `describe` makes it, with `cross_validation` (scores by method, each [value, lower, upper]) and
+            As `model_metadata` makes it, with `cross_validation` (scores by method, each [value, lower, upper]) and
             `features` (from `FeatureScaling.as_json`) where the model has them.
         """
         parts = [

@@ -1,8 +1,8 @@
-"""The dense CNN taught without labels: to read fluxes and polarity inversion lines off images; the labels come last.
+"""Pretraining of the dense CNN without labels, on maps of flux near polarity inversion lines; the labels come last.
 
 A few hundred magnetograms with a yes or no each do not teach a network where to look. What is known to matter can be
 measured on every image itself: where there is flux, and where strong fields of both polarities meet (Schrijver 2007's R
-is such a measure). The network learns to tell these, cell by cell. Its last layer then turns what it reads of the
+is such a measure). The network is trained to predict these maps. Its last layer then turns the prediction of field near
 polarity inversion lines into a probability, for which two numbers are fitted to the labels. Not in the papers.
 """
 
@@ -21,7 +21,7 @@ from kflare.io.atomic import temporary_file
 from kflare.models.training import Recipe, Run, ValidationSkill, load_weights
 from kflare.observations.reading import read_magnetogram
 
-__all__ = ["flux_maps", "train_by_reading"]
+__all__ = ["flux_maps", "pretrain_on_flux_maps"]
 
 _MEASURED_SIZE = 512  # pixels: larger images are reduced to this before they are measured, so that maps mean the same
 _POLARITY_LINES = (60.0, 125.0, 190.0)  # gauss on both sides
@@ -32,7 +32,7 @@ _CELL = 64  # pixels of the network's input per value of `last_bn`
 
 
 def flux_maps(field: tf.Tensor, *, cells: int) -> tf.Tensor:
-    """What a magnetogram shows, cell by cell: the maps that pre-training teaches.
+    """The targets of pretraining: what a magnetogram shows, cell by cell.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def flux_maps(field: tf.Tensor, *, cells: int) -> tf.Tensor:
     return tf.sqrt(tf.image.resize(tf.concat(found, axis=-1), (cells, cells), method="area"))
 
 
-def train_by_reading(
+def pretrain_on_flux_maps(
     model: keras.Model,
     paths: Sequence[str],
     observed: npt.NDArray[np.bool_],
@@ -96,7 +96,7 @@ def train_by_reading(
     run : Run
         Where the run lives; one that is finished is read.
     trunk : Path, optional
-        Weights file (.weights.h5) of what is learnt without labels, the same for every class: read if it is there,
+        Weights file (.weights.h5) of the pretrained layers, the same for every class: read if it is there,
         else written.
     verbose : int
         1 shows Keras' progress bar.
@@ -110,18 +110,18 @@ def train_by_reading(
         load_weights(model, run.best_weights)
         return
     run.begin()
-    reader, loss = _reader(
+    predictor, loss = _pretrained(
         model, paths, byte_range=byte_range, augmented=augmented, recipe=recipe, trunk=trunk, verbose=verbose
     )
     size = int(model.input_shape[1])
     plain = image_dataset(paths, observed, size=size, byte_range=byte_range, batch_size=recipe.batch_size)
-    _set_last_layer(model, reader.get_layer("flux_maps").get_weights(), plain, observed)
+    _set_last_layer(model, predictor.get_layer("flux_maps").get_weights(), plain, observed)
     skill = ValidationSkill(run, validation, validation_observed, recipe)
     skill.set_model(model)
     skill.on_epoch_end(recipe.epochs - 1, {"loss": loss})
 
 
-def _reader(
+def _pretrained(
     model: keras.Model,
     paths: Sequence[str],
     *,
@@ -131,12 +131,12 @@ def _reader(
     trunk: Path | None,
     verbose: int,
 ) -> tuple[keras.Model, float]:
-    """The network with a layer that tells the maps, which shares the layers of `model`; and its last loss."""
-    reading = keras.layers.Conv2D(_MAPS, 1, dtype="float32", name="flux_maps")
-    reader = keras.Model(model.input, reading(model.get_layer("last_bn").output))
+    """A network that predicts the maps and shares the layers of `model`, and its last loss."""
+    layer = keras.layers.Conv2D(_MAPS, 1, dtype="float32", name="flux_maps")
+    predictor = keras.Model(model.input, layer(model.get_layer("last_bn").output))
     if trunk is not None and trunk.exists():
-        load_weights(reader, trunk)
-        return reader, math.nan
+        load_weights(predictor, trunk)
+        return predictor, math.nan
     size = int(model.input_shape[1])
     maps = _standard_maps(paths, byte_range=byte_range, cells=size // _CELL)
     data = image_dataset(
@@ -151,24 +151,24 @@ def _reader(
         warmup_target=recipe.learning_rate,
         warmup_steps=rising,
     )
-    reader.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4), keras.losses.Huber())
-    loss = reader.fit(data, epochs=recipe.epochs, shuffle=False, verbose=verbose).history["loss"][-1]
+    predictor.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4), keras.losses.Huber())
+    loss = predictor.fit(data, epochs=recipe.epochs, shuffle=False, verbose=verbose).history["loss"][-1]
     if not math.isfinite(loss):
         raise DataError(f"training diverged: lower --learning-rate (now {recipe.learning_rate:g})")
     if trunk is not None:
         trunk.parent.mkdir(parents=True, exist_ok=True)
         with temporary_file(trunk) as part:
-            reader.save_weights(part)
-    return reader, float(loss)
+            predictor.save_weights(part)
+    return predictor, float(loss)
 
 
 def _set_last_layer(
     model: keras.Model,
-    reading: Sequence[npt.NDArray[np.float32]],
+    layer: Sequence[npt.NDArray[np.float32]],
     images: tf.data.Dataset,
     observed: npt.NDArray[np.bool_],
 ) -> None:
-    """Let `logits` be a logistic regression on the disk's mean of one map that the network reads, both classes alike.
+    """Let `logits` be a logistic regression on the disk's mean of one predicted map, with equal class weights.
 
     The mean over cells of a 1×1 convolution is the same linear function of the pooled features, so that both steps are
     one dense layer.
@@ -176,10 +176,10 @@ def _set_last_layer(
     from sklearn.linear_model import LogisticRegression
 
     pooled = keras.Model(model.input, model.get_layer("global_pool").output).predict(images, verbose=0)
-    kernel = reading[0][0, 0, :, _FORECASTING].astype(np.float64)
-    read = pooled @ kernel
-    middle, spread = read.mean(), max(read.std(), 1e-6)
-    regression = LogisticRegression(class_weight="balanced").fit(((read - middle) / spread)[:, None], observed)
+    kernel = layer[0][0, 0, :, _FORECASTING].astype(np.float64)
+    predicted = pooled @ kernel
+    middle, spread = predicted.mean(), max(predicted.std(), 1e-6)
+    regression = LogisticRegression(class_weight="balanced").fit(((predicted - middle) / spread)[:, None], observed)
     slope = regression.coef_[0, 0] / spread
     offset = regression.intercept_[0] - slope * middle
     half = slope * kernel / 2

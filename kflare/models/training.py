@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from kflare.errors import DataError, ModelError, SettingError
 from kflare.io.atomic import write_whole
-from kflare.models.losses import WeightedCrossentropy
+from kflare.models.losses import WeightedCrossentropy, class_weights
 from kflare.verification.thresholds import best_threshold
 
 __all__ = ["Recipe", "Run", "ValidationSkill", "load_weights", "train"]
@@ -53,6 +53,19 @@ class Recipe:
         if self.select not in {"tss", "loss"}:
             raise SettingError(f"`select` must be tss or loss, got {self.select!r}")
         WeightedCrossentropy(self.class_weights)  # refuses weights that are not two positive numbers
+
+    @classmethod
+    def for_labels(
+        cls,
+        fields: Mapping[str, Any],
+        labels: npt.NDArray[np.bool_],
+        seed: int = 0,
+        *,
+        class_weight: float | None = None,
+    ) -> Self:
+        """A recipe of some fields, whose class weights are `class_weight`, or else those of the training labels."""
+        weights = class_weights(labels) if class_weight is None else (1.0, class_weight)
+        return cls(**fields, class_weights=weights, seed=seed)
 
 
 class Run:

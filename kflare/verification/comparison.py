@@ -3,7 +3,6 @@
 One set of resamples serves every method and threshold, so that all differences are paired.
 """
 
-from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -14,28 +13,16 @@ import pandas as pd
 
 from kflare.errors import SettingError
 from kflare.verification.climatology import trailing_climatology
+from kflare.verification.contingency import ContingencyTable
 from kflare.verification.forecast_table import ForecastTable
-from kflare.verification.intervals import Interval, interval_of
+from kflare.verification.intervals import ClusteredSamples, Interval, Progress, Scorers
 from kflare.verification.probabilistic import reliability
-from kflare.verification.resampling import (
-    ProbabilityScores,
-    ReferenceScores,
-    TableScores,
-    cluster_codes,
-    drawn_weights,
-)
-from kflare.verification.scores import Score
 
-__all__ = ["Comparison", "Settings", "compare"]
-
-Progress = Callable[[Iterable[Any]], Iterable[Any]]
-Part = TableScores | ProbabilityScores | ReferenceScores
-# Method, threshold (None for scores of the probability itself), score
-Key = tuple[str, float | None, str]
+__all__ = ["Comparison", "VerificationSettings", "compare"]
 
 
 @dataclass(frozen=True)
-class Settings:
+class VerificationSettings:
     """How forecasts are verified.
 
     Parameters
@@ -82,6 +69,10 @@ class Settings:
         if not 0 < self.level < 1:
             raise SettingError(f"`level` must lie between 0 and 1, got {self.level:g}")
 
+    def resampling(self) -> dict[str, Any]:
+        """Options of `ClusteredSamples.resample`."""
+        return {"resamples": self.resamples, "level": self.level, "seed": self.seed}
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -120,14 +111,16 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-def compare(forecasts: ForecastTable, settings: Settings | None = None, *, progress: Progress = iter) -> Comparison:
+def compare(
+    forecasts: ForecastTable, settings: VerificationSettings | None = None, *, progress: Progress = iter
+) -> Comparison:
     """Score all methods of a table.
 
     Parameters
     ----------
     forecasts : ForecastTable
         All methods on the same samples.
-    settings : Settings or None
+    settings : VerificationSettings or None
         None takes the defaults.
     progress : callable
         Wraps the loop over chunks of resamples, as tqdm does.
@@ -137,28 +130,24 @@ def compare(forecasts: ForecastTable, settings: Settings | None = None, *, progr
     SettingError
         The samples have no region to draw by, or the blocks are shorter than overlapping windows demand.
     """
-    settings = settings or Settings()
+    settings = settings or VerificationSettings()
     labels, block_length, notes = _clusters(forecasts, settings)
-    names, codes = cluster_codes(labels, "clusters", len(forecasts.observed))
-    parts: dict[tuple[str, float | None], Part] = {}
+    samples = ClusteredSamples(forecasts.observed, labels)
+    scorers: dict[Any, Scorers] = {}
+    tables = []
     for method, probability in forecasts.probability.items():
-        parts[method, None] = ProbabilityScores(forecasts.observed, probability, codes, len(names))
+        scorers[method, None] = samples.probability_scores(probability)
         for threshold in settings.thresholds:
-            parts[method, threshold] = TableScores(forecasts.observed, probability >= threshold, codes, len(names))
-    values, drawn = _resample(
-        parts, settings, clusters=len(names), samples=len(codes), block_length=block_length, progress=progress
-    )
-    scored = [(key, _interval(key, values[key], drawn[key], len(names), settings)) for key in values]
+            scorers[method, threshold] = samples.table_scores(probability >= threshold)
+            table = ContingencyTable.from_forecasts(forecasts.observed, probability >= threshold)
+            tables.append((method, threshold, *astuple(table)))
+    found = samples.resample(scorers, block_length=block_length, progress=progress, **settings.resampling())
+    scored = [((*key, score), found.interval(key, score)) for key, score in found.scores]
     pairs = [
-        ((first, second, *rest), _difference((first, second, *rest), values, drawn, len(names), settings))
+        ((first, second, threshold, score), found.difference((first, threshold), (second, threshold), score))
         for first, second in combinations(forecasts.probability, 2)
-        for method, *rest in values
+        for (method, threshold), score in found.scores
         if method == first
-    ]
-    tables = [
-        (method, threshold, *astuple(part.table))
-        for (method, threshold), part in parts.items()
-        if isinstance(part, TableScores)
     ]
     climatology, more = _against_climatology(forecasts, settings, labels, block_length)
     return Comparison(
@@ -168,13 +157,13 @@ def compare(forecasts: ForecastTable, settings: Settings | None = None, *, progr
         climatology=climatology,
         reliability=_reliability(forecasts, settings.bins),
         block_length=block_length,
-        clusters=len(names),
-        event_clusters=len(np.unique(codes[forecasts.observed])),
+        clusters=samples.clusters,
+        event_clusters=len(np.unique(labels[forecasts.observed])),
         notes=(*notes, *more),
     )
 
 
-def _clusters(forecasts: ForecastTable, settings: Settings) -> tuple[npt.NDArray[Any], int, list[str]]:
+def _clusters(forecasts: ForecastTable, settings: VerificationSettings) -> tuple[npt.NDArray[Any], int, list[str]]:
     """Cluster of each sample, the block length, and what to say about it."""
     step, window = forecasts.shortest_step_hours(), settings.window_hours
     overlap = step < window
@@ -208,49 +197,8 @@ def _clusters(forecasts: ForecastTable, settings: Settings) -> tuple[npt.NDArray
     return days, length, [seen] if overlap else []
 
 
-def _resample(
-    parts: dict[tuple[str, float | None], Part],
-    settings: Settings,
-    *,
-    clusters: int,
-    samples: int,
-    block_length: int,
-    progress: Progress = iter,
-) -> tuple[dict[Key, Score], dict[Key, npt.NDArray[np.float64]]]:
-    """Scores as they are, and of every resample."""
-    chunks: dict[Key, list[npt.NDArray[np.float64]]] = {}
-    drawn = drawn_weights(
-        clusters, samples=samples, block_length=block_length, resamples=settings.resamples, seed=settings.seed
-    )
-    for weights in progress(drawn):
-        for (method, threshold), part in parts.items():
-            for score, resampled in part.resampled(weights).items():
-                chunks.setdefault((method, threshold, score), []).append(resampled)
-    values = {(*key, score): value for key, part in parts.items() for score, value in part.scores().items()}
-    return values, {key: np.concatenate(arrays) for key, arrays in chunks.items()}
-
-
-def _interval(key: Key, value: Score, drawn: npt.NDArray[np.float64], clusters: int, settings: Settings) -> Interval:
-    return interval_of(key[2], value, drawn, level=settings.level, clusters=clusters)
-
-
-def _difference(
-    pair: tuple[Any, ...],
-    values: dict[Key, Score],
-    drawn: dict[Key, npt.NDArray[np.float64]],
-    clusters: int,
-    settings: Settings,
-) -> Interval:
-    first, second, threshold, score = pair
-    a, b = (first, threshold, score), (second, threshold, score)
-    with np.errstate(invalid="ignore"):  # of two infinite log scores
-        difference = drawn[a] - drawn[b]
-    value = Score(values[a] - values[b], values[a].reason or values[b].reason)
-    return interval_of(score, value, difference, level=settings.level, clusters=clusters, difference=True)
-
-
 def _against_climatology(
-    forecasts: ForecastTable, settings: Settings, labels: npt.NDArray[Any], block_length: int
+    forecasts: ForecastTable, settings: VerificationSettings, labels: npt.NDArray[Any], block_length: int
 ) -> tuple[pd.DataFrame, list[str]]:
     days = settings.climatology_days
     reference = trailing_climatology(forecasts.time, *forecasts.history, days=days, window_hours=settings.window_hours)
@@ -259,25 +207,20 @@ def _against_climatology(
     if not known.any():
         note = f"There is no trailing climatology: the outcomes do not reach back {days} days."
         return _frame([], columns).assign(samples=0), [note]
-    observed = forecasts.observed[known]
-    names, codes = cluster_codes(labels[known], "clusters", len(observed))
-    parts: dict[tuple[str, float | None], Part] = {
-        (method, threshold): ReferenceScores(
-            observed, (probability[known], reference[known]), threshold, codes, len(names)
-        )
-        for method, probability in forecasts.probability.items()
-        for threshold in settings.thresholds
-    }
-    values, drawn = _resample(
-        parts, settings, clusters=len(names), samples=len(codes), block_length=min(block_length, len(names))
+    samples = ClusteredSamples(forecasts.observed[known], labels[known])
+    found = samples.resample(
+        {
+            (method, threshold): samples.reference_scores(probability[known], reference[known], threshold)
+            for method, probability in forecasts.probability.items()
+            for threshold in settings.thresholds
+        },
+        block_length=min(block_length, samples.clusters),
+        **settings.resampling(),
     )
     rows = [
-        (
-            key if key[2] != "msess" else (key[0], None, key[2]),
-            _interval(key, values[key], drawn[key], len(names), settings),
-        )
-        for key in values
-        if key[2] != "msess" or key[1] == settings.thresholds[0]
+        ((method, None if score == "msess" else threshold, score), found.interval((method, threshold), score))
+        for (method, threshold), score in found.scores
+        if score != "msess" or threshold == settings.thresholds[0]
     ]
     return _frame(rows, columns).assign(samples=int(known.sum())), []
 

@@ -4,21 +4,30 @@ Samples of one day, or of one region, are not independent: a bootstrap over samp
 Whole clusters (days or HARPs) are therefore drawn with replacement, as Leka et al. (2019) draw days [M].
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import SettingError
-from kflare.verification.resampling import ProbabilityScores, TableScores, cluster_codes, drawn_weights
-from kflare.verification.samples import check_samples
+from kflare.verification.resampling import (
+    ProbabilityScores,
+    ReferenceScores,
+    TableScores,
+    cluster_codes,
+    drawn_weights,
+)
+from kflare.verification.samples import Outcomes, Probabilities, check_outcomes, check_samples
 from kflare.verification.scores import Score
 
-__all__ = ["Interval", "bootstrap", "bootstrap_difference", "interval_of"]
+__all__ = ["ClusteredSamples", "Interval", "Resampled", "bootstrap", "bootstrap_difference"]
 
 FloatArray = npt.NDArray[np.float64]
-ScoreArrays = dict[str, FloatArray]
+Progress = Callable[[Iterable[Any]], Iterable[Any]]
+Scorers = list[list[TableScores | ProbabilityScores | ReferenceScores]]
+"""For each fold, what scores its samples; a score is the mean over the folds."""
 
 _SQUARED_DISTANCES = ("reliability", "resolution")
 
@@ -48,6 +57,124 @@ class Interval:
     sigma: float
     undefined: float
     reason: str
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Scores of several forecasts of the same samples, as they are and of common resamples, by forecast and score."""
+
+    scores: Mapping[tuple[Any, str], Score]
+    drawn: Mapping[tuple[Any, str], FloatArray]
+    level: float
+    clusters: int
+
+    def interval(self, forecast: Any, score: str) -> Interval:
+        """A score of a forecast with its interval."""
+        key = forecast, score
+        return _interval(score, self.scores[key], self.drawn[key], level=self.level, clusters=self.clusters)
+
+    def difference(self, forecast: Any, other: Any, score: str) -> Interval:
+        """`forecast` minus `other`, each resample being the same clusters for both."""
+        a, b = (forecast, score), (other, score)
+        with np.errstate(invalid="ignore"):  # of two infinite log scores
+            drawn = self.drawn[a] - self.drawn[b]
+        value = Score(self.scores[a] - self.scores[b], self.scores[a].reason or self.scores[b].reason)
+        return _interval(score, value, drawn, level=self.level, clusters=self.clusters, difference=True)
+
+
+class ClusteredSamples:
+    """Outcomes of N samples, and which of them share their fate.
+
+    Parameters
+    ----------
+    observed, clusters, folds
+        As for `bootstrap`.
+    """
+
+    def __init__(self, observed: npt.ArrayLike, clusters: npt.ArrayLike, folds: npt.ArrayLike | None = None) -> None:
+        self.observed = check_outcomes(observed)
+        length = len(self.observed)
+        names, self._codes = cluster_codes(clusters, "clusters", length)
+        self.clusters = len(names)
+        years, fold_of = cluster_codes(np.zeros(length) if folds is None else folds, "folds", length)
+        self._folds = [fold_of == number for number in range(len(years))]
+
+    def table_scores(self, yes: Outcomes) -> Scorers:
+        """What scores a yes/no forecast of the samples."""
+        return [[TableScores(self.observed[m], yes[m], self._codes[m], self.clusters)] for m in self._folds]
+
+    def probability_scores(self, probability: Probabilities) -> Scorers:
+        """What scores a probability."""
+        return [
+            [ProbabilityScores(self.observed[m], probability[m], self._codes[m], self.clusters)] for m in self._folds
+        ]
+
+    def reference_scores(self, probability: Probabilities, reference: Probabilities, threshold: float) -> Scorers:
+        """What scores a probability against that of a reference."""
+        pair = probability, reference
+        return [[ReferenceScores(self.observed, pair, threshold, self._codes, self.clusters)]]
+
+    def all_scores(
+        self, probability: npt.ArrayLike, threshold: float | npt.ArrayLike, *, name: str = "probability"
+    ) -> Scorers:
+        """What scores a probability, and the yes/no forecast of its threshold; checked as by `bootstrap`."""
+        _, values = check_samples(self.observed, probability, name=name)
+        least = np.full(len(values), threshold) if np.ndim(threshold) == 0 else threshold
+        _, least = check_samples(self.observed, least, name="threshold")
+        both = zip(self.table_scores(values >= least), self.probability_scores(values), strict=True)
+        return [[*table, *of_probability] for table, of_probability in both]
+
+    def resample(
+        self,
+        forecasts: Mapping[Any, Scorers],
+        *,
+        block_length: int = 1,
+        resamples: int = 10_000,
+        level: float = 0.95,
+        seed: int = 0,
+        progress: Progress = iter,
+    ) -> Resampled:
+        """Score several forecasts with common resamples.
+
+        Parameters
+        ----------
+        forecasts : mapping to Scorers
+            By any key, what scores a forecast of these samples.
+        block_length, resamples, level, seed
+            As for `bootstrap`.
+        progress : callable
+            Wraps the loop over chunks of resamples, as tqdm does.
+        """
+        values = {
+            (key, name): value
+            for key, folds in forecasts.items()
+            for name, value in _mean_scores([_merged(part.scores() for part in fold) for fold in folds]).items()
+        }
+        chunks: dict[tuple[Any, str], list[FloatArray]] = {key: [] for key in values}
+        drawn = drawn_weights(
+            self.clusters, samples=len(self.observed), block_length=block_length, resamples=resamples, seed=seed
+        )
+        for weights in progress(drawn):
+            for key, folds in forecasts.items():
+                parts = [_merged(part.resampled(weights) for part in fold) for fold in folds]
+                for name in parts[0]:
+                    chunks[key, name].append(np.mean([part[name] for part in parts], axis=0))
+        return Resampled(values, {key: np.concatenate(parts) for key, parts in chunks.items()}, level, self.clusters)
+
+
+def _merged(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def _mean_scores(folds: Sequence[Mapping[str, Score]]) -> dict[str, Score]:
+    """Scores averaged over the folds, with the reason of the first that is undefined."""
+    return {
+        name: Score(
+            float(np.mean([fold[name] for fold in folds])),
+            next((fold[name].reason for fold in folds if fold[name].reason), ""),
+        )
+        for name in folds[0]
+    }
 
 
 def bootstrap(
@@ -100,10 +227,12 @@ def bootstrap(
     SettingError
         A setting outside its range.
     """
-    method = _Method(observed, probability, clusters, folds, threshold)
-    drawn = _draw(method, block_length, resamples, seed)
-    parts = [method.resampled(weights) for weights in drawn]
-    return _intervals(method.scores(), parts, level, method.clusters)
+    samples = ClusteredSamples(observed, clusters, folds)
+    found = samples.resample(
+        {"": samples.all_scores(probability, threshold)},
+        block_length=block_length, resamples=resamples, level=level, seed=seed,
+    )  # fmt: skip
+    return {score: found.interval(key, score) for key, score in found.scores}
 
 
 def bootstrap_difference(
@@ -143,98 +272,24 @@ def bootstrap_difference(
     DataError, SettingError
         As for `bootstrap`; also where the two methods have not the same samples.
     """
-    first = _Method(observed, probability, clusters, folds, thresholds[0])
-    second = _Method(observed, other, clusters, folds, thresholds[1], name="other")
-    drawn = _draw(first, block_length, resamples, seed)
-    parts = [_minus(first.resampled(weights), second.resampled(weights)) for weights in drawn]
-    value, subtrahend = first.scores(), second.scores()
-    difference = {
-        name: Score(value[name] - subtrahend[name], value[name].reason or subtrahend[name].reason) for name in value
+    samples = ClusteredSamples(observed, clusters, folds)
+    methods = {
+        "probability": samples.all_scores(probability, thresholds[0]),
+        "other": samples.all_scores(other, thresholds[1], name="other"),
     }
-    return _intervals(difference, parts, level, first.clusters, difference=True)
+    found = samples.resample(methods, block_length=block_length, resamples=resamples, level=level, seed=seed)
+    return {
+        score: found.difference("probability", "other", score) for key, score in found.scores if key == "probability"
+    }
 
 
-class _Method:
-    """The forecasts of one method, reduced to sums over each cluster: all that a resample needs."""
-
-    def __init__(
-        self,
-        observed: npt.ArrayLike,
-        probability: npt.ArrayLike,
-        clusters: npt.ArrayLike,
-        folds: npt.ArrayLike | None,
-        threshold: float | npt.ArrayLike,
-        *,
-        name: str = "probability",
-    ) -> None:
-        events, values = check_samples(observed, probability, name=name)
-        names, codes = cluster_codes(clusters, "clusters", len(events))
-        self.clusters, self.samples = len(names), len(events)
-        years, fold_of = cluster_codes(np.zeros(len(events)) if folds is None else folds, "folds", len(events))
-        least = np.full(len(events), threshold) if np.ndim(threshold) == 0 else threshold
-        _, least = check_samples(events, least, name="threshold")
-        members = [fold_of == number for number in range(len(years))]
-        self._folds = [
-            (
-                TableScores(events[m], values[m] >= least[m], codes[m], self.clusters),
-                ProbabilityScores(events[m], values[m], codes[m], self.clusters),
-            )
-            for m in members
-        ]
-
-    def scores(self) -> dict[str, Score]:
-        """Scores of the samples as they are, averaged over the folds."""
-        parts = [table.scores() | probability.scores() for table, probability in self._folds]
-        return {
-            name: Score(
-                float(np.mean([part[name] for part in parts])),
-                next((part[name].reason for part in parts if part[name].reason), ""),
-            )
-            for name in parts[0]
-        }
-
-    def resampled(self, weights: FloatArray) -> ScoreArrays:
-        """Scores of resamples whose cluster weights are the columns of `weights`, averaged over the folds."""
-        parts = [table.resampled(weights) | probability.resampled(weights) for table, probability in self._folds]
-        return {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}
-
-
-def _draw(method: _Method, block_length: int, resamples: int, seed: int) -> Iterator[FloatArray]:
-    return drawn_weights(
-        method.clusters, samples=method.samples, block_length=block_length, resamples=resamples, seed=seed
-    )
-
-
-def _minus(first: ScoreArrays, second: ScoreArrays) -> ScoreArrays:
-    with np.errstate(invalid="ignore"):  # of two infinite log scores
-        return {name: first[name] - second[name] for name in first}
-
-
-def interval_of(
+def _interval(
     name: str, value: Score, drawn: FloatArray, *, level: float, clusters: int, difference: bool = False
 ) -> Interval:
-    """Interval of a score from its resamples.
+    """Interval of a score from its resamples of shape (R,), NaN where undefined.
 
-    Parameters
-    ----------
-    name : str
-        Name of the score. Reliability and resolution are means of squared distances, to which resampling adds its own
-        noise: their resamples are moved so that their mean is the value.
-    value : Score
-        Of the samples as they are.
-    drawn : float64 array of shape (R,)
-        Of the resamples; NaN where undefined.
-    level : float
-        0.95 for the 2.5 and 97.5 percentiles.
-    clusters : int
-        Number of clusters drawn from.
-    difference : bool
-        Whether the value is a difference of two scores, which may be negative where the scores may not.
-
-    Raises
-    ------
-    SettingError
-        `level` does not lie between 0 and 1.
+    Reliability and resolution are means of squared distances, to which resampling adds its own noise: their resamples
+    are moved so that their mean is the value. A difference of two scores may be negative where the scores may not.
     """
     if not 0 < level < 1:
         raise SettingError(f"`level` must lie between 0 and 1, got {level}")
@@ -253,19 +308,3 @@ def interval_of(
         lower, upper = np.percentile(defined, (50 * (1 - level), 50 * (1 + level)))
     undefined = 1 - np.count_nonzero(~np.isnan(drawn)) / drawn.size
     return Interval(value, float(lower), float(upper), float(sigma), undefined, reason)
-
-
-def _intervals(
-    values: dict[str, Score], parts: list[ScoreArrays], level: float, clusters: int, *, difference: bool = False
-) -> dict[str, Interval]:
-    return {
-        name: interval_of(
-            name,
-            value,
-            np.concatenate([part[name] for part in parts]),
-            level=level,
-            clusters=clusters,
-            difference=difference,
-        )
-        for name, value in values.items()
-    }

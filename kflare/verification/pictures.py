@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from kflare.verification.comparison import Comparison, Settings
+from kflare.verification.comparison import Comparison, VerificationSettings
 from kflare.verification.forecast_table import ForecastTable
 from kflare.verification.plots import plot_intervals, plot_reliability, plot_roc, plot_series, plot_thresholds
 
@@ -44,7 +44,7 @@ class Picture:
 def pictures(
     forecasts: ForecastTable,
     comparison: Comparison,
-    settings: Settings,
+    settings: VerificationSettings,
     *,
     event: str = "Flares",
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
@@ -57,7 +57,7 @@ def pictures(
         All methods on the same samples.
     comparison : Comparison
         Their scores.
-    settings : Settings
+    settings : VerificationSettings
         Those of the comparison.
     event : str
         What is forecast, such as ``"≥M-class Flares"``.
@@ -76,7 +76,9 @@ def pictures(
     return drawn
 
 
-def _of_method(forecasts: ForecastTable, method: str, number: int, settings: Settings, event: str) -> list[Picture]:
+def _of_method(
+    forecasts: ForecastTable, method: str, number: int, settings: VerificationSettings, event: str
+) -> list[Picture]:
     observed, probability = forecasts.observed, forecasts.probability[method]
     title, threshold = f"{method}, {event}", settings.thresholds[0]
     return [
@@ -104,7 +106,7 @@ def _of_method(forecasts: ForecastTable, method: str, number: int, settings: Set
     ]
 
 
-def _intervals(comparison: Comparison, methods: list[str], settings: Settings, event: str) -> Picture:
+def _intervals(comparison: Comparison, methods: list[str], settings: VerificationSettings, event: str) -> Picture:
     first, scores = settings.thresholds[0], comparison.scores
     panels = {}
     for label, score, at in (

@@ -15,7 +15,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from kflare.verification.comparison import Comparison, Settings, compare
+from kflare.verification.comparison import Comparison, VerificationSettings, compare
 from kflare.verification.definitions import DEFINITIONS
 from kflare.verification.forecast_table import ForecastTable, forecast_table
 from kflare.verification.pictures import Picture, pictures
@@ -42,7 +42,7 @@ class Verification:
         Contingency tables, scores, differences and reliability, as DataFrames.
     pictures : list of Picture
         Figures as PNG.
-    settings : Settings
+    settings : VerificationSettings
         How it was done.
     missing : str
         ``"exclude"`` or ``"zero"``.
@@ -55,7 +55,7 @@ class Verification:
     forecasts: ForecastTable
     comparison: Comparison
     pictures: list[Picture]
-    settings: Settings
+    settings: VerificationSettings
     missing: str
     event: str
     source: str
@@ -172,7 +172,7 @@ class Verification:
 def verify(
     frame: pd.DataFrame,
     *,
-    settings: Settings | None = None,
+    settings: VerificationSettings | None = None,
     missing: Literal["exclude", "zero"] = "exclude",
     event: str = "Flares",
     source: str = "",
@@ -184,7 +184,7 @@ def verify(
     ----------
     frame : DataFrame
         Long form, as `kflare.verification.forecast_table.forecast_table` takes it.
-    settings : Settings or None
+    settings : VerificationSettings or None
         Thresholds, resampling and the rest; None takes the defaults.
     missing : {"exclude", "zero"}
         What becomes of forecasts that were not issued.
@@ -200,7 +200,7 @@ def verify(
     DataError, SettingError
         As for `forecast_table` and `compare`.
     """
-    settings = settings or Settings()
+    settings = settings or VerificationSettings()
     forecasts = forecast_table(frame, missing=missing)
     comparison = compare(forecasts, settings, progress=progress)
     drawn = pictures(forecasts, comparison, settings, event=event, progress=progress)

@@ -360,7 +360,7 @@ def test_one_sample_a_day_from_the_nearest_earlier_image(tmp_path):
     assert without == pytest.approx(59 / 11, abs=1)
     assert earlier == pytest.approx(found * 9 / 10, abs=2)
     with (tmp_path / "run" / "seed-0" / "forecasts.csv").open() as file:
-        times = [row["forecast_time"] for row in csv.DictReader(file)]
+        times = [row["time"] for row in csv.DictReader(file)]
     assert times
     assert all(time[11:16] == "00:00" for time in times)
 

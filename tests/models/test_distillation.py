@@ -7,10 +7,9 @@ import pytest
 
 from kflare.datasets.splits import Split
 from kflare.errors import SettingError
-from kflare.models.distillation import Distillation, joined, student, teacher_targets
-from kflare.models.fitting import fit_distilled_defn
+from kflare.models.distillation import Distillation, ensemble_network, student, teacher_targets
 from kflare.models.publish import read_metadata
-from kflare.models.release import release_defn
+from kflare.models.region_models import fit_distilled_network, publish_region_model
 from kflare.models.savedmodel import load_signatures
 from kflare.models.training import Run
 from kflare.regions.feature_table import features_named
@@ -76,11 +75,11 @@ def test_joined_networks_average_logits_and_move_the_prior():
     inputs, _, _ = samples(50)
     logits = [np.log(member.predict(inputs, verbose=0)) for member in members]
     odds = np.mean([one[:, 1] - one[:, 0] for one in logits], axis=0)
-    model = joined(members, event_rate=0.2)
+    model = ensemble_network(members, event_rate=0.2)
     # Odds grow by (1 - 0.2)/0.2 = 4, so that a frequency of 0.2, odds 1/4, becomes 0.5.
     np.testing.assert_allclose(model.predict(inputs, verbose=0)[:, 1], 1 / (1 + np.exp(-odds) / 4), rtol=1e-4)
     with pytest.raises(SettingError, match=r"`event_rate` must lie in \(0, 1\), got 1"):
-        joined(members, event_rate=1.0)
+        ensemble_network(members, event_rate=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +103,7 @@ def fit(fold, tmp_path_factory):
     run = Run(tmp_path_factory.mktemp("run"), {})
 
     def work(observed=observed):
-        return fit_distilled_defn(now, features, observed, split, earlier=earlier, how=QUICK, run=run)
+        return fit_distilled_network(now, features, observed, split, earlier=earlier, how=QUICK, run=run)
 
     return work
 
@@ -135,7 +134,7 @@ def test_labels_of_the_test_span_change_nothing_and_a_fit_repeats(fit, fitted, f
 
 def test_it_is_published_as_one_small_model_of_the_contract(fitted, fold, tmp_path):
     now, _, _, _ = fold
-    path = release_defn(
+    path = publish_region_model(
         fitted, tmp_path, "defn-m", example=now.head(4), metadata={}, documents={"MODEL_CARD.md": b"# defn-m\n"}
     )
     rows = {name: now[name].head(5).to_numpy(np.float32) for name in ("AREA", "R_VALUE", "Chis")}

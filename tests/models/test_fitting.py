@@ -10,7 +10,10 @@ from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.models.baselines import persistence
 from kflare.models.calibration import fit_calibration
-from kflare.models.fitting import fit_defn, fit_dense_cnn, require_both_classes
+from kflare.models.fitting import require_both_classes
+from kflare.models.image_models import fit_image_network
+from kflare.models.region_models import fit_region_network
+from kflare.models.registry import model_spec
 from kflare.models.training import Recipe, Run
 from kflare.regions.feature_table import features_named
 from kflare.synthetic.sun import SyntheticSun
@@ -45,7 +48,9 @@ def fitted_defn(folder, table, observed, *, seed=0, **changes):
         epochs=3, batch_size=30, learning_rate=0.003, patience=5, class_weights=(1.0, 2.0), seed=seed, select="loss",
         steps_per_epoch=4,
     )  # fmt: skip
-    return fit_defn(table, FEATURES, observed, SPLIT, recipe=recipe, run=Run(folder, {}), **changes)
+    return fit_region_network(
+        model_spec("defn-c"), table, FEATURES, observed, SPLIT, recipe=recipe, run=Run(folder, {}), **changes
+    )
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +130,9 @@ CNN_OBSERVED = np.array([True, False] * 6)
 def fitted_cnn(folder, paths, observed, **changes):
     recipe = Recipe(epochs=1, batch_size=3, learning_rate=1e-3, patience=1, class_weights=(1.0, 1.0))
     baselines = {"persistence": np.array([1, 0, 0] * 4, np.float32)}
-    return fit_dense_cnn(
-        paths, observed, CNN_SPLIT, size=128, byte_range=100.0, augmented=True, recipe=recipe, run=Run(folder, {}),
+    return fit_image_network(
+        model_spec("cnn-c"), paths,
+        observed, CNN_SPLIT, size=128, byte_range=100.0, augmented=True, recipe=recipe, run=Run(folder, {}),
         baselines=baselines, **changes,
     )  # fmt: skip
 
@@ -147,11 +153,11 @@ def test_dense_cnn_is_fitted_to_files_and_chosen_on_validation_data(magnetograms
 
 
 def test_a_dense_cnn_that_reads_polarity_lines_forecasts_at_one_half(magnetograms, tmp_path):
-    cnn = fitted_cnn(tmp_path, magnetograms, CNN_OBSERVED, teach="polarity-lines")
+    cnn = fitted_cnn(tmp_path, magnetograms, CNN_OBSERVED, pretrain=True)
     assert cnn.threshold == 0.5
     assert {(e.method, e.threshold) for e in cnn.evaluations} == {("network", 0.5), ("persistence", 0.5)}
     # Labels outside the training span decide nothing but the calibration.
-    other = fitted_cnn(tmp_path / "other", magnetograms, CNN_OBSERVED ^ ~CNN_SPLIT.train, teach="polarity-lines")
+    other = fitted_cnn(tmp_path / "other", magnetograms, CNN_OBSERVED ^ ~CNN_SPLIT.train, pretrain=True)
     np.testing.assert_array_equal(other.forecasts["probability"], cnn.forecasts["probability"])
 
 

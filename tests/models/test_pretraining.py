@@ -9,7 +9,7 @@ from PIL import Image
 from kflare.datasets.pipelines import image_dataset
 from kflare.errors import DataError
 from kflare.models.dense_cnn import build_dense_cnn
-from kflare.models.pretraining import flux_maps, train_by_reading
+from kflare.models.pretraining import flux_maps, pretrain_on_flux_maps
 from kflare.models.training import Recipe, Run
 from kflare.synthetic.sun import SyntheticSun
 
@@ -40,7 +40,7 @@ OBSERVED = np.arange(COUNT) % 3 == 0
 def trained(folder, paths, observed=OBSERVED, recipe=RECIPE, seed=0):
     keras.utils.set_random_seed(seed)
     model = build_dense_cnn((SIZE, SIZE, 1), growth=6)
-    train_by_reading(
+    pretrain_on_flux_maps(
         model, paths, observed, images(paths), OBSERVED, byte_range=250.0, augmented=True, recipe=recipe,
         run=Run(folder, {}),
     )  # fmt: skip

@@ -15,10 +15,13 @@ from kflare.models.calibration import Calibration
 from kflare.models.defn import build_defn
 from kflare.models.evaluation import evaluate
 from kflare.models.feature_scaling import fit_scaling
-from kflare.models.fitting import Fitted
+from kflare.models.fitting import FittedNetwork
+from kflare.models.image_models import publish_image_model
+from kflare.models.metadata import model_metadata
 from kflare.models.publish import read_metadata, verify_manifest
-from kflare.models.release import describe, fingerprint, release_defn, release_dense_cnn
+from kflare.models.region_models import publish_region_model
 from kflare.models.savedmodel import load_signatures
+from kflare.models.task import fingerprint
 from kflare.models.training import Run
 from kflare.regions.feature_table import features_named
 
@@ -33,7 +36,7 @@ SPLIT = Split(*(np.arange(6) // 2 == part for part in range(3)))
 
 def fitted(model, folder, **parts):
     scores = [evaluate("network", "test", OBSERVED[4:], np.array([0.9, 0.2]), threshold=0.4)]
-    return Fitted(model, Run(folder, {}), Calibration(0.8, -0.5, 0.01), 0.4, scores, pd.DataFrame(), **parts)
+    return FittedNetwork(model, Run(folder, {}), Calibration(0.8, -0.5, 0.01), 0.4, scores, pd.DataFrame(), **parts)
 
 
 def small_cnn(seed):
@@ -55,7 +58,7 @@ def cnn(tmp_path_factory):
 def published_cnn(cnn, tmp_path_factory):
     attribution = CompiledAttribution(cnn.model, layer="last")
     root = tmp_path_factory.mktemp("models")
-    return release_dense_cnn(cnn, root, "cnn-c", attribution=attribution, metadata={"class": "C+"})
+    return publish_image_model(cnn, root, "cnn-c", attribution=attribution, metadata={"class": "C+"})
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,7 @@ def defn(tmp_path_factory):
 @pytest.fixture(scope="module")
 def published_defn(defn, tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
-    return release_defn(defn, root, "defn-m", example=TABLE, metadata={"class": "M+"})
+    return publish_region_model(defn, root, "defn-m", example=TABLE, metadata={"class": "M+"})
 
 
 def warm_up_requests(published):
@@ -104,7 +107,7 @@ def test_dense_cnn_is_warmed_up_in_every_signature(published_cnn):
 def test_an_attribution_of_another_network_is_not_published(cnn, tmp_path):
     other = CompiledAttribution(small_cnn(2), layer="last")
     with pytest.raises(ModelError, match="output `probability` of signature `serving_default` changed by"):
-        release_dense_cnn(cnn, tmp_path, "cnn-c", attribution=other, metadata={})
+        publish_image_model(cnn, tmp_path, "cnn-c", attribution=other, metadata={})
     assert list((tmp_path / "cnn-c").iterdir()) == []
 
 
@@ -132,12 +135,12 @@ def test_defn_is_warmed_up_with_its_training_rows_and_one_without_measurements(p
 
 def test_a_defn_without_scaling_is_refused(cnn, tmp_path):
     with pytest.raises(ModelError, match="without its feature scaling"):
-        release_defn(cnn, tmp_path, "defn-c", example=TABLE, metadata={})
+        publish_region_model(cnn, tmp_path, "defn-c", example=TABLE, metadata={})
 
 
 def test_description_says_what_is_forecast_from_which_data_and_how_well(defn):
     before = datetime.now(UTC).replace(microsecond=0)
-    content = describe(
+    content = model_metadata(
         defn, event="M", times=TIMES, split=SPLIT, data={"flares": "flares.csv"}, fingerprint="12ab"
     )  # fmt: skip
     assert content["event"] == "largest flare >= M1.0 starting within 24 h"

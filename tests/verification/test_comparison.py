@@ -8,13 +8,13 @@ import pytest
 
 from kflare.errors import SettingError
 from kflare.verification.climatology import trailing_climatology
-from kflare.verification.comparison import Settings, compare
+from kflare.verification.comparison import VerificationSettings, compare
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.forecast_table import forecast_table
 from kflare.verification.intervals import bootstrap, bootstrap_difference
 from kflare.verification.probabilistic import msess, reliability
 
-FEW = Settings(thresholds=(0.5, 0.3), resamples=200, seed=3)
+FEW = VerificationSettings(thresholds=(0.5, 0.3), resamples=200, seed=3)
 
 
 def seeded(days=200, step_hours=24, regions=0, seed=1):
@@ -101,19 +101,19 @@ def test_overlapping_windows_need_blocks():
     assert (one_day.clusters, one_day.block_length) == (1, 1)
     assert "one cluster" in row(one_day.scores, method="good", score="brier_score", threshold=None)["reason"]
     with pytest.raises(SettingError, match="`block_length` must be at least 2 days, got 1: windows of 24 h overlap"):
-        compare(forecasts, Settings(block_length=1, resamples=10))
-    assert compare(forecasts, Settings(block_length=5, resamples=10)).block_length == 5
-    assert compare(forecasts, Settings(window_hours=6, resamples=10)).block_length == 1
+        compare(forecasts, VerificationSettings(block_length=1, resamples=10))
+    assert compare(forecasts, VerificationSettings(block_length=5, resamples=10)).block_length == 5
+    assert compare(forecasts, VerificationSettings(window_hours=6, resamples=10)).block_length == 1
 
 
 def test_regions_are_drawn_whole():
     forecasts = forecast_table(seeded(regions=10))
-    found = compare(forecasts, Settings(cluster="region", resamples=50))
+    found = compare(forecasts, VerificationSettings(cluster="region", resamples=50))
     assert (found.clusters, found.event_clusters, found.block_length) == (10, 10, 1)
     with pytest.raises(SettingError, match="`block_length` must be 1 for regions"):
-        compare(forecasts, Settings(cluster="region", block_length=2))
+        compare(forecasts, VerificationSettings(cluster="region", block_length=2))
     with pytest.raises(SettingError, match="the forecasts have no column `region`"):
-        compare(forecast_table(seeded()), Settings(cluster="region"))
+        compare(forecast_table(seeded()), VerificationSettings(cluster="region"))
 
 
 def test_one_class_only_is_nan_with_its_reason():
@@ -138,7 +138,7 @@ def test_a_certainty_that_proved_wrong():
 
 def test_reliability_in_numbers():
     forecasts = forecast_table(seeded())
-    found = compare(forecasts, Settings(bins=5, resamples=10)).reliability
+    found = compare(forecasts, VerificationSettings(bins=5, resamples=10)).reliability
     curve = reliability(forecasts.observed, forecasts.probability["noisy"], bins=5)
     rows = found[found["method"].eq("noisy")]
     assert rows["count"].tolist() == curve.count.tolist()
@@ -158,9 +158,9 @@ def test_reliability_in_numbers():
 )
 def test_bad_settings(change, message):
     with pytest.raises(SettingError, match=message):
-        Settings(**change)
+        VerificationSettings(**change)
 
 
 def test_an_unknown_cluster():
     with pytest.raises(SettingError, match='`cluster` must be "day" or "region", got "week"'):
-        compare(forecast_table(seeded()), Settings(cluster="week"))
+        compare(forecast_table(seeded()), VerificationSettings(cluster="week"))

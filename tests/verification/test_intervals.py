@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
 from kflare.verification.contingency import ContingencyTable
-from kflare.verification.intervals import _Method, bootstrap, bootstrap_difference
+from kflare.verification.intervals import ClusteredSamples, bootstrap, bootstrap_difference
 from kflare.verification.probabilistic import (
     brier_decomposition,
     brier_score,
@@ -36,9 +36,10 @@ def seeded(n=400, clusters=40, seed=1):
 def test_weights_score_like_repeated_samples(rows, times):
     """A resample is the samples of each cluster, as often as it was drawn."""
     observed, probability, clusters = map(np.array, zip(*rows, strict=True))
-    method = _Method(observed, probability, clusters, None, 0.5)
+    samples = ClusteredSamples(observed, clusters)
+    table, of_probability = samples.all_scores(probability, 0.5)[0]
     weight = np.array(times, float)[np.unique(clusters)]
-    fast = method.resampled(weight[:, None])
+    fast = table.resampled(weight[:, None]) | of_probability.resampled(weight[:, None])
     repeats = np.array(times)[clusters]
     if not repeats.sum():
         assert all(math.isnan(score[0]) for score in fast.values()), fast

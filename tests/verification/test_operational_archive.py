@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from kflare.verification.climatology import trailing_climatology
-from kflare.verification.comparison import Settings, compare
+from kflare.verification.comparison import VerificationSettings, compare
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.forecast_table import forecast_table, read_forecasts
 from kflare.verification.intervals import bootstrap, bootstrap_difference
@@ -85,7 +85,7 @@ def test_all_methods_together(real_data):
     frame = read_forecasts(path)
     table = forecast_table(frame, missing="zero")
     assert (len(table.time), len(table.probability), sum(table.missing.values())) == (731, 18, 1220)
-    found = compare(table, Settings(thresholds=(0.5,), resamples=50))
+    found = compare(table, VerificationSettings(thresholds=(0.5,), resamples=50))
     assert found.event_clusters == 26
     assert len(found.differences) == 18 * 17 / 2 * (11 + 7)
     counts = found.contingency.set_index("method").loc[list(ROWS), ["tp", "fp", "fn", "tn"]]

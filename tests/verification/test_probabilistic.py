@@ -159,7 +159,7 @@ def test_roc_area_is_the_share_of_pairs_in_order(sample):
 def test_a_yes_no_forecast_has_its_tss_as_gini(sample):
     predicted = sample[1] >= 0.5
     table = ContingencyTable.from_forecasts(sample[0], predicted)
-    assert gini(sample[0], predicted) == pytest.approx(table.gini, nan_ok=True)
+    assert gini(sample[0], predicted) == pytest.approx(table.tss, nan_ok=True)
 
 
 @given(samples)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kflare.verification.comparison import Settings
+from kflare.verification.comparison import VerificationSettings
 from kflare.verification.report import verify
 
 HOSTILE = '<script>alert(1)</script> & $x_ "q" /../'
@@ -57,7 +57,11 @@ def result():
     table = seeded(methods=("ours", HOSTILE))
     table.iloc[3, 2] = np.nan
     return verify(
-        table, settings=Settings(resamples=100), event="≥M1.0 <flares>", source="<b>table</b>.csv", missing="zero"
+        table,
+        settings=VerificationSettings(resamples=100),
+        event="≥M1.0 <flares>",
+        source="<b>table</b>.csv",
+        missing="zero",
     )
 
 
@@ -131,7 +135,7 @@ def test_tables_as_csv_and_json(result):
 
 
 def test_what_is_undefined_has_a_note():
-    never = verify(seeded(methods=("ours",)).assign(observed=0), settings=Settings(resamples=20))
+    never = verify(seeded(methods=("ours",)).assign(observed=0), settings=VerificationSettings(resamples=20))
     page = Page(never.html())
     assert "are left out, with their samples, for every method" in page.text
     assert "n/a" in page.text
@@ -141,7 +145,7 @@ def test_what_is_undefined_has_a_note():
 
 
 def test_one_method_has_no_differences():
-    html = verify(seeded(methods=("ours",)), settings=Settings(thresholds=(0.3,), resamples=20)).html()
+    html = verify(seeded(methods=("ours",)), settings=VerificationSettings(thresholds=(0.3,), resamples=20)).html()
     assert 'id="differences"' not in html
     assert "threshold 30 %" in html
 

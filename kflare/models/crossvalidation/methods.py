@@ -1,8 +1,7 @@
 """The methods of a cross-validation: the network with a seed, and everything that it has to beat."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -10,8 +9,8 @@ import numpy.typing as npt
 
 from kflare.models.baselines import climatology, gradient_boosting, logistic_regression, random_forest
 from kflare.models.crossvalidation.folds import Fold, MethodForecast, Unit, conclude
-from kflare.models.fitting import Fitted
 from kflare.models.losses import class_weights
+from kflare.models.task import TrainingTask
 from kflare.models.training import Recipe, Run
 
 __all__ = ["NETWORK", "baseline_unit", "network_unit"]
@@ -26,36 +25,26 @@ _LEARNERS = {
 }
 
 Outcomes = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float32]
 
 
-def network_unit(
-    observed: Outcomes,
-    *,
-    seed: int,
-    recipe: Callable[[Outcomes, int], Recipe],
-    fit: Callable[[Fold, Recipe, Run], Fitted],
-    settings: Mapping[str, Any],
-) -> Unit:
+def network_unit(task: TrainingTask, *, seed: int, recipe: Callable[[Outcomes, int], Recipe]) -> Unit:
     """The network with one seed: threshold and calibration are those that its fit chose.
 
     Parameters
     ----------
-    observed : bool array of shape (N,)
-        Outcomes.
+    task : TrainingTask
+        What it is fitted to.
     seed : int
         Of the weights, the shuffling and the dropout.
     recipe : callable
         From the training labels and the seed to how to train.
-    fit : callable
-        Fits the network to a fold.
-    settings : mapping
-        What determines the result besides the recipe, for the run's folder.
     """
 
     def forecast(fold: Fold, folder: Path) -> list[MethodForecast]:
-        how = recipe(observed[fold.train], seed)
-        fitted = fit(fold, how, Run(folder / f"seed-{seed}", {**settings, "fold": fold.name, "recipe": vars(how)}))
+        how = recipe(task.observed[fold.train], seed)
+        settings = {"model": task.spec.name, "data": task.fingerprint, **task.settings, "fold": fold.name}
+        run = Run(folder / f"seed-{seed}", {**settings, "recipe": vars(how)})
+        fitted = task.fit(fold, how, run, intervals=False)
         used = fold.validation | fold.test
         output, probability = (
             np.where(used, fitted.forecasts[name].to_numpy(np.float32), np.float32(np.nan))
@@ -68,26 +57,16 @@ def network_unit(
     return forecast
 
 
-def baseline_unit(
-    observed: Outcomes, inputs: Callable[[Fold], Floats], *, stated: Mapping[str, Callable[[float], Floats]]
-) -> Unit:
+def baseline_unit(task: TrainingTask) -> Unit:
     """All baselines of a fold.
 
     The learners get the network's inputs and its class weights, so that their 0.5 is the climatological rate too.
-
-    Parameters
-    ----------
-    observed : bool array of shape (N,)
-        Outcomes.
-    inputs : callable
-        Standardised features (N, n) of a fold, with the statistics of its training span.
-    stated : mapping of str to callable
-        Methods that learn nothing: from the training span's event rate to frequencies (N,).
     """
 
     def forecast(fold: Fold, folder: Path) -> list[MethodForecast]:
         del folder  # nothing to keep
-        features, labels = inputs(fold), observed[fold.train]
+        observed = task.observed
+        features, labels = task.inputs(fold), observed[fold.train]
         weights = class_weights(labels)
         results = []
         for name, learn in _LEARNERS.items():
@@ -95,7 +74,7 @@ def baseline_unit(
             results.append(conclude(name, fold, observed, fitted(features), class_weight=weights[1] / weights[0]))
         rate = climatology(labels)
         constant = np.full(len(observed), rate, np.float32)
-        outputs = {name: method(rate) for name, method in stated.items()} | {"climatology": constant}
+        outputs = {name: method(rate) for name, method in task.frequencies.items()} | {"climatology": constant}
         return results + [conclude(name, fold, observed, p, frequency=True) for name, p in outputs.items()]
 
     return forecast

@@ -4,7 +4,8 @@ Every score has the interval of a bootstrap over regions (or days), and every ba
 network to it on the same samples.
 """
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from kflare.models.crossvalidation.folds import ENSEMBLE
 from kflare.models.crossvalidation.methods import NETWORK
 from kflare.models.losses import unweighted
 from kflare.verification.contingency import ContingencyTable
-from kflare.verification.intervals import Interval, bootstrap, bootstrap_difference
+from kflare.verification.intervals import ClusteredSamples, Interval, Resampled, Scorers
 from kflare.verification.probabilistic import brier_skill_score, roc_area
+from kflare.verification.samples import check_samples
 
 __all__ = ["METRICS", "MethodScores", "Metric", "Scoreboard", "scoreboard"]
 
@@ -49,27 +51,27 @@ METRICS = (
 )
 
 
-@dataclass
+@dataclass(frozen=True)
 class MethodScores:
     """Scores of one method by the key of the metric; NaN where undefined."""
 
-    folds: dict[str, list[float]] = field(default_factory=dict)
+    folds: Mapping[str, list[float]]
     """One value per fold."""
-    mean: dict[str, Interval] = field(default_factory=dict)
+    mean: Mapping[str, Interval]
     """Of the folds' values, as the average of Table 4."""
-    summed: dict[str, Interval] = field(default_factory=dict)
+    summed: Mapping[str, Interval]
     """Of all folds' samples counted together."""
-    behind: dict[str, Interval] = field(default_factory=dict)
+    behind: Mapping[str, Interval]
     """Network minus this method, mean of folds; empty for the network itself."""
-    tables: dict[str, list[ContingencyTable]] = field(default_factory=dict)
+    tables: Mapping[str, list[ContingencyTable]]
     """One contingency table per fold, by the threshold: "validation" and "half"."""
-    thresholds: list[float] = field(default_factory=list)
+    thresholds: list[float]
     """Chosen on validation, one per fold."""
 
 
 @dataclass
 class Scoreboard:
-    """Everything that is told of a cross-validation on one set of samples."""
+    """The results of a cross-validation on one set of samples."""
 
     folds: list[dict[str, Any]]
     """Per fold: `name`, `samples`, `events`, `clusters`, `event_clusters` (regions or days with an event)."""
@@ -108,33 +110,51 @@ def scoreboard(rows: pd.DataFrame, *, resamples: int = 2000) -> Scoreboard:
     undone = weights.transform(lambda output: unweighted(output.to_numpy(np.float64), float(output.name)))
     test = test.assign(undone=undone, half=0.5, validation=test["threshold"])
     alone = test[test["seed"] == ENSEMBLE]
-    names = list(dict.fromkeys([NETWORK, *alone["method"]]))
+    present = set(alone["method"])
+    names = [name for name in dict.fromkeys([NETWORK, *alone["method"]]) if name in present]
     groups = {name: alone[alone["method"] == name] for name in names}
-    groups = {name: group for name, group in groups.items() if len(group)}
-    first = next(iter(groups.values()))
+    first = groups[names[0]]
+    mean, summed = (_resampled(groups, folds, resamples) for folds in (first["fold"].to_numpy(), None))
     board = Scoreboard(_folds(first), {}, {})
-    network = groups.get(NETWORK)
     for name, group in groups.items():
-        scores = MethodScores()
         parts = [part for _, part in group.groupby("fold", sort=False)]
-        scores.thresholds = [float(part["threshold"].iloc[0]) for part in parts]
-        for limit in ("validation", "half"):
-            scores.tables[limit] = [
-                ContingencyTable.from_forecasts(part["observed"], part["output"] >= part[limit]) for part in parts
-            ]
-        for metric in METRICS:
-            scores.folds[metric.key] = [_value(part, metric) for part in parts]
-            scores.mean[metric.key] = _interval(group, metric, resamples, folds=True)
-            scores.summed[metric.key] = _interval(group, metric, resamples, folds=False)
-            if network is not None and name != NETWORK:
-                scores.behind[metric.key] = _difference(network, group, metric, resamples)
-        board.methods[name] = scores
+        board.methods[name] = MethodScores(
+            folds={metric.key: [_value(part, metric) for part in parts] for metric in METRICS},
+            mean={metric.key: mean.interval((name, metric), metric.score) for metric in METRICS},
+            summed={metric.key: summed.interval((name, metric), metric.score) for metric in METRICS},
+            behind={
+                metric.key: mean.difference((NETWORK, metric), (name, metric), metric.score)
+                for metric in METRICS
+                if NETWORK in groups and name != NETWORK
+            },
+            tables={
+                limit: [
+                    ContingencyTable.from_forecasts(part["observed"], part["output"] >= part[limit]) for part in parts
+                ]
+                for limit in ("validation", "half")
+            },
+            thresholds=[float(part["threshold"].iloc[0]) for part in parts],
+        )
     for seed, group in test[test["seed"] != ENSEMBLE].groupby("seed"):
-        parts = [part for _, part in group.groupby("fold", sort=False)]
         for metric in METRICS:
-            values = [_value(part, metric) for part in parts]
+            values = [_value(part, metric) for _, part in group.groupby("fold", sort=False)]
             board.seeds.setdefault(metric.key, {})[int(seed)] = float(np.mean(values))
     return board
+
+
+def _resampled(groups: Mapping[str, pd.DataFrame], folds: npt.NDArray[Any] | None, resamples: int) -> Resampled:
+    """All metrics of all methods, with common resamples of the clusters of all folds."""
+    first = next(iter(groups.values()))
+    samples = ClusteredSamples(first["observed"].to_numpy(bool), first["cluster"].to_numpy(), folds)
+    scores: dict[Any, Scorers] = {}
+    for name, group in groups.items():
+        for metric in METRICS:
+            _, values = check_samples(samples.observed, group[metric.column].to_numpy())
+            if metric.threshold is None:
+                scores[name, metric] = samples.probability_scores(values)
+            else:
+                scores[name, metric] = samples.table_scores(values >= group[metric.threshold].to_numpy(np.float64))
+    return samples.resample(scores, resamples=resamples)
 
 
 def _folds(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -155,25 +175,6 @@ def _value(part: pd.DataFrame, metric: Metric) -> float:
     if metric.threshold is not None:
         return float(ContingencyTable.from_forecasts(observed, values >= part[metric.threshold]).tss)
     return float((roc_area if metric.score == "roc_area" else brier_skill_score)(observed, values))
-
-
-def _interval(group: pd.DataFrame, metric: Metric, resamples: int, *, folds: bool) -> Interval:
-    return bootstrap(
-        group["observed"].to_numpy(bool), group[metric.column].to_numpy(), group["cluster"].to_numpy(),
-        folds=group["fold"].to_numpy() if folds else None, threshold=_threshold(group, metric), resamples=resamples,
-    )[metric.score]  # fmt: skip
-
-
-def _difference(network: pd.DataFrame, other: pd.DataFrame, metric: Metric, resamples: int) -> Interval:
-    return bootstrap_difference(
-        network["observed"].to_numpy(bool), network[metric.column].to_numpy(), other[metric.column].to_numpy(),
-        network["cluster"].to_numpy(), folds=network["fold"].to_numpy(),
-        thresholds=(_threshold(network, metric), _threshold(other, metric)), resamples=resamples,
-    )[metric.score]  # fmt: skip
-
-
-def _threshold(group: pd.DataFrame, metric: Metric) -> npt.NDArray[np.float64] | float:
-    return 0.5 if metric.threshold is None else group[metric.threshold].to_numpy(np.float64)
 
 
 def _plain(value: float) -> float | None:

@@ -9,16 +9,23 @@ import pandas as pd
 from kflare.models.crossvalidation.folds import Fold
 from kflare.models.crossvalidation.methods import NETWORK
 from kflare.models.crossvalidation.scores import METRICS, Metric, Scoreboard
+from kflare.models.registry import ModelSpec
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import Interval
 
-__all__ = ["PUBLISHED", "as_text", "fold_labels"]
+__all__ = ["PUBLISHED", "as_text", "fold_labels", "published_tss"]
 
 #: TSS of Nishizuka et al. (2021), Table 4, by class and test year: 79 features and other samples than ours.
 PUBLISHED: Mapping[str, Mapping[str, float]] = {
     "M": {"2013": 0.49, "2014": 0.66, "2015": 0.77, "2016": 0.87, "2017": 0.72},
     "C": {"2013": 0.53, "2014": 0.60, "2015": 0.66, "2016": 0.56, "2017": 0.61},
 }
+
+
+def published_tss(spec: ModelSpec, folds: Sequence[Fold]) -> Mapping[str, float] | None:
+    """TSS of the paper for a model and its folds; None where it has none."""
+    known = PUBLISHED[spec.event]
+    return known if spec.kind == "region" and all(fold.name in known for fold in folds) else None
 
 
 def as_text(
@@ -36,7 +43,7 @@ def as_text(
     title : str
         First line.
     published : mapping, optional
-        TSS of the paper by fold, shown where it has all of them.
+        TSS of the paper, for each fold.
     markdown : bool
         Tables of Markdown instead of aligned text.
     """
@@ -88,8 +95,7 @@ def _score_rows(
     board: Scoreboard, labels: Mapping[str, str], metric: Metric, published: Mapping[str, float] | None
 ) -> list[tuple[str, ...]]:
     names = [fold["name"] for fold in board.folds]
-    known = published is not None and all(name in published for name in names)
-    paper = [published[name] for name in names] if known and published is not None else []
+    paper = [published[name] for name in names] if published else []
     methods = board.methods
 
     def row(label: str, cells: Sequence[str], last: float | None) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Drawing
 
 from kflare.operations.forecast import THRESHOLDS, Forecast, Probability
 from kflare.operations.publish.site_data import Figure, Past, Section
-from kflare.verification.comparison import Comparison, Settings, compare
+from kflare.verification.comparison import Comparison, VerificationSettings, compare
 from kflare.verification.forecast_table import forecast_table
 from kflare.verification.plots import plot_reliability, plot_roc, plot_series
 
@@ -88,7 +88,9 @@ def _compare(known: Known, probability: Sequence[float | None]) -> Comparison:
         }
     )
     hours = max((forecast.window_end - forecast.window_start).total_seconds() / 3600 for forecast, _ in known)
-    return compare(forecast_table(frame), Settings(thresholds=(_YES,), window_hours=hours, resamples=_RESAMPLES))
+    return compare(
+        forecast_table(frame), VerificationSettings(thresholds=(_YES,), window_hours=hours, resamples=_RESAMPLES)
+    )
 
 
 def _score(comparison: Comparison, name: str) -> str:

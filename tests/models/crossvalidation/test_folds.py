@@ -15,8 +15,10 @@ from kflare.models.crossvalidation.methods import baseline_unit, network_unit
 from kflare.models.crossvalidation.scores import scoreboard
 from kflare.models.crossvalidation.table import PUBLISHED, as_text, fold_labels
 from kflare.models.feature_scaling import fit_scaling
-from kflare.models.fitting import fit_defn
 from kflare.models.losses import class_weights
+from kflare.models.region_models import fit_region_network
+from kflare.models.registry import model_spec
+from kflare.models.task import TrainingTask
 from kflare.models.training import Recipe
 from kflare.regions.feature_table import features_named
 from kflare.verification.forecast_table import forecast_table
@@ -106,8 +108,10 @@ def run(regions, folder, *, seeds=(0,), caught=None, **changes):
             select="loss", steps_per_epoch=4,
         )  # fmt: skip
 
-    def fit(fold, how, place):
-        fitted = fit_defn(table, FEATURES, observed, fold, recipe=how, run=place)
+    def fit(fold, how, place, *, intervals):
+        spec = model_spec("defn-c")
+        fitted = fit_region_network(spec, table, FEATURES, observed, fold, recipe=how, run=place)
+        assert not intervals
         if caught is not None:
             caught.append((fitted, fitted.model.get_weights()))
         return fitted
@@ -115,11 +119,13 @@ def run(regions, folder, *, seeds=(0,), caught=None, **changes):
     def inputs(fold):
         return fit_scaling(table[fold.train], FEATURES).of_table(table)
 
-    stated = {"persistence": lambda _: np.roll(observed, 1).astype(np.float32)}
-    units = {"baselines": baseline_unit(observed, inputs, stated=stated)}
+    persistence = {"persistence": lambda _: np.roll(observed, 1).astype(np.float32)}
+    samples = table[["time", "region", "noaa"]].assign(cluster=table["region"])
+    task = TrainingTask(model_spec("defn-c"), samples, observed, {}, (), fit, inputs, persistence, None)
+    units = {"baselines": baseline_unit(task)}
     for seed in seeds:
-        units[f"seed-{seed}"] = network_unit(observed, seed=seed, recipe=recipe, fit=fit, settings={})
-    samples = table[["time", "region", "noaa"]].assign(cluster=table["region"], observed=observed)
+        units[f"seed-{seed}"] = network_unit(task, seed=seed, recipe=recipe)
+    samples = samples.assign(observed=observed)
     return cross_validate(samples, folds, units, folder, settings={"model": "defn-c"} | changes, progress=False)
 
 

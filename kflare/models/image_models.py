@@ -1,0 +1,268 @@
+"""Image models: from a folder of magnetograms to a fitted network, and from that to a published SavedModel."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import tensorflow as tf
+
+from kflare.datasets.archive import daily_images, index_archive
+from kflare.datasets.magnetogram_proxies import magnetogram_proxies
+from kflare.datasets.pipelines import image_dataset
+from kflare.datasets.preprocessing import FIELD_LIMIT, fill_and_scale, mask_space, reduce_field
+from kflare.datasets.splits import Split
+from kflare.errors import ModelError
+from kflare.flares.catalogue import FlareList
+from kflare.flares.labels import disk_flux, reaches
+from kflare.models.baselines import disk_recent_climatology, persistence
+from kflare.models.event_statistics import disk_event_statistics
+from kflare.models.fitting import FittedNetwork, calibrate_and_evaluate
+from kflare.models.pretraining import pretrain_on_flux_maps
+from kflare.models.publish import SignatureCase, publish
+from kflare.models.registry import ModelSpec
+from kflare.models.savedmodel import export_dense_cnn
+from kflare.models.task import Attribution, TrainingTask
+from kflare.models.training import Recipe, Run, train
+
+__all__ = ["fit_image_network", "image_task", "last_convolution", "publish_image_model", "standardised"]
+
+Floats = npt.NDArray[np.float32]
+
+
+def image_task(
+    spec: ModelSpec,
+    flares: FlareList,
+    *,
+    magnetograms: Path,
+    byte_range: float | None,
+    daily: timedelta | None,
+    size: int,
+    augmented: bool,
+    pretrain: bool,
+) -> TrainingTask:
+    """Label a folder of magnetograms.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        An image model.
+    flares : FlareList
+        The catalogue, which must cover the images' windows.
+    magnetograms : Path
+        The folder.
+    byte_range : float or None
+        Field in gauss of byte 255 in 8-bit images; None for the default of each kind (JPEG and PNG: 100).
+    daily : timedelta or None
+        One sample a day: of 00:00 UT, or else the nearest image at most this much earlier. None takes every image.
+    size, augmented, pretrain
+        As `fit_image_network` takes them.
+    """
+    archive = index_archive(magnetograms, byte_range=byte_range)
+    notes: tuple[str, ...] = ()
+    if daily is not None:
+        chosen = daily_images(archive, limit=daily)
+        found = chosen["path"].notna()
+        substituted = int((chosen["note"][found] != "").sum())
+        notes = (
+            f"{found.sum()} days with an image for 00:00 UT, {substituted} by an earlier one; {(~found).sum()} without",
+        )
+        archive = chosen[found].reset_index(drop=True)
+    times, paths = archive["forecast_time"], archive["path"].tolist()
+    observed = reaches(disk_flux(times, flares), spec.event)
+    persistent = persistence(times, flares, spec.event)
+    days = times.dt.tz_localize(None).dt.floor("D")
+    proxies = cache(lambda: magnetogram_proxies(paths, byte_range=byte_range))
+
+    def fit(split: Split, recipe: Recipe, run: Run, *, intervals: bool = True, verbose: int = 0) -> FittedNetwork:
+        return fit_image_network(
+            spec, paths, observed, split, size=size, byte_range=byte_range, augmented=augmented, pretrain=pretrain,
+            recipe=recipe, run=run, baselines={"persistence": persistent},
+            clusters=days.to_numpy() if intervals else None, verbose=verbose,
+        )  # fmt: skip
+
+    def publish_fitted(
+        fitted: FittedNetwork,
+        root: Path,
+        split: Split,
+        metadata: Mapping[str, Any],
+        attribution: Callable[..., Attribution],
+    ) -> Path:
+        del split  # the example of the warm-up is an artificial image
+        maps = attribution(fitted.model, layer=last_convolution(fitted.model))
+        return publish_image_model(fitted, root, spec.name, attribution=maps, metadata=metadata)
+
+    content = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
+    names = [Path(path).name for path in paths]
+    return TrainingTask(
+        spec,
+        pd.DataFrame({"time": times, "cluster": days, "image": names, "content": content}),
+        observed,
+        {"image_size": size, "byte_range": byte_range, "augmented": augmented, "pretrain": pretrain},
+        notes,
+        fit,
+        lambda split: standardised(proxies(), split.train),
+        {
+            "event statistics": lambda _: disk_event_statistics(times, flares, spec.event),
+            "persistence": lambda _: persistent,
+            "120-day climatology": lambda rate: disk_recent_climatology(times, flares, spec.event, otherwise=rate),
+        },
+        publish_fitted,
+    )
+
+
+def fit_image_network(
+    spec: ModelSpec,
+    paths: Sequence[str],
+    observed: npt.NDArray[np.bool_],
+    split: Split,
+    *,
+    size: int,
+    byte_range: float | None,
+    augmented: bool,
+    recipe: Recipe,
+    run: Run,
+    baselines: dict[str, Floats],
+    clusters: npt.NDArray[Any] | None = None,
+    pretrain: bool = False,
+    trunk: Path | None = None,
+    verbose: int = 0,
+) -> FittedNetwork:
+    """Fit the network of an image model to magnetograms.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Builds the network.
+    paths : sequence of N paths
+        Magnetograms.
+    observed : bool array of shape (N,)
+        Whether a flare of the class starts within 24 h.
+    split : Split
+        Training, validation and test samples.
+    size, byte_range, augmented
+        As `image_dataset` takes them.
+    recipe, run, verbose
+        As `train` takes them.
+    baselines : dict of float arrays of shape (N,)
+        Probabilities of other methods, evaluated on the same samples.
+    clusters : array of shape (N,), optional
+        Day of each sample: samples of a day are resampled together for the intervals.
+    pretrain : bool
+        Train the layers on flux maps of the images, and only the last layer on the labels; see
+        `pretrain_on_flux_maps`. Without, all layers are trained on the labels, as in the paper.
+    trunk : Path, optional
+        With `pretrain`: as `pretrain_on_flux_maps` takes it.
+    """
+    names = np.asarray(paths)
+
+    def data(mask: npt.NDArray[np.bool_], **options: Any) -> Any:
+        return image_dataset(
+            list(names[mask]), observed[mask], size=size, byte_range=byte_range, batch_size=recipe.batch_size, **options
+        )
+
+    keras.utils.set_random_seed(recipe.seed)
+    model = spec.build((size, size, 1))
+    validation = data(split.validation)
+    if pretrain:
+        pretrain_on_flux_maps(
+            model, list(names[split.train]), observed[split.train], validation, observed[split.validation],
+            byte_range=byte_range, augmented=augmented, recipe=recipe, run=run, trunk=trunk, verbose=verbose,
+        )  # fmt: skip
+    else:
+        training = data(split.train, training=True, augmented=augmented, seed=recipe.seed)
+        train(model, training, validation, observed[split.validation], recipe=recipe, run=run, verbose=verbose)
+
+    def probability(mask: npt.NDArray[np.bool_]) -> Floats:
+        return model.predict(data(mask), verbose=0)[:, 1]
+
+    threshold = 0.5 if pretrain else None  # two numbers fitted with equal weights: nothing to choose
+    return calibrate_and_evaluate(
+        model, run, observed, split, probability, baselines=baselines, clusters=clusters, threshold=threshold
+    )
+
+
+def standardised(proxies: pd.DataFrame, train: npt.NDArray[np.bool_]) -> Floats:
+    """Columns of N samples by the mean and standard deviation of the training samples, float32 (N, n)."""
+    known = proxies[train]
+    return ((proxies - known.mean()) / known.std()).to_numpy(np.float32)
+
+
+def last_convolution(model: keras.Model) -> str:
+    """Name of the convolution that Grad-CAM looks at: the last one; without any `ModelError` is raised."""
+    for layer in reversed(model.layers):
+        if isinstance(layer, keras.layers.Conv2D):
+            return str(layer.name)
+    raise ModelError(f"the network {model.name} has no convolution, so there is no Grad-CAM of it")
+
+
+def publish_image_model(
+    fitted: FittedNetwork,
+    root: Path,
+    name: str,
+    *,
+    attribution: Attribution,
+    metadata: Mapping[str, Any],
+    documents: Mapping[str, bytes] | None = None,
+) -> Path:
+    """Publish a fitted network as the next version of `name`; returns the version's directory.
+
+    `documents` are further files of `assets.extra`, such as the model card.
+    """
+    size = int(fitted.model.input_shape[1])
+    magnetogram, png = _example_magnetogram()
+    # The PNG holds whole bytes and no NaN, so what it decodes to differs a little from the field itself.
+    pixels = tf.io.decode_png(png).numpy()[None].astype(np.float32)
+    from_bytes = mask_space(pixels * (2 * FIELD_LIMIT / 255) - FIELD_LIMIT)
+    cases: list[SignatureCase] = []
+    for signature, inputs, field in (
+        ("serving_default", {"magnetogram": magnetogram}, magnetogram),
+        ("predict_image", {"image": np.array([png])}, from_bytes),
+        ("attribute", {"magnetogram": magnetogram}, magnetogram),
+        ("attribute_image", {"image": np.array([png])}, from_bytes),
+    ):
+        images = fill_and_scale(reduce_field(tf.constant(field), size=size))
+        scores = fitted.model(images, training=False).numpy()
+        expected = {
+            "probability": scores[:, 1],
+            "scores": scores,
+            "calibrated": fitted.calibration(scores[:, 1]).numpy(),
+        }
+        if signature.startswith("attribute"):
+            _, grad_cam, guided_backprop = attribution.attribute(images)
+            expected |= {"grad_cam": grad_cam.numpy(), "guided_backprop": guided_backprop.numpy()}
+        cases.append((signature, inputs, expected))
+
+    def export(directory: Path) -> None:
+        export_dense_cnn(
+            fitted.model,
+            directory,
+            calibration=fitted.calibration,
+            attribute=attribution.attribute,
+            guided=attribution.guided,
+        )
+
+    contents = {**metadata, "image_size": size}
+    return publish(root, name, export=export, cases=cases, metadata=contents, documents=documents)
+
+
+def _example_magnetogram() -> tuple[Floats, bytes]:
+    """A disk with one bipole as float32 (1, 128, 128, 1) in gauss and as PNG bytes."""
+    from PIL import Image
+
+    y, x = np.mgrid[:128, :128] - 63.5
+    spots = [(-30, -20, 300), (-20, -22, -300)]
+    field = sum(strength * np.exp(-((x - left) ** 2 + (y - top) ** 2) / 18) for left, top, strength in spots)
+    on_disk = np.hypot(x, y) < 56
+    field = np.where(on_disk, field, np.nan).astype(np.float32)
+    scaled = np.clip(np.nan_to_num(field) + FIELD_LIMIT, 0, 2 * FIELD_LIMIT) * (255 / (2 * FIELD_LIMIT))
+    buffer = BytesIO()
+    Image.fromarray(np.where(on_disk, np.rint(scaled), 0).astype(np.uint8)).save(buffer, format="PNG")
+    return field[None, :, :, None], buffer.getvalue()

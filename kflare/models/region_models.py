@@ -1,0 +1,243 @@
+"""Region models: from a table of active regions to a fitted network, and from that to a published SavedModel."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.datasets.pipelines import table_dataset
+from kflare.datasets.region_features import features_of
+from kflare.datasets.region_samples import samples_of_region_table, samples_of_sharp
+from kflare.datasets.splits import Split
+from kflare.errors import ModelError, SettingError
+from kflare.flares.catalogue import FlareList
+from kflare.flares.labels import reaches
+from kflare.models.baselines import (
+    gradient_boosting,
+    logistic_regression,
+    recent_climatology,
+    region_persistence,
+)
+from kflare.models.distillation import Distillation, ensemble_network, student, teacher_targets
+from kflare.models.event_statistics import region_event_statistics
+from kflare.models.feature_scaling import fit_scaling
+from kflare.models.fitting import FittedNetwork, calibrate_and_evaluate
+from kflare.models.publish import SignatureCase, publish
+from kflare.models.registry import ModelSpec
+from kflare.models.savedmodel import export_defn
+from kflare.models.task import Attribution, TrainingTask
+from kflare.models.training import Recipe, Run, train
+from kflare.regions.feature_table import Feature
+
+__all__ = ["fit_distilled_network", "fit_region_network", "publish_region_model", "region_task"]
+
+Floats = npt.NDArray[np.float32]
+
+
+def region_task(
+    spec: ModelSpec,
+    flares: FlareList,
+    *,
+    sharp: Path | None,
+    harp_noaa: Path | None,
+    regions: Path | None,
+    features: list[str] | None,
+) -> TrainingTask:
+    """Label a region table, or SHARP samples.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        A region model.
+    flares : FlareList
+        The catalogue, which must cover the samples' windows.
+    sharp, harp_noaa : Path or None
+        Folder of SHARP samples, with the NOAA numbers of HARPs.
+    regions : Path or None
+        A region table instead.
+    features : sequence of str or None
+        As `features_of` takes them.
+    """
+    if regions is not None:
+        source = samples_of_region_table(regions, flares)
+    elif sharp is not None and harp_noaa is not None:
+        source = samples_of_sharp(sharp, flares, harp_noaa=harp_noaa)
+    else:
+        raise SettingError(f"{spec.name} needs a region table, or SHARP samples with the NOAA numbers of their HARPs")
+    table, observed = source.table, reaches(source.flux, spec.event)
+    used = features_of(table, features, source=str(sharp or regions))
+    names = [feature.name for feature in used]
+    clusters = table["region"].astype(str)
+
+    def fit(split: Split, recipe: Recipe, run: Run, *, intervals: bool = True, verbose: int = 0) -> FittedNetwork:
+        return fit_region_network(
+            spec, table, used, observed, split, recipe=recipe, run=run, verbose=verbose,
+            clusters=clusters.to_numpy(str) if intervals else None,
+        )  # fmt: skip
+
+    def publish_fitted(
+        fitted: FittedNetwork,
+        root: Path,
+        split: Split,
+        metadata: Mapping[str, Any],
+        attribution: Callable[..., Attribution],
+    ) -> Path:
+        del attribution  # there is none of a region's features
+        return publish_region_model(fitted, root, spec.name, example=table[split.train].head(8), metadata=metadata)
+
+    return TrainingTask(
+        spec,
+        table[[name for name in ("time", "region", "noaa", *names) if name in table]].assign(cluster=clusters),
+        observed,
+        {"features": names},
+        source.notes,
+        fit,
+        lambda split: fit_scaling(table[split.train], used).of_table(table),
+        {
+            "event statistics": lambda _: region_event_statistics(table, source.region_flares, flares, spec.event),
+            "persistence": lambda _: region_persistence(table, source.region_flares, spec.event),
+            "120-day climatology": lambda rate: recent_climatology(table["time"], observed, otherwise=rate),
+        },
+        publish_fitted,
+    )
+
+
+def fit_region_network(
+    spec: ModelSpec,
+    table: pd.DataFrame,
+    features: Sequence[Feature],
+    observed: npt.NDArray[np.bool_],
+    split: Split,
+    *,
+    recipe: Recipe,
+    run: Run,
+    clusters: npt.NDArray[Any] | None = None,
+    verbose: int = 0,
+) -> FittedNetwork:
+    """Fit the network of a region model to a region table, beside a logistic regression on the same columns.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Builds the network.
+    table : DataFrame of N rows
+        Checked region table.
+    features : sequence of n features
+        Columns to use.
+    observed : bool array of shape (N,)
+        Whether the region flares within 24 h.
+    split : Split
+        Training, validation and test samples.
+    recipe, run, verbose
+        As `train` takes them.
+    clusters : array of shape (N,), optional
+        Region of each sample: samples of a region are resampled together for the intervals.
+    """
+    scaling = fit_scaling(table[split.train], features)
+    inputs = scaling.of_table(table)
+    keras.utils.set_random_seed(recipe.seed)
+    model = spec.build(len(features))
+    training = table_dataset(
+        inputs[split.train], observed[split.train], batch_size=recipe.batch_size, training=True, seed=recipe.seed
+    )
+    validation = table_dataset(inputs[split.validation], observed[split.validation], batch_size=4096)
+    train(model, training, validation, observed[split.validation], recipe=recipe, run=run, verbose=verbose)
+    regression = logistic_regression(inputs[split.train], observed[split.train])
+    return calibrate_and_evaluate(
+        model, run, observed, split, _predictor(model, inputs), baselines={"logistic regression": regression(inputs)},
+        clusters=clusters, scaling=scaling,
+    )  # fmt: skip
+
+
+def fit_distilled_network(
+    table: pd.DataFrame,
+    features: Sequence[Feature],
+    observed: npt.NDArray[np.bool_],
+    split: Split,
+    *,
+    earlier: tuple[pd.DataFrame, npt.NDArray[np.bool_]] | None,
+    how: Distillation,
+    run: Run,
+    clusters: npt.NDArray[Any] | None = None,
+) -> FittedNetwork:
+    """Fit Deep Flare Net by distillation, beside its teachers' methods on the same training samples.
+
+    The output is 0.5 at the training span's event rate, and 0.5 is its threshold: on the search years it served
+    better than the threshold of the greatest TSS on a validation year (docs/skill.md).
+
+    Parameters
+    ----------
+    table, features, observed, split, clusters
+        As `fit_region_network` takes them; `table` has the column `region`.
+    earlier : pair of DataFrame and bool array, optional
+        Samples of an earlier archive on the table's scale and their outcomes: further training data.
+    how : Distillation
+        How the students are trained.
+    run : Run
+        Where the run would live; nothing is written.
+    """
+    tables, labels = [table[split.train]], [observed[split.train]]
+    if earlier is not None:
+        tables, labels = [earlier[0], *tables], [earlier[1], *labels]
+    training, outcomes = pd.concat(tables, ignore_index=True), np.concatenate(labels)
+    scaling = fit_scaling(training, features)
+    known, inputs = scaling.of_table(training), scaling.of_table(table)
+    targets = teacher_targets(known, outcomes, training["region"].to_numpy(str), how=how)
+    members = [student(known, targets, how=how, seed=how.seed + number) for number in range(how.members)]
+    rate = float(outcomes.mean())
+    model = ensemble_network(members, event_rate=rate)
+    # With these weights 0.5 of a plain method is the training span's event rate too.
+    weights = (1.0, (1 - rate) / rate)
+    beside = {
+        name: learn(known, outcomes, class_weights=weights)(inputs)
+        for name, learn in (("logistic regression", logistic_regression), ("gradient boosting", gradient_boosting))
+    }
+    return calibrate_and_evaluate(
+        model, run, observed, split, _predictor(model, inputs), baselines=beside, clusters=clusters, threshold=0.5,
+        scaling=scaling,
+    )  # fmt: skip
+
+
+def publish_region_model(
+    fitted: FittedNetwork,
+    root: Path,
+    name: str,
+    *,
+    example: pd.DataFrame,
+    metadata: Mapping[str, Any],
+    documents: Mapping[str, bytes] | None = None,
+) -> Path:
+    """Publish a fitted network as the next version of `name`; `example` holds a few rows of its training table.
+
+    `documents` are further files of `assets.extra`, such as the model card.
+    """
+    scaling = fitted.scaling
+    if scaling is None:
+        raise ModelError("a region model cannot be published without its feature scaling")
+    names = list(scaling.names)
+    rows = example[names].astype(np.float32).reset_index(drop=True)
+    unmeasured = pd.DataFrame([dict.fromkeys(names, np.float32(np.nan))])
+    rows = pd.concat([rows, unmeasured], ignore_index=True)
+    probabilities = fitted.model(scaling.of_table(rows), training=False).numpy()
+    expected = {
+        "probability": probabilities[:, 1],
+        "probabilities": probabilities,
+        "calibrated": fitted.calibration(probabilities[:, 1]).numpy(),
+        "imputed": rows.isna().sum(axis=1).to_numpy(np.int32),
+    }
+    inputs = {column: rows[column].to_numpy(np.float32) for column in names}
+
+    def export(directory: Path) -> None:
+        export_defn(fitted.model, directory, scaling=scaling, calibration=fitted.calibration)
+
+    cases: list[SignatureCase] = [("serving_default", inputs, expected)]
+    contents = {**metadata, "features": scaling.as_json()}
+    return publish(root, name, export=export, cases=cases, metadata=contents, documents=documents)
+
+
+def _predictor(model: keras.Model, inputs: Floats) -> Callable[[npt.NDArray[np.bool_]], Floats]:
+    return lambda mask: model.predict(inputs[mask], batch_size=4096, verbose=0)[:, 1]

@@ -1,0 +1,135 @@
+"""A network fitted once per seed: a folder for each run, the best one published, and a summary of all."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kflare.datasets.splits import Split
+from kflare.io.atomic import write_whole
+from kflare.models.evaluation import as_table
+from kflare.models.fitting import FittedNetwork
+from kflare.models.learning_curve import plot_learning_curve
+from kflare.models.metadata import model_metadata
+from kflare.models.task import TrainingTask
+from kflare.models.training import Recipe, Run
+
+__all__ = ["best_of", "fit_seeds", "publish_best", "published_already", "write_summary"]
+
+
+def fit_seeds(
+    task: TrainingTask, split: Split, recipes: Sequence[Recipe], folder: Path, *, verbose: int = 0
+) -> list[FittedNetwork]:
+    """Fit a network with each recipe, which differ in their seed; `seed-N` of the folder gets log, curve and forecasts.
+
+    Raises
+    ------
+    SettingError
+        The folder holds runs with other settings, or cannot be written.
+    """
+    times = task.samples["time"]
+    spans = {
+        name: [str(times[mask].min()), str(times[mask].max()), int(mask.sum())] for name, mask in split.parts().items()
+    }
+    common = {"model": task.spec.name, "data": task.fingerprint, "spans": spans, **task.settings}
+    keys = task.samples[[name for name in ("time", "region") if name in task.samples]]
+    fits = []
+    for recipe in recipes:
+        run = Run(folder / f"seed-{recipe.seed}", {**common, **asdict(recipe)})
+        fitted = task.fit(split, recipe, run, verbose=verbose)
+        plot_learning_curve(
+            run.epochs, run.folder / "learning_curve.png", title=f"{task.spec.name}, seed {recipe.seed}",
+            chosen=run.state["best"]["epoch"],
+        )  # fmt: skip
+        forecasts = keys.assign(**fitted.forecasts)[split.validation | split.test]
+        forecasts.to_csv(run.folder / "forecasts.csv", index=False)
+        fits.append(fitted)
+    return fits
+
+
+def best_of(fits: Sequence[FittedNetwork]) -> FittedNetwork:
+    """The network with the greatest TSS on the validation span."""
+    return max(fits, key=lambda fitted: fitted.validation_score)
+
+
+def published_already(fitted: FittedNetwork, root: Path) -> Path | None:
+    """The version that this run has published below the models' folder, also if it was killed afterwards."""
+    done = fitted.run.state.get("published")
+    return Path(done) if done and Path(done).is_dir() and Path(done).parent.parent == root else None
+
+
+def publish_best(
+    task: TrainingTask,
+    fitted: FittedNetwork,
+    split: Split,
+    root: Path,
+    *,
+    data: Mapping[str, Any],
+    attribution: Any,
+) -> Path:
+    """Publish a network as the next version of its model and note that in its run; returns the version's directory.
+
+    Parameters
+    ----------
+    task, fitted, split
+        What was fitted to what.
+    root : Path
+        The models' folder.
+    data : mapping
+        Where the samples come from, for the metadata.
+    attribution : callable
+        `kflare.attribution.compiled.CompiledAttribution`, of which image models export the signatures.
+    """
+    metadata = model_metadata(
+        fitted, event=task.spec.event, times=task.samples["time"], split=split, data={**data, **task.settings},
+        fingerprint=task.fingerprint,
+    )  # fmt: skip
+    path = task.publish(fitted, root, split, metadata, attribution)
+    fitted.run.state["published"] = str(path)
+    fitted.run.save()
+    return path
+
+
+def write_summary(
+    task: TrainingTask,
+    recipes: Sequence[Recipe],
+    fits: Sequence[FittedNetwork],
+    folder: Path,
+    *,
+    published: Path | None,
+) -> tuple[str, dict[str, Any]]:
+    """Write `summary.txt` and `summary.json` of the fits into the folder; returns text and content."""
+    summary = {
+        "model": task.spec.name,
+        "class_weights": list(recipes[0].class_weights),
+        "seeds": [
+            {"seed": recipe.seed, "scores": [e.as_json() for e in fitted.evaluations]}
+            for recipe, fitted in zip(recipes, fits, strict=True)
+        ],
+        "published": None if published is None else str(published),
+    }
+    lines = [f"{task.spec.name}: {task.spec.event_text} within 24 h; threshold and calibration from validation data"]
+    for recipe, fitted in zip(recipes, fits, strict=True):
+        epochs = f"epoch {fitted.run.state['best']['epoch']} of {len(fitted.run.epochs)}"
+        lines += ["", f"seed {recipe.seed}, {epochs}", as_table(fitted.evaluations)]
+    if len(fits) > 1:
+        lines += ["", *_means(fits)]
+    table = next(e.table for e in best_of(fits).evaluations if e.span == "test")
+    events, samples = table.tp + table.fn, table.tp + table.fp + table.fn + table.tn
+    lines += ["", f"test span, {events} events in {samples} samples:"]
+    lines += [table.as_text(event=f">={task.spec.event} flares"), ""]
+    lines += [f"published: {published}" if published else "not published", f"run: {folder}"]
+    text = "\n".join(lines)
+    write_whole(folder / "summary.json", json.dumps(summary, indent=2))
+    write_whole(folder / "summary.txt", text + "\n")
+    return text, summary
+
+
+def _means(fits: Sequence[FittedNetwork]) -> list[str]:
+    lines = []
+    for place, first in enumerate(fits[0].evaluations):
+        same = [fitted.evaluations[place] for fitted in fits]
+        tss, bss = (sum(values) / len(same) for values in ([float(e.table.tss) for e in same], [e.bss for e in same]))
+        lines.append(f"mean of {len(fits)} seeds, {first.span}, {first.method}: TSS {tss:.3f}, BSS {bss:.3f}")
+    return lines
