@@ -23,7 +23,7 @@ from kflare.commands import command_line
 if TYPE_CHECKING:
     from kflare.operations.event_log import EventLog
     from kflare.operations.ledger import Ledger
-    from kflare.operations.running import Done
+    from kflare.operations.running import CycleResult
     from kflare.operations.settings import ForecastSettings
 
 __all__ = ["main"]
@@ -83,9 +83,9 @@ def _forecast(args: argparse.Namespace) -> int:
 
         log = EventLog(settings.log.path)
         if args.schedule:
-            from kflare.operations.running import keep_schedule
+            from kflare.operations.running import run_schedule
 
-            keep_schedule(settings, ledger=ledger, log=log)
+            run_schedule(settings, ledger=ledger, log=log)
             return 0
         return _one(args, settings, ledger, log)
 
@@ -93,7 +93,7 @@ def _forecast(args: argparse.Namespace) -> int:
 def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger", log: "EventLog") -> int:
     from kflare.errors import SettingError
     from kflare.operations.publish.publishers import publish_cycle
-    from kflare.operations.running import Done, record_missed, run_once
+    from kflare.operations.running import CycleResult, record_missed, run_once
     from kflare.operations.schedule import latest_issue
     from kflare.operations.status import EXIT_STATUS, outcome_of
 
@@ -103,7 +103,7 @@ def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger
         cycle = None if issue is None else ledger.cycle(issue)
         if cycle is None:
             raise SettingError(f"the ledger holds no cycle of {issue or 'any issue time'}: run --once first")
-        done = Done(cycle, publish_cycle(cycle, settings, ledger, log.of_cycle(cycle.cycle_id)))
+        done = CycleResult(cycle, publish_cycle(cycle, settings, ledger, log.of_cycle(cycle.cycle_id)))
     else:
         issue = args.issue or latest_issue(settings.schedule.hours, now)
         if issue > now:
@@ -115,7 +115,7 @@ def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger
     return EXIT_STATUS["unpublished" if done.unpublished else outcome_of(done.cycle)]
 
 
-def _as_text(done: "Done") -> str:
+def _as_text(done: "CycleResult") -> str:
     from kflare.io.percent import percent
     from kflare.operations.forecast import Outage
 

@@ -1,8 +1,8 @@
-"""The ladder: what a forecast rests on when inputs or models fail, best rung first.
+"""What a forecast rests on when inputs or models fail, best first.
 
 Networks on all their features, then with missing ones imputed, then on what a magnetogram alone gives, then statistics
-of the flares before, then climatology. Each rung is named in the forecast with the reason why it is no better one;
-which may be stood on is configuration. Below the last there is no forecast: an outage, never a zero.
+of the flares before, then climatology. Each is named in the forecast with the reason why it is no better one; which may
+be used is configuration. Below the last there is no forecast: an outage, never a zero.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,19 +13,21 @@ import pandas as pd
 
 from kflare.errors import KflareError
 from kflare.flares.catalogue import FlareList
+from kflare.models.baselines import disk_climatology
+from kflare.models.event_statistics import event_statistics
 from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, FULL, IMPUTED, MAGNETOGRAM_ONLY, RUNGS, Rung
 from kflare.operations.marks import THRESHOLDS, Probability
 from kflare.regions.feature_table import features_named
 
-__all__ = ["Standing", "rung_of_features", "statistics"]
+__all__ = ["FallbackForecast", "fallback_forecast", "rung_of_features", "worse"]
 
 # What a magnetogram and the list of flares give.
 _MAGNETOGRAM = ("HMI LOS", "flare list")
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A rung, why it is no better one, and the full-disk probabilities that it gives."""
+class FallbackForecast:
+    """What it rests on, why on nothing better, and its full-disk probabilities."""
 
     rung: Rung
     reason: str
@@ -33,7 +35,7 @@ class Standing:
 
 
 def rung_of_features(table: pd.DataFrame, wanted: Sequence[str]) -> tuple[Rung, str]:
-    """Which rung the features of the regions stand on.
+    """What a forecast on the features of the regions rests on.
 
     Parameters
     ----------
@@ -45,7 +47,7 @@ def rung_of_features(table: pd.DataFrame, wanted: Sequence[str]) -> tuple[Rung, 
     Returns
     -------
     rung, reason : str
-        The reason names what is missing; "" on the best rung.
+        The reason names what is missing; "" on the best.
     """
     missing = [name for name in wanted if table[name].isna().any()]
     if not missing:
@@ -58,10 +60,10 @@ def rung_of_features(table: pd.DataFrame, wanted: Sequence[str]) -> tuple[Rung, 
     return (MAGNETOGRAM_ONLY if others and only else IMPUTED), reason
 
 
-def statistics(
+def fallback_forecast(
     issue: datetime, flares: FlareList | None, allowed: Collection[str]
-) -> tuple[Standing | None, list[str]]:
-    """The best rung that needs neither image nor network.
+) -> tuple[FallbackForecast | None, list[str]]:
+    """The best forecast that needs neither image nor network.
 
     Parameters
     ----------
@@ -70,29 +72,20 @@ def statistics(
     flares : FlareList or None
         The flares of the past, as far as they are known.
     allowed : collection of str
-        Rungs that may be stood on.
+        Rungs that may be used.
 
     Returns
     -------
-    standing : Standing or None
-        None if no such rung holds.
+    fallback : FallbackForecast or None
+        None if there is no such.
     reasons : list of str
-        Why better ones did not.
+        Why there is no better one.
     """
-    from kflare.models.baselines import disk_climatology
-    from kflare.models.event_statistics import event_statistics
-
-    def of_events(threshold: str) -> float:
-        assert flares is not None
-        return event_statistics(flares, issue, threshold).probability
-
-    def of_climate(threshold: str) -> float:
-        assert flares is not None
-        return disk_climatology(flares, issue, threshold)
-
+    methods: tuple[tuple[Rung, Callable[[FlareList, datetime, str], float]], ...] = (
+        (EVENT_STATISTICS, lambda *given: event_statistics(*given).probability),
+        (CLIMATOLOGY, disk_climatology),
+    )
     reasons = []
-    methods: tuple[tuple[Rung, Callable[[str], float]], ...]
-    methods = ((EVENT_STATISTICS, of_events), (CLIMATOLOGY, of_climate))
     for rung, method in methods:
         if rung not in allowed:
             reasons.append(f"{rung} is not allowed")
@@ -100,11 +93,11 @@ def statistics(
             reasons.append(f"{rung} needs a list of the flares of the past: set `data.flares`")
         else:
             try:
-                given = {name: Probability.of(None, method(name)) for name in THRESHOLDS}
+                probability = {name: Probability.of(None, method(flares, issue, name)) for name in THRESHOLDS}
             except KflareError as error:
                 reasons.append(f"{rung}: {error}")
                 continue
-            return Standing(rung, "; ".join(reasons), given), reasons
+            return FallbackForecast(rung, "; ".join(reasons), probability), reasons
     return None, reasons
 
 

@@ -1,8 +1,10 @@
 """What a cycle looks at: the near-real-time set fetched, flares taken into the ledger, and a record of every input."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,7 @@ from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import DataError, KflareError
 from kflare.flares.catalogue import FlareList, read_flares
 from kflare.flares.srs import read_srs
+from kflare.flares.merging import merge_flares
 from kflare.io.atomic import write_whole
 from kflare.observations.sets import ObservationSet
 from kflare.operations.forecast import InputRecord, InputStatus
@@ -22,7 +25,7 @@ from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
 from kflare.xray.flux import XrayFlux, read_xray_flux
 
-__all__ = ["Observed", "flares_for", "observe", "take_flares", "tidy"]
+__all__ = ["Inputs", "delete_old_inputs", "fetch_inputs", "past_flares", "record_feed_flares"]
 
 _HOUR: Final = timedelta(hours=1)
 # SWPC's feed of flares reaches back this far. A flare is in it once it has ended, and may be corrected for hours.
@@ -35,13 +38,15 @@ _HOT: Final = next(source for source in SOURCES if source.name == "aia_131")
 
 
 @dataclass(frozen=True)
-class Observed:
+class Inputs:
     """What there is to forecast from.
 
     Parameters
     ----------
     records : tuple of InputRecord
         Every input and what became of it.
+    flares : NrtResult
+        SWPC's feed of flares.
     observations : ObservationSet or None
         Files of the magnetogram's time; None without a magnetogram.
     files : mapping of str to Path
@@ -53,13 +58,14 @@ class Observed:
     """
 
     records: tuple[InputRecord, ...]
-    observations: ObservationSet | None = None
-    files: Mapping[str, Path] = field(default_factory=dict)
-    xray: XrayFlux | None = None
-    srs: pd.DataFrame | None = None
+    flares: NrtResult
+    observations: ObservationSet | None
+    files: Mapping[str, Path]
+    xray: XrayFlux | None
+    srs: pd.DataFrame | None
 
 
-def observe(issue: datetime, settings: ForecastSettings, *, now: datetime) -> tuple[Observed, NrtSet]:
+def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) -> Inputs:
     """Fetch the near-real-time set of an issue time (paper 2, section 2.2); what cannot be had is recorded, not raised.
 
     Parameters
@@ -76,28 +82,19 @@ def observe(issue: datetime, settings: ForecastSettings, *, now: datetime) -> tu
     first, last = schedule.data_age_first_hours * _HOUR, schedule.data_age_last_hours * _HOUR
     with Web(retry) as web:
         servers = {"jsoc": Jsoc(web, data.jsoc_url), "jsoc2": Jsoc(web, data.jsoc2_url)}
-        found = fetch_nrt(
-            issue,
-            folder,
-            servers=servers,
-            web=web,
-            swpc_url=data.swpc_url,
-            first=first,
-            last=last,
-            policy=data.quality,
-            now=now,
-        )
+        fetch = partial(fetch_nrt, folder=folder, servers=servers, web=web, now=now)
+        found = fetch(issue, swpc_url=data.swpc_url, first=first, last=last, policy=data.quality)
         seen = found["magnetogram"].time
-        earlier = [] if seen is None else _hot_before(issue, seen, folder, servers, web, now=now)
+        earlier = [] if seen is None else [_hot_before(issue, seen, hours, fetch) for hours in (1, 2)]
         srs, region_record = _noaa_regions(issue, folder, web, settings)
     records = [_record(result, first) for result in found.results]
     # These are meant to be older, so their age is no blemish.
     records += [_record(result, first + (hours + 1) * _HOUR) for hours, result in enumerate(earlier)]
     records.append(region_record)
     xray, records = _xray(found["goes_xrays"], records)
-    files = {result.name: result.files[0] for result in found.results if result.files and len(result.files) == 1}
+    files = {result.name: result.files[0] for result in found.results if len(result.files) == 1}
     observations = None if seen is None else _observation_set(seen, found, earlier)
-    return Observed(tuple(records), observations, files, xray, srs), found
+    return Inputs(tuple(records), found["goes_flares"], observations, files, xray, srs)
 
 
 def _observation_set(seen: datetime, found: NrtSet, earlier: Sequence[NrtResult]) -> ObservationSet:
@@ -118,21 +115,22 @@ def _observation_set(seen: datetime, found: NrtSet, earlier: Sequence[NrtResult]
     )
 
 
-def take_flares(found: NrtSet, settings: ForecastSettings, ledger: Ledger, *, now: datetime) -> dict[str, int]:
-    """Put the flares of a set's feed into the ledger.
+def record_feed_flares(
+    result: NrtResult, settings: ForecastSettings, ledger: Ledger, *, now: datetime
+) -> dict[str, int]:
+    """Put the flares of SWPC's feed into the ledger.
 
     Returns
     -------
     dict of str to int
         See `Ledger.record_flares`; empty without a feed.
     """
-    result = found["goes_flares"]
     if result.time is None:
         return {}
     since, until = result.time - _FEED_REACH + _FLARE_LAG, result.time - _FLARE_LAG
     try:
         flares = read_flares(result.files[0])
-        # A feed cut short tells nothing of the days before its first flare: what is known of them is not withdrawn.
+        # A feed cut short says nothing of the days before its first flare: what is known of them is not withdrawn.
         since = max(since, flares.span[0])
     except DataError:  # `fetch_nrt` has read it: there is no flare in it
         flares = FlareList(ledger.flares(since, since).table, settings.data.swpc_url, {})
@@ -143,10 +141,8 @@ def take_flares(found: NrtSet, settings: ForecastSettings, ledger: Ledger, *, no
     return ledger.record_flares(flares, since=since, until=until, source=settings.data.swpc_url, recorded=now)
 
 
-def tidy(settings: ForecastSettings, *, now: datetime) -> list[Path]:
+def delete_old_inputs(settings: ForecastSettings, *, now: datetime) -> list[Path]:
     """Delete the folders of issues older than `data.keep_days`; returns what was deleted."""
-    import shutil
-
     gone = []
     for folder in sorted(settings.data.folder.glob("[0-9]" * 8 + "T" + "[0-9]" * 4 + "Z")):
         issue = datetime.strptime(f"{folder.name}+0000", "%Y%m%dT%H%MZ%z")
@@ -156,27 +152,13 @@ def tidy(settings: ForecastSettings, *, now: datetime) -> list[Path]:
     return gone
 
 
-def _hot_before(
-    issue: datetime, seen: datetime, folder: Path, servers: Mapping[str, Jsoc], web: Web, *, now: datetime
-) -> list[NrtResult]:
-    """Images at 131 Å of one and two hours before the magnetogram, which two of the features want."""
-    results = []
-    for hours in (1, 2):
-        # The newest record at or before `upto` and within half an hour.
-        upto = seen - hours * _HOUR + _LATER
-        found = fetch_nrt(
-            upto,
-            folder,
-            servers=servers,
-            web=web,
-            sources=(replace(_HOT, span=timedelta(minutes=40)),),
-            feeds=(),
-            first=timedelta(0),
-            last=timedelta(minutes=40),
-            now=now,
-        )
-        results.append(replace(found.results[0], name=f"aia_131_{hours}h_before", issue=issue))
-    return results
+def _hot_before(issue: datetime, seen: datetime, hours: int, fetch: Callable[..., NrtSet]) -> NrtResult:
+    """The image at 131 Å of some hours before the magnetogram, which one of the features compares with."""
+    # The newest record at or before this and within half an hour of the full hours.
+    upto = seen - hours * _HOUR + _LATER
+    span = timedelta(minutes=40)
+    found = fetch(upto, sources=(replace(_HOT, span=span),), feeds=(), first=timedelta(0), last=span)
+    return replace(found.results[0], name=f"aia_131_{hours}h_before", issue=issue)
 
 
 def _noaa_regions(
@@ -222,10 +204,10 @@ def _xray(result: NrtResult, records: Sequence[InputRecord]) -> tuple[XrayFlux |
         return None, [bad if record.name == result.name else record for record in records]
 
 
-def flares_for(issue: datetime, settings: ForecastSettings, ledger: Ledger, *, days: float = 366.0) -> FlareList | None:
+def past_flares(
+    issue: datetime, settings: ForecastSettings, ledger: Ledger, *, days: float = 366.0
+) -> FlareList | None:
     """The flares of the past, from the ledger and before its time from `data.flares`; None if there are none."""
-    from kflare.flares.merging import merge_flares
-
     since = issue - timedelta(days=days)
     known = ledger.flares(since, issue)
     lists = []

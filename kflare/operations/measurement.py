@@ -12,7 +12,7 @@ from kflare.datasets.region_features import with_changes
 from kflare.datasets.region_run import TOLERANCES
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
-from kflare.operations.inputs import Observed
+from kflare.operations.inputs import Inputs
 from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
 from kflare.regions.extraction import Extraction, Measured, measure
@@ -21,7 +21,7 @@ from kflare.regions.numbers import noaa_numbers
 from kflare.regions.tracking import Tracker, TrackingOptions
 from kflare.regions.xray_features import xray_features
 
-__all__ = ["Seen", "see"]
+__all__ = ["MeasuredDisk", "measure_disk"]
 
 # Changes look back 24 h; the earlier measurement may be off by an hour.
 _PAST: Final = timedelta(hours=25.5)
@@ -30,7 +30,7 @@ _SHARP: Final = tuple(feature.name for feature in feature_set("sharp") if featur
 
 
 @dataclass(frozen=True)
-class Seen:
+class MeasuredDisk:
     """The disk of one cycle.
 
     Parameters
@@ -52,12 +52,12 @@ class Seen:
     remarks: tuple[str, ...]
 
 
-def see(observed: Observed, flares: FlareList | None, ledger: Ledger, settings: ForecastSettings) -> Seen:
+def measure_disk(inputs: Inputs, flares: FlareList | None, ledger: Ledger, settings: ForecastSettings) -> MeasuredDisk:
     """Find and measure the regions of a cycle.
 
     Parameters
     ----------
-    observed : Observed
+    inputs : Inputs
         With a magnetogram.
     flares : FlareList or None
         For the flare history; None = not known.
@@ -71,8 +71,8 @@ def see(observed: Observed, flares: FlareList | None, ledger: Ledger, settings: 
     DataError
         The magnetogram cannot be used.
     """
-    assert observed.observations is not None
-    measured = measure(observed.observations, options=Extraction(policy=settings.data.quality))
+    assert inputs.observations is not None
+    measured = measure(inputs.observations, options=Extraction(policy=settings.data.quality))
     remarks: list[str] = []
     tracker = _tracker(ledger, measured, settings)
     try:
@@ -82,8 +82,8 @@ def see(observed: Observed, flares: FlareList | None, ledger: Ledger, settings: 
         names = tracker.update(measured.detection)
         remarks.append("the magnetogram is older than that of the forecast before")
     numbers: list[tuple[int, ...]] = [()] * len(names)
-    if observed.srs is not None:
-        numbers = noaa_numbers(measured.detection, observed.srs)
+    if inputs.srs is not None:
+        numbers = noaa_numbers(measured.detection, inputs.srs)
     rows = measured.rows.assign(
         time=pd.Series(pd.Timestamp(measured.time), index=measured.rows.index, dtype="datetime64[us, UTC]"),
         region=pd.Series(names, index=measured.rows.index, dtype=object),
@@ -91,8 +91,8 @@ def see(observed: Observed, flares: FlareList | None, ledger: Ledger, settings: 
     )
     if len(rows):
         rows = _with_changes(rows, ledger.features(measured.time - _PAST, measured.time - timedelta(minutes=1)))
-        rows = _with_fluxes(rows, observed, flares)
-    return Seen(measured, rows, tracker.state(), tuple(remarks))
+        rows = _with_fluxes(rows, inputs, flares)
+    return MeasuredDisk(measured, rows, tracker.state(), tuple(remarks))
 
 
 def _tracker(ledger: Ledger, measured: Measured, settings: ForecastSettings) -> Tracker:
@@ -126,10 +126,10 @@ def _with_changes(rows: pd.DataFrame, past: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([rows, changes], axis=1)
 
 
-def _with_fluxes(rows: pd.DataFrame, observed: Observed, flares: FlareList | None) -> pd.DataFrame:
+def _with_fluxes(rows: pd.DataFrame, inputs: Inputs, flares: FlareList | None) -> pd.DataFrame:
     """X-ray flux and flare history; NaN where there is no source."""
     time = rows["time"].iloc[0].to_pydatetime()
-    values, _ = xray_features(observed.xray, time)
+    values, _ = xray_features(inputs.xray, time)
     names = (*REGION_HISTORY, *DISK_HISTORY)
     fluxes = pd.DataFrame(values, index=rows.index)
     if flares is None:

@@ -1,4 +1,4 @@
-"""What a cycle asks the served models, and what they answered: a model that fails is a remark, not an end."""
+"""What a cycle asks the served models, and what they answered: one that fails does not end the cycle."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from kflare.operations.settings import ServerSettings
 from kflare.serving import Client
 from kflare.serving.forecasts import ask_magnetogram
 
-__all__ = ["Answers", "ask_disk", "ask_regions", "connect", "silent_server", "wanted_features"]
+__all__ = ["Answers", "ask_disk", "ask_regions", "connect", "unreachable_models", "wanted_features"]
 
 
 @dataclass
@@ -50,10 +50,10 @@ def connect(server: ServerSettings) -> Client:
     return Client(server.address, timeout=server.timeout_seconds, ca=server.ca, cert=server.cert, key=server.key)
 
 
-def silent_server(client: Client, models: Sequence[str]) -> dict[str, str]:
+def unreachable_models(client: Client, models: Sequence[str]) -> dict[str, str]:
     """Models that need not be asked, and why: all of them if the server does not answer, else none.
 
-    A server that is being restarted is waited for once, as long as the client is patient, and not for each model.
+    A server that is being restarted is waited for once, and not for each model.
     """
     try:
         client.served(models)
@@ -65,7 +65,7 @@ def silent_server(client: Client, models: Sequence[str]) -> dict[str, str]:
 def wanted_features(
     client: Client, models: Sequence[str], *, label: str | None = None
 ) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """The features that each region model asks for, and why a model does not tell."""
+    """The features that each region model asks for, and why one could not be had."""
     features, failures = {}, {}
     for model in models:
         try:

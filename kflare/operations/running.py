@@ -1,4 +1,4 @@
-"""Running cycles: the latest one, or all of a schedule, with what was missed recorded."""
+"""Running cycles: one, or all of a schedule, with what was missed recorded."""
 
 import time
 from collections.abc import Callable
@@ -16,29 +16,31 @@ from kflare.operations.publish.publishers import publish_cycle
 from kflare.operations.schedule import issue_times, latest_issue, next_issue
 from kflare.operations.settings import ForecastSettings
 
-__all__ = ["Clock", "Done", "keep_schedule", "record_missed", "run_once"]
+__all__ = ["Clock", "ClockCheck", "CycleResult", "record_missed", "run_once", "run_schedule"]
 
-#: The longest sleep: after it the clock is looked at again.
+# The longest sleep: after it the clock is looked at again.
 _NAP: Final = 60.0
-#: A clock that leaps by more than this, against the machine's own count of seconds, is not believed at once ...
+# A clock that leaps by more than this, against the machine's own count of seconds, is not used at once ...
 _LEAP: Final = timedelta(minutes=5)
-#: ... but after it has run evenly for this long.
-_TRUSTED: Final = timedelta(minutes=10)
+# ... but after it has run evenly for this long.
+_EVEN: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
-class Done:
+class CycleResult:
     """What a run ended with, and what could not be published."""
 
     cycle: Forecast | Outage
     unpublished: list[str]
 
 
-def run_once(issue: datetime, settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime) -> Done:
+def run_once(
+    issue: datetime, settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime
+) -> CycleResult:
     """Run the cycle of an issue time and publish it. Again, it changes nothing in the ledger and publishes anew."""
     own = log.of_cycle(cycle_name(issue))
     cycle = run_cycle(issue, settings, ledger=ledger, log=own, now=now)
-    return Done(cycle, publish_cycle(cycle, settings, ledger, own))
+    return CycleResult(cycle, publish_cycle(cycle, settings, ledger, own))
 
 
 def record_missed(settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime) -> list[Outage]:
@@ -73,7 +75,7 @@ def record_missed(settings: ForecastSettings, *, ledger: Ledger, log: EventLog, 
 
 
 class Clock:
-    """The machine's clock, and its count of seconds that runs through sleep and that nobody sets."""
+    """The machine's clock, and its count of seconds, which also runs while the machine sleeps and which nobody sets."""
 
     def now(self) -> datetime:
         """The present, aware UTC."""
@@ -88,8 +90,8 @@ class Clock:
         time.sleep(seconds)
 
 
-class _Trust:
-    """Whether the clock is to be believed: held against the count of seconds."""
+class ClockCheck:
+    """Compares the clock with the count of seconds."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -97,14 +99,14 @@ class _Trust:
         self._even: tuple[float, float] | None = None  # count and offset since when it has run evenly after a leap
 
     def leap(self) -> timedelta | None:
-        """How far the clock has leapt, as long as it is not to be believed; else None."""
+        """How far the clock has leapt, until it has run evenly again for long enough; else None."""
         offset, count = self._offset(), self._clock.count()
         if abs(offset - self._anchor) <= _LEAP.total_seconds():
             self._even = None
             return None
         if self._even is None or abs(offset - self._even[1]) > _LEAP.total_seconds():
             self._even = (count, offset)
-        if count - self._even[0] >= _TRUSTED.total_seconds():
+        if count - self._even[0] >= _EVEN.total_seconds():
             self._anchor, self._even = offset, None
             return None
         return timedelta(seconds=offset - self._anchor)
@@ -113,13 +115,13 @@ class _Trust:
         return self._clock.now().timestamp() - self._clock.count()
 
 
-def keep_schedule(
+def run_schedule(
     settings: ForecastSettings,
     *,
     ledger: Ledger,
     log: EventLog,
     clock: Clock | None = None,
-    goes_on: Callable[[], bool] = lambda: True,
+    keep_running: Callable[[], bool] = lambda: True,
 ) -> None:
     """Run every cycle of the schedule at its time, for ever.
 
@@ -130,16 +132,16 @@ def keep_schedule(
     ----------
     clock : Clock, optional
         The machine's; another one to replay the past.
-    goes_on : callable
+    keep_running : callable
         Asked at least once a minute; False ends it.
     """
     clock = clock or Clock()
-    trust = _Trust(clock)
+    check = ClockCheck(clock)
     hours = settings.schedule.hours
     grace = timedelta(minutes=settings.schedule.grace_minutes)
-    told = None
-    while goes_on():
-        leap = trust.leap()
+    announced = None
+    while keep_running():
+        leap = check.leap()
         now = clock.now()
         issue = latest_issue(hours, now)
         if leap is not None:
@@ -156,7 +158,7 @@ def keep_schedule(
             clock.sleep(_NAP)
             continue
         due = next_issue(hours, now)
-        if due != told:
+        if due != announced:
             log("waiting", until=utc_text(due))
-            told = due
+            announced = due
         clock.sleep(min(_NAP, max(0.0, (due - clock.now()).total_seconds())))

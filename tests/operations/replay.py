@@ -1,6 +1,6 @@
 """A simulated month of forecasting with everything going wrong that can, and an independent count of what came of it.
 
-The schedule itself runs (`keep_schedule`) on a clock that can be moved, against stand-ins of JSOC and SWPC over HTTP,
+The schedule itself runs (`run_schedule`) on a clock that can be moved, against stand-ins of JSOC and SWPC over HTTP,
 an embedded server over gRPC, and a real database.
 """
 
@@ -21,7 +21,7 @@ from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.ledger import Ledger
 from kflare.operations.outcomes import FULL_DISK, outcomes
 from kflare.operations.publish.latest import read_latest
-from kflare.operations.running import Clock, keep_schedule
+from kflare.operations.running import Clock, run_schedule
 from kflare.operations.schedule import issue_times
 from kflare.operations.settings import as_toml
 from kflare.serving import Server
@@ -147,12 +147,12 @@ class Replay:
                     end = self.clock.count() + (self.issues[-1] + HOUR - self.clock.now()).total_seconds()
                     while self.clock.count() < end:
                         # A fault may end the schedule; a supervisor starts it again.
-                        keep_schedule(
+                        run_schedule(
                             self.settings,
                             ledger=self.ledger,
                             log=self.log,
                             clock=self.clock,
-                            goes_on=lambda: self.clock.count() < end,
+                            keep_running=lambda: self.clock.count() < end,
                         )
                     return self._checked()
             finally:

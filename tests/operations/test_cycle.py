@@ -22,7 +22,7 @@ from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.ledger import Ledger
 from kflare.operations.outcomes import outcomes
 from kflare.operations.publish.latest import read_latest
-from kflare.operations.running import Done, run_once
+from kflare.operations.running import CycleResult, run_once
 from kflare.operations.settings import ForecastSettings, as_toml
 from kflare.serving import Server
 from kflare.serving.server.models_config import ModelSettings
@@ -63,7 +63,7 @@ class Office:
         self.ledger = Ledger(settings.ledger.url)
         self.log = EventLog(settings.log.path)
 
-    def run(self, issue: datetime = ISSUE) -> Done:
+    def run(self, issue: datetime = ISSUE) -> CycleResult:
         return run_once(issue, self.settings, ledger=self.ledger, log=self.log, now=issue + HOUR / 60)
 
     def forecast(self, issue: datetime = ISSUE) -> Forecast:

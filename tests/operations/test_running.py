@@ -8,7 +8,7 @@ import pytest
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Outage
 from kflare.operations.ledger import Ledger
-from kflare.operations.running import _Trust, record_missed
+from kflare.operations.running import ClockCheck, record_missed
 from kflare.operations.settings import ForecastSettings
 
 from .replay import Replay, SimulatedClock
@@ -34,7 +34,7 @@ def test_missed_issue_times_are_recorded(tmp_path: Path) -> None:
 
 def test_a_clock_that_leaps_is_trusted_after_ten_even_minutes() -> None:
     clock = SimulatedClock(NOON)
-    trust = _Trust(clock)
+    trust = ClockCheck(clock)
     assert trust.leap() is None
     clock.leap(3 * HOUR)
     for _ in range(10):
@@ -45,14 +45,14 @@ def test_a_clock_that_leaps_is_trusted_after_ten_even_minutes() -> None:
     clock.leap(-3 * HOUR)
     assert trust.leap() is not None
     # Small corrections are what clocks do.
-    other = _Trust(clock)
+    other = ClockCheck(clock)
     clock.leap(MINUTE)
     assert other.leap() is None
 
 
 def test_sleep_is_no_leap() -> None:
     clock = SimulatedClock(NOON)
-    trust = _Trust(clock)
+    trust = ClockCheck(clock)
     clock.suspend(8 * HOUR)
     assert trust.leap() is None
     assert clock.now() == NOON + 8 * HOUR
