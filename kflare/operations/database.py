@@ -115,7 +115,7 @@ def _sqlite_transactions(engine: Engine) -> None:
 
 
 def _only_one(connection: Connection) -> None:
-    """Whoever comes second waits until the tables are made."""
+    """A second process waits until the first has made the tables."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRESQL_LOCK})
 
@@ -139,7 +139,7 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _unusable(engine: Engine, error: SQLAlchemyError) -> SettingError:
-    # SQLAlchemy's own text carries the statement and a link; the driver's says what is wrong.
+    # SQLAlchemy's own text carries the statement and a link; the driver's is the reason alone.
     reason: object = error
     if isinstance(error, OperationalError):
         with suppress(AttributeError):

@@ -41,7 +41,7 @@ class Current:
 def record_flares(
     connection: Connection, flares: FlareList, *, since: datetime, until: datetime, source: str, recorded: datetime
 ) -> dict[str, int]:
-    """Append what a flare list says that the ledger does not: new flares, changed ones, withdrawn ones.
+    """Append what is new in a flare list: new flares, changed ones, withdrawn ones.
 
     Parameters
     ----------
@@ -71,8 +71,8 @@ def record_flares(
             {"start": start, "ordinal": ordinal, "revision": revision, "source": source, "recorded": recorded, **values}
         )
 
-    told = _told(flares, since, until)
-    for key, values in told.items():
+    listed = _listed(flares, since, until)
+    for key, values in listed.items():
         before = known.get(key)
         if before is None:
             counts["new"] += 1
@@ -81,7 +81,7 @@ def record_flares(
             counts["changed"] += 1
             append(key, before.revision + 1, values)
     for key, before in known.items():
-        if key not in told and before.goes_class is not None:
+        if key not in listed and before.goes_class is not None:
             counts["withdrawn"] += 1
             append(key, before.revision + 1, dict.fromkeys(_VALUES))
     if rows:
@@ -133,10 +133,10 @@ def _newest(since: datetime, until: datetime, as_of: datetime | None) -> Select[
     return select(table).join(last, same).order_by(table.c.start, table.c.ordinal)
 
 
-def _told(flares: FlareList, since: datetime, until: datetime) -> dict[tuple[datetime, int], dict[str, Any]]:
+def _listed(flares: FlareList, since: datetime, until: datetime) -> dict[tuple[datetime, int], dict[str, Any]]:
     table = flares.table
     inside = table[(table["start"] >= since) & (table["start"] < until)]
-    # Flares of one minute are told apart by region, then strength, so that an update finds the same ones again.
+    # Flares of one minute are sorted by region, then strength, so that an update finds the same ones again.
     inside = inside.sort_values(["start", "noaa", "flux"], ascending=[True, True, False], na_position="last")
     ordinals = inside.groupby("start").cumcount()
     return {

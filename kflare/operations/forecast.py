@@ -1,7 +1,7 @@
 """What one cycle ends with: a `Forecast`, or an `Outage` that says why there is none.
 
 Plain values only, so that a forecast goes through JSON, the ledger and every published format without loss. Two numbers
-stand side by side and are never mixed: the network's own output, which the prior-normalised loss stretches so that 0.5
+are given side by side and never mixed: the network's own output, which the prior-normalised loss stretches so that 0.5
 is the climatological rate, and the calibrated probability, an observed frequency. What is not known is absent; a
 probability of zero does not exist.
 """
@@ -73,7 +73,7 @@ _Texts = Annotated[tuple[str, ...], Strict(False)]
 
 @dataclass(frozen=True, config=CHECKED)
 class ModelUse(Record):
-    """A model that answered, with the version that did."""
+    """A model that answered, and its version."""
 
     name: str
     version: int

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
@@ -14,7 +13,7 @@ from kflare.flares.catalogue import FlareList
 from kflare.operations import schema
 from kflare.operations.database import open_database
 from kflare.operations.flare_records import Current, current_flares, record_flares
-from kflare.operations.forecast import Forecast, Outage, Probability
+from kflare.operations.forecast import Forecast, Outage
 
 __all__ = ["Ledger"]
 
@@ -39,9 +38,7 @@ class Ledger:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -196,32 +193,21 @@ def _cycle_row(cycle: Forecast | Outage, tracker: Mapping[str, Any] | None, reco
 
 def _append(connection: Connection, cycle: Forecast | Outage, features: pd.DataFrame | None) -> None:
     key = {"cycle_id": cycle.cycle_id}
-    rows: dict[Any, list[dict[str, Any]]] = {
-        schema.inputs: [
-            key
-            | {
-                name: getattr(record, name)
-                for name in ("name", "record", "time", "age_hours", "quality", "status", "note")
-            }
-            for record in cycle.inputs
-        ]
-    }
+    rows: dict[Any, list[dict[str, Any]]] = {schema.inputs: [key | vars(record) for record in cycle.inputs]}
     if isinstance(cycle, Forecast):
-        rows[schema.models] = [key | {"name": model.name, "version": model.version} for model in cycle.models]
+        rows[schema.models] = [key | vars(model) for model in cycle.models]
         rows[schema.regions] = [
             key
             | {name: getattr(region, name) for name in ("number", "region", "lon", "lat", "status", "imputed")}
             | {"noaa": _text(region.noaa), "harp": _text(region.harp)}
             for region in cycle.regions
         ]
+        given = [("full disk", 0, cycle.full_disk), ("cnn", 0, cycle.cnn)]
+        given += [("region", region.number, region.probability) for region in cycle.regions]
         rows[schema.probabilities] = [
-            *_probabilities(key, "full disk", 0, cycle.full_disk),
-            *_probabilities(key, "cnn", 0, cycle.cnn),
-            *(
-                row
-                for region in cycle.regions
-                for row in _probabilities(key, "region", region.number, region.probability)
-            ),
+            {**key, "source": source, "number": number, "threshold": threshold, **vars(probability)}
+            for source, number, probabilities in given
+            for threshold, probability in probabilities.items()
         ]
     if features is not None:
         rows[schema.features] = [
@@ -229,19 +215,9 @@ def _append(connection: Connection, cycle: Forecast | Outage, features: pd.DataF
             for number, values in features.iterrows()
             for name, value in values.items()
         ]
-    for table, given in rows.items():
-        if given:
-            connection.execute(insert(table), given)
-
-
-def _probabilities(
-    key: Mapping[str, Any], source: str, number: int, given: Mapping[str, Probability]
-) -> list[dict[str, Any]]:
-    return [
-        {**key, "source": source, "number": number, "threshold": threshold}
-        | {"network": probability.network, "calibrated": probability.calibrated}
-        for threshold, probability in given.items()
-    ]
+    for table, inserted in rows.items():
+        if inserted:
+            connection.execute(insert(table), inserted)
 
 
 def _read(row: Row[Any]) -> Forecast | Outage:

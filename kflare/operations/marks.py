@@ -14,7 +14,7 @@ THRESHOLDS: Final = ("C", "M")
 """Events forecast: at least one flare of this class or above."""
 
 SMALLEST: Final = 1e-6
-"""A network that underflows to 0 says no more than this: see `Probability.of`."""
+"""A network that underflows to 0 gives this: see `Probability.of`."""
 
 # P_FD of regions at 0.5 and 0.6 is 0.8 on paper and a unit of the last place less in binary.
 _ROUNDING = 1e-9
@@ -53,12 +53,12 @@ class Probability:
 
     @classmethod
     def of(cls, network: float | None, calibrated: float | None = None) -> Self:
-        """As a model answered: a zero, which only rounding can give, becomes the smallest probability said."""
+        """As a model answered: a zero, which only rounding can give, becomes the smallest probability given."""
 
-        def said(value: float | None) -> float | None:
+        def positive(value: float | None) -> float | None:
             return max(float(value), SMALLEST) if value is not None and value >= 0 else value
 
-        return cls(said(network), said(calibrated))
+        return cls(positive(network), positive(calibrated))
 
     @property
     def deciding(self) -> float:

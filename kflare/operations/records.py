@@ -1,4 +1,4 @@
-"""Records that are checked when they are made: whatever is wrong is told as kflare's errors are, in one line.
+"""Records that are checked when they are made: a fault is one of kflare's errors, in one line.
 
 `pydantic` holds types and bounds of each field, reads and writes JSON, and gives the JSON Schema; a description of a
 field there is the text below it here.

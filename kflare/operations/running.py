@@ -37,7 +37,7 @@ class CycleResult:
 def run_once(
     issue: datetime, settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime
 ) -> CycleResult:
-    """Run the cycle of an issue time and publish it. Again, it changes nothing in the ledger and publishes anew."""
+    """Run the cycle of an issue and publish it; run again, it changes nothing in the ledger and publishes again."""
     own = log.of_cycle(cycle_name(issue))
     cycle = run_cycle(issue, settings, ledger=ledger, log=own, now=now)
     return CycleResult(cycle, publish_cycle(cycle, settings, ledger, own))

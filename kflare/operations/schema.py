@@ -6,21 +6,8 @@ Nothing in them is ever changed or deleted: triggers of the database refuse it.
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Dialect,
-    Float,
-    ForeignKey,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    TypeDecorator,
-    UniqueConstraint,
-)
-from sqlalchemy.types import DateTime
+from sqlalchemy import Column, Dialect, ForeignKey, MetaData, Table, TypeDecorator, UniqueConstraint
+from sqlalchemy.types import BigInteger, DateTime, Float, Integer, String, Text
 
 __all__ = [
     "UtcTime",
@@ -37,7 +24,7 @@ __all__ = [
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """An aware time, stored as UTC; SQLite knows no time zones."""
+    """An aware time, stored as UTC; SQLite has no time zones."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -58,9 +45,17 @@ class UtcTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
 
 
+def _of_cycle() -> Column[Any]:
+    return Column("cycle_id", String(40), ForeignKey("cycles.cycle_id"), primary_key=True)
+
+
+def _number() -> Column[Any]:
+    return Column("number", Integer, primary_key=True, autoincrement=False)
+
+
 metadata = MetaData()
 
-#: One row per issue time: a forecast, or an outage with its reason. `document` is the whole of it as JSON.
+# One row per issue time: a forecast, or an outage with its reason. `document` is the whole of it as JSON.
 cycles = Table(
     "cycles",
     metadata,
@@ -81,8 +76,8 @@ cycles = Table(
 regions = Table(
     "regions",
     metadata,
-    Column("cycle_id", String(40), ForeignKey("cycles.cycle_id"), primary_key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
+    _of_cycle(),
+    _number(),
     Column("region", String(40), nullable=False, index=True),
     Column("noaa", String(80), nullable=False),
     Column("harp", String(80), nullable=False),
@@ -92,13 +87,13 @@ regions = Table(
     Column("imputed", Integer),
 )
 
-#: `source`: "region" (with its number), "full disk" (of the regions together, number 0) or "cnn" (number 0).
+# `source`: "region" (with its number), "full disk" (of the regions together, number 0) or "cnn" (number 0).
 probabilities = Table(
     "probabilities",
     metadata,
-    Column("cycle_id", String(40), ForeignKey("cycles.cycle_id"), primary_key=True),
+    _of_cycle(),
     Column("source", String(10), primary_key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
+    _number(),
     Column("threshold", String(1), primary_key=True),
     Column("network", Float),
     Column("calibrated", Float),
@@ -107,8 +102,8 @@ probabilities = Table(
 features = Table(
     "features",
     metadata,
-    Column("cycle_id", String(40), ForeignKey("cycles.cycle_id"), primary_key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
+    _of_cycle(),
+    _number(),
     Column("name", String(40), primary_key=True),
     Column("value", Float),
 )
@@ -116,7 +111,7 @@ features = Table(
 models = Table(
     "models",
     metadata,
-    Column("cycle_id", String(40), ForeignKey("cycles.cycle_id"), primary_key=True),
+    _of_cycle(),
     Column("name", String(40), primary_key=True),
     Column("version", Integer, nullable=False),
 )
@@ -124,7 +119,7 @@ models = Table(
 inputs = Table(
     "inputs",
     metadata,
-    Column("cycle_id", String(40), ForeignKey("cycles.cycle_id"), primary_key=True),
+    _of_cycle(),
     Column("name", String(40), primary_key=True),
     Column("record", Text, nullable=False),
     Column("time", UtcTime),
@@ -134,8 +129,8 @@ inputs = Table(
     Column("note", Text, nullable=False),
 )
 
-#: Every version of every flare: a reclassification adds a row with the next revision; a withdrawal one without a class.
-#: `ordinal` tells flares apart that start in the same minute.
+# Every version of every flare: a reclassification adds a row with the next revision; a withdrawal one without a class.
+# `ordinal` counts flares that start in the same minute.
 flares = Table(
     "flares",
     metadata,
@@ -152,7 +147,7 @@ flares = Table(
     UniqueConstraint("start", "ordinal", "revision"),
 )
 
-#: Spans of time in which the flare list was complete when it was read: outcomes are known only within.
+# Spans of time in which the flare list was complete when it was read: outcomes are known only within.
 coverage = Table(
     "coverage",
     metadata,

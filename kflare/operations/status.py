@@ -25,7 +25,7 @@ def outcome_of(cycle: Forecast | Outage) -> str:
 
 
 def status(settings: ForecastSettings, ledger: Ledger, *, now: datetime) -> dict[str, Any]:
-    """What stands in the ledger, whether a forecast is overdue, and which models answer.
+    """The newest cycle of the ledger, whether a forecast is overdue, and which models answer.
 
     Parameters
     ----------

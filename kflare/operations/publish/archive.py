@@ -1,4 +1,4 @@
-"""The archive of the site: a page for each day, written anew only when something on it changes."""
+"""The archive of the site: a page for each day, written again only when something on it changes."""
 
 import hashlib
 import json

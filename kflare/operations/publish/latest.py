@@ -49,7 +49,7 @@ _Latest = Annotated[LatestForecast | LatestOutage, Field(discriminator="kind")]
 def latest_text(current: Forecast | Outage) -> str:
     """The newest forecast as JSON of the schema `schema_text`, with what follows from it: mark, class, age of the data.
 
-    An outage has no probabilities at all: `kind` tells which it is.
+    An outage has no probabilities at all: see `kind`.
     """
     latest: Record
     if isinstance(current, Outage):

@@ -1,8 +1,8 @@
-"""The web site: a folder of plain files, made anew by each cycle and switched as a whole.
+"""The web site: a folder of plain files, made again by each cycle and switched as a whole.
 
-`FOLDER` is a symbolic link into `FOLDER.versions`: a new version is built beside the old one, put onto the disk, and
-taken into use by renaming one link, so a reader sees the old site or the new one. The pictures of each forecast have a
-folder of their own, so that a page never shows boxes over another forecast's Sun.
+`FOLDER` is a symbolic link into `FOLDER.versions`: a new version is built beside the old one, synced to the disk, and
+put in its place by renaming one link, so a reader sees the old site or the new one. The pictures of each forecast have
+a folder of their own, so that a page never shows boxes over another forecast's Sun.
 """
 
 import shutil

@@ -36,7 +36,7 @@ class Past:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the verification page: PNG, with a text that says what it shows to who cannot see it."""
+    """A figure of the verification page: PNG, with a text for readers who cannot see it."""
 
     name: str
     data: bytes
@@ -70,7 +70,7 @@ class SiteData:
     pictures : sequence of DiskPicture
         Of `current`; the first image is shown first.
     past : sequence of Past
-        Former forecasts and outages in any order, `current` not among them; their days in the archive are written anew.
+        Former forecasts and outages in any order, without `current`; their days in the archive are written again.
     verification : sequence of Section
         See `verification_sections`.
     title : str
