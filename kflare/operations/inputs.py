@@ -16,8 +16,8 @@ from kflare.archives.near_real_time_sources import SOURCES
 from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import DataError, KflareError
 from kflare.flares.catalogue import FlareList, read_flares
-from kflare.flares.srs import read_srs
 from kflare.flares.merging import merge_flares
+from kflare.flares.srs import read_srs
 from kflare.io.atomic import write_whole
 from kflare.observations.sets import ObservationSet
 from kflare.operations.forecast import InputRecord, InputStatus
