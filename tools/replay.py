@@ -18,6 +18,7 @@ def main() -> None:
 
     from kflare.commands.command_line import quiet_tensorflow
     from tests.operations.replay import Replay, month
+    from tests.operations.toys import write_toys
     from tests.postgresql import running
 
     parser = argparse.ArgumentParser(prog="tools/replay", description=__doc__)
@@ -34,8 +35,10 @@ def main() -> None:
         with admin.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name}"))
         admin.dispose()
+        write_toys(Path(temporary) / "toys")
         replay = Replay(
             args.folder or Path(temporary),
+            Path(temporary) / "toys",
             server.format(database=name),
             days=args.days,
             kills=args.kills,

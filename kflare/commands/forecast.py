@@ -69,7 +69,6 @@ def _forecast(args: argparse.Namespace) -> int:
         before, after = upgrade_database(settings.ledger.url)
         print(f"ledger: schema {before or 'none'} -> {after}")
         return 0
-    command_line.quiet_tensorflow()
     from kflare.operations.ledger import Ledger
 
     with Ledger(settings.ledger.url) as ledger:

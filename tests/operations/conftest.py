@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,15 @@ from kflare.operations.forecast import (
 )
 from kflare.synthetic.sun import SyntheticSun
 
+from .toys import write_toys
+
 ISSUE = datetime(2014, 1, 8, 3, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def toys(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """Small models with the signatures of the released ones, to be published by a test."""
+    return made_once("toys", write_toys)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ an embedded server over gRPC, and a real database.
 """
 
 import json
+import math
 import random
 import resource
 import signal
@@ -93,9 +94,11 @@ class Replay:
     ----------
     folder : Path
         For everything that is written.
+    toys : Path
+        As `write_toys` left them.
     database : str
         URL of the ledger.
-    days : int
+    days : float
         How long.
     kills : int
         How many cycles are killed, each at a random moment.
@@ -106,8 +109,9 @@ class Replay:
     """
 
     folder: Path
+    toys: Path
     database: str
-    days: int = 30
+    days: float = 30
     kills: int = 20
     size: int = 256
     seed: int = 1
@@ -116,7 +120,7 @@ class Replay:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.sun = SyntheticSun(START, self.days + 3, seed=5, activity=1.5)
+        self.sun = SyntheticSun(START, math.ceil(self.days) + 3, seed=5, activity=1.5)
         self.first = START + timedelta(days=1)
         self.issues = list(issue_times(HOURS, self.first, self.first + timedelta(days=self.days)))
         quiet_ones = [n for n in range(2, len(self.issues)) if n not in self.faults]
@@ -131,7 +135,7 @@ class Replay:
 
         Raises AssertionError where the ledger is not what it must be.
         """
-        models = publish_toys(self.folder / "models")
+        models = publish_toys(self.toys, self.folder / "models")
         self.models = models
         with World(self.sun, size=self.size) as self.world:
             self.server = Server(folder=models, port=0, poll_seconds=0.05)
@@ -210,7 +214,7 @@ class Replay:
         if fault == "model server down":
             self.server.stop()
         if fault == "new model version":
-            publish_version(self.models, "defn-m", 2)
+            publish_version(self.toys, self.models, "defn-m", 2)
             time.sleep(1.0)
         self.log.full = fault == "disk full at publish"
         if fault == "clock leaps a day ahead for five minutes":

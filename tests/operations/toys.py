@@ -56,20 +56,24 @@ def write_disk_model(path: Path) -> Path:
     return path
 
 
-def publish_toys(models: Path) -> Path:
+def write_toys(folder: Path) -> None:
+    """What `publish_toys` and `publish_version` publish: a region model of version 1 and of version 2, a disk model."""
+    for version in (1, 2):
+        write_region_model(folder / f"region-{version}", version=version)
+    write_disk_model(folder / "disk")
+
+
+def publish_toys(toys: Path, models: Path) -> Path:
     """defn-c, defn-m, cnn-c and cnn-m, version 1."""
-    region, disk = models / ".region", models / ".disk"
-    write_region_model(region)
-    write_disk_model(disk)
     for name in ("defn-c", "defn-m"):
-        shutil.copytree(region, models / name / "1")
+        shutil.copytree(toys / "region-1", models / name / "1")
     for name in ("cnn-c", "cnn-m"):
-        shutil.copytree(disk, models / name / "1")
+        shutil.copytree(toys / "disk", models / name / "1")
     return models
 
 
-def publish_version(models: Path, name: str, version: int) -> None:
+def publish_version(toys: Path, models: Path, name: str, version: int) -> None:
     """A new version of a region model, put in place by one rename."""
     part = models / f".{name}-{version}"
-    write_region_model(part, version=version)
+    shutil.copytree(toys / f"region-{version}", part)
     part.rename(models / name / str(version))
