@@ -2,17 +2,83 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import jinja2
 
 from kflare.io.percent import percent
 from kflare.operations.forecast import THRESHOLDS, Forecast, MarkBounds, Outage, forecast_class, utc_text
-from kflare.operations.publish import wording
 from kflare.operations.publish.site_data import Past, SiteData
 
-__all__ = ["Day", "archive_day", "archive_index", "by_day", "root_pages"]
+__all__ = [
+    "VERDICTS",
+    "Day",
+    "age_text",
+    "archive_day",
+    "archive_index",
+    "by_day",
+    "root_pages",
+    "span_text",
+    "time_text",
+    "verdict",
+]
+
+VERDICTS = {
+    "hit": "hit",
+    "false alarm": "false alarm",
+    "miss": "miss",
+    "correct null": "correct null",
+    "open": "not known yet",
+    "none": "no forecast",
+}
+"""What became of a yes/no forecast, and the words for it."""
+
+# The strip chart of the last days, in its own units.
+_WIDTH, _HEIGHT = 960.0, 150.0
+
+
+def time_text(time: datetime | None) -> str:
+    """Date and clock in UTC: "2026-01-01 03:00 UTC"."""
+    return "–" if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def span_text(start: datetime, end: datetime) -> str:
+    """A span in UTC: "2026-01-01 03:00 to 2026-01-02 03:00 UTC"."""
+    return f"{start.astimezone(UTC):%Y-%m-%d %H:%M} to {time_text(end)}"
+
+
+def day_text(time: datetime) -> str:
+    """The day in UTC: "2026-01-01"."""
+    return f"{time.astimezone(UTC):%Y-%m-%d}"
+
+
+def age_text(age: timedelta | None) -> str:
+    """An age in hours and minutes: "1 h 12 min", "1 h", "12 min"."""
+    if age is None:
+        return "–"
+    minutes = round(age.total_seconds() / 60)
+    hours, rest = divmod(abs(minutes), 60)
+    text = " ".join([f"{hours} h"] * bool(hours) + [f"{rest} min"] * bool(rest or not hours))
+    return f"−{text}" if minutes < 0 else text
+
+
+def class_text(name: str | None) -> str:
+    """A forecast maximum class for the reader: "M or above"."""
+    return {None: "not known", "M": "M or above", "C": "C"}.get(name, name or "")
+
+
+def verdict(past: Past, name: str) -> str:
+    """What became of the yes/no forecast of a class or above: a key of `VERDICTS`."""
+    if not isinstance(past.forecast, Forecast) or name not in past.forecast.full_disk:
+        return "none"
+    if past.outcome is None or name not in past.outcome.observed:
+        return "open"
+    yes = forecast_class({name: past.forecast.full_disk[name]}) == name
+    if past.outcome.observed[name]:
+        return "hit" if yes else "miss"
+    return "false alarm" if yes else "correct null"
+
 
 _ENVIRONMENT: Final = jinja2.Environment(
     loader=jinja2.PackageLoader("kflare.operations.publish"),
@@ -23,23 +89,20 @@ _ENVIRONMENT: Final = jinja2.Environment(
 )
 _ENVIRONMENT.filters.update(
     percent=percent,
-    time=wording.time_text,
-    day=wording.day_text,
-    age=wording.age_text,
+    time=time_text,
+    day=day_text,
+    age=age_text,
     iso=utc_text,
-    class_text=wording.class_text,
+    class_text=class_text,
 )
 _ENVIRONMENT.globals.update(
     thresholds=THRESHOLDS,
     forecast_class=forecast_class,
-    span=wording.span_text,
-    verdict=wording.verdict,
-    verdicts=wording.VERDICTS,
+    span=span_text,
+    verdict=verdict,
+    verdicts=VERDICTS,
     is_forecast=lambda one: isinstance(one, Forecast),
 )
-
-# The strip chart of the last days, in its own units.
-_WIDTH, _HEIGHT = 960.0, 150.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +117,7 @@ def by_day(past: Iterable[Past]) -> list[Day]:
     """The days of the forecasts and outages, oldest first."""
     days: dict[str, list[Past]] = {}
     for one in sorted(past, key=lambda one: one.forecast.issue):
-        days.setdefault(wording.day_text(one.forecast.issue), []).append(one)
+        days.setdefault(day_text(one.forecast.issue), []).append(one)
     return [Day(name, tuple(entries)) for name, entries in days.items()]
 
 
@@ -128,14 +191,14 @@ def _charts(past: Sequence[Past], since: datetime) -> list[dict[str, Any]]:
     for name in reversed(THRESHOLDS):
         marks: list[dict[str, Any]] = []
         for one in past:
-            what = wording.verdict(one, name)
+            what = verdict(one, name)
             if isinstance(one.forecast, Outage) or what == "none":
                 marks.append({"x": x(one.forecast.issue), "y": None, "verdict": "none", "text": "no forecast"})
                 continue
             p = one.forecast.full_disk[name].deciding
-            words = f"{percent(p)}, {wording.VERDICTS[what]}"
+            words = f"{percent(p)}, {VERDICTS[what]}"
             marks.append({"x": x(one.forecast.issue), "y": round(_HEIGHT * (1 - p), 1), "verdict": what, "text": words})
         for mark, one in zip(marks, past, strict=True):
-            mark["text"] = f"{wording.time_text(one.forecast.issue)}: {mark['text']}"
+            mark["text"] = f"{time_text(one.forecast.issue)}: {mark['text']}"
         charts.append({"name": name, "marks": marks, "days": midnights, "width": _WIDTH, "height": _HEIGHT})
     return charts

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kflare.operations.forecast import Forecast, Outage, Probability
+from kflare.operations.publish.pages import age_text, span_text, time_text, verdict
 from kflare.operations.publish.site_data import Past, WindowOutcome
 from kflare.operations.publish.verification import verification_sections
-from kflare.operations.publish.wording import age_text, span_text, time_text, verdict
 
 Make = Callable[..., Forecast]
 
