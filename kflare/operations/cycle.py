@@ -61,23 +61,7 @@ class _Draft:
 def run_cycle(
     issue: datetime, settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime
 ) -> Forecast | Outage:
-    """Run the cycle of an issue time, or give what the ledger holds of it already.
-
-    Parameters
-    ----------
-    issue, now : datetime.datetime
-        Issue time and the present, aware UTC.
-    settings : ForecastSettings
-        See `kflare.toml`.
-    ledger : Ledger
-        Where the forecast goes, in one transaction.
-    log : EventLog
-        Of this cycle.
-
-    Returns
-    -------
-    Forecast or Outage
-        As recorded.
+    """Run the cycle of an issue time (aware UTC, as `now`), or give what the ledger holds of it already.
 
     Raises
     ------

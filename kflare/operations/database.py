@@ -23,12 +23,7 @@ _BUSY_SECONDS: Final = 60.0
 
 
 def open_database(url: str) -> Engine:
-    """Connect; an empty database is given the ledger's tables.
-
-    Parameters
-    ----------
-    url : str
-        SQLAlchemy URL of SQLite or PostgreSQL.
+    """Connect by SQLAlchemy URL of SQLite or PostgreSQL; an empty database is given the ledger's tables.
 
     Raises
     ------
@@ -55,12 +50,7 @@ def open_database(url: str) -> Engine:
 
 
 def upgrade_database(url: str) -> tuple[str | None, str]:
-    """Bring the tables of an older kflare up to this one's; all or nothing.
-
-    Returns
-    -------
-    tuple of str
-        Revision before (None: empty) and after.
+    """Bring the tables of an older kflare up to date, all or nothing; the revisions before (None: empty) and after.
 
     Raises
     ------

@@ -17,14 +17,7 @@ __all__ = ["EventLog"]
 
 
 class EventLog:
-    """Where events are written.
-
-    Parameters
-    ----------
-    path : str
-        File to append to; "-" is standard error.
-    cycle : str
-        Id of the cycle, in every line.
+    """Where events are written, with the id of their cycle: a file to append to, or "-", standard error.
 
     Raises
     ------
@@ -66,10 +59,16 @@ class EventLog:
 
     @contextmanager
     def timed(self, event: str, **values: Any) -> Iterator[dict[str, Any]]:
-        """Write an event with the seconds that it took; what the block puts into the dict is written with it."""
-        start, found = time.monotonic(), dict(values)
-        yield found
-        self(event, **found, seconds=round(time.monotonic() - start, 3))
+        """Write an event with the seconds that it took, and with what the block puts into the dict.
+
+        Yields
+        ------
+        dict
+            The values of the event.
+        """
+        start = time.monotonic()
+        yield values
+        self(event, **values, seconds=round(time.monotonic() - start, 3))
 
 
 def _complain(text: str) -> None:

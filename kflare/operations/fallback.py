@@ -35,19 +35,10 @@ class FallbackForecast:
 
 
 def rung_of_features(table: pd.DataFrame, wanted: Sequence[str]) -> tuple[Rung, str]:
-    """What a forecast on the features of the regions rests on.
+    """What a forecast rests on, and why on nothing better ("" on the best).
 
-    Parameters
-    ----------
-    table : DataFrame
-        One row per region that is forecast, a column per feature; NaN = not measured.
-    wanted : sequence of str
-        The features that the models ask for.
-
-    Returns
-    -------
-    rung, reason : str
-        The reason names what is missing; "" on the best.
+    `table` has a row per region that is forecast and a column per feature, NaN where it was not measured; `wanted` are
+    the features that the models ask for.
     """
     missing = [name for name in wanted if table[name].isna().any()]
     if not missing:
@@ -63,24 +54,7 @@ def rung_of_features(table: pd.DataFrame, wanted: Sequence[str]) -> tuple[Rung, 
 def fallback_forecast(
     issue: datetime, flares: FlareList | None, allowed: Collection[str]
 ) -> tuple[FallbackForecast | None, list[str]]:
-    """The best forecast that needs neither image nor network.
-
-    Parameters
-    ----------
-    issue : datetime.datetime
-        Begin of the window, aware.
-    flares : FlareList or None
-        The flares of the past, as far as they are known.
-    allowed : collection of str
-        Rungs that may be used.
-
-    Returns
-    -------
-    fallback : FallbackForecast or None
-        None if there is no such.
-    reasons : list of str
-        Why there is no better one.
-    """
+    """The best forecast of the rungs `allowed` that needs neither image nor network, or None; and why no better one."""
     methods: tuple[tuple[Rung, Callable[[FlareList, datetime, str], float]], ...] = (
         (EVENT_STATISTICS, lambda *given: event_statistics(*given).probability),
         (CLIMATOLOGY, disk_climatology),

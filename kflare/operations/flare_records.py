@@ -43,16 +43,7 @@ def record_flares(
 ) -> dict[str, int]:
     """Append what is new in a flare list: new flares, changed ones, withdrawn ones.
 
-    Parameters
-    ----------
-    connection : sqlalchemy.Connection
-        Within a transaction.
-    flares : FlareList
-        Complete for since <= start < until; flares outside are left out.
-    since, until, recorded : datetime.datetime
-        Aware.
-    source : str
-        Where the list is from.
+    The list is complete for since <= start < until; its flares outside are left out.
 
     Raises
     ------

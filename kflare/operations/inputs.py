@@ -66,15 +66,7 @@ class Inputs:
 
 
 def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) -> Inputs:
-    """Fetch the near-real-time set of an issue time (paper 2, section 2.2); what cannot be had is recorded, not raised.
-
-    Parameters
-    ----------
-    issue, now : datetime.datetime
-        Issue time and the present, aware UTC.
-    settings : ForecastSettings
-        Servers, folder and ages.
-    """
+    """Fetch the near-real-time set of an issue time (paper 2, section 2.2); what cannot be had is recorded."""
     data, schedule = settings.data, settings.schedule
     folder = data.issue_folder(issue)
     folder.mkdir(parents=True, exist_ok=True)
@@ -118,13 +110,7 @@ def _observation_set(seen: datetime, found: NrtSet, earlier: Sequence[NrtResult]
 def record_feed_flares(
     result: NrtResult, settings: ForecastSettings, ledger: Ledger, *, now: datetime
 ) -> dict[str, int]:
-    """Put the flares of SWPC's feed into the ledger.
-
-    Returns
-    -------
-    dict of str to int
-        See `Ledger.record_flares`; empty without a feed.
-    """
+    """Put the flares of SWPC's feed into the ledger; counts as of `Ledger.record_flares`, none without a feed."""
     if result.time is None:
         return {}
     since, until = result.time - _FEED_REACH + _FLARE_LAG, result.time - _FLARE_LAG

@@ -19,12 +19,7 @@ __all__ = ["Ledger"]
 
 
 class Ledger:
-    """An open ledger.
-
-    Parameters
-    ----------
-    url : str
-        SQLAlchemy URL of SQLite or PostgreSQL; an empty database is given the tables.
+    """An open ledger, by SQLAlchemy URL of SQLite or PostgreSQL; an empty database is given the tables.
 
     Raises
     ------
@@ -53,7 +48,7 @@ class Ledger:
         tracker: Mapping[str, Any] | None = None,
         recorded: datetime | None = None,
     ) -> bool:
-        """Append one cycle, wholly or not at all.
+        """Append one cycle, wholly or not at all; False if there is one of this issue time already.
 
         Parameters
         ----------
@@ -65,11 +60,6 @@ class Ledger:
             State of the region tracker after this cycle, plain data.
         recorded : datetime.datetime, optional
             The present, aware.
-
-        Returns
-        -------
-        bool
-            False if the ledger holds a cycle of this issue time already: nothing was changed then.
         """
         recorded = recorded or datetime.now(UTC)
         try:
@@ -152,13 +142,7 @@ class Ledger:
     def record_flares(
         self, flares: FlareList, *, since: datetime, until: datetime, source: str, recorded: datetime | None = None
     ) -> dict[str, int]:
-        """Take over a flare list that is complete for since <= start < until, keeping every earlier version.
-
-        Returns
-        -------
-        dict of str to int
-            How many flares were `new`, `changed` and `withdrawn`.
-        """
+        """Append a flare list that is complete for since <= start < until; counts `new`, `changed` and `withdrawn`."""
         with self.engine.begin() as connection:
             return record_flares(
                 connection, flares, since=since, until=until, source=source, recorded=recorded or datetime.now(UTC)

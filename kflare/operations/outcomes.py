@@ -26,14 +26,7 @@ def outcomes(ledger: Ledger, since: datetime, until: datetime, *, as_of: datetim
     3.2: flares of no region are missed by the forecast "but included in evaluations"). A region's event is one of a
     NOAA region that any forecast gave the region, whenever.
 
-    Parameters
-    ----------
-    ledger : Ledger
-        Forecasts and flares.
-    since, until : datetime.datetime
-        Aware.
-    as_of : datetime.datetime, optional
-        Score against the flare list as it was known then; by default as it is known now.
+    The flare list is that known at `as_of`; by default that of now.
 
     Returns
     -------

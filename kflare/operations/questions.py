@@ -22,27 +22,17 @@ __all__ = ["Answers", "ask_disk", "ask_regions", "connect", "unreachable_models"
 
 @dataclass
 class Answers:
-    """Replies of the models of one kind.
-
-    Parameters
-    ----------
-    models : list of ModelUse
-        Who answered.
-    probability : dict of class to list of Probability
-        One per row that was asked about.
-    imputed : list of int or None
-        Per row, the most features that a model had to fill in.
-    grad_cam : dict of class to float array (h, w)
-        Where a full-disk model looked for "flare", 0-1.
-    failures : dict of str to str
-        Models that did not answer, and why.
-    """
+    """Replies of the models of one kind."""
 
     models: list[ModelUse] = field(default_factory=list)
     probability: dict[str, list[Probability]] = field(default_factory=dict)
+    """By class, one per row that was asked about."""
     imputed: list[int] | None = None
+    """Per row, the most features that a model had to fill in."""
     grad_cam: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    """By class, where a full-disk model looked for "flare", 0-1 (h, w)."""
     failures: dict[str, str] = field(default_factory=dict)
+    """Models that did not answer, and why."""
 
 
 def connect(server: ServerSettings) -> Client:

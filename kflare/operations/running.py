@@ -46,15 +46,7 @@ def run_once(
 def record_missed(settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime) -> list[Outage]:
     """Record an outage for every issue time since the last cycle that is too long ago to be run now.
 
-    Parameters
-    ----------
-    now : datetime.datetime
-        The present, aware. Issue times up to `schedule.grace_minutes` before it can still be run.
-
-    Returns
-    -------
-    list of Outage
-        What was recorded; nothing in an empty ledger, whose first cycle is the beginning.
+    Issue times up to `schedule.grace_minutes` before `now` can still be run. In an empty ledger nothing was missed.
     """
     last = ledger.last_issue()
     if last is None:

@@ -11,12 +11,7 @@ __all__ = ["issue_times", "latest_issue", "next_issue"]
 def issue_times(hours: Sequence[float], since: datetime, until: datetime) -> Iterator[datetime]:
     """Every issue time after `since` up to and including `until`, in order.
 
-    Parameters
-    ----------
-    hours : sequence of float
-        Hours of the UT day, rising, such as 3, 9, 15, 21 (paper 2, section 2.3).
-    since, until : datetime.datetime
-        Aware.
+    `hours` are of the UT day and rising, such as 3, 9, 15, 21 (paper 2, section 2.3); times are aware.
 
     Raises
     ------

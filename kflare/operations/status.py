@@ -27,16 +27,7 @@ def outcome_of(cycle: Forecast | Outage) -> str:
 def status(settings: ForecastSettings, ledger: Ledger, *, now: datetime) -> dict[str, Any]:
     """The newest cycle of the ledger, whether a forecast is overdue, and which models answer.
 
-    Parameters
-    ----------
-    now : datetime.datetime
-        The present, aware UTC.
-
-    Returns
-    -------
-    dict
-        Plain values; `state` is one of `EXIT_STATUS`, "overdue" if the latest issue time has no cycle after its grace
-        time.
+    `state` is one of `EXIT_STATUS`, "overdue" if the latest issue time has no cycle after its grace time.
     """
     hours, grace = settings.schedule.hours, timedelta(minutes=settings.schedule.grace_minutes)
     last = ledger.last_issue()

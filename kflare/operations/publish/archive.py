@@ -29,16 +29,7 @@ def picture_folder(forecast: Forecast | Outage) -> str:
 def carry_over(before: Path | None, folder: Path, data: SiteData, *, keep_pictures_days: float) -> None:
     """Link what former cycles wrote: days of the archive, and pictures that are not too old.
 
-    Parameters
-    ----------
-    before : Path or None
-        The version of the site in use; None at first.
-    folder : Path
-        The new version.
-    data : SiteData
-        For the issue time.
-    keep_pictures_days : float
-        How long pictures are kept.
+    `before` is the version of the site in use, None at first; `folder` is the new one.
     """
     if before is None:
         return
@@ -58,14 +49,8 @@ def carry_over(before: Path | None, folder: Path, data: SiteData, *, keep_pictur
 def archive_files(data: SiteData, folder: Path, *, pictures: Mapping[str, str]) -> dict[str, str]:
     """The files of the archive that are new or have changed, by path from the site's root.
 
-    Parameters
-    ----------
-    data : SiteData
-        All of whose days are looked at.
-    folder : Path
-        The new version, with what was carried over.
-    pictures : mapping of str to str
-        Paths of the current pictures by name, the one to be shown first.
+    `folder` is the new version with what was carried over; `pictures` are the paths of the current ones by name, that
+    to be shown first.
     """
     entries = {one.forecast.cycle_id: one for one in (*data.past, Past(data.current))}
     shown = {}

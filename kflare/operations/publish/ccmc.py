@@ -131,20 +131,6 @@ def write_ccmc(forecast: Forecast, folder: Path, *, model: str = "KFLARE") -> li
 
     Only forecasts that may be sent are written: see `Submission.of`. What the folder held stays.
 
-    Parameters
-    ----------
-    forecast : Forecast
-        The forecast.
-    folder : Path
-        Where to; made if missing.
-    model : str
-        Short name under which the method is registered with CCMC.
-
-    Returns
-    -------
-    list of Path
-        The files.
-
     Raises
     ------
     DataError

@@ -141,18 +141,9 @@ def root_pages(data: SiteData, *, pictures: Mapping[str, str]) -> dict[str, str]
 
 
 def archive_day(data: SiteData, day: Day, *, days: Sequence[str], pictures: Mapping[str, str]) -> str:
-    """The page of one day.
+    """The page of one day, between its neighbours of `days`, oldest first.
 
-    Parameters
-    ----------
-    data : SiteData
-        For the site's title.
-    day : Day
-        The day.
-    days : sequence of str
-        All days that have a page, oldest first.
-    pictures : mapping of str to str
-        For cycles whose pictures are kept, the path of the first one from the site's root.
+    `pictures` holds, for cycles whose pictures are kept, the path of the first one from the site's root.
     """
     at = days.index(day.name)
     around = {"before": days[at - 1] if at else None, "after": days[at + 1] if at + 1 < len(days) else None}

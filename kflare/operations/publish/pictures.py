@@ -57,20 +57,7 @@ _BRIGHTEST = 99.8  # percentile of the disk that becomes white: a flare would el
 
 @dataclass(frozen=True)
 class DiskPicture:
-    """One picture of the full disk.
-
-    Parameters
-    ----------
-    name : str
-        For the file: small letters, digits and hyphens, such as "hmi-magnetogram".
-    label : str
-        For the reader, such as "HMI magnetogram".
-    data : bytes
-        JPEG or PNG.
-    kind : str
-        `IMAGE`, or `OVERLAY` to be laid over the images.
-    note : str
-        For the reader: what it shows, such as its time.
+    """One picture of the full disk, JPEG or PNG.
 
     Raises
     ------
@@ -79,10 +66,14 @@ class DiskPicture:
     """
 
     name: str
+    """For the file: small letters, digits and hyphens, such as "hmi-magnetogram"."""
     label: str
+    """For the reader, such as "HMI magnetogram"."""
     data: bytes
     kind: str = IMAGE
+    """`IMAGE`, or `OVERLAY` to be laid over the images."""
     note: str = ""
+    """For the reader: what it shows, such as its time."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -191,18 +182,8 @@ def keep_pictures(
 ) -> None:
     """Make the pictures of a cycle; one that fails is left out and logged.
 
-    Parameters
-    ----------
-    folder : Path
-        Where to; made if missing.
-    magnetogram : Magnetogram
-        On its frame all pictures lie.
-    files : mapping of str to Path
-        Images by source name.
-    grad_cam : mapping of class to float array (h, w)
-        Overlays, 0-1.
-    log : EventLog
-        Takes what failed.
+    All lie on the frame of the magnetogram; `files` are images by source name, `grad_cam` overlays (h, w), 0-1, by
+    class.
     """
     seen = f"observed {utc_text(magnetogram.time)}"
     made = [DiskPicture("hmi-magnetogram", "HMI magnetogram", magnetogram_picture(magnetogram), note=seen)]

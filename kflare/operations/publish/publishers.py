@@ -48,24 +48,7 @@ PUBLISHERS: Final[tuple[Publisher, ...]] = (
 
 
 def publish_cycle(cycle: Forecast | Outage, settings: ForecastSettings, ledger: Ledger, log: EventLog) -> list[str]:
-    """Publish what a cycle ended with, everywhere that the settings name.
-
-    Parameters
-    ----------
-    cycle : Forecast or Outage
-        As it stands in the ledger.
-    settings : ForecastSettings
-        Where to.
-    ledger : Ledger
-        For what was forecast before, and what happened.
-    log : EventLog
-        Takes each publication, and each that failed.
-
-    Returns
-    -------
-    list of str
-        What could not be published, and why.
-    """
+    """Publish a cycle of the ledger everywhere that the settings name; what could not be published, and why."""
     publication, failures = Publication(cycle, settings, ledger, log), []
     for publisher in PUBLISHERS:
         folder = getattr(settings.site, publisher.setting)

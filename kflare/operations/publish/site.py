@@ -55,20 +55,8 @@ def publish(publication: Publication, folder: Path) -> None:
 def publish_site(data: SiteData, folder: Path, *, keep_pictures_days: float = 30.0) -> Path:
     """Write the site and take it into use in one step.
 
-    Parameters
-    ----------
-    data : SiteData
-        What it shows.
-    folder : Path
-        The site: a link that this makes and moves. Its versions lie in `FOLDER.versions` beside it; the one before is
-        kept, for readers who are just loading it.
-    keep_pictures_days : float
-        How long pictures of former forecasts are kept.
-
-    Returns
-    -------
-    Path
-        `folder`.
+    `folder` is a link that this makes and moves. The version before the new one is kept, for readers who are just
+    loading it; pictures of former forecasts are kept for `keep_pictures_days`.
 
     Raises
     ------

@@ -12,18 +12,12 @@ __all__ = ["Figure", "Past", "Section", "SiteData", "WindowOutcome"]
 
 @dataclass(frozen=True)
 class WindowOutcome:
-    """What happened in a forecast's window.
-
-    Parameters
-    ----------
-    observed : mapping of "C" and "M" to bool
-        Whether there was a flare of the class or above; absent while the flare list does not cover the window.
-    flares : tuple of str
-        The flares of class C and above, for the reader: "M1.0 05:04 UT, AR 12740".
-    """
+    """What happened in a forecast's window."""
 
     observed: Mapping[str, bool] = field(default_factory=dict)
+    """Whether there was a flare of the class or above; absent while the flare list does not cover the window."""
     flares: tuple[str, ...] = ()
+    """The flares of class C and above, for the reader: "M1.0 05:04 UT, AR 12740"."""
 
 
 @dataclass(frozen=True)
@@ -61,30 +55,17 @@ class Section:
 
 @dataclass(frozen=True)
 class SiteData:
-    """Everything that a cycle publishes on the site.
-
-    Parameters
-    ----------
-    current : Forecast or Outage
-        What the cycle ended with.
-    pictures : sequence of DiskPicture
-        Of `current`; the first image is shown first.
-    past : sequence of Past
-        Former forecasts and outages in any order, without `current`; their days in the archive are written again.
-    verification : sequence of Section
-        See `verification_sections`.
-    title : str
-        Of the site.
-    recent_days : float
-        How far back the page of the last days reaches.
-    """
+    """Everything that a cycle publishes on the site."""
 
     current: Forecast | Outage
     pictures: Sequence[DiskPicture] = ()
+    """Of `current`; the first image is shown first."""
     past: Sequence[Past] = ()
+    """Former forecasts and outages in any order, without `current`; their days in the archive are written again."""
     verification: Sequence[Section] = ()
     title: str = "Solar flare forecast"
     recent_days: float = 7.0
+    """How far back the page of the last days reaches."""
 
     def __post_init__(self) -> None:
         names = [picture.name for picture in self.pictures]

@@ -40,12 +40,7 @@ def verification_sections(past: Sequence[Past]) -> tuple[Section, ...]:
 
     Yes is forecast from 50 % of the network's output upward; the Brier skill score, against the base rate of the same
     forecasts, is of the calibrated probability. TSS alone flatters where events are rare: the false alarm ratio and the
-    number of events stand beside it.
-
-    Parameters
-    ----------
-    past : sequence of Past
-        Forecasts, in any order; those without an outcome are left out.
+    number of events are given beside it.
     """
     rows: list[tuple[str, ...]] = []
     drawn: list[Section] = []
