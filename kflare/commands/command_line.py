@@ -8,10 +8,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from kflare.errors import KflareError
 
-__all__ = ["quiet_tensorflow", "run"]
+__all__ = ["quiet_tensorflow", "run", "utc_time"]
 
 
 def run(
@@ -44,6 +45,17 @@ def run(
     except BrokenPipeError:  # the reader of stdout went away, as `| head` does
         sys.stderr.close()
         return 0
+
+
+def utc_time(text: str) -> datetime:
+    """A date or time of ISO 8601 on the command line, as aware UTC."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"must be a date or time such as 2013-10-23 or 2013-10-23T03:00, got {text!r}"
+        ) from error
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def quiet_tensorflow() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kflare.commands import command_line
+from kflare.commands.command_line import utc_time
 
 if TYPE_CHECKING:
     from kflare.operations.event_log import EventLog
@@ -48,10 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--status", action="store_true", help="print how it is going, as JSON, for a monitor")
     what.add_argument("--upgrade-ledger", action="store_true", help="bring the ledger of an older kflare up to date")
     what.add_argument("--print-settings", action="store_true", help="print all settings with their values, as TOML")
-    parser.add_argument("--issue", type=_time, metavar="TIME", help="issue time, UTC, such as 2026-11-20T09:00")
-    parser.add_argument(
-        "--now", type=_time, metavar="TIME", help="take this for the present, to forecast the past again (UTC)"
-    )
+    parser.add_argument("--issue", type=utc_time, metavar="TIME", help="issue time, UTC, such as 2026-11-20T09:00")
+    parser.add_argument("--now", type=utc_time, metavar="TIME", help="forecast as if this were the present (UTC)")
     parser.add_argument("--json", action="store_true", help="with --once: print the forecast as JSON")
     return parser
 
@@ -125,16 +124,8 @@ def _as_text(done: "CycleResult") -> str:
     else:
         lines.append(f"rung: {cycle.rung}" + (f" ({cycle.rung_reason})" if cycle.rung_reason else ""))
         for name, probability in cycle.full_disk.items():
-            told = (("network", probability.network), ("calibrated", probability.calibrated))
-            values = ", ".join(f"{how} {percent(value)}" for how, value in told if value is not None)
+            known = [(how, value) for how, value in vars(probability).items() if value is not None]
+            values = ", ".join(f"{how} {percent(value)}" for how, value in known)
             lines.append(f"full disk, class {name} and above in 24 h: {values}")
         lines.append(f"mark: {cycle.mark or 'not known'}; {len(cycle.regions)} regions")
     return "\n".join([*lines, *(f"not published: {failure}" for failure in done.unpublished)])
-
-
-def _time(text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"must be a time such as 2026-11-20T09:00, got {text!r}") from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
