@@ -3,18 +3,19 @@
 The rule is that of operational DeFN (Nishizuka et al. 2021, sections 2.2 and 3.2): data are wanted from one hour before
 the forecast is issued, since HMI takes up to 90 min to process; where they are not there yet, older ones serve, down to
 five hours before; then there are no data. Here each step back asks for a window of an hour and takes its newest good
-record, since the newest record of all may be late, empty or taken in eclipse. Each kind of data is fetched on its own,
-so that one that fails costs only itself, and its age is told.
+record, since the newest record of all may be late, empty or taken in eclipse. Each kind of data is fetched on its own.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
-from kflare.archives.downloads import FileRequest, FileResult, download
+from kflare.archives.downloads import FileRequest, FileResult, download, failure
 from kflare.archives.jsoc import Jsoc, QualityCheck, Record, by_quality, newest
 from kflare.archives.near_real_time_sources import FEEDS, SOURCES, Feed, Source
 from kflare.archives.noaa import SWPC_URL
@@ -155,10 +156,8 @@ def fetch_nrt(
         Where to. Files that are there and whole are not fetched again.
     servers : mapping of str to Jsoc
         "jsoc" and "jsoc2".
-    web : Web
-        How SWPC is spoken to.
-    swpc_url : str
-        Where SWPC's feeds are.
+    web, swpc_url : Web and str
+        Client and address for SWPC's feeds.
     sources, feeds : sequence of Source and Feed
         Which kinds of data.
     first, last : datetime.timedelta
@@ -187,10 +186,8 @@ def fetch_nrt(
     issue = issue.astimezone(UTC)
     results = []
     for source in sources:
-        server = servers[source.server]
         check = source.check or by_quality(policy)
-        search = _Search(source, server, folder, check, issue=issue, first=first, last=last)
-        results.append(search.result())
+        results.append(_Search(source, servers[source.server], folder, check, issue, first, last).result())
         done(results[-1])
     for feed in feeds:
         results.append(_of_feed(feed, folder, web, url=swpc_url, issue=issue, last=last, now=now or datetime.now(UTC)))
@@ -198,30 +195,20 @@ def fetch_nrt(
     return NrtSet(issue, tuple(results))
 
 
+@dataclass
 class _Search:
     """The search for one kind of data, window by window back in time."""
 
-    def __init__(
-        self,
-        source: Source,
-        jsoc: Jsoc,
-        folder: Path,
-        check: QualityCheck,
-        *,
-        issue: datetime,
-        first: timedelta,
-        last: timedelta,
-    ) -> None:
-        self.source = source
-        self.jsoc = jsoc
-        self.folder = folder
-        self.issue = issue
-        self.first = first
-        self.last = last
-        self.check = check
-        self.seen: str = ""
-        self.notes: list[str] = []
-        self.outcomes: list[FileResult] = []
+    source: Source
+    jsoc: Jsoc
+    folder: Path
+    check: QualityCheck
+    issue: datetime
+    first: timedelta
+    last: timedelta
+    refused: str = ""  # why the newest record that was seen is not used
+    notes: list[str] = field(default_factory=list)
+    outcomes: list[FileResult] = field(default_factory=list)
 
     def result(self) -> NrtResult:
         """The newest good records with all their files, or the reason why there are none."""
@@ -230,15 +217,14 @@ class _Search:
             for since, until in self._windows():
                 found = self._newest_of(since, until)
                 if found:
-                    return self._told(found)
+                    return self._result(found)
         except StoppedError:
             raise
-        except NoAnswerError as error:
-            return self._none(f"no answer: {error}")
         except KflareError as error:
-            return self._none(str(error))
+            return self._result(reason=f"no answer: {error}" if isinstance(error, NoAnswerError) else str(error))
         span = f"{_hours(self.first)} to {_hours(self.last)} before issue"
-        return self._none(f"`{source.series}` has no usable record from {span}{self.seen and f'; newest: {self.seen}'}")
+        newest_one = self.refused and f"; newest: {self.refused}"
+        return self._result(reason=f"`{source.series}` has no usable record from {span}{newest_one}")
 
     def _windows(self) -> Iterator[tuple[datetime, datetime]]:
         earliest = self.issue - self.last
@@ -256,11 +242,11 @@ class _Search:
         )  # fmt: skip
         good, refused = newest(records, self.check)
         if refused:
-            self.seen = self.seen or refused[0]
+            self.refused = self.refused or refused[0]
             self.notes.append(f"{len(refused)} records passed over, such as: {refused[0]}")
         groups: dict[str, list[tuple[Record, str]]] = {}
         for record, note in good:
-            group = record.keywords.get(source.each, "") if source.each else ""
+            group = self._group(record)
             if group.isalnum() or not source.each:  # it becomes part of file names
                 groups.setdefault(group, []).append((record, note))
         found = []
@@ -282,22 +268,18 @@ class _Search:
                     self.notes.append(f"{record.name}: {note}")
                 return record, dict(zip(self.source.segments, paths, strict=True))
             failed = next(outcome for outcome in outcomes if outcome.path is None)
-            self.seen = self.seen or failed.reason
+            self.refused = self.refused or failed.reason
             self.notes.append(f"{record.name} cannot be had: {failed.reason}")
         return None
 
     def _fetched(self, record: Record, note: str) -> list[FileResult]:
         """The files of a record; the first that cannot be had is the last that is tried."""
         source = self.source
-
-        def failed(reason: str, *, again: bool = False) -> list[FileResult]:
-            return [FileResult("missing", source.name, self.issue, record.time, None, reason, note, again=again)]
-
+        told: dict[str, Any] = {"asked": self.issue, "time": record.time, "note": note}
         paths = {segment: self.folder / self._file_name(record, segment) for segment in source.segments}
         if all(path.is_file() and damage(path, "FITS") is None for path in paths.values()):
-            told = {"asked": self.issue, "time": record.time, "note": note}
             return [
-                FileResult("already there", source.name, path=path, size=path.stat().st_size, **told)  # type: ignore[arg-type]
+                FileResult("already there", source.name, path=path, size=path.stat().st_size, **told)
                 for path in paths.values()
             ]
         try:
@@ -305,11 +287,11 @@ class _Search:
             urls = self.jsoc.urls(whole, source.segments)
             finish = with_header(self.jsoc.cards(whole))
         except NotFoundError as error:
-            return failed(str(error))
+            return [failure(error, source.name, **told)]
         outcomes = []
         for segment, path in paths.items():
-            wanted = FileRequest(urls[segment], path, "FITS", source.name, record.time, self.issue, note, finish=finish)
-            outcomes.append(download(wanted, self.jsoc.web))
+            request = FileRequest(urls[segment], path, "FITS", source.name, finish=finish, **told)
+            outcomes.append(download(request, self.jsoc.web))
             if outcomes[-1].path is None:
                 break
         return outcomes
@@ -322,32 +304,21 @@ class _Search:
         kind = f".{channel}" if source.name.startswith("aia_") else ""
         return f"{source.series}{group}.{time}{kind}.{segment}.fits"
 
-    def _told(self, found: Sequence[tuple[Record, Mapping[str, Path]]]) -> NrtResult:
-        quality, each = None, self.source.each
-        for record, _ in found:
-            if record.quality is not None:
-                quality = (quality or 0) | record.quality
+    def _result(self, found: Sequence[tuple[Record, Mapping[str, Path]]] = (), reason: str = "") -> NrtResult:
+        masks = [record.quality for record, _ in found if record.quality is not None]
         return NrtResult(
             self.source.name,
             self.source.series,
             self.issue,
-            tuple(
-                NrtRecord(record.time, files, record.keywords.get(each, "") if each else "") for record, files in found
-            ),
-            quality,
-            notes=tuple(self.notes),
-            outcomes=tuple(self.outcomes),
-        )
-
-    def _none(self, reason: str) -> NrtResult:
-        return NrtResult(
-            self.source.name,
-            self.source.series,
-            self.issue,
+            tuple(NrtRecord(record.time, files, self._group(record)) for record, files in found),
+            reduce(or_, masks) if masks else None,
             reason=reason,
             notes=tuple(self.notes),
             outcomes=tuple(self.outcomes),
         )
+
+    def _group(self, record: Record) -> str:
+        return record.keywords.get(self.source.each, "") if self.source.each else ""
 
 
 def _of_feed(
@@ -355,22 +326,22 @@ def _of_feed(
 ) -> NrtResult:
     nothing = NrtResult(feed.name, feed.path, issue)
     path = folder / f"{feed.name}_{issue:%Y%m%dT%H%MZ}.json"
-    wanted = FileRequest(f"{url.rstrip('/')}/{feed.path}", path, "JSON", feed.name, asked=issue)
+    request = FileRequest(f"{url.rstrip('/')}/{feed.path}", path, "JSON", feed.name, asked=issue)
     if not path.exists() and now - issue > feed.reach - last:
         return replace(nothing, reason=f"the feed goes back {feed.reach.days} days, not to the time of the forecast")
-    outcome = download(wanted, web)
+    outcome = download(request, web)
     if outcome.path is None:
         return replace(nothing, reason=outcome.reason, outcomes=(outcome,))
     try:
-        time = _told_until(feed, path, issue, now)
+        time = _covered_until(feed, path, issue, now)
         if outcome.status == "already there" and issue - time > _LAG:
             # Fetched for this issue before its time: the feed has gone on since.
-            fresh = download(replace(wanted, path=path.with_suffix(".new.json")), web)
+            fresh = download(replace(request, path=path.with_suffix(".new.json")), web)
             if fresh.path is not None:
                 move_into_place(fresh.path, path)
-                outcome, time = replace(fresh, path=path), _told_until(feed, path, issue, now)
+                outcome, time = replace(fresh, path=path), _covered_until(feed, path, issue, now)
     except DataError as error:
-        path.unlink()  # JSON, but no data: the next run shall ask again
+        path.unlink()  # JSON, but no data: the next run asks again
         return replace(nothing, reason=str(error), outcomes=(outcome,))
     if issue - time > last:
         reason = f"the newest measurement before issue is of {time:%FT%TZ}, more than {_hours(last)} before"
@@ -378,8 +349,8 @@ def _of_feed(
     return replace(nothing, records=(NrtRecord(time, {"": path}),), outcomes=(outcome,))
 
 
-def _told_until(feed: Feed, path: Path, issue: datetime, now: datetime) -> datetime:
-    """Up to when a feed tells what happened: the newest minute with a flux before the issue; for flares the issue."""
+def _covered_until(feed: Feed, path: Path, issue: datetime, now: datetime) -> datetime:
+    """Up to when a feed covers what happened: the newest minute with a flux before the issue; for flares the issue."""
     if not feed.measured:
         if json.loads(path.read_bytes()) != []:  # no flare in all its days is an answer
             read_flares(path)
