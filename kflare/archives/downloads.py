@@ -322,7 +322,7 @@ class _Part:
 
 
 def _content_range(response: requests.Response, have: int) -> tuple[int, int | None]:
-    """First byte of the reply in the file, and size of the whole file if the server tells."""
+    """First byte of the reply in the file, and size of the whole file if the server says it."""
     if response.status_code == 206:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
         if match is None or int(match[1]) != have:

@@ -1,70 +1,51 @@
 """GOES flares asked of the Heliophysics Event Knowledgebase (HEK), through sunpy."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlencode
 
+from kflare.archives.spans import require_span
 from kflare.archives.web import NoAnswerError, Web, public_url
-from kflare.errors import DataError, SettingError
+from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.hek import flares_from_hek
 
 __all__ = ["HEK_URL", "query_hek_flares"]
 HEK_URL: Final = "https://www.lmsal.com/hek/her?"
 _MOST_PAGES: Final = 500
+#: Values of FRM_NAME.
+_METHODS: Final = ("SWPC", "SSW Latest Events")
 
 
-def query_hek_flares(
-    start: datetime,
-    end: datetime,
-    *,
-    methods: Sequence[str] = ("SWPC", "SSW Latest Events"),
-    web: Web | None = None,
-    url: str = HEK_URL,
-) -> FlareList:
-    """Ask the HEK for the GOES flares of a span of time.
+def query_hek_flares(web: Web, since: datetime, until: datetime, *, url: str = HEK_URL) -> FlareList:
+    """Ask the HEK for the GOES flares that overlap a span of time, from SWPC and from SSW's latest events.
 
     Parameters
     ----------
-    start, end : datetime.datetime
-        Aware; flares that overlap [start, end].
-    methods : sequence of str
-        Values of `FRM_NAME`, each asked for in turn.
-    web : Web, optional
-        How the HEK is spoken to: time-outs and retries; None takes the defaults.
+    web : Web
+        The client.
+    since, until : datetime.datetime
+        Aware; both belong to the span.
     url : str
         Of the HEK's search service.
-
-    Returns
-    -------
-    FlareList
-        Empty if the HEK knows none.
 
     Raises
     ------
     SettingError
-        If `start` or `end` has no time zone, or `end` is not later.
+        If `since` or `until` has no time zone, or `until` is not later.
     NoAnswerError
         If the HEK gives no usable answer.
     """
-    for name, value in (("start", start), ("end", end)):
-        if value.utcoffset() is None:
-            raise SettingError(f"`{name}` must carry a time zone (UTC), got {value!r}")
-    if not start < end:
-        raise SettingError(f"`end` must be later than `start`, got {start} and {end}")
-    records = []
-    with Web() if web is None else nullcontext(web) as visitor:
-        for method in methods:
-            records += _search(start.astimezone(UTC), end.astimezone(UTC), method, visitor, url)
+    require_span(since, until)
+    records = [record for method in _METHODS for record in _search(since, until, method, web, url)]
     try:
         return flares_from_hek(records, source="HEK")
     except DataError as error:
         raise NoAnswerError(f"`{public_url(url)}` answered with something unusable: {error}") from error
 
 
-def _search(start: datetime, end: datetime, method: str, web: Web, url: str) -> list[dict[str, object]]:
+def _search(since: datetime, until: datetime, method: str, web: Web, url: str) -> list[dict[str, object]]:
     from astropy.table import Table
     from sunpy.net import attrs as a
     from sunpy.net.hek import HEKClient
@@ -86,6 +67,6 @@ def _search(start: datetime, end: datetime, method: str, web: Web, url: str) -> 
                     return Table()
             raise NoAnswerError(f"`{public_url(url)}` has no end after {_MOST_PAGES} pages; ask for a shorter span")
 
-    span = a.Time(start.replace(tzinfo=None), end.replace(tzinfo=None))
+    span = a.Time(*(time.astimezone(UTC).replace(tzinfo=None) for time in (since, until)))
     Client(url=url).search(span, a.hek.EventType("FL"), a.hek.FRM.Name == method)
     return records

@@ -20,7 +20,7 @@ from kflare.errors import DataError, SettingError
 from kflare.io.integrity import damage
 from kflare.sun.times import name_of_time, tai_from_utc, time_from_name, utc_from_tai
 
-__all__ = ["HELIOVIEWER_URL", "SOHO_URL", "find_helioviewer", "find_jsoc", "find_soho", "slots"]
+__all__ = ["HELIOVIEWER_URL", "SOHO_URL", "find_helioviewer", "find_jsoc", "find_soho"]
 
 #: Helioviewer's API.
 HELIOVIEWER_URL: Final = "https://api.helioviewer.org/v2/"
@@ -28,31 +28,9 @@ HELIOVIEWER_URL: Final = "https://api.helioviewer.org/v2/"
 SOHO_URL: Final = "https://sohowww.nascom.nasa.gov/data/REPROCESSING/Completed/"
 
 Found = FileRequest | FileResult
-_SHORTEST = timedelta(minutes=1)
 # Slots of one query, few enough that its answer with all keywords stays below 1 MB.
 _TOGETHER = 30
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def slots(since: datetime, until: datetime, cadence: timedelta) -> list[datetime]:
-    """Times from `since` (included) to `until` (excluded) in steps of `cadence`, UTC.
-
-    Raises
-    ------
-    SettingError
-        If a time has no zone, `until` is not later, or the cadence is below a minute.
-    """
-    for name, value in (("since", since), ("until", until)):
-        if value.utcoffset() is None:
-            raise SettingError(f"`{name}` must carry a time zone (UTC), got {value!r}")
-    if cadence < _SHORTEST:
-        raise SettingError(f"`cadence` must be at least a minute, got {cadence}")
-    if not since < until:
-        raise SettingError(
-            f"`until` must be later than `since`, got {since:%Y-%m-%dT%H:%MZ} to {until:%Y-%m-%dT%H:%MZ}"
-        )
-    count = -((since - until) // cadence)
-    return [since.astimezone(UTC) + step * cadence for step in range(count)]
 
 
 def find_jsoc(

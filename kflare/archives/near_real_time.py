@@ -63,7 +63,7 @@ class NrtResult:
     reason : str
         Why there are no data; "" where there are.
     notes : tuple of str
-        What is remarkable: records passed over, degraded quality, regions left out.
+        Records passed over, degraded quality, regions left out.
     outcomes : tuple of FileResult
         What became of every file that was tried.
     """

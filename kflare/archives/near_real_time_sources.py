@@ -72,7 +72,7 @@ class Feed:
     reach : datetime.timedelta
         How far back it goes.
     measured : bool
-        Whether its newest time tells how old the data are. A list of flares does not: none may have happened.
+        Whether its newest time is the age of the data. A list of flares does not: none may have happened.
     """
 
     name: str

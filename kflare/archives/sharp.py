@@ -7,8 +7,9 @@ from typing import Final
 import pandas as pd
 
 from kflare.archives.jsoc import Jsoc
+from kflare.archives.spans import require_span
 from kflare.archives.web import NoAnswerError
-from kflare.errors import DataError, SettingError
+from kflare.errors import DataError
 from kflare.sharp.keywords import REQUESTED, sharp_table
 
 __all__ = ["SERIES", "query_sharp_keywords"]
@@ -56,11 +57,7 @@ def query_sharp_keywords(
     DataError
         If JSOC refuses the query.
     """
-    for name, value in (("since", since), ("until", until)):
-        if value.utcoffset() is None:
-            raise SettingError(f"`{name}` must carry a time zone (UTC), got {value!r}")
-    if not since < until:
-        raise SettingError(f"`until` must be later than `since`, got {since} and {until}")
+    require_span(since, until)
     rows: list[dict[str, str]] = []
     before = "[]" if harpnum is None else f"[{harpnum:d}]"
     while since < until:

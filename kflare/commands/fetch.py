@@ -195,6 +195,7 @@ def _fetch_archive(args: argparse.Namespace, web: "Web") -> None:
 def _plan(args: argparse.Namespace, web: "Web") -> "tuple[Iterable[FileRequest | FileResult], int]":
     from kflare.archives import magnetograms as archives
     from kflare.archives import noaa
+    from kflare.archives.spans import slots
     from kflare.errors import SettingError
 
     where = {"url": args.url} if getattr(args, "url", None) else {}
@@ -204,12 +205,12 @@ def _plan(args: argparse.Namespace, web: "Web") -> "tuple[Iterable[FileRequest |
         if args.since is None:
             feeds = noaa.FLARE_FEEDS if args.what == "flares" else noaa.XRAY_FEEDS
             return noaa.find_feeds(feeds, args.output, now=datetime.now(UTC), **where), len(feeds)
-        days = archives.slots(args.since, args.until, timedelta(days=1))
+        days = slots(args.since, args.until, timedelta(days=1))
         if args.what == "flares":
             return noaa.find_events(days, args.output, **where), len(days)
         plan = noaa.find_xrs(web, args.since, args.until, args.output, satellite=args.satellite, **where)
         return plan, len(days)
-    times = archives.slots(args.since, args.until, args.cadence)
+    times = slots(args.since, args.until, args.cadence)
     common: dict[str, Any] = {"within": args.within, **where}
     if args.what == "mdi":
         return archives.find_soho(web, times, args.output, product=args.product, size=args.size, **common), len(times)
@@ -250,7 +251,7 @@ def _fetch_hek(args: argparse.Namespace, web: "Web") -> None:
 
     if args.since is None or args.until is None:
         raise SettingError("--hek needs --from and --until")
-    found = query_hek_flares(args.since, args.until, web=web, url=args.url or HEK_URL)
+    found = query_hek_flares(web, args.since, args.until, url=args.url or HEK_URL)
     path = args.output / f"hek_{args.since:%Y%m%d}_{args.until:%Y%m%d}.csv"
     args.output.mkdir(parents=True, exist_ok=True)
     found.write_csv(path)

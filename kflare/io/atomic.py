@@ -50,7 +50,7 @@ def write_whole(path: Path, content: str | bytes | Callable[[BinaryIO], object])
 
 @contextmanager
 def temporary_file(path: Path) -> Iterator[Path]:
-    """A temporary name to write a file under, for what takes long or wants a name; at the end it becomes `path`.
+    """A temporary name to write a file under, for what takes long or needs a path; at the end it becomes `path`.
 
     Its suffix is that of `path`. After an error it is removed, and a file `path` is as it was.
 

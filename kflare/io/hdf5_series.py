@@ -26,7 +26,7 @@ _MOST_CHUNK_BYTES: Final = 1 << 26
 _MOST_ATTRIBUTE_BYTES: Final = 1 << 16
 _MOST_MEMORY: Final = 2 << 30
 #: Seconds for a small file; larger ones get more.
-PATIENCE: Final = 10.0
+TIME_LIMIT: Final = 10.0
 _BYTES_PER_SECOND: Final = 1 << 22
 
 
@@ -78,7 +78,7 @@ def read_hdf5_series(
         share of time (10 s and 1 s per 4 MiB) or memory (2 GiB).
     """
     request = json.dumps([str(path.resolve()), list(names), list(attributes)])
-    patience = PATIENCE + path.stat().st_size / _BYTES_PER_SECOND
+    limit = TIME_LIMIT + path.stat().st_size / _BYTES_PER_SECOND
     # One thread: the numerical libraries would otherwise reserve memory for each.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
@@ -86,28 +86,28 @@ def read_hdf5_series(
             [sys.executable, "-P", __file__, request],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=patience,
+            timeout=limit,
             env=environment,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise UnreadableHdf5(f"reading it does not end within {patience:.0f} s") from error
+        raise UnreadableHdf5(f"reading it does not end within {limit:.0f} s") from error
     if done.returncode != 0:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise UnreadableHdf5(lines[-1][:200] if lines else f"the HDF5 library fails on it ({done.returncode})")
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as arrays:
-        told = json.loads(bytes(arrays["told"]))
-        series = {name: Series(arrays[f"values {name}"], told["series"][name]) for name in told["series"]}
-    return series, told["file"]
+        content = json.loads(bytes(arrays["content"]))
+        series = {name: Series(arrays[f"values {name}"], content["series"][name]) for name in content["series"]}
+    return series, content["file"]
 
 
 def _read(path: str, names: Sequence[str], wanted: Sequence[str]) -> bytes:
     import h5py
 
-    told: dict[str, Any] = {"series": {}}
+    content: dict[str, Any] = {"series": {}}
     arrays: dict[str, Any] = {}
     with h5py.File(path, "r") as file:
-        told["file"] = _attributes(file, wanted)
+        content["file"] = _attributes(file, wanted)
         for name in names:
             # A soft or external link, or external storage, may name any file of this machine.
             if not isinstance(file.get(name, getlink=True), h5py.HardLink):
@@ -121,9 +121,9 @@ def _read(path: str, names: Sequence[str], wanted: Sequence[str]) -> bytes:
             if found.chunks and math.prod(found.chunks) * found.dtype.itemsize > _MOST_CHUNK_BYTES:
                 raise UnreadableHdf5(f"`{name}` is stored in chunks of {found.chunks}")
             arrays[f"values {name}"] = found[()].astype(found.dtype.newbyteorder("="))
-            told["series"][name] = _attributes(found, wanted)
+            content["series"][name] = _attributes(found, wanted)
     stream = io.BytesIO()
-    np.savez(stream, told=np.frombuffer(json.dumps(told).encode(), dtype=np.uint8), **arrays)
+    np.savez(stream, content=np.frombuffer(json.dumps(content).encode(), dtype=np.uint8), **arrays)
     return stream.getvalue()
 
 

@@ -1,8 +1,7 @@
 """Whether a file is what its name says, and all of it: by its first bytes and by the size that it declares itself.
 
-Nothing is decoded here, so a file of any size and any intent is judged in milliseconds. A server that is in trouble
-sends a page of HTML with status 200, and a broken connection leaves the beginning of a file: both are told apart from
-data before anything is given its final name.
+Nothing is decoded here, so a file of any size is checked in milliseconds. A server that is in trouble sends a page of
+HTML with status 200, and a broken connection leaves the beginning of a file: neither may get its final name.
 """
 
 import json

@@ -6,7 +6,8 @@ import pytest
 
 from kflare.archives.downloads import download_all
 from kflare.archives.jsoc import Jsoc
-from kflare.archives.magnetograms import find_helioviewer, find_jsoc, find_soho, slots
+from kflare.archives.magnetograms import find_helioviewer, find_jsoc, find_soho
+from kflare.archives.spans import slots
 from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import SettingError
 from kflare.observations.reading import read_magnetogram

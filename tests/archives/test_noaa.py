@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kflare.archives.downloads import download_all
-from kflare.archives.magnetograms import slots
 from kflare.archives.noaa import FLARE_FEEDS, XRAY_FEEDS, find_events, find_feeds, find_xrs
+from kflare.archives.spans import slots
 from kflare.archives.web import RetryPolicy, Web
 from kflare.flares.catalogue import read_flares
 from kflare.xray.flux import read_xray_flux

@@ -114,14 +114,16 @@ def page(records, *, overmax=False):
     return 200, json.dumps({"result": records, "overmax": overmax}).encode()
 
 
-def impatient():
-    return Web(RetryPolicy(connect=2, read=2, total=4, attempts=1))
+@pytest.fixture
+def web():
+    with Web(RetryPolicy(connect=2, read=2, total=4, attempts=1)) as client:
+        yield client
 
 
-def test_a_search_asks_page_by_page_and_for_each_method(hek):
+def test_a_search_asks_page_by_page_and_for_each_method(hek, web):
     swpc, ssw, _ = seeds.HEK_RECORDS
     hek.answers = [page([swpc], overmax=True), page([]), page([ssw])]
-    flares = query_hek_flares(T0, T1, url=hek.url)
+    flares = query_hek_flares(web, T0, T1, url=hek.url)
     assert len(flares) == 1
     assert flares.table["lon"].tolist() == [-4.0]
     assert [asked["page"] for asked in hek.asked] == [["1"], ["2"], ["1"]]
@@ -132,9 +134,9 @@ def test_a_search_asks_page_by_page_and_for_each_method(hek):
     assert hek.asked[0]["event_endtime"] == ["2013-10-24T00:00:00"]
 
 
-def test_no_flares_are_an_empty_list(hek):
+def test_no_flares_are_an_empty_list(hek, web):
     hek.answers = [page([])]
-    assert len(query_hek_flares(T0, T1, url=hek.url)) == 0
+    assert len(query_hek_flares(web, T0, T1, url=hek.url)) == 0
 
 
 @pytest.mark.parametrize(
@@ -147,21 +149,21 @@ def test_no_flares_are_an_empty_list(hek):
         pytest.param(page([{"event_starttime": "soon"}]), id="records without a class"),
     ],
 )
-def test_an_answer_that_is_none_is_an_error_of_the_server(hek, answer):
+def test_an_answer_that_is_none_is_an_error_of_the_server(hek, web, answer):
     hek.answers = [answer]
-    with impatient() as web, pytest.raises(ServingError):
-        query_hek_flares(T0, T1, methods=["SWPC"], url=hek.url, web=web)
+    with pytest.raises(ServingError):
+        query_hek_flares(web, T0, T1, url=hek.url)
 
 
-def test_pages_without_an_end(hek, monkeypatch):
+def test_pages_without_an_end(hek, web, monkeypatch):
     monkeypatch.setattr("kflare.archives.hek._MOST_PAGES", 3)
     hek.answers = [page([], overmax=True)]
     with pytest.raises(ServingError, match="no end after 3 pages"):
-        query_hek_flares(T0, T1, url=hek.url)
+        query_hek_flares(web, T0, T1, url=hek.url)
 
 
-def test_the_span_must_be_one():
-    with pytest.raises(SettingError, match="`start`"):
-        query_hek_flares(datetime(2013, 10, 23), T1)  # noqa: DTZ001
-    with pytest.raises(SettingError, match="`end` must be later"):
-        query_hek_flares(T1, T0)
+def test_the_span_must_be_one(web):
+    with pytest.raises(SettingError, match="`since`"):
+        query_hek_flares(web, datetime(2013, 10, 23), T1)  # noqa: DTZ001
+    with pytest.raises(SettingError, match="`until` must be later"):
+        query_hek_flares(web, T1, T0)

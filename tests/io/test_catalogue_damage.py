@@ -60,7 +60,7 @@ def test_any_bytes(tmp_path, head, tail, reader):
 
 @pytest.mark.parametrize(("name", "payload", "reader"), SEEDS, ids=[name for name, _, _ in SEEDS])
 def test_damaged_files(tmp_path, monkeypatch, name, payload, reader):
-    monkeypatch.setattr("kflare.io.hdf5_series.PATIENCE", 2.0)
+    monkeypatch.setattr("kflare.io.hdf5_series.TIME_LIMIT", 2.0)
     path = tmp_path / name
     shuffle = random.Random(name)
     # A damaged HDF5 file may take the whole of its reader's patience.

@@ -256,7 +256,7 @@ def test_a_link_out_of_the_file_is_not_followed(tmp_path):
 
 
 def test_a_file_that_keeps_the_library_busy_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(hdf5_series, "PATIENCE", 0.001)
+    monkeypatch.setattr(hdf5_series, "TIME_LIMIT", 0.001)
     with pytest.raises(DataError, match="does not end within"):
         read_xray_flux(written(tmp_path, "x.nc", seeds.science_netcdf()))
 

@@ -1,0 +1,34 @@
+"""Spans of time that archives are asked for."""
+
+from datetime import UTC, datetime, timedelta
+
+from kflare.errors import SettingError
+
+__all__ = ["require_span", "slots"]
+
+_SHORTEST = timedelta(minutes=1)
+
+
+def require_span(since: datetime, until: datetime) -> None:
+    """Raise SettingError if a time has no zone, or `until` is not later."""
+    for name, value in (("since", since), ("until", until)):
+        if value.utcoffset() is None:
+            raise SettingError(f"`{name}` must carry a time zone (UTC), got {value!r}")
+    if not since < until:
+        raise SettingError(
+            f"`until` must be later than `since`, got {since:%Y-%m-%dT%H:%MZ} to {until:%Y-%m-%dT%H:%MZ}"
+        )
+
+
+def slots(since: datetime, until: datetime, cadence: timedelta) -> list[datetime]:
+    """Times from `since` (included) to `until` (excluded) in steps of `cadence`, UTC.
+
+    Raises
+    ------
+    SettingError
+        If a time has no zone, `until` is not later, or the cadence is below a minute.
+    """
+    if cadence < _SHORTEST:
+        raise SettingError(f"`cadence` must be at least a minute, got {cadence}")
+    require_span(since, until)
+    return [since.astimezone(UTC) + step * cadence for step in range(-((since - until) // cadence))]
