@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from kflare.attribution.attribution_file import Attribution, Origin, write_attribution
-from kflare.attribution.published import ATTRIBUTE
 from kflare.datasets.archive import forecast_time
 from kflare.datasets.region_features import to_forecast
 from kflare.errors import DataError, ServingError
@@ -20,7 +19,7 @@ from kflare.observations.reading import read_magnetogram
 from kflare.serving.client.client import Client
 from kflare.serving.client.replies import Reply
 from kflare.serving.full_disk import full_disk_probability
-from kflare.serving.served_attribution import MAPS, PROBABILITIES, require_attribution
+from kflare.serving.served_attribution import MAPS, predict_maps, require_attribution
 
 __all__ = ["Forecasts", "ask_magnetogram", "event_of", "forecast_magnetograms", "forecast_regions", "served_models"]
 
@@ -151,8 +150,7 @@ def ask_magnetogram(
     field = magnetogram.data[None, :, :, None]
     if not maps:
         return client.predict_magnetograms(model, field, version=version)
-    outputs = (*PROBABILITIES, *maps)
-    return client.predict(model, {"magnetogram": field}, signature=ATTRIBUTE, version=version, outputs=outputs)
+    return predict_maps(client, model, field, maps=maps, version=version)
 
 
 def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str]) -> Forecasts:

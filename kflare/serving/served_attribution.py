@@ -1,5 +1,6 @@
-"""A served `cnn-*` model as a source of attributions, beside the one in process."""
+"""Attribution maps from a served image model; a source of attributions beside the model in process."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,29 +11,17 @@ from kflare.attribution.attribution_file import Origin
 from kflare.attribution.published import ATTRIBUTE, Ask
 from kflare.errors import ServingError
 from kflare.serving.client.client import Client
+from kflare.serving.client.replies import Reply
 
-__all__ = ["MAPS", "PROBABILITIES", "ServedModel", "require_attribution"]
+__all__ = ["MAPS", "ServedModel", "predict_maps", "require_attribution"]
 
-PROBABILITIES = ("probability", "calibrated")
 MAPS = ("grad_cam", "guided_backprop")
-"""With the probabilities, the outputs of the signature `attribute` that an attribution file needs."""
+"""The attribution maps of the signature `attribute`."""
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """One version of a full-disk model on a server.
-
-    Parameters
-    ----------
-    target : str
-        Address, as `Client` takes it.
-    origin : Origin
-        Name and version; the digest is not known.
-    size : int
-        Width and height of the network's input.
-    timeout : float
-        Deadline of a request in seconds.
-    """
+    """One version of a full-disk model on a server; `size` is the width and height of the network's input."""
 
     target: str
     origin: Origin
@@ -57,15 +46,22 @@ class ServedModel:
         client = Client(self.target, timeout=self.timeout)
 
         def ask(magnetograms: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
-            return client.predict(
-                self.origin.model,
-                {"magnetogram": magnetograms},
-                signature=ATTRIBUTE,
-                version=self.origin.version,
-                outputs=(*PROBABILITIES, *MAPS),
-            ).outputs
+            return predict_maps(client, self.origin.model, magnetograms, version=self.origin.version).outputs
 
         return ask
+
+
+def predict_maps(
+    client: Client,
+    model: str,
+    magnetograms: npt.NDArray[np.float32],
+    *,
+    maps: Sequence[str] = MAPS,
+    version: int | str | None = None,
+) -> Reply:
+    """Ask a full-disk model about magnetograms (N, H, W, 1), gauss, for its probabilities and attribution maps."""
+    outputs = ("probability", "calibrated", *maps)
+    return client.predict(model, {"magnetogram": magnetograms}, signature=ATTRIBUTE, version=version, outputs=outputs)
 
 
 def require_attribution(client: Client, model: str) -> tuple[int, int]:
@@ -76,7 +72,8 @@ def require_attribution(client: Client, model: str) -> tuple[int, int]:
             f"{model} version {about.version} at {client.target} has no signature `{ATTRIBUTE}`, only "
             f"{', '.join(sorted(about.outputs))}: serve a cnn-c or cnn-m that kflare.fit published"
         )
-    shape = about.outputs[ATTRIBUTE]["guided_backprop"].shape if "guided_backprop" in about.outputs[ATTRIBUTE] else None
+    info = about.outputs[ATTRIBUTE].get("guided_backprop")
+    shape = None if info is None else info.shape
     if shape is None or len(shape) != 4 or shape[1] is None:
         raise ServingError(
             f"{model} version {about.version} at {client.target} does not declare the size of its `guided_backprop`: "

@@ -5,7 +5,6 @@ Paths, bodies and status codes follow g3doc/api_rest.md, model_servers/http_rest
 
 import asyncio
 import json
-import logging
 import re
 import threading
 import time
@@ -25,14 +24,13 @@ from kflare.serving.rest.json_tensors import fill_request, parse, require_exampl
 from kflare.serving.server.limits import Limits
 from kflare.serving.server.request_handler import RequestHandler
 from kflare.serving.server.signature_checks import CLASSIFY, REGRESS
-from kflare.serving.server.statuses import invalid, status_of
+from kflare.serving.server.statuses import invalid, status_of_request
 from kflare.serving.server.tls import ServerTls
 
 __all__ = ["METRICS_PATH", "RestServer"]
 
 METRICS_PATH = "/monitoring/prometheus/metrics"  # PrometheusExporter::kPrometheusPath
 
-_LOG = logging.getLogger(__name__)
 _TIMEOUT = 30.0  # --rest_api_timeout_in_ms
 # kPredictionApiGegex and kModelStatusApiRegex: the case matters in the method and in "metadata", which are compared.
 _VERSION = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"
@@ -163,9 +161,7 @@ class _Handler(tornado.web.RequestHandler):
             text = await asyncio.get_running_loop().run_in_executor(self.threads, work)
             self._finish(200, text, kind)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong with one request becomes its status
-            code, message = status_of(error)
-            if code is grpc.StatusCode.INTERNAL:
-                _LOG.exception("a request failed in a way that was not foreseen")
+            code, message = status_of_request(error)
             self._finish(_HTTP.get(code, 500), _error(message), "application/json")
         finally:
             settings["busy"] -= 1
@@ -204,8 +200,7 @@ class _Handler(tornado.web.RequestHandler):
         def fill(servable: Any, filled: Any) -> None:
             nonlocal rows
             if key not in servable.signatures:
-                message = f'Serving signature name: "{key}" not found in signature def'
-                raise invalid(message)
+                raise invalid(f'Serving signature name: "{key}" not found in signature def')
             rows = fill_request(filled, document, servable.signatures[key].inputs)
 
         deadline = time.monotonic() + _TIMEOUT

@@ -98,20 +98,11 @@ class BatchScheduler:
         deadline: float | None = None,
         parameters: BatchingParameters | None = None,
     ) -> Arrays:
-        """Run inputs of one request together with those of others; returns this request's outputs.
+        """Run inputs of one request together with those of others of the same key, shapes and types.
 
-        Parameters
-        ----------
-        key : hashable
-            Requests of the same key, and of the same shapes and types, share batches.
-        run : callable
-            Runs the inputs of a batch; the same for all requests of a key.
-        inputs : mapping of str to ndarray
-            Each of the same number of rows (first axis).
-        deadline : float, optional
-            Time of `time.monotonic` after which nobody waits for the answer.
-        parameters : BatchingParameters, optional
-            The model's own, the same for all requests of a key; its thread pool is not used.
+        `inputs` have the same number of rows (first axis); `run` runs a batch, and `parameters` are the model's own
+        (without its thread pool), both the same for all requests of a key; `deadline` is the time of `time.monotonic`
+        after which nobody waits for the answer. Returns this request's outputs.
 
         Raises
         ------

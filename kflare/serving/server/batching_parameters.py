@@ -13,33 +13,15 @@ __all__ = ["BatchingParameters"]
 
 @dataclass(frozen=True)
 class BatchingParameters:
-    """The options of `batching.config`; the defaults are those of shared_batch_scheduler.h.
+    """The options of `batching.config`; the defaults are those of shared_batch_scheduler.h."""
 
-    Parameters
-    ----------
-    max_batch_size : int
-        Most rows of a batch, and of a request.
-    batch_timeout_micros : int
-        How long a batch may wait for more rows once a thread is free; it does so only while another batch runs.
-    max_enqueued_batches : int
-        Most batches that wait in one queue; what comes then is refused with UNAVAILABLE.
-    num_batch_threads : int
-        How many batches run at a time.
-    thread_pool_name : str
-        Label of the queueing times in the metrics.
-    allowed_batch_sizes : tuple of int
-        Sizes that batches are padded to; empty = any.
-    max_execution_batch_size : int or None
-        With `enable_large_batch_splitting`: larger requests run in pieces of this size.
-    """
-
-    max_batch_size: int = 1000
-    batch_timeout_micros: int = 0
-    max_enqueued_batches: int = 10
-    num_batch_threads: int = field(default_factory=lambda: os.cpu_count() or 1)
-    thread_pool_name: str = "model_server_batch_threads"
-    allowed_batch_sizes: tuple[int, ...] = ()
-    max_execution_batch_size: int | None = None
+    max_batch_size: int = 1000  # rows of a batch, and of a request
+    batch_timeout_micros: int = 0  # to wait for more rows once a thread is free; only while another batch runs
+    max_enqueued_batches: int = 10  # in one queue; what comes then is refused with UNAVAILABLE
+    num_batch_threads: int = field(default_factory=lambda: os.cpu_count() or 1)  # batches that run at a time
+    thread_pool_name: str = "model_server_batch_threads"  # label of the queueing times in the metrics
+    allowed_batch_sizes: tuple[int, ...] = ()  # that batches are padded to; empty = any
+    max_execution_batch_size: int | None = None  # larger requests run in pieces (enable_large_batch_splitting)
 
     def __post_init__(self) -> None:
         for name, least in (

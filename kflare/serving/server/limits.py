@@ -15,25 +15,17 @@ __all__ = ["Admission", "Limits"]
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits; a request beyond them is refused with RESOURCE_EXHAUSTED.
-
-    Parameters
-    ----------
-    message_bytes : int
-        Largest request; gRPC refuses a larger one when its length is announced, before its content is held in
-        memory. TensorFlow Serving takes up to 2 GiB.
-    requests : int
-        Most requests under way (running, or waiting to be batched) at one time.
-    handshake_seconds : float
-        A connection that has not finished its handshake by then is closed.
-    idle_seconds : float
-        A connection without a request for so long is closed; clients reconnect by themselves.
-    """
+    """The limits; a request beyond them is refused with RESOURCE_EXHAUSTED."""
 
     message_bytes: int = 256 * 2**20
+    """Largest request: gRPC refuses a larger one when its length is announced, before its content is in memory.
+    TensorFlow Serving takes up to 2 GiB."""
     requests: int = 128
+    """Most requests under way (running, or waiting to be batched) at one time."""
     handshake_seconds: float = 20.0
+    """A connection that has not finished its handshake by then is closed."""
     idle_seconds: float = 900.0
+    """A connection without a request for so long is closed; clients reconnect by themselves."""
 
 
 class Admission:

@@ -13,30 +13,20 @@ __all__ = ["ModelSettings", "model_settings", "numbered_versions", "read_models_
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """One model of the configuration.
-
-    Parameters
-    ----------
-    name : str
-        By which clients ask for it.
-    base_path : Path
-        Folder that holds one numeric folder per version.
-    newest : int or None
-        How many of the newest versions to serve; None = as many as `only` allows.
-    only : frozenset of int or None
-        The versions that may be served; None = any.
-    labels : mapping of str to int
-        Names that clients may use for a version.
-    """
+    """One model of the configuration."""
 
     name: str
     base_path: Path
+    """Folder that holds one numeric folder per version."""
     newest: int | None = 1
+    """How many of the newest versions to serve; None = as many as `only` allows."""
     only: frozenset[int] | None = None
+    """The versions that may be served; None = any."""
     labels: Mapping[str, int] = field(default_factory=dict)
+    """Names that clients may use for a version."""
 
     def allows(self, number: int) -> bool:
-        """Whether the version policy lets this version be served at all."""
+        """Whether the version policy allows this version to be served."""
         return self.only is None or number in self.only
 
 

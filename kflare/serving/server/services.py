@@ -6,7 +6,6 @@ server is stricter or kinder on purpose, a comment says so: versions.py, batchin
 model_manager.py and json_values.py.
 """
 
-import logging
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -16,12 +15,11 @@ import grpc
 
 from kflare.serving.server.request_handler import RequestHandler
 from kflare.serving.server.signature_checks import CLASSIFY, REGRESS
-from kflare.serving.server.statuses import status_of
+from kflare.serving.server.statuses import status_of_request
 
 __all__ = ["add_services"]
 
 _LONGEST_MESSAGE = 1024  # grpc_status_util.cc, kErrorMessageLimit: over gRPC only
-_LOG = logging.getLogger(__name__)
 
 _Work = Callable[[Any, grpc.ServicerContext], Any]
 
@@ -62,9 +60,7 @@ def _method(work: _Work) -> _Work:
         try:
             return work(request, context)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong with one request becomes its status
-            code, message = status_of(error)
-            if code is grpc.StatusCode.INTERNAL:
-                _LOG.exception("a request failed in a way that was not foreseen")
+            code, message = status_of_request(error)
         if len(message) > _LONGEST_MESSAGE:
             message = message[:_LONGEST_MESSAGE] + "...TRUNCATED"
         return context.abort(code, message)  # which raises

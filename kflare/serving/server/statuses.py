@@ -1,12 +1,15 @@
 """One place where a failure on the server becomes a gRPC status, with the codes that TensorFlow Serving uses."""
 
+import logging
+
 import grpc
 
 from kflare.errors import ModelError, ServingError, SettingError
 
-__all__ = ["CODES", "RequestError", "invalid", "status_of"]
+__all__ = ["RequestError", "invalid", "status_of", "status_of_request"]
 
-CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+_LOG = logging.getLogger(__name__)
+_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class RequestError(ServingError):
@@ -20,6 +23,14 @@ class RequestError(ServingError):
 def invalid(message: str) -> RequestError:
     """INVALID_ARGUMENT."""
     return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+def status_of_request(error: Exception) -> tuple[grpc.StatusCode, str]:
+    """`status_of` an error that ended a request; what is a defect of the server is logged."""
+    code, message = status_of(error)
+    if code is grpc.StatusCode.INTERNAL:
+        _LOG.error("a request failed in a way that was not foreseen", exc_info=error)
+    return code, message
 
 
 def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
@@ -39,7 +50,7 @@ def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
         case FileNotFoundError():
             code = grpc.StatusCode.NOT_FOUND
         case _ if isinstance(number := getattr(error, "error_code", None), int):  # tf.errors.OpError
-            code = CODES.get(number, grpc.StatusCode.UNKNOWN)
+            code = _CODES.get(number, grpc.StatusCode.UNKNOWN)
         case _:
             code = grpc.StatusCode.INTERNAL
     # `Session.run` adds Python's view of the graph to a message; the runtime's own words are in the error before.
