@@ -32,7 +32,7 @@ def is_for_releases(argv: Sequence[str]) -> bool:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from kflare.models.releases import releases
+    from kflare.models.releases import list_releases
 
     labels: Mapping[str, Mapping[str, int]] = {}
     if options.config:
@@ -48,7 +48,7 @@ def _list(options: argparse.Namespace) -> None:
             "withdrawn": release.withdrawn,
             "path": str(release.path),
         }
-        for release in releases(options.models)
+        for release in list_releases(options.models)
     ]
     if options.json:
         print(json.dumps(rows, indent=2))
@@ -59,16 +59,16 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from kflare.models.releases import releases, verify
+    from kflare.models.releases import list_releases, verify_version
 
     command_line.quiet_tensorflow()
-    found = [release for release in releases(options.models) if not release.withdrawn]
+    found = [release for release in list_releases(options.models) if not release.withdrawn]
     if not found:
         raise ModelError(f"{options.models} holds no published version: publish one with --publish")
     broken = 0
     for release in found:
         try:
-            verify(release.path)
+            verify_version(release.path)
         except ModelError as error:
             broken = 1
             print(f"{release.model}/{release.version} broken: {error}")
@@ -78,19 +78,19 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from kflare.models.releases import discard_old, release, releases
+    from kflare.models.releases import add_release, discard_old, list_releases
 
     if options.canary and options.config is None:
         raise SettingError("--canary writes labels: give the server's models.config as --config")
     command_line.quiet_tensorflow()
-    new = release(options.publish, options.models)
+    new = add_release(options.publish, options.models)
     print(f"{new.model}/{new.version} published")
     labels: Mapping[str, int] = {}
     if options.config:
         from kflare.serving.version_labels import labels_after_publishing, labels_of
 
         before = labels_of(options.config).get(new.model, {})
-        published = [r.version for r in releases(options.models, new.model) if not r.withdrawn]
+        published = [r.version for r in list_releases(options.models, new.model) if not r.withdrawn]
         labels = labels_after_publishing(new.model, new.version, before, published, canary=options.canary)
         if labels != before:
             _write_labels(options, new.model, labels, published)

@@ -95,7 +95,7 @@ def _verify(args: argparse.Namespace) -> None:
 
     from kflare.verification.comparison import VerificationSettings
     from kflare.verification.forecast_table import read_forecasts
-    from kflare.verification.report import verify
+    from kflare.verification.report import verify_forecasts
 
     settings = VerificationSettings(
         thresholds=tuple(args.threshold),
@@ -111,7 +111,7 @@ def _verify(args: argparse.Namespace) -> None:
     else:
         frame, event = read_forecasts(args.table, methods=args.methods), args.event
         source = f"{args.table.name}, SHA-256 {hashlib.sha256(args.table.read_bytes()).hexdigest()}"
-    result = verify(frame, settings=settings, missing=args.missing, event=event, source=source, progress=_bar)
+    result = verify_forecasts(frame, settings=settings, missing=args.missing, event=event, source=source, progress=_bar)
     _write(folder, result.files())
     print(json.dumps(result.as_json(), indent=2, allow_nan=False) if args.json else _as_text(result, folder))
 

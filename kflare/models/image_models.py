@@ -26,10 +26,10 @@ from kflare.models.baselines import disk_recent_climatology, persistence
 from kflare.models.event_statistics import disk_event_statistics
 from kflare.models.fitting import FittedNetwork, calibrate_and_evaluate
 from kflare.models.pretraining import pretrain_on_flux_maps
-from kflare.models.publish import SignatureCase, publish
+from kflare.models.publish import SignatureCase, publish_version
 from kflare.models.registry import ModelSpec
-from kflare.models.savedmodel import export_dense_cnn
-from kflare.models.task import Attribution, TrainingTask
+from kflare.models.savedmodel import export_image_model
+from kflare.models.task import AttributionGraph, TrainingTask
 from kflare.models.training import Recipe, Run, train
 
 __all__ = ["fit_image_network", "image_task", "last_convolution", "publish_image_model", "standardised"]
@@ -93,7 +93,7 @@ def image_task(
         root: Path,
         split: Split,
         metadata: Mapping[str, Any],
-        attribution: Callable[..., Attribution],
+        attribution: Callable[..., AttributionGraph],
     ) -> Path:
         del split  # the example of the warm-up is an artificial image
         maps = attribution(fitted.model, layer=last_convolution(fitted.model))
@@ -208,7 +208,7 @@ def publish_image_model(
     root: Path,
     name: str,
     *,
-    attribution: Attribution,
+    attribution: AttributionGraph,
     metadata: Mapping[str, Any],
     documents: Mapping[str, bytes] | None = None,
 ) -> Path:
@@ -241,7 +241,7 @@ def publish_image_model(
         cases.append((signature, inputs, expected))
 
     def export(directory: Path) -> None:
-        export_dense_cnn(
+        export_image_model(
             fitted.model,
             directory,
             calibration=fitted.calibration,
@@ -250,7 +250,7 @@ def publish_image_model(
         )
 
     contents = {**metadata, "image_size": size}
-    return publish(root, name, export=export, cases=cases, metadata=contents, documents=documents)
+    return publish_version(root, name, export=export, cases=cases, metadata=contents, documents=documents)
 
 
 def _example_magnetogram() -> tuple[Floats, bytes]:

@@ -23,7 +23,7 @@ __all__ = [
     "METADATA",
     "WARMUP",
     "SignatureCase",
-    "publish",
+    "publish_version",
     "read_metadata",
     "verify_manifest",
     "versions",
@@ -58,7 +58,7 @@ SignatureCase = tuple[str, Mapping[str, Any], Mapping[str, Any]]
 """A signature's name, its inputs and the outputs that the Keras model gives for them; also a warm-up request."""
 
 
-def publish(
+def publish_version(
     root: Path,
     name: str,
     *,

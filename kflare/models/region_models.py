@@ -26,10 +26,10 @@ from kflare.models.distillation import Distillation, ensemble_network, student, 
 from kflare.models.event_statistics import region_event_statistics
 from kflare.models.feature_scaling import fit_scaling
 from kflare.models.fitting import FittedNetwork, calibrate_and_evaluate
-from kflare.models.publish import SignatureCase, publish
+from kflare.models.publish import SignatureCase, publish_version
 from kflare.models.registry import ModelSpec
-from kflare.models.savedmodel import export_defn
-from kflare.models.task import Attribution, TrainingTask
+from kflare.models.savedmodel import export_region_model
+from kflare.models.task import AttributionGraph, TrainingTask
 from kflare.models.training import Recipe, Run, train
 from kflare.regions.feature_table import Feature
 
@@ -84,7 +84,7 @@ def region_task(
         root: Path,
         split: Split,
         metadata: Mapping[str, Any],
-        attribution: Callable[..., Attribution],
+        attribution: Callable[..., AttributionGraph],
     ) -> Path:
         del attribution  # there is none of a region's features
         return publish_region_model(fitted, root, spec.name, example=table[split.train].head(8), metadata=metadata)
@@ -232,11 +232,11 @@ def publish_region_model(
     inputs = {column: rows[column].to_numpy(np.float32) for column in names}
 
     def export(directory: Path) -> None:
-        export_defn(fitted.model, directory, scaling=scaling, calibration=fitted.calibration)
+        export_region_model(fitted.model, directory, scaling=scaling, calibration=fitted.calibration)
 
     cases: list[SignatureCase] = [("serving_default", inputs, expected)]
     contents = {**metadata, "features": scaling.as_json()}
-    return publish(root, name, export=export, cases=cases, metadata=contents, documents=documents)
+    return publish_version(root, name, export=export, cases=cases, metadata=contents, documents=documents)
 
 
 def _predictor(model: keras.Model, inputs: Floats) -> Callable[[npt.NDArray[np.bool_]], Floats]:

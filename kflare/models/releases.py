@@ -15,7 +15,7 @@ from kflare.errors import ModelError, SettingError
 from kflare.io.atomic import sync_folder, write_folder
 from kflare.models.publish import MANIFEST, WARMUP, read_metadata, verify_manifest, versions
 
-__all__ = ["Release", "discard_old", "release", "releases", "verify", "withdraw"]
+__all__ = ["Release", "add_release", "discard_old", "list_releases", "verify_version", "withdraw"]
 
 _WITHDRAWN = re.compile(r"\.withdrawn-(\d+)")
 
@@ -31,7 +31,7 @@ class Release:
     metadata: dict[str, Any]
 
 
-def releases(root: Path, model: str | None = None) -> list[Release]:
+def list_releases(root: Path, model: str | None = None) -> list[Release]:
     """All versions under a folder, or those of one model: by name, newest first.
 
     Raises
@@ -50,7 +50,7 @@ def releases(root: Path, model: str | None = None) -> list[Release]:
     return [release for home in homes for release in _of_model(home)]
 
 
-def verify(version: Path) -> None:
+def verify_version(version: Path) -> None:
     """Hold a version to its manifest, the operations to the allow-list, and require warm-up requests.
 
     Raises
@@ -66,7 +66,7 @@ def verify(version: Path) -> None:
         raise ModelError(f"{version} has no {WARMUP}: its first request would be slow; publish it with kflare.fit")
 
 
-def release(source: Path, root: Path) -> Release:
+def add_release(source: Path, root: Path) -> Release:
     """Verify a published version and copy it, under the same name and number, into the served folder.
 
     Parameters
@@ -84,10 +84,10 @@ def release(source: Path, root: Path) -> Release:
     Raises
     ------
     ModelError
-        The version or its copy fails `verify`, the number is taken or was withdrawn, or the folder cannot be written.
+        The version or its copy fails `verify_version`, the number is taken or withdrawn, or nothing can be written.
     """
     source = Path(source).resolve()
-    verify(source)
+    verify_version(source)
     metadata = read_metadata(source)
     model, number = str(metadata.get("model", "")), int(metadata.get("version", 0))
     if (source.parent.name, source.name) != (model, str(number)):
@@ -125,15 +125,15 @@ def withdraw(root: Path, model: str) -> tuple[Release, Release]:
     Raises
     ------
     ModelError
-        There is no version before it, or that one fails `verify`: then nothing changes.
+        There is no version before it, or that one fails `verify_version`: then nothing changes.
     """
-    served = [release for release in releases(root, model) if not release.withdrawn]
+    served = [release for release in list_releases(root, model) if not release.withdrawn]
     if len(served) < 2:
         raise ModelError(
             f"{root} holds {len(served)} version(s) of {model}, so there is none to go back to; publish one first"
         )
     newest, before = served[0], served[1]
-    verify(before.path)
+    verify_version(before.path)
     aside = newest.path.with_name(f".withdrawn-{newest.version}")
     try:
         newest.path.rename(aside)
@@ -165,7 +165,7 @@ def discard_old(root: Path, model: str, *, keep: int, but: Collection[int] = ())
     """
     if keep < 1:
         raise SettingError(f"`keep` must be 1 or more, got {keep}")
-    every = releases(root, model)
+    every = list_releases(root, model)
     kept = [release.version for release in every if not release.withdrawn][:keep]
     old = [
         release

@@ -17,7 +17,15 @@ from kflare.errors import ModelError
 from kflare.models.calibration import Calibration
 from kflare.models.feature_scaling import FeatureScaling
 
-__all__ = ["ALLOWED_OPS", "Attribute", "check_ops", "export_defn", "export_dense_cnn", "load_signatures", "ops_of"]
+__all__ = [
+    "ALLOWED_OPS",
+    "Attribute",
+    "check_ops",
+    "export_image_model",
+    "export_region_model",
+    "load_signatures",
+    "ops_of",
+]
 
 Attribute = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 """Network input (N, S, S, 1) to logits (N, 2), Grad-CAM (N, h, w, 2) and guided gradients (N, S, S, 2)."""
@@ -43,7 +51,7 @@ ALLOWED_OPS = frozenset(_COMPUTING.split())
 files, runs Python or reaches the network."""
 
 
-def export_dense_cnn(
+def export_image_model(
     model: keras.Model,
     directory: Path,
     *,
@@ -110,7 +118,9 @@ def export_dense_cnn(
     _write(signatures, directory)
 
 
-def export_defn(model: keras.Model, directory: Path, *, scaling: FeatureScaling, calibration: Calibration) -> None:
+def export_region_model(
+    model: keras.Model, directory: Path, *, scaling: FeatureScaling, calibration: Calibration
+) -> None:
     """Write the signature of a `defn-*` model: one float32 (N,) input per feature, by name, NaN = not measured.
 
     Parameters

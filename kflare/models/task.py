@@ -18,12 +18,12 @@ from kflare.models.fitting import FittedNetwork
 from kflare.models.registry import ModelSpec
 from kflare.models.training import Recipe, Run
 
-__all__ = ["Attribution", "FitNetwork", "TrainingTask", "fingerprint"]
+__all__ = ["AttributionGraph", "FitNetwork", "TrainingTask", "fingerprint"]
 
 Floats = npt.NDArray[np.float32]
 
 
-class Attribution(Protocol):
+class AttributionGraph(Protocol):
     """What the export of an image model needs of `kflare.attribution.compiled.CompiledAttribution`."""
 
     guided: keras.Model
@@ -61,7 +61,7 @@ class TrainingTask:
     """What the learning baselines see, standardised with the training span's statistics, float32 (N, n)."""
     frequencies: Mapping[str, Callable[[float], Floats]]
     """Baselines that learn nothing: from the training span's event rate to frequencies (N,)."""
-    publish: Callable[[FittedNetwork, Path, Split, Mapping[str, Any], Callable[..., Attribution]], Path]
+    publish: Callable[[FittedNetwork, Path, Split, Mapping[str, Any], Callable[..., AttributionGraph]], Path]
     """Publish a fitted network below the models' folder, with metadata and, for image models, attribution."""
 
     @cached_property

@@ -11,13 +11,13 @@ from kflare.verification.comparison import Comparison, VerificationSettings
 from kflare.verification.forecast_table import ForecastTable
 from kflare.verification.plots import plot_intervals, plot_reliability, plot_roc, plot_series, plot_thresholds
 
-__all__ = ["Picture", "pictures"]
+__all__ = ["ReportFigure", "report_figures"]
 
 _ROC_METHODS = 6  # as many curves as a reader can tell apart
 
 
 @dataclass(frozen=True)
-class Picture:
+class ReportFigure:
     """A figure of a report.
 
     Attributes
@@ -41,14 +41,14 @@ class Picture:
     png: bytes
 
 
-def pictures(
+def report_figures(
     forecasts: ForecastTable,
     comparison: Comparison,
     settings: VerificationSettings,
     *,
     event: str = "Flares",
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-) -> list[Picture]:
+) -> list[ReportFigure]:
     """Draw all figures of a report.
 
     Parameters
@@ -78,7 +78,7 @@ def pictures(
 
 def _of_method(
     forecasts: ForecastTable, method: str, number: int, settings: VerificationSettings, event: str
-) -> list[Picture]:
+) -> list[ReportFigure]:
     observed, probability = forecasts.observed, forecasts.probability[method]
     title, threshold = f"{method}, {event}", settings.thresholds[0]
     return [
@@ -106,7 +106,7 @@ def _of_method(
     ]
 
 
-def _intervals(comparison: Comparison, methods: list[str], settings: VerificationSettings, event: str) -> Picture:
+def _intervals(comparison: Comparison, methods: list[str], settings: VerificationSettings, event: str) -> ReportFigure:
     first, scores = settings.thresholds[0], comparison.scores
     panels = {}
     for label, score, at in (
@@ -123,7 +123,7 @@ def _intervals(comparison: Comparison, methods: list[str], settings: Verificatio
     return _picture("intervals", 1, caption, alt, plot_intervals(methods, panels, title=event))
 
 
-def _picture(kind: str, number: int, caption: str, alt: str, figure: Figure) -> Picture:
+def _picture(kind: str, number: int, caption: str, alt: str, figure: Figure) -> ReportFigure:
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=90, metadata={"Software": None})
-    return Picture(f"{kind}-{number:02}", kind, caption, alt, buffer.getvalue())
+    return ReportFigure(f"{kind}-{number:02}", kind, caption, alt, buffer.getvalue())

@@ -1,6 +1,6 @@
 """The report of a verification: one page that a forecaster can read, and the numbers behind it.
 
-`verify` scores a table of forecasts. Its result holds tables and figures for any page, and the files of a report.
+The result of `verify_forecasts` holds tables and figures for any page, and the files of a report.
 """
 
 import base64
@@ -18,9 +18,9 @@ import pandas as pd
 from kflare.verification.comparison import Comparison, VerificationSettings, compare
 from kflare.verification.definitions import DEFINITIONS
 from kflare.verification.forecast_table import ForecastTable, forecast_table
-from kflare.verification.pictures import Picture, pictures
+from kflare.verification.pictures import ReportFigure, report_figures
 
-__all__ = ["Verification", "verify"]
+__all__ = ["Verification", "verify_forecasts"]
 
 _TABLES: Final = ("contingency", "scores", "differences", "climatology", "reliability")
 _OF_PROBABILITY: Final = ("base_rate", "brier_skill_score", "reliability", "resolution", "brier_score", "log_score",
@@ -40,7 +40,7 @@ class Verification:
         The samples that were scored.
     comparison : Comparison
         Contingency tables, scores, differences and reliability, as DataFrames.
-    pictures : list of Picture
+    pictures : list of ReportFigure
         Figures as PNG.
     settings : VerificationSettings
         How it was done.
@@ -54,7 +54,7 @@ class Verification:
 
     forecasts: ForecastTable
     comparison: Comparison
-    pictures: list[Picture]
+    pictures: list[ReportFigure]
     settings: VerificationSettings
     missing: str
     event: str
@@ -169,7 +169,7 @@ class Verification:
         return matrices
 
 
-def verify(
+def verify_forecasts(
     frame: pd.DataFrame,
     *,
     settings: VerificationSettings | None = None,
@@ -203,7 +203,7 @@ def verify(
     settings = settings or VerificationSettings()
     forecasts = forecast_table(frame, missing=missing)
     comparison = compare(forecasts, settings, progress=progress)
-    drawn = pictures(forecasts, comparison, settings, event=event, progress=progress)
+    drawn = report_figures(forecasts, comparison, settings, event=event, progress=progress)
     return Verification(forecasts, comparison, drawn, settings, missing, event, source)
 
 

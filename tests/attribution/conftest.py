@@ -18,7 +18,7 @@ def field_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import tensorflow as tf
 
     from kflare.datasets.preprocessing import reduce_field
-    from kflare.models.publish import publish
+    from kflare.models.publish import publish_version
 
     module = tf.Module()
     module.limit = tf.Variable(100.0)
@@ -38,7 +38,7 @@ def field_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
 
     folder = tmp_path_factory.mktemp("field-models")
-    publish(
+    publish_version(
         folder,
         "cnn-m",
         export=lambda path: tf.saved_model.save(module, str(path), signatures={"attribute": attribute}),

@@ -312,13 +312,13 @@ def rewrite(place, missing):
 def test_a_model_without_the_signature(tmp_path):
     import tensorflow as tf
 
-    from kflare.models.publish import publish
+    from kflare.models.publish import publish_version
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.float32, name="x")])
     def serving_default(x):
         return {"probability": x}
 
-    publish(
+    publish_version(
         tmp_path,
         "cnn-m",
         export=lambda path: tf.saved_model.save(

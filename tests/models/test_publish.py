@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from kflare.errors import ModelError
-from kflare.models.publish import MANIFEST, METADATA, publish, read_metadata, verify_manifest, versions
+from kflare.models.publish import MANIFEST, METADATA, publish_version, read_metadata, verify_manifest, versions
 from kflare.models.savedmodel import load_signatures
 
 X = np.array([1.0, -2.0], np.float32)
@@ -34,7 +34,7 @@ def export(directory):
 
 
 def publish_toy(root, **changes):
-    return publish(root, "toy", **{"export": export, "cases": CASES, "metadata": {}} | changes)
+    return publish_version(root, "toy", **{"export": export, "cases": CASES, "metadata": {}} | changes)
 
 
 def content(root):
@@ -222,7 +222,7 @@ def test_large_outputs_are_compared_relatively(tmp_path):
 KILLED = """
 import os, sys
 from pathlib import Path
-from kflare.models.publish import publish
+from kflare.models.publish import publish_version
 
 def export(directory):
     directory.mkdir()
@@ -230,7 +230,7 @@ def export(directory):
     print("exporting", flush=True)
     os._exit(9)
 
-publish(Path(sys.argv[1]), "toy", export=export, cases=[], metadata={})
+publish_version(Path(sys.argv[1]), "toy", export=export, cases=[], metadata={})
 """
 
 

@@ -14,7 +14,14 @@ from kflare.models.calibration import Calibration
 from kflare.models.defn import build_defn
 from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
 from kflare.models.feature_scaling import fit_scaling
-from kflare.models.savedmodel import ALLOWED_OPS, check_ops, export_defn, export_dense_cnn, load_signatures, ops_of
+from kflare.models.savedmodel import (
+    ALLOWED_OPS,
+    check_ops,
+    export_image_model,
+    export_region_model,
+    load_signatures,
+    ops_of,
+)
 from kflare.regions.feature_table import features_named
 
 SIZE = 128
@@ -46,7 +53,7 @@ def cnn(tmp_path_factory):
             layer.set_weights([rng.uniform(0.5, 1.5, part.shape).astype(np.float32) for part in layer.get_weights()])
     attribution = CompiledAttribution(model, layer=LAST_CONVOLUTION)
     directory = tmp_path_factory.mktemp("cnn") / "model"
-    export_dense_cnn(
+    export_image_model(
         model, directory, calibration=CALIBRATION, attribute=attribution.attribute, guided=attribution.guided
     )
     return Exported(directory, model, attribute=attribution.attribute)
@@ -60,7 +67,7 @@ def defn(tmp_path_factory):
     table = pd.DataFrame({"AREA": [10.0, 100.0, 1000.0], "dt24AREA": [-5.0, 0.0, 50.0], "Chis": [0.0, 1.0, 3.0]})
     scaling = fit_scaling(table, FEATURES)
     directory = tmp_path_factory.mktemp("defn") / "model"
-    export_defn(model, directory, scaling=scaling, calibration=CALIBRATION)
+    export_region_model(model, directory, scaling=scaling, calibration=CALIBRATION)
     return Exported(directory, model, scaling=scaling)
 
 

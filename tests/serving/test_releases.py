@@ -10,8 +10,8 @@ import pytest
 
 from kflare.commands.releases import main
 from kflare.errors import ModelError, ServingError, SettingError
-from kflare.models.publish import publish as publish_version
-from kflare.models.releases import discard_old, release, releases, verify, withdraw
+from kflare.models.publish import publish_version
+from kflare.models.releases import add_release, discard_old, list_releases, verify_version, withdraw
 from kflare.serving import Client
 from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.version_labels import labels_of, set_labels
@@ -70,15 +70,15 @@ def command(*argv):
 
 
 def numbers(root):
-    return [(r.version, r.withdrawn) for r in releases(root)]
+    return [(r.version, r.withdrawn) for r in list_releases(root)]
 
 
 def test_releasing_copies_what_is_verified(published, tmp_path):
-    new = release(published / "defn-c" / "2", tmp_path / "served")
+    new = add_release(published / "defn-c" / "2", tmp_path / "served")
     assert (new.model, new.version, new.path) == ("defn-c", 2, tmp_path / "served" / "defn-c" / "2")
-    verify(new.path)
+    verify_version(new.path)
     before = new.path.stat()
-    release(published / "defn-c" / "2", tmp_path / "served")  # again: nothing to do
+    add_release(published / "defn-c" / "2", tmp_path / "served")  # again: nothing to do
     assert new.path.stat().st_ino == before.st_ino
     assert [path.name for path in new.path.parent.iterdir()] == ["2"]
 
@@ -97,14 +97,14 @@ def test_what_is_not_whole_is_not_released(published, tmp_path):
         if change is not None:
             path.write_bytes(change)
         with pytest.raises(ModelError, match=why):
-            release(source, tmp_path / "served")
+            add_release(source, tmp_path / "served")
         path.unlink(missing_ok=True)
         if content is not None:
             path.write_bytes(content)
     assert not (tmp_path / "served").exists()
     shutil.copytree(source, tmp_path / "staged" / "defn-m" / "1")
     with pytest.raises(ModelError, match="says that it is defn-c version 1"):
-        release(tmp_path / "staged" / "defn-m" / "1", tmp_path / "served")
+        add_release(tmp_path / "staged" / "defn-m" / "1", tmp_path / "served")
 
 
 def test_a_version_brings_its_batching_and_older_ones_without_are_released(published, tmp_path):
@@ -131,7 +131,7 @@ def test_a_version_brings_its_batching_and_older_ones_without_are_released(publi
     (older / "batching_params.pbtxt").unlink()
     manifest = (older / "MANIFEST.sha256").read_text().splitlines(keepends=True)
     (older / "MANIFEST.sha256").write_text("".join(line for line in manifest if "batching_params" not in line))
-    verify(release(older, tmp_path / "served").path)
+    verify_version(add_release(older, tmp_path / "served").path)
 
 
 def test_a_model_with_foreign_operations_is_not_released(tmp_path, monkeypatch):
@@ -154,16 +154,16 @@ def test_a_model_with_foreign_operations_is_not_released(tmp_path, monkeypatch):
         patch.setattr(savedmodel, "check_ops", lambda _: None)
         version = publish_version(tmp_path / "staged", "defn-c", export=export, cases=[case], metadata={})
     with pytest.raises(ModelError, match=r"does not allow: .*ReadFile"):
-        release(version, tmp_path / "served")
+        add_release(version, tmp_path / "served")
 
 
 def test_a_number_never_returns_with_another_content(published, served, tmp_path):
     withdraw(served, "defn-c")
     with pytest.raises(ModelError, match="version 3 was withdrawn"):
-        release(published / "defn-c" / "3", served)
+        add_release(published / "defn-c" / "3", served)
     (served / "defn-c" / "2" / "MANIFEST.sha256").write_text("")
     with pytest.raises(ModelError, match="holds another model with this number"):
-        release(published / "defn-c" / "2", served)
+        add_release(published / "defn-c" / "2", served)
 
 
 def test_withdrawing(served):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from kflare.verification.comparison import VerificationSettings
-from kflare.verification.report import verify
+from kflare.verification.report import verify_forecasts
 
 HOSTILE = '<script>alert(1)</script> & $x_ "q" /../'
 
@@ -56,7 +56,7 @@ def seeded(days=150, methods=("ours", "theirs")):
 def result():
     table = seeded(methods=("ours", HOSTILE))
     table.iloc[3, 2] = np.nan
-    return verify(
+    return verify_forecasts(
         table,
         settings=VerificationSettings(resamples=100),
         event="≥M1.0 <flares>",
@@ -135,7 +135,7 @@ def test_tables_as_csv_and_json(result):
 
 
 def test_what_is_undefined_has_a_note():
-    never = verify(seeded(methods=("ours",)).assign(observed=0), settings=VerificationSettings(resamples=20))
+    never = verify_forecasts(seeded(methods=("ours",)).assign(observed=0), settings=VerificationSettings(resamples=20))
     page = Page(never.html())
     assert "are left out, with their samples, for every method" in page.text
     assert "n/a" in page.text
@@ -145,7 +145,9 @@ def test_what_is_undefined_has_a_note():
 
 
 def test_one_method_has_no_differences():
-    html = verify(seeded(methods=("ours",)), settings=VerificationSettings(thresholds=(0.3,), resamples=20)).html()
+    html = verify_forecasts(
+        seeded(methods=("ours",)), settings=VerificationSettings(thresholds=(0.3,), resamples=20)
+    ).html()
     assert 'id="differences"' not in html
     assert "threshold 30 %" in html
 
