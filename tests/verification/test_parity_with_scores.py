@@ -19,7 +19,6 @@ NAMES = {
     "pofd": "probability_of_false_detection",
     "far": "false_alarm_ratio",
     "tss": "true_skill_statistic",
-    "gini": "peirce_skill_score",
     "hss": "heidke_skill_score",
     "ets": "equitable_threat_score",
     "csi": "critical_success_index",
