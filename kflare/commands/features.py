@@ -3,8 +3,8 @@
 Takes folders of observations as `kflare.fetch` leaves them: line-of-sight magnetograms (hmi.M_720s...), vector fields
 (hmi.B_720s..., hmi.bharp_720s...), AIA images at 1600 and 131 Å. Writes into --output regions.parquet, the table that
 kflare.fit and kflare.predict take, outcomes.csv with a line per time ("regions", "no sunspot", "no data" and why),
-tracks.csv with the merges and splits of regions, with --png pictures/, and parts/: what is there already is not
-measured again, so a run that was interrupted goes on where it was.
+tracks.csv with the merges and splits of regions, with --png pictures/, and parts/, from which a run that was
+interrupted continues.
 
 Examples
 --------
@@ -119,7 +119,7 @@ def _features(args: argparse.Namespace) -> None:
             raise SettingError(f"`{name}` must be above 0, got {value:g}")
     begin, end = (None if text is None else utc_date(text) for text in (args.begin, args.end))
     options = Extraction(_detection_options(args.detection), args.disambiguation, timedelta(minutes=args.tolerance))
-    # What is read late would otherwise be found wrong after hours.
+    # Read first: a fault in them would otherwise be found after hours.
     xray = _xrays(args)
     flares = None if args.flares is None else read_flares(args.flares)
     srs = None if args.srs is None else read_srs(args.srs)

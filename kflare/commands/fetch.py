@@ -1,10 +1,10 @@
 """Download observations: archives over a range of dates, or what a forecast is made from, near real time.
 
-What is already there and whole is not fetched again, and an interrupted download goes on where it was: run the same
-command again. A file appears under its name only when it is whole. At the end stands a table of what is got, missing
-and rejected, and why. Exit status 0: everything that the archive holds is there. 1: something was rejected or a server
-gave no answer, so that another run may fetch more; for nrt: there are no data of some kind. A gap of the archive itself
-(it answered that it has none) is listed as missing and is no failure.
+Files that are complete are not fetched again, and an interrupted download is continued: run the same command again. A
+file gets its name when it is complete. At the end a table lists what was got, what is missing or rejected, and why.
+Exit status 0: everything that the archive holds is there. 1: something was rejected or a server gave no answer, so that
+another run may fetch more; for nrt: there are no data of some kind. A gap of the archive itself (it answered that it
+has none) is listed as missing and is no failure.
 
 Examples
 --------
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kflare.commands import command_line
+from kflare.commands.command_line import utc_time
 
 if TYPE_CHECKING:
     from kflare.archives.downloads import FileRequest, FileResult
@@ -61,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     common = _common_options()
     dated = argparse.ArgumentParser(add_help=False)
-    dated.add_argument("--from", dest="since", type=_time, required=True, metavar="DATE", help="first time, UTC")
-    dated.add_argument("--until", type=_time, required=True, metavar="DATE", help="end, exclusive, UTC")
+    dated.add_argument("--from", dest="since", type=utc_time, required=True, metavar="DATE", help="first time, UTC")
+    dated.add_argument("--until", type=utc_time, required=True, metavar="DATE", help="end, exclusive, UTC")
     images = argparse.ArgumentParser(add_help=False)
     images.add_argument("--cadence", type=_span, default="24h", metavar="SPAN", help="such as 24h, 90m (default: 24h)")
     images.add_argument(
@@ -70,11 +71,13 @@ def _parser() -> argparse.ArgumentParser:
         type=_span,
         default="12h",
         metavar="SPAN",
-        help="how much earlier an image may be that stands in for a missing one (default: 12h)",
+        help="how much earlier an image may be that is taken for a missing one (default: 12h)",
     )
     recent = argparse.ArgumentParser(add_help=False)
-    recent.add_argument("--from", dest="since", type=_time, metavar="DATE", help="first day; without it: SWPC's feeds")
-    recent.add_argument("--until", type=_time, metavar="DATE", help="end, exclusive")
+    recent.add_argument(
+        "--from", dest="since", type=utc_time, metavar="DATE", help="first day; without it: SWPC's feeds"
+    )
+    recent.add_argument("--until", type=utc_time, metavar="DATE", help="end, exclusive")
 
     what = parser.add_subparsers(dest="what", metavar="{hmi,mdi,helioviewer,sharp,flares,xrays,nrt}")
     hmi = what.add_parser("hmi", parents=[common, dated, images], help="FITS of a full-disk series of JSOC")
@@ -84,18 +87,16 @@ def _parser() -> argparse.ArgumentParser:
     mdi = what.add_parser("mdi", parents=[common, dated, images], help="JPEG of SOHO's image archive, ±100 G")
     mdi.add_argument("--product", default="mdimag", choices=("mdimag", "hmimag"), help="default: mdimag")
     mdi.add_argument("--size", type=int, default=512, choices=(512, 1024), help="width in pixels (default: 512)")
-    mdi.add_argument("--url", default=os.environ.get("KFLARE_SOHO_URL"), help="mirror ($KFLARE_SOHO_URL)")
+    _add_server(mdi, "--url", "KFLARE_SOHO_URL")
     hv = what.add_parser("helioviewer", parents=[common, dated, images], help="JPEG 2000 of Helioviewer, 4096²")
     hv.add_argument("--source", type=int, default=19, metavar="N", help="19 HMI magnetogram, 18 continuum; default: 19")
-    hv.add_argument("--url", default=os.environ.get("KFLARE_HELIOVIEWER_URL"), help="mirror ($KFLARE_HELIOVIEWER_URL)")
+    _add_server(hv, "--url", "KFLARE_HELIOVIEWER_URL")
     sharp = what.add_parser(
         "sharp", parents=[common, dated], help="SHARP keywords of JSOC in one Parquet table, in kflare's units"
     )
     sharp.add_argument("--series", default="hmi.sharp_cea_720s", help="default: hmi.sharp_cea_720s")
     sharp.add_argument("--harpnum", type=int, metavar="N", help="of one region only")
-    sharp.add_argument(
-        "--jsoc", default=os.environ.get("KFLARE_JSOC_URL"), metavar="URL", help="mirror ($KFLARE_JSOC_URL)"
-    )
+    _add_server(sharp, "--jsoc", "KFLARE_JSOC_URL")
     flares = what.add_parser("flares", parents=[common, recent], help="NOAA's daily event reports, or SWPC's feeds")
     flares.add_argument("--hek", action="store_true", help="ask the HEK instead, for one CSV of the whole range")
     flares.add_argument("--url", help="of the archive, the feeds or the HEK")
@@ -103,19 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     xrays.add_argument("--satellite", type=int, metavar="N", help="GOES number (default: the highest that has the day)")
     xrays.add_argument("--url", help="of the archive or the feed")
     nrt = what.add_parser("nrt", parents=[common], help="what a forecast is made from, 1 h to 5 h before its issue")
-    nrt.add_argument("--issue", type=_time, metavar="TIME", help="issue of the forecast, UTC (default: now)")
+    nrt.add_argument("--issue", type=utc_time, metavar="TIME", help="issue of the forecast, UTC (default: now)")
     nrt.add_argument("--first", type=_span, default="1h", metavar="SPAN", help="youngest data (default: 1h)")
     nrt.add_argument("--last", type=_span, default="5h", metavar="SPAN", help="oldest data (default: 5h)")
     _add_jsoc(nrt)
-    nrt.add_argument(
-        "--jsoc2",
-        default=os.environ.get("KFLARE_JSOC2_URL"),
-        metavar="URL",
-        help="server of aia.lev1_nrt2; name and password in it or in ~/.netrc ($KFLARE_JSOC2_URL)",
-    )
-    nrt.add_argument(
-        "--swpc", default=os.environ.get("KFLARE_SWPC_URL"), metavar="URL", help="mirror ($KFLARE_SWPC_URL)"
-    )
+    _add_server(nrt, "--jsoc2", "KFLARE_JSOC2_URL", "server of aia.lev1_nrt2; name and password in it or in ~/.netrc")
+    _add_server(nrt, "--swpc", "KFLARE_SWPC_URL")
     return parser
 
 
@@ -142,9 +136,11 @@ def _add_jsoc(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="registered with JSOC: also brings data back from tape ($JSOC_EMAIL)",
     )
-    parser.add_argument(
-        "--jsoc", default=os.environ.get("KFLARE_JSOC_URL"), metavar="URL", help="mirror ($KFLARE_JSOC_URL)"
-    )
+    _add_server(parser, "--jsoc", "KFLARE_JSOC_URL")
+
+
+def _add_server(parser: argparse.ArgumentParser, option: str, variable: str, what: str = "mirror") -> None:
+    parser.add_argument(option, default=os.environ.get(variable), metavar="URL", help=f"{what} (${variable})")
 
 
 def _fetch(args: argparse.Namespace) -> None:
@@ -328,13 +324,13 @@ def _table(outcomes: "Sequence[FileResult]") -> str:
         f"{kind:14}{count:7}{f'  {size / 1e6:.1f} MB' if kind == 'got' and count else ''}"
         for kind, count in counts.items()
     ]
-    told = [outcome for outcome in outcomes if outcome.reason or outcome.note or _substitute(outcome)]
-    for outcome in told[:_LISTED]:
+    listed = [outcome for outcome in outcomes if outcome.reason or outcome.note or _substitute(outcome)]
+    for outcome in listed[:_LISTED]:
         asked = f"{outcome.asked:%Y-%m-%dT%H:%MZ}" if outcome.asked else ""
         words = "; ".join(filter(None, (_substitute(outcome), outcome.note, outcome.reason)))
         lines.append(f"{outcome.status:14}{asked:18}{outcome.label}: {words}")
-    if len(told) > _LISTED:
-        lines.append(f"and {len(told) - _LISTED} more; --json lists all")
+    if len(listed) > _LISTED:
+        lines.append(f"and {len(listed) - _LISTED} more; --json lists all")
     return "\n".join(lines)
 
 
@@ -358,21 +354,11 @@ def _line(result: "NrtResult") -> str:
 
 @contextmanager
 def _bar(total: int, what: str) -> Iterator[Callable[[], object]]:
-    """Progress bar on stderr, silent where that is no terminal; gives the function that moves it."""
+    """Progress bar on stderr, if that is a terminal; gives the function that moves it."""
     from tqdm import tqdm
 
     with tqdm(total=total, desc=what, file=sys.stderr, disable=None, leave=False) as bar:
         yield lambda: bar.update(1)
-
-
-def _time(text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"must be a date or time such as 2013-10-23 or 2013-10-23T03:00, got {text!r}"
-        ) from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _span(text: str) -> timedelta:
