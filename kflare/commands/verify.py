@@ -123,14 +123,14 @@ def _of_ledger(args: argparse.Namespace) -> "tuple[pd.DataFrame, str, str]":
 
     from kflare.errors import DataError
     from kflare.operations.ledger import Ledger
-    from kflare.operations.outcomes import FULL_DISK, outcomes
+    from kflare.operations.outcomes import FULL_DISK, forecast_outcomes
 
     def utc(time: datetime | None, otherwise: datetime) -> datetime:
         return otherwise if time is None else time.replace(tzinfo=time.tzinfo or UTC)
 
     first, last = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
     with Ledger(args.ledger) as ledger:
-        table = outcomes(ledger, utc(args.since, first), utc(args.until, last))
+        table = forecast_outcomes(ledger, utc(args.since, first), utc(args.until, last))
     table = table[(table["threshold"] == args.letter) & (table["region"].eq(FULL_DISK) != args.regions)]
     known = table[table["observed"].notna()]
     where = make_url(args.ledger).render_as_string()

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from kflare.errors import DataError
 from kflare.operations.marks import THRESHOLDS, MarkBounds, Probability, forecast_class, risk_mark
-from kflare.operations.records import CHECKED, Record, Utc, utc_text
+from kflare.operations.records import CHECKED, CheckedRecord, Utc, utc_text
 from kflare.serving import full_disk_probability
 
 __all__ = [
@@ -72,7 +72,7 @@ _Texts = Annotated[tuple[str, ...], Strict(False)]
 
 
 @dataclass(frozen=True, config=CHECKED)
-class ModelUse(Record):
+class ModelUse(CheckedRecord):
     """A model that answered, and its version."""
 
     name: str
@@ -80,7 +80,7 @@ class ModelUse(Record):
 
 
 @dataclass(frozen=True, config=CHECKED)
-class InputRecord(Record):
+class InputRecord(CheckedRecord):
     """One input of the cycle and what became of it."""
 
     name: str
@@ -99,7 +99,7 @@ class InputRecord(Record):
 
 
 @dataclass(frozen=True, config=CHECKED)
-class RegionForecast(Record):
+class RegionForecast(CheckedRecord):
     """One active region on the disk, forecast or not."""
 
     number: int
@@ -173,7 +173,7 @@ def _all(values: Sequence[float | None]) -> float | None:
 
 
 @dataclass(frozen=True, config=CHECKED)
-class Forecast(Record):
+class Forecast(CheckedRecord):
     """A whole forecast, as one cycle issues it."""
 
     cycle_id: str
@@ -236,7 +236,7 @@ class Forecast(Record):
 
 
 @dataclass(frozen=True, config=CHECKED)
-class Outage(Record):
+class Outage(CheckedRecord):
     """No forecast ("no data"): skipped, recorded and shown. It says nothing about the Sun."""
 
     cycle_id: str

@@ -11,7 +11,7 @@ from kflare.flares.labels import reaches, window_flux
 from kflare.operations.forecast import Forecast
 from kflare.operations.ledger import Ledger
 
-__all__ = ["FULL_DISK", "outcomes"]
+__all__ = ["FULL_DISK", "forecast_outcomes"]
 
 FULL_DISK: Final = "full disk"
 _COLUMNS: Final = (
@@ -19,7 +19,9 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
-def outcomes(ledger: Ledger, since: datetime, until: datetime, *, as_of: datetime | None = None) -> pd.DataFrame:
+def forecast_outcomes(
+    ledger: Ledger, since: datetime, until: datetime, *, as_of: datetime | None = None
+) -> pd.DataFrame:
     """Every probability of the forecasts issued in since <= issue < until, with its outcome.
 
     A full-disk event is a flare of the class or above that starts in the window, wherever on the Sun (paper 2, section

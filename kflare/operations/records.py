@@ -23,7 +23,7 @@ from pydantic.dataclasses import dataclass
 
 from kflare.errors import DataError, KflareError
 
-__all__ = ["CHECKED", "Record", "Utc", "first_fault", "utc_text"]
+__all__ = ["CHECKED", "CheckedRecord", "Utc", "first_fault", "utc_text"]
 
 # Rules of pydantic in the words of kflare, with the values that they carry.
 _RULES: Final = {
@@ -74,7 +74,7 @@ CHECKED: Final = ConfigDict(extra="forbid", strict=True, use_attribute_docstring
 
 
 @dataclass(frozen=True, config=CHECKED)
-class Record:
+class CheckedRecord:
     """A record that goes through JSON without loss."""
 
     @model_validator(mode="wrap")

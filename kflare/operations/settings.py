@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from kflare.errors import SettingError
 from kflare.models.registry import first_per_event, model_names, one_per_event
 from kflare.operations.forecast import RUNGS, cycle_name
-from kflare.operations.records import CHECKED, Record, first_fault
+from kflare.operations.records import CHECKED, CheckedRecord, first_fault
 
 __all__ = [
     "DataSettings",
@@ -51,7 +51,7 @@ _Names = Annotated[tuple[str, ...], Strict(False)]
 
 
 @dataclass(frozen=True, config=CHECKED)
-class _Section(Record):
+class _Section(CheckedRecord):
     """A table of the file, named as the class begins."""
 
     @classmethod

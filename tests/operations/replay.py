@@ -20,7 +20,7 @@ from pathlib import Path
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.ledger import Ledger
-from kflare.operations.outcomes import FULL_DISK, outcomes
+from kflare.operations.outcomes import FULL_DISK, forecast_outcomes
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import Clock, run_schedule
 from kflare.operations.schedule import issue_times
@@ -307,7 +307,7 @@ class Replay:
 
     def _count_independently(self, cycles: list[Forecast | Outage]) -> None:
         """Contingency tables of the ledger against plain loops over the Sun's own flares."""
-        table = outcomes(self.ledger, self.issues[0], self.issues[-1] + HOUR)
+        table = forecast_outcomes(self.ledger, self.issues[0], self.issues[-1] + HOUR)
         disk = table[(table["region"] == FULL_DISK) & (table["method"] == "kflare") & table["observed"].notna()]
         flares = [
             (row.start, self.world.classes.get(row.start, row.goes_class)) for row in self.sun.flares.table.itertuples()

@@ -20,7 +20,7 @@ from kflare.commands import forecast as command
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.ledger import Ledger
-from kflare.operations.outcomes import outcomes
+from kflare.operations.outcomes import forecast_outcomes
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import CycleResult, run_once
 from kflare.operations.settings import ForecastSettings, as_toml
@@ -328,7 +328,7 @@ def test_a_reclassified_flare(world: World, office: Office, sun: SyntheticSun) -
         world.classes = dict.fromkeys(inside["start"], "B9.0") | {strongest["start"]: goes_class}
         world.tell(later)
         office.run(later)
-        table = outcomes(office.ledger, ISSUE, ISSUE + HOUR)
+        table = forecast_outcomes(office.ledger, ISSUE, ISSUE + HOUR)
         disk = table[(table["region"] == "full disk") & (table["method"] == "kflare")].set_index("threshold")
         seen.append((disk.loc["C", "observed"], disk.loc["M", "observed"]))
     assert seen == [(1.0, 0.0), (1.0, 1.0)]

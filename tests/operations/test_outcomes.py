@@ -13,7 +13,7 @@ from kflare.flares.catalogue import FlareList, class_to_flux, read_flares
 from kflare.flares.labels import disk_flux, reaches, region_flux
 from kflare.operations.forecast import Forecast, Probability, RegionForecast
 from kflare.operations.ledger import Ledger
-from kflare.operations.outcomes import FULL_DISK, outcomes
+from kflare.operations.outcomes import FULL_DISK, forecast_outcomes
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -113,11 +113,11 @@ def test_coverage_is_merged(ledger: Ledger) -> None:
 
 def test_outcomes_wait_for_the_flare_list(ledger: Ledger) -> None:
     ledger.record(forecast(START, (("r1", (13001,)),)))
-    assert outcomes(ledger, START, START + DAY)["observed"].isna().all()
+    assert forecast_outcomes(ledger, START, START + DAY)["observed"].isna().all()
     ledger.record_flares(flare_list((START + HOUR, "M1.0", 13001)), since=START, until=START + DAY - HOUR, source="a")
-    assert outcomes(ledger, START, START + DAY)["observed"].isna().all()
+    assert forecast_outcomes(ledger, START, START + DAY)["observed"].isna().all()
     ledger.record_flares(flare_list((START + HOUR, "M1.0", 13001)), since=START, until=START + DAY, source="a")
-    table = outcomes(ledger, START, START + DAY)
+    table = forecast_outcomes(ledger, START, START + DAY)
     # Two thresholds for the region, two for the disk, one for the CNN, all with an M1.0 in the window.
     assert len(table) == 5
     assert (table["observed"] == 1).all()
@@ -128,10 +128,10 @@ def test_windows_are_closed_at_their_start_and_open_at_their_end(ledger: Ledger)
     ledger.record(forecast(START, ()))
     at_the_end = flare_list((START - HOUR, "X1.0", None), (START + DAY, "X1.0", None))
     ledger.record_flares(at_the_end, since=START - DAY, until=START + 2 * DAY, source="a")
-    assert (outcomes(ledger, START, START + DAY)["observed"] == 0).all()
+    assert (forecast_outcomes(ledger, START, START + DAY)["observed"] == 0).all()
     at_the_start = flare_list((START, "C1.0", None))
     ledger.record_flares(at_the_start, since=START, until=START + DAY, source="a")
-    seen = observed(outcomes(ledger, START, START + DAY))
+    seen = observed(forecast_outcomes(ledger, START, START + DAY))
     assert seen[FULL_DISK, "kflare", "C"] == 1
     assert seen[FULL_DISK, "kflare", "M"] == 0
 
@@ -142,7 +142,7 @@ def test_regions_and_their_numbers(ledger: Ledger) -> None:
     ledger.record(forecast(START + 6 * HOUR, (("new", (13001,)),)))
     flares = flare_list((START + HOUR, "M1.0", 13001), (START + 2 * HOUR, "C5.0", None))
     ledger.record_flares(flares, since=START, until=START + 3 * DAY, source="a")
-    seen = observed(outcomes(ledger, START, START + HOUR))
+    seen = observed(forecast_outcomes(ledger, START, START + HOUR))
     assert seen["new", "kflare", "M"] == 1
     # The C5.0 of no region could be that of the region without a number.
     assert np.isnan(seen["unnumbered", "kflare", "C"])
@@ -158,7 +158,7 @@ def test_a_flare_on_the_edge_of_a_class_has_one_outcome_and_label(ledger: Ledger
     flares = flare_list((START + HOUR, "C9.99999", 13001))
     ledger.record_flares(flares, since=START, until=START + DAY, source="a")
     assert reaches(disk_flux(pd.Series([pd.Timestamp(START)]), flares), "M").all()
-    assert (outcomes(ledger, START, START + DAY)["observed"] == 1).all()
+    assert (forecast_outcomes(ledger, START, START + DAY)["observed"] == 1).all()
 
 
 def test_the_outcome_of_every_forecast_of_a_month_is_its_training_label(ledger: Ledger, real_data: Path) -> None:
@@ -170,7 +170,7 @@ def test_the_outcome_of_every_forecast_of_a_month_is_its_training_label(ledger: 
     issues = pd.date_range(first, last, freq="6h", inclusive="left")
     for issue in issues:
         ledger.record(forecast(issue.to_pydatetime(), tuple((f"AR {number}", (number,)) for number in numbers)))
-    table = outcomes(ledger, first, last)
+    table = forecast_outcomes(ledger, first, last)
     rows = table.drop_duplicates(["time", "region"])[["time", "region"]].reset_index(drop=True)
     own = month.dropna(subset="noaa").assign(region=lambda of: "AR " + of["noaa"].astype(str))
     whole = disk_flux(rows["time"], flares)
@@ -188,9 +188,9 @@ def test_a_reclassified_flare_changes_the_score_and_not_the_record(ledger: Ledge
     span = {"since": START, "until": START + DAY, "source": "a"}
     ledger.record_flares(flare_list((START + HOUR, "C9.9", 12740)), **span, recorded=START + DAY)
     ledger.record_flares(flare_list((START + HOUR, "M1.0", 12740)), **span, recorded=START + 5 * DAY)
-    assert observed(outcomes(ledger, START, START + DAY))["r1", "kflare", "M"] == 1
-    assert observed(outcomes(ledger, START, START + DAY, as_of=START + 2 * DAY))["r1", "kflare", "M"] == 0
+    assert observed(forecast_outcomes(ledger, START, START + DAY))["r1", "kflare", "M"] == 1
+    assert observed(forecast_outcomes(ledger, START, START + DAY, as_of=START + 2 * DAY))["r1", "kflare", "M"] == 0
 
 
 def test_an_empty_ledger_has_no_outcomes(ledger: Ledger) -> None:
-    assert outcomes(ledger, START, START + DAY).empty
+    assert forecast_outcomes(ledger, START, START + DAY).empty

@@ -20,7 +20,16 @@ from kflare.io.percent import rounded
 from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, Probability, utc_text
 from kflare.operations.publish.publication import Publication
 
-__all__ = ["Submission", "SubmittedRegion", "json_text", "plain_text", "publish", "text_name", "write_ccmc", "xml_text"]
+__all__ = [
+    "Submission",
+    "SubmittedRegion",
+    "json_text",
+    "plain_text",
+    "publish_ccmc",
+    "text_name",
+    "write_ccmc",
+    "xml_text",
+]
 
 _SHORT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,15}")
 _DIGITS: Final = 4  # of the text form
@@ -117,7 +126,7 @@ class Submission:
         )
 
 
-def publish(publication: Publication, folder: Path) -> None:
+def publish_ccmc(publication: Publication, folder: Path) -> None:
     """The publisher: a forecast that must not be compared under the network's name is not written, and logged."""
     if isinstance(publication.cycle, Forecast):
         try:

@@ -9,7 +9,7 @@ from kflare.io.atomic import write_whole
 from kflare.operations.forecast import THRESHOLDS, Forecast, Probability, cycle_name, forecast_class, utc_text
 from kflare.operations.publish.publication import Publication
 
-__all__ = ["csv_text", "publish", "rows_of"]
+__all__ = ["csv_text", "publish_csv", "rows_of"]
 
 _PROBABILITIES = tuple(f"{name}_{kind}" for name in THRESHOLDS for kind in ("network", "calibrated"))
 _COLUMNS = (
@@ -19,7 +19,7 @@ _COLUMNS = (
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 
-def publish(publication: Publication, folder: Path) -> None:
+def publish_csv(publication: Publication, folder: Path) -> None:
     """The publisher: one file for each forecast."""
     if isinstance(publication.cycle, Forecast):
         folder.mkdir(parents=True, exist_ok=True)

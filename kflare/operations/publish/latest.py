@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from kflare.errors import DataError
 from kflare.operations.forecast import Forecast, Outage, forecast_class
-from kflare.operations.records import CHECKED, Record, Utc
+from kflare.operations.records import CHECKED, CheckedRecord, Utc
 
 __all__ = ["FORMAT", "SCHEMA_NAME", "LatestForecast", "LatestOutage", "latest_text", "read_latest", "schema_text"]
 
@@ -18,7 +18,7 @@ SCHEMA_NAME: Final = "latest.schema.json"
 
 
 @dataclass(frozen=True, config=CHECKED)
-class LatestForecast(Record):
+class LatestForecast(CheckedRecord):
     """The newest forecast."""
 
     format: Literal["kflare-latest/1"]
@@ -34,7 +34,7 @@ class LatestForecast(Record):
 
 
 @dataclass(frozen=True, config=CHECKED)
-class LatestOutage(Record):
+class LatestOutage(CheckedRecord):
     """The outage in place of the newest forecast; it has no probabilities at all."""
 
     format: Literal["kflare-latest/1"]
@@ -51,7 +51,7 @@ def latest_text(current: Forecast | Outage) -> str:
 
     An outage has no probabilities at all: see `kind`.
     """
-    latest: Record
+    latest: CheckedRecord
     if isinstance(current, Outage):
         latest = LatestOutage(FORMAT, "outage", current.issue, current)
     else:

@@ -1,6 +1,6 @@
 """From the ledger to the readers. Can be done again at any time with the same result.
 
-A new publisher is one module with a function `publish(publication, folder)`, one row of `PUBLISHERS`, and the setting
+A new publisher is one module with a function of a `Publication` and a folder, one row of `PUBLISHERS`, and the setting
 that names its folder.
 """
 
@@ -13,8 +13,10 @@ from kflare.errors import KflareError
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.ledger import Ledger
-from kflare.operations.publish import ccmc, csv_table, site
+from kflare.operations.publish.ccmc import publish_ccmc
+from kflare.operations.publish.csv_table import publish_csv
 from kflare.operations.publish.publication import Publication
+from kflare.operations.publish.site import publish_site
 from kflare.operations.settings import ForecastSettings
 
 __all__ = ["PUBLISHERS", "Publisher", "publish_cycle"]
@@ -41,9 +43,9 @@ class Publisher:
 
 
 PUBLISHERS: Final[tuple[Publisher, ...]] = (
-    Publisher("site", "folder", site.publish),
-    Publisher("ccmc", "ccmc_folder", ccmc.publish),
-    Publisher("csv", "csv_folder", csv_table.publish),
+    Publisher("site", "folder", publish_site),
+    Publisher("ccmc", "ccmc_folder", publish_ccmc),
+    Publisher("csv", "csv_folder", publish_csv),
 )
 
 

@@ -19,7 +19,7 @@ from kflare.io.atomic import move_into_place, remove_abandoned, replace_link, te
 from kflare.operations.flare_records import Current, flare_texts
 from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.ledger import Ledger
-from kflare.operations.outcomes import FULL_DISK, outcomes
+from kflare.operations.outcomes import FULL_DISK, forecast_outcomes
 from kflare.operations.publish.archive import archive_files, carry_over, picture_folder
 from kflare.operations.publish.csv_table import csv_text
 from kflare.operations.publish.latest import SCHEMA_NAME, latest_text, schema_text
@@ -29,7 +29,7 @@ from kflare.operations.publish.publication import Publication
 from kflare.operations.publish.site_data import Past, SiteData, WindowOutcome
 from kflare.operations.publish.verification import verification_sections
 
-__all__ = ["publish", "publish_site"]
+__all__ = ["publish_site", "write_site"]
 
 _ASSETS: Final = ("kflare.css", "kflare.js")
 _ABANDONED_SECONDS: Final = 3600.0
@@ -37,7 +37,7 @@ _ABANDONED_SECONDS: Final = 3600.0
 _VERIFIED: Final = timedelta(days=366)
 
 
-def publish(publication: Publication, folder: Path) -> None:
+def publish_site(publication: Publication, folder: Path) -> None:
     """The publisher: the site after a cycle, from the ledger and the pictures that are kept."""
     cycle, settings = publication.cycle, publication.settings
     past = _past(cycle.issue, publication.ledger)
@@ -49,10 +49,10 @@ def publish(publication: Publication, folder: Path) -> None:
         title=settings.site.title,
         recent_days=settings.site.recent_days,
     )
-    publish_site(data, folder)
+    write_site(data, folder)
 
 
-def publish_site(data: SiteData, folder: Path, *, keep_pictures_days: float = 30.0) -> Path:
+def write_site(data: SiteData, folder: Path, *, keep_pictures_days: float = 30.0) -> Path:
     """Write the site and take it into use in one step.
 
     `folder` is a link that this makes and moves. The version before the new one is kept, for readers who are just
@@ -115,7 +115,7 @@ def _write(data: SiteData, folder: Path) -> None:
 def _past(issue: datetime, ledger: Ledger) -> list[Past]:
     since = issue - _VERIFIED
     cycles = list(ledger.cycles(since, issue))
-    table = outcomes(ledger, since, issue)
+    table = forecast_outcomes(ledger, since, issue)
     disk = table[(table["region"] == FULL_DISK) & (table["method"] == "kflare")]
     observed = {
         (row.time.to_pydatetime(), row.threshold): bool(row.observed)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kflare.operations.forecast import CLIMATOLOGY, Forecast, InputRecord, Outage, Probability, combine
-from kflare.operations.publish.site import publish_site
+from kflare.operations.publish.site import write_site
 from kflare.operations.publish.site_data import Past, SiteData
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -153,7 +153,7 @@ def sites(site_data: SiteData, tmp_path_factory: pytest.TempPathFactory) -> dict
     folder = tmp_path_factory.mktemp("sites")
     short = replace(site_data, past=site_data.past[:2], verification=())
     return {
-        kind: publish_site(make(site_data if kind == "ordinary" else short), folder / kind)
+        kind: write_site(make(site_data if kind == "ordinary" else short), folder / kind)
         for kind, make in KINDS.items()
     }
 
@@ -427,12 +427,12 @@ def test_a_page_on_a_wall_takes_the_next_forecast_by_itself(
     page.clock.fast_forward("00:02:10")
     assert page.locator("body").get_attribute("data-issue") == "2014-01-08T03:00:00Z"  # nothing newer yet
     newer = make_forecast(make_forecast().next_issue)
-    publish_site(replace(site_data, current=newer, past=(Past(site_data.current), *site_data.past)), sites["ordinary"])
+    write_site(replace(site_data, current=newer, past=(Past(site_data.current), *site_data.past)), sites["ordinary"])
     try:
         page.clock.fast_forward("00:02:10")
         page.wait_for_selector("body[data-issue='2014-01-08T09:00:00Z']")
     finally:
-        publish_site(site_data, sites["ordinary"])
+        write_site(site_data, sites["ordinary"])
     opened.check()
 
 
@@ -459,7 +459,7 @@ def test_hostile_text_does_nothing(
     older = Outage("x" + attack, forecast.issue - timedelta(hours=6), attack)
     picture = replace(site_data.pictures[0], label=attack, note=attack)
     data = SiteData(forecast, (picture,), (Past(older),), title=attack)
-    opened = visit(publish_site(data, tmp_path / "site"))
+    opened = visit(write_site(data, tmp_path / "site"))
     for name in ("index.html", "recent.html", "archive/2014-01-08.html"):
         page = opened.go(name)
         assert page.get_by_text("<script>alert(1)</script>").count() > 0

@@ -22,7 +22,7 @@ from kflare.operations.forecast import Forecast, InputRecord, Outage, Probabilit
 from kflare.operations.publish.csv_table import csv_text
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.publish.pictures import DiskPicture
-from kflare.operations.publish.site import publish_site
+from kflare.operations.publish.site import write_site
 from kflare.operations.publish.site_data import Figure, Past, Section, SiteData, WindowOutcome
 
 Make = Callable[..., Forecast]
@@ -65,7 +65,7 @@ def broken_links(site: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def site(site_data: SiteData, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return publish_site(site_data, tmp_path_factory.mktemp("office") / "site")
+    return write_site(site_data, tmp_path_factory.mktemp("office") / "site")
 
 
 def test_every_link_and_picture_leads_somewhere_inside_the_site(site: Path) -> None:
@@ -113,7 +113,7 @@ def test_an_outage_shows_no_probability_and_leads_to_the_last_forecast(
     missing = InputRecord("HMI magnetogram", "", None, None, None, "no answer from JSOC", "missing")
     outage = Outage("20140108T0900Z", make_forecast().next_issue, "no data for 5 h", (missing,))
     data = SiteData(outage, (), (*site_data.past, Past(make_forecast())))
-    text = (publish_site(data, tmp_path / "site") / "index.html").read_text(encoding="utf-8")
+    text = (write_site(data, tmp_path / "site") / "index.html").read_text(encoding="utf-8")
     assert "No forecast" in text
     assert "no data for 5 h" in text
     assert "no answer from JSOC" in text
@@ -140,7 +140,7 @@ def test_hostile_text_stays_text_everywhere(site_data: SiteData, make_forecast: 
     )  # fmt: skip
     section = Section(HOSTILE, HOSTILE, (HOSTILE,), ((HOSTILE,),), (Figure("f", picture.data, HOSTILE),))
     data = SiteData(forecast, (picture,), past, (section,), title=HOSTILE)
-    site = publish_site(data, tmp_path / "site").resolve()
+    site = write_site(data, tmp_path / "site").resolve()
     for path in site.rglob("*.html"):
         page = Links(path.read_text(encoding="utf-8"))
         scripts = [attributes for tag, attributes in page.tags if tag == "script"]
@@ -163,9 +163,9 @@ def test_the_next_cycle_carries_the_archive_and_its_pictures_over(
     site_data: SiteData, make_forecast: Make, tmp_path: Path
 ) -> None:
     folder = tmp_path / "site"
-    first = publish_site(site_data, folder).resolve()
+    first = write_site(site_data, folder).resolve()
     old_page = (first / "index.html").read_text(encoding="utf-8")
-    second = publish_site(next_day(site_data, make_forecast), folder).resolve()
+    second = write_site(next_day(site_data, make_forecast), folder).resolve()
     assert second != first
     assert first.is_dir()  # for readers who are just loading it
     # A reader who got the old page a moment ago still finds its pictures, and not those of the new forecast.
@@ -177,7 +177,7 @@ def test_the_next_cycle_carries_the_archive_and_its_pictures_over(
     assert "2014-01-08 09:00 UTC" in (second / "archive/2014-01-08.html").read_text(encoding="utf-8")
     assert "pictures/20140108T0300Z/0-" in (second / "archive/2014-01-08.html").read_text(encoding="utf-8")
 
-    third = publish_site(next_day(next_day(site_data, make_forecast), make_forecast), folder).resolve()
+    third = write_site(next_day(next_day(site_data, make_forecast), make_forecast), folder).resolve()
     assert not first.exists()
     assert second.is_dir()
     assert broken_links(third) == []
@@ -185,21 +185,21 @@ def test_the_next_cycle_carries_the_archive_and_its_pictures_over(
 
 def test_a_day_is_written_anew_when_its_outcome_is_corrected(site_data: SiteData, tmp_path: Path) -> None:
     folder = tmp_path / "site"
-    publish_site(site_data, folder)
+    write_site(site_data, folder)
     at = next(i for i, one in enumerate(site_data.past) if one.outcome and not one.outcome.observed["M"])
     outcome = WindowOutcome({"C": True, "M": True}, ("M1.0 (was C9.9) 05:04 UT",))
     corrected = replace(site_data.past[at], outcome=outcome)
     past = (*site_data.past[:at], corrected, *site_data.past[at + 1 :])
-    publish_site(replace(site_data, past=past), folder)
+    write_site(replace(site_data, past=past), folder)
     day = corrected.forecast.issue
     assert "M1.0 (was C9.9)" in (folder / f"archive/{day:%Y-%m-%d}.html").read_text(encoding="utf-8")
 
 
 def test_old_days_stay_and_old_pictures_go(site_data: SiteData, make_forecast: Make, tmp_path: Path) -> None:
     folder = tmp_path / "site"
-    publish_site(site_data, folder)
+    write_site(site_data, folder)
     later = make_forecast(make_forecast().issue + timedelta(hours=48))
-    publish_site(SiteData(later, site_data.pictures), folder, keep_pictures_days=1.0)
+    write_site(SiteData(later, site_data.pictures), folder, keep_pictures_days=1.0)
     assert len(list((folder / "archive").glob("????-??-??.html"))) == 9
     assert "2014-01-02.html" in (folder / "archive/index.html").read_text(encoding="utf-8")
     assert [path.name for path in (folder / "pictures").iterdir()] == ["20140110T0300Z"]
@@ -210,21 +210,21 @@ def test_the_same_cycle_again_gives_the_same_site(site_data: SiteData, tmp_path:
         root = (tmp_path / "site").resolve()
         return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
-    publish_site(site_data, tmp_path / "site")
+    write_site(site_data, tmp_path / "site")
     first = content()
-    publish_site(site_data, tmp_path / "site")
+    write_site(site_data, tmp_path / "site")
     assert content() == first
 
 
 def test_a_full_disk_leaves_the_site_as_it_was(site_data: SiteData, make_forecast: Make, tmp_path: Path) -> None:
     folder = tmp_path / "site"
-    before = publish_site(site_data, folder).resolve()
+    before = write_site(site_data, folder).resolve()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     # Files may have 20 kB: the picture of the Sun has more, as on a disk that fills while it is written.
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
         with pytest.raises(SettingError, match="make room"):
-            publish_site(next_day(site_data, make_forecast), folder)
+            write_site(next_day(site_data, make_forecast), folder)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert folder.resolve() == before
@@ -236,10 +236,10 @@ def test_a_folder_of_something_else_is_not_touched(site_data: SiteData, tmp_path
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "thesis.txt").write_text("mine")
     with pytest.raises(SettingError, match="must be a link to the newest version"):
-        publish_site(site_data, tmp_path / "site")
+        write_site(site_data, tmp_path / "site")
     (tmp_path / "file").write_text("mine")
     with pytest.raises(SettingError, match="cannot publish"):
-        publish_site(site_data, tmp_path / "file" / "site")
+        write_site(site_data, tmp_path / "file" / "site")
 
 
 def test_what_a_killed_process_left_is_cleared_away_later(site_data: SiteData, tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_what_a_killed_process_left_is_cleared_away_later(site_data: SiteData, t
     for name, age in ((".part-old", 7200), (".part-new", 60)):
         (versions / name).mkdir(parents=True)
         os.utime(versions / name, (time.time() - age,) * 2)
-    publish_site(site_data, tmp_path / "site")
+    write_site(site_data, tmp_path / "site")
     assert not (versions / ".part-old").exists()
     assert (versions / ".part-new").exists()  # may be another's, at work
 
@@ -255,11 +255,11 @@ def test_what_a_killed_process_left_is_cleared_away_later(site_data: SiteData, t
 PUBLISHER = """
 import pickle, sys
 from pathlib import Path
-from kflare.operations.publish.site import publish_site
+from kflare.operations.publish.site import write_site
 first, second = pickle.loads(Path(sys.argv[1]).read_bytes())
 while True:
     for data in (first, second):
-        publish_site(data, Path(sys.argv[2]))
+        write_site(data, Path(sys.argv[2]))
         print("published", flush=True)
 """
 
@@ -302,6 +302,6 @@ def test_impossible_content_is_refused(make_forecast: Make, pictures: tuple[Disk
 
 def test_a_mark_that_is_not_known_is_said(make_forecast: Make, tmp_path: Path) -> None:
     data = SiteData(make_forecast(full_disk={"C": Probability(0.9, 0.5)}))
-    text = (publish_site(data, tmp_path / "site") / "index.html").read_text(encoding="utf-8")
+    text = (write_site(data, tmp_path / "site") / "index.html").read_text(encoding="utf-8")
     assert "Mark not known" in text
     assert "Not forecast." in text
