@@ -59,10 +59,11 @@ class PredictOptions(TypedDict, total=False):
     timeout: float | None
 
 
-class _Deadline:
+class _Deadline(float):
+    """A number of seconds, counted from now on; may be given on as the `timeout` of another method."""
+
     def __init__(self, seconds: float) -> None:
         check_timeout(seconds)
-        self.seconds = seconds
         self._end = time.monotonic() + seconds
 
     def left(self) -> float:
@@ -179,28 +180,42 @@ class ClientProtocol:
         """
         deadline = self._deadline(timeout)
         remembered = self._metadata.get((model, version))
-        try:
-            return (yield from self._predict_regions(model, table, version, ignore, deadline))
-        except (DataError, ServingError) as error:
-            # A version published since may have other inputs: ask for them again before the error is believed.
-            if remembered is None or not (
-                isinstance(error, DataError) or code_of(error) is grpc.StatusCode.INVALID_ARGUMENT
-            ):
-                raise
-            self._metadata.pop((model, version), None)
-            if (yield from self._signatures(model, version, deadline)).inputs == remembered.inputs:
-                raise
-            return (yield from self._predict_regions(model, table, version, ignore, deadline))
+        while True:
+            metadata = yield from self.metadata(model, version=version, timeout=deadline)
+            try:
+                features = sorted(metadata.inputs.get("serving_default", {}))
+                inputs = region_inputs(table, features, model=model, ignore=ignore)
+                required = _REGION_OUTPUTS
+                return (
+                    yield from self._predict(model, inputs, "serving_default", version, deadline, required=required)
+                )
+            except (DataError, ServingError) as error:
+                # A version published since may have other inputs: ask for them again before the error is believed.
+                doubtful = isinstance(error, DataError) or code_of(error) is grpc.StatusCode.INVALID_ARGUMENT
+                if remembered is None or not doubtful:
+                    raise
+                self._metadata.pop((model, version), None)
+                if (yield from self.metadata(model, version=version, timeout=deadline)).inputs == remembered.inputs:
+                    raise
+                remembered = None
 
     def metadata(self, model: str, *, version: Version = None, timeout: float | None = None) -> Steps[Metadata]:
         """Signatures of a model, asked once per model and version and then remembered."""
-        return self._signatures(model, version, self._deadline(timeout))
+        known = self._metadata.get((model, version))
+        if known is None:
+            request = GetModelMetadataRequest(metadata_field=["signature_def"])
+            _specify(request, model, version)
+            response = yield from self._ask(request, self._deadline(timeout))
+            known = self._metadata[model, version] = Metadata.read(response)
+        return known
 
     def status(self, model: str, *, timeout: float | None = None) -> Steps[list[VersionState]]:
         """State of each version of a model that the server knows, newest first."""
         return self._status(model, self._deadline(timeout), explain=True)
 
-    def served(self, names: Collection[str] = model_names()) -> Steps[dict[str, list[int]]]:
+    def served(
+        self, names: Collection[str] = model_names(), *, timeout: float | None = None
+    ) -> Steps[dict[str, list[int]]]:
         """Those of the named models that answer, and their versions, newest first (the API cannot list names).
 
         Raises
@@ -208,7 +223,17 @@ class ClientProtocol:
         ServingError
             No server.
         """
-        return self._served(names, self._deadline(None))
+        found, deadline = {}, self._deadline(timeout)
+        for name in names:
+            try:
+                states = yield from self._status(name, deadline, explain=False)
+            except ServingError as error:
+                if code_of(error) is not grpc.StatusCode.NOT_FOUND:
+                    raise
+                continue
+            if versions := [state.version for state in states if state.state == "AVAILABLE"]:
+                found[name] = versions
+        return found
 
     def wait_until_available(self, model: str, deadline: float = 60.0) -> Steps[int]:
         """Wait until a version of the model answers, `deadline` seconds at most; returns the newest such version."""
@@ -229,6 +254,8 @@ class ClientProtocol:
         raise ServingError(f"`{model}` at {self.target} is not available after {deadline:g} s: {reason}")
 
     def _deadline(self, timeout: float | None) -> _Deadline:
+        if isinstance(timeout, _Deadline):
+            return timeout
         return _Deadline(self.timeout if timeout is None else timeout)
 
     def _predict(
@@ -269,35 +296,6 @@ class ClientProtocol:
         rows = sizes.pop() if len(sizes) == 1 else None
         return Reply(model, answered, check_outputs(arrays, model=model, version=answered, rows=rows))
 
-    def _predict_regions(
-        self, model: str, table: "pd.DataFrame", version: Version, ignore: Collection[str], deadline: _Deadline
-    ) -> Steps[Reply]:
-        metadata = yield from self._signatures(model, version, deadline)
-        features = sorted(metadata.inputs.get("serving_default", {}))
-        inputs = region_inputs(table, features, model=model, ignore=ignore)
-        return (yield from self._predict(model, inputs, "serving_default", version, deadline, required=_REGION_OUTPUTS))
-
-    def _signatures(self, model: str, version: Version, deadline: _Deadline) -> Steps[Metadata]:
-        known = self._metadata.get((model, version))
-        if known is None:
-            request = GetModelMetadataRequest(metadata_field=["signature_def"])
-            _specify(request, model, version)
-            known = self._metadata[model, version] = Metadata.read((yield from self._ask(request, deadline)))
-        return known
-
-    def _served(self, names: Collection[str], deadline: _Deadline) -> Steps[dict[str, list[int]]]:
-        found = {}
-        for name in names:
-            try:
-                states = yield from self._status(name, deadline, explain=False)
-            except ServingError as error:
-                if code_of(error) is not grpc.StatusCode.NOT_FOUND:
-                    raise
-                continue
-            if versions := [state.version for state in states if state.state == "AVAILABLE"]:
-                found[name] = versions
-        return found
-
     def _status(self, model: str, deadline: _Deadline, *, explain: bool) -> Steps[list[VersionState]]:
         request = GetModelStatusRequest()
         _specify(request, model, None)
@@ -320,7 +318,7 @@ class ClientProtocol:
                 failed = failed or error
         if self.closed:
             raise ServingError(f"the client of {self.target} is closed: make another one") from failed
-        message = describe_failure(failed, request.model_spec, target=self.target, seconds=deadline.seconds)
+        message = describe_failure(failed, request.model_spec, target=self.target, seconds=deadline)
         if explain and is_unknown_model(failed, request.model_spec):
             message += f"; served there: {(yield from self._served_names(request.model_spec.name, deadline))}"
         raise ServingError(message) from failed
@@ -334,7 +332,7 @@ class ClientProtocol:
 
     def _served_names(self, model: str, deadline: _Deadline) -> Steps[str]:
         try:
-            served = yield from self._served({*model_names(), model}, _Deadline(min(1.0, deadline.left())))
+            served = yield from self.served({*model_names(), model}, timeout=min(1.0, deadline.left()))
         except ServingError:
             return "unknown"
         return ", ".join(f"{name} ({', '.join(map(str, served[name]))})" for name in sorted(served)) or "none"
