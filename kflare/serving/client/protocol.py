@@ -123,7 +123,27 @@ class ClientProtocol:
         ServingError
             No server, not served, refused, too late, or an output outside [0, 1] that must be a probability.
         """
-        return self._predict(model, inputs, signature, version, self._deadline(timeout), outputs=outputs or ())
+        request = PredictRequest(output_filter=outputs or ())
+        _specify(request, model, version)
+        request.model_spec.signature_name = signature
+        for name, value in inputs.items():
+            try:
+                fill_tensor(request.inputs[name], value)
+            except (TypeError, ValueError) as error:
+                raise DataError(f"input `{name}` of {model} cannot be sent: {error}") from error
+        response = yield from self._ask(request, self._deadline(timeout))
+        answered = int(response.model_spec.version.value)
+        who = f"the reply of {model} version {answered} at {self.target}"
+        if version is not None and not isinstance(version, str) and answered != version:
+            raise ServingError(f"{who} is not used: version {version} was asked")
+        try:
+            arrays = {name: read_tensor(proto) for name, proto in response.outputs.items()}
+        except ValueError as error:
+            raise ServingError(f"{who} cannot be read: {error}") from error
+        sizes = {len(value) for value in inputs.values() if getattr(value, "ndim", 1)}
+        rows = sizes.pop() if len(sizes) == 1 else None
+        reply = Reply(model, answered, check_outputs(arrays, model=model, version=answered, rows=rows))
+        return self._complete(reply, outputs or ())
 
     def predict_images(
         self, model: str, images: Sequence[bytes | Path], *, version: Version = None, timeout: float | None = None
@@ -135,8 +155,8 @@ class ClientProtocol:
         if isinstance(images, bytes | str | Path) or not images:
             raise DataError(_IMAGES_RULE)
         encoded = {"image": [_read_image(image) for image in images]}
-        deadline = self._deadline(timeout)
-        return self._predict(model, encoded, "predict_image", version, deadline, required=_DISK_OUTPUTS)
+        reply = yield from self.predict(model, encoded, signature="predict_image", version=version, timeout=timeout)
+        return self._complete(reply, _DISK_OUTPUTS)
 
     def predict_magnetograms(
         self, model: str, data: npt.ArrayLike, *, version: Version = None, timeout: float | None = None
@@ -145,8 +165,8 @@ class ClientProtocol:
         field = np.asarray(data, dtype=np.float32)
         if field.ndim != 4 or field.shape[-1] != 1 or 0 in field.shape:
             raise DataError(f"`data` must have shape (N, H, W, 1), got {field.shape}")
-        inputs, deadline = {"magnetogram": field}, self._deadline(timeout)
-        return self._predict(model, inputs, "serving_default", version, deadline, required=_DISK_OUTPUTS)
+        reply = yield from self.predict(model, {"magnetogram": field}, version=version, timeout=timeout)
+        return self._complete(reply, _DISK_OUTPUTS)
 
     def predict_regions(
         self,
@@ -185,10 +205,8 @@ class ClientProtocol:
             try:
                 features = sorted(metadata.inputs.get("serving_default", {}))
                 inputs = region_inputs(table, features, model=model, ignore=ignore)
-                required = _REGION_OUTPUTS
-                return (
-                    yield from self._predict(model, inputs, "serving_default", version, deadline, required=required)
-                )
+                reply = yield from self.predict(model, inputs, version=version, timeout=deadline)
+                return self._complete(reply, _REGION_OUTPUTS)
             except (DataError, ServingError) as error:
                 # A version published since may have other inputs: ask for them again before the error is believed.
                 doubtful = isinstance(error, DataError) or code_of(error) is grpc.StatusCode.INVALID_ARGUMENT
@@ -258,43 +276,14 @@ class ClientProtocol:
             return timeout
         return _Deadline(self.timeout if timeout is None else timeout)
 
-    def _predict(
-        self,
-        model: str,
-        inputs: Inputs,
-        signature: str,
-        version: Version,
-        deadline: _Deadline,
-        *,
-        outputs: Sequence[str] = (),
-        required: Sequence[str] = (),
-    ) -> Steps[Reply]:
-        """`outputs` are asked for, and must come as must those `required`."""
-        request = PredictRequest(output_filter=outputs)
-        _specify(request, model, version)
-        request.model_spec.signature_name = signature
-        for name, value in inputs.items():
-            try:
-                fill_tensor(request.inputs[name], value)
-            except (TypeError, ValueError) as error:
-                raise DataError(f"input `{name}` of {model} cannot be sent: {error}") from error
-        response = yield from self._ask(request, deadline)
-        answered = int(response.model_spec.version.value)
-        who = f"the reply of {model} version {answered} at {self.target}"
-        if version is not None and not isinstance(version, str) and answered != version:
-            raise ServingError(f"{who} is not used: version {version} was asked")
-        if absent := [name for name in (*outputs, *required) if name not in response.outputs]:
+    def _complete(self, reply: Reply, names: Sequence[str]) -> Reply:
+        if absent := [name for name in names if name not in reply.outputs]:
             raise ServingError(
-                f"{who} has no `{'`, `'.join(absent)}`, only {', '.join(sorted(response.outputs)) or 'nothing'}: "
+                f"the reply of {reply.model} version {reply.version} at {self.target} has no `{'`, `'.join(absent)}`, "
+                f"only {', '.join(sorted(reply.outputs)) or 'nothing'}: "
                 "serve a model that kflare.fit published, or ask for what it has"
             )
-        try:
-            arrays = {name: read_tensor(proto) for name, proto in response.outputs.items()}
-        except ValueError as error:
-            raise ServingError(f"{who} cannot be read: {error}") from error
-        sizes = {len(value) for value in inputs.values() if getattr(value, "ndim", 1)}
-        rows = sizes.pop() if len(sizes) == 1 else None
-        return Reply(model, answered, check_outputs(arrays, model=model, version=answered, rows=rows))
+        return reply
 
     def _status(self, model: str, deadline: _Deadline, *, explain: bool) -> Steps[list[VersionState]]:
         request = GetModelStatusRequest()
