@@ -47,11 +47,7 @@ class NotFoundError(DataError):
 
 
 class NoAnswerError(ServingError):
-    """No usable answer after all attempts: refused, silent, an error of the server's own, or HTML instead of data."""
-
-    def __init__(self, message: str, *, unreachable: bool = False) -> None:
-        super().__init__(message)
-        self.unreachable = unreachable
+    """No usable answer after all attempts: refused, no reply, an error of the server's own, or HTML instead of data."""
 
 
 class StoppedError(KflareError):
@@ -61,9 +57,8 @@ class StoppedError(KflareError):
 class TransientError(Exception):
     """One attempt failed, another may succeed. Raised within :meth:`Web.with_retries`, never out of it."""
 
-    def __init__(self, reason: str, *, unreachable: bool = False, wait: float = 0.0) -> None:
+    def __init__(self, reason: str, *, wait: float = 0.0) -> None:
         super().__init__(reason)
-        self.unreachable = unreachable
         self.wait = wait
 
 
@@ -173,7 +168,7 @@ class Web:
             raise SettingError(f"`{url}` is no address of a server: {error}") from error
         failed, reason = self._failed[server]
         if failed >= retry.failed_calls:
-            raise NoAnswerError(f"not asked again after {failed} times without an answer: {reason}", unreachable=True)
+            raise NoAnswerError(f"not asked again after {failed} times without an answer: {reason}")
         deadline = monotonic() + retry.total
         failures = calls = best = 0
         while True:
@@ -189,9 +184,7 @@ class Web:
                 if failures >= retry.attempts or monotonic() + pause >= deadline:
                     self._failed[server] = (self._failed[server][0] + 1, str(trouble))
                     times = "once" if calls == 1 else f"{calls} times"
-                    raise NoAnswerError(
-                        f"{trouble} (asked `{public_url(url)}` {times})", unreachable=trouble.unreachable
-                    ) from trouble
+                    raise NoAnswerError(f"{trouble} (asked `{public_url(url)}` {times})") from trouble
             else:
                 self._failed[server] = (0, "")
                 return result
@@ -223,11 +216,11 @@ class Web:
                 url, headers=headers, stream=True, timeout=(retry.connect, read), allow_redirects=True
             )
         except requests.ConnectTimeout as error:
-            raise TransientError(f"no connection within {retry.connect:g} s", unreachable=True) from error
+            raise TransientError(f"no connection within {retry.connect:g} s") from error
         except requests.Timeout as error:
-            raise TransientError(f"no reply within {read:.3g} s", unreachable=True) from error
+            raise TransientError(f"no reply within {read:.3g} s") from error
         except requests.ConnectionError as error:
-            raise TransientError(_cause(error), unreachable=True) from error
+            raise TransientError(_cause(error)) from error
         except (requests.RequestException, HTTPError, ValueError) as error:
             raise NoAnswerError(f"`{public_url(url)}` cannot be asked: {_cause(error)}") from error
         with response:

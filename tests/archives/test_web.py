@@ -48,7 +48,6 @@ def test_html_with_status_200_is_no_answer(sun, web):
     ) as caught:
         web.json(sun.url + "/feed.json")
     assert isinstance(caught.value, ServingError)
-    assert not caught.value.unreachable
     assert len(sun.asked("feed")) == HASTY.attempts
 
 
@@ -70,9 +69,8 @@ def test_not_found_is_an_answer_and_refusal_is_not_asked_twice(sun, web):
 
 def test_a_silent_server_is_waited_for_no_longer_than_allowed(sun, web):
     sun.fail("feed", "slow", seconds=0.8)
-    with pytest.raises(NoAnswerError, match=r"no reply within 0.4 s .*3 times") as caught:
+    with pytest.raises(NoAnswerError, match=r"no reply within 0.4 s .*3 times"):
         web.json(sun.url + "/feed.json")
-    assert caught.value.unreachable
 
 
 def test_a_trickle_ends_with_the_total_time(sun):
@@ -94,9 +92,8 @@ def test_a_truncated_answer_is_no_answer(sun, web):
 def test_refused_connections_are_named_and_the_server_left_alone_after_a_while(web):
     with refusing() as url:
         for _ in range(HASTY.failed_calls):
-            with pytest.raises(NoAnswerError, match=r"Connection refused .*3 times") as caught:
+            with pytest.raises(NoAnswerError, match=r"Connection refused .*3 times"):
                 web.json(url)
-            assert caught.value.unreachable
         with pytest.raises(NoAnswerError, match="not asked again after 3 times without an answer: Connection refused"):
             web.json(url)
 
