@@ -17,7 +17,7 @@ from typing import Any
 
 from kflare.archives.downloads import FileRequest, FileResult, download, failure
 from kflare.archives.jsoc import Jsoc, QualityCheck, Record, by_quality, newest
-from kflare.archives.near_real_time_sources import FEEDS, SOURCES, Feed, Source
+from kflare.archives.near_real_time_sources import FEED_REACH, FEEDS, SOURCES, Feed, Source
 from kflare.archives.noaa import SWPC_URL
 from kflare.archives.record_headers import with_header
 from kflare.archives.web import NoAnswerError, NotFoundError, StoppedError, Web
@@ -327,8 +327,8 @@ def _of_feed(
     nothing = NrtResult(feed.name, feed.path, issue)
     path = folder / f"{feed.name}_{issue:%Y%m%dT%H%MZ}.json"
     request = FileRequest(f"{url.rstrip('/')}/{feed.path}", path, "JSON", feed.name, asked=issue)
-    if not path.exists() and now - issue > feed.reach - last:
-        return replace(nothing, reason=f"the feed goes back {feed.reach.days} days, not to the time of the forecast")
+    if not path.exists() and now - issue > FEED_REACH - last:
+        return replace(nothing, reason=f"the feed goes back {FEED_REACH.days} days, not to the time of the forecast")
     outcome = download(request, web)
     if outcome.path is None:
         return replace(nothing, reason=outcome.reason, outcomes=(outcome,))

@@ -11,13 +11,13 @@ from typing import Final
 from kflare.archives.jsoc import QualityCheck, Record
 from kflare.observations.quality import judge_aia
 
-__all__ = ["FEEDS", "SOURCES", "Feed", "Source", "by_aia_quality"]
+__all__ = ["FEEDS", "FEED_REACH", "SOURCES", "Feed", "Source", "by_aia_quality"]
 
 _HOUR = timedelta(hours=1)
 
 
 def by_aia_quality(record: Record) -> str:
-    """QualityCheck records of AIA by their QUALITY, whose bits mean other things than HMI's."""
+    """Check records of AIA by their QUALITY, whose bits mean other things than HMI's."""
     return judge_aia(record.name, quality=record.quality)
 
 
@@ -61,7 +61,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Feed:
-    """One kind of data of SWPC: a JSON file of the last days, always under the same name.
+    """One kind of data of SWPC: a JSON file of the last seven days, always under the same name.
 
     Parameters
     ----------
@@ -69,15 +69,12 @@ class Feed:
         What it is called in results.
     path : str
         Below SWPC's address.
-    reach : datetime.timedelta
-        How far back it goes.
     measured : bool
-        Whether its newest time is the age of the data. A list of flares does not: none may have happened.
+        Whether its newest time is the time of the data; not so of a list of flares, since none may have happened.
     """
 
     name: str
     path: str
-    reach: timedelta
     measured: bool
 
 
@@ -107,8 +104,10 @@ SOURCES: Final = (
     Source("continuum", "hmi.Ic_noLimbDark_720s_nrt", ("continuum",)),
     *(_aia(wavelength) for wavelength in (131, 193, 304, 1600)),
 )
+#: How far back SWPC's feeds go.
+FEED_REACH: Final = timedelta(days=7)
 #: X-ray flux, and the flares before the forecast.
 FEEDS: Final = (
-    Feed("goes_xrays", "goes/primary/xrays-7-day.json", timedelta(days=7), measured=True),
-    Feed("goes_flares", "goes/primary/xray-flares-7-day.json", timedelta(days=7), measured=False),
+    Feed("goes_xrays", "goes/primary/xrays-7-day.json", measured=True),
+    Feed("goes_flares", "goes/primary/xray-flares-7-day.json", measured=False),
 )

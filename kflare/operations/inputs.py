@@ -12,7 +12,7 @@ import pandas as pd
 
 from kflare.archives.jsoc import Jsoc
 from kflare.archives.near_real_time import NrtResult, NrtSet, fetch_nrt
-from kflare.archives.near_real_time_sources import SOURCES
+from kflare.archives.near_real_time_sources import FEED_REACH, SOURCES
 from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import DataError, KflareError
 from kflare.flares.catalogue import FlareList, read_flares
@@ -28,8 +28,7 @@ from kflare.xray.flux import XrayFlux, read_xray_flux
 __all__ = ["Inputs", "delete_old_inputs", "fetch_inputs", "past_flares", "record_feed_flares"]
 
 _HOUR: Final = timedelta(hours=1)
-# SWPC's feed of flares reaches back this far. A flare is in it once it has ended, and may be corrected for hours.
-_FEED_REACH: Final = timedelta(days=7)
+# A flare is in SWPC's feed once it has ended, and may be corrected for hours.
 _FLARE_LAG: Final = timedelta(hours=3)
 # An image for "one hour before" may be this much later than that.
 _LATER: Final = timedelta(minutes=10)
@@ -113,7 +112,7 @@ def record_feed_flares(
     """Put the flares of SWPC's feed into the ledger; counts as of `Ledger.record_flares`, none without a feed."""
     if result.time is None:
         return {}
-    since, until = result.time - _FEED_REACH + _FLARE_LAG, result.time - _FLARE_LAG
+    since, until = result.time - FEED_REACH + _FLARE_LAG, result.time - _FLARE_LAG
     try:
         flares = read_flares(result.files[0])
         # A feed cut short says nothing of the days before its first flare: what is known of them is not withdrawn.
