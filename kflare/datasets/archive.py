@@ -8,12 +8,10 @@ import pandas as pd
 
 from kflare.errors import DataError
 from kflare.observations.magnetogram import Magnetogram
-from kflare.observations.reading import read_magnetogram
+from kflare.observations.reading import SUFFIXES, read_magnetogram
 from kflare.observations.selection import select_for
 
-__all__ = ["CADENCE", "SUFFIXES", "daily_images", "forecast_time", "index_archive", "magnetogram_files"]
-
-SUFFIXES = (".jpg", ".jpeg", ".fits.gz", ".png", ".fits", ".fit", ".fts", ".jp2")
+__all__ = ["CADENCE", "daily_images", "forecast_time", "index_archive", "magnetogram_files"]
 
 CADENCE = pd.Timedelta(minutes=12)
 """HMI's 720-s cadence. The window of a magnetogram begins at its record's nominal time: 00:00:34 counts as 00:00."""

@@ -11,11 +11,13 @@ from kflare.observations.readers import fits, images, jp2
 from kflare.observations.readers.reader import Options, Reader
 from kflare.sun.disk import Disk
 
-__all__ = ["READERS", "magnetogram_time", "read_magnetogram"]
+__all__ = ["READERS", "SUFFIXES", "magnetogram_time", "read_magnetogram"]
 
 #: The formats that are read. A new one is a file in `readers` and a name here (and its first bytes in
 #: `kflare.io.payload.MAGIC`, where they are not known yet).
-READERS: Final[tuple[Reader, ...]] = (fits.READER, jp2.READER, images.JPEG, images.PNG)
+READERS: Final[tuple[Reader, ...]] = (images.JPEG, images.PNG, fits.READER, jp2.READER)
+#: Of files of magnetograms.
+SUFFIXES: Final = tuple(suffix for reader in READERS for suffix in reader.suffixes)
 
 
 def read_magnetogram(

@@ -22,15 +22,7 @@ _FLARE_WIDTH = {1600: 0.35, 131: 0.7}  # degrees
 
 
 def flare_flux(flares: pd.DataFrame, times: pd.DatetimeIndex) -> Array:
-    """X-ray flux of each flare at each time, W m^-2, shape (flares, times).
-
-    Parameters
-    ----------
-    flares : pandas.DataFrame
-        `start`, `peak`, `end` (UTC) and `flux` (W m^-2) of M flares.
-    times : pandas.DatetimeIndex
-        N aware times.
-    """
+    """X-ray flux of each flare (`start`, `peak`, `end`, `flux`) at each time, W m^-2, shape (flares, times)."""
     now = times_to_days(times)
     start, peak, end = (
         times_to_days(pd.DatetimeIndex(flares[name]))[:, np.newaxis] for name in ("start", "peak", "end")
@@ -57,18 +49,7 @@ def aia_intensity(
 ) -> npt.NDArray[np.float32]:
     """Image at 1600 or 131 Å on the pixels of a magnetogram, DN/s without noise, float32, shape (size, size).
 
-    Parameters
-    ----------
-    grid : DiskGrid
-        Pixels.
-    radial : numpy.ndarray, float32, shape (P,)
-        Radial field on the disk, gauss.
-    flares : pandas.DataFrame
-        `start`, `peak`, `end`, `flux`, `lon`, `lat` of all flares.
-    time : pandas.Timestamp
-        Aware.
-    wavelength : int
-        1600 or 131, in Å.
+    `radial` is the radial field on the disk in gauss, float32, shape (P,).
     """
     from scipy import ndimage
 
@@ -105,8 +86,7 @@ def _flaring(flares: pd.DataFrame, time: pd.Timestamp) -> list[tuple[float, floa
 
 
 def _brighten(image: Array32, grid: DiskGrid, lon: float, lat: float, *, peak: float, width: float) -> None:
-    x = grid.centre + grid.radius * np.sin(np.deg2rad(lon)) * np.cos(np.deg2rad(lat))
-    y = grid.centre - grid.radius * np.sin(np.deg2rad(lat))
+    x, y = grid.pixel(lon, lat)
     sigma = max(0.5, np.deg2rad(width) * grid.radius)
     half = int(4 * sigma) + 1
     rows = np.arange(max(0, int(y) - half), min(grid.size, int(y) + half + 1))

@@ -14,7 +14,7 @@ from kflare.synthetic.regions import (
     generator,
 )
 
-__all__ = ["flare_rate", "let_flare"]
+__all__ = ["flare_rate", "simulate_flares"]
 
 _SIZE_RANGE = (5e-7, 1e-3)  # W m^-2, B5 to X10
 _SIZE_INDEX = 1.9
@@ -28,22 +28,11 @@ def flare_rate(pil_flux: Array) -> Array:
     return np.asarray(_RATE * (pil_flux / 1e21) ** _RATE_POWER)
 
 
-def let_flare(regions: Regions, noaa: npt.NDArray[np.int64], *, seed: int) -> pd.DataFrame:
+def simulate_flares(regions: Regions, noaa: npt.NDArray[np.int64], *, seed: int) -> pd.DataFrame:
     """Draw every flare in the life of each region that happens on the visible hemisphere, as GOES would see it.
 
-    Parameters
-    ----------
-    regions : Regions
-        N regions. The flares of one do not depend on the others.
-    noaa : numpy.ndarray, int64, shape (N,)
-        Their numbers.
-    seed : int
-        At least 0.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The columns start, peak, end, goes_class, noaa, lon, lat of a `FlareList`; rows by region, not by time.
+    The columns are start, peak, end, goes_class, noaa, lon, lat of a `FlareList`; rows by region, not by time. The
+    flares of one region do not depend on the others.
     """
     steps = np.arange(0, LONGEST_LIFE_DAYS, _STEP)
     columns: dict[str, list[Array]] = {name: [] for name in ("day", "flux", "rise", "fall", "noaa", "lon", "lat")}

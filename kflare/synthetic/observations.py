@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from kflare.sun.constants import SOLAR_RADIUS_M
 from kflare.sun.times import name_of_time, tai_from_utc
 from kflare.synthetic.corona import aia_intensity, xray_flux
 from kflare.synthetic.regions import generator
@@ -52,18 +53,7 @@ def write_vector(
 ) -> list[Path]:
     """Write field, inclination, azimuth and disambig, as JSOC's of `hmi.bharp_720s_nrt`, or of `hmi.B_720s`.
 
-    Parameters
-    ----------
-    field : SurfaceField
-        On the pixels of `grid`.
-    grid : DiskGrid
-        The full disk.
-    time : datetime.datetime
-        Aware.
-    folder : pathlib.Path
-        Where to.
-    cutouts : mapping of int to Cutout, or None
-        Area by HARP number; None writes the full disk.
+    `cutouts` is the area by HARP number; None writes the full disk.
     """
     right, up, toward = field.seen(grid)
     strength = np.sqrt(right**2 + up**2 + toward**2)
@@ -173,7 +163,7 @@ def _hmi_cards(time: datetime, size: int) -> dict[str, Any]:
         "T_REC": clock, "T_OBS": clock, "TELESCOP": "synthetic", "INSTRUME": "synthetic", "WAVELNTH": 6173.0,
         "CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN", "CUNIT1": "arcsec", "CUNIT2": "arcsec", "CRVAL1": 0.0,
         "CRVAL2": 0.0, "CDELT1": step, "CDELT2": step, "CRPIX1": (size + 1) / 2, "CRPIX2": (size + 1) / 2,
-        "CROTA2": 180.0, "RSUN_OBS": _RADIUS_ARCSEC, "RSUN_REF": 696e6,
+        "CROTA2": 180.0, "RSUN_OBS": _RADIUS_ARCSEC, "RSUN_REF": SOLAR_RADIUS_M,
     }  # fmt: skip
 
 

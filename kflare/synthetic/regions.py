@@ -16,6 +16,7 @@ import pandas as pd
 
 __all__ = [
     "LONGEST_LIFE_DAYS",
+    "RADIUS_CM",
     "SQUARE_DEGREE",
     "Patches",
     "Regions",
@@ -29,7 +30,8 @@ __all__ = [
 
 Array = npt.NDArray[np.float64]
 
-SQUARE_DEGREE = (np.deg2rad(1.0) * 6.957e10) ** 2  # cm² of solar surface; 6.957e10 cm is the IAU 2015 radius
+RADIUS_CM = 6.957e10  # of IAU 2015; another would be another Sun for the same seed
+SQUARE_DEGREE = (np.deg2rad(1.0) * RADIUS_CM) ** 2  # cm² of solar surface
 LONGEST_LIFE_DAYS = 45.0  # nothing is left of any region after this time
 _REGIONS_PER_DAY = 0.85  # on the whole Sun at activity 1: about five regions on the disk, as near a solar maximum
 _FLUX_RANGE = (1e21, 4e22)  # Mx, unsigned, at the largest extent
@@ -67,6 +69,14 @@ class Patches:
     def extent(self) -> Array:
         """Distance from the region's centre beyond which its field is negligible, degrees, shape (N,)."""
         return np.asarray((np.hypot(self.x, self.y) + 3.5 * self.sigma).max(axis=1))
+
+    def seen(self, pixel: float) -> tuple[Array, Array, Array]:
+        """Width and peak field of each patch, and extent of each region, in pixels of so many degrees.
+
+        A spot smaller than a pixel is spread over it, so that its flux does not depend on where pixel centres fall.
+        """
+        sigma = np.hypot(self.sigma, 0.4 * pixel)
+        return sigma, self.peak * (self.sigma / sigma) ** 2, self.extent + pixel
 
     @property
     def pil_flux(self) -> Array:
@@ -187,25 +197,10 @@ class Regions:
 def emerge_regions(
     first_day: int, last_day: int, *, seed: int, activity: float, belt: float, leading_north: int
 ) -> Regions:
-    """Let regions emerge on the whole Sun, a Poisson number each day.
+    """Let regions emerge on the whole Sun, a Poisson number each day, in order of emergence.
 
-    Parameters
-    ----------
-    first_day, last_day : int
-        Days of emergence, proleptic ordinals, both included. A day's regions depend on the day and the seed alone.
-    seed : int
-        At least 0.
-    activity : float
-        1 = near a solar maximum; the number of regions is proportional to it.
-    belt : float
-        Mean unsigned latitude of emergence in degrees; scatter 6 degrees, limited to 2 to 40 degrees.
-    leading_north : int
-        Sign of the leading polarity in the northern hemisphere; -1 in even cycles such as 24.
-
-    Returns
-    -------
-    Regions
-        In order of emergence.
+    Both days, proleptic ordinals, are included; a day's regions depend on the day and the seed alone. The latitude has
+    a scatter of 6 degrees about `belt` and is limited to 2 to 40 degrees; for the rest see `SyntheticSun`.
     """
     drawn: dict[str, list[Any]] = {name: [] for name in Regions.__dataclass_fields__}
     for day in range(first_day, last_day + 1):

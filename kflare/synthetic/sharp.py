@@ -7,7 +7,7 @@ instrument without limb effects would give. The definitions are those of Bobra e
 import numpy as np
 import numpy.typing as npt
 
-from kflare.synthetic.regions import SQUARE_DEGREE, Array, Patches
+from kflare.synthetic.regions import RADIUS_CM, SQUARE_DEGREE, Array, Patches
 
 __all__ = ["SHARP_UNITS", "measure"]
 
@@ -17,7 +17,7 @@ SHARP_UNITS = {"AREA": "uHem", "USFLUX": "Mx", "MEANGBZ": "G/Mm", "R_VALUE": ""}
 _STEP = 0.25  # degrees
 _ROWS, _COLUMNS = 80, 112  # 20° × 28° hold the largest region
 _DEGREE = np.sqrt(SQUARE_DEGREE) / 1e8  # Mm
-_MICROHEMISPHERE = 2e-6 * np.pi * 6.957e10**2  # cm²
+_MICROHEMISPHERE = 2e-6 * np.pi * RADIUS_CM**2  # cm²
 _ACTIVE_FIELD = 25.0  # gauss: the smoothed field that bounds an active patch
 _STRONG_FIELD = 75.0  # gauss: half the 150 G of Schrijver (2007), since the plage is smooth here
 _PIL_FWHM = 15.0  # Mm, likewise
@@ -26,18 +26,10 @@ _BATCH = 64  # regions at a time, 4.6 MB per array
 
 
 def measure(patches: Patches) -> dict[str, Array]:
-    """Measure AREA, USFLUX, MEANGBZ and R_VALUE.
+    """Measure each region, float64, shape (N,) by name.
 
-    Parameters
-    ----------
-    patches : Patches
-        Of N regions.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray, float64, shape (N,)
-        AREA (microhemispheres) and USFLUX (Mx) of the radial field above 25 G, MEANGBZ (G/Mm) its mean gradient there,
-        R_VALUE (log10; 0 without a strong polarity inversion line).
+    AREA (microhemispheres) and USFLUX (Mx) of the radial field above 25 G, MEANGBZ (G/Mm) its mean gradient there,
+    R_VALUE (log10; 0 without a strong polarity inversion line).
     """
     measured = [np.zeros((4, 0))]
     for first in range(0, len(patches.flux), _BATCH):

@@ -18,7 +18,7 @@ from kflare.flares.catalogue import FlareList
 from kflare.observations.magnetogram import Magnetogram
 from kflare.sun.disk import Disk
 from kflare.synthetic.archive import write_flares, write_magnetogram, write_region_table
-from kflare.synthetic.flares import let_flare
+from kflare.synthetic.flares import simulate_flares
 from kflare.synthetic.observations import (
     Cutout,
     write_aia,
@@ -37,7 +37,7 @@ from kflare.synthetic.regions import (
     times_to_days,
 )
 from kflare.synthetic.sharp import measure
-from kflare.synthetic.surface import DiskGrid, Network, disk_grid, paint
+from kflare.synthetic.surface import Array32, DiskGrid, Network, disk_grid, paint
 from kflare.synthetic.vector import SurfaceField, horizontal_field
 
 __all__ = ["SyntheticSun"]
@@ -113,24 +113,14 @@ class SyntheticSun:
         self._born: Regions = born.take((born.born < last) & (born.born + LONGEST_LIFE_DAYS > first))
         self._network = Network(seed)
         self.regions = _tabulate(self._born)
-        happened = let_flare(self._born, self.regions["noaa"].to_numpy(dtype=np.int64), seed=seed)
+        happened = simulate_flares(self._born, self.regions["noaa"].to_numpy(dtype=np.int64), seed=seed)
         happened = happened[(happened["start"] >= self.start) & (happened["start"] < self.end)]
         self.flares = FlareList(happened, source=f"synthetic Sun, seed {seed}", repairs={})
 
     def magnetogram(self, time: datetime, size: int = 512) -> Magnetogram:
         """Render the full disk.
 
-        Parameters
-        ----------
-        time : datetime.datetime
-            Aware, within the time covered.
-        size : int
-            Width and height in pixels; the disk's radius is 0.44 of it.
-
-        Returns
-        -------
-        Magnetogram
-            Line-of-sight field in gauss with noise of 10 G per 1024² pixel, instrument "synthetic".
+        Line-of-sight field in gauss with noise of 10 G per 1024² pixel; the disk's radius is 0.44 of the width.
 
         Raises
         ------
@@ -144,11 +134,7 @@ class SyntheticSun:
         alive = self._born.take(self._born.flux_at(day) > 0)
         field, clumps = self._network.sample(grid, day)
         field += paint(grid, alive.patches_at(day), alive.longitude(day), alive.lat, clumps)
-        field *= grid.mu
-        random = generator(self.seed, "noise", size, round(day * 86400e6))
-        field += np.float32(_NOISE * size / 1024) * random.standard_normal(len(field), dtype=np.float32)
-        data = np.full((size, size), np.nan, dtype=np.float32)
-        data.ravel()[grid.index] = field
+        data = self._measured(grid, field * grid.mu, round(day * 86400e6))
         disk = Disk(x=grid.centre, y=grid.centre, radius=grid.radius)
         return Magnetogram(data, time.astimezone(UTC), disk, instrument="synthetic", source=self.flares.source)
 
@@ -184,22 +170,9 @@ class SyntheticSun:
         return table[table["USFLUX"] > _SMALLEST_FLUX].reset_index(drop=True)
 
     def pil_flux(self, times: pd.DatetimeIndex | list[datetime]) -> npt.NDArray[np.float64]:
-        """Polarity-inversion-line flux of the visible hemisphere, the quantity that drives the flares.
+        """Polarity-inversion-line flux of the visible hemisphere, Mx, float64, shape (N,): what drives the flares.
 
-        Parameters
-        ----------
-        times : pandas.DatetimeIndex or list of datetime.datetime
-            N aware times within the time covered.
-
-        Returns
-        -------
-        numpy.ndarray, float64, shape (N,)
-            Sum over the regions within 90 degrees of the central meridian, Mx; see `Patches.pil_flux`.
-
-        Raises
-        ------
-        SettingError
-            If a time is naive or not covered.
+        It is the sum over the regions within 90 degrees of the central meridian; see `Patches.pil_flux`.
         """
         days = self._covered(pd.DatetimeIndex(times))
         at, one = self._visible(days, 90.0, 0.0)
@@ -303,11 +276,7 @@ class SyntheticSun:
             time = stamp.to_pydatetime()
             field, cutouts = self._surface(grid, time)
             _, _, toward = field.seen(grid)
-            image = np.full((size, size), np.nan, dtype=np.float32)
-            random = generator(self.seed, "noise", size, round(time.timestamp() * 1e6))
-            noise = np.float32(_NOISE * size / 1024) * random.standard_normal(len(toward), dtype=np.float32)
-            image.ravel()[grid.index] = toward + noise
-            write_los(image, time, folder)
+            write_los(self._measured(grid, toward, round(time.timestamp() * 1e6)), time, folder)
             write_vector(field, grid, time, folder, cutouts=None if full_disk_vector else cutouts)
             for wavelength in (1600, 131):
                 write_aia(grid, field.radial, self.flares.table, time, folder, wavelength=wavelength, seed=self.seed)
@@ -316,6 +285,14 @@ class SyntheticSun:
         write_flares(self.flares, folder / "flares.csv")
         days = pd.date_range(self.start, self.end, freq="D", unit="us")
         write_regions_of_the_day(self.region_table(days), folder / "srs.csv")
+
+    def _measured(self, grid: DiskGrid, field: Array32, number: int) -> Array32:
+        """Image of the line-of-sight field on the disk, with the noise that belongs to a number; NaN off the disk."""
+        random = generator(self.seed, "noise", grid.size, number)
+        noise = np.float32(_NOISE * grid.size / 1024) * random.standard_normal(len(field), dtype=np.float32)
+        image = np.full((grid.size, grid.size), np.nan, dtype=np.float32)
+        image.ravel()[grid.index] = field + noise
+        return image
 
     def _surface(self, grid: DiskGrid, time: datetime) -> tuple[SurfaceField, dict[int, Cutout]]:
         """The field at the surface without noise, and the area of each region by HARP number."""

@@ -56,10 +56,24 @@ class DiskGrid:
     mu: Array32
     rate: Array
 
+    def pixel(self, lon: float, lat: float) -> tuple[float, float]:
+        """Column and row of a place."""
+        column = self.centre + self.radius * np.sin(np.deg2rad(lon)) * np.cos(np.deg2rad(lat))
+        return float(column), float(self.centre - self.radius * np.sin(np.deg2rad(lat)))
+
+    def near(self, lon: float, lat: float, reach: float) -> tuple[npt.NDArray[np.int64], Array, Array]:
+        """Pixels within `reach` degrees of a place, and where they lie from it: degrees west and north."""
+        x0, y0, x1, y1 = self.box(lon, lat, reach)
+        window = self.number[y0:y1, x0:x1]
+        window = window[window >= 0]
+        dx = ((self.lon[window] - lon + 180) % 360 - 180) * np.cos(np.deg2rad(lat))
+        dy = self.lat[window] - lat
+        near = dx**2 + dy**2 < reach**2
+        return window[near], dx[near], dy[near]
+
     def box(self, lon: float, lat: float, reach: float) -> tuple[int, int, int, int]:
         """Columns x0 to x1 and rows y0 to y1, half open, that hold what lies within `reach` degrees of a place."""
-        column = self.centre + self.radius * np.sin(np.deg2rad(lon)) * np.cos(np.deg2rad(lat))
-        row = self.centre - self.radius * np.sin(np.deg2rad(lat))
+        column, row = self.pixel(lon, lat)
         half = np.deg2rad(reach) * self.radius + 1
         x0, y0 = max(0, int(column - half)), max(0, int(row - half))
         return x0, y0, min(self.size, int(column + half) + 2), min(self.size, int(row + half) + 2)
@@ -86,32 +100,13 @@ def disk_grid(size: int) -> DiskGrid:
 def paint(grid: DiskGrid, patches: Patches, lon: Array, lat: Array, clumps: Array32) -> Array32:
     """Radial field of all regions, gauss, float32, shape (P,).
 
-    Parameters
-    ----------
-    grid : DiskGrid
-        Pixels.
-    patches : Patches
-        Of the N regions; spots and delta patches are smooth, plage is broken into the network's clumps.
-    lon, lat : numpy.ndarray, shape (N,)
-        Centre of each region in degrees.
-    clumps : numpy.ndarray, float32, shape (P,)
-        Factor of mean 1 that concentrates plage in clumps, as `Network.clumps`.
+    Spots and delta patches are smooth; plage is broken into the network's clumps by a factor of mean 1, shape (P,).
     """
     field = np.zeros(len(grid.index), dtype=np.float32)
-    pixel = np.rad2deg(1 / grid.radius)
-    # A spot smaller than a pixel is spread over it, so that its flux does not depend on where pixel centres fall.
-    sigma = np.hypot(patches.sigma, 0.4 * pixel)
-    peak = patches.peak * (patches.sigma / sigma) ** 2
-    reach = patches.extent + pixel
+    sigma, peak, reach = patches.seen(np.rad2deg(1 / grid.radius))
     for i in np.flatnonzero(np.abs(lon) < 90 + reach / np.cos(np.deg2rad(lat))):
-        x0, y0, x1, y1 = grid.box(lon[i], lat[i], reach[i])
-        window = grid.number[y0:y1, x0:x1]
-        window = window[window >= 0]
-        dx = (grid.lon[window] - lon[i] + 180) % 360 - 180
-        dx *= np.cos(np.deg2rad(lat[i]))
-        dy = grid.lat[window] - lat[i]
-        near = dx**2 + dy**2 < reach[i] ** 2
-        window, dx, dy = window[near], dx[near].astype(np.float32), dy[near].astype(np.float32)
+        window, west, north = grid.near(lon[i], lat[i], reach[i])
+        dx, dy = west.astype(np.float32), north.astype(np.float32)
         gaussians = [
             np.float32(peak[i, k])
             * np.exp(((dx - patches.x[i, k]) ** 2 + (dy - patches.y[i, k]) ** 2) * (-0.5 / sigma[i, k] ** 2))

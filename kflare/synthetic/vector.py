@@ -41,32 +41,12 @@ class SurfaceField:
 def horizontal_field(
     grid: DiskGrid, patches: Patches, lon: Array, lat: Array, complexity: Array
 ) -> tuple[Array32, Array32]:
-    """Horizontal field of all regions.
-
-    Parameters
-    ----------
-    grid : DiskGrid
-        Pixels.
-    patches : Patches
-        Of the N regions.
-    lon, lat : numpy.ndarray, shape (N,)
-        Centre of each region, degrees.
-    complexity : numpy.ndarray, shape (N,)
-        0 to 1.
-
-    Returns
-    -------
-    west, north : numpy.ndarray, float32, shape (P,)
-        Gauss; 0 outside of the regions.
-    """
+    """Horizontal field of all regions towards west and north, gauss, float32, shape (P,) each; 0 outside of them."""
     west, north = np.zeros((2, len(grid.index)), dtype=np.float32)
-    pixel = np.rad2deg(1 / grid.radius)
-    sigma = np.hypot(patches.sigma, 0.4 * pixel)
-    peak = patches.peak * (patches.sigma / sigma) ** 2
-    reach = patches.extent + pixel
+    sigma, peak, reach = patches.seen(np.rad2deg(1 / grid.radius))
     turn = -np.sign(lat) * (_TWIST[0] + _TWIST[1] * complexity)
     for i in np.flatnonzero(np.abs(lon) < 90 + reach / np.cos(np.deg2rad(lat))):
-        window, dx, dy = _near(grid, lon[i], lat[i], reach[i])
+        window, dx, dy = grid.near(lon[i], lat[i], reach[i])
         across, along = np.zeros((2, len(window)), dtype=np.float32)
         for k in range(peak.shape[1]):
             x, y, depth = dx - patches.x[i, k], dy - patches.y[i, k], _DEPTH * sigma[i, k]
@@ -79,14 +59,3 @@ def horizontal_field(
         west[window] += (cos * across - sin * along).astype(np.float32)
         north[window] += (sin * across + cos * along).astype(np.float32)
     return west, north
-
-
-def _near(grid: DiskGrid, lon: float, lat: float, reach: float) -> tuple[Array, Array, Array]:
-    """Pixels within `reach` degrees of a place, and where they lie from it: degrees west and north."""
-    x0, y0, x1, y1 = grid.box(lon, lat, reach)
-    window = grid.number[y0:y1, x0:x1]
-    window = window[window >= 0]
-    dx = ((grid.lon[window] - lon + 180) % 360 - 180) * np.cos(np.deg2rad(lat))
-    dy = grid.lat[window] - lat
-    near = dx**2 + dy**2 < reach**2
-    return window[near], dx[near], dy[near]

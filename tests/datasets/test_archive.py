@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from kflare.datasets.archive import SUFFIXES, daily_images, forecast_time, index_archive, magnetogram_files
+from kflare.datasets.archive import daily_images, forecast_time, index_archive, magnetogram_files
 from kflare.errors import DataError
+from kflare.observations.reading import SUFFIXES
 
 
 def write_sun(path, *, width=48, seed=0):

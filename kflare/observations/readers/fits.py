@@ -54,4 +54,4 @@ def _time(payload: bytes, source: str) -> datetime:
         return Header(file.image().header.__getitem__, source).time()
 
 
-READER = Reader("FITS", magnetogram_from_fits, _time)
+READER = Reader("FITS", (".fits", ".fits.gz", ".fit", ".fts"), magnetogram_from_fits, _time)

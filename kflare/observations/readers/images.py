@@ -199,5 +199,5 @@ def _instrument(source: str) -> str:
     return next((known for known in ("HMI", "MDI", "synthetic") if known.lower() in name), "unknown")
 
 
-JPEG = Reader("JPEG", magnetogram_from_image, _time)
-PNG = Reader("PNG", magnetogram_from_image, _time)
+JPEG = Reader("JPEG", (".jpg", ".jpeg"), magnetogram_from_image, _time)
+PNG = Reader("PNG", (".png",), magnetogram_from_image, _time)

@@ -240,4 +240,4 @@ def _decode(payload: bytes, width: int, source: str) -> npt.NDArray[np.uint8]:
             return np.array(image, dtype=np.uint8)
 
 
-READER = Reader("JP2", magnetogram_from_jp2, _time)
+READER = Reader("JP2", (".jp2",), magnetogram_from_jp2, _time)

@@ -47,6 +47,8 @@ class Reader:
     ----------
     format : str
         A key of `kflare.io.payload.MAGIC`, by which its files are recognised.
+    suffixes : tuple of str
+        By which its files are found in a folder; small letters.
     read : callable
         Magnetogram of a file's content, in float32 gauss, NaN off the disk and where missing. Raises DataError, which
         names the file, if it is damaged, no full disk, its time is unknown, or the policy rejects it.
@@ -55,5 +57,6 @@ class Reader:
     """
 
     format: str
+    suffixes: tuple[str, ...]
     read: Callable[[bytes, Options], Magnetogram]
     time: Callable[[bytes, str], datetime]

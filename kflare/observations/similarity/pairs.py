@@ -6,12 +6,10 @@ from pathlib import Path
 
 from kflare.errors import DataError, SettingError
 from kflare.io.payload import format_of
-from kflare.observations.reading import magnetogram_time
+from kflare.observations.reading import SUFFIXES, magnetogram_time
 from kflare.sun.times import time_from_name
 
 __all__ = ["file_pairs"]
-
-_SUFFIXES = frozenset({".fits", ".fts", ".fit", ".gz", ".jpg", ".jpeg", ".png", ".jp2"})
 
 
 def file_pairs(folders: Sequence[Path], *, within: timedelta = timedelta(minutes=30)) -> list[tuple[Path, Path]]:
@@ -65,7 +63,7 @@ def _timed(folders: Sequence[Path]) -> list[tuple[datetime, Path]]:
     found = []
     for folder in folders:
         for path in folder.iterdir():
-            if path.is_file() and path.suffix.lower() in _SUFFIXES:
+            if path.is_file() and path.name.lower().endswith(SUFFIXES):
                 time = time_from_name(path) or magnetogram_time(path)
                 found.append((time, path))
     return sorted(found)
