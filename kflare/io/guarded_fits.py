@@ -8,7 +8,6 @@ raises on damage becomes one DataError that names the file.
 import io
 import math
 import re
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflare.errors import DataError, KflareError
-from kflare.io.payload import MAX_WIDTH, inflate
+from kflare.errors import DataError
+from kflare.io.payload import MAX_WIDTH, decoding, inflate
 
 __all__ = ["FitsFile", "guarded_fits"]
 
@@ -70,25 +69,16 @@ def guarded_fits(
     """
     from astropy.io import fits
 
-    try:
-        with warnings.catch_warnings():
-            # Astropy warns of every departure from the standard; what matters is checked here and by the caller.
-            warnings.simplefilter("ignore")
-            _require_short_header(payload, 0, source)
-            with fits.open(
-                io.BytesIO(payload),
-                memmap=False,
-                lazy_load_hdus=True,
-                do_not_scale_image_data=not scaled,
-                disable_image_compression=not compressed_images,
-            ) as hdus:
-                yield FitsFile(hdus, payload, source)
-    except KflareError:
-        raise
-    # Astropy raises OSError, VerifyError, TypeError, ValueError, KeyError and more, as the damage has it.
-    except Exception as error:
-        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
-        raise DataError(f"`{source}` {problem}: {reason}; {advice}") from error
+    with decoding(source, problem, advice=advice):
+        _require_short_header(payload, 0, source)
+        with fits.open(
+            io.BytesIO(payload),
+            memmap=False,
+            lazy_load_hdus=True,
+            do_not_scale_image_data=not scaled,
+            disable_image_compression=not compressed_images,
+        ) as hdus:
+            yield FitsFile(hdus, payload, source)
 
 
 class FitsFile:

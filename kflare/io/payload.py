@@ -1,13 +1,25 @@
 """Files from outside, looked at before anything in them is decoded: what they are, and how much they claim to hold."""
 
+import warnings
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from kflare.errors import DataError
+from kflare.errors import DataError, KflareError
 
-__all__ = ["IMAGES", "MAGIC", "MAX_FILE_BYTES", "MAX_WIDTH", "format_of", "inflate", "kind_of", "read_payload"]
+__all__ = [
+    "IMAGES",
+    "MAGIC",
+    "MAX_FILE_BYTES",
+    "MAX_WIDTH",
+    "decoding",
+    "format_of",
+    "inflate",
+    "kind_of",
+    "read_payload",
+]
 
 #: MDI is 1024², HMI 4096²: nothing that is a magnetogram is near these limits, but a damaged header may claim more.
 MAX_WIDTH: Final = 8192
@@ -113,6 +125,29 @@ def read_payload(
     if kinds:
         kind_of(payload, source=str(path), what=what, kinds=kinds)
     return payload
+
+
+@contextmanager
+def decoding(source: str, problem: str, *, advice: str = "download it again") -> Iterator[None]:
+    """Within this context any exception of another library becomes `source` `problem`: its reason; `advice`.
+
+    Decoders raise OSError, SyntaxError, TypeError, struct.error and more, as the damage has it, and warn of every
+    departure from a standard; what matters is checked by the caller.
+
+    Raises
+    ------
+    DataError
+        For any exception that is no KflareError.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except KflareError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+        raise DataError(f"`{source}` {problem}: {reason}; {advice}") from error
 
 
 def inflate(packed: bytes, limit: int) -> bytes | None:

@@ -73,6 +73,13 @@ class Header:
             )
         return number
 
+    def positive(self, key: str) -> float:
+        """Number above 0; DataError where it is none."""
+        number = self.needed(key)
+        if not number > 0:
+            raise DataError(f"`{self.source}`: header card `{key}` must be above 0, got {number:g}")
+        return number
+
     def text(self, *keys: str) -> str:
         """Text of the first card that holds any, without blanks at its ends; "" where none does."""
         for key in keys:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
 from kflare.io.guarded_fits import guarded_fits
-from kflare.io.payload import read_payload
+from kflare.io.payload import MAX_WIDTH, read_payload
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.orientation import Orientation, orientation_of
@@ -115,8 +115,13 @@ class _Canvas:
     def __init__(self, image: _Image, magnetogram: Magnetogram, *, apart: timedelta) -> None:
         header = image.header
         self.header, self.magnetogram = header, magnetogram
-        scale = header.needed("RSUN_OBS") / header.needed("CDELT1")
-        width = round(magnetogram.data.shape[0] * scale / magnetogram.disk.radius)
+        scale = header.positive("RSUN_OBS") / header.positive("CDELT1")
+        width = round(min(magnetogram.data.shape[0] * scale / magnetogram.disk.radius, 2 * MAX_WIDTH))
+        if width > MAX_WIDTH:
+            raise DataError(
+                f"`{header.source}`: the full disk must be at most {MAX_WIDTH} pixels wide, `RSUN_OBS` and `CDELT1` "
+                f"make its radius {scale:g} pixels; fetch it again"
+            )
         self.width, self.apart = width, apart
         self.parts = np.zeros((3, width, width), np.float32)
         self.covered, self.sure = np.zeros((2, width, width), np.bool_)
@@ -205,9 +210,8 @@ class _Canvas:
             right = -right
         for _ in range(turn.quarter_turns):
             right, up = -up, right
-        view = self.magnetogram.geometry
-        geometry = DiskGeometry(
-            turn.disk, (self.width, self.width), b0=view.b0, l0=view.l0, distance=view.distance, roll=turn.roll
+        geometry = DiskGeometry.seen_from(
+            self.magnetogram.seen_from, self.magnetogram.time, turn.disk, (self.width, self.width), roll=turn.roll
         )
         covered, sure = turn.upright(self.covered), turn.upright(self.sure) if self.rated else None
         return FullDiskVector(right, up, los, covered, sure, geometry, self.header.time(), self.header.source)
@@ -240,8 +244,8 @@ def read_sharp_cea(files: str | Path | Iterable[str | Path]) -> Patch:
         raise DataError(f"segments of a SHARP must have one shape, got {seen}; fetch them again")
     header = images["bitmap"].header if "Br" not in images else images["Br"].header
     maps = {name: image.data[::-1].astype(np.float32) for name, image in images.items()}
-    step, radius = math.radians(header.needed("CDELT1")), header.needed("RSUN_REF")
-    arcsec = math.degrees(math.atan(radius * step / header.needed("DSUN_OBS"))) * 3600
+    step, radius = math.radians(header.positive("CDELT1")), header.positive("RSUN_REF")
+    arcsec = math.degrees(math.atan(radius * step / header.positive("DSUN_OBS"))) * 3600
     inside = maps["bitmap"] >= _IN_PATCH
     lon, lat = header.needed("CRVAL1") - header.needed("CRLN_OBS"), header.needed("CRVAL2")
     height, width = inside.shape
@@ -251,7 +255,7 @@ def read_sharp_cea(files: str | Path | Iterable[str | Path]) -> Patch:
         _mu(lon, lat, header.needed("CRLT_OBS"), shape=(height, width), step=step),
         inside,
         # Of the formulas in `sw_functions.c`: 1 in 10⁵ less than RSUN_REF · CDELT1.
-        arcsec * radius / header.needed("RSUN_OBS"),
+        arcsec * radius / header.positive("RSUN_OBS"),
         arcsec,
         bx=maps.get("Bp"),
         by=-maps["Bt"] if vector else None,
@@ -268,7 +272,7 @@ def _mu(lon: float, lat: float, b0: float, *, shape: tuple[int, int], step: floa
     rows, columns = shape
     x = (np.arange(columns) - (columns - 1) / 2) * step
     y = (((rows - 1) / 2 - np.arange(rows)) * step)[:, np.newaxis]
-    flat = np.sqrt(1 - y**2)
+    flat = np.sqrt(np.maximum(1 - y**2, 0))
     west, ahead = flat * np.sin(x), flat * np.cos(x)
     up0, turn, tilt = math.radians(lat), math.radians(lon), math.radians(b0)
     polar, out = y * math.cos(up0) + ahead * math.sin(up0), ahead * math.cos(up0) - y * math.sin(up0)

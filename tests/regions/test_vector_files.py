@@ -181,6 +181,22 @@ def test_damaged_files_are_refused(tmp_path, magnetogram, files):
         read(files | {"field": empty}, magnetogram)
 
 
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (0.0, "`CDELT1` must be above 0, got 0"),
+        (1e-6, "the full disk must be at most 8192 pixels wide"),
+    ],
+)
+def test_a_scale_that_makes_no_disk_is_refused(tmp_path, magnetogram, files, step, message):
+    changed = tmp_path / "field.fits"
+    with fits.open(files["field"]) as hdus:
+        hdus[0].header["CDELT1"] = step
+        hdus.writeto(changed)
+    with pytest.raises(DataError, match=message):
+        read(files | {"field": changed}, magnetogram)
+
+
 def test_a_sharp_map_is_read_from_a_folder_or_its_files(real_data):
     folder = real_data / "sharp_cea_377"
     patch = read_sharp_cea(folder)

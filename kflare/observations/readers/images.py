@@ -5,7 +5,6 @@ the images are black, apart from the noise of JPEG along the limb, so the disk c
 """
 
 import io
-import warnings
 from datetime import datetime
 from pathlib import PurePath
 
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from kflare.errors import DataError
-from kflare.io.payload import MAX_WIDTH
+from kflare.io.payload import MAX_WIDTH, decoding
 from kflare.observations.magnetogram import Magnetogram, require_byte_range
 from kflare.observations.quality import judge
 from kflare.observations.readers.reader import Options, Reader
@@ -71,19 +70,7 @@ def _time(_: bytes, source: str) -> datetime:
 
 
 def decode_grey(payload: bytes, *, source: str) -> npt.NDArray[np.uint8]:
-    """Decode a JPEG or PNG wholly.
-
-    Parameters
-    ----------
-    payload : bytes
-        Content of the file.
-    source : str
-        Its path, for messages.
-
-    Returns
-    -------
-    numpy.ndarray, uint8, shape (H, H)
-        Grey values; row 0 is the top.
+    """Decode a JPEG or PNG wholly: grey values, uint8, shape (H, H), row 0 on top.
 
     Raises
     ------
@@ -92,20 +79,13 @@ def decode_grey(payload: bytes, *, source: str) -> npt.NDArray[np.uint8]:
     """
     from PIL import Image
 
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of large and of odd files; the checks below decide instead.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(payload), formats=("JPEG", "PNG")) as image:
-                _require_grey_square(image.mode, *image.size, source=source)
-                # Reading all pixels is what reveals a file cut short.
-                return np.array(image, dtype=np.uint8)
-    except DataError:
-        raise
-    # Pillow raises OSError, SyntaxError, ValueError, struct.error, zlib.error and more, as the damage has it.
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"`{source}` is a damaged or truncated image: {reason}; download it again") from error
+    with (
+        decoding(source, "is a damaged or truncated image"),
+        Image.open(io.BytesIO(payload), formats=("JPEG", "PNG")) as image,
+    ):
+        _require_grey_square(image.mode, *image.size, source=source)
+        # Reading all pixels is what reveals a file cut short.
+        return np.array(image, dtype=np.uint8)
 
 
 def _require_grey_square(mode: str, width: int, height: int, *, source: str) -> None:
@@ -126,18 +106,6 @@ def find_disk(image: npt.NDArray[np.uint8], *, source: str = "image") -> Disk:
 
     The largest connected bright area is taken (so that captions in the corners do not matter), the first and the last
     pixel of it in each row and column are its edge, and a circle is fitted to the edge with outliers removed.
-
-    Parameters
-    ----------
-    image : numpy.ndarray, uint8, shape (H, H)
-        Grey values.
-    source : str
-        Name for messages.
-
-    Returns
-    -------
-    Disk
-        To a fraction of a pixel.
 
     Raises
     ------

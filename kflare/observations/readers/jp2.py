@@ -6,7 +6,6 @@ to hold before anything of that size is allocated.
 
 import io
 import struct
-import warnings
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -15,8 +14,8 @@ from xml.parsers import expat
 import numpy as np
 import numpy.typing as npt
 
-from kflare.errors import DataError, KflareError
-from kflare.io.payload import MAX_WIDTH
+from kflare.errors import DataError
+from kflare.io.payload import MAX_WIDTH, decoding
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram, require_byte_range
 from kflare.observations.readers.pixels import Frame, Pixels, require_square
@@ -28,6 +27,7 @@ __all__ = ["READER", "magnetogram_from_jp2", "xml_header"]
 _HELIOVIEWER_RANGE = 250.0
 _ZERO_FIELD = 128
 _MAX_XML = 1 << 20
+_DAMAGED = "is a damaged or truncated JP2 file"
 
 # Markers of a codestream, and limits on what makes a decoder allocate far more than the image.
 _SOC, _SIZ, _COD, _COC, _SOT, _SOD, _EOC = 0xFF4F, 0xFF51, 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
@@ -48,7 +48,7 @@ def magnetogram_from_jp2(payload: bytes, options: Options) -> Magnetogram:
         If the file is damaged or truncated, has no FITS header, is no full disk, or the policy rejects it.
     """
     source = options.source
-    try:
+    with decoding(source, _DAMAGED):
         header = Header(xml_header(payload, source=source).__getitem__, source)
         width = require_square(_declared_shape(payload, source), MAX_WIDTH, source)
         byte_range = options.byte_range
@@ -60,32 +60,15 @@ def magnetogram_from_jp2(payload: bytes, options: Options) -> Magnetogram:
         step = 2 * limit / 255
         # The picture has the top row first, FITS the bottom row.
         return frame.magnetogram(Pixels(image[::-1], scale=step, zero=-_ZERO_FIELD * step, byte_range=limit))
-    except KflareError:
-        raise
-    # Pillow raises OSError, SyntaxError, ValueError and more; struct.error is a box that ends too early.
-    except Exception as error:
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise DataError(f"`{source}` is a damaged or truncated JP2 file: {reason}; download it again") from error
 
 
 def _time(payload: bytes, source: str) -> datetime:
-    return Header(xml_header(payload, source=source).__getitem__, source).time()
+    with decoding(source, _DAMAGED):
+        return Header(xml_header(payload, source=source).__getitem__, source).time()
 
 
 def xml_header(payload: bytes, *, source: str) -> dict[str, str]:
-    """FITS header in the XML box of a JP2 file.
-
-    Parameters
-    ----------
-    payload : bytes
-        Content of the file.
-    source : str
-        Its path, for messages.
-
-    Returns
-    -------
-    dict
-        Keyword in capitals to value, of the elements `fits` and `helioviewer`; texts as they stand.
+    """FITS header in the XML box of a JP2 file: keyword in capitals to text, of the elements `fits` and `helioviewer`.
 
     Raises
     ------
@@ -228,16 +211,13 @@ def _check_coding(body: bytes, marker: int, shape: tuple[int, int], demand: Any)
 def _decode(payload: bytes, width: int, source: str) -> npt.NDArray[np.uint8]:
     from PIL import Image
 
-    with warnings.catch_warnings():
-        # Pillow warns of large and of odd files; the checks above and below decide instead.
-        warnings.simplefilter("ignore")
-        with Image.open(io.BytesIO(payload), formats=("JPEG2000",)) as image:
-            if image.mode != "L" or image.size != (width, width):
-                raise DataError(
-                    f"`{source}` must be an 8-bit grey image of {width}² pixels as its codestream says, got mode "
-                    f"{image.mode} and {image.size[0]} × {image.size[1]}"
-                )
-            return np.array(image, dtype=np.uint8)
+    with Image.open(io.BytesIO(payload), formats=("JPEG2000",)) as image:
+        if image.mode != "L" or image.size != (width, width):
+            raise DataError(
+                f"`{source}` must be an 8-bit grey image of {width}² pixels as its codestream says, got mode "
+                f"{image.mode} and {image.size[0]} × {image.size[1]}"
+            )
+        return np.array(image, dtype=np.uint8)
 
 
 READER = Reader("JP2", (".jp2",), magnetogram_from_jp2, _time)

@@ -1,13 +1,12 @@
 """Magnetograms from sunpy Maps."""
 
-import warnings
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kflare.errors import DataError, KflareError
-from kflare.io.payload import MAX_WIDTH
+from kflare.errors import DataError
+from kflare.io.payload import MAX_WIDTH, decoding
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.quality import QualityPolicy, policy_named
@@ -61,22 +60,14 @@ def magnetogram_from_map(
     meta = getattr(solar_map, "meta", None)
     if meta is None or not hasattr(solar_map, "data"):
         raise DataError(f"`{source}` must be a sunpy Map, got {type(solar_map).__name__}")
-    try:
-        with warnings.catch_warnings():
-            # sunpy warns of metadata that are missing and assumes something; what matters is checked here.
-            warnings.simplefilter("ignore")
-            require_square(np.shape(solar_map.data), MAX_WIDTH, source)
-            header = Header(_card(solar_map), source)
-            data = np.asarray(solar_map.data)
-            if solar_map.mask is not None:
-                data = np.where(solar_map.mask, np.nan, data)
-            return Frame(header, data.shape[0], options).magnetogram(Pixels(data))
-    except KflareError:
-        raise
-    # sunpy and astropy raise ValueError, TypeError, KeyError, UnitsError and more on metadata that contradict.
-    except Exception as error:
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise DataError(f"`{source}` has unusable metadata: {reason}; read the file itself instead") from error
+    # sunpy also warns of metadata that are missing and assumes something.
+    with decoding(source, "has unusable metadata", advice="read the file itself instead"):
+        require_square(np.shape(solar_map.data), MAX_WIDTH, source)
+        header = Header(_card(solar_map), source)
+        data = np.asarray(solar_map.data)
+        if solar_map.mask is not None:
+            data = np.where(solar_map.mask, np.nan, data)
+        return Frame(header, data.shape[0], options).magnetogram(Pixels(data))
 
 
 def _card(solar_map: Any) -> Any:

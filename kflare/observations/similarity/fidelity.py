@@ -1,7 +1,6 @@
 """The report of the fidelity checks: pairs of magnetograms in, one row of figures per pair out."""
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +19,7 @@ from kflare.observations.similarity.measures import (
     gauss_correlation,
 )
 
-__all__ = ["fidelity_report", "pairs_by_time", "plain_ssim"]
+__all__ = ["fidelity_report", "plain_ssim"]
 
 _COLUMNS: Final = (
     *("first", "second", "instruments", "minutes_apart"),
@@ -28,31 +27,6 @@ _COLUMNS: Final = (
 )
 
 Source = Magnetogram | str | Path
-
-
-def pairs_by_time(
-    first: Sequence[Magnetogram], second: Sequence[Magnetogram], *, within: timedelta = timedelta(minutes=30)
-) -> list[tuple[Magnetogram, Magnetogram]]:
-    """Each magnetogram of the first set with the nearest in time of the second, if within the limit of the paper.
-
-    Parameters
-    ----------
-    first, second : sequence of Magnetogram
-        In any order.
-    within : datetime.timedelta
-        Largest distance of a pair.
-
-    Returns
-    -------
-    list of tuple of Magnetogram
-        In the order of `first`; one of `second` may serve several.
-    """
-    pairs = []
-    for one in first:
-        other = min(second, key=lambda candidate: abs(candidate.time - one.time), default=None)
-        if other is not None and abs(other.time - one.time) <= within:
-            pairs.append((one, other))
-    return pairs
 
 
 def fidelity_report(

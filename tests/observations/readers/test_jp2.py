@@ -242,3 +242,11 @@ def test_the_time_of_a_file_needs_no_pixels(tmp_path):
     path = tmp_path / NAME
     path.write_bytes(jp2())
     assert magnetogram_time(path) == read_magnetogram(path).time
+
+
+def test_the_time_of_a_damaged_file_is_refused_in_one_sentence(tmp_path):
+    path = tmp_path / NAME
+    # A box that declares a length of 64 bits and ends before it.
+    path.write_bytes(jp2()[:12] + b"\x00\x00\x00\x01xml ")
+    with pytest.raises(DataError, match="damaged or truncated JP2 file"):
+        magnetogram_time(path)

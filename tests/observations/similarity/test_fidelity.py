@@ -9,7 +9,7 @@ from PIL import Image
 
 from kflare.errors import SettingError
 from kflare.observations.reading import read_magnetogram
-from kflare.observations.similarity.fidelity import fidelity_report, pairs_by_time
+from kflare.observations.similarity.fidelity import fidelity_report
 from kflare.observations.similarity.measures import aligned
 from kflare.synthetic.sun import SyntheticSun
 
@@ -62,15 +62,6 @@ def test_a_pair_that_cannot_be_read_is_noted_and_the_others_go_on(data, tmp_path
 def test_a_wrong_setting_is_no_matter_of_a_pair(data):
     with pytest.raises(SettingError, match="`window`"):
         fidelity_report([(data, data)], window=4)
-
-
-def test_pairs_are_nearest_in_time_and_within_half_an_hour(data):
-    at = [replace(data, time=T0 + timedelta(minutes=minutes)) for minutes in (0, 96, 192)]
-    hmi = [replace(data, time=T0 + timedelta(minutes=minutes)) for minutes in (12, 24, 126, 250)]
-    found = [(one.time, other.time) for one, other in pairs_by_time(at, hmi)]
-    # 0 and 12; 96 and 126 just within 30 minutes; 192 has nothing nearer than 58.
-    assert found == [(at[0].time, hmi[0].time), (at[1].time, hmi[2].time)]
-    assert pairs_by_time(at, []) == []
 
 
 def test_mdi_against_its_own_quick_look_image(real_data, tmp_path):
