@@ -1,1 +1,1 @@
-"""What was seen: magnetograms, flare lists, SHARP samples and the synthetic Sun."""
+"""Images of the Sun in memory: magnetograms and images of its light, their readers, quality, sets and similarity."""

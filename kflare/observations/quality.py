@@ -159,7 +159,7 @@ def policy_named(policy: str | QualityPolicy) -> QualityPolicy:
 
 
 def parse_quality(value: object, *, source: str = "header") -> int | None:
-    """QUALITY as a mask without sign, from any form in which it is handed around.
+    """QUALITY as a mask without sign, from any form in which it is given.
 
     Parameters
     ----------

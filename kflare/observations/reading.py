@@ -32,7 +32,7 @@ def read_magnetogram(
 ) -> Magnetogram:
     """Read a full-disk magnetogram: FITS of HMI or MDI, JP2 of Helioviewer, JPEG or PNG of an image archive.
 
-    The kind of file is told by its first bytes, not by its suffix; a FITS file may be packed with gzip.
+    The kind of file is recognised by its first bytes, not by its suffix; a FITS file may be packed with gzip.
 
     Parameters
     ----------

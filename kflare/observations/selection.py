@@ -1,4 +1,4 @@
-"""Which image stands for a time, where the one of that very time is missing.
+"""Which image is used for a time, where the one of that very time is missing.
 
 Yi et al. 2021, section 2: for each day the image at 00:00 UT, else the nearest one of the previous day, mostly within
 two hours. Never a later one: it would know of the day that is to be forecast.
@@ -19,7 +19,7 @@ NOMINAL_TOLERANCE = timedelta(seconds=360)
 
 @dataclass(frozen=True)
 class Selection:
-    """The image that stands for a time: its place in the candidates, and what is to be said of it.
+    """The image that is used for a time: its place in the candidates, and a note.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a reader of magnetograms is: one kind of file, told by its first bytes."""
+"""What a reader of magnetograms is: one kind of file, recognised by its first bytes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

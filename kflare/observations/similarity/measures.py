@@ -146,7 +146,7 @@ def aligned(image: Magnetogram, *, disk: Disk, width: int) -> Magnetogram:
     image : Magnetogram
         To be brought.
     disk : Disk
-        Where its disk shall be, in pixels of the result.
+        The disk in the result, in its pixels.
     width : int
         Width of the result in pixels.
 
