@@ -1,7 +1,7 @@
 """Which files of a folder belong together: a line-of-sight magnetogram and what else was seen at its time.
 
-Files are recognised by the names that JSOC gives and `kflare.fetch` keeps; nothing is opened here. A magnetogram makes a set;
-vector fields, images at 1600 and 131 Å join the set that they are nearest to in time, within a tolerance.
+Files are recognised by the names that JSOC gives and `kflare.fetch` keeps; nothing is opened here. A magnetogram makes
+a set; vector fields, images at 1600 and 131 Å join the set that they are nearest to in time, within a tolerance.
 """
 
 import re
