@@ -219,11 +219,11 @@ class ClientProtocol:
 
     def metadata(self, model: str, *, version: Version = None, timeout: float | None = None) -> Steps[Metadata]:
         """Signatures of a model, asked once per model and version and then remembered."""
-        known = self._metadata.get((model, version))
+        deadline, known = self._deadline(timeout), self._metadata.get((model, version))
         if known is None:
             request = GetModelMetadataRequest(metadata_field=["signature_def"])
             _specify(request, model, version)
-            response = yield from self._ask(request, self._deadline(timeout))
+            response = yield from self._ask(request, deadline)
             known = self._metadata[model, version] = Metadata.read(response)
         return known
 

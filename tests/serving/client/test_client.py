@@ -224,6 +224,8 @@ def test_any_deadline_is_kept_or_refused(client, standing):
     for timeout in (0, -1, float("inf"), float("nan")):  # to gRPC 0 is no deadline at all
         with pytest.raises(SettingError, match="`timeout` must be"):
             client.status("cnn-c", timeout=timeout)
+        with pytest.raises(SettingError, match="`timeout` must be"):
+            client.metadata("cnn-c", timeout=timeout)  # even if it is remembered
     with Client(standing.address, timeout=0.0001) as hasty:
         with pytest.raises(ServingError, match="DEADLINE_EXCEEDED"):
             hasty.predict("cnn-c", {"rounds": np.array(2_000_000, np.int32)}, signature="work")
