@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
+from kflare.serving.server.servable import write_output
 from kflare.serving.tensor_values import fill_tensor, read_tensor
 
 
@@ -72,3 +73,10 @@ def test_missing_values_repeat_the_last_one():
 def test_malformed_tensors_are_refused_before_memory_is_taken(bad, why):
     with pytest.raises(ValueError, match=why):
         read_tensor(bad)
+
+
+def test_outputs_of_other_types_are_written_too():
+    for array in (np.array([1 + 2j], np.complex64), np.ones(2, tf.bfloat16.as_numpy_dtype)):
+        written = TensorProto()
+        write_output(written, array, tensor_content=False)
+        np.testing.assert_array_equal(tf.make_ndarray(written), array)

@@ -25,7 +25,7 @@ from kflare.serving.server.signature_checks import has_rows, read_inputs, wanted
 from kflare.serving.server.statuses import RequestError, invalid, status_of
 from kflare.serving.tensor_values import fill_tensor
 
-__all__ = ["Servable"]
+__all__ = ["Servable", "write_output"]
 
 _MOST_WARMUP_RECORDS = 1000  # WarmupConsts::kMaxNumRecords in servables/tensorflow/saved_model_warmup_util.h
 _CODE = grpc.StatusCode
@@ -125,7 +125,7 @@ class Servable:
         response.model_spec.signature_name = key
         for alias in wanted:
             array = np.asarray(outputs[alias], dtype=object if isinstance(outputs[alias], bytes) else None)
-            fill_tensor(response.outputs[alias], array, typed_fields=not self._tensor_content)
+            write_output(response.outputs[alias], array, tensor_content=self._tensor_content)
         return response
 
     def _run(self, key: str, inputs: Arrays, deadline: float | None) -> Arrays:
@@ -196,6 +196,16 @@ class Servable:
                 self.predict(log.predict_log.request)
             elif kind is not None:
                 raise RequestError(_CODE.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
+
+
+def write_output(proto: Any, array: npt.NDArray[Any], *, tensor_content: bool) -> None:
+    """Write an output into a TensorProto, also one of a type that no model of kflare's has, such as complex64."""
+    try:
+        fill_tensor(proto, array, typed_fields=not tensor_content)
+    except TypeError:
+        from tensorflow import make_tensor_proto
+
+        proto.CopyFrom(make_tensor_proto(array))
 
 
 def _open(path: Path) -> tuple[Any, Any]:
