@@ -96,8 +96,10 @@ def checked_spec(args: argparse.Namespace) -> ModelSpec:
             raise SettingError(
                 f"--daily must lie in [0, 24) hours, or one image would serve two days, got {args.daily:g}"
             )
-        if args.image_size < 128:
-            raise SettingError(f"--image-size must be at least 128 (seven poolings by two), got {args.image_size}")
+        if args.image_size < spec.smallest_size:
+            raise SettingError(
+                f"--image-size must be at least {spec.smallest_size} for {spec.name}, got {args.image_size}"
+            )
     elif (args.sharp is None) == (args.regions is None):
         raise SettingError(f"{spec.name} needs either --sharp DIR or --regions FILE")
     elif args.sharp is not None and args.harp_noaa is None:

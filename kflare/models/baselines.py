@@ -1,4 +1,4 @@
-"""Plain methods that a network must beat on the same samples.
+"""Baselines: what a network is compared with on the same samples.
 
 Climatology and persistence need nothing but past flares; the three of scikit-learn learn from the same inputs as the
 network, with the same class weights if these are asked for, so that their 0.5 means the same too.

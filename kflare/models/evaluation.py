@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kflare.models.text_tables import aligned, interval_cell, number_cell
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import bootstrap
 from kflare.verification.probabilistic import brier_skill_score, roc_area
@@ -14,6 +15,7 @@ from kflare.verification.probabilistic import brier_skill_score, roc_area
 __all__ = ["Evaluation", "as_table", "evaluate"]
 
 _RESAMPLES = 2000
+_NO_INTERVAL = (np.nan, np.nan)
 _COLUMNS = "span method N rate thr TP FP FN TN ACC POD FAR TSS TSS-95% HSS BSS BSS-95% AUC"
 
 
@@ -117,29 +119,14 @@ def as_table(evaluations: Iterable[Evaluation]) -> str:
                 item.span,
                 item.method,
                 str(sum(counts)),
-                _number(t.base_rate),
+                number_cell(t.base_rate),
                 f"{item.threshold:.2f}",
                 *map(str, counts),
-                *map(_number, (t.accuracy, t.pod, t.far, t.tss)),
-                _interval(item.tss_interval),
-                *map(_number, (t.hss, item.bss)),
-                _interval(item.bss_interval),
-                _number(item.roc_area),
+                *map(number_cell, (t.accuracy, t.pod, t.far, t.tss)),
+                interval_cell(*item.tss_interval or _NO_INTERVAL),
+                *map(number_cell, (t.hss, item.bss)),
+                interval_cell(*item.bss_interval or _NO_INTERVAL),
+                number_cell(item.roc_area),
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if place < 2 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )
-
-
-def _number(value: float) -> str:
-    return f"{float(value):.3f}" if np.isfinite(value) else "–"
-
-
-def _interval(interval: tuple[float, float] | None) -> str:
-    return f"{interval[0]:.2f}..{interval[1]:.2f}" if interval and np.isfinite(interval).all() else "–"
+    return "\n".join(aligned(rows, left=2))

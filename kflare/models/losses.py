@@ -66,7 +66,7 @@ class WeightedCrossentropy(keras.losses.Loss):
             Not negative; 0 is perfect.
         """
         for name, tensor in (("y_true", y_true), ("y_pred", y_pred)):
-            # Labels of shape (N,) would broadcast against the two classes and train on nonsense without a word.
+            # Labels of shape (N,) would broadcast against the two classes and train on nonsense without an error.
             if len(tensor.shape) != 2 or tensor.shape[-1] != 2:
                 raise DataError(
                     f"`{name}` must have the shape (N, 2), [no flare, flare], got {tuple(tensor.shape)}: "

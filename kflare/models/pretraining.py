@@ -1,9 +1,10 @@
 """Pretraining of the dense CNN without labels, on maps of flux near polarity inversion lines; the labels come last.
 
-A few hundred magnetograms with a yes or no each do not teach a network where to look. What is known to matter can be
-measured on every image itself: where there is flux, and where strong fields of both polarities meet (Schrijver 2007's R
-is such a measure). The network is trained to predict these maps. Its last layer then turns the prediction of field near
-polarity inversion lines into a probability, for which two numbers are fitted to the labels. Not in the papers.
+A few hundred magnetograms with a yes or no each are too few for a network to find out where to look. What is known to
+matter can be measured on every image itself: where there is flux, and where strong fields of both polarities meet
+(Schrijver 2007's R is such a measure). The network is trained to predict these maps. Its last layer then turns the
+predicted field near polarity inversion lines into a probability, for which two numbers are fitted to the labels. Not
+in the papers.
 """
 
 import math

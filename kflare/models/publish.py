@@ -35,7 +35,7 @@ WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 BATCHING = "batching_params.pbtxt"  # servables/tensorflow/bundle_factory_util.cc, kBatchingParamsFilename
 _BATCHING_HEAD = """\
 # How a server with --enable_per_model_batching_parameters puts requests to this version together: the text form of
-# tensorflow.serving.BatchingParameters. How many run at a time is the server's affair (its batching.config).
+# tensorflow.serving.BatchingParameters. How many run at a time, the server's batching.config says.
 """
 _BATCHING_OF_IMAGES = f"""{_BATCHING_HEAD}
 # On a CPU more at a time is no faster, and at 512 x 512 pixels an image takes about 0.1 GB while it runs. A request may

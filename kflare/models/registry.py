@@ -36,6 +36,8 @@ class ModelSpec:
     """How it is trained unless told otherwise, as fields of `kflare.models.training.Recipe`."""
     documentation: str
     """What it is, in one line."""
+    smallest_size: int = 1
+    """Image models: least side of the input, in pixels."""
     pretraining: Mapping[str, Any] | None = None
     """The recipe for pretraining on flux maps (`kflare.models.pretraining`); None where the network has no such."""
 
@@ -64,6 +66,7 @@ MODELS: tuple[ModelSpec, ...] = (
         "cnn",
         kind="image",
         builder="kflare.models.dense_cnn:build_dense_cnn",
+        smallest_size=128,  # seven poolings by two
         recipe={"epochs": 100, "batch_size": 8, "learning_rate": 2e-4, "patience": 20, "select": "tss"},
         # Without early stopping: `patience` and `select` are not used.
         pretraining={"epochs": 30, "batch_size": 16, "learning_rate": 1e-3, "patience": 30, "select": "tss"},

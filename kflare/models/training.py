@@ -23,7 +23,7 @@ from kflare.io.atomic import write_whole
 from kflare.models.losses import WeightedCrossentropy, class_weights
 from kflare.verification.thresholds import best_threshold
 
-__all__ = ["Recipe", "Run", "ValidationSkill", "load_weights", "train"]
+__all__ = ["Recipe", "Run", "ValidationSkill", "load_weights", "require_same_settings", "train"]
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,7 @@ class Run:
         try:
             if self._state.exists():
                 self.state = json.loads(self._state.read_text(encoding="utf-8"))
-                stored = json.loads((self.folder / "settings.json").read_text(encoding="utf-8"))
-                _require_same(self.folder, stored, json.loads(self._settings))
+                require_same_settings(self.folder, settings, what="run")
         except (OSError, ValueError) as error:
             raise SettingError(f"cannot use {self.folder} for the run: {error}; choose another --output") from error
 
@@ -142,14 +141,26 @@ class Run:
         write_whole(self._state, json.dumps(self.state, indent=1))
 
 
-def _require_same(folder: Path, stored: Any, wanted: Any) -> None:
-    changed = [key for key in sorted({*stored, *wanted}) if stored.get(key) != wanted.get(key)]
-    if changed:
-        key = changed[0]
-        raise SettingError(
-            f"{folder} holds a run with another `{key}` ({_short(stored.get(key))}, now {_short(wanted.get(key))}): "
-            f"choose another --output, or delete the folder to train anew"
-        )
+def require_same_settings(folder: Path, settings: Mapping[str, Any], *, what: str) -> None:
+    """Hold the settings of a run to those that its folder has stored in `settings.json`, if any.
+
+    Raises
+    ------
+    SettingError
+        One differs, or the file cannot be read.
+    """
+    path = folder / "settings.json"
+    wanted = json.loads(json.dumps(settings, default=str))
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else wanted
+    except (OSError, ValueError) as error:
+        raise SettingError(f"cannot use {folder} for the {what}: {error}; choose another --output") from error
+    for key in sorted({*stored, *wanted}):
+        if stored.get(key) != wanted.get(key):
+            raise SettingError(
+                f"{folder} holds a {what} with another `{key}` ({_short(stored.get(key))}, now "
+                f"{_short(wanted.get(key))}): choose another --output, or delete the folder"
+            )
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The reference that a forecast has to beat: the event rate of the last 120 days, as it was known at the time."""
+"""The reference of skill scores: the event rate of the last 120 days, as it was known at the time."""
 
 import numpy as np
 import numpy.typing as npt

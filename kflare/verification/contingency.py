@@ -71,7 +71,7 @@ class ContingencyTable:
         Raises
         ------
         DataError
-            Empty, unequal lengths, or values other than 0 and 1. Probabilities belong into `from_probabilities`.
+            Empty, unequal lengths, or values other than 0 and 1. For probabilities take `from_probabilities`.
         """
         events, forecasts = check_outcomes(observed), check_outcomes(predicted, name="predicted")
         check_samples(events, forecasts, name="predicted")

@@ -18,8 +18,9 @@ import pandas as pd
 from kflare.datasets.splits import Split, chronological_split
 from kflare.errors import DataError, SettingError
 from kflare.flares.labels import LEAD_HOURS, in_seconds
-from kflare.io.atomic import write_whole
+from kflare.io.atomic import make_folder, write_whole
 from kflare.models.calibration import fit_calibration
+from kflare.models.training import require_same_settings
 from kflare.verification.thresholds import best_threshold
 
 __all__ = ["Fold", "MethodForecast", "block_folds", "conclude", "cross_validate", "year_folds"]
@@ -222,7 +223,9 @@ def cross_validate(
     """
     from tqdm import tqdm
 
-    _hold_to(folder, settings)
+    require_same_settings(folder, settings, what="cross-validation")
+    make_folder(folder)
+    write_whole(folder / "settings.json", json.dumps(settings, default=str, indent=2, sort_keys=True))
     parts = []
     jobs = [(fold, name) for fold in folds for name in units]
     bar = tqdm(jobs, desc="cross-validation", unit="fit", disable=None if progress else True)
@@ -263,23 +266,6 @@ def _means(rows: pd.DataFrame) -> list[pd.DataFrame]:
             mean["threshold"] = float(best_threshold(valid["observed"], valid["output"])[0])
         means.append(mean.assign(seed=ENSEMBLE))
     return means
-
-
-def _hold_to(folder: Path, settings: Mapping[str, Any]) -> None:
-    path = folder / "settings.json"
-    wanted = json.loads(json.dumps(settings, default=str))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else wanted
-        if not path.exists():
-            write_whole(path, json.dumps(wanted, indent=2, sort_keys=True))
-    except (OSError, ValueError) as error:
-        raise SettingError(f"cannot use {folder} for the cross-validation: {error}; choose another --output") from error
-    for key in sorted({*stored, *wanted}):
-        if stored.get(key) != wanted.get(key):
-            raise SettingError(
-                f"{folder} holds a cross-validation with another `{key}`: choose another --output, or delete the folder"
-            )
 
 
 def _read_kept(path: Path) -> pd.DataFrame:

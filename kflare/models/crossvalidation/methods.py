@@ -1,4 +1,4 @@
-"""The methods of a cross-validation: the network with a seed, and everything that it has to beat."""
+"""The methods of a cross-validation: the network with a seed, and the baselines."""
 
 from collections.abc import Callable
 from pathlib import Path

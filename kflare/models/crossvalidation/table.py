@@ -10,6 +10,7 @@ from kflare.models.crossvalidation.folds import Fold
 from kflare.models.crossvalidation.methods import NETWORK
 from kflare.models.crossvalidation.scores import METRICS, Metric, Scoreboard
 from kflare.models.registry import ModelSpec
+from kflare.models.text_tables import aligned, interval_cell, number_cell
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import Interval
 
@@ -103,18 +104,18 @@ def _score_rows(
 
     rows = [("Datasets", *methods, *(["paper"] if paper else []))]
     for place, name in enumerate(names):
-        cells = [_number(scores.folds[metric.key][place]) for scores in methods.values()]
+        cells = [number_cell(scores.folds[metric.key][place]) for scores in methods.values()]
         rows.append(row(labels.get(name, name), cells, paper[place] if paper else None))
     means = [scores.mean[metric.key] for scores in methods.values()]
-    rows.append(row("Average", [_number(mean.value) for mean in means], float(np.mean(paper)) if paper else None))
+    rows.append(row("Average", [number_cell(mean.value) for mean in means], float(np.mean(paper)) if paper else None))
     blank = [""] if paper else []
     rows.append(("  95 % interval", *map(_ends, means), *blank))
     if NETWORK in methods:
         behind = [scores.behind.get(metric.key) for scores in methods.values()]
-        rows.append(("  network minus method", *("" if d is None else _number(d.value) for d in behind), *blank))
+        rows.append(("  network minus method", *("" if d is None else number_cell(d.value) for d in behind), *blank))
         rows.append(("  95 % interval", *("" if d is None else _ends(d) for d in behind), *blank))
     sums = [scores.summed[metric.key] for scores in methods.values()]
-    rows.append(("All folds counted together", *(_number(total.value) for total in sums), *blank))
+    rows.append(("All folds counted together", *(number_cell(total.value) for total in sums), *blank))
     rows.append(("  95 % interval", *map(_ends, sums), *blank))
     return rows
 
@@ -124,14 +125,14 @@ def _table_rows(board: Scoreboard, limit: str) -> list[tuple[str, ...]]:
     for name, scores in board.methods.items():
         table = sum(scores.tables[limit], ContingencyTable())
         values = (table.accuracy, table.pod, table.far, table.tss, table.hss)
-        rows.append((name, *map(str, astuple(table)), *map(_number, values)))
+        rows.append((name, *map(str, astuple(table)), *map(number_cell, values)))
     return rows
 
 
 def _seed_line(values: Mapping[int, float]) -> str:
-    each = ", ".join(f"seed {seed} {_number(value)}" for seed, value in values.items())
+    each = ", ".join(f"seed {seed} {number_cell(value)}" for seed, value in values.items())
     mean = float(np.mean(list(values.values())))
-    return f"network above: mean forecast of {len(values)} seeds; one by one: {each}; their mean {_number(mean)}"
+    return f"network above: mean forecast of {len(values)} seeds; one by one: {each}; their mean {number_cell(mean)}"
 
 
 def _grid(rows: Sequence[Sequence[str]], markdown: bool) -> list[str]:
@@ -139,23 +140,12 @@ def _grid(rows: Sequence[Sequence[str]], markdown: bool) -> list[str]:
         head, *body = rows
         marks = ["---", *["---:"] * (len(head) - 1)]
         return [f"| {' | '.join(cell.strip() for cell in row)} |" for row in (head, marks, *body)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-
-
-def _number(value: float) -> str:
-    return f"{float(value):.3f}" if np.isfinite(value) else "–"
+    return aligned(rows, left=1)
 
 
 def _ends(interval: Interval) -> str:
-    return f"{interval.lower:.2f}..{interval.upper:.2f}" if np.isfinite(interval.lower) else "–"
+    return interval_cell(interval.lower, interval.upper)
 
 
 def _with_interval(interval: Interval) -> str:
-    return f"{_number(interval.value)} ({_ends(interval)})" if np.isfinite(interval.value) else "–"
+    return f"{number_cell(interval.value)} ({_ends(interval)})" if np.isfinite(interval.value) else "–"
