@@ -26,8 +26,6 @@ from kflare.commands import command_line
 if TYPE_CHECKING:
     import pandas as pd
 
-    from kflare.verification.report import Verification
-
 __all__ = ["main"]
 
 
@@ -113,7 +111,11 @@ def _verify(args: argparse.Namespace) -> None:
         source = f"{args.table.name}, SHA-256 {hashlib.sha256(args.table.read_bytes()).hexdigest()}"
     result = verify_forecasts(frame, settings=settings, missing=args.missing, event=event, source=source, progress=_bar)
     _write(folder, result.files())
-    print(json.dumps(result.as_json(), indent=2, allow_nan=False) if args.json else _as_text(result, folder))
+    print(
+        json.dumps(result.as_json(), indent=2, allow_nan=False)
+        if args.json
+        else f"{result.as_text()}\n\nreport: {folder / 'report.html'}"
+    )
 
 
 def _of_ledger(args: argparse.Namespace) -> "tuple[pd.DataFrame, str, str]":
@@ -162,28 +164,3 @@ def _bar(items: Iterable[Any]) -> Iterator[Any]:
     from tqdm import tqdm
 
     yield from tqdm(items, desc="verifying", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
-
-
-def _as_text(result: "Verification", folder: Path) -> str:
-    from kflare.verification.contingency import ContingencyTable
-
-    forecasts, first = result.forecasts, result.settings.thresholds[0]
-    lines = [f"{len(forecasts.observed)} samples, {int(forecasts.observed.sum())} with an event", *forecasts.notes]
-    lines += [*result.comparison.notes, ""]
-    for row in result.comparison.contingency.itertuples():
-        if row.threshold == first:
-            lines.append(f"{row.method}, threshold {100 * first:g} %")
-            lines.append(ContingencyTable(row.tp, row.fp, row.fn, row.tn).as_text(event=result.event))
-            lines.append(f"TSS {_with_interval(result, row.method, 'tss', first)}   "
-                         f"BSS {_with_interval(result, row.method, 'brier_skill_score', None)}")  # fmt: skip
-            lines.append("")
-    return "\n".join([*lines, f"report: {folder / 'report.html'}"])
-
-
-def _with_interval(result: "Verification", method: str, score: str, threshold: float | None) -> str:
-    scores = result.comparison.scores
-    at = scores["threshold"].isna() if threshold is None else scores["threshold"].eq(threshold)
-    row = scores[at & scores["method"].eq(method) & scores["score"].eq(score)].iloc[0]
-    if row["value"] != row["value"]:
-        return f"n/a ({row['reason']})"
-    return f"{row['value']:.3f} ({row['lower']:.3f} to {row['upper']:.3f})"

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from kflare.verification.comparison import Comparison, VerificationSettings, compare
+from kflare.verification.contingency import ContingencyTable
 from kflare.verification.definitions import DEFINITIONS
 from kflare.verification.forecast_table import ForecastTable, forecast_table
 from kflare.verification.pictures import ReportFigure, report_figures
@@ -73,6 +74,27 @@ class Verification:
         """All numbers; what is undefined is null, with its reason beside it."""
         tables = {name: _records(getattr(self.comparison, name)) for name in _TABLES}
         return {**self._summary(), "settings": asdict(self.settings), **tables}
+
+    def as_text(self) -> str:
+        """A summary: contingency tables at the first threshold, with TSS and BSS and their intervals."""
+        forecasts, first = self.forecasts, self.settings.thresholds[0]
+        lines = [f"{len(forecasts.observed)} samples, {int(forecasts.observed.sum())} with an event", *forecasts.notes]
+        lines += self.comparison.notes
+        found = self.comparison.contingency
+        for row in found[found["threshold"].eq(first)].itertuples():
+            table = ContingencyTable(row.tp, row.fp, row.fn, row.tn).as_text(event=self.event)
+            tss = self._with_interval(row.method, "tss", first)
+            bss = self._with_interval(row.method, "brier_skill_score", None)
+            lines += ["", f"{row.method}, threshold {100 * first:g} %", table, f"TSS {tss}   BSS {bss}"]
+        return "\n".join(lines)
+
+    def _with_interval(self, method: str, score: str, threshold: float | None) -> str:
+        scores = self.comparison.scores
+        at = scores["threshold"].isna() if threshold is None else scores["threshold"].eq(threshold)
+        row = scores[at & scores["method"].eq(method) & scores["score"].eq(score)].iloc[0]
+        if np.isnan(row["value"]):
+            return f"n/a ({row['reason']})"
+        return f"{row['value']:.3f} ({row['lower']:.3f} to {row['upper']:.3f})"
 
     def html(self) -> str:
         """The page, which needs no other file."""
