@@ -10,14 +10,15 @@ from typing import Any, Literal
 
 from kflare.errors import SettingError
 
-__all__ = ["MODELS", "Kind", "ModelSpec", "first_per_event", "model_names", "model_spec", "one_per_event"]
+__all__ = ["MODELS", "OUTPUTS", "Kind", "ModelSpec", "first_per_event", "model_names", "model_spec", "one_per_event"]
 
 Kind = Literal["image", "region"]
 
-_OUTPUTS: Mapping[str, tuple[str, ...]] = {
-    "image": ("probability", "scores", "calibrated"),
-    "region": ("probability", "probabilities", "calibrated", "imputed"),
+OUTPUTS: Mapping[Kind, tuple[str, ...]] = {
+    "image": ("probability", "calibrated"),
+    "region": ("probability", "calibrated", "imputed"),
 }
+"""The outputs of a SavedModel that make a forecast: of each kind of model, what clients ask for."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,6 @@ class ModelSpec:
     """Image models: least side of the input, in pixels."""
     pretraining: Mapping[str, Any] | None = None
     """The recipe for pretraining on flux maps (`kflare.models.pretraining`); None where the network has no such."""
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Names of the outputs that every signature of the SavedModel has."""
-        return _OUTPUTS[self.kind]
 
     @property
     def event_text(self) -> str:

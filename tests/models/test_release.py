@@ -20,6 +20,7 @@ from kflare.models.image_models import publish_image_model
 from kflare.models.metadata import model_metadata
 from kflare.models.publish import read_metadata, verify_manifest
 from kflare.models.region_models import publish_region_model
+from kflare.models.registry import OUTPUTS
 from kflare.models.savedmodel import load_signatures
 from kflare.models.task import fingerprint
 from kflare.models.training import Run
@@ -181,3 +182,10 @@ class TestFingerprint:
     )
     def test_changes_with_every_cell_and_label(self, change):
         assert fingerprint(*change(self.samples, OBSERVED)) != fingerprint(self.samples, OBSERVED)
+
+
+def test_published_models_have_the_outputs_that_clients_ask_for(published_cnn, published_defn):
+    for published, kind in ((published_cnn, "image"), (published_defn, "region")):
+        signatures = tf.saved_model.load(str(published)).signatures
+        for signature in signatures.values():
+            assert set(OUTPUTS[kind]) <= set(signature.structured_outputs)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from kflare.errors import DataError, ServingError
-from kflare.models.registry import model_names
+from kflare.models.registry import OUTPUTS, model_names
 from kflare.serving.client.channel import check_timeout
 from kflare.serving.client.failures import code_of, describe_failure, is_cut_off, is_unknown_model
 from kflare.serving.client.messages import METHODS, GetModelMetadataRequest, GetModelStatusRequest, PredictRequest
@@ -33,8 +33,6 @@ Inputs = Mapping[str, npt.NDArray[Any] | Sequence[bytes]]
 Version = int | str | None
 """A version's number, its label such as "stable", or None for the newest."""
 
-_DISK_OUTPUTS = ("probability", "calibrated")
-_REGION_OUTPUTS = (*_DISK_OUTPUTS, "imputed")
 _IMAGES_RULE = "`images` must be a non-empty list of JPEG or PNG files, as their bytes or paths"
 
 _Result = TypeVar("_Result")
@@ -156,7 +154,7 @@ class ClientProtocol:
             raise DataError(_IMAGES_RULE)
         encoded = {"image": [_read_image(image) for image in images]}
         reply = yield from self.predict(model, encoded, signature="predict_image", version=version, timeout=timeout)
-        return self._complete(reply, _DISK_OUTPUTS)
+        return self._complete(reply, OUTPUTS["image"])
 
     def predict_magnetograms(
         self, model: str, data: npt.ArrayLike, *, version: Version = None, timeout: float | None = None
@@ -166,7 +164,7 @@ class ClientProtocol:
         if field.ndim != 4 or field.shape[-1] != 1 or 0 in field.shape:
             raise DataError(f"`data` must have shape (N, H, W, 1), got {field.shape}")
         reply = yield from self.predict(model, {"magnetogram": field}, version=version, timeout=timeout)
-        return self._complete(reply, _DISK_OUTPUTS)
+        return self._complete(reply, OUTPUTS["image"])
 
     def predict_regions(
         self,
@@ -206,7 +204,7 @@ class ClientProtocol:
                 features = sorted(metadata.inputs.get("serving_default", {}))
                 inputs = region_inputs(table, features, model=model, ignore=ignore)
                 reply = yield from self.predict(model, inputs, version=version, timeout=deadline)
-                return self._complete(reply, _REGION_OUTPUTS)
+                return self._complete(reply, OUTPUTS["region"])
             except (DataError, ServingError) as error:
                 # A version published since may have other inputs: ask for them again before the error is believed.
                 doubtful = isinstance(error, DataError) or code_of(error) is grpc.StatusCode.INVALID_ARGUMENT
