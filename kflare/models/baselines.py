@@ -135,7 +135,7 @@ def region_persistence(table: pd.DataFrame, region_flares: pd.DataFrame, thresho
 
 
 def logistic_regression(
-    features: Features, observed: Outcomes, *, class_weights: tuple[float, float] = (1.0, 1.0), seed: int = 0
+    features: Features, observed: Outcomes, *, class_weights: tuple[float, float] = (1.0, 1.0)
 ) -> Classifier:
     """Fit scikit-learn's logistic regression (C = 1) to standardised features (N, n).
 
@@ -144,12 +144,12 @@ def logistic_regression(
     from sklearn.linear_model import LogisticRegression
 
     return _fit(
-        LogisticRegression(max_iter=2000, random_state=seed, class_weight=_as_dict(class_weights)), features, observed
+        LogisticRegression(max_iter=2000, random_state=0, class_weight=_as_dict(class_weights)), features, observed
     )
 
 
 def gradient_boosting(
-    features: Features, observed: Outcomes, *, class_weights: tuple[float, float] = (1.0, 1.0), seed: int = 0
+    features: Features, observed: Outcomes, *, class_weights: tuple[float, float] = (1.0, 1.0)
 ) -> Classifier:
     """Fit scikit-learn's gradient boosting: 100 trees, rate 0.05, leaves of at least 200 samples or a fiftieth of all.
 
@@ -160,13 +160,13 @@ def gradient_boosting(
     return _fit(
         HistGradientBoostingClassifier(
             learning_rate=0.05, max_iter=100, min_samples_leaf=min(200, max(1, len(observed) // 50)),
-            l2_regularization=1.0, early_stopping=False, class_weight=_as_dict(class_weights), random_state=seed,
+            l2_regularization=1.0, early_stopping=False, class_weight=_as_dict(class_weights), random_state=0,
         ), features, observed,
     )  # fmt: skip
 
 
 def random_forest(
-    features: Features, observed: Outcomes, *, class_weights: tuple[float, float] = (1.0, 1.0), seed: int = 0
+    features: Features, observed: Outcomes, *, class_weights: tuple[float, float] = (1.0, 1.0)
 ) -> Classifier:
     """Fit scikit-learn's random forest: 300 trees, leaves of at least 20 samples or a two-hundredth of all."""
     from sklearn.ensemble import RandomForestClassifier
@@ -174,7 +174,7 @@ def random_forest(
     return _fit(
         RandomForestClassifier(
             n_estimators=300, min_samples_leaf=min(20, max(1, len(observed) // 200)),
-            class_weight=_as_dict(class_weights), n_jobs=2, random_state=seed,
+            class_weight=_as_dict(class_weights), n_jobs=2, random_state=0,
         ), features, observed,
     )  # fmt: skip
 

@@ -60,12 +60,9 @@ def event_statistics(
     time: datetime,
     threshold: str,
     *,
-    region: int | None = None,
-    since: datetime | None = None,
-    window_hours: float = LEAD_HOURS,
     level: float = 0.95,
 ) -> EventForecast:
-    """Forecast one window from the flares of the year before it.
+    """Forecast the full disk for one window from the flares of the year before it.
 
     Parameters
     ----------
@@ -75,12 +72,6 @@ def event_statistics(
         Begin of the window, aware UTC.
     threshold : str
         "C", "M" or "X".
-    region : int, optional
-        NOAA number of a region; None for the full disk.
-    since : datetime, optional
-        With `region`: when it was first seen, from which on its silence counts.
-    window_hours : float
-        Length of the window.
     level : float
         Of the credible interval.
 
@@ -89,22 +80,12 @@ def event_statistics(
     DataError
         The list does not reach to `time`: flares that it lacks would make the forecast too quiet.
     SettingError
-        An unknown class, or a region without `since`, or first seen after `time`.
+        An unknown class.
     """
-    if (region is None) != (since is None):
-        raise SettingError("`region` and `since` (when it was first seen) go together")
     moment = pd.Series([pd.Timestamp(time)])
     require_covered(moment, flares, window_hours=0)
-    now = float(in_seconds(moment)[0])
-    disk = _Disk(flares, threshold)
-    if region is None or since is None:
-        posterior = disk.posterior(now)
-    else:
-        first = float(in_seconds(pd.Series([pd.Timestamp(since)]))[0])
-        if first > now:
-            raise SettingError(f"`since` must not be later than `time` {time}, got {since}")
-        posterior = _of_region(disk, _Record.of(flares.of_region(region).table), max(first, now - _YEAR), now)
-    return posterior.forecast(window_hours / 24, level)
+    posterior = _Disk(flares, threshold).posterior(float(in_seconds(moment)[0]))
+    return posterior.forecast(LEAD_HOURS / 24, level)
 
 
 def disk_event_statistics(times: pd.Series, flares: FlareList, threshold: str) -> npt.NDArray[np.float32]:

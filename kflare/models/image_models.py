@@ -48,22 +48,10 @@ def image_task(
     augmented: bool,
     pretrain: bool,
 ) -> TrainingTask:
-    """Label a folder of magnetograms.
+    """Label a folder of magnetograms, whose windows the flare list must cover.
 
-    Parameters
-    ----------
-    spec : ModelSpec
-        An image model.
-    flares : FlareList
-        The catalogue, which must cover the images' windows.
-    magnetograms : Path
-        The folder.
-    byte_range : float or None
-        Field in gauss of byte 255 in 8-bit images; None for the default of each kind (JPEG and PNG: 100).
-    daily : timedelta or None
-        One sample a day: of 00:00 UT, or else the nearest image at most this much earlier. None takes every image.
-    size, augmented, pretrain
-        As `fit_image_network` takes them.
+    With `daily`, one sample a day: of 00:00 UT, or else the nearest image at most this much earlier. The other options
+    are those of `fit_image_network`.
     """
     archive = index_archive(magnetograms, byte_range=byte_range)
     notes: tuple[str, ...] = ()

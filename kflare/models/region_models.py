@@ -47,20 +47,9 @@ def region_task(
     regions: Path | None,
     features: list[str] | None,
 ) -> TrainingTask:
-    """Label a region table, or SHARP samples.
+    """Label SHARP samples, with the NOAA numbers of HARPs, or a region table; the flare list must cover their windows.
 
-    Parameters
-    ----------
-    spec : ModelSpec
-        A region model.
-    flares : FlareList
-        The catalogue, which must cover the samples' windows.
-    sharp, harp_noaa : Path or None
-        Folder of SHARP samples, with the NOAA numbers of HARPs.
-    regions : Path or None
-        A region table instead.
-    features : sequence of str or None
-        As `features_of` takes them.
+    `features` are as `features_of` takes them.
     """
     if regions is not None:
         source = samples_of_region_table(regions, flares)

@@ -70,16 +70,8 @@ def publish_best(
 ) -> Path:
     """Publish a network as the next version of its model and note that in its run; returns the version's directory.
 
-    Parameters
-    ----------
-    task, fitted, split
-        What was fitted to what.
-    root : Path
-        The models' folder.
-    data : mapping
-        Where the samples come from, for the metadata.
-    attribution : callable
-        `kflare.attribution.compiled.CompiledAttribution`, of which image models export the signatures.
+    `root` is the models' folder, `data` says in the metadata where the samples come from, and `attribution` is
+    `kflare.attribution.compiled.CompiledAttribution`, for the attribution signatures of image models.
     """
     metadata = model_metadata(
         fitted, event=task.spec.event, times=task.samples["time"], split=split, data={**data, **task.settings},

@@ -181,11 +181,8 @@ def test_a_region_is_forecast_by_its_own_flares_and_its_silence(regions):
 
 
 def test_one_forecast_is_that_of_the_table(regions):
-    table, own, flares = regions
-    since, now = table["time"].iloc[0].to_pydatetime(), YEAR - timedelta(hours=12)
-    both = region_event_statistics(table, own, flares, "M")
-    row = table.index[(table["region"] == "12001") & (table["time"] == now)][0]
-    assert event_statistics(flares, now, "M", region=12001, since=since).probability == pytest.approx(both[row])
+    _, _, flares = regions
+    now = YEAR - timedelta(hours=12)
     disk = disk_event_statistics(pd.Series([pd.Timestamp(now)]), flares, "M")
     assert event_statistics(flares, now, "M").probability == pytest.approx(disk[0])
 
@@ -198,10 +195,6 @@ def test_what_cannot_be_forecast_is_refused():
         event_statistics(flares, datetime(2014, 3, 1, tzinfo=UTC), "M")
     with pytest.raises(SettingError, match="`threshold` must be one of C, M, X, got 'Q'"):
         event_statistics(flares, BEGIN + timedelta(days=2), "Q")
-    with pytest.raises(SettingError, match="go together"):
-        event_statistics(flares, BEGIN + timedelta(days=2), "M", region=12001)
-    with pytest.raises(SettingError, match="`since` must not be later than `time`"):
-        event_statistics(flares, BEGIN + timedelta(days=2), "M", region=12001, since=YEAR)
 
 
 def test_forecasts_of_fifteen_years_are_skilful_and_about_reliable(real_data):

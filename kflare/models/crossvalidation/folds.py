@@ -72,9 +72,7 @@ def year_folds(times: pd.Series, test_years: Iterable[int]) -> list[Fold]:
     return folds
 
 
-def block_folds(
-    times: pd.Series, blocks: int, *, gap_hours: float = LEAD_HOURS, window_hours: float = LEAD_HOURS
-) -> list[Fold]:
+def block_folds(times: pd.Series, blocks: int, *, gap_hours: float = LEAD_HOURS) -> list[Fold]:
     """K contiguous blocks of equally many samples: test on each, validate on the next one, train on the others.
 
     Training samples may be later than the test block, so that this is no test of a forecast into the future; it is for
@@ -89,8 +87,6 @@ def block_folds(
     gap_hours : float
         Least time between the end of one span's window and the begin of another's: samples nearer to the test block
         are left out of validation and training, those nearer to the validation block out of training.
-    window_hours : float
-        Length of the forecast window.
 
     Raises
     ------
@@ -106,7 +102,7 @@ def block_folds(
     begin = in_seconds(times)
     if len(begin) < blocks:
         raise DataError(f"{blocks} blocks need at least as many samples, got {len(begin)}")
-    reach = round((gap_hours + window_hours) * 3600)
+    reach = round((gap_hours + LEAD_HOURS) * 3600)
     starts = np.sort(begin)[np.arange(blocks) * len(begin) // blocks]
     member = np.searchsorted(starts, begin, side="right") - 1
     folds = []

@@ -32,26 +32,8 @@ def write_report(
 ) -> tuple[str, dict[str, Any]]:
     """Write forecasts.parquet, scores.json, table.txt and table.md; returns the table as text and the scores.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Of `cross_validate`.
-    folds : sequence of Fold
-        Its folds.
-    folder : Path
-        Where to write.
-    spec : ModelSpec
-        The model.
-    times : Series of shape (N,)
-        Forecast times of the samples, aware UTC.
-    seeds : sequence of int
-        Of the network.
-    resamples : int
-        Of the bootstrap.
-    others : sequence of Path
-        Tables of other methods, each compared on the samples that it shares with ours.
-    tolerance_minutes, threshold
-        As `compared` takes them.
+    `rows` and `folds` are those of `cross_validate`, of samples at `times`; `others` are tables of other methods, each
+    compared on the samples that it shares with ours, with `tolerance_minutes` and `threshold` as in `compared`.
 
     Raises
     ------
