@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from kflare.io.atomic import write_whole
+
 __all__ = ["plot_learning_curve"]
 
 
@@ -23,4 +25,4 @@ def plot_learning_curve(epochs: Sequence[Mapping[str, float]], path: Path, *, ti
         axes.axvline(chosen, color="0.5", linewidth=1, label=f"chosen: epoch {chosen}")
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
+    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120))

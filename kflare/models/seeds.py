@@ -43,7 +43,7 @@ def fit_seeds(
             chosen=run.state["best"]["epoch"],
         )  # fmt: skip
         forecasts = keys.assign(**fitted.forecasts)[split.validation | split.test]
-        forecasts.to_csv(run.folder / "forecasts.csv", index=False)
+        write_whole(run.folder / "forecasts.csv", forecasts.to_csv(index=False))
         fits.append(fitted)
     return fits
 

@@ -6,6 +6,7 @@ written first and count from the moment at which the state, replaced in one step
 """
 
 import csv
+import io
 import json
 import math
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kflare.errors import DataError, ModelError, SettingError
-from kflare.io.atomic import write_whole
+from kflare.io.atomic import temporary_file, write_whole
 from kflare.models.losses import WeightedCrossentropy, class_weights
 from kflare.verification.thresholds import best_threshold
 
@@ -129,10 +130,11 @@ class Run:
         if better:
             self.state["best"] = dict(row)
         self.save()
-        with (self.folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            writer.writeheader()
-            writer.writerows(self.state["epochs"])
+        history = io.StringIO(newline="")
+        writer = csv.DictWriter(history, fieldnames=list(row))
+        writer.writeheader()
+        writer.writerows(self.state["epochs"])
+        write_whole(self.folder / "history.csv", history.getvalue())
         for path in set(self.folder.glob("epoch-*.weights.h5")) - {self.best_weights, self.last_weights}:
             path.unlink()
 
@@ -192,7 +194,9 @@ class ValidationSkill(keras.callbacks.Callback):
             logs.update(val_loss=val_loss, val_tss=val_tss)
         best = self.run.state["best"]
         better = best is None or self._score(row) > self._score(best)
-        self.model.save_weights(self.run.weights(row))
+        # On the disk before the state names them, also through a loss of power.
+        with temporary_file(self.run.weights(row)) as part:
+            self.model.save_weights(part)
         self.run.record(row, better=better)
         if _finished(self.run, self.recipe):
             self.model.stop_training = True

@@ -1,5 +1,7 @@
 import csv
 import json
+import os
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -184,6 +186,17 @@ class TestTrain:
         assert resumed.optimizer.iterations == 6 * 3
         for weight, expected in zip(resumed.get_weights(), whole.get_weights(), strict=True):
             np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-6)
+
+    def test_weights_are_on_the_disk_before_the_state_names_them(self, tmp_path, monkeypatch):
+        synced, fsync = [], os.fsync
+
+        def record(handle):
+            synced.append(Path(f"/proc/self/fd/{handle}").readlink().name.partition("-")[2].partition("-")[2])
+            fsync(handle)
+
+        monkeypatch.setattr(os, "fsync", record)
+        trained(Run(tmp_path, {}), recipe(epochs=1))
+        assert synced.index("epoch-0001.weights.h5") < synced.index("state.json")
 
     def test_divergence_is_an_error_that_says_what_to_do(self, tmp_path):
         run = Run(tmp_path, {"learning_rate": 1e30})
