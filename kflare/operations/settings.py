@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError, ValidationInfo
+from pydantic import AfterValidator, Field, FiniteFloat, Strict, TypeAdapter, ValidationError, ValidationInfo
 from pydantic.dataclasses import dataclass
 
 from kflare.errors import SettingError
@@ -46,7 +46,7 @@ def _database(url: str, info: ValidationInfo) -> str:
 
 
 _Place = Annotated[Path, AfterValidator(_from_folder)]
-_Positive = Annotated[float, Field(gt=0)]
+_Positive = Annotated[FiniteFloat, Field(gt=0)]
 _Names = Annotated[tuple[str, ...], Strict(False)]
 
 
@@ -64,9 +64,9 @@ class _Section(CheckedRecord):
 class ScheduleSettings(_Section):
     """When forecasts are issued (UT), and how old their data may be (paper 2, sections 2.2 and 2.3)."""
 
-    hours: Annotated[tuple[float, ...], Strict(False)] = (3.0, 9.0, 15.0, 21.0)
-    data_age_first_hours: float = 1.0
-    data_age_last_hours: float = 5.0
+    hours: Annotated[tuple[FiniteFloat, ...], Strict(False)] = (3.0, 9.0, 15.0, 21.0)
+    data_age_first_hours: FiniteFloat = 1.0
+    data_age_last_hours: FiniteFloat = 5.0
     grace_minutes: _Positive = 30.0
     """How long after its issue time a forecast may still be begun; a later one is recorded as missed."""
 
@@ -144,9 +144,9 @@ class LedgerSettings(_Section):
 class MarksSettings(_Section):
     """Boundaries of the risk mark (paper 2, section 3.1), inclusive upward, and the probability of "no sunspot"."""
 
-    danger: float = 0.8
-    warning: float = 0.5
-    no_sunspot: float = 0.01
+    danger: FiniteFloat = 0.8
+    warning: FiniteFloat = 0.5
+    no_sunspot: FiniteFloat = 0.01
 
     def __post_init__(self) -> None:
         if not 0 < self.no_sunspot < self.warning < self.danger <= 1:
@@ -165,7 +165,7 @@ class SiteSettings(_Section):
     ccmc_folder: _Place | None = None
     ccmc_model: Annotated[str, Field(max_length=16)] = "KFLARE"
     csv_folder: _Place | None = None
-    recent_days: float = 7.0
+    recent_days: FiniteFloat = 7.0
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -220,10 +220,9 @@ def read_settings(path: Path) -> ForecastSettings:
         name: defaults[name] | one if name != "rungs" and name in defaults and isinstance(one, dict) else one
         for name, one in given.items()
     }
+    text = json.dumps(read, default=lambda time: {"time": str(time)})  # no setting is one
     try:
-        return TypeAdapter(ForecastSettings).validate_json(
-            json.dumps(read, default=str), context=path.parent.absolute()
-        )
+        return TypeAdapter(ForecastSettings).validate_json(text, context=path.parent.absolute())
     except SettingError as error:
         raise SettingError(f"{path}: {error}") from error
 

@@ -57,6 +57,8 @@ def test_what_is_printed_reads_back(tmp_path: Path) -> None:
         ("[schedule]\ndata_age_last_hours = 0.5", "`schedule.data_age_first_hours` must be"),
         ("[data]\nkeep_days = true", "`data.keep_days` must be a number, got True"),
         ("[data]\nattempts = 1.5", "`data.attempts` must be a whole number, got 1.5"),
+        ("[data]\nkeep_days = inf", "`data.keep_days` must be a finite number, got inf"),
+        ("[site]\ntitle = 1979-05-27", "`site.title` must be a text, got {'time': '1979-05-27'}"),
         ("[data]\nattempts = 0", "`data.attempts` must be above 0"),
         ("[server]\nregion_models = ['cnn-m']", "`server.region_models` may hold defn-c and defn-m, got cnn-m"),
         ("[server]\nversion_label = ''", "`server.version_label` must be a label"),
