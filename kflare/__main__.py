@@ -19,7 +19,9 @@ COMMANDS = {
     "releases": "publish, list, verify, roll back and label served models",
     "predict": "ask a server for forecasts",
     "forecast": "one operational cycle, or the schedule",
-    "attribute": "export attribution maps, and analyse them",
+    "attribute": "export attribution maps",
+    "analyse": "compare exported maps with flares, inversion lines and SHARP parameters",
+    "controls": "test how far a model's attribution maps can be trusted",
 }
 
 

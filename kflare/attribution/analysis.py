@@ -13,25 +13,28 @@ One image is in memory at a time.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from kflare.attribution.analysed_image import AnalysisOptions, read_image, region_rows
+from kflare.attribution.attribution_file import Attribution
 from kflare.attribution.gradients import table_2, table_2_as_printed
-from kflare.attribution.image_maps import Settings, region_rows, see
+from kflare.attribution.image_maps import ImageMaps
+from kflare.attribution.outcomes import OUTCOMES, flux_of_regions, forecast_outcomes
 from kflare.attribution.region_tables import with_sharp
-from kflare.attribution.relations import OUTCOMES, correlations, occurrence_rates, outcomes
+from kflare.attribution.relations import correlations, occurrence_rates
 from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
-from kflare.flares.labels import disk_flux, reaches, region_flux
+from kflare.flares.labels import disk_flux, reaches
 from kflare.io.atomic import make_folder, write_whole
 from kflare.models.registry import model_spec
+from kflare.regions.polarity_lines import PolarityLines
 
 __all__ = ["Analysis", "analyse"]
 
@@ -96,8 +99,7 @@ def analyse(
     regions: pd.DataFrame,
     sharp: pd.DataFrame | None = None,
     days: Sequence[date] = (),
-    settings: Settings | None = None,
-    progress: bool = True,
+    options: AnalysisOptions | None = None,
 ) -> Analysis:
     """Analyse attribution files and write tables and figures.
 
@@ -117,10 +119,8 @@ def analyse(
         SHARP parameters, as from `region_tables.read_sharp_daily`; without them there is no Fig. 7.
     days : sequence of date
         Days to be preferred as examples in Figs. 2 to 5; each also gets a Fig. 2 of its own.
-    settings : Settings, optional
+    options : AnalysisOptions, optional
         What the paper leaves open.
-    progress : bool
-        Whether to show a progress bar on a terminal.
 
     Returns
     -------
@@ -134,58 +134,66 @@ def analyse(
     SettingError
         The output folder cannot be written to, or the model's name tells no class.
     """
-    settings = settings or Settings()
+    chosen = options or AnalysisOptions()
     paths = {path.name: path for path in magnetograms}
     make_folder(output)
-    seen, failures = _table(files, paths, regions, settings, progress=progress)
-    model = seen.images["model"].iloc[0]
+
+    def read(path: Path) -> tuple[Attribution, ImageMaps, PolarityLines]:
+        return read_image(path, paths, regions, chosen)
+
+    images, rows, failures = _measured(files, read, regions, chosen)
+    model = images["model"].iloc[0]
     threshold = model_spec(model.rpartition(" ")[0]).event
-    flux = disk_flux(seen.images["time"], flares)
-    outcome = outcomes(seen.images["probability"], reaches(flux, threshold), threshold=settings.decision_threshold)
-    images = seen.images.assign(flux24=flux, outcome=outcome)
-    rows = _with_flares(seen.rows, images, flares, threshold)
+    flux = disk_flux(images["time"], flares)
+    outcome = forecast_outcomes(images["probability"], reaches(flux, threshold), threshold=chosen.decision_threshold)
+    images = images.assign(flux24=flux, outcome=outcome)
+    own = flux_of_regions(rows["time"], rows["noaa"], flares)
+    rows = rows.assign(
+        noaa=rows["noaa"].astype("Int64"),
+        outcome=rows["image"].map(images.set_index("image")["outcome"]),
+        flux24=own,
+        flaring=reaches(own, threshold),
+    )
     if sharp is not None:
-        rows = with_sharp(rows, sharp, tolerance_hours=settings.tolerance_hours)
-    tables = _tables(rows, settings, threshold, sharp=sharp is not None)
+        rows = with_sharp(rows, sharp, tolerance_hours=chosen.tolerance_hours)
+    tables = _tables(rows, chosen, threshold, sharp=sharp is not None)
     summary = {
         "model": model,
         "flaring": f">= {threshold}1.0 within 24 h",
         **_sizes(images, rows),
         "not_analysed": len(failures),
-        "settings": asdict(settings),
+        "settings": asdict(chosen),
     }
-    written = [_write_csv(table, output / f"{name}.csv") for name, table in _files(images, rows, tables).items()]
-    written.append(output / "summary.json")
-    write_whole(written[-1], json.dumps(summary, indent=2))
+    found = {"images": images.drop(columns="path"), "regions": rows, **tables}
+    written = [_write_csv(table, output / f"{name}.csv") for name, table in found.items()]
+    written.append(write_whole(output / "summary.json", json.dumps(summary, indent=2)))
 
-    from kflare.attribution.analysis_figures import Examples, write_figures
+    from kflare.attribution.analysis_figures import write_figures
 
-    examples = Examples(images, rows, lambda path: see(path, paths, regions, settings), days, threshold)
-    written += write_figures(examples, tables, output, max_longitude=settings.max_longitude)
-    return Analysis(images.drop(columns="path"), rows, tables, written, failures, summary)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    images: pd.DataFrame
-    rows: pd.DataFrame
+    written += write_figures(
+        images, rows, tables, output, read=read, days=days, threshold=threshold, max_longitude=chosen.max_longitude
+    )
+    return Analysis(found["images"], rows, tables, written, failures, summary)
 
 
-def _table(
-    files: Sequence[Path], paths: Mapping[str, Path], regions: pd.DataFrame, settings: Settings, *, progress: bool
-) -> tuple[_Rows, dict[str, str]]:
+def _measured(
+    files: Sequence[Path],
+    read: Callable[[Path], tuple[Attribution, ImageMaps, PolarityLines]],
+    regions: pd.DataFrame,
+    options: AnalysisOptions,
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
+    """Tables of images and of regions, and why files could not be used."""
     from tqdm import tqdm
 
     images: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     failures: dict[str, str] = {}
-    for path in tqdm(files, desc="analysing", unit="image", disable=None if progress else True):
+    for path in tqdm(files, desc="analysing", unit="image", disable=None):
         try:
-            seen = see(path, paths, regions, settings)
+            found, image, lines = read(path)
         except DataError as error:
             failures[str(path)] = str(error)
             continue
-        found = seen.attribution
         images.append(
             {
                 "image": found.image,
@@ -193,11 +201,11 @@ def _table(
                 "model": f"{found.origin.model} {found.origin.version}",
                 "probability": found.probability,
                 "calibrated": found.calibrated,
-                "regions": len(seen.patches),
+                "regions": len(image.patches),
                 "path": str(path),
             }
         )
-        rows += region_rows(seen, regions, settings)
+        rows += region_rows(found, image, lines, regions, strong_gradient=options.strong_gradient)
     if not images:
         first = next(iter(failures.values()), "there are none")
         raise DataError(f"none of {len(files)} attribution files can be analysed; the first: {first}")
@@ -206,23 +214,10 @@ def _table(
         raise DataError(f"the attribution files come from different models: {', '.join(table['model'].unique())}")
     if not rows:
         raise DataError("no active region lies on the disk at the time of any image: give a table that covers them")
-    return _Rows(table, pd.DataFrame(rows).sort_values(["time", "region"], kind="stable", ignore_index=True)), failures
+    return table, pd.DataFrame(rows).sort_values(["time", "region"], kind="stable", ignore_index=True), failures
 
 
-def _with_flares(rows: pd.DataFrame, images: pd.DataFrame, flares: FlareList, threshold: str) -> pd.DataFrame:
-    """Outcome of the image and largest flare of the region itself; a region without number has no known flares."""
-    by_region = flares.table.dropna(subset="noaa")
-    own = by_region.assign(region="NOAA " + by_region["noaa"].astype(str))
-    number = rows["noaa"].astype("Int64")
-    samples = pd.DataFrame({"time": rows["time"], "region": "NOAA " + number.astype(str).fillna("unknown")})
-    flux = region_flux(samples, own[["region", "start", "flux"]])
-    outcome = rows["image"].map(images.set_index("image")["outcome"])
-    return rows.assign(
-        noaa=number, outcome=outcome, flux24=np.where(number.notna(), flux, np.nan), flaring=reaches(flux, threshold)
-    )
-
-
-def _tables(rows: pd.DataFrame, settings: Settings, threshold: str, *, sharp: bool) -> dict[str, pd.DataFrame]:
+def _tables(rows: pd.DataFrame, options: AnalysisOptions, threshold: str, *, sharp: bool) -> dict[str, pd.DataFrame]:
     known = rows[rows["flux24"].notna()]
     numbers = table_2(known)
     # The paper leaves nulls out of Figs. 6 and 7.
@@ -233,9 +228,9 @@ def _tables(rows: pd.DataFrame, settings: Settings, threshold: str, *, sharp: bo
         "figure6": occurrence_rates(chosen["grad_cam"], chosen["flux24"]),
     }
     if sharp:
-        inner = rows[(rows["outcome"] != "null") & (rows["lon"].abs() <= settings.max_longitude)]
+        inner = rows[(rows["outcome"] != "null") & (rows["lon"].abs() <= options.max_longitude)]
         found = [
-            correlations(inner, value=value, resamples=settings.resamples, seed=settings.seed).assign(scaling=scaling)
+            correlations(inner, value=value, resamples=options.resamples, seed=options.seed).assign(scaling=scaling)
             for value, scaling in (("grad_cam", "0-1 per image"), ("grad_cam_raw", "none"))
         ]
         tables["figure7"] = pd.concat(found, ignore_index=True)
@@ -262,10 +257,6 @@ def _sizes(images: pd.DataFrame, rows: pd.DataFrame) -> dict[str, Any]:
         sizes["flaring_regions_with_sharp"] = int(rows.loc[hours.index, "flaring"].sum())
         sizes["sharp_hours_median"] = float(hours.abs().median()) if len(hours) else None
     return sizes
-
-
-def _files(images: pd.DataFrame, rows: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    return {"images": images.drop(columns="path"), "regions": rows, **tables}
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> Path:

@@ -11,7 +11,7 @@ minus that of "flare": hence the paper's remark that for the non-flare label "a 
 cases" once the ReLU is applied.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import keras
@@ -21,18 +21,17 @@ import tensorflow as tf
 from tf_keras_vis.utils.model_modifiers import ExtractIntermediateLayerForGradcam
 
 from kflare.attribution.guiding import guided_copy, plain_copy, require_convolution
+from kflare.attribution.maps import METHODS
 from kflare.errors import ModelError, SettingError
 
-__all__ = ["COMPILED_METHODS", "CompiledAttribution"]
-
-COMPILED_METHODS = ("grad_cam", "grad_cam_plus_plus", "guided_backprop", "saliency")
+__all__ = ["CompiledAttribution"]
 
 
 class CompiledAttribution:
     """Scores and attribution maps of a dense CNN, for both labels at once.
 
     The maps are raw, as those of `maps.attribution_map`: signed, before Grad-CAM's final ReLU, the absolute value and
-    the 0–1 scaling, which `maps.rectified` and `maps.scaled` apply.
+    the 0–1 scaling, which `image_maps` applies.
 
     Parameters
     ----------
@@ -54,10 +53,6 @@ class CompiledAttribution:
         self.guided = guided_copy(model)
         self._extracted = ExtractIntermediateLayerForGradcam(layer, seek_conv_layer=False)(self.guided)
         self._compiled = tf.function(self._maps, reduce_retracing=True)
-
-    def logits(self, images: tf.Tensor) -> tf.Tensor:
-        """The two values before the soft-max, float32 (N, 2): [no flare, flare]; input as in `attribute`."""
-        return self.guided(images, training=False)
 
     def attribute(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Attribute the score of both labels to the image; the body of the signatures `attribute`, to be compiled.
@@ -85,9 +80,7 @@ class CompiledAttribution:
         self.guided.set_weights(weights)
         self._plain.set_weights(weights)
 
-    def maps(
-        self, images: npt.ArrayLike, methods: Sequence[str] = COMPILED_METHODS
-    ) -> dict[str, npt.NDArray[np.float32]]:
+    def maps(self, images: npt.ArrayLike, methods: Sequence[str] = METHODS) -> dict[str, npt.NDArray[np.float32]]:
         """Raw maps of both labels, (N, h, w, 2) by method, and `logits` (N, 2); input as in `attribute`.
 
         Raises
@@ -95,18 +88,11 @@ class CompiledAttribution:
         SettingError
             An unknown method.
         """
-        unknown = [method for method in methods if method not in COMPILED_METHODS]
+        unknown = [method for method in methods if method not in METHODS]
         if unknown:
-            raise SettingError(f"`methods` must be of {', '.join(COMPILED_METHODS)}, got {unknown[0]!r}")
+            raise SettingError(f"`methods` must be of {', '.join(METHODS)}, got {unknown[0]!r}")
         found = self._compiled(tf.convert_to_tensor(images, tf.float32), tuple(methods))
         return {name: value.numpy() for name, value in found.items()}
-
-    def stream(
-        self, batches: Iterable[tf.Tensor], methods: Sequence[str] = COMPILED_METHODS
-    ) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
-        """Maps of one batch after the other, as a tf.data pipeline yields them; constant memory."""
-        for images in batches:
-            yield self.maps(images, methods)
 
     def _maps(self, images: tf.Tensor, methods: tuple[str, ...]) -> dict[str, tf.Tensor]:
         wanted = set(methods)

@@ -9,7 +9,8 @@
 Not from the papers: the replacement by zero field, the number of steps and the grid of 16×16 cells are our choices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -18,15 +19,55 @@ import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
 from scipy.stats import spearmanr
+from tqdm import tqdm
 
 from kflare.attribution.compiled import CompiledAttribution
+from kflare.attribution.maps import METHODS
+from kflare.datasets.preprocessing import fill_and_scale, reduce_field
 from kflare.errors import DataError
 from kflare.models.dense_cnn import LAST_CONVOLUTION
+from kflare.observations.reading import read_magnetogram
 
-__all__ = ["agreement", "deletion_curve", "insertion_curve", "randomisation_check", "rank_correlation"]
+__all__ = ["agreement", "controls", "network_inputs", "randomisation_check", "rank_correlation", "removal_curve"]
 
 Maps = npt.NDArray[np.float32]
 _CELLS = 16
+_FLARE = 1
+
+
+def network_inputs(paths: Sequence[Path], *, size: int, byte_range: float | None) -> Maps:
+    """Magnetograms as a dense CNN takes them, float32 (N, S, S, 1) in [-1, 1]."""
+    fields = [read_magnetogram(path, byte_range=byte_range).data[None, :, :, None] for path in paths]
+    return np.concatenate([fill_and_scale(reduce_field(tf.constant(field), size=size)).numpy() for field in fields])
+
+
+def controls(model: keras.Model, images: Maps) -> dict[str, pd.DataFrame]:
+    """All controls of the flaring label's maps.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The fitted dense CNN; not changed.
+    images : float32 array of shape (N, S, S, 1)
+        The network's input, in [-1, 1].
+
+    Returns
+    -------
+    dict of str to DataFrame
+        `randomisation`, a column per method; `deletion` and `insertion`, likewise and `random`; `agreement`.
+    """
+    twin = CompiledAttribution(model, layer=LAST_CONVOLUTION)
+    maps = {method: found[..., _FLARE] for method, found in twin.maps(images).items() if method in METHODS}
+    table = randomisation_check(model, images, methods=METHODS)
+    randomised = table.pivot_table(
+        index="randomised_down_to", columns="method", values="rank_correlation", sort=False, dropna=False
+    )
+    return {
+        "randomisation": randomised.rename_axis(columns=None).reset_index(),
+        "deletion": removal_curve(model, images, maps),
+        "insertion": removal_curve(model, images, maps, insert=True),
+        "agreement": agreement(maps).reset_index(names="method"),
+    }
 
 
 def rank_correlation(one: Maps, other: Maps) -> npt.NDArray[np.float64]:
@@ -45,19 +86,19 @@ def rank_correlation(one: Maps, other: Maps) -> npt.NDArray[np.float64]:
     if one.shape != other.shape:
         raise DataError(f"maps must have the same shape to be compared, got {one.shape} and {other.shape}")
     pairs = zip(np.abs(one).reshape(len(one), -1), np.abs(other).reshape(len(other), -1), strict=True)
-    return np.array([_spearman(a, b) for a, b in pairs])
+    return np.array([spearmanr(a, b).statistic if np.ptp(a) and np.ptp(b) else np.nan for a, b in pairs])
 
 
 def randomisation_check(
     model: keras.Model,
-    images: npt.ArrayLike,
+    images: Maps,
     *,
-    label: int = 1,
-    methods: Sequence[str] = ("grad_cam", "guided_backprop", "saliency"),
+    methods: Sequence[str],
     layer: str = LAST_CONVOLUTION,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Replace the layers' weights by random ones, from the output down, and compare the maps with the model's own.
+
+    Each array gets its own values in random order, so that only what was learnt is lost.
 
     Parameters
     ----------
@@ -65,14 +106,10 @@ def randomisation_check(
         The fitted dense CNN; not changed.
     images : float32 array of shape (N, S, S, 1)
         The network's input, in [-1, 1].
-    label : int
-        0 = no flare, 1 = flare.
     methods : sequence of str
-        Of `compiled.COMPILED_METHODS`.
+        Of `maps.METHODS`.
     layer : str
         The convolution that Grad-CAM looks at.
-    seed : int
-        Of the random weights: each array's own values in random order, so that only what was learnt is lost.
 
     Returns
     -------
@@ -84,25 +121,25 @@ def randomisation_check(
     copy.set_weights(model.get_weights())
     twin = CompiledAttribution(model, layer=layer)
     own = twin.maps(images, methods)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     rows = []
     weighted = [item for item in reversed(copy.layers) if item.weights]
-    for item in weighted:
+    for item in tqdm(weighted, desc="randomising", unit="layer", disable=None, delay=2):
         item.set_weights([random.permutation(value.ravel()).reshape(value.shape) for value in item.get_weights()])
         if isinstance(item, keras.layers.BatchNormalization):
             continue  # shown together with the convolution before it
         twin.set_weights(copy.get_weights())
         maps = twin.maps(images, methods)
         for method in methods:
-            similarity = rank_correlation(own[method][..., label], maps[method][..., label])
+            similarity = rank_correlation(own[method][..., _FLARE], maps[method][..., _FLARE])
             rows.append((item.name, method, _mean(similarity)))
     return pd.DataFrame(rows, columns=["randomised_down_to", "method", "rank_correlation"])
 
 
-def deletion_curve(
-    model: keras.Model, images: npt.ArrayLike, maps: Maps, *, label: int = 1, steps: int = 16, zero: float = 0.0
+def removal_curve(
+    model: keras.Model, images: Maps, maps: Mapping[str, Maps], *, insert: bool = False, steps: int = 8
 ) -> pd.DataFrame:
-    """Score of a label while cells are set to zero field in the order of a map, the most important first.
+    """Probability of a flare while cells are set to zero field in the order of each map, the most important first.
 
     Parameters
     ----------
@@ -110,40 +147,50 @@ def deletion_curve(
         The fitted dense CNN.
     images : float32 array of shape (N, S, S, 1)
         The network's input, in [-1, 1].
-    maps : float32 array of shape (N, h, w)
-        Map of each image; its absolute value is averaged over 16×16 cells.
-    label : int
-        0 = no flare, 1 = flare.
+    maps : mapping of str to float32 array of shape (N, h, w)
+        Map of each image by method; its absolute value is averaged over 16×16 cells.
+    insert : bool
+        Put cells back onto a Sun without field instead.
     steps : int
         Points of the curve after the first.
-    zero : float
-        Value of a deleted pixel: 0 is no field.
 
     Returns
     -------
     DataFrame
-        `fraction` of the cells deleted, `probability` of the label (mean over images), and `random`, the same with the
-        cells in random order. The lower beside `random`, the better the map.
+        `fraction` of the cells, the mean probability by method, and `random`, the same with the cells in random order.
+        The lower beside `random` (with `insert`, the higher), the better the map.
     """
-    return _curve(model, images, maps, label=label, steps=steps, zero=zero, insert=False)
+    for method, found in maps.items():
+        if len(found) != len(images):
+            raise DataError(f"`{method}` must hold one map for each of the {len(images)} images, got {len(found)}")
+    if images.shape[1] % _CELLS:
+        raise DataError(f"images must be a multiple of {_CELLS} pixels wide, got {images.shape[1]}")
+    orders: dict[str, npt.NDArray[Any]] = {
+        method: _cells(found).reshape(len(images), -1) for method, found in maps.items()
+    }
+    orders["random"] = np.random.default_rng(0).random((len(images), _CELLS**2))
+    # Rank 0 is the most important cell of an image.
+    ranks = {name: np.argsort(np.argsort(-order, axis=1), axis=1) for name, order in orders.items()}
+    side = images.shape[1] // _CELLS
+    rows = []
+    for step in tqdm(range(steps + 1), desc="inserting" if insert else "deleting", disable=None, delay=2):
+        count = round(step / steps * _CELLS**2)
+        row = {"fraction": count / _CELLS**2}
+        for name, rank in ranks.items():
+            chosen = (rank < count).reshape(-1, _CELLS, _CELLS).repeat(side, axis=1).repeat(side, axis=2)[..., None]
+            # Space stays as dark as it is: only the disk's field is taken away.
+            changed = np.where((chosen == insert) | (images <= -1), images, np.float32(0))
+            row[name] = float(model.predict(changed, batch_size=8, verbose=0)[:, _FLARE].mean())
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
-def insertion_curve(
-    model: keras.Model, images: npt.ArrayLike, maps: Maps, *, label: int = 1, steps: int = 16, zero: float = 0.0
-) -> pd.DataFrame:
-    """Score of a label while cells are put back onto a Sun without field, the most important first.
-
-    As `deletion_curve`; the higher beside `random`, the better the map.
-    """
-    return _curve(model, images, maps, label=label, steps=steps, zero=zero, insert=True)
-
-
-def agreement(maps: dict[str, Maps]) -> pd.DataFrame:
+def agreement(maps: Mapping[str, Maps]) -> pd.DataFrame:
     """Mean rank correlation of each pair of methods, on 16×16 cells.
 
     Parameters
     ----------
-    maps : dict of float32 arrays of shape (N, h, w)
+    maps : mapping of str to float32 array of shape (N, h, w)
         Maps of the same images and label by method.
 
     Returns
@@ -156,44 +203,10 @@ def agreement(maps: dict[str, Maps]) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def _curve(
-    model: keras.Model, images: npt.ArrayLike, maps: Maps, *, label: int, steps: int, zero: float, insert: bool
-) -> pd.DataFrame:
-    values = np.asarray(images, np.float32)
-    if len(values) != len(maps):
-        raise DataError(f"`maps` must hold one map for each of the {len(values)} images, got {len(maps)}")
-    if values.shape[1] % _CELLS:
-        raise DataError(f"images must be a multiple of {_CELLS} pixels wide, got {values.shape[1]}")
-    random = np.random.default_rng(0)
-    # Rank 0 is the most important cell of an image.
-    importance = _cells(maps).reshape(len(maps), -1)
-    orders: dict[str, npt.NDArray[Any]] = {"probability": importance, "random": random.random(importance.shape)}
-    ranks = {name: np.argsort(np.argsort(-order, axis=1), axis=1) for name, order in orders.items()}
-    side = values.shape[1] // _CELLS
-    rows = []
-    for step in range(steps + 1):
-        count = round(step / steps * _CELLS**2)
-        row = {"fraction": count / _CELLS**2}
-        for name, rank in ranks.items():
-            chosen = (rank < count).reshape(-1, _CELLS, _CELLS).repeat(side, axis=1).repeat(side, axis=2)[..., None]
-            shown = chosen if insert else ~chosen
-            # Space stays as dark as it is: only the disk's field is taken away.
-            changed = np.where(shown | (values <= -1), values, np.float32(zero))
-            row[name] = float(model.predict(changed, batch_size=8, verbose=0)[:, label].mean())
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
 def _cells(maps: Maps) -> Maps:
     """Mean absolute value over 16×16 cells, (N, 16, 16); a coarser map is repeated."""
     magnitude = np.abs(maps)[..., None]
     return tf.image.resize(magnitude, (_CELLS, _CELLS), method="area").numpy()[..., 0]
-
-
-def _spearman(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    return float(spearmanr(a, b).statistic)
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float:

@@ -6,7 +6,6 @@ be told apart with colour-blindness. Nothing touches pyplot's global state.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,16 +16,19 @@ from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 
 from kflare.attribution.harps import RegionPatch
+from kflare.attribution.image_maps import ImageMaps
 from kflare.errors import DataError
 from kflare.io.atomic import write_whole
 from kflare.regions.polarity_lines import PolarityLines
 
-__all__ = ["Case", "figure_grad_cam", "figure_guided_backprop", "figure_hit", "figure_patches", "save"]
+__all__ = ["figure_grad_cam", "figure_guided_backprop", "figure_hit", "figure_patches", "save"]
 
 Image = npt.NDArray[np.floating]
 
 _BLUE, _ORANGE, _SKY = "#0072B2", "#E69F00", "#56B4E9"
 _PANEL: Final = 3.1
+_LIMIT: Final = 100.0  # gauss at which the grey scale ends
+_MARGIN: Final = 8  # pixels shown around a region's box
 # Under a map the magnetogram is fainter, so that white and black do not outshine the map's colours.
 _FAINT: Final = 2.5
 # How opaque the largest values are: a gradient is full of holes, Grad-CAM covers whole regions.
@@ -35,115 +37,80 @@ _SMOOTH_MAP: Final = 0.6
 _Extent = tuple[float, float, float, float] | None
 
 
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One magnetogram with its maps, ready to be drawn: everything of shape (H, W), row 0 = north.
-
-    Parameters
-    ----------
-    title : str
-        Such as "2013-10-23 (hit)".
-    field : float array
-        Line-of-sight field in gauss, NaN off the disk.
-    guided_backprop : pair of float arrays
-        Absolute guided gradient scaled to 0–1, of [no flare, flare].
-    grad_cam : pair of float arrays
-        Rectified Grad-CAM scaled to 0–1, of [no flare, flare].
-    grad_cam_signed : pair of float arrays
-        Grad-CAM before its ReLU, divided by its largest absolute value.
-    patches : sequence of RegionPatch
-        The regions.
-    """
-
-    title: str
-    field: Image
-    guided_backprop: tuple[Image, Image]
-    grad_cam: tuple[Image, Image]
-    grad_cam_signed: tuple[Image, Image]
-    patches: Sequence[RegionPatch]
-
-
-def figure_hit(case: Case, *, limit: float = 100.0) -> Figure:
+def figure_hit(title: str, image: ImageMaps) -> Figure:
     """Magnetogram, guided backpropagation and Grad-CAM for the flaring label, alone and overlaid (Fig. 2).
 
     Parameters
     ----------
-    case : Case
+    title : str
+        Such as "2013-10-23, hit".
+    image : ImageMaps
         The image; its regions are framed and named.
-    limit : float
-        Field in gauss at which the grey scale ends.
     """
     figure = Figure(figsize=(2 * 4.2 + 0.9, 3 * 4.2 + 0.6), layout="constrained")
     panels = figure.subplots(3, 2)
-    figure.suptitle(f"{case.title.replace(chr(10), ', ')}: flaring label")
-    _field(panels[0, 0], case.field, limit)
+    figure.suptitle(f"{title}: flaring label")
+    _field(panels[0, 0], image.field, _LIMIT)
     panels[0, 0].set_title("(a) magnetogram")
-    grey = _field(panels[0, 1], case.field, limit)
-    _frames(panels[0, 1], case.patches, names=True)
+    grey = _field(panels[0, 1], image.field, _LIMIT)
+    _frames(panels[0, 1], image.patches, names=True)
     panels[0, 1].set_title("active regions")
     figure.colorbar(grey, ax=panels[0].tolist(), label="Line-of-sight field (G)", shrink=0.8)
     maps = (
-        ("(b) guided backpropagation", case.guided_backprop[1], _SHARP_MAP),
-        ("(c) Grad-CAM", case.grad_cam[1], _SMOOTH_MAP),
+        ("(b) guided backpropagation", image.guided_backprop[..., 1], _SHARP_MAP),
+        ("(c) Grad-CAM", image.grad_cam[..., 1], _SMOOTH_MAP),
     )
     for row, (name, map_, opacity) in zip(panels[1:], maps, strict=True):
         shown = row[0].imshow(map_, cmap="inferno", vmin=0, vmax=1, interpolation="nearest")
         row[0].set_title(name)
-        _field(row[1], case.field, _FAINT * limit)
+        _field(row[1], image.field, _FAINT * _LIMIT)
         _overlay(row[1], map_, opacity=opacity)
-        _frames(row[1], case.patches, names=False)
+        _frames(row[1], image.patches, names=False)
         row[1].set_title("overlaid")
         figure.colorbar(shown, ax=row.tolist(), label="Scaled to 0–1", shrink=0.8)
     _bare(panels)
     return figure
 
 
-def figure_guided_backprop(cases: Sequence[Case], *, limit: float = 100.0) -> Figure:
-    """Guided backpropagation of both labels over the magnetograms, one row per case (Fig. 3)."""
+def figure_guided_backprop(cases: Sequence[tuple[str, ImageMaps]]) -> Figure:
+    """Guided backpropagation of both labels over the magnetograms, one row per title and image (Fig. 3)."""
     titles = ("flaring label", "non-flare label")
     figure, panels = _grid(cases, titles)
-    for row, case in zip(panels, cases, strict=True):
-        for axes, map_ in zip(row, reversed(case.guided_backprop), strict=True):
-            _field(axes, case.field, _FAINT * limit)
-            shown = _overlay(axes, map_, opacity=_SHARP_MAP)
-        _frames(row[0], case.patches, names=True)
-        row[0].set_ylabel(case.title)
+    for row, (title, image) in zip(panels, cases, strict=True):
+        for axes, label in zip(row, (1, 0), strict=True):
+            _field(axes, image.field, _FAINT * _LIMIT)
+            shown = _overlay(axes, image.guided_backprop[..., label], opacity=_SHARP_MAP)
+        _frames(row[0], image.patches, names=True)
+        row[0].set_ylabel(title)
     _bar(figure, shown, panels, "|guided gradient|, scaled to 0–1 for each map")
     return figure
 
 
-def figure_grad_cam(cases: Sequence[Case], *, limit: float = 100.0) -> Figure:
-    """Grad-CAM of both labels, and for no flare also without its final ReLU, one row per case (Fig. 4)."""
+def figure_grad_cam(cases: Sequence[tuple[str, ImageMaps]]) -> Figure:
+    """Grad-CAM of both labels, and for no flare also without its ReLU, one row per title and image (Fig. 4)."""
     titles = ("flaring label", "non-flare label", "non-flare label, without ReLU")
     figure, panels = _grid(cases, titles)
-    for row, case in zip(panels, cases, strict=True):
+    for row, (title, image) in zip(panels, cases, strict=True):
         for axes in row:
-            _field(axes, case.field, _FAINT * limit)
-        shown = [
-            _overlay(axes, map_, opacity=_SMOOTH_MAP)
-            for axes, map_ in zip(row[:2], reversed(case.grad_cam), strict=True)
-        ]
-        signed = _overlay(row[2], case.grad_cam_signed[0], signed=True, opacity=_SMOOTH_MAP)
-        _frames(row[0], case.patches, names=True)
-        row[0].set_ylabel(case.title)
-    _bar(figure, shown[0], panels[:, :2], "Grad-CAM, scaled to 0–1 for each map")
+            _field(axes, image.field, _FAINT * _LIMIT)
+        for axes, label in zip(row[:2], (1, 0), strict=True):
+            shown = _overlay(axes, image.grad_cam[..., label], opacity=_SMOOTH_MAP)
+        both = image.grad_cam_signed[..., 0]
+        signed = _overlay(row[2], both / (np.abs(both).max() or 1), signed=True, opacity=_SMOOTH_MAP)
+        _frames(row[0], image.patches, names=True)
+        row[0].set_ylabel(title)
+    _bar(figure, shown, panels[:, :2], "Grad-CAM, scaled to 0–1 for each map")
     _bar(figure, signed, panels[:, 2:], "Grad-CAM, scaled to ±1")
     return figure
 
 
-def figure_patches(
-    entries: Sequence[tuple[str, Case, PolarityLines, RegionPatch]], *, limit: float = 100.0, margin: int = 8
-) -> Figure:
+def figure_patches(entries: Sequence[tuple[str, ImageMaps, PolarityLines, RegionPatch]]) -> Figure:
     """Regions close up: magnetogram, guided gradient, both, and the masks of the analysis (Fig. 5).
 
     Parameters
     ----------
-    entries : sequence of (title, Case, PolarityLines, RegionPatch)
+    entries : sequence of (title, ImageMaps, PolarityLines, RegionPatch)
         One row each.
-    limit : float
-        Field in gauss at which the grey scale ends.
-    margin : int
-        Pixels shown around a region's box.
 
     Raises
     ------
@@ -153,22 +120,24 @@ def figure_patches(
     if not entries:
         raise DataError("a figure of region patches needs at least one region")
     titles = ("magnetogram", "guided backpropagation", "overlaid", "masks")
-    shapes = [entry[3].mask.shape for entry in entries]
-    heights = [(h + 2 * margin) / (w + 2 * margin) for h, w in shapes]
+    shapes = [patch.mask.shape for *_, patch in entries]
+    heights = [(h + 2 * _MARGIN) / (w + 2 * _MARGIN) for h, w in shapes]
     figure = Figure(figsize=(4 * 2.7 + 1.6, 2.7 * sum(heights) + 0.45 * len(entries) + 0.8), layout="constrained")
     panels = figure.subplots(len(entries), 4, squeeze=False, height_ratios=heights)
-    for row, (title, case, lines, patch) in zip(panels, entries, strict=True):
-        rows, columns = (slice(max(part.start - margin, 0), part.stop + margin) for part in (patch.rows, patch.columns))
+    for row, (title, image, lines, patch) in zip(panels, entries, strict=True):
+        rows, columns = (
+            slice(max(part.start - _MARGIN, 0), part.stop + _MARGIN) for part in (patch.rows, patch.columns)
+        )
         frame = (columns.start - 0.5, columns.start, rows.start - 0.5, rows.start)
-        field, gradient = case.field[rows, columns], case.guided_backprop[1][rows, columns]
+        field, gradient = image.field[rows, columns], image.guided_backprop[rows, columns, 1]
         extent = (frame[0], frame[0] + field.shape[1], frame[2] + field.shape[0], frame[2])
         strongest = float(np.nanmax(gradient, initial=0)) or 1.0
-        grey = _field(row[0], field, limit, extent=extent)
+        grey = _field(row[0], field, _LIMIT, extent=extent)
         shown = row[1].imshow(gradient, cmap="inferno", vmin=0, vmax=strongest, extent=extent, interpolation="nearest")
-        _field(row[2], field, _FAINT * limit, extent=extent)
+        _field(row[2], field, _FAINT * _LIMIT, extent=extent)
         _overlay(row[2], gradient / strongest, opacity=_SHARP_MAP, extent=extent)
-        _field(row[3], field, limit, extent=extent)
-        inside = patch.full_mask(case.field.shape[0])
+        _field(row[3], field, _LIMIT, extent=extent)
+        inside = patch.full_mask(image.field.shape[0])
         _mask(row[3], (lines.boundary & inside)[rows, columns], _SKY, extent)
         _mask(row[3], (lines.inversion & inside)[rows, columns], _ORANGE, extent)
         row[3].contour(
@@ -207,7 +176,7 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     return paths
 
 
-def _grid(cases: Sequence[Case], titles: Sequence[str]) -> tuple[Figure, npt.NDArray[Any]]:
+def _grid(cases: Sequence[tuple[str, ImageMaps]], titles: Sequence[str]) -> tuple[Figure, npt.NDArray[Any]]:
     if not cases:
         raise DataError("a figure of overlays needs at least one case")
     figure = Figure(figsize=(_PANEL * len(titles) + 0.6, _PANEL * len(cases) + 0.9), layout="constrained")

@@ -1,10 +1,10 @@
-"""Attribution maps as tf-keras-vis computes them, and the scaling of paper 1.
+"""Attribution maps as tf-keras-vis computes them.
 
 The reference for `compiled.CompiledAttribution`, which gives the same maps much faster, and the place to look a
 definition up. Labels are 0 = no flare, 1 = flare; the score of a label is the network's value before the soft-max.
 
 How far to trust a map: guided backpropagation resembles an edge detector and hardly depends on the upper layers'
-weights (Adebayo et al. 2018, arXiv 1810.03292). `kflare.attribution.controls` measures that for a given model.
+weights (Adebayo et al. 2018, arXiv 1810.03292). `python -m kflare.controls` measures that for a given model.
 """
 
 import warnings
@@ -19,69 +19,12 @@ from kflare.attribution.guiding import require_convolution, require_guidable
 from kflare.errors import SettingError
 from kflare.models.dense_cnn import LAST_CONVOLUTION
 
-__all__ = ["METHODS", "attribution_map", "rectified", "scaled"]
+__all__ = ["METHODS", "attribution_map"]
 
 Map = npt.NDArray[np.float32]
 
 
-def _grad_cam(model: keras.Model, images: tf.Tensor, label: int, layer: str) -> Map:
-    from tf_keras_vis.gradcam import Gradcam
-    from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
-
-    return Gradcam(model, model_modifier=ReplaceToLinear(), clone=True)(
-        _score(label),
-        images,
-        penultimate_layer=layer,
-        seek_penultimate_conv_layer=False,
-        activation_modifier=None,
-        expand_cam=False,
-        normalize_cam=False,
-    )
-
-
-def _grad_cam_plus_plus(model: keras.Model, images: tf.Tensor, label: int, layer: str) -> Map:
-    from tf_keras_vis.gradcam_plus_plus import GradcamPlusPlus
-    from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
-
-    # Its weights are those of positive gradients by definition, so the activation modifier stays the ReLU.
-    return GradcamPlusPlus(model, model_modifier=ReplaceToLinear(), clone=True)(
-        _score(label),
-        images,
-        penultimate_layer=layer,
-        seek_penultimate_conv_layer=False,
-        expand_cam=False,
-        normalize_cam=False,
-    )
-
-
-def _guided_backprop(model: keras.Model, images: tf.Tensor, label: int, layer: str) -> Map:
-    from tf_keras_vis.utils.model_modifiers import GuidedBackpropagation
-
-    del layer
-    require_guidable(model)
-    return _gradient(model, images, label, [GuidedBackpropagation()])
-
-
-def _saliency(model: keras.Model, images: tf.Tensor, label: int, layer: str) -> Map:
-    del layer
-    return _gradient(model, images, label, [])
-
-
-def _gradient(model: keras.Model, images: tf.Tensor, label: int, modifiers: list[Callable[..., object]]) -> Map:
-    from tf_keras_vis.saliency import Saliency
-    from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
-
-    saliency = Saliency(model, model_modifier=[*modifiers, ReplaceToLinear()], clone=True)
-    gradient = saliency(_score(label), images, keepdims=True, gradient_modifier=None, normalize_map=False)
-    return np.asarray(gradient)[..., 0]
-
-
-METHODS: dict[str, Callable[[keras.Model, tf.Tensor, int, str], Map]] = {
-    "grad_cam": _grad_cam,
-    "grad_cam_plus_plus": _grad_cam_plus_plus,
-    "guided_backprop": _guided_backprop,
-    "saliency": _saliency,
-}
+METHODS = ("grad_cam", "grad_cam_plus_plus", "guided_backprop", "saliency")
 """Grad-CAM (Selvaraju et al. 2017), Grad-CAM++ (Chattopadhay et al. 2018), guided backpropagation (Springenberg et al.
 2015) and the plain gradient (Simonyan et al. 2014)."""
 
@@ -107,8 +50,8 @@ def attribution_map(
     Returns
     -------
     float32 array
-        Raw map, (N, h, w) of the layer for Grad-CAM, (N, S, S) for gradients. Grad-CAM is signed, before its final ReLU
-        (`rectified`); Grad-CAM++ is rectified by definition.
+        Raw map, (N, h, w) of the layer for Grad-CAM, (N, S, S) for gradients. Grad-CAM is signed, before its
+        final ReLU; Grad-CAM++ is rectified by definition.
 
     Raises
     ------
@@ -122,35 +65,43 @@ def attribution_map(
     labels = int(model.output_shape[-1])
     if not 0 <= label < labels:
         raise SettingError(f"`label` must lie in 0..{labels - 1} (0 = no flare, 1 = flare), got {label}")
-    if method.startswith("grad_cam"):
-        require_convolution(model, layer)
     with warnings.catch_warnings():
         # tf-keras-vis hands the model its input as a list, which Keras 3 remarks upon and accepts.
         warnings.filterwarnings("ignore", message="(?s).*The structure of `inputs` doesn't match", category=UserWarning)
-        return np.asarray(METHODS[method](model, tf.convert_to_tensor(images, tf.float32), label, layer))
+        inputs = tf.convert_to_tensor(images, tf.float32)
+        if method.startswith("grad_cam"):
+            require_convolution(model, layer)
+            return np.asarray(_class_activation(model, inputs, method=method, label=label, layer=layer))
+        if method == "guided_backprop":
+            require_guidable(model)
+        return _gradient(model, inputs, label=label, guided=method == "guided_backprop")
 
 
-def rectified(grad_cam: Map) -> Map:
-    """Grad-CAM's final ReLU (Yi et al. 2021, section 3.2.2; their Fig. 4 shows it with and without)."""
-    return np.maximum(grad_cam, 0)
+def _class_activation(model: keras.Model, images: tf.Tensor, *, method: str, label: int, layer: str) -> Map:
+    from tf_keras_vis.gradcam import Gradcam
+    from tf_keras_vis.gradcam_plus_plus import GradcamPlusPlus
+    from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
+
+    options = {
+        "penultimate_layer": layer,
+        "seek_penultimate_conv_layer": False,
+        "expand_cam": False,
+        "normalize_cam": False,
+    }
+    kind = GradcamPlusPlus
+    if method == "grad_cam":  # the weights of Grad-CAM++ are those of positive gradients, so its ReLU stays
+        kind, options["activation_modifier"] = Gradcam, None
+    return kind(model, model_modifier=ReplaceToLinear(), clone=True)(_score(label), images, **options)
 
 
-def scaled(maps: Map) -> Map:
-    """Absolute value, then 0–1 within each map: divided by its largest value (Yi et al. 2021, sections 3.2.1 and 4).
+def _gradient(model: keras.Model, images: tf.Tensor, *, label: int, guided: bool) -> Map:
+    from tf_keras_vis.saliency import Saliency
+    from tf_keras_vis.utils.model_modifiers import GuidedBackpropagation, ReplaceToLinear
 
-    Parameters
-    ----------
-    maps : float32 array of shape (N, h, w)
-        Raw maps. For Grad-CAM apply `rectified` first.
-
-    Returns
-    -------
-    float32 array of shape (N, h, w)
-        A map that is zero everywhere stays zero.
-    """
-    magnitude = np.abs(maps)
-    largest = magnitude.max(axis=(1, 2), keepdims=True)
-    return np.divide(magnitude, largest, out=np.zeros_like(magnitude), where=largest > 0)
+    modifiers = [GuidedBackpropagation(), ReplaceToLinear()] if guided else [ReplaceToLinear()]
+    saliency = Saliency(model, model_modifier=modifiers, clone=True)
+    gradient = saliency(_score(label), images, keepdims=True, gradient_modifier=None, normalize_map=False)
+    return np.asarray(gradient)[..., 0]
 
 
 def _score(label: int) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kflare.attribution.attribution_file import LABELS, Attribution
-from kflare.attribution.figures import Case, figure_hit
+from kflare.attribution.attribution_file import Attribution
+from kflare.attribution.figures import figure_hit
 from kflare.attribution.harps import RegionPatch
-from kflare.attribution.map_values import shown_map
+from kflare.attribution.image_maps import ImageMaps, scaled_maps
 from kflare.io.atomic import write_whole
 from kflare.io.percent import percent
 
@@ -41,12 +41,7 @@ def draw_overlay(
     SettingError
         The folder cannot be written to.
     """
-
-    def pair(method: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        return tuple(shown_map(attribution, method, label)[0] for label in LABELS)  # type: ignore[return-value]
-
     by = f"{attribution.origin.model} version {attribution.origin.version}"
-    title = f"{attribution.time:%Y-%m-%d %H:%M} UT, {by}, probability {percent(attribution.probability)}\n"
-    grad_cam = pair("grad_cam")
-    figure = figure_hit(Case(title, field, pair("guided_backprop"), grad_cam, grad_cam, patches))
+    title = f"{attribution.time:%Y-%m-%d %H:%M} UT, {by}, probability {percent(attribution.probability)}"
+    figure = figure_hit(title, ImageMaps(field, *scaled_maps(attribution), patches))
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=100, metadata={"Software": None}))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from kflare.attribution.attribution_file import Origin
 from kflare.errors import ModelError
 from kflare.models.publish import MANIFEST, read_metadata, verify_manifest, versions
 from kflare.models.registry import model_names
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = ["ATTRIBUTE", "Ask", "PublishedModel", "Source", "opened"]
 
@@ -133,3 +136,20 @@ class PublishedModel:
             return {name: value.numpy() for name, value in outputs.items()}
 
         return ask
+
+    def network(self) -> "keras.Model":
+        """The dense CNN with the published weights; a SavedModel of another network raises `ModelError`."""
+        import tensorflow as tf
+
+        from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
+
+        loaded = tf.saved_model.load(str(self.folder))
+        saved = {value.name.removesuffix(":0"): value for value in loaded.signatures["serving_default"].variables}
+        last = saved.get(f"{LAST_CONVOLUTION}/kernel")
+        if last is not None:
+            network = build_dense_cnn((self.size, self.size, 1), growth=int(last.shape[-1]))
+            if {weight.path for weight in network.weights} == set(saved):
+                for weight in network.weights:
+                    weight.assign(saved[weight.path])
+                return network
+        raise ModelError(f"{self.folder} holds another network than the dense CNN: give a cnn-c or cnn-m of kflare.fit")

@@ -1,17 +1,20 @@
 """Pictures of `relations`: Figs. 6 and 7 of Yi et al. (2021), with sample sizes and intervals that the paper lacks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from matplotlib.cbook import boxplot_stats
 from matplotlib.figure import Figure
 
-from kflare.attribution.relations import box_statistics
+from kflare.attribution.relations import BINS
 from kflare.errors import DataError
 from kflare.sharp.keywords import UNITS
 
-__all__ = ["figure_correlations", "figure_occurrence"]
+__all__ = ["boxes_by_value", "figure_correlations", "figure_occurrence"]
 
 _MARKS: Final = {"C": ("#0072B2", "o", "-"), "M": ("#E69F00", "s", "--"), "X": ("#D55E00", "^", ":")}
 _BOX: Final = "#56B4E9"
@@ -55,9 +58,7 @@ def figure_occurrence(rates: pd.DataFrame, *, title: str = "") -> Figure:
     return figure
 
 
-def figure_correlations(
-    regions: pd.DataFrame, correlations: pd.DataFrame, *, value: str = "grad_cam", shown: int = 9, bins: Any = None
-) -> Figure:
+def figure_correlations(regions: pd.DataFrame, correlations: pd.DataFrame, *, shown: int = 9) -> Figure:
     """Box plots of the SHARP parameters by Grad-CAM value, those with the largest |r| first (Fig. 7).
 
     Parameters
@@ -66,12 +67,8 @@ def figure_correlations(
         One row per image and region, as given to `relations.correlations`.
     correlations : DataFrame
         Its result.
-    value : str
-        Column of the Grad-CAM value.
     shown : int
         How many parameters; the paper shows the nine with r above 0.5.
-    bins : array-like, optional
-        Edges of the Grad-CAM value.
 
     Raises
     ------
@@ -88,10 +85,9 @@ def figure_correlations(
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True)
     for axes, row in zip(panels.flat, order.to_dict("records"), strict=False):
         name = str(row["parameter"])
-        options = {} if bins is None else {"bins": bins}
-        boxes = box_statistics(regions[value].to_numpy(), regions[name].to_numpy(), **options)
+        boxes = boxes_by_value(regions["grad_cam"], regions[name])
         _draw_boxes(axes, boxes)
-        positive = boxes["lower_whisker"].dropna().gt(0).all()
+        positive = all(box["whislo"] > 0 for box in boxes.values())
         if name not in _LINEAR and positive:
             axes.set_yscale("log")
         axes.set_ylabel(f"{name} ({UNITS[name]})", fontsize="small")
@@ -105,25 +101,34 @@ def figure_correlations(
     return figure
 
 
-def _draw_boxes(axes: Any, boxes: pd.DataFrame) -> None:
-    filled = boxes[boxes["regions"] > 0]
-    statistics: Sequence[dict[str, Any]] = [
-        {
-            "med": row["median"],
-            "q1": row["lower_quartile"],
-            "q3": row["upper_quartile"],
-            "whislo": row["lower_whisker"],
-            "whishi": row["upper_whisker"],
-            "fliers": [],
-        }
-        for row in filled.to_dict("records")
-    ]
-    middle = ((filled["low"] + filled["high"]) / 2).to_list()
-    width = (filled["high"] - filled["low"]).to_numpy()
+def boxes_by_value(values: npt.ArrayLike, parameter: npt.ArrayLike) -> dict[tuple[float, float], dict[str, Any]]:
+    """Quartiles and whiskers of a parameter in each of `relations.BINS` of the Grad-CAM value that has any.
+
+    Parameters
+    ----------
+    values, parameter : array-like of shape (N,)
+        Grad-CAM value and parameter of each region; pairs with a NaN parameter are left out.
+
+    Returns
+    -------
+    dict
+        By the edges of the bin what `matplotlib.axes.Axes.bxp` takes: `q1`, `med`, `q3` and the whiskers `whislo`,
+        `whishi`, the farthest values within 1.5 times the box's height from it.
+    """
+    value, size = np.asarray(values, np.float64), np.asarray(parameter, np.float64)
+    boxes = {}
+    for low, high in pairwise(BINS):
+        inside = (value >= low) & ((value < high) | (value == high == BINS[-1])) & np.isfinite(size)
+        if inside.any():
+            boxes[low, high] = boxplot_stats(size[inside])[0]
+    return boxes
+
+
+def _draw_boxes(axes: Any, boxes: Mapping[tuple[float, float], Mapping[str, Any]]) -> None:
     axes.bxp(
-        statistics,
-        positions=middle,
-        widths=0.7 * width,
+        list(boxes.values()),
+        positions=[(low + high) / 2 for low, high in boxes],
+        widths=[0.7 * (high - low) for low, high in boxes],
         showfliers=False,
         patch_artist=True,
         manage_ticks=False,
@@ -132,4 +137,4 @@ def _draw_boxes(axes: Any, boxes: pd.DataFrame) -> None:
         whiskerprops={"color": _GREY, "linewidth": 0.8},
         capprops={"color": _GREY, "linewidth": 0.8},
     )
-    axes.set_xlim(boxes["low"].min(), boxes["high"].max())
+    axes.set_xlim(BINS[0], BINS[-1])

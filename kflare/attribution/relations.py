@@ -19,19 +19,13 @@ from kflare.flares.labels import reaches
 
 __all__ = [
     "BINS",
-    "OUTCOMES",
     "PAPER_CORRELATIONS",
-    "box_statistics",
     "correlation",
     "correlations",
     "occurrence_rates",
-    "outcomes",
 ]
 
 FloatArray = npt.NDArray[np.float64]
-
-OUTCOMES: Final = ("hit", "miss", "false alarm", "null")
-"""Of a full-disk forecast, in the order of the paper's Table 2."""
 
 BINS: Final = tuple(np.round(np.linspace(0, 1, 11), 1))
 """Bins of the Grad-CAM value; the last one includes 1. Reconstruction: the paper does not state its bins."""
@@ -52,23 +46,6 @@ PAPER_CORRELATIONS: Final = {
 # Resamples are ranked in chunks, no array beyond this many float64 values (16 MB).
 _CHUNK: Final = 1 << 21
 _LEAST: Final = 3
-
-
-def outcomes(probability: npt.ArrayLike, event: npt.ArrayLike, *, threshold: float = 0.5) -> npt.NDArray[np.str_]:
-    """Name the outcome of each forecast: "hit", "miss", "false alarm" or "null".
-
-    Parameters
-    ----------
-    probability : array-like of shape (N,)
-        The network's own output for the full disk.
-    event : bool array-like of shape (N,)
-        Whether a flare occurred.
-    threshold : float
-        Probability from which a flare is forecast. 0.5 is the paper's rule, that the higher of the two scores decides
-        (Yi et al. 2021, section 3.1).
-    """
-    yes, occurred = np.asarray(probability) >= threshold, np.asarray(event, dtype=bool)
-    return np.select([yes & occurred, ~yes & occurred, yes], OUTCOMES[:3], OUTCOMES[3])
 
 
 def occurrence_rates(
@@ -228,48 +205,6 @@ def correlations(
         for heading, found in (("pearson", plain), ("pearson_log", logged), ("spearman", ranked)):
             row |= {heading: found["r"], f"{heading}_low": found["low"], f"{heading}_high": found["high"]}
         rows.append(row | {"yi2021": PAPER_CORRELATIONS.get(name, np.nan)})
-    return pd.DataFrame(rows)
-
-
-def box_statistics(values: npt.ArrayLike, parameter: npt.ArrayLike, *, bins: npt.ArrayLike = BINS) -> pd.DataFrame:
-    """Quartiles of a SHARP parameter by bin of the Grad-CAM value, as box plots draw them (Fig. 7).
-
-    Parameters
-    ----------
-    values : array-like of shape (N,)
-        Grad-CAM value of each region.
-    parameter : array-like of shape (N,)
-        The parameter; pairs with a NaN are left out.
-    bins : array-like
-        Edges, as for `occurrence_rates`.
-
-    Returns
-    -------
-    DataFrame
-        One row per bin: `low`, `high`, `regions`, `lower_quartile`, `median`, `upper_quartile`, and the whiskers
-        `lower_whisker`, `upper_whisker`: the farthest values within 1.5 times the box's height from it (NaN in an empty
-        bin). Outliers beyond them are not part of it.
-    """
-    edges, value, size = (np.asarray(array, np.float64) for array in (bins, values, parameter))
-    rows = []
-    for low, high in pairwise(edges):
-        inside = (value >= low) & ((value < high) | ((high == edges[-1]) & (value == high)))
-        seen = size[inside & np.isfinite(size)]
-        quartiles = np.percentile(seen, (25, 50, 75)) if len(seen) else np.full(3, np.nan)
-        reach = 1.5 * (quartiles[2] - quartiles[0])
-        within = seen[(seen >= quartiles[0] - reach) & (seen <= quartiles[2] + reach)]
-        rows.append(
-            {
-                "low": low,
-                "high": high,
-                "regions": len(seen),
-                "lower_quartile": quartiles[0],
-                "median": quartiles[1],
-                "upper_quartile": quartiles[2],
-                "lower_whisker": within.min() if len(seen) else np.nan,
-                "upper_whisker": within.max() if len(seen) else np.nan,
-            }
-        )
     return pd.DataFrame(rows)
 
 

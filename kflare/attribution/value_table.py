@@ -15,24 +15,19 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
 from kflare.attribution.map_values import FULL_DISK, value_columns
-from kflare.errors import DataError
-from kflare.flares.catalogue import FlareList
-from kflare.flares.labels import disk_flux, reaches, region_flux, require_covered
+from kflare.attribution.outcomes import Outcomes
 from kflare.io.atomic import temporary_file, writing
 
-__all__ = ["Outcomes", "ValueTable"]
+__all__ = ["ValueTable"]
 
 _BATCH = 2000
 _TIME = pa.timestamp("us", "UTC")
@@ -51,51 +46,6 @@ _KEYS = {
     "pixels": pa.int64(),
 }
 _UNITS = {"lon": "degree", "lat": "degree", "flux24": "W m^-2"}
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """Compares forecasts with what happened.
-
-    Parameters
-    ----------
-    flares : FlareList
-        The catalogue; an image whose 24 h it does not cover gets no outcome.
-    event : str
-        Class that the model forecasts: "C" or "M".
-    threshold : float
-        Probability from which the forecast is "yes".
-    """
-
-    flares: FlareList
-    event: str
-    threshold: float
-
-    def of(self, rows: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.object_]]:
-        """`flux24` and `outcome` of each row of a table with the columns of `ValueTable`."""
-        times = rows["forecast_time"]
-        covers = {time: self._covers(time) for time in times.unique()}
-        covered = times.map(covers).to_numpy(bool)
-        disk = np.full(len(rows), np.nan)
-        if covered.any():
-            disk[covered] = disk_flux(times[covered], self.flares)
-        own = np.where(rows["region"] == FULL_DISK, disk, np.nan)
-        numbered = covered & rows["noaa"].notna().to_numpy()
-        if numbered.any():
-            samples = pd.DataFrame({"time": times[numbered], "region": rows["noaa"][numbered].astype("Int64")})
-            known = self.flares.table.dropna(subset="noaa").rename(columns={"noaa": "region"})
-            own[numbered] = region_flux(samples, known[["region", "start", "flux"]])
-        yes, occurred = (rows["probability"] >= self.threshold).to_numpy(), reaches(disk, self.event)
-        names = np.select([yes & occurred, occurred, yes], ["hit", "miss", "false alarm"], "null").astype(object)
-        names[~covered] = None
-        return own, names
-
-    def _covers(self, time: pd.Timestamp) -> bool:
-        try:
-            require_covered(pd.Series([time]), self.flares)
-        except DataError:
-            return False
-        return True
 
 
 class ValueTable:

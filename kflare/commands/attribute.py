@@ -2,7 +2,8 @@
 
 Writes into --output for each image maps/NAME.fits, one HDU per map on the image's own world coordinates (opens in
 sunpy.map.Map), with --png pictures/NAME.png, and for all of them attribution.parquet: a row per image and region.
-What is there already is not made again, so a run that was interrupted goes on where it was.
+What is there already is not made again, so a run that was interrupted goes on where it was. kflare.analyse makes tables
+and figures of an export, kflare.controls says how far the maps of a model can be trusted.
 
 Examples
 --------
@@ -10,9 +11,6 @@ python -m kflare.attribute hmi_daily --byte-range 250 --model savedmodels/cnn-m 
     --flares flares_1996-2024.csv --regions srs_1996-2018.csv
 
 python -m kflare.attribute hmi_daily --from 2014-01-01 --until 2014-02-01 --server 127.0.0.1:8500 --model-name cnn-c
-
-python -m kflare.attribute hmi_daily --analyse attributions/cnn-m --flares swpc_flares_2010-2025.csv \
-    --regions srs_1996-2018.csv --sharp sharp_noaa_daily_2010-2019.csv --days 2013-10-23
 """
 
 import argparse
@@ -23,13 +21,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kflare.attribution.analysis_options import add_options
 from kflare.commands import command_line
+from kflare.commands.image_options import add_image_options, chosen_images
 
 if TYPE_CHECKING:
     from kflare.attribution.export import Export, Job, Result
+    from kflare.attribution.outcomes import Outcomes
     from kflare.attribution.published import Source
-    from kflare.attribution.value_table import Outcomes
 
 __all__ = ["main"]
 
@@ -43,17 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kflare.attribute", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    images = parser.add_argument_group("images")
-    images.add_argument("magnetograms", nargs="*", type=Path, help="full-disk magnetograms, or folders of them")
-    images.add_argument("--list", type=Path, metavar="FILE", help="file with the path of a magnetogram per line")
-    images.add_argument("--from", dest="begin", metavar="DATE", help="only images from this UTC date or time on")
-    images.add_argument("--until", dest="end", metavar="DATE", help="only images before this UTC date or time")
-    images.add_argument(
-        "--byte-range",
-        type=float,
-        metavar="GAUSS",
-        help="field of byte 255 in 8-bit images (default: 100 for JPEG and PNG, as in the paper)",
-    )
+    add_image_options(parser)
     model = parser.add_argument_group("model")
     model.add_argument(
         "--model", type=Path, metavar="DIR", help="published model to run here, e.g. savedmodels/cnn-m or one version"
@@ -96,16 +84,12 @@ def _parser() -> argparse.ArgumentParser:
         help="processes, on a local dask cluster if more than 1 (default: 1)",
     )
     work.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers do the work instead")
-    add_options(parser)
     return parser
 
 
 def _attribute(args: argparse.Namespace) -> None:
     from kflare.errors import DataError, SettingError
 
-    if args.analyse is not None:
-        _analyse(args)
-        return
     if (args.model is None) == (args.server is None):
         raise SettingError("give either --model DIR or --server ADDRESS with --model-name NAME")
     if (args.server is None) != (args.model_name is None):
@@ -113,7 +97,7 @@ def _attribute(args: argparse.Namespace) -> None:
     if args.workers < 1:
         raise SettingError(f"`--workers` must be at least 1, got {args.workers}")
     command_line.quiet_tensorflow()
-    images = _images(args)
+    images = chosen_images(args)
     source, outcomes = _source(args)
     settings = _settings(args, source.origin.model)
     with settings.held():
@@ -128,55 +112,10 @@ def _attribute(args: argparse.Namespace) -> None:
         )
 
 
-def _analyse(args: argparse.Namespace) -> None:
-    from kflare.attribution.analysis_options import analyse_export
-    from kflare.errors import DataError
-
-    command_line.quiet_tensorflow()
-    images = _images(args)
-    threshold = args.threshold
-    if threshold is None and args.model is not None:
-        from kflare.attribution.published import PublishedModel
-
-        threshold = PublishedModel.find(args.model).threshold
-    found = analyse_export(args, images, decision_threshold=threshold)
-    print(json.dumps(found.summary, indent=2) if args.json else found.as_text())
-    if found.failures:
-        for failure in found.failures.values():
-            print(f"kflare.attribute: {failure}", file=sys.stderr)
-        raise DataError(
-            f"{len(found.failures)} of {len(found.failures) + len(found.images)} attribution files could not be used, "
-            "listed above; the rest was analysed"
-        )
-
-
-def _images(args: argparse.Namespace) -> list[Path]:
-    from kflare.attribution.export import in_span
-    from kflare.datasets.archive import magnetogram_files
-    from kflare.datasets.splits import utc_date
-    from kflare.errors import DataError, SettingError
-
-    places: list[Path] = list(args.magnetograms)
-    if args.list is not None:
-        try:
-            lines = args.list.read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError) as error:
-            raise DataError(f"`--list`: {args.list} cannot be read: {error}") from error
-        places += [Path(line.strip()) for line in lines if line.strip()]
-    if not places:
-        raise SettingError("give magnetograms, folders of them, or --list FILE")
-    begin, end = (None if text is None else utc_date(text) for text in (args.begin, args.end))
-    images = in_span(magnetogram_files(places), begin=begin, end=end)
-    if not images:
-        raise DataError(f"none of the magnetograms lies in {args.begin or '...'} to {args.end or '...'}")
-    # Workers may have another current folder.
-    return [image.absolute() for image in images]
-
-
 def _source(args: argparse.Namespace) -> "tuple[Source, Outcomes | None]":
     """Whom to ask and, with a flare list, what to compare the forecasts with."""
+    from kflare.attribution.outcomes import Outcomes
     from kflare.attribution.published import PublishedModel
-    from kflare.attribution.value_table import Outcomes
     from kflare.errors import SettingError
     from kflare.flares.catalogue import read_flares
     from kflare.serving.forecasts import event_of

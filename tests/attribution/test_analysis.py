@@ -1,22 +1,19 @@
 """The analysis of section 4 from attribution files to tables and figures, on a synthetic Sun."""
 
-import argparse
 import json
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from kflare.attribution.analysed_image import AnalysisOptions, read_image, region_rows
 from kflare.attribution.analysis import analyse
 from kflare.attribution.analysis_figures import chosen_images, chosen_regions
-from kflare.attribution.analysis_options import add_options, analyse_export, attribution_files
 from kflare.attribution.attribution_file import Attribution, Origin, write_attribution
-from kflare.attribution.image_maps import Settings, region_rows, see
-from kflare.attribution.map_values import enlarged
-from kflare.attribution.region_tables import SHARP_PARAMETERS, read_regions
-from kflare.commands.attribute import main
+from kflare.attribution.image_maps import enlarged
+from kflare.attribution.region_tables import SHARP_PARAMETERS, read_regions, read_sharp_daily
+from kflare.commands.analyse import attribution_files, main
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import read_flares
 from kflare.observations.reading import read_magnetogram
@@ -74,21 +71,17 @@ def regions(archive):
     return read_regions(archive / "regions.parquet")
 
 
-def options(archive, *more):
-    parser = argparse.ArgumentParser()
-    add_options(parser)
-    for name in ("flares", "regions", "output"):
-        parser.add_argument(f"--{name}", type=Path)
-    given = ["--analyse", str(archive / "export"), "--flares", str(archive / "flares.csv")]
-    return parser.parse_args([*given, "--regions", str(archive / "regions.parquet"), *more])
-
-
-def test_tables_and_figures(archive, images, tmp_path):
-    args = options(
-        archive, "--output", str(tmp_path / "out"), "--sharp", str(archive / "sharp.csv"), "--days", "2014-06-08"
+def test_tables_and_figures(archive, images, regions, tmp_path):
+    found = analyse(
+        attribution_files(archive / "export", images),
+        images,
+        tmp_path / "out",
+        flares=read_flares(archive / "flares.csv"),
+        regions=regions,
+        sharp=read_sharp_daily(archive / "sharp.csv"),
+        days=[date(2014, 6, 8)],
+        options=AnalysisOptions(resamples=50),
     )
-    args.resamples = 50
-    found = analyse_export(args, images)
     tables = ["figure6", "figure7", "images", "regions", "table2", "table2_numbers"]
     figures = {path.stem for path in found.files if path.suffix == ".pdf"}
     assert {"figure2_20140608", "figure3", "figure4", "figure6", "figure7"} <= figures
@@ -127,24 +120,24 @@ def test_tables_and_figures(archive, images, tmp_path):
     assert len(set(found.tables["figure6"].groupby("flare_class")["regions"].sum())) == 1
 
 
-def test_what_is_seen_of_an_image(archive, images, regions):
-    settings = Settings(polarity_threshold=150)
+def test_maps_lines_and_regions_of_an_image(archive, images, regions):
+    options = AnalysisOptions(polarity_threshold=150)
     files = attribution_files(archive / "export", images)
-    seen = see(files[0], {path.name: path for path in images}, regions, settings)
+    found, image, lines = read_image(files[0], {path.name: path for path in images}, regions, options)
     field = read_magnetogram(images[0], byte_range=250).data
-    np.testing.assert_array_equal(seen.magnetogram.data, field)
+    np.testing.assert_array_equal(image.field, field)
+    np.testing.assert_array_equal(lines.inversion, polarity_lines(field, threshold=150).inversion)
     # The largest of each map is 1; the non-flare label's Grad-CAM is negative everywhere, so nothing is left of it.
-    assert seen.guided_backprop.max(axis=(0, 1)).tolist() == [1, 1]
-    assert seen.grad_cam.max(axis=(0, 1)).tolist() == [0, 1]
-    np.testing.assert_array_equal(seen.grad_cam_signed[..., 0], -seen.grad_cam_signed[..., 1])
-    cells = seen.attribution.grad_cam[..., 1]
-    np.testing.assert_allclose(seen.grad_cam_signed[..., 1], enlarged(cells, cell=32, size=SIZE))
-    rows = region_rows(seen, regions, settings)
-    assert [row["region"] for row in rows] == [patch.name for patch in seen.patches]
+    assert image.guided_backprop.max(axis=(0, 1)).tolist() == [1, 1]
+    assert image.grad_cam.max(axis=(0, 1)).tolist() == [0, 1]
+    np.testing.assert_array_equal(image.grad_cam_signed[..., 0], -image.grad_cam_signed[..., 1])
+    np.testing.assert_allclose(image.grad_cam_signed, enlarged(found.grad_cam, cell=32, size=SIZE))
+    rows = region_rows(found, image, lines, regions, strong_gradient=0.1)
+    assert [row["region"] for row in rows] == [patch.name for patch in image.patches]
     assert max(rows, key=lambda row: row["grad_cam"])["order"] == 1
-    for row, patch in zip(rows, seen.patches, strict=True):
+    for row, patch in zip(rows, image.patches, strict=True):
         inside = patch.full_mask(SIZE)
-        assert row["grad_cam"] == pytest.approx(seen.grad_cam[..., 1][inside].max())
+        assert row["grad_cam"] == pytest.approx(image.grad_cam[..., 1][inside].max())
         assert row["hours"] == 0
 
 
@@ -157,7 +150,7 @@ def test_files_that_cannot_be_used_are_listed(archive, images, tmp_path, capsys)
     broken = maps / f"{images[0].stem}.fits"
     broken.write_bytes((maps / path.name).read_bytes()[:5000])
     tables = ["--flares", str(archive / "flares.csv"), "--regions", str(archive / "regions.parquet")]
-    assert main([str(archive / "magnetograms"), "--analyse", str(maps.parent), *tables]) == 1
+    assert main([str(maps.parent), str(archive / "magnetograms"), *tables]) == 1
     out, err = capsys.readouterr()
     assert f"`{broken}` is no whole attribution file" in err
     assert "1 of 4 attribution files could not be used" in err
@@ -167,8 +160,6 @@ def test_files_that_cannot_be_used_are_listed(archive, images, tmp_path, capsys)
     assert (written / "figure6.pdf").is_file()
     # Without SHARP parameters there is no Fig. 7.
     assert not list(written.glob("figure7*"))
-    assert main([str(archive / "magnetograms"), "--analyse", str(maps.parent), *tables[:2]]) == 1
-    assert "--analyse needs --regions FILE" in capsys.readouterr().err
 
 
 def test_images_that_are_not_given(archive, images, regions, tmp_path):
@@ -189,30 +180,33 @@ def test_what_does_not_fit_together(archive, images, regions, tmp_path):
     with pytest.raises(DataError, match="no active region lies on the disk"):
         analyse(files[:1], images, tmp_path / "out", flares=flares, regions=far)
     (tmp_path / "file").write_text("")
-    with pytest.raises(SettingError, match="cannot make the folder"):
+    with pytest.raises(SettingError, match="cannot write"):
         analyse(files[:1], images, tmp_path / "file" / "out", flares=flares, regions=regions)
 
 
-def test_options(archive, images, tmp_path):
-    args = options(archive)
-    args.regions = None
-    with pytest.raises(SettingError, match="--analyse needs --regions FILE"):
-        analyse_export(args, images)
-    with pytest.raises(SettingError, match="`--days` must be dates such as 2013-10-23, got 'today'"):
-        analyse_export(options(archive, "--days", "today"), images)
+def test_options(archive, images, regions, tmp_path, capsys):
+    given = [str(archive / "export"), str(archive / "magnetograms"), "--flares", str(archive / "flares.csv")]
+    for more, message in (
+        ([], "the following arguments are required: --regions"),
+        (["--regions", "x", "--days", "today"], "argument --days: must be dates such as 2013-10-23, got 'today'"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main([*given, *more])
+        assert message in capsys.readouterr().err
     with pytest.raises(DataError, match="holds no attribution file of the magnetograms given"):
         attribution_files(tmp_path, images)
     assert len(attribution_files(archive / "export" / "maps", images[:3])) == 3
+    files, flares = attribution_files(archive / "export", images), read_flares(archive / "flares.csv")
     for wrong, message in (
         ({"area": "hull"}, "`area` must be one of box, field"),
-        ({"polarity_method": "dbscan"}, "`polarity_method` must be one of edges, schrijver"),
-        ({"polarity_threshold": 0}, "`polarity_threshold` must be above 0 gauss"),
-        ({"line_width": 0}, "`line_width` must be at least 1"),
+        ({"polarity_method": "dbscan"}, "`method` must be one of edges, schrijver"),
+        ({"polarity_threshold": 0}, "`threshold` of a polarity must be above 0 gauss"),
+        ({"line_width": 0}, "`width` must be at least 1"),
         ({"decision_threshold": 1.5}, r"`decision_threshold` must lie in \[0, 1\]"),
         ({"tolerance_hours": -1}, "`tolerance_hours` must not be negative"),
     ):
         with pytest.raises(SettingError, match=message):
-            Settings(**wrong)
+            analyse(files, images, tmp_path, flares=flares, regions=regions, options=AnalysisOptions(**wrong))
 
 
 def rows_of(*images):
@@ -254,4 +248,4 @@ def test_the_regions_that_are_shown():
     regions["time"] = pd.to_datetime(regions["time"], utc=True)
     shown = chosen_regions(regions, [], max_longitude=60)
     assert shown[["region", "flux24"]].to_numpy().tolist() == [["1", 9e-5], ["3", 1e-5]]
-    assert chosen_regions(regions, [date(2013, 10, 23)], max_longitude=60, count=1)["region"].to_list() == ["3"]
+    assert chosen_regions(regions, [date(2013, 10, 23)], max_longitude=60)["region"].to_list() == ["3", "1"]

@@ -5,13 +5,7 @@ import numpy as np
 import pytest
 
 from kflare.attribution.compiled import CompiledAttribution
-from kflare.attribution.controls import (
-    agreement,
-    deletion_curve,
-    insertion_curve,
-    randomisation_check,
-    rank_correlation,
-)
+from kflare.attribution.controls import agreement, randomisation_check, rank_correlation, removal_curve
 from kflare.errors import DataError
 from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
 
@@ -47,21 +41,21 @@ def test_deleting_what_matters_lowers_the_score(looking_east):
     images = np.full((2, 32, 32, 1), 0.5, np.float32)
     right = np.zeros((2, 32, 32), np.float32)
     right[:, :, :16] = 1.0
-    curve = deletion_curve(looking_east, images, right, steps=4)
+    curve = removal_curve(looking_east, images, {"probability": right}, steps=4)
     # mean over the east is 0.5, so the flare logit is 20 * 0.5 = 10 and the probability 1/(1 + e^-10)
     assert curve["probability"].iloc[0] == pytest.approx(1 / (1 + np.exp(-10)), abs=1e-5)
     # after half of the cells the whole east is gone: logit 0, probability 1/2; random order leaves half of it
     assert curve.set_index("fraction")["probability"][0.5] == pytest.approx(0.5, abs=1e-5)
     assert curve.set_index("fraction")["random"][0.5] > 0.95
-    inserted = insertion_curve(looking_east, images, right, steps=4).set_index("fraction")
+    inserted = removal_curve(looking_east, images, {"probability": right}, insert=True, steps=4).set_index("fraction")
     assert inserted["probability"][0.25] > inserted["random"][0.25]
     assert inserted["probability"][1.0] == pytest.approx(curve["probability"].iloc[0], abs=1e-6)
 
 
 def test_space_is_never_filled(looking_east):
     images = np.full((1, 32, 32, 1), -1.0, np.float32)
-    curve = deletion_curve(looking_east, images, np.ones((1, 32, 32), np.float32), steps=2)
-    assert np.ptp(curve["probability"]) == 0
+    curve = removal_curve(looking_east, images, {"any": np.ones((1, 32, 32), np.float32)}, steps=2)
+    assert np.ptp(curve["any"]) == 0
 
 
 def test_randomisation_changes_grad_cam_most_where_it_was_learnt():
@@ -91,4 +85,4 @@ def test_agreement_is_symmetric_and_one_with_itself():
 
 def test_maps_of_other_images_are_refused(looking_east):
     with pytest.raises(DataError, match="one map for each of the 2 images, got 1"):
-        deletion_curve(looking_east, np.zeros((2, 32, 32, 1)), np.zeros((1, 32, 32)))
+        removal_curve(looking_east, np.zeros((2, 32, 32, 1)), {"any": np.zeros((1, 32, 32))})

@@ -5,17 +5,11 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from kflare.attribution.figures import (
-    Case,
-    figure_grad_cam,
-    figure_guided_backprop,
-    figure_hit,
-    figure_patches,
-    save,
-)
+from kflare.attribution.figures import figure_grad_cam, figure_guided_backprop, figure_hit, figure_patches, save
 from kflare.attribution.harps import RegionPatch
+from kflare.attribution.image_maps import ImageMaps
 from kflare.attribution.region_tables import SHARP_PARAMETERS
-from kflare.attribution.relation_plots import figure_correlations, figure_occurrence
+from kflare.attribution.relation_plots import boxes_by_value, figure_correlations, figure_occurrence
 from kflare.attribution.relations import correlations, occurrence_rates
 from kflare.errors import DataError, SettingError
 from kflare.regions.polarity_lines import polarity_lines
@@ -30,8 +24,9 @@ def case(title="2013-10-23\nhit"):
     maps = RANDOM.random((64, 64))
     patch = RegionPatch("NOAA 11875", 11875, -4.0, 7.0, slice(18, 30), slice(16, 36), np.ones((12, 20), bool), 0)
     other = RegionPatch("HARP 9", None, 4.0, -7.0, slice(40, 50), slice(16, 36), np.ones((10, 20), bool), 1)
-    pair = (maps, maps[::-1])
-    return Case(title, field, pair, pair, (2 * maps - 1, 1 - 2 * maps), [patch, other])
+    pair = np.stack([maps, maps[::-1]], axis=-1)
+    signed = np.stack([2 * maps - 1, 1 - 2 * maps], axis=-1)
+    return title, ImageMaps(field, pair, pair, signed, [patch, other])
 
 
 def regions(count=80):
@@ -46,26 +41,23 @@ def texts(figure):
     return " ".join(text.get_text() for axes in figure.axes for text in [*axes.texts, axes.yaxis.label, axes.title])
 
 
-def test_figures_are_saved_as_png_and_pdf(tmp_path):
-    one = case()
+def test_figures_are_drawn_and_saved_as_png_and_pdf(tmp_path):
+    title, one = case()
     lines = polarity_lines(np.nan_to_num(one.field), threshold=100)
     table = regions()
-    rates = occurrence_rates(table["grad_cam"], np.where(table["grad_cam"] > 0.7, 1e-5, 0.0))
-    figures = {
-        "figure2": figure_hit(one),
-        "figure3": figure_guided_backprop([one, case("null")]),
-        "figure4": figure_grad_cam([one, case("null")]),
-        "figure5": figure_patches([("NOAA 11875", one, lines, one.patches[0]), ("HARP 9", one, lines, one.patches[1])]),
-        "figure6": figure_occurrence(rates, title="all"),
-        "figure7": figure_correlations(table, correlations(table, resamples=20)),
-    }
-    for name, figure in figures.items():
-        png, pdf = save(figure, tmp_path / name)
-        assert png.read_bytes().startswith(b"\x89PNG")
-        assert pdf.read_bytes().startswith(b"%PDF")
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        f"{name}.{kind}" for name in figures for kind in ("png", "pdf")
-    )
+    patches = [(patch.name, one, lines, patch) for patch in one.patches]
+    for figure in (
+        figure_hit(title, one),
+        figure_guided_backprop([case(), case("null")]),
+        figure_grad_cam([case(), case("null")]),
+        figure_patches(patches),
+        figure_correlations(table, correlations(table, resamples=20)),
+    ):
+        figure.draw_without_rendering()
+    png, pdf = save(figure, tmp_path / "figure7")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert pdf.read_bytes().startswith(b"%PDF")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figure7.pdf", "figure7.png"]
     assert plt.get_fignums() == []
 
 
@@ -80,7 +72,7 @@ def test_a_saved_figure_has_no_date(tmp_path):
 
 
 def test_regions_are_named():
-    for figure in (figure_hit(case()), figure_guided_backprop([case()]), figure_grad_cam([case()])):
+    for figure in (figure_hit(*case()), figure_guided_backprop([case()]), figure_grad_cam([case()])):
         assert "11875" in texts(figure)
         assert "HARP 9" in texts(figure)
 
@@ -95,16 +87,15 @@ def test_one_row_per_case():
 
 def test_a_map_of_zeros_leaves_the_magnetogram():
     """For the non-flare label "a gradient of zero covers the data in all cases" (Yi et al. 2021, section 4)."""
-    one = case()
-    zero = np.zeros((64, 64))
-    figure = figure_grad_cam([Case("null", one.field, (zero, zero), (zero, zero), (zero, zero), [])])
+    zero = np.zeros((64, 64, 2))
+    figure = figure_grad_cam([("null", ImageMaps(case()[1].field, zero, zero, zero))])
     for axes in figure.axes[:3]:
         over = axes.images[-1]
         assert over.to_rgba(over.get_array())[..., 3].max() == 0
 
 
 def test_a_patch_at_the_edge_of_the_image():
-    one = case()
+    _, one = case()
     lines = polarity_lines(np.nan_to_num(one.field), threshold=100)
     patch = RegionPatch("NOAA 1", 1, -80.0, 0.0, slice(0, 12), slice(58, 64), np.ones((12, 6), bool), 0)
     figure = figure_patches([("limb", one, lines, patch)])
@@ -135,3 +126,16 @@ def test_the_strongest_correlations_come_first():
     assert (scales["ABSNJZH"], scales["MEANJZD"]) == ("linear", "linear")
     with pytest.raises(DataError, match="too few regions"):
         figure_correlations(table, found.assign(pearson=np.nan))
+
+
+def test_boxes_by_hand():
+    values = [0.1, 0.1, 0.1, 0.1, 0.1, 0.9, 1.0, 0.9]
+    parameter = [1, 2, 3, 4, 100, 7, 8, np.nan]
+    boxes = boxes_by_value(values, parameter)
+    # 1 2 3 4 100: quartiles 2, 3, 4; 1.5 boxes reach from -1 to 7, so the whiskers end at 1 and 4. The last bin has
+    # its upper edge, and bins without values no box.
+    names = ("whislo", "q1", "med", "q3", "whishi")
+    assert {edges: [box[name] for name in names] for edges, box in boxes.items()} == {
+        (0.1, 0.2): [1, 2, 3, 4, 4],
+        (0.9, 1.0): [7, 7.25, 7.5, 7.75, 8],
+    }

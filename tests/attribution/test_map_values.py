@@ -5,7 +5,8 @@ import pytest
 
 from kflare.attribution.attribution_file import Attribution, Origin
 from kflare.attribution.harps import RegionPatch
-from kflare.attribution.map_values import enlarged, image_rows, shown_map, value_columns
+from kflare.attribution.image_maps import enlarged, rectified, scaled, scaled_maps
+from kflare.attribution.map_values import image_rows, value_columns
 from kflare.observations.magnetogram import Magnetogram
 from kflare.sun.disk import Disk
 
@@ -32,17 +33,24 @@ def attribution(grad_cam, guided_backprop):
     )
 
 
+def enlarge(cells, *, cell, size):
+    """Both labels alike."""
+    one, other = np.moveaxis(enlarged(np.stack([cells, -cells], axis=-1), cell=cell, size=size), -1, 0)
+    np.testing.assert_array_equal(one, -other)
+    return one
+
+
 def test_enlarged_is_linear_between_the_centres_of_cells():
     # Cells of 4 pixels have their centres at 1.5 and 5.5; pixel 2 is 1/8 on the way, pixel 5 is 7/8.
     across = np.array([0, 0, 1 / 8, 3 / 8, 5 / 8, 7 / 8, 1, 1])
-    np.testing.assert_allclose(enlarged(np.array([[0, 1], [0, 1]], np.float32), cell=4, size=8), [across] * 8)
-    np.testing.assert_allclose(enlarged(np.array([[0, 0], [1, 1]], np.float32), cell=4, size=8).T, [across] * 8)
+    np.testing.assert_allclose(enlarge(np.array([[0, 1], [0, 1]], np.float32), cell=4, size=8), [across] * 8)
+    np.testing.assert_allclose(enlarge(np.array([[0, 0], [1, 1]], np.float32), cell=4, size=8).T, [across] * 8)
 
 
 def test_enlarged_is_level_where_there_is_one_cell_and_where_pixels_are_left_over():
-    assert (enlarged(np.full((1, 1), 3, np.float32), cell=8, size=8) == 3).all()
+    assert (enlarge(np.full((1, 1), 3, np.float32), cell=8, size=8) == 3).all()
     # One pixel more than two cells of 4 have: it takes the value of the last cell.
-    np.testing.assert_allclose(enlarged(np.array([[0, 1], [0, 1]], np.float32), cell=4, size=9)[:, 8], 1)
+    np.testing.assert_allclose(enlarge(np.array([[0, 1], [0, 1]], np.float32), cell=4, size=9)[:, 8], 1)
 
 
 def test_enlarged_is_what_tensorflow_resizes_to():
@@ -50,20 +58,25 @@ def test_enlarged_is_what_tensorflow_resizes_to():
 
     cells = np.random.default_rng(0).normal(size=(16, 16)).astype(np.float32)
     wanted = tf.image.resize(cells[..., None], (512, 512), method="bilinear").numpy()[..., 0]
-    np.testing.assert_allclose(enlarged(cells, cell=32, size=512), wanted, atol=1e-5)
+    np.testing.assert_allclose(enlarge(cells, cell=32, size=512), wanted, atol=1e-5)
 
 
 def test_gradients_are_shown_as_magnitudes_and_grad_cam_after_its_relu():
     gradient = np.zeros((SIZE, SIZE))
     gradient[3, 4], gradient[5, 2] = -4, 2
     found = attribution([[-1, 0], [0, -2]], gradient)
-    shown, raw = shown_map(found, "guided_backprop", "flare")
-    assert (shown[3, 4], shown[5, 2], shown.sum()) == (1, 0.5, 1.5)
-    assert (raw[3, 4], raw[5, 2]) == (4, 2)
+    guided, grad_cam, signed = (maps[..., 1] for maps in scaled_maps(found))
+    assert (guided[3, 4], guided[5, 2], guided.sum()) == (1, 0.5, 1.5)
     # All of Grad-CAM is negative or zero: nothing is left of it after the ReLU, and its raw maximum is 0.
-    shown, raw = shown_map(found, "grad_cam", "flare")
-    assert not shown.any()
-    assert (raw.max(), raw.min()) == (0, -2)
+    assert not grad_cam.any()
+    assert (signed.max(), signed.min()) == (0, -2)
+
+
+def test_rectified_and_scaled():
+    maps = np.stack([[[-2.0, 1.0], [0.0, 4.0]], np.zeros((2, 2))], axis=-1).astype(np.float32)
+    np.testing.assert_array_equal(rectified(maps)[..., 0], [[0, 1], [0, 4]])
+    # |-2|/4, 1/4, 0, 4/4; a map of zeros stays zero
+    np.testing.assert_array_equal(np.moveaxis(scaled(maps), -1, 0), [[[0.5, 0.25], [0, 1]], np.zeros((2, 2))])
 
 
 def test_rows_of_the_disk_and_of_a_region():

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from kflare.attribution.compiled import COMPILED_METHODS, CompiledAttribution
-from kflare.attribution.maps import METHODS, attribution_map, rectified, scaled
+from kflare.attribution.compiled import CompiledAttribution
+from kflare.attribution.maps import METHODS, attribution_map
 from kflare.errors import ModelError, SettingError
 from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
 
@@ -54,17 +54,10 @@ def test_compiled_twin_equals_tf_keras_vis(model, images, compiled, method, labe
 
 def test_methods_alone_equal_methods_together(images, compiled):
     together = compiled.maps(images)
-    for method in COMPILED_METHODS:
+    for method in METHODS:
         alone = compiled.maps(images, [method])
         assert set(alone) == {"logits", method}
         np.testing.assert_allclose(alone[method], together[method], rtol=1e-5, atol=1e-7)
-
-
-def test_stream_yields_a_batch_at_a_time(images, compiled):
-    parts = list(compiled.stream([images[:2], images[2:]], ["grad_cam"]))
-    assert [len(part["logits"]) for part in parts] == [2, 1]
-    whole = compiled.maps(images, ["grad_cam"])["grad_cam"]
-    np.testing.assert_allclose(np.concatenate([part["grad_cam"] for part in parts]), whole, rtol=1e-4, atol=1e-6)
 
 
 def test_grad_cam_equals_cam(model, images, compiled):
@@ -78,13 +71,6 @@ def test_grad_cam_equals_cam(model, images, compiled):
     cells = activation.shape[1] * activation.shape[2]  # the mean gradient holds 1/cells
     found = compiled.maps(images, ["grad_cam"])["grad_cam"]
     np.testing.assert_allclose(found, cam / cells, rtol=1e-3, atol=1e-5 * np.abs(cam / cells).max())
-
-
-def test_rectified_and_scaled():
-    maps = np.array([[[-2.0, 1.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]], np.float32)
-    np.testing.assert_array_equal(rectified(maps)[0], [[0, 1], [0, 4]])
-    # |-2|/4, 1/4, 0, 4/4; a map of zeros stays zero
-    np.testing.assert_array_equal(scaled(maps), [[[0.5, 0.25], [0, 1]], [[0, 0], [0, 0]]])
 
 
 @pytest.mark.parametrize(("method", "label"), [("grad_cam", 2), ("grad_cam", -1), ("lime", 1)])

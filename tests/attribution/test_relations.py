@@ -5,20 +5,19 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from kflare.attribution.outcomes import forecast_outcomes
 from kflare.attribution.region_tables import SHARP_PARAMETERS
 from kflare.attribution.relations import (
     _weighted,
-    box_statistics,
     correlation,
     correlations,
     occurrence_rates,
-    outcomes,
 )
 from kflare.errors import DataError, SettingError
 
 
 def test_outcomes():
-    found = outcomes([0.9, 0.2, 0.5, 0.49], [True, True, False, False])
+    found = forecast_outcomes([0.9, 0.2, 0.5, 0.49], [True, True, False, False])
     assert found.tolist() == ["hit", "miss", "false alarm", "null"]
 
 
@@ -132,14 +131,3 @@ def test_sixteen_parameters():
     assert (twist["n"], twist["n_log"]) == (100, 90)
     assert twist["pearson"] < 0 < twist["pearson_log"]
     assert np.isnan(found.loc["TOTUSJZ", "pearson"])
-
-
-def test_boxes_by_hand():
-    values = [0.1, 0.1, 0.1, 0.1, 0.1, 0.9, 1.0, 0.9]
-    parameter = [1, 2, 3, 4, 100, 7, 8, np.nan]
-    boxes = box_statistics(values, parameter, bins=[0, 0.5, 0.8, 1])
-    # 1 2 3 4 100: quartiles 2, 3, 4; 1.5 boxes reach from -1 to 7, so the whiskers end at 1 and 4.
-    assert boxes.loc[0].to_list() == [0, 0.5, 5, 2, 3, 4, 1, 4]
-    assert boxes.loc[1, "regions"] == 0
-    assert np.isnan(boxes.loc[1, "median"])
-    assert boxes.loc[2, ["regions", "median", "lower_whisker", "upper_whisker"]].to_list() == [2, 7.5, 7, 8]

@@ -3,7 +3,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from kflare.attribution.map_values import FULL_DISK, value_columns
-from kflare.attribution.value_table import Outcomes, ValueTable
+from kflare.attribution.outcomes import Outcomes
+from kflare.attribution.value_table import ValueTable
 from kflare.errors import SettingError
 from kflare.flares.catalogue import FlareList
 

@@ -1,0 +1,95 @@
+"""What came after the forecasts of an export: flares of the disk and of each region, and the outcome of each image."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.attribution.map_values import FULL_DISK
+from kflare.errors import DataError
+from kflare.flares.catalogue import FlareList
+from kflare.flares.labels import disk_flux, reaches, region_flux, require_covered
+
+__all__ = ["OUTCOMES", "Outcomes", "flux_of_regions", "forecast_outcomes"]
+
+OUTCOMES: Final = ("hit", "miss", "false alarm", "null")
+"""Of a full-disk forecast, in the order of Table 2 of Yi et al. (2021)."""
+
+
+def forecast_outcomes(
+    probability: npt.ArrayLike, event: npt.ArrayLike, *, threshold: float = 0.5
+) -> npt.NDArray[np.str_]:
+    """Name the outcome of each forecast: "hit", "miss", "false alarm" or "null".
+
+    Parameters
+    ----------
+    probability : array-like of shape (N,)
+        The network's own output for the full disk.
+    event : bool array-like of shape (N,)
+        Whether a flare occurred.
+    threshold : float
+        Probability from which a flare is forecast. 0.5 is the paper's rule, that the higher of the two scores decides
+        (Yi et al. 2021, section 3.1).
+    """
+    yes, occurred = np.asarray(probability) >= threshold, np.asarray(event, dtype=bool)
+    return np.select([yes & occurred, ~yes & occurred, yes], OUTCOMES[:3], OUTCOMES[3])
+
+
+def flux_of_regions(times: pd.Series, noaa: pd.Series, flares: FlareList) -> npt.NDArray[np.float64]:
+    """Peak flux (W m^-2, 0 = none) of each region's largest flare within 24 h; NaN without a NOAA number.
+
+    Parameters
+    ----------
+    times, noaa : Series of shape (N,)
+        Forecast times, and NOAA numbers (missing = none or unknown).
+    flares : FlareList
+        The catalogue; it must reach to the end of every window.
+    """
+    flux = np.full(len(noaa), np.nan)
+    numbered = noaa.notna().to_numpy()
+    if numbered.any():
+        samples = pd.DataFrame({"time": times[numbered], "region": noaa[numbered].astype("Int64")})
+        known = flares.table.dropna(subset="noaa").rename(columns={"noaa": "region"})
+        flux[numbered] = region_flux(samples, known[["region", "start", "flux"]])
+    return flux
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Compares the forecasts of an export with a flare list.
+
+    Parameters
+    ----------
+    flares : FlareList
+        The catalogue; an image whose 24 h it does not cover gets no outcome.
+    event : str
+        Class that the model forecasts: "C" or "M".
+    threshold : float
+        Probability from which the forecast is "yes".
+    """
+
+    flares: FlareList
+    event: str
+    threshold: float
+
+    def of(self, rows: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.object_]]:
+        """`flux24` and `outcome` of each row of a table with the columns of `value_table.ValueTable`."""
+        times = rows["forecast_time"]
+        covered = times.map({time: self._covers(time) for time in times.unique()}).to_numpy(bool)
+        largest = np.full(len(rows), np.nan)
+        flux = largest.copy()
+        if covered.any():
+            largest[covered] = disk_flux(times[covered], self.flares)
+            flux[covered] = flux_of_regions(times[covered], rows["noaa"][covered], self.flares)
+        names = forecast_outcomes(rows["probability"], reaches(largest, self.event), threshold=self.threshold)
+        own = np.where(rows["region"] == FULL_DISK, largest, flux)
+        return own, np.where(covered, names.astype(object), np.array(None))
+
+    def _covers(self, time: pd.Timestamp) -> bool:
+        try:
+            require_covered(pd.Series([time]), self.flares)
+        except DataError:
+            return False
+        return True

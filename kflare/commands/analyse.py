@@ -1,0 +1,173 @@
+"""Tables and figures of Yi et al. (2021, section 4) about the maps that kflare.attribute exported.
+
+Compares the forecasts with flares, the guided gradient with polarity inversion lines, and the Grad-CAM values of active
+regions with their flares and SHARP parameters. Writes CSV, PNG and PDF files, and summary.json.
+
+Examples
+--------
+python -m kflare.attribute hmi_daily --byte-range 250 --model savedmodels/cnn-m
+
+python -m kflare.analyse attributions/cnn-m hmi_daily --flares swpc_flares_2010-2025.csv \
+    --regions srs_1996-2018.csv --sharp sharp_noaa_daily_2010-2019.csv --days 2013-10-23
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from kflare.commands import command_line
+from kflare.commands.image_options import add_image_options, chosen_images
+
+__all__ = ["attribution_files", "main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``python -m kflare.analyse``; returns the exit status."""
+    return command_line.run(_parser(), _analyse, argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kflare.analyse", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("export", type=Path, help="folder that kflare.attribute wrote to")
+    add_image_options(parser, byte_range=False)
+    tables = parser.add_argument_group("tables")
+    tables.add_argument("--flares", type=Path, required=True, metavar="FILE", help="flare list")
+    tables.add_argument(
+        "--regions", type=Path, required=True, metavar="FILE", help="positions of regions (SRS or region table)"
+    )
+    tables.add_argument(
+        "--sharp", type=Path, metavar="FILE", help="daily table of SHARP parameters of NOAA regions, for Fig. 7"
+    )
+    decision = parser.add_argument_group(
+        "decision", "Probability from which an image was forecast to flare (default: 0.5, the higher score decides)."
+    )
+    decision.add_argument("--threshold", type=float, metavar="P", help="this one")
+    decision.add_argument("--model", type=Path, metavar="DIR", help="that of a published model")
+    rules = parser.add_argument_group("rules", "What the paper leaves open.")
+    rules.add_argument(
+        "--area",
+        choices=("box", "field"),
+        default="box",
+        help="area of a region: its box, or the strong field in it (default: box)",
+    )
+    rules.add_argument(
+        "--polarity-method",
+        choices=("edges", "schrijver"),
+        default="edges",
+        help="how polarity inversion lines are found (default: edges)",
+    )
+    rules.add_argument(
+        "--polarity-threshold",
+        type=float,
+        metavar="GAUSS",
+        help="field of a polarity (default: 150, in 8-bit images half of their --byte-range and at most 100)",
+    )
+    rules.add_argument(
+        "--line-width",
+        type=int,
+        default=4,
+        metavar="PIXELS",
+        help="square by which edges of polarities are dilated to find where they meet (default: 4)",
+    )
+    rules.add_argument(
+        "--max-longitude",
+        type=float,
+        default=60.0,
+        metavar="DEGREES",
+        help="largest distance from the central meridian in Figs. 5 and 7 (default: 60, as in the paper)",
+    )
+    rules.add_argument(
+        "--tolerance",
+        type=float,
+        default=12.0,
+        metavar="HOURS",
+        help="how far position and SHARP record of a region may be from the image in time (default: 12)",
+    )
+    rules.add_argument(
+        "--resamples", type=int, default=1000, metavar="N", help="for the bootstrap intervals (default: 1000)"
+    )
+    out = parser.add_argument_group("output")
+    out.add_argument("--output", type=Path, metavar="DIR", help="folder to write to (default: EXPORT/analysis)")
+    out.add_argument(
+        "--days",
+        nargs="+",
+        default=[],
+        type=_day,
+        metavar="DATE",
+        help="days to show as examples, such as 2013-10-23 (default: the clearest forecasts)",
+    )
+    out.add_argument("--json", action="store_true", help="print the summary as JSON")
+    return parser
+
+
+def _analyse(args: argparse.Namespace) -> None:
+    from kflare.attribution.analysed_image import AnalysisOptions
+    from kflare.attribution.analysis import analyse
+    from kflare.attribution.region_tables import read_regions, read_sharp_daily
+    from kflare.errors import DataError
+    from kflare.flares.catalogue import read_flares
+
+    command_line.quiet_tensorflow()
+    images = chosen_images(args)
+    threshold = args.threshold
+    if threshold is None and args.model is not None:
+        from kflare.attribution.published import PublishedModel
+
+        threshold = PublishedModel.find(args.model).threshold
+    found = analyse(
+        attribution_files(args.export, images),
+        images,
+        args.output or args.export / "analysis",
+        flares=read_flares(args.flares),
+        regions=read_regions(args.regions),
+        sharp=None if args.sharp is None else read_sharp_daily(args.sharp),
+        days=args.days,
+        options=AnalysisOptions(
+            decision_threshold=0.5 if threshold is None else threshold,
+            area=args.area,
+            polarity_threshold=args.polarity_threshold,
+            polarity_method=args.polarity_method,
+            line_width=args.line_width,
+            max_longitude=args.max_longitude,
+            tolerance_hours=args.tolerance,
+            resamples=args.resamples,
+        ),
+    )
+    print(json.dumps(found.summary, indent=2) if args.json else found.as_text())
+    if found.failures:
+        for failure in found.failures.values():
+            print(f"kflare.analyse: {failure}", file=sys.stderr)
+        raise DataError(
+            f"{len(found.failures)} of {len(found.failures) + len(found.images)} attribution files could not be used, "
+            "listed above; the rest was analysed"
+        )
+
+
+def attribution_files(folder: Path, images: Sequence[Path]) -> list[Path]:
+    """The attribution files of some magnetograms in the folder of an export, sorted by name.
+
+    Raises
+    ------
+    DataError
+        There are none.
+    """
+    from kflare.errors import DataError
+
+    wanted = {image.stem for image in images}
+    maps = folder / "maps" if (folder / "maps").is_dir() else folder
+    found = sorted(path for path in maps.glob("[!.]*.fits") if path.stem in wanted)
+    if not found:
+        raise DataError(f"`{maps}` holds no attribution file of the magnetograms given: export them first")
+    return found
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be dates such as 2013-10-23, got {text!r}") from error

@@ -1,0 +1,67 @@
+"""How far a model's attribution maps can be trusted, on a few magnetograms.
+
+* randomisation: rank correlation of each map with itself after the weights were shuffled, from the output down; a map
+  that explains the network falls towards 0, one that stays high shows the image.
+* deletion, insertion: probability of a flare while the disk is set to zero field in the order of each map, or put back
+  onto a Sun without field; `random` is any order.
+* agreement: rank correlation of the maps with each other.
+
+Example
+-------
+python -m kflare.controls hmi_daily --from 2013-10-20 --until 2013-10-28 --byte-range 250 --model savedmodels/cnn-m
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from kflare.commands import command_line
+from kflare.commands.image_options import add_image_options, chosen_images
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``python -m kflare.controls``; returns the exit status."""
+    return command_line.run(_parser(), _controls, argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kflare.controls", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_image_options(parser)
+    parser.add_argument(
+        "--model", type=Path, required=True, metavar="DIR", help="published full-disk model, e.g. savedmodels/cnn-m"
+    )
+    parser.add_argument(
+        "--images", type=int, default=8, metavar="N", help="at most this many, evenly from those given (default: 8)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the tables as JSON")
+    return parser
+
+
+def _controls(args: argparse.Namespace) -> None:
+    from kflare.errors import SettingError
+
+    if args.images < 1:
+        raise SettingError(f"`--images` must be at least 1, got {args.images}")
+    command_line.quiet_tensorflow()
+    import numpy as np
+
+    from kflare.attribution.controls import controls, network_inputs
+    from kflare.attribution.published import PublishedModel
+
+    model = PublishedModel.find(args.model)
+    paths = chosen_images(args)
+    paths = [paths[place] for place in np.unique(np.linspace(0, len(paths) - 1, args.images).round().astype(int))]
+    tables = controls(model.network(), network_inputs(paths, size=model.size, byte_range=args.byte_range))
+    about = {"model": model.origin.model, "version": model.origin.version, "images": [path.name for path in paths]}
+    if args.json:
+        found = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
+        print(json.dumps({**about, **found}, indent=2))
+        return
+    print(f"{model.origin.model} version {model.origin.version}, {len(paths)} images")
+    for name, table in tables.items():
+        print(f"\n{name}\n{table.to_string(index=False, float_format='%.3f')}")

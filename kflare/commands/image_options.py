@@ -1,0 +1,54 @@
+"""The options by which the commands of attribution name magnetograms."""
+
+import argparse
+from pathlib import Path
+
+__all__ = ["add_image_options", "chosen_images"]
+
+
+def add_image_options(parser: argparse.ArgumentParser, *, byte_range: bool = True) -> None:
+    """Add the magnetograms, their list and span, and how bytes are read; light, so that ``--help`` stays fast."""
+    images = parser.add_argument_group("images")
+    images.add_argument("magnetograms", nargs="*", type=Path, help="full-disk magnetograms, or folders of them")
+    images.add_argument("--list", type=Path, metavar="FILE", help="file with the path of a magnetogram per line")
+    images.add_argument("--from", dest="begin", metavar="DATE", help="only images from this UTC date or time on")
+    images.add_argument("--until", dest="end", metavar="DATE", help="only images before this UTC date or time")
+    if byte_range:
+        images.add_argument(
+            "--byte-range",
+            type=float,
+            metavar="GAUSS",
+            help="field of byte 255 in 8-bit images (default: 100 for JPEG and PNG, as in the paper)",
+        )
+
+
+def chosen_images(args: argparse.Namespace) -> list[Path]:
+    """Absolute paths of the magnetograms that the parsed options name.
+
+    Raises
+    ------
+    SettingError
+        None are named.
+    DataError
+        A place or list cannot be read, or no image lies in the span.
+    """
+    from kflare.attribution.export import in_span
+    from kflare.datasets.archive import magnetogram_files
+    from kflare.datasets.splits import utc_date
+    from kflare.errors import DataError, SettingError
+
+    places: list[Path] = list(args.magnetograms)
+    if args.list is not None:
+        try:
+            lines = args.list.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise DataError(f"`--list`: {args.list} cannot be read: {error}") from error
+        places += [Path(line.strip()) for line in lines if line.strip()]
+    if not places:
+        raise SettingError("give magnetograms, folders of them, or --list FILE")
+    begin, end = (None if text is None else utc_date(text) for text in (args.begin, args.end))
+    images = in_span(magnetogram_files(places), begin=begin, end=end)
+    if not images:
+        raise DataError(f"none of the magnetograms lies in {args.begin or '...'} to {args.end or '...'}")
+    # Workers may have another current folder.
+    return [image.absolute() for image in images]
