@@ -86,6 +86,50 @@ def _publish_random_cnn(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def field_models(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """Models' folder with cnn-m version 1, a transparent model published like any other: S = 128, h = 4.
+
+    For "flare" the gradient is B / 100 G and Grad-CAM its mean in each cell; for "no flare" both the negative. Off the
+    disk B = 0. The probability is the largest |B| / 100 G.
+    """
+    return made_once("field-models", _publish_field_model)
+
+
+def _publish_field_model(folder: Path) -> None:
+    from typing import Any
+
+    import tensorflow as tf
+
+    from kflare.datasets.preprocessing import reduce_field
+    from kflare.models.publish import publish_version
+
+    module: Any = tf.Module()
+    module.limit = tf.Variable(100.0)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 1), tf.float32, name="magnetogram")])
+    def attribute(magnetogram: Any) -> Any:
+        field = reduce_field(magnetogram, size=128)
+        field = tf.where(tf.math.is_nan(field), tf.zeros_like(field), field) / module.limit
+        cells = tf.nn.avg_pool2d(field, 32, 32, "VALID")
+        probability = tf.reduce_max(tf.maximum(field, -field), axis=(1, 2, 3))
+        return {
+            "probability": probability,
+            "scores": tf.stack([1 - probability, probability], axis=1),
+            "calibrated": probability / 2,
+            "grad_cam": tf.concat([-cells, cells], axis=-1),
+            "guided_backprop": tf.concat([-field, field], axis=-1),
+        }
+
+    publish_version(
+        folder,
+        "cnn-m",
+        export=lambda path: tf.saved_model.save(module, str(path), signatures={"attribute": attribute}),
+        cases=[],
+        metadata={"class": "M+", "decision_threshold": 0.5, "image_size": 128},
+    )
+
+
+@pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
     """URL of a PostgreSQL server with "{database}" for its database: $KFLARE_POSTGRESQL, or one for the session."""
     try:

@@ -4,12 +4,15 @@ A file that is there already is read instead of made, so a run that was killed g
 an image come from its file in either case. What cannot be read is told by name, and the rest is done.
 """
 
+import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,7 @@ from kflare.attribution.attribution_file import (
 )
 from kflare.attribution.harps import RegionPatch, place_regions, regions_near
 from kflare.attribution.map_values import image_rows
-from kflare.attribution.published import Ask, Source, opened
+from kflare.attribution.published import Source, opened
 from kflare.attribution.region_tables import read_regions
 from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError, SettingError
@@ -38,6 +41,9 @@ from kflare.sun.times import time_from_name
 __all__ = ["Export", "Job", "Result", "export", "in_span", "plan", "tasks"]
 
 _TASK_BATCHES = 4
+
+Field = npt.NDArray[np.float32]
+Batch = list[tuple[Magnetogram, Field] | str]
 
 
 @dataclass(frozen=True)
@@ -185,7 +191,7 @@ def export(jobs: Sequence[Job], source: Source, settings: Export) -> Iterator[Re
     made = _made([job for job in jobs if not job.done], source, settings)
     for job in jobs:
         try:
-            attribution, field = (read_attribution(job.target), None) if job.done else _next(made)
+            attribution, field = (read_attribution(job.target), None) if job.done else _usable(next(made))
             patches = _patches(attribution, settings)
             if settings.pictures:
                 _draw(attribution, field, job, settings, patches)
@@ -194,13 +200,10 @@ def export(jobs: Sequence[Job], source: Source, settings: Export) -> Iterator[Re
             yield Result(job, [], str(error))
 
 
-def _next(
-    made: Iterator[tuple[Attribution | str, npt.NDArray[np.float32] | None]],
-) -> tuple[Attribution, npt.NDArray[np.float32] | None]:
-    attribution, field = next(made)
-    if isinstance(attribution, str):
-        raise DataError(attribution)
-    return attribution, field
+def _usable(made: tuple[Attribution, Field] | str) -> tuple[Attribution, Field]:
+    if isinstance(made, str):
+        raise DataError(made)
+    return made
 
 
 def _patches(attribution: Attribution, settings: Export) -> list[RegionPatch]:
@@ -229,7 +232,7 @@ def _regions(path: Path) -> pd.DataFrame:
 
 def _draw(
     attribution: Attribution,
-    field: npt.NDArray[np.float32] | None,
+    field: Field | None,
     job: Job,
     settings: Export,
     patches: list[RegionPatch],
@@ -245,84 +248,72 @@ def _draw(
     draw_overlay(attribution, field, path, patches=patches)
 
 
-def _made(
-    jobs: list[Job], source: Source, settings: Export
-) -> Iterator[tuple[Attribution | str, npt.NDArray[np.float32] | None]]:
-    """Attribution, or the reason why there is none, and the field (S, S) that the network saw, of each job in order."""
-    if not jobs:
-        return
-    ask = opened(source)
-    read: dict[int, Magnetogram] = {}
-    failed: dict[int, str] = {}
-    place = 0
-    batches = _batches(jobs, source.size, settings, read, failed)
-    for numbers, fields, outputs in _answers(batches, ask):
-        for row, number in enumerate(numbers):
-            while place < number:
-                yield failed.pop(place), None
-                place += 1
-            attribution = Attribution.of_reply(outputs, row, read.pop(number), origin=source.origin)
-            write_attribution(attribution, jobs[number].target)
-            yield attribution, fields[row, :, :, 0]
-            place += 1
-    while place < len(jobs):
-        yield failed.pop(place), None
-        place += 1
+def _made(jobs: Sequence[Job], source: Source, settings: Export) -> Iterator[tuple[Attribution, Field] | str]:
+    """Attribution and field (S, S) that the network saw, or the reason why there is none, of each job in order."""
+    targets = (job.target for job in jobs)
+    for images, outputs in _answered(_batches(jobs, source.size, settings), source):
+        row = 0
+        for image, target in zip(images, targets):  # noqa: B905 (batches end before the targets do)
+            if isinstance(image, str):
+                yield image
+                continue
+            attribution = Attribution.of_reply(outputs, row, image[0], origin=source.origin)
+            write_attribution(attribution, target)
+            yield attribution, image[1]
+            row += 1
 
 
-def _answers(
-    batches: Iterable[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]], ask: Ask
-) -> Iterator[tuple[list[int], npt.NDArray[np.float32], dict[str, npt.NDArray[Any]]]]:
+def _answered(batches: Iterable[Batch], source: Source) -> Iterator[tuple[Batch, dict[str, npt.NDArray[Any]]]]:
     """The model's answer to each batch; it works on the next one while the last is written."""
     with ThreadPoolExecutor(1) as model:
         waiting = None
-        for numbers, fields in batches:
-            answer = model.submit(ask, fields)
+        for batch in batches:
+            fields = [image[1][..., None] for image in batch if not isinstance(image, str)]
+            answer = model.submit(opened(source), np.stack(fields)) if fields else None
             if waiting is not None:
-                yield waiting[0], waiting[1], waiting[2].result()
-            waiting = (numbers.tolist(), fields, answer)
+                yield waiting[0], waiting[1].result()
+            if answer is None:  # only the last batch may have no image that can be read
+                yield batch, {}
+                return
+            waiting = batch, answer
         if waiting is not None:
-            yield waiting[0], waiting[1], waiting[2].result()
+            yield waiting[0], waiting[1].result()
 
 
-def _batches(
-    jobs: list[Job], size: int, settings: Export, read: dict[int, Magnetogram], failed: dict[int, str]
-) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
-    """Numbers (B,) and fields (B, S, S, 1) of the images that can be read; `read` and `failed` take what else there is.
+def _batches(jobs: Sequence[Job], size: int, settings: Export) -> Iterator[Batch]:
+    """Images of as many jobs as hold `batch_size` that can be read, which are read ahead on all processors."""
+    readers_at_work = os.cpu_count() or 1
+    ahead = readers_at_work + settings.batch_size
+    with ThreadPoolExecutor(readers_at_work) as readers:
+        under_way: deque[Future[tuple[Magnetogram, Field] | str]] = deque()
+        waiting = iter(jobs)
+        batch: Batch = []
+        while True:
+            under_way += [readers.submit(_read, job, size, settings) for job in islice(waiting, ahead - len(under_way))]
+            if not under_way:
+                break
+            batch.append(under_way.popleft().result())
+            if sum(not isinstance(image, str) for image in batch) == settings.batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
 
-    Fields are reduced to the network's size as the model itself would, so that images of several sizes share a batch.
-    """
+
+def _read(job: Job, size: int, settings: Export) -> tuple[Magnetogram, Field] | str:
+    """An image without its pixels, and its field (S, S) reduced as the model itself would; or why there is none."""
     import tensorflow as tf
 
     from kflare.datasets.preprocessing import reduce_field
 
-    def load(number: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        try:
-            magnetogram = read_magnetogram(_image(jobs[int(number)]), byte_range=settings.byte_range)
-        except DataError as error:
-            failed[int(number)] = str(error)
-            return np.zeros((0, 1, 1, 1), np.float32)
-        # The field goes on through the pipeline: what is kept for the header needs the shape only.
-        shape = np.broadcast_to(np.float32(np.nan), magnetogram.data.shape)
-        read[int(number)] = replace(magnetogram, data=shape)
-        return magnetogram.data[None, :, :, None]
-
-    def loaded(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # One image or, where it cannot be read, none: `unbatch` leaves that out.
-        field = tf.ensure_shape(tf.numpy_function(load, [number], tf.float32, stateful=False), (None, None, None, 1))
-        return tf.repeat(number, tf.shape(field)[0]), field
-
-    def reduced(number: tf.Tensor, field: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return number, tf.ensure_shape(reduce_field(field[None], size=size)[0], (size, size, 1))
-
-    data = tf.data.Dataset.range(len(jobs)).map(loaded, num_parallel_calls=tf.data.AUTOTUNE).unbatch().map(reduced)
-    for numbers, fields in data.batch(settings.batch_size).prefetch(1):
-        yield numbers.numpy(), fields.numpy()
-
-
-def _image(job: Job) -> Path:
     assert job.image is not None
-    return job.image
+    try:
+        image = read_magnetogram(job.image, byte_range=settings.byte_range)
+    except DataError as error:
+        return str(error)
+    field = reduce_field(tf.constant(image.data[None, :, :, None]), size=size).numpy()[0, :, :, 0]
+    # What is kept for the header needs the shape only.
+    return replace(image, data=np.broadcast_to(np.float32(np.nan), image.data.shape)), field
 
 
 def _require_same(path: Path, settings: Export, source: Source) -> None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from kflare.attribution.attribution_file import Origin
 from kflare.errors import ModelError
 from kflare.models.publish import MANIFEST, read_metadata, verify_manifest, versions
-from kflare.models.registry import model_names
+from kflare.models.registry import model_names, model_spec
 
 if TYPE_CHECKING:
     import keras
@@ -138,18 +138,16 @@ class PublishedModel:
         return ask
 
     def network(self) -> "keras.Model":
-        """The dense CNN with the published weights; a SavedModel of another network raises `ModelError`."""
+        """The dense CNN with the published weights; where they are those of another network `ModelError` is raised."""
         import tensorflow as tf
 
-        from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
-
+        network = model_spec(self.origin.model).build((self.size, self.size, 1))
         loaded = tf.saved_model.load(str(self.folder))
         saved = {value.name.removesuffix(":0"): value for value in loaded.signatures["serving_default"].variables}
-        last = saved.get(f"{LAST_CONVOLUTION}/kernel")
-        if last is not None:
-            network = build_dense_cnn((self.size, self.size, 1), growth=int(last.shape[-1]))
-            if {weight.path for weight in network.weights} == set(saved):
-                for weight in network.weights:
-                    weight.assign(saved[weight.path])
-                return network
-        raise ModelError(f"{self.folder} holds another network than the dense CNN: give a cnn-c or cnn-m of kflare.fit")
+        if {weight.path: weight.shape for weight in network.weights} != {
+            name: value.shape for name, value in saved.items()
+        }:
+            raise ModelError(f"{self.folder} holds another network than kflare's {self.origin.model}: fit it anew")
+        for weight in network.weights:
+            weight.assign(saved[weight.path])
+        return network

@@ -1,13 +1,22 @@
 """The controls tell a map that explains the network from one that does not."""
 
+import io
+import json
+from contextlib import redirect_stdout
+from datetime import UTC, datetime
+
 import keras
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
-from kflare.attribution.compiled import CompiledAttribution
-from kflare.attribution.controls import agreement, randomisation_check, rank_correlation, removal_curve
+from kflare.attribution.controls import randomisation_check, rank_correlation, removal_curve
+from kflare.attribution.maps import METHODS
+from kflare.attribution.published import PublishedModel, opened
+from kflare.commands.controls import main
 from kflare.errors import DataError
-from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
+from kflare.synthetic.sun import SyntheticSun
 
 
 @pytest.fixture(scope="module")
@@ -58,29 +67,66 @@ def test_space_is_never_filled(looking_east):
     assert np.ptp(curve["any"]) == 0
 
 
-def test_randomisation_changes_grad_cam_most_where_it_was_learnt():
-    keras.utils.set_random_seed(0)
-    model = build_dense_cnn((128, 128, 1))
-    images = np.random.default_rng(0).uniform(-1, 1, (2, 128, 128, 1)).astype(np.float32)
-    before = model.get_weights()
-    table = randomisation_check(model, images, methods=("grad_cam", "guided_backprop"))
-    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+@pytest.fixture(scope="module")
+def found(full_disk_models, tmp_path_factory):
+    """What the command says of a published toy network on two images of a synthetic Sun."""
+    folder = tmp_path_factory.mktemp("images")
+    sun = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 5, seed=5)
+    for day in range(3):
+        time = datetime(2014, 1, 2 + day, tzinfo=UTC)
+        Image.fromarray(sun.magnetogram(time, size=128).to_bytes(100)).save(
+            folder / f"synthetic_{time:%Y%m%d}_000000.png"
+        )
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        status = main([str(folder), "--model", str(full_disk_models / "cnn-m"), "--images", "2", "--json"])
+    assert status == 0
+    return json.loads(printed.getvalue())
+
+
+def test_the_command_tells_model_and_images(found):
+    assert (found["model"], found["version"]) == ("cnn-m", 1)
+    assert found["images"] == ["synthetic_20140102_000000.png", "synthetic_20140104_000000.png"]
+
+
+def test_randomisation_changes_grad_cam_most_where_it_was_learnt(found):
     # Dense, and two convolutions of each of five blocks and the first: 12 stages, from the output down.
-    assert table["randomised_down_to"].iloc[0] == "logits"
-    assert table["randomised_down_to"].iloc[-1] == "initial_conv3x3"
-    assert len(table) == 2 * 12
-    last = table[table["randomised_down_to"] == "initial_conv3x3"].set_index("method")["rank_correlation"]
-    assert last.abs().max() < 0.9
+    stages = [row["randomised_down_to"] for row in found["randomisation"]]
+    assert (len(stages), stages[0], stages[-1]) == (12, "logits", "initial_conv3x3")
+    assert abs(found["randomisation"][-1]["grad_cam"]) < 0.9
+    assert abs(found["randomisation"][-1]["guided_backprop"]) < 0.9
 
 
-def test_agreement_is_symmetric_and_one_with_itself():
-    keras.utils.set_random_seed(1)
-    model = build_dense_cnn((128, 128, 1))
-    images = np.random.default_rng(1).uniform(-1, 1, (2, 128, 128, 1)).astype(np.float32)
-    maps = CompiledAttribution(model, layer=LAST_CONVOLUTION).maps(images)
-    table = agreement({method: maps[method][..., 1] for method in ("grad_cam", "guided_backprop", "saliency")})
+def test_the_networks_own_weights_stay(looking_east):
+    before = looking_east.get_weights()
+    images = np.random.default_rng(0).uniform(-1, 1, (1, 32, 32, 1)).astype(np.float32)
+    table = randomisation_check(looking_east, images, methods=("saliency",), layer="conv")
+    assert table["randomised_down_to"].to_list() == ["logits", "conv"]
+    for one, other in zip(before, looking_east.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_curves_begin_and_end_with_the_whole_and_the_empty_sun(found):
+    for name, first, last in (("deletion", 0, -1), ("insertion", -1, 0)):
+        curve = found[name]
+        assert [row["fraction"] for row in curve] == [step / 8 for step in range(9)]
+        whole, empty = ({value for key, value in curve[place].items() if key != "fraction"} for place in (first, last))
+        assert len(whole) == len(empty) == 1
+    assert found["deletion"][0]["grad_cam"] == pytest.approx(found["insertion"][-1]["grad_cam"], abs=1e-6)
+
+
+def test_agreement_is_symmetric_and_one_with_itself(found):
+    table = pd.DataFrame(found["agreement"]).set_index("method")
+    assert list(table.index) == list(table.columns) == list(METHODS)
     np.testing.assert_allclose(np.diag(table), 1.0)
     np.testing.assert_allclose(table, table.T)
+
+
+def test_the_network_of_a_published_model_answers_as_its_signature(full_disk_models):
+    model = PublishedModel.find(full_disk_models / "cnn-m")
+    field = np.random.default_rng(2).normal(0, 60, (1, 128, 128, 1)).astype(np.float32)
+    scores = model.network()(np.clip(field / 100, -1, 1), training=False).numpy()
+    np.testing.assert_allclose(scores, opened(model)(field)["scores"], rtol=1e-5, atol=1e-6)
 
 
 def test_maps_of_other_images_are_refused(looking_east):

@@ -254,13 +254,13 @@ def test_predict_refuses_what_does_not_go_together(address, sky, tmp_path, capsy
 
 
 @pytest.mark.slow
-def test_killed_and_run_again_on_a_dask_cluster(full_disk_models, sky, tmp_path, capsys):
+def test_killed_and_run_again_on_a_dask_cluster(field_models, sky, tmp_path, capsys):
     images, source = tmp_path / "in", sorted((sky / "magnetograms").iterdir())
     images.mkdir()
     for hour in range(60):
         moment = START + timedelta(hours=hour)
         (images / f"synthetic_{moment:%Y%m%d_%H%M%S}.jpg").hardlink_to(source[hour % 6])
-    arguments = [str(images), "--model", str(full_disk_models / "cnn-m"), "--output", str(tmp_path / "out")]
+    arguments = [str(images), "--model", str(field_models / "cnn-m"), "--output", str(tmp_path / "out")]
     command = [sys.executable, "-m", "kflare.attribute", *arguments, "--batch-size", "1"]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
     maps = tmp_path / "out" / "maps"
