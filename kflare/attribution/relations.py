@@ -48,9 +48,7 @@ _CHUNK: Final = 1 << 21
 _LEAST: Final = 3
 
 
-def occurrence_rates(
-    values: npt.ArrayLike, flux: npt.ArrayLike, *, bins: npt.ArrayLike = BINS, level: float = 0.95
-) -> pd.DataFrame:
+def occurrence_rates(values: npt.ArrayLike, flux: npt.ArrayLike, *, bins: npt.ArrayLike = BINS) -> pd.DataFrame:
     """Share of regions that flare within 24 h, by bin of their Grad-CAM value (Fig. 6).
 
     Parameters
@@ -61,14 +59,12 @@ def occurrence_rates(
         Peak flux of its largest flare within 24 h, W m^-2; 0 = none.
     bins : array-like
         Edges, ascending; a bin includes its lower edge, the last one both.
-    level : float
-        Of the interval.
 
     Returns
     -------
     DataFrame
         One row per class ("C", "M", "X") and bin: `flare_class`, `low`, `high`, `regions`, `flaring`, `rate`, and the
-        Wilson interval of a binomial share `rate_low`, `rate_high` (NaN in an empty bin). It takes regions as
+        Wilson interval (95 %) of a binomial share `rate_low`, `rate_high` (NaN in an empty bin). It takes regions as
         independent, which those of one day and those of successive days are not: it is too narrow rather than too wide.
 
     Raises
@@ -94,7 +90,7 @@ def occurrence_rates(
             regions, flaring = int((member == number).sum()), int(flares[member == number].sum())
             interval = (np.nan, np.nan)
             if regions:
-                interval = tuple(binomtest(flaring, regions).proportion_ci(level, method="wilson"))
+                interval = tuple(binomtest(flaring, regions).proportion_ci(0.95, method="wilson"))
             rows.append(
                 {
                     "flare_class": name,
@@ -117,10 +113,9 @@ def correlation(
     *,
     ranks: bool = False,
     resamples: int = 1000,
-    level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Pearson's or Spearman's correlation with a bootstrap interval over days.
+    """Pearson's or Spearman's correlation with a bootstrap interval of 95 % over days.
 
     Days are drawn with replacement, each with all its regions, since regions of one day share their image.
 
@@ -134,8 +129,6 @@ def correlation(
         Spearman's: of the ranks, newly ranked in each resample.
     resamples : int
         Number of resamples.
-    level : float
-        Of the percentile interval.
     seed : int
         The same seed gives the same interval.
 
@@ -164,13 +157,13 @@ def correlation(
     found = np.concatenate(parts)
     found = found[np.isfinite(found)]
     if found.size:
-        low, high = np.percentile(found, (50 * (1 - level), 50 * (1 + level)))
+        low, high = np.percentile(found, (2.5, 97.5))
         result |= {"low": float(low), "high": float(high)}
     return result
 
 
 def correlations(
-    regions: pd.DataFrame, *, value: str = "grad_cam", resamples: int = 1000, level: float = 0.95, seed: int = 0
+    regions: pd.DataFrame, *, value: str = "grad_cam", resamples: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
     """Correlation of a Grad-CAM value with each of the 16 SHARP parameters (Fig. 7).
 
@@ -181,7 +174,7 @@ def correlations(
         false alarms within 60° of the central meridian, as the paper does, is the caller's part.
     value : str
         Column of the Grad-CAM value.
-    resamples, level, seed
+    resamples, seed
         As for `correlation`.
 
     Returns
@@ -192,7 +185,7 @@ def correlations(
         (`spearman`) each the correlation and its interval (`…_low`, `…_high`); and `yi2021`, the paper's r.
     """
     rows = []
-    options: dict[str, Any] = {"resamples": resamples, "level": level, "seed": seed}
+    options: dict[str, Any] = {"resamples": resamples, "seed": seed}
     for name in SHARP_PARAMETERS:
         parameter = regions[name].to_numpy(np.float64)
         size = np.abs(parameter)
