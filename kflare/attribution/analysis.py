@@ -132,7 +132,7 @@ def analyse(
     DataError
         No file can be used, they come from different models, or the flare list does not cover them.
     SettingError
-        The output folder cannot be written to, or the model's name tells no class.
+        The output folder cannot be written to, or no model has that name.
     """
     chosen = options or AnalysisOptions()
     paths = {path.name: path for path in magnetograms}

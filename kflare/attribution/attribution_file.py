@@ -66,7 +66,7 @@ class Origin:
     version : int
         Its version.
     digest : str
-        First 16 digits of the SHA-256 of its manifest, "" where a server answered, which does not tell.
+        First 16 digits of the SHA-256 of its manifest, "" for a served model, of which it is not known.
     """
 
     model: str

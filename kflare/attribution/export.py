@@ -1,7 +1,7 @@
 """Going through an archive: magnetograms in, one attribution file per image out, in constant memory.
 
-A file that is there already is read instead of made, so a run that was killed goes on where it was, and the numbers of
-an image come from its file in either case. What cannot be read is told by name, and the rest is done.
+A file that exists is read instead of made, so a run that was killed can be continued, and the numbers of an image come
+from its file in either case. Images that cannot be read are reported by name, and the others are done.
 """
 
 import os
@@ -55,7 +55,7 @@ class Export:
     folder : Path
         Gets `maps/`, and `pictures/` where asked for.
     byte_range : float or None
-        Field in gauss of byte 255 in 8-bit images; None as `read_magnetogram` has it.
+        Field in gauss of byte 255 in 8-bit images; None for the default of `read_magnetogram`.
     batch_size : int
         Images per call of the model.
     regions : Path or None
@@ -172,7 +172,7 @@ def export(jobs: Sequence[Job], source: Source, settings: Export) -> Iterator[Re
     jobs : sequence of Job
         As from `plan`.
     source : Source
-        Whom to ask.
+        The model.
     settings : Export
         What to make.
 

@@ -17,7 +17,7 @@ from kflare.attribution.image_maps import scaled_maps
 __all__ = ["FULL_DISK", "STATISTICS", "image_rows", "value_columns"]
 
 FULL_DISK = "full disk"
-"""Name of the region that stands for the whole image."""
+"""Name of the region of an image's first row: the whole disk."""
 
 STATISTICS = ("maximum", "mean", "p95", "raw_maximum")
 

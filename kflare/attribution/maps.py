@@ -66,7 +66,7 @@ def attribution_map(
     if not 0 <= label < labels:
         raise SettingError(f"`label` must lie in 0..{labels - 1} (0 = no flare, 1 = flare), got {label}")
     with warnings.catch_warnings():
-        # tf-keras-vis hands the model its input as a list, which Keras 3 remarks upon and accepts.
+        # tf-keras-vis passes the model its input as a list, which Keras 3 accepts with a warning.
         warnings.filterwarnings("ignore", message="(?s).*The structure of `inputs` doesn't match", category=UserWarning)
         inputs = tf.convert_to_tensor(images, tf.float32)
         if method.startswith("grad_cam"):

@@ -1,4 +1,4 @@
-"""Whom to ask for attributions: a published SavedModel in this process, or anything else with the same answer."""
+"""Models that attribute: the protocol, and a published SavedModel that is run in this process."""
 
 import hashlib
 from collections.abc import Callable, Hashable
@@ -49,7 +49,7 @@ class Source(Hashable, Protocol):
 
 
 def opened(source: Source) -> Ask:
-    """What answers in this process: loaded at the first call, also where several threads call at once."""
+    """The model's function in this process: loaded at the first call, also where several threads call at once."""
     with _LOADING:
         return _opened(source)
 

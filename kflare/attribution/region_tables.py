@@ -49,7 +49,7 @@ def read_regions(path: str | Path) -> pd.DataFrame:
     -------
     DataFrame
         Columns `time` (datetime64[us, UTC], when the position was valid), `region`, `noaa` (Int64, <NA> = none), `lon`,
-        `lat` (Stonyhurst degrees, west and north positive), and what tells the size: `extent`, `AREA_ACR`, `lon_min`,
+        `lat` (Stonyhurst degrees, west and north positive), and, of the size, `extent`, `AREA_ACR`, `lon_min`,
         `lon_max`, `lat_min`, `lat_max` (NaN = unknown); sorted by time.
 
     Raises

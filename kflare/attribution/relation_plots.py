@@ -42,7 +42,7 @@ def figure_occurrence(rates: pd.DataFrame, *, title: str = "") -> Figure:
         width = (rows["high"] - rows["low"]).to_numpy()
         x = (rows["low"] + rows["high"]).to_numpy() / 2 + shift * 0.12 * width
         rate = rows["rate"].to_numpy()
-        # Rounding may put the end of an interval a hair beyond the rate.
+        # By rounding, an interval may end just short of the rate.
         reach = np.clip([rate - rows["rate_low"], rows["rate_high"] - rate], 0, None)
         label = f"{'≥' if name != 'X' else ''}{name} ({int(rows['flaring'].sum())} flaring regions)"
         upper.errorbar(x, rate, reach, color=colour, marker=mark, linestyle=line, capsize=3, markersize=5, label=label)

@@ -124,7 +124,7 @@ def correlation(
     x, y : array-like of shape (N,)
         Pairs; those with a NaN are left out.
     days : array-like of shape (N,)
-        Day of each pair, anything that can be told apart.
+        Day of each pair, anything that can be compared for equality.
     ranks : bool
         Spearman's: of the ranks, newly ranked in each resample.
     resamples : int

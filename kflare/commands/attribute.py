@@ -2,8 +2,8 @@
 
 Writes into --output for each image maps/NAME.fits, one HDU per map on the image's own world coordinates (opens in
 sunpy.map.Map), with --png pictures/NAME.png, and for all of them attribution.parquet: a row per image and region.
-What is there already is not made again, so a run that was interrupted goes on where it was. kflare.analyse makes tables
-and figures of an export, kflare.controls says how far the maps of a model can be trusted.
+Files that exist are not made again, so an interrupted run can be continued. kflare.analyse makes tables and figures of
+an export; kflare.controls measures how far the maps of a model can be trusted.
 
 Examples
 --------
@@ -113,7 +113,7 @@ def _attribute(args: argparse.Namespace) -> None:
 
 
 def _source(args: argparse.Namespace) -> "tuple[Source, Outcomes | None]":
-    """Whom to ask and, with a flare list, what to compare the forecasts with."""
+    """The model and, with a flare list, what its forecasts are compared with."""
     from kflare.attribution.outcomes import Outcomes
     from kflare.attribution.published import PublishedModel
     from kflare.errors import SettingError
