@@ -237,7 +237,7 @@ def _draw(
     settings: Export,
     patches: list[RegionPatch],
 ) -> None:
-    from kflare.attribution.overlay import draw_overlay
+    from kflare.attribution.overlay import overlay, write_overlay
 
     path = settings.drawings / f"{job.target.stem}.png"
     if field is None:
@@ -245,7 +245,7 @@ def _draw(
             return
         size = attribution.guided_backprop.shape[0]
         field = read_magnetogram(job.image, byte_range=settings.byte_range, size=size).data
-    draw_overlay(attribution, field, path, patches=patches)
+    write_overlay(overlay(attribution, field, patches=patches), path)
 
 
 def _made(jobs: Sequence[Job], source: Source, settings: Export) -> Iterator[tuple[Attribution, Field] | str]:

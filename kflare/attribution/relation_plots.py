@@ -118,7 +118,7 @@ def boxes_by_value(values: npt.ArrayLike, parameter: npt.ArrayLike) -> dict[tupl
     value, size = np.asarray(values, np.float64), np.asarray(parameter, np.float64)
     boxes = {}
     for low, high in pairwise(BINS):
-        inside = (value >= low) & ((value < high) | (value == high == BINS[-1])) & np.isfinite(size)
+        inside = (value >= low) & ((value < high) | ((value == high) & (high == BINS[-1]))) & np.isfinite(size)
         if inside.any():
             boxes[low, high] = boxplot_stats(size[inside])[0]
     return boxes

@@ -1,18 +1,24 @@
 """Pictures hold what they are given, can be saved as PNG and PDF, and touch nobody's pyplot state."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
+from kflare.attribution.attribution_file import Attribution, Origin
 from kflare.attribution.figures import figure_grad_cam, figure_guided_backprop, figure_hit, figure_patches, save
 from kflare.attribution.harps import RegionPatch
 from kflare.attribution.image_maps import ImageMaps
+from kflare.attribution.overlay import overlay
 from kflare.attribution.region_tables import SHARP_PARAMETERS
 from kflare.attribution.relation_plots import boxes_by_value, figure_correlations, figure_occurrence
 from kflare.attribution.relations import correlations, occurrence_rates
 from kflare.errors import DataError, SettingError
+from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.polarity_lines import polarity_lines
+from kflare.sun.disk import Disk
 
 RANDOM = np.random.default_rng(0)
 
@@ -75,6 +81,15 @@ def test_regions_are_named():
     for figure in (figure_hit(*case()), figure_guided_backprop([case()]), figure_grad_cam([case()])):
         assert "11875" in texts(figure)
         assert "HARP 9" in texts(figure)
+
+
+def test_the_title_of_an_overlay():
+    grid = np.zeros((1, 128, 128, 2), np.float32)
+    image = Magnetogram(grid[0, ..., 0], datetime(2013, 10, 23, tzinfo=UTC), Disk(64, 64, 50), "synthetic", "a.jpg")
+    outputs = {"probability": [0.66], "calibrated": [0.5], "grad_cam": grid[:, ::32, ::32], "guided_backprop": grid}
+    found = Attribution.of_reply(outputs, 0, image, origin=Origin("cnn-m", 1))
+    title = overlay(found, image.data).get_suptitle()
+    assert title == "2013-10-23 00:00 UT, cnn-m version 1, probability 66.0 %: flaring label"
 
 
 def test_one_row_per_case():
