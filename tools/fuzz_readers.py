@@ -228,11 +228,12 @@ def tables() -> Iterator[Target]:
     """Region reports, tables of regions, SHARP samples and forecasts, and settings."""
     import pandas as pd
 
-    from kflare.attribution.region_tables import SHARP_PARAMETERS, read_regions, read_sharp_daily
+    from kflare.attribution.region_tables import read_regions
     from kflare.datasets.region_table import read_region_table
     from kflare.flares.catalogue import FlareList
     from kflare.flares.srs import read_srs
     from kflare.operations.settings import as_toml, read_settings
+    from kflare.sharp.daily import SHARP_PARAMETERS, read_sharp_daily
     from kflare.sharp.samples import read_sharp_samples
     from kflare.synthetic.sun import SyntheticSun
     from kflare.verification.forecast_table import forecast_table, read_forecasts

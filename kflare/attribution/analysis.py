@@ -116,7 +116,7 @@ def analyse(
     regions : DataFrame
         Positions of regions, as from `region_tables.read_regions`.
     sharp : DataFrame, optional
-        SHARP parameters, as from `region_tables.read_sharp_daily`; without them there is no Fig. 7.
+        SHARP parameters, as from `kflare.sharp.daily.read_sharp_daily`; without them there is no Fig. 7.
     days : sequence of date
         Days to be preferred as examples in Figs. 2 to 5; each also gets a Fig. 2 of its own.
     options : AnalysisOptions, optional

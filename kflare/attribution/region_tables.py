@@ -1,13 +1,7 @@
 """Where the active regions were, and the SHARP parameters that they had: tables to relate attribution maps to.
 
-Two catalogues have traps that cost a wrong result, not an error, so they are stated here:
-
-* NOAA's Solar Region Summary (SRS) is issued at 00:30 UT with positions valid at 00 UT of that day, the time of
-  the magnetograms of Yi et al. (2021).
-* The daily SHARP table of NOAA regions (alciomarhollanda/DATA-SET-FOR-SOLAR-FLARE-PREDICTION) holds positions
-  **without sign** (no E/W, no N/S), valid at 00 UT of the record's day where its label is 0 and of the next day where
-  it is 1. It cannot place a region. It is also chosen by the future: a record at 23:48 where no ≥M flare follows,
-  24 h before the flare where one does. See `with_sharp` for what that means for a sample.
+NOAA's Solar Region Summary (SRS) is issued at 00:30 UT with positions valid at 00 UT of that day, the time of the
+magnetograms of Yi et al. (2021). The daily SHARP table (`kflare.sharp.daily`) cannot place a region.
 """
 
 from pathlib import Path
@@ -20,18 +14,10 @@ from kflare.errors import DataError
 from kflare.flares.srs import is_srs, read_srs
 from kflare.io.guarded_fits import guarded_fits
 from kflare.io.payload import format_of, read_payload
-from kflare.io.table_file import read_table
-from kflare.sharp.keywords import PARAMETERS
-from kflare.sun.constants import SOLAR_RADIUS_M
+from kflare.sharp.daily import SHARP_PARAMETERS
 
-__all__ = ["SHARP_PARAMETERS", "read_regions", "read_sharp_box", "read_sharp_daily", "with_sharp"]
+__all__ = ["read_regions", "read_sharp_box", "with_sharp"]
 
-SHARP_PARAMETERS: Final = tuple(parameter.name for parameter in PARAMETERS)
-"""The 16 SHARP parameters of Bobra et al. (2014), with which Yi et al. (2021, Fig. 7) compare Grad-CAM."""
-
-# Gauss per pixel of a SHARP CEA map, 0.03 degrees on a sphere of 696 Mm, to gauss per Mm (see sharp_keywords).
-_PIXELS_PER_MM: Final = 1e6 / (np.radians(0.03) * SOLAR_RADIUS_M)
-_GRADIENTS: Final = ("MEANGBT", "MEANGBZ", "MEANGBH")
 _BOX_CARDS: Final = {"lon_min": "LON_MIN", "lon_max": "LON_MAX", "lat_min": "LAT_MIN", "lat_max": "LAT_MAX"}
 
 
@@ -136,50 +122,6 @@ def _complete(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     return table.sort_values("time", kind="stable", ignore_index=True)
 
 
-def read_sharp_daily(path: str | Path) -> pd.DataFrame:
-    """Read the daily SHARP table of NOAA regions, for its parameters only (see the module for its traps).
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        `;`-separated CSV with `T_REC` (TAI), `NOAA_AR` and SHARP keywords, or Parquet as of `kflare.fetch sharp`.
-
-    Returns
-    -------
-    DataFrame
-        `time` (datetime64[us, UTC]), `noaa` (Int64), the 16 parameters in the units of
-        `kflare.sharp.keywords.UNITS` (the gradients converted from G/pixel to G/Mm); sorted by time.
-
-    Raises
-    ------
-    DataError
-        No such file, or a column is missing or unreadable.
-    """
-    from astropy.time import Time
-
-    path = Path(path)
-    if path.suffix == ".parquet" and path.is_file():
-        from kflare.sharp.keywords import read_sharp_table
-
-        return read_sharp_table(path)
-    seen = read_table(path, "table of SHARP parameters", sep=";")
-    absent = [name for name in ("T_REC", "NOAA_AR", *SHARP_PARAMETERS) if name not in seen]
-    if absent:
-        raise DataError(f"{path} lacks the column `{'`, `'.join(absent)}`: give the daily table of SHARP parameters")
-    tai = pd.to_datetime(seen["T_REC"].astype(str), format="ISO8601", errors="coerce")
-    if tai.isna().any():
-        raise DataError(f"{path}: `T_REC` must be a time, got {seen['T_REC'][tai.isna()].iloc[0]!r}")
-    noaa = pd.to_numeric(seen["NOAA_AR"], errors="coerce").astype("float64")
-    if (noaa.notna() & ~noaa.between(0, 99_999)).any() or (noaa % 1 > 0).any():
-        raise DataError(f"{path}: `NOAA_AR` must hold whole numbers from 0 to 99999")
-    utc = Time(tai.to_numpy(dtype="datetime64[us]"), scale="tai").utc.to_datetime(leap_second_strict="silent")
-    table = pd.DataFrame({"time": pd.to_datetime(utc, utc=True).as_unit("us"), "noaa": noaa.astype("Int64")})
-    for name in SHARP_PARAMETERS:
-        factor = _PIXELS_PER_MM if name in _GRADIENTS else 1.0
-        table[name] = pd.to_numeric(seen[name], errors="coerce").astype("float64") * factor
-    return table.sort_values("time", kind="stable", ignore_index=True)
-
-
 def with_sharp(regions: pd.DataFrame, sharp: pd.DataFrame, *, tolerance_hours: float = 12.0) -> pd.DataFrame:
     """Add to each region the SHARP parameters of its record nearest in time.
 
@@ -188,7 +130,7 @@ def with_sharp(regions: pd.DataFrame, sharp: pd.DataFrame, *, tolerance_hours: f
     regions : DataFrame
         With `time` (UTC) and `noaa`.
     sharp : DataFrame
-        With `time`, `noaa` and the 16 parameters, as from `read_sharp_daily`.
+        With `time`, `noaa` and the 16 parameters, as from `kflare.sharp.daily.read_sharp_daily`.
     tolerance_hours : float
         The record may be this much earlier or later. With the daily table a tight tolerance leaves out just the regions
         that are about to flare: their records stand 24 h before the flare, at any hour.

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.attribution.region_tables import SHARP_PARAMETERS
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import THRESHOLDS
 from kflare.flares.labels import reaches
+from kflare.sharp.daily import SHARP_PARAMETERS
 
 __all__ = [
     "BINS",

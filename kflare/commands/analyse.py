@@ -108,9 +108,10 @@ def _parser() -> argparse.ArgumentParser:
 def _analyse(args: argparse.Namespace) -> None:
     from kflare.attribution.analysed_image import AnalysisOptions
     from kflare.attribution.analysis import analyse
-    from kflare.attribution.region_tables import read_regions, read_sharp_daily
+    from kflare.attribution.region_tables import read_regions
     from kflare.errors import DataError
     from kflare.flares.catalogue import read_flares
+    from kflare.sharp.daily import read_sharp_daily
 
     command_line.quiet_tensorflow()
     images = chosen_images(args)

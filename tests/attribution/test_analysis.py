@@ -12,12 +12,13 @@ from kflare.attribution.analysis import analyse
 from kflare.attribution.analysis_figures import chosen_images, chosen_regions
 from kflare.attribution.attribution_file import Attribution, Origin, write_attribution
 from kflare.attribution.image_maps import enlarged
-from kflare.attribution.region_tables import SHARP_PARAMETERS, read_regions, read_sharp_daily
+from kflare.attribution.region_tables import read_regions
 from kflare.commands.analyse import attribution_files, main
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import read_flares
 from kflare.observations.reading import read_magnetogram
 from kflare.regions.polarity_lines import polarity_lines
+from kflare.sharp.daily import SHARP_PARAMETERS, read_sharp_daily
 from kflare.synthetic.sun import SyntheticSun
 
 SIZE, CELLS = 128, 4

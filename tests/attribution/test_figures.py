@@ -12,12 +12,12 @@ from kflare.attribution.figures import figure_grad_cam, figure_guided_backprop, 
 from kflare.attribution.harps import RegionPatch
 from kflare.attribution.image_maps import ImageMaps
 from kflare.attribution.overlay import overlay
-from kflare.attribution.region_tables import SHARP_PARAMETERS
 from kflare.attribution.relation_plots import boxes_by_value, figure_correlations, figure_occurrence
 from kflare.attribution.relations import correlations, occurrence_rates
 from kflare.errors import DataError, SettingError
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.polarity_lines import polarity_lines
+from kflare.sharp.daily import SHARP_PARAMETERS
 from kflare.sun.disk import Disk
 
 RANDOM = np.random.default_rng(0)

@@ -4,14 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kflare.attribution.region_tables import (
-    SHARP_PARAMETERS,
-    read_regions,
-    read_sharp_box,
-    read_sharp_daily,
-    with_sharp,
-)
+from kflare.attribution.region_tables import read_regions, read_sharp_box, with_sharp
 from kflare.errors import DataError
+from kflare.sharp.daily import SHARP_PARAMETERS, read_sharp_daily
 
 SRS = ",ar_noaanum,LOCATION,Carrington_long,AREA,Z,Longitude_extent,No_sunspots,MAGTYPE,date,NM,NONE,BETA\n"
 

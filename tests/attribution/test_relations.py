@@ -6,7 +6,6 @@ import pytest
 from scipy import stats
 
 from kflare.attribution.outcomes import forecast_outcomes
-from kflare.attribution.region_tables import SHARP_PARAMETERS
 from kflare.attribution.relations import (
     _weighted,
     correlation,
@@ -14,6 +13,7 @@ from kflare.attribution.relations import (
     occurrence_rates,
 )
 from kflare.errors import DataError, SettingError
+from kflare.sharp.daily import SHARP_PARAMETERS
 
 
 def test_outcomes():

@@ -1,0 +1,68 @@
+"""The daily SHARP table of NOAA regions (alciomarhollanda/DATA-SET-FOR-SOLAR-FLARE-PREDICTION), for its parameters.
+
+Its positions have **no sign** (no E/W, no N/S) and are valid at 00 UT of the record's day where its label is 0 and of
+the next day where it is 1, so it cannot place a region. It is also chosen by the future: a record at 23:48 where no ≥M
+flare follows, 24 h before the flare where one does.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from kflare.errors import DataError
+from kflare.io.table_file import read_table
+from kflare.sharp.keywords import PARAMETERS, read_sharp_table
+from kflare.sun.constants import SOLAR_RADIUS_MM
+
+__all__ = ["SHARP_PARAMETERS", "read_sharp_daily"]
+
+SHARP_PARAMETERS: Final = tuple(parameter.name for parameter in PARAMETERS)
+"""The 16 SHARP parameters of Bobra et al. (2014), with which Yi et al. (2021, Fig. 7) compare Grad-CAM."""
+
+# Gauss per pixel of a SHARP CEA map, 0.03 degrees, to gauss per Mm (see `keywords`).
+_PIXELS_PER_MM: Final = 1 / (np.radians(0.03) * SOLAR_RADIUS_MM)
+_GRADIENTS: Final = ("MEANGBT", "MEANGBZ", "MEANGBH")
+
+
+def read_sharp_daily(path: str | Path) -> pd.DataFrame:
+    """Read the daily SHARP table of NOAA regions.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        `;`-separated CSV with `T_REC` (TAI), `NOAA_AR` and SHARP keywords, or Parquet as of `kflare.fetch sharp`.
+
+    Returns
+    -------
+    DataFrame
+        `time` (datetime64[us, UTC]), `noaa` (Int64), the 16 parameters in the units of
+        `kflare.sharp.keywords.UNITS` (the gradients converted from G/pixel to G/Mm); sorted by time.
+
+    Raises
+    ------
+    DataError
+        No such file, or a column is missing or unreadable.
+    """
+    from astropy.time import Time
+
+    path = Path(path)
+    if path.suffix == ".parquet" and path.is_file():
+        return read_sharp_table(path)
+    seen = read_table(path, "table of SHARP parameters", sep=";")
+    absent = [name for name in ("T_REC", "NOAA_AR", *SHARP_PARAMETERS) if name not in seen]
+    if absent:
+        raise DataError(f"{path} lacks the column `{'`, `'.join(absent)}`: give the daily table of SHARP parameters")
+    tai = pd.to_datetime(seen["T_REC"].astype(str), format="ISO8601", errors="coerce")
+    if tai.isna().any():
+        raise DataError(f"{path}: `T_REC` must be a time, got {seen['T_REC'][tai.isna()].iloc[0]!r}")
+    noaa = pd.to_numeric(seen["NOAA_AR"], errors="coerce").astype("float64")
+    if (noaa.notna() & ~noaa.between(0, 99_999)).any() or (noaa % 1 > 0).any():
+        raise DataError(f"{path}: `NOAA_AR` must hold whole numbers from 0 to 99999")
+    utc = Time(tai.to_numpy(dtype="datetime64[us]"), scale="tai").utc.to_datetime(leap_second_strict="silent")
+    table = pd.DataFrame({"time": pd.to_datetime(utc, utc=True).as_unit("us"), "noaa": noaa.astype("Int64")})
+    for name in SHARP_PARAMETERS:
+        factor = _PIXELS_PER_MM if name in _GRADIENTS else 1.0
+        table[name] = pd.to_numeric(seen[name], errors="coerce").astype("float64") * factor
+    return table.sort_values("time", kind="stable", ignore_index=True)
