@@ -28,7 +28,7 @@ from kflare.attribution.attribution_file import (
 )
 from kflare.attribution.harps import RegionPatch, place_regions, regions_near
 from kflare.attribution.map_values import image_rows
-from kflare.attribution.published import Source, opened
+from kflare.attribution.published import AttributionModel, opened
 from kflare.attribution.region_tables import read_regions
 from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError, SettingError
@@ -38,12 +38,14 @@ from kflare.observations.magnetogram import Magnetogram, require_byte_range
 from kflare.observations.reading import magnetogram_time, read_magnetogram
 from kflare.sun.times import time_from_name
 
-__all__ = ["Export", "Job", "Result", "export", "in_span", "plan", "tasks"]
+__all__ = ["Export", "ImageJob", "ImageResult", "export", "in_span", "plan_export", "tasks"]
 
 _TASK_BATCHES = 4
 
 Field = npt.NDArray[np.float32]
 Batch = list[tuple[Magnetogram, Field] | str]
+Made = tuple[Attribution, Field]
+Outputs = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Export:
 
 
 @dataclass(frozen=True)
-class Job:
+class ImageJob:
     """One image: its magnetogram (None where only its attribution file is left), that file, and whether it is there."""
 
     image: Path | None
@@ -101,10 +103,10 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Result:
+class ImageResult:
     """What came of a job: rows of numbers, or why the image could not be used."""
 
-    job: Job
+    job: ImageJob
     rows: list[dict[str, Any]]
     failure: str | None = None
 
@@ -128,7 +130,7 @@ def in_span(images: Iterable[Path], *, begin: pd.Timestamp | None, end: pd.Times
     return kept
 
 
-def plan(images: Iterable[Path], settings: Export, source: Source) -> list[Job]:
+def plan_export(images: Iterable[Path], settings: Export, source: AttributionModel) -> list[ImageJob]:
     """What is to be done, in the order of the file names: the images given, and the attribution files found.
 
     Raises
@@ -154,31 +156,31 @@ def plan(images: Iterable[Path], settings: Export, source: Source) -> list[Job]:
             _require_same(found[name], settings, source)
         elif name not in wanted:
             continue  # A damaged file of an image that is not asked for: no job, and no harm.
-        jobs.append(Job(wanted.get(name), settings.maps / name, whole))
+        jobs.append(ImageJob(wanted.get(name), settings.maps / name, whole))
     return jobs
 
 
-def tasks(jobs: Sequence[Job], settings: Export) -> list[Sequence[Job]]:
+def tasks(jobs: Sequence[ImageJob], settings: Export) -> list[Sequence[ImageJob]]:
     """The jobs in tasks: long enough to outweigh sending one, short enough for a lost worker to lose little."""
     step = _TASK_BATCHES * settings.batch_size
     return [jobs[begin : begin + step] for begin in range(0, len(jobs), step)]
 
 
-def export(jobs: Sequence[Job], source: Source, settings: Export) -> Iterator[Result]:
+def export(jobs: Sequence[ImageJob], source: AttributionModel, settings: Export) -> Iterator[ImageResult]:
     """Do the jobs in their order; each result when its file is in place.
 
     Parameters
     ----------
-    jobs : sequence of Job
-        As from `plan`.
-    source : Source
+    jobs : sequence of ImageJob
+        As from `plan_export`.
+    source : AttributionModel
         The model.
     settings : Export
         What to make.
 
     Yields
     ------
-    Result
+    ImageResult
         One per job.
 
     Raises
@@ -195,12 +197,12 @@ def export(jobs: Sequence[Job], source: Source, settings: Export) -> Iterator[Re
             patches = _patches(attribution, settings)
             if settings.pictures:
                 _draw(attribution, field, job, settings, patches)
-            yield Result(job, _rows(attribution, patches))
+            yield ImageResult(job, _rows(attribution, patches))
         except DataError as error:
-            yield Result(job, [], str(error))
+            yield ImageResult(job, [], str(error))
 
 
-def _usable(made: tuple[Attribution, Field] | str) -> tuple[Attribution, Field]:
+def _usable(made: Made | str) -> Made:
     if isinstance(made, str):
         raise DataError(made)
     return made
@@ -233,7 +235,7 @@ def _regions(path: Path) -> pd.DataFrame:
 def _draw(
     attribution: Attribution,
     field: Field | None,
-    job: Job,
+    job: ImageJob,
     settings: Export,
     patches: list[RegionPatch],
 ) -> None:
@@ -248,7 +250,7 @@ def _draw(
     write_overlay(overlay(attribution, field, patches=patches), path)
 
 
-def _made(jobs: Sequence[Job], source: Source, settings: Export) -> Iterator[tuple[Attribution, Field] | str]:
+def _made(jobs: Sequence[ImageJob], source: AttributionModel, settings: Export) -> Iterator[Made | str]:
     """Attribution and field (S, S) that the network saw, or the reason why there is none, of each job in order."""
     targets = (job.target for job in jobs)
     for images, outputs in _answered(_batches(jobs, source.size, settings), source):
@@ -263,7 +265,7 @@ def _made(jobs: Sequence[Job], source: Source, settings: Export) -> Iterator[tup
             row += 1
 
 
-def _answered(batches: Iterable[Batch], source: Source) -> Iterator[tuple[Batch, dict[str, npt.NDArray[Any]]]]:
+def _answered(batches: Iterable[Batch], source: AttributionModel) -> Iterator[tuple[Batch, Outputs]]:
     """The model's answer to each batch; it works on the next one while the last is written."""
     with ThreadPoolExecutor(1) as model:
         waiting = None
@@ -280,7 +282,7 @@ def _answered(batches: Iterable[Batch], source: Source) -> Iterator[tuple[Batch,
             yield waiting[0], waiting[1].result()
 
 
-def _batches(jobs: Sequence[Job], size: int, settings: Export) -> Iterator[Batch]:
+def _batches(jobs: Sequence[ImageJob], size: int, settings: Export) -> Iterator[Batch]:
     """Images of as many jobs as hold `batch_size` that can be read, which are read ahead on all processors."""
     readers_at_work = os.cpu_count() or 1
     ahead = readers_at_work + settings.batch_size
@@ -300,7 +302,7 @@ def _batches(jobs: Sequence[Job], size: int, settings: Export) -> Iterator[Batch
             yield batch
 
 
-def _read(job: Job, size: int, settings: Export) -> tuple[Magnetogram, Field] | str:
+def _read(job: ImageJob, size: int, settings: Export) -> tuple[Magnetogram, Field] | str:
     """An image without its pixels, and its field (S, S) reduced as the model itself would; or why there is none."""
     import tensorflow as tf
 
@@ -316,7 +318,7 @@ def _read(job: Job, size: int, settings: Export) -> tuple[Magnetogram, Field] | 
     return replace(image, data=np.broadcast_to(np.float32(np.nan), image.data.shape)), field
 
 
-def _require_same(path: Path, settings: Export, source: Source) -> None:
+def _require_same(path: Path, settings: Export, source: AttributionModel) -> None:
     origin, byte_range = read_origin(path)
     mine = source.origin
     digests = {mine.digest, origin.digest} - {""}

@@ -19,7 +19,7 @@ from kflare.models.registry import model_names, model_spec
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["ATTRIBUTE", "Ask", "PublishedModel", "Source", "opened"]
+__all__ = ["ATTRIBUTE", "Ask", "AttributionModel", "PublishedModel", "opened"]
 
 ATTRIBUTE = "attribute"
 """The signature: `magnetogram` float32 (N, H, W, 1) in gauss to probabilities and maps."""
@@ -30,7 +30,7 @@ Ask = Callable[[npt.NDArray[np.float32]], dict[str, npt.NDArray[Any]]]
 """Magnetograms (N, S, S, 1) in gauss, NaN off disk, to the outputs of the signature `attribute`."""
 
 
-class Source(Hashable, Protocol):
+class AttributionModel(Hashable, Protocol):
     """A model that attributes: small and picklable, so that it can be sent to workers, which open it there."""
 
     @property
@@ -48,14 +48,14 @@ class Source(Hashable, Protocol):
         ...
 
 
-def opened(source: Source) -> Ask:
+def opened(source: AttributionModel) -> Ask:
     """The model's function in this process: loaded at the first call, also where several threads call at once."""
     with _LOADING:
         return _opened(source)
 
 
 @lru_cache(maxsize=1)
-def _opened(source: Source) -> Ask:
+def _opened(source: AttributionModel) -> Ask:
     return source.open()
 
 

@@ -25,9 +25,9 @@ from kflare.commands import command_line
 from kflare.commands.image_options import add_image_options, chosen_images
 
 if TYPE_CHECKING:
-    from kflare.attribution.export import Export, Job, Result
+    from kflare.attribution.export import Export, ImageJob, ImageResult
     from kflare.attribution.outcomes import Outcomes
-    from kflare.attribution.published import Source
+    from kflare.attribution.published import AttributionModel
 
 __all__ = ["main"]
 
@@ -112,7 +112,7 @@ def _attribute(args: argparse.Namespace) -> None:
         )
 
 
-def _source(args: argparse.Namespace) -> "tuple[Source, Outcomes | None]":
+def _source(args: argparse.Namespace) -> "tuple[AttributionModel, Outcomes | None]":
     """The model and, with a flare list, what its forecasts are compared with."""
     from kflare.attribution.outcomes import Outcomes
     from kflare.attribution.published import PublishedModel
@@ -124,7 +124,7 @@ def _source(args: argparse.Namespace) -> "tuple[Source, Outcomes | None]":
     threshold = args.threshold
     if threshold is not None and not 0 <= threshold <= 1:
         raise SettingError(f"`--threshold` must lie in [0, 1], got {threshold}")
-    source: Source
+    source: AttributionModel
     if args.model is not None:
         source = PublishedModel.find(args.model)
         event, threshold = source.event, source.threshold if threshold is None else threshold
@@ -151,14 +151,18 @@ def _settings(args: argparse.Namespace, model: str) -> "Export":
 
 
 def _export(
-    args: argparse.Namespace, images: list[Path], source: "Source", settings: "Export", outcomes: "Outcomes | None"
+    args: argparse.Namespace,
+    images: list[Path],
+    source: "AttributionModel",
+    settings: "Export",
+    outcomes: "Outcomes | None",
 ) -> tuple[dict[str, Any], list[str]]:
     from tqdm import tqdm
 
-    from kflare.attribution.export import plan
+    from kflare.attribution.export import plan_export
     from kflare.attribution.value_table import ValueTable
 
-    jobs = plan(images, settings, source)
+    jobs = plan_export(images, settings, source)
     failures: list[str] = []
     with (
         ValueTable(settings.folder / "attribution.parquet", outcomes=outcomes) as table,
@@ -183,8 +187,8 @@ def _export(
 
 
 def _results(
-    args: argparse.Namespace, jobs: "list[Job]", source: "Source", settings: "Export"
-) -> "AbstractContextManager[Iterator[Result]]":
+    args: argparse.Namespace, jobs: "list[ImageJob]", source: "AttributionModel", settings: "Export"
+) -> "AbstractContextManager[Iterator[ImageResult]]":
     from functools import partial
 
     from kflare.attribution.export import export, tasks

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from kflare.attribution.attribution_file import read_attribution
-from kflare.attribution.export import Export, export, in_span, plan, tasks
+from kflare.attribution.export import Export, export, in_span, plan_export, tasks
 from kflare.attribution.map_values import image_rows
 from kflare.attribution.published import PublishedModel, opened
 from kflare.errors import DataError, ModelError, SettingError
@@ -51,7 +51,7 @@ def images_of(folder):
 
 def run(images, source, settings):
     with settings.held():
-        return list(export(plan(images, settings, source), source, settings))
+        return list(export(plan_export(images, settings, source), source, settings))
 
 
 def names(results):
@@ -139,19 +139,19 @@ def test_a_folder_belongs_to_one_model_and_byte_range(archive, model, full_disk_
     run(images, model, settings)
     run(images, model, Export(tmp_path))
     with pytest.raises(SettingError, match=r"made with a byte range of 100 G, not 250 G: choose another folder"):
-        plan(images, Export(tmp_path, byte_range=250.0), model)
+        plan_export(images, Export(tmp_path, byte_range=250.0), model)
     other = PublishedModel.find(full_disk_models / "cnn-m")
     with pytest.raises(SettingError, match="by cnn-m version 1 of another training, not by cnn-m version 1"):
-        plan(images, settings, other)
+        plan_export(images, settings, other)
 
 
 def test_two_images_of_one_name_are_refused(archive, model, tmp_path):
     image = images_of(archive)[0]
     (tmp_path / "other").mkdir()
     shutil.copy(image, tmp_path / "other" / image.name)
-    assert len(plan([image, image], Export(tmp_path), model)) == 1
+    assert len(plan_export([image, image], Export(tmp_path), model)) == 1
     with pytest.raises(SettingError, match=f"would both become {image.stem}.fits"):
-        plan([image, tmp_path / "other" / image.name], Export(tmp_path), model)
+        plan_export([image, tmp_path / "other" / image.name], Export(tmp_path), model)
 
 
 def test_two_exports_do_not_share_a_folder(tmp_path):
@@ -240,7 +240,7 @@ def test_memory_does_not_grow_with_the_archive(archive, model, tmp_path):
         images[-1].hardlink_to(image)
     settings, seen = Export(tmp_path / "out"), []
     with settings.held():
-        for number, result in enumerate(export(plan(images, settings, model), model, settings)):
+        for number, result in enumerate(export(plan_export(images, settings, model), model, settings)):
             assert result.failure is None
             result.job.target.unlink()
             if number % 25 == 24:
@@ -258,7 +258,10 @@ def test_an_executor_gives_the_same_in_the_same_order(archive, model, regions, t
     settings = Export(tmp_path / "there", batch_size=1, regions=regions)
     # Chunks of four images: three tasks, of which two are at work at a time. tests/commands runs a real dask cluster.
     with settings.held(), ThreadPoolExecutor(2) as executor:
-        work, todo = partial(export, source=model, settings=settings), tasks(plan(images, settings, model), settings)
+        work, todo = (
+            partial(export, source=model, settings=settings),
+            tasks(plan_export(images, settings, model), settings),
+        )
         there = list(results_on(executor, work, todo, workers=1))
     assert [len(task) for task in todo] == [4, 4, 1]
     assert [result.job.image for result in there] == images
