@@ -15,10 +15,11 @@ from astropy.io import fits
 from PIL import Image
 from pyarrow import parquet
 
+from kflare.attribution.region_tables import with_sharp
 from kflare.commands.fetch import main
 from kflare.flares.catalogue import read_flares
 from kflare.observations.reading import read_magnetogram
-from kflare.sharp.daily import read_sharp_daily, with_sharp
+from kflare.sharp.daily import read_sharp_daily
 from kflare.sharp.keywords import read_sharp_table
 from tests.standin import StandIn, picture, quick_export, refusing, slot
 
