@@ -9,7 +9,7 @@ import pandas as pd
 
 from kflare.attribution.compiled import CompiledAttribution
 from kflare.datasets.archive import index_archive
-from kflare.datasets.magnetogram_proxies import magnetogram_proxies
+from kflare.datasets.reduced_images import reduce_images
 from kflare.datasets.splits import Split, chronological_split, utc_date
 from kflare.flares.catalogue import read_flares
 from kflare.flares.labels import disk_flux, reaches
@@ -22,6 +22,7 @@ from kflare.models.image_models import fit_image_network, publish_image_model, s
 from kflare.models.losses import class_weights
 from kflare.models.metadata import model_metadata
 from kflare.models.model_card import ModelCard, reliability_png
+from kflare.models.pretraining import flux_maps_of
 from kflare.models.registry import model_spec
 from kflare.models.task import fingerprint
 from kflare.models.training import Recipe, Run
@@ -57,10 +58,12 @@ def cnn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
     spec = model_spec(f"cnn-{letter}")
     name, event = spec.name, spec.event
     flares = read_flares(data / "goes" / "swpc_flares_2010-2025.csv")
-    archive = index_archive(data / "hmi_daily", byte_range=BYTE_RANGE)
+    archive = index_archive(data / "hmi_daily")
     paths, times = archive["path"].tolist(), archive["forecast_time"]
     observed = reaches(disk_flux(times, flares), event)
-    proxies = magnetogram_proxies(paths, byte_range=BYTE_RANGE)
+    measure = flux_maps_of(SIZE)
+    images = reduce_images(paths, size=SIZE, byte_range=BYTE_RANGE, folder=work / name, measure=measure)
+    proxies = images.proxies
     persistent = persistence(times, flares, event)
     days = times.dt.tz_localize(None).dt.floor("D").to_numpy()
 
@@ -70,7 +73,7 @@ def cnn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
         regression = logistic_regression(features[split.train], observed[split.train], class_weights=weights)
         recipe = Recipe(**spec.pretraining, class_weights=weights)
         return fit_image_network(
-            spec, paths, observed, split, size=SIZE, byte_range=BYTE_RANGE, augmented=True, recipe=recipe,
+            spec, images, observed, split, augmented=True, recipe=recipe,
             run=Run(work / name / folder, {}), clusters=days, pretrain=True,
             trunk=work / "trunk" / f"{folder}.weights.h5",  # without labels, so that both models share it
             baselines={"logistic regression": regression(features), "persistence": persistent},

@@ -91,7 +91,8 @@ def _crossvalidate(args: argparse.Namespace) -> None:
     from kflare.models.crossvalidation.report import write_report
     from kflare.models.fitting import require_both_classes
 
-    task = training_task(args, spec, flares)
+    folder = args.output or Path("runs") / f"crossvalidate-{spec.name}"
+    task = training_task(args, spec, flares, folder)
     print(flares.report(), *task.notes, sep="\n", file=sys.stderr)
     times = task.samples["time"]
     folds = year_folds(times, args.test_years) if args.blocks is None else block_folds(times, args.blocks)
@@ -108,7 +109,6 @@ def _crossvalidate(args: argparse.Namespace) -> None:
     }
     units = {"baselines": baseline_unit(task)}
     units |= {f"seed-{seed}": network_unit(task, seed=seed, recipe=recipe) for seed in args.seeds}
-    folder = args.output or Path("runs") / f"crossvalidate-{spec.name}"
     rows = cross_validate(task.samples.assign(observed=task.observed), folds, units, folder, settings=settings)
     text, scores = write_report(
         rows, folds, folder, spec=spec, times=times, seeds=args.seeds, resamples=args.resamples,

@@ -71,7 +71,8 @@ def _fit(args: argparse.Namespace) -> None:
     from kflare.models.fitting import require_both_classes
     from kflare.models.seeds import best_of, fit_seeds, publish_best, published_already, write_summary
 
-    task = training_task(args, spec, flares)
+    folder = args.output or Path("runs") / spec.name
+    task = training_task(args, spec, flares, folder)
     split = chronological_split(
         task.samples["time"],
         start=utc_date(args.train_from) if args.train_from else None,
@@ -83,7 +84,6 @@ def _fit(args: argparse.Namespace) -> None:
     print(flares.report(), *task.notes, sep="\n", file=sys.stderr)
     recipe = recipe_of(args, spec)
     recipes = [recipe(task.observed[split.train], seed) for seed in args.seeds]
-    folder = args.output or Path("runs") / spec.name
     fits = fit_seeds(task, split, recipes, folder, verbose=int(sys.stderr.isatty()))
     published = None
     if not args.no_publish:

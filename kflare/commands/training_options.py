@@ -111,15 +111,15 @@ def checked_spec(args: argparse.Namespace) -> ModelSpec:
     return spec
 
 
-def training_task(args: argparse.Namespace, spec: ModelSpec, flares: "FlareList") -> "TrainingTask":
-    """The labelled samples of the options."""
+def training_task(args: argparse.Namespace, spec: ModelSpec, flares: "FlareList", folder: Path) -> "TrainingTask":
+    """The labelled samples of the options; `folder` is the run's."""
     if spec.kind == "image":
         from kflare.models.image_models import image_task
 
         return image_task(
             spec, flares, magnetograms=args.magnetograms, byte_range=args.byte_range, size=args.image_size,
             daily=None if args.daily is None else timedelta(hours=args.daily), augmented=not args.no_augment,
-            pretrain=args.pretrain,
+            pretrain=args.pretrain, folder=folder,
         )  # fmt: skip
     from kflare.models.region_models import region_task
 

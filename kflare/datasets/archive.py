@@ -1,14 +1,13 @@
 """A folder of magnetograms as an index: which image forecasts from which time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.observations.magnetogram import Magnetogram
-from kflare.observations.reading import SUFFIXES, read_magnetogram
+from kflare.observations.reading import SUFFIXES, magnetogram_time
 from kflare.observations.selection import select_for
 
 __all__ = ["CADENCE", "daily_images", "forecast_time", "index_archive", "magnetogram_files"]
@@ -46,17 +45,13 @@ def magnetogram_files(places: Iterable[Path]) -> list[Path]:
     return found
 
 
-def index_archive(folder: Path, *, byte_range: float | None, progress: bool = True) -> pd.DataFrame:
-    """Read every magnetogram of a folder once and list it.
+def index_archive(folder: Path) -> pd.DataFrame:
+    """List the magnetograms of a folder with their times, without decoding them.
 
     Parameters
     ----------
     folder : Path
         The archive.
-    byte_range : float or None
-        Field in gauss of byte 255 in 8-bit images; None for the default of each kind (JPEG and PNG: 100).
-    progress : bool
-        Whether to show a progress bar on a terminal.
 
     Returns
     -------
@@ -66,12 +61,15 @@ def index_archive(folder: Path, *, byte_range: float | None, progress: bool = Tr
     Raises
     ------
     DataError
-        The folder is empty or a file cannot be used; the message names it. Two images for one forecast time.
+        The folder is empty, or a file is of no known kind or has no time; the message names it. Two images for one
+        forecast time.
     """
-    rows = [
-        {"path": str(path), "time": image.time, "forecast_time": forecast_time(image.time)}
-        for path, image in _read(magnetogram_files([folder]), byte_range=byte_range, progress=progress)
-    ]
+    from tqdm import tqdm
+
+    rows = []
+    for path in tqdm(magnetogram_files([folder]), desc="reading times", unit="image", disable=None, delay=2):
+        time = magnetogram_time(path)
+        rows.append({"path": str(path), "time": time, "forecast_time": forecast_time(time)})
     table = pd.DataFrame(rows).sort_values("time", ignore_index=True)
     twice = table["forecast_time"].duplicated()
     if twice.any():
@@ -117,10 +115,3 @@ def daily_images(index: pd.DataFrame, *, limit: timedelta) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).astype({"time": index["time"].dtype})
-
-
-def _read(paths: list[Path], *, byte_range: float | None, progress: bool) -> Iterator[tuple[Path, Magnetogram]]:
-    from tqdm import tqdm
-
-    for path in tqdm(paths, desc="reading magnetograms", unit="image", disable=None if progress else True):
-        yield path, read_magnetogram(path, byte_range=byte_range)

@@ -1,16 +1,11 @@
 """Three plain numbers of a full-disk magnetogram, for the baselines that a network on images has to beat."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 
 from kflare.observations.magnetogram import Magnetogram
-from kflare.observations.reading import read_magnetogram
 from kflare.regions.polarity_lines import near_both_polarities
 
-__all__ = ["magnetogram_proxies", "proxies_of"]
+__all__ = ["proxies_of"]
 
 _STRONG = 80.0  # gauss; below ±100 G, so that it works on the byte scale of the papers' images too
 _SATURATED = 0.95
@@ -37,23 +32,3 @@ def proxies_of(image: Magnetogram) -> dict[str, float]:
         "log_pil": float(np.log10((1 + both.sum()) / pixels)),
         "log_saturated": float(np.log10((1 + saturated.sum()) / pixels)),
     }
-
-
-def magnetogram_proxies(
-    paths: Sequence[str | Path], *, byte_range: float | None, progress: bool = True
-) -> pd.DataFrame:
-    """`proxies_of` N files, one row each.
-
-    Parameters
-    ----------
-    paths : sequence of N paths
-        Magnetograms.
-    byte_range : float or None
-        Field in gauss of byte 255 in 8-bit images; None for the default of each kind.
-    progress : bool
-        Whether to show a progress bar on a terminal.
-    """
-    from tqdm import tqdm
-
-    bar = tqdm(paths, desc="measuring magnetograms", unit="image", disable=None if progress else True)
-    return pd.DataFrame([proxies_of(read_magnetogram(Path(path), byte_range=byte_range)) for path in bar])

@@ -1,14 +1,10 @@
-"""tf.data pipelines: parallel reading, a cache, seeded shuffling, physical augmentation, prefetching."""
-
-from collections.abc import Sequence
-from pathlib import Path
+"""tf.data pipelines: seeded shuffling, physical augmentation, prefetching."""
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kflare.datasets.preprocessing import fill_and_scale, reduce_field
-from kflare.observations.reading import read_magnetogram
+from kflare.datasets.preprocessing import fill_and_scale
 
 __all__ = ["augment", "image_dataset", "one_hot", "table_dataset"]
 
@@ -19,11 +15,10 @@ def one_hot(labels: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
 
 
 def image_dataset(
-    paths: Sequence[str | Path],
+    fields: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.intp],
     labels: npt.NDArray[np.bool_] | npt.NDArray[np.float32],
     *,
-    size: int,
-    byte_range: float | None,
     batch_size: int,
     training: bool = False,
     augmented: bool = False,
@@ -33,14 +28,12 @@ def image_dataset(
 
     Parameters
     ----------
-    paths : sequence of N paths
-        Magnetograms, read by `read_magnetogram`.
+    fields : float32 array of shape (M, S, S, 1)
+        Of `reduce_images`: gauss, NaN off disk.
+    rows : int array of shape (N,)
+        Which of them to use.
     labels : bool array of shape (N,), or float32 array of shape (N, h, w, n)
         Whether a flare of the class follows; or maps of what the image shows, north up, which are mirrored with it.
-    size : int
-        Side of the network's input in pixels.
-    byte_range : float or None
-        Field in gauss of byte 255 in 8-bit images; None for the default of each kind (JPEG and PNG: 100).
     batch_size : int
         Images per batch.
     training : bool
@@ -53,23 +46,18 @@ def image_dataset(
     Returns
     -------
     Dataset
-        (float32 (B, size, size, 1) in [-1, 1], float32 (B, 2) or (B, h, w, n)).
+        (float32 (B, S, S, 1) in [-1, 1], float32 (B, 2) or (B, h, w, n)).
     """
 
-    def read(path: bytes) -> npt.NDArray[np.float32]:
-        return read_magnetogram(Path(path.decode()), byte_range=byte_range).data[None, :, :, None]
-
-    def load(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image = tf.numpy_function(read, [path], tf.float32, stateful=False)
-        image = tf.ensure_shape(image, (1, None, None, 1))
-        return tf.ensure_shape(reduce_field(image, size=size)[0], (size, size, 1)), label
+    def load(row: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        field = tf.numpy_function(lambda number: np.array(fields[number]), [row], tf.float32, stateful=False)
+        return tf.ensure_shape(field, fields.shape[1:]), label
 
     targets = one_hot(labels.astype(bool)) if labels.dtype == np.bool_ else labels
-    data = tf.data.Dataset.from_tensor_slices(([str(path) for path in paths], targets))
-    # float32 at 512×512 is 1 MB an image: two years of daily images fit into memory.
-    data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE).cache()
+    data = tf.data.Dataset.from_tensor_slices((rows, targets))
     if training:
-        data = data.shuffle(len(paths), seed=seed, reshuffle_each_iteration=True)
+        data = data.shuffle(len(rows), seed=seed, reshuffle_each_iteration=True)
+    data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE)
     if augmented:
         generator = tf.random.Generator.from_seed(seed)
         data = data.map(lambda image, label: augment(image, label, generator))

@@ -1,9 +1,7 @@
 """Image models: from a folder of magnetograms to a fitted network, and from that to a published SavedModel."""
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,9 @@ import pandas as pd
 import tensorflow as tf
 
 from kflare.datasets.archive import daily_images, index_archive
-from kflare.datasets.magnetogram_proxies import magnetogram_proxies
 from kflare.datasets.pipelines import image_dataset
 from kflare.datasets.preprocessing import FIELD_LIMIT, fill_and_scale, mask_space, reduce_field
+from kflare.datasets.reduced_images import ReducedImages, reduce_images
 from kflare.datasets.splits import Split
 from kflare.errors import ModelError
 from kflare.flares.catalogue import FlareList
@@ -25,7 +23,7 @@ from kflare.flares.labels import disk_flux, reaches
 from kflare.models.baselines import disk_recent_climatology, persistence
 from kflare.models.event_statistics import disk_event_statistics
 from kflare.models.fitting import FittedNetwork, calibrate_and_evaluate
-from kflare.models.pretraining import pretrain_on_flux_maps
+from kflare.models.pretraining import flux_maps_of, pretrain_on_flux_maps
 from kflare.models.publish import SignatureCase, publish_version
 from kflare.models.registry import ModelSpec
 from kflare.models.savedmodel import export_image_model
@@ -47,13 +45,15 @@ def image_task(
     size: int,
     augmented: bool,
     pretrain: bool,
+    folder: Path,
 ) -> TrainingTask:
     """Label a folder of magnetograms, whose windows the flare list must cover.
 
-    With `daily`, one sample a day: of 00:00 UT, or else the nearest image at most this much earlier. The other options
-    are those of `fit_image_network`.
+    With `daily`, one sample a day: of 00:00 UT, or else the nearest image at most this much earlier. `folder` is the
+    run's own: there lie the images, reduced to `size` pixels, while the task lives. The other options are those of
+    `fit_image_network`.
     """
-    archive = index_archive(magnetograms, byte_range=byte_range)
+    archive = index_archive(magnetograms)
     notes: tuple[str, ...] = ()
     if daily is not None:
         chosen = daily_images(archive, limit=daily)
@@ -64,15 +64,17 @@ def image_task(
         )
         archive = chosen[found].reset_index(drop=True)
     times, paths = archive["forecast_time"], archive["path"].tolist()
+    images = reduce_images(
+        paths, size=size, byte_range=byte_range, folder=folder, measure=flux_maps_of(size) if pretrain else None
+    )
     observed = reaches(disk_flux(times, flares), spec.event)
     persistent = persistence(times, flares, spec.event)
     days = times.dt.tz_localize(None).dt.floor("D")
-    proxies = cache(lambda: magnetogram_proxies(paths, byte_range=byte_range))
 
     def fit(split: Split, recipe: Recipe, run: Run, *, intervals: bool = True, verbose: int = 0) -> FittedNetwork:
         return fit_image_network(
-            spec, paths, observed, split, size=size, byte_range=byte_range, augmented=augmented, pretrain=pretrain,
-            recipe=recipe, run=run, baselines={"persistence": persistent},
+            spec, images, observed, split, augmented=augmented, pretrain=pretrain, recipe=recipe, run=run,
+            baselines={"persistence": persistent},
             clusters=days.to_numpy() if intervals else None, verbose=verbose,
         )  # fmt: skip
 
@@ -87,16 +89,15 @@ def image_task(
         maps = attribution(fitted.model, layer=last_convolution(fitted.model))
         return publish_image_model(fitted, root, spec.name, attribution=maps, metadata=metadata)
 
-    content = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
     names = [Path(path).name for path in paths]
     return TrainingTask(
         spec,
-        pd.DataFrame({"time": times, "cluster": days, "image": names, "content": content}),
+        pd.DataFrame({"time": times, "cluster": days, "image": names, "content": images.digests}),
         observed,
         {"image_size": size, "byte_range": byte_range, "augmented": augmented, "pretrain": pretrain},
         notes,
         fit,
-        lambda split: standardised(proxies(), split.train),
+        lambda split: standardised(images.proxies, split.train),
         {
             "event statistics": lambda _: disk_event_statistics(times, flares, spec.event),
             "persistence": lambda _: persistent,
@@ -108,12 +109,10 @@ def image_task(
 
 def fit_image_network(
     spec: ModelSpec,
-    paths: Sequence[str],
+    images: ReducedImages,
     observed: npt.NDArray[np.bool_],
     split: Split,
     *,
-    size: int,
-    byte_range: float | None,
     augmented: bool,
     recipe: Recipe,
     run: Run,
@@ -129,14 +128,14 @@ def fit_image_network(
     ----------
     spec : ModelSpec
         Builds the network.
-    paths : sequence of N paths
-        Magnetograms.
+    images : ReducedImages
+        N magnetograms; with `pretrain`, also the flux maps of each.
     observed : bool array of shape (N,)
         Whether a flare of the class starts within 24 h.
     split : Split
         Training, validation and test samples.
-    size, byte_range, augmented
-        As `image_dataset` takes them.
+    augmented : bool
+        As `image_dataset` takes it.
     recipe, run, verbose
         As `train` takes them.
     baselines : dict of float arrays of shape (N,)
@@ -149,20 +148,19 @@ def fit_image_network(
     trunk : Path, optional
         With `pretrain`: as `pretrain_on_flux_maps` takes it.
     """
-    names = np.asarray(paths)
 
     def data(mask: npt.NDArray[np.bool_], **options: Any) -> Any:
-        return image_dataset(
-            list(names[mask]), observed[mask], size=size, byte_range=byte_range, batch_size=recipe.batch_size, **options
-        )
+        rows = np.flatnonzero(mask)
+        return image_dataset(images.fields, rows, observed[rows], batch_size=recipe.batch_size, **options)
 
     keras.utils.set_random_seed(recipe.seed)
-    model = spec.build((size, size, 1))
+    model = spec.build(images.fields.shape[1:])
     validation = data(split.validation)
     if pretrain:
         pretrain_on_flux_maps(
-            model, list(names[split.train]), observed[split.train], validation, observed[split.validation],
-            byte_range=byte_range, augmented=augmented, recipe=recipe, run=run, trunk=trunk, verbose=verbose,
+            model, images, np.flatnonzero(split.train), observed[split.train], validation=validation,
+            validation_observed=observed[split.validation], augmented=augmented, recipe=recipe, run=run, trunk=trunk,
+            verbose=verbose,
         )  # fmt: skip
     else:
         training = data(split.train, training=True, augmented=augmented, seed=recipe.seed)

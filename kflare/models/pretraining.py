@@ -8,7 +8,7 @@ in the papers.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -17,12 +17,13 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kflare.datasets.pipelines import image_dataset
-from kflare.errors import DataError
+from kflare.datasets.reduced_images import ReducedImages
+from kflare.errors import DataError, ModelError
 from kflare.io.atomic import temporary_file
 from kflare.models.training import Recipe, Run, ValidationSkill, load_weights
-from kflare.observations.reading import read_magnetogram
+from kflare.observations.magnetogram import Magnetogram
 
-__all__ = ["flux_maps", "pretrain_on_flux_maps"]
+__all__ = ["flux_maps", "flux_maps_of", "pretrain_on_flux_maps"]
 
 _MEASURED_SIZE = 512  # pixels: larger images are reduced to this before they are measured, so that maps mean the same
 _POLARITY_LINES = (60.0, 125.0, 190.0)  # gauss on both sides
@@ -61,14 +62,23 @@ def flux_maps(field: tf.Tensor, *, cells: int) -> tf.Tensor:
     return tf.sqrt(tf.image.resize(tf.concat(found, axis=-1), (cells, cells), method="area"))
 
 
+def flux_maps_of(size: int) -> Callable[[Magnetogram], npt.NDArray[np.float32]]:
+    """What `reduce_images` measures for a network of a side of `size` pixels: the `flux_maps` of a magnetogram."""
+
+    def measure(magnetogram: Magnetogram) -> npt.NDArray[np.float32]:
+        return flux_maps(tf.constant(magnetogram.data[None, :, :, None]), cells=size // _CELL)[0].numpy()
+
+    return measure
+
+
 def pretrain_on_flux_maps(
     model: keras.Model,
-    paths: Sequence[str],
+    images: ReducedImages,
+    rows: npt.NDArray[np.intp],
     observed: npt.NDArray[np.bool_],
+    *,
     validation: tf.data.Dataset,
     validation_observed: npt.NDArray[np.bool_],
-    *,
-    byte_range: float | None,
     augmented: bool,
     recipe: Recipe,
     run: Run,
@@ -81,16 +91,18 @@ def pretrain_on_flux_maps(
     ----------
     model : keras.Model
         Of `build_dense_cnn`; trained in place.
-    paths : sequence of N paths
-        Magnetograms of the training span.
+    images : ReducedImages
+        With the `flux_maps` of each as `measured`.
+    rows : int array of shape (N,)
+        Which of them are of the training span.
     observed : bool array of shape (N,)
         Whether a flare of the class follows.
     validation : Dataset
         Batches of (input, anything) of M images, for the run's record; nothing is chosen by them.
     validation_observed : bool array of shape (M,)
         Their labels.
-    byte_range, augmented
-        As `image_dataset` takes them.
+    augmented : bool
+        As `image_dataset` takes it.
     recipe : Recipe
         Epochs, batch size, seed and learning rate: its largest value, to which it rises over the first half epoch and
         from which it falls along a cosine to nothing. There is no early stopping.
@@ -111,11 +123,8 @@ def pretrain_on_flux_maps(
         load_weights(model, run.best_weights)
         return
     run.begin()
-    predictor, loss = _pretrained(
-        model, paths, byte_range=byte_range, augmented=augmented, recipe=recipe, trunk=trunk, verbose=verbose
-    )
-    size = int(model.input_shape[1])
-    plain = image_dataset(paths, observed, size=size, byte_range=byte_range, batch_size=recipe.batch_size)
+    predictor, loss = _pretrained(model, images, rows, augmented=augmented, recipe=recipe, trunk=trunk, verbose=verbose)
+    plain = image_dataset(images.fields, rows, observed, batch_size=recipe.batch_size)
     _set_last_layer(model, predictor.get_layer("flux_maps").get_weights(), plain, observed)
     skill = ValidationSkill(run, validation, validation_observed, recipe)
     skill.set_model(model)
@@ -124,9 +133,9 @@ def pretrain_on_flux_maps(
 
 def _pretrained(
     model: keras.Model,
-    paths: Sequence[str],
+    images: ReducedImages,
+    rows: npt.NDArray[np.intp],
     *,
-    byte_range: float | None,
     augmented: bool,
     recipe: Recipe,
     trunk: Path | None,
@@ -138,13 +147,11 @@ def _pretrained(
     if trunk is not None and trunk.exists():
         load_weights(predictor, trunk)
         return predictor, math.nan
-    size = int(model.input_shape[1])
-    maps = _standard_maps(paths, byte_range=byte_range, cells=size // _CELL)
     data = image_dataset(
-        paths, maps, size=size, byte_range=byte_range, batch_size=recipe.batch_size, training=True,
+        images.fields, rows, _standard(images, rows), batch_size=recipe.batch_size, training=True,
         augmented=augmented, seed=recipe.seed,
     )  # fmt: skip
-    steps = math.ceil(len(paths) / recipe.batch_size)
+    steps = math.ceil(len(rows) / recipe.batch_size)
     rising = max(1, steps // 2)
     rate = keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate / 10,
@@ -187,13 +194,10 @@ def _set_last_layer(
     model.get_layer("logits").set_weights([np.stack([-half, half], axis=1), np.array([-offset, offset]) / 2])
 
 
-def _standard_maps(paths: Sequence[str], *, byte_range: float | None, cells: int) -> npt.NDArray[np.float32]:
+def _standard(images: ReducedImages, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
     """Maps of N images, each quantity with mean 0 and standard deviation 1 over all of them."""
-
-    def measure(path: str) -> npt.NDArray[np.float32]:
-        field = read_magnetogram(Path(path), byte_range=byte_range).data
-        return flux_maps(tf.constant(field[None, :, :, None]), cells=cells)[0].numpy()
-
-    maps = np.stack([measure(path) for path in paths])
+    if images.measured is None:
+        raise ModelError("images without flux maps: give `reduce_images` the `measure` of `flux_maps_of`")
+    maps = images.measured[rows]
     deviation = np.maximum(maps.std(axis=(0, 1, 2)), 1e-3)
     return (maps - maps.mean(axis=(0, 1, 2))) / deviation

@@ -11,6 +11,7 @@ from PIL import Image
 from kflare.attribution.attribution_file import read_attribution
 from kflare.commands import attribute, predict
 from kflare.datasets.pipelines import image_dataset
+from kflare.datasets.reduced_images import reduce_images
 from kflare.models.publish import read_metadata, versions
 from kflare.models.savedmodel import load_signatures
 from kflare.observations.reading import read_magnetogram
@@ -50,7 +51,8 @@ def everywhere(path, models, name, folder, capsys):
         load_signatures(models / name / str(number)),
         read_metadata(models / name / str(number))["image_size"],
     )
-    ((fitted, _),) = image_dataset([path], np.array([True]), size=side, byte_range=None, batch_size=1)
+    images = reduce_images([path], size=side, byte_range=None, folder=folder)
+    ((fitted, _),) = image_dataset(images.fields, np.array([0]), np.array([True]), batch_size=1)
     # The network's input is the field over 100 G, which at the network's own side passes through the graph as it is.
     found = {"fit": signatures("serving_default", {"magnetogram": 100 * fitted.numpy()})}
     with Server(folder=models, port=0) as server, Client(server.address) as client:

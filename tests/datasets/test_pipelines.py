@@ -9,6 +9,7 @@ from PIL import Image
 
 from kflare.datasets.pipelines import augment, image_dataset, one_hot, table_dataset
 from kflare.datasets.preprocessing import fill_and_scale, reduce_field
+from kflare.datasets.reduced_images import reduce_images
 from kflare.observations.reading import read_magnetogram
 
 COUNT, WIDTH, SIZE = 10, 32, 16
@@ -29,8 +30,13 @@ def paths(tmp_path_factory):
     return written
 
 
-def dataset(paths, **options):
-    return image_dataset(paths, LABELS, **{"size": SIZE, "byte_range": 250.0, "batch_size": 4} | options)
+@pytest.fixture(scope="module")
+def fields(paths, tmp_path_factory):
+    return reduce_images(paths, size=SIZE, byte_range=250.0, folder=tmp_path_factory.mktemp("run")).fields
+
+
+def dataset(fields, **options):
+    return image_dataset(fields, np.arange(COUNT), LABELS, **{"batch_size": 4} | options)
 
 
 def collect(data):
@@ -44,8 +50,8 @@ def order(images, plain):
 
 
 @pytest.fixture(scope="module")
-def plain(paths):
-    return collect(dataset(paths))[0]
+def plain(fields):
+    return collect(dataset(fields))[0]
 
 
 def test_one_hot_is_no_flare_then_flare():
@@ -55,8 +61,8 @@ def test_one_hot_is_no_flare_then_flare():
 
 
 @pytest.mark.parametrize("size", [WIDTH, SIZE])
-def test_images_come_in_order_as_the_network_wants_them(paths, size):
-    data = dataset(paths, size=size)
+def test_images_come_in_order_as_the_network_wants_them(paths, size, tmp_path):
+    data = dataset(reduce_images(paths, size=size, byte_range=250.0, folder=tmp_path).fields)
     assert data.element_spec == (tf.TensorSpec((None, size, size, 1)), tf.TensorSpec((None, 2)))
     assert [len(x) for x, _ in data] == [4, 4, 2]
     images, labels = collect(data)
@@ -71,20 +77,23 @@ def test_images_come_in_order_as_the_network_wants_them(paths, size):
     assert images.std() > 0.1
 
 
-def test_the_byte_range_is_used(paths):
-    narrow, wide = (collect(dataset(paths, byte_range=limit, size=WIDTH))[0] for limit in (50.0, 100.0))
+def test_the_byte_range_is_used(paths, tmp_path):
+    narrow, wide = (
+        collect(dataset(reduce_images(paths, size=WIDTH, byte_range=limit, folder=tmp_path).fields))[0]
+        for limit in (50.0, 100.0)
+    )
     inside = np.isfinite(read_magnetogram(paths[0]).data)
     np.testing.assert_allclose(wide[0, inside], 2 * narrow[0, inside], rtol=0, atol=1e-6)
 
 
-def test_the_order_without_training_is_the_same_in_every_pass(paths, plain):
-    data = dataset(paths, seed=5)
+def test_the_order_without_training_is_the_same_in_every_pass(fields, plain):
+    data = dataset(fields, seed=5)
     assert [order(collect(data)[0], plain) for _ in range(2)] == [list(range(COUNT))] * 2
 
 
-def test_training_shuffles_anew_every_epoch_and_the_same_for_the_same_seed(paths, plain):
+def test_training_shuffles_anew_every_epoch_and_the_same_for_the_same_seed(fields, plain):
     def three_epochs(seed):
-        data = dataset(paths, training=True, seed=seed)
+        data = dataset(fields, training=True, seed=seed)
         orders = []
         for _ in range(3):
             images, labels = collect(data)
@@ -149,14 +158,15 @@ def test_maps_are_mirrored_with_their_field_and_keep_their_sign():
         np.testing.assert_array_equal(np.abs(found), maps)
 
 
-def test_maps_come_with_their_images_where_they_stand_for_labels(paths):
-    maps = np.random.default_rng(4).random((COUNT, 4, 4, 2), np.float32)
-    data = image_dataset(paths, maps, size=SIZE, byte_range=250.0, batch_size=4)
-    np.testing.assert_array_equal(collect(data)[1], maps)
+def test_maps_come_with_their_images_where_they_stand_for_labels(fields, plain):
+    maps = np.random.default_rng(4).random((3, 4, 4, 2), np.float32)
+    images, found = collect(image_dataset(fields, np.array([5, 0, 7]), maps, batch_size=4))
+    np.testing.assert_array_equal(found, maps)
+    np.testing.assert_array_equal(images, plain[[5, 0, 7]])
 
 
-def test_augmented_images_stay_dark_off_the_disk_and_keep_their_labels(paths, plain):
-    data = dataset(paths, augmented=True, seed=7)
+def test_augmented_images_stay_dark_off_the_disk_and_keep_their_labels(paths, fields, plain):
+    data = dataset(fields, augmented=True, seed=7)
     # Eight passes are 80 draws; that one of eight variants is missing has a chance of 8 * (7/8)**80 = 0.02 %.
     epochs = [collect(data) for _ in range(8)]
     dark = np.isnan(read_magnetogram(paths[0]).resized(SIZE).data)
@@ -176,8 +186,8 @@ def test_augmented_images_stay_dark_off_the_disk_and_keep_their_labels(paths, pl
             used.update(matches)
     assert len(used) == 8
     assert not np.array_equal(epochs[0][0], epochs[1][0])
-    np.testing.assert_array_equal(collect(dataset(paths, augmented=True, seed=7))[0], epochs[0][0])
-    assert not np.array_equal(collect(dataset(paths, augmented=True, seed=8))[0], epochs[0][0])
+    np.testing.assert_array_equal(collect(dataset(fields, augmented=True, seed=7))[0], epochs[0][0])
+    assert not np.array_equal(collect(dataset(fields, augmented=True, seed=8))[0], epochs[0][0])
 
 
 FEATURES = np.arange(12, dtype=np.float32).reshape(6, 2)

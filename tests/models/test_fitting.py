@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from kflare.datasets.reduced_images import reduce_images
 from kflare.datasets.splits import Split
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
@@ -12,6 +13,7 @@ from kflare.models.baselines import persistence
 from kflare.models.calibration import fit_calibration
 from kflare.models.fitting import require_both_classes
 from kflare.models.image_models import fit_image_network
+from kflare.models.pretraining import flux_maps_of
 from kflare.models.region_models import fit_region_network
 from kflare.models.registry import model_spec
 from kflare.models.training import Recipe, Run
@@ -119,20 +121,21 @@ def magnetograms(tmp_path_factory):
         time = START + timedelta(days=day)
         path = folder / f"synthetic_{time:%Y%m%d_%H%M%S}.png"
         Image.fromarray(sun.magnetogram(time, size=128).to_bytes(100)).save(path)
-        paths.append(str(path))
-    return paths
+        paths.append(path)
+    place = tmp_path_factory.mktemp("images")
+    return reduce_images(paths, size=128, byte_range=100.0, folder=place, measure=flux_maps_of(128))
 
 
 CNN_SPLIT = spans(6, 3, 3)
 CNN_OBSERVED = np.array([True, False] * 6)
 
 
-def fitted_cnn(folder, paths, observed, **changes):
+def fitted_cnn(folder, images, observed, **changes):
     recipe = Recipe(epochs=1, batch_size=3, learning_rate=1e-3, patience=1, class_weights=(1.0, 1.0))
     baselines = {"persistence": np.array([1, 0, 0] * 4, np.float32)}
     return fit_image_network(
-        model_spec("cnn-c"), paths,
-        observed, CNN_SPLIT, size=128, byte_range=100.0, augmented=True, recipe=recipe, run=Run(folder, {}),
+        model_spec("cnn-c"), images,
+        observed, CNN_SPLIT, augmented=True, recipe=recipe, run=Run(folder, {}),
         baselines=baselines, **changes,
     )  # fmt: skip
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import keras
@@ -7,9 +8,10 @@ import tensorflow as tf
 from PIL import Image
 
 from kflare.datasets.pipelines import image_dataset
+from kflare.datasets.reduced_images import reduce_images
 from kflare.errors import DataError
 from kflare.models.dense_cnn import build_dense_cnn
-from kflare.models.pretraining import flux_maps, pretrain_on_flux_maps
+from kflare.models.pretraining import flux_maps, flux_maps_of, pretrain_on_flux_maps
 from kflare.models.training import Recipe, Run
 from kflare.synthetic.sun import SyntheticSun
 
@@ -30,27 +32,30 @@ def paths(tmp_path_factory):
     return written
 
 
-def images(paths):
-    return image_dataset(paths, np.zeros(len(paths), bool), size=SIZE, byte_range=250.0, batch_size=8)
+@pytest.fixture(scope="module")
+def images(paths, tmp_path_factory):
+    return reduce_images(
+        paths, size=SIZE, byte_range=250.0, folder=tmp_path_factory.mktemp("images"), measure=flux_maps_of(SIZE)
+    )
 
 
 OBSERVED = np.arange(COUNT) % 3 == 0
 
 
-def trained(folder, paths, observed=OBSERVED, recipe=RECIPE, seed=0):
+def trained(folder, images, observed=OBSERVED, recipe=RECIPE, seed=0):
     keras.utils.set_random_seed(seed)
     model = build_dense_cnn((SIZE, SIZE, 1), growth=6)
     pretrain_on_flux_maps(
-        model, paths, observed, images(paths), OBSERVED, byte_range=250.0, augmented=True, recipe=recipe,
-        run=Run(folder, {}),
+        model, images, np.arange(COUNT), observed, augmented=True, recipe=recipe, run=Run(folder, {}),
+        validation=image_dataset(images.fields, np.arange(COUNT), OBSERVED, batch_size=8), validation_observed=OBSERVED,
     )  # fmt: skip
     return model
 
 
 @pytest.fixture(scope="module")
-def run(paths, tmp_path_factory):
+def run(images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    return trained(folder, paths), folder
+    return trained(folder, images), folder
 
 
 def test_maps_tell_flux_saturation_and_polarity_lines_apart():
@@ -87,8 +92,8 @@ def test_the_last_layer_has_one_reading_and_two_opposite_logits(run):
     assert bias[0] == -bias[1]
 
 
-def test_labels_change_two_numbers_of_the_last_layer_and_nothing_else(run, paths, tmp_path):
-    other = trained(tmp_path, paths, observed=~OBSERVED)
+def test_labels_change_two_numbers_of_the_last_layer_and_nothing_else(run, images, tmp_path):
+    other = trained(tmp_path, images, observed=~OBSERVED)
     *these, kernel, _ = run[0].get_weights()
     *those, other_kernel, _ = other.get_weights()
     for one, two in zip(these, those, strict=True):
@@ -97,8 +102,9 @@ def test_labels_change_two_numbers_of_the_last_layer_and_nothing_else(run, paths
     np.testing.assert_allclose(other_kernel, -kernel, rtol=1e-3, atol=1e-6)
 
 
-def test_a_finished_run_is_read_and_not_repeated(run, paths):
-    again = trained(run[1], ["no such file"] * COUNT, seed=5)
+def test_a_finished_run_is_read_and_not_repeated(run, images):
+    nothing = replace(images, fields=np.full_like(images.fields, np.nan), measured=None)
+    again = trained(run[1], nothing, seed=5)
     for one, two in zip(run[0].get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -110,8 +116,8 @@ def test_the_record_holds_the_scores_of_the_whole_training(run):
     assert np.isfinite([row["loss"], row["val_loss"]]).all()
 
 
-def test_divergence_is_said_and_leaves_no_weights(paths, tmp_path):
+def test_divergence_is_said_and_leaves_no_weights(images, tmp_path):
     wild = Recipe(epochs=1, batch_size=8, learning_rate=1e30, patience=1, class_weights=(1.0, 1.0))
     with pytest.raises(DataError, match="diverged: lower --learning-rate"):
-        trained(tmp_path, paths, recipe=wild)
+        trained(tmp_path, images, recipe=wild)
     assert not list(tmp_path.glob("*.h5"))

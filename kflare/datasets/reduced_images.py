@@ -1,0 +1,105 @@
+"""An archive of magnetograms as a network sees it: each file is read and decoded once, for a whole run."""
+
+import hashlib
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import tensorflow as tf
+
+from kflare.datasets.magnetogram_proxies import proxies_of
+from kflare.datasets.preprocessing import reduce_field
+from kflare.errors import SettingError
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.readers.reader import Options
+from kflare.observations.reading import opened
+
+__all__ = ["ReducedImages", "reduce_images"]
+
+_THREADS = 4  # each may hold a magnetogram of 4096 pixels, 64 MB, and a few copies of it
+
+
+@dataclass(frozen=True, eq=False)
+class ReducedImages:
+    """N magnetograms, reduced, and what else was wanted of them while they were decoded."""
+
+    fields: npt.NDArray[np.float32]
+    """Of `reduce_field`, shape (N, S, S, 1), in a file without a name: memory holds only what is in use."""
+    digests: tuple[str, ...]
+    """SHA-256 of the content of each file, unpacked."""
+    proxies: pd.DataFrame
+    """`proxies_of` each magnetogram."""
+    measured: npt.NDArray[np.float32] | None
+    """What `measure` gave for each, shape (N, ...)."""
+
+
+def reduce_images(
+    paths: Sequence[str | Path],
+    *,
+    size: int,
+    byte_range: float | None,
+    folder: Path,
+    measure: Callable[[Magnetogram], npt.NDArray[np.float32]] | None = None,
+) -> ReducedImages:
+    """Read, decode, reduce and measure N magnetograms, for all epochs, folds and seeds of a run.
+
+    Parameters
+    ----------
+    paths : sequence of N paths
+        Magnetograms, read by `read_magnetogram`.
+    size : int
+        Side of the network's input in pixels.
+    byte_range : float or None
+        Field in gauss of byte 255 in 8-bit images; None for the default of each kind (JPEG and PNG: 100).
+    folder : Path
+        Where the reduced images lie while the process runs, 4 · size² bytes each; the run's own folder.
+    measure : callable, optional
+        What else is wanted of each magnetogram, an array of one shape.
+
+    Raises
+    ------
+    DataError
+        A file cannot be used; the message names it.
+    SettingError
+        The folder cannot be written to or is full.
+    """
+    from tqdm import tqdm
+
+    fields = _unnamed_file(folder, (len(paths), size, size, 1))
+
+    def one(number: int) -> tuple[str, dict[str, float], npt.NDArray[np.float32] | None]:
+        reader, content = opened(paths[number])
+        magnetogram = reader.read(content, Options(str(paths[number]), byte_range=byte_range))
+        fields[number] = reduce_field(tf.constant(magnetogram.data[None, :, :, None]), size=size)[0]
+        measured = None if measure is None else measure(magnetogram)
+        return hashlib.sha256(content).hexdigest(), proxies_of(magnetogram), measured
+
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+        work = pool.map(one, range(len(paths)))  # after a file that cannot be used the others are not read
+        found = list(tqdm(work, total=len(paths), desc="reading magnetograms", unit="image", disable=None))
+    digests, proxies, measured = zip(*found, strict=True)
+    return ReducedImages(fields, digests, pd.DataFrame(proxies), None if measure is None else np.stack(measured))
+
+
+def _unnamed_file(folder: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    size = 4 * math.prod(shape)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if size > shutil.disk_usage(folder).free:
+            raise SettingError(
+                f"{folder} has no room for {shape[0]} images of {shape[1]} pixels, {size >> 20} MiB: choose another "
+                "--output or a smaller --image-size"
+            )
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, size)  # so that a full disk is an error, not a signal at some write
+            return np.memmap(file, np.float32, "r+", shape=shape)
+    except OSError as error:
+        raise SettingError(f"cannot use {folder} for the reduced images: {error}; choose another --output") from error
