@@ -133,7 +133,7 @@ def test_on_a_dask_cluster(observed_sun, run, tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_from_observations_to_a_served_forecast(tmp_path, capsys):
-    """Three days at 2 h cadence, the table, a model trained on it, and a forecast from a server."""
+    """Three days at 1 h cadence, the table, a model trained on it, and a forecast from a server."""
     from datetime import UTC, datetime
 
     from kflare.commands import fit, predict
@@ -141,7 +141,7 @@ def test_from_observations_to_a_served_forecast(tmp_path, capsys):
 
     seen = tmp_path / "observed"
     sun = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 5, seed=2)
-    hours = pd.date_range("2014-01-01T00:00Z", "2014-01-04T00:00Z", freq="2h", unit="us")
+    hours = pd.date_range("2014-01-01T00:00Z", "2014-01-04T00:00Z", freq="h", unit="us")
     # Without the cut-outs of each region it is a fifth of the files.
     sun.write_observations(seen, size=256, times=hours, full_disk_vector=True)
     flares = ["--flares", str(seen / "flares.csv")]
