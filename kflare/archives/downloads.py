@@ -121,7 +121,7 @@ def download(request: FileRequest, web: Web) -> FileResult:
     ------
     StoppedError
         After `web.stop()`.
-    DataError
+    DataError, SettingError
         If the folder cannot be written to.
     """
     path = request.path
@@ -168,7 +168,7 @@ def download_all(
 
     Raises
     ------
-    DataError
+    DataError, SettingError
         If the folder cannot be written to.
     """
 

@@ -95,3 +95,23 @@ def test_a_file_too_large_is_not_read(tmp_path):
         file.truncate(MAX_FILE_BYTES + 1)  # a hole: takes no space
     with pytest.raises(DataError, match="must be at most 512 MiB"):
         read_payload(path)
+
+
+def test_text_may_be_packed_and_has_a_limit_of_its_own(tmp_path):
+    path = tmp_path / "flares.csv"
+    text = {"limit": 1 << 20, "what": "a flare list", "kinds": ()}
+    for content in (b"start,peak,end", gzip.compress(b"start,peak,end")):
+        path.write_bytes(content)
+        assert read_payload(path, **text) == b"start,peak,end"
+    path.write_bytes(gzip.compress(b"," * (1 << 24)))
+    with pytest.raises(DataError, match="must unpack to at most 1 MiB to be a flare list"):
+        read_payload(path, **text)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_another_kind_than_the_one_wanted(tmp_path, packed):
+    path = tmp_path / "sharp.fits"
+    content = b"\xff\xd8\xff\xe0 JFIF"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(DataError, match="must be a SHARP in FITS; it is a JPEG file"):
+        read_payload(path, what="a SHARP in FITS", kinds=("FITS",))
