@@ -3,6 +3,7 @@
 Each is built under a temporary name (`.part-...`) in the folder where it is to be, put onto the disk, and renamed.
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -99,7 +100,9 @@ def move_into_place(part: Path, target: Path) -> None:
     A file takes the place of another one, a folder only that of an empty one.
     """
     for path in [*part.rglob("*"), part]:
-        if not path.is_symlink():
+        if path.is_dir() and not path.is_symlink():
+            sync_folder(path)
+        elif path.is_file():
             _sync(path)
     part.replace(target)
     sync_folder(target.parent)
@@ -113,8 +116,12 @@ def replace_link(link: Path, target: Path | str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Put the names in a folder onto the disk, after renaming; else OSError."""
-    _sync(folder)
+    """Put the names in a folder onto the disk, after renaming, where the file system can do that; else OSError."""
+    try:
+        _sync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network file systems
+            raise
 
 
 def make_folder(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Files and folders are there whole or not at all, and on the disk before they have their name."""
 
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -126,6 +127,19 @@ def test_file_and_folder_are_put_onto_the_disk(tmp_path, synced):
     assert [file] == before  # under its temporary name
     assert file.startswith(".part-")
     assert (folder, after) == (".", ["a"])
+
+
+def test_a_file_system_that_cannot_sync_folders(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def of_files_alone(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(22, "Invalid argument")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", of_files_alone)
+    write_folder(tmp_path / "1", lambda part: write_whole(part / "a", "content"))
+    assert (tmp_path / "1" / "a").read_text() == "content"
 
 
 def test_all_of_a_folder_is_put_onto_the_disk(tmp_path, synced):
