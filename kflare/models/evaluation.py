@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflare.models.text_tables import aligned, interval_cell, number_cell
+from kflare.models.text_tables import aligned_columns, interval_cell, number_cell
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import bootstrap
 from kflare.verification.probabilistic import brier_skill_score, roc_area
@@ -129,4 +129,4 @@ def as_table(evaluations: Iterable[Evaluation]) -> str:
                 number_cell(item.roc_area),
             )
         )
-    return "\n".join(aligned(rows, left=2))
+    return "\n".join(aligned_columns(rows, left=2))

@@ -59,7 +59,7 @@ def export_image_model(
     attribute: Attribute,
     guided: keras.Model,
 ) -> None:
-    """Write the four signatures of a `cnn-*` model.
+    """Write the four signatures of an image model.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def export_image_model(
 def export_region_model(
     model: keras.Model, directory: Path, *, scaling: FeatureScaling, calibration: Calibration
 ) -> None:
-    """Write the signature of a `defn-*` model: one float32 (N,) input per feature, by name, NaN = not measured.
+    """Write the signature of a region model: one float32 (N,) input per feature, by name, NaN = not measured.
 
     Parameters
     ----------

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["aligned", "interval_cell", "number_cell"]
+__all__ = ["aligned_columns", "interval_cell", "number_cell"]
 
 
-def aligned(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
+def aligned_columns(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
     """Lines of a text table, the first `left` columns aligned to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

@@ -86,12 +86,10 @@ def plot_roc(observed: npt.ArrayLike, probabilities: Mapping[str, npt.ArrayLike]
 
     Parameters
     ----------
-    observed : bool or 0/1 array of shape (N,)
-        Whether an event was observed.
+    observed, title
+        As for `plot_reliability`.
     probabilities : mapping of method to array of shape (N,)
         Forecast probability, 0 to 1, of each method.
-    title : str
-        Event and period, for the reader.
 
     Raises
     ------
@@ -154,17 +152,8 @@ def plot_thresholds(
 
     Parameters
     ----------
-    observed : bool or 0/1 array of shape (N,)
-        Whether an event was observed.
-    probability : array of shape (N,)
-        Forecast probability, 0 to 1.
-    title : str
-        Method and event, for the reader.
-
-    Raises
-    ------
-    DataError
-        Empty, unequal lengths, NaN, or a probability outside [0, 1].
+    observed, probability, title
+        As for `plot_reliability`.
     """
     thresholds, *counts = counts_by_threshold(observed, probability)
     scores = score_arrays(*counts)
@@ -204,14 +193,10 @@ def plot_series(
     ----------
     time : datetime64 array of shape (N,)
         Begin of each forecast window, UTC, in any order.
-    observed : bool or 0/1 array of shape (N,)
-        Whether an event was observed.
-    probability : array of shape (N,)
-        Forecast probability, 0 to 1.
+    observed, probability, title
+        As for `plot_reliability`.
     threshold : float
         `probability >= threshold` forecasts an event.
-    title : str
-        Method and event, for the reader.
 
     Raises
     ------

@@ -16,18 +16,7 @@ Probabilities = npt.NDArray[np.float64]
 
 
 def check_outcomes(observed: npt.ArrayLike, *, name: str = "observed") -> Outcomes:
-    """Outcomes (or yes/no forecasts) as booleans.
-
-    Parameters
-    ----------
-    observed : array of shape (N,)
-        True or 1 where an event was observed, False or 0 where none was.
-    name : str
-        What the caller names the array, for the message.
-
-    Returns
-    -------
-    bool array of shape (N,)
+    """Outcomes (or yes/no forecasts) as booleans of shape (N,), from True or 1 and False or 0.
 
     Raises
     ------
@@ -42,18 +31,7 @@ def check_outcomes(observed: npt.ArrayLike, *, name: str = "observed") -> Outcom
 
 
 def check_probabilities(probability: npt.ArrayLike, *, name: str = "probability") -> Probabilities:
-    """Probabilities as float64.
-
-    Parameters
-    ----------
-    probability : array of shape (N,)
-        Forecast probability of the event, 0 to 1.
-    name : str
-        What the caller names the array, for the message.
-
-    Returns
-    -------
-    float64 array of shape (N,)
+    """Probabilities, 0 to 1, as float64 of shape (N,).
 
     Raises
     ------
@@ -76,18 +54,7 @@ def check_probabilities(probability: npt.ArrayLike, *, name: str = "probability"
 def check_samples(
     observed: npt.ArrayLike, probability: npt.ArrayLike, *, name: str = "probability"
 ) -> tuple[Outcomes, Probabilities]:
-    """Outcomes and probabilities of the same samples.
-
-    Parameters
-    ----------
-    observed, probability : arrays of shape (N,)
-        As `check_outcomes` and `check_probabilities` take them.
-    name : str
-        What the caller names the probabilities, for the message.
-
-    Returns
-    -------
-    bool array and float64 array of shape (N,)
+    """Outcomes, bool (N,), and probabilities, float64 (N,), of the same samples.
 
     Raises
     ------

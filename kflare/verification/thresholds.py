@@ -54,10 +54,8 @@ def best_threshold(observed: npt.ArrayLike, probability: npt.ArrayLike) -> tuple
 
     Parameters
     ----------
-    observed : bool or 0/1 array of shape (N,)
-        Whether an event was observed.
-    probability : array of shape (N,)
-        Forecast probability, 0 to 1.
+    observed, probability
+        As for `counts_by_threshold`.
 
     Returns
     -------
@@ -66,11 +64,6 @@ def best_threshold(observed: npt.ArrayLike, probability: npt.ArrayLike) -> tuple
         sample is then a forecast event, as in the table.
     table : ContingencyTable
         Of the given samples at this threshold.
-
-    Raises
-    ------
-    DataError
-        Empty, unequal lengths, NaN, or a probability outside [0, 1].
     """
     thresholds, *counts = counts_by_threshold(observed, probability)
     tp, fp, fn, tn = counts

@@ -10,7 +10,7 @@ from kflare.models.crossvalidation.folds import Fold
 from kflare.models.crossvalidation.methods import NETWORK
 from kflare.models.crossvalidation.scores import METRICS, Metric, Scoreboard
 from kflare.models.registry import ModelSpec
-from kflare.models.text_tables import aligned, interval_cell, number_cell
+from kflare.models.text_tables import aligned_columns, interval_cell, number_cell
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import Interval
 
@@ -140,7 +140,7 @@ def _grid(rows: Sequence[Sequence[str]], markdown: bool) -> list[str]:
         head, *body = rows
         marks = ["---", *["---:"] * (len(head) - 1)]
         return [f"| {' | '.join(cell.strip() for cell in row)} |" for row in (head, marks, *body)]
-    return aligned(rows, left=1)
+    return aligned_columns(rows, left=1)
 
 
 def _ends(interval: Interval) -> str:
