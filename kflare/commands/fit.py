@@ -42,8 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     spans.add_argument("--train-until", required=True, metavar="DATE", help="end of training, begin of validation")
     spans.add_argument("--validate-until", required=True, metavar="DATE", help="end of validation, begin of test")
     spans.add_argument("--test-until", metavar="DATE", help="end of test (default: the last sample)")
-    add_recipe(parser)
-    parser.add_argument(
+    add_recipe(parser).add_argument(
         "--seeds", type=int, nargs="+", default=[0], metavar="N",
         help="train once per seed and publish the one that validates best (default: 0)",
     )  # fmt: skip

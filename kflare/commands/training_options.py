@@ -49,8 +49,8 @@ def add_model_and_data(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--flares", type=Path, required=True, metavar="FILE", help="GOES flare list, CSV")
 
 
-def add_recipe(parser: argparse.ArgumentParser) -> None:
-    """Add how the network is trained."""
+def add_recipe(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+    """Add how the network is trained; returns the group, for more options."""
     recipe = parser.add_argument_group("training")
     recipe.add_argument(
         "--image-size", type=int, default=512, metavar="PIXELS", help="image models: side of the input (default: 512)"
@@ -74,6 +74,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         help="image models: train the layers on flux and polarity inversion lines measured on the images, and only "
         "the last layer on the flares",
     )  # fmt: skip
+    return recipe
 
 
 def _defaults(name: str) -> str:
