@@ -25,7 +25,7 @@ from kflare.attribution.analysed_image import AnalysisOptions, read_image, regio
 from kflare.attribution.attribution_file import Attribution
 from kflare.attribution.gradients import table_2, table_2_as_printed
 from kflare.attribution.image_maps import ImageMaps
-from kflare.attribution.outcomes import OUTCOMES, flux_of_regions, forecast_outcomes
+from kflare.attribution.outcomes import OUTCOMES, flux_of_regions, named_outcomes
 from kflare.attribution.region_tables import with_sharp
 from kflare.attribution.relations import correlations, occurrence_rates
 from kflare.datasets.archive import forecast_time
@@ -145,7 +145,7 @@ def analyse(
     model = images["model"].iloc[0]
     threshold = model_spec(model.rpartition(" ")[0]).event
     flux = disk_flux(images["time"], flares)
-    outcome = forecast_outcomes(images["probability"], reaches(flux, threshold), threshold=chosen.decision_threshold)
+    outcome = named_outcomes(images["probability"], reaches(flux, threshold), threshold=chosen.decision_threshold)
     images = images.assign(flux24=flux, outcome=outcome)
     own = flux_of_regions(rows["time"], rows["noaa"], flares)
     rows = rows.assign(

@@ -21,12 +21,12 @@ from kflare.flares.catalogue import flux_to_class
 from kflare.io.percent import percent
 from kflare.regions.polarity_lines import PolarityLines
 
-__all__ = ["chosen_images", "chosen_regions", "write_figures"]
+__all__ = ["example_images", "example_regions", "write_figures"]
 
 _PATCHES: Final = 6
 
 
-def chosen_images(images: pd.DataFrame, days: Sequence[date]) -> pd.DataFrame:
+def example_images(images: pd.DataFrame, days: Sequence[date]) -> pd.DataFrame:
     """One image of each outcome that occurs, in the order hit, false alarm, miss, null of the paper's figures."""
     wanted = images["time"].dt.date.isin(list(days))
     clear = images["probability"].where(images["outcome"].isin(["hit", "false alarm"]), -images["probability"])
@@ -38,7 +38,7 @@ def chosen_images(images: pd.DataFrame, days: Sequence[date]) -> pd.DataFrame:
     return images.loc[[images.index[images["image"] == first.loc[name, "image"]][0] for name in names]]
 
 
-def chosen_regions(regions: pd.DataFrame, days: Sequence[date], *, max_longitude: float) -> pd.DataFrame:
+def example_regions(regions: pd.DataFrame, days: Sequence[date], *, max_longitude: float) -> pd.DataFrame:
     """Flaring regions of hits with the largest flares, each NOAA region once, those of preferred days first."""
     inner = regions[(regions["outcome"] == "hit") & regions["flaring"] & (regions["lon"].abs() <= max_longitude)]
     wanted = inner["time"].dt.date.isin(list(days))
@@ -81,7 +81,7 @@ def write_figures(
         title = f"{row['time']:%Y-%m-%d}\n{row['outcome']}, P(≥{threshold}) = {percent(row['probability'])}"
         return title, read(Path(row["path"]))[1]
 
-    chosen = chosen_images(images, days)
+    chosen = example_images(images, days)
     shown = images[images["time"].dt.date.isin(list(days)) | images.index.isin(chosen.index[:1])]
     figures = {}
     for row in shown.to_dict("records"):
@@ -90,7 +90,7 @@ def write_figures(
     cases = [titled(row) for row in chosen.to_dict("records")]
     figures |= {"figure3": figure_guided_backprop(cases), "figure4": figure_grad_cam(cases)}
     entries = []
-    for row in chosen_regions(regions, days, max_longitude=max_longitude).to_dict("records"):
+    for row in example_regions(regions, days, max_longitude=max_longitude).to_dict("records"):
         _, image, lines = read(Path(images.loc[images["image"] == row["image"], "path"].iloc[0]))
         patch = next(patch for patch in image.patches if patch.name == row["region"])
         title = f"{row['region']}\n{row['time']:%Y-%m-%d}\n{flux_to_class(row['flux24'])}"

@@ -12,15 +12,13 @@ from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches, region_flux, require_covered
 
-__all__ = ["OUTCOMES", "Outcomes", "flux_of_regions", "forecast_outcomes"]
+__all__ = ["OUTCOMES", "Outcomes", "flux_of_regions", "named_outcomes"]
 
 OUTCOMES: Final = ("hit", "miss", "false alarm", "null")
 """Of a full-disk forecast, in the order of Table 2 of Yi et al. (2021)."""
 
 
-def forecast_outcomes(
-    probability: npt.ArrayLike, event: npt.ArrayLike, *, threshold: float = 0.5
-) -> npt.NDArray[np.str_]:
+def named_outcomes(probability: npt.ArrayLike, event: npt.ArrayLike, *, threshold: float = 0.5) -> npt.NDArray[np.str_]:
     """Name the outcome of each forecast: "hit", "miss", "false alarm" or "null".
 
     Parameters
@@ -83,7 +81,7 @@ class Outcomes:
         if covered.any():
             largest[covered] = disk_flux(times[covered], self.flares)
             flux[covered] = flux_of_regions(times[covered], rows["noaa"][covered], self.flares)
-        names = forecast_outcomes(rows["probability"], reaches(largest, self.event), threshold=self.threshold)
+        names = named_outcomes(rows["probability"], reaches(largest, self.event), threshold=self.threshold)
         own = np.where(rows["region"] == FULL_DISK, largest, flux)
         return own, np.where(covered, names.astype(object), np.array(None))
 

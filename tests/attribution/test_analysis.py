@@ -9,7 +9,7 @@ import pytest
 
 from kflare.attribution.analysed_image import AnalysisOptions, read_image, region_rows
 from kflare.attribution.analysis import analyse
-from kflare.attribution.analysis_figures import chosen_images, chosen_regions
+from kflare.attribution.analysis_figures import example_images, example_regions
 from kflare.attribution.attribution_file import Attribution, Origin, write_attribution
 from kflare.attribution.image_maps import enlarged
 from kflare.attribution.region_tables import read_regions
@@ -225,13 +225,13 @@ def test_the_images_that_are_shown():
         ("f", "2013-10-26", 0.8, "false alarm"),
     )
     # The clearest of each outcome, in the order of the paper's figures; there is no miss.
-    assert chosen_images(images, []).set_index("image")["outcome"].to_dict() == {
+    assert example_images(images, []).set_index("image")["outcome"].to_dict() == {
         "b": "hit",
         "f": "false alarm",
         "e": "null",
     }
     # A day that was asked for comes first.
-    assert chosen_images(images, [date(2013, 10, 23), date(2013, 10, 24)])["image"].to_list() == ["c", "f", "d"]
+    assert example_images(images, [date(2013, 10, 23), date(2013, 10, 24)])["image"].to_list() == ["c", "f", "d"]
 
 
 def test_the_regions_that_are_shown():
@@ -247,6 +247,6 @@ def test_the_regions_that_are_shown():
         columns=["region", "outcome", "flaring", "lon", "flux24", "time"],
     )
     regions["time"] = pd.to_datetime(regions["time"], utc=True)
-    shown = chosen_regions(regions, [], max_longitude=60)
+    shown = example_regions(regions, [], max_longitude=60)
     assert shown[["region", "flux24"]].to_numpy().tolist() == [["1", 9e-5], ["3", 1e-5]]
-    assert chosen_regions(regions, [date(2013, 10, 23)], max_longitude=60)["region"].to_list() == ["3", "1"]
+    assert example_regions(regions, [date(2013, 10, 23)], max_longitude=60)["region"].to_list() == ["3", "1"]

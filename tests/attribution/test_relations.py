@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from kflare.attribution.outcomes import forecast_outcomes
+from kflare.attribution.outcomes import named_outcomes
 from kflare.attribution.relations import (
     _weighted,
     correlation,
@@ -17,7 +17,7 @@ from kflare.sharp.daily import SHARP_PARAMETERS
 
 
 def test_outcomes():
-    found = forecast_outcomes([0.9, 0.2, 0.5, 0.49], [True, True, False, False])
+    found = named_outcomes([0.9, 0.2, 0.5, 0.49], [True, True, False, False])
     assert found.tolist() == ["hit", "miss", "false alarm", "null"]
 
 
