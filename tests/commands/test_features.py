@@ -143,7 +143,7 @@ def test_from_observations_to_a_served_forecast(tmp_path, capsys):
     sun = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 5, seed=2)
     hours = pd.date_range("2014-01-01T00:00Z", "2014-01-04T00:00Z", freq="h", unit="us")
     # Without the cut-outs of each region it is a fifth of the files.
-    sun.write_observations(seen, size=256, times=hours, full_disk_vector=True)
+    sun.write_observations(seen, size=128, times=hours, full_disk_vector=True)
     flares = ["--flares", str(seen / "flares.csv")]
     table, models = tmp_path / "features" / "regions.parquet", tmp_path / "models"
     assert features.main([str(seen), "--output", str(table.parent), "--srs", str(seen / "srs.csv"), *flares]) == 0
