@@ -8,9 +8,12 @@ import sys
 import tempfile
 import uuid
 from pathlib import Path
+from types import ModuleType
 
-# The world that is replayed is that of the tests, which are no package of their own.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# The world that is replayed is that of the tests, which are no package of their own. tf-keras-vis installs one by
+# that name, which would be found first.
+sys.modules["tests"] = ModuleType("tests")
+sys.modules["tests"].__path__ = [str(Path(__file__).resolve().parents[1] / "tests")]
 
 
 def main() -> None:
