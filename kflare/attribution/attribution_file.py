@@ -54,6 +54,9 @@ _WORLD = (
     *("PC1_1", "PC1_2", "PC2_1", "PC2_2", "RSUN_REF", "RSUN_OBS", "DSUN_OBS", "CRLN_OBS", "CRLT_OBS", "QUALITY"),
 )
 
+# More than the first header of such a file can have.
+_FIRST_HEADER = 1 << 16
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -278,15 +281,14 @@ def read_attribution(path: Path) -> Attribution:
 
 def read_origin(path: Path) -> tuple[Origin, float | None]:
     """Model and byte range of an attribution file, from its first header; `DataError` where it has none."""
-    from astropy.io import fits
-
     try:
-        with path.open("rb") as file:
-            header = fits.Header.fromfile(file)
+        with path.open("rb") as stream:
+            begin = stream.read(_FIRST_HEADER)
+    except OSError as error:
+        raise DataError(f"`{path}` is no attribution file: {error}") from error
+    with guarded_fits(begin, str(path), problem="is no attribution file", advice="delete it and run again") as file:
+        header = file.hdus[0].header
         return _origin(header), header.get("BYTERANG")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise DataError(f"`{path}` is no attribution file: {reason}") from error
 
 
 def _origin(header: Any) -> Origin:

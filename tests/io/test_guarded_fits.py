@@ -5,11 +5,14 @@ The inputs declare much and hold little: none could hurt a reader that believed 
 
 import gzip
 import io
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
+import kflare
 from kflare.archives.record_headers import complete_header
 from kflare.attribution.attribution_file import read_attribution
 from kflare.attribution.region_tables import read_sharp_box
@@ -121,3 +124,10 @@ def test_an_error_within_names_the_file_and_one_of_kflare_stays():
     with pytest.raises(DataError) as seen, guarded_fits(EMPTY, "x.fits"):
         raise own
     assert seen.value is own
+
+
+def test_nothing_else_opens_fits():
+    root = Path(kflare.__file__).parent
+    opened = re.compile(r"fits\.open\(|getdata\(|getheader\(")
+    found = [path.relative_to(root) for path in root.rglob("*.py") if opened.search(path.read_text(encoding="utf-8"))]
+    assert found == [Path("io/guarded_fits.py")]
