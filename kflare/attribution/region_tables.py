@@ -110,7 +110,11 @@ def _complete(table: pd.DataFrame, path: Path) -> pd.DataFrame:
             table[name] = np.nan
     if "noaa" not in table:
         table["noaa"] = pd.array([pd.NA] * len(table), "Int64")
-    table["noaa"] = pd.to_numeric(table["noaa"], errors="coerce").astype("Int64").replace(0, pd.NA)
+    noaa = pd.to_numeric(table["noaa"], errors="coerce").astype("Float64")
+    wrong = noaa.notna() & ~(noaa.between(0, 99_999) & (noaa % 1 == 0))
+    if wrong.any():
+        raise DataError(f"{path}: `noaa` must hold whole numbers from 0 to 99999, got {noaa[wrong].iloc[0]:g}")
+    table["noaa"] = noaa.astype("Int64").replace(0, pd.NA)
     for name, limit in (("lon", 180), ("lat", 90)):
         table[name] = pd.to_numeric(table[name], errors="coerce").astype("float64")
         wrong = ~table[name].abs().le(limit)

@@ -174,4 +174,6 @@ def _unpacked(payload: bytes, source: str, limit: int, what: str, kinds: Collect
         raise DataError(f"`{source}` is a damaged gzip archive: {error}; download it again") from error
     if unpacked is None:
         raise DataError(f"`{source}` must unpack to at most {limit >> 20} MiB to be {what}, it unpacks to more")
+    if not unpacked:
+        raise DataError(f"`{source}` is an archive of an empty file; download it again")
     return unpacked

@@ -32,6 +32,7 @@ MAX_APART = timedelta(minutes=30)
 
 _BAND = 128
 _CONFIDENCE = 70
+_LARGEST_BYTE = 255
 _IN_PATCH = 30
 _SEGMENTS = ("Bp", "Bt", "Br", "conf_disambig", "bitmap", "magnetogram")
 Paths = str | Path | Sequence[str | Path]
@@ -168,7 +169,13 @@ class _Canvas:
         whole = _shape(rows, columns) == (self.width, self.width)
         bits = None
         if "disambig" in cut:
-            bits = np.nan_to_num(cut["disambig"]).astype(np.uint8)
+            numbers = np.nan_to_num(cut["disambig"])
+            if not ((numbers >= 0) & (numbers <= _LARGEST_BYTE)).all():
+                raise DataError(
+                    f"`{images['disambig'].header.source}`: `disambig` must hold bits from 0 to {_LARGEST_BYTE}, got "
+                    f"{numbers.min():g} to {numbers.max():g}; fetch it again"
+                )
+            bits = numbers.astype(np.uint8)
         chosen = ("radial-acute" if whole else "potential") if method == "jsoc" else method
         # In bands that stay in the processor's cache.
         for first in range(0, rows.stop - rows.start, _BAND):

@@ -24,6 +24,8 @@ __all__ = ["PARAMETERS", "SharpSamples", "read_sharp_samples", "region_flares"]
 PARAMETERS = ("AREA", "USFLUX", "MEANGBZ", "R_VALUE")
 
 _CADENCE = 96 * 60 * 1_000_000  # microseconds
+# Steps of a year, more than any region lives.
+_LONGEST = 366 * 15
 _NEEDED = ("prefix", "arpnum", "t_end", "flares", *PARAMETERS)
 
 
@@ -286,6 +288,12 @@ class _Grid:
                 f"{row['harpnum']} at {row['time']} does not"
             )
         length = step[begin + count - 1] + 1
+        if (length > _LONGEST).any():
+            region = int(length.argmax())
+            raise DataError(
+                f"`{folder}`: the rows of a region must lie within a year, those of {harpnum[region]} span "
+                f"{length[region] * 96 / 1440:.0f} days"
+            )
         offset = np.cumsum(length) - length
         return cls(harpnum, first, offset, length, offset[index] + step)
 

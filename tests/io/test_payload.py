@@ -115,3 +115,10 @@ def test_another_kind_than_the_one_wanted(tmp_path, packed):
     path.write_bytes(gzip.compress(content) if packed else content)
     with pytest.raises(DataError, match="must be a SHARP in FITS; it is a JPEG file"):
         read_payload(path, what="a SHARP in FITS", kinds=("FITS",))
+
+
+def test_an_archive_of_nothing_is_refused(tmp_path):
+    path = tmp_path / "hmi.fits.gz"
+    path.write_bytes(gzip.compress(b""))
+    with pytest.raises(DataError, match=r"hmi\.fits\.gz` is an archive of an empty file"):
+        read_payload(path)

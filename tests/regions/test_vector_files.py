@@ -197,6 +197,15 @@ def test_a_scale_that_makes_no_disk_is_refused(tmp_path, magnetogram, files, ste
         read(files | {"field": changed}, magnetogram)
 
 
+def test_a_disambiguation_of_other_numbers_than_bits_is_refused(tmp_path, magnetogram, files):
+    changed = tmp_path / "disambig.fits"
+    with fits.open(files["disambig"]) as hdus:
+        hdus[0].header["BSCALE"] = -1e30
+        hdus.writeto(changed)
+    with pytest.raises(DataError, match="`disambig` must hold bits from 0 to 255"):
+        read(files | {"disambig": changed}, magnetogram)
+
+
 def test_a_sharp_map_is_read_from_a_folder_or_its_files(real_data):
     folder = real_data / "sharp_cea_377"
     patch = read_sharp_cea(folder)

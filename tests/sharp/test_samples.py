@@ -216,3 +216,9 @@ def test_the_smarp_samples_are_on_the_same_grid(real_data):
     assert (~samples.table["restored"]).sum() == 165_151
     assert samples.table["harpnum"].nunique() == 2071
     assert samples.table["flux24"].isna().sum() == samples.restored
+
+
+def test_rows_that_span_more_than_a_year_are_refused(tmp_path):
+    folder = folder_of(tmp_path, [row("2011-02-15 00:00:00"), row("2013-02-15 00:00:00", 377)])
+    with pytest.raises(DataError, match="must lie within a year, those of 377 span 731 days"):
+        read_sharp_samples(folder, flares=flare_list(), harp_noaa=None)
