@@ -131,5 +131,5 @@ def test_the_nearest_record_is_joined(tmp_path):
 def test_a_number_that_is_no_region_is_refused(tmp_path):
     path = tmp_path / "regions.csv"
     path.write_text("time,region,lon,lat,noaa\n2013-10-23T00:00Z,a,4,7,11875.5\n")
-    with pytest.raises(DataError, match="`noaa` must hold whole numbers from 0 to 99999, got 11875.5"):
+    with pytest.raises(DataError, match=r"`noaa` must hold whole numbers from 0 to 99999, got 11875\.5"):
         read_regions(path)
