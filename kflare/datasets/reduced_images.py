@@ -60,7 +60,8 @@ def reduce_images(
     byte_range : float or None
         Field in gauss of byte 255 in 8-bit images; None for the default of each kind (JPEG and PNG: 100).
     folder : Path
-        Where the reduced images lie while the process runs, 4 · size² bytes each; the run's own folder.
+        Where the reduced images lie while the process runs, 4 · size² bytes each: the run's own folder, or where that
+        will be made.
     measure : callable, optional
         What else is wanted of each magnetogram, an array of one shape.
 
@@ -92,7 +93,8 @@ def reduce_images(
 def _unnamed_file(folder: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     size = 4 * math.prod(shape)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        # A run that is refused afterwards leaves no folder behind, so one that is not there yet is not made here.
+        folder = next(place for place in (folder, *folder.absolute().parents) if place.exists())
         if size > shutil.disk_usage(folder).free:
             raise SettingError(
                 f"{folder} has no room for {shape[0]} images of {shape[1]} pixels, {size >> 20} MiB: choose another "

@@ -44,7 +44,7 @@ def test_each_image_is_reduced_and_measured(paths, tmp_path):
 def test_nothing_is_left_in_the_folder(paths, tmp_path):
     images = reduce_images(paths, size=16, byte_range=250.0, folder=tmp_path / "run")
     assert isinstance(images.fields, np.memmap)
-    assert list((tmp_path / "run").iterdir()) == []
+    assert list(tmp_path.rglob("*")) == []
 
 
 @pytest.mark.parametrize(
