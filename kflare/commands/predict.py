@@ -89,8 +89,8 @@ def _predict(args: argparse.Namespace) -> None:
 
 
 def _of_regions(args: argparse.Namespace, client: "Client") -> "Forecasts":
-    from kflare.datasets.region_features import complete
-    from kflare.datasets.region_table import read_region_table, region_flares_by_noaa
+    from kflare.datasets.region_features import complete_rows
+    from kflare.datasets.region_table import read_region_table
     from kflare.flares.catalogue import read_flares
     from kflare.flares.labels import require_covered
     from kflare.serving.forecasts import forecast_regions, served_models
@@ -100,7 +100,7 @@ def _of_regions(args: argparse.Namespace, client: "Client") -> "Forecasts":
         flares = read_flares(args.flares)
         # Histories of a list that ends before the forecast would silently be too quiet.
         require_covered(table["time"], flares, window_hours=0)
-        table = complete(table, region_flares_by_noaa(table, flares.table), flares)
+        table = complete_rows(table, flares=flares)
     return forecast_regions(client, table, served_models(client, "region", args.models))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.datasets.region_features import complete
+from kflare.datasets.region_features import complete_rows
 from kflare.datasets.region_samples import RegionSamples
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
@@ -41,7 +41,7 @@ def samples_of_smarp(folder: Path, flares: FlareList, *, reference: pd.DataFrame
         A file cannot be used, or the reference says nothing about a parameter.
     """
     samples, own = read_smarp_samples(folder, flares=flares)
-    table = complete(matched(samples.table, reference), own, flares)
+    table = complete_rows(matched(samples.table, reference), flares=flares, region_flares=own)
     notes = (f"{folder}: {'; '.join(samples.notes)}",)
     flux = table["flux24"].to_numpy(np.float64)
     return RegionSamples(table.drop(columns=["flux24", "restored"]), flux, own, notes)

@@ -13,7 +13,7 @@ from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import in_seconds, keys, known_from, reaches, region_codes
 
-__all__ = ["DISK_HISTORY", "REGION_HISTORY", "add_changes", "add_history"]
+__all__ = ["DISK_HISTORY", "REGION_HISTORY", "add_changes", "disk_history", "numbered_history", "region_history"]
 
 REGION_HISTORY = ("Chis", "Mhis", "Xhis", "Chis1d", "Mhis1d", "Xhis1d")
 """Flares of the region by class: since the start of the list, and in (t − 24 h, t]. The names are DeFN's."""
@@ -25,8 +25,8 @@ _DAY = 86_400
 _NEXT_CLASS: dict[str, str | float] = {"C": "M", "M": "X", "X": np.inf}
 
 
-def add_history(samples: pd.DataFrame, region_flares: pd.DataFrame, flares: FlareList) -> pd.DataFrame:
-    """Append the flare history of each sample's region and of the disk.
+def region_history(samples: pd.DataFrame, region_flares: pd.DataFrame) -> pd.DataFrame:
+    """Flare history of each sample's region.
 
     Parameters
     ----------
@@ -34,27 +34,57 @@ def add_history(samples: pd.DataFrame, region_flares: pd.DataFrame, flares: Flar
         Columns `time` (UTC) and `region`.
     region_flares : DataFrame
         Columns `region`, `start` and `peak` (UTC), `flux` (W m^-2).
-    flares : FlareList
-        All flares of the disk.
 
     Returns
     -------
-    DataFrame
-        The samples with float64 columns `REGION_HISTORY` and `DISK_HISTORY` (counts).
+    DataFrame of N rows
+        float64 columns `REGION_HISTORY` (counts).
     """
-    out = samples.copy()
     seconds = in_seconds(samples["time"])
     sample_code, flare_code = region_codes(samples["region"], region_flares["region"])
     sample = keys(seconds, sample_code)
     begin = keys(np.zeros_like(seconds), sample_code)
     peak, flux = keys(known_from(region_flares), flare_code), region_flares["flux"]
+    out = pd.DataFrame(index=samples.index, columns=list(REGION_HISTORY), dtype=np.float64)
     for letter, above in _NEXT_CLASS.items():
         of_class = np.sort(peak[reaches(flux, letter) & ~reaches(flux, above)])
         out[f"{letter}his"] = _count(of_class, begin, sample)
         out[f"{letter}his1d"] = _count(of_class, sample - _DAY, sample)
-    disk_peak = known_from(flares.table)
+    return out
+
+
+def numbered_history(samples: pd.DataFrame, numbers: pd.DataFrame, flares: FlareList) -> pd.DataFrame:
+    """Flare history of each sample's region by the NOAA numbers that it had been given by then.
+
+    Parameters
+    ----------
+    samples : DataFrame of N rows
+        Columns `time` (UTC) and `region`.
+    numbers : DataFrame
+        Columns `time` (UTC), `region`, `noaa`: which number a region was given, and when at the earliest.
+    flares : FlareList
+        All flares of the disk.
+
+    Returns
+    -------
+    DataFrame of N rows
+        float64 columns `REGION_HISTORY` (counts); NaN for a region that had no number yet, whose flares are not known.
+    """
+    given = numbers.groupby(["region", "noaa"], as_index=False)["time"].min().rename(columns={"time": "given"})
+    rows = samples[["time", "region"]].reset_index(drop=True).reset_index(names="row")
+    pairs = rows.astype({"region": object}).merge(given.astype({"region": object}), on="region")
+    pairs = pairs[pairs["given"] <= pairs["time"]]
+    numbered = flares.table.dropna(subset="noaa")
+    counts = region_history(pairs.assign(region=pairs["noaa"]), numbered.assign(region=numbered["noaa"]))
+    return counts.groupby(pairs["row"]).sum().reindex(range(len(samples))).set_axis(samples.index)
+
+
+def disk_history(times: pd.Series, flares: FlareList) -> pd.DataFrame:
+    """Flare history of the whole disk at each of N times (UTC): float64 columns `DISK_HISTORY` (counts)."""
+    seconds, peak = in_seconds(times), known_from(flares.table)
+    out = pd.DataFrame(index=times.index, columns=list(DISK_HISTORY), dtype=np.float64)
     for letter in "CM":
-        of_class = np.sort(disk_peak[reaches(flares.table["flux"], letter)])
+        of_class = np.sort(peak[reaches(flares.table["flux"], letter)])
         out[f"disk{letter}1d"] = _count(of_class, seconds - _DAY, seconds)
         out[f"disk{letter}7d"] = _count(of_class, seconds - 7 * _DAY, seconds)
     return out
@@ -90,11 +120,10 @@ def add_changes(
     nearest = np.where(np.abs(ordered[left] - wanted) <= np.abs(ordered[right] - wanted), left, right)
     found = (np.abs(ordered[nearest] - wanted) <= tolerance_minutes * 60) & (ordered[nearest] < key)
     past = order[nearest]
-    out = samples.copy()
-    for name in columns:
-        values = samples[name].to_numpy(np.float64, na_value=np.nan)
-        out[f"dt{hours:02.0f}{name}"] = np.where(found, values - values[past], np.nan)
-    return out
+    values = {name: samples[name].to_numpy(np.float64, na_value=np.nan) for name in columns}
+    changes = {f"dt{hours:02.0f}{name}": np.where(found, of - of[past], np.nan) for name, of in values.items()}
+    kept = samples.drop(columns=[name for name in changes if name in samples])
+    return pd.concat([kept, pd.DataFrame(changes, index=samples.index)], axis=1)
 
 
 def _count(

@@ -1,59 +1,168 @@
-"""A region table completed with what can be derived from it and a flare list: 24 h changes and flare history."""
+"""Rows of regions completed with what follows from their past: changes, flare history and X-ray flux.
+
+This is done here for every row that is: of an archive, of the operational cycle with its ledger, of a table from
+elsewhere. They differ in where the past comes from, and in nothing else.
+"""
+
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY, add_changes, add_history
-from kflare.datasets.region_table import KEY_COLUMNS
+from kflare.datasets.history import (
+    DISK_HISTORY,
+    REGION_HISTORY,
+    add_changes,
+    disk_history,
+    numbered_history,
+    region_history,
+)
+from kflare.datasets.region_table import KEY_COLUMNS, region_numbers
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
+from kflare.regions.extraction import reasons_text
 from kflare.regions.feature_table import SETS, Feature, check_columns, feature_set, features_named
+from kflare.regions.xray_features import XRAY_FEATURES, xray_features
+from kflare.xray.flux import XrayFlux
 
-__all__ = ["complete", "features_of", "to_forecast", "with_changes"]
+__all__ = ["LOOK_BACK", "TOLERANCES", "Past", "complete_rows", "features_of", "to_forecast"]
 
-_CHANGE = "dt24"
-_GROWTH = {"logAREA": ("AREA", 10.0), "logUSFLUX": ("USFLUX", 1e20)}
+TOLERANCES: Final = {2: 30.0, 12: 60.0, 24: 60.0}
+"""Minutes by which the earlier measurement of a change over so many hours may be off. R."""
+
+LOOK_BACK: Final = pd.Timedelta(hours=25)
+"""How long before a row its past may matter to its changes."""
+
+_GROWTH: Final = {"logAREA": ("AREA", 10.0), "logUSFLUX": ("USFLUX", 1e20)}
 """Logarithms whose 24 h change is a feature, of which column, and its floor: nothing smaller is a region's growth."""
 
+_BASES: Final = {
+    hours: list(dict.fromkeys(
+        feature.name[4:] for name in SETS for feature in feature_set(name) if feature.name.startswith(f"dt{hours:02d}")
+    ))
+    for hours in TOLERANCES
+}  # fmt: skip
 
-def complete(table: pd.DataFrame, region_flares: pd.DataFrame, flares: FlareList) -> pd.DataFrame:
-    """Append the 24 h changes and the flare history that a table lacks; columns that it has are left as they are.
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What is known of regions from before some rows.
 
     Parameters
     ----------
-    table : DataFrame
-        A region table with the SHARP columns in their units; NaN = not measured.
-    region_flares : DataFrame
-        `region`, `start` and `peak` (UTC), `flux` (W m^-2): which flares are whose.
-    flares : FlareList
-        All flares of the disk.
+    rows : DataFrame
+        Earlier rows of at least the last `LOOK_BACK`: `time`, `region` and what was measured.
+    numbers : DataFrame
+        `time`, `region`, `noaa`: the NOAA numbers that regions were given before, and when at the earliest.
+    """
+
+    rows: pd.DataFrame
+    numbers: pd.DataFrame
+
+
+def complete_rows(
+    rows: pd.DataFrame,
+    past: Past | None = None,
+    *,
+    flares: FlareList | None = None,
+    xray: XrayFlux | None = None,
+    region_flares: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Append the changes, the flare history and the X-ray features that rows lack; columns that they have stay.
+
+    A region's flares are those of the NOAA numbers that it had been given by the time of the row. Nothing later than a
+    row enters it.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        `time` (UTC), `region`, `noaa` or `noaas`, and what was measured; NaN = not measured. If they have the column
+        `missing`, it also says why a derived feature is.
+    past : Past, optional
+        What came before the first row.
+    flares : FlareList, optional
+        All flares of the disk; without it no history is appended.
+    xray : XrayFlux, optional
+        GOES flux; without it no X-ray feature is appended.
+    region_flares : DataFrame, optional
+        `region`, `start` and `peak` (UTC), `flux` (W m^-2): which flares are whose, if not by NOAA numbers.
+
+    Returns
+    -------
+    DataFrame
+        The rows in their order, with float64 columns of `kflare.regions.feature_table`; NaN = not known.
 
     Raises
     ------
     DataError
-        A SHARP column is not numeric or infinite, or a region has two rows at one time.
+        A column is not numeric or infinite, a region has two rows at one time, or no column holds NOAA numbers.
     """
-    out = with_changes(table)
-    missing = [name for name in (*REGION_HISTORY, *DISK_HISTORY) if name not in table]
-    return out.assign(**add_history(table, region_flares, flares)[missing]) if missing else out
+    derived = _changes(rows, past)
+    if xray is not None:
+        of_time = {time: xray_features(xray, time.to_pydatetime())[0] for time in rows["time"].unique()}
+        derived |= {name: np.array([of_time[time][name] for time in rows["time"]]) for name in XRAY_FEATURES}
+    if flares is not None and not {*REGION_HISTORY, *DISK_HISTORY}.issubset(rows):
+        if region_flares is not None:
+            own = region_history(rows, region_flares)
+        else:
+            before = [] if past is None else [past.numbers]
+            own = numbered_history(rows, pd.concat([*before, region_numbers(rows)]), flares)
+        histories = (own, disk_history(rows["time"], flares))
+        derived |= {name: history[name].to_numpy() for history in histories for name in history}
+    lacking = {name: values for name, values in derived.items() if name not in rows}
+    out = pd.concat([rows, pd.DataFrame(lacking, index=rows.index)], axis=1)
+    return out if "missing" not in rows else out.assign(missing=_reasons(rows, out, flares, xray))
 
 
-def with_changes(table: pd.DataFrame) -> pd.DataFrame:
-    """Append the 24 h changes of the SHARP set that a table lacks, and has the column for."""
-    logarithms = {name: of for name, of in _GROWTH.items() if of[0] in table and f"{_CHANGE}{name}" not in table}
-    changes = [
-        name
-        for name in (feature.name.removeprefix(_CHANGE) for feature in feature_set("sharp") if _is_change(feature))
-        if f"{_CHANGE}{name}" not in table and name in table
-    ]
-    measured = dict.fromkeys([*changes, *(column for column, _ in logarithms.values())])
-    check_columns(table, features_named(measured), source="the region table")
-    values = table.assign(**{name: np.log10(table[of].clip(lower=floor)) for name, (of, floor) in logarithms.items()})
-    return add_changes(values, [*changes, *logarithms]).drop(columns=list(logarithms))
+def _changes(rows: pd.DataFrame, past: Past | None) -> dict[str, npt.NDArray[np.float64]]:
+    """The changes that the rows lack, and have the columns for."""
+    wanted = {
+        hours: [base for base in bases if f"dt{hours:02d}{base}" not in rows and _GROWTH.get(base, (base,))[0] in rows]
+        for hours, bases in _BASES.items()
+    }
+    measured = list(dict.fromkeys(_GROWTH.get(base, (base,))[0] for bases in wanted.values() for base in bases))
+    check_columns(rows, features_named(measured), source="the region table")
+    columns = ["time", "region", *measured]
+    before = pd.DataFrame(columns=columns) if past is None else past.rows.reindex(columns=columns)
+    together = pd.concat([before.astype(rows[columns].dtypes), rows[columns]]) if len(before) else rows[columns]
+    together = together.assign(
+        **{name: np.log10(together[of].clip(lower=floor)) for name, (of, floor) in _GROWTH.items() if of in measured}
+    )
+    for hours, tolerance in TOLERANCES.items():
+        together = add_changes(together, wanted[hours], hours=hours, tolerance_minutes=tolerance)
+    names = [f"dt{hours:02d}{base}" for hours, bases in wanted.items() for base in bases]
+    return {name: together[name].to_numpy()[len(before) :] for name in names}
 
 
-def _is_change(feature: Feature) -> bool:
-    return feature.name.startswith(_CHANGE)
+def _reasons(rows: pd.DataFrame, out: pd.DataFrame, flares: FlareList | None, xray: XrayFlux | None) -> list[str]:
+    """What is missing of each row and why: what could not be measured, then what could not be derived here."""
+    texts: list[list[str]] = [[own] for own in rows["missing"]]
+    if not set(XRAY_FEATURES).issubset(rows):
+        of_time = {time: reasons_text(xray_features(xray, time.to_pydatetime())[1]) for time in rows["time"].unique()}
+        for text, time in zip(texts, rows["time"], strict=True):
+            text.append(of_time[time])
+    if not set(REGION_HISTORY).issubset(rows):
+        reason = dict.fromkeys(REGION_HISTORY, "no NOAA number given")
+        if flares is None:
+            reason = dict.fromkeys((*REGION_HISTORY, *DISK_HISTORY), "no flare list given")
+        history = reasons_text(reason)
+        unknown = out.reindex(columns=list(REGION_HISTORY)).isna().all(axis=1)
+        for text, without in zip(texts, unknown, strict=True):
+            text.append(history if without else "")
+    for hours, bases in _BASES.items():
+        names = [f"dt{hours:02d}{base}" for base in bases]
+        names = [name for name in names if name in out and name not in rows]
+        if not names:
+            continue
+        values = [_GROWTH.get(name[4:], (name[4:],))[0] for name in names]
+        empty = out[names].isna().to_numpy()
+        lost = empty & out[values].notna().to_numpy()
+        for row in np.flatnonzero(lost.any(axis=1)):
+            which = f"dt{hours:02d}*" if empty[row].all() else " ".join(np.array(names)[lost[row]])
+            texts[row].append(f"{which}: not measured {hours} h before")
+    return ["; ".join(part for part in text if part) for text in texts]
 
 
 def features_of(table: pd.DataFrame, names: list[str] | None, *, source: str) -> tuple[Feature, ...]:

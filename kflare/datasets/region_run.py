@@ -10,30 +10,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import pandas as pd
 
-from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY, add_changes, add_history
-from kflare.datasets.region_features import with_changes
-from kflare.datasets.region_parts import Part, read_part
-from kflare.datasets.region_table import region_flares_by_noaa
+from kflare.datasets.region_features import LOOK_BACK, Past, complete_rows
+from kflare.datasets.region_parts import read_part
+from kflare.datasets.region_table import region_numbers
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import require_covered
 from kflare.io.atomic import temporary_file, writing
-from kflare.regions.extraction import REGION_COLUMNS, reasons_text
+from kflare.regions.extraction import REGION_COLUMNS
 from kflare.regions.feature_table import SETS, Feature, feature_set
 from kflare.regions.numbers import noaa_numbers
 from kflare.regions.tracking import Tracker, TrackEvent
-from kflare.regions.xray_features import xray_features
 from kflare.xray.flux import XrayFlux
 
-__all__ = ["TOLERANCES", "RunTable", "complete_run", "table_columns"]
+__all__ = ["RunTable", "complete_run", "table_columns"]
 
-#: Minutes by which the earlier measurement of a change over so many hours may be off. R.
-TOLERANCES: Final = {2: 30.0, 12: 60.0, 24: 60.0}
 _CHUNK: Final = 24  # times whose rows are completed and written together
-_DEFN79: Final = feature_set("defn79")
-_HISTORY: Final = (*REGION_HISTORY, *DISK_HISTORY)
 _UNITS: Final = {
     "lon": "degree", "lat": "degree", "lon_min": "degree", "lon_max": "degree", "lat_min": "degree",
     "lat_max": "degree", "x0": "pixel", "y0": "pixel", "x1": "pixel", "y1": "pixel", "area_uhem": "uHem",
@@ -116,25 +109,29 @@ def complete_run(
     """
     run = RunTable()
     index = _followed(parts, srs, run)
-    history = _history(index, flares, has_numbers=srs is not None)
+    if flares is not None and len(index):
+        # A list that ends before the observations would make histories that are silently too quiet.
+        require_covered(index["time"], flares, window_hours=0)
+    numbers = region_numbers(index)
     own = dict(iter(index.groupby("path", sort=False)))
     with writing(target), _table_writer(target) as write:
-        past = pd.DataFrame()
+        past = pd.DataFrame(columns=["time", "region"])
         waiting: list[pd.DataFrame] = []
         for count, path in enumerate(parts, 1):
             part = read_part(path)
             if len(part.rows):
-                keys = own[str(path)]
-                waiting.append(_rows(part, keys, history.loc[keys.index], xray))
+                keys = own[str(path)][["time", "region", "noaa", "noaas"]].reset_index(drop=True)
+                waiting.append(pd.concat([keys, part.rows.drop(columns=["limb"]).reset_index(drop=True)], axis=1))
             done()
             if waiting and (count % _CHUNK == 0 or count == len(parts)):
                 now = pd.concat(waiting, ignore_index=True)
-                rows = _changed(past, now)
+                before = Past(past, numbers[numbers["time"] < now["time"].min()])
+                rows = complete_rows(now, before, flares=flares, xray=xray)
                 run.rows += len(rows)
                 run.forecast += int((rows["status"] == "forecast").sum())
-                write(_explained(rows))
+                write(rows)
                 past, waiting = pd.concat([past, now]) if len(past) else now, []
-                past = past[past["time"] > past["time"].max() - pd.Timedelta(hours=26)]
+                past = past[past["time"] >= past["time"].max() - LOOK_BACK]
     return run
 
 
@@ -154,7 +151,7 @@ def _followed(parts: Sequence[Path], srs: pd.DataFrame | None, run: RunTable) ->
         if found is None:
             continue
         names = tracker.update(found)
-        numbers = noaa_numbers(found, srs) if srs is not None else [()] * len(names)
+        numbers = noaa_numbers(found, srs, published=True) if srs is not None else [()] * len(names)
         for name, own in zip(names, numbers, strict=True):
             rows.append({
                 "path": str(path), "time": part.time, "region": name, "noaa": own[0] if own else None,
@@ -165,54 +162,6 @@ def _followed(parts: Sequence[Path], srs: pd.DataFrame | None, run: RunTable) ->
     run.regions = index["region"].nunique()
     times = pd.to_datetime(index["time"], utc=True).astype("datetime64[us, UTC]")
     return index.assign(time=times).astype({"noaa": "Int64", "region": "str", "noaas": "str"})
-
-
-def _history(index: pd.DataFrame, flares: FlareList | None, *, has_numbers: bool) -> pd.DataFrame:
-    """Flare history of every row; NaN without a flare list, that of regions also without NOAA numbers."""
-    if flares is None or index.empty:
-        return pd.DataFrame(np.nan, index=index.index, columns=list(_HISTORY))
-    # A list that ends before the observations would make histories that are silently too quiet.
-    require_covered(index["time"], flares, window_hours=0)
-    history = add_history(index, region_flares_by_noaa(index, flares.table), flares)[list(_HISTORY)]
-    return history if has_numbers else history.assign(**dict.fromkeys(REGION_HISTORY, np.nan))
-
-
-def _rows(part: Part, keys: pd.DataFrame, history: pd.DataFrame, xray: XrayFlux | None) -> pd.DataFrame:
-    """Rows of a time with all but the changes."""
-    values, reasons = xray_features(xray, part.time)
-    untold = dict.fromkeys(history.columns[history.isna().all()], "no flare list or no NOAA numbers given")
-    notes = [reasons_text(reasons), reasons_text(untold)]
-    missing = ["; ".join(text for text in (own, *notes) if text) for own in part.rows["missing"]]
-    rows = part.rows.drop(columns=["limb"]).assign(missing=missing, **values)
-    given = keys[["time", "region", "noaa", "noaas"]].reset_index(drop=True)
-    return pd.concat([given, rows.reset_index(drop=True), history.reset_index(drop=True)], axis=1)
-
-
-def _changed(past: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
-    """Rows of now with the changes since their past."""
-    together = pd.concat([past, now], ignore_index=True) if len(past) else now
-    for hours, tolerance in TOLERANCES.items():
-        prefix = f"dt{hours:02d}"
-        bases = [feature.name.removeprefix(prefix) for feature in _DEFN79 if feature.name.startswith(prefix)]
-        together = add_changes(together, bases, hours=hours, tolerance_minutes=tolerance)
-    together = with_changes(together)
-    return together.iloc[len(together) - len(now) :].reset_index(drop=True)
-
-
-def _explained(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose `missing` also tells of changes that could not be taken though there is a value now."""
-    notes = pd.Series([[] for _ in range(len(rows))], dtype=object)
-    for hours in TOLERANCES:
-        prefix = f"dt{hours:02d}"
-        names = [name for name in table_columns() if name.startswith(prefix)]
-        bases = [name.removeprefix(prefix).removeprefix("log") for name in names]
-        empty = rows[names].isna().to_numpy()
-        lost = empty & rows[bases].notna().to_numpy()
-        for row in np.flatnonzero(lost.any(axis=1)):
-            which = f"{prefix}*" if empty[row].all() else " ".join(np.array(names)[lost[row]])
-            notes[row].append(f"{which}: not measured {hours} h before")
-    text = ["; ".join(part for part in (own, *more) if part) for own, more in zip(rows["missing"], notes, strict=True)]
-    return rows.assign(missing=text)
 
 
 @contextmanager
@@ -235,4 +184,9 @@ def _table_writer(target: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
     # With pandas' own notes, so that pandas reads numbers back as whole ones although some are empty.
     schema = pa.Table.from_pandas(schema.empty_table().to_pandas().astype(whole), schema, preserve_index=False).schema
     with temporary_file(target) as part, parquet.ParquetWriter(part, schema) as writer:
-        yield lambda rows: writer.write_table(pa.Table.from_pandas(rows[schema.names], schema, preserve_index=False))
+
+        def write(rows: pd.DataFrame) -> None:
+            whole = rows.reindex(columns=schema.names)
+            writer.write_table(pa.Table.from_pandas(whole, schema, preserve_index=False))
+
+        yield write

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.datasets.region_features import complete, to_forecast
+from kflare.datasets.history import REGION_HISTORY
+from kflare.datasets.region_features import complete_rows, to_forecast
 from kflare.datasets.region_table import read_region_table, region_flares_by_noaa
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import region_flux, require_covered
@@ -41,7 +42,7 @@ def samples_of_region_table(path: Path, flares: FlareList) -> RegionSamples:
     table = read_region_table(path)
     require_covered(table["time"], flares)
     own = region_flares_by_noaa(table, flares.table)
-    whole = complete(table, own, flares)
+    whole = complete_rows(table, flares=flares)
     table = to_forecast(whole)
     # Flares are listed by NOAA number: of a region without one it is not known whether it flared.
     numbered = table["region"].isin(table["region"][table["noaa"].fillna(0) > 0]).to_numpy()
@@ -61,7 +62,9 @@ def samples_of_sharp(folder: Path, flares: FlareList, *, harp_noaa: Path) -> Reg
     """
     samples = read_sharp_samples(folder, flares=flares, harp_noaa=harp_noaa)
     own = region_flares(samples, flares)
-    table = complete(samples.table, own, flares)
+    table = complete_rows(samples.table, flares=flares, region_flares=own)
+    # Of a region without a NOAA number it is not known whether it flared.
+    table[list(REGION_HISTORY)] = table[list(REGION_HISTORY)].where(table["noaa"].notna())
     flux = table["flux24"].to_numpy(np.float64)
     labelled = np.isfinite(flux)
     table = table[labelled].drop(columns=["flux24", "restored"]).reset_index(drop=True)

@@ -12,7 +12,7 @@ import pandas as pd
 from kflare.errors import DataError
 from kflare.io.table_file import read_table
 
-__all__ = ["KEY_COLUMNS", "read_region_table", "region_flares_by_noaa"]
+__all__ = ["KEY_COLUMNS", "read_region_table", "region_flares_by_noaa", "region_numbers"]
 
 KEY_COLUMNS = (
     "time", "region", "harpnum", "noaa", "noaas", "lon", "lat", "quality", "status", "number", "x0", "y0", "x1", "y1",
@@ -54,13 +54,52 @@ def read_region_table(path: Path) -> pd.DataFrame:
     return table.assign(time=_utc_times(table["time"], path), region=table["region"].astype(str))
 
 
-def region_flares_by_noaa(table: pd.DataFrame, flares: pd.DataFrame) -> pd.DataFrame:
-    """Assign flares to regions through the NOAA numbers of a region table.
+def region_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Which NOAA numbers the regions of a table have, and when.
 
     Parameters
     ----------
     table : DataFrame
-        A region table with the column `noaa` (0 or empty where unknown), and `noaas` where a box may hold several.
+        A region table with `noaa` (0 or empty where unknown), or `noaas` where a box may hold several, or both.
+
+    Returns
+    -------
+    DataFrame
+        `time`, `region`, `noaa` (Int64), one row per row and number.
+
+    Raises
+    ------
+    DataError
+        There is no such column, or `noaa` holds something else than one number or nothing.
+    """
+    keys = table[[name for name in ("time", "region") if name in table]]
+    found = []
+    if "noaa" in table:
+        numbers = pd.to_numeric(table["noaa"], errors="coerce")
+        wrong = table["noaa"][table["noaa"].notna() & ~(numbers % 1 == 0).fillna(value=False)]
+        if len(wrong):
+            raise DataError(
+                f"`noaa` must be one NOAA region number (0 or empty = none), got {wrong.iloc[0]} in row "
+                f"{wrong.index[0]}"
+            )
+        found.append(keys.assign(noaa=numbers.astype("Int64")))
+    if "noaas" in table:
+        several = table["noaas"].fillna("").astype(str).str.split()
+        more = keys.assign(noaa=several).explode("noaa")
+        found.append(more.assign(noaa=pd.to_numeric(more["noaa"], errors="coerce").astype("Int64")))
+    if not found:
+        raise DataError("the region table lacks the column `noaa`, by which flares are assigned to regions")
+    pairs = pd.concat(found)
+    return pairs[pairs["noaa"].fillna(0) > 0].drop_duplicates(ignore_index=True)
+
+
+def region_flares_by_noaa(table: pd.DataFrame, flares: pd.DataFrame) -> pd.DataFrame:
+    """All flares of the regions of a table by any NOAA number that they ever have: for labels, not for histories.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As for `region_numbers`.
     flares : DataFrame
         `FlareList.table`.
 
@@ -68,26 +107,8 @@ def region_flares_by_noaa(table: pd.DataFrame, flares: pd.DataFrame) -> pd.DataF
     -------
     DataFrame
         `region`, `start`, `peak`, `flux` (W m^-2), one row per region and flare.
-
-    Raises
-    ------
-    DataError
-        There is no column `noaa`, or it holds something else than one number or nothing.
     """
-    if "noaa" not in table:
-        raise DataError("the region table lacks the column `noaa`, by which flares are assigned to regions")
-    numbers = pd.to_numeric(table["noaa"], errors="coerce")
-    wrong = table["noaa"][table["noaa"].notna() & ~(numbers % 1 == 0).fillna(value=False)]
-    if len(wrong):
-        raise DataError(
-            f"`noaa` must be one NOAA region number (0 or empty = none), got {wrong.iloc[0]} in row {wrong.index[0]}"
-        )
-    numbers = numbers.astype("Int64")
-    pairs = pd.DataFrame({"region": table["region"], "noaa": numbers})
-    if "noaas" in table:
-        more = table[["region"]].assign(noaa=table["noaas"].fillna("").astype(str).str.split()).explode("noaa")
-        pairs = pd.concat([pairs, more.assign(noaa=pd.to_numeric(more["noaa"], errors="coerce").astype("Int64"))])
-    pairs = pairs[pairs["noaa"].fillna(0) > 0].drop_duplicates()
+    pairs = region_numbers(table)[["region", "noaa"]].drop_duplicates()
     return pairs.merge(flares[["noaa", "start", "peak", "flux"]], on="noaa")[["region", "start", "peak", "flux"]]
 
 

@@ -131,13 +131,29 @@ class Ledger:
         wide["noaa"] = wide["noaa"].map(_numbers)
         return wide.sort_values(["time", "region"], ignore_index=True)
 
-    def noaa_numbers(self) -> dict[str, set[int]]:
-        """The NOAA numbers that any forecast gave each region, by its persistent name."""
-        numbers: dict[str, set[int]] = {}
+    def noaa_numbers(self, until: datetime | None = None) -> pd.DataFrame:
+        """The NOAA numbers that forecasts gave the regions, of observations up to a time if one is given.
+
+        Returns
+        -------
+        DataFrame
+            `time` (UTC, of the first observation with it), `region` (its persistent name), `noaa` (Int64).
+        """
+        cycles, regions = schema.cycles, schema.regions
+        first = func.min(cycles.c.data_time)
+        asked = (
+            select(first, regions.c.region, regions.c.noaa)
+            .join(cycles, regions.c.cycle_id == cycles.c.cycle_id)
+            .group_by(regions.c.region, regions.c.noaa)
+        )
+        if until is not None:
+            asked = asked.where(cycles.c.data_time <= until)
         with self.engine.connect() as connection:
-            for region, noaa in connection.execute(select(schema.regions.c.region, schema.regions.c.noaa).distinct()):
-                numbers.setdefault(region, set()).update(_numbers(noaa))
-        return numbers
+            rows = [
+                (time, region, number) for time, region, noaa in connection.execute(asked) for number in _numbers(noaa)
+            ]
+        table = pd.DataFrame(rows, columns=["time", "region", "noaa"]).astype({"noaa": "Int64"})
+        return table.assign(time=pd.to_datetime(table["time"], utc=True).astype("datetime64[us, UTC]"))
 
     def record_flares(
         self, flares: FlareList, *, since: datetime, until: datetime, source: str, recorded: datetime | None = None

@@ -1,6 +1,5 @@
 """Forecasts joined with what happened, as one table for `kflare.verification`."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -63,15 +62,14 @@ def forecast_outcomes(
     return table.assign(observed=_observed(table, flares.table, ledger.noaa_numbers()).where(covered))
 
 
-def _observed(table: pd.DataFrame, flares: pd.DataFrame, numbers: Mapping[str, set[int]]) -> pd.Series:
+def _observed(table: pd.DataFrame, flares: pd.DataFrame, numbers: pd.DataFrame) -> pd.Series:
     """1.0 or 0.0 as the label of each row's window would be; NaN where a region's flares are not known."""
-    pairs = [(region, noaa) for region, own in numbers.items() for noaa in own]
-    region_flares = pd.DataFrame(pairs, columns=["region", "noaa"]).astype({"noaa": "Int64"}).merge(flares, on="noaa")
+    region_flares = numbers[["region", "noaa"]].drop_duplicates().merge(flares, on="noaa")
     windows = table[["window_start", "window_end", "region"]].set_axis(["begin", "end", "region"], axis=1)
     spans = windows[["begin", "end"]]
     disk, unassigned = window_flux(spans, flares), window_flux(spans, flares[flares["noaa"].isna()])
     flux = np.where(table["region"] == FULL_DISK, disk, window_flux(windows, region_flares))
-    unnumbered = ~table["region"].isin([FULL_DISK, *(name for name, _ in pairs)])
+    unnumbered = ~table["region"].isin([FULL_DISK, *numbers["region"]])
     observed = pd.Series(np.nan, index=table.index)
     for threshold in table["threshold"].unique():
         here = table["threshold"] == threshold

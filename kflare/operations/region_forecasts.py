@@ -37,6 +37,7 @@ def region_forecasts(
     found = []
     for index, region in enumerate(disk.measured.detection.regions):
         row = disk.table.loc[index]
+        noaa = tuple(map(int, row["noaas"].split()))
         place = asked.index(index) if index in asked else None
         probability = {} if place is None else {name: one[place] for name, one in answers.probability.items()}
         imputed = answers.imputed[place] if probability and answers.imputed and place is not None else None
@@ -51,7 +52,7 @@ def region_forecasts(
             RegionForecast(
                 number=region.number,
                 region=str(row["region"]),
-                noaa=row["noaas"],
+                noaa=noaa,
                 harp=() if pd.isna(row["harpnum"]) else (int(row["harpnum"]),),
                 lon=region.lon,
                 lat=region.lat,
@@ -61,9 +62,9 @@ def region_forecasts(
                 imputed=imputed,
                 remarks=(
                     *([f"{imputed} features imputed"] if imputed else ()),
-                    *(["no NOAA number"] if not row["noaas"] else ()),
+                    *(["no NOAA number"] if not noaa else ()),
                 ),
-                recent_flares=_recent(row["noaas"], disk.measured.time, flares),
+                recent_flares=_recent(noaa, disk.measured.time, flares),
             )
         )
     return tuple(found)

@@ -17,7 +17,9 @@ __all__ = ["harp_numbers", "noaa_numbers"]
 _HARP_BOX: Final = ["lon_min", "lon_max", "lat_min", "lat_max"]
 
 
-def noaa_numbers(detection: Detection, srs: pd.DataFrame, *, tolerance_hours: float = 36.0) -> list[tuple[int, ...]]:
+def noaa_numbers(
+    detection: Detection, srs: pd.DataFrame, *, tolerance_hours: float = 36.0, published: bool = False
+) -> list[tuple[int, ...]]:
     """NOAA numbers of each detected region: those whose position, rotated to the time of the image, is in its box.
 
     Parameters
@@ -28,6 +30,8 @@ def noaa_numbers(detection: Detection, srs: pd.DataFrame, *, tolerance_hours: fl
         As from `kflare.flares.srs.read_srs`. The latest report of positions at or before the time of the image is used.
     tolerance_hours : float
         An older report is not used.
+    published : bool
+        Whether the report must also have been issued by the time of the image, half an hour after it is valid.
 
     Returns
     -------
@@ -35,7 +39,8 @@ def noaa_numbers(detection: Detection, srs: pd.DataFrame, *, tolerance_hours: fl
         The region with the largest spots first; empty where no NOAA region is in the box.
     """
     now = pd.Timestamp(detection.time)
-    past = srs["time"][(srs["time"] <= now) & (srs["time"] >= now - pd.Timedelta(hours=tolerance_hours))]
+    known = srs["issued" if published and "issued" in srs else "time"] <= now
+    past = srs["time"][known & (srs["time"] >= now - pd.Timedelta(hours=tolerance_hours))]
     if past.empty or not detection.regions:
         return [()] * len(detection.regions)
     report = srs[srs["time"] == past.max()].sort_values(["area_uhem", "noaa"], ascending=[False, True])

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from kflare.commands import features
+from kflare.datasets.history import REGION_HISTORY
 from kflare.datasets.region_run import table_columns
 
 
@@ -34,7 +35,12 @@ def test_the_table_and_what_lies_beside_it(run):
     # In the third hour everything but the changes over 12 and 24 h can be measured.
     measured = [name for name, feature in table_columns().items() if feature and name[:4] not in {"dt12", "dt24"}]
     known = last[last["region"].isin(table["region"][table["time"] == table["time"].min()])]
-    assert known[[name for name in measured if name != "MeanGAM"]].notna().all(axis=None)
+    assert known[[name for name in measured if name not in {"MeanGAM", *REGION_HISTORY}]].notna().all(axis=None)
+    # Without a NOAA number nothing is known of a region's flares.
+    numbered = last["region"].isin(table["region"][table["noaas"] != ""])
+    assert numbered.any()
+    assert last.loc[numbered, list(REGION_HISTORY)].notna().all(axis=None)
+    assert last.loc[~numbered, list(REGION_HISTORY)].isna().all(axis=None)
     outcomes = pd.read_csv(run / "outcomes.csv")
     assert outcomes["status"].tolist() == ["regions"] * 3
     assert outcomes["time"].tolist() == [f"2014-01-02T0{hour}:00:00Z" for hour in range(3)]

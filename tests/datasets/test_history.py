@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY, add_changes, add_history
+from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY, add_changes, disk_history, region_history
 from kflare.datasets.region_table import region_flares_by_noaa
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList, class_to_flux, read_flares
@@ -23,6 +23,11 @@ FLARES = st.lists(
     st.tuples(STEPS, st.one_of(st.none(), st.integers(0, 5)), CLASSES, st.sampled_from(["A", "B", ""])), max_size=15
 )
 SAMPLES = st.lists(st.tuples(STEPS, st.sampled_from(["A", "B", "C"])), min_size=1, max_size=10, unique=True)
+
+
+def add_history(samples, region_flares, flares):
+    histories = [region_history(samples, region_flares), disk_history(samples["time"], flares)]
+    return pd.concat([samples, *histories], axis=1)
 
 
 def moment(step):

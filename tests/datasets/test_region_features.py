@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY
-from kflare.datasets.region_features import complete, features_of
-from kflare.datasets.region_table import region_flares_by_noaa
+from kflare.datasets.region_features import complete_rows, features_of
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.regions.feature_table import feature_set
@@ -45,7 +44,7 @@ def table():
 
 
 def completed(table, flares):
-    return complete(table, region_flares_by_noaa(table, flares.table), flares)
+    return complete_rows(table, flares=flares)
 
 
 def test_a_sharp_table_gets_every_feature(table, flares):
@@ -93,9 +92,9 @@ def test_without_sharp_columns_there_is_history_only(table, flares):
     assert set(out.columns) == {"time", "region", "noaa", *HISTORY}
 
 
-def test_regions_without_noaa_numbers_have_a_history_of_zeros(table, flares):
+def test_nothing_is_known_of_the_flares_of_a_region_without_a_noaa_number(table, flares):
     out = completed(table.assign(noaa=0), flares)
-    assert (out[list(REGION_HISTORY)] == 0).all(axis=None)
+    assert out[list(REGION_HISTORY)].isna().all(axis=None)
     assert out["diskC1d"].tolist() == [0, 2, 2]
 
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from kflare.datasets.region_features import complete, features_of, to_forecast
+from kflare.datasets.region_features import TOLERANCES, complete_rows, features_of, to_forecast
 from kflare.datasets.region_parts import is_done, part_path, read_part, write_failure, write_part
-from kflare.datasets.region_run import TOLERANCES, complete_run, table_columns
+from kflare.datasets.region_run import complete_run, table_columns
 from kflare.datasets.region_table import KEY_COLUMNS, read_region_table, region_flares_by_noaa
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
@@ -190,13 +190,13 @@ def test_history_of_a_box_with_two_noaa_regions(tmp_path, flares):
     assert first["Mhis1d"].tolist() == [0, 0, 1, 1]
     second = table[table["number"] == 2]
     assert second["noaa"].isna().all()
-    assert (second[["Chis", "Mhis", "Xhis"]] == 0).all(axis=None)
+    assert second[["Chis", "Mhis", "Xhis"]].isna().all(axis=None)
     assert table["diskM1d"].tolist() == [0, 0, 0, 0, 1, 1, 2, 2]
     owned = region_flares_by_noaa(table, flares.table)
     assert set(owned["region"]) == {"20140101T0000-1"}
     assert len(owned) == 2
     # Nothing is left to derive for fit and predict.
-    pd.testing.assert_frame_equal(complete(table, owned, flares), table)
+    pd.testing.assert_frame_equal(complete_rows(table, flares=flares), table)
 
 
 def test_without_flares_or_numbers_history_is_not_zero(tmp_path, flares):
@@ -204,12 +204,31 @@ def test_without_flares_or_numbers_history_is_not_zero(tmp_path, flares):
     complete_run(parts, tmp_path / "t.parquet")
     (row,) = read_region_table(tmp_path / "t.parquet").to_dict("records")
     assert np.isnan([row["Xhis"], row["Mhis1d"], row["diskC1d"], row["Xmax1d"]]).all()
-    assert "no flare list or no NOAA numbers given" in row["missing"]
+    assert "Xhis1d diskC1d diskM1d diskC7d diskM7d: no flare list given" in row["missing"]
     assert "no GOES flux given" in row["missing"]
     complete_run(parts, tmp_path / "t.parquet", flares=flares)
     (row,) = read_region_table(tmp_path / "t.parquet").to_dict("records")
     assert np.isnan(row["Xhis"])
     assert row["diskM7d"] == 2
+    assert "Xhis1d: no NOAA number given" in row["missing"]
+
+
+def test_a_number_counts_only_from_when_it_was_given(tmp_path, flares):
+    """SRS of the second day, issued at 00:30: the flares of the first are the region's from then on, not before."""
+    parts = [write(tmp_path, hour, [region(1, turned(-20, hour))], [1.0]) for hour in (2, 8, 14, 20, 24, 26)]
+    srs = pd.DataFrame({
+        "time": START + pd.Timedelta(days=1), "issued": START + pd.Timedelta("1D 00:30:00"), "noaa": [12001],
+        "lon": [turned(-19.0, 24)], "lat": [10.0], "area_uhem": [50.0],
+    })  # fmt: skip
+    complete_run(parts, tmp_path / "t.parquet", flares=flares, srs=srs)
+    table = read_region_table(tmp_path / "t.parquet")
+    assert len(set(table["region"])) == 1
+    assert table["noaas"].tolist() == [""] * 5 + ["12001"]
+    np.testing.assert_array_equal(table["Chis"], [np.nan] * 5 + [1.0])
+    # The flare of 00:30 of the first day is older than a day by then.
+    np.testing.assert_array_equal(table["Chis1d"], [np.nan] * 5 + [0.0])
+    # Labels may know more: the flares are the region's, whenever it was numbered.
+    assert len(region_flares_by_noaa(table, flares.table)) == 1
 
 
 def test_a_flare_list_that_ends_too_early(tmp_path, flares):
