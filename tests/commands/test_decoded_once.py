@@ -44,7 +44,7 @@ def decoded(monkeypatch):
 
 
 # Failed before: an image was decoded for its time, for its proxies and its flux maps, and anew for training, validation
-# and test of each fold and seed.
+# and test of each fold and seed. 3.25 times in this fit (2.25 without --pretrain), 6.5 times in this cross-validation.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "options"),
