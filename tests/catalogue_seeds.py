@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from scipy.io import netcdf_file
 
-from kflare.flares.catalogue import read_flares
+from kflare.flares.repairing import read_flares
 from kflare.sharp.keywords import read_sharp_header
 from kflare.xray.flux import read_xray_flux
 

@@ -93,7 +93,7 @@ def measure(folder: Path, *, profile: bool) -> dict:
 
     from kflare.datasets.region_measuring import measure_all
     from kflare.datasets.region_run import complete_run
-    from kflare.flares.catalogue import read_flares
+    from kflare.flares.repairing import read_flares
     from kflare.flares.srs import read_srs
     from kflare.regions.extraction import Extraction
     from kflare.regions.feature_table import feature_set

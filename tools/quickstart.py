@@ -75,7 +75,7 @@ def real_data(folder: Path) -> dict:
     """Use a folder with hmi_daily/, goes/, sharp/ and regions/, as the README describes it."""
     import pandas as pd
 
-    from kflare.flares.catalogue import read_flares
+    from kflare.flares.repairing import read_flares
     from kflare.sharp.samples import read_sharp_samples
 
     goes, pairs = folder / "goes" / "swpc_flares_2010-2025.csv", folder / "regions" / "harp_noaa.parquet"

@@ -11,8 +11,8 @@ from kflare.attribution.compiled import CompiledAttribution
 from kflare.datasets.archive import index_archive
 from kflare.datasets.reduced_images import reduce_images
 from kflare.datasets.splits import Split, chronological_split, utc_date
-from kflare.flares.catalogue import read_flares
 from kflare.flares.labels import disk_flux, reaches
+from kflare.flares.repairing import read_flares
 from kflare.io.atomic import write_whole
 from kflare.models.baselines import logistic_regression, persistence
 from kflare.models.crossvalidation.folds import block_folds

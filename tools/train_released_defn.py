@@ -12,8 +12,8 @@ from kflare.datasets.earlier_cycle import samples_of_smarp
 from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY
 from kflare.datasets.region_samples import samples_of_sharp
 from kflare.datasets.splits import Split, chronological_split, utc_date
-from kflare.flares.catalogue import read_flares
 from kflare.flares.labels import reaches
+from kflare.flares.repairing import read_flares
 from kflare.io.atomic import write_whole
 from kflare.models.baselines import region_persistence
 from kflare.models.crossvalidation.folds import year_folds

@@ -22,7 +22,7 @@ from kflare.archives.noaa import SWPC_URL
 from kflare.archives.record_headers import with_header
 from kflare.archives.web import NoAnswerError, NotFoundError, StoppedError, Web
 from kflare.errors import DataError, KflareError, SettingError
-from kflare.flares.catalogue import read_flares
+from kflare.flares.repairing import read_flares
 from kflare.io.atomic import move_into_place
 from kflare.io.integrity import damage
 from kflare.sun.times import name_of_time

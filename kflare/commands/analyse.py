@@ -110,7 +110,7 @@ def _analyse(args: argparse.Namespace) -> None:
     from kflare.attribution.analysis import analyse
     from kflare.attribution.region_tables import read_regions
     from kflare.errors import DataError
-    from kflare.flares.catalogue import read_flares
+    from kflare.flares.repairing import read_flares
     from kflare.sharp.daily import read_sharp_daily
 
     command_line.quiet_tensorflow()

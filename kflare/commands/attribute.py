@@ -117,7 +117,7 @@ def _source(args: argparse.Namespace) -> "tuple[AttributionModel, Outcomes | Non
     from kflare.attribution.outcomes import Outcomes
     from kflare.attribution.published import PublishedModel
     from kflare.errors import SettingError
-    from kflare.flares.catalogue import read_flares
+    from kflare.flares.repairing import read_flares
     from kflare.serving.forecasts import event_of
     from kflare.serving.served_attribution import ServedModel
 

@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _crossvalidate(args: argparse.Namespace) -> None:
     spec = checked_spec(args)
-    from kflare.flares.catalogue import read_flares
+    from kflare.flares.repairing import read_flares
 
     flares = read_flares(args.flares)
     command_line.quiet_tensorflow()

@@ -106,7 +106,7 @@ def _features(args: argparse.Namespace) -> None:
     from kflare.datasets.region_run import complete_run
     from kflare.datasets.splits import utc_date
     from kflare.errors import DataError, SettingError
-    from kflare.flares.catalogue import read_flares
+    from kflare.flares.repairing import read_flares
     from kflare.flares.srs import read_srs
     from kflare.io.workers import run_tasks
     from kflare.observations.sets import sets_in

@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fit(args: argparse.Namespace) -> None:
     spec = checked_spec(args)
-    from kflare.flares.catalogue import read_flares
+    from kflare.flares.repairing import read_flares
 
     flares = read_flares(args.flares)
     command_line.quiet_tensorflow()

@@ -91,8 +91,8 @@ def _predict(args: argparse.Namespace) -> None:
 def _of_regions(args: argparse.Namespace, client: "Client") -> "Forecasts":
     from kflare.datasets.region_features import complete_rows
     from kflare.datasets.region_table import read_region_table
-    from kflare.flares.catalogue import read_flares
     from kflare.flares.labels import require_covered
+    from kflare.flares.repairing import read_flares
     from kflare.serving.forecasts import forecast_regions, served_models
 
     table = read_region_table(args.regions)

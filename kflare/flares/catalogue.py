@@ -16,11 +16,9 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.flares.reading import FlareColumns, read_flare_columns
-from kflare.flares.region_numbers import full_region_numbers
 from kflare.io.atomic import write_whole
 
-__all__ = ["THRESHOLDS", "FlareList", "class_to_flux", "flux_to_class", "read_flares"]
+__all__ = ["THRESHOLDS", "FlareList", "class_to_flux", "flux_to_class"]
 
 #: Lowest peak flux of a GOES class in W m^-2 (1-8 Å): "≥ M" means flux >= THRESHOLDS["M"].
 THRESHOLDS = {"C": 1e-6, "M": 1e-5, "X": 1e-4}
@@ -34,11 +32,8 @@ _CLASS = re.compile(r"([ABCMX])([0-9]+(?:\.[0-9]*)?)")
 # The strongest flare since 1975 is X28; from X10000 on it is a slip of the pen.
 _FLUX_LIMIT = 1.0
 
-# X-rays of the Sun are watched since SOLRAD; a flare outside this span is a mistake of the list.
-_FIRST, _LAST = pd.Timestamp("1970-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")
-
 # What each repair did, for report().
-_REPAIRS = {
+REPAIRS = {
     "unreadable_start": "dropped for an unreadable start",
     "unreadable_class": "dropped for an unreadable class",
     "duplicates": "duplicates dropped",
@@ -207,7 +202,7 @@ class FlareList:
 
     def report(self) -> str:
         """One line: how many flares, from where, and what was repaired."""
-        done = [f"{count} {_REPAIRS.get(key, key)}" for key, count in self.repairs.items() if count]
+        done = [f"{count} {REPAIRS.get(key, key)}" for key, count in self.repairs.items() if count]
         return f"{len(self)} flares in `{self.source}`: {', '.join(done) or 'nothing to repair'}"
 
     def write_csv(self, path: Path) -> None:
@@ -219,139 +214,6 @@ class FlareList:
 
     def _where(self, keep: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> "FlareList":
         return FlareList(self.table[keep], self.source, self.repairs)
-
-
-def read_flares(path: str | Path) -> FlareList:
-    """Read a GOES flare list, repair the known defects and count them.
-
-    The format is told by the content:
-
-    * CSV, by its header, in any order: `start` or `start_time`; `peak`, `peak_time` or `max_time`; `end` or `end_time`;
-      `goes_class`, `fl_class` or `label`; and, where present, `noaa` or `noaa_ar`, `lon`, `lat`; or the names of the
-      HEK (`event_starttime` … `fl_goescls`);
-    * SWPC's daily event text (`20150301events.txt`): its XRA rows;
-    * SWPC's `edited_events.json` (type XRA) and `xray-flares-7-day.json`;
-    * JSON answers of the HEK. See `kflare.flares.hek` for its tables.
-
-    Times are UTC. Rows with equal start, peak and class are one flare seen by two satellites, unless they name two
-    regions: of them the row with a region and the earliest end is kept. The same flare reported to the HEK by several
-    methods is merged by the rule of `kflare.flares.merging`.
-
-    Classes are those of the list: operational ones, up to GOES-15 on SWPC's scale, which is 0.7 of the irradiance
-    (`kflare.xray.flux`).
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        At most 32 MiB and 1,000,000 flares.
-
-    Returns
-    -------
-    FlareList
-        With `repairs` counted by name. A list without flares is empty.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read, a needed column is missing, or no row is readable.
-    """
-    path = Path(path)
-    return flares_of_columns(read_flare_columns(path), path.name)
-
-
-def flares_of_columns(columns: FlareColumns, source: str) -> FlareList:
-    """Repair the text columns of a flare list and count the repairs; `source` names it in messages.
-
-    Raises
-    ------
-    DataError
-        If there are rows but none is readable.
-    """
-    raw = columns.table
-    if "method" in raw and len(raw["method"].unique()) > 1:
-        from kflare.flares.merging import merge_methods
-
-        return merge_methods(columns, source)
-    rows, repairs = _repaired(raw)
-    if len(raw) and rows.empty:
-        raise DataError(
-            f"`{source}`: none of {len(raw)} rows has a readable start and class; the first has "
-            f"`start` {raw['start'].iloc[0][:40]!r} and `goes_class` {raw['goes_class'].iloc[0][:40]!r}; "
-            "give times as YYYY-MM-DD HH:MM:SS and classes as M3.1"
-        )
-    counts = {key: count for key, count in columns.counts.items() if count}
-    return FlareList(rows, source, {**counts, **repairs})
-
-
-def _repaired(raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    repairs = dict.fromkeys(_REPAIRS, 0)
-    rows = pd.DataFrame(index=raw.index)
-    rows["start"] = _times(raw["start"])
-
-    goes_class = raw["goes_class"].str.upper()
-    comma = goes_class.str.contains(",", regex=False)
-    goes_class = goes_class.str.replace(",", ".", regex=False)
-    bare = goes_class.str.fullmatch("[ABCMX]")
-    goes_class = goes_class.where(~bare, goes_class + "1.0")
-    # "X17." and "C8" are cut off by columns of fixed width; they keep the precision that is left.
-    goes_class = goes_class.str.replace(r"^([ABCMX][0-9]+)\.?$", r"\1.0", regex=True)
-    rows["goes_class"] = goes_class
-    rows["flux"] = class_fluxes(goes_class)
-
-    good_start, good_class = rows["start"].notna(), rows["flux"].notna()
-    repairs["unreadable_start"] = int((~good_start).sum())
-    repairs["unreadable_class"] = int((good_start & ~good_class).sum())
-    keep = good_start & good_class
-    rows, raw = rows[keep].copy(), raw[keep]
-    repairs["decimal_commas"] = int(comma[keep].sum())
-    repairs["classes_without_number"] = int(bare[keep].sum())
-
-    for name in ("end", "peak"):
-        text, plural = raw[name], name + "s"
-        hhmm = text.str.fullmatch("([01][0-9]|2[0-3])[0-5][0-9]")
-        times = _times(text.where(~hhmm, ""))
-        minutes = 60 * pd.to_numeric(text.str[:2].where(hhmm)) + pd.to_numeric(text.str[2:].where(hhmm))
-        completed = rows["start"].dt.normalize() + pd.to_timedelta(minutes, unit="min")
-        times = times.where(~hhmm, completed.astype(TIME_DTYPE))
-        over = times < rows["start"]
-        # Only a time of the same day was left behind by midnight; anything earlier is a different mistake.
-        same_day = times.dt.normalize() == rows["start"].dt.normalize()
-        rows[name] = times.where(~over, times + pd.Timedelta(days=1)).where(~over | same_day)
-        repairs[f"{plural}_completed"] = int(hhmm.sum())
-        repairs[f"{plural}_over_midnight"] = int((over & same_day).sum())
-        repairs[f"unreadable_{plural}"] = int(rows[name].isna().sum())
-    late = rows["peak"] > rows["end"]
-    # The class of a flare is known from its peak on; who may not look ahead is safe with the latest possible peak.
-    rows["peak"] = rows["peak"].where(rows["peak"].notna() & ~late, rows["end"])
-    repairs["peaks_after_end"] = int(late.sum())
-
-    _add_region_and_position(rows, raw, repairs)
-    # Order decides which of two equal rows stays: known region first, then the earliest end.
-    rows = rows.sort_values(["start", "peak", "flux", "noaa", "end"], na_position="last", kind="stable")
-    key = ["start", "peak", "flux"]
-    twice = rows.duplicated([*key, "noaa"]) | (rows["noaa"].isna() & rows.duplicated(key))
-    repairs["duplicates"] = int(twice.sum())
-    return rows[~twice], {key: count for key, count in repairs.items() if count}
-
-
-def _add_region_and_position(rows: pd.DataFrame, raw: pd.DataFrame, repairs: dict[str, int]) -> None:
-    if "noaa" in raw:
-        rows["noaa"] = full_region_numbers(raw["noaa"], rows["start"])
-        repairs["regions_completed"] = int((rows["noaa"] > pd.to_numeric(raw["noaa"], errors="coerce")).sum())
-    else:
-        rows["noaa"] = pd.array([pd.NA] * len(rows), dtype="Int64")
-    for name, limit in (("lon", 180), ("lat", 90)):
-        degrees = pd.to_numeric(raw[name], errors="coerce") if name in raw else pd.Series(np.nan, rows.index)
-        inside = degrees.abs() <= limit
-        rows[name] = degrees.where(inside).astype("float64")
-        repairs["positions_dropped"] += int((degrees.notna() & ~inside).sum())
-
-
-def _times(text: pd.Series) -> pd.Series:
-    """UTC times of ISO 8601 text, with "-" or "/" in the date and with or without a zone; NaT where unreadable."""
-    dated = text.where(text.str.match(r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}"), "").str.replace("/", "-", regex=False)
-    times = pd.to_datetime(dated, format="ISO8601", utc=True, errors="coerce").astype(TIME_DTYPE)
-    return times.where((times >= _FIRST) & (times < _LAST))
 
 
 def class_fluxes(goes_class: pd.Series) -> pd.Series:

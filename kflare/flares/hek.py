@@ -11,8 +11,9 @@ from typing import Any, Final
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.flares.catalogue import FlareList, flares_of_columns
+from kflare.flares.catalogue import FlareList
 from kflare.flares.reading import columns_of_records
+from kflare.flares.repairing import flares_of_columns
 
 __all__ = ["flares_from_hek"]
 

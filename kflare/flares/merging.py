@@ -14,7 +14,6 @@ their start in the other list to the minute, and 99.8 % of these the same class 
 near-real-time lists, whose times move when a forecaster edits them.
 """
 
-import functools
 from datetime import timedelta
 from typing import Final
 
@@ -23,14 +22,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
-from kflare.flares.catalogue import FlareList, flares_of_columns
-from kflare.flares.reading import FlareColumns
+from kflare.flares.catalogue import FlareList
 
-__all__ = ["merge_flares", "merge_methods"]
+__all__ = ["merge_flares"]
 
 _MOST_PAIRS: Final = 20_000_000
-# The HEK's sources of GOES flares, most authoritative first; all others follow.
-_METHODS: Final = ("SWPC", "SEC standard", "SSW Latest Events")
 _NEVER: Final = np.iinfo(np.int64).min
 
 _Integers = npt.NDArray[np.int64]
@@ -94,44 +90,6 @@ def merge_flares(
         repairs[key] = repairs.get(key, 0) + first.repairs.get(key, 0) + second.repairs.get(key, 0)
     source = first.source if first.source == second.source else f"{first.source} + {second.source}"
     return FlareList(table, source, {key: count for key, count in repairs.items() if count})
-
-
-def merge_methods(columns: FlareColumns, source: str) -> FlareList:
-    """Merge what several methods of the HEK report: SWPC's flares first, others fill in and add.
-
-    Parameters
-    ----------
-    columns : FlareColumns
-        With the column `method`.
-    source : str
-        Name, for messages.
-
-    Returns
-    -------
-    FlareList
-        Its `repairs` include the counts of `columns`.
-
-    Raises
-    ------
-    DataError
-        If no row of any method is readable.
-    """
-    methods = columns.table["method"]
-    groups = [methods == name for name in _METHODS]
-    # All others together: there may be any number of them.
-    groups.append(~methods.isin(_METHODS))
-    lists: list[FlareList] = []
-    refused: DataError | None = None
-    for rows in groups:
-        if rows.any():
-            table = columns.table[rows].drop(columns="method").reset_index(drop=True)
-            try:
-                lists.append(flares_of_columns(FlareColumns(table, {} if lists else columns.counts), source))
-            except DataError as error:
-                refused = error
-    if not lists:
-        raise refused or DataError(f"`{source}` holds no flare of any method")
-    return functools.reduce(merge_flares, lists)
 
 
 def _partners(first: FlareList, second: FlareList, tolerance: int, flux_factor: float) -> tuple[_Integers, _Integers]:

@@ -15,8 +15,9 @@ from kflare.archives.near_real_time import NrtResult, NrtSet, fetch_nrt
 from kflare.archives.near_real_time_sources import FEED_REACH, SOURCES
 from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import DataError, KflareError
-from kflare.flares.catalogue import FlareList, read_flares
+from kflare.flares.catalogue import FlareList
 from kflare.flares.merging import merge_flares
+from kflare.flares.repairing import read_flares
 from kflare.flares.srs import read_srs
 from kflare.io.atomic import write_whole
 from kflare.observations.sets import ObservationSet

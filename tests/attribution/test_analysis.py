@@ -15,7 +15,7 @@ from kflare.attribution.image_maps import enlarged
 from kflare.attribution.region_tables import read_regions
 from kflare.commands.analyse import attribution_files, main
 from kflare.errors import DataError, SettingError
-from kflare.flares.catalogue import read_flares
+from kflare.flares.repairing import read_flares
 from kflare.observations.reading import read_magnetogram
 from kflare.regions.polarity_lines import polarity_lines
 from kflare.sharp.daily import SHARP_PARAMETERS, read_sharp_daily

@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from kflare.attribution.region_tables import with_sharp
 from kflare.commands.fetch import main
-from kflare.flares.catalogue import read_flares
+from kflare.flares.repairing import read_flares
 from kflare.observations.reading import read_magnetogram
 from kflare.sharp.daily import read_sharp_daily
 from kflare.sharp.keywords import read_sharp_table

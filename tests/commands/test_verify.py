@@ -123,7 +123,7 @@ def test_operational_archive(real_data, tmp_path, capsys):
 def test_a_ledger(tmp_path, capsys):
     from datetime import UTC, datetime, timedelta
 
-    from kflare.flares.catalogue import read_flares
+    from kflare.flares.repairing import read_flares
     from kflare.operations.forecast import Forecast, Probability
     from kflare.operations.ledger import Ledger
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY, add_changes, disk_history, region_history
 from kflare.datasets.region_table import region_flares_by_noaa
 from kflare.errors import DataError
-from kflare.flares.catalogue import FlareList, class_to_flux, read_flares
+from kflare.flares.catalogue import FlareList, class_to_flux
+from kflare.flares.repairing import read_flares
 
 T0 = pd.Timestamp("2014-03-18T00:00Z")
 HOUR, DAY = pd.Timedelta(hours=1), pd.Timedelta(days=1)

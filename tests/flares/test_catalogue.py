@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError
-from kflare.flares.catalogue import THRESHOLDS, FlareList, class_to_flux, flux_to_class, read_flares
+from kflare.flares.catalogue import THRESHOLDS, FlareList, class_to_flux, flux_to_class
+from kflare.flares.repairing import read_flares
 
 HEADER = "start,peak,end,goes_class,noaa,lon,lat"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError
-from kflare.flares.catalogue import FlareList, class_to_flux, read_flares
+from kflare.flares.catalogue import FlareList, class_to_flux
 from kflare.flares.labels import (
     disk_flux,
     in_seconds,
@@ -22,6 +22,7 @@ from kflare.flares.labels import (
     region_flux,
     require_covered,
 )
+from kflare.flares.repairing import read_flares
 from kflare.sun.times import time_from_name
 
 T0 = pd.Timestamp("2014-03-18T00:00Z")

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
-from kflare.flares.catalogue import FlareList, read_flares
+from kflare.flares.catalogue import FlareList
 from kflare.flares.merging import merge_flares
+from kflare.flares.repairing import read_flares
 
 T0 = datetime(2013, 10, 23, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from kflare.errors import DataError
-from kflare.flares.catalogue import read_flares
+from kflare.flares.repairing import read_flares
 from tests import catalogue_seeds as seeds
 
 

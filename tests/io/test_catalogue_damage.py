@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, KflareError
-from kflare.flares.catalogue import read_flares
+from kflare.flares.repairing import read_flares
 from kflare.io import catalogue_file
 from kflare.sharp.keywords import read_sharp_header
 from kflare.xray.flux import read_xray_flux

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from kflare.errors import DataError, SettingError
-from kflare.flares.catalogue import FlareList, read_flares
+from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches
+from kflare.flares.repairing import read_flares
 from kflare.models.baselines import disk_recent_climatology
 from kflare.models.event_statistics import (
     disk_event_statistics,

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from kflare.errors import DataError
-from kflare.flares.catalogue import FlareList, class_to_flux, read_flares
+from kflare.flares.catalogue import FlareList, class_to_flux
 from kflare.flares.labels import disk_flux, reaches, region_flux
+from kflare.flares.repairing import read_flares
 from kflare.operations.forecast import Forecast, Probability, RegionForecast
 from kflare.operations.ledger import Ledger
 from kflare.operations.outcomes import FULL_DISK, forecast_outcomes

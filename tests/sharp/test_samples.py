@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from kflare.errors import DataError, SettingError
-from kflare.flares.catalogue import FlareList, read_flares
+from kflare.flares.catalogue import FlareList
+from kflare.flares.repairing import read_flares
 from kflare.sharp.samples import read_sharp_samples, region_flares
 
 COLUMNS = "prefix,arpnum,t_start,t_end,label,flares,FLARE_INDEX,AREA,USFLUX,MEANGBZ,R_VALUE"

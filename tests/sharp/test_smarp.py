@@ -59,7 +59,7 @@ def test_restored_rows_are_labelled_by_these_flares(read):
 
 
 def test_real_lists_and_flares_agree(real_data):
-    from kflare.flares.catalogue import read_flares
+    from kflare.flares.repairing import read_flares
 
     flares = read_flares(real_data / "goes" / "swpc_flares_1996-2018.csv")
     samples, own = read_smarp_samples(real_data / "smarp", flares=flares)

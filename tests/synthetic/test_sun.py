@@ -8,7 +8,8 @@ from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
 from kflare.errors import SettingError
-from kflare.flares.catalogue import FlareList, read_flares
+from kflare.flares.catalogue import FlareList
+from kflare.flares.repairing import read_flares
 from kflare.observations.reading import read_magnetogram
 from kflare.synthetic.flares import flare_rate
 from kflare.synthetic.regions import SQUARE_DEGREE, Patches, emerge_regions, synodic_rate

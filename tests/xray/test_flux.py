@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
-from kflare.flares.catalogue import read_flares
 from kflare.flares.labels import reaches
+from kflare.flares.repairing import read_flares
 from kflare.io import hdf5_series
 from kflare.xray.flux import SWPC_FACTOR, read_xray_flux
 from tests import catalogue_seeds as seeds
