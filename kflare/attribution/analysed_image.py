@@ -24,40 +24,16 @@ _FLARE: Final = LABELS.index("flare")
 
 @dataclass(frozen=True)
 class AnalysisOptions:
-    """What the paper leaves open, and what the tables are restricted to.
+    """What the paper leaves open, and what the tables are restricted to."""
 
-    Parameters
-    ----------
-    decision_threshold : float
-        Probability from which an image is forecast to flare; 0.5 in the paper (the higher of two scores).
-    area : str
-        A region's area: "box" or "field", see `harps.AREAS`.
-    polarity_threshold : float or None
-        Field in gauss of a polarity; None for `polarity_lines.default_threshold` of each image.
-    polarity_method : str
-        "edges" or "schrijver", see `polarity_lines.polarity_lines`.
-    line_width : int
-        Side in pixels of the square by which "edges" dilates.
-    strong_gradient : float
-        Scaled gradient that counts as activated for the IoU; 0.1 in the paper.
-    max_longitude : float
-        Largest |longitude| in degrees for Fig. 7; 60 in the paper.
-    tolerance_hours : float
-        How far a region's position or SHARP record may be from the image in time.
-    resamples : int
-        Of the bootstrap intervals.
-    seed : int
-        The same seed gives the same intervals.
-    """
-
-    decision_threshold: float = 0.5
-    area: str = "box"
-    polarity_threshold: float | None = None
-    polarity_method: str = "edges"
-    line_width: int = 4
-    strong_gradient: float = 0.1
-    max_longitude: float = 60.0
-    tolerance_hours: float = 12.0
+    decision_threshold: float = 0.5  # of a flare forecast; 0.5 in the paper: the higher of two scores decides
+    area: str = "box"  # "box" or "field", see `harps.AREAS`
+    polarity_threshold: float | None = None  # gauss; None for `polarity_lines.default_threshold` of each image
+    polarity_method: str = "edges"  # "edges" or "schrijver", see `polarity_lines.polarity_lines`
+    line_width: int = 4  # side in pixels of the square by which "edges" dilates
+    strong_gradient: float = 0.1  # scaled gradient that counts as activated for the IoU; 0.1 in the paper
+    max_longitude: float = 60.0  # largest |longitude| in degrees for Fig. 7; 60 in the paper
+    tolerance_hours: float = 12.0  # of a region's position or SHARP record to the image
     resamples: int = 1000
     seed: int = 0
 
@@ -71,25 +47,9 @@ class AnalysisOptions:
 def read_image(
     path: Path, images: Mapping[str, Path], regions: pd.DataFrame, options: AnalysisOptions
 ) -> tuple[Attribution, ImageMaps, PolarityLines]:
-    """Read an attribution file and its image, and find regions and inversion lines in it.
+    """Read an attribution file and its image (of `images`, by file name), and find regions and inversion lines.
 
-    Parameters
-    ----------
-    path : Path
-        Attribution file.
-    images : mapping of str to Path
-        The magnetograms by file name.
-    regions : DataFrame
-        As from `region_tables.read_regions`.
-    options : AnalysisOptions
-        Area, thresholds and tolerance.
-
-    Raises
-    ------
-    DataError
-        The file or its image cannot be used, or the image is not among `images`.
-    SettingError
-        A threshold, width, area or method out of its range.
+    `DataError` where one of them cannot be used, `SettingError` for a threshold, width, area or method out of range.
     """
     found = read_attribution(path)
     if found.image not in images:
@@ -108,13 +68,9 @@ def region_rows(
 ) -> list[dict[str, Any]]:
     """One row per region of an image: what the maps of the flaring label say of it.
 
-    Returns
-    -------
-    list of dict
-        `image`, `time`, `day`, `region`, `noaa`, `lon`, `lat` (at the time of the image), `hours` (image minus the
-        record that the position is from), `grad_cam` (the region's Grad-CAM value), `grad_cam_raw` (the same before the
-        ReLU and the scaling), `guided_backprop` (largest scaled gradient), `order` (1 = largest Grad-CAM value of the
-        image), and those of `gradients.line_measures`.
+    `lon`, `lat` are at the time of the image, `hours` image minus the record of the position; `grad_cam` is the
+    region's Grad-CAM value, `grad_cam_raw` that before the ReLU and the scaling, `guided_backprop` the largest scaled
+    gradient, `order` 1 for the largest Grad-CAM value of the image; and those of `gradients.line_measures`.
     """
     time, nominal = pd.Timestamp(attribution.time), forecast_time(attribution.time)
     gradient = image.guided_backprop[..., _FLARE]

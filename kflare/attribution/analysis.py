@@ -41,28 +41,14 @@ __all__ = ["Analysis", "analyse"]
 
 @dataclass(frozen=True)
 class Analysis:
-    """What an analysis found.
-
-    Parameters
-    ----------
-    images, regions : DataFrame
-        The rows of `images.csv` and `regions.csv`.
-    tables : dict of str to DataFrame
-        By file name: `table2`, `table2_numbers`, `figure6`, and `figure7` where SHARP parameters were given.
-    files : list of Path
-        Everything that was written.
-    failures : dict of str to str
-        Files that could not be used, and why.
-    summary : dict
-        Sample sizes and settings.
-    """
+    """The rows of `images.csv` and `regions.csv`, and what else an analysis found."""
 
     images: pd.DataFrame
     regions: pd.DataFrame
-    tables: dict[str, pd.DataFrame]
-    files: list[Path]
-    failures: dict[str, str]
-    summary: dict[str, Any]
+    tables: dict[str, pd.DataFrame]  # by file name; `figure7` only where SHARP parameters were given
+    files: list[Path]  # everything that was written
+    failures: dict[str, str]  # files that could not be used, and why
+    summary: dict[str, Any]  # sample sizes and settings
 
     def as_text(self) -> str:
         """Table 2, the correlations of Fig. 7 and the sample sizes, to be read."""
@@ -101,38 +87,12 @@ def analyse(
     days: Sequence[date] = (),
     options: AnalysisOptions | None = None,
 ) -> Analysis:
-    """Analyse attribution files and write tables and figures.
+    """Analyse the attribution files of one model with their images, and write tables and figures to a folder.
 
-    Parameters
-    ----------
-    files : sequence of Path
-        Attribution files of one model.
-    magnetograms : sequence of Path
-        Their images.
-    output : Path
-        Folder to write to; made where missing.
-    flares : FlareList
-        Must cover the images and name the regions of its flares.
-    regions : DataFrame
-        Positions of regions, as from `region_tables.read_regions`.
-    sharp : DataFrame, optional
-        SHARP parameters, as from `kflare.sharp.daily.read_sharp_daily`; without them there is no Fig. 7.
-    days : sequence of date
-        Days to be preferred as examples in Figs. 2 to 5; each also gets a Fig. 2 of its own.
-    options : AnalysisOptions, optional
-        What the paper leaves open.
-
-    Returns
-    -------
-    Analysis
-        What was found and written. Files that cannot be used are left out and listed in `failures`.
-
-    Raises
-    ------
-    DataError
-        No file can be used, they come from different models, or the flare list does not cover them.
-    SettingError
-        The output folder cannot be written to, or no model has that name.
+    The flare list must cover the images and name the regions of its flares; `regions` are as from
+    `region_tables.read_regions`, `sharp` as from `kflare.sharp.daily.read_sharp_daily` (without it there is no Fig. 7).
+    `days` are preferred as examples in Figs. 2 to 5; each also gets a Fig. 2 of its own. Files that cannot be used are
+    left out and listed in `failures`; `DataError` where none can be used, or they come from different models.
     """
     chosen = options or AnalysisOptions()
     paths = {path.name: path for path in magnetograms}

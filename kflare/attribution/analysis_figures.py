@@ -59,22 +59,7 @@ def write_figures(
 ) -> list[Path]:
     """Write Figs. 2 to 7 where there is something to show; returns the files.
 
-    Parameters
-    ----------
-    images, regions : DataFrame
-        Of the analysis; `images` with `path`.
-    tables : mapping of str to DataFrame
-        `figure6`, and `figure7` where there are SHARP parameters.
-    output : Path
-        Folder.
-    read : callable
-        Reads an attribution file with its image, as `analysed_image.read_image`.
-    days : sequence of date
-        Days to prefer.
-    threshold : str
-        Class of a flare that the model forecasts.
-    max_longitude : float
-        Of the regions in Figs. 5 and 7, degrees.
+    `images` have a `path` that `read` takes; `max_longitude` limits the regions of Figs. 5 and 7, degrees.
     """
 
     def titled(row: Mapping[str, Any]) -> tuple[str, ImageMaps]:

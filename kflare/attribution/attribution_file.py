@@ -60,28 +60,18 @@ _FIRST_HEADER = 1 << 16
 
 @dataclass(frozen=True)
 class Origin:
-    """Which model made a file, and how it read the image; files of two origins do not go into one folder.
-
-    Parameters
-    ----------
-    model : str
-        The model's name.
-    version : int
-        Its version.
-    digest : str
-        First 16 digits of the SHA-256 of its manifest, "" for a served model, of which it is not known.
-    """
+    """Which model made a file, and how it read the image; files of two origins do not go into one folder."""
 
     model: str
     version: int
-    digest: str = ""
+    digest: str = ""  # first 16 digits of the SHA-256 of its manifest, "" for a served model
 
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
     """Where the network looked in one image.
 
-    Parameters
+    Attributes
     ----------
     image : str
         Name of the magnetogram's file.
@@ -89,14 +79,12 @@ class Attribution:
         When it was observed, UTC.
     byte_range : float or None
         Field in gauss of byte 255, where the image had 8 bits.
-    origin : Origin
-        The model that answered.
     probability, calibrated : float
-        Its forecast for the full disk.
+        Forecast for the full disk.
     grad_cam : float32 array of shape (h, h, 2)
         Raw, signed; row 0 = north, column 0 = east, last axis = `LABELS`.
     guided_backprop : float32 array of shape (S, S, 2)
-        Raw, signed; as `grad_cam`.
+        As `grad_cam`.
     header : dict
         FITS keywords of the S × S grid of the network's input, rows counted from the south.
     """
@@ -115,23 +103,10 @@ class Attribution:
     def of_reply(
         cls, outputs: Mapping[str, npt.NDArray[Any]], row: int, magnetogram: Magnetogram, *, origin: Origin
     ) -> "Attribution":
-        """One image's part of the outputs of the signature `attribute`.
+        """One image's part (place `row`) of the outputs of the signature `attribute`.
 
-        Parameters
-        ----------
-        outputs : mapping
-            `probability` (N,), `calibrated` (N,), `grad_cam` (N, h, h, 2), `guided_backprop` (N, S, S, 2).
-        row : int
-            The image's place in them.
-        magnetogram : Magnetogram
-            The image itself; only its header and size count.
-        origin : Origin
-            The model that answered.
-
-        Raises
-        ------
-        ModelError
-            A map holds NaN or infinity.
+        `probability` and `calibrated` (N,), `grad_cam` (N, h, h, 2), `guided_backprop` (N, S, S, 2);
+        `ModelError` where a map holds NaN or infinity.
         """
         grad_cam = np.asarray(outputs["grad_cam"][row], np.float32)
         guided = np.asarray(outputs["guided_backprop"][row], np.float32)
@@ -222,13 +197,7 @@ _COMMENTS = {
 
 
 def write_attribution(attribution: Attribution, path: Path) -> None:
-    """Write an attribution file, in one step: whole or not at all.
-
-    Raises
-    ------
-    SettingError
-        The folder cannot be written to.
-    """
+    """Write an attribution file, whole or not at all; a folder that cannot be written to raises `SettingError`."""
     from astropy.io import fits
 
     parts = [fits.PrimaryHDU(header=_with_comments({"ORIGIN": "kflare", **attribution.cards()}))]

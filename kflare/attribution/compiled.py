@@ -55,12 +55,7 @@ class CompiledAttribution:
         self._compiled = tf.function(self._maps, reduce_retracing=True)
 
     def attribute(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Attribute the score of both labels to the image; the body of the signatures `attribute`, to be compiled.
-
-        Parameters
-        ----------
-        images : float32 tensor of shape (N, S, S, 1)
-            The network's input, in [-1, 1].
+        """Attribute the score of both labels to images (N, S, S, 1); the body of the signatures, to be compiled.
 
         Returns
         -------
@@ -81,13 +76,7 @@ class CompiledAttribution:
         self._plain.set_weights(weights)
 
     def maps(self, images: npt.ArrayLike, methods: Sequence[str] = METHODS) -> dict[str, npt.NDArray[np.float32]]:
-        """Raw maps of both labels, (N, h, w, 2) by method, and `logits` (N, 2); input as in `attribute`.
-
-        Raises
-        ------
-        SettingError
-            An unknown method.
-        """
+        """Raw maps of both labels, (N, h, w, 2) by method, and `logits` (N, 2); `SettingError`: unknown method."""
         unknown = [method for method in methods if method not in METHODS]
         if unknown:
             raise SettingError(f"`methods` must be of {', '.join(METHODS)}, got {unknown[0]!r}")

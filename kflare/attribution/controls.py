@@ -42,19 +42,9 @@ def network_inputs(paths: Sequence[Path], *, size: int, byte_range: float | None
 
 
 def controls(model: keras.Model, images: Maps) -> dict[str, pd.DataFrame]:
-    """All controls of the flaring label's maps.
+    """All controls of the flaring label's maps, of images (N, S, S, 1) in [-1, 1]; the model is not changed.
 
-    Parameters
-    ----------
-    model : keras.Model
-        The fitted dense CNN; not changed.
-    images : float32 array of shape (N, S, S, 1)
-        The network's input, in [-1, 1].
-
-    Returns
-    -------
-    dict of str to DataFrame
-        `randomisation`, a column per method; `deletion` and `insertion`, likewise and `random`; `agreement`.
+    `randomisation` has a column per method, `deletion` and `insertion` likewise and `random`; and `agreement`.
     """
     twin = CompiledAttribution(model, layer=LAST_CONVOLUTION)
     maps = {method: found[..., _FLARE] for method, found in twin.maps(images).items() if method in METHODS}
@@ -71,18 +61,7 @@ def controls(model: keras.Model, images: Maps) -> dict[str, pd.DataFrame]:
 
 
 def rank_correlation(one: Maps, other: Maps) -> npt.NDArray[np.float64]:
-    """Spearman's rank correlation of the absolute values of two maps, image by image.
-
-    Parameters
-    ----------
-    one, other : float32 arrays of shape (N, h, w)
-        Maps of the same images on the same grid.
-
-    Returns
-    -------
-    float64 array of shape (N,)
-        Range −1 to 1, equal order 1, unrelated 0; NaN where a map is constant.
-    """
+    """Spearman's rank correlation of two maps' (N, h, w) absolute values, (N,); NaN where a map is constant."""
     if one.shape != other.shape:
         raise DataError(f"maps must have the same shape to be compared, got {one.shape} and {other.shape}")
     pairs = zip(np.abs(one).reshape(len(one), -1), np.abs(other).reshape(len(other), -1), strict=True)
@@ -186,18 +165,7 @@ def removal_curve(
 
 
 def agreement(maps: Mapping[str, Maps]) -> pd.DataFrame:
-    """Mean rank correlation of each pair of methods, on 16×16 cells.
-
-    Parameters
-    ----------
-    maps : mapping of str to float32 array of shape (N, h, w)
-        Maps of the same images and label by method.
-
-    Returns
-    -------
-    DataFrame
-        Symmetric, methods as rows and columns, 1 on the diagonal.
-    """
+    """Mean rank correlation of each pair of methods (maps (N, h, w) of the same images), on 16×16 cells; symmetric."""
     cells = {method: _cells(values) for method, values in maps.items()}
     table = {a: {b: _mean(rank_correlation(cells[a], cells[b])) for b in cells} for a in cells}
     return pd.DataFrame(table)

@@ -50,27 +50,13 @@ Outputs = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Export:
-    """What an export makes, and where; the same for all of its images.
+    """What an export makes, and where; the same for all of its images."""
 
-    Parameters
-    ----------
-    folder : Path
-        Gets `maps/`, and `pictures/` where asked for.
-    byte_range : float or None
-        Field in gauss of byte 255 in 8-bit images; None for the default of `read_magnetogram`.
-    batch_size : int
-        Images per call of the model.
-    regions : Path or None
-        Table of region positions, as `region_tables.read_regions` takes it.
-    pictures : bool
-        Draw an overlay of each image.
-    """
-
-    folder: Path
-    byte_range: float | None = None
-    batch_size: int = 4
-    regions: Path | None = None
-    pictures: bool = False
+    folder: Path  # gets `maps/`, and `pictures/` where asked for
+    byte_range: float | None = None  # gauss of byte 255 in 8-bit images; None: `read_magnetogram`'s default
+    batch_size: int = 4  # images per call of the model
+    regions: Path | None = None  # table that `region_tables.read_regions` takes
+    pictures: bool = False  # draw an overlay of each image
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -133,10 +119,7 @@ def in_span(images: Iterable[Path], *, begin: pd.Timestamp | None, end: pd.Times
 def plan_export(images: Iterable[Path], settings: Export, source: AttributionModel) -> list[ImageJob]:
     """What is to be done, in the order of the file names: the images given, and the attribution files found.
 
-    Raises
-    ------
-    SettingError
-        Two images would share a file, or the folder holds files of another model or byte range.
+    `SettingError` where two images would share a file, or the folder holds files of another model or byte range.
     """
     from tqdm import tqdm
 
@@ -169,24 +152,8 @@ def tasks(jobs: Sequence[ImageJob], settings: Export) -> list[Sequence[ImageJob]
 def export(jobs: Sequence[ImageJob], source: AttributionModel, settings: Export) -> Iterator[ImageResult]:
     """Do the jobs in their order; each result when its file is in place.
 
-    Parameters
-    ----------
-    jobs : sequence of ImageJob
-        As from `plan_export`.
-    source : AttributionModel
-        The model.
-    settings : Export
-        What to make.
-
-    Yields
-    ------
-    ImageResult
-        One per job.
-
-    Raises
-    ------
-    KflareError
-        What concerns not one image but all: the model, the server, the folder, the table of regions.
+    A failure of one image stands in its result; raised is what concerns all: the model, server, folder, table of
+    regions.
     """
     if settings.regions is not None:
         _regions(settings.regions)  # Raises here what is wrong with the table, and not for each image.

@@ -38,15 +38,7 @@ _Extent = tuple[float, float, float, float] | None
 
 
 def figure_hit(title: str, image: ImageMaps) -> Figure:
-    """Magnetogram, guided backpropagation and Grad-CAM for the flaring label, alone and overlaid (Fig. 2).
-
-    Parameters
-    ----------
-    title : str
-        Such as "2013-10-23, hit".
-    image : ImageMaps
-        The image; its regions are framed and named.
-    """
+    """Magnetogram with regions, guided backpropagation and Grad-CAM for the flaring label, also overlaid (Fig. 2)."""
     figure = Figure(figsize=(2 * 4.2 + 0.9, 3 * 4.2 + 0.6), layout="constrained")
     panels = figure.subplots(3, 2)
     figure.suptitle(f"{title}: flaring label")
@@ -105,18 +97,7 @@ def figure_grad_cam(cases: Sequence[tuple[str, ImageMaps]]) -> Figure:
 
 
 def figure_patches(entries: Sequence[tuple[str, ImageMaps, PolarityLines, RegionPatch]]) -> Figure:
-    """Regions close up: magnetogram, guided gradient, both, and the masks of the analysis (Fig. 5).
-
-    Parameters
-    ----------
-    entries : sequence of (title, ImageMaps, PolarityLines, RegionPatch)
-        One row each.
-
-    Raises
-    ------
-    DataError
-        No entries.
-    """
+    """Regions close up: magnetogram, guided gradient, both, and the masks of the analysis, a row each (Fig. 5)."""
     if not entries:
         raise DataError("a figure of region patches needs at least one region")
     titles = ("magnetogram", "guided backpropagation", "overlaid", "masks")
@@ -163,13 +144,7 @@ def figure_patches(entries: Sequence[tuple[str, ImageMaps, PolarityLines, Region
 
 
 def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
-    """Write a figure as `stem`.png (150 dpi) and `stem`.pdf, without a date, so that equal figures are equal files.
-
-    Raises
-    ------
-    SettingError
-        The folder cannot be written to.
-    """
+    """Write a figure as `stem`.png (150 dpi) and `stem`.pdf, without a date, so that equal figures are equal files."""
     paths = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.pdf")
     write_whole(paths[0], lambda file: figure.savefig(file, format="png", dpi=150, metadata={"Software": None}))
     write_whole(paths[1], lambda file: figure.savefig(file, format="pdf", dpi=150, metadata={"CreationDate": None}))

@@ -34,24 +34,10 @@ def line_measures(
 ) -> dict[str, float]:
     """Compare the guided gradient on the inversion lines of a region with that elsewhere in it.
 
-    Parameters
-    ----------
-    gradient : float array of shape (H, W)
-        Absolute guided gradient, scaled to 0–1 over the image (`maps.scaled`).
-    lines : PolarityLines
-        Of the same image.
-    patch : RegionPatch
-        The region.
-    strong : float
-        Gradient from which a pixel counts as activated for the IoU.
-
-    Returns
-    -------
-    dict of str to float
-        `pil_non_pil`: mean gradient on the PIL over that of the region's other pixels; `pil_boundary`: over that of the
-        boundaries of its polarities; `iou`: of the PIL with the activated pixels. Ratios of 1 and an IoU of 0 mean no
-        preference; NaN where a mean has no pixels or the lower one is 0, or where both sets of the IoU are empty. Also
-        `pil_pixels`, `boundary_pixels` and `region_pixels`.
+    The gradient (H, W) is absolute and scaled to 0–1 over the image; from `strong` on a pixel counts as activated.
+    `pil_non_pil` is its mean on the PIL over that of the region's other pixels, `pil_boundary` over that of the
+    boundaries of its polarities, `iou` that of the PIL with the activated pixels. Ratios of 1 and an IoU of 0 mean no
+    preference; NaN where a mean has no pixels or the lower one is 0, or where both sets of the IoU are empty.
     """
     inside = patch.mask
     values = patch.crop(gradient)
@@ -69,19 +55,11 @@ def line_measures(
 
 
 def table_2(regions: pd.DataFrame) -> pd.DataFrame:
-    """Mean and RMS deviation of the measures over regions, by outcome of the image and flaring of the region.
+    """Mean and RMS deviation of the `MEASURES` over regions, by outcome of the image and flaring of the region.
 
-    Parameters
-    ----------
-    regions : DataFrame
-        One row per image and region: `outcome` (one of `OUTCOMES`), `flaring` (bool), and the `MEASURES`.
-
-    Returns
-    -------
-    DataFrame
-        Columns `outcome`, `measure`, `flaring`, `mean`, `rms` (root mean square deviation from the mean, the paper's
-        "root mean square error"), `median`, `regions` (with a defined measure), `undefined`. One row for each
-        combination, also for empty ones: a flaring region cannot occur in a false alarm or null.
+    `rms` is the root mean square deviation from the mean, the paper's "root mean square error"; `regions` have a
+    defined measure, `undefined` none. One row for each combination, also for empty ones: a flaring region cannot occur
+    in a false alarm or null.
     """
     rows = []
     for outcome in OUTCOMES:
@@ -106,15 +84,7 @@ def table_2(regions: pd.DataFrame) -> pd.DataFrame:
 
 
 def table_2_as_printed(table: pd.DataFrame, *, threshold: str) -> pd.DataFrame:
-    """The same in the layout of the paper: a row per outcome, "mean ± RMS (regions)" in each cell.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As from `table_2`.
-    threshold : str
-        Class from which a region counts as flaring, for the headings ("C": ≥C).
-    """
+    """The same as the paper prints it: a row per outcome, "mean ± RMS (regions)" in each cell; ≥`threshold` flares."""
     cells = table.assign(
         text=[
             f"{mean:.3f} ± {rms:.3f} (n = {count})" if count else "..."

@@ -20,11 +20,8 @@ _UNGUIDED = {"ReLU", "Relu", "Relu6", "LeakyReLU", "LeakyRelu", "PReLU", "ELU", 
 def require_guidable(model: keras.Model) -> list[str]:
     """Names of the layers whose ReLU tf-keras-vis can guide.
 
-    Raises
-    ------
-    ModelError
-        A ReLU that would be left unguided: a `ReLU` layer, `keras.ops.relu`, another function than Keras' own as
-        `activation`, a nested model; or no ReLU at all. The message names the layer.
+    `ModelError` for a ReLU that would be left unguided: a `ReLU` layer, `keras.ops.relu`, another function than Keras'
+    own as `activation`, a nested model; or no ReLU at all.
     """
     relus = []
     for operation in model.operations:
@@ -57,12 +54,7 @@ def guided_copy(model: keras.Model) -> keras.Model:
     """Copy a model so that every ReLU passes back only positive gradients of positive activations.
 
     R_l = 1[f_l > 0] · 1[R_{l+1} > 0] · R_{l+1} (Springenberg et al. 2015; Yi et al. 2021, section 3.2.1). The output's
-    soft-max is replaced by the identity, so scores are those before it. Values are as in the model.
-
-    Raises
-    ------
-    ModelError
-        See `require_guidable`.
+    soft-max is replaced by the identity, so scores are those before it. `ModelError`: see `require_guidable`.
     """
     relus = require_guidable(model)
     copy = plain_copy(model)

@@ -38,32 +38,16 @@ _STEP: Final = 0.5
 
 @dataclass(frozen=True, eq=False)
 class RegionPatch:
-    """An active region in the pixels of one magnetogram.
+    """An active region in the pixels of one magnetogram."""
 
-    Parameters
-    ----------
-    name : str
-        Such as "NOAA 11875" or "HARP 377".
-    noaa : int or None
-        NOAA number; None = none or unknown.
-    lon, lat : float
-        Centre at the time of the magnetogram, Stonyhurst degrees, west and north positive.
-    rows, columns : slice
-        The rectangle of pixels around it, row 0 = north.
-    mask : bool array, the shape of that rectangle
-        Pixels of the region.
-    index : int
-        Row of the table that it comes from.
-    """
-
-    name: str
-    noaa: int | None
-    lon: float
+    name: str  # such as "NOAA 11875" or "HARP 377"
+    noaa: int | None  # None = none or unknown
+    lon: float  # centre at the time of the magnetogram, Stonyhurst degrees, west and north positive
     lat: float
-    rows: slice
+    rows: slice  # the rectangle of pixels around it, row 0 = north
     columns: slice
-    mask: npt.NDArray[np.bool_]
-    index: int
+    mask: npt.NDArray[np.bool_]  # pixels of the region in that rectangle
+    index: int  # row of the table that it comes from
 
     @property
     def label(self) -> str:
@@ -82,10 +66,7 @@ class RegionPatch:
 
 
 def largest(image: npt.NDArray[np.floating], patch: RegionPatch) -> float:
-    """Maximum of an image (H, W) inside a region: of a Grad-CAM map it is the region's Grad-CAM value.
-
-    Source: Yi et al. (2021, section 4).
-    """
+    """Maximum of an image (H, W) inside a region: of a Grad-CAM map its Grad-CAM value (Yi et al. 2021, section 4)."""
     return float(patch.crop(image)[patch.mask].max())
 
 
@@ -95,11 +76,6 @@ def box_sizes(regions: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArr
     In this order: its bounding box (`lon_min` … `lat_max`, as HARPs have); `extent`, the length of the sunspot group,
     plus 6°; `AREA_ACR`, the box having 7.3 times that area; or 14° × 7°. But for the first the height is half of the
     width, at least 6°, and the width 10° to 40°. Reconstruction, calibrated with the one HARP 377.
-
-    Parameters
-    ----------
-    regions : DataFrame
-        As from `region_tables.read_regions`.
     """
     number = {name: regions[name].to_numpy(np.float64) for name in ("extent", "AREA_ACR", "lat")}
     from_area = np.sqrt(
@@ -117,19 +93,7 @@ def box_sizes(regions: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArr
 def regions_near(regions: pd.DataFrame, time: datetime, *, tolerance_hours: float = 12.0) -> pd.DataFrame:
     """The record of each region that is nearest in time, within a tolerance; the earlier one of two equally near.
 
-    Parameters
-    ----------
-    regions : DataFrame
-        As from `region_tables.read_regions`, sorted by time.
-    time : datetime
-        Of the image, aware.
-    tolerance_hours : float
-        Regions without a record within this are left out.
-
-    Returns
-    -------
-    DataFrame
-        Rows of `regions` with their index.
+    `regions` are sorted by time, as from `region_tables.read_regions`; the rows keep their index.
     """
     begin, end = pd.Timestamp(time) - (reach := pd.Timedelta(hours=tolerance_hours)), pd.Timestamp(time) + reach
     times = regions["time"]
@@ -150,7 +114,7 @@ def place_regions(
     magnetogram : Magnetogram
         Gives time, disk and observer.
     area : str
-        One of `AREAS`.
+        One of `AREAS`; another one raises `SettingError`.
     threshold : float
         With "field": of a strong field, gauss.
 
@@ -158,11 +122,6 @@ def place_regions(
     -------
     list of RegionPatch
         In the order of the table, without those whose centre is behind the limb or whose area is empty.
-
-    Raises
-    ------
-    SettingError
-        An unknown area.
     """
     if area not in AREAS:
         raise SettingError(f"`area` must be one of {', '.join(AREAS)}, got {area!r}")

@@ -22,17 +22,10 @@ Maps = npt.NDArray[np.float32]
 class ImageMaps:
     """A magnetogram with its maps and regions, all on the pixels of the network's input (S × S, row 0 = north).
 
-    Parameters
-    ----------
-    field : float32 array of shape (S, S)
-        Line-of-sight field in gauss, NaN off the disk.
-    guided_backprop, grad_cam, grad_cam_signed : float32 arrays of shape (S, S, 2)
-        As `scaled_maps` gives them; last axis [no flare, flare].
-    patches : sequence of RegionPatch
-        Its regions.
+    The maps are (S, S, 2), as `scaled_maps` gives them, last axis [no flare, flare].
     """
 
-    field: Maps
+    field: Maps  # line-of-sight field in gauss, NaN off the disk
     guided_backprop: Maps
     grad_cam: Maps
     grad_cam_signed: Maps
@@ -50,18 +43,7 @@ def scaled_maps(attribution: Attribution) -> tuple[Maps, Maps, Maps]:
 def enlarged(grad_cam: Maps, *, cell: int, size: int) -> Maps:
     """Grad-CAM on the pixels of the network's input: bilinear between the centres of its cells, level beyond them.
 
-    Parameters
-    ----------
-    grad_cam : float32 array of shape (h, h, 2)
-        Cells; row 0 = north.
-    cell : int
-        Pixels that a cell spans.
-    size : int
-        Width and height of the network's input, S.
-
-    Returns
-    -------
-    float32 array of shape (S, S, 2)
+    From (h, h, 2), each cell spanning `cell` pixels, to (`size`, `size`, 2).
     """
     cells = grad_cam.shape[0]
     place = np.clip((np.arange(size) + 0.5) / cell - 0.5, 0, cells - 1)

@@ -28,19 +28,9 @@ def value_columns() -> list[str]:
 
 
 def image_rows(attribution: Attribution, patches: Sequence[RegionPatch] = ()) -> list[dict[str, Any]]:
-    """Numbers of the full disk, and of each region.
+    """Numbers of the full disk, and of each region in the pixels of the network's input (`Attribution.frame`).
 
-    Parameters
-    ----------
-    attribution : Attribution
-        An image's maps.
-    patches : sequence of RegionPatch
-        Regions in the pixels of the network's input, as `harps.place_regions` finds them in `Attribution.frame`.
-
-    Returns
-    -------
-    list of dict
-        `region`, `noaa`, `lon`, `lat` (None for the full disk), `pixels` on the disk, and `value_columns`.
+    `region`, `noaa`, `lon`, `lat` (None for the full disk), `pixels` on the disk, and `value_columns`.
     """
     on_disk = attribution.frame.on_disk
     nowhere = {"region": FULL_DISK, "noaa": None, "lon": None, "lat": None, "pixels": int(on_disk.sum())}

@@ -50,15 +50,13 @@ def attribution_map(
     Returns
     -------
     float32 array
-        Raw map, (N, h, w) of the layer for Grad-CAM, (N, S, S) for gradients. Grad-CAM is signed, before its
-        final ReLU; Grad-CAM++ is rectified by definition.
+        Raw map, (N, h, w) of the layer for Grad-CAM, (N, S, S) for gradients. Grad-CAM is signed, before its final
+        ReLU; Grad-CAM++ is rectified by definition.
 
     Raises
     ------
-    SettingError
-        Unknown method or label.
-    ModelError
-        No such convolution, or a ReLU that cannot be guided.
+    SettingError, ModelError
+        Unknown method or label; no such convolution, or a ReLU that cannot be guided.
     """
     if method not in METHODS:
         raise SettingError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}")

@@ -21,30 +21,14 @@ OUTCOMES: Final = ("hit", "miss", "false alarm", "null")
 def named_outcomes(probability: npt.ArrayLike, event: npt.ArrayLike, *, threshold: float = 0.5) -> npt.NDArray[np.str_]:
     """Name the outcome of each forecast: "hit", "miss", "false alarm" or "null".
 
-    Parameters
-    ----------
-    probability : array-like of shape (N,)
-        The network's own output for the full disk.
-    event : bool array-like of shape (N,)
-        Whether a flare occurred.
-    threshold : float
-        Probability from which a flare is forecast. 0.5 is the paper's rule, that the higher of the two scores decides
-        (Yi et al. 2021, section 3.1).
+    0.5 is the paper's rule, that the higher of the two scores decides (Yi et al. 2021, section 3.1).
     """
     yes, occurred = np.asarray(probability) >= threshold, np.asarray(event, dtype=bool)
     return np.select([yes & occurred, ~yes & occurred, yes], OUTCOMES[:3], OUTCOMES[3])
 
 
 def flux_of_regions(times: pd.Series, noaa: pd.Series, flares: FlareList) -> npt.NDArray[np.float64]:
-    """Peak flux (W m^-2, 0 = none) of each region's largest flare within 24 h; NaN without a NOAA number.
-
-    Parameters
-    ----------
-    times, noaa : Series of shape (N,)
-        Forecast times, and NOAA numbers (missing = none or unknown).
-    flares : FlareList
-        The catalogue; it must reach to the end of every window.
-    """
+    """Peak flux (W m^-2, 0 = none) of each region's largest flare within 24 h; NaN without a NOAA number."""
     flux = np.full(len(noaa), np.nan)
     numbered = noaa.notna().to_numpy()
     if numbered.any():
@@ -56,21 +40,11 @@ def flux_of_regions(times: pd.Series, noaa: pd.Series, flares: FlareList) -> npt
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Compares the forecasts of an export with a flare list.
+    """Compares the forecasts of an export with a flare list."""
 
-    Parameters
-    ----------
-    flares : FlareList
-        The catalogue; an image whose 24 h it does not cover gets no outcome.
-    event : str
-        Class that the model forecasts: "C" or "M".
-    threshold : float
-        Probability from which the forecast is "yes".
-    """
-
-    flares: FlareList
-    event: str
-    threshold: float
+    flares: FlareList  # an image whose 24 h it does not cover gets no outcome
+    event: str  # class that the model forecasts: "C" or "M"
+    threshold: float  # probability from which the forecast is "yes"
 
     def of(self, rows: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.object_]]:
         """`flux24` and `outcome` of each row of a table with the columns of `value_table.ValueTable`."""

@@ -20,14 +20,7 @@ __all__ = ["overlay", "write_overlay"]
 def overlay(attribution: Attribution, field: npt.NDArray[np.float32], *, patches: Sequence[RegionPatch] = ()) -> Figure:
     """Draw guided backpropagation and Grad-CAM of the label "flare" over the magnetogram.
 
-    Parameters
-    ----------
-    attribution : Attribution
-        The maps.
-    field : float32 array of shape (S, S)
-        The magnetogram on the pixels of the network's input, gauss, row 0 = north, NaN off the disk.
-    patches : sequence of RegionPatch
-        Regions to frame and name.
+    The field (S, S) is on the pixels of the network's input: gauss, row 0 = north, NaN off the disk.
     """
     by = f"{attribution.origin.model} version {attribution.origin.version}"
     title = f"{attribution.time:%Y-%m-%d %H:%M} UT, {by}, probability {percent(attribution.probability)}"

@@ -63,12 +63,10 @@ def _opened(source: AttributionModel) -> Ask:
 class PublishedModel:
     """The SavedModel of an image model that kflare published, to be run in process.
 
-    Parameters
+    Attributes
     ----------
     folder : Path
         The version's own, such as `savedmodels/cnn-m/1`.
-    origin : Origin
-        Name, version and digest.
     size : int
         Width and height of the network's input.
     event : str
@@ -87,10 +85,7 @@ class PublishedModel:
     def find(cls, place: Path) -> "PublishedModel":
         """The model in a version's folder, or the newest in a model's folder.
 
-        Raises
-        ------
-        ModelError
-            No such folder or version, not whole or changed since it was published, or no full-disk model.
+        `ModelError` where there is none, it is not whole or changed since it was published, or is no full-disk model.
         """
         place = Path(place)
         if not place.is_dir():

@@ -24,24 +24,11 @@ _BOX_CARDS: Final = {"lon_min": "LON_MIN", "lon_max": "LON_MAX", "lat_min": "LAT
 def read_regions(path: str | Path) -> pd.DataFrame:
     """Read the positions of active regions: an SRS table, a region table, or the FITS file of a SHARP.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        NOAA's Solar Region Summary in any form that `kflare.flares.srs.read_srs` takes; a region table (CSV or Parquet)
-        with `time`, `region`, `lon`, `lat` and, where known, `noaa`, `lon_min`, `lon_max`, `lat_min`, `lat_max`,
-        `AREA_ACR`; or a FITS file with SHARP keywords.
-
-    Returns
-    -------
-    DataFrame
-        Columns `time` (datetime64[us, UTC], when the position was valid), `region`, `noaa` (Int64, <NA> = none), `lon`,
-        `lat` (Stonyhurst degrees, west and north positive), and, of the size, `extent`, `AREA_ACR`, `lon_min`,
-        `lon_max`, `lat_min`, `lat_max` (NaN = unknown); sorted by time.
-
-    Raises
-    ------
-    DataError
-        No such file, another kind of table, a position that cannot be read or lies off the sphere.
+    An SRS in any form that `kflare.flares.srs.read_srs` takes, or a region table (CSV or Parquet) with `time`,
+    `region`, `lon`, `lat` and, where known, `noaa`, `AREA_ACR`, `lon_min`, `lon_max`, `lat_min`, `lat_max`. Columns of
+    the result: `time` (datetime64[us, UTC], when the position was valid), `region`, `noaa` (Int64, <NA> = none), `lon`,
+    `lat` (Stonyhurst degrees, west and north positive), and, of the size, `extent` and those named (NaN = unknown); by
+    time.
     """
     path = Path(path)
     if not path.is_file():
@@ -64,23 +51,9 @@ def read_regions(path: str | Path) -> pd.DataFrame:
 
 
 def read_sharp_box(path: str | Path) -> pd.DataFrame:
-    """Region table of one row from the FITS file of a SHARP, with its bounding box.
+    """Region table of one row from the FITS file of a SHARP (any segment, CEA or CCD), with its bounding box.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        Any segment, CEA or CCD. `LON_MIN`, `LON_MAX`, `LAT_MIN`, `LAT_MAX` are Stonyhurst degrees.
-
-    Returns
-    -------
-    DataFrame
-        As `kflare.sharp.keywords.read_sharp_header`, and `lon_min`, `lon_max`, `lat_min`, `lat_max`;
-        `lon`, `lat` are the middle of that box, not the flux-weighted centre.
-
-    Raises
-    ------
-    DataError
-        No SHARP, or its box is not in the header.
+    `lon_min` … `lat_max` are Stonyhurst degrees; `lon`, `lat` are the middle of that box, not the flux-weighted centre.
     """
     from kflare.sharp.keywords import read_sharp_header
 
@@ -127,22 +100,10 @@ def _complete(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def with_sharp(regions: pd.DataFrame, sharp: pd.DataFrame, *, tolerance_hours: float = 12.0) -> pd.DataFrame:
-    """Add to each region the SHARP parameters of its record nearest in time.
+    """Add to each region the SHARP parameters (NaN = no record) of its record nearest in time, and `sharp_hours`.
 
-    Parameters
-    ----------
-    regions : DataFrame
-        With `time` (UTC) and `noaa`.
-    sharp : DataFrame
-        With `time`, `noaa` and the 16 parameters, as from `kflare.sharp.daily.read_sharp_daily`.
-    tolerance_hours : float
-        The record may be this much earlier or later. With the daily table a tight tolerance leaves out just the regions
-        that are about to flare: their records stand 24 h before the flare, at any hour.
-
-    Returns
-    -------
-    DataFrame
-        `regions`, in their order, with the parameters (NaN = no record) and `sharp_hours`: record minus region time.
+    `sharp_hours` is record minus region time. With the daily table a tight tolerance leaves out just the regions that
+    are about to flare: their records stand 24 h before the flare, at any hour.
     """
     left = regions.reset_index(drop=True).drop(columns=[*SHARP_PARAMETERS], errors="ignore")
     key = left.assign(_row=np.arange(len(left)), _noaa=left["noaa"].fillna(-1).astype("int64"))

@@ -24,15 +24,7 @@ _LINEAR: Final = ("ABSNJZH", "SHRGT45", "MEANJZD", "MEANALP", "MEANJZH", "MEANGA
 
 
 def figure_occurrence(rates: pd.DataFrame, *, title: str = "") -> Figure:
-    """Flare occurrence rate within 24 h by Grad-CAM value, for ≥C, ≥M and X, with 95 % intervals (Fig. 6).
-
-    Parameters
-    ----------
-    rates : DataFrame
-        As from `relations.occurrence_rates`.
-    title : str
-        For the reader.
-    """
+    """Flare occurrence rate within 24 h by Grad-CAM value, for ≥C, ≥M and X, with 95 % intervals (Fig. 6)."""
     figure = Figure(figsize=(6.4, 6.0), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     for shift, (name, (colour, mark, line)) in zip((-1, 0, 1), _MARKS.items(), strict=True):
@@ -59,21 +51,9 @@ def figure_occurrence(rates: pd.DataFrame, *, title: str = "") -> Figure:
 
 
 def figure_correlations(regions: pd.DataFrame, correlations: pd.DataFrame, *, shown: int = 9) -> Figure:
-    """Box plots of the SHARP parameters by Grad-CAM value, those with the largest |r| first (Fig. 7).
+    """Box plots of the SHARP parameters by Grad-CAM value, the `shown` ones with the largest |r| first (Fig. 7).
 
-    Parameters
-    ----------
-    regions : DataFrame
-        One row per image and region, as given to `relations.correlations`.
-    correlations : DataFrame
-        Its result.
-    shown : int
-        How many parameters; the paper shows the nine with r above 0.5.
-
-    Raises
-    ------
-    DataError
-        No parameter has a correlation.
+    The paper shows the nine with r above 0.5. `DataError` where no parameter has a correlation.
     """
     defined = correlations.dropna(subset="pearson")
     if defined.empty:
@@ -102,18 +82,9 @@ def figure_correlations(regions: pd.DataFrame, correlations: pd.DataFrame, *, sh
 
 
 def boxes_by_value(values: npt.ArrayLike, parameter: npt.ArrayLike) -> dict[tuple[float, float], dict[str, Any]]:
-    """Quartiles and whiskers of a parameter in each of `relations.BINS` of the Grad-CAM value that has any.
+    """Quartiles and whiskers of a parameter, for `matplotlib.axes.Axes.bxp`, by bin of the Grad-CAM value that has any.
 
-    Parameters
-    ----------
-    values, parameter : array-like of shape (N,)
-        Grad-CAM value and parameter of each region; pairs with a NaN parameter are left out.
-
-    Returns
-    -------
-    dict
-        By the edges of the bin what `matplotlib.axes.Axes.bxp` takes: `q1`, `med`, `q3` and the whiskers `whislo`,
-        `whishi`, the farthest values within 1.5 times the box's height from it.
+    Whiskers reach the farthest values within 1.5 times the box's height from it; pairs with a NaN are left out.
     """
     value, size = np.asarray(values, np.float64), np.asarray(parameter, np.float64)
     boxes = {}

@@ -49,30 +49,11 @@ _LEAST: Final = 3
 
 
 def occurrence_rates(values: npt.ArrayLike, flux: npt.ArrayLike, *, bins: npt.ArrayLike = BINS) -> pd.DataFrame:
-    """Share of regions that flare within 24 h, by bin of their Grad-CAM value (Fig. 6).
+    """Share of regions that flare within 24 h, by class ("C", "M", "X") and bin of their Grad-CAM value (Fig. 6).
 
-    Parameters
-    ----------
-    values : array-like of shape (N,)
-        Grad-CAM value of each region.
-    flux : array-like of shape (N,)
-        Peak flux of its largest flare within 24 h, W m^-2; 0 = none.
-    bins : array-like
-        Edges, ascending; a bin includes its lower edge, the last one both.
-
-    Returns
-    -------
-    DataFrame
-        One row per class ("C", "M", "X") and bin: `flare_class`, `low`, `high`, `regions`, `flaring`, `rate`, and the
-        Wilson interval (95 %) of a binomial share `rate_low`, `rate_high` (NaN in an empty bin). It takes regions as
-        independent, which those of one day and those of successive days are not: it is too narrow rather than too wide.
-
-    Raises
-    ------
-    SettingError
-        Bins that do not ascend.
-    DataError
-        Values or fluxes that are missing, or of unequal number.
+    A bin includes its lower edge, the last one both. `rate_low`, `rate_high` are the Wilson interval (95 %) of a
+    binomial share, NaN in an empty bin. It takes regions as independent, which those of one day and those of successive
+    days are not: it is too narrow rather than too wide.
     """
     from scipy.stats import binomtest
 
@@ -115,27 +96,10 @@ def correlation(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Pearson's or Spearman's correlation with a bootstrap interval of 95 % over days.
+    """Pearson's or Spearman's (`ranks`) correlation of pairs without NaN, with a bootstrap interval of 95 % over days.
 
-    Days are drawn with replacement, each with all its regions, since regions of one day share their image.
-
-    Parameters
-    ----------
-    x, y : array-like of shape (N,)
-        Pairs; those with a NaN are left out.
-    days : array-like of shape (N,)
-        Day of each pair, anything that can be compared for equality.
-    ranks : bool
-        Spearman's: of the ranks, newly ranked in each resample.
-    resamples : int
-        Number of resamples.
-    seed : int
-        The same seed gives the same interval.
-
-    Returns
-    -------
-    dict
-        `r`, `low`, `high` (NaN with fewer than 3 pairs, or where one side does not vary), `n`, `days`.
+    Days are drawn with replacement, each with all its regions, since regions of one day share their image; ranks are
+    made anew in each resample. `r`, `low`, `high` are NaN with fewer than 3 pairs, or where one side does not vary.
     """
     first, second = np.asarray(x, np.float64), np.asarray(y, np.float64)
     whole = np.isfinite(first) & np.isfinite(second)
@@ -167,22 +131,10 @@ def correlations(
 ) -> pd.DataFrame:
     """Correlation of a Grad-CAM value with each of the 16 SHARP parameters (Fig. 7).
 
-    Parameters
-    ----------
-    regions : DataFrame
-        One row per image and region: `value`, `day`, and the parameters (NaN = not measured). Choosing hits, misses and
-        false alarms within 60° of the central meridian, as the paper does, is the caller's part.
-    value : str
-        Column of the Grad-CAM value.
-    resamples, seed
-        As for `correlation`.
-
-    Returns
-    -------
-    DataFrame
-        One row per parameter: `parameter`, `n`, `days`; for Pearson's r of the values (`pearson`), of the value with
-        log10 |parameter| (`pearson_log`; parameters that are 0 are left out, `n_log` remain) and Spearman's
-        (`spearman`) each the correlation and its interval (`…_low`, `…_high`); and `yi2021`, the paper's r.
+    Choosing hits, misses and false alarms within 60° of the central meridian, as the paper does, is the caller's part.
+    One row per parameter with Pearson's r of the values (`pearson`), of the value with log10 |parameter|
+    (`pearson_log`; parameters that are 0 are left out, `n_log` remain) and Spearman's (`spearman`), each with its
+    interval (`…_low`, `…_high`); and `yi2021`, the paper's r.
     """
     rows = []
     options: dict[str, Any] = {"resamples": resamples, "seed": seed}

@@ -51,19 +51,7 @@ _UNITS = {"lon": "degree", "lat": "degree", "flux24": "W m^-2"}
 class ValueTable:
     """A Parquet file that grows row by row in constant memory and takes its place when it is whole.
 
-    Parameters
-    ----------
-    path : Path
-        The file; what is there is replaced at the end.
-    outcomes : Outcomes, optional
-        Adds the columns `flux24` and `outcome`.
-
-    Attributes
-    ----------
-    rows : int
-        How many have been written.
-    outcomes : Counter
-        How many images of each outcome.
+    `outcomes`, given, adds the columns `flux24` and `outcome`; as an attribute it counts the images of each.
     """
 
     def __init__(self, path: Path, *, outcomes: Outcomes | None = None) -> None:
