@@ -53,13 +53,14 @@ class Analysis:
     def as_text(self) -> str:
         """Table 2, the correlations of Fig. 7 and the sample sizes, to be read."""
         images, flaring = self.summary["images"], self.summary["flaring_regions"]
+        decision = self.summary["settings"]["decision_threshold"]
         sizes = [
             f"{name}: {images[name]} images, {count} regions, {flaring[name]} of them flaring"
             for name, count in self.summary["regions"].items()
         ]
         printed = self.tables["table2"].set_index("Outcome").T.reset_index(names="mean ± RMS deviation")
         parts = [
-            f"{self.summary['model']}, {self.summary['flaring']}, decided at {self.decision:.3g}",
+            f"{self.summary['model']}, {self.summary['flaring']}, decided at {decision:.3g}",
             "\n".join(sizes),
             printed.to_string(index=False),
         ]
@@ -69,11 +70,6 @@ class Analysis:
             parts.append(scaled.to_string(index=False, float_format="%.2f", na_rep=""))
         parts.append(f"{len(self.files)} tables and figures in {self.files[0].parent}")
         return "\n\n".join(parts)
-
-    @property
-    def decision(self) -> float:
-        """Probability from which an image was forecast to flare."""
-        return float(self.summary["settings"]["decision_threshold"])
 
 
 def analyse(
@@ -117,13 +113,8 @@ def analyse(
     if sharp is not None:
         rows = with_sharp(rows, sharp, tolerance_hours=chosen.tolerance_hours)
     tables = _tables(rows, chosen, threshold, sharp=sharp is not None)
-    summary = {
-        "model": model,
-        "flaring": f">= {threshold}1.0 within 24 h",
-        **_sizes(images, rows),
-        "not_analysed": len(failures),
-        "settings": asdict(chosen),
-    }
+    about = {"model": model, "flaring": f">= {threshold}1.0 within 24 h"}
+    summary = {**about, **_sizes(images, rows), "not_analysed": len(failures), "settings": asdict(chosen)}
     found = {"images": images.drop(columns="path"), "regions": rows, **tables}
     written = [_write_csv(table, output / f"{name}.csv") for name, table in found.items()]
     written.append(write_whole(output / "summary.json", json.dumps(summary, indent=2)))

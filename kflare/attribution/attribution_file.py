@@ -30,15 +30,7 @@ from kflare.observations.world import header_of
 from kflare.sun.disk import Disk
 from kflare.sun.geometry import Observer
 
-__all__ = [
-    "LABELS",
-    "METHODS",
-    "Attribution",
-    "Origin",
-    "read_attribution",
-    "read_origin",
-    "write_attribution",
-]
+__all__ = ["LABELS", "METHODS", "Attribution", "Origin", "read_attribution", "read_origin", "write_attribution"]
 
 LABELS = ("no_flare", "flare")
 """The labels, in the order of the maps' last axis."""

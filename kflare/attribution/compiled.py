@@ -1,14 +1,11 @@
 """All attribution maps of both labels from one compiled forward pass: the compiled twin of `maps`.
 
-Built with tf-keras-vis's own model modifiers and exportable as a SavedModel signature. One graph serves Grad-CAM and
-guided backpropagation: the guided model has the plain model's forward values, and behind the last convolution of the
-dense CNN there is no ReLU, so guiding leaves the gradient that Grad-CAM needs as it is.
-
-For the same reason, and because a global average stands before the last layer, the gradient of a score with respect to
-the last convolution is the same at every place, and **Grad-CAM here equals CAM** (Zhou et al. 2016): the score is the
-mean of the map plus a constant. Training sees only the difference of the scores, so the map of "no flare" tends to
-minus that of "flare": hence the paper's remark that for the non-flare label "a gradient of zero covers the data in all
-cases" once the ReLU is applied.
+One graph serves Grad-CAM and guided backpropagation: behind the last convolution of the dense CNN there is no ReLU, so
+guiding leaves the gradient that Grad-CAM needs as it is. For the same reason, and because a global average stands
+before the last layer, **Grad-CAM here equals CAM** (Zhou et al. 2016): the score is the mean of the map plus a
+constant. Training sees only the difference of the scores, so the map of "no flare" tends to minus that of "flare":
+hence the paper's remark that for the non-flare label "a gradient of zero covers the data in all cases" once the ReLU is
+applied.
 """
 
 from collections.abc import Sequence

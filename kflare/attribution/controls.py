@@ -69,11 +69,7 @@ def rank_correlation(one: Maps, other: Maps) -> npt.NDArray[np.float64]:
 
 
 def randomisation_check(
-    model: keras.Model,
-    images: Maps,
-    *,
-    methods: Sequence[str],
-    layer: str = LAST_CONVOLUTION,
+    model: keras.Model, images: Maps, *, methods: Sequence[str], layer: str = LAST_CONVOLUTION
 ) -> pd.DataFrame:
     """Replace the layers' weights by random ones, from the output down, and compare the maps with the model's own.
 

@@ -20,12 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.attribution.attribution_file import (
-    Attribution,
-    read_attribution,
-    read_origin,
-    write_attribution,
-)
+from kflare.attribution.attribution_file import Attribution, read_attribution, read_origin, write_attribution
 from kflare.attribution.harps import RegionPatch, place_regions, regions_near
 from kflare.attribution.map_values import image_rows
 from kflare.attribution.published import AttributionModel, opened
@@ -200,11 +195,7 @@ def _regions(path: Path) -> pd.DataFrame:
 
 
 def _draw(
-    attribution: Attribution,
-    field: Field | None,
-    job: ImageJob,
-    settings: Export,
-    patches: list[RegionPatch],
+    attribution: Attribution, field: Field | None, job: ImageJob, settings: Export, patches: list[RegionPatch]
 ) -> None:
     from kflare.attribution.overlay import overlay, write_overlay
 

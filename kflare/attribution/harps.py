@@ -146,19 +146,10 @@ def place_regions(
         patch = _patch(x[seen], y[seen], allowed) if visible[number] else None
         if patch is None:
             continue
-        noaa, name = regions["noaa"].iloc[number], str(regions["region"].iloc[number])
-        found.append(
-            RegionPatch(
-                name=name,
-                noaa=None if pd.isna(noaa) else int(noaa),
-                lon=float(lon[number]),
-                lat=float(centre["lat"][number]),
-                rows=patch[0],
-                columns=patch[1],
-                mask=patch[2],
-                index=int(regions.index[number]),
-            )
-        )
+        region = regions.iloc[number]
+        name, noaa = str(region["region"]), None if pd.isna(region["noaa"]) else int(region["noaa"])
+        west, north, index = float(lon[number]), float(centre["lat"][number]), int(regions.index[number])
+        found.append(RegionPatch(name, noaa, west, north, *patch, index))
     return found
 
 

@@ -74,9 +74,9 @@ def read_sharp_box(path: str | Path) -> pd.DataFrame:
 def _complete(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     absent = [name for name in ("lon", "lat") if name not in table]
     if absent:
+        seen = ", ".join(map(str, table.columns))
         raise DataError(
-            f"{path} lacks the column `{'`, `'.join(absent)}`: a region's position in Stonyhurst degrees; it has "
-            f"{', '.join(map(str, table.columns))}"
+            f"{path} lacks the column `{'`, `'.join(absent)}`: a region's position in Stonyhurst degrees; it has {seen}"
         )
     for name in ("extent", "AREA_ACR", *_BOX_CARDS):
         if name not in table:

@@ -17,13 +17,7 @@ from kflare.flares.catalogue import THRESHOLDS
 from kflare.flares.labels import reaches
 from kflare.sharp.daily import SHARP_PARAMETERS
 
-__all__ = [
-    "BINS",
-    "PAPER_CORRELATIONS",
-    "correlation",
-    "correlations",
-    "occurrence_rates",
-]
+__all__ = ["BINS", "PAPER_CORRELATIONS", "correlation", "correlations", "occurrence_rates"]
 
 FloatArray = npt.NDArray[np.float64]
 
