@@ -1,6 +1,6 @@
 """The formats of flare lists: each becomes one table of text columns with the same names.
 
-What the text says is judged and repaired in `kflare.flares.catalogue`; here it is only found. The format is told by
+What the text says is judged and repaired in `kflare.flares.repairing`; here it is only found. The format is told by
 the content, never by the suffix:
 
 * event text: NOAA/SWPC's daily edited events (`20150301events.txt`), of which the XRA rows are the GOES flares;

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from kflare.errors import SettingError
 from kflare.sun.geometry import Box
 
-__all__ = ["THRESHOLDS", "brightening_features"]
+__all__ = ["BRIGHTNESS_THRESHOLDS", "brightening_features"]
 
 #: DN/s above which a pixel is bright, by prefix of the features. Reconstruction. CH, AIA 1600 Å: 300; the quiet Sun has
 #: about 30 to 60, plage 100 to 250, flare ribbons 10³ and more. CR, AIA 131 Å: 100; the quiet Sun has about 5, active
 #: regions 10 to 60, plasma of 10 MK (Fe XXI) more.
-THRESHOLDS: Final = {"CH": 300.0, "CR": 100.0}
+BRIGHTNESS_THRESHOLDS: Final = {"CH": 300.0, "CR": 100.0}
 
 
 def brightening_features(
@@ -35,7 +35,7 @@ def brightening_features(
     prefix : str
         "CH" (1600 Å) or "CR" (131 Å).
     threshold : float, optional
-        DN/s above which a pixel is bright; that of `THRESHOLDS` if not given.
+        DN/s above which a pixel is bright; that of `BRIGHTNESS_THRESHOLDS` if not given.
 
     Returns
     -------
@@ -48,9 +48,11 @@ def brightening_features(
     SettingError
         If `prefix` is unknown or `threshold` not positive.
     """
-    if prefix not in THRESHOLDS:
-        raise SettingError(f"`prefix` of a brightening must be one of {', '.join(THRESHOLDS)}, got {prefix!r}")
-    limit = THRESHOLDS[prefix] if threshold is None else threshold
+    if prefix not in BRIGHTNESS_THRESHOLDS:
+        raise SettingError(
+            f"`prefix` of a brightening must be one of {', '.join(BRIGHTNESS_THRESHOLDS)}, got {prefix!r}"
+        )
+    limit = BRIGHTNESS_THRESHOLDS[prefix] if threshold is None else threshold
     if not limit > 0:
         raise SettingError(f"`threshold` of a brightening must be above 0 DN/s, got {limit}")
     x0, y0, x1, y1 = box

@@ -92,7 +92,7 @@ def samples_of_netcdf(path: Path, *, satellite: int | None) -> Samples:
     path : pathlib.Path
         netCDF-3 or -4, at most 512 MiB.
     satellite : int or None
-        GOES number, which goes before the file's own.
+        GOES number, used instead of the one in the file.
 
     Returns
     -------
