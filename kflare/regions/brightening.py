@@ -13,12 +13,12 @@ import numpy.typing as npt
 from kflare.errors import SettingError
 from kflare.sun.geometry import Box
 
-__all__ = ["BRIGHTNESS_THRESHOLDS", "brightening_features"]
+__all__ = ["BRIGHT_ABOVE", "brightening_features"]
 
 #: DN/s above which a pixel is bright, by prefix of the features. Reconstruction. CH, AIA 1600 Å: 300; the quiet Sun has
 #: about 30 to 60, plage 100 to 250, flare ribbons 10³ and more. CR, AIA 131 Å: 100; the quiet Sun has about 5, active
 #: regions 10 to 60, plasma of 10 MK (Fe XXI) more.
-BRIGHTNESS_THRESHOLDS: Final = {"CH": 300.0, "CR": 100.0}
+BRIGHT_ABOVE: Final = {"CH": 300.0, "CR": 100.0}
 
 
 def brightening_features(
@@ -35,7 +35,7 @@ def brightening_features(
     prefix : str
         "CH" (1600 Å) or "CR" (131 Å).
     threshold : float, optional
-        DN/s above which a pixel is bright; that of `BRIGHTNESS_THRESHOLDS` if not given.
+        DN/s above which a pixel is bright; that of `BRIGHT_ABOVE` if not given.
 
     Returns
     -------
@@ -48,11 +48,9 @@ def brightening_features(
     SettingError
         If `prefix` is unknown or `threshold` not positive.
     """
-    if prefix not in BRIGHTNESS_THRESHOLDS:
-        raise SettingError(
-            f"`prefix` of a brightening must be one of {', '.join(BRIGHTNESS_THRESHOLDS)}, got {prefix!r}"
-        )
-    limit = BRIGHTNESS_THRESHOLDS[prefix] if threshold is None else threshold
+    if prefix not in BRIGHT_ABOVE:
+        raise SettingError(f"`prefix` of a brightening must be one of {', '.join(BRIGHT_ABOVE)}, got {prefix!r}")
+    limit = BRIGHT_ABOVE[prefix] if threshold is None else threshold
     if not limit > 0:
         raise SettingError(f"`threshold` of a brightening must be above 0 DN/s, got {limit}")
     x0, y0, x1, y1 = box

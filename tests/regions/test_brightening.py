@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kflare.errors import SettingError
-from kflare.regions.brightening import BRIGHTNESS_THRESHOLDS, brightening_features
+from kflare.regions.brightening import BRIGHT_ABOVE, brightening_features
 
 
 def test_area_sum_and_maximum_of_what_is_above_the_threshold():
@@ -45,4 +45,4 @@ def test_wrong_options_are_refused():
         brightening_features(image, (0, 0, 5, 5), prefix="UV")
     with pytest.raises(SettingError, match="`threshold` of a brightening must be above 0 DN/s, got 0"):
         brightening_features(image, (0, 0, 5, 5), prefix="CH", threshold=0)
-    assert set(BRIGHTNESS_THRESHOLDS) == {"CH", "CR"}
+    assert set(BRIGHT_ABOVE) == {"CH", "CR"}
