@@ -13,7 +13,6 @@ python -m kflare.analyse attributions/cnn-m hmi_daily --flares swpc_flares_2010-
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -30,9 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kflare.analyse", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser("kflare.analyse", __doc__)
     parser.add_argument("export", type=Path, help="folder that kflare.attribute wrote to")
     add_image_options(parser, byte_range=False)
     tables = parser.add_argument_group("tables")
@@ -50,57 +47,38 @@ def _parser() -> argparse.ArgumentParser:
     decision.add_argument("--model", type=Path, metavar="DIR", help="that of a published model")
     rules = parser.add_argument_group("rules", "What the paper leaves open.")
     rules.add_argument(
-        "--area",
-        choices=("box", "field"),
-        default="box",
+        "--area", choices=("box", "field"), default="box",
         help="area of a region: its box, or the strong field in it (default: box)",
-    )
+    )  # fmt: skip
     rules.add_argument(
-        "--polarity-method",
-        choices=("edges", "schrijver"),
-        default="edges",
+        "--polarity-method", choices=("edges", "schrijver"), default="edges",
         help="how polarity inversion lines are found (default: edges)",
-    )
+    )  # fmt: skip
     rules.add_argument(
-        "--polarity-threshold",
-        type=float,
-        metavar="GAUSS",
+        "--polarity-threshold", type=float, metavar="GAUSS",
         help="field of a polarity (default: 150, in 8-bit images half of their --byte-range and at most 100)",
-    )
+    )  # fmt: skip
     rules.add_argument(
-        "--line-width",
-        type=int,
-        default=4,
-        metavar="PIXELS",
+        "--line-width", type=int, default=4, metavar="PIXELS",
         help="square by which edges of polarities are dilated to find where they meet (default: 4)",
-    )
+    )  # fmt: skip
     rules.add_argument(
-        "--max-longitude",
-        type=float,
-        default=60.0,
-        metavar="DEGREES",
+        "--max-longitude", type=float, default=60.0, metavar="DEGREES",
         help="largest distance from the central meridian in Figs. 5 and 7 (default: 60, as in the paper)",
-    )
+    )  # fmt: skip
     rules.add_argument(
-        "--tolerance",
-        type=float,
-        default=12.0,
-        metavar="HOURS",
+        "--tolerance", type=float, default=12.0, metavar="HOURS",
         help="how far position and SHARP record of a region may be from the image in time (default: 12)",
-    )
+    )  # fmt: skip
     rules.add_argument(
         "--resamples", type=int, default=1000, metavar="N", help="for the bootstrap intervals (default: 1000)"
     )
     out = parser.add_argument_group("output")
     out.add_argument("--output", type=Path, metavar="DIR", help="folder to write to (default: EXPORT/analysis)")
     out.add_argument(
-        "--days",
-        nargs="+",
-        default=[],
-        type=_day,
-        metavar="DATE",
+        "--days", nargs="+", default=[], type=_day, metavar="DATE",
         help="days to show as examples, such as 2013-10-23 (default: the clearest forecasts)",
-    )
+    )  # fmt: skip
     out.add_argument("--json", action="store_true", help="print the summary as JSON")
     return parser
 
@@ -109,7 +87,6 @@ def _analyse(args: argparse.Namespace) -> None:
     from kflare.attribution.analysed_image import AnalysisOptions
     from kflare.attribution.analysis import analyse
     from kflare.attribution.region_tables import read_regions
-    from kflare.errors import DataError
     from kflare.flares.repairing import read_flares
     from kflare.sharp.daily import read_sharp_daily
 
@@ -140,23 +117,12 @@ def _analyse(args: argparse.Namespace) -> None:
         ),
     )
     print(json.dumps(found.summary, indent=2) if args.json else found.as_text())
-    if found.failures:
-        for failure in found.failures.values():
-            print(f"kflare.analyse: {failure}", file=sys.stderr)
-        raise DataError(
-            f"{len(found.failures)} of {len(found.failures) + len(found.images)} attribution files could not be used, "
-            "listed above; the rest was analysed"
-        )
+    total = f"{len(found.failures) + len(found.images)} attribution files"
+    command_line.report_failures("kflare.analyse", found.failures.values(), of=total, rest="the rest was analysed")
 
 
 def attribution_files(folder: Path, images: Sequence[Path]) -> list[Path]:
-    """The attribution files of some magnetograms in the folder of an export, sorted by name.
-
-    Raises
-    ------
-    DataError
-        There are none.
-    """
+    """The attribution files of some magnetograms in the folder of an export, sorted by name; `DataError` if none."""
     from kflare.errors import DataError
 
     wanted = {image.stem for image in images}

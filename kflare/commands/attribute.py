@@ -15,7 +15,6 @@ python -m kflare.attribute hmi_daily --from 2014-01-01 --until 2014-02-01 --serv
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -38,9 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kflare.attribute", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser("kflare.attribute", __doc__)
     add_image_options(parser)
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -49,12 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--server", metavar="ADDRESS", help="host:port of a server to ask instead")
     model.add_argument("--model-name", metavar="NAME", help="with --server: cnn-c or cnn-m")
     model.add_argument(
-        "--timeout",
-        type=float,
-        default=60.0,
-        metavar="SECONDS",
+        "--timeout", type=float, default=60.0, metavar="SECONDS",
         help="with --server: deadline of a request (default: 60)",
-    )
+    )  # fmt: skip
     model.add_argument(
         "--batch-size", type=int, default=4, metavar="N", help="images per call of the model (default: 4)"
     )
@@ -66,29 +60,19 @@ def _parser() -> argparse.ArgumentParser:
         "--flares", type=Path, metavar="FILE", help="flare list: adds hit, miss, false alarm or null of each image"
     )
     table.add_argument(
-        "--threshold",
-        type=float,
-        metavar="P",
+        "--threshold", type=float, metavar="P",
         help="probability from which a forecast is yes (default: the model's own; needed with --server and --flares)",
-    )
+    )  # fmt: skip
     out = parser.add_argument_group("output")
     out.add_argument("--output", type=Path, metavar="DIR", help="folder to write to (default: attributions/MODEL)")
     out.add_argument("--png", action="store_true", help="draw the maps over each magnetogram")
     out.add_argument("--json", action="store_true", help="print the summary as JSON")
-    work = parser.add_argument_group("workers")
-    work.add_argument(
-        "--workers",
-        type=int,
-        default=1,
-        metavar="N",
-        help="processes, on a local dask cluster if more than 1 (default: 1)",
-    )
-    work.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers do the work instead")
+    command_line.add_workers(parser)
     return parser
 
 
 def _attribute(args: argparse.Namespace) -> None:
-    from kflare.errors import DataError, SettingError
+    from kflare.errors import SettingError
 
     if (args.model is None) == (args.server is None):
         raise SettingError("give either --model DIR or --server ADDRESS with --model-name NAME")
@@ -103,13 +87,8 @@ def _attribute(args: argparse.Namespace) -> None:
     with settings.held():
         summary, failures = _export(args, images, source, settings, outcomes)
     print(json.dumps(summary, indent=2) if args.json else _as_text(summary))
-    if failures:
-        for failure in failures:
-            print(f"kflare.attribute: {failure}", file=sys.stderr)
-        raise DataError(
-            f"{len(failures)} of {summary['images'] + len(failures)} images could not be used, listed above; "
-            f"the rest is in {settings.folder}"
-        )
+    total = f"{summary['images'] + len(failures)} images"
+    command_line.report_failures("kflare.attribute", failures, of=total, rest=f"the rest is in {settings.folder}")
 
 
 def _source(args: argparse.Namespace) -> "tuple[AttributionModel, Outcomes | None]":

@@ -6,28 +6,45 @@ Exit status 0 done, 1 a KflareError (one line on stderr), 2 wrong usage; traceba
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from kflare.errors import KflareError
+from kflare.errors import DataError, KflareError
 
-__all__ = ["quiet_tensorflow", "run", "utc_time"]
+__all__ = ["add_workers", "parser", "quiet_tensorflow", "report_failures", "run", "utc_time"]
+
+
+def parser(command: str, documentation: str | None) -> argparse.ArgumentParser:
+    """The parser of a command; ``--help`` shows the documentation of its module as it is laid out."""
+    layout = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(prog=command, description=documentation, formatter_class=layout)
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add `--workers` and `--scheduler`, as `kflare.io.workers.run_tasks` takes them."""
+    work = parser.add_argument_group("workers")
+    work.add_argument(
+        "--workers", type=int, default=1, metavar="N",
+        help="processes, on a local dask cluster if more than 1 (default: 1)",
+    )  # fmt: skip
+    work.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers do the work instead")
+
+
+def report_failures(command: str, failures: Collection[str], *, of: str, rest: str) -> None:
+    """Write each failure as a line on stderr and raise `DataError`; without failures nothing."""
+    for failure in failures:
+        print(f"{command}: {failure}", file=sys.stderr)
+    if failures:
+        raise DataError(f"{len(failures)} of {of} could not be used, listed above; {rest}")
 
 
 def run(
     parser: argparse.ArgumentParser, action: Callable[[argparse.Namespace], int | None], argv: Sequence[str] | None
 ) -> int:
-    """Parse, act, and turn a KflareError into one line on stderr.
+    """Parse with `--debug` added, act, and turn a KflareError into one line on stderr.
 
-    Parameters
-    ----------
-    parser : ArgumentParser
-        The command's own options; `--debug` is added.
-    action : callable
-        Does the work with the parsed options; may return an exit status of its own.
-    argv : sequence of str or None
-        Arguments; None takes those of the process.
+    The action may return an exit status of its own; None as `argv` takes the arguments of the process.
     """
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)

@@ -28,9 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kflare.controls", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser("kflare.controls", __doc__)
     add_image_options(parser)
     parser.add_argument(
         "--model", type=Path, required=True, metavar="DIR", help="published full-disk model, e.g. savedmodels/cnn-m"

@@ -38,9 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kflare.crossvalidate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser("kflare.crossvalidate", __doc__)
     add_model_and_data(parser)
     folds = parser.add_argument_group("folds")
     folds.add_argument(

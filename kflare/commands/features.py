@@ -19,7 +19,6 @@ python -m kflare.fit defn-c --regions features/regions.parquet --flares flares.c
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,9 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kflare.features", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser("kflare.features", __doc__)
     parser.add_argument("observations", nargs="+", type=Path, help="folders of observations")
     times = parser.add_argument_group("times")
     times.add_argument("--from", dest="begin", metavar="DATE", help="only magnetograms from this UTC date or time on")
@@ -50,49 +47,30 @@ def _parser() -> argparse.ArgumentParser:
         "--cadence", type=float, metavar="HOURS", help="only the magnetogram nearest to each step (default: every one)"
     )
     times.add_argument(
-        "--tolerance",
-        type=float,
-        default=30.0,
-        metavar="MINUTES",
+        "--tolerance", type=float, default=30.0, metavar="MINUTES",
         help="how far from the magnetogram other observations may be (default: 30)",
-    )
+    )  # fmt: skip
     other = parser.add_argument_group("other observations")
     other.add_argument(
-        "--xrays",
-        nargs="+",
-        type=Path,
-        metavar="FILE",
+        "--xrays", nargs="+", type=Path, metavar="FILE",
         help="GOES X-ray flux (default: goes_xrays_*.json in the folders)",
-    )
+    )  # fmt: skip
     other.add_argument("--flares", type=Path, metavar="FILE", help="flare list, for the flare history of regions")
     other.add_argument("--srs", type=Path, metavar="FILE", help="NOAA's Solar Region Summaries: the numbers of regions")
     how = parser.add_argument_group("how")
     how.add_argument(
-        "--detection",
-        nargs="+",
-        default=[],
-        metavar="NAME=VALUE",
+        "--detection", nargs="+", default=[], metavar="NAME=VALUE",
         help="options of the detection, such as threshold=140 radial=true; see docs/detection.md",
-    )
+    )  # fmt: skip
     how.add_argument(
-        "--disambiguation",
-        default="jsoc",
-        choices=("jsoc", "potential", "random", "radial-acute"),
+        "--disambiguation", default="jsoc", choices=("jsoc", "potential", "random", "radial-acute"),
         help="solution of the azimuth's ambiguity in weak field (default: jsoc, as JSOC's own SHARPs)",
-    )
+    )  # fmt: skip
     out = parser.add_argument_group("output")
     out.add_argument("--output", type=Path, default=Path("features"), metavar="DIR", help="default: features")
     out.add_argument("--png", action="store_true", help="draw disk, boxes, numbers and neutral lines of each time")
     out.add_argument("--json", action="store_true", help="print the summary as JSON")
-    work = parser.add_argument_group("workers")
-    work.add_argument(
-        "--workers",
-        type=int,
-        default=1,
-        metavar="N",
-        help="processes, on a local dask cluster if more than 1 (default: 1)",
-    )
-    work.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers do the work instead")
+    command_line.add_workers(parser)
     return parser
 
 
@@ -105,7 +83,7 @@ def _features(args: argparse.Namespace) -> None:
     from kflare.datasets.region_measuring import measure_all, plan, settled_folder
     from kflare.datasets.region_run import complete_run
     from kflare.datasets.splits import utc_date
-    from kflare.errors import DataError, SettingError
+    from kflare.errors import SettingError
     from kflare.flares.repairing import read_flares
     from kflare.flares.srs import read_srs
     from kflare.io.workers import run_tasks
@@ -149,12 +127,8 @@ def _features(args: argparse.Namespace) -> None:
         _write_lists(run, folder)
     summary = _summary(run, folder, measured=len(todo))
     print(json.dumps(summary, indent=2) if args.json else _as_text(summary, run))
-    if failures:
-        for failure in failures:
-            print(f"kflare.features: {failure}", file=sys.stderr)
-        raise DataError(
-            f"{len(failures)} of {len(jobs)} magnetograms could not be used, listed above; the rest is in {folder}"
-        )
+    total = f"{len(jobs)} magnetograms"
+    command_line.report_failures("kflare.features", failures, of=total, rest=f"the rest is in {folder}")
 
 
 def _prepare() -> None:

@@ -49,9 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kflare.fetch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser("kflare.fetch", __doc__)
     parser.add_argument(
         "--check",
         nargs="+",
@@ -67,12 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     images = argparse.ArgumentParser(add_help=False)
     images.add_argument("--cadence", type=_span, default="24h", metavar="SPAN", help="such as 24h, 90m (default: 24h)")
     images.add_argument(
-        "--within",
-        type=_span,
-        default="12h",
-        metavar="SPAN",
+        "--within", type=_span, default="12h", metavar="SPAN",
         help="how much earlier an image may be that is taken for a missing one (default: 12h)",
-    )
+    )  # fmt: skip
     recent = argparse.ArgumentParser(add_help=False)
     recent.add_argument(
         "--from", dest="since", type=utc_time, metavar="DATE", help="first day; without it: SWPC's feeds"
@@ -131,11 +126,9 @@ def _add_jsoc(parser: argparse.ArgumentParser) -> None:
         "--policy", default="default", choices=("default", "strict", "any"), help="quality policy (default: default)"
     )
     parser.add_argument(
-        "--email",
-        default=os.environ.get("JSOC_EMAIL"),
-        metavar="ADDRESS",
+        "--email", default=os.environ.get("JSOC_EMAIL"), metavar="ADDRESS",
         help="registered with JSOC: also brings data back from tape ($JSOC_EMAIL)",
-    )
+    )  # fmt: skip
     _add_server(parser, "--jsoc", "KFLARE_JSOC_URL")
 
 

@@ -33,9 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kflare.fit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser("kflare.fit", __doc__)
     add_model_and_data(parser)
     spans = parser.add_argument_group("spans (UTC dates, each end exclusive)")
     spans.add_argument("--train-from", metavar="DATE", help="begin of the training span (default: the first sample)")

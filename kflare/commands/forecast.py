@@ -36,9 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kflare.forecast", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser("kflare.forecast", __doc__)
     parser.add_argument(
         "--settings", type=Path, default=Path("kflare.toml"), metavar="FILE", help="settings (default: kflare.toml)"
     )

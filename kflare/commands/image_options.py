@@ -15,23 +15,13 @@ def add_image_options(parser: argparse.ArgumentParser, *, byte_range: bool = Tru
     images.add_argument("--until", dest="end", metavar="DATE", help="only images before this UTC date or time")
     if byte_range:
         images.add_argument(
-            "--byte-range",
-            type=float,
-            metavar="GAUSS",
+            "--byte-range", type=float, metavar="GAUSS",
             help="field of byte 255 in 8-bit images (default: 100 for JPEG and PNG, as in the paper)",
-        )
+        )  # fmt: skip
 
 
 def chosen_images(args: argparse.Namespace) -> list[Path]:
-    """Absolute paths of the magnetograms that the parsed options name.
-
-    Raises
-    ------
-    SettingError
-        None are named.
-    DataError
-        A place or list cannot be read, or no image lies in the span.
-    """
+    """Absolute paths of the magnetograms that the parsed options name; at least one, or an error says why not."""
     from kflare.attribution.export import in_span
     from kflare.datasets.archive import magnetogram_files
     from kflare.datasets.splits import utc_date

@@ -28,9 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kflare.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser("kflare.predict", __doc__)
     add = parser.add_argument
     add("magnetograms", nargs="*", type=Path, help="full-disk magnetograms, or folders of them")
     add(

@@ -177,9 +177,7 @@ _OPTIONS = {f"--{name}" for name in _ACTIONS}
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kflare.releases", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser("kflare.releases", __doc__)
     add = parser.add_mutually_exclusive_group(required=True).add_argument
     add("--publish", type=Path, metavar="VERSION", help="verify a folder <name>/<version> and copy it to --models")
     add("--list", action="store_true", help="print the versions in --models")

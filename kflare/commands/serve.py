@@ -141,9 +141,7 @@ _seconds = _between(0, 1e6, float)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kflare.serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser("kflare.serve", __doc__)
     add = parser.add_argument
     add(
         "--models",

@@ -35,9 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kflare.verify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser("kflare.verify", __doc__)
     parser.add_argument("table", nargs="?", type=Path, help="forecasts with their outcomes (CSV or Parquet)")
     parser.add_argument("--ledger", metavar="URL", help="instead of a table: the ledger of kflare.forecast")
     parser.add_argument("--class", dest="letter", choices=("C", "M"), help="with --ledger: the class to score")
