@@ -36,10 +36,7 @@ _PREFIX: Final = ".part-"
 def write_whole(path: Path, content: str | bytes | Callable[[BinaryIO], object]) -> Path:
     """Write a file, or replace it: text as UTF-8, bytes, or what a function writes into an open file.
 
-    Raises
-    ------
-    SettingError
-        It cannot be written, such as to a full disk; a file of that name is as it was.
+    SettingError if it cannot be written, such as to a full disk; a file of that name is then as it was.
     """
     with writing(path), temporary_file(path) as part, part.open("wb") as file:
         if callable(content):
@@ -53,12 +50,8 @@ def write_whole(path: Path, content: str | bytes | Callable[[BinaryIO], object])
 def temporary_file(path: Path) -> Iterator[Path]:
     """A temporary name to write a file under, for what takes long or needs a path; at the end it becomes `path`.
 
-    Its suffix is that of `path`. After an error it is removed, and a file `path` is as it was.
-
-    Raises
-    ------
-    SettingError
-        It cannot be made, or renamed. Errors of the block stay what they are.
+    Its suffix is that of `path`. After an error it is removed, and a file `path` is as it was. SettingError if it
+    cannot be made or renamed; errors of the block stay what they are.
     """
     with writing(path):
         # A name of its own: two processes may be writing the same file.
@@ -137,12 +130,8 @@ def make_folder(folder: Path) -> None:
 def held_folders(*folders: Path) -> Iterator[None]:
     """Make folders, keep them for this process alone, and remove what killed ones left half written there.
 
-    The first one holds the lock, which ends with the process, however that ends.
-
-    Raises
-    ------
-    SettingError
-        One of them cannot be written to, or another process holds them.
+    The first one holds the lock, which ends with the process, however that ends. SettingError if one of them cannot be
+    written to, or another process holds them.
     """
     for folder in folders:
         make_folder(folder)
@@ -161,15 +150,13 @@ def held_folders(*folders: Path) -> Iterator[None]:
 def remove_abandoned(folder: Path, *, seconds: float = 0.0) -> None:
     """Remove what killed processes left half written in a folder, unless it is younger: that may be another's work."""
     for path in folder.glob(f"{_PREFIX}*"):
-        try:
+        with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime < seconds:
                 continue
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink()
-        except FileNotFoundError:
-            continue
 
 
 @contextmanager

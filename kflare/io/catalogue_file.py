@@ -26,24 +26,8 @@ def is_json(payload: bytes) -> bool:
 def json_records(payload: bytes, source: str) -> tuple[list[dict[str, object]], int]:
     """Records of a JSON list of objects, or of the `result` of a JSON object (as the HEK answers).
 
-    Parameters
-    ----------
-    payload : bytes
-        JSON text, UTF-8.
-    source : str
-        Name of the file, for messages.
-
-    Returns
-    -------
-    records : list of dict
-        The objects of the list.
-    skipped : int
-        How many entries were no objects.
-
-    Raises
-    ------
-    DataError
-        If it is no JSON, no list, or longer than `MAX_RECORDS`.
+    Also how many entries were no objects and are left out. `source` names the file in messages. DataError if it is no
+    JSON in UTF-8, no list, or longer than `MAX_RECORDS`.
     """
     try:
         parsed = json.loads(payload.removeprefix(_UTF8_BOM))
@@ -52,11 +36,9 @@ def json_records(payload: bytes, source: str) -> tuple[list[dict[str, object]], 
         raise DataError(f"`{source}` is damaged JSON: {reason}; download it again") from error
     entries = parsed.get("result") if isinstance(parsed, dict) else parsed
     if not isinstance(entries, list):
-        seen = (
-            f"an object with the keys {', '.join(' '.join(key.split())[:40] for key in list(parsed)[:8])}"
-            if isinstance(parsed, dict)
-            else "none"
-        )
+        seen = "none"
+        if isinstance(parsed, dict):
+            seen = f"an object with the keys {', '.join(' '.join(key.split())[:40] for key in list(parsed)[:8])}"
         raise DataError(f"`{source}` must be a JSON list of records (or hold one under `result`), got {seen}")
     if len(entries) > MAX_RECORDS:
         raise DataError(f"`{source}` must have at most {MAX_RECORDS} records, has {len(entries)}; split it")

@@ -42,30 +42,11 @@ def guarded_fits(
     problem: str = "is a damaged or truncated FITS file",
     advice: str = "download it again",
 ) -> Iterator["FitsFile"]:
-    """Open a FITS file.
+    """Open a FITS file, for use within the context; `source` is its path, for messages.
 
-    Parameters
-    ----------
-    payload : bytes
-        Content of the file.
-    source : str
-        Its path, for messages.
-    scaled : bool
-        Whether pixels come as BSCALE, BZERO and BLANK have them, or as they are stored.
-    compressed_images : bool
-        Whether a tile-compressed image is an image, or the table that holds it.
-    problem, advice : str
-        What is wrong with a file that cannot be read and what to do, for the message.
-
-    Yields
-    ------
-    FitsFile
-        To be used within the context.
-
-    Raises
-    ------
-    DataError
-        For any exception within the context that is no KflareError.
+    Pixels come as they are stored, or with `scaled` as BSCALE, BZERO and BLANK have them. A tile-compressed image is an
+    image, or without `compressed_images` the table that holds it. Any exception within the context that is no
+    KflareError becomes a DataError of the `problem` and the `advice`.
     """
     from astropy.io import fits
 
@@ -113,10 +94,7 @@ class FitsFile:
     def pixels(self, hdu: Any) -> npt.NDArray[Any]:
         """Decode a part that is a two-dimensional image of up to `MAX_WIDTH` pixels in each direction.
 
-        Raises
-        ------
-        DataError
-            If it is larger, truncated, or compressed in such a way that it would unpack to more than its own size.
+        DataError if it is larger, truncated, or compressed so that it would unpack to more than its own size.
         """
         from astropy.io import fits
 

@@ -36,14 +36,9 @@ class UnreadableHdf5(Exception):  # noqa: N818 - the caller makes the error of i
 
 @dataclass(frozen=True)
 class Series:
-    """One data set of a file.
+    """One data set of a file: `values` as stored, integer or float, shape (N,).
 
-    Parameters
-    ----------
-    values : numpy.ndarray, integer or float, shape (N,)
-        As they are stored.
-    attributes : dict of str to object
-        Text, numbers and lists of numbers; of other kinds are left out.
+    Attributes are text, numbers and lists of numbers; those of other kinds are left out.
     """
 
     values: npt.NDArray[Any]
@@ -53,42 +48,20 @@ class Series:
 def read_hdf5_series(
     path: Path, names: Sequence[str], attributes: Sequence[str]
 ) -> tuple[dict[str, Series], dict[str, Any]]:
-    """Read those of the named data sets that a file has.
+    """Read those of the named data sets in the root group that a file has, and the attributes of the file.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        HDF5 file.
-    names : sequence of str
-        Data sets in its root group. Links to elsewhere are not followed.
-    attributes : sequence of str
-        Attributes of the data sets and of the file that are wanted.
-
-    Returns
-    -------
-    series : dict of str to Series
-        Of those that are there.
-    of_file : dict of str to object
-        Attributes of the file.
-
-    Raises
-    ------
-    UnreadableHdf5
-        If the file is damaged, a data set is no series of at most 10 million numbers, or reading it takes more than its
-        share of time (10 s and 1 s per 4 MiB) or memory (2 GiB).
+    `attributes` names those wanted, of the data sets and of the file. Links to elsewhere are not followed.
+    UnreadableHdf5 if the file is damaged, a data set is no series of at most 10 million numbers, or reading it takes
+    more than its share of time (10 s and 1 s per 4 MiB) or memory (2 GiB).
     """
     request = json.dumps([str(path.resolve()), list(names), list(attributes)])
     limit = TIME_LIMIT + path.stat().st_size / _BYTES_PER_SECOND
     # One thread: the numerical libraries would otherwise reserve memory for each.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-P", __file__, request]
     try:
         done = subprocess.run(  # noqa: S603 - this interpreter, this file; the path travels as data
-            [sys.executable, "-P", __file__, request],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=limit,
-            env=environment,
-            check=False,
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, env=environment, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise UnreadableHdf5(f"reading it does not end within {limit:.0f} s") from error

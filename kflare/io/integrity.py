@@ -37,19 +37,9 @@ def html_title(beginning: bytes) -> str | None:
 
 
 def damage(path: Path, kind: str) -> str | None:
-    """What is wrong with a file, None if it is whole.
+    """What is wrong with a file of a kind (one of `KINDS`), such as "truncated: 11520 of 17280 bytes"; None if whole.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    kind : str
-        What it should be, one of `KINDS`.
-
-    Returns
-    -------
-    str or None
-        Such as "truncated: 11520 of 17280 bytes". Neither reads the pixels nor finds a flipped bit among them.
+    Neither reads the pixels nor finds a flipped bit among them.
     """
     size = path.stat().st_size
     if size == 0:

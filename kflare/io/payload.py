@@ -57,10 +57,7 @@ def kind_of(
 ) -> str:
     """Format of a file by its first bytes, one of `kinds`; `what` it should be is said in the message.
 
-    Raises
-    ------
-    DataError
-        If it is of another format, which the message names.
+    DataError if it is of another format, which the message names.
     """
     found = format_of(payload)
     if found is not None and found in kinds:
@@ -82,28 +79,11 @@ def read_payload(
     what: str = "a magnetogram in JPEG, PNG, FITS or JP2",
     kinds: Collection[str] = IMAGES,
 ) -> bytes:
-    """Content of a file, unpacked if it is a gzip archive (`.fits.gz`).
+    """Content of a file, not empty, unpacked if it is a gzip archive (`.fits.gz`).
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        Regular file.
-    limit : int
-        Largest size in bytes, before and after unpacking.
-    what : str
-        What it should be, for messages.
-    kinds : collection of str
-        Formats that it may have, keys of `MAGIC`; empty for text, which has no first bytes to tell it by.
-
-    Returns
-    -------
-    bytes
-        Not empty.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, no regular file, empty, larger than `limit`, of another format, or a damaged archive.
+    `limit` is the largest size in bytes, before and after unpacking, `what` it should be is said in messages, and
+    `kinds` are the formats that it may have, keys of `MAGIC`; empty for text, which has no first bytes to tell it by.
+    DataError if the file is missing, no regular file, empty, larger, of another format, or a damaged archive.
     """
     try:
         if not path.is_file():
@@ -129,15 +109,10 @@ def read_payload(
 
 @contextmanager
 def decoding(source: str, problem: str, *, advice: str = "download it again") -> Iterator[None]:
-    """Within this context any exception of another library becomes `source` `problem`: its reason; `advice`.
+    """Within this context any exception that is no KflareError becomes DataError: `source` `problem`: reason; `advice`.
 
     Decoders raise OSError, SyntaxError, TypeError, struct.error and more, as the damage has it, and warn of every
     departure from a standard; what matters is checked by the caller.
-
-    Raises
-    ------
-    DataError
-        For any exception that is no KflareError.
     """
     try:
         with warnings.catch_warnings():

@@ -6,17 +6,10 @@ __all__ = ["percent", "rounded"]
 
 
 def rounded(p: float, digits: int) -> float:
-    """A probability with so many digits behind the point, rounded down, and never 0 or 1.
+    """A probability with so many digits (at least 1) behind the point, rounded down, and never 0 or 1.
 
     Rounded to the nearest, 0.79996 would stand as 0.8, at which a mark begins that it does not reach. What is within
     1e-9 of the next digit counts as it: 0.5 and 0.6 combined are 0.8, but for the last place of binary numbers.
-
-    Parameters
-    ----------
-    p : float
-        In [0, 1].
-    digits : int
-        At least 1.
     """
     steps = 10**digits
     return min(max(math.floor(steps * (p + 1e-9)), 1), steps - 1) / steps

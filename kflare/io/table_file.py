@@ -17,21 +17,10 @@ _MAX_CELLS: Final = 1 << 27
 
 
 def read_table(path: Path, what: str, **csv: Any) -> "pd.DataFrame":
-    """Read a table whole; a file that does not begin as Parquet is CSV.
+    """Read a table of at most 512 MiB whole; a file that does not begin as Parquet is CSV.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file, at most 512 MiB.
-    what : str
-        What it should be, for messages, such as "region table".
-    csv
-        Options of `pandas.read_csv`.
-
-    Raises
-    ------
-    DataError
-        No such file, too large, or it cannot be read.
+    `what` it should be is said in messages, such as "region table"; `csv` are options of `pandas.read_csv`. DataError
+    if there is no such file or it cannot be read.
     """
     from pyarrow import ArrowException
 

@@ -5,7 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Final, TypeVar
 
 from kflare.errors import KflareError, ServingError
@@ -29,29 +29,13 @@ def run_tasks(
 ) -> Iterator[Iterator[R]]:
     """Results of `work(task)` for each task, in the order of the tasks.
 
-    With one worker and no scheduler the work is done in this process while the results are asked for. A worker that
+    With one worker and no scheduler the work is done in this process while the results are asked for. Otherwise it and
+    the tasks travel to a dask cluster of so many processes on this machine, or to the workers of the `scheduler` (such
+    as `tcp://10.0.0.1:8786`), which must see the same file system; `prepare` is run once in each of them. A worker that
     dies is replaced and its task done again; at the end of the block what has not begun is cancelled.
 
-    Parameters
-    ----------
-    work : callable
-        Gives the results of a task. It and the tasks travel to the workers, which must see the same file system.
-    tasks : sequence
-        What is to be done.
-    workers : int
-        Processes of a dask cluster on this machine; not used with `scheduler`.
-    scheduler : str or None
-        Address of a running dask scheduler, such as `tcp://10.0.0.1:8786`.
-    prepare : callable
-        Run once in each worker's process.
-    timeout : float
-        Seconds to wait for the scheduler, and again for its first worker.
-
-    Raises
-    ------
-    ServingError
-        No scheduler there, or one without workers; while results are asked for: a worker died again and again, or
-        cannot import kflare.
+    ServingError if no scheduler or none with a worker is there within `timeout` seconds, or, while results are asked
+    for, a worker died again and again or cannot import kflare.
     """
     if not tasks or (workers == 1 and scheduler is None):
         yield (result for task in tasks for result in work(task))
@@ -109,26 +93,24 @@ def _dask_executor(
 ) -> Iterator[tuple[Executor, int]]:
     from distributed import LocalCluster
 
-    cluster = None
-    if scheduler is None:
-        share = str(max(1, (os.cpu_count() or 1) // workers))
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            dashboard_address=None,
-            memory_limit=0,
-            # At the end its nannies would warn of each worker that TensorFlow keeps from leaving at once.
-            silence_logs=logging.ERROR,
-            env={"TF_NUM_INTRAOP_THREADS": share, "TF_NUM_INTEROP_THREADS": "1"},
-        )
-    try:
-        with _client(cluster or scheduler, scheduler or "this machine", timeout) as client:
-            with _explained():
-                client.run(prepare)
-            yield client.get_executor(pure=False), sum(client.nthreads().values())
-    finally:
-        if cluster is not None:
-            cluster.close()
+    with ExitStack() as stack:
+        cluster = None
+        if scheduler is None:
+            share = str(max(1, (os.cpu_count() or 1) // workers))
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=None,
+                memory_limit=0,
+                # At the end its nannies would warn of each worker that TensorFlow keeps from leaving at once.
+                silence_logs=logging.ERROR,
+                env={"TF_NUM_INTRAOP_THREADS": share, "TF_NUM_INTEROP_THREADS": "1"},
+            )
+            stack.callback(cluster.close)
+        client = stack.enter_context(_client(cluster or scheduler, scheduler or "this machine", timeout))
+        with _explained():
+            client.run(prepare)
+        yield client.get_executor(pure=False), sum(client.nthreads().values())
 
 
 def _client(cluster: Any, where: str, timeout: float) -> Any:
