@@ -40,66 +40,35 @@ _MAX_FILE = 1 << 31
 
 @dataclass(frozen=True)
 class FileRequest:
-    """One file to be downloaded.
-
-    Parameters
-    ----------
-    url, path : str and pathlib.Path
-        Where from and where to.
-    kind : str
-        What it must be, one of `kflare.io.integrity.KINDS`.
-    label : str
-        What it is, for the table: series, channel, product.
-    time : datetime.datetime, optional
-        Time of the observation, aware, UTC.
-    asked : datetime.datetime, optional
-        Time that was asked for, where an earlier image may stand in for it.
-    note : str
-        Note on the data, such as their quality, for the table.
-    check : callable, optional
-        Says what is wrong with the headers of the reply, None if nothing.
-    finish : callable, optional
-        Writes the final file (second argument) from the downloaded one (first), such as with a completed header.
-    """
+    """One file to be downloaded."""
 
     url: str
     path: Path
-    kind: str
-    label: str
-    time: datetime | None = None
-    asked: datetime | None = None
-    note: str = ""
+    kind: str  # one of `kflare.io.integrity.KINDS`
+    label: str  # for the table: series, channel, product
+    time: datetime | None = None  # of the observation, aware, UTC
+    asked: datetime | None = None  # the time asked for, where an earlier image may stand in for it
+    note: str = ""  # on the data, such as their quality, for the table
+    #: Says what is wrong with the headers of the reply, None if nothing.
     check: Callable[[dict[str, str]], str | None] | None = field(default=None, compare=False)
+    #: Writes the final file (second argument) from the downloaded one (first), such as with a completed header.
     finish: Callable[[Path, Path], None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of a file that was asked for; `label`, `asked`, `time` and `note` as in its request.
+    """What became of a file that was asked for; `label`, `asked`, `time` and `note` as in its request."""
 
-    Parameters
-    ----------
-    status : str
-        "got", "already there", "missing" (the archive has none, or gave no answer) or "rejected" (came, but unusable).
-    path : pathlib.Path or None
-        The file; None unless it is there and whole.
-    reason : str
-        Why it is missing or rejected; "" otherwise.
-    size : int
-        Bytes of the file.
-    again : bool
-        Whether a later run may fare better: True for everything but an archive's own "I have none".
-    """
-
+    #: "got", "already there", "missing" (the archive has none, or gave no answer) or "rejected" (came, but unusable).
     status: str
     label: str
     asked: datetime | None = None
     time: datetime | None = None
-    path: Path | None = None
-    reason: str = ""
+    path: Path | None = None  # None unless it is there and whole
+    reason: str = ""  # why it is missing or rejected
     note: str = ""
-    size: int = 0
-    again: bool = False
+    size: int = 0  # bytes
+    again: bool = False  # a later run may fare better: True for all failures but an archive's own "I have none"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, times as ISO 8601 with Z."""
@@ -117,12 +86,7 @@ def failure(error: DataError | NoAnswerError, label: str, **more: Any) -> FileRe
 def download(request: FileRequest, web: Web) -> FileResult:
     """Download one file, unless it is there and whole already. What goes wrong is in the result, not raised.
 
-    Raises
-    ------
-    StoppedError
-        After `web.stop()`.
-    DataError, SettingError
-        If the folder cannot be written to.
+    StoppedError after `web.stop()`; DataError or SettingError if the folder cannot be written to.
     """
     path = request.path
     try:
@@ -154,8 +118,6 @@ def download_all(
     ----------
     plan : iterable of FileRequest or FileResult
         What is to be downloaded, and what is known to be out of reach.
-    web : Web
-        The client.
     connections : int
         Files at a time.
     done : callable

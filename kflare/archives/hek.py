@@ -23,8 +23,6 @@ def query_hek_flares(web: Web, since: datetime, until: datetime, *, url: str = H
 
     Parameters
     ----------
-    web : Web
-        The client.
     since, until : datetime.datetime
         Aware; both belong to the span.
     url : str
@@ -32,10 +30,8 @@ def query_hek_flares(web: Web, since: datetime, until: datetime, *, url: str = H
 
     Raises
     ------
-    SettingError
-        If `since` or `until` has no time zone, or `until` is not later.
-    NoAnswerError
-        If the HEK gives no usable answer.
+    SettingError, NoAnswerError
+        If a time has no zone or `until` is not later; if the HEK gives no usable answer.
     """
     require_span(since, until)
     records = [record for method in _METHODS for record in _search(since, until, method, web, url)]

@@ -49,30 +49,14 @@ _REALS = frozenset({"float", "double"})
 
 @dataclass(frozen=True)
 class Record:
-    """One record of a JSOC series.
+    """One record of a JSOC series."""
 
-    Parameters
-    ----------
-    name : str
-        Record-set specification that selects exactly this record, such as `hmi.M_720s[2026.01.01_00:00:00_TAI][3]`.
-    series : str
-        Name of the series.
-    time : datetime.datetime
-        T_REC, or T_OBS where a series has no T_REC; aware, UTC.
-    quality : int or None
-        QUALITY as a mask of 32 bits without sign; None if the series has none.
-    keywords : mapping of str to str
-        Values of the keywords that were asked for, as JSOC writes them, without those that are missing.
-    segments : mapping of str to str
-        Path on the server of each segment that was asked for.
-    """
-
-    name: str
+    name: str  # selects exactly this record, such as `hmi.M_720s[2026.01.01_00:00:00_TAI][3]`
     series: str
-    time: datetime
-    quality: int | None
-    keywords: Mapping[str, str] = field(default_factory=dict)
-    segments: Mapping[str, str] = field(default_factory=dict)
+    time: datetime  # T_REC, or T_OBS where a series has no T_REC; aware, UTC
+    quality: int | None  # QUALITY as a mask of 32 bits without sign; None if the series has none
+    keywords: Mapping[str, str] = field(default_factory=dict)  # as JSOC writes them, without those that are missing
+    segments: Mapping[str, str] = field(default_factory=dict)  # path on the server of each that was asked for
 
 
 #: Gives a note on a record ("" for none), or raises DataError to refuse it.
@@ -159,10 +143,9 @@ class Jsoc:
             Both ends belong to the window; aware.
         every : datetime.timedelta, optional
             Only the records at `since` and whole steps after it.
-        before : str
-            What stands before the time in the record set: "[]" for series whose first prime key is HARPNUM.
-        where : str
-            Further selection, such as `[? WAVELNTH = 131 ?]`.
+        before, where : str
+            Selection before the time, such as "[]" where the first prime key is HARPNUM, and after it, such as
+            `[? WAVELNTH = 131 ?]`.
         clock : str
             "TAI" or "UTC", see :func:`jsoc_time`.
         keys : sequence of str or None
@@ -173,14 +156,12 @@ class Jsoc:
         Returns
         -------
         list of Record
-            Records whose time is missing or outside the window, or whose QUALITY is unreadable, are left out.
+            Without those whose time is missing or outside the window, or whose QUALITY is unreadable.
 
         Raises
         ------
-        NoAnswerError
-            If JSOC gives no usable answer.
-        DataError
-            If JSOC refuses the query.
+        NoAnswerError, DataError
+            If JSOC gives no usable answer, or refuses the query.
         """
         span = f"{jsoc_time(since, clock=clock)}-{jsoc_time(until, clock=clock)}"
         step = f"@{every.total_seconds():.0f}s" if every is not None else ""
@@ -198,14 +179,8 @@ class Jsoc:
     def urls(self, record: Record, segments: Sequence[str]) -> dict[str, str]:
         """Where the files of a record can be downloaded from, by segment.
 
-        Raises
-        ------
-        NotFoundError
-            If a segment is not on JSOC's disks, or does not exist.
-        NoAnswerError
-            If JSOC gives no usable answer, or does not finish the export in time.
-        DataError
-            If JSOC refuses the export.
+        NotFoundError if a segment is not on JSOC's disks or does not exist, NoAnswerError if JSOC gives no usable
+        answer or does not finish the export in time, DataError if it refuses the export.
         """
         if self.email is not None:
             return self._export(record, segments, self.email)

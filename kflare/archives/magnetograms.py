@@ -9,12 +9,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 from kflare.archives.downloads import FileRequest, FileResult, failure
 from kflare.archives.jsoc import Jsoc, Record, by_quality, newest
 from kflare.archives.record_headers import with_header
+from kflare.archives.spans import in_hours
 from kflare.archives.web import NoAnswerError, NotFoundError, Web
 from kflare.errors import DataError, SettingError
 from kflare.io.integrity import damage
@@ -47,8 +48,6 @@ def find_jsoc(
 
     Parameters
     ----------
-    jsoc : Jsoc
-        Where from.
     times : sequence of datetime.datetime
         The record at or up to one slot before each is the one of that time (00:00 UT is 00:00:37 TAI).
     folder : pathlib.Path
@@ -83,7 +82,7 @@ def find_jsoc(
             good, refused = newest(found, check)
         if not good:
             why = f"; newest: {refused[0]}" if refused else ""
-            raise NotFoundError(f"no usable record of `{series}` up to {_hours(within)} before{why}")
+            raise NotFoundError(f"no usable record of `{series}` up to {in_hours(within)} before{why}")
         return good[0]
 
     def ask(time: datetime) -> FileRequest:
@@ -92,14 +91,12 @@ def find_jsoc(
         finish = with_header(jsoc.cards(record))
         return FileRequest(address, path(record.time), "FITS", series, record.time, time, note, finish=finish)
 
-    def there(time: datetime) -> FileResult | None:
-        file = path(exact[time])
-        if not file.is_file() or damage(file, "FITS") is not None:
-            return None
-        return FileResult("already there", series, time, exact[time], file, size=file.stat().st_size)
-
     for time in times:
-        yield there(time) or _requested(time, series, ask)
+        file = path(exact[time])
+        if file.is_file() and damage(file, "FITS") is None:
+            yield FileResult("already there", series, time, exact[time], file, size=file.stat().st_size)
+        else:
+            yield _requested(time, series, ask)
 
 
 def find_helioviewer(
@@ -139,11 +136,11 @@ def find_helioviewer(
             # The nearest to `target` lies behind it, so there is none as near before it: look from there on.
             distance = found - target
             if (time - target) + distance > within:
-                raise NotFoundError(f"no image up to {_hours(within)} before, the next is of {found:%FT%TZ}")
+                raise NotFoundError(f"no image up to {in_hours(within)} before, the next is of {found:%FT%TZ}")
             target -= distance
             found = closest(target)
         if time - found > within:
-            raise NotFoundError(f"the nearest earlier image is of {found:%FT%TZ}, more than {_hours(within)} before")
+            raise NotFoundError(f"the nearest earlier image is of {found:%FT%TZ}, more than {in_hours(within)} before")
         path = folder / f"{found:%Y_%m_%d__%H_%M_%S}_000__SDO_HMI_{product}.jp2"
         return FileRequest(address("getJP2Image", found), path, "JP2", label, found, time, check=_names_time(found))
 
@@ -188,7 +185,7 @@ def find_soho(
                 address = f"{base}{day:%Y}/{product}/{day:%Y%m%d}/{name}"
                 return FileRequest(address, folder / name, "JPEG", product, earlier[-1], time)
             day -= timedelta(days=1)
-        raise NotFoundError(f"no `{product}` image up to {_hours(within)} before")
+        raise NotFoundError(f"no `{product}` image up to {in_hours(within)} before")
 
     for time in times:
         yield _requested(time, product, ask)
@@ -231,14 +228,10 @@ def _even_run(times: Sequence[datetime], step: timedelta) -> list[datetime]:
 def _names_time(time: datetime) -> Callable[[dict[str, str]], str | None]:
     """Check of the file name that a reply suggests: Helioviewer may have got a nearer image in the meantime."""
 
-    def check(headers: dict[str, Any]) -> str | None:
-        sent = time_from_name(str(headers.get("Content-Disposition", "")))
+    def check(headers: dict[str, str]) -> str | None:
+        sent = time_from_name(headers.get("Content-Disposition", ""))
         if sent is None or abs(sent - time) <= timedelta(seconds=1):
             return None
         return f"it is the image of {sent:%FT%TZ}, not of {time:%FT%TZ}"
 
     return check
-
-
-def _hours(span: timedelta) -> str:
-    return f"{span.total_seconds() / 3600:g} h"

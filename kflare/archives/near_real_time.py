@@ -20,6 +20,7 @@ from kflare.archives.jsoc import Jsoc, QualityCheck, Record, by_quality, newest
 from kflare.archives.near_real_time_sources import FEED_REACH, FEEDS, SOURCES, Feed, Source
 from kflare.archives.noaa import SWPC_URL
 from kflare.archives.record_headers import with_header
+from kflare.archives.spans import in_hours
 from kflare.archives.web import NoAnswerError, NotFoundError, StoppedError, Web
 from kflare.errors import DataError, KflareError, SettingError
 from kflare.flares.repairing import read_flares
@@ -48,34 +49,16 @@ class NrtRecord:
 
 @dataclass(frozen=True)
 class NrtResult:
-    """What was found of one kind of data.
-
-    Parameters
-    ----------
-    name, series : str
-        Kind of data and where it came from.
-    issue : datetime.datetime
-        When the forecast is issued, aware, UTC.
-    records : tuple of NrtRecord
-        What was fetched, whole; none = no data.
-    quality : int or None
-        QUALITY of the record, of all records ORed.
-    reason : str
-        Why there are no data; "" where there are.
-    notes : tuple of str
-        Records passed over, degraded quality, regions left out.
-    outcomes : tuple of FileResult
-        What became of every file that was tried.
-    """
+    """What was found of one kind of data."""
 
     name: str
-    series: str
-    issue: datetime
-    records: tuple[NrtRecord, ...] = ()
-    quality: int | None = None
-    reason: str = ""
-    notes: tuple[str, ...] = ()
-    outcomes: tuple[FileResult, ...] = ()
+    series: str  # where it came from
+    issue: datetime  # of the forecast, aware, UTC
+    records: tuple[NrtRecord, ...] = ()  # what was fetched, whole; none = no data
+    quality: int | None = None  # QUALITY of all records ORed
+    reason: str = ""  # why there are no data
+    notes: tuple[str, ...] = ()  # records passed over, degraded quality, regions left out
+    outcomes: tuple[FileResult, ...] = ()  # what became of every file that was tried
 
     @property
     def time(self) -> datetime | None:
@@ -158,8 +141,6 @@ def fetch_nrt(
         "jsoc" and "jsoc2".
     web, swpc_url : Web and str
         Client and address for SWPC's feeds.
-    sources, feeds : sequence of Source and Feed
-        Which kinds of data.
     first, last : datetime.timedelta
         Youngest and oldest age of data at issue.
     policy : str
@@ -222,7 +203,7 @@ class _Search:
             raise
         except KflareError as error:
             return self._result(reason=f"no answer: {error}" if isinstance(error, NoAnswerError) else str(error))
-        span = f"{_hours(self.first)} to {_hours(self.last)} before issue"
+        span = f"{in_hours(self.first)} to {in_hours(self.last)} before issue"
         newest_one = self.refused and f"; newest: {self.refused}"
         return self._result(reason=f"`{source.series}` has no usable record from {span}{newest_one}")
 
@@ -300,9 +281,8 @@ class _Search:
         source = self.source
         time = f"{record.time:%Y%m%dT%H%M%SZ}" if source.clock == "UTC" else name_of_time(record.time)
         group = f".{record.keywords.get(source.each, '0')}" if source.each else ""
-        channel = source.name.removeprefix("aia_")
-        kind = f".{channel}" if source.name.startswith("aia_") else ""
-        return f"{source.series}{group}.{time}{kind}.{segment}.fits"
+        channel = f".{source.name.removeprefix('aia_')}" if source.name.startswith("aia_") else ""
+        return f"{source.series}{group}.{time}{channel}.{segment}.fits"
 
     def _result(self, found: Sequence[tuple[Record, Mapping[str, Path]]] = (), reason: str = "") -> NrtResult:
         masks = [record.quality for record, _ in found if record.quality is not None]
@@ -344,7 +324,7 @@ def _of_feed(
         path.unlink()  # JSON, but no data: the next run asks again
         return replace(nothing, reason=str(error), outcomes=(outcome,))
     if issue - time > last:
-        reason = f"the newest measurement before issue is of {time:%FT%TZ}, more than {_hours(last)} before"
+        reason = f"the newest measurement before issue is of {time:%FT%TZ}, more than {in_hours(last)} before"
         return replace(nothing, reason=reason, outcomes=(outcome,))
     return replace(nothing, records=(NrtRecord(time, {"": path}),), outcomes=(outcome,))
 
@@ -361,7 +341,3 @@ def _covered_until(feed: Feed, path: Path, issue: datetime, now: datetime) -> da
         raise DataError(f"`{path.name}` holds no measurement before {issue:%FT%TZ}")
     last: datetime = times.iloc[-1].to_pydatetime()
     return last
-
-
-def _hours(span: timedelta) -> str:
-    return f"{span.total_seconds() / 3600:g} h"

@@ -8,74 +8,38 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from kflare.archives.jsoc import QualityCheck, Record
+from kflare.archives.jsoc import QualityCheck
 from kflare.observations.quality import judge_aia
 
-__all__ = ["FEEDS", "FEED_REACH", "SOURCES", "Feed", "Source", "by_aia_quality"]
+__all__ = ["FEEDS", "FEED_REACH", "SOURCES", "Feed", "Source"]
 
 _HOUR = timedelta(hours=1)
 
 
-def by_aia_quality(record: Record) -> str:
-    """Check records of AIA by their QUALITY, whose bits mean other things than HMI's."""
-    return judge_aia(record.name, quality=record.quality)
-
-
 @dataclass(frozen=True)
 class Source:
-    """One kind of data of JSOC.
+    """One kind of data of JSOC."""
 
-    Parameters
-    ----------
-    name : str
-        What it is called in results.
-    series : str
-        JSOC series.
-    segments : tuple of str
-        Files of each record.
-    server : str
-        "jsoc" or "jsoc2".
-    clock : str
-        Time scale of the series' T_REC: "TAI" for HMI, "UTC" for AIA.
-    before, where : str
-        Rest of the record set, see `Jsoc.records`.
-    each : str
-        Keyword of which every value has a newest record of its own (HARPNUM); "" where the newest record is one.
-    span : datetime.timedelta
-        Length of a window. Regions lag behind each other by up to 20 min, so theirs is longer.
-    check : callable, optional
-        Refuses records; by default the HMI quality policy that `fetch_nrt` is given.
-    """
-
-    name: str
+    name: str  # in results
     series: str
-    segments: tuple[str, ...]
-    server: str = "jsoc"
-    clock: str = "TAI"
-    before: str = ""
+    segments: tuple[str, ...]  # files of each record
+    server: str = "jsoc"  # or "jsoc2"
+    clock: str = "TAI"  # time scale of T_REC: "TAI" for HMI, "UTC" for AIA
+    before: str = ""  # as of `Jsoc.records`
     where: str = ""
-    each: str = ""
-    span: timedelta = _HOUR
+    each: str = ""  # keyword of which every value has a newest record of its own (HARPNUM)
+    span: timedelta = _HOUR  # of a window; regions lag behind each other by up to 20 min, so theirs is longer
+    #: Refuses records; None = by the HMI quality policy that `fetch_nrt` is given.
     check: QualityCheck | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class Feed:
-    """One kind of data of SWPC: a JSON file of the last seven days, always under the same name.
+    """One kind of data of SWPC: a JSON file of the last seven days, always under the same name."""
 
-    Parameters
-    ----------
-    name : str
-        What it is called in results.
-    path : str
-        Below SWPC's address.
-    measured : bool
-        Whether its newest time is the time of the data; not so of a list of flares, since none may have happened.
-    """
-
-    name: str
-    path: str
-    measured: bool
+    name: str  # in results
+    path: str  # below SWPC's address
+    measured: bool  # its newest time is the time of the data; not so of a list of flares, since none may have happened
 
 
 def _aia(wavelength: int) -> Source:
@@ -86,7 +50,8 @@ def _aia(wavelength: int) -> Source:
         server="jsoc2",
         clock="UTC",
         where=f"[? WAVELNTH = {wavelength} ?]",
-        check=by_aia_quality,
+        # The bits of AIA's QUALITY mean other things than HMI's.
+        check=lambda record: judge_aia(record.name, quality=record.quality),
     )
 
 

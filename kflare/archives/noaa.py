@@ -45,20 +45,10 @@ def find_xrs(
 ) -> Iterator[FileRequest | FileResult]:
     """One-minute averages of the GOES X-ray sensors, reprocessed ("science quality"), one netCDF file per day.
 
-    sunpy's XRS client knows where they are: GOES-8 to 15 at NCEI, GOES-16 and later at NOAA's platform archive.
-
-    Parameters
-    ----------
-    web : Web
-        Its retries and time-outs.
-    since, until : datetime.datetime
-        Aware; days from the first to before the second.
-    folder : pathlib.Path
-        Where to; files keep NOAA's names.
-    satellite : int, optional
-        GOES number. By default the highest that has the day, which is the primary one but for months of hand-over.
-    url : str, optional
-        Server of a mirror with the same paths, instead of NOAA's two.
+    sunpy's XRS client knows where they are: GOES-8 to 15 at NCEI, GOES-16 and later at NOAA's platform archive; `url`
+    is the server of a mirror with the same paths. `since` and `until` are aware: days from the first to before the
+    second. By default the highest `satellite` that has the day, which is the primary one but for months of hand-over.
+    Files keep NOAA's names.
     """
     try:
         found = _found_by_sunpy(web, since, until, satellite, url)

@@ -26,17 +26,7 @@ _STRUCTURE = re.compile(
 def complete_header(source: Path, target: Path, cards: Mapping[str, object]) -> None:
     """Write `source` to `target` with `cards` in the header of its image. The pixels are copied, not decoded.
 
-    Parameters
-    ----------
-    source, target : pathlib.Path
-        FITS files, compressed or not.
-    cards : mapping of str to object
-        Values by FITS keyword.
-
-    Raises
-    ------
-    DataError
-        If `source` holds no image or cannot be read as FITS.
+    Both are FITS files, compressed or not. DataError if `source` holds no image or cannot be read as FITS.
     """
     with guarded_fits(
         read_payload(source, what="a FITS file", kinds=("FITS",)),

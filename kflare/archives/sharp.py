@@ -32,8 +32,6 @@ def query_sharp_keywords(
 
     Parameters
     ----------
-    jsoc : Jsoc
-        The server.
     since, until : datetime.datetime
         Start and (exclusive) end, aware.
     series : str
@@ -50,12 +48,8 @@ def query_sharp_keywords(
 
     Raises
     ------
-    SettingError
-        If `since` or `until` has no time zone, or `until` is not later.
-    NoAnswerError
-        If JSOC gives no usable answer.
-    DataError
-        If JSOC refuses the query.
+    SettingError, NoAnswerError, DataError
+        If a time has no zone or `until` is not later; if JSOC gives no usable answer; if it refuses the query.
     """
     require_span(since, until)
     rows: list[dict[str, str]] = []

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from kflare.errors import SettingError
 
-__all__ = ["require_span", "slots"]
+__all__ = ["in_hours", "require_span", "slots"]
 
 _SHORTEST = timedelta(minutes=1)
 
@@ -23,12 +23,14 @@ def require_span(since: datetime, until: datetime) -> None:
 def slots(since: datetime, until: datetime, cadence: timedelta) -> list[datetime]:
     """Times from `since` (included) to `until` (excluded) in steps of `cadence`, UTC.
 
-    Raises
-    ------
-    SettingError
-        If a time has no zone, `until` is not later, or the cadence is below a minute.
+    SettingError if a time has no zone, `until` is not later, or the cadence is below a minute.
     """
     if cadence < _SHORTEST:
         raise SettingError(f"`cadence` must be at least a minute, got {cadence}")
     require_span(since, until)
     return [since.astimezone(UTC) + step * cadence for step in range(-((since - until) // cadence))]
+
+
+def in_hours(span: timedelta) -> str:
+    """A length of time for messages, such as "12 h"."""
+    return f"{span.total_seconds() / 3600:g} h"

@@ -120,12 +120,7 @@ class Web:
     def json(self, url: str) -> Any:
         """Read an answer in JSON; HTML or anything else in its place counts as no answer.
 
-        Raises
-        ------
-        NotFoundError
-            If the server says that there is no such thing (404, 410).
-        NoAnswerError
-            If there is no usable answer after all attempts.
+        NotFoundError if the server says that there is no such thing (404, 410), NoAnswerError without a usable answer.
         """
 
         def once(deadline: float) -> Any:
@@ -145,21 +140,10 @@ class Web:
     def with_retries(self, url: str, once: Callable[[float], T], *, progress: Callable[[], int] = lambda: 0) -> T:
         """Call `once(deadline)` until it returns, fails for good, or the attempts or the time are used up.
 
-        Parameters
-        ----------
-        url : str
-            Which server is asked, and for messages.
-        once : callable
-            One attempt, which raises `TransientError` where another may help and ends by `deadline` (of `monotonic`).
-        progress : callable
-            Bytes that are there; an attempt after which there are more than ever does not count as a failure.
-
-        Raises
-        ------
-        NoAnswerError
-            At the end, or at once if the server gave no answer too often before.
-        SettingError
-            If the URL is none.
+        `once` is one attempt at asking the server of `url`: it raises `TransientError` where another may help and ends
+        by `deadline` (of `monotonic`). `progress` gives the bytes that are there; an attempt after which there are more
+        than ever does not count as a failure. NoAnswerError at the end, or at once if the server gave no answer too
+        often before; SettingError if the URL is none.
         """
         retry = self.retry
         try:
