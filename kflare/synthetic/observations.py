@@ -94,14 +94,7 @@ def write_vector(
 
 
 def write_aia(
-    grid: DiskGrid,
-    radial: Image,
-    flares: pd.DataFrame,
-    time: datetime,
-    folder: Path,
-    *,
-    wavelength: int,
-    seed: int,
+    grid: DiskGrid, radial: Image, flares: pd.DataFrame, time: datetime, folder: Path, *, wavelength: int, seed: int
 ) -> Path:
     """Write an image at 1600 or 131 Å as JSOC's of `aia.lev1_nrt2`; `radial` as in `aia_intensity`."""
     from scipy import ndimage

@@ -43,22 +43,12 @@ _RESOLVED_FIELD = 1000.0  # gauss: a polarity inversion line between weaker fiel
 
 @dataclass(frozen=True)
 class Patches:
-    """The Gaussian flux patches of some regions at some time, float64, shape (N, 5) each.
+    """The Gaussian flux patches of some regions at some time, float64, shape (N, 5) each."""
 
-    Attributes
-    ----------
-    flux : numpy.ndarray
-        Signed flux in Mx: leading spot, leading plage, following spot, following plage, delta patch.
-    x, y : numpy.ndarray
-        Position relative to the region's centre in degrees of great circle, west and north positive.
-    sigma : numpy.ndarray
-        Width (standard deviation) in degrees.
-    """
-
-    flux: Array
-    x: Array
-    y: Array
-    sigma: Array
+    flux: Array  # signed, Mx: leading spot, leading plage, following spot, following plage, delta patch
+    x: Array  # relative to the region's centre, degrees of great circle, west positive
+    y: Array  # likewise, north positive
+    sigma: Array  # width (standard deviation), degrees
 
     @property
     def peak(self) -> Array:
@@ -98,49 +88,24 @@ class Patches:
 
 @dataclass(frozen=True)
 class Regions:
-    """What is fixed for each region at its birth: arrays of shape (N,), float64 unless said otherwise.
+    """What is fixed for each region at its birth: arrays of shape (N,), float64 unless said otherwise."""
 
-    Attributes
-    ----------
-    key : numpy.ndarray, int64, shape (N, 2)
-        Day of birth (proleptic ordinal) and number within the day: the seed of everything that is random later.
-    born : numpy.ndarray
-        Time of emergence in days of the proleptic calendar (day 1.0 is 0001-01-01 00:00 UTC).
-    lat, longitude0 : numpy.ndarray
-        Latitude, and longitude from the central meridian at emergence, degrees, west positive.
-    flux : numpy.ndarray
-        Largest unsigned flux in Mx.
-    leading : numpy.ndarray
-        Sign of the leading polarity, +1 or -1 (Hale's law).
-    tilt : numpy.ndarray
-        Angle in degrees by which the leading polarity is nearer to the equator (Joy's law); negative = further.
-    separation : numpy.ndarray
-        Distance of the polarities at full growth, degrees.
-    rise, decay : numpy.ndarray
-        Time from emergence to the largest flux, and e-folding time after it, days.
-    complexity : numpy.ndarray
-        0 = simple bipole, 1 = the delta patch takes nearly half of the following flux.
-    delta_age, delta_width : numpy.ndarray
-        Age at which the delta patch is strongest, and the width (standard deviation) of its life, days.
-    delta_angle, delta_distance : numpy.ndarray
-        Direction of the delta patch seen from the leading spot (radian), and distance in sums of both widths.
-    """
-
+    #: Shape (N, 2), day of birth (proleptic ordinal) and number within the day: the seed of all that is random later.
     key: npt.NDArray[np.int64]
-    born: Array
-    lat: Array
-    longitude0: Array
-    flux: Array
-    leading: Array
-    tilt: Array
-    separation: Array
-    rise: Array
-    decay: Array
-    complexity: Array
-    delta_age: Array
-    delta_width: Array
-    delta_angle: Array
-    delta_distance: Array
+    born: Array  # emergence, in days of the proleptic calendar (day 1.0 is 0001-01-01 00:00 UTC)
+    lat: Array  # degrees
+    longitude0: Array  # from the central meridian at emergence, degrees, west positive
+    flux: Array  # the largest, unsigned, Mx
+    leading: Array  # sign of the leading polarity, +1 or -1 (Hale's law)
+    tilt: Array  # degrees by which the leading polarity is nearer to the equator (Joy's law); negative = further
+    separation: Array  # distance of the polarities at full growth, degrees
+    rise: Array  # from emergence to the largest flux, days
+    decay: Array  # e-folding time after it, days
+    complexity: Array  # 0 = simple bipole, 1 = the delta patch takes nearly half of the following flux
+    delta_age: Array  # at which the delta patch is strongest, days
+    delta_width: Array  # standard deviation of its life, days
+    delta_angle: Array  # its direction seen from the leading spot, radian
+    delta_distance: Array  # in sums of both widths
 
     def __len__(self) -> int:
         return len(self.born)

@@ -52,7 +52,7 @@ _SMALLEST_FLUX = 5e20  # Mx, measured: less is no active region yet, or not any 
 class SyntheticSun:
     """A seeded Sun over some days. The same seed is the same Sun on the same date, in whatever order it is asked.
 
-    The observer is in the plane of the solar equator (B0 = 0, P = 0).
+    The observer is in the plane of the solar equator (B0 = 0, P = 0). SettingError if an argument is out of its range.
 
     Parameters
     ----------
@@ -80,11 +80,6 @@ class SyntheticSun:
         leading polarity nearer to the equator), `leading` (+1 or -1), `separation` (degrees), `complexity` (0 to 1).
     flares : FlareList
         Flares from B5 to X10 on the visible hemisphere that start in [`start`, `end`).
-
-    Raises
-    ------
-    SettingError
-        If an argument is out of its range.
     """
 
     def __init__(
@@ -102,14 +97,8 @@ class SyntheticSun:
         self.start = start.astimezone(UTC)
         self.end = self.start + timedelta(days=days)
         first, last = times_to_days(pd.DatetimeIndex([self.start, self.end]))
-        born = emerge_regions(
-            int(first - LONGEST_LIFE_DAYS),
-            int(last),
-            seed=seed,
-            activity=activity,
-            belt=belt,
-            leading_north=leading_north,
-        )
+        days_of_birth = int(first - LONGEST_LIFE_DAYS), int(last)
+        born = emerge_regions(*days_of_birth, seed=seed, activity=activity, belt=belt, leading_north=leading_north)
         self._born: Regions = born.take((born.born < last) & (born.born + LONGEST_LIFE_DAYS > first))
         self._network = Network(seed)
         self.regions = _tabulate(self._born)
@@ -118,14 +107,9 @@ class SyntheticSun:
         self.flares = FlareList(happened, source=f"synthetic Sun, seed {seed}", repairs={})
 
     def magnetogram(self, time: datetime, size: int = 512) -> Magnetogram:
-        """Render the full disk.
+        """Render the full disk, its radius 0.44 of the width: line-of-sight field, gauss, noise 10 G per 1024² pixel.
 
-        Line-of-sight field in gauss with noise of 10 G per 1024² pixel; the disk's radius is 0.44 of the width.
-
-        Raises
-        ------
-        SettingError
-            If `time` is naive or not covered, or `size` is below 16.
+        SettingError if `time` is naive or not covered, or `size` is below 16.
         """
         if size < 16:
             raise SettingError(f"`size` must be at least 16 pixels, got {size}")
@@ -215,10 +199,8 @@ class SyntheticSun:
 
         Raises
         ------
-        SettingError
-            If a cadence or `size` is out of range.
-        DataError
-            If `byte_range` is not above 0.
+        SettingError, DataError
+            If a cadence or `size` is out of range; if `byte_range` is not above 0.
         """
         from tqdm import tqdm
 
@@ -303,10 +285,9 @@ class SyntheticSun:
         patches, lon = regions.patches_at(day), regions.longitude(day)
         radial += paint(grid, patches, lon, regions.lat, clumps)
         west, north = horizontal_field(grid, patches, lon, regions.lat, regions.complexity)
-        cutouts = {}
         large = regions.flux_at(day) > _SMALLEST_FLUX
-        for i in np.flatnonzero(large & (np.abs(lon) < 90 - patches.extent)):
-            cutouts[int(harpnums[i])] = grid.box(lon[i], regions.lat[i], patches.extent[i])
+        inside = np.flatnonzero(large & (np.abs(lon) < 90 - patches.extent))
+        cutouts = {int(harpnums[i]): grid.box(lon[i], regions.lat[i], patches.extent[i]) for i in inside}
         return SurfaceField(west, north, radial), cutouts
 
     def _covered(self, times: pd.DatetimeIndex) -> Array:

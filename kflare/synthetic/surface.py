@@ -26,35 +26,17 @@ _NETWORK_RMS = 11.0  # gauss
 
 @dataclass(frozen=True, eq=False)
 class DiskGrid:
-    """Pixels of a full-disk image; flat arrays over the P pixels on the disk.
+    """Pixels of a full-disk image; flat arrays over the P pixels on the disk."""
 
-    Attributes
-    ----------
-    size : int
-        Width and height of the image.
-    centre, radius : float
-        Of the disk in pixels; the centre is the middle of the image in both directions.
-    index : numpy.ndarray, int64, shape (P,)
-        Flat index of each pixel on the disk.
-    number : numpy.ndarray, int64, shape (size, size)
-        Position of each pixel in the flat arrays, -1 off the disk.
-    lat, lon : numpy.ndarray, float64, shape (P,)
-        Heliographic latitude and longitude from the central meridian, degrees; north and west positive.
-    mu : numpy.ndarray, float32, shape (P,)
-        Cosine of the angle from disk centre.
-    rate : numpy.ndarray, float64, shape (P,)
-        Synodic rotation rate, degrees per day.
-    """
-
-    size: int
-    centre: float
-    radius: float
-    index: npt.NDArray[np.int64]
-    number: npt.NDArray[np.int64]
-    lat: Array
-    lon: Array
-    mu: Array32
-    rate: Array
+    size: int  # width and height of the image
+    centre: float  # of the disk in both directions, pixels: the middle of the image
+    radius: float  # pixels
+    index: npt.NDArray[np.int64]  # flat index of each pixel on the disk, shape (P,)
+    number: npt.NDArray[np.int64]  # position of each pixel in the flat arrays, -1 off the disk, shape (size, size)
+    lat: Array  # heliographic, degrees, north positive
+    lon: Array  # from the central meridian, degrees, west positive
+    mu: Array32  # cosine of the angle from disk centre
+    rate: Array  # of synodic rotation, degrees per day
 
     def pixel(self, lon: float, lat: float) -> tuple[float, float]:
         """Column and row of a place."""
@@ -122,11 +104,6 @@ class Network:
 
     Each epoch of a few days has its own pattern, carried along by differential rotation and handed over smoothly to the
     next epoch's. The patterns come from a small pool; an epoch shifts its pattern to a random longitude.
-
-    Parameters
-    ----------
-    seed : int
-        At least 0.
     """
 
     def __init__(self, seed: int) -> None:
