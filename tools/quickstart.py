@@ -1,11 +1,12 @@
 """Train, publish, serve, predict: the work of tools/quickstart once the environment stands."""
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -13,10 +14,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main() -> int:
     started = time.monotonic()
-    folder = (Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "quickstart").resolve()
+    parser = argparse.ArgumentParser(prog="tools/quickstart", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "quickstart", help="default: quickstart/")
+    parser.add_argument("--days", type=int, default=540, metavar="N", help="of the synthetic Sun (default: 540)")
+    args = parser.parse_args()
+    folder = args.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     real = os.environ.get("KFLARE_DATA")
-    data = real_data(Path(real)) if real else synthetic_data(folder / "sun")
+    data = real_data(Path(real)) if real else synthetic_data(folder / "sun", args.days)
     models = folder / "models"
     common = ["--publish", str(models), *data["spans"]]
     kflare("fit", "cnn-c", *data["cnn"], "--image-size", "128", "--epochs", "12", "--patience", "6",
@@ -49,16 +54,18 @@ def main() -> int:
     return 0
 
 
-def synthetic_data(folder: Path) -> dict:
-    """Write a year and a half of the synthetic Sun: a Sun to try things on, no measure of skill."""
+def synthetic_data(folder: Path, days: int) -> dict:
+    """Write the synthetic Sun: a Sun to try things on, no measure of skill. The last quarter is the test span."""
     from kflare.synthetic.sun import SyntheticSun
 
     print("writing the synthetic Sun ...", file=sys.stderr)
-    sun = SyntheticSun(datetime(2013, 1, 1, tzinfo=UTC), 540, seed=2)
+    start = datetime(2013, 1, 1, tzinfo=UTC)
+    sun = SyntheticSun(start, days, seed=2)
     sun.write(folder, size=256, progress=True)
     images = sorted((folder / "magnetograms").iterdir())
     flares, regions = folder / "flares.csv", folder / "regions.parquet"
-    spans = ["--train-until", "2013-10-15", "--validate-until", "2014-02-01"]
+    until = [f"{start + timedelta(days=round(days * share)):%Y-%m-%d}" for share in (0.532, 0.7334)]
+    spans = ["--train-until", until[0], "--validate-until", until[1]]
     return {
         "cnn": ["--magnetograms", str(folder / "magnetograms"), "--flares", str(flares)],
         "defn": ["--regions", str(regions), "--flares", str(flares)],
