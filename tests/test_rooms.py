@@ -1,0 +1,90 @@
+"""The order of the rooms: who may import whom, with no circle, neither between the rooms nor inside one."""
+
+import ast
+import runpy
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+_TOOL = runpy.run_path(str(ROOT / "tools" / "changed_rooms.py"))
+layers, rooms_to_test = _TOOL["layers"], _TOOL["rooms_to_test"]
+
+
+def imports() -> dict[str, set[str]]:
+    """Every module of kflare with the modules of kflare that it imports, at its top or inside a function."""
+    paths = {module_name(path): path for path in (ROOT / "kflare").rglob("*.py")}
+    return {name: set(imported(ast.parse(path.read_text()), paths)) - {name} for name, path in paths.items()}
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room_of(module: str) -> str:
+    return [*module.split("."), ""][1]
+
+
+def imported(node: ast.AST, modules):
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue  # annotations only: nothing is imported
+        if isinstance(child, ast.ImportFrom) and (child.module or "").split(".")[0] == "kflare":
+            assert child.module
+            for alias in child.names:
+                inner = f"{child.module}.{alias.name}"
+                yield inner if inner in modules else child.module
+        elif isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names if alias.name in modules)
+        else:
+            yield from imported(child, modules)
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    try:
+        list(TopologicalSorter(imports()).static_order())
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
+
+
+def test_no_import_goes_up():
+    height = {room: place for place, rooms in enumerate(layers()) for room in rooms}
+    upward = []
+    for module, others in imports().items():
+        here = room_of(module)
+        for other in others:
+            there = room_of(other)
+            if here != there and height.get(there, -1) >= height.get(here, len(height)):
+                upward.append(f"{module} -> {other}")
+    assert not upward
+
+
+def test_every_room_has_its_place_in_the_order():
+    rooms = {path.name for path in (ROOT / "kflare").iterdir() if (path / "__init__.py").exists()}
+    assert {room for rooms_of_one_height in layers() for room in rooms_of_one_height} - {"errors"} == rooms - {
+        "verification",
+        "synthetic",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted"),
+    [
+        (["kflare/operations/cycle.py"], ["tests/commands", "tests/operations"]),
+        (["tests/regions/test_cea.py"], ["tests/regions"]),
+        (["kflare/synthetic/sun.py"], ["tests/synthetic"]),
+        (["setup.cfg"], ["tests"]),
+        (["tests/conftest.py"], ["tests"]),
+        (["kflare/errors.py"], ["tests"]),
+        (["docs/skill.md", "README.md"], []),
+    ],
+)
+def test_rooms_to_test(changed, wanted):
+    assert rooms_to_test(changed) == wanted
+
+
+def test_a_change_below_is_tested_above():
+    rooms = rooms_to_test(["kflare/regions/cea.py"])
+    assert "tests/models" in rooms
+    assert "tests/sun" not in rooms
