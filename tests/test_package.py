@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import kflare
-from kflare.__main__ import COMMANDS
+from kflare.__main__ import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -53,6 +53,25 @@ def test_help_imports_no_tensorflow_and_no_pandas(command):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "usage: " in done.stdout
+
+
+def test_every_command_has_its_door_and_is_listed():
+    package = ROOT / "kflare"
+    doors = {path.stem for path in package.glob("*.py")} - {"__init__", "__main__", "errors"}
+    files = {path.stem for path in (package / "commands").glob("*.py") if "\ndef main(" in path.read_text()}
+    assert doors == files == set(COMMANDS)
+
+
+def test_kflare_lists_and_runs_its_commands(capsys):
+    assert main([]) == 0
+    assert set(COMMANDS) <= set(capsys.readouterr().out.split())
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"kflare {kflare.__version__}\n"
+    assert main(["fly"]) == 2
+    assert "no command `fly`" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        main(["fit", "cnn-x"])
+    assert end.value.code == 2
 
 
 def test_importing_kflare_imports_nothing_heavy():

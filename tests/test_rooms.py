@@ -1,6 +1,7 @@
 """The order of the rooms: who may import whom, with no circle, neither between the rooms nor inside one."""
 
 import ast
+import re
 import runpy
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -88,3 +89,15 @@ def test_a_change_below_is_tested_above():
     rooms = rooms_to_test(["kflare/regions/cea.py"])
     assert "tests/models" in rooms
     assert "tests/sun" not in rooms
+
+
+@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_what_a_document_names_is_there(document):
+    named = re.findall(r"`((?:[\w.]+/)+[\w.]+\.(?:py|csv|toml|md))(?::(\w+))?`", (ROOT / document).read_text())
+    assert len(named) > 5
+    for path, name in named:
+        if "NAME" in path or "FORMAT" in path:
+            continue  # what a contributor will write
+        found = [place for place in (ROOT / path, ROOT / "kflare" / path) if place.exists()]
+        assert found, f"{document} names {path}"
+        assert re.search(rf"\b{name}\b", found[0].read_text()), f"{document} names {name} of {path}"
