@@ -1,9 +1,8 @@
-"""TensorFlow Serving's configuration files, read as protobuf text with the real message types.
+"""TensorFlow Serving's configuration files, read as protobuf text.
 
-`tensorflow-serving-api` has the message of `models.config` only. The others are declared here with all their fields:
+`tensorflow-serving-api` has the message of `models.config` only. Declared here are all fields of the others:
 BatchingParameters (servables/tensorflow/session_bundle_config.proto), SSLConfig (config/ssl_config.proto) and
-MonitoringConfig (config/monitoring_config.proto). In text form the names count, so these read what
-tensorflow_model_server reads.
+MonitoringConfig (config/monitoring_config.proto). In text form only the names count.
 """
 
 from pathlib import Path
@@ -35,21 +34,9 @@ MESSAGES = declare(
 
 
 def read_config(path: Path, message: Any, *, what: str) -> Any:
-    """Read a message from its text form.
+    """Read a message of a class from its text form; `what` names the file in messages: "models configuration".
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    message : type
-        Class of the message.
-    what : str
-        What the file is, for the error messages: "models configuration".
-
-    Raises
-    ------
-    SettingError
-        No such file, or not in the form of the message (it names the line).
+    SettingError where there is no such file, or it is not of that form (it names the line).
     """
     path = Path(path)
     try:

@@ -17,13 +17,8 @@ __all__ = ["declare"]
 def declare(package: str, messages: Mapping[str, str]) -> dict[str, Any]:
     """Message classes by name.
 
-    Parameters
-    ----------
-    package : str
-        For the full names.
-    messages : mapping of str to str
-        The fields of each message as "name number type, ..."; the type is a scalar of protobuf's or one of the
-        messages, with `*` behind it if repeated, or "map TYPE" for a map from strings. Enums are int32.
+    `messages` gives the fields of each message as "name number type, ..."; the type is a scalar of protobuf's or one of
+    the messages, with `*` behind it if repeated, or "map TYPE" for a map from strings. Enums are int32.
     """
     file = FileDescriptorProto(name=f"kflare/{package}.proto", package=package, syntax="proto3")
     for name, fields in messages.items():

@@ -45,6 +45,10 @@ def check_address(host: str, port: int) -> None:
 class Server:
     """TensorFlow Serving's PredictionService and ModelService, and grpc.health.v1, over the models of this machine.
 
+    `with Server(...) as server:` starts and stops it. To grpc.health.v1 the server and its services are SERVING while
+    any model answers, so that one broken model does not take the others from the clients; each model is a service name
+    of its own. All are NOT_SERVING once `stop` begins.
+
     Parameters
     ----------
     models : sequence of ModelSettings
@@ -57,8 +61,8 @@ class Server:
         reaches the port can ask, and reload the configuration.
     poll_seconds : float
         How often to look for versions, and for another content of the TLS file; 0 = only at the start.
-    tensor_content : bool
-        See `Servable`, also for `require_manifest` and `own_batching`.
+    tensor_content, require_manifest, own_batching
+        See `Servable`.
     batching : BatchingParameters, optional
         Run requests in batches.
     limits : Limits
@@ -68,13 +72,7 @@ class Server:
     rest_port : int or None
         Where to listen for HTTP, 0 for any free port; None = nowhere.
     metrics_path : str or None
-        Where on the HTTP port the metrics are.
-
-    Notes
-    -----
-    `with Server(...) as server:` starts and stops it. To grpc.health.v1 the server and its services are SERVING while
-    any model answers, so that one broken model does not take the others from the clients; each model is a service name
-    of its own. All are NOT_SERVING once `stop` begins.
+        Where on the HTTP port the metrics are; None = nowhere.
     """
 
     def __init__(
@@ -140,13 +138,7 @@ class Server:
         return f"{'https' if self._tls else 'http'}://{_address(self.host, self._rest.port)}"
 
     def start(self) -> None:
-        """Load what is there, then listen.
-
-        Raises
-        ------
-        ServingError
-            No model has a version that can be loaded, or an address cannot be listened on.
-        """
+        """Load what is there, then listen; `ServingError` if no version can be loaded or an address not be had."""
         from grpc_health.v1.health import HealthServicer
         from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 

@@ -26,11 +26,11 @@ __all__ = ["Forecasts", "ask_magnetogram", "event_of", "forecast_magnetograms", 
 
 @dataclass(frozen=True)
 class Forecasts:
-    """Probabilities of a flare of the class starting within 24 h after `time`.
+    """Probabilities of a flare of the class starting within 24 h after `time`, and the versions that gave them.
 
-    `rows` holds one row per region and time: `time` (UTC), `region`, and for each event, "C+" or "M+", the columns
-    `C+ probability`, `C+ calibrated` and `C+ imputed`. `disk` holds one row per time, or per magnetogram with its
-    `source`, with the probabilities of the full disk. `versions` is the version of each model that answered.
+    `rows` holds one row per region and time: `time` (UTC), `region`, and for each event, "C+" or "M+", the columns `C+
+    probability`, `C+ calibrated` and `C+ imputed`. `disk` holds one row per time, or per magnetogram with its `source`,
+    with the probabilities of the full disk.
     """
 
     rows: pd.DataFrame
@@ -62,12 +62,8 @@ def event_of(model: str) -> str:
 def served_models(client: Client, kind: Kind, wanted: Sequence[str] | None) -> list[str]:
     """The models to ask: those wanted, else the first of the kind for each class that the server serves.
 
-    Raises
-    ------
-    SettingError
-        A model that is wanted is unknown, of the other kind, or the second one for its class.
-    ServingError
-        None of the kind is served, or the server does not answer: told within the client's deadline.
+    SettingError where a wanted one is unknown, of the other kind, or the second for its class; ServingError where none
+    of the kind is served.
     """
     if wanted:
         return list(one_per_event(wanted, kind))
@@ -87,25 +83,8 @@ def forecast_magnetograms(
 ) -> Forecasts:
     """Ask full-disk models about magnetograms, one request per image and model.
 
-    Parameters
-    ----------
-    client : Client
-        Connected to a server of the models.
-    paths : iterable of Path
-        Magnetograms.
-    models : sequence of str
-        Names of image models.
-    byte_range : float or None
-        Field in gauss of byte 255 in 8-bit images; None for the default of each kind (JPEG and PNG: 100).
-    attributions : Path, optional
-        Folder for attribution files, MODEL/NAME.fits: the same request then brings the maps too.
-
-    Raises
-    ------
-    ServingError
-        The server refuses, or a model has no attribution maps.
-    SettingError
-        The folder cannot be written to.
+    `byte_range` is the field in gauss of byte 255 in 8-bit images, None for the default of each kind (JPEG and PNG:
+    100); into `attributions` go attribution files, MODEL/NAME.fits, of maps that the same request brings.
     """
     if attributions is not None:
         for model in models:
@@ -132,20 +111,10 @@ def forecast_magnetograms(
 def ask_magnetogram(
     client: Client, model: str, magnetogram: Magnetogram, *, maps: Sequence[str] = (), version: int | str | None = None
 ) -> Reply:
-    """Ask a full-disk model about a magnetogram as it was measured: the model's graph makes the network's input of it.
+    """Ask a full-disk model about a magnetogram of any size as it was measured: the model's graph scales it.
 
-    Parameters
-    ----------
-    client : Client
-        Connected to a server of the model.
-    model : str
-        Name of an image model.
-    magnetogram : Magnetogram
-        Of any size.
-    maps : sequence of str
-        Attribution maps that the same request brings along, of `served_attribution.MAPS`.
-    version : int or str, optional
-        The version to ask, or its label; the newest one by default.
+    `maps` are attribution maps that the same request brings, of `served_attribution.MAPS`; `version` is a number or
+    label.
     """
     field = magnetogram.data[None, :, :, None]
     if not maps:
@@ -157,20 +126,8 @@ def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str])
     """Ask region models about a region table, and combine the regions of each time into the full disk.
 
     P_FD = 1 − Π(1 − P_i), for the network's probability and for the calibrated one (Nishizuka et al. 2021, section 3).
-
-    Parameters
-    ----------
-    client : Client
-        Connected to a server of the models.
-    table : DataFrame
-        Key columns and the models' features; see `read_region_table`.
-    models : sequence of str
-        Names of region models; a column must be a feature of at least one.
-
-    Raises
-    ------
-    DataError
-        A feature is missing, unknown or not numeric, or a region has two rows at one time.
+    The table's columns are as `read_region_table` has them; DataError where a feature is missing, no model's or not
+    numeric, or a region has two rows at one time.
     """
     table = to_forecast(table)
     if table.empty:

@@ -27,8 +27,7 @@ def full_disk_probability(p: npt.ArrayLike) -> float:
     ------
     DataError
         A value is NaN or outside [0, 1]: leaving a region out would make the disk look quieter than it is. Or there is
-        no region at all: no forecast is never a zero forecast, so the caller must say what a disk without regions
-        means.
+        no region: the caller must say what a disk without regions means.
 
     References
     ----------

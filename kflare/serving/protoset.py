@@ -10,10 +10,9 @@ __all__ = ["protoset"]
 
 
 def protoset() -> bytes:
-    """A serialized `google.protobuf.FileDescriptorSet` of the services of a model server.
+    """A serialized `google.protobuf.FileDescriptorSet` of PredictionService, ModelService and grpc.health.v1.Health.
 
-    PredictionService and ModelService as the installed `tensorflow-serving-api` has them, grpc.health.v1.Health, and
-    every file that these import, each after those that it imports.
+    Every file that they import is in it, each after those that it imports.
     """
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
     from grpc_health.v1 import health_pb2

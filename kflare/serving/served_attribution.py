@@ -30,13 +30,7 @@ class ServedModel:
 
     @classmethod
     def find(cls, target: str, model: str, *, timeout: float) -> "ServedModel":
-        """The newest version of a model that a server serves.
-
-        Raises
-        ------
-        ServingError
-            No server, no such model, or one that does not attribute.
-        """
+        """The newest version of a model that a server serves; `ServingError` where none of it attributes."""
         with Client(target, timeout=timeout) as client:
             version, size = require_attribution(client, model)
         return cls(target, Origin(model, version), size, timeout)

@@ -1,8 +1,7 @@
 """numpy arrays to a TensorProto and back, without TensorFlow.
 
-A TensorProto holds its values either as raw bytes (`tensor_content`) or in a repeated field of the type's own
-(`float_val`, ...). TensorFlow Serving answers in the second form unless it is told otherwise, so both must be read,
-and fast: numpy takes a repeated field about twenty times faster than `tf.make_ndarray` does.
+Values stand either as raw bytes (`tensor_content`) or in a repeated field of the type's own (`float_val`, ...), as
+TensorFlow Serving answers by default; numpy reads such a field about twenty times faster than `tf.make_ndarray`.
 """
 
 import math
@@ -38,25 +37,11 @@ def numpy_type(number: int) -> np.dtype[Any] | None:
 
 
 def fill_tensor(proto: Any, value: npt.NDArray[Any] | Sequence[bytes], *, typed_fields: bool = False) -> None:
-    """Write an array into a TensorProto, in place of what it held.
+    """Write an array into a TensorProto, the client's message or TensorFlow's, in place of what it held.
 
-    Parameters
-    ----------
-    proto : TensorProto
-        The client's message or TensorFlow's.
-    value : ndarray or sequence of bytes
-        Numbers or truth values of any shape; a sequence of bytes becomes a string tensor (N,), an array of objects a
-        string tensor of its shape.
-    typed_fields : bool
-        Write numbers to `float_val`, `int_val`, ... as TensorFlow Serving's answers do by default, instead of
-        `tensor_content`.
-
-    Raises
-    ------
-    TypeError
-        The array's type is none that a model takes.
-    ValueError
-        It is larger than a message can be.
+    A sequence of bytes becomes a string tensor (N,), an array of objects a string tensor of its shape. `typed_fields`
+    writes numbers to `float_val`, `int_val`, ... instead of `tensor_content`. TypeError for a type that no model takes,
+    ValueError for more than a message can hold.
     """
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
@@ -87,24 +72,10 @@ def fill_tensor(proto: Any, value: npt.NDArray[Any] | Sequence[bytes], *, typed_
 
 
 def read_tensor(proto: Any) -> npt.NDArray[Any]:
-    """Read a TensorProto as TensorFlow's C++ does: missing values repeat the last one, none at all are zero.
+    """Array of a TensorProto that is not trusted, read as TensorFlow's C++ does; strings as objects, bytes.
 
-    Only of tensors up to 64 MiB may values be missing.
-
-    Parameters
-    ----------
-    proto : TensorProto
-        From a request or a reply, the client's message or TensorFlow's; not trusted.
-
-    Returns
-    -------
-    ndarray
-        Of the proto's shape and type; strings as object array of bytes.
-
-    Raises
-    ------
-    ValueError
-        The type or shape is unknown, or the values do not fit it.
+    Missing values repeat the last one, none at all are zero, in tensors up to 64 MiB. ValueError where the type or
+    shape is unknown, or the values do not fit it.
     """
     shape = tuple(int(dim.size) for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:

@@ -40,13 +40,8 @@ def labels_after_publishing(
 ) -> Mapping[str, int]:
     """The labels of a model once a version is published.
 
-    A canary gets its label, and "stable" stays with the version before; a plain version becomes the stable one, and
-    ends an older canary.
-
-    Raises
-    ------
-    ModelError
-        A canary without a version before it.
+    A canary gets its label, and "stable" stays with the version before, without which ModelError is raised; a plain
+    version becomes the stable one, and ends an older canary.
     """
     before = sorted(number for number in published if number < version)
     if canary and not before:
@@ -69,13 +64,8 @@ def labels_after_withdrawing(version: int, labels: Mapping[str, int], *, newest:
 def set_labels(config: Path, model: str, labels: Mapping[str, int], *, published: Collection[int] = ()) -> None:
     """Give a model these labels and no others, and let the policy serve the versions that they name.
 
-    `published` are the versions in the served folder: as many of the latest are served as reach back to the oldest
-    that is labelled. The file is replaced whole; of its comments those above the first entry stay.
-
-    Raises
-    ------
-    SettingError
-        The file cannot be read or written, or does not list the model.
+    `published` are the versions in the served folder: as many of the latest are served as reach back to the oldest that
+    is labelled. The file is replaced whole; of its comments those above the first entry stay.
     """
     from google.protobuf import text_format
 
@@ -107,19 +97,8 @@ def reload_config(
 ) -> None:
     """Make a server read a `models.config` again, waiting for a minute until the versions of its labels are loaded.
 
-    Parameters
-    ----------
-    config : Path
-        The file, with the base paths as the server sees them.
-    target : str
-        The server's address, as `Client` takes it.
-    ca, cert, key : Path, optional
-        For TLS, as for `Client`.
-
-    Raises
-    ------
-    ServingError
-        The server refuses it or does not answer.
+    The file's base paths are those that the server sees; the other parameters are `Client`'s. ServingError where the
+    server refuses it or does not answer.
     """
     from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
     from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub

@@ -141,8 +141,7 @@ class Client(ClientBase):
         in_flight : int
             How many requests are under way at most: twice the number of the server's cores is enough to keep it busy.
         **options
-            `signature`, `version`, `outputs` and `timeout`, as for `predict`. Give a `version` where one version must
-            answer all.
+            As for `predict`. Give a `version` where one version must answer all.
 
         Yields
         ------

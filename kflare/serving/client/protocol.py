@@ -70,17 +70,7 @@ class _Deadline(float):
 
 
 class ClientProtocol:
-    """The requests to one target; remembers the signatures of its models.
-
-    Parameters
-    ----------
-    target : str
-        For messages.
-    timeout : float
-        Deadline of a method in seconds where it is given none.
-    retries : bool
-        Send a request again once whose answer was cut off.
-    """
+    """The requests to one target; remembers the signatures of its models. `retries` repeats what was cut off."""
 
     def __init__(self, target: str, timeout: float, *, retries: bool) -> None:
         self._retries = retries
@@ -179,14 +169,12 @@ class ClientProtocol:
 
         Parameters
         ----------
-        model : str
-            Name of the model.
         table : DataFrame
             One row per region and time: the key columns (`time`, `region`, ...) and, by name and in their own units,
             the features that the model's metadata names as its inputs; empty cells = not measured.
         ignore : collection of str
             Columns that are neither keys nor features, such as outcomes.
-        version, timeout
+        model, version, timeout
             See `predict`.
 
         Raises
@@ -232,13 +220,7 @@ class ClientProtocol:
     def served(
         self, names: Collection[str] = model_names(), *, timeout: float | None = None
     ) -> Steps[dict[str, list[int]]]:
-        """Those of the named models that answer, and their versions, newest first (the API cannot list names).
-
-        Raises
-        ------
-        ServingError
-            No server.
-        """
+        """Those of the named models that answer, and their versions, newest first (the API cannot list names)."""
         found, deadline = {}, self._deadline(timeout)
         for name in names:
             try:

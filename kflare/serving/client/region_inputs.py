@@ -17,18 +17,10 @@ __all__ = ["region_inputs"]
 def region_inputs(
     table: "pd.DataFrame", features: Sequence[str], *, model: str, ignore: Collection[str] = ()
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Take a model's features out of a region table.
+    """A model's features out of a region table, float32 (N,) each, NaN = not measured.
 
-    Returns
-    -------
-    dict of str to ndarray
-        float32 (N,) per feature, NaN = not measured.
-
-    Raises
-    ------
-    DataError
-        Names the feature column that is missing, unknown to the model, not numeric or infinite, or says that there are
-        no rows.
+    DataError names the column that is missing, unknown to the model, not numeric or infinite, or says that there are no
+    rows.
     """
     from kflare.datasets.region_table import KEY_COLUMNS
     from kflare.regions.feature_table import SETS, feature_set

@@ -86,15 +86,10 @@ class VersionState:
 def check_outputs(
     outputs: Mapping[str, npt.NDArray[Any]], *, model: str, version: int, rows: int | None = None
 ) -> dict[str, npt.NDArray[Any]]:
-    """A reply's outputs, once its probabilities are known to be some: within [0, 1], one per row asked for.
+    """A reply's outputs, with those that are probabilities checked to lie within [0, 1], one per row asked for.
 
-    Probabilities that leave [0, 1] by rounding alone are clipped; other outputs are not looked at.
-
-    Raises
-    ------
-    ServingError
-        Names model, version, output, index and value of the first NaN or number outside [0, 1], or the wrong number
-        of rows.
+    They are clipped where they leave [0, 1] by rounding alone. ServingError names model, version, output, index and
+    value of the first that is NaN or outside, or the wrong number of rows.
     """
     checked = dict(outputs)
     for name in _PROBABILITIES:

@@ -67,14 +67,9 @@ def require_examples(document: Mapping[str, Any]) -> None:
 
 
 def fill_request(request: Any, document: Mapping[str, Any], infos: Mapping[str, Any]) -> bool:
-    """Put the tensors of a parsed body into a PredictRequest.
+    """Put the tensors of a parsed body into a PredictRequest; returns whether it is in the row format.
 
-    `infos` are the signature's inputs. Returns whether the body was in the row format, and so must be the answer.
-
-    Raises
-    ------
-    RequestError
-        INVALID_ARGUMENT: what does not fit the signature.
+    `infos` are the signature's inputs; `RequestError` INVALID_ARGUMENT for what does not fit them.
     """
     rows, columns = document.get("instances"), document.get("inputs")
     if "instances" in document and "inputs" in document:
@@ -98,10 +93,7 @@ def fill_request(request: Any, document: Mapping[str, Any], infos: Mapping[str, 
 def response_json(response: Any, *, rows: bool) -> str:
     """The JSON of a PredictResponse, in the format of the request.
 
-    Raises
-    ------
-    RequestError
-        INVALID_ARGUMENT: outputs without a common number of rows cannot be written row by row.
+    `RequestError` INVALID_ARGUMENT where outputs without a common number of rows are to be written row by row.
     """
     values = {}
     sizes: dict[str, int] = {}

@@ -27,19 +27,10 @@ _KINDS = {bool: "Number", dict: "Object", list: "Array", str: "String", int: "Nu
 
 
 def read_array(value: Any, dtype: int) -> npt.NDArray[Any]:
-    """Read a JSON value, already parsed.
+    """Read a parsed JSON value: scalars or lists of lists of them, bytes as `{"b64": ...}`; `dtype` is a tf.DataType.
 
-    Parameters
-    ----------
-    value : object
-        A scalar, or lists of lists of them; bytes as `{"b64": ...}`.
-    dtype : int
-        Number of the type in tensorflow.DataType.
-
-    Raises
-    ------
-    RequestError
-        INVALID_ARGUMENT: lists of unequal length, or values of another type; UNIMPLEMENTED: a type without JSON.
+    `RequestError` INVALID_ARGUMENT for lists of unequal length or values of another type; UNIMPLEMENTED for a type
+    without JSON.
     """
     target = _numpy_type(dtype)
     if target.kind != "O":

@@ -98,17 +98,13 @@ class BatchScheduler:
         deadline: float | None = None,
         parameters: BatchingParameters | None = None,
     ) -> Arrays:
-        """Run inputs of one request together with those of others of the same key, shapes and types.
+        """Outputs of one request's inputs, run together with others of the same key, shapes and types.
 
         `inputs` have the same number of rows (first axis); `run` runs a batch, and `parameters` are the model's own
         (without its thread pool), both the same for all requests of a key; `deadline` is the time of `time.monotonic`
-        after which nobody waits for the answer. Returns this request's outputs.
-
-        Raises
-        ------
-        RequestError
-            INVALID_ARGUMENT: inputs of different length or more than `max_batch_size` rows; UNAVAILABLE: the queue is
-            full; RESOURCE_EXHAUSTED: the deadline passed in the queue.
+        after which nobody waits for the answer. `RequestError` INVALID_ARGUMENT: inputs of different length or more
+        than `max_batch_size` rows; UNAVAILABLE: the queue is full; RESOURCE_EXHAUSTED: the deadline passed in the
+        queue.
         """
         parameters = parameters or self.parameters
         rows, most, largest = _rows(inputs), parameters.max_batch_size, parameters.largest

@@ -43,11 +43,8 @@ class ModelManager:
     def use(self, spec: Any) -> Iterator[Servable]:
         """Hold the version that a ModelSpec asks for, which then stays loaded until the block ends.
 
-        Raises
-        ------
-        RequestError
-            INVALID_ARGUMENT for an empty name or unknown label (model_servers/server_core.cc,
-            ServableRequestFromModelSpec), NOT_FOUND for a model or version that is not served.
+        `RequestError` INVALID_ARGUMENT for an empty name or unknown label (model_servers/server_core.cc,
+        ServableRequestFromModelSpec), NOT_FOUND for a model or version that is not served.
         """
         if not spec.name:
             raise invalid("ModelSpec has no name specified.")
@@ -61,12 +58,8 @@ class ModelManager:
     def status(self, spec: Any) -> list[VersionStatus]:
         """All versions of a model that were ever known, newest first, or the one whose number the ModelSpec gives.
 
-        A label says nothing here: model_servers/get_model_status_impl.cc looks at the number only.
-
-        Raises
-        ------
-        RequestError
-            NOT_FOUND.
+        A label says nothing here: model_servers/get_model_status_impl.cc looks at the number only. `RequestError`
+        NOT_FOUND.
         """
         number = int(spec.version.value) if spec.HasField("version") else None
         model = self._models.get(spec.name) or self._past.get(spec.name)
@@ -128,17 +121,12 @@ class ModelManager:
             self._watcher.join()
 
     def reconfigure(self, models: Sequence[ModelSettings]) -> None:
-        """Serve these models from now on and no others, as HandleReloadConfigRequest asks.
+        """Serve these models from now on and no others; a version number that is served already stays as it is.
 
-        A version number that is served already stays as it is, even where the base path changes.
-
-        Raises
-        ------
-        RequestError
-            As in model_servers/server_core.cc: FAILED_PRECONDITION where a label would move to a version that does
-            not answer, and everything stays as it was (UpdateModelVersionLabelMap); UNKNOWN where a new model has no
-            version that can be loaded, and the new configuration holds all the same (WaitUntilModelsAvailable; it
-            waits for ever where a new base path is not there, here that is UNKNOWN too).
+        `RequestError` as in model_servers/server_core.cc: FAILED_PRECONDITION where a label would move to a version
+        that does not answer, and everything stays as it was (UpdateModelVersionLabelMap); UNKNOWN where a new model has
+        no version that can be loaded, and the new configuration holds all the same (WaitUntilModelsAvailable; it waits
+        for ever where a new base path is not there, here that is UNKNOWN too).
         """
         with self._work:
             for settings in models:

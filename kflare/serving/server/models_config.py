@@ -33,14 +33,9 @@ class ModelSettings:
 def numbered_versions(base_path: Path) -> dict[int, Path]:
     """Folders of complete-looking versions: a decimal number as name, and `saved_model.pb` in it.
 
-    Temporary and half-written folders have other names or lack that file. Numbers are those of an int64; of two names
-    of one number ("1", "01") the last in alphabetical order counts, as in TensorFlow Serving
-    (file_system_storage_path_source.cc: ParseVersionNumber, IndexChildrenByVersion).
-
-    Raises
-    ------
-    OSError
-        `base_path` cannot be listed.
+    Numbers are those of an int64; of two names of one number ("1", "01") the last in alphabetical order counts, as in
+    TensorFlow Serving (file_system_storage_path_source.cc: ParseVersionNumber, IndexChildrenByVersion). OSError where
+    `base_path` cannot be listed.
     """
     return {
         int(path.name): path
@@ -56,18 +51,9 @@ def _is_number(name: str) -> bool:
 def read_models_config(path: Path, *, folder: Path | None = None) -> list[ModelSettings]:
     """Read a `models.config`, the text form of `tensorflow.serving.ModelServerConfig`.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    folder : Path, optional
-        Where the models lie on this machine: each model's base path becomes `folder`/<name>, whatever the file says.
-        Without it the file's base paths hold, relative ones from the file's own folder.
-
-    Raises
-    ------
-    SettingError
-        No such file, not a valid configuration (the message names the line), or no model in it.
+    With `folder` each model's base path becomes `folder`/<name>, whatever the file says; without it the file's base
+    paths hold, relative ones from the file's own folder. SettingError if there is no such file, it is not valid or
+    empty.
     """
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 

@@ -36,33 +36,15 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 class Servable:
     """A SavedModel in memory, warmed up and ready to answer.
 
-    Parameters
-    ----------
-    path : Path
-        The version's folder.
-    name, number
-        Of model and version.
-    tensor_content : bool
-        Answer in `tensor_content`, faster for heat maps, like TensorFlow Serving with
-        `--enable_serialization_as_tensor_content`; False = in `float_val`, `int_val`, ..., its default.
-    require_manifest : bool
-        Refuse a version without `MANIFEST.sha256`; the files of one that has it are always compared with it.
-    scheduler : BatchScheduler, optional
-        Runs requests in batches; without it each runs alone.
-    own_batching : bool
-        Batch by the version's own `batching_params.pbtxt`, and not at all where it has none (TensorFlow Serving's
-        `--enable_per_model_batching_parameters`).
-    metrics : Metrics, optional
-        Counts loads and times loading, warming up and running.
+    `tensor_content`: answer in raw bytes, faster for heat maps (--enable_serialization_as_tensor_content); False: in
+    `float_val`, `int_val`, ..., TensorFlow Serving's default. `require_manifest`: refuse a version without
+    `MANIFEST.sha256`; the files of one that has it are always compared with it. `scheduler` runs requests in batches.
+    `own_batching`: by the version's own `batching_params.pbtxt`, and not at all where it has none
+    (--enable_per_model_batching_parameters).
 
-    Raises
-    ------
-    ModelError
-        A file is missing, changed or added since the version was published.
-    RequestError
-        DATA_LOSS where `saved_model.pb` is no SavedModel, NOT_FOUND where it has nothing to serve.
-    tensorflow.errors.OpError
-        Broken variables, or a warm-up request that fails.
+    ModelError: a file is missing, changed or added since it was published. `RequestError` DATA_LOSS: `saved_model.pb`
+    is no SavedModel; NOT_FOUND: nothing to serve in it. tf.errors.OpError: broken variables, a warm-up request that
+    fails.
     """
 
     def __init__(
@@ -100,13 +82,8 @@ class Servable:
     def predict(self, request: Any, *, deadline: float | None = None) -> Any:
         """Answer a PredictRequest; `deadline` is the time of `time.monotonic` after which nobody waits for the answer.
 
-        Raises
-        ------
-        RequestError
-            FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for inputs or an `output_filter` that do
-            not fit it, DEADLINE_EXCEEDED.
-        tensorflow.errors.OpError
-            The graph itself failed on the inputs.
+        `RequestError` FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for inputs or an `output_filter`
+        that do not fit it, DEADLINE_EXCEEDED; tf.errors.OpError where the graph itself fails on the inputs.
         """
         from tensorflow_serving.apis.predict_pb2 import PredictResponse
 

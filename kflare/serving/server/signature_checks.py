@@ -64,9 +64,8 @@ def has_rows(signature: Any) -> bool:
 def _check_declared(alias: str, position: int, proto: Any, info: Any) -> None:
     """Check a tensor's type and shape before anything is decoded or run.
 
-    A session checks the type of what it is fed ("Expects arg[0] to be float but string is provided") but leaves the
-    shape to the operations, which then fail with INVALID_ARGUMENT or, worse, broadcast. Here the shape is checked at
-    once, with the same code.
+    A session checks the type of what it is fed, but leaves the shape to the operations, which then fail with
+    INVALID_ARGUMENT or, worse, broadcast. Here the shape is checked at once, with the same code.
     """
     import tensorflow as tf
 

@@ -70,13 +70,7 @@ class _Identity:
 
 
 class ServerTls:
-    """Key, certificate and authority from a file in the text form of `tensorflow.serving.SSLConfig`.
-
-    Raises
-    ------
-    SettingError
-        The file is not of that form, or its key and certificate cannot be used together.
-    """
+    """Key, certificate and authority from a `tensorflow.serving.SSLConfig`; `SettingError` if they cannot be used."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -97,13 +97,7 @@ class ModelVersions:
 
     @contextmanager
     def use(self, number: int | None) -> Iterator[Servable]:
-        """Hold a version, or the newest one that answers; it stays loaded until the block ends.
-
-        Raises
-        ------
-        RequestError
-            NOT_FOUND: the version, or any, does not answer.
-        """
+        """Hold a version, or the newest that answers, loaded until the block ends; `RequestError` NOT_FOUND."""
         with self._lock:
             available = self._available()
             if not available or (number is not None and number not in available):
@@ -142,10 +136,7 @@ class ModelVersions:
     def poll(self, *, trust: bool) -> None:
         """Look at the folder once; load and unload what follows from it.
 
-        Parameters
-        ----------
-        trust : bool
-            Load what is there at once, without a second look: at the start, and when an operator asks for it.
+        `trust` loads what is there at once, without a second look: at the start, and when an operator asks for it.
         """
         try:
             found = numbered_versions(self.settings.base_path)
