@@ -17,6 +17,7 @@ from typing import Any
 
 from kflare.commands import command_line
 from kflare.errors import ModelError, ServingError, SettingError
+from kflare.models.registry import model_names
 
 __all__ = ["is_for_releases", "main"]
 
@@ -33,12 +34,9 @@ def is_for_releases(argv: Sequence[str]) -> bool:
 
 def _list(options: argparse.Namespace) -> None:
     from kflare.models.releases import list_releases
+    from kflare.serving.version_labels import labels_of
 
-    labels: Mapping[str, Mapping[str, int]] = {}
-    if options.config:
-        from kflare.serving.version_labels import labels_of
-
-        labels = labels_of(options.config)
+    labels = labels_of(options.config) if options.config else {}
     rows: list[dict[str, Any]] = [
         {
             "model": release.model,
@@ -121,8 +119,8 @@ def _promote(options: argparse.Namespace) -> None:
     command_line.quiet_tensorflow()
     labels = labels_of(options.config).get(options.promote, {})
     if CANARY not in labels:
-        message = f'{options.config} has no label "canary" for {options.promote}: publish one with --publish --canary'
-        raise SettingError(message)
+        what = f'label "canary" for {options.promote}'
+        raise SettingError(f"{options.config} has no {what}: publish one with --publish --canary")
     canary = labels.pop(CANARY)
     _write_labels(options, options.promote, {**labels, STABLE: canary})
 
@@ -143,7 +141,6 @@ def _write_labels(
 
 
 def _check(options: argparse.Namespace) -> None:
-    from kflare.models.registry import model_names
     from kflare.serving import Client
 
     address, *names = options.check

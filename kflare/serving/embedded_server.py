@@ -144,8 +144,10 @@ class Server:
 
         self.models.poll(trust=True)
         if not any(self.models.available().values()):
+            where = f"in {self._discovered}" if self._discovered else f"for {', '.join(self.models.available())}"
+            absent = f"no <name>/<version>/saved_model.pb {where}; publish one with python -m kflare.fit"
             failures = "; ".join(f"{name} {why}" for name, why in self.models.failures().items())
-            raise ServingError(f"no model to serve: {failures or self._nothing_found()}")
+            raise ServingError(f"no model to serve: {failures or absent}")
         threads = ThreadPoolExecutor(self._limits.requests + _SPARE_THREADS, thread_name_prefix="kflare-serve")
         self._grpc = grpc.server(threads, options=_options(self._limits))
         # Non-blocking: somebody who watches the health for hours holds no thread.
@@ -187,10 +189,6 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-    def _nothing_found(self) -> str:
-        where = f"in {self._discovered}" if self._discovered else f"for {', '.join(self.models.available())}"
-        return f"no <name>/<version>/saved_model.pb {where}; publish one with python -m kflare.fit"
 
     def _after_look(self) -> None:
         if self._tls is not None:

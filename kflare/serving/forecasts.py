@@ -41,16 +41,10 @@ class Forecasts:
         """Forecasts as plain data: windows, regions and disk by time, models with versions."""
         windows = []
         for time, disk in self.disk.groupby("time", sort=True):
-            rows = self.rows[self.rows["time"] == time]
-            end = time + pd.Timedelta(hours=LEAD_HOURS)
-            windows.append(
-                {
-                    "start": _utc(time),
-                    "end": _utc(end),
-                    "full_disk": [_cells(row) for _, row in disk.drop(columns="time").iterrows()],
-                    "regions": [_cells(row) for _, row in rows.drop(columns="time").iterrows()] if len(rows) else [],
-                }
-            )
+            window: dict[str, Any] = {"start": _utc(time), "end": _utc(time + pd.Timedelta(hours=LEAD_HOURS))}
+            for name, table in (("full_disk", disk), ("regions", self.rows[self.rows["time"] == time])):
+                window[name] = [_cells(row) for _, row in table.drop(columns="time").iterrows()]
+            windows.append(window)
         return {"models": self.versions, "windows": windows}
 
 

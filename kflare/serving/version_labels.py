@@ -6,6 +6,7 @@ the newest one that is served, labelled or not, as TensorFlow Serving has it.
 
 import time
 from collections.abc import Collection, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,9 @@ def set_labels(config: Path, model: str, labels: Mapping[str, int], *, published
         served = sum(number >= oldest for number in {*published, *labels.values()})
         if served > (policy.latest.num_versions or 1):
             policy.latest.num_versions = served
-    head = []
-    for line in config.read_text(encoding="utf-8").splitlines():
-        if line.strip() and not line.lstrip().startswith("#"):
-            break
-        head.append(line)
-    text = "\n".join([*head, text_format.MessageToString(message)])
-    write_whole(config, text)
+    lines = config.read_text(encoding="utf-8").splitlines()
+    head = takewhile(lambda line: not line.strip() or line.lstrip().startswith("#"), lines)
+    write_whole(config, "\n".join([*head, text_format.MessageToString(message)]))
 
 
 def reload_config(
@@ -113,16 +110,13 @@ def reload_config(
                 code, details = error.code(), error.details()
             else:
                 # A server may refuse in the answer instead of the call.
-                code, details = _code(answer.status.error_code), answer.status.error_message
+                code = next(code for code in grpc.StatusCode if code.value[0] == answer.status.error_code)
+                details = answer.status.error_message
             if code is grpc.StatusCode.OK:
                 return
             if code is not grpc.StatusCode.FAILED_PRECONDITION or time.monotonic() > end:
                 raise ServingError(f"{target} did not take {config} up ({code.name}: {details})")
             time.sleep(0.5)  # the version that a label names is being loaded
-
-
-def _code(number: int) -> grpc.StatusCode:
-    return next(code for code in grpc.StatusCode if code.value[0] == number)
 
 
 def _read(config: Path) -> Any:

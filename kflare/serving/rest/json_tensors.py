@@ -143,8 +143,8 @@ def _first_fault(rows: list[Any], infos: Mapping[str, Any], names: list[str], *,
             fault = _fault(name, value, infos, shapes)
             if fault is not None:
                 which = f"{count} key: {name}" if named else str(count)
-                message = f"Failed to process element: {which} of 'instances' list. Error: {fault.code.name}: {fault}"
-                return invalid(message)
+                error = f"{fault.code.name}: {fault}"
+                return invalid(f"Failed to process element: {which} of 'instances' list. Error: {error}")
         if named and sorted(row) != names:
             return invalid(
                 f"Failed to process element: {count} of 'instances' list. JSON object: {shown(row)} keys must be "

@@ -111,7 +111,7 @@ class RestServer:
         async def close() -> None:
             self._http.stop()
             end = time.monotonic() + grace
-            while _Handler.busy(self._application) and time.monotonic() < end:
+            while self._application.settings.get("busy") and time.monotonic() < end:
                 await asyncio.sleep(0.01)
             await self._http.close_all_connections()
 
@@ -129,11 +129,6 @@ class _Handler(tornado.web.RequestHandler):
 
     def initialize(self, handler: RequestHandler, threads: ThreadPoolExecutor, metrics_path: str | None) -> None:
         self.handler, self.threads, self.metrics_path = handler, threads, metrics_path
-
-    @staticmethod
-    def busy(application: tornado.web.Application) -> int:
-        """How many requests of an application are being answered."""
-        return int(application.settings.get("busy", 0))
 
     async def _answer(self) -> None:
         # With the query, which makes the request another one (evhttp_request.cc, uri_path).
@@ -156,7 +151,7 @@ class _Handler(tornado.web.RequestHandler):
 
     async def _reply(self, work: Callable[[], str], kind: str = "application/json") -> None:
         settings = self.application.settings
-        settings["busy"] = settings.get("busy", 0) + 1  # on the loop's thread only
+        settings["busy"] = settings.get("busy", 0) + 1  # requests under way; on the loop's thread only
         try:
             text = await asyncio.get_running_loop().run_in_executor(self.threads, work)
             self._finish(200, text, kind)

@@ -10,7 +10,6 @@ and it is full, or has waited `batch_timeout_micros`. Better here, so that nobod
 * A request whose deadline passed in the queue is dropped even where others of its batch still have time.
 """
 
-import math
 import threading
 import time
 from collections import deque
@@ -113,17 +112,11 @@ class BatchScheduler:
             raise invalid(f"Task size {rows} is larger than maximum input batch size {most}")
         key = (key, *((name, array.dtype.str, array.shape[1:]) for name, array in sorted(inputs.items())))
         turn = _Turn()
-        tasks = [_Task(inputs, rows, deadline, turn)]
-        if rows > largest:
-            tasks = [
-                _Task(
-                    {name: array[start : start + largest] for name, array in inputs.items()},
-                    min(largest, rows - start),
-                    deadline,
-                    turn,
-                )
-                for start in range(0, rows, largest)
-            ]
+        pieces = (
+            {name: array[start : start + largest] for name, array in inputs.items()}
+            for start in range(0, max(rows, 1), largest)
+        )
+        tasks = [_Task(piece, _rows(piece), deadline, turn) for piece in pieces]
         with self._lock:
             queue = self._queues.get(key) or _Queue(run, parameters)
             self._enqueue(queue, tasks)
@@ -214,9 +207,8 @@ class BatchScheduler:
 
     def _pause(self, now: float) -> float | None:
         """How long until another batch is due; those that are due already and wait for a free turn will be woken."""
-        later = (ripe for queue in self._queues.values() if (ripe := self._ripe_at(queue)) > now)
-        soonest = min(later, default=math.inf)
-        return None if soonest == math.inf else soonest - now
+        later = [ripe for queue in self._queues.values() if (ripe := self._ripe_at(queue)) > now]
+        return min(later) - now if later else None
 
     def _process(self, queue: _Queue, batch: _Batch) -> None:
         now, tasks = time.monotonic(), []

@@ -69,9 +69,7 @@ class Metrics:
         """Add a value to a histogram; times are in microseconds."""
         limits = _HISTOGRAMS[name][1]
         with self._lock:
-            histogram = self._histograms[name].get(labels)
-            if histogram is None:
-                histogram = self._histograms[name][labels] = _Histogram(len(limits))
+            histogram = self._histograms[name].setdefault(labels, _Histogram(len(limits)))
             histogram.counts[bisect_left(limits, value)] += 1
             histogram.sum += value
 

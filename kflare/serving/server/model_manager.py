@@ -2,8 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,7 @@ class ModelManager:
         self._stopped = threading.Event()
         self._watcher: threading.Thread | None = None
 
-    @contextmanager
-    def use(self, spec: Any) -> Iterator[Servable]:
+    def use(self, spec: Any) -> AbstractContextManager[Servable]:
         """Hold the version that a ModelSpec asks for, which then stays loaded until the block ends.
 
         `RequestError` INVALID_ARGUMENT for an empty name or unknown label (model_servers/server_core.cc,
@@ -52,8 +51,7 @@ class ModelManager:
         model = self._models.get(spec.name)
         if model is None:
             raise not_served(spec.name, number)
-        with model.use(number) as servable:
-            yield servable
+        return model.use(number)
 
     def status(self, spec: Any) -> list[VersionStatus]:
         """All versions of a model that were ever known, newest first, or the one whose number the ModelSpec gives.
@@ -155,23 +153,19 @@ class ModelManager:
             case "version_label":
                 model = self._models.get(spec.name)
                 if model is None or spec.version_label not in model.settings.labels:
-                    message = f"Unrecognized servable version label: {spec.version_label}"
-                    raise invalid(message)
+                    raise invalid(f"Unrecognized servable version label: {spec.version_label}")
                 return model.settings.labels[spec.version_label]
         return None
 
     def _check_labels(self, settings: ModelSettings) -> None:
-        model = self._models.get(settings.name)
-        if model is None:
+        if (model := self._models.get(settings.name)) is None:
             return
         for label, number in settings.labels.items():
             # As with --allow_version_labels_for_unavailable_models: a new label may point ahead, a known one may not.
             if model.settings.labels.get(label, number) != number and number not in model.available():
-                raise RequestError(
-                    grpc.StatusCode.FAILED_PRECONDITION,
-                    f"Request to assign label to version {number} of model {settings.name}, which is not currently "
-                    "available for inference",
-                )
+                which = f"version {number} of model {settings.name}"
+                message = f"Request to assign label to {which}, which is not currently available for inference"
+                raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, message)
 
     def _find_new_models(self) -> None:
         if self._discover is None:
@@ -182,6 +176,5 @@ class ModelManager:
         except OSError as error:
             _LOG.warning("cannot look for models in %s: %s", self._discover, error)
             return
-        if fresh:
-            settings = [ModelSettings(path.name, path) for path in fresh]
-            self._models = self._models | {s.name: ModelVersions(s, load=self._load) for s in settings}
+        found = {path.name: ModelVersions(ModelSettings(path.name, path), load=self._load) for path in fresh}
+        self._models = self._models | found

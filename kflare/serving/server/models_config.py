@@ -40,12 +40,9 @@ def numbered_versions(base_path: Path) -> dict[int, Path]:
     return {
         int(path.name): path
         for path in sorted(base_path.iterdir())
-        if _is_number(path.name) and (path / "saved_model.pb").is_file()
+        if path.name.isascii() and path.name.isdecimal() and int(path.name) < 2**63
+        if (path / "saved_model.pb").is_file()
     }
-
-
-def _is_number(name: str) -> bool:
-    return name.isascii() and name.isdecimal() and int(name) < 2**63
 
 
 def read_models_config(path: Path, *, folder: Path | None = None) -> list[ModelSettings]:

@@ -125,11 +125,10 @@ class RequestHandler:
         from tensorflow_serving.apis.model_management_pb2 import ReloadConfigResponse
 
         if request.config.WhichOneof("config") != "model_config_list":
-            message = (
+            raise invalid(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. "
                 "Only ModelConfigList is currently supported"
             )
-            raise invalid(message)
         try:
             self._models.reconfigure(model_settings(request.config, folder=self._folder))
         finally:

@@ -165,8 +165,7 @@ class Servable:
 
         for count, record in enumerate(tf.compat.v1.io.tf_record_iterator(str(path)), start=1):
             if count > _MOST_WARMUP_RECORDS:
-                message = f"Number of warmup records exceeds the maximum ({_MOST_WARMUP_RECORDS}) at {path}"
-                raise invalid(message)
+                raise invalid(f"Number of warmup records exceeds the maximum ({_MOST_WARMUP_RECORDS}) at {path}")
             log = PredictionLog.FromString(record)
             kind = log.WhichOneof("log_type")
             if kind == "predict_log":

@@ -76,16 +76,13 @@ def _check_declared(alias: str, position: int, proto: Any, info: Any) -> None:
             given = f"type {proto.dtype}"
         expected = tf.as_dtype(info.dtype).name.replace("float32", "float")
         given = given.replace("float32", "float").replace("float64", "double")
-        message = f"Expects arg[{position}] to be {expected} but {given} is provided (input {alias})"
-        raise invalid(message)
+        raise invalid(f"Expects arg[{position}] to be {expected} but {given} is provided (input {alias})")
     if info.tensor_shape.unknown_rank:
         return
     expected_shape = [dim.size for dim in info.tensor_shape.dim]
     shape = [dim.size for dim in proto.tensor_shape.dim]
-    fits = len(shape) == len(expected_shape) and all(
-        size in {-1, given} for size, given in zip(expected_shape, shape, strict=True)
-    )
-    if not fits:
+    sizes = zip(expected_shape, shape, strict=False)
+    if len(shape) != len(expected_shape) or any(size not in {-1, given} for size, given in sizes):
         expected = ",".join("?" if size < 0 else str(size) for size in expected_shape)
         raise invalid(f"Expects input {alias} to have shape [{expected}] but [{','.join(map(str, shape))}] is provided")
 
