@@ -34,10 +34,7 @@ MESSAGES = declare(
 
 
 def read_config(path: Path, message: Any, *, what: str) -> Any:
-    """Read a message of a class from its text form; `what` names the file in messages: "models configuration".
-
-    SettingError where there is no such file, or it is not of that form (it names the line).
-    """
+    """Read a message from its text form, of a file that is `what`; `SettingError` names the file and the wrong line."""
     path = Path(path)
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), message())

@@ -1,7 +1,7 @@
 """Protobuf messages declared by lines of text, where their own classes import all of TensorFlow or are in no package.
 
-Over the wire only field numbers and types count, in text form only names: messages declared here read and write what
-the originals do. They live in a descriptor pool of their own, so that both can be in one process.
+Over the wire only field numbers and types count, in text form only names. They live in a descriptor pool of their own,
+so that the originals can be in the same process.
 """
 
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ __all__ = ["declare"]
 
 
 def declare(package: str, messages: Mapping[str, str]) -> dict[str, Any]:
-    """Message classes by name.
+    """Message classes by name, from the fields of each message, "name number type, ...".
 
-    `messages` gives the fields of each message as "name number type, ..."; the type is a scalar of protobuf's or one of
-    the messages, with `*` behind it if repeated, or "map TYPE" for a map from strings. Enums are int32.
+    The type is a scalar of protobuf's or one of the messages, with `*` behind it if repeated, or "map TYPE" for a map
+    from strings. Enums are int32.
     """
     file = FileDescriptorProto(name=f"kflare/{package}.proto", package=package, syntax="proto3")
     for name, fields in messages.items():

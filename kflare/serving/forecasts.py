@@ -28,9 +28,8 @@ __all__ = ["Forecasts", "ask_magnetogram", "event_of", "forecast_magnetograms", 
 class Forecasts:
     """Probabilities of a flare of the class starting within 24 h after `time`, and the versions that gave them.
 
-    `rows` holds one row per region and time: `time` (UTC), `region`, and for each event, "C+" or "M+", the columns `C+
-    probability`, `C+ calibrated` and `C+ imputed`. `disk` holds one row per time, or per magnetogram with its `source`,
-    with the probabilities of the full disk.
+    `rows`: one per region and time (UTC), with the columns `C+ probability`, `C+ calibrated` and `C+ imputed` for each
+    event, "C+" or "M+". `disk`: those of the full disk, one row per time, or per magnetogram with its `source`.
     """
 
     rows: pd.DataFrame
@@ -56,8 +55,8 @@ def event_of(model: str) -> str:
 def served_models(client: Client, kind: Kind, wanted: Sequence[str] | None) -> list[str]:
     """The models to ask: those wanted, else the first of the kind for each class that the server serves.
 
-    SettingError where a wanted one is unknown, of the other kind, or the second for its class; ServingError where none
-    of the kind is served.
+    SettingError where a wanted one is unknown, of the other kind, or a class's second; ServingError where none is
+    served.
     """
     if wanted:
         return list(one_per_event(wanted, kind))
@@ -77,8 +76,8 @@ def forecast_magnetograms(
 ) -> Forecasts:
     """Ask full-disk models about magnetograms, one request per image and model.
 
-    `byte_range` is the field in gauss of byte 255 in 8-bit images, None for the default of each kind (JPEG and PNG:
-    100); into `attributions` go attribution files, MODEL/NAME.fits, of maps that the same request brings.
+    `byte_range` is the field in gauss of byte 255, None for the default of the format (JPEG and PNG: 100); into
+    `attributions` go attribution files, MODEL/NAME.fits, of maps that the same request brings.
     """
     if attributions is not None:
         for model in models:
@@ -107,8 +106,7 @@ def ask_magnetogram(
 ) -> Reply:
     """Ask a full-disk model about a magnetogram of any size as it was measured: the model's graph scales it.
 
-    `maps` are attribution maps that the same request brings, of `served_attribution.MAPS`; `version` is a number or
-    label.
+    `maps` are those of `served_attribution.MAPS` to bring along; `version` is a number or label.
     """
     field = magnetogram.data[None, :, :, None]
     if not maps:
@@ -117,11 +115,10 @@ def ask_magnetogram(
 
 
 def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str]) -> Forecasts:
-    """Ask region models about a region table, and combine the regions of each time into the full disk.
+    """Ask region models about a region table, and combine the regions of each time by `full_disk_probability`.
 
-    P_FD = 1 − Π(1 − P_i), for the network's probability and for the calibrated one (Nishizuka et al. 2021, section 3).
-    The table's columns are as `read_region_table` has them; DataError where a feature is missing, no model's or not
-    numeric, or a region has two rows at one time.
+    The columns are as `read_region_table` has them; DataError where a feature is missing, no model's or not numeric, or
+    a region has two rows at one time.
     """
     table = to_forecast(table)
     if table.empty:

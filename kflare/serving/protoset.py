@@ -10,10 +10,7 @@ __all__ = ["protoset"]
 
 
 def protoset() -> bytes:
-    """A serialized `google.protobuf.FileDescriptorSet` of PredictionService, ModelService and grpc.health.v1.Health.
-
-    Every file that they import is in it, each after those that it imports.
-    """
+    """A serialized `FileDescriptorSet` of both services and grpc.health.v1, each file after those that it imports."""
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
     from grpc_health.v1 import health_pb2
     from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2

@@ -39,9 +39,8 @@ def numpy_type(number: int) -> np.dtype[Any] | None:
 def fill_tensor(proto: Any, value: npt.NDArray[Any] | Sequence[bytes], *, typed_fields: bool = False) -> None:
     """Write an array into a TensorProto, the client's message or TensorFlow's, in place of what it held.
 
-    A sequence of bytes becomes a string tensor (N,), an array of objects a string tensor of its shape. `typed_fields`
-    writes numbers to `float_val`, `int_val`, ... instead of `tensor_content`. TypeError for a type that no model takes,
-    ValueError for more than a message can hold.
+    A sequence of bytes becomes a string tensor (N,), an array of objects one of its shape. `typed_fields`: numbers to
+    `float_val`, ... instead of `tensor_content`. TypeError: no type of a model's; ValueError: larger than a message.
     """
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
@@ -74,8 +73,8 @@ def fill_tensor(proto: Any, value: npt.NDArray[Any] | Sequence[bytes], *, typed_
 def read_tensor(proto: Any) -> npt.NDArray[Any]:
     """Array of a TensorProto that is not trusted, read as TensorFlow's C++ does; strings as objects, bytes.
 
-    Missing values repeat the last one, none at all are zero, in tensors up to 64 MiB. ValueError where the type or
-    shape is unknown, or the values do not fit it.
+    Missing values repeat the last one, none at all are zero, in tensors up to 64 MiB. ValueError: unknown type or
+    shape, or values that do not fit it.
     """
     shape = tuple(int(dim.size) for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:

@@ -39,10 +39,9 @@ def labels_of(config: Path) -> dict[str, dict[str, int]]:
 def labels_after_publishing(
     model: str, version: int, labels: Mapping[str, int], published: Collection[int], *, canary: bool
 ) -> Mapping[str, int]:
-    """The labels of a model once a version is published.
+    """The labels of a model once a version is published: a plain one becomes "stable", and ends an older canary.
 
-    A canary gets its label, and "stable" stays with the version before, without which ModelError is raised; a plain
-    version becomes the stable one, and ends an older canary.
+    With a canary "stable" stays with the version before, without which ModelError is raised.
     """
     before = sorted(number for number in published if number < version)
     if canary and not before:
@@ -65,8 +64,8 @@ def labels_after_withdrawing(version: int, labels: Mapping[str, int], *, newest:
 def set_labels(config: Path, model: str, labels: Mapping[str, int], *, published: Collection[int] = ()) -> None:
     """Give a model these labels and no others, and let the policy serve the versions that they name.
 
-    `published` are the versions in the served folder: as many of the latest are served as reach back to the oldest that
-    is labelled. The file is replaced whole; of its comments those above the first entry stay.
+    Of the `published` versions as many of the latest are served as reach back to the oldest labelled one. The file is
+    replaced whole; of its comments those above the first entry stay.
     """
     from google.protobuf import text_format
 
@@ -94,8 +93,7 @@ def reload_config(
 ) -> None:
     """Make a server read a `models.config` again, waiting for a minute until the versions of its labels are loaded.
 
-    The file's base paths are those that the server sees; the other parameters are `Client`'s. ServingError where the
-    server refuses it or does not answer.
+    Its base paths are those that the server sees. ServingError where the server refuses it or does not answer.
     """
     from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
     from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub

@@ -33,10 +33,7 @@ def open_channel(
     key: Path | None = None,
     max_attempts: int = 5,
 ) -> Any:
-    """Make a channel of `grpc` or `grpc.aio`, as `api` says; it connects at the first call.
-
-    For the other parameters and the errors see `kflare.serving.client.client.ClientBase`.
-    """
+    """A channel of `grpc` or `grpc.aio`, as `api` says, connected at the first call; the rest is as in `ClientBase`."""
     check_timeout(timeout)
     if not 1 <= max_attempts <= 5:
         raise SettingError(f"`max_attempts` must lie in 1..5, got {max_attempts}")

@@ -1,8 +1,7 @@
 """TensorFlow Serving's messages as far as a client reads and writes them, without TensorFlow.
 
-The classes of `tensorflow-serving-api` import all of TensorFlow: seconds and half a gigabyte for a program that only
-asks. `tests/serving/client/test_messages.py` compares each field with the original; fields that are left out pass
-through unread.
+The classes of `tensorflow-serving-api` import all of TensorFlow: seconds and half a gigabyte. Each field is compared
+with the original in `tests/serving/client/test_messages.py`; fields that are left out pass through unread.
 """
 
 from typing import Any

@@ -1,8 +1,7 @@
 """The requests of a client and the reading of their answers, without the calls themselves (a sans-I/O protocol).
 
-Each method of `ClientProtocol` is a generator: it yields a `Step`, is sent the answer's bytes or thrown
-the error, and returns the result. `Client` and `AsyncClient` only make the calls, each in its own way. A method that
-takes several calls has one deadline for all of them.
+Each method of `ClientProtocol` is a generator: it yields a `Step`, is sent the answer's bytes or thrown the error, and
+returns the result. A method that takes several calls has one deadline for all of them.
 """
 
 import time

@@ -19,8 +19,7 @@ def region_inputs(
 ) -> dict[str, npt.NDArray[np.float32]]:
     """A model's features out of a region table, float32 (N,) each, NaN = not measured.
 
-    DataError names the column that is missing, unknown to the model, not numeric or infinite, or says that there are no
-    rows.
+    DataError for a column that is missing, unknown to the model, not numeric or infinite, and where there are no rows.
     """
     from kflare.datasets.region_table import KEY_COLUMNS
     from kflare.regions.feature_table import SETS, feature_set

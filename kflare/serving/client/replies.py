@@ -88,8 +88,7 @@ def check_outputs(
 ) -> dict[str, npt.NDArray[Any]]:
     """A reply's outputs, with those that are probabilities checked to lie within [0, 1], one per row asked for.
 
-    They are clipped where they leave [0, 1] by rounding alone. ServingError names model, version, output, index and
-    value of the first that is NaN or outside, or the wrong number of rows.
+    They are clipped where they leave [0, 1] by rounding alone; ServingError names the first one that is NaN or outside.
     """
     checked = dict(outputs)
     for name in _PROBABILITIES:

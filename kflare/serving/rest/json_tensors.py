@@ -67,10 +67,7 @@ def require_examples(document: Mapping[str, Any]) -> None:
 
 
 def fill_request(request: Any, document: Mapping[str, Any], infos: Mapping[str, Any]) -> bool:
-    """Put the tensors of a parsed body into a PredictRequest; returns whether it is in the row format.
-
-    `infos` are the signature's inputs; `RequestError` INVALID_ARGUMENT for what does not fit them.
-    """
+    """Put a parsed body's tensors into a PredictRequest, by the signature's inputs; True if they are in row format."""
     rows, columns = document.get("instances"), document.get("inputs")
     if "instances" in document and "inputs" in document:
         message = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
@@ -91,10 +88,7 @@ def fill_request(request: Any, document: Mapping[str, Any], infos: Mapping[str, 
 
 
 def response_json(response: Any, *, rows: bool) -> str:
-    """The JSON of a PredictResponse, in the format of the request.
-
-    `RequestError` INVALID_ARGUMENT where outputs without a common number of rows are to be written row by row.
-    """
+    """The JSON of a PredictResponse, in the request's format; `RequestError` for outputs without the rows it needs."""
     values = {}
     sizes: dict[str, int] = {}
     for name, proto in sorted(response.outputs.items()):

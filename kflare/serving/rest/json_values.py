@@ -29,8 +29,7 @@ _KINDS = {bool: "Number", dict: "Object", list: "Array", str: "String", int: "Nu
 def read_array(value: Any, dtype: int) -> npt.NDArray[Any]:
     """Read a parsed JSON value: scalars or lists of lists of them, bytes as `{"b64": ...}`; `dtype` is a tf.DataType.
 
-    `RequestError` INVALID_ARGUMENT for lists of unequal length or values of another type; UNIMPLEMENTED for a type
-    without JSON.
+    `RequestError` INVALID_ARGUMENT for lists of unequal length or values of another type; UNIMPLEMENTED: no JSON type.
     """
     target = _numpy_type(dtype)
     if target.kind != "O":

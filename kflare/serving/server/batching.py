@@ -99,10 +99,9 @@ class BatchScheduler:
     ) -> Arrays:
         """Outputs of one request's inputs, run together with others of the same key, shapes and types.
 
-        `inputs` have the same number of rows (first axis); `run` runs a batch, and `parameters` are the model's own
-        (without its thread pool), both the same for all requests of a key; `deadline` is the time of `time.monotonic`
-        after which nobody waits for the answer. `RequestError` INVALID_ARGUMENT: inputs of different length or more
-        than `max_batch_size` rows; UNAVAILABLE: the queue is full; RESOURCE_EXHAUSTED: the deadline passed in the
+        `run` runs a batch, and `parameters` are the model's own (without its thread pool), both the same for all
+        requests of a key; `deadline` is of `time.monotonic`. `RequestError` INVALID_ARGUMENT: unequal numbers of rows,
+        or more than `max_batch_size`; UNAVAILABLE: the queue is full; RESOURCE_EXHAUSTED: the deadline passed in the
         queue.
         """
         parameters = parameters or self.parameters

@@ -1,7 +1,7 @@
 """Images of no known format, refused before they reach the graph, with the code and the words that it would have.
 
-A batch with one such image fails, and its other requests are run a second time. And of each run that fails under a time
-limit TensorFlow 2.21 keeps about 800 bytes for good: a client with wrong files would make the server grow without end.
+In a batch one such image would make all requests run twice. And of each run that fails under a time limit TensorFlow
+2.21 keeps about 800 bytes for good: a client with wrong files would make the server grow without end.
 """
 
 from collections.abc import Mapping

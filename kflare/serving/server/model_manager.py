@@ -20,10 +20,9 @@ _LOG = logging.getLogger(__name__)
 
 
 class ModelManager:
-    """The models that are served; safe to use from many threads.
+    """The models that are served, and those that appear in `discover`; safe to use from many threads.
 
-    `discover` is a folder whose sub-folders are models too, also those that appear later; `load` makes a `Servable` of
-    path, `name` and `number`.
+    `load` makes a `Servable` of path, `name` and `number`.
     """
 
     def __init__(
@@ -42,8 +41,8 @@ class ModelManager:
     def use(self, spec: Any) -> AbstractContextManager[Servable]:
         """Hold the version that a ModelSpec asks for, which then stays loaded until the block ends.
 
-        `RequestError` INVALID_ARGUMENT for an empty name or unknown label (model_servers/server_core.cc,
-        ServableRequestFromModelSpec), NOT_FOUND for a model or version that is not served.
+        `RequestError` INVALID_ARGUMENT for an empty name or unknown label, as ServableRequestFromModelSpec of
+        model_servers/server_core.cc; NOT_FOUND for a model or version that is not served.
         """
         if not spec.name:
             raise invalid("ModelSpec has no name specified.")
@@ -56,8 +55,7 @@ class ModelManager:
     def status(self, spec: Any) -> list[VersionStatus]:
         """All versions of a model that were ever known, newest first, or the one whose number the ModelSpec gives.
 
-        A label says nothing here: model_servers/get_model_status_impl.cc looks at the number only. `RequestError`
-        NOT_FOUND.
+        A label says nothing here, as in model_servers/get_model_status_impl.cc. `RequestError` NOT_FOUND.
         """
         number = int(spec.version.value) if spec.HasField("version") else None
         model = self._models.get(spec.name) or self._past.get(spec.name)
@@ -122,9 +120,9 @@ class ModelManager:
         """Serve these models from now on and no others; a version number that is served already stays as it is.
 
         `RequestError` as in model_servers/server_core.cc: FAILED_PRECONDITION where a label would move to a version
-        that does not answer, and everything stays as it was (UpdateModelVersionLabelMap); UNKNOWN where a new model has
-        no version that can be loaded, and the new configuration holds all the same (WaitUntilModelsAvailable; it waits
-        for ever where a new base path is not there, here that is UNKNOWN too).
+        that does not answer, and nothing changes (UpdateModelVersionLabelMap); UNKNOWN where a new model has no version
+        that can be loaded, and the change holds (WaitUntilModelsAvailable, which waits for ever for a base path that is
+        not there).
         """
         with self._work:
             for settings in models:

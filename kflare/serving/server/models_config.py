@@ -31,11 +31,10 @@ class ModelSettings:
 
 
 def numbered_versions(base_path: Path) -> dict[int, Path]:
-    """Folders of complete-looking versions: a decimal number as name, and `saved_model.pb` in it.
+    """Folders of complete-looking versions: a decimal number (int64) as name, and `saved_model.pb` in it.
 
-    Numbers are those of an int64; of two names of one number ("1", "01") the last in alphabetical order counts, as in
-    TensorFlow Serving (file_system_storage_path_source.cc: ParseVersionNumber, IndexChildrenByVersion). OSError where
-    `base_path` cannot be listed.
+    Of "1" and "01" the last in alphabetical order counts, as in TensorFlow Serving (file_system_storage_path_source.cc:
+    ParseVersionNumber, IndexChildrenByVersion). OSError: it cannot be listed.
     """
     return {
         int(path.name): path
@@ -46,11 +45,9 @@ def numbered_versions(base_path: Path) -> dict[int, Path]:
 
 
 def read_models_config(path: Path, *, folder: Path | None = None) -> list[ModelSettings]:
-    """Read a `models.config`, the text form of `tensorflow.serving.ModelServerConfig`.
+    """Read a `models.config`; relative base paths start from its own folder. SettingError if it is not valid or empty.
 
-    With `folder` each model's base path becomes `folder`/<name>, whatever the file says; without it the file's base
-    paths hold, relative ones from the file's own folder. SettingError if there is no such file, it is not valid or
-    empty.
+    With `folder` each model's base path becomes `folder`/<name>, whatever the file says.
     """
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
@@ -68,8 +65,7 @@ def read_models_config(path: Path, *, folder: Path | None = None) -> list[ModelS
 def model_settings(config: Any, *, folder: Path | None = None, root: Path | None = None) -> list[ModelSettings]:
     """Check a ModelServerConfig by TensorFlow Serving's rules (model_servers/server_core.cc) and read its models.
 
-    `folder` replaces every base path by `folder`/<name>; `root` is where relative base paths start, which without it
-    are refused, as by TensorFlow Serving. `SettingError` names the model and the rule that it breaks.
+    `folder` replaces every base path by `folder`/<name>; `root` is where relative ones start, else they are refused.
     """
     if config.WhichOneof("config") == "custom_model_config":
         raise SettingError("`custom_model_config` is not supported: list the models in `model_config_list`")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,47 +20,32 @@ from kflare.serving.server.statuses import RequestError, invalid, status_of
 __all__ = ["RequestHandler"]
 
 
+@dataclass(frozen=True)
 class RequestHandler:
     """Answers Predict, GetModelMetadata, GetModelStatus and HandleReloadConfigRequest; refuses what takes Examples.
 
-    `folder` is where the models of a new configuration lie, whatever base paths it names; `after_reload` is called
-    after each change of the configuration.
+    `folder`: where models of a new configuration lie, whatever base paths it names; `after_reload`: called after each.
     """
 
-    def __init__(
-        self,
-        models: ModelManager,
-        *,
-        admission: Admission,
-        metrics: Metrics,
-        folder: Path | None,
-        after_reload: Callable[[], None],
-    ) -> None:
-        self._models = models
-        self._admission = admission
-        self.metrics = metrics
-        self._folder = folder
-        self._after_reload = after_reload
+    models: ModelManager
+    admission: Admission
+    metrics: Metrics
+    folder: Path | None
+    after_reload: Callable[[], None]
 
     def predict(
-        self,
-        request: Any,
-        *,
-        deadline: float | None,
-        fill: Callable[[Servable, Any], None] | None = None,
+        self, request: Any, *, deadline: float | None, fill: Callable[[Servable, Any], None] | None = None
     ) -> Any:
-        """Answer a PredictRequest.
+        """Answer a PredictRequest by `Servable.predict`; RESOURCE_EXHAUSTED where too many ask at a time.
 
-        `deadline` is the time of `time.monotonic` after which nobody waits for the answer; `fill` completes the request
-        once it is known which version answers. For the errors see `Servable.predict`; RESOURCE_EXHAUSTED where too many
-        ask at a time.
+        `deadline` is of `time.monotonic`; `fill` completes the request once it is known which version answers.
         """
-        with self._admission.enter():
+        with self.admission.enter():
             # A request that waited for a thread longer than its client does is not worth an inference.
             if deadline is not None and deadline <= time.monotonic():
                 raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the turn came")
             _require_model_spec(request)
-            with self._models.use(request.model_spec) as servable:
+            with self.models.use(request.model_spec) as servable:
                 if fill is not None:
                     fill(servable, request)
                 return servable.predict(request, deadline=deadline)
@@ -67,7 +53,7 @@ class RequestHandler:
     def examples(self, request: Any, *, method: str) -> None:
         """Refuse a ClassificationRequest or RegressionRequest, as `method` says: in TensorFlow Serving's words."""
         _require_model_spec(request)
-        with self._models.use(request.model_spec) as servable:
+        with self.models.use(request.model_spec) as servable:
             key = request.model_spec.signature_name or "serving_default"
             if key not in servable.signatures:
                 raise invalid(f"No signature was found with the name: {key}")
@@ -79,7 +65,7 @@ class RequestHandler:
         from tensorflow_serving.apis.inference_pb2 import InferenceTask
 
         task = request.tasks[0] if request.tasks else InferenceTask()
-        with self._models.use(task.model_spec) as servable:
+        with self.models.use(task.model_spec) as servable:
             key = task.model_spec.signature_name or "serving_default"
             if key not in servable.signatures:
                 raise invalid(f"Requested signature not found in model graph: {key}")
@@ -100,7 +86,7 @@ class RequestHandler:
             if name != "signature_def":
                 raise invalid(f"Metadata field {name} is not supported")
         response, signatures = GetModelMetadataResponse(), SignatureDefMap()
-        with self._models.use(request.model_spec) as servable:
+        with self.models.use(request.model_spec) as servable:
             for key, signature in servable.signatures.items():
                 signatures.signature_def[key].CopyFrom(signature)
             response.model_spec.name = servable.name
@@ -114,7 +100,7 @@ class RequestHandler:
 
         _require_model_spec(request)
         response = GetModelStatusResponse()
-        for version in self._models.status(request.model_spec):
+        for version in self.models.status(request.model_spec):
             entry = response.model_version_status.add(version=version.number, state=int(version.state))
             entry.status.error_code = version.code.value[0]
             entry.status.error_message = version.message
@@ -130,20 +116,20 @@ class RequestHandler:
                 "Only ModelConfigList is currently supported"
             )
         try:
-            self._models.reconfigure(model_settings(request.config, folder=self._folder))
+            self.models.reconfigure(model_settings(request.config, folder=self.folder))
         finally:
-            self._after_reload()
+            self.after_reload()
         return ReloadConfigResponse()
 
     @contextmanager
     def counted(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
         """Count a request for an inference in the metrics, however it ends.
 
-        `api` is "Predict", "Classify" or "Regress", over REST as in the path, "predict" (http_server.cc); `entrypoint`
-        is "GRPC" or "REST".
+        `api` is "Predict", "Classify" or "Regress", over REST as in the path (http_server.cc); `entrypoint` "GRPC" or
+        "REST".
         """
         # Labels are names of models only: else a client that asks for names at random would fill the memory.
-        label = model if self._models.knows(model) else ""
+        label = model if self.models.knows(model) else ""
         started, status = time.monotonic(), "OK"
         try:
             yield

@@ -1,9 +1,8 @@
 """One loaded version of a model: what `Predict` and `GetModelMetadata` are asked of.
 
 It runs in a `Session`, as in TensorFlow Serving: a deadline then ends a run, and closing it frees its memory (functions
-of `tf.saved_model.load` stay in the process for good). All outputs of a signature are run, whatever the `output_filter`
-sends back of them: a session prepares itself anew for each set of outputs that it has not yet run, which took 0.1 to
-0.3 s, while a signature that is one function, as Keras exports it, takes as long for one output as for all.
+of `tf.saved_model.load` stay for good). All outputs of a signature are run, whatever the `output_filter`: a session
+prepares itself anew for each set of outputs (0.1 to 0.3 s), and a Keras signature takes as long for one as for all.
 """
 
 import time
@@ -36,15 +35,13 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 class Servable:
     """A SavedModel in memory, warmed up and ready to answer.
 
-    `tensor_content`: answer in raw bytes, faster for heat maps (--enable_serialization_as_tensor_content); False: in
-    `float_val`, `int_val`, ..., TensorFlow Serving's default. `require_manifest`: refuse a version without
-    `MANIFEST.sha256`; the files of one that has it are always compared with it. `scheduler` runs requests in batches.
-    `own_batching`: by the version's own `batching_params.pbtxt`, and not at all where it has none
+    `tensor_content`: answer in raw bytes, faster for heat maps (--enable_serialization_as_tensor_content), instead of
+    `float_val`, ... `require_manifest`: refuse a version without `MANIFEST.sha256`; where it is there it is always
+    checked. `own_batching`: by the version's own `batching_params.pbtxt`, if it has one
     (--enable_per_model_batching_parameters).
 
     ModelError: a file is missing, changed or added since it was published. `RequestError` DATA_LOSS: `saved_model.pb`
-    is no SavedModel; NOT_FOUND: nothing to serve in it. tf.errors.OpError: broken variables, a warm-up request that
-    fails.
+    is no SavedModel; NOT_FOUND: nothing to serve. tf.errors.OpError: broken variables, a warm-up request that fails.
     """
 
     def __init__(
@@ -80,10 +77,10 @@ class Servable:
         self._session.close()
 
     def predict(self, request: Any, *, deadline: float | None = None) -> Any:
-        """Answer a PredictRequest; `deadline` is the time of `time.monotonic` after which nobody waits for the answer.
+        """Answer a PredictRequest until the `deadline` of `time.monotonic`.
 
         `RequestError` FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for inputs or an `output_filter`
-        that do not fit it, DEADLINE_EXCEEDED; tf.errors.OpError where the graph itself fails on the inputs.
+        that do not fit it, DEADLINE_EXCEEDED; tf.errors.OpError where the graph itself fails.
         """
         from tensorflow_serving.apis.predict_pb2 import PredictResponse
 

@@ -1,9 +1,8 @@
 """The gRPC side of the embedded server: TensorFlow Serving's PredictionService and ModelService.
 
-Clients cannot tell the two servers apart: same services, same status codes, same messages. Classify, Regress and
-MultiInference are refused in its words too, since kflare's models have no signatures for them. Where the embedded
-server is stricter or kinder on purpose, a comment says so: versions.py, batching.py, limits.py, signature_checks.py,
-model_manager.py and json_values.py.
+Clients cannot tell the two servers apart: same services, status codes and messages. Classify, Regress and
+MultiInference are refused in its words too. Where the embedded server is stricter or kinder on purpose, a comment says
+so: versions.py, batching.py, limits.py, signature_checks.py, model_manager.py and json_values.py.
 """
 
 import time

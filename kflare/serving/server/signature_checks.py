@@ -19,10 +19,7 @@ CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 
 def read_inputs(signature: Any, request: Any) -> dict[str, npt.NDArray[Any]]:
-    """Read a PredictRequest's inputs; `RequestError` INVALID_ARGUMENT where they do not fit the signature.
-
-    They may be missing, extra, misnamed, mistyped, misshaped or malformed.
-    """
+    """The inputs of a PredictRequest; `RequestError` INVALID_ARGUMENT where they do not fit the signature."""
     sent, expected = set(request.inputs), set(signature.inputs)
     if len(sent) > len(expected) or (len(sent) < len(expected) and not signature.defaults):
         raise invalid(
@@ -64,8 +61,7 @@ def has_rows(signature: Any) -> bool:
 def _check_declared(alias: str, position: int, proto: Any, info: Any) -> None:
     """Check a tensor's type and shape before anything is decoded or run.
 
-    A session checks the type of what it is fed, but leaves the shape to the operations, which then fail with
-    INVALID_ARGUMENT or, worse, broadcast. Here the shape is checked at once, with the same code.
+    A session leaves the shape to the operations, which then fail with INVALID_ARGUMENT or, worse, broadcast.
     """
     import tensorflow as tf
 
@@ -103,10 +99,9 @@ def wanted_outputs(signature: Any, output_filter: Iterable[str]) -> list[str]:
 
 
 def check_takes_examples(signature: Any, method: str) -> None:
-    """`RequestError` INVALID_ARGUMENT where a signature is none for `tensorflow.Example`s, as no model of kflare's is.
+    """`RequestError` INVALID_ARGUMENT where a signature is none to `CLASSIFY` or `REGRESS` a `tensorflow.Example`.
 
-    `method` is `CLASSIFY` or `REGRESS`. The signature's own method name does not count:
-    --enable_signature_method_name_check is off by default.
+    Its own method name does not count: --enable_signature_method_name_check is off by default.
     """
     found = len(signature.outputs)
     if len(signature.inputs) != 1:

@@ -34,10 +34,7 @@ def status_of_request(error: Exception) -> tuple[grpc.StatusCode, str]:
 
 
 def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
-    """Status code and non-empty message of an error that was raised while a version was loaded or a request answered.
-
-    TensorFlow's error codes are gRPC's own numbers.
-    """
+    """Code and non-empty message of an error; TensorFlow's error codes are gRPC's own numbers."""
     match error:
         case RequestError():
             code = error.code

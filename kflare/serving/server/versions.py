@@ -134,10 +134,7 @@ class ModelVersions:
         return f"{{name: {self.settings.name}}} has no version in {self.settings.base_path}"
 
     def poll(self, *, trust: bool) -> None:
-        """Look at the folder once; load and unload what follows from it.
-
-        `trust` loads what is there at once, without a second look: at the start, and when an operator asks for it.
-        """
+        """Look at the folder once, load and unload what follows; with `trust` without a second look at what is new."""
         try:
             found = numbered_versions(self.settings.base_path)
         except OSError as error:
