@@ -7,7 +7,6 @@ there, and is run again with the files that it fetched.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
 
 import pandas as pd
 
@@ -15,11 +14,11 @@ from kflare import __version__
 from kflare.errors import DataError, KflareError
 from kflare.flares.catalogue import FlareList
 from kflare.operations.event_log import EventLog
-from kflare.operations.fallback import fallback_forecast, rung_of_features, worse
+from kflare.operations.fallback import fallback_forecast, rung_of_features
 from kflare.operations.forecast import (
     MAGNETOGRAM_ONLY,
+    RUNGS,
     Forecast,
-    InputRecord,
     MarkBounds,
     ModelUse,
     Outage,
@@ -33,17 +32,14 @@ from kflare.operations.forecast import (
 from kflare.operations.inputs import Inputs, delete_old_inputs, fetch_inputs, past_flares, record_feed_flares
 from kflare.operations.ledger import Ledger
 from kflare.operations.marks import THRESHOLDS
-from kflare.operations.measurement import MeasuredDisk, measure_disk
+from kflare.operations.measurement import FEATURES, MeasuredDisk, measure_disk
 from kflare.operations.publish.pictures import keep_pictures
 from kflare.operations.questions import Answers, ask_disk, ask_regions, connect, unreachable_models, wanted_features
 from kflare.operations.region_forecasts import region_forecasts
 from kflare.operations.schedule import next_issue
 from kflare.operations.settings import ForecastSettings
-from kflare.regions.feature_table import SETS, feature_set
 
 __all__ = ["run_cycle"]
-
-_WINDOW: Final = timedelta(hours=24)
 
 
 @dataclass
@@ -126,7 +122,7 @@ def _forecast(
         software=__version__,
         data_time=None if disk is None else disk.measured.time,
         window_start=issue,
-        window_end=issue + _WINDOW,
+        window_end=issue + timedelta(hours=24),
         next_issue=following,
         rung=draft.rung,
         rung_reason="; ".join(dict.fromkeys(draft.reasons)),
@@ -153,7 +149,8 @@ def _measured(
 ) -> tuple[MeasuredDisk | None, list[str]]:
     """The disk, or why it could not be measured."""
     if inputs.observations is None:
-        return None, [_why_missing(inputs.records, "magnetogram")]
+        record = next(record for record in inputs.records if record.name == "magnetogram")
+        return None, [f"no magnetogram: {record.note or record.status}"]
     try:
         with log.timed("measured") as values:
             disk = measure_disk(inputs, flares, ledger, settings)
@@ -211,7 +208,7 @@ def _complete(draft: _Draft, issue: datetime, flares: FlareList | None, settings
         draft.remarks += why
         return
     draft.full_disk = {**draft.full_disk, **{name: fallback.probability[name] for name in absent}}
-    draft.rung = worse(draft.rung, fallback.rung)
+    draft.rung = max(draft.rung, fallback.rung, key=RUNGS.index)
     draft.reasons.append(f"class {', '.join(absent)} and above is from {fallback.rung}: no model for it answered")
 
 
@@ -243,9 +240,7 @@ def _features(disk: MeasuredDisk) -> pd.DataFrame | None:
     """What goes into the ledger: the features of the regions by number."""
     if disk.table.empty:
         return None
-    known = dict.fromkeys(feature.name for set_ in SETS for feature in feature_set(set_))
-    names = [name for name in known if name in disk.table]
-    return disk.table[names].astype(float).set_axis(disk.table["number"].astype(int), axis=0)
+    return disk.table[FEATURES].astype(float).set_axis(disk.table["number"].astype(int), axis=0)
 
 
 def _age_remarks(issue: datetime, disk: MeasuredDisk | None) -> list[str]:
@@ -254,8 +249,3 @@ def _age_remarks(issue: datetime, disk: MeasuredDisk | None) -> list[str]:
         return ["no image of the Sun was used"]
     hours = (issue - disk.measured.time).total_seconds() / 3600
     return [f"observed {hours:.1f} h before issue: the forecast reaches {24 + hours:.0f} h from the observation"]
-
-
-def _why_missing(records: tuple[InputRecord, ...], name: str) -> str:
-    record = next(record for record in records if record.name == name)
-    return f"no {name}: {record.note or record.status}"

@@ -1,7 +1,6 @@
 """The ledger's database: opened, its schema made or upgraded, every change a transaction of its own."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,15 +24,11 @@ _BUSY_SECONDS: Final = 60.0
 def open_database(url: str) -> Engine:
     """Connect by SQLAlchemy URL of SQLite or PostgreSQL; an empty database is given the ledger's tables.
 
-    Raises
-    ------
-    SettingError
-        The URL or its driver is unknown, there is no such server, or the tables are of another version of kflare.
+    SettingError if there is no such driver or server, or the tables are of another version of kflare.
     """
     engine = _engine(url)
     try:
         with engine.begin() as connection:
-            _only_one(connection)
             has, wants = _revisions(connection)
             if has is None:
                 _upgrade(connection)
@@ -50,17 +45,10 @@ def open_database(url: str) -> Engine:
 
 
 def upgrade_database(url: str) -> tuple[str | None, str]:
-    """Bring the tables of an older kflare up to date, all or nothing; the revisions before (None: empty) and after.
-
-    Raises
-    ------
-    SettingError
-        No such database, or the upgrade failed and nothing was changed.
-    """
+    """Bring the tables of an older kflare up to date, all or nothing; the revisions before (None: empty) and after."""
     engine = _engine(url)
     try:
         with engine.begin() as connection:
-            _only_one(connection)
             before, after = _revisions(connection)
             _upgrade(connection)
     except SQLAlchemyError as error:
@@ -104,12 +92,6 @@ def _sqlite_transactions(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _only_one(connection: Connection) -> None:
-    """A second process waits until the first has made the tables."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRESQL_LOCK})
-
-
 def _config(connection: Connection | None = None) -> Config:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
@@ -118,6 +100,9 @@ def _config(connection: Connection | None = None) -> Config:
 
 
 def _revisions(connection: Connection) -> tuple[str | None, str]:
+    """Of the tables and of this kflare; a second process waits here until the first has made the tables."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRESQL_LOCK})
     head = ScriptDirectory.from_config(_config()).get_current_head()
     assert head is not None
     return MigrationContext.configure(connection).get_current_revision(), head
@@ -130,8 +115,5 @@ def _upgrade(connection: Connection) -> None:
 
 def _unusable(engine: Engine, error: SQLAlchemyError) -> SettingError:
     # SQLAlchemy's own text carries the statement and a link; the driver's is the reason alone.
-    reason: object = error
-    if isinstance(error, OperationalError):
-        with suppress(AttributeError):
-            reason = error.orig
+    reason = getattr(error, "orig", error) if isinstance(error, OperationalError) else error
     return SettingError(f"the ledger `{engine.url!r}` cannot be used: {reason}")

@@ -1,7 +1,6 @@
 """Structured log of the cycles: one JSON line per event, with the cycle's id."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -17,13 +16,7 @@ __all__ = ["EventLog"]
 
 
 class EventLog:
-    """Where events are written, with the id of their cycle: a file to append to, or "-", standard error.
-
-    Raises
-    ------
-    SettingError
-        The file cannot be written.
-    """
+    """Where events are written, with the id of their cycle: a file to append to, or "-", standard error."""
 
     def __init__(self, path: str = "-", *, cycle: str = "") -> None:
         self.path = path
@@ -49,23 +42,14 @@ class EventLog:
             return
         try:
             # One write to a file opened for appending: lines of two processes do not mix.
-            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                os.write(file, text.encode())
-            finally:
-                os.close(file)
+            with Path(self.path).open("ab", buffering=0) as file:
+                file.write(text.encode())
         except OSError as error:
             _complain(f"{self.path}: {error.strerror}: {text}")
 
     @contextmanager
     def timed(self, event: str, **values: Any) -> Iterator[dict[str, Any]]:
-        """Write an event with the seconds that it took, and with what the block puts into the dict.
-
-        Yields
-        ------
-        dict
-            The values of the event.
-        """
+        """Write an event with the seconds that it took, and with what the block puts into the dict."""
         start = time.monotonic()
         yield values
         self(event, **values, seconds=round(time.monotonic() - start, 3))

@@ -15,11 +15,11 @@ from kflare.errors import KflareError
 from kflare.flares.catalogue import FlareList
 from kflare.models.baselines import disk_climatology
 from kflare.models.event_statistics import event_statistics
-from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, FULL, IMPUTED, MAGNETOGRAM_ONLY, RUNGS, Rung
+from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, FULL, IMPUTED, MAGNETOGRAM_ONLY, Rung
 from kflare.operations.marks import THRESHOLDS, Probability
 from kflare.regions.feature_table import features_named
 
-__all__ = ["FallbackForecast", "fallback_forecast", "rung_of_features", "worse"]
+__all__ = ["FallbackForecast", "fallback_forecast", "rung_of_features"]
 
 # What a magnetogram and the list of flares give.
 _MAGNETOGRAM = ("HMI LOS", "flare list")
@@ -37,8 +37,7 @@ class FallbackForecast:
 def rung_of_features(table: pd.DataFrame, wanted: Sequence[str]) -> tuple[Rung, str]:
     """What a forecast rests on, and why on nothing better ("" on the best).
 
-    `table` has a row per region that is forecast and a column per feature, NaN where it was not measured; `wanted` are
-    the features that the models ask for.
+    `table` has a row per region that is forecast; `wanted` are its columns that the models ask for, NaN = not measured.
     """
     missing = [name for name in wanted if table[name].isna().any()]
     if not missing:
@@ -73,11 +72,6 @@ def fallback_forecast(
                 continue
             return FallbackForecast(rung, "; ".join(reasons), probability), reasons
     return None, reasons
-
-
-def worse(one: Rung, other: Rung) -> Rung:
-    """The lower of two rungs."""
-    return RUNGS[max(RUNGS.index(one), RUNGS.index(other))]
 
 
 def _few(names: Sequence[str], most: int = 6) -> str:

@@ -4,7 +4,6 @@ A class that is corrected later (paper 2, section 4.2: C9.9 became M1.0) adds a 
 the newest one, and what was known at any earlier moment can still be asked for.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,14 +23,12 @@ _VALUES = ("peak", "end", "goes_class", "noaa")
 
 @dataclass(frozen=True)
 class Current:
-    """Flares as known at some moment.
-
-    `table` holds `start`, `peak`, `end` (UTC), `goes_class`, `flux` (W m^-2), `noaa` (Int64) and `revision` (1 = never
-    corrected). `covered` lists the spans, merged and in order, for which the list was complete.
-    """
+    """Flares as known at some moment."""
 
     table: pd.DataFrame
+    """`start`, `peak`, `end` (UTC), `goes_class`, `flux` (W m^-2), `noaa` (Int64), `revision` (1 = never corrected)."""
     covered: tuple[tuple[datetime, datetime], ...]
+    """The spans, merged and in order, for which the list was complete."""
 
     def covers(self, since: datetime, until: datetime) -> bool:
         """Whether the list is complete for since <= start < until."""
@@ -41,40 +38,26 @@ class Current:
 def record_flares(
     connection: Connection, flares: FlareList, *, since: datetime, until: datetime, source: str, recorded: datetime
 ) -> dict[str, int]:
-    """Append what is new in a flare list: new flares, changed ones, withdrawn ones.
+    """Append what is new in a flare list: new flares, changed ones, withdrawn ones; how many of each.
 
     The list is complete for since <= start < until; its flares outside are left out.
-
-    Raises
-    ------
-    DataError
-        `since` is not before `until`.
     """
     if since >= until:
         raise DataError(f"`since` must come before `until`, got {since} and {until}")
     known = {(row.start, row.ordinal): row for row in connection.execute(_newest(since, until, None))}
-    counts = {"new": 0, "changed": 0, "withdrawn": 0}
-    rows: list[dict[str, Any]] = []
-
-    def append(key: tuple[datetime, int], revision: int, values: Mapping[str, Any]) -> None:
-        start, ordinal = key
-        rows.append(
-            {"start": start, "ordinal": ordinal, "revision": revision, "source": source, "recorded": recorded, **values}
-        )
-
     listed = _listed(flares, since, until)
-    for key, values in listed.items():
+    counts = {"new": 0, "changed": 0, "withdrawn": 0}
+    rows = []
+    for key in dict.fromkeys((*listed, *known)):
         before = known.get(key)
-        if before is None:
-            counts["new"] += 1
-            append(key, 1, values)
-        elif any(values[name] != getattr(before, name) for name in _VALUES):
-            counts["changed"] += 1
-            append(key, before.revision + 1, values)
-    for key, before in known.items():
-        if key not in listed and before.goes_class is not None:
-            counts["withdrawn"] += 1
-            append(key, before.revision + 1, dict.fromkeys(_VALUES))
+        values = listed.get(key, dict.fromkeys(_VALUES))
+        if before is not None and all(values[name] == getattr(before, name) for name in _VALUES):
+            continue
+        counts["new" if before is None else "changed" if key in listed else "withdrawn"] += 1
+        start, ordinal = key
+        revision = 1 if before is None else before.revision + 1
+        version = {"start": start, "ordinal": ordinal, "revision": revision, "source": source, "recorded": recorded}
+        rows.append(version | values)
     if rows:
         connection.execute(insert(schema.flares), rows)
     span = {"since": since, "until": until, "source": source, "recorded": recorded}
@@ -90,8 +73,7 @@ def current_flares(connection: Connection, since: datetime, until: datetime, *, 
     for name in ("start", "peak", "end"):
         table[name] = pd.to_datetime(table[name], utc=True).astype("datetime64[us, UTC]")
     table["noaa"] = table["noaa"].astype("Int64")
-    table.insert(4, "flux", [class_to_flux(row.goes_class) for row in rows])
-    table["flux"] = table["flux"].astype(float)
+    table.insert(4, "flux", pd.Series(map(class_to_flux, table["goes_class"]), dtype=float))
     spans = schema.coverage
     asked = select(spans.c.since, spans.c.until).where(spans.c.until > since, spans.c.since < until)
     if as_of is not None:

@@ -145,15 +145,10 @@ class RegionForecast(CheckedRecord):
 
 
 def combine(regions: Sequence[RegionForecast]) -> dict[str, Probability]:
-    """Full-disk probabilities, P_FD = 1 − Π(1 − P_i) over the regions that are forecast.
+    """Full-disk probabilities by class, P_FD = 1 − Π(1 − P_i) over the regions that are forecast; empty if none is.
 
     A number, network or calibrated, that a forecast region lacks is unknown for the disk too: leaving the region out
     would make the disk look quieter than it is.
-
-    Returns
-    -------
-    dict of "C" and "M" to Probability
-        Empty if no region is forecast: no forecast is not a forecast of zero.
     """
     forecast = [region.probability for region in regions if region.status == "forecast"]
     disk = {}

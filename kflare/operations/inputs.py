@@ -39,30 +39,19 @@ _HOT: Final = next(source for source in SOURCES if source.name == "aia_131")
 
 @dataclass(frozen=True)
 class Inputs:
-    """What there is to forecast from.
-
-    Parameters
-    ----------
-    records : tuple of InputRecord
-        Every input and what became of it.
-    flares : NrtResult
-        SWPC's feed of flares.
-    observations : ObservationSet or None
-        Files of the magnetogram's time; None without a magnetogram.
-    files : mapping of str to Path
-        Image files by source name, for the pictures.
-    xray : XrayFlux or None
-        GOES 1-8 Å flux.
-    srs : DataFrame or None
-        NOAA's regions, as from `read_srs`.
-    """
+    """What there is to forecast from."""
 
     records: tuple[InputRecord, ...]
+    """Every input and what became of it."""
     flares: NrtResult
+    """SWPC's feed."""
     observations: ObservationSet | None
+    """Files of the magnetogram's time; None without a magnetogram."""
     files: Mapping[str, Path]
+    """Image files by source name, for the pictures."""
     xray: XrayFlux | None
     srs: pd.DataFrame | None
+    """NOAA's regions, as from `read_srs`."""
 
 
 def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) -> Inputs:

@@ -53,7 +53,6 @@ class Ledger:
         Parameters
         ----------
         cycle : Forecast or Outage
-            What it ended with.
         features : DataFrame, optional
             Index: region number; columns: feature names; float64, NaN = not measured.
         tracker : mapping, optional
@@ -100,12 +99,7 @@ class Ledger:
         return None if text is None else json.loads(text)
 
     def features(self, since: datetime, until: datetime) -> pd.DataFrame:
-        """What was measured on the regions of past cycles.
-
-        Parameters
-        ----------
-        since, until : datetime.datetime
-            Time of observation, aware: since <= data_time <= until.
+        """What was measured on the regions of past cycles, observed (aware) at since <= data_time <= until.
 
         Returns
         -------

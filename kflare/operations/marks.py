@@ -19,7 +19,6 @@ SMALLEST: Final = 1e-6
 # P_FD of regions at 0.5 and 0.6 is 0.8 on paper and a unit of the last place less in binary.
 _ROUNDING = 1e-9
 
-
 # Bounds for the JSON Schema; the class refuses in its own words.
 _Fraction = Annotated[float, Field(gt=0, le=1)]
 
@@ -28,17 +27,7 @@ _Fraction = Annotated[float, Field(gt=0, le=1)]
 class Probability:
     """Probability of a flare of a class or above in the window.
 
-    Parameters
-    ----------
-    network : float or None
-        The network's own output, in (0, 1]; 0.5 is the climatological rate. None on the rungs that ask no network.
-    calibrated : float or None
-        Calibrated probability, an observed frequency, in (0, 1]; None if not known.
-
-    Raises
-    ------
-    DataError
-        Both are None, or one is outside (0, 1].
+    Each number lies in (0, 1]; 0.5 of the network is the climatological rate. At least one is known.
     """
 
     network: Annotated[_Fraction | None, Field(description="The network's own output; null if none was asked.")]
@@ -54,11 +43,8 @@ class Probability:
     @classmethod
     def of(cls, network: float | None, calibrated: float | None = None) -> Self:
         """As a model answered: a zero, which only rounding can give, becomes the smallest probability given."""
-
-        def positive(value: float | None) -> float | None:
-            return max(float(value), SMALLEST) if value is not None and value >= 0 else value
-
-        return cls(positive(network), positive(calibrated))
+        given = (network, calibrated)
+        return cls(*(max(float(p), SMALLEST) if p is not None and p >= 0 else p for p in given))
 
     @property
     def deciding(self) -> float:
@@ -85,8 +71,6 @@ class MarkBounds:
 def risk_mark(p: float, bounds: MarkBounds | None = None) -> str:
     """The mark of a full-disk probability: "Danger flares", "Warning" or "Quiet".
 
-    References
-    ----------
     Nishizuka et al. 2021, Earth, Planets and Space 73, 64, section 3.1: at 80 % and at 50 %, inclusive upward.
     """
     bounds = bounds or MarkBounds()
@@ -99,11 +83,7 @@ def forecast_class(probability: Mapping[str, Probability]) -> str | None:
     """The forecast maximum class: "M", "C" or "below C"; None if nothing is forecast.
 
     Each model says yes where it holds the event for likelier than not (argmax of its two outputs); the highest class
-    that is said yes to is the forecast.
-
-    References
-    ----------
-    Nishizuka et al. 2021, Earth, Planets and Space 73, 64, eq. 2 and section 3.2.
+    that is said yes to is the forecast (Nishizuka et al. 2021, eq. 2 and section 3.2).
     """
     if not probability:
         return None

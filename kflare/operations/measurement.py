@@ -17,52 +17,28 @@ from kflare.regions.feature_table import SETS, feature_set
 from kflare.regions.numbers import noaa_numbers
 from kflare.regions.tracking import Tracker, TrackingOptions
 
-__all__ = ["MeasuredDisk", "measure_disk"]
+__all__ = ["FEATURES", "MeasuredDisk", "measure_disk"]
 
-_FEATURES: Final = list(dict.fromkeys(feature.name for name in SETS for feature in feature_set(name)))
+FEATURES: Final = list(dict.fromkeys(feature.name for name in SETS for feature in feature_set(name)))
 
 
 @dataclass(frozen=True)
 class MeasuredDisk:
-    """The disk of one cycle.
-
-    Parameters
-    ----------
-    measured : Measured
-        Regions and magnetogram.
-    table : DataFrame
-        One row per region in the order of `measured.detection.regions`, index 0 .. n - 1: `time`, `region`, `noaas`
-        (NOAA numbers with blanks between them), `missing`, and every known feature (float64, NaN = not measured).
-    tracker : dict
-        State of the tracker after this disk.
-    remarks : tuple of str
-        What the reader should know.
-    """
+    """The disk of one cycle."""
 
     measured: Measured
     table: pd.DataFrame
+    """One row per region in the order of `measured.detection.regions`, index 0 .. n - 1: `time`, `region`, `missing`,
+    `noaas` (NOAA numbers with blanks between them), and every known feature (float64, NaN = not measured)."""
     tracker: dict[str, Any]
+    """State of the tracker after this disk."""
     remarks: tuple[str, ...]
 
 
 def measure_disk(inputs: Inputs, flares: FlareList | None, ledger: Ledger, settings: ForecastSettings) -> MeasuredDisk:
-    """Find and measure the regions of a cycle.
+    """Find and measure the regions on the magnetogram of a cycle; DataError if it cannot be used.
 
-    Parameters
-    ----------
-    inputs : Inputs
-        With a magnetogram.
-    flares : FlareList or None
-        For the flare history; None = not known.
-    ledger : Ledger
-        Tracker and features of the cycles before.
-    settings : ForecastSettings
-        Quality policy, NOAA's regions, schedule.
-
-    Raises
-    ------
-    DataError
-        The magnetogram cannot be used.
+    The tracker and the features of the cycles before are the ledger's; `flares` None: no flare history is known.
     """
     assert inputs.observations is not None
     measured = measure(inputs.observations, options=Extraction(policy=settings.data.quality))
@@ -86,7 +62,7 @@ def measure_disk(inputs: Inputs, flares: FlareList | None, ledger: Ledger, setti
         before = measured.time - timedelta(minutes=1)
         past = Past(ledger.features(measured.time - LOOK_BACK, before), ledger.noaa_numbers(before))
         rows = complete_rows(rows, past, flares=flares, xray=inputs.xray)
-        rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *_FEATURES])))
+        rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *FEATURES])))
     return MeasuredDisk(measured, rows, tracker.state(), tuple(remarks))
 
 

@@ -25,17 +25,12 @@ def forecast_outcomes(
 
     A full-disk event is a flare of the class or above that starts in the window, wherever on the Sun (paper 2, section
     3.2: flares of no region are missed by the forecast "but included in evaluations"). A region's event is one of a
-    NOAA region that any forecast gave the region, whenever.
+    NOAA region that any forecast gave the region, whenever. The flare list is that known at `as_of`; by default now.
 
-    The flare list is that known at `as_of`; by default that of now.
-
-    Returns
-    -------
-    DataFrame
-        `time` (issue), `window_start`, `window_end` (UTC), `region` ("full disk" or its persistent name), `method`
-        ("kflare", of the regions, or "cnn"), `threshold` ("C" or "M"), `probability` (network's output; the calibrated
-        one where no network was asked), `calibrated`, `observed` (1.0, 0.0; NaN while the flare list does not cover the
-        window, and for a region without a NOAA number while a flare without a region could be its own).
+    Columns: `time` (issue), `window_start`, `window_end` (UTC), `region` ("full disk" or its persistent name), `method`
+    ("kflare", of the regions, or "cnn"), `threshold` ("C" or "M"), `probability` (network's output; the calibrated one
+    where no network was asked), `calibrated`, `observed` (1.0, 0.0; NaN while the flare list does not cover the window,
+    and for a region without a NOAA number while a flare without a region could be its own).
     """
     forecasts = [cycle for cycle in ledger.cycles(since, until) if isinstance(cycle, Forecast)]
     if not forecasts:

@@ -96,13 +96,7 @@ class CheckedRecord:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The record that `as_json` wrote.
-
-        Raises
-        ------
-        DataError
-            A field is missing, unknown or impossible.
-        """
+        """The record that `as_json` wrote; DataError if a field is missing, unknown or impossible."""
         return TypeAdapter(cls).validate_json(json.dumps(values))
 
 

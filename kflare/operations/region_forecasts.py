@@ -1,7 +1,6 @@
 """Every region on the disk, forecast or not and why."""
 
 from datetime import datetime, timedelta
-from typing import Final
 
 import pandas as pd
 
@@ -13,24 +12,14 @@ from kflare.operations.questions import Answers
 
 __all__ = ["region_forecasts"]
 
-_DAY: Final = timedelta(hours=24)
-
 
 def region_forecasts(
     disk: MeasuredDisk, usable: pd.Series | None, answers: Answers, flares: FlareList | None
 ) -> tuple[RegionForecast, ...]:
-    """The regions of a disk with what the models answered.
+    """The regions of a disk with what the models answered, and their flares of the last 24 h.
 
-    Parameters
-    ----------
-    disk : MeasuredDisk
-        The regions.
-    usable : Series of bool or None
-        Rows of the disk's table that the models were asked about; None if they were not asked.
-    answers : Answers
-        One answer per usable row, in order.
-    flares : FlareList or None
-        For the flares of the last 24 h.
+    `usable` (bool) are the rows of the disk's table that the models were asked about, None if they were not asked;
+    `answers` hold one answer per usable row, in order.
     """
     size = disk.measured.magnetogram.data.shape[0]
     asked = [] if usable is None else list(disk.table.index[usable])
@@ -75,5 +64,5 @@ def _recent(numbers: tuple[int, ...], time: datetime, flares: FlareList | None) 
     if flares is None or not numbers:
         return ()
     table = flares.table
-    own = table[table["noaa"].isin(numbers) & (table["start"] > time - _DAY) & (table["start"] <= time)]
+    own = table[table["noaa"].isin(numbers) & (table["start"] > time - timedelta(hours=24)) & (table["start"] <= time)]
     return flare_texts(own)

@@ -118,14 +118,8 @@ def run_schedule(
     """Run every cycle of the schedule at its time, for ever.
 
     After a sleep the issue times that passed are recorded as missed, and one within the grace time is run. A clock that
-    leaps stops the forecasts until it has run evenly for ten minutes.
-
-    Parameters
-    ----------
-    clock : Clock, optional
-        The machine's; another one to replay the past.
-    keep_running : callable
-        Asked at least once a minute; False ends it.
+    leaps stops the forecasts until it has run evenly for ten minutes. Another `clock` than the machine's replays the
+    past; `keep_running` is asked at least once a minute, and False ends it.
     """
     clock = clock or Clock()
     check = ClockCheck(clock)

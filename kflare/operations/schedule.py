@@ -12,11 +12,6 @@ def issue_times(hours: Sequence[float], since: datetime, until: datetime) -> Ite
     """Every issue time after `since` up to and including `until`, in order.
 
     `hours` are of the UT day and rising, such as 3, 9, 15, 21 (paper 2, section 2.3); times are aware.
-
-    Raises
-    ------
-    SettingError
-        `hours` is empty.
     """
     if not hours:
         raise SettingError("`hours` must hold at least one hour of the day, got none")

@@ -196,12 +196,7 @@ class ForecastSettings(_Section):
 
 
 def read_settings(path: Path) -> ForecastSettings:
-    """Read `kflare.toml`.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; paths in it are relative to its folder.
+    """Read `kflare.toml`; paths in it are relative to its folder.
 
     Raises
     ------

@@ -27,10 +27,7 @@ def picture_folder(forecast: Forecast | Outage) -> str:
 
 
 def carry_over(before: Path | None, folder: Path, data: SiteData, *, keep_pictures_days: float) -> None:
-    """Link what former cycles wrote: days of the archive, and pictures that are not too old.
-
-    `before` is the version of the site in use, None at first; `folder` is the new one.
-    """
+    """Link days of the archive and newer pictures from the site in use (`before`, None at first) into the new one."""
     if before is None:
         return
     oldest = cycle_name(data.current.issue - timedelta(days=keep_pictures_days))

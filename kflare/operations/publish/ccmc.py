@@ -53,40 +53,24 @@ class SubmittedRegion:
 
 @dataclass(frozen=True)
 class Submission:
-    """What is sent to the scoreboard. Probabilities of a class mean "this class or above".
-
-    Parameters
-    ----------
-    model : str
-        Short name under which the method is registered, at most 16 characters.
-    issue, start, end : datetime.datetime
-        Issue time and prediction window, aware UTC, to the second.
-    full_disk : mapping of class to float
-        Such as {"C": 0.3, "M": 0.05}; a class that is not forecast is absent.
-    regions : tuple of SubmittedRegion
-        Regions with a forecast.
-    input_data : str
-        For the text form.
-    """
+    """What is sent to the scoreboard. Times are aware UTC, to the second."""
 
     model: str
+    """Short name under which the method is registered, at most 16 characters."""
     issue: datetime
     start: datetime
     end: datetime
     full_disk: Mapping[str, float]
+    """By class, this or above, such as {"C": 0.3, "M": 0.05}; a class that is not forecast is absent."""
     regions: tuple[SubmittedRegion, ...] = ()
-    input_data: str = field(default="", compare=False)
+    """Those with a forecast."""
+    input_data: str = field(default="", compare=False)  # for the text form
 
     @classmethod
     def of(cls, forecast: Forecast, *, model: str = "KFLARE") -> Self:
         """What of a forecast is sent: the calibrated probabilities, which can be compared with other methods'.
 
-        Raises
-        ------
-        SettingError
-            `model` has more than 16 characters or others than letters, digits, "_", "." and "-".
-        DataError
-            The forecast rests on stale data or on statistics alone, or it has no calibrated probability.
+        DataError if it must not be sent: stale data, statistics alone, or no calibrated probability.
         """
         if not _SHORT_NAME.fullmatch(model):
             raise SettingError(
@@ -111,9 +95,7 @@ class Submission:
         )
         full_disk = _calibrated(forecast.full_disk)
         if not full_disk:
-            raise DataError(
-                f"forecast {forecast.cycle_id} has no calibrated probability of the full disk to send to CCMC"
-            )
+            raise DataError(f"forecast {forecast.cycle_id} has no calibrated probability of the full disk for CCMC")
         inputs = ", ".join(record.name for record in forecast.inputs if record.status != "missing")
         return cls(
             model=model,
@@ -136,17 +118,7 @@ def publish_ccmc(publication: Publication, folder: Path) -> None:
 
 
 def write_ccmc(forecast: Forecast, folder: Path, *, model: str = "KFLARE") -> list[Path]:
-    """Write a forecast for the scoreboard as JSON, XML and text, named by model, window and issue time.
-
-    Only forecasts that may be sent are written: see `Submission.of`. What the folder held stays.
-
-    Raises
-    ------
-    DataError
-        The forecast must not be sent.
-    SettingError
-        A bad name, or a folder that cannot be written to.
-    """
+    """Write a forecast, if it may be sent, as JSON, XML and text, named by model, window and issue time."""
     submission = Submission.of(forecast, model=model)
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{model}.{submission.start:%Y-%m-%dT%H%MZ}.{submission.issue:%Y-%m-%dT%H%MZ}"
@@ -266,7 +238,5 @@ def _add_entries(group: ET.Element, probability: Mapping[str, float]) -> None:
 
 
 def _cells(probability: Mapping[str, float]) -> str:
-    cells = []
-    for name in _TEXT_CLASSES:
-        cells += [f"{probability[name]:.4f}" if name in probability else _UNKNOWN, _UNKNOWN, _UNKNOWN]
-    return " ".join(cells)
+    known = (f"{probability[name]:.4f}" if name in probability else _UNKNOWN for name in _TEXT_CLASSES)
+    return " ".join(f"{p} {_UNKNOWN} {_UNKNOWN}" for p in known)

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from kflare.io.atomic import write_whole
@@ -36,7 +36,7 @@ def rows_of(forecast: Forecast) -> list[dict[str, str]]:
         "window_end": utc_text(forecast.window_end),
         "rung": forecast.rung,
     }
-    rows = [_row({**common, "scope": "full disk", "remarks": _join(forecast.remarks)}, forecast.full_disk)]
+    rows = [_row({**common, "scope": "full disk", "remarks": "; ".join(forecast.remarks)}, forecast.full_disk)]
     if forecast.cnn:
         rows.append(_row({**common, "scope": "full disk CNN"}, forecast.cnn))
     for region in forecast.regions:
@@ -51,8 +51,8 @@ def rows_of(forecast: Forecast) -> list[dict[str, str]]:
             "lat": f"{region.lat:.2f}",
             "status": region.status,
             "imputed": "" if region.imputed is None else str(region.imputed),
-            "recent_flares": _join(region.recent_flares),
-            "remarks": _join(region.remarks),
+            "recent_flares": "; ".join(region.recent_flares),
+            "remarks": "; ".join(region.remarks),
         }
         rows.append(_row({**common, **own}, region.probability))
     return rows
@@ -79,10 +79,6 @@ def _row(values: Mapping[str, str], probability: Mapping[str, Probability]) -> d
         cells[f"{name}_calibrated"] = "" if one.calibrated is None else repr(one.calibrated)
     cells["forecast_class"] = forecast_class(probability) or ""
     return cells
-
-
-def _join(texts: Sequence[str]) -> str:
-    return "; ".join(texts)
 
 
 def _safe(text: str) -> str:

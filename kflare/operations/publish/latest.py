@@ -47,10 +47,7 @@ _Latest = Annotated[LatestForecast | LatestOutage, Field(discriminator="kind")]
 
 
 def latest_text(current: Forecast | Outage) -> str:
-    """The newest forecast as JSON of the schema `schema_text`, with what follows from it: mark, class, age of the data.
-
-    An outage has no probabilities at all: see `kind`.
-    """
+    """The newest forecast as JSON of the schema `schema_text`, and what follows from it: mark, class, age of data."""
     latest: CheckedRecord
     if isinstance(current, Outage):
         latest = LatestOutage(FORMAT, "outage", current.issue, current)
@@ -63,13 +60,7 @@ def latest_text(current: Forecast | Outage) -> str:
 
 
 def read_latest(text: str) -> Forecast | Outage:
-    """The forecast or outage of a `latest.json`.
-
-    Raises
-    ------
-    DataError
-        It is none, or of another format.
-    """
+    """The forecast or outage of a `latest.json`; DataError if it is none, or of another format."""
     try:
         content = json.loads(text)
         if content["format"] != FORMAT:

@@ -3,16 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any, Final
 
 import jinja2
 
 from kflare.io.percent import percent
-from kflare.operations.forecast import THRESHOLDS, Forecast, MarkBounds, Outage, forecast_class, utc_text
+from kflare.operations.forecast import THRESHOLDS, Forecast, MarkBounds, forecast_class, utc_text
 from kflare.operations.publish.site_data import Past, SiteData
+from kflare.operations.schedule import issue_times
 
 __all__ = [
-    "VERDICTS",
     "Day",
     "age_text",
     "archive_day",
@@ -88,12 +89,7 @@ _ENVIRONMENT: Final = jinja2.Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters.update(
-    percent=percent,
-    time=time_text,
-    day=day_text,
-    age=age_text,
-    iso=utc_text,
-    class_text=class_text,
+    percent=percent, time=time_text, day=day_text, age=age_text, iso=utc_text, class_text=class_text
 )
 _ENVIRONMENT.globals.update(
     thresholds=THRESHOLDS,
@@ -115,10 +111,8 @@ class Day:
 
 def by_day(past: Iterable[Past]) -> list[Day]:
     """The days of the forecasts and outages, oldest first."""
-    days: dict[str, list[Past]] = {}
-    for one in sorted(past, key=lambda one: one.forecast.issue):
-        days.setdefault(day_text(one.forecast.issue), []).append(one)
-    return [Day(name, tuple(entries)) for name, entries in days.items()]
+    ordered = sorted(past, key=lambda one: one.forecast.issue)
+    return [Day(name, tuple(entries)) for name, entries in groupby(ordered, lambda one: day_text(one.forecast.issue))]
 
 
 def root_pages(data: SiteData, *, pictures: Mapping[str, str]) -> dict[str, str]:
@@ -141,10 +135,7 @@ def root_pages(data: SiteData, *, pictures: Mapping[str, str]) -> dict[str, str]
 
 
 def archive_day(data: SiteData, day: Day, *, days: Sequence[str], pictures: Mapping[str, str]) -> str:
-    """The page of one day, between its neighbours of `days`, oldest first.
-
-    `pictures` holds, for cycles whose pictures are kept, the path of the first one from the site's root.
-    """
+    """The page of one day among `days`, oldest first; `pictures`: by cycle, the path of the first one that is kept."""
     at = days.index(day.name)
     around = {"before": days[at - 1] if at else None, "after": days[at + 1] if at + 1 < len(days) else None}
     return _render("day.html", {"data": data, "root": "../"}, day=day, pictures=pictures, **around)
@@ -152,17 +143,12 @@ def archive_day(data: SiteData, day: Day, *, days: Sequence[str], pictures: Mapp
 
 def archive_index(data: SiteData, days: Sequence[str]) -> str:
     """The list of all days, newest first, by month."""
-    months: dict[str, list[str]] = {}
-    for name in reversed(days):
-        months.setdefault(name[:7], []).append(name)
+    months = {month: list(names) for month, names in groupby(reversed(days), lambda name: name[:7])}
     return _render("archive.html", {"data": data, "root": "../"}, months=months)
 
 
-def _render(template: str, *contexts: Mapping[str, Any], **more: Any) -> str:
-    merged: dict[str, Any] = {}
-    for context in contexts:
-        merged |= context
-    return _ENVIRONMENT.get_template(template).render(merged | more)
+def _render(template: str, common: Mapping[str, Any], **more: Any) -> str:
+    return _ENVIRONMENT.get_template(template).render(common, **more)
 
 
 def _charts(past: Sequence[Past], since: datetime) -> list[dict[str, Any]]:
@@ -173,23 +159,17 @@ def _charts(past: Sequence[Past], since: datetime) -> list[dict[str, Any]]:
     def x(time: datetime) -> float:
         return round(_WIDTH * (time - since).total_seconds() / span, 1)
 
-    midnights = []
-    day = since.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-    while day < end:
-        midnights.append({"x": x(day), "label": f"{day:%d %b}"})
-        day += timedelta(days=1)
+    midnights = [{"x": x(day), "label": f"{day:%d %b}"} for day in issue_times((0.0,), since, end) if day < end]
     charts = []
     for name in reversed(THRESHOLDS):
         marks: list[dict[str, Any]] = []
         for one in past:
             what = verdict(one, name)
-            if isinstance(one.forecast, Outage) or what == "none":
-                marks.append({"x": x(one.forecast.issue), "y": None, "verdict": "none", "text": "no forecast"})
-                continue
-            p = one.forecast.full_disk[name].deciding
-            words = f"{percent(p)}, {VERDICTS[what]}"
-            marks.append({"x": x(one.forecast.issue), "y": round(_HEIGHT * (1 - p), 1), "verdict": what, "text": words})
-        for mark, one in zip(marks, past, strict=True):
-            mark["text"] = f"{time_text(one.forecast.issue)}: {mark['text']}"
+            y, words = None, VERDICTS[what]
+            if isinstance(one.forecast, Forecast) and what != "none":
+                p = one.forecast.full_disk[name].deciding
+                y, words = round(_HEIGHT * (1 - p), 1), f"{percent(p)}, {words}"
+            issue = one.forecast.issue
+            marks.append({"x": x(issue), "y": y, "verdict": what, "text": f"{time_text(issue)}: {words}"})
         charts.append({"name": name, "marks": marks, "days": midnights, "width": _WIDTH, "height": _HEIGHT})
     return charts

@@ -57,13 +57,7 @@ _BRIGHTEST = 99.8  # percentile of the disk that becomes white: a flare would el
 
 @dataclass(frozen=True)
 class DiskPicture:
-    """One picture of the full disk, JPEG or PNG.
-
-    Raises
-    ------
-    DataError
-        A name or kind that is none, or data that are neither JPEG nor PNG.
-    """
+    """One picture of the full disk, JPEG or PNG."""
 
     name: str
     """For the file: small letters, digits and hyphens, such as "hmi-magnetogram"."""
@@ -86,14 +80,13 @@ class DiskPicture:
     @property
     def file(self) -> str:
         """Name with the ending that its data have."""
-        ending = "jpg" if format_of(self.data) == "JPEG" else "png"
-        return f"{self.name}.{ending}"
+        return f"{self.name}.{'jpg' if format_of(self.data) == 'JPEG' else 'png'}"
 
 
-def magnetogram_picture(magnetogram: Magnetogram, *, size: int = _SIZE, limit: float = 200.0) -> bytes:
-    """A magnetogram in grey, JPEG; white is +`limit` gauss, off the disk it is black."""
+def magnetogram_picture(magnetogram: Magnetogram, *, size: int = _SIZE) -> bytes:
+    """A magnetogram in grey, JPEG; white is +200 G, black -200 G and what is off the disk."""
     shown = magnetogram if magnetogram.data.shape[0] <= size else magnetogram.resized(size)
-    grey = np.clip((shown.data / limit + 1) * 127.5, 0, 255)
+    grey = np.clip((shown.data / 200 + 1) * 127.5, 0, 255)
     grey = np.where(np.isnan(grey), np.where(shown.on_disk, 127.5, 0), grey)
     return _jpeg(Image.fromarray(grey.astype(np.uint8)), size)
 
@@ -101,25 +94,10 @@ def magnetogram_picture(magnetogram: Magnetogram, *, size: int = _SIZE, limit: f
 def intensity_picture(
     data: npt.NDArray[np.floating], disk: Disk, *, like: Magnetogram, palette: str, size: int = _SIZE
 ) -> bytes:
-    """An image of another instrument or wavelength on the frame of the magnetogram, JPEG.
+    """An image of another instrument or wavelength on the frame of the magnetogram `like`, JPEG of `size` squared.
 
-    Parameters
-    ----------
-    data : float array of shape (H, H)
-        Intensity in any unit, row 0 = north, column 0 = east; NaN where not measured.
-    disk : Disk
-        The Sun in it.
-    like : Magnetogram
-        Whose frame is taken.
-    palette : str
-        Name of a matplotlib colour map; sunpy's, such as "sdoaia131", among them.
-    size : int
-        Width and height in pixels.
-
-    Raises
-    ------
-    DataError
-        Nothing was measured.
+    `data` (H, H) are intensities in any unit, row 0 = north, column 0 = east, NaN where not measured; `disk` is the Sun
+    in them. `palette` is a matplotlib colour map, sunpy's such as "sdoaia131" among them. DataError if all are NaN.
     """
     import sunpy.visualization.colormaps  # noqa: F401 - registers the maps of the instruments
     from matplotlib import colormaps
@@ -147,12 +125,7 @@ def intensity_picture(
 def overlay_picture(map_: npt.NDArray[np.floating], *, size: int = 256) -> bytes:
     """An attribution map to be laid over the disk: PNG, transparent where it is 0, bright and denser towards 1.
 
-    Parameters
-    ----------
-    map_ : float array of shape (h, w)
-        Scaled to 0–1, row 0 = north, on the magnetogram's frame; NaN counts as 0.
-    size : int
-        Width and height of the picture.
+    `map_` (h, w) is scaled to 0–1, row 0 = north, on the magnetogram's frame; NaN counts as 0.
     """
     from matplotlib import colormaps
 

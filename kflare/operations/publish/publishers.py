@@ -24,22 +24,13 @@ __all__ = ["PUBLISHERS", "Publisher", "publish_cycle"]
 
 @dataclass(frozen=True)
 class Publisher:
-    """One form in which cycles are published.
-
-    Parameters
-    ----------
-    name : str
-        For the log.
-    setting : str
-        Key of `[site]` that names its folder; unset, nothing is published.
-    publish : callable
-        Writes the publication into the folder. What it cannot write it raises as KflareError or OSError, and leaves
-        what is there of former cycles as it is.
-    """
+    """One form in which cycles are published."""
 
     name: str
     setting: str
+    """Key of `[site]` that names its folder; unset, nothing is published."""
     publish: Callable[[Publication, Path], object]
+    """Writes into the folder. On KflareError or OSError what is there of former cycles is as it was."""
 
 
 PUBLISHERS: Final[tuple[Publisher, ...]] = (

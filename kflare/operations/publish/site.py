@@ -53,15 +53,10 @@ def publish_site(publication: Publication, folder: Path) -> None:
 
 
 def write_site(data: SiteData, folder: Path, *, keep_pictures_days: float = 30.0) -> Path:
-    """Write the site and take it into use in one step.
+    """Write the site and take it into use in one step; after a SettingError it is as it was.
 
     `folder` is a link that this makes and moves. The version before the new one is kept, for readers who are just
     loading it; pictures of former forecasts are kept for `keep_pictures_days`.
-
-    Raises
-    ------
-    SettingError
-        `folder` is something else than such a link, or cannot be written to; the site is as it was.
     """
     if not folder.is_symlink() and folder.exists():
         raise SettingError(f"`{folder}` must be a link to the newest version of the site, and is not: move it away")
@@ -127,10 +122,9 @@ def _past(issue: datetime, ledger: Ledger) -> list[Past]:
 
 
 def _outcome(cycle: Forecast | Outage, observed: dict[tuple[datetime, str], bool], flares: Current) -> WindowOutcome:
-    start = flares.table["start"]
-    if isinstance(cycle, Outage):
-        inside = flares.table[in_window(start, cycle.issue, cycle.issue + timedelta(days=1))]
-        return WindowOutcome({}, flare_texts(inside))
-    known = {name: observed[cycle.issue, name] for name in cycle.full_disk if (cycle.issue, name) in observed}
-    inside = flares.table[in_window(start, cycle.window_start, cycle.window_end)]
-    return WindowOutcome(known, flare_texts(inside))
+    known: dict[str, bool] = {}
+    begin, end = cycle.issue, cycle.issue + timedelta(days=1)
+    if isinstance(cycle, Forecast):
+        known = {name: observed[cycle.issue, name] for name in cycle.full_disk if (cycle.issue, name) in observed}
+        begin, end = cycle.window_start, cycle.window_end
+    return WindowOutcome(known, flare_texts(flares.table[in_window(flares.table["start"], begin, end)]))
