@@ -38,18 +38,7 @@ def recent_climatology(
 ) -> npt.NDArray[np.float32]:
     """Event rate of all samples of the last `days` days whose window had closed, shape (N,).
 
-    The rate is one of samples: a region counts as often as it was observed.
-
-    Parameters
-    ----------
-    times : Series of shape (N,)
-        Forecast times, aware UTC.
-    observed : bool array of shape (N,)
-        Outcomes of the same samples.
-    otherwise : float
-        Probability where the samples do not reach back that far.
-    days : int
-        Length of the climatology.
+    A region counts as often as it was observed. `otherwise` is the rate where the samples do not reach back that far.
     """
     plain = _plain(times)
     rate = trailing_climatology(plain, plain, observed, days=days, window_hours=LEAD_HOURS)
@@ -61,20 +50,8 @@ def disk_recent_climatology(
 ) -> npt.NDArray[np.float32]:
     """Share of the last `days` days with a flare on the full disk, shape (N,): CLIM120 of Leka et al. 2019 [M].
 
-    The outcomes are those of the flare list, so that days without a sample count too.
-
-    Parameters
-    ----------
-    times : Series of shape (N,)
-        Forecast times, aware UTC.
-    flares : FlareList
-        The catalogue.
-    threshold : str
-        "C", "M" or "X".
-    otherwise : float
-        Probability where the list does not reach back that far.
-    days : int
-        Length of the climatology.
+    The outcomes are those of the flare list, so that days without a sample count too. `otherwise` is the share where
+    the list does not reach back that far.
     """
     index = pd.DatetimeIndex(times)
     first = max(pd.Timestamp(flares.span[0]).ceil("D"), index.min().floor("D") - pd.Timedelta(days=days + 1))
@@ -87,23 +64,7 @@ def disk_recent_climatology(
 def disk_climatology(flares: FlareList, time: datetime, threshold: str, *, days: int = 120) -> float:
     """Share of the last days with a flare on the disk, for a single forecast: (R + 1)/(S + 2), in (0, 1).
 
-    Parameters
-    ----------
-    flares : FlareList
-        The catalogue, which must reach from `days` days before `time` to `time`.
-    time : datetime
-        Begin of the window, aware UTC; the days are 24-hour windows counted back from it.
-    threshold : str
-        "C", "M" or "X".
-    days : int
-        How many of them.
-
-    Raises
-    ------
-    DataError
-        The list does not cover these days.
-    SettingError
-        `days` below 1.
+    The days are 24-hour windows counted back from `time`; `DataError` is raised where the list does not cover them.
     """
     if days < 1:
         raise SettingError(f"`days` must be at least 1, got {days}")
@@ -121,14 +82,8 @@ def persistence(times: pd.Series, flares: FlareList, threshold: str) -> npt.NDAr
 def region_persistence(table: pd.DataFrame, region_flares: pd.DataFrame, threshold: str) -> npt.NDArray[np.float32]:
     """1 where a flare of the class started in the region in the 24 h before the forecast, else 0; shape (N,).
 
-    Parameters
-    ----------
-    table : DataFrame of N rows
-        Columns `time` (UTC) and `region`.
-    region_flares : DataFrame
-        `region`, `start` (UTC) and `flux` (W m^-2), also of the time before a region's first row.
-    threshold : str
-        "C", "M" or "X".
+    `table` has the columns `time` (UTC) and `region`; `region_flares` `region`, `start` (UTC) and `flux` (W m^-2), also
+    of the time before a region's first row.
     """
     before = pd.DataFrame({"time": _day_before(table["time"]), "region": table["region"].to_numpy()})
     return reaches(region_flux(before, region_flares), threshold).astype(np.float32)

@@ -1,9 +1,9 @@
 """Distillation: Deep Flare Net as the student of plain methods, with their skill, and no more than the data support.
 
-Neighbouring samples of a region are almost one sample, so labels are few and a network overfits to them within an
-epoch. Its teachers, a logistic regression and gradient boosting fitted to the training span, do not; it is fitted to
-their probabilities, every one of which is a fresh target. Several networks are then averaged. The architecture is the
-paper's, this way of training is ours; what it gave is in docs/skill.md.
+Neighbouring samples of a region are almost one sample, so a network overfits the few labels within an epoch. Its
+teachers, a logistic regression and gradient boosting fitted to the training span, do not; every probability of theirs
+is a fresh target. Several networks are averaged. The architecture is the paper's, this way of training is ours; what it
+gave is in docs/skill.md.
 """
 
 import math
@@ -31,17 +31,13 @@ _LEAST = 1e-5
 class Distillation:
     """How the students are trained; the defaults were chosen on scores of 1999 to 2012."""
 
-    boosting_share: float
-    """Weight of the gradient boosting's logit against the logistic regression's, in [0, 1]."""
-    members: int = 3
-    """Networks that are averaged; they differ in their seed alone."""
+    boosting_share: float  # weight of the gradient boosting's logit against the logistic regression's, in [0, 1]
+    members: int = 3  # networks that are averaged; they differ in their seed alone
     steps: int = 800
     batch_size: int = 256
-    learning_rate: float = 2e-3
-    """Highest rate of Adam: it rises over the first 20 steps and falls to 0 along a cosine."""
+    learning_rate: float = 2e-3  # highest rate of Adam: it rises over the first 20 steps and falls to 0 along a cosine
     dropout: float = 0.25
-    parts: int = 4
-    """Parts of the regions: gradient boosting is the teacher of those that it was not fitted to."""
+    parts: int = 4  # parts of the regions: gradient boosting is the teacher of those that it was not fitted to
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -55,18 +51,9 @@ class Distillation:
 
 
 def teacher_targets(inputs: Floats, observed: Bools, regions: npt.NDArray[Any], *, how: Distillation) -> Floats:
-    """Probability that the teachers give each training sample, float32 (N,).
+    """Probability that the teachers give each training sample, float32 (N,), from standardised features (N, n).
 
-    Parameters
-    ----------
-    inputs : float32 array of shape (N, n)
-        Standardised features of the training span.
-    observed : bool array of shape (N,)
-        Its outcomes.
-    regions : array of shape (N,)
-        Region of each sample, by which gradient boosting is cross-fitted, as it overfits.
-    how : Distillation
-        The share of each teacher.
+    Gradient boosting overfits and is therefore cross-fitted by the samples' `regions`.
     """
     from scipy.special import expit
     from sklearn.linear_model import LogisticRegression
@@ -83,19 +70,7 @@ def teacher_targets(inputs: Floats, observed: Bools, regions: npt.NDArray[Any], 
 
 
 def student(inputs: Floats, targets: Floats, *, how: Distillation, seed: int) -> keras.Model:
-    """Deep Flare Net fitted to probabilities.
-
-    Parameters
-    ----------
-    inputs : float32 array of shape (N, n)
-        Standardised features.
-    targets : float32 array of shape (N,)
-        The teachers' probabilities.
-    how : Distillation
-        Length, batches and learning rate.
-    seed : int
-        Of the weights, dropout and batches.
-    """
+    """Deep Flare Net fitted to the teachers' probabilities `targets` (N,) of standardised features (N, n)."""
     keras.utils.set_random_seed(seed)
     model = build_defn(inputs.shape[1], dropout=how.dropout, bn_momentum=0.9)  # 0.99 lags behind 800 steps
     drawn = np.random.default_rng(seed).integers(0, len(inputs), how.steps * how.batch_size)
@@ -112,17 +87,10 @@ def student(inputs: Floats, targets: Floats, *, how: Distillation, seed: int) ->
 
 
 def ensemble_network(members: list[keras.Model], *, event_rate: float) -> keras.Model:
-    """One functional model of several networks: the mean of their logits, with its prior moved to 50/50.
+    """One functional model of several of `build_defn`: the mean of their logits, with its prior moved to 50/50.
 
-    The networks state frequencies. Adding the log odds of "no event" makes 0.5 the climatological rate, which is what
-    the class weights of Nishizuka et al. (2021) do in training.
-
-    Parameters
-    ----------
-    members : list of keras.Model
-        Networks of `build_defn` with equal inputs.
-    event_rate : float
-        Share of events in the training span, in (0, 1).
+    The networks state frequencies. Adding the log odds of "no event" at the training span's `event_rate` makes 0.5 the
+    climatological rate, which is what the class weights of Nishizuka et al. (2021) do in training.
     """
     if not 0 < event_rate < 1:
         raise SettingError(f"`event_rate` must lie in (0, 1), got {event_rate:g}")

@@ -29,8 +29,7 @@ class Evaluation:
     table: ContingencyTable
     bss: float
     """Brier skill score of the calibrated probability against the span's own climatology; perfect 1, no skill 0."""
-    roc_area: float
-    """Area under the ROC curve; perfect 1, no skill 0.5."""
+    roc_area: float  # area under the ROC curve; perfect 1, no skill 0.5
     tss_interval: tuple[float, float] | None = None
     """95 % interval by resampling clusters (days, regions), where these were given."""
     bss_interval: tuple[float, float] | None = None
@@ -71,22 +70,11 @@ def evaluate(
     threshold: float,
     clusters: npt.NDArray[Any] | None = None,
 ) -> Evaluation:
-    """Score a method on one span.
+    """Score a method on one span of N samples.
 
-    Parameters
-    ----------
-    method, span : str
-        Names for the table.
-    observed : bool array of shape (N,)
-        Whether the flare came.
-    probability : float array of shape (N,)
-        Compared with the threshold; ranks for the ROC area.
-    calibrated : float array of shape (N,), optional
-        Scored by the Brier skill score; the probability itself by default.
-    threshold : float
-        Probability at and above which a flare is forecast.
-    clusters : array of shape (N,), optional
-        Day or region of each sample, for intervals.
+    The `probability` is compared with the threshold (a flare is forecast at or above it) and ranks for the ROC area;
+    `calibrated`, by default the same, is scored by the Brier skill score. `clusters` (day or region) give the
+    intervals.
     """
     frequency = probability if calibrated is None else calibrated
     tss, bss = None, None

@@ -1,10 +1,9 @@
 """Event statistics: the probability of a flare from nothing but the flares before (Wheatland 2004, 2005).
 
-Flares are a Poisson process whose rate is constant for a while and then another (Bayesian blocks, Scargle 1998), and
-their peak fluxes follow a power law. The rate of small flares in the last block, carried along the power law to the
-class wanted, gives the posterior of the probability. The method is that of the abstracts and of Wheatland's own page on
-his forecasts; the papers' bodies were not read. What they leave open is marked [R]: our choice, made on the flares of
-1998 to 2012.
+Flares are a Poisson process of piecewise constant rate (Bayesian blocks, Scargle 1998) whose peak fluxes follow a power
+law. The rate of small flares in the last block, carried along the power law to the class wanted, gives the posterior of
+the probability. Only the abstracts and Wheatland's own page on his forecasts were read. What they leave open is marked
+[R]: our choice, made on the flares of 1998 to 2012.
 """
 
 from dataclasses import dataclass
@@ -40,19 +39,13 @@ _FALSE_ALARM = 0.05  # chance of one change point too many: Scargle et al. 2013,
 class EventForecast:
     """A probability with what it was estimated from."""
 
-    probability: float
-    """Posterior mean of the probability of at least one flare in the window, in (0, 1)."""
+    probability: float  # posterior mean of the probability of at least one flare in the window, in (0, 1)
     lower: float
-    upper: float
-    """Central credible interval of the probability; of the rate only, the index counts as known."""
-    index: float
-    """Power-law index γ of the peak fluxes."""
-    rate: float
-    """Posterior mean rate of small flares, per day."""
-    flares: int
-    """Small flares in the last block."""
-    days: float
-    """Length of the last block."""
+    upper: float  # ends of the credible interval; of the rate only, the index counts as known
+    index: float  # Power-law index γ of the peak fluxes
+    rate: float  # posterior mean rate of small flares, per day
+    flares: int  # small flares in the last block
+    days: float  # length of the last block
 
 
 def event_statistics(
@@ -102,18 +95,9 @@ def region_event_statistics(
 ) -> npt.NDArray[np.float32]:
     """Probability of `event_statistics` for each row of a region table, float32 (N,).
 
-    A region is taken as first seen at its first row.
-
-    Parameters
-    ----------
-    table : DataFrame of N rows
-        Columns `time` (UTC) and `region`.
-    region_flares : DataFrame
-        `region`, `start`, `peak` (UTC) and `flux` (W m^-2): which flares are whose.
-    flares : FlareList
-        All flares of the disk.
-    threshold : str
-        "C", "M" or "X".
+    `table` has the columns `time` (UTC) and `region`; `region_flares`, which say which flares are whose, `region`,
+    `start`, `peak` (UTC) and `flux` (W m^-2). A region counts as first seen at its first row; `flares` are those of the
+    whole disk.
     """
     require_covered(table["time"], flares, window_hours=0)
     disk = _Disk(flares, threshold)
@@ -132,18 +116,9 @@ def region_event_statistics(
 
 
 def power_law_index(flux: npt.ArrayLike, *, smallest: float, usual: float = _USUAL_INDEX, weight: float = 0.0) -> float:
-    """Maximum-likelihood index of a power law: γ = 1 + M / Σ ln(s/S1).
+    """Maximum-likelihood index of a power law of peak fluxes s of at least S1 = `smallest`: γ = 1 + M / Σ ln(s/S1).
 
-    Parameters
-    ----------
-    flux : array of shape (M,)
-        Peak fluxes s of the flares of at least S1.
-    smallest : float
-        S1, in the unit of `flux`.
-    usual : float
-        Index where there is nothing to estimate it from.
-    weight : float
-        Number of flares that `usual` counts for; 0 is plain maximum likelihood.
+    `usual` is the index where there is nothing to estimate it from; it counts for `weight` flares.
     """
     sizes = np.asarray(flux, np.float64)
     logarithms = float(np.log(sizes / smallest).clip(min=0).sum()) + weight / (usual - 1)
@@ -151,24 +126,10 @@ def power_law_index(flux: npt.ArrayLike, *, smallest: float, usual: float = _USU
 
 
 def last_block(events: npt.ArrayLike, *, begin: float, now: float) -> tuple[int, float]:
-    """Find the Bayesian block that reaches to the present: the last stretch of constant rate.
+    """Find the Bayesian block that reaches to `now`, the last stretch of constant rate: its events and its begin.
 
-    The optimal partition of Scargle et al. 2013 for event times, with cells that end at an event, so that also the
-    quiet before the first event and after the last counts.
-
-    Parameters
-    ----------
-    events : array of shape (N,)
-        Times of the events in [begin, now], rising, in any unit.
-    begin, now : float
-        Ends of the record.
-
-    Returns
-    -------
-    count : int
-        Events in the last block.
-    start : float
-        Its begin.
+    The optimal partition of Scargle et al. 2013 for rising event times in [begin, now], with cells that end at an
+    event, so that also the quiet before the first event and after the last counts.
     """
     blocks = _Blocks(np.asarray(events, np.float64), begin)
     return blocks.last(now)

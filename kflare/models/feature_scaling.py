@@ -37,17 +37,9 @@ class FeatureScaling:
         return tuple(feature.name for feature in self.features)
 
     def standardise(self, measured: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Standardise, and put the training mean where a feature was not measured.
+        """Standardise features (N, n) in their units; NaN = not measured becomes the training mean, 0.
 
-        Parameters
-        ----------
-        measured : float32 tensor of shape (N, n)
-            Features in their units, NaN = not measured.
-
-        Returns
-        -------
-        (float32 tensor (N, n), int32 tensor (N,))
-            The network's input, and how many features of each row were imputed.
+        Returns the network's input, float32 (N, n), and how many features of each row were imputed, int32 (N,).
         """
         present = tf.math.is_finite(measured)
         transformed = _transform(tf.where(present, measured, tf.ones_like(measured)), self.features, self.floor)
@@ -80,13 +72,7 @@ class FeatureScaling:
 
 
 def fit_scaling(table: pd.DataFrame, features: Sequence[Feature]) -> FeatureScaling:
-    """Training statistics of a checked region table (training rows only).
-
-    Raises
-    ------
-    DataError
-        A feature was never measured in the training span.
-    """
+    """Training statistics of the training rows of a checked region table; `DataError` for a feature without values."""
     values = _values(table, features)
     floor = np.ones(len(features), np.float32)
     for column, feature in enumerate(features):

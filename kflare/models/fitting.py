@@ -66,23 +66,10 @@ def calibrate_and_evaluate(
 ) -> FittedNetwork:
     """Choose calibration and thresholds on the validation span, then look at the test span.
 
-    Parameters
-    ----------
-    model, run, scaling
-        The trained network, its run, and for regions how its features were scaled.
-    observed : bool array of shape (N,)
-        Outcomes.
-    split : Split
-        The spans.
-    probability : callable
-        From the mask of M samples to the network's probabilities of these, float32 (M,).
-    baselines : dict of float32 arrays of shape (N,)
-        Probabilities of other methods.
-    clusters : array of shape (N,) or None
-        Day or region of each sample, resampled together for the intervals; None for no intervals.
-    threshold : float, optional
-        The threshold of all methods, whose baselines are then calibrated like the network; by default each method has
-        that of the greatest TSS on the validation span.
+    `probability` takes the mask of M samples to the network's output (M,); `baselines` are the probabilities (N,) of
+    other methods; without `clusters` (day or region) there are no intervals. By default each method has the threshold
+    of the greatest TSS on the validation span; with a `threshold` all have this one, and the baselines are calibrated
+    like the network.
     """
     valid = split.validation
     forecast = np.full(len(observed), np.nan, np.float32)

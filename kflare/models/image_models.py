@@ -49,9 +49,8 @@ def image_task(
 ) -> TrainingTask:
     """Label a folder of magnetograms, whose windows the flare list must cover.
 
-    With `daily`, one sample a day: of 00:00 UT, or else the nearest image at most this much earlier. `folder` is the
-    run's own: there lie the images, reduced to `size` pixels, while the task lives. The other options are those of
-    `fit_image_network`.
+    With `daily`, one sample a day: of 00:00 UT, or else the nearest image at most this much earlier. The run's `folder`
+    keeps the images, reduced to `size` pixels. The other options are those of `fit_image_network`.
     """
     archive = index_archive(magnetograms)
     notes: tuple[str, ...] = ()
@@ -122,31 +121,11 @@ def fit_image_network(
     trunk: Path | None = None,
     verbose: int = 0,
 ) -> FittedNetwork:
-    """Fit the network of an image model to magnetograms.
+    """Fit the network of an image model to N magnetograms, beside `baselines`: probabilities (N,) of other methods.
 
-    Parameters
-    ----------
-    spec : ModelSpec
-        Builds the network.
-    images : ReducedImages
-        N magnetograms; with `pretrain`, also the flux maps of each.
-    observed : bool array of shape (N,)
-        Whether a flare of the class starts within 24 h.
-    split : Split
-        Training, validation and test samples.
-    augmented : bool
-        As `image_dataset` takes it.
-    recipe, run, verbose
-        As `train` takes them.
-    baselines : dict of float arrays of shape (N,)
-        Probabilities of other methods, evaluated on the same samples.
-    clusters : array of shape (N,), optional
-        Day of each sample: samples of a day are resampled together for the intervals.
-    pretrain : bool
-        Train the layers on flux maps of the images, and only the last layer on the labels; see
-        `pretrain_on_flux_maps`. Without, all layers are trained on the labels, as in the paper.
-    trunk : Path, optional
-        With `pretrain`: as `pretrain_on_flux_maps` takes it.
+    `clusters` holds the day of each sample, resampled together for the intervals. With `pretrain` the layers are
+    trained on flux maps of the images, and only the last layer on the labels (see `pretrain_on_flux_maps`, also for
+    `trunk`); without, all layers on the labels, as in the paper.
     """
 
     def data(mask: npt.NDArray[np.bool_], **options: Any) -> Any:
@@ -198,10 +177,7 @@ def publish_image_model(
     metadata: Mapping[str, Any],
     documents: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """Publish a fitted network as the next version of `name`; returns the version's directory.
-
-    `documents` are further files of `assets.extra`, such as the model card.
-    """
+    """Publish a fitted network as the next version of `name`; `documents` are further files of `assets.extra`."""
     size = int(fitted.model.input_shape[1])
     magnetogram, png = _example_magnetogram()
     # The PNG holds whole bytes and no NaN, so what it decodes to differs a little from the field itself.

@@ -51,20 +51,7 @@ class WeightedCrossentropy(keras.losses.Loss):
         self.class_weights = weights
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Loss of each sample.
-
-        Parameters
-        ----------
-        y_true : float tensor of shape (N, 2)
-            One-hot labels [no flare, flare].
-        y_pred : float tensor of shape (N, 2)
-            Softmax probabilities.
-
-        Returns
-        -------
-        float tensor of shape (N,)
-            Not negative; 0 is perfect.
-        """
+        """Loss of each sample, (N,), of one-hot labels and softmax probabilities (N, 2), [no flare, flare]."""
         for name, tensor in (("y_true", y_true), ("y_pred", y_pred)):
             # Labels of shape (N,) would broadcast against the two classes and train on nonsense without an error.
             if len(tensor.shape) != 2 or tensor.shape[-1] != 2:
@@ -82,25 +69,11 @@ class WeightedCrossentropy(keras.losses.Loss):
 
 
 def class_weights(labels: npt.ArrayLike) -> tuple[float, float]:
-    """Inverse class ratio of the training labels, the weights of [no flare, flare].
+    """Inverse class ratio of the *training* labels, the weights of [no flare, flare]: (1, number without / with event).
 
     With them the decision at 0.5 is a decision at the climatological rate (Nishizuka et al. 2021, section 2.3).
-    Take the *training* labels only. Published: (1, 50) for ≥M1.0 in the paper, (1, 60) in the code, (1, 4) for ≥C1.0.
-
-    Parameters
-    ----------
-    labels : array of shape (N,)
-        True or 1 where the event occurs, else False or 0.
-
-    Returns
-    -------
-    tuple of two floats
-        (1, number without event / number with event).
-
-    Raises
-    ------
-    DataError
-        The labels are not N zeros and ones, or only one class occurs in them.
+    Published: (1, 50) for ≥M1.0 in the paper, (1, 60) in the code, (1, 4) for ≥C1.0. `DataError` where only one class
+    occurs.
     """
     values = np.asarray(labels)
     if values.ndim != 1 or not np.isin(values, (0, 1)).all():
@@ -120,27 +93,8 @@ def class_weights(labels: npt.ArrayLike) -> tuple[float, float]:
 def unweighted(probability: npt.ArrayLike, weight: float) -> npt.NDArray[np.float64]:
     """Event frequency that belongs to the output of a network trained with class weights (1, weight).
 
-    p / (p + w (1 − p)): weighting moves the prior, and this moves it back. Exact only for a network that is
-    perfectly calibrated for its weighted loss; fit a calibration on validation data where there is any.
-
-    Parameters
-    ----------
-    probability : array of any shape
-        Output for the class "flare", in [0, 1].
-    weight : float
-        Weight of that class relative to "no flare", positive.
-
-    Returns
-    -------
-    float64 array of the same shape
-        Frequency in [0, 1]; 0.5 becomes 1 / (1 + w).
-
-    Raises
-    ------
-    SettingError
-        The weight is not a positive number.
-    DataError
-        A probability is outside [0, 1] or NaN.
+    p / (p + w (1 − p)): weighting moves the prior, and this moves it back; 0.5 becomes 1 / (1 + w). Exact only for a
+    network that is perfectly calibrated for its weighted loss; fit a calibration on validation data where there is any.
     """
     if not (math.isfinite(weight) and weight > 0):
         raise SettingError(f"`weight` must be a positive number, got {weight}")

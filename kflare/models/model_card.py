@@ -16,23 +16,16 @@ class ModelCard:
     """The words of a card; its figures come from the model's own metadata."""
 
     name: str
-    use: str
-    """Intended use, a sentence."""
-    data: str
-    """What it learnt from: source, time, licence."""
-    limits: str
-    """What it cannot do and must not be used for, a Markdown list."""
-    calibration: str
-    """File name of the reliability diagram beside the card."""
+    use: str  # intended use, a sentence
+    data: str  # what it learnt from: source, time, licence
+    limits: str  # what it cannot do and must not be used for, a Markdown list
+    calibration: str  # file name of the reliability diagram beside the card
 
     def text(self, metadata: Mapping[str, Any]) -> str:
-        """The card as Markdown.
+        """The card as Markdown, from the content of `model_metadata`.
 
-        Parameters
-        ----------
-        metadata : mapping
-            As `model_metadata` makes it, with `cross_validation` (scores by method, each [value, lower, upper]) and
-            `features` (from `FeatureScaling.as_json`) where the model has them.
+        With `cross_validation` (scores by method, each [value, lower, upper]) and `features` (of
+        `FeatureScaling.as_json`) where the model has them.
         """
         parts = [
             f"# {self.name}: {metadata['event']}",
@@ -52,17 +45,7 @@ class ModelCard:
 
 
 def reliability_png(observed: npt.NDArray[np.bool_], probability: npt.NDArray[np.float32], *, title: str) -> bytes:
-    """Reliability diagram as PNG.
-
-    Parameters
-    ----------
-    observed : bool array of shape (N,)
-        Outcomes.
-    probability : float32 array of shape (N,)
-        Calibrated probability.
-    title : str
-        Model and samples.
-    """
+    """Reliability diagram of the calibrated probability (N,) as PNG."""
     from kflare.verification.plots import plot_reliability
 
     buffer = BytesIO()

@@ -1,10 +1,9 @@
 """Pretraining of the dense CNN without labels, on maps of flux near polarity inversion lines; the labels come last.
 
-A few hundred magnetograms with a yes or no each are too few for a network to find out where to look. What is known to
-matter can be measured on every image itself: where there is flux, and where strong fields of both polarities meet
-(Schrijver 2007's R is such a measure). The network is trained to predict these maps. Its last layer then turns the
-predicted field near polarity inversion lines into a probability, for which two numbers are fitted to the labels. Not
-in the papers.
+A few hundred labelled magnetograms do not show a network where to look, but what matters is measurable on each image:
+where flux is, and where strong fields of both polarities meet (as in Schrijver 2007's R). The network learns to predict
+these maps; two numbers fitted to the labels then turn the predicted field near polarity inversion lines into a
+probability. Not in the papers.
 """
 
 import math
@@ -34,22 +33,12 @@ _CELL = 64  # pixels of the network's input per value of `last_bn`
 
 
 def flux_maps(field: tf.Tensor, *, cells: int) -> tf.Tensor:
-    """The targets of pretraining: what a magnetogram shows, cell by cell.
+    """The targets of pretraining, float32 (N, cells, cells, 5), of a field (N, S, S, 1) in gauss with NaN off disk.
 
-    Parameters
-    ----------
-    field : float32 tensor of shape (N, S, S, 1)
-        Line-of-sight field in gauss, not clipped, NaN off disk.
-    cells : int
-        Cells per side; divides `S`, or 512 where `S` is larger.
-
-    Returns
-    -------
-    float32 tensor of shape (N, cells, cells, 5)
-        Square roots of cell means, gauss^(1/2): unsigned field, saturated field (beyond 237.5 G), and unsigned field
-        near polarity inversion lines (`regions.polarity_lines.near_both_polarities` at 60, 125 and 190 G), averaged
-        over 9×9 pixels. The root tames the few cells with giant spots. Our choice; after Schrijver (2007), whose R
-        weighs the field near such lines.
+    Square roots of cell means, gauss^(1/2): unsigned field, saturated field (beyond 237.5 G), and unsigned field near
+    polarity inversion lines (`regions.polarity_lines.near_both_polarities` at 60, 125 and 190 G), averaged over 9×9
+    pixels. The root tames the few cells with giant spots. `cells` divides S, or 512 where S is larger. Our choice;
+    after Schrijver (2007), whose R weighs the field near such lines.
     """
     field = tf.where(tf.math.is_nan(field), tf.zeros_like(field), field)
     size = min(int(field.shape[1]), _MEASURED_SIZE)
@@ -85,39 +74,13 @@ def pretrain_on_flux_maps(
     trunk: Path | None = None,
     verbose: int = 0,
 ) -> None:
-    """Train a dense CNN on the `flux_maps` of its images, and its last layer on the labels.
+    """Train the network of `build_dense_cnn`, in place, on the `flux_maps` of images, and its last layer on the labels.
 
-    Parameters
-    ----------
-    model : keras.Model
-        Of `build_dense_cnn`; trained in place.
-    images : ReducedImages
-        With the `flux_maps` of each as `measured`.
-    rows : int array of shape (N,)
-        Which of them are of the training span.
-    observed : bool array of shape (N,)
-        Whether a flare of the class follows.
-    validation : Dataset
-        Batches of (input, anything) of M images, for the run's record; nothing is chosen by them.
-    validation_observed : bool array of shape (M,)
-        Their labels.
-    augmented : bool
-        As `image_dataset` takes it.
-    recipe : Recipe
-        Epochs, batch size, seed and learning rate: its largest value, to which it rises over the first half epoch and
-        from which it falls along a cosine to nothing. There is no early stopping.
-    run : Run
-        Where the run lives; one that is finished is read.
-    trunk : Path, optional
-        Weights file (.weights.h5) of the pretrained layers, the same for every class: read if it is there,
-        else written.
-    verbose : int
-        1 shows Keras' progress bar.
-
-    Raises
-    ------
-    DataError
-        The network diverged.
+    `rows` (N,) are the training images, whose labels are `observed`; `validation` holds batches of (input, anything) of
+    M images with labels (M,) and serves the run's record only: there is no early stopping. The learning rate rises over
+    the first half epoch to the recipe's and falls along a cosine to 0. `trunk` is a weights file (.weights.h5) of the
+    pretrained layers, the same for every class: read if it exists, else written. A run that is finished is read. Raises
+    `DataError` if the network diverges.
     """
     if run.epochs:
         load_weights(model, run.best_weights)

@@ -1,8 +1,7 @@
 """Publishing: a SavedModel becomes `<root>/<name>/<version>/` whole or not at all.
 
-TensorFlow Serving loads a numeric directory as soon as it appears and makes no promise about half-written ones. So a
-version is built in a hidden directory on the same file system, verified by reloading, given its manifest, flushed to
-the disk, and then renamed once.
+TensorFlow Serving loads a numeric directory as soon as it appears, even half-written. So a version is built in a hidden
+directory on the same file system, verified by reloading, given its manifest, flushed to the disk, and renamed once.
 """
 
 import hashlib
@@ -68,36 +67,14 @@ def publish_version(
     documents: Mapping[str, bytes] | None = None,
     tolerance: float = 1e-5,
 ) -> Path:
-    """Export, verify and publish a model as the next version.
+    """Export, verify and publish a model as the next version below `root`; returns the version's directory.
 
-    Parameters
-    ----------
-    root : Path
-        The models' directory, e.g. `savedmodels`.
-    name : str
-        The model's name, e.g. `cnn-c`.
-    export : callable
-        Writes the SavedModel into the directory given.
-    cases : list of (signature, inputs, expected outputs)
-        The reloaded model must give the outputs within `tolerance`; the inputs are also written as the warm-up
-        requests that TensorFlow Serving plays before it serves the version, and say what a row is: one number of each
-        input, or an image. By that `batching_params.pbtxt` is chosen.
-    metadata : mapping
-        Content of `assets.extra/kflare.json`; `model` and `version` are added.
-    documents : mapping of str to bytes, optional
-        Further files of `assets.extra`, such as the model card.
-    tolerance : float
-        Largest difference of any output, as a share of its largest value where that is above 1, else absolute.
-
-    Returns
-    -------
-    Path
-        The published version's directory.
-
-    Raises
-    ------
-    ModelError
-        The reloaded model differs, holds a foreign operation, or the directory cannot be written.
+    `export` writes the SavedModel into a directory; reloaded, it must give the outputs of the cases within `tolerance`,
+    a share of an output's largest value where that is above 1, else absolute. The cases' inputs are also the warm-up
+    requests that TensorFlow Serving plays before it serves the version, and decide on `batching_params.pbtxt`: a row is
+    one number of each input, or an image. `metadata`, with `model` and `version`, becomes `assets.extra/kflare.json`;
+    `documents` are further files beside it. `ModelError` is raised where the reloaded model differs or holds a foreign
+    operation, or the directory cannot be written.
     """
     from kflare.models.savedmodel import check_ops
 
@@ -143,13 +120,7 @@ def versions(home: Path) -> list[int]:
 
 
 def verify_manifest(version: Path) -> None:
-    """Hold a published version to its `MANIFEST.sha256`.
-
-    Raises
-    ------
-    ModelError
-        No manifest, or a file is missing, changed or added; the message names it.
-    """
+    """Compare a published version with its `MANIFEST.sha256`; `ModelError` names a missing, changed or added file."""
     manifest = Path(version) / MANIFEST
     if not manifest.is_file():
         raise ModelError(f"{version} has no {MANIFEST}: it was not published by kflare, or not wholly copied")

@@ -107,24 +107,10 @@ def fit_region_network(
     clusters: npt.NDArray[Any] | None = None,
     verbose: int = 0,
 ) -> FittedNetwork:
-    """Fit the network of a region model to a region table, beside a logistic regression on the same columns.
+    """Fit the network of a region model to N rows of a region table, beside a logistic regression on the same columns.
 
-    Parameters
-    ----------
-    spec : ModelSpec
-        Builds the network.
-    table : DataFrame of N rows
-        Checked region table.
-    features : sequence of n features
-        Columns to use.
-    observed : bool array of shape (N,)
-        Whether the region flares within 24 h.
-    split : Split
-        Training, validation and test samples.
-    recipe, run, verbose
-        As `train` takes them.
-    clusters : array of shape (N,), optional
-        Region of each sample: samples of a region are resampled together for the intervals.
+    `observed` (N,) is whether the region flares within 24 h; `clusters` its region: samples of a region are resampled
+    together for the intervals.
     """
     scaling = fit_scaling(table[split.train], features)
     inputs = scaling.of_table(table)
@@ -155,19 +141,10 @@ def fit_distilled_network(
 ) -> FittedNetwork:
     """Fit Deep Flare Net by distillation, beside its teachers' methods on the same training samples.
 
-    The output is 0.5 at the training span's event rate, and 0.5 is its threshold: on the search years it served
-    better than the threshold of the greatest TSS on a validation year (docs/skill.md).
-
-    Parameters
-    ----------
-    table, features, observed, split, clusters
-        As `fit_region_network` takes them; `table` has the column `region`.
-    earlier : pair of DataFrame and bool array, optional
-        Samples of an earlier archive on the table's scale and their outcomes: further training data.
-    how : Distillation
-        How the students are trained.
-    run : Run
-        Where the run would live; nothing is written.
+    The output is 0.5 at the training span's event rate, and 0.5 is its threshold: on the search years it served better
+    than the threshold of the greatest TSS on a validation year (docs/skill.md). `earlier` are samples of an earlier
+    archive on the table's scale and their outcomes, further training data; nothing is written into the folder of the
+    run.
     """
     tables, labels = [table[split.train]], [observed[split.train]]
     if earlier is not None:

@@ -106,13 +106,7 @@ def first_per_event(names: Iterable[str], kind: Kind) -> tuple[str, ...]:
 
 
 def one_per_event(names: Sequence[str], kind: Kind, *, name: str = "models") -> Sequence[str]:
-    """The names as they are, if each is of a model of the kind and no two are for one class.
-
-    Raises
-    ------
-    SettingError
-        One that is not; `name` says where it stood.
-    """
+    """The names as they are, if each is of a model of the kind and no two are for one class, else `SettingError`."""
     known = model_names(kind)
     for model in names:
         if model not in known:

@@ -32,13 +32,7 @@ class Release:
 
 
 def list_releases(root: Path, model: str | None = None) -> list[Release]:
-    """All versions under a folder, or those of one model: by name, newest first.
-
-    Raises
-    ------
-    ModelError
-        No such folder or model.
-    """
+    """All versions under a folder, or those of one model: by name, newest first; `ModelError` if there is none such."""
     root = Path(root)
     if not root.is_dir():
         raise ModelError(f"no folder {root}: `--models` must hold <name>/<version>/saved_model.pb")
@@ -51,13 +45,7 @@ def list_releases(root: Path, model: str | None = None) -> list[Release]:
 
 
 def verify_version(version: Path) -> None:
-    """Hold a version to its manifest, the operations to the allow-list, and require warm-up requests.
-
-    Raises
-    ------
-    ModelError
-        Which of these fails, and where.
-    """
+    """Verify a version: its manifest, its operations by the allow-list, its warm-up requests; else `ModelError`."""
     from kflare.models.savedmodel import check_ops
 
     verify_manifest(version)  # first: nothing of a changed file is parsed
@@ -67,24 +55,10 @@ def verify_version(version: Path) -> None:
 
 
 def add_release(source: Path, root: Path) -> Release:
-    """Verify a published version and copy it, under the same name and number, into the served folder.
+    """Verify a published version `<name>/<version>` and copy it, under this name and number, into the served folder.
 
-    Parameters
-    ----------
-    source : Path
-        `<name>/<version>` as `kflare.fit` publishes.
-    root : Path
-        The served folder.
-
-    Returns
-    -------
-    Release
-        Where it is served from; a version that is there already, byte for byte, is left as it is.
-
-    Raises
-    ------
-    ModelError
-        The version or its copy fails `verify_version`, the number is taken or withdrawn, or nothing can be written.
+    A version that is there already, byte for byte, is left as it is. `ModelError` is raised where the version or its
+    copy fails `verify_version`, the number is taken or withdrawn, or nothing can be written.
     """
     source = Path(source).resolve()
     verify_version(source)
@@ -115,17 +89,9 @@ def add_release(source: Path, root: Path) -> Release:
 
 
 def withdraw(root: Path, model: str) -> tuple[Release, Release]:
-    """Withdraw a model's newest version, so that the one before it is served again.
+    """Withdraw a model's newest version, so that the one before it is served again; returns both.
 
-    Returns
-    -------
-    (Release, Release)
-        What was withdrawn, and what is the newest now.
-
-    Raises
-    ------
-    ModelError
-        There is no version before it, or that one fails `verify_version`: then nothing changes.
+    Where there is none before it, or that one fails `verify_version`, `ModelError` is raised and nothing changes.
     """
     served = [release for release in list_releases(root, model) if not release.withdrawn]
     if len(served) < 2:
@@ -144,24 +110,10 @@ def withdraw(root: Path, model: str) -> tuple[Release, Release]:
 
 
 def discard_old(root: Path, model: str, *, keep: int, but: Collection[int] = ()) -> list[Release]:
-    """Delete all but the newest `keep` versions of a model, and those withdrawn that are older than these.
+    """Delete all but the newest `keep` versions of a model, and those withdrawn that are older; returns the deleted.
 
-    Parameters
-    ----------
-    but : collection of int
-        Versions to leave in any case, such as labelled ones.
-
-    Returns
-    -------
-    list of Release
-        What was deleted. Of a withdrawn version the empty folder stays, so that its number is not used again.
-
-    Raises
-    ------
-    SettingError
-        `keep` is below 1.
-    ModelError
-        A folder cannot be deleted.
+    The versions `but`, such as labelled ones, stay in any case; of a withdrawn version the empty folder, so that its
+    number is not used again.
     """
     if keep < 1:
         raise SettingError(f"`keep` must be 1 or more, got {keep}")

@@ -59,20 +59,10 @@ def export_image_model(
     attribute: Attribute,
     guided: keras.Model,
 ) -> None:
-    """Write the four signatures of an image model.
+    """Write the four signatures of an image model into a directory that must not exist.
 
-    Parameters
-    ----------
-    model : keras.Model
-        The fitted dense CNN; its input's side is the size that images are reduced to.
-    directory : Path
-        Where to write the SavedModel; must not exist.
-    calibration : Calibration
-        Fitted on validation data.
-    attribute : callable
-        The compiled attribution of the same network.
-    guided : keras.Model
-        The copy of the network that `attribute` runs; the file holds its weights once, for all signatures.
+    The side of the model's input is the size that images are reduced to. `attribute` is the compiled attribution of the
+    same network, and `guided` the copy that it runs: the file holds its weights once, for all signatures.
     """
     size = int(model.input_shape[1])
 
@@ -123,16 +113,7 @@ def export_region_model(
 ) -> None:
     """Write the signature of a region model: one float32 (N,) input per feature, by name, NaN = not measured.
 
-    Parameters
-    ----------
-    model : keras.Model
-        The fitted DeFN: standardised features (N, n) to probabilities (N, 2).
-    directory : Path
-        Where to write the SavedModel; must not exist.
-    scaling : FeatureScaling
-        The transform and statistics of the training span.
-    calibration : Calibration
-        Fitted on validation data.
+    The model takes standardised features (N, n) to probabilities (N, 2); the directory must not exist.
     """
     specs = {name: tf.TensorSpec((None,), tf.float32, name=name) for name in scaling.names}
 

@@ -21,13 +21,7 @@ __all__ = ["best_of", "fit_seeds", "publish_best", "published_already", "write_s
 def fit_seeds(
     task: TrainingTask, split: Split, recipes: Sequence[Recipe], folder: Path, *, verbose: int = 0
 ) -> list[FittedNetwork]:
-    """Fit a network with each recipe, which differ in their seed; `seed-N` of the folder gets log, curve and forecasts.
-
-    Raises
-    ------
-    SettingError
-        The folder holds runs with other settings, or cannot be written.
-    """
+    """Fit a network with each recipe, one per seed; `seed-N` of the folder gets log, curve and forecasts."""
     times = task.samples["time"]
     spans = {
         name: [str(times[mask].min()), str(times[mask].max()), int(mask.sum())] for name, mask in split.parts().items()
@@ -68,9 +62,9 @@ def publish_best(
     data: Mapping[str, Any],
     attribution: Any,
 ) -> Path:
-    """Publish a network as the next version of its model and note that in its run; returns the version's directory.
+    """Publish a network below the models' folder `root` and note that in its run; returns the version's directory.
 
-    `root` is the models' folder, `data` says in the metadata where the samples come from, and `attribution` is
+    `data` says in the metadata where the samples come from; `attribution` is
     `kflare.attribution.compiled.CompiledAttribution`, for the attribution signatures of image models.
     """
     metadata = model_metadata(

@@ -50,12 +50,9 @@ class TrainingTask:
     spec: ModelSpec
     samples: pd.DataFrame
     """N rows: `time` (UTC), `cluster` (day or region: what is resampled together), and what the network sees."""
-    observed: npt.NDArray[np.bool_]
-    """Whether the event followed each sample, shape (N,)."""
-    settings: Mapping[str, Any]
-    """What a fit depends on besides the samples and the recipe."""
-    notes: tuple[str, ...]
-    """What a user should know of the samples, one line each."""
+    observed: npt.NDArray[np.bool_]  # whether the event followed each sample, shape (N,)
+    settings: Mapping[str, Any]  # what a fit depends on besides the samples and the recipe
+    notes: tuple[str, ...]  # what a user should know of the samples, one line each
     fit: FitNetwork
     inputs: Callable[[Split], Floats]
     """What the learning baselines see, standardised with the training span's statistics, float32 (N, n)."""

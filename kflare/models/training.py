@@ -34,8 +34,7 @@ class Recipe:
     epochs: int
     batch_size: int
     learning_rate: float
-    patience: int
-    """Epochs without a better validation score after which training ends."""
+    patience: int  # epochs without a better validation score after which training ends
     class_weights: tuple[float, float]
     seed: int = 0
     select: str = "tss"
@@ -72,17 +71,8 @@ class Recipe:
 class Run:
     """A training run's folder: settings, epochs so far, weights of the best and of the last epoch.
 
-    Parameters
-    ----------
-    folder : Path
-        Created by `begin`; a folder without a finished epoch holds no run yet.
-    settings : mapping
-        Everything that determines the result; held against the folder's own on resumption.
-
-    Raises
-    ------
-    SettingError
-        The folder holds a run with other settings, or cannot be read.
+    The `settings` are everything that determines the result. A folder without a finished epoch holds no run yet; one
+    that holds a run with other settings, or cannot be read, raises `SettingError`.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -144,13 +134,7 @@ class Run:
 
 
 def require_same_settings(folder: Path, settings: Mapping[str, Any], *, what: str) -> None:
-    """Hold the settings of a run to those that its folder has stored in `settings.json`, if any.
-
-    Raises
-    ------
-    SettingError
-        One differs, or the file cannot be read.
-    """
+    """Compare settings with those in the folder's `settings.json`, if any; `SettingError` if one differs."""
     path = folder / "settings.json"
     wanted = json.loads(json.dumps(settings, default=str))
     try:
@@ -216,31 +200,10 @@ def train(
     run: Run,
     verbose: int = 0,
 ) -> None:
-    """Train a network and load its best weights, going on where a killed run stopped.
+    """Train a network that gives probabilities (N, 2) and load its best weights, going on where a killed run stopped.
 
-    Parameters
-    ----------
-    model : keras.Model
-        Gives probabilities (N, 2); trained in place.
-    training, validation : Dataset
-        Batches of (input, one-hot label).
-    observed : bool array of shape (N,)
-        Labels of the validation samples, in their order.
-    recipe : Recipe
-        How to train.
-    run : Run
-        Where the run lives.
-    verbose : int
-        1 shows Keras' progress bar.
-
-    Raises
-    ------
-    DataError
-        The network diverged.
-    SettingError
-        The run's folder cannot be written.
-    ModelError
-        The weights in the run's folder cannot be read.
+    The datasets hold batches of (input, one-hot label); `observed` are the labels of the validation samples in their
+    order. Raises `DataError` if the network diverges.
     """
     if not _finished(run, recipe):
         run.begin()

@@ -14,19 +14,10 @@ __all__ = ["compared", "read_other_forecasts", "verifiable"]
 
 
 def verifiable(rows: pd.DataFrame) -> pd.DataFrame:
-    """Test forecasts in the long form that `python -m kflare.verify` reads.
+    """Test forecasts of `cross_validate` in the long form that `python -m kflare.verify` reads.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Of `cross_validate`.
-
-    Returns
-    -------
-    DataFrame
-        `time`, `region` (where there are regions), `method`, `probability`, `observed`, `fold`, `threshold`. Each
-        method twice: its output, to be held against a threshold, and under "… calibrated" the observed frequency; once
-        where both are the same.
+    Each method twice: its output, to be held against a threshold, and under "… calibrated" the observed frequency; once
+    where both are the same.
     """
     test = rows[(rows["span"] == "test") & (rows["seed"] == ENSEMBLE)]
     same = (test["output"] == test["probability"]).groupby(test["method"]).transform("all")
@@ -39,24 +30,10 @@ def verifiable(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_other_forecasts(path: Path, *, by_region: bool) -> pd.DataFrame:
-    """Read forecasts to compare with.
+    """Read forecasts to compare with: CSV or Parquet with `time` (UTC), `probability`, optionally `method`.
 
-    Parameters
-    ----------
-    path : Path
-        CSV or Parquet, long form: `time` (UTC), `probability`, optionally `method`; `region` if `by_region`.
-    by_region : bool
-        Whether the forecasts are of regions, or of the full disk.
-
-    Returns
-    -------
-    DataFrame
-        `time` (UTC), `region` if asked for, `method`, `probability`; forecasts that were not issued are left out.
-
-    Raises
-    ------
-    DataError
-        The file cannot be used; the message says why.
+    `by_region` is whether they are of regions, named in `region`, or of the full disk. Forecasts that were not issued
+    are left out; the method is named after the file by default.
     """
     raw = read_forecasts(path)
     if by_region != ("region" in raw):
@@ -78,28 +55,11 @@ def read_other_forecasts(path: Path, *, by_region: bool) -> pd.DataFrame:
 def compared(
     rows: pd.DataFrame, other: pd.DataFrame, *, tolerance_minutes: float, threshold: float = 0.5
 ) -> pd.DataFrame:
-    """Our test forecasts and those of another method, on the samples that both have.
+    """Our test forecasts of `cross_validate` and those of another method, on the samples that both have.
 
     Each forecast of the other is held against the sample of ours of the same region (its name, or its NOAA number) that
-    is nearest in time; each sample is taken once. Outcomes are those of our samples.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Of `cross_validate`.
-    other : DataFrame
-        One method of `read_other_forecasts`.
-    tolerance_minutes : float
-        How far apart in time the two may be.
-    threshold : float
-        Probability at and above which the other method forecasts a flare.
-
-    Raises
-    ------
-    DataError
-        No sample is shared, or the other's name is one of ours.
-    SettingError
-        A setting outside its range.
+    is nearest in time, at most `tolerance_minutes` apart; each sample is taken once, with our outcome. The other method
+    forecasts a flare at and above `threshold`. `DataError` if no sample is shared, or the other's name is one of ours.
     """
     if not tolerance_minutes >= 0:
         raise SettingError(f"`tolerance_minutes` must be 0 or more, got {tolerance_minutes}")

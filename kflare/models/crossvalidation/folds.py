@@ -37,26 +37,9 @@ class Fold(Split):
 
 
 def year_folds(times: pd.Series, test_years: Iterable[int]) -> list[Fold]:
-    """Training to the end of year y - 2, validation on y - 1, test on y, for each test year.
+    """Training to the end of year y - 2, validation on y - 1, test on y, for each test year (the paper: 2013 to 2017).
 
-    Parameters
-    ----------
-    times : Series of shape (N,)
-        Forecast times, aware UTC.
-    test_years : iterable of int
-        Years to test on; the paper takes 2013 to 2017.
-
-    Returns
-    -------
-    list of Fold
-        In the order of the years; no label window of 24 h reaches into the next span.
-
-    Raises
-    ------
-    SettingError
-        No year, or one twice.
-    DataError
-        A span of a fold holds no sample.
+    No label window of 24 h reaches into the next span; a span without a sample raises `DataError`.
     """
     years = list(test_years)
     if not years or len(set(years)) < len(years):
@@ -76,24 +59,9 @@ def block_folds(times: pd.Series, blocks: int, *, gap_hours: float = LEAD_HOURS)
     """K contiguous blocks of equally many samples: test on each, validate on the next one, train on the others.
 
     Training samples may be later than the test block, so that this is no test of a forecast into the future; it is for
-    archives of few years. The block after the last one is the first.
-
-    Parameters
-    ----------
-    times : Series of shape (N,)
-        Forecast times, aware UTC.
-    blocks : int
-        Number of blocks, at least 3.
-    gap_hours : float
-        Least time between the end of one span's window and the begin of another's: samples nearer to the test block
-        are left out of validation and training, those nearer to the validation block out of training.
-
-    Raises
-    ------
-    SettingError
-        Fewer than three blocks, or a negative gap.
-    DataError
-        A span of a fold holds no sample.
+    archives of few years. The block after the last one is the first. `gap_hours` is the least time between one span's
+    window and another's begin: nearer samples are left out, of validation beside the test block, and of training beside
+    both.
     """
     if blocks < 3:
         raise SettingError(f"`blocks` must be at least 3 (test, validation, training), got {blocks}")
@@ -130,14 +98,10 @@ class MethodForecast:
     """What one method forecasts for the validation and test samples of a fold; float32 arrays of shape (N,)."""
 
     method: str
-    output: npt.NDArray[np.float32]
-    """What is held against the threshold; NaN in the training span."""
-    probability: npt.NDArray[np.float32]
-    """Calibrated on the validation span: what the Brier skill score is of."""
-    threshold: float
-    """Of the greatest TSS on the validation span."""
-    class_weight: float = 1.0
-    """Weight of events in training: output p stands for the frequency p / (p + w (1 - p))."""
+    output: npt.NDArray[np.float32]  # what is held against the threshold; NaN in the training span
+    probability: npt.NDArray[np.float32]  # calibrated on the validation span: what the Brier skill score is of
+    threshold: float  # of the greatest TSS on the validation span
+    class_weight: float = 1.0  # weight of events in training: output p stands for the frequency p / (p + w (1 - p))
     seed: int = ENSEMBLE
 
 
@@ -152,20 +116,8 @@ def conclude(
 ) -> MethodForecast:
     """Choose threshold and calibration on the validation span, and nothing else.
 
-    Parameters
-    ----------
-    method : str
-        Its name.
-    fold : Fold
-        The spans.
-    observed : bool array of shape (N,)
-        Outcomes; only those of the validation span are looked at.
-    output : float32 array of shape (N,)
-        What the method says.
-    frequency : bool
-        Whether the output states an observed frequency already: it is then taken at its word.
-    class_weight : float
-        Weight of events in training, for reference.
+    With `frequency` the output states an observed frequency already and is taken at its word; `class_weight` is that of
+    events in training.
     """
     valid = fold.validation
     shown = np.where(valid | fold.test, output, np.float32(np.nan))
@@ -189,33 +141,14 @@ def cross_validate(
 ) -> pd.DataFrame:
     """Let every method forecast every fold; killed and started again, go on behind the last unit that was finished.
 
-    Parameters
-    ----------
-    samples : DataFrame of N rows
-        `time` (UTC), `observed` (bool), `cluster` (day or region: what is resampled together), and other keys, which
-        are handed on.
-    folds : sequence of Fold
-        The spans.
-    units : mapping of str to callable
-        What is computed and kept together: the baselines, a seed of the network.
-    folder : Path
-        Keeps FOLD/UNIT.parquet.
-    settings : mapping
-        Everything that the forecasts depend on but the fold and the unit; held against those of the folder.
-    progress : bool
-        Whether to show a progress bar on a terminal.
+    `samples` are N rows with `time` (UTC), `observed` (bool), `cluster` (day or region: what is resampled together) and
+    other keys, which are handed on. `units` are computed and kept together in FOLD/UNIT.parquet: the baselines, or a
+    seed of the network. The `settings` are what the forecasts depend on besides; a folder with others raises
+    `SettingError`.
 
-    Returns
-    -------
-    DataFrame
-        A row per fold, method, seed and sample of the validation and test spans: the columns of `samples`, and `fold`,
-        `span` ("validation" or "test"), `method`, `seed`, `output`, `probability`, `threshold`, `class_weight`. With
-        seeds also their mean, of `seed` -1: outputs and probabilities averaged, the threshold chosen on validation.
-
-    Raises
-    ------
-    SettingError
-        The folder holds a cross-validation with other settings, or cannot be written.
+    Returns a row per fold, method, seed and sample of the validation and test spans: the columns of `samples`, and
+    `fold`, `span` ("validation" or "test"), `method`, `seed`, `output`, `probability`, `threshold`, `class_weight`.
+    With seeds also their mean, of `seed` -1: outputs and probabilities averaged, the threshold chosen on validation.
     """
     from tqdm import tqdm
 

@@ -30,14 +30,7 @@ Outcomes = npt.NDArray[np.bool_]
 def network_unit(task: TrainingTask, *, seed: int, recipe: Callable[[Outcomes, int], Recipe]) -> Unit:
     """The network with one seed: threshold and calibration are those that its fit chose.
 
-    Parameters
-    ----------
-    task : TrainingTask
-        What it is fitted to.
-    seed : int
-        Of the weights, the shuffling and the dropout.
-    recipe : callable
-        From the training labels and the seed to how to train.
+    `recipe` makes of the training labels and the seed how to train.
     """
 
     def forecast(fold: Fold, folder: Path) -> list[MethodForecast]:
@@ -58,9 +51,9 @@ def network_unit(task: TrainingTask, *, seed: int, recipe: Callable[[Outcomes, i
 
 
 def baseline_unit(task: TrainingTask) -> Unit:
-    """All baselines of a fold.
+    """All baselines of a fold; the learners get the network's inputs and its class weights.
 
-    The learners get the network's inputs and its class weights, so that their 0.5 is the climatological rate too.
+    Their 0.5 is then the climatological rate too.
     """
 
     def forecast(fold: Fold, folder: Path) -> list[MethodForecast]:

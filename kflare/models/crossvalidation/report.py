@@ -34,11 +34,6 @@ def write_report(
 
     `rows` and `folds` are those of `cross_validate`, of samples at `times`; `others` are tables of other methods, each
     compared on the samples that it shares with ours, with `tolerance_minutes` and `threshold` as in `compared`.
-
-    Raises
-    ------
-    DataError
-        A table of another method cannot be used.
     """
     write_whole(folder / "forecasts.parquet", lambda file: verifiable(rows).to_parquet(file, index=False))
     boards = {"all samples": scoreboard(rows, resamples=resamples)}

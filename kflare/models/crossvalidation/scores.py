@@ -29,12 +29,9 @@ class Metric:
 
     key: str
     title: str
-    score: str
-    """Name among the scores of `verification.intervals.bootstrap`."""
-    column: str
-    """Column of the forecasts."""
-    threshold: str | None = None
-    """"validation" or "half"; None where the score needs none."""
+    score: str  # name among the scores of `verification.intervals.bootstrap`
+    column: str  # column of the forecasts
+    threshold: str | None = None  # "validation" or "half"; None where the score needs none
 
 
 METRICS = (
@@ -55,18 +52,13 @@ METRICS = (
 class MethodScores:
     """Scores of one method by the key of the metric; NaN where undefined."""
 
-    folds: Mapping[str, list[float]]
-    """One value per fold."""
-    mean: Mapping[str, Interval]
-    """Of the folds' values, as the average of Table 4."""
-    summed: Mapping[str, Interval]
-    """Of all folds' samples counted together."""
-    behind: Mapping[str, Interval]
-    """Network minus this method, mean of folds; empty for the network itself."""
+    folds: Mapping[str, list[float]]  # one value per fold
+    mean: Mapping[str, Interval]  # of the folds' values, as the average of Table 4
+    summed: Mapping[str, Interval]  # of all folds' samples counted together
+    behind: Mapping[str, Interval]  # network minus this method, mean of folds; empty for the network itself
     tables: Mapping[str, list[ContingencyTable]]
     """One contingency table per fold, by the threshold: "validation" and "half"."""
-    thresholds: list[float]
-    """Chosen on validation, one per fold."""
+    thresholds: list[float]  # chosen on validation, one per fold
 
 
 @dataclass
@@ -76,8 +68,7 @@ class Scoreboard:
     folds: list[dict[str, Any]]
     """Per fold: `name`, `samples`, `events`, `clusters`, `event_clusters` (regions or days with an event)."""
     methods: dict[str, MethodScores]
-    seeds: dict[str, dict[int, float]]
-    """Mean over the folds of each seed of the network, by metric and seed."""
+    seeds: dict[str, dict[int, float]]  # mean over the folds of each seed of the network, by metric and seed
 
     def best_baseline(self, metric: str) -> str | None:
         """The method other than the network with the greatest mean over the folds."""
@@ -96,15 +87,7 @@ class Scoreboard:
 
 
 def scoreboard(rows: pd.DataFrame, *, resamples: int = 2000) -> Scoreboard:
-    """Score the test rows of `cross_validate`.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Its answer, or that of `compared`; every method must have the same samples in the same order.
-    resamples : int
-        Of the bootstrap.
-    """
+    """Score the test rows of `cross_validate` or `compared`: every method with the same samples in the same order."""
     test = rows[rows["span"] == "test"]
     weights = test.groupby("class_weight")["output"]
     undone = weights.transform(lambda output: unweighted(output.to_numpy(np.float64), float(output.name)))

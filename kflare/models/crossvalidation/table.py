@@ -33,20 +33,10 @@ def as_text(
     board: Scoreboard, labels: Mapping[str, str], *, title: str, published: Mapping[str, float] | None = None,
     markdown: bool = False,
 ) -> str:  # fmt: skip
-    """Write a scoreboard.
+    """Write a scoreboard as aligned text, or as Markdown.
 
-    Parameters
-    ----------
-    board : Scoreboard
-        The scores.
-    labels : mapping
-        What each fold's first column says, such as "Training (2010-2011), Validation (2012), Test (2013)".
-    title : str
-        First line.
-    published : mapping, optional
-        TSS of the paper, for each fold.
-    markdown : bool
-        Tables of Markdown instead of aligned text.
+    `labels` are the first column of each fold, such as "Training (2010-2011), Validation (2012), Test (2013)";
+    `published` is the paper's TSS for each fold.
     """
     heading = "## " if markdown else ""
     lines = [f"{'# ' if markdown else ''}{title}", "", *_samples(board, labels, markdown)]
