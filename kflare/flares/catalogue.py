@@ -24,7 +24,6 @@ __all__ = ["THRESHOLDS", "FlareList", "class_to_flux", "flux_to_class"]
 THRESHOLDS = {"C": 1e-6, "M": 1e-5, "X": 1e-4}
 
 TIME_DTYPE: Final = "datetime64[us, UTC]"
-COLUMNS = ("start", "peak", "end", "goes_class", "flux", "noaa", "lon", "lat")
 
 # Written as exponents so that "M1.0" becomes exactly the float 1e-5, and `>= THRESHOLDS["M"]` holds for it.
 _EXPONENT = {"A": "e-8", "B": "e-7", "C": "e-6", "M": "e-5", "X": "e-4"}
@@ -88,19 +87,9 @@ def class_to_flux(goes_class: str) -> float:
 
 
 def flux_to_class(flux: float) -> str:
-    """GOES class of a peak flux, with one decimal.
+    """GOES class of a peak flux in W m^-2 (1-8 Å), with one decimal, such as "M3.1"; "A" also below 1e-8.
 
     The letter follows from the flux itself: 9.99e-6 is below M1.0 and is written "C9.9", never "M1.0".
-
-    Parameters
-    ----------
-    flux : float
-        1-8 Å peak flux in W m^-2, above 0.
-
-    Returns
-    -------
-    str
-        Such as "M3.1"; "A" also below 1e-8.
 
     Raises
     ------

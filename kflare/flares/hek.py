@@ -38,8 +38,7 @@ def flares_from_hek(table: Any, *, source: str = "HEK") -> FlareList:
     -------
     FlareList
         Rows without a GOES class are left out and counted (`not_goes`); the same flare of several methods is merged,
-        SWPC's first (`kflare.flares.merging`); 4-digit region numbers are completed; a position of 0, 0
-        means unknown.
+        SWPC's first (`kflare.flares.merging`); 4-digit region numbers are completed; a position of 0, 0 is unknown.
 
     Raises
     ------

@@ -76,16 +76,8 @@ def reaches(flux: npt.ArrayLike, goes_class: str | float) -> npt.NDArray[np.bool
     flux : array of floats
         1-8 Å peak flux in W m^-2; 0 and NaN reach nothing.
     goes_class : str or float
-        "C", "M", "X" (C1.0 is 1e-6 W m^-2, itself included), a class such as "M5.0", or its flux.
-
-    Returns
-    -------
-    bool array of the shape of `flux`
-
-    Raises
-    ------
-    DataError
-        If it is no GOES class.
+        "C", "M", "X" (C1.0 is 1e-6 W m^-2, itself included), a class such as "M5.0" (DataError if it is none), or its
+        flux.
     """
     lowest = goes_class
     if isinstance(lowest, str):
@@ -105,21 +97,9 @@ def largest_flux(
     event: npt.NDArray[np.int64],
     flux: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
-    """Largest flux of the events in each window [begin, end).
+    """Largest flux of the events in each window [begin, end), float64, shape (N,); 0 where none starts in it.
 
-    Parameters
-    ----------
-    begin, end : int64 arrays of shape (N,)
-        Windows in seconds, or as region-and-time keys.
-    event : int64 array of shape (M,)
-        Starts of the events, likewise.
-    flux : float64 array of shape (M,)
-        GOES peak flux of each event, W m^-2.
-
-    Returns
-    -------
-    float64 array of shape (N,)
-        W m^-2; 0 where no event starts in the window.
+    Windows and events are in seconds or as region-and-time keys, int64; `flux` is of the events, W m^-2.
     """
     order = np.argsort(event, kind="stable")
     event, flux = event[order], flux[order]
@@ -158,7 +138,7 @@ def disk_flux(times: pd.Series, flares: FlareList, *, window_hours: float = LEAD
     times : Series of shape (N,)
         Forecast times, aware UTC.
     flares : FlareList
-        The catalogue; it must reach to the end of every window.
+        The catalogue.
     window_hours : float
         Length of the window in hours.
 
@@ -195,10 +175,7 @@ def _after(times: pd.Series, window_hours: float) -> pd.DataFrame:
 def require_covered(times: pd.Series, flares: FlareList, *, window_hours: float = LEAD_HOURS) -> None:
     """Hold a flare list to the windows [t, t + window) of all samples, to within its own longest recent gap.
 
-    Raises
-    ------
-    DataError
-        The list ends before, or begins after, a window: absent flares would become false "no flare" labels.
+    DataError if it ends before, or begins after, a window: absent flares would become false "no flare" labels.
     """
     first, last = flares.span
     end = pd.DatetimeIndex(times).max() + pd.Timedelta(hours=window_hours)

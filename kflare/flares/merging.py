@@ -14,6 +14,7 @@ their start in the other list to the minute, and 99.8 % of these the same class 
 near-real-time lists, whose times move when a forecaster edits them.
 """
 
+from collections import Counter
 from datetime import timedelta
 from typing import Final
 
@@ -23,6 +24,7 @@ import pandas as pd
 
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import FlareList
+from kflare.sun.times import microseconds
 
 __all__ = ["merge_flares"]
 
@@ -86,15 +88,14 @@ def merge_flares(
     alone = np.ones(len(second), dtype=np.bool_)
     alone[theirs] = False
     table = pd.concat([part for part in (table, second.table[alone]) if len(part)] or [table])
-    for key in {**first.repairs, **second.repairs}:
-        repairs[key] = repairs.get(key, 0) + first.repairs.get(key, 0) + second.repairs.get(key, 0)
     source = first.source if first.source == second.source else f"{first.source} + {second.source}"
-    return FlareList(table, source, {key: count for key, count in repairs.items() if count})
+    # A sum of counters leaves out what did not occur.
+    return FlareList(table, source, dict(Counter(repairs) + Counter(first.repairs) + Counter(second.repairs)))
 
 
 def _partners(first: FlareList, second: FlareList, tolerance: int, flux_factor: float) -> tuple[_Integers, _Integers]:
     """Rows of the first and of the second list that are the same flare, in equal order."""
-    starts, peaks = ([_microseconds(flares.table[name]) for flares in (first, second)] for name in ("start", "peak"))
+    starts, peaks = ([microseconds(flares.table[name]) for flares in (first, second)] for name in ("start", "peak"))
     pairs = np.concatenate([_close(times[0], times[1], tolerance) for times in (starts, peaks)], axis=1)
     ours, theirs = np.unique(pairs, axis=1) if pairs.size else pairs
     flux = [flares.table["flux"].to_numpy(dtype=np.float64) for flares in (first, second)]
@@ -106,13 +107,11 @@ def _partners(first: FlareList, second: FlareList, tolerance: int, flux_factor: 
     both = (peaks[0][ours] != _NEVER) & (peaks[1][theirs] != _NEVER)
     peak_apart = np.where(both, np.abs(peaks[0][ours] - peaks[1][theirs]), np.iinfo(np.int64).max)
     nearest = np.lexsort((theirs, ours, ratio, peak_apart, start_apart))
-    taken: tuple[set[int], set[int]] = (set(), set())
+    free = np.ones(len(first), dtype=np.bool_), np.ones(len(second), dtype=np.bool_)
     chosen = []
     for place in nearest.tolist():
-        our, their = int(ours[place]), int(theirs[place])
-        if our not in taken[0] and their not in taken[1]:
-            taken[0].add(our)
-            taken[1].add(their)
+        if free[0][ours[place]] and free[1][theirs[place]]:
+            free[0][ours[place]] = free[1][theirs[place]] = False
             chosen.append(place)
     return ours[chosen], theirs[chosen]
 
@@ -131,8 +130,3 @@ def _close(ours: _Integers, theirs: _Integers, tolerance: int) -> npt.NDArray[np
         )
     step = np.arange(total) - np.repeat(np.cumsum(count) - count, count)
     return np.stack([order[np.repeat(begin, count) + step], np.repeat(known, count)])
-
-
-def _microseconds(times: pd.Series) -> _Integers:
-    """Microseconds since 1970; the smallest integer for NaT."""
-    return times.astype("int64").to_numpy(dtype=np.int64)

@@ -56,13 +56,9 @@ _REGION: Final = re.compile(r"[0-9]{1,5}")
 class FlareColumns:
     """Text columns of a flare list, as they stand in the file.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Columns `start`, `peak`, `end`, `goes_class` and, where the format has them, `noaa`, `lon`, `lat` and `method`
-        (the HEK's `frm_name`), all text, "" where unknown; a `peak` or `end` of four digits is a time of day.
-    counts : dict of str to int
-        What was left out or read with a qualifier, by the names of `FlareList.repairs`.
+    Columns of the table are `start`, `peak`, `end`, `goes_class` and, where the format has them, `noaa`, `lon`, `lat`
+    and `method` (the HEK's `frm_name`), "" where unknown; a `peak` or `end` of four digits is a time of day. The counts
+    are of what was left out or read with a qualifier, by the names of `FlareList.repairs`.
     """
 
     table: pd.DataFrame
@@ -70,22 +66,9 @@ class FlareColumns:
 
 
 def read_flare_columns(path: Path) -> FlareColumns:
-    """Find the columns of a flare list in a file of any of the formats.
+    """Find the columns of a flare list in a file of any of the formats, at most 32 MiB.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        At most 32 MiB.
-
-    Returns
-    -------
-    FlareColumns
-        As they stand in the file.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read, is too large, of none of the formats, or a needed column is missing.
+    DataError if it cannot be read, is of none of the formats, or a needed column is missing.
     """
     payload = read_payload(path, limit=MAX_TEXT_BYTES, what="a flare list in CSV, JSON or SWPC event text", kinds=())
     if is_json(payload):
@@ -103,24 +86,8 @@ def columns_of_records(records: Sequence[Mapping[str, object]], source: str) -> 
     """Find the columns of a flare list in records of one of the JSON dialects, the HEK's included.
 
     Of SWPC's edited events only those of type XRA are flares in X-rays; an optical flare (FLA) of the same event gives
-    its position to them. Of the HEK's flares only those with a GOES class are; its position 0, 0 means unknown.
-
-    Parameters
-    ----------
-    records : sequence of mapping
-        One per event, by the names of the dialect.
-    source : str
-        Name, for messages.
-
-    Returns
-    -------
-    FlareColumns
-        No rows for no records.
-
-    Raises
-    ------
-    DataError
-        If no record has a needed column.
+    its position to them. Of the HEK's flares only those with a GOES class are; its position 0, 0 means unknown. No
+    records give no rows; DataError if no record has a needed column.
     """
     if not records:
         return FlareColumns(pd.DataFrame({name: pd.Series(dtype="str") for name in _REQUIRED}), {})

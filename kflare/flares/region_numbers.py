@@ -10,19 +10,9 @@ _SHORT_BELOW = 7000
 
 
 def full_region_numbers(numbers: pd.Series, times: pd.Series) -> pd.Series:
-    """Full NOAA numbers: 11875 of 1875 in 2013.
+    """Full NOAA numbers, Int64: 11875 of 1875 in 2013; <NA> for what is no number of a region, such as 0.
 
-    Parameters
-    ----------
-    numbers : Series
-        As a source gives them, numbers or text.
-    times : Series
-        When, UTC.
-
-    Returns
-    -------
-    Series
-        Int64; <NA> for what is no number of a region, such as 0.
+    `numbers` are numbers or text, as a source gives them for the `times`, UTC.
     """
     number = pd.to_numeric(numbers, errors="coerce").astype("Float64")
     number = number.where((number > 0) & (number < 100_000) & (number % 1 == 0)).astype("Int64")

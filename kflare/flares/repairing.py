@@ -63,10 +63,7 @@ def read_flares(path: str | Path) -> FlareList:
 def flares_of_columns(columns: FlareColumns, source: str) -> FlareList:
     """Repair the text columns of a flare list and count the repairs; `source` names it in messages.
 
-    Raises
-    ------
-    DataError
-        If there are rows but none is readable.
+    DataError if there are rows but none is readable.
     """
     raw = columns.table
     if "method" in raw and len(raw["method"].unique()) > 1:
@@ -154,25 +151,7 @@ def _times(text: pd.Series) -> pd.Series:
 
 
 def _merge_methods(columns: FlareColumns, source: str) -> FlareList:
-    """Merge what several methods of the HEK report: SWPC's flares first, others fill in and add.
-
-    Parameters
-    ----------
-    columns : FlareColumns
-        With the column `method`.
-    source : str
-        Name, for messages.
-
-    Returns
-    -------
-    FlareList
-        Its `repairs` include the counts of `columns`.
-
-    Raises
-    ------
-    DataError
-        If no row of any method is readable.
-    """
+    """Merge what several methods of the HEK report: SWPC's flares first, others fill in and add."""
     methods = columns.table["method"]
     groups = [methods == name for name in _METHODS]
     # All others together: there may be any number of them.

@@ -14,7 +14,7 @@ import pandas as pd
 from kflare.errors import DataError
 from kflare.flares.region_numbers import full_region_numbers
 from kflare.io.catalogue_file import MAX_TEXT_BYTES
-from kflare.io.payload import read_payload
+from kflare.io.payload import decoding, read_payload
 
 __all__ = ["is_srs", "read_srs"]
 
@@ -56,10 +56,10 @@ def read_srs(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     payload = read_payload(path, limit=MAX_TEXT_BYTES, what=_WHAT, kinds=())
-    begin = payload[:4096]
-    if not is_srs(begin):
+    if not is_srs(payload[:4096]):
         raise DataError(f"`{path}` is no Solar Region Summary that can be read: give {_WHAT}")
-    rows = _text_rows(payload.decode("utf-8", "replace"), path) if _is_text(begin) else _csv_rows(payload, path)
+    text = payload.decode("utf-8", "replace")
+    rows = _text_rows(text, path) if _ISSUED.search(text[:4096]) else _csv_rows(payload, path)
     place = rows["LOCATION"].str.extract(_LOCATION)
     issued = pd.to_datetime(rows["date"], format="ISO8601", utc=True, errors="coerce").astype("datetime64[us, UTC]")
     noaa = full_region_numbers(rows["ar_noaanum"], issued)
@@ -91,16 +91,9 @@ def read_srs(path: str | Path) -> pd.DataFrame:
     return table.sort_values("time", kind="stable", ignore_index=True)
 
 
-def _is_text(begin: bytes) -> bool:
-    return _ISSUED.search(begin.decode("utf-8", "replace")) is not None
-
-
 def _csv_rows(payload: bytes, path: Path) -> pd.DataFrame:
-    try:
+    with decoding(str(path), "is no Solar Region Summary that can be read"):  # its encoding, or rows of unequal length
         seen = pd.read_csv(io.BytesIO(payload), dtype=str)
-    except ValueError as error:  # of the encoding, or of rows of unequal length
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"`{path}` is no Solar Region Summary that can be read: {reason}") from error
     absent = [name for name in _NEEDED if name not in seen]
     if absent:
         raise DataError(f"`{path}`: a Solar Region Summary needs the column `{absent[0]}`; it has {list(seen.columns)}")

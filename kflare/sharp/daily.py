@@ -8,42 +8,25 @@ flare follows, 24 h before the flare where one does.
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
 from kflare.io.table_file import read_table
-from kflare.sharp.keywords import PARAMETERS, read_sharp_table
-from kflare.sun.constants import SOLAR_RADIUS_MM
+from kflare.sharp.keywords import GRADIENTS, PARAMETERS, PIXELS_PER_MM, read_sharp_table
 
 __all__ = ["SHARP_PARAMETERS", "read_sharp_daily"]
 
 SHARP_PARAMETERS: Final = tuple(parameter.name for parameter in PARAMETERS)
 """The 16 SHARP parameters of Bobra et al. (2014), with which Yi et al. (2021, Fig. 7) compare Grad-CAM."""
 
-# Gauss per pixel of a SHARP CEA map, 0.03 degrees, to gauss per Mm (see `keywords`).
-_PIXELS_PER_MM: Final = 1 / (np.radians(0.03) * SOLAR_RADIUS_MM)
-_GRADIENTS: Final = ("MEANGBT", "MEANGBZ", "MEANGBH")
-
 
 def read_sharp_daily(path: str | Path) -> pd.DataFrame:
     """Read the daily SHARP table of NOAA regions.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        `;`-separated CSV with `T_REC` (TAI), `NOAA_AR` and SHARP keywords, or Parquet as of `kflare.fetch sharp`.
-
-    Returns
-    -------
-    DataFrame
-        `time` (datetime64[us, UTC]), `noaa` (Int64), the 16 parameters in the units of
-        `kflare.sharp.keywords.UNITS` (the gradients converted from G/pixel to G/Mm); sorted by time.
-
-    Raises
-    ------
-    DataError
-        No such file, or a column is missing or unreadable.
+    It is a `;`-separated CSV with `T_REC` (TAI), `NOAA_AR` and SHARP keywords, or Parquet as of `kflare.fetch sharp`.
+    Of it come `time` (datetime64[us, UTC]), `noaa` (Int64) and the 16 parameters in the units of
+    `kflare.sharp.keywords.UNITS` (the gradients converted from G/pixel to G/Mm), sorted by time. DataError if there is
+    no such file, or a column is missing or unreadable.
     """
     from astropy.time import Time
 
@@ -63,6 +46,6 @@ def read_sharp_daily(path: str | Path) -> pd.DataFrame:
     utc = Time(tai.to_numpy(dtype="datetime64[us]"), scale="tai").utc.to_datetime(leap_second_strict="silent")
     table = pd.DataFrame({"time": pd.to_datetime(utc, utc=True).as_unit("us"), "noaa": noaa.astype("Int64")})
     for name in SHARP_PARAMETERS:
-        factor = _PIXELS_PER_MM if name in _GRADIENTS else 1.0
+        factor = PIXELS_PER_MM if name in GRADIENTS else 1.0
         table[name] = pd.to_numeric(seen[name], errors="coerce").astype("float64") * factor
     return table.sort_values("time", kind="stable", ignore_index=True)

@@ -31,12 +31,14 @@ from kflare.errors import DataError
 from kflare.flares.region_numbers import full_region_numbers
 from kflare.io.atomic import write_whole
 from kflare.io.guarded_fits import FitsFile, guarded_fits
-from kflare.io.payload import read_payload
+from kflare.io.payload import decoding, read_payload
 from kflare.observations.quality import parse_quality
 from kflare.sun.constants import SOLAR_RADIUS_M
 
 __all__ = [
+    "GRADIENTS",
     "PARAMETERS",
+    "PIXELS_PER_MM",
     "REQUESTED",
     "UNITS",
     "SharpParameter",
@@ -49,23 +51,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SharpParameter:
-    """One of the 16 SHARP parameters of Bobra et al. (2014, Solar Physics 289, 3549, table 3).
-
-    Parameters
-    ----------
-    name : str
-        Keyword.
-    unit : str
-        Unit of kflare's tables; the keyword's own, but for the gradients (see the module).
-    error : str or None
-        Keyword of its error, in the same unit.
-    meaning : str
-        In words.
-    """
+    """One of the 16 SHARP parameters of Bobra et al. (2014, Solar Physics 289, 3549, table 3)."""
 
     name: str
-    unit: str
-    error: str | None
+    unit: str  # of kflare's tables: the keyword's own, but for the gradients (see the module)
+    error: str | None  # keyword of its error, in the same unit
     meaning: str
 
 
@@ -90,7 +80,7 @@ PARAMETERS: Final = (
 """The 16 parameters. SAVNCPP is as JSOC computes it: with 1/c for c, so 3.86 times the current in A."""
 
 _OTHERS: Final = {"AREA": "uHem", "AREA_ACR": "uHem", "R_VALUE": "log10 Mx"}
-_GRADIENTS: Final = ("MEANGBT", "MEANGBZ", "MEANGBH", "ERRBT", "ERRBZ", "ERRBH")
+GRADIENTS: Final = ("MEANGBT", "MEANGBZ", "MEANGBH", "ERRBT", "ERRBZ", "ERRBH")
 _ERRORS: Final = {parameter.error: parameter.unit for parameter in PARAMETERS if parameter.error is not None}
 
 #: Unit of each column of numbers of a table.
@@ -113,8 +103,8 @@ _T_REC: Final = re.compile(
     r"([0-9]{4})[.-]([0-9]{2})[.-]([0-9]{2})[_T]([0-9]{2}):([0-9]{2})(?::([0-9]{2}(?:\.[0-9]+)?))?(?:_TAI)?"
 )
 _MAX_HEADER_FILE: Final = 1 << 26
-# All SHARP CEA maps: 0.03 degrees per pixel on a sphere of 696 Mm.
-_CEA_STEP: Final = 0.03
+#: Pixels per Mm of SHARP CEA maps, all of 0.03 degrees per pixel.
+PIXELS_PER_MM: Final = 1e6 / (math.radians(0.03) * SOLAR_RADIUS_M)
 # What each number of the geometry can be; anything else is damage and the 0.03 degrees are taken.
 _RANGES: Final = {"CDELT1": (1e-3, 1.0), "DSUN_OBS": (1.4e11, 1.6e11), "RSUN_OBS": (930, 990), "RSUN_REF": (6.9e8, 7e8)}
 _NOTE: Final = "MEANGB* and their errors converted from G/pixel, as JSOC gives them, to G/Mm: times {low:.4g}{more}"
@@ -215,7 +205,7 @@ def sharp_table(keywords: pd.DataFrame, *, source: str = "JSOC") -> pd.DataFrame
         if name not in table:
             table[name] = _numbers(given, name)
     factor = _pixels_per_megametre(given)
-    for name in _GRADIENTS:
+    for name in GRADIENTS:
         table[name] *= factor
     table = table.sort_values(["time", "harpnum"], kind="stable", ignore_index=True)
     table.attrs["units"] = dict(UNITS)
@@ -243,13 +233,8 @@ def read_sharp_table(path: str | Path) -> pd.DataFrame:
     DataError
         No such file, no Parquet, or a column of `sharp_table` is missing.
     """
-    import pyarrow as pa
-
-    try:
+    with decoding(str(path), "cannot be read as a table of SHARP keywords", advice="fetch it with kflare.fetch sharp"):
         table = pd.read_parquet(path)
-    except (OSError, pa.ArrowException, ValueError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise DataError(f"`{path}` cannot be read as a table of SHARP keywords: {reason}") from error
     absent = [name for name in ("time", "region", "harpnum", "noaa", "quality", *UNITS) if name not in table]
     if absent:
         raise DataError(f"`{path}` lacks the column `{'`, `'.join(absent)}`: fetch it with kflare.fetch sharp")
@@ -257,7 +242,7 @@ def read_sharp_table(path: str | Path) -> pd.DataFrame:
 
 
 def _note(factor: npt.NDArray[np.float64]) -> str:
-    low, high = (factor.min(), factor.max()) if len(factor) else (_default_factor(), _default_factor())
+    low, high = (factor.min(), factor.max()) if len(factor) else (PIXELS_PER_MM, PIXELS_PER_MM)
     return _NOTE.format(low=low, more="" if f"{low:.4g}" == f"{high:.4g}" else f" to {high:.4g}")
 
 
@@ -315,10 +300,6 @@ def _utc(times: pd.Series) -> pd.Series:
     return utc
 
 
-def _default_factor() -> float:
-    return 1e6 / (math.radians(_CEA_STEP) * SOLAR_RADIUS_M)
-
-
 def _pixels_per_megametre(given: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Pixels of the CEA map per Mm, one per row."""
     numbers = {}
@@ -330,7 +311,7 @@ def _pixels_per_megametre(given: pd.DataFrame) -> npt.NDArray[np.float64]:
     usable &= np.array([_is_degree(value) for value in given.get("CUNIT1", [None] * len(given))], dtype=np.bool_)
     filled = {name: np.where(usable, values, 1.0) for name, values in numbers.items()}
     c = np.degrees(np.arctan(filled["RSUN_REF"] * np.radians(filled["CDELT1"]) / filled["DSUN_OBS"])) * 3600
-    return np.where(usable, filled["RSUN_OBS"] / (c * filled["RSUN_REF"]) * 1e6, _default_factor())
+    return np.where(usable, filled["RSUN_OBS"] / (c * filled["RSUN_REF"]) * 1e6, PIXELS_PER_MM)
 
 
 def _is_degree(value: Any) -> bool:

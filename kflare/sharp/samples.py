@@ -16,8 +16,10 @@ import pandas as pd
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import TIME_DTYPE, FlareList, class_fluxes
 from kflare.flares.labels import LEAD_HOURS, reaches, region_flux
+from kflare.io.payload import decoding
+from kflare.sun.times import microseconds
 
-__all__ = ["PARAMETERS", "SharpSamples", "read_sharp_samples", "region_flares"]
+__all__ = ["PARAMETERS", "SharpSamples", "read_sharp_samples", "region_flares", "sample_files"]
 
 #: Parameters of the samples: microhemispheres, Mx, G per SHARP pixel, log10 Mx. All are of the line-of-sight field (a
 #: test shows it for HARP 377); USFLUX and MEANGBZ of the SHARP keywords are of the vector field.
@@ -138,23 +140,9 @@ def read_sharp_samples(folder: str | Path, *, flares: FlareList, harp_noaa: str 
 def region_flares(samples: SharpSamples, flares: FlareList) -> pd.DataFrame:
     """Every flare of every region of the samples, also those before its first row: the source of flare histories.
 
-    Parameters
-    ----------
-    samples : SharpSamples
-        Read with `harp_noaa`.
-    flares : FlareList
-        GOES flares with NOAA numbers.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns `region` (str), `start` and `peak` (datetime64[us, UTC]) and `flux` (float64, W m^-2), sorted by the
-        number of the region and by `start`. A flare of a NOAA region that two HARPs share appears once for each.
-
-    Raises
-    ------
-    DataError
-        If the NOAA numbers of the samples are unknown.
+    Columns `region` (str), `start` and `peak` (datetime64[us, UTC]) and `flux` (float64, W m^-2), sorted by the number
+    of the region and by `start`. A flare of a NOAA region that two HARPs share appears once for each. DataError if the
+    NOAA numbers of the samples are unknown.
     """
     if samples.harp_noaa is None:
         raise DataError("the NOAA numbers of these samples are unknown: read them with `harp_noaa` to get their flares")
@@ -164,7 +152,7 @@ def region_flares(samples: SharpSamples, flares: FlareList) -> pd.DataFrame:
 def _read_folder(folder: Path) -> pd.DataFrame:
     if not folder.is_dir():
         raise DataError(f"`{folder}` is no folder; give the one that holds sharp_0.csv, sharp_1.csv …")
-    paths = sorted(path for path in folder.glob("*_*.csv") if path.stem.rpartition("_")[2].isdigit())
+    paths = sample_files(folder)
     if not paths:
         raise DataError(f"`{folder}` holds no file named like sharp_0.csv; give the folder of the samples")
     rows = pd.concat([_read_file(path) for path in paths], ignore_index=True)
@@ -176,12 +164,14 @@ def _read_folder(folder: Path) -> pd.DataFrame:
     return rows.sort_values(["harpnum", "time"], ignore_index=True)
 
 
+def sample_files(folder: Path) -> list[Path]:
+    """Files of samples in a folder: all whose name ends in an underscore and a number."""
+    return sorted(path for path in folder.glob("*_*.csv") if path.stem.rpartition("_")[2].isdigit())
+
+
 def _read_file(path: Path) -> pd.DataFrame:
-    try:
+    with decoding(str(path), "is no readable CSV table"):
         raw = pd.read_csv(path, dtype={"prefix": str, "flares": str, "t_end": str}, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"`{path}` is no readable CSV table: {reason}") from error
     missing = [name for name in _NEEDED if name not in raw.columns]
     if missing:
         raise DataError(
@@ -218,11 +208,8 @@ def _largest_of_lists(lists: pd.Series) -> npt.NDArray[np.float64]:
 
 
 def _read_pairs(path: Path, harpnum: pd.Series) -> pd.DataFrame:
-    try:
+    with decoding(str(path), "is no readable table of HARP and NOAA numbers"):
         raw = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"`{path}` is no readable table of HARP and NOAA numbers: {reason}") from error
     noaa = next((name for name in ("noaa", "noaa_ar") if name in raw.columns), None)
     if noaa is None or "harpnum" not in raw.columns:
         raise DataError(
@@ -253,11 +240,6 @@ def _covered(times: pd.Series, flares: FlareList) -> pd.Series:
     return (times >= first) & (times + pd.Timedelta(hours=LEAD_HOURS) <= last)
 
 
-def _microseconds(times: pd.Series) -> npt.NDArray[np.int64]:
-    """Microseconds since 1970, int64: exact, and far faster than arrays of timestamps."""
-    return np.asarray(times.astype(TIME_DTYPE).astype("int64"), dtype=np.int64)
-
-
 @dataclass(frozen=True)
 class _Grid:
     """All regions' grids one behind the other: row of region i at step k is `offset[i] + k`."""
@@ -275,7 +257,7 @@ class _Grid:
         if twice.any():
             row = rows[twice].iloc[0]
             raise DataError(f"`{folder}`: a region has one row per time, but {row['harpnum']} has two at {row['time']}")
-        time = _microseconds(rows["time"])
+        time = microseconds(rows["time"])
         harpnum, begin, index, count = np.unique(
             rows["harpnum"].to_numpy(), return_index=True, return_inverse=True, return_counts=True
         )

@@ -14,7 +14,7 @@ import pandas as pd
 
 from kflare.flares.catalogue import FlareList, class_fluxes
 from kflare.flares.labels import reaches, region_flux
-from kflare.sharp.samples import SharpSamples, read_sharp_samples
+from kflare.sharp.samples import SharpSamples, read_sharp_samples, sample_files
 
 __all__ = ["read_smarp_samples"]
 
@@ -60,8 +60,8 @@ def read_smarp_samples(folder: str | Path, *, flares: FlareList) -> tuple[SharpS
 
 def _lists(folder: Path) -> pd.DataFrame:
     """`region`, `seconds`, `flares` ("C3.1|C1.6", empty = none) of every distributed sample."""
-    paths = sorted(path for path in folder.glob("*_*.csv") if path.stem.rpartition("_")[2].isdigit())
-    raw = pd.concat([pd.read_csv(path, usecols=["prefix", "arpnum", "t_end", "flares"], dtype=str) for path in paths])
+    wanted = ["prefix", "arpnum", "t_end", "flares"]
+    raw = pd.concat([pd.read_csv(path, usecols=wanted, dtype=str) for path in sample_files(folder)])
     times = pd.to_datetime(raw["t_end"], format="ISO8601", utc=True)
     region = raw["prefix"] + " " + raw["arpnum"]
     return pd.DataFrame({"region": region, "seconds": _seconds(times), "flares": raw["flares"].fillna("")})

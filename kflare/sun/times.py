@@ -4,11 +4,16 @@ import re
 import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kflare.errors import DataError
 
-__all__ = ["name_of_time", "parse_header_time", "tai_from_utc", "time_from_name", "utc_from_tai"]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+__all__ = ["microseconds", "name_of_time", "parse_header_time", "tai_from_utc", "time_from_name", "utc_from_tai"]
 
 # 20131023_000054, 20131023_0000, 20131023T000054, and with _TAI behind it for names made by JSOC.
 _NAME_TIME = re.compile(r"(?<!\d)(\d{8})[_T](\d{4})(\d{2})?(?:\.\d+)?(?!\d)(_TAI)?", re.IGNORECASE)
@@ -111,3 +116,8 @@ def _astropy_time(clock: datetime, scale: str) -> Any:
         # "dubious year": leap seconds are announced for half a year only.
         warnings.simplefilter("ignore")
         return Time(clock, scale=scale)
+
+
+def microseconds(times: "pd.Series") -> "npt.NDArray[np.int64]":
+    """Microseconds since 1970 of aware times; the smallest integer for NaT."""
+    return times.astype("datetime64[us, UTC]").astype("int64").to_numpy()

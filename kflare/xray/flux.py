@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
 from kflare.io.catalogue_file import MAX_TEXT_BYTES, is_json, json_records
 from kflare.io.payload import format_of, read_payload
+from kflare.sun.times import microseconds
 from kflare.xray.netcdf import Samples, samples_of_netcdf
 
 __all__ = ["SWPC_FACTOR", "Scale", "XrayFlux", "read_xray_flux"]
@@ -55,19 +55,14 @@ class XrayFlux:
     table : pandas.DataFrame
         One row per minute, without gaps, sorted:
 
-        ========= ===================== ==================================================================
-        time      datetime64[us, UTC]   begin of the minute
-        flux      float64, W m^-2       mean over the minute, 0.1-0.8 nm; NaN = missing or flagged as bad
-        satellite Int64                 GOES number; <NA> = no measurement in this minute, or unknown
-        quality   Int64                 the file's flag bits, 0 = good; <NA> = no measurement or no flags
-        ========= ===================== ==================================================================
-    scale : {"irradiance", "operational"}
-        What `flux` is, see the module.
-    source : str
-        File that it came from, for messages.
-    repairs : dict of str to int
-        `flagged` values taken out for their flags, `implausible` ones for their value or time, `averaged` samples of a
-        cadence below a minute, `duplicates` second values of a minute.
+    ========= ===================== ================================================================== time
+    datetime64[us, UTC] begin of the minute flux float64, W m^-2 mean over the minute, 0.1-0.8 nm; NaN = missing or
+    flagged as bad satellite Int64 GOES number; <NA> = no measurement in this minute, or unknown quality Int64 the
+    file's flag bits, 0 = good; <NA> = no measurement or no flags ========= =====================
+    ================================================================== scale : {"irradiance", "operational"} What `flux`
+    is, see the module. source : str File that it came from, for messages. repairs : dict of str to int `flagged` values
+    taken out for their flags, `implausible` ones for their value or time, `averaged` samples of a cadence below a
+    minute, `duplicates` second values of a minute.
     """
 
     table: pd.DataFrame
@@ -95,10 +90,7 @@ class XrayFlux:
     def on_scale(self, scale: Literal["irradiance", "operational"]) -> "XrayFlux":
         """The same flux as irradiance, or as SWPC's operational flux.
 
-        Raises
-        ------
-        SettingError
-            If the satellite of a measured minute is unknown, so that the factor is.
+        SettingError if the satellite of a measured minute is unknown, so that the factor is.
         """
         if scale not in {"irradiance", "operational"}:
             raise SettingError(f"`scale` must be irradiance or operational, got {scale!r}")
@@ -140,10 +132,9 @@ def read_xray_flux(path: str | Path, *, satellite: int | None = None, scale: Sca
 
     Raises
     ------
-    DataError
-        If the file cannot be read, is damaged, of another kind, too large, or holds no measurement of this channel.
-    SettingError
-        If `scale` needs a satellite number that neither file nor `satellite` gives, or is none of the three.
+    DataError, SettingError
+        If the file cannot be read, or holds no measurement of this channel; if `scale` needs a satellite number that
+        neither file nor `satellite` gives, or is none of the three.
     """
     path = Path(path)
     if scale not in {"as given", "irradiance", "operational"}:
@@ -199,7 +190,7 @@ def _samples_of_json(payload: bytes, path: Path, satellite: int | None) -> Sampl
         if frame.empty:
             raise DataError(f"`{path}` holds no flux of GOES-{satellite}")
     return Samples(
-        time=_microseconds(frame["time"]),
+        time=microseconds(frame["time"]),
         flux=frame["flux"].to_numpy(dtype=np.float64),
         satellite=number.to_numpy(dtype=np.float64),
         quality=frame["quality"].to_numpy(dtype=np.float64),
@@ -218,11 +209,6 @@ def _number(value: object) -> float:
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else np.nan
     except OverflowError:  # a whole number beyond 1e308
         return np.nan
-
-
-def _microseconds(times: pd.Series) -> npt.NDArray[np.int64]:
-    """Microseconds since 1970; the smallest integer for NaT."""
-    return times.astype("int64").to_numpy(dtype=np.int64)
 
 
 def _minutes(samples: Samples, path: Path) -> tuple[pd.DataFrame, dict[str, int]]:

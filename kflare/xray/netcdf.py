@@ -15,15 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.errors import DataError, KflareError
+from kflare.errors import DataError
 from kflare.io.hdf5_series import Series, UnreadableHdf5, read_hdf5_series
-from kflare.io.payload import format_of, read_payload
+from kflare.io.payload import decoding, format_of, read_payload
 
-__all__ = ["MAX_NETCDF_BYTES", "Samples", "samples_of_netcdf"]
+__all__ = ["Samples", "samples_of_netcdf"]
 
-#: Largest netCDF file that is read: the minutes of a satellite's whole life have 0.4 GB.
-MAX_NETCDF_BYTES: Final = 1 << 29
-
+# Largest netCDF file that is read: the minutes of a satellite's whole life have 0.4 GB.
+_MAX_BYTES: Final = 1 << 29
 _MOST_SAMPLES: Final = 10_000_000
 _SINCE: Final = re.compile(
     r"\s*(seconds|milliseconds)\s+since\s+([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?"
@@ -46,30 +45,14 @@ _ATTRIBUTES: Final = (
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples of the long channel as a file holds them, all of shape (N,).
+    """Samples of the long channel as a file holds them, all of shape (N,)."""
 
-    Parameters
-    ----------
-    time : numpy.ndarray, int64
-        Microseconds since 1970, UTC without leap seconds; the smallest integer where unknown.
-    flux : numpy.ndarray, float64
-        W m^-2; NaN where missing or flagged as bad.
-    satellite : numpy.ndarray, float64
-        GOES number, NaN where unknown.
-    quality : numpy.ndarray, float64
-        Flag bits, 0 = good, NaN where there are none.
-    operational : bool
-        Whether values of GOES-15 and before carry SWPC's factor.
-    counts : dict of str to int
-        What was taken out.
-    """
-
-    time: npt.NDArray[np.int64]
-    flux: npt.NDArray[np.float64]
-    satellite: npt.NDArray[np.float64]
-    quality: npt.NDArray[np.float64]
-    operational: bool
-    counts: Mapping[str, int]
+    time: npt.NDArray[np.int64]  # microseconds since 1970, UTC without leap seconds; the smallest integer where unknown
+    flux: npt.NDArray[np.float64]  # W m^-2; NaN where missing or flagged as bad
+    satellite: npt.NDArray[np.float64]  # GOES number, NaN where unknown
+    quality: npt.NDArray[np.float64]  # flag bits, 0 = good, NaN where there are none
+    operational: bool  # values of GOES-15 and before carry SWPC's factor
+    counts: Mapping[str, int]  # what was taken out
 
     @property
     def cadence(self) -> float:
@@ -78,47 +61,23 @@ class Samples:
         return float(np.median(apart)) / 1e6 if len(apart) else math.inf
 
 
-@dataclass(frozen=True)
-class _File:
-    series: Mapping[str, Series]
-    attributes: Mapping[str, Any]
-
-
 def samples_of_netcdf(path: Path, *, satellite: int | None) -> Samples:
-    """Read the long channel of a netCDF file of GOES X-ray flux.
+    """Read the long channel of a netCDF file of GOES X-ray flux, netCDF-3 or -4, in the order of the file.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        netCDF-3 or -4, at most 512 MiB.
-    satellite : int or None
-        GOES number, used instead of the one in the file.
-
-    Returns
-    -------
-    Samples
-        In the order of the file. A value is good where the flags, masked as `flag_masks` says for `good_data`, equal
-        its `flag_values`; without these attributes, where the flags are 0.
-
-    Raises
-    ------
-    DataError
-        If the file is too large, damaged, or holds no long channel.
+    A `satellite` number that is given takes precedence over the file's own. A value is good where the flags, masked as
+    `flag_masks` says for `good_data`, equal its `flag_values`; without these attributes, where the flags are 0.
+    DataError if the file is over 512 MiB, damaged, or holds no long channel.
     """
-    try:
+    with decoding(str(path), "is a damaged or truncated netCDF file"):
         with path.open("rb") as stream:
             is_hdf5 = format_of(stream.read(8)) == "netCDF-4"
-        return _samples(_of_hdf5(path) if is_hdf5 else _of_classic(path), path, satellite)
-    except KflareError:
-        raise
-    # scipy raises IndexError, ValueError, TypeError, KeyError and more, as the damage has it.
-    except Exception as error:
-        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
-        raise DataError(f"`{path}` is a damaged or truncated netCDF file: {reason}; download it again") from error
+        series, attributes = _of_hdf5(path) if is_hdf5 else _of_classic(path)
+        number = _satellite(attributes, path) if satellite is None else satellite
+        return _samples(series, path, number)
 
 
-def _samples(file: _File, path: Path, satellite: int | None) -> Samples:
-    name, operational, flux, time, flags = _long_channel(file, path)
+def _samples(series: Mapping[str, Series], path: Path, satellite: int | None) -> Samples:
+    name, operational, flux, time, flags = _long_channel(series, path)
     lengths = [len(found.values) for found in (flux, time, flags) if found is not None]
     if len(set(lengths)) != 1 or lengths[0] == 0:
         raise DataError(f"`{path}`: `{name}`, its flags and its times must be of one length, got {lengths}")
@@ -127,27 +86,26 @@ def _samples(file: _File, path: Path, satellite: int | None) -> Samples:
     if unit.replace("^", "").replace(" ", "").lower() not in {"w/m2", "wm-2"}:
         raise DataError(f"`{path}`: `{name}` must be in W/m2, got {unit[:40]!r}")
     quality = np.full(len(values), np.nan) if flags is None else _masked(flags)
-    counts = {}
+    flagged = 0
     if flags is not None:
         bad = ~_good(quality, flags) & np.isfinite(quality)
-        counts["flagged"] = int((bad & np.isfinite(values)).sum())
+        flagged = int((bad & np.isfinite(values)).sum())
         values[bad] = np.nan
-    number = satellite if satellite is not None else _satellite(file, path)
     return Samples(
         time=_times(time, path),
         flux=values,
-        satellite=np.full(len(values), np.nan if number is None else float(number)),
+        satellite=np.full(len(values), np.nan if satellite is None else float(satellite)),
         quality=quality,
         operational=operational,
-        counts={key: count for key, count in counts.items() if count},
+        counts={"flagged": flagged} if flagged else {},
     )
 
 
-def _long_channel(file: _File, path: Path) -> tuple[str, bool, Series, Series, Series | None]:
+def _long_channel(series: Mapping[str, Series], path: Path) -> tuple[str, bool, Series, Series, Series | None]:
     for name, flag_names, time_name, operational in _LAYOUTS:
-        flux, time = file.series.get(name), file.series.get(time_name)
+        flux, time = series.get(name), series.get(time_name)
         if flux is not None and time is not None:
-            flags = next((file.series[found] for found in flag_names if found in file.series), None)
+            flags = next((series[found] for found in flag_names if found in series), None)
             return name, operational, flux, time, flags
     wanted = ", ".join(f"`{layout[0]}` with `{layout[2]}`" for layout in _LAYOUTS)
     raise DataError(f"`{path}` must hold the long channel as one of {wanted}; give a file of GOES X-ray flux")
@@ -196,8 +154,8 @@ def _times(time: Series, path: Path) -> npt.NDArray[np.int64]:
     return np.where(known, micro, np.iinfo(np.int64).min)
 
 
-def _satellite(file: _File, path: Path) -> int | None:
-    for text in (*(_text(file.attributes.get(name)) for name in ("platform", "satellite_id", "id")), path.name):
+def _satellite(attributes: Mapping[str, Any], path: Path) -> int | None:
+    for text in (*(_text(attributes.get(name)) for name in ("platform", "satellite_id", "id")), path.name):
         match = _SATELLITE.search(text or "")
         if match is not None:
             return int(match[1])
@@ -212,19 +170,19 @@ def _text(value: Any) -> str | None:
     return str(value) if isinstance(value, str) else None
 
 
-def _of_hdf5(path: Path) -> _File:
-    if path.stat().st_size > MAX_NETCDF_BYTES:
-        raise DataError(f"`{path}` must be at most {MAX_NETCDF_BYTES >> 20} MiB to be read; split it")
+def _of_hdf5(path: Path) -> tuple[dict[str, Series], dict[str, Any]]:
+    if path.stat().st_size > _MAX_BYTES:
+        raise DataError(f"`{path}` must be at most {_MAX_BYTES >> 20} MiB to be read; split it")
     try:
-        return _File(*read_hdf5_series(path, _NAMES, _ATTRIBUTES))
+        return read_hdf5_series(path, _NAMES, _ATTRIBUTES)
     except UnreadableHdf5 as error:
         raise DataError(f"`{path}` is a damaged or truncated netCDF file: {error}; download it again") from error
 
 
-def _of_classic(path: Path) -> _File:
+def _of_classic(path: Path) -> tuple[dict[str, Series], dict[str, Any]]:
     from scipy.io import netcdf_file
 
-    payload = read_payload(path, limit=MAX_NETCDF_BYTES, what="X-ray flux in netCDF", kinds=("netCDF-3",))
+    payload = read_payload(path, limit=_MAX_BYTES, what="X-ray flux in netCDF", kinds=("netCDF-3",))
     series = {}
     with netcdf_file(io.BytesIO(payload), "r", mmap=False) as file:
         for name in _NAMES:
@@ -238,4 +196,4 @@ def _of_classic(path: Path) -> _File:
                     "download it again or split it"
                 )
             series[name] = Series(found.data.astype(kind.newbyteorder("=")), dict(getattr(found, "_attributes", {})))
-        return _File(series, dict(getattr(file, "_attributes", {})))
+        return series, dict(getattr(file, "_attributes", {}))
