@@ -22,13 +22,7 @@ def forecast_time(observed: datetime) -> pd.Timestamp:
 
 
 def magnetogram_files(places: Iterable[Path]) -> list[Path]:
-    """The magnetogram files named, and those in the folders named, sorted by name.
-
-    Raises
-    ------
-    DataError
-        A place does not exist, or there is no magnetogram at all.
-    """
+    """The magnetogram files named, and those in the folders named, sorted by name; `DataError` if there is none."""
     found: list[Path] = []
     places = [Path(place) for place in places]
     for place in places:
@@ -48,11 +42,6 @@ def magnetogram_files(places: Iterable[Path]) -> list[Path]:
 def index_archive(folder: Path) -> pd.DataFrame:
     """List the magnetograms of a folder with their times, without decoding them.
 
-    Parameters
-    ----------
-    folder : Path
-        The archive.
-
     Returns
     -------
     DataFrame
@@ -61,8 +50,7 @@ def index_archive(folder: Path) -> pd.DataFrame:
     Raises
     ------
     DataError
-        The folder is empty, or a file is of no known kind or has no time; the message names it. Two images for one
-        forecast time.
+        The folder is empty, a file is of no known kind or has no time, or two are of one forecast time.
     """
     from tqdm import tqdm
 
@@ -94,9 +82,8 @@ def daily_images(index: pd.DataFrame, *, limit: timedelta) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `path`, `time`, `forecast_time` (00:00 UT, every day from the first to the last image's) and `note`: "" for an
-        image of 00:00, else what stands for it; of a day without an image `path` and `time` are missing and `note`
-        says why.
+        `path`, `time` (both missing for a day without an image), `forecast_time` (00:00 UT, every day from the first to
+        the last image's) and `note`: "" for an image of 00:00, else what stands for it, or why nothing does.
     """
     observed = pd.DatetimeIndex(index["time"])
     # The midnight that the last image can serve: its own, or the next one.

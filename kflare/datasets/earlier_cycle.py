@@ -24,21 +24,9 @@ _LOGARITHMIC = ("AREA", "USFLUX")
 
 
 def samples_of_smarp(folder: Path, flares: FlareList, *, reference: pd.DataFrame) -> RegionSamples:
-    """Read SMARP samples on their restored grid, on the scale of a region table of HMI, with changes and history.
+    """SMARP samples of a folder (`smarp_0.csv` …) on their restored grid and HMI's scale, with changes and history.
 
-    Parameters
-    ----------
-    folder : Path
-        Holds `smarp_0.csv` …
-    flares : FlareList
-        GOES flares of 1996 to 2010.
-    reference : DataFrame
-        Region table of HMI with the columns `PARAMETERS`, training rows only.
-
-    Raises
-    ------
-    DataError
-        A file cannot be used, or the reference says nothing about a parameter.
+    `flares` are GOES flares of 1996 to 2010; `reference` is a region table of HMI with `PARAMETERS`: training rows.
     """
     samples, own = read_smarp_samples(folder, flares=flares)
     table = complete_rows(matched(samples.table, reference), flares=flares, region_flares=own)
@@ -48,20 +36,10 @@ def samples_of_smarp(folder: Path, flares: FlareList, *, reference: pd.DataFrame
 
 
 def matched(table: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """A region table whose parameters have the mean and standard deviation of those of another.
+    """A region table whose `PARAMETERS` have the mean and standard deviation of those of another.
 
     AREA and USFLUX are matched in their logarithms. R_VALUE is matched where it is above 0; 0 stays 0, since it means
-    that there is no strong polarity inversion line.
-
-    Parameters
-    ----------
-    table, reference : DataFrame
-        Region tables with the columns `PARAMETERS`.
-
-    Raises
-    ------
-    DataError
-        A parameter of either table does not vary.
+    that there is no strong polarity inversion line. A parameter that does not vary raises `DataError`.
     """
     out = table.copy()
     for name in PARAMETERS:

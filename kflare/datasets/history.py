@@ -26,19 +26,9 @@ _NEXT_CLASS: dict[str, str | float] = {"C": "M", "M": "X", "X": np.inf}
 
 
 def region_history(samples: pd.DataFrame, region_flares: pd.DataFrame) -> pd.DataFrame:
-    """Flare history of each sample's region.
+    """Flare history of the region of each of N samples (`time`, `region`): float64 columns `REGION_HISTORY` (counts).
 
-    Parameters
-    ----------
-    samples : DataFrame of N rows
-        Columns `time` (UTC) and `region`.
-    region_flares : DataFrame
-        Columns `region`, `start` and `peak` (UTC), `flux` (W m^-2).
-
-    Returns
-    -------
-    DataFrame of N rows
-        float64 columns `REGION_HISTORY` (counts).
+    `region_flares` has the columns `region`, `start` and `peak` (UTC), `flux` (W m^-2).
     """
     seconds = in_seconds(samples["time"])
     sample_code, flare_code = region_codes(samples["region"], region_flares["region"])
@@ -56,19 +46,8 @@ def region_history(samples: pd.DataFrame, region_flares: pd.DataFrame) -> pd.Dat
 def numbered_history(samples: pd.DataFrame, numbers: pd.DataFrame, flares: FlareList) -> pd.DataFrame:
     """Flare history of each sample's region by the NOAA numbers that it had been given by then.
 
-    Parameters
-    ----------
-    samples : DataFrame of N rows
-        Columns `time` (UTC) and `region`.
-    numbers : DataFrame
-        Columns `time` (UTC), `region`, `noaa`: which number a region was given, and when at the earliest.
-    flares : FlareList
-        All flares of the disk.
-
-    Returns
-    -------
-    DataFrame of N rows
-        float64 columns `REGION_HISTORY` (counts); NaN for a region that had no number yet, whose flares are not known.
+    `numbers` (`time`, `region`, `noaa`) tells which number a region was given, and when at the earliest. As
+    `region_history`, but NaN for a region that had no number yet, whose flares are not known.
     """
     given = numbers.groupby(["region", "noaa"], as_index=False)["time"].min().rename(columns={"time": "given"})
     rows = samples[["time", "region"]].reset_index(drop=True).reset_index(names="row")

@@ -13,14 +13,14 @@ _FULL_SCALE = 250.0  # gauss, where the image has no byte scale
 
 
 def proxies_of(image: Magnetogram) -> dict[str, float]:
-    """Unsigned flux, length of polarity inversion lines and saturated area of the disk.
+    """Unsigned flux, length of polarity inversion lines and saturated area of the disk. Our choice, not the papers'.
 
     Returns
     -------
     dict of float
         `log_flux`: log10 of the mean |B| on the disk, in gauss. `log_pil`: log10 of the share of disk pixels that have
         both polarities, beyond ±80 G, in their 3×3 neighbourhood. `log_saturated`: log10 of the share beyond 95 % of
-        the byte scale (of 250 G without one). Shares are counted from one pixel on. Our choice, not the papers'.
+        the byte scale (of 250 G without one). Shares are counted from one pixel on.
     """
     on_disk = np.isfinite(image.data)
     field = np.where(on_disk, image.data, 0.0)

@@ -24,29 +24,11 @@ def image_dataset(
     augmented: bool = False,
     seed: int = 0,
 ) -> tf.data.Dataset:
-    """Magnetograms and labels for the dense CNN.
+    """Magnetograms and labels for the dense CNN: batches (B, S, S, 1) in [-1, 1], and (B, 2) or (B, h, w, n).
 
-    Parameters
-    ----------
-    fields : float32 array of shape (M, S, S, 1)
-        Of `reduce_images`: gauss, NaN off disk.
-    rows : int array of shape (N,)
-        Which of them to use.
-    labels : bool array of shape (N,), or float32 array of shape (N, h, w, n)
-        Whether a flare of the class follows; or maps of what the image shows, north up, which are mirrored with it.
-    batch_size : int
-        Images per batch.
-    training : bool
-        Shuffle anew every epoch.
-    augmented : bool
-        Mirror east–west and north–south and reverse the polarity at random; see `augment`.
-    seed : int
-        Seeds shuffling and augmentation.
-
-    Returns
-    -------
-    Dataset
-        (float32 (B, S, S, 1) in [-1, 1], float32 (B, 2) or (B, h, w, n)).
+    `fields` (M, S, S, 1) are those of `reduce_images` in gauss, of which `rows` (N,) are used. `labels` tell whether a
+    flare of the class follows, bool (N,), or are maps of what the image shows, float32 (N, h, w, n), north up, which
+    are mirrored with it. In `training` the images are shuffled anew every epoch; `augmented` ones go through `augment`.
     """
 
     def load(row: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -66,20 +48,13 @@ def image_dataset(
 
 
 def augment(field: tf.Tensor, target: tf.Tensor, generator: tf.random.Generator) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mirror and reverse a magnetogram at random, in ways under which flare physics does not change.
+    """Mirror a magnetogram (H, W, 1) and reverse its polarity at random, under which flare physics does not change.
 
     The equations of magnetohydrodynamics keep their form when the field is mirrored or its polarity reversed. By Hale's
     law the mirrored Sun is one of the other hemisphere or the other cycle; only the tilt of Joy's law, a few degrees,
     is turned by the east–west mirror. Other rotations would put the activity belts elsewhere. Not in the papers.
 
-    Parameters
-    ----------
-    field : float32 tensor of shape (H, W, 1)
-        Gauss, NaN off disk (NaN survives the reversal, so space stays dark).
-    target : tensor of shape (2,) or (h, w, n)
-        A label, which stays as it is, or maps of quantities without sign, mirrored with the field.
-    generator : tf.random.Generator
-        Source of the three coin tosses.
+    NaN off the disk survives. A label (2,) stays as it is; maps (h, w, n) of quantities without sign are mirrored too.
     """
     toss = generator.uniform((3,)) < 0.5
 

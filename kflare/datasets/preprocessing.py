@@ -37,22 +37,8 @@ def reduce_field(magnetogram: tf.Tensor, *, size: int) -> tf.Tensor:
     averaged to 512 pixels in gauss and saturate there, so a larger magnetogram does the same; one that is no larger
     than `CLIPPED_SIZE` or `size` is clipped as it is.
 
-    Parameters
-    ----------
-    magnetogram : float32 tensor of shape (N, H, H, 1)
-        Line-of-sight field in gauss, north up, NaN off disk.
-    size : int
-        Side of the network's input in pixels.
-
-    Returns
-    -------
-    float32 tensor of shape (N, size, size, 1)
-        Gauss; NaN where less than half of the area lies on the disk.
-
-    Raises
-    ------
-    tf.errors.InvalidArgumentError
-        When run: not square, so no full disk.
+    From float32 (N, H, H, 1) in gauss, north up, NaN off disk, to (N, size, size, 1), NaN where less than half of the
+    area lies on the disk. A field that is not square raises `tf.errors.InvalidArgumentError` when run.
     """
     shape = tf.shape(magnetogram)
     tf.debugging.assert_equal(shape[1], shape[2], "`magnetogram` must be square: a full disk")
@@ -80,40 +66,19 @@ def fill_and_scale(field: tf.Tensor) -> tf.Tensor:
 def bytes_to_gauss(image: tf.Tensor) -> tf.Tensor:
     """Decode JPEG or PNG images of the archive's scale, byte 0..255 = -100..+100 G.
 
-    Parameters
-    ----------
-    image : string tensor of shape (N,)
-        Encoded grey images, all of one size; north up.
-
-    Returns
-    -------
-    float32 tensor of shape (N, H, W, 1)
-        Gauss; off the disk about -100, as archive images are black there: see `mask_space`.
-
-    Raises
-    ------
-    tf.errors.InvalidArgumentError
-        When run: not a JPEG or PNG, in colour, not square, or larger than 4096×4096.
+    From encoded images of shape (N,), north up, all of one size, to float32 gauss (N, H, W, 1); off the disk about
+    -100, as archive images are black there: see `mask_space`. What is in colour, not square, or larger than 4096×4096
+    raises `tf.errors.InvalidArgumentError` when run.
     """
     return tf.map_fn(_decode, image, fn_output_signature=tf.TensorSpec((None, None, 1), tf.float32))
 
 
 def mask_space(field: tf.Tensor) -> tf.Tensor:
-    """Put NaN off the disk of decoded images: `observations.readers.images.find_disk` as a graph.
+    """Put NaN off the disk of decoded images (N, H, H, 1): `observations.readers.images.find_disk` as a graph.
 
     A circle is fitted to the first and the last bright pixel of each row and column, without those far from it. Where
     the edge is no circle nothing is masked: black pixels then read -100 G, which is what `fill_and_scale` puts there.
     Captions are told from the disk by lying off the circle, and not by being apart from it as in `find_disk`.
-
-    Parameters
-    ----------
-    field : float32 tensor of shape (N, H, H, 1)
-        Gauss, from `bytes_to_gauss`.
-
-    Returns
-    -------
-    float32 tensor of shape (N, H, H, 1)
-        Gauss, NaN off disk.
     """
     return tf.map_fn(_mask_space, field)
 

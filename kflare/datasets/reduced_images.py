@@ -51,26 +51,9 @@ def reduce_images(
 ) -> ReducedImages:
     """Read, decode, reduce and measure N magnetograms, for all epochs, folds and seeds of a run.
 
-    Parameters
-    ----------
-    paths : sequence of N paths
-        Magnetograms, read by `read_magnetogram`.
-    size : int
-        Side of the network's input in pixels.
-    byte_range : float or None
-        Field in gauss of byte 255 in 8-bit images; None for the default of each kind (JPEG and PNG: 100).
-    folder : Path
-        Where the reduced images lie while the process runs, 4 · size² bytes each: the run's own folder, or where that
-        will be made.
-    measure : callable, optional
-        What else is wanted of each magnetogram, an array of one shape.
-
-    Raises
-    ------
-    DataError
-        A file cannot be used; the message names it.
-    SettingError
-        The folder cannot be written to or is full.
+    `size` is the side of the network's input in pixels, `byte_range` as of `read_magnetogram`, `measure` gives an array
+    of one shape of each magnetogram. The reduced images, 4 · size² bytes each, lie in `folder` while the process runs:
+    the run's own, or where that will be made. `SettingError` if it cannot be written to or is full.
     """
     from tqdm import tqdm
 

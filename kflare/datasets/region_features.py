@@ -48,18 +48,11 @@ _BASES: Final = {
 
 @dataclass(frozen=True, eq=False)
 class Past:
-    """What is known of regions from before some rows.
+    """What is known of regions from before some rows."""
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Earlier rows of at least the last `LOOK_BACK`: `time`, `region` and what was measured.
-    numbers : DataFrame
-        `time`, `region`, `noaa`: the NOAA numbers that regions were given before, and when at the earliest.
-    """
-
-    rows: pd.DataFrame
+    rows: pd.DataFrame  # Earlier rows of at least the last `LOOK_BACK`: `time`, `region` and what was measured.
     numbers: pd.DataFrame
+    """`time`, `region`, `noaa`: the NOAA numbers that regions were given before, and when at the earliest."""
 
 
 def complete_rows(
@@ -72,32 +65,11 @@ def complete_rows(
 ) -> pd.DataFrame:
     """Append the changes, the flare history and the X-ray features that rows lack; columns that they have stay.
 
-    A region's flares are those of the NOAA numbers that it had been given by the time of the row. Nothing later than a
-    row enters it.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        `time` (UTC), `region`, `noaa` or `noaas`, and what was measured; NaN = not measured. If they have the column
-        `missing`, it also says why a derived feature is.
-    past : Past, optional
-        What came before the first row.
-    flares : FlareList, optional
-        All flares of the disk; without it no history is appended.
-    xray : XrayFlux, optional
-        GOES flux; without it no X-ray feature is appended.
-    region_flares : DataFrame, optional
-        `region`, `start` and `peak` (UTC), `flux` (W m^-2): which flares are whose, if not by NOAA numbers.
-
-    Returns
-    -------
-    DataFrame
-        The rows in their order, with float64 columns of `kflare.regions.feature_table`; NaN = not known.
-
-    Raises
-    ------
-    DataError
-        A column is not numeric or infinite, a region has two rows at one time, or no column holds NOAA numbers.
+    The rows have `time` (UTC), `region`, `noaa` or `noaas`, and what was measured; what is appended is float64, NaN =
+    not known. If they have the column `missing`, it also says why a derived feature is. Without `flares` no history is
+    appended, without `xray` no X-ray feature. A region's flares are those of the NOAA numbers that it had been given by
+    the time of the row, unless `region_flares` (`region`, `start`, `peak`, `flux`) tells them. Nothing later than a row
+    enters it. `DataError` if a column is not numeric or infinite, or a region has two rows at one time.
     """
     derived = _changes(rows, past)
     if xray is not None:
@@ -166,22 +138,10 @@ def _reasons(rows: pd.DataFrame, out: pd.DataFrame, flares: FlareList | None, xr
 
 
 def features_of(table: pd.DataFrame, names: list[str] | None, *, source: str) -> tuple[Feature, ...]:
-    """The features of a region table that a model shall use, checked.
+    """The features of a region table that a model uses, checked; `source` names the table in messages.
 
-    Parameters
-    ----------
-    table : DataFrame
-        A region table.
-    names : list of str or None
-        Features, or one name of a set. None: Deep Flare Net's 79 where the table has them all, else those of the SHARP
-        set that it has.
-    source : str
-        Name of the table, for messages.
-
-    Raises
-    ------
-    DataError
-        A named feature is missing, a column is neither a key nor a known feature, or a column is not numeric.
+    `names` are features, or one name of a set. None: Deep Flare Net's 79 where the table has them all, else those of
+    the SHARP set that it has. A column that is neither a key nor a known feature raises `DataError`.
     """
     known = {feature.name for name in SETS for feature in feature_set(name)}
     unknown = [str(name) for name in table.columns if name not in known and name not in KEY_COLUMNS]

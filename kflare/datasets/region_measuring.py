@@ -44,10 +44,7 @@ class Result:
 def settled_folder(folder: Path, options: Extraction) -> Iterator[Path]:
     """Make a run's folder and keep it for this run alone.
 
-    Raises
-    ------
-    SettingError
-        It cannot be written, another run is at work in it, or it holds parts that were measured with other options.
+    `SettingError` if another run is at work in it, or it holds parts that were measured with other options.
     """
     folder = folder.absolute()
     with held_folders(folder / "parts", folder / "pictures"):
@@ -67,13 +64,7 @@ def plan(sets: Iterable[ObservationSet], folder: Path, *, pictures: bool = False
 
 
 def measure_all(jobs: Iterable[Job], options: Extraction) -> Iterator[Result]:
-    """Do the jobs, one after the other.
-
-    Yields
-    ------
-    Result
-        One per job, in their order.
-    """
+    """Do the jobs, one after the other."""
     for job in jobs:
         try:
             measured = measure(job.observations, options=options)

@@ -30,30 +30,14 @@ _REGION = tuple(Region.__dataclass_fields__)
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What was measured at one time.
+    """What was measured at one time."""
 
-    Parameters
-    ----------
-    time : datetime.datetime
-        Of the magnetogram, or of the set where it could not be read; UTC.
-    status : str
-        "regions", "no sunspot" or "no data".
-    reason : str
-        Why there are no data; "" where there are.
-    magnetogram : str
-        Name of the file.
-    detection : Detection or None
-        The regions as they were found; None without data.
-    rows : pandas.DataFrame
-        As `Measured.rows`.
-    """
-
-    time: datetime
-    status: str
-    reason: str
-    magnetogram: str
-    detection: Detection | None
-    rows: pd.DataFrame
+    time: datetime  # Of the magnetogram, or of the set where it could not be read; UTC.
+    status: str  # "regions", "no sunspot" or "no data"
+    reason: str  # why there are no data; "" where there are
+    magnetogram: str  # name of the file
+    detection: Detection | None  # None without data
+    rows: pd.DataFrame  # as `Measured.rows`
 
 
 def part_path(folder: Path, observations: ObservationSet) -> Path:
@@ -93,13 +77,7 @@ def write_failure(reason: str, observations: ObservationSet, path: Path) -> None
 
 
 def read_part(path: Path, *, columns: Sequence[str] | None = None) -> Part:
-    """Read a part, or some columns of it.
-
-    Raises
-    ------
-    DataError
-        If it is damaged.
-    """
+    """Read a part, or some columns of it; `DataError` if it is damaged."""
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -36,26 +36,15 @@ _UNITS: Final = {
 
 @dataclass
 class RunTable:
-    """What came of a run.
-
-    Attributes
-    ----------
-    rows, forecast : int
-        Rows of the table, and those of them whose status is "forecast".
-    regions : int
-        Identities.
-    outcomes : pandas.DataFrame
-        One row per time: `time`, `status` ("regions", "no sunspot", "no data"), `regions`, `limb` (how many of them
-        cross the limb), `magnetogram`, `reason`.
-    events : list of TrackEvent
-        Merges and splits.
-    """
+    """What came of a run."""
 
     rows: int = 0
-    forecast: int = 0
-    regions: int = 0
+    forecast: int = 0  # rows whose status is "forecast"
+    regions: int = 0  # identities
     outcomes: pd.DataFrame = field(default_factory=pd.DataFrame)
-    events: list[TrackEvent] = field(default_factory=list)
+    """One row per time: `time`, `status` ("regions", "no sunspot", "no data"), `regions`, `limb` (how many of them
+    cross the limb), `magnetogram`, `reason`."""
+    events: list[TrackEvent] = field(default_factory=list)  # merges and splits
 
 
 def table_columns() -> dict[str, Feature | None]:
@@ -78,34 +67,11 @@ def complete_run(
     srs: pd.DataFrame | None = None,
     done: Callable[[], object] = lambda: None,
 ) -> RunTable:
-    """Write the region table of all parts as Parquet, units in the schema's metadata.
+    """Write the region table of all parts (of `write_part`) as Parquet, units in the schema's metadata.
 
-    Parameters
-    ----------
-    parts : sequence of Path
-        As `region_parts.write_part` makes them.
-    target : Path
-        The table; replaced at the end.
-    xray : XrayFlux, optional
-        GOES flux; without it the X-ray features are NaN.
-    flares : FlareList, optional
-        For the flare history; without it NaN.
-    srs : DataFrame, optional
-        NOAA's regions as from `read_srs`; without it no row has a NOAA number, nor a flare history.
-    done : callable
-        Called after each part, such as to move a progress bar.
-
-    Returns
-    -------
-    RunTable
-        Counts and outcomes.
-
-    Raises
-    ------
-    DataError
-        A part is damaged, two are of one time, or the flare list does not cover the times.
-    SettingError
-        The table cannot be written.
+    Without `xray` the X-ray features are NaN, without `flares` or `srs` (NOAA's regions, of `read_srs`) the flare
+    history; `done` is called after each part. `DataError` if two parts are of one time, or the flare list does not
+    cover the times.
     """
     run = RunTable()
     index = _followed(parts, srs, run)

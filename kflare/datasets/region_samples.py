@@ -32,13 +32,7 @@ class RegionSamples:
 
 
 def samples_of_region_table(path: Path, flares: FlareList) -> RegionSamples:
-    """Label a region table by the NOAA numbers of its rows.
-
-    Raises
-    ------
-    DataError
-        The table cannot be used, or the flare list does not cover it.
-    """
+    """Label a region table by the NOAA numbers of its rows; `DataError` if the flare list does not cover it."""
     table = read_region_table(path)
     require_covered(table["time"], flares)
     own = region_flares_by_noaa(table, flares.table)
@@ -53,13 +47,7 @@ def samples_of_region_table(path: Path, flares: FlareList) -> RegionSamples:
 
 
 def samples_of_sharp(folder: Path, flares: FlareList, *, harp_noaa: Path) -> RegionSamples:
-    """Read SHARP samples on their restored grid; rows whose label is unknown are left out.
-
-    Raises
-    ------
-    DataError
-        A file cannot be used.
-    """
+    """Read SHARP samples on their restored grid; rows whose label is unknown are left out."""
     samples = read_sharp_samples(folder, flares=flares, harp_noaa=harp_noaa)
     own = region_flares(samples, flares)
     table = complete_rows(samples.table, flares=flares, region_flares=own)

@@ -22,12 +22,7 @@ KEY_COLUMNS = (
 
 
 def read_region_table(path: Path) -> pd.DataFrame:
-    """Read a region table.
-
-    Parameters
-    ----------
-    path : Path
-        A `.parquet` or `.csv` file.
+    """Read a region table from a `.parquet` or `.csv` file.
 
     Returns
     -------
@@ -55,22 +50,9 @@ def read_region_table(path: Path) -> pd.DataFrame:
 
 
 def region_numbers(table: pd.DataFrame) -> pd.DataFrame:
-    """Which NOAA numbers the regions of a table have, and when.
+    """Which NOAA numbers the regions of a table have, and when: `time`, `region`, `noaa` (Int64), one row each.
 
-    Parameters
-    ----------
-    table : DataFrame
-        A region table with `noaa` (0 or empty where unknown), or `noaas` where a box may hold several, or both.
-
-    Returns
-    -------
-    DataFrame
-        `time`, `region`, `noaa` (Int64), one row per row and number.
-
-    Raises
-    ------
-    DataError
-        There is no such column, or `noaa` holds something else than one number or nothing.
+    The table has `noaa` (0 or empty where unknown), or `noaas` where a box may hold several, or both; else `DataError`.
     """
     keys = table[[name for name in ("time", "region") if name in table]]
     found = []
@@ -96,17 +78,7 @@ def region_numbers(table: pd.DataFrame) -> pd.DataFrame:
 def region_flares_by_noaa(table: pd.DataFrame, flares: pd.DataFrame) -> pd.DataFrame:
     """All flares of the regions of a table by any NOAA number that they ever have: for labels, not for histories.
 
-    Parameters
-    ----------
-    table : DataFrame
-        As for `region_numbers`.
-    flares : DataFrame
-        `FlareList.table`.
-
-    Returns
-    -------
-    DataFrame
-        `region`, `start`, `peak`, `flux` (W m^-2), one row per region and flare.
+    Of `FlareList.table`: `region`, `start`, `peak`, `flux` (W m^-2), one row per region and flare.
     """
     pairs = region_numbers(table)[["region", "noaa"]].drop_duplicates()
     return pairs.merge(flares[["noaa", "start", "peak", "flux"]], on="noaa")[["region", "start", "peak", "flux"]]

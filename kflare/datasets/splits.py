@@ -56,10 +56,9 @@ def chronological_split(
     ----------
     times : Series of shape (N,)
         Forecast times, aware UTC.
-    train_until, validate_until, test_until : Timestamp
-        Ends of the spans (exclusive, UTC); without `test_until` the test span is everything after.
-    start : Timestamp, optional
-        Begin of the training span.
+    start, train_until, validate_until, test_until : Timestamp
+        Begin of the training span, and the ends of the spans (exclusive, UTC); without `test_until` the test span is
+        everything after.
     window_hours : float
         A sample whose window [t, t + window) crosses the end of its span is dropped.
 
