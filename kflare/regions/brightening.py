@@ -24,29 +24,12 @@ BRIGHT_ABOVE: Final = {"CH": 300.0, "CR": 100.0}
 def brightening_features(
     image: npt.NDArray[np.floating], box: Box, *, prefix: str, threshold: float | None = None
 ) -> dict[str, float]:
-    """Area, sum and maximum of what is bright in the frame of a region.
+    """Area, sum and maximum of what is brighter than `threshold` (DN/s; None = that of `THRESHOLDS`) in a frame.
 
-    Parameters
-    ----------
-    image : numpy.ndarray, float, shape (H, W)
-        Full disk, DN/s, row 0 = north, on the pixels that the box is given in; NaN where not measured.
-    box : tuple of int
-        x0, y0, x1, y1: the pixels x0 <= column < x1 and y0 <= row < y1.
-    prefix : str
-        "CH" (1600 Å) or "CR" (131 Å).
-    threshold : float, optional
-        DN/s above which a pixel is bright; that of `BRIGHT_ABOVE` if not given.
-
-    Returns
-    -------
-    dict of str to float
-        `prefix` + "Area" (pixels), "All" (DN/s, 0 if nothing is bright) and "Max" (DN/s, the brightest pixel of the
-        frame, bright or not); all NaN if nothing of the frame was measured.
-
-    Raises
-    ------
-    SettingError
-        If `prefix` is unknown or `threshold` not positive.
+    The image, of the full disk on the pixels that the box is given in, is in DN/s, row 0 = north, NaN where not
+    measured. Of `prefix` "CH" (1600 Å) or "CR" (131 Å): `prefix` + "Area" (pixels), "All" (DN/s, 0 if nothing is
+    bright) and "Max" (DN/s, the brightest pixel of the frame, bright or not); all NaN if nothing of the frame was
+    measured.
     """
     if prefix not in BRIGHT_ABOVE:
         raise SettingError(f"`prefix` of a brightening must be one of {', '.join(BRIGHT_ABOVE)}, got {prefix!r}")

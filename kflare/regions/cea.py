@@ -42,10 +42,8 @@ class Patch:
         Cosine of the angle between line of sight and vertical; NaN off the disk.
     inside : bool array
         Pixels of the region or of its frame, on the disk (SHARP: `bitmap` >= 30).
-    step_m : float
-        Width of a pixel in metres.
-    arcsec : float
-        The same as seen at disk centre, as JSOC's formulas use it.
+    step_m, arcsec : float
+        Width of a pixel in metres, and as seen at disk centre, as JSOC's formulas use it.
     bx, by, bz : float32 array or None
         Field towards the west, the north and up, gauss; 0 where the vector field is taken as zero, NaN where it was
         not measured.
@@ -100,10 +98,7 @@ class Patch:
 
     @property
     def radial(self) -> Map | None:
-        """Vertical field if the field is vertical: line-of-sight field over mu, gauss; NaN where not measured.
-
-        Nearer to the limb than 80 degrees from disk centre it is NaN too.
-        """
+        """Line-of-sight field over mu, gauss; NaN where not measured, and beyond 80 degrees from disk centre."""
         if self.los is None:
             return None
         with np.errstate(invalid="ignore"):
@@ -118,12 +113,10 @@ def cea_patch(
     vector: FullDiskVector | None = None,
     step: float = CEA_STEP,
 ) -> Patch:
-    """Maps of the part of the Sun that a box of pixels of a magnetogram covers.
+    """Maps of the part of the Sun that a box of pixels of a full-disk magnetogram covers.
 
     Parameters
     ----------
-    magnetogram : Magnetogram
-        Full disk.
     box : tuple of int
         x0, y0, x1, y1: the pixels x0 <= column < x1 and y0 <= row < y1. It may reach over the limb or the image.
     geometry : DiskGeometry, optional
@@ -131,7 +124,7 @@ def cea_patch(
     vector : FullDiskVector, optional
         Vector field of the same time, on its own pixels.
     step : float
-        Degrees per pixel.
+        Degrees per pixel, 0.005 to 1.
 
     Returns
     -------
@@ -141,9 +134,7 @@ def cea_patch(
     Raises
     ------
     DataError
-        If the box is empty or no pixel of it is on the disk.
-    SettingError
-        If `step` is not within 0.005 to 1 degree.
+        If no pixel of the box is on the disk.
     """
     if not 0.005 <= step <= 1:
         raise SettingError(f"`step` of a map must lie in [0.005, 1] degrees, got {step}")
@@ -161,27 +152,15 @@ def cea_patch(
     los[~visible] = np.nan
     mu = np.where(visible, view.mu_at(x, y), np.nan).astype(np.float32)
     metres = math.radians(step) * SOLAR_RADIUS_M
-    parts: dict[str, npt.NDArray[np.float32] | npt.NDArray[np.bool_]] = {}
-    if vector is not None:
-        bx, by, bz, sure = vector.at(lons, lats)
-        parts = {"bx": bx, "by": by, "bz": bz, "used": sure & inside}
-    return Patch(
-        los,
-        mu,
-        inside,
-        metres,
-        math.degrees(math.atan(metres / AU_M)) * 3600,
-        lon=lon,
-        lat=lat,
-        **parts,  # type: ignore[arg-type]
-    )
+    arcsec = math.degrees(math.atan(metres / AU_M)) * 3600
+    if vector is None:
+        return Patch(los, mu, inside, metres, arcsec, lon=lon, lat=lat)
+    bx, by, bz, sure = vector.at(lons, lats)
+    return Patch(los, mu, inside, metres, arcsec, bx, by, bz, sure & inside, lon, lat)
 
 
 def _sampled(image: npt.NDArray[np.floating], x: Array, y: Array) -> Map:
-    """Values of an image between its pixels, bilinear, float32; NaN where a neighbour is NaN or outside.
-
-    Only the part of the image around the points is touched.
-    """
+    """Values of an image between its pixels, bilinear, float32; NaN where a neighbour is NaN or outside."""
     height, width = image.shape
     with np.errstate(invalid="ignore"):
         near = (x > -1) & (x < width) & (y > -1) & (y < height)

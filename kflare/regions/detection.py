@@ -65,11 +65,6 @@ class DetectionOptions:
         Added to the box of the strong field on every side, arcsec. R: 10.
     limb_rule : str
         One of `LIMB_RULES`. R: "field".
-
-    Raises
-    ------
-    SettingError
-        If a number is out of its range.
     """
 
     threshold: float = 140.0
@@ -103,40 +98,23 @@ class DetectionOptions:
 
 @dataclass(frozen=True)
 class Region:
-    """A detected active region.
+    """A detected active region."""
 
-    Parameters
-    ----------
-    number : int
-        1, 2, ... from east to west; new for every image.
-    x0, y0, x1, y1 : int
-        Its box: the pixels x0 <= column < x1 and y0 <= row < y1 of the magnetogram.
-    lon, lat : float
-        Centre of its flux, Stonyhurst degrees, west and north positive.
-    lon_min, lon_max, lat_min, lat_max : float
-        What the box spans on the disk, degrees.
-    area_uhem : float
-        Area of its strong field, millionths of the hemisphere.
-    flux_mx : float
-        Unsigned flux of its strong field in maxwell, if the field is radial: the sum of abs(B) / mu times area.
-    limb : bool
-        Whether it crosses the limb.
-    """
-
-    number: int
+    number: int  # 1, 2, ... from east to west; new for every image
     x0: int
     y0: int
     x1: int
-    y1: int
+    y1: int  # Its box: the pixels x0 <= column < x1 and y0 <= row < y1 of the magnetogram.
     lon: float
-    lat: float
+    lat: float  # Centre of its flux, Stonyhurst degrees, west and north positive.
     lon_min: float
     lon_max: float
     lat_min: float
-    lat_max: float
-    area_uhem: float
+    lat_max: float  # What the box spans on the disk, degrees.
+    area_uhem: float  # of its strong field, millionths of the hemisphere
     flux_mx: float
-    limb: bool
+    """Unsigned flux of its strong field in maxwell, if the field is radial: the sum of abs(B) / mu times area."""
+    limb: bool  # whether it crosses the limb
 
     @property
     def box(self) -> Box:
@@ -151,19 +129,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Detection:
-    """The active regions of one magnetogram, from east to west.
-
-    Parameters
-    ----------
-    time : datetime.datetime
-        Of the magnetogram, UTC.
-    geometry : DiskGeometry
-        Its view of the Sun.
-    regions : tuple of Region
-        None found is an outcome of its own, see `status`.
-    options : DetectionOptions
-        What they were found with.
-    """
+    """The active regions of one magnetogram, from east to west; the time is UTC."""
 
     time: datetime
     geometry: DiskGeometry
@@ -193,7 +159,9 @@ def detect_regions(magnetogram: Magnetogram, *, options: DetectionOptions | None
     """Find the active regions of a magnetogram.
 
     Smooth the field, take what is as strong as the threshold, join what is near to each other, drop what is too small,
-    draw a box around each, merge boxes that overlap until none do, and number them from east to west.
+    draw a box around each, merge boxes that overlap until none do, and number them from east to west. From the paper
+    are 140 G, frames, limb and "no sunspot" (Nishizuka et al. 2021, sections 2.2, 3.1, 3.2); the rest is
+    reconstruction.
 
     Parameters
     ----------
@@ -211,10 +179,6 @@ def detect_regions(magnetogram: Magnetogram, *, options: DetectionOptions | None
     ------
     DataError
         If the field was cut off, when the image was made, at or below the threshold, so that nothing could be found.
-
-    Notes
-    -----
-    140 G, frames, limb and "no sunspot": Nishizuka et al. (2021), sections 2.2, 3.1, 3.2. The rest: reconstruction.
     """
     options = options or DetectionOptions()
     if magnetogram.byte_range is not None and magnetogram.byte_range <= options.threshold:
@@ -245,30 +209,17 @@ def detect_regions(magnetogram: Magnetogram, *, options: DetectionOptions | None
         lon, lat = geometry.lonlat(weight @ columns[own], weight @ rows[own])
         limb = _corner_off_disk(box, magnetogram.disk) if options.limb_rule == "corners" else bool(cut[own].any())
         spans = full.box_lonlat(box)
-        found.append(
-            Region(
-                0, *box, float(lon), float(lat), *spans, _sum(area[own]) / MICROHEMISPHERE_CM2, _sum(flux[own]), limb
-            )
-        )
+        own_area, own_flux = float(area[own].sum()) / MICROHEMISPHERE_CM2, float(flux[own].sum())
+        found.append(Region(0, *box, float(lon), float(lat), *spans, own_area, own_flux, limb))
     found.sort(key=lambda region: (region.lon, region.lat))
     regions = tuple(replace(region, number=number) for number, region in enumerate(found, start=1))
     return Detection(magnetogram.time, full, regions, options)
 
 
 def merged_boxes(boxes: Sequence[Box]) -> tuple[list[Box], npt.NDArray[np.int64]]:
-    """Merge boxes that overlap into the box around them, until none do.
+    """Merge N boxes that overlap (those that only touch do not) into the box around them, until none do.
 
-    Parameters
-    ----------
-    boxes : sequence of N boxes
-        x0, y0, x1, y1 each; boxes that only touch do not overlap.
-
-    Returns
-    -------
-    merged : list of M boxes
-        No two of them overlap.
-    owner : numpy.ndarray, int64, shape (N,)
-        Index of the merged box that holds each one.
+    Returns the M merged boxes, and the index of the one that holds each of the N.
     """
     members: list[tuple[Box, list[int]]] = []
     for index, alone in enumerate(boxes):
@@ -351,7 +302,3 @@ def _overlap(one: Box, other: Box) -> bool:
 
 def _pixels(arcsec: float, disk: Disk) -> float:
     return arcsec / _RADIUS_ARCSEC * disk.radius
-
-
-def _sum(values: npt.NDArray[np.float64]) -> float:
-    return float(values.sum())

@@ -88,23 +88,12 @@ class Extraction:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What came of one set of observations.
+    """What came of one set of observations."""
 
-    Parameters
-    ----------
-    time : datetime.datetime
-        Of the magnetogram, UTC.
-    detection : Detection
-        The regions.
-    rows : pandas.DataFrame
-        One row per region in its order: `REGION_COLUMNS`, `MEASURED` (float64, NaN = not measured) and `missing`.
-    magnetogram : Magnetogram
-        What they were found in.
-    """
-
-    time: datetime
+    time: datetime  # of the magnetogram, UTC
     detection: Detection
     rows: pd.DataFrame
+    """One row per region in its order: `REGION_COLUMNS`, `MEASURED` (float64, NaN = not measured) and `missing`."""
     magnetogram: Magnetogram
 
 
@@ -131,9 +120,8 @@ def measure(observations: ObservationSet, *, options: Extraction | None = None) 
     options = options or Extraction()
     magnetogram = read_magnetogram(observations.magnetogram, policy=options.policy)
     detection = detect_regions(magnetogram, options=options.detection)
-    boxes = [region.box for region in detection.regions]
-    measured = [_Values() for _ in boxes]
-    if boxes:
+    measured = [_Values() for _ in detection.regions]
+    if measured:
         for values, numbers in zip(measured, _harps(observations, detection), strict=True):
             values.harpnum = numbers[0] if numbers else None
         _measure_field(measured, detection, magnetogram, _vector(observations, magnetogram, measured, options))

@@ -1,9 +1,8 @@
 """The one table of features: names, units, scale and evidence, read from CSV files beside this module.
 
-Everything that needs a feature's name, unit or order (measurement, region tables, training, the SavedModel's inputs,
-its `kflare.json`, docs/features.md) reads it here. The `evidence` column tells what a feature rests on: P text of the
-seed papers, A the authors' own code, slides or site, S a third party's claim, R our reconstruction; "A/R" is a name of
-the authors with thresholds or signs of ours. `source` names the papers and places.
+The `evidence` column tells what a feature rests on: P text of the seed papers, A the authors' own code, slides or site,
+S a third party's claim, R our reconstruction; "A/R" is a name of the authors with thresholds or signs of ours. `source`
+names the papers and places.
 """
 
 import csv
@@ -28,7 +27,7 @@ SETS = ("sharp", "defn79")
 
 @dataclass(frozen=True)
 class Feature:
-    """One feature of an active region."""
+    """One feature of an active region; `scale` is one of `SCALES`."""
 
     name: str
     group: str
@@ -49,12 +48,8 @@ def feature_set(name: str) -> tuple[Feature, ...]:
     """The features of a set in their order.
 
     "sharp": the parameters of the SHARP samples, their changes and the flare history. "defn79": the 79 of Deep Flare
-    Net in the order of SCIENCE.md A.4, which is not that of the published checkpoint: that order is not known.
-
-    Raises
-    ------
-    SettingError
-        If there is no such set.
+    Net in the order of SCIENCE.md A.4, which is not that of the published checkpoint: that order is not known. Any
+    other name raises `SettingError`.
     """
     if name not in SETS:
         raise SettingError(f"`name` of a feature set must be one of {', '.join(SETS)}, got {name!r}")
@@ -82,13 +77,7 @@ def features_named(names: Iterable[str], *, of: str | None = None) -> tuple[Feat
 
 
 def check_columns(table: pd.DataFrame, features: Iterable[Feature], *, source: str) -> None:
-    """Hold a region table to the features: all there, all numeric, none infinite in float32; NaN = "not measured".
-
-    Raises
-    ------
-    DataError
-        Names the table, the column, what was seen and what to do.
-    """
+    """Raise `DataError` unless the features are all there, numeric, and finite in float32 or NaN (not measured)."""
     wanted = list(features)
     absent = [feature.name for feature in wanted if feature.name not in table]
     if absent:

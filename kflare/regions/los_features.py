@@ -13,7 +13,10 @@ from kflare.regions.cea import Patch
 from kflare.regions.neutral_lines import NeutralLineOptions, neutral_lines
 from kflare.regions.polarity_lines import near_both_polarities
 
-__all__ = ["LosOptions", "area_uhem", "line_of_sight_features", "mean_gradient", "r_value", "sharp_sample_features"]
+__all__ = [
+    "LosOptions", "area_uhem", "central_differences", "line_of_sight_features", "mean_gradient", "r_value",
+    "sharp_sample_features",
+]  # fmt: skip
 
 Mask = npt.NDArray[np.bool_]
 
@@ -33,20 +36,10 @@ _OUTLINE_FIELD = 20.0
 
 @dataclass(frozen=True)
 class LosOptions:
-    """Settings of `line_of_sight_features`.
+    """Settings of `line_of_sight_features`."""
 
-    Parameters
-    ----------
-    threshold : float
-        Gauss of a strong field, for Area.
-    radial : bool
-        Whether the field is divided by mu, as if it were vertical.
-    neutral_lines : NeutralLineOptions
-        What counts as a neutral line.
-    """
-
-    threshold: float = 140.0
-    radial: bool = True
+    threshold: float = 140.0  # gauss of a strong field, for Area
+    radial: bool = True  # whether the field is divided by mu, as if it were vertical
     neutral_lines: NeutralLineOptions = field(default_factory=NeutralLineOptions)
 
 
@@ -73,7 +66,7 @@ def line_of_sight_features(patch: Patch, *, options: LosOptions | None = None) -
     values = vertical[inside].astype(np.float64)
     if not len(values):
         return dict.fromkeys(_NAMES, math.nan)
-    west, north = _gradient(vertical)
+    west, north = central_differences(vertical)
     steep = inside & np.isfinite(west) & np.isfinite(north)
     west, north = np.abs(west[steep]) / patch.step_mm, np.abs(north[steep]) / patch.step_mm
     found = neutral_lines(vertical, step_mm=patch.step_mm, inside=inside, options=chosen.neutral_lines)
@@ -96,18 +89,8 @@ def line_of_sight_features(patch: Patch, *, options: LosOptions | None = None) -
 def sharp_sample_features(patch: Patch) -> dict[str, float]:
     """AREA, USFLUX, MEANGBZ and R_VALUE as the SHARP samples have them (`feature_set("sharp")`), in its units.
 
-    All of the line-of-sight field as measured, not divided by mu. For the frame of a detected region the outline that a
-    HARP would have is estimated first; a SHARP brings its own.
-
-    Parameters
-    ----------
-    patch : Patch
-        A region. Without a line-of-sight field, or with none measured within it, all are NaN.
-
-    Returns
-    -------
-    dict of str to float
-        By keyword.
+    All of the line-of-sight field as measured, not divided by mu; NaN where there is none. For the frame of a detected
+    region the outline that a HARP would have is estimated first; a SHARP brings its own.
     """
     names = ("AREA", "USFLUX", "MEANGBZ", "R_VALUE")
     if patch.los is None:
@@ -136,7 +119,7 @@ def mean_gradient(field: npt.NDArray[np.floating], mask: Mask) -> float:
 
     As JSOC: by central differences, without the outermost pixels and those whose two derivatives add up to 0.
     """
-    west, north = _gradient(field)
+    west, north = central_differences(field)
     counted = mask & np.isfinite(field) & np.isfinite(west) & np.isfinite(north)
     x, y = west[counted], north[counted]
     kept = x + y != 0
@@ -148,12 +131,7 @@ def r_value(patch: Patch) -> float:
 
     Schrijver (2007, ApJ 655, L117) as JSOC's `computeR` has it: every n-th pixel of the line-of-sight field, n pixels
     being about 2 arcsec, is above 150 G or below -150 G; both masks are grown by a pixel; where they meet, a Gaussian
-    of 10 pixels FWHM and unit sum weighs |B|.
-
-    Raises
-    ------
-    DataError
-        If the patch has no line-of-sight field.
+    of 10 pixels FWHM and unit sum weighs |B|. A patch without a line-of-sight field raises `DataError`.
     """
     if patch.los is None:
         raise DataError("`patch` must have a line-of-sight field, it has none")
@@ -170,8 +148,8 @@ def r_value(patch: Patch) -> float:
     return math.log10(total) if total >= 1 else 0.0
 
 
-def _gradient(field: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
-    """Derivatives towards west and north per pixel by central differences; NaN in the outermost pixels."""
+def central_differences(field: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
+    """Derivatives towards west and north per pixel; NaN in the outermost pixels."""
     west, north = np.full_like(field, np.nan), np.full_like(field, np.nan)
     west[:, 1:-1] = (field[:, 2:] - field[:, :-2]) / 2
     north[1:-1] = (field[:-2] - field[2:]) / 2

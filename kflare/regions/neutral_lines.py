@@ -21,24 +21,13 @@ __all__ = ["NeutralLineOptions", "NeutralLines", "neutral_lines"]
 
 @dataclass(frozen=True)
 class NeutralLineOptions:
-    """What counts as a neutral line. Every number is a reconstruction.
+    """What counts as a neutral line. Every number is a reconstruction."""
 
-    Parameters
-    ----------
-    smoothing : float
-        Standard deviation of the Gaussian that the field is smoothed with, Mm.
-    threshold : float
-        Gauss of the smoothed field that must be reached on both sides. 150 G: Schrijver (2007).
-    reach : float
-        How far from the line they must be reached, Mm. A line goes on by as much beyond the end of the strong fields.
-    shortest : float
-        Lines shorter than this do not count, Mm.
-    """
-
-    smoothing: float = 1.0
-    threshold: float = 150.0
+    smoothing: float = 1.0  # Mm, standard deviation of the Gaussian that the field is smoothed with
+    threshold: float = 150.0  # gauss of the smoothed field that must be reached on both sides: Schrijver (2007)
     reach: float = 4.0
-    shortest: float = 5.0
+    """How far from the line they must be reached, Mm. A line goes on by as much beyond the end of the strong fields."""
+    shortest: float = 5.0  # Mm; shorter lines do not count
 
     def __post_init__(self) -> None:
         for name in ("smoothing", "threshold", "reach", "shortest"):
@@ -51,18 +40,10 @@ class NeutralLineOptions:
 
 @dataclass(frozen=True, eq=False)
 class NeutralLines:
-    """The neutral lines of a map, longest first.
+    """The neutral lines of a map, longest first."""
 
-    Parameters
-    ----------
-    lines : tuple of float64 arrays of shape (points, 2)
-        Row and column of the points of each line.
-    lengths : tuple of float
-        Mm.
-    """
-
-    lines: tuple[npt.NDArray[np.float64], ...]
-    lengths: tuple[float, ...]
+    lines: tuple[npt.NDArray[np.float64], ...]  # row and column of the points of each line, shape (points, 2)
+    lengths: tuple[float, ...]  # Mm
 
 
 def neutral_lines(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from kflare.errors import DataError
 from kflare.regions.detection import Detection
-from kflare.sun.geometry import common_area, rotated
+from kflare.sun.geometry import overlapping, rotated
 
 __all__ = ["harp_numbers", "noaa_numbers"]
 
@@ -22,21 +22,9 @@ def noaa_numbers(
 ) -> list[tuple[int, ...]]:
     """NOAA numbers of each detected region: those whose position, rotated to the time of the image, is in its box.
 
-    Parameters
-    ----------
-    detection : Detection
-        N regions.
-    srs : DataFrame
-        As from `kflare.flares.srs.read_srs`. The latest report of positions at or before the time of the image is used.
-    tolerance_hours : float
-        An older report is not used.
-    published : bool
-        Whether the report must also have been issued by the time of the image, half an hour after it is valid.
-
-    Returns
-    -------
-    list of N tuples of int
-        The region with the largest spots first; empty where no NOAA region is in the box.
+    Of `srs` (`kflare.flares.srs.read_srs`) the latest report of positions at or before the time of the image is used,
+    if it is no older than `tolerance_hours`; if `published`, it must also have been issued by then, half an hour after
+    it is valid. The region with the largest spots comes first.
     """
     now = pd.Timestamp(detection.time)
     known = srs["issued" if published and "issued" in srs else "time"] <= now
@@ -59,27 +47,10 @@ def harp_numbers(
 ) -> list[tuple[int, ...]]:
     """HARP numbers of each detected region: those whose box, rotated to the time of the image, overlaps enough with it.
 
-    Parameters
-    ----------
-    detection : Detection
-        N regions.
-    harps : DataFrame
-        `time` (UTC), `harpnum`, and the box `lon_min`, `lon_max`, `lat_min`, `lat_max` (LON_MIN, ... of the SHARP
-        keywords; Stonyhurst degrees). Of each HARP the record nearest in time is used.
-    tolerance_hours : float
-        Records farther in time are not used.
-    overlap : float
-        Least share of the smaller of both boxes that both have in common. Reconstruction.
-
-    Returns
-    -------
-    list of N tuples of int
-        In order, the HARP with the largest common area first; empty where there is none.
-
-    Raises
-    ------
-    DataError
-        If a column is missing.
+    `harps` has `time` (UTC), `harpnum`, and the box `lon_min`, `lon_max`, `lat_min`, `lat_max` (LON_MIN, ... of the
+    SHARP keywords; Stonyhurst degrees), else `DataError`; of each HARP the record nearest in time within the tolerance
+    is used. `overlap` is the least share of the smaller of both boxes that both have in common; reconstruction. The
+    HARP with the largest common area comes first.
     """
     absent = [name for name in ("time", "harpnum", *_HARP_BOX) if name not in harps]
     if absent:
@@ -89,15 +60,11 @@ def harp_numbers(
     near = near.loc[away[near.index].sort_values(kind="stable").index].drop_duplicates("harpnum")
     if near.empty or not detection.regions:
         return [()] * len(detection.regions)
-    theirs = near[_HARP_BOX].to_numpy(np.float64, copy=True)
-    middle, latitude = theirs[:, :2].mean(axis=1), theirs[:, 2:].mean(axis=1)
+    theirs = near[_HARP_BOX].to_numpy(np.float64)
     seconds = (pd.Timestamp(detection.time) - near["time"]).dt.total_seconds()
-    theirs[:, :2] += (rotated(middle, latitude, seconds=seconds) - middle)[:, np.newaxis]
     ours = np.array([[r.lon_min, r.lon_max, r.lat_min, r.lat_max] for r in detection.regions])
-    common = common_area(ours, theirs)
-    least = np.minimum(common_area(ours, ours).diagonal()[:, np.newaxis], common_area(theirs, theirs).diagonal())
+    common, enough = overlapping(ours, theirs, seconds=seconds, share=overlap)
     number = near["harpnum"].to_numpy(np.int64)
-    enough = (common > 0) & (common >= overlap * least)
     return [
         tuple(int(number[i]) for i in np.argsort(-row, kind="stable") if good[i])
         for row, good in zip(common, enough, strict=True)

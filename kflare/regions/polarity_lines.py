@@ -1,13 +1,10 @@
 """Where strong fields of opposite polarity meet: the one definition of polarity inversion lines (PILs).
 
-`near_both_polarities` is the rule; its users differ in threshold and reach: R_VALUE (`los_features`), the neutral lines
-of Deep Flare Net (`neutral_lines`), the proxies of an image (`datasets.magnetogram_proxies`), the maps of pre-training
-(`models.pretraining`, in a TensorFlow graph, which a test holds to this) and `polarity_lines`.
-
-Yi et al. (2021, section 4) compare the guided gradient on the PILs with that on the rest of an active region and on the
-boundaries of its polarities, but say neither how they find a PIL nor what a boundary is. Reconstruction: by default the
-rule of Ji, Cai and co-workers (earthcube2022/ec22_ji_etal, `region_detection.py`), the one published rule that defines
-both; SCIENCE.md E.2 lists the others.
+`near_both_polarities` is the rule of R_VALUE, neutral lines, proxies and `polarity_lines`, and in a graph (a test holds
+it to this) of `models.pretraining`. Yi et al. (2021, section 4) compare the guided gradient on the PILs with that on
+the rest of a region and on the boundaries of its polarities, but define neither. Reconstruction: by default the rule of
+Ji, Cai and co-workers (earthcube2022/ec22_ji_etal, `region_detection.py`), the one published rule that defines both;
+SCIENCE.md E.2 lists the others.
 """
 
 from dataclasses import dataclass
@@ -37,18 +34,10 @@ METHODS = ("edges", "schrijver")
 
 @dataclass(frozen=True, eq=False)
 class PolarityLines:
-    """Where the polarities of a magnetogram meet, and where they end.
+    """Where the polarities of a magnetogram meet, and where they end; bool arrays of shape (H, W)."""
 
-    Parameters
-    ----------
-    inversion : bool array of shape (H, W)
-        Polarity inversion lines, a few pixels wide.
-    boundary : bool array of shape (H, W)
-        Edges of the strong polarities that are no inversion line.
-    """
-
-    inversion: Mask
-    boundary: Mask
+    inversion: Mask  # polarity inversion lines, a few pixels wide
+    boundary: Mask  # edges of the strong polarities that are no inversion line
 
 
 def default_threshold(magnetogram: Magnetogram) -> float:
@@ -63,23 +52,11 @@ def default_threshold(magnetogram: Magnetogram) -> float:
 def near_both_polarities(
     field: npt.NDArray[np.floating], *, threshold: float, reach: float | None = None, strict: bool = False
 ) -> Mask:
-    """Pixels that have a strong field of both polarities near by.
+    """Pixels that have a strong field of both polarities near by, bool, shape of `field`.
 
-    Parameters
-    ----------
-    field : float array of shape (H, W)
-        Gauss; NaN (off the disk, not measured) belongs to no polarity.
-    threshold : float
-        A pixel is positive where the field is at least this, negative where it is at most minus this; gauss.
-    reach : float, optional
-        Near by is within a circle of this radius in pixels; by default within a square of 3×3 pixels, as in Schrijver
-        (2007) and JSOC's R_VALUE.
-    strict : bool
-        Whether a field must exceed the threshold, as JSOC has it.
-
-    Returns
-    -------
-    bool array of shape (H, W)
+    A pixel is positive where the field is at least `threshold` gauss (if `strict` more, as JSOC has it), negative where
+    it is at most minus this; NaN belongs to neither. Near by is within a circle of `reach` pixels, by default within a
+    square of 3×3, as in Schrijver (2007) and JSOC's R_VALUE.
     """
     # Comparisons with NaN are false, so that what was not measured belongs to neither.
     polarities = (field > threshold, field < -threshold) if strict else (field >= threshold, field <= -threshold)
@@ -116,11 +93,6 @@ def polarity_lines(
     -------
     PolarityLines
         The boundary is, for both methods, the Canny edges outside the inversion lines.
-
-    Raises
-    ------
-    SettingError
-        An unknown method, or a threshold or width that is not positive.
     """
     if method not in METHODS:
         raise SettingError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}")

@@ -19,17 +19,9 @@ _WINDOW = 10  # pixels to the east and south; one less to the west and north
 
 
 def greenpot(bz: Field) -> tuple[Map, Map]:
-    """Horizontal potential field as JSOC computes it.
+    """Horizontal potential field over Bz as JSOC computes it: "gauss" towards west and north, float32 (h, w).
 
-    Parameters
-    ----------
-    bz : numpy.ndarray, float, shape (h, w)
-        Vertical field in gauss, row 0 = north, column 0 = east; NaN counts as 0.
-
-    Returns
-    -------
-    bx, by : numpy.ndarray, float32, shape (h, w)
-        "Gauss" towards west and north; 0 in the outermost pixels.
+    `bz` is in gauss, row 0 = north, column 0 = east; NaN counts as 0. The outermost pixels are 0.
     """
     offsets = np.arange(-_WINDOW, _WINDOW)
     # JSOC's rows run from the south: its offsets -10..9 to the north are 10..-9 rows here.

@@ -26,24 +26,7 @@ _FORECAST, _LIMB, _LINE = "#E69F00", "#999999", "#56B4E9"  # of the palette of O
 def draw_quick_look(
     magnetogram: Magnetogram, detection: Detection, path: Path, *, names: Sequence[str] | None = None
 ) -> None:
-    """Draw the picture as PNG, written in one step.
-
-    Parameters
-    ----------
-    magnetogram : Magnetogram
-        Full disk.
-    detection : Detection
-        Its regions.
-    path : Path
-        The picture.
-    names : sequence of str, optional
-        What to write beside the number of each region, such as its NOAA numbers.
-
-    Raises
-    ------
-    SettingError
-        The file cannot be written.
-    """
+    """Draw the picture as PNG, in one step; `names`, such as NOAA numbers, stand beside the regions' numbers."""
     from matplotlib.figure import Figure
 
     small = magnetogram.resized(min(_WIDTH, magnetogram.data.shape[0]))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from kflare.errors import DataError
 from kflare.regions.cea import Patch
-from kflare.regions.los_features import area_uhem, mean_gradient, r_value
+from kflare.regions.los_features import area_uhem, central_differences, mean_gradient, r_value
 from kflare.regions.potential_field import greenpot
 
 __all__ = ["SHARP_KEYWORDS", "sharp_parameters", "vector_features"]
@@ -37,7 +37,7 @@ def sharp_parameters(patch: Patch, *, potential: Potential = greenpot) -> dict[s
     Parameters
     ----------
     patch : Patch
-        With a vector field.
+        With a vector field, or `DataError`.
     potential : callable
         Potential field over Bz, for MEANPOT, TOTPOT, MEANSHR and SHRGT45: JSOC's `greenpot`, or the physical
         `potential_field`.
@@ -48,11 +48,6 @@ def sharp_parameters(patch: Patch, *, potential: Potential = greenpot) -> dict[s
         The 16 of `SHARP_KEYWORDS`, TOTBSQ, TOTFX, TOTFY, TOTFZ, EPSX, EPSY, EPSZ, CMASK and R_VALUE. MEANGB* are in
         gauss per pixel and SAVNCPP is 1/c² times the current in ampere (c in arcsec), as in headers. A mean over no
         pixel is NaN; R_VALUE is NaN without a line-of-sight field.
-
-    Raises
-    ------
-    DataError
-        If the patch has no vector field.
     """
     if patch.bx is None or patch.by is None or patch.bz is None or patch.used is None:
         raise DataError("`patch` must have a vector field, it has none: give `vector` to `cea_patch`")
@@ -64,7 +59,7 @@ def sharp_parameters(patch: Patch, *, potential: Potential = greenpot) -> dict[s
     count = int(used.sum())
     x, y, z = bx[used], by[used], bz[used]
     # Gauss per pixel. At the very edge of a map JSOC has one-sided derivatives, of wrong sign; regions end before it.
-    jz = (_west(by) - _north(bx))[used]
+    jz = (central_differences(by)[0] - central_differences(bx)[1])[used]
     known = np.isfinite(jz)
     jz, up = jz[known], z[known]
     twisted = (jz != 0) & (up != 0)
@@ -113,15 +108,8 @@ def sharp_parameters(patch: Patch, *, potential: Potential = greenpot) -> dict[s
 def vector_features(patch: Patch) -> dict[str, float]:
     """The 16 vector features of Deep Flare Net (`feature_set("defn79")`, group VEC), in the units of that table.
 
-    Parameters
-    ----------
-    patch : Patch
-        A region; without a vector field, or with none measured within it, all are NaN.
-
-    Returns
-    -------
-    dict of str to float
-        Sums over no pixel of sure azimuth are 0, means are NaN.
+    All are NaN without a vector field, or with none measured; of pixels of sure azimuth there may be none: then sums
+    are 0 and means NaN.
     """
     if patch.bz is None or patch.used is None or not np.isfinite(patch.bz).any():
         return dict.fromkeys(_VECTOR, math.nan)
@@ -151,20 +139,6 @@ _VECTOR: Final = {
     "MeanJzd": "MEANJZD",
     "MeanJzh": "MEANJZH",
 }
-
-
-def _west(field: Map) -> Map:
-    """Derivative towards the west per pixel, NaN in the outermost columns."""
-    out = np.full(field.shape, np.nan)
-    out[:, 1:-1] = (field[:, 2:] - field[:, :-2]) / 2
-    return out
-
-
-def _north(field: Map) -> Map:
-    """Derivative towards the north per pixel, NaN in the outermost rows."""
-    out = np.full(field.shape, np.nan)
-    out[1:-1] = (field[:-2] - field[2:]) / 2
-    return out
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float:

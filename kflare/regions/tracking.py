@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
 from kflare.regions.detection import Detection, Region
-from kflare.sun.geometry import common_area, rotated
+from kflare.sun.geometry import overlapping
 
 __all__ = ["TrackEvent", "Tracker", "TrackingOptions"]
 
@@ -32,11 +32,6 @@ class TrackingOptions:
         A region that was not seen for longer than this is a new one when it is seen again.
     overlap : float
         Least share of the smaller of both boxes that both have in common, above 0 to 1.
-
-    Raises
-    ------
-    SettingError
-        If a number is out of its range.
     """
 
     max_gap_hours: float = 6.0
@@ -51,20 +46,13 @@ class TrackingOptions:
 
 @dataclass(frozen=True)
 class TrackEvent:
-    """A merge or a split.
+    """A merge ("merge": several regions became one) or a split ("split": one became several).
 
-    Parameters
-    ----------
-    time : datetime.datetime
-        Of the image in which it was seen first, UTC.
-    kind : str
-        "merge": several regions became one; "split": one became several.
-    before, after : tuple of str
-        Identities. A merged region keeps that of the part with most in common, and so does the largest piece of a
-        split one; a part that shows up again within the gap gets back its own.
+    A merged region keeps the identity of the part with most in common, and so does the largest piece of a split one; a
+    part that shows up again within the gap gets back its own.
     """
 
-    time: datetime
+    time: datetime  # of the image in which it was seen first, UTC
     kind: str
     before: tuple[str, ...]
     after: tuple[str, ...]
@@ -83,11 +71,6 @@ class _Track:
 class Tracker:
     """Gives each region of a series of detections its identity.
 
-    Parameters
-    ----------
-    options : TrackingOptions, optional
-        Defaults of that class.
-
     Attributes
     ----------
     events : list of TrackEvent
@@ -103,20 +86,8 @@ class Tracker:
     def update(self, detection: Detection) -> list[str]:
         """Recognise the regions of the next detection.
 
-        Parameters
-        ----------
-        detection : Detection
-            Not earlier than any before; the same image once more gets the same identities.
-
-        Returns
-        -------
-        list of str
-            The identity of each region, in order: time and number of its first appearance, "20131023T0000-3".
-
-        Raises
-        ------
-        DataError
-            If it is earlier than the one before.
+        The identity of each, in order, is time and number of its first appearance, "20131023T0000-3". A detection
+        earlier than the one before raises `DataError`; the same image once more gets the same identities.
         """
         if self._time is not None and detection.time < self._time:
             raise DataError(
@@ -127,7 +98,10 @@ class Tracker:
         gap = self.options.max_gap_hours * 3600
         self._tracks = [track for track in self._tracks if (detection.time - track.time).total_seconds() <= gap]
         regions = detection.regions
-        common, enough = self._compare(regions)
+        passed = [(detection.time - track.time).total_seconds() for track in self._tracks]
+        ours = np.array([_lonlat(region) for region in regions]).reshape(-1, 4)
+        theirs = np.array([track.box for track in self._tracks]).reshape(-1, 4)
+        common, enough = overlapping(ours, theirs, seconds=passed, share=self.options.overlap)
         match = _matched(np.where(enough, common, 0.0))
         names: list[str] = []
         for index, region in enumerate(regions):
@@ -149,13 +123,7 @@ class Tracker:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Tracker":
-        """The tracker whose :meth:`state` this was.
-
-        Raises
-        ------
-        DataError
-            If it is no such state.
-        """
+        """The tracker whose :meth:`state` this was; `DataError` if it is no such state."""
         try:
             tracker = cls(TrackingOptions(**state["options"]))
             tracker._time = None if state["time"] is None else datetime.fromisoformat(state["time"])
@@ -168,19 +136,6 @@ class Tracker:
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"this is no state of a tracker: {error!r}; start anew without it") from error
         return tracker
-
-    def _compare(self, regions: tuple[Region, ...]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """Common area of each region with each track turned to its time, and whether it suffices; (N, M)."""
-        ours = np.array([_lonlat(region) for region in regions]).reshape(-1, 4)
-        theirs = np.array([track.box for track in self._tracks]).reshape(-1, 4)
-        if len(theirs) and self._time is not None:
-            middle = theirs[:, :2].mean(axis=1)
-            passed = [(self._time - track.time).total_seconds() for track in self._tracks]
-            turned = rotated(middle, theirs[:, 2:].mean(axis=1), seconds=passed)
-            theirs[:, :2] += (turned - middle)[:, np.newaxis]
-        common = common_area(ours, theirs)
-        least = np.minimum(common_area(ours, ours).diagonal()[:, np.newaxis], common_area(theirs, theirs).diagonal())
-        return common, (common > 0) & (common >= self.options.overlap * least)
 
     def _record(
         self,

@@ -33,28 +33,16 @@ _WEAK = (200.0, 400.0)
 class FullDiskVector:
     """Vector field of the full disk in the frame of the camera, row 0 = north, column 0 = east; arrays (H, W).
 
-    Parameters
-    ----------
-    right, up, los : float32 array
-        Components towards the right and the top of the image and towards the observer, gauss. 0 outside the areas that
-        the vector field was made for (NRT: the HARPs), NaN where it could not be measured.
-    covered : bool array
-        The areas that it was made for.
-    sure : bool array or None
-        Where the azimuth is sure: `conf_disambig` >= 70. None = not known; it is held sure where the field is strong.
-    geometry : DiskGeometry
-        Where the pixels are on the Sun.
-    time : datetime.datetime
-        Of the observation, aware.
-    source : str
-        For messages.
+    `right`, `up` and `los` are the components towards the right and the top of the image and towards the observer,
+    gauss: 0 outside the areas that the vector field was made for (NRT: the HARPs), NaN where it could not be measured.
     """
 
     right: Map
     up: Map
     los: Map
-    covered: npt.NDArray[np.bool_]
+    covered: npt.NDArray[np.bool_]  # the areas that it was made for
     sure: npt.NDArray[np.bool_] | None
+    """Where the azimuth is sure: `conf_disambig` >= 70. None = not known; it is held sure where the field is strong."""
     geometry: DiskGeometry
     time: datetime
     source: str
@@ -71,20 +59,10 @@ class FullDiskVector:
     def at(
         self, lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64]
     ) -> tuple[Map, Map, Map, npt.NDArray[np.bool_]]:
-        """Components at points of the surface.
+        """Components at points of the surface (Stonyhurst degrees): `bx`, `by`, `bz` and `sure`.
 
-        Parameters
-        ----------
-        lon, lat : numpy.ndarray, float64, shape (h, w)
-            Stonyhurst degrees.
-
-        Returns
-        -------
-        bx, by, bz : numpy.ndarray, float32, shape (h, w)
-            Gauss towards the west, the north and up; NaN behind the limb and where not measured. All NaN if no point
-            lies in an area that the vector field was made for.
-        sure : numpy.ndarray, bool, shape (h, w)
-            Covered, measured and of sure azimuth.
+        Gauss towards the west, the north and up; NaN behind the limb and where not measured, all NaN if no point lies
+        in an area that the vector field was made for. `sure` is covered, measured and of sure azimuth.
         """
         x, y, visible = self.geometry.pixel(lon, lat)
         height, width = self.geometry.shape
@@ -123,30 +101,11 @@ def camera_components(
     *,
     method: str = "radial-acute",
 ) -> tuple[Map, Map, Map]:
-    """Components of a field in the frame of the camera, the azimuth disambiguated.
+    """Components of a field in the frame of the camera, the azimuth disambiguated: right, up, line of sight, in gauss.
 
-    Parameters
-    ----------
-    field : numpy.ndarray, float32
-        Strength in gauss.
-    inclination : numpy.ndarray, float32
-        Degrees from the line of sight, 0 = towards the observer.
-    azimuth : numpy.ndarray, float32
-        Degrees, 0 = up in the file (row index rising), counterclockwise.
-    disambig : numpy.ndarray of integers, optional
-        The bits that tell where 180 degrees are added; nowhere if not given.
-    method : str
-        Which bit, see `METHODS`.
-
-    Returns
-    -------
-    right, up, los : numpy.ndarray, float32
-        Gauss; NaN where any of the inputs is.
-
-    Raises
-    ------
-    SettingError
-        If `method` is unknown.
+    From strength in gauss, inclination in degrees from the line of sight (0 = towards the observer), azimuth in degrees
+    (0 = up in the file, row index rising, counterclockwise), and the bits that tell where 180 degrees are added
+    (nowhere if None), of which `method` names one of `METHODS`.
     """
     if method not in METHODS:
         raise SettingError(f"`method` of disambiguation must be one of {', '.join(METHODS)}, got {method!r}")
@@ -168,24 +127,10 @@ def surface_components(
     lat: npt.NDArray[np.float64],
     geometry: DiskGeometry,
 ) -> tuple[Map, Map, Map]:
-    """Turn a field from the frame of the camera to west, north and up at points of the surface.
+    """Turn a field from the frame of the camera to west, north and up at points of the surface (Stonyhurst degrees).
 
     Gary & Hagyard (1990), eq. 1, as in Sun (2013), eqs. 7 and 8: the line of sight is taken as parallel to that of disk
     centre, from which it departs by at most 0.27 degrees.
-
-    Parameters
-    ----------
-    right, up, los : numpy.ndarray, float32
-        Gauss, towards the right and the top of the image and towards the observer.
-    lon, lat : numpy.ndarray, float64
-        Stonyhurst degrees of the points.
-    geometry : DiskGeometry
-        Its `b0`, `l0` and `roll` are used.
-
-    Returns
-    -------
-    bx, by, bz : numpy.ndarray, float32
-        Gauss, towards the west, the north and up.
     """
     # float32 holds angles to 1e-5 degrees, and sines four times as fast as float64.
     phi = np.radians(lon - geometry.l0).astype(np.float32)

@@ -83,8 +83,6 @@ def read_vector(
     ------
     DataError
         If a file is missing, damaged, of another shape, place or time than the others.
-    SettingError
-        If `method` is unknown.
     """
     if method != "jsoc" and method not in METHODS:
         raise SettingError(f"`method` of disambiguation must be one of jsoc, {', '.join(METHODS)}, got {method!r}")
@@ -134,11 +132,8 @@ class _Canvas:
         header = self.header
         x, y = header.number("IMCRPIX1"), header.number("IMCRPIX2")
         cards = {"CRPIX1": x, "CRPIX2": y, "CRVAL1": 0.0, "CRVAL2": 0.0} if x is not None and y is not None else {}
-
-        def card(key: str) -> Any:
-            return cards[key] if key in cards else given(key)
-
-        return orientation_of(Header(card, header.source), self.width)
+        whole = Header(lambda key: cards[key] if key in cards else given(key), header.source)
+        return orientation_of(whole, self.width)
 
     def add(self, images: dict[str, _Image], *, method: str) -> None:
         """Paste one record."""
@@ -156,10 +151,7 @@ class _Canvas:
         cut = {}
         for name, image in images.items():
             top, left = places[name][0].start, places[name][1].start
-            window = (
-                slice(rows.start - top, rows.stop - top),
-                slice(columns.start - left, columns.stop - left),
-            )
+            window = slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
             cut[name] = image.data[window]
             if window[0].start < 0 or window[1].start < 0 or cut[name].shape != _shape(rows, columns):
                 raise DataError(

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError
@@ -34,21 +35,10 @@ XRAY_FEATURES: Final = tuple(_SPANS)
 
 
 def xray_features(xray: XrayFlux | None, time: datetime) -> tuple[dict[str, float], dict[str, str]]:
-    """Xmax1d, Xflux1h, Xflux4h, and Xmax1h with its values one and two hours earlier.
+    """Xmax1d, Xflux1h, Xflux4h, and Xmax1h with its values one and two hours earlier; and why a value is NaN.
 
-    Parameters
-    ----------
-    xray : XrayFlux or None
-        Flux of each minute in W m^-2; None = there is none.
-    time : datetime.datetime
-        Aware. Minutes that end by then count, later ones never.
-
-    Returns
-    -------
-    values : dict of str to float
-        W m^-2, the last three log10(W m^-2) + 6 (C1.0 = 0); NaN where less than half of the span was measured.
-    reasons : dict of str to str
-        Why a value is NaN.
+    W m^-2, the last three log10(W m^-2) + 6 (C1.0 = 0); NaN where less than half of the span was measured, or `xray` is
+    None. Minutes that end by `time` (aware) count, later ones never.
     """
     if time.utcoffset() is None:
         raise DataError(f"`time` must carry a time zone (UTC), got {time!r}")
@@ -71,13 +61,7 @@ def xray_features(xray: XrayFlux | None, time: datetime) -> tuple[dict[str, floa
 
 
 def joined(parts: Sequence[XrayFlux]) -> XrayFlux:
-    """One series of several, gap-free; of a minute that more than one has, the first measured value.
-
-    Raises
-    ------
-    DataError
-        If there is none, or they are of different scales.
-    """
+    """One series of several of one scale, gap-free; of a minute that more than one has, the first measured value."""
     if not parts:
         raise DataError("give at least one file of GOES X-ray flux")
     scales = sorted({part.scale for part in parts})
@@ -91,7 +75,7 @@ def joined(parts: Sequence[XrayFlux]) -> XrayFlux:
     return XrayFlux(table, parts[0].scale, ", ".join(part.source for part in parts))
 
 
-def _between(xray: XrayFlux, begin: datetime, end: datetime) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+def _between(xray: XrayFlux, begin: datetime, end: datetime) -> npt.NDArray[np.float64]:
     """Flux of the minutes that lie in [begin, end]; the table is gap-free, so its rows are found by counting."""
     if not len(xray):
         return np.empty(0)

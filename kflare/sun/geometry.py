@@ -18,7 +18,7 @@ from kflare.errors import DataError
 from kflare.sun.constants import AU_M, SOLAR_RADIUS_CM, SOLAR_RADIUS_M
 from kflare.sun.disk import Disk
 
-__all__ = ["Box", "DiskGeometry", "Observer", "common_area", "earth_at", "rotated", "seen_from_afar"]
+__all__ = ["Box", "DiskGeometry", "Observer", "common_area", "earth_at", "overlapping", "rotated", "seen_from_afar"]
 
 Array = npt.NDArray[np.float64]
 Box = tuple[int, int, int, int]
@@ -286,6 +286,23 @@ def common_area(one: npt.ArrayLike, other: npt.ArrayLike) -> Array:
     width = np.minimum(first[..., 1], second[..., 1]) - np.maximum(first[..., 0], second[..., 0])
     height = np.minimum(first[..., 3], second[..., 3]) - np.maximum(first[..., 2], second[..., 2])
     return np.asarray(np.maximum(width, 0) * np.maximum(height, 0))
+
+
+def overlapping(
+    ours: Array, theirs: Array, *, seconds: npt.ArrayLike, share: float
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Area that N boxes have in common with M after these were `rotated` for some seconds, and whether it suffices.
+
+    Boxes as of `common_area`; results of shape (N, M). Enough is `share` of the smaller of both boxes.
+    """
+    if len(theirs):
+        middle = theirs[:, :2].mean(axis=1)
+        turned = rotated(middle, theirs[:, 2:].mean(axis=1), seconds=seconds)
+        theirs = theirs.copy()
+        theirs[:, :2] += (turned - middle)[:, np.newaxis]
+    common = common_area(ours, theirs)
+    least = np.minimum(common_area(ours, ours).diagonal()[:, np.newaxis], common_area(theirs, theirs).diagonal())
+    return common, (common > 0) & (common >= share * least)
 
 
 def _positive(values: Array) -> Array:
