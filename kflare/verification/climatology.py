@@ -39,15 +39,13 @@ def trailing_climatology(
     Returns
     -------
     float64 array of shape (N,)
-        0 to 1; NaN where the history does not reach back `days` days or holds no outcome in them, for a
-        climatology of a few days would be an easy reference.
+        0 to 1; NaN where the history does not reach back `days` days or holds no outcome in them, for a climatology of
+        a few days would be an easy reference.
 
     Raises
     ------
-    DataError
-        Times that are not datetime64 or NaT, or a history that is empty or of unequal lengths.
-    SettingError
-        `days` does not exceed the window.
+    DataError, SettingError
+        Times that are not datetime64 or NaT, a history that is empty or of unequal lengths; `days` within the window.
     """
     if not days * 24 > window_hours > 0:
         raise SettingError(f"`days` must be longer than `window_hours` > 0, got {days} d and {window_hours} h")

@@ -25,38 +25,19 @@ __all__ = ["Comparison", "VerificationSettings", "compare"]
 class VerificationSettings:
     """How forecasts are verified.
 
-    Parameters
-    ----------
-    thresholds : tuple of float
-        `probability >= threshold` forecasts an event. 50, 45 and 40 % are those of Nishizuka et al. 2021 (Table 2).
-    window_hours : float
-        Length of the forecast window.
-    cluster : {"day", "region"}
-        What is drawn for the intervals: all samples of a UTC day, or of a region.
-    block_length : int or None
-        Days drawn together; None takes 1, or as many as overlapping windows tie together.
-    resamples, level, seed
-        As for `kflare.verification.intervals.bootstrap`.
-    bins : int
-        Bins of the reliability diagram.
-    climatology_days : int
-        Length of the trailing climatology.
-
-    Raises
-    ------
-    SettingError
-        A setting outside its range.
+    `cluster` names what is drawn for the intervals: all samples of a UTC "day", or of a "region"; `resamples`, `level`
+    and `seed` are those of `kflare.verification.intervals.bootstrap`.
     """
 
-    thresholds: tuple[float, ...] = (0.5, 0.45, 0.4)
-    window_hours: float = 24.0
+    thresholds: tuple[float, ...] = (0.5, 0.45, 0.4)  # of probability; those of Nishizuka et al. 2021 (Table 2)
+    window_hours: float = 24.0  # length of the forecast window
     cluster: Literal["day", "region"] = "day"
-    block_length: int | None = None
+    block_length: int | None = None  # days drawn together; None: 1, or as many as overlapping windows tie together
     resamples: int = 10_000
     level: float = 0.95
     seed: int = 0
-    bins: int = 20
-    climatology_days: int = 120
+    bins: int = 20  # of the reliability diagram
+    climatology_days: int = 120  # length of the trailing climatology
 
     def __post_init__(self) -> None:
         if not self.thresholds or len(set(self.thresholds)) < len(self.thresholds):
@@ -82,14 +63,12 @@ class Comparison:
     ----------
     contingency : DataFrame
         `method`, `threshold`, `tp`, `fp`, `fn`, `tn`.
-    scores : DataFrame
-        `method`, `threshold` (NaN for scores of the probability itself), `score`, `value`, `lower`, `upper`, `sigma`,
-        `undefined`, `reason`: an `Interval` in each row.
-    differences : DataFrame
-        The same for `method` minus `other`, every pair.
+    scores, differences : DataFrame
+        `method`, `threshold` (NaN for scores of the probability itself), `score`, and the fields of an `Interval`; the
+        differences, also with `other`, of `method` minus `other` for every pair.
     climatology : DataFrame
-        The same for `msess` and `apss_reference` against the trailing climatology, with `samples`; without rows
-        where the outcomes do not reach back far enough.
+        The same for `msess` and `apss_reference` against the trailing climatology, with `samples`; without rows where
+        the outcomes do not reach back far enough.
     reliability : DataFrame
         `method`, `bin_from`, `bin_to`, `forecast`, `count`, `events`, `frequency`, `sigma`.
     block_length : int

@@ -29,19 +29,14 @@ def _score(name: str, documentation: str) -> Any:
 
 @dataclass(frozen=True)
 class ContingencyTable:
-    """Counts of a yes/no forecast against the outcome; tables of folds can be added.
+    """Counts of a yes/no forecast against the outcome.
 
-    Each score is a `Score`: a float, NaN with a `reason` where the table does not define it.
+    Tables of folds can be added. Each score is a float, NaN with a `reason` where the table does not define it.
 
     Parameters
     ----------
     tp, fp, fn, tn : int
-        Hits, false alarms, misses and correct nulls.
-
-    Raises
-    ------
-    DataError
-        A count is negative or not an integer.
+        Hits, false alarms, misses and correct nulls; others than integers from 0 raise `DataError`.
     """
 
     tp: int = 0
@@ -61,17 +56,9 @@ class ContingencyTable:
 
     @classmethod
     def from_forecasts(cls, observed: npt.ArrayLike, predicted: npt.ArrayLike) -> Self:
-        """Count yes/no forecasts.
+        """Count yes/no forecasts against the outcomes, bool or 0/1 arrays of shape (N,); `DataError` for any others.
 
-        Parameters
-        ----------
-        observed, predicted : bool or 0/1 arrays of shape (N,)
-            Whether an event was observed, and whether one had been forecast.
-
-        Raises
-        ------
-        DataError
-            Empty, unequal lengths, or values other than 0 and 1. For probabilities take `from_probabilities`.
+        For probabilities take `from_probabilities`.
         """
         events, forecasts = check_outcomes(observed), check_outcomes(predicted, name="predicted")
         check_samples(events, forecasts, name="predicted")
@@ -91,13 +78,6 @@ class ContingencyTable:
             Forecast probability, 0 to 1.
         threshold : float
             0 to 1. Both papers train for 0.5.
-
-        Raises
-        ------
-        DataError
-            Empty, unequal lengths, NaN, or a probability outside [0, 1].
-        SettingError
-            The threshold lies outside [0, 1].
         """
         if not 0 <= threshold <= 1:
             raise SettingError(f"`threshold` must lie in [0, 1], got {threshold}")
@@ -172,30 +152,16 @@ class ContingencyTable:
         "overforecasting; says nothing about skill. Yi et al. 2021, section 3.1 [P].",
     )
     base_rate = _score(
-        "base_rate",
-        "Event rate of the sample, s = P/N: range 0 to 1, not a score. Yi et al. 2021, section 3.1 [P].",
+        "base_rate", "Event rate of the sample, s = P/N: range 0 to 1, not a score. Yi et al. 2021, section 3.1 [P]."
     )
 
     def apss_against(self, reference: "ContingencyTable") -> Score:
         """Appleman skill score against another forecast of the same samples: 1 - wrong/wrong of the reference.
 
-        Range -inf to 1, perfect 1; 0 for the reference itself. With the 120-day climatology it is ApSS_clim of
-        Leka et al. 2019 [M].
-
-        Parameters
-        ----------
-        reference : ContingencyTable
-            Of the reference forecast, on the same samples.
-
-        Raises
-        ------
-        DataError
-            The numbers of events or of samples differ.
+        Range -inf to 1, perfect 1; 0 for the reference itself. With the 120-day climatology it is ApSS_clim of Leka et
+        al. 2019 [M]. `DataError` where the numbers of events or of samples differ.
         """
-        samples, others = (
-            (self.tp + self.fn, self.fp + self.tn),
-            (reference.tp + reference.fn, reference.fp + reference.tn),
-        )
+        samples, others = ((table.tp + table.fn, table.fp + table.tn) for table in (self, reference))
         if samples != others:
             raise DataError(
                 f"`reference` must be of the same samples: {samples[0]} events and {samples[1]} non-events, "
@@ -207,13 +173,7 @@ class ContingencyTable:
         return Score(1 - (self.fp + self.fn) / wrong)
 
     def as_text(self, *, event: str = "Flares") -> str:
-        """Write the table as Nishizuka et al. 2021 print theirs (Tables 1 and 2).
-
-        Parameters
-        ----------
-        event : str
-            Heading, such as ``"≥M-class Flares"``.
-        """
+        """Write the table as Nishizuka et al. 2021 print theirs (Tables 1 and 2), headed by `event`."""
         first = max(len(event), len("Forecast"))
         width = max(5, *(len(str(count)) for count in astuple(self)))
         return "\n".join(

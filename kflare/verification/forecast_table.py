@@ -35,7 +35,7 @@ class ForecastTable:
     time : datetime64[us] array of shape (N,)
         Begin of each forecast window, UTC, rising.
     region : text array of shape (N,) or None
-        Region of each sample; None for forecasts of the full disk.
+        None for forecasts of the full disk.
     observed : bool array of shape (N,)
         Whether an event was observed in the window.
     probability : mapping of method to float64 array of shape (N,)
@@ -66,12 +66,12 @@ class ForecastTable:
 
 
 def read_forecasts(path: Path, *, methods: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a table of forecasts in long or wide form.
+    """Read a table of forecasts (Parquet or CSV) in long or wide form.
 
     Parameters
     ----------
     path : Path
-        A Parquet or CSV file.
+        The file.
     methods : sequence of str
         Methods to keep; in a wide table the columns that hold their probabilities. None keeps all of a long table.
 
@@ -113,10 +113,9 @@ def forecast_table(frame: pd.DataFrame, *, missing: Literal["exclude", "zero"] =
     Raises
     ------
     DataError
-        A column is missing; a time is missing, ambiguous, or in another time zone than the others; a probability lies
-        outside [0, 1]; an outcome is neither 0 nor 1; a row occurs twice; methods disagree about an outcome; or no
-        sample is left. With `missing="zero"` also where a method lacks rows that another has: absent rows are
-        other samples, not forecasts that were not issued.
+        A row that cannot be scored, one that occurs twice, methods that disagree about an outcome, or no sample left.
+        With `missing="zero"` also where a method lacks rows that another has: absent rows are other samples, not
+        forecasts that were not issued.
     SettingError
         `missing` is neither of the two.
     """
@@ -174,10 +173,7 @@ def forecast_table(frame: pd.DataFrame, *, missing: Literal["exclude", "zero"] =
         observed=outcomes[kept].to_numpy() == 1,
         probability={str(name): wide.loc[kept, name].to_numpy(np.float64) for name in wide},
         missing={str(name): int((~issued[name]).sum()) for name in wide},
-        history=(
-            outcomes.index.get_level_values("time").to_numpy().astype("datetime64[us]"),
-            outcomes.to_numpy() == 1,
-        ),
+        history=(outcomes.index.get_level_values("time").to_numpy().astype("datetime64[us]"), outcomes.to_numpy() == 1),
         notes=tuple(notes),
     )
 

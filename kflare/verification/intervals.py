@@ -12,13 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import SettingError
-from kflare.verification.resampling import (
-    ProbabilityScores,
-    ReferenceScores,
-    TableScores,
-    cluster_codes,
-    drawn_weights,
-)
+from kflare.verification.resampling import ProbabilityScores, ReferenceScores, TableScores, cluster_codes, drawn_weights
 from kflare.verification.samples import Outcomes, Probabilities, check_outcomes, check_samples
 from kflare.verification.scores import Score
 
@@ -34,29 +28,14 @@ _SQUARED_DISTANCES = ("reliability", "resolution")
 
 @dataclass(frozen=True)
 class Interval:
-    """A score and how far chance alone would move it.
+    """A score and how far chance alone would move it."""
 
-    Attributes
-    ----------
-    value : Score
-        Of the samples as they are (of each fold, averaged, where folds are given); NaN with a reason if undefined.
-    lower, upper : float
-        Percentile interval of the resamples; NaN with a reason where there is none.
-    sigma : float
-        Standard deviation of the resamples; NaN likewise.
-    undefined : float
-        Share of the resamples in which the score was undefined, for lack of events perhaps; they are left out, and
-        where this share is not small the interval means little.
-    reason : str
-        Why there is no interval: the value is undefined, or all samples belong to one cluster. Empty otherwise.
-    """
-
-    value: Score
-    lower: float
+    value: Score  # of the samples as they are (of each fold, averaged); NaN with a reason if undefined
+    lower: float  # percentile interval of the resamples; NaN where there is none
     upper: float
-    sigma: float
-    undefined: float
-    reason: str
+    sigma: float  # standard deviation of the resamples; NaN likewise
+    undefined: float  # share of the resamples without a score; where not small the interval means little
+    reason: str  # why there is no interval: an undefined value, or one cluster only; else empty
 
 
 @dataclass(frozen=True)
@@ -83,13 +62,7 @@ class Resampled:
 
 
 class ClusteredSamples:
-    """Outcomes of N samples, and which of them share their fate.
-
-    Parameters
-    ----------
-    observed, clusters, folds
-        As for `bootstrap`.
-    """
+    """Outcomes of N samples, and which of them share their fate; arguments as for `bootstrap`."""
 
     def __init__(self, observed: npt.ArrayLike, clusters: npt.ArrayLike, folds: npt.ArrayLike | None = None) -> None:
         self.observed = check_outcomes(observed)
@@ -134,16 +107,9 @@ class ClusteredSamples:
         seed: int = 0,
         progress: Progress = iter,
     ) -> Resampled:
-        """Score several forecasts with common resamples.
+        """Score several forecasts, by any key, with common resamples.
 
-        Parameters
-        ----------
-        forecasts : mapping to Scorers
-            By any key, what scores a forecast of these samples.
-        block_length, resamples, level, seed
-            As for `bootstrap`.
-        progress : callable
-            Wraps the loop over chunks of resamples, as tqdm does.
+        Other arguments as for `bootstrap`; `progress` wraps the loop over chunks of resamples, as tqdm does.
         """
         values = {
             (key, name): value
@@ -222,10 +188,8 @@ def bootstrap(
 
     Raises
     ------
-    DataError
-        Empty, unequal lengths, NaN, a probability outside [0, 1], or a cluster that is missing.
-    SettingError
-        A setting outside its range.
+    DataError, SettingError
+        Samples that cannot be scored, a cluster that is missing; a setting outside its range.
     """
     samples = ClusteredSamples(observed, clusters, folds)
     found = samples.resample(
@@ -256,21 +220,11 @@ def bootstrap_difference(
     Parameters
     ----------
     observed, probability, clusters, folds, block_length, resamples, level, seed
-        As for `bootstrap`.
+        As for `bootstrap`, as are the names of the result and the errors.
     other : array of shape (N,)
         Probability that the other method forecast, for the same samples.
     thresholds : pair of floats or arrays of shape (N,)
         Probability threshold of each method.
-
-    Returns
-    -------
-    dict of Interval
-        By the same names as from `bootstrap`.
-
-    Raises
-    ------
-    DataError, SettingError
-        As for `bootstrap`; also where the two methods have not the same samples.
     """
     samples = ClusteredSamples(observed, clusters, folds)
     methods = {

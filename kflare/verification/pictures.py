@@ -18,26 +18,12 @@ _ROC_METHODS = 6  # as many curves as a reader can tell apart
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure of a report.
+    """A figure of a report, as a PNG file."""
 
-    Attributes
-    ----------
-    name : str
-        File name without suffix, of letters, digits and hyphens only.
-    kind : str
-        ``"intervals"``, ``"reliability"``, ``"roc"``, ``"thresholds"`` or ``"series"``.
-    caption : str
-        What a reader has to know to read it.
-    alt : str
-        What it shows, for those who do not see it.
-    png : bytes
-        The figure itself.
-    """
-
-    name: str
-    kind: str
-    caption: str
-    alt: str
+    name: str  # file name without suffix, of letters, digits and hyphens only
+    kind: str  # "intervals", "reliability", "roc", "thresholds" or "series"
+    caption: str  # what a reader has to know to read it
+    alt: str  # what it shows, for those who do not see it
     png: bytes
 
 
@@ -49,21 +35,7 @@ def report_figures(
     event: str = "Flares",
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> list[ReportFigure]:
-    """Draw all figures of a report.
-
-    Parameters
-    ----------
-    forecasts : ForecastTable
-        All methods on the same samples.
-    comparison : Comparison
-        Their scores.
-    settings : VerificationSettings
-        Those of the comparison.
-    event : str
-        What is forecast, such as ``"≥M-class Flares"``.
-    progress : callable
-        Wraps the loop over methods, as tqdm does.
-    """
+    """Draw all figures of a report; `progress` wraps the loop over methods, as tqdm does."""
     methods = list(forecasts.probability)
     drawn = [_intervals(comparison, methods, settings, event)]
     for number, method in enumerate(progress(methods), start=1):

@@ -34,19 +34,10 @@ def plot_reliability(
 
     Parameters
     ----------
-    observed : bool or 0/1 array of shape (N,)
-        Whether an event was observed.
-    probability : array of shape (N,)
-        Forecast probability, 0 to 1.
-    bins : int
-        Number of bins of equal width.
+    observed, probability, bins
+        As for `kflare.verification.probabilistic.reliability`.
     title : str
         Method and event, for the reader.
-
-    Raises
-    ------
-    DataError
-        Empty, unequal lengths, NaN, or a probability outside [0, 1].
     """
     events, values = check_samples(observed, probability)
     rate = float(np.mean(events))
@@ -89,12 +80,7 @@ def plot_roc(observed: npt.ArrayLike, probabilities: Mapping[str, npt.ArrayLike]
     observed, title
         As for `plot_reliability`.
     probabilities : mapping of method to array of shape (N,)
-        Forecast probability, 0 to 1, of each method.
-
-    Raises
-    ------
-    DataError
-        No method, unequal lengths, NaN, or a probability outside [0, 1].
+        Forecast probability, 0 to 1, of each method; `DataError` where there is none.
     """
     if not probabilities:
         raise DataError("`probabilities` must hold at least one method, got none")
@@ -116,16 +102,9 @@ def plot_roc(observed: npt.ArrayLike, probabilities: Mapping[str, npt.ArrayLike]
 def plot_intervals(
     methods: Sequence[str], panels: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]], *, title: str
 ) -> Figure:
-    """Scores of several methods with their intervals, one panel for each score.
+    """Scores of several methods, from top to bottom, with their intervals, one panel for each score.
 
-    Parameters
-    ----------
-    methods : sequence of str
-        Names of the K methods, from top to bottom.
-    panels : mapping of score to three arrays of shape (K,)
-        Value, lower and upper end; NaN where undefined.
-    title : str
-        Event and period, for the reader.
+    A panel holds value, lower and upper end, arrays of shape (methods,), NaN where undefined.
     """
     figure = Figure(figsize=(9.0, 1.6 + 0.28 * len(methods)), layout="constrained")
     rows = np.arange(len(methods))
@@ -149,11 +128,6 @@ def plot_thresholds(
     """TSS and false alarm ratio for every threshold that turns the probability into a yes/no forecast.
 
     The threshold of the greatest TSS is marked. On test samples it is hindsight, not a choice.
-
-    Parameters
-    ----------
-    observed, probability, title
-        As for `plot_reliability`.
     """
     thresholds, *counts = counts_by_threshold(observed, probability)
     scores = score_arrays(*counts)
@@ -189,19 +163,7 @@ def plot_series(
 ) -> Figure:
     """Forecast probability over time: events as hits and misses, false alarms, and the rest as small dots.
 
-    Parameters
-    ----------
-    time : datetime64 array of shape (N,)
-        Begin of each forecast window, UTC, in any order.
-    observed, probability, title
-        As for `plot_reliability`.
-    threshold : float
-        `probability >= threshold` forecasts an event.
-
-    Raises
-    ------
-    DataError
-        Empty, unequal lengths, NaN, a probability outside [0, 1], or times that are not datetime64.
+    Times are datetime64 (N,), the begin of each forecast window in UTC, in any order; others raise `DataError`.
     """
     events, values = check_samples(observed, probability)
     times = np.asarray(time)

@@ -16,8 +16,8 @@ from kflare.verification.scores import Score
 from kflare.verification.thresholds import counts_by_threshold
 
 __all__ = [
-    "BrierDecomposition", "Reliability", "RocCurve", "brier_decomposition", "brier_score", "brier_skill_score", "gini",
-    "log_score", "msess", "reliability", "roc_area", "roc_curve",
+    "BrierDecomposition", "Reliability", "RocCurve", "bin_of", "brier_decomposition", "brier_score",
+    "brier_skill_score", "gini", "log_score", "msess", "reliability", "roc_area", "roc_curve",
 ]  # fmt: skip
 
 FloatArray = npt.NDArray[np.float64]
@@ -48,12 +48,8 @@ def brier_score(observed: npt.ArrayLike, probability: npt.ArrayLike) -> float:
 def brier_skill_score(observed: npt.ArrayLike, probability: npt.ArrayLike) -> Score:
     """Brier skill score against the climatology of the sample: BSS = 1 - BS/[s (1 - s)].
 
-    Range -inf to 1, perfect 1; 0 for always forecasting s. NaN where s is 0 or 1. Used by Leka et al. 2019 [M].
-
-    Parameters
-    ----------
-    observed, probability : arrays of shape (N,)
-        As for `brier_score`.
+    Range -inf to 1, perfect 1; 0 for always forecasting s. NaN where s is 0 or 1. Arguments as for
+    `brier_score`. Used by Leka et al. 2019 [M].
     """
     events, values = check_samples(observed, probability)
     rate = float(np.mean(events))
@@ -67,13 +63,6 @@ def msess(observed: npt.ArrayLike, probability: npt.ArrayLike, reference: npt.Ar
 
     Range -inf to 1, perfect 1; 0 for the reference itself. NaN where the reference is perfect. With
     `kflare.verification.climatology` over 120 days it is MSESS_clim of Leka et al. 2019 [M].
-
-    Parameters
-    ----------
-    observed, probability : arrays of shape (N,)
-        As for `brier_score`.
-    reference : array of shape (N,)
-        Probability that the reference forecast, 0 to 1, for the same samples.
     """
     events, values = check_samples(observed, probability)
     reference_score = brier_score(*check_samples(events, reference, name="reference"))
@@ -86,12 +75,7 @@ def log_score(observed: npt.ArrayLike, probability: npt.ArrayLike) -> float:
     """Logarithmic score (ignorance): mean of -ln of the probability given to what was observed, in nats.
 
     Range 0 to inf, perfect 0; -s ln s - (1 - s) ln(1 - s) for always forecasting s. One certainty that proves wrong
-    makes it infinite: that is the score, not an error. Good 1952 [M].
-
-    Parameters
-    ----------
-    observed, probability : arrays of shape (N,)
-        As for `brier_score`.
+    makes it infinite: that is the score, not an error. Arguments as for `brier_score`. Good 1952 [M].
     """
     events, values = check_samples(observed, probability)
     with np.errstate(divide="ignore"):
@@ -100,24 +84,12 @@ def log_score(observed: npt.ArrayLike, probability: npt.ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class BrierDecomposition:
-    """BS = reliability - resolution + uncertainty + within_bins; every term is a mean over the samples.
+    """BS = reliability - resolution + uncertainty + within_bins; every term is a mean over the samples."""
 
-    Attributes
-    ----------
-    reliability : float
-        Mean squared distance of the forecast from the event rate of its bin: 0 to 1, perfect 0.
-    resolution : float
-        Mean squared distance of the bins' event rates from s: 0 to `uncertainty`, which is perfect; no skill 0.
-    uncertainty : float
-        s (1 - s): 0 to 0.25, not a property of the forecast.
-    within_bins : float
-        Variance of p minus twice the covariance of p and o inside the bins; 0 without bins.
-    """
-
-    reliability: float
-    resolution: float
-    uncertainty: float
-    within_bins: float
+    reliability: float  # mean squared distance of the forecast from its bin's event rate: 0 to 1, perfect 0
+    resolution: float  # that of the bins' event rates from s: 0 to `uncertainty`, which is perfect; no skill 0
+    uncertainty: float  # s (1 - s): 0 to 0.25, not a property of the forecast
+    within_bins: float  # variance of p minus twice the covariance of p and o inside the bins; 0 without bins
 
 
 def brier_decomposition(
@@ -132,11 +104,11 @@ def brier_decomposition(
     observed, probability : arrays of shape (N,)
         As for `brier_score`.
     bins : int or None
-        Bins of equal width in probability, as in `reliability`; None groups equal probabilities instead, which is
-        meant for forecasts in steps: where all probabilities differ, each sample would be its own group.
+        Bins of equal width in probability, as in `reliability`; None groups equal probabilities instead, which is meant
+        for forecasts in steps: where all probabilities differ, each sample would be its own group.
     """
     events, values = check_samples(observed, probability)
-    groups = np.unique(values, return_inverse=True)[1] if bins is None else _bin_of(values, bins)
+    groups = np.unique(values, return_inverse=True)[1] if bins is None else bin_of(values, bins)
     count = np.bincount(groups)
     filled = count > 0
     count = count[filled]
@@ -152,21 +124,13 @@ def brier_decomposition(
 
 @dataclass(frozen=True)
 class Reliability:
-    """What was observed when a probability was forecast; float64 arrays of shape (bins,).
+    """What was observed when a probability was forecast; arrays of shape (bins,), floats NaN in an empty bin."""
 
-    Attributes
-    ----------
-    forecast : mean probability of the bin's samples, NaN in an empty bin.
-    count, events : int64, samples and observed events of the bin (S and R).
-    frequency : estimated event rate (R + 1)/(S + 2), NaN in an empty bin; perfect where equal to `forecast`.
-    sigma : standard deviation of that estimate, NaN in an empty bin.
-    """
-
-    forecast: FloatArray
-    count: npt.NDArray[np.int64]
-    events: npt.NDArray[np.int64]
-    frequency: FloatArray
-    sigma: FloatArray
+    forecast: FloatArray  # mean probability of the bin's samples
+    count: npt.NDArray[np.int64]  # S, samples of the bin
+    events: npt.NDArray[np.int64]  # R, observed events of the bin
+    frequency: FloatArray  # estimated event rate (R + 1)/(S + 2); perfect where equal to `forecast`
+    sigma: FloatArray  # standard deviation of that estimate
 
 
 def reliability(observed: npt.ArrayLike, probability: npt.ArrayLike, *, bins: int = 20) -> Reliability:
@@ -185,7 +149,7 @@ def reliability(observed: npt.ArrayLike, probability: npt.ArrayLike, *, bins: in
         Leka et al. 2019 [M].
     """
     events, values = check_samples(observed, probability)
-    groups = _bin_of(values, bins)
+    groups = bin_of(values, bins)
     count = np.bincount(groups, minlength=bins)
     hits = np.bincount(groups[events], minlength=bins)
     empty = count == 0
@@ -198,29 +162,18 @@ def reliability(observed: npt.ArrayLike, probability: npt.ArrayLike, *, bins: in
 
 @dataclass(frozen=True)
 class RocCurve:
-    """Relative operating characteristic; float64 arrays of shape (K + 1,), from (0, 0) to (1, 1).
+    """Relative operating characteristic; float64 arrays of shape (K + 1,), from (0, 0) to (1, 1)."""
 
-    Attributes
-    ----------
-    pofd, pod : NaN where no non-event, or no event, was observed.
-    threshold : `probability >= threshold` forecasts an event; inf at (0, 0), where nothing is forecast.
-    """
-
-    pofd: FloatArray
-    pod: FloatArray
-    threshold: FloatArray
+    pofd: FloatArray  # NaN where no non-event was observed
+    pod: FloatArray  # NaN where no event was observed
+    threshold: FloatArray  # `probability >= threshold` forecasts an event; inf at (0, 0)
 
 
 def roc_curve(observed: npt.ArrayLike, probability: npt.ArrayLike) -> RocCurve:
-    """POD against POFD for all thresholds.
+    """POD against POFD for all thresholds; arguments as for `brier_score`.
 
     Perfect through (0, 1), no skill on the diagonal. A yes/no forecast gives three points (Nishizuka et al. 2021,
     section 4.2 [P]).
-
-    Parameters
-    ----------
-    observed, probability : arrays of shape (N,)
-        As for `brier_score`.
     """
     thresholds, tp, fp, _, _ = counts_by_threshold(observed, probability)
     pofd, pod = (
@@ -233,12 +186,7 @@ def roc_area(observed: npt.ArrayLike, probability: npt.ArrayLike) -> Score:
     """Area below the ROC curve by trapezoids: the chance that an event had a higher probability than a non-event.
 
     Range 0 to 1, perfect 1, no skill 0.5; equal probabilities count half. NaN where one outcome only was observed.
-    Mason 1982 [M].
-
-    Parameters
-    ----------
-    observed, probability : arrays of shape (N,)
-        As for `brier_score`.
+    Arguments as for `brier_score`. Mason 1982 [M].
     """
     curve = roc_curve(observed, probability)
     if np.isnan(curve.pod[0]) or np.isnan(curve.pofd[0]):
@@ -251,17 +199,13 @@ def gini(observed: npt.ArrayLike, probability: npt.ArrayLike) -> Score:
 
     Range -1 to 1, perfect 1, no skill 0. NaN where one outcome only was observed. Named by Nishizuka et al. 2021,
     section 4.2, as used by Leka et al. 2019 [M].
-
-    Parameters
-    ----------
-    observed, probability : arrays of shape (N,)
-        As for `brier_score`.
     """
     area = roc_area(observed, probability)
     return Score(2 * area - 1, area.reason.replace("ROC area", "Gini coefficient"))
 
 
-def _bin_of(values: Probabilities, bins: int) -> npt.NDArray[np.intp]:
+def bin_of(values: Probabilities, bins: int) -> npt.NDArray[np.intp]:
+    """Number of the bin of each probability, bins of equal width; a bin holds its lower edge, the last one also 1."""
     if bins < 1:
         raise SettingError(f"`bins` must be at least 1, got {bins}")
     edges = np.arange(bins + 1) / bins  # k/bins is the float nearest to the edge, as 0.35 is; k * 0.05 is not

@@ -33,33 +33,15 @@ _UNDEFINED_OFTEN: Final = 0.01
 
 @dataclass(frozen=True)
 class Verification:
-    """Forecasts with everything that is known about their worth.
-
-    Attributes
-    ----------
-    forecasts : ForecastTable
-        The samples that were scored.
-    comparison : Comparison
-        Contingency tables, scores, differences and reliability, as DataFrames.
-    pictures : list of ReportFigure
-        Figures as PNG.
-    settings : VerificationSettings
-        How it was done.
-    missing : str
-        ``"exclude"`` or ``"zero"``.
-    event : str
-        What was forecast.
-    source : str
-        Where the forecasts came from.
-    """
+    """Forecasts with everything that is known about their worth: the samples, their scores, and figures as PNG."""
 
     forecasts: ForecastTable
     comparison: Comparison
     pictures: list[ReportFigure]
     settings: VerificationSettings
-    missing: str
-    event: str
-    source: str
+    missing: str  # "exclude" or "zero"
+    event: str  # what was forecast
+    source: str  # where the forecasts came from
 
     def files(self) -> dict[str, bytes]:
         """Files of a report by name: HTML in one file, the tables as CSV, all of it as JSON, the figures as PNG."""
@@ -181,10 +163,7 @@ class Verification:
             for _, row in rows.iterrows():
                 turned = row.copy()
                 turned[["value", "lower", "upper"]] = -row["value"], -row["upper"], -row["lower"]
-                for pair, difference in (
-                    ((row["method"], row["other"]), row),
-                    ((row["other"], row["method"]), turned),
-                ):
+                for pair, difference in (((row["method"], row["other"]), row), ((row["other"], row["method"]), turned)):
                     sure = difference["lower"] > 0 or difference["upper"] < 0
                     cells[pair] = {**cell(score, difference), "sure": bool(sure)}
             matrices.append({"label": label, "methods": methods, "cells": cells, "pairs": len(rows)})
@@ -204,12 +183,10 @@ def verify_forecasts(
 
     Parameters
     ----------
-    frame : DataFrame
-        Long form, as `kflare.verification.forecast_table.forecast_table` takes it.
+    frame, missing
+        As for `kflare.verification.forecast_table.forecast_table`.
     settings : VerificationSettings or None
         Thresholds, resampling and the rest; None takes the defaults.
-    missing : {"exclude", "zero"}
-        What becomes of forecasts that were not issued.
     event : str
         What is forecast, such as ``"≥M-class Flares"``, for headings.
     source : str

@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 from kflare.errors import DataError, SettingError
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.probabilistic import (
+    bin_of,
     brier_decomposition,
     brier_score,
     brier_skill_score,
@@ -40,14 +41,7 @@ _CHUNK = 1 << 21
 class TableScores:
     """Scores of a yes/no forecast, by the names of `ContingencyTable.scores`.
 
-    Parameters
-    ----------
-    events, yes : bool arrays of shape (N,)
-        What was observed and what had been forecast.
-    codes : int array of shape (N,)
-        Number of the cluster of each sample, 0 to `clusters` - 1.
-    clusters : int
-        Number of clusters.
+    `events` (observed), `yes` (forecast) and `codes`, each sample's cluster from 0 on, have shape (N,).
     """
 
     def __init__(self, events: Outcomes, yes: Outcomes, codes: Codes, clusters: int) -> None:
@@ -67,14 +61,7 @@ class TableScores:
 class ProbabilityScores:
     """Scores of a probability: Brier (skill) score, its reliability and resolution, log score, ROC area and Gini.
 
-    Parameters
-    ----------
-    events : bool array of shape (N,)
-        What was observed.
-    values : float64 array of shape (N,)
-        Forecast probability, 0 to 1.
-    codes, clusters
-        As for `TableScores`.
+    `values` is the probability, (N,); the rest as for `TableScores`.
     """
 
     def __init__(self, events: Outcomes, values: Probabilities, codes: Codes, clusters: int) -> None:
@@ -85,8 +72,7 @@ class ProbabilityScores:
         columns = (events, ~events, (values - events) ** 2, surprise, given == 0)
         self._sums = _sums(columns, codes, clusters)
         # In each bin of the reliability diagram: samples, events and the sum of the probabilities.
-        bins = np.minimum((np.searchsorted(np.arange(_BINS + 1) / _BINS, values, side="right") - 1), _BINS - 1)
-        flat, length = bins * clusters + codes, _BINS * clusters
+        flat, length = bin_of(values, _BINS) * clusters + codes, _BINS * clusters
         parts = (np.bincount(flat, weights=part, minlength=length) for part in (np.ones(len(events)), events, values))
         self._binned = csr_array(np.concatenate([part.reshape(_BINS, clusters) for part in parts]))
         # The ROC area counts the pairs of an event and a non-event with a lower probability. Row j of `_hits` holds the
@@ -144,16 +130,7 @@ class ProbabilityScores:
 class ReferenceScores:
     """Scores against a reference forecast of the same samples: MSESS, and ApSS of the yes/no forecasts.
 
-    Parameters
-    ----------
-    events : bool array of shape (N,)
-        What was observed.
-    pair : two float64 arrays of shape (N,)
-        Probabilities of the forecast and of the reference.
-    threshold : float
-        `probability >= threshold` forecasts an event, for both.
-    codes, clusters
-        As for `TableScores`.
+    `pair` holds the probabilities of the forecast and of the reference, of which `threshold` makes yes/no forecasts.
     """
 
     def __init__(
@@ -173,19 +150,13 @@ class ReferenceScores:
     def resampled(self, weights: FloatArray) -> ScoreArrays:
         """Scores of the resamples whose cluster weights are the columns of `weights`."""
         squared, reference_squared, wrong, reference_wrong = self._sums @ weights
-        return {
-            "msess": _one_minus(squared, reference_squared),
-            "apss_reference": _one_minus(wrong, reference_wrong),
-        }
+        return {"msess": _one_minus(squared, reference_squared), "apss_reference": _one_minus(wrong, reference_wrong)}
 
 
 def cluster_codes(labels: npt.ArrayLike, name: str, length: int) -> tuple[npt.NDArray[Any], Codes]:
     """Distinct labels in sorted order, and the number of each sample's label.
 
-    Raises
-    ------
-    DataError
-        Another number of labels than samples, labels that cannot be sorted, or missing ones.
+    `DataError` for another number of labels than samples, labels that cannot be sorted, or missing ones.
     """
     array = np.asarray(labels)
     if array.dtype.kind == "O" and all(isinstance(label, str) for label in array.flat):  # text from pandas
@@ -202,10 +173,7 @@ def cluster_codes(labels: npt.ArrayLike, name: str, length: int) -> tuple[npt.ND
 def drawn_weights(clusters: int, *, samples: int, block_length: int, resamples: int, seed: int) -> Iterator[FloatArray]:
     """How often each cluster was drawn: arrays of shape (clusters, r) for chunks of r resamples.
 
-    Raises
-    ------
-    SettingError
-        No resamples, or blocks longer than the whole.
+    `SettingError` without resamples, or for blocks longer than the whole.
     """
     if not 1 <= block_length <= clusters:
         raise SettingError(f"`block_length` must lie in [1, {clusters}], the number of clusters, got {block_length}")

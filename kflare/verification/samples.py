@@ -16,13 +16,7 @@ Probabilities = npt.NDArray[np.float64]
 
 
 def check_outcomes(observed: npt.ArrayLike, *, name: str = "observed") -> Outcomes:
-    """Outcomes (or yes/no forecasts) as booleans of shape (N,), from True or 1 and False or 0.
-
-    Raises
-    ------
-    DataError
-        The array is empty, not one-dimensional, not numeric, or holds anything but 0 and 1.
-    """
+    """Outcomes (or yes/no forecasts) as booleans of shape (N,), from True or 1 and False or 0; else `DataError`."""
     values = _numbers(observed, name)
     bad = np.flatnonzero((values != 0) & (values != 1))
     if bad.size:
@@ -31,13 +25,7 @@ def check_outcomes(observed: npt.ArrayLike, *, name: str = "observed") -> Outcom
 
 
 def check_probabilities(probability: npt.ArrayLike, *, name: str = "probability") -> Probabilities:
-    """Probabilities, 0 to 1, as float64 of shape (N,).
-
-    Raises
-    ------
-    DataError
-        The array is empty, not one-dimensional, not numeric, or holds NaN or a value outside [0, 1].
-    """
+    """Probabilities, 0 to 1, as float64 of shape (N,); `DataError` where empty, not numeric, NaN or outside [0, 1]."""
     values = _numbers(probability, name)
     bad = np.flatnonzero(~((values >= 0) & (values <= 1)))
     if bad.size:
@@ -54,13 +42,7 @@ def check_probabilities(probability: npt.ArrayLike, *, name: str = "probability"
 def check_samples(
     observed: npt.ArrayLike, probability: npt.ArrayLike, *, name: str = "probability"
 ) -> tuple[Outcomes, Probabilities]:
-    """Outcomes, bool (N,), and probabilities, float64 (N,), of the same samples.
-
-    Raises
-    ------
-    DataError
-        Either array is unusable, or their lengths differ.
-    """
+    """Outcomes, bool (N,), and probabilities, float64 (N,), of the same samples; `DataError` where lengths differ."""
     outcomes, values = check_outcomes(observed), check_probabilities(probability, name=name)
     if len(outcomes) != len(values):
         raise DataError(

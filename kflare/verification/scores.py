@@ -13,10 +13,7 @@ __all__ = ["Score", "ratios", "score_arrays"]
 
 
 class Score(float):
-    """A number that knows why it is NaN.
-
-    It is a float in every respect. `reason` is empty where the score is defined.
-    """
+    """A float that knows why it is NaN; `reason` is empty where the score is defined."""
 
     reason: str
 
@@ -57,15 +54,7 @@ def score_arrays(
 ) -> dict[str, npt.NDArray[np.float64]]:
     """All scores of many tables at once: of resamples, or of one forecast at many thresholds.
 
-    Parameters
-    ----------
-    tp, fp, fn, tn : arrays of shape (K,)
-        Counts, or sums of weights, of K tables.
-
-    Returns
-    -------
-    dict of float64 arrays of shape (K,)
-        By the names of the properties of `ContingencyTable`; NaN where a score is undefined.
+    Counts or sums of weights of K tables; arrays (K,) by the properties of `ContingencyTable`, NaN where undefined.
     """
     counts = [np.asarray(count, dtype=np.float64) for count in (tp, fp, fn, tn)]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -15,26 +15,10 @@ Counts = npt.NDArray[np.int64]
 def counts_by_threshold(
     observed: npt.ArrayLike, probability: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.float64], Counts, Counts, Counts, Counts]:
-    """Contingency tables of all yes/no forecasts that the probabilities allow.
+    """Contingency tables of all yes/no forecasts that the probabilities allow: thresholds, TP, FP, FN, TN, each (K,).
 
-    Parameters
-    ----------
-    observed : bool or 0/1 array of shape (N,)
-        Whether an event was observed.
-    probability : array of shape (N,)
-        Forecast probability, 0 to 1.
-
-    Returns
-    -------
-    thresholds : float64 array of shape (K,)
-        The K distinct probabilities, falling; `probability >= threshold` forecasts an event.
-    tp, fp, fn, tn : int64 arrays of shape (K,)
-        Counts at each threshold. At the last one every sample is a forecast event.
-
-    Raises
-    ------
-    DataError
-        Empty, unequal lengths, NaN, or a probability outside [0, 1].
+    The thresholds are the K distinct probabilities, falling; `probability >= threshold` forecasts an event, so that at
+    the last one every sample is a forecast event.
     """
     events, values = check_samples(observed, probability)
     order = np.argsort(-values, kind="stable")
@@ -54,14 +38,16 @@ def best_threshold(observed: npt.ArrayLike, probability: npt.ArrayLike) -> tuple
 
     Parameters
     ----------
-    observed, probability
-        As for `counts_by_threshold`.
+    observed : bool or 0/1 array of shape (N,)
+        Whether an event was observed.
+    probability : array of shape (N,)
+        Forecast probability, 0 to 1.
 
     Returns
     -------
     threshold : Score
-        `probability >= threshold` forecasts an event. NaN with a reason where only one outcome was observed: no
-        sample is then a forecast event, as in the table.
+        `probability >= threshold` forecasts an event. NaN with a reason where only one outcome was observed: no sample
+        is then a forecast event, as in the table.
     table : ContingencyTable
         Of the given samples at this threshold.
     """
