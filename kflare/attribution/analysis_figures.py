@@ -15,7 +15,6 @@ import pandas as pd
 from kflare.attribution.attribution_file import Attribution
 from kflare.attribution.figures import figure_grad_cam, figure_guided_backprop, figure_hit, figure_patches, save
 from kflare.attribution.image_maps import ImageMaps
-from kflare.attribution.outcomes import OUTCOMES
 from kflare.attribution.relation_plots import figure_correlations, figure_occurrence
 from kflare.flares.catalogue import flux_to_class
 from kflare.io.percent import percent
@@ -24,18 +23,18 @@ from kflare.regions.polarity_lines import PolarityLines
 __all__ = ["example_images", "example_regions", "write_figures"]
 
 _PATCHES: Final = 6
+_ORDER: Final = ("hit", "false alarm", "miss", "null")
 
 
 def example_images(images: pd.DataFrame, days: Sequence[date]) -> pd.DataFrame:
-    """One image of each outcome that occurs, in the order hit, false alarm, miss, null of the paper's figures."""
+    """One image of each outcome that occurs, in the order of the paper's figures."""
     wanted = images["time"].dt.date.isin(list(days))
     clear = images["probability"].where(images["outcome"].isin(["hit", "false alarm"]), -images["probability"])
     order = images.assign(_wanted=wanted, _clear=clear).sort_values(
         ["_wanted", "_clear", "time"], ascending=[False, False, True], kind="stable"
     )
-    first = order.drop_duplicates("outcome").set_index("outcome")
-    names = [name for name in (OUTCOMES[0], OUTCOMES[2], OUTCOMES[1], OUTCOMES[3]) if name in first.index]
-    return images.loc[[images.index[images["image"] == first.loc[name, "image"]][0] for name in names]]
+    first = order.drop_duplicates("outcome").sort_values("outcome", key=lambda names: names.map(_ORDER.index))
+    return images.loc[first.index]
 
 
 def example_regions(regions: pd.DataFrame, days: Sequence[date], *, max_longitude: float) -> pd.DataFrame:

@@ -57,37 +57,17 @@ class VerificationSettings:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the forecasts are worth, as tables with one number per row.
+    """What the forecasts are worth, as tables with one number per row."""
 
-    Attributes
-    ----------
-    contingency : DataFrame
-        `method`, `threshold`, `tp`, `fp`, `fn`, `tn`.
-    scores, differences : DataFrame
-        `method`, `threshold` (NaN for scores of the probability itself), `score`, and the fields of an `Interval`; the
-        differences, also with `other`, of `method` minus `other` for every pair.
-    climatology : DataFrame
-        The same for `msess` and `apss_reference` against the trailing climatology, with `samples`; without rows where
-        the outcomes do not reach back far enough.
-    reliability : DataFrame
-        `method`, `bin_from`, `bin_to`, `forecast`, `count`, `events`, `frequency`, `sigma`.
-    block_length : int
-        Days that were drawn together.
-    clusters, event_clusters : int
-        Number of days or regions, and of those with an event: all that the scores know of events.
-    notes : tuple of str
-        What a reader of the intervals has to know.
-    """
-
-    contingency: pd.DataFrame
-    scores: pd.DataFrame
-    differences: pd.DataFrame
-    climatology: pd.DataFrame
-    reliability: pd.DataFrame
-    block_length: int
-    clusters: int
-    event_clusters: int
-    notes: tuple[str, ...]
+    contingency: pd.DataFrame  # `method`, `threshold`, `tp`, `fp`, `fn`, `tn`
+    scores: pd.DataFrame  # `method`, `threshold` (NaN: of the probability itself), `score`, fields of an `Interval`
+    differences: pd.DataFrame  # the same for `method` minus `other`, every pair
+    climatology: pd.DataFrame  # `msess` and `apss_reference`, also `samples`; no rows where outcomes are too few
+    reliability: pd.DataFrame  # `method`, `bin_from`, `bin_to` and the fields of a `Reliability`
+    block_length: int  # days that were drawn together
+    clusters: int  # number of days or regions
+    event_clusters: int  # of those with an event: all that the scores know of events
+    notes: tuple[str, ...]  # what a reader of the intervals has to know
 
 
 def compare(

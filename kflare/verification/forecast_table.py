@@ -28,33 +28,15 @@ _ONE_METHOD: Final = "forecast"
 
 @dataclass(frozen=True)
 class ForecastTable:
-    """Forecasts of all methods for the same samples, and what was observed.
+    """Forecasts of all methods for the same N samples, in arrays of shape (N,), and what was observed."""
 
-    Attributes
-    ----------
-    time : datetime64[us] array of shape (N,)
-        Begin of each forecast window, UTC, rising.
-    region : text array of shape (N,) or None
-        None for forecasts of the full disk.
-    observed : bool array of shape (N,)
-        Whether an event was observed in the window.
-    probability : mapping of method to float64 array of shape (N,)
-        Forecast probability.
-    missing : mapping of method to int
-        Forecasts that this method did not issue, of the samples with a known outcome.
-    history : pair of datetime64[us] and bool arrays of shape (M,)
-        All known outcomes, those that some method did not forecast too: for the climatology.
-    notes : tuple of str
-        What was left out or filled in, for the report.
-    """
-
-    time: npt.NDArray[np.datetime64]
-    region: npt.NDArray[np.str_] | None
+    time: npt.NDArray[np.datetime64]  # datetime64[us]: begin of each forecast window, UTC, rising
+    region: npt.NDArray[np.str_] | None  # None for forecasts of the full disk
     observed: Outcomes
-    probability: Mapping[str, Probabilities]
-    missing: Mapping[str, int]
-    history: tuple[npt.NDArray[np.datetime64], Outcomes]
-    notes: tuple[str, ...]
+    probability: Mapping[str, Probabilities]  # by method
+    missing: Mapping[str, int]  # by method: forecasts not issued, of the samples with a known outcome
+    history: tuple[npt.NDArray[np.datetime64], Outcomes]  # times and all known outcomes, for the climatology
+    notes: tuple[str, ...]  # what was left out or filled in, for the report
 
     def shortest_step_hours(self) -> float:
         """Shortest time from one forecast to the next one (of the same region), in hours; inf for a single one."""
