@@ -5,6 +5,7 @@ larger, but they differ by 0.003 to 0.23 where the RMS deviation is about 2 (SCI
 how wide a line is drawn and on how much quiet Sun a region's area holds, neither of which the paper states.
 """
 
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -62,25 +63,13 @@ def table_2(regions: pd.DataFrame) -> pd.DataFrame:
     in a false alarm or null.
     """
     rows = []
-    for outcome in OUTCOMES:
-        for measure in MEASURES:
-            for flaring in (True, False):
-                cell = regions.loc[(regions["outcome"] == outcome) & (regions["flaring"] == flaring), measure]
-                values = cell.dropna().to_numpy(np.float64)
-                some = len(values) > 0
-                rows.append(
-                    {
-                        "outcome": outcome,
-                        "measure": measure,
-                        "flaring": flaring,
-                        "mean": values.mean() if some else np.nan,
-                        "rms": values.std() if some else np.nan,
-                        "median": np.median(values) if some else np.nan,
-                        "regions": len(values),
-                        "undefined": len(cell) - len(values),
-                    }
-                )
-    return pd.DataFrame(rows)
+    for outcome, measure, flaring in product(OUTCOMES, MEASURES, (True, False)):
+        cell = regions.loc[(regions["outcome"] == outcome) & (regions["flaring"] == flaring), measure]
+        values = cell.dropna().astype(np.float64)
+        statistics = values.mean(), values.std(ddof=0), values.median()
+        rows.append((outcome, measure, flaring, *statistics, len(values), len(cell) - len(values)))
+    columns = ["outcome", "measure", "flaring", "mean", "rms", "median", "regions", "undefined"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def table_2_as_printed(table: pd.DataFrame, *, threshold: str) -> pd.DataFrame:

@@ -36,16 +36,13 @@ class AttributionModel(Hashable, Protocol):
     @property
     def origin(self) -> Origin:
         """Which model of which version it is."""
-        ...
 
     @property
     def size(self) -> int:
         """Width and height of the network's input."""
-        ...
 
     def open(self) -> Ask:
         """Load or connect; slow, done once per process by `opened`."""
-        ...
 
 
 def opened(source: AttributionModel) -> Ask:

@@ -63,22 +63,12 @@ def occurrence_rates(values: npt.ArrayLike, flux: npt.ArrayLike, *, bins: npt.Ar
         flares = reaches(largest, name)
         for number, (low, high) in enumerate(pairwise(edges)):
             regions, flaring = int((member == number).sum()), int(flares[member == number].sum())
-            interval = (np.nan, np.nan)
+            rate = (np.nan, np.nan, np.nan)
             if regions:
-                interval = tuple(binomtest(flaring, regions).proportion_ci(0.95, method="wilson"))
-            rows.append(
-                {
-                    "flare_class": name,
-                    "low": low,
-                    "high": high,
-                    "regions": regions,
-                    "flaring": flaring,
-                    "rate": flaring / regions if regions else np.nan,
-                    "rate_low": interval[0],
-                    "rate_high": interval[1],
-                }
-            )
-    return pd.DataFrame(rows)
+                rate = flaring / regions, *binomtest(flaring, regions).proportion_ci(0.95, method="wilson")
+            rows.append((name, low, high, regions, flaring, *rate))
+    columns = ["flare_class", "low", "high", "regions", "flaring", "rate", "rate_low", "rate_high"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def correlation(

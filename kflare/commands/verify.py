@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kflare.commands import command_line
+from kflare.commands.command_line import utc_time
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,9 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--class", dest="letter", choices=("C", "M"), help="with --ledger: the class to score")
     parser.add_argument("--regions", action="store_true", help="with --ledger: forecasts of regions, not of the disk")
     for name in ("since", "until"):
-        parser.add_argument(
-            f"--{name}", type=datetime.fromisoformat, metavar="DATE", help="with --ledger: issue time, UTC"
-        )
+        parser.add_argument(f"--{name}", type=utc_time, metavar="DATE", help="with --ledger: issue time, UTC")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="new or empty folder for the report")
     parser.add_argument(
         "--methods", nargs="+", default=(), metavar="NAME",
@@ -125,12 +124,9 @@ def _of_ledger(args: argparse.Namespace) -> "tuple[pd.DataFrame, str, str]":
     from kflare.operations.ledger import Ledger
     from kflare.operations.outcomes import FULL_DISK, forecast_outcomes
 
-    def utc(time: datetime | None, otherwise: datetime) -> datetime:
-        return otherwise if time is None else time.replace(tzinfo=time.tzinfo or UTC)
-
     first, last = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
     with Ledger(args.ledger) as ledger:
-        table = forecast_outcomes(ledger, utc(args.since, first), utc(args.until, last))
+        table = forecast_outcomes(ledger, args.since or first, args.until or last)
     table = table[(table["threshold"] == args.letter) & (table["region"].eq(FULL_DISK) != args.regions)]
     known = table[table["observed"].notna()]
     where = make_url(args.ledger).render_as_string()
