@@ -31,31 +31,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser("kflare.predict", __doc__)
     add = parser.add_argument
     add("magnetograms", nargs="*", type=Path, help="full-disk magnetograms, or folders of them")
-    add(
-        "--byte-range",
-        type=float,
-        metavar="GAUSS",
-        help="field of byte 255 in 8-bit images (default: 100 for JPEG and PNG, as in the paper)",
-    )
+    byte_range = "field of byte 255 in 8-bit images (default: 100 for JPEG and PNG, as in the paper)"
+    add("--byte-range", type=float, metavar="GAUSS", help=byte_range)
     add("--regions", type=Path, metavar="FILE", help="region table (Parquet or CSV) instead of magnetograms")
-    add(
-        "--flares",
-        type=Path,
-        metavar="FILE",
-        help="with --regions: flare list from which missing flare-history columns are derived",
-    )
-    add(
-        "--attribute",
-        type=Path,
-        metavar="DIR",
-        help="with magnetograms: also write where the model looked, DIR/MODEL/NAME.fits, from the same request",
-    )
-    add(
-        "--server",
-        default="127.0.0.1:8500",
-        metavar="ADDRESS",
-        help="host:port of TensorFlow Serving or kflare.serve (default: 127.0.0.1:8500)",
-    )
+    add("--flares", type=Path, metavar="FILE", help="with --regions: flare list, for missing flare-history columns")
+    attribute = "with magnetograms: also write where the model looked, DIR/MODEL/NAME.fits, from the same request"
+    add("--attribute", type=Path, metavar="DIR", help=attribute)
+    server = "host:port of TensorFlow Serving or kflare.serve (default: %(default)s)"
+    add("--server", default="127.0.0.1:8500", metavar="ADDRESS", help=server)
     add("--models", nargs="+", metavar="NAME", help="models to ask (default: all of the kind that the server serves)")
     add("--timeout", type=float, default=10.0, metavar="SECONDS", help="deadline of each request (default: 10)")
     add("--json", action="store_true", help="print JSON")

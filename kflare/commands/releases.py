@@ -181,18 +181,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--verify", action="store_true", help="check manifests, operations and warm-up requests of --models")
     add("--rollback", metavar="NAME", help="withdraw the newest version of a model")
     add("--promote", metavar="NAME", help="label the canary of a model as the stable version")
-    add(
-        "--check",
-        nargs="+",
-        metavar=("ADDRESS", "NAME"),
-        help="ask a server which models answer; status 1 if none does, or one of the NAMEs does not",
-    )
-    add(
-        "--protoset",
-        type=Path,
-        metavar="FILE",
-        help="write the services' description, for clients in other languages: grpcurl -protoset FILE",
-    )
+    checking = "ask a server which models answer; status 1 if none does, or one of the NAMEs does not"
+    add("--check", nargs="+", metavar=("ADDRESS", "NAME"), help=checking)
+    add("--protoset", type=Path, metavar="FILE", help="write what describes the services, for grpcurl -protoset FILE")
     add = parser.add_argument
     add("--models", type=Path, default="savedmodels", metavar="DIR", help="the served folder (default: %(default)s)")
     add("--config", type=Path, metavar="FILE", help="the server's models.config, for labels")

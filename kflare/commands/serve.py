@@ -150,32 +150,13 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of the models, DIR/<name>/<version>/; with --config, where that file's models lie on this machine "
         f"(default, without --config: {_DEFAULT_MODELS})",
     )
-    add(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="TensorFlow Serving's models.config: names, version policies, labels",
-    )
+    add("--config", type=Path, metavar="FILE", help="TensorFlow Serving's models.config: names, policies, labels")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
     add("--port", type=_port, default=8500, help="port, 0 for any free one (default: %(default)s)")
-    add(
-        "--poll-seconds",
-        type=_seconds,
-        default=1.0,
-        metavar="S",
-        help="how often to look for new and vanished versions, 0 for never (default: %(default)g s)",
-    )
-    add(
-        "--tensor-content",
-        action="store_true",
-        help="answer with raw bytes instead of lists of numbers: faster for heat maps, but not every client reads it",
-    )
-    add(
-        "--rest-api-port",
-        type=_port,
-        metavar="PORT",
-        help="listen for HTTP too (REST API and Prometheus metrics), 0 for any free port",
-    )
+    polling = "how often to look for new and vanished versions, 0 for never (default: %(default)g s)"
+    add("--poll-seconds", type=_seconds, default=1.0, metavar="S", help=polling)
+    add("--tensor-content", action="store_true", help="answer with raw bytes: faster, but not every client reads them")
+    add("--rest-api-port", type=_port, metavar="PORT", help="listen for HTTP too: REST and metrics; 0 for any free one")
     add("--batching-parameters-file", type=Path, metavar="FILE", help="run requests in batches: BatchingParameters")
     add(
         "--enable-per-model-batching-parameters",
@@ -183,21 +164,12 @@ def _parser() -> argparse.ArgumentParser:
         help="with --batching-parameters-file: batch each model by the batching_params.pbtxt in its version's folder, "
         "and those without it not at all",
     )
-    add(
-        "--ssl-config-file",
-        type=Path,
-        metavar="FILE",
-        help="speak TLS, or mutual TLS, on both ports: SSLConfig; read again when it changes",
-    )
+    tls = "speak TLS, or mutual TLS, on both ports: SSLConfig; read again when it changes"
+    add("--ssl-config-file", type=Path, metavar="FILE", help=tls)
     add("--monitoring-config-file", type=Path, metavar="FILE", help="whether and where metrics are: MonitoringConfig")
     add("--require-manifest", action="store_true", help="serve only versions that have a MANIFEST.sha256")
     add("--max-message-mib", type=_count, default=256, metavar="N", help="largest request (default: %(default)s MiB)")
     add("--max-requests", type=_count, default=128, metavar="N", help="most requests at a time (default: %(default)s)")
-    add(
-        "--drain-seconds",
-        type=_seconds,
-        default=30.0,
-        metavar="S",
-        help="how long to wait, after the signal to stop, for requests under way (default: %(default)g s)",
-    )
+    draining = "how long to wait, after the signal to stop, for requests under way (default: %(default)g s)"
+    add("--drain-seconds", type=_seconds, default=30.0, metavar="S", help=draining)
     return parser

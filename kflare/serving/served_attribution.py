@@ -17,6 +17,7 @@ __all__ = ["MAPS", "ServedModel", "predict_maps", "require_attribution"]
 
 MAPS = ("grad_cam", "guided_backprop")
 """The attribution maps of the signature `attribute`."""
+_SERVE = "serve a cnn-c or cnn-m that kflare.fit published"
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,12 @@ def predict_maps(
 def require_attribution(client: Client, model: str) -> tuple[int, int]:
     """Version of a served model, and the size of its input; `ServingError` where it has no signature `attribute`."""
     about = client.metadata(model)
+    who = f"{model} version {about.version} at {client.target}"
     if ATTRIBUTE not in about.outputs:
-        raise ServingError(
-            f"{model} version {about.version} at {client.target} has no signature `{ATTRIBUTE}`, only "
-            f"{', '.join(sorted(about.outputs))}: serve a cnn-c or cnn-m that kflare.fit published"
-        )
+        found = ", ".join(sorted(about.outputs))
+        raise ServingError(f"{who} has no signature `{ATTRIBUTE}`, only {found}: {_SERVE}")
     info = about.outputs[ATTRIBUTE].get("guided_backprop")
     shape = None if info is None else info.shape
     if shape is None or len(shape) != 4 or shape[1] is None:
-        raise ServingError(
-            f"{model} version {about.version} at {client.target} does not declare the size of its `guided_backprop`: "
-            "serve a model that kflare.fit published"
-        )
+        raise ServingError(f"{who} does not declare the size of its `guided_backprop`: {_SERVE}")
     return about.version, shape[1]

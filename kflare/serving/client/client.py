@@ -133,8 +133,6 @@ class Client(ClientBase):
 
         Parameters
         ----------
-        model : str
-            Name of the model.
         batches : iterable of mappings
             The inputs of each request, as for `predict`; read as the replies come, so it may be endless. An exception
             that it raises ends everything, like a failed request: the requests under way are cancelled.

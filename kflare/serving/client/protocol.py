@@ -90,12 +90,8 @@ class ClientProtocol:
 
         Parameters
         ----------
-        model : str
-            Name of the model.
         inputs : mapping
             Arrays by input name, of the signature's types and shapes; sequences of bytes for string inputs.
-        signature : str
-            Name of the signature.
         version : int or str, optional
             Number or label of the version to ask; the newest one by default.
         outputs : sequence of str, optional
@@ -173,7 +169,7 @@ class ClientProtocol:
             the features that the model's metadata names as its inputs; empty cells = not measured.
         ignore : collection of str
             Columns that are neither keys nor features, such as outcomes.
-        model, version, timeout
+        version, timeout
             See `predict`.
 
         Raises
@@ -257,11 +253,9 @@ class ClientProtocol:
 
     def _complete(self, reply: Reply, names: Sequence[str]) -> Reply:
         if absent := [name for name in names if name not in reply.outputs]:
-            raise ServingError(
-                f"the reply of {reply.model} version {reply.version} at {self.target} has no `{'`, `'.join(absent)}`, "
-                f"only {', '.join(sorted(reply.outputs)) or 'nothing'}: "
-                "serve a model that kflare.fit published, or ask for what it has"
-            )
+            who, has = f"{reply.model} version {reply.version}", ", ".join(sorted(reply.outputs)) or "nothing"
+            what = f"the reply of {who} at {self.target} has no `{'`, `'.join(absent)}`, only {has}"
+            raise ServingError(f"{what}: serve a model that kflare.fit published, or ask for what it has")
         return reply
 
     def _status(self, model: str, deadline: _Deadline, *, explain: bool) -> Steps[list[VersionState]]:

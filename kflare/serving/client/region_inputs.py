@@ -26,18 +26,14 @@ def region_inputs(
 
     missing = [name for name in features if name not in table.columns]
     if missing:
-        raise DataError(
-            f"the region table lacks `{'`, `'.join(missing)}`, which {model} needs: "
-            "add the column (leave cells empty where it was not measured)"
-        )
+        names = "`, `".join(missing)
+        raise DataError(f"the region table lacks `{names}`, which {model} needs: add it, empty where not measured")
     # A table may hold the features of several models.
     others = {feature.name for name in SETS for feature in feature_set(name)}
     unknown = [str(name) for name in table.columns if name not in {*features, *KEY_COLUMNS, *ignore, *others}]
     if unknown:
-        raise DataError(
-            f"the region table's column `{'`, `'.join(unknown)}` is no feature of {model}: "
-            f"rename or drop it (the model's are {', '.join(features)})"
-        )
+        which = f"column `{'`, `'.join(unknown)}` is no feature of {model}"
+        raise DataError(f"the region table's {which}: rename or drop it (the model's are {', '.join(features)})")
     if table.empty:
         raise DataError(f"the region table holds no rows: there is nothing to ask {model}")
     return {name: _numbers(table[name]) for name in features}

@@ -15,6 +15,7 @@ __all__ = ["Metadata", "Reply", "TensorInfo", "VersionState", "check_outputs"]
 
 _STATES = {10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}  # get_model_status.proto
 _PROBABILITIES = ("probability", "probabilities", "scores", "calibrated")  # outputs of kflare's signatures
+_UNUSED = "the reply is not used; serve another version of the model"
 _ROUNDING = 1e-6  # a softmax in float32 may end a few units of the last place above 1
 
 
@@ -95,19 +96,14 @@ def check_outputs(
         values = checked.get(name)
         if values is None:
             continue
+        what = f"`{name}` of {model} version {version} must"
         if rows is not None and values.shape[:1] != (rows,):
-            raise ServingError(
-                f"`{name}` of {model} version {version} must have {rows} rows, as many as were asked for, got shape "
-                f"{values.shape}: the reply is not used; serve another version of the model"
-            )
+            raise ServingError(f"{what} have {rows} rows, as were asked for, got shape {values.shape}: {_UNUSED}")
         if values.dtype.kind not in "fiu":
-            raise ServingError(f"`{name}` of {model} version {version} must be numbers, got {values.dtype}")
+            raise ServingError(f"{what} be numbers, got {values.dtype}")
         good = (values >= -_ROUNDING) & (values <= 1 + _ROUNDING)  # NaN compares false
         if not good.all():
-            index = tuple(int(i) for i in np.argwhere(~good)[0])
-            raise ServingError(
-                f"`{name}` of {model} version {version} must lie in [0, 1], got {values[index]} at index "
-                f"{list(index)}: the reply is not used; serve another version of the model"
-            )
+            index = tuple(np.argwhere(~good)[0].tolist())
+            raise ServingError(f"{what} lie in [0, 1], got {values[index]} at index {list(index)}: {_UNUSED}")
         checked[name] = np.clip(values, 0, 1)
     return checked

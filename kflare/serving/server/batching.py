@@ -25,7 +25,7 @@ from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.metrics import Metrics
 from kflare.serving.server.statuses import RequestError, invalid
 
-__all__ = ["BatchScheduler"]
+__all__ = ["Arrays", "BatchScheduler"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Run = Callable[[Arrays, float | None], Arrays]

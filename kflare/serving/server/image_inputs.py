@@ -35,7 +35,5 @@ def refuse_unknown_images(inputs: Mapping[str, npt.NDArray[Any]]) -> None:
         return
     for row, image in enumerate(images.ravel()):
         if not image.startswith(_MAGIC):
-            found = (
-                f"input {_IMAGE} row {row} begins with {image[:8]!r}" if image else f"input {_IMAGE} row {row} is empty"
-            )
-            raise invalid(f"{_REFUSAL}: {found}")
+            found = f"begins with {image[:8]!r}" if image else "is empty"
+            raise invalid(f"{_REFUSAL}: input {_IMAGE} row {row} {found}")

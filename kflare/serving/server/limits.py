@@ -17,15 +17,11 @@ __all__ = ["Admission", "Limits"]
 class Limits:
     """The limits; a request beyond them is refused with RESOURCE_EXHAUSTED."""
 
+    # gRPC refuses a larger message when its length is announced, before it is in memory; TensorFlow Serving: 2 GiB.
     message_bytes: int = 256 * 2**20
-    """Largest request: gRPC refuses a larger one when its length is announced, before its content is in memory.
-    TensorFlow Serving takes up to 2 GiB."""
-    requests: int = 128
-    """Most requests under way (running, or waiting to be batched) at one time."""
-    handshake_seconds: float = 20.0
-    """A connection that has not finished its handshake by then is closed."""
-    idle_seconds: float = 900.0
-    """A connection without a request for so long is closed; clients reconnect by themselves."""
+    requests: int = 128  # most under way (running, or waiting to be batched) at one time
+    handshake_seconds: float = 20.0  # a connection that has not finished its handshake by then is closed
+    idle_seconds: float = 900.0  # a connection without a request is then closed; clients reconnect by themselves
 
 
 class Admission:

@@ -16,14 +16,10 @@ class ModelSettings:
     """One model of the configuration."""
 
     name: str
-    base_path: Path
-    """Folder that holds one numeric folder per version."""
-    newest: int | None = 1
-    """How many of the newest versions to serve; None = as many as `only` allows."""
-    only: frozenset[int] | None = None
-    """The versions that may be served; None = any."""
-    labels: Mapping[str, int] = field(default_factory=dict)
-    """Names that clients may use for a version."""
+    base_path: Path  # holds one numeric folder per version
+    newest: int | None = 1  # how many of the newest versions to serve; None = as many as `only` allows
+    only: frozenset[int] | None = None  # the versions that may be served; None = any
+    labels: Mapping[str, int] = field(default_factory=dict)  # names that clients may use for a version
 
     def allows(self, number: int) -> bool:
         """Whether the version policy allows this version to be served."""
@@ -96,11 +92,9 @@ def _one_model(model: Any, base_path: Path) -> ModelSettings:
     # `model_type` 1 is TENSORFLOW, the older way of saying model_platform: "tensorflow".
     if model.model_platform and model.model_type:
         raise SettingError(f"model {model.name} sets both `model_type` (deprecated) and `model_platform`")
-    if not model.model_platform and not model.model_type:
-        raise SettingError(f'`model_platform` of model {model.name} must be "tensorflow", got nothing')
-    if model.model_platform not in {"", "tensorflow"} or model.model_type not in {0, 1}:
-        seen = model.model_platform or model.model_type
-        raise SettingError(f'`model_platform` of model {model.name} must be "tensorflow", got {seen!r}')
+    if (seen := model.model_platform or model.model_type) not in {"tensorflow", 1}:
+        found = repr(seen) if seen else "nothing"
+        raise SettingError(f'`model_platform` of model {model.name} must be "tensorflow", got {found}')
     policy = model.model_version_policy
     choice = policy.WhichOneof("policy_choice")  # none means the newest version
     newest = None if choice in {"all", "specific"} else max(1, policy.latest.num_versions)

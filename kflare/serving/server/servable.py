@@ -6,7 +6,6 @@ prepares itself anew for each set of outputs (0.1 to 0.3 s), and a Keras signatu
 """
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy.typing as npt
 
 from kflare.errors import ModelError
 from kflare.models.publish import BATCHING, MANIFEST, WARMUP, verify_manifest
-from kflare.serving.server.batching import BatchScheduler
+from kflare.serving.server.batching import Arrays, BatchScheduler
 from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.image_inputs import decodes_images, refuse_unknown_images
 from kflare.serving.server.metrics import Metrics
@@ -28,8 +27,6 @@ __all__ = ["Servable", "write_output"]
 
 _MOST_WARMUP_RECORDS = 1000  # WarmupConsts::kMaxNumRecords in servables/tensorflow/saved_model_warmup_util.h
 _CODE = grpc.StatusCode
-
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class Servable:

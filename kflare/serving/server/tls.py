@@ -25,24 +25,20 @@ class _Identity:
     key: bytes
     certificate: bytes
     authority: bytes | None
-    verify_clients: bool
 
     @classmethod
-    def read(cls, path: Path, *, verify_clients: bool | None = None) -> Self:
+    def read(cls, path: Path) -> Self:
         config = read_config(path, MESSAGES["SSLConfig"], what="TLS configuration")
         for name in ("server_key", "server_cert"):
             if "-----BEGIN " not in getattr(config, name):
                 raise SettingError(f"`{name}` in {path} must be the content of a PEM file")
         if config.client_verify and not config.custom_ca:
             raise SettingError(f"`client_verify` in {path} needs `custom_ca`, who may sign the clients' certificates")
-        if verify_clients not in {None, config.client_verify}:
-            raise SettingError(f"`client_verify` in {path} cannot change while the server runs: restart it")
         made = cls(
             config.server_key.encode(),
             config.server_cert.encode(),
             # gRPC takes an authority only to verify clients by; without `client_verify` no certificate is asked for.
             config.custom_ca.encode() if config.client_verify else None,
-            bool(config.client_verify),
         )
         try:
             made.context()
@@ -85,9 +81,13 @@ class ServerTls:
             return
         self._content = content
         try:
-            identity = _Identity.read(self._path, verify_clients=self._identity.verify_clients)
+            identity = _Identity.read(self._path)
         except SettingError as error:
             _LOG.warning("the TLS configuration stays as it was: %s", error)
+            return
+        if (identity.authority is None) != (self._identity.authority is None):
+            what = f"`client_verify` in {self._path} cannot change while the server runs: restart it"
+            _LOG.warning("the TLS configuration stays as it was: %s", what)
             return
         self._identity, self._context = identity, identity.context()
         _LOG.info("the TLS configuration was renewed from %s", self._path)
@@ -103,7 +103,7 @@ class ServerTls:
             shown = self._identity
             return shown.for_grpc()
 
-        return grpc.dynamic_ssl_server_credentials(shown.for_grpc(), newer, self._identity.verify_clients)
+        return grpc.dynamic_ssl_server_credentials(shown.for_grpc(), newer, self._identity.authority is not None)
 
     def context(self) -> ssl.SSLContext:
         """For the HTTP port."""
