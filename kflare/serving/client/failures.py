@@ -6,7 +6,7 @@ import grpc
 
 from kflare.errors import KflareError
 
-__all__ = ["code_of", "describe_failure", "is_cut_off", "is_unknown_model"]
+__all__ = ["code_of", "describe_failure", "is_unknown_model"]
 
 _CODE = grpc.StatusCode
 
@@ -20,11 +20,6 @@ def code_of(error: KflareError) -> grpc.StatusCode | None:
 def is_unknown_model(error: Any, spec: Any) -> bool:
     """Whether a call failed because there is no such model, version or label."""
     return error.code() is _CODE.NOT_FOUND or _is_unknown_label(error, spec)
-
-
-def is_cut_off(error: Any) -> bool:
-    """Whether the server went away while it answered: gRPC's own retries do not cover that."""
-    return error.code() is _CODE.UNAVAILABLE and "Stream removed" in str(error.details())
 
 
 def describe_failure(error: Any, spec: Any, *, target: str, seconds: float) -> str:

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from kflare.errors import DataError, ServingError
 from kflare.models.registry import OUTPUTS, model_names
 from kflare.serving.client.channel import check_timeout
-from kflare.serving.client.failures import code_of, describe_failure, is_cut_off, is_unknown_model
+from kflare.serving.client.failures import code_of, describe_failure, is_unknown_model
 from kflare.serving.client.messages import METHODS, GetModelMetadataRequest, GetModelStatusRequest, PredictRequest
 from kflare.serving.client.region_inputs import region_inputs
 from kflare.serving.client.replies import Metadata, Reply, VersionState, check_outputs
@@ -272,7 +272,9 @@ class ClientProtocol:
                 return self._read((yield Step(request, deadline.left())), request)
             except grpc.RpcError as error:
                 failed = failed or error
-                if not (again and is_cut_off(error)):
+                # The server went away while it answered: gRPC's own retries do not cover that.
+                cut_off = error.code() is grpc.StatusCode.UNAVAILABLE and "Stream removed" in str(error.details())
+                if not (again and cut_off):
                     break
             except (ValueError, grpc.aio.UsageError) as error:  # what gRPC says once the channel is closed
                 if not self.closed:

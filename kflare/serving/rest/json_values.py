@@ -50,9 +50,7 @@ def read_array(value: Any, dtype: int) -> npt.NDArray[Any]:
     inner = value
     while isinstance(inner, list):
         shape.append(len(inner))
-        if not inner:
-            break
-        inner = inner[0]
+        inner = inner[0] if inner else None
     leaves: list[Any] = []
     _collect(value, 0, shape, dtype, leaves)
     array = np.empty(len(leaves), target)
