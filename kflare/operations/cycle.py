@@ -220,11 +220,7 @@ def _no_sunspot(settings: ForecastSettings) -> _Draft:
 
 
 def _ask_statistics(
-    issue: datetime,
-    flares: FlareList | None,
-    settings: ForecastSettings,
-    disk: MeasuredDisk | None,
-    reasons: list[str],
+    issue: datetime, flares: FlareList | None, settings: ForecastSettings, disk: MeasuredDisk | None, reasons: list[str]
 ) -> _Draft | None:
     fallback, why = fallback_forecast(issue, flares, settings.rungs)
     if fallback is None:

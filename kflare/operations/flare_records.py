@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Select, func, insert, select
+from sqlalchemy import Connection, Row, insert, select
 
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList, class_to_flux
@@ -44,7 +44,7 @@ def record_flares(
     """
     if since >= until:
         raise DataError(f"`since` must come before `until`, got {since} and {until}")
-    known = {(row.start, row.ordinal): row for row in connection.execute(_newest(since, until, None))}
+    known = _newest(connection, since, until, None)
     listed = _listed(flares, since, until)
     counts = {"new": 0, "changed": 0, "withdrawn": 0}
     rows = []
@@ -67,7 +67,7 @@ def record_flares(
 
 def current_flares(connection: Connection, since: datetime, until: datetime, *, as_of: datetime | None) -> Current:
     """The flares that start in since <= start < until as known at `as_of` (None: now), withdrawn ones left out."""
-    rows = [row for row in connection.execute(_newest(since, until, as_of)) if row.goes_class is not None]
+    rows = [row for row in _newest(connection, since, until, as_of).values() if row.goes_class is not None]
     names = ["start", "peak", "end", "goes_class", "noaa", "revision"]
     table = pd.DataFrame([[getattr(row, name) for name in names] for row in rows], columns=names)
     for name in ("start", "peak", "end"):
@@ -90,20 +90,16 @@ def flare_texts(table: pd.DataFrame) -> tuple[str, ...]:
     )
 
 
-def _newest(since: datetime, until: datetime, as_of: datetime | None) -> Select[Any]:
-    """The newest version of each flare."""
-    table = schema.flares
-    inside = (table.c.start >= since) & (table.c.start < until)
+def _newest(
+    connection: Connection, since: datetime, until: datetime, as_of: datetime | None
+) -> dict[tuple[datetime, int], Row[Any]]:
+    """The newest version of each flare, by start and ordinal."""
+    columns = schema.flares.c
+    asked = select(schema.flares).where(columns.start >= since, columns.start < until)
     if as_of is not None:
-        inside &= table.c.recorded <= as_of
-    last = (
-        select(table.c.start, table.c.ordinal, func.max(table.c.revision).label("revision"))
-        .where(inside)
-        .group_by(table.c.start, table.c.ordinal)
-        .subquery()
-    )
-    same = (table.c.start == last.c.start) & (table.c.ordinal == last.c.ordinal) & (table.c.revision == last.c.revision)
-    return select(table).join(last, same).order_by(table.c.start, table.c.ordinal)
+        asked = asked.where(columns.recorded <= as_of)
+    versions = connection.execute(asked.order_by(columns.start, columns.ordinal, columns.revision))
+    return {(row.start, row.ordinal): row for row in versions}
 
 
 def _listed(flares: FlareList, since: datetime, until: datetime) -> dict[tuple[datetime, int], dict[str, Any]]:

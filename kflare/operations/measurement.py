@@ -1,5 +1,6 @@
 """Regions of one cycle: found, recognised, numbered, measured, and completed with what the ledger knows of before."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -72,9 +73,7 @@ def _tracker(ledger: Ledger, measured: Measured, settings: ForecastSettings) -> 
     # A region is recognised over one cycle that failed and one whose data were old.
     options = TrackingOptions(max_gap_hours=max(6.0, 2 * cadence + settings.schedule.data_age_last_hours))
     state = ledger.tracker(measured.time + timedelta(hours=settings.schedule.data_age_last_hours + 1))
-    if state is None:
-        return Tracker(options)
-    try:
-        return Tracker.from_state({**state, "options": vars(options)})
-    except DataError:
-        return Tracker(options)
+    if state is not None:
+        with suppress(DataError):
+            return Tracker.from_state({**state, "options": vars(options)})
+    return Tracker(options)

@@ -35,11 +35,6 @@ def forecast_outcomes(
     forecasts = [cycle for cycle in ledger.cycles(since, until) if isinstance(cycle, Forecast)]
     if not forecasts:
         return pd.DataFrame(columns=list(_COLUMNS))
-    flares = ledger.flares(
-        min(forecast.window_start for forecast in forecasts),
-        max(forecast.window_end for forecast in forecasts),
-        as_of=as_of,
-    )
     rows = []
     for forecast in forecasts:
         span = (forecast.issue, forecast.window_start, forecast.window_end)
@@ -53,6 +48,8 @@ def forecast_outcomes(
     table = pd.DataFrame(rows, columns=list(_COLUMNS))
     for name in ("time", "window_start", "window_end"):
         table[name] = pd.to_datetime(table[name], utc=True)
+    begin, end = table["window_start"].min().to_pydatetime(), table["window_end"].max().to_pydatetime()
+    flares = ledger.flares(begin, end, as_of=as_of)
     covered = [flares.covers(start, end) for start, end in zip(table["window_start"], table["window_end"], strict=True)]
     return table.assign(observed=_observed(table, flares.table, ledger.noaa_numbers()).where(covered))
 

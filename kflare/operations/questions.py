@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from kflare.attribution.image_maps import rectified, scaled
 from kflare.attribution.published import ATTRIBUTE
 from kflare.errors import DataError, KflareError, ServingError
 from kflare.models.registry import model_spec
@@ -41,10 +42,7 @@ def connect(server: ServerSettings) -> Client:
 
 
 def unreachable_models(client: Client, models: Sequence[str]) -> dict[str, str]:
-    """Models that need not be asked, and why: all of them if the server does not answer, else none.
-
-    A server that is being restarted is waited for once, and not for each model.
-    """
+    """All models and why, if the server does not answer, else none: its restart is waited for once, not per model."""
     try:
         client.served(models)
     except ServingError as error:
@@ -100,16 +98,10 @@ def ask_disk(
         answers.models.append(ModelUse(model, reply.version))
         answers.probability[model_spec(model).event] = _probabilities(reply.outputs)
         if explained:
-            answers.grad_cam[model_spec(model).event] = _scaled(reply.outputs["grad_cam"][0, :, :, 1])
+            answers.grad_cam[model_spec(model).event] = scaled(rectified(reply.outputs["grad_cam"][0]))[..., 1]
     return answers
 
 
 def _probabilities(outputs: dict[str, npt.NDArray[np.float32]]) -> list[Probability]:
     pairs = zip(outputs["probability"].tolist(), outputs["calibrated"].tolist(), strict=True)
     return [Probability.of(network, calibrated) for network, calibrated in pairs]
-
-
-def _scaled(grad_cam: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """0-1 per map, as the paper shows them (paper 1, section 4)."""
-    top = float(grad_cam.max(initial=0))
-    return np.clip(grad_cam, 0, None) / top if top > 0 else np.zeros_like(grad_cam)

@@ -46,8 +46,7 @@ def carry_over(before: Path | None, folder: Path, data: SiteData, *, keep_pictur
 def archive_files(data: SiteData, folder: Path, *, pictures: Mapping[str, str]) -> dict[str, str]:
     """The files of the archive that are new or have changed, by path from the site's root.
 
-    `folder` is the new version with what was carried over; `pictures` are the paths of the current ones by name, that
-    to be shown first.
+    `folder` is the new version with what was carried over; the first of the current `pictures`, path by name, is shown.
     """
     entries = {one.forecast.cycle_id: one for one in (*data.past, Past(data.current))}
     shown = {}

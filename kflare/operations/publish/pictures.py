@@ -109,14 +109,9 @@ def intensity_picture(
     scaled = np.clip((np.nan_to_num(data, nan=float(bottom)) - bottom) / max(top - bottom, 1e-9), 0, 1)
     # Square root: coronal images span decades.
     grey = Image.fromarray((255 * np.sqrt(scaled)).astype(np.uint8))
-    width = like.data.shape[0]
-    step = width / size * disk.radius / like.disk.radius  # pixels of `data` for one of the picture
-
-    def offset(centre: float, of: float) -> float:
-        # The picture's pixel (i + 1/2) size-wise lies at (i + 1/2) * width / size - 1/2 in the magnetogram's.
-        return centre + 0.5 - (of + 0.5) * disk.radius / like.disk.radius
-
-    affine = (step, 0.0, offset(disk.x, like.disk.x), 0.0, step, offset(disk.y, like.disk.y))
+    frame = like.disk.resized(like.data.shape[0], size)
+    step = disk.radius / frame.radius  # pixels of `data` for one of the picture
+    affine = (step, 0.0, disk.x + 0.5 - (frame.x + 0.5) * step, 0.0, step, disk.y + 0.5 - (frame.y + 0.5) * step)
     framed = grey.transform((size, size), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR)
     coloured = (255 * colormaps[palette](np.asarray(framed) / 255)[..., :3]).astype(np.uint8)
     return _jpeg(Image.fromarray(coloured), size)
@@ -153,11 +148,7 @@ def keep_pictures(
     grad_cam: Mapping[str, npt.NDArray[np.float32]],
     log: EventLog,
 ) -> None:
-    """Make the pictures of a cycle; one that fails is left out and logged.
-
-    All lie on the frame of the magnetogram; `files` are images by source name, `grad_cam` overlays (h, w), 0-1, by
-    class.
-    """
+    """Make the pictures of a cycle, from images by source name and overlays (h, w), 0-1, by class; log what fails."""
     seen = f"observed {utc_text(magnetogram.time)}"
     made = [DiskPicture("hmi-magnetogram", "HMI magnetogram", magnetogram_picture(magnetogram), note=seen)]
     for source, (wavelength, label, palette) in _IMAGES.items():

@@ -11,8 +11,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from kflare.errors import SettingError
 from kflare.flares.labels import in_window
 from kflare.io.atomic import move_into_place, remove_abandoned, replace_link, temporary_folder, write_whole
@@ -111,12 +109,8 @@ def _past(issue: datetime, ledger: Ledger) -> list[Past]:
     since = issue - _VERIFIED
     cycles = list(ledger.cycles(since, issue))
     table = forecast_outcomes(ledger, since, issue)
-    disk = table[(table["region"] == FULL_DISK) & (table["method"] == "kflare")]
-    observed = {
-        (row.time.to_pydatetime(), row.threshold): bool(row.observed)
-        for row in disk.itertuples()
-        if not np.isnan(row.observed)
-    }
+    disk = table[(table["region"] == FULL_DISK) & (table["method"] == "kflare")].dropna(subset="observed")
+    observed = {(row.time.to_pydatetime(), row.threshold): bool(row.observed) for row in disk.itertuples()}
     flares = ledger.flares(since, issue + timedelta(days=1))
     return [Past(cycle, _outcome(cycle, observed, flares)) for cycle in cycles]
 

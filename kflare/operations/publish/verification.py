@@ -38,9 +38,7 @@ Known = Sequence[tuple[Forecast, bool]]
 def verification_sections(past: Sequence[Past]) -> tuple[Section, ...]:
     """Contingency tables and scores of the full-disk forecasts whose outcome is known, with diagrams for each class.
 
-    Yes is forecast from 50 % of the network's output upward; the Brier skill score, against the base rate of the same
-    forecasts, is of the calibrated probability. TSS alone flatters where events are rare: the false alarm ratio and the
-    number of events are given beside it.
+    TSS alone flatters where events are rare: the false alarm ratio and the number of events are given beside it.
     """
     rows: list[tuple[str, ...]] = []
     drawn: list[Section] = []
