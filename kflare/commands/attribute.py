@@ -15,8 +15,8 @@ python -m kflare.attribute hmi_daily --from 2014-01-01 --until 2014-02-01 --serv
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from kflare.commands import command_line
 from kflare.commands.image_options import add_image_options, chosen_images
 
 if TYPE_CHECKING:
-    from kflare.attribution.export import Export, ImageJob, ImageResult
+    from kflare.attribution.export import Export
     from kflare.attribution.outcomes import Outcomes
     from kflare.attribution.published import AttributionModel
 
@@ -138,14 +138,18 @@ def _export(
 ) -> tuple[dict[str, Any], list[str]]:
     from tqdm import tqdm
 
-    from kflare.attribution.export import plan_export
+    from kflare.attribution.export import export, plan_export, tasks
     from kflare.attribution.value_table import ValueTable
+    from kflare.io.workers import run_tasks
 
     jobs = plan_export(images, settings, source)
+    batches = [jobs] if args.workers == 1 and args.scheduler is None else tasks(jobs, settings)
+    work = partial(export, source=source, settings=settings)
+    workers = {"workers": args.workers, "scheduler": args.scheduler, "prepare": command_line.quiet_tensorflow}
     failures: list[str] = []
     with (
         ValueTable(settings.folder / "attribution.parquet", outcomes=outcomes) as table,
-        _results(args, jobs, source, settings) as results,
+        run_tasks(work, batches, **workers) as results,
     ):
         for result in tqdm(results, total=len(jobs), desc="attributing", unit="image", disable=None, smoothing=0.05):
             if result.failure is not None:
@@ -163,23 +167,6 @@ def _export(
         "maps": str(settings.maps),
     }
     return summary, failures
-
-
-def _results(
-    args: argparse.Namespace, jobs: "list[ImageJob]", source: "AttributionModel", settings: "Export"
-) -> "AbstractContextManager[Iterator[ImageResult]]":
-    from functools import partial
-
-    from kflare.attribution.export import export, tasks
-    from kflare.io.workers import run_tasks
-
-    return run_tasks(
-        partial(export, source=source, settings=settings),
-        [jobs] if args.workers == 1 and args.scheduler is None else tasks(jobs, settings),
-        workers=args.workers,
-        scheduler=args.scheduler,
-        prepare=command_line.quiet_tensorflow,
-    )
 
 
 def _as_text(summary: dict[str, Any]) -> str:

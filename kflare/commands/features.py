@@ -116,14 +116,8 @@ def _features(args: argparse.Namespace) -> None:
             bar = tqdm(results, total=len(todo), desc="measuring", unit="time", disable=None, smoothing=0.05)
             failures = [result.failure for result in bar if result.failure is not None]
         with tqdm(total=len(jobs), desc="completing", unit="time", disable=None) as bar:
-            run = complete_run(
-                [job.part for job in jobs],
-                folder / "regions.parquet",
-                xray=xray,
-                flares=flares,
-                srs=srs,
-                done=bar.update,
-            )
+            parts, path = [job.part for job in jobs], folder / "regions.parquet"
+            run = complete_run(parts, path, xray=xray, flares=flares, srs=srs, done=bar.update)
         _write_lists(run, folder)
     summary = _summary(run, folder, measured=len(todo))
     print(json.dumps(summary, indent=2) if args.json else _as_text(summary, run))

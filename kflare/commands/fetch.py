@@ -51,13 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser("kflare.fetch", __doc__)
     parser.add_argument(
-        "--check",
-        nargs="+",
-        type=Path,
-        metavar="DIR",
+        "--check", nargs="+", type=Path, metavar="DIR",
         help="compare magnetograms that are there: those of the first folder with those of the others nearest in time, "
         "or within one folder images with data (Yi et al. 2021, section 2)",
-    )
+    )  # fmt: skip
     common = _common_options()
     dated = argparse.ArgumentParser(add_help=False)
     dated.add_argument("--from", dest="since", type=utc_time, required=True, metavar="DATE", help="first time, UTC")
@@ -237,12 +234,13 @@ def _fetch_nrt(args: argparse.Namespace, web: "Web") -> None:
 def _fetch_hek(args: argparse.Namespace, web: "Web") -> None:
     from kflare.archives.hek import HEK_URL, query_hek_flares
     from kflare.errors import SettingError
+    from kflare.io.atomic import make_folder
 
     if args.since is None or args.until is None:
         raise SettingError("--hek needs --from and --until")
     found = query_hek_flares(web, args.since, args.until, url=args.url or HEK_URL)
     path = args.output / f"hek_{args.since:%Y%m%d}_{args.until:%Y%m%d}.csv"
-    args.output.mkdir(parents=True, exist_ok=True)
+    make_folder(args.output)
     found.write_csv(path)
     print(json.dumps({"path": str(path), "flares": len(found)}) if args.json else f"{path}: {found.report()}")
 
@@ -256,14 +254,8 @@ def _fetch_sharp(args: argparse.Namespace, web: "Web") -> None:
 
     make_folder(args.output)
     with _bar((args.until - args.since) // timedelta(days=1) + 1, "sharp") as done:
-        table = query_sharp_keywords(
-            Jsoc(web, args.jsoc or JSOC_URL),
-            args.since,
-            args.until,
-            series=args.series,
-            harpnum=args.harpnum,
-            done=done,
-        )
+        jsoc, chosen = Jsoc(web, args.jsoc or JSOC_URL), {"series": args.series, "harpnum": args.harpnum}
+        table = query_sharp_keywords(jsoc, args.since, args.until, **chosen, done=done)
     if table.empty:
         raise DataError(f"JSOC holds no records of `{args.series}` from {args.since:%FT%TZ} to {args.until:%FT%TZ}")
     path = args.output / f"sharp_{args.since:%Y%m%dT%H%MZ}_{args.until:%Y%m%dT%H%MZ}.parquet"
