@@ -23,15 +23,7 @@ _INSTRUMENTS = ("HMI", "MDI", "synthetic")
 
 
 class Header:
-    """Typed look-up in a header in which any card may be unreadable.
-
-    Parameters
-    ----------
-    card : callable
-        Returns the value of a card; raises KeyError where there is none.
-    source : str
-        File, for messages.
-    """
+    """Typed look-up in a header: `card` returns the value of a card, or raises KeyError; `source` is for messages."""
 
     def __init__(self, card: Callable[[str], Any], source: str) -> None:
         self._card = card

@@ -50,11 +50,6 @@ class Magnetogram:
         Where it was taken from, if that is known; see `seen_from`.
     roll : float
         Degrees by which solar north lies clockwise of up, a rest of at most a quarter that was not worth interpolating.
-
-    Raises
-    ------
-    DataError
-        If `data` is no square float32 image, holds infinities, `time` has no time zone, or `quality` is no mask.
     """
 
     data: npt.NDArray[np.float32]
@@ -105,21 +100,7 @@ class Magnetogram:
         """Reduce to `size` × `size` pixels by the mean over areas, which are blocks where `size` divides the width.
 
         A pixel's mean is that of what was measured in its area; where more than half was not, it becomes NaN.
-
-        Parameters
-        ----------
-        size : int
-            New width and height in pixels, 1 to the present width.
-
-        Returns
-        -------
-        Magnetogram
-            With the disk in the new pixels.
-
-        Raises
-        ------
-        DataError
-            If `size` is below 1 or above the width.
+        `DataError` unless `size` lies in 1 to the present width.
         """
         width = self.data.shape[0]
         if size == width:
@@ -128,26 +109,10 @@ class Magnetogram:
         return replace(self, data=data, disk=self.disk.resized(width, size))
 
     def on_hmi_scale(self, factor: float = MDI_TO_HMI) -> "Magnetogram":
-        """Bring fields of MDI to the scale of HMI, by division.
+        """Bring fields of MDI to the scale of HMI: data and byte range divided by `factor`; HMI stays as it is.
 
-        Never done unless asked for: the published dense CNN was trained and tested without it (SCIENCE.md D.4).
-
-        Parameters
-        ----------
-        factor : float
-            How many times MDI's fields are those of HMI: 1.40 (Liu et al. 2012).
-
-        Returns
-        -------
-        Magnetogram
-            HMI unchanged; of MDI `data` and `byte_range` divided by `factor`.
-
-        Raises
-        ------
-        DataError
-            If the instrument is neither.
-        SettingError
-            If `factor` is not positive and finite.
+        Never done unless asked for: the published dense CNN was trained and tested without it (SCIENCE.md D.4). Another
+        instrument raises `DataError`.
         """
         if not (math.isfinite(factor) and factor > 0):
             raise SettingError(f"`factor` must be the ratio of MDI to HMI, above 0; got {factor}")
@@ -164,15 +129,8 @@ class Magnetogram:
     def to_bytes(self, byte_range: float = 100.0) -> npt.NDArray[np.uint8]:
         """Scale to bytes as the SOHO and SDO image archives do (SCIENCE.md D.4): v = (clip(B) + R) / (2 R) · 255.
 
-        Parameters
-        ----------
-        byte_range : float
-            Field strength R of byte 255 in gauss; stronger fields saturate.
-
-        Returns
-        -------
-        numpy.ndarray, uint8, shape (H, H)
-            Rounded to the nearest byte; 0 off the disk and where nothing was measured.
+        R is `byte_range` in gauss; stronger fields saturate. Rounded to the nearest byte, uint8 (H, H); 0 off the disk
+        and where nothing was measured.
         """
         limit = require_byte_range(byte_range)
         scaled = np.rint((np.clip(self.data, -limit, limit) + np.float32(limit)) * np.float32(255 / (2 * limit)))

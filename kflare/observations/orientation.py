@@ -29,24 +29,12 @@ _ARCSEC = {"": 1.0, "arcsec": 1.0, "deg": 3600.0, "degree": 3600.0, "arcmin": 60
 
 @dataclass(frozen=True)
 class Orientation:
-    """How to turn an image in FITS order (row 0 = bottom), and what is seen then.
+    """How to turn an image in FITS order (row 0 = bottom), and what is seen then."""
 
-    Parameters
-    ----------
-    mirrored : bool
-        Whether east and west are exchanged first.
-    quarter_turns : int
-        Counterclockwise turns by 90 degrees, 0 to 3.
-    roll : float
-        Counterclockwise turn that is left to do, degrees, within ±45.
-    disk : Disk
-        The disk after all turns.
-    """
-
-    mirrored: bool
-    quarter_turns: int
-    roll: float
-    disk: Disk
+    mirrored: bool  # whether east and west are exchanged first
+    quarter_turns: int  # counterclockwise, 0 to 3
+    roll: float  # counterclockwise turn that is left to do, degrees, within ±45
+    disk: Disk  # after all turns
 
     @property
     def interpolates(self) -> bool:
@@ -60,26 +48,10 @@ class Orientation:
 
 
 def orientation_of(header: Header, width: int, *, disk: Disk | None = None) -> Orientation:
-    """Read the orientation and the disk from a header.
+    """Read the orientation and the disk of an image in FITS order, `width` pixels wide and high, from its header.
 
-    Parameters
-    ----------
-    header : Header
-        Header of an image in FITS order.
-    width : int
-        Width and height of the image in pixels.
-    disk : Disk, optional
-        The disk in the result, where it is known better than the header says.
-
-    Returns
-    -------
-    Orientation
-        With the whole disk in the frame.
-
-    Raises
-    ------
-    DataError
-        If cards are missing or contradict each other, pixels are not square, or it is no full disk.
+    `disk` is the disk in the result, where it is known better than the header says. `DataError` if cards are missing or
+    contradict each other, pixels are not square, or it is no full disk.
     """
     matrix = _matrix(header)
     mirrored = bool(np.linalg.det(matrix) < 0)

@@ -159,24 +159,10 @@ def policy_named(policy: str | QualityPolicy) -> QualityPolicy:
 
 
 def parse_quality(value: object, *, source: str = "header") -> int | None:
-    """QUALITY as a mask without sign, from any form in which it is given.
+    """QUALITY as a mask without sign, 0 to 2³² − 1, from any form in which it is given; else `DataError`.
 
-    Parameters
-    ----------
-    value : object
-        Integer (signed or not), whole float, or text: decimal, or hexadecimal with 0x.
-    source : str
-        Name for messages.
-
-    Returns
-    -------
-    int or None
-        0 to 2³² − 1; None where there is no value (None, empty text, "nan", "missing").
-
-    Raises
-    ------
-    DataError
-        If it is no integer of 32 bits.
+    That is an integer (signed or not), a whole float, or text: decimal, or hexadecimal with 0x. None where there is no
+    value (None, empty text, "nan", "missing").
     """
     mask: int | None = None
     if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124  NaN is not itself
@@ -222,36 +208,11 @@ def judge(
     named: str = "",
     now: datetime | None = None,
 ) -> str:
-    """Whether an image is good enough.
+    """Whether an image is good enough: "", "degraded: ..." or, if the policy refuses nothing, "rejected: ...".
 
-    Parameters
-    ----------
-    source : str
-        File, for messages.
-    policy : QualityPolicy
-        What is rejected and what noted.
-    time : datetime.datetime
-        Observation time, aware.
-    instrument : str
-        "HMI", "MDI", "synthetic", or "unknown".
-    quality : int or None
-        QUALITY without sign; None where the file has none.
-    missing : float
-        Part of the disk that is missing, 0 to 1; within 0.98 of its radius, as the limb is often cut.
-    named : str
-        The instrument as the header has it, where that is neither HMI nor MDI; "" where it names none.
-    now : datetime.datetime, optional
-        The present, aware.
-
-    Returns
-    -------
-    str
-        "" if there is nothing to say; else "degraded: ..." or, if the policy refuses nothing, "rejected: ...".
-
-    Raises
-    ------
-    DataError
-        If the policy rejects it, with the reason; if `time` has no time zone.
+    `missing` is the part of the disk that is missing, 0 to 1, within 0.98 of its radius, as the limb is often cut.
+    `named` is the instrument as the header has it, "" where it names none. `DataError` if the policy rejects the image,
+    with the reason.
     """
     if time.utcoffset() is None:
         raise DataError(f"`{source}`: `time` must carry a time zone (UTC), got {time!r}")
@@ -307,13 +268,7 @@ _AIA_QUICK_LOOK = 1 << 30
 
 
 def judge_aia(source: str, *, quality: int | None) -> str:
-    """What QUALITY of an AIA level 1 image says: "" nothing, or "degraded: ...".
-
-    Raises
-    ------
-    DataError
-        If the image is no observation of the Sun as it should be.
-    """
+    """What QUALITY of an AIA level 1 image says: "" or "degraded: ..."; `DataError` if it is not fit for use."""
     mask = quality or 0
     bad = [words for bit, words in _AIA_REFUSED.items() if mask >> bit & 1]
     if bad:

@@ -63,10 +63,7 @@ def read_magnetogram(
     Raises
     ------
     DataError
-        If the file is missing, empty, damaged, of another kind, no full disk, its time is unknown, or the policy
-        rejects it.
-    SettingError
-        If `policy` is unknown.
+        If the file is missing, damaged, of another kind, no full disk, its time is unknown, or the policy rejects it.
     """
     options = Options(str(path), policy_named(policy), byte_range, disk, time, size)
     reader, payload = opened(path)

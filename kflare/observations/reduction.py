@@ -19,24 +19,11 @@ BAND = 64
 
 
 class AreaMean:
-    """Mean over areas of a square image that is handed over in bands of rows.
+    """Mean over areas of a square image, `width` pixels wide, that is handed over in bands of rows.
 
     Every new pixel is the mean of the old ones under it, each weighted with the area that it shares with the new one
-    and that was measured; new pixels of which more than half the area was not measured are NaN.
-
-    Parameters
-    ----------
-    width : int
-        Width and height of the image in pixels.
-    size : int
-        Width and height of the result, 1 to `width`; it need not divide `width`.
-    source : str
-        Name for messages.
-
-    Raises
-    ------
-    DataError
-        If `size` is not within 1 and `width`.
+    and that was measured; new pixels of which more than half the area was not measured are NaN. `size` need not divide
+    `width`; `DataError` if it is above it, or below 1.
     """
 
     def __init__(self, width: int, size: int, source: str = "image") -> None:
@@ -51,17 +38,7 @@ class AreaMean:
         self._area = np.zeros((size, width), dtype=np.float32)
 
     def add(self, row: int, values: npt.NDArray[np.float32], measured: npt.NDArray[np.bool_]) -> None:
-        """Add the band of rows that begins with `row`.
-
-        Parameters
-        ----------
-        row : int
-            Index of the first row of the band.
-        values : numpy.ndarray, float32, shape (n, width)
-            The pixels, 0 where not measured.
-        measured : numpy.ndarray, bool, shape (n, width)
-            Whether they were measured.
-        """
+        """Add the rows from `row` on: pixels (n, width), 0 where not measured, and whether they were measured."""
         count, width = values.shape
         first, stop = row * self._size // width, math.ceil((row + count) * self._size / width)
         weights = self._weights[first:stop, row : row + count]
@@ -80,27 +57,7 @@ class AreaMean:
 
 
 def area_mean(data: npt.NDArray[np.float32], size: int, *, source: str = "image") -> npt.NDArray[np.float32]:
-    """Reduce an image to `size` × `size` pixels by the mean over areas.
-
-    Parameters
-    ----------
-    data : numpy.ndarray, float32, shape (H, H)
-        Image, NaN where not measured.
-    size : int
-        New width and height, 1 to H; it need not divide H.
-    source : str
-        Name for messages.
-
-    Returns
-    -------
-    numpy.ndarray, float32, shape (size, size)
-        Means over what was measured; NaN where more than half of the area was not.
-
-    Raises
-    ------
-    DataError
-        If `size` is not within 1 and H.
-    """
+    """Reduce an image (H, H), NaN where not measured, to (size, size) by the mean over areas; see `AreaMean`."""
     mean = AreaMean(data.shape[0], size, source)
     for row in range(0, data.shape[0], BAND):
         band = data[row : row + BAND]
@@ -110,22 +67,11 @@ def area_mean(data: npt.NDArray[np.float32], size: int, *, source: str = "image"
 
 
 def rolled(data: npt.NDArray[np.float32], angle: float, x: float, y: float) -> npt.NDArray[np.float32]:
-    """Turn an image counterclockwise about a point, by bilinear interpolation.
+    """Turn an image (H, H), NaN where not measured, by `angle` degrees counterclockwise about a point, bilinear.
 
-    Parameters
-    ----------
-    data : numpy.ndarray, float32, shape (H, H)
-        Image, row 0 on top, NaN where not measured.
-    angle : float
-        Degrees, counterclockwise as seen.
-    x, y : float
-        The point that stays, in pixels from the left and the top; 0 is the centre of the first pixel.
-
-    Returns
-    -------
-    numpy.ndarray, float32, shape (H, H)
-        A value is the mean of its measured neighbours, weighted with their nearness; NaN where they weigh less than a
-        half. The strongest value never grows.
+    The point that stays is `x`, `y` pixels from the left and the top; 0 is the centre of the first pixel. A value is
+    the mean of its measured neighbours, weighted with their nearness; NaN where they weigh less than a half. The
+    strongest value never grows.
     """
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     # Where a new pixel (row, column) comes from; rows grow downwards.

@@ -19,18 +19,10 @@ NOMINAL_TOLERANCE = timedelta(seconds=360)
 
 @dataclass(frozen=True)
 class Selection:
-    """The image that is used for a time: its place in the candidates, and a note.
+    """The image that is used for a time."""
 
-    Parameters
-    ----------
-    index : int or None
-        None if there is no image.
-    note : str
-        "" for the image of the time itself; else what was taken instead, or why nothing.
-    """
-
-    index: int | None
-    note: str
+    index: int | None  # its place in the candidates; None if there is no image
+    note: str  # "" for the image of the time itself; else what was taken instead, or why nothing
 
 
 def select_for(
@@ -61,11 +53,6 @@ def select_for(
     Selection
         With a note if it is an earlier image; with index None and the reason if there is none. The earliest of several
         at the same time.
-
-    Raises
-    ------
-    SettingError
-        If a time has no time zone, or `limit` or `tolerance` is negative.
     """
     if limit < timedelta(0) or tolerance < timedelta(0):
         raise SettingError(f"`limit` and `tolerance` must not be negative, got {limit} and {tolerance}")

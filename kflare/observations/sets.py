@@ -42,17 +42,13 @@ class ObservationSet:
     Parameters
     ----------
     time : datetime.datetime
-        Of the magnetogram as its name tells it, UTC.
-    magnetogram : pathlib.Path
-        Line-of-sight field of the full disk.
+        Of the magnetogram (line-of-sight field of the full disk) as its name tells it, UTC.
     vector : mapping of int to mapping of str to pathlib.Path
         By HARP number (0 = full disk) the files of `VECTOR_SEGMENTS`; a segment that is missing is absent.
     vector_time : datetime.datetime or None
         Of the vector field, the farthest from `time` where there are several.
-    aia_1600 : pathlib.Path or None
-        Image at 1600 Å.
-    aia_131 : tuple of three of pathlib.Path or None
-        Images at 131 Å: of the time, one and two hours before.
+    aia_1600, aia_131 : pathlib.Path or None, tuple of three of pathlib.Path or None
+        Image at 1600 Å; images at 131 Å of the time, one and two hours before.
     """
 
     time: datetime
@@ -78,12 +74,10 @@ def sets_in(
     cadence: timedelta | None = None,
     tolerance: timedelta = timedelta(minutes=30),
 ) -> list[ObservationSet]:
-    """Find the sets of observations in folders.
+    """Find the sets of observations in folders and their subfolders.
 
     Parameters
     ----------
-    places : sequence of pathlib.Path
-        Folders; their subfolders are searched too.
     since, until : datetime.datetime, optional
         Only magnetograms in [since, until), aware.
     cadence : datetime.timedelta, optional

@@ -32,14 +32,12 @@ Image = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class SolarImage:
-    """An image of the full disk.
+    """An image of the full disk; `time` is UTC.
 
     Parameters
     ----------
     data : numpy.ndarray, float32, shape (H, H)
         DN per second; row 0 = north, column 0 = east, NaN where not measured.
-    time : datetime.datetime
-        When it was taken, UTC.
     disk : Disk
         Centre and radius of the solar disk in pixels of `data`.
     wavelength : int

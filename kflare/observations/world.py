@@ -20,12 +20,7 @@ def header_of(magnetogram: Magnetogram) -> dict[str, str | float | int]:
     """FITS header with the world coordinates of `magnetogram.data[::-1]`: FITS counts rows from the south.
 
     Helioprojective (HPLN-TAN, HPLT-TAN), in arcseconds, from `Magnetogram.seen_from`, so that an attribution map of the
-    same shape can be laid over any other solar image.
-
-    Returns
-    -------
-    dict
-        Keywords and values, as `sunpy.map.Map` and `astropy.io.fits.Header` take them.
+    same shape can be laid over any other solar image; as `sunpy.map.Map` and `astropy.io.fits.Header` take it.
     """
     seen_from, disk = magnetogram.seen_from, magnetogram.disk
     scale = math.degrees(magnetogram.geometry.scale) * 3600

@@ -41,19 +41,10 @@ class Disk:
 
 
 def disk_columns(width: int, disk: Disk) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Where each row of a square image meets the disk.
+    """Where each row of a square image meets the disk, which may reach over the edges.
 
-    Parameters
-    ----------
-    width : int
-        Width and height of the image in pixels.
-    disk : Disk
-        The disk; it may reach over the edges.
-
-    Returns
-    -------
-    first, stop : numpy.ndarray, int32, shape (width,)
-        The pixels first <= column < stop of a row have their centre on the disk; first = stop where there is none.
+    The pixels first <= column < stop of a row have their centre on the disk; first = stop where there is none. int32
+    (width,) each.
     """
     index = np.arange(width, dtype=np.float64)
     left = math.floor(disk.x) + 1  # columns 0 .. left - 1 have their centre at or to the left of the disk's

@@ -35,12 +35,10 @@ class Observer:
 
     Parameters
     ----------
-    lon : float
-        Carrington longitude of the centre of the disk, degrees (L0).
-    lat : float
-        Heliographic latitude of the centre of the disk, degrees (B0).
+    lon, lat : float
+        Carrington longitude (L0) and heliographic latitude (B0) of the centre of the disk, degrees.
     distance : float
-        Distance from the centre of the Sun in metres.
+        From the centre of the Sun in metres.
     """
 
     lon: float
@@ -90,11 +88,6 @@ class DiskGeometry:
         From the centre of the Sun in metres; 1 au where it does not matter.
     roll : float
         Degrees by which solar north lies clockwise of up, as in `Magnetogram`.
-
-    Raises
-    ------
-    DataError
-        If a number is out of its range.
     """
 
     disk: Disk
@@ -148,17 +141,10 @@ class DiskGeometry:
         return along * west, along * north, far - along, mu
 
     def lonlat(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Array, Array]:
-        """Stonyhurst longitude and latitude of pixels.
+        """Stonyhurst longitude and latitude of pixels, degrees.
 
-        Parameters
-        ----------
-        x, y : array-like
-            Column and row, 0 = centre of the first pixel, row 0 = north; broadcast.
-
-        Returns
-        -------
-        lon, lat : numpy.ndarray, float64
-            Degrees, west and north positive, longitude in [-180, 180); NaN off the disk.
+        Of columns and rows `x`, `y`, 0 = centre of the first pixel, row 0 = north; broadcast. West and north are
+        positive, longitudes lie in [-180, 180); NaN off the disk.
         """
         west, north, ahead, _ = self._on_sphere(x, y)
         cos, sin = math.cos(math.radians(self.b0)), math.sin(math.radians(self.b0))
@@ -167,19 +153,10 @@ class DiskGeometry:
         return (lon + 180) % 360 - 180, lat
 
     def pixel(self, lon: npt.ArrayLike, lat: npt.ArrayLike) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
-        """Where points on the Sun are in the image; inverse of :meth:`lonlat`.
+        """Where points on the Sun (Stonyhurst degrees, broadcast) are in the image; inverse of :meth:`lonlat`.
 
-        Parameters
-        ----------
-        lon, lat : array-like
-            Stonyhurst degrees; broadcast.
-
-        Returns
-        -------
-        x, y : numpy.ndarray, float64
-            Column and row; also of points behind the limb, as if the Sun were transparent.
-        visible : numpy.ndarray, bool
-            Whether the point is on this side of the limb. It may still lie outside the image.
+        Column and row, also of points behind the limb, as if the Sun were transparent; and whether the point is on this
+        side of the limb. It may still lie outside the image.
         """
         along, up = np.radians(np.asarray(lon, np.float64) - self.l0), np.radians(np.asarray(lat, np.float64))
         cos, sin = math.cos(math.radians(self.b0)), math.sin(math.radians(self.b0))
@@ -198,10 +175,7 @@ class DiskGeometry:
 
     @cached_property
     def mu(self) -> npt.NDArray[np.float32]:
-        """Cosine of the angle between the line of sight and the vertical of every pixel, NaN off the disk.
-
-        float32, shape (H, W); made at the first use and kept.
-        """
+        """:meth:`mu_at` of every pixel, float32, shape (H, W); made at the first use and kept."""
         height, width = self.shape
         factor = self._radii * self.scale
         # A roll does not change the distance from the centre; tan² in the denominator does, by 2e-5 at the limb.
@@ -232,10 +206,7 @@ class DiskGeometry:
         return lon[seen], lat[seen]
 
     def box_lonlat(self, box: Box) -> tuple[float, float, float, float]:
-        """Longitudes and latitudes that a box spans on the disk: lon_min, lon_max, lat_min, lat_max, degrees.
-
-        NaN where the box is wholly off the disk.
-        """
+        """Degrees that a box spans on the disk: lon_min, lon_max, lat_min, lat_max; NaN where it is off the disk."""
         lon, lat = self.sample(box)
         if not lon.size:
             return math.nan, math.nan, math.nan, math.nan
@@ -243,19 +214,9 @@ class DiskGeometry:
 
 
 def rotated(lon: npt.ArrayLike, lat: npt.ArrayLike, *, seconds: npt.ArrayLike) -> Array:
-    """Stonyhurst longitudes some time later (or earlier), by differential rotation as seen from the Earth.
+    """Stonyhurst longitudes in [-180, 180) some seconds later, turned by differential rotation as seen from Earth.
 
-    Parameters
-    ----------
-    lon, lat : array-like
-        Stonyhurst degrees.
-    seconds : array-like
-        Time that passes; one for all, or one each.
-
-    Returns
-    -------
-    numpy.ndarray, float64
-        Degrees in [-180, 180), by the rates of Howard et al. (1990) at each latitude.
+    By the rates of Howard et al. (1990) at each latitude.
     """
     from astropy import units as u
     from sunpy.sun.models import differential_rotation
@@ -267,19 +228,9 @@ def rotated(lon: npt.ArrayLike, lat: npt.ArrayLike, *, seconds: npt.ArrayLike) -
 
 
 def common_area(one: npt.ArrayLike, other: npt.ArrayLike) -> Array:
-    """Area that boxes of longitude and latitude have in common, in square degrees of the plane.
+    """Area that N boxes have in common with M others, in square degrees of the plane, shape (N, M).
 
-    Parameters
-    ----------
-    one : array-like of shape (N, 4)
-        lon_min, lon_max, lat_min, lat_max of each box, degrees.
-    other : array-like of shape (M, 4)
-        The other boxes. A box with itself: its area.
-
-    Returns
-    -------
-    numpy.ndarray, float64, shape (N, M)
-        0 where two do not overlap.
+    Of each box lon_min, lon_max, lat_min, lat_max. A box with itself: its area.
     """
     first = np.asarray(one, np.float64).reshape(-1, 1, 4)
     second = np.asarray(other, np.float64).reshape(1, -1, 4)

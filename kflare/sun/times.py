@@ -27,21 +27,11 @@ _HEADER_TIME = re.compile(
 
 
 def time_from_name(path: str | Path) -> datetime | None:
-    """Observation time written in a file name.
+    """Observation time written in a file name, aware UTC; None if the name holds no such time.
 
     Understands YYYYMMDD_HHMM and YYYYMMDD_HHMMSS anywhere in the name (`hmi.M_20131023_000054.jpg`,
     `20010311_0000_mdimag_512.jpg`) and the names of Helioviewer (`2022_08_02__10_47_53_000__SDO_HMI_HMI_...`). A time
     followed by `_TAI` (`mdi.fd_M_96m_lev182.20101015_000000_TAI.fits`) is converted to UTC, any other is UTC.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        File; it need not exist.
-
-    Returns
-    -------
-    datetime.datetime or None
-        Aware, UTC. None if the name holds no such time.
     """
     name = Path(path).name
     for match in (*_HELIOVIEWER_TIME.finditer(name), *_NAME_TIME.finditer(name)):
@@ -58,24 +48,8 @@ def time_from_name(path: str | Path) -> datetime | None:
 def parse_header_time(text: str, *, scale: str = "UTC") -> datetime | None:
     """UTC of a time as headers write it: `2010.10.15_00:03:30.000_TAI`, `2010-10-15T00:00:26.000`, the same with Z.
 
-    Parameters
-    ----------
-    text : str
-        Value of a header card.
-    scale : str
-        "UTC" or "TAI": the scale where the text names none (`TIMESYS`).
-
-    Returns
-    -------
-    datetime.datetime or None
-        Aware, UTC; None if it is no time at all.
-
-    Raises
-    ------
-    ValueError
-        If it is a time that does not exist, such as the 13th month.
-    DataError
-        If it is TAI of a year that has no UTC.
+    `scale`, "UTC" or "TAI", is that of a text that names none (`TIMESYS`). None if it is no time at all; ValueError if
+    it does not exist, such as the 13th month; DataError if it is TAI of a year that has no UTC.
     """
     match = _HEADER_TIME.fullmatch(text)
     if match is None:

@@ -17,16 +17,11 @@ __all__ = ["READER", "magnetogram_from_fits"]
 
 
 def magnetogram_from_fits(payload: bytes, options: Options) -> Magnetogram:
-    """Magnetogram of the bytes of a FITS file.
+    """Magnetogram of the first two-dimensional image of the bytes of a FITS file, compressed or not.
 
-    The first two-dimensional image of the file is read, compressed or not. The disk is CRPIX and RSUN_OBS / CDELT1,
-    else R_SUN (pixels). The time is T_OBS (middle of the observation, TAI), else DATE-OBS (UTC), else T_REC (TAI), else
-    that in the file name. The orientation is CDij, PCij or CROTA2; see `kflare.observations.orientation`.
-
-    Raises
-    ------
-    DataError
-        If the file is damaged or truncated, no full disk, not in gauss, its time is unknown, or the policy rejects it.
+    The disk is CRPIX and RSUN_OBS / CDELT1, else R_SUN (pixels). The time is T_OBS (middle of the observation, TAI),
+    else DATE-OBS (UTC), else T_REC (TAI), else that in the file name. The orientation is CDij, PCij or CROTA2; see
+    `kflare.observations.orientation`.
     """
     source = options.source
     # Integers are scaled here, band by band: astropy would first make a float64 image of twice the size.

@@ -33,15 +33,7 @@ _MAX_BLACK = 0.1
 
 
 def magnetogram_from_image(payload: bytes, options: Options) -> Magnetogram:
-    """Magnetogram of the bytes of a JPEG or PNG file.
-
-    R is 100 G where no byte range is asked for; the time is that in the name, the disk that found in the image.
-
-    Raises
-    ------
-    DataError
-        If it is no whole 8-bit grey square image of the full disk, no time is known, or the policy rejects it.
-    """
+    """Magnetogram of the bytes of a JPEG or PNG file: R is 100 G by default, the time that in the name."""
     source = options.source
     limit = require_byte_range(_ARCHIVE_RANGE if options.byte_range is None else options.byte_range)
     time = options.time if options.time is not None else _time(payload, source)
@@ -72,10 +64,7 @@ def _time(_: bytes, source: str) -> datetime:
 def decode_grey(payload: bytes, *, source: str) -> npt.NDArray[np.uint8]:
     """Decode a JPEG or PNG wholly: grey values, uint8, shape (H, H), row 0 on top.
 
-    Raises
-    ------
-    DataError
-        If it is damaged, cut short, in colour, not 8-bit, not square, or larger than 8192 × 8192.
+    `DataError` if it is damaged, cut short, in colour, not 8-bit, not square, or larger than 8192 × 8192.
     """
     from PIL import Image
 
@@ -102,15 +91,10 @@ def _require_grey_square(mode: str, width: int, height: int, *, source: str) -> 
 
 
 def find_disk(image: npt.NDArray[np.uint8], *, source: str = "image") -> Disk:
-    """Find the solar disk in a full-disk image that is black off the disk.
+    """Find the solar disk in a full-disk image that is black off the disk; `DataError` if its bright area is no circle.
 
     The largest connected bright area is taken (so that captions in the corners do not matter), the first and the last
     pixel of it in each row and column are its edge, and a circle is fitted to the edge with outliers removed.
-
-    Raises
-    ------
-    DataError
-        If the image is black or its bright area is no circle.
     """
     bright = image > _DISK_BYTE
     labels, areas = ndimage.label(bright)

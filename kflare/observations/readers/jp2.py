@@ -41,11 +41,6 @@ def magnetogram_from_jp2(payload: bytes, options: Options) -> Magnetogram:
 
     Byte v stands for B = (v − 128) / 255 · 2 R gauss: zero field is byte 128. R is `HV_IMG_DMAX` of the XML box, else
     250, where no byte range is asked for; disk, time, orientation and QUALITY are those of the FITS header in that box.
-
-    Raises
-    ------
-    DataError
-        If the file is damaged or truncated, has no FITS header, is no full disk, or the policy rejects it.
     """
     source = options.source
     with decoding(source, _DAMAGED):
@@ -70,11 +65,8 @@ def _time(payload: bytes, source: str) -> datetime:
 def xml_header(payload: bytes, *, source: str) -> dict[str, str]:
     """FITS header in the XML box of a JP2 file: keyword in capitals to text, of the elements `fits` and `helioviewer`.
 
-    Raises
-    ------
-    DataError
-        If there is no such box, it is no XML, larger than 1 MiB, or declares a document type (kflare expands no
-        entities).
+    `DataError` if there is no such box, it is no XML, larger than 1 MiB, or declares a document type (kflare expands no
+    entities).
     """
     boxes = [bytes(content) for kind, content in _boxes(payload, source) if kind == b"xml "]
     if not boxes:

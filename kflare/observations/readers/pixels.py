@@ -33,25 +33,13 @@ _Band = tuple[int, npt.NDArray[np.float32], npt.NDArray[np.bool_]]
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """An image as a file stores it.
+    """An image as a file stores it."""
 
-    Parameters
-    ----------
-    raw : numpy.ndarray, shape (H, H)
-        Numbers of any real type in FITS order: row 0 is the bottom. NaN is missing.
-    scale, zero : float
-        The field in gauss is raw · scale + zero (BSCALE and BZERO of FITS).
-    blank : int or None
-        Integer that stands for "missing".
-    byte_range : float or None
-        Field strength of byte 255 in gauss, where the numbers are bytes.
-    """
-
-    raw: npt.NDArray[Any]
+    raw: npt.NDArray[Any]  # Numbers of any real type in FITS order, shape (H, H): row 0 is the bottom. NaN is missing.
     scale: float = 1.0
-    zero: float = 0.0
-    blank: int | None = None
-    byte_range: float | None = None
+    zero: float = 0.0  # The field in gauss is raw · scale + zero (BSCALE and BZERO of FITS).
+    blank: int | None = None  # integer that stands for "missing"
+    byte_range: float | None = None  # field strength of byte 255 in gauss, where the numbers are bytes
 
 
 def require_square(shape: tuple[int, ...], limit: int, source: str) -> int:
@@ -67,19 +55,7 @@ def require_square(shape: tuple[int, ...], limit: int, source: str) -> int:
 class Frame:
     """What a header says of an image, settled before its pixels are decoded; :meth:`magnetogram` then takes them.
 
-    Parameters
-    ----------
-    header : Header
-        Header of the image.
-    width : int
-        Width and height in pixels.
-    options : Options
-        How it is to be read.
-
-    Raises
-    ------
-    DataError
-        If it is no line-of-sight magnetogram of the full disk, its time is unknown, or the policy rejects it.
+    `DataError` if it is no line-of-sight magnetogram of the full disk, its time is unknown, or the policy rejects it.
     """
 
     def __init__(self, header: Header, width: int, options: Options) -> None:
@@ -106,13 +82,7 @@ class Frame:
         )
 
     def magnetogram(self, pixels: Pixels) -> Magnetogram:
-        """Scale, turn, mask, check and reduce the pixels.
-
-        Raises
-        ------
-        DataError
-            If there is no field of both signs within ±100 kG, or the policy rejects how much is missing.
-        """
+        """Scale, turn, mask, check and reduce the pixels; the field must have both signs, within ±100 kG."""
         turn, disk, width = self._orientation, self._orientation.disk, self._width
         seen = _Seen(self._source)
         bands = seen.watch(_bands(pixels, turn), disk, width)

@@ -107,22 +107,10 @@ def plain_ssim(
     byte_range: float = 100.0,
     where: npt.NDArray[np.bool_] | None = None,
 ) -> float:
-    """Structural similarity (Wang et al. 2004) by scikit-image, for comparison with CW-SSIM.
+    """Structural similarity (Wang et al. 2004) by scikit-image, -1 to 1; NaN if `where` is empty.
 
-    Parameters
-    ----------
-    x, y : numpy.ndarray, float, shape (H, W)
-        Images in gauss; what is not finite counts as 0.
-    byte_range : float
-        Fields are clipped to ± this many gauss, which also is the half of the data range: with a range of thousands of
-        gauss the constants of SSIM would call any two Suns alike.
-    where : numpy.ndarray, bool, shape (H, W), optional
-        Pixels to average over.
-
-    Returns
-    -------
-    float
-        -1 to 1; perfect 1. NaN if `where` is empty.
+    Images (H, W) are in gauss; what is not finite counts as 0. Fields are clipped to ± `byte_range`, which also is the
+    half of the data range: with a range of thousands of gauss the constants of SSIM would call any two Suns alike.
     """
     from skimage.metrics import structural_similarity
 

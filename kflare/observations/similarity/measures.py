@@ -29,22 +29,9 @@ _Image = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
 def pixel_correlation(x: _Image, y: _Image) -> float:
-    """Pearson's correlation of the pixels of two images.
+    """Pearson's correlation of the pixels of two images of one shape that are finite in both.
 
-    Parameters
-    ----------
-    x, y : numpy.ndarray, float, shape (H, W)
-        Only pixels that are finite in both count.
-
-    Returns
-    -------
-    float
-        -1 to 1; perfect 1, none 0. NaN if fewer than two pixels count or one image is constant there.
-
-    Raises
-    ------
-    DataError
-        If the shapes differ.
+    NaN if fewer than two pixels count or one image is constant there.
     """
     _require_same_shape(x, y)
     both = np.isfinite(x) & np.isfinite(y)
@@ -61,28 +48,7 @@ def pixel_correlation(x: _Image, y: _Image) -> float:
 def byte_correlation(first: Magnetogram, second: Magnetogram, *, size: int = 256, byte_range: float = 100.0) -> float:
     """Pixel correlation of an 8-bit image and data, both on the byte scale, at a reduced size.
 
-    Fields are clipped to ±`byte_range` at full size, as the archive's image was, and then averaged over blocks.
-
-    Parameters
-    ----------
-    first, second : Magnetogram
-        The image and the data, in any order; `second` is brought to the disk of `first` where they differ.
-    size : int
-        Width after the block average; at most that of the smaller one.
-    byte_range : float
-        Field strength of byte 255 in gauss.
-
-    Returns
-    -------
-    float
-        -1 to 1, over pixels on both disks; perfect 1. NaN for a constant image.
-
-    Raises
-    ------
-    DataError
-        If `size` is larger than an image.
-    SettingError
-        If `byte_range` is not positive and finite.
+    Fields are clipped to ±`byte_range` gauss at full size, as the archive's image was, and then as `gauss_correlation`.
     """
     if not (np.isfinite(byte_range) and byte_range > 0):
         raise SettingError(f"`byte_range` must be the field strength of byte 255 in gauss, above 0; got {byte_range}")
@@ -92,7 +58,7 @@ def byte_correlation(first: Magnetogram, second: Magnetogram, *, size: int = 256
 
 
 def gauss_correlation(first: Magnetogram, second: Magnetogram, *, size: int = 256) -> float:
-    """Pixel correlation of two magnetograms in gauss at a reduced size.
+    """Pixel correlation of two magnetograms in gauss at a reduced size, over pixels on both disks.
 
     Parameters
     ----------
@@ -104,12 +70,7 @@ def gauss_correlation(first: Magnetogram, second: Magnetogram, *, size: int = 25
     Returns
     -------
     float
-        -1 to 1, over pixels on both disks; perfect 1. NaN for a constant image.
-
-    Raises
-    ------
-    DataError
-        If `size` is larger than an image.
+        -1 to 1. NaN for a constant image.
     """
     x, y = common_frame(first, second, size=size)
     return pixel_correlation(x.data, y.data)
@@ -135,30 +96,12 @@ def _same_disk(first: Magnetogram, second: Magnetogram) -> bool:
 
 
 def aligned(image: Magnetogram, *, disk: Disk, width: int) -> Magnetogram:
-    """Bring a magnetogram to another disk radius and centre by cubic interpolation.
+    """Bring a magnetogram to another disk radius and centre, `width` pixels wide, by cubic interpolation.
 
     An image of at least twice the resolution is first reduced by area average to the resolution wanted, so that the
     interpolation does not alias. No rotation: both must have north up (they have, after reading), and differential
-    rotation within the half hour of the paper's pairs, 0.3 degrees, stays.
-
-    Parameters
-    ----------
-    image : Magnetogram
-        To be brought.
-    disk : Disk
-        The disk in the result, in its pixels.
-    width : int
-        Width of the result in pixels.
-
-    Returns
-    -------
-    Magnetogram
-        float32 gauss. NaN off `disk`, and where half or more of the nearest pixels were not measured.
-
-    Raises
-    ------
-    SettingError
-        If `width` is below 2.
+    rotation within the half hour of the paper's pairs, 0.3 degrees, stays. NaN off `disk`, and where half or more of
+    the nearest pixels were not measured.
     """
     from scipy import ndimage
 
@@ -235,13 +178,6 @@ def cw_ssim(
     float
         0 to 1; an image with itself 1, no similarity 0. Symmetric. Two constant images have no coefficients and give
         L / L = 1, whatever the constants; a constant against a structured one gives nearly 0. NaN if `where` is empty.
-
-    Raises
-    ------
-    DataError
-        If the shapes differ or are not two-dimensional.
-    SettingError
-        If a parameter is outside its range, or the coarsest subband is smaller than the window.
 
     Notes
     -----

@@ -13,27 +13,11 @@ __all__ = ["file_pairs"]
 
 
 def file_pairs(folders: Sequence[Path], *, within: timedelta = timedelta(minutes=30)) -> list[tuple[Path, Path]]:
-    """Pairs of magnetogram files of about the same time.
+    """Pairs of magnetogram files of about the same time, in order of time; `DataError` if there is none.
 
-    Parameters
-    ----------
-    folders : sequence of pathlib.Path
-        Two or more: each file of the first with the nearest in time of the others. One: each image in it (JPEG, PNG,
-        JPEG 2000) with the nearest FITS file.
-    within : datetime.timedelta
-        Largest distance of a pair (paper, section 2: 30 min between MDI and HMI).
-
-    Returns
-    -------
-    list of tuple of pathlib.Path
-        In the order of the first file's time.
-
-    Raises
-    ------
-    SettingError
-        If a folder does not exist.
-    DataError
-        If there is no pair.
+    Of two or more folders each file of the first with the nearest in time of the others; of one folder each image in it
+    (JPEG, PNG, JPEG 2000) with the nearest FITS file. `within` is the largest distance of a pair (Yi et al. 2021,
+    section 2: 30 min between MDI and HMI).
     """
     for folder in folders:
         if not folder.is_dir():
