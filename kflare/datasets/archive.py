@@ -92,13 +92,6 @@ def daily_images(index: pd.DataFrame, *, limit: timedelta) -> pd.DataFrame:
     times = list(observed.to_pydatetime())
     for day in days:
         chosen = select_for(day.to_pydatetime(), times, limit=limit)
-        image = None if chosen.index is None else index.iloc[chosen.index]
-        rows.append(
-            {
-                "path": None if image is None else image["path"],
-                "time": pd.NaT if image is None else image["time"],
-                "forecast_time": day,
-                "note": chosen.note,
-            }
-        )
+        image = {"path": None, "time": pd.NaT} if chosen.index is None else index.iloc[chosen.index]
+        rows.append({"path": image["path"], "time": image["time"], "forecast_time": day, "note": chosen.note})
     return pd.DataFrame(rows).astype({"time": index["time"].dtype})

@@ -16,7 +16,7 @@ import pandas as pd
 from kflare.errors import DataError
 from kflare.io.atomic import write_whole
 from kflare.observations.sets import ObservationSet
-from kflare.regions.detection import Detection, DetectionOptions, Region
+from kflare.regions.detection import Detection, Region
 from kflare.regions.extraction import Measured
 from kflare.sun.disk import Disk
 from kflare.sun.geometry import DiskGeometry
@@ -98,7 +98,7 @@ def read_part(path: Path, *, columns: Sequence[str] | None = None) -> Part:
 def _detection(time: datetime, geometry: dict[str, Any], rows: pd.DataFrame) -> Detection:
     view = DiskGeometry(**{**geometry, "disk": Disk(**geometry["disk"]), "shape": tuple(geometry["shape"])})
     regions = tuple(Region(**row) for row in rows.reindex(columns=list(_REGION)).to_dict("records"))
-    return Detection(time, view, regions, DetectionOptions())
+    return Detection(time, view, regions)
 
 
 def _names(observations: ObservationSet) -> list[str]:

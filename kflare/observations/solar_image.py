@@ -3,7 +3,6 @@
 AIA shortens its exposures in bright flares, so that counts of two images cannot be compared and counts per second can.
 """
 
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,6 +121,6 @@ def _checked(header: Header, wavelength: int) -> tuple[str, float]:
             header.source, policy=policy_named("default"), time=now, instrument="HMI", quality=header.quality()
         ), 1.0
     exposure = header.number("EXPTIME")
-    if exposure is None or not (math.isfinite(exposure) and exposure > 0):
+    if exposure is None or not exposure > 0:
         raise DataError(f"`{header.source}`: `EXPTIME` must be a time above 0 s, got {exposure}")
     return judge_aia(header.source, quality=header.quality()), exposure

@@ -101,19 +101,18 @@ class Region:
     """A detected active region."""
 
     number: int  # 1, 2, ... from east to west; new for every image
-    x0: int
+    x0: int  # its box: the pixels x0 <= column < x1 and y0 <= row < y1 of the magnetogram
     y0: int
     x1: int
-    y1: int  # Its box: the pixels x0 <= column < x1 and y0 <= row < y1 of the magnetogram.
-    lon: float
-    lat: float  # Centre of its flux, Stonyhurst degrees, west and north positive.
-    lon_min: float
+    y1: int
+    lon: float  # centre of its flux, Stonyhurst degrees, west and north positive
+    lat: float
+    lon_min: float  # what the box spans on the disk, degrees
     lon_max: float
     lat_min: float
-    lat_max: float  # What the box spans on the disk, degrees.
+    lat_max: float
     area_uhem: float  # of its strong field, millionths of the hemisphere
-    flux_mx: float
-    """Unsigned flux of its strong field in maxwell, if the field is radial: the sum of abs(B) / mu times area."""
+    flux_mx: float  # unsigned flux of its strong field in maxwell, if the field is radial: sum of abs(B) / mu · area
     limb: bool  # whether it crosses the limb
 
     @property
@@ -134,7 +133,6 @@ class Detection:
     time: datetime
     geometry: DiskGeometry
     regions: tuple[Region, ...]
-    options: DetectionOptions
 
     @property
     def status(self) -> str:
@@ -213,7 +211,7 @@ def detect_regions(magnetogram: Magnetogram, *, options: DetectionOptions | None
         found.append(Region(0, *box, float(lon), float(lat), *spans, own_area, own_flux, limb))
     found.sort(key=lambda region: (region.lon, region.lat))
     regions = tuple(replace(region, number=number) for number, region in enumerate(found, start=1))
-    return Detection(magnetogram.time, full, regions, options)
+    return Detection(magnetogram.time, full, regions)
 
 
 def merged_boxes(boxes: Sequence[Box]) -> tuple[list[Box], npt.NDArray[np.int64]]:

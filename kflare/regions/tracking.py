@@ -149,9 +149,9 @@ class Tracker:
         owner = {track: region for region, track in match.items()}
         for region, name in enumerate(names):
             if region not in match:
-                parents = [self._tracks[i].identity for i in np.flatnonzero(enough[region]) if i in owner]
+                parents = [i for i in np.flatnonzero(enough[region]) if i in owner]
                 if parents:
-                    best = max(parents, key=lambda parent: common[region, self._index(parent)])
+                    best = self._tracks[parents[int(np.argmax(common[region, parents]))]].identity
                     self.events.append(TrackEvent(self._time, "split", (best,), (best, name)))
             elif (came_from := self._tracks[match[region]].into) is not None:
                 self.events.append(TrackEvent(self._time, "split", (came_from,), (came_from, name)))
@@ -168,9 +168,6 @@ class Tracker:
         taken = [*taken, *(track.identity for track in self._tracks)]
         free = (f"{self._time:%Y%m%dT%H%M}-{number}" for number in count(region.number))
         return next(name for name in free if name not in taken)
-
-    def _index(self, identity: str) -> int:
-        return next(i for i, track in enumerate(self._tracks) if track.identity == identity)
 
 
 def _matched(score: npt.NDArray[np.float64]) -> dict[int, int]:

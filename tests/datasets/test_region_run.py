@@ -16,7 +16,7 @@ from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.sets import ObservationSet
-from kflare.regions.detection import Detection, DetectionOptions, Region
+from kflare.regions.detection import Detection, Region
 from kflare.regions.extraction import MEASURED, REGION_COLUMNS, Measured
 from kflare.regions.feature_table import feature_set
 from kflare.sun.disk import Disk
@@ -43,7 +43,7 @@ def observations(hour):
 def measured(hour, regions, values):
     """Regions that all have one value in every feature, or none."""
     time = (START + pd.Timedelta(hours=hour)).to_pydatetime()
-    found = Detection(time, VIEW, tuple(regions), DetectionOptions())
+    found = Detection(time, VIEW, tuple(regions))
     rows = [
         {**vars(one), "status": one.status, "harpnum": None, "quality": 0, "missing": ""}
         | dict.fromkeys(MEASURED, np.nan if value is None else value)

@@ -9,7 +9,7 @@ import pytest
 from kflare.errors import DataError
 from kflare.flares.srs import read_srs
 from kflare.observations.reading import read_magnetogram
-from kflare.regions.detection import Detection, DetectionOptions, Region, detect_regions
+from kflare.regions.detection import Detection, Region, detect_regions
 from kflare.regions.numbers import harp_numbers, noaa_numbers
 from kflare.sun.disk import Disk
 from kflare.sun.geometry import DiskGeometry
@@ -26,7 +26,7 @@ def detection(*boxes: tuple[float, float, float, float], time: datetime = TIME) 
         pixels = int(x[0]), int(y[0]), int(x[1]) + 1, int(y[1]) + 1
         place = (left + right) / 2, (low + high) / 2
         regions.append(Region(number, *pixels, *place, left, right, low, high, 100.0, 1e21, limb=False))
-    return Detection(time, VIEW, tuple(regions), DetectionOptions())
+    return Detection(time, VIEW, tuple(regions))
 
 
 @pytest.fixture

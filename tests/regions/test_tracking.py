@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
-from kflare.regions.detection import Detection, DetectionOptions, Region, detect_regions
+from kflare.regions.detection import Detection, Region, detect_regions
 from kflare.regions.tracking import Tracker, TrackingOptions
 from kflare.sun.disk import Disk
 from kflare.sun.geometry import DiskGeometry, rotated
@@ -26,7 +26,7 @@ def seen(hours: float, *boxes: tuple[float, float, float, float]) -> Detection:
         turned = float(rotated(*middle, seconds=hours * 3600)) - middle[0]
         place = left + turned, right + turned, low, high
         regions.append(Region(number, 0, 0, 1, 1, middle[0] + turned, middle[1], *place, 100.0, 1e21, limb=False))
-    return Detection(TIME + timedelta(hours=hours), VIEW, tuple(regions), DetectionOptions())
+    return Detection(TIME + timedelta(hours=hours), VIEW, tuple(regions))
 
 
 A, B = (-10.0, -2.0, 8.0, 14.0), (0.0, 6.0, 9.0, 13.0)
@@ -65,7 +65,7 @@ def test_gaps():
     assert tracker.update(seen(12, B, A)) == first[::-1]  # B was not seen for 6 h, which is not too long
     later = tracker.update(seen(18.1, A, B))
     assert not set(later) & set(first)
-    assert tracker.update(Detection(TIME + timedelta(hours=19), VIEW, (), DetectionOptions())) == []
+    assert tracker.update(Detection(TIME + timedelta(hours=19), VIEW, ())) == []
     assert tracker.update(seen(20, A, B)) == later
     assert tracker.events == []
 
