@@ -93,7 +93,11 @@ def run_cycle(
 def _forecast(
     issue: datetime, settings: ForecastSettings, inputs: Inputs, ledger: Ledger, log: EventLog
 ) -> tuple[Forecast | Outage, MeasuredDisk | None]:
-    flares = _past_flares(issue, settings, ledger, log)
+    flares = None
+    try:
+        flares = past_flares(issue, settings, ledger)
+    except KflareError as error:
+        log("no flare list", reason=str(error))
     disk, reasons = _measured(inputs, flares, settings, ledger, log)
     answers = Answers()
     draft: _Draft | None = None
@@ -134,14 +138,6 @@ def _forecast(
         bounds=MarkBounds(settings.marks.danger, settings.marks.warning),
     )
     return forecast, disk
-
-
-def _past_flares(issue: datetime, settings: ForecastSettings, ledger: Ledger, log: EventLog) -> FlareList | None:
-    try:
-        return past_flares(issue, settings, ledger)
-    except KflareError as error:
-        log("no flare list", reason=str(error))
-        return None
 
 
 def _measured(

@@ -204,10 +204,7 @@ class Forecast(CheckedRecord):
         if not self.full_disk:
             raise DataError(f"forecast {self.cycle_id} has no `full_disk` probability: record an `Outage` instead")
         if not self.window_start < self.window_end:
-            raise DataError(
-                f"`window_end` must come after `window_start`, got {utc_text(self.window_start)} to "
-                f"{utc_text(self.window_end)}"
-            )
+            raise DataError(f"`window_end` must come after `window_start` {self.window_start}, got {self.window_end}")
         if self.next_issue <= self.issue:
             raise DataError(f"`next_issue` must come after `issue` {utc_text(self.issue)}, got {self.next_issue}")
         numbers = [region.number for region in self.regions]

@@ -179,11 +179,9 @@ def _xray(result: NrtResult, records: Sequence[InputRecord]) -> tuple[XrayFlux |
         return None, [bad if record.name == result.name else record for record in records]
 
 
-def past_flares(
-    issue: datetime, settings: ForecastSettings, ledger: Ledger, *, days: float = 366.0
-) -> FlareList | None:
-    """The flares of the past, from the ledger and before its time from `data.flares`; None if there are none."""
-    since = issue - timedelta(days=days)
+def past_flares(issue: datetime, settings: ForecastSettings, ledger: Ledger) -> FlareList | None:
+    """A year of flares, from the ledger and before its time from `data.flares`; None if there are none."""
+    since = issue - timedelta(days=366)
     known = ledger.flares(since, issue)
     lists = []
     if len(known.table):

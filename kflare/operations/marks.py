@@ -1,4 +1,7 @@
-"""What a probability means to a forecaster: the risk mark of the disk and the forecast class."""
+"""What a probability means to a forecaster: the risk mark of the disk and the forecast class.
+
+Nishizuka et al. 2021, Earth, Planets and Space 73, 64.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,10 +72,7 @@ class MarkBounds:
 
 
 def risk_mark(p: float, bounds: MarkBounds | None = None) -> str:
-    """The mark of a full-disk probability: "Danger flares", "Warning" or "Quiet".
-
-    Nishizuka et al. 2021, Earth, Planets and Space 73, 64, section 3.1: at 80 % and at 50 %, inclusive upward.
-    """
+    """The mark of a full-disk probability: "Danger flares", "Warning" or "Quiet" (section 3.1: at 80 % and 50 %)."""
     bounds = bounds or MarkBounds()
     if p >= bounds.danger - _ROUNDING:
         return "Danger flares"
@@ -83,7 +83,7 @@ def forecast_class(probability: Mapping[str, Probability]) -> str | None:
     """The forecast maximum class: "M", "C" or "below C"; None if nothing is forecast.
 
     Each model says yes where it holds the event for likelier than not (argmax of its two outputs); the highest class
-    that is said yes to is the forecast (Nishizuka et al. 2021, eq. 2 and section 3.2).
+    that is said yes to is the forecast (eq. 2 and section 3.2).
     """
     if not probability:
         return None

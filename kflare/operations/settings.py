@@ -72,9 +72,7 @@ class ScheduleSettings(_Section):
 
     def __post_init__(self) -> None:
         if not self.hours or sorted(set(self.hours)) != list(self.hours) or not all(0 <= h < 24 for h in self.hours):
-            raise SettingError(
-                f"`schedule.hours` must be hours of the day from 0 to below 24, rising, got {list(self.hours)}"
-            )
+            raise SettingError(f"`schedule.hours` must be hours of the day, 0 to < 24, rising, got {list(self.hours)}")
         if not 0 <= self.data_age_first_hours < self.data_age_last_hours:
             raise SettingError(
                 "`schedule.data_age_first_hours` must be at least 0 and below `schedule.data_age_last_hours`, "
