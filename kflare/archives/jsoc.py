@@ -187,7 +187,7 @@ class Jsoc:
         offline = [name for name in segments if record.segments.get(name, "") in _OFFLINE]
         if offline:
             raise NotFoundError(
-                f"{', '.join(f'`{name}`' for name in offline)} of `{record.name}` is not on JSOC's disks; "
+                f"`{'`, `'.join(offline)}` of `{record.name}` is not on JSOC's disks; "
                 "give a registered e-mail address, by which it is brought back from tape"
             )
         return {name: self.url + record.segments[name].lstrip("/") for name in segments}
@@ -266,9 +266,7 @@ class Jsoc:
             found[inside[1].strip() if inside else segments[0]] = str(url)
         absent = [name for name in segments if name not in found]
         if absent:
-            raise NotFoundError(
-                f"JSOC's export of `{record.name}` holds no {', '.join(f'`{name}`' for name in absent)}"
-            )
+            raise NotFoundError(f"JSOC's export of `{record.name}` holds no `{'`, `'.join(absent)}`")
         return {name: found[name] for name in segments}
 
     def _asked(self, question: Callable[[], Any]) -> Any:

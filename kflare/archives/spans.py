@@ -15,9 +15,7 @@ def require_span(since: datetime, until: datetime) -> None:
         if value.utcoffset() is None:
             raise SettingError(f"`{name}` must carry a time zone (UTC), got {value!r}")
     if not since < until:
-        raise SettingError(
-            f"`until` must be later than `since`, got {since:%Y-%m-%dT%H:%MZ} to {until:%Y-%m-%dT%H:%MZ}"
-        )
+        raise SettingError(f"`until` must be later than `since`, got {since:%FT%H:%MZ} to {until:%FT%H:%MZ}")
 
 
 def slots(since: datetime, until: datetime, cadence: timedelta) -> list[datetime]:

@@ -80,8 +80,7 @@ def class_to_flux(goes_class: str) -> float:
     flux = float(match[2] + _EXPONENT[match[1]]) if match else 0.0
     if not 0 < flux < _FLUX_LIMIT:
         raise DataError(
-            "`goes_class` must be one of the letters A, B, C, M, X and a number above 0, such as M3.1; "
-            f"got {goes_class!r}"
+            f"`goes_class` must be one of the letters A, B, C, M, X and a number above 0, got {goes_class!r}"
         )
     return flux
 
@@ -149,9 +148,7 @@ class FlareList:
             given = seen[name] if name in seen.columns else pd.Series(pd.NaT, seen.index)
             rows[name] = _as_utc(given, name, self.source)
         if rows["start"].isna().any():
-            raise DataError(
-                f"`{self.source}`: every flare needs a `start`; {int(rows['start'].isna().sum())} have none"
-            )
+            raise DataError(f"`{self.source}`: every flare needs a `start`; {rows['start'].isna().sum()} have none")
         rows["goes_class"] = seen["goes_class"].astype("str")
         rows["flux"] = class_fluxes(rows["goes_class"])
         if rows["flux"].isna().any():

@@ -125,8 +125,6 @@ def _close(ours: _Integers, theirs: _Integers, tolerance: int) -> npt.NDArray[np
     count = np.searchsorted(ours[order], theirs[known] + tolerance, side="right") - begin
     total = int(count.sum())
     if total > _MOST_PAIRS:
-        raise DataError(
-            f"a flare must have few others within `tolerance`, got {total} pairs in all; give a shorter `tolerance`"
-        )
+        raise DataError(f"few flares must lie within `tolerance`, got {total} pairs; give a shorter `tolerance`")
     step = np.arange(total) - np.repeat(np.cumsum(count) - count, count)
     return np.stack([order[np.repeat(begin, count) + step], np.repeat(known, count)])

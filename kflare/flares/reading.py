@@ -189,8 +189,7 @@ def _event_columns(text: str, path: Path) -> FlareColumns:
             continue
         if day is None:
             raise DataError(
-                f"`{path}`: the day of the events must stand in a `:Date:` line or in the name "
-                "(YYYYMMDDevents.txt); rename the file"
+                f"`{path}`: the day must stand in a `:Date:` line or in the name; call it YYYYMMDDevents.txt"
             )
         event = (day, fields[0])
         rest = fields[fields.index(kind, 4) + 1 :]
@@ -254,9 +253,7 @@ def _header(text: str, path: Path) -> list[str]:
     if not any(name.strip() for name in header):
         raise DataError(f"`{path}` is no readable CSV flare list: its first line must name the columns")
     if len(text) > _HEADER_CHARACTERS and not head.read(1):
-        raise DataError(
-            f"`{path}` is no readable CSV flare list: its header is longer than {_HEADER_CHARACTERS >> 10} KiB"
-        )
+        raise DataError(f"`{path}` is no readable CSV flare list: its header exceeds {_HEADER_CHARACTERS >> 10} KiB")
     return header
 
 
@@ -271,10 +268,8 @@ def _csv_rows(text: str, header: Sequence[str], wanted: Sequence[str], path: Pat
             # A list written with an unnamed index has one field more per row than the header.
             shift = 1 if len(fields) == len(header) + 1 else 0
         if len(fields) > len(header) + (shift or 0):
-            raise DataError(
-                f"`{path}` is no readable CSV flare list: row {number} has {len(fields)} fields, "
-                f"the header {len(header)}"
-            )
+            seen = f"row {number} has {len(fields)} fields, the header {len(header)}"
+            raise DataError(f"`{path}` is no readable CSV flare list: {seen}")
         if blank:
             continue
         if number > MAX_RECORDS:

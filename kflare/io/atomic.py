@@ -140,7 +140,7 @@ def held_folders(*folders: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise SettingError(
-                f"another run is at work in `{folders[0].parent}`: wait for it, or choose another folder"
+                f"another run is at work in `{folders[0].parent}`: wait, or choose another folder"
             ) from error
         for folder in folders:
             remove_abandoned(folder)

@@ -87,9 +87,7 @@ class FitsFile:
             if hdu.is_image and len(shape) == 2:
                 return hdu
             shapes.append(str(shape))
-        raise DataError(
-            f"`{self._source}` must hold a two-dimensional image, its parts have the shapes {', '.join(shapes)}"
-        )
+        raise DataError(f"`{self._source}` must hold a two-dimensional image, its parts are of {', '.join(shapes)}")
 
     def pixels(self, hdu: Any) -> npt.NDArray[Any]:
         """Decode a part that is a two-dimensional image of up to `MAX_WIDTH` pixels in each direction.
@@ -101,20 +99,18 @@ class FitsFile:
         shape: tuple[int, ...] = getattr(hdu, "shape", ())
         if len(shape) != 2 or not 0 < max(shape) <= MAX_WIDTH:
             raise DataError(
-                f"`{self._source}`: an image must have two axes of at most {MAX_WIDTH} pixels, got the shape {shape}"
+                f"`{self._source}`: an image must be of at most {MAX_WIDTH} by {MAX_WIDTH} pixels, got {shape}"
             )
         if isinstance(hdu, fits.CompImageHDU):
             self._require_safe_tiles(hdu)
         elif hdu.size > len(self._payload):
             raise DataError(
                 f"`{self._source}` is a damaged or truncated FITS file: its header promises an image of {hdu.size} "
-                f"bytes, the file has {len(self._payload)}; download it again"
+                "bytes; download it again"
             )
         data = np.asarray(hdu.data)
         if data.shape != shape:
-            raise DataError(
-                f"`{self._source}` is truncated: image of shape {data.shape}, not {shape}; download it again"
-            )
+            raise DataError(f"`{self._source}` is truncated: its image is {data.shape}, not {shape}; download it again")
         return data
 
     def _require_safe_tiles(self, hdu: Any) -> None:
@@ -124,8 +120,7 @@ class FitsFile:
         source = self._source
         if hdu.compression_type not in _COMPRESSIONS:
             raise DataError(
-                f"`{source}`: a compressed image must be one of {', '.join(_COMPRESSIONS)}, got "
-                f"{hdu.compression_type!r}; uncompress it first"
+                f"`{source}`: images must be of {', '.join(_COMPRESSIONS)}, got {hdu.compression_type!r}; uncompress it"
             )
         if math.prod(hdu.tile_shape) > MAX_WIDTH**2:
             raise DataError(f"`{source}` is damaged: its tiles of {hdu.tile_shape} pixels are larger than any image")
@@ -155,12 +150,8 @@ def _require_short_header(payload: bytes, start: int, source: str) -> None:
     head = payload[start : start + _MAX_HEADER]
     end = next((found.start() for found in _END.finditer(head) if found.start() % 80 == 0), None)
     if end is None and len(head) == _MAX_HEADER:
-        raise DataError(
-            f"`{source}` is damaged: a header must have END within {_MAX_HEADER >> 20} MiB; download it again"
-        )
+        raise DataError(f"`{source}` is damaged: no header END within {_MAX_HEADER >> 20} MiB; download it again")
     for count in _COUNT.finditer(head[:end].upper()):
         if int(count[2]) > _MAX_COUNT:
-            name = count[1].decode()
-            raise DataError(
-                f"`{source}` is damaged: `{name}` must be at most {_MAX_COUNT}, got {int(count[2])}; download it again"
-            )
+            seen = f"`{count[1].decode()}` must be at most {_MAX_COUNT}, got {int(count[2])}"
+            raise DataError(f"`{source}` is damaged: {seen}; download it again")

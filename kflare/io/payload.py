@@ -64,10 +64,7 @@ def kind_of(
         return found
     start = payload[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<!--", b"<?xml")):
-        raise DataError(
-            f"`{source}` must be {what}; it is an HTML or XML page, as a server sends when it has no data; "
-            "download it again"
-        )
+        raise DataError(f"`{source}` must be {what}; it is an HTML or XML page; download it again")
     seen = f"it is a {found} file" if found else f"it begins with {payload[:8]!r}"
     raise DataError(f"`{source}` must be {what}; {seen}; convert it or give another file")
 

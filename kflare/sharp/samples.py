@@ -174,10 +174,8 @@ def _read_file(path: Path) -> pd.DataFrame:
         raw = pd.read_csv(path, dtype={"prefix": str, "flares": str, "t_end": str}, encoding="utf-8")
     missing = [name for name in _NEEDED if name not in raw.columns]
     if missing:
-        raise DataError(
-            f"`{path}` lacks the column `{missing[0]}`; SHARP samples need {', '.join(_NEEDED)}, "
-            f"its columns are {', '.join(map(str, raw.columns))}"
-        )
+        seen = ", ".join(map(str, raw.columns))
+        raise DataError(f"`{path}` lacks the column `{missing[0]}` of SHARP samples; its columns are {seen}")
     rows = pd.DataFrame({"prefix": raw["prefix"].fillna("").astype("str")})
     times = pd.to_datetime(raw["t_end"].fillna(""), format="ISO8601", utc=True, errors="coerce")
     rows["time"] = times.astype(TIME_DTYPE)
@@ -265,17 +263,13 @@ class _Grid:
         step, rest = np.divmod(time - first[index], _CADENCE)
         if rest.any():
             row = rows.iloc[int(np.flatnonzero(rest)[0])]
-            raise DataError(
-                f"`{folder}`: the rows of a region must lie 96 minutes or a multiple apart, "
-                f"{row['harpnum']} at {row['time']} does not"
-            )
+            seen = f"{row['harpnum']} at {row['time']} does not"
+            raise DataError(f"`{folder}`: the rows of a region must lie 96 minutes or a multiple apart, {seen}")
         length = step[begin + count - 1] + 1
         if (length > _LONGEST).any():
             region = int(length.argmax())
-            raise DataError(
-                f"`{folder}`: the rows of a region must lie within a year, those of {harpnum[region]} span "
-                f"{length[region] * 96 / 1440:.0f} days"
-            )
+            seen = f"those of {harpnum[region]} span {length[region] * 96 / 1440:.0f} days"
+            raise DataError(f"`{folder}`: the rows of a region must lie within a year, {seen}")
         offset = np.cumsum(length) - length
         return cls(harpnum, first, offset, length, offset[index] + step)
 

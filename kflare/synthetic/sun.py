@@ -297,8 +297,7 @@ class SyntheticSun:
         outside = (times < pd.Timestamp(self.start)) | (times > pd.Timestamp(self.end))
         if outside.any():
             raise SettingError(
-                f"`times` must lie between {self.start:%Y-%m-%dT%H:%M:%SZ} and {self.end:%Y-%m-%dT%H:%M:%SZ}, the time "
-                f"that this synthetic Sun covers; got {times[outside][0]}"
+                f"`times` must lie between {self.start:%FT%TZ} and {self.end:%FT%TZ}, got {times[outside][0]}"
             )
         return times_to_days(times)
 

@@ -99,8 +99,7 @@ class XrayFlux:
         satellite, flux = self.table["satellite"], self.table["flux"]
         if (satellite.isna() & flux.notna()).any():
             raise SettingError(
-                f"`{self.source}` does not say which GOES it is of, and only fluxes of GOES-15 and before are scaled; "
-                "give `satellite`"
+                f"`{self.source}` does not say of which GOES it is, on which the scale depends; give `satellite`"
             )
         scaled = (satellite <= _LAST_SCALED).fillna(value=False).to_numpy(dtype=bool)
         factor = SWPC_FACTOR if scale == "operational" else 1 / SWPC_FACTOR
@@ -232,10 +231,7 @@ def _minutes(samples: Samples, path: Path) -> tuple[pd.DataFrame, dict[str, int]
     rows = rows.sort_values("minute", kind="stable", ignore_index=True)
     begin, end = int(rows["minute"].iloc[0]), int(rows["minute"].iloc[-1])
     if end - begin >= _MOST_MINUTES:
-        raise DataError(
-            f"`{path}` must span at most {_MOST_MINUTES} minutes, got {end - begin + 1}; "
-            "its times are damaged, or split it"
-        )
+        raise DataError(f"`{path}` must span at most {_MOST_MINUTES} minutes, got {end - begin + 1}; split it")
     twice = rows.duplicated("minute")
     if twice.any():
         rows, done = _one_per_minute(rows, twice, cadence=samples.cadence)

@@ -192,8 +192,7 @@ def _of_classic(path: Path) -> tuple[dict[str, Series], dict[str, Any]]:
             shape, kind = found.shape, found.data.dtype
             if len(shape) != 1 or shape[0] > _MOST_SAMPLES or kind.kind not in "iuf":
                 raise DataError(
-                    f"`{path}`: `{name}` must be a series of at most {_MOST_SAMPLES} numbers, got {kind} {shape}; "
-                    "download it again or split it"
+                    f"`{path}`: `{name}` must be a series of at most {_MOST_SAMPLES} numbers, got {kind} {shape}"
                 )
             series[name] = Series(found.data.astype(kind.newbyteorder("=")), dict(getattr(found, "_attributes", {})))
         return series, dict(getattr(file, "_attributes", {}))
