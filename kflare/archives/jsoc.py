@@ -133,35 +133,14 @@ class Jsoc:
         keys: Sequence[str] | None = (),
         segments: Sequence[str] = (),
     ) -> list[Record]:
-        """Records of a window of time, oldest first.
+        """Records of a series such as `hmi.M_720s_nrt` in a window of time, both (aware) ends included, oldest first.
 
-        Parameters
-        ----------
-        series : str
-            Such as `hmi.M_720s_nrt`.
-        since, until : datetime.datetime
-            Both ends belong to the window; aware.
-        every : datetime.timedelta, optional
-            Only the records at `since` and whole steps after it.
-        before, where : str
-            Selection before the time, such as "[]" where the first prime key is HARPNUM, and after it, such as
-            `[? WAVELNTH = 131 ?]`.
-        clock : str
-            "TAI" or "UTC", see :func:`jsoc_time`.
-        keys : sequence of str or None
-            Keywords besides T_REC, T_OBS and QUALITY; None for all.
-        segments : sequence of str
-            Segments whose paths are wanted.
-
-        Returns
-        -------
-        list of Record
-            Without those whose time is missing or outside the window, or whose QUALITY is unreadable.
-
-        Raises
-        ------
-        NoAnswerError, DataError
-            If JSOC gives no usable answer, or refuses the query.
+        `every` takes only the records at `since` and whole steps after it; `before` and `where` select further, before
+        the time (such as "[]" where the first prime key is HARPNUM) and after it (such as `[? WAVELNTH = 131 ?]`). The
+        `clock` of the series is "TAI" or "UTC", see :func:`jsoc_time`. `keys` are wanted besides T_REC, T_OBS and
+        QUALITY, None for all, `segments` are those whose paths are wanted. Records whose time is missing or outside the
+        window, or whose QUALITY is unreadable, are left out. NoAnswerError if JSOC gives no usable answer, DataError if
+        it refuses the query.
         """
         span = f"{jsoc_time(since, clock=clock)}-{jsoc_time(until, clock=clock)}"
         step = f"@{every.total_seconds():.0f}s" if every is not None else ""

@@ -26,7 +26,7 @@ from kflare.errors import DataError, KflareError, SettingError
 from kflare.flares.repairing import read_flares
 from kflare.io.atomic import move_into_place
 from kflare.io.integrity import damage
-from kflare.sun.times import name_of_time
+from kflare.sun.times import in_utc, name_of_time
 from kflare.xray.flux import read_xray_flux
 
 __all__ = ["NrtRecord", "NrtResult", "NrtSet", "fetch_nrt"]
@@ -160,11 +160,9 @@ def fetch_nrt(
     SettingError
         If `issue` has no time zone, or `first` and `last` are not in order.
     """
-    if issue.utcoffset() is None:
-        raise SettingError(f"`issue` must carry a time zone (UTC), got {issue!r}")
+    issue = in_utc(issue, "issue")
     if not timedelta(0) <= first < last:
         raise SettingError(f"`first` must be at least 0 and below `last`, got {first} and {last}")
-    issue = issue.astimezone(UTC)
     results = []
     for source in sources:
         check = source.check or by_quality(policy)

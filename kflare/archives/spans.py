@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from kflare.errors import SettingError
+from kflare.sun.times import in_utc
 
 __all__ = ["in_hours", "require_span", "slots"]
 
@@ -11,10 +12,7 @@ _SHORTEST = timedelta(minutes=1)
 
 def require_span(since: datetime, until: datetime) -> None:
     """Raise SettingError if a time has no zone, or `until` is not later."""
-    for name, value in (("since", since), ("until", until)):
-        if value.utcoffset() is None:
-            raise SettingError(f"`{name}` must carry a time zone (UTC), got {value!r}")
-    if not since < until:
+    if not in_utc(since, "since") < in_utc(until, "until"):
         raise SettingError(f"`until` must be later than `since`, got {since:%FT%H:%MZ} to {until:%FT%H:%MZ}")
 
 

@@ -6,9 +6,10 @@ two hours. Never a later one: it would know of the day that is to be forecast.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from kflare.errors import SettingError
+from kflare.sun.times import in_utc
 
 __all__ = ["NOMINAL_TOLERANCE", "Selection", "select_for"]
 
@@ -56,8 +57,8 @@ def select_for(
     """
     if limit < timedelta(0) or tolerance < timedelta(0):
         raise SettingError(f"`limit` and `tolerance` must not be negative, got {limit} and {tolerance}")
-    wanted = _utc(time, "time")
-    times = [_utc(candidate, "candidates") for candidate in candidates]
+    wanted = in_utc(time, "time")
+    times = [in_utc(candidate, "candidates") for candidate in candidates]
     at_time = [i for i, seen in enumerate(times) if abs(seen - wanted) <= tolerance]
     if at_time:
         return Selection(min(at_time, key=lambda i: abs(times[i] - wanted)), "")
@@ -71,12 +72,6 @@ def select_for(
         why = f"the nearest earlier one, of {_text(times[index])}, is {_hours(age)} h old"
         return Selection(None, f"no image for {_text(wanted)}: {why}, at most {_hours(limit)} h are allowed")
     return Selection(index, f"image of {_text(times[index])} for {_text(wanted)}, {_hours(age)} h earlier")
-
-
-def _utc(time: datetime, name: str) -> datetime:
-    if time.utcoffset() is None:
-        raise SettingError(f"`{name}` must carry a time zone (UTC), got {time!r}")
-    return time.astimezone(UTC)
 
 
 def _text(time: datetime) -> str:

@@ -6,14 +6,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kflare.errors import DataError
+from kflare.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["microseconds", "name_of_time", "parse_header_time", "tai_from_utc", "time_from_name", "utc_from_tai"]
+__all__ = [
+    "in_utc",
+    "microseconds",
+    "name_of_time",
+    "parse_header_time",
+    "tai_from_utc",
+    "time_from_name",
+    "utc_from_tai",
+]
 
 # 20131023_000054, 20131023_0000, 20131023T000054, and with _TAI behind it for names made by JSOC.
 _NAME_TIME = re.compile(r"(?<!\d)(\d{8})[_T](\d{4})(\d{2})?(?:\.\d+)?(?!\d)(_TAI)?", re.IGNORECASE)
@@ -81,6 +89,18 @@ def name_of_time(time: datetime) -> str:
     return f"{tai_from_utc(time):%Y%m%d_%H%M%S}_TAI"
 
 
+def in_utc(time: datetime, name: str) -> datetime:
+    """An aware time in UTC; SettingError with its name if it has no time zone."""
+    if time.utcoffset() is None:
+        raise SettingError(f"`{name}` must carry a time zone (UTC), got {time!r}")
+    return time.astimezone(UTC)
+
+
+def microseconds(times: "pd.Series") -> "npt.NDArray[np.int64]":
+    """Microseconds since 1970 of aware times; the smallest integer for NaT."""
+    return times.astype("datetime64[us, UTC]").astype("int64").to_numpy()
+
+
 def _astropy_time(clock: datetime, scale: str) -> Any:
     if not 1960 < clock.year < 2100:
         raise DataError(f"a time must lie between 1961 and 2099 to have a UTC and a TAI, got {clock:%Y-%m-%dT%H:%M:%S}")
@@ -90,8 +110,3 @@ def _astropy_time(clock: datetime, scale: str) -> Any:
         # "dubious year": leap seconds are announced for half a year only.
         warnings.simplefilter("ignore")
         return Time(clock, scale=scale)
-
-
-def microseconds(times: "pd.Series") -> "npt.NDArray[np.int64]":
-    """Microseconds since 1970 of aware times; the smallest integer for NaT."""
-    return times.astype("datetime64[us, UTC]").astype("int64").to_numpy()

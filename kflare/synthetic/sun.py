@@ -17,6 +17,7 @@ from kflare.errors import SettingError
 from kflare.flares.catalogue import FlareList
 from kflare.observations.magnetogram import Magnetogram
 from kflare.sun.disk import Disk
+from kflare.sun.times import in_utc
 from kflare.synthetic.archive import write_flares, write_magnetogram, write_region_table
 from kflare.synthetic.flares import simulate_flares
 from kflare.synthetic.observations import (
@@ -92,9 +93,9 @@ class SyntheticSun:
         belt: float = 16.0,
         leading_north: int = -1,
     ) -> None:
-        _check(start, days, seed=seed, activity=activity, belt=belt, leading_north=leading_north)
+        _check(days, seed=seed, activity=activity, belt=belt, leading_north=leading_north)
         self.seed = seed
-        self.start = start.astimezone(UTC)
+        self.start = in_utc(start, "start")
         self.end = self.start + timedelta(days=days)
         first, last = times_to_days(pd.DatetimeIndex([self.start, self.end]))
         days_of_birth = int(first - LONGEST_LIFE_DAYS), int(last)
@@ -113,7 +114,7 @@ class SyntheticSun:
         """
         if size < 16:
             raise SettingError(f"`size` must be at least 16 pixels, got {size}")
-        day = float(self._covered(pd.DatetimeIndex([_aware(time, "time")]))[0])
+        day = float(self._covered(pd.DatetimeIndex([in_utc(time, "time")]))[0])
         grid = disk_grid(size)
         alive = self._born.take(self._born.flux_at(day) > 0)
         field, clumps = self._network.sample(grid, day)
@@ -123,25 +124,12 @@ class SyntheticSun:
         return Magnetogram(data, time.astimezone(UTC), disk, instrument="synthetic", source=self.flares.source)
 
     def region_table(self, times: pd.DatetimeIndex | list[datetime]) -> pd.DataFrame:
-        """SHARP parameters of every region within 70 degrees of the central meridian.
+        """SHARP parameters of every region within 70 degrees of the central meridian, one row per time and region.
 
-        Parameters
-        ----------
-        times : pandas.DatetimeIndex or list of datetime.datetime
-            N aware times within the time covered.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row per time and region, in the order of `times`: `time` (datetime64[us, UTC]), `region` ("HARP 1"),
-            `harpnum`, `noaa` (Int64; unlike a real one, a region keeps its numbers when it comes back after half a
-            turn), `lon`, `lat` (degrees; central-meridian longitude, west positive), AREA (µHem), USFLUX
-            (Mx), MEANGBZ (G/Mm) and R_VALUE (log10; 0 without a strong polarity inversion line).
-
-        Raises
-        ------
-        SettingError
-            If a time is naive or not covered.
+        In the order of the (aware) times: `time` (datetime64[us, UTC]), `region` ("HARP 1"), `harpnum`, `noaa` (Int64;
+        unlike a real one, a region keeps its numbers when it comes back after half a turn), `lon`, `lat` (degrees;
+        central-meridian longitude, west positive), AREA (µHem), USFLUX (Mx), MEANGBZ (G/Mm) and R_VALUE (log10; 0
+        without a strong polarity inversion line). SettingError if a time is naive or not covered.
         """
         times = pd.DatetimeIndex(times)
         days = self._covered(times)
@@ -278,7 +266,7 @@ class SyntheticSun:
 
     def _surface(self, grid: DiskGrid, time: datetime) -> tuple[SurfaceField, dict[int, Cutout]]:
         """The field at the surface without noise, and the area of each region by HARP number."""
-        day = float(self._covered(pd.DatetimeIndex([_aware(time, "time")]))[0])
+        day = float(self._covered(pd.DatetimeIndex([in_utc(time, "time")]))[0])
         alive = self._born.flux_at(day) > 0
         regions, harpnums = self._born.take(alive), self.regions["harpnum"].to_numpy()[alive]
         radial, clumps = self._network.sample(grid, day)
@@ -313,14 +301,7 @@ class SyntheticSun:
         return at, np.concatenate([np.empty(0, dtype=np.int64), *seen])
 
 
-def _aware(time: datetime, name: str) -> datetime:
-    if time.utcoffset() is None:
-        raise SettingError(f"`{name}` must carry a time zone (UTC), got {time!r}")
-    return time
-
-
-def _check(start: datetime, days: int, *, seed: int, activity: float, belt: float, leading_north: int) -> None:
-    _aware(start, "start")
+def _check(days: int, *, seed: int, activity: float, belt: float, leading_north: int) -> None:
     if days < 1:
         raise SettingError(f"`days` must be at least 1, got {days}")
     if seed < 0:
