@@ -16,13 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kflare.commands import command_line
-from kflare.commands.training_options import (
-    add_model_and_data,
-    add_recipe,
-    checked_spec,
-    recipe_of,
-    training_task,
-)
+from kflare.commands.training_options import add_model_and_data, add_recipe, checked_spec, recipe_of, training_task
 
 __all__ = ["main"]
 

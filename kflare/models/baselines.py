@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.errors import DataError, SettingError
+from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import LEAD_HOURS, disk_flux, reaches, region_flux, require_covered
 from kflare.verification.climatology import trailing_climatology
@@ -22,8 +22,11 @@ __all__ = [
     "logistic_regression", "persistence", "random_forest", "recent_climatology", "region_persistence",
 ]  # fmt: skip
 
+_DAYS = 120  # of the recent climatology
+
 Features = npt.NDArray[np.float32]
 Outcomes = npt.NDArray[np.bool_]
+Weights = tuple[float, float]
 Classifier = Callable[[Features], npt.NDArray[np.float32]]
 """Features (M, n) to probabilities (M,)."""
 
@@ -34,42 +37,40 @@ def climatology(observed: Outcomes) -> float:
 
 
 def recent_climatology(
-    times: pd.Series, observed: Outcomes, *, otherwise: float, days: int = 120
+    times: pd.Series, observed: Outcomes, *, otherwise: float, begins: pd.Series | None = None
 ) -> npt.NDArray[np.float32]:
-    """Event rate of all samples of the last `days` days whose window had closed, shape (N,).
+    """Event rate of all samples of the last 120 days whose window had closed, shape (N,).
 
     A region counts as often as it was observed. `otherwise` is the rate where the samples do not reach back that far.
+    The windows of `observed` begin at the times themselves, or else at `begins`.
     """
-    plain = _plain(times)
-    rate = trailing_climatology(plain, plain, observed, days=days, window_hours=LEAD_HOURS)
+    known = _plain(times if begins is None else begins)
+    rate = trailing_climatology(_plain(times), known, observed, days=_DAYS, window_hours=LEAD_HOURS)
     return np.where(np.isfinite(rate), rate, otherwise).astype(np.float32)
 
 
 def disk_recent_climatology(
-    times: pd.Series, flares: FlareList, threshold: str, *, otherwise: float, days: int = 120
+    times: pd.Series, flares: FlareList, threshold: str, *, otherwise: float
 ) -> npt.NDArray[np.float32]:
-    """Share of the last `days` days with a flare on the full disk, shape (N,): CLIM120 of Leka et al. 2019 [M].
+    """Share of the last 120 days with a flare on the full disk, shape (N,): CLIM120 of Leka et al. 2019 [M].
 
     The outcomes are those of the flare list, so that days without a sample count too. `otherwise` is the share where
     the list does not reach back that far.
     """
     index = pd.DatetimeIndex(times)
-    first = max(pd.Timestamp(flares.span[0]).ceil("D"), index.min().floor("D") - pd.Timedelta(days=days + 1))
+    first = max(pd.Timestamp(flares.span[0]).ceil("D"), index.min().floor("D") - pd.Timedelta(days=_DAYS + 1))
     begins = pd.Series(pd.date_range(first, index.max().floor("D"), freq="D"))
     observed = reaches(disk_flux(begins, flares), threshold)
-    rate = trailing_climatology(_plain(times), _plain(begins), observed, days=days, window_hours=LEAD_HOURS)
-    return np.where(np.isfinite(rate), rate, otherwise).astype(np.float32)
+    return recent_climatology(times, observed, otherwise=otherwise, begins=begins)
 
 
-def disk_climatology(flares: FlareList, time: datetime, threshold: str, *, days: int = 120) -> float:
-    """Share of the last days with a flare on the disk, for a single forecast: (R + 1)/(S + 2), in (0, 1).
+def disk_climatology(flares: FlareList, time: datetime, threshold: str) -> float:
+    """Share of the last 120 days with a flare on the disk, for a single forecast: (R + 1)/(S + 2), in (0, 1).
 
     The days are 24-hour windows counted back from `time`; `DataError` is raised where the list does not cover them.
     """
-    if days < 1:
-        raise SettingError(f"`days` must be at least 1, got {days}")
     now = pd.Timestamp(time)
-    begins = pd.Series(pd.date_range(end=now - pd.Timedelta(hours=LEAD_HOURS), periods=days, freq="D"))
+    begins = pd.Series(pd.date_range(end=now - pd.Timedelta(hours=LEAD_HOURS), periods=_DAYS, freq="D"))
     require_covered(begins, flares, window_hours=LEAD_HOURS)
     return climatology(reaches(disk_flux(begins, flares), threshold))
 
@@ -89,9 +90,7 @@ def region_persistence(table: pd.DataFrame, region_flares: pd.DataFrame, thresho
     return reaches(region_flux(before, region_flares), threshold).astype(np.float32)
 
 
-def logistic_regression(
-    features: Features, observed: Outcomes, *, class_weights: tuple[float, float] = (1.0, 1.0)
-) -> Classifier:
+def logistic_regression(features: Features, observed: Outcomes, *, class_weights: Weights = (1.0, 1.0)) -> Classifier:
     """Fit scikit-learn's logistic regression (C = 1) to standardised features (N, n).
 
     Without class weights its probabilities are frequencies already.
@@ -103,9 +102,7 @@ def logistic_regression(
     )
 
 
-def gradient_boosting(
-    features: Features, observed: Outcomes, *, class_weights: tuple[float, float] = (1.0, 1.0)
-) -> Classifier:
+def gradient_boosting(features: Features, observed: Outcomes, *, class_weights: Weights = (1.0, 1.0)) -> Classifier:
     """Fit scikit-learn's gradient boosting: 100 trees, rate 0.05, leaves of at least 200 samples or a fiftieth of all.
 
     The settings are held small and were not tuned: neighbouring samples of a region are nearly one sample.
@@ -120,9 +117,7 @@ def gradient_boosting(
     )  # fmt: skip
 
 
-def random_forest(
-    features: Features, observed: Outcomes, *, class_weights: tuple[float, float] = (1.0, 1.0)
-) -> Classifier:
+def random_forest(features: Features, observed: Outcomes, *, class_weights: Weights = (1.0, 1.0)) -> Classifier:
     """Fit scikit-learn's random forest: 300 trees, leaves of at least 20 samples or a two-hundredth of all."""
     from sklearn.ensemble import RandomForestClassifier
 
@@ -141,7 +136,7 @@ def _fit(classifier: Any, features: Features, observed: Outcomes) -> Classifier:
     return lambda values: fitted.predict_proba(values)[:, 1].astype(np.float32)
 
 
-def _as_dict(class_weights: tuple[float, float]) -> dict[bool, float]:
+def _as_dict(class_weights: Weights) -> dict[bool, float]:
     return {False: class_weights[0], True: class_weights[1]}
 
 

@@ -39,10 +39,8 @@ def fit_calibration(observed: npt.NDArray[np.bool_], probability: npt.NDArray[np
 
     Parameters
     ----------
-    observed : bool array of shape (N,)
-        Whether the flare came.
-    probability : float array of shape (N,)
-        The network's output.
+    observed, probability : arrays of shape (N,)
+        Whether the flare came, and the network's output.
 
     Raises
     ------
@@ -62,6 +60,7 @@ def fit_calibration(observed: npt.NDArray[np.bool_], probability: npt.NDArray[np
         return float(-np.mean(np.where(observed, log_expit(z), log_expit(-z))))
 
     # A negative slope would turn the forecast round: a network without skill on validation gets climatology (slope 0).
-    rate = float(observed.mean())
-    best = minimize(cost, x0=[0.5, float(logit(rate))], method="L-BFGS-B", bounds=[(0.0, 10.0), (-20.0, 20.0)])
+    best = minimize(
+        cost, x0=[0.5, float(logit(observed.mean()))], method="L-BFGS-B", bounds=[(0.0, 10.0), (-20.0, 20.0)]
+    )
     return Calibration(float(best.x[0]), float(best.x[1]), 1.0 / (len(observed) + 2))

@@ -27,20 +27,15 @@ def build_defn(n_features: int, *, dropout: float = 0.25, hidden: int = 200, bn_
     dropout : float
         Share of the first layer's units dropped in training, in [0, 1).
     hidden : int
-        Width of the hidden layers; 200 in the paper.
+        Width of the hidden layers.
     bn_momentum : float
-        Of the moving statistics of batch normalisation, in [0, 1); 0.99 in the authors' code, less for short trainings.
+        Of the moving statistics of batch normalisation, in [0, 1); less than the authors' 0.99 for short trainings.
 
     Returns
     -------
     keras.Model
         Functional. Input `features`, float32 (N, n), standardised with the statistics of the training data. Output
         `probabilities`, float32 (N, 2): softmax of the layer `logits`, [no flare, flare].
-
-    Raises
-    ------
-    SettingError
-        A number is outside its range.
 
     Notes
     -----

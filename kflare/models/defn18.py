@@ -29,7 +29,7 @@ def read_defn18(folder: Path) -> keras.Model:
     Parameters
     ----------
     folder : Path
-        Folder with `CHECKPOINT` + ``.index`` and + ``.data-00000-of-00001``.
+        With `CHECKPOINT` + ``.index`` and + ``.data-00000-of-00001``.
 
     Returns
     -------

@@ -36,11 +36,6 @@ def build_dense_cnn(input_shape: tuple[int, int, int] = (512, 512, 1), *, growth
         100 G and clipped to [−1, 1], zero off disk. Output `scores`, float32 (N, 2): softmax of the layer `logits`,
         [no flare, flare]. `LAST_CONVOLUTION` names the layer for Grad-CAM.
 
-    Raises
-    ------
-    SettingError
-        The image is smaller than 128 pixels, or a number is not positive.
-
     Notes
     -----
     The paper's "fully connected layer" and its 96,761 parameters agree only if that layer sees 221 numbers: one per

@@ -56,15 +56,20 @@ def teacher_targets(inputs: Floats, observed: Bools, regions: npt.NDArray[Any], 
     Gradient boosting overfits and is therefore cross-fitted by the samples' `regions`.
     """
     from scipy.special import expit
+    from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.linear_model import LogisticRegression
 
     logits = _logits(LogisticRegression(max_iter=1000).fit(inputs, observed), inputs)
     if how.boosting_share:
         _, number = np.unique(regions, return_inverse=True)
         part = np.random.default_rng(how.seed).permutation(number.max() + 1)[number] % how.parts
+        boosting = HistGradientBoostingClassifier(
+            max_iter=100, learning_rate=0.05, max_leaf_nodes=8, min_samples_leaf=300, l2_regularization=10.0,
+            max_features=0.3, early_stopping=False, random_state=how.seed,
+        )  # fmt: skip
         for held_out in range(how.parts):
             unseen = part == held_out
-            boosted = _logits(_boosting(how.seed).fit(inputs[~unseen], observed[~unseen]), inputs[unseen])
+            boosted = _logits(boosting.fit(inputs[~unseen], observed[~unseen]), inputs[unseen])
             logits[unseen] = (1 - how.boosting_share) * logits[unseen] + how.boosting_share * boosted
     return expit(logits).astype(np.float32)
 
@@ -105,15 +110,6 @@ def ensemble_network(members: list[keras.Model], *, event_rate: float) -> keras.
     model = keras.Model(features, probabilities, name="defn_ensemble")
     model.trainable = False
     return model
-
-
-def _boosting(seed: int) -> Any:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    return HistGradientBoostingClassifier(
-        max_iter=100, learning_rate=0.05, max_leaf_nodes=8, min_samples_leaf=300, l2_regularization=10.0,
-        max_features=0.3, early_stopping=False, random_state=seed,
-    )  # fmt: skip
 
 
 def _logits(classifier: Any, inputs: Floats) -> npt.NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """What a fitted model is worth on validation and test, beside baselines on the same samples."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -27,35 +27,25 @@ class Evaluation:
     span: str
     threshold: float
     table: ContingencyTable
-    bss: float
-    """Brier skill score of the calibrated probability against the span's own climatology; perfect 1, no skill 0."""
+    bss: float  # Brier skill score of the calibrated probability against the span's climatology; perfect 1, no skill 0
     roc_area: float  # area under the ROC curve; perfect 1, no skill 0.5
-    tss_interval: tuple[float, float] | None = None
-    """95 % interval by resampling clusters (days, regions), where these were given."""
+    tss_interval: tuple[float, float] | None = None  # 95 %, by resampling clusters (days, regions), if given
     bss_interval: tuple[float, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For `kflare.json` and `summary.json`; NaN (undefined) becomes null."""
-        table = self.table
-        scores = {
-            "base_rate": table.base_rate,
-            "accuracy": table.accuracy,
-            "pod": table.pod,
-            "far": table.far,
-            "tss": table.tss,
-            "hss": table.hss,
+        names = ("base_rate", "accuracy", "pod", "far", "tss", "hss")
+        scores = {name: float(getattr(self.table, name)) for name in names} | {
             "bss": self.bss,
             "roc_area": self.roc_area,
         }
-        counts = {"tp": table.tp, "fp": table.fp, "fn": table.fn, "tn": table.tn}
-        numbers = {name: float(value) if np.isfinite(value) else None for name, value in scores.items()}
         intervals = {"tss_interval": self.tss_interval, "bss_interval": self.bss_interval}
         return {
             "method": self.method,
             "span": self.span,
             "threshold": self.threshold,
-            **counts,
-            **numbers,
+            **asdict(self.table),
+            **{name: value if np.isfinite(value) else None for name, value in scores.items()},
             **{name: list(ends) if ends and np.isfinite(ends).all() else None for name, ends in intervals.items()},
         }
 

@@ -48,13 +48,7 @@ class EventForecast:
     days: float  # length of the last block
 
 
-def event_statistics(
-    flares: FlareList,
-    time: datetime,
-    threshold: str,
-    *,
-    level: float = 0.95,
-) -> EventForecast:
+def event_statistics(flares: FlareList, time: datetime, threshold: str, *, level: float = 0.95) -> EventForecast:
     """Forecast the full disk for one window from the flares of the year before it.
 
     Parameters
@@ -72,13 +66,10 @@ def event_statistics(
     ------
     DataError
         The list does not reach to `time`: flares that it lacks would make the forecast too quiet.
-    SettingError
-        An unknown class.
     """
     moment = pd.Series([pd.Timestamp(time)])
     require_covered(moment, flares, window_hours=0)
-    posterior = _Disk(flares, threshold).posterior(float(in_seconds(moment)[0]))
-    return posterior.forecast(LEAD_HOURS / 24, level)
+    return _Disk(flares, threshold).posterior(float(in_seconds(moment)[0])).forecast(level)
 
 
 def disk_event_statistics(times: pd.Series, flares: FlareList, threshold: str) -> npt.NDArray[np.float32]:
@@ -86,7 +77,7 @@ def disk_event_statistics(times: pd.Series, flares: FlareList, threshold: str) -
     require_covered(times, flares, window_hours=0)
     disk = _Disk(flares, threshold)
     distinct, place = np.unique(in_seconds(times), return_inverse=True)
-    values = [disk.posterior(float(now)).mean(LEAD_HOURS / 24) for now in distinct]
+    values = [disk.posterior(float(now)).mean() for now in distinct]
     return np.array(values, np.float32)[place]
 
 
@@ -111,7 +102,7 @@ def region_event_statistics(
         record, first = records.get(code, nothing), seconds[mine].min()
         for row in mine:
             now = seconds[row]
-            result[row] = _of_region(disk, record, max(first, now - _YEAR), now).mean(LEAD_HOURS / 24)
+            result[row] = _of_region(disk, record, max(first, now - _YEAR), now).mean()
     return result
 
 
@@ -131,33 +122,22 @@ def last_block(events: npt.ArrayLike, *, begin: float, now: float) -> tuple[int,
     The optimal partition of Scargle et al. 2013 for rising event times in [begin, now], with cells that end at an
     event, so that also the quiet before the first event and after the last counts.
     """
-    blocks = _Blocks(np.asarray(events, np.float64), begin)
-    return blocks.last(now)
+    edges = np.append(begin, np.asarray(events, np.float64))
+    count = len(edges) - 1
+    prior = 4 - np.log(73.53 * _FALSE_ALARM * count**-0.478) if count else 0.0
+    best = np.zeros(count + 1)  # fitness of the optimal partition up to each edge
 
-
-class _Blocks:
-    """Optimal partition of a record up to its last event; `last` adds the quiet since."""
-
-    def __init__(self, events: FloatArray, begin: float) -> None:
-        self._edges = np.append(begin, events)
-        count = len(events)
-        self._prior = 4 - np.log(73.53 * _FALSE_ALARM * count**-0.478) if count else 0.0
-        self._best = np.zeros(count + 1)
-        for k in range(1, count + 1):
-            self._best[k] = self._fitness(k, self._edges[k], k).max()
-
-    def last(self, now: float) -> tuple[int, float]:
-        count = len(self._edges) - 1
-        start = int(self._fitness(count + 1, now, count).argmax())
-        return count - start, float(self._edges[start])
-
-    def _fitness(self, cells: int, end: float, events: int) -> FloatArray:
+    def fitness(cells: int, end: float, before: int) -> FloatArray:
         """Of the best partition whose last block begins at each of the edges before `end`."""
-        length = np.maximum(end - self._edges[:cells], 1e-9)
-        inside = events - np.arange(cells)
+        length = np.maximum(end - edges[:cells], 1e-9)
+        inside = before - np.arange(cells)
         # Where no event is inside, the likelihood of the rate 0 is 1.
-        likelihood = inside * np.log(np.maximum(inside, 1) / length)
-        return self._best[:cells] + likelihood - self._prior
+        return best[:cells] + inside * np.log(np.maximum(inside, 1) / length) - prior
+
+    for k in range(1, count + 1):
+        best[k] = fitness(k, edges[k], k).max()
+    start = int(fitness(count + 1, now, count).argmax())
+    return count - start, float(edges[start])
 
 
 @dataclass(frozen=True)
@@ -174,26 +154,25 @@ class _Posterior:
     index: float
     ratio: float
 
+    @property
     def _exposure(self) -> float:
         return self.days + (1 / self.usual_rate if self.usual_rate else 0.0)
 
-    def mean(self, window_days: float) -> float:
-        """Posterior mean of ε: 1 − [b/(b + r ΔT)]^a."""
-        exposure = self._exposure()
-        reach = self.ratio ** (1 - self.index) * window_days
-        return float(-np.expm1(-(self.flares + 1) * np.log1p(reach / exposure)))
+    @property
+    def _reach(self) -> float:
+        return float(self.ratio ** (1 - self.index) * (LEAD_HOURS / 24))
 
-    def forecast(self, window_days: float, level: float) -> EventForecast:
+    def mean(self) -> float:
+        """Posterior mean of ε: 1 − [b/(b + r ΔT)]^a."""
+        return float(-np.expm1(-(self.flares + 1) * np.log1p(self._reach / self._exposure)))
+
+    def forecast(self, level: float) -> EventForecast:
         from scipy.stats import gamma
 
-        exposure = self._exposure()
-        reach = self.ratio ** (1 - self.index) * window_days
-        ends = gamma.ppf([(1 - level) / 2, (1 + level) / 2], self.flares + 1, scale=1 / exposure)
-        lower, upper = -np.expm1(-ends * reach)
-        rate = (self.flares + 1) / exposure
-        return EventForecast(
-            self.mean(window_days), float(lower), float(upper), self.index, rate, self.flares, self.days
-        )
+        ends = gamma.ppf([(1 - level) / 2, (1 + level) / 2], self.flares + 1, scale=1 / self._exposure)
+        lower, upper = -np.expm1(-ends * self._reach)
+        rate = (self.flares + 1) / self._exposure
+        return EventForecast(self.mean(), float(lower), float(upper), self.index, rate, self.flares, self.days)
 
 
 @dataclass(frozen=True)

@@ -54,20 +54,12 @@ class FeatureScaling:
 
     def as_json(self) -> list[dict[str, Any]]:
         """One entry per feature for `kflare.json`."""
+        told = ("name", "unit", "scale", "definition", "evidence")
+        statistics = ("floor", "mean", "deviation")
         return [
-            {
-                "name": feature.name,
-                "unit": feature.unit,
-                "scale": feature.scale,
-                "definition": feature.definition,
-                "evidence": feature.evidence,
-                "floor": float(floor),
-                "mean": float(mean),
-                "deviation": float(deviation),
-            }
-            for feature, floor, mean, deviation in zip(
-                self.features, self.floor, self.mean, self.deviation, strict=True
-            )
+            {name: getattr(feature, name) for name in told}
+            | {name: float(getattr(self, name)[column]) for name in statistics}
+            for column, feature in enumerate(self.features)
         ]
 
 

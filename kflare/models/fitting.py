@@ -31,8 +31,7 @@ class FittedNetwork:
     calibration: Calibration
     threshold: float
     evaluations: list[Evaluation]
-    forecasts: pd.DataFrame
-    """Per sample: `observed`, `probability`, `calibrated`, and a column per baseline; NaN in the training span."""
+    forecasts: pd.DataFrame  # `observed`, `probability`, `calibrated` and each baseline; the network's NaN in training
     scaling: FeatureScaling | None = None
 
     @property

@@ -1,7 +1,8 @@
 """Image models: from a folder of magnetograms to a fitted network, and from that to a published SavedModel."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -77,17 +78,6 @@ def image_task(
             clusters=days.to_numpy() if intervals else None, verbose=verbose,
         )  # fmt: skip
 
-    def publish_fitted(
-        fitted: FittedNetwork,
-        root: Path,
-        split: Split,
-        metadata: Mapping[str, Any],
-        attribution: Callable[..., AttributionGraph],
-    ) -> Path:
-        del split  # the example of the warm-up is an artificial image
-        maps = attribution(fitted.model, layer=last_convolution(fitted.model))
-        return publish_image_model(fitted, root, spec.name, attribution=maps, metadata=metadata)
-
     names = [Path(path).name for path in paths]
     return TrainingTask(
         spec,
@@ -102,8 +92,11 @@ def image_task(
             "persistence": lambda _: persistent,
             "120-day climatology": lambda rate: disk_recent_climatology(times, flares, spec.event, otherwise=rate),
         },
-        publish_fitted,
-    )
+        lambda fitted, root, _, metadata, attribution: publish_image_model(
+            fitted, root, spec.name, metadata=metadata,
+            attribution=attribution(fitted.model, layer=last_convolution(fitted.model)),
+        ),
+    )  # fmt: skip
 
 
 def fit_image_network(
@@ -202,15 +195,10 @@ def publish_image_model(
             expected |= {"grad_cam": grad_cam.numpy(), "guided_backprop": guided_backprop.numpy()}
         cases.append((signature, inputs, expected))
 
-    def export(directory: Path) -> None:
-        export_image_model(
-            fitted.model,
-            directory,
-            calibration=fitted.calibration,
-            attribute=attribution.attribute,
-            guided=attribution.guided,
-        )
-
+    export = partial(
+        export_image_model, fitted.model, calibration=fitted.calibration, attribute=attribution.attribute,
+        guided=attribution.guided,
+    )  # fmt: skip
     contents = {**metadata, "image_size": size}
     return publish_version(root, name, export=export, cases=cases, metadata=contents, documents=documents)
 

@@ -27,14 +27,10 @@ class WeightedCrossentropy(keras.losses.Loss):
     Parameters
     ----------
     class_weights : tuple of two floats
-        Weights of [no flare, flare], positive; (1, 1) is the plain cross entropy. See `class_weights`.
-    name : str
-        Name of the loss in Keras.
+        Weights of [no flare, flare], positive and finite; (1, 1) is the plain cross entropy. See `class_weights`.
 
     Raises
     ------
-    SettingError
-        The weights are not two positive finite numbers.
     DataError
         Labels or predictions are not of shape (N, 2).
 

@@ -1,6 +1,7 @@
 """The content of `kflare.json` that every published model has."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -34,9 +35,7 @@ def model_metadata(
         "decision_threshold": fitted.threshold,
         "calibration": {
             "method": "Platt scaling on validation data",
-            "slope": fitted.calibration.slope,
-            "offset": fitted.calibration.offset,
-            "lowest": fitted.calibration.lowest,
+            **asdict(fitted.calibration),
         },
         "spans": spans,
         "data": dict(data),

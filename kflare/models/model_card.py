@@ -88,12 +88,11 @@ def _folds(scores: Mapping[str, Any]) -> str:
     for method, entry in scores.items():
         if not isinstance(entry, Mapping):
             continue
-        lead = [
-            _score(entry[key][0], entry[key][1:], sign="+") if key in entry else "–"
-            for key in ("network_minus_tss", "network_minus_bss")
-        ]
-        cells = (_score(entry[key][0], entry[key][1:]) for key in ("tss", "bss"))
-        rows.append(f"| {method} | {' | '.join(cells)} | {' | '.join(lead)} |")
+        columns = {"tss": "", "bss": "", "network_minus_tss": "+", "network_minus_bss": "+"}
+        cells = (
+            _score(entry[key][0], entry[key][1:], sign=sign) if key in entry else "–" for key, sign in columns.items()
+        )
+        rows.append(f"| {method} | {' | '.join(cells)} |")
     years = scores.get("test_years")
     setting = (
         scores["about"]

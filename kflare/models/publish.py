@@ -17,16 +17,9 @@ from kflare.errors import ModelError
 from kflare.io.atomic import move_into_place, temporary_folder
 
 __all__ = [
-    "BATCHING",
-    "MANIFEST",
-    "METADATA",
-    "WARMUP",
-    "SignatureCase",
-    "publish_version",
-    "read_metadata",
-    "verify_manifest",
-    "versions",
-]
+    "BATCHING", "MANIFEST", "METADATA", "WARMUP", "SignatureCase", "publish_version", "read_metadata",
+    "verify_manifest", "versions",
+]  # fmt: skip
 
 MANIFEST = "MANIFEST.sha256"
 METADATA = Path("assets.extra") / "kflare.json"

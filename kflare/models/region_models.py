@@ -1,6 +1,7 @@
 """Region models: from a table of active regions to a fitted network, and from that to a published SavedModel."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,7 @@ from kflare.datasets.splits import Split
 from kflare.errors import ModelError, SettingError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import reaches
-from kflare.models.baselines import (
-    gradient_boosting,
-    logistic_regression,
-    recent_climatology,
-    region_persistence,
-)
+from kflare.models.baselines import gradient_boosting, logistic_regression, recent_climatology, region_persistence
 from kflare.models.distillation import Distillation, ensemble_network, student, teacher_targets
 from kflare.models.event_statistics import region_event_statistics
 from kflare.models.feature_scaling import fit_scaling
@@ -29,7 +25,7 @@ from kflare.models.fitting import FittedNetwork, calibrate_and_evaluate
 from kflare.models.publish import SignatureCase, publish_version
 from kflare.models.registry import ModelSpec
 from kflare.models.savedmodel import export_region_model
-from kflare.models.task import AttributionGraph, TrainingTask
+from kflare.models.task import TrainingTask
 from kflare.models.training import Recipe, Run, train
 from kflare.regions.feature_table import Feature
 
@@ -68,16 +64,6 @@ def region_task(
             clusters=clusters.to_numpy(str) if intervals else None,
         )  # fmt: skip
 
-    def publish_fitted(
-        fitted: FittedNetwork,
-        root: Path,
-        split: Split,
-        metadata: Mapping[str, Any],
-        attribution: Callable[..., AttributionGraph],
-    ) -> Path:
-        del attribution  # there is none of a region's features
-        return publish_region_model(fitted, root, spec.name, example=table[split.train].head(8), metadata=metadata)
-
     return TrainingTask(
         spec,
         table[[name for name in ("time", "region", "noaa", *names) if name in table]].assign(cluster=clusters),
@@ -91,7 +77,10 @@ def region_task(
             "persistence": lambda _: region_persistence(table, source.region_flares, spec.event),
             "120-day climatology": lambda rate: recent_climatology(table["time"], observed, otherwise=rate),
         },
-        publish_fitted,
+        # There is no attribution of a region's features.
+        lambda fitted, root, split, metadata, _: publish_region_model(
+            fitted, root, spec.name, example=table[split.train].head(8), metadata=metadata
+        ),
     )
 
 
@@ -197,9 +186,7 @@ def publish_region_model(
     }
     inputs = {column: rows[column].to_numpy(np.float32) for column in names}
 
-    def export(directory: Path) -> None:
-        export_region_model(fitted.model, directory, scaling=scaling, calibration=fitted.calibration)
-
+    export = partial(export_region_model, fitted.model, scaling=scaling, calibration=fitted.calibration)
     cases: list[SignatureCase] = [("serving_default", inputs, expected)]
     contents = {**metadata, "features": scaling.as_json()}
     return publish_version(root, name, export=export, cases=cases, metadata=contents, documents=documents)

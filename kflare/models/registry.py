@@ -29,18 +29,12 @@ class ModelSpec:
     kind: Kind
     """"image": a full-disk magnetogram in, a forecast of the full disk out. "region": the features of one active
     region in, its forecast out. The kind determines how a model is fitted, exported and asked."""
-    event: str
-    """"C" or "M": the largest flare that starts within 24 h is at least of C1.0 or M1.0."""
-    builder: str
-    """`MODULE:FUNCTION`; from the input's shape, (height, width, 1) or the number of features, to the network."""
-    recipe: Mapping[str, Any]
-    """How it is trained unless told otherwise, as fields of `kflare.models.training.Recipe`."""
-    documentation: str
-    """What it is, in one line."""
-    smallest_size: int = 1
-    """Image models: least side of the input, in pixels."""
-    pretraining: Mapping[str, Any] | None = None
-    """The recipe for pretraining on flux maps (`kflare.models.pretraining`); None where the network has no such."""
+    event: str  # "C" or "M": the largest flare that starts within 24 h is at least of C1.0 or M1.0
+    builder: str  # `MODULE:FUNCTION`, from (height, width, 1) or the number of features to the network
+    recipe: Mapping[str, Any]  # how it is trained by default, as fields of `kflare.models.training.Recipe`
+    documentation: str  # what it is, in one line
+    smallest_size: int = 1  # image models: least side of the input, in pixels
+    pretraining: Mapping[str, Any] | None = None  # recipe on flux maps (`kflare.models.pretraining`), if there is one
 
     @property
     def event_text(self) -> str:

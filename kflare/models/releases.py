@@ -68,12 +68,13 @@ def add_release(source: Path, root: Path) -> Release:
         raise ModelError(f"{source} says that it is {model} version {number}: give the folder {model}/{number} itself")
     home = Path(root) / model
     target = home / str(number)
+    release = Release(model, number, target, withdrawn=False, metadata=metadata)
     if (home / f".withdrawn-{number}").exists():
         raise ModelError(f"{model} version {number} was withdrawn from {root}: publish under a new number")
     if target.exists():
         if (target / MANIFEST).is_file() and (target / MANIFEST).read_bytes() == (source / MANIFEST).read_bytes():
             verify_manifest(target)
-            return Release(model, number, target, withdrawn=False, metadata=metadata)
+            return release
         raise ModelError(f"{target} holds another model with this number: publish under a new number")
 
     def copy(part: Path) -> None:
@@ -85,7 +86,7 @@ def add_release(source: Path, root: Path) -> Release:
         write_folder(target, copy)
     except OSError as error:
         raise ModelError(f"cannot publish to {home}: {error}") from error
-    return Release(model, number, target, withdrawn=False, metadata=metadata)
+    return release
 
 
 def withdraw(root: Path, model: str) -> tuple[Release, Release]:

@@ -52,12 +52,7 @@ files, runs Python or reaches the network."""
 
 
 def export_image_model(
-    model: keras.Model,
-    directory: Path,
-    *,
-    calibration: Calibration,
-    attribute: Attribute,
-    guided: keras.Model,
+    model: keras.Model, directory: Path, *, calibration: Calibration, attribute: Attribute, guided: keras.Model
 ) -> None:
     """Write the four signatures of an image model into a directory that must not exist.
 
@@ -78,33 +73,20 @@ def export_image_model(
         logits, grad_cam, guided_backprop = attribute(fill_and_scale(reduce_field(magnetogram, size=size)))
         return {**answer(logits), "grad_cam": grad_cam, "guided_backprop": guided_backprop}
 
-    field = tf.TensorSpec((None, None, None, 1), tf.float32, name="magnetogram")
-    encoded = tf.TensorSpec((None,), tf.string, name="image")
-
-    @tf.function(input_signature=[field])
-    def serving_default(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
-        return predict(magnetogram)
-
-    @tf.function(input_signature=[encoded])
     def predict_image(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return predict(mask_space(bytes_to_gauss(image)))
 
-    @tf.function(input_signature=[field])
-    def attribute_magnetogram(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
-        return explain(magnetogram)
-
-    @tf.function(input_signature=[encoded])
     def attribute_image(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return explain(mask_space(bytes_to_gauss(image)))
 
+    field = tf.TensorSpec((None, None, None, 1), tf.float32, name="magnetogram")
+    encoded = tf.TensorSpec((None,), tf.string, name="image")
     signatures = {
-        "serving_default": serving_default,
-        "predict_image": predict_image,
-        "attribute": attribute_magnetogram,
-        "attribute_image": attribute_image,
+        "serving_default": tf.function(predict, input_signature=[field]),
+        "predict_image": tf.function(predict_image, input_signature=[encoded]),
+        "attribute": tf.function(explain, input_signature=[field]),
+        "attribute_image": tf.function(attribute_image, input_signature=[encoded]),
     }
-    for function in signatures.values():
-        function.get_concrete_function()
     _write(signatures, directory)
 
 
@@ -131,7 +113,6 @@ def export_region_model(
             "imputed": imputed,
         }
 
-    serving_default.get_concrete_function()
     _write({"serving_default": serving_default}, directory)
 
 
@@ -190,8 +171,9 @@ def _node(tensor: str) -> str:
 def _write(signatures: Mapping[str, Any], directory: Path) -> None:
     # Keras finds the variables that the signatures use by itself; `track` would store every one a second time.
     archive = keras.export.ExportArchive()
-    for name, traced in signatures.items():
-        archive.add_endpoint(name, traced)
+    for name, function in signatures.items():
+        function.get_concrete_function()
+        archive.add_endpoint(name, function)
     archive.write_out(str(directory), verbose=False)
 
 

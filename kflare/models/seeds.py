@@ -54,13 +54,7 @@ def published_already(fitted: FittedNetwork, root: Path) -> Path | None:
 
 
 def publish_best(
-    task: TrainingTask,
-    fitted: FittedNetwork,
-    split: Split,
-    root: Path,
-    *,
-    data: Mapping[str, Any],
-    attribution: Any,
+    task: TrainingTask, fitted: FittedNetwork, split: Split, root: Path, *, data: Mapping[str, Any], attribution: Any
 ) -> Path:
     """Publish a network below the models' folder `root` and note that in its run; returns the version's directory.
 

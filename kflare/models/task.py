@@ -30,7 +30,6 @@ class AttributionGraph(Protocol):
 
     def attribute(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Logits, Grad-CAM and guided gradients of network inputs."""
-        ...
 
 
 class FitNetwork(Protocol):
@@ -40,7 +39,6 @@ class FitNetwork(Protocol):
         self, split: Split, recipe: Recipe, run: Run, *, intervals: bool = True, verbose: int = 0
     ) -> FittedNetwork:
         """Train, calibrate and evaluate; without `intervals` the evaluations have none, which saves time."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -48,16 +46,13 @@ class TrainingTask:
     """Labelled samples of a model, the methods beside it, and how it is fitted and published."""
 
     spec: ModelSpec
-    samples: pd.DataFrame
-    """N rows: `time` (UTC), `cluster` (day or region: what is resampled together), and what the network sees."""
+    samples: pd.DataFrame  # N rows: `time` (UTC), `cluster` (day or region, resampled together), the network's input
     observed: npt.NDArray[np.bool_]  # whether the event followed each sample, shape (N,)
     settings: Mapping[str, Any]  # what a fit depends on besides the samples and the recipe
     notes: tuple[str, ...]  # what a user should know of the samples, one line each
     fit: FitNetwork
-    inputs: Callable[[Split], Floats]
-    """What the learning baselines see, standardised with the training span's statistics, float32 (N, n)."""
-    frequencies: Mapping[str, Callable[[float], Floats]]
-    """Baselines that learn nothing: from the training span's event rate to frequencies (N,)."""
+    inputs: Callable[[Split], Floats]  # of the learning baselines (N, n), standardised by the training span
+    frequencies: Mapping[str, Callable[[float], Floats]]  # (N,) of baselines that learn only the training event rate
     publish: Callable[[FittedNetwork, Path, Split, Mapping[str, Any], Callable[..., AttributionGraph]], Path]
     """Publish a fitted network below the models' folder, with metadata and, for image models, attribution."""
 

@@ -5,8 +5,6 @@ epoch; with other settings it refuses the folder. `state.json` decides what belo
 written first and count from the moment at which the state, replaced in one step, names that epoch.
 """
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping
@@ -17,6 +15,7 @@ from typing import Any, Self
 import keras
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import tensorflow as tf
 
 from kflare.errors import DataError, ModelError, SettingError
@@ -37,10 +36,8 @@ class Recipe:
     patience: int  # epochs without a better validation score after which training ends
     class_weights: tuple[float, float]
     seed: int = 0
-    select: str = "tss"
-    """Validation score by which the epoch is chosen: "tss" (largest over thresholds) or "loss" (smallest)."""
-    steps_per_epoch: int | None = None
-    """Iterations that count as an epoch, where the data repeat without end (DeFN checks every 100)."""
+    select: str = "tss"  # validation score that chooses the epoch: "tss" (largest over thresholds) or "loss" (smallest)
+    steps_per_epoch: int | None = None  # iterations that count as an epoch of endless data (DeFN checks every 100)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):
@@ -120,11 +117,7 @@ class Run:
         if better:
             self.state["best"] = dict(row)
         self.save()
-        history = io.StringIO(newline="")
-        writer = csv.DictWriter(history, fieldnames=list(row))
-        writer.writeheader()
-        writer.writerows(self.state["epochs"])
-        write_whole(self.folder / "history.csv", history.getvalue())
+        write_whole(self.folder / "history.csv", pd.DataFrame(self.state["epochs"]).to_csv(index=False))
         for path in set(self.folder.glob("epoch-*.weights.h5")) - {self.best_weights, self.last_weights}:
             path.unlink()
 
@@ -161,7 +154,7 @@ class ValidationSkill(keras.callbacks.Callback):
         super().__init__()
         self.run, self.data, self.observed, self.recipe = run, data, observed, recipe
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Score and record the epoch of this number, counted from 0; `logs` holds its `loss`."""
         probabilities = self.model.predict(self.data, verbose=0)
         if not np.isfinite(probabilities).all():
@@ -173,9 +166,8 @@ class ValidationSkill(keras.callbacks.Callback):
         chosen = np.where(self.observed, probabilities[:, 1], probabilities[:, 0])
         val_loss = float(np.mean(-weights * np.log(np.clip(chosen, 1e-10, 1.0))))
         val_tss = float(best_threshold(self.observed, probabilities[:, 1])[1].tss)
-        row = {"epoch": epoch + 1, "loss": float((logs or {})["loss"]), "val_loss": val_loss, "val_tss": val_tss}
-        if logs is not None:  # for the progress bar and TensorBoard
-            logs.update(val_loss=val_loss, val_tss=val_tss)
+        row = {"epoch": epoch + 1, "loss": float(logs["loss"]), "val_loss": val_loss, "val_tss": val_tss}
+        logs.update(val_loss=val_loss, val_tss=val_tss)  # for the progress bar and TensorBoard
         best = self.run.state["best"]
         better = best is None or self._score(row) > self._score(best)
         # On the disk before the state names them, also through a loss of power.

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kflare.errors import DataError, SettingError
+from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.models.baselines import (
     climatology,
@@ -85,8 +85,6 @@ def test_the_disk_climatologies_count_days_of_the_flare_list():
     )
     assert disk_climatology(every, datetime(2014, 5, 2, tzinfo=UTC), "C") == pytest.approx(60 / 122)
     assert disk_climatology(every, datetime(2014, 5, 2, tzinfo=UTC), "M") == pytest.approx(1 / 122)
-    with pytest.raises(SettingError, match="`days` must be at least 1, got 0"):
-        disk_climatology(every, datetime(2014, 5, 2, tzinfo=UTC), "M", days=0)
     with pytest.raises(DataError, match="test covers 2014-01-01 to 2014-07-19"):
         disk_climatology(every, datetime(2015, 5, 2, tzinfo=UTC), "M")
 

@@ -137,7 +137,6 @@ def cross_validate(
     folder: Path,
     *,
     settings: Mapping[str, Any],
-    progress: bool = True,
 ) -> pd.DataFrame:
     """Let every method forecast every fold; killed and started again, go on behind the last unit that was finished.
 
@@ -157,7 +156,7 @@ def cross_validate(
     write_whole(folder / "settings.json", json.dumps(settings, default=str, indent=2, sort_keys=True))
     parts = []
     jobs = [(fold, name) for fold in folds for name in units]
-    bar = tqdm(jobs, desc="cross-validation", unit="fit", disable=None if progress else True)
+    bar = tqdm(jobs, desc="cross-validation", unit="fit", disable=None)
     for fold, name in bar:
         bar.set_postfix_str(f"{fold.name}, {name}")
         place = folder / fold.name.replace(" ", "-")

@@ -38,11 +38,7 @@ def network_unit(task: TrainingTask, *, seed: int, recipe: Callable[[Outcomes, i
         settings = {"model": task.spec.name, "data": task.fingerprint, **task.settings, "fold": fold.name}
         run = Run(folder / f"seed-{seed}", {**settings, "recipe": vars(how)})
         fitted = task.fit(fold, how, run, intervals=False)
-        used = fold.validation | fold.test
-        output, probability = (
-            np.where(used, fitted.forecasts[name].to_numpy(np.float32), np.float32(np.nan))
-            for name in ("probability", "calibrated")
-        )
+        output, probability = (fitted.forecasts[name].to_numpy(np.float32) for name in ("probability", "calibrated"))
         weight = how.class_weights[1] / how.class_weights[0]
         keras.backend.clear_session()
         return [MethodForecast(NETWORK, output, probability, fitted.threshold, weight, seed)]

@@ -56,8 +56,7 @@ class MethodScores:
     mean: Mapping[str, Interval]  # of the folds' values, as the average of Table 4
     summed: Mapping[str, Interval]  # of all folds' samples counted together
     behind: Mapping[str, Interval]  # network minus this method, mean of folds; empty for the network itself
-    tables: Mapping[str, list[ContingencyTable]]
-    """One contingency table per fold, by the threshold: "validation" and "half"."""
+    tables: Mapping[str, list[ContingencyTable]]  # one per fold, by the threshold: "validation" and "half"
     thresholds: list[float]  # chosen on validation, one per fold
 
 
@@ -65,8 +64,7 @@ class MethodScores:
 class Scoreboard:
     """The results of a cross-validation on one set of samples."""
 
-    folds: list[dict[str, Any]]
-    """Per fold: `name`, `samples`, `events`, `clusters`, `event_clusters` (regions or days with an event)."""
+    folds: list[dict[str, Any]]  # name, samples, events, clusters, event_clusters (regions or days with an event)
     methods: dict[str, MethodScores]
     seeds: dict[str, dict[int, float]]  # mean over the folds of each seed of the network, by metric and seed
 
@@ -111,9 +109,7 @@ def scoreboard(rows: pd.DataFrame, *, resamples: int = 2000) -> Scoreboard:
                 if NETWORK in groups and name != NETWORK
             },
             tables={
-                limit: [
-                    ContingencyTable.from_forecasts(part["observed"], part["output"] >= part[limit]) for part in parts
-                ]
+                limit: [ContingencyTable.from_forecasts(one["observed"], one["output"] >= one[limit]) for one in parts]
                 for limit in ("validation", "half")
             },
             thresholds=[float(part["threshold"].iloc[0]) for part in parts],
@@ -165,21 +161,14 @@ def _plain(value: float) -> float | None:
 
 
 def _interval_json(interval: Interval) -> dict[str, Any]:
-    numbers = {"value": interval.value, "lower": interval.lower, "upper": interval.upper, "sigma": interval.sigma}
-    return {name: _plain(value) for name, value in numbers.items()} | {
-        "undefined": interval.undefined,
-        "reason": interval.reason,
-    }
+    return {name: value if name == "reason" else _plain(value) for name, value in vars(interval).items()}
 
 
 def _method_json(scores: MethodScores) -> dict[str, Any]:
+    intervals = {"mean": scores.mean, "summed": scores.summed, "network_minus_this": scores.behind}
     return {
         "folds": {metric: [_plain(value) for value in values] for metric, values in scores.folds.items()},
-        **{
-            name: {metric: _interval_json(interval) for metric, interval in getattr(scores, name).items()}
-            for name in ("mean", "summed")
-        },
-        "network_minus_this": {metric: _interval_json(interval) for metric, interval in scores.behind.items()},
+        **{name: {metric: _interval_json(one) for metric, one in each.items()} for name, each in intervals.items()},
         "tables": {limit: [asdict(table) for table in tables] for limit, tables in scores.tables.items()},
         "thresholds": scores.thresholds,
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
+from itertools import zip_longest
 
 import numpy as np
 import pandas as pd
@@ -86,28 +87,26 @@ def _score_rows(
     board: Scoreboard, labels: Mapping[str, str], metric: Metric, published: Mapping[str, float] | None
 ) -> list[tuple[str, ...]]:
     names = [fold["name"] for fold in board.folds]
-    paper = [published[name] for name in names] if published else []
     methods = board.methods
-
-    def row(label: str, cells: Sequence[str], last: float | None) -> tuple[str, ...]:
-        return (label, *cells, *([] if last is None or not paper else [f"{last:.2f}"]))
-
-    rows = [("Datasets", *methods, *(["paper"] if paper else []))]
+    rows: list[tuple[str, ...]] = [("Datasets", *methods)]
     for place, name in enumerate(names):
-        cells = [number_cell(scores.folds[metric.key][place]) for scores in methods.values()]
-        rows.append(row(labels.get(name, name), cells, paper[place] if paper else None))
+        cells = (number_cell(scores.folds[metric.key][place]) for scores in methods.values())
+        rows.append((labels.get(name, name), *cells))
     means = [scores.mean[metric.key] for scores in methods.values()]
-    rows.append(row("Average", [number_cell(mean.value) for mean in means], float(np.mean(paper)) if paper else None))
-    blank = [""] if paper else []
-    rows.append(("  95 % interval", *map(_ends, means), *blank))
+    rows.append(("Average", *(number_cell(mean.value) for mean in means)))
+    rows.append(("  95 % interval", *map(_ends, means)))
     if NETWORK in methods:
         behind = [scores.behind.get(metric.key) for scores in methods.values()]
-        rows.append(("  network minus method", *("" if d is None else number_cell(d.value) for d in behind), *blank))
-        rows.append(("  95 % interval", *("" if d is None else _ends(d) for d in behind), *blank))
+        rows.append(("  network minus method", *("" if d is None else number_cell(d.value) for d in behind)))
+        rows.append(("  95 % interval", *("" if d is None else _ends(d) for d in behind)))
     sums = [scores.summed[metric.key] for scores in methods.values()]
-    rows.append(("All folds counted together", *(number_cell(total.value) for total in sums), *blank))
-    rows.append(("  95 % interval", *map(_ends, sums), *blank))
-    return rows
+    rows.append(("All folds counted together", *(number_cell(total.value) for total in sums)))
+    rows.append(("  95 % interval", *map(_ends, sums)))
+    if not published:
+        return rows
+    paper = [published[name] for name in names]
+    column = ["paper", *(f"{tss:.2f}" for tss in [*paper, np.mean(paper)])]
+    return [(*row, cell) for row, cell in zip_longest(rows, column, fillvalue="")]
 
 
 def _table_rows(board: Scoreboard, limit: str) -> list[tuple[str, ...]]:

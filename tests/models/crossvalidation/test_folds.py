@@ -126,7 +126,7 @@ def run(regions, folder, *, seeds=(0,), caught=None, **changes):
     for seed in seeds:
         units[f"seed-{seed}"] = network_unit(task, seed=seed, recipe=recipe)
     samples = samples.assign(observed=observed)
-    return cross_validate(samples, folds, units, folder, settings={"model": "defn-c"} | changes, progress=False)
+    return cross_validate(samples, folds, units, folder, settings={"model": "defn-c"} | changes)
 
 
 @pytest.fixture(scope="module")
