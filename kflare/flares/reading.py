@@ -11,7 +11,7 @@ the content, never by the suffix:
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -137,8 +137,7 @@ def _xray_events(records: Sequence[Mapping[str, object]], rows: list[dict[str, s
         # Event numbers (`bin`) are reused within the year, so an event is its number and day.
         event = (_text(record.get("bin")), row["start"][:10])
         if kind in {"FLA", "XFL"} and event[0]:
-            position = _position(_text(record.get("location")))
-            if position is not None:
+            if position := _position(_text(record.get("location"))):
                 positions.setdefault(event, position)
         elif kind == "XRA":
             flares.append((event, row))
@@ -173,7 +172,7 @@ def _event_columns(text: str, path: Path) -> FlareColumns:
     events: list[tuple[date, str]] = []
     positions: dict[tuple[date, str], tuple[str, str]] = {}
     qualified = 0
-    day = _date_of(_NAME_DATE.findall(path.name)[:1], "%Y%m%d")
+    day = _date_of("".join(_NAME_DATE.findall(path.name)[:1]), "%Y%m%d")
     for line in io.StringIO(text):
         if line.isspace():
             continue
@@ -181,7 +180,7 @@ def _event_columns(text: str, path: Path) -> FlareColumns:
             for pattern, layout in _DATES:
                 match = pattern.search(line)
                 if match is not None:
-                    day = _date_of([" ".join(match.groups())], layout) or day
+                    day = _date_of(" ".join(match.groups()), layout) or day
             continue
         fields = [field for field in line.split() if field != "+"]
         kind = next((name for name in ("XRA", "FLA", "XFL") if name in fields[4:8]), None)
@@ -200,10 +199,8 @@ def _event_columns(text: str, path: Path) -> FlareColumns:
             events.append(event)
             if len(rows) > MAX_RECORDS:
                 raise DataError(f"`{path}` must have at most {MAX_RECORDS} flares; split it")
-        elif rest:
-            position = _position(rest[0])
-            if position is not None:
-                positions.setdefault(event, position)
+        elif rest and (position := _position(rest[0])):
+            positions.setdefault(event, position)
     for row, event in zip(rows, events, strict=True):
         row["lon"], row["lat"] = positions.get(event, ("", ""))
     table = pd.DataFrame(rows, columns=["start", "peak", "end", "goes_class", "noaa", "lon", "lat"], dtype="str")
@@ -223,13 +220,11 @@ def _xray_row(day: date, clocks: Sequence[str], particulars: Sequence[str]) -> d
     }
 
 
-def _date_of(texts: Iterable[str], layout: str) -> date | None:
-    for text in texts:
-        try:
-            return datetime.strptime(text, layout).date()  # noqa: DTZ007 - a day, no moment
-        except ValueError:
-            continue
-    return None
+def _date_of(text: str, layout: str) -> date | None:
+    try:
+        return datetime.strptime(text, layout).date()  # noqa: DTZ007 - a day, no moment
+    except ValueError:
+        return None
 
 
 def _csv_columns(payload: bytes, path: Path) -> FlareColumns:

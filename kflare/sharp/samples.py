@@ -206,7 +206,7 @@ def _largest_of_lists(lists: pd.Series) -> npt.NDArray[np.float64]:
 
 
 def _read_pairs(path: Path, harpnum: pd.Series) -> pd.DataFrame:
-    with decoding(str(path), "is no readable table of HARP and NOAA numbers"):
+    with decoding(str(path), "is no readable table of HARP and NOAA numbers", advice="give a Parquet or CSV file"):
         raw = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
     noaa = next((name for name in ("noaa", "noaa_ar") if name in raw.columns), None)
     if noaa is None or "harpnum" not in raw.columns:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from kflare.flares.catalogue import FlareList
 from kflare.observations.magnetogram import Magnetogram
+from kflare.sharp.keywords import write_sharp_table
 from kflare.synthetic.sharp import SHARP_UNITS
 
 __all__ = ["write_flares", "write_magnetogram", "write_region_table"]
@@ -28,12 +29,7 @@ def write_flares(flares: FlareList, path: Path) -> None:
 
 def write_region_table(table: pd.DataFrame, path: Path) -> None:
     """Write Parquet with the unit of each measured column in the schema, as field metadata `unit`."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
     units = {"lon": "degree", "lat": "degree", **SHARP_UNITS}
-    arrow = pa.Table.from_pandas(table, preserve_index=False)
-    for i, field in enumerate(arrow.schema):
-        if units.get(field.name):
-            arrow = arrow.set_column(i, field.with_metadata({"unit": units[field.name]}), arrow.column(i))
-    parquet.write_table(arrow, path)
+    table = table.copy()
+    table.attrs["units"] = {name: unit for name, unit in units.items() if unit}
+    write_sharp_table(table, path)
