@@ -55,14 +55,19 @@ class XrayFlux:
     table : pandas.DataFrame
         One row per minute, without gaps, sorted:
 
-    ========= ===================== ================================================================== time
-    datetime64[us, UTC] begin of the minute flux float64, W m^-2 mean over the minute, 0.1-0.8 nm; NaN = missing or
-    flagged as bad satellite Int64 GOES number; <NA> = no measurement in this minute, or unknown quality Int64 the
-    file's flag bits, 0 = good; <NA> = no measurement or no flags ========= =====================
-    ================================================================== scale : {"irradiance", "operational"} What `flux`
-    is, see the module. source : str File that it came from, for messages. repairs : dict of str to int `flagged` values
-    taken out for their flags, `implausible` ones for their value or time, `averaged` samples of a cadence below a
-    minute, `duplicates` second values of a minute.
+        ========= ===================== ==================================================================
+        time      datetime64[us, UTC]   begin of the minute
+        flux      float64, W m^-2       mean over the minute, 0.1-0.8 nm; NaN = missing or flagged as bad
+        satellite Int64                 GOES number; <NA> = no measurement in this minute, or unknown
+        quality   Int64                 the file's flag bits, 0 = good; <NA> = no measurement or no flags
+        ========= ===================== ==================================================================
+    scale : {"irradiance", "operational"}
+        What `flux` is, see the module.
+    source : str
+        File that it came from, for messages.
+    repairs : dict of str to int
+        `flagged` values taken out for their flags, `implausible` ones for their value or time, `averaged` samples of a
+        cadence below a minute, `duplicates` second values of a minute.
     """
 
     table: pd.DataFrame
