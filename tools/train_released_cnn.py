@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from released_scores import method_scores
 
 from kflare.attribution.compiled import CompiledAttribution
 from kflare.datasets.archive import index_archive
@@ -26,7 +27,6 @@ from kflare.models.pretraining import flux_maps_of
 from kflare.models.registry import model_spec
 from kflare.models.task import fingerprint
 from kflare.models.training import Recipe, Run
-from kflare.verification.intervals import bootstrap, bootstrap_difference
 
 SIZE, BYTE_RANGE, BLOCKS, BLOCK_DAYS = 256, 250.0, 5, 7
 TRAIN_UNTIL, VALIDATE_UNTIL = "2014-03-18", "2014-08-05"
@@ -112,33 +112,13 @@ def cnn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
 
 def cross_validated(rows: pd.DataFrame) -> dict[str, Any]:
     """Each method's scores over the days of all blocks together, and the network's lead; blocks of days resampled."""
-    observed, days = rows["observed"].to_numpy(), rows["day"].to_numpy()
-    how: dict[str, Any] = {"block_length": BLOCK_DAYS, "resamples": 5000}
-    result: dict[str, Any] = {
-        "about": f"Five contiguous blocks of days, each forecast by a model trained on three others and calibrated on "
-        f"the fourth; all {len(rows)} days counted together, {observed.mean():.1%} of them with the event; 95 % "
-        f"intervals by resampling runs of {BLOCK_DAYS} days; all methods with the same days and the threshold 0.5.",
-    }
-    network, chance = (rows[column].to_numpy() for column in ("network", "network, calibrated"))
-    for method in METHODS:
-        output, calibrated = rows[method].to_numpy(), rows[f"{method}, calibrated"].to_numpy()
-        decided = bootstrap(observed, output, days, **how)
-        entry = {
-            "tss": _interval(decided["tss"]),
-            "roc_area": _interval(decided["roc_area"]),
-            "bss": _interval(bootstrap(observed, calibrated, days, **how)["brier_skill_score"]),
-        }
-        if method != "network":
-            lead = bootstrap_difference(observed, network, output, days, **how)
-            gain = bootstrap_difference(observed, chance, calibrated, days, **how)
-            entry |= {
-                "network_minus_tss": _interval(lead["tss"]),
-                "network_minus_roc_area": _interval(lead["roc_area"]),
-                "network_minus_bss": _interval(gain["brier_skill_score"]),
-            }
-        result[method] = entry
-    return result
-
-
-def _interval(interval: Any) -> list[float]:
-    return [round(float(value), 4) for value in (interval.value, interval.lower, interval.upper)]
+    about = (
+        f"Five contiguous blocks of days, each forecast by a model trained on three others and calibrated on the "
+        f"fourth; all {len(rows)} days counted together, {rows['observed'].mean():.1%} of them with the event; 95 % "
+        f"intervals by resampling runs of {BLOCK_DAYS} days; all methods with the same days and the threshold 0.5."
+    )
+    days = rows["day"].to_numpy()
+    scores = method_scores(
+        rows, METHODS, days, scores=("tss", "roc_area", "bss"), block_length=BLOCK_DAYS, resamples=5000
+    )
+    return {"about": about, **scores}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from released_scores import method_scores
 
 from kflare.datasets.earlier_cycle import samples_of_smarp
 from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY
@@ -25,7 +26,8 @@ from kflare.models.region_models import fit_distilled_network, publish_region_mo
 from kflare.models.task import fingerprint
 from kflare.models.training import Run
 from kflare.regions.feature_table import features_named
-from kflare.verification.intervals import bootstrap, bootstrap_difference
+from kflare.verification.contingency import ContingencyTable
+from kflare.verification.probabilistic import brier_skill_score
 
 SHARP = ["AREA", "USFLUX", "MEANGBZ", "R_VALUE"]
 CHANGES = ["dt24logAREA", "dt24logUSFLUX", "dt24MEANGBZ", "dt24R_VALUE"]
@@ -123,28 +125,15 @@ def _columns(forecasts: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 def cross_validated(rows: pd.DataFrame) -> dict[str, Any]:
     """Mean over the test years of each method's TSS at 0.5 and BSS, and the network's lead, resampled by region."""
     observed, regions, years = (rows[name].to_numpy() for name in ("observed", "region", "fold"))
-    result: dict[str, Any] = {"test_years": sorted({int(year) for year in years}), "resampled": "regions"}
-    for method in METHODS:
+    scores = method_scores(rows, METHODS, regions, scores=("tss", "bss"), folds=years, resamples=2000)
+    for method, entry in scores.items():
         output, chance = rows[method].to_numpy(), rows[f"{method}, calibrated"].to_numpy()
-        tss = bootstrap(observed, output, regions, folds=years, resamples=2000)["tss"]
-        bss = bootstrap(observed, chance, regions, folds=years, resamples=2000)["brier_skill_score"]
-        by_year = {
+        entry["by_year"] = {
             int(year): {
-                "tss": float(bootstrap(observed[m], output[m], regions[m], resamples=2)["tss"].value),
-                "bss": float(bootstrap(observed[m], chance[m], regions[m], resamples=2)["brier_skill_score"].value),
+                "tss": float(ContingencyTable.from_probabilities(observed[m], output[m]).tss),
+                "bss": float(brier_skill_score(observed[m], chance[m])),
                 "samples": int(m.sum()), "events": int(observed[m].sum()),
             }
             for year, m in ((year, years == year) for year in np.unique(years))
         }  # fmt: skip
-        entry = {"tss": _interval(tss), "bss": _interval(bss), "by_year": by_year}
-        if method != "network":
-            network, calibrated = rows["network"].to_numpy(), rows["network, calibrated"].to_numpy()
-            lead = bootstrap_difference(observed, network, output, regions, folds=years, resamples=2000)["tss"]
-            gain = bootstrap_difference(observed, calibrated, chance, regions, folds=years, resamples=2000)
-            entry |= {"network_minus_tss": _interval(lead), "network_minus_bss": _interval(gain["brier_skill_score"])}
-        result[method] = entry
-    return result
-
-
-def _interval(interval: Any) -> list[float]:
-    return [round(float(value), 4) for value in (interval.value, interval.lower, interval.upper)]
+    return {"test_years": sorted({int(year) for year in years}), "resampled": "regions", **scores}

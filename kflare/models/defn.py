@@ -25,7 +25,7 @@ def build_defn(n_features: int, *, dropout: float = 0.25, hidden: int = 200, bn_
     n_features : int
         Number n of features; 79 in the paper, which gives 160,560 trainable parameters.
     dropout : float
-        Share of the first layer's units dropped in training, in [0, 1).
+        Share of the first layer's units dropped in training, in [0, 1); `SettingError` for any number out of range.
     hidden : int
         Width of the hidden layers.
     bn_momentum : float

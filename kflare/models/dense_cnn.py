@@ -24,8 +24,8 @@ def build_dense_cnn(input_shape: tuple[int, int, int] = (512, 512, 1), *, growth
     Parameters
     ----------
     input_shape : tuple of three ints
-        Height and width in pixels (at least 128; multiples of 128 use every pixel) and channels. The number of
-        parameters does not depend on height and width.
+        Height and width in pixels (at least 128, else `SettingError`; multiples of 128 use every pixel) and channels.
+        The number of parameters does not depend on height and width.
     growth : int
         Features that each dense block adds; 39 in the paper.
 

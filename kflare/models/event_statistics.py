@@ -58,7 +58,7 @@ def event_statistics(flares: FlareList, time: datetime, threshold: str, *, level
     time : datetime
         Begin of the window, aware UTC.
     threshold : str
-        "C", "M" or "X".
+        "C", "M" or "X", else `SettingError`.
     level : float
         Of the credible interval.
 

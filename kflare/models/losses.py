@@ -27,7 +27,7 @@ class WeightedCrossentropy(keras.losses.Loss):
     Parameters
     ----------
     class_weights : tuple of two floats
-        Weights of [no flare, flare], positive and finite; (1, 1) is the plain cross entropy. See `class_weights`.
+        Weights of [no flare, flare], positive, else `SettingError`; (1, 1) is plain cross entropy. See `class_weights`.
 
     Raises
     ------
