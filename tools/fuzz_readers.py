@@ -236,7 +236,7 @@ def tables() -> Iterator[Target]:
     from kflare.sharp.daily import SHARP_PARAMETERS, read_sharp_daily
     from kflare.sharp.samples import read_sharp_samples
     from kflare.synthetic.sun import SyntheticSun
-    from kflare.verification.forecast_table import forecast_table, read_forecasts
+    from kflare.verification.tables import forecast_table, read_forecasts
 
     def parquet(table: pd.DataFrame) -> bytes:
         return bytes(table.to_parquet())

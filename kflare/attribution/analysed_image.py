@@ -15,7 +15,7 @@ from kflare.attribution.image_maps import ImageMaps, scaled_maps
 from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError, SettingError
 from kflare.observations.reading import read_magnetogram
-from kflare.regions.polarity_lines import PolarityLines, default_threshold, polarity_lines
+from kflare.regions.inversion_lines import PolarityLines, default_threshold, polarity_lines
 
 __all__ = ["AnalysisOptions", "read_image", "region_rows"]
 

@@ -34,7 +34,7 @@ from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches
 from kflare.io.atomic import make_folder, write_whole
 from kflare.models.registry import model_spec
-from kflare.regions.polarity_lines import PolarityLines
+from kflare.regions.inversion_lines import PolarityLines
 
 __all__ = ["Analysis", "analyse"]
 

@@ -18,7 +18,7 @@ from kflare.attribution.image_maps import ImageMaps
 from kflare.attribution.relation_plots import figure_correlations, figure_occurrence
 from kflare.flares.catalogue import flux_to_class
 from kflare.io.percent import percent
-from kflare.regions.polarity_lines import PolarityLines
+from kflare.regions.inversion_lines import PolarityLines
 
 __all__ = ["example_images", "example_regions", "write_figures"]
 

@@ -19,7 +19,7 @@ from kflare.attribution.harps import RegionPatch
 from kflare.attribution.image_maps import ImageMaps
 from kflare.errors import DataError
 from kflare.io.atomic import write_whole
-from kflare.regions.polarity_lines import PolarityLines
+from kflare.regions.inversion_lines import PolarityLines
 
 __all__ = ["figure_grad_cam", "figure_guided_backprop", "figure_hit", "figure_patches", "save"]
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from kflare.attribution.harps import RegionPatch
 from kflare.attribution.outcomes import OUTCOMES
-from kflare.regions.polarity_lines import PolarityLines
+from kflare.regions.inversion_lines import PolarityLines
 
 __all__ = ["MEASURES", "intersection_over_union", "line_measures", "table_2", "table_2_as_printed"]
 

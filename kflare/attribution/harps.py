@@ -16,7 +16,7 @@ import pandas as pd
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.world import map_of
-from kflare.regions.polarity_lines import strong_field
+from kflare.regions.inversion_lines import strong_field
 from kflare.sun.geometry import rotated
 
 __all__ = ["AREAS", "RegionPatch", "box_sizes", "largest", "place_regions", "regions_near"]

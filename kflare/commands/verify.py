@@ -89,8 +89,8 @@ def _verify(args: argparse.Namespace) -> None:
     import hashlib
 
     from kflare.verification.comparison import VerificationSettings
-    from kflare.verification.forecast_table import read_forecasts
     from kflare.verification.report import verify_forecasts
+    from kflare.verification.tables import read_forecasts
 
     settings = VerificationSettings(
         thresholds=tuple(args.threshold),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kflare.observations.magnetogram import Magnetogram
-from kflare.regions.polarity_lines import near_both_polarities
+from kflare.regions.inversion_lines import near_both_polarities
 
 __all__ = ["proxies_of"]
 

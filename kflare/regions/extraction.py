@@ -29,9 +29,9 @@ from kflare.regions.detection import Detection, DetectionOptions, Region, detect
 from kflare.regions.feature_table import feature_set
 from kflare.regions.los_features import line_of_sight_features, sharp_sample_features
 from kflare.regions.numbers import harp_numbers
-from kflare.regions.sharp_parameters import vector_features
 from kflare.regions.vector_field import FullDiskVector
 from kflare.regions.vector_files import read_vector
+from kflare.regions.vector_parameters import vector_features
 from kflare.sun.geometry import DiskGeometry, rotated
 
 __all__ = ["MEASURED", "REGION_COLUMNS", "Extraction", "Measured", "measure", "reasons_text"]

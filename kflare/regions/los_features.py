@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from kflare.errors import DataError
 from kflare.regions.cea import Patch
-from kflare.regions.neutral_lines import NeutralLineOptions, neutral_lines
-from kflare.regions.polarity_lines import near_both_polarities
+from kflare.regions.inversion_lines import near_both_polarities
+from kflare.regions.neutral import NeutralLineOptions, neutral_lines
 
 __all__ = [
     "LosOptions", "area_uhem", "central_differences", "line_of_sight_features", "mean_gradient", "r_value",

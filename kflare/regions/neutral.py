@@ -14,7 +14,7 @@ from scipy import ndimage
 from skimage import measure
 
 from kflare.errors import SettingError
-from kflare.regions.polarity_lines import near_both_polarities
+from kflare.regions.inversion_lines import near_both_polarities
 
 __all__ = ["NeutralLineOptions", "NeutralLines", "neutral_lines"]
 

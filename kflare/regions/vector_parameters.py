@@ -14,7 +14,7 @@ import numpy.typing as npt
 from kflare.errors import DataError
 from kflare.regions.cea import Patch
 from kflare.regions.los_features import area_uhem, central_differences, mean_gradient, r_value
-from kflare.regions.potential_field import greenpot
+from kflare.regions.potential import greenpot
 
 __all__ = ["SHARP_KEYWORDS", "sharp_parameters", "vector_features"]
 

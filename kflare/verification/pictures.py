@@ -8,8 +8,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from kflare.verification.comparison import Comparison, VerificationSettings
-from kflare.verification.forecast_table import ForecastTable
 from kflare.verification.plots import plot_intervals, plot_reliability, plot_roc, plot_series, plot_thresholds
+from kflare.verification.tables import ForecastTable
 
 __all__ = ["ReportFigure", "report_figures"]
 

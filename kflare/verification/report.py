@@ -18,8 +18,8 @@ import pandas as pd
 from kflare.verification.comparison import Comparison, VerificationSettings, compare
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.definitions import DEFINITIONS
-from kflare.verification.forecast_table import ForecastTable, forecast_table
 from kflare.verification.pictures import ReportFigure, report_figures
+from kflare.verification.tables import ForecastTable, forecast_table
 
 __all__ = ["Verification", "verify_forecasts"]
 
@@ -184,7 +184,7 @@ def verify_forecasts(
     Parameters
     ----------
     frame, missing
-        As for `kflare.verification.forecast_table.forecast_table`.
+        As for `kflare.verification.tables.forecast_table`.
     settings : VerificationSettings or None
         Thresholds, resampling and the rest; None takes the defaults.
     event : str

@@ -17,7 +17,7 @@ from kflare.commands.analyse import attribution_files, main
 from kflare.errors import DataError, SettingError
 from kflare.flares.repairing import read_flares
 from kflare.observations.reading import read_magnetogram
-from kflare.regions.polarity_lines import polarity_lines
+from kflare.regions.inversion_lines import polarity_lines
 from kflare.sharp.daily import SHARP_PARAMETERS, read_sharp_daily
 from kflare.synthetic.sun import SyntheticSun
 

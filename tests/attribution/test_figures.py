@@ -16,7 +16,7 @@ from kflare.attribution.relation_plots import boxes_by_value, figure_correlation
 from kflare.attribution.relations import correlations, occurrence_rates
 from kflare.errors import DataError, SettingError
 from kflare.observations.magnetogram import Magnetogram
-from kflare.regions.polarity_lines import polarity_lines
+from kflare.regions.inversion_lines import polarity_lines
 from kflare.sharp.daily import SHARP_PARAMETERS
 from kflare.sun.disk import Disk
 

@@ -6,7 +6,7 @@ import pytest
 
 from kflare.attribution.gradients import intersection_over_union, line_measures, table_2, table_2_as_printed
 from kflare.attribution.harps import RegionPatch
-from kflare.regions.polarity_lines import PolarityLines
+from kflare.regions.inversion_lines import PolarityLines
 
 
 def patch(mask, row=0, column=0):

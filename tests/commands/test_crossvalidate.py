@@ -12,7 +12,7 @@ from PIL import Image
 from kflare.commands import crossvalidate
 from kflare.flares.catalogue import FlareList
 from kflare.synthetic.sun import SyntheticSun
-from kflare.verification.forecast_table import forecast_table, read_forecasts
+from kflare.verification.tables import forecast_table, read_forecasts
 
 
 @pytest.fixture(scope="module")

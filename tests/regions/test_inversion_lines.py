@@ -9,8 +9,8 @@ from kflare.datasets.magnetogram_proxies import proxies_of
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.cea import Patch
+from kflare.regions.inversion_lines import default_threshold, near_both_polarities, polarity_lines, strong_field
 from kflare.regions.los_features import r_value
-from kflare.regions.polarity_lines import default_threshold, near_both_polarities, polarity_lines, strong_field
 from kflare.sun.disk import Disk
 
 

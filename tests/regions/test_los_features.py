@@ -9,7 +9,7 @@ import pytest
 from kflare.errors import DataError
 from kflare.regions.feature_table import feature_set
 from kflare.regions.los_features import LosOptions, line_of_sight_features, r_value, sharp_sample_features
-from kflare.regions.neutral_lines import NeutralLineOptions
+from kflare.regions.neutral import NeutralLineOptions
 from kflare.regions.vector_files import read_sharp_cea
 
 from .fields import STEP_M, patch_of

@@ -10,9 +10,9 @@ from kflare.errors import SettingError
 from kflare.verification.climatology import trailing_climatology
 from kflare.verification.comparison import VerificationSettings, compare
 from kflare.verification.contingency import ContingencyTable
-from kflare.verification.forecast_table import forecast_table
 from kflare.verification.intervals import bootstrap, bootstrap_difference
 from kflare.verification.probabilistic import msess, reliability
+from kflare.verification.tables import forecast_table
 
 FEW = VerificationSettings(thresholds=(0.5, 0.3), resamples=200, seed=3)
 

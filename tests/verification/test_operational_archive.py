@@ -11,9 +11,9 @@ import pytest
 from kflare.verification.climatology import trailing_climatology
 from kflare.verification.comparison import VerificationSettings, compare
 from kflare.verification.contingency import ContingencyTable
-from kflare.verification.forecast_table import forecast_table, read_forecasts
 from kflare.verification.intervals import bootstrap, bootstrap_difference
 from kflare.verification.probabilistic import brier_skill_score, gini, msess
+from kflare.verification.tables import forecast_table, read_forecasts
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from kflare.errors import DataError, SettingError
-from kflare.verification.forecast_table import forecast_table, read_forecasts
+from kflare.verification.tables import forecast_table, read_forecasts
 
 DAYS = ["2016-01-01", "2016-01-02", "2016-01-03"]
 

@@ -8,7 +8,7 @@ import pandas as pd
 from kflare.errors import DataError, SettingError
 from kflare.models.crossvalidation.folds import ENSEMBLE
 from kflare.models.crossvalidation.methods import NETWORK
-from kflare.verification.forecast_table import forecast_table, read_forecasts
+from kflare.verification.tables import forecast_table, read_forecasts
 
 __all__ = ["compared", "read_other_forecasts", "verifiable"]
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure as Drawing
 from kflare.operations.forecast import THRESHOLDS, Forecast, Probability
 from kflare.operations.publish.site_data import Figure, Past, Section
 from kflare.verification.comparison import Comparison, VerificationSettings, compare
-from kflare.verification.forecast_table import forecast_table
 from kflare.verification.plots import plot_reliability, plot_roc, plot_series
+from kflare.verification.tables import forecast_table
 
 __all__ = ["verification_sections"]
 

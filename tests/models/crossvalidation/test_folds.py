@@ -21,7 +21,7 @@ from kflare.models.registry import model_spec
 from kflare.models.task import TrainingTask
 from kflare.models.training import Recipe
 from kflare.regions.feature_table import features_named
-from kflare.verification.forecast_table import forecast_table
+from kflare.verification.tables import forecast_table
 
 FEATURES = features_named(["AREA", "R_VALUE"])
 
