@@ -1,1 +1,5 @@
 """From observations to training data: labels, history, splits and tf.data pipelines."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,1 +1,5 @@
 """The networks, their losses, their training and their export as SavedModels."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,1 +1,5 @@
 """What everything solar shares: the disk, its geometry, and times."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -20,7 +20,7 @@ from kflare.errors import DataError, SettingError
 from kflare.verification.samples import check_outcomes, check_samples
 from kflare.verification.scores import Score, ratios
 
-__all__ = ["ContingencyTable"]
+__all__ = ["ContingencyTable", "tss"]
 
 
 def _score(name: str, documentation: str) -> Any:
@@ -184,3 +184,8 @@ class ContingencyTable:
                 f"{'Events':<{first}}  No   {self.fn:>{width}}  {self.tn:>{width}}",
             )
         )
+
+
+def tss(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> Score:
+    """True skill statistic of yes/no forecasts, shape (N,); see :attr:`ContingencyTable.tss`."""
+    return ContingencyTable.from_forecasts(observed, predicted).tss

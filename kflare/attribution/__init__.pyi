@@ -1,0 +1,20 @@
+"""What a notebook imports from this room; anything else in it may change. See docs/api.md."""
+
+from .attribution_file import Attribution, read_attribution
+from .compiled import CompiledAttribution
+from .controls import agreement, randomisation_check, removal_curve
+from .harps import place_regions
+from .maps import attribution_map
+from .published import PublishedModel
+
+__all__ = [
+    "Attribution",
+    "CompiledAttribution",
+    "PublishedModel",
+    "agreement",
+    "attribution_map",
+    "place_regions",
+    "randomisation_check",
+    "read_attribution",
+    "removal_curve",
+]

@@ -1,0 +1,25 @@
+"""What a notebook imports from this room; anything else in it may change. See docs/api.md."""
+
+from .calibration import Calibration, fit_calibration
+from .defn import build_defn
+from .defn18 import read_defn18
+from .dense_cnn import build_dense_cnn
+from .event_statistics import disk_event_statistics, region_event_statistics
+from .losses import WeightedCrossentropy
+from .registry import MODELS, ModelSpec, model_spec
+from .savedmodel import load_signatures
+
+__all__ = [
+    "MODELS",
+    "Calibration",
+    "ModelSpec",
+    "WeightedCrossentropy",
+    "build_defn",
+    "build_dense_cnn",
+    "disk_event_statistics",
+    "fit_calibration",
+    "load_signatures",
+    "model_spec",
+    "read_defn18",
+    "region_event_statistics",
+]

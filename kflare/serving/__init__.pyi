@@ -1,0 +1,18 @@
+"""What a notebook imports from this room; anything else in it may change. See docs/api.md."""
+
+from .client.async_client import AsyncClient
+from .client.client import Client
+from .client.replies import Metadata, Reply, TensorInfo, VersionState
+from .embedded_server import Server
+from .full_disk import full_disk_probability
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Metadata",
+    "Reply",
+    "Server",
+    "TensorInfo",
+    "VersionState",
+    "full_disk_probability",
+]

@@ -1,0 +1,41 @@
+"""What a notebook imports from this room; anything else in it may change. See docs/api.md."""
+
+from .climatology import trailing_climatology
+from .comparison import compare
+from .contingency import ContingencyTable, tss
+from .intervals import bootstrap, bootstrap_difference
+from .plots import plot_reliability, plot_roc
+from .probabilistic import (
+    brier_decomposition,
+    brier_score,
+    brier_skill_score,
+    log_score,
+    reliability,
+    roc_area,
+    roc_curve,
+)
+from .report import verify_forecasts
+from .tables import forecast_table, read_forecasts
+from .thresholds import best_threshold
+
+__all__ = [
+    "ContingencyTable",
+    "best_threshold",
+    "bootstrap",
+    "bootstrap_difference",
+    "brier_decomposition",
+    "brier_score",
+    "brier_skill_score",
+    "compare",
+    "forecast_table",
+    "log_score",
+    "plot_reliability",
+    "plot_roc",
+    "read_forecasts",
+    "reliability",
+    "roc_area",
+    "roc_curve",
+    "trailing_climatology",
+    "tss",
+    "verify_forecasts",
+]

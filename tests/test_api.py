@@ -1,0 +1,44 @@
+"""What each room offers to a notebook: there, documented, listed on one page, and loaded only when it is used."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+_TOOL = runpy.run_path(str(ROOT / "tools" / "api_page.py"))
+ROOMS = _TOOL["rooms"]()
+
+
+def test_the_page_lists_what_there_is():
+    assert (ROOT / "docs" / "api.md").read_text(encoding="utf-8") == _TOOL["page"](), "run python tools/api_page.py"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_name_is_that_of_a_module_of_the_room(room):
+    # Importing the module would put it in the place of the function.
+    modules = {path.stem for path in (ROOT / room.replace(".", "/")).iterdir()}
+    assert not modules & set(ROOMS[room])
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_loads_nothing_until_a_name_is_used(room):
+    code = (
+        f"import sys, {room}\n"
+        "heavy = {'tensorflow', 'keras', 'pandas', 'sunpy', 'astropy', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        f"from {room} import {ROOMS[room][0]}\n"
+        f"assert set({ROOMS[room]!r}) <= set(dir({room}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_a_notebook_does_first():
+    from kflare.verification import ContingencyTable, tss
+
+    observed, forecast = [1, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 1]
+    # Hit rate 1/2 less false alarm rate 1/4.
+    assert tss(observed, forecast) == ContingencyTable.from_forecasts(observed, forecast).tss == 0.25
