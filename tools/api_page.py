@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import os
 import sys
 from pathlib import Path
 
@@ -48,5 +49,6 @@ def page() -> str:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.path.insert(0, str(ROOT))
     PAGE.write_text(page(), encoding="utf-8")

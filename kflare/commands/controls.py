@@ -6,8 +6,8 @@
   onto a Sun without field; `random` is any order.
 * agreement: rank correlation of the maps with each other.
 
-Example
--------
+Examples
+--------
 python -m kflare.controls hmi_daily --from 2013-10-20 --until 2013-10-28 --byte-range 250 --model savedmodels/cnn-m
 """
 

@@ -53,6 +53,7 @@ class Ledger:
         Parameters
         ----------
         cycle : Forecast or Outage
+            What the issue time ended with.
         features : DataFrame, optional
             Index: region number; columns: feature names; float64, NaN = not measured.
         tracker : mapping, optional
