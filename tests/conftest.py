@@ -24,13 +24,17 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("kflare")
 
 
+MadeOnce = Callable[[Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
-    """Folder of a name that is filled once in a session, by whichever worker asks first; nobody may change it."""
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """The folder that a function fills, once in a session, by whichever worker asks first; nobody may change it."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
-    def folder_of(name: str, fill: Callable[[Path], object]) -> Path:
+    def folder_of(fill: Callable[[Path], object]) -> Path:
+        name = f"{fill.__module__}.{fill.__qualname__}"
         folder, done = shared / name, shared / f"{name}.done"
         with (shared / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -53,9 +57,9 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def full_disk_models(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+def full_disk_models(made_once: MadeOnce) -> Path:
     """Models' folder with cnn-m version 1: a dense CNN of 128 pixels with random weights, published as usual."""
-    return made_once("full-disk-models", _publish_random_cnn)
+    return made_once(_publish_random_cnn)
 
 
 def _publish_random_cnn(folder: Path) -> None:
@@ -86,13 +90,13 @@ def _publish_random_cnn(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def field_models(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+def field_models(made_once: MadeOnce) -> Path:
     """Models' folder with cnn-m version 1, a transparent model published like any other: S = 128, h = 4.
 
     For "flare" the gradient is B / 100 G and Grad-CAM its mean in each cell; for "no flare" both the negative. Off the
     disk B = 0. The probability is the largest |B| / 100 G.
     """
-    return made_once("field-models", _publish_field_model)
+    return made_once(_publish_field_model)
 
 
 def _publish_field_model(folder: Path) -> None:
@@ -166,9 +170,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def observed_sun(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+def observed_sun(made_once: MadeOnce) -> Path:
     """Observations of the synthetic Sun at 256 pixels, 2014-01-02 00, 01 and 02 UT, as kflare.fetch leaves them."""
-    return made_once("observed-sun", _write_observations)
+    return made_once(_write_observations)
 
 
 def _write_observations(folder: Path) -> None:

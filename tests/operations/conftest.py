@@ -25,9 +25,9 @@ ISSUE = datetime(2014, 1, 8, 3, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
-def toys(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+def toys(made_once: Callable[[Callable[[Path], object]], Path]) -> Path:
     """Small models with the signatures of the released ones, to be published by a test."""
-    return made_once("toys", write_toys)
+    return made_once(write_toys)
 
 
 @pytest.fixture(scope="session")

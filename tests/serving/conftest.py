@@ -86,9 +86,9 @@ def _write_toys(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def toys(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+def toys(made_once: Callable[[Callable[[Path], object]], Path]) -> Path:
     """Folder of SavedModels to publish from: defn-1, defn-2, defn-3, defn-nan, defn-large, cnn."""
-    return made_once("toys", _write_toys)
+    return made_once(_write_toys)
 
 
 def _publish(toy: Path, version_folder: Path) -> Path:
