@@ -144,9 +144,6 @@ class Attribution:
 
     def map(self, method: str, label: str) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
         """A raw map with row 0 = south, as FITS counts, and its header: what `sunpy.map.Map` takes."""
-        # Late, so that files can be read without TensorFlow.
-        from kflare.models.dense_cnn import LAST_CONVOLUTION
-
         maps = getattr(self, method)[..., LABELS.index(label)]
         header = dict(self.header)
         if method == "grad_cam":
@@ -154,7 +151,7 @@ class Attribution:
         header |= {
             "METHOD": method,
             "LABEL": label,
-            "LAYER": LAST_CONVOLUTION if method == "grad_cam" else "magnetogram",
+            "LAYER": "last convolution" if method == "grad_cam" else "magnetogram",
             **self.cards(),
         }
         return np.ascontiguousarray(maps[::-1]), header

@@ -25,7 +25,7 @@ from kflare.attribution.compiled import CompiledAttribution
 from kflare.attribution.maps import METHODS
 from kflare.datasets.preprocessing import fill_and_scale, reduce_field
 from kflare.errors import DataError
-from kflare.models.dense_cnn import LAST_CONVOLUTION
+from kflare.models.image_models import last_convolution
 from kflare.observations.reading import read_magnetogram
 
 __all__ = ["agreement", "controls", "network_inputs", "randomisation_check", "rank_correlation", "removal_curve"]
@@ -46,7 +46,7 @@ def controls(model: keras.Model, images: Maps) -> dict[str, pd.DataFrame]:
 
     `randomisation` has a column per method, `deletion` and `insertion` likewise and `random`; and `agreement`.
     """
-    twin = CompiledAttribution(model, layer=LAST_CONVOLUTION)
+    twin = CompiledAttribution(model, layer=last_convolution(model))
     maps = {method: found[..., _FLARE] for method, found in twin.maps(images).items() if method in METHODS}
     table = randomisation_check(model, images, methods=METHODS)
     randomised = table.pivot_table(
@@ -69,7 +69,7 @@ def rank_correlation(one: Maps, other: Maps) -> npt.NDArray[np.float64]:
 
 
 def randomisation_check(
-    model: keras.Model, images: Maps, *, methods: Sequence[str], layer: str = LAST_CONVOLUTION
+    model: keras.Model, images: Maps, *, methods: Sequence[str], layer: str | None = None
 ) -> pd.DataFrame:
     """Replace the layers' weights by random ones, from the output down, and compare the maps with the model's own.
 
@@ -83,8 +83,8 @@ def randomisation_check(
         The network's input, in [-1, 1].
     methods : sequence of str
         Of `maps.METHODS`.
-    layer : str
-        The convolution that Grad-CAM looks at.
+    layer : str, optional
+        The convolution that Grad-CAM looks at; by default the last one.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def randomisation_check(
     """
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
-    twin = CompiledAttribution(model, layer=layer)
+    twin = CompiledAttribution(model, layer=layer or last_convolution(model))
     own = twin.maps(images, methods)
     random = np.random.default_rng(0)
     rows = []

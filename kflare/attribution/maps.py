@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from kflare.attribution.guiding import require_convolution, require_guidable
 from kflare.errors import SettingError
-from kflare.models.dense_cnn import LAST_CONVOLUTION
+from kflare.models.image_models import last_convolution
 
 __all__ = ["METHODS", "attribution_map"]
 
@@ -30,7 +30,7 @@ METHODS = ("grad_cam", "grad_cam_plus_plus", "guided_backprop", "saliency")
 
 
 def attribution_map(
-    model: keras.Model, images: npt.ArrayLike, *, method: str, label: int, layer: str = LAST_CONVOLUTION
+    model: keras.Model, images: npt.ArrayLike, *, method: str, label: int, layer: str | None = None
 ) -> Map:
     """Attribute the score of a label to the image, by tf-keras-vis.
 
@@ -44,8 +44,8 @@ def attribution_map(
         One of `METHODS`.
     label : int
         0 = no flare, 1 = flare.
-    layer : str
-        The convolution that Grad-CAM looks at.
+    layer : str, optional
+        The convolution that Grad-CAM looks at; by default the last one.
 
     Returns
     -------
@@ -68,6 +68,7 @@ def attribution_map(
         warnings.filterwarnings("ignore", message="(?s).*The structure of `inputs` doesn't match", category=UserWarning)
         inputs = tf.convert_to_tensor(images, tf.float32)
         if method.startswith("grad_cam"):
+            layer = layer or last_convolution(model)
             require_convolution(model, layer)
             return np.asarray(_class_activation(model, inputs, method=method, label=label, layer=layer))
         if method == "guided_backprop":

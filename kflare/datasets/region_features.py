@@ -140,10 +140,12 @@ def _reasons(rows: pd.DataFrame, out: pd.DataFrame, flares: FlareList | None, xr
 def features_of(table: pd.DataFrame, names: list[str] | None, *, source: str) -> tuple[Feature, ...]:
     """The features of a region table that a model uses, checked; `source` names the table in messages.
 
-    `names` are features, or one name of a set. None: Deep Flare Net's 79 where the table has them all, else those of
-    the SHARP set that it has. A column that is neither a key nor a known feature raises `DataError`.
+    `names` are features, or one name of a set. None: Deep Flare Net's 79 where the table has any that only they hold,
+    else those of the SHARP set that it has. A column that is neither a key nor a known feature raises `DataError`, and
+    so does one of the 79 that lacks.
     """
     known = {feature.name for name in SETS for feature in feature_set(name)}
+    own = {feature.name for feature in feature_set("defn79")} - {feature.name for feature in feature_set("sharp")}
     unknown = [str(name) for name in table.columns if name not in known and name not in KEY_COLUMNS]
     if unknown:
         raise DataError(
@@ -154,7 +156,7 @@ def features_of(table: pd.DataFrame, names: list[str] | None, *, source: str) ->
         chosen = feature_set(names[0])
     elif names is not None:
         chosen = features_named(names)
-    elif all(feature.name in table for feature in feature_set("defn79")):
+    elif not own.isdisjoint(table):
         chosen = feature_set("defn79")
     else:
         chosen = tuple(feature for feature in feature_set("sharp") if feature.name in table)

@@ -19,6 +19,7 @@ from kflare.verification.comparison import Comparison, VerificationSettings, com
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.definitions import DEFINITIONS
 from kflare.verification.pictures import ReportFigure, report_figures
+from kflare.verification.scores import ratios
 from kflare.verification.tables import ForecastTable, forecast_table
 
 __all__ = ["Verification", "verify_forecasts"]
@@ -26,8 +27,8 @@ __all__ = ["Verification", "verify_forecasts"]
 _TABLES: Final = ("contingency", "scores", "differences", "climatology", "reliability")
 _OF_PROBABILITY: Final = ("base_rate", "brier_skill_score", "reliability", "resolution", "brier_score", "log_score",
                           "roc_area", "gini")  # fmt: skip
-_OF_TABLE: Final = ("base_rate", "brier_skill_score", "reliability", "tss", "hss", "apss", "ets", "pod", "pofd", "far",
-                    "csi", "frequency_bias", "accuracy")  # fmt: skip
+# What a contingency table gives, in the order in which scores are defined.
+_OF_TABLE: Final = (*_OF_PROBABILITY[:3], *(name for name in list(DEFINITIONS)[1:] if name in ratios(1, 1, 1, 1)))
 _UNDEFINED_OFTEN: Final = 0.01
 
 

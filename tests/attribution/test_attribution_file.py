@@ -137,7 +137,7 @@ def test_maps_lie_over_the_magnetogram_in_sunpy(tmp_path, width, size, cells):
         assert found.date == here.date
         assert (found.meta["model"], found.meta["modelver"], found.meta["prob"]) == ("cnn-m", 3, 0.5)
         assert (found.meta["method"], found.meta["label"]) == (name.lower().removesuffix("_flare"), "flare")
-    assert opened["GRAD_CAM_FLARE"].meta["layer"] == "block5_conv3x3"
+    assert opened["GRAD_CAM_FLARE"].meta["layer"] == "last convolution"
     # Seen from the whole frame: the corners of the map are those of the image, but for the pixels that pooling drops.
     corner = opened["GRAD_CAM_FLARE"].wcs.pixel_to_world(-0.5, cells - 0.5)
     wanted = here.wcs.pixel_to_world(-0.5, width - 0.5)

@@ -29,7 +29,7 @@ def test_one_model_is_asked_for_each_class():
     assert first_per_event(names, "image") == ("cnn-c", "cnn-m")
     assert first_per_event(["defn-m", "cnn-c"], "region") == ("defn-m",)
     assert one_per_event(["cnn-m"], "image") == ["cnn-m"]
-    with pytest.raises(SettingError, match="`models` may hold cnn-c and cnn-m, got defn-c"):
+    with pytest.raises(SettingError, match=f"`models` may hold {' and '.join(model_names('image'))}, got defn-c"):
         one_per_event(["cnn-m", "defn-c"], "image")
     with pytest.raises(SettingError, match="`models` may hold one model for each class, got cnn-m, cnn-m"):
         one_per_event(["cnn-m", "cnn-m"], "image")
