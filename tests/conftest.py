@@ -24,6 +24,17 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("kflare")
 
 
+#: Fixtures that export or train a network for whoever asks for them first.
+_TRAINED = {"toys", "full_disk_models", "field_models", "models", "fitted", "office"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a trained or exported network as `trains`, which tools/test --fast leaves out."""
+    for item in items:
+        if _TRAINED & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.trains)
+
+
 MadeOnce = Callable[[Callable[[Path], object]], Path]
 
 

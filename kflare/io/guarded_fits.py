@@ -98,9 +98,7 @@ class FitsFile:
 
         shape: tuple[int, ...] = getattr(hdu, "shape", ())
         if len(shape) != 2 or not 0 < max(shape) <= MAX_WIDTH:
-            raise DataError(
-                f"`{self._source}`: an image must be of at most {MAX_WIDTH} by {MAX_WIDTH} pixels, got {shape}"
-            )
+            raise DataError(f"`{self._source}`: an image must be of at most {MAX_WIDTH} pixels a side, got {shape}")
         if isinstance(hdu, fits.CompImageHDU):
             self._require_safe_tiles(hdu)
         elif hdu.size > len(self._payload):
@@ -120,7 +118,7 @@ class FitsFile:
         source = self._source
         if hdu.compression_type not in _COMPRESSIONS:
             raise DataError(
-                f"`{source}`: images must be of {', '.join(_COMPRESSIONS)}, got {hdu.compression_type!r}; uncompress it"
+                f"`{source}`: compression must be one of {', '.join(_COMPRESSIONS)}, got {hdu.compression_type!r}; uncompress it"
             )
         if math.prod(hdu.tile_shape) > MAX_WIDTH**2:
             raise DataError(f"`{source}` is damaged: its tiles of {hdu.tile_shape} pixels are larger than any image")

@@ -21,6 +21,8 @@ from kflare.regions.inversion_lines import polarity_lines
 from kflare.sharp.daily import SHARP_PARAMETERS, read_sharp_daily
 from kflare.synthetic.sun import SyntheticSun
 
+pytestmark = pytest.mark.trains
+
 SIZE, CELLS = 128, 4
 
 

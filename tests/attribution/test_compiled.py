@@ -8,6 +8,8 @@ from kflare.attribution.guiding import guided_copy
 from kflare.errors import ModelError
 from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
 
+pytestmark = pytest.mark.trains
+
 SIZE = 128
 RELUS = 10
 

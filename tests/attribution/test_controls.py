@@ -18,6 +18,8 @@ from kflare.commands.controls import main
 from kflare.errors import DataError
 from kflare.synthetic.sun import SyntheticSun
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.fixture(scope="module")
 def looking_east():

@@ -21,6 +21,8 @@ from kflare.io.workers import results_on
 from kflare.observations.reading import read_magnetogram
 from kflare.synthetic.sun import SyntheticSun
 
+pytestmark = pytest.mark.trains
+
 START = datetime(2014, 1, 1, tzinfo=UTC)
 
 

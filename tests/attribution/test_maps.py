@@ -9,6 +9,8 @@ from kflare.attribution.maps import METHODS, attribution_map
 from kflare.errors import ModelError, SettingError
 from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.fixture(scope="module")
 def model():

@@ -18,6 +18,8 @@ from kflare.attribution.attribution_file import read_attribution
 from kflare.commands import attribute, predict
 from kflare.synthetic.sun import SyntheticSun
 
+pytestmark = pytest.mark.trains
+
 START = datetime(2014, 1, 1, tzinfo=UTC)
 
 

@@ -14,6 +14,8 @@ from kflare.flares.catalogue import FlareList
 from kflare.synthetic.sun import SyntheticSun
 from kflare.verification.tables import forecast_table, read_forecasts
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.fixture(scope="module")
 def sun(tmp_path_factory):

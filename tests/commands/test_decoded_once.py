@@ -12,6 +12,8 @@ from kflare.flares.catalogue import FlareList
 from kflare.observations.readers import images as reader
 from kflare.synthetic.sun import SyntheticSun
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):

@@ -21,6 +21,8 @@ from kflare.commands import fit
 from kflare.models.publish import read_metadata, verify_manifest, versions
 from kflare.synthetic.sun import SyntheticSun
 
+pytestmark = pytest.mark.trains
+
 SPANS = ["--train-until", "2014-02-01", "--validate-until", "2014-02-15"]
 
 

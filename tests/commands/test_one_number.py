@@ -19,6 +19,8 @@ from kflare.operations.questions import ask_disk
 from kflare.serving import Client, Server
 from kflare.synthetic.observations import write_los
 
+pytestmark = pytest.mark.trains
+
 RELEASED = Path(__file__).resolve().parents[2] / "savedmodels"
 REAL = {
     "mdi/mdi.fd_M_96m_lev182.20101015_000000_TAI.data.fits": "cnn-c",

@@ -13,6 +13,8 @@ import pytest
 from kflare.commands import fit, predict
 from kflare.synthetic.sun import SyntheticSun
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.fixture(scope="session")
 def sun(tmp_path_factory):

@@ -7,6 +7,8 @@ from kflare.errors import SettingError
 from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
 from kflare.models.losses import WeightedCrossentropy
 
+pytestmark = pytest.mark.trains
+
 # SCIENCE.md D.1, with C features in and F out: a k x k convolution has C k^2 F + F trainable numbers, BN 2 C, Dense
 # 2 C + 2. Layer, side and features of its output at 512 x 512, trainable parameters.
 TABLE = [

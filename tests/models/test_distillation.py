@@ -14,6 +14,8 @@ from kflare.models.savedmodel import load_signatures
 from kflare.models.training import Run
 from kflare.regions.feature_table import features_named
 
+pytestmark = pytest.mark.trains
+
 QUICK = Distillation(boosting_share=0.5, members=2, steps=120, batch_size=64)
 
 

@@ -21,6 +21,8 @@ from kflare.regions.feature_table import features_named
 from kflare.synthetic.sun import SyntheticSun
 from kflare.verification.thresholds import best_threshold
 
+pytestmark = pytest.mark.trains
+
 FEATURES = features_named(["AREA", "R_VALUE", "Chis"])
 START = datetime(2014, 1, 1, tzinfo=UTC)
 

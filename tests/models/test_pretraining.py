@@ -15,6 +15,8 @@ from kflare.models.pretraining import flux_maps, flux_maps_of, pretrain_on_flux_
 from kflare.models.training import Recipe, Run
 from kflare.synthetic.sun import SyntheticSun
 
+pytestmark = pytest.mark.trains
+
 START = datetime(2014, 1, 1, tzinfo=UTC)
 COUNT, SIZE = 16, 128
 RECIPE = Recipe(epochs=3, batch_size=4, learning_rate=3e-3, patience=3, class_weights=(1.0, 1.0))

@@ -26,6 +26,8 @@ from kflare.models.task import fingerprint
 from kflare.models.training import Run
 from kflare.regions.feature_table import features_named
 
+pytestmark = pytest.mark.trains
+
 FEATURES = features_named(["AREA", "R_VALUE", "Chis"])
 TABLE = pd.DataFrame(
     {"AREA": [10.0, 100.0, np.nan], "R_VALUE": [0.0, 3.5, 4.0], "Chis": pd.array([0, 2, None], "Int64")}

@@ -24,6 +24,8 @@ from kflare.models.savedmodel import (
 )
 from kflare.regions.feature_table import features_named
 
+pytestmark = pytest.mark.trains
+
 SIZE = 128
 CALIBRATION = Calibration(0.8, -0.5, 0.01)
 # Upper and lower case, all three scales.

@@ -13,6 +13,8 @@ from kflare.errors import DataError, ModelError, SettingError
 from kflare.models.losses import WeightedCrossentropy
 from kflare.models.training import Recipe, Run, train
 
+pytestmark = pytest.mark.trains
+
 WEIGHTS = (1.0, 2.0)
 
 

@@ -13,6 +13,8 @@ from kflare.operations.settings import ForecastSettings
 
 from .replay import Replay, SimulatedClock
 
+pytestmark = pytest.mark.trains
+
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
