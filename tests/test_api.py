@@ -42,3 +42,19 @@ def test_what_a_notebook_does_first():
     observed, forecast = [1, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 1]
     # Hit rate 1/2 less false alarm rate 1/4.
     assert tss(observed, forecast) == ContingencyTable.from_forecasts(observed, forecast).tss == 0.25
+
+
+def test_a_path_may_be_a_text(tmp_path):
+    from kflare.attribution import read_attribution
+    from kflare.errors import DataError
+    from kflare.observations import sets_in
+    from kflare.operations import read_settings
+
+    (tmp_path / "kflare.toml").write_text("")
+    (tmp_path / "maps.fits").write_bytes(b"SIMPLE  =")
+    assert read_settings(str(tmp_path / "kflare.toml")) == read_settings(tmp_path / "kflare.toml")
+    with pytest.raises(DataError, match="whole attribution file"):
+        read_attribution(str(tmp_path / "maps.fits"))
+    # Not the letters of the text, one folder each.
+    with pytest.raises(DataError, match="no magnetogram"):
+        sets_in(str(tmp_path))

@@ -208,8 +208,9 @@ def write_attribution(attribution: Attribution, path: Path) -> None:
     write_whole(path, fits.HDUList(parts).writeto)
 
 
-def read_attribution(path: Path) -> Attribution:
-    """Read an attribution file; what is none, or is damaged, raises `DataError`."""
+def read_attribution(path: str | Path) -> Attribution:
+    """Read an attribution file; `DataError` if it is damaged or another kind of file."""
+    path = Path(path)
     problem, advice = "is no whole attribution file", "delete it and run again"
     try:
         payload = read_payload(path, what="a FITS file", kinds=("FITS",))

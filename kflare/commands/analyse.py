@@ -1,4 +1,4 @@
-"""Tables and figures of Yi et al. (2021, section 4) about the maps that kflare.attribute exported.
+r"""Tables and figures of Yi et al. (2021, section 4) about the maps that kflare.attribute exported.
 
 Compares the forecasts with flares, the guided gradient with polarity inversion lines, and the Grad-CAM values of active
 regions with their flares and SHARP parameters. Writes CSV, PNG and PDF files, and summary.json.

@@ -1,4 +1,4 @@
-"""Attribution maps of an archive: where a full-disk model looks, image by image.
+r"""Attribution maps of an archive: where a full-disk model looks, image by image.
 
 Writes into --output for each image maps/NAME.fits, one HDU per map on the image's own world coordinates (opens in
 sunpy.map.Map), with --png pictures/NAME.png, and for all of them attribution.parquet: a row per image and region.

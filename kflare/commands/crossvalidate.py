@@ -1,4 +1,4 @@
-"""Cross-validate a model by years, as the paper does, beside all baselines on the same samples.
+r"""Cross-validate a model by years, as the paper does, beside all baselines on the same samples.
 
 For each test year the network is trained on everything to two years before and validated on the year before;
 thresholds, early stopping and calibration come from the validation year. Killed and started again with the same

@@ -1,4 +1,4 @@
-"""Find the active regions in observations, follow them, and measure the 79 features of Deep Flare Net.
+r"""Find the active regions in observations, follow them, and measure the 79 features of Deep Flare Net.
 
 Takes folders of observations as `kflare.fetch` leaves them: line-of-sight magnetograms (hmi.M_720s...), vector fields
 (hmi.B_720s..., hmi.bharp_720s...), AIA images at 1600 and 131 Å. Writes into --output regions.parquet, the table that

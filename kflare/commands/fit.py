@@ -1,4 +1,4 @@
-"""Train a model, choose it on validation data, and publish it as a SavedModel.
+r"""Train a model, choose it on validation data, and publish it as a SavedModel.
 
 Examples
 --------

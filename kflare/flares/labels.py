@@ -82,7 +82,7 @@ def reaches(flux: npt.ArrayLike, goes_class: str | float) -> npt.NDArray[np.bool
     lowest = goes_class
     if isinstance(lowest, str):
         lowest = THRESHOLDS[lowest] if lowest in THRESHOLDS else class_to_flux(lowest)
-    # Classes are printed to two digits: half a digit of slack keeps 1.0e-6 computed as 9.9999e-7 above C1.0.
+    # Classes are printed to two digits: a millionth of slack keeps the flux of "C1.0", rounded in float32, at C1.0.
     return np.asarray(flux, np.float64) >= lowest * (1 - 1e-6)
 
 

@@ -118,7 +118,8 @@ class FitsFile:
         source = self._source
         if hdu.compression_type not in _COMPRESSIONS:
             raise DataError(
-                f"`{source}`: compression must be one of {', '.join(_COMPRESSIONS)}, got {hdu.compression_type!r}; uncompress it"
+                f"`{source}`: compression must be one of {', '.join(_COMPRESSIONS)}, got {hdu.compression_type!r}; "
+                "uncompress it"
             )
         if math.prod(hdu.tile_shape) > MAX_WIDTH**2:
             raise DataError(f"`{source}` is damaged: its tiles of {hdu.tile_shape} pixels are larger than any image")

@@ -67,7 +67,7 @@ class ObservationSet:
 
 
 def sets_in(
-    places: Sequence[Path],
+    places: str | Path | Sequence[str | Path],
     *,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -78,6 +78,8 @@ def sets_in(
 
     Parameters
     ----------
+    places : str, pathlib.Path, or sequence of them
+        Folders.
     since, until : datetime.datetime, optional
         Only magnetograms in [since, until), aware.
     cadence : datetime.timedelta, optional
@@ -102,7 +104,7 @@ def sets_in(
         if value is not None and not value > timedelta(0):
             raise SettingError(f"`{name}` must be above 0, got {value}")
     found = _Found()
-    for place in places:
+    for place in [places] if isinstance(places, str | Path) else places:
         if not Path(place).is_dir():
             raise DataError(f"no folder {place}: give a folder of observations as kflare.fetch leaves them")
         for path in sorted(Path(place).rglob("*")):

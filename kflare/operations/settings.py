@@ -193,7 +193,7 @@ class ForecastSettings(_Section):
             raise SettingError(f"`rungs` may hold {', '.join(RUNGS)}, got {', '.join(wrong) or 'none'}")
 
 
-def read_settings(path: Path) -> ForecastSettings:
+def read_settings(path: str | Path) -> ForecastSettings:
     """Read `kflare.toml`; paths in it are relative to its folder.
 
     Raises
@@ -201,6 +201,7 @@ def read_settings(path: Path) -> ForecastSettings:
     SettingError
         The file cannot be read, or a key is unknown, of the wrong type or out of range: the message names it.
     """
+    path = Path(path)
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
