@@ -103,8 +103,9 @@ def sets_in(
     for name, value in (("cadence", cadence), ("tolerance", tolerance)):
         if value is not None and not value > timedelta(0):
             raise SettingError(f"`{name}` must be above 0, got {value}")
+    places = [places] if isinstance(places, str | Path) else places
     found = _Found()
-    for place in [places] if isinstance(places, str | Path) else places:
+    for place in places:
         if not Path(place).is_dir():
             raise DataError(f"no folder {place}: give a folder of observations as kflare.fetch leaves them")
         for path in sorted(Path(place).rglob("*")):
