@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--cluster", choices=("day", "region"), default="day",
-        help="samples that share their fate, drawn together for the intervals (default: day)",
+        help="samples that are not independent, drawn together for the intervals (default: day)",
     )  # fmt: skip
     parser.add_argument(
         "--block-length", type=int, metavar="DAYS",

@@ -185,7 +185,7 @@ class ForecastSettings(_Section):
     site: SiteSettings = field(default_factory=SiteSettings)
     log: LogSettings = field(default_factory=LogSettings)
     rungs: Annotated[tuple[str, ...], Strict(False)] = RUNGS
-    """What a forecast may rest on; where nothing of it is to be had, an outage is recorded instead of a forecast."""
+    """What a forecast may rest on; where none of it is available, an outage is recorded instead of a forecast."""
 
     def __post_init__(self) -> None:
         wrong = [rung for rung in self.rungs if rung not in RUNGS]

@@ -216,7 +216,7 @@ def _harps(observations: ObservationSet, detection: Detection) -> list[tuple[int
         # The segment that is cut out around the HARP even where the others are of the full disk.
         path = paths.get("disambig")
         if harpnum and path is not None:
-            # A damaged file is told of when its field is read.
+            # Whoever reads its field says that a file is damaged.
             with (
                 suppress(DataError),
                 guarded_fits(read_payload(path, what="a FITS file", kinds=("FITS",)), str(path)) as file,

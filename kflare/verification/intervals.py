@@ -1,4 +1,4 @@
-"""Confidence intervals of scores, by a bootstrap over clusters of samples that share their fate.
+"""Confidence intervals of scores, by a bootstrap over clusters of samples that are not independent.
 
 Samples of one day, or of one region, are not independent: a bootstrap over samples would make the intervals too narrow.
 Whole clusters (days or HARPs) are therefore drawn with replacement, as Leka et al. (2019) draw days [M].
@@ -62,7 +62,7 @@ class Resampled:
 
 
 class ClusteredSamples:
-    """Outcomes of N samples, and which of them share their fate; arguments as for `bootstrap`."""
+    """Outcomes of N samples, and which of them are not independent; arguments as for `bootstrap`."""
 
     def __init__(self, observed: npt.ArrayLike, clusters: npt.ArrayLike, folds: npt.ArrayLike | None = None) -> None:
         self.observed = check_outcomes(observed)

@@ -137,8 +137,8 @@ def reliability(observed: npt.ArrayLike, probability: npt.ArrayLike, *, bins: in
     """Reliability diagram in numbers: event rate f = (R + 1)/(S + 2) with sigma = sqrt[f (1 - f)/(S + 3)].
 
     These are mean and standard deviation of the posterior under a uniform prior [D], as Wheatland 2005 and Leka et al.
-    2019 use them [M]. The S samples of a bin count as independent: where samples of one day or region share their fate,
-    the true uncertainty is larger.
+    2019 use them [M]. The S samples of a bin count as independent: where those of one day or region are
+    not, the true uncertainty is larger.
 
     Parameters
     ----------

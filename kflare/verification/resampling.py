@@ -1,8 +1,8 @@
 """Scores of resamples, without making any: a resample is nothing but a weight for each cluster of samples.
 
-Samples of one day, or of one region, share their fate, so whole clusters are drawn with replacement. How often each was
-drawn is a column of the matrix of weights; the contingency tables and sums of squared errors of all resamples are then
-one matrix product with the sums over each cluster.
+Samples of one day, or of one region, are not independent, so whole clusters are drawn with replacement. How often each
+was drawn is a column of the matrix of weights; the contingency tables and sums of squared errors of all resamples are
+then one matrix product with the sums over each cluster.
 """
 
 from collections.abc import Iterator
