@@ -6,6 +6,8 @@ from kflare.errors import SettingError
 from kflare.models.defn import build_defn
 from kflare.models.losses import WeightedCrossentropy
 
+pytestmark = pytest.mark.trains
+
 
 def count(weights):
     return sum(int(np.prod(weight.shape)) for weight in weights)

@@ -14,6 +14,8 @@ from kflare.errors import ModelError
 from kflare.models.publish import MANIFEST, METADATA, publish_version, read_metadata, verify_manifest, versions
 from kflare.models.savedmodel import load_signatures
 
+pytestmark = pytest.mark.trains
+
 X = np.array([1.0, -2.0], np.float32)
 CASES = [("serving_default", {"x": X}, {"y": 2 * X}), ("negative", {"x": X}, {"y": -X})]
 

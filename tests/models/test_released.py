@@ -9,6 +9,8 @@ from kflare.models.publish import read_metadata, verify_manifest
 from kflare.models.savedmodel import check_ops, load_signatures
 from kflare.observations.reading import read_magnetogram
 
+pytestmark = pytest.mark.trains
+
 HOME = Path(__file__).resolve().parents[2] / "savedmodels"
 
 

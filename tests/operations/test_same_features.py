@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from kflare.commands import features
 from kflare.flares.srs import read_srs
@@ -17,6 +18,8 @@ from kflare.operations.settings import DataSettings, ForecastSettings, ScheduleS
 from kflare.regions.feature_table import SETS, feature_set
 from kflare.synthetic.sun import SyntheticSun
 from kflare.xray.flux import read_xray_flux
+
+pytestmark = pytest.mark.slow
 
 START = datetime(2014, 1, 1, tzinfo=UTC)
 # Six hours apart and two, so that every change has its earlier row; the first image of a day is of before its SRS.

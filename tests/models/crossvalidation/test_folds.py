@@ -23,6 +23,8 @@ from kflare.models.training import Recipe
 from kflare.regions.feature_table import features_named
 from kflare.verification.tables import forecast_table
 
+pytestmark = pytest.mark.trains
+
 FEATURES = features_named(["AREA", "R_VALUE"])
 
 

@@ -16,6 +16,8 @@ from kflare.operations.forecast import CLIMATOLOGY, Forecast, InputRecord, Outag
 from kflare.operations.publish.site import write_site
 from kflare.operations.publish.site_data import Past, SiteData
 
+pytestmark = pytest.mark.slow
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 
