@@ -25,23 +25,23 @@ from kflare.attribution.compiled import CompiledAttribution
 from kflare.attribution.maps import METHODS
 from kflare.datasets.preprocessing import fill_and_scale, reduce_field
 from kflare.errors import DataError
+from kflare.io.arrays import Float32Array
 from kflare.models.image_models import last_convolution
 from kflare.observations.reading import read_magnetogram
 
 __all__ = ["agreement", "controls", "network_inputs", "randomisation_check", "rank_correlation", "removal_curve"]
 
-Maps = npt.NDArray[np.float32]
 _CELLS = 16
 _FLARE = 1
 
 
-def network_inputs(paths: Sequence[Path], *, size: int, byte_range: float | None) -> Maps:
+def network_inputs(paths: Sequence[Path], *, size: int, byte_range: float | None) -> Float32Array:
     """Magnetograms as a dense CNN takes them, float32 (N, S, S, 1) in [-1, 1]."""
     fields = [read_magnetogram(path, byte_range=byte_range).data[None, :, :, None] for path in paths]
     return np.concatenate([fill_and_scale(reduce_field(tf.constant(field), size=size)).numpy() for field in fields])
 
 
-def controls(model: keras.Model, images: Maps) -> dict[str, pd.DataFrame]:
+def controls(model: keras.Model, images: Float32Array) -> dict[str, pd.DataFrame]:
     """All controls of the flaring label's maps, of images (N, S, S, 1) in [-1, 1]; the model is not changed.
 
     `randomisation` has a column per method, `deletion` and `insertion` likewise and `random`; and `agreement`.
@@ -60,7 +60,7 @@ def controls(model: keras.Model, images: Maps) -> dict[str, pd.DataFrame]:
     }
 
 
-def rank_correlation(one: Maps, other: Maps) -> npt.NDArray[np.float64]:
+def rank_correlation(one: Float32Array, other: Float32Array) -> npt.NDArray[np.float64]:
     """Spearman's rank correlation of two maps' (N, h, w) absolute values, (N,); NaN where a map is constant."""
     if one.shape != other.shape:
         raise DataError(f"maps must have the same shape to be compared, got {one.shape} and {other.shape}")
@@ -69,7 +69,7 @@ def rank_correlation(one: Maps, other: Maps) -> npt.NDArray[np.float64]:
 
 
 def randomisation_check(
-    model: keras.Model, images: Maps, *, methods: Sequence[str], layer: str | None = None
+    model: keras.Model, images: Float32Array, *, methods: Sequence[str], layer: str | None = None
 ) -> pd.DataFrame:
     """Replace the layers' weights by random ones, from the output down, and compare the maps with the model's own.
 
@@ -112,7 +112,7 @@ def randomisation_check(
 
 
 def removal_curve(
-    model: keras.Model, images: Maps, maps: Mapping[str, Maps], *, insert: bool = False, steps: int = 8
+    model: keras.Model, images: Float32Array, maps: Mapping[str, Float32Array], *, insert: bool = False, steps: int = 8
 ) -> pd.DataFrame:
     """Probability of a flare while cells are set to zero field in the order of each map, the most important first.
 
@@ -160,14 +160,14 @@ def removal_curve(
     return pd.DataFrame(rows)
 
 
-def agreement(maps: Mapping[str, Maps]) -> pd.DataFrame:
+def agreement(maps: Mapping[str, Float32Array]) -> pd.DataFrame:
     """Mean rank correlation of each pair of methods (maps (N, h, w) of the same images), on 16×16 cells; symmetric."""
     cells = {method: _cells(values) for method, values in maps.items()}
     table = {a: {b: _mean(rank_correlation(cells[a], cells[b])) for b in cells} for a in cells}
     return pd.DataFrame(table)
 
 
-def _cells(maps: Maps) -> Maps:
+def _cells(maps: Float32Array) -> Float32Array:
     """Mean absolute value over 16×16 cells, (N, 16, 16); a coarser map is repeated."""
     magnitude = np.abs(maps)[..., None]
     return tf.image.resize(magnitude, (_CELLS, _CELLS), method="area").numpy()[..., 0]

@@ -27,6 +27,7 @@ from kflare.attribution.published import AttributionModel, opened
 from kflare.attribution.region_tables import read_regions
 from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError, SettingError
+from kflare.io.arrays import Float32Array
 from kflare.io.atomic import held_folders
 from kflare.io.integrity import damage
 from kflare.observations.magnetogram import Magnetogram, require_byte_range
@@ -37,9 +38,8 @@ __all__ = ["Export", "ImageJob", "ImageResult", "export", "in_span", "plan_expor
 
 _TASK_BATCHES = 4
 
-Field = npt.NDArray[np.float32]
-Batch = list[tuple[Magnetogram, Field] | str]
-Made = tuple[Attribution, Field]
+Batch = list[tuple[Magnetogram, Float32Array] | str]
+Made = tuple[Attribution, Float32Array]
 Outputs = dict[str, npt.NDArray[Any]]
 
 
@@ -195,7 +195,7 @@ def _regions(path: Path) -> pd.DataFrame:
 
 
 def _draw(
-    attribution: Attribution, field: Field | None, job: ImageJob, settings: Export, patches: list[RegionPatch]
+    attribution: Attribution, field: Float32Array | None, job: ImageJob, settings: Export, patches: list[RegionPatch]
 ) -> None:
     from kflare.attribution.overlay import overlay, write_overlay
 
@@ -245,7 +245,7 @@ def _batches(jobs: Sequence[ImageJob], size: int, settings: Export) -> Iterator[
     readers_at_work = os.cpu_count() or 1
     ahead = readers_at_work + settings.batch_size
     with ThreadPoolExecutor(readers_at_work) as readers:
-        under_way: deque[Future[tuple[Magnetogram, Field] | str]] = deque()
+        under_way: deque[Future[tuple[Magnetogram, Float32Array] | str]] = deque()
         waiting = iter(jobs)
         batch: Batch = []
         while True:
@@ -260,7 +260,7 @@ def _batches(jobs: Sequence[ImageJob], size: int, settings: Export) -> Iterator[
             yield batch
 
 
-def _read(job: ImageJob, size: int, settings: Export) -> tuple[Magnetogram, Field] | str:
+def _read(job: ImageJob, size: int, settings: Export) -> tuple[Magnetogram, Float32Array] | str:
     """An image without its pixels, and its field (S, S) reduced as the model itself would; or why there is none."""
     import tensorflow as tf
 

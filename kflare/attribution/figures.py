@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 from kflare.attribution.harps import RegionPatch
 from kflare.attribution.image_maps import ImageMaps
 from kflare.errors import DataError
+from kflare.io.arrays import FloatArray
 from kflare.io.atomic import write_whole
 from kflare.regions.inversion_lines import PolarityLines
 
 __all__ = ["figure_grad_cam", "figure_guided_backprop", "figure_hit", "figure_patches", "save"]
 
-Image = npt.NDArray[np.floating]
 
 _BLUE, _ORANGE, _SKY = "#0072B2", "#E69F00", "#56B4E9"
 _PANEL: Final = 3.1
@@ -168,12 +168,14 @@ def _bar(figure: Figure, shown: Any, panels: npt.NDArray[Any], label: str) -> No
     figure.colorbar(shown, ax=panels.ravel().tolist(), label=label, **where)
 
 
-def _field(axes: Axes, field: Image, limit: float, extent: _Extent = None) -> Any:
+def _field(axes: Axes, field: FloatArray, limit: float, extent: _Extent = None) -> Any:
     axes.set_facecolor("black")
     return axes.imshow(field, cmap="gray", vmin=-limit, vmax=limit, extent=extent, interpolation="nearest")
 
 
-def _overlay(axes: Axes, map_: Image, *, signed: bool = False, opacity: float = 0.65, extent: _Extent = None) -> Any:
+def _overlay(
+    axes: Axes, map_: FloatArray, *, signed: bool = False, opacity: float = 0.65, extent: _Extent = None
+) -> Any:
     """A map over a magnetogram: the larger its value, the more opaque, up to `opacity`."""
     return axes.imshow(
         np.clip(map_, -1 if signed else 0, 1),

@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.attribution.attribution_file import Attribution
 from kflare.attribution.harps import RegionPatch
+from kflare.io.arrays import Float32Array
 
 __all__ = ["ImageMaps", "enlarged", "rectified", "scaled", "scaled_maps"]
-
-Maps = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +23,14 @@ class ImageMaps:
     The maps are (S, S, 2), as `scaled_maps` gives them, last axis [no flare, flare].
     """
 
-    field: Maps  # line-of-sight field in gauss, NaN off the disk
-    guided_backprop: Maps
-    grad_cam: Maps
-    grad_cam_signed: Maps
+    field: Float32Array  # line-of-sight field in gauss, NaN off the disk
+    guided_backprop: Float32Array
+    grad_cam: Float32Array
+    grad_cam_signed: Float32Array
     patches: Sequence[RegionPatch] = ()
 
 
-def scaled_maps(attribution: Attribution) -> tuple[Maps, Maps, Maps]:
+def scaled_maps(attribution: Attribution) -> tuple[Float32Array, Float32Array, Float32Array]:
     """Scaled guided gradient, scaled Grad-CAM, and Grad-CAM before its ReLU, raw; float32 (S, S, 2) each."""
     size = attribution.guided_backprop.shape[0]
     signed = enlarged(attribution.grad_cam, cell=attribution.cell, size=size)
@@ -40,7 +38,7 @@ def scaled_maps(attribution: Attribution) -> tuple[Maps, Maps, Maps]:
     return scaled(attribution.guided_backprop), scaled(grad_cam), signed
 
 
-def enlarged(grad_cam: Maps, *, cell: int, size: int) -> Maps:
+def enlarged(grad_cam: Float32Array, *, cell: int, size: int) -> Float32Array:
     """Grad-CAM on the pixels of the network's input: bilinear between the centres of its cells, level beyond them.
 
     From (h, h, 2), each cell spanning `cell` pixels, to (`size`, `size`, 2).
@@ -53,12 +51,12 @@ def enlarged(grad_cam: Maps, *, cell: int, size: int) -> Maps:
     return across[low] * (1 - weight) + across[high] * weight
 
 
-def rectified(grad_cam: Maps) -> Maps:
+def rectified(grad_cam: Float32Array) -> Float32Array:
     """Grad-CAM's final ReLU (Yi et al. 2021, section 3.2.2; their Fig. 4 shows it with and without)."""
     return np.maximum(grad_cam, 0)
 
 
-def scaled(maps: Maps) -> Maps:
+def scaled(maps: Float32Array) -> Float32Array:
     """Absolute value of maps (h, w, labels), divided by the largest value of each; a map of zeros stays zero."""
     magnitude = np.abs(maps)
     largest = magnitude.max(axis=(0, 1), keepdims=True)

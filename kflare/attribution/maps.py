@@ -17,11 +17,10 @@ import tensorflow as tf
 
 from kflare.attribution.guiding import require_convolution, require_guidable
 from kflare.errors import SettingError
+from kflare.io.arrays import Float32Array
 from kflare.models.image_models import last_convolution
 
 __all__ = ["METHODS", "attribution_map"]
-
-Map = npt.NDArray[np.float32]
 
 
 METHODS = ("grad_cam", "grad_cam_plus_plus", "guided_backprop", "saliency")
@@ -31,7 +30,7 @@ METHODS = ("grad_cam", "grad_cam_plus_plus", "guided_backprop", "saliency")
 
 def attribution_map(
     model: keras.Model, images: npt.ArrayLike, *, method: str, label: int, layer: str | None = None
-) -> Map:
+) -> Float32Array:
     """Attribute the score of a label to the image, by tf-keras-vis.
 
     Parameters
@@ -76,7 +75,7 @@ def attribution_map(
         return _gradient(model, inputs, label=label, guided=method == "guided_backprop")
 
 
-def _class_activation(model: keras.Model, images: tf.Tensor, *, method: str, label: int, layer: str) -> Map:
+def _class_activation(model: keras.Model, images: tf.Tensor, *, method: str, label: int, layer: str) -> Float32Array:
     from tf_keras_vis.gradcam import Gradcam
     from tf_keras_vis.gradcam_plus_plus import GradcamPlusPlus
     from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
@@ -93,7 +92,7 @@ def _class_activation(model: keras.Model, images: tf.Tensor, *, method: str, lab
     return kind(model, model_modifier=ReplaceToLinear(), clone=True)(_score(label), images, **options)
 
 
-def _gradient(model: keras.Model, images: tf.Tensor, *, label: int, guided: bool) -> Map:
+def _gradient(model: keras.Model, images: tf.Tensor, *, label: int, guided: bool) -> Float32Array:
     from tf_keras_vis.saliency import Saliency
     from tf_keras_vis.utils.model_modifiers import GuidedBackpropagation, ReplaceToLinear
 

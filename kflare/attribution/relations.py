@@ -15,11 +15,11 @@ import pandas as pd
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import THRESHOLDS
 from kflare.flares.labels import reaches
+from kflare.io.arrays import Float64Array
 from kflare.sharp.daily import SHARP_PARAMETERS
 
 __all__ = ["BINS", "PAPER_CORRELATIONS", "correlation", "correlations", "occurrence_rates"]
 
-FloatArray = npt.NDArray[np.float64]
 
 BINS: Final = tuple(np.round(np.linspace(0, 1, 11), 1))
 """Bins of the Grad-CAM value; the last one includes 1. Reconstruction: the paper does not state its bins."""
@@ -137,14 +137,14 @@ def correlations(
     return pd.DataFrame(rows)
 
 
-def _weighted(x: FloatArray, y: FloatArray, weights: FloatArray, *, ranks: bool) -> FloatArray:
+def _weighted(x: Float64Array, y: Float64Array, weights: Float64Array, *, ranks: bool) -> Float64Array:
     """Correlation of each resample, whose pairs count as often as its column of `weights` (N, R) says."""
     if ranks:
         return _from_columns(_midranks(x, weights), _midranks(y, weights), weights)
     return _from_columns(x[:, np.newaxis], y[:, np.newaxis], weights)
 
 
-def _from_columns(x: FloatArray, y: FloatArray, weights: FloatArray) -> FloatArray:
+def _from_columns(x: Float64Array, y: Float64Array, weights: Float64Array) -> Float64Array:
     total = weights.sum(axis=0)
     # Brought to mean 0 and size 1 first: SHARP parameters reach 1e24, and their squares lose the rest.
     x, y = ((column - column.mean()) / (np.abs(column - column.mean()).max() or 1) for column in (x, y))
@@ -156,7 +156,7 @@ def _from_columns(x: FloatArray, y: FloatArray, weights: FloatArray) -> FloatArr
     return np.where(square_x * square_y > 0, r, np.nan)
 
 
-def _midranks(values: FloatArray, weights: FloatArray) -> FloatArray:
+def _midranks(values: Float64Array, weights: Float64Array) -> Float64Array:
     """Mid-rank of each value in each resample, shape (N, R); that of a value with weight 0 does not matter."""
     _, level = np.unique(values, return_inverse=True)
     order = np.argsort(level, kind="stable")

@@ -24,14 +24,13 @@ import pandas as pd
 
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import FlareList
+from kflare.io.arrays import IntArray
 from kflare.sun.times import microseconds
 
 __all__ = ["merge_flares"]
 
 _MOST_PAIRS: Final = 20_000_000
 _NEVER: Final = np.iinfo(np.int64).min
-
-_Integers = npt.NDArray[np.int64]
 
 
 def merge_flares(
@@ -93,7 +92,7 @@ def merge_flares(
     return FlareList(table, source, dict(Counter(repairs) + Counter(first.repairs) + Counter(second.repairs)))
 
 
-def _partners(first: FlareList, second: FlareList, tolerance: int, flux_factor: float) -> tuple[_Integers, _Integers]:
+def _partners(first: FlareList, second: FlareList, tolerance: int, flux_factor: float) -> tuple[IntArray, IntArray]:
     """Rows of the first and of the second list that are the same flare, in equal order."""
     starts, peaks = ([microseconds(flares.table[name]) for flares in (first, second)] for name in ("start", "peak"))
     pairs = np.concatenate([_close(times[0], times[1], tolerance) for times in (starts, peaks)], axis=1)
@@ -116,7 +115,7 @@ def _partners(first: FlareList, second: FlareList, tolerance: int, flux_factor: 
     return ours[chosen], theirs[chosen]
 
 
-def _close(ours: _Integers, theirs: _Integers, tolerance: int) -> npt.NDArray[np.intp]:
+def _close(ours: IntArray, theirs: IntArray, tolerance: int) -> npt.NDArray[np.intp]:
     """Pairs of rows, shape (2, pairs), whose times lie within `tolerance` microseconds."""
     order = np.argsort(ours, kind="stable")
     order = order[ours[order] != _NEVER]

@@ -15,6 +15,7 @@ import pandas as pd
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import LEAD_HOURS, disk_flux, reaches, region_flux, require_covered
+from kflare.io.arrays import BoolArray
 from kflare.verification.climatology import trailing_climatology
 
 __all__ = [
@@ -25,19 +26,18 @@ __all__ = [
 _DAYS = 120  # of the recent climatology
 
 Features = npt.NDArray[np.float32]
-Outcomes = npt.NDArray[np.bool_]
 Weights = tuple[float, float]
 Classifier = Callable[[Features], npt.NDArray[np.float32]]
 """Features (M, n) to probabilities (M,)."""
 
 
-def climatology(observed: Outcomes) -> float:
+def climatology(observed: BoolArray) -> float:
     """Event rate of the training samples, (R + 1)/(S + 2): never 0 and never 1 (Laplace's rule)."""
     return float((np.sum(observed) + 1) / (len(observed) + 2))
 
 
 def recent_climatology(
-    times: pd.Series, observed: Outcomes, *, otherwise: float, begins: pd.Series | None = None
+    times: pd.Series, observed: BoolArray, *, otherwise: float, begins: pd.Series | None = None
 ) -> npt.NDArray[np.float32]:
     """Event rate of all samples of the last 120 days whose window had closed, shape (N,).
 
@@ -90,7 +90,7 @@ def region_persistence(table: pd.DataFrame, region_flares: pd.DataFrame, thresho
     return reaches(region_flux(before, region_flares), threshold).astype(np.float32)
 
 
-def logistic_regression(features: Features, observed: Outcomes, *, class_weights: Weights = (1.0, 1.0)) -> Classifier:
+def logistic_regression(features: Features, observed: BoolArray, *, class_weights: Weights = (1.0, 1.0)) -> Classifier:
     """Fit scikit-learn's logistic regression (C = 1) to standardised features (N, n).
 
     Without class weights its probabilities are frequencies already.
@@ -102,7 +102,7 @@ def logistic_regression(features: Features, observed: Outcomes, *, class_weights
     )
 
 
-def gradient_boosting(features: Features, observed: Outcomes, *, class_weights: Weights = (1.0, 1.0)) -> Classifier:
+def gradient_boosting(features: Features, observed: BoolArray, *, class_weights: Weights = (1.0, 1.0)) -> Classifier:
     """Fit scikit-learn's gradient boosting: 100 trees, rate 0.05, leaves of at least 200 samples or a fiftieth of all.
 
     The settings are held small and were not tuned: neighbouring samples of a region are nearly one sample.
@@ -117,7 +117,7 @@ def gradient_boosting(features: Features, observed: Outcomes, *, class_weights: 
     )  # fmt: skip
 
 
-def random_forest(features: Features, observed: Outcomes, *, class_weights: Weights = (1.0, 1.0)) -> Classifier:
+def random_forest(features: Features, observed: BoolArray, *, class_weights: Weights = (1.0, 1.0)) -> Classifier:
     """Fit scikit-learn's random forest: 300 trees, leaves of at least 20 samples or a two-hundredth of all."""
     from sklearn.ensemble import RandomForestClassifier
 
@@ -129,7 +129,7 @@ def random_forest(features: Features, observed: Outcomes, *, class_weights: Weig
     )  # fmt: skip
 
 
-def _fit(classifier: Any, features: Features, observed: Outcomes) -> Classifier:
+def _fit(classifier: Any, features: Features, observed: BoolArray) -> Classifier:
     if observed.all() or not observed.any():
         raise DataError("the training samples hold one class only, so nothing can be learnt: move the split dates")
     fitted = classifier.fit(features, observed)

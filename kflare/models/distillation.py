@@ -16,13 +16,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kflare.errors import SettingError
+from kflare.io.arrays import BoolArray, Float32Array
 from kflare.models.defn import build_defn
 from kflare.models.losses import WeightedCrossentropy
 
 __all__ = ["Distillation", "ensemble_network", "student", "teacher_targets"]
 
-Floats = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
 
 _LEAST = 1e-5
 
@@ -50,7 +49,9 @@ class Distillation:
             raise SettingError(f"`learning_rate` must be a number above 0, got {self.learning_rate}")
 
 
-def teacher_targets(inputs: Floats, observed: Bools, regions: npt.NDArray[Any], *, how: Distillation) -> Floats:
+def teacher_targets(
+    inputs: Float32Array, observed: BoolArray, regions: npt.NDArray[Any], *, how: Distillation
+) -> Float32Array:
     """Probability that the teachers give each training sample, float32 (N,), from standardised features (N, n).
 
     Gradient boosting overfits and is therefore cross-fitted by the samples' `regions`.
@@ -74,7 +75,7 @@ def teacher_targets(inputs: Floats, observed: Bools, regions: npt.NDArray[Any], 
     return expit(logits).astype(np.float32)
 
 
-def student(inputs: Floats, targets: Floats, *, how: Distillation, seed: int) -> keras.Model:
+def student(inputs: Float32Array, targets: Float32Array, *, how: Distillation, seed: int) -> keras.Model:
     """Deep Flare Net fitted to the teachers' probabilities `targets` (N,) of standardised features (N, n)."""
     keras.utils.set_random_seed(seed)
     model = build_defn(inputs.shape[1], dropout=how.dropout, bn_momentum=0.9)  # 0.99 lags behind 800 steps
@@ -112,7 +113,7 @@ def ensemble_network(members: list[keras.Model], *, event_rate: float) -> keras.
     return model
 
 
-def _logits(classifier: Any, inputs: Floats) -> npt.NDArray[np.float64]:
+def _logits(classifier: Any, inputs: Float32Array) -> npt.NDArray[np.float64]:
     from scipy.special import logit
 
     p = np.asarray(classifier.predict_proba(inputs)[:, 1], np.float64)

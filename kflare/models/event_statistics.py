@@ -17,13 +17,13 @@ import pandas as pd
 from kflare.errors import SettingError
 from kflare.flares.catalogue import THRESHOLDS, FlareList
 from kflare.flares.labels import LEAD_HOURS, in_seconds, known_from, reaches, region_codes, require_covered
+from kflare.io.arrays import Float64Array
 
 __all__ = [
     "EventForecast", "disk_event_statistics", "event_statistics", "last_block", "power_law_index",
     "region_event_statistics",
 ]  # fmt: skip
 
-FloatArray = npt.NDArray[np.float64]
 
 _DAY = 86_400.0
 _YEAR = 365 * _DAY
@@ -127,7 +127,7 @@ def last_block(events: npt.ArrayLike, *, begin: float, now: float) -> tuple[int,
     prior = 4 - np.log(73.53 * _FALSE_ALARM * count**-0.478) if count else 0.0
     best = np.zeros(count + 1)  # fitness of the optimal partition up to each edge
 
-    def fitness(cells: int, end: float, before: int) -> FloatArray:
+    def fitness(cells: int, end: float, before: int) -> Float64Array:
         """Of the best partition whose last block begins at each of the edges before `end`."""
         length = np.maximum(end - edges[:cells], 1e-9)
         inside = before - np.arange(cells)
@@ -179,8 +179,8 @@ class _Posterior:
 class _Record:
     """Flares by the time from which they are known: arrays of shape (M,), in seconds (rising) and W m^-2."""
 
-    known: FloatArray
-    flux: FloatArray
+    known: Float64Array
+    flux: Float64Array
 
     @classmethod
     def of(cls, flares: pd.DataFrame) -> Self:

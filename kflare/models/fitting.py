@@ -11,6 +11,7 @@ import pandas as pd
 
 from kflare.datasets.splits import Split
 from kflare.errors import DataError
+from kflare.io.arrays import Float32Array
 from kflare.models.calibration import Calibration, fit_calibration
 from kflare.models.evaluation import Evaluation, evaluate
 from kflare.models.feature_scaling import FeatureScaling
@@ -18,8 +19,6 @@ from kflare.models.training import Run
 from kflare.verification.thresholds import best_threshold
 
 __all__ = ["FittedNetwork", "calibrate_and_evaluate", "require_both_classes"]
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,9 @@ def calibrate_and_evaluate(
     run: Run,
     observed: npt.NDArray[np.bool_],
     split: Split,
-    probability: Callable[[npt.NDArray[np.bool_]], Floats],
+    probability: Callable[[npt.NDArray[np.bool_]], Float32Array],
     *,
-    baselines: dict[str, Floats],
+    baselines: dict[str, Float32Array],
     clusters: npt.NDArray[Any] | None,
     threshold: float | None = None,
     scaling: FeatureScaling | None = None,

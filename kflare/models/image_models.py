@@ -21,6 +21,7 @@ from kflare.datasets.splits import Split
 from kflare.errors import ModelError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches
+from kflare.io.arrays import Float32Array
 from kflare.models.baselines import disk_recent_climatology, persistence
 from kflare.models.event_statistics import disk_event_statistics
 from kflare.models.fitting import FittedNetwork, calibrate_and_evaluate
@@ -32,8 +33,6 @@ from kflare.models.task import AttributionGraph, TrainingTask
 from kflare.models.training import Recipe, Run, train
 
 __all__ = ["fit_image_network", "image_task", "last_convolution", "publish_image_model", "standardised"]
-
-Floats = npt.NDArray[np.float32]
 
 
 def image_task(
@@ -108,7 +107,7 @@ def fit_image_network(
     augmented: bool,
     recipe: Recipe,
     run: Run,
-    baselines: dict[str, Floats],
+    baselines: dict[str, Float32Array],
     clusters: npt.NDArray[Any] | None = None,
     pretrain: bool = False,
     trunk: Path | None = None,
@@ -138,7 +137,7 @@ def fit_image_network(
         training = data(split.train, training=True, augmented=augmented, seed=recipe.seed)
         train(model, training, validation, observed[split.validation], recipe=recipe, run=run, verbose=verbose)
 
-    def probability(mask: npt.NDArray[np.bool_]) -> Floats:
+    def probability(mask: npt.NDArray[np.bool_]) -> Float32Array:
         return model.predict(data(mask), verbose=0)[:, 1]
 
     threshold = 0.5 if pretrain else None  # two numbers fitted with equal weights: nothing to choose
@@ -147,7 +146,7 @@ def fit_image_network(
     )
 
 
-def standardised(proxies: pd.DataFrame, train: npt.NDArray[np.bool_]) -> Floats:
+def standardised(proxies: pd.DataFrame, train: npt.NDArray[np.bool_]) -> Float32Array:
     """Columns of N samples by the mean and standard deviation of the training samples, float32 (N, n)."""
     known = proxies[train]
     return ((proxies - known.mean()) / known.std()).to_numpy(np.float32)
@@ -203,7 +202,7 @@ def publish_image_model(
     return publish_version(root, name, export=export, cases=cases, metadata=contents, documents=documents)
 
 
-def _example_magnetogram() -> tuple[Floats, bytes]:
+def _example_magnetogram() -> tuple[Float32Array, bytes]:
     """A disk with one bipole as float32 (1, 128, 128, 1) in gauss and as PNG bytes."""
     from PIL import Image
 

@@ -17,6 +17,7 @@ from kflare.datasets.splits import Split
 from kflare.errors import ModelError, SettingError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import reaches
+from kflare.io.arrays import Float32Array
 from kflare.models.baselines import gradient_boosting, logistic_regression, recent_climatology, region_persistence
 from kflare.models.distillation import Distillation, ensemble_network, student, teacher_targets
 from kflare.models.event_statistics import region_event_statistics
@@ -30,8 +31,6 @@ from kflare.models.training import Recipe, Run, train
 from kflare.regions.feature_table import Feature
 
 __all__ = ["fit_distilled_network", "fit_region_network", "publish_region_model", "region_task"]
-
-Floats = npt.NDArray[np.float32]
 
 
 def region_task(
@@ -192,5 +191,5 @@ def publish_region_model(
     return publish_version(root, name, export=export, cases=cases, metadata=contents, documents=documents)
 
 
-def _predictor(model: keras.Model, inputs: Floats) -> Callable[[npt.NDArray[np.bool_]], Floats]:
+def _predictor(model: keras.Model, inputs: Float32Array) -> Callable[[npt.NDArray[np.bool_]], Float32Array]:
     return lambda mask: model.predict(inputs[mask], batch_size=4096, verbose=0)[:, 1]

@@ -14,13 +14,12 @@ import pandas as pd
 import tensorflow as tf
 
 from kflare.datasets.splits import Split
+from kflare.io.arrays import Float32Array
 from kflare.models.fitting import FittedNetwork
 from kflare.models.registry import ModelSpec
 from kflare.models.training import Recipe, Run
 
 __all__ = ["AttributionGraph", "FitNetwork", "TrainingTask", "fingerprint"]
-
-Floats = npt.NDArray[np.float32]
 
 
 class AttributionGraph(Protocol):
@@ -51,8 +50,9 @@ class TrainingTask:
     settings: Mapping[str, Any]  # what a fit depends on besides the samples and the recipe
     notes: tuple[str, ...]  # what a user should know of the samples, one line each
     fit: FitNetwork
-    inputs: Callable[[Split], Floats]  # of the learning baselines (N, n), standardised by the training span
-    frequencies: Mapping[str, Callable[[float], Floats]]  # (N,) of baselines that learn only the training event rate
+    inputs: Callable[[Split], Float32Array]  # of the learning baselines (N, n), standardised by the training span
+    # of baselines that learn only the training event rate, (N,)
+    frequencies: Mapping[str, Callable[[float], Float32Array]]
     publish: Callable[[FittedNetwork, Path, Split, Mapping[str, Any], Callable[..., AttributionGraph]], Path]
     """Publish a fitted network below the models' folder, with metadata and, for image models, attribution."""
 

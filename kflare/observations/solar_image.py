@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError
+from kflare.io.arrays import Float32Array
 from kflare.io.guarded_fits import guarded_fits
 from kflare.io.payload import MAX_WIDTH, read_payload
 from kflare.observations.headers import Header
@@ -25,8 +25,6 @@ __all__ = ["CONTINUUM", "SolarImage", "read_solar_image"]
 
 CONTINUUM: Final = 6173
 """Wavelength of HMI in Å."""
-
-Image = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +45,7 @@ class SolarImage:
         What QUALITY has to say of it: "" or "degraded: ...".
     """
 
-    data: Image
+    data: Float32Array
     time: datetime
     disk: Disk
     wavelength: int

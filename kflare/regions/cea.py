@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from kflare.errors import DataError, SettingError
+from kflare.io.arrays import BoolArray, Float32Array, Float64Array
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.vector_field import FullDiskVector
 from kflare.sun.constants import AU_M, MICROHEMISPHERE_CM2, SOLAR_RADIUS_M
@@ -24,10 +25,6 @@ __all__ = ["CEA_STEP", "Patch", "cea_patch"]
 CEA_STEP = 0.03
 # Nearer to the limb than this, 80 degrees from disk centre, a pixel sees more of the chromosphere than of a region.
 _MU_MIN = 0.17
-
-Array = npt.NDArray[np.float64]
-Map = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +52,15 @@ class Patch:
         Whether `inside` follows the outline of the region, as that of a SHARP, or is its frame.
     """
 
-    los: Map | None
-    mu: Map
-    inside: Mask
+    los: Float32Array | None
+    mu: Float32Array
+    inside: BoolArray
     step_m: float
     arcsec: float
-    bx: Map | None = None
-    by: Map | None = None
-    bz: Map | None = None
-    used: Mask | None = None
+    bx: Float32Array | None = None
+    by: Float32Array | None = None
+    bz: Float32Array | None = None
+    used: BoolArray | None = None
     lon: float = math.nan
     lat: float = math.nan
     outlined: bool = False
@@ -97,7 +94,7 @@ class Patch:
         return self.step_m / 1e6
 
     @property
-    def radial(self) -> Map | None:
+    def radial(self) -> Float32Array | None:
         """Line-of-sight field over mu, gauss; NaN where not measured, and beyond 80 degrees from disk centre."""
         if self.los is None:
             return None
@@ -159,7 +156,7 @@ def cea_patch(
     return Patch(los, mu, inside, metres, arcsec, bx, by, bz, sure & inside, lon, lat)
 
 
-def _sampled(image: npt.NDArray[np.floating], x: Array, y: Array) -> Map:
+def _sampled(image: npt.NDArray[np.floating], x: Float64Array, y: Float64Array) -> Float32Array:
     """Values of an image between its pixels, bilinear, float32; NaN where a neighbour is NaN or outside."""
     height, width = image.shape
     with np.errstate(invalid="ignore"):
@@ -175,7 +172,7 @@ def _sampled(image: npt.NDArray[np.floating], x: Array, y: Array) -> Map:
     )
 
 
-def _extent(view: DiskGeometry, box: Box, *, step: float) -> tuple[float, float, Array, Array]:
+def _extent(view: DiskGeometry, box: Box, *, step: float) -> tuple[float, float, Float64Array, Float64Array]:
     """Centre of a box (lon, lat), and the columns and rows of the map that reach over all of it, in degrees."""
     x0, y0, x1, y1 = box
     lons, lats = view.sample(box)
@@ -192,7 +189,7 @@ def _extent(view: DiskGeometry, box: Box, *, step: float) -> tuple[float, float,
     return lon, lat, columns, rows
 
 
-def _projected(lon: Array, lat: Array, lon0: float, lat0: float) -> tuple[Array, Array]:
+def _projected(lon: Float64Array, lat: Float64Array, lon0: float, lat0: float) -> tuple[Float64Array, Float64Array]:
     """Degrees of the projection towards west and north; inverse of `_on_sun`."""
     along, up, up0 = np.radians(lon - lon0), np.radians(lat), math.radians(lat0)
     ahead = np.sin(up) * math.sin(up0) + np.cos(up) * math.cos(up0) * np.cos(along)
@@ -200,7 +197,7 @@ def _projected(lon: Array, lat: Array, lon0: float, lat0: float) -> tuple[Array,
     return np.degrees(np.arctan2(np.cos(up) * np.sin(along), ahead)), np.degrees(north)
 
 
-def _on_sun(lon0: float, lat0: float, *, west: Array, north: Array) -> tuple[Array, Array]:
+def _on_sun(lon0: float, lat0: float, *, west: Float64Array, north: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Stonyhurst longitudes and latitudes of the columns and rows of a map around a point, all in degrees.
 
     As `plane2sphere` of JSOC's `cartography.c` for the cylindrical equal-area projection.

@@ -18,6 +18,7 @@ import pandas as pd
 from scipy import ndimage
 
 from kflare.errors import DataError, SettingError
+from kflare.io.arrays import BoolArray
 from kflare.observations.magnetogram import Magnetogram
 from kflare.sun.constants import MICROHEMISPHERE_CM2
 from kflare.sun.disk import Disk, disk_mask
@@ -30,7 +31,6 @@ LIMB_RULES = ("field", "corners")
 
 FORECAST, LIMB = "forecast", "not forecast: limb"
 
-_Mask = npt.NDArray[np.bool_]
 
 # Lengths are given in arcsec as seen from 1 au, where the Sun's radius is this, so that a box does not change with the
 # seasons or the spacecraft.
@@ -244,7 +244,7 @@ class _Patches:
     number: npt.NDArray[np.int64]
 
 
-def _strong(field: npt.NDArray[np.float32], geometry: DiskGeometry, options: DetectionOptions) -> _Mask:
+def _strong(field: npt.NDArray[np.float32], geometry: DiskGeometry, options: DetectionOptions) -> BoolArray:
     """Pixels inside `edge` whose smoothed field reaches the threshold."""
     disk = geometry.disk
     smooth = ndimage.gaussian_filter(field, _pixels(options.smoothing, disk), truncate=3.0)
@@ -253,7 +253,7 @@ def _strong(field: npt.NDArray[np.float32], geometry: DiskGeometry, options: Det
     return np.asarray(inside & (np.abs(smooth) >= level))
 
 
-def _large_patches(strong: _Mask, geometry: DiskGeometry, options: DetectionOptions) -> _Patches:
+def _large_patches(strong: BoolArray, geometry: DiskGeometry, options: DetectionOptions) -> _Patches:
     """Leave out specks, join what is near to each other, and drop what is too small."""
     rows, columns = np.nonzero(strong)
     area = geometry.pixel_area_cm2(columns, rows)
@@ -273,7 +273,7 @@ def _large_patches(strong: _Mask, geometry: DiskGeometry, options: DetectionOpti
     return _Patches(ndimage.find_objects(own), rows, columns, area, number)
 
 
-def _large(label: npt.NDArray[np.int64], area: npt.NDArray[np.float64], minimum: float) -> _Mask:
+def _large(label: npt.NDArray[np.int64], area: npt.NDArray[np.float64], minimum: float) -> BoolArray:
     """Pixels whose label has at least `minimum` µHem in all."""
     total = np.bincount(label, weights=area, minlength=1)
     return np.asarray(total[label] >= minimum * MICROHEMISPHERE_CM2)

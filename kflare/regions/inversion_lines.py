@@ -15,6 +15,7 @@ from scipy import ndimage
 from skimage.feature import canny
 
 from kflare.errors import SettingError
+from kflare.io.arrays import BoolArray
 from kflare.observations.magnetogram import Magnetogram
 
 __all__ = [
@@ -26,7 +27,6 @@ __all__ = [
     "strong_field",
 ]
 
-Mask = npt.NDArray[np.bool_]
 
 METHODS = ("edges", "schrijver")
 """How the inversion lines are found, see `polarity_lines`."""
@@ -36,8 +36,8 @@ METHODS = ("edges", "schrijver")
 class PolarityLines:
     """Where the polarities of a magnetogram meet, and where they end; bool arrays of shape (H, W)."""
 
-    inversion: Mask  # polarity inversion lines, a few pixels wide
-    boundary: Mask  # edges of the strong polarities that are no inversion line
+    inversion: BoolArray  # polarity inversion lines, a few pixels wide
+    boundary: BoolArray  # edges of the strong polarities that are no inversion line
 
 
 def default_threshold(magnetogram: Magnetogram) -> float:
@@ -51,7 +51,7 @@ def default_threshold(magnetogram: Magnetogram) -> float:
 
 def near_both_polarities(
     field: npt.NDArray[np.floating], *, threshold: float, reach: float | None = None, strict: bool = False
-) -> Mask:
+) -> BoolArray:
     """Pixels that have a strong field of both polarities near by, bool, shape of `field`.
 
     A pixel is positive where the field is at least `threshold` gauss (if `strict` more, as JSOC has it), negative where
@@ -108,7 +108,7 @@ def polarity_lines(
     return PolarityLines(inversion=inversion, boundary=(edges[0] | edges[1]) & ~inversion)
 
 
-def strong_field(field: npt.NDArray[np.floating], *, threshold: float, reach: int = 4) -> Mask:
+def strong_field(field: npt.NDArray[np.floating], *, threshold: float, reach: int = 4) -> BoolArray:
     """Pixels within `reach` pixels of a strong field (|B| >= `threshold` gauss), bool, shape of `field`.
 
     An outline of an active region that is tighter than a HARP's bounding box.
@@ -116,11 +116,11 @@ def strong_field(field: npt.NDArray[np.floating], *, threshold: float, reach: in
     return _dilated(np.abs(field) >= threshold, 2 * reach + 1)
 
 
-def _dilated(mask: Mask, side: int) -> Mask:
-    grown: Mask = ndimage.binary_dilation(mask, np.ones((side, side), dtype=np.bool_))
+def _dilated(mask: BoolArray, side: int) -> BoolArray:
+    grown: BoolArray = ndimage.binary_dilation(mask, np.ones((side, side), dtype=np.bool_))
     return grown
 
 
-def _edges(mask: Mask, sigma: float) -> Mask:
-    found: Mask = canny(mask.astype(np.float64), sigma=sigma)  # type: ignore[no-untyped-call]
+def _edges(mask: BoolArray, sigma: float) -> BoolArray:
+    found: BoolArray = canny(mask.astype(np.float64), sigma=sigma)  # type: ignore[no-untyped-call]
     return found

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from kflare.errors import DataError
+from kflare.io.arrays import BoolArray
 from kflare.regions.cea import Patch
 from kflare.regions.inversion_lines import near_both_polarities
 from kflare.regions.neutral import NeutralLineOptions, neutral_lines
@@ -18,7 +19,6 @@ __all__ = [
     "sharp_sample_features",
 ]  # fmt: skip
 
-Mask = npt.NDArray[np.bool_]
 
 _NAMES: Final = (
     *("Area", "USflux", "Bmax", "Bmin", "Bave", "TotNL", "NumNL", "MaxNL", "MaxGraB", "MaxdxBz", "MaxdyBz"),
@@ -109,12 +109,12 @@ def sharp_sample_features(patch: Patch) -> dict[str, float]:
     return dict(zip(names, values, strict=True))
 
 
-def area_uhem(patch: Patch, mask: Mask) -> float:
+def area_uhem(patch: Patch, mask: BoolArray) -> float:
     """Area of the pixels of a mask, millionths of the hemisphere."""
     return float(np.count_nonzero(mask)) * patch.pixel_area_uhem
 
 
-def mean_gradient(field: npt.NDArray[np.floating], mask: Mask) -> float:
+def mean_gradient(field: npt.NDArray[np.floating], mask: BoolArray) -> float:
     """Mean modulus of the gradient over a mask, per pixel; NaN if there is none.
 
     As JSOC: by central differences, without the outermost pixels and those whose two derivatives add up to 0.

@@ -6,19 +6,18 @@ the gradient of Bz per pixel. MEANPOT, TOTPOT, MEANSHR and SHRGT45 of every SHAR
 """
 
 import numpy as np
-import numpy.typing as npt
 from scipy import fft, signal
+
+from kflare.io.arrays import Float32Array, FloatArray
 
 __all__ = ["greenpot", "potential_field"]
 
-Map = npt.NDArray[np.float32]
-Field = npt.NDArray[np.floating]
 
 _DEPTH = 0.001  # pixels
 _WINDOW = 10  # pixels to the east and south; one less to the west and north
 
 
-def greenpot(bz: Field) -> tuple[Map, Map]:
+def greenpot(bz: FloatArray) -> tuple[Float32Array, Float32Array]:
     """Horizontal potential field over Bz as JSOC computes it: "gauss" towards west and north, float32 (h, w).
 
     `bz` is in gauss, row 0 = north, column 0 = east; NaN counts as 0. The outermost pixels are 0.
@@ -39,7 +38,7 @@ def greenpot(bz: Field) -> tuple[Map, Map]:
     return bx, by
 
 
-def potential_field(bz: Field, *, pad: int = 2) -> tuple[Map, Map]:
+def potential_field(bz: FloatArray, *, pad: int = 2) -> tuple[Float32Array, Float32Array]:
     """Horizontal field at the boundary of the half-space whose current-free field has the vertical component `bz`.
 
     By Fourier transform: B_h = -i k / |k| · Bz (Alissandrakis 1981, Astronomy & Astrophysics 100, 197, for alpha = 0).

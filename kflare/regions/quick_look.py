@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
+from kflare.io.arrays import Float64Array
 from kflare.io.atomic import write_whole
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.detection import Detection
@@ -15,7 +15,6 @@ from kflare.sun.constants import SOLAR_RADIUS_MM
 
 __all__ = ["draw_quick_look"]
 
-Array = npt.NDArray[np.float64]
 
 _WIDTH = 1024  # pixels of the drawn magnetogram
 _RANGE = 300.0  # gauss shown as white and black
@@ -60,7 +59,7 @@ def draw_quick_look(
     write_whole(path, lambda file: figure.savefig(file, format="png", metadata={"Software": None}))
 
 
-def _lines(small: Magnetogram, box: tuple[float, float, float, float]) -> list[tuple[Array, Array]]:
+def _lines(small: Magnetogram, box: tuple[float, float, float, float]) -> list[tuple[Float64Array, Float64Array]]:
     """Neutral lines in a box of the drawn image; lengths are measured on the Sun, these are for the eye."""
     x0, y0, x1, y1 = (max(round(edge + 0.5), 0) for edge in box)
     step = SOLAR_RADIUS_MM / small.disk.radius

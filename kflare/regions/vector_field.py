@@ -15,11 +15,11 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from kflare.errors import DataError, SettingError
+from kflare.io.arrays import Float32Array
 from kflare.sun.geometry import DiskGeometry
 
 __all__ = ["METHODS", "FullDiskVector", "camera_components", "surface_components"]
 
-Map = npt.NDArray[np.float32]
 
 METHODS: Final = {"potential": 0, "random": 1, "radial-acute": 2}
 """The bit of the segment `disambig` that holds each solution for weak fields (JSOC's `sharp.c`, SSW's
@@ -37,9 +37,9 @@ class FullDiskVector:
     gauss: 0 outside the areas that the vector field was made for (NRT: the HARPs), NaN where it could not be measured.
     """
 
-    right: Map
-    up: Map
-    los: Map
+    right: Float32Array
+    up: Float32Array
+    los: Float32Array
     covered: npt.NDArray[np.bool_]  # the areas that it was made for
     sure: npt.NDArray[np.bool_] | None
     """Where the azimuth is sure: `conf_disambig` >= 70. None = not known; it is held sure where the field is strong."""
@@ -58,7 +58,7 @@ class FullDiskVector:
 
     def at(
         self, lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64]
-    ) -> tuple[Map, Map, Map, npt.NDArray[np.bool_]]:
+    ) -> tuple[Float32Array, Float32Array, Float32Array, npt.NDArray[np.bool_]]:
         """Components at points of the surface (Stonyhurst degrees): `bx`, `by`, `bz` and `sure`.
 
         Gauss towards the west, the north and up; NaN behind the limb and where not measured, all NaN if no point lies
@@ -94,13 +94,13 @@ class FullDiskVector:
 
 
 def camera_components(
-    field: Map,
-    inclination: Map,
-    azimuth: Map,
+    field: Float32Array,
+    inclination: Float32Array,
+    azimuth: Float32Array,
     disambig: npt.NDArray[np.integer] | None = None,
     *,
     method: str = "radial-acute",
-) -> tuple[Map, Map, Map]:
+) -> tuple[Float32Array, Float32Array, Float32Array]:
     """Components of a field in the frame of the camera, the azimuth disambiguated: right, up, line of sight, in gauss.
 
     From strength in gauss, inclination in degrees from the line of sight (0 = towards the observer), azimuth in degrees
@@ -119,14 +119,14 @@ def camera_components(
 
 
 def surface_components(
-    right: Map,
-    up: Map,
-    los: Map,
+    right: Float32Array,
+    up: Float32Array,
+    los: Float32Array,
     *,
     lon: npt.NDArray[np.float64],
     lat: npt.NDArray[np.float64],
     geometry: DiskGeometry,
-) -> tuple[Map, Map, Map]:
+) -> tuple[Float32Array, Float32Array, Float32Array]:
     """Turn a field from the frame of the camera to west, north and up at points of the surface (Stonyhurst degrees).
 
     Gary & Hagyard (1990), eq. 1, as in Sun (2013), eqs. 7 and 8: the line of sight is taken as parallel to that of disk
@@ -149,7 +149,7 @@ def surface_components(
     return bx, by, np.asarray(outwards * cos_lat + polar * sin_lat, np.float32)
 
 
-def _strong_field(strength: Map, mu: Map) -> npt.NDArray[np.bool_]:
+def _strong_field(strength: Float32Array, mu: Float32Array) -> npt.NDArray[np.bool_]:
     """Where a field is strong enough for a sure azimuth, if no map of confidence tells: JSOC's linear thresholds.
 
     200 G at disk centre, 400 G at the limb (AMBBTHR0 and AMBBTHR1 of SHARP headers), linear in the distance from disk

@@ -27,7 +27,6 @@ SHARP_KEYWORDS: Final = (
 _MU0 = 1.2566370614e-6  # T m / A, with the digits of JSOC
 _TESLA = 1e-4  # per gauss
 
-Map = npt.NDArray[np.float64]
 Potential = Callable[[npt.NDArray[np.float32]], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
 
 

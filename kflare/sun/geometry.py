@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError
+from kflare.io.arrays import Float64Array
 from kflare.sun.constants import AU_M, SOLAR_RADIUS_CM, SOLAR_RADIUS_M
 from kflare.sun.disk import Disk
 
 __all__ = ["Box", "DiskGeometry", "Observer", "common_area", "earth_at", "overlapping", "rotated", "seen_from_afar"]
 
-Array = npt.NDArray[np.float64]
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1: the pixels x0 <= column < x1 and y0 <= row < y1."""
 
@@ -123,14 +123,16 @@ class DiskGeometry:
         """Angle that a pixel subtends, radian."""
         return math.asin(1 / self._radii) / self.disk.radius
 
-    def _tangents(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Array, Array]:
+    def _tangents(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
         """Tangents of the angle from disk centre towards the west and the north of the Sun."""
         right = np.asarray(x, np.float64) - self.disk.x
         up = self.disk.y - np.asarray(y, np.float64)
         cos, sin = math.cos(math.radians(self.roll)), math.sin(math.radians(self.roll))
         return self.scale * (cos * right - sin * up), self.scale * (sin * right + cos * up)
 
-    def _on_sphere(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Array, Array, Array, Array]:
+    def _on_sphere(
+        self, x: npt.ArrayLike, y: npt.ArrayLike
+    ) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
         """Point on the unit sphere (west, north, towards the observer) and mu; NaN off the disk."""
         west, north = self._tangents(x, y)
         tan2, far = west**2 + north**2, self._radii
@@ -140,7 +142,7 @@ class DiskGeometry:
         along = (far / secant - mu) / secant
         return along * west, along * north, far - along, mu
 
-    def lonlat(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Array, Array]:
+    def lonlat(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
         """Stonyhurst longitude and latitude of pixels, degrees.
 
         Of columns and rows `x`, `y`, 0 = centre of the first pixel, row 0 = north; broadcast. West and north are
@@ -152,7 +154,7 @@ class DiskGeometry:
         lon = np.degrees(np.arctan2(west, ahead * cos - north * sin)) + self.l0
         return (lon + 180) % 360 - 180, lat
 
-    def pixel(self, lon: npt.ArrayLike, lat: npt.ArrayLike) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
+    def pixel(self, lon: npt.ArrayLike, lat: npt.ArrayLike) -> tuple[Float64Array, Float64Array, npt.NDArray[np.bool_]]:
         """Where points on the Sun (Stonyhurst degrees, broadcast) are in the image; inverse of :meth:`lonlat`.
 
         Column and row, also of points behind the limb, as if the Sun were transparent; and whether the point is on this
@@ -169,7 +171,7 @@ class DiskGeometry:
         y = self.disk.y + sin * right - cos * upwards
         return x, y, np.asarray(ahead > 1 / far)
 
-    def mu_at(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
+    def mu_at(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Float64Array:
         """Cosine of the angle between the line of sight and the vertical, of pixels; NaN off the disk."""
         return self._on_sphere(x, y)[3]
 
@@ -187,7 +189,7 @@ class DiskGeometry:
         mu[mu <= 0] = np.nan
         return np.sqrt(mu, out=mu)
 
-    def pixel_area_cm2(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
+    def pixel_area_cm2(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Float64Array:
         """Area of the solar surface that pixels cover, foreshortening undone, cm²; NaN off the disk."""
         west, north = self._tangents(x, y)
         secant2 = 1 + west**2 + north**2
@@ -196,7 +198,7 @@ class DiskGeometry:
         # The solid angle of a pixel of a tangent plane shrinks with the cube of the secant.
         return np.asarray(self.scale**2 / secant2**1.5 * path**2 / mu)
 
-    def sample(self, box: Box) -> tuple[Array, Array]:
+    def sample(self, box: Box) -> tuple[Float64Array, Float64Array]:
         """Stonyhurst longitudes and latitudes of points all over a box, as many as are on the disk: 1-D."""
         x0, y0, x1, y1 = box
         # Pixel edges lie half a pixel from their centres; a grid, since the limb may cut the box anywhere.
@@ -213,7 +215,7 @@ class DiskGeometry:
         return float(lon.min()), float(lon.max()), float(lat.min()), float(lat.max())
 
 
-def rotated(lon: npt.ArrayLike, lat: npt.ArrayLike, *, seconds: npt.ArrayLike) -> Array:
+def rotated(lon: npt.ArrayLike, lat: npt.ArrayLike, *, seconds: npt.ArrayLike) -> Float64Array:
     """Stonyhurst longitudes in [-180, 180) some seconds later, turned by differential rotation as seen from Earth.
 
     By the rates of Howard et al. (1990) at each latitude.
@@ -227,7 +229,7 @@ def rotated(lon: npt.ArrayLike, lat: npt.ArrayLike, *, seconds: npt.ArrayLike) -
     return np.asarray((np.asarray(lon, np.float64) + turned.to_value("deg") + 180) % 360 - 180)
 
 
-def common_area(one: npt.ArrayLike, other: npt.ArrayLike) -> Array:
+def common_area(one: npt.ArrayLike, other: npt.ArrayLike) -> Float64Array:
     """Area that N boxes have in common with M others, in square degrees of the plane, shape (N, M).
 
     Of each box lon_min, lon_max, lat_min, lat_max. A box with itself: its area.
@@ -240,8 +242,8 @@ def common_area(one: npt.ArrayLike, other: npt.ArrayLike) -> Array:
 
 
 def overlapping(
-    ours: Array, theirs: Array, *, seconds: npt.ArrayLike, share: float
-) -> tuple[Array, npt.NDArray[np.bool_]]:
+    ours: Float64Array, theirs: Float64Array, *, seconds: npt.ArrayLike, share: float
+) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
     """Area that N boxes have in common with M after these were `rotated` for some seconds, and whether it suffices.
 
     Boxes as of `common_area`; results of shape (N, M). Enough is `share` of the smaller of both boxes.
@@ -256,6 +258,6 @@ def overlapping(
     return common, (common > 0) & (common >= share * least)
 
 
-def _positive(values: Array) -> Array:
+def _positive(values: Float64Array) -> Float64Array:
     """`values` where they are above 0, else NaN."""
     return np.where(values > 0, values, np.nan)

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.synthetic.regions import Array, times_to_days
+from kflare.io.arrays import Float64Array
+from kflare.synthetic.regions import times_to_days
 from kflare.synthetic.surface import Array32, DiskGrid
 
 __all__ = ["aia_intensity", "flare_flux", "xray_flux"]
@@ -21,7 +22,7 @@ _GROWTH = {1600: 0.4, 131: 0.8}  # power of the X-ray flux with which the bright
 _FLARE_WIDTH = {1600: 0.35, 131: 0.7}  # degrees
 
 
-def flare_flux(flares: pd.DataFrame, times: pd.DatetimeIndex) -> Array:
+def flare_flux(flares: pd.DataFrame, times: pd.DatetimeIndex) -> Float64Array:
     """X-ray flux of each flare (`start`, `peak`, `end`, `flux`) at each time, W m^-2, shape (flares, times)."""
     now = times_to_days(times)
     start, peak, end = (
@@ -33,7 +34,7 @@ def flare_flux(flares: pd.DataFrame, times: pd.DatetimeIndex) -> Array:
     return flares["flux"].to_numpy(np.float64)[:, np.newaxis] * np.where(since < 0, rising, falling)
 
 
-def xray_flux(flares: pd.DataFrame, times: pd.DatetimeIndex) -> Array:
+def xray_flux(flares: pd.DataFrame, times: pd.DatetimeIndex) -> Float64Array:
     """Flux of the whole disk in 0.1-0.8 nm at N times, W m^-2: the background and every flare within a day."""
     flux = np.full(len(times), _BACKGROUND)
     for _, flare in flares.iterrows():

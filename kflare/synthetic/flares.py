@@ -5,9 +5,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.flares.catalogue import flux_to_class
+from kflare.io.arrays import Float64Array
 from kflare.synthetic.regions import (
     LONGEST_LIFE_DAYS,
-    Array,
     Regions,
     bounded_power_law,
     days_to_times,
@@ -23,7 +23,7 @@ _RATE_POWER = 1.6
 _STEP = 1 / 24  # days over which the rate is held
 
 
-def flare_rate(pil_flux: Array) -> Array:
+def flare_rate(pil_flux: Float64Array) -> Float64Array:
     """Flares of class B5 and above per day, given the polarity-inversion-line flux in Mx; half of them are ≥ C1.0."""
     return np.asarray(_RATE * (pil_flux / 1e21) ** _RATE_POWER)
 
@@ -35,7 +35,9 @@ def simulate_flares(regions: Regions, noaa: npt.NDArray[np.int64], *, seed: int)
     flares of one region do not depend on the others.
     """
     steps = np.arange(0, LONGEST_LIFE_DAYS, _STEP)
-    columns: dict[str, list[Array]] = {name: [] for name in ("day", "flux", "rise", "fall", "noaa", "lon", "lat")}
+    columns: dict[str, list[Float64Array]] = {
+        name: [] for name in ("day", "flux", "rise", "fall", "noaa", "lon", "lat")
+    }
     for i in range(len(regions)):
         one = regions.take(np.full(len(steps), i))
         expected = flare_rate(one.patches_at(one.born + steps).pil_flux) * _STEP

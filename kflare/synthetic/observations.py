@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from kflare.io.arrays import Float32Array
 from kflare.sun.constants import SOLAR_RADIUS_M
 from kflare.sun.times import name_of_time, tai_from_utc
 from kflare.synthetic.corona import aia_intensity, xray_flux
@@ -37,10 +38,8 @@ _FULL_WELL: Final = 16383.0  # DN
 _QUICK_LOOK: Final = 1 << 30
 _MISSING: Final = -(2**31)
 
-Image = npt.NDArray[np.float32]
 
-
-def write_los(image: Image, time: datetime, folder: Path) -> Path:
+def write_los(image: Float32Array, time: datetime, folder: Path) -> Path:
     """Write a line-of-sight magnetogram (gauss, row 0 = north, NaN off disk) as JSOC's of `hmi.M_720s_nrt`."""
     path = folder / f"hmi.M_720s_nrt.{name_of_time(time)}.magnetogram.fits"
     height = image.shape[0]
@@ -94,7 +93,14 @@ def write_vector(
 
 
 def write_aia(
-    grid: DiskGrid, radial: Image, flares: pd.DataFrame, time: datetime, folder: Path, *, wavelength: int, seed: int
+    grid: DiskGrid,
+    radial: Float32Array,
+    flares: pd.DataFrame,
+    time: datetime,
+    folder: Path,
+    *,
+    wavelength: int,
+    seed: int,
 ) -> Path:
     """Write an image at 1600 or 131 Å as JSOC's of `aia.lev1_nrt2`; `radial` as in `aia_intensity`."""
     from scipy import ndimage

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from kflare.io.arrays import Float64Array
+
 __all__ = [
     "LONGEST_LIFE_DAYS",
     "RADIUS_CM",
@@ -28,7 +30,6 @@ __all__ = [
     "times_to_days",
 ]
 
-Array = npt.NDArray[np.float64]
 
 RADIUS_CM = 6.957e10  # of IAU 2015; another would be another Sun for the same seed
 SQUARE_DEGREE = (np.deg2rad(1.0) * RADIUS_CM) ** 2  # cm² of solar surface
@@ -45,22 +46,22 @@ _RESOLVED_FIELD = 1000.0  # gauss: a polarity inversion line between weaker fiel
 class Patches:
     """The Gaussian flux patches of some regions at some time, float64, shape (N, 5) each."""
 
-    flux: Array  # signed, Mx: leading spot, leading plage, following spot, following plage, delta patch
-    x: Array  # relative to the region's centre, degrees of great circle, west positive
-    y: Array  # likewise, north positive
-    sigma: Array  # width (standard deviation), degrees
+    flux: Float64Array  # signed, Mx: leading spot, leading plage, following spot, following plage, delta patch
+    x: Float64Array  # relative to the region's centre, degrees of great circle, west positive
+    y: Float64Array  # likewise, north positive
+    sigma: Float64Array  # width (standard deviation), degrees
 
     @property
-    def peak(self) -> Array:
+    def peak(self) -> Float64Array:
         """Signed radial field at the centre of each patch in gauss, shape (N, 5)."""
         return self.flux / (2 * np.pi * SQUARE_DEGREE * self.sigma**2)
 
     @property
-    def extent(self) -> Array:
+    def extent(self) -> Float64Array:
         """Distance from the region's centre beyond which its field is negligible, degrees, shape (N,)."""
         return np.asarray((np.hypot(self.x, self.y) + 3.5 * self.sigma).max(axis=1))
 
-    def seen(self, pixel: float) -> tuple[Array, Array, Array]:
+    def seen(self, pixel: float) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Width and peak field of each patch, and extent of each region, in pixels of so many degrees.
 
         A spot smaller than a pixel is spread over it, so that its flux does not depend on where pixel centres fall.
@@ -69,7 +70,7 @@ class Patches:
         return sigma, self.peak * (self.sigma / sigma) ** 2, self.extent + pixel
 
     @property
-    def pil_flux(self) -> Array:
+    def pil_flux(self) -> Float64Array:
         """Polarity-inversion-line flux in Mx, shape (N,): how much opposite flux is pressed together, and how strong.
 
         This project's analytic counterpart of Schrijver's R (2007, ApJL 655, L117): over each pair of opposite
@@ -92,20 +93,20 @@ class Regions:
 
     #: Shape (N, 2), day of birth (proleptic ordinal) and number within the day: the seed of all that is random later.
     key: npt.NDArray[np.int64]
-    born: Array  # emergence, in days of the proleptic calendar (day 1.0 is 0001-01-01 00:00 UTC)
-    lat: Array  # degrees
-    longitude0: Array  # from the central meridian at emergence, degrees, west positive
-    flux: Array  # the largest, unsigned, Mx
-    leading: Array  # sign of the leading polarity, +1 or -1 (Hale's law)
-    tilt: Array  # degrees by which the leading polarity is nearer to the equator (Joy's law); negative = further
-    separation: Array  # distance of the polarities at full growth, degrees
-    rise: Array  # from emergence to the largest flux, days
-    decay: Array  # e-folding time after it, days
-    complexity: Array  # 0 = simple bipole, 1 = the delta patch takes nearly half of the following flux
-    delta_age: Array  # at which the delta patch is strongest, days
-    delta_width: Array  # standard deviation of its life, days
-    delta_angle: Array  # its direction seen from the leading spot, radian
-    delta_distance: Array  # in sums of both widths
+    born: Float64Array  # emergence, in days of the proleptic calendar (day 1.0 is 0001-01-01 00:00 UTC)
+    lat: Float64Array  # degrees
+    longitude0: Float64Array  # from the central meridian at emergence, degrees, west positive
+    flux: Float64Array  # the largest, unsigned, Mx
+    leading: Float64Array  # sign of the leading polarity, +1 or -1 (Hale's law)
+    tilt: Float64Array  # degrees by which the leading polarity is nearer to the equator (Joy's law); negative = further
+    separation: Float64Array  # distance of the polarities at full growth, degrees
+    rise: Float64Array  # from emergence to the largest flux, days
+    decay: Float64Array  # e-folding time after it, days
+    complexity: Float64Array  # 0 = simple bipole, 1 = the delta patch takes nearly half of the following flux
+    delta_age: Float64Array  # at which the delta patch is strongest, days
+    delta_width: Float64Array  # standard deviation of its life, days
+    delta_angle: Float64Array  # its direction seen from the leading spot, radian
+    delta_distance: Float64Array  # in sums of both widths
 
     def __len__(self) -> int:
         return len(self.born)
@@ -114,18 +115,18 @@ class Regions:
         """Select regions by index or mask; an index may repeat, for one region at several times."""
         return Regions(**{name: value[index] for name, value in vars(self).items()})
 
-    def longitude(self, day: Array | float) -> Array:
+    def longitude(self, day: Float64Array | float) -> Float64Array:
         """Longitude from the central meridian in degrees, -180 to 180, west positive, at `day`; shape (N,)."""
         return np.asarray((self.longitude0 + synodic_rate(self.lat) * (day - self.born) + 180) % 360 - 180)
 
-    def flux_at(self, day: Array | float) -> Array:
+    def flux_at(self, day: Float64Array | float) -> Float64Array:
         """Unsigned flux in Mx at `day`, shape (N,): a smooth rise from 0, then exponential decay."""
         age = np.asarray(day - self.born, dtype=np.float64)
         growth = np.sin(np.pi / 2 * np.clip(age / self.rise, 0, 1)) ** 2
         fade = np.exp(-np.clip(age - self.rise, 0, None) / self.decay)
         return np.asarray(np.where((age > 0) & (age < LONGEST_LIFE_DAYS), self.flux * growth * fade, 0.0))
 
-    def patches_at(self, day: Array | float) -> Patches:
+    def patches_at(self, day: Float64Array | float) -> Patches:
         """Gaussian patches that make up each region at `day` (one time, or one for each region)."""
         age = np.asarray(day - self.born, dtype=np.float64)
         polarity = self.flux_at(day) / 2
@@ -201,7 +202,7 @@ def emerge_regions(
     return Regions(**{name: np.concatenate(parts) for name, parts in drawn.items()})
 
 
-def synodic_rate(lat: Array | float) -> Array:
+def synodic_rate(lat: Float64Array | float) -> Float64Array:
     """Degrees per day at which magnetic features at latitude `lat` cross the disk, seen from the Earth.
 
     Howard, Harvey & Forgach (1990, Solar Physics 130, 295): 2.894 - 0.428 sin² - 0.370 sin⁴ microradians per second
@@ -211,7 +212,7 @@ def synodic_rate(lat: Array | float) -> Array:
     return np.asarray(np.rad2deg(86400e-6 * (2.894 - 0.428 * sine2 - 0.370 * sine2**2)) - 0.9856)
 
 
-def bounded_power_law(uniform: Array, low: float, high: float, *, index: float) -> Array:
+def bounded_power_law(uniform: Float64Array, low: float, high: float, *, index: float) -> Float64Array:
     """Turn numbers uniform on [0, 1) into a density ∝ x^-index between `low` and `high`; index other than 1."""
     power = 1 - index
     return np.asarray((low**power + uniform * (high**power - low**power)) ** (1 / power))
@@ -222,17 +223,17 @@ def generator(seed: int, purpose: str, *number: int) -> np.random.Generator:
     return np.random.default_rng([seed, *purpose.encode(), *number])
 
 
-def times_to_days(times: pd.DatetimeIndex) -> Array:
+def times_to_days(times: pd.DatetimeIndex) -> Float64Array:
     """Count aware times in days of the proleptic calendar, so that day 1.0 is 0001-01-01 00:00 UTC."""
     return np.asarray((times - _EPOCH) / pd.Timedelta(days=1), dtype=np.float64) + _EPOCH.toordinal()
 
 
-def days_to_times(days: Array) -> pd.DatetimeIndex:
+def days_to_times(days: Float64Array) -> pd.DatetimeIndex:
     """Inverse of `times_to_days`, datetime64[us, UTC]."""
     microseconds = np.rint((days - _EPOCH.toordinal()) * 86400e6).astype("timedelta64[us]")
     return pd.DatetimeIndex(np.datetime64(0, "us") + microseconds, tz="UTC")
 
 
-def _width(flux: Array, field: float) -> Array:
+def _width(flux: Float64Array, field: float) -> Float64Array:
     """Width in degrees of a Gaussian of `flux` Mx and `field` gauss at its centre; at least 0.05 degrees."""
     return np.sqrt(np.clip(flux / (2 * np.pi * field * SQUARE_DEGREE), 0.05**2, None))

@@ -7,7 +7,8 @@ instrument without limb effects would give. The definitions are those of Bobra e
 import numpy as np
 import numpy.typing as npt
 
-from kflare.synthetic.regions import RADIUS_CM, SQUARE_DEGREE, Array, Patches
+from kflare.io.arrays import Float64Array
+from kflare.synthetic.regions import RADIUS_CM, SQUARE_DEGREE, Patches
 
 __all__ = ["SHARP_UNITS", "measure"]
 
@@ -25,7 +26,7 @@ _SHARP_PIXEL = 1.45  # Mm, 2 arcsec: the pixel in which R is summed
 _BATCH = 64  # regions at a time, 4.6 MB per array
 
 
-def measure(patches: Patches) -> dict[str, Array]:
+def measure(patches: Patches) -> dict[str, Float64Array]:
     """Measure each region, float64, shape (N,) by name.
 
     AREA (microhemispheres) and USFLUX (Mx) of the radial field above 25 G, MEANGBZ (G/Mm) its mean gradient there,
@@ -39,7 +40,7 @@ def measure(patches: Patches) -> dict[str, Array]:
     return dict(zip(SHARP_UNITS, np.concatenate(measured, axis=1), strict=True))
 
 
-def _maps(peak: Array, x: Array, y: Array, sigma: Array) -> npt.NDArray[np.float32]:
+def _maps(peak: Float64Array, x: Float64Array, y: Float64Array, sigma: Float64Array) -> npt.NDArray[np.float32]:
     """Radial field of each region in gauss, shape (N, rows, columns), north up, west right."""
     across = (np.arange(_COLUMNS) - (_COLUMNS - 1) / 2) * _STEP
     up = ((_ROWS - 1) / 2 - np.arange(_ROWS)) * _STEP
@@ -51,7 +52,7 @@ def _maps(peak: Array, x: Array, y: Array, sigma: Array) -> npt.NDArray[np.float
     return field
 
 
-def _measure(field: npt.NDArray[np.float32]) -> Array:
+def _measure(field: npt.NDArray[np.float32]) -> Float64Array:
     """The four parameters of each map, shape (4, N)."""
     from scipy import ndimage
 

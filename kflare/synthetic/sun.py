@@ -15,6 +15,7 @@ import pandas as pd
 
 from kflare.errors import SettingError
 from kflare.flares.catalogue import FlareList
+from kflare.io.arrays import Float64Array
 from kflare.observations.magnetogram import Magnetogram
 from kflare.sun.disk import Disk
 from kflare.sun.times import in_utc
@@ -30,7 +31,6 @@ from kflare.synthetic.observations import (
 )
 from kflare.synthetic.regions import (
     LONGEST_LIFE_DAYS,
-    Array,
     Regions,
     days_to_times,
     emerge_regions,
@@ -278,7 +278,7 @@ class SyntheticSun:
         cutouts = {int(harpnums[i]): grid.box(lon[i], regions.lat[i], patches.extent[i]) for i in inside}
         return SurfaceField(west, north, radial), cutouts
 
-    def _covered(self, times: pd.DatetimeIndex) -> Array:
+    def _covered(self, times: pd.DatetimeIndex) -> Float64Array:
         """Day numbers of `times`, or SettingError."""
         if times.tz is None:
             raise SettingError("`times` must carry a time zone (UTC)")
@@ -290,7 +290,7 @@ class SyntheticSun:
         return times_to_days(times)
 
     def _visible(
-        self, days: Array, longitude: float, flux: float
+        self, days: Float64Array, longitude: float, flux: float
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Index of the time and of the region for each region above `flux` Mx and within `longitude`, by time."""
         seen = [

@@ -10,7 +10,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from kflare.synthetic.regions import Array, Patches, generator, synodic_rate
+from kflare.io.arrays import Float64Array
+from kflare.synthetic.regions import Patches, generator, synodic_rate
 
 __all__ = ["DISK_RADIUS", "DiskGrid", "Network", "disk_grid", "paint"]
 
@@ -33,17 +34,17 @@ class DiskGrid:
     radius: float  # pixels
     index: npt.NDArray[np.int64]  # flat index of each pixel on the disk, shape (P,)
     number: npt.NDArray[np.int64]  # position of each pixel in the flat arrays, -1 off the disk, shape (size, size)
-    lat: Array  # heliographic, degrees, north positive
-    lon: Array  # from the central meridian, degrees, west positive
+    lat: Float64Array  # heliographic, degrees, north positive
+    lon: Float64Array  # from the central meridian, degrees, west positive
     mu: Array32  # cosine of the angle from disk centre
-    rate: Array  # of synodic rotation, degrees per day
+    rate: Float64Array  # of synodic rotation, degrees per day
 
     def pixel(self, lon: float, lat: float) -> tuple[float, float]:
         """Column and row of a place."""
         column = self.centre + self.radius * np.sin(np.deg2rad(lon)) * np.cos(np.deg2rad(lat))
         return float(column), float(self.centre - self.radius * np.sin(np.deg2rad(lat)))
 
-    def near(self, lon: float, lat: float, reach: float) -> tuple[npt.NDArray[np.int64], Array, Array]:
+    def near(self, lon: float, lat: float, reach: float) -> tuple[npt.NDArray[np.int64], Float64Array, Float64Array]:
         """Pixels within `reach` degrees of a place, and where they lie from it: degrees west and north."""
         x0, y0, x1, y1 = self.box(lon, lat, reach)
         window = self.number[y0:y1, x0:x1]
@@ -79,7 +80,7 @@ def disk_grid(size: int) -> DiskGrid:
     )
 
 
-def paint(grid: DiskGrid, patches: Patches, lon: Array, lat: Array, clumps: Array32) -> Array32:
+def paint(grid: DiskGrid, patches: Patches, lon: Float64Array, lat: Float64Array, clumps: Array32) -> Array32:
     """Radial field of all regions, gauss, float32, shape (P,).
 
     Spots and delta patches are smooth; plage is broken into the network's clumps by a factor of mean 1, shape (P,).

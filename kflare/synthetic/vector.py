@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kflare.synthetic.regions import Array, Patches
+from kflare.io.arrays import Float64Array
+from kflare.synthetic.regions import Patches
 from kflare.synthetic.surface import Array32, DiskGrid
 
 __all__ = ["SurfaceField", "horizontal_field"]
@@ -39,7 +40,7 @@ class SurfaceField:
 
 
 def horizontal_field(
-    grid: DiskGrid, patches: Patches, lon: Array, lat: Array, complexity: Array
+    grid: DiskGrid, patches: Patches, lon: Float64Array, lat: Float64Array, complexity: Float64Array
 ) -> tuple[Array32, Array32]:
     """Horizontal field of all regions towards west and north, gauss, float32, shape (P,) each; 0 outside of them."""
     west, north = np.zeros((2, len(grid.index)), dtype=np.float32)

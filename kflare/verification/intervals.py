@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import SettingError
+from kflare.io.arrays import Float64Array
 from kflare.verification.resampling import ProbabilityScores, ReferenceScores, TableScores, cluster_codes, drawn_weights
 from kflare.verification.samples import Outcomes, Probabilities, check_outcomes, check_samples
 from kflare.verification.scores import Score
 
 __all__ = ["ClusteredSamples", "Interval", "Resampled", "bootstrap", "bootstrap_difference"]
 
-FloatArray = npt.NDArray[np.float64]
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 Scorers = list[list[TableScores | ProbabilityScores | ReferenceScores]]
 """For each fold, what scores its samples; a score is the mean over the folds."""
@@ -43,7 +43,7 @@ class Resampled:
     """Scores of several forecasts of the same samples, as they are and of common resamples, by forecast and score."""
 
     scores: Mapping[tuple[Any, str], Score]
-    drawn: Mapping[tuple[Any, str], FloatArray]
+    drawn: Mapping[tuple[Any, str], Float64Array]
     level: float
     clusters: int
 
@@ -116,7 +116,7 @@ class ClusteredSamples:
             for key, folds in forecasts.items()
             for name, value in _mean_scores([_merged(part.scores() for part in fold) for fold in folds]).items()
         }
-        chunks: dict[tuple[Any, str], list[FloatArray]] = {key: [] for key in values}
+        chunks: dict[tuple[Any, str], list[Float64Array]] = {key: [] for key in values}
         drawn = drawn_weights(
             self.clusters, samples=len(self.observed), block_length=block_length, resamples=resamples, seed=seed
         )
@@ -238,7 +238,7 @@ def bootstrap_difference(
 
 
 def _interval(
-    name: str, value: Score, drawn: FloatArray, *, level: float, clusters: int, difference: bool = False
+    name: str, value: Score, drawn: Float64Array, *, level: float, clusters: int, difference: bool = False
 ) -> Interval:
     """Interval of a score from its resamples of shape (R,), NaN where undefined.
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import SettingError
+from kflare.io.arrays import Float64Array
 from kflare.verification.samples import Probabilities, check_samples
 from kflare.verification.scores import Score
 from kflare.verification.thresholds import counts_by_threshold
@@ -20,7 +21,6 @@ __all__ = [
     "brier_skill_score", "gini", "log_score", "msess", "reliability", "roc_area", "roc_curve",
 ]  # fmt: skip
 
-FloatArray = npt.NDArray[np.float64]
 _ONE_CLASS = "only one of the two outcomes was observed"
 
 
@@ -126,11 +126,11 @@ def brier_decomposition(
 class Reliability:
     """What was observed when a probability was forecast; arrays of shape (bins,), floats NaN in an empty bin."""
 
-    forecast: FloatArray  # mean probability of the bin's samples
+    forecast: Float64Array  # mean probability of the bin's samples
     count: npt.NDArray[np.int64]  # S, samples of the bin
     events: npt.NDArray[np.int64]  # R, observed events of the bin
-    frequency: FloatArray  # estimated event rate (R + 1)/(S + 2); perfect where equal to `forecast`
-    sigma: FloatArray  # standard deviation of that estimate
+    frequency: Float64Array  # estimated event rate (R + 1)/(S + 2); perfect where equal to `forecast`
+    sigma: Float64Array  # standard deviation of that estimate
 
 
 def reliability(observed: npt.ArrayLike, probability: npt.ArrayLike, *, bins: int = 20) -> Reliability:
@@ -164,9 +164,9 @@ def reliability(observed: npt.ArrayLike, probability: npt.ArrayLike, *, bins: in
 class RocCurve:
     """Relative operating characteristic; float64 arrays of shape (K + 1,), from (0, 0) to (1, 1)."""
 
-    pofd: FloatArray  # NaN where no non-event was observed
-    pod: FloatArray  # NaN where no event was observed
-    threshold: FloatArray  # `probability >= threshold` forecasts an event; inf at (0, 0)
+    pofd: Float64Array  # NaN where no non-event was observed
+    pod: Float64Array  # NaN where no event was observed
+    threshold: Float64Array  # `probability >= threshold` forecasts an event; inf at (0, 0)
 
 
 def roc_curve(observed: npt.ArrayLike, probability: npt.ArrayLike) -> RocCurve:

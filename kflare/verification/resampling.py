@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from kflare.errors import DataError, SettingError
+from kflare.io.arrays import Float64Array
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.probabilistic import (
     bin_of,
@@ -29,9 +30,8 @@ from kflare.verification.scores import Score, score_arrays
 
 __all__ = ["ProbabilityScores", "ReferenceScores", "TableScores", "cluster_codes", "drawn_weights"]
 
-FloatArray = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
-ScoreArrays = dict[str, FloatArray]
+ScoreArrays = dict[str, Float64Array]
 
 _BINS = 20
 # Resamples are drawn in chunks: no intermediate array grows beyond this many float64 values (16 MB).
@@ -52,7 +52,7 @@ class TableScores:
         """Scores of the samples as they are."""
         return self.table.scores()
 
-    def resampled(self, weights: FloatArray) -> ScoreArrays:
+    def resampled(self, weights: Float64Array) -> ScoreArrays:
         """Scores of the resamples whose cluster weights are the columns of `weights`."""
         tp, fp, fn, tn = self._counts @ weights
         return score_arrays(tp, fp, fn, tn)
@@ -101,7 +101,7 @@ class ProbabilityScores:
             "gini": gini(events, values),
         }
 
-    def resampled(self, weights: FloatArray) -> ScoreArrays:
+    def resampled(self, weights: Float64Array) -> ScoreArrays:
         """Scores of the resamples whose cluster weights are the columns of `weights`."""
         events, others, squared, surprise, wrong = self._sums @ weights
         samples = events + others
@@ -147,7 +147,7 @@ class ReferenceScores:
         """Scores of the samples as they are."""
         return self._scores
 
-    def resampled(self, weights: FloatArray) -> ScoreArrays:
+    def resampled(self, weights: Float64Array) -> ScoreArrays:
         """Scores of the resamples whose cluster weights are the columns of `weights`."""
         squared, reference_squared, wrong, reference_wrong = self._sums @ weights
         return {"msess": _one_minus(squared, reference_squared), "apss_reference": _one_minus(wrong, reference_wrong)}
@@ -170,7 +170,9 @@ def cluster_codes(labels: npt.ArrayLike, name: str, length: int) -> tuple[npt.ND
     return np.unique(array, return_inverse=True)
 
 
-def drawn_weights(clusters: int, *, samples: int, block_length: int, resamples: int, seed: int) -> Iterator[FloatArray]:
+def drawn_weights(
+    clusters: int, *, samples: int, block_length: int, resamples: int, seed: int
+) -> Iterator[Float64Array]:
     """How often each cluster was drawn: arrays of shape (clusters, r) for chunks of r resamples.
 
     `SettingError` without resamples, or for blocks longer than the whole.
@@ -198,6 +200,6 @@ def _sums(columns: tuple[npt.NDArray[Any], ...], codes: Codes, clusters: int) ->
     return csr_array(np.stack([np.bincount(codes, weights=column, minlength=clusters) for column in columns]))
 
 
-def _one_minus(part: FloatArray, whole: FloatArray) -> FloatArray:
+def _one_minus(part: Float64Array, whole: Float64Array) -> Float64Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(whole > 0, 1 - part / whole, np.nan)

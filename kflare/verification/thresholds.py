@@ -3,18 +3,17 @@
 import numpy as np
 import numpy.typing as npt
 
+from kflare.io.arrays import IntArray
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.samples import check_samples
 from kflare.verification.scores import Score
 
 __all__ = ["best_threshold", "counts_by_threshold"]
 
-Counts = npt.NDArray[np.int64]
-
 
 def counts_by_threshold(
     observed: npt.ArrayLike, probability: npt.ArrayLike
-) -> tuple[npt.NDArray[np.float64], Counts, Counts, Counts, Counts]:
+) -> tuple[npt.NDArray[np.float64], IntArray, IntArray, IntArray, IntArray]:
     """Contingency tables of all yes/no forecasts that the probabilities allow: thresholds, TP, FP, FN, TN, each (K,).
 
     The thresholds are the K distinct probabilities, falling; `probability >= threshold` forecasts an event, so that at

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
+from kflare.io.arrays import BoolArray
 from kflare.models.baselines import climatology, gradient_boosting, logistic_regression, random_forest
 from kflare.models.crossvalidation.folds import Fold, MethodForecast, Unit, conclude
 from kflare.models.losses import class_weights
@@ -24,10 +24,8 @@ _LEARNERS = {
     "random forest": random_forest,
 }
 
-Outcomes = npt.NDArray[np.bool_]
 
-
-def network_unit(task: TrainingTask, *, seed: int, recipe: Callable[[Outcomes, int], Recipe]) -> Unit:
+def network_unit(task: TrainingTask, *, seed: int, recipe: Callable[[BoolArray, int], Recipe]) -> Unit:
     """The network with one seed: threshold and calibration are those that its fit chose.
 
     `recipe` makes of the training labels and the seed how to train.
