@@ -26,7 +26,7 @@ from kflare.models.model_card import ModelCard, reliability_png
 from kflare.models.pretraining import flux_maps_of
 from kflare.models.registry import model_spec
 from kflare.models.task import fingerprint
-from kflare.models.training import Recipe, Run
+from kflare.models.training import Recipe, TrainingRun
 
 SIZE, BYTE_RANGE, BLOCKS, BLOCK_DAYS = 256, 250.0, 5, 7
 TRAIN_UNTIL, VALIDATE_UNTIL = "2014-03-18", "2014-08-05"
@@ -74,7 +74,7 @@ def cnn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
         recipe = Recipe(**spec.pretraining, class_weights=weights)
         return fit_image_network(
             spec, images, observed, split, augmented=True, recipe=recipe,
-            run=Run(work / name / folder, {}), clusters=days, pretrain=True,
+            run=TrainingRun(work / name / folder, {}), clusters=days, pretrain=True,
             trunk=work / "trunk" / f"{folder}.weights.h5",  # without labels, so that both models share it
             baselines={"logistic regression": regression(features), "persistence": persistent},
         )  # fmt: skip

@@ -24,7 +24,7 @@ from kflare.models.metadata import model_metadata
 from kflare.models.model_card import ModelCard, reliability_png
 from kflare.models.region_models import fit_distilled_network, publish_region_model
 from kflare.models.task import fingerprint
-from kflare.models.training import Run
+from kflare.models.training import TrainingRun
 from kflare.regions.feature_table import features_named
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.probabilistic import brier_skill_score
@@ -66,7 +66,7 @@ def defn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
         smarp = samples_of_smarp(data / "smarp", before, reference=table[split.train])
         return fit_distilled_network(
             table, features, observed, split, earlier=(smarp.table, reaches(smarp.flux, event)),
-            how=HOW[letter], run=Run(work / name, {}), clusters=regions,
+            how=HOW[letter], run=TrainingRun(work / name, {}), clusters=regions,
         )  # fmt: skip
 
     parts = []

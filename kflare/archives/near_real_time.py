@@ -17,7 +17,7 @@ from typing import Any
 
 from kflare.archives.downloads import FileRequest, FileResult, download, failure
 from kflare.archives.jsoc import Jsoc, QualityCheck, Record, by_quality, newest
-from kflare.archives.near_real_time_sources import FEED_REACH, FEEDS, SOURCES, Feed, Source
+from kflare.archives.near_real_time_sources import FEED_REACH, FEEDS, SOURCES, Feed, JsocSource
 from kflare.archives.noaa import SWPC_URL
 from kflare.archives.record_headers import with_header
 from kflare.archives.spans import in_hours
@@ -121,7 +121,7 @@ def fetch_nrt(
     servers: Mapping[str, Jsoc],
     web: Web,
     swpc_url: str = SWPC_URL,
-    sources: Sequence[Source] = SOURCES,
+    sources: Sequence[JsocSource] = SOURCES,
     feeds: Sequence[Feed] = FEEDS,
     first: timedelta = _HOUR,
     last: timedelta = 5 * _HOUR,
@@ -178,7 +178,7 @@ def fetch_nrt(
 class _Search:
     """The search for one kind of data, window by window back in time."""
 
-    source: Source
+    source: JsocSource
     jsoc: Jsoc
     folder: Path
     check: QualityCheck

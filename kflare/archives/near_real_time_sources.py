@@ -11,13 +11,13 @@ from typing import Final
 from kflare.archives.jsoc import QualityCheck
 from kflare.observations.quality import judge_aia
 
-__all__ = ["FEEDS", "FEED_REACH", "SOURCES", "Feed", "Source"]
+__all__ = ["FEEDS", "FEED_REACH", "SOURCES", "Feed", "JsocSource"]
 
 _HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Source:
+class JsocSource:
     """One kind of data of JSOC."""
 
     name: str  # in results
@@ -42,8 +42,8 @@ class Feed:
     measured: bool  # its newest time is the time of the data; not so of a list of flares, since none may have happened
 
 
-def _aia(wavelength: int) -> Source:
-    return Source(
+def _aia(wavelength: int) -> JsocSource:
+    return JsocSource(
         f"aia_{wavelength}",
         "aia.lev1_nrt2",
         ("image_lev1",),
@@ -57,8 +57,8 @@ def _aia(wavelength: int) -> Source:
 
 #: Paper, section 2.2. Its "ambig" is the segment `disambig` of JSOC; white light, which it took from jsoc2, is public.
 SOURCES: Final = (
-    Source("magnetogram", "hmi.M_720s_nrt", ("magnetogram",)),
-    Source(
+    JsocSource("magnetogram", "hmi.M_720s_nrt", ("magnetogram",)),
+    JsocSource(
         "vector_field",
         "hmi.bharp_720s_nrt",
         ("field", "inclination", "azimuth", "disambig"),
@@ -66,7 +66,7 @@ SOURCES: Final = (
         each="HARPNUM",
         span=2 * _HOUR,
     ),
-    Source("continuum", "hmi.Ic_noLimbDark_720s_nrt", ("continuum",)),
+    JsocSource("continuum", "hmi.Ic_noLimbDark_720s_nrt", ("continuum",)),
     *(_aia(wavelength) for wavelength in (131, 193, 304, 1600)),
 )
 #: How far back SWPC's feeds go.

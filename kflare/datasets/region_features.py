@@ -27,7 +27,7 @@ from kflare.regions.feature_table import SETS, Feature, check_columns, feature_s
 from kflare.regions.xray_features import XRAY_FEATURES, xray_features
 from kflare.xray.flux import XrayFlux
 
-__all__ = ["LOOK_BACK", "TOLERANCES", "Past", "complete_rows", "features_of", "to_forecast"]
+__all__ = ["LOOK_BACK", "TOLERANCES", "RegionHistory", "complete_rows", "features_of", "to_forecast"]
 
 TOLERANCES: Final = {2: 30.0, 12: 60.0, 24: 60.0}
 """Minutes by which the earlier measurement of a change over so many hours may be off. R."""
@@ -47,7 +47,7 @@ _BASES: Final = {
 
 
 @dataclass(frozen=True, eq=False)
-class Past:
+class RegionHistory:
     """What is known of regions from before some rows."""
 
     rows: pd.DataFrame  # Earlier rows of at least the last `LOOK_BACK`: `time`, `region` and what was measured.
@@ -57,7 +57,7 @@ class Past:
 
 def complete_rows(
     rows: pd.DataFrame,
-    past: Past | None = None,
+    past: RegionHistory | None = None,
     *,
     flares: FlareList | None = None,
     xray: XrayFlux | None = None,
@@ -88,7 +88,7 @@ def complete_rows(
     return out if "missing" not in rows else out.assign(missing=_reasons(rows, out, flares, xray))
 
 
-def _changes(rows: pd.DataFrame, past: Past | None) -> dict[str, npt.NDArray[np.float64]]:
+def _changes(rows: pd.DataFrame, past: RegionHistory | None) -> dict[str, npt.NDArray[np.float64]]:
     """The changes that the rows lack, and have the columns for."""
     wanted = {
         hours: [base for base in bases if f"dt{hours:02d}{base}" not in rows and _GROWTH.get(base, (base,))[0] in rows]

@@ -12,7 +12,7 @@ from typing import Final
 
 import pandas as pd
 
-from kflare.datasets.region_features import LOOK_BACK, Past, complete_rows
+from kflare.datasets.region_features import LOOK_BACK, RegionHistory, complete_rows
 from kflare.datasets.region_parts import read_part
 from kflare.datasets.region_table import region_numbers
 from kflare.flares.catalogue import FlareList
@@ -91,7 +91,7 @@ def complete_run(
             done()
             if waiting and (count % _CHUNK == 0 or count == len(parts)):
                 now = pd.concat(waiting, ignore_index=True)
-                before = Past(past, numbers[numbers["time"] < now["time"].min()])
+                before = RegionHistory(past, numbers[numbers["time"] < now["time"].min()])
                 rows = complete_rows(now, before, flares=flares, xray=xray)
                 run.rows += len(rows)
                 run.forecast += int((rows["status"] == "forecast").sum())

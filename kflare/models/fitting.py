@@ -15,7 +15,7 @@ from kflare.io.arrays import Float32Array
 from kflare.models.calibration import Calibration, fit_calibration
 from kflare.models.evaluation import Evaluation, evaluate
 from kflare.models.feature_scaling import FeatureScaling
-from kflare.models.training import Run
+from kflare.models.training import TrainingRun
 from kflare.verification.thresholds import best_threshold
 
 __all__ = ["FittedNetwork", "calibrate_and_evaluate", "require_both_classes"]
@@ -26,7 +26,7 @@ class FittedNetwork:
     """A fitted network with what validation data chose for it, and its scores."""
 
     model: keras.Model
-    run: Run
+    run: TrainingRun
     calibration: Calibration
     threshold: float
     evaluations: list[Evaluation]
@@ -52,7 +52,7 @@ def require_both_classes(observed: npt.NDArray[np.bool_], split: Split, *, event
 
 def calibrate_and_evaluate(
     model: keras.Model,
-    run: Run,
+    run: TrainingRun,
     observed: npt.NDArray[np.bool_],
     split: Split,
     probability: Callable[[npt.NDArray[np.bool_]], Float32Array],

@@ -30,7 +30,7 @@ from kflare.models.publish import SignatureCase, publish_version
 from kflare.models.registry import ModelSpec
 from kflare.models.savedmodel import export_image_model
 from kflare.models.task import AttributionGraph, TrainingTask
-from kflare.models.training import Recipe, Run, train
+from kflare.models.training import Recipe, TrainingRun, train
 
 __all__ = ["fit_image_network", "image_task", "last_convolution", "publish_image_model", "standardised"]
 
@@ -70,7 +70,9 @@ def image_task(
     persistent = persistence(times, flares, spec.event)
     days = times.dt.tz_localize(None).dt.floor("D")
 
-    def fit(split: Split, recipe: Recipe, run: Run, *, intervals: bool = True, verbose: int = 0) -> FittedNetwork:
+    def fit(
+        split: Split, recipe: Recipe, run: TrainingRun, *, intervals: bool = True, verbose: int = 0
+    ) -> FittedNetwork:
         return fit_image_network(
             spec, images, observed, split, augmented=augmented, pretrain=pretrain, recipe=recipe, run=run,
             baselines={"persistence": persistent},
@@ -106,7 +108,7 @@ def fit_image_network(
     *,
     augmented: bool,
     recipe: Recipe,
-    run: Run,
+    run: TrainingRun,
     baselines: dict[str, Float32Array],
     clusters: npt.NDArray[Any] | None = None,
     pretrain: bool = False,

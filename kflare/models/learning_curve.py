@@ -9,7 +9,7 @@ __all__ = ["plot_learning_curve"]
 
 
 def plot_learning_curve(epochs: Sequence[Mapping[str, float]], path: Path, *, title: str, chosen: int) -> None:
-    """Draw the epochs of a run (`Run.epochs`) into a PNG; `chosen` is the epoch whose weights were kept."""
+    """Draw the epochs of a run (`TrainingRun.epochs`) into a PNG; `chosen` is the epoch whose weights were kept."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 5), layout="constrained")

@@ -19,7 +19,7 @@ from kflare.datasets.pipelines import image_dataset
 from kflare.datasets.reduced_images import ReducedImages
 from kflare.errors import DataError, ModelError
 from kflare.io.atomic import temporary_file
-from kflare.models.training import Recipe, Run, ValidationSkill, load_weights
+from kflare.models.training import Recipe, TrainingRun, ValidationSkill, load_weights
 from kflare.observations.magnetogram import Magnetogram
 
 __all__ = ["flux_maps", "flux_maps_of", "pretrain_on_flux_maps"]
@@ -70,7 +70,7 @@ def pretrain_on_flux_maps(
     validation_observed: npt.NDArray[np.bool_],
     augmented: bool,
     recipe: Recipe,
-    run: Run,
+    run: TrainingRun,
     trunk: Path | None = None,
     verbose: int = 0,
 ) -> None:

@@ -27,7 +27,7 @@ from kflare.models.publish import SignatureCase, publish_version
 from kflare.models.registry import ModelSpec
 from kflare.models.savedmodel import export_region_model
 from kflare.models.task import TrainingTask
-from kflare.models.training import Recipe, Run, train
+from kflare.models.training import Recipe, TrainingRun, train
 from kflare.regions.feature_table import Feature
 
 __all__ = ["fit_distilled_network", "fit_region_network", "publish_region_model", "region_task"]
@@ -57,7 +57,9 @@ def region_task(
     names = [feature.name for feature in used]
     clusters = table["region"].astype(str)
 
-    def fit(split: Split, recipe: Recipe, run: Run, *, intervals: bool = True, verbose: int = 0) -> FittedNetwork:
+    def fit(
+        split: Split, recipe: Recipe, run: TrainingRun, *, intervals: bool = True, verbose: int = 0
+    ) -> FittedNetwork:
         return fit_region_network(
             spec, table, used, observed, split, recipe=recipe, run=run, verbose=verbose,
             clusters=clusters.to_numpy(str) if intervals else None,
@@ -91,7 +93,7 @@ def fit_region_network(
     split: Split,
     *,
     recipe: Recipe,
-    run: Run,
+    run: TrainingRun,
     clusters: npt.NDArray[Any] | None = None,
     verbose: int = 0,
 ) -> FittedNetwork:
@@ -124,7 +126,7 @@ def fit_distilled_network(
     *,
     earlier: tuple[pd.DataFrame, npt.NDArray[np.bool_]] | None,
     how: Distillation,
-    run: Run,
+    run: TrainingRun,
     clusters: npt.NDArray[Any] | None = None,
 ) -> FittedNetwork:
     """Fit Deep Flare Net by distillation, beside its teachers' methods on the same training samples.

@@ -13,7 +13,7 @@ from kflare.models.fitting import FittedNetwork
 from kflare.models.learning_curve import plot_learning_curve
 from kflare.models.metadata import model_metadata
 from kflare.models.task import TrainingTask
-from kflare.models.training import Recipe, Run
+from kflare.models.training import Recipe, TrainingRun
 
 __all__ = ["best_of", "fit_seeds", "publish_best", "published_already", "write_summary"]
 
@@ -30,7 +30,7 @@ def fit_seeds(
     keys = task.samples[[name for name in ("time", "region") if name in task.samples]]
     fits = []
     for recipe in recipes:
-        run = Run(folder / f"seed-{recipe.seed}", {**common, **asdict(recipe)})
+        run = TrainingRun(folder / f"seed-{recipe.seed}", {**common, **asdict(recipe)})
         fitted = task.fit(split, recipe, run, verbose=verbose)
         plot_learning_curve(
             run.epochs, run.folder / "learning_curve.png", title=f"{task.spec.name}, seed {recipe.seed}",

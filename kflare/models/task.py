@@ -17,7 +17,7 @@ from kflare.datasets.splits import Split
 from kflare.io.arrays import Float32Array
 from kflare.models.fitting import FittedNetwork
 from kflare.models.registry import ModelSpec
-from kflare.models.training import Recipe, Run
+from kflare.models.training import Recipe, TrainingRun
 
 __all__ = ["AttributionGraph", "FitNetwork", "TrainingTask", "fingerprint"]
 
@@ -35,7 +35,7 @@ class FitNetwork(Protocol):
     """Fits the network to a split."""
 
     def __call__(
-        self, split: Split, recipe: Recipe, run: Run, *, intervals: bool = True, verbose: int = 0
+        self, split: Split, recipe: Recipe, run: TrainingRun, *, intervals: bool = True, verbose: int = 0
     ) -> FittedNetwork:
         """Train, calibrate and evaluate; without `intervals` the evaluations have none, which saves time."""
 

@@ -23,7 +23,7 @@ from kflare.io.atomic import temporary_file, write_whole
 from kflare.models.losses import WeightedCrossentropy, class_weights
 from kflare.verification.thresholds import best_threshold
 
-__all__ = ["Recipe", "Run", "ValidationSkill", "load_weights", "require_same_settings", "train"]
+__all__ = ["Recipe", "TrainingRun", "ValidationSkill", "load_weights", "require_same_settings", "train"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Recipe:
         return cls(**fields, class_weights=weights, seed=seed)
 
 
-class Run:
+class TrainingRun:
     """A training run's folder: settings, epochs so far, weights of the best and of the last epoch.
 
     The `settings` are everything that determines the result. A folder without a finished epoch holds no run yet; one
@@ -150,7 +150,9 @@ def _short(value: Any) -> str:
 class ValidationSkill(keras.callbacks.Callback):
     """Scores each epoch on validation data, records it with its weights, stops when none was better for long."""
 
-    def __init__(self, run: Run, data: tf.data.Dataset, observed: npt.NDArray[np.bool_], recipe: Recipe) -> None:
+    def __init__(
+        self, run: TrainingRun, data: tf.data.Dataset, observed: npt.NDArray[np.bool_], recipe: Recipe
+    ) -> None:
         super().__init__()
         self.run, self.data, self.observed, self.recipe = run, data, observed, recipe
 
@@ -189,7 +191,7 @@ def train(
     observed: npt.NDArray[np.bool_],
     *,
     recipe: Recipe,
-    run: Run,
+    run: TrainingRun,
     verbose: int = 0,
 ) -> None:
     """Train a network that gives probabilities (N, 2) and load its best weights, going on where a killed run stopped.
@@ -221,7 +223,7 @@ def train(
     load_weights(model, run.best_weights)
 
 
-def _finished(run: Run, recipe: Recipe) -> bool:
+def _finished(run: TrainingRun, recipe: Recipe) -> bool:
     if not run.epochs:
         return False
     last = run.epochs[-1]["epoch"]

@@ -29,7 +29,7 @@ from kflare.operations.forecast import (
     cycle_name,
     utc_text,
 )
-from kflare.operations.inputs import Inputs, delete_old_inputs, fetch_inputs, past_flares, record_feed_flares
+from kflare.operations.inputs import CycleInputs, delete_old_inputs, fetch_inputs, past_flares, record_feed_flares
 from kflare.operations.ledger import Ledger
 from kflare.operations.marks import THRESHOLDS
 from kflare.operations.measurement import FEATURES, MeasuredDisk, measure_disk
@@ -91,7 +91,7 @@ def run_cycle(
 
 
 def _forecast(
-    issue: datetime, settings: ForecastSettings, inputs: Inputs, ledger: Ledger, log: EventLog
+    issue: datetime, settings: ForecastSettings, inputs: CycleInputs, ledger: Ledger, log: EventLog
 ) -> tuple[Forecast | Outage, MeasuredDisk | None]:
     flares = None
     try:
@@ -141,7 +141,7 @@ def _forecast(
 
 
 def _measured(
-    inputs: Inputs, flares: FlareList | None, settings: ForecastSettings, ledger: Ledger, log: EventLog
+    inputs: CycleInputs, flares: FlareList | None, settings: ForecastSettings, ledger: Ledger, log: EventLog
 ) -> tuple[MeasuredDisk | None, list[str]]:
     """The disk, or why it could not be measured."""
     if inputs.observations is None:

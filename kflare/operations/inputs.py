@@ -26,7 +26,7 @@ from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
 from kflare.xray.flux import XrayFlux, read_xray_flux
 
-__all__ = ["Inputs", "delete_old_inputs", "fetch_inputs", "past_flares", "record_feed_flares"]
+__all__ = ["CycleInputs", "delete_old_inputs", "fetch_inputs", "past_flares", "record_feed_flares"]
 
 _HOUR: Final = timedelta(hours=1)
 # A flare is in SWPC's feed once it has ended, and may be corrected for hours.
@@ -38,7 +38,7 @@ _HOT: Final = next(source for source in SOURCES if source.name == "aia_131")
 
 
 @dataclass(frozen=True)
-class Inputs:
+class CycleInputs:
     """What there is to forecast from."""
 
     records: tuple[InputRecord, ...]
@@ -54,7 +54,7 @@ class Inputs:
     """NOAA's regions, as from `read_srs`."""
 
 
-def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) -> Inputs:
+def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) -> CycleInputs:
     """Fetch the near-real-time set of an issue time (paper 2, section 2.2); what cannot be had is recorded."""
     data, schedule = settings.data, settings.schedule
     folder = data.issue_folder(issue)
@@ -75,7 +75,7 @@ def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) 
     xray, records = _xray(found["goes_xrays"], records)
     files = {result.name: result.files[0] for result in found.results if len(result.files) == 1}
     observations = None if seen is None else _observation_set(seen, found, earlier)
-    return Inputs(tuple(records), found["goes_flares"], observations, files, xray, srs)
+    return CycleInputs(tuple(records), found["goes_flares"], observations, files, xray, srs)
 
 
 def _observation_set(seen: datetime, found: NrtSet, earlier: Sequence[NrtResult]) -> ObservationSet:

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import pandas as pd
 
-from kflare.datasets.region_features import LOOK_BACK, Past, complete_rows
+from kflare.datasets.region_features import LOOK_BACK, RegionHistory, complete_rows
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
-from kflare.operations.inputs import Inputs
+from kflare.operations.inputs import CycleInputs
 from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
 from kflare.regions.extraction import Extraction, Measured, measure
@@ -36,7 +36,9 @@ class MeasuredDisk:
     remarks: tuple[str, ...]
 
 
-def measure_disk(inputs: Inputs, flares: FlareList | None, ledger: Ledger, settings: ForecastSettings) -> MeasuredDisk:
+def measure_disk(
+    inputs: CycleInputs, flares: FlareList | None, ledger: Ledger, settings: ForecastSettings
+) -> MeasuredDisk:
     """Find and measure the regions on the magnetogram of a cycle; DataError if it cannot be used.
 
     The tracker and the features of the cycles before are the ledger's; `flares` None: no flare history is known.
@@ -61,7 +63,7 @@ def measure_disk(inputs: Inputs, flares: FlareList | None, ledger: Ledger, setti
     )
     if len(rows):
         before = measured.time - timedelta(minutes=1)
-        past = Past(ledger.features(measured.time - LOOK_BACK, before), ledger.noaa_numbers(before))
+        past = RegionHistory(ledger.features(measured.time - LOOK_BACK, before), ledger.noaa_numbers(before))
         rows = complete_rows(rows, past, flares=flares, xray=inputs.xray)
         rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *FEATURES])))
     return MeasuredDisk(measured, rows, tracker.state(), tuple(remarks))

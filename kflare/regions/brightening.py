@@ -24,7 +24,7 @@ BRIGHT_ABOVE: Final = {"CH": 300.0, "CR": 100.0}
 def brightening_features(
     image: npt.NDArray[np.floating], box: Box, *, prefix: str, threshold: float | None = None
 ) -> dict[str, float]:
-    """Area, sum and maximum of what is brighter than `threshold` (DN/s; None = that of `THRESHOLDS`) in a frame.
+    """Area, sum and maximum of what is brighter than `threshold` (DN/s; None = that of `BRIGHT_ABOVE`) in a frame.
 
     The image, of the full disk on the pixels that the box is given in, is in DN/s, row 0 = north, NaN where not
     measured. Of `prefix` "CH" (1600 Å) or "CR" (131 Å): `prefix` + "Area" (pixels), "All" (DN/s, 0 if nothing is

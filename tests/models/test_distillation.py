@@ -11,7 +11,7 @@ from kflare.models.distillation import Distillation, ensemble_network, student, 
 from kflare.models.publish import read_metadata
 from kflare.models.region_models import fit_distilled_network, publish_region_model
 from kflare.models.savedmodel import load_signatures
-from kflare.models.training import Run
+from kflare.models.training import TrainingRun
 from kflare.regions.feature_table import features_named
 
 pytestmark = pytest.mark.trains
@@ -102,7 +102,7 @@ def fold():
 def fit(fold, tmp_path_factory):
     now, observed, split, earlier = fold
     features = features_named(["AREA", "R_VALUE", "Chis"])
-    run = Run(tmp_path_factory.mktemp("run"), {})
+    run = TrainingRun(tmp_path_factory.mktemp("run"), {})
 
     def work(observed=observed):
         return fit_distilled_network(now, features, observed, split, earlier=earlier, how=QUICK, run=run)

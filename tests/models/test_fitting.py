@@ -16,7 +16,7 @@ from kflare.models.image_models import fit_image_network
 from kflare.models.pretraining import flux_maps_of
 from kflare.models.region_models import fit_region_network
 from kflare.models.registry import model_spec
-from kflare.models.training import Recipe, Run
+from kflare.models.training import Recipe, TrainingRun
 from kflare.regions.feature_table import features_named
 from kflare.synthetic.sun import SyntheticSun
 from kflare.verification.thresholds import best_threshold
@@ -53,7 +53,7 @@ def fitted_defn(folder, table, observed, *, seed=0, **changes):
         steps_per_epoch=4,
     )  # fmt: skip
     return fit_region_network(
-        model_spec("defn-c"), table, FEATURES, observed, SPLIT, recipe=recipe, run=Run(folder, {}), **changes
+        model_spec("defn-c"), table, FEATURES, observed, SPLIT, recipe=recipe, run=TrainingRun(folder, {}), **changes
     )
 
 
@@ -137,7 +137,7 @@ def fitted_cnn(folder, images, observed, **changes):
     baselines = {"persistence": np.array([1, 0, 0] * 4, np.float32)}
     return fit_image_network(
         model_spec("cnn-c"), images,
-        observed, CNN_SPLIT, augmented=True, recipe=recipe, run=Run(folder, {}),
+        observed, CNN_SPLIT, augmented=True, recipe=recipe, run=TrainingRun(folder, {}),
         baselines=baselines, **changes,
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from kflare.datasets.reduced_images import reduce_images
 from kflare.errors import DataError
 from kflare.models.dense_cnn import build_dense_cnn
 from kflare.models.pretraining import flux_maps, flux_maps_of, pretrain_on_flux_maps
-from kflare.models.training import Recipe, Run
+from kflare.models.training import Recipe, TrainingRun
 from kflare.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
@@ -48,7 +48,7 @@ def trained(folder, images, observed=OBSERVED, recipe=RECIPE, seed=0):
     keras.utils.set_random_seed(seed)
     model = build_dense_cnn((SIZE, SIZE, 1), growth=6)
     pretrain_on_flux_maps(
-        model, images, np.arange(COUNT), observed, augmented=True, recipe=recipe, run=Run(folder, {}),
+        model, images, np.arange(COUNT), observed, augmented=True, recipe=recipe, run=TrainingRun(folder, {}),
         validation=image_dataset(images.fields, np.arange(COUNT), OBSERVED, batch_size=8), validation_observed=OBSERVED,
     )  # fmt: skip
     return model
@@ -112,7 +112,7 @@ def test_a_finished_run_is_read_and_not_repeated(run, images):
 
 
 def test_the_record_holds_the_scores_of_the_whole_training(run):
-    (row,) = Run(run[1], {}).epochs
+    (row,) = TrainingRun(run[1], {}).epochs
     assert row["epoch"] == RECIPE.epochs
     assert -1 <= row["val_tss"] <= 1
     assert np.isfinite([row["loss"], row["val_loss"]]).all()

@@ -23,7 +23,7 @@ from kflare.models.region_models import publish_region_model
 from kflare.models.registry import OUTPUTS
 from kflare.models.savedmodel import load_signatures
 from kflare.models.task import fingerprint
-from kflare.models.training import Run
+from kflare.models.training import TrainingRun
 from kflare.regions.feature_table import features_named
 
 pytestmark = pytest.mark.trains
@@ -39,7 +39,9 @@ SPLIT = Split(*(np.arange(6) // 2 == part for part in range(3)))
 
 def fitted(model, folder, **parts):
     scores = [evaluate("network", "test", OBSERVED[4:], np.array([0.9, 0.2]), threshold=0.4)]
-    return FittedNetwork(model, Run(folder, {}), Calibration(0.8, -0.5, 0.01), 0.4, scores, pd.DataFrame(), **parts)
+    return FittedNetwork(
+        model, TrainingRun(folder, {}), Calibration(0.8, -0.5, 0.01), 0.4, scores, pd.DataFrame(), **parts
+    )
 
 
 def small_cnn(seed):

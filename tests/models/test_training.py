@@ -11,7 +11,7 @@ import tensorflow as tf
 from kflare.datasets.pipelines import one_hot
 from kflare.errors import DataError, ModelError, SettingError
 from kflare.models.losses import WeightedCrossentropy
-from kflare.models.training import Recipe, Run, train
+from kflare.models.training import Recipe, TrainingRun, train
 
 pytestmark = pytest.mark.trains
 
@@ -80,7 +80,7 @@ class TestRun:
     settings = {"model": "defn-c", "epochs": 3, "class_weights": (1.0, 2.0)}  # noqa: RUF012
 
     def record(self, folder, epochs=1, settings=None):
-        run = Run(folder, settings or self.settings)
+        run = TrainingRun(folder, settings or self.settings)
         run.begin()
         for epoch in range(1, epochs + 1):
             row = {"epoch": epoch, "loss": 1.0, "val_loss": 1.0 / epoch, "val_tss": 0.5}
@@ -89,14 +89,14 @@ class TestRun:
         return run
 
     def test_nothing_is_written_before_training_begins(self, tmp_path):
-        Run(tmp_path / "run", self.settings)
+        TrainingRun(tmp_path / "run", self.settings)
         assert not (tmp_path / "run").exists()
 
     def test_state_survives(self, tmp_path):
         run = self.record(tmp_path, epochs=3)
         run.state["published"] = "models/defn-c/1"
         run.save()
-        again = Run(tmp_path, self.settings)
+        again = TrainingRun(tmp_path, self.settings)
         assert [row["epoch"] for row in again.epochs] == [1, 2, 3]
         assert again.state["best"]["epoch"] == 2
         assert again.state["published"] == "models/defn-c/1"
@@ -129,31 +129,31 @@ class TestRun:
     def test_other_settings_are_refused_naming_the_key(self, tmp_path, settings, key):
         self.record(tmp_path)
         with pytest.raises(SettingError, match=f"holds a run with another {key}.*choose another --output"):
-            Run(tmp_path, settings)
+            TrainingRun(tmp_path, settings)
 
     def test_a_folder_without_an_epoch_holds_no_run_yet(self, tmp_path):
-        Run(tmp_path, self.settings).begin()
-        other = Run(tmp_path, self.settings | {"epochs": 4})
+        TrainingRun(tmp_path, self.settings).begin()
+        other = TrainingRun(tmp_path, self.settings | {"epochs": 4})
         other.begin()
         assert json.loads((tmp_path / "settings.json").read_text())["epochs"] == 4
 
     def test_a_folder_that_cannot_be_made_is_refused(self, tmp_path):
         (tmp_path / "file").touch()
         with pytest.raises(SettingError, match=r"cannot use .*file.* for the run.*choose another --output"):
-            Run(tmp_path / "file" / "run", self.settings).begin()
+            TrainingRun(tmp_path / "file" / "run", self.settings).begin()
 
     @pytest.mark.parametrize("name", ["state.json", "settings.json"])
     def test_a_damaged_folder_is_refused(self, tmp_path, name):
         self.record(tmp_path)
         (tmp_path / name).write_text("{")
         with pytest.raises(SettingError, match=r"cannot use .* for the run.*choose another --output"):
-            Run(tmp_path, self.settings)
+            TrainingRun(tmp_path, self.settings)
 
 
 class TestTrain:
     def test_learns_logs_and_chooses_by_tss_and_among_equals_by_loss(self, tmp_path):
         before = loss_of(network(), *VALIDATION)
-        run = Run(tmp_path, {})
+        run = TrainingRun(tmp_path, {})
         model = trained(run, recipe(epochs=6, select="tss"))
         assert [row["epoch"] for row in run.epochs] == [1, 2, 3, 4, 5, 6]
         assert run.state["best"] == max(run.epochs, key=lambda row: (row["val_tss"], -row["val_loss"]))
@@ -162,7 +162,7 @@ class TestTrain:
 
     def test_stops_after_the_patience_and_loads_the_best_epoch(self, tmp_path):
         changes = {"epochs": 50, "patience": 3}
-        run = Run(tmp_path, {})
+        run = TrainingRun(tmp_path, {})
         model = trained(run, recipe(**changes), validation=OPPOSITE)
         losses = [row["val_loss"] for row in run.epochs]
         assert losses == sorted(losses)
@@ -171,18 +171,18 @@ class TestTrain:
         assert loss_of(model, *OPPOSITE) == pytest.approx(losses[0], rel=1e-5)
         # Finished: the same again trains nothing and writes nothing.
         written = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-        again = trained(Run(tmp_path, {}), recipe(**changes), validation=OPPOSITE, model=network(99))
+        again = trained(TrainingRun(tmp_path, {}), recipe(**changes), validation=OPPOSITE, model=network(99))
         assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
         np.testing.assert_array_equal(again(VALIDATION[0]), model(VALIDATION[0]))
 
     def test_resumed_training_equals_training_in_one_go(self, tmp_path):
-        whole = trained(Run(tmp_path / "whole", {}), recipe(epochs=6))
-        trained(Run(tmp_path / "parts", {}), recipe(epochs=3))
+        whole = trained(TrainingRun(tmp_path / "whole", {}), recipe(epochs=6))
+        trained(TrainingRun(tmp_path / "parts", {}), recipe(epochs=3))
         # As a kill in epoch 4 leaves the folder: half of its weights, and a state that does not name them yet.
         (tmp_path / "parts" / "epoch-0004.weights.h5").write_bytes(b"half")
         (tmp_path / "parts" / ".part-x-state.json").write_text("{")
         # A second process knows nothing but the folder; its own initial weights must not matter.
-        again = Run(tmp_path / "parts", {})
+        again = TrainingRun(tmp_path / "parts", {})
         resumed = trained(again, recipe(epochs=6), model=network(99))
         assert [row["epoch"] for row in again.epochs] == [1, 2, 3, 4, 5, 6]
         assert resumed.optimizer.iterations == 6 * 3
@@ -197,22 +197,22 @@ class TestTrain:
             fsync(handle)
 
         monkeypatch.setattr(os, "fsync", record)
-        trained(Run(tmp_path, {}), recipe(epochs=1))
+        trained(TrainingRun(tmp_path, {}), recipe(epochs=1))
         assert synced.index("epoch-0001.weights.h5") < synced.index("state.json")
 
     def test_divergence_is_an_error_that_says_what_to_do(self, tmp_path):
-        run = Run(tmp_path, {"learning_rate": 1e30})
+        run = TrainingRun(tmp_path, {"learning_rate": 1e30})
         with pytest.raises(DataError, match=r"diverged in epoch 1.*lower --learning-rate \(now 1e\+30\)"):
             trained(run, recipe(learning_rate=1e30))
         # What it says can be done in the same folder, since no epoch was finished.
-        assert Run(tmp_path, {"learning_rate": 0.01}).epochs == []
+        assert TrainingRun(tmp_path, {"learning_rate": 0.01}).epochs == []
 
     def test_weights_that_vanished_or_are_damaged_are_an_error_naming_the_file(self, tmp_path):
-        run = Run(tmp_path, {})
+        run = TrainingRun(tmp_path, {})
         trained(run, recipe(epochs=1))
         run.best_weights.write_bytes(b"no weights")
         with pytest.raises(ModelError, match=r"epoch-0001.weights.h5 cannot be read.*delete .* to train anew"):
-            trained(Run(tmp_path, {}), recipe(epochs=1))
+            trained(TrainingRun(tmp_path, {}), recipe(epochs=1))
         run.best_weights.unlink()
         with pytest.raises(ModelError, match=r"epoch-0001.weights.h5 cannot be read"):
-            trained(Run(tmp_path, {}), recipe(epochs=4))
+            trained(TrainingRun(tmp_path, {}), recipe(epochs=4))

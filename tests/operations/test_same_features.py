@@ -12,7 +12,7 @@ from kflare.flares.srs import read_srs
 from kflare.observations.sets import sets_in
 from kflare.operations.cycle import _features, _forecast
 from kflare.operations.event_log import EventLog
-from kflare.operations.inputs import Inputs
+from kflare.operations.inputs import CycleInputs
 from kflare.operations.ledger import Ledger
 from kflare.operations.settings import DataSettings, ForecastSettings, ScheduleSettings, ServerSettings
 from kflare.regions.feature_table import SETS, feature_set
@@ -50,7 +50,7 @@ def test_archive_and_ledger_give_one_feature_table(tmp_path: Path) -> None:
     srs, xray = read_srs(seen / "srs.csv"), read_xray_flux(xrays)
     with Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger:
         for observations in sets_in([seen]):
-            inputs = Inputs((), None, observations, {}, xray, srs)
+            inputs = CycleInputs((), None, observations, {}, xray, srs)
             issue = observations.time + timedelta(hours=1)
             cycle, disk = _forecast(issue, settings, inputs, ledger, log)
             ledger.record(cycle, features=_features(disk), tracker=disk.tracker)

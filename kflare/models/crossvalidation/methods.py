@@ -11,7 +11,7 @@ from kflare.models.baselines import climatology, gradient_boosting, logistic_reg
 from kflare.models.crossvalidation.folds import Fold, MethodForecast, Unit, conclude
 from kflare.models.losses import class_weights
 from kflare.models.task import TrainingTask
-from kflare.models.training import Recipe, Run
+from kflare.models.training import Recipe, TrainingRun
 
 __all__ = ["NETWORK", "baseline_unit", "network_unit"]
 
@@ -34,7 +34,7 @@ def network_unit(task: TrainingTask, *, seed: int, recipe: Callable[[BoolArray, 
     def forecast(fold: Fold, folder: Path) -> list[MethodForecast]:
         how = recipe(task.observed[fold.train], seed)
         settings = {"model": task.spec.name, "data": task.fingerprint, **task.settings, "fold": fold.name}
-        run = Run(folder / f"seed-{seed}", {**settings, "recipe": vars(how)})
+        run = TrainingRun(folder / f"seed-{seed}", {**settings, "recipe": vars(how)})
         fitted = task.fit(fold, how, run, intervals=False)
         output, probability = (fitted.forecasts[name].to_numpy(np.float32) for name in ("probability", "calibrated"))
         weight = how.class_weights[1] / how.class_weights[0]

@@ -26,11 +26,11 @@ _COLUMNS: Final = (
     *("byte_correlation", "gauss_correlation", "cw_ssim", "ssim", "note"),
 )
 
-Source = Magnetogram | str | Path
+MagnetogramSource = Magnetogram | str | Path
 
 
 def fidelity_report(
-    pairs: Iterable[tuple[Source, Source]],
+    pairs: Iterable[tuple[MagnetogramSource, MagnetogramSource]],
     *,
     size: int = 256,
     byte_range: float = 100.0,

@@ -13,7 +13,7 @@ from typing import Final
 import kflare
 from kflare.operations.forecast import Forecast, Outage, cycle_name
 from kflare.operations.publish.pages import Day, archive_day, archive_index, by_day
-from kflare.operations.publish.site_data import Past, SiteData
+from kflare.operations.publish.site_data import PastCycle, SiteData
 
 __all__ = ["archive_files", "carry_over", "picture_folder"]
 
@@ -48,7 +48,7 @@ def archive_files(data: SiteData, folder: Path, *, pictures: Mapping[str, str]) 
 
     `folder` is the new version with what was carried over; the first of the current `pictures`, path by name, is shown.
     """
-    entries = {one.forecast.cycle_id: one for one in (*data.past, Past(data.current))}
+    entries = {one.forecast.cycle_id: one for one in (*data.past, PastCycle(data.current))}
     shown = {}
     for cycle, one in entries.items():
         first = next((folder / picture_folder(one.forecast)).glob("0-*"), None)

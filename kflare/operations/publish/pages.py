@@ -10,7 +10,7 @@ import jinja2
 
 from kflare.io.percent import percent
 from kflare.operations.forecast import THRESHOLDS, Forecast, MarkBounds, forecast_class, utc_text
-from kflare.operations.publish.site_data import Past, SiteData
+from kflare.operations.publish.site_data import PastCycle, SiteData
 from kflare.operations.schedule import issue_times
 
 __all__ = [
@@ -69,7 +69,7 @@ def class_text(name: str | None) -> str:
     return {None: "not known", "M": "M or above", "C": "C"}.get(name, name or "")
 
 
-def verdict(past: Past, name: str) -> str:
+def verdict(past: PastCycle, name: str) -> str:
     """What became of the yes/no forecast of a class or above: a key of `VERDICTS`."""
     if not isinstance(past.forecast, Forecast) or name not in past.forecast.full_disk:
         return "none"
@@ -106,10 +106,10 @@ class Day:
     """What was forecast on one day (UTC, by issue time), in order."""
 
     name: str
-    entries: tuple[Past, ...]
+    entries: tuple[PastCycle, ...]
 
 
-def by_day(past: Iterable[Past]) -> list[Day]:
+def by_day(past: Iterable[PastCycle]) -> list[Day]:
     """The days of the forecasts and outages, oldest first."""
     ordered = sorted(past, key=lambda one: one.forecast.issue)
     return [Day(name, tuple(entries)) for name, entries in groupby(ordered, lambda one: day_text(one.forecast.issue))]
@@ -121,7 +121,7 @@ def root_pages(data: SiteData, *, pictures: Mapping[str, str]) -> dict[str, str]
     since = current.issue - timedelta(days=data.recent_days)
     past = sorted((one for one in data.past if one.forecast.issue < current.issue), key=lambda one: one.forecast.issue)
     recent = [one for one in past if one.forecast.issue >= since]
-    shown = Past(current)
+    shown = PastCycle(current)
     last = next((one.forecast for one in reversed(past) if isinstance(one.forecast, Forecast)), None)
     common = {"data": data, "current": current, "root": ""}
     return {
@@ -151,7 +151,7 @@ def _render(template: str, common: Mapping[str, Any], **more: Any) -> str:
     return _ENVIRONMENT.get_template(template).render(common, **more)
 
 
-def _charts(past: Sequence[Past], since: datetime) -> list[dict[str, Any]]:
+def _charts(past: Sequence[PastCycle], since: datetime) -> list[dict[str, Any]]:
     """Strip charts of full-disk probabilities over time, one for each class, in units of their view box."""
     end = past[-1].forecast.issue + timedelta(hours=6)
     span = (end - since).total_seconds()

@@ -24,7 +24,7 @@ from kflare.operations.publish.latest import SCHEMA_NAME, latest_text, schema_te
 from kflare.operations.publish.pages import root_pages
 from kflare.operations.publish.pictures import kept_pictures
 from kflare.operations.publish.publication import Publication
-from kflare.operations.publish.site_data import Past, SiteData, WindowOutcome
+from kflare.operations.publish.site_data import PastCycle, SiteData, WindowOutcome
 from kflare.operations.publish.verification import verification_sections
 
 __all__ = ["publish_site", "write_site"]
@@ -105,14 +105,14 @@ def _write(data: SiteData, folder: Path) -> None:
         write_whole(path, each)
 
 
-def _past(issue: datetime, ledger: Ledger) -> list[Past]:
+def _past(issue: datetime, ledger: Ledger) -> list[PastCycle]:
     since = issue - _VERIFIED
     cycles = list(ledger.cycles(since, issue))
     table = forecast_outcomes(ledger, since, issue)
     disk = table[(table["region"] == FULL_DISK) & (table["method"] == "kflare")].dropna(subset="observed")
     observed = {(row.time.to_pydatetime(), row.threshold): bool(row.observed) for row in disk.itertuples()}
     flares = ledger.flares(since, issue + timedelta(days=1))
-    return [Past(cycle, _outcome(cycle, observed, flares)) for cycle in cycles]
+    return [PastCycle(cycle, _outcome(cycle, observed, flares)) for cycle in cycles]
 
 
 def _outcome(cycle: Forecast | Outage, observed: dict[tuple[datetime, str], bool], flares: Current) -> WindowOutcome:

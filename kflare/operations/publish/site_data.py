@@ -7,7 +7,7 @@ from kflare.errors import DataError
 from kflare.operations.forecast import THRESHOLDS, Forecast, Outage
 from kflare.operations.publish.pictures import DiskPicture
 
-__all__ = ["Figure", "Past", "Section", "SiteData", "WindowOutcome"]
+__all__ = ["Figure", "PastCycle", "Section", "SiteData", "WindowOutcome"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class WindowOutcome:
 
 
 @dataclass(frozen=True)
-class Past:
+class PastCycle:
     """A forecast or outage of the past, with what happened if that is known."""
 
     forecast: Forecast | Outage
@@ -60,7 +60,7 @@ class SiteData:
     current: Forecast | Outage
     pictures: Sequence[DiskPicture] = ()
     """Of `current`; the first image is shown first."""
-    past: Sequence[Past] = ()
+    past: Sequence[PastCycle] = ()
     """Former forecasts and outages in any order, without `current`; their days in the archive are written again."""
     verification: Sequence[Section] = ()
     title: str = "Solar flare forecast"

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from kflare.operations.forecast import THRESHOLDS, Forecast, Probability
-from kflare.operations.publish.site_data import Figure, Past, Section
+from kflare.operations.publish.site_data import Figure, PastCycle, Section
 from kflare.verification.comparison import Comparison, VerificationSettings, compare
 from kflare.verification.plots import plot_reliability, plot_roc, plot_series
 from kflare.verification.tables import forecast_table
@@ -35,7 +35,7 @@ _TEXT: Final = (
 Known = Sequence[tuple[Forecast, bool]]
 
 
-def verification_sections(past: Sequence[Past]) -> tuple[Section, ...]:
+def verification_sections(past: Sequence[PastCycle]) -> tuple[Section, ...]:
     """Contingency tables and scores of the full-disk forecasts whose outcome is known, with diagrams for each class.
 
     TSS alone flatters where events are rare: the false alarm ratio and the number of events are given beside it.

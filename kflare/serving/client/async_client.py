@@ -13,7 +13,7 @@ import grpc.aio
 
 from kflare.errors import SettingError
 from kflare.serving.client.client import ClientBase, document
-from kflare.serving.client.protocol import ClientProtocol, Inputs, PredictOptions, Steps
+from kflare.serving.client.protocol import ClientProtocol, PredictOptions, SignatureInputs, Steps
 from kflare.serving.client.replies import Reply
 
 __all__ = ["AsyncClient"]
@@ -63,7 +63,7 @@ class AsyncClient(ClientBase):
     async def predict_bulk(
         self,
         model: str,
-        batches: Iterable[Inputs] | AsyncIterable[Inputs],
+        batches: Iterable[SignatureInputs] | AsyncIterable[SignatureInputs],
         *,
         in_flight: int = 4,
         **options: Unpack[PredictOptions],
@@ -109,6 +109,6 @@ class AsyncClient(ClientBase):
             return done.value
 
 
-async def _each(batches: Iterable[Inputs]) -> AsyncIterator[Inputs]:
+async def _each(batches: Iterable[SignatureInputs]) -> AsyncIterator[SignatureInputs]:
     for inputs in batches:
         yield inputs

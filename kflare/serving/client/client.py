@@ -20,7 +20,7 @@ import grpc
 from kflare.errors import SettingError
 from kflare.serving.client.channel import open_channel
 from kflare.serving.client.messages import METHODS
-from kflare.serving.client.protocol import ClientProtocol, Inputs, PredictOptions, Step, Steps
+from kflare.serving.client.protocol import ClientProtocol, PredictOptions, SignatureInputs, Step, Steps
 from kflare.serving.client.replies import Reply
 
 __all__ = ["Client", "ClientBase", "document"]
@@ -127,7 +127,7 @@ class Client(ClientBase):
         self._channel.close()
 
     def predict_bulk(
-        self, model: str, batches: Iterable[Inputs], *, in_flight: int = 4, **options: Unpack[PredictOptions]
+        self, model: str, batches: Iterable[SignatureInputs], *, in_flight: int = 4, **options: Unpack[PredictOptions]
     ) -> Iterator[Reply]:
         """Run a signature on many batches, sending the next ones while the server works on the first.
 

@@ -26,9 +26,9 @@ from kflare.serving.tensor_values import fill_tensor, read_tensor
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ClientProtocol", "Inputs", "PredictOptions", "Step", "Steps", "Version"]
+__all__ = ["ClientProtocol", "PredictOptions", "SignatureInputs", "Step", "Steps", "Version"]
 
-Inputs = Mapping[str, npt.NDArray[Any] | Sequence[bytes]]
+SignatureInputs = Mapping[str, npt.NDArray[Any] | Sequence[bytes]]
 Version = int | str | None
 """A version's number, its label such as "stable", or None for the newest."""
 
@@ -79,7 +79,7 @@ class ClientProtocol:
     def predict(
         self,
         model: str,
-        inputs: Inputs,
+        inputs: SignatureInputs,
         *,
         signature: str = "serving_default",
         version: Version = None,

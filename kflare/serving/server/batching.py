@@ -28,7 +28,7 @@ from kflare.serving.server.statuses import RequestError, invalid
 __all__ = ["Arrays", "BatchScheduler"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-Run = Callable[[Arrays, float | None], Arrays]
+RunSignature = Callable[[Arrays, float | None], Arrays]
 """Runs a signature: inputs and the time (of `time.monotonic`) by which it must be done, to outputs."""
 
 
@@ -68,7 +68,7 @@ class _Batch:
 
 @dataclass(eq=False)
 class _Queue:
-    run: Run
+    run: RunSignature
     parameters: BatchingParameters
     batches: deque[_Batch] = field(default_factory=deque)
 
@@ -91,7 +91,7 @@ class BatchScheduler:
     def run(
         self,
         key: Hashable,
-        run: Run,
+        run: RunSignature,
         inputs: Arrays,
         *,
         deadline: float | None = None,

@@ -15,7 +15,7 @@ from kflare.operations.publish.pictures import (
     magnetogram_picture,
     overlay_picture,
 )
-from kflare.operations.publish.site_data import Past, SiteData, WindowOutcome
+from kflare.operations.publish.site_data import PastCycle, SiteData, WindowOutcome
 from kflare.operations.publish.verification import verification_sections
 from kflare.synthetic.sun import SyntheticSun
 
@@ -35,7 +35,7 @@ def pictures(sun: SyntheticSun, make_forecast: Callable[..., Forecast]) -> tuple
 
 
 @pytest.fixture(scope="session")
-def past(make_forecast: Callable[..., Forecast]) -> tuple[Past, ...]:
+def past(make_forecast: Callable[..., Forecast]) -> tuple[PastCycle, ...]:
     """A week of forecasts before the current one, an outage among them; the last day is not verified yet."""
     random = np.random.default_rng(4)
     entries = []
@@ -43,19 +43,19 @@ def past(make_forecast: Callable[..., Forecast]) -> tuple[Past, ...]:
         issue = make_forecast().issue - timedelta(hours=6 * step)
         if step == 7:
             reason = "no data: JSOC did not answer within 5 h of the issue time"
-            entries.append(Past(Outage(f"{issue:%Y%m%dT%H%MZ}", issue, reason)))
+            entries.append(PastCycle(Outage(f"{issue:%Y%m%dT%H%MZ}", issue, reason)))
             continue
         forecast = make_forecast(issue, factor=0.5 + 1.1 * random.random())
         # Flares come as often as twice the calibrated probability says: neither perfect nor without skill.
         c, m = (bool(random.random() < 2 * forecast.full_disk[name].calibrated) for name in ("C", "M"))
         flares = ("C3.2 05:04 UT, AR 10053",) * (c or m) + ("M1.0 11:30 UT, AR 10057",) * m
-        entries.append(Past(forecast, WindowOutcome({"C": c or m, "M": m}, flares) if step > 4 else None))
+        entries.append(PastCycle(forecast, WindowOutcome({"C": c or m, "M": m}, flares) if step > 4 else None))
     return tuple(entries)
 
 
 @pytest.fixture(scope="session")
 def site_data(
-    make_forecast: Callable[..., Forecast], pictures: tuple[DiskPicture, ...], past: tuple[Past, ...]
+    make_forecast: Callable[..., Forecast], pictures: tuple[DiskPicture, ...], past: tuple[PastCycle, ...]
 ) -> SiteData:
     """The site of an ordinary day: four regions, one of them at the limb."""
     forecast = make_forecast()

@@ -14,7 +14,7 @@ import pytest
 
 from kflare.operations.forecast import CLIMATOLOGY, Forecast, InputRecord, Outage, Probability, combine
 from kflare.operations.publish.site import write_site
-from kflare.operations.publish.site_data import Past, SiteData
+from kflare.operations.publish.site_data import PastCycle, SiteData
 
 pytestmark = pytest.mark.slow
 
@@ -429,7 +429,9 @@ def test_a_page_on_a_wall_takes_the_next_forecast_by_itself(
     page.clock.fast_forward("00:02:10")
     assert page.locator("body").get_attribute("data-issue") == "2014-01-08T03:00:00Z"  # nothing newer yet
     newer = make_forecast(make_forecast().next_issue)
-    write_site(replace(site_data, current=newer, past=(Past(site_data.current), *site_data.past)), sites["ordinary"])
+    write_site(
+        replace(site_data, current=newer, past=(PastCycle(site_data.current), *site_data.past)), sites["ordinary"]
+    )
     try:
         page.clock.fast_forward("00:02:10")
         page.wait_for_selector("body[data-issue='2014-01-08T09:00:00Z']")
@@ -460,7 +462,7 @@ def test_hostile_text_does_nothing(
     )
     older = Outage("x" + attack, forecast.issue - timedelta(hours=6), attack)
     picture = replace(site_data.pictures[0], label=attack, note=attack)
-    data = SiteData(forecast, (picture,), (Past(older),), title=attack)
+    data = SiteData(forecast, (picture,), (PastCycle(older),), title=attack)
     opened = visit(write_site(data, tmp_path / "site"))
     for name in ("index.html", "recent.html", "archive/2014-01-08.html"):
         page = opened.go(name)

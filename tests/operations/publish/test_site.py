@@ -23,7 +23,7 @@ from kflare.operations.publish.csv_table import csv_text
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.publish.pictures import DiskPicture
 from kflare.operations.publish.site import write_site
-from kflare.operations.publish.site_data import Figure, Past, Section, SiteData, WindowOutcome
+from kflare.operations.publish.site_data import Figure, PastCycle, Section, SiteData, WindowOutcome
 
 Make = Callable[..., Forecast]
 HOSTILE = "\"><script>owned()</script><img src=x onerror='owned()'>{{ 7*7 }}&lt;"
@@ -112,7 +112,7 @@ def test_an_outage_shows_no_probability_and_leads_to_the_last_forecast(
 ) -> None:
     missing = InputRecord("HMI magnetogram", "", None, None, None, "no answer from JSOC", "missing")
     outage = Outage("20140108T0900Z", make_forecast().next_issue, "no data for 5 h", (missing,))
-    data = SiteData(outage, (), (*site_data.past, Past(make_forecast())))
+    data = SiteData(outage, (), (*site_data.past, PastCycle(make_forecast())))
     text = (write_site(data, tmp_path / "site") / "index.html").read_text(encoding="utf-8")
     assert "No forecast" in text
     assert "no data for 5 h" in text
@@ -134,8 +134,8 @@ def test_hostile_text_stays_text_everywhere(site_data: SiteData, make_forecast: 
     )  # fmt: skip
     picture = replace(site_data.pictures[0], label=HOSTILE, note=HOSTILE)
     past = (
-        Past(Outage(HOSTILE * 2, forecast.issue - timedelta(hours=6), HOSTILE)),
-        Past(replace(forecast, cycle_id="x" + HOSTILE, issue=forecast.issue - timedelta(hours=12)),
+        PastCycle(Outage(HOSTILE * 2, forecast.issue - timedelta(hours=6), HOSTILE)),
+        PastCycle(replace(forecast, cycle_id="x" + HOSTILE, issue=forecast.issue - timedelta(hours=12)),
              WindowOutcome({"M": True}, (HOSTILE,))),
     )  # fmt: skip
     section = Section(HOSTILE, HOSTILE, (HOSTILE,), ((HOSTILE,),), (Figure("f", picture.data, HOSTILE),))
@@ -156,7 +156,7 @@ def next_day(data: SiteData, make: Make, hours: int = 6) -> SiteData:
     """The site one cycle later."""
     assert isinstance(data.current, Forecast)
     issue = data.current.issue + timedelta(hours=hours)
-    return replace(data, current=make(issue), past=(Past(data.current), *data.past))
+    return replace(data, current=make(issue), past=(PastCycle(data.current), *data.past))
 
 
 def test_the_next_cycle_carries_the_archive_and_its_pictures_over(
@@ -295,7 +295,7 @@ def test_impossible_content_is_refused(make_forecast: Make, pictures: tuple[Disk
     with pytest.raises(DataError, match="different names"):
         SiteData(make_forecast(), (pictures[0], pictures[0]))
     with pytest.raises(DataError, match="got 'X'"):
-        SiteData(make_forecast(), past=(Past(make_forecast(), WindowOutcome({"X": True})),))
+        SiteData(make_forecast(), past=(PastCycle(make_forecast(), WindowOutcome({"X": True})),))
     with pytest.raises(DataError, match="`alt`"):
         Figure("x", pictures[0].data, "")
 

@@ -7,13 +7,13 @@ import pytest
 
 from kflare.operations.forecast import Forecast, Outage, Probability
 from kflare.operations.publish.pages import age_text, span_text, time_text, verdict
-from kflare.operations.publish.site_data import Past, WindowOutcome
+from kflare.operations.publish.site_data import PastCycle, WindowOutcome
 from kflare.operations.publish.verification import verification_sections
 
 Make = Callable[..., Forecast]
 
 
-def test_counts_are_of_the_forecasts_whose_outcome_is_known(past: tuple[Past, ...]) -> None:
+def test_counts_are_of_the_forecasts_whose_outcome_is_known(past: tuple[PastCycle, ...]) -> None:
     head, *diagrams = verification_sections(past)
     rows = {row[:2]: dict(zip(head.head, row, strict=True)) for row in head.rows}
     for name in ("C", "M"):
@@ -34,14 +34,14 @@ def test_counts_are_of_the_forecasts_whose_outcome_is_known(past: tuple[Past, ..
     assert all(figure.alt for section in diagrams for figure in section.figures)
 
 
-def test_few_forecasts_give_no_diagram_and_none_give_no_section(past: tuple[Past, ...]) -> None:
+def test_few_forecasts_give_no_diagram_and_none_give_no_section(past: tuple[PastCycle, ...]) -> None:
     known = [one for one in past if one.outcome is not None][:3]
     assert [section.title for section in verification_sections(known)] == ["Contingency tables and scores", "Diagrams"]
     assert verification_sections([one for one in past if one.outcome is None]) == ()
 
 
 def test_a_forecast_without_calibration_is_scored_as_yes_or_no(make_forecast: Make) -> None:
-    entry = Past(make_forecast(full_disk={"M": Probability(0.6)}, cnn={}), WindowOutcome({"M": True}))
+    entry = PastCycle(make_forecast(full_disk={"M": Probability(0.6)}, cnn={}), WindowOutcome({"M": True}))
     (row,) = verification_sections([entry])[0].rows
     assert row[2:6] == ("1", "1", "1", "0")
     assert row[-1] == "–"
@@ -53,11 +53,11 @@ def test_a_forecast_without_calibration_is_scored_as_yes_or_no(make_forecast: Ma
 )
 def test_verdicts(make_forecast: Make, p: float, observed: bool, expected: str) -> None:
     forecast = make_forecast(full_disk={"M": Probability(p)})
-    assert verdict(Past(forecast, WindowOutcome({"M": observed})), "M") == expected
-    assert verdict(Past(forecast), "M") == "open"
-    assert verdict(Past(forecast, WindowOutcome({"C": observed})), "M") == "open"
-    assert verdict(Past(forecast, WindowOutcome({"C": observed})), "C") == "none"
-    assert verdict(Past(Outage("x", forecast.issue, "no data")), "M") == "none"
+    assert verdict(PastCycle(forecast, WindowOutcome({"M": observed})), "M") == expected
+    assert verdict(PastCycle(forecast), "M") == "open"
+    assert verdict(PastCycle(forecast, WindowOutcome({"C": observed})), "M") == "open"
+    assert verdict(PastCycle(forecast, WindowOutcome({"C": observed})), "C") == "none"
+    assert verdict(PastCycle(Outage("x", forecast.issue, "no data")), "M") == "none"
 
 
 def test_times_and_ages() -> None:
