@@ -233,7 +233,8 @@ def tables() -> Iterator[Target]:
     from kflare.flares.catalogue import FlareList
     from kflare.flares.srs import read_srs
     from kflare.operations.settings import as_toml, read_settings
-    from kflare.sharp.daily import SHARP_PARAMETERS, read_sharp_daily
+    from kflare.sharp.daily import read_sharp_daily
+    from kflare.sharp.keywords import SHARP_KEYWORDS
     from kflare.sharp.samples import read_sharp_samples
     from kflare.synthetic.sun import SyntheticSun
     from kflare.verification.tables import forecast_table, read_forecasts
@@ -249,7 +250,7 @@ def tables() -> Iterator[Target]:
     yield Target("region table, CSV", regions.to_csv(index=False).encode(), ".csv", read_region_table)
     yield Target("region table, Parquet", parquet(regions), ".parquet", read_region_table)
     yield Target("regions of attribute", regions.to_csv(index=False).encode(), ".csv", read_regions)
-    daily = [["T_REC", "NOAA_AR", *SHARP_PARAMETERS], ["2013-10-23T00:00:00", 11875, *range(len(SHARP_PARAMETERS))]]
+    daily = [["T_REC", "NOAA_AR", *SHARP_KEYWORDS], ["2013-10-23T00:00:00", 11875, *range(len(SHARP_KEYWORDS))]]
     text = "\n".join(";".join(map(str, row)) for row in daily)
     yield Target("daily SHARP table", text.encode(), ".csv", read_sharp_daily)
 

@@ -30,12 +30,12 @@ from kflare.observations.world import header_of
 from kflare.sun.disk import Disk
 from kflare.sun.geometry import Observer
 
-__all__ = ["LABELS", "METHODS", "Attribution", "Origin", "read_attribution", "read_origin", "write_attribution"]
+__all__ = ["LABELS", "STORED_METHODS", "Attribution", "Origin", "read_attribution", "read_origin", "write_attribution"]
 
 LABELS = ("no_flare", "flare")
 """The labels, in the order of the maps' last axis."""
 
-METHODS = ("grad_cam", "guided_backprop")
+STORED_METHODS = ("grad_cam", "guided_backprop")
 
 # Gradients are kept to within 1e-5 of the map's largest value, the tolerance to which served maps equal those made in
 # process, and are integers on disk: those compress to about half, and a map read back equals the one written.
@@ -190,7 +190,7 @@ def write_attribution(attribution: Attribution, path: Path) -> None:
     from astropy.io import fits
 
     parts = [fits.PrimaryHDU(header=_with_comments({"ORIGIN": "kflare", **attribution.cards()}))]
-    for method in METHODS:
+    for method in STORED_METHODS:
         for label in reversed(LABELS):
             data, header = attribution.map(method, label)
             cards, name = _with_comments(header), f"{method}_{label}".upper()
@@ -223,9 +223,9 @@ def read_attribution(path: str | Path) -> Attribution:
         first = next(iter(parts.values())).header
         maps = {
             method: np.stack([_north_up(file.pixels(parts[f"{method}_{label}".upper()])) for label in LABELS], axis=-1)
-            for method in METHODS
+            for method in STORED_METHODS
         }
-        header = parts[f"{METHODS[1]}_{LABELS[1]}".upper()].header
+        header = parts[f"{STORED_METHODS[1]}_{LABELS[1]}".upper()].header
         return Attribution(
             image=first["IMAGE"],
             time=datetime.fromisoformat(first["DATE-OBS"]).replace(tzinfo=UTC),

@@ -18,7 +18,7 @@ import tensorflow as tf
 from tf_keras_vis.utils.model_modifiers import ExtractIntermediateLayerForGradcam
 
 from kflare.attribution.guiding import guided_copy, plain_copy, require_convolution
-from kflare.attribution.maps import METHODS
+from kflare.attribution.maps import ATTRIBUTION_METHODS
 from kflare.errors import ModelError, SettingError
 
 __all__ = ["CompiledAttribution"]
@@ -72,11 +72,13 @@ class CompiledAttribution:
         self.guided.set_weights(weights)
         self._plain.set_weights(weights)
 
-    def maps(self, images: npt.ArrayLike, methods: Sequence[str] = METHODS) -> dict[str, npt.NDArray[np.float32]]:
+    def maps(
+        self, images: npt.ArrayLike, methods: Sequence[str] = ATTRIBUTION_METHODS
+    ) -> dict[str, npt.NDArray[np.float32]]:
         """Raw maps of both labels, (N, h, w, 2) by method, and `logits` (N, 2); `SettingError`: unknown method."""
-        unknown = [method for method in methods if method not in METHODS]
+        unknown = [method for method in methods if method not in ATTRIBUTION_METHODS]
         if unknown:
-            raise SettingError(f"`methods` must be of {', '.join(METHODS)}, got {unknown[0]!r}")
+            raise SettingError(f"`methods` must be of {', '.join(ATTRIBUTION_METHODS)}, got {unknown[0]!r}")
         found = self._compiled(tf.convert_to_tensor(images, tf.float32), tuple(methods))
         return {name: value.numpy() for name, value in found.items()}
 

@@ -22,7 +22,7 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from kflare.attribution.compiled import CompiledAttribution
-from kflare.attribution.maps import METHODS
+from kflare.attribution.maps import ATTRIBUTION_METHODS
 from kflare.datasets.preprocessing import fill_and_scale, reduce_field
 from kflare.errors import DataError
 from kflare.io.arrays import Float32Array
@@ -47,8 +47,8 @@ def controls(model: keras.Model, images: Float32Array) -> dict[str, pd.DataFrame
     `randomisation` has a column per method, `deletion` and `insertion` likewise and `random`; and `agreement`.
     """
     twin = CompiledAttribution(model, layer=last_convolution(model))
-    maps = {method: found[..., _FLARE] for method, found in twin.maps(images).items() if method in METHODS}
-    table = randomisation_check(model, images, methods=METHODS)
+    maps = {method: found[..., _FLARE] for method, found in twin.maps(images).items() if method in ATTRIBUTION_METHODS}
+    table = randomisation_check(model, images, methods=ATTRIBUTION_METHODS)
     randomised = table.pivot_table(
         index="randomised_down_to", columns="method", values="rank_correlation", sort=False, dropna=False
     )
@@ -82,7 +82,7 @@ def randomisation_check(
     images : float32 array of shape (N, S, S, 1)
         The network's input, in [-1, 1].
     methods : sequence of str
-        Of `maps.METHODS`.
+        Of `maps.ATTRIBUTION_METHODS`.
     layer : str, optional
         The convolution that Grad-CAM looks at; by default the last one.
 

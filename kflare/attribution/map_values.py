@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflare.attribution.attribution_file import LABELS, METHODS, Attribution
+from kflare.attribution.attribution_file import LABELS, STORED_METHODS, Attribution
 from kflare.attribution.harps import RegionPatch
 from kflare.attribution.image_maps import scaled_maps
 
@@ -24,7 +24,9 @@ STATISTICS = ("maximum", "mean", "p95", "raw_maximum")
 
 def value_columns() -> list[str]:
     """Columns of numbers: `grad_cam_flare_maximum`, ..., for each method, label and statistic."""
-    return [f"{method}_{label}_{name}" for method in METHODS for label in reversed(LABELS) for name in STATISTICS]
+    return [
+        f"{method}_{label}_{name}" for method in STORED_METHODS for label in reversed(LABELS) for name in STATISTICS
+    ]
 
 
 def image_rows(attribution: Attribution, patches: Sequence[RegionPatch] = ()) -> list[dict[str, Any]]:

@@ -20,10 +20,10 @@ from kflare.errors import SettingError
 from kflare.io.arrays import Float32Array
 from kflare.models.image_models import last_convolution
 
-__all__ = ["METHODS", "attribution_map"]
+__all__ = ["ATTRIBUTION_METHODS", "attribution_map"]
 
 
-METHODS = ("grad_cam", "grad_cam_plus_plus", "guided_backprop", "saliency")
+ATTRIBUTION_METHODS = ("grad_cam", "grad_cam_plus_plus", "guided_backprop", "saliency")
 """Grad-CAM (Selvaraju et al. 2017), Grad-CAM++ (Chattopadhay et al. 2018), guided backpropagation (Springenberg et al.
 2015) and the plain gradient (Simonyan et al. 2014)."""
 
@@ -40,7 +40,7 @@ def attribution_map(
     images : float32 array of shape (N, S, S, 1)
         The network's input, in [-1, 1].
     method : str
-        One of `METHODS`.
+        One of `ATTRIBUTION_METHODS`.
     label : int
         0 = no flare, 1 = flare.
     layer : str, optional
@@ -57,8 +57,8 @@ def attribution_map(
     SettingError, ModelError
         Unknown method or label; no such convolution, or a ReLU that cannot be guided.
     """
-    if method not in METHODS:
-        raise SettingError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}")
+    if method not in ATTRIBUTION_METHODS:
+        raise SettingError(f"`method` must be one of {', '.join(ATTRIBUTION_METHODS)}, got {method!r}")
     labels = int(model.output_shape[-1])
     if not 0 <= label < labels:
         raise SettingError(f"`label` must lie in 0..{labels - 1} (0 = no flare, 1 = flare), got {label}")

@@ -14,7 +14,7 @@ from kflare.errors import DataError
 from kflare.flares.srs import is_srs, read_srs
 from kflare.io.guarded_fits import guarded_fits
 from kflare.io.payload import format_of, read_payload
-from kflare.sharp.daily import SHARP_PARAMETERS
+from kflare.sharp.keywords import SHARP_KEYWORDS
 
 __all__ = ["read_regions", "read_sharp_box", "with_sharp"]
 
@@ -105,11 +105,11 @@ def with_sharp(regions: pd.DataFrame, sharp: pd.DataFrame, *, tolerance_hours: f
     `sharp_hours` is record minus region time. With the daily table a tight tolerance leaves out just the regions that
     are about to flare: their records stand 24 h before the flare, at any hour.
     """
-    left = regions.reset_index(drop=True).drop(columns=[*SHARP_PARAMETERS], errors="ignore")
+    left = regions.reset_index(drop=True).drop(columns=[*SHARP_KEYWORDS], errors="ignore")
     key = left.assign(_row=np.arange(len(left)), _noaa=left["noaa"].fillna(-1).astype("int64"))
     key = key[["_row", "_noaa", "time"]].sort_values("time", kind="stable")
     right = sharp[sharp["noaa"].notna()].assign(_noaa=lambda table: table["noaa"].astype("int64"))
-    right = right.assign(_record=right["time"])[["time", "_noaa", "_record", *SHARP_PARAMETERS]]
+    right = right.assign(_record=right["time"])[["time", "_noaa", "_record", *SHARP_KEYWORDS]]
     found = pd.merge_asof(
         key.assign(time=key["time"].astype("datetime64[us, UTC]")),
         right.sort_values("time", kind="stable"),
@@ -119,4 +119,4 @@ def with_sharp(regions: pd.DataFrame, sharp: pd.DataFrame, *, tolerance_hours: f
         tolerance=pd.Timedelta(hours=tolerance_hours),
     ).sort_values("_row", ignore_index=True)
     hours = (found["_record"] - found["time"]).dt.total_seconds() / 3600
-    return left.assign(sharp_hours=hours, **{name: found[name] for name in SHARP_PARAMETERS})
+    return left.assign(sharp_hours=hours, **{name: found[name] for name in SHARP_KEYWORDS})

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
-from kflare.flares.catalogue import THRESHOLDS
+from kflare.flares.catalogue import CLASS_THRESHOLDS
 from kflare.flares.labels import reaches
 from kflare.io.arrays import Float64Array
-from kflare.sharp.daily import SHARP_PARAMETERS
+from kflare.sharp.keywords import SHARP_KEYWORDS
 
 __all__ = ["BINS", "PAPER_CORRELATIONS", "correlation", "correlations", "occurrence_rates"]
 
@@ -59,7 +59,7 @@ def occurrence_rates(values: npt.ArrayLike, flux: npt.ArrayLike, *, bins: npt.Ar
     member = np.searchsorted(edges, value, side="right") - 1
     member[value == edges[-1]] = len(edges) - 2
     rows = []
-    for name in THRESHOLDS:
+    for name in CLASS_THRESHOLDS:
         flares = reaches(largest, name)
         for number, (low, high) in enumerate(pairwise(edges)):
             regions, flaring = int((member == number).sum()), int(flares[member == number].sum())
@@ -122,7 +122,7 @@ def correlations(
     """
     rows = []
     options: dict[str, Any] = {"resamples": resamples, "seed": seed}
-    for name in SHARP_PARAMETERS:
+    for name in SHARP_KEYWORDS:
         parameter = regions[name].to_numpy(np.float64)
         size = np.abs(parameter)
         logarithm = np.log10(size, out=np.full(len(size), np.nan), where=size > 0)

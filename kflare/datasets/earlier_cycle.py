@@ -15,7 +15,7 @@ from kflare.datasets.region_features import complete_rows
 from kflare.datasets.region_samples import RegionSamples
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
-from kflare.sharp.samples import PARAMETERS
+from kflare.sharp.samples import COMMON_PARAMETERS
 from kflare.sharp.smarp import read_smarp_samples
 
 __all__ = ["matched", "samples_of_smarp"]
@@ -26,7 +26,8 @@ _LOGARITHMIC = ("AREA", "USFLUX")
 def samples_of_smarp(folder: Path, flares: FlareList, *, reference: pd.DataFrame) -> RegionSamples:
     """SMARP samples of a folder (`smarp_0.csv` …) on their restored grid and HMI's scale, with changes and history.
 
-    `flares` are GOES flares of 1996 to 2010; `reference` is a region table of HMI with `PARAMETERS`: training rows.
+    `flares` are GOES flares of 1996 to 2010; `reference` is a region table of HMI with `COMMON_PARAMETERS`: training
+    rows.
     """
     samples, own = read_smarp_samples(folder, flares=flares)
     table = complete_rows(matched(samples.table, reference), flares=flares, region_flares=own)
@@ -36,13 +37,13 @@ def samples_of_smarp(folder: Path, flares: FlareList, *, reference: pd.DataFrame
 
 
 def matched(table: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """A region table whose `PARAMETERS` have the mean and standard deviation of those of another.
+    """A region table whose `COMMON_PARAMETERS` have the mean and standard deviation of those of another.
 
     AREA and USFLUX are matched in their logarithms. R_VALUE is matched where it is above 0; 0 stays 0, since it means
     that there is no strong polarity inversion line. A parameter that does not vary raises `DataError`.
     """
     out = table.copy()
-    for name in PARAMETERS:
+    for name in COMMON_PARAMETERS:
         values, wanted = _scaled(table[name], name), _scaled(reference[name], name)
         # No region has a negative mean gradient; of R_VALUE and the logarithms 0 stands for "nothing there".
         present, model = values > 0, wanted[wanted > 0]

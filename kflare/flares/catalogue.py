@@ -18,14 +18,14 @@ import pandas as pd
 from kflare.errors import DataError
 from kflare.io.atomic import write_whole
 
-__all__ = ["THRESHOLDS", "FlareList", "class_to_flux", "flux_to_class"]
+__all__ = ["CLASS_THRESHOLDS", "FlareList", "class_to_flux", "flux_to_class"]
 
-#: Lowest peak flux of a GOES class in W m^-2 (1-8 Å): "≥ M" means flux >= THRESHOLDS["M"].
-THRESHOLDS = {"C": 1e-6, "M": 1e-5, "X": 1e-4}
+#: Lowest peak flux of a GOES class in W m^-2 (1-8 Å): "≥ M" means flux >= CLASS_THRESHOLDS["M"].
+CLASS_THRESHOLDS = {"C": 1e-6, "M": 1e-5, "X": 1e-4}
 
 TIME_DTYPE: Final = "datetime64[us, UTC]"
 
-# Written as exponents so that "M1.0" becomes exactly the float 1e-5, and `>= THRESHOLDS["M"]` holds for it.
+# Written as exponents so that "M1.0" becomes exactly the float 1e-5, and `>= CLASS_THRESHOLDS["M"]` holds for it.
 _EXPONENT = {"A": "e-8", "B": "e-7", "C": "e-6", "M": "e-5", "X": "e-4"}
 _CLASS = re.compile(r"([ABCMX])([0-9]+(?:\.[0-9]*)?)")
 # The strongest flare since 1975 is X28; from X10000 on it is a slip of the pen.

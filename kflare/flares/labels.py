@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.flares.catalogue import THRESHOLDS, FlareList, class_to_flux
+from kflare.flares.catalogue import CLASS_THRESHOLDS, FlareList, class_to_flux
 
 __all__ = [
     "LEAD_HOURS",
@@ -81,7 +81,7 @@ def reaches(flux: npt.ArrayLike, goes_class: str | float) -> npt.NDArray[np.bool
     """
     lowest = goes_class
     if isinstance(lowest, str):
-        lowest = THRESHOLDS[lowest] if lowest in THRESHOLDS else class_to_flux(lowest)
+        lowest = CLASS_THRESHOLDS[lowest] if lowest in CLASS_THRESHOLDS else class_to_flux(lowest)
     # Classes are printed to two digits: a millionth of slack keeps the flux of "C1.0", rounded in float32, at C1.0.
     return np.asarray(flux, np.float64) >= lowest * (1 - 1e-6)
 

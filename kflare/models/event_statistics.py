@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import SettingError
-from kflare.flares.catalogue import THRESHOLDS, FlareList
+from kflare.flares.catalogue import CLASS_THRESHOLDS, FlareList
 from kflare.flares.labels import LEAD_HOURS, in_seconds, known_from, reaches, region_codes, require_covered
 from kflare.io.arrays import Float64Array
 
@@ -200,9 +200,9 @@ class _Disk:
     """The whole list, from which also a region's forecast takes what it does not know of itself."""
 
     def __init__(self, flares: FlareList, threshold: str) -> None:
-        if threshold not in THRESHOLDS:
-            raise SettingError(f"`threshold` must be one of {', '.join(THRESHOLDS)}, got {threshold!r}")
-        self.large = THRESHOLDS[threshold]
+        if threshold not in CLASS_THRESHOLDS:
+            raise SettingError(f"`threshold` must be one of {', '.join(CLASS_THRESHOLDS)}, got {threshold!r}")
+        self.large = CLASS_THRESHOLDS[threshold]
         self.small = min(_SMALL, self.large)
         self._record = _Record.of(flares.table)
         self._first = float(self._record.known[0])

@@ -31,7 +31,7 @@ from kflare.operations.forecast import (
 )
 from kflare.operations.inputs import CycleInputs, delete_old_inputs, fetch_inputs, past_flares, record_feed_flares
 from kflare.operations.ledger import Ledger
-from kflare.operations.marks import THRESHOLDS
+from kflare.operations.marks import FORECAST_CLASSES
 from kflare.operations.measurement import FEATURES, MeasuredDisk, measure_disk
 from kflare.operations.publish.pictures import keep_pictures
 from kflare.operations.questions import Answers, ask_disk, ask_regions, connect, unreachable_models, wanted_features
@@ -195,7 +195,7 @@ def _ask_networks(
 
 def _complete(draft: _Draft, issue: datetime, flares: FlareList | None, settings: ForecastSettings) -> None:
     """A class whose model did not answer is forecast for the disk from statistics."""
-    absent = [name for name in THRESHOLDS if name not in draft.full_disk]
+    absent = [name for name in FORECAST_CLASSES if name not in draft.full_disk]
     if not absent:
         return
     fallback, why = fallback_forecast(issue, flares, settings.rungs)
@@ -212,7 +212,7 @@ def _no_sunspot(settings: ForecastSettings) -> _Draft:
     """No region above 140 G: "no flare" at 1 % (paper 2, section 3.2)."""
     small = Probability(settings.marks.no_sunspot, settings.marks.no_sunspot)
     reason = "no active region on the disk, so there is nothing to measure"
-    return _Draft(MAGNETOGRAM_ONLY, [reason], dict.fromkeys(THRESHOLDS, small), remarks=["no sunspot"])
+    return _Draft(MAGNETOGRAM_ONLY, [reason], dict.fromkeys(FORECAST_CLASSES, small), remarks=["no sunspot"])
 
 
 def _ask_statistics(

@@ -16,7 +16,7 @@ from kflare.flares.catalogue import FlareList
 from kflare.models.baselines import disk_climatology
 from kflare.models.event_statistics import event_statistics
 from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, FULL, IMPUTED, MAGNETOGRAM_ONLY, Rung
-from kflare.operations.marks import THRESHOLDS, Probability
+from kflare.operations.marks import FORECAST_CLASSES, Probability
 from kflare.regions.feature_table import features_named
 
 __all__ = ["FallbackForecast", "fallback_forecast", "rung_of_features"]
@@ -66,7 +66,7 @@ def fallback_forecast(
             reasons.append(f"{rung} needs a list of the flares of the past: set `data.flares`")
         else:
             try:
-                probability = {name: Probability.of(None, method(flares, issue, name)) for name in THRESHOLDS}
+                probability = {name: Probability.of(None, method(flares, issue, name)) for name in FORECAST_CLASSES}
             except KflareError as error:
                 reasons.append(f"{rung}: {error}")
                 continue

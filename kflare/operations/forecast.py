@@ -15,18 +15,18 @@ from pydantic import AfterValidator, Field, FiniteFloat, Strict, WithJsonSchema
 from pydantic.dataclasses import dataclass
 
 from kflare.errors import DataError
-from kflare.operations.marks import THRESHOLDS, MarkBounds, Probability, forecast_class, risk_mark
+from kflare.operations.marks import FORECAST_CLASSES, MarkBounds, Probability, forecast_class, risk_mark
 from kflare.operations.records import CHECKED, CheckedRecord, Utc, utc_text
 from kflare.serving import full_disk_probability
 
 __all__ = [
     "CLIMATOLOGY",
     "EVENT_STATISTICS",
+    "FORECAST_CLASSES",
     "FULL",
     "IMPUTED",
     "MAGNETOGRAM_ONLY",
     "RUNGS",
-    "THRESHOLDS",
     "Forecast",
     "InputRecord",
     "InputStatus",
@@ -58,12 +58,14 @@ RegionStatus = Literal["forecast", "limb", "no data", "no answer"]
 
 
 def _flare_class(name: str) -> str:
-    if name not in THRESHOLDS:
-        raise ValueError(f"of classes {', '.join(THRESHOLDS)}")
+    if name not in FORECAST_CLASSES:
+        raise ValueError(f"of classes {', '.join(FORECAST_CLASSES)}")
     return name
 
 
-_Class = Annotated[str, AfterValidator(_flare_class), WithJsonSchema({"type": "string", "enum": list(THRESHOLDS)})]
+_Class = Annotated[
+    str, AfterValidator(_flare_class), WithJsonSchema({"type": "string", "enum": list(FORECAST_CLASSES)})
+]
 _Probabilities = Mapping[_Class, Probability]
 _Fraction = Annotated[float, Field(ge=0, le=1)]
 _Box = Annotated[tuple[_Fraction, _Fraction, _Fraction, _Fraction], Strict(False)]
@@ -152,7 +154,7 @@ def combine(regions: Sequence[RegionForecast]) -> dict[str, Probability]:
     """
     forecast = [region.probability for region in regions if region.status == "forecast"]
     disk = {}
-    for name in THRESHOLDS:
+    for name in FORECAST_CLASSES:
         if not forecast or not all(name in probability for probability in forecast):
             continue
         network = _all([probability[name].network for probability in forecast])

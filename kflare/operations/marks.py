@@ -11,9 +11,9 @@ from pydantic import Field
 
 from kflare.errors import DataError
 
-__all__ = ["THRESHOLDS", "MarkBounds", "Probability", "forecast_class", "risk_mark"]
+__all__ = ["FORECAST_CLASSES", "MarkBounds", "Probability", "forecast_class", "risk_mark"]
 
-THRESHOLDS: Final = ("C", "M")
+FORECAST_CLASSES: Final = ("C", "M")
 """Events forecast: at least one flare of this class or above."""
 
 SMALLEST: Final = 1e-6
@@ -87,7 +87,7 @@ def forecast_class(probability: Mapping[str, Probability]) -> str | None:
     """
     if not probability:
         return None
-    for name in reversed(THRESHOLDS):
+    for name in reversed(FORECAST_CLASSES):
         if name in probability and probability[name].deciding >= 0.5 - _ROUNDING:
             return name
-    return f"below {THRESHOLDS[0]}"
+    return f"below {FORECAST_CLASSES[0]}"

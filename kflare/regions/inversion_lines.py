@@ -19,7 +19,7 @@ from kflare.io.arrays import BoolArray
 from kflare.observations.magnetogram import Magnetogram
 
 __all__ = [
-    "METHODS",
+    "INVERSION_LINE_METHODS",
     "PolarityLines",
     "default_threshold",
     "near_both_polarities",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-METHODS = ("edges", "schrijver")
+INVERSION_LINE_METHODS = ("edges", "schrijver")
 """How the inversion lines are found, see `polarity_lines`."""
 
 
@@ -94,8 +94,8 @@ def polarity_lines(
     PolarityLines
         The boundary is, for both methods, the Canny edges outside the inversion lines.
     """
-    if method not in METHODS:
-        raise SettingError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}")
+    if method not in INVERSION_LINE_METHODS:
+        raise SettingError(f"`method` must be one of {', '.join(INVERSION_LINE_METHODS)}, got {method!r}")
     if not threshold > 0:
         raise SettingError(f"`threshold` of a polarity must be above 0 gauss, got {threshold}")
     if width < 1 or not sigma > 0:

@@ -18,10 +18,10 @@ from kflare.errors import DataError, SettingError
 from kflare.io.arrays import Float32Array
 from kflare.sun.geometry import DiskGeometry
 
-__all__ = ["METHODS", "FullDiskVector", "camera_components", "surface_components"]
+__all__ = ["DISAMBIGUATION_METHODS", "FullDiskVector", "camera_components", "surface_components"]
 
 
-METHODS: Final = {"potential": 0, "random": 1, "radial-acute": 2}
+DISAMBIGUATION_METHODS: Final = {"potential": 0, "random": 1, "radial-acute": 2}
 """The bit of the segment `disambig` that holds each solution for weak fields (JSOC's `sharp.c`, SSW's
 `hmi_disambig.pro`). Where the field is strong all three bits are the same, that of the minimum-energy solution."""
 
@@ -105,15 +105,17 @@ def camera_components(
 
     From strength in gauss, inclination in degrees from the line of sight (0 = towards the observer), azimuth in degrees
     (0 = up in the file, row index rising, counterclockwise), and the bits that tell where 180 degrees are added
-    (nowhere if None), of which `method` names one of `METHODS`.
+    (nowhere if None), of which `method` names one of `DISAMBIGUATION_METHODS`.
     """
-    if method not in METHODS:
-        raise SettingError(f"`method` of disambiguation must be one of {', '.join(METHODS)}, got {method!r}")
+    if method not in DISAMBIGUATION_METHODS:
+        raise SettingError(
+            f"`method` of disambiguation must be one of {', '.join(DISAMBIGUATION_METHODS)}, got {method!r}"
+        )
     degree = np.float32(math.pi / 180)
     tilt, turn = inclination * degree, azimuth * degree
     across = field * np.sin(tilt)
     if disambig is not None:
-        flipped = (disambig >> METHODS[method]) & 1
+        flipped = (disambig >> DISAMBIGUATION_METHODS[method]) & 1
         across *= 1 - 2 * flipped.astype(np.float32)
     return -across * np.sin(turn), across * np.cos(turn), field * np.cos(tilt)
 

@@ -22,7 +22,7 @@ from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.orientation import Orientation, orientation_of
 from kflare.regions.cea import Patch
-from kflare.regions.vector_field import METHODS, FullDiskVector, camera_components
+from kflare.regions.vector_field import DISAMBIGUATION_METHODS, FullDiskVector, camera_components
 from kflare.sun.geometry import DiskGeometry
 
 __all__ = ["read_sharp_cea", "read_vector"]
@@ -84,8 +84,10 @@ def read_vector(
     DataError
         If a file is missing, damaged, of another shape, place or time than the others.
     """
-    if method != "jsoc" and method not in METHODS:
-        raise SettingError(f"`method` of disambiguation must be one of jsoc, {', '.join(METHODS)}, got {method!r}")
+    if method != "jsoc" and method not in DISAMBIGUATION_METHODS:
+        raise SettingError(
+            f"`method` of disambiguation must be one of jsoc, {', '.join(DISAMBIGUATION_METHODS)}, got {method!r}"
+        )
     named = {"field": field, "inclination": inclination, "azimuth": azimuth}
     named |= {} if disambig is None else {"disambig": disambig}
     named |= {} if conf_disambig is None else {"conf_disambig": conf_disambig}

@@ -16,13 +16,8 @@ from kflare.regions.cea import Patch
 from kflare.regions.los_features import area_uhem, central_differences, mean_gradient, r_value
 from kflare.regions.potential import greenpot
 
-__all__ = ["SHARP_KEYWORDS", "sharp_parameters", "vector_features"]
+__all__ = ["sharp_parameters", "vector_features"]
 
-#: The 16 keywords of Bobra et al. (2014).
-SHARP_KEYWORDS: Final = (
-    *("USFLUX", "MEANGAM", "MEANGBT", "MEANGBZ", "MEANGBH", "MEANJZD", "TOTUSJZ", "MEANALP", "MEANJZH", "TOTUSJH"),
-    *("ABSNJZH", "SAVNCPP", "MEANPOT", "TOTPOT", "MEANSHR", "SHRGT45"),
-)
 
 _MU0 = 1.2566370614e-6  # T m / A, with the digits of JSOC
 _TESLA = 1e-4  # per gauss
@@ -44,7 +39,7 @@ def sharp_parameters(patch: Patch, *, potential: Potential = greenpot) -> dict[s
     Returns
     -------
     dict of str to float
-        The 16 of `SHARP_KEYWORDS`, TOTBSQ, TOTFX, TOTFY, TOTFZ, EPSX, EPSY, EPSZ, CMASK and R_VALUE. MEANGB* are in
+        The 16 of Bobra et al. (2014), TOTBSQ, TOTFX, TOTFY, TOTFZ, EPSX, EPSY, EPSZ, CMASK and R_VALUE. MEANGB* are in
         gauss per pixel and SAVNCPP is 1/c² times the current in ampere (c in arcsec), as in headers. A mean over no
         pixel is NaN; R_VALUE is NaN without a line-of-sight field.
     """

@@ -6,18 +6,14 @@ flare follows, 24 h before the flare where one does.
 """
 
 from pathlib import Path
-from typing import Final
 
 import pandas as pd
 
 from kflare.errors import DataError
 from kflare.io.table_file import read_table
-from kflare.sharp.keywords import GRADIENTS, PARAMETERS, PIXELS_PER_MM, read_sharp_table
+from kflare.sharp.keywords import GRADIENTS, PIXELS_PER_MM, SHARP_KEYWORDS, read_sharp_table
 
-__all__ = ["SHARP_PARAMETERS", "read_sharp_daily"]
-
-SHARP_PARAMETERS: Final = tuple(parameter.name for parameter in PARAMETERS)
-"""The 16 SHARP parameters of Bobra et al. (2014), with which Yi et al. (2021, Fig. 7) compare Grad-CAM."""
+__all__ = ["read_sharp_daily"]
 
 
 def read_sharp_daily(path: str | Path) -> pd.DataFrame:
@@ -34,7 +30,7 @@ def read_sharp_daily(path: str | Path) -> pd.DataFrame:
     if path.suffix == ".parquet" and path.is_file():
         return read_sharp_table(path)
     seen = read_table(path, "table of SHARP parameters", sep=";")
-    absent = [name for name in ("T_REC", "NOAA_AR", *SHARP_PARAMETERS) if name not in seen]
+    absent = [name for name in ("T_REC", "NOAA_AR", *SHARP_KEYWORDS) if name not in seen]
     if absent:
         raise DataError(f"{path} lacks the column `{'`, `'.join(absent)}`: give the daily table of SHARP parameters")
     tai = pd.to_datetime(seen["T_REC"].astype(str), format="ISO8601", errors="coerce")
@@ -45,7 +41,7 @@ def read_sharp_daily(path: str | Path) -> pd.DataFrame:
         raise DataError(f"{path}: `NOAA_AR` must hold whole numbers from 0 to 99999")
     utc = Time(tai.to_numpy(dtype="datetime64[us]"), scale="tai").utc.to_datetime(leap_second_strict="silent")
     table = pd.DataFrame({"time": pd.to_datetime(utc, utc=True).as_unit("us"), "noaa": noaa.astype("Int64")})
-    for name in SHARP_PARAMETERS:
+    for name in SHARP_KEYWORDS:
         factor = PIXELS_PER_MM if name in GRADIENTS else 1.0
         table[name] = pd.to_numeric(seen[name], errors="coerce").astype("float64") * factor
     return table.sort_values("time", kind="stable", ignore_index=True)

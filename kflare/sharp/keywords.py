@@ -37,9 +37,10 @@ from kflare.sun.constants import SOLAR_RADIUS_M
 
 __all__ = [
     "GRADIENTS",
-    "PARAMETERS",
     "PIXELS_PER_MM",
     "REQUESTED",
+    "SHARP_KEYWORDS",
+    "SHARP_PARAMETERS",
     "UNITS",
     "SharpParameter",
     "read_sharp_header",
@@ -59,7 +60,7 @@ class SharpParameter:
     meaning: str
 
 
-PARAMETERS: Final = (
+SHARP_PARAMETERS: Final = (
     SharpParameter("USFLUX", "Mx", "ERRVF", "total unsigned flux"),
     SharpParameter("MEANGAM", "deg", "ERRGAM", "mean angle of the field from the radial"),
     SharpParameter("MEANGBT", "G/Mm", "ERRBT", "mean horizontal gradient of the total field"),
@@ -79,16 +80,19 @@ PARAMETERS: Final = (
 )
 """The 16 parameters. SAVNCPP is as JSOC computes it: with 1/c for c, so 3.86 times the current in A."""
 
+SHARP_KEYWORDS: Final = tuple(parameter.name for parameter in SHARP_PARAMETERS)
+"""Their names; Yi et al. (2021, Fig. 7) compare them with Grad-CAM."""
+
 _OTHERS: Final = {"AREA": "uHem", "AREA_ACR": "uHem", "R_VALUE": "log10 Mx"}
 GRADIENTS: Final = ("MEANGBT", "MEANGBZ", "MEANGBH", "ERRBT", "ERRBZ", "ERRBH")
-_ERRORS: Final = {parameter.error: parameter.unit for parameter in PARAMETERS if parameter.error is not None}
+_ERRORS: Final = {parameter.error: parameter.unit for parameter in SHARP_PARAMETERS if parameter.error is not None}
 
 #: Unit of each column of numbers of a table.
 UNITS: Final[dict[str, str]] = {
     "lon": "deg",
     "lat": "deg",
     **_OTHERS,
-    **{parameter.name: parameter.unit for parameter in PARAMETERS},
+    **{parameter.name: parameter.unit for parameter in SHARP_PARAMETERS},
     **_ERRORS,
 }
 _GEOMETRY: Final = ("CDELT1", "CUNIT1", "DSUN_OBS", "RSUN_OBS", "RSUN_REF")

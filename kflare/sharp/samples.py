@@ -19,16 +19,16 @@ from kflare.flares.labels import LEAD_HOURS, reaches, region_flux
 from kflare.io.payload import decoding
 from kflare.sun.times import microseconds
 
-__all__ = ["PARAMETERS", "SharpSamples", "read_sharp_samples", "region_flares", "sample_files"]
+__all__ = ["COMMON_PARAMETERS", "SharpSamples", "read_sharp_samples", "region_flares", "sample_files"]
 
 #: Parameters of the samples: microhemispheres, Mx, G per SHARP pixel, log10 Mx. All are of the line-of-sight field (a
 #: test shows it for HARP 377); USFLUX and MEANGBZ of the SHARP keywords are of the vector field.
-PARAMETERS = ("AREA", "USFLUX", "MEANGBZ", "R_VALUE")
+COMMON_PARAMETERS = ("AREA", "USFLUX", "MEANGBZ", "R_VALUE")
 
 _CADENCE = 96 * 60 * 1_000_000  # microseconds
 # Steps of a year, more than any region lives.
 _LONGEST = 366 * 15
-_NEEDED = ("prefix", "arpnum", "t_end", "flares", *PARAMETERS)
+_NEEDED = ("prefix", "arpnum", "t_end", "flares", *COMMON_PARAMETERS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,7 @@ def read_sharp_samples(folder: str | Path, *, flares: FlareList, harp_noaa: str 
         notes.append(
             f"flare list and distributed ≥ M labels agree in {100 * agreement:.2f} % of {int(judged.sum())} rows"
         )
-    order = ["time", "region", "harpnum", "noaa", *PARAMETERS, "restored", "flux24"]
+    order = ["time", "region", "harpnum", "noaa", *COMMON_PARAMETERS, "restored", "flux24"]
     return SharpSamples(table[order], restored, agreement, tuple(notes), pairs)
 
 
@@ -183,7 +183,7 @@ def _read_file(path: Path) -> pd.DataFrame:
     number = pd.to_numeric(raw["arpnum"], errors="coerce")
     _require((number > 0) & (number % 1 == 0), raw["arpnum"], path, "a positive whole number")
     rows["harpnum"] = number.astype("int64")
-    for name in PARAMETERS:
+    for name in COMMON_PARAMETERS:
         value = pd.to_numeric(raw[name], errors="coerce").astype("float64")
         _require(pd.Series(np.isfinite(value.to_numpy())), raw[name], path, "a finite number")
         rows[name] = value
@@ -288,7 +288,7 @@ class _Grid:
         restored = np.ones(total, dtype=np.bool_)
         restored[self.position] = False
         table["restored"] = restored
-        for name in PARAMETERS:
+        for name in COMMON_PARAMETERS:
             # First and last row of a region are distributed, so no interpolation reaches from one into another.
             table[name] = np.interp(index, self.position, rows[name].to_numpy())
         flux = np.full(total, np.nan)

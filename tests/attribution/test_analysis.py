@@ -18,7 +18,8 @@ from kflare.errors import DataError, SettingError
 from kflare.flares.repairing import read_flares
 from kflare.observations.reading import read_magnetogram
 from kflare.regions.inversion_lines import polarity_lines
-from kflare.sharp.daily import SHARP_PARAMETERS, read_sharp_daily
+from kflare.sharp.daily import read_sharp_daily
+from kflare.sharp.keywords import SHARP_KEYWORDS
 from kflare.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
@@ -55,7 +56,7 @@ def archive(tmp_path_factory):
         write_attribution(found, folder / "export" / "maps" / f"{path.stem}.fits")
     regions = read_regions(folder / "regions.parquet")
     rows = regions[regions["time"].dt.hour == 0]
-    head = ";".join(["T_REC", "NOAA_AR", *SHARP_PARAMETERS])
+    head = ";".join(["T_REC", "NOAA_AR", *SHARP_KEYWORDS])
     lines = [
         ";".join([f"{row.time:%Y-%m-%d %H:%M:%S}", str(row.noaa), *[f"{row.USFLUX:.6g}"] * 16])
         for row in rows.itertuples()

@@ -6,7 +6,7 @@ import pytest
 
 from kflare.attribution.attribution_file import (
     LABELS,
-    METHODS,
+    STORED_METHODS,
     Attribution,
     Origin,
     read_attribution,
@@ -52,7 +52,7 @@ def test_what_is_read_is_what_was_written(attribution, tmp_path):
     read = read_attribution(tmp_path / "a.fits")
     for name in ("image", "time", "byte_range", "origin", "probability", "calibrated"):
         assert getattr(read, name) == getattr(attribution, name)
-    for method in METHODS:
+    for method in STORED_METHODS:
         np.testing.assert_array_equal(getattr(read, method), getattr(attribution, method))
         assert getattr(read, method).dtype == np.float32
     assert read.header == attribution.header
@@ -61,7 +61,7 @@ def test_what_is_read_is_what_was_written(attribution, tmp_path):
     assert (read.probability, read.calibrated) == (0.75, pytest.approx(0.3))
     # And written again it is the same file, so that a resumed export differs in nothing.
     write_attribution(read, tmp_path / "b.fits")
-    for method in METHODS:
+    for method in STORED_METHODS:
         np.testing.assert_array_equal(getattr(read_attribution(tmp_path / "b.fits"), method), getattr(read, method))
 
 
@@ -90,7 +90,7 @@ def test_a_map_of_zeros_and_an_image_without_byte_range(tmp_path):
     assert read_origin(tmp_path / "a.fits") == (Origin("cnn-m", 1, ""), None)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", STORED_METHODS)
 def test_a_map_that_is_no_number_is_refused(method):
     given = outputs()
     given[method][1, 2, 2, 0] = np.nan
@@ -122,7 +122,7 @@ def test_maps_lie_over_the_magnetogram_in_sunpy(tmp_path, width, size, cells):
     source = here.wcs.pixel_to_world(brightest[1], brightest[0])
     assert source.Tx < 0 < source.Ty  # north east
     opened = {found.meta["extname"]: found for found in sunpy.map.Map(tmp_path / "a.fits")}
-    assert list(opened) == [f"{method}_{label}".upper() for method in METHODS for label in reversed(LABELS)]
+    assert list(opened) == [f"{method}_{label}".upper() for method in STORED_METHODS for label in reversed(LABELS)]
     for name, reach in (("GUIDED_BACKPROP_FLARE", 1), ("GRAD_CAM_FLARE", cell)):
         found = opened[name]
         place = np.argwhere(found.data > 0.5)[0]

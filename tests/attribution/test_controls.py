@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from kflare.attribution.controls import randomisation_check, rank_correlation, removal_curve
-from kflare.attribution.maps import METHODS
+from kflare.attribution.maps import ATTRIBUTION_METHODS
 from kflare.attribution.published import PublishedModel, opened
 from kflare.commands.controls import main
 from kflare.errors import DataError
@@ -124,7 +124,7 @@ def test_curves_begin_and_end_with_the_whole_and_the_empty_sun(found):
 
 def test_agreement_is_symmetric_and_one_with_itself(found):
     table = pd.DataFrame(found["agreement"]).set_index("method")
-    assert list(table.index) == list(table.columns) == list(METHODS)
+    assert list(table.index) == list(table.columns) == list(ATTRIBUTION_METHODS)
     np.testing.assert_allclose(np.diag(table), 1.0)
     np.testing.assert_allclose(table, table.T)
 

@@ -17,7 +17,7 @@ from kflare.attribution.relations import correlations, occurrence_rates
 from kflare.errors import DataError, SettingError
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.inversion_lines import polarity_lines
-from kflare.sharp.daily import SHARP_PARAMETERS
+from kflare.sharp.keywords import SHARP_KEYWORDS
 from kflare.sun.disk import Disk
 
 RANDOM = np.random.default_rng(0)
@@ -37,7 +37,7 @@ def case(title="2013-10-23\nhit"):
 
 def regions(count=80):
     values = RANDOM.uniform(0, 1, count)
-    table = pd.DataFrame({name: 10 ** (5 + values + RANDOM.normal(0, 0.2, count)) for name in SHARP_PARAMETERS})
+    table = pd.DataFrame({name: 10 ** (5 + values + RANDOM.normal(0, 0.2, count)) for name in SHARP_KEYWORDS})
     table["MEANJZD"] = RANDOM.normal(size=count)
     table["ABSNJZH"] = np.maximum(0, values - 0.5)
     return table.assign(grad_cam=values, day=[f"day {n // 4}" for n in range(count)])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kflare.attribution.compiled import CompiledAttribution
-from kflare.attribution.maps import METHODS, attribution_map
+from kflare.attribution.maps import ATTRIBUTION_METHODS, attribution_map
 from kflare.errors import ModelError, SettingError
 from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
 
@@ -44,7 +44,7 @@ def compiled(model):
 
 
 @pytest.mark.parametrize("label", [0, 1])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ATTRIBUTION_METHODS)
 def test_compiled_twin_equals_tf_keras_vis(model, images, compiled, method, label):
     expected = attribution_map(model, images, method=method, label=label)
     found = compiled.maps(images)[method][..., label]
@@ -56,7 +56,7 @@ def test_compiled_twin_equals_tf_keras_vis(model, images, compiled, method, labe
 
 def test_methods_alone_equal_methods_together(images, compiled):
     together = compiled.maps(images)
-    for method in METHODS:
+    for method in ATTRIBUTION_METHODS:
         alone = compiled.maps(images, [method])
         assert set(alone) == {"logits", method}
         np.testing.assert_allclose(alone[method], together[method], rtol=1e-5, atol=1e-7)

@@ -6,7 +6,8 @@ import pytest
 
 from kflare.attribution.region_tables import read_regions, read_sharp_box, with_sharp
 from kflare.errors import DataError
-from kflare.sharp.daily import SHARP_PARAMETERS, read_sharp_daily
+from kflare.sharp.daily import read_sharp_daily
+from kflare.sharp.keywords import SHARP_KEYWORDS
 
 SRS = ",ar_noaanum,LOCATION,Carrington_long,AREA,Z,Longitude_extent,No_sunspots,MAGTYPE,date,NM,NONE,BETA\n"
 
@@ -17,7 +18,7 @@ def utc(text):
 
 def daily(path, *rows):
     """A daily SHARP table: (T_REC, NOAA number, value of every parameter)."""
-    head = ";".join(["FlareNumber", "T_REC", "NOAA_AR", "QUALITY", "Longitude", "Latitude", *SHARP_PARAMETERS])
+    head = ";".join(["FlareNumber", "T_REC", "NOAA_AR", "QUALITY", "Longitude", "Latitude", *SHARP_KEYWORDS])
     lines = [";".join(["0", t, str(noaa), "0", "4", "7", *[str(value)] * 16]) for t, noaa, value in rows]
     path.write_text("\n".join([head, *lines]))
     return path
@@ -96,7 +97,7 @@ def test_daily_parameters(tmp_path, real_data):
     assert table.loc[0, ["USFLUX", "MEANGAM", "SHRGT45"]].to_list() == [100.0] * 3
     whole = read_sharp_daily(real_data / "sharp" / "sharp_noaa_daily_2010-2019.csv")
     assert len(whole) == 8874
-    assert whole[list(SHARP_PARAMETERS)].isna().sum().sum() == 15  # MEANSHR
+    assert whole[list(SHARP_KEYWORDS)].isna().sum().sum() == 15  # MEANSHR
     with pytest.raises(DataError, match="no table of SHARP parameters"):
         read_sharp_daily(tmp_path / "absent.csv")
     (tmp_path / "d.csv").write_text("T_REC;NOAA_AR\n")

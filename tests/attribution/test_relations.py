@@ -13,7 +13,7 @@ from kflare.attribution.relations import (
     occurrence_rates,
 )
 from kflare.errors import DataError, SettingError
-from kflare.sharp.daily import SHARP_PARAMETERS
+from kflare.sharp.keywords import SHARP_KEYWORDS
 
 
 def test_outcomes():
@@ -116,12 +116,12 @@ def test_correlations_that_are_undefined(x, y):
 def test_sixteen_parameters():
     random = np.random.default_rng(4)
     values = random.uniform(0, 1, 100)
-    table = pd.DataFrame(dict.fromkeys(SHARP_PARAMETERS, np.nan), index=range(100))
+    table = pd.DataFrame(dict.fromkeys(SHARP_KEYWORDS, np.nan), index=range(100))
     table["grad_cam"], table["day"] = values, [f"day {n // 2}" for n in range(100)]
     table["USFLUX"] = 10 ** (20 + 3 * values)  # a power of the value: its logarithm is linear
     table["MEANJZH"] = np.where(np.arange(100) < 10, 0, -values)
     found = correlations(table, resamples=50).set_index("parameter")
-    assert list(found.index) == list(SHARP_PARAMETERS)
+    assert list(found.index) == list(SHARP_KEYWORDS)
     flux = found.loc["USFLUX"]
     assert (flux["n"], flux["days"], flux["yi2021"]) == (100, 50, 0.70)
     assert (flux["pearson_log"], flux["spearman"]) == (pytest.approx(1), pytest.approx(1))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError
-from kflare.flares.catalogue import THRESHOLDS, FlareList, class_to_flux, flux_to_class
+from kflare.flares.catalogue import CLASS_THRESHOLDS, FlareList, class_to_flux, flux_to_class
 from kflare.flares.repairing import read_flares
 
 HEADER = "start,peak,end,goes_class,noaa,lon,lat"
@@ -350,5 +350,5 @@ def test_october_23_2013(real_data):
 )
 def test_event_days_of_2016_and_2017(real_data, name, days):
     table = read_flares(real_data / "goes" / name).between(utc(2016, 1, 1), utc(2018, 1, 1)).table
-    counted = [table.loc[table["flux"] >= THRESHOLDS[letter], "start"].dt.date.nunique() for letter in "CMX"]
+    counted = [table.loc[table["flux"] >= CLASS_THRESHOLDS[letter], "start"].dt.date.nunique() for letter in "CMX"]
     assert counted == days

@@ -12,7 +12,8 @@ from kflare.regions.feature_table import feature_set
 from kflare.regions.los_features import line_of_sight_features
 from kflare.regions.potential import potential_field
 from kflare.regions.vector_files import read_sharp_cea
-from kflare.regions.vector_parameters import SHARP_KEYWORDS, sharp_parameters, vector_features
+from kflare.regions.vector_parameters import sharp_parameters, vector_features
+from kflare.sharp.keywords import SHARP_KEYWORDS
 
 from .fields import dipole, linear_force_free, mirrored, patch_of, reversed_polarity
 

@@ -17,7 +17,7 @@ import grpc
 import numpy as np
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from kflare.serving.client.messages import METHODS, GetModelStatusRequest, PredictRequest
+from kflare.serving.client.messages import RPC_METHODS, GetModelStatusRequest, PredictRequest
 from kflare.serving.tensor_values import fill_tensor
 
 
@@ -39,7 +39,7 @@ def start(*arguments):
             time.sleep(0.2)
             os._exit(1)
         stopped.wait(options.delay)
-        reply = METHODS["PredictRequest"][1]()
+        reply = RPC_METHODS["PredictRequest"][1]()
         reply.model_spec.name = request.model_spec.name
         reply.model_spec.version.value = options.version
         rows = request.inputs["AREA"].tensor_shape.dim[0].size
@@ -47,7 +47,7 @@ def start(*arguments):
         return reply
 
     def status(*_):
-        reply = METHODS["GetModelStatusRequest"][1]()
+        reply = RPC_METHODS["GetModelStatusRequest"][1]()
         reply.model_version_status.add(version=options.version, state=30)
         return reply
 
@@ -56,7 +56,7 @@ def start(*arguments):
         ("PredictRequest", PredictRequest, predict),
         ("GetModelStatusRequest", GetModelStatusRequest, status),
     ):
-        _, service, call = METHODS[name][0].split("/")
+        _, service, call = RPC_METHODS[name][0].split("/")
         handler = grpc.unary_unary_rpc_method_handler(
             method, request_deserializer=request.FromString, response_serializer=lambda reply: reply.SerializeToString()
         )

@@ -20,7 +20,7 @@ import pytest
 
 from kflare.errors import ServingError, SettingError
 from kflare.serving import AsyncClient, Client
-from kflare.serving.client.messages import METHODS, SignatureDefMap
+from kflare.serving.client.messages import RPC_METHODS, SignatureDefMap
 from kflare.serving.tensor_values import fill_tensor
 
 from .stand_in import start as start_stand_in
@@ -148,7 +148,7 @@ class Liar:
     def __init__(self):
         self.says, self.asked = {}, []
         self.server = grpc.server(ThreadPoolExecutor(4))
-        for name, (path, _) in METHODS.items():
+        for name, (path, _) in RPC_METHODS.items():
             _, service, method = path.split("/")
             handler = grpc.unary_unary_rpc_method_handler(
                 lambda _, context, name=name: self.answer(name, context),
@@ -171,7 +171,7 @@ def liar():
 
 
 def reply(version=1, **outputs):
-    made = METHODS["PredictRequest"][1]()
+    made = RPC_METHODS["PredictRequest"][1]()
     made.model_spec.version.value = version
     for name, values in outputs.items():
         fill_tensor(made.outputs[name], values)
@@ -243,7 +243,7 @@ def test_a_question_of_several_calls_has_one_deadline(liar):
 
     def metadata(_):
         time.sleep(2)
-        made = METHODS["GetModelMetadataRequest"][1]()
+        made = RPC_METHODS["GetModelMetadataRequest"][1]()
         made.metadata["signature_def"].value = signatures.SerializeToString()
         return made
 

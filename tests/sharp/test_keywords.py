@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 from kflare.errors import DataError
-from kflare.sharp.keywords import PARAMETERS, REQUESTED, UNITS, read_sharp_header, sharp_table
+from kflare.sharp.keywords import REQUESTED, SHARP_PARAMETERS, UNITS, read_sharp_header, sharp_table
 from tests import catalogue_seeds as seeds
 
 # A record as drms returns it from JSOC without conversion of numbers.
@@ -39,11 +39,11 @@ def table(**changes):
 
 def test_the_table_of_the_sixteen_parameters():
     # Bobra et al. 2014, table 3; SHRGT45 has no error.
-    assert len(PARAMETERS) == 16
-    assert [parameter.name for parameter in PARAMETERS if parameter.error is None] == ["SHRGT45"]
-    errors = [parameter.error for parameter in PARAMETERS if parameter.error]
+    assert len(SHARP_PARAMETERS) == 16
+    assert [parameter.name for parameter in SHARP_PARAMETERS if parameter.error is None] == ["SHRGT45"]
+    errors = [parameter.error for parameter in SHARP_PARAMETERS if parameter.error]
     assert len(set(errors)) == 15
-    for parameter in PARAMETERS:
+    for parameter in SHARP_PARAMETERS:
         assert UNITS[parameter.name] == parameter.unit
         assert parameter.error is None or UNITS[parameter.error] == parameter.unit
         assert {parameter.name, *([parameter.error] if parameter.error else [])} <= set(REQUESTED)

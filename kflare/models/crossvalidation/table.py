@@ -15,10 +15,10 @@ from kflare.models.text_tables import aligned_columns, interval_cell, number_cel
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import Interval
 
-__all__ = ["PUBLISHED", "as_text", "fold_labels", "published_tss"]
+__all__ = ["PUBLISHED_TSS", "as_text", "fold_labels", "published_tss"]
 
 #: TSS of Nishizuka et al. (2021), Table 4, by class and test year: 79 features and other samples than ours.
-PUBLISHED: Mapping[str, Mapping[str, float]] = {
+PUBLISHED_TSS: Mapping[str, Mapping[str, float]] = {
     "M": {"2013": 0.49, "2014": 0.66, "2015": 0.77, "2016": 0.87, "2017": 0.72},
     "C": {"2013": 0.53, "2014": 0.60, "2015": 0.66, "2016": 0.56, "2017": 0.61},
 }
@@ -26,7 +26,7 @@ PUBLISHED: Mapping[str, Mapping[str, float]] = {
 
 def published_tss(spec: ModelSpec, folds: Sequence[Fold]) -> Mapping[str, float] | None:
     """TSS of the paper for a model and its folds; None where it has none."""
-    known = PUBLISHED[spec.event]
+    known = PUBLISHED_TSS[spec.event]
     return known if spec.kind == "region" and all(fold.name in known for fold in folds) else None
 
 

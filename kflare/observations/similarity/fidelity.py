@@ -12,7 +12,7 @@ from kflare.errors import DataError, SettingError
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.reading import read_magnetogram
 from kflare.observations.similarity.measures import (
-    PUBLISHED,
+    PUBLISHED_SIMILARITY,
     byte_correlation,
     common_frame,
     cw_ssim,
@@ -96,7 +96,7 @@ def fidelity_report(
             row["note"] = str(error)
         rows.append(row)
     report = pd.DataFrame(rows, columns=list(_COLUMNS))
-    report.attrs["published"] = PUBLISHED
+    report.attrs["published"] = PUBLISHED_SIMILARITY
     return report
 
 

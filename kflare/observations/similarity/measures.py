@@ -20,10 +20,14 @@ from kflare.errors import DataError, SettingError
 from kflare.observations.magnetogram import Magnetogram
 from kflare.sun.disk import Disk, disk_mask
 
-__all__ = ["PUBLISHED", "aligned", "byte_correlation", "cw_ssim", "gauss_correlation", "pixel_correlation"]
+__all__ = ["PUBLISHED_SIMILARITY", "aligned", "byte_correlation", "cw_ssim", "gauss_correlation", "pixel_correlation"]
 
 #: What the paper found, by the names of `kflare.observations.similarity.fidelity.fidelity_report`.
-PUBLISHED: Final = {"byte_correlation": {"MDI": 0.91, "HMI": 0.87}, "gauss_correlation": 0.9, "cw_ssim": 0.82}
+PUBLISHED_SIMILARITY: Final = {
+    "byte_correlation": {"MDI": 0.91, "HMI": 0.87},
+    "gauss_correlation": 0.9,
+    "cw_ssim": 0.82,
+}
 
 _Image = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 

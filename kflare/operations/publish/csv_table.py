@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kflare.io.atomic import write_whole
-from kflare.operations.forecast import THRESHOLDS, Forecast, Probability, cycle_name, forecast_class, utc_text
+from kflare.operations.forecast import FORECAST_CLASSES, Forecast, Probability, cycle_name, forecast_class, utc_text
 from kflare.operations.publish.publication import Publication
 
 __all__ = ["csv_text", "publish_csv", "rows_of"]
 
-_PROBABILITIES = tuple(f"{name}_{kind}" for name in THRESHOLDS for kind in ("network", "calibrated"))
+_PROBABILITIES = tuple(f"{name}_{kind}" for name in FORECAST_CLASSES for kind in ("network", "calibrated"))
 _COLUMNS = (
     "cycle_id", "issue", "data_time", "window_start", "window_end", "rung", "scope", "number", "region", "noaa", "harp",
     "location", "lon", "lat", "status", *_PROBABILITIES, "forecast_class", "imputed", "recent_flares", "remarks",

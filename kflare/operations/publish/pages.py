@@ -9,7 +9,7 @@ from typing import Any, Final
 import jinja2
 
 from kflare.io.percent import percent
-from kflare.operations.forecast import THRESHOLDS, Forecast, MarkBounds, forecast_class, utc_text
+from kflare.operations.forecast import FORECAST_CLASSES, Forecast, MarkBounds, forecast_class, utc_text
 from kflare.operations.publish.site_data import PastCycle, SiteData
 from kflare.operations.schedule import issue_times
 
@@ -92,7 +92,7 @@ _ENVIRONMENT.filters.update(
     percent=percent, time=time_text, day=day_text, age=age_text, iso=utc_text, class_text=class_text
 )
 _ENVIRONMENT.globals.update(
-    thresholds=THRESHOLDS,
+    thresholds=FORECAST_CLASSES,
     forecast_class=forecast_class,
     span=span_text,
     verdict=verdict,
@@ -161,7 +161,7 @@ def _charts(past: Sequence[PastCycle], since: datetime) -> list[dict[str, Any]]:
 
     midnights = [{"x": x(day), "label": f"{day:%d %b}"} for day in issue_times((0.0,), since, end) if day < end]
     charts = []
-    for name in reversed(THRESHOLDS):
+    for name in reversed(FORECAST_CLASSES):
         marks: list[dict[str, Any]] = []
         for one in past:
             what = verdict(one, name)

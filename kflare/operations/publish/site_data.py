@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kflare.errors import DataError
-from kflare.operations.forecast import THRESHOLDS, Forecast, Outage
+from kflare.operations.forecast import FORECAST_CLASSES, Forecast, Outage
 from kflare.operations.publish.pictures import DiskPicture
 
 __all__ = ["Figure", "PastCycle", "Section", "SiteData", "WindowOutcome"]
@@ -72,6 +72,6 @@ class SiteData:
         if len(set(names)) < len(names):
             raise DataError(f"pictures of the site must have different names, got {', '.join(names)}")
         for past in self.past:
-            unknown = [name for name in (past.outcome.observed if past.outcome else ()) if name not in THRESHOLDS]
+            unknown = [name for name in (past.outcome.observed if past.outcome else ()) if name not in FORECAST_CLASSES]
             if unknown:
-                raise DataError(f"an outcome must be of classes {', '.join(THRESHOLDS)}, got {unknown[0]!r}")
+                raise DataError(f"an outcome must be of classes {', '.join(FORECAST_CLASSES)}, got {unknown[0]!r}")

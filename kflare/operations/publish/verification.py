@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from kflare.operations.forecast import THRESHOLDS, Forecast, Probability
+from kflare.operations.forecast import FORECAST_CLASSES, Forecast, Probability
 from kflare.operations.publish.site_data import Figure, PastCycle, Section
 from kflare.verification.comparison import Comparison, VerificationSettings, compare
 from kflare.verification.plots import plot_reliability, plot_roc, plot_series
@@ -42,7 +42,7 @@ def verification_sections(past: Sequence[PastCycle]) -> tuple[Section, ...]:
     """
     rows: list[tuple[str, ...]] = []
     drawn: list[Section] = []
-    for name in THRESHOLDS:
+    for name in FORECAST_CLASSES:
         known = [
             (one.forecast, one.outcome.observed[name])
             for one in sorted(past, key=lambda one: one.forecast.issue)

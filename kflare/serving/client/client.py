@@ -19,7 +19,7 @@ import grpc
 
 from kflare.errors import SettingError
 from kflare.serving.client.channel import open_channel
-from kflare.serving.client.messages import METHODS
+from kflare.serving.client.messages import RPC_METHODS
 from kflare.serving.client.protocol import ClientProtocol, PredictOptions, SignatureInputs, Step, Steps
 from kflare.serving.client.replies import Reply
 
@@ -78,7 +78,7 @@ class ClientBase:
         self._channel = open_channel(target, api=self._api, timeout=timeout, max_attempts=max_attempts, **tls)
         self._methods = {
             name: self._channel.unary_unary(path, request_serializer=lambda request: request.SerializeToString())
-            for name, (path, _) in METHODS.items()
+            for name, (path, _) in RPC_METHODS.items()
         }
 
     def _send(self, step: Step, *, future: bool = False) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from kflare.serving.declared_messages import declare
 
 __all__ = [
-    "METHODS",
+    "RPC_METHODS",
     "GetModelMetadataRequest",
     "GetModelStatusRequest",
     "PredictRequest",
@@ -49,7 +49,7 @@ GetModelMetadataRequest: Any = _CLASSES["GetModelMetadataRequest"]
 GetModelStatusRequest: Any = _CLASSES["GetModelStatusRequest"]
 SignatureDefMap: Any = _CLASSES["SignatureDefMap"]
 
-METHODS: dict[str, tuple[str, Any]] = {
+RPC_METHODS: dict[str, tuple[str, Any]] = {
     f"{method}Request": (f"/tensorflow.serving.{service}/{method}", _CLASSES[f"{method}Response"])
     for service, method in (
         ("PredictionService", "Predict"),

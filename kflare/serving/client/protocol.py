@@ -18,7 +18,7 @@ from kflare.errors import DataError, ServingError
 from kflare.models.registry import OUTPUTS, model_names
 from kflare.serving.client.channel import check_timeout
 from kflare.serving.client.failures import code_of, describe_failure, is_unknown_model
-from kflare.serving.client.messages import METHODS, GetModelMetadataRequest, GetModelStatusRequest, PredictRequest
+from kflare.serving.client.messages import RPC_METHODS, GetModelMetadataRequest, GetModelStatusRequest, PredictRequest
 from kflare.serving.client.region_inputs import region_inputs
 from kflare.serving.client.replies import Metadata, Reply, VersionState, check_outputs
 from kflare.serving.tensor_values import fill_tensor, read_tensor
@@ -289,7 +289,7 @@ class ClientProtocol:
 
     def _read(self, answer: bytes, request: Any) -> Any:
         try:
-            return METHODS[type(request).__name__][1].FromString(answer)
+            return RPC_METHODS[type(request).__name__][1].FromString(answer)
         except DecodeError as error:
             message = f"the answer of {self.target} for {request.model_spec.name} cannot be read: {error}"
             raise ServingError(message) from error

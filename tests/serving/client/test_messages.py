@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kflare.serving.client import messages
-from kflare.serving.client.messages import METHODS, PredictRequest, TensorProto
+from kflare.serving.client.messages import RPC_METHODS, PredictRequest, TensorProto
 from kflare.serving.tensor_values import fill_tensor, read_tensor, type_name
 
 
@@ -45,7 +45,7 @@ def same_as(field, original):
 def test_methods_are_those_of_the_original():
     from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 
-    for name, (path, reply) in METHODS.items():
+    for name, (path, reply) in RPC_METHODS.items():
         _, service, method = path.split("/")
         module = model_service_pb2 if service.endswith("ModelService") else prediction_service_pb2
         original = module.DESCRIPTOR.services_by_name[service.rpartition(".")[2]].methods_by_name[method]
