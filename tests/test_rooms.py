@@ -61,6 +61,28 @@ def test_no_import_goes_up():
     assert not upward
 
 
+def top_level_names(path: Path):
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name))
+
+
+def test_a_public_name_means_one_thing():
+    owners: dict[str, set[str]] = {}
+    for path in (ROOT / "kflare").rglob("*.py"):
+        for name in top_level_names(path):
+            owners.setdefault(name, set()).add(module_name(path))
+    in_each = {"main", "READER", "T"}  # of a command, of a format, a type variable
+    assert not {
+        name: sorted(modules)
+        for name, modules in owners.items()
+        if len(modules) > 1 and not name.startswith("_") and name not in in_each
+    }
+
+
 def test_every_room_has_its_place_in_the_order():
     rooms = {path.name for path in (ROOT / "kflare").iterdir() if (path / "__init__.py").exists()}
     assert {room for rooms_of_one_height in layers() for room in rooms_of_one_height} - {"errors"} == rooms - {

@@ -23,7 +23,7 @@ import pandas as pd
 from kflare.attribution.attribution_file import Attribution, read_attribution, read_origin, write_attribution
 from kflare.attribution.harps import RegionPatch, place_regions, regions_near
 from kflare.attribution.map_values import image_rows
-from kflare.attribution.published import AttributionModel, opened
+from kflare.attribution.published import AttributionModel, open_once
 from kflare.attribution.region_tables import read_regions
 from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError, SettingError
@@ -229,7 +229,7 @@ def _answered(batches: Iterable[Batch], source: AttributionModel) -> Iterator[tu
         waiting = None
         for batch in batches:
             fields = [image[1][..., None] for image in batch if not isinstance(image, str)]
-            answer = model.submit(opened(source), np.stack(fields)) if fields else None
+            answer = model.submit(open_once(source), np.stack(fields)) if fields else None
             if waiting is not None:
                 yield waiting[0], waiting[1].result()
             if answer is None:  # only the last batch may have no image that can be read

@@ -13,11 +13,10 @@ import numpy.typing as npt
 from kflare.attribution.attribution_file import LABELS, STORED_METHODS, Attribution
 from kflare.attribution.harps import RegionPatch
 from kflare.attribution.image_maps import scaled_maps
+from kflare.sun.disk import FULL_DISK
 
-__all__ = ["FULL_DISK", "STATISTICS", "image_rows", "value_columns"]
+__all__ = ["STATISTICS", "image_rows", "value_columns"]
 
-FULL_DISK = "full disk"
-"""Name of the region of an image's first row: the whole disk."""
 
 STATISTICS = ("maximum", "mean", "p95", "raw_maximum")
 

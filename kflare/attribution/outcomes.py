@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.attribution.map_values import FULL_DISK
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches, region_flux, require_covered
+from kflare.sun.disk import FULL_DISK
 
-__all__ = ["OUTCOMES", "Outcomes", "flux_of_regions", "named_outcomes"]
+__all__ = ["OUTCOMES", "ExportOutcomes", "flux_of_regions", "named_outcomes"]
 
 OUTCOMES: Final = ("hit", "miss", "false alarm", "null")
 """Of a full-disk forecast, in the order of Table 2 of Yi et al. (2021)."""
@@ -39,7 +39,7 @@ def flux_of_regions(times: pd.Series, noaa: pd.Series, flares: FlareList) -> npt
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class ExportOutcomes:
     """Compares the forecasts of an export with a flare list."""
 
     flares: FlareList  # an image whose 24 h it does not cover gets no outcome

@@ -19,7 +19,7 @@ from kflare.models.registry import model_names, model_spec
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["ATTRIBUTE", "Ask", "AttributionModel", "PublishedModel", "opened"]
+__all__ = ["ATTRIBUTE", "Ask", "AttributionModel", "PublishedModel", "open_once"]
 
 ATTRIBUTE = "attribute"
 """The signature: `magnetogram` float32 (N, H, W, 1) in gauss to probabilities and maps."""
@@ -42,10 +42,10 @@ class AttributionModel(Hashable, Protocol):
         """Width and height of the network's input."""
 
     def open(self) -> Ask:
-        """Load or connect; slow, done once per process by `opened`."""
+        """Load or connect; slow, done once per process by `open_once`."""
 
 
-def opened(source: AttributionModel) -> Ask:
+def open_once(source: AttributionModel) -> Ask:
     """The model's function in this process: loaded at the first call, also where several threads call at once."""
     with _LOADING:
         return _opened(source)

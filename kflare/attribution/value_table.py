@@ -23,9 +23,10 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from kflare.attribution.map_values import FULL_DISK, value_columns
-from kflare.attribution.outcomes import Outcomes
+from kflare.attribution.map_values import value_columns
+from kflare.attribution.outcomes import ExportOutcomes
 from kflare.io.atomic import temporary_file, writing
+from kflare.sun.disk import FULL_DISK
 
 __all__ = ["ValueTable"]
 
@@ -54,7 +55,7 @@ class ValueTable:
     `outcomes`, given, adds the columns `flux24` and `outcome`; as an attribute it counts the images of each.
     """
 
-    def __init__(self, path: Path, *, outcomes: Outcomes | None = None) -> None:
+    def __init__(self, path: Path, *, outcomes: ExportOutcomes | None = None) -> None:
         self.path = path
         self.rows = 0
         self.outcomes: Counter[str] = Counter()

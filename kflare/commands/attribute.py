@@ -25,7 +25,7 @@ from kflare.commands.image_options import add_image_options, chosen_images
 
 if TYPE_CHECKING:
     from kflare.attribution.export import Export
-    from kflare.attribution.outcomes import Outcomes
+    from kflare.attribution.outcomes import ExportOutcomes
     from kflare.attribution.published import AttributionModel
 
 __all__ = ["main"]
@@ -91,9 +91,9 @@ def _attribute(args: argparse.Namespace) -> None:
     command_line.report_failures("kflare.attribute", failures, of=total, rest=f"the rest is in {settings.folder}")
 
 
-def _source(args: argparse.Namespace) -> "tuple[AttributionModel, Outcomes | None]":
+def _source(args: argparse.Namespace) -> "tuple[AttributionModel, ExportOutcomes | None]":
     """The model and, with a flare list, what its forecasts are compared with."""
-    from kflare.attribution.outcomes import Outcomes
+    from kflare.attribution.outcomes import ExportOutcomes
     from kflare.attribution.published import PublishedModel
     from kflare.errors import SettingError
     from kflare.flares.repairing import read_flares
@@ -114,7 +114,7 @@ def _source(args: argparse.Namespace) -> "tuple[AttributionModel, Outcomes | Non
             )
         source = ServedModel.find(args.server, args.model_name, timeout=args.timeout)
         event = event_of(args.model_name)[0]
-    return source, None if args.flares is None else Outcomes(read_flares(args.flares), event, threshold)
+    return source, None if args.flares is None else ExportOutcomes(read_flares(args.flares), event, threshold)
 
 
 def _settings(args: argparse.Namespace, model: str) -> "Export":
@@ -134,7 +134,7 @@ def _export(
     images: list[Path],
     source: "AttributionModel",
     settings: "Export",
-    outcomes: "Outcomes | None",
+    outcomes: "ExportOutcomes | None",
 ) -> tuple[dict[str, Any], list[str]]:
     from tqdm import tqdm
 

@@ -17,7 +17,7 @@ from kflare.commands import command_line
 
 if TYPE_CHECKING:
     from kflare.serving.client.client import Client
-    from kflare.serving.forecasts import Forecasts
+    from kflare.serving.forecasts import ServedForecasts
 
 __all__ = ["main"]
 
@@ -69,7 +69,7 @@ def _predict(args: argparse.Namespace) -> None:
     print(json.dumps(result.as_json(), indent=2) if args.json else _as_text(result))
 
 
-def _of_regions(args: argparse.Namespace, client: "Client") -> "Forecasts":
+def _of_regions(args: argparse.Namespace, client: "Client") -> "ServedForecasts":
     from kflare.datasets.region_features import complete_rows
     from kflare.datasets.region_table import read_region_table
     from kflare.flares.labels import require_covered
@@ -85,7 +85,7 @@ def _of_regions(args: argparse.Namespace, client: "Client") -> "Forecasts":
     return forecast_regions(client, table, served_models(client, "region", args.models))
 
 
-def _as_text(result: "Forecasts") -> str:
+def _as_text(result: "ServedForecasts") -> str:
     import pandas as pd
 
     from kflare.io.percent import percent

@@ -122,7 +122,8 @@ def _of_ledger(args: argparse.Namespace) -> "tuple[pd.DataFrame, str, str]":
 
     from kflare.errors import DataError
     from kflare.operations.ledger import Ledger
-    from kflare.operations.outcomes import FULL_DISK, forecast_outcomes
+    from kflare.operations.outcomes import forecast_outcomes
+    from kflare.sun.disk import FULL_DISK
 
     first, last = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
     with Ledger(args.ledger) as ledger:

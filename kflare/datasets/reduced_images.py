@@ -20,7 +20,7 @@ from kflare.datasets.preprocessing import reduce_field
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.readers.reader import Options
-from kflare.observations.reading import opened
+from kflare.observations.reading import open_reader
 
 __all__ = ["ReducedImages", "reduce_images"]
 
@@ -60,7 +60,7 @@ def reduce_images(
     fields = _unnamed_file(folder, (len(paths), size, size, 1))
 
     def one(number: int) -> tuple[str, dict[str, float], npt.NDArray[np.float32] | None]:
-        reader, content = opened(paths[number])
+        reader, content = open_reader(paths[number])
         magnetogram = reader.read(content, Options(str(paths[number]), byte_range=byte_range))
         fields[number] = reduce_field(tf.constant(magnetogram.data[None, :, :, None]), size=size)[0]
         measured = None if measure is None else measure(magnetogram)

@@ -11,7 +11,7 @@ from kflare.observations.readers import fits, images, jp2
 from kflare.observations.readers.reader import Options, Reader
 from kflare.sun.disk import Disk
 
-__all__ = ["READERS", "SUFFIXES", "magnetogram_time", "opened", "read_magnetogram"]
+__all__ = ["READERS", "SUFFIXES", "magnetogram_time", "open_reader", "read_magnetogram"]
 
 #: The formats that are read. A new one is a file in `readers` and a name here (and its first bytes in
 #: `kflare.io.payload.MAGIC`, where they are not known yet).
@@ -66,7 +66,7 @@ def read_magnetogram(
         If the file is missing, damaged, of another kind, no full disk, its time is unknown, or the policy rejects it.
     """
     options = Options(str(path), policy_named(policy), byte_range, disk, time, size)
-    reader, payload = opened(path)
+    reader, payload = open_reader(path)
     magnetogram = reader.read(payload, options)
     return magnetogram.on_hmi_scale() if hmi_scale else magnetogram
 
@@ -79,11 +79,11 @@ def magnetogram_time(path: str | Path) -> datetime:
     DataError
         If the file is missing, of another kind, or neither its header nor its name holds a time.
     """
-    reader, payload = opened(path)
+    reader, payload = open_reader(path)
     return reader.time(payload, str(path))
 
 
-def opened(path: str | Path) -> tuple[Reader, bytes]:
+def open_reader(path: str | Path) -> tuple[Reader, bytes]:
     """The reader of a file, and the content that it takes, unpacked; `DataError` where there is no such."""
     readers = {reader.format: reader for reader in READERS}
     payload = read_payload(Path(path), what=f"a magnetogram in {', '.join(readers)}", kinds=readers)

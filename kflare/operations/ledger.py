@@ -14,6 +14,7 @@ from kflare.operations import schema
 from kflare.operations.database import open_database
 from kflare.operations.flare_records import Current, current_flares, record_flares
 from kflare.operations.forecast import Forecast, Outage
+from kflare.sun.disk import FULL_DISK
 
 __all__ = ["Ledger"]
 
@@ -197,7 +198,7 @@ def _append(connection: Connection, cycle: Forecast | Outage, features: pd.DataF
             | {"noaa": _text(region.noaa), "harp": _text(region.harp)}
             for region in cycle.regions
         ]
-        given = [("full disk", 0, cycle.full_disk), ("cnn", 0, cycle.cnn)]
+        given = [(FULL_DISK, 0, cycle.full_disk), ("cnn", 0, cycle.cnn)]
         given += [("region", region.number, region.probability) for region in cycle.regions]
         rows[schema.probabilities] = [
             {**key, "source": source, "number": number, "threshold": threshold, **vars(probability)}

@@ -9,10 +9,10 @@ import pandas as pd
 from kflare.flares.labels import reaches, window_flux
 from kflare.operations.forecast import Forecast
 from kflare.operations.ledger import Ledger
+from kflare.sun.disk import FULL_DISK
 
-__all__ = ["FULL_DISK", "forecast_outcomes"]
+__all__ = ["forecast_outcomes"]
 
-FULL_DISK: Final = "full disk"
 _COLUMNS: Final = (
     "time", "window_start", "window_end", "region", "method", "threshold", "probability", "calibrated", "observed",
 )  # fmt: skip

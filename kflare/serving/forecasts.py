@@ -21,11 +21,18 @@ from kflare.serving.client.replies import Reply
 from kflare.serving.full_disk import full_disk_probability
 from kflare.serving.served_attribution import MAPS, predict_maps, require_attribution
 
-__all__ = ["Forecasts", "ask_magnetogram", "event_of", "forecast_magnetograms", "forecast_regions", "served_models"]
+__all__ = [
+    "ServedForecasts",
+    "ask_magnetogram",
+    "event_of",
+    "forecast_magnetograms",
+    "forecast_regions",
+    "served_models",
+]
 
 
 @dataclass(frozen=True)
-class Forecasts:
+class ServedForecasts:
     """Probabilities of a flare of the class starting within 24 h after `time`, and the versions that gave them.
 
     `rows`: one per region and time (UTC), with the columns `C+ probability`, `C+ calibrated` and `C+ imputed` for each
@@ -73,7 +80,7 @@ def forecast_magnetograms(
     *,
     byte_range: float | None,
     attributions: Path | None = None,
-) -> Forecasts:
+) -> ServedForecasts:
     """Ask full-disk models about magnetograms, one request per image and model.
 
     `byte_range` is the field in gauss of byte 255, None for the default of the format (JPEG and PNG: 100); into
@@ -98,7 +105,7 @@ def forecast_magnetograms(
                 row[f"{event_of(model)} {name}"] = float(reply.outputs[name][0])
         rows.append(row)
     disk = pd.DataFrame(rows)
-    return Forecasts(disk.iloc[:0], disk, versions)
+    return ServedForecasts(disk.iloc[:0], disk, versions)
 
 
 def ask_magnetogram(
@@ -114,7 +121,7 @@ def ask_magnetogram(
     return predict_maps(client, model, field, maps=maps, version=version)
 
 
-def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str]) -> Forecasts:
+def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str]) -> ServedForecasts:
     """Ask region models about a region table, and combine the regions of each time by `full_disk_probability`.
 
     The columns are as `read_region_table` has them; DataError where a feature is missing, no model's or not numeric, or
@@ -140,7 +147,7 @@ def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str])
         {"time": time, **{column: full_disk_probability(group[column].to_numpy()) for column in combined}}
         for time, group in rows.groupby("time", sort=True)
     ]
-    return Forecasts(rows, pd.DataFrame(disk), versions)
+    return ServedForecasts(rows, pd.DataFrame(disk), versions)
 
 
 def _cells(row: pd.Series) -> dict[str, Any]:

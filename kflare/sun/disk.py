@@ -8,7 +8,10 @@ import numpy.typing as npt
 
 from kflare.errors import DataError
 
-__all__ = ["Disk", "disk_columns", "disk_mask", "require_full_disk"]
+__all__ = ["FULL_DISK", "Disk", "disk_columns", "disk_mask", "require_full_disk"]
+
+FULL_DISK = "full disk"
+"""What tables name as the region of a row that is of the whole disk."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from kflare.io.arrays import Float64Array
 from kflare.synthetic.regions import RADIUS_CM, SQUARE_DEGREE, Patches
 
-__all__ = ["SHARP_UNITS", "measure"]
+__all__ = ["SHARP_UNITS", "patch_parameters"]
 
 #: Unit of each parameter; R_VALUE is the log10 of a weighted field sum and has none.
 SHARP_UNITS = {"AREA": "uHem", "USFLUX": "Mx", "MEANGBZ": "G/Mm", "R_VALUE": ""}
@@ -26,7 +26,7 @@ _SHARP_PIXEL = 1.45  # Mm, 2 arcsec: the pixel in which R is summed
 _BATCH = 64  # regions at a time, 4.6 MB per array
 
 
-def measure(patches: Patches) -> dict[str, Float64Array]:
+def patch_parameters(patches: Patches) -> dict[str, Float64Array]:
     """Measure each region, float64, shape (N,) by name.
 
     AREA (microhemispheres) and USFLUX (Mx) of the radial field above 25 G, MEANGBZ (G/Mm) its mean gradient there,

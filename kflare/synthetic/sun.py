@@ -37,7 +37,7 @@ from kflare.synthetic.regions import (
     generator,
     times_to_days,
 )
-from kflare.synthetic.sharp import measure
+from kflare.synthetic.sharp import patch_parameters
 from kflare.synthetic.surface import Array32, DiskGrid, Network, disk_grid, paint
 from kflare.synthetic.vector import SurfaceField, horizontal_field
 
@@ -138,7 +138,7 @@ class SyntheticSun:
         table = self.regions[["region", "harpnum", "noaa"]].iloc[one].reset_index(drop=True)
         table.insert(0, "time", times.tz_convert("UTC").as_unit("us")[at])
         table["lon"], table["lat"] = seen.longitude(days[at]), seen.lat
-        table = table.assign(**measure(seen.patches_at(days[at])))
+        table = table.assign(**patch_parameters(seen.patches_at(days[at])))
         return table[table["USFLUX"] > _SMALLEST_FLUX].reset_index(drop=True)
 
     def pil_flux(self, times: pd.DatetimeIndex | list[datetime]) -> npt.NDArray[np.float64]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from kflare.attribution.controls import randomisation_check, rank_correlation, removal_curve
 from kflare.attribution.maps import ATTRIBUTION_METHODS
-from kflare.attribution.published import PublishedModel, opened
+from kflare.attribution.published import PublishedModel, open_once
 from kflare.commands.controls import main
 from kflare.errors import DataError
 from kflare.synthetic.sun import SyntheticSun
@@ -133,7 +133,7 @@ def test_the_network_of_a_published_model_answers_as_its_signature(full_disk_mod
     model = PublishedModel.find(full_disk_models / "cnn-m")
     field = np.random.default_rng(2).normal(0, 60, (1, 128, 128, 1)).astype(np.float32)
     scores = model.network()(np.clip(field / 100, -1, 1), training=False).numpy()
-    np.testing.assert_allclose(scores, opened(model)(field)["scores"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(scores, open_once(model)(field)["scores"], rtol=1e-5, atol=1e-6)
 
 
 def test_maps_of_other_images_are_refused(looking_east):

@@ -15,7 +15,7 @@ from PIL import Image
 from kflare.attribution.attribution_file import read_attribution
 from kflare.attribution.export import Export, export, in_span, plan_export, tasks
 from kflare.attribution.map_values import image_rows
-from kflare.attribution.published import PublishedModel, opened
+from kflare.attribution.published import PublishedModel, open_once
 from kflare.errors import DataError, ModelError, SettingError
 from kflare.io.workers import results_on
 from kflare.observations.reading import read_magnetogram
@@ -70,7 +70,7 @@ def test_a_file_per_image_holds_what_the_model_answers(archive, model, tmp_path)
         found = read_attribution(result.job.target)
         assert (found.image, found.time, found.byte_range) == (image.name, magnetogram.time, 100.0)
         assert found.origin == model.origin
-        answer = opened(model)(magnetogram.data[None, :, :, None])
+        answer = open_once(model)(magnetogram.data[None, :, :, None])
         assert found.probability == answer["probability"][0]
         np.testing.assert_array_equal(found.grad_cam, answer["grad_cam"][0])
         np.testing.assert_allclose(found.guided_backprop, answer["guided_backprop"][0], rtol=0, atol=1e-5)
@@ -333,4 +333,4 @@ def test_a_model_without_the_signature(tmp_path):
         metadata={"class": "M+", "decision_threshold": 0.5, "image_size": 128},
     )
     with pytest.raises(ModelError, match="has no signature `attribute`, only serving_default"):
-        opened(PublishedModel.find(tmp_path / "cnn-m"))
+        open_once(PublishedModel.find(tmp_path / "cnn-m"))

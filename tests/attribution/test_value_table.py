@@ -2,11 +2,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from kflare.attribution.map_values import FULL_DISK, value_columns
-from kflare.attribution.outcomes import Outcomes
+from kflare.attribution.map_values import value_columns
+from kflare.attribution.outcomes import ExportOutcomes
 from kflare.attribution.value_table import ValueTable
 from kflare.errors import SettingError
 from kflare.flares.catalogue import FlareList
+from kflare.sun.disk import FULL_DISK
 
 # An M1.0 flare of region 11001 on the 3rd at 06:00, a C flare of 11002, an M flare of no region on the 10th; and flares
 # at both ends, so that the list covers January.
@@ -28,7 +29,7 @@ FLARES = FlareList(
     ),
     "test",
 )
-OUTCOMES = Outcomes(FLARES, "M", 0.4)
+OUTCOMES = ExportOutcomes(FLARES, "M", 0.4)
 
 
 def row(time, probability, region=FULL_DISK, noaa=None):

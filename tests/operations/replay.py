@@ -20,12 +20,13 @@ from pathlib import Path
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.ledger import Ledger
-from kflare.operations.outcomes import FULL_DISK, forecast_outcomes
+from kflare.operations.outcomes import forecast_outcomes
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import Clock, run_schedule
 from kflare.operations.schedule import issue_times
 from kflare.operations.settings import as_toml
 from kflare.serving import Server
+from kflare.sun.disk import FULL_DISK
 from kflare.synthetic.sun import SyntheticSun
 from kflare.verification.contingency import ContingencyTable
 

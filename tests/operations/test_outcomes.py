@@ -14,7 +14,8 @@ from kflare.flares.labels import disk_flux, reaches, region_flux
 from kflare.flares.repairing import read_flares
 from kflare.operations.forecast import Forecast, Probability, RegionForecast
 from kflare.operations.ledger import Ledger
-from kflare.operations.outcomes import FULL_DISK, forecast_outcomes
+from kflare.operations.outcomes import forecast_outcomes
+from kflare.sun.disk import FULL_DISK
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

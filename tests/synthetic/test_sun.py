@@ -13,7 +13,7 @@ from kflare.flares.repairing import read_flares
 from kflare.observations.reading import read_magnetogram
 from kflare.synthetic.flares import flare_rate
 from kflare.synthetic.regions import SQUARE_DEGREE, Patches, emerge_regions, synodic_rate
-from kflare.synthetic.sharp import measure
+from kflare.synthetic.sharp import patch_parameters
 from kflare.synthetic.sun import SyntheticSun
 from kflare.synthetic.surface import disk_grid, paint
 
@@ -259,7 +259,7 @@ def test_pil_flux_of_two_patches():
 
 
 def test_sharp_parameters_of_a_simple_bipole():
-    values = {name: value[0] for name, value in measure(simple_bipole()).items()}
+    values = {name: value[0] for name, value in patch_parameters(simple_bipole()).items()}
     # Peak 215.9 G, so 25 G is reached at radius² = 2 ln(8.64) = 4.312 degree² in each polarity. Their area is
     # 2π · 4.312 · 1.4743e18 = 3.994e19 cm² = 1313 µHem (3.0412e16 cm²), their flux 4e21 · (1 - 25/215.9) = 3.537e21 Mx.
     # The pixel grid of 0.25 degrees smooths by 0.1 degree.
@@ -275,7 +275,7 @@ def test_sharp_parameters_of_a_simple_bipole():
 def test_close_opposite_polarities_have_a_strong_polarity_inversion_line():
     wide = simple_bipole(1e22)
     close = Patches(wide.flux, wide.x / 3, wide.y, wide.sigma)
-    assert measure(close)["R_VALUE"][0] > 3
+    assert patch_parameters(close)["R_VALUE"][0] > 3
     assert close.pil_flux[0] > 1000 * wide.pil_flux[0]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from kflare.io.atomic import write_whole
 from kflare.operations.forecast import FORECAST_CLASSES, Forecast, Probability, cycle_name, forecast_class, utc_text
 from kflare.operations.publish.publication import Publication
+from kflare.sun.disk import FULL_DISK
 
 __all__ = ["csv_text", "publish_csv", "rows_of"]
 
@@ -36,7 +37,7 @@ def rows_of(forecast: Forecast) -> list[dict[str, str]]:
         "window_end": utc_text(forecast.window_end),
         "rung": forecast.rung,
     }
-    rows = [_row({**common, "scope": "full disk", "remarks": "; ".join(forecast.remarks)}, forecast.full_disk)]
+    rows = [_row({**common, "scope": FULL_DISK, "remarks": "; ".join(forecast.remarks)}, forecast.full_disk)]
     if forecast.cnn:
         rows.append(_row({**common, "scope": "full disk CNN"}, forecast.cnn))
     for region in forecast.regions:

@@ -17,7 +17,7 @@ from kflare.io.atomic import move_into_place, remove_abandoned, replace_link, te
 from kflare.operations.flare_records import Current, flare_texts
 from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.ledger import Ledger
-from kflare.operations.outcomes import FULL_DISK, forecast_outcomes
+from kflare.operations.outcomes import forecast_outcomes
 from kflare.operations.publish.archive import archive_files, carry_over, picture_folder
 from kflare.operations.publish.csv_table import csv_text
 from kflare.operations.publish.latest import SCHEMA_NAME, latest_text, schema_text
@@ -26,6 +26,7 @@ from kflare.operations.publish.pictures import kept_pictures
 from kflare.operations.publish.publication import Publication
 from kflare.operations.publish.site_data import PastCycle, SiteData, WindowOutcome
 from kflare.operations.publish.verification import verification_sections
+from kflare.sun.disk import FULL_DISK
 
 __all__ = ["publish_site", "write_site"]
 

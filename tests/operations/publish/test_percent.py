@@ -9,7 +9,7 @@ from kflare.commands import forecast as forecast_command
 from kflare.commands import predict
 from kflare.operations.forecast import Probability
 from kflare.operations.ledger import Ledger
-from kflare.serving.forecasts import Forecasts
+from kflare.serving.forecasts import ServedForecasts
 
 
 def test_a_probability_just_below_a_mark_is_below_it_everywhere(make_forecast, tmp_path: Path, capsys) -> None:
@@ -45,4 +45,4 @@ path = "{tmp_path / "events.log"}"
     assert all("0.4999" in text and "0.5" not in text for text in files)
 
     disk = pd.DataFrame({"time": [pd.Timestamp(datetime(2026, 1, 1, tzinfo=UTC))], "M+ probability": [0.79996]})
-    assert "79.9 %" in predict._as_text(Forecasts(pd.DataFrame(), disk, {"cnn-m": 1}))
+    assert "79.9 %" in predict._as_text(ServedForecasts(pd.DataFrame(), disk, {"cnn-m": 1}))
