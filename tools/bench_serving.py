@@ -202,7 +202,7 @@ def in_process(models: Path, name: str, signature: str) -> Any:
 def request(model: str, inputs: dict[str, Any], signature: str) -> Any:
     from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
-    from kflare.serving.tensor_values import fill_tensor
+    from kflare.serving.messages.tensor_values import fill_tensor
 
     made = PredictRequest()
     made.model_spec.name, made.model_spec.signature_name = model, signature

@@ -17,7 +17,7 @@ from kflare.commands import command_line
 
 if TYPE_CHECKING:
     from kflare.serving.client.client import Client
-    from kflare.serving.forecasts import ServedForecasts
+    from kflare.serving.forecasts.served_forecasts import Forecasts
 
 __all__ = ["main"]
 
@@ -53,7 +53,7 @@ def _predict(args: argparse.Namespace) -> None:
     if args.attribute is not None and args.regions is not None:
         raise SettingError("--attribute goes with magnetograms: region models have no attribution maps")
     from kflare.serving.client.client import Client
-    from kflare.serving.forecasts import forecast_magnetograms, served_models
+    from kflare.serving.forecasts.served_forecasts import forecast_magnetograms, served_models
 
     with Client(args.server, timeout=args.timeout) as client:
         if args.regions is not None:
@@ -74,7 +74,7 @@ def _of_regions(args: argparse.Namespace, client: "Client") -> "ServedForecasts"
     from kflare.datasets.region_table import read_region_table
     from kflare.flares.labels import require_covered
     from kflare.flares.repairing import read_flares
-    from kflare.serving.forecasts import forecast_regions, served_models
+    from kflare.serving.forecasts.served_forecasts import forecast_regions, served_models
 
     table = read_region_table(args.regions)
     if args.flares is not None:

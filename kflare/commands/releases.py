@@ -34,7 +34,7 @@ def is_for_releases(argv: Sequence[str]) -> bool:
 
 def _list(options: argparse.Namespace) -> None:
     from kflare.models.releases import list_releases
-    from kflare.serving.version_labels import labels_of
+    from kflare.serving.server.version_labels import labels_of
 
     labels = labels_of(options.config) if options.config else {}
     rows: list[dict[str, Any]] = [
@@ -85,7 +85,7 @@ def _publish(options: argparse.Namespace) -> None:
     print(f"{new.model}/{new.version} published")
     labels: Mapping[str, int] = {}
     if options.config:
-        from kflare.serving.version_labels import labels_after_publishing, labels_of
+        from kflare.serving.server.version_labels import labels_after_publishing, labels_of
 
         before = labels_of(options.config).get(new.model, {})
         published = [r.version for r in list_releases(options.models, new.model) if not r.withdrawn]
@@ -103,7 +103,7 @@ def _rollback(options: argparse.Namespace) -> None:
     gone, newest = withdraw(options.models, options.rollback)
     print(f"{gone.model}/{gone.version} withdrawn to {gone.path}; {newest.model}/{newest.version} is the newest")
     if options.config:
-        from kflare.serving.version_labels import labels_after_withdrawing, labels_of
+        from kflare.serving.server.version_labels import labels_after_withdrawing, labels_of
 
         before = labels_of(options.config).get(gone.model, {})
         labels = labels_after_withdrawing(gone.version, before, newest=newest.version)
@@ -112,7 +112,7 @@ def _rollback(options: argparse.Namespace) -> None:
 
 
 def _promote(options: argparse.Namespace) -> None:
-    from kflare.serving.version_labels import CANARY, STABLE, labels_of
+    from kflare.serving.server.version_labels import CANARY, STABLE, labels_of
 
     if options.config is None:
         raise SettingError("--promote changes labels: give the server's models.config as --config")
@@ -128,7 +128,7 @@ def _promote(options: argparse.Namespace) -> None:
 def _write_labels(
     options: argparse.Namespace, model: str, labels: Mapping[str, int], published: Collection[int] = ()
 ) -> None:
-    from kflare.serving.version_labels import reload_config, set_labels
+    from kflare.serving.server.version_labels import reload_config, set_labels
 
     set_labels(options.config, model, labels, published=published)
     written = ", ".join(f"{label} = {number}" for label, number in sorted(labels.items())) or "no labels"
@@ -156,7 +156,7 @@ def _check(options: argparse.Namespace) -> None:
 def _write_protoset(options: argparse.Namespace) -> None:
     command_line.quiet_tensorflow()
     from kflare.io.atomic import write_whole
-    from kflare.serving.protoset import protoset
+    from kflare.serving.messages.protoset import protoset
 
     write_whole(options.protoset, protoset())
 

@@ -23,7 +23,7 @@ from kflare.commands import command_line, releases
 from kflare.errors import SettingError
 
 if TYPE_CHECKING:
-    from kflare.serving.embedded_server import Server
+    from kflare.serving.server.embedded_server import Server
 
 __all__ = ["main"]
 
@@ -54,9 +54,9 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace, stop: threading.Event) -> None:
-    from kflare.serving.embedded_server import Server, check_address
     from kflare.serving.server.allocator import use_one_arena
     from kflare.serving.server.batching_parameters import BatchingParameters
+    from kflare.serving.server.embedded_server import Server, check_address
     from kflare.serving.server.limits import Limits
     from kflare.serving.server.models_config import read_models_config
     from kflare.serving.server.tls import ServerTls
@@ -98,7 +98,7 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> None:
 
 def _metrics_path(monitoring_config: Path | None) -> str | None:
     """Where the metrics are, from TensorFlow Serving's `monitoring.config`; without one at its default place."""
-    from kflare.serving.config_messages import MESSAGES, read_config
+    from kflare.serving.messages.config_messages import MESSAGES, read_config
     from kflare.serving.rest.rest_server import METRICS_PATH
 
     if monitoring_config is None:

@@ -16,7 +16,7 @@ from kflare.operations.forecast import ModelUse
 from kflare.operations.marks import Probability
 from kflare.operations.settings import ServerSettings
 from kflare.serving import Client
-from kflare.serving.forecasts import ask_magnetogram
+from kflare.serving.forecasts.served_forecasts import ask_magnetogram
 
 __all__ = ["Answers", "ask_disk", "ask_regions", "connect", "unreachable_models", "wanted_features"]
 

@@ -3,8 +3,8 @@
 from .client.async_client import AsyncClient
 from .client.client import Client
 from .client.replies import Metadata, Reply, TensorInfo, VersionState
-from .embedded_server import Server
-from .full_disk import full_disk_probability
+from .forecasts.full_disk import full_disk_probability
+from .server.embedded_server import Server
 
 __all__ = [
     "AsyncClient",

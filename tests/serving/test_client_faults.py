@@ -20,8 +20,8 @@ import pytest
 
 from kflare.errors import ServingError, SettingError
 from kflare.serving import AsyncClient, Client
-from kflare.serving.client.messages import RPC_METHODS, SignatureDefMap
-from kflare.serving.tensor_values import fill_tensor
+from kflare.serving.messages.api_messages import METHODS, SignatureDefMap
+from kflare.serving.messages.tensor_values import fill_tensor
 
 from .stand_in import start as start_stand_in
 

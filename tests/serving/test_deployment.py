@@ -22,7 +22,7 @@ import yaml
 
 from kflare.models.registry import first_per_event, model_names
 from kflare.operations.settings import read_settings
-from kflare.serving.config_messages import MESSAGES, read_config
+from kflare.serving.messages.config_messages import MESSAGES, read_config
 from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.models_config import read_models_config
 

@@ -14,7 +14,7 @@ from kflare.models.publish import publish_version
 from kflare.models.releases import add_release, discard_old, list_releases, verify_version, withdraw
 from kflare.serving import Client
 from kflare.serving.server.batching_parameters import BatchingParameters
-from kflare.serving.version_labels import labels_of, set_labels
+from kflare.serving.server.version_labels import labels_of, set_labels
 
 HEAD = "# What the test serves.\n# Two lines.\n\n"
 CONFIG = (

@@ -19,9 +19,9 @@ import grpc
 
 from kflare.errors import SettingError
 from kflare.serving.client.channel import open_channel
-from kflare.serving.client.messages import RPC_METHODS
-from kflare.serving.client.protocol import ClientProtocol, PredictOptions, SignatureInputs, Step, Steps
+from kflare.serving.client.protocol import ClientProtocol, Inputs, PredictOptions, Step, Steps
 from kflare.serving.client.replies import Reply
+from kflare.serving.messages.api_messages import METHODS
 
 __all__ = ["Client", "ClientBase", "document"]
 

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
+from kflare.datasets.region_inputs import region_inputs
 from kflare.errors import DataError, ServingError
 from kflare.models.registry import OUTPUTS, model_names
 from kflare.serving.client.channel import check_timeout
 from kflare.serving.client.failures import code_of, describe_failure, is_unknown_model
-from kflare.serving.client.messages import RPC_METHODS, GetModelMetadataRequest, GetModelStatusRequest, PredictRequest
-from kflare.serving.client.region_inputs import region_inputs
 from kflare.serving.client.replies import Metadata, Reply, VersionState, check_outputs
-from kflare.serving.tensor_values import fill_tensor, read_tensor
+from kflare.serving.messages.api_messages import METHODS, GetModelMetadataRequest, GetModelStatusRequest, PredictRequest
+from kflare.serving.messages.tensor_values import fill_tensor, read_tensor
 
 if TYPE_CHECKING:
     import pandas as pd

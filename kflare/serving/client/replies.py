@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import ServingError
-from kflare.serving.client.messages import SignatureDefMap
-from kflare.serving.tensor_values import type_name
+from kflare.serving.messages.api_messages import SignatureDefMap
+from kflare.serving.messages.tensor_values import type_name
 
 __all__ = ["Metadata", "Reply", "TensorInfo", "VersionState", "check_outputs"]
 

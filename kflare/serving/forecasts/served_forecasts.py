@@ -18,8 +18,8 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.reading import read_magnetogram
 from kflare.serving.client.client import Client
 from kflare.serving.client.replies import Reply
-from kflare.serving.full_disk import full_disk_probability
-from kflare.serving.served_attribution import MAPS, predict_maps, require_attribution
+from kflare.serving.forecasts.full_disk import full_disk_probability
+from kflare.serving.forecasts.served_attribution import MAPS, predict_maps, require_attribution
 
 __all__ = [
     "ServedForecasts",

@@ -6,7 +6,7 @@ with the original in `tests/serving/client/test_messages.py`; fields that are le
 
 from typing import Any
 
-from kflare.serving.declared_messages import declare
+from kflare.serving.messages.declared_messages import declare
 
 __all__ = [
     "RPC_METHODS",

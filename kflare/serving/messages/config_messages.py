@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf import text_format
 
 from kflare.errors import SettingError
-from kflare.serving.declared_messages import declare
+from kflare.serving.messages.declared_messages import declare
 
 __all__ = ["MESSAGES", "read_config"]
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kflare.serving.messages.statuses import RequestError, invalid
+from kflare.serving.messages.tensor_values import fill_tensor, read_tensor
 from kflare.serving.rest.json_values import read_array, shown
-from kflare.serving.server.statuses import RequestError, invalid
-from kflare.serving.tensor_values import fill_tensor, read_tensor
 
 __all__ = ["fill_request", "parse", "require_examples", "response_json"]
 

@@ -15,8 +15,8 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 
-from kflare.serving.server.statuses import RequestError, invalid
-from kflare.serving.tensor_values import numpy_type
+from kflare.serving.messages.statuses import RequestError, invalid
+from kflare.serving.messages.tensor_values import numpy_type
 
 __all__ = ["read_array", "shown"]
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import grpc
@@ -20,12 +20,13 @@ import tornado.netutil
 import tornado.web
 
 from kflare.errors import ServingError
+from kflare.serving.messages.statuses import invalid, status_of_request
 from kflare.serving.rest.json_tensors import fill_request, parse, require_examples, response_json
-from kflare.serving.server.limits import Limits
-from kflare.serving.server.request_handler import RequestHandler
-from kflare.serving.server.signature_checks import CLASSIFY, REGRESS
-from kflare.serving.server.statuses import invalid, status_of_request
-from kflare.serving.server.tls import ServerTls
+
+if TYPE_CHECKING:
+    from kflare.serving.server.limits import Limits
+    from kflare.serving.server.request_handler import RequestHandler
+    from kflare.serving.server.tls import ServerTls
 
 __all__ = ["METRICS_PATH", "RestServer"]
 
@@ -53,12 +54,12 @@ class RestServer:
 
     def __init__(
         self,
-        handler: RequestHandler,
-        limits: Limits,
+        handler: "RequestHandler",
+        limits: "Limits",
         *,
         host: str,
         port: int,
-        tls: ServerTls | None = None,
+        tls: "ServerTls | None" = None,
         metrics_path: str | None = METRICS_PATH,
     ) -> None:
         self.port = port
@@ -123,11 +124,11 @@ class RestServer:
 
 
 class _Handler(tornado.web.RequestHandler):
-    handler: RequestHandler
+    handler: "RequestHandler"
     threads: ThreadPoolExecutor
     metrics_path: str | None
 
-    def initialize(self, handler: RequestHandler, threads: ThreadPoolExecutor, metrics_path: str | None) -> None:
+    def initialize(self, handler: "RequestHandler", threads: ThreadPoolExecutor, metrics_path: str | None) -> None:
         self.handler, self.threads, self.metrics_path = handler, threads, metrics_path
 
     async def _answer(self) -> None:
@@ -186,7 +187,7 @@ class _Handler(tornado.web.RequestHandler):
             if method == "predict":
                 return self._outputs(request, document)
             require_examples(document)
-            self.handler.examples(request, method=CLASSIFY if method == "classify" else REGRESS)
+            self.handler.examples(request, method=f"tensorflow/serving/{method}")
         return ""  # not reached: there is no answer to examples
 
     def _outputs(self, request: Any, document: Mapping[str, Any]) -> str:

@@ -21,9 +21,9 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 
+from kflare.serving.messages.statuses import RequestError, invalid
 from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.metrics import Metrics
-from kflare.serving.server.statuses import RequestError, invalid
 
 __all__ = ["Arrays", "BatchScheduler"]
 

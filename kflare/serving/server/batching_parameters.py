@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from kflare.errors import SettingError
-from kflare.serving.config_messages import MESSAGES, read_config
+from kflare.serving.messages.config_messages import MESSAGES, read_config
 
 __all__ = ["BatchingParameters"]
 

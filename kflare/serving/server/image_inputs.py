@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 
 from kflare.io.payload import MAGIC
-from kflare.serving.server.statuses import invalid
+from kflare.serving.messages.statuses import invalid
 
 __all__ = ["decodes_images", "refuse_unknown_images"]
 

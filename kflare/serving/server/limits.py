@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import grpc
 
+from kflare.serving.messages.statuses import RequestError
 from kflare.serving.server.metrics import Metrics
-from kflare.serving.server.statuses import RequestError
 
 __all__ = ["Admission", "Limits"]
 

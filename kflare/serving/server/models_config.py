@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kflare.errors import SettingError
-from kflare.serving.config_messages import read_config
+from kflare.serving.messages.config_messages import read_config
 
 __all__ = ["ModelSettings", "model_settings", "numbered_versions", "read_models_config"]
 

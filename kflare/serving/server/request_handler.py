@@ -9,13 +9,13 @@ from typing import Any
 
 import grpc
 
+from kflare.serving.messages.statuses import RequestError, invalid, status_of
 from kflare.serving.server.limits import Admission
 from kflare.serving.server.metrics import Metrics
 from kflare.serving.server.model_manager import ModelManager
 from kflare.serving.server.models_config import model_settings
 from kflare.serving.server.servable import Servable
 from kflare.serving.server.signature_checks import CLASSIFY, REGRESS, check_takes_examples
-from kflare.serving.server.statuses import RequestError, invalid, status_of
 
 __all__ = ["RequestHandler"]
 

@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from kflare.errors import ModelError
 from kflare.models.publish import BATCHING, MANIFEST, WARMUP, verify_manifest
+from kflare.serving.messages.statuses import RequestError, invalid, status_of
+from kflare.serving.messages.tensor_values import fill_tensor
 from kflare.serving.server.batching import Arrays, BatchScheduler
 from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.image_inputs import decodes_images, refuse_unknown_images
 from kflare.serving.server.metrics import Metrics
 from kflare.serving.server.signature_checks import has_rows, read_inputs, wanted_outputs
-from kflare.serving.server.statuses import RequestError, invalid, status_of
-from kflare.serving.tensor_values import fill_tensor
 
 __all__ = ["Servable", "write_output"]
 

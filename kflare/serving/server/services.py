@@ -12,9 +12,9 @@ from typing import Any
 
 import grpc
 
+from kflare.serving.messages.statuses import status_of_request
 from kflare.serving.server.request_handler import RequestHandler
 from kflare.serving.server.signature_checks import CLASSIFY, REGRESS
-from kflare.serving.server.statuses import status_of_request
 
 __all__ = ["add_services"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from kflare.serving.server.statuses import invalid
-from kflare.serving.tensor_values import read_tensor
+from kflare.serving.messages.statuses import invalid
+from kflare.serving.messages.tensor_values import read_tensor
 
 __all__ = ["CLASSIFY", "REGRESS", "check_takes_examples", "has_rows", "read_inputs", "wanted_outputs"]
 

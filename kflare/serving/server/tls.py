@@ -11,7 +11,7 @@ from typing import Any, Self
 import grpc
 
 from kflare.errors import SettingError
-from kflare.serving.config_messages import MESSAGES, read_config
+from kflare.serving.messages.config_messages import MESSAGES, read_config
 
 __all__ = ["ServerTls"]
 

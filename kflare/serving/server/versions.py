@@ -22,10 +22,10 @@ from pathlib import Path
 
 import grpc
 
+from kflare.serving.messages.statuses import RequestError, status_of
 from kflare.serving.server.allocator import give_back
 from kflare.serving.server.models_config import ModelSettings, numbered_versions
 from kflare.serving.server.servable import Servable
-from kflare.serving.server.statuses import RequestError, status_of
 
 __all__ = ["Loader", "ModelVersions", "State", "VersionStatus", "not_served"]
 

@@ -34,9 +34,9 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
 from kflare.serving import Server
+from kflare.serving.messages.tensor_values import fill_tensor
 from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.models_config import read_models_config
-from kflare.serving.tensor_values import fill_tensor
 
 PROGRAM = shutil.which("tensorflow_model_server")
 ADDRESS = os.environ.get("KFLARE_SERVER")

@@ -17,7 +17,7 @@ from tensorflow_serving.apis.inference_pb2 import MultiInferenceRequest
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
-from kflare.serving.tensor_values import read_tensor
+from kflare.serving.messages.tensor_values import read_tensor
 
 ZERO = np.zeros(1, np.float32)
 ZEROS = dict.fromkeys(("AREA", "USFLUX", "R_VALUE"), ZERO)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from kflare.serving.client import messages
-from kflare.serving.client.messages import RPC_METHODS, PredictRequest, TensorProto
-from kflare.serving.tensor_values import fill_tensor, read_tensor, type_name
+from kflare.serving.messages import api_messages as messages
+from kflare.serving.messages.api_messages import METHODS, PredictRequest, TensorProto
+from kflare.serving.messages.tensor_values import fill_tensor, read_tensor, type_name
 
 
 @pytest.fixture(scope="module")

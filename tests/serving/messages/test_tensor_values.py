@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
+from kflare.serving.messages.tensor_values import fill_tensor, read_tensor
 from kflare.serving.server.servable import write_output
-from kflare.serving.tensor_values import fill_tensor, read_tensor
 
 
 def filled(value, **options):

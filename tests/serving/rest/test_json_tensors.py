@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
+from kflare.serving.messages.statuses import RequestError
+from kflare.serving.messages.tensor_values import fill_tensor, read_tensor
 from kflare.serving.rest.json_tensors import fill_request, parse, response_json
-from kflare.serving.server.statuses import RequestError
-from kflare.serving.tensor_values import fill_tensor, read_tensor
 
 FLOAT, INT32, UINT8, STRING, INT64, BOOL = 1, 3, 4, 7, 9, 10
 

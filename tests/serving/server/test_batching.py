@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from kflare.errors import SettingError
+from kflare.serving.messages.statuses import RequestError
 from kflare.serving.server.batching import BatchScheduler
 from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.metrics import Metrics
-from kflare.serving.server.statuses import RequestError
 
 
 class Doubling:

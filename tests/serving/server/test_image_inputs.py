@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kflare.serving.messages.statuses import RequestError
 from kflare.serving.server.image_inputs import refuse_unknown_images
-from kflare.serving.server.statuses import RequestError
 
 
 def encoded(kind):

@@ -13,10 +13,10 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kflare.errors import ServingError, SettingError
 from kflare.serving import Client
+from kflare.serving.messages.tensor_values import fill_tensor
 from kflare.serving.server.limits import Limits
 from kflare.serving.server.metrics import Metrics
 from kflare.serving.server.tls import ServerTls
-from kflare.serving.tensor_values import fill_tensor
 
 ZEROS = {name: np.zeros(1, np.float32) for name in ("AREA", "USFLUX", "R_VALUE")}
 

@@ -13,8 +13,8 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kflare.errors import ServingError
 from kflare.serving import Client, Server
-from kflare.serving.embedded_server import check_address
-from kflare.serving.tensor_values import fill_tensor, read_tensor
+from kflare.serving.messages.tensor_values import fill_tensor, read_tensor
+from kflare.serving.server.embedded_server import check_address
 
 ZEROS = {name: np.zeros(1, np.float32) for name in ("AREA", "USFLUX", "R_VALUE")}
 

@@ -1,0 +1,1 @@
+"""Forecasts and attribution maps of served models."""

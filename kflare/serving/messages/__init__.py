@@ -1,0 +1,1 @@
+"""TensorFlow Serving's messages, tensors, configuration files and status codes, without TensorFlow."""
