@@ -2,8 +2,8 @@
 
 from .client.async_client import AsyncClient
 from .client.client import Client
-from .client.replies import Metadata, Reply, TensorInfo, VersionState
 from .forecasts.full_disk import full_disk_probability
+from .messages.replies import Metadata, Reply, TensorInfo, VersionState
 from .server.embedded_server import Server
 
 __all__ = [

@@ -1,6 +1,6 @@
 """A server of one model for tests of what happens between client and server: up in half a second, killed in none.
 
-It speaks TensorFlow Serving's API by `messages/api_messages.py`; whether those are right is tested elsewhere. It runs in
+It speaks TensorFlow Serving's API by `messages/api_messages.py`; whether they are right is tested elsewhere. It runs in
 the process of the test, or by itself where it is to be killed.
 """
 

@@ -5,49 +5,25 @@ Example: `async with AsyncClient("127.0.0.1:8500") as client: reply = await clie
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import Any, Self, Unpack
 
-import grpc
 import grpc.aio
 
 from kflare.errors import SettingError
-from kflare.serving.client.client import ClientBase, document
-from kflare.serving.client.protocol import ClientProtocol, PredictOptions, SignatureInputs, Steps
-from kflare.serving.client.replies import Reply
+from kflare.serving.client.requests import ClientRequests, Inputs, PredictOptions
+from kflare.serving.messages.replies import Reply
 
 __all__ = ["AsyncClient"]
 
-_P = ParamSpec("_P")
-_Result = TypeVar("_Result")
 
-
-def _method(
-    steps: Callable[Concatenate[ClientProtocol, _P], Steps[_Result]],
-) -> Callable[Concatenate["AsyncClient", _P], Awaitable[_Result]]:
-    async def call(self: "AsyncClient", /, *args: _P.args, **options: _P.kwargs) -> _Result:
-        return await self._run(steps(self._protocol, *args, **options))
-
-    document(call, steps)
-    return call
-
-
-class AsyncClient(ClientBase):
+class AsyncClient(ClientRequests):
     """A connection to one server, or to several, for the event loop in which it is made.
 
-    A request whose task is cancelled is cancelled on the server too.
+    A request whose task is cancelled is cancelled on the server too. Its settings are those of `ClientRequests`.
     """
 
     _api = grpc.aio
-
-    predict = _method(ClientProtocol.predict)
-    predict_images = _method(ClientProtocol.predict_images)
-    predict_magnetograms = _method(ClientProtocol.predict_magnetograms)
-    predict_regions = _method(ClientProtocol.predict_regions)
-    metadata = _method(ClientProtocol.metadata)
-    status = _method(ClientProtocol.status)
-    served = _method(ClientProtocol.served)
-    wait_until_available = _method(ClientProtocol.wait_until_available)
 
     async def __aenter__(self) -> Self:
         return self
@@ -57,8 +33,8 @@ class AsyncClient(ClientBase):
 
     async def close(self) -> None:
         """End the connection; requests under way in other tasks fail at once with `ServingError`."""
-        self._protocol.closed = True
-        await self._channel.close()
+        self.closed = True
+        await self.channel.close()
 
     async def predict_bulk(
         self,
@@ -77,7 +53,7 @@ class AsyncClient(ClientBase):
                 if len(under_way) == in_flight:
                     yield await under_way[0]
                     under_way.popleft()
-                under_way.append(asyncio.create_task(self._run(self._protocol.predict(model, inputs, **options))))
+                under_way.append(asyncio.create_task(self.predict(model, inputs, **options)))
             while under_way:
                 yield await under_way[0]
                 under_way.popleft()
@@ -86,27 +62,18 @@ class AsyncClient(ClientBase):
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
 
-    async def _run(self, steps: Steps[_Result]) -> _Result:
-        answer: Any = None
+    async def _send(self, request: Any, seconds: float) -> bytes:
         try:
-            while True:
-                step = steps.throw(answer) if isinstance(answer, Exception) else steps.send(answer)
-                if step.request is None:
-                    await asyncio.sleep(step.seconds)
-                    answer = None
-                    continue
-                try:
-                    answer = await self._send(step)
-                except (grpc.RpcError, grpc.aio.UsageError) as error:
-                    answer = error
-                except asyncio.CancelledError:
-                    # gRPC ends a call in this way, too, when its channel is closed; then nobody cancelled this task.
-                    task = asyncio.current_task()
-                    if not self._protocol.closed or (task is not None and task.cancelling()):
-                        raise
-                    answer = grpc.aio.UsageError("closed")
-        except StopIteration as done:
-            return done.value
+            return await self._method(request)(request, timeout=seconds)
+        except asyncio.CancelledError:
+            # gRPC ends a call in this way, too, when its channel is closed; then nobody cancelled this task.
+            task = asyncio.current_task()
+            if not self.closed or (task is not None and task.cancelling()):
+                raise
+            raise grpc.aio.UsageError("closed") from None
+
+    async def _sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
 
 async def _each(batches: Iterable[SignatureInputs]) -> AsyncIterator[SignatureInputs]:

@@ -11,7 +11,7 @@ from kflare.attribution.attribution_file import Origin
 from kflare.attribution.published import ATTRIBUTE, Ask
 from kflare.errors import ServingError
 from kflare.serving.client.client import Client
-from kflare.serving.client.replies import Reply
+from kflare.serving.messages.replies import Reply
 
 __all__ = ["MAPS", "ServedModel", "predict_maps", "require_attribution"]
 

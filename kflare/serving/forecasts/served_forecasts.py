@@ -17,9 +17,9 @@ from kflare.models.registry import Kind, first_per_event, model_names, model_spe
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.reading import read_magnetogram
 from kflare.serving.client.client import Client
-from kflare.serving.client.replies import Reply
 from kflare.serving.forecasts.full_disk import full_disk_probability
 from kflare.serving.forecasts.served_attribution import MAPS, predict_maps, require_attribution
+from kflare.serving.messages.replies import Reply
 
 __all__ = [
     "ServedForecasts",

@@ -15,7 +15,7 @@ from kflare import serving
 from kflare.errors import DataError, ServingError, SettingError
 from kflare.serving import AsyncClient, Client, TensorInfo
 from kflare.serving.client.channel import _options
-from kflare.serving.client.protocol import ClientProtocol
+from kflare.serving.client.requests import ClientRequests
 
 TABLE = pd.DataFrame(
     {
@@ -67,7 +67,7 @@ def test_regions(client):
 )
 def test_region_tables_are_refused_before_anything_is_sent(client, monkeypatch, table, why):
     client.metadata("defn-c")
-    monkeypatch.setattr(client, "predict", lambda *_, **__: pytest.fail("a request was sent"))
+    monkeypatch.setattr(client._requests, "predict", lambda *_, **__: pytest.fail("a request was sent"))
     with pytest.raises(DataError, match=why):
         client.predict_regions("defn-c", table)
 
@@ -299,7 +299,7 @@ def test_the_public_names_are_there():
 
 
 def test_both_clients_have_the_same_methods_with_their_docstrings():
-    for name in (*(n for n in vars(ClientProtocol) if not n.startswith("_")), "predict_bulk"):
+    for name in (*(n for n in vars(ClientRequests) if not n.startswith("_")), "predict_bulk"):
         mine, other = getattr(Client, name), getattr(AsyncClient, name)
         assert mine.__doc__
         assert list(inspect.signature(mine).parameters) == list(inspect.signature(other).parameters)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from kflare.errors import DataError, ServingError
 from kflare.serving import full_disk_probability
-from kflare.serving.client.replies import check_outputs
+from kflare.serving.messages.replies import check_outputs
 
 
 def test_full_disk_by_hand():

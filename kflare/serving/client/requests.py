@@ -1,13 +1,12 @@
-"""The requests of a client and the reading of their answers, without the calls themselves (a sans-I/O protocol).
+"""The requests of a client and the reading of their answers, as coroutines; the calls are left to subclasses.
 
-Each method of `ClientProtocol` is a generator: it yields a `Step`, is sent the answer's bytes or thrown the error, and
-returns the result. A method that takes several calls has one deadline for all of them.
+A method that takes several calls has one deadline for all of them.
 """
 
 import time
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import grpc
 import numpy as np
@@ -17,16 +16,21 @@ from google.protobuf.message import DecodeError
 from kflare.datasets.region_inputs import region_inputs
 from kflare.errors import DataError, ServingError
 from kflare.models.registry import OUTPUTS, model_names
-from kflare.serving.client.channel import check_timeout
+from kflare.serving.client.channel import check_timeout, open_channel
 from kflare.serving.client.failures import code_of, describe_failure, is_unknown_model
-from kflare.serving.client.replies import Metadata, Reply, VersionState, check_outputs
-from kflare.serving.messages.api_messages import METHODS, GetModelMetadataRequest, GetModelStatusRequest, PredictRequest
+from kflare.serving.messages.api_messages import (
+    METHODS,
+    GetModelMetadataRequest,
+    GetModelStatusRequest,
+    PredictRequest,
+)
+from kflare.serving.messages.replies import Metadata, Reply, VersionState, check_outputs
 from kflare.serving.messages.tensor_values import fill_tensor, read_tensor
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ClientProtocol", "PredictOptions", "SignatureInputs", "Step", "Steps", "Version"]
+__all__ = ["ClientRequests", "Inputs", "PredictOptions", "Version"]
 
 SignatureInputs = Mapping[str, npt.NDArray[Any] | Sequence[bytes]]
 Version = int | str | None
@@ -34,21 +38,9 @@ Version = int | str | None
 
 _IMAGES_RULE = "`images` must be a non-empty list of JPEG or PNG files, as their bytes or paths"
 
-_Result = TypeVar("_Result")
-
-
-class Step(NamedTuple):
-    """A request to send, and its deadline in seconds; no request = a pause of so many seconds."""
-
-    request: Any
-    seconds: float
-
-
-Steps = Generator[Step, Any, _Result]
-
 
 class PredictOptions(TypedDict, total=False):
-    """The options of `ClientProtocol.predict`."""
+    """The options of `ClientRequests.predict`."""
 
     signature: str
     version: Version
@@ -68,15 +60,67 @@ class _Deadline(float):
         return max(self._end - time.monotonic(), 0.001)
 
 
-class ClientProtocol:
-    """The requests to one target; remembers the signatures of its models. `retries` repeats what was cut off."""
+class ClientRequests:
+    """The requests to one target, over a channel of gRPC; remembers the signatures of its models.
 
-    def __init__(self, target: str, timeout: float, *, retries: bool) -> None:
-        self._retries = retries
+    Parameters
+    ----------
+    target : str
+        `host:port`; several of them with commas between; or a gRPC target such as `dns:///forecast.example:8500`.
+        Requests go round robin to all addresses, past those that are down or not healthy (grpc.health.v1). Names in a
+        list are looked up once, those of a `dns:` target again when a connection breaks. With TLS the certificates of
+        a list must all be valid for the first host.
+    timeout : float
+        Deadline of each request in seconds, retries included; each method takes one of its own.
+    credentials : grpc.ChannelCredentials, optional
+        For TLS by other means than `ca`, `cert`, `key`.
+    ca, cert, key : path, optional
+        PEM files: the authority to trust, and for mutual TLS the client's certificate and key.
+    max_attempts : int
+        How often a request is sent at most, 1 to 5; only UNAVAILABLE and CANCELLED (a server that stops) are tried
+        again, after pauses that grow and, with 5, fill three quarters of `timeout`.
+
+    Raises
+    ------
+    SettingError
+        A setting out of its range, or a PEM file that cannot be read.
+    ServingError
+        A name in a list of servers that is not known.
+    """
+
+    _api: Any
+
+    def __init__(
+        self,
+        target: str = "127.0.0.1:8500",
+        *,
+        timeout: float = 10.0,
+        credentials: Any = None,
+        ca: Path | None = None,
+        cert: Path | None = None,
+        key: Path | None = None,
+        max_attempts: int = 5,
+    ) -> None:
         self.target, self.timeout, self.closed = target, timeout, False
+        self._retries = max_attempts > 1
         self._metadata: dict[tuple[str, Version], Metadata] = {}
+        tls = {"credentials": credentials, "ca": ca, "cert": cert, "key": key}
+        self.channel = open_channel(target, api=self._api, timeout=timeout, max_attempts=max_attempts, **tls)
+        self._methods = {
+            name: self.channel.unary_unary(path, request_serializer=lambda request: request.SerializeToString())
+            for name, (path, _) in METHODS.items()
+        }
 
-    def predict(
+    async def _send(self, request: Any, seconds: float) -> bytes:
+        raise NotImplementedError
+
+    async def _sleep(self, seconds: float) -> None:
+        raise NotImplementedError
+
+    def _method(self, request: Any) -> Any:
+        return self._methods[type(request).__name__]
+
+    async def predict(
         self,
         model: str,
         inputs: SignatureInputs,
@@ -85,7 +129,7 @@ class ClientProtocol:
         version: Version = None,
         outputs: Sequence[str] | None = None,
         timeout: float | None = None,
-    ) -> Steps[Reply]:
+    ) -> Reply:
         """Run a signature.
 
         Parameters
@@ -114,7 +158,7 @@ class ClientProtocol:
                 fill_tensor(request.inputs[name], value)
             except (TypeError, ValueError) as error:
                 raise DataError(f"input `{name}` of {model} cannot be sent: {error}") from error
-        response = yield from self._ask(request, self._deadline(timeout))
+        response = await self._ask(request, self._deadline(timeout))
         answered = int(response.model_spec.version.value)
         who = f"the reply of {model} version {answered} at {self.target}"
         if version is not None and not isinstance(version, str) and answered != version:
@@ -128,9 +172,9 @@ class ClientProtocol:
         reply = Reply(model, answered, check_outputs(arrays, model=model, version=answered, rows=rows))
         return self._complete(reply, outputs or ())
 
-    def predict_images(
+    async def predict_images(
         self, model: str, images: Sequence[bytes | Path], *, version: Version = None, timeout: float | None = None
-    ) -> Steps[Reply]:
+    ) -> Reply:
         """Ask a full-disk model about JPEG or PNG files, given as their bytes or paths (N,).
 
         An image of 512² pixels is about 0.2 MB as a file, 1 MB as numbers: send files where you have them.
@@ -138,20 +182,20 @@ class ClientProtocol:
         if isinstance(images, bytes | str | Path) or not images:
             raise DataError(_IMAGES_RULE)
         encoded = {"image": [_read_image(image) for image in images]}
-        reply = yield from self.predict(model, encoded, signature="predict_image", version=version, timeout=timeout)
+        reply = await self.predict(model, encoded, signature="predict_image", version=version, timeout=timeout)
         return self._complete(reply, OUTPUTS["image"])
 
-    def predict_magnetograms(
+    async def predict_magnetograms(
         self, model: str, data: npt.ArrayLike, *, version: Version = None, timeout: float | None = None
-    ) -> Steps[Reply]:
+    ) -> Reply:
         """Ask a full-disk model about magnetograms: (N, H, W, 1), gauss, north up, NaN off disk."""
         field = np.asarray(data, dtype=np.float32)
         if field.ndim != 4 or field.shape[-1] != 1 or 0 in field.shape:
             raise DataError(f"`data` must have shape (N, H, W, 1), got {field.shape}")
-        reply = yield from self.predict(model, {"magnetogram": field}, version=version, timeout=timeout)
+        reply = await self.predict(model, {"magnetogram": field}, version=version, timeout=timeout)
         return self._complete(reply, OUTPUTS["image"])
 
-    def predict_regions(
+    async def predict_regions(
         self,
         model: str,
         table: "pd.DataFrame",
@@ -159,7 +203,7 @@ class ClientProtocol:
         version: Version = None,
         ignore: Collection[str] = (),
         timeout: float | None = None,
-    ) -> Steps[Reply]:
+    ) -> Reply:
         """Ask a region model about the rows of a region table; one answer per row, in the table's order.
 
         Parameters
@@ -182,11 +226,11 @@ class ClientProtocol:
         deadline = self._deadline(timeout)
         remembered = self._metadata.get((model, version))
         while True:
-            metadata = yield from self.metadata(model, version=version, timeout=deadline)
+            metadata = await self.metadata(model, version=version, timeout=deadline)
             try:
                 features = sorted(metadata.inputs.get("serving_default", {}))
                 inputs = region_inputs(table, features, model=model, ignore=ignore)
-                reply = yield from self.predict(model, inputs, version=version, timeout=deadline)
+                reply = await self.predict(model, inputs, version=version, timeout=deadline)
                 return self._complete(reply, OUTPUTS["region"])
             except (DataError, ServingError) as error:
                 # A version published since may have other inputs: ask for them again before the error is believed.
@@ -194,32 +238,32 @@ class ClientProtocol:
                 if remembered is None or not doubtful:
                     raise
                 self._metadata.pop((model, version), None)
-                if (yield from self.metadata(model, version=version, timeout=deadline)).inputs == remembered.inputs:
+                if (await self.metadata(model, version=version, timeout=deadline)).inputs == remembered.inputs:
                     raise
                 remembered = None
 
-    def metadata(self, model: str, *, version: Version = None, timeout: float | None = None) -> Steps[Metadata]:
+    async def metadata(self, model: str, *, version: Version = None, timeout: float | None = None) -> Metadata:
         """Signatures of a model, asked once per model and version and then remembered."""
         deadline, known = self._deadline(timeout), self._metadata.get((model, version))
         if known is None:
             request = GetModelMetadataRequest(metadata_field=["signature_def"])
             _specify(request, model, version)
-            response = yield from self._ask(request, deadline)
+            response = await self._ask(request, deadline)
             known = self._metadata[model, version] = Metadata.read(response)
         return known
 
-    def status(self, model: str, *, timeout: float | None = None) -> Steps[list[VersionState]]:
+    async def status(self, model: str, *, timeout: float | None = None) -> list[VersionState]:
         """State of each version of a model that the server knows, newest first."""
-        return self._status(model, self._deadline(timeout), explain=True)
+        return await self._status(model, self._deadline(timeout), explain=True)
 
-    def served(
+    async def served(
         self, names: Collection[str] = model_names(), *, timeout: float | None = None
-    ) -> Steps[dict[str, list[int]]]:
+    ) -> dict[str, list[int]]:
         """Those of the named models that answer, and their versions, newest first (the API cannot list names)."""
         found, deadline = {}, self._deadline(timeout)
         for name in names:
             try:
-                states = yield from self._status(name, deadline, explain=False)
+                states = await self._status(name, deadline, explain=False)
             except ServingError as error:
                 if code_of(error) is not grpc.StatusCode.NOT_FOUND:
                     raise
@@ -228,13 +272,13 @@ class ClientProtocol:
                 found[name] = versions
         return found
 
-    def wait_until_available(self, model: str, deadline: float = 60.0) -> Steps[int]:
+    async def wait_until_available(self, model: str, deadline: float = 60.0) -> int:
         """Wait until a version of the model answers, `deadline` seconds at most; returns the newest such version."""
         end = time.monotonic() + deadline
         reason = "no answer"
         while (left := end - time.monotonic()) > 0:
             try:
-                states = yield from self._status(model, _Deadline(min(self.timeout, left)), explain=False)
+                states = await self._status(model, _Deadline(min(self.timeout, left)), explain=False)
                 available = [state.version for state in states if state.state == "AVAILABLE"]
                 if available:
                     return max(available)
@@ -243,7 +287,7 @@ class ClientProtocol:
                 if self.closed:
                     raise
                 reason = str(error)
-            yield Step(None, max(0.0, min(0.1, end - time.monotonic())))
+            await self._sleep(max(0.0, min(0.1, end - time.monotonic())))
         raise ServingError(f"`{model}` at {self.target} is not available after {deadline:g} s: {reason}")
 
     def _deadline(self, timeout: float | None) -> _Deadline:
@@ -258,18 +302,18 @@ class ClientProtocol:
             raise ServingError(f"{what}: serve a model that kflare.fit published, or ask for what it has")
         return reply
 
-    def _status(self, model: str, deadline: _Deadline, *, explain: bool) -> Steps[list[VersionState]]:
+    async def _status(self, model: str, deadline: _Deadline, *, explain: bool) -> list[VersionState]:
         request = GetModelStatusRequest()
         _specify(request, model, None)
-        return VersionState.read((yield from self._ask(request, deadline, explain=explain)))
+        return VersionState.read(await self._ask(request, deadline, explain=explain))
 
-    def _ask(self, request: Any, deadline: _Deadline, *, explain: bool = True) -> Steps[Any]:
+    async def _ask(self, request: Any, deadline: _Deadline, *, explain: bool = True) -> Any:
         failed: Exception | None = None
         for again in (self._retries, False):
             if self.closed:
                 break
             try:
-                return self._read((yield Step(request, deadline.left())), request)
+                return self._read(await self._send(request, deadline.left()), request)
             except grpc.RpcError as error:
                 failed = failed or error
                 # The server went away while it answered: gRPC's own retries do not cover that.
@@ -284,7 +328,7 @@ class ClientProtocol:
             raise ServingError(f"the client of {self.target} is closed: make another one") from failed
         message = describe_failure(failed, request.model_spec, target=self.target, seconds=deadline)
         if explain and is_unknown_model(failed, request.model_spec):
-            message += f"; served there: {(yield from self._served_names(request.model_spec.name, deadline))}"
+            message += f"; served there: {(await self._served_names(request.model_spec.name, deadline))}"
         raise ServingError(message) from failed
 
     def _read(self, answer: bytes, request: Any) -> Any:
@@ -294,9 +338,9 @@ class ClientProtocol:
             message = f"the answer of {self.target} for {request.model_spec.name} cannot be read: {error}"
             raise ServingError(message) from error
 
-    def _served_names(self, model: str, deadline: _Deadline) -> Steps[str]:
+    async def _served_names(self, model: str, deadline: _Deadline) -> str:
         try:
-            served = yield from self.served({*model_names(), model}, timeout=min(1.0, deadline.left()))
+            served = await self.served({*model_names(), model}, timeout=min(1.0, deadline.left()))
         except ServingError:
             return "unknown"
         return ", ".join(f"{name} ({', '.join(map(str, served[name]))})" for name in sorted(served)) or "none"
