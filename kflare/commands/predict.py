@@ -17,7 +17,7 @@ from kflare.commands import command_line
 
 if TYPE_CHECKING:
     from kflare.serving.client.client import Client
-    from kflare.serving.forecasts.served_forecasts import Forecasts
+    from kflare.serving.forecasts.served_forecasts import ServedForecasts
 
 __all__ = ["main"]
 

@@ -17,7 +17,7 @@ import grpc
 import numpy as np
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from kflare.serving.messages.api_messages import METHODS, GetModelStatusRequest, PredictRequest
+from kflare.serving.messages.api_messages import RPC_METHODS, GetModelStatusRequest, PredictRequest
 from kflare.serving.messages.tensor_values import fill_tensor
 
 

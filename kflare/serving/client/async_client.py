@@ -11,7 +11,7 @@ from typing import Any, Self, Unpack
 import grpc.aio
 
 from kflare.errors import SettingError
-from kflare.serving.client.requests import ClientRequests, Inputs, PredictOptions
+from kflare.serving.client.requests import ClientRequests, PredictOptions, SignatureInputs
 from kflare.serving.messages.replies import Reply
 
 __all__ = ["AsyncClient"]

@@ -17,7 +17,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar, Unpac
 import grpc
 
 from kflare.errors import SettingError
-from kflare.serving.client.requests import ClientRequests, Inputs, PredictOptions
+from kflare.serving.client.requests import ClientRequests, PredictOptions, SignatureInputs
 from kflare.serving.messages.replies import Reply
 
 __all__ = ["Client"]

@@ -19,7 +19,7 @@ from kflare.models.registry import OUTPUTS, model_names
 from kflare.serving.client.channel import check_timeout, open_channel
 from kflare.serving.client.failures import code_of, describe_failure, is_unknown_model
 from kflare.serving.messages.api_messages import (
-    METHODS,
+    RPC_METHODS,
     GetModelMetadataRequest,
     GetModelStatusRequest,
     PredictRequest,
@@ -30,7 +30,7 @@ from kflare.serving.messages.tensor_values import fill_tensor, read_tensor
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ClientRequests", "Inputs", "PredictOptions", "Version"]
+__all__ = ["ClientRequests", "PredictOptions", "SignatureInputs", "Version"]
 
 SignatureInputs = Mapping[str, npt.NDArray[Any] | Sequence[bytes]]
 Version = int | str | None
@@ -108,7 +108,7 @@ class ClientRequests:
         self.channel = open_channel(target, api=self._api, timeout=timeout, max_attempts=max_attempts, **tls)
         self._methods = {
             name: self.channel.unary_unary(path, request_serializer=lambda request: request.SerializeToString())
-            for name, (path, _) in METHODS.items()
+            for name, (path, _) in RPC_METHODS.items()
         }
 
     async def _send(self, request: Any, seconds: float) -> bytes:

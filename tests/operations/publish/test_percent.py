@@ -9,7 +9,7 @@ from kflare.commands import forecast as forecast_command
 from kflare.commands import predict
 from kflare.operations.forecast import Probability
 from kflare.operations.ledger import Ledger
-from kflare.serving.forecasts.served_forecasts import Forecasts
+from kflare.serving.forecasts.served_forecasts import ServedForecasts
 
 
 def test_a_probability_just_below_a_mark_is_below_it_everywhere(make_forecast, tmp_path: Path, capsys) -> None:
