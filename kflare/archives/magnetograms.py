@@ -19,7 +19,7 @@ from kflare.archives.spans import in_hours
 from kflare.archives.web import NoAnswerError, NotFoundError, Web
 from kflare.errors import DataError, SettingError
 from kflare.io.integrity import damage
-from kflare.sun.times import name_of_time, tai_from_utc, time_from_name, utc_from_tai
+from kflare.sun.times import UNIT_SECONDS, name_of_time, tai_from_utc, time_from_name, utc_from_tai
 
 __all__ = ["HELIOVIEWER_URL", "SOHO_URL", "find_helioviewer", "find_jsoc", "find_soho"]
 
@@ -31,7 +31,6 @@ SOHO_URL: Final = "https://sohowww.nascom.nasa.gov/data/REPROCESSING/Completed/"
 Found = FileRequest | FileResult
 # Slots of one query, few enough that its answer with all keywords stays below 1 MB.
 _TOGETHER = 30
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def find_jsoc(
@@ -203,7 +202,7 @@ def _slot_length(series: str) -> timedelta:
     named = re.search(r"_(\d+)([smhd])(?=_|$)", series)
     if named is None:
         raise SettingError(f"`series` must have its cadence in its name, such as hmi.M_720s, got {series!r}")
-    return timedelta(seconds=int(named[1]) * _UNITS[named[2]])
+    return timedelta(seconds=int(named[1]) * UNIT_SECONDS[named[2]])
 
 
 def _slot_of(time: datetime, step: timedelta) -> datetime:

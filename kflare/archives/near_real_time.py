@@ -26,12 +26,11 @@ from kflare.errors import DataError, KflareError, SettingError
 from kflare.flares.repairing import read_flares
 from kflare.io.atomic import move_into_place
 from kflare.io.integrity import damage
-from kflare.sun.times import in_utc, name_of_time
+from kflare.sun.times import HOUR, in_utc, name_of_time
 from kflare.xray.flux import read_xray_flux
 
 __all__ = ["NrtRecord", "NrtResult", "NrtSet", "fetch_nrt"]
 
-_HOUR = timedelta(hours=1)
 # Records of one window whose files are tried one after the other before the window is given up.
 _TRIES = 3
 # SWPC's flux is a few minutes behind; one that lags more was fetched too early.
@@ -123,8 +122,8 @@ def fetch_nrt(
     swpc_url: str = SWPC_URL,
     sources: Sequence[JsocSource] = SOURCES,
     feeds: Sequence[Feed] = FEEDS,
-    first: timedelta = _HOUR,
-    last: timedelta = 5 * _HOUR,
+    first: timedelta = HOUR,
+    last: timedelta = 5 * HOUR,
     policy: str = "default",
     now: datetime | None = None,
     done: Callable[[NrtResult], object] = lambda _: None,
@@ -210,7 +209,7 @@ class _Search:
         until = self.issue - self.first
         while until > earliest:
             yield max(until - self.source.span, earliest), until
-            until -= _HOUR
+            until -= HOUR
 
     def _newest_of(self, since: datetime, until: datetime) -> list[tuple[Record, dict[str, Path]]]:
         source = self.source

@@ -10,10 +10,9 @@ from typing import Final
 
 from kflare.archives.jsoc import QualityCheck
 from kflare.observations.quality import judge_aia
+from kflare.sun.times import HOUR
 
 __all__ = ["FEEDS", "FEED_REACH", "SOURCES", "Feed", "JsocSource"]
-
-_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class JsocSource:
     before: str = ""  # as of `Jsoc.records`
     where: str = ""
     each: str = ""  # keyword of which every value has a newest record of its own (HARPNUM)
-    span: timedelta = _HOUR  # of a window; regions lag behind each other by up to 20 min, so theirs is longer
+    span: timedelta = HOUR  # of a window; regions lag behind each other by up to 20 min, so theirs is longer
     #: Refuses records; None = by the HMI quality policy that `fetch_nrt` is given.
     check: QualityCheck | None = field(default=None, compare=False)
 
@@ -64,7 +63,7 @@ SOURCES: Final = (
         ("field", "inclination", "azimuth", "disambig"),
         before="[]",
         each="HARPNUM",
-        span=2 * _HOUR,
+        span=2 * HOUR,
     ),
     JsocSource("continuum", "hmi.Ic_noLimbDark_720s_nrt", ("continuum",)),
     *(_aia(wavelength) for wavelength in (131, 193, 304, 1600)),

@@ -20,8 +20,6 @@ SWPC_URL: Final = "https://services.swpc.noaa.gov/json/"
 FLARE_FEEDS: Final = ("edited_events.json", "goes/primary/xray-flares-7-day.json")
 XRAY_FEEDS: Final = ("goes/primary/xrays-7-day.json",)
 
-_DAY = timedelta(days=1)
-
 
 def find_events(days: Sequence[datetime], folder: Path, *, url: str = EVENTS_URL) -> Iterator[FileRequest]:
     """NOAA's edited events, one text file per day (`20150301events.txt`), which `read_flares` reads.
@@ -63,7 +61,7 @@ def find_xrs(
         else:
             number, address = best
             yield FileRequest(address, folder / address.rpartition("/")[2], "netCDF", f"xrs goes-{number}", day, day)
-        day += _DAY
+        day += timedelta(days=1)
 
 
 def _found_by_sunpy(

@@ -14,11 +14,12 @@ from kflare.errors import DataError
 from kflare.flares.srs import is_srs, read_srs
 from kflare.io.guarded_fits import guarded_fits
 from kflare.io.payload import format_of, read_payload
+from kflare.regions.numbers import HARP_BOX
 from kflare.sharp.keywords import SHARP_KEYWORDS
 
 __all__ = ["read_regions", "read_sharp_box", "with_sharp"]
 
-_BOX_CARDS: Final = {"lon_min": "LON_MIN", "lon_max": "LON_MAX", "lat_min": "LAT_MIN", "lat_max": "LAT_MAX"}
+_BOX_CARDS: Final = {name: name.upper() for name in HARP_BOX}
 
 
 def read_regions(path: str | Path) -> pd.DataFrame:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from kflare.commands import command_line
 from kflare.commands.command_line import utc_time
+from kflare.sun.times import UNIT_SECONDS
 
 if TYPE_CHECKING:
     from kflare.archives.downloads import FileRequest, FileResult
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LISTED = 50
 
 
@@ -348,6 +348,6 @@ def _bar(total: int, what: str) -> Iterator[Callable[[], object]]:
 
 def _span(text: str) -> timedelta:
     number, unit = text[:-1], text[-1:]
-    if unit not in _UNITS or not number.replace(".", "", 1).isdigit():
+    if unit not in UNIT_SECONDS or not number.replace(".", "", 1).isdigit():
         raise argparse.ArgumentTypeError(f"must be a span such as 24h, 90m or 1d, got {text!r}")
-    return timedelta(seconds=float(number) * _UNITS[unit])
+    return timedelta(seconds=float(number) * UNIT_SECONDS[unit])

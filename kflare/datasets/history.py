@@ -12,6 +12,7 @@ import pandas as pd
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import in_seconds, keys, known_from, reaches, region_codes
+from kflare.sun.times import DAY_SECONDS
 
 __all__ = ["DISK_HISTORY", "REGION_HISTORY", "add_changes", "disk_history", "numbered_history", "region_history"]
 
@@ -21,7 +22,6 @@ REGION_HISTORY = ("Chis", "Mhis", "Xhis", "Chis1d", "Mhis1d", "Xhis1d")
 DISK_HISTORY = ("diskC1d", "diskM1d", "diskC7d", "diskM7d")
 """Flares of at least the class on the whole disk in the last 24 h and 7 days."""
 
-_DAY = 86_400
 _NEXT_CLASS: dict[str, str | float] = {"C": "M", "M": "X", "X": np.inf}
 
 
@@ -39,7 +39,7 @@ def region_history(samples: pd.DataFrame, region_flares: pd.DataFrame) -> pd.Dat
     for letter, above in _NEXT_CLASS.items():
         of_class = np.sort(peak[reaches(flux, letter) & ~reaches(flux, above)])
         out[f"{letter}his"] = _count(of_class, begin, sample)
-        out[f"{letter}his1d"] = _count(of_class, sample - _DAY, sample)
+        out[f"{letter}his1d"] = _count(of_class, sample - DAY_SECONDS, sample)
     return out
 
 
@@ -64,8 +64,8 @@ def disk_history(times: pd.Series, flares: FlareList) -> pd.DataFrame:
     out = pd.DataFrame(index=times.index, columns=list(DISK_HISTORY), dtype=np.float64)
     for letter in "CM":
         of_class = np.sort(peak[reaches(flares.table["flux"], letter)])
-        out[f"disk{letter}1d"] = _count(of_class, seconds - _DAY, seconds)
-        out[f"disk{letter}7d"] = _count(of_class, seconds - 7 * _DAY, seconds)
+        out[f"disk{letter}1d"] = _count(of_class, seconds - DAY_SECONDS, seconds)
+        out[f"disk{letter}7d"] = _count(of_class, seconds - 7 * DAY_SECONDS, seconds)
     return out
 
 

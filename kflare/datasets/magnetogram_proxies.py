@@ -5,11 +5,11 @@ import numpy as np
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.inversion_lines import near_both_polarities
 
-__all__ = ["proxies_of"]
+__all__ = ["FULL_SCALE", "SATURATED", "proxies_of"]
 
 _STRONG = 80.0  # gauss; below ±100 G, so that it works on the byte scale of the papers' images too
-_SATURATED = 0.95
-_FULL_SCALE = 250.0  # gauss, where the image has no byte scale
+SATURATED = 0.95  # share of the full scale
+FULL_SCALE = 250.0  # gauss, where the image has no byte scale
 
 
 def proxies_of(image: Magnetogram) -> dict[str, float]:
@@ -26,7 +26,7 @@ def proxies_of(image: Magnetogram) -> dict[str, float]:
     field = np.where(on_disk, image.data, 0.0)
     pixels = int(on_disk.sum())
     both = near_both_polarities(field, threshold=_STRONG, strict=True) & on_disk
-    saturated = np.abs(field) >= _SATURATED * (image.byte_range or _FULL_SCALE)
+    saturated = np.abs(field) >= SATURATED * (image.byte_range or FULL_SCALE)
     return {
         "log_flux": float(np.log10(max(np.abs(field).sum() / pixels, 1e-3))),
         "log_pil": float(np.log10((1 + both.sum()) / pixels)),

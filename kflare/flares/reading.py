@@ -23,7 +23,7 @@ from kflare.errors import DataError
 from kflare.io.catalogue_file import MAX_RECORDS, MAX_TEXT_BYTES, is_json, json_records
 from kflare.io.payload import read_payload
 
-__all__ = ["FlareColumns", "columns_of_records", "read_flare_columns"]
+__all__ = ["LOCATION", "FlareColumns", "columns_of_records", "read_flare_columns"]
 
 # The names under which the known dialects hold each column, in order of preference: plain lists, the HEK,
 # SWPC's edited_events.json, SWPC's xray-flares-7-day.json.
@@ -48,7 +48,7 @@ _DATES: Final = (
 _NAME_DATE: Final = re.compile(r"(?<![0-9])([0-9]{8})(?![0-9])")
 # "B" before, "A" after, "U" uncertain: the clock time is the first, last or best that was seen.
 _CLOCK: Final = re.compile(r"([A-Z]?)([0-9]{4})")
-_LOCATION: Final = re.compile(r"([NS])([0-9]{2})([EW])([0-9]{2,3})")
+LOCATION: Final = re.compile(r"([NS])([0-9]{2})([EW])([0-9]{2,3})")
 _REGION: Final = re.compile(r"[0-9]{1,5}")
 
 
@@ -160,7 +160,7 @@ def _is_zero(text: str) -> bool:
 
 def _position(location: str) -> tuple[str, str] | None:
     """Longitude (west positive) and latitude, as text, of a location such as N19W66."""
-    match = _LOCATION.fullmatch(location)
+    match = LOCATION.fullmatch(location)
     if match is None:
         return None
     north, latitude, west, longitude = match.groups()

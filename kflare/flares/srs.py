@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
+from kflare.flares.reading import LOCATION
 from kflare.flares.region_numbers import full_region_numbers
 from kflare.io.catalogue_file import MAX_TEXT_BYTES
 from kflare.io.payload import decoding, read_payload
@@ -23,7 +24,6 @@ _OPTIONAL: Final = ("AREA", "Longitude_extent")
 _WHAT: Final = "NOAA's Solar Region Summary, its text or a CSV table"
 _HEADING: Final = re.compile(r"(IA|III|II|I)\.")
 _ISSUED: Final = re.compile(r":Issued:\s*([0-9]{4} [A-Za-z]{3} [0-9]{1,2} [0-9]{4}) UTC", re.IGNORECASE)
-_LOCATION: Final = r"^\s*([NS])([0-9]{2})([EW])([0-9]{2,3})\s*$"
 
 
 def is_srs(begin: bytes) -> bool:
@@ -60,7 +60,7 @@ def read_srs(path: str | Path) -> pd.DataFrame:
         raise DataError(f"`{path}` is no Solar Region Summary that can be read: give {_WHAT}")
     text = payload.decode("utf-8", "replace")
     rows = _text_rows(text, path) if _ISSUED.search(text[:4096]) else _csv_rows(payload, path)
-    place = rows["LOCATION"].str.extract(_LOCATION)
+    place = rows["LOCATION"].str.strip().str.extract(rf"^{LOCATION.pattern}$")
     issued = pd.to_datetime(rows["date"], format="ISO8601", utc=True, errors="coerce").astype("datetime64[us, UTC]")
     noaa = full_region_numbers(rows["ar_noaanum"], issued)
     bad = place.isna().any(axis=1) | issued.isna() | noaa.isna()

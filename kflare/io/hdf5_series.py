@@ -19,9 +19,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Series", "UnreadableHdf5", "read_hdf5_series"]
+__all__ = ["MOST_SAMPLES", "Series", "UnreadableHdf5", "read_hdf5_series"]
 
-_MOST_SAMPLES: Final = 10_000_000
+MOST_SAMPLES: Final = 10_000_000
 _MOST_CHUNK_BYTES: Final = 1 << 26
 _MOST_ATTRIBUTE_BYTES: Final = 1 << 16
 _MOST_MEMORY: Final = 2 << 30
@@ -88,9 +88,9 @@ def _read(path: str, names: Sequence[str], wanted: Sequence[str]) -> bytes:
             found = file[name]
             if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
                 continue
-            if found.ndim != 1 or found.size > _MOST_SAMPLES or found.dtype.kind not in "iuf":
+            if found.ndim != 1 or found.size > MOST_SAMPLES or found.dtype.kind not in "iuf":
                 seen = f"{found.dtype} {found.shape}"
-                raise UnreadableHdf5(f"`{name}` must be a series of at most {_MOST_SAMPLES} numbers, is {seen}")
+                raise UnreadableHdf5(f"`{name}` must be a series of at most {MOST_SAMPLES} numbers, is {seen}")
             if found.chunks and math.prod(found.chunks) * found.dtype.itemsize > _MOST_CHUNK_BYTES:
                 raise UnreadableHdf5(f"`{name}` is stored in chunks of {found.chunks}")
             arrays[f"values {name}"] = found[()].astype(found.dtype.newbyteorder("="))

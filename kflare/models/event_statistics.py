@@ -18,6 +18,7 @@ from kflare.errors import SettingError
 from kflare.flares.catalogue import CLASS_THRESHOLDS, FlareList
 from kflare.flares.labels import LEAD_HOURS, in_seconds, known_from, reaches, region_codes, require_covered
 from kflare.io.arrays import Float64Array
+from kflare.sun.times import DAY_SECONDS
 
 __all__ = [
     "EventForecast", "disk_event_statistics", "event_statistics", "last_block", "power_law_index",
@@ -25,8 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-_DAY = 86_400.0
-_YEAR = 365 * _DAY
+_YEAR = 365 * DAY_SECONDS
 _SMALL = 4e-6  # W m^-2: smaller flares drown in the background of an active Sun [M]
 _SMALL_OF_REGION = 1e-6  # a region has too few flares above 4e-6 [R]
 _USUAL_INDEX = 2.0  # of a list without a single flare [R]
@@ -211,23 +211,23 @@ class _Disk:
         begin = self._begin(now)
         year = self._record.between(begin, now, self.small)
         index = power_law_index(year.flux, smallest=self.small)
-        inside, start = last_block(year.known / _DAY, begin=begin / _DAY, now=now / _DAY)
+        inside, start = last_block(year.known / DAY_SECONDS, begin=begin / DAY_SECONDS, now=now / DAY_SECONDS)
         earlier = len(year.known) - inside
         # "The previous blocks give information about how the rate might be expected to vary" (Wheatland's page): their
         # mean rate is that of the exponential prior [R]; without an earlier flare the prior is flat.
-        usual = earlier / (start - begin / _DAY) if earlier else None
-        return _Posterior(inside, now / _DAY - start, usual, index, self.large / self.small)
+        usual = earlier / (start - begin / DAY_SECONDS) if earlier else None
+        return _Posterior(inside, now / DAY_SECONDS - start, usual, index, self.large / self.small)
 
     def usual(self, now: float, smallest: float) -> tuple[float, float]:
         """Index of the year before, and a region's usual rate of flares of at least the flux, per day."""
         begin = self._begin(now)
         year = self._record.between(begin, now, smallest)
         index = power_law_index(year.flux, smallest=smallest)
-        return index, (len(year.flux) + 1) / ((now - begin) / _DAY) / _REGIONS
+        return index, (len(year.flux) + 1) / ((now - begin) / DAY_SECONDS) / _REGIONS
 
     def _begin(self, now: float) -> float:
         # Of a list that has just begun, a day: its first flare is not the begin of all flares.
-        return min(max(now - _YEAR, self._first), now - _DAY)
+        return min(max(now - _YEAR, self._first), now - DAY_SECONDS)
 
 
 def _of_region(disk: _Disk, record: _Record, first: float, now: float) -> _Posterior:
@@ -235,5 +235,5 @@ def _of_region(disk: _Disk, record: _Record, first: float, now: float) -> _Poste
     own = record.between(first, now, small)
     usual_index, usual_rate = disk.usual(now, small)
     index = power_law_index(own.flux, smallest=small, usual=usual_index, weight=_POOLED)
-    inside, start = last_block(own.known / _DAY, begin=first / _DAY, now=now / _DAY)
-    return _Posterior(inside, now / _DAY - start, usual_rate, index, disk.large / small)
+    inside, start = last_block(own.known / DAY_SECONDS, begin=first / DAY_SECONDS, now=now / DAY_SECONDS)
+    return _Posterior(inside, now / DAY_SECONDS - start, usual_rate, index, disk.large / small)

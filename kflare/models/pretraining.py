@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from kflare.datasets.magnetogram_proxies import FULL_SCALE, SATURATED
 from kflare.datasets.pipelines import image_dataset
 from kflare.datasets.reduced_images import ReducedImages
 from kflare.errors import DataError, ModelError
@@ -26,7 +27,7 @@ __all__ = ["flux_maps", "flux_maps_of", "pretrain_on_flux_maps"]
 
 _MEASURED_SIZE = 512  # pixels: larger images are reduced to this before they are measured, so that maps mean the same
 _POLARITY_LINES = (60.0, 125.0, 190.0)  # gauss on both sides
-_SATURATED = 237.5  # gauss
+_SATURATED = SATURATED * FULL_SCALE  # gauss
 _MAPS = 2 + len(_POLARITY_LINES)
 _FORECASTING = 3  # of the maps, the one that the forecast is made of: polarity lines beyond 125 G
 _CELL = 64  # pixels of the network's input per value of `last_bn`

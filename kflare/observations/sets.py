@@ -15,13 +15,12 @@ from types import MappingProxyType
 from typing import Final
 
 from kflare.errors import DataError, SettingError
-from kflare.sun.times import time_from_name
+from kflare.sun.times import HOUR, time_from_name
 
 __all__ = ["VECTOR_SEGMENTS", "ObservationSet", "sets_in"]
 
 #: Native vector field of JSOC, in the order that `regions.vector_files` takes them.
 VECTOR_SEGMENTS: Final = ("field", "inclination", "azimuth", "disambig")
-_HOUR: Final = timedelta(hours=1)
 
 # hmi.M_720s_nrt.20131023_000000_TAI.magnetogram.fits, hmi.bharp_720s_nrt.377.20131023_000000_TAI.field.fits
 _HMI = re.compile(
@@ -167,7 +166,7 @@ class _Found:
             vector[harp] = {segment: timed.paths[at] for segment, timed in own.items() if at in timed.paths}
             if farthest is None or abs(at - time) > abs(farthest - time):
                 farthest = at
-        hot = tuple(self._image(131, time - hours * _HOUR, tolerance) for hours in range(3))
+        hot = tuple(self._image(131, time - hours * HOUR, tolerance) for hours in range(3))
         # The same image does not stand for two hours.
         hot = tuple(None if path in hot[:number] else path for number, path in enumerate(hot))
         return ObservationSet(

@@ -24,11 +24,11 @@ from kflare.observations.sets import ObservationSet
 from kflare.operations.forecast import InputRecord, InputStatus
 from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
+from kflare.sun.times import HOUR
 from kflare.xray.flux import XrayFlux, read_xray_flux
 
 __all__ = ["CycleInputs", "delete_old_inputs", "fetch_inputs", "past_flares", "record_feed_flares"]
 
-_HOUR: Final = timedelta(hours=1)
 # A flare is in SWPC's feed once it has ended, and may be corrected for hours.
 _FLARE_LAG: Final = timedelta(hours=3)
 # An image for "one hour before" may be this much later than that.
@@ -60,7 +60,7 @@ def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) 
     folder = data.issue_folder(issue)
     folder.mkdir(parents=True, exist_ok=True)
     retry = RetryPolicy(read=data.timeout_seconds, total=60 * data.file_minutes, attempts=data.attempts)
-    first, last = schedule.data_age_first_hours * _HOUR, schedule.data_age_last_hours * _HOUR
+    first, last = schedule.data_age_first_hours * HOUR, schedule.data_age_last_hours * HOUR
     with Web(retry) as web:
         servers = {"jsoc": Jsoc(web, data.jsoc_url), "jsoc2": Jsoc(web, data.jsoc2_url)}
         fetch = partial(fetch_nrt, folder=folder, servers=servers, web=web, now=now)
@@ -70,7 +70,7 @@ def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) 
         srs, region_record = _noaa_regions(issue, folder, web, settings)
     records = [_record(result, first) for result in found.results]
     # These are meant to be older, so their age is no blemish.
-    records += [_record(result, first + (hours + 1) * _HOUR) for hours, result in enumerate(earlier)]
+    records += [_record(result, first + (hours + 1) * HOUR) for hours, result in enumerate(earlier)]
     records.append(region_record)
     xray, records = _xray(found["goes_xrays"], records)
     files = {result.name: result.files[0] for result in found.results if len(result.files) == 1}
@@ -82,7 +82,7 @@ def _observation_set(seen: datetime, found: NrtSet, earlier: Sequence[NrtResult]
     """What was fetched, as the measurement takes it; an image too far in time from its hour is none of it."""
 
     def image(result: NrtResult, hours: int) -> Path | None:
-        near = result.time is not None and abs(seen - hours * _HOUR - result.time) <= _NEAR
+        near = result.time is not None and abs(seen - hours * HOUR - result.time) <= _NEAR
         return result.files[0] if near else None
 
     vector = found["vector_field"].records
@@ -130,7 +130,7 @@ def delete_old_inputs(settings: ForecastSettings, *, now: datetime) -> list[Path
 def _hot_before(issue: datetime, seen: datetime, hours: int, fetch: Callable[..., NrtSet]) -> NrtResult:
     """The image at 131 Å of some hours before the magnetogram, which one of the features compares with."""
     # The newest record at or before this and within half an hour of the full hours.
-    upto = seen - hours * _HOUR + _LATER
+    upto = seen - hours * HOUR + _LATER
     span = timedelta(minutes=40)
     found = fetch(upto, sources=(replace(_HOT, span=span),), feeds=(), first=timedelta(0), last=span)
     return replace(found.results[0], name=f"aia_131_{hours}h_before", issue=issue)
@@ -163,7 +163,7 @@ def _record(result: NrtResult, usual: timedelta) -> InputRecord:
         return InputRecord(result.name, result.series, None, None, None, note, "missing")
     age = (result.issue - result.time).total_seconds() / 3600
     # A record of the window next to the wanted age is at most an hour older than that.
-    stale = result.issue - result.time > usual + _HOUR
+    stale = result.issue - result.time > usual + HOUR
     degraded = any(text.startswith("degraded") for text in result.notes)
     status: InputStatus = "stale" if stale else "degraded" if degraded else "ok"
     return InputRecord(result.name, result.series, result.time, round(age, 3), result.quality, note, status)

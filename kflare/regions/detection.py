@@ -20,7 +20,7 @@ from scipy import ndimage
 from kflare.errors import DataError, SettingError
 from kflare.io.arrays import BoolArray
 from kflare.observations.magnetogram import Magnetogram
-from kflare.sun.constants import MICROHEMISPHERE_CM2
+from kflare.sun.constants import MICROHEMISPHERE_CM2, SOLAR_RADIUS_ARCSEC
 from kflare.sun.disk import Disk, disk_mask
 from kflare.sun.geometry import Box, DiskGeometry
 
@@ -32,9 +32,6 @@ LIMB_RULES = ("field", "corners")
 FORECAST, LIMB = "forecast", "not forecast: limb"
 
 
-# Lengths are given in arcsec as seen from 1 au, where the Sun's radius is this, so that a box does not change with the
-# seasons or the spacecraft.
-_RADIUS_ARCSEC: Final = 959.63
 _EIGHT: Final = np.ones((3, 3), dtype=np.bool_)
 
 
@@ -299,4 +296,5 @@ def _overlap(one: Box, other: Box) -> bool:
 
 
 def _pixels(arcsec: float, disk: Disk) -> float:
-    return arcsec / _RADIUS_ARCSEC * disk.radius
+    # Lengths are in arcsec as seen from 1 au, so that a box does not change with the seasons or the spacecraft.
+    return arcsec / SOLAR_RADIUS_ARCSEC * disk.radius

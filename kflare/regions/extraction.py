@@ -28,7 +28,7 @@ from kflare.regions.cea import cea_patch
 from kflare.regions.detection import Detection, DetectionOptions, Region, detect_regions
 from kflare.regions.feature_table import feature_set
 from kflare.regions.los_features import line_of_sight_features, sharp_sample_features
-from kflare.regions.numbers import harp_numbers
+from kflare.regions.numbers import HARP_BOX, harp_numbers
 from kflare.regions.vector_field import FullDiskVector
 from kflare.regions.vector_files import read_vector
 from kflare.regions.vector_parameters import vector_features
@@ -52,7 +52,6 @@ REGION_COLUMNS: Final = (
 )  # fmt: skip
 # Bytes at the end of a file by which copies of it are told from others: some tens of compressed rows of pixels.
 _TAIL: Final = 1 << 16
-_HARP_BOX: Final = ("LON_MIN", "LON_MAX", "LAT_MIN", "LAT_MAX")
 
 
 @dataclass(frozen=True)
@@ -222,7 +221,7 @@ def _harps(observations: ObservationSet, detection: Detection) -> list[tuple[int
                 guarded_fits(read_payload(path, what="a FITS file", kinds=("FITS",)), str(path)) as file,
             ):
                 *_, image = file
-                box = {name.lower(): float(image.header[name]) for name in _HARP_BOX}
+                box = {name: float(image.header[name.upper()]) for name in HARP_BOX}
                 rows.append({"time": pd.Timestamp(observations.vector_time), "harpnum": harpnum, **box})
     return harp_numbers(detection, pd.DataFrame(rows)) if rows else [()] * len(detection.regions)
 

@@ -12,9 +12,9 @@ from kflare.errors import DataError
 from kflare.regions.detection import Detection
 from kflare.sun.geometry import overlapping, rotated
 
-__all__ = ["harp_numbers", "noaa_numbers"]
+__all__ = ["HARP_BOX", "harp_numbers", "noaa_numbers"]
 
-_HARP_BOX: Final = ["lon_min", "lon_max", "lat_min", "lat_max"]
+HARP_BOX: Final = ["lon_min", "lon_max", "lat_min", "lat_max"]
 
 
 def noaa_numbers(
@@ -52,15 +52,15 @@ def harp_numbers(
     is used. `overlap` is the least share of the smaller of both boxes that both have in common; reconstruction. The
     HARP with the largest common area comes first.
     """
-    absent = [name for name in ("time", "harpnum", *_HARP_BOX) if name not in harps]
+    absent = [name for name in ("time", "harpnum", *HARP_BOX) if name not in harps]
     if absent:
         raise DataError(f"the table of HARPs lacks the column `{'`, `'.join(absent)}`: give their boxes, LON_MIN, ...")
     away = (harps["time"] - pd.Timestamp(detection.time)).abs()
-    near = harps[(away <= pd.Timedelta(hours=tolerance_hours)) & harps[_HARP_BOX].notna().all(axis=1)]
+    near = harps[(away <= pd.Timedelta(hours=tolerance_hours)) & harps[HARP_BOX].notna().all(axis=1)]
     near = near.loc[away[near.index].sort_values(kind="stable").index].drop_duplicates("harpnum")
     if near.empty or not detection.regions:
         return [()] * len(detection.regions)
-    theirs = near[_HARP_BOX].to_numpy(np.float64)
+    theirs = near[HARP_BOX].to_numpy(np.float64)
     seconds = (pd.Timestamp(detection.time) - near["time"]).dt.total_seconds()
     ours = np.array([[r.lon_min, r.lon_max, r.lat_min, r.lat_max] for r in detection.regions])
     common, enough = overlapping(ours, theirs, seconds=seconds, share=overlap)

@@ -15,10 +15,10 @@ import pandas as pd
 from kflare.flares.catalogue import FlareList, class_fluxes
 from kflare.flares.labels import reaches, region_flux
 from kflare.sharp.samples import SharpSamples, read_sharp_samples, sample_files
+from kflare.sun.times import DAY_SECONDS
 
 __all__ = ["read_smarp_samples"]
 
-_DAY = 86_400
 _PRESENT = 0.9
 """Share of a region's samples of the day before a flare that must list its class."""
 
@@ -76,18 +76,18 @@ def _flares_of_regions(lists: pd.DataFrame, flares: pd.DataFrame) -> pd.DataFram
     known = flares[reaches(flares["flux"], "C")].reset_index(drop=True)
     known = known.assign(seconds=_seconds(known["start"]), key=_tenths(known["flux"]), number=known.index)
     # A window of 24 h touches two days: the flare's day is that of the sample or the next one.
-    day = listed["seconds"] // _DAY
+    day = listed["seconds"] // DAY_SECONDS
     both = pd.concat([listed.assign(day=day), listed.assign(day=day + 1)])
-    pairs = both.merge(known.assign(day=known["seconds"] // _DAY), on=["day", "key"], suffixes=("", "_flare"))
+    pairs = both.merge(known.assign(day=known["seconds"] // DAY_SECONDS), on=["day", "key"], suffixes=("", "_flare"))
     ahead = pairs["seconds_flare"] - pairs["seconds"]
-    pairs = pairs[(ahead >= 0) & (ahead < _DAY)]
+    pairs = pairs[(ahead >= 0) & (ahead < DAY_SECONDS)]
     found = pairs.groupby(["region", "number"]).size().rename("listing").reset_index()
     start = known["seconds"].to_numpy()[found["number"]]
     before = np.empty(len(found), np.int64)
     times = {region: np.sort(rows.to_numpy()) for region, rows in lists.groupby("region")["seconds"]}
     for row, (region, begin) in enumerate(zip(found["region"], start, strict=True)):
         # Samples at t with t <= start < t + 24 h.
-        before[row] = np.diff(np.searchsorted(times[region], [begin - _DAY, begin], side="right"))[0]
+        before[row] = np.diff(np.searchsorted(times[region], [begin - DAY_SECONDS, begin], side="right"))[0]
     found = found[found["listing"].to_numpy() >= _PRESENT * before]
     return known.loc[found["number"]].assign(region=found["region"].to_numpy()).reset_index(drop=True)
 

@@ -3,12 +3,14 @@
 import math
 from typing import Final
 
-__all__ = ["AU_M", "MICROHEMISPHERE_CM2", "SOLAR_RADIUS_CM", "SOLAR_RADIUS_M", "SOLAR_RADIUS_MM"]
+__all__ = ["AU_M", "MICROHEMISPHERE_CM2", "SOLAR_RADIUS_ARCSEC", "SOLAR_RADIUS_CM", "SOLAR_RADIUS_M", "SOLAR_RADIUS_MM"]
 
 #: RSUN_REF of HMI and MDI, to which JSOC's RSUN_OBS and R_SUN refer: metres, cm and Mm.
 SOLAR_RADIUS_M: Final = 6.96e8
 SOLAR_RADIUS_CM: Final = 6.96e10
 SOLAR_RADIUS_MM: Final = 696.0
+#: Its angle as seen from 1 au, in arcsec.
+SOLAR_RADIUS_ARCSEC: Final = 959.63
 #: A millionth of the solar hemisphere (µHem, MSH) in cm²: 3.04e16.
 MICROHEMISPHERE_CM2: Final = 2e-6 * math.pi * SOLAR_RADIUS_CM**2
 #: Astronomical unit in metres.

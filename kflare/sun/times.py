@@ -4,7 +4,7 @@ import re
 import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kflare.errors import DataError, SettingError
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "DAY_SECONDS",
+    "HOUR",
+    "UNIT_SECONDS",
     "in_utc",
     "microseconds",
     "name_of_time",
@@ -22,6 +25,11 @@ __all__ = [
     "time_from_name",
     "utc_from_tai",
 ]
+
+HOUR: Final = timedelta(hours=1)
+DAY_SECONDS: Final = 86_400
+#: By the letters of durations and cadences.
+UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": DAY_SECONDS}
 
 # 20131023_000054, 20131023_0000, 20131023T000054, and with _TAI behind it for names made by JSOC.
 _NAME_TIME = re.compile(r"(?<!\d)(\d{8})[_T](\d{4})(\d{2})?(?:\.\d+)?(?!\d)(_TAI)?", re.IGNORECASE)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.io.arrays import Float32Array
-from kflare.sun.constants import SOLAR_RADIUS_M
+from kflare.sun.constants import SOLAR_RADIUS_ARCSEC, SOLAR_RADIUS_M
 from kflare.sun.times import name_of_time, tai_from_utc
 from kflare.synthetic.corona import aia_intensity, xray_flux
 from kflare.synthetic.regions import generator
@@ -29,7 +29,6 @@ __all__ = ["Cutout", "write_aia", "write_los", "write_regions_of_the_day", "writ
 Cutout = tuple[int, int, int, int]
 """Columns x0 to x1 and rows y0 to y1, half open, row 0 = north."""
 
-_RADIUS_ARCSEC: Final = 959.63
 # AIA's pixels are 0.6 arcsec wide, HMI's 0.504.
 _AIA_SCALE: Final = 0.504 / 0.6
 _AIA_SHIFT: Final = (3.3, -5.2)  # pixels of 4096 by which AIA's disk lies off the middle, west and north
@@ -116,14 +115,15 @@ def write_aia(
     counts = seen * np.float32(_EXPOSURE)
     counts += np.sqrt(np.clip(counts, 0, None)) * random.standard_normal(counts.shape, dtype=np.float32)
     counts = np.rint(np.clip(counts, 0, _FULL_WELL))
-    step = _RADIUS_ARCSEC / (DISK_RADIUS * size * _AIA_SCALE)
+    step = SOLAR_RADIUS_ARCSEC / (DISK_RADIUS * size * _AIA_SCALE)
     stamp = f"{time:%Y-%m-%dT%H:%M:%S}.00"
     cards = {
         "T_OBS": f"{stamp}Z", "DATE-OBS": stamp, "T_REC": f"{stamp[:-3]}Z", "TELESCOP": "synthetic",
         "INSTRUME": "synthetic", "WAVELNTH": wavelength, "WAVEUNIT": "angstrom", "EXPTIME": _EXPOSURE,
         "QUALITY": _QUICK_LOOK, "LVL_NUM": 1.0, "BUNIT": "DN", "CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN",
         "CUNIT1": "arcsec", "CUNIT2": "arcsec", "CRVAL1": 0.0, "CRVAL2": 0.0, "CDELT1": step, "CDELT2": step,
-        "CRPIX1": float(centre[1] + 1), "CRPIX2": float(size - centre[0]), "CROTA2": 0.0, "RSUN_OBS": _RADIUS_ARCSEC,
+        "CRPIX1": float(centre[1] + 1), "CRPIX2": float(size - centre[0]), "CROTA2": 0.0,
+        "RSUN_OBS": SOLAR_RADIUS_ARCSEC,
     }  # fmt: skip
     path = folder / f"aia.lev1_nrt2.{time:%Y%m%dT%H%M%SZ}.{wavelength}.image_lev1.fits"
     return _write(path, counts[::-1], cards, scale=1.0)
@@ -156,13 +156,13 @@ def write_regions_of_the_day(table: pd.DataFrame, path: Path) -> None:
 
 
 def _hmi_cards(time: datetime, size: int) -> dict[str, Any]:
-    step = _RADIUS_ARCSEC / (DISK_RADIUS * size)
+    step = SOLAR_RADIUS_ARCSEC / (DISK_RADIUS * size)
     clock = f"{tai_from_utc(time):%Y.%m.%d_%H:%M:%S}_TAI"
     return {
         "T_REC": clock, "T_OBS": clock, "TELESCOP": "synthetic", "INSTRUME": "synthetic", "WAVELNTH": 6173.0,
         "CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN", "CUNIT1": "arcsec", "CUNIT2": "arcsec", "CRVAL1": 0.0,
         "CRVAL2": 0.0, "CDELT1": step, "CDELT2": step, "CRPIX1": (size + 1) / 2, "CRPIX2": (size + 1) / 2,
-        "CROTA2": 180.0, "RSUN_OBS": _RADIUS_ARCSEC, "RSUN_REF": SOLAR_RADIUS_M,
+        "CROTA2": 180.0, "RSUN_OBS": SOLAR_RADIUS_ARCSEC, "RSUN_REF": SOLAR_RADIUS_M,
     }  # fmt: skip
 
 

@@ -16,14 +16,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.io.hdf5_series import Series, UnreadableHdf5, read_hdf5_series
+from kflare.io.hdf5_series import MOST_SAMPLES, Series, UnreadableHdf5, read_hdf5_series
 from kflare.io.payload import decoding, format_of, read_payload
 
 __all__ = ["Samples", "samples_of_netcdf"]
 
 # Largest netCDF file that is read: the minutes of a satellite's whole life have 0.4 GB.
 _MAX_BYTES: Final = 1 << 29
-_MOST_SAMPLES: Final = 10_000_000
 _SINCE: Final = re.compile(
     r"\s*(seconds|milliseconds)\s+since\s+([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?"
     r"\s*(?:UTC|Z)?\s*"
@@ -190,9 +189,9 @@ def _of_classic(path: Path) -> tuple[dict[str, Series], dict[str, Any]]:
             if found is None:
                 continue
             shape, kind = found.shape, found.data.dtype
-            if len(shape) != 1 or shape[0] > _MOST_SAMPLES or kind.kind not in "iuf":
+            if len(shape) != 1 or shape[0] > MOST_SAMPLES or kind.kind not in "iuf":
                 raise DataError(
-                    f"`{path}`: `{name}` must be a series of at most {_MOST_SAMPLES} numbers, got {kind} {shape}"
+                    f"`{path}`: `{name}` must be a series of at most {MOST_SAMPLES} numbers, got {kind} {shape}"
                 )
             series[name] = Series(found.data.astype(kind.newbyteorder("=")), dict(getattr(found, "_attributes", {})))
         return series, dict(getattr(file, "_attributes", {}))

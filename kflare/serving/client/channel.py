@@ -9,10 +9,10 @@ import grpc
 
 from kflare.errors import ServingError, SettingError
 
-__all__ = ["check_timeout", "open_channel"]
+__all__ = ["INT32_MAX", "check_timeout", "open_channel"]
 
 _SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
-_INT32_MAX = 2**31 - 1
+INT32_MAX = 2**31 - 1
 _LONGEST = 1e6  # seconds; to gRPC 0 is no deadline and infinity one that has passed
 
 
@@ -74,13 +74,13 @@ def _options(target: str, timeout: float, max_attempts: int) -> list[tuple[str, 
     loopback = target.startswith(("127.", "localhost:", "[::1]:"))
     return [
         ("grpc.service_config", json.dumps(config)),
-        ("grpc.max_receive_message_length", _INT32_MAX),
-        ("grpc.max_send_message_length", _INT32_MAX),
+        ("grpc.max_receive_message_length", INT32_MAX),
+        ("grpc.max_send_message_length", INT32_MAX),
         # A retry is of use only if the connection is tried anew by then: the default pause grows to two minutes.
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.max_reconnect_backoff_ms", 2000),
         ("grpc.min_reconnect_backoff_ms", 5000),  # in spite of its name: how long a connection may take to be made
-        ("grpc.per_rpc_retry_buffer_size", _INT32_MAX),  # by default a request above 256 KiB is not sent again
+        ("grpc.per_rpc_retry_buffer_size", INT32_MAX),  # by default a request above 256 KiB is not sent again
         ("grpc.enable_http_proxy", 0 if loopback else 1),  # a proxy cannot reach this machine's own ports
     ]
 

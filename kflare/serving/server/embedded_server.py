@@ -11,6 +11,7 @@ from typing import Any, Self
 import grpc
 
 from kflare.errors import ServingError
+from kflare.serving.client.channel import INT32_MAX
 from kflare.serving.rest.rest_server import METRICS_PATH, RestServer
 from kflare.serving.server.batching import BatchScheduler
 from kflare.serving.server.batching_parameters import BatchingParameters
@@ -25,7 +26,6 @@ from kflare.serving.server.tls import ServerTls
 
 __all__ = ["Server", "check_address"]
 
-_INT32_MAX = 2**31 - 1
 _SPARE_THREADS = 8  # for status, metadata and refusals while as many requests as allowed are under way
 _SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
@@ -214,8 +214,8 @@ class Server:
 
 def _options(limits: Limits) -> list[tuple[str, int]]:
     return [
-        ("grpc.max_receive_message_length", min(limits.message_bytes, _INT32_MAX)),
-        ("grpc.max_send_message_length", _INT32_MAX),
+        ("grpc.max_receive_message_length", min(limits.message_bytes, INT32_MAX)),
+        ("grpc.max_send_message_length", INT32_MAX),
         ("grpc.so_reuseport", 0),  # two servers on one port would each get some of the requests
         ("grpc.server_handshake_timeout_ms", int(limits.handshake_seconds * 1000)),
         ("grpc.max_connection_idle_ms", int(limits.idle_seconds * 1000)),
