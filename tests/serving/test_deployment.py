@@ -36,7 +36,7 @@ FLAGS = {
     "file_system_poll_wait_seconds",
     "allow_version_labels_for_unavailable_models", "enable_batching", "batching_parameters_file",
     "enable_per_model_batching_parameters",
-    "monitoring_config_file", "enable_grpc_healthcheck_service", "enable_serialization_as_tensor_content",
+    "monitoring_config_file", "enable_grpc_healthcheck_service",
     "enable_profiler", "ssl_config_file", "grpc_channel_arguments",
 }  # fmt: skip
 
@@ -207,6 +207,8 @@ def test_the_servers_options_are_its_own_and_the_same_everywhere():
     compose = options_of(load("compose.yaml")["services"]["serving"]["command"])
     kubernetes = pod(one("Deployment", "serving"))["containers"][0]
     assert options_of(kubernetes["args"]) == compose
+    # It is applied to REST too, whose writer then reads past the end of an empty field: status 200, wrong numbers.
+    assert not {"rest_api_port", "enable_serialization_as_tensor_content"} <= compose.keys()
     assert compose.keys() | {"ssl_config_file"} == FLAGS
     assert compose["enable_profiler"] == "false"
     for option in ("model_config_file", "batching_parameters_file", "monitoring_config_file"):
