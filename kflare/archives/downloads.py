@@ -78,7 +78,7 @@ class FileResult:
 
 
 def failure(error: DataError | NoAnswerError, label: str, **more: Any) -> FileResult:
-    """Result of a file that cannot be had; `more` are its other fields."""
+    """Result of a file that could not be fetched; `more` are its other fields."""
     status = "missing" if isinstance(error, NotFoundError | NoAnswerError) else "rejected"
     return FileResult(status, label, reason=str(error), again=not isinstance(error, NotFoundError), **more)
 

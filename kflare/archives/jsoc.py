@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urljoin
 
+from kflare.archives.drms_client import drms_client
 from kflare.archives.web import NoAnswerError, NotFoundError, TransientError, Web, public_url
 from kflare.errors import DataError
 from kflare.observations.quality import judge, parse_quality, policy_named
@@ -107,7 +107,7 @@ class Jsoc:
         Its base address; name and password may stand in it.
     email : str, optional
         Address registered with JSOC. With it files are requested by export (`url_quick`, as-is), which also brings
-        data back from tape; without it only what is on JSOC's disks can be had, as is everything near real time.
+        data back from tape; without it only what is on JSOC's disks can be downloaded, as is everything near real time.
     """
 
     def __init__(self, web: Web, url: str = JSOC_URL, *, email: str | None = None) -> None:
@@ -118,7 +118,7 @@ class Jsoc:
     @cached_property
     def client(self) -> "drms.Client":
         """The client of drms, whose queries are sent by `web`."""
-        return _drms_client(self.web, self.url)
+        return drms_client(self.web, self.url)
 
     def records(
         self,
@@ -258,41 +258,6 @@ class Jsoc:
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
             # The answer was JSON but not of the form that drms expects.
             raise NoAnswerError(f"`{public_url(self.url)}` does not answer as JSOC does: {error!r}") from error
-
-
-def _drms_client(web: Web, url: str) -> "drms.Client":
-    import drms
-    from drms.config import ServerConfig
-    from drms.json import HttpJsonClient
-
-    class Answer:
-        def __init__(self, address: str) -> None:
-            self.data = web.json(address)
-            # drms reads the records' names from an answer without records, too, and finds none there.
-            if isinstance(self.data, dict) and self.data.get("count") == 0:
-                self.data.setdefault("recinfo", [])
-
-    class Transport(HttpJsonClient):  # type: ignore[misc, unused-ignore]
-        # drms opens URLs itself with a fixed time-out and takes any body for JSON (sunpy/drms#53).
-        def _json_request(self, address: str) -> Answer:
-            return Answer(address)
-
-    class Client(drms.Client):  # type: ignore[misc, unused-ignore]
-        def __init__(self, server: ServerConfig) -> None:
-            super().__init__(server)
-            self._json = Transport(server)
-
-    return Client(
-        ServerConfig(
-            name="kflare",
-            cgi_baseurl=urljoin(url, "cgi-bin/ajax/"),
-            cgi_show_series="show_series",
-            cgi_jsoc_info="jsoc_info",
-            cgi_jsoc_fetch="jsoc_fetch",
-            cgi_check_address="checkAddress.sh",
-            http_download_baseurl=url,
-        )
-    )
 
 
 def _time(text: str) -> datetime | None:

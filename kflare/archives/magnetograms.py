@@ -8,13 +8,14 @@ for, else the nearest *earlier* one within a limit, never a later one. Times are
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
 from kflare.archives.downloads import FileRequest, FileResult, failure
 from kflare.archives.jsoc import Jsoc, Record, by_quality, newest
-from kflare.archives.record_headers import with_header
+from kflare.archives.record_headers import complete_header
 from kflare.archives.spans import in_hours
 from kflare.archives.web import NoAnswerError, NotFoundError, Web
 from kflare.errors import DataError, SettingError
@@ -87,7 +88,7 @@ def find_jsoc(
     def ask(time: datetime) -> FileRequest:
         record, note = chosen(time)
         address = jsoc.urls(record, (segment,))[segment]
-        finish = with_header(jsoc.cards(record))
+        finish = partial(complete_header, cards=jsoc.cards(record))
         return FileRequest(address, path(record.time), "FITS", series, record.time, time, note, finish=finish)
 
     for time in times:

@@ -10,16 +10,17 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from pathlib import Path
 from typing import Any
 
 from kflare.archives.downloads import FileRequest, FileResult, download, failure
 from kflare.archives.jsoc import Jsoc, QualityCheck, Record, by_quality, newest
+from kflare.archives.near_real_time_results import NrtRecord, NrtResult, NrtSet
 from kflare.archives.near_real_time_sources import FEED_REACH, FEEDS, SOURCES, Feed, JsocSource
 from kflare.archives.noaa import SWPC_URL
-from kflare.archives.record_headers import with_header
+from kflare.archives.record_headers import complete_header
 from kflare.archives.spans import in_hours
 from kflare.archives.web import NoAnswerError, NotFoundError, StoppedError, Web
 from kflare.errors import DataError, KflareError, SettingError
@@ -29,88 +30,12 @@ from kflare.io.integrity import damage
 from kflare.sun.times import HOUR, in_utc, name_of_time
 from kflare.xray.flux import read_xray_flux
 
-__all__ = ["NrtRecord", "NrtResult", "NrtSet", "fetch_nrt"]
+__all__ = ["fetch_nrt"]
 
 # Records of one window whose files are tried one after the other before the window is given up.
 _TRIES = 3
 # SWPC's flux is a few minutes behind; one that lags more was fetched too early.
 _LAG = timedelta(minutes=15)
-
-
-@dataclass(frozen=True)
-class NrtRecord:
-    """One record that was fetched: its time, its files by segment, and its group, such as a HARP number."""
-
-    time: datetime
-    files: Mapping[str, Path]
-    group: str = ""
-
-
-@dataclass(frozen=True)
-class NrtResult:
-    """What was found of one kind of data."""
-
-    name: str
-    series: str  # where it came from
-    issue: datetime  # of the forecast, aware, UTC
-    records: tuple[NrtRecord, ...] = ()  # what was fetched, whole; none = no data
-    quality: int | None = None  # QUALITY of all records ORed
-    reason: str = ""  # why there are no data
-    notes: tuple[str, ...] = ()  # records passed over, degraded quality, regions left out
-    outcomes: tuple[FileResult, ...] = ()  # what became of every file that was tried
-
-    @property
-    def time(self) -> datetime | None:
-        """Time of the data, the oldest where there are several; None = no data."""
-        return min((record.time for record in self.records), default=None)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files of all records."""
-        return tuple(path for record in self.records for path in record.files.values())
-
-    @property
-    def age(self) -> timedelta | None:
-        """From the time of the data to the issue of the forecast."""
-        return None if self.time is None else self.issue - self.time
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values; status "data" or "no data", times with Z, age in hours, QUALITY in hexadecimal."""
-        return {
-            "name": self.name,
-            "series": self.series,
-            "status": "no data" if self.time is None else "data",
-            "reason": self.reason,
-            "time": None if self.time is None else f"{self.time:%Y-%m-%dT%H:%M:%SZ}",
-            "age_hours": None if self.age is None else round(self.age.total_seconds() / 3600, 3),
-            "quality": None if self.quality is None else f"0x{self.quality:08x}",
-            "files": [str(path) for path in self.files],
-            "notes": list(self.notes),
-        }
-
-
-@dataclass(frozen=True)
-class NrtSet:
-    """Data of all kinds for one forecast."""
-
-    issue: datetime
-    results: tuple[NrtResult, ...]
-
-    def __getitem__(self, name: str) -> NrtResult:
-        return next(result for result in self.results if result.name == name)
-
-    @property
-    def complete(self) -> bool:
-        """Whether there are data of every kind."""
-        return all(result.time is not None for result in self.results)
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "issue": f"{self.issue:%Y-%m-%dT%H:%M:%SZ}",
-            "complete": self.complete,
-            "sources": [result.as_json() for result in self.results],
-        }
 
 
 def fetch_nrt(
@@ -152,7 +77,7 @@ def fetch_nrt(
     Returns
     -------
     NrtSet
-        One result per source and feed, in their order. What cannot be had is in it, not raised.
+        One result per source and feed, in their order. What could not be fetched is in it, not raised.
 
     Raises
     ------
@@ -247,11 +172,11 @@ class _Search:
                 return record, dict(zip(self.source.segments, paths, strict=True))
             failed = next(outcome for outcome in outcomes if outcome.path is None)
             self.refused = self.refused or failed.reason
-            self.notes.append(f"{record.name} cannot be had: {failed.reason}")
+            self.notes.append(f"{record.name} could not be fetched: {failed.reason}")
         return None
 
     def _fetched(self, record: Record, note: str) -> list[FileResult]:
-        """The files of a record; the first that cannot be had is the last that is tried."""
+        """The files of a record; the first that fails is the last that is tried."""
         source = self.source
         told: dict[str, Any] = {"asked": self.issue, "time": record.time, "note": note}
         paths = {segment: self.folder / self._file_name(record, segment) for segment in source.segments}
@@ -263,7 +188,7 @@ class _Search:
         try:
             whole = self.jsoc.record(record.name, segments=source.segments)
             urls = self.jsoc.urls(whole, source.segments)
-            finish = with_header(self.jsoc.cards(whole))
+            finish = partial(complete_header, cards=self.jsoc.cards(whole))
         except NotFoundError as error:
             return [failure(error, source.name, **told)]
         outcomes = []

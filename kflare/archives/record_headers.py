@@ -5,14 +5,14 @@ query. Here they are put together, so that the file can be read years later with
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from kflare.errors import DataError
 from kflare.io.guarded_fits import guarded_fits
 from kflare.io.payload import read_payload
 
-__all__ = ["complete_header", "with_header"]
+__all__ = ["complete_header"]
 
 # What describes how the pixels are stored belongs to the file, whatever the database holds under the same name.
 _STRUCTURE = re.compile(
@@ -42,11 +42,6 @@ def complete_header(source: Path, target: Path, cards: Mapping[str, object]) -> 
             if not _STRUCTURE.fullmatch(name):
                 image.header[name] = value
         file.hdus.writeto(target, output_verify="ignore", overwrite=True)
-
-
-def with_header(cards: Mapping[str, object]) -> Callable[[Path, Path], None]:
-    """How a download of these keywords' file is finished: a function of the downloaded and the final file."""
-    return lambda source, target: complete_header(source, target, cards)
 
 
 def _holds_image(header: Mapping[str, object]) -> bool:

@@ -35,7 +35,7 @@ from kflare.sun.times import UNIT_SECONDS
 if TYPE_CHECKING:
     from kflare.archives.downloads import FileRequest, FileResult
     from kflare.archives.jsoc import Jsoc
-    from kflare.archives.near_real_time import NrtResult
+    from kflare.archives.near_real_time_results import NrtResult
     from kflare.archives.web import Web
 
 __all__ = ["main"]

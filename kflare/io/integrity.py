@@ -5,13 +5,13 @@ HTML with status 200, and a broken connection leaves the beginning of a file: ne
 """
 
 import json
-import math
 import re
 import struct
 from pathlib import Path
 from typing import BinaryIO
 
 from kflare.io.catalogue_file import is_json
+from kflare.io.guarded_fits import fits_parts
 from kflare.io.payload import format_of
 
 __all__ = ["KINDS", "damage", "html_title"]
@@ -22,10 +22,6 @@ _HTML = re.compile(
 _TITLE = re.compile(rb"<title[^>]*>\s*(.*?)\s*</title>", re.IGNORECASE | re.DOTALL)
 # Some encoders pad behind the end of the image; more than this is something else.
 _TRAILER = 512
-_BLOCK = 2880
-# Blocks of a FITS header, 36 cards each; the longest that are known have some hundreds.
-_MAX_HEADER = 5000
-_SIZE_CARD = re.compile(rb"(BITPIX|NAXIS\d{0,3}|PCOUNT|GCOUNT) *= *([+-]?\d{1,18}) *(?:/|$)")
 
 
 def html_title(beginning: bytes) -> str | None:
@@ -57,53 +53,14 @@ def damage(path: Path, kind: str) -> str | None:
 
 
 def _incomplete_fits(file: BinaryIO, size: int) -> str | None:
-    place = held = 0
-    while place < size:
-        if place and _is_padding(file, place, size):
-            break
-        file.seek(place)
-        length = _fits_data_size(file)
-        if length is None:
-            return f"the FITS header at byte {place} is damaged or cut off"
-        place = file.tell() + length
-        held += length
-    if place > size:
-        return f"truncated: {size} of {place} bytes"
+    try:
+        parts = list(fits_parts(file, size))
+    except ValueError as error:
+        return str(error)
+    if parts[-1].stop > size:
+        return f"truncated: {size} of {parts[-1].stop} bytes"
     # What a compressed image begins with is a FITS file by itself.
-    return None if held else f"without data: {size} bytes of headers alone"
-
-
-def _fits_data_size(file: BinaryIO) -> int | None:
-    """Bytes that follow the header that begins here, which is read; None if it is no header.
-
-    FITS standard 4.0, eq. 1 and 2; astropy's own reader warns where this one has to judge.
-    """
-    cards: dict[bytes, int] = {}
-    for _ in range(_MAX_HEADER):
-        block = file.read(_BLOCK)
-        if len(block) < _BLOCK:
-            return None
-        for start in range(0, _BLOCK, 80):
-            card = block[start : start + 80]
-            sized = _SIZE_CARD.match(card)
-            if sized:
-                cards[sized[1]] = int(sized[2])
-            elif card.rstrip() == b"END":
-                bits, dimensions = cards.get(b"BITPIX"), cards.get(b"NAXIS", -1)
-                if bits is None or not 0 <= dimensions <= 999:
-                    return None
-                axes = [cards.get(b"NAXIS%d" % axis) for axis in range(1, dimensions + 1)]
-                if None in axes:
-                    return None
-                pixels = math.prod(axis or 0 for axis in axes) if axes else 0
-                count = abs(bits) // 8 * cards.get(b"GCOUNT", 1) * (cards.get(b"PCOUNT", 0) + pixels)
-                return -(-count // _BLOCK) * _BLOCK if count >= 0 else None
-    return None
-
-
-def _is_padding(file: BinaryIO, place: int, size: int) -> bool:
-    file.seek(place)
-    return size - place < _BLOCK and not file.read().strip(b"\x00 ")
+    return None if any(part.size for part in parts) else f"without data: {size} bytes of headers alone"
 
 
 def _incomplete_jpeg(file: BinaryIO, size: int) -> str | None:

@@ -1,6 +1,6 @@
 """FITS headers of magnetograms, wherever they come from: a FITS file, the XML of a JP2 file, a sunpy Map.
 
-Any card may be missing, unreadable or of the wrong type; what is needed and cannot be had is a DataError that names it.
+Any card may be missing, unreadable or of the wrong type; what is needed and not there is a DataError that names it.
 """
 
 import math

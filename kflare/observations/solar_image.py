@@ -54,13 +54,12 @@ class SolarImage:
 
     def box(self, box: tuple[int, int, int, int], disk: Disk) -> tuple[int, int, int, int]:
         """The same part of the disk in this image: half-open pixels x0, y0, x1, y1 of an image whose disk is `disk`."""
-        scale = self.disk.radius / disk.radius
-        x0, y0, x1, y1 = box
         # Edges of pixels lie half a pixel from their centres.
-        left, right = (self.disk.x + (x - 0.5 - disk.x) * scale + 0.5 for x in (x0, x1))
-        top, bottom = (self.disk.y + (y - 0.5 - disk.y) * scale + 0.5 for y in (y0, y1))
+        left, top = self.disk.place_of(box[0] - 0.5, box[1] - 0.5, disk)
+        right, bottom = self.disk.place_of(box[2] - 0.5, box[3] - 0.5, disk)
         height, width = self.data.shape
-        return max(0, round(left)), max(0, round(top)), min(width, round(right)), min(height, round(bottom))
+        first = max(0, round(left + 0.5)), max(0, round(top + 0.5))
+        return *first, min(width, round(right + 0.5)), min(height, round(bottom + 0.5))
 
 
 def read_solar_image(path: str | Path, *, wavelength: int) -> SolarImage:

@@ -11,7 +11,8 @@ from typing import Final
 import pandas as pd
 
 from kflare.archives.jsoc import Jsoc
-from kflare.archives.near_real_time import NrtResult, NrtSet, fetch_nrt
+from kflare.archives.near_real_time import fetch_nrt
+from kflare.archives.near_real_time_results import NrtResult, NrtSet
 from kflare.archives.near_real_time_sources import FEED_REACH, SOURCES
 from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import DataError, KflareError
@@ -55,7 +56,7 @@ class CycleInputs:
 
 
 def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) -> CycleInputs:
-    """Fetch the near-real-time set of an issue time (paper 2, section 2.2); what cannot be had is recorded."""
+    """Fetch the near-real-time set of an issue time (paper 2, section 2.2); what could not be fetched is recorded."""
     data, schedule = settings.data, settings.schedule
     folder = data.issue_folder(issue)
     folder.mkdir(parents=True, exist_ok=True)

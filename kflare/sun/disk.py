@@ -42,6 +42,11 @@ class Disk:
         factor = size / width
         return Disk((self.x + 0.5) * factor - 0.5, (self.y + 0.5) * factor - 0.5, self.radius * factor)
 
+    def place_of(self, x: float, y: float, other: "Disk") -> tuple[float, float]:
+        """Where a point of an image whose disk is `other` lies in the image of this disk."""
+        scale = self.radius / other.radius
+        return self.x + (x - other.x) * scale, self.y + (y - other.y) * scale
+
 
 def disk_columns(width: int, disk: Disk) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Where each row of a square image meets the disk, which may reach over the edges.

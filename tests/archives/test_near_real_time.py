@@ -198,7 +198,7 @@ def test_the_newest_file_cannot_be_had(sun, tmp_path, fault):
     sun.fail("/SUM1/D0", fault, size=3000)
     found = magnetogram(sun, tmp_path)
     assert found.age == HOUR + 12 * MINUTE + timedelta(seconds=37)
-    assert "02:00:00_TAI][3] cannot be had" in found.notes[0]
+    assert "02:00:00_TAI][3] could not be fetched" in found.notes[0]
 
 
 def test_no_file_can_be_had(sun, tmp_path):

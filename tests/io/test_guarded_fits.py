@@ -102,6 +102,48 @@ def test_no_reader_decodes_more_than_a_file_holds(read, shape, tmp_path):
         read(path)
 
 
+TWO_AXES = {"BITPIX": 8, "NAXIS": 2, "NAXIS1": 4, "NAXIS2": 4}
+
+
+@pytest.mark.parametrize("read", HEADERS + PIXELS)
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({**TWO_AXES, "NAXIS1": -5}, "`NAXIS1` must be the number of what is there, got -5"),
+        ({**TWO_AXES, "NAXIS2": 1 << 61}, "`NAXIS2` must be the number"),
+        ({**TWO_AXES, "PCOUNT": -2896, "GCOUNT": 1}, "`PCOUNT` must be the number of what is there, got -2896"),
+        ({**TWO_AXES, "PCOUNT": 0, "GCOUNT": -1}, "`GCOUNT` must be the number"),
+        ({"BITPIX": 7, "NAXIS": 0}, "`BITPIX` must be one of 8, 16, 32, 64, -32, -64.*got 7"),
+        ({"BITPIX": 8, "NAXIS": 2, "NAXIS1": 4}, "`NAXIS2` must be the number of what is there, got none"),
+        ({**TWO_AXES, "naxis1": 5}, "`NAXIS1` must be an integer, given once, got '5'"),
+        ({**TWO_AXES, "NAXIS1": "4.0"}, "`NAXIS1` must be an integer, given once, got '4.0'"),
+        ({**TWO_AXES, "GROUPS": "T"}, "`GROUPS` must be an integer"),
+    ],
+    ids=str,
+)
+def test_each_header_is_looked_at_before_the_next_is_read(read, second, message, tmp_path):
+    path = tmp_path / "hmi.sharp.bitmap.fits"
+    path.write_bytes(header_only(PRIMARY, BITPIX=8, NAXIS=0) + header_only(IMAGE, **second))
+    with pytest.raises(DataError, match=rf"hmi\.sharp\.bitmap\.fits.*{message}"):
+        read(path)
+
+
+def test_a_table_that_reaches_beyond_the_file_is_not_decoded():
+    stream = io.BytesIO()
+    fits.CompImageHDU(np.ones((64, 64), np.int16), compression_type="RICE_1").writeto(stream)
+    payload = re.sub(rb"PCOUNT  = {1,20}(\d+)", lambda m: b"PCOUNT  =" + b"99999999".rjust(21), stream.getvalue())
+    with pytest.raises(DataError, match="its header promises"), guarded_fits(payload, "x.fits") as file:
+        file.pixels(file.image())
+
+
+def test_an_image_of_too_many_tiles_is_not_decoded():
+    stream = io.BytesIO()
+    image = fits.CompImageHDU(np.ones((600, 600), np.int16), compression_type="RICE_1", tile_shape=(2, 2))
+    image.writeto(stream)
+    with pytest.raises(DataError, match="at most 65536 tiles, has 90000"), guarded_fits(stream.getvalue(), "x") as file:
+        file.pixels(file.image())
+
+
 @pytest.mark.parametrize("damage", ["a gzip tile", "must be one of", "at most 8192 pixels"])
 def test_what_an_image_may_be(damage):
     if damage == "a gzip tile":
@@ -111,7 +153,7 @@ def test_what_an_image_may_be(damage):
         fits.CompImageHDU(np.ones((64, 64), np.int16), compression_type="HCOMPRESS_1").writeto(stream)
         payload = stream.getvalue()
     else:
-        payload = header_only(PRIMARY, BITPIX=8, NAXIS=2, NAXIS1=8193, NAXIS2=1)
+        payload = header_only(PRIMARY, BITPIX=8, NAXIS=2, NAXIS1=8193, NAXIS2=1) + bytes(8640)
     with pytest.raises(DataError, match=f"here.*{damage}"), guarded_fits(payload, "here") as file:
         file.pixels(file.image())
 

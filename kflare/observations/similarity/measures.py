@@ -114,8 +114,7 @@ def aligned(image: Magnetogram, *, disk: Disk, width: int) -> Magnetogram:
     if image.disk.radius >= 2 * disk.radius:
         image = image.resized(max(2, round(image.data.shape[0] * disk.radius / image.disk.radius)))
     scale = image.disk.radius / disk.radius
-    # Where a new pixel (row, column) comes from.
-    offset = (image.disk.y - scale * disk.y, image.disk.x - scale * disk.x)
+    offset = image.disk.place_of(0, 0, disk)[::-1]  # where the first pixel (row, column) comes from
 
     def interpolated(values: npt.NDArray[np.float64], order: int) -> npt.NDArray[np.float64]:
         moved = ndimage.affine_transform(
