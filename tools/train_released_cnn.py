@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from model_card import ModelCard, reliability_png
 from released_scores import method_scores
 
 from kflare.attribution.compiled import CompiledAttribution
@@ -22,7 +23,6 @@ from kflare.models.fitting import FittedNetwork
 from kflare.models.image_models import fit_image_network, publish_image_model, standardised
 from kflare.models.losses import class_weights
 from kflare.models.metadata import model_metadata
-from kflare.models.model_card import ModelCard, reliability_png
 from kflare.models.pretraining import flux_maps_of
 from kflare.models.registry import model_spec
 from kflare.models.task import fingerprint

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from model_card import ModelCard, reliability_png
 from released_scores import method_scores
 
 from kflare.datasets.earlier_cycle import samples_of_smarp
@@ -21,7 +22,6 @@ from kflare.models.crossvalidation.folds import year_folds
 from kflare.models.distillation import Distillation
 from kflare.models.fitting import FittedNetwork
 from kflare.models.metadata import model_metadata
-from kflare.models.model_card import ModelCard, reliability_png
 from kflare.models.region_models import fit_distilled_network, publish_region_model
 from kflare.models.task import fingerprint
 from kflare.models.training import TrainingRun

@@ -1,8 +1,12 @@
 """Model cards say what the metadata say."""
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 
-from kflare.models.model_card import ModelCard, reliability_png
+_TOOL = runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "model_card.py"))
+ModelCard, reliability_png = _TOOL["ModelCard"], _TOOL["reliability_png"]
 
 METADATA = {
     "event": "largest flare >= M1.0 starting within 24 h",
