@@ -39,6 +39,11 @@ def add_model_and_data(parser: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--harp-noaa", type=Path, metavar="FILE", help="with --sharp: Parquet table harpnum, noaa_ar")
     data.add_argument(
+        "--srs", type=Path, metavar="FILE",
+        help="with --sharp: NOAA's Solar Region Summaries, which tell when a region was given its number (default: "
+        "known from its first sample)",
+    )  # fmt: skip
+    data.add_argument(
         "--regions", type=Path, metavar="FILE", help="region models: region table, Parquet or CSV, instead of --sharp"
     )
     data.add_argument(
@@ -125,8 +130,9 @@ def training_task(args: argparse.Namespace, spec: ModelSpec, flares: "FlareList"
     from kflare.models.region_models import region_task
 
     return region_task(
-        spec, flares, sharp=args.sharp, harp_noaa=args.harp_noaa, regions=args.regions, features=args.features
-    )
+        spec, flares, sharp=args.sharp, harp_noaa=args.harp_noaa, regions=args.regions, features=args.features,
+        srs=args.srs,
+    )  # fmt: skip
 
 
 def recipe_of(args: argparse.Namespace, spec: ModelSpec) -> "partial[Recipe]":

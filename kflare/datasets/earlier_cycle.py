@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from kflare.datasets.history import region_history
 from kflare.datasets.region_features import complete_rows
 from kflare.datasets.region_samples import RegionSamples
 from kflare.errors import DataError
@@ -27,10 +28,13 @@ def samples_of_smarp(folder: Path, flares: FlareList, *, reference: pd.DataFrame
     """SMARP samples of a folder (`smarp_0.csv` …) on their restored grid and HMI's scale, with changes and history.
 
     `flares` are GOES flares of 1996 to 2010; `reference` is a region table of HMI with `COMMON_PARAMETERS`: training
-    rows.
+    rows. The regions have no NOAA numbers; the history of each is of the flares that the samples' own lists say are
+    its, before its first sample by numbers that only later samples tell: a look into the future that these data do not
+    let us mend.
     """
     samples, own = read_smarp_samples(folder, flares=flares)
-    table = complete_rows(matched(samples.table, reference), flares=flares, region_flares=own)
+    table = matched(samples.table, reference)
+    table = complete_rows(table.join(region_history(table, own)), flares=flares)
     notes = (f"{folder}: {'; '.join(samples.notes)}",)
     flux = table["flux24"].to_numpy(np.float64)
     return RegionSamples(table.drop(columns=["flux24", "restored"]), flux, own, notes)

@@ -11,14 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.datasets.history import (
-    DISK_HISTORY,
-    REGION_HISTORY,
-    add_changes,
-    disk_history,
-    numbered_history,
-    region_history,
-)
+from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY, add_changes, disk_history, numbered_history
 from kflare.datasets.region_table import KEY_COLUMNS, region_numbers
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
@@ -61,28 +54,23 @@ def complete_rows(
     *,
     flares: FlareList | None = None,
     xray: XrayFlux | None = None,
-    region_flares: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Append the changes, the flare history and the X-ray features that rows lack; columns that they have stay.
 
     The rows have `time` (UTC), `region`, `noaa` or `noaas`, and what was measured; what is appended is float64, NaN =
     not known. If they have the column `missing`, it also says why a derived feature is. Without `flares` no history is
     appended, without `xray` no X-ray feature. A region's flares are those of the NOAA numbers that it had been given by
-    the time of the row, unless `region_flares` (`region`, `start`, `peak`, `flux`) tells them. Nothing later than a row
-    enters it. `DataError` if a column is not numeric or infinite, or a region has two rows at one time.
+    the time of the row, and before it has one its history is NaN. Nothing later than a row enters it. `DataError` if a
+    column is not numeric or infinite, or a region has two rows at one time.
     """
     derived = _changes(rows, past)
     if xray is not None:
         of_time = {time: xray_features(xray, time.to_pydatetime())[0] for time in rows["time"].unique()}
         derived |= {name: np.array([of_time[time][name] for time in rows["time"]]) for name in XRAY_FEATURES}
     if flares is not None and not {*REGION_HISTORY, *DISK_HISTORY}.issubset(rows):
-        if region_flares is not None:
-            own = region_history(rows, region_flares)
-        else:
-            before = [] if past is None else [past.numbers]
-            own = numbered_history(rows, pd.concat([*before, region_numbers(rows)]), flares)
-        histories = (own, disk_history(rows["time"], flares))
-        derived |= {name: history[name].to_numpy() for history in histories for name in history}
+        numbers = pd.concat([*([] if past is None else [past.numbers]), region_numbers(rows)])
+        for history in (numbered_history(rows, numbers, flares), disk_history(rows["time"], flares)):
+            derived |= {name: history[name].to_numpy() for name in history}
     lacking = {name: values for name, values in derived.items() if name not in rows}
     out = pd.concat([rows, pd.DataFrame(lacking, index=rows.index)], axis=1)
     return out if "missing" not in rows else out.assign(missing=_reasons(rows, out, flares, xray))

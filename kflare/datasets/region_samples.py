@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.datasets.history import REGION_HISTORY
-from kflare.datasets.region_features import complete_rows, to_forecast
+from kflare.datasets.region_features import RegionHistory, complete_rows, to_forecast
 from kflare.datasets.region_table import read_region_table, region_flares_by_noaa
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import region_flux, require_covered
@@ -46,14 +45,31 @@ def samples_of_region_table(path: Path, flares: FlareList) -> RegionSamples:
     return RegionSamples(table, region_flux(table, own), own, notes)
 
 
-def samples_of_sharp(folder: Path, flares: FlareList, *, harp_noaa: Path) -> RegionSamples:
-    """Read SHARP samples on their restored grid; rows whose label is unknown are left out."""
+def samples_of_sharp(
+    folder: Path, flares: FlareList, *, harp_noaa: Path, srs: pd.DataFrame | None = None
+) -> RegionSamples:
+    """Read SHARP samples on their restored grid; rows whose label is unknown are left out.
+
+    The table `harp_noaa` does not tell when a region was given its number. With `srs`, NOAA's regions of `read_srs`, it
+    has it from the first summary that lists it; a number that none lists, and all without `srs`, from the region's
+    first row, so that its history there may hold what was known only days later.
+    """
     samples = read_sharp_samples(folder, flares=flares, harp_noaa=harp_noaa)
-    own = region_flares(samples, flares)
-    table = complete_rows(samples.table, flares=flares, region_flares=own)
-    # Of a region without a NOAA number it is not known whether it flared.
-    table[list(REGION_HISTORY)] = table[list(REGION_HISTORY)].where(table["noaa"].notna())
+    table = samples.table
+    assert samples.harp_noaa is not None
+    numbers = samples.harp_noaa.assign(region="HARP " + samples.harp_noaa["harpnum"].astype(str))
+    listed = {} if srs is None else srs.groupby("noaa")["issued"].min().to_dict()
+
+    def given(noaa: pd.Series) -> pd.Series:
+        return pd.to_datetime(noaa.map(listed), utc=True).astype(table["time"].dtype)
+
+    first = numbers["region"].map(table.groupby("region")["time"].min())
+    numbers["time"] = given(numbers["noaa"]).fillna(first)
+    early = int((~numbers["noaa"].isin(list(listed))).sum())
+    notes = [*samples.notes, f"{early} of {len(numbers)} NOAA numbers taken as known from a region's first row"]
+    table["noaa"] = table["noaa"].where(~(given(table["noaa"]) > table["time"]))
+    table = complete_rows(table, RegionHistory(table.iloc[:0], numbers), flares=flares)
     flux = table["flux24"].to_numpy(np.float64)
     labelled = np.isfinite(flux)
     table = table[labelled].drop(columns=["flux24", "restored"]).reset_index(drop=True)
-    return RegionSamples(table, flux[labelled], own, (f"{folder}: {'; '.join(samples.notes)}",))
+    return RegionSamples(table, flux[labelled], region_flares(samples, flares), (f"{folder}: {'; '.join(notes)}",))

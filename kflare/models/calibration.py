@@ -6,12 +6,15 @@ undone analytically in SCIENCE.md C.4). Platt scaling, sigmoid(a·logit(p) + b),
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from kflare.errors import DataError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 __all__ = ["Calibration", "fit_calibration"]
 
@@ -27,8 +30,10 @@ class Calibration:
     lowest: float
     """No forecast is ever 0 % or 100 %: n validation samples cannot support less than 1/(n + 2) (Laplace's rule)."""
 
-    def __call__(self, probability: tf.Tensor) -> tf.Tensor:
+    def __call__(self, probability: "tf.Tensor") -> "tf.Tensor":
         """Calibrated probability, float32 of the same shape; in the graph."""
+        import tensorflow as tf
+
         p = tf.clip_by_value(probability, _EDGE, 1 - _EDGE)
         logit = tf.math.log(p) - tf.math.log1p(-p)
         return tf.clip_by_value(tf.sigmoid(self.slope * logit + self.offset), self.lowest, 1 - self.lowest)

@@ -17,6 +17,7 @@ from kflare.datasets.splits import Split
 from kflare.errors import ModelError, SettingError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import reaches
+from kflare.flares.srs import read_srs
 from kflare.io.arrays import Float32Array
 from kflare.models.baselines import gradient_boosting, logistic_regression, recent_climatology, region_persistence
 from kflare.models.distillation import Distillation, ensemble_network, student, teacher_targets
@@ -41,15 +42,16 @@ def region_task(
     harp_noaa: Path | None,
     regions: Path | None,
     features: list[str] | None,
+    srs: Path | None = None,
 ) -> TrainingTask:
     """Label SHARP samples, with the NOAA numbers of HARPs, or a region table; the flare list must cover their windows.
 
-    `features` are as `features_of` takes them.
+    `features` are as `features_of` takes them; `srs`, for SHARP samples, tells when a number was given.
     """
     if regions is not None:
         source = samples_of_region_table(regions, flares)
     elif sharp is not None and harp_noaa is not None:
-        source = samples_of_sharp(sharp, flares, harp_noaa=harp_noaa)
+        source = samples_of_sharp(sharp, flares, harp_noaa=harp_noaa, srs=None if srs is None else read_srs(srs))
     else:
         raise SettingError(f"{spec.name} needs a region table, or SHARP samples with the NOAA numbers of their HARPs")
     table, observed = source.table, reaches(source.flux, spec.event)

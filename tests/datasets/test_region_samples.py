@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from kflare.datasets.earlier_cycle import samples_of_smarp
 from kflare.datasets.region_samples import samples_of_region_table, samples_of_sharp
 from kflare.flares.catalogue import FlareList
 
@@ -41,3 +42,42 @@ def test_sharp_samples_get_their_grid_and_their_labels_back(tmp_path, flares):
     assert samples.flux[3:10] == pytest.approx([0] * 6 + [2e-5])
     assert list(samples.table["Chis"][:2]) == [0, 1]
     assert "7 of 16 rows restored" in samples.notes[0]
+
+
+def test_a_number_counts_from_the_summary_that_lists_it_first(tmp_path, flares):
+    times = pd.date_range("2014-01-01", periods=31, freq="96min")
+    rows = pd.DataFrame({"prefix": "HARP", "arpnum": 7, "t_end": times.astype(str), "flares": ""})
+    rows = pd.concat([rows, rows.assign(arpnum=8)])  # HARP 8 has no number at all
+    rows.assign(AREA=100.0, USFLUX=1e21, MEANGBZ=90.0, R_VALUE=1.0).to_csv(tmp_path / "sharp_0.csv", index=False)
+    pd.DataFrame({"harpnum": [7, 7], "noaa_ar": [11900, 11901]}).to_parquet(tmp_path / "pairs.parquet")
+    issued = pd.to_datetime(["2014-01-02T00:30Z", "2014-01-03T00:30Z"])
+    srs = pd.DataFrame({"noaa": [11900, 11900], "issued": issued})
+    samples = {
+        name: samples_of_sharp(tmp_path, flares, harp_noaa=tmp_path / "pairs.parquet", srs=table)
+        for name, table in (("untimed", None), ("none", srs.assign(noaa=11999)), ("listed", srs))
+    }
+    history = {name: one.table[one.table["region"] == "HARP 7"]["Chis"].to_numpy() for name, one in samples.items()}
+    known = pd.to_datetime(times, utc=True) >= issued[0]
+    assert list(history["untimed"]) == list(history["none"]) == [0] + [1] * 30
+    # 11901 is in no summary, so that the region is known by this number, which has no C flare, from its first row on.
+    assert list(history["listed"]) == [1.0 if on else 0.0 for on in known]
+    only = pd.DataFrame({"harpnum": [7], "noaa_ar": [11900]})
+    only.to_parquet(tmp_path / "pairs.parquet")
+    alone = samples_of_sharp(tmp_path, flares, harp_noaa=tmp_path / "pairs.parquet", srs=srs).table
+    own, nameless = (alone[alone["region"] == region] for region in ("HARP 7", "HARP 8"))
+    assert list(own["Chis"].isna()) == list(own["noaa"].isna()) == list(~known)
+    assert nameless["Chis"].isna().all()
+    assert "1 of 2 NOAA numbers taken as known from a region's first row" in samples["listed"].notes[0]
+
+
+def test_an_earlier_cycle_has_the_histories_that_its_own_lists_tell(tmp_path, flares):
+    times = pd.date_range("2014-01-01", periods=31, freq="96min")
+    rows = pd.DataFrame({"prefix": "TARP", "arpnum": 7, "t_end": times.astype(str), "flares": ""})
+    rows = pd.concat([rows, rows.assign(arpnum=8)], ignore_index=True)
+    rows.loc[:0, "flares"] = "C1.0"  # the flare of TARP 7 ten minutes after its first sample
+    values = {"AREA": 100.0, "USFLUX": 1e21, "MEANGBZ": 90.0, "R_VALUE": 1.0}
+    varied = rows.assign(**{name: value * (1 + rows.index / 100) for name, value in values.items()})
+    varied.to_csv(tmp_path / "smarp_0.csv", index=False)
+    table = samples_of_smarp(tmp_path, flares, reference=varied).table
+    assert table["noaa"].isna().all()
+    assert list(table["Chis"]) == [0, *[1] * 30, *[0] * 31]  # without NOAA numbers, and known nevertheless

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -76,3 +79,12 @@ def test_in_a_graph_the_same_numbers():
 def test_one_class_cannot_be_calibrated(observed, seen):
     with pytest.raises(DataError, match=f"the validation span holds {seen}.*move the split dates"):
         fit_calibration(np.full(5, observed), np.linspace(0.1, 0.9, 5, dtype=np.float32))
+
+
+def test_plain_numbers_need_no_tensorflow():
+    code = (
+        "import sys; from kflare.models import Calibration, fit_calibration; Calibration(1.0, 0.0, 0.01); "
+        "import numpy as np; fit_calibration(np.array([False, True]), np.array([0.2, 0.8], np.float32)); "
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
