@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"kflare: no command `{name}`; there are {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    return int(import_module(f"kflare.commands.{name}").main(arguments))
+    return int(import_module(f"kflare.commands.{name}").main(arguments, prog=f"kflare {name}"))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,5 @@
 
 from kflare.commands.features import main
 
-__all__ = ["main"]
-
 if __name__ == "__main__":
     raise SystemExit(main())

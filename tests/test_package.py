@@ -3,6 +3,7 @@
 import importlib
 import importlib.metadata
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,7 +59,11 @@ def test_help_imports_no_tensorflow_and_no_pandas(command):
 def test_every_command_has_its_door_and_is_listed():
     package = ROOT / "kflare"
     doors = {path.stem for path in package.glob("*.py")} - {"__init__", "__main__", "errors"}
-    files = {path.stem for path in (package / "commands").glob("*.py") if "\ndef main(" in path.read_text()}
+    files = {
+        path.stem
+        for path in (package / "commands").glob("*.py")
+        if re.search(r"^(def )?main\b", path.read_text(), re.MULTILINE)
+    }
     assert doors == files == set(COMMANDS)
 
 
@@ -69,6 +74,14 @@ def test_kflare_lists_and_runs_its_commands(capsys):
     assert capsys.readouterr().out == f"kflare {kflare.__version__}\n"
     assert main(["fly"]) == 2
     assert "no command `fly`" in capsys.readouterr().err
+    # Every line names the command as it was typed.
+    assert main(["predict"]) == 1
+    assert capsys.readouterr().err.startswith("kflare predict: give either")
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    assert capsys.readouterr().out.startswith("usage: kflare predict [-h]")
+    assert main(["serve", "--rollback", "cnn-c", "--models", "nowhere"]) == 1
+    assert capsys.readouterr().err.startswith("kflare serve: ")
     with pytest.raises(SystemExit) as end:
         main(["fit", "cnn-x"])
     assert end.value.code == 2

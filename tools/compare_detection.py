@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kflare.commands.command_line import run
+from kflare.commands.command_line import Command
 from kflare.errors import SettingError
 from kflare.flares.srs import read_srs
 from kflare.observations.magnetogram import Magnetogram
@@ -41,14 +41,12 @@ SETTINGS = {
 }
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="tools/compare_detection", description=__doc__)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="magnetograms")
     parser.add_argument("srs", type=Path, help="NOAA's Solar Region Summaries: a CSV of many days, or a daily text")
     parser.add_argument("--days", type=int, default=10, help="images, evenly spread; 0 = all (default: 10)")
     parser.add_argument("--byte-range", type=float, help="field strength of byte 255 of images, G")
     parser.add_argument("--pictures", type=Path, help="folder for a picture of each image with the default's boxes")
-    return run(parser, compare, argv)
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -175,4 +173,4 @@ def picture(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(Command("compare_detection", __doc__, options, compare)(prog="tools/compare_detection"))

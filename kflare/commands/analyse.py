@@ -23,13 +23,7 @@ from kflare.commands.image_options import add_image_options, chosen_images
 __all__ = ["attribution_files", "main"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m kflare.analyse``; returns the exit status."""
-    return command_line.run(_parser(), _analyse, argv)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser("kflare.analyse", __doc__)
+def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("export", type=Path, help="folder that kflare.attribute wrote to")
     add_image_options(parser, byte_range=False)
     tables = parser.add_argument_group("tables")
@@ -80,7 +74,6 @@ def _parser() -> argparse.ArgumentParser:
         help="days to show as examples, such as 2013-10-23 (default: the clearest forecasts)",
     )  # fmt: skip
     out.add_argument("--json", action="store_true", help="print the summary as JSON")
-    return parser
 
 
 def _analyse(args: argparse.Namespace) -> None:
@@ -118,7 +111,7 @@ def _analyse(args: argparse.Namespace) -> None:
     )
     print(json.dumps(found.summary, indent=2) if args.json else found.as_text())
     total = f"{len(found.failures) + len(found.images)} attribution files"
-    command_line.report_failures("kflare.analyse", found.failures.values(), of=total, rest="the rest was analysed")
+    command_line.report_failures(args.prog, found.failures.values(), of=total, rest="the rest was analysed")
 
 
 def attribution_files(folder: Path, images: Sequence[Path]) -> list[Path]:
@@ -138,3 +131,6 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"must be dates such as 2013-10-23, got {text!r}") from error
+
+
+main = command_line.Command("analyse", __doc__, _options, _analyse)

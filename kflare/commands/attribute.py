@@ -15,7 +15,6 @@ python -m kflare.attribute hmi_daily --from 2014-01-01 --until 2014-02-01 --serv
 
 import argparse
 import json
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,13 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m kflare.attribute``; returns the exit status."""
-    return command_line.run(_parser(), _attribute, argv)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser("kflare.attribute", __doc__)
+def _options(parser: argparse.ArgumentParser) -> None:
     add_image_options(parser)
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -68,7 +61,6 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--png", action="store_true", help="draw the maps over each magnetogram")
     out.add_argument("--json", action="store_true", help="print the summary as JSON")
     command_line.add_workers(parser)
-    return parser
 
 
 def _attribute(args: argparse.Namespace) -> None:
@@ -88,7 +80,7 @@ def _attribute(args: argparse.Namespace) -> None:
         summary, failures = _export(args, images, source, settings, outcomes)
     print(json.dumps(summary, indent=2) if args.json else _as_text(summary))
     total = f"{summary['images'] + len(failures)} images"
-    command_line.report_failures("kflare.attribute", failures, of=total, rest=f"the rest is in {settings.folder}")
+    command_line.report_failures(args.prog, failures, of=total, rest=f"the rest is in {settings.folder}")
 
 
 def _source(args: argparse.Namespace) -> "tuple[AttributionModel, ExportOutcomes | None]":
@@ -179,3 +171,6 @@ def _as_text(summary: dict[str, Any]) -> str:
     if summary["outcomes"]:
         lines.append(", ".join(f"{name}: {count}" for name, count in summary["outcomes"].items()))
     return "\n".join(lines)
+
+
+main = command_line.Command("attribute", __doc__, _options, _attribute)

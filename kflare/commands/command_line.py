@@ -8,17 +8,64 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kflare.errors import DataError, KflareError
 
-__all__ = ["add_workers", "parser", "quiet_tensorflow", "report_failures", "run", "utc_time"]
+__all__ = ["Command", "add_byte_range", "add_span", "add_workers", "quiet_tensorflow", "report_failures", "utc_time"]
 
 
-def parser(command: str, documentation: str | None) -> argparse.ArgumentParser:
-    """The parser of a command; ``--help`` shows the documentation of its module as it is laid out."""
-    layout = argparse.RawDescriptionHelpFormatter
-    return argparse.ArgumentParser(prog=command, description=documentation, formatter_class=layout)
+@dataclass(frozen=True)
+class Command:
+    """A command, called with the arguments (None: those of the process); returns the exit status.
+
+    `documentation` is what ``--help`` shows, as it is laid out; `action` takes the parsed options and may return an
+    exit status of its own. A KflareError becomes one line on stderr.
+    """
+
+    name: str
+    documentation: str | None
+    add_options: Callable[[argparse.ArgumentParser], None]
+    action: Callable[[argparse.Namespace], int | None]
+
+    def parser(self, prog: str | None = None) -> argparse.ArgumentParser:
+        """The parser of its options, under the name that was typed (default: ``kflare.NAME``)."""
+        layout, prog = argparse.RawDescriptionHelpFormatter, prog or f"kflare.{self.name}"
+        parser = argparse.ArgumentParser(prog=prog, description=self.documentation, formatter_class=layout)
+        self.add_options(parser)
+        parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        parser.set_defaults(prog=prog)
+        return parser
+
+    def __call__(self, argv: Sequence[str] | None = None, *, prog: str | None = None) -> int:
+        """Parse and act."""
+        args = self.parser(prog).parse_args(argv)
+        try:
+            return self.action(args) or 0
+        except KflareError as error:
+            if args.debug:
+                raise
+            print(f"{args.prog}: {' '.join(str(error).split())}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print(f"{args.prog}: interrupted", file=sys.stderr)
+            return 130
+        except BrokenPipeError:  # the reader of stdout went away, as `| head` does
+            sys.stderr.close()
+            return 0
+
+
+def add_byte_range(parser: "argparse._ActionsContainer") -> None:
+    """Add `--byte-range`, as `read_magnetogram` takes it."""
+    told = "field of byte 255 in 8-bit images (default: 100 for JPEG and PNG, as in the paper)"
+    parser.add_argument("--byte-range", type=float, metavar="GAUSS", help=told)
+
+
+def add_span(parser: "argparse._ActionsContainer", what: str) -> None:
+    """Add `--from` (`begin`) and `--until` (`end`), which restrict observations to [begin, end)."""
+    parser.add_argument("--from", dest="begin", metavar="DATE", help=f"only {what} from this UTC date or time on")
+    parser.add_argument("--until", dest="end", metavar="DATE", help=f"only {what} before this UTC date or time")
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
@@ -31,37 +78,12 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     work.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers do the work instead")
 
 
-def report_failures(command: str, failures: Collection[str], *, of: str, rest: str) -> None:
+def report_failures(prog: str, failures: Collection[str], *, of: str, rest: str) -> None:
     """Write each failure as a line on stderr and raise `DataError`; without failures nothing."""
     for failure in failures:
-        print(f"{command}: {failure}", file=sys.stderr)
+        print(f"{prog}: {failure}", file=sys.stderr)
     if failures:
         raise DataError(f"{len(failures)} of {of} could not be used, listed above; {rest}")
-
-
-def run(
-    parser: argparse.ArgumentParser, action: Callable[[argparse.Namespace], int | None], argv: Sequence[str] | None
-) -> int:
-    """Parse with `--debug` added, act, and turn a KflareError into one line on stderr.
-
-    The action may return an exit status of its own; None as `argv` takes the arguments of the process.
-    """
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    args = parser.parse_args(argv)
-    try:
-        return action(args) or 0
-    except KflareError as error:
-        if args.debug:
-            raise
-        line = " ".join(str(error).split())
-        print(f"{parser.prog}: {line}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of stdout went away, as `| head` does
-        sys.stderr.close()
-        return 0
 
 
 def utc_time(text: str) -> datetime:

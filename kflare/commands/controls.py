@@ -13,7 +13,6 @@ python -m kflare.controls hmi_daily --from 2013-10-20 --until 2013-10-28 --byte-
 
 import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from kflare.commands import command_line
@@ -22,13 +21,7 @@ from kflare.commands.image_options import add_image_options, chosen_images
 __all__ = ["main"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m kflare.controls``; returns the exit status."""
-    return command_line.run(_parser(), _controls, argv)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser("kflare.controls", __doc__)
+def _options(parser: argparse.ArgumentParser) -> None:
     add_image_options(parser)
     parser.add_argument(
         "--model", type=Path, required=True, metavar="DIR", help="published full-disk model, e.g. savedmodels/cnn-m"
@@ -37,7 +30,6 @@ def _parser() -> argparse.ArgumentParser:
         "--images", type=int, default=8, metavar="N", help="at most this many, evenly from those given (default: 8)"
     )
     parser.add_argument("--json", action="store_true", help="print the tables as JSON")
-    return parser
 
 
 def _controls(args: argparse.Namespace) -> None:
@@ -63,3 +55,6 @@ def _controls(args: argparse.Namespace) -> None:
     print(f"{model.origin.model} version {model.origin.version}, {len(paths)} images")
     for name, table in tables.items():
         print(f"\n{name}\n{table.to_string(index=False, float_format='%.3f')}")
+
+
+main = command_line.Command("controls", __doc__, _options, _controls)

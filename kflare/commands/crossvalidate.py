@@ -17,7 +17,6 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from kflare.commands import command_line
@@ -26,13 +25,7 @@ from kflare.commands.training_options import add_model_and_data, add_recipe, che
 __all__ = ["main"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m kflare.crossvalidate``; returns the exit status."""
-    return command_line.run(_parser(), _crossvalidate, argv)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser("kflare.crossvalidate", __doc__)
+def _options(parser: argparse.ArgumentParser) -> None:
     add_model_and_data(parser)
     folds = parser.add_argument_group("folds")
     folds.add_argument(
@@ -67,7 +60,6 @@ def _parser() -> argparse.ArgumentParser:
         "--resamples", type=int, default=2000, metavar="N", help="of the bootstrap for intervals (default: 2000)"
     )
     out.add_argument("--json", action="store_true", help="print the scores as JSON")
-    return parser
 
 
 def _crossvalidate(args: argparse.Namespace) -> None:
@@ -107,3 +99,6 @@ def _crossvalidate(args: argparse.Namespace) -> None:
         others=args.forecasts, tolerance_minutes=args.tolerance, threshold=args.forecasts_threshold,
     )  # fmt: skip
     print(json.dumps(scores, indent=2) if args.json else text)
+
+
+main = command_line.Command("crossvalidate", __doc__, _options, _crossvalidate)

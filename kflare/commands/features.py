@@ -32,17 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m kflare.features``; returns the exit status."""
-    return command_line.run(_parser(), _features, argv)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser("kflare.features", __doc__)
+def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("observations", nargs="+", type=Path, help="folders of observations")
     times = parser.add_argument_group("times")
-    times.add_argument("--from", dest="begin", metavar="DATE", help="only magnetograms from this UTC date or time on")
-    times.add_argument("--until", dest="end", metavar="DATE", help="only magnetograms before this UTC date or time")
+    command_line.add_span(times, "magnetograms")
     times.add_argument(
         "--cadence", type=float, metavar="HOURS", help="only the magnetogram nearest to each step (default: every one)"
     )
@@ -71,7 +64,6 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--png", action="store_true", help="draw disk, boxes, numbers and neutral lines of each time")
     out.add_argument("--json", action="store_true", help="print the summary as JSON")
     command_line.add_workers(parser)
-    return parser
 
 
 def _features(args: argparse.Namespace) -> None:
@@ -122,7 +114,7 @@ def _features(args: argparse.Namespace) -> None:
     summary = _summary(run, folder, measured=len(todo))
     print(json.dumps(summary, indent=2) if args.json else _as_text(summary, run))
     total = f"{len(jobs)} magnetograms"
-    command_line.report_failures("kflare.features", failures, of=total, rest=f"the rest is in {folder}")
+    command_line.report_failures(args.prog, failures, of=total, rest=f"the rest is in {folder}")
 
 
 def _prepare() -> None:
@@ -206,3 +198,6 @@ def _as_text(summary: dict[str, Any], run: "RunTable") -> str:
         f"{summary['no_data']} without usable data\n{summary['rows']} rows of {summary['regions']} regions, "
         f"{summary['rows_to_forecast']} of them to be forecast, the rest across the limb\n{summary['table']}"
     )
+
+
+main = command_line.Command("features", __doc__, _options, _features)

@@ -43,13 +43,7 @@ __all__ = ["main"]
 _LISTED = 50
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m kflare.fetch``; returns the exit status."""
-    return command_line.run(_parser(), _fetch, argv)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser("kflare.fetch", __doc__)
+def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", nargs="+", type=Path, metavar="DIR",
         help="compare magnetograms that are there: those of the first folder with those of the others nearest in time, "
@@ -102,7 +96,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_jsoc(nrt)
     _add_server(nrt, "--jsoc2", "KFLARE_JSOC2_URL", "server of aia.lev1_nrt2; name and password in it or in ~/.netrc")
     _add_server(nrt, "--swpc", "KFLARE_SWPC_URL")
-    return parser
 
 
 def _common_options() -> argparse.ArgumentParser:
@@ -351,3 +344,6 @@ def _span(text: str) -> timedelta:
     if unit not in UNIT_SECONDS or not number.replace(".", "", 1).isdigit():
         raise argparse.ArgumentTypeError(f"must be a span such as 24h, 90m or 1d, got {text!r}")
     return timedelta(seconds=float(number) * UNIT_SECONDS[unit])
+
+
+main = command_line.Command("fetch", __doc__, _options, _fetch)

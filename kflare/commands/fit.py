@@ -12,7 +12,6 @@ python -m kflare.fit defn-c --sharp sharp --flares swpc_flares.csv --harp-noaa h
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from kflare.commands import command_line
@@ -21,13 +20,7 @@ from kflare.commands.training_options import add_model_and_data, add_recipe, che
 __all__ = ["main"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m kflare.fit``; returns the exit status."""
-    return command_line.run(_parser(), _fit, argv)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser("kflare.fit", __doc__)
+def _options(parser: argparse.ArgumentParser) -> None:
     add_model_and_data(parser)
     spans = parser.add_argument_group("spans (UTC dates, each end exclusive)")
     spans.add_argument("--train-from", metavar="DATE", help="begin of the training span (default: the first sample)")
@@ -48,7 +41,6 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     out.add_argument("--no-publish", action="store_true", help="train and evaluate only")
     out.add_argument("--json", action="store_true", help="print the summary as JSON")
-    return parser
 
 
 def _fit(args: argparse.Namespace) -> None:
@@ -89,3 +81,6 @@ def _fit(args: argparse.Namespace) -> None:
                   file=sys.stderr)  # fmt: skip
     text, summary = write_summary(task, recipes, fits, folder, published=published)
     print(json.dumps(summary, indent=2) if args.json else text)
+
+
+main = command_line.Command("fit", __doc__, _options, _fit)

@@ -13,7 +13,6 @@ python -m kflare.forecast --settings kflare.toml --status
 
 import argparse
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,13 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m kflare.forecast``; returns the exit status."""
-    return command_line.run(_parser(), _forecast, argv)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser("kflare.forecast", __doc__)
+def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--settings", type=Path, default=Path("kflare.toml"), metavar="FILE", help="settings (default: kflare.toml)"
     )
@@ -50,7 +43,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--issue", type=utc_time, metavar="TIME", help="issue time, UTC, such as 2026-11-20T09:00")
     parser.add_argument("--now", type=utc_time, metavar="TIME", help="forecast as if this were the present (UTC)")
     parser.add_argument("--json", action="store_true", help="with --once: print the forecast as JSON")
-    return parser
 
 
 def _forecast(args: argparse.Namespace) -> int:
@@ -127,3 +119,6 @@ def _as_text(done: "CycleResult") -> str:
             lines.append(f"full disk, class {name} and above in 24 h: {values}")
         lines.append(f"mark: {cycle.mark or 'not known'}; {len(cycle.regions)} regions")
     return "\n".join([*lines, *(f"not published: {failure}" for failure in done.unpublished)])
+
+
+main = command_line.Command("forecast", __doc__, _options, _forecast)

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from kflare.commands.command_line import add_byte_range, add_span
+
 __all__ = ["add_image_options", "chosen_images"]
 
 
@@ -11,13 +13,9 @@ def add_image_options(parser: argparse.ArgumentParser, *, byte_range: bool = Tru
     images = parser.add_argument_group("images")
     images.add_argument("magnetograms", nargs="*", type=Path, help="full-disk magnetograms, or folders of them")
     images.add_argument("--list", type=Path, metavar="FILE", help="file with the path of a magnetogram per line")
-    images.add_argument("--from", dest="begin", metavar="DATE", help="only images from this UTC date or time on")
-    images.add_argument("--until", dest="end", metavar="DATE", help="only images before this UTC date or time")
+    add_span(images, "images")
     if byte_range:
-        images.add_argument(
-            "--byte-range", type=float, metavar="GAUSS",
-            help="field of byte 255 in 8-bit images (default: 100 for JPEG and PNG, as in the paper)",
-        )  # fmt: skip
+        add_byte_range(images)
 
 
 def chosen_images(args: argparse.Namespace) -> list[Path]:

@@ -9,7 +9,6 @@ python -m kflare.predict --regions regions.parquet --flares flares.csv --json
 
 import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,17 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m kflare.predict``; returns the exit status."""
-    return command_line.run(_parser(), _predict, argv)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser("kflare.predict", __doc__)
+def _options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("magnetograms", nargs="*", type=Path, help="full-disk magnetograms, or folders of them")
-    byte_range = "field of byte 255 in 8-bit images (default: 100 for JPEG and PNG, as in the paper)"
-    add("--byte-range", type=float, metavar="GAUSS", help=byte_range)
+    command_line.add_byte_range(parser)
     add("--regions", type=Path, metavar="FILE", help="region table (Parquet or CSV) instead of magnetograms")
     add("--flares", type=Path, metavar="FILE", help="with --regions: flare list, for missing flare-history columns")
     attribute = "with magnetograms: also write where the model looked, DIR/MODEL/NAME.fits, from the same request"
@@ -42,7 +34,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--models", nargs="+", metavar="NAME", help="models to ask (default: all of the kind that the server serves)")
     add("--timeout", type=float, default=10.0, metavar="SECONDS", help="deadline of each request (default: 10)")
     add("--json", action="store_true", help="print JSON")
-    return parser
 
 
 def _predict(args: argparse.Namespace) -> None:
@@ -107,3 +98,6 @@ def _as_text(result: "ServedForecasts") -> str:
             shown[column] = together[column].map(lambda count: "" if pd.isna(count) else f"{count:.0f}")
     headings = {column: f"P(≥{column[0]}) {column[3:]}" for column in shown.columns if column[1:3] == "+ "}
     return "\n".join([*lines, shown.rename(columns=headings).to_string(index=False)])
+
+
+main = command_line.Command("predict", __doc__, _options, _predict)

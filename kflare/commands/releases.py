@@ -22,11 +22,6 @@ from kflare.models.registry import model_names
 __all__ = ["is_for_releases", "main"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m kflare.releases``; returns the exit status."""
-    return command_line.run(_parser(), _act, argv)
-
-
 def is_for_releases(argv: Sequence[str]) -> bool:
     """Whether one of the arguments is a release option; `python -m kflare.serve` takes those, too."""
     return any(argument.partition("=")[0] in _OPTIONS for argument in argv)
@@ -173,8 +168,7 @@ _ACTIONS = {
 _OPTIONS = {f"--{name}" for name in _ACTIONS}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser("kflare.releases", __doc__)
+def _options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_mutually_exclusive_group(required=True).add_argument
     add("--publish", type=Path, metavar="VERSION", help="verify a folder <name>/<version> and copy it to --models")
     add("--list", action="store_true", help="print the versions in --models")
@@ -194,8 +188,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--cert", type=Path, metavar="PEM", help="mutual TLS: own certificate")
     add("--key", type=Path, metavar="PEM", help="mutual TLS: own key")
     add("--json", action="store_true", help="with --list: print JSON")
-    return parser
 
 
 def _act(options: argparse.Namespace) -> int | None:
     return next(action for name, action in _ACTIONS.items() if getattr(options, name))(options)
+
+
+main = command_line.Command("releases", __doc__, _options, _act)

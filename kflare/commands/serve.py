@@ -30,12 +30,12 @@ __all__ = ["main"]
 _DEFAULT_MODELS = Path("savedmodels")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m kflare.serve`` until a signal stops it; returns the exit status."""
+def main(argv: Sequence[str] | None = None, *, prog: str | None = None) -> int:
+    """Run ``python -m kflare.serve`` until a signal stops it, or a release option; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     if releases.is_for_releases(argv):
-        return releases.main(argv)
-    return command_line.run(_parser(), _serve, argv)
+        return releases.main(argv, prog=prog)
+    return command_line.Command("serve", __doc__, _options, _serve)(argv, prog=prog)
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -43,7 +43,7 @@ def _serve(options: argparse.Namespace) -> None:
         options.models = _DEFAULT_MODELS
     if options.models is not None and not options.models.is_dir():
         raise SettingError(f"no folder {options.models}: `--models` must hold <name>/<version>/saved_model.pb")
-    logging.basicConfig(format="kflare.serve: %(message)s", level=logging.INFO if options.debug else logging.WARNING)
+    logging.basicConfig(format=f"{options.prog}: %(message)s", level=logging.INFO if options.debug else logging.WARNING)
     stop = threading.Event()
     handlers = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -88,7 +88,7 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> None:
     _allow_many_connections()
     server.start()
     try:
-        sys.stderr.write(f"kflare.serve: {_ready(server)}\n")
+        sys.stderr.write(f"{options.prog}: {_ready(server)}\n")
         sys.stderr.flush()
         logging.getLogger("kflare").setLevel(logging.INFO)  # from here on, every version that comes or goes
         stop.wait()
@@ -140,8 +140,7 @@ _count = _between(1, 2047)  # MiB of the largest message that gRPC can carry
 _seconds = _between(0, 1e6, float)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser("kflare.serve", __doc__)
+def _options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--models",
@@ -172,4 +171,3 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-requests", type=_count, default=128, metavar="N", help="most requests at a time (default: %(default)s)")
     draining = "how long to wait, after the signal to stop, for requests under way (default: %(default)g s)"
     add("--drain-seconds", type=_seconds, default=30.0, metavar="S", help=draining)
-    return parser

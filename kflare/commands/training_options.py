@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kflare.commands.command_line import add_byte_range
 from kflare.errors import SettingError
 from kflare.models.registry import MODELS, ModelSpec, model_names, model_spec
 
@@ -25,10 +26,7 @@ def add_model_and_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", choices=model_names(), help=f"network and class of the flares ({known})")
     data = parser.add_argument_group("data")
     data.add_argument("--magnetograms", type=Path, metavar="DIR", help="image models: folder of full-disk magnetograms")
-    data.add_argument(
-        "--byte-range", type=float, metavar="GAUSS",
-        help="field of byte 255 in 8-bit images (default: 100 for JPEG and PNG, as in the paper)",
-    )  # fmt: skip
+    add_byte_range(data)
     data.add_argument(
         "--daily", type=float, metavar="HOURS",
         help="image models: one sample a day, of 00:00 UT or else the nearest image at most HOURS earlier, as in the "

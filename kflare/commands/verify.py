@@ -16,7 +16,7 @@ python -m kflare.verify --ledger sqlite:///ledger.sqlite --class C --regions --o
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,13 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m kflare.verify``; returns the exit status."""
-    return command_line.run(_parser(), _verify, argv)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser("kflare.verify", __doc__)
+def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", nargs="?", type=Path, help="forecasts with their outcomes (CSV or Parquet)")
     parser.add_argument("--ledger", metavar="URL", help="instead of a table: the ledger of kflare.forecast")
     parser.add_argument("--class", dest="letter", choices=("C", "M"), help="with --ledger: the class to score")
@@ -72,7 +66,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--level", type=float, default=0.95, help="of the intervals (default: 0.95)")
     parser.add_argument("--seed", type=int, default=0, help="of the resamples (default: 0)")
     parser.add_argument("--json", action="store_true", help="print all numbers as JSON instead of a summary")
-    return parser
 
 
 def _verify(args: argparse.Namespace) -> None:
@@ -159,3 +152,6 @@ def _bar(items: Iterable[Any]) -> Iterator[Any]:
     from tqdm import tqdm
 
     yield from tqdm(items, desc="verifying", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
+
+
+main = command_line.Command("verify", __doc__, _options, _verify)
