@@ -36,6 +36,22 @@ def test_a_room_loads_nothing_until_a_name_is_used(room):
     assert done.returncode == 0, done.stderr
 
 
+def test_names_that_need_no_network_load_no_tensorflow():
+    code = (
+        "import sys\n"
+        "from kflare.attribution import Attribution, PublishedModel, agreement, place_regions, read_attribution\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_page_shows_the_values_of_constants():
+    page = _TOOL["page"]()
+    assert "| `MODELS` | `cnn-c`, `cnn-m`, `defn-c`, `defn-m` |" in page
+    assert " of 4 |" not in page
+
+
 def test_what_a_notebook_does_first():
     from kflare.verification import ContingencyTable, tss
 

@@ -43,7 +43,8 @@ def page() -> str:
             thing = getattr(module, name)
             told = (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
             if not callable(thing):
-                told = f"`{thing!r}`" if isinstance(thing, (int, float)) else f"{type(thing).__name__} of {len(thing)}"
+                values = [thing] if isinstance(thing, (int, float, str)) else thing
+                told = ", ".join(f"`{getattr(value, 'name', value)}`" for value in values)
             lines.append(f"| `{name}` | {told} |")
     return "\n".join(lines) + "\n"
 

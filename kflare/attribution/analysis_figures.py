@@ -86,4 +86,4 @@ def write_figures(
         inner = regions[(regions["outcome"] != "null") & (regions["lon"].abs() <= max_longitude)]
         scaled = tables["figure7"]["scaling"] == tables["figure7"]["scaling"].iloc[0]
         figures["figure7"] = figure_correlations(inner, tables["figure7"][scaled])
-    return [path for name, figure in figures.items() for path in save(figure, output / name)]
+    return [save(figure, output / f"{name}.{kind}") for name, figure in figures.items() for kind in ("png", "pdf")]

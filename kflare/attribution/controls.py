@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
-from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from kflare.attribution.compiled import CompiledAttribution
+from kflare.attribution.map_agreement import CELLS, agreement, mean_defined, on_cells, rank_correlation
 from kflare.attribution.maps import ATTRIBUTION_METHODS
 from kflare.datasets.preprocessing import fill_and_scale, reduce_field
 from kflare.errors import DataError
@@ -29,9 +29,8 @@ from kflare.io.arrays import Float32Array
 from kflare.models.image_models import last_convolution
 from kflare.observations.reading import read_magnetogram
 
-__all__ = ["agreement", "controls", "network_inputs", "randomisation_check", "rank_correlation", "removal_curve"]
+__all__ = ["controls", "network_inputs", "randomisation_check", "removal_curve"]
 
-_CELLS = 16
 _FLARE = 1
 
 
@@ -58,14 +57,6 @@ def controls(model: keras.Model, images: Float32Array) -> dict[str, pd.DataFrame
         "insertion": removal_curve(model, images, maps, insert=True),
         "agreement": agreement(maps).reset_index(names="method"),
     }
-
-
-def rank_correlation(one: Float32Array, other: Float32Array) -> npt.NDArray[np.float64]:
-    """Spearman's rank correlation of two maps' (N, h, w) absolute values, (N,); NaN where a map is constant."""
-    if one.shape != other.shape:
-        raise DataError(f"maps must have the same shape to be compared, got {one.shape} and {other.shape}")
-    pairs = zip(np.abs(one).reshape(len(one), -1), np.abs(other).reshape(len(other), -1), strict=True)
-    return np.array([spearmanr(a, b).statistic if np.ptp(a) and np.ptp(b) else np.nan for a, b in pairs])
 
 
 def randomisation_check(
@@ -107,7 +98,7 @@ def randomisation_check(
         maps = twin.maps(images, methods)
         for method in methods:
             similarity = rank_correlation(own[method][..., _FLARE], maps[method][..., _FLARE])
-            rows.append((item.name, method, _mean(similarity)))
+            rows.append((item.name, method, mean_defined(similarity)))
     return pd.DataFrame(rows, columns=["randomised_down_to", "method", "rank_correlation"])
 
 
@@ -138,40 +129,23 @@ def removal_curve(
     for method, found in maps.items():
         if len(found) != len(images):
             raise DataError(f"`{method}` must hold one map for each of the {len(images)} images, got {len(found)}")
-    if images.shape[1] % _CELLS:
-        raise DataError(f"images must be a multiple of {_CELLS} pixels wide, got {images.shape[1]}")
+    if images.shape[1] % CELLS:
+        raise DataError(f"images must be a multiple of {CELLS} pixels wide, got {images.shape[1]}")
     orders: dict[str, npt.NDArray[Any]] = {
-        method: _cells(found).reshape(len(images), -1) for method, found in maps.items()
+        method: on_cells(found).reshape(len(images), -1) for method, found in maps.items()
     }
-    orders["random"] = np.random.default_rng(0).random((len(images), _CELLS**2))
+    orders["random"] = np.random.default_rng(0).random((len(images), CELLS**2))
     # Rank 0 is the most important cell of an image.
     ranks = {name: np.argsort(np.argsort(-order, axis=1), axis=1) for name, order in orders.items()}
-    side = images.shape[1] // _CELLS
+    side = images.shape[1] // CELLS
     rows = []
     for step in tqdm(range(steps + 1), desc="inserting" if insert else "deleting", disable=None, delay=2):
-        count = round(step / steps * _CELLS**2)
-        row = {"fraction": count / _CELLS**2}
+        count = round(step / steps * CELLS**2)
+        row = {"fraction": count / CELLS**2}
         for name, rank in ranks.items():
-            chosen = (rank < count).reshape(-1, _CELLS, _CELLS).repeat(side, axis=1).repeat(side, axis=2)[..., None]
+            chosen = (rank < count).reshape(-1, CELLS, CELLS).repeat(side, axis=1).repeat(side, axis=2)[..., None]
             # Space stays as dark as it is: only the disk's field is taken away.
             changed = np.where((chosen == insert) | (images <= -1), images, np.float32(0))
             row[name] = float(model.predict(changed, batch_size=8, verbose=0)[:, _FLARE].mean())
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def agreement(maps: Mapping[str, Float32Array]) -> pd.DataFrame:
-    """Mean rank correlation of each pair of methods (maps (N, h, w) of the same images), on 16×16 cells; symmetric."""
-    cells = {method: _cells(values) for method, values in maps.items()}
-    table = {a: {b: _mean(rank_correlation(cells[a], cells[b])) for b in cells} for a in cells}
-    return pd.DataFrame(table)
-
-
-def _cells(maps: Float32Array) -> Float32Array:
-    """Mean absolute value over 16×16 cells, (N, 16, 16); a coarser map is repeated."""
-    magnitude = np.abs(maps)[..., None]
-    return tf.image.resize(magnitude, (_CELLS, _CELLS), method="area").numpy()[..., 0]
-
-
-def _mean(values: npt.NDArray[np.float64]) -> float:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")

@@ -197,7 +197,7 @@ def _regions(path: Path) -> pd.DataFrame:
 def _draw(
     attribution: Attribution, field: Float32Array | None, job: ImageJob, settings: Export, patches: list[RegionPatch]
 ) -> None:
-    from kflare.attribution.overlay import overlay, write_overlay
+    from kflare.attribution.figures import overlay, save
 
     path = settings.drawings / f"{job.target.stem}.png"
     if field is None:
@@ -205,7 +205,7 @@ def _draw(
             return
         size = attribution.guided_backprop.shape[0]
         field = read_magnetogram(job.image, byte_range=settings.byte_range, size=size).data
-    write_overlay(overlay(attribution, field, patches=patches), path)
+    save(overlay(attribution, field, patches=patches), path, dpi=100)
 
 
 def _made(jobs: Sequence[ImageJob], source: AttributionModel, settings: Export) -> Iterator[Made | str]:

@@ -15,14 +15,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 
+from kflare.attribution.attribution_file import Attribution
 from kflare.attribution.harps import RegionPatch
-from kflare.attribution.image_maps import ImageMaps
+from kflare.attribution.image_maps import ImageMaps, scaled_maps
 from kflare.errors import DataError
 from kflare.io.arrays import FloatArray
 from kflare.io.atomic import write_whole
+from kflare.io.percent import percent
 from kflare.regions.inversion_lines import PolarityLines
 
-__all__ = ["figure_grad_cam", "figure_guided_backprop", "figure_hit", "figure_patches", "save"]
+__all__ = ["figure_grad_cam", "figure_guided_backprop", "figure_hit", "figure_patches", "overlay", "save"]
 
 
 _BLUE, _ORANGE, _SKY = "#0072B2", "#E69F00", "#56B4E9"
@@ -62,6 +64,16 @@ def figure_hit(title: str, image: ImageMaps) -> Figure:
         figure.colorbar(shown, ax=row.tolist(), label="Scaled to 0–1", shrink=0.8)
     _bare(panels)
     return figure
+
+
+def overlay(attribution: Attribution, field: FloatArray, *, patches: Sequence[RegionPatch] = ()) -> Figure:
+    """Guided backpropagation and Grad-CAM of the label "flare" over an image's magnetogram (S, S), as `figure_hit`.
+
+    The field is on the pixels of the network's input: gauss, row 0 = north, NaN off the disk.
+    """
+    by = f"{attribution.origin.model} version {attribution.origin.version}"
+    title = f"{attribution.time:%Y-%m-%d %H:%M} UT, {by}, probability {percent(attribution.probability)}"
+    return figure_hit(title, ImageMaps(field, *scaled_maps(attribution), patches))
 
 
 def figure_guided_backprop(cases: Sequence[tuple[str, ImageMaps]]) -> Figure:
@@ -143,12 +155,11 @@ def figure_patches(entries: Sequence[tuple[str, ImageMaps, PolarityLines, Region
     return figure
 
 
-def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
-    """Write a figure as `stem`.png (150 dpi) and `stem`.pdf, without a date, so that equal figures are equal files."""
-    paths = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.pdf")
-    write_whole(paths[0], lambda file: figure.savefig(file, format="png", dpi=150, metadata={"Software": None}))
-    write_whole(paths[1], lambda file: figure.savefig(file, format="pdf", dpi=150, metadata={"CreationDate": None}))
-    return paths
+def save(figure: Figure, path: Path, *, dpi: int = 150) -> Path:
+    """Write a figure as PNG or PDF, whole and without a date, so that equal figures are equal files."""
+    kind = path.suffix[1:]
+    undated: dict[str, Any] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}[kind]
+    return write_whole(path, lambda file: figure.savefig(file, format=kind, dpi=dpi, metadata=undated))
 
 
 def _grid(cases: Sequence[tuple[str, ImageMaps]], titles: Sequence[str]) -> tuple[Figure, npt.NDArray[Any]]:

@@ -24,56 +24,52 @@ __all__ = ["attribution_files", "main"]
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("export", type=Path, help="folder that kflare.attribute wrote to")
+    add = parser.add_argument
+    add("export", type=Path, help="folder that kflare.attribute wrote to")
     add_image_options(parser, byte_range=False)
-    tables = parser.add_argument_group("tables")
-    tables.add_argument("--flares", type=Path, required=True, metavar="FILE", help="flare list")
-    tables.add_argument(
-        "--regions", type=Path, required=True, metavar="FILE", help="positions of regions (SRS or region table)"
-    )
-    tables.add_argument(
-        "--sharp", type=Path, metavar="FILE", help="daily table of SHARP parameters of NOAA regions, for Fig. 7"
-    )
+    add = parser.add_argument_group("tables").add_argument
+    add("--flares", type=Path, required=True, metavar="FILE", help="flare list")
+    add("--regions", type=Path, required=True, metavar="FILE", help="positions of regions (SRS or region table)")
+    add("--sharp", type=Path, metavar="FILE", help="daily table of SHARP parameters of NOAA regions, for Fig. 7")
     decision = parser.add_argument_group(
         "decision", "Probability from which an image was forecast to flare (default: 0.5, the higher score decides)."
     )
-    decision.add_argument("--threshold", type=float, metavar="P", help="this one")
-    decision.add_argument("--model", type=Path, metavar="DIR", help="that of a published model")
-    rules = parser.add_argument_group("rules", "What the paper leaves open.")
-    rules.add_argument(
+    add = decision.add_argument
+    add("--threshold", type=float, metavar="P", help="this one")
+    add("--model", type=Path, metavar="DIR", help="that of a published model")
+    add = parser.add_argument_group("rules", "What the paper leaves open.").add_argument
+    add(
         "--area", choices=("box", "field"), default="box",
         help="area of a region: its box, or the strong field in it (default: box)",
     )  # fmt: skip
-    rules.add_argument(
+    add(
         "--polarity-method", choices=("edges", "schrijver"), default="edges",
         help="how polarity inversion lines are found (default: edges)",
     )  # fmt: skip
-    rules.add_argument(
+    add(
         "--polarity-threshold", type=float, metavar="GAUSS",
         help="field of a polarity (default: 150, in 8-bit images half of their --byte-range and at most 100)",
     )  # fmt: skip
-    rules.add_argument(
+    add(
         "--line-width", type=int, default=4, metavar="PIXELS",
         help="square by which edges of polarities are dilated to find where they meet (default: 4)",
     )  # fmt: skip
-    rules.add_argument(
+    add(
         "--max-longitude", type=float, default=60.0, metavar="DEGREES",
         help="largest distance from the central meridian in Figs. 5 and 7 (default: 60, as in the paper)",
     )  # fmt: skip
-    rules.add_argument(
+    add(
         "--tolerance", type=float, default=12.0, metavar="HOURS",
         help="how far position and SHARP record of a region may be from the image in time (default: 12)",
     )  # fmt: skip
-    rules.add_argument(
-        "--resamples", type=int, default=1000, metavar="N", help="for the bootstrap intervals (default: 1000)"
-    )
-    out = parser.add_argument_group("output")
-    out.add_argument("--output", type=Path, metavar="DIR", help="folder to write to (default: EXPORT/analysis)")
-    out.add_argument(
+    add("--resamples", type=int, default=1000, metavar="N", help="for the bootstrap intervals (default: 1000)")
+    add = parser.add_argument_group("output").add_argument
+    add("--output", type=Path, metavar="DIR", help="folder to write to (default: EXPORT/analysis)")
+    add(
         "--days", nargs="+", default=[], type=_day, metavar="DATE",
         help="days to show as examples, such as 2013-10-23 (default: the clearest forecasts)",
     )  # fmt: skip
-    out.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add("--json", action="store_true", help="print the summary as JSON")
 
 
 def _analyse(args: argparse.Namespace) -> None:

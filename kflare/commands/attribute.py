@@ -15,6 +15,7 @@ python -m kflare.attribute hmi_daily --from 2014-01-01 --until 2014-02-01 --serv
 
 import argparse
 import json
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,33 +34,28 @@ __all__ = ["main"]
 def _options(parser: argparse.ArgumentParser) -> None:
     add_image_options(parser)
     model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model", type=Path, metavar="DIR", help="published model to run here, e.g. savedmodels/cnn-m or one version"
-    )
-    model.add_argument("--server", metavar="ADDRESS", help="host:port of a server to ask instead")
-    model.add_argument("--model-name", metavar="NAME", help="with --server: cnn-c or cnn-m")
-    model.add_argument(
+    add = model.add_argument
+    add("--model", type=Path, metavar="DIR", help="published model to run here, e.g. savedmodels/cnn-m or one version")
+    add("--server", metavar="ADDRESS", help="host:port of a server to ask instead")
+    add("--model-name", metavar="NAME", help="with --server: cnn-c or cnn-m")
+    add(
         "--timeout", type=float, default=60.0, metavar="SECONDS",
         help="with --server: deadline of a request (default: 60)",
     )  # fmt: skip
-    model.add_argument(
-        "--batch-size", type=int, default=4, metavar="N", help="images per call of the model (default: 4)"
-    )
+    add("--batch-size", type=int, default=4, metavar="N", help="images per call of the model (default: 4)")
     table = parser.add_argument_group("table")
-    table.add_argument(
-        "--regions", type=Path, metavar="FILE", help="positions of regions (SRS or region table): a row for each, too"
-    )
-    table.add_argument(
-        "--flares", type=Path, metavar="FILE", help="flare list: adds hit, miss, false alarm or null of each image"
-    )
-    table.add_argument(
+    add = table.add_argument
+    add("--regions", type=Path, metavar="FILE", help="positions of regions (SRS or region table): a row for each, too")
+    add("--flares", type=Path, metavar="FILE", help="flare list: adds hit, miss, false alarm or null of each image")
+    add(
         "--threshold", type=float, metavar="P",
         help="probability from which a forecast is yes (default: the model's own; needed with --server and --flares)",
     )  # fmt: skip
     out = parser.add_argument_group("output")
-    out.add_argument("--output", type=Path, metavar="DIR", help="folder to write to (default: attributions/MODEL)")
-    out.add_argument("--png", action="store_true", help="draw the maps over each magnetogram")
-    out.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add = out.add_argument
+    add("--output", type=Path, metavar="DIR", help="folder to write to (default: attributions/MODEL)")
+    add("--png", action="store_true", help="draw the maps over each magnetogram")
+    add("--json", action="store_true", help="print the summary as JSON")
     command_line.add_workers(parser)
 
 
@@ -79,6 +75,9 @@ def _attribute(args: argparse.Namespace) -> None:
     with settings.held():
         summary, failures = _export(args, images, source, settings, outcomes)
     print(json.dumps(summary, indent=2) if args.json else _as_text(summary))
+    if 0 < summary["images"] == summary.get("images_without_regions"):
+        print(f"{args.prog}: note: {args.regions} has no region within 12 h of any image: does it cover their time?",
+              file=sys.stderr)  # fmt: skip
     total = f"{summary['images'] + len(failures)} images"
     command_line.report_failures(args.prog, failures, of=total, rest=f"the rest is in {settings.folder}")
 
@@ -139,6 +138,7 @@ def _export(
     work = partial(export, source=source, settings=settings)
     workers = {"workers": args.workers, "scheduler": args.scheduler, "prepare": command_line.quiet_tensorflow}
     failures: list[str] = []
+    alone = 0
     with (
         ValueTable(settings.folder / "attribution.parquet", outcomes=outcomes) as table,
         run_tasks(work, batches, **workers) as results,
@@ -147,6 +147,7 @@ def _export(
             if result.failure is not None:
                 failures.append(result.failure)
             table.add(result.rows)
+            alone += len(result.rows) == 1
     summary = {
         "model": source.origin.model,
         "version": source.origin.version,
@@ -154,6 +155,7 @@ def _export(
         "already_done": sum(job.done for job in jobs),
         "failed": len(failures),
         "rows": table.rows,
+        **({} if args.regions is None else {"images_without_regions": alone}),
         "outcomes": dict(table.outcomes),
         "table": str(table.path),
         "maps": str(settings.maps),
@@ -168,6 +170,8 @@ def _as_text(summary: dict[str, Any]) -> str:
         f"{summary['maps']}: a FITS file per image",
         f"{summary['table']}: {summary['rows']} rows",
     ]
+    if summary.get("images_without_regions"):
+        lines.append(f"{summary['images_without_regions']} images have no region of `--regions` within 12 h")
     if summary["outcomes"]:
         lines.append(", ".join(f"{name}: {count}" for name, count in summary["outcomes"].items()))
     return "\n".join(lines)

@@ -33,36 +33,38 @@ __all__ = ["main"]
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("observations", nargs="+", type=Path, help="folders of observations")
+    add = parser.add_argument
+    add("observations", nargs="+", type=Path, help="folders of observations")
     times = parser.add_argument_group("times")
     command_line.add_span(times, "magnetograms")
-    times.add_argument(
-        "--cadence", type=float, metavar="HOURS", help="only the magnetogram nearest to each step (default: every one)"
-    )
-    times.add_argument(
+    add = times.add_argument
+    add("--cadence", type=float, metavar="HOURS", help="only the magnetogram nearest to each step (default: every one)")
+    add(
         "--tolerance", type=float, default=30.0, metavar="MINUTES",
         help="how far from the magnetogram other observations may be (default: 30)",
     )  # fmt: skip
     other = parser.add_argument_group("other observations")
-    other.add_argument(
+    add = other.add_argument
+    add(
         "--xrays", nargs="+", type=Path, metavar="FILE",
         help="GOES X-ray flux (default: goes_xrays_*.json in the folders)",
     )  # fmt: skip
-    other.add_argument("--flares", type=Path, metavar="FILE", help="flare list, for the flare history of regions")
-    other.add_argument("--srs", type=Path, metavar="FILE", help="NOAA's Solar Region Summaries: the numbers of regions")
+    add("--flares", type=Path, metavar="FILE", help="flare list, for the flare history of regions")
+    add("--srs", type=Path, metavar="FILE", help="NOAA's Solar Region Summaries: the numbers of regions")
     how = parser.add_argument_group("how")
-    how.add_argument(
+    add = how.add_argument
+    add(
         "--detection", nargs="+", default=[], metavar="NAME=VALUE",
         help="options of the detection, such as threshold=140 radial=true; see docs/detection.md",
     )  # fmt: skip
-    how.add_argument(
+    add(
         "--disambiguation", default="jsoc", choices=("jsoc", "potential", "random", "radial-acute"),
         help="solution of the azimuth's ambiguity in weak field (default: jsoc, as JSOC's own SHARPs)",
     )  # fmt: skip
-    out = parser.add_argument_group("output")
-    out.add_argument("--output", type=Path, default=Path("features"), metavar="DIR", help="default: features")
-    out.add_argument("--png", action="store_true", help="draw disk, boxes, numbers and neutral lines of each time")
-    out.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add = parser.add_argument_group("output").add_argument
+    add("--output", type=Path, default=Path("features"), metavar="DIR", help="default: features")
+    add("--png", action="store_true", help="draw disk, boxes, numbers and neutral lines of each time")
+    add("--json", action="store_true", help="print the summary as JSON")
     command_line.add_workers(parser)
 
 

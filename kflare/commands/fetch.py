@@ -30,17 +30,15 @@ from typing import TYPE_CHECKING, Any
 
 from kflare.commands import command_line
 from kflare.commands.command_line import utc_time
+from kflare.commands.fetch_report import fidelity_text, outcome_table, result_line
 from kflare.sun.times import UNIT_SECONDS
 
 if TYPE_CHECKING:
     from kflare.archives.downloads import FileRequest, FileResult
     from kflare.archives.jsoc import Jsoc
-    from kflare.archives.near_real_time_results import NrtResult
     from kflare.archives.web import Web
 
 __all__ = ["main"]
-
-_LISTED = 50
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -165,7 +163,7 @@ def _fetch_archive(args: argparse.Namespace, web: "Web") -> None:
     if args.json:
         print(json.dumps({"outcomes": [outcome.as_json() for outcome in outcomes]}, indent=2))
     else:
-        print(_table(outcomes))
+        print(outcome_table(outcomes))
     again = sum(outcome.again for outcome in outcomes)
     if again:
         raise DataError(f"{again} of {len(outcomes)} were rejected or not answered for: run the same command again")
@@ -218,7 +216,7 @@ def _fetch_nrt(args: argparse.Namespace, web: "Web") -> None:
     else:
         print(f"for the forecast of {found.issue:%Y-%m-%dT%H:%MZ}")
         for result in found.results:
-            print(_line(result))
+            print(result_line(result))
     absent = [result.name for result in found.results if result.time is None]
     if absent:
         raise DataError(f"no data of {len(absent)} of {len(found.results)} kinds: {', '.join(absent)}")
@@ -259,30 +257,14 @@ def _fetch_sharp(args: argparse.Namespace, web: "Web") -> None:
 
 
 def _check(folders: Sequence[Path]) -> None:
+    from tqdm import tqdm
+
     from kflare.errors import DataError
     from kflare.observations.similarity.fidelity import fidelity_report
     from kflare.observations.similarity.pairs import file_pairs
 
-    pairs = file_pairs(folders)
-    with _bar(len(pairs), "check") as done:
-
-        def compared() -> Iterator[tuple[Path, Path]]:
-            for pair in pairs:
-                yield pair
-                done()
-
-        report = fidelity_report(compared())
-    names = {one: [Path(path).name for path in report[one]] for one in ("first", "second")}
-    shown = report.drop(columns="note").assign(**names)
-    print(shown.to_string(index=False, na_rep="-", float_format=lambda value: f"{value:.3f}"))
-    for first, second, note in zip(names["first"], names["second"], report["note"], strict=True):
-        if note:
-            print(f"{first}, {second}: {note}")
-    published = (
-        f"{name} {', '.join(f'{key} {one}' for key, one in value.items()) if isinstance(value, dict) else value}"
-        for name, value in report.attrs["published"].items()
-    )
-    print(f"means of Yi et al. 2021, section 2: {'; '.join(published)}")
+    report = fidelity_report(tqdm(file_pairs(folders), desc="check", disable=None, leave=False))
+    print(fidelity_text(report))
     if report["byte_correlation"].isna().all():
         raise DataError(f"none of {len(report)} pairs could be compared; the lines above say why")
 
@@ -291,43 +273,6 @@ def _jsoc(args: argparse.Namespace, web: "Web", url: str | None) -> "Jsoc":
     from kflare.archives.jsoc import JSOC_URL, Jsoc
 
     return Jsoc(web, url or JSOC_URL, email=args.email)
-
-
-def _table(outcomes: "Sequence[FileResult]") -> str:
-    """How many of each kind, then each that is missing or rejected, or got in another's place."""
-    kinds = ("got", "already there", "missing", "rejected")
-    counts = {kind: sum(outcome.status == kind for outcome in outcomes) for kind in kinds}
-    size = sum(outcome.size for outcome in outcomes if outcome.status == "got")
-    lines = [
-        f"{kind:14}{count:7}{f'  {size / 1e6:.1f} MB' if kind == 'got' and count else ''}"
-        for kind, count in counts.items()
-    ]
-    listed = [outcome for outcome in outcomes if outcome.reason or outcome.note or _substitute(outcome)]
-    for outcome in listed[:_LISTED]:
-        asked = f"{outcome.asked:%Y-%m-%dT%H:%MZ}" if outcome.asked else ""
-        words = "; ".join(filter(None, (_substitute(outcome), outcome.note, outcome.reason)))
-        lines.append(f"{outcome.status:14}{asked:18}{outcome.label}: {words}")
-    if len(listed) > _LISTED:
-        lines.append(f"and {len(listed) - _LISTED} more; --json lists all")
-    return "\n".join(lines)
-
-
-def _substitute(outcome: "FileResult") -> str:
-    # A record lies up to a slot of 12 min before the time that it is the one of.
-    if outcome.path is None or outcome.asked is None or outcome.time is None:
-        return ""
-    early = outcome.asked - outcome.time
-    return f"of {outcome.time:%Y-%m-%dT%H:%M:%SZ} instead" if early >= timedelta(minutes=12) else ""
-
-
-def _line(result: "NrtResult") -> str:
-    if result.time is None or result.age is None:
-        return f"{result.name:14}no data   {result.reason}"
-    quality = "" if result.quality is None else f"  QUALITY 0x{result.quality:08x}"
-    notes = f"; {'; '.join(result.notes)}" if result.notes else ""
-    hours = result.age.total_seconds() / 3600
-    count = f"{len(result.files)} file{'s' if len(result.files) != 1 else ''}"
-    return f"{result.name:14}data      {result.time:%Y-%m-%dT%H:%M:%SZ}  {hours:.2f} h old{quality}  {count}{notes}"
 
 
 @contextmanager

@@ -22,25 +22,23 @@ __all__ = ["main"]
 
 def _options(parser: argparse.ArgumentParser) -> None:
     add_model_and_data(parser)
-    spans = parser.add_argument_group("spans (UTC dates, each end exclusive)")
-    spans.add_argument("--train-from", metavar="DATE", help="begin of the training span (default: the first sample)")
-    spans.add_argument("--train-until", required=True, metavar="DATE", help="end of training, begin of validation")
-    spans.add_argument("--validate-until", required=True, metavar="DATE", help="end of validation, begin of test")
-    spans.add_argument("--test-until", metavar="DATE", help="end of test (default: the last sample)")
+    add = parser.add_argument_group("spans (UTC dates, each end exclusive)").add_argument
+    add("--train-from", metavar="DATE", help="begin of the training span (default: the first sample)")
+    add("--train-until", required=True, metavar="DATE", help="end of training, begin of validation")
+    add("--validate-until", required=True, metavar="DATE", help="end of validation, begin of test")
+    add("--test-until", metavar="DATE", help="end of test (default: the last sample)")
     add_recipe(parser).add_argument(
         "--seeds", type=int, nargs="+", default=[0], metavar="N",
         help="train once per seed and publish the one that validates best (default: 0)",
     )  # fmt: skip
-    out = parser.add_argument_group("output")
-    out.add_argument(
-        "--output", type=Path, metavar="DIR", help="the run's folder: logs, checkpoints, summary (default: runs/MODEL)"
-    )
-    out.add_argument(
+    add = parser.add_argument_group("output").add_argument
+    add("--output", type=Path, metavar="DIR", help="the run's folder: logs, checkpoints, summary (default: runs/MODEL)")
+    add(
         "--publish", type=Path, default=Path("savedmodels"), metavar="DIR",
         help="models' directory (default: savedmodels)",
     )  # fmt: skip
-    out.add_argument("--no-publish", action="store_true", help="train and evaluate only")
-    out.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add("--no-publish", action="store_true", help="train and evaluate only")
+    add("--json", action="store_true", help="print the summary as JSON")
 
 
 def _fit(args: argparse.Namespace) -> None:

@@ -30,19 +30,20 @@ __all__ = ["main"]
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--settings", type=Path, default=Path("kflare.toml"), metavar="FILE", help="settings (default: kflare.toml)"
-    )
+    add = parser.add_argument
+    add("--settings", type=Path, default=Path("kflare.toml"), metavar="FILE", help="settings (default: kflare.toml)")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--once", action="store_true", help="run the cycle of the latest issue time, or of --issue")
-    what.add_argument("--schedule", action="store_true", help="run every cycle at its time, until interrupted")
-    what.add_argument("--publish", action="store_true", help="publish the latest cycle, or that of --issue, again")
-    what.add_argument("--status", action="store_true", help="print how it is going, as JSON, for a monitor")
-    what.add_argument("--upgrade-ledger", action="store_true", help="bring the ledger of an older kflare up to date")
-    what.add_argument("--print-settings", action="store_true", help="print all settings with their values, as TOML")
-    parser.add_argument("--issue", type=utc_time, metavar="TIME", help="issue time, UTC, such as 2026-11-20T09:00")
-    parser.add_argument("--now", type=utc_time, metavar="TIME", help="forecast as if this were the present (UTC)")
-    parser.add_argument("--json", action="store_true", help="with --once: print the forecast as JSON")
+    add = what.add_argument
+    add("--once", action="store_true", help="run the cycle of the latest issue time, or of --issue")
+    add("--schedule", action="store_true", help="run every cycle at its time, until interrupted")
+    add("--publish", action="store_true", help="publish the latest cycle, or that of --issue, again")
+    add("--status", action="store_true", help="print how it is going, as JSON, for a monitor")
+    add("--upgrade-ledger", action="store_true", help="bring the ledger of an older kflare up to date")
+    add("--print-settings", action="store_true", help="print all settings with their values, as TOML")
+    add = parser.add_argument
+    add("--issue", type=utc_time, metavar="TIME", help="issue time, UTC, such as 2026-11-20T09:00")
+    add("--now", type=utc_time, metavar="TIME", help="forecast as if this were the present (UTC)")
+    add("--json", action="store_true", help="with --once: print the forecast as JSON")
 
 
 def _forecast(args: argparse.Namespace) -> int:

@@ -23,56 +23,49 @@ _RECIPE = ("epochs", "batch_size", "learning_rate", "patience", "select")
 def add_model_and_data(parser: argparse.ArgumentParser) -> None:
     """Add the model's name and the options of its data."""
     known = "; ".join(f"{spec.name}: {spec.documentation}, {spec.event_text}" for spec in MODELS)
-    parser.add_argument("model", choices=model_names(), help=f"network and class of the flares ({known})")
+    add = parser.add_argument
+    add("model", choices=model_names(), help=f"network and class of the flares ({known})")
     data = parser.add_argument_group("data")
-    data.add_argument("--magnetograms", type=Path, metavar="DIR", help="image models: folder of full-disk magnetograms")
+    add = data.add_argument
+    add("--magnetograms", type=Path, metavar="DIR", help="image models: folder of full-disk magnetograms")
     add_byte_range(data)
-    data.add_argument(
+    add(
         "--daily", type=float, metavar="HOURS",
         help="image models: one sample a day, of 00:00 UT or else the nearest image at most HOURS earlier, as in the "
         "paper",
     )  # fmt: skip
-    data.add_argument(
-        "--sharp", type=Path, metavar="DIR", help="region models: folder of SHARP sample tables (sharp_0.csv …)"
-    )
-    data.add_argument("--harp-noaa", type=Path, metavar="FILE", help="with --sharp: Parquet table harpnum, noaa_ar")
-    data.add_argument(
+    add("--sharp", type=Path, metavar="DIR", help="region models: folder of SHARP sample tables (sharp_0.csv …)")
+    add("--harp-noaa", type=Path, metavar="FILE", help="with --sharp: Parquet table harpnum, noaa_ar")
+    add(
         "--srs", type=Path, metavar="FILE",
         help="with --sharp: NOAA's Solar Region Summaries, which tell when a region was given its number (default: "
         "known from its first sample)",
     )  # fmt: skip
-    data.add_argument(
-        "--regions", type=Path, metavar="FILE", help="region models: region table, Parquet or CSV, instead of --sharp"
-    )
-    data.add_argument(
+    add("--regions", type=Path, metavar="FILE", help="region models: region table, Parquet or CSV, instead of --sharp")
+    add(
         "--features", nargs="+", metavar="NAME",
         help="region models: columns to use, or a set, sharp or defn79 (default: defn79 if the table has it, else all "
         "it has)",
     )  # fmt: skip
-    data.add_argument("--flares", type=Path, required=True, metavar="FILE", help="GOES flare list, CSV")
+    add("--flares", type=Path, required=True, metavar="FILE", help="GOES flare list, CSV")
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     """Add how the network is trained; returns the group, for more options."""
     recipe = parser.add_argument_group("training")
-    recipe.add_argument(
-        "--image-size", type=int, default=512, metavar="PIXELS", help="image models: side of the input (default: 512)"
-    )
-    recipe.add_argument("--epochs", type=int, metavar="N", help=f"at most so many; {_defaults('epochs')}")
-    recipe.add_argument("--batch-size", type=int, metavar="N", help=f"samples per batch; {_defaults('batch_size')}")
-    recipe.add_argument("--learning-rate", type=float, metavar="X", help=f"of Adam; {_defaults('learning_rate')}")
-    recipe.add_argument(
-        "--patience", type=int, metavar="N", help=f"epochs without a better validation score; {_defaults('patience')}"
-    )
-    recipe.add_argument(
-        "--select", choices=("tss", "loss"), help=f"validation score that chooses the epoch; {_defaults('select')}"
-    )
-    recipe.add_argument(
+    add = recipe.add_argument
+    add("--image-size", type=int, default=512, metavar="PIXELS", help="image models: side of the input (default: 512)")
+    add("--epochs", type=int, metavar="N", help=f"at most so many; {_defaults('epochs')}")
+    add("--batch-size", type=int, metavar="N", help=f"samples per batch; {_defaults('batch_size')}")
+    add("--learning-rate", type=float, metavar="X", help=f"of Adam; {_defaults('learning_rate')}")
+    add("--patience", type=int, metavar="N", help=f"epochs without a better validation score; {_defaults('patience')}")
+    add("--select", choices=("tss", "loss"), help=f"validation score that chooses the epoch; {_defaults('select')}")
+    add(
         "--class-weight", type=float, metavar="W",
         help="weight of flares against 1 (default: the training span's class ratio)",
     )  # fmt: skip
-    recipe.add_argument("--no-augment", action="store_true", help="image models: no mirroring and polarity reversal")
-    recipe.add_argument(
+    add("--no-augment", action="store_true", help="image models: no mirroring and polarity reversal")
+    add(
         "--pretrain", action="store_true",
         help="image models: train the layers on flux and polarity inversion lines measured on the images, and only "
         "the last layer on the flares",

@@ -17,55 +17,50 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kflare.commands import command_line
 from kflare.commands.command_line import utc_time
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["main"]
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("table", nargs="?", type=Path, help="forecasts with their outcomes (CSV or Parquet)")
-    parser.add_argument("--ledger", metavar="URL", help="instead of a table: the ledger of kflare.forecast")
-    parser.add_argument("--class", dest="letter", choices=("C", "M"), help="with --ledger: the class to score")
-    parser.add_argument("--regions", action="store_true", help="with --ledger: forecasts of regions, not of the disk")
+    add = parser.add_argument
+    add("table", nargs="?", type=Path, help="forecasts with their outcomes (CSV or Parquet)")
+    add("--ledger", metavar="URL", help="instead of a table: the ledger of kflare.forecast")
+    add("--class", dest="letter", choices=("C", "M"), help="with --ledger: the class to score")
+    add("--regions", action="store_true", help="with --ledger: forecasts of regions, not of the disk")
     for name in ("since", "until"):
         parser.add_argument(f"--{name}", type=utc_time, metavar="DATE", help="with --ledger: issue time, UTC")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="new or empty folder for the report")
-    parser.add_argument(
+    add("--output", type=Path, required=True, metavar="DIR", help="new or empty folder for the report")
+    add(
         "--methods", nargs="+", default=(), metavar="NAME",
         help="methods to compare (default: all); in a table without `probability`, the columns that hold them",
     )  # fmt: skip
-    parser.add_argument(
+    add(
         "--threshold", nargs="+", type=float, default=(0.5, 0.45, 0.4), metavar="P",
         help="probabilities at or above which an event is forecast (default: 0.5 0.45 0.4)",
     )  # fmt: skip
-    parser.add_argument(
+    add(
         "--missing", choices=("exclude", "zero"), default="exclude",
         help="empty probabilities: leave the sample out for every method, or score them as 0 (default: exclude)",
     )  # fmt: skip
-    parser.add_argument("--event", default="Flares", help='what is forecast, for the headings ("≥M1.0 flares")')
-    parser.add_argument(
-        "--window", type=float, default=24.0, metavar="HOURS", help="length of the forecast window (default: 24)"
-    )
-    parser.add_argument(
+    add("--event", default="Flares", help='what is forecast, for the headings ("≥M1.0 flares")')
+    add("--window", type=float, default=24.0, metavar="HOURS", help="length of the forecast window (default: 24)")
+    add(
         "--cluster", choices=("day", "region"), default="day",
         help="samples that are not independent, drawn together for the intervals (default: day)",
     )  # fmt: skip
-    parser.add_argument(
+    add(
         "--block-length", type=int, metavar="DAYS",
         help="days drawn together (default: 1, or more where windows overlap)",
     )  # fmt: skip
-    parser.add_argument("--resamples", type=int, default=10_000, metavar="N", help="default: 10000")
-    parser.add_argument("--level", type=float, default=0.95, help="of the intervals (default: 0.95)")
-    parser.add_argument("--seed", type=int, default=0, help="of the resamples (default: 0)")
-    parser.add_argument("--json", action="store_true", help="print all numbers as JSON instead of a summary")
+    add("--resamples", type=int, default=10_000, metavar="N", help="default: 10000")
+    add("--level", type=float, default=0.95, help="of the intervals (default: 0.95)")
+    add("--seed", type=int, default=0, help="of the resamples (default: 0)")
+    add("--json", action="store_true", help="print all numbers as JSON instead of a summary")
 
 
 def _verify(args: argparse.Namespace) -> None:
@@ -95,7 +90,10 @@ def _verify(args: argparse.Namespace) -> None:
         seed=args.seed,
     )
     if args.ledger is not None:
-        frame, source, event = _of_ledger(args)
+        from kflare.operations.outcomes import table_to_verify
+
+        span = {"since": args.since, "until": args.until}
+        frame, source, event = table_to_verify(args.ledger, args.letter, regions=args.regions, **span)
     else:
         frame, event = read_forecasts(args.table, methods=args.methods), args.event
         source = f"{args.table.name}, SHA-256 {hashlib.sha256(args.table.read_bytes()).hexdigest()}"
@@ -106,37 +104,6 @@ def _verify(args: argparse.Namespace) -> None:
         if args.json
         else f"{result.as_text()}\n\nreport: {folder / 'report.html'}"
     )
-
-
-def _of_ledger(args: argparse.Namespace) -> "tuple[pd.DataFrame, str, str]":
-    """Forecasts of a ledger whose outcome is known, where they are from, and what they forecast."""
-    import pandas as pd
-    from sqlalchemy import make_url
-
-    from kflare.errors import DataError
-    from kflare.operations.ledger import Ledger
-    from kflare.operations.outcomes import forecast_outcomes
-    from kflare.sun.disk import FULL_DISK
-
-    first, last = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-    with Ledger(args.ledger) as ledger:
-        table = forecast_outcomes(ledger, args.since or first, args.until or last)
-    table = table[(table["threshold"] == args.letter) & (table["region"].eq(FULL_DISK) != args.regions)]
-    known = table[table["observed"].notna()]
-    where = make_url(args.ledger).render_as_string()
-    if known.empty:
-        raise DataError(
-            f"`{where}` holds no forecast of class {args.letter} and above whose outcome is known: the flare list must "
-            f"cover the window; {len(table)} forecasts wait for that"
-        )
-    columns = ["time", "region", "method", "probability", "observed"]
-    calibrated = known.dropna(subset="calibrated").assign(
-        method=lambda rows: rows["method"] + " (calibrated)", probability=lambda rows: rows["calibrated"]
-    )
-    both = pd.concat([known[columns], calibrated[columns]], ignore_index=True)
-    if not args.regions:
-        both = both.drop(columns="region")
-    return both, f"ledger {where}", f"≥{args.letter}1.0 flares"
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:

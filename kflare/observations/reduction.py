@@ -12,7 +12,7 @@ from scipy import ndimage, sparse
 
 from kflare.errors import DataError
 
-__all__ = ["AreaMean", "area_mean", "rolled"]
+__all__ = ["AreaMean", "area_mean", "area_shares", "rolled"]
 
 # The rows worked on at once: few enough that they stay in the processor's cache.
 BAND = 64
@@ -33,7 +33,7 @@ class AreaMean:
                 f"got {size}"
             )
         self._size = size
-        self._weights = _shares(width, size)
+        self._weights = area_shares(width, size)
         self._total = np.zeros((size, width), dtype=np.float32)
         self._area = np.zeros((size, width), dtype=np.float32)
 
@@ -89,7 +89,7 @@ def rolled(data: npt.NDArray[np.float32], angle: float, x: float, y: float) -> n
     return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight >= 0.5)
 
 
-def _shares(width: int, size: int) -> "sparse.csr_array":
+def area_shares(width: int, size: int) -> "sparse.csr_array":
     """Share of each old pixel (columns) in each new one (rows), in units of an old pixel, shape (size, width)."""
     # Edges as exact fractions with the denominator `size`: no rounding decides which pixel an edge falls into.
     start = np.arange(size, dtype=np.int64) * width

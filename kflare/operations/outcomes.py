@@ -1,18 +1,21 @@
 """Forecasts joined with what happened, as one table for `kflare.verification`."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
 import pandas as pd
+from sqlalchemy import make_url
 
+from kflare.errors import DataError
 from kflare.flares.labels import reaches, window_flux
 from kflare.operations.forecast import Forecast
 from kflare.operations.ledger import Ledger
 from kflare.sun.disk import FULL_DISK
 
-__all__ = ["forecast_outcomes"]
+__all__ = ["forecast_outcomes", "table_to_verify"]
 
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _COLUMNS: Final = (
     "time", "window_start", "window_end", "region", "method", "threshold", "probability", "calibrated", "observed",
 )  # fmt: skip
@@ -52,6 +55,31 @@ def forecast_outcomes(
     flares = ledger.flares(begin, end, as_of=as_of)
     covered = [flares.covers(start, end) for start, end in zip(table["window_start"], table["window_end"], strict=True)]
     return table.assign(observed=_observed(table, flares.table, ledger.noaa_numbers()).where(covered))
+
+
+def table_to_verify(
+    url: str, threshold: str, *, regions: bool, since: datetime | None = None, until: datetime | None = None
+) -> tuple[pd.DataFrame, str, str]:
+    """The forecasts of a ledger whose outcome is known as `kflare.verification` takes them, their source, their event.
+
+    Of the full disk or of `regions`; the calibrated probabilities are a method of their own. `DataError` if none.
+    """
+    where = make_url(url).render_as_string()
+    with Ledger(url) as ledger:
+        table = forecast_outcomes(ledger, since or _FIRST, until or _LAST)
+    table = table[(table["threshold"] == threshold) & (table["region"].eq(FULL_DISK) != regions)]
+    known = table[table["observed"].notna()]
+    if known.empty:
+        raise DataError(
+            f"`{where}` holds no forecast of class {threshold} and above whose outcome is known: the flare list must "
+            f"cover the window; {len(table)} forecasts wait for that"
+        )
+    columns = ["time", *(["region"] if regions else []), "method", "probability", "observed"]
+    calibrated = known.dropna(subset="calibrated").assign(
+        method=lambda rows: rows["method"] + " (calibrated)", probability=lambda rows: rows["calibrated"]
+    )
+    both = pd.concat([known[columns], calibrated[columns]], ignore_index=True)
+    return both, f"ledger {where}", f"≥{threshold}1.0 flares"
 
 
 def _observed(table: pd.DataFrame, flares: pd.DataFrame, numbers: pd.DataFrame) -> pd.Series:

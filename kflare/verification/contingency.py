@@ -17,14 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
+from kflare.verification.definitions import documentation
 from kflare.verification.samples import check_outcomes, check_samples
 from kflare.verification.scores import Score, ratios
 
 __all__ = ["ContingencyTable", "tss"]
 
 
-def _score(name: str, documentation: str) -> Any:
-    return property(lambda table: table.scores()[name], doc=documentation)
+def _score(name: str) -> Any:
+    return property(lambda table: table.scores()[name], doc=documentation(name))
 
 
 @dataclass(frozen=True)
@@ -101,59 +102,17 @@ class ContingencyTable:
                 result[name] = Score(np.nan, f"`{name}` is undefined because {why} ({seen})")
         return result
 
-    accuracy = _score(
-        "accuracy",
-        "Accuracy, or proportion correct: (TP + TN)/N. Range 0 to 1, perfect 1; max(s, 1 - s) costs no skill. Yi "
-        "et al. 2021, eq. (2) [P].",
-    )
-    pod = _score(
-        "pod",
-        "Probability of detection, or hit rate: TP/P. Range 0 to 1, perfect 1; without skill equal to POFD. First "
-        "term of Yi et al. 2021, eq. (5) [P].",
-    )
-    pofd = _score(
-        "pofd",
-        "Probability of false detection, or false alarm *rate*: FP/Q. Range 0 to 1, perfect 0; without skill equal "
-        "to POD. Second term of Yi et al. 2021, eq. (5) [P].",
-    )
-    far = _score(
-        "far",
-        "False alarm *ratio*: FP/(TP + FP); not the false alarm rate, which is `pofd`. Range 0 to 1, perfect 0, no "
-        "skill 1 - s. The FAR of Nishizuka et al. 2021, Table 3, is this one [D].",
-    )
-    tss = _score(
-        "tss",
-        "True skill statistic (Peirce; Hanssen and Kuipers): POD - POFD. Range -1 to 1, perfect 1, no skill 0; "
-        "independent of s. Yi et al. 2021, eq. (5) [P].",
-    )
-    hss = _score(
-        "hss",
-        "Heidke skill score: 2 (TP TN - FN FP) / [P (FN + TN) + (TP + FP) Q]. Range -1 to 1, perfect 1, no skill "
-        "0; depends on s. Yi et al. 2021, eq. (3) [P].",
-    )
-    apss = _score(
-        "apss",
-        "Appleman skill score: (TP - FP)/P for s < 0.5, (TN - FN)/Q otherwise, which is 1 - (FP + FN)/min(P, Q). "
-        "Range -inf to 1, perfect 1; 0 for always forecasting the commoner outcome. Yi et al. 2021, eq. (4) [P].",
-    )
-    ets = _score(
-        "ets",
-        "Equitable threat score (Gilbert): (TP - a)/(TP + FP + FN - a), a = (TP + FP) P/N hits by chance. Range "
-        "-1/3 to 1, perfect 1, no skill 0. Used by Leka et al. 2019 [M].",
-    )
-    csi = _score(
-        "csi",
-        "Critical success index, or threat score: TP/(TP + FP + FN). Range 0 to 1, perfect 1; s for always "
-        "forecasting an event. Used by Park et al. 2018 [M].",
-    )
-    frequency_bias = _score(
-        "frequency_bias",
-        "Frequency bias: events forecast over events observed, (TP + FP)/P. Range 0 to inf, perfect 1, above 1 "
-        "overforecasting; says nothing about skill. Yi et al. 2021, section 3.1 [P].",
-    )
-    base_rate = _score(
-        "base_rate", "Event rate of the sample, s = P/N: range 0 to 1, not a score. Yi et al. 2021, section 3.1 [P]."
-    )
+    accuracy = _score("accuracy")
+    pod = _score("pod")
+    pofd = _score("pofd")
+    far = _score("far")
+    tss = _score("tss")
+    hss = _score("hss")
+    apss = _score("apss")
+    ets = _score("ets")
+    csi = _score("csi")
+    frequency_bias = _score("frequency_bias")
+    base_rate = _score("base_rate")
 
     def apss_against(self, reference: "ContingencyTable") -> Score:
         """Appleman skill score against another forecast of the same samples: 1 - wrong/wrong of the reference.

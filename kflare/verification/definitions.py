@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-__all__ = ["DEFINITIONS", "Definition"]
+__all__ = ["DEFINITIONS", "Definition", "documentation"]
 
 
 class Definition(NamedTuple):
@@ -41,3 +41,24 @@ DEFINITIONS: Final = {
     ),
 }
 """By the name of the score in the tables of `kflare.verification.comparison`. P events, Q others, N = P + Q samples."""
+
+_SOURCES: Final = {
+    "accuracy": "Proportion correct. Yi et al. 2021, eq. (2) [P].",
+    "pod": "First term of Yi et al. 2021, eq. (5) [P].",
+    "pofd": "Second term of Yi et al. 2021, eq. (5) [P].",
+    "far": "Not the false alarm *rate*. The FAR of Nishizuka et al. 2021, Table 3 [D].",
+    "tss": "True skill statistic (Peirce; Hanssen and Kuipers), independent of s. Yi et al. 2021, eq. (5) [P].",
+    "hss": "Heidke skill score, depends on s. Yi et al. 2021, eq. (3) [P].",
+    "apss": "Appleman skill score, (TP − FP)/P for s < 0.5. Yi et al. 2021, eq. (4) [P].",
+    "ets": "Equitable threat score (Gilbert). Used by Leka et al. 2019 [M].",
+    "csi": "Critical success index, or threat score. Used by Park et al. 2018 [M].",
+    "frequency_bias": "Above 1 overforecasting; says nothing about skill. Yi et al. 2021, section 3.1 [P].",
+    "base_rate": "Not a score. Yi et al. 2021, section 3.1 [P].",
+}
+
+
+def documentation(name: str) -> str:
+    """Definition of a score of a contingency table and its source, marked as in `kflare.verification.contingency`."""
+    told = DEFINITIONS[name]
+    meaning = f"{told.label}: {told.formula}. Range {told.limits}, perfect {told.perfect}, no skill {told.no_skill}."
+    return f"{meaning} {_SOURCES[name]}"

@@ -41,7 +41,8 @@ _CHUNK = 1 << 21
 class TableScores:
     """Scores of a yes/no forecast, by the names of `ContingencyTable.scores`.
 
-    `events` (observed), `yes` (forecast) and `codes`, each sample's cluster from 0 on, have shape (N,).
+    `events` (observed), `yes` (forecast) and `codes`, each sample's cluster from 0 on, have shape (N,). The cluster
+    weights of R resamples are (clusters, R), their scores (R,); so for the classes below.
     """
 
     def __init__(self, events: Outcomes, yes: Outcomes, codes: Codes, clusters: int) -> None:
@@ -61,7 +62,7 @@ class TableScores:
 class ProbabilityScores:
     """Scores of a probability: Brier (skill) score, its reliability and resolution, log score, ROC area and Gini.
 
-    `values` is the probability, (N,); the rest as for `TableScores`.
+    `values` is the probability, float64 (N,), 0 to 1; the rest as for `TableScores`.
     """
 
     def __init__(self, events: Outcomes, values: Probabilities, codes: Codes, clusters: int) -> None:
@@ -130,7 +131,8 @@ class ProbabilityScores:
 class ReferenceScores:
     """Scores against a reference forecast of the same samples: MSESS, and ApSS of the yes/no forecasts.
 
-    `pair` holds the probabilities of the forecast and of the reference, of which `threshold` makes yes/no forecasts.
+    `pair` holds the probabilities of the forecast and of the reference, float64 (N,) each, of which `threshold` makes
+    yes/no forecasts; the rest as for `TableScores`.
     """
 
     def __init__(

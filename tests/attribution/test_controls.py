@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kflare.attribution.controls import randomisation_check, rank_correlation, removal_curve
+from kflare.attribution.controls import randomisation_check, removal_curve
+from kflare.attribution.map_agreement import on_cells, rank_correlation
 from kflare.attribution.maps import ATTRIBUTION_METHODS
 from kflare.attribution.published import PublishedModel, open_once
 from kflare.commands.controls import main
@@ -120,6 +121,17 @@ def test_curves_begin_and_end_with_the_whole_and_the_empty_sun(found):
         whole, empty = ({value for key, value in curve[place].items() if key != "fraction"} for place in (first, last))
         assert len(whole) == len(empty) == 1
     assert found["deletion"][0]["grad_cam"] == pytest.approx(found["insertion"][-1]["grad_cam"], abs=1e-6)
+
+
+def test_cells_are_means_of_equal_areas():
+    maps = np.random.default_rng(0).normal(size=(2, 64, 64)).astype(np.float32)
+    blocks = np.abs(maps).reshape(2, 16, 4, 16, 4).mean(axis=(2, 4))
+    np.testing.assert_allclose(on_cells(maps), blocks, rtol=1e-5)
+    # A coarser map is repeated: each of 4 x 4 pixels fills 4 x 4 cells.
+    np.testing.assert_allclose(on_cells(maps[:, :4, :4])[:, ::4, 3::4], np.abs(maps[:, :4, :4]), rtol=1e-6)
+    # 24 pixels on 16 cells: the first cell holds one pixel and half of the next.
+    ramp = np.arange(24, dtype=np.float32) * np.ones((1, 24, 1), np.float32)
+    assert on_cells(ramp)[0, 0, 0] == pytest.approx((0 + 0.5 * 1) / 1.5)
 
 
 def test_agreement_is_symmetric_and_one_with_itself(found):

@@ -8,10 +8,16 @@ import pytest
 from matplotlib import pyplot as plt
 
 from kflare.attribution.attribution_file import Attribution, Origin
-from kflare.attribution.figures import figure_grad_cam, figure_guided_backprop, figure_hit, figure_patches, save
+from kflare.attribution.figures import (
+    figure_grad_cam,
+    figure_guided_backprop,
+    figure_hit,
+    figure_patches,
+    overlay,
+    save,
+)
 from kflare.attribution.harps import RegionPatch
 from kflare.attribution.image_maps import ImageMaps
-from kflare.attribution.overlay import overlay
 from kflare.attribution.relation_plots import boxes_by_value, figure_correlations, figure_occurrence
 from kflare.attribution.relations import correlations, occurrence_rates
 from kflare.errors import DataError, SettingError
@@ -60,7 +66,7 @@ def test_figures_are_drawn_and_saved_as_png_and_pdf(tmp_path):
         figure_correlations(table, correlations(table, resamples=20)),
     ):
         figure.draw_without_rendering()
-    png, pdf = save(figure, tmp_path / "figure7")
+    png, pdf = save(figure, tmp_path / "figure7.png"), save(figure, tmp_path / "figure7.pdf")
     assert png.read_bytes().startswith(b"\x89PNG")
     assert pdf.read_bytes().startswith(b"%PDF")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figure7.pdf", "figure7.png"]
@@ -70,11 +76,12 @@ def test_figures_are_drawn_and_saved_as_png_and_pdf(tmp_path):
 def test_a_saved_figure_has_no_date(tmp_path):
     rates = occurrence_rates([0.1, 0.9], [0.0, 1e-5])
     for name in ("one", "two"):
-        save(figure_occurrence(rates), tmp_path / name)
+        for kind in ("png", "pdf"):
+            save(figure_occurrence(rates), tmp_path / f"{name}.{kind}")
     for kind in ("png", "pdf"):
         assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
     with pytest.raises(SettingError, match="cannot write"):
-        save(figure_occurrence(rates), tmp_path / "absent" / "one")
+        save(figure_occurrence(rates), tmp_path / "absent" / "one.png")
 
 
 def test_regions_are_named():

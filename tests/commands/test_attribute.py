@@ -82,10 +82,28 @@ def test_from_images_to_files_and_table(full_disk_models, sky, tmp_path, capsys)
     summary = json.loads(run(capsys, *arguments[:-5], "--json")[1])
     assert (summary["images"], summary["already_done"]) == (6, 3)
     assert table_of(tmp_path / "out")["image"].nunique() == 6
+    assert summary["images_without_regions"] == 0
     before = table_of(tmp_path / "out")
     status, out, _ = run(capsys, *arguments[:-5])
     assert "6 images attributed by cnn-m version 1, 6 of them before" in out
     pd.testing.assert_frame_equal(table_of(tmp_path / "out"), before)
+
+
+def test_regions_of_another_time_are_told(full_disk_models, sky, tmp_path, capsys):
+    regions = pd.read_parquet(sky / "regions.parquet")
+    late = regions.assign(time=regions["time"] + pd.Timedelta(days=400))
+    late.to_parquet(tmp_path / "late.parquet")
+    images = sorted((sky / "magnetograms").iterdir())[:2]
+    arguments = [*images, "--model", full_disk_models / "cnn-m", "--output", tmp_path / "out"]
+    status, out, err = run(capsys, *arguments, "--regions", tmp_path / "late.parquet")
+    assert status == 0
+    assert "2 images have no region of `--regions` within 12 h" in out
+    assert one_line(err).startswith(f"kflare.attribute: note: {tmp_path / 'late.parquet'} has no region within 12 h")
+    # Some images with regions and some without: no warning, but the number.
+    first = regions[regions["time"] < regions["time"].min() + pd.Timedelta(hours=1)]
+    first.to_parquet(tmp_path / "first.parquet")
+    status, out, err = run(capsys, *arguments, "--regions", tmp_path / "first.parquet", "--json")
+    assert (status, err, json.loads(out)["images_without_regions"]) == (0, "", 1)
 
 
 def test_served_maps_equal_those_made_in_process(full_disk_models, address, sky, tmp_path, capsys):
