@@ -26,7 +26,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command that the first argument names. Exit status 0, or that of the command; 2 if there is none such."""
+    """Run the command that the first argument names; returns its exit status, 2 if there is no such command."""
     name, *arguments = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
     if name == "--version":
         print(f"kflare {__version__}")

@@ -31,7 +31,7 @@ _BLUE, _ORANGE, _SKY = "#0072B2", "#E69F00", "#56B4E9"
 _PANEL: Final = 3.1
 _LIMIT: Final = 100.0  # gauss at which the grey scale ends
 _MARGIN: Final = 8  # pixels shown around a region's box
-# Under a map the magnetogram is fainter, so that white and black do not outshine the map's colours.
+# Under a map the magnetogram is fainter, so that its white and black do not hide the map's colours.
 _FAINT: Final = 2.5
 # How opaque the largest values are: a gradient is full of holes, Grad-CAM covers whole regions.
 _SHARP_MAP: Final = 0.95

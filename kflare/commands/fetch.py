@@ -98,13 +98,13 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 def _common_options() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--output", type=Path, required=True, metavar="DIR", help="where to")
+    common.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write to")
     common.add_argument("--json", action="store_true", help="print JSON")
     common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     network = common.add_argument_group("network")
-    network.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="of every wait (default: 60)")
-    network.add_argument("--attempts", type=int, default=4, metavar="N", help="in a row without success (default: 4)")
-    network.add_argument("--wait", type=float, default=1.0, metavar="SECONDS", help="before the second (default: 1)")
+    network.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="longest wait (default: 60)")
+    network.add_argument("--attempts", type=int, default=4, metavar="N", help="failures in a row (default: 4)")
+    network.add_argument("--wait", type=float, default=1.0, metavar="SECONDS", help="before a second try (default: 1)")
     network.add_argument("--connections", type=int, default=3, metavar="N", help="files at a time (default: 3)")
     return common
 

@@ -37,7 +37,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add("--once", action="store_true", help="run the cycle of the latest issue time, or of --issue")
     add("--schedule", action="store_true", help="run every cycle at its time, until interrupted")
     add("--publish", action="store_true", help="publish the latest cycle, or that of --issue, again")
-    add("--status", action="store_true", help="print how it is going, as JSON, for a monitor")
+    add("--status", action="store_true", help="print the state of the service as JSON, for a monitor")
     add("--upgrade-ledger", action="store_true", help="bring the ledger of an older kflare up to date")
     add("--print-settings", action="store_true", help="print all settings with their values, as TOML")
     add = parser.add_argument

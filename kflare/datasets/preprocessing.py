@@ -155,7 +155,7 @@ def _decode(image: tf.Tensor) -> tf.Tensor:
         tf.debugging.assert_equal(shape[0], shape[1], "`image` must be square: a full-disk magnetogram"),
         tf.debugging.assert_less_equal(shape[0], MAXIMUM_PIXELS, "`image` must be at most 4096 pixels wide"),
     )
-    # Without the dependency a later operation may fail first, with a message that helps nobody.
+    # Without the dependency a later operation may fail first, with a message that does not tell the cause.
     with tf.control_dependencies([check for check in checks if check is not None]):
         pixels = tf.identity(pixels)
     pixels.set_shape((None, None, 1))

@@ -32,7 +32,7 @@ class Split:
 
 
 def utc_date(text: str) -> pd.Timestamp:
-    """A date or time of ISO 8601 as UTC; what is none raises `SettingError`."""
+    """A date or time of ISO 8601 as UTC; other text raises `SettingError`."""
     try:
         # pandas would guess: it takes 14-03-18 for 2018-03-14 and 12:00 for today's noon.
         time = pd.Timestamp(datetime.fromisoformat(text))

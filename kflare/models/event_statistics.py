@@ -27,7 +27,7 @@ __all__ = [
 
 
 _YEAR = 365 * DAY_SECONDS
-_SMALL = 4e-6  # W m^-2: smaller flares drown in the background of an active Sun [M]
+_SMALL = 4e-6  # W m^-2: smaller flares are lost in the background of an active Sun [M]
 _SMALL_OF_REGION = 1e-6  # a region has too few flares above 4e-6 [R]
 _USUAL_INDEX = 2.0  # of a list without a single flare [R]
 _POOLED = 10.0  # a region's index starts as the disk's, worth this many flares [R]

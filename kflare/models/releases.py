@@ -32,7 +32,7 @@ class Release:
 
 
 def list_releases(root: Path, model: str | None = None) -> list[Release]:
-    """All versions under a folder, or those of one model: by name, newest first; `ModelError` if there is none such."""
+    """All versions under a folder, or those of one model: by name, newest first; `ModelError` if there is none."""
     root = Path(root)
     if not root.is_dir():
         raise ModelError(f"no folder {root}: `--models` must hold <name>/<version>/saved_model.pb")

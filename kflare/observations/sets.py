@@ -133,7 +133,7 @@ class _Found:
         self._aia: dict[int, _Timed] = defaultdict(_Timed)
 
     def take(self, path: Path) -> None:
-        """Sort a file in; what is none of the known kinds is left alone."""
+        """Sort a file in; a file of no known kind is left out."""
         name = path.name
         time = time_from_name(path)
         if time is None:

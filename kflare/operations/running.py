@@ -115,7 +115,7 @@ def run_schedule(
     clock: Clock | None = None,
     keep_running: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Run every cycle of the schedule at its time, for ever.
+    """Run every cycle of the schedule at its time, without end.
 
     After a sleep the issue times that passed are recorded as missed, and one within the grace time is run. A clock that
     leaps stops the forecasts until it has run evenly for ten minutes. Another `clock` than the machine's replays the
@@ -139,7 +139,7 @@ def run_schedule(
             if now - issue <= grace and ledger.cycle(issue) is None:
                 run_once(issue, settings, ledger=ledger, log=log, now=now)
                 continue
-        except (KflareError, OSError) as error:  # no ledger, or a full disk: both may pass within the grace time
+        except (KflareError, OSError) as error:  # no ledger, or no space left: both may pass within the grace time
             log("failed", issue=utc_text(issue), reason=str(error))
             clock.sleep(_NAP)
             continue

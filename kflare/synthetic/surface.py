@@ -21,7 +21,7 @@ DISK_RADIUS = 0.44  # of the image width, as in the SDO archive's daily HMI imag
 _STEP = 0.25  # degrees per map pixel: one pixel of a 512² image at disk centre
 _ROWS, _COLUMNS = int(180 / _STEP), int(360 / _STEP)
 _MAPS = 3  # patterns in the pool; each comes back with a new shift, so nobody meets the same Sun twice
-_EPOCH_DAYS = 4.0  # one pattern hands over to the next within this time: the network is renewed
+_EPOCH_DAYS = 4.0  # within this time one pattern has given way to the next: the network is renewed
 _NETWORK_RMS = 11.0  # gauss
 
 

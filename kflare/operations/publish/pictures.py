@@ -171,7 +171,7 @@ def keep_pictures(
         for picture in made:
             write_whole(folder / picture.file, picture.data)
         write_whole(folder / _INDEX, json.dumps(index))
-    except (KflareError, OSError) as error:  # a full disk: the forecast is worth more than its pictures
+    except (KflareError, OSError) as error:  # such as no space left: the forecast is published without pictures
         log("no pictures", reason=str(error))
 
 

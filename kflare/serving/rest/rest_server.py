@@ -74,7 +74,7 @@ class RestServer:
         self._http: Any = None
 
     def start(self) -> None:
-        """Listen; raises `ServingError` where the address cannot be had."""
+        """Listen; raises `ServingError` where the address cannot be bound."""
         try:
             sockets = tornado.netutil.bind_sockets(self.port, self._host, backlog=1024)
         except OSError as error:
