@@ -21,7 +21,7 @@ from kflare.io.atomic import temporary_file, writing
 from kflare.regions.extraction import REGION_COLUMNS
 from kflare.regions.feature_table import SETS, Feature, feature_set
 from kflare.regions.numbers import noaa_numbers
-from kflare.regions.tracking import Tracker, TrackEvent
+from kflare.regions.tracking import Tracker, TrackEvent, TrackingOptions
 from kflare.xray.flux import XrayFlux
 
 __all__ = ["RunTable", "complete_run", "table_columns"]
@@ -103,7 +103,8 @@ def complete_run(
 
 def _followed(parts: Sequence[Path], srs: pd.DataFrame | None, run: RunTable) -> pd.DataFrame:
     """Identity and NOAA numbers of every row: `path`, `time`, `region`, `noaa`, `noaas`."""
-    tracker = Tracker()
+    cadence = pd.Series(pd.to_datetime([path.stem for path in parts], format="ISO8601")).diff().median()
+    tracker = Tracker(None if pd.isna(cadence) else TrackingOptions.of_cadence(cadence / pd.Timedelta(hours=1)))
     rows: list[dict[str, object]] = []
     outcomes = []
     for path in parts:

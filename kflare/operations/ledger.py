@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 import pandas as pd
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, Select, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from kflare.flares.catalogue import FlareList
@@ -75,30 +75,25 @@ class Ledger:
 
     def cycle(self, issue: datetime) -> Forecast | Outage | None:
         """The cycle of an issue time (aware), or None."""
-        with self.engine.connect() as connection:
-            row = connection.execute(select(schema.cycles).where(schema.cycles.c.issue == issue)).one_or_none()
-        return None if row is None else _read(row)
+        found = self._ask(select(schema.cycles).where(schema.cycles.c.issue == issue))
+        return _read(found[0]) if found else None
 
     def cycles(self, since: datetime, until: datetime) -> Iterator[Forecast | Outage]:
         """All cycles issued in since <= issue < until (aware), in order."""
         issue = schema.cycles.c.issue
-        with self.engine.connect() as connection:
-            rows = connection.execute(select(schema.cycles).where(issue >= since, issue < until).order_by(issue)).all()
-        yield from map(_read, rows)
+        yield from map(_read, self._ask(select(schema.cycles).where(issue >= since, issue < until).order_by(issue)))
 
     def last_issue(self) -> datetime | None:
         """Issue time of the newest cycle; None in an empty ledger."""
-        with self.engine.connect() as connection:
-            last: datetime | None = connection.execute(select(func.max(schema.cycles.c.issue))).scalar()
+        last: datetime | None = self._ask(select(func.max(schema.cycles.c.issue)))[0][0]
         return last
 
     def tracker(self, before: datetime) -> dict[str, Any] | None:
         """State of the region tracker after the newest cycle before an issue time that has one."""
         table = schema.cycles
         asked = select(table.c.tracker).where(table.c.issue < before, table.c.tracker.is_not(None))
-        with self.engine.connect() as connection:
-            text = connection.execute(asked.order_by(table.c.issue.desc()).limit(1)).scalar()
-        return None if text is None else json.loads(text)
+        found = self._ask(asked.order_by(table.c.issue.desc()).limit(1))
+        return json.loads(found[0].tracker) if found else None
 
     def features(self, since: datetime, until: datetime) -> pd.DataFrame:
         """What was measured on the regions of past cycles, observed (aware) at since <= data_time <= until.
@@ -115,10 +110,8 @@ class Ledger:
             .join(features, (features.c.cycle_id == regions.c.cycle_id) & (features.c.number == regions.c.number))
             .where(cycles.c.data_time >= since, cycles.c.data_time <= until)
         )
-        with self.engine.connect() as connection:
-            rows = connection.execute(asked).all()
         keys = ["time", "region", "noaa"]
-        long = pd.DataFrame([tuple(row) for row in rows], columns=[*keys, "name", "value"])
+        long = pd.DataFrame(map(tuple, self._ask(asked)), columns=[*keys, "name", "value"])
         long["time"] = pd.to_datetime(long["time"], utc=True)
         # Two cycles that fell back to the same observation measured it twice, alike.
         once = long.drop_duplicates([*keys, "name"])
@@ -144,10 +137,7 @@ class Ledger:
         )
         if until is not None:
             asked = asked.where(cycles.c.data_time <= until)
-        with self.engine.connect() as connection:
-            rows = [
-                (time, region, number) for time, region, noaa in connection.execute(asked) for number in _numbers(noaa)
-            ]
+        rows = [(time, region, number) for time, region, noaa in self._ask(asked) for number in _numbers(noaa)]
         table = pd.DataFrame(rows, columns=["time", "region", "noaa"]).astype({"noaa": "Int64"})
         return table.assign(time=pd.to_datetime(table["time"], utc=True).astype("datetime64[us, UTC]"))
 
@@ -164,6 +154,10 @@ class Ledger:
         """The flares that start in since <= start < until as they were known at `as_of` (default: now)."""
         with self.engine.connect() as connection:
             return current_flares(connection, since, until, as_of=as_of)
+
+    def _ask(self, question: Select[Any]) -> Sequence[Row[Any]]:
+        with self.engine.connect() as connection:
+            return connection.execute(question).all()
 
 
 def _cycle_row(cycle: Forecast | Outage, tracker: Mapping[str, Any] | None, recorded: datetime) -> dict[str, Any]:

@@ -70,10 +70,8 @@ def measure_disk(
 
 
 def _tracker(ledger: Ledger, measured: Measured, settings: ForecastSettings) -> Tracker:
-    hours = settings.schedule.hours
-    cadence = 24 / len(hours)
-    # A region is recognised over one cycle that failed and one whose data were old.
-    options = TrackingOptions(max_gap_hours=max(6.0, 2 * cadence + settings.schedule.data_age_last_hours))
+    cadence = 24 / len(settings.schedule.hours)
+    options = TrackingOptions.of_cadence(cadence, late=settings.schedule.data_age_last_hours)
     state = ledger.tracker(measured.time + timedelta(hours=settings.schedule.data_age_last_hours + 1))
     if state is not None:
         with suppress(DataError):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from itertools import count
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,14 @@ class TrackingOptions:
             raise SettingError(f"`max_gap_hours` must be above 0 and at most 336 h, got {self.max_gap_hours}")
         if not 0 < self.overlap <= 1:
             raise SettingError(f"`overlap` must be above 0 and at most 1, got {self.overlap}")
+
+    @classmethod
+    def of_cadence(cls, hours: float, *, late: float = 5.0) -> Self:
+        """A region is followed through one image that is missing, at images every `hours`, and one that is `late`.
+
+        The same in an archive and in operation, where images may be up to 5 h late (paper 2, section 2.2).
+        """
+        return cls(max_gap_hours=min(max(cls.max_gap_hours, 2 * hours + late), 24 * 14))
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def test_a_gap_longer_than_a_window(tmp_path):
     parts = [write(tmp_path, hour, [region(1, turned(-20, hour))], [float(hour)]) for hour in hours]
     complete_run(parts, tmp_path / "t.parquet")
     table = pd.read_parquet(tmp_path / "t.parquet").set_index(pd.Index(hours))
-    # 5 h are within the 6 h through which a region is followed; 22 h are not.
+    # 5 h are within the 7 h through which a region is followed at steps of 1 h; 22 h are not.
     assert table["region"].nunique() == 2
     assert table.loc[9, "region"] == "20140101T0000-1"
     assert table.loc[9, "dt02Area"] == 2

@@ -1,5 +1,6 @@
 """The ledger on SQLite and on PostgreSQL: appended to, whole or not at all, never changed."""
 
+import hashlib
 import subprocess
 import sys
 import threading
@@ -10,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from sqlalchemy import create_engine, inspect, select, text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateTable
 
 from kflare.errors import SettingError
 from kflare.operations import schema
@@ -190,6 +193,14 @@ def test_the_migration_makes_the_tables_of_the_schema(ledger: Ledger) -> None:
         made = {column["name"]: column["nullable"] for column in inspected.get_columns(table.name)}
         assert made == {column.name: column.nullable for column in table.columns}
         assert inspected.get_pk_constraint(table.name)["constrained_columns"] == [c.name for c in table.primary_key]
+
+
+def test_the_first_revision_makes_what_it_always_made() -> None:
+    """It reads `schema`: a change of one of its tables must leave the form of 0.1 in the revision."""
+    tables = [schema.metadata.tables[name] for name in ("cycles", "regions", "probabilities", "features", "models",
+                                                        "inputs", "flares", "coverage")]  # fmt: skip
+    made = "".join(str(CreateTable(table).compile(dialect=postgresql.dialect())) for table in tables)
+    assert hashlib.sha256(made.encode()).hexdigest()[:16] == "0bf60e629520b004"
 
 
 def test_upgrading_an_up_to_date_ledger_changes_nothing(ledger: Ledger, database_url: str) -> None:

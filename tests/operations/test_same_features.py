@@ -14,7 +14,7 @@ from kflare.operations.cycle import _features, _forecast
 from kflare.operations.event_log import EventLog
 from kflare.operations.inputs import CycleInputs
 from kflare.operations.ledger import Ledger
-from kflare.operations.settings import DataSettings, ForecastSettings, ScheduleSettings, ServerSettings
+from kflare.operations.settings import DataSettings, ForecastSettings, ServerSettings
 from kflare.regions.feature_table import SETS, feature_set
 from kflare.synthetic.sun import SyntheticSun
 from kflare.xray.flux import read_xray_flux
@@ -23,7 +23,8 @@ pytestmark = pytest.mark.slow
 
 START = datetime(2014, 1, 1, tzinfo=UTC)
 # Six hours apart and two, so that every change has its earlier row; the first image of a day is of before its SRS.
-HOURS = (0, 6, 12, 18, 24, 26, 30, 36, 42, 48, 50, 54)
+# Of the image at 36 h nothing is seen: both follow the regions through the 12 h around it.
+HOURS = (0, 6, 12, 18, 24, 26, 30, 42, 48, 50, 54)
 
 
 def test_archive_and_ledger_give_one_feature_table(tmp_path: Path) -> None:
@@ -42,8 +43,6 @@ def test_archive_and_ledger_give_one_feature_table(tmp_path: Path) -> None:
 
     settings = ForecastSettings(
         data=DataSettings(folder=tmp_path / "data", flares=seen / "flares.csv"),
-        # As `kflare.features` follows regions: through 6 h in which they are not seen.
-        schedule=ScheduleSettings(hours=tuple(range(24)), data_age_last_hours=4.0),
         server=ServerSettings(address="127.0.0.1:9", timeout_seconds=0.5),
     )
     log = EventLog(str(tmp_path / "events.log"))
