@@ -155,7 +155,7 @@ class Ledger:
         with self.engine.connect() as connection:
             return current_flares(connection, since, until, as_of=as_of)
 
-    def _ask(self, question: Select[Any]) -> Sequence[Row[Any]]:
+    def _ask(self, question: "Select[*tuple[Any, ...]]") -> "Sequence[Row[*tuple[Any, ...]]]":
         with self.engine.connect() as connection:
             return connection.execute(question).all()
 
