@@ -60,7 +60,7 @@ def write(folder: Path, size: int) -> None:
     print("writing the observations ...", file=sys.stderr)
     sun = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 3, seed=2, activity=3.0)
     times = pd.DatetimeIndex([TIME - pd.Timedelta(hours=hours) for hours in HOURS]).as_unit("us")
-    sun.write_observations(folder, size=size, times=times, full_disk_vector=True, progress=True)
+    sun.write_observations(folder, size=size, times=times, full_disk_vector=True)
 
 
 def before(folder: Path) -> None:

@@ -179,7 +179,8 @@ def solar() -> Iterator[Target]:
     from kflare.attribution.region_tables import read_sharp_box
     from kflare.observations.reading import magnetogram_time
     from kflare.observations.solar_image import read_solar_image
-    from kflare.regions.vector_files import read_sharp_cea, read_vector
+    from kflare.regions.sharp_cea import read_sharp_cea
+    from kflare.regions.vector_files import read_vector
     from kflare.synthetic.sun import SyntheticSun
 
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))

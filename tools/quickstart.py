@@ -61,7 +61,7 @@ def synthetic_data(folder: Path, days: int) -> dict:
     print("writing the synthetic Sun ...", file=sys.stderr)
     start = datetime(2013, 1, 1, tzinfo=UTC)
     sun = SyntheticSun(start, days, seed=2)
-    sun.write(folder, size=256, progress=True)
+    sun.write(folder, size=256)
     images = sorted((folder / "magnetograms").iterdir())
     flares, regions = folder / "flares.csv", folder / "regions.parquet"
     until = [f"{start + timedelta(days=round(days * share)):%Y-%m-%d}" for share in (0.532, 0.7334)]

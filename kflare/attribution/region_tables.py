@@ -5,21 +5,16 @@ magnetograms of Yi et al. (2021). The daily SHARP table (`kflare.sharp.daily`) c
 """
 
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
 from kflare.flares.srs import is_srs, read_srs
-from kflare.io.guarded_fits import guarded_fits
-from kflare.io.payload import format_of, read_payload
-from kflare.regions.numbers import HARP_BOX
-from kflare.sharp.keywords import SHARP_KEYWORDS
+from kflare.io.payload import format_of
+from kflare.sharp.keywords import HARP_BOX, SHARP_KEYWORDS, harp_box, read_sharp_header
 
 __all__ = ["read_regions", "read_sharp_box", "with_sharp"]
-
-_BOX_CARDS: Final = {name: name.upper() for name in HARP_BOX}
 
 
 def read_regions(path: str | Path) -> pd.DataFrame:
@@ -56,18 +51,8 @@ def read_sharp_box(path: str | Path) -> pd.DataFrame:
 
     `lon_min` … `lat_max` are Stonyhurst degrees; `lon`, `lat` are the middle of that box, not the flux-weighted centre.
     """
-    from kflare.sharp.keywords import read_sharp_header
-
     table = read_sharp_header(path)
-    box: dict[str, float] = {}
-    with guarded_fits(read_payload(Path(path), what="a FITS file", kinds=("FITS",)), str(path)) as file:
-        for header in (hdu.header for hdu in file):
-            for name, key in _BOX_CARDS.items():
-                if key in header and isinstance(header[key], int | float):
-                    box[name] = float(header[key])
-    absent = [key for name, key in _BOX_CARDS.items() if name not in box]
-    if absent:
-        raise DataError(f"`{path}`: `{'`, `'.join(absent)}` of the region's box is missing from the header")
+    box = harp_box(path)
     middle = {"lon": (box["lon_min"] + box["lon_max"]) / 2, "lat": (box["lat_min"] + box["lat_max"]) / 2}
     return table.assign(**box, **middle)
 
@@ -79,7 +64,7 @@ def _complete(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         raise DataError(
             f"{path} lacks the column `{'`, `'.join(absent)}`: a region's position in Stonyhurst degrees; it has {seen}"
         )
-    for name in ("extent", "AREA_ACR", *_BOX_CARDS):
+    for name in ("extent", "AREA_ACR", *HARP_BOX):
         if name not in table:
             table[name] = np.nan
     if "noaa" not in table:

@@ -5,7 +5,6 @@ of the start, decimal commas, times without a date, rows given twice. They are r
 :meth:`FlareList.report` says how often.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,17 +16,21 @@ import pandas as pd
 
 from kflare.errors import DataError
 from kflare.io.atomic import write_whole
+from kflare.sun.times import within
 
 __all__ = ["CLASS_THRESHOLDS", "FlareList", "class_to_flux", "flux_to_class"]
 
 #: Lowest peak flux of a GOES class in W m^-2 (1-8 Å): "≥ M" means flux >= CLASS_THRESHOLDS["M"].
 CLASS_THRESHOLDS = {"C": 1e-6, "M": 1e-5, "X": 1e-4}
 
+#: Classes are printed to two digits: a millionth of slack keeps the flux of "C1.0", rounded in float32, at C1.0.
+CLASS_SLACK: Final = 1 - 1e-6
+
 TIME_DTYPE: Final = "datetime64[us, UTC]"
 
 # Written as exponents so that "M1.0" becomes exactly the float 1e-5, and `>= CLASS_THRESHOLDS["M"]` holds for it.
 _EXPONENT = {"A": "e-8", "B": "e-7", "C": "e-6", "M": "e-5", "X": "e-4"}
-_CLASS = re.compile(r"([ABCMX])([0-9]+(?:\.[0-9]*)?)")
+_CLASS = r"^([ABCMX])([0-9]+(?:\.[0-9]*)?)$"
 # The strongest flare since 1975 is X28; from X10000 on it is a slip of the pen.
 _FLUX_LIMIT = 1.0
 
@@ -76,9 +79,9 @@ def class_to_flux(goes_class: str) -> float:
     DataError
         If it is no GOES class.
     """
-    match = _CLASS.fullmatch(goes_class.strip().upper()) if isinstance(goes_class, str) else None
-    flux = float(match[2] + _EXPONENT[match[1]]) if match else 0.0
-    if not 0 < flux < _FLUX_LIMIT:
+    text = goes_class.strip().upper() if isinstance(goes_class, str) else ""
+    flux = float(class_fluxes(pd.Series([text], dtype="str")).iloc[0])
+    if not flux > 0:
         raise DataError(
             f"`goes_class` must be one of the letters A, B, C, M, X and a number above 0, got {goes_class!r}"
         )
@@ -88,7 +91,8 @@ def class_to_flux(goes_class: str) -> float:
 def flux_to_class(flux: float) -> str:
     """GOES class of a peak flux in W m^-2 (1-8 Å), with one decimal, such as "M3.1"; "A" also below 1e-8.
 
-    The letter follows from the flux itself: 9.99e-6 is below M1.0 and is written "C9.9", never "M1.0".
+    The letter is that of the largest class that the flux reaches (`kflare.flares.labels.reaches`): 9.99e-6 is below
+    M1.0 and is written "C9.9", never "M1.0".
 
     Raises
     ------
@@ -97,12 +101,9 @@ def flux_to_class(flux: float) -> str:
     """
     if not (np.isfinite(flux) and flux > 0):
         raise DataError(f"`flux` must be a peak flux in W m^-2, finite and above 0; got {flux}")
-    letter = "A"
-    for candidate in "BCMX":
-        # Half a unit in the last place and more: 10 * 1e-6 may fall just below 1e-5.
-        if flux >= float("1" + _EXPONENT[candidate]) * (1 - 1e-12):
-            letter = candidate
-    value = round(flux / float("1" + _EXPONENT[letter]), 1)
+    lowest = {letter: float("1" + exponent) for letter, exponent in _EXPONENT.items()}
+    letter = max(["A", *(name for name in lowest if flux >= lowest[name] * CLASS_SLACK)])
+    value = round(flux / lowest[letter], 1)
     return f"{letter}{value if letter == 'X' else min(value, 9.9):.1f}"
 
 
@@ -180,11 +181,7 @@ class FlareList:
 
     def between(self, t0: datetime, t1: datetime) -> "FlareList":
         """Flares that start in [t0, t1); both must be aware."""
-        for name, value in (("t0", t0), ("t1", t1)):
-            if value.utcoffset() is None:
-                raise DataError(f"`{name}` must carry a time zone (UTC), got {value!r}")
-        start = self.table["start"]
-        return self._where(((start >= t0) & (start < t1)).to_numpy(dtype=bool))
+        return self._where(within(self.table["start"], t0, t1))
 
     def report(self) -> str:
         """One line: how many flares, from where, and what was repaired."""
@@ -204,7 +201,7 @@ class FlareList:
 
 def class_fluxes(goes_class: pd.Series) -> pd.Series:
     """Peak fluxes in W m^-2, float64; NaN where the class is unreadable, 0, or X10000 and more."""
-    parts = goes_class.str.extract(r"^([ABCMX])([0-9]+(?:\.[0-9]*)?)$")
+    parts = goes_class.str.extract(_CLASS)
     flux = pd.to_numeric(parts[1] + parts[0].map(_EXPONENT), errors="coerce").astype("float64")
     return flux.where((flux > 0) & (flux < _FLUX_LIMIT))
 

@@ -7,20 +7,17 @@ A window [begin, end) holds its begin but not its end. Training labels and the o
 computed here.
 """
 
-from datetime import datetime
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.flares.catalogue import CLASS_THRESHOLDS, FlareList, class_to_flux
+from kflare.flares.catalogue import CLASS_SLACK, CLASS_THRESHOLDS, FlareList, class_to_flux
 
 __all__ = [
     "LEAD_HOURS",
     "disk_flux",
     "in_seconds",
-    "in_window",
     "keys",
     "known_from",
     "largest_flux",
@@ -82,13 +79,7 @@ def reaches(flux: npt.ArrayLike, goes_class: str | float) -> npt.NDArray[np.bool
     lowest = goes_class
     if isinstance(lowest, str):
         lowest = CLASS_THRESHOLDS[lowest] if lowest in CLASS_THRESHOLDS else class_to_flux(lowest)
-    # Classes are printed to two digits: a millionth of slack keeps the flux of "C1.0", rounded in float32, at C1.0.
-    return np.asarray(flux, np.float64) >= lowest * (1 - 1e-6)
-
-
-def in_window(start: pd.Series, begin: pd.Timestamp | datetime, end: pd.Timestamp | datetime) -> pd.Series:
-    """Whether flares of these starts belong to the window [begin, end)."""
-    return (start >= begin) & (start < end)
+    return np.asarray(flux, np.float64) >= lowest * CLASS_SLACK
 
 
 def largest_flux(

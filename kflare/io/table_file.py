@@ -8,9 +8,11 @@ from kflare.errors import DataError
 from kflare.io.payload import read_payload
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["read_table"]
+__all__ = ["numbers", "read_table"]
 
 # 1 GiB of numbers. A few bytes of Parquet can declare any number of equal rows.
 _MAX_CELLS: Final = 1 << 27
@@ -32,6 +34,18 @@ def read_table(path: Path, what: str, **csv: Any) -> "pd.DataFrame":
     except (DataError, ArrowException, ValueError, OSError, KeyError, TypeError, AttributeError) as error:
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise DataError(f"{path} cannot be read as a {what} (Parquet or CSV): {reason}") from error
+
+
+def numbers(column: "pd.Series") -> "npt.NDArray[np.float64]":
+    """Finite numbers of a column of numbers, text or anything, float64 (N,); NaN for what is none, such as True."""
+    import numpy as np
+    import pandas as pd
+
+    if column.dtype == object:
+        # As text, since pandas takes True for 1 and stops at a list or a whole number beyond 1e308.
+        column = column.map(lambda value: value if isinstance(value, str | float) else str(value))
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _parsed(payload: bytes, csv: dict[str, Any]) -> "pd.DataFrame":

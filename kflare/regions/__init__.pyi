@@ -8,8 +8,9 @@ from .inversion_lines import polarity_lines
 from .los_features import line_of_sight_features, r_value
 from .neutral import neutral_lines
 from .potential import potential_field
+from .sharp_cea import read_sharp_cea
 from .tracking import Tracker, TrackingOptions
-from .vector_files import read_sharp_cea, read_vector
+from .vector_files import read_vector
 from .vector_parameters import sharp_parameters, vector_features
 
 __all__ = [

@@ -17,9 +17,9 @@ from kflare.io.arrays import BoolArray, Float32Array, Float64Array
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.vector_field import FullDiskVector
 from kflare.sun.constants import AU_M, MICROHEMISPHERE_CM2, SOLAR_RADIUS_M
-from kflare.sun.geometry import Box, DiskGeometry
+from kflare.sun.geometry import Box, DiskGeometry, in_box
 
-__all__ = ["CEA_STEP", "Patch", "cea_patch"]
+__all__ = ["CEA_STEP", "Patch", "cea_patch", "on_sun"]
 
 #: Degrees per pixel of all SHARP CEA maps; 364 km.
 CEA_STEP = 0.03
@@ -140,9 +140,9 @@ def cea_patch(
     if x1 <= x0 or y1 <= y0:
         raise DataError(f"`box` must have x0 < x1 and y0 < y1, got {box}")
     lon, lat, west, north = _extent(view, box, step=step)
-    lons, lats = _on_sun(lon, lat, west=west, north=north)
+    lons, lats = on_sun(lon, lat, west=west, north=north)
     x, y, visible = view.pixel(lons, lats)
-    inside = visible & (x >= x0 - 0.5) & (x < x1 - 0.5) & (y >= y0 - 0.5) & (y < y1 - 0.5)
+    inside = visible & in_box(x, y, box)
     if not inside.any():
         raise DataError(f"`box` {box} must hold pixels on the disk, it holds none")
     los = _sampled(magnetogram.data, x, y)
@@ -190,14 +190,14 @@ def _extent(view: DiskGeometry, box: Box, *, step: float) -> tuple[float, float,
 
 
 def _projected(lon: Float64Array, lat: Float64Array, lon0: float, lat0: float) -> tuple[Float64Array, Float64Array]:
-    """Degrees of the projection towards west and north; inverse of `_on_sun`."""
+    """Degrees of the projection towards west and north; inverse of `on_sun`."""
     along, up, up0 = np.radians(lon - lon0), np.radians(lat), math.radians(lat0)
     ahead = np.sin(up) * math.sin(up0) + np.cos(up) * math.cos(up0) * np.cos(along)
     north = np.sin(up) * math.cos(up0) - np.cos(up) * math.sin(up0) * np.cos(along)
     return np.degrees(np.arctan2(np.cos(up) * np.sin(along), ahead)), np.degrees(north)
 
 
-def _on_sun(lon0: float, lat0: float, *, west: Float64Array, north: Float64Array) -> tuple[Float64Array, Float64Array]:
+def on_sun(lon0: float, lat0: float, *, west: Float64Array, north: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Stonyhurst longitudes and latitudes of the columns and rows of a map around a point, all in degrees.
 
     As `plane2sphere` of JSOC's `cartography.c` for the cylindrical equal-area projection.

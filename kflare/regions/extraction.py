@@ -17,8 +17,6 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.io.guarded_fits import guarded_fits
-from kflare.io.payload import read_payload
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.reading import read_magnetogram
 from kflare.observations.sets import VECTOR_SEGMENTS, ObservationSet
@@ -28,10 +26,11 @@ from kflare.regions.cea import cea_patch
 from kflare.regions.detection import Detection, DetectionOptions, Region, detect_regions
 from kflare.regions.feature_table import feature_set
 from kflare.regions.los_features import line_of_sight_features, sharp_sample_features
-from kflare.regions.numbers import HARP_BOX, harp_numbers
+from kflare.regions.numbers import harp_numbers
 from kflare.regions.vector_field import FullDiskVector
 from kflare.regions.vector_files import read_vector
 from kflare.regions.vector_parameters import vector_features
+from kflare.sharp.keywords import harp_box
 from kflare.sun.geometry import DiskGeometry, rotated
 
 __all__ = ["MEASURED", "REGION_COLUMNS", "Extraction", "Measured", "measure", "reasons_text"]
@@ -216,13 +215,8 @@ def _harps(observations: ObservationSet, detection: Detection) -> list[tuple[int
         path = paths.get("disambig")
         if harpnum and path is not None:
             # Whoever reads its field says that a file is damaged.
-            with (
-                suppress(DataError),
-                guarded_fits(read_payload(path, what="a FITS file", kinds=("FITS",)), str(path)) as file,
-            ):
-                *_, image = file
-                box = {name: float(image.header[name.upper()]) for name in HARP_BOX}
-                rows.append({"time": pd.Timestamp(observations.vector_time), "harpnum": harpnum, **box})
+            with suppress(DataError):
+                rows.append({"time": observations.vector_time, "harpnum": harpnum, **harp_box(path)})
     return harp_numbers(detection, pd.DataFrame(rows)) if rows else [()] * len(detection.regions)
 
 

@@ -3,18 +3,15 @@
 Neither catalogue has the same regions as the detection: one box may hold several numbers, or none.
 """
 
-from typing import Final
-
 import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
 from kflare.regions.detection import Detection
-from kflare.sun.geometry import overlapping, rotated
+from kflare.sharp.keywords import HARP_BOX
+from kflare.sun.geometry import in_box, overlapping, rotated
 
-__all__ = ["HARP_BOX", "harp_numbers", "noaa_numbers"]
-
-HARP_BOX: Final = ["lon_min", "lon_max", "lat_min", "lat_max"]
+__all__ = ["harp_numbers", "noaa_numbers"]
 
 
 def noaa_numbers(
@@ -35,11 +32,7 @@ def noaa_numbers(
     seconds = (now - past.max()).total_seconds()
     lon = rotated(report["lon"], report["lat"], seconds=seconds)
     x, y, visible = detection.geometry.pixel(lon, report["lat"])
-    found = []
-    for x0, y0, x1, y1 in detection.boxes():
-        inside = visible & (x >= x0 - 0.5) & (x < x1 - 0.5) & (y >= y0 - 0.5) & (y < y1 - 0.5)
-        found.append(tuple(int(number) for number in report["noaa"][inside]))
-    return found
+    return [tuple(report["noaa"][visible & in_box(x, y, box)].tolist()) for box in detection.boxes()]
 
 
 def harp_numbers(
@@ -56,11 +49,11 @@ def harp_numbers(
     if absent:
         raise DataError(f"the table of HARPs lacks the column `{'`, `'.join(absent)}`: give their boxes, LON_MIN, ...")
     away = (harps["time"] - pd.Timestamp(detection.time)).abs()
-    near = harps[(away <= pd.Timedelta(hours=tolerance_hours)) & harps[HARP_BOX].notna().all(axis=1)]
+    near = harps[(away <= pd.Timedelta(hours=tolerance_hours)) & harps[list(HARP_BOX)].notna().all(axis=1)]
     near = near.loc[away[near.index].sort_values(kind="stable").index].drop_duplicates("harpnum")
     if near.empty or not detection.regions:
         return [()] * len(detection.regions)
-    theirs = near[HARP_BOX].to_numpy(np.float64)
+    theirs = near[list(HARP_BOX)].to_numpy(np.float64)
     seconds = (pd.Timestamp(detection.time) - near["time"]).dt.total_seconds()
     ours = np.array([[r.lon_min, r.lon_max, r.lat_min, r.lat_max] for r in detection.regions])
     common, enough = overlapping(ours, theirs, seconds=seconds, share=overlap)

@@ -1,12 +1,11 @@
-"""Vector-field files of JSOC: the native full disk, its HARP cut-outs, and SHARP CEA maps.
+"""Vector-field files of JSOC: the native full disk and its HARP cut-outs.
 
 The native segments are `field`, `inclination`, `azimuth` and `disambig`, and where it was fetched `conf_disambig`. In a
 record of `hmi.bharp_720s` (and its NRT) only `disambig` and `conf_disambig` are cut out; the others are links to the
 full disk, which in near real time is inverted within the HARPs only. Cut-outs of all segments are read too.
 """
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,20 +20,18 @@ from kflare.io.payload import MAX_WIDTH, read_payload
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.orientation import Orientation, orientation_of
-from kflare.regions.cea import Patch
 from kflare.regions.vector_field import DISAMBIGUATION_METHODS, FullDiskVector, camera_components
 from kflare.sun.geometry import DiskGeometry
 
-__all__ = ["read_sharp_cea", "read_vector"]
+__all__ = ["read_vector"]
 
 #: Vector and magnetogram further apart than this do not go together: the Sun turns by 0.3 degrees.
 MAX_APART = timedelta(minutes=30)
 
 _BAND = 128
-_CONFIDENCE = 70
+#: `conf_disambig` from which an azimuth is sure.
+SURE_CONFIDENCE = 70
 _LARGEST_BYTE = 255
-_IN_PATCH = 30
-_SEGMENTS = ("Bp", "Bt", "Br", "conf_disambig", "bitmap", "magnetogram")
 Paths = str | Path | Sequence[str | Path]
 
 
@@ -91,7 +88,7 @@ def read_vector(
     named = {"field": field, "inclination": inclination, "azimuth": azimuth}
     named |= {} if disambig is None else {"disambig": disambig}
     named |= {} if conf_disambig is None else {"conf_disambig": conf_disambig}
-    lists = {name: _listed(paths) for name, paths in named.items()}
+    lists = {name: listed_paths(paths) for name, paths in named.items()}
     counts = {name: len(paths) for name, paths in lists.items()}
     if len(set(counts.values())) != 1 or not counts["field"]:
         seen = ", ".join(f"{count} of `{name}`" for name, count in counts.items())
@@ -101,7 +98,7 @@ def read_vector(
     for number in range(counts["field"]):
         width = None if out is None else out.width
         images = {
-            name: _read_image(paths[number], known=images.get(name), width=width) for name, paths in lists.items()
+            name: read_segment(paths[number], known=images.get(name), width=width) for name, paths in lists.items()
         }
         if out is None:
             out = _Canvas(images["field"], magnetogram, apart=apart)
@@ -183,7 +180,7 @@ class _Canvas:
         self.covered[rows, columns] = True
         if "conf_disambig" in cut:
             self.rated = True
-            self.sure[rows, columns] |= cut["conf_disambig"] >= _CONFIDENCE
+            self.sure[rows, columns] |= cut["conf_disambig"] >= SURE_CONFIDENCE
 
     def _place(self, image: _Image) -> tuple[slice, slice]:
         """Rows and columns of the full disk, in FITS order, that an image covers."""
@@ -218,92 +215,7 @@ class _Canvas:
         return FullDiskVector(right, up, los, covered, sure, geometry, self.header.time(), self.header.source)
 
 
-def read_sharp_cea(files: str | Path | Iterable[str | Path]) -> Patch:
-    """Read a SHARP CEA map (`hmi.sharp_cea_720s` or NRT).
-
-    Parameters
-    ----------
-    files : path or iterable of paths
-        Folder with the files of one record, or the files themselves: `...Bp.fits`, `Bt`, `Br`, `conf_disambig` and
-        `bitmap`, or `magnetogram` and `bitmap`; others are left alone.
-
-    Returns
-    -------
-    Patch
-        As JSOC's formulas take it: By = -Bt; `inside` where `bitmap` >= 30, `used` where `conf_disambig` >= 70 too.
-
-    Raises
-    ------
-    DataError
-        If segments are missing, there twice, damaged, or of different shapes.
-    """
-    paths = _segments(files)
-    images = {name: _read_image(path) for name, path in paths.items()}
-    shapes = {image.data.shape for image in images.values()}
-    if len(shapes) > 1:
-        seen = ", ".join(f"`{name}` {image.data.shape}" for name, image in images.items())
-        raise DataError(f"segments of a SHARP must have one shape, got {seen}; fetch them again")
-    header = images["bitmap"].header if "Br" not in images else images["Br"].header
-    maps = {name: image.data[::-1].astype(np.float32) for name, image in images.items()}
-    step, radius = math.radians(header.positive("CDELT1")), header.positive("RSUN_REF")
-    arcsec = math.degrees(math.atan(radius * step / header.positive("DSUN_OBS"))) * 3600
-    inside = maps["bitmap"] >= _IN_PATCH
-    lon, lat = header.needed("CRVAL1") - header.needed("CRLN_OBS"), header.needed("CRVAL2")
-    height, width = inside.shape
-    vector = "Br" in maps
-    return Patch(
-        maps.get("magnetogram"),
-        _mu(lon, lat, header.needed("CRLT_OBS"), shape=(height, width), step=step),
-        inside,
-        # Of the formulas in `sw_functions.c`: 1 in 10⁵ less than RSUN_REF · CDELT1.
-        arcsec * radius / header.positive("RSUN_OBS"),
-        arcsec,
-        bx=maps.get("Bp"),
-        by=-maps["Bt"] if vector else None,
-        bz=maps.get("Br"),
-        used=inside & (maps["conf_disambig"] >= _CONFIDENCE) if vector else None,
-        lon=(lon + 180) % 360 - 180,
-        lat=lat,
-        outlined=True,
-    )
-
-
-def _mu(lon: float, lat: float, b0: float, *, shape: tuple[int, int], step: float) -> npt.NDArray[np.float32]:
-    """Cosine of the angle between line of sight and vertical, seen from afar, on the grid of a SHARP CEA map."""
-    rows, columns = shape
-    x = (np.arange(columns) - (columns - 1) / 2) * step
-    y = (((rows - 1) / 2 - np.arange(rows)) * step)[:, np.newaxis]
-    flat = np.sqrt(np.maximum(1 - y**2, 0))
-    west, ahead = flat * np.sin(x), flat * np.cos(x)
-    up0, turn, tilt = math.radians(lat), math.radians(lon), math.radians(b0)
-    polar, out = y * math.cos(up0) + ahead * math.sin(up0), ahead * math.cos(up0) - y * math.sin(up0)
-    mu = (out * math.cos(turn) - west * math.sin(turn)) * math.cos(tilt) + polar * math.sin(tilt)
-    return np.where(mu > 0, mu, np.nan).astype(np.float32)
-
-
-def _segments(files: str | Path | Iterable[str | Path]) -> dict[str, Path]:
-    if isinstance(files, str | Path) and Path(files).is_dir():
-        given = sorted(Path(files).glob("*.fits"))
-        place = f"`{files}`"
-    else:
-        given = _listed(files)
-        place = "the files given"
-    found: dict[str, Path] = {}
-    for path in given:
-        name = path.name.removesuffix(".fits").rpartition(".")[2]
-        if name not in _SEGMENTS:
-            continue
-        if name in found:
-            raise DataError(f"{place} must hold one SHARP record, got `{found[name].name}` and `{path.name}`")
-        found[name] = path
-    vector = {"Bp", "Bt", "Br", "conf_disambig"}
-    missing = sorted(({"bitmap"} | (vector if vector & set(found) else {"magnetogram"})) - set(found))
-    if missing:
-        raise DataError(f"{place} must hold the SHARP segments `{'`, `'.join(missing)}` too; fetch them")
-    return found
-
-
-def _read_image(path: Path, *, known: _Image | None = None, width: int | None = None) -> _Image:
+def read_segment(path: Path, *, known: _Image | None = None, width: int | None = None) -> _Image:
     """First two-dimensional image of a FITS file.
 
     The records of all HARPs of one time link to one full-disk image, so that copies of it come again and again: where
@@ -321,7 +233,7 @@ def _read_image(path: Path, *, known: _Image | None = None, width: int | None = 
         return _Image(data if data.dtype.kind in "iu" else data.astype(np.float32), header, card)
 
 
-def _listed(paths: Any) -> list[Path]:
+def listed_paths(paths: Any) -> list[Path]:
     return [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
 
 

@@ -18,7 +18,6 @@ from kflare.regions.potential import greenpot
 
 __all__ = ["sharp_parameters", "vector_features"]
 
-
 _MU0 = 1.2566370614e-6  # T m / A, with the digits of JSOC
 _TESLA = 1e-4  # per gauss
 

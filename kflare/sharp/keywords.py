@@ -31,18 +31,21 @@ from kflare.errors import DataError
 from kflare.flares.region_numbers import full_region_numbers
 from kflare.io.atomic import write_whole
 from kflare.io.guarded_fits import FitsFile, guarded_fits
-from kflare.io.payload import decoding, read_payload
+from kflare.io.payload import read_payload
+from kflare.io.table_file import numbers, read_table
 from kflare.observations.quality import parse_quality
 from kflare.sun.constants import SOLAR_RADIUS_M
 
 __all__ = [
     "GRADIENTS",
+    "HARP_BOX",
     "PIXELS_PER_MM",
     "REQUESTED",
     "SHARP_KEYWORDS",
     "SHARP_PARAMETERS",
     "UNITS",
     "SharpParameter",
+    "harp_box",
     "read_sharp_header",
     "read_sharp_table",
     "sharp_table",
@@ -103,6 +106,9 @@ REQUESTED: Final = (
     *(name for name in UNITS if name not in {"lon", "lat"}),
 )
 
+#: Keywords of the box around a HARP in Stonyhurst degrees, by column of a region table.
+HARP_BOX: Final = {"lon_min": "LON_MIN", "lon_max": "LON_MAX", "lat_min": "LAT_MIN", "lat_max": "LAT_MAX"}
+
 _T_REC: Final = re.compile(
     r"([0-9]{4})[.-]([0-9]{2})[.-]([0-9]{2})[_T]([0-9]{2}):([0-9]{2})(?::([0-9]{2}(?:\.[0-9]+)?))?(?:_TAI)?"
 )
@@ -147,6 +153,20 @@ def read_sharp_header(path: str | Path) -> pd.DataFrame:
             f"got {cards.get('T_REC')!r} and {cards['HARPNUM']!r}"
         )
     return table
+
+
+def harp_box(path: str | Path) -> dict[str, float]:
+    """`HARP_BOX` of the FITS file of a HARP or SHARP, any segment; DataError if it is damaged or lacks a keyword."""
+    box: dict[str, float] = {}
+    with guarded_fits(read_payload(Path(path), what="a FITS file", kinds=("FITS",)), str(path)) as file:
+        for header in (hdu.header for hdu in file):
+            box |= {
+                name: float(header[key]) for name, key in HARP_BOX.items() if isinstance(header.get(key), int | float)
+            }
+    absent = [key for name, key in HARP_BOX.items() if name not in box]
+    if absent:
+        raise DataError(f"`{path}`: `{'`, `'.join(absent)}` of the region's box is missing from the header")
+    return box
 
 
 def _cards(file: FitsFile) -> dict[str, object]:
@@ -237,8 +257,7 @@ def read_sharp_table(path: str | Path) -> pd.DataFrame:
     DataError
         No such file, no Parquet, or a column of `sharp_table` is missing.
     """
-    with decoding(str(path), "cannot be read as a table of SHARP keywords", advice="fetch it with kflare.fetch sharp"):
-        table = pd.read_parquet(path)
+    table = read_table(Path(path), "table of SHARP keywords")
     absent = [name for name in ("time", "region", "harpnum", "noaa", "quality", *UNITS) if name not in table]
     if absent:
         raise DataError(f"`{path}` lacks the column `{'`, `'.join(absent)}`: fetch it with kflare.fetch sharp")
@@ -254,21 +273,7 @@ def _numbers(given: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
     """Finite numbers of a column, NaN where absent or unreadable."""
     if name not in given:
         return np.full(len(given), np.nan)
-    column = given[name]
-    if pd.api.types.is_numeric_dtype(column):
-        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    else:
-        values = np.array([_number(value) for value in column], dtype=np.float64)
-    return np.where(np.isfinite(values), values, np.nan)
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool):
-        return math.nan
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
+    return numbers(given[name])
 
 
 def _masks(given: pd.DataFrame) -> pd.Series:
@@ -306,14 +311,14 @@ def _utc(times: pd.Series) -> pd.Series:
 
 def _pixels_per_megametre(given: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Pixels of the CEA map per Mm, one per row."""
-    numbers = {}
+    values = {}
     usable = np.ones(len(given), dtype=np.bool_)
     for name, (low, high) in _RANGES.items():
-        numbers[name] = _numbers(given, name)
-        usable &= (numbers[name] >= low) & (numbers[name] <= high)
+        values[name] = _numbers(given, name)
+        usable &= (values[name] >= low) & (values[name] <= high)
     # The keywords of the CCD series come from the CEA map too, but its CDELT1 is of the CCD, in arcsec.
     usable &= np.array([_is_degree(value) for value in given.get("CUNIT1", [None] * len(given))], dtype=np.bool_)
-    filled = {name: np.where(usable, values, 1.0) for name, values in numbers.items()}
+    filled = {name: np.where(usable, found, 1.0) for name, found in values.items()}
     c = np.degrees(np.arctan(filled["RSUN_REF"] * np.radians(filled["CDELT1"]) / filled["DSUN_OBS"])) * 3600
     return np.where(usable, filled["RSUN_OBS"] / (c * filled["RSUN_REF"]) * 1e6, PIXELS_PER_MM)
 

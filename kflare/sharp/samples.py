@@ -17,6 +17,7 @@ from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import TIME_DTYPE, FlareList, class_fluxes
 from kflare.flares.labels import LEAD_HOURS, reaches, region_flux
 from kflare.io.payload import decoding
+from kflare.io.table_file import read_table
 from kflare.sun.times import microseconds
 
 __all__ = ["COMMON_PARAMETERS", "SharpSamples", "read_sharp_samples", "region_flares", "sample_files"]
@@ -206,8 +207,7 @@ def _largest_of_lists(lists: pd.Series) -> npt.NDArray[np.float64]:
 
 
 def _read_pairs(path: Path, harpnum: pd.Series) -> pd.DataFrame:
-    with decoding(str(path), "is no readable table of HARP and NOAA numbers", advice="give a Parquet or CSV file"):
-        raw = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
+    raw = read_table(path, "table of HARP and NOAA numbers")
     noaa = next((name for name in ("noaa", "noaa_ar") if name in raw.columns), None)
     if noaa is None or "harpnum" not in raw.columns:
         raise DataError(

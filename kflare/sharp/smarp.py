@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.flares.catalogue import FlareList, class_fluxes
-from kflare.flares.labels import reaches, region_flux
+from kflare.flares.labels import in_seconds, reaches, region_flux
 from kflare.sharp.samples import SharpSamples, read_sharp_samples, sample_files
 from kflare.sun.times import DAY_SECONDS
 
@@ -64,7 +64,7 @@ def _lists(folder: Path) -> pd.DataFrame:
     raw = pd.concat([pd.read_csv(path, usecols=wanted, dtype=str) for path in sample_files(folder)])
     times = pd.to_datetime(raw["t_end"], format="ISO8601", utc=True)
     region = raw["prefix"] + " " + raw["arpnum"]
-    return pd.DataFrame({"region": region, "seconds": _seconds(times), "flares": raw["flares"].fillna("")})
+    return pd.DataFrame({"region": region, "seconds": in_seconds(times), "flares": raw["flares"].fillna("")})
 
 
 def _flares_of_regions(lists: pd.DataFrame, flares: pd.DataFrame) -> pd.DataFrame:
@@ -74,7 +74,7 @@ def _flares_of_regions(lists: pd.DataFrame, flares: pd.DataFrame) -> pd.DataFram
     listed["key"] = _tenths(class_fluxes(listed["goes_class"]))
     listed = listed[listed["key"] > 0].drop_duplicates(["region", "seconds", "key"])
     known = flares[reaches(flares["flux"], "C")].reset_index(drop=True)
-    known = known.assign(seconds=_seconds(known["start"]), key=_tenths(known["flux"]), number=known.index)
+    known = known.assign(seconds=in_seconds(known["start"]), key=_tenths(known["flux"]), number=known.index)
     # A window of 24 h touches two days: the flare's day is that of the sample or the next one.
     day = listed["seconds"] // DAY_SECONDS
     both = pd.concat([listed.assign(day=day), listed.assign(day=day + 1)])
@@ -100,10 +100,6 @@ def _earlier(own: pd.DataFrame, flares: pd.DataFrame, first: pd.Series) -> pd.Da
     numbered = flares[flares["noaa"].notna() & reaches(flares["flux"], "C")]
     pairs = votes[["region", "noaa"]].merge(numbered, on="noaa")
     return pairs[pairs["start"] < pairs["region"].map(first)]
-
-
-def _seconds(times: pd.Series) -> npt.NDArray[np.int64]:
-    return np.asarray(times.astype("datetime64[s, UTC]").astype("int64"), dtype=np.int64)
 
 
 def _tenths(flux: pd.Series) -> npt.NDArray[np.int64]:

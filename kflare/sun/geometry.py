@@ -19,7 +19,9 @@ from kflare.io.arrays import Float64Array
 from kflare.sun.constants import AU_M, SOLAR_RADIUS_CM, SOLAR_RADIUS_M
 from kflare.sun.disk import Disk
 
-__all__ = ["Box", "DiskGeometry", "Observer", "common_area", "earth_at", "overlapping", "rotated", "seen_from_afar"]
+__all__ = [
+    "Box", "DiskGeometry", "Observer", "common_area", "earth_at", "in_box", "overlapping", "rotated", "seen_from_afar",
+]  # fmt: skip
 
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1: the pixels x0 <= column < x1 and y0 <= row < y1."""
@@ -27,6 +29,12 @@ Box = tuple[int, int, int, int]
 # Far enough for a hundredth of a pixel of 4096.
 _FAR: Final = 5e12
 _SAMPLES: Final = 33
+
+
+def in_box(x: npt.ArrayLike, y: npt.ArrayLike, box: Box) -> npt.NDArray[np.bool_]:
+    """Whether places in pixels, 0 = centre of the first one, lie in a box of whole pixels."""
+    x, y = np.asarray(x), np.asarray(y)
+    return np.asarray((x >= box[0] - 0.5) & (x < box[2] - 0.5) & (y >= box[1] - 0.5) & (y < box[3] - 0.5))
 
 
 @dataclass(frozen=True)

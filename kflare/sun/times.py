@@ -24,6 +24,7 @@ __all__ = [
     "tai_from_utc",
     "time_from_name",
     "utc_from_tai",
+    "within",
 ]
 
 HOUR: Final = timedelta(hours=1)
@@ -102,6 +103,14 @@ def in_utc(time: datetime, name: str) -> datetime:
     if time.utcoffset() is None:
         raise SettingError(f"`{name}` must carry a time zone (UTC), got {time!r}")
     return time.astimezone(UTC)
+
+
+def within(times: "pd.Series", t0: datetime, t1: datetime) -> "npt.NDArray[np.bool_]":
+    """Which of some aware times lie in [t0, t1), bool (N,); DataError if `t0` or `t1` has no time zone."""
+    for name, value in (("t0", t0), ("t1", t1)):
+        if value.utcoffset() is None:
+            raise DataError(f"`{name}` must carry a time zone (UTC), got {value!r}")
+    return ((times >= t0) & (times < t1)).to_numpy(dtype=bool)
 
 
 def microseconds(times: "pd.Series") -> "npt.NDArray[np.int64]":

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from kflare.flares.catalogue import FlareList
 from kflare.observations.magnetogram import Magnetogram
 from kflare.sharp.keywords import write_sharp_table
 from kflare.synthetic.sharp import SHARP_UNITS
 
-__all__ = ["write_flares", "write_magnetogram", "write_region_table"]
+__all__ = ["write_magnetogram", "write_region_table"]
 
 
 def write_magnetogram(magnetogram: Magnetogram, folder: Path, *, byte_range: float) -> Path:
@@ -19,12 +18,6 @@ def write_magnetogram(magnetogram: Magnetogram, folder: Path, *, byte_range: flo
     path = folder / f"synthetic_{magnetogram.time:%Y%m%d_%H%M%S}.jpg"
     Image.fromarray(magnetogram.to_bytes(byte_range)).save(path, quality=95)
     return path
-
-
-def write_flares(flares: FlareList, path: Path) -> None:
-    """Write kflare's plain CSV: start, peak, end (ISO 8601 with Z), goes_class, noaa, lon, lat (degrees, 1 decimal)."""
-    table = flares.table[["start", "peak", "end", "goes_class", "noaa", "lon", "lat"]]
-    table.round({"lon": 1, "lat": 1}).to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
 
 
 def write_region_table(table: pd.DataFrame, path: Path) -> None:

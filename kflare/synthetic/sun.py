@@ -18,8 +18,8 @@ from kflare.flares.catalogue import FlareList
 from kflare.io.arrays import Float64Array
 from kflare.observations.magnetogram import Magnetogram
 from kflare.sun.disk import Disk
-from kflare.sun.times import in_utc
-from kflare.synthetic.archive import write_flares, write_magnetogram, write_region_table
+from kflare.sun.times import in_utc, within
+from kflare.synthetic.archive import write_magnetogram, write_region_table
 from kflare.synthetic.flares import simulate_flares
 from kflare.synthetic.observations import (
     Cutout,
@@ -104,7 +104,7 @@ class SyntheticSun:
         self._network = Network(seed)
         self.regions = _tabulate(self._born)
         happened = simulate_flares(self._born, self.regions["noaa"].to_numpy(dtype=np.int64), seed=seed)
-        happened = happened[(happened["start"] >= self.start) & (happened["start"] < self.end)]
+        happened = happened[within(happened["start"], self.start, self.end)]
         self.flares = FlareList(happened, source=f"synthetic Sun, seed {seed}", repairs={})
 
     def magnetogram(self, time: datetime, size: int = 512) -> Magnetogram:
@@ -166,7 +166,6 @@ class SyntheticSun:
         table_cadence_hours: float = 6.0,
         size: int = 512,
         byte_range: float = 100.0,
-        progress: bool = False,
     ) -> None:
         """Write an archive as it might be downloaded; only times whose next 24 hours the flare list covers.
 
@@ -182,8 +181,6 @@ class SyntheticSun:
             Width and height of the magnetograms in pixels.
         byte_range : float
             Field strength of byte 255 in gauss.
-        progress : bool
-            Show a progress bar on stderr, if that is a terminal.
 
         Raises
         ------
@@ -195,9 +192,9 @@ class SyntheticSun:
         folder = Path(folder)
         images = folder / "magnetograms"
         images.mkdir(parents=True, exist_ok=True)
-        for time in tqdm(self.times(cadence_hours), unit="magnetogram", disable=None if progress else True):
+        for time in tqdm(self.times(cadence_hours), unit="magnetogram", disable=None):
             write_magnetogram(self.magnetogram(time.to_pydatetime(), size), images, byte_range=byte_range)
-        write_flares(self.flares, folder / "flares.csv")
+        self.flares.write_csv(folder / "flares.csv")
         write_region_table(self.region_table(self.times(table_cadence_hours)), folder / "regions.parquet")
 
     def write_observations(
@@ -208,7 +205,6 @@ class SyntheticSun:
         size: int = 512,
         full_disk_vector: bool = False,
         times: pd.DatetimeIndex | None = None,
-        progress: bool = False,
     ) -> None:
         """Write sets of observations as `kflare.fetch` leaves them, for `kflare.features`.
 
@@ -225,8 +221,6 @@ class SyntheticSun:
             The vector field of the whole disk instead of cut-outs around the regions.
         times : pandas.DatetimeIndex, optional
             The times themselves, instead of a cadence.
-        progress : bool
-            Show a progress bar on stderr, if that is a terminal.
 
         Raises
         ------
@@ -242,7 +236,7 @@ class SyntheticSun:
         if times is None:
             times = pd.date_range(self.start, self.end, freq=pd.Timedelta(hours=cadence_hours), unit="us")
         grid = disk_grid(size)
-        for stamp in tqdm(times, unit="set", disable=None if progress else True):
+        for stamp in tqdm(times, unit="set", disable=None):
             time = stamp.to_pydatetime()
             field, cutouts = self._surface(grid, time)
             _, _, toward = field.seen(grid)
@@ -252,7 +246,7 @@ class SyntheticSun:
                 write_aia(grid, field.radial, self.flares.table, time, folder, wavelength=wavelength, seed=self.seed)
         minutes = pd.date_range(self.start - _FORECAST_WINDOW, self.end, freq="min", unit="us")
         write_xrays(self.flares.table, minutes, folder / f"goes_xrays_{self.end:%Y%m%dT%H%MZ}.json")
-        write_flares(self.flares, folder / "flares.csv")
+        self.flares.write_csv(folder / "flares.csv")
         days = pd.date_range(self.start, self.end, freq="D", unit="us")
         write_regions_of_the_day(self.region_table(days), folder / "srs.csv")
 

@@ -12,7 +12,7 @@ scale: to compare a flux of GOES-13, say, with them, ask for `scale="operational
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -23,7 +23,8 @@ import pandas as pd
 from kflare.errors import DataError, SettingError
 from kflare.io.catalogue_file import MAX_TEXT_BYTES, is_json, json_records
 from kflare.io.payload import format_of, read_payload
-from kflare.sun.times import microseconds
+from kflare.io.table_file import numbers
+from kflare.sun.times import microseconds, within
 from kflare.xray.netcdf import Samples, samples_of_netcdf
 
 __all__ = ["SWPC_FACTOR", "Scale", "XrayFlux", "read_xray_flux"]
@@ -85,12 +86,8 @@ class XrayFlux:
 
     def between(self, t0: datetime, t1: datetime) -> "XrayFlux":
         """Minutes that begin in [t0, t1); both must be aware."""
-        for name, value in (("t0", t0), ("t1", t1)):
-            if value.utcoffset() is None:
-                raise DataError(f"`{name}` must carry a time zone (UTC), got {value!r}")
-        time = self.table["time"]
-        inside = ((time >= t0) & (time < t1)).to_numpy(dtype=bool)
-        return XrayFlux(self.table[inside].reset_index(drop=True), self.scale, self.source, self.repairs)
+        table = self.table[within(self.table["time"], t0, t1)].reset_index(drop=True)
+        return replace(self, table=table)
 
     def on_scale(self, scale: Literal["irradiance", "operational"]) -> "XrayFlux":
         """The same flux as irradiance, or as SWPC's operational flux.
@@ -108,8 +105,7 @@ class XrayFlux:
             )
         scaled = (satellite <= _LAST_SCALED).fillna(value=False).to_numpy(dtype=bool)
         factor = SWPC_FACTOR if scale == "operational" else 1 / SWPC_FACTOR
-        table = self.table.assign(flux=np.where(scaled, flux * factor, flux))
-        return XrayFlux(table, scale, self.source, self.repairs)
+        return replace(self, table=self.table.assign(flux=np.where(scaled, flux * factor, flux)), scale=scale)
 
 
 def read_xray_flux(path: str | Path, *, satellite: int | None = None, scale: Scale = "as given") -> XrayFlux:
@@ -174,19 +170,14 @@ def _samples_of_json(payload: bytes, path: Path, satellite: int | None) -> Sampl
             f"`{path}` must hold records with `energy` {_LONG_CHANNEL}, got {len(records)} records with the fields "
             f"{', '.join(seen[:12])}"
         )
-    frame = pd.DataFrame(
-        {
-            "time": _json_times([record.get("time_tag") for record in long]),
-            "flux": [_number(record.get("flux")) for record in long],
-            "satellite": [_number(record.get("satellite")) for record in long],
-            "quality": [
-                float(CONTAMINATED * (record.get("electron_contaminaton") is True))
-                if "electron_contaminaton" in record
-                else np.nan
-                for record in long
-            ],
-        }
-    )
+    raw = pd.DataFrame(long, columns=["time_tag", "flux", "satellite", "electron_contaminaton"], dtype=object)
+    raw[["flux", "satellite"]] = raw[["flux", "satellite"]].map(lambda value: None if isinstance(value, str) else value)
+    frame = pd.DataFrame({"time": _json_times(raw["time_tag"]), "flux": numbers(raw["flux"])})
+    frame["satellite"] = numbers(raw["satellite"])
+    # SWPC's spelling. Where the field is absent nothing is known; anything but true is no contamination.
+    given = np.array(["electron_contaminaton" in record for record in long], dtype=np.bool_)
+    contaminated = raw["electron_contaminaton"].map(lambda value: value is True).astype("float64")
+    frame["quality"] = np.where(given, CONTAMINATED * contaminated, np.nan)
     number = frame["satellite"].where(frame["satellite"].between(1, 99) & (frame["satellite"] % 1 == 0))
     if satellite is not None:
         number = number.fillna(satellite)
@@ -203,16 +194,9 @@ def _samples_of_json(payload: bytes, path: Path, satellite: int | None) -> Sampl
     )
 
 
-def _json_times(texts: list[object]) -> pd.Series:
-    plain = pd.Series([text if isinstance(text, str) and text.isascii() else "" for text in texts], dtype="str")
+def _json_times(texts: pd.Series) -> pd.Series:
+    plain = texts.map(lambda text: text if isinstance(text, str) and text.isascii() else "").astype("str")
     return pd.to_datetime(plain, format="ISO8601", utc=True, errors="coerce").astype("datetime64[us, UTC]")
-
-
-def _number(value: object) -> float:
-    try:
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else np.nan
-    except OverflowError:  # a whole number beyond 1e308
-        return np.nan
 
 
 def _minutes(samples: Samples, path: Path) -> tuple[pd.DataFrame, dict[str, int]]:

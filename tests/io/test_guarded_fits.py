@@ -20,7 +20,7 @@ from kflare.errors import DataError
 from kflare.io.guarded_fits import guarded_fits
 from kflare.observations.reading import magnetogram_time, read_magnetogram
 from kflare.observations.solar_image import read_solar_image
-from kflare.regions.vector_files import read_sharp_cea
+from kflare.regions.sharp_cea import read_sharp_cea
 from kflare.sharp.keywords import read_sharp_header
 
 CARDS = {

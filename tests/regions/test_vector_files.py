@@ -10,7 +10,8 @@ from astropy.io import fits
 
 from kflare.errors import DataError, SettingError
 from kflare.regions.cea import cea_patch
-from kflare.regions.vector_files import read_sharp_cea, read_vector
+from kflare.regions.sharp_cea import read_sharp_cea
+from kflare.regions.vector_files import read_vector
 from kflare.regions.vector_parameters import sharp_parameters
 
 from .fields import camera_field, linear_force_free, magnetogram_of, view, write_vector

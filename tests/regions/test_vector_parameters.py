@@ -11,7 +11,7 @@ from kflare.errors import DataError
 from kflare.regions.feature_table import feature_set
 from kflare.regions.los_features import line_of_sight_features
 from kflare.regions.potential import potential_field
-from kflare.regions.vector_files import read_sharp_cea
+from kflare.regions.sharp_cea import read_sharp_cea
 from kflare.regions.vector_parameters import sharp_parameters, vector_features
 from kflare.sharp.keywords import SHARP_KEYWORDS
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 from kflare.errors import SettingError
-from kflare.flares.labels import in_window
 from kflare.io.atomic import move_into_place, remove_abandoned, replace_link, temporary_folder, write_whole
 from kflare.operations.flare_records import Current, flare_texts
 from kflare.operations.forecast import Forecast, Outage
@@ -27,6 +26,7 @@ from kflare.operations.publish.publication import Publication
 from kflare.operations.publish.site_data import PastCycle, SiteData, WindowOutcome
 from kflare.operations.publish.verification import verification_sections
 from kflare.sun.disk import FULL_DISK
+from kflare.sun.times import within
 
 __all__ = ["publish_site", "write_site"]
 
@@ -122,4 +122,4 @@ def _outcome(cycle: Forecast | Outage, observed: dict[tuple[datetime, str], bool
     if isinstance(cycle, Forecast):
         known = {name: observed[cycle.issue, name] for name in cycle.full_disk if (cycle.issue, name) in observed}
         begin, end = cycle.window_start, cycle.window_end
-    return WindowOutcome(known, flare_texts(flares.table[in_window(flares.table["start"], begin, end)]))
+    return WindowOutcome(known, flare_texts(flares.table[within(flares.table["start"], begin, end)]))
