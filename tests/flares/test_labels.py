@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError
-from kflare.flares.catalogue import FlareList, class_to_flux
+from kflare.flares.catalogue import FlareList, class_to_flux, flux_to_class
 from kflare.flares.labels import (
     disk_flux,
     in_seconds,
@@ -227,3 +227,10 @@ def test_regions_of_2013_10_23_have_the_flares_of_yi_et_al(real_data):
     own = flares.table.dropna(subset="noaa").assign(region=lambda table: table["noaa"].astype("str"))
     # SCIENCE.md G: the largest of 11877 is C8.7 at 22:18; 11879 is listed with none.
     assert region_flux(samples, own).tolist() == [class_to_flux("M3.1"), class_to_flux("C8.7"), 0.0]
+
+
+@pytest.mark.parametrize("flux", [1e-5 * (1 - 5e-7), 1e-6 * (1 - 9e-7), float(np.float32(1e-4)), 0.9999995e-7])
+def test_a_flux_that_reaches_a_class_is_printed_as_one(flux):
+    goes_class = flux_to_class(flux)
+    assert goes_class.endswith("1.0")
+    assert reaches(flux, goes_class)

@@ -180,7 +180,7 @@ def test_missing_folder_files_and_columns(tmp_path):
 def test_unusable_pairs_are_named(tmp_path):
     folder = folder_of(tmp_path, [row("2011-02-15 00:00:00")])
     for path, match in {
-        tmp_path / "absent.parquet": "no readable table",
+        tmp_path / "absent.parquet": "no table of HARP and NOAA numbers",
         pairs_of(tmp_path, (377, 1), columns=("harpnum", "ar")): "lacks the column `noaa_ar`",
     }.items():
         with pytest.raises(DataError, match=match):
