@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from kflare.errors import DataError, ModelError
 from kflare.io.atomic import write_whole
-from kflare.io.guarded_fits import guarded_fits
+from kflare.io.guarded_fits import fits_parts, guarded_fits
 from kflare.io.payload import read_payload
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.world import header_of
@@ -45,9 +45,6 @@ _WORLD = (
     *("CTYPE1", "CTYPE2", "CUNIT1", "CUNIT2", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CDELT1", "CDELT2"),
     *("PC1_1", "PC1_2", "PC2_1", "PC2_2", "RSUN_REF", "RSUN_OBS", "DSUN_OBS", "CRLN_OBS", "CRLT_OBS", "QUALITY"),
 )
-
-# More than the first header of such a file can have.
-_FIRST_HEADER = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -242,8 +239,10 @@ def read_origin(path: Path) -> tuple[Origin, float | None]:
     """Model and byte range of an attribution file, from its first header; `DataError` where it has none."""
     try:
         with path.open("rb") as stream:
-            begin = stream.read(_FIRST_HEADER)
-    except OSError as error:
+            stop = next(fits_parts(stream, path.stat().st_size)).data
+            stream.seek(0)
+            begin = stream.read(stop)
+    except (OSError, ValueError, StopIteration) as error:
         raise DataError(f"`{path}` is no attribution file: {error}") from error
     with guarded_fits(begin, str(path), problem="is no attribution file", advice="delete it and run again") as file:
         header = file.hdus[0].header
