@@ -47,6 +47,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
         "--missing", choices=("exclude", "zero"), default="exclude",
         help="empty probabilities: leave the sample out for every method, or score them as 0 (default: exclude)",
     )  # fmt: skip
+    add("--percent", action="store_true", help="the probabilities are percentages")
     add("--event", default="Flares", help='what is forecast, for the headings ("≥M1.0 flares")')
     add("--window", type=float, default=24.0, metavar="HOURS", help="length of the forecast window (default: 24)")
     add(
@@ -97,7 +98,8 @@ def _verify(args: argparse.Namespace) -> None:
     else:
         frame, event = read_forecasts(args.table, methods=args.methods), args.event
         source = f"{args.table.name}, SHA-256 {hashlib.sha256(args.table.read_bytes()).hexdigest()}"
-    result = verify_forecasts(frame, settings=settings, missing=args.missing, event=event, source=source, progress=_bar)
+    told = {"missing": args.missing, "percent": args.percent and args.ledger is None, "event": event, "source": source}
+    result = verify_forecasts(frame, settings=settings, **told, progress=_bar)
     _write(folder, result.files())
     print(
         json.dumps(result.as_json(), indent=2, allow_nan=False)

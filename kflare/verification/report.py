@@ -176,6 +176,7 @@ def verify_forecasts(
     *,
     settings: VerificationSettings | None = None,
     missing: Literal["exclude", "zero"] = "exclude",
+    percent: bool = False,
     event: str = "Flares",
     source: str = "",
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
@@ -184,7 +185,7 @@ def verify_forecasts(
 
     Parameters
     ----------
-    frame, missing
+    frame, missing, percent
         As for `kflare.verification.tables.forecast_table`.
     settings : VerificationSettings or None
         Thresholds, resampling and the rest; None takes the defaults.
@@ -201,7 +202,7 @@ def verify_forecasts(
         As for `forecast_table` and `compare`.
     """
     settings = settings or VerificationSettings()
-    forecasts = forecast_table(frame, missing=missing)
+    forecasts = forecast_table(frame, missing=missing, percent=percent)
     comparison = compare(forecasts, settings, progress=progress)
     drawn = report_figures(forecasts, comparison, settings, event=event, progress=progress)
     return Verification(forecasts, comparison, drawn, settings, missing, event, source)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from kflare.errors import DataError
 
-__all__ = ["Outcomes", "Probabilities", "check_outcomes", "check_probabilities", "check_samples"]
+__all__ = ["Outcomes", "Probabilities", "check_outcomes", "check_probabilities", "check_samples", "probability_advice"]
 
 Outcomes = npt.NDArray[np.bool_]
 Probabilities = npt.NDArray[np.float64]
@@ -30,13 +30,17 @@ def check_probabilities(probability: npt.ArrayLike, *, name: str = "probability"
     bad = np.flatnonzero(~((values >= 0) & (values <= 1)))
     if bad.size:
         value = values[bad[0]]
-        advice = (
-            "drop the sample for every method, or score a missing forecast as 0"
-            if np.isnan(value)
-            else "divide percentages by 100"
-        )
-        raise DataError(f"`{name}` must lie in [0, 1], got {value} in row {bad[0]}: {advice}")
+        raise DataError(f"`{name}` must lie in [0, 1], got {value} in row {bad[0]}: {probability_advice(value)}")
     return values
+
+
+def probability_advice(value: float) -> str:
+    """What to do about a number that is no probability."""
+    if np.isnan(value):
+        return "drop the sample for every method, or score a missing forecast as 0"
+    if 1 < value <= 100:
+        return "divide percentages by 100"
+    return "this is no percentage either; where it stands for a forecast that was not issued, leave it empty"
 
 
 def check_samples(

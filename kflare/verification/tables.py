@@ -17,11 +17,13 @@ import pandas as pd
 
 from kflare.errors import DataError, SettingError
 from kflare.io.table_file import read_table
-from kflare.verification.samples import Outcomes, Probabilities
+from kflare.verification.samples import Outcomes, Probabilities, probability_advice
 
 __all__ = ["ForecastTable", "forecast_table", "read_forecasts"]
 
 _ZONE: Final = re.compile(r"[T ]\d.*?(Z|[+-]\d\d(?::?\d\d)?)$")
+#: How JSON, XML and text begin.
+_SUBMISSION: Final = re.compile(r"""\s*(\{"?|<\?xml|<message|<forecast|#?\s*forecasting method\s*:)""", re.IGNORECASE)
 _MISSING: Final = ("", "nan", "na", "none", "null", "<na>", "nat")
 _ONE_METHOD: Final = "forecast"
 
@@ -70,6 +72,11 @@ def read_forecasts(path: Path, *, methods: Sequence[str] = ()) -> pd.DataFrame:
     path = Path(path)
     # All as text: a method named NA is a method, and what is no number gets a message that names its row.
     table = read_table(path, "table of forecasts", dtype=str, keep_default_na=False)
+    if _SUBMISSION.match(str(table.columns[0])):
+        raise DataError(
+            f"{path} is a submission to CCMC's scoreboard, which holds no outcomes: write a table with `time`, "
+            "`probability` and `observed`, a row for each submission"
+        )
     if "valid_date" in table and "time" not in table:
         table = table.rename(columns={"valid_date": "time"})
     if "probability" in table or not methods:
@@ -81,7 +88,9 @@ def read_forecasts(path: Path, *, methods: Sequence[str] = ()) -> pd.DataFrame:
     return table.melt(keys, list(methods), "method", "probability")
 
 
-def forecast_table(frame: pd.DataFrame, *, missing: Literal["exclude", "zero"] = "exclude") -> ForecastTable:
+def forecast_table(
+    frame: pd.DataFrame, *, missing: Literal["exclude", "zero"] = "exclude", percent: bool = False
+) -> ForecastTable:
     """Check a table of forecasts, and find the samples on which all methods can be compared.
 
     Parameters
@@ -91,11 +100,14 @@ def forecast_table(frame: pd.DataFrame, *, missing: Literal["exclude", "zero"] =
     missing : {"exclude", "zero"}
         What becomes of forecasts that were not issued: the sample is left out for every method, or the forecast counts
         as probability 0, as in the comparison of Leka et al. 2019 [S].
+    percent : bool
+        The probabilities are percentages.
 
     Raises
     ------
     DataError
-        A row that cannot be scored, one that occurs twice, methods that disagree about an outcome, or no sample left.
+        A row that cannot be scored, one that occurs twice, methods that disagree about an outcome, or no sample left;
+        a method whose probabilities are only the whole numbers 0 and 1, which may be percentages.
         With `missing="zero"` also where a method lacks rows that another has: absent rows are other samples, not
         forecasts that were not issued.
     SettingError
@@ -119,6 +131,10 @@ def forecast_table(frame: pd.DataFrame, *, missing: Literal["exclude", "zero"] =
             "observed": _numbers(frame["observed"], "observed"),
         }
     )
+    if percent:
+        rows["probability"] /= 100
+    else:
+        _check_whole_numbers(frame["probability"], rows["method"])
     _check_rows(rows)
     sample = ["time", "region"]
     notes = []
@@ -247,12 +263,24 @@ def _numbers(values: pd.Series, name: str) -> pd.Series:
     return pd.Series(result, index=values.index)
 
 
+def _check_whole_numbers(probability: pd.Series, methods: pd.Series) -> None:
+    """Refuse 0 and 1 written as whole numbers, a 1 among them: 1 % would be scored as a certainty."""
+    text = probability.astype(str).str.strip()
+    issued = ~text.str.lower().isin(_MISSING)
+    for method, values in text[issued].groupby(methods[issued], sort=False):
+        if set(values) in ({"1"}, {"0", "1"}):
+            raise DataError(
+                f'`probability` of "{method}" is never but 0 or 1, without decimals: if these are percentages, say so '
+                "(`--percent`) or divide by 100; of a yes/no forecast write 0.0 and 1.0"
+            )
+
+
 def _check_rows(rows: pd.DataFrame) -> None:
     issued = rows["probability"].dropna()
     wrong = np.flatnonzero(~issued.between(0, 1))
     if wrong.size:
         value, row = issued.iloc[wrong[0]], issued.index[wrong[0]]
-        raise DataError(f"`probability` must lie in [0, 1], got {value:g} in row {row}: divide percentages by 100")
+        raise DataError(f"`probability` must lie in [0, 1], got {value:g} in row {row}: {probability_advice(value)}")
     wrong = np.flatnonzero(~rows["observed"].isin([0, 1]) & rows["observed"].notna())
     if wrong.size:
         raise DataError(f"`observed` must be 0, 1 or empty, got {rows['observed'][wrong[0]]:g} in row {wrong[0]}")

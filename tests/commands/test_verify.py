@@ -92,9 +92,40 @@ def test_bad_tables_are_one_line(tmp_path, capsys):
     status, _, err = run(capsys, path, "--output", tmp_path / "report")
     assert status == 1
     assert err == "kflare.verify: `probability` must lie in [0, 1], got 20 in row 0: divide percentages by 100\n"
+    for fill in ("-1", "inf", "-inf", "999"):
+        path.write_text(f"time,probability,observed\n2016-01-01,{fill},0\n")
+        status, _, err = run(capsys, path, "--output", tmp_path / "report")
+        assert (status, "no percentage either" in err, f"got {float(fill):g} in row 0" in err) == (1, True, True)
+    # The last two are the text form's headers, with and without their "#": both are in use.
+    for begin in ('{"forecast_submission": 0}', "<?xml version=", "Forecasting method: A", "#Forecasting method: A"):
+        path.write_text(f"{begin}\nIssue Time: 2026-01-01T03:00Z\nFull Disk Forecast\n")
+        status, _, err = run(capsys, path, "--output", tmp_path / "report")
+        assert (status, err.count("\n")) == (1, 1)
+        assert "is a submission to CCMC's scoreboard, which holds no outcomes" in err
     status, _, err = run(capsys, tmp_path / "nothing.csv", "--output", tmp_path / "report")
     assert status == 1
     assert "no table of forecasts" in err
+
+
+def test_percentages_of_0_and_1_are_no_certainties(tmp_path, capsys):
+    """86 days of SWPC's probabilities of X flares, in per cent, all of them 1 (moswoc-flare-verification)."""
+    days = [f"{pd.Timestamp('2016-04-21') + pd.Timedelta(days=day):%Y-%m-%dT00:00:00Z}" for day in range(86)]
+    path = tmp_path / "swpc_x_day1_percent.csv"
+    path.write_text("\n".join(["time,probability,observed", *(f"{day},1,0" for day in days)]) + "\n")
+    status, out, err = run(capsys, path, "--output", tmp_path / "report")
+    assert (status, out) == (1, "")
+    assert err.startswith('kflare.verify: `probability` of "forecast" is never but 0 or 1, without decimals')
+    assert not (tmp_path / "report").exists()
+    status, out, err = run(capsys, path, "--output", tmp_path / "report", "--percent", "--json", "--resamples", 10)
+    assert (status, err) == (0, "")
+    numbers = json.loads(out)
+    assert {row["fp"] for row in numbers["contingency"]} == {0}
+    brier = next(row["value"] for row in numbers["scores"] if row["score"] == "brier_score")
+    assert brier == pytest.approx(0.0001)  # (0.01 - 0)², not 1
+    # A yes/no forecast says so with its decimals.
+    path.write_text(path.read_text().replace(",1,0", ",1.0,0"))
+    status, out, _ = run(capsys, path, "--output", tmp_path / "sure", "--json", "--resamples", 10)
+    assert {row["fp"] for row in json.loads(out)["contingency"]} == {86}
 
 
 def test_operational_archive(real_data, tmp_path, capsys):

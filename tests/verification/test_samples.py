@@ -17,6 +17,9 @@ def test_outcomes_may_be_booleans_or_zeros_and_ones(observed):
     ("probability", "message"),
     [
         ([0.2, 55.0], r"`probability` must lie in \[0, 1\], got 55.0 in row 1: divide percentages by 100"),
+        ([0.2, -1.0], r"got -1.0 in row 1: this is no percentage either; .* leave it empty"),
+        ([np.inf, 0.2], r"got inf in row 0: this is no percentage either"),
+        ([0.2, 999.0], r"got 999.0 in row 1: this is no percentage either"),
         ([-0.1], r"got -0.1 in row 0"),
         ([0.2, np.nan], r"got nan in row 1: drop the sample for every method, or score a missing forecast as 0"),
         ([np.inf], r"got inf in row 0"),

@@ -129,6 +129,37 @@ def test_nullable_columns_of_pandas():
     assert table.observed.tolist() == [False, True]
 
 
+@pytest.mark.parametrize(
+    "probability",
+    [
+        [0, 0, 1, 0, 1, 0],  # both methods, as integers
+        ["0.1", "0.5", "0.6", "0", "1", " 1"],
+        ["1", "", "1", "0.5", "0.2", "0.4"],  # a gap in between
+        pd.array([1, None, 1, 0, 1, 1], "Int64"),
+        [0.1, 0.5, 0.6, "1", "1", "1"],  # numbers and text in one column
+    ],
+)
+def test_whole_numbers_0_and_1_may_be_percentages(probability):
+    with pytest.raises(DataError, match="is never but 0 or 1, without decimals"):
+        forecast_table(long_table(probability=probability))
+    table = forecast_table(long_table(probability=probability), percent=True)
+    assert max(values.max() for values in table.probability.values()) <= 0.01
+
+
+@pytest.mark.parametrize(
+    "probability",
+    [
+        [0.0, 0.0, 1.0, 0.0, 1.0, 0.0],
+        ["0.0", "0.0", "1.0", "0.0", "1.0", "1.0"],
+        [False, False, True, False, True, False],
+        ["false", "false", "true", "false", "true", "true"],
+        ["0", "0", "0", "0.1", "1", "0.2"],  # 0 % is 0; and a 1 among decimals is what it says
+    ],
+)
+def test_yes_and_no_are_forecasts(probability):
+    assert forecast_table(long_table(probability=probability)).probability["NOAA"][0] == 0
+
+
 def test_no_rows():
     with pytest.raises(DataError, match="the table of forecasts holds no rows"):
         forecast_table(long_table()[:0])
