@@ -153,7 +153,7 @@ def json_text(submission: Submission) -> str:
 
 
 def xml_text(submission: Submission) -> str:
-    """The submission as XML in the manner of ISES: one group for the full disk, one for each region."""
+    """The submission as XML in the manner of ISES: a group for the full disk, and one that holds a group per region."""
     message = ET.Element("message")
     forecast = ET.SubElement(message, "forecast")
     _add(forecast, "method", submission.model)
@@ -162,8 +162,9 @@ def xml_text(submission: Submission) -> str:
     _add(window, "starttime", utc_text(submission.start))
     _add(window, "endtime", utc_text(submission.end))
     _add_entries(_add_group(forecast, "Full Disk"), submission.full_disk)
+    regions = _add_group(forecast, "Region") if submission.regions else forecast
     for region in submission.regions:
-        group = _add_group(forecast, "Region")
+        group = ET.SubElement(regions, "group")
         ids = [("NOAA_AR_numbering_scheme", number) for number in region.noaa]
         ids += [("HARP_numbering_scheme", number) for number in region.harp]
         for scheme, number in ids or [("", 0)]:

@@ -194,7 +194,8 @@ def read_text(text: str) -> Submission:
     try:
         disk = tables["full disk forecast"]
         columns, rows = disk[0].lstrip("# ").split(), disk[1:]
-        found = tables.get("region forecast", [])
+        # The first line is the header, with its "#" or without.
+        found = tables.get("region forecast", [])[1:]
         return Submission(
             model=head["forecasting method"],
             issue=read_time(head["issue time"]),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from defusedxml.ElementTree import fromstring
 
 from kflare.errors import DataError, SettingError
 from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, InputRecord, Probability
@@ -58,6 +59,24 @@ def test_text_goes_there_and_back(submission: Submission) -> None:
     again = read_text(plain_text(submission))
     assert again == replace(submission, regions=tuple(replace(one, harp=()) for one in submission.regions))
     assert again.input_data == "HMI magnetogram, AIA 131, GOES flare list"
+
+
+def test_regions_are_groups_of_a_group_in_xml(submission: Submission) -> None:
+    """A consumer in public use looks for them there (kkritika123/solar-flare-forecast, flare_scoreboard/parsers.py)."""
+    forecast = fromstring(xml_text(submission)).find("forecast")
+    assert [group.findtext("forecasttype") for group in forecast.findall("group")] == ["Full Disk", "Region"]
+    regions = forecast.findall("group")[1].findall("group")
+    assert len(regions) == len(submission.regions) == 4
+    assert [region.findtext("sourceregion/id") for region in regions] == [
+        next((str(number) for number in (*one.noaa, *one.harp)), None) for one in submission.regions
+    ]
+    assert all(len(region.findall("entry/probability/value")) == 2 for region in regions)
+    alone = fromstring(xml_text(replace(submission, regions=()))).find("forecast")
+    assert len(alone.findall("group")) == 1
+
+
+def test_headers_of_the_text_form_need_no_hash(submission: Submission) -> None:
+    assert read_text(plain_text(submission).replace("#", "")) == read_text(plain_text(submission))
 
 
 def test_classes_are_and_above(submission: Submission) -> None:
