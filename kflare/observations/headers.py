@@ -10,12 +10,13 @@ from typing import Any
 
 from kflare.errors import DataError
 from kflare.observations.quality import parse_quality
-from kflare.sun.geometry import Observer
+from kflare.sun.constants import AU_M
+from kflare.sun.geometry import Observer, earth_at
 from kflare.sun.times import parse_header_time, time_from_name
 
 __all__ = ["Header"]
 
-_GAUSS = {"gauss", "g", "mx/cm^2", "mx/cm2", "mx cm-2", "mx / cm2"}
+_CARDS_OF_TIME = ("T_OBS", "DATE-OBS", "DATE_OBS", "T_REC", "DATE-AVG", "DATE-BEG")
 # In CONTENT; a magnetogram is "MAGNETOGRAM" with HMI and "MDI Full Disk 96m Magnetogram" with MDI.
 _OTHER_OBSERVABLES = ("continuum", "intensity", "dopplergram", "velocity", "linewidth", "line width", "linedepth",
                       "line depth", "filtergram", "inclination", "azimuth", "synoptic")  # fmt: skip
@@ -23,11 +24,19 @@ _INSTRUMENTS = ("HMI", "MDI", "synthetic")
 
 
 class Header:
-    """Typed look-up in a header: `card` returns the value of a card, or raises KeyError; `source` is for messages."""
+    """Typed look-up in a header: `card` returns the value of a card, or raises KeyError; `source` is for messages.
 
-    def __init__(self, card: Callable[[str], Any], source: str) -> None:
+    `container` is the format that the header was found in, "FITS" or "JP2"; `doubts` tells of cards that were left out.
+    """
+
+    def __init__(self, card: Callable[[str], Any], source: str, *, container: str = "FITS") -> None:
         self._card = card
         self.source = source
+        self.container = container
+        self.doubts: dict[str, str] = {}
+
+    def __contains__(self, key: str) -> bool:
+        return self._value(key) not in (None, "")
 
     def _value(self, key: str) -> object:
         from astropy.io.fits import VerifyError
@@ -55,15 +64,35 @@ class Header:
             return number
         return None
 
+    def plausible(self, low: float, high: float, *keys: str) -> float | None:
+        """Number of the first card that holds one within bounds; what lies outside is as if it were not there."""
+        for key in keys:
+            try:
+                number = self.number(key)
+            except DataError as error:
+                self.doubts[key] = str(error).removeprefix(f"`{self.source}`: header card ")
+                continue
+            if number is not None and low <= number <= high:
+                return number
+            if number is not None:
+                self.doubts[key] = f"`{key}` {number:g} is left out, {low:g} to {high:g} is possible"
+        return None
+
     def needed(self, *keys: str) -> float:
         """Finite number; DataError where the cards are absent."""
         number = self.number(*keys)
         if number is None:
-            raise DataError(
-                f"`{self.source}`: header card `{keys[0]}` is missing, so the disk is unknown; give `disk`, or a file "
-                "with its keywords (JSOC's exports `as-is` have none, those in the protocol FITS do)"
-            )
+            raise self.without(keys[0])
         return number
+
+    def without(self, *keys: str) -> DataError:
+        """What to raise where cards are absent."""
+        cards = f"header card `{keys[0]}` is" if len(keys) == 1 else f"header cards `{'`, `'.join(keys)}` are"
+        doubts = f" ({'; '.join(self.doubts.values())})" if self.doubts else ""
+        return DataError(
+            f"`{self.source}`: {cards} missing, so the disk is unknown{doubts}; give `disk`, or a file with its "
+            "keywords (JSOC's exports `as-is` have none, those in the protocol FITS do)"
+        )
 
     def positive(self, key: str) -> float:
         """Number above 0; DataError where it is none."""
@@ -81,23 +110,25 @@ class Header:
         return ""
 
     def time(self) -> datetime:
-        """Observation time, UTC: `T_OBS` (the middle, TAI), else `DATE-OBS` (UTC), else `T_REC`, else of the name."""
+        """Observation time, UTC: `T_OBS` (the middle, TAI), else `DATE-OBS` (UTC), else `T_REC`, else of the name.
+
+        A date alone is completed by `TIME-OBS`.
+        """
         scale = "TAI" if self.text("TIMESYS").upper() == "TAI" else "UTC"
-        for key in ("T_OBS", "DATE-OBS", "DATE_OBS", "T_REC"):
+        clock = self.text("TIME-OBS", "TIME_OBS")
+        for key in _CARDS_OF_TIME:
             text = self.text(key)
             try:
-                time = parse_header_time(text, scale=scale)
-            except ValueError as error:
+                time = parse_header_time(text, scale=scale) or parse_header_time(f"{text} {clock}", scale=scale)
+            except (ValueError, DataError) as error:
                 message = f"`{self.source}`: header card `{key}` must be a time, got {text!r}: {error}"
                 raise DataError(message) from error
             if time is not None:
                 return time
         named = time_from_name(self.source)
         if named is None:
-            raise DataError(
-                f"`{self.source}` must hold its time in `T_OBS` or `DATE-OBS`, got {self.text('T_OBS')!r} and "
-                f"{self.text('DATE-OBS')!r}; give `time`"
-            )
+            seen = ", ".join(f"`{key}` {self.text(key)!r}" for key in (*_CARDS_OF_TIME[:3], "TIME-OBS"))
+            raise DataError(f"`{self.source}` must hold its time in `T_OBS` or `DATE-OBS`, got {seen}; give `time`")
         return named
 
     def quality(self) -> int | None:
@@ -107,31 +138,30 @@ class Header:
     def instrument(self) -> tuple[str, str]:
         """The instrument as kflare calls it ("HMI", "MDI", "synthetic", "unknown") and as the header does."""
         named = self.text("INSTRUME")
-        seen = " ".join((named, self.text("CAMERA"), self.text("CONTENT"), self.text("TELESCOP"))).upper()
+        seen = " ".join((named, *map(self.text, ("CAMERA", "CONTENT", "TELESCOP", "ORIGIN")))).upper()
         known = next((name for name in _INSTRUMENTS if name.upper() in (named.upper() or seen)), None)
         if known is None and not named:
             named = self.text("TELESCOP")
         return known or "unknown", named
 
-    def observer(self) -> Observer | None:
-        """Where it was taken from; None where the header does not say."""
-        lon, lat = self.number("CRLN_OBS", "OBS_L0"), self.number("CRLT_OBS", "OBS_B0")
-        distance = self.number("DSUN_OBS")
-        if lon is None or lat is None or distance is None:
-            return None
-        return Observer(lon % 360, lat, distance)
+    def observer(self, time: datetime) -> Observer | None:
+        """Where it was taken from; None where the header does not say, or says something impossible."""
+        lon, lat = self.plausible(-720, 720, "CRLN_OBS", "OBS_L0"), self.plausible(-90, 90, "CRLT_OBS", "OBS_B0")
+        if lon is None or lat is None:
+            # Stonyhurst longitudes count from the Earth.
+            east = self.plausible(-360, 360, "HGLN_OBS")
+            lon, lat = None if east is None else earth_at(time).lon + east, self.plausible(-90, 90, "HGLT_OBS")
+        distance = self.plausible(1e10, 1e12, "DSUN_OBS")
+        if distance is None and (units := self.plausible(0.05, 7, "OBS_DIST")) is not None:
+            distance = units * AU_M
+        return None if lon is None or lat is None or distance is None else Observer(lon % 360, lat, distance)
 
     def require_magnetogram(self) -> None:
-        """Raise DataError unless the header is that of a line-of-sight magnetogram of the full disk in gauss."""
+        """Raise DataError unless the header is that of a line-of-sight magnetogram of the full disk."""
         content = self.text("CONTENT")
         if any(other in content.lower() for other in _OTHER_OBSERVABLES):
             raise DataError(
                 f"`{self.source}` is no magnetogram: `CONTENT` is {content!r}; give a line-of-sight magnetogram"
-            )
-        unit = self.text("BUNIT")
-        if unit and unit.lower() not in _GAUSS:
-            raise DataError(
-                f"`{self.source}`: `BUNIT` of a magnetogram must be Gauss, got {unit!r}; give a magnetogram"
             )
         for axis, names in (("CTYPE1", ("HPLN", "SOLAR", "SOLX")), ("CTYPE2", ("HPLT", "SOLAR", "SOLY"))):
             kind = self.text(axis).upper()

@@ -1,6 +1,7 @@
 """How an image must be turned to have north up and west right, and where the disk is then.
 
-A FITS header maps pixels to the sky by a matrix: CDij, or PCij · CDELTi, or a turn by CROTA2 and CDELTi. From it follow
+A FITS header maps pixels to the sky by a matrix: CDij, or PCij · CDELTi, or a turn by CROTA2 and CDELTi; which of the
+cards count, or another one, is a matter of who made the file: `kflare.observations.producers`. From it follow
 a number of quarter turns and a mirroring, which are exact, and a rest of at most 45 degrees. A rest of up to a quarter
 of a degree is left in the image and kept in `Magnetogram.roll` and in the WCS: HMI hangs upside down with CROTA2 within
 0.1 degree of 180, and a quarter of a degree moves the limb of a 512² image by one pixel. A greater one is interpolated.
@@ -15,16 +16,16 @@ import numpy.typing as npt
 
 from kflare.errors import DataError
 from kflare.observations.headers import Header
+from kflare.observations.producers import ROLL_TOLERANCE, producer_of
+from kflare.sun.constants import SOLAR_RADIUS_M
 from kflare.sun.disk import Disk, require_full_disk
 
-__all__ = ["ROLL_TOLERANCE", "Orientation", "orientation_of"]
+__all__ = ["Orientation", "orientation_of"]
 
 _Pixel = TypeVar("_Pixel", bound=np.generic)
 
-#: Degrees of roll that are left in the image.
-ROLL_TOLERANCE = 0.25
-
-_ARCSEC = {"": 1.0, "arcsec": 1.0, "deg": 3600.0, "degree": 3600.0, "arcmin": 60.0, "rad": math.degrees(3600.0)}
+_ARCSEC = {"": 1.0, "arcsec": 1.0, "arcsecond": 1.0, "deg": 3600.0, "degree": 3600.0, "arcmin": 60.0,
+           "rad": math.degrees(3600.0)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,25 +68,26 @@ def orientation_of(header: Header, width: int, *, disk: Disk | None = None) -> O
 def _matrix(header: Header) -> npt.NDArray[np.float64]:
     """Arcseconds west (row 0) and north (row 1) of a step of a pixel to the right (column 0) and up (column 1)."""
     source = header.source
-    unit = header.text("CUNIT1").lower()
+    given = producer_of(header).roll(header)
+    unit = _unit(header)
     if unit not in _ARCSEC:
         raise DataError(
             f"`{source}`: `CUNIT1` must be arcsec or deg, got {unit!r}; give a magnetogram of the full disk"
         )
     names = [f"{i}_{j}" for i in (1, 2) for j in (1, 2)]
-    cd = [header.number("CD" + name) for name in names]
+    cd = [None if given is not None else header.number("CD" + name) for name in names]
     if any(value is not None for value in cd):
         matrix = np.array([value or 0.0 for value in cd]).reshape(2, 2)
     else:
         steps = [header.number("CDELT1"), header.number("CDELT2")]
         # Without a scale the orientation is still known, and the radius may be given in pixels.
         step = np.array([1.0 if value is None else value for value in steps])
-        pc = [header.number("PC" + name) for name in names]
+        pc = [None if given is not None else header.number("PC" + name) for name in names]
         if any(value is not None for value in pc):
             turn = np.array([default if v is None else v for v, default in zip(pc, (1, 0, 0, 1), strict=True)])
             matrix = step[:, np.newaxis] * turn.reshape(2, 2)
         else:
-            roll = math.radians(header.number("CROTA2", "CROTA", "CROTA1") or 0.0)
+            roll = math.radians(header.number("CROTA2", "CROTA", "CROTA1") or 0.0 if given is None else given)
             cos, sin = math.cos(roll), math.sin(roll)
             # The FITS standard's CROTA2 turns the axes, whose steps may differ: PC12 = -sin·CDELT2/CDELT1.
             matrix = np.array([[cos * step[0], -sin * step[1]], [sin * step[0], cos * step[1]]])
@@ -104,17 +106,18 @@ def _matrix(header: Header) -> npt.NDArray[np.float64]:
 def _disk(header: Header, width: int, matrix: npt.NDArray[np.float64], *, mirrored: bool, turns: int) -> Disk:
     scaled = header.number("CDELT1", "CD1_1") is not None
     # The angle first: who resizes an image corrects CDELT1 but often leaves R_SUN, a number of pixels, as it was.
-    angle = header.number("RSUN_OBS", "SOLAR_R", "RADIUS") if scaled else None
+    angle = _angle(header) if scaled else None
     radius = angle / float(np.sqrt(np.prod(np.hypot(*matrix)))) if angle is not None else header.number("R_SUN")
-    if radius is None:
-        radius = header.needed("RSUN_OBS") / header.needed("CDELT1")
+    unit = _ARCSEC[_unit(header)]
+    value = np.array([header.number("CRVAL1") or 0.0, header.number("CRVAL2") or 0.0]) * unit
+    missing = [key for key in ("CRPIX1", "CRPIX2") if header.number(key) is None]
+    missing += ["RSUN_OBS"] if radius is None else []
+    missing += ["CDELT1"] if not scaled and (radius is None or value.any()) else []
+    if missing or radius is None:
+        raise header.without(*missing)
     if not radius > 0:
         raise DataError(f"`{header.source}`: the radius of the disk must be above 0 pixels, got {radius:g}")
     # CRPIX counts from 1 and is where the coordinate is CRVAL; the disk's centre is where it is 0.
-    unit = _ARCSEC[header.text("CUNIT1").lower()]
-    value = np.array([header.number("CRVAL1") or 0.0, header.number("CRVAL2") or 0.0]) * unit
-    if value.any() and not scaled:
-        header.needed("CDELT1")
     step = np.linalg.solve(matrix, value)
     if mirrored:
         step[0] = -step[0]
@@ -123,3 +126,18 @@ def _disk(header: Header, width: int, matrix: npt.NDArray[np.float64], *, mirror
     for _ in range(turns):
         x, y = y, width - 1 - x  # what was on the right is on top
     return Disk(float(x), float(y), float(radius))
+
+
+def _angle(header: Header) -> float | None:
+    """The radius of the Sun in arcseconds."""
+    # SolarSoft's is RSUN; that of others may be in metres or pixels.
+    angle = header.plausible(100, 4000, "RSUN_OBS", "SOLAR_R", "RADIUS", "OBS_R0", "RSUN")
+    distance = header.plausible(1e10, 1e12, "DSUN_OBS") if angle is None else None
+    if distance is None:
+        return angle
+    size = header.plausible(6.9e8, 7e8, "RSUN_REF") or SOLAR_RADIUS_M
+    return math.degrees(math.asin(size / distance)) * 3600
+
+
+def _unit(header: Header) -> str:
+    return header.text("CUNIT1").lower().removesuffix("s")

@@ -24,6 +24,7 @@ less), of another instrument than HMI and MDI, or of the future.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -207,17 +208,18 @@ def judge(
     missing: float = 0.0,
     named: str = "",
     now: datetime | None = None,
+    doubts: Sequence[str] = (),
 ) -> str:
     """Whether an image is good enough: "", "degraded: ..." or, if the policy refuses nothing, "rejected: ...".
 
     `missing` is the part of the disk that is missing, 0 to 1, within 0.98 of its radius, as the limb is often cut.
-    `named` is the instrument as the header has it, "" where it names none. `DataError` if the policy rejects the image,
-    with the reason.
+    `named` is the instrument as the header has it, "" where it names none, and `doubts` degrade. `DataError` if the
+    policy rejects the image, with the reason.
     """
     if time.utcoffset() is None:
         raise DataError(f"`{source}`: `time` must carry a time zone (UTC), got {time!r}")
     rejected: list[str] = []
-    degraded: list[str] = []
+    degraded = list(doubts)
     if named and instrument == "unknown":
         rejected.append(f"`INSTRUME` must be HMI or MDI, got {named!r}")
     now = now or datetime.now(UTC)

@@ -16,6 +16,7 @@ from kflare.io.guarded_fits import guarded_fits
 from kflare.io.payload import MAX_WIDTH, read_payload
 from kflare.observations.headers import Header
 from kflare.observations.orientation import orientation_of
+from kflare.observations.producers import counts_per_second
 from kflare.observations.quality import judge, judge_aia, policy_named
 from kflare.observations.readers.pixels import require_square
 from kflare.observations.reduction import rolled
@@ -25,6 +26,8 @@ __all__ = ["CONTINUUM", "SolarImage", "read_solar_image"]
 
 CONTINUUM: Final = 6173
 """Wavelength of HMI in Å."""
+# Exposures in seconds: AIA's are 2 to 3, and some ms in a strong flare.
+_SHORTEST, _LONGEST = 0.001, 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +71,7 @@ def read_solar_image(path: str | Path, *, wavelength: int) -> SolarImage:
     Parameters
     ----------
     path : str or pathlib.Path
-        With its keywords: EXPTIME, WAVELNTH, T_OBS, QUALITY, and those of the disk.
+        With its keywords: EXPTIME unless BUNIT is counts per second, WAVELNTH, T_OBS, QUALITY, those of the disk.
     wavelength : int
         That it must have, in Å; `CONTINUUM` for HMI's white light.
 
@@ -117,7 +120,8 @@ def _checked(header: Header, wavelength: int) -> tuple[str, float]:
         return judge(
             header.source, policy=policy_named("default"), time=now, instrument="HMI", quality=header.quality()
         ), 1.0
-    exposure = header.number("EXPTIME")
-    if exposure is None or not exposure > 0:
-        raise DataError(f"`{header.source}`: `EXPTIME` must be a time above 0 s, got {exposure}")
+    exposure = 1.0 if counts_per_second(header) else header.number("EXPTIME")
+    if exposure is None or not _SHORTEST <= exposure <= _LONGEST:
+        got = f"{exposure}, from {_SHORTEST:g} to {_LONGEST:g} s are possible"
+        raise DataError(f"`{header.source}`: `EXPTIME` must be a time above 0 s, got {got}; give another image")
     return judge_aia(header.source, quality=header.quality()), exposure

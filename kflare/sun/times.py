@@ -37,9 +37,13 @@ _NAME_TIME = re.compile(r"(?<!\d)(\d{8})[_T](\d{4})(\d{2})?(?:\.\d+)?(?!\d)(_TAI
 # 2022_08_02__10_47_53_000__SDO_HMI_HMI_magnetogram.jp2 of Helioviewer.
 _HELIOVIEWER_TIME = re.compile(r"(?<!\d)(\d{4})_(\d\d)_(\d\d)__(\d\d)_(\d\d)_(\d\d)_\d{3}(?!\d)()")
 
-# 2010.10.15_00:03:30.000_TAI (JSOC), 2010-10-15T00:00:26.000 (FITS, UTC), the same with Z.
+# 2010.10.15_00:03:30.000_TAI (JSOC), 2010-10-15T00:00:26.000 (FITS, UTC), the same with Z, 25-Feb-2014 00:46:51.300
+# (SolarSoft), 25/02/99 00:46 (FITS before 2000).
 _HEADER_TIME = re.compile(
-    r"(\d{4})[.\-/](\d\d)[.\-/](\d\d)[_T ](\d\d):(\d\d)(?::(\d\d(?:\.\d+)?))?(?:_?(TAI|UTC|UT|Z))?"
+    r"(?:(?P<y>\d{4})[.\-/](?P<m>\d\d?)[.\-/](?P<d>\d\d?)|(?P<vms>\d\d?-[a-z]{3}-(?:\d\d)?\d\d)"
+    r"|(?P<old>\d\d/\d\d/\d\d))"
+    r"[_T ]+(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d(?:\.\d+)?))?\s*_?(?P<scale>TAI|UTC|UT|Z)?",
+    re.IGNORECASE,
 )
 
 
@@ -65,17 +69,23 @@ def time_from_name(path: str | Path) -> datetime | None:
 def parse_header_time(text: str, *, scale: str = "UTC") -> datetime | None:
     """UTC of a time as headers write it: `2010.10.15_00:03:30.000_TAI`, `2010-10-15T00:00:26.000`, the same with Z.
 
-    `scale`, "UTC" or "TAI", is that of a text that names none (`TIMESYS`). None if it is no time at all; ValueError if
-    it does not exist, such as the 13th month; DataError if it is TAI of a year that has no UTC.
+    Also SolarSoft's `25-Feb-2014 00:46:51.300`, and `25/02/99 00:46` of FITS before 2000. `scale`, "UTC" or "TAI", is
+    that of a text that names none (`TIMESYS`). None if it is no time at all; ValueError if it does not exist, such as
+    the 13th month; DataError if it is TAI of a year that has no UTC.
     """
-    match = _HEADER_TIME.fullmatch(text)
+    match = _HEADER_TIME.fullmatch(text.strip())
     if match is None:
         return None
-    year, month, day, hour, minute, second, named = match.groups()
+    if vms := match["vms"]:
+        day = datetime.strptime(vms, "%d-%b-%Y" if len(vms.rpartition("-")[2]) == 4 else "%d-%b-%y").replace(tzinfo=UTC)
+    elif old := match["old"]:
+        day = datetime.strptime(f"{old[:6]}19{old[6:]}", "%d/%m/%Y").replace(tzinfo=UTC)
+    else:
+        day = datetime(int(match["y"]), int(match["m"]), int(match["d"]), tzinfo=UTC)
     # Added rather than given, so that a leap second (60) is the next second and not an error.
-    time = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=UTC)
-    time += timedelta(seconds=float(second or 0))
-    return utc_from_tai(time) if (named or scale) == "TAI" else time
+    time = day.replace(hour=int(match["hour"]), minute=int(match["minute"]))
+    time += timedelta(seconds=float(match["second"] or 0))
+    return utc_from_tai(time) if (match["scale"] or scale).upper() == "TAI" else time
 
 
 def utc_from_tai(tai: datetime) -> datetime:

@@ -35,6 +35,14 @@ def test_counts_per_second_north_up(tmp_path):
     assert image.quality_note == ""
 
 
+@pytest.mark.parametrize(("unit", "divided"), [("DN", 2), ("DN / s", 1), ("ct/s", 1), ("DN/(pix s)", 1), ("ct", 2)])
+def test_counts_per_second_are_not_divided_again(unit, divided, tmp_path):
+    image = read_solar_image(write(tmp_path / "a.fits", BUNIT=unit), wavelength=131)
+    np.testing.assert_array_equal(image.data, np.arange(64 * 64).reshape(64, 64)[::-1] / divided)
+    bare = read_solar_image(write(tmp_path / "b.fits", BUNIT="DN/s", EXPTIME=None), wavelength=131)
+    assert bare.data.max() == 64 * 64 - 1
+
+
 def test_upside_down(tmp_path):
     image = read_solar_image(write(tmp_path / "a.fits", CROTA2=180.0), wavelength=131)
     np.testing.assert_array_equal(image.data, np.arange(64 * 64).reshape(64, 64)[:, ::-1] / 2)
@@ -53,6 +61,9 @@ def test_blank_is_not_measured(tmp_path):
         ({"WAVELNTH": 1600}, "`WAVELNTH` must be 131 Å, got 1600"),
         ({"EXPTIME": 0.0}, "`EXPTIME` must be a time above 0 s, got 0"),
         ({"EXPTIME": None}, "`EXPTIME` must be a time above 0 s, got None"),
+        ({"EXPTIME": 1e-5}, "`EXPTIME` must be a time above 0 s, got 1e-05, from 0.001 to 100 s"),
+        ({"EXPTIME": 1e5}, "`EXPTIME` must be a time above 0 s, got 100000.0, from 0.001 to 100 s"),
+        ({"BUNIT": "W/m2"}, "`BUNIT` of an image must be counts .* got 'W/m2'"),
         ({"QUALITY": 1 << 13}, "eclipse"),
         ({"CRPIX1": None}, "`CRPIX1` is missing"),
         ({"CDELT1": 20.0, "CDELT2": 20.0}, "is not a full disk"),

@@ -33,9 +33,7 @@ def magnetogram_from_fits(payload: bytes, options: Options) -> Magnetogram:
         frame = Frame(header, require_square(image.shape, MAX_WIDTH, source), options)
         raw = file.pixels(image)
         scale, zero = header.number("BSCALE"), header.number("BZERO") or 0.0
-        blank = header.number("BLANK") if raw.dtype.kind in "iu" else None
-        missing = None if blank is None else int(blank)
-        return frame.magnetogram(Pixels(raw, 1.0 if scale is None else scale, zero, missing))
+        return frame.magnetogram(Pixels(raw, 1.0 if scale is None else scale, zero, header.number("BLANK")))
 
 
 def _time(payload: bytes, source: str) -> datetime:

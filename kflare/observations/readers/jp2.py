@@ -18,14 +18,16 @@ from kflare.errors import DataError
 from kflare.io.payload import MAX_WIDTH, decoding
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram, require_byte_range
+from kflare.observations.producers import producer_of
 from kflare.observations.readers.pixels import Frame, Pixels, require_square
 from kflare.observations.readers.reader import Options, Reader
 
 __all__ = ["READER", "magnetogram_from_jp2", "xml_header"]
 
-# jp2gen, which makes Helioviewer's files, clips HMI and MDI magnetograms at ±250 G (hvs_default_hmi.pro).
-_HELIOVIEWER_RANGE = 250.0
 _ZERO_FIELD = 128
+# jp2gen stretches MDI's bytes from the weakest to the strongest field on the disk: right only where both reach ±1000 G.
+_STRETCHED = 254
+_NEAR_ZERO = 3
 _MAX_XML = 1 << 20
 _DAMAGED = "is a damaged or truncated JP2 file"
 
@@ -40,26 +42,38 @@ def magnetogram_from_jp2(payload: bytes, options: Options) -> Magnetogram:
     """Magnetogram of the bytes of a JP2 file of Helioviewer.
 
     Byte v stands for B = (v − 128) / 255 · 2 R gauss: zero field is byte 128. R is `HV_IMG_DMAX` of the XML box, else
-    250, where no byte range is asked for; disk, time, orientation and QUALITY are those of the FITS header in that box.
+    250 for HMI and 1000 for MDI (with 254 steps), where no byte range is asked for; disk, time, orientation and QUALITY
+    are those of the FITS header in that box.
     """
     source = options.source
     with decoding(source, _DAMAGED):
-        header = Header(xml_header(payload, source=source).__getitem__, source)
+        header = _header(payload, source)
+        maker = producer_of(header)
         width = require_square(_declared_shape(payload, source), MAX_WIDTH, source)
         byte_range = options.byte_range
         if byte_range is None:
-            byte_range = header.number("HV_IMG_DMAX") or _HELIOVIEWER_RANGE
+            byte_range = header.plausible(1, 1e5, "HV_IMG_DMAX") or maker.byte_range
         limit = require_byte_range(byte_range)
         frame = Frame(header, width, options)
         image = _decode(payload, width, source)
-        step = 2 * limit / 255
+        step = 2 * limit / maker.byte_steps
+        if maker.byte_steps == _STRETCHED and abs(np.median(image[image > 0]) - _ZERO_FIELD) > _NEAR_ZERO:
+            raise DataError(
+                f"`{source}`: zero field must be byte {_ZERO_FIELD}, got a median of {np.median(image[image > 0]):g}: "
+                "its bytes were stretched from its own weakest to its own strongest field, so gauss are unknown; give "
+                "the FITS file"
+            )
         # The picture has the top row first, FITS the bottom row.
         return frame.magnetogram(Pixels(image[::-1], scale=step, zero=-_ZERO_FIELD * step, byte_range=limit))
 
 
 def _time(payload: bytes, source: str) -> datetime:
     with decoding(source, _DAMAGED):
-        return Header(xml_header(payload, source=source).__getitem__, source).time()
+        return _header(payload, source).time()
+
+
+def _header(payload: bytes, source: str) -> Header:
+    return Header(xml_header(payload, source=source).__getitem__, source, container="JP2")
 
 
 def xml_header(payload: bytes, *, source: str) -> dict[str, str]:

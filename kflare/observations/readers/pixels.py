@@ -4,7 +4,7 @@ A 4096² image is worked on in bands of rows that stay in the processor's cache,
 full-size field is never made.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from kflare.errors import DataError
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.orientation import Orientation, orientation_of
+from kflare.observations.producers import gauss_per_unit
 from kflare.observations.quality import judge
 from kflare.observations.readers.reader import Options
 from kflare.observations.reduction import BAND, AreaMean, area_mean, rolled
@@ -38,7 +39,7 @@ class Pixels:
     raw: npt.NDArray[Any]  # Numbers of any real type in FITS order, shape (H, H): row 0 is the bottom. NaN is missing.
     scale: float = 1.0
     zero: float = 0.0  # The field in gauss is raw · scale + zero (BSCALE and BZERO of FITS).
-    blank: int | None = None  # integer that stands for "missing"
+    blank: float | None = None  # what stands for "missing" besides NaN; some write it into floats, too
     byte_range: float | None = None  # field strength of byte 255 in gauss, where the numbers are bytes
 
 
@@ -62,13 +63,17 @@ class Frame:
         header.require_magnetogram()
         self._source = header.source
         self._options = options
+        self._width = width
         self._instrument, self._named = header.instrument()
         self._quality = header.quality()
-        self._observer = header.observer()
-        self._time = options.time if options.time is not None else header.time()
+        self._time, self._gauss, self._orientation = _all_of(
+            lambda: options.time if options.time is not None else header.time(),
+            lambda: gauss_per_unit(header),
+            lambda: orientation_of(header, width, disk=options.disk),
+        )
+        self._observer = header.observer(self._time)
+        self._doubts = tuple(header.doubts.values())
         self._judge(0.0)
-        self._orientation = orientation_of(header, width, disk=options.disk)
-        self._width = width
 
     def _judge(self, missing: float) -> str:
         return judge(
@@ -79,11 +84,14 @@ class Frame:
             quality=self._quality,
             missing=missing,
             named=self._named,
+            doubts=self._doubts,
         )
 
     def magnetogram(self, pixels: Pixels) -> Magnetogram:
         """Scale, turn, mask, check and reduce the pixels; the field must have both signs, within ±100 kG."""
         turn, disk, width = self._orientation, self._orientation.disk, self._width
+        if pixels.byte_range is None:
+            pixels = replace(pixels, scale=pixels.scale * self._gauss, zero=pixels.zero * self._gauss)
         seen = _Seen(self._source)
         bands = seen.watch(_bands(pixels, turn), disk, width)
         wanted = width if self._options.size is None else self._options.size
@@ -114,6 +122,21 @@ class Frame:
             observer=self._observer,
             roll=0.0 if turn.interpolates else turn.roll,
         )
+
+
+def _all_of(*questions: Callable[[], Any]) -> list[Any]:
+    """The answers; one DataError of all that is wrong."""
+    answers, wrong = [], []
+    for question in questions:
+        try:
+            answers.append(question())
+        except DataError as error:
+            wrong.append(error)
+    if len(wrong) > 1:
+        raise DataError("; ".join(map(str, wrong))) from wrong[0]
+    if wrong:
+        raise wrong[0]
+    return answers
 
 
 class _Seen:
@@ -178,8 +201,8 @@ def _bands(pixels: Pixels, turn: Orientation) -> Iterator[_Band]:
             measured &= ~np.isnan(values)
         else:
             values = raw.astype(np.float32)
-            if pixels.blank is not None:
-                measured &= raw != pixels.blank
+        if pixels.blank is not None:
+            measured &= raw != pixels.blank
         with np.errstate(over="ignore", invalid="ignore"):
             if scale != 1:
                 values *= scale
