@@ -48,6 +48,7 @@ REPAIRS = {
     "peaks_after_end": "peaks later than the end, taken as the end",
     "decimal_commas": "decimal commas in the class",
     "classes_without_number": "classes without a number, taken as the lowest of the class",
+    "lower_limits": "classes marked as lower limits (+ or >), taken as they stand",
     "regions_completed": "4-digit NOAA numbers completed (+10000)",
     "positions_dropped": "positions outside the disk's coordinates dropped",
     "records_skipped": "entries that are no records left out",

@@ -7,7 +7,8 @@ The rule, in words:
    the irradiance up to GOES-15, finds its partner).
 2. Each flare has at most one partner; the pairs nearest in start, then in peak, then in flux are formed first.
 3. Of a pair, the first list's times, class, region and position stand. What it does not know is taken from the second.
-4. Flares of the second list without a partner are added.
+4. Flares of the second list without a partner are added, unless their start and end are those of a flare of the first:
+   one series of X-rays cannot hold two flares of the same times.
 
 In three catalogues of the years 1996 to 2024, read two by two, at least 99.98 % of the flares of class C and above have
 their start in the other list to the minute, and 99.8 % of these the same class to the digit. The tolerances are for
@@ -86,6 +87,11 @@ def merge_flares(
     repairs["positions_filled"] = int(fill.sum())
     alone = np.ones(len(second), dtype=np.bool_)
     alone[theirs] = False
+    spans = pd.MultiIndex.from_frame(second.table[["start", "end"]])
+    twice = alone & spans.isin(pd.MultiIndex.from_frame(first.table[["start", "end"]]))
+    twice &= second.table["end"].notna().to_numpy()
+    alone &= ~twice
+    repairs["merged_duplicates"] += int(twice.sum())
     table = pd.concat([part for part in (table, second.table[alone]) if len(part)] or [table])
     source = first.source if first.source == second.source else f"{first.source} + {second.source}"
     # A sum of counters leaves out what did not occur.

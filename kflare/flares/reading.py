@@ -3,6 +3,7 @@
 What the text says is judged and repaired in `kflare.flares.repairing`; here it is only found. The format is told by
 the content, never by the suffix:
 
+* NGDC's yearly reports, and NCEI's flare summaries: see `kflare.flares.archived`;
 * event text: NOAA/SWPC's daily edited events (`20150301events.txt`), of which the XRA rows are the GOES flares;
 * JSON: SWPC's `edited_events.json` and `xray-flares-7-day.json` (or `-latest`), and stored answers of the HEK;
 * CSV: anything else, by its header.
@@ -20,8 +21,9 @@ from typing import Final
 import pandas as pd
 
 from kflare.errors import DataError
+from kflare.flares.archived import is_yearly_report, summary_rows, yearly_report_rows
 from kflare.io.catalogue_file import MAX_RECORDS, MAX_TEXT_BYTES, is_json, json_records
-from kflare.io.payload import read_payload
+from kflare.io.payload import format_of, read_payload
 
 __all__ = ["LOCATION", "FlareColumns", "columns_of_records", "read_flare_columns"]
 
@@ -36,6 +38,8 @@ _SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "lon": ("lon", "hgs_x"),
     "lat": ("lat", "hgs_y"),
     "method": ("frm_name",),
+    "date": ("date", "start_date", "event_date", "day"),
+    "clock": ("start_time", "start_clock"),
 }
 _REQUIRED: Final = ("start", "peak", "end", "goes_class")
 
@@ -70,13 +74,18 @@ def read_flare_columns(path: Path) -> FlareColumns:
 
     DataError if it cannot be read, is of none of the formats, or a needed column is missing.
     """
-    payload = read_payload(path, limit=MAX_TEXT_BYTES, what="a flare list in CSV, JSON or SWPC event text", kinds=())
+    what = "a flare list in CSV, JSON, netCDF or a text of SWPC or NGDC"
+    payload = read_payload(path, limit=MAX_TEXT_BYTES, what=what, kinds=())
+    if format_of(payload) == "netCDF-4":
+        return FlareColumns(summary_rows(path), {})
     if is_json(payload):
         records, skipped = json_records(payload, str(path))
         found = columns_of_records(records, str(path))
         return FlareColumns(found.table, {**found.counts, "records_skipped": skipped})
     if payload.lstrip()[:1] == b"<":
         raise DataError(f"`{path}` is an HTML or XML page, no flare list; download it again")
+    if is_yearly_report(payload):
+        return FlareColumns(*yearly_report_rows(payload.decode("ascii", "replace"), path))
     if _EVENT_HEAD.search(payload[:4096]):
         return _event_columns(payload.decode("ascii", "replace"), path)
     return _csv_columns(payload, path)

@@ -1,6 +1,7 @@
 """Reading GOES flare lists: the formats' columns of text become one table, with every repair counted."""
 
 import functools
+import re
 from pathlib import Path
 from typing import Final
 
@@ -12,11 +13,21 @@ from kflare.flares.catalogue import REPAIRS, TIME_DTYPE, FlareList, class_fluxes
 from kflare.flares.merging import merge_flares
 from kflare.flares.reading import FlareColumns, read_flare_columns
 from kflare.flares.region_numbers import full_region_numbers
+from kflare.io.table_file import numbers, sound_rows
 
 __all__ = ["flares_of_columns", "read_flares"]
 
 # X-rays of the Sun are watched since SOLRAD; a flare outside this span is a mistake of the list.
 _FIRST, _LAST = pd.Timestamp("1970-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")
+
+# A class as catalogues write it: "M3.1", "X28+" (at least), "X>17", "X 20", "X17.2/4B" (with the class in Hα).
+_CLASS_AS_WRITTEN: Final = (
+    r"^\s*(?P<above>[>≥~]?)\s*(?P<letter>[ABCMX])\s*(?P<over>[>≥~]?)\s*"
+    r"(?P<number>[0-9]*[.,]?[0-9]*)\s*(?P<more>\+?)\s*(?:/.*)?$"
+)
+_DAY: Final = r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}"
+_NAMED_MONTH: Final = re.compile(r"^([0-9]{1,2})[- ]([A-Za-z]{3})[- ]([0-9]{4})")
+_CLOCK: Final = r"^\s*([01]?[0-9]|2[0-4]):?([0-5][0-9])(?::?([0-5][0-9](?:\.[0-9]+)?))?\s*$"
 
 # The HEK's sources of GOES flares, most authoritative first; all others follow.
 _METHODS: Final = ("SWPC", "SEC standard", "SSW Latest Events")
@@ -34,9 +45,14 @@ def read_flares(path: str | Path) -> FlareList:
     * SWPC's `edited_events.json` (type XRA) and `xray-flares-7-day.json`;
     * JSON answers of the HEK. See `kflare.flares.hek` for its tables.
 
-    Times are UTC. Rows with equal start, peak and class are one flare seen by two satellites, unless they name two
-    regions: of them the row with a region and the earliest end is kept. The same flare reported to the HEK by several
-    methods is merged by the rule of `kflare.flares.merging`.
+    * NGDC's yearly reports of 1975 to 2016 (`goes-xrs-report_2014.txt`);
+    * NCEI's netCDF of flare summaries (`sci_xrsf-l2-flsum_….nc`).
+
+    Times are UTC; those of a CSV may stand in two columns (`date` and `start_time`, clock times of `peak` and `end`).
+    Classes may be written X28+, X>17, "X 20" or X17.2/4B. Rows with equal start, peak and class, or with equal start
+    and end, are one flare seen twice, unless they name two regions: of them the row with a region, the larger class and
+    the earliest end is kept. Of rows without a readable start or class it is logged how many are left out, which first
+    and why. The same flare reported to the HEK by several methods is merged by the rule of `kflare.flares.merging`.
 
     Classes are those of the list: operational ones, up to GOES-15 on SWPC's scale, which is 0.7 of the irradiance
     (`kflare.xray.flux`).
@@ -65,55 +81,45 @@ def flares_of_columns(columns: FlareColumns, source: str) -> FlareList:
 
     DataError if there are rows but none is readable.
     """
-    raw = columns.table
-    if "method" in raw and len(raw["method"].unique()) > 1:
+    if "method" in columns.table and len(columns.table["method"].unique()) > 1:
         return _merge_methods(columns, source)
-    rows, repairs = _repaired(raw)
-    if len(raw) and rows.empty:
-        raise DataError(
-            f"`{source}`: none of {len(raw)} rows has a readable start and class; the first has "
-            f"`start` {raw['start'].iloc[0][:40]!r} and `goes_class` {raw['goes_class'].iloc[0][:40]!r}; "
-            "give times as YYYY-MM-DD HH:MM:SS and classes as M3.1"
-        )
+    return _one_list(columns, source, alone=True)
+
+
+def _one_list(columns: FlareColumns, source: str, *, alone: bool) -> FlareList:
+    rows, repairs = _repaired(columns.table, source, alone=alone)
     counts = {key: count for key, count in columns.counts.items() if count}
     return FlareList(rows, source, {**counts, **repairs})
 
 
-def _repaired(raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+def _repaired(raw: pd.DataFrame, source: str, *, alone: bool) -> tuple[pd.DataFrame, dict[str, int]]:
     repairs = dict.fromkeys(REPAIRS, 0)
     rows = pd.DataFrame(index=raw.index)
-    rows["start"] = _times(raw["start"])
-
-    goes_class = raw["goes_class"].str.upper()
-    comma = goes_class.str.contains(",", regex=False)
-    goes_class = goes_class.str.replace(",", ".", regex=False)
-    bare = goes_class.str.fullmatch("[ABCMX]")
-    goes_class = goes_class.where(~bare, goes_class + "1.0")
-    # "X17." and "C8" are cut off by columns of fixed width; they keep the precision that is left.
-    goes_class = goes_class.str.replace(r"^([ABCMX][0-9]+)\.?$", r"\1.0", regex=True)
-    rows["goes_class"] = goes_class
-    rows["flux"] = class_fluxes(goes_class)
+    rows["start"] = _starts(raw, source)
+    rows["goes_class"], written = _classes(raw["goes_class"])
+    rows["flux"] = class_fluxes(rows["goes_class"])
 
     good_start, good_class = rows["start"].notna(), rows["flux"].notna()
     repairs["unreadable_start"] = int((~good_start).sum())
     repairs["unreadable_class"] = int((good_start & ~good_class).sum())
-    keep = good_start & good_class
+    keep, _ = sound_rows(
+        source,
+        (raw["start"], good_start, "a time such as 2013-10-23 20:41"),
+        (raw["goes_class"], good_class, "a class such as M3.1"),
+    )
     rows, raw = rows[keep].copy(), raw[keep]
-    repairs["decimal_commas"] = int(comma[keep].sum())
-    repairs["classes_without_number"] = int(bare[keep].sum())
+    repairs.update({name: int(where[keep].sum()) for name, where in written.items()})
 
     for name in ("end", "peak"):
-        text, plural = raw[name], name + "s"
-        hhmm = text.str.fullmatch("([01][0-9]|2[0-3])[0-5][0-9]")
-        times = _times(text.where(~hhmm, ""))
-        minutes = 60 * pd.to_numeric(text.str[:2].where(hhmm)) + pd.to_numeric(text.str[2:].where(hhmm))
-        completed = rows["start"].dt.normalize() + pd.to_timedelta(minutes, unit="min")
-        times = times.where(~hhmm, completed.astype(TIME_DTYPE))
+        plural, clock = name + "s", _clock(raw[name])
+        undated = clock.notna()
+        completed = rows["start"].dt.normalize() + clock
+        times = _times(raw[name].where(~undated, "")).where(~undated, completed.astype(TIME_DTYPE))
         over = times < rows["start"]
         # Only a time of the same day was left behind by midnight; anything earlier is a different mistake.
         same_day = times.dt.normalize() == rows["start"].dt.normalize()
         rows[name] = times.where(~over, times + pd.Timedelta(days=1)).where(~over | same_day)
-        repairs[f"{plural}_completed"] = int(hhmm.sum())
+        repairs[f"{plural}_completed"] = int(undated.sum())
         repairs[f"{plural}_over_midnight"] = int((over & same_day).sum())
         repairs[f"unreadable_{plural}"] = int(rows[name].isna().sum())
     late = rows["peak"] > rows["end"]
@@ -122,18 +128,21 @@ def _repaired(raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     repairs["peaks_after_end"] = int(late.sum())
 
     _add_region_and_position(rows, raw, repairs)
-    # Order decides which of two equal rows stays: known region first, then the earliest end.
-    rows = rows.sort_values(["start", "peak", "flux", "noaa", "end"], na_position="last", kind="stable")
-    key = ["start", "peak", "flux"]
-    twice = rows.duplicated([*key, "noaa"]) | (rows["noaa"].isna() & rows.duplicated(key))
-    repairs["duplicates"] = int(twice.sum())
-    return rows[~twice], {key: count for key, count in repairs.items() if count}
+    for key in (["start", "peak", "flux"], ["start", "end"])[: 2 if alone else 1]:
+        # Order decides which of two equal rows stays: known region first, then the larger class, then the earliest end.
+        rows = rows.assign(below=-rows["flux"]).sort_values(["start", "noaa", "below", "end"], kind="stable")
+        twice = rows.duplicated([*key, "noaa"]) | (rows["noaa"].isna() & rows.duplicated(key))
+        twice &= rows["end"].notna() | (key[-1] == "flux")
+        repairs["duplicates"] += int(twice.sum())
+        rows = rows[~twice].drop(columns="below")
+    rows = rows.sort_values(["start", "peak", "flux", "noaa", "end"], kind="stable")
+    return rows, {key: count for key, count in repairs.items() if count}
 
 
 def _add_region_and_position(rows: pd.DataFrame, raw: pd.DataFrame, repairs: dict[str, int]) -> None:
     if "noaa" in raw:
         rows["noaa"] = full_region_numbers(raw["noaa"], rows["start"])
-        repairs["regions_completed"] = int((rows["noaa"] > pd.to_numeric(raw["noaa"], errors="coerce")).sum())
+        repairs["regions_completed"] = int((rows["noaa"] > pd.Series(numbers(raw["noaa"]), rows.index)).sum())
     else:
         rows["noaa"] = pd.array([pd.NA] * len(rows), dtype="Int64")
     for name, limit in (("lon", 180), ("lat", 90)):
@@ -143,9 +152,60 @@ def _add_region_and_position(rows: pd.DataFrame, raw: pd.DataFrame, repairs: dic
         repairs["positions_dropped"] += int((degrees.notna() & ~inside).sum())
 
 
+def _classes(text: pd.Series) -> tuple[pd.Series, dict[str, pd.Series]]:
+    """Classes as "M3.1", "" where they are none, and by name of the repair where one was needed."""
+    parts = text.str.upper().str.extract(_CLASS_AS_WRITTEN)
+    number, letter = parts["number"], parts["letter"]
+    bare = number.eq("")
+    # "X17." and "C8" are cut off by columns of fixed width; they keep the precision that is left.
+    digits = number.str.replace(",", ".", regex=False).where(~bare, "1.0")
+    digits = digits.str.replace(r"^([0-9]+)\.?$", r"\1.0", regex=True)
+    # NGDC leaves the point out: who can tell M10 from M1.0? An X20 is what it says, since nothing is above X.
+    pointless = number.str.fullmatch("[0-9]{2,}").fillna(value=False) & letter.ne("X")
+    limit = parts[["above", "over", "more"]].fillna("").ne("").any(axis=1)
+    written = {
+        "decimal_commas": number.str.contains(",", regex=False).fillna(value=False),
+        "classes_without_number": bare,
+        "lower_limits": limit & letter.notna(),
+    }
+    return (letter + digits).where(~pointless, "").fillna(""), written
+
+
+def _starts(raw: pd.DataFrame, source: str) -> pd.Series:
+    """Starts, which may stand in two columns, of days and of clocks."""
+    times, clock = _times(raw["start"]), _clock(raw["start"])
+    if "date" in raw:
+        days = _times(raw["date"])
+        clock = clock.where(clock.notna(), _clock(raw["clock"])) if "clock" in raw else clock
+        times = times.where(clock.isna(), (days.dt.normalize() + clock).astype(TIME_DTYPE))
+    if len(raw) > 1 and raw["start"].str.fullmatch(_DAY).all():
+        if "clock" not in raw or _clock(raw["clock"]).isna().any():
+            raise DataError(
+                f"`{source}`: `start` must be a time such as 2013-10-23 20:41, it holds days alone, such as "
+                f"{raw['start'].iloc[0]!r}; give the clock in the same column, or in one named start_time"
+            )
+        times = (times + _clock(raw["clock"])).astype(TIME_DTYPE)
+    return times
+
+
+def _clock(text: pd.Series) -> pd.Series:
+    """Time since midnight of "0105", "01:05" or "01:05:30"; NaT where it is none. 2400 is the next midnight."""
+    parts = text.str.extract(_CLOCK).apply(pd.to_numeric)
+    return pd.to_timedelta(3600 * parts[0] + 60 * parts[1] + parts[2].fillna(0), unit="s")
+
+
+def _iso_date(match: re.Match[str]) -> str:
+    month = "janfebmaraprmayjunjulaugsepoctnovdec".find(match[2].lower()) // 3 + 1
+    return f"{match[3]}-{month:02d}-{match[1]:0>2}"
+
+
 def _times(text: pd.Series) -> pd.Series:
-    """UTC times of ISO 8601 text, with "-" or "/" in the date and with or without a zone; NaT where unreadable."""
-    dated = text.where(text.str.match(r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}"), "").str.replace("/", "-", regex=False)
+    """UTC times of ISO 8601 text, with "-" or "/" in the date and with or without a zone; NaT where unreadable.
+
+    And of those of SolarSoft, 23-Oct-2013 20:41.
+    """
+    dated = text.str.replace(_NAMED_MONTH, _iso_date, regex=True)
+    dated = dated.where(dated.str.match(_DAY), "").str.replace("/", "-", regex=False)
     times = pd.to_datetime(dated, format="ISO8601", utc=True, errors="coerce").astype(TIME_DTYPE)
     return times.where((times >= _FIRST) & (times < _LAST))
 
@@ -162,7 +222,9 @@ def _merge_methods(columns: FlareColumns, source: str) -> FlareList:
         if rows.any():
             table = columns.table[rows].drop(columns="method").reset_index(drop=True)
             try:
-                lists.append(flares_of_columns(FlareColumns(table, {} if lists else columns.counts), source))
+                # What is there twice is decided by the first list, where the second holds a flare of its times.
+                own = FlareColumns(table, {} if lists else columns.counts)
+                lists.append(_one_list(own, source, alone=False))
             except DataError as error:
                 refused = error
     if not lists:

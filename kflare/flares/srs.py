@@ -4,6 +4,7 @@ It is issued at 00:30 UT, with positions valid at 00 UT of that day.
 """
 
 import io
+import logging
 import re
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,14 @@ _NEEDED: Final = ("ar_noaanum", "LOCATION", "date")
 _OPTIONAL: Final = ("AREA", "Longitude_extent")
 _WHAT: Final = "NOAA's Solar Region Summary, its text or a CSV table"
 _HEADING: Final = re.compile(r"(IA|III|II|I)\.")
-_ISSUED: Final = re.compile(r":Issued:\s*([0-9]{4} [A-Za-z]{3} [0-9]{1,2} [0-9]{4}) UTC", re.IGNORECASE)
+_ISSUED: Final = re.compile(r":Issued:\s*([0-9]{4} [A-Za-z]{3} [0-9]{1,2} [0-9]{4})\s*(?:UTC?|Z)\b", re.IGNORECASE)
+_FORMS: Final = "a text with a line `:Issued: 2013 Oct 23 0030 UTC` (or UT), or a CSV with the column `ar_noaanum`"
+# What else stands in the parts: whether they are used or not. Part II has number, latitude and longitude.
+_LINE: Final = {
+    True: re.compile(r"\s*(?:none|nmbr\b.*)\s*$", re.IGNORECASE),
+    False: re.compile(r"\s*(?:none|nmbr\b.*|[0-9]{1,5}\s+[NS][0-9]{2}\s+[0-9]{1,3})\s*$", re.IGNORECASE),
+}
+_LOG = logging.getLogger(__name__)
 
 
 def is_srs(begin: bytes) -> bool:
@@ -38,8 +46,9 @@ def read_srs(path: str | Path) -> pd.DataFrame:
     Parameters
     ----------
     path : str or pathlib.Path
-        The text as SWPC issues it, or a CSV with the columns `ar_noaanum`, `LOCATION` ("N07E04"), `date` (when it was
-        issued) and, where known, `AREA` (µHem) and `Longitude_extent` (degrees); at most 32 MiB.
+        The text as SWPC issues it, a folder of such files (`*SRS*`), or a CSV with the columns `ar_noaanum`, `LOCATION`
+        ("N07E04"), `date` (when it was issued) and, where known, `AREA` (µHem) and `Longitude_extent` (degrees); at
+        most 32 MiB each.
 
     Returns
     -------
@@ -47,7 +56,8 @@ def read_srs(path: str | Path) -> pd.DataFrame:
         `time` (datetime64[us, UTC], 00 UT of the day of issue, for which the positions are valid), `issued` (likewise),
         `noaa` (int64, 5 digits from June 2002 on), `lon`, `lat` (Stonyhurst degrees, west and north positive),
         `area_uhem` (0 = plage without spots, NaN = unknown), `extent` (degrees of longitude, NaN = unknown); sorted by
-        time. Regions that are due to return are left out.
+        time. Regions that are due to return are left out. Lines of a text that belong to no part that is used, and are
+        no heading, are logged.
 
     Raises
     ------
@@ -55,9 +65,14 @@ def read_srs(path: str | Path) -> pd.DataFrame:
         If it is neither, or a position cannot be read or is off the sphere.
     """
     path = Path(path)
+    if path.is_dir():
+        files = sorted(one for one in path.iterdir() if "SRS" in one.name.upper() and one.is_file())
+        if not files:
+            raise DataError(f"`{path}` holds no file named like 20131023SRS.txt; give {_WHAT}")
+        return pd.concat([read_srs(one) for one in files]).sort_values("time", kind="stable", ignore_index=True)
     payload = read_payload(path, limit=MAX_TEXT_BYTES, what=_WHAT, kinds=())
     if not is_srs(payload[:4096]):
-        raise DataError(f"`{path}` is no Solar Region Summary that can be read: give {_WHAT}")
+        raise DataError(f"`{path}` is no Solar Region Summary that can be read: it must be {_FORMS}; give {_WHAT}")
     text = payload.decode("utf-8", "replace")
     rows = _text_rows(text, path) if _ISSUED.search(text[:4096]) else _csv_rows(payload, path)
     place = rows["LOCATION"].str.strip().str.extract(rf"^{LOCATION.pattern}$")
@@ -69,6 +84,7 @@ def read_srs(path: str | Path) -> pd.DataFrame:
         raise DataError(
             f"`{path}`: `LOCATION` must be like N07E04, `date` a time and `ar_noaanum` a number, got "
             f"{row['LOCATION']!r}, {row['date']!r} and {row['ar_noaanum']!r} in row {int(bad.to_numpy().argmax())}"
+            + (f", line {row['line']}" if "line" in row else "")
         )
     table = pd.DataFrame(
         {
@@ -108,15 +124,23 @@ def _text_rows(text: str, path: Path) -> pd.DataFrame:
     date = match[1] if match else ""
     issued = pd.to_datetime(date, format="%Y %b %d %H%M", errors="coerce")
     date = date if pd.isna(issued) else issued.isoformat()
-    rows, section = [], ""
-    for line in text.splitlines():
+    rows, stray, section = [], [], ""
+    for number, line in enumerate(text.splitlines(), start=1):
         heading, cells = _HEADING.match(line), line.split()
         if heading:
             section = heading[1]
         elif section in {"I", "IA"} and cells and cells[0].isdigit():
             # Number, location, Carrington longitude; then area, class, extent.
             sizes = (cells[3:4], cells[5:6]) if section == "I" else (["0"], [])
-            rows.append([cells[0], "".join(cells[1:2]), date, *("".join(size) for size in sizes)])
+            rows.append([cells[0], "".join(cells[1:2]), date, *("".join(size) for size in sizes), number])
+        elif cells and cells[0].lower() == "plain":
+            break  # a message to the readers follows
+        elif section and cells and _LINE[section in {"I", "IA"}].match(line) is None:
+            stray.append(f"line {number} {line.strip()[:40]!r}")
+    if stray:
+        _LOG.warning(
+            "`%s`: %d lines are no rows of their part and left out, the first is %s", path, len(stray), stray[0]
+        )
     if not section:
         raise DataError(f"`{path}` is no Solar Region Summary that can be read: it has no section I; download it again")
-    return pd.DataFrame(rows, columns=[*_NEEDED, *_OPTIONAL], dtype="str")
+    return pd.DataFrame(rows, columns=[*_NEEDED, *_OPTIONAL, "line"]).astype("str")

@@ -23,6 +23,8 @@ __all__ = ["MOST_SAMPLES", "Series", "UnreadableHdf5", "read_hdf5_series"]
 
 MOST_SAMPLES: Final = 10_000_000
 _MOST_CHUNK_BYTES: Final = 1 << 26
+_MOST_TEXTS: Final = 1_000_000
+_LONGEST_TEXT: Final = 40
 _MOST_ATTRIBUTE_BYTES: Final = 1 << 16
 _MOST_MEMORY: Final = 2 << 30
 #: Seconds for a small file; larger ones get more.
@@ -36,7 +38,7 @@ class UnreadableHdf5(Exception):  # noqa: N818 - the caller makes the error of i
 
 @dataclass(frozen=True)
 class Series:
-    """One data set of a file: `values` as stored, integer or float, shape (N,).
+    """One data set of a file: `values` as stored, integer, float or text, shape (N,).
 
     Attributes are text, numbers and lists of numbers; those of other kinds are left out.
     """
@@ -88,12 +90,15 @@ def _read(path: str, names: Sequence[str], wanted: Sequence[str]) -> bytes:
             found = file[name]
             if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
                 continue
-            if found.ndim != 1 or found.size > MOST_SAMPLES or found.dtype.kind not in "iuf":
+            text = h5py.check_string_dtype(found.dtype) is not None
+            most = _MOST_TEXTS if text else MOST_SAMPLES
+            if found.ndim != 1 or found.size > most or not (text or found.dtype.kind in "iuf"):
                 seen = f"{found.dtype} {found.shape}"
-                raise UnreadableHdf5(f"`{name}` must be a series of at most {MOST_SAMPLES} numbers, is {seen}")
+                raise UnreadableHdf5(f"`{name}` must be a series of at most {most} numbers or texts, is {seen}")
             if found.chunks and math.prod(found.chunks) * found.dtype.itemsize > _MOST_CHUNK_BYTES:
                 raise UnreadableHdf5(f"`{name}` is stored in chunks of {found.chunks}")
-            arrays[f"values {name}"] = found[()].astype(found.dtype.newbyteorder("="))
+            values = found.asstr(errors="replace")[()] if text else found[()].astype(found.dtype.newbyteorder("="))
+            arrays[f"values {name}"] = np.array([str(one)[:_LONGEST_TEXT] for one in values]) if text else values
             content["series"][name] = _attributes(found, wanted)
     stream = io.BytesIO()
     np.savez(stream, content=np.frombuffer(json.dumps(content).encode(), dtype=np.uint8), **arrays)

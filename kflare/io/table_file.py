@@ -1,6 +1,7 @@
 """Tables from outside, as Parquet or CSV: read in bounded memory, and what pandas raises on damage is one DataError."""
 
 import io
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["numbers", "read_table"]
+__all__ = ["numbers", "read_table", "sound_rows"]
+
+_LOG = logging.getLogger(__name__)
 
 # 1 GiB of numbers. A few bytes of Parquet can declare any number of equal rows.
 _MAX_CELLS: Final = 1 << 27
@@ -46,6 +49,33 @@ def numbers(column: "pd.Series") -> "npt.NDArray[np.float64]":
         column = column.map(lambda value: value if isinstance(value, str | float) else str(value))
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def sound_rows(
+    source: str, *checks: tuple["pd.Series", "npt.ArrayLike", str]
+) -> tuple["npt.NDArray[np.bool_]", tuple[str, ...]]:
+    """Which of N rows pass all checks, bool (N,), and what is to be said of those that do not, one line each.
+
+    A check is a column as it was given, which of its cells are sound, and the rule for them, such as "a time like
+    2013-10-23 20:41". That rows are left out is logged too, which without further settings goes to standard error.
+    DataError if there are rows but none passes.
+    """
+    import numpy as np
+
+    keep = np.ones(len(checks[0][0]), dtype=np.bool_)
+    notes = []
+    for seen, sound, rule in checks:
+        bad = keep & ~np.asarray(sound, dtype=np.bool_)
+        if bad.any():
+            row = int(bad.argmax())
+            said = f"`{seen.name}` must be {rule}, got {str(seen.iloc[row])[:60]!r} in row {row}"
+            notes.append(f"{bad.sum()} of {len(bad)} rows left out: {said}")
+        keep &= ~bad
+    if notes and not keep.any():
+        raise DataError(f"`{source}`: none of {len(keep)} rows can be read: {'; '.join(notes)}")
+    for note in notes:
+        _LOG.warning("`%s`: %s", source, note)
+    return keep, tuple(notes)
 
 
 def _parsed(payload: bytes, csv: dict[str, Any]) -> "pd.DataFrame":

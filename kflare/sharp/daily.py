@@ -11,7 +11,7 @@ import pandas as pd
 
 from kflare.errors import DataError
 from kflare.io.table_file import read_table
-from kflare.sharp.keywords import GRADIENTS, PIXELS_PER_MM, SHARP_KEYWORDS, read_sharp_table
+from kflare.sharp.keywords import GRADIENTS, PIXELS_PER_MM, SHARP_KEYWORDS, read_sharp_table, tai_times
 
 __all__ = ["read_sharp_daily"]
 
@@ -24,8 +24,6 @@ def read_sharp_daily(path: str | Path) -> pd.DataFrame:
     `kflare.sharp.keywords.UNITS` (the gradients converted from G/pixel to G/Mm), sorted by time. DataError if there is
     no such file, or a column is missing or unreadable.
     """
-    from astropy.time import Time
-
     path = Path(path)
     if path.suffix == ".parquet" and path.is_file():
         return read_sharp_table(path)
@@ -33,14 +31,13 @@ def read_sharp_daily(path: str | Path) -> pd.DataFrame:
     absent = [name for name in ("T_REC", "NOAA_AR", *SHARP_KEYWORDS) if name not in seen]
     if absent:
         raise DataError(f"{path} lacks the column `{'`, `'.join(absent)}`: give the daily table of SHARP parameters")
-    tai = pd.to_datetime(seen["T_REC"].astype(str), format="ISO8601", errors="coerce")
-    if tai.isna().any():
-        raise DataError(f"{path}: `T_REC` must be a time, got {seen['T_REC'][tai.isna()].iloc[0]!r}")
+    time = tai_times(seen["T_REC"])
+    if time.isna().any():
+        raise DataError(f"{path}: `T_REC` must be a time, got {seen['T_REC'][time.isna()].iloc[0]!r}")
     noaa = pd.to_numeric(seen["NOAA_AR"], errors="coerce").astype("float64")
     if (noaa.notna() & ~noaa.between(0, 99_999)).any() or (noaa % 1 > 0).any():
         raise DataError(f"{path}: `NOAA_AR` must hold whole numbers from 0 to 99999")
-    utc = Time(tai.to_numpy(dtype="datetime64[us]"), scale="tai").utc.to_datetime(leap_second_strict="silent")
-    table = pd.DataFrame({"time": pd.to_datetime(utc, utc=True).as_unit("us"), "noaa": noaa.astype("Int64")})
+    table = pd.DataFrame({"time": time, "noaa": noaa.astype("Int64")})
     for name in SHARP_KEYWORDS:
         factor = PIXELS_PER_MM if name in GRADIENTS else 1.0
         table[name] = pd.to_numeric(seen[name], errors="coerce").astype("float64") * factor

@@ -16,10 +16,10 @@ MEANGBZ is 36.2, the header's 100.5, the mean gradient of the LOS segment within
 """
 
 import math
-import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,11 +28,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.flares.region_numbers import full_region_numbers
+from kflare.flares.region_numbers import listed_region_numbers
 from kflare.io.atomic import write_whole
 from kflare.io.guarded_fits import FitsFile, guarded_fits
 from kflare.io.payload import read_payload
-from kflare.io.table_file import numbers, read_table
+from kflare.io.table_file import numbers, read_table, sound_rows
 from kflare.observations.quality import parse_quality
 from kflare.sun.constants import SOLAR_RADIUS_M
 
@@ -49,6 +49,7 @@ __all__ = [
     "read_sharp_header",
     "read_sharp_table",
     "sharp_table",
+    "tai_times",
     "write_sharp_table",
 ]
 
@@ -101,7 +102,7 @@ UNITS: Final[dict[str, str]] = {
 _GEOMETRY: Final = ("CDELT1", "CUNIT1", "DSUN_OBS", "RSUN_OBS", "RSUN_REF")
 #: Keywords to ask JSOC for.
 REQUESTED: Final = (
-    *("T_REC", "HARPNUM", "NOAA_AR", "LON_FWT", "LAT_FWT", "QUALITY"),
+    *("T_REC", "HARPNUM", "NOAA_AR", "NOAA_ARS", "LON_FWT", "LAT_FWT", "QUALITY"),
     *_GEOMETRY,
     *(name for name in UNITS if name not in {"lon", "lat"}),
 )
@@ -109,8 +110,10 @@ REQUESTED: Final = (
 #: Keywords of the box around a HARP in Stonyhurst degrees, by column of a region table.
 HARP_BOX: Final = {"lon_min": "LON_MIN", "lon_max": "LON_MAX", "lat_min": "LAT_MIN", "lat_max": "LAT_MAX"}
 
-_T_REC: Final = re.compile(
-    r"([0-9]{4})[.-]([0-9]{2})[.-]([0-9]{2})[_T]([0-9]{2}):([0-9]{2})(?::([0-9]{2}(?:\.[0-9]+)?))?(?:_TAI)?"
+_T_REC: Final = (
+    r"^\s*(?P<y>[0-9]{4})[.\-/]?(?P<m>[0-9]{2})[.\-/]?(?P<d>[0-9]{2})"
+    r"(?:[_T ](?P<H>[0-9]{2}):?(?P<M>[0-9]{2})(?::?(?P<S>[0-9]{2}(?:\.[0-9]+)?))?)?"
+    r"\s*_?(?P<zone>TAI|UTC|UT|Z|[+-]00:?00)?\s*$"
 )
 _MAX_HEADER_FILE: Final = 1 << 26
 #: Pixels per Mm of SHARP CEA maps, all of 0.03 degrees per pixel.
@@ -146,13 +149,7 @@ def read_sharp_header(path: str | Path) -> pd.DataFrame:
         cards = _cards(file)
     if "HARPNUM" not in cards:
         raise DataError(f"`{path}` is no SHARP: its header lacks `HARPNUM`; give a file of a hmi.sharp series")
-    table = sharp_table(pd.DataFrame([cards], dtype=object), source=str(path))
-    if table.empty:
-        raise DataError(
-            f"`{path}` is no SHARP record: `T_REC` must be a time and `HARPNUM` a number above 0, "
-            f"got {cards.get('T_REC')!r} and {cards['HARPNUM']!r}"
-        )
-    return table
+    return sharp_table(pd.DataFrame([cards], dtype=object), source=str(path))
 
 
 def harp_box(path: str | Path) -> dict[str, float]:
@@ -197,34 +194,47 @@ def sharp_table(keywords: pd.DataFrame, *, source: str = "JSOC") -> pd.DataFrame
     Returns
     -------
     pandas.DataFrame
-        Sorted by time and HARP; records without a readable `T_REC` or `HARPNUM` are left out. Columns `time`
-        (datetime64[us, UTC], from T_REC, which is TAI), `region` ("HARP 377"), `harpnum` (int64), `noaa` (Int64,
-        <NA> = none), `lon`, `lat` (of the flux-weighted centre, Stonyhurst, west positive), `quality` (Int64, the
-        unsigned 32-bit mask), then float64 in the units of `UNITS`: AREA, AREA_ACR, R_VALUE, the 16 parameters, their
-        errors. `attrs` holds `units` and `notes`.
+        Sorted by time and HARP; of records without a readable `T_REC` or `HARPNUM` it is logged and noted how many are
+        left out, which first and why. Columns `time` (datetime64[us, UTC], see `tai_times`), `region` ("HARP 377"),
+        `harpnum` (int64), `noaa` (Int64, the first of NOAA_AR and NOAA_ARS, <NA> = none), `lon`, `lat` (of the
+        flux-weighted centre, Stonyhurst, west positive), `quality` (Int64, the unsigned 32-bit mask), `noaas` (all
+        NOAA numbers, with blanks between them), then float64 in the units of `UNITS`: AREA, AREA_ACR, R_VALUE, the 16
+        parameters, their errors. `attrs` holds `units` and `notes`.
 
     Raises
     ------
     DataError
-        If `T_REC` or `HARPNUM` is no column.
+        If `T_REC` or `HARPNUM` is no column, or there are records but none can be read.
     """
     for name in ("T_REC", "HARPNUM"):
         if name not in keywords.columns and len(keywords.columns):
             seen = ", ".join(" ".join(str(column).split())[:40] for column in keywords.columns[:20])
             raise DataError(f"`{source}`: SHARP keywords need `{name}`; there are {seen}; ask for it")
     given = keywords.reset_index(drop=True)
-    time = _utc(given["T_REC"] if "T_REC" in given else pd.Series(dtype=object))
-    harpnum = _numbers(given, "HARPNUM")
-    keep = time.notna().to_numpy(dtype=bool) & (harpnum > 0) & (harpnum < 1e9) & (harpnum % 1 == 0)
+    if not len(given.columns):
+        given = pd.DataFrame(columns=["T_REC", "HARPNUM"], dtype=object)
+    time, harpnum = tai_times(given["T_REC"]), _numbers(given, "HARPNUM")
+    keep, dropped = sound_rows(
+        source,
+        (given["T_REC"], time.notna(), "a time (TAI) such as 2011.02.15_02:00:00_TAI"),
+        (given["HARPNUM"], (harpnum > 0) & (harpnum < 1e9) & (harpnum % 1 == 0), "a whole number above 0"),
+    )
     given, time, harpnum = given[keep].reset_index(drop=True), time[keep].reset_index(drop=True), harpnum[keep]
     table = pd.DataFrame({"time": time})
     table["harpnum"] = harpnum.astype(np.int64)
     table.insert(1, "region", "HARP " + table["harpnum"].astype("str"))
-    table["noaa"] = full_region_numbers(pd.Series(_numbers(given, "NOAA_AR")), time)
+    none = pd.Series("", given.index, dtype="str")
+    listed = [listed_region_numbers(given.get(name, none), time) for name in ("NOAA_AR", "NOAA_ARS")]
+    pairs = pd.concat(listed).dropna().rename("noaa").rename_axis("row").reset_index().drop_duplicates()
+    regions = pairs.set_index("row")["noaa"].astype("str")
+    table["noaa"] = pairs.drop_duplicates("row").set_index("row")["noaa"].reindex(given.index).astype("Int64")
+    several = regions[regions.index.duplicated(keep=False)].groupby(level=0).agg(" ".join)
+    noaas = several.reindex(given.index).fillna(table["noaa"].astype("str").replace("<NA>", ""))
     for name, keyword, limit in (("lon", "LON_FWT", 180), ("lat", "LAT_FWT", 90)):
         degrees = _numbers(given, keyword)
         table[name] = np.where(np.abs(degrees) <= limit, degrees, np.nan)
     table["quality"] = _masks(given)
+    table["noaas"] = noaas.fillna("").astype("str")
     for name in UNITS:
         if name not in table:
             table[name] = _numbers(given, name)
@@ -233,8 +243,42 @@ def sharp_table(keywords: pd.DataFrame, *, source: str = "JSOC") -> pd.DataFrame
         table[name] *= factor
     table = table.sort_values(["time", "harpnum"], kind="stable", ignore_index=True)
     table.attrs["units"] = dict(UNITS)
-    table.attrs["notes"] = [_note(factor)]
+    table.attrs["notes"] = [_note(factor), *dropped]
     return table
+
+
+def tai_times(times: pd.Series) -> pd.Series:
+    """UTC of JSOC's T_REC, datetime64[us, UTC], in any form that tables keep it in; NaT where it is no time.
+
+    Texts are "2011.02.15_02:00:00_TAI", the same with blank, "T", "-" or "/", without seconds, clock or zone (as pandas
+    writes what `drms.to_datetime` makes of it): all TAI, as are datetimes without a zone. What names UTC, or carries
+    it, is taken at its word.
+    """
+    from astropy.time import Time
+
+    if isinstance(times.dtype, pd.DatetimeTZDtype):
+        return times.dt.tz_convert("UTC").dt.as_unit("us")
+    if pd.api.types.is_datetime64_dtype(times):
+        moments, utc = times.astype("datetime64[us]"), pd.Series(data=False, index=times.index)
+    else:
+        texts = times.map(lambda one: one if isinstance(one, str) else str(one) if isinstance(one, datetime) else "")
+        part = texts.astype("str").str.extract(_T_REC)
+        clock = part["H"].fillna("00") + ":" + part["M"].fillna("00") + ":" + part["S"].fillna("00")
+        iso = part["y"] + "-" + part["m"] + "-" + part["d"] + "T" + clock
+        moments = pd.to_datetime(iso.fillna(""), format="ISO8601", errors="coerce").astype("datetime64[us]")
+        utc = part["zone"].fillna("TAI").ne("TAI")
+    known = moments.notna() & (moments >= "1960-01-02") & (moments < "2100-01-01")
+    found = moments.where(known).dt.tz_localize("UTC")
+    tai = known & ~utc
+    if tai.any():
+        with warnings.catch_warnings():
+            # "dubious year": leap seconds are announced for half a year only.
+            warnings.simplefilter("ignore")
+            converted = Time(moments[tai].to_numpy(dtype="datetime64[us]"), scale="tai").utc
+            # Not by text: a moment within a leap second has no other.
+            plain = converted.to_datetime(leap_second_strict="silent")
+        found[tai] = pd.to_datetime(plain, utc=True).round("ms").as_unit("us")
+    return found
 
 
 def write_sharp_table(table: pd.DataFrame, path: Path) -> None:
@@ -287,26 +331,6 @@ def _mask(value: Any) -> int | None:
         return parse_quality(value)
     except DataError:
         return None
-
-
-def _utc(times: pd.Series) -> pd.Series:
-    """UTC of JSOC's TAI texts, datetime64[us, UTC]; NaT where unreadable or before 1960."""
-    from astropy.time import Time
-
-    matches = [_T_REC.fullmatch(text.strip()) if isinstance(text, str) else None for text in times]
-    texts = ["{}-{}-{}T{}:{}:{}".format(*match.groups(default="00")) if match is not None else "" for match in matches]
-    moments = pd.to_datetime(pd.Series(texts, dtype="str"), format="ISO8601", errors="coerce").astype("datetime64[us]")
-    known = moments.notna() & (moments >= "1960-01-02") & (moments < "2100-01-01")
-    utc = pd.Series(pd.NaT, index=moments.index, dtype="datetime64[us, UTC]")
-    if known.any():
-        with warnings.catch_warnings():
-            # "dubious year": leap seconds are announced for half a year only.
-            warnings.simplefilter("ignore")
-            converted = Time(moments[known].to_numpy(dtype="datetime64[us]"), scale="tai").utc
-            # Not by text: a moment within a leap second has no other.
-            plain = converted.to_datetime(leap_second_strict="silent")
-        utc[known] = pd.to_datetime(plain, utc=True).round("ms").as_unit("us")
-    return utc
 
 
 def _pixels_per_megametre(given: pd.DataFrame) -> npt.NDArray[np.float64]:

@@ -23,6 +23,7 @@ __all__ = [
     "parse_header_time",
     "tai_from_utc",
     "time_from_name",
+    "times_since",
     "utc_from_tai",
     "within",
 ]
@@ -36,6 +37,10 @@ UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": DAY_SECONDS}
 _NAME_TIME = re.compile(r"(?<!\d)(\d{8})[_T](\d{4})(\d{2})?(?:\.\d+)?(?!\d)(_TAI)?", re.IGNORECASE)
 # 2022_08_02__10_47_53_000__SDO_HMI_HMI_magnetogram.jp2 of Helioviewer.
 _HELIOVIEWER_TIME = re.compile(r"(?<!\d)(\d{4})_(\d\d)_(\d\d)__(\d\d)_(\d\d)_(\d\d)_\d{3}(?!\d)()")
+
+_SINCE = re.compile(
+    r"\s*(seconds|milliseconds)\s+since\s+(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)?\s*(?:UTC|Z)?\s*"
+)
 
 # 2010.10.15_00:03:30.000_TAI (JSOC), 2010-10-15T00:00:26.000 (FITS, UTC), the same with Z, 25-Feb-2014 00:46:51.300
 # (SolarSoft), 25/02/99 00:46 (FITS before 2000).
@@ -121,6 +126,27 @@ def within(times: "pd.Series", t0: datetime, t1: datetime) -> "npt.NDArray[np.bo
         if value.utcoffset() is None:
             raise DataError(f"`{name}` must carry a time zone (UTC), got {value!r}")
     return ((times >= t0) & (times < t1)).to_numpy(dtype=bool)
+
+
+def times_since(values: "npt.NDArray[np.float64]", unit: object, source: str) -> "npt.NDArray[np.int64]":
+    """Microseconds since 1970 of the times of a netCDF file; the smallest integer where unknown.
+
+    `unit` is such as "seconds since 2000-01-01 12:00:00"; DataError if it is none that is known.
+    """
+    import numpy as np
+
+    match = _SINCE.fullmatch(unit) if isinstance(unit, str) else None
+    try:
+        epoch = datetime.fromisoformat(f"{match[2]}T{match[3]}+00:00") if match else None
+    except ValueError:
+        epoch = None
+    if match is None or epoch is None:
+        raise DataError(f"`{source}`: `time` must be in seconds or milliseconds since a moment, got {str(unit)[:60]!r}")
+    elapsed = values * (1e6 if match[1] == "seconds" else 1e3)
+    # ±100 years, well inside an int64; anything else is damage or missing.
+    known = np.abs(elapsed) < 3.2e15
+    since = (epoch - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return np.where(known, np.rint(np.where(known, elapsed, 0)).astype(np.int64) + since, np.iinfo(np.int64).min)
 
 
 def microseconds(times: "pd.Series") -> "npt.NDArray[np.int64]":

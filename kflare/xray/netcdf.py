@@ -13,20 +13,16 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from kflare.errors import DataError
 from kflare.io.hdf5_series import MOST_SAMPLES, Series, UnreadableHdf5, read_hdf5_series
 from kflare.io.payload import decoding, format_of, read_payload
+from kflare.sun.times import times_since
 
 __all__ = ["Samples", "samples_of_netcdf"]
 
 # Largest netCDF file that is read: the minutes of a satellite's whole life have 0.4 GB.
 _MAX_BYTES: Final = 1 << 29
-_SINCE: Final = re.compile(
-    r"\s*(seconds|milliseconds)\s+since\s+([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?"
-    r"\s*(?:UTC|Z)?\s*"
-)
 _SATELLITE: Final = re.compile(r"(?:^|[^a-z0-9])g(?:oes-?)?([0-9]{1,2})(?![0-9])", re.IGNORECASE)
 
 # Long channel, its flags, time; whether the values are SWPC's operational ones.
@@ -35,7 +31,12 @@ _LAYOUTS: Final = (
     ("b_flux", ("b_flags",), "time", False),
     ("B_AVG", ("B_QUAL_FLAG",), "time_tag", True),
 )
-_NAMES: Final = tuple(name for flux, flags, time, _ in _LAYOUTS for name in (flux, *flags, time))
+# What only NCEI's flare summaries hold, and their daily background has in its name.
+_OTHER_PRODUCTS: Final = ("flare_id", "flare_class", "background_flux")
+_NAMES: Final = (
+    *(name for flux, flags, time, _ in _LAYOUTS for name in (flux, *flags, time)),
+    *_OTHER_PRODUCTS,
+)
 _ATTRIBUTES: Final = (
     *("units", "_FillValue", "missing_value", "flag_meanings", "flag_masks", "flag_values"),
     *("platform", "satellite_id", "id"),
@@ -76,6 +77,11 @@ def samples_of_netcdf(path: Path, *, satellite: int | None) -> Samples:
 
 
 def _samples(series: Mapping[str, Series], path: Path, satellite: int | None) -> Samples:
+    if other := [name for name in _OTHER_PRODUCTS if name in series]:
+        raise DataError(
+            f"`{path}` holds `{other[0]}`, so it is a flare summary, no flux of every minute: give the averages "
+            "(avg1m), and this file as a flare list (`--flares`, `read_flares`)"
+        )
     name, operational, flux, time, flags = _long_channel(series, path)
     lengths = [len(found.values) for found in (flux, time, flags) if found is not None]
     if len(set(lengths)) != 1 or lengths[0] == 0:
@@ -91,7 +97,7 @@ def _samples(series: Mapping[str, Series], path: Path, satellite: int | None) ->
         flagged = int((bad & np.isfinite(values)).sum())
         values[bad] = np.nan
     return Samples(
-        time=_times(time, path),
+        time=times_since(_masked(time), _text(time.attributes.get("units")), str(path)),
         flux=values,
         satellite=np.full(len(values), np.nan if satellite is None else float(satellite)),
         quality=quality,
@@ -134,23 +140,6 @@ def _good(quality: npt.NDArray[np.float64], flags: Series) -> npt.NDArray[np.boo
         if place < min(len(masks), len(values)):
             return np.asarray((whole & int(masks[place])) == int(values[place]))
     return whole == 0
-
-
-def _times(time: Series, path: Path) -> npt.NDArray[np.int64]:
-    unit = _text(time.attributes.get("units")) or ""
-    match = _SINCE.fullmatch(unit)
-    if match is None:
-        raise DataError(f"`{path}`: `time` must be in seconds or milliseconds since a moment, got {unit[:60]!r}")
-    try:
-        epoch = pd.Timestamp(f"{match[2]}T{match[3]}").value // 1000
-    except ValueError as error:
-        raise DataError(f"`{path}`: `time` must count from a moment, got {unit[:60]!r}") from error
-    step = 1e6 if match[1] == "seconds" else 1e3
-    elapsed = _masked(time) * step
-    # ±100 years, well inside an int64; anything else is damage or missing.
-    known = np.abs(elapsed) < 3.2e15
-    micro = np.rint(np.where(known, elapsed, 0)).astype(np.int64) + epoch
-    return np.where(known, micro, np.iinfo(np.int64).min)
 
 
 def _satellite(attributes: Mapping[str, Any], path: Path) -> int | None:

@@ -167,3 +167,33 @@ def test_the_span_must_be_one(web):
         query_hek_flares(web, datetime(2013, 10, 23), T1)  # noqa: DTZ001
     with pytest.raises(SettingError, match="`until` must be later"):
         query_hek_flares(web, T1, T0)
+
+
+def test_one_series_of_x_rays_holds_no_two_flares_of_the_same_times():
+    # The answer of 2012-01-01 (ARCCnet, tests/data): "SSW Latest Events" tells the flare of 23:28 twice.
+    names = (
+        "event_starttime",
+        "event_peaktime",
+        "event_endtime",
+        "fl_goescls",
+        "ar_noaanum",
+        "hgs_x",
+        "hgs_y",
+        "frm_name",
+    )
+    day = "2012-01-01 "
+    rows = [
+        (day + "23:28:00", day + "23:36:00", day + "23:46:00", "C1.3", 0, 0, 0, "SWPC"),
+        (day + "23:28:00", day + "23:36:00", day + "23:46:00", "C1.3", 0, -27, -27, "SSW Latest Events"),
+        (day + "23:28:00", day + "23:31:00", day + "23:46:00", "C1.3", 1389, -89, 11, "SSW Latest Events"),
+    ]
+    records = [dict(zip(names, row, strict=True)) for row in rows]
+    flares = flares_from_hek(records)
+    row = flares.table.iloc[0]
+    assert (len(flares), row["peak"], row["lon"]) == (1, pd.Timestamp("2012-01-01T23:36Z"), -27)
+    assert pd.isna(row["noaa"])
+    # One method alone, in any order; and with another class.
+    for several in (records[1:], records[:0:-1], [records[1], records[2] | {"fl_goescls": "C1.4"}]):
+        assert len(flares_from_hek(several)) == 1
+    later = records[2] | {"event_endtime": day + "23:47:00"}
+    assert len(flares_from_hek([records[1], later])) == 2

@@ -148,7 +148,8 @@ def test_the_catalogues_without_and_with_regions(real_data):
     merged = merge_flares(plain.between(t0, t1), regions.between(t0, t1))
     strong = merged.table[merged.table["flux"] >= 1e-6]
     # 17,957 flares of C and above in the first list, 17,943 in the second, of which all but a few are the same.
-    assert 17957 <= len(strong) <= 17965
+    # Three of the first list have the start and end of another one.
+    assert 17954 <= len(strong) <= 17965
     assert strong["noaa"].notna().mean() == pytest.approx(0.888, abs=0.005)
     # 2013-10-23 has the regions that it had.
     day = merged.between(datetime(2013, 10, 23, tzinfo=UTC), datetime(2013, 10, 24, tzinfo=UTC))

@@ -1,5 +1,7 @@
 """NOAA's Solar Region Summary, in every form, as `kflare.features` and `kflare.attribute` read it."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,3 +115,64 @@ def test_no_srs(tmp_path, text, message):
         read_srs(path)
     with pytest.raises(DataError, match="does not exist; give NOAA's Solar Region Summary"):
         read_srs(tmp_path / "absent.csv")
+
+
+JUNE_2002 = (
+    TEXT.replace("2013 Oct 23", "2002 Jun 24")
+    .replace("1875 N07", "0001 N07")
+    .replace("1877", "0005")
+    .replace("1871", "9997")
+)
+
+
+@pytest.mark.parametrize("read", [read_srs, read_regions])
+def test_numbers_around_region_10000(tmp_path, read):
+    # NOAA's summary of 2002-06-24: 9997 is still on the disk.
+    path = tmp_path / "20020624SRS.txt"
+    path.write_text(JUNE_2002)
+    assert read(path)["noaa"].tolist() == [10001, 10005, 9997]
+    path.write_text(JUNE_2002.replace("9997", "9999").replace("2002 Jun 24", "2002 Jul 2"))
+    assert read(path)["noaa"].tolist() == [10001, 10005, 9999]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("1865 S22    251", "1045 N19", "line 18 '1045 N19'"),
+        ("1865 S22    251", "", ""),
+        ("Nmbr Lat    Lo", "Corrected copy", "line 17 'Corrected copy'"),
+        ("1871  S08W56   064", "1871  S08W56   064\n*** see remarks", r"line 16 '\*\*\* see remarks'"),
+        ("1865 S22    251", "1865 S22    251\nIII. Remarks\nhello", "line 20 'hello'"),
+    ],
+)
+def test_a_stray_line_costs_nothing_and_is_named(tmp_path, caplog, old, new, line):
+    path = tmp_path / "20131023SRS.txt"
+    path.write_text(TEXT.replace(old, new))
+    assert read_srs(path)["noaa"].tolist() == [11875, 11877, 11871]
+    assert re.search(line, caplog.text) if line else not caplog.text
+
+
+def test_a_line_of_a_region_that_cannot_be_read_is_named(tmp_path):
+    path = tmp_path / "20131023SRS.txt"
+    path.write_text(TEXT.replace("1877 S13E23", "1877 S13"))
+    with pytest.raises(DataError, match="in row 1, line 12"):
+        read_srs(path)
+
+
+def test_the_line_of_issue_may_say_ut(tmp_path):
+    path = tmp_path / "20131023SRS.txt"
+    for zone in ("UT", "UTC", "Z", "utc"):
+        path.write_text(TEXT.replace("0030 UTC", f"0030 {zone}"))
+        assert read_srs(path)["time"].iloc[0] == pd.Timestamp("2013-10-23T00:00Z")
+    path.write_text(TEXT.replace("0030 UTC", "0030 MEZ"))
+    with pytest.raises(DataError, match=r"`:Issued: 2013 Oct 23 0030 UTC` \(or UT\)"):
+        read_srs(path)
+
+
+def test_a_folder_of_summaries(tmp_path):
+    (tmp_path / "20131023SRS.txt").write_text(TEXT)
+    (tmp_path / "20020624SRS.txt").write_text(JUNE_2002)
+    (tmp_path / "README").write_text("no summary")
+    assert read_srs(tmp_path)["noaa"].tolist() == [10001, 10005, 9997, 11875, 11877, 11871]
+    with pytest.raises(DataError, match="no file named like"):
+        read_srs(tmp_path.parent)

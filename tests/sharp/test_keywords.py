@@ -104,12 +104,61 @@ def test_quality_is_a_mask_without_sign(value, mask):
 
 
 @pytest.mark.parametrize(
-    "time", ["MISSING", "-4712.01.01_11:59:28_TAI", "2011.13.15_02:00:00_TAI", "1899.01.01_00:00:00_TAI", None, 3]
-)
-def test_records_without_a_time_or_a_number_are_left_out(time):
-    assert table(T_REC=time).empty
-    assert table(HARPNUM="0").empty
-    assert table(HARPNUM="MISSING").empty
+    "time",
+    [
+        "MISSING", "-4712.01.01_11:59:28_TAI", "2011.13.15_02:00:00_TAI", "1899.01.01_00:00:00_TAI", None, 3, 1.3e9,
+        "2/15/2011 2:00", "02:00:00", float("inf"),
+    ],
+)  # fmt: skip
+def test_records_without_a_time_or_a_number_are_left_out_and_named(time, caplog):
+    rows = [RECORD, RECORD | {"T_REC": time}, RECORD | {"HARPNUM": "0"}, RECORD | {"HARPNUM": "MISSING"}]
+    found = sharp_table(pd.DataFrame(rows, dtype=object))
+    assert len(found) == 1
+    rule = "`T_REC` must be a time (TAI) such as 2011.02.15_02:00:00_TAI"
+    assert f"1 of 4 rows left out: {rule}, got {str(time)!r} in row 1" in found.attrs["notes"]
+    assert "2 of 4 rows left out: `HARPNUM` must be a whole number above 0, got '0' in row 2" in caplog.text
+    with pytest.raises(DataError, match=r"none of 1 rows can be read.*`T_REC`"):
+        table(T_REC=time)
+    with pytest.raises(DataError, match=r"none of 1 rows can be read.*`HARPNUM`"):
+        table(HARPNUM="1e30")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2014.02.25_00:48:00_TAI", "2014-02-25 00:48:00", "2014-02-25T00:48:00", "2014-02-25 00:48:00.000000",
+        "2014/02/25 00:48", "20140225_004800_TAI", "2014.02.25_00:48_TAI", "2014-02-25T00:47:25Z",
+        "2014-02-25 00:47:25+00:00",
+    ],
+)  # fmt: skip
+def test_a_time_of_jsoc_in_every_form_in_which_tables_keep_it(text):
+    # What drms.to_datetime makes of it, and pandas writes to CSV, is TAI without saying so.
+    assert table(T_REC=text)["time"].tolist() == [datetime(2014, 2, 25, 0, 47, 25, tzinfo=UTC)]
+
+
+def test_times_that_are_datetimes():
+    rows = pd.DataFrame([RECORD, RECORD]).assign(T_REC=pd.to_datetime(["2014-02-25 00:48", "2014-02-25 01:00"]))
+    expected = [datetime(2014, 2, 25, 0, minute, 25, tzinfo=UTC) for minute in (47, 59)]
+    assert sharp_table(rows)["time"].tolist() == expected
+    assert sharp_table(rows.assign(T_REC=rows["T_REC"].astype(object)))["time"].tolist() == expected
+    assert sharp_table(rows.assign(T_REC=pd.DatetimeIndex(expected)))["time"].tolist() == expected
+    days = rows.assign(T_REC=["2014-02-25", "2014-02-26"])  # as pandas writes midnights
+    assert sharp_table(days)["time"].dt.strftime("%d %H:%M:%S").tolist() == ["24 23:59:25", "25 23:59:25"]
+
+
+@pytest.mark.parametrize("text", ["11990,11992", "11990 11992", "11990;11992", "1990, 1992", "AR 11990/11992"])
+def test_several_noaa_numbers(text):
+    row = table(T_REC="2014.02.25_00:48:00_TAI", NOAA_AR="0", NOAA_ARS=text).iloc[0]
+    assert (row["noaa"], row["noaas"]) == (11990, "11990 11992")
+    row = table(T_REC="2014.02.25_00:48:00_TAI", NOAA_AR=text).iloc[0]
+    assert (row["noaa"], row["noaas"]) == (11990, "11990 11992")
+    row = table(NOAA_AR="0", NOAA_ARS="MISSING").iloc[0]
+    assert (row["noaa"] is pd.NA, row["noaas"]) == (True, "")
+
+
+def test_numbers_around_region_10000():
+    assert table(T_REC="2002.06.24_00:00:00_TAI", NOAA_AR="9997")["noaa"].tolist() == [9997]
+    assert table(T_REC="2002.06.24_00:00:00_TAI", NOAA_AR="5")["noaa"].tolist() == [10005]
 
 
 def test_times_around_a_leap_second():
