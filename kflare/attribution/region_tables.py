@@ -12,6 +12,7 @@ import pandas as pd
 from kflare.errors import DataError
 from kflare.flares.srs import is_srs, read_srs
 from kflare.io.payload import format_of
+from kflare.io.table_file import whole_numbers
 from kflare.sharp.keywords import HARP_BOX, SHARP_KEYWORDS, harp_box, read_sharp_header
 
 __all__ = ["read_regions", "read_sharp_box", "with_sharp"]
@@ -69,11 +70,7 @@ def _complete(table: pd.DataFrame, path: Path) -> pd.DataFrame:
             table[name] = np.nan
     if "noaa" not in table:
         table["noaa"] = pd.array([pd.NA] * len(table), "Int64")
-    noaa = pd.to_numeric(table["noaa"], errors="coerce").astype("Float64")
-    wrong = noaa.notna() & ~(noaa.between(0, 99_999) & (noaa % 1 == 0))
-    if wrong.any():
-        raise DataError(f"{path}: `noaa` must hold whole numbers from 0 to 99999, got {noaa[wrong].iloc[0]:g}")
-    table["noaa"] = noaa.astype("Int64").replace(0, pd.NA)
+    table["noaa"] = whole_numbers(table["noaa"], str(path), most=99_999).replace(0, pd.NA)
     for name, limit in (("lon", 180), ("lat", 90)):
         table[name] = pd.to_numeric(table[name], errors="coerce").astype("float64")
         wrong = ~table[name].abs().le(limit)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.io.table_file import read_table
+from kflare.io.table_file import read_table, whole_numbers
 
 __all__ = ["KEY_COLUMNS", "read_region_table", "region_flares_by_noaa", "region_numbers"]
 
@@ -57,18 +57,10 @@ def region_numbers(table: pd.DataFrame) -> pd.DataFrame:
     keys = table[[name for name in ("time", "region") if name in table]]
     found = []
     if "noaa" in table:
-        numbers = pd.to_numeric(table["noaa"], errors="coerce")
-        wrong = table["noaa"][table["noaa"].notna() & ~(numbers % 1 == 0).fillna(value=False)]
-        if len(wrong):
-            raise DataError(
-                f"`noaa` must be one NOAA region number (0 or empty = none), got {wrong.iloc[0]} in row "
-                f"{wrong.index[0]}"
-            )
-        found.append(keys.assign(noaa=numbers.astype("Int64")))
+        found.append(keys.assign(noaa=_noaa_numbers(table["noaa"])))
     if "noaas" in table:
-        several = table["noaas"].fillna("").astype(str).str.split()
-        more = keys.assign(noaa=several).explode("noaa")
-        found.append(more.assign(noaa=pd.to_numeric(more["noaa"], errors="coerce").astype("Int64")))
+        cells = table["noaas"].fillna("").astype("str").str.split(r"[\s,;]+").explode()
+        found.append(keys.loc[cells.index].assign(noaa=_noaa_numbers(cells).array))
     if not found:
         raise DataError("the region table lacks the column `noaa`, by which flares are assigned to regions")
     pairs = pd.concat(found)
@@ -84,11 +76,17 @@ def region_flares_by_noaa(table: pd.DataFrame, flares: pd.DataFrame) -> pd.DataF
     return pairs.merge(flares[["noaa", "start", "peak", "flux"]], on="noaa")[["region", "start", "peak", "flux"]]
 
 
+def _noaa_numbers(column: pd.Series) -> pd.Series:
+    rule = "be one NOAA region number (0 or empty = none)"
+    return whole_numbers(column, "region table", most=99_999, rule=rule)
+
+
 def _utc_times(times: pd.Series, path: Path) -> pd.Series:
-    # pandas would take a bare number for nanoseconds since 1970.
-    if pd.api.types.is_numeric_dtype(times):
+    # pandas would take a bare number for a time since 1970, of a unit that changes with its version.
+    bare = times.map(lambda one: isinstance(one, int | float)) if times.dtype == object else times.notna()
+    if pd.api.types.is_numeric_dtype(times) or (times.dtype == object and bare.any()):
         raise DataError(
-            f"`time` of {path} must be a UTC time such as 2014-03-18T12:00Z, got the number {times.iloc[0]}"
+            f"`time` of {path} must be a UTC time such as 2014-03-18T12:00Z, got the number {times[bare].iloc[0]}"
         )
     try:
         # A fixed format, since pandas would guess what 03/04/2014 means.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["numbers", "read_table", "sound_rows"]
+__all__ = ["numbers", "read_table", "sound_rows", "whole_numbers"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,6 +49,24 @@ def numbers(column: "pd.Series") -> "npt.NDArray[np.float64]":
         column = column.map(lambda value: value if isinstance(value, str | float) else str(value))
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def whole_numbers(column: "pd.Series", source: str, *, most: int, rule: str | None = None) -> "pd.Series":
+    """Identifiers, Int64: whole numbers from 0 to `most`, <NA> where the cell is empty.
+
+    DataError with the `rule`, if one is something else.
+    """
+    import pandas as pd
+
+    values = pd.Series(numbers(column), column.index)
+    empty = column.isna() | column.astype("str").str.strip().str.lower().isin(["", "nan", "none", "<na>"])
+    wrong = column[~(values.between(0, most) & (values % 1 == 0)) & ~empty]
+    if len(wrong):
+        raise DataError(
+            f"{source}: `{column.name}` must {rule or f'hold whole numbers from 0 to {most}'}, got "
+            f"{str(wrong.iloc[0])[:60]} in row {wrong.index[0]}"
+        )
+    return values.where(~empty).astype("Int64")
 
 
 def sound_rows(

@@ -21,7 +21,7 @@ from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.orientation import Orientation, orientation_of
 from kflare.regions.vector_field import DISAMBIGUATION_METHODS, FullDiskVector, camera_components
-from kflare.sun.geometry import DiskGeometry
+from kflare.sun.geometry import DiskGeometry, in_box
 
 __all__ = ["read_vector"]
 
@@ -125,6 +125,9 @@ class _Canvas:
         self.covered, self.sure = np.zeros((2, width, width), np.bool_)
         self.rated = False
         self.turn = self._orientation(image.card)
+        self.geometry = DiskGeometry.seen_from(
+            magnetogram.seen_from, magnetogram.time, self.turn.disk, (width, width), roll=self.turn.roll
+        )
 
     def _orientation(self, given: Callable[[str], Any]) -> Orientation:
         """Orientation of the full disk: cut-outs keep the centre of the disk in IMCRPIX1, IMCRPIX2."""
@@ -193,12 +196,34 @@ class _Canvas:
             # A SHARP says where the centre of the disk is in the cut-out, a HARP where its corner is on the disk.
             x, y = header.needed("IMCRPIX1") - x + 1, header.needed("IMCRPIX2") - y + 1
         column, row = round(x) - 1, round(y) - 1
+        seen = f"columns {column} to {column + width} and rows {row} to {row + height}; check `CRPIX1` and `CRPIX2`"
         if row < 0 or column < 0 or row + height > self.width or column + width > self.width:
             raise DataError(
-                f"`{header.source}`: a cut-out must lie within the {self.width} pixels of the full disk, got columns "
-                f"{column} to {column + width} and rows {row} to {row + height}; check `CRPIX1` and `CRPIX2`"
+                f"`{header.source}`: a cut-out must lie within the {self.width} pixels of the full disk, got {seen}"
             )
-        return slice(row, row + height), slice(column, column + width)
+        place = slice(row, row + height), slice(column, column + width)
+        if not self._holds_its_middle(place, header):
+            raise DataError(
+                f"`{header.source}`: a cut-out must hold the middle of its `LON_MIN`, `LON_MAX`, `LAT_MIN` and "
+                f"`LAT_MAX`, got {seen}"
+            )
+        return place
+
+    def _holds_its_middle(self, place: tuple[slice, slice], header: Header) -> bool:
+        """Whether rows and columns in FITS order hold the middle of the header's own angles, as far as it has them."""
+        lon, lat = ([header.number(f"{angle}_{end}") for end in ("MIN", "MAX")] for angle in ("LON", "LAT"))
+        if None in (*lon, *lat):
+            return True
+        middle = self.geometry.pixel(*(np.mean([edge for edge in edges if edge is not None]) for edges in (lon, lat)))
+        rows, columns = place
+        x0, x1, y0, y1 = columns.start, columns.stop, self.width - rows.stop, self.width - rows.start
+        if self.turn.mirrored:
+            x0, x1 = self.width - x1, self.width - x0
+        for _ in range(self.turn.quarter_turns):
+            x0, x1, y0, y1 = y0, y1, self.width - x1, self.width - x0
+        # The frame on the disk is not that of the angles: an eighth of its size is left to that.
+        wide, high = (x1 - x0) // 8 + 2, (y1 - y0) // 8 + 2
+        return not middle[2] or bool(in_box(*middle[:2], (x0 - wide, y0 - high, x1 + wide, y1 + high)))
 
     def result(self) -> FullDiskVector:
         """The vector field, turned north up."""
@@ -208,11 +233,8 @@ class _Canvas:
             right = -right
         for _ in range(turn.quarter_turns):
             right, up = -up, right
-        geometry = DiskGeometry.seen_from(
-            self.magnetogram.seen_from, self.magnetogram.time, turn.disk, (self.width, self.width), roll=turn.roll
-        )
         covered, sure = turn.upright(self.covered), turn.upright(self.sure) if self.rated else None
-        return FullDiskVector(right, up, los, covered, sure, geometry, self.header.time(), self.header.source)
+        return FullDiskVector(right, up, los, covered, sure, self.geometry, self.header.time(), self.header.source)
 
 
 def read_segment(path: Path, *, known: _Image | None = None, width: int | None = None) -> _Image:

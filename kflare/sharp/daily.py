@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.io.table_file import read_table
+from kflare.io.table_file import read_table, whole_numbers
 from kflare.sharp.keywords import GRADIENTS, PIXELS_PER_MM, SHARP_KEYWORDS, read_sharp_table, tai_times
 
 __all__ = ["read_sharp_daily"]
@@ -34,10 +34,7 @@ def read_sharp_daily(path: str | Path) -> pd.DataFrame:
     time = tai_times(seen["T_REC"])
     if time.isna().any():
         raise DataError(f"{path}: `T_REC` must be a time, got {seen['T_REC'][time.isna()].iloc[0]!r}")
-    noaa = pd.to_numeric(seen["NOAA_AR"], errors="coerce").astype("float64")
-    if (noaa.notna() & ~noaa.between(0, 99_999)).any() or (noaa % 1 > 0).any():
-        raise DataError(f"{path}: `NOAA_AR` must hold whole numbers from 0 to 99999")
-    table = pd.DataFrame({"time": time, "noaa": noaa.astype("Int64")})
+    table = pd.DataFrame({"time": time, "noaa": whole_numbers(seen["NOAA_AR"], str(path), most=99_999)})
     for name in SHARP_KEYWORDS:
         factor = PIXELS_PER_MM if name in GRADIENTS else 1.0
         table[name] = pd.to_numeric(seen[name], errors="coerce").astype("float64") * factor

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from kflare.datasets.region_run import table_columns
-from kflare.datasets.region_table import KEY_COLUMNS, read_region_table, region_flares_by_noaa
+from kflare.datasets.region_table import KEY_COLUMNS, _utc_times, read_region_table, region_flares_by_noaa
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 
@@ -160,7 +160,7 @@ def test_regions_without_numbers_have_no_flares(flares):
     assert found["start"].dtype == "datetime64[us, UTC]"
 
 
-@pytest.mark.parametrize("noaa", ["12010,12011", "AR12010", 12010.5, np.inf])
+@pytest.mark.parametrize("noaa", ["12010,12011", "AR12010", 12010.5, np.inf, 1e30, -1, "1e400", 2**70])
 def test_a_noaa_number_that_is_none_is_refused(flares, noaa):
     """Taken as "none", it would make all labels of the region "no flare"."""
     table = pd.DataFrame({"region": ["a", "b"], "noaa": [12010, noaa]})
@@ -169,6 +169,29 @@ def test_a_noaa_number_that_is_none_is_refused(flares, noaa):
         match=re.escape(f"`noaa` must be one NOAA region number (0 or empty = none), got {noaa}") + ".*row 1",
     ):
         region_flares_by_noaa(table, flares)
+
+
+@pytest.mark.parametrize("noaas", ["12010 12011", "12010,12011", "12011;12010 ", "12010.0, 12011"])
+def test_several_noaa_numbers_of_one_box(flares, noaas):
+    assert len(region_flares_by_noaa(pd.DataFrame({"region": ["a", "b"], "noaas": [noaas, None]}), flares)) == 3
+
+
+@pytest.mark.parametrize("noaas", ["12010 x", "1e30", "inf", "12010 12011.5", "12010/12011"])
+def test_several_numbers_of_which_one_is_none_are_refused(flares, noaas):
+    with pytest.raises(DataError, match=r"`noaas` must be one NOAA region number .* in row 1"):
+        region_flares_by_noaa(pd.DataFrame({"region": ["a", "b"], "noaas": ["", noaas]}), flares)
+
+
+def test_a_number_among_the_times_is_refused(tmp_path):
+    # pandas 3.1 warns that it will take such for a time since 1970.
+    for column in (["2014-03-18T12:00Z", "5"], [5, 6], [5.5, 6.5]):
+        table = pd.DataFrame({"time": column, "region": ["a", "b"]})
+        table.to_parquet(tmp_path / "t.parquet")
+        with pytest.raises(DataError, match=r"`time` of .* must be a UTC time such as"):
+            read_region_table(tmp_path / "t.parquet")
+    mixed = pd.Series(["2014-03-18T12:00Z", 5], dtype=object)
+    with pytest.raises(DataError, match="got the number 5"):
+        _utc_times(mixed, tmp_path)
 
 
 def test_a_table_without_noaa_numbers_is_refused(flares):

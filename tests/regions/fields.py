@@ -154,6 +154,8 @@ def write_vector(folder: Path, parts, geometry, *, time=TIME, cut=None, name="hm
     window = slice(None), slice(None)
     if cut is not None:
         x0, y0, x1, y1 = cut
+        spans = geometry.box_lonlat(cut)
+        cards |= dict(zip(("LON_MIN", "LON_MAX", "LAT_MIN", "LAT_MAX"), map(float, spans), strict=True))
         if upside_down:
             x0, y0, x1, y1 = width - x1, width - y1, width - x0, width - y0
         window = slice(width - y1, width - y0), slice(x0, x1)

@@ -73,6 +73,35 @@ def test_harps_are_pasted_where_they_belong(tmp_path, geometry, magnetogram, ser
     assert not vector.los[~covered].any()
 
 
+@pytest.mark.parametrize("card", ["CRPIX1", "CRPIX2", "LON", "LAT"])
+@pytest.mark.parametrize("upside_down", [True, False])
+def test_a_cut_out_that_lies_elsewhere_than_its_longitudes_is_refused(
+    tmp_path, geometry, magnetogram, card, upside_down
+):
+    parts = camera_field(geometry, surface)
+    files = write_vector(
+        tmp_path, parts, geometry, cut=(140, 120, 200, 165), name="hmi.bharp_720s.9", upside_down=upside_down
+    )
+    assert read(files, magnetogram).covered.sum() == 60 * 45
+    for path in files.values():
+        with fits.open(path, mode="update") as file:
+            for name in [
+                name for name in ("CRPIX1", "CRPIX2", "LON_MIN", "LON_MAX", "LAT_MIN", "LAT_MAX") if card in name
+            ]:
+                file[0].header[name] -= 50 if card == "CRPIX1" else 40
+    with pytest.raises(DataError, match=r"must hold the middle of its `LON_MIN`.*check `CRPIX1`"):
+        read(files, magnetogram)
+
+
+def test_a_sharp_under_the_name_of_a_harp_is_refused(tmp_path, geometry, magnetogram):
+    # Its CRPIX is the centre of the disk, not its own corner: the field would land elsewhere.
+    parts = camera_field(geometry, surface)
+    files = write_vector(tmp_path, parts, geometry, cut=(190, 120, 220, 150), name="hmi.sharp_720s.9")
+    renamed = {name: path.rename(tmp_path / f"field9.{name}.fits") for name, path in files.items()}
+    with pytest.raises(DataError, match="must hold the middle of its `LON_MIN`"):
+        read(renamed, magnetogram)
+
+
 def test_full_disk_segments_go_with_the_disambiguation_of_harps(tmp_path, geometry, magnetogram, files):
     """As in hmi.bharp_720s: `field` and others are links to the full disk, and carry the keywords of the HARP."""
     harps, linked = [], []
