@@ -4,7 +4,7 @@ A message names the file or field in backticks, states the rule, the value seen 
 The commands print it on one line and end with exit status 1.
 """
 
-__all__ = ["DataError", "KflareError", "ModelError", "ServingError", "SettingError"]
+__all__ = ["DataError", "KflareError", "LedgerError", "ModelError", "ServingError", "SettingError"]
 
 
 class KflareError(Exception):
@@ -17,6 +17,10 @@ class DataError(KflareError):
 
 class SettingError(KflareError):
     """Options that contradict each other or the data that they are applied to."""
+
+
+class LedgerError(SettingError):
+    """A ledger whose database does not answer, is locked, full or damaged: what waits for it can be tried again."""
 
 
 class ModelError(KflareError):

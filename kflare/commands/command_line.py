@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kflare.errors import DataError, KflareError
+from kflare.io.passwords import without_passwords
 
 __all__ = ["Command", "add_byte_range", "add_span", "add_workers", "quiet_tensorflow", "report_failures", "utc_time"]
 
@@ -46,7 +47,7 @@ class Command:
         except KflareError as error:
             if args.debug:
                 raise
-            print(f"{args.prog}: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"{args.prog}: {without_passwords(' '.join(str(error).split()))}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             print(f"{args.prog}: interrupted", file=sys.stderr)

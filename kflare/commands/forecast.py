@@ -1,7 +1,8 @@
 """Forecast: one cycle, or the schedule of 03, 09, 15 and 21 UT. Observe, detect, measure, ask, record, publish.
 
 Exit status of --once and --status: 0 a forecast by the networks, 3 one by statistics alone, 4 an outage, 5 recorded but
-not published, 6 (--status) overdue; 1 an error, with nothing recorded; 2 wrong usage.
+not published, 6 (--status) overdue, 7 kept in a file since the ledger is away; 1 an error, with nothing recorded, or
+--verify-ledger found a change; 2 wrong usage.
 
 Examples
 --------
@@ -39,6 +40,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add("--publish", action="store_true", help="publish the latest cycle, or that of --issue, again")
     add("--status", action="store_true", help="print the state of the service as JSON, for a monitor")
     add("--upgrade-ledger", action="store_true", help="bring the ledger of an older kflare up to date")
+    told = "find what was changed behind the database's back; DIGEST, of the log or --status, must be in the chain"
+    add("--verify-ledger", metavar="DIGEST", nargs="?", const="", help=told)
     add("--print-settings", action="store_true", help="print all settings with their values, as TOML")
     add = parser.add_argument
     add("--issue", type=utc_time, metavar="TIME", help="issue time, UTC, such as 2026-11-20T09:00")
@@ -59,30 +62,44 @@ def _forecast(args: argparse.Namespace) -> int:
         before, after = upgrade_database(settings.ledger.url)
         print(f"ledger: schema {before or 'none'} -> {after}")
         return 0
+    from kflare.operations.event_log import EventLog
     from kflare.operations.ledger import Ledger
 
+    log = EventLog(settings.log.path)
+    if args.schedule:
+        from kflare.operations.running import open_ledger, run_schedule
+
+        with open_ledger(settings, log=log) as ledger:
+            run_schedule(settings, ledger=ledger, log=log)
+        return 0
     with Ledger(settings.ledger.url) as ledger:
+        if args.verify_ledger is not None:
+            return _verify(ledger, args.verify_ledger)
         if args.status:
             from kflare.operations.status import EXIT_STATUS, status
 
             found = status(settings, ledger, now=args.now or datetime.now(UTC))
             print(json.dumps(found, indent=2))
             return EXIT_STATUS[found["state"]]
-        from kflare.operations.event_log import EventLog
-
-        log = EventLog(settings.log.path)
-        if args.schedule:
-            from kflare.operations.running import run_schedule
-
-            run_schedule(settings, ledger=ledger, log=log)
-            return 0
         return _one(args, settings, ledger, log)
+
+
+def _verify(ledger: "Ledger", digest: str) -> int:
+    from kflare.errors import LedgerError
+
+    faults = ledger.faults(digest)
+    if faults:
+        more = f"; and {len(faults) - 10} more" if len(faults) > 10 else ""
+        raise LedgerError(f"the ledger was changed behind the database's back: {'; '.join(faults[:10])}{more}")
+    number, newest = ledger.newest_link() or (0, "none")
+    print(f"ledger: {number} records, as they were recorded; newest digest {newest}")
+    return 0
 
 
 def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger", log: "EventLog") -> int:
     from kflare.errors import SettingError
     from kflare.operations.publish.publishers import publish_cycle
-    from kflare.operations.running import CycleResult, record_missed, run_once
+    from kflare.operations.running import CycleResult, run_once
     from kflare.operations.schedule import latest_issue
     from kflare.operations.status import EXIT_STATUS, outcome_of
 
@@ -97,10 +114,10 @@ def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger
         issue = args.issue or latest_issue(settings.schedule.hours, now)
         if issue > now:
             raise SettingError(f"`--issue` must not lie in the future, got {issue:%Y-%m-%dT%H:%MZ}")
-        if args.issue is None:
-            record_missed(settings, ledger=ledger, log=log, now=now)
         done = run_once(issue, settings, ledger=ledger, log=log, now=now)
     print(json.dumps(done.cycle.as_json(), indent=2) if args.json else _as_text(done))
+    if done.kept is not None:
+        return EXIT_STATUS["unrecorded"]
     return EXIT_STATUS["unpublished" if done.unpublished else outcome_of(done.cycle)]
 
 
@@ -119,6 +136,8 @@ def _as_text(done: "CycleResult") -> str:
             values = ", ".join(f"{how} {percent(value)}" for how, value in known)
             lines.append(f"full disk, class {name} and above in 24 h: {values}")
         lines.append(f"mark: {cycle.mark or 'not known'}; {len(cycle.regions)} regions")
+    if done.kept is not None:
+        lines.append(f"not recorded, the ledger is away: kept in {done.kept} for the next run")
     return "\n".join([*lines, *(f"not published: {failure}" for failure in done.unpublished)])
 
 

@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from kflare import __version__
-from kflare.errors import DataError, KflareError
+from kflare.errors import DataError, KflareError, LedgerError
 from kflare.flares.catalogue import FlareList
+from kflare.operations.clock import clock_doubt, record_missed
 from kflare.operations.event_log import EventLog
 from kflare.operations.fallback import fallback_forecast, rung_of_features
 from kflare.operations.forecast import (
@@ -38,6 +39,7 @@ from kflare.operations.questions import Answers, ask_disk, ask_regions, connect,
 from kflare.operations.region_forecasts import region_forecasts
 from kflare.operations.schedule import next_issue
 from kflare.operations.settings import ForecastSettings
+from kflare.operations.unrecorded import keep_cycle, kept_cycle
 
 __all__ = ["run_cycle"]
 
@@ -59,12 +61,17 @@ def run_cycle(
 ) -> Forecast | Outage:
     """Run the cycle of an issue time (aware UTC, as `now`), or give what the ledger holds of it already.
 
+    An issue time that was missed is run. A ledger that cannot take the cycle: it is kept (`unrecorded`).
+
     Raises
     ------
     SettingError
-        The ledger or a folder cannot be used. Inputs and models that fail do not raise: the forecast rests on less.
+        The ledger cannot be read, or a folder not be used. Inputs and models that fail do not raise: the forecast rests
+        on less.
+    DataError
+        The clock cannot be right.
     """
-    recorded = ledger.cycle(issue)
+    recorded = ledger.cycle(issue) if ledger.was_run(issue) else kept_cycle(settings, issue)
     if recorded is not None:
         log("recorded before")
         return recorded
@@ -72,19 +79,33 @@ def run_cycle(
     with log.timed("observed") as values:
         inputs = fetch_inputs(issue, settings, now=now)
         values["missing"] = [record.name for record in inputs.records if record.status == "missing"]
-    with log.timed("flares taken") as values:
-        values.update(record_feed_flares(inputs.flares, settings, ledger, now=now))
+    doubt = clock_doubt(now, settings, newest=inputs.newest, last=ledger.last_run())
+    if doubt:
+        raise DataError(doubt)
+    try:
+        if inputs.newest is not None:
+            record_missed(settings, ledger=ledger, log=log, now=min(now, inputs.newest, issue))
+        with log.timed("flares taken") as values:
+            values.update(record_feed_flares(inputs.flares, settings, ledger, now=now))
+    except LedgerError as error:  # the next cycle has them too
+        log("flares not taken", reason=str(error))
     cycle, disk = _forecast(issue, settings, inputs, ledger, log)
     measured = {} if disk is None else {"features": _features(disk), "tracker": disk.tracker}
-    if not ledger.record(cycle, **measured, recorded=now):
-        first = ledger.cycle(issue)
-        assert first is not None
-        log("recorded by another process")
-        return first
+    try:
+        if not ledger.record(cycle, **measured, recorded=now):
+            first = ledger.cycle(issue)
+            assert first is not None
+            log("recorded by another process")
+            return first
+        chain = ledger.newest_link()
+    except LedgerError as error:
+        log("kept", file=str(keep_cycle(settings, cycle, **measured)), reason=str(error))
+        chain = None
     if isinstance(cycle, Forecast):
-        log("forecast", rung=cycle.rung, reason=cycle.rung_reason, regions=len(cycle.regions), mark=cycle.mark)
+        found = {"rung": cycle.rung, "reason": cycle.rung_reason, "regions": len(cycle.regions), "mark": cycle.mark}
+        log("forecast", **found, chain=chain)
     else:
-        log("outage", reason=cycle.reason)
+        log("outage", reason=cycle.reason, chain=chain)
     for folder in delete_old_inputs(settings, now=now):
         log("deleted", folder=str(folder))
     return cycle

@@ -1,44 +1,66 @@
 """The ledger's database: opened, its schema made or upgraded, every change a transaction of its own."""
 
-from collections.abc import Callable
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, SAWarning, SQLAlchemyError
 
-from kflare.errors import SettingError
+from kflare.errors import LedgerError, SettingError
+from kflare.io.passwords import without_passwords
 
-__all__ = ["open_database", "upgrade_database"]
+__all__ = ["open_database", "transaction", "upgrade_database"]
 
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
-# Any number that nothing else in the database uses: who makes the tables holds it.
+# Any number that nothing else in the database uses: who writes holds it, so that the chain has one end.
 _POSTGRESQL_LOCK: Final = 7_365_201
 _BUSY_SECONDS: Final = 60.0
+# What the database's own defaults must not change: how times and numbers are written, and for how long is waited.
+_SESSION: Final = {
+    "DateStyle": "ISO, YMD",
+    "TimeZone": "UTC",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+    "lock_timeout": f"{_BUSY_SECONDS:.0f}s",
+}
+# How long another process may take to make a new ledger.
+_MAKING_SECONDS: Final = 5.0
+# SQLite takes a shorter file for an empty database, and would begin anew in it.
+_SHORTEST: Final = 512
 
 
 def open_database(url: str) -> Engine:
     """Connect by SQLAlchemy URL of SQLite or PostgreSQL; an empty database is given the ledger's tables.
 
-    SettingError if there is no such driver or server, or the tables are of another version of kflare.
+    SettingError if there is no such driver or server, or the tables are of another version of kflare; LedgerError if
+    the database fails.
     """
     engine = _engine(url)
     try:
-        with engine.begin() as connection:
+        with _opening(engine), transaction(engine) as connection:
             has, wants = _revisions(connection)
-            if has is None:
-                _upgrade(connection)
-    except SQLAlchemyError as error:
+        if has is None:
+            with _opening(engine), transaction(engine, write=True) as connection:
+                has, _ = _revisions(connection)  # another process may have made them in the meantime
+                if has is None:
+                    _upgrade(connection)
+    except SettingError:
         engine.dispose()
-        raise _unusable(engine, error) from error
+        raise
     if has not in (None, wants):
         engine.dispose()
         raise SettingError(
-            f"the ledger `{engine.url!r}` is of schema {has}, this kflare writes {wants}: run "
+            f"the ledger `{_shown(engine)}` is of schema {has}, this kflare writes {wants}: run "
             "python -m kflare.forecast --upgrade-ledger, or the kflare that made it if that is newer"
         )
     return engine
@@ -48,48 +70,116 @@ def upgrade_database(url: str) -> tuple[str | None, str]:
     """Bring the tables of an older kflare up to date, all or nothing; the revisions before (None: empty) and after."""
     engine = _engine(url)
     try:
-        with engine.begin() as connection:
+        with _opening(engine), transaction(engine, write=True) as connection:
             before, after = _revisions(connection)
             _upgrade(connection)
-    except SQLAlchemyError as error:
-        raise _unusable(engine, error) from error
     finally:
         engine.dispose()
     return before, after
 
 
+@contextmanager
+def transaction(engine: Engine, *, write: bool = False) -> Iterator[Connection]:
+    """A transaction, whole or not at all; one of those that `write` at a time.
+
+    LedgerError if the database fails, but IntegrityError of a row that is there already.
+    """
+    try:
+        with engine.connect().execution_options(kflare_writes=write) as connection, connection.begin():
+            if write and engine.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRESQL_LOCK})
+            yield connection
+    except IntegrityError:
+        raise
+    except SQLAlchemyError as error:
+        # SQLAlchemy's own text carries the statement and a link; the driver's is the reason alone.
+        raise _unusable(engine, error.orig if isinstance(error, DBAPIError) else error) from error
+
+
+@contextmanager
+def _opening(engine: Engine) -> Iterator[None]:
+    """What drivers make of a URL whose parts they do not know."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError) as error:
+        raise _unusable(engine, error) from error
+
+
 def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
-        dialect = parsed.get_backend_name()
-        if dialect not in ("sqlite", "postgresql"):
-            raise SettingError(f"`ledger.url` must be of sqlite or postgresql, got {dialect}")
-        if dialect == "sqlite":
-            engine = create_engine(parsed, connect_args={"timeout": _BUSY_SECONDS})
-            _sqlite_transactions(engine)
-        else:
-            engine = create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 10})
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        raise SettingError(f"`ledger.url` {url!r} cannot be used: {error}; for PostgreSQL install psycopg") from error
-    return engine
+        if parsed.get_backend_name() == "sqlite":
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", SAWarning)  # of arguments that it would ignore
+                return _sqlite(parsed)
+        if parsed.get_backend_name() == "postgresql":
+            # Text, not bytes, even of a database whose encoding is then refused.
+            options = {"connect_timeout": 10, "client_encoding": "utf8"}
+            engine = create_engine(parsed, pool_pre_ping=True, connect_args=options)
+            event.listen(engine, "connect", _prepare_postgresql)
+            return engine
+    except (SQLAlchemyError, SAWarning, ImportError, ValueError, TypeError, OSError) as error:
+        reason = without_passwords(" ".join(str(error).split()))
+        raise SettingError(f"`ledger.url` cannot be used: {reason}; for PostgreSQL install psycopg") from error
+    raise SettingError(f"`ledger.url` must be of sqlite or postgresql, got {parsed.get_backend_name()}")
 
 
-def _sqlite_transactions(engine: Engine) -> None:
+def _sqlite(url: URL) -> Engine:
     """Whole transactions, tables and triggers included, one writer at a time, on the disk when they end.
 
     Python's driver begins transactions on its own, and not before changes of tables: SQLAlchemy's documentation of
-    SQLite, "Enabling Non-Legacy SQLite Transactional Modes", has this way out.
+    SQLite, "Enabling Non-Legacy SQLite Transactional Modes", has this way out. On a disk that cannot be written to the
+    ledger is read as it stands.
     """
+    read_only = _read_only(Path(url.database)) if url.database not in (None, "", ":memory:") else ""
+    if read_only:
+        given = {read_only.partition("=")[0]: read_only.partition("=")[2], "uri": "true"}
+        url = url.set(database=f"file:{quote(url.database or '')}").update_query_dict(given)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:
         connection.isolation_level = None
-        for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        for setting in () if read_only else ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {setting}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        writes = connection.get_execution_options().get("kflare_writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _read_only(path: Path) -> str:
+    """How SQLite is told to read a file that cannot be written to, "" if it can; LedgerError if it is cut short."""
+    log = path.with_name(f"{path.name}-wal")
+    wait = time.monotonic() + _MAKING_SECONDS
+    while (size := path.stat().st_size if path.exists() else -1) < _SHORTEST and (size >= 0 or log.exists()):
+        if time.monotonic() > wait:
+            found = f"holds {size} bytes" if size >= 0 else f"is gone, but `{log.name}` is there"
+            raise LedgerError(
+                f"the ledger `{path}` {found}: there was a ledger before; bring back a copy of it, or delete what is "
+                "there to begin a new one"
+            )
+        time.sleep(0.05)
+    if size < 0 or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        return ""
+    # A log that was left behind holds what was written last.
+    return "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
+
+
+def _prepare_postgresql(connection: Any, _: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_encoding")
+        (encoding,) = cursor.fetchone()
+        if encoding != "UTF8":
+            raise SettingError(
+                f"the encoding of the ledger's database must be UTF8, got {encoding}: make it with ENCODING 'UTF8'"
+            )
+        for name, value in _SESSION.items():
+            cursor.execute(f"SET {name} TO '{value}'")
+    connection.commit()
 
 
 def _config(connection: Connection | None = None) -> Config:
@@ -100,9 +190,7 @@ def _config(connection: Connection | None = None) -> Config:
 
 
 def _revisions(connection: Connection) -> tuple[str | None, str]:
-    """Of the tables and of this kflare; a second process waits here until the first has made the tables."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRESQL_LOCK})
+    """Of the tables and of this kflare."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     assert head is not None
     return MigrationContext.configure(connection).get_current_revision(), head
@@ -113,7 +201,10 @@ def _upgrade(connection: Connection) -> None:
     upgrade(_config(connection), "head")
 
 
-def _unusable(engine: Engine, error: SQLAlchemyError) -> SettingError:
-    # SQLAlchemy's own text carries the statement and a link; the driver's is the reason alone.
-    reason = getattr(error, "orig", error) if isinstance(error, OperationalError) else error
-    return SettingError(f"the ledger `{engine.url!r}` cannot be used: {reason}")
+def _shown(engine: Engine) -> str:
+    return without_passwords(engine.url.render_as_string())
+
+
+def _unusable(engine: Engine, error: BaseException | None) -> LedgerError:
+    reason = without_passwords(" ".join(str(error).split()))
+    return LedgerError(f"the ledger `{_shown(engine)}` cannot be used: {reason}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kflare.errors import SettingError
+from kflare.io.passwords import without_passwords
 from kflare.operations.forecast import utc_text
 
 __all__ = ["EventLog"]
@@ -36,7 +37,7 @@ class EventLog:
     def __call__(self, event: str, **values: Any) -> None:
         """Write an event. A log that cannot be written, on a full disk, stops no forecast."""
         line = {"time": utc_text(datetime.now(UTC)), "cycle": self.cycle, "event": event}
-        text = json.dumps(line | values, default=str, allow_nan=False) + "\n"
+        text = without_passwords(json.dumps(line | values, default=str, allow_nan=False)) + "\n"
         if self.path == "-":
             _complain(text)
             return

@@ -23,7 +23,7 @@ from kflare.flares.srs import read_srs
 from kflare.io.atomic import write_whole
 from kflare.observations.sets import ObservationSet
 from kflare.operations.forecast import InputRecord, InputStatus
-from kflare.operations.ledger import Ledger
+from kflare.operations.ledger import UNDATED, Ledger
 from kflare.operations.settings import ForecastSettings
 from kflare.sun.times import HOUR
 from kflare.xray.flux import XrayFlux, read_xray_flux
@@ -53,6 +53,8 @@ class CycleInputs:
     xray: XrayFlux | None
     srs: pd.DataFrame | None
     """NOAA's regions, as from `read_srs`."""
+    newest: datetime | None = None
+    """Of all that was seen, also of X-rays that are too old to be used: no clock is far ahead of it."""
 
 
 def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) -> CycleInputs:
@@ -76,7 +78,19 @@ def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) 
     xray, records = _xray(found["goes_xrays"], records)
     files = {result.name: result.files[0] for result in found.results if len(result.files) == 1}
     observations = None if seen is None else _observation_set(seen, found, earlier)
-    return CycleInputs(tuple(records), found["goes_flares"], observations, files, xray, srs)
+    newest = max(
+        filter(None, (*(one.time for one in records if one.name not in UNDATED), _newest_xrays(found))), default=None
+    )
+    return CycleInputs(tuple(records), found["goes_flares"], observations, files, xray, srs, newest)
+
+
+def _newest_xrays(found: NrtSet) -> datetime | None:
+    for outcome in found["goes_xrays"].outcomes:
+        if outcome.path is not None and outcome.path.exists():
+            table = read_xray_flux(outcome.path).table
+            newest: datetime = table["time"][table["flux"].notna()].max().to_pydatetime()
+            return newest
+    return None
 
 
 def _observation_set(seen: datetime, found: NrtSet, earlier: Sequence[NrtResult]) -> ObservationSet:

@@ -2,21 +2,27 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Self
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Self
 
 import pandas as pd
-from sqlalchemy import Connection, Row, Select, func, insert, select
+from sqlalchemy import Connection, Row, Select, Table, func, insert, select, true
 from sqlalchemy.exc import IntegrityError
 
+from kflare.errors import DataError, LedgerError
 from kflare.flares.catalogue import FlareList
 from kflare.operations import schema
-from kflare.operations.database import open_database
+from kflare.operations.chain import add_link, chain_faults, newest_link
+from kflare.operations.database import open_database, transaction
 from kflare.operations.flare_records import Current, current_flares, record_flares
 from kflare.operations.forecast import Forecast, Outage
 from kflare.sun.disk import FULL_DISK
 
-__all__ = ["Ledger"]
+__all__ = ["UNDATED", "Ledger"]
+
+UNDATED: Final = ("goes_flares", "noaa_regions")
+"""Inputs whose time says how far they reach, not when anything was seen."""
 
 
 class Ledger:
@@ -26,6 +32,8 @@ class Ledger:
     ------
     SettingError
         The database cannot be used, or is of another version of kflare.
+    LedgerError
+        It does not answer, is locked, full or damaged, now or in any method: what waits for it can be tried again.
     """
 
     def __init__(self, url: str) -> None:
@@ -49,7 +57,7 @@ class Ledger:
         tracker: Mapping[str, Any] | None = None,
         recorded: datetime | None = None,
     ) -> bool:
-        """Append one cycle, wholly or not at all; False if there is one of this issue time already.
+        """Append one cycle, wholly or not at all; False if there is one of this issue time that was run.
 
         Parameters
         ----------
@@ -63,30 +71,77 @@ class Ledger:
             The present, aware.
         """
         recorded = recorded or datetime.now(UTC)
-        try:
-            with self.engine.begin() as connection:
-                connection.execute(insert(schema.cycles), [_cycle_row(cycle, tracker, recorded)])
-                _append(connection, cycle, features)
-        except IntegrityError:
-            if self.cycle(cycle.issue) is None:
-                raise
+        with self._appending(cycle) as connection:
+            connection.execute(insert(schema.cycles), [_cycle_row(cycle, tracker, recorded)])
+            _append(connection, cycle, features)
+            add_link(connection, "cycle", cycle.cycle_id)
+            return True
+        return False
+
+    def record_missed(self, outage: Outage, *, recorded: datetime) -> bool:
+        """Append an issue time at which nothing was run, unless it is known; a cycle recorded later supersedes it."""
+        if self.cycle(outage.issue) is not None:
             return False
-        return True
+        row = _cycle_row(outage, None, recorded)
+        with self._appending(outage) as connection:
+            connection.execute(insert(schema.missed), [{column.name: row[column.name] for column in schema.missed.c}])
+            add_link(connection, "missed", outage.cycle_id)
+            return True
+        return False
+
+    def was_run(self, issue: datetime) -> bool:
+        """Whether a cycle of an issue time (aware) is recorded, forecast or outage, other than as missed."""
+        return bool(self._ask(select(schema.cycles.c.issue).where(schema.cycles.c.issue == issue)))
 
     def cycle(self, issue: datetime) -> Forecast | Outage | None:
         """The cycle of an issue time (aware), or None."""
-        found = self._ask(select(schema.cycles).where(schema.cycles.c.issue == issue))
-        return _read(found[0]) if found else None
+        return next(self.cycles(issue, issue + timedelta(microseconds=1)), None)
 
     def cycles(self, since: datetime, until: datetime) -> Iterator[Forecast | Outage]:
-        """All cycles issued in since <= issue < until (aware), in order."""
-        issue = schema.cycles.c.issue
-        yield from map(_read, self._ask(select(schema.cycles).where(issue >= since, issue < until).order_by(issue)))
+        """All cycles issued in since <= issue < until (aware), in order; DataError if a row is none."""
+        found: dict[datetime, str] = {}
+        for table in (schema.missed, schema.cycles):  # what was run supersedes what was missed
+            asked = select(table.c.issue, table.c.document).where(table.c.issue >= since, table.c.issue < until)
+            found |= dict(map(tuple, self._ask(asked)))
+        for issue in sorted(found):
+            try:
+                document = json.loads(found[issue])
+                cycle = (Forecast if "rung" in document else Outage).from_json(document)
+            except (ValueError, TypeError) as error:
+                raise DataError(
+                    f"the ledger's row of {issue:%FT%H:%MZ} cannot be read: {error}; run --verify-ledger"
+                ) from error
+            yield cycle
 
-    def last_issue(self) -> datetime | None:
-        """Issue time of the newest cycle; None in an empty ledger."""
-        last: datetime | None = self._ask(select(func.max(schema.cycles.c.issue)))[0][0]
+    def last_issue(self, until: datetime | None = None) -> datetime | None:
+        """Issue time of the newest cycle, of those issued up to a time if one is given; None if there is none."""
+        issues = (self._last(table, until) for table in (schema.cycles, schema.missed))
+        return max((issue for issue in issues if issue is not None), default=None)
+
+    def last_run(self) -> datetime | None:
+        """Issue time of the newest cycle that was run; None if there is none."""
+        return self._last(schema.cycles, None)
+
+    def last_observed(self) -> datetime | None:
+        """Issue time of the newest cycle that observed anything: until then the clock is proven right; else None."""
+        cycles, inputs = schema.cycles, schema.inputs
+        asked = select(func.max(cycles.c.issue)).join(inputs, inputs.c.cycle_id == cycles.c.cycle_id)
+        last: datetime | None = self._ask(asked.where(inputs.c.time.is_not(None), inputs.c.name.not_in(UNDATED)))[0][0]
         return last
+
+    def newest_link(self) -> tuple[int, str] | None:
+        """Number and digest of the chain's last link, to be kept elsewhere; None in an empty ledger."""
+        with transaction(self.engine) as connection:
+            link = newest_link(connection)
+        return None if link is None else (link.number, link.digest)
+
+    def faults(self, digest: str = "") -> list[str]:
+        """What was changed behind the database's back, in words; a `digest` that was kept must be in the chain."""
+        with transaction(self.engine) as connection:
+            found = list(chain_faults(connection))
+        if digest and not self._ask(select(schema.chain.c.number).where(schema.chain.c.digest == digest)):
+            found.append(f"no link has the digest {digest}: another chain was put in its place")
+        return found
 
     def tracker(self, before: datetime) -> dict[str, Any] | None:
         """State of the region tracker after the newest cycle before an issue time that has one."""
@@ -145,19 +200,36 @@ class Ledger:
         self, flares: FlareList, *, since: datetime, until: datetime, source: str, recorded: datetime | None = None
     ) -> dict[str, int]:
         """Append a flare list that is complete for since <= start < until; counts `new`, `changed` and `withdrawn`."""
-        with self.engine.begin() as connection:
-            return record_flares(
+        with transaction(self.engine, write=True) as connection:
+            counts = record_flares(
                 connection, flares, since=since, until=until, source=source, recorded=recorded or datetime.now(UTC)
             )
+            add_link(connection, "flares")
+        return counts
 
     def flares(self, since: datetime, until: datetime, *, as_of: datetime | None = None) -> Current:
         """The flares that start in since <= start < until as they were known at `as_of` (default: now)."""
-        with self.engine.connect() as connection:
+        with transaction(self.engine) as connection:
             return current_flares(connection, since, until, as_of=as_of)
 
+    def _last(self, table: Table, until: datetime | None) -> datetime | None:
+        asked = select(func.max(table.c.issue)).where(true() if until is None else table.c.issue <= until)
+        last: datetime | None = self._ask(asked)[0][0]
+        return last
+
     def _ask(self, question: "Select[*tuple[Any, ...]]") -> "Sequence[Row[*tuple[Any, ...]]]":
-        with self.engine.connect() as connection:
+        with transaction(self.engine) as connection:
             return connection.execute(question).all()
+
+    @contextmanager
+    def _appending(self, cycle: Forecast | Outage) -> Iterator[Connection]:
+        """A transaction that ends without a trace if there is a cycle of the issue time that was run."""
+        try:
+            with transaction(self.engine, write=True) as connection:
+                yield connection
+        except IntegrityError as error:
+            if self.cycle(cycle.issue) is None:
+                raise LedgerError(f"the ledger refuses cycle {cycle.cycle_id}: {error.orig}") from error
 
 
 def _cycle_row(cycle: Forecast | Outage, tracker: Mapping[str, Any] | None, recorded: datetime) -> dict[str, Any]:
@@ -208,11 +280,6 @@ def _append(connection: Connection, cycle: Forecast | Outage, features: pd.DataF
     for table, inserted in rows.items():
         if inserted:
             connection.execute(insert(table), inserted)
-
-
-def _read(row: Row[Any]) -> Forecast | Outage:
-    document = json.loads(row.document)
-    return Outage.from_json(document) if row.kind == "outage" else Forecast.from_json(document)
 
 
 def _text(numbers: Sequence[int]) -> str:

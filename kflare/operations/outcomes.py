@@ -5,10 +5,10 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import make_url
 
 from kflare.errors import DataError
 from kflare.flares.labels import reaches, window_flux
+from kflare.io.passwords import without_passwords
 from kflare.operations.forecast import Forecast
 from kflare.operations.ledger import Ledger
 from kflare.sun.disk import FULL_DISK
@@ -64,7 +64,7 @@ def table_to_verify(
 
     Of the full disk or of `regions`; the calibrated probabilities are a method of their own. `DataError` if none.
     """
-    where = make_url(url).render_as_string()
+    where = without_passwords(url)
     with Ledger(url) as ledger:
         table = forecast_outcomes(ledger, since or _FIRST, until or _LAST)
     table = table[(table["threshold"] == threshold) & (table["region"].eq(FULL_DISK) != regions)]

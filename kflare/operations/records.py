@@ -100,8 +100,10 @@ class CheckedRecord:
         return TypeAdapter(cls).validate_json(json.dumps(values))
 
 
-def first_fault(error: ValidationError, fields: list[str], *, prefix: str = "", of: str = "") -> str:
-    """The first fault of a record in one line: field, rule, value seen."""
+def first_fault(
+    error: ValidationError, fields: list[str], *, prefix: str = "", of: str = "", secret: bool = False
+) -> str:
+    """The first fault of a record in one line: field, rule, value seen unless it is secret."""
     first = error.errors(include_url=False)[0]
     place = [fields[part] if isinstance(part, int) and not n else part for n, part in enumerate(first["loc"])]
     name = f"`{prefix}{place[0]}`{of}" if place else f"`{prefix.rstrip('.')}`{of}"
@@ -113,4 +115,4 @@ def first_fault(error: ValidationError, fields: list[str], *, prefix: str = "", 
     if "expected" in context:
         context["expected"] = context["expected"].replace("'", "").replace(" or ", ", ")
     rule = context.get("error") or _RULES.get(first["type"], f"valid ({first['msg']})").format(**context)
-    return f"{name} must be {rule}, got {first['input']!r:.200}"
+    return f"{name} must be {rule}" + (", which it is not" if secret else f", got {first['input']!r:.200}")

@@ -11,12 +11,14 @@ from sqlalchemy.types import BigInteger, DateTime, Float, Integer, String, Text
 
 __all__ = [
     "UtcTime",
+    "chain",
     "coverage",
     "cycles",
     "features",
     "flares",
     "inputs",
     "metadata",
+    "missed",
     "models",
     "probabilities",
     "regions",
@@ -156,4 +158,28 @@ coverage = Table(
     Column("until", UtcTime, nullable=False),
     Column("source", Text, nullable=False),
     Column("recorded", UtcTime, nullable=False),
+)
+
+# Issue times at which nothing was run. A forecast that is recorded later takes their place, and they stay.
+missed = Table(
+    "missed",
+    metadata,
+    Column("cycle_id", String(40), primary_key=True),
+    Column("issue", UtcTime, nullable=False, unique=True),
+    Column("reason", Text, nullable=False),
+    Column("recorded", UtcTime, nullable=False),
+    Column("software", String(40), nullable=False),
+    Column("document", Text, nullable=False),
+)
+
+# One row per record: the cycle (`key`), the rows of `coverage` and `flares` up to these numbers, and their digest.
+chain = Table(
+    "chain",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(8), nullable=False),
+    Column("key", String(40), nullable=False),
+    Column("coverage", Integer, nullable=False),
+    Column("flares", Integer, nullable=False),
+    Column("digest", String(64), nullable=False),
 )

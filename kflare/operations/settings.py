@@ -57,7 +57,8 @@ class _Section(CheckedRecord):
     @classmethod
     def _refusal(cls, error: ValidationError) -> SettingError:
         table = "" if cls is ForecastSettings else f"{cls.__name__.removesuffix('Settings').lower()}."
-        return SettingError(first_fault(error, list(cls.__dataclass_fields__), prefix=table))
+        secret = cls is LedgerSettings  # a URL may hold a password
+        return SettingError(first_fault(error, list(cls.__dataclass_fields__), prefix=table, secret=secret))
 
 
 @dataclass(frozen=True, config=CHECKED)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kflare.errors import ServingError
+from kflare.operations.clock import clock_doubt
 from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, Outage, utc_text
 from kflare.operations.ledger import Ledger
 from kflare.operations.questions import connect
@@ -13,7 +14,14 @@ from kflare.operations.settings import ForecastSettings
 
 __all__ = ["EXIT_STATUS", "outcome_of", "status"]
 
-EXIT_STATUS: Mapping[str, int] = {"forecast": 0, "statistics": 3, "outage": 4, "unpublished": 5, "overdue": 6}
+EXIT_STATUS: Mapping[str, int] = {
+    "forecast": 0,
+    "statistics": 3,
+    "outage": 4,
+    "unpublished": 5,
+    "overdue": 6,
+    "unrecorded": 7,
+}
 """Exit status by outcome; 1 is an error after which nothing was recorded, 2 wrong usage."""
 
 
@@ -30,7 +38,7 @@ def status(settings: ForecastSettings, ledger: Ledger, *, now: datetime) -> dict
     `state` is one of `EXIT_STATUS`, "overdue" if the latest issue time has no cycle after its grace time.
     """
     hours, grace = settings.schedule.hours, timedelta(minutes=settings.schedule.grace_minutes)
-    last = ledger.last_issue()
+    last, link = ledger.last_issue(now), ledger.newest_link()
     cycle = None if last is None else ledger.cycle(last)
     due = latest_issue(hours, now - grace)
     overdue = last is None or last < due
@@ -39,6 +47,8 @@ def status(settings: ForecastSettings, ledger: Ledger, *, now: datetime) -> dict
         "now": utc_text(now),
         "next_issue": utc_text(next_issue(hours, now)),
         "last_issue": None if last is None else utc_text(last),
+        "records": 0 if link is None else link[0],
+        "digest": None if link is None else link[1],
     }
     if cycle is not None:
         found["cycle"] = cycle.cycle_id
@@ -53,6 +63,9 @@ def status(settings: ForecastSettings, ledger: Ledger, *, now: datetime) -> dict
         }
     elif isinstance(cycle, Outage):
         found["reason"] = cycle.reason
+    run = ledger.last_run()
+    if run is not None and run > now and (doubt := clock_doubt(now, settings, newest=None, last=run)):
+        found["clock"] = doubt
     return found | {"server": _server(settings)}
 
 

@@ -204,7 +204,7 @@ def test_the_first_revision_makes_what_it_always_made() -> None:
 
 
 def test_upgrading_an_up_to_date_ledger_changes_nothing(ledger: Ledger, database_url: str) -> None:
-    assert upgrade_database(database_url) == ("0001", "0001")
+    assert upgrade_database(database_url) == ("0002", "0002")
 
 
 def test_another_versions_ledger_is_refused(database_url: str) -> None:
@@ -213,7 +213,7 @@ def test_another_versions_ledger_is_refused(database_url: str) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
-    with pytest.raises(SettingError, match="is of schema 9999, this kflare writes 0001"):
+    with pytest.raises(SettingError, match="is of schema 9999, this kflare writes 0002"):
         Ledger(database_url)
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from kflare.operations.clock import ClockCheck, record_missed
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Outage
 from kflare.operations.ledger import Ledger
-from kflare.operations.running import ClockCheck, record_missed
 from kflare.operations.settings import ForecastSettings
 
 from .replay import Replay, SimulatedClock

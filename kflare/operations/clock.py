@@ -1,0 +1,111 @@
+"""The clock: whether it can be right, and which issue times have passed without a cycle.
+
+A forecast under a wrong issue time could not be taken back, so the present is held against the machine's own count of
+seconds, the newest observation and the newest record.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from kflare import __version__
+from kflare.operations.event_log import EventLog
+from kflare.operations.forecast import Outage, cycle_name, utc_text
+from kflare.operations.ledger import Ledger
+from kflare.operations.schedule import issue_times, next_issue
+from kflare.operations.settings import ForecastSettings
+
+__all__ = ["Clock", "ClockCheck", "clock_doubt", "record_missed"]
+
+# A clock that leaps by more than this, against the machine's own count of seconds, is not used at once ...
+_LEAP: Final = timedelta(minutes=5)
+# ... but after it has run evenly for this long.
+_EVEN: Final = timedelta(minutes=10)
+
+
+class Clock:
+    """The machine's clock, and its count of seconds, which also runs while the machine sleeps and which nobody sets."""
+
+    def now(self) -> datetime:
+        """The present, aware UTC."""
+        return datetime.now(UTC)
+
+    def count(self) -> float:
+        """Seconds since some moment."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+class ClockCheck:
+    """Compares the clock with the count of seconds."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._anchor = self._offset()
+        self._even: tuple[float, float] | None = None  # count and offset since when it has run evenly after a leap
+
+    def leap(self) -> timedelta | None:
+        """How far the clock has leapt, until it has run evenly again for long enough; else None."""
+        offset, count = self._offset(), self._clock.count()
+        if abs(offset - self._anchor) <= _LEAP.total_seconds():
+            self._even = None
+            return None
+        if self._even is None or abs(offset - self._even[1]) > _LEAP.total_seconds():
+            self._even = (count, offset)
+        if count - self._even[0] >= _EVEN.total_seconds():
+            self._anchor, self._even = offset, None
+            return None
+        return timedelta(seconds=offset - self._anchor)
+
+    def _offset(self) -> float:
+        return self._clock.now().timestamp() - self._clock.count()
+
+
+def clock_doubt(
+    now: datetime, settings: ForecastSettings, *, newest: datetime | None, last: datetime | None
+) -> str | None:
+    """Why the clock cannot be right; None if the newest observation or the `last` cycle that was run speaks for it.
+
+    Either does if it is from within two issue times and the greatest age of data. Without any there is nothing to
+    hold the clock against; before the newest observation alone it may be: that is how the past is forecast.
+    """
+    schedule = settings.schedule
+    reach = timedelta(hours=2 * 24 / len(schedule.hours) + schedule.data_age_last_hours)
+    known = [time for time in (newest, last) if time is not None]
+    if not known or any(abs(now - time) <= reach for time in known):
+        return None
+    if now < max(known) and (last is None or now > last):
+        return None
+    seen, recorded = ("none" if time is None else f"of {utc_text(time)}" for time in (newest, last))
+    return (
+        f"the clock cannot be right: it says {utc_text(now)}, but the newest observation is {seen} and the newest "
+        f"cycle in the ledger {recorded}; nothing was recorded: set the clock, or wait until something is observed"
+    )
+
+
+def record_missed(settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime) -> list[Outage]:
+    """Record an outage for every issue time since the last cycle that is too long ago to be run now.
+
+    Since the last one that observed anything, if there is one: until then all is recorded. `now` must be no later than
+    what data prove. Issue times up to `schedule.grace_minutes` before it can still be run. In an empty ledger nothing
+    was missed.
+    """
+    last = ledger.last_observed() or ledger.last_issue(now)
+    if last is None:
+        return []
+    recorded = []
+    for issue in issue_times(settings.schedule.hours, last, now - timedelta(minutes=settings.schedule.grace_minutes)):
+        outage = Outage(
+            cycle_name(issue),
+            issue,
+            "not run: the machine, the schedule or the ledger was not running at the time",
+            next_issue=next_issue(settings.schedule.hours, issue),
+            software=__version__,
+        )
+        if ledger.record_missed(outage, recorded=now):
+            log.of_cycle(outage.cycle_id)("missed", issue=utc_text(issue))
+            recorded.append(outage)
+    return recorded

@@ -1,0 +1,77 @@
+"""Cycles that were computed while the ledger could not take them: kept as files, recorded when it can.
+
+They lie in `unrecorded/` of the folder of observations (`data.folder`), one whole file each, which is removed when the
+cycle is in the ledger.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kflare.errors import DataError, LedgerError
+from kflare.io.atomic import write_whole
+from kflare.operations.event_log import EventLog
+from kflare.operations.forecast import Forecast, Outage, cycle_name
+from kflare.operations.ledger import Ledger
+from kflare.operations.settings import ForecastSettings
+
+__all__ = ["keep_cycle", "kept_cycle", "kept_path", "record_kept"]
+
+
+def kept_path(settings: ForecastSettings, issue: datetime) -> Path:
+    """Where the cycle of an issue time is kept if it is not recorded."""
+    return settings.data.folder / "unrecorded" / f"{cycle_name(issue)}.json"
+
+
+def keep_cycle(
+    settings: ForecastSettings,
+    cycle: Forecast | Outage,
+    *,
+    features: pd.DataFrame | None = None,
+    tracker: Mapping[str, Any] | None = None,
+) -> Path:
+    """Keep a cycle with all that `Ledger.record` takes; OSError if that cannot be written either."""
+    table = None if features is None else features.to_dict("split")
+    path = kept_path(settings, cycle.issue)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_whole(path, json.dumps({"cycle": cycle.as_json(), "features": table, "tracker": tracker}))
+
+
+def kept_cycle(settings: ForecastSettings, issue: datetime) -> Forecast | Outage | None:
+    """The cycle of an issue time that is kept, or None."""
+    path = kept_path(settings, issue)
+    return _read(path)[0] if path.exists() else None
+
+
+def record_kept(settings: ForecastSettings, *, ledger: Ledger, log: EventLog) -> list[Forecast | Outage]:
+    """Record what is kept, oldest first, and remove it, until the ledger is away again; returns what was recorded."""
+    recorded = []
+    for path in sorted((settings.data.folder / "unrecorded").glob("*.json")):
+        own = log.of_cycle(path.stem)
+        try:
+            cycle, measured = _read(path)
+            if ledger.record(cycle, **measured):
+                recorded.append(cycle)
+                own("recorded late", chain=ledger.newest_link())
+        except LedgerError as error:
+            own("still kept", file=str(path), reason=str(error))
+            break
+        except DataError as error:
+            own("kept file cannot be used", file=str(path), reason=str(error))
+            continue
+        path.unlink()
+    return recorded
+
+
+def _read(path: Path) -> tuple[Forecast | Outage, dict[str, Any]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        cycle = (Forecast if "rung" in content["cycle"] else Outage).from_json(content["cycle"])
+        features = content["features"] and pd.DataFrame(**content["features"])
+        return cycle, {"features": features, "tracker": content["tracker"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"`{path}` is no cycle that was kept: {type(error).__name__} {error}") from error

@@ -1,0 +1,188 @@
+"""Append-only means it: nothing slips past the triggers, and what is changed behind the database's back is found."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from alembic import command
+from sqlalchemy import String, insert, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from kflare.commands import forecast as program
+from kflare.flares.catalogue import FlareList
+from kflare.operations import schema
+from kflare.operations.database import _config, _engine, transaction, upgrade_database
+from kflare.operations.forecast import Outage, cycle_name
+from kflare.operations.ledger import Ledger
+
+from .test_ledger import ISSUE, SIX, forecast
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    """Three cycles with features, one time that was missed, two lists of flares."""
+    features = pd.DataFrame({"Area": [100.0], "CRMax": [np.nan]}, index=[1])
+    with Ledger(database_url) as opened:
+        for number in range(3):
+            opened.record(forecast(ISSUE + number * SIX), features=features + number, tracker={"n": number})
+            if number < 2:
+                table = pd.DataFrame({
+                    "start": pd.DatetimeIndex([ISSUE + number * HOUR]), "peak": pd.NaT, "end": pd.NaT,
+                    "goes_class": "M1.0", "flux": 1e-5, "noaa": pd.array([13579], dtype="Int64"),
+                })  # fmt: skip
+                span = {"since": ISSUE - SIX, "until": ISSUE + SIX, "source": "test"}
+                opened.record_flares(FlareList(table, "test", {}), **span)
+        opened.record_missed(Outage("m", ISSUE + 3 * SIX, "not run: asleep"), recorded=ISSUE + 4 * SIX)
+        yield opened
+
+
+def unguarded(ledger: Ledger, *statements: str) -> None:
+    """As somebody with the database's own tools, who takes the triggers away first."""
+    with ledger.engine.begin() as connection:
+        if ledger.engine.dialect.name == "postgresql":
+            connection.execute(text("SET session_replication_role = replica"))
+        else:
+            names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all()
+            statements = (*(f"DROP TRIGGER {name}" for name in names), *statements)
+        for statement in statements:
+            connection.execute(text(statement))
+    ledger.engine.dispose()
+
+
+def test_a_ledger_as_recorded_has_no_faults(ledger: Ledger) -> None:
+    assert ledger.faults() == []
+    number, digest = ledger.newest_link() or (0, "")
+    # Three cycles, two lists of flares, one issue time that was missed.
+    assert (number, len(digest)) == (6, 64)
+    assert ledger.faults(digest) == []
+
+
+def test_no_insert_takes_the_place_of_a_row(ledger: Ledger) -> None:
+    sqlite = ledger.engine.dialect.name == "sqlite"
+    before = list(ledger.cycles(ISSUE, ISSUE + 4 * SIX))
+    for table in schema.metadata.sorted_tables:
+        names = ", ".join(f'"{column.name}"' for column in table.columns)
+        key = next(iter(table.primary_key.columns)).name
+        other = names.replace(f'"{key}"', "'99'", 1)
+        copy = f"INTO {table.name} ({names}) SELECT {names} FROM {table.name} WHERE true LIMIT 1"
+        statements = [f"INSERT {copy} ON CONFLICT DO NOTHING", f"INSERT {copy}"]
+        if sqlite:
+            statements += [f"INSERT OR {how} {copy}" for how in ("REPLACE", "IGNORE", "ROLLBACK", "FAIL")]
+        if sqlite and isinstance(table.primary_key.columns[0].type, String):
+            # The row's own number of SQLite is a key as well.
+            with_number = f"(rowid, {names}) SELECT rowid, {other} FROM {table.name} LIMIT 1"
+            statements.append(f"INSERT OR REPLACE INTO {table.name} {with_number}")
+        for statement in statements:
+            with pytest.raises(DBAPIError, match="append-only"), ledger.engine.begin() as connection:
+                connection.execute(text(statement))
+    assert list(ledger.cycles(ISSUE, ISSUE + 4 * SIX)) == before
+    assert ledger.faults() == []
+
+
+NEW_CYCLE = (
+    "INSERT INTO cycles (cycle_id, issue, kind, reason, recorded, software, document) "
+    "SELECT 'forged', {issue}, kind, reason, recorded, software, document FROM cycles LIMIT 1"
+)
+NEW_FLARE = (
+    "INSERT INTO flares (flare_id, start, ordinal, revision, goes_class, source, recorded) "
+    "SELECT 999, start, 7, 1, 'X1.0', source, recorded FROM flares LIMIT 1"
+)
+NEW_COVERAGE = (
+    "INSERT INTO coverage (coverage_id, since, until, source, recorded) "
+    "SELECT 999, since, recorded, source, recorded FROM coverage LIMIT 1"
+)
+REMOVED = [f"DELETE FROM {name}" for name in ("features", "models", "inputs", "probabilities", "regions")]
+FORGERIES = {
+    "a document": (["UPDATE cycles SET document = replace(document, '0.7', '0.9')"], "link 1"),
+    "a last bit": (["UPDATE probabilities SET network = network * 1.000000000000001"], "link 1"),
+    "a feature": (["UPDATE features SET value = 7 WHERE name = 'CRMax'"], "link 1"),
+    "a flare's class": (["UPDATE flares SET goes_class = 'X9.9' WHERE flare_id = 1"], "link 2"),
+    "a flare removed": (["DELETE FROM flares WHERE flare_id = 1"], "link 2"),
+    "a flare added": ([NEW_FLARE], "`flares` has 1 rows that no link holds"),
+    "a quiet time": ([NEW_COVERAGE], "`coverage` has 1 rows that no link holds"),
+    "when it was recorded": (["UPDATE cycles SET recorded = issue"], "link 1"),
+    "no miss": (["DELETE FROM missed"], "link 6"),
+    "a cycle removed": ([*REMOVED, "DELETE FROM cycles WHERE cycle_id LIKE '%0900'"], "link 3"),
+    "a cycle added": ([NEW_CYCLE], "`cycles` has rows of forged, which no link holds"),
+    "a link removed": (["DELETE FROM chain WHERE number = 2"], "from 2 to 2 were removed"),
+    "a link changed": (["UPDATE chain SET digest = 'x' WHERE number = 4"], "link 4"),
+    "another kind": (["UPDATE cycles SET kind = 'outage'"], "link 1"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_change_behind_the_databases_back_is_found(ledger: Ledger, name: str) -> None:
+    statements, found = FORGERIES[name]
+    issue = "'2026-01-01 03:00:00'"
+    unguarded(ledger, *(statement.format(issue=issue) for statement in statements))
+    assert found in "; ".join(ledger.faults())
+
+
+def test_a_new_chain_is_found_by_a_digest_that_was_kept_elsewhere(ledger: Ledger) -> None:
+    _, digest = ledger.newest_link() or (0, "")
+    unguarded(ledger, "DELETE FROM missed", "DELETE FROM chain WHERE number = 6")
+    assert ledger.faults() == []  # the end cut off leaves a whole chain
+    assert "no link has the digest" in "; ".join(ledger.faults(digest))
+
+
+def test_the_command_finds_a_forged_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    (tmp_path / "kflare.toml").write_text(f'[ledger]\nurl = "{url}"\n')
+    verify = ["--settings", str(tmp_path / "kflare.toml"), "--verify-ledger"]
+    with Ledger(url) as ledger:
+        ledger.record(forecast())
+        assert program.main(verify) == 0
+        assert "1 records, as they were recorded" in capsys.readouterr().out
+        unguarded(ledger, "UPDATE cycles SET document = replace(document, '0.7', '0.1')")
+        assert program.main(verify) == 1
+    assert "changed behind the database's back: link 1 (cycle cycle-20261120T0300)" in capsys.readouterr().err
+
+
+def first_schema(url: str, fill: Callable[..., None]) -> None:
+    """A ledger as kflare 0.1 made it."""
+    engine = _engine(url)
+    with transaction(engine, write=True) as connection:
+        command.upgrade(_config(connection), "0001")
+        fill(connection)
+    engine.dispose()
+
+
+def test_a_ledger_of_the_first_schema_is_chained_and_its_future_given_back(database_url: str) -> None:
+    def fill(connection: object) -> None:
+        for days in (0, 30):
+            issue = ISSUE + timedelta(days=days)
+            outage = Outage(
+                cycle_name(issue), issue, "not run: the machine or the schedule was not running at the time"
+            )
+            connection.execute(insert(schema.cycles), [{  # type: ignore[attr-defined]
+                "cycle_id": outage.cycle_id, "issue": issue, "kind": "outage", "reason": outage.reason,
+                "recorded": ISSUE, "software": "", "document": json.dumps(outage.as_json()),
+            }])  # fmt: skip
+
+    first_schema(database_url, fill)
+    assert upgrade_database(database_url) == ("0001", "0002")
+    with Ledger(database_url) as ledger:
+        assert ledger.faults() == []
+        late = ISSUE + timedelta(days=30)
+        assert isinstance(ledger.cycle(late), Outage)
+        # A time that was burnt by a wrong clock can be forecast.
+        assert ledger.record(forecast(late))
+        assert ledger.cycle(late) == forecast(late)
+        assert isinstance(ledger.cycle(ISSUE), Outage)
+        assert not ledger.record_missed(Outage("again", late, "not run"), recorded=late)
+        with pytest.raises(DBAPIError, match="append-only"), ledger.engine.begin() as connection:
+            connection.execute(text("DELETE FROM cycles"))
+
+
+def test_two_rows_of_one_issue_time_are_refused_by_both_databases(ledger: Ledger) -> None:
+    with pytest.raises(IntegrityError), ledger.engine.begin() as connection:
+        connection.execute(text(
+            "INSERT INTO cycles (cycle_id, issue, kind, reason, recorded, software, document) "
+            "SELECT 'other', issue, kind, reason, recorded, software, document FROM cycles LIMIT 1"
+        ))  # fmt: skip

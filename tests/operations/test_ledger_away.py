@@ -1,0 +1,371 @@
+"""The ledger may be away, and the clock may be wrong: nothing is lost, nothing is recorded for a time to come."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sqlalchemy import Engine, create_engine, event, text
+
+from kflare.commands import forecast as command
+from kflare.commands import verify
+from kflare.errors import DataError, LedgerError, SettingError
+from kflare.operations import database
+from kflare.operations.clock import clock_doubt
+from kflare.operations.event_log import EventLog
+from kflare.operations.forecast import Forecast, Outage
+from kflare.operations.ledger import Ledger
+from kflare.operations.running import run_once, run_schedule
+from kflare.operations.settings import ForecastSettings, ServerSettings, as_toml
+from kflare.operations.unrecorded import kept_path
+from kflare.synthetic.sun import SyntheticSun
+
+from .replay import SimulatedClock
+from .test_ledger import forecast
+from .world import HOUR, World
+
+START = datetime(2014, 3, 1, tzinfo=UTC)
+ISSUE = START + timedelta(days=2, hours=3)
+SIX = 6 * HOUR
+DAYS_30 = timedelta(days=30)
+
+
+@pytest.fixture(scope="module")
+def sun() -> SyntheticSun:
+    return SyntheticSun(START, 6, seed=5, activity=1.5)
+
+
+@pytest.fixture
+def world(sun: SyntheticSun) -> Iterator[World]:
+    with World(sun, size=64) as there:
+        there.tell(ISSUE)
+        yield there
+
+
+@pytest.fixture
+def settings(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ForecastSettings:
+    """No models and no magnetogram: the flares of the feed are enough for a forecast by statistics."""
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.2)
+    away = ServerSettings(address="127.0.0.1:1", timeout_seconds=0.5)
+    return replace(world.settings(tmp_path, server="x"), server=away)
+
+
+def events(settings: ForecastSettings) -> list[dict]:
+    return [json.loads(line) for line in Path(settings.log.path).read_text().splitlines()]
+
+
+def run(settings: ForecastSettings, ledger: Ledger, issue: datetime = ISSUE, **now: datetime):
+    log = EventLog(settings.log.path)
+    return run_once(issue, settings, ledger=ledger, log=log, **{"now": issue + HOUR / 60, **now})
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another program keeps the database to itself."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@contextmanager
+def full(path: Path) -> Iterator[None]:
+    """No page more fits into the database, as on a disk of its own that is full."""
+    pragma = "max_page_count"
+    with closing(sqlite3.connect(path)) as other:
+        (pages,) = other.execute("PRAGMA page_count").fetchone()
+
+    @event.listens_for(Engine, "connect")
+    def limit(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute(f"PRAGMA {pragma} = {pages}")
+
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", limit)
+
+
+@pytest.mark.parametrize("trouble", [locked, full])
+def test_a_cycle_is_kept_and_recorded_when_the_ledger_is_back(settings: ForecastSettings, trouble, tmp_path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with Ledger(settings.ledger.url) as ledger:
+        run(settings, ledger, ISSUE - SIX)
+        with trouble(path):
+            ledger.engine.dispose()
+            with pytest.raises(LedgerError, match=r"locked|full|disk I/O"):
+                ledger.record(forecast(), tracker={"x": "y" * 100_000})
+            done = run(settings, ledger)
+        assert isinstance(done.cycle, Forecast)
+        assert done.kept == kept_path(settings, ISSUE)
+        assert ledger.cycle(ISSUE) is None
+        ledger.engine.dispose()
+        # Asked again, it is the same one; it is recorded first, once.
+        again = run(settings, ledger)
+        assert (again.cycle, again.kept) == (done.cycle, None)
+        assert ledger.cycle(ISSUE) == done.cycle
+        assert not kept_path(settings, ISSUE).exists()
+        assert ledger.faults() == []
+        assert [one["event"] for one in events(settings)].count("recorded late") == 1
+        # The flares that could not be taken are in the next feed.
+        run(settings, ledger, ISSUE + SIX)
+        assert ledger.flares(ISSUE - timedelta(days=6), ISSUE - 4 * HOUR).covers(ISSUE - SIX, ISSUE - 4 * HOUR)
+
+
+def test_features_and_tracker_are_kept_too(settings: ForecastSettings) -> None:
+    from kflare.operations.unrecorded import keep_cycle, record_kept
+
+    features = pd.DataFrame({"Area": [100.5], "CRMax": [float("nan")]}, index=[1])
+    keep_cycle(settings, forecast(ISSUE), features=features, tracker={"n": 1})
+    (settings.data.folder / "unrecorded" / "20000101T0000Z.json").write_text("{}")
+    with Ledger(settings.ledger.url) as ledger:
+        assert record_kept(settings, ledger=ledger, log=EventLog(settings.log.path)) == [forecast(ISSUE)]
+        assert ledger.tracker(ISSUE + SIX) == {"n": 1}
+        table = ledger.features(ISSUE - SIX, ISSUE)
+    assert (table["Area"].tolist(), table["CRMax"].isna().all()) == ([100.5], True)
+    # What cannot be read stays, and is named.
+    assert (settings.data.folder / "unrecorded" / "20000101T0000Z.json").exists()
+    assert "is no cycle that was kept" in events(settings)[0]["reason"]
+
+
+def test_a_restarted_postgresql_costs_nothing(postgresql_url: str) -> None:
+    kill = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    admin = create_engine(postgresql_url)
+    with Ledger(postgresql_url) as ledger:
+        ledger.record(forecast())
+        with admin.begin() as connection:
+            connection.execute(kill)
+        assert ledger.record(forecast(ISSUE))
+        with pytest.raises(LedgerError, match=r"terminating connection|server closed"):  # noqa: SIM117, PT012
+            with database.transaction(ledger.engine, write=True) as connection, admin.begin() as other:
+                other.execute(kill)
+                connection.execute(text("SELECT 1"))
+        assert ledger.cycle(ISSUE) == forecast(ISSUE)
+    admin.dispose()
+
+
+def test_the_schedule_waits_for_its_ledger(settings: ForecastSettings, tmp_path: Path) -> None:
+    """Locked at the first issue time and back after an hour; the second is run as always."""
+    path, clock = tmp_path / "ledger.sqlite", SimulatedClock(ISSUE - HOUR / 6)
+    with Ledger(settings.ledger.url) as ledger:
+        run(settings, ledger, ISSUE - SIX)
+    lock = sqlite3.connect(path, isolation_level=None)
+
+    def tick(now: datetime) -> None:
+        if now > ISSUE - HOUR / 12 and not lock.in_transaction and now < ISSUE + HOUR:
+            lock.execute("BEGIN IMMEDIATE")
+        elif now > ISSUE + HOUR and lock.in_transaction:
+            lock.execute("ROLLBACK")
+
+    clock.tick = tick
+    log = EventLog(settings.log.path)
+    with Ledger(settings.ledger.url) as ledger:
+        until = ISSUE + SIX + HOUR
+        run_schedule(settings, ledger=ledger, log=log, clock=clock, keep_running=lambda: clock.now() < until)
+        assert [type(cycle) for cycle in ledger.cycles(ISSUE - SIX, until)] == [Forecast] * 3
+        assert ledger.faults() == []
+    names = [one["event"] for one in events(settings)]
+    assert (names.count("kept"), names.count("recorded late"), names.count("forecast")) == (1, 1, 3)
+    lock.close()
+
+
+def test_once_says_it_in_one_line(settings: ForecastSettings, tmp_path: Path, capsys) -> None:
+    (tmp_path / "kflare.toml").write_text(as_toml(settings))
+    times = ["--settings", str(tmp_path / "kflare.toml"), "--issue", f"{ISSUE:%FT%T}", "--now", f"{ISSUE:%FT%T}"]
+    Ledger(settings.ledger.url).close()
+    with locked(tmp_path / "ledger.sqlite"):
+        assert command.main([*times, "--once"]) == 7
+        assert f"not recorded, the ledger is away: kept in {kept_path(settings, ISSUE)}" in capsys.readouterr().out
+    assert command.main([*times, "--once"]) == 4
+    (tmp_path / "ledger.sqlite").write_bytes(b"no database at all" * 100)
+    assert command.main([*times, "--once"]) == 1
+    assert "ledger.sqlite` cannot be used: file is not a database" in capsys.readouterr().err
+
+
+# -- the clock -----------------------------------------------------------------------------------------------------
+
+
+def test_a_clock_30_days_ahead_records_nothing(settings: ForecastSettings, tmp_path: Path, capsys) -> None:
+    (tmp_path / "kflare.toml").write_text(as_toml(settings))
+    once = ["--settings", str(tmp_path / "kflare.toml"), "--once", "--now"]
+    for recorded in (0, 1):  # an empty ledger, and one with a cycle
+        assert command.main([*once, f"{ISSUE + DAYS_30:%FT%T}"]) == 1
+        assert "the clock cannot be right: it says 2014-04-02T03:00:00Z" in capsys.readouterr().err
+        with Ledger(settings.ledger.url) as ledger:
+            assert len(list(ledger.cycles(START, ISSUE + 2 * DAYS_30))) == recorded
+            assert not ledger.flares(ISSUE, ISSUE + 2 * DAYS_30).covered
+        assert command.main([*once, f"{ISSUE:%FT%T}"]) == 3
+    with Ledger(settings.ledger.url) as ledger:
+        assert ledger.faults() == []
+
+
+def test_what_was_missed_is_recorded_as_far_as_data_prove(world: World, settings: ForecastSettings) -> None:
+    with Ledger(settings.ledger.url) as ledger:
+        run(settings, ledger)
+        # Nothing is seen after three days of sleep: neither was anything missed.
+        world.swpc.fail(".", "reset")
+        later = ISSUE + timedelta(days=3)
+        with pytest.raises(DataError, match="wait until something is observed"):
+            run(settings, ledger, later)
+        assert len(list(ledger.cycles(START, later + SIX))) == 1
+        world.swpc.faults.clear()
+        world.tell(later)
+        run(settings, ledger, later)
+        cycles = list(ledger.cycles(START, later + SIX))
+        assert [cycle.issue for cycle in cycles] == [ISSUE + n * SIX for n in range(13)]
+        assert [cycle.reason[:7] for cycle in cycles if isinstance(cycle, Outage)] == ["not run"] * 11
+        # One of them is run after all, and takes its place.
+        missed = ISSUE + 5 * SIX
+        assert isinstance(run(settings, ledger, missed, now=later + HOUR).cycle, Forecast)
+        assert isinstance(ledger.cycle(missed), Forecast)
+        assert len(list(ledger.cycles(START, later + SIX))) == 13
+        assert ledger.faults() == []
+
+
+@pytest.mark.parametrize(
+    ("now", "newest", "last", "right"),
+    [
+        (0, None, None, True),  # nothing to hold it against
+        (0, -1, None, True),
+        (0, -20, None, False),
+        (0, -20, -6, True),  # the feed stands still, the office does not
+        (0, -720, -720, False),
+        (0, None, -720, False),
+        (0, -1, -720, True),  # a month of holidays
+        (0, -1, 720, True),  # a ledger in which the future was burnt
+        (0, None, 720, False),
+        (0, 720, 720, False),  # a clock that is behind
+        (0, 720, None, True),  # the past, forecast into a ledger of its own
+        (0, 720, -6, True),
+        (0, 720, -100, True),
+    ],
+)
+def test_when_a_clock_can_be_right(now: int, newest: int | None, last: int | None, right: bool) -> None:
+    known = {
+        name: None if hours is None else ISSUE + hours * HOUR for name, hours in (("newest", newest), ("last", last))
+    }
+    doubt = clock_doubt(ISSUE + now * HOUR, ForecastSettings(), **known)
+    assert (doubt is None) == right
+
+
+# -- files and databases that are not what they should be --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 511])
+def test_a_ledger_cut_short_is_no_new_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(database, "_MAKING_SECONDS", 0.1)
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(b"S" * size)
+    for open_ in (Ledger, database.upgrade_database):
+        with pytest.raises(LedgerError, match=rf"holds {size} bytes: there was a ledger before"):
+            open_(f"sqlite:///{path}")
+    assert path.stat().st_size == size
+    path.unlink()
+    path.with_name("ledger.sqlite-wal").write_bytes(b"what was written last")
+    with pytest.raises(LedgerError, match=r"is gone, but `ledger\.sqlite-wal` is there"):
+        Ledger(f"sqlite:///{path}")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("cut", [600, 4096, 40_000])
+def test_a_torn_ledger_is_an_error_in_one_line(tmp_path: Path, cut: int) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    with Ledger(url) as ledger:
+        ledger.record(forecast())
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(LedgerError, match=r"malformed|not a database|disk I/O"), Ledger(url) as ledger:
+        ledger.faults()
+
+
+def test_a_ledger_on_a_disk_that_cannot_be_written_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with Ledger(f"sqlite:///{path}") as ledger:
+        ledger.record(forecast())
+    (tmp_path / "kflare.toml").write_text("")
+    before = sorted(tmp_path.iterdir())
+    # Root may write everywhere: the file system itself says no, which is what kflare asks.
+    asked = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and asked(path, mode))
+    for mode in (0o444, 0o644):
+        path.chmod(mode)
+        given = ["--settings", str(tmp_path / "kflare.toml"), "--now", "2026-11-20T04:00"]
+        assert command.main([*given, "--status"]) == 0
+        assert '"cycle": "cycle-20261120T0300"' in capsys.readouterr().out
+        assert command.main([*given, "--verify-ledger"]) == 0
+        assert verify.main(["--ledger", f"sqlite:///{path}", "--class", "M", "--output", str(tmp_path / "r")]) == 1
+        assert "forecasts wait for that" in capsys.readouterr().err
+        with Ledger(f"sqlite:///{path}") as ledger, pytest.raises(LedgerError, match="readonly"):
+            ledger.record(forecast(ISSUE))
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("datestyle", "'SQL, MDY'"), ("datestyle", "'German'"), ("timezone", "'Asia/Kolkata'"),
+     ("extra_float_digits", "-10"), ("client_encoding", "'LATIN1'"), ("standard_conforming_strings", "off")],
+)  # fmt: skip
+def test_a_databases_own_settings_change_nothing(postgresql_url: str, setting: str, value: str) -> None:
+    admin = create_engine(postgresql_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        name = connection.execute(text("SELECT current_database()")).scalar()
+        connection.execute(text(f'ALTER DATABASE "{name}" SET {setting} TO {value}'))
+    admin.dispose()
+    odd = replace(forecast(), rung_reason="a \\ and a – 1/3", cnn={"M": replace(forecast().cnn["M"], network=1 / 3)})
+    with Ledger(postgresql_url) as ledger:
+        ledger.record(odd, features=pd.DataFrame({"Area": [1 / 3]}, index=[1]))
+        assert ledger.cycle(odd.issue) == odd
+        assert ledger.features(odd.data_time, odd.issue)["Area"].tolist() == [1 / 3]
+        assert ledger.faults() == []
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_of_another_encoding_is_refused(postgresql_url: str, encoding: str) -> None:
+    admin = create_engine(postgresql_url, isolation_level="AUTOCOMMIT")
+    name = f"odd_{encoding.lower()}_{os.getpid()}"
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"))
+    try:
+        url = admin.url.set(database=name).render_as_string(hide_password=False)
+        with pytest.raises(SettingError, match=f"must be UTF8, got {encoding}"):
+            Ledger(url)
+    finally:
+        with admin.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name}"))
+        admin.dispose()
+
+
+SECRET = "s3cr3t/p@ss"
+URLS = (
+    "postgresql+psycopg://kflare:{}@127.0.0.1:1/x", "postgresql+psycopg2://kflare:{}@127.0.0.1:1/x",
+    "postgresql+nodriver://kflare:{}@h/x", "postgresql+psycopg://kflare:{}@h:port/x", "postgresql:/kflare:{}@h/x",
+    "kflare:{}@h", "postgresql+psycopg://127.0.0.1:1/x?password={}", "mysql://kflare:{}@h/x",
+    "sqlite:///x.sqlite?password={}", "postgresql+psycopg://kflare:{}@127.0.0.1:1/x?connect_timeout=many",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_no_password_reaches_a_message_or_the_log(tmp_path: Path, capsys, url: str) -> None:
+    given = url.format(SECRET)
+    (tmp_path / "kflare.toml").write_text(f"[ledger]\nurl = {json.dumps(given)}\n[log]\npath = 'events.log'\n")
+    for option in ("--status", "--once", "--upgrade-ledger", "--verify-ledger"):
+        assert command.main(["--settings", str(tmp_path / "kflare.toml"), option]) == 1
+    assert verify.main(["--ledger", given, "--class", "M", "--output", str(tmp_path / "report")]) == 1
+    out = capsys.readouterr()
+    said = out.out + out.err
+    assert "s3cr3t" not in said
+    assert "p@ss" not in said
+    assert all(line.startswith("kflare.") for line in out.err.splitlines())
+    log = EventLog(str(tmp_path / "events.log"))
+    log("failed", reason=f"http://me:{SECRET.partition('/')[0]}@proxy/", url=given if "://" in given else "")
+    assert "s3cr3t" not in (tmp_path / "events.log").read_text()
