@@ -8,14 +8,16 @@ import json
 import tomllib
 from dataclasses import field, fields, is_dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, FiniteFloat, Strict, TypeAdapter, ValidationError, ValidationInfo
 from pydantic.dataclasses import dataclass
 
 from kflare.errors import SettingError
 from kflare.models.registry import first_per_event, model_names, one_per_event
+from kflare.observations.quality import POLICIES
 from kflare.operations.forecast import RUNGS, cycle_name
 from kflare.operations.records import CHECKED, CheckedRecord, first_fault
 
@@ -33,7 +35,12 @@ __all__ = [
 ]
 
 
+_NEXT: Final = 0.25  # hours from one issue time to the next, at least: they are named to the minute
+
+
 def _from_folder(path: Path, info: ValidationInfo) -> Path:
+    if "\0" in str(path):
+        raise ValueError("a path without a zero byte")
     return path if info.context is None else info.context / path
 
 
@@ -45,8 +52,26 @@ def _database(url: str, info: ValidationInfo) -> str:
     return url if info.context is None or file in (url, ":memory:") else f"{head}{info.context / file}"
 
 
+def _web(url: str) -> str:
+    if not url.startswith(("http://", "https://")) or not url.isprintable() or " " in url:
+        raise ValueError("a URL of http or https")
+    return url
+
+
+def _policy(name: str) -> str:
+    if name not in POLICIES:
+        raise ValueError(f"one of {', '.join(POLICIES)}")
+    return name
+
+
 _Place = Annotated[Path, AfterValidator(_from_folder)]
-_Positive = Annotated[FiniteFloat, Field(gt=0)]
+# More than anybody means: what is above is a slip of the keys, and would break a cycle at work.
+_Days = Annotated[FiniteFloat, Field(gt=0, le=36_525)]
+_Hours = Annotated[FiniteFloat, Field(ge=0, le=168)]
+_Minutes = Annotated[FiniteFloat, Field(gt=0, le=1440)]
+_Seconds = Annotated[FiniteFloat, Field(gt=0, le=3600)]
+_Text = Annotated[str, Field(min_length=1)]
+_Url = Annotated[str, AfterValidator(_web)]
 _Names = Annotated[tuple[str, ...], Strict(False)]
 
 
@@ -66,14 +91,16 @@ class ScheduleSettings(_Section):
     """When forecasts are issued (UT), and how old their data may be (paper 2, sections 2.2 and 2.3)."""
 
     hours: Annotated[tuple[FiniteFloat, ...], Strict(False)] = (3.0, 9.0, 15.0, 21.0)
-    data_age_first_hours: FiniteFloat = 1.0
-    data_age_last_hours: FiniteFloat = 5.0
-    grace_minutes: _Positive = 30.0
-    """How long after its issue time a forecast may still be begun; a later one is recorded as missed."""
+    data_age_first_hours: _Hours = 1.0
+    data_age_last_hours: _Hours = 5.0
+    grace_minutes: _Minutes = 30.0
+    """How long after its issue time the schedule may still begin a forecast; a later one is recorded as missed."""
 
     def __post_init__(self) -> None:
         if not self.hours or sorted(set(self.hours)) != list(self.hours) or not all(0 <= h < 24 for h in self.hours):
             raise SettingError(f"`schedule.hours` must be hours of the day, 0 to < 24, rising, got {list(self.hours)}")
+        if any(later - hour < _NEXT for hour, later in pairwise((*self.hours, self.hours[0] + 24))):
+            raise SettingError(f"`schedule.hours` must be at least {_NEXT} h apart, got {list(self.hours)}")
         if not 0 <= self.data_age_first_hours < self.data_age_last_hours:
             raise SettingError(
                 "`schedule.data_age_first_hours` must be at least 0 and below `schedule.data_age_last_hours`, "
@@ -86,23 +113,23 @@ class DataSettings(_Section):
     """Where observations come from and where they are kept."""
 
     folder: _Place = Path("data")
-    keep_days: _Positive = 3.0
+    keep_days: _Days = 3.0
     """Observations older than this are deleted; what was measured on them stays in the ledger."""
-    jsoc_url: str = "http://jsoc.stanford.edu"
-    jsoc2_url: str = "http://jsoc2.stanford.edu"
-    swpc_url: str = "https://services.swpc.noaa.gov/json/"
-    srs_url: str = "https://services.swpc.noaa.gov/text/srs.txt"
+    jsoc_url: _Url = "http://jsoc.stanford.edu"
+    jsoc2_url: _Url = "http://jsoc2.stanford.edu"
+    swpc_url: _Url = "https://services.swpc.noaa.gov/json/"
+    srs_url: _Url = "https://services.swpc.noaa.gov/text/srs.txt"
     """NOAA's solar region summary, for NOAA numbers and so the flare history of regions."""
-    quality: str = "default"
+    quality: Annotated[str, AfterValidator(_policy)] = "default"
     flares: _Place | None = None
     """Flare list of the past beside SWPC's last seven days: for event statistics and climatology."""
     regions_srs: _Place | None = None
     """A summary of many days in a file, instead of `srs_url`: to forecast the past."""
-    timeout_seconds: _Positive = 60.0
+    timeout_seconds: _Seconds = 60.0
     """Longest wait for the next byte."""
-    file_minutes: _Positive = 10.0
+    file_minutes: _Minutes = 10.0
     """Longest time for one file, all attempts together."""
-    attempts: Annotated[int, Field(gt=0)] = 3
+    attempts: Annotated[int, Field(gt=0, le=100)] = 3
 
     def issue_folder(self, issue: datetime) -> Path:
         """Where the observations and pictures of an issue time are kept."""
@@ -113,8 +140,8 @@ class DataSettings(_Section):
 class ServerSettings(_Section):
     """The server of the models."""
 
-    address: str = "127.0.0.1:8500"
-    timeout_seconds: _Positive = 30.0
+    address: _Text = "127.0.0.1:8500"
+    timeout_seconds: _Seconds = 30.0
     ca: _Place | None = None
     cert: _Place | None = None
     key: _Place | None = None
@@ -162,16 +189,16 @@ class SiteSettings(_Section):
     folder: _Place | None = Path("site")
     title: str = "Solar flare forecast"
     ccmc_folder: _Place | None = None
-    ccmc_model: Annotated[str, Field(max_length=16)] = "KFLARE"
+    ccmc_model: Annotated[str, Field(max_length=16, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "KFLARE"
     csv_folder: _Place | None = None
-    recent_days: FiniteFloat = 7.0
+    recent_days: _Days = 7.0
 
 
 @dataclass(frozen=True, config=CHECKED)
 class LogSettings(_Section):
     """One JSON line per event; "-" is standard error."""
 
-    path: str = "-"
+    path: _Text = "-"
 
 
 @dataclass(frozen=True, config=CHECKED)

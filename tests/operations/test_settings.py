@@ -58,6 +58,36 @@ def test_what_is_printed_reads_back(tmp_path: Path) -> None:
         ("[data]\nkeep_days = true", "`data.keep_days` must be a number, got True"),
         ("[data]\nattempts = 1.5", "`data.attempts` must be a whole number, got 1.5"),
         ("[data]\nkeep_days = inf", "`data.keep_days` must be a finite number, got inf"),
+        ("[data]\nkeep_days = nan", "`data.keep_days` must be a finite number, got nan"),
+        ("[data]\nkeep_days = -1", "`data.keep_days` must be above 0, got -1"),
+        ("[data]\nkeep_days = 1e30", "`data.keep_days` must be at most 36525, got 1e+30"),
+        ("[data]\nkeep_days = 1e400", "`data.keep_days` must be a finite number, got inf"),
+        ("[data]\nattempts = 1000000000000000000000", "`data.attempts` must be at most 100"),
+        ("[data]\nattempts = -3", "`data.attempts` must be above 0, got -3"),
+        ("[data]\ntimeout_seconds = 1e9", "`data.timeout_seconds` must be at most 3600"),
+        ("[data]\nfile_minutes = 0", "`data.file_minutes` must be above 0"),
+        ("[data]\nquality = 'none'", "`data.quality` must be one of default, strict, any, got 'none'"),
+        ("[data]\njsoc_url = 'jsoc.stanford.edu'", "`data.jsoc_url` must be a URL of http or https"),
+        ("[data]\nswpc_url = 'file:///etc'", "`data.swpc_url` must be a URL of http or https"),
+        ('[data]\nfolder = "a\\u0000b"', "`data.folder` must be a path without a zero byte"),
+        ("[schedule]\ngrace_minutes = -30", "`schedule.grace_minutes` must be above 0"),
+        ("[schedule]\ngrace_minutes = 1e6", "`schedule.grace_minutes` must be at most 1440"),
+        ("[schedule]\ndata_age_last_hours = 1e5", "`schedule.data_age_last_hours` must be at most 168"),
+        ("[schedule]\ndata_age_first_hours = -1", "`schedule.data_age_first_hours` must be at least 0"),
+        ("[schedule]\nhours = [3, 3.001]", "`schedule.hours` must be at least 0.25 h apart"),
+        ("[schedule]\nhours = [0, 23.9]", "`schedule.hours` must be at least 0.25 h apart"),
+        ("[schedule]\nhours = [nan]", "`schedule.hours` must be a finite number, got nan"),
+        ("[schedule]\nhours = []", "`schedule.hours` must be hours of the day"),
+        ("[server]\ntimeout_seconds = inf", "`server.timeout_seconds` must be a finite number"),
+        ("[server]\naddress = ''", "`server.address` must be a text of at least 1"),
+        ("[marks]\ndanger = nan", "`marks.danger` must be a finite number"),
+        ("[marks]\nno_sunspot = -0.1", "`marks` must keep 0 < no_sunspot"),
+        ("[site]\nrecent_days = -7", "`site.recent_days` must be above 0"),
+        ("[site]\nrecent_days = 1e9", "`site.recent_days` must be at most 36525"),
+        ("[site]\nccmc_model = 'two words'", "`site.ccmc_model` must be a text of letters, digits"),
+        ("[log]\npath = ''", "`log.path` must be a text of at least 1"),
+        ("[ledger]\nurl = 'postgresql:/u:secret@h'", "a database URL such as sqlite:///ledger.sqlite, which it is not"),
+        ("[ledger]\nurl = ['postgresql://u:secret@h']", "`ledger.url` must be a text, which it is not"),
         ("[site]\ntitle = 1979-05-27", "`site.title` must be a text, got {'time': '1979-05-27'}"),
         ("[data]\nattempts = 0", "`data.attempts` must be above 0"),
         ("[server]\nregion_models = ['cnn-m']", "`server.region_models` may hold defn-c and defn-m, got cnn-m"),
@@ -78,6 +108,7 @@ def test_errors_name_the_key_and_the_file(tmp_path: Path, text: str, message: st
         read_settings(write(tmp_path, text))
     assert message in str(error.value)
     assert "kflare.toml" in str(error.value)
+    assert "secret" not in str(error.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
