@@ -162,7 +162,9 @@ def postgresql_url(postgresql_server: str) -> Iterator[str]:
     from sqlalchemy import create_engine, text
 
     name = f"kflare_{uuid.uuid4().hex}"
-    admin = create_engine(postgresql_server.format(database="postgres"), isolation_level="AUTOCOMMIT")
+    # A test may stop the server and start it again.
+    url = postgresql_server.format(database="postgres")
+    admin = create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
     with admin.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
     yield postgresql_server.format(database=name)

@@ -16,25 +16,47 @@ def running() -> Iterator[str]:
     if given:
         yield given if "{database}" in given else f"{given.rstrip('/')}/{{database}}"
         return
-    found = shutil.which("initdb") or max(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), default=None)
+    # A short path since sockets allow no more than 107 characters.
+    folder = Path(tempfile.mkdtemp(prefix="kflare-pg-"))
+    if os.getuid() == 0:
+        shutil.chown(folder, "postgres")
+    _run(folder, "initdb", "-D", f"{folder}/db", "-U", "kflare", "-A", "trust", "-E", "UTF8")
+    url = f"postgresql+psycopg://kflare@/{{database}}?host={folder}"
+    start(url)
+    try:
+        yield url
+    finally:
+        stop(url)
+        shutil.rmtree(folder)
+
+
+def is_own(url: str) -> bool:
+    """Whether the server of a URL is one that `running` has made."""
+    return "?host=" in url and _folder(url).name.startswith("kflare-pg-")
+
+
+def start(url: str) -> None:
+    """Start a server of our own, by a URL that `running` gave."""
+    folder = _folder(url)
+    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
+    _run(folder, "pg_ctl", "-D", f"{folder}/db", "-w", "-o", options, "-l", f"{folder}/log", "start")
+
+
+def stop(url: str) -> None:
+    """End it at once, as a crash does."""
+    _run(_folder(url), "pg_ctl", "-D", f"{_folder(url)}/db", "-w", "-m", "immediate", "stop")
+
+
+def _folder(url: str) -> Path:
+    return Path(url.partition("?host=")[2])
+
+
+def _run(folder: Path, program: str, *arguments: str) -> None:
+    found = shutil.which(program) or max(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{program}")), default=None)
     if found is None:
         raise FileNotFoundError(
             "PostgreSQL is not installed (Debian: apt-get install postgresql) and KFLARE_POSTGRESQL is not set"
         )
-    # PostgreSQL refuses to run as root; a short path since sockets allow no more than 107 characters.
+    # PostgreSQL refuses to run as root. The server inherits the output: a pipe would never end.
     switch = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    folder = Path(tempfile.mkdtemp(prefix="kflare-pg-"))
-    if switch:
-        shutil.chown(folder, "postgres")
-    control = [*switch, str(Path(found).with_name("pg_ctl")), "-D", f"{folder}/db", "-w"]
-    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
-    make = [*switch, found, "-D", f"{folder}/db", "-U", "kflare", "-A", "trust", "-E", "UTF8"]
-    subprocess.run(make, check=True, capture_output=True, cwd=folder)
-    # The server inherits the output: a pipe would never end.
-    start = [*control, "-o", options, "-l", f"{folder}/log", "start"]
-    subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd=folder)
-    try:
-        yield f"postgresql+psycopg://kflare@/{{database}}?host={folder}"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd=folder)
-        shutil.rmtree(folder)
+    subprocess.run([*switch, found, *arguments], check=True, stdout=subprocess.DEVNULL, cwd=folder)

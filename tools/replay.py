@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="cycles killed at a random moment (default: 20)")
     parser.add_argument("--size", type=int, default=256, help="width of the images (default: 256)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--sqlite", action="store_true", help="the ledger is a file (default: of PostgreSQL)")
     parser.add_argument("--folder", type=Path, help="keep everything here (default: a temporary folder)")
     args = parser.parse_args()
     quiet_tensorflow()
@@ -39,10 +40,12 @@ def main() -> None:
             connection.execute(text(f"CREATE DATABASE {name}"))
         admin.dispose()
         write_toys(Path(temporary) / "toys")
+        folder = (args.folder or Path(temporary)).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
         replay = Replay(
-            args.folder or Path(temporary),
+            folder,
             Path(temporary) / "toys",
-            server.format(database=name),
+            f"sqlite:///{folder / 'ledger.sqlite'}" if args.sqlite else server.format(database=name),
             days=args.days,
             kills=args.kills,
             size=args.size,

@@ -21,6 +21,7 @@ from kflare.flares.merging import merge_flares
 from kflare.flares.repairing import read_flares
 from kflare.flares.srs import read_srs
 from kflare.io.atomic import write_whole
+from kflare.io.passwords import without_passwords
 from kflare.observations.sets import ObservationSet
 from kflare.operations.forecast import InputRecord, InputStatus
 from kflare.operations.ledger import UNDATED, Ledger
@@ -81,7 +82,11 @@ def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) 
     newest = max(
         filter(None, (*(one.time for one in records if one.name not in UNDATED), _newest_xrays(found))), default=None
     )
-    return CycleInputs(tuple(records), found["goes_flares"], observations, files, xray, srs, newest)
+    # They are published.
+    told = tuple(
+        replace(one, record=without_passwords(one.record), note=without_passwords(one.note)) for one in records
+    )
+    return CycleInputs(told, found["goes_flares"], observations, files, xray, srs, newest)
 
 
 def _newest_xrays(found: NrtSet) -> datetime | None:
@@ -128,7 +133,9 @@ def record_feed_flares(
             return {}
     if since >= until:
         return {}
-    return ledger.record_flares(flares, since=since, until=until, source=settings.data.swpc_url, recorded=now)
+    return ledger.record_flares(
+        flares, since=since, until=until, source=without_passwords(settings.data.swpc_url), recorded=now
+    )
 
 
 def delete_old_inputs(settings: ForecastSettings, *, now: datetime) -> list[Path]:

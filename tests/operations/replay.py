@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from kflare.operations import database
 from kflare.operations.clock import Clock
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Forecast, Outage
@@ -32,6 +33,7 @@ from kflare.synthetic.sun import SyntheticSun
 from kflare.verification.contingency import ContingencyTable
 
 from .toys import publish_toys, publish_version
+from .troubles import TROUBLES, LedgerTroubles
 from .world import HOUR, World, limb_only, quiet
 
 START = datetime(2014, 3, 1, tzinfo=UTC)
@@ -69,14 +71,18 @@ class _Log(EventLog):
     """When `full`, the disk is full from the recording of the forecast to the end of the publication."""
 
     full = False
+    asked: Callable[[], object] = staticmethod(lambda: None)
+    """Called in the middle of each cycle, when the models have been asked."""
 
     def of_cycle(self, cycle: str) -> "_Log":
         other = _Log(self.path, cycle=cycle)
-        other.full = self.full
+        other.full, other.asked = self.full, self.asked
         return other
 
     def __call__(self, event: str, **values: object) -> None:
         super().__call__(event, **values)
+        if event == "asked":
+            self.asked()
         if self.full and event == "forecast":
             _largest_file(2_000)
         elif values.get("what") == "csv":  # the last of what is published
@@ -137,6 +143,8 @@ class Replay:
 
         Raises AssertionError where the ledger is not what it must be.
         """
+        database._BUSY_SECONDS, database._SESSION["lock_timeout"] = 0.5, "500ms"
+        self.troubles, self._over = LedgerTroubles(self.database), None
         models = publish_toys(self.toys, self.folder / "models")
         self.models = models
         with World(self.sun, size=self.size) as self.world:
@@ -168,6 +176,9 @@ class Replay:
 
     def _tick(self, now: datetime) -> None:
         """Ten minutes before each issue time the world is made ready for it, with its fault."""
+        if self._over is not None and now >= self._over:
+            self._over = None
+            self.troubles.end()
         number = self._prepared + 1
         while number < len(self.issues) and now >= self.issues[number] - timedelta(minutes=10):
             self._prepared = number
@@ -176,6 +187,9 @@ class Replay:
 
     def _prepare(self, number: int, issue: datetime) -> None:
         world, fault = self.world, self.faults.get(number, "")
+        self.log.asked = lambda: None
+        if fault in TROUBLES:
+            self._trouble(fault, issue)
         world.faults.clear()
         world.swpc.faults.clear()
         world.forget(issue - timedelta(hours=12))
@@ -229,6 +243,16 @@ class Replay:
         world.tell(issue, hole=hole)
         if number in self.killed:
             self.notes[number] = self._kill(issue)
+        if fault == "once, 30 days ahead":
+            said = self._once(issue, now=issue + timedelta(days=30))
+            assert "the clock cannot be right" in said, said
+            self.notes[number] = "refused, nothing recorded"
+        if fault == "nonsense settings":
+            said = self._once(issue, "keep_days = 3.0", "keep_days = inf")
+            assert "`data.keep_days` must be a finite number" in said, said
+            self.notes[number] = "refused by key"
+        if fault == "forged rows":
+            self.notes[number] = f"{len(self.troubles.forge(self.ledger))} of the links seen not to fit; put back"
         if fault == "machine asleep":
             self.clock.suspend(timedelta(hours=8))
             self.notes[number] = "the machine slept 8 h from 10 min before issue"
@@ -257,6 +281,27 @@ class Replay:
                 self.clock.tick = self._tick
 
         self.clock.tick = back
+
+    def _trouble(self, fault: str, issue: datetime) -> None:
+        """From the middle of the cycle until ten minutes later."""
+
+        def begin() -> None:
+            self.log.asked = lambda: None
+            self.troubles.begin(fault, self.ledger)
+            self._over = issue + timedelta(minutes=10)
+
+        self.log.asked = begin
+
+    def _once(self, issue: datetime, old: str = "", new: str = "", *, now: datetime | None = None) -> str:
+        """`--once` in a process of its own, which must fail: what it says, in one line."""
+        path = self.folder / "once.toml"
+        path.write_text(as_toml(self.settings).replace(old, new) if old else as_toml(self.settings))
+        before = self.ledger.newest_link()
+        command = [sys.executable, "-m", "kflare.forecast", "--settings", str(path), "--once"]
+        done = subprocess.run([*command, "--now", f"{now or issue:%FT%T}"], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+        assert self.ledger.newest_link() == before
+        return done.stderr
 
     def _kill(self, issue: datetime) -> str:
         """A process of its own begins the cycle and is killed at a random moment of it."""
@@ -287,6 +332,8 @@ class Replay:
         cycles = list(self.ledger.cycles(self.issues[0], self.issues[-1] + HOUR))
         # Nothing lost, nothing doubled: each issue time once, as a whole forecast or a recorded outage.
         assert [cycle.issue for cycle in cycles] == self.issues
+        assert self.ledger.faults() == []
+        assert not list((self.settings.data.folder / "unrecorded").glob("*"))
         named = [cycle.rung if isinstance(cycle, Forecast) else f"outage: {cycle.reason}" for cycle in cycles]
         assert all(named)
         published = read_latest((self.settings.site.folder / "latest.json").read_text())
@@ -370,4 +417,10 @@ def month() -> dict[int, str]:
         72: "clock leaps a day ahead for five minutes",
         78: "machine asleep",
         88: "flare reclassified",
+        92: "ledger stopped",
+        95: "ledger locked",
+        98: "ledger full",
+        102: "once, 30 days ahead",
+        105: "forged rows",
+        108: "nonsense settings",
     }

@@ -369,3 +369,18 @@ def test_no_password_reaches_a_message_or_the_log(tmp_path: Path, capsys, url: s
     log = EventLog(str(tmp_path / "events.log"))
     log("failed", reason=f"http://me:{SECRET.partition('/')[0]}@proxy/", url=given if "://" in given else "")
     assert "s3cr3t" not in (tmp_path / "events.log").read_text()
+
+
+def test_no_password_of_an_archive_reaches_the_page(world: World, settings: ForecastSettings, tmp_path: Path) -> None:
+    def behind(url: str) -> str:
+        return url.replace("://", "://office:s3cr3t@")
+
+    data = settings.data
+    hidden = {name: behind(getattr(data, name)) for name in ("jsoc_url", "jsoc2_url", "swpc_url", "srs_url")}
+    settings = replace(settings, data=replace(data, **hidden, regions_srs=None))
+    world.fail(".", "reset")
+    with Ledger(settings.ledger.url) as ledger:
+        cycle = run(settings, ledger).cycle
+        assert "s3cr3t" not in json.dumps(cycle.as_json())
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or b"s3cr3t" not in path.read_bytes(), path

@@ -12,6 +12,7 @@ from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
 
 from .replay import Replay, SimulatedClock
+from .troubles import TROUBLES
 
 pytestmark = pytest.mark.trains
 
@@ -70,11 +71,18 @@ def test_replayed_days(tmp_path: Path, toys: Path, postgresql_url: str) -> None:
         5: "clock leaps a day ahead for five minutes",
         7: "machine asleep",  # over 8 too
         9: "flare reclassified",
+        10: "ledger stopped",
+        11: "ledger locked",
+        12: "ledger full",
+        13: "once, 30 days ahead",
+        14: "forged rows",
+        15: "nonsense settings",
     }
-    lines = Replay(tmp_path, toys, postgresql_url, days=2.5, kills=1, size=128, faults=faults).run()
+    lines = Replay(tmp_path, toys, postgresql_url, days=4, kills=1, size=128, faults=faults).run()
     outcome = {line.split("|")[2].strip().partition(":")[0]: line.split("|")[3].strip() for line in lines[2:]}
     assert outcome["JSOC down"].startswith("event statistics")
     assert outcome["model server down"].startswith("event statistics")
     assert outcome["machine asleep"].startswith("outage: not run")
-    for fault in ("new model version", "disk full at publish", "clock leaps a day ahead for five minutes"):
+    steady = ("new model version", "disk full at publish", "clock leaps a day ahead for five minutes")
+    for fault in (*steady, *TROUBLES, "once, 30 days ahead", "forged rows", "nonsense settings"):
         assert outcome[fault].startswith(("imputed", "all features")), (fault, outcome[fault])
