@@ -32,6 +32,7 @@ from kflare.io.atomic import held_folders
 from kflare.io.integrity import damage
 from kflare.observations.magnetogram import Magnetogram, require_byte_range
 from kflare.observations.reading import magnetogram_time, read_magnetogram
+from kflare.observations.usability import require_usable
 from kflare.sun.times import time_from_name
 
 __all__ = ["Export", "ImageJob", "ImageResult", "export", "in_span", "plan_export", "tasks"]
@@ -269,6 +270,7 @@ def _read(job: ImageJob, size: int, settings: Export) -> tuple[Magnetogram, Floa
     assert job.image is not None
     try:
         image = read_magnetogram(job.image, byte_range=settings.byte_range)
+        require_usable(image)
     except DataError as error:
         return str(error)
     field = reduce_field(tf.constant(image.data[None, :, :, None]), size=size).numpy()[0, :, :, 0]

@@ -6,6 +6,8 @@ the scaling to [-1, 1], and off-disk pixels at the lower end, as black as they a
 
 import tensorflow as tf
 
+from kflare.observations.usability import LARGEST_FIELD, LEAST_MEASURED, LEAST_SIDE, MOST_BEYOND
+
 __all__ = [
     "CLIPPED_SIZE",
     "DISK_BYTE",
@@ -15,6 +17,7 @@ __all__ = [
     "fill_and_scale",
     "mask_space",
     "reduce_field",
+    "usable",
 ]
 
 FIELD_LIMIT = 100.0
@@ -48,9 +51,25 @@ def reduce_field(magnetogram: tf.Tensor, *, size: int) -> tf.Tensor:
     return _area_mean(clipped, size)
 
 
+def usable(magnetogram: tf.Tensor) -> tf.Tensor:
+    """Whether each field (N, H, H, 1) in gauss can be forecast from, bool (N,): `require_usable` as a graph.
+
+    Where they are too small `tf.errors.InvalidArgumentError` is raised when run.
+    """
+    tf.debugging.assert_greater_equal(
+        tf.shape(magnetogram)[1], LEAST_SIDE, f"`magnetogram` must be at least {LEAST_SIDE} pixels wide: a full disk"
+    )
+    strength = tf.abs(magnetogram)
+
+    def share(chosen: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(tf.cast(chosen, tf.float32), axis=(1, 2, 3))
+
+    return (share(strength > LARGEST_FIELD) <= MOST_BEYOND) & (share(strength <= LARGEST_FIELD) >= LEAST_MEASURED)
+
+
 def _area_mean(field: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
     """Mean of what was measured in each area; NaN where that is less than half of it."""
-    measured = tf.math.is_finite(field)
+    measured = tf.abs(field) <= LARGEST_FIELD  # neither NaN nor a fill value
     total = tf.image.resize(tf.where(measured, field, tf.zeros_like(field)), (size, size), method="area")
     weight = tf.image.resize(tf.cast(measured, tf.float32), (size, size), method="area")
     mean = tf.math.divide_no_nan(total, weight)
@@ -78,6 +97,7 @@ def mask_space(field: tf.Tensor) -> tf.Tensor:
 
     A circle is fitted to the first and the last bright pixel of each row and column, without those far from it. Where
     the edge is no circle nothing is masked: black pixels then read -100 G, which is what `fill_and_scale` puts there.
+    Where besides less than `LEAST_MEASURED` of the image is bright nothing was seen, and all of it is NaN.
     Captions are told from the disk by lying off the circle, and not by being apart from it as in `find_disk`.
     """
     return tf.map_fn(_mask_space, field)
@@ -103,7 +123,8 @@ def _mask_space(field: tf.Tensor) -> tf.Tensor:
     is_disk = _count(edge & near) >= 0.8 * _count(edge)
     half_chord = tf.sqrt(tf.square(radius) - tf.square(place - centre_y))  # NaN, so never the larger one, off the disk
     on_disk = tf.abs(place - centre_x)[None, :] <= half_chord[:, None]
-    return tf.where((on_disk | ~is_disk)[..., None], field, float("nan"))
+    mostly_bright = tf.reduce_mean(tf.cast(bright, tf.float32)) >= LEAST_MEASURED
+    return tf.where(tf.where(is_disk, on_disk, mostly_bright)[..., None], field, float("nan"))
 
 
 def _edge(bright: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -21,6 +21,7 @@ from kflare.errors import SettingError
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.readers.reader import Options
 from kflare.observations.reading import open_reader
+from kflare.observations.usability import require_usable
 
 __all__ = ["ReducedImages", "reduce_images"]
 
@@ -62,6 +63,7 @@ def reduce_images(
     def one(number: int) -> tuple[str, dict[str, float], npt.NDArray[np.float32] | None]:
         reader, content = open_reader(paths[number])
         magnetogram = reader.read(content, Options(str(paths[number]), byte_range=byte_range))
+        require_usable(magnetogram)
         fields[number] = reduce_field(tf.constant(magnetogram.data[None, :, :, None]), size=size)[0]
         measured = None if measure is None else measure(magnetogram)
         return hashlib.sha256(content).hexdigest(), proxies_of(magnetogram), measured

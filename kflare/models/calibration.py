@@ -16,7 +16,7 @@ from kflare.errors import DataError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-__all__ = ["Calibration", "fit_calibration"]
+__all__ = ["Calibration", "fit_calibration", "never_certain"]
 
 _EDGE = 1e-6
 
@@ -34,9 +34,16 @@ class Calibration:
         """Calibrated probability, float32 of the same shape; in the graph."""
         import tensorflow as tf
 
-        p = tf.clip_by_value(probability, _EDGE, 1 - _EDGE)
+        p = never_certain(probability)
         logit = tf.math.log(p) - tf.math.log1p(-p)
         return tf.clip_by_value(tf.sigmoid(self.slope * logit + self.offset), self.lowest, 1 - self.lowest)
+
+
+def never_certain(probability: "tf.Tensor") -> "tf.Tensor":
+    """A network's output held to [1e-6, 1 - 1e-6], beyond which float32 rounds it to 0 or 1; in the graph."""
+    import tensorflow as tf
+
+    return tf.clip_by_value(probability, _EDGE, 1 - _EDGE)
 
 
 def fit_calibration(observed: npt.NDArray[np.bool_], probability: npt.NDArray[np.float32]) -> Calibration:

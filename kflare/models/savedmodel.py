@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kflare.datasets.preprocessing import bytes_to_gauss, fill_and_scale, mask_space, reduce_field
+from kflare.datasets.preprocessing import bytes_to_gauss, fill_and_scale, mask_space, reduce_field, usable
 from kflare.errors import ModelError
-from kflare.models.calibration import Calibration
+from kflare.models.calibration import Calibration, never_certain
 from kflare.models.feature_scaling import FeatureScaling
 
 __all__ = [
@@ -56,22 +56,30 @@ def export_image_model(
 ) -> None:
     """Write the four signatures of an image model into a directory that must not exist.
 
+    Of a magnetogram that is not `usable`, an output beside the others, every number is NaN.
     The side of the model's input is the size that images are reduced to. `attribute` is the compiled attribution of the
     same network, and `guided` the copy that it runs: the file holds its weights once, for all signatures.
     """
     size = int(model.input_shape[1])
 
-    def answer(logits: tf.Tensor) -> dict[str, tf.Tensor]:
+    def answer(magnetogram: tf.Tensor, logits: tf.Tensor, **maps: tf.Tensor) -> dict[str, tf.Tensor]:
+        good = usable(magnetogram)
         scores = tf.nn.softmax(logits)
-        probability = scores[:, 1]
-        return {"probability": probability, "scores": scores, "calibrated": calibration(probability)}
+        probability = never_certain(scores[:, 1])
+        outputs = {"probability": probability, "scores": scores, "calibrated": calibration(probability), **maps}
+        known = {
+            name: tf.where(tf.reshape(good, [-1, *[1] * (value.shape.rank - 1)]), value, float("nan"))
+            for name, value in outputs.items()
+        }
+        return {**known, "usable": good}
 
     def predict(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answer(guided(fill_and_scale(reduce_field(magnetogram, size=size)), training=False))
+        logits = guided(fill_and_scale(reduce_field(magnetogram, size=size)), training=False)
+        return answer(magnetogram, logits)
 
     def explain(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
         logits, grad_cam, guided_backprop = attribute(fill_and_scale(reduce_field(magnetogram, size=size)))
-        return {**answer(logits), "grad_cam": grad_cam, "guided_backprop": guided_backprop}
+        return answer(magnetogram, logits, grad_cam=grad_cam, guided_backprop=guided_backprop)
 
     def predict_image(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return predict(mask_space(bytes_to_gauss(image)))
@@ -105,7 +113,7 @@ def export_region_model(
         measured = tf.stack([features[name] for name in scaling.names], axis=1)
         standard, imputed = scaling.standardise(measured)
         probabilities = model(standard, training=False)
-        probability = probabilities[:, 1]
+        probability = never_certain(probabilities[:, 1])
         return {
             "probability": probability,
             "probabilities": probabilities,

@@ -31,7 +31,12 @@ CALIBRATION = Calibration(0.8, -0.5, 0.01)
 # Upper and lower case, all three scales.
 FEATURES = features_named(["AREA", "dt24AREA", "Chis"])
 
-ANSWER = {"probability": ("float32", [-1]), "scores": ("float32", [-1, 2]), "calibrated": ("float32", [-1])}
+ANSWER = {
+    "probability": ("float32", [-1]),
+    "scores": ("float32", [-1, 2]),
+    "calibrated": ("float32", [-1]),
+    "usable": ("bool", [-1]),
+}
 MAPS = {"grad_cam": ("float32", [-1, 4, 4, 2]), "guided_backprop": ("float32", [-1, SIZE, SIZE, 2])}
 MAGNETOGRAM = {"magnetogram": ("float32", [-1, -1, -1, 1])}
 IMAGE = {"image": ("string", [-1])}
@@ -150,6 +155,7 @@ def expected_of_cnn(cnn, pixels):
     images = (pixels / 127.5 - 1).astype(np.float32)[..., None]
     scores = cnn.model(images, training=False).numpy()
     answer = {"scores": scores, "probability": scores[:, 1], "calibrated": CALIBRATION(scores[:, 1]).numpy()}
+    answer |= {"usable": np.array([True, True])}
     _, grad_cam, guided = cnn.parts["attribute"](tf.constant(images))
     return answer, answer | {"grad_cam": grad_cam.numpy(), "guided_backprop": guided.numpy()}
 
@@ -196,6 +202,89 @@ def test_off_disk_is_the_same_as_nan_and_as_byte_0(cnn, requests):
     for name in nan:
         np.testing.assert_array_equal(nan[name], zero[name])
         np.testing.assert_allclose(image[name], nan[name], rtol=1e-5)
+
+
+def unusable_fields():
+    """Magnetograms of which no forecast can be made, by what is wrong with them."""
+    y, x = np.mgrid[:SIZE, :SIZE] - 63.5
+    off, random = np.hypot(x, y) > 56, np.random.default_rng(6)
+    good = np.where(off, np.nan, random.normal(0, 30, (SIZE, SIZE)))
+    return {
+        "nothing": np.full((SIZE, SIZE), np.nan),
+        "infinite": np.full((SIZE, SIZE), np.inf),
+        "minus infinite": np.full((SIZE, SIZE), -np.inf),
+        "absurd": np.full((SIZE, SIZE), 1e38),
+        "largest float": np.full((SIZE, SIZE), np.finfo(np.float32).max),
+        "fill values only": np.full((SIZE, SIZE), -32768.0),
+        "fill values off the disk": np.where(off, -32768.0, good),
+        "infinite off the disk": np.where(off, np.inf, good),
+        "milligauss": good * 1000,
+        "a fifth of the image": np.where(np.arange(SIZE) < SIZE // 5, 0 * x, np.nan),
+        "one pixel": np.where((x == 0.5) & (y == 0.5), 10.0, np.nan),
+    }
+
+
+@pytest.mark.parametrize("wrong", unusable_fields())
+@pytest.mark.parametrize("signature", ["serving_default", "attribute"])
+def test_of_nothing_seen_there_is_no_forecast(cnn, requests, signature, wrong):
+    good = requests["serving_default"]["magnetogram"]
+    field = unusable_fields()[wrong].astype(np.float32)[None, ..., None]
+    alone = cnn.run(signature, {"magnetogram": good})
+    found = cnn.run(signature, {"magnetogram": np.concatenate([good[:1], field, good[1:]])})
+    assert found["usable"].tolist() == [True, False, True]
+    for name in alone:
+        np.testing.assert_allclose(found[name][[0, 2]], alone[name], rtol=1e-5, atol=1e-6)
+        if name != "usable":
+            assert np.isnan(found[name][1]).all()
+
+
+def test_a_few_fill_values_count_as_not_measured(cnn, requests):
+    field = requests["serving_default"]["magnetogram"].copy()
+    missing = np.random.default_rng(7).integers(40, 88, (2, 3))
+    replies = []
+    for fill in (np.nan, -32768.0, 1e38):
+        field[:, missing[0], missing[1]] = fill
+        replies.append(cnn.run("serving_default", {"magnetogram": field}))
+    assert replies[0]["usable"].all()
+    for reply in replies[1:]:
+        for name, value in reply.items():
+            np.testing.assert_array_equal(value, replies[0][name])
+
+
+@pytest.mark.parametrize("side", [1, 8, 31])
+@pytest.mark.parametrize("signature", ["serving_default", "predict_image", "attribute"])
+def test_what_is_too_small_for_a_disk_is_refused(cnn, signature, side):
+    small = png(np.full((side, side), 127, np.uint8))
+    inputs = {"image": np.array([small])} if "image" in signature else {"magnetogram": np.zeros((1, side, side, 1))}
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must be at least 32 pixels wide"):
+        cnn.run(signature, {name: np.asarray(value, None if name == "image" else np.float32)
+                            for name, value in inputs.items()})  # fmt: skip
+
+
+def test_images_without_anything_bright_are_no_forecast(cnn, pixels):
+    y, x = np.mgrid[:SIZE, :SIZE]
+    caption = np.where((y > 120) & (x < 90), 255, 0)
+    speck = np.where(np.hypot(x - 40, y - 70) < 12, 180, 0)
+    noise = np.random.default_rng(8).integers(0, 20, (SIZE, SIZE))
+    dark = [png(image.astype(np.uint8)) for image in (0 * x, caption, speck, noise)]
+    found = cnn.run("predict_image", {"image": np.array([png(pixels[0]), *dark])})
+    assert found["usable"].tolist() == [True, *[False] * 4]
+    assert np.isnan(found["calibrated"]).tolist() == [False, *[True] * 4]
+
+
+def test_no_forecast_is_a_certainty(tmp_path, requests):
+    keras.utils.set_random_seed(1)
+    model = build_dense_cnn((SIZE, SIZE, 1), growth=2)
+    kernel, bias = model.get_layer("logits").get_weights()
+    for sign in (1, -1):
+        model.get_layer("logits").set_weights([kernel, bias + sign * np.array([-300, 300])])
+        made = CompiledAttribution(model, layer=LAST_CONVOLUTION)
+        export_image_model(
+            model, tmp_path / str(sign), calibration=CALIBRATION, attribute=made.attribute, guided=made.guided
+        )
+        found = load_signatures(tmp_path / str(sign))("serving_default", requests["serving_default"])
+        assert ((found["probability"] > 0) & (found["probability"] < 1)).all()
+        assert set(found["calibrated"]) == {np.float32(0.99 if sign == 1 else 0.01)}
 
 
 def test_jpeg_gives_the_very_bytes_that_pillow_reads(cnn, pixels):

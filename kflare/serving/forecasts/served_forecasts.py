@@ -16,6 +16,7 @@ from kflare.io.atomic import make_folder
 from kflare.models.registry import Kind, first_per_event, model_names, model_spec, one_per_event
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.reading import read_magnetogram
+from kflare.observations.usability import require_usable
 from kflare.serving.client.client import Client
 from kflare.serving.forecasts.full_disk import full_disk_probability
 from kflare.serving.forecasts.served_attribution import MAPS, predict_maps, require_attribution
@@ -113,8 +114,10 @@ def ask_magnetogram(
 ) -> Reply:
     """Ask a full-disk model about a magnetogram of any size as it was measured: the model's graph scales it.
 
-    `maps` are those of `served_attribution.MAPS` to bring along; `version` is a number or label.
+    `maps` are those of `served_attribution.MAPS` to bring along; `version` is a number or label. `DataError` where
+    nothing can be forecast from it (`require_usable`).
     """
+    require_usable(magnetogram)
     field = magnetogram.data[None, :, :, None]
     if not maps:
         return client.predict_magnetograms(model, field, version=version)

@@ -7,7 +7,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from kflare.errors import ServingError
+from kflare.errors import DataError, ServingError
+from kflare.models.registry import model_names
 from kflare.serving.messages.api_messages import SignatureDefMap
 from kflare.serving.messages.tensor_values import type_name
 
@@ -89,7 +90,8 @@ def check_outputs(
 ) -> dict[str, npt.NDArray[Any]]:
     """A reply's outputs, with those that are probabilities checked to lie within [0, 1], one per row asked for.
 
-    They are clipped where they leave [0, 1] by rounding alone; ServingError names the first one that is NaN or outside.
+    They are clipped where they leave [0, 1] by rounding alone; ServingError names the first one that is NaN or outside,
+    DataError the first magnetogram that an image model makes no forecast of.
     """
     checked = dict(outputs)
     for name in _PROBABILITIES:
@@ -102,6 +104,12 @@ def check_outputs(
         if values.dtype.kind not in "fiu":
             raise ServingError(f"{what} be numbers, got {values.dtype}")
         good = (values >= -_ROUNDING) & (values <= 1 + _ROUNDING)  # NaN compares false
+        if np.isnan(values).any() and name == "probability" and model in model_names("image"):
+            row = int(np.argwhere(np.isnan(values))[0][0])
+            raise DataError(
+                f"{model} version {version} makes no forecast of magnetogram {row}: too little of it was measured, or "
+                "its field is no gauss"
+            )
         if not good.all():
             index = tuple(np.argwhere(~good)[0].tolist())
             raise ServingError(f"{what} lie in [0, 1], got {values[index]} at index {list(index)}: {_UNUSED}")

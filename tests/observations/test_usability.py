@@ -1,0 +1,54 @@
+"""What can be forecast from: the same limits for files as in the graph."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kflare.datasets.preprocessing import usable
+from kflare.errors import DataError
+from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.usability import require_usable
+from kflare.sun.disk import Disk
+
+
+def magnetogram(data):
+    data = np.asarray(data, np.float32)
+    side = data.shape[0]
+    return Magnetogram(data, datetime(2014, 1, 1, tzinfo=UTC), Disk(side / 2, side / 2, 0.45 * side), "HMI", "a.fits")
+
+
+def fields():
+    y, x = np.mgrid[:64, :64] - 31.5
+    off = np.hypot(x, y) > 28
+    good = np.where(off, np.nan, np.random.default_rng(0).normal(0, 50, (64, 64)))
+    spots = good.copy()
+    spots[30:32, 20] = -32768.0
+    return {
+        "good": (good, None),
+        "strong": (np.where(off, np.nan, 6000.0), None),
+        "two fill values": (spots, None),
+        "nothing": (np.full((64, 64), np.nan), r"have measured at least 25% of its pixels, got 0\.0%"),
+        "absurd": (np.full((64, 64), 1e38), r"hold gauss, at most 10,000 .* got 1e\+38 G, and 100\.0% of the pixels"),
+        "fill values": (np.where(off, -32768.0, good), r"got 32768 G, and \d+\.\d% of the pixels beyond"),
+        "a corner": (np.where((x < -8) & (y < 0), good, np.nan), "have measured at least 25%"),
+    }
+
+
+@pytest.mark.parametrize("name", fields())
+def test_files_and_the_graph_have_the_same_limits(name):
+    field, reason = fields()[name]
+    field = field.astype(np.float32)
+    assert bool(usable(tf.constant(field[None, ..., None]))[0]) is (reason is None)
+    if reason is None:
+        require_usable(magnetogram(field))
+    else:
+        with pytest.raises(DataError, match=f"`a.fits`: a magnetogram to forecast from must .*{reason}"):
+            require_usable(magnetogram(field))
+
+
+@pytest.mark.parametrize("side", [1, 31])
+def test_a_few_pixels_are_no_disk(side):
+    with pytest.raises(DataError, match=f"must be at least 32 pixels wide, got {side}"):
+        require_usable(magnetogram(np.zeros((side, side))))
