@@ -5,11 +5,14 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from kflare.datasets.preprocessing import usable
+from kflare.datasets.reduced_images import reduce_images
 from kflare.errors import DataError
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.usability import require_usable
+from kflare.serving.forecasts.served_forecasts import ask_magnetogram
 from kflare.sun.disk import Disk
 
 
@@ -52,3 +55,13 @@ def test_files_and_the_graph_have_the_same_limits(name):
 def test_a_few_pixels_are_no_disk(side):
     with pytest.raises(DataError, match=f"must be at least 32 pixels wide, got {side}"):
         require_usable(magnetogram(np.zeros((side, side))))
+
+
+def test_no_command_asks_or_learns_about_what_cannot_be_forecast_from(tmp_path):
+    with pytest.raises(DataError, match=r"`a\.fits`: a magnetogram to forecast from must"):
+        ask_magnetogram(None, "cnn-c", magnetogram(np.full((64, 64), np.nan)))
+    y, x = np.mgrid[:24, :24] - 11.5
+    path = tmp_path / "sun_20140101_000000.png"
+    Image.fromarray(np.where(np.hypot(x, y) < 10, 128, 0).astype(np.uint8)).save(path)
+    with pytest.raises(DataError, match=r"20140101_000000\.png`: .* must be at least 32 pixels wide, got 24"):
+        reduce_images([path], size=16, byte_range=None, folder=tmp_path)
