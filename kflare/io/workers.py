@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Final, TypeVar
@@ -14,6 +14,8 @@ __all__ = ["results_on", "run_tasks"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+_COMPUTING: Final = ("numpy", "scipy", "pandas", "astropy", "sunpy")
+_VERSION: Final = "__import__('kflare').__version__"
 _AHEAD: Final = 3  # tasks under way or waiting for each worker, so that none is idle and memory stays constant
 
 
@@ -34,8 +36,9 @@ def run_tasks(
     as `tcp://10.0.0.1:8786`), which must see the same file system; `prepare` is run once in each of them. A worker that
     dies is replaced and its task done again; at the end of the block what has not begun is cancelled.
 
-    ServingError if no scheduler or none with a worker is there within `timeout` seconds, or, while results are asked
-    for, a worker died again and again or cannot import kflare.
+    ServingError if no scheduler or none with a worker is there within `timeout` seconds, if the scheduler or a worker
+    cannot import kflare or has another version of it, of Python or of what computes, or, while results are asked for,
+    a worker died again and again.
     """
     if not tasks or (workers == 1 and scheduler is None):
         yield (result for task in tasks for result in work(task))
@@ -109,8 +112,51 @@ def _dask_executor(
             stack.callback(cluster.close)
         client = stack.enter_context(_client(cluster or scheduler, scheduler or "this machine", timeout))
         with _explained():
+            if scheduler is not None:
+                _require_same_versions(client)
             client.run(prepare)
         yield client.get_executor(pure=False), sum(client.nthreads().values())
+
+
+def _require_same_versions(client: Any) -> None:
+    """Refuse machines on which other versions would compute: `ServingError` names the machine and both versions."""
+    versions = client.get_versions(packages=_COMPUTING)
+    wanted = {name: versions["client"]["packages"][name] for name in ("python", *_COMPUTING)}
+    machines = {"the scheduler": versions["scheduler"]["packages"]}
+    machines |= {f"the worker {address}": about["packages"] for address, about in versions["workers"].items()}
+    found = [f"{machine} {has}" for machine, others in machines.items() for has in _differences(others, wanted)]
+    if not found:  # else nothing may be unpickled there
+        # A name that is imported there: nothing of kflare travels before it is known to be the same.
+        here = eval(_VERSION)  # noqa: S307 (a constant, as it is sent)
+        kflare = {"the scheduler": _answer(client.run_on_scheduler, eval, _VERSION)}
+        for address, answer in client.run(eval, _VERSION, on_error="return").items():
+            kflare[f"the worker {address}"] = answer
+        for machine, there in kflare.items():
+            if isinstance(there, Exception):
+                reason = (str(there).splitlines() or [""])[0]
+                found.append(f"{machine} cannot import kflare ({type(there).__name__}: {reason})")
+            elif there != here:
+                found.append(f"{machine} has kflare {there}, this process {here}")
+    if found:
+        more = f", and {len(found) - 1} more differences" if found[1:] else ""
+        raise ServingError(
+            f"{found[0]}{more}: install the same versions on all machines, or parts of two would be mixed"
+        )
+
+
+def _differences(there: Mapping[str, str | None], here: Mapping[str, str | None]) -> list[str]:
+    return [
+        f"lacks {name} {own}" if there.get(name) is None else f"has {name} {there[name]}, this process {own}"
+        for name, own in here.items()
+        if there.get(name) != own
+    ]
+
+
+def _answer(ask: Callable[..., Any], *args: object) -> Any:
+    try:
+        return ask(*args)
+    except Exception as error:  # noqa: BLE001 (whatever the import of a foreign module raises)
+        return error
 
 
 def _client(cluster: Any, where: str, timeout: float) -> Any:

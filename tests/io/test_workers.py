@@ -1,7 +1,10 @@
 """Tasks here and on real dask workers: in order, few ahead, through the death of a worker and an interrupt."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,7 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
+import kflare
 from kflare.errors import DataError, ServingError
+from kflare.io.workers import _differences as differences
 from kflare.io.workers import results_on, run_tasks
 
 
@@ -158,3 +163,65 @@ def test_no_dask_scheduler():
         run_tasks(squares, [1], workers=1, scheduler="tcp://127.0.0.1:1", prepare=int, timeout=1),
     ):
         pass
+
+
+OTHERS = {
+    "another version": ('__version__ = "0.0.1"', "kflare 0.0.1, this process " + kflare.__version__),
+    "none": (
+        "raise ModuleNotFoundError(\"No module named 'kflare'\")",
+        "cannot import kflare .ModuleNotFoundError: No mod",
+    ),
+    "no version": ("", "cannot import kflare .AttributeError: module 'kflare' has no attribute '__version__'"),
+    "damaged": ("def :", "cannot import kflare .SyntaxError: "),
+}
+
+
+def started(kind, *arguments, folder, path):
+    """A dask scheduler or worker as another machine would have it, with another search path."""
+    command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *map(str, arguments), "--no-dashboard"]
+    environment = {**os.environ, "PYTHONPATH": str(path)}
+    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("where", ["scheduler", "worker"])
+@pytest.mark.parametrize("case", OTHERS)
+def test_a_machine_with_another_kflare_is_named_and_does_nothing(tmp_path, case, where):
+    content, message = OTHERS[case]
+    other = tmp_path / "other"
+    (other / "kflare").mkdir(parents=True)
+    (other / "kflare" / "__init__.py").write_text(content)
+    own = Path(kflare.__file__).parents[1]
+    address = tmp_path / "scheduler.json"
+    paths = {"scheduler": own, "worker": own, where: other}
+    processes = [
+        started("scheduler", "--port", 0, "--scheduler-file", address, folder=tmp_path, path=paths["scheduler"]),
+        started("worker", "--scheduler-file", address, "--no-nanny", folder=tmp_path, path=paths["worker"]),
+    ]
+    try:
+        deadline = time.monotonic() + 100
+        while not address.exists() or not address.stat().st_size:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        target = json.loads(address.read_text())["address"]
+        named = "the scheduler" if where == "scheduler" else r"the worker tcp://[0-9.:]+"
+        with (
+            pytest.raises(ServingError, match=f"^{named} (has )?{message}[^\n]*: install the same versions") as error,
+            run_tasks(works(tmp_path).noted, [7], workers=1, scheduler=target, prepare=int, timeout=100),
+        ):
+            pass
+        assert "\n" not in str(error.value)
+        assert not list(tmp_path.glob("7-*"))
+    finally:
+        for process in reversed(processes):
+            process.kill()
+            process.wait()
+
+
+def test_every_difference_of_what_computes_is_told():
+    here = {"python": "3.11.7.final.0", "numpy": "2.4.0", "scipy": "1.17.0"}
+    assert differences(here, here) == []
+    there = {"python": "3.12.1.final.0", "numpy": None}
+    assert differences(there, here) == [
+        "has python 3.12.1.final.0, this process 3.11.7.final.0", "lacks numpy 2.4.0", "lacks scipy 1.17.0"
+    ]  # fmt: skip
