@@ -69,14 +69,15 @@ def _fit(args: argparse.Namespace) -> None:
     published = None
     if not args.no_publish:
         best = best_of(fits)
-        published = published_already(best, args.publish)
-        if published is None:
-            published = publish_best(
-                task, best, split, args.publish, data={"flares": args.flares.name}, attribution=CompiledAttribution
-            )
-        else:
-            print(f"this run's model is published already as {published}: choose another --output to train anew",
-                  file=sys.stderr)  # fmt: skip
+        with best.run.held():
+            published = published_already(best, args.publish)
+            if published is None:
+                published = publish_best(
+                    task, best, split, args.publish, data={"flares": args.flares.name}, attribution=CompiledAttribution
+                )
+            else:
+                print(f"this run's model is published already as {published}: choose another --output to train anew",
+                      file=sys.stderr)  # fmt: skip
     text, summary = write_summary(task, recipes, fits, folder, published=published)
     print(json.dumps(summary, indent=2) if args.json else text)
 

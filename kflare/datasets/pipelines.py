@@ -1,4 +1,8 @@
-"""tf.data pipelines: seeded shuffling, physical augmentation, prefetching."""
+"""tf.data pipelines: seeded shuffling, physical augmentation, prefetching.
+
+What is drawn depends on the seed and the number of the epoch or pass alone, so that a training that was stopped goes on
+with the data that come next.
+"""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,6 +11,8 @@ import tensorflow as tf
 from kflare.datasets.preprocessing import fill_and_scale
 
 __all__ = ["augment", "image_dataset", "one_hot", "table_dataset"]
+
+_ENDLESS = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
 
 
 def one_hot(labels: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
@@ -23,40 +29,51 @@ def image_dataset(
     training: bool = False,
     augmented: bool = False,
     seed: int = 0,
+    epoch: int = 0,
 ) -> tf.data.Dataset:
     """Magnetograms and labels for the dense CNN: batches (B, S, S, 1) in [-1, 1], and (B, 2) or (B, h, w, n).
 
     `fields` (M, S, S, 1) are those of `reduce_images` in gauss, of which `rows` (N,) are used. `labels` tell whether a
     flare of the class follows, bool (N,), or are maps of what the image shows, float32 (N, h, w, n), north up, which
-    are mirrored with it. In `training` the images are shuffled anew every epoch; `augmented` ones go through `augment`.
+    are mirrored with it. `augmented` ones go through `augment`. In `training` there is no end: from `epoch` (0 = the
+    first) on epoch follows epoch, each with every image once, in an order of its own.
     """
+    targets = tf.constant(one_hot(labels.astype(bool)) if labels.dtype == np.bool_ else labels)
+    numbers = tf.constant(rows)
 
-    def load(row: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        field = tf.numpy_function(lambda number: np.array(fields[number]), [row], tf.float32, stateful=False)
-        return tf.ensure_shape(field, fields.shape[1:]), label
+    def of_epoch(number: tf.Tensor) -> tf.data.Dataset:
+        def load(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            field = tf.numpy_function(lambda row: np.array(fields[row]), [numbers[place]], tf.float32, stateful=False)
+            field, target = tf.ensure_shape(field, fields.shape[1:]), targets[place]
+            if augmented:
+                drawn = tf.random.stateless_uniform((3,), (seed * 2**20 + number, place)) < 0.5
+                field, target = augment(field, target, drawn)
+            return fill_and_scale(field), target
 
-    targets = one_hot(labels.astype(bool)) if labels.dtype == np.bool_ else labels
-    data = tf.data.Dataset.from_tensor_slices((rows, targets))
-    if training:
-        data = data.shuffle(len(rows), seed=seed, reshuffle_each_iteration=True)
-    data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE)
-    if augmented:
-        generator = tf.random.Generator.from_seed(seed)
-        data = data.map(lambda image, label: augment(image, label, generator))
-    data = data.map(lambda image, label: (fill_and_scale(image), label), num_parallel_calls=tf.data.AUTOTUNE)
-    return data.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+        places = _shuffled(len(rows), seed, number) if training else tf.range(len(rows), dtype=tf.int64)
+        return (
+            tf.data.Dataset.from_tensor_slices(places).map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
+        )
+
+    data = tf.data.Dataset.range(epoch, 2**31).flat_map(of_epoch).apply(_ENDLESS) if training else of_epoch(epoch)
+    return data.prefetch(tf.data.AUTOTUNE)
 
 
-def augment(field: tf.Tensor, target: tf.Tensor, generator: tf.random.Generator) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mirror a magnetogram (H, W, 1) and reverse its polarity at random, under which flare physics does not change.
+def _shuffled(count: int, seed: int, number: tf.Tensor) -> tf.Tensor:
+    """The places 0 to count - 1 in the order of the epoch or pass of this number."""
+    return tf.random.experimental.stateless_shuffle(tf.range(count, dtype=tf.int64), (seed, number))
+
+
+def augment(field: tf.Tensor, target: tf.Tensor, toss: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mirror a magnetogram (H, W, 1) and reverse its polarity, under which flare physics does not change.
 
     The equations of magnetohydrodynamics keep their form when the field is mirrored or its polarity reversed. By Hale's
     law the mirrored Sun is one of the other hemisphere or the other cycle; only the tilt of Joy's law, a few degrees,
     is turned by the east–west mirror. Other rotations would put the activity belts elsewhere. Not in the papers.
 
+    `toss` (bool, (3,)) tells whether to mirror east and west, to mirror north and south, and to reverse the polarity.
     NaN off the disk survives. A label (2,) stays as it is; maps (h, w, n) of quantities without sign are mirrored too.
     """
-    toss = generator.uniform((3,)) < 0.5
 
     def mirrored(image: tf.Tensor) -> tf.Tensor:
         image = tf.where(toss[0], tf.reverse(image, [1]), image)
@@ -73,12 +90,19 @@ def table_dataset(
     batch_size: int,
     training: bool = False,
     seed: int = 0,
+    first: int = 0,
 ) -> tf.data.Dataset:
     """Standardised features (N, n) and labels (N,) for DeFN: (float32 (B, n), float32 (B, 2)).
 
-    For training the samples are shuffled anew in every pass and repeated without end, since DeFN counts iterations.
+    For training the samples are shuffled anew in every pass and repeated without end, since DeFN counts iterations;
+    `first` is the batch to begin with.
     """
-    data = tf.data.Dataset.from_tensor_slices((features, one_hot(labels)))
-    if training:
-        data = data.shuffle(len(features), seed=seed, reshuffle_each_iteration=True).repeat()
-    return data.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    if not training:
+        return (
+            tf.data.Dataset.from_tensor_slices((features, one_hot(labels))).batch(batch_size).prefetch(tf.data.AUTOTUNE)
+        )
+    inputs, targets = tf.constant(features), tf.constant(one_hot(labels))
+    passes = tf.data.Dataset.range(2**31)
+    places = passes.flat_map(lambda number: tf.data.Dataset.from_tensor_slices(_shuffled(len(features), seed, number)))
+    batches = places.batch(batch_size).skip(first).apply(_ENDLESS)
+    return batches.map(lambda rows: (tf.gather(inputs, rows), tf.gather(targets, rows))).prefetch(tf.data.AUTOTUNE)

@@ -22,6 +22,7 @@ __all__ = [
     "move_into_place",
     "remove_abandoned",
     "replace_link",
+    "require_room",
     "sync_folder",
     "temporary_file",
     "temporary_folder",
@@ -31,6 +32,10 @@ __all__ = [
 ]
 
 _PREFIX: Final = ".part-"
+_ABANDONED: Final = (
+    f"{_PREFIX}*",
+    ".publishing-*",
+)  # the second is what earlier versions called a half-published model
 
 
 def write_whole(path: Path, content: str | bytes | Callable[[BinaryIO], object]) -> Path:
@@ -127,11 +132,11 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def held_folders(*folders: Path) -> Iterator[None]:
+def held_folders(*folders: Path, within: Path | None = None) -> Iterator[None]:
     """Make folders, keep them for this process alone, and remove what killed ones left half written there.
 
     The first one holds the lock, which ends with the process, however that ends. SettingError if one of them cannot be
-    written to, or another process holds them.
+    written to, or another process holds them; it names `within`, by default the folder where they are.
     """
     for folder in folders:
         make_folder(folder)
@@ -140,7 +145,7 @@ def held_folders(*folders: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise SettingError(
-                f"another run is at work in `{folders[0].parent}`: wait, or choose another folder"
+                f"another run is at work in `{within or folders[0].parent}`: wait, or choose another folder"
             ) from error
         for folder in folders:
             remove_abandoned(folder)
@@ -149,7 +154,7 @@ def held_folders(*folders: Path) -> Iterator[None]:
 
 def remove_abandoned(folder: Path, *, seconds: float = 0.0) -> None:
     """Remove what killed processes left half written in a folder, unless it is younger: that may be another's work."""
-    for path in folder.glob(f"{_PREFIX}*"):
+    for path in (path for pattern in _ABANDONED for path in folder.glob(pattern)):
         with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime < seconds:
                 continue
@@ -157,6 +162,12 @@ def remove_abandoned(folder: Path, *, seconds: float = 0.0) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink()
+
+
+def require_room(path: Path, size: int) -> None:
+    """Refuse to write a file of so many bytes where they cannot be: `SettingError`, for what fails badly half-way."""
+    with writing(path), tempfile.TemporaryFile(dir=path.parent) as file:
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 @contextmanager

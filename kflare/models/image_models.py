@@ -1,5 +1,6 @@
 """Image models: from a folder of magnetograms to a fitted network, and from that to a published SavedModel."""
 
+import math
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
@@ -136,8 +137,12 @@ def fit_image_network(
             verbose=verbose,
         )  # fmt: skip
     else:
-        training = data(split.train, training=True, augmented=augmented, seed=recipe.seed)
-        train(model, training, validation, observed[split.validation], recipe=recipe, run=run, verbose=verbose)
+        training = data(split.train, training=True, augmented=augmented, seed=recipe.seed, epoch=len(run.epochs))
+        steps = math.ceil(int(split.train.sum()) / recipe.batch_size)
+        train(
+            model, training, validation, observed[split.validation], recipe=recipe, run=run, steps=steps,
+            verbose=verbose,
+        )  # fmt: skip
 
     def probability(mask: npt.NDArray[np.bool_]) -> Float32Array:
         return model.predict(data(mask), verbose=0)[:, 1]

@@ -19,8 +19,7 @@ from kflare.datasets.magnetogram_proxies import FULL_SCALE, SATURATED
 from kflare.datasets.pipelines import image_dataset
 from kflare.datasets.reduced_images import ReducedImages
 from kflare.errors import DataError, ModelError
-from kflare.io.atomic import temporary_file
-from kflare.models.training import Recipe, TrainingRun, ValidationSkill, load_weights
+from kflare.models.training import Recipe, TrainingRun, ValidationSkill, load_weights, save_weights
 from kflare.observations.magnetogram import Magnetogram
 
 __all__ = ["flux_maps", "flux_maps_of", "pretrain_on_flux_maps"]
@@ -86,13 +85,15 @@ def pretrain_on_flux_maps(
     if run.epochs:
         load_weights(model, run.best_weights)
         return
-    run.begin()
-    predictor, loss = _pretrained(model, images, rows, augmented=augmented, recipe=recipe, trunk=trunk, verbose=verbose)
-    plain = image_dataset(images.fields, rows, observed, batch_size=recipe.batch_size)
-    _set_last_layer(model, predictor.get_layer("flux_maps").get_weights(), plain, observed)
-    skill = ValidationSkill(run, validation, validation_observed, recipe)
-    skill.set_model(model)
-    skill.on_epoch_end(recipe.epochs - 1, {"loss": loss})
+    with run.held():
+        predictor, loss = _pretrained(
+            model, images, rows, augmented=augmented, recipe=recipe, trunk=trunk, verbose=verbose
+        )
+        plain = image_dataset(images.fields, rows, observed, batch_size=recipe.batch_size)
+        _set_last_layer(model, predictor.get_layer("flux_maps").get_weights(), plain, observed)
+        skill = ValidationSkill(run, validation, validation_observed, recipe)
+        skill.set_model(model)
+        skill.on_epoch_end(recipe.epochs - 1, {"loss": loss})
 
 
 def _pretrained(
@@ -124,13 +125,13 @@ def _pretrained(
         warmup_steps=rising,
     )
     predictor.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4), keras.losses.Huber())
-    loss = predictor.fit(data, epochs=recipe.epochs, shuffle=False, verbose=verbose).history["loss"][-1]
+    fitted = predictor.fit(data, epochs=recipe.epochs, steps_per_epoch=steps, shuffle=False, verbose=verbose)
+    loss = fitted.history["loss"][-1]
     if not math.isfinite(loss):
         raise DataError(f"training diverged: lower --learning-rate (now {recipe.learning_rate:g})")
     if trunk is not None:
         trunk.parent.mkdir(parents=True, exist_ok=True)
-        with temporary_file(trunk) as part:
-            predictor.save_weights(part)
+        save_weights(predictor, trunk)
     return predictor, float(loss)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from kflare.errors import ModelError
-from kflare.io.atomic import move_into_place, temporary_folder
+from kflare.io.atomic import move_into_place, remove_abandoned, temporary_folder
 
 __all__ = [
     "BATCHING", "MANIFEST", "METADATA", "WARMUP", "SignatureCase", "publish_version", "read_metadata",
@@ -46,6 +46,8 @@ max_enqueued_batches {{ value: 64 }}
 batch_timeout_micros {{ value: 2000 }}
 """
 
+_ABANDONED_SECONDS = 86_400  # what a killed publication left, and no publication of another process takes so long
+
 SignatureCase = tuple[str, Mapping[str, Any], Mapping[str, Any]]
 """A signature's name, its inputs and the outputs that the Keras model gives for them; also a warm-up request."""
 
@@ -75,6 +77,7 @@ def publish_version(
     with ExitStack() as stack:
         try:
             home.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(home, seconds=_ABANDONED_SECONDS)
             # Hidden, so no server takes it for a version; in the same directory, so it can be renamed.
             saved = stack.enter_context(temporary_folder(home)) / "model"
         except OSError as error:
@@ -89,7 +92,7 @@ def publish_version(
                 (saved / "assets.extra" / document).write_bytes(text)
             (saved / BATCHING).write_text(_batching(cases), encoding="utf-8")
             # The number of a withdrawn version (`kflare.models.releases`) is not given again.
-            withdrawn = [int(path.name.removeprefix(".withdrawn-")) for path in home.glob(".withdrawn-*")]
+            withdrawn = [_withdrawn_number(path) for path in home.glob(".withdrawn-*")]
             version = max([*versions(home), *withdrawn], default=0) + 1
             while True:
                 content = {"model": name, "version": version, **metadata}
@@ -105,6 +108,13 @@ def publish_version(
                 return home / str(version)
         except OSError as error:
             raise ModelError(f"cannot publish to {home}: {error}") from error
+
+
+def _withdrawn_number(path: Path) -> int:
+    number = path.name.removeprefix(".withdrawn-")
+    if not number.isdecimal():
+        raise ModelError(f"`{path}` is no withdrawn version, whose name would end in its number: rename or delete it")
+    return int(number)
 
 
 def versions(home: Path) -> list[int]:

@@ -109,8 +109,9 @@ def fit_region_network(
     keras.utils.set_random_seed(recipe.seed)
     model = spec.build(len(features))
     training = table_dataset(
-        inputs[split.train], observed[split.train], batch_size=recipe.batch_size, training=True, seed=recipe.seed
-    )
+        inputs[split.train], observed[split.train], batch_size=recipe.batch_size, training=True, seed=recipe.seed,
+        first=len(run.epochs) * (recipe.steps_per_epoch or 0),
+    )  # fmt: skip
     validation = table_dataset(inputs[split.validation], observed[split.validation], batch_size=4096)
     train(model, training, validation, observed[split.validation], recipe=recipe, run=run, verbose=verbose)
     regression = logistic_regression(inputs[split.train], observed[split.train])

@@ -30,7 +30,7 @@ def fit_seeds(
     keys = task.samples[[name for name in ("time", "region") if name in task.samples]]
     fits = []
     for recipe in recipes:
-        run = TrainingRun(folder / f"seed-{recipe.seed}", {**common, **asdict(recipe)})
+        run = TrainingRun(folder / f"seed-{recipe.seed}", {**common, **asdict(recipe)}, within=folder)
         fitted = task.fit(split, recipe, run, verbose=verbose)
         plot_learning_curve(
             run.epochs, run.folder / "learning_curve.png", title=f"{task.spec.name}, seed {recipe.seed}",

@@ -7,7 +7,8 @@ written first and count from the moment at which the state, replaced in one step
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,13 +18,33 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
+from pydantic import TypeAdapter
 
 from kflare.errors import DataError, ModelError, SettingError
-from kflare.io.atomic import temporary_file, write_whole
+from kflare.io.atomic import held_folders, require_room, temporary_file, write_whole, writing
 from kflare.models.losses import WeightedCrossentropy, class_weights
 from kflare.verification.thresholds import best_threshold
 
-__all__ = ["Recipe", "TrainingRun", "ValidationSkill", "load_weights", "require_same_settings", "train"]
+__all__ = ["Recipe", "TrainingRun", "ValidationSkill", "load_weights", "require_same_settings", "save_weights", "train"]
+
+
+_SETTINGS = "settings.json"
+_ANEW = "choose another --output, or delete the folder to train anew"
+
+
+@dataclass
+class _Epoch:
+    epoch: int
+    loss: float
+    val_loss: float
+    val_tss: float
+
+
+@dataclass
+class _State:
+    epochs: list[_Epoch]
+    best: _Epoch | None
+    published: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,20 +90,29 @@ class TrainingRun:
     """A training run's folder: settings, epochs so far, weights of the best and of the last epoch.
 
     The `settings` are everything that determines the result. A folder without a finished epoch holds no run yet; one
-    that holds a run with other settings, or cannot be read, raises `SettingError`.
+    that holds a run with other settings, or cannot be read, raises `SettingError`. One process at a time works in the
+    folder `within`, by default the run's own.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any], *, within: Path | None = None) -> None:
         self.folder = Path(folder)
+        self._within = within or self.folder
         self._settings = json.dumps(settings, indent=2, sort_keys=True, default=str)
         self._state = self.folder / "state.json"
         self.state: dict[str, Any] = {"epochs": [], "best": None}
-        try:
-            if self._state.exists():
-                self.state = json.loads(self._state.read_text(encoding="utf-8"))
-                require_same_settings(self.folder, settings, what="run")
-        except (OSError, ValueError) as error:
-            raise SettingError(f"cannot use {self.folder} for the run: {error}; choose another --output") from error
+        self._read(settings)
+
+    def _read(self, settings: Mapping[str, Any]) -> None:
+        if self._state.exists():
+            self.state = _read_json(self._state, _State)
+            best = (self.state["best"] or {}).get("epoch")
+            if self.state["epochs"] and best not in [row["epoch"] for row in self.state["epochs"]]:
+                raise SettingError(
+                    f"cannot use {self.folder} for the run: its best epoch is none of its epochs; {_ANEW}"
+                )
+            if not (self.folder / _SETTINGS).exists():
+                raise SettingError(f"cannot use {self.folder} for the run: `{_SETTINGS}` is missing; {_ANEW}")
+            require_same_settings(self.folder, settings, what="run")
 
     @property
     def epochs(self) -> list[dict[str, float]]:
@@ -107,9 +137,17 @@ class TrainingRun:
         """Make the folder and write the settings; `SettingError` where that is not possible."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / "settings.json", self._settings)
+            write_whole(self.folder / _SETTINGS, self._settings)
         except OSError as error:
             raise SettingError(f"cannot use {self.folder} for the run: {error}; choose another --output") from error
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Begin, or go on, and keep the folder for this process alone; `SettingError` while another works there."""
+        with held_folders(self._within, self.folder, within=self._within):
+            self._read(json.loads(self._settings))  # another may have got on since
+            self.begin()
+            yield
 
     def record(self, row: Mapping[str, float], *, better: bool) -> None:
         """Append an epoch, whose weights are written already, to the state and the CSV log."""
@@ -128,18 +166,26 @@ class TrainingRun:
 
 def require_same_settings(folder: Path, settings: Mapping[str, Any], *, what: str) -> None:
     """Compare settings with those in the folder's `settings.json`, if any; `SettingError` if one differs."""
-    path = folder / "settings.json"
+    path = folder / _SETTINGS
     wanted = json.loads(json.dumps(settings, default=str))
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else wanted
-    except (OSError, ValueError) as error:
-        raise SettingError(f"cannot use {folder} for the {what}: {error}; choose another --output") from error
+    stored = _read_json(path, dict[str, Any]) if path.exists() else wanted
     for key in sorted({*stored, *wanted}):
         if stored.get(key) != wanted.get(key):
             raise SettingError(
                 f"{folder} holds a {what} with another `{key}` ({_short(stored.get(key))}, now "
                 f"{_short(wanted.get(key))}): choose another --output, or delete the folder"
             )
+
+
+def _read_json(path: Path, kind: Any) -> dict[str, Any]:
+    """A JSON file of a run's folder, whose content is of a kind that pydantic knows; else `SettingError`."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        TypeAdapter(kind).validate_python(content)
+    except (OSError, ValueError) as error:  # pydantic's errors are ValueErrors
+        reason = " ".join(str(error).partition("For further information")[0].split())
+        raise SettingError(f"cannot use {path.parent} for the run: `{path.name}`: {reason}; {_ANEW}") from error
+    return content
 
 
 def _short(value: Any) -> str:
@@ -155,6 +201,13 @@ class ValidationSkill(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.run, self.data, self.observed, self.recipe = run, data, observed, recipe
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Let what dropout draws depend on the seed and the epoch alone, as the data do."""
+        del logs
+        for place, layer in enumerate(self.model.layers):
+            if (generator := getattr(layer, "seed_generator", None)) is not None:
+                generator.state.assign(np.array([(self.recipe.seed + place) % 2**32, epoch * 2**20 % 2**32], np.uint32))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Score and record the epoch of this number, counted from 0; `logs` holds its `loss`."""
@@ -173,8 +226,7 @@ class ValidationSkill(keras.callbacks.Callback):
         best = self.run.state["best"]
         better = best is None or self._score(row) > self._score(best)
         # On the disk before the state names them, also through a loss of power.
-        with temporary_file(self.run.weights(row)) as part:
-            self.model.save_weights(part)
+        save_weights(self.model, self.run.weights(row))
         self.run.record(row, better=better)
         if _finished(self.run, self.recipe):
             self.model.stop_training = True
@@ -192,34 +244,36 @@ def train(
     *,
     recipe: Recipe,
     run: TrainingRun,
+    steps: int | None = None,
     verbose: int = 0,
 ) -> None:
     """Train a network that gives probabilities (N, 2) and load its best weights, going on where a killed run stopped.
 
-    The datasets hold batches of (input, one-hot label); `observed` are the labels of the validation samples in their
-    order. Raises `DataError` if the network diverges.
+    The datasets hold batches of (input, one-hot label). `training` is without end and begins with what follows the
+    epochs of the run, each of `steps` batches (None: of the recipe's); `observed` are the labels of the validation
+    samples in their order. Raises `DataError` if the network diverges.
     """
     if not _finished(run, recipe):
-        run.begin()
         model.compile(
             optimizer=keras.optimizers.Adam(recipe.learning_rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8),
             loss=WeightedCrossentropy(recipe.class_weights),
         )
-        if run.last_weights is not None:
-            model.optimizer.build(model.trainable_variables)  # or its state would not be restored
-            load_weights(model, run.last_weights)
-        model.fit(
-            training,
-            initial_epoch=len(run.epochs),
-            epochs=recipe.epochs,
-            shuffle=False,  # the pipeline does it
-            steps_per_epoch=recipe.steps_per_epoch,
-            verbose=verbose,
-            callbacks=[
-                ValidationSkill(run, validation, observed, recipe),
-                keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False),
-            ],
-        )
+        with run.held():
+            if run.last_weights is not None:
+                model.optimizer.build(model.trainable_variables)  # or its state would not be restored
+                load_weights(model, run.last_weights)
+            model.fit(
+                training,
+                initial_epoch=len(run.epochs),
+                epochs=recipe.epochs,
+                shuffle=False,  # the pipeline does it
+                steps_per_epoch=steps or recipe.steps_per_epoch,
+                verbose=verbose,
+                callbacks=[
+                    ValidationSkill(run, validation, observed, recipe),
+                    keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False),
+                ],
+            )
     load_weights(model, run.best_weights)
 
 
@@ -228,6 +282,15 @@ def _finished(run: TrainingRun, recipe: Recipe) -> bool:
         return False
     last = run.epochs[-1]["epoch"]
     return last >= recipe.epochs or last - run.state["best"]["epoch"] >= recipe.patience
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Write weights (and the optimiser's state) whole or not at all; `SettingError` if that is not possible."""
+    variables = [*model.weights, *(model.optimizer.variables if model.optimizer else ())]
+    # On a full disk HDF5 would write tracebacks of its own.
+    require_room(path, sum(4 * math.prod(variable.shape) + 2048 for variable in variables) + 16_384)
+    with writing(path), temporary_file(path) as part:
+        model.save_weights(part)
 
 
 def load_weights(model: keras.Model, path: Path) -> None:

@@ -309,7 +309,7 @@ REFUSALS = {
     "no epochs": (lambda sun: [*defn(sun), "--epochs", "0"], "`epochs` must be at least 1, got 0"),
     "output is a file": (
         lambda sun: [*defn(sun), "--output", sun / "flares.csv"],
-        "cannot use .*flares.csv/seed-0 for the run",
+        "cannot write to `.*flares.csv`: .*; choose another folder",
     ),
 }
 

@@ -95,8 +95,8 @@ def test_training_shuffles_anew_every_epoch_and_the_same_for_the_same_seed(field
     def three_epochs(seed):
         data = dataset(fields, training=True, seed=seed)
         orders = []
-        for _ in range(3):
-            images, labels = collect(data)
+        for epoch in range(3):
+            images, labels = collect(data.skip(3 * epoch).take(3))  # 4, 4 and 2 images
             orders.append(order(images, plain))
             # The label goes where its image goes.
             np.testing.assert_array_equal(labels, one_hot(LABELS)[orders[-1]])
@@ -108,6 +108,9 @@ def test_training_shuffles_anew_every_epoch_and_the_same_for_the_same_seed(field
     assert first[0] != first[1] != first[2] != first[0]
     assert three_epochs(seed=1) == first
     assert three_epochs(seed=2) != first
+    # What is stopped after an epoch goes on with the next one.
+    later = collect(dataset(fields, training=True, seed=1, epoch=2).take(3))[0]
+    assert order(later, plain) == first[2]
 
 
 # Which way each of the eight variants of an image (H, W, 1) goes: east-west, north-south, polarity.
@@ -123,14 +126,23 @@ def variant(field, east_west, north_south, polarity):
 def test_augmentation_gives_these_eight_variants_and_no_other():
     field = np.random.default_rng(0).normal(0, 50, (6, 6, 1)).astype(np.float32)
     field[0, 0] = field[1, 5] = field[5, 2] = np.nan
-    generator = tf.random.Generator.from_seed(3)
+    for toss in VARIANTS:
+        found = augment(tf.constant(field), tf.constant([0.0, 1.0]), tf.constant(toss))[0].numpy()
+        np.testing.assert_array_equal(found, variant(field, *toss))
+
+
+def test_the_eight_variants_are_equally_frequent(fields, plain):
+    data = dataset(fields, training=True, augmented=True, seed=3)
     seen = dict.fromkeys(VARIANTS, 0)
-    for _ in range(200):
-        found = augment(tf.constant(field), tf.constant([0.0, 1.0]), generator)[0].numpy()
-        matches = [wanted for wanted in VARIANTS if np.array_equal(found, variant(field, *wanted), equal_nan=True)]
-        assert len(matches) == 1
-        seen[matches[0]] += 1
+    fields_by_place = np.asarray(fields)
+    for epoch in range(20):
+        for image in collect(data.skip(3 * epoch).take(3))[0]:
+            whole = [np.where(np.isnan(variant(f, *w)), -1.0, np.clip(variant(f, *w) / 100, -1, 1))
+                     for f in fields_by_place for w in VARIANTS]  # fmt: skip
+            (match,) = [place for place, wanted in enumerate(whole) if np.allclose(image, wanted, atol=1e-6)]
+            seen[VARIANTS[match % 8]] += 1
     # 200 draws of one in eight: 25 with a standard deviation of (200 * 1/8 * 7/8)**0.5 = 4.7; five of them are 23.
+    assert sum(seen.values()) == 200
     assert all(2 <= count <= 48 for count in seen.values())
 
 
@@ -138,10 +150,9 @@ def test_a_source_in_the_north_east_goes_to_the_other_quadrants_or_reverses():
     # Row 0 is north and column 0 is east.
     field = np.zeros((5, 5, 1), np.float32)
     field[0, 1] = 70.0
-    generator = tf.random.Generator.from_seed(0)
     places = set()
-    for _ in range(100):
-        found = augment(tf.constant(field), tf.constant([0.0, 1.0]), generator)[0].numpy()[:, :, 0]
+    for toss in VARIANTS:
+        found = augment(tf.constant(field), tf.constant([0.0, 1.0]), tf.constant(toss))[0].numpy()[:, :, 0]
         ((row, column),) = np.argwhere(found)
         places.add((int(row), int(column), float(found[row, column])))
     north_east, north_west, south_east, south_west = (0, 1), (0, 3), (4, 1), (4, 3)
@@ -152,9 +163,8 @@ def test_a_source_in_the_north_east_goes_to_the_other_quadrants_or_reverses():
 
 def test_maps_are_mirrored_with_their_field_and_keep_their_sign():
     field = np.arange(1.0, 17.0, dtype=np.float32).reshape(4, 4, 1)
-    generator = tf.random.Generator.from_seed(1)
-    for _ in range(30):
-        found, maps = augment(tf.constant(field), tf.constant(field), generator)
+    for toss in VARIANTS:
+        found, maps = augment(tf.constant(field), tf.constant(field), tf.constant(toss))
         np.testing.assert_array_equal(np.abs(found), maps)
 
 
@@ -166,9 +176,8 @@ def test_maps_come_with_their_images_where_they_stand_for_labels(fields, plain):
 
 
 def test_augmented_images_stay_dark_off_the_disk_and_keep_their_labels(paths, fields, plain):
-    data = dataset(fields, augmented=True, seed=7)
     # Eight passes are 80 draws; that one of eight variants is missing has a chance of 8 * (7/8)**80 = 0.02 %.
-    epochs = [collect(data) for _ in range(8)]
+    epochs = [collect(dataset(fields, augmented=True, seed=7, epoch=epoch)) for epoch in range(8)]
     dark = np.isnan(read_magnetogram(paths[0]).resized(SIZE).data)
     used = set()
     for images, labels in epochs:
@@ -217,3 +226,21 @@ def test_table_for_training_is_shuffled_anew_in_every_pass_without_end():
     assert len({tuple(one) for one in passes}) > 1
     assert four_passes(seed=1) == passes
     assert four_passes(seed=2) != passes
+
+
+@pytest.mark.parametrize("first", [0, 1, 5, 6, 7])
+def test_a_table_goes_on_with_the_batches_that_come_next(first):
+    options = {"batch_size": 4, "training": True, "seed": 3}
+    whole = collect(table_dataset(FEATURES, ROW_LABELS, **options).take(12))
+    rest = collect(table_dataset(FEATURES, ROW_LABELS, **options, first=first).take(12 - first))
+    for found, wanted in zip(rest, whole, strict=True):
+        np.testing.assert_array_equal(found, wanted[4 * first :])
+
+
+def test_stopped_after_each_epoch_every_sample_is_still_drawn():
+    features, labels = np.arange(3000, dtype=np.float32)[:, None], np.arange(3000) % 2 == 0
+    drawn = [
+        collect(table_dataset(features, labels, batch_size=50, training=True, first=10 * epoch).take(10))[0].ravel()
+        for epoch in range(6)
+    ]
+    assert len(set(np.concatenate(drawn).tolist())) == 3000  # before, 500: those of the first epoch, six times

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -155,6 +156,25 @@ def test_versions_count_up_and_ignore_what_is_none(tmp_path):
     assert versions(home) == [7]
     assert [publish_toy(tmp_path).name for _ in range(3)] == ["8", "9", "10"]
     assert versions(home) == [7, 8, 9, 10]
+
+
+def test_what_killed_publications_left_goes_after_a_day(tmp_path):
+    home = tmp_path / "toy"
+    for name in (".publishing-1", ".part-old", ".part-new"):
+        (home / name / "model").mkdir(parents=True)
+        if name != ".part-new":  # which may be another's work
+            os.utime(home / name, (1e9, 1e9))
+    (home / ".withdrawn-4").mkdir()
+    assert publish_toy(tmp_path).name == "5"
+    assert content(tmp_path) == [".part-new", ".withdrawn-4", "5"]
+
+
+@pytest.mark.parametrize("name", [".withdrawn-x", ".withdrawn-", ".withdrawn-2.old"])
+def test_what_looks_withdrawn_and_has_no_number_is_named(tmp_path, name):
+    (tmp_path / "toy" / name).mkdir(parents=True)
+    with pytest.raises(ModelError, match=f"/toy/{name}` is no withdrawn version.*rename or delete it"):
+        publish_toy(tmp_path)
+    assert content(tmp_path) == [name]
 
 
 @pytest.mark.timeout(60)

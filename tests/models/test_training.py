@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import resource
 from pathlib import Path
 
 import keras
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kflare.datasets.pipelines import one_hot
+from kflare.datasets.pipelines import image_dataset, one_hot, table_dataset
 from kflare.errors import DataError, ModelError, SettingError
+from kflare.models.defn import build_defn
 from kflare.models.losses import WeightedCrossentropy
 from kflare.models.training import Recipe, TrainingRun, train
 
@@ -149,6 +151,39 @@ class TestRun:
         with pytest.raises(SettingError, match=r"cannot use .* for the run.*choose another --output"):
             TrainingRun(tmp_path, self.settings)
 
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("state.json", ""),
+            ("state.json", "[]"),
+            ("state.json", "{}"),
+            ("state.json", '{"epochs": 3, "best": null}'),
+            ("state.json", '{"epochs": [{"epoch": 1}], "best": null}'),
+            ("state.json", '{"epochs": [{"epoch": 1, "loss": "?", "val_loss": 1, "val_tss": 0}], "best": null}'),
+            ("state.json", '{"epochs": [{"epoch": 1, "loss": 1, "val_loss": 1, "val_tss": 0}], "best": null}'),
+            ("state.json", "\x00" * 40),
+            ("settings.json", "[]"),
+            ("settings.json", "null"),
+            ("settings.json", None),
+        ],
+    )
+    def test_files_that_hold_something_else_are_named(self, tmp_path, name, content):
+        self.record(tmp_path)
+        if content is None:
+            (tmp_path / name).unlink()
+        else:
+            (tmp_path / name).write_text(content)
+        with pytest.raises(SettingError, match=r"cannot use .* for the run: .*; choose another --output, or delete"):
+            TrainingRun(tmp_path, self.settings)
+
+    def test_a_loss_that_is_not_a_number_is_read_again(self, tmp_path):  # of layers that were read, not trained
+        run = TrainingRun(tmp_path, self.settings)
+        run.begin()
+        row = {"epoch": 30, "loss": float("nan"), "val_loss": 1.0, "val_tss": 0.5}
+        run.weights(row).write_bytes(b"weights")
+        run.record(row, better=True)
+        assert TrainingRun(tmp_path, self.settings).state["best"]["epoch"] == 30
+
 
 class TestTrain:
     def test_learns_logs_and_chooses_by_tss_and_among_equals_by_loss(self, tmp_path):
@@ -216,3 +251,84 @@ class TestTrain:
         run.best_weights.unlink()
         with pytest.raises(ModelError, match=r"epoch-0001.weights.h5 cannot be read"):
             trained(TrainingRun(tmp_path, {}), recipe(epochs=4))
+
+
+def dropout_network():
+    keras.utils.set_random_seed(7)
+    return build_defn(3, hidden=8)
+
+
+def image_network():
+    keras.utils.set_random_seed(7)
+    image = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(4, 3, activation="relu")(image)
+    x = keras.layers.Dropout(0.3)(keras.layers.GlobalAveragePooling2D()(x))
+    return keras.Model(image, keras.layers.Dense(2, activation="softmax")(x))
+
+
+def table_data(done):
+    return table_dataset(*TRAINING, batch_size=9, training=True, seed=5, first=3 * done), batches(*VALIDATION)
+
+
+def image_data(done):
+    fields = np.random.default_rng(3).normal(0, 60, (40, 8, 8, 1)).astype(np.float32)
+    rows, labels = np.arange(40), TRAINING[1]
+    training = image_dataset(fields, rows, labels, batch_size=14, training=True, augmented=True, seed=5, epoch=done)
+    return training, image_dataset(fields, rows, VALIDATION[1], batch_size=40)
+
+
+@pytest.mark.parametrize(
+    ("build", "data", "stops"), [(dropout_network, table_data, (1, 2, 4)), (image_network, image_data, (2, 3, 4))]
+)
+def test_one_go_and_several_pieces_give_the_same_weights(tmp_path, build, data, stops):
+    def rows_and_weights(folder, stops):
+        for epochs in stops:
+            run, model = TrainingRun(folder, {"seed": 5}), build()
+            training, validation = data(len(run.epochs))
+            train(model, training, validation, VALIDATION[1], recipe=recipe(epochs=epochs), run=run)
+        last = build()
+        last.load_weights(run.last_weights)
+        return run.epochs, last.get_weights()
+
+    whole, weights = rows_and_weights(tmp_path / "whole", (4,))
+    pieces, found = rows_and_weights(tmp_path / "pieces", stops)
+    assert pieces == whole
+    for one, other in zip(found, weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
+    first, second = (TrainingRun(tmp_path / f"seed-{seed}", {}, within=tmp_path) for seed in (0, 1))
+    with first.held(), pytest.raises(SettingError, match=f"^another run is at work in `{tmp_path}`"):
+        trained(second, recipe(epochs=1))
+    assert second.epochs == []
+    trained(second, recipe(epochs=1))  # the lock ends with its holder
+    assert len(second.epochs) == 1
+
+
+def test_what_another_process_has_done_since_counts(tmp_path):
+    early = TrainingRun(tmp_path, {})
+    trained(TrainingRun(tmp_path, {}), recipe(epochs=2))
+    with early.held():
+        assert len(early.epochs) == 2
+
+
+@pytest.mark.parametrize("limit", [100, 20_000])
+def test_a_full_disk_ends_in_one_line_and_training_goes_on_later(tmp_path, limit, capfd):
+    whole = TrainingRun(tmp_path / "whole", {})
+    trained(whole, recipe(epochs=3))
+    trained(TrainingRun(tmp_path / "run", {}), recipe(epochs=1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    capfd.readouterr()
+    # No file may grow beyond it, as where a disk or a quota is full; the weights take 26 kB.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(SettingError, match=r"^cannot write `[^`]*epoch-0002\.weights\.h5`: File too large"):
+            trained(TrainingRun(tmp_path / "run", {}), recipe(epochs=3))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "Traceback" not in "".join(capfd.readouterr())
+    assert not list((tmp_path / "run").glob(".part-*"))
+    later = TrainingRun(tmp_path / "run", {})
+    trained(later, recipe(epochs=3))
+    assert later.epochs == whole.epochs

@@ -18,7 +18,7 @@ import pandas as pd
 from kflare.datasets.splits import Split, chronological_split
 from kflare.errors import DataError, SettingError
 from kflare.flares.labels import LEAD_HOURS, in_seconds
-from kflare.io.atomic import make_folder, write_whole
+from kflare.io.atomic import held_folders, write_whole
 from kflare.models.calibration import fit_calibration
 from kflare.models.training import require_same_settings
 from kflare.verification.thresholds import best_threshold
@@ -149,22 +149,31 @@ def cross_validate(
     `fold`, `span` ("validation" or "test"), `method`, `seed`, `output`, `probability`, `threshold`, `class_weight`.
     With seeds also their mean, of `seed` -1: outputs and probabilities averaged, the threshold chosen on validation.
     """
+    require_same_settings(folder, settings, what="cross-validation")
+    with held_folders(folder, *(_place(folder, fold) for fold in folds), within=folder):
+        return _in_folder(samples, folds, units, folder, settings)
+
+
+def _place(folder: Path, fold: Fold) -> Path:
+    return folder / fold.name.replace(" ", "-")
+
+
+def _in_folder(
+    samples: pd.DataFrame, folds: Sequence[Fold], units: Mapping[str, Unit], folder: Path, settings: Mapping[str, Any]
+) -> pd.DataFrame:
     from tqdm import tqdm
 
-    require_same_settings(folder, settings, what="cross-validation")
-    make_folder(folder)
     write_whole(folder / "settings.json", json.dumps(settings, default=str, indent=2, sort_keys=True))
     parts = []
     jobs = [(fold, name) for fold in folds for name in units]
     bar = tqdm(jobs, desc="cross-validation", unit="fit", disable=None)
     for fold, name in bar:
         bar.set_postfix_str(f"{fold.name}, {name}")
-        place = folder / fold.name.replace(" ", "-")
+        place = _place(folder, fold)
         kept = place / f"{name}.parquet"
         if kept.exists():
             parts.append(_read_kept(kept))
             continue
-        place.mkdir(parents=True, exist_ok=True)
         rows = pd.concat([_rows(samples, fold, one) for one in units[name](fold, place)], ignore_index=True)
         write_whole(kept, partial(rows.to_parquet, index=False))
         parts.append(rows)

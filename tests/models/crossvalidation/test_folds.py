@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
+from kflare.io.atomic import held_folders
 from kflare.models.crossvalidation.compare import compared, read_other_forecasts, verifiable
 from kflare.models.crossvalidation.folds import Fold, MethodForecast, block_folds, conclude, cross_validate, year_folds
 from kflare.models.crossvalidation.methods import baseline_unit, network_unit
@@ -139,6 +140,11 @@ def kept(tmp_path_factory):
 @pytest.fixture(scope="module")
 def rows(regions, kept):
     return run(regions, kept, seeds=(0, 1))
+
+
+def test_one_process_at_a_time_works_in_a_folder(regions, tmp_path):
+    with held_folders(tmp_path), pytest.raises(SettingError, match=f"another run is at work in `{tmp_path}`"):
+        run(regions, tmp_path)
 
 
 def test_the_test_years_labels_change_nothing_that_is_fitted(regions, tmp_path):
