@@ -6,7 +6,7 @@ the scaling to [-1, 1], and off-disk pixels at the lower end, as black as they a
 
 import tensorflow as tf
 
-from kflare.observations.usability import LARGEST_FIELD, LEAST_MEASURED, LEAST_SIDE, MOST_BEYOND
+from kflare.observations.usability import LARGEST_FIELD, LEAST_COVERAGE, LEAST_SIDE, MOST_BEYOND
 
 __all__ = [
     "CLIPPED_SIZE",
@@ -64,7 +64,7 @@ def usable(magnetogram: tf.Tensor) -> tf.Tensor:
     def share(chosen: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(tf.cast(chosen, tf.float32), axis=(1, 2, 3))
 
-    return (share(strength > LARGEST_FIELD) <= MOST_BEYOND) & (share(strength <= LARGEST_FIELD) >= LEAST_MEASURED)
+    return (share(strength > LARGEST_FIELD) <= MOST_BEYOND) & (share(strength <= LARGEST_FIELD) >= LEAST_COVERAGE)
 
 
 def _area_mean(field: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
@@ -97,7 +97,7 @@ def mask_space(field: tf.Tensor) -> tf.Tensor:
 
     A circle is fitted to the first and the last bright pixel of each row and column, without those far from it. Where
     the edge is no circle nothing is masked: black pixels then read -100 G, which is what `fill_and_scale` puts there.
-    Where besides less than `LEAST_MEASURED` of the image is bright nothing was seen, and all of it is NaN.
+    Where besides less than `LEAST_COVERAGE` of the image is bright nothing was seen, and all of it is NaN.
     Captions are told from the disk by lying off the circle, and not by being apart from it as in `find_disk`.
     """
     return tf.map_fn(_mask_space, field)
@@ -123,7 +123,7 @@ def _mask_space(field: tf.Tensor) -> tf.Tensor:
     is_disk = _count(edge & near) >= 0.8 * _count(edge)
     half_chord = tf.sqrt(tf.square(radius) - tf.square(place - centre_y))  # NaN, so never the larger one, off the disk
     on_disk = tf.abs(place - centre_x)[None, :] <= half_chord[:, None]
-    mostly_bright = tf.reduce_mean(tf.cast(bright, tf.float32)) >= LEAST_MEASURED
+    mostly_bright = tf.reduce_mean(tf.cast(bright, tf.float32)) >= LEAST_COVERAGE
     return tf.where(tf.where(is_disk, on_disk, mostly_bright)[..., None], field, float("nan"))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from kflare.errors import DataError
 from kflare.observations.magnetogram import Magnetogram
 
-__all__ = ["LARGEST_FIELD", "LEAST_MEASURED", "LEAST_SIDE", "MOST_BEYOND", "require_usable"]
+__all__ = ["LARGEST_FIELD", "LEAST_COVERAGE", "LEAST_SIDE", "MOST_BEYOND", "require_usable"]
 
 LEAST_SIDE: Final = 32
 """Pixels a side; on fewer no region of the Sun is more than a pixel."""
@@ -21,7 +21,7 @@ LARGEST_FIELD: Final = 10_000.0
 MOST_BEYOND: Final = 1e-3
 """Share of the pixels beyond `LARGEST_FIELD` up to which the others are believed to be gauss."""
 
-LEAST_MEASURED: Final = 0.25
+LEAST_COVERAGE: Final = 0.25
 """Share of the pixels that must have been measured: half of a disk whose radius is 0.4 of the width."""
 
 
@@ -37,7 +37,7 @@ def require_usable(image: Magnetogram) -> None:
             f"hold gauss, at most {LARGEST_FIELD:,.0f} in strength, and NaN where nothing was measured",
             f"{np.nanmax(strength, initial=0):g} G, and {beyond:.1%} of the pixels beyond",
         ),
-        (measured >= LEAST_MEASURED, f"have measured at least {LEAST_MEASURED:.0%} of its pixels", f"{measured:.1%}"),
+        (measured >= LEAST_COVERAGE, f"have measured at least {LEAST_COVERAGE:.0%} of its pixels", f"{measured:.1%}"),
     ):
         if not good:
             raise DataError(f"`{image.source}`: a magnetogram to forecast from must {rule}, got {seen}")
