@@ -19,7 +19,7 @@ __all__ = ["read_regions", "read_sharp_box", "with_sharp"]
 
 
 def read_regions(path: str | Path) -> pd.DataFrame:
-    """Read the positions of active regions: an SRS table, a region table, or the FITS file of a SHARP.
+    """Read the positions of active regions: an SRS table or a folder of such, a region table, or a SHARP's FITS file.
 
     An SRS in any form that `kflare.flares.srs.read_srs` takes, or a region table (CSV or Parquet) with `time`,
     `region`, `lon`, `lat` and, where known, `noaa`, `AREA_ACR`, `lon_min`, `lon_max`, `lat_min`, `lat_max`. Columns of
@@ -28,13 +28,15 @@ def read_regions(path: str | Path) -> pd.DataFrame:
     time.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"no table of regions {path}: give an SRS table, a region table or the FITS file of a SHARP")
-    with path.open("rb") as file:
-        begin = file.read(4096)
+    begin = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            begin = file.read(4096)
     if format_of(begin) == "FITS":
         return _complete(read_sharp_box(path), path)
-    if is_srs(begin):
+    if path.is_dir() or is_srs(begin):
         srs = read_srs(path)
         return _complete(srs.assign(region="NOAA " + srs["noaa"].astype(str)), path)
     if b"Longitude;Latitude" in begin.partition(b"\n")[0]:

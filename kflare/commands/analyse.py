@@ -29,7 +29,13 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add_image_options(parser, byte_range=False)
     add = parser.add_argument_group("tables").add_argument
     add("--flares", type=Path, required=True, metavar="FILE", help="flare list")
-    add("--regions", type=Path, required=True, metavar="FILE", help="positions of regions (SRS or region table)")
+    add(
+        "--regions",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="positions of regions: SRS (or a folder), region table",
+    )
     add("--sharp", type=Path, metavar="FILE", help="daily table of SHARP parameters of NOAA regions, for Fig. 7")
     decision = parser.add_argument_group(
         "decision", "Probability from which an image was forecast to flare (default: 0.5, the higher score decides)."

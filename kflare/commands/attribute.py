@@ -45,7 +45,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=int, default=4, metavar="N", help="images per call of the model (default: 4)")
     table = parser.add_argument_group("table")
     add = table.add_argument
-    add("--regions", type=Path, metavar="FILE", help="positions of regions (SRS or region table): a row for each, too")
+    add("--regions", type=Path, metavar="FILE", help="regions, SRS (or a folder) or region table: a row for each, too")
     add("--flares", type=Path, metavar="FILE", help="flare list: adds hit, miss, false alarm or null of each image")
     add(
         "--threshold", type=float, metavar="P",

@@ -50,7 +50,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
         help="GOES X-ray flux (default: goes_xrays_*.json in the folders)",
     )  # fmt: skip
     add("--flares", type=Path, metavar="FILE", help="flare list, for the flare history of regions")
-    add("--srs", type=Path, metavar="FILE", help="NOAA's Solar Region Summaries: the numbers of regions")
+    add("--srs", type=Path, metavar="PATH", help="NOAA's Solar Region Summaries, file or folder: the regions' numbers")
     how = parser.add_argument_group("how")
     add = how.add_argument
     add(

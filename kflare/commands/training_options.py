@@ -47,7 +47,7 @@ def add_model_and_data(parser: argparse.ArgumentParser) -> None:
         help="region models: columns to use, or a set, sharp or defn79 (default: defn79 if the table has it, else all "
         "it has)",
     )  # fmt: skip
-    add("--flares", type=Path, required=True, metavar="FILE", help="GOES flare list, CSV")
+    add("--flares", type=Path, required=True, metavar="FILE", help="GOES flare list: CSV, JSON, SWPC, NGDC, NCEI")
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":

@@ -59,7 +59,7 @@ def region_numbers(table: pd.DataFrame) -> pd.DataFrame:
     if "noaa" in table:
         found.append(keys.assign(noaa=_noaa_numbers(table["noaa"])))
     if "noaas" in table:
-        cells = table["noaas"].fillna("").astype("str").str.split(r"[\s,;]+").explode()
+        cells = table["noaas"].astype("str").str.split(r"[\s,;]+").explode()
         found.append(keys.loc[cells.index].assign(noaa=_noaa_numbers(cells).array))
     if not found:
         raise DataError("the region table lacks the column `noaa`, by which flares are assigned to regions")

@@ -135,7 +135,7 @@ def _text(value: object) -> str:
         return value.strip().encode("utf-8", "replace").decode()
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
-    return f"{value:.12g}"
+    return str(value) if isinstance(value, int) else f"{value:.12g}"
 
 
 def _xray_events(records: Sequence[Mapping[str, object]], rows: list[dict[str, str]]) -> list[dict[str, str]]:

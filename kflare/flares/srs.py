@@ -37,7 +37,7 @@ _LOG = logging.getLogger(__name__)
 def is_srs(begin: bytes) -> bool:
     """Whether a file that begins so is a Solar Region Summary, in text or in CSV."""
     text = begin.decode("utf-8", "replace")
-    return "ar_noaanum" in text.partition("\n")[0].split(",") or _ISSUED.search(text) is not None
+    return _is_csv(text) or ":Issued:" in text or "Solar Region Summary" in text
 
 
 def read_srs(path: str | Path) -> pd.DataFrame:
@@ -71,10 +71,13 @@ def read_srs(path: str | Path) -> pd.DataFrame:
             raise DataError(f"`{path}` holds no file named like 20131023SRS.txt; give {_WHAT}")
         return pd.concat([read_srs(one) for one in files]).sort_values("time", kind="stable", ignore_index=True)
     payload = read_payload(path, limit=MAX_TEXT_BYTES, what=_WHAT, kinds=())
-    if not is_srs(payload[:4096]):
-        raise DataError(f"`{path}` is no Solar Region Summary that can be read: it must be {_FORMS}; give {_WHAT}")
     text = payload.decode("utf-8", "replace")
-    rows = _text_rows(text, path) if _ISSUED.search(text[:4096]) else _csv_rows(payload, path)
+    if _is_csv(text):
+        rows = _csv_rows(payload, path)
+    elif _ISSUED.search(text[:4096]):
+        rows = _text_rows(text, path)
+    else:
+        raise DataError(f"`{path}` is no Solar Region Summary that can be read: it must be {_FORMS}; give {_WHAT}")
     place = rows["LOCATION"].str.strip().str.extract(rf"^{LOCATION.pattern}$")
     issued = pd.to_datetime(rows["date"], format="ISO8601", utc=True, errors="coerce").astype("datetime64[us, UTC]")
     noaa = full_region_numbers(rows["ar_noaanum"], issued)
@@ -105,6 +108,10 @@ def read_srs(path: str | Path) -> pd.DataFrame:
                 f"{int(wrong.to_numpy().argmax())}"
             )
     return table.sort_values("time", kind="stable", ignore_index=True)
+
+
+def _is_csv(text: str) -> bool:
+    return "ar_noaanum" in text.partition("\n")[0].strip().split(",")
 
 
 def _csv_rows(payload: bytes, path: Path) -> pd.DataFrame:

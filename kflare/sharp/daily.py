@@ -19,7 +19,7 @@ __all__ = ["read_sharp_daily"]
 def read_sharp_daily(path: str | Path) -> pd.DataFrame:
     """Read the daily SHARP table of NOAA regions.
 
-    It is a `;`-separated CSV with `T_REC` (TAI), `NOAA_AR` and SHARP keywords, or Parquet as of `kflare.fetch sharp`.
+    It is a `;`-separated CSV with `T_REC` (TAI), `NOAA_AR` and SHARP keywords, or what `read_sharp_table` reads.
     Of it come `time` (datetime64[us, UTC]), `noaa` (Int64) and the 16 parameters in the units of
     `kflare.sharp.keywords.UNITS` (the gradients converted from G/pixel to G/Mm), sorted by time. DataError if there is
     no such file, or a column is missing or unreadable.
@@ -28,6 +28,8 @@ def read_sharp_daily(path: str | Path) -> pd.DataFrame:
     if path.suffix == ".parquet" and path.is_file():
         return read_sharp_table(path)
     seen = read_table(path, "table of SHARP parameters", sep=";")
+    if {"T_REC", "HARPNUM"} <= set(",".join(map(str, seen)).split(",")):
+        return read_sharp_table(path)
     absent = [name for name in ("T_REC", "NOAA_AR", *SHARP_KEYWORDS) if name not in seen]
     if absent:
         raise DataError(f"{path} lacks the column `{'`, `'.join(absent)}`: give the daily table of SHARP parameters")

@@ -294,14 +294,16 @@ def write_sharp_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def read_sharp_table(path: str | Path) -> pd.DataFrame:
-    """Read what `write_sharp_table` wrote (`kflare.fetch sharp`).
+    """Read what `write_sharp_table` wrote (`kflare.fetch sharp`), or JSOC's keywords as drms gives them, in CSV.
 
     Raises
     ------
     DataError
-        No such file, no Parquet, or a column of `sharp_table` is missing.
+        No such file, neither of both, or a column of `sharp_table` is missing.
     """
     table = read_table(Path(path), "table of SHARP keywords")
+    if "T_REC" in table:
+        return sharp_table(table, source=str(path))
     absent = [name for name in ("time", "region", "harpnum", "noaa", "quality", *UNITS) if name not in table]
     if absent:
         raise DataError(f"`{path}` lacks the column `{'`, `'.join(absent)}`: fetch it with kflare.fetch sharp")

@@ -23,6 +23,7 @@ __all__ = ["Samples", "samples_of_netcdf"]
 
 # Largest netCDF file that is read: the minutes of a satellite's whole life have 0.4 GB.
 _MAX_BYTES: Final = 1 << 29
+_LONGEST_STEP: Final = 90.0  # seconds
 _SATELLITE: Final = re.compile(r"(?:^|[^a-z0-9])g(?:oes-?)?([0-9]{1,2})(?![0-9])", re.IGNORECASE)
 
 # Long channel, its flags, time; whether the values are SWPC's operational ones.
@@ -73,7 +74,13 @@ def samples_of_netcdf(path: Path, *, satellite: int | None) -> Samples:
             is_hdf5 = format_of(stream.read(8)) == "netCDF-4"
         series, attributes = _of_hdf5(path) if is_hdf5 else _of_classic(path)
         number = _satellite(attributes, path) if satellite is None else satellite
-        return _samples(series, path, number)
+        samples = _samples(series, path, number)
+    if len(samples.time) > 2 and samples.cadence > _LONGEST_STEP:
+        raise DataError(
+            f"`{path}` must hold a value for every minute or more, got one for every {samples.cadence:g} s: it is "
+            "another product; give the 1-minute averages (avg1m)"
+        )
+    return samples
 
 
 def _samples(series: Mapping[str, Series], path: Path, satellite: int | None) -> Samples:

@@ -141,6 +141,9 @@ def test_json_of_something_else_names_what_is_missing(tmp_path):
         read_flares(written(tmp_path, "xrays.json", seeds.XRAYS))
     with pytest.raises(DataError, match="none of 1 rows"):
         read_flares(written(tmp_path, "flares.json", [seeds.XRAY_FLARES[0] | {"max_class": "Unk"}]))
+    big = [seeds.XRAY_FLARES[0] | {"max_class": 10**400}]  # no float can hold it
+    with pytest.raises(DataError, match="none of 1 rows"):
+        read_flares(written(tmp_path, "flares.json", big))
     flares = read_flares(written(tmp_path, "flares.json", ["no record", *seeds.XRAY_FLARES]))
     assert flares.repairs["records_skipped"] == 1
 

@@ -167,6 +167,8 @@ def test_the_line_of_issue_may_say_ut(tmp_path):
     path.write_text(TEXT.replace("0030 UTC", "0030 MEZ"))
     with pytest.raises(DataError, match=r"`:Issued: 2013 Oct 23 0030 UTC` \(or UT\)"):
         read_srs(path)
+    with pytest.raises(DataError, match=r"`:Issued: 2013 Oct 23 0030 UTC` \(or UT\)"):
+        read_regions(path)
 
 
 def test_a_folder_of_summaries(tmp_path):
@@ -174,5 +176,6 @@ def test_a_folder_of_summaries(tmp_path):
     (tmp_path / "20020624SRS.txt").write_text(JUNE_2002)
     (tmp_path / "README").write_text("no summary")
     assert read_srs(tmp_path)["noaa"].tolist() == [10001, 10005, 9997, 11875, 11877, 11871]
+    assert read_regions(tmp_path)["region"].iloc[0] == "NOAA 10001"
     with pytest.raises(DataError, match="no file named like"):
         read_srs(tmp_path.parent)

@@ -8,7 +8,8 @@ import pytest
 from astropy.io import fits
 
 from kflare.errors import DataError
-from kflare.sharp.keywords import REQUESTED, SHARP_PARAMETERS, UNITS, read_sharp_header, sharp_table
+from kflare.sharp.daily import read_sharp_daily
+from kflare.sharp.keywords import REQUESTED, SHARP_PARAMETERS, UNITS, read_sharp_header, read_sharp_table, sharp_table
 from tests import catalogue_seeds as seeds
 
 # A record as drms returns it from JSOC without conversion of numbers.
@@ -257,3 +258,13 @@ def test_the_samples_of_sun_et_al_hold_line_of_sight_values(real_data):
     header = read_sharp_header(stem + "bitmap.fits").iloc[0]
     assert header["MEANGBZ"] / 2.744 > 2.5 * sample["MEANGBZ"]
     assert header["USFLUX"] > 1.1 * sample["USFLUX"]
+
+
+@pytest.mark.parametrize("read", [read_sharp_table, read_sharp_daily])
+def test_keywords_that_went_through_a_csv(tmp_path, read):
+    path = tmp_path / "keywords.csv"
+    rows = pd.DataFrame([RECORD, RECORD]).assign(T_REC=pd.to_datetime(["2014-02-25 00:48", "2014-02-25 01:00"]))
+    rows.to_csv(path, index=False)
+    found = read(path)
+    assert found["time"].dt.strftime("%H:%M:%S").tolist() == ["00:47:25", "00:59:25"]
+    assert found["harpnum"].tolist() == [377, 377]
