@@ -4,6 +4,7 @@ Nothing is written to the ledger before the one transaction at the end: a cycle 
 there, and is run again with the files that it fetched.
 """
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -81,6 +82,8 @@ def run_cycle(
         values["missing"] = [record.name for record in inputs.records if record.status == "missing"]
     doubt = clock_doubt(now, settings, newest=inputs.newest, last=ledger.last_run())
     if doubt:
+        # When that time comes, today's feeds must not be taken for its own.
+        shutil.rmtree(settings.data.issue_folder(issue), ignore_errors=True)
         raise DataError(doubt)
     try:
         if inputs.newest is not None:

@@ -107,6 +107,7 @@ def _opening(engine: Engine) -> Iterator[None]:
 
 def _engine(url: str) -> Engine:
     try:
+        url.encode()  # a broken name of the command line is no text
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
             with warnings.catch_warnings():

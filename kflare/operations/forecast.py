@@ -47,11 +47,7 @@ __all__ = [
 Rung = Literal["all features", "imputed", "magnetogram only", "event statistics", "climatology"]
 RUNGS: Final[tuple[Rung, ...]] = get_args(Rung)
 """What a forecast rests on, best first."""
-FULL: Final = "all features"
-IMPUTED: Final = "imputed"
-MAGNETOGRAM_ONLY: Final = "magnetogram only"
-EVENT_STATISTICS: Final = "event statistics"
-CLIMATOLOGY: Final = "climatology"
+FULL, IMPUTED, MAGNETOGRAM_ONLY, EVENT_STATISTICS, CLIMATOLOGY = RUNGS
 
 InputStatus = Literal["ok", "degraded", "stale", "missing"]
 RegionStatus = Literal["forecast", "limb", "no data", "no answer"]

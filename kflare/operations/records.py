@@ -39,7 +39,7 @@ _RULES: Final = {
     "literal_error": "one of {expected}",
     "mapping_type": "a table",
     "path_type": "a path",
-    "string_pattern_mismatch": "a text of letters, digits, _ . and -",
+    "string_pattern_mismatch": "a text of the form {pattern}",
     "string_too_long": "a text of at most {max_length} characters",
     "string_too_short": "a text of at least {min_length} characters",
     "string_type": "a text",

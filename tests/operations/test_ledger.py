@@ -224,6 +224,12 @@ def test_another_versions_ledger_is_refused(database_url: str) -> None:
         ("sqlite:////nowhere/at/all/ledger.sqlite", "unable to open database file"),
         ("postgresql+psycopg://nobody@127.0.0.1:1/kflare", "cannot be used: connection"),
         ("no url", "cannot be used"),
+        ("sqlite:///\ud800", "cannot be used"),
+        ("sqlite:///\0", "cannot be used"),
+        ("sqlite:///x?timeout=long", "cannot be used"),
+        ("sqlite:///x?colour=red", "cannot be used"),
+        ("postgresql+psycopg://h:port/x", "cannot be used"),
+        ("postgresql+psycopg://[::1/x", "cannot be used"),
     ],
 )
 def test_unusable_databases(url: str, message: str) -> None:

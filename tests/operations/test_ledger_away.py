@@ -199,6 +199,8 @@ def test_a_clock_30_days_ahead_records_nothing(settings: ForecastSettings, tmp_p
     for recorded in (0, 1):  # an empty ledger, and one with a cycle
         assert command.main([*once, f"{ISSUE + DAYS_30:%FT%T}"]) == 1
         assert "the clock cannot be right: it says 2014-04-02T03:00:00Z" in capsys.readouterr().err
+        # Nor are today's feeds kept for that day's.
+        assert not settings.data.issue_folder(ISSUE + DAYS_30).exists()
         with Ledger(settings.ledger.url) as ledger:
             assert len(list(ledger.cycles(START, ISSUE + 2 * DAYS_30))) == recorded
             assert not ledger.flares(ISSUE, ISSUE + 2 * DAYS_30).covered

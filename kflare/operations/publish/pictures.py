@@ -163,9 +163,7 @@ def keep_pictures(
     for name, map_ in grad_cam.items():
         label = f"Where cnn-{name.lower()} looked (Grad-CAM)"
         made.append(DiskPicture(f"grad-cam-{name.lower()}", label, overlay_picture(map_), OVERLAY))
-    index = [
-        {"name": one.name, "label": one.label, "file": one.file, "kind": one.kind, "note": one.note} for one in made
-    ]
+    index = [{key: getattr(one, key) for key in ("name", "label", "file", "kind", "note")} for one in made]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for picture in made:
