@@ -20,7 +20,7 @@ from kflare.flares.catalogue import FlareList
 from kflare.flares.merging import merge_flares
 from kflare.flares.repairing import read_flares
 from kflare.flares.srs import read_srs
-from kflare.io.atomic import write_whole
+from kflare.io.atomic import make_folder, write_whole
 from kflare.io.passwords import without_passwords
 from kflare.observations.sets import ObservationSet
 from kflare.operations.forecast import InputRecord, InputStatus
@@ -62,7 +62,7 @@ def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) 
     """Fetch the near-real-time set of an issue time (paper 2, section 2.2); what could not be fetched is recorded."""
     data, schedule = settings.data, settings.schedule
     folder = data.issue_folder(issue)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     retry = RetryPolicy(read=data.timeout_seconds, total=60 * data.file_minutes, attempts=data.attempts)
     first, last = schedule.data_age_first_hours * HOUR, schedule.data_age_last_hours * HOUR
     with Web(retry) as web:

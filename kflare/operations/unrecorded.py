@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from kflare.errors import DataError, LedgerError
-from kflare.io.atomic import write_whole
+from kflare.io.atomic import make_folder, write_whole, writing
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Forecast, Outage, cycle_name
 from kflare.operations.ledger import Ledger
@@ -34,10 +34,10 @@ def keep_cycle(
     features: pd.DataFrame | None = None,
     tracker: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Keep a cycle with all that `Ledger.record` takes; OSError if that cannot be written either."""
+    """Keep a cycle with all that `Ledger.record` takes; SettingError if that cannot be written either."""
     table = None if features is None else features.to_dict("split")
     path = kept_path(settings, cycle.issue)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     return write_whole(path, json.dumps({"cycle": cycle.as_json(), "features": table, "tracker": tracker}))
 
 
@@ -63,7 +63,8 @@ def record_kept(settings: ForecastSettings, *, ledger: Ledger, log: EventLog) ->
         except DataError as error:
             own("kept file cannot be used", file=str(path), reason=str(error))
             continue
-        path.unlink()
+        with writing(path):
+            path.unlink()
     return recorded
 
 
@@ -73,5 +74,5 @@ def _read(path: Path) -> tuple[Forecast | Outage, dict[str, Any]]:
         cycle = (Forecast if "rung" in content["cycle"] else Outage).from_json(content["cycle"])
         features = content["features"] and pd.DataFrame(**content["features"])
         return cycle, {"features": features, "tracker": content["tracker"]}
-    except (KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"`{path}` is no cycle that was kept: {type(error).__name__} {error}") from error

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -185,6 +186,12 @@ def test_once_says_it_in_one_line(settings: ForecastSettings, tmp_path: Path, ca
         assert command.main([*times, "--once"]) == 7
         assert f"not recorded, the ledger is away: kept in {kept_path(settings, ISSUE)}" in capsys.readouterr().out
     assert command.main([*times, "--once"]) == 4
+    # Neither is there a place for observations.
+    later = [*times[:2], "--once", "--issue", f"{ISSUE + SIX:%FT%T}", "--now", f"{ISSUE + SIX:%FT%T}"]
+    shutil.rmtree(settings.data.folder)
+    settings.data.folder.write_text("a file")
+    assert command.main(later) == 1
+    assert "data" in capsys.readouterr().err
     (tmp_path / "ledger.sqlite").write_bytes(b"no database at all" * 100)
     assert command.main([*times, "--once"]) == 1
     assert "ledger.sqlite` cannot be used: file is not a database" in capsys.readouterr().err
