@@ -134,6 +134,19 @@ def test_a_search_asks_page_by_page_and_for_each_method(hek, web):
     assert hek.asked[0]["event_endtime"] == ["2013-10-24T00:00:00"]
 
 
+@pytest.mark.parametrize("name", ["hgs_x", "hgs_y", "ar_noaanum"])
+@pytest.mark.parametrize("number", [10**400, -(10**400), 1e308])
+def test_a_number_beyond_any_float_is_no_crash(name, number):
+    """JSON knows integers of any length: found by tools/fuzz_readers.py."""
+    records = [{**record, name: number} for record in seeds.HEK_RECORDS]
+    try:
+        found = flares_from_hek(records)
+    except DataError as error:
+        assert "\n" not in str(error)  # noqa: PT017  refusing is as good
+    else:
+        assert found.table["goes_class"].iloc[0] == "M2.7"
+
+
 def test_no_flares_are_an_empty_list(hek, web):
     hek.answers = [page([])]
     assert len(query_hek_flares(web, T0, T1, url=hek.url)) == 0
