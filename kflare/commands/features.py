@@ -3,8 +3,9 @@ r"""Find the active regions in observations, follow them, and measure the 79 fea
 Takes folders of observations as `kflare.fetch` leaves them: line-of-sight magnetograms (hmi.M_720s...), vector fields
 (hmi.B_720s..., hmi.bharp_720s...), AIA images at 1600 and 131 Å. Writes into --output regions.parquet, the table that
 kflare.fit and kflare.predict take, outcomes.csv with a line per time ("regions", "no sunspot", "no data" and why),
-tracks.csv with the merges and splits of regions, with --png pictures/, and parts/, from which a run that was
-interrupted continues.
+left_out.csv with the files that are in no set and why, tracks.csv with the merges and splits of regions, with --png
+pictures/, and parts/, from which a run that was interrupted continues. Files are known by JSOC's names, or by their
+headers.
 
 Examples
 --------
@@ -19,6 +20,7 @@ python -m kflare.fit defn-c --regions features/regions.parquet --flares flares.c
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,7 @@ from kflare.commands import command_line
 
 if TYPE_CHECKING:
     from kflare.datasets.region_run import RunTable
+    from kflare.observations.sets import Found
     from kflare.xray.flux import XrayFlux
 
 __all__ = ["main"]
@@ -77,11 +80,11 @@ def _features(args: argparse.Namespace) -> None:
     from kflare.datasets.region_measuring import measure_all, plan, settled_folder
     from kflare.datasets.region_run import complete_run
     from kflare.datasets.splits import utc_date
-    from kflare.errors import SettingError
+    from kflare.errors import DataError, SettingError
     from kflare.flares.repairing import read_flares
     from kflare.flares.srs import read_srs
     from kflare.io.workers import run_tasks
-    from kflare.observations.sets import sets_in
+    from kflare.observations.sets import find_sets
     from kflare.regions.extraction import Extraction
 
     if args.workers < 1:
@@ -95,7 +98,7 @@ def _features(args: argparse.Namespace) -> None:
     xray = _xrays(args)
     flares = None if args.flares is None else read_flares(args.flares)
     srs = None if args.srs is None else read_srs(args.srs)
-    sets = sets_in(
+    found = find_sets(
         [place.absolute() for place in args.observations],
         since=None if begin is None else begin.to_pydatetime(),
         until=None if end is None else end.to_pydatetime(),
@@ -103,7 +106,8 @@ def _features(args: argparse.Namespace) -> None:
         tolerance=options.tolerance,
     )
     with settled_folder(args.output, options) as folder:
-        jobs = plan(sets, folder, pictures=args.png, srs=None if args.srs is None else args.srs.absolute())
+        _report_left_out(found, folder, args.prog)
+        jobs = plan(found.sets, folder, pictures=args.png, srs=None if args.srs is None else args.srs.absolute())
         todo = [job for job in jobs if not job.done]
         work, tasks = partial(measure_all, options=options), [[job] for job in todo]
         with run_tasks(work, tasks, workers=args.workers, scheduler=args.scheduler, prepare=_prepare) as results:
@@ -117,6 +121,21 @@ def _features(args: argparse.Namespace) -> None:
     print(json.dumps(summary, indent=2) if args.json else _as_text(summary, run))
     total = f"{len(jobs)} magnetograms"
     command_line.report_failures(args.prog, failures, of=total, rest=f"the rest is in {folder}")
+    if found.unserved:
+        raise DataError(f"{'; '.join(found.unserved)}: {folder} is without them; give a larger --tolerance, or others")
+
+
+def _report_left_out(found: "Found", folder: Path, prog: str) -> None:
+    """Say which files are in no set, each in left_out.csv and the first on standard error."""
+    import pandas as pd
+
+    from kflare.io.atomic import write_whole
+
+    left = pd.DataFrame(found.left_out.items(), columns=["file", "reason"])
+    write_whole(folder / "left_out.csv", left.to_csv(index=False))
+    if len(left):
+        rest = f"all in {folder / 'left_out.csv'}"
+        print(f"{prog}: {len(left)} files left out, {rest}; first: {left['reason'][0]}", file=sys.stderr)
 
 
 def _prepare() -> None:

@@ -11,15 +11,17 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError
-from kflare.io.payload import MAX_WIDTH, decoding, inflate
+from kflare.io.payload import MAX_WIDTH, decoding, inflate, kind_of, read_payload
 
-__all__ = ["FitsFile", "fits_parts", "guarded_fits"]
+__all__ = ["FitsFile", "fits_parts", "guarded_fits", "image_header"]
 
 # JSOC compresses by RICE. HCOMPRESS and PLIO are left out on purpose: nobody stores images of the Sun so, and their
 # decoders have crashed on damaged files.
@@ -103,6 +105,25 @@ def _data_size(cards: dict[str, int]) -> int:
         raise ValueError(f"`BITPIX` must be one of {', '.join(map(str, _BITS))}, with `NAXIS` behind it, got {bits}")
     pixels = math.prod(cards[name] for name in sizes) if sizes else 0
     return abs(bits) // 8 * cards.get("GCOUNT", 1) * (cards.get("PCOUNT", 0) + pixels)
+
+
+def image_header(path: Path) -> Any:
+    """Header of the first two-dimensional image of a FITS file, compressed or not, of which no pixel is read.
+
+    DataError if the file cannot be read, is damaged, or holds no image.
+    """
+    from astropy.io import fits
+
+    with decoding(str(path), "is a damaged or truncated FITS file"), path.open("rb") as plain:
+        packed = path.name.lower().endswith(".gz")
+        file = io.BytesIO(read_payload(path, what="a FITS file", kinds=("FITS",))) if packed else plain
+        kind_of(file.read(80), source=str(path), what="a FITS file", kinds=("FITS",))
+        for part in islice(fits_parts(file, file.seek(0, io.SEEK_END)), _MAX_PARTS):
+            file.seek(part.start)
+            header = fits.Header.fromstring(file.read(part.data - part.start))
+            if header.get("ZNAXIS" if header.get("ZIMAGE") else "NAXIS") == 2:
+                return header
+    raise DataError(f"`{path}` must hold a two-dimensional image; give another file")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from .quality import QualityPolicy
 from .readers.maps import magnetogram_from_map
 from .reading import magnetogram_time, read_magnetogram
 from .selection import select_for
-from .sets import ObservationSet, sets_in
+from .sets import ObservationSet, find_sets, sets_in
 from .solar_image import SolarImage, read_solar_image
 from .world import header_of, map_of
 
@@ -15,6 +15,7 @@ __all__ = [
     "ObservationSet",
     "QualityPolicy",
     "SolarImage",
+    "find_sets",
     "header_of",
     "magnetogram_from_map",
     "magnetogram_time",

@@ -1,10 +1,9 @@
 """Which files of a folder belong together: a line-of-sight magnetogram and what else was seen at its time.
 
-Files are recognised by the names that JSOC gives and `kflare.fetch` keeps; nothing is opened here. A magnetogram makes
-a set; vector fields, images at 1600 and 131 Å join the set that they are nearest to in time, within a tolerance.
+Files are recognised by the names that JSOC gives and `kflare.fetch` keeps, else by their headers. A magnetogram makes a
+set; vector fields, images at 1600 and 131 Å join the set that they are nearest to in time, within a tolerance.
 """
 
-import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,26 +11,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from kflare.errors import DataError, SettingError
-from kflare.sun.times import HOUR, time_from_name
+from kflare.observations.identity import VECTOR_SEGMENTS, identify
+from kflare.sun.times import HOUR
 
-__all__ = ["VECTOR_SEGMENTS", "ObservationSet", "sets_in"]
+__all__ = ["VECTOR_SEGMENTS", "Found", "ObservationSet", "find_sets", "sets_in"]
 
-#: Native vector field of JSOC, in the order that `regions.vector_files` takes them.
-VECTOR_SEGMENTS: Final = ("field", "inclination", "azimuth", "disambig")
-
-# hmi.M_720s_nrt.20131023_000000_TAI.magnetogram.fits, hmi.bharp_720s_nrt.377.20131023_000000_TAI.field.fits
-_HMI = re.compile(
-    r"hmi\.(?P<series>\w+?)(?:\.(?P<harp>\d+))?\.\d{8}_\d{6}_TAI\.(?P<segment>\w+)\.fits(?:\.gz)?",
-    re.IGNORECASE,
-)
-# aia.lev1_nrt2.20131023T000008Z.131.image_lev1.fits
-_AIA = re.compile(
-    r"aia\.(?P<series>\w+)\.\d{8}T\d{6}Z\.(?P<channel>\d+)\.image(?:_lev1)?\.fits(?:\.gz)?", re.IGNORECASE
-)
-_MAGNETOGRAM_KINDS = (".fits", ".fits.gz", ".jp2")
+# Wavelengths of AIA in Å that a set has a place for.
+_CHANNELS: Final = ("1600", "131")
 
 
 @dataclass(frozen=True)
@@ -41,7 +30,7 @@ class ObservationSet:
     Parameters
     ----------
     time : datetime.datetime
-        Of the magnetogram (line-of-sight field of the full disk) as its name tells it, UTC.
+        Of the magnetogram (line-of-sight field of the full disk) as its name tells it, or its header, UTC.
     vector : mapping of int to mapping of str to pathlib.Path
         By HARP number (0 = full disk) the files of `VECTOR_SEGMENTS`; a segment that is missing is absent.
     vector_time : datetime.datetime or None
@@ -65,14 +54,23 @@ class ObservationSet:
         return self.magnetogram, *others, *images
 
 
-def sets_in(
+@dataclass(frozen=True)
+class Found:
+    """What is in folders of observations."""
+
+    sets: list[ObservationSet]  # in order of time, one per time
+    left_out: dict[Path, str]  # files of observations that are in no set because of a fault, and why
+    unserved: list[str]  # kinds of files that are there, of which none is in a set, and why
+
+
+def find_sets(
     places: str | Path | Sequence[str | Path],
     *,
     since: datetime | None = None,
     until: datetime | None = None,
     cadence: timedelta | None = None,
     tolerance: timedelta = timedelta(minutes=30),
-) -> list[ObservationSet]:
+) -> Found:
     """Find the sets of observations in folders and their subfolders.
 
     Parameters
@@ -89,8 +87,8 @@ def sets_in(
 
     Returns
     -------
-    list of ObservationSet
-        In order of time, one per time.
+    Found
+        The sets, and what is in none.
 
     Raises
     ------
@@ -103,7 +101,7 @@ def sets_in(
         if value is not None and not value > timedelta(0):
             raise SettingError(f"`{name}` must be above 0, got {value}")
     places = [places] if isinstance(places, str | Path) else places
-    found = _Found()
+    found = _Files()
     for place in places:
         if not Path(place).is_dir():
             raise DataError(f"no folder {place}: give a folder of observations as kflare.fetch leaves them")
@@ -116,39 +114,69 @@ def sets_in(
     if not times:
         where = ", ".join(map(str, places))
         span = f" from {since or '...'} until {until or '...'}" if since or until else ""
+        left = list(found.left_out.values())
+        others = f"; {len(left)} files left out, such as: {left[0]}" if left else ""
         raise DataError(
             f"{where} holds no magnetogram{span}: files must be named as JSOC names them, such as "
-            "hmi.M_720s.20131023_000000_TAI.magnetogram.fits"
+            f"hmi.M_720s.20131023_000000_TAI.magnetogram.fits, or have their instrument and time in the header{others}"
         )
-    return [found.set_of(time, tolerance) for time in times]
+    sets = [found.set_of(time, tolerance) for time in times]
+    first = None if since is None else since - 2 * HOUR - tolerance
+    return Found(
+        sets, found.left_out, found.unserved(sets, tolerance, first, None if until is None else until + tolerance)
+    )
 
 
-class _Found:
+def sets_in(places: str | Path | Sequence[str | Path], **options: Any) -> list[ObservationSet]:
+    """The sets of observations in folders and their subfolders, in order of time; see `find_sets` for the options."""
+    return find_sets(places, **options).sets
+
+
+class _Files:
     """Files by kind and time."""
 
     def __init__(self) -> None:
         self.magnetograms: dict[datetime, Path] = {}
+        self.left_out: dict[Path, str] = {}
         self._vector: dict[tuple[int, str], _Timed] = defaultdict(_Timed)
         self._harps: dict[date, set[int]] = defaultdict(set)
-        self._aia: dict[int, _Timed] = defaultdict(_Timed)
+        self._aia: dict[str, _Timed] = defaultdict(_Timed)
 
     def take(self, path: Path) -> None:
-        """Sort a file in; a file of no known kind is left out."""
-        name = path.name
-        time = time_from_name(path)
-        if time is None:
+        """Sort a file in; what is none of the known kinds is left alone."""
+        try:
+            found = identify(path)
+        except DataError as error:
+            self.left_out[path] = str(error)
             return
-        if aia := _AIA.fullmatch(name):
-            self._aia[int(aia["channel"])].add(time, path)
-        elif hmi := _HMI.fullmatch(name):
-            segment, series = hmi["segment"].lower(), hmi["series"].lower()
-            if segment == "magnetogram" and series.startswith("m_"):
-                self.magnetograms.setdefault(time, path)
-            elif segment in VECTOR_SEGMENTS and (series.startswith("b_") or hmi["harp"]):
-                self._vector[int(hmi["harp"] or 0), segment].add(time, path)
-                self._harps[time.date()].add(int(hmi["harp"] or 0))
-        elif name.lower().endswith(_MAGNETOGRAM_KINDS) and "magnetogram" in name.lower():
-            self.magnetograms.setdefault(time, path)
+        if found is None:
+            return
+        if found.kind == "magnetogram":
+            of_time = self.magnetograms
+        elif found.kind in VECTOR_SEGMENTS:
+            of_time = self._vector[found.harp, found.kind].paths
+            self._harps[found.time.date()].add(found.harp)
+        else:
+            of_time = self._aia[found.kind].paths
+        first = of_time.setdefault(found.time, path)
+        if first != path:
+            self.left_out[path] = f"`{path}` is of the same time as `{first}`, which is used"
+
+    def unserved(
+        self, sets: Sequence[ObservationSet], tolerance: timedelta, first: datetime | None, last: datetime | None
+    ) -> list[str]:
+        """Kinds of which there are files between two times and none is in a set."""
+        used = {path for one in sets for path in one.files}
+        kinds = {f"AIA at {channel} Å": [self._aia[channel]] for channel in _CHANNELS}
+        kinds["the vector field"] = list(self._vector.values())
+        found = []
+        for kind, several in kinds.items():
+            times = {path: time for timed in several for time, path in timed.paths.items()}
+            near = [p for p, t in times.items() if (first is None or t >= first) and (last is None or t < last)]
+            if near and not used.intersection(near):
+                rest = f"within {tolerance.total_seconds() / 60:g} min of a magnetogram that is used"
+                found.append(f"none of {len(near)} files of {kind} is {rest}, such as {near[0].name}")
+        return found
 
     def set_of(self, time: datetime, tolerance: timedelta) -> ObservationSet:
         """What was seen nearest to a time."""
@@ -166,7 +194,7 @@ class _Found:
             vector[harp] = {segment: timed.paths[at] for segment, timed in own.items() if at in timed.paths}
             if farthest is None or abs(at - time) > abs(farthest - time):
                 farthest = at
-        hot = tuple(self._image(131, time - hours * HOUR, tolerance) for hours in range(3))
+        hot = tuple(self._image("131", time - hours * HOUR, tolerance) for hours in range(3))
         # The same image does not stand for two hours.
         hot = tuple(None if path in hot[:number] else path for number, path in enumerate(hot))
         return ObservationSet(
@@ -174,11 +202,11 @@ class _Found:
             self.magnetograms[time],
             vector,
             farthest,
-            self._image(1600, time, tolerance),
+            self._image("1600", time, tolerance),
             (hot[0], hot[1], hot[2]),
         )
 
-    def _image(self, channel: int, time: datetime, tolerance: timedelta) -> Path | None:
+    def _image(self, channel: str, time: datetime, tolerance: timedelta) -> Path | None:
         timed = self._aia.get(channel)
         at = timed.nearest(time, tolerance) if timed else None
         return timed.paths[at] if timed and at else None
@@ -190,9 +218,6 @@ class _Timed:
     def __init__(self) -> None:
         self.paths: dict[datetime, Path] = {}
         self._sorted: list[datetime] = []
-
-    def add(self, time: datetime, path: Path) -> None:
-        self.paths.setdefault(time, path)
 
     def nearest(self, time: datetime, tolerance: timedelta) -> datetime | None:
         """The time nearest to `time`, the earlier of two as near; None if none is within the tolerance."""

@@ -117,6 +117,11 @@ def measure(observations: ObservationSet, *, options: Extraction | None = None) 
     """
     options = options or Extraction()
     magnetogram = read_magnetogram(observations.magnetogram, policy=options.policy)
+    if abs(magnetogram.time - observations.time) > options.tolerance:
+        raise DataError(
+            f"`{observations.magnetogram}` is of {magnetogram.time:%Y-%m-%dT%H:%MZ} by its header and of "
+            f"{observations.time:%Y-%m-%dT%H:%MZ} by its name; rename it"
+        )
     detection = detect_regions(magnetogram, options=options.detection)
     measured = [_Values() for _ in detection.regions]
     if measured:

@@ -22,7 +22,7 @@ from kflare.observations.producers import producer_of
 from kflare.observations.readers.pixels import Frame, Pixels, require_square
 from kflare.observations.readers.reader import Options, Reader
 
-__all__ = ["READER", "magnetogram_from_jp2", "xml_header"]
+__all__ = ["READER", "jp2_header", "magnetogram_from_jp2", "xml_header"]
 
 _ZERO_FIELD = 128
 # jp2gen stretches MDI's bytes from the weakest to the strongest field on the disk: right only where both reach ±1000 G.
@@ -47,7 +47,7 @@ def magnetogram_from_jp2(payload: bytes, options: Options) -> Magnetogram:
     """
     source = options.source
     with decoding(source, _DAMAGED):
-        header = _header(payload, source)
+        header = jp2_header(payload, source)
         maker = producer_of(header)
         width = require_square(_declared_shape(payload, source), MAX_WIDTH, source)
         byte_range = options.byte_range
@@ -69,10 +69,11 @@ def magnetogram_from_jp2(payload: bytes, options: Options) -> Magnetogram:
 
 def _time(payload: bytes, source: str) -> datetime:
     with decoding(source, _DAMAGED):
-        return _header(payload, source).time()
+        return jp2_header(payload, source).time()
 
 
-def _header(payload: bytes, source: str) -> Header:
+def jp2_header(payload: bytes, source: str) -> Header:
+    """The FITS header in the XML box; see `xml_header`."""
     return Header(xml_header(payload, source=source).__getitem__, source, container="JP2")
 
 
