@@ -69,14 +69,15 @@ def _by_header(path: Path, source: str) -> Identity:
         header = jp2_header(read_payload(path, what="a magnetogram in JP2", kinds=("JP2",)), source)
     else:
         header = Header(image_header(path).__getitem__, source)
+    instrument = header.instrument()[0]
     named = " ".join(map(header.text, ("INSTRUME", "TELESCOP"))).upper()
-    if "AIA" in named and header.container == "FITS":
+    if ("AIA" in named or (instrument == "synthetic" and "EXPTIME" in header)) and header.container == "FITS":
         return Identity(f"{header.needed('WAVELNTH'):g}", header.time())
     segment = _SEGMENT.search(path.name)
-    if segment and segment[1].lower() in VECTOR_SEGMENTS and header.instrument()[0] == "HMI":
+    if segment and segment[1].lower() in VECTOR_SEGMENTS and instrument in {"HMI", "synthetic"}:
         return Identity(segment[1].lower(), header.time(), int(header.number("HARPNUM") or 0))
     header.require_magnetogram()
-    if header.instrument()[0] not in {"HMI", "MDI"} or "HARPNUM" in header:
+    if instrument == "unknown" or "HARPNUM" in header:
         what = f"`INSTRUME` {header.text('INSTRUME')!r}, `CONTENT` {header.text('CONTENT')!r}"
         raise DataError(f"`{source}` is neither a full-disk magnetogram of HMI or MDI nor an image of AIA: {what}")
     return Identity("magnetogram", header.time())

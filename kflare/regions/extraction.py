@@ -95,6 +95,10 @@ class Measured:
     magnetogram: Magnetogram
 
 
+# How far the middle of an observation may lie from the nominal time in the name of its file.
+_NAME_TOLERANCE = timedelta(minutes=30)
+
+
 def measure(observations: ObservationSet, *, options: Extraction | None = None) -> Measured:
     """Find the regions of a set of observations and measure them.
 
@@ -117,7 +121,7 @@ def measure(observations: ObservationSet, *, options: Extraction | None = None) 
     """
     options = options or Extraction()
     magnetogram = read_magnetogram(observations.magnetogram, policy=options.policy)
-    if abs(magnetogram.time - observations.time) > options.tolerance:
+    if abs(magnetogram.time - observations.time) > _NAME_TOLERANCE:
         raise DataError(
             f"`{observations.magnetogram}` is of {magnetogram.time:%Y-%m-%dT%H:%MZ} by its header and of "
             f"{observations.time:%Y-%m-%dT%H:%MZ} by its name; rename it"

@@ -96,6 +96,45 @@ def test_a_damaged_magnetogram_costs_its_time_only(observed_sun, tmp_path, capsy
     assert table["missing"].str.contains("no vector field").sum() == (table["status"] == "forecast").sum()
 
 
+def test_the_names_of_jsocs_exports_serve_as_well(observed_sun, tmp_path, capsys):
+    folder = tmp_path / "observed"
+    folder.mkdir()
+    (magnetogram,) = observed_sun.glob("hmi.M_720s_nrt.20140102_02*")
+    shutil.copy(magnetogram, folder / "hmi.m_720s.2014.01.02_02_00_35_TAI.magnetogram.fits")
+    for path in [*observed_sun.glob("aia.*.131.*"), *observed_sun.glob("aia.*T02*.1600.*")]:
+        _, _, time, channel, *_ = path.name.split(".")
+        exported = f"2014-01-02T{time[9:15]}Z.{channel}.image_lev1.fits"
+        shutil.copy(path, folder / f"aia.lev1_euv_12s.{exported}")
+    (folder / "page.fits").write_text("<html><title>Busy</title>")
+    assert features.main([str(folder), "--output", str(tmp_path / "out")]) == 0
+    table = pd.read_parquet(tmp_path / "out" / "regions.parquet")
+    inner = table[table["status"] == "forecast"]
+    assert inner[["CHArea", "CHMax", "CRArea", "CRMax", "CRMax_m1", "CRMax_m2"]].notna().all(axis=None)
+    left = pd.read_csv(tmp_path / "out" / "left_out.csv")
+    assert [path.rpartition("/")[2] for path in left["file"]] == ["page.fits"]
+    assert "HTML" in left["reason"][0]
+    assert "1 files left out" in capsys.readouterr().err
+
+
+def test_files_of_which_none_serves_are_no_success(observed_sun, tmp_path, capsys):
+    folder = tmp_path / "observed"
+    folder.mkdir()
+    for path in [*observed_sun.glob("hmi.M_720s_nrt.20140102_02*"), *observed_sun.glob("aia.*T00*.1600.*")]:
+        shutil.copy(path, folder)
+    assert features.main([str(folder), "--output", str(tmp_path / "out")]) == 1
+    assert "none of 1 files of AIA at 1600 Å is within 30 min of a magnetogram" in capsys.readouterr().err
+    assert len(pd.read_parquet(tmp_path / "out" / "regions.parquet"))
+
+
+def test_a_name_that_its_header_contradicts(observed_sun, tmp_path, capsys):
+    folder = tmp_path / "observed"
+    folder.mkdir()
+    (magnetogram,) = observed_sun.glob("hmi.M_720s_nrt.20140102_02*")
+    shutil.copy(magnetogram, folder / "hmi.M_720s_nrt.20140102_120035_TAI.magnetogram.fits")
+    assert features.main([str(folder), "--output", str(tmp_path / "out")]) == 1
+    assert "is of 2014-01-02T02:00Z by its header and of 2014-01-02T12:00Z by its name" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
