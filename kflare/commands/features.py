@@ -29,7 +29,7 @@ from kflare.commands import command_line
 
 if TYPE_CHECKING:
     from kflare.datasets.region_run import RunTable
-    from kflare.observations.sets import Found
+    from kflare.observations.sets import FoundSets
     from kflare.xray.flux import XrayFlux
 
 __all__ = ["main"]
@@ -125,7 +125,7 @@ def _features(args: argparse.Namespace) -> None:
         raise DataError(f"{'; '.join(found.unserved)}: {folder} is without them; give a larger --tolerance, or others")
 
 
-def _report_left_out(found: "Found", folder: Path, prog: str) -> None:
+def _report_left_out(found: "FoundSets", folder: Path, prog: str) -> None:
     """Say which files are in no set, each in left_out.csv and the first on standard error."""
     import pandas as pd
 

@@ -17,7 +17,7 @@ from kflare.errors import DataError, SettingError
 from kflare.observations.identity import VECTOR_SEGMENTS, identify
 from kflare.sun.times import HOUR
 
-__all__ = ["VECTOR_SEGMENTS", "Found", "ObservationSet", "find_sets", "sets_in"]
+__all__ = ["VECTOR_SEGMENTS", "FoundSets", "ObservationSet", "find_sets", "sets_in"]
 
 # Wavelengths of AIA in Å that a set has a place for.
 _CHANNELS: Final = ("1600", "131")
@@ -55,7 +55,7 @@ class ObservationSet:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundSets:
     """What is in folders of observations."""
 
     sets: list[ObservationSet]  # in order of time, one per time
@@ -70,7 +70,7 @@ def find_sets(
     until: datetime | None = None,
     cadence: timedelta | None = None,
     tolerance: timedelta = timedelta(minutes=30),
-) -> Found:
+) -> FoundSets:
     """Find the sets of observations in folders and their subfolders.
 
     Parameters
@@ -87,7 +87,7 @@ def find_sets(
 
     Returns
     -------
-    Found
+    FoundSets
         The sets, and what is in none.
 
     Raises
@@ -122,7 +122,7 @@ def find_sets(
         )
     sets = [found.set_of(time, tolerance) for time in times]
     first = None if since is None else since - 2 * HOUR - tolerance
-    return Found(
+    return FoundSets(
         sets, found.left_out, found.unserved(sets, tolerance, first, None if until is None else until + tolerance)
     )
 
