@@ -21,16 +21,7 @@ from kflare.sun.times import parse_header_time, tai_from_utc
 if TYPE_CHECKING:
     import drms
 
-__all__ = [
-    "JSOC2_URL",
-    "JSOC_URL",
-    "Jsoc",
-    "QualityCheck",
-    "Record",
-    "by_quality",
-    "jsoc_time",
-    "newest",
-]
+__all__ = ["JSOC2_URL", "JSOC_URL", "Jsoc", "QualityCheck", "Record", "by_quality", "jsoc_time", "newest"]
 
 #: Where JSOC is.
 JSOC_URL: Final = "http://jsoc.stanford.edu"

@@ -146,11 +146,7 @@ class Tracker:
         return tracker
 
     def _record(
-        self,
-        names: list[str],
-        match: dict[int, int],
-        enough: npt.NDArray[np.bool_],
-        common: npt.NDArray[np.float64],
+        self, names: list[str], match: dict[int, int], enough: npt.NDArray[np.bool_], common: npt.NDArray[np.float64]
     ) -> None:
         """Note which tracks went into one region, and which regions came out of one track."""
         assert self._time is not None

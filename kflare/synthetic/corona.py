@@ -78,12 +78,8 @@ def _flaring(flares: pd.DataFrame, time: pd.Timestamp) -> list[tuple[float, floa
     near = flares[(flares["start"] < time + day / 24) & (flares["end"] > time - day / 2)]
     if near.empty:
         return []
-    flux = flare_flux(near, pd.DatetimeIndex([time]))[:, 0]
-    return [
-        (float(lon), float(lat), float(now))
-        for lon, lat, now in zip(near["lon"], near["lat"], flux, strict=True)
-        if now > 1e-8
-    ]
+    places = zip(near["lon"], near["lat"], flare_flux(near, pd.DatetimeIndex([time]))[:, 0], strict=True)
+    return [(float(lon), float(lat), float(now)) for lon, lat, now in places if now > 1e-8]
 
 
 def _brighten(image: Array32, grid: DiskGrid, lon: float, lat: float, *, peak: float, width: float) -> None:

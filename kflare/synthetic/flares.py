@@ -6,13 +6,7 @@ import pandas as pd
 
 from kflare.flares.catalogue import flux_to_class
 from kflare.io.arrays import Float64Array
-from kflare.synthetic.regions import (
-    LONGEST_LIFE_DAYS,
-    Regions,
-    bounded_power_law,
-    days_to_times,
-    generator,
-)
+from kflare.synthetic.regions import LONGEST_LIFE_DAYS, Regions, bounded_power_law, days_to_times, generator
 
 __all__ = ["flare_rate", "simulate_flares"]
 
@@ -35,9 +29,7 @@ def simulate_flares(regions: Regions, noaa: npt.NDArray[np.int64], *, seed: int)
     flares of one region do not depend on the others.
     """
     steps = np.arange(0, LONGEST_LIFE_DAYS, _STEP)
-    columns: dict[str, list[Float64Array]] = {
-        name: [] for name in ("day", "flux", "rise", "fall", "noaa", "lon", "lat")
-    }
+    drawn = [np.empty((7, 0))]
     for i in range(len(regions)):
         one = regions.take(np.full(len(steps), i))
         expected = flare_rate(one.patches_at(one.born + steps).pil_flux) * _STEP
@@ -47,34 +39,25 @@ def simulate_flares(regions: Regions, noaa: npt.NDArray[np.int64], *, seed: int)
         uniform, normal = random.random(len(age)), random.standard_normal((len(age), 2))
         size = bounded_power_law(uniform, *_SIZE_RANGE, index=_SIZE_INDEX)
         same = regions.take(np.full(len(age), i))
-        day = same.born + age
-        lon = same.longitude(day)
+        start_day = same.born + age
+        longitude = same.longitude(start_day)
         # Stronger flares last longer: about 6 minutes to the peak at C1, a quarter of an hour at X1.
         rise = 6 * (size / 1e-6) ** 0.2 * np.exp(0.5 * normal[:, 0])
-        values = {
-            "day": day,
-            "flux": size,
-            "rise": rise,
-            "fall": 1.3 * rise * np.exp(0.3 * normal[:, 1]),
-            "noaa": np.full(len(age), noaa[i]),
-            "lon": lon,
-            "lat": same.lat,
-        }
-        seen = np.abs(lon) < 90
-        for name, value in values.items():
-            columns[name].append(value[seen])
-    drawn = {name: np.concatenate([*parts, np.empty(0)]) for name, parts in columns.items()}
+        fall = 1.3 * rise * np.exp(0.3 * normal[:, 1])
+        values = np.stack([start_day, size, rise, fall, np.full(len(age), noaa[i]), longitude, same.lat])
+        drawn.append(values[:, np.abs(longitude) < 90])
+    day, flux, minutes_up, minutes_down, number, lon, lat = np.concatenate(drawn, axis=1)
     # GOES lists are in whole minutes, with at least one between start, peak and end.
     minute = pd.Timedelta(minutes=1)
-    start = days_to_times(drawn["day"]).floor("min")
-    peak = start + np.ceil(drawn["rise"]) * minute
+    start = days_to_times(day).floor("min")
+    peak = start + np.ceil(minutes_up) * minute
     table = {
         "start": start,
         "peak": peak,
-        "end": peak + np.ceil(drawn["fall"]) * minute,
-        "goes_class": [flux_to_class(size) for size in drawn["flux"].tolist()],
-        "noaa": drawn["noaa"].astype(np.int64),
-        "lon": drawn["lon"],
-        "lat": drawn["lat"],
+        "end": peak + np.ceil(minutes_down) * minute,
+        "goes_class": [flux_to_class(one) for one in flux.tolist()],
+        "noaa": number.astype(np.int64),
+        "lon": lon,
+        "lat": lat,
     }
     return pd.DataFrame(table).astype({"goes_class": "str"})

@@ -5,10 +5,11 @@ azimuth and the bits that resolve its ambiguity, cut out around each region; AIA
 headers say INSTRUME = synthetic and no place of the observer: the Sun is seen from afar with B0 = 0.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +20,7 @@ from kflare.sun.constants import SOLAR_RADIUS_ARCSEC, SOLAR_RADIUS_M
 from kflare.sun.times import name_of_time, tai_from_utc
 from kflare.synthetic.corona import aia_intensity, xray_flux
 from kflare.synthetic.regions import generator
-from kflare.synthetic.surface import DISK_RADIUS, DiskGrid
-
-if TYPE_CHECKING:
-    from kflare.synthetic.vector import SurfaceField
+from kflare.synthetic.surface import DISK_RADIUS, DiskGrid, SurfaceField
 
 __all__ = ["Cutout", "write_aia", "write_los", "write_regions_of_the_day", "write_vector", "write_xrays"]
 
@@ -47,7 +45,7 @@ def write_los(image: Float32Array, time: datetime, folder: Path) -> Path:
 
 
 def write_vector(
-    field: "SurfaceField", grid: DiskGrid, time: datetime, folder: Path, *, cutouts: Mapping[int, Cutout] | None
+    field: SurfaceField, grid: DiskGrid, time: datetime, folder: Path, *, cutouts: Mapping[int, Cutout] | None
 ) -> list[Path]:
     """Write field, inclination, azimuth and disambig, as JSOC's of `hmi.bharp_720s_nrt`, or of `hmi.B_720s`.
 
@@ -131,8 +129,6 @@ def write_aia(
 
 def write_xrays(flares: pd.DataFrame, times: pd.DatetimeIndex, path: Path) -> None:
     """Write the flux of each minute as SWPC's `xrays-7-day.json`."""
-    import json
-
     flux = xray_flux(flares, times)
     records = [
         {"time_tag": f"{time:%Y-%m-%dT%H:%M:%SZ}", "satellite": 16, "flux": float(value), "energy": "0.1-0.8nm"}

@@ -140,13 +140,9 @@ class Regions:
 
         spread = self.flux / 2 * np.sin(np.pi / 2 * np.clip(age / self.rise, 0.3, 1)) ** 2
         plage_width = np.sqrt(_width(spread, _PLAGE_FIELD) ** 2 + 2 * _DIFFUSION * np.clip(age, 0, None))
-        widths = [
-            _width(leading_spot, _SPOT_FIELD),
-            0.85 * plage_width,
-            _width(following_spot, _SPOT_FIELD),
-            1.15 * plage_width,
-            _width(delta, _DELTA_FIELD),
-        ]
+        spot_widths = _width(leading_spot, _SPOT_FIELD), _width(following_spot, _SPOT_FIELD)
+        delta_width = _width(delta, _DELTA_FIELD)
+        widths = [spot_widths[0], 0.85 * plage_width, spot_widths[1], 1.15 * plage_width, delta_width]
         sigma = np.stack(widths, axis=1)
 
         half = self.separation / 2 * (0.4 + 0.6 * np.clip(age / (2 * self.rise), 0, 1))
@@ -168,7 +164,7 @@ def emerge_regions(
     Both days, proleptic ordinals, are included; a day's regions depend on the day and the seed alone. The latitude has
     a scatter of 6 degrees about `belt` and is limited to 2 to 40 degrees; for the rest see `SyntheticSun`.
     """
-    drawn: dict[str, list[Any]] = {name: [] for name in Regions.__dataclass_fields__}
+    drawn = []
     for day in range(first_day, last_day + 1):
         random = generator(seed, "emergence", day)
         count = int(random.poisson(_REGIONS_PER_DAY * activity))
@@ -197,9 +193,8 @@ def emerge_regions(
             "delta_angle": 2 * np.pi * uniform[:, 6],
             "delta_distance": 0.9 + 0.7 * uniform[:, 7],
         }
-        for name, value in values.items():
-            drawn[name].append(value)
-    return Regions(**{name: np.concatenate(parts) for name, parts in drawn.items()})
+        drawn.append(values)
+    return Regions(**{name: np.concatenate([values[name] for values in drawn]) for name in drawn[0]})
 
 
 def synodic_rate(lat: Float64Array | float) -> Float64Array:

@@ -12,8 +12,8 @@ from kflare.synthetic.regions import RADIUS_CM, SQUARE_DEGREE, Patches
 
 __all__ = ["SHARP_UNITS", "patch_parameters"]
 
-#: Unit of each parameter; R_VALUE is the log10 of a weighted field sum and has none.
-SHARP_UNITS = {"AREA": "uHem", "USFLUX": "Mx", "MEANGBZ": "G/Mm", "R_VALUE": ""}
+#: Unit of each parameter but R_VALUE, the log10 of a weighted field sum.
+SHARP_UNITS = {"AREA": "uHem", "USFLUX": "Mx", "MEANGBZ": "G/Mm"}
 
 _STEP = 0.25  # degrees
 _ROWS, _COLUMNS = 80, 112  # 20° × 28° hold the largest region
@@ -37,7 +37,7 @@ def patch_parameters(patches: Patches) -> dict[str, Float64Array]:
         rows = slice(first, first + _BATCH)
         field = _maps(patches.peak[rows], patches.x[rows], patches.y[rows], patches.sigma[rows])
         measured.append(_measure(field))
-    return dict(zip(SHARP_UNITS, np.concatenate(measured, axis=1), strict=True))
+    return dict(zip((*SHARP_UNITS, "R_VALUE"), np.concatenate(measured, axis=1), strict=True))
 
 
 def _maps(peak: Float64Array, x: Float64Array, y: Float64Array, sigma: Float64Array) -> npt.NDArray[np.float32]:
@@ -69,12 +69,6 @@ def _measure(field: npt.NDArray[np.float32]) -> Float64Array:
     line = (near_positive & near_negative).astype(np.float32)
     sigma = _PIL_FWHM / 2.3548 / (_STEP * _DEGREE)
     weighted = (ndimage.gaussian_filter(line, (0, sigma, sigma), truncate=3) * strength).sum(axis=(1, 2))
-    r = weighted * (_STEP * _DEGREE / _SHARP_PIXEL) ** 2
-    return np.stack(
-        [
-            pixels * pixel_area / _MICROHEMISPHERE,
-            np.where(active, strength, 0).sum(axis=(1, 2)) * pixel_area,
-            mean_gradient,
-            np.log10(np.maximum(r, 1)),
-        ]
-    ).astype(np.float64)
+    r = np.log10(np.maximum(weighted * (_STEP * _DEGREE / _SHARP_PIXEL) ** 2, 1))
+    area, flux = pixels * pixel_area / _MICROHEMISPHERE, np.where(active, strength, 0).sum(axis=(1, 2)) * pixel_area
+    return np.stack([area, flux, mean_gradient, r]).astype(np.float64)

@@ -17,9 +17,9 @@ from kflare.errors import SettingError
 from kflare.flares.catalogue import FlareList
 from kflare.io.arrays import Float64Array
 from kflare.observations.magnetogram import Magnetogram
+from kflare.sharp.keywords import write_sharp_table
 from kflare.sun.disk import Disk
 from kflare.sun.times import in_utc, within
-from kflare.synthetic.archive import write_magnetogram, write_region_table
 from kflare.synthetic.flares import simulate_flares
 from kflare.synthetic.observations import (
     Cutout,
@@ -29,17 +29,9 @@ from kflare.synthetic.observations import (
     write_vector,
     write_xrays,
 )
-from kflare.synthetic.regions import (
-    LONGEST_LIFE_DAYS,
-    Regions,
-    days_to_times,
-    emerge_regions,
-    generator,
-    times_to_days,
-)
-from kflare.synthetic.sharp import patch_parameters
-from kflare.synthetic.surface import Array32, DiskGrid, Network, disk_grid, paint
-from kflare.synthetic.vector import SurfaceField, horizontal_field
+from kflare.synthetic.regions import LONGEST_LIFE_DAYS, Regions, days_to_times, emerge_regions, generator, times_to_days
+from kflare.synthetic.sharp import SHARP_UNITS, patch_parameters
+from kflare.synthetic.surface import Array32, DiskGrid, Network, SurfaceField, disk_grid, horizontal_field, paint
 
 __all__ = ["SyntheticSun"]
 
@@ -93,7 +85,16 @@ class SyntheticSun:
         belt: float = 16.0,
         leading_north: int = -1,
     ) -> None:
-        _check(days, seed=seed, activity=activity, belt=belt, leading_north=leading_north)
+        if days < 1:
+            raise SettingError(f"`days` must be at least 1, got {days}")
+        if seed < 0:
+            raise SettingError(f"`seed` must be at least 0, got {seed}")
+        if not 0 < activity <= 10:
+            raise SettingError(f"`activity` must be above 0 (1 = solar maximum) and at most 10, got {activity}")
+        if not 2 <= belt <= 40:
+            raise SettingError(f"`belt` must lie in [2, 40] degrees of latitude, got {belt}")
+        if leading_north not in (-1, 1):
+            raise SettingError(f"`leading_north` must be -1 (even cycles) or +1 (odd cycles), got {leading_north}")
         self.seed = seed
         self.start = in_utc(start, "start")
         self.end = self.start + timedelta(days=days)
@@ -169,33 +170,24 @@ class SyntheticSun:
     ) -> None:
         """Write an archive as it might be downloaded; only times whose next 24 hours the flare list covers.
 
-        Parameters
-        ----------
-        folder : str or pathlib.Path
-            Made if absent. Gets `magnetograms/synthetic_YYYYMMDD_HHMMSS.jpg` (grey JPEG, quality 95, off disk 0),
-            `flares.csv` (start, peak, end, goes_class, noaa, lon, lat) and `regions.parquet` (as `region_table`,
-            units in the schema's metadata).
-        cadence_hours, table_cadence_hours : float
-            Time between magnetograms, and between the times of the region table.
-        size : int
-            Width and height of the magnetograms in pixels.
-        byte_range : float
-            Field strength of byte 255 in gauss.
-
-        Raises
-        ------
-        SettingError, DataError
-            If a cadence or `size` is out of range; if `byte_range` is not above 0.
+        The folder, made if absent, gets `magnetograms/synthetic_YYYYMMDD_HHMMSS.jpg` (grey JPEG, quality 95, off disk
+        0, `size` pixels wide and high, `byte_range` gauss = byte 255), `flares.csv` (start, peak, end, goes_class,
+        noaa, lon, lat) and `regions.parquet` (as `region_table`, every `table_cadence_hours`; units in the schema's
+        metadata). SettingError or DataError if a number is out of its range.
         """
+        from PIL import Image
         from tqdm import tqdm
 
         folder = Path(folder)
         images = folder / "magnetograms"
         images.mkdir(parents=True, exist_ok=True)
         for time in tqdm(self.times(cadence_hours), unit="magnetogram", disable=None):
-            write_magnetogram(self.magnetogram(time.to_pydatetime(), size), images, byte_range=byte_range)
+            pixels = self.magnetogram(time.to_pydatetime(), size).to_bytes(byte_range)
+            Image.fromarray(pixels).save(images / f"synthetic_{time:%Y%m%d_%H%M%S}.jpg", quality=95)
         self.flares.write_csv(folder / "flares.csv")
-        write_region_table(self.region_table(self.times(table_cadence_hours)), folder / "regions.parquet")
+        table = self.region_table(self.times(table_cadence_hours))
+        table.attrs["units"] = {"lon": "degree", "lat": "degree", **SHARP_UNITS}
+        write_sharp_table(table, folder / "regions.parquet")
 
     def write_observations(
         self,
@@ -208,24 +200,10 @@ class SyntheticSun:
     ) -> None:
         """Write sets of observations as `kflare.fetch` leaves them, for `kflare.features`.
 
-        Parameters
-        ----------
-        folder : str or pathlib.Path
-            Made if absent. Gets for each time FITS files of the line-of-sight and the vector field and of 1600 and
-            131 Å; for all times `goes_xrays_*.json` (a day earlier on), `flares.csv` and `srs.csv`.
-        cadence_hours : float
-            Time between sets, from `start` to `end`.
-        size : int
-            Width and height of all full-disk images in pixels.
-        full_disk_vector : bool
-            The vector field of the whole disk instead of cut-outs around the regions.
-        times : pandas.DatetimeIndex, optional
-            The times themselves, instead of a cadence.
-
-        Raises
-        ------
-        SettingError
-            If the cadence or `size` is out of range.
+        The folder, made if absent, gets for each of `times`, or every `cadence_hours` from `start` to `end`, FITS files
+        of the line-of-sight and the vector field (of the whole disk, or cut out around the regions) and of 1600 and
+        131 Å, all of full disks of `size` pixels; for all times `goes_xrays_*.json` (a day earlier on), `flares.csv`
+        and `srs.csv`. SettingError if a number is out of its range.
         """
         from tqdm import tqdm
 
@@ -293,19 +271,6 @@ class SyntheticSun:
         ]
         at = np.repeat(np.arange(len(days)), [len(regions) for regions in seen])
         return at, np.concatenate([np.empty(0, dtype=np.int64), *seen])
-
-
-def _check(days: int, *, seed: int, activity: float, belt: float, leading_north: int) -> None:
-    if days < 1:
-        raise SettingError(f"`days` must be at least 1, got {days}")
-    if seed < 0:
-        raise SettingError(f"`seed` must be at least 0, got {seed}")
-    if not 0 < activity <= 10:
-        raise SettingError(f"`activity` must be above 0 (1 = solar maximum) and at most 10, got {activity}")
-    if not 2 <= belt <= 40:
-        raise SettingError(f"`belt` must lie in [2, 40] degrees of latitude, got {belt}")
-    if leading_north not in (-1, 1):
-        raise SettingError(f"`leading_north` must be -1 (even cycles) or +1 (odd cycles), got {leading_north}")
 
 
 def _tabulate(born: Regions) -> pd.DataFrame:
