@@ -15,6 +15,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SAWarning, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from kflare.errors import LedgerError, SettingError
 from kflare.io.passwords import without_passwords
@@ -25,8 +26,11 @@ _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 # Any number that nothing else in the database uses: who writes holds it, so that the chain has one end.
 _POSTGRESQL_LOCK: Final = 7_365_201
 _BUSY_SECONDS: Final = 60.0
-# What the database's own defaults must not change: how times and numbers are written, and for how long is waited.
+# What the database's own defaults must not change: how times and numbers are written, what a transaction sees and when
+# it is on the disk, and for how long is waited.
 _SESSION: Final = {
+    "default_transaction_isolation": "read committed",
+    "synchronous_commit": "on",
     "DateStyle": "ISO, YMD",
     "TimeZone": "UTC",
     "extra_float_digits": "1",
@@ -136,11 +140,20 @@ def _sqlite(url: URL) -> Engine:
     if read_only:
         given = {read_only.partition("=")[0]: read_only.partition("=")[2], "uri": "true"}
         url = url.set(database=f"file:{quote(url.database or '')}").update_query_dict(given)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+    # Opened anew each time: a file that was put in its place is seen, and one that is gone is not written to for ever.
+    place = Path(url.database) if url.database not in (None, "", ":memory:") else None
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, poolclass=place and NullPool)
+    opened = False
+
+    @event.listens_for(engine, "do_connect")
+    def require(*_: object) -> None:
+        if opened and place and not read_only and not place.exists():
+            raise LedgerError(f"the ledger `{place}` is gone: bring it back; what waits for it is kept")
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:
-        connection.isolation_level = None
+        nonlocal opened
+        connection.isolation_level, opened = None, True
         for setting in () if read_only else ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {setting}")
 

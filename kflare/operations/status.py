@@ -11,6 +11,7 @@ from kflare.operations.ledger import Ledger
 from kflare.operations.questions import connect
 from kflare.operations.schedule import latest_issue, next_issue
 from kflare.operations.settings import ForecastSettings
+from kflare.operations.unrecorded import kept_files
 
 __all__ = ["EXIT_STATUS", "outcome_of", "status"]
 
@@ -47,6 +48,7 @@ def status(settings: ForecastSettings, ledger: Ledger, *, now: datetime) -> dict
         "now": utc_text(now),
         "next_issue": utc_text(next_issue(hours, now)),
         "last_issue": None if last is None else utc_text(last),
+        "kept": [str(path) for path in kept_files(settings)],
         "records": 0 if link is None else link[0],
         "digest": None if link is None else link[1],
     }

@@ -19,12 +19,17 @@ from kflare.operations.forecast import Forecast, Outage, cycle_name
 from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
 
-__all__ = ["keep_cycle", "kept_cycle", "kept_path", "record_kept"]
+__all__ = ["keep_cycle", "kept_cycle", "kept_files", "kept_path", "record_kept"]
 
 
 def kept_path(settings: ForecastSettings, issue: datetime) -> Path:
     """Where the cycle of an issue time is kept if it is not recorded."""
     return settings.data.folder / "unrecorded" / f"{cycle_name(issue)}.json"
+
+
+def kept_files(settings: ForecastSettings) -> list[Path]:
+    """What waits to be recorded, oldest first."""
+    return sorted((settings.data.folder / "unrecorded").glob("*.json"))
 
 
 def keep_cycle(
@@ -50,7 +55,8 @@ def kept_cycle(settings: ForecastSettings, issue: datetime) -> Forecast | Outage
 def record_kept(settings: ForecastSettings, *, ledger: Ledger, log: EventLog) -> list[Forecast | Outage]:
     """Record what is kept, oldest first, and remove it, until the ledger is away again; returns what was recorded."""
     recorded = []
-    for path in sorted((settings.data.folder / "unrecorded").glob("*.json")):
+    failures = 0
+    for path in kept_files(settings):
         own = log.of_cycle(path.stem)
         try:
             cycle, measured = _read(path)
@@ -59,7 +65,10 @@ def record_kept(settings: ForecastSettings, *, ledger: Ledger, log: EventLog) ->
                 own("recorded late", chain=ledger.newest_link())
         except LedgerError as error:
             own("still kept", file=str(path), reason=str(error))
-            break
+            failures += 1
+            if failures == 2:  # one alone may be what the ledger refuses
+                break
+            continue
         except DataError as error:
             own("kept file cannot be used", file=str(path), reason=str(error))
             continue

@@ -118,6 +118,22 @@ def test_a_cycle_is_kept_and_recorded_when_the_ledger_is_back(settings: Forecast
         assert ledger.flares(ISSUE - timedelta(days=6), ISSUE - 4 * HOUR).covers(ISSUE - SIX, ISSUE - 4 * HOUR)
 
 
+def test_a_ledger_that_is_removed_at_work_is_missed(settings: ForecastSettings, tmp_path: Path) -> None:
+    path, aside = tmp_path / "ledger.sqlite", tmp_path / "aside.sqlite"
+    with Ledger(settings.ledger.url) as ledger:
+        run(settings, ledger, ISSUE - SIX)
+        path.rename(aside)
+        with pytest.raises(LedgerError, match=r"ledger\.sqlite` is gone"):
+            ledger.record(forecast())
+        assert not path.exists()
+        # One that is put in its place is the one that is written to.
+        aside.rename(path)
+        run(settings, ledger)
+    with Ledger(settings.ledger.url) as ledger:
+        assert ledger.was_run(ISSUE)
+        assert ledger.faults() == []
+
+
 def test_features_and_tracker_are_kept_too(settings: ForecastSettings) -> None:
     from kflare.operations.unrecorded import keep_cycle, record_kept
 
@@ -322,7 +338,9 @@ def test_a_ledger_on_a_disk_that_cannot_be_written_is_read(
 @pytest.mark.parametrize(
     ("setting", "value"),
     [("datestyle", "'SQL, MDY'"), ("datestyle", "'German'"), ("timezone", "'Asia/Kolkata'"),
-     ("extra_float_digits", "-10"), ("client_encoding", "'LATIN1'"), ("standard_conforming_strings", "off")],
+     ("extra_float_digits", "-10"), ("client_encoding", "'LATIN1'"),
+     ("default_transaction_isolation", "'serializable'"), ("synchronous_commit", "off"),
+     ("standard_conforming_strings", "off")],
 )  # fmt: skip
 def test_a_databases_own_settings_change_nothing(postgresql_url: str, setting: str, value: str) -> None:
     admin = create_engine(postgresql_url, isolation_level="AUTOCOMMIT")
@@ -332,6 +350,9 @@ def test_a_databases_own_settings_change_nothing(postgresql_url: str, setting: s
     admin.dispose()
     odd = replace(forecast(), rung_reason="a \\ and a – 1/3", cnn={"M": replace(forecast().cnn["M"], network=1 / 3)})
     with Ledger(postgresql_url) as ledger:
+        with ledger.engine.connect() as connection:
+            asked = [connection.execute(text(f"SHOW {name}")).scalar() for name in ("synchronous_commit", "timezone")]
+        assert asked == ["on", "UTC"]
         ledger.record(odd, features=pd.DataFrame({"Area": [1 / 3]}, index=[1]))
         assert ledger.cycle(odd.issue) == odd
         assert ledger.features(odd.data_time, odd.issue)["Area"].tolist() == [1 / 3]
