@@ -28,8 +28,9 @@ __all__ = ["FitsFile", "fits_parts", "guarded_fits", "image_header"]
 _COMPRESSIONS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "NOCOMPRESS")
 
 _BLOCK = 2880
-# A header of a MiB has 13,000 cards; astropy makes an object of each.
+# A header of a MiB has 13,000 cards; astropy makes an object of each, 10,000 a second for a compressed image.
 _MAX_HEADER = 1 << 20
+_MAX_HEADERS = 2 << 20
 _MAX_PARTS = 64
 _COUNTS = ("NAXIS", "ZNAXIS", "TFIELDS")
 _MAX_COUNT = 999
@@ -60,13 +61,16 @@ def fits_parts(file: BinaryIO, size: int) -> Iterator[FitsPart]:
 
     The last part may reach beyond the file. Each header is read when its part is asked for.
     """
-    start = 0
+    start = headers = 0
     while start < size:
         file.seek(start)
         if start and not file.read(8).strip(b"\x00 "):
             return  # padding
         file.seek(start)
         part = FitsPart(start, *_declared(file, start))
+        headers += part.data - start
+        if headers > _MAX_HEADERS:
+            raise ValueError(f"its headers must have at most {_MAX_HEADERS >> 20} MiB")
         yield part
         start = part.stop
 

@@ -115,8 +115,6 @@ def _disk(header: Header, width: int, matrix: npt.NDArray[np.float64], *, mirror
     missing += ["CDELT1"] if not scaled and (radius is None or value.any()) else []
     if missing or radius is None:
         raise header.without(*missing)
-    if not radius > 0:
-        raise DataError(f"`{header.source}`: the radius of the disk must be above 0 pixels, got {radius:g}")
     # CRPIX counts from 1 and is where the coordinate is CRVAL; the disk's centre is where it is 0.
     step = np.linalg.solve(matrix, value)
     if mirrored:
@@ -125,6 +123,9 @@ def _disk(header: Header, width: int, matrix: npt.NDArray[np.float64], *, mirror
     x, y = (width - 1 - x if mirrored else x), width - 1 - y
     for _ in range(turns):
         x, y = y, width - 1 - x  # what was on the right is on top
+    if not (radius > 0 and np.isfinite([x, y, radius]).all()):
+        seen = f"got {radius:g} and ({x:g}, {y:g})"
+        raise DataError(f"`{header.source}`: the radius of the disk must be above 0 pixels, its centre finite, {seen}")
     return Disk(float(x), float(y), float(radius))
 
 

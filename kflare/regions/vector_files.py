@@ -20,6 +20,7 @@ from kflare.io.payload import MAX_WIDTH, read_payload
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.orientation import Orientation, orientation_of
+from kflare.observations.producers import gauss_per_unit
 from kflare.regions.vector_field import DISAMBIGUATION_METHODS, FullDiskVector, camera_components
 from kflare.sun.geometry import DiskGeometry, in_box
 
@@ -171,10 +172,12 @@ class _Canvas:
                 )
             bits = numbers.astype(np.uint8)
         chosen = ("radial-acute" if whole else "potential") if method == "jsoc" else method
+        gauss = np.float32(gauss_per_unit(images["field"].header))
         # In bands that stay in the processor's cache.
         for first in range(0, rows.stop - rows.start, _BAND):
             band = slice(first, first + _BAND)
             field, inclination, azimuth = (cut[name][band] for name in ("field", "inclination", "azimuth"))
+            field = field * gauss if gauss != 1 else field
             flips = None if bits is None else bits[band]
             parts = camera_components(field, inclination, azimuth, flips, method=chosen)
             place = slice(rows.start + first, min(rows.start + first + _BAND, rows.stop))

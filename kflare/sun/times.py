@@ -36,7 +36,7 @@ UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": DAY_SECONDS}
 # 20131023_000054, 20131023_0000, 20131023T000054, and with _TAI behind it for names made by JSOC.
 _NAME_TIME = re.compile(r"(?<!\d)(\d{8})[_T](\d{4})(\d{2})?(?:\.\d+)?(?!\d)(_TAI)?", re.IGNORECASE)
 # 2022_08_02__10_47_53_000__SDO_HMI_HMI_magnetogram.jp2 of Helioviewer.
-_HELIOVIEWER_TIME = re.compile(r"(?<!\d)(\d{4})_(\d\d)_(\d\d)__(\d\d)_(\d\d)_(\d\d)_\d{3}(?!\d)()")
+_HELIOVIEWER_TIME = re.compile(r"(?<!\d)(\d{4})_(\d\d)_(\d\d)__(\d\d)_(\d\d)_(\d\d)_\d{2,3}(?!\d)()")
 
 _SINCE = re.compile(
     r"\s*(seconds|milliseconds)\s+since\s+(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)?\s*(?:UTC|Z)?\s*"

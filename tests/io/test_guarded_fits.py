@@ -56,6 +56,10 @@ MANY = {
         "`TFIELDS` must be at most 999",
     ),
     "cards": (EMPTY + b"COMMENT ".ljust(80, b"x") * 20000, "END within 1 MiB"),
+    "headers": (
+        EMPTY + (IMAGE + card("BITPIX", 8) + card("NAXIS", 0) + b" ".ljust(80) * 9000 + b"END".ljust(80 * 33)) * 4,
+        "headers must have at most 2 MiB",
+    ),
     "parts": (EMPTY + header_only(IMAGE, BITPIX=8, NAXIS=0) * 80, "over 64 parts"),
 }
 
@@ -94,7 +98,7 @@ def test_no_reader_decodes_more_than_a_file_holds(read, shape, tmp_path):
         path.write_bytes(with_tile(gzip.compress(bytes(1 << 20), 9)))
     else:
         text = {key: f"'{value}'" if isinstance(value, str) else value for key, value in CARDS.items()}
-        middle = {"CRPIX1": 4096.5, "CRPIX2": 4096.5, "RSUN_OBS": 140000.0}
+        middle = {"CRPIX1": 4096.5, "CRPIX2": 4096.5, "CDELT1": 0.3, "CDELT2": 0.3}
         axes = {"BITPIX": -64, "NAXIS": 2, "NAXIS1": 8192, "NAXIS2": 8192}
         path.write_bytes(header_only(PRIMARY, **axes, **(text | middle)))
     promise = "a gzip tile unpacks to more than its 512 bytes" if shape == "gzip" else "promises an image of 536870912"

@@ -17,7 +17,8 @@ from kflare.observations.headers import Header
 from kflare.observations.producers import PRODUCERS, counts_per_second, gauss_per_unit, producer_of
 from kflare.observations.readers.maps import magnetogram_from_map
 from kflare.observations.reading import read_magnetogram
-from tests.observations.test_orientation import CENTRE, RADIUS, STEP, WIDTH, cards, fits_file, jp2_file
+from kflare.sun.disk import Disk
+from tests.observations.test_orientation import CENTRE, LONGITUDE, RADIUS, STEP, WIDTH, cards, fits_file, jp2_file
 
 # West and north of the centre in radii: a spot in the north-east, one of the other sign at the east limb.
 SPOTS = {(-0.28, 0.57): 800.0, (-0.92, -0.1): -600.0}
@@ -287,6 +288,36 @@ def test_the_radius_follows_from_the_distance(changes, tmp_path):
     path = tmp_path / "20131022_235927.fits"
     path.write_bytes(fits_file(sun(), cards(**changes)))
     assert read_magnetogram(path).disk.radius == pytest.approx(RADIUS, abs=0.01)
+
+
+def test_a_map_that_sunpy_has_reprojected(tmp_path):
+    # asin(6.957e8 / 1.48e11) = 969.59 arcsec; the Sun lies 64.75 degrees west of the observer's Carrington longitude.
+    step = 969.59 / RADIUS / 3600
+    header = cards(None) | {
+        "CUNIT1": "deg", "CUNIT2": "deg", "CDELT1": step, "CDELT2": step, "WCSAXES": 2, "LONPOLE": 180.0,
+        "RSUN_REF": 695700000.0, "DSUN_OBS": 1.48e11, "HGLN_OBS": -10.0, "HGLT_OBS": 3.0,
+    }  # fmt: skip
+    for key in ("RSUN_OBS", "CRLN_OBS", "CRLT_OBS", "INSTRUME", "TELESCOP", "CONTENT", "BUNIT", "QUALITY"):
+        header.pop(key)
+    path = tmp_path / "20131022_235927.fits"
+    path.write_bytes(fits_file(sun(), header))
+    seen = read_magnetogram(path)
+    assert seen.disk.radius == pytest.approx(RADIUS, rel=1e-5)
+    assert (seen.observer.lat, seen.observer.distance) == (3.0, 1.48e11)
+    assert seen.observer.lon == pytest.approx((LONGITUDE - 10) % 360, abs=0.01)
+
+
+def test_a_distance_of_nothing_in_a_file_of_helioviewer(tmp_path):
+    path = tmp_path / "2010_12_06__18_56_41_105__SDO_HMI_HMI_magnetogram.jp2"
+    path.write_bytes(jp2_file(np.clip(sun(), -249, 249), cards(DSUN_OBS=0.03, RSUN_OBS=0.0)))
+    seen = read_magnetogram(path, disk=Disk(CENTRE, CENTRE, RADIUS))
+    assert seen.observer is None
+    assert "`DSUN_OBS` 0.03 is left out" in seen.quality_note
+    for policy in ("default", "any"):
+        with pytest.raises(DataError, match=rf"{path.name}`.*`RSUN_OBS` is missing.*`RSUN_OBS` 0 is left out.*`disk`"):
+            read_magnetogram(path, policy=policy)
+    path.write_bytes(jp2_file(np.clip(sun(), -249, 249), cards(DSUN_OBS=0.03, RSUN_OBS=0.0, R_SUN=RADIUS)))
+    assert read_magnetogram(path).disk.radius == RADIUS
 
 
 def test_all_that_is_missing_is_said_at_once(tmp_path):
