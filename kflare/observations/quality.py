@@ -23,64 +23,30 @@ policy                              of HMI    what it does
 less), of another instrument than HMI and MDI, or of the future.
 """
 
+import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from importlib.resources import files
 
 from kflare.errors import DataError, SettingError
 
 __all__ = ["HMI_QUALITY", "MDI_QUALITY", "POLICIES", "QualityPolicy", "judge", "parse_quality", "policy_named"]
 
 
-#: Bits of QUALITY of HMI observables (JSOC QUALITY.txt of 2013-05-24; HMI_observables.c).
-HMI_QUALITY: Final = {
-    0x80000000: "NODATA (no image was made)",
-    0x40000000: "TARGETFILTERGRAMMISSING (no filtergram near the time)",
-    0x20000000: "NOINTERPOLATEDKEYWORDS (pointing keywords unknown)",
-    0x10000000: "NOFRAMELISTINFO (sequence of filtergrams unknown)",
-    0x08000000: "WRONGCADENCE (sequence of another cadence)",
-    0x04000000: "WRONGTARGET (filtergram of another sequence)",
-    0x02000000: "MISSINGLEV1D (too few filtergrams)",
-    0x01000000: "MISSINGKEYWORDLEV1D (keywords of filtergrams missing)",
-    0x00800000: "WRONGWAVELENGTHNUM (wrong number of wavelengths)",
-    0x00400000: "MISSINGKEYWORDLEV1P (keywords of polarisation images missing)",
-    0x00200000: "NOLOOKUPRECORD (no look-up table)",
-    0x00100000: "NOLOOKUPKEYWORD (no look-up table keywords)",
-    0x00080000: "NOTENOUGHINTERPOLANTS (too few filtergrams to interpolate)",
-    0x00040000: "INTERPOLATIONFAILED (interpolation in time failed)",
-    0x00020000: "MISSINGLEV1P (too few polarisation images)",
-    0x00010000: "LOWINTERPNUM (fewer filtergrams interpolated than usual)",
-    0x00008000: "LOWKEYWORDNUM (roll or distance extrapolated)",
-    0x00004000: "ISSTARGET (image stabilisation open)",
-    0x00002000: "NOTEMP (default temperatures)",
-    0x00001000: "NOGAPFILL (gaps not filled)",
-    0x00000800: "LIMBFITISSUE (filtergrams with a bad limb fit left out)",
-    0x00000400: "NOCOSMICRAY (no list of cosmic rays)",
-    0x00000200: "ECLIPSE_STOKES (eclipse)",
-    0x00000100: "ECLIPSE (eclipse)",
-    0x00000080: "NOCOEFFPRECORD (no velocity correction)",
-    0x00000040: "LARGEFTSID (noisy focus sequence)",
-    0x00000020: "POORQUALITY (eclipse, lunar transit, thermal recovery or the like)",
-}
-#: Bits of QUALITY of MDI (SOI, "MDI Standard Quality Bit Definitions", 2003-02-24).
-MDI_QUALITY: Final = {
-    0x80000000: "NODATA (no image was made)",
-    0x00000800: "STATISTICS (unlikely statistics)",
-    0x00000400: "COSMICRAYS (many cosmic rays)",
-    0x00000200: "NOTPRIME60 (not in the prime 60-s program)",
-    0x00000100: "POINTING (pointing anomaly or roll)",
-    0x00000080: "PROCESSING (on-board processing error)",
-    0x00000040: "MISSING90 (over 90 % missing)",
-    0x00000020: "MISSING50 (over 50 % missing)",
-    0x00000010: "MISSING10 (over 10 % missing)",
-    0x00000008: "MISSING1 (over 1 % missing)",
-    0x00000004: "MISSING0 (pixels missing)",
-    0x00000002: "TOBSMISSING (observation missing)",
-    0x00000001: "TELEMETRY (telemetry problem)",
-}
+def _bits(instrument: str) -> dict[int, str]:
+    text = files("kflare.observations").joinpath("quality_bits.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return {int(row["bit"], 16): row["meaning"] for row in rows if row["instrument"] == instrument}
 
+
+#: Bits of QUALITY of HMI observables (JSOC QUALITY.txt of 2013-05-24; HMI_observables.c) and of MDI (SOI, "MDI Standard
+#: Quality Bit Definitions", 2003-02-24).
+HMI_QUALITY, MDI_QUALITY = _bits("HMI"), _bits("MDI")
+# Those of AIA level 1 that refuse an image (SDO User Guide, section 7.7.6, Table 2). Bit 30, "quick look", is set in
+# all near real time; missing flat field, orbit, pointing or below 5 % of the pixels is noted.
+_AIA_REFUSED = _bits("AIA")
 _ALL = 0xFFFFFFFF
 _NOCOSMICRAY = 0x400
 _NOTPRIME60 = 0x200
@@ -251,28 +217,13 @@ def judge(
     return "; ".join(notes)
 
 
-# Bits of QUALITY of AIA level 1 (SDO User Guide, section 7.7.6, Table 2). Bit 30, "quick look", is set in all near
-# real time; missing flat field, orbit, pointing or below 5 % of the pixels is noted.
-_AIA_REFUSED: Final = {
-    10: "over 5 % of the pixels missing",
-    11: "over 25 % of the pixels missing",
-    12: "spacecraft not in science pointing",
-    13: "eclipse",
-    14: "no Sun presence",
-    15: "safe mode",
-    16: "dark image",
-    17: "image stabilisation open",
-    18: "calibration image",
-    20: "out of focus",
-    31: "no image",
-}
 _AIA_QUICK_LOOK = 1 << 30
 
 
 def judge_aia(source: str, *, quality: int | None) -> str:
     """What QUALITY of an AIA level 1 image says: "" or "degraded: ..."; `DataError` if it is not fit for use."""
     mask = quality or 0
-    bad = [words for bit, words in _AIA_REFUSED.items() if mask >> bit & 1]
+    bad = [words for bit, words in _AIA_REFUSED.items() if mask & bit]
     if bad:
         raise DataError(f"`{source}` is refused: `QUALITY` 0x{mask:08x}: {', '.join(bad)}")
     return f"degraded: `QUALITY` 0x{mask:08x}" if mask & ~_AIA_QUICK_LOOK else ""
