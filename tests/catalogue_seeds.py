@@ -227,6 +227,27 @@ def sharp_header() -> bytes:
     return "".join(f"{line:<80}" for line in lines).ljust(2880).encode()
 
 
+# Lines of goes-xrs-report_2014.txt, as NGDC distributed it, and of its reports of other years.
+REPORT = """\
+31777140107  0349 0356 0353 N07E08                         M 10    G15  2.7E-03 11946 140107.7
+31777140107  1804 1858 1832                                X 12    G15  2.5E-01
+31777140111  2357 0009 0005                                C 61    G15  2.5E-03
+"""
+
+
+def flare_summary() -> bytes:
+    """NCEI's flare summary of GOES-16, of two flares of 2017-09."""
+    stream = io.BytesIO()
+    status = ["EVENT_START", "EVENT_PEAK", "EVENT_END", "EVENT_START", "EVENT_PEAK", "EVENT_END", "POST_EVENT"]
+    with h5py.File(stream, "w") as file:
+        file["time"] = 557_884_800 + np.array([537, 550, 557, 713, 722, 730, 780]) * 60.0
+        file["time"].attrs["units"] = "seconds since 2000-01-01 12:00:00 UTC"
+        file["xrsb_flux"] = np.full(7, 1e-6, np.float32)
+        file["status"], file["flare_class"] = status, ["", "X2.2", "", "", "X9.3", "", ""]
+        file["flare_id"] = [201709060857] * 3 + [201709061153] * 4
+    return stream.getvalue()
+
+
 def seeds() -> list[tuple[str, bytes, Callable[[Path], object]]]:
     """(name, content, reader) of each format."""
     return [
@@ -235,6 +256,8 @@ def seeds() -> list[tuple[str, bytes, Callable[[Path], object]]]:
         ("xray-flares-7-day.json", json.dumps(XRAY_FLARES).encode(), read_flares),
         ("hek.json", json.dumps({"result": HEK_RECORDS, "overmax": False}).encode(), read_flares),
         ("flares.csv", CSV.encode(), read_flares),
+        ("goes-xrs-report_2014.txt", REPORT.encode(), read_flares),
+        ("sci_xrsf-l2-flsum_g16_d20170906_v2-2-0.nc", flare_summary(), read_flares),
         ("xrays-6-hour.json", json.dumps(XRAYS).encode(), read_xray_flux),
         ("sci_xrsf-l2-avg1m_g16_d20210101.nc", science_netcdf(), read_xray_flux),
         ("g15_xrs_1m_20131028_20131028.nc", operational_netcdf(), read_xray_flux),

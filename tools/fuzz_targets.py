@@ -233,12 +233,12 @@ def tables() -> Iterator[Target]:
     import pandas as pd
 
     from kflare.attribution.region_tables import read_regions
-    from kflare.datasets.region_table import read_region_table
+    from kflare.datasets.region_table import read_region_table, region_numbers
     from kflare.flares.catalogue import FlareList
     from kflare.flares.srs import read_srs
     from kflare.operations.settings import as_toml, read_settings
     from kflare.sharp.daily import read_sharp_daily
-    from kflare.sharp.keywords import SHARP_KEYWORDS
+    from kflare.sharp.keywords import SHARP_KEYWORDS, read_sharp_table
     from kflare.sharp.samples import read_sharp_samples
     from kflare.synthetic.sun import SyntheticSun
     from kflare.verification.tables import forecast_table, read_forecasts
@@ -252,6 +252,10 @@ def tables() -> Iterator[Target]:
     sun = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 2, seed=1, activity=3.0)
     regions = sun.region_table(sun.times(6))[:8]
     yield Target("regions", "region table, CSV", regions.to_csv(index=False).encode(), ".csv", read_region_table)
+    named = regions.assign(noaas=["10001 10002", *regions["noaa"].astype(str)[1:]]).to_csv(index=False).encode()
+    yield Target("regions", "numbers of regions", named, ".csv", lambda path: region_numbers(read_region_table(path)))
+    keywords = 'T_REC,HARPNUM,NOAA_AR,NOAA_ARS,USFLUX,QUALITY\n2014-02-25 00:48:00,3784,11990,"11990,11992",1e22,0x00\n'
+    yield Target("SHARP", "SHARP keywords, CSV", keywords.encode(), ".csv", read_sharp_table)
     yield Target("regions", "region table, Parquet", parquet(regions), ".parquet", read_region_table)
     yield Target("regions", "regions of attribute", regions.to_csv(index=False).encode(), ".csv", read_regions)
     daily = [["T_REC", "NOAA_AR", *SHARP_KEYWORDS], ["2013-10-23T00:00:00", 11875, *range(len(SHARP_KEYWORDS))]]

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.flares.srs import is_srs, read_srs
+from kflare.flares.srs import is_srs, read_srs, require_positions
 from kflare.io.payload import format_of
-from kflare.io.table_file import whole_numbers
+from kflare.io.table_file import numbers, whole_numbers
 from kflare.sharp.keywords import HARP_BOX, SHARP_KEYWORDS, harp_box, read_sharp_header
 
 __all__ = ["read_regions", "read_sharp_box", "with_sharp"]
@@ -73,14 +73,8 @@ def _complete(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     if "noaa" not in table:
         table["noaa"] = pd.array([pd.NA] * len(table), "Int64")
     table["noaa"] = whole_numbers(table["noaa"], str(path), most=99_999).replace(0, pd.NA)
-    for name, limit in (("lon", 180), ("lat", 90)):
-        table[name] = pd.to_numeric(table[name], errors="coerce").astype("float64")
-        wrong = ~table[name].abs().le(limit)
-        if wrong.any():
-            raise DataError(
-                f"{path}: `{name}` must lie in [-{limit}, {limit}] degrees, got {table[name][wrong].iloc[0]} in row "
-                f"{int(wrong.to_numpy().argmax())}"
-            )
+    table = table.assign(**{name: numbers(table[name]) for name in ("lon", "lat")})
+    require_positions(table, path)
     return table.sort_values("time", kind="stable", ignore_index=True)
 
 

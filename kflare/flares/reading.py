@@ -254,10 +254,10 @@ def _csv_columns(payload: bytes, path: Path) -> FlareColumns:
 def _header(text: str, path: Path) -> list[str]:
     head = io.StringIO(text[:_HEADER_CHARACTERS], newline="")
     header = next(csv.reader(head), [])
-    if not any(name.strip() for name in header):
-        raise DataError(f"`{path}` is no readable CSV flare list: its first line must name the columns")
-    if len(text) > _HEADER_CHARACTERS and not head.read(1):
-        raise DataError(f"`{path}` is no readable CSV flare list: its header exceeds {_HEADER_CHARACTERS >> 10} KiB")
+    long = len(text) > _HEADER_CHARACTERS and not head.read(1)
+    if long or not any(name.strip() for name in header):
+        rule = f"its first line must name the columns, in at most {_HEADER_CHARACTERS >> 10} KiB"
+        raise DataError(f"`{path}` is no readable CSV flare list: {rule}")
     return header
 
 

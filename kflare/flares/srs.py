@@ -18,7 +18,7 @@ from kflare.flares.region_numbers import full_region_numbers
 from kflare.io.catalogue_file import MAX_TEXT_BYTES
 from kflare.io.payload import decoding, read_payload
 
-__all__ = ["is_srs", "read_srs"]
+__all__ = ["is_srs", "read_srs", "require_positions"]
 
 _NEEDED: Final = ("ar_noaanum", "LOCATION", "date")
 _OPTIONAL: Final = ("AREA", "Longitude_extent")
@@ -100,6 +100,12 @@ def read_srs(path: str | Path) -> pd.DataFrame:
             "extent": pd.to_numeric(rows["Longitude_extent"], errors="coerce").astype("float64"),
         }
     )
+    require_positions(table, path)
+    return table.sort_values("time", kind="stable", ignore_index=True)
+
+
+def require_positions(table: pd.DataFrame, path: Path) -> None:
+    """DataError unless all `lon` and `lat` (degrees) of a table are on the sphere."""
     for name, limit in (("lon", 180), ("lat", 90)):
         wrong = ~table[name].abs().le(limit)
         if wrong.any():
@@ -107,7 +113,6 @@ def read_srs(path: str | Path) -> pd.DataFrame:
                 f"`{path}`: `{name}` must lie in [-{limit}, {limit}] degrees, got {table[name][wrong].iloc[0]} in row "
                 f"{int(wrong.to_numpy().argmax())}"
             )
-    return table.sort_values("time", kind="stable", ignore_index=True)
 
 
 def _is_csv(text: str) -> bool:

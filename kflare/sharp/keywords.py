@@ -15,11 +15,13 @@ hold columns USFLUX and MEANGBZ made from the line-of-sight field, in G/pixel: f
 MEANGBZ is 36.2, the header's 100.5, the mean gradient of the LOS segment within the patch 36.0. Never mix the two.
 """
 
+import csv
 import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,27 +62,13 @@ class SharpParameter:
 
     name: str
     unit: str  # of kflare's tables: the keyword's own, but for the gradients (see the module)
-    error: str | None  # keyword of its error, in the same unit
+    error: str  # keyword of its error, in the same unit; "" = none
     meaning: str
 
 
-SHARP_PARAMETERS: Final = (
-    SharpParameter("USFLUX", "Mx", "ERRVF", "total unsigned flux"),
-    SharpParameter("MEANGAM", "deg", "ERRGAM", "mean angle of the field from the radial"),
-    SharpParameter("MEANGBT", "G/Mm", "ERRBT", "mean horizontal gradient of the total field"),
-    SharpParameter("MEANGBZ", "G/Mm", "ERRBZ", "mean horizontal gradient of the vertical field"),
-    SharpParameter("MEANGBH", "G/Mm", "ERRBH", "mean horizontal gradient of the horizontal field"),
-    SharpParameter("MEANJZD", "mA/m2", "ERRJZ", "mean vertical current density"),
-    SharpParameter("TOTUSJZ", "A", "ERRUSI", "total unsigned vertical current"),
-    SharpParameter("MEANALP", "1/Mm", "ERRALP", "mean twist parameter alpha"),
-    SharpParameter("MEANJZH", "G2/m", "ERRMIH", "mean current helicity"),
-    SharpParameter("TOTUSJH", "G2/m", "ERRTUI", "total unsigned current helicity"),
-    SharpParameter("ABSNJZH", "G2/m", "ERRTAI", "absolute value of the net current helicity"),
-    SharpParameter("SAVNCPP", "A", "ERRJHT", "sum of the modulus of the net current per polarity"),
-    SharpParameter("MEANPOT", "erg/cm3", "ERRMPOT", "mean excess magnetic energy density"),
-    SharpParameter("TOTPOT", "erg/cm", "ERRTPOT", "total free magnetic energy density"),
-    SharpParameter("MEANSHR", "deg", "ERRMSHA", "mean shear angle"),
-    SharpParameter("SHRGT45", "%", None, "area with a shear above 45 degrees"),
+SHARP_PARAMETERS: Final = tuple(
+    SharpParameter(**row)
+    for row in csv.DictReader(files("kflare.sharp").joinpath("parameters.csv").read_text("utf-8").splitlines())
 )
 """The 16 parameters. SAVNCPP is as JSOC computes it: with 1/c for c, so 3.86 times the current in A."""
 
@@ -89,7 +77,7 @@ SHARP_KEYWORDS: Final = tuple(parameter.name for parameter in SHARP_PARAMETERS)
 
 _OTHERS: Final = {"AREA": "uHem", "AREA_ACR": "uHem", "R_VALUE": "log10 Mx"}
 GRADIENTS: Final = ("MEANGBT", "MEANGBZ", "MEANGBH", "ERRBT", "ERRBZ", "ERRBH")
-_ERRORS: Final = {parameter.error: parameter.unit for parameter in SHARP_PARAMETERS if parameter.error is not None}
+_ERRORS: Final = {parameter.error: parameter.unit for parameter in SHARP_PARAMETERS if parameter.error}
 
 #: Unit of each column of numbers of a table.
 UNITS: Final[dict[str, str]] = {

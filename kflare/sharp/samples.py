@@ -28,6 +28,7 @@ COMMON_PARAMETERS = ("AREA", "USFLUX", "MEANGBZ", "R_VALUE")
 
 _CADENCE = 96 * 60 * 1_000_000  # microseconds
 # Steps of a year, more than any region lives.
+_LARGEST = 999_999_999  # number of a region; far above all
 _LONGEST = 366 * 15
 _NEEDED = ("prefix", "arpnum", "t_end", "flares", *COMMON_PARAMETERS)
 
@@ -182,7 +183,7 @@ def _read_file(path: Path) -> pd.DataFrame:
     rows["time"] = times.astype(TIME_DTYPE)
     _require(times.notna(), raw["t_end"], path, "a time such as 2013-11-01 00:00:00")
     number = pd.to_numeric(raw["arpnum"], errors="coerce")
-    _require((number > 0) & (number % 1 == 0), raw["arpnum"], path, "a positive whole number")
+    _require(number.between(1, _LARGEST) & (number % 1 == 0), raw["arpnum"], path, "a positive whole number")
     rows["harpnum"] = number.astype("int64")
     for name in COMMON_PARAMETERS:
         value = pd.to_numeric(raw[name], errors="coerce").astype("float64")
@@ -217,7 +218,7 @@ def _read_pairs(path: Path, harpnum: pd.Series) -> pd.DataFrame:
     pairs = pd.DataFrame()
     for name, seen in (("harpnum", raw["harpnum"]), ("noaa", raw[noaa])):
         number = pd.to_numeric(seen, errors="coerce")
-        _require((number > 0) & (number % 1 == 0), seen, path, "a positive whole number")
+        _require(number.between(1, _LARGEST) & (number % 1 == 0), seen, path, "a positive whole number")
         pairs[name] = number.astype("int64")
     return pairs[pairs["harpnum"].isin(harpnum.unique())].drop_duplicates(ignore_index=True)
 

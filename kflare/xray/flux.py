@@ -23,7 +23,7 @@ import pandas as pd
 from kflare.errors import DataError, SettingError
 from kflare.io.catalogue_file import MAX_TEXT_BYTES, is_json, json_records
 from kflare.io.payload import format_of, read_payload
-from kflare.io.table_file import numbers
+from kflare.io.table_file import numbers, sound_rows
 from kflare.sun.times import microseconds, within
 from kflare.xray.netcdf import Samples, samples_of_netcdf
 
@@ -217,6 +217,11 @@ def _minutes(samples: Samples, path: Path) -> tuple[pd.DataFrame, dict[str, int]
     )
     if rows.empty or rows["flux"].isna().all():
         raise DataError(f"`{path}` holds no measured flux between 1974 and 2100; give another file")
+    sound_rows(
+        str(path),
+        (pd.Series(samples.time, name="time"), timed, "a time between 1974 and 2100"),
+        (pd.Series(samples.flux, name="flux"), ~dropped, f"above 0 and below {_MOST_FLUX:g} W m^-2"),
+    )
     rows = rows.sort_values("minute", kind="stable", ignore_index=True)
     begin, end = int(rows["minute"].iloc[0]), int(rows["minute"].iloc[-1])
     if end - begin >= _MOST_MINUTES:

@@ -8,13 +8,7 @@ import pytest
 from kflare.errors import DataError
 from kflare.flares.repairing import read_flares
 from kflare.xray.flux import read_xray_flux
-
-# Lines of goes-xrs-report_2014.txt, as NGDC distributed it, and of its reports of other years.
-REPORT = """\
-31777140107  0349 0356 0353 N07E08                         M 10    G15  2.7E-03 11946 140107.7
-31777140107  1804 1858 1832                                X 12    G15  2.5E-01
-31777140111  2357 0009 0005                                C 61    G15  2.5E-03
-"""
+from tests import catalogue_seeds as seeds
 
 
 def report(tmp_path, text):
@@ -30,7 +24,7 @@ def line(date, clocks, letter="C", tenths="61", region="", station="GOES"):
 
 
 def test_the_yearly_report_of_ngdc(tmp_path):
-    table = report(tmp_path, REPORT).table
+    table = report(tmp_path, seeds.REPORT).table
     assert table["start"].dt.strftime("%F %H:%M").tolist() == [
         "2014-01-07 03:49",
         "2014-01-07 18:04",
@@ -68,7 +62,7 @@ def test_other_years_midnight_and_letters_behind_the_clock(tmp_path, text, start
 
 
 def test_a_line_that_is_cut_off_is_named(tmp_path, caplog):
-    assert len(report(tmp_path, REPORT + "31777140117  0208 02\n")) == 3
+    assert len(report(tmp_path, seeds.REPORT + "31777140117  0208 02\n")) == 3
     assert "1 of 4 rows left out" in caplog.text
     assert "'31777140117  0208 02' in row 3" in caplog.text
     with pytest.raises(DataError, match="none of 1 rows"):
@@ -78,15 +72,7 @@ def test_a_line_that_is_cut_off_is_named(tmp_path, caplog):
 @pytest.fixture
 def summary(tmp_path):
     path = tmp_path / "sci_xrsf-l2-flsum_g16_d20170906_v2-2-0.nc"
-    status = ["EVENT_START", "EVENT_PEAK", "EVENT_END", "EVENT_START", "EVENT_PEAK", "EVENT_END", "POST_EVENT"]
-    classes = ["", "X2.2", "", "", "X9.3", "", ""]
-    minutes = [537, 550, 557, 713, 722, 730, 780]
-    with h5py.File(path, "w") as file:
-        file["time"] = 557_884_800 + 43_200 + np.array(minutes) * 60.0 - 43_200
-        file["time"].attrs["units"] = "seconds since 2000-01-01 12:00:00 UTC"
-        file["xrsb_flux"] = np.full(7, 1e-6, np.float32)
-        file["status"], file["flare_class"] = status, classes
-        file["flare_id"] = [201709060857] * 3 + [201709061153] * 4
+    path.write_bytes(seeds.flare_summary())
     return path
 
 

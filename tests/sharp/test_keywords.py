@@ -41,12 +41,12 @@ def table(**changes):
 def test_the_table_of_the_sixteen_parameters():
     # Bobra et al. 2014, table 3; SHRGT45 has no error.
     assert len(SHARP_PARAMETERS) == 16
-    assert [parameter.name for parameter in SHARP_PARAMETERS if parameter.error is None] == ["SHRGT45"]
+    assert [parameter.name for parameter in SHARP_PARAMETERS if not parameter.error] == ["SHRGT45"]
     errors = [parameter.error for parameter in SHARP_PARAMETERS if parameter.error]
     assert len(set(errors)) == 15
     for parameter in SHARP_PARAMETERS:
         assert UNITS[parameter.name] == parameter.unit
-        assert parameter.error is None or UNITS[parameter.error] == parameter.unit
+        assert not parameter.error or UNITS[parameter.error] == parameter.unit
         assert {parameter.name, *([parameter.error] if parameter.error else [])} <= set(REQUESTED)
 
 

@@ -58,7 +58,7 @@ def test_minutes_of_swpc_json_with_a_gap(tmp_path):
     assert flux.repairs == {}
 
 
-def test_values_that_are_none(tmp_path):
+def test_values_that_are_none(tmp_path, caplog):
     # SWPC writes 0 where there is nothing; -1e-9 and 5 W m^-2 are no flux of the Sun.
     records = [record(0, 1e-8), record(1, 0.0), record(2, -1e-9), record(3, 5.0), record(4, None), record(5, "1e-8")]
     flux = read_xray_flux(
@@ -67,6 +67,8 @@ def test_values_that_are_none(tmp_path):
     assert flux.table["flux"].notna().tolist() == [True, *[False] * 5, True]
     # Two values and one time.
     assert flux.repairs == {"implausible": 3}
+    assert "2 of 8 rows left out: `flux` must be above 0 and below 1 W m^-2, got '-1e-09' in row 2" in caplog.text
+    assert "1 of 8 rows left out: `time` must be a time between 1974 and 2100" in caplog.text
 
 
 def test_contamination_is_flagged_not_dropped(tmp_path):
@@ -272,3 +274,13 @@ def test_every_minute_is_there_once_with_its_first_value(tmp_path, values):
     first = dict(reversed(values))
     known = flux.table.dropna(subset="flux")
     assert dict(zip(known["time"].dt.minute, known["flux"], strict=True)) == pytest.approx(first)
+
+
+def test_another_product_than_minutes_is_refused(tmp_path):
+    # The averages of 5 minutes would stand for single ones, and four of five would be missing.
+    path = tmp_path / "g13_xrs_5m_20131028.nc"
+    path.write_bytes(seeds.science_netcdf())
+    with h5py.File(path, "a") as file:
+        file["time"][:] = file["time"][0] + 300.0 * np.arange(len(file["time"]))
+    with pytest.raises(DataError, match="got one for every 300 s: it is another product"):
+        read_xray_flux(path)
