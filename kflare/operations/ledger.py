@@ -1,7 +1,7 @@
 """The ledger: every forecast and outage as it was issued, with what it was made from. Appended to, never changed."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
@@ -71,7 +71,7 @@ class Ledger:
             The present, aware.
         """
         recorded = recorded or datetime.now(UTC)
-        with self._appending(cycle) as connection:
+        with self._appending(cycle, self.was_run) as connection:
             connection.execute(insert(schema.cycles), [_cycle_row(cycle, tracker, recorded)])
             _append(connection, cycle, features)
             add_link(connection, "cycle", cycle.cycle_id)
@@ -83,7 +83,7 @@ class Ledger:
         if self.cycle(outage.issue) is not None:
             return False
         row = _cycle_row(outage, None, recorded)
-        with self._appending(outage) as connection:
+        with self._appending(outage, self.cycle) as connection:
             connection.execute(insert(schema.missed), [{column.name: row[column.name] for column in schema.missed.c}])
             add_link(connection, "missed", outage.cycle_id)
             return True
@@ -222,13 +222,13 @@ class Ledger:
             return connection.execute(question).all()
 
     @contextmanager
-    def _appending(self, cycle: Forecast | Outage) -> Iterator[Connection]:
-        """A transaction that ends without a trace if there is a cycle of the issue time that was run."""
+    def _appending(self, cycle: Forecast | Outage, known: Callable[[datetime], object]) -> Iterator[Connection]:
+        """A transaction that ends without a trace if the issue time of the cycle is known."""
         try:
             with transaction(self.engine, write=True) as connection:
                 yield connection
         except IntegrityError as error:
-            if self.cycle(cycle.issue) is None:
+            if not known(cycle.issue):
                 raise LedgerError(f"the ledger refuses cycle {cycle.cycle_id}: {error.orig}") from error
 
 

@@ -63,6 +63,8 @@ def record_kept(settings: ForecastSettings, *, ledger: Ledger, log: EventLog) ->
             if ledger.record(cycle, **measured):
                 recorded.append(cycle)
                 own("recorded late", chain=ledger.newest_link())
+            else:
+                own("recorded by another process")
         except LedgerError as error:
             own("still kept", file=str(path), reason=str(error))
             failures += 1

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sqlalchemy import String, insert, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from kflare.commands import forecast as program
+from kflare.errors import LedgerError
 from kflare.flares.catalogue import FlareList
 from kflare.operations import schema
 from kflare.operations.database import _config, _engine, transaction, upgrade_database
@@ -178,6 +180,13 @@ def test_a_ledger_of_the_first_schema_is_chained_and_its_future_given_back(datab
         assert not ledger.record_missed(Outage("again", late, "not run"), recorded=late)
         with pytest.raises(DBAPIError, match="append-only"), ledger.engine.begin() as connection:
             connection.execute(text("DELETE FROM cycles"))
+
+
+def test_a_cycle_that_cannot_supersede_a_missed_one_is_an_error(ledger: Ledger) -> None:
+    late = replace(forecast(ISSUE + 3 * SIX), cycle_id=forecast().cycle_id)
+    with pytest.raises(LedgerError, match=f"refuses cycle {late.cycle_id}"):
+        ledger.record(late)
+    assert isinstance(ledger.cycle(late.issue), Outage)
 
 
 def test_two_rows_of_one_issue_time_are_refused_by_both_databases(ledger: Ledger) -> None:
