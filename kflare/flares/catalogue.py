@@ -141,14 +141,12 @@ class FlareList:
     repairs: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        seen = self.table
         for name in ("start", "goes_class"):
-            if name not in seen.columns:
-                raise DataError(f"`{self.source}`: a flare list needs the column `{name}`; it has {list(seen.columns)}")
-        rows = pd.DataFrame(index=seen.index)
-        for name in ("start", "peak", "end"):
-            given = seen[name] if name in seen.columns else pd.Series(pd.NaT, seen.index)
-            rows[name] = _as_utc(given, name, self.source)
+            if name not in self.table:
+                columns = list(self.table.columns)
+                raise DataError(f"`{self.source}`: a flare list needs the column `{name}`; it has {columns}")
+        seen = self.table.reindex(columns=["start", "peak", "end", "goes_class", "noaa", "lon", "lat"])
+        rows = pd.DataFrame({name: _as_utc(seen[name], name, self.source) for name in ("start", "peak", "end")})
         if rows["start"].isna().any():
             raise DataError(f"`{self.source}`: every flare needs a `start`; {rows['start'].isna().sum()} have none")
         rows["goes_class"] = seen["goes_class"].astype("str")
@@ -156,11 +154,8 @@ class FlareList:
         if rows["flux"].isna().any():
             value = rows["goes_class"][rows["flux"].isna()].iloc[0]
             raise DataError(f"`{self.source}`: `goes_class` must be like M3.1, got {value!r}")
-        rows["noaa"] = (
-            seen["noaa"].astype("Int64") if "noaa" in seen.columns else pd.array([pd.NA] * len(seen), "Int64")
-        )
-        for name in ("lon", "lat"):
-            rows[name] = seen[name].astype("float64") if name in seen.columns else np.nan
+        kinds = {"noaa": "Int64", "lon": "float64", "lat": "float64"}
+        rows[list(kinds)] = seen[list(kinds)].astype(kinds)
         rows = rows.sort_values("start", kind="stable", ignore_index=True)
         object.__setattr__(self, "table", rows)
         object.__setattr__(self, "repairs", dict(self.repairs))

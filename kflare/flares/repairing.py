@@ -178,7 +178,7 @@ def _starts(raw: pd.DataFrame, source: str) -> pd.Series:
         days = _times(raw["date"])
         clock = clock.where(clock.notna(), _clock(raw["clock"])) if "clock" in raw else clock
         times = times.where(clock.isna(), (days.dt.normalize() + clock).astype(TIME_DTYPE))
-    if len(raw) > 1 and raw["start"].str.fullmatch(_DAY).all():
+    if len(raw) and raw["start"].str.fullmatch(_DAY).all():
         if "clock" not in raw or _clock(raw["clock"]).isna().any():
             raise DataError(
                 f"`{source}`: `start` must be a time such as 2013-10-23 20:41, it holds days alone, such as "

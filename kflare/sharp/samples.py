@@ -20,7 +20,7 @@ from kflare.io.payload import decoding
 from kflare.io.table_file import read_table
 from kflare.sun.times import microseconds
 
-__all__ = ["COMMON_PARAMETERS", "SharpSamples", "read_sharp_samples", "region_flares", "sample_files"]
+__all__ = ["COMMON_PARAMETERS", "SharpSamples", "read_folder", "read_sharp_samples", "region_flares"]
 
 #: Parameters of the samples: microhemispheres, Mx, G per SHARP pixel, log10 Mx. All are of the line-of-sight field (a
 #: test shows it for HARP 377); USFLUX and MEANGBZ of the SHARP keywords are of the vector field.
@@ -100,7 +100,7 @@ def read_sharp_samples(folder: str | Path, *, flares: FlareList, harp_noaa: str 
         If `harp_noaa` is given for SMARP samples, whose TARP numbers it does not hold.
     """
     folder = Path(folder)
-    rows = _read_folder(folder)
+    rows = read_folder(folder)
     prefix = str(rows["prefix"].iloc[0])
     pairs = None
     if harp_noaa is not None:
@@ -151,10 +151,11 @@ def region_flares(samples: SharpSamples, flares: FlareList) -> pd.DataFrame:
     return _flares_of_harps(samples.harp_noaa, flares)
 
 
-def _read_folder(folder: Path) -> pd.DataFrame:
+def read_folder(folder: Path) -> pd.DataFrame:
+    """All samples of a folder, distributed rows only, sorted by region and time."""
     if not folder.is_dir():
         raise DataError(f"`{folder}` is no folder; give the one that holds sharp_0.csv, sharp_1.csv …")
-    paths = sample_files(folder)
+    paths = sorted(path for path in folder.glob("*_*.csv") if path.stem.rpartition("_")[2].isdigit())
     if not paths:
         raise DataError(f"`{folder}` holds no file named like sharp_0.csv; give the folder of the samples")
     rows = pd.concat([_read_file(path) for path in paths], ignore_index=True)
@@ -164,11 +165,6 @@ def _read_folder(folder: Path) -> pd.DataFrame:
     if len(prefixes) > 1 or prefixes[0] not in {"HARP", "TARP"}:
         raise DataError(f"`{folder}`: `prefix` must be HARP in all rows or TARP in all, got {', '.join(prefixes)}")
     return rows.sort_values(["harpnum", "time"], ignore_index=True)
-
-
-def sample_files(folder: Path) -> list[Path]:
-    """Files of samples in a folder: all whose name ends in an underscore and a number."""
-    return sorted(path for path in folder.glob("*_*.csv") if path.stem.rpartition("_")[2].isdigit())
 
 
 def _read_file(path: Path) -> pd.DataFrame:
@@ -189,7 +185,8 @@ def _read_file(path: Path) -> pd.DataFrame:
         value = pd.to_numeric(raw[name], errors="coerce").astype("float64")
         _require(pd.Series(np.isfinite(value.to_numpy())), raw[name], path, "a finite number")
         rows[name] = value
-    rows["flux24"] = _largest_of_lists(raw["flares"])
+    rows["flares"] = raw["flares"].fillna("")
+    rows["flux24"] = _largest_of_lists(rows["flares"])
     return rows
 
 
@@ -201,7 +198,7 @@ def _require(good: pd.Series, seen: pd.Series, path: Path, rule: str) -> None:
 
 def _largest_of_lists(lists: pd.Series) -> npt.NDArray[np.float64]:
     """Largest peak flux in W m^-2 of texts like "C3.1|C1.6"; 0.0 where there is none. Nameless entries are skipped."""
-    lists = lists.reset_index(drop=True).fillna("").astype("str")
+    lists = lists.reset_index(drop=True).astype("str")
     classes = lists[lists.str.len() > 0].str.split("|").explode()
     largest = class_fluxes(classes).groupby(level=0).max().reindex(lists.index)
     return largest.fillna(0.0).to_numpy(dtype=np.float64)

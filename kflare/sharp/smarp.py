@@ -14,7 +14,7 @@ import pandas as pd
 
 from kflare.flares.catalogue import FlareList, class_fluxes
 from kflare.flares.labels import in_seconds, reaches, region_flux
-from kflare.sharp.samples import SharpSamples, read_sharp_samples, sample_files
+from kflare.sharp.samples import SharpSamples, read_folder, read_sharp_samples
 from kflare.sun.times import DAY_SECONDS
 
 __all__ = ["read_smarp_samples"]
@@ -60,11 +60,9 @@ def read_smarp_samples(folder: str | Path, *, flares: FlareList) -> tuple[SharpS
 
 def _lists(folder: Path) -> pd.DataFrame:
     """`region`, `seconds`, `flares` ("C3.1|C1.6", empty = none) of every distributed sample."""
-    wanted = ["prefix", "arpnum", "t_end", "flares"]
-    raw = pd.concat([pd.read_csv(path, usecols=wanted, dtype=str) for path in sample_files(folder)])
-    times = pd.to_datetime(raw["t_end"], format="ISO8601", utc=True)
-    region = raw["prefix"] + " " + raw["arpnum"]
-    return pd.DataFrame({"region": region, "seconds": in_seconds(times), "flares": raw["flares"].fillna("")})
+    rows = read_folder(folder)
+    region = rows["prefix"] + " " + rows["harpnum"].astype("str")
+    return pd.DataFrame({"region": region, "seconds": in_seconds(rows["time"]), "flares": rows["flares"]})
 
 
 def _flares_of_regions(lists: pd.DataFrame, flares: pd.DataFrame) -> pd.DataFrame:

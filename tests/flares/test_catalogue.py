@@ -249,6 +249,8 @@ def test_days_and_clocks_in_two_columns(tmp_path):
     days = "2014-12-31,2014-12-31,2014-12-31,M1.0", "2015-01-01,2015-01-01,2015-01-01,C3.0"
     with pytest.raises(DataError, match=r"`start` must be a time.*holds days alone, such as '2014-12-31'"):
         read(tmp_path, *days, header="start,end,peak,goes_class")
+    with pytest.raises(DataError, match="holds days alone"):
+        read(tmp_path, days[0], header="start,end,peak,goes_class")
     solarsoft = read(tmp_path, "31-Dec-2014 23:50,1-Jan-2015 00:10:00,31-DEC-2014 23:58,M1.0", "31-Foo-2014,,,C1.0",
                      header="start,end,peak,goes_class")  # fmt: skip
     assert solarsoft.table.equals(flares.table[:1])
