@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError
-from kflare.io.payload import MAX_WIDTH, decoding, inflate, kind_of, read_payload
+from kflare.io.payload import MAX_WIDTH, decoding, format_of, inflate, kind_of, read_payload
 
 __all__ = ["FitsFile", "fits_parts", "guarded_fits", "image_header"]
 
@@ -119,8 +119,9 @@ def image_header(path: Path) -> Any:
     from astropy.io import fits
 
     with decoding(str(path), "is a damaged or truncated FITS file"), path.open("rb") as plain:
-        packed = path.name.lower().endswith(".gz")
+        packed = format_of(plain.read(16)) == "gzip"
         file = io.BytesIO(read_payload(path, what="a FITS file", kinds=("FITS",))) if packed else plain
+        file.seek(0)
         kind_of(file.read(80), source=str(path), what="a FITS file", kinds=("FITS",))
         for part in islice(fits_parts(file, file.seek(0, io.SEEK_END)), _MAX_PARTS):
             file.seek(part.start)

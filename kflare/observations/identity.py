@@ -72,7 +72,7 @@ def _by_header(path: Path, source: str) -> Identity:
     instrument = header.instrument()[0]
     named = " ".join(map(header.text, ("INSTRUME", "TELESCOP"))).upper()
     if ("AIA" in named or (instrument == "synthetic" and "EXPTIME" in header)) and header.container == "FITS":
-        return Identity(f"{header.needed('WAVELNTH'):g}", header.time())
+        return Identity(f"{header.number('WAVELNTH') or 0:g}", header.time())
     segment = _SEGMENT.search(path.name)
     if segment and segment[1].lower() in VECTOR_SEGMENTS and instrument in {"HMI", "synthetic"}:
         return Identity(segment[1].lower(), header.time(), int(header.number("HARPNUM") or 0))

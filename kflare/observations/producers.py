@@ -103,9 +103,12 @@ PRODUCERS: Final = (
         "P_ANGLE",
     ),
     Producer(
-        "MDI, without a word on its orientation",
-        lambda header: _is("MDI")(header) and not any(key in header for key in (*_WCS, "WCSAXES", "LONPOLE")),
-        "SOHO flew upside down for half of the time after July 2003; give a file with `CROTA2` or `P_ANGLE`",
+        "HMI or MDI, without a word on its orientation",
+        lambda header: (
+            header.instrument()[0] in {"HMI", "MDI"} and not any(key in header for key in (*_WCS, "WCSAXES", "LONPOLE"))
+        ),
+        "HMI hangs upside down, and SOHO flew so for half of the time after July 2003; give a file with `CROTA2` or "
+        "`P_ANGLE`",
     ),
     Producer("JSOC, mdi.fd_M_96m_lev182", lambda header: _is("MDI")(header) and "CROTA2" in header),
     # Near real time differs in nothing that matters here but its QUALITY.

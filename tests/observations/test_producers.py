@@ -160,7 +160,8 @@ def test_bytes_that_were_stretched_to_another_range_are_refused(tmp_path):
             {"TELESCOP": "NSO-GONG", "INSTRUME": None, "CROTA2": None},
             "is of GONG and is refused: its headers do not tell where north",
         ),
-        (SOI, "is of MDI, without a word.*SOHO flew upside down.*`CROTA2` or `P_ANGLE`"),
+        (SOI, "is of HMI or MDI, without a word.*SOHO flew so.*`CROTA2` or `P_ANGLE`"),
+        ({"CROTA2": None}, "is of HMI or MDI, without a word on its orientation and is refused: HMI hangs upside down"),
         (SOI | {"P_ANGLE": 0.0, "SOLAR_P0": 180.0}, "`P_ANGLE` and `SOLAR_P0` must be equal"),
         (SOI | {"P_ANGLE": 0.0, "ORIENT": "NENW"}, "`ORIENT` SESW, got .*'NENW'"),
         (MDI | {"P_ANGLE": 180.0}, "`CROTA2` must be `P_ANGLE` with the other sign, got 0 and 180"),
@@ -184,7 +185,7 @@ def test_pixels_that_are_turned_must_say_so(tmp_path):
 
 
 def test_every_row_has_a_test():
-    tested = {name for name, *_ in MADE} | {"GONG", "MDI, without a word on its orientation", "Helioviewer, HMI"}
+    tested = {name for name, *_ in MADE} | {"GONG", "HMI or MDI, without a word on its orientation", "Helioviewer, HMI"}
     assert tested == {producer.name for producer in PRODUCERS}
 
 
@@ -329,6 +330,19 @@ def test_all_that_is_missing_is_said_at_once(tmp_path):
     for word in ("`T_OBS` or `DATE-OBS`", "`BUNIT`", "`CRPIX1`, `RSUN_OBS` are missing", "`DSUN_OBS` 0 is left out"):
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_quality_says_goes_before_what_is_missing(tmp_path):
+    path = tmp_path / "hmi.fits"
+    path.write_bytes(fits_file(sun(), cards(**{"QUALITY": -(2**31), "CRPIX1": None, "T_OBS": None, "DATE-OBS": None})))
+    with pytest.raises(DataError, match=r"hmi\.fits` is rejected by the quality policy.*NODATA"):
+        read_magnetogram(path)
+
+
+def test_a_map_without_a_date_is_not_of_today():
+    solar_map = sunpy.map.Map(sun(), cards(**{"T_OBS": None, "DATE-OBS": None}))
+    with pytest.raises(DataError, match="`sunpy Map` must hold its time"):
+        magnetogram_from_map(solar_map)
 
 
 @pytest.mark.parametrize("kind", ["int16", "int32", "uint16", "float32", "float64", "scaled int16", "RICE_1", "GZIP_1"])

@@ -84,7 +84,8 @@ def _card(solar_map: Any) -> Any:
             return meta[key]
         if key == "RSUN_OBS":
             return float(solar_map.rsun_obs.to_value("arcsec"))
-        if key == "DATE-OBS":
+        # Of a Map without any date sunpy says that it is of this moment.
+        if key == "DATE-OBS" and any(name.lower().startswith(("date-", "date_", "t_")) for name in meta):
             return str(solar_map.reference_date.utc.isot)
         raise KeyError(key)
 

@@ -6,6 +6,7 @@ full-size field is never made.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -66,11 +67,19 @@ class Frame:
         self._width = width
         self._instrument, self._named = header.instrument()
         self._quality = header.quality()
-        self._time, self._gauss, self._orientation = _all_of(
-            lambda: options.time if options.time is not None else header.time(),
-            lambda: gauss_per_unit(header),
-            lambda: orientation_of(header, width, disk=options.disk),
-        )
+        self._doubts: tuple[str, ...] = ()
+        try:
+            self._time, self._gauss, self._orientation = _all_of(
+                lambda: options.time if options.time is not None else header.time(),
+                lambda: gauss_per_unit(header),
+                lambda: orientation_of(header, width, disk=options.disk),
+            )
+        except DataError:
+            # Where QUALITY says that there is no image, it explains what is missing.
+            self._time = datetime.now(UTC)
+            if self._quality:
+                self._judge(0.0)
+            raise
         self._observer = header.observer(self._time)
         self._doubts = tuple(header.doubts.values())
         self._judge(0.0)
