@@ -157,7 +157,7 @@ def test_bytes_that_were_stretched_to_another_range_are_refused(tmp_path):
     ("changes", "match"),
     [
         (
-            {"TELESCOP": "NSO-GONG", "INSTRUME": None, "CROTA2": None},
+            {"TELESCOP": "NSO-GONG", "INSTRUME": None, "CROTA2": None, "QUALITY": None},
             "is of GONG and is refused: its headers do not tell where north",
         ),
         (SOI, "is of HMI or MDI, without a word.*SOHO flew so.*`CROTA2` or `P_ANGLE`"),
