@@ -14,7 +14,7 @@ import numpy as np
 from scipy.io import netcdf_file
 
 from kflare.flares.repairing import read_flares
-from kflare.sharp.keywords import read_sharp_header
+from kflare.sharp.keywords import read_sharp_header, read_sharp_table
 from kflare.xray.flux import read_xray_flux
 
 # The head and first events of NOAA's list of 2015-03-01, with two events made up: "+", "B", over midnight, no region.
@@ -156,6 +156,14 @@ XRAYS = [
 ]
 
 
+# As `drms.to_datetime` and pandas write T_REC.
+SHARP_CSV = """\
+T_REC,HARPNUM,NOAA_AR,USFLUX,R_VALUE,LON_FWT,LAT_FWT,QUALITY
+2014-02-25 00:48:00,3784,11990,1e22,4.0,-10.0,-15.0,0x00000000
+2014-02-25 01:00:00,3784,"11990,11991",2e22,4.1,-9.5,-15.0,0x00000000
+"""
+
+
 def science_netcdf(minutes: int = 5) -> bytes:
     """netCDF-4 (HDF5) of 1-minute averages as NCEI writes them for GOES-16; minute 2 is flagged as an eclipse."""
     stream = io.BytesIO()
@@ -261,5 +269,6 @@ def seeds() -> list[tuple[str, bytes, Callable[[Path], object]]]:
         ("xrays-6-hour.json", json.dumps(XRAYS).encode(), read_xray_flux),
         ("sci_xrsf-l2-avg1m_g16_d20210101.nc", science_netcdf(), read_xray_flux),
         ("g15_xrs_1m_20131028_20131028.nc", operational_netcdf(), read_xray_flux),
+        ("keywords.csv", SHARP_CSV.encode(), read_sharp_table),
         ("hmi.sharp_cea_720s.377.fits", sharp_header(), read_sharp_header),
     ]

@@ -164,10 +164,11 @@ def catalogues() -> Iterator[Target]:
     from catalogue_seeds import seeds
 
     from kflare.flares.repairing import read_flares
+    from kflare.sharp.keywords import read_sharp_table
     from kflare.xray.flux import read_xray_flux
 
     for name, content, read in seeds():
-        kind = {read_flares: "flares", read_xray_flux: "XRS"}.get(read, "FITS")
+        kind = {read_flares: "flares", read_xray_flux: "XRS", read_sharp_table: "SHARP"}.get(read, "FITS")
         structure = of_netcdf4 if content.startswith(b"\x89HDF") else None
         yield Target(kind, name, content, "".join(Path(name).suffixes[-1:]), read, structure=structure)
 
@@ -366,7 +367,7 @@ def requests() -> Iterator[Target]:
 #: What is fuzzed, and the kinds of it. A room that reads another kind of file adds a function that yields its targets.
 SOURCES: dict[Callable[[], Iterator[Target]], tuple[str, ...]] = {
     magnetograms: ("FITS", "JP2", "images"),
-    catalogues: ("flares", "XRS", "FITS"),
+    catalogues: ("flares", "XRS", "SHARP", "FITS"),
     solar: ("FITS",),
     tables: ("SRS", "regions", "SHARP", "forecasts", "settings"),
     ledgers: ("ledger URLs", "ledger"),

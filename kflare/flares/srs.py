@@ -17,6 +17,7 @@ from kflare.flares.reading import LOCATION
 from kflare.flares.region_numbers import full_region_numbers
 from kflare.io.catalogue_file import MAX_TEXT_BYTES
 from kflare.io.payload import decoding, read_payload
+from kflare.io.table_file import numbers
 
 __all__ = ["is_srs", "read_srs", "require_positions"]
 
@@ -96,8 +97,8 @@ def read_srs(path: str | Path) -> pd.DataFrame:
             "noaa": noaa.astype("int64"),
             "lon": place[3].astype("float64") * np.where(place[2] == "W", 1, -1),
             "lat": place[1].astype("float64") * np.where(place[0] == "N", 1, -1),
-            "area_uhem": pd.to_numeric(rows["AREA"], errors="coerce").astype("float64"),
-            "extent": pd.to_numeric(rows["Longitude_extent"], errors="coerce").astype("float64"),
+            "area_uhem": numbers(rows["AREA"]),
+            "extent": numbers(rows["Longitude_extent"]),
         }
     )
     require_positions(table, path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.io.table_file import read_table, whole_numbers
+from kflare.io.table_file import numbers, read_table, whole_numbers
 from kflare.sharp.keywords import GRADIENTS, PIXELS_PER_MM, SHARP_KEYWORDS, read_sharp_table, tai_times
 
 __all__ = ["read_sharp_daily"]
@@ -39,5 +39,5 @@ def read_sharp_daily(path: str | Path) -> pd.DataFrame:
     table = pd.DataFrame({"time": time, "noaa": whole_numbers(seen["NOAA_AR"], str(path), most=99_999)})
     for name in SHARP_KEYWORDS:
         factor = PIXELS_PER_MM if name in GRADIENTS else 1.0
-        table[name] = pd.to_numeric(seen[name], errors="coerce").astype("float64") * factor
+        table[name] = numbers(seen[name]) * factor
     return table.sort_values("time", kind="stable", ignore_index=True)

@@ -103,9 +103,20 @@ def test_daily_parameters(tmp_path, real_data):
     (tmp_path / "d.csv").write_text("T_REC;NOAA_AR\n")
     with pytest.raises(DataError, match="lacks the column `USFLUX`, `MEANGAM`"):
         read_sharp_daily(tmp_path / "d.csv")
+    # A whole number beyond any float is as unknown as a text (found by tools/fuzz_readers.py).
+    beyond = read_sharp_daily(daily(tmp_path / "d.csv", ("2013-10-22 23:48:00", 11875, "9" * 400)))
+    assert beyond[list(SHARP_KEYWORDS)].isna().all(axis=None)
     broken = daily(tmp_path / "d.csv", ("yesterday", 11875, 1.0))
     with pytest.raises(DataError, match="`T_REC` must be a time, got 'yesterday'"):
         read_sharp_daily(broken)
+
+
+@pytest.mark.parametrize("value", ["1e30", "inf", "9" * 400, "west"])
+def test_a_longitude_that_is_none_is_named(tmp_path, value):
+    path = tmp_path / "regions.csv"
+    path.write_text(f"time,region,lon,lat,noaa\n2013-10-23T00:00Z,AR 1,{value},5,11875\n")
+    with pytest.raises(DataError, match=r"`lon` must lie in \[-180, 180\] degrees"):
+        read_regions(path)
 
 
 def test_the_nearest_record_is_joined(tmp_path):
