@@ -7,20 +7,28 @@ gave is in docs/skill.md.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import tensorflow as tf
 
+from kflare.datasets.splits import Split
 from kflare.errors import SettingError
 from kflare.io.arrays import BoolArray, Float32Array
+from kflare.models.baselines import gradient_boosting, logistic_regression
 from kflare.models.defn import build_defn
+from kflare.models.feature_scaling import fit_scaling
+from kflare.models.fitting import FittedNetwork, calibrate_and_evaluate
 from kflare.models.losses import WeightedCrossentropy
+from kflare.models.training import TrainingRun
+from kflare.regions.feature_table import Feature
 
-__all__ = ["Distillation", "ensemble_network", "student", "teacher_targets"]
+__all__ = ["Distillation", "ensemble_network", "fit_distilled_network", "student", "teacher_targets"]
 
 
 _LEAST = 1e-5
@@ -111,6 +119,50 @@ def ensemble_network(members: list[keras.Model], *, event_rate: float) -> keras.
     model = keras.Model(features, probabilities, name="defn_ensemble")
     model.trainable = False
     return model
+
+
+def fit_distilled_network(
+    table: pd.DataFrame,
+    features: Sequence[Feature],
+    observed: npt.NDArray[np.bool_],
+    split: Split,
+    *,
+    earlier: tuple[pd.DataFrame, npt.NDArray[np.bool_]] | None,
+    how: Distillation,
+    run: TrainingRun,
+    clusters: npt.NDArray[Any] | None = None,
+) -> FittedNetwork:
+    """Fit Deep Flare Net by distillation, beside its teachers' methods on the same training samples.
+
+    The output is 0.5 at the training span's event rate, and 0.5 is its threshold: on the search years it served better
+    than the threshold of the greatest TSS on a validation year (docs/skill.md). `earlier` are samples of an earlier
+    archive on the table's scale and their outcomes, further training data; nothing is written into the folder of the
+    run.
+    """
+    tables, labels = [table[split.train]], [observed[split.train]]
+    if earlier is not None:
+        tables, labels = [earlier[0], *tables], [earlier[1], *labels]
+    training, outcomes = pd.concat(tables, ignore_index=True), np.concatenate(labels)
+    scaling = fit_scaling(training, features)
+    known, inputs = scaling.of_table(training), scaling.of_table(table)
+    targets = teacher_targets(known, outcomes, training["region"].to_numpy(str), how=how)
+    members = [student(known, targets, how=how, seed=how.seed + number) for number in range(how.members)]
+    rate = float(outcomes.mean())
+    model = ensemble_network(members, event_rate=rate)
+    # With these weights 0.5 of a plain method is the training span's event rate too.
+    weights = (1.0, (1 - rate) / rate)
+    beside = {
+        name: learn(known, outcomes, class_weights=weights)(inputs)
+        for name, learn in (("logistic regression", logistic_regression), ("gradient boosting", gradient_boosting))
+    }
+
+    def probability(mask: npt.NDArray[np.bool_]) -> Float32Array:
+        return model.predict(inputs[mask], batch_size=4096, verbose=0)[:, 1]
+
+    return calibrate_and_evaluate(
+        model, run, observed, split, probability, baselines=beside, clusters=clusters, threshold=0.5,
+        scaling=scaling,
+    )  # fmt: skip
 
 
 def _logits(classifier: Any, inputs: Float32Array) -> npt.NDArray[np.float64]:

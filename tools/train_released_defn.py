@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from distillation import Distillation, fit_distilled_network
+from earlier_cycle import samples_of_smarp
 from model_card import ModelCard, reliability_png
 from released_scores import method_scores
 
-from kflare.datasets.earlier_cycle import samples_of_smarp
 from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY
 from kflare.datasets.region_samples import samples_of_sharp
 from kflare.datasets.splits import Split, chronological_split, utc_date
@@ -19,10 +20,9 @@ from kflare.flares.repairing import read_flares
 from kflare.io.atomic import write_whole
 from kflare.models.baselines import region_persistence
 from kflare.models.crossvalidation.folds import year_folds
-from kflare.models.distillation import Distillation
 from kflare.models.fitting import FittedNetwork
 from kflare.models.metadata import model_metadata
-from kflare.models.region_models import fit_distilled_network, publish_region_model
+from kflare.models.region_models import publish_region_model
 from kflare.models.task import fingerprint
 from kflare.models.training import TrainingRun
 from kflare.regions.feature_table import features_named

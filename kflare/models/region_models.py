@@ -1,6 +1,6 @@
 """Region models: from a table of active regions to a fitted network, and from that to a published SavedModel."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,7 @@ from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import reaches
 from kflare.flares.srs import read_srs
 from kflare.io.arrays import Float32Array
-from kflare.models.baselines import gradient_boosting, logistic_regression, recent_climatology, region_persistence
-from kflare.models.distillation import Distillation, ensemble_network, student, teacher_targets
+from kflare.models.baselines import logistic_regression, recent_climatology, region_persistence
 from kflare.models.event_statistics import region_event_statistics
 from kflare.models.feature_scaling import fit_scaling
 from kflare.models.fitting import FittedNetwork, calibrate_and_evaluate
@@ -31,7 +30,7 @@ from kflare.models.task import TrainingTask
 from kflare.models.training import Recipe, TrainingRun, train
 from kflare.regions.feature_table import Feature
 
-__all__ = ["fit_distilled_network", "fit_region_network", "publish_region_model", "region_task"]
+__all__ = ["fit_region_network", "publish_region_model", "region_task"]
 
 
 def region_task(
@@ -115,49 +114,13 @@ def fit_region_network(
     validation = table_dataset(inputs[split.validation], observed[split.validation], batch_size=4096)
     train(model, training, validation, observed[split.validation], recipe=recipe, run=run, verbose=verbose)
     regression = logistic_regression(inputs[split.train], observed[split.train])
+
+    def probability(mask: npt.NDArray[np.bool_]) -> Float32Array:
+        return model.predict(inputs[mask], batch_size=4096, verbose=0)[:, 1]
+
     return calibrate_and_evaluate(
-        model, run, observed, split, _predictor(model, inputs), baselines={"logistic regression": regression(inputs)},
+        model, run, observed, split, probability, baselines={"logistic regression": regression(inputs)},
         clusters=clusters, scaling=scaling,
-    )  # fmt: skip
-
-
-def fit_distilled_network(
-    table: pd.DataFrame,
-    features: Sequence[Feature],
-    observed: npt.NDArray[np.bool_],
-    split: Split,
-    *,
-    earlier: tuple[pd.DataFrame, npt.NDArray[np.bool_]] | None,
-    how: Distillation,
-    run: TrainingRun,
-    clusters: npt.NDArray[Any] | None = None,
-) -> FittedNetwork:
-    """Fit Deep Flare Net by distillation, beside its teachers' methods on the same training samples.
-
-    The output is 0.5 at the training span's event rate, and 0.5 is its threshold: on the search years it served better
-    than the threshold of the greatest TSS on a validation year (docs/skill.md). `earlier` are samples of an earlier
-    archive on the table's scale and their outcomes, further training data; nothing is written into the folder of the
-    run.
-    """
-    tables, labels = [table[split.train]], [observed[split.train]]
-    if earlier is not None:
-        tables, labels = [earlier[0], *tables], [earlier[1], *labels]
-    training, outcomes = pd.concat(tables, ignore_index=True), np.concatenate(labels)
-    scaling = fit_scaling(training, features)
-    known, inputs = scaling.of_table(training), scaling.of_table(table)
-    targets = teacher_targets(known, outcomes, training["region"].to_numpy(str), how=how)
-    members = [student(known, targets, how=how, seed=how.seed + number) for number in range(how.members)]
-    rate = float(outcomes.mean())
-    model = ensemble_network(members, event_rate=rate)
-    # With these weights 0.5 of a plain method is the training span's event rate too.
-    weights = (1.0, (1 - rate) / rate)
-    beside = {
-        name: learn(known, outcomes, class_weights=weights)(inputs)
-        for name, learn in (("logistic regression", logistic_regression), ("gradient boosting", gradient_boosting))
-    }
-    return calibrate_and_evaluate(
-        model, run, observed, split, _predictor(model, inputs), baselines=beside, clusters=clusters, threshold=0.5,
-        scaling=scaling,
     )  # fmt: skip
 
 
@@ -194,7 +157,3 @@ def publish_region_model(
     cases: list[SignatureCase] = [("serving_default", inputs, expected)]
     contents = {**metadata, "features": scaling.as_json()}
     return publish_version(root, name, export=export, cases=cases, metadata=contents, documents=documents)
-
-
-def _predictor(model: keras.Model, inputs: Float32Array) -> Callable[[npt.NDArray[np.bool_]], Float32Array]:
-    return lambda mask: model.predict(inputs[mask], batch_size=4096, verbose=0)[:, 1]

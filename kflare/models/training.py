@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from kflare.errors import DataError, ModelError, SettingError
 from kflare.io.atomic import held_folders, require_room, temporary_file, write_whole, writing
@@ -45,6 +45,10 @@ class _State:
     epochs: list[_Epoch]
     best: _Epoch | None
     published: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs and (self.best is None or self.best.epoch not in [row.epoch for row in self.epochs]):
+            raise ValueError("the best epoch is none of the epochs")
 
 
 @dataclass(frozen=True)
@@ -105,13 +109,6 @@ class TrainingRun:
     def _read(self, settings: Mapping[str, Any]) -> None:
         if self._state.exists():
             self.state = _read_json(self._state, _State)
-            best = (self.state["best"] or {}).get("epoch")
-            if self.state["epochs"] and best not in [row["epoch"] for row in self.state["epochs"]]:
-                raise SettingError(
-                    f"cannot use {self.folder} for the run: its best epoch is none of its epochs; {_ANEW}"
-                )
-            if not (self.folder / _SETTINGS).exists():
-                raise SettingError(f"cannot use {self.folder} for the run: `{_SETTINGS}` is missing; {_ANEW}")
             require_same_settings(self.folder, settings, what="run")
 
     @property
@@ -165,10 +162,9 @@ class TrainingRun:
 
 
 def require_same_settings(folder: Path, settings: Mapping[str, Any], *, what: str) -> None:
-    """Compare settings with those in the folder's `settings.json`, if any; `SettingError` if one differs."""
-    path = folder / _SETTINGS
+    """Compare settings with those in the folder's `settings.json`; `SettingError` if one differs."""
     wanted = json.loads(json.dumps(settings, default=str))
-    stored = _read_json(path, dict[str, Any]) if path.exists() else wanted
+    stored = _read_json(folder / _SETTINGS, dict[str, Any])
     for key in sorted({*stored, *wanted}):
         if stored.get(key) != wanted.get(key):
             raise SettingError(
@@ -182,9 +178,12 @@ def _read_json(path: Path, kind: Any) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         TypeAdapter(kind).validate_python(content)
-    except (OSError, ValueError) as error:  # pydantic's errors are ValueErrors
-        reason = " ".join(str(error).partition("For further information")[0].split())
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
         raise SettingError(f"cannot use {path.parent} for the run: `{path.name}`: {reason}; {_ANEW}") from error
+    except (OSError, ValueError) as error:
+        raise SettingError(f"cannot use {path.parent} for the run: `{path.name}`: {error}; {_ANEW}") from error
     return content
 
 

@@ -1,7 +1,6 @@
 import pandas as pd
 import pytest
 
-from kflare.datasets.earlier_cycle import samples_of_smarp
 from kflare.datasets.region_samples import samples_of_region_table, samples_of_sharp
 from kflare.flares.catalogue import FlareList
 
@@ -68,16 +67,3 @@ def test_a_number_counts_from_the_summary_that_lists_it_first(tmp_path, flares):
     assert list(own["Chis"].isna()) == list(own["noaa"].isna()) == list(~known)
     assert nameless["Chis"].isna().all()
     assert "1 of 2 NOAA numbers taken as known from a region's first row" in samples["listed"].notes[0]
-
-
-def test_an_earlier_cycle_has_the_histories_that_its_own_lists_tell(tmp_path, flares):
-    times = pd.date_range("2014-01-01", periods=31, freq="96min")
-    rows = pd.DataFrame({"prefix": "TARP", "arpnum": 7, "t_end": times.astype(str), "flares": ""})
-    rows = pd.concat([rows, rows.assign(arpnum=8)], ignore_index=True)
-    rows.loc[:0, "flares"] = "C1.0"  # the flare of TARP 7 ten minutes after its first sample
-    values = {"AREA": 100.0, "USFLUX": 1e21, "MEANGBZ": 90.0, "R_VALUE": 1.0}
-    varied = rows.assign(**{name: value * (1 + rows.index / 100) for name, value in values.items()})
-    varied.to_csv(tmp_path / "smarp_0.csv", index=False)
-    table = samples_of_smarp(tmp_path, flares, reference=varied).table
-    assert table["noaa"].isna().all()
-    assert list(table["Chis"]) == [0, *[1] * 30, *[0] * 31]  # without NOAA numbers, and known nevertheless

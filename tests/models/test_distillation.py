@@ -1,5 +1,8 @@
 """Deep Flare Net as the student of plain methods, several networks in one model."""
 
+import runpy
+from pathlib import Path
+
 import keras
 import numpy as np
 import pandas as pd
@@ -7,14 +10,17 @@ import pytest
 
 from kflare.datasets.splits import Split
 from kflare.errors import SettingError
-from kflare.models.distillation import Distillation, ensemble_network, student, teacher_targets
 from kflare.models.publish import read_metadata
-from kflare.models.region_models import fit_distilled_network, publish_region_model
+from kflare.models.region_models import publish_region_model
 from kflare.models.savedmodel import load_signatures
 from kflare.models.training import TrainingRun
 from kflare.regions.feature_table import features_named
 
 pytestmark = pytest.mark.trains
+
+_TOOL = runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "distillation.py"))
+Distillation, ensemble_network, student = _TOOL["Distillation"], _TOOL["ensemble_network"], _TOOL["student"]
+teacher_targets, fit_distilled_network = _TOOL["teacher_targets"], _TOOL["fit_distilled_network"]
 
 QUICK = Distillation(boosting_share=0.5, members=2, steps=120, batch_size=64)
 

@@ -149,34 +149,25 @@ def cross_validate(
     `fold`, `span` ("validation" or "test"), `method`, `seed`, `output`, `probability`, `threshold`, `class_weight`.
     With seeds also their mean, of `seed` -1: outputs and probabilities averaged, the threshold chosen on validation.
     """
-    require_same_settings(folder, settings, what="cross-validation")
-    with held_folders(folder, *(_place(folder, fold) for fold in folds), within=folder):
-        return _in_folder(samples, folds, units, folder, settings)
-
-
-def _place(folder: Path, fold: Fold) -> Path:
-    return folder / fold.name.replace(" ", "-")
-
-
-def _in_folder(
-    samples: pd.DataFrame, folds: Sequence[Fold], units: Mapping[str, Unit], folder: Path, settings: Mapping[str, Any]
-) -> pd.DataFrame:
     from tqdm import tqdm
 
-    write_whole(folder / "settings.json", json.dumps(settings, default=str, indent=2, sort_keys=True))
+    if (folder / "settings.json").exists():
+        require_same_settings(folder, settings, what="cross-validation")
     parts = []
-    jobs = [(fold, name) for fold in folds for name in units]
-    bar = tqdm(jobs, desc="cross-validation", unit="fit", disable=None)
-    for fold, name in bar:
-        bar.set_postfix_str(f"{fold.name}, {name}")
-        place = _place(folder, fold)
-        kept = place / f"{name}.parquet"
-        if kept.exists():
-            parts.append(_read_kept(kept))
-            continue
-        rows = pd.concat([_rows(samples, fold, one) for one in units[name](fold, place)], ignore_index=True)
-        write_whole(kept, partial(rows.to_parquet, index=False))
-        parts.append(rows)
+    with held_folders(folder, *(folder / fold.name.replace(" ", "-") for fold in folds), within=folder):
+        write_whole(folder / "settings.json", json.dumps(settings, default=str, indent=2, sort_keys=True))
+        jobs = [(fold, name) for fold in folds for name in units]
+        bar = tqdm(jobs, desc="cross-validation", unit="fit", disable=None)
+        for fold, name in bar:
+            bar.set_postfix_str(f"{fold.name}, {name}")
+            place = folder / fold.name.replace(" ", "-")
+            kept = place / f"{name}.parquet"
+            if kept.exists():
+                parts.append(_read_kept(kept))
+                continue
+            rows = pd.concat([_rows(samples, fold, one) for one in units[name](fold, place)], ignore_index=True)
+            write_whole(kept, partial(rows.to_parquet, index=False))
+            parts.append(rows)
     rows = pd.concat(parts, ignore_index=True)
     return pd.concat([rows, *_means(rows)], ignore_index=True)
 
