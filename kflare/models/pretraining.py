@@ -6,6 +6,7 @@ these maps; two numbers fitted to the labels then turn the predicted field near 
 probability. Not in the papers.
 """
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -79,21 +80,48 @@ def pretrain_on_flux_maps(
     `rows` (N,) are the training images, whose labels are `observed`; `validation` holds batches of (input, anything) of
     M images with labels (M,) and serves the run's record only: there is no early stopping. The learning rate rises over
     the first half epoch to the recipe's and falls along a cosine to 0. `trunk` is a weights file (.weights.h5) of the
-    pretrained layers, the same for every class: read if it exists, else written. A run that is finished is read. Raises
-    `DataError` if the network diverges.
+    pretrained layers, the same for every class: read if it exists, else written. A run that is finished is read; one
+    that was killed goes on from its last whole epoch. Raises `DataError` if the network diverges.
     """
     if run.epochs:
         load_weights(model, run.best_weights)
         return
     with run.held():
         predictor, loss = _pretrained(
-            model, images, rows, augmented=augmented, recipe=recipe, trunk=trunk, verbose=verbose
+            model, images, rows, augmented=augmented, recipe=recipe, run=run, trunk=trunk, verbose=verbose
         )
         plain = image_dataset(images.fields, rows, observed, batch_size=recipe.batch_size)
         _set_last_layer(model, predictor.get_layer("flux_maps").get_weights(), plain, observed)
         skill = ValidationSkill(run, validation, validation_observed, recipe)
         skill.set_model(model)
         skill.on_epoch_end(recipe.epochs - 1, {"loss": loss})
+        _keep(run, None)
+
+
+def _stem(run: TrainingRun) -> str:
+    """Begin of the names of what a pretraining with the settings of this run keeps: no other's is gone on with."""
+    settings = (run.folder / "settings.json").read_bytes()
+    return f"pretraining-{hashlib.sha256(settings).hexdigest()[:12]}"
+
+
+def _keep(run: TrainingRun, path: Path | None) -> None:
+    for other in set(run.folder.glob("pretraining-*.weights.h5")) - {path}:
+        other.unlink()
+
+
+class _EachEpoch(keras.callbacks.Callback):
+    """Keeps the weights of each epoch in place of those before."""
+
+    def __init__(self, run: TrainingRun, recipe: Recipe) -> None:
+        super().__init__()
+        self.run, self.recipe = run, recipe
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if not math.isfinite(logs["loss"]):
+            raise DataError(f"training diverged: lower --learning-rate (now {self.recipe.learning_rate:g})")
+        path = self.run.folder / f"{_stem(self.run)}-{epoch + 1:04d}.weights.h5"
+        save_weights(self.model, path)
+        _keep(self.run, path)
 
 
 def _pretrained(
@@ -103,6 +131,7 @@ def _pretrained(
     *,
     augmented: bool,
     recipe: Recipe,
+    run: TrainingRun,
     trunk: Path | None,
     verbose: int,
 ) -> tuple[keras.Model, float]:
@@ -112,10 +141,6 @@ def _pretrained(
     if trunk is not None and trunk.exists():
         load_weights(predictor, trunk)
         return predictor, math.nan
-    data = image_dataset(
-        images.fields, rows, _standard(images, rows), batch_size=recipe.batch_size, training=True,
-        augmented=augmented, seed=recipe.seed,
-    )  # fmt: skip
     steps = math.ceil(len(rows) / recipe.batch_size)
     rising = max(1, steps // 2)
     rate = keras.optimizers.schedules.CosineDecay(
@@ -125,10 +150,20 @@ def _pretrained(
         warmup_steps=rising,
     )
     predictor.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4), keras.losses.Huber())
-    fitted = predictor.fit(data, epochs=recipe.epochs, steps_per_epoch=steps, shuffle=False, verbose=verbose)
-    loss = fitted.history["loss"][-1]
-    if not math.isfinite(loss):
-        raise DataError(f"training diverged: lower --learning-rate (now {recipe.learning_rate:g})")
+    done = 0
+    for path in sorted(run.folder.glob(f"{_stem(run)}-*.weights.h5"))[-1:]:
+        predictor.optimizer.build(predictor.trainable_variables)  # or its state would not be restored
+        load_weights(predictor, path)
+        done = int(path.name.removesuffix(".weights.h5")[-4:])
+    data = image_dataset(
+        images.fields, rows, _standard(images, rows), batch_size=recipe.batch_size, training=True,
+        augmented=augmented, seed=recipe.seed, epoch=done,
+    )  # fmt: skip
+    fitted = predictor.fit(
+        data, initial_epoch=done, epochs=recipe.epochs, steps_per_epoch=steps, shuffle=False, verbose=verbose,
+        callbacks=[_EachEpoch(run, recipe)],
+    )  # fmt: skip
+    loss = fitted.history["loss"][-1] if done < recipe.epochs else math.nan
     if trunk is not None:
         trunk.parent.mkdir(parents=True, exist_ok=True)
         save_weights(predictor, trunk)

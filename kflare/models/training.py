@@ -285,7 +285,8 @@ def _finished(run: TrainingRun, recipe: Recipe) -> bool:
 
 def save_weights(model: keras.Model, path: Path) -> None:
     """Write weights (and the optimiser's state) whole or not at all; `SettingError` if that is not possible."""
-    variables = [*model.weights, *(model.optimizer.variables if model.optimizer else ())]
+    optimizer = getattr(model, "optimizer", None)  # of a network that was compiled
+    variables = [*model.weights, *(optimizer.variables if optimizer else ())]
     # On a full disk HDF5 would write tracebacks of its own.
     require_room(path, sum(4 * math.prod(variable.shape) + 2048 for variable in variables) + 16_384)
     with writing(path), temporary_file(path) as part:

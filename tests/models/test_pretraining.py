@@ -123,3 +123,29 @@ def test_divergence_is_said_and_leaves_no_weights(images, tmp_path):
     with pytest.raises(DataError, match="diverged: lower --learning-rate"):
         trained(tmp_path, images, recipe=wild)
     assert not list(tmp_path.glob("*.h5"))
+
+
+class Vanishing:
+    """Fields that cannot be read any more after so many of them."""
+
+    def __init__(self, fields, reads):
+        self.fields, self.left, self.shape = fields, reads, fields.shape
+
+    def __getitem__(self, row):
+        self.left -= 1
+        if self.left < 0:
+            raise OSError("the disk is gone")
+        return self.fields[row]
+
+
+def test_a_pretraining_that_broke_off_goes_on_and_ends_with_the_weights_of_one_go(run, images, tmp_path):
+    with pytest.raises(tf.errors.OpError, match="the disk is gone"):
+        trained(tmp_path, replace(images, fields=Vanishing(images.fields, COUNT + COUNT // 2)))
+    (kept,) = tmp_path.glob("*.h5")
+    assert kept.name.endswith("-0001.weights.h5")
+    # What was learnt with other settings is not gone on with.
+    kept.with_name("pretraining-000000000000-0002.weights.h5").write_bytes(b"other")
+    model = trained(tmp_path, images)
+    for one, two in zip(run[0].get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert [path.name for path in tmp_path.glob("*.h5")] == [f"epoch-{RECIPE.epochs:04d}.weights.h5"]
