@@ -69,7 +69,13 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> None:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
     gc.freeze()  # the modules stay for good: the collection after unloading a version need not visit them
     models = [] if options.config is None else read_models_config(options.config, folder=options.models)
-    limits = Limits(message_bytes=options.max_message_mib * 2**20, requests=options.max_requests)
+    limits = Limits(
+        message_bytes=options.max_message_mib * 2**20,
+        rows=options.max_rows,
+        work_bytes=options.max_work_mib * 2**20,
+        run_bytes=options.max_run_mib * 2**20,
+        requests=options.max_requests,
+    )
     server = Server(
         models,
         folder=options.models,
@@ -137,6 +143,7 @@ def _between(least: float, most: float, kind: Callable[[str], Any] = int) -> Cal
 
 _port = _between(0, 65535)
 _count = _between(1, 2047)  # MiB of the largest message that gRPC can carry
+_rows = _between(1, 2**31 - 1)
 _seconds = _between(0, 1e6, float)
 
 
@@ -167,7 +174,13 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add("--ssl-config-file", type=Path, metavar="FILE", help=tls)
     add("--monitoring-config-file", type=Path, metavar="FILE", help="whether and where metrics are: MonitoringConfig")
     add("--require-manifest", action="store_true", help="serve only versions that have a MANIFEST.sha256")
-    add("--max-message-mib", type=_count, default=256, metavar="N", help="largest request (default: %(default)s MiB)")
+    largest = "largest request, as sent and once decoded; an image counts as 1 MiB or more (default: %(default)s MiB)"
+    add("--max-message-mib", type=_count, default=80, metavar="N", help=largest)
+    add("--max-rows", type=_rows, default=2**17, metavar="N", help="most rows of a request (default: %(default)s)")
+    work = "all requests under way, once decoded; what is beyond is refused (default: %(default)s MiB)"
+    add("--max-work-mib", type=_between(1, 2**20), default=128, metavar="N", help=work)
+    running = "what runs at a time; a larger request runs in pieces, a larger image alone (default: %(default)s MiB)"
+    add("--max-run-mib", type=_between(1, 2**20), default=8, metavar="N", help=running)
     add("--max-requests", type=_count, default=128, metavar="N", help="most requests at a time (default: %(default)s)")
     draining = "how long to wait, after the signal to stop, for requests under way (default: %(default)g s)"
     add("--drain-seconds", type=_seconds, default=30.0, metavar="S", help=draining)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["fill_tensor", "numpy_type", "read_tensor", "type_name"]
+__all__ = ["TooLargeError", "fill_tensor", "numpy_type", "read_tensor", "type_name"]
 
 # tensorflow/core/framework/types.proto, and the field of TensorProto that holds the type's values.
 _TYPES = {
@@ -23,7 +23,11 @@ _NUMBERS = {name: number for number, (name, _) in _TYPES.items()}
 _STRING = 7
 _PACKED_TAGS = {"float32": b"\x2a", "float64": b"\x32"}  # float_val is field 5, double_val 6; wire type 2
 _LARGEST = 2**31 - 1  # bytes; gRPC carries no larger message, so a larger tensor can only be a hostile shape
-_LARGEST_FILLED = 2**26  # bytes; a few bytes of message that stand for more are hostile too
+_LARGEST_FILLED = 2**16  # bytes; a few bytes of message that stand for more are hostile too
+
+
+class TooLargeError(ValueError):
+    """A tensor whose shape stands for far more than was sent."""
 
 
 def type_name(number: int) -> str:
@@ -73,8 +77,8 @@ def fill_tensor(proto: Any, value: npt.NDArray[Any] | Sequence[bytes], *, typed_
 def read_tensor(proto: Any) -> npt.NDArray[Any]:
     """Array of a TensorProto that is not trusted, read as TensorFlow's C++ does; strings as objects, bytes.
 
-    Missing values repeat the last one, none at all are zero, in tensors up to 64 MiB. ValueError: unknown type or
-    shape, or values that do not fit it.
+    Missing values repeat the last one, none at all are zero, in tensors up to 64 KiB. ValueError: unknown type or
+    shape, or values that do not fit it; TooLargeError: more than may be in memory.
     """
     shape = tuple(int(dim.size) for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:
@@ -84,10 +88,9 @@ def read_tensor(proto: Any) -> npt.NDArray[Any]:
         raise ValueError(f"data type {proto.dtype} is none that kflare reads")
     count = math.prod(shape)
     if count * dtype.itemsize > _LARGEST:
-        raise ValueError(f"shape {shape} is larger than a message can be")
+        raise TooLargeError(f"shape {shape} is larger than a message can be")
     if proto.dtype != _STRING and (content := proto.tensor_content):  # read once: each time it is copied
-        stored = np.frombuffer(content, dtype.newbyteorder("<"))
-        return stored.reshape(shape).astype(dtype)
+        return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape).astype(dtype, copy=False)
     if proto.dtype == _STRING:
         values: npt.NDArray[Any] = np.empty(len(proto.string_val), object)
         values[:] = list(proto.string_val)
@@ -99,7 +102,7 @@ def read_tensor(proto: Any) -> npt.NDArray[Any]:
         raise ValueError(f"{values.size} values do not fit shape {shape}")
     if values.size < count:
         if count * dtype.itemsize > _LARGEST_FILLED:
-            raise ValueError(f"{values.size} values are too few for shape {shape}: send all of them")
+            raise TooLargeError(f"{values.size} values are too few for shape {shape}: send all of them")
         padded = np.full(count, values[-1] if values.size else (b"" if proto.dtype == _STRING else 0), dtype)
         padded[: values.size] = values
         values = padded

@@ -187,6 +187,8 @@ def _plain(array: npt.NDArray[Any], *, as_bytes: bool) -> Any:
         flat = np.empty(len(text), object)
         flat[:] = text
         return flat.reshape(array.shape).tolist()
+    if array.ndim > 2:  # a row at a time: what follows takes a hundred times the bytes of a number
+        return [_plain(row, as_bytes=as_bytes) for row in array]
     if array.dtype == np.float32:
         # The shortest decimal that is this float32: 0.2, not 0.20000000298023224.
         array = array.astype("U32").astype(np.float64)

@@ -33,6 +33,7 @@ __all__ = ["METRICS_PATH", "RestServer"]
 METRICS_PATH = "/monitoring/prometheus/metrics"  # PrometheusExporter::kPrometheusPath
 
 _TIMEOUT = 30.0  # --rest_api_timeout_in_ms
+_WEIGHT = 8  # bytes that a decoded byte takes as JSON and as Python's numbers and lists
 # kPredictionApiGegex and kModelStatusApiRegex: the case matters in the method and in "metadata", which are compared.
 _VERSION = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"
 _PREDICT = re.compile(rf"(?i:/v1/models/([^/:]+){_VERSION}):(classify|regress|predict)")
@@ -65,10 +66,14 @@ class RestServer:
         self.port = port
         self._host = host
         self._limits = limits
+        # Lists of nothing take twenty times the bytes of their text.
+        self._body_bytes = max(1, limits.work_bytes // 16)
         self._tls = tls
         self._threads = ThreadPoolExecutor(limits.requests + 4, thread_name_prefix="kflare-rest")
         shared = {"handler": handler, "threads": self._threads, "metrics_path": metrics_path}
-        self._application = tornado.web.Application([(r".*", _Handler, shared)], log_function=lambda _: None)
+        self._application = tornado.web.Application(
+            [(r".*", _Handler, shared)], log_function=lambda _: None, busy=0, held=0, most=self._body_bytes
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._http: Any = None
@@ -87,8 +92,8 @@ class RestServer:
             self._http = tornado.httpserver.HTTPServer(
                 self._application,
                 ssl_options=self._tls.context() if self._tls else None,
-                max_body_size=self._limits.message_bytes,
-                max_buffer_size=self._limits.message_bytes + 2**20,
+                max_body_size=min(self._body_bytes, self._limits.message_bytes),
+                max_buffer_size=2**20,
                 max_header_size=2**16,
                 decompress_request=True,
                 idle_connection_timeout=self._limits.handshake_seconds,
@@ -112,7 +117,7 @@ class RestServer:
         async def close() -> None:
             self._http.stop()
             end = time.monotonic() + grace
-            while self._application.settings.get("busy") and time.monotonic() < end:
+            while self._application.settings["busy"] and time.monotonic() < end:
                 await asyncio.sleep(0.01)
             await self._http.close_all_connections()
 
@@ -123,17 +128,57 @@ class RestServer:
         self._threads.shutdown(wait=False)
 
 
+@tornado.web.stream_request_body
 class _Handler(tornado.web.RequestHandler):
+    """Takes a body into memory when there is room for it; what the settings count is on the loop's thread alone."""
+
     handler: "RequestHandler"
     threads: ThreadPoolExecutor
     metrics_path: str | None
 
     def initialize(self, handler: "RequestHandler", threads: ThreadPoolExecutor, metrics_path: str | None) -> None:
         self.handler, self.threads, self.metrics_path = handler, threads, metrics_path
+        self._body, self._held, self._answering = bytearray(), 0, False
+
+    async def prepare(self) -> None:
+        headers, settings = self.request.headers, self.application.settings
+        length = headers.get("Content-Length", "0")
+        packed = {"Transfer-Encoding", "Content-Encoding", "X-Consumed-Content-Encoding"} & set(headers)
+        size = settings["most"] if packed or not length.isdecimal() else int(length)
+        end = time.monotonic() + _TIMEOUT
+        while settings["held"] and settings["held"] + size > settings["most"] >= size:
+            if time.monotonic() > end:
+                raise tornado.web.HTTPError(429, reason="too much is being received; try later")
+            await asyncio.sleep(0.005)
+        self._held = size if size <= settings["most"] else 0  # a larger one is refused by its length
+        settings["held"] += self._held
+
+    def data_received(self, chunk: bytes) -> None:
+        self._body += chunk
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        if not self._answering:
+            self._release()
+
+    def on_finish(self) -> None:
+        if not self._answering:
+            self._release()
+
+    def _release(self) -> None:
+        self.application.settings["held"] -= self._held
+        self._held = 0
 
     async def _answer(self) -> None:
+        self._answering = True
+        try:
+            await self._route()
+        finally:
+            self._release()
+
+    async def _route(self) -> None:
         # With the query, which makes the request another one (evhttp_request.cc, uri_path).
-        method, path, body = self.request.method, self.request.uri or "", self.request.body
+        method, path, body = self.request.method, self.request.uri or "", bytes(self._body)
         if method == "GET" and self.metrics_path is not None and self.request.path == self.metrics_path:
             await self._reply(self.handler.metrics.page, "text/plain; version=0.0.4; charset=utf-8")
         elif not path.lower().startswith("/v1/"):
@@ -152,7 +197,7 @@ class _Handler(tornado.web.RequestHandler):
 
     async def _reply(self, work: Callable[[], str], kind: str = "application/json") -> None:
         settings = self.application.settings
-        settings["busy"] = settings.get("busy", 0) + 1  # requests under way; on the loop's thread only
+        settings["busy"] += 1  # requests under way
         try:
             text = await asyncio.get_running_loop().run_in_executor(self.threads, work)
             self._finish(200, text, kind)
@@ -200,7 +245,7 @@ class _Handler(tornado.web.RequestHandler):
             rows = fill_request(filled, document, servable.signatures[key].inputs)
 
         deadline = time.monotonic() + _TIMEOUT
-        response = self.handler.predict(request, deadline=deadline, fill=fill)
+        response = self.handler.predict(request, deadline=deadline, fill=fill, weight=_WEIGHT)
         return response_json(response, rows=rows)
 
     def _asked(self, path: str) -> str:

@@ -7,13 +7,15 @@ allocator (jemalloc, musl's) or the operator's own settings (`MALLOC_...`, `GLIB
 
 import ctypes
 import os
+from pathlib import Path
 from typing import Any
 
-__all__ = ["give_back", "use_one_arena"]
+__all__ = ["give_back", "give_back_if_grown", "use_one_arena"]
 
 # malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20  # DEFAULT_MMAP_THRESHOLD_MAX; what malloc comes to by itself under load
+_GROWN_IDLE, _GROWN = 32 * 2**20, 320 * 2**20  # bytes more than after the last time that are given back
 _KEPT = 256 * 2**20  # free bytes at the end of the arena that are kept for the next batch
 
 
@@ -38,6 +40,24 @@ def give_back() -> None:
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)
+
+
+def give_back_if_grown(settled: int, *, idle: bool) -> int:
+    """`give_back` where the process has grown beyond `settled` bytes; returns what it has settled at.
+
+    By 32 MiB when it is `idle`, else by what the next batches need again.
+    """
+    if _resident() <= settled + (_GROWN_IDLE if idle else _GROWN):
+        return settled
+    give_back()
+    return _resident()
+
+
+def _resident() -> int:
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # no Linux
+        return 0
 
 
 def _glibc() -> Any:

@@ -13,9 +13,10 @@ import grpc
 from kflare.errors import ServingError
 from kflare.serving.client.channel import INT32_MAX
 from kflare.serving.rest.rest_server import METRICS_PATH, RestServer
+from kflare.serving.server.allocator import give_back_if_grown
 from kflare.serving.server.batching import BatchScheduler
 from kflare.serving.server.batching_parameters import BatchingParameters
-from kflare.serving.server.limits import Admission, Limits
+from kflare.serving.server.limits import Admission, Limits, ReceivingGate, RunGate
 from kflare.serving.server.metrics import Metrics
 from kflare.serving.server.model_manager import ModelManager
 from kflare.serving.server.models_config import ModelSettings
@@ -96,6 +97,7 @@ class Server:
         self.port = port
         self.metrics = Metrics()
         self._discovered = None if models else folder
+        self._limits = limits or Limits()
         self._scheduler = None if batching is None else BatchScheduler(batching, self.metrics)
         load = partial(
             Servable,
@@ -104,17 +106,18 @@ class Server:
             scheduler=self._scheduler,
             own_batching=own_batching,
             metrics=self.metrics,
+            gate=RunGate(self._limits.run_bytes),
         )
         self.models = ModelManager(models, discover=self._discovered, load=load)
-        self._limits = limits or Limits()
         self._tls = tls
         self._poll_seconds = poll_seconds
         self._grpc: Any = None
         self._health: Any = None
         self._reported: dict[str, int] = {}
+        self._settled = 0
         self._handler = RequestHandler(
             self.models,
-            admission=Admission(self._limits.requests, self.metrics),
+            admission=Admission(self._limits, self.metrics),
             metrics=self.metrics,
             folder=folder,
             after_reload=self._report,
@@ -149,7 +152,8 @@ class Server:
             failures = "; ".join(f"{name} {why}" for name, why in self.models.failures().items())
             raise ServingError(f"no model to serve: {failures or absent}")
         threads = ThreadPoolExecutor(self._limits.requests + _SPARE_THREADS, thread_name_prefix="kflare-serve")
-        self._grpc = grpc.server(threads, options=_options(self._limits))
+        gates = [ReceivingGate(self._limits.receiving)]
+        self._grpc = grpc.server(threads, interceptors=gates, options=_options(self._limits))
         # Non-blocking: somebody who watches the health for hours holds no thread.
         self._health = HealthServicer(experimental_non_blocking=True)
         add_services(self._handler, self._grpc)
@@ -193,6 +197,7 @@ class Server:
     def _after_look(self) -> None:
         if self._tls is not None:
             self._tls.renew()
+        self._settled = give_back_if_grown(self._settled, idle=self._handler.admission.idle)
         self._report()
 
     def _report(self) -> None:
@@ -216,6 +221,7 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", min(limits.message_bytes, INT32_MAX)),
         ("grpc.max_send_message_length", INT32_MAX),
+        ("grpc.http2.bdp_probe", 0),  # else megabytes of messages whose turn has not come would be taken in
         ("grpc.so_reuseport", 0),  # two servers on one port would each get some of the requests
         ("grpc.server_handshake_timeout_ms", int(limits.handshake_seconds * 1000)),
         ("grpc.max_connection_idle_ms", int(limits.idle_seconds * 1000)),

@@ -1,52 +1,223 @@
-"""Limits on what clients may ask of a server: bytes of a message, requests at a time, open connections."""
+"""Limits on what clients may ask of a server: how much at a time, and how much work one request may make.
+
+Work is counted in bytes once decoded, which a request's shapes and the headers of its images tell beforehand: a
+message of 69 bytes may stand for a tensor of gigabytes, a file of a kilobyte for a picture of millions of pixels.
+"""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import grpc
 
+from kflare.errors import SettingError
 from kflare.serving.messages.statuses import RequestError
 from kflare.serving.server.metrics import Metrics
 
-__all__ = ["Admission", "Limits"]
+__all__ = ["Admission", "Limits", "OneRequest", "ReceivingGate", "RunGate"]
+
+_MIB = 2**20
+_SLOW_SECONDS = 3.0  # a message that takes longer to arrive makes way where others wait
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits; a request beyond them is refused with RESOURCE_EXHAUSTED."""
+    """The limits; a request beyond them is refused with RESOURCE_EXHAUSTED.
 
-    # gRPC refuses a larger message when its length is announced, before it is in memory; TensorFlow Serving: 2 GiB.
-    message_bytes: int = 256 * 2**20
+    The defaults hold the four released models, and whatever is sent to them, in 2 GB.
+    """
+
+    # One request, as sent and once decoded; 64 MiB are a magnetogram of 4096 x 4096 pixels. gRPC refuses a larger
+    # message when its length is announced, before it is in memory; TensorFlow Serving: 2 GiB.
+    message_bytes: int = 80 * _MIB
+    rows: int = 2**17  # of one request
+    work_bytes: int = 128 * _MIB  # all requests under way, once decoded
+    run_bytes: int = 8 * _MIB  # what runs at one time; a larger request runs in pieces, a larger row alone
     requests: int = 128  # most under way (running, or waiting to be batched) at one time
+    receiving: int = 2  # messages that are being received at one time; the others are not yet in memory
     handshake_seconds: float = 20.0  # a connection that has not finished its handshake by then is closed
     idle_seconds: float = 900.0  # a connection without a request is then closed; clients reconnect by themselves
 
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            if not getattr(self, one.name) > 0:
+                raise SettingError(f"`{one.name}` must be more than 0, got {getattr(self, one.name)}")
+        if self.work_bytes < self.message_bytes:
+            raise SettingError(
+                f"`work_bytes` must be at least `message_bytes`, {self.message_bytes}, got {self.work_bytes}"
+            )
+
+
+def _exhausted(message: str) -> RequestError:
+    return RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+
 
 class Admission:
-    """Lets a limited number of requests in at one time; safe to use from many threads."""
+    """Lets a limited number of requests, and of bytes, in at one time; safe to use from many threads."""
 
-    def __init__(self, most: int, metrics: Metrics) -> None:
-        self._most = most
+    def __init__(self, limits: Limits, metrics: Metrics) -> None:
+        self.limits = limits
         self._metrics = metrics
         self._lock = threading.Lock()
         self._inside = 0
+        self._bytes = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+        return not self._inside
 
     @contextmanager
-    def enter(self) -> Iterator[None]:
-        """Count a request for the length of the block; `RequestError` RESOURCE_EXHAUSTED beyond the limit."""
+    def enter(self, *, weight: int = 1) -> Iterator["OneRequest"]:
+        """Count a request for the length of the block; `RequestError` RESOURCE_EXHAUSTED beyond the limit.
+
+        `weight`: how many bytes a byte takes, 8 for JSON.
+        """
+        request = OneRequest(self, weight)
+        self.change(1, 0)
+        try:
+            yield request
+        finally:
+            self.change(-1, -request.held)
+
+    def change(self, requests: int, size: int) -> None:
+        """Count so many requests and bytes more, or fewer."""
+        limits = self.limits
         with self._lock:
-            if self._inside >= self._most:
-                message = f"{self._most} requests are under way, the most that this server takes at a time; try later"
-                raise RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
-            self._step(1)
+            if requests > 0 and self._inside >= limits.requests:
+                message = f"{limits.requests} requests are under way, the most that this server takes at a time"
+                raise _exhausted(f"{message}; try later")
+            if size > 0 and self._bytes + size > limits.work_bytes:
+                message = f"{_mib(self._bytes)} are under way, and {_mib(size)} more are beyond the"
+                raise _exhausted(f"{message} {_mib(limits.work_bytes)} that this server takes at a time; try later")
+            self._inside += requests
+            self._bytes += size
+            self._metrics.set(":kflare:serving:requests_in_flight", self._inside)
+            self._metrics.set(":kflare:serving:bytes_in_flight", self._bytes)
+
+
+@dataclass
+class OneRequest:
+    """What one request has been allowed so far."""
+
+    admission: Admission
+    weight: int
+    held: int = 0
+
+    def hold(self, size: int, *, rows: int = 0, row_bytes: int = 0) -> None:
+        """Hold so many decoded bytes until the request ends, at least `row_bytes` for each row.
+
+        `RequestError` RESOURCE_EXHAUSTED beyond a limit.
+        """
+        limits, size = self.admission.limits, max(size * self.weight, rows * row_bytes)
+        if rows > limits.rows:
+            raise _exhausted(f"{rows} rows are more than the {limits.rows} of a request: send fewer at a time")
+        if size > limits.message_bytes:
+            message = f"the request stands for {_mib(size)} once decoded, more than the {_mib(limits.message_bytes)}"
+            raise _exhausted(f"{message} that this server takes: send fewer rows or pixels at a time")
+        if size > self.held:
+            self.admission.change(0, size - self.held)
+            self.held = size
+
+
+class RunGate:
+    """Lets runs begin in their order while they are together within the limit, or alone."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._turn = threading.Condition()
+        self._waiting: deque[object] = deque()
+        self._running = 0
+
+    @contextmanager
+    def run(self, size: int, deadline: float | None) -> Iterator[None]:
+        """Wait for the turn of a run of so many bytes; `RequestError` DEADLINE_EXCEEDED at the `deadline`."""
+        me = object()
+
+        def may_run() -> bool:
+            return self._waiting[0] is me and (not self._running or self._running + size <= self.most)
+
+        with self._turn:
+            self._waiting.append(me)
+            try:
+                left = None if deadline is None else deadline - time.monotonic()
+                if not self._turn.wait_for(may_run, left):
+                    message = "the deadline passed before the turn came"
+                    raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, message)
+                self._running += size
+            finally:
+                self._waiting.remove(me)
+                self._turn.notify_all()
         try:
             yield
         finally:
-            with self._lock:
-                self._step(-1)
+            with self._turn:
+                self._running -= size
+                self._turn.notify_all()
 
-    def _step(self, change: int) -> None:
-        self._inside += change
-        self._metrics.set(":kflare:serving:requests_in_flight", self._inside)
+
+@dataclass(eq=False)
+class ReceivingGate(grpc.ServerInterceptor):
+    """Takes a few messages at a time into memory: gRPC receives one only when it is asked for.
+
+    One that is slow to arrive is cancelled where others wait, and the latest to come is the next in turn, so that many
+    clients that stop half-way do not hold up the others.
+    """
+
+    most: int
+    _turn: threading.Condition = field(default_factory=threading.Condition)
+    _waiting: list[Any] = field(default_factory=list)
+    _receiving: dict[Any, float] = field(default_factory=dict)
+
+    def intercept_service(self, continuation: Callable[..., Any], details: grpc.HandlerCallDetails) -> Any:
+        """Let a handler of one message take it as the first of a stream, which is the same on the wire."""
+        handler = continuation(details)
+        if handler is None or handler.request_streaming:
+            return handler
+        work = handler.unary_stream if handler.response_streaming else handler.unary_unary
+
+        def method(messages: Iterator[Any], context: grpc.ServicerContext, *rest: Any) -> Any:
+            with self._received(context):
+                message = next(messages, None)
+            if message is None:
+                context.abort(grpc.StatusCode.CANCELLED, "the message did not arrive in time, and others waited")
+            return work(message, context, *rest)
+
+        method.__dict__.update(vars(work))  # the health service's `Watch` says that it does not block
+        kind = grpc.stream_stream_rpc_method_handler if handler.response_streaming else None
+        make = kind or grpc.stream_unary_rpc_method_handler
+        return make(method, handler.request_deserializer, handler.response_serializer)
+
+    @contextmanager
+    def _received(self, context: grpc.ServicerContext) -> Iterator[None]:
+        with self._turn:
+            self._waiting.append(context)
+            while len(self._receiving) >= self.most or self._waiting[-1] is not context:
+                self._turn.wait(self._make_way())
+            self._waiting.pop()
+            self._receiving[context] = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._turn:
+                del self._receiving[context]
+                self._turn.notify_all()
+
+    def _make_way(self) -> float | None:
+        """Cancel the message that arrives too slowly; returns the seconds until the next one is to make way."""
+        if not self._receiving:
+            return None
+        oldest = min(self._receiving, key=self._receiving.__getitem__)
+        if (left := self._receiving[oldest] + _SLOW_SECONDS - time.monotonic()) > 0:
+            return left
+        oldest.cancel()
+        self._receiving[oldest] = time.monotonic()  # it goes as soon as gRPC has told it
+        return _SLOW_SECONDS
+
+
+def _mib(size: int) -> str:
+    return f"{size / _MIB:.3g} MiB"

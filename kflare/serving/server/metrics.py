@@ -24,7 +24,11 @@ _COUNTERS = {
     ":tensorflow:serving:batching_session:wrapped_run_count": (),
     ":tensorflow:cc:saved_model:load_attempt_count": ("model_path", "status"),
 }
-_GAUGES = {":kflare:serving:requests_in_flight": (), ":kflare:serving:version_state": ("model_name", "version")}
+_GAUGES = {
+    ":kflare:serving:requests_in_flight": (),
+    ":kflare:serving:bytes_in_flight": (),
+    ":kflare:serving:version_state": ("model_name", "version"),
+}
 _HISTOGRAMS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     ":tensorflow:serving:request_latency": (("model_name", "API", "entrypoint"), _LATENCY),
     ":tensorflow:serving:runtime_latency": (("model_name", "API", "runtime"), _LATENCY),

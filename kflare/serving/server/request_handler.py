@@ -34,13 +34,20 @@ class RequestHandler:
     after_reload: Callable[[], None]
 
     def predict(
-        self, request: Any, *, deadline: float | None, fill: Callable[[Servable, Any], None] | None = None
+        self,
+        request: Any,
+        *,
+        deadline: float | None,
+        fill: Callable[[Servable, Any], None] | None = None,
+        weight: int = 1,
     ) -> Any:
-        """Answer a PredictRequest by `Servable.predict`; RESOURCE_EXHAUSTED where too many ask at a time.
+        """Answer a PredictRequest by `Servable.predict`; RESOURCE_EXHAUSTED where too much is asked at a time.
 
-        `deadline` is of `time.monotonic`; `fill` completes the request once it is known which version answers.
+        `deadline` is of `time.monotonic`; `fill` completes the request once it is known which version answers; a
+        decoded byte counts as `weight` bytes.
         """
-        with self.admission.enter():
+        with self.admission.enter(weight=weight) as share:
+            share.hold(request.ByteSize())
             # A request that waited for a thread longer than its client does is not worth an inference.
             if deadline is not None and deadline <= time.monotonic():
                 raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the turn came")
@@ -48,7 +55,7 @@ class RequestHandler:
             with self.models.use(request.model_spec) as servable:
                 if fill is not None:
                     fill(servable, request)
-                return servable.predict(request, deadline=deadline)
+                return servable.predict(request, deadline=deadline, share=share)
 
     def examples(self, request: Any, *, method: str) -> None:
         """Refuse a ClassificationRequest or RegressionRequest, as `method` says: in TensorFlow Serving's words."""

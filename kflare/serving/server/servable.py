@@ -19,13 +19,15 @@ from kflare.serving.messages.statuses import RequestError, invalid, status_of
 from kflare.serving.messages.tensor_values import fill_tensor
 from kflare.serving.server.batching import Arrays, BatchScheduler
 from kflare.serving.server.batching_parameters import BatchingParameters
-from kflare.serving.server.image_inputs import decodes_images, refuse_unknown_images
+from kflare.serving.server.image_inputs import decoded_bytes, decodes_images
+from kflare.serving.server.limits import Limits, OneRequest, RunGate
 from kflare.serving.server.metrics import Metrics
-from kflare.serving.server.signature_checks import has_rows, read_inputs, wanted_outputs
+from kflare.serving.server.signature_checks import has_rows, read_inputs, row_bytes, wanted_outputs
 
 __all__ = ["Servable", "write_output"]
 
 _MOST_WARMUP_RECORDS = 1000  # WarmupConsts::kMaxNumRecords in servables/tensorflow/saved_model_warmup_util.h
+_LEAST_IMAGE_BYTES = 2**20  # that a row of an image model counts as: a network of 256 x 256 takes ten times as much
 _CODE = grpc.StatusCode
 
 
@@ -52,6 +54,7 @@ class Servable:
         scheduler: BatchScheduler | None = None,
         own_batching: bool = False,
         metrics: Metrics | None = None,
+        gate: RunGate | None = None,
     ) -> None:
         self.name = name
         self.number = number
@@ -62,6 +65,7 @@ class Servable:
             self._scheduler = scheduler if (path / BATCHING).is_file() else None
             self._batching = BatchingParameters.read(path / BATCHING) if self._scheduler else None
         self._metrics = metrics or Metrics()
+        self._gate = gate or RunGate(Limits().run_bytes)
         outcome = "fail"
         try:
             self._load(path, require_manifest=require_manifest)
@@ -73,8 +77,8 @@ class Servable:
         """Free its memory; nobody may be using it."""
         self._session.close()
 
-    def predict(self, request: Any, *, deadline: float | None = None) -> Any:
-        """Answer a PredictRequest until the `deadline` of `time.monotonic`.
+    def predict(self, request: Any, *, deadline: float | None = None, share: OneRequest | None = None) -> Any:
+        """Answer a PredictRequest until the `deadline` of `time.monotonic`; without a `share` of any size.
 
         `RequestError` FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for inputs or an `output_filter`
         that do not fit it, DEADLINE_EXCEEDED; tf.errors.OpError where the graph itself fails.
@@ -85,10 +89,18 @@ class Servable:
         signature = self.signatures.get(key)
         if signature is None:
             raise RequestError(_CODE.FAILED_PRECONDITION, f'Serving signature key "{key}" not found.')
-        inputs = read_inputs(signature, request)
+        least, answer = self._least_row_bytes(signature), sum(row_bytes(signature.outputs))
+
+        def admit(rows: int, size: int) -> None:
+            if share is not None:
+                share.hold(size + rows * answer, rows=rows, row_bytes=least)
+
+        inputs = read_inputs(signature, request, admit)
         wanted = wanted_outputs(signature, request.output_filter)
         if self._decodes_images:
-            refuse_unknown_images(inputs)
+            images = decoded_bytes(inputs, least=least)
+            if share is not None:
+                share.hold(0, rows=1, row_bytes=images)
         outputs = self._run(key, inputs, deadline)
         response = PredictResponse()
         response.model_spec.name = self.name
@@ -104,7 +116,7 @@ class Servable:
 
         signature = self.signatures[key]
 
-        def run(arrays: Arrays, until: float | None) -> Arrays:
+        def run_piece(arrays: Arrays, until: float | None) -> Arrays:
             options = None
             if until is not None:
                 if (left := until - time.monotonic()) <= 0:
@@ -118,9 +130,33 @@ class Servable:
             self._metrics.observe(":tensorflow:serving:runtime_latency", taken, self.name, "Predict", "TF1")
             return outputs
 
+        def run(arrays: Arrays, until: float | None) -> Arrays:
+            rows, size = self._rows_and_bytes(signature, arrays)
+            step = max(1, self._gate.most * rows // max(size, 1))
+            pieces = []
+            for start in range(0, rows, step):
+                piece = arrays if step >= rows else {k: array[start : start + step] for k, array in arrays.items()}
+                with self._gate.run(size * min(step, rows - start) // rows, until):
+                    pieces.append(run_piece(piece, until))
+            if len(pieces) == 1:
+                return pieces[0]
+            return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
         if self._scheduler is not None and has_rows(signature):
             return self._scheduler.run((id(self), key), run, inputs, deadline=deadline, parameters=self._batching)
         return run(inputs, deadline)
+
+    def _rows_and_bytes(self, signature: Any, arrays: Arrays) -> tuple[int, int]:
+        """Into how many pieces inputs may be cut, at least 1, and how much work they are."""
+        lengths = {len(array) for array in arrays.values()} if has_rows(signature) else set()
+        rows, least = max(1, lengths.pop() if len(lengths) == 1 else 1), self._least_row_bytes(signature)
+        images = decoded_bytes(arrays, least=least) if self._decodes_images else 0
+        return rows, max(images, rows * least, sum(array.nbytes for array in arrays.values()))
+
+    def _least_row_bytes(self, signature: Any) -> int:
+        shapes = (info.tensor_shape for info in signature.inputs.values())
+        image = "image" in signature.inputs or any(len(shape.dim) > 2 for shape in shapes)
+        return self._image_row_bytes if image else 1
 
     def _load(self, path: Path, *, require_manifest: bool) -> None:
         if (path / MANIFEST).is_file():
@@ -131,6 +167,8 @@ class Servable:
         self._session, saved = _open(path)
         self.signatures = dict(saved.signature_def)
         self._decodes_images = decodes_images(saved.graph_def)
+        largest = max((size for one in self.signatures.values() for size in row_bytes(one.outputs)), default=0)
+        self._image_row_bytes = max(_LEAST_IMAGE_BYTES, 2 * largest)
         taken = (time.monotonic() - started) * 1e6
         self._metrics.observe(":tensorflow:cc:saved_model:load_latency", taken, str(path))
         try:

@@ -5,21 +5,26 @@ classifier.cc (PreProcessClassification) and regressor.cc (PreProcessRegression)
 cc/saved_model/util.cc (GetInputValues); where they differ, a comment says why.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import grpc
 import numpy.typing as npt
 
-from kflare.serving.messages.statuses import invalid
-from kflare.serving.messages.tensor_values import read_tensor
+from kflare.serving.messages.statuses import RequestError, invalid
+from kflare.serving.messages.tensor_values import TooLargeError, numpy_type, read_tensor
 
-__all__ = ["CLASSIFY", "REGRESS", "check_takes_examples", "has_rows", "read_inputs", "wanted_outputs"]
+__all__ = ["CLASSIFY", "REGRESS", "check_takes_examples", "has_rows", "read_inputs", "row_bytes", "wanted_outputs"]
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 
-def read_inputs(signature: Any, request: Any) -> dict[str, npt.NDArray[Any]]:
-    """The inputs of a PredictRequest; `RequestError` INVALID_ARGUMENT where they do not fit the signature."""
+def read_inputs(signature: Any, request: Any, admit: Callable[[int, int], None]) -> dict[str, npt.NDArray[Any]]:
+    """The inputs of a PredictRequest; `RequestError` INVALID_ARGUMENT where they do not fit the signature.
+
+    `admit` is asked with their rows and bytes, as their shapes tell, before any is decoded.
+    """
     sent, expected = set(request.inputs), set(signature.inputs)
     if len(sent) > len(expected) or (len(sent) < len(expected) and not signature.defaults):
         raise invalid(
@@ -38,15 +43,27 @@ def read_inputs(signature: Any, request: Any) -> dict[str, npt.NDArray[Any]]:
             f"Inputs contains invalid name. Used request inputs: {','.join(sorted(sent & expected))}, "
             f"request input: {','.join(sorted(sent))}",
         )
-    arrays = {}
-    for position, alias in enumerate(sorted(expected)):
-        proto = request.inputs[alias] if alias in sent else signature.defaults[alias]
+    protos = {name: (request.inputs if name in sent else signature.defaults)[name] for name in sorted(expected)}
+    for position, (alias, proto) in enumerate(protos.items()):
         _check_declared(alias, position, proto, signature.inputs[alias])
+    shapes = {name: [max(0, dim.size) for dim in proto.tensor_shape.dim] for name, proto in protos.items()}
+    sizes = (math.prod(shape) * _item_bytes(protos[name]) for name, shape in shapes.items())
+    admit(max((shape[0] for shape in shapes.values() if shape), default=1), sum(sizes))
+    arrays = {}
+    for alias, proto in protos.items():
         try:
             arrays[alias] = read_tensor(proto)
+        except TooLargeError as error:
+            raise RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{alias}: {error}") from error
         except (ValueError, TypeError, OverflowError) as error:
             raise invalid(f"tensor parsing error: {alias}: {error}") from error
     return arrays
+
+
+def row_bytes(infos: Mapping[str, Any]) -> list[int]:
+    """What a row of each of these inputs or outputs takes, as far as their declared shapes tell."""
+    shapes = ([dim.size for dim in info.tensor_shape.dim[1:]] for info in infos.values())
+    return [4 * math.prod(shape) for shape in shapes if min(shape, default=1) > 0]
 
 
 def has_rows(signature: Any) -> bool:
@@ -120,6 +137,11 @@ def check_takes_examples(signature: Any, method: str) -> None:
         for what, tensors in (("inputs", signature.inputs), ("outputs", signature.outputs)):
             if what not in tensors:
                 raise invalid(f"No regression {what} found in SignatureDef: {signature}")
+
+
+def _item_bytes(proto: Any) -> int:
+    dtype = numpy_type(proto.dtype)
+    return 64 if dtype is None or dtype.hasobject else dtype.itemsize
 
 
 def _names(names: Iterable[str]) -> str:

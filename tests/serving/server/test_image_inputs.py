@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from kflare.serving.messages.statuses import RequestError
-from kflare.serving.server.image_inputs import refuse_unknown_images
+from kflare.serving.server.image_inputs import decoded_bytes
 
 
 def encoded(kind):
@@ -24,7 +24,8 @@ def test_what_tensorflow_decodes_is_let_through(kind):
 
     image = encoded(kind)
     assert tf.io.decode_image(image, expand_animations=False).shape[:2] == (8, 8)
-    refuse_unknown_images(images(image))
+    assert decoded_bytes(images(image, image), least=1) == 2 * 4 * 8 * 8
+    assert decoded_bytes(images(image, image), least=1000) == 2000
 
 
 @pytest.mark.parametrize(
@@ -37,9 +38,9 @@ def test_what_tensorflow_knows_no_format_of_is_refused(image):
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"Unknown image file format|Input is empty"):
         tf.io.decode_image(image)
     with pytest.raises(RequestError, match=r"Unknown image file format.*row 1 ") as refused:
-        refuse_unknown_images(images(encoded("PNG"), image))
+        decoded_bytes(images(encoded("PNG"), image), least=1)
     assert refused.value.code.name == "INVALID_ARGUMENT"
 
 
 def test_other_inputs_are_none_of_its_business():
-    refuse_unknown_images({"text": np.array([b"no image"], dtype=object), "image": np.zeros(3, np.float32)})
+    assert not decoded_bytes({"text": np.array([b"no image"], dtype=object), "image": np.zeros(3, np.float32)}, least=1)
