@@ -34,15 +34,15 @@ _BATCHING_OF_IMAGES = f"""{_BATCHING_HEAD}
 # hold more: it is split.
 max_execution_batch_size {{ value: 4 }}
 enable_large_batch_splitting {{ value: true }}
-max_batch_size {{ value: 1024 }}
-max_enqueued_batches {{ value: 256 }}
+max_batch_size {{ value: 80 }}
+max_enqueued_batches {{ value: 32 }}
 batch_timeout_micros {{ value: 0 }}
 """
 _BATCHING_OF_ROWS = f"""{_BATCHING_HEAD}
 # A row is a few numbers, and thousands take hardly longer than one: as many as come run as one. A batch waits for
 # others about as long as it runs; in kflare's embedded server it does so only while another one runs.
 max_batch_size {{ value: 16384 }}
-max_enqueued_batches {{ value: 64 }}
+max_enqueued_batches {{ value: 8 }}
 batch_timeout_micros {{ value: 2000 }}
 """
 

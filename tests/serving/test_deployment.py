@@ -131,7 +131,7 @@ def test_each_released_version_brings_its_own_batching(model):
     own = BatchingParameters.read(path)
     assert own.max_batch_size <= own.largest * own.max_enqueued_batches  # the largest request fits into the queue
     # A few images at a time, but 10,000 regions as one.
-    assert (own.largest == 4 and own.max_batch_size >= 1000) if model.startswith("cnn") else own.largest >= 10_000
+    assert (own.largest == 4 and own.max_batch_size >= 80) if model.startswith("cnn") else own.largest >= 10_000
     config = read_config(path, MESSAGES["BatchingParameters"], what="batching file")
     assert not config.HasField("num_batch_threads")  # not read there: threads are the server's
 

@@ -1,20 +1,26 @@
 """What a server refuses, so that one client cannot harm the others."""
 
+import io
+import json
 import socket
 import ssl
 import subprocess
 import threading
+import time
+import urllib.error
 import urllib.request
 
 import grpc
 import numpy as np
 import pytest
+from PIL import Image
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kflare.errors import ServingError, SettingError
 from kflare.serving import Client
+from kflare.serving.messages.statuses import RequestError
 from kflare.serving.messages.tensor_values import fill_tensor
-from kflare.serving.server.limits import Limits
+from kflare.serving.server.limits import Admission, Limits, RunGate
 from kflare.serving.server.metrics import Metrics
 from kflare.serving.server.tls import ServerTls
 
@@ -59,6 +65,168 @@ def test_a_message_larger_than_allowed(models, serve, stubs):
         connection.sendall(b"POST /v1/models/cnn-c:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
         assert connection.recv(4096)[:12] in {b"HTTP/1.1 400", b"HTTP/1.1 413"}  # at once: its length is enough
     assert stub.prediction.Predict(predict_request(), timeout=10).model_spec.version.value == 1
+
+
+def filled(model, name, *shape):
+    """A tensor of a large shape of which one value is sent."""
+    made = predict_request(model, **{name: np.zeros(1, np.float32)})
+    made.inputs[name].tensor_shape.ClearField("dim")
+    for size in shape:
+        made.inputs[name].tensor_shape.dim.add(size=size)
+    made.inputs[name].tensor_content = b""
+    made.inputs[name].float_val.append(1.0)
+    return made
+
+
+def image(kind, side):
+    buffer = io.BytesIO()
+    Image.new("L", (side, side)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def images(count, encoded):
+    return predict_request("cnn-c", "predict_image", image=[encoded] * count)
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (filled("cnn-c", "magnetogram", 64, 512, 512, 1), "1 values are too few"),
+        (filled("cnn-c", "magnetogram", 2**16, 2**16, 2**16, 1), "MiB once decoded, more than the 80 MiB"),
+        (filled("cnn-c", "magnetogram", 10_000, 2, 2, 1), "stands for 9.77e.03 MiB once decoded"),
+        (predict_request(**{name: np.zeros(2**17 + 1, np.float32) for name in ZEROS}), "131073 rows are more than"),
+        (images(1000, image("JPEG", 8)), "stands for 1e.03 MiB"),
+        (images(1, image("PNG", 5000)), "stands for 95.4 MiB"),
+        (images(1, image("GIF", 9000)), "stands for 309 MiB"),
+        (images(3, image("BMP", 2900)), "stands for 96.2 MiB"),
+        (images(1, image("PNG", 14_000)), "MiB once decoded"),  # beyond what Pillow opens without a warning
+    ],
+)
+def test_a_request_that_stands_for_more_work_than_allowed_is_refused_before_it_is_decoded(refusing, sent, why):
+    assert sent.ByteSize() < 30_000_000
+    began = time.monotonic()
+    with pytest.raises(grpc.RpcError, match=why) as caught:
+        refusing.prediction.Predict(sent, timeout=20)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert time.monotonic() - began < 10
+    assert refusing.prediction.Predict(predict_request(), timeout=10).model_spec.version.value == 2
+
+
+@pytest.fixture(scope="module")
+def refusing(standing):
+    with grpc.insecure_channel(standing.address, [("grpc.max_send_message_length", -1)]) as channel:
+        from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
+
+        class Standing:
+            prediction = PredictionServiceStub(channel)
+
+        yield Standing
+
+
+def test_an_image_whose_header_tells_no_size_is_refused(refusing):
+    for broken in (image("JPEG", 8)[:4], b"\x89PNG\r\n\x1a\n" + b"\0" * 8, b"GIF8", b"BM"):
+        assert code(refusing.prediction.Predict, images(1, broken)) == "INVALID_ARGUMENT"
+
+
+def test_a_large_legal_request_runs_in_pieces(models, serve, stubs):
+    server = serve(models, limits=Limits(run_bytes=3 * 2**20))
+    field = np.linspace(-50, 50, 8, dtype=np.float32)[:, None, None, None] * np.ones((1, 32, 32, 1), np.float32)
+    reply = stubs(server).prediction.Predict(predict_request("cnn-c", magnetogram=field), timeout=20)
+    found = np.array(reply.outputs["probability"].float_val)
+    np.testing.assert_allclose(found, (1 + field[:, 0, 0, 0] / 100) / 2, atol=1e-6)
+    # A row counts as 1 MiB: 3 + 3 + 2.
+    runs = ':tensorflow:serving:runtime_latency_count{model_name="cnn-c",API="Predict",runtime="TF1"} 3'
+    assert runs in server.metrics.page().splitlines()
+
+
+def test_the_bytes_of_all_requests_under_way_are_bounded():
+    admission = Admission(Limits(message_bytes=10, work_bytes=25), Metrics())
+    with admission.enter() as one, admission.enter() as two:
+        one.hold(10)
+        one.hold(4)  # what is held is not given back before the end
+        two.hold(10)
+        with pytest.raises(RequestError, match="are under way"), admission.enter() as three:
+            three.hold(6)
+        with pytest.raises(RequestError, match="once decoded, more than"), admission.enter(weight=8) as json_text:
+            json_text.hold(2)
+        with admission.enter() as four:
+            four.hold(1, rows=5, row_bytes=1)
+    assert admission.idle
+    with admission.enter() as again:
+        again.hold(10)
+
+
+def test_runs_take_their_turn_in_order_within_the_limit_or_alone():
+    gate, begun, end = RunGate(10), [], threading.Event()
+
+    def run(size):
+        with gate.run(size, None):
+            begun.append(size)
+            end.wait(20)
+
+    threads = []
+    for size in (6, 40, 3):  # 40 waits to be alone, and 3 for its turn though it would fit
+        threads.append(threading.Thread(target=run, args=(size,)))
+        threads[-1].start()
+        time.sleep(0.05)
+    assert begun == [6]
+    with pytest.raises(RequestError, match="deadline") as late, gate.run(1, time.monotonic() + 0.05):
+        pass
+    assert late.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    end.set()
+    for thread in threads:
+        thread.join(20)
+    assert begun == [6, 40, 3]
+
+
+def test_messages_that_are_slow_to_arrive_make_way(models, serve, stubs):
+    server = serve(models)
+    stub, go_on = stubs(server), threading.Event()
+
+    def half():
+        go_on.wait(60)
+        yield b""
+
+    with grpc.insecure_channel(server.address) as slow:
+        method = slow.stream_unary("/tensorflow.serving.PredictionService/Predict")
+        held = [method.future(half(), timeout=60) for _ in range(20)]
+        time.sleep(0.2)
+        assert stub.prediction.Predict(predict_request(), timeout=15).model_spec.version.value == 1
+        assert stub.healthy()
+        go_on.set()
+        for call in held:
+            call.cancel()
+
+
+def test_a_body_that_is_read_takes_its_turn(models, serve):
+    server = serve(models, rest_port=0, limits=Limits(message_bytes=2**20, work_bytes=2**20))  # bodies: 64 KiB
+    host, port = server.rest_address.removeprefix("http://").split(":")
+    url = f"{server.rest_address}/v1/models/defn-c:predict"
+    whole = json.dumps({"instances": [dict.fromkeys(ZEROS, 0.0)]}).encode()
+    head = b"POST /v1/models/defn-c:predict HTTP/1.1\r\nHost: x\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as slow:
+        slow.sendall(head + b"Content-Length: 65500\r\n\r\n{")
+        time.sleep(0.2)
+        answers = []
+        waiting = threading.Thread(target=lambda: answers.append(urllib.request.urlopen(url, whole, timeout=20).status))
+        waiting.start()
+        time.sleep(0.3)
+        assert not answers  # it is not read yet
+    waiting.join(20)
+    assert answers == [200]
+    rows = json.dumps({"instances": [{"magnetogram": [[[0.0]]]}] * 3}).encode()
+    with pytest.raises(urllib.error.HTTPError, match="429"):
+        urllib.request.urlopen(f"{server.rest_address}/v1/models/cnn-c:predict", rows, timeout=20)
+    with socket.create_connection((host, int(port)), timeout=10) as large:
+        large.sendall(head + b"Content-Length: 70000\r\n\r\n")
+        assert large.recv(4096)[:10] == b"HTTP/1.1 4"
+
+
+def test_settings_of_limits():
+    with pytest.raises(SettingError, match="`rows` must be more than 0, got 0"):
+        Limits(rows=0)
+    with pytest.raises(SettingError, match="`work_bytes` must be at least `message_bytes`"):
+        Limits(work_bytes=2**20)
 
 
 def test_connections_that_say_nothing_are_closed(models, serve, stubs):
