@@ -5,6 +5,8 @@ Clients, processes of their own, send a mix of images, single regions, bulk rows
 one, an unknown input, an unknown signature) at 80 % of what it can do, which is measured first; some are killed at
 random and replaced. Every minute a new version of each model is published and one too old is removed; every five
 minutes a bad one is published (its manifest or its graph is spoilt, in turn).
+With --hostile one request in ten asks for far more work than its bytes show, or is larger than what a server takes at a
+time; it must be refused at once (RESOURCE_EXHAUSTED), and the server stay below 2 GB.
 Counted are requests that a correct server should have answered and this one did not, answers that are wrong, and the
 server's memory.
 """
@@ -32,6 +34,7 @@ import numpy as np
 import psutil
 
 BATCHING = Path(__file__).parents[1] / "serving" / "batching.config"
+BOUND = 2000.0  # MB, the server's memory with --hostile
 MIX = (("image", 0.35), ("region", 0.45), ("bulk", 0.08), ("rest", 0.06), ("wrong", 0.06))
 
 
@@ -48,6 +51,7 @@ def main() -> int:
         default="libjemalloc.so.2",
         help="what allocates the server's memory, by default what serving/systemd gives it; '' = the C library",
     )
+    parser.add_argument("--hostile", action="store_true", help="one request in ten is hostile; memory is bounded")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +61,7 @@ def main() -> int:
 def soak(args: argparse.Namespace, work: Path) -> int:
     source, served = args.models, work / "models"
     for name in ("cnn-c", "defn-c"):
-        publish(source / name / "1", served / name / "1")
+        publish(newest(source / name), served / name / "1")
     address, rest, process = start(served, work, args.malloc)
     context = multiprocessing.get_context("spawn")
     clients: list[Any] = []
@@ -76,7 +80,8 @@ def soak(args: argparse.Namespace, work: Path) -> int:
         while (now := time.monotonic()) < end:
             clients = [client for client in clients if client.is_alive()]
             while len(clients) < args.clients:
-                clients.append(client(context, inbox, address, rest, rate / args.clients, next(seeds), end))
+                pace = (rate / args.clients, args.hostile)
+                clients.append(client(context, inbox, address, rest, pace, next(seeds), end))
             if now - published >= args.publish_seconds:
                 published, version = now, version + 1
                 new_version(source, served, version, bad=version % 5 == 0)
@@ -91,6 +96,8 @@ def soak(args: argparse.Namespace, work: Path) -> int:
         for one in clients:
             one.join(30)
         inbox.stop()
+        time.sleep(5)
+        memory.append((time.monotonic() - started, resident.memory_info().rss / 1e6))
         return report(args, inbox.counts, inbox.failures, memory, kills, version, rest)
     finally:
         for one in clients:
@@ -101,7 +108,7 @@ def soak(args: argparse.Namespace, work: Path) -> int:
 
 
 def report(args: Any, total: Any, failures: list[str], memory: Any, kills: int, version: int, rest: str) -> int:
-    settled = [size for at, size in memory if at >= min(300, 30 * args.minutes)]
+    settled = [size for at, size in memory[:-1] if at >= min(300, 30 * args.minutes)]
     growth = (np.median(settled[-30:]) / np.median(settled[:30]) - 1) * 100
     page = urllib.request.urlopen(f"{rest}/monitoring/prometheus/metrics").read().decode()  # noqa: S310 - our own
     loads = Counter(re.findall(r':tensorflow:cc:saved_model:load_attempt_count\{.*status="(\w+)"\}', page))
@@ -113,7 +120,9 @@ def report(args: Any, total: Any, failures: list[str], memory: Any, kills: int, 
     first, last = settled[0], settled[-1]
     print(f"memory: {memory[0][1]:.0f} MB at first, {first:.0f} settled, {last:.0f} at the end, {growth:+.1f} %")
     print("MB over time:", " ".join(f"{memory[len(memory) * tenth // 10][1]:.0f}" for tenth in range(10)))
-    return 1 if failures or growth > 5 else 0
+    peak = max(size for _, size in memory)
+    print(f"memory at most {peak:.0f} MB, {(last / memory[0][1] - 1) * 100:+.1f} % of the first when the load is over")
+    return 1 if failures or growth > 5 or (args.hostile and peak > BOUND) else 0
 
 
 def start(served: Path, work: Path, malloc: str) -> tuple[str, str, Any]:
@@ -172,7 +181,7 @@ class Inbox(threading.Thread):
 def measure(context: Any, address: str, rest: str, clients: int, seconds: float = 15.0) -> float:
     """Requests per second of as many clients as fast as they can."""
     end, inbox = time.monotonic() + seconds + 10, Inbox()
-    made = [client(context, inbox, address, rest, None, seed, end) for seed in range(clients)]
+    made = [client(context, inbox, address, rest, (None, False), seed, end) for seed in range(clients)]
     inbox.start()
     for one in made:
         one.join()
@@ -180,9 +189,9 @@ def measure(context: Any, address: str, rest: str, clients: int, seconds: float 
     return inbox.counts.total() / max(inbox.seconds)
 
 
-def client(context: Any, inbox: Inbox, address: str, rest: str, rate: float | None, seed: int, end: float) -> Any:
+def client(context: Any, inbox: Inbox, address: str, rest: str, pace: Any, seed: int, end: float) -> Any:
     reader, writer = context.Pipe(duplex=False)
-    options = (writer, address, rest, rate, seed, end - time.monotonic())
+    options = (writer, address, rest, pace, seed, end - time.monotonic())
     made = context.Process(target=ask_on, args=options, daemon=True)
     made.start()
     writer.close()  # ours: with the client's own the pipe ends when the client does
@@ -190,8 +199,9 @@ def client(context: Any, inbox: Inbox, address: str, rest: str, rate: float | No
     return made
 
 
-def ask_on(pipe: Any, address: str, rest: str, rate: float | None, seed: int, seconds: float) -> None:
+def ask_on(pipe: Any, address: str, rest: str, pace: tuple[float | None, bool], seed: int, seconds: float) -> None:
     """One client: requests of the mix, at a rate or as fast as it can, told about through `pipe` every second."""
+    rate, hostile = pace
     from kflare.errors import ServingError
     from kflare.serving import Client
 
@@ -211,6 +221,8 @@ def ask_on(pipe: Any, address: str, rest: str, rate: float | None, seed: int, se
                 elif now - next_at > 2:
                     next_at = now  # too slow to keep the rate: do not hurry after what is past
             kind = rng.choices([name for name, _ in MIX], [share for _, share in MIX])[0]
+            if hostile and rng.random() < 0.1:
+                kind = "hostile"
             try:
                 counts[kind if ask(asked, rest, kind, features, pictures, rng) else "failed"] += 1
             except ServingError as error:
@@ -243,6 +255,8 @@ def ask(asked: Any, rest: str, kind: str, features: list[str], pictures: list[by
         body = json.dumps({"instances": [dict.fromkeys(features, 0.0)]}).encode()
         with urllib.request.urlopen(f"{rest}/v1/models/defn-c:predict", body, timeout=20) as reply:  # noqa: S310
             return "probability" in json.load(reply)["predictions"][0]
+    if kind == "hostile":
+        return refused_at_once(asked, features, rng)
     inputs, signature, code = rng.choice(
         (
             ({"image": [b"no image"]}, "predict_image", "INVALID_ARGUMENT"),
@@ -258,13 +272,38 @@ def ask(asked: Any, rest: str, kind: str, features: list[str], pictures: list[by
     return False
 
 
+def refused_at_once(asked: Any, features: list[str], rng: random.Random) -> bool:
+    """Send one request that stands for too much work; False where it is not refused within its deadline."""
+    from kflare.errors import ServingError
+
+    choice = rng.randrange(5)
+    try:
+        if choice == 0:  # 1,000 small pictures
+            asked.predict_images("cnn-c", [picture(0, 8)] * 1000)
+        elif choice == 1:  # a picture of 25 million pixels
+            asked.predict_images("cnn-c", [picture(0, 5000)])
+        elif choice == 2:  # rows without end
+            asked.predict("defn-c", {name: np.zeros(150_000, np.float32) for name in features})
+        elif choice == 3:  # images of a pixel
+            asked.predict_magnetograms("cnn-c", np.zeros((20_000, 1, 1, 1), np.float32))
+        else:  # more than a message may be
+            asked.predict_magnetograms("cnn-c", np.zeros((90, 512, 512, 1), np.float32))
+    except ServingError as error:
+        return "RESOURCE_EXHAUSTED" in str(error)
+    return False
+
+
 def new_version(source: Path, served: Path, version: int, *, bad: bool) -> None:
     for name in ("cnn-c", "defn-c"):
         # A bad one first has a spoilt variable (seen by its manifest), then a spoilt graph without a manifest.
-        publish(source / name / "1", served / name / str(version), spoil=bad and ("graph", "data")[version % 2])
+        publish(newest(source / name), served / name / str(version), spoil=bad and ("graph", "data")[version % 2])
         versions = sorted((int(path.name) for path in (served / name).iterdir() if path.name.isdecimal()), reverse=True)
         for old in versions[4:]:
             shutil.rmtree(served / name / str(old))
+
+
+def newest(home: Path) -> Path:
+    return max((path for path in home.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
 
 
 def publish(source: Path, target: Path, *, spoil: str | bool = False) -> None:
@@ -285,13 +324,13 @@ def publish(source: Path, target: Path, *, spoil: str | bool = False) -> None:
     building.rename(target)
 
 
-def picture(value: int) -> bytes:
+def picture(value: int, side: int = 512) -> bytes:
     from io import BytesIO
 
     from PIL import Image
 
     buffer = BytesIO()
-    Image.fromarray(np.full((512, 512), value, np.uint8)).save(buffer, format="JPEG")
+    Image.fromarray(np.full((side, side), value, np.uint8)).save(buffer, format="JPEG")
     return buffer.getvalue()
 
 

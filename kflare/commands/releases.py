@@ -53,14 +53,18 @@ def _list(options: argparse.Namespace) -> None:
 
 def _verify(options: argparse.Namespace) -> int:
     from kflare.models.releases import list_releases, verify_version
+    from kflare.models.signing import read_public_key, verify_signature
 
     command_line.quiet_tensorflow()
     found = [release for release in list_releases(options.models) if not release.withdrawn]
     if not found:
         raise ModelError(f"{options.models} holds no published version: publish one with --publish")
     broken = 0
+    key = options.trusted_key and read_public_key(options.trusted_key)
     for release in found:
         try:
+            if key:
+                verify_signature(release.path, key)
             verify_version(release.path)
         except ModelError as error:
             broken = 1
@@ -68,6 +72,14 @@ def _verify(options: argparse.Namespace) -> int:
         else:
             print(f"{release.model}/{release.version} ok")
     return broken
+
+
+def _sign(options: argparse.Namespace) -> None:
+    from kflare.models.signing import sign_version
+
+    if options.signing_key is None:
+        raise SettingError("--sign needs a private key: give it as --signing-key PEM")
+    print(f"signed: {sign_version(options.sign, options.signing_key)}")
 
 
 def _publish(options: argparse.Namespace) -> None:
@@ -160,6 +172,7 @@ _ACTIONS = {
     "publish": _publish,
     "list": _list,
     "verify": _verify,
+    "sign": _sign,
     "rollback": _rollback,
     "promote": _promote,
     "check": _check,
@@ -173,6 +186,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add("--publish", type=Path, metavar="VERSION", help="verify a folder <name>/<version> and copy it to --models")
     add("--list", action="store_true", help="print the versions in --models")
     add("--verify", action="store_true", help="check manifests, operations and warm-up requests of --models")
+    add("--sign", type=Path, metavar="VERSION", help="sign the manifest of a folder <name>/<version>, by --signing-key")
     add("--rollback", metavar="NAME", help="withdraw the newest version of a model")
     add("--promote", metavar="NAME", help="label the canary of a model as the stable version")
     checking = "ask a server which models answer; status 1 if none does, or one of the NAMEs does not"
@@ -183,6 +197,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add("--config", type=Path, metavar="FILE", help="the server's models.config, for labels")
     add("--canary", action="store_true", help='with --publish: label it "canary" in --config, the one before "stable"')
     add("--keep", type=int, default=3, metavar="N", help="versions to keep on --publish (default: %(default)s)")
+    add("--signing-key", type=Path, metavar="PEM", help="private key of Ed25519, for --sign")
+    add("--trusted-key", type=Path, metavar="PEM", help="public key of Ed25519: with --verify, check signatures too")
     add("--notify", metavar="ADDRESS", help="server to read changed labels at once")
     add("--ca", type=Path, metavar="PEM", help="TLS to --check or --notify: authority to trust")
     add("--cert", type=Path, metavar="PEM", help="mutual TLS: own certificate")

@@ -6,17 +6,19 @@
 
 Versions are loaded and unloaded as their folders appear and vanish. SIGTERM or Ctrl-C finishes the requests under way
 and ends. The options that TensorFlow Serving has too read the same files and mean the same. The options of
-`python -m kflare.releases` (--publish, --list, --verify, --rollback, --promote, --check, --protoset) work here, too.
+`python -m kflare.releases` (--publish, --list, --verify, --sign, --rollback, --promote, --check, --protoset) work here.
 """
 
 import argparse
 import gc
 import logging
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from kflare.commands import command_line, releases
@@ -44,22 +46,25 @@ def _serve(options: argparse.Namespace) -> None:
     if options.models is not None and not options.models.is_dir():
         raise SettingError(f"no folder {options.models}: `--models` must hold <name>/<version>/saved_model.pb")
     logging.basicConfig(format=f"{options.prog}: %(message)s", level=logging.INFO if options.debug else logging.WARNING)
-    stop = threading.Event()
-    handlers = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    events: SimpleQueue[BaseException | str] = SimpleQueue()  # signal handlers may put into it at any moment
+    signals = (signal.SIGTERM, signal.SIGINT)
+    handlers = {number: signal.signal(number, lambda *_: events.put("stop")) for number in signals}
     try:
-        _run(options, stop)
+        _run(options, events)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
-def _run(options: argparse.Namespace, stop: threading.Event) -> None:
+def _run(options: argparse.Namespace, events: "SimpleQueue[BaseException | str]") -> None:
+    from kflare.models.signing import read_public_key
     from kflare.serving.server.allocator import use_one_arena
     from kflare.serving.server.batching_parameters import BatchingParameters
     from kflare.serving.server.embedded_server import Server, check_address
     from kflare.serving.server.limits import Limits
     from kflare.serving.server.models_config import read_models_config
     from kflare.serving.server.tls import ServerTls
+    from kflare.serving.server.trust import Trust
 
     use_one_arena()
     check_address(options.host, options.port)
@@ -83,7 +88,11 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> None:
         port=options.port,
         poll_seconds=options.poll_seconds,
         tensor_content=options.tensor_content,
-        require_manifest=options.require_manifest,
+        trust=Trust(
+            unpublished=options.allow_unpublished,
+            any_operation=options.allow_any_operation,
+            key=options.trusted_key and read_public_key(options.trusted_key),
+        ),
         batching=options.batching_parameters_file and BatchingParameters.read(options.batching_parameters_file),
         own_batching=options.enable_per_model_batching_parameters,
         limits=limits,
@@ -92,14 +101,31 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> None:
         metrics_path=_metrics_path(options.monitoring_config_file),
     )
     _allow_many_connections()
-    server.start()
+    # In a thread of its own: a signal is heard while TensorFlow loads, where Python has no say.
+    threading.Thread(target=_start, args=(server, events), name="kflare-start", daemon=True).start()
+    event = events.get()
+    if isinstance(event, BaseException):
+        raise event
+    if event == "stop":
+        sys.stderr.write(f"{options.prog}: stopped while models were loaded\n")
+        sys.stderr.flush()
+        os._exit(0)  # the load would have to come to its end first
     try:
         sys.stderr.write(f"{options.prog}: {_ready(server)}\n")
         sys.stderr.flush()
         logging.getLogger("kflare").setLevel(logging.INFO)  # from here on, every version that comes or goes
-        stop.wait()
+        events.get()
     finally:
         server.stop(options.drain_seconds)
+
+
+def _start(server: "Server", events: "SimpleQueue[BaseException | str]") -> None:
+    try:
+        server.start()
+    except BaseException as error:  # noqa: BLE001 - it is raised again where the server is waited for
+        events.put(error)
+    else:
+        events.put("started")
 
 
 def _metrics_path(monitoring_config: Path | None) -> str | None:
@@ -173,7 +199,10 @@ def _options(parser: argparse.ArgumentParser) -> None:
     tls = "speak TLS, or mutual TLS, on both ports: SSLConfig; read again when it changes"
     add("--ssl-config-file", type=Path, metavar="FILE", help=tls)
     add("--monitoring-config-file", type=Path, metavar="FILE", help="whether and where metrics are: MonitoringConfig")
-    add("--require-manifest", action="store_true", help="serve only versions that have a MANIFEST.sha256")
+    add("--trusted-key", type=Path, metavar="PEM", help="serve only versions signed with the key of this public part")
+    add("--allow-unpublished", action="store_true", help="serve also versions without a MANIFEST.sha256")
+    operations = "serve also graphs with operations that kflare's models do not have, such as reading files"
+    add("--allow-any-operation", action="store_true", help=operations)
     largest = "largest request, as sent and once decoded; an image counts as 1 MiB or more (default: %(default)s MiB)"
     add("--max-message-mib", type=_count, default=80, metavar="N", help=largest)
     add("--max-rows", type=_rows, default=2**17, metavar="N", help="most rows of a request (default: %(default)s)")

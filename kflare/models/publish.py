@@ -17,11 +17,12 @@ from kflare.errors import ModelError
 from kflare.io.atomic import move_into_place, remove_abandoned, temporary_folder
 
 __all__ = [
-    "BATCHING", "MANIFEST", "METADATA", "WARMUP", "SignatureCase", "publish_version", "read_metadata",
+    "BATCHING", "MANIFEST", "METADATA", "SIGNATURE", "WARMUP", "SignatureCase", "publish_version", "read_metadata",
     "verify_manifest", "versions",
 ]  # fmt: skip
 
 MANIFEST = "MANIFEST.sha256"
+SIGNATURE = f"{MANIFEST}.sig"  # of the manifest, see `kflare.models.signing`
 METADATA = Path("assets.extra") / "kflare.json"
 WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 BATCHING = "batching_params.pbtxt"  # servables/tensorflow/bundle_factory_util.cc, kBatchingParamsFilename
@@ -123,10 +124,19 @@ def versions(home: Path) -> list[int]:
 
 
 def verify_manifest(version: Path) -> None:
-    """Compare a published version with its `MANIFEST.sha256`; `ModelError` names a missing, changed or added file."""
+    """Compare a published version with its `MANIFEST.sha256`; `ModelError` names a missing, changed or added file.
+
+    A link is a change, too: what it points at lies elsewhere and is none of the published files.
+    """
     manifest = Path(version) / MANIFEST
     if not manifest.is_file():
         raise ModelError(f"{version} has no {MANIFEST}: it was not published by kflare, or not wholly copied")
+    odd = [
+        path for path in sorted(Path(version).rglob("*")) if path.is_symlink() or not (path.is_file() or path.is_dir())
+    ]
+    if odd:
+        what = "a link" if odd[0].is_symlink() else "neither file nor folder"
+        raise ModelError(f"{version}: {odd[0].relative_to(version)} is {what}: do not serve it, copy it again")
     lines = (line.partition("  ") for line in manifest.read_text(encoding="utf-8", errors="replace").splitlines())
     listed = {path: digest for digest, _, path in lines}
     found = _digests(Path(version))
@@ -182,7 +192,8 @@ def _batching(cases: list[SignatureCase]) -> str:
 
 
 def _digests(version: Path) -> dict[str, str]:
-    files = (path for path in version.rglob("*") if path.is_file() and path != version / MANIFEST)
+    aside = {version / MANIFEST, version / SIGNATURE}
+    files = (path for path in version.rglob("*") if path.is_file() and path not in aside)
     return {path.relative_to(version).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

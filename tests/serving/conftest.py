@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 from kflare.serving import Client, Server
+from kflare.serving.server.trust import Trust
+
+TOYS = Trust(unpublished=True, any_operation=True)  # they have no manifest, and loop and decode as no model of kflare's
 
 
 def write_defn(path: Path, *, version: int, factor: float = 1.0) -> Path:
@@ -118,7 +121,7 @@ def serve() -> Iterator[Callable[..., Server]]:
     started: list[Server] = []
 
     def start(folder: Path, **options: Any) -> Server:
-        server = Server(folder=folder, **{"port": 0, "poll_seconds": 0.05, **options})
+        server = Server(folder=folder, **{"port": 0, "poll_seconds": 0.05, "trust": TOYS, **options})
         server.start()
         started.append(server)
         return server
@@ -141,7 +144,7 @@ def standing(toys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     _publish(toys / "defn-large", folder / "defn-large" / "7")
     settings = [ModelSettings("defn-c", folder / "defn-c", newest=None, labels={"stable": 1, "ghost": 9})]
     settings += [ModelSettings(name, folder / name) for name in ("cnn-c", "defn-nan", "defn-large")]
-    with Server(settings, port=0) as server:
+    with Server(settings, port=0, trust=TOYS) as server:
         yield server
 
 

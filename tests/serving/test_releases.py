@@ -1,8 +1,10 @@
 """Models as releases: the functions, and the commands as an operator gives them."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from kflare.commands.releases import main
 from kflare.errors import ModelError, ServingError, SettingError
 from kflare.models.publish import publish_version
 from kflare.models.releases import add_release, discard_old, list_releases, verify_version, withdraw
-from kflare.serving import Client
+from kflare.serving import Client, Server
 from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.version_labels import labels_of, set_labels
 
@@ -125,7 +127,7 @@ def test_a_version_brings_its_batching_and_older_ones_without_are_released(publi
     case = ("serving_default", {"magnetogram": np.ones((1, 2, 2, 1), np.float32)}, {"probability": [1.0]})
     image = publish_version(tmp_path, "cnn-c", export=export, cases=[case], metadata={})
     own = BatchingParameters.read(image / "batching_params.pbtxt")
-    assert (own.largest, own.max_batch_size) == (4, 1024)  # an image: 4 at a time, more are split
+    assert (own.largest, own.max_batch_size) == (4, 80)  # an image: 4 at a time, more are split
 
     older = shutil.copytree(published / "defn-c" / "1", tmp_path / "older" / "defn-c" / "1")
     (older / "batching_params.pbtxt").unlink()
@@ -260,7 +262,6 @@ def test_publish_list_verify_and_roll_back(published, tmp_path, capsys):
 
 
 def test_a_canary_comes_is_promoted_or_withdrawn(published, tmp_path, serve, until, capsys):
-    from kflare.serving import Server
     from kflare.serving.server.models_config import read_models_config
 
     served, config = tmp_path / "served", tmp_path / "models.config"
@@ -300,14 +301,139 @@ def test_a_canary_comes_is_promoted_or_withdrawn(published, tmp_path, serve, unt
 @pytest.mark.parametrize("warm", [True, False])
 def test_warm_up_requests_run_before_a_version_answers(served, warm):
     """What they gain, the first request beside the later ones, is shown by tools/bench serving."""
-    from kflare.serving import Server
     from kflare.serving.server.models_config import ModelSettings
+    from kflare.serving.server.trust import Trust
 
+    trust = Trust(unpublished=not warm)
     if not warm:
         for version in (served / "defn-c").iterdir():
             (version / "assets.extra" / "tf_serving_warmup_requests").unlink()
             (version / "MANIFEST.sha256").unlink()
-    with Server([ModelSettings("defn-c", served / "defn-c", newest=None)], port=0) as server:
+    with Server([ModelSettings("defn-c", served / "defn-c", newest=None)], port=0, trust=trust) as server:
         page = server.metrics.page()
     runs = re.findall(r':tensorflow:serving:runtime_latency_count\{model_name="defn-c",.*\} (\d+)', page)
     assert runs == (["3"] if warm else [])  # three versions, one request each
+
+
+def openssl(*arguments):
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    """Private and public keys: ours, a stranger's, and one that is not of Ed25519."""
+    pytest.importorskip("cryptography")
+    made, folder = {}, tmp_path_factory.mktemp("keys")
+    for name, kind in (("ours", "ed25519"), ("stranger", "ed25519"), ("other", "x25519")):
+        private, public = folder / f"{name}.key", folder / f"{name}.pub"
+        openssl("genpkey", "-algorithm", kind, "-out", private)
+        openssl("pkey", "-in", private, "-pubout", "-out", public)
+        made[name] = (private, public)
+    return made
+
+
+def test_a_signed_version_is_verified_and_anything_else_is_not(served, keys, capsys):
+    version, (private, public) = served / "defn-c" / "2", keys["ours"]
+    for number in (1, 2, 3):
+        assert command("--sign", served / "defn-c" / str(number), "--signing-key", private) == 0
+    assert command("--verify", "--models", served, "--trusted-key", public) == 0
+    assert capsys.readouterr().out.count(" ok") == 3
+    # Others can verify it with nothing but openssl.
+    names = ("-in", version / "MANIFEST.sha256", "-sigfile", version / "MANIFEST.sha256.sig")
+    openssl("pkeyutl", "-verify", "-pubin", "-inkey", public, "-rawin", *names)
+    assert command("--verify", "--models", served, "--trusted-key", keys["stranger"][1]) == 1
+    assert "was not made for its MANIFEST.sha256 by the trusted key" in capsys.readouterr().out
+    copied = add_release(version, served.parent / "elsewhere").path
+    assert (copied / "MANIFEST.sha256.sig").read_bytes() == (version / "MANIFEST.sha256.sig").read_bytes()
+    signature, manifest = version / "MANIFEST.sha256.sig", version / "MANIFEST.sha256"
+    whole = manifest.read_bytes()
+    for path, content, why in (
+        (signature, None, "has no MANIFEST.sha256.sig"),
+        (signature, b"short", "was not made for its MANIFEST"),
+        # Whoever can write here can make a manifest that fits, but no signature.
+        (manifest, b"0" * 64 + b"  saved_model.pb\n", "was not made for its MANIFEST"),
+    ):
+        manifest.write_bytes(whole)
+        command("--sign", version, "--signing-key", private)
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+        capsys.readouterr()
+        assert command("--verify", "--models", served, "--trusted-key", public) == 1
+        assert re.search(rf"defn-c/2 broken: .*{why}", capsys.readouterr().out)
+
+
+def test_an_old_signed_version_cannot_take_the_place_of_the_newest(served, keys):
+    from kflare.models.signing import read_public_key, sign_version, verify_signature
+
+    sign_version(served / "defn-c" / "1", keys["ours"][0])
+    (served / "defn-c" / "1").rename(served / "defn-c" / "9")
+    with pytest.raises(ModelError, match="was signed as defn-c version 1"):
+        verify_signature(served / "defn-c" / "9", read_public_key(keys["ours"][1]))
+
+
+def test_keys_that_are_none(served, keys, tmp_path, capsys):
+    version = served / "defn-c" / "1"
+    (tmp_path / "text").write_text("no key")
+    for key, why in (
+        (tmp_path / "absent", "cannot be read: No such file"),
+        (tmp_path / "text", "is no private key in PEM"),
+        (keys["ours"][1], "is no private key in PEM"),
+        (keys["other"][0], "must be a key of Ed25519"),
+    ):
+        assert command("--sign", version, "--signing-key", key) == 1
+        assert why in capsys.readouterr().err
+    assert command("--sign", version) == 1
+    assert "--signing-key PEM" in capsys.readouterr().err
+
+
+def test_a_link_or_a_foreign_file_is_a_change(served, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for number, (name, target) in enumerate({"saved_model.pb": None, "assets/extra": outside}.items(), start=1):
+        version = served / "defn-c" / str(number)
+        path = version / name
+        path.parent.mkdir(exist_ok=True)
+        path.symlink_to(target or path.rename(tmp_path / path.name))  # the same content, elsewhere
+        with pytest.raises(ModelError, match=f"{name} is a link: do not serve it"):
+            verify_version(version)
+    os.mkfifo(served / "defn-c" / "3" / "assets.extra" / "pipe")
+    with pytest.raises(ModelError, match="pipe is neither file nor folder"):
+        verify_version(served / "defn-c" / "3")
+
+
+def test_a_version_is_looked_at_when_it_is_loaded(published, tmp_path, keys):
+    import tensorflow as tf
+
+    from kflare.models.signing import read_public_key, sign_version
+    from kflare.serving.server.trust import Trust
+
+    def reading(path):
+        """A graph that reads a file; here an empty one that is the test's own."""
+        module = tf.Module()
+        (tmp_path / "file").touch()
+        name = str(tmp_path / "file")
+        spec = [tf.TensorSpec([None], tf.float32, name="AREA")]
+        serve = tf.function(lambda AREA: {"size": AREA + tf.cast(tf.strings.length(tf.io.read_file(name)), tf.float32)})
+        tf.saved_model.save(module, str(path), signatures={"serving_default": serve.get_concrete_function(*spec)})
+
+    models = tmp_path / "models"
+    reading(models / "reads" / "1")
+    shutil.copytree(published / "defn-c" / "1", models / "bare" / "1")
+    (models / "bare" / "1" / "MANIFEST.sha256").unlink()
+    for name in ("plain", "signed"):
+        shutil.copytree(published / "defn-c" / "1", models / name / "1")
+    (models / "signed").rename(models / "defn-c")
+    sign_version(models / "defn-c" / "1", keys["ours"][0])
+    every = {"bare", "defn-c", "plain", "reads"}
+    for trust, served in (
+        (Trust(), {"plain", "defn-c"}),
+        (Trust(unpublished=True), {"plain", "defn-c", "bare"}),
+        (Trust(unpublished=True, any_operation=True), every),
+        (Trust(key=read_public_key(keys["ours"][1])), {"defn-c"}),
+    ):
+        with Server(folder=models, port=0, trust=trust) as server, Client(server.address) as client:
+            assert set(client.served(every)) == served
+            if trust == Trust(unpublished=True):
+                assert "does not allow: ReadFile" in client.status("reads")[0].error

@@ -6,14 +6,18 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from kflare.commands.serve import main
 from kflare.serving import Client
+from kflare.serving.messages.tensor_values import fill_tensor
 
 TABLE = pd.DataFrame({"AREA": [0.0], "USFLUX": [0.0], "R_VALUE": [0.0]})
 
@@ -35,6 +39,7 @@ def test_the_shipped_configuration_with_two_of_four_models(models, request):
     shipped = request.config.rootpath / "serving"
     options = ("--config", shipped / "models.config", "--models", models, "--poll-seconds", "0.1")
     options += ("--batching-parameters-file", shipped / "batching.config", "--rest-api-port", 0)
+    options += ("--allow-unpublished", "--allow-any-operation")  # toys
     options += ("--monitoring-config-file", shipped / "monitoring.config", "--max-requests", 16)
     with served(*options, cwd=models.parent) as (process, line, address):
         assert "serving cnn-c (1), defn-c (1); waiting for a version of cnn-m, defn-m" in line
@@ -50,6 +55,32 @@ def test_the_shipped_configuration_with_two_of_four_models(models, request):
         assert "defn-m version 4 is served" in "".join(process.stderr.readline() for _ in range(2))
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
+
+
+def test_a_signal_is_heard_while_models_load(models):
+    from tensorflow.io import TFRecordWriter
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+    log = PredictionLog()
+    log.predict_log.request.model_spec.name = "cnn-c"
+    log.predict_log.request.model_spec.signature_name = "work"
+    fill_tensor(log.predict_log.request.inputs["rounds"], np.array(2**31 - 1, np.int32))  # a warm-up of minutes
+    (models / "cnn-c" / "1" / "assets.extra").mkdir()
+    with TFRecordWriter(str(models / "cnn-c" / "1" / "assets.extra" / "tf_serving_warmup_requests")) as writer:
+        writer.write(log.SerializeToString())
+    command = [sys.executable, "-m", "kflare.serve", "--models", str(models), "--port", "0"]
+    command += ["--allow-unpublished", "--allow-any-operation"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            end = time.monotonic() + 60
+            while "libtensorflow" not in Path(f"/proc/{process.pid}/maps").read_text() and time.monotonic() < end:
+                time.sleep(0.2)
+            time.sleep(5)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+            assert "stopped while models were loaded" in process.stderr.read()
+        finally:
+            process.kill()
 
 
 def refused(capsys, *argv):

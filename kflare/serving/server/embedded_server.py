@@ -24,6 +24,7 @@ from kflare.serving.server.request_handler import RequestHandler
 from kflare.serving.server.servable import Servable
 from kflare.serving.server.services import add_services
 from kflare.serving.server.tls import ServerTls
+from kflare.serving.server.trust import Trust
 
 __all__ = ["Server", "check_address"]
 
@@ -62,8 +63,10 @@ class Server:
         reaches the port can ask, and reload the configuration.
     poll_seconds : float
         How often to look for versions, and for another content of the TLS file; 0 = only at the start.
-    tensor_content, require_manifest, own_batching
+    tensor_content, own_batching
         See `Servable`.
+    trust : Trust, optional
+        What a version must show before it is loaded; by default that it was published and computes only.
     batching : BatchingParameters, optional
         Run requests in batches.
     limits : Limits
@@ -85,7 +88,7 @@ class Server:
         port: int = 8500,
         poll_seconds: float = 1.0,
         tensor_content: bool = False,
-        require_manifest: bool = False,
+        trust: Trust | None = None,
         batching: BatchingParameters | None = None,
         own_batching: bool = False,
         limits: Limits | None = None,
@@ -102,7 +105,7 @@ class Server:
         load = partial(
             Servable,
             tensor_content=tensor_content,
-            require_manifest=require_manifest,
+            trust=trust or Trust(),
             scheduler=self._scheduler,
             own_batching=own_batching,
             metrics=self.metrics,

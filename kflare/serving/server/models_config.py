@@ -1,5 +1,6 @@
 """Which models are served from where: TensorFlow Serving's `models.config`, or the sub-folders of a folder."""
 
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +72,7 @@ def model_settings(config: Any, *, folder: Path | None = None, root: Path | None
             raise SettingError(f"Illegal to list model {model.name} multiple times in config list")
         if not model.name:
             raise SettingError("`name` of a model must not be empty")
-        settings[model.name] = _one_model(model, _base_path(model, folder, root))
+        settings[model.name] = _one_model(model, _can_be_folder(model.name, _base_path(model, folder, root)))
     return list(settings.values())
 
 
@@ -86,6 +87,19 @@ def _base_path(model: Any, folder: Path | None, root: Path | None) -> Path:
     if not Path(location).is_absolute() and root is None:
         raise SettingError(f"Expected model {model.name} to have an absolute path or URI; got base_path()={location}")
     return (root or Path()) / location
+
+
+def _can_be_folder(name: str, path: Path) -> Path:
+    """The path, unless it never can be a folder; one that is not there may come."""
+    try:
+        wrong = None if stat.S_ISDIR(path.stat().st_mode) else "it is a file"
+    except (FileNotFoundError, PermissionError):
+        wrong = None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in it
+        wrong = str(getattr(error, "strerror", None) or error)
+    if wrong:
+        raise SettingError(f"`base_path` of model {name!r} must be a folder, got {str(path)[:200]!r}: {wrong}")
+    return path
 
 
 def _one_model(model: Any, base_path: Path) -> ModelSettings:

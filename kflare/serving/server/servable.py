@@ -13,8 +13,7 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 
-from kflare.errors import ModelError
-from kflare.models.publish import BATCHING, MANIFEST, WARMUP, verify_manifest
+from kflare.models.publish import BATCHING, WARMUP
 from kflare.serving.messages.statuses import RequestError, invalid, status_of
 from kflare.serving.messages.tensor_values import fill_tensor
 from kflare.serving.server.batching import Arrays, BatchScheduler
@@ -23,6 +22,7 @@ from kflare.serving.server.image_inputs import decoded_bytes, decodes_images
 from kflare.serving.server.limits import Limits, OneRequest, RunGate
 from kflare.serving.server.metrics import Metrics
 from kflare.serving.server.signature_checks import has_rows, read_inputs, row_bytes, wanted_outputs
+from kflare.serving.server.trust import Trust
 
 __all__ = ["Servable", "write_output"]
 
@@ -35,11 +35,10 @@ class Servable:
     """A SavedModel in memory, warmed up and ready to answer.
 
     `tensor_content`: answer in raw bytes, faster for heat maps (--enable_serialization_as_tensor_content), instead of
-    `float_val`, ... `require_manifest`: refuse a version without `MANIFEST.sha256`; where it is there it is always
-    checked. `own_batching`: by the version's own `batching_params.pbtxt`, if it has one
+    `float_val`, ... `own_batching`: by the version's own `batching_params.pbtxt`, if it has one
     (--enable_per_model_batching_parameters).
 
-    ModelError: a file is missing, changed or added since it was published. `RequestError` DATA_LOSS: `saved_model.pb`
+    ModelError: it is not what `trust` asks for. `RequestError` DATA_LOSS: `saved_model.pb`
     is no SavedModel; NOT_FOUND: nothing to serve. tf.errors.OpError: broken variables, a warm-up request that fails.
     """
 
@@ -50,7 +49,7 @@ class Servable:
         name: str,
         number: int,
         tensor_content: bool = False,
-        require_manifest: bool = False,
+        trust: Trust | None = None,
         scheduler: BatchScheduler | None = None,
         own_batching: bool = False,
         metrics: Metrics | None = None,
@@ -68,7 +67,8 @@ class Servable:
         self._gate = gate or RunGate(Limits().run_bytes)
         outcome = "fail"
         try:
-            self._load(path, require_manifest=require_manifest)
+            (trust or Trust(unpublished=True, any_operation=True)).check(path)
+            self._load(path)
             outcome = "success"
         finally:
             self._metrics.count(":tensorflow:cc:saved_model:load_attempt_count", str(path), outcome)
@@ -158,11 +158,7 @@ class Servable:
         image = "image" in signature.inputs or any(len(shape.dim) > 2 for shape in shapes)
         return self._image_row_bytes if image else 1
 
-    def _load(self, path: Path, *, require_manifest: bool) -> None:
-        if (path / MANIFEST).is_file():
-            verify_manifest(path)
-        elif require_manifest:
-            raise ModelError(f"{path} has no {MANIFEST}, which this server requires")
+    def _load(self, path: Path) -> None:
         started = time.monotonic()
         self._session, saved = _open(path)
         self.signatures = dict(saved.signature_def)

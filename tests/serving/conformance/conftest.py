@@ -37,6 +37,7 @@ from kflare.serving import Server
 from kflare.serving.messages.tensor_values import fill_tensor
 from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.models_config import read_models_config
+from kflare.serving.server.trust import Trust
 
 PROGRAM = shutil.which("tensorflow_model_server")
 ADDRESS = os.environ.get("KFLARE_SERVER")
@@ -118,8 +119,8 @@ def target(request, toys, publish, tmp_path_factory):
     config.write_text(f"model_config_list {{ {CONFIG.format(folder)} }}")
     if request.param.startswith("embedded"):
         batching = BatchingParameters(batch_timeout_micros=2000) if "batching" in request.param else None
-        settings = read_models_config(config)
-        with Server(settings, port=0, rest_port=0, poll_seconds=0.2, batching=batching) as server:
+        settings, trust = read_models_config(config), Trust(unpublished=True, any_operation=True)
+        with Server(settings, port=0, rest_port=0, poll_seconds=0.2, batching=batching, trust=trust) as server:
             yield Target(request.param, server.address, server.rest_address, folder)
     elif request.param == "tensorflow_model_server":
         yield from _program(config, folder)

@@ -93,7 +93,7 @@ def images(count, encoded):
     [
         (filled("cnn-c", "magnetogram", 64, 512, 512, 1), "1 values are too few"),
         (filled("cnn-c", "magnetogram", 2**16, 2**16, 2**16, 1), "MiB once decoded, more than the 80 MiB"),
-        (filled("cnn-c", "magnetogram", 10_000, 2, 2, 1), "stands for 9.77e.03 MiB once decoded"),
+        (filled("cnn-c", "magnetogram", 10_000, 2, 2, 1), "stands for 1e.04 MiB once decoded"),
         (predict_request(**{name: np.zeros(2**17 + 1, np.float32) for name in ZEROS}), "131073 rows are more than"),
         (images(1000, image("JPEG", 8)), "stands for 1e.03 MiB"),
         (images(1, image("PNG", 5000)), "stands for 95.4 MiB"),

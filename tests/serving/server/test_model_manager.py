@@ -20,6 +20,7 @@ from kflare.serving.server.batching_parameters import BatchingParameters
 from kflare.serving.server.model_manager import ModelManager
 from kflare.serving.server.models_config import ModelSettings
 from kflare.serving.server.servable import Servable
+from kflare.serving.server.trust import Trust
 from kflare.serving.server.versions import State
 
 
@@ -287,7 +288,7 @@ def test_a_copy_that_lacks_a_listed_file_waits_for_it(manager, models, toys, pub
 
 def test_a_manifest_can_be_required(models):
     with_manifest(models / "cnn-c" / "1")
-    strict = ModelManager([], discover=models, load=partial(Servable, require_manifest=True))
+    strict = ModelManager([], discover=models, load=partial(Servable, trust=Trust(any_operation=True)))
     strict.poll(trust=True)
     assert strict.available() == {"cnn-c": [1], "defn-c": []}
     assert "has no MANIFEST.sha256" in strict.failures()["defn-c"]

@@ -1,11 +1,20 @@
 from pathlib import Path
 
+import grpc
 import pytest
 from google.protobuf import text_format
+from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from kflare.errors import SettingError
-from kflare.serving.server.models_config import model_settings, numbered_versions, read_models_config
+from kflare.serving import Server
+from kflare.serving.server.models_config import (
+    ModelSettings,
+    model_settings,
+    numbered_versions,
+    read_models_config,
+)
+from kflare.serving.server.trust import Trust
 
 SHIPPED = Path(__file__).resolve().parents[3] / "serving" / "models.config"
 
@@ -121,3 +130,17 @@ def test_versions_are_numbered_folders_with_a_saved_model(tmp_path):
         2: "2",
         7: "007",
     }
+
+
+@pytest.mark.parametrize("path", ["/a\\000b", "/" + "a" * 5000, "{0}/file", "{0}/file/below", "{0}/link"])
+def test_a_reload_that_names_what_never_can_be_a_folder_changes_nothing(models, stubs, path, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "link")
+    config = f'config {{ name: "x" base_path: "{path.format(tmp_path)}" model_platform: "tensorflow" }}'
+    request = text_format.Parse(f"config {{ model_config_list {{ {config} }} }}", ReloadConfigRequest())
+    trust = Trust(unpublished=True, any_operation=True)
+    with Server([ModelSettings("defn-c", models / "defn-c")], port=0, trust=trust) as server:
+        with pytest.raises(grpc.RpcError, match="`base_path` of model 'x' must be a folder, got '") as refused:
+            stubs(server).models.HandleReloadConfigRequest(request, timeout=20)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert server.models.available() == {"defn-c": [1]}
