@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace, events: "SimpleQueue[BaseException | str]"
     limits = Limits(
         message_bytes=options.max_message_mib * 2**20,
         rows=options.max_rows,
-        work_bytes=options.max_work_mib * 2**20,
+        work_bytes=max(options.max_work_mib, options.max_message_mib) * 2**20,
         run_bytes=options.max_run_mib * 2**20,
         requests=options.max_requests,
     )

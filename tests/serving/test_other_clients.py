@@ -18,6 +18,9 @@ from PIL import Image
 from kflare.commands.serve import main
 from kflare.serving import Server
 from kflare.serving.server.models_config import ModelSettings
+from kflare.serving.server.trust import Trust
+
+TOYS = Trust(unpublished=True, any_operation=True)
 
 README = Path(__file__).parents[2] / "serving" / "README.md"
 
@@ -78,7 +81,7 @@ def server(toys, publish, tmp_path_factory):
         publish(toys / toy, folder / version)
     labels = {"stable": 1}
     settings = [ModelSettings(name, folder / name, newest=None, labels=labels) for name in ("cnn-c", "defn-c")]
-    with Server(settings, port=0, rest_port=0) as started:
+    with Server(settings, port=0, rest_port=0, trust=TOYS) as started:
         yield started
 
 

@@ -65,3 +65,14 @@ def test_the_operators_own_settings_stay():
 
 def test_freed_memory_is_given_back():
     assert int(run(FREED)) > 35e6
+
+
+def test_a_server_that_has_grown_gives_back_and_one_that_has_not_does_not():
+    grown = FREED.replace("import give_back,", "import give_back_if_grown,").replace(
+        "give_back()\nprint(before - resident())",
+        "print(before - give_back_if_grown(before - 35 * 2**20, idle=True))\n"
+        "print(give_back_if_grown(before - 35 * 2**20, idle=False) - before)",
+    )
+    returned, busy = map(int, run(grown).split())
+    assert returned > 35e6
+    assert busy == -35 * 2**20  # as it was told: it keeps what the next batches need
