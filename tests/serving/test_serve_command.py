@@ -77,7 +77,7 @@ def test_a_signal_is_heard_while_models_load(models):
                 time.sleep(0.2)
             time.sleep(5)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
             assert "stopped while models were loaded" in process.stderr.read()
         finally:
             process.kill()
