@@ -17,7 +17,7 @@ from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import TIME_DTYPE, FlareList, class_fluxes
 from kflare.flares.labels import LEAD_HOURS, reaches, region_flux
 from kflare.io.payload import decoding
-from kflare.io.table_file import read_table
+from kflare.io.table_file import numbers, read_table
 from kflare.sun.times import microseconds
 
 __all__ = ["COMMON_PARAMETERS", "SharpSamples", "read_folder", "read_sharp_samples", "region_flares"]
@@ -178,13 +178,12 @@ def _read_file(path: Path) -> pd.DataFrame:
     times = pd.to_datetime(raw["t_end"].fillna(""), format="ISO8601", utc=True, errors="coerce")
     rows["time"] = times.astype(TIME_DTYPE)
     _require(times.notna(), raw["t_end"], path, "a time such as 2013-11-01 00:00:00")
-    number = pd.to_numeric(raw["arpnum"], errors="coerce")
+    number = pd.Series(numbers(raw["arpnum"]))
     _require(number.between(1, _LARGEST) & (number % 1 == 0), raw["arpnum"], path, "a positive whole number")
     rows["harpnum"] = number.astype("int64")
     for name in COMMON_PARAMETERS:
-        value = pd.to_numeric(raw[name], errors="coerce").astype("float64")
-        _require(pd.Series(np.isfinite(value.to_numpy())), raw[name], path, "a finite number")
-        rows[name] = value
+        rows[name] = numbers(raw[name])
+        _require(rows[name].notna(), raw[name], path, "a finite number")
     rows["flares"] = raw["flares"].fillna("")
     rows["flux24"] = _largest_of_lists(rows["flares"])
     return rows
@@ -214,7 +213,7 @@ def _read_pairs(path: Path, harpnum: pd.Series) -> pd.DataFrame:
         )
     pairs = pd.DataFrame()
     for name, seen in (("harpnum", raw["harpnum"]), ("noaa", raw[noaa])):
-        number = pd.to_numeric(seen, errors="coerce")
+        number = pd.Series(numbers(seen), seen.index)
         _require(number.between(1, _LARGEST) & (number % 1 == 0), seen, path, "a positive whole number")
         pairs[name] = number.astype("int64")
     return pairs[pairs["harpnum"].isin(harpnum.unique())].drop_duplicates(ignore_index=True)

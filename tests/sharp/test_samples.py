@@ -189,7 +189,7 @@ def test_unusable_pairs_are_named(tmp_path):
     text.write_text("harpnum,noaa\n377,11158\n377,x\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"`noaa` must be a positive whole number.*'x' in row 1"):
         read_sharp_samples(folder, flares=flare_list(), harp_noaa=text)
-    for number in ("1e30", "inf", "-5", "11158.5", "99999999999999999999"):
+    for number in ("1e30", "inf", "-5", "11158.5", "99999999999999999999", "9" * 400):
         text.write_text(f"harpnum,noaa\n377,11158\n377,{number}\n", encoding="utf-8")
         with pytest.raises(DataError, match=r"`noaa` must be a positive whole number.* in row 1"):
             read_sharp_samples(folder, flares=flare_list(), harp_noaa=text)
