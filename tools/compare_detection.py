@@ -14,7 +14,7 @@ from kflare.flares.srs import read_srs
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.reading import read_magnetogram
 from kflare.regions.detection import Detection, DetectionOptions, detect_regions
-from kflare.regions.numbers import noaa_numbers
+from kflare.regions.tracking import noaa_numbers
 from kflare.sun.geometry import rotated
 
 SUFFIXES = {".fits", ".fts", ".gz", ".jpg", ".jpeg", ".png", ".jp2"}

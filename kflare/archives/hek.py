@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlencode
 
-from kflare.archives.spans import require_span
 from kflare.archives.web import NoAnswerError, Web, public_url
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.hek import flares_from_hek
+from kflare.sun.times import require_span
 
 __all__ = ["HEK_URL", "query_hek_flares"]
 HEK_URL: Final = "https://www.lmsal.com/hek/her?"

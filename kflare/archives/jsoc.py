@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urljoin
 
-from kflare.archives.drms_client import drms_client
 from kflare.archives.web import NoAnswerError, NotFoundError, TransientError, Web, public_url
 from kflare.errors import DataError
 from kflare.observations.quality import judge, parse_quality, policy_named
@@ -108,8 +109,38 @@ class Jsoc:
 
     @cached_property
     def client(self) -> "drms.Client":
-        """The client of drms, whose queries are sent by `web`."""
-        return drms_client(self.web, self.url)
+        """The client of drms, whose queries are sent by `web`, with its time-outs and retries."""
+        import drms
+        from drms.config import ServerConfig
+        from drms.json import HttpJsonClient
+
+        web = self.web
+
+        class Transport(HttpJsonClient):  # type: ignore[misc, unused-ignore]
+            # drms opens URLs itself with a fixed time-out and takes any body for JSON (sunpy/drms#53).
+            def _json_request(self, address: str) -> SimpleNamespace:
+                data = web.json(address)
+                # drms reads the records' names from an answer without records, too, and finds none there.
+                if isinstance(data, dict) and data.get("count") == 0:
+                    data.setdefault("recinfo", [])
+                return SimpleNamespace(data=data)
+
+        class Client(drms.Client):  # type: ignore[misc, unused-ignore]
+            def __init__(self, server: ServerConfig) -> None:
+                super().__init__(server)
+                self._json = Transport(server)
+
+        return Client(
+            ServerConfig(
+                name="kflare",
+                cgi_baseurl=urljoin(self.url, "cgi-bin/ajax/"),
+                cgi_show_series="show_series",
+                cgi_jsoc_info="jsoc_info",
+                cgi_jsoc_fetch="jsoc_fetch",
+                cgi_check_address="checkAddress.sh",
+                http_download_baseurl=self.url,
+            )
+        )
 
     def records(
         self,

@@ -16,11 +16,10 @@ from urllib.parse import urlencode
 from kflare.archives.downloads import FileRequest, FileResult, failure
 from kflare.archives.jsoc import Jsoc, Record, by_quality, newest
 from kflare.archives.record_headers import complete_header
-from kflare.archives.spans import in_hours
 from kflare.archives.web import NoAnswerError, NotFoundError, Web
 from kflare.errors import DataError, SettingError
 from kflare.io.integrity import damage
-from kflare.sun.times import UNIT_SECONDS, name_of_time, tai_from_utc, time_from_name, utc_from_tai
+from kflare.sun.times import UNIT_SECONDS, in_hours, name_of_time, tai_from_utc, time_from_name, utc_from_tai
 
 __all__ = ["HELIOVIEWER_URL", "SOHO_URL", "find_helioviewer", "find_jsoc", "find_soho"]
 

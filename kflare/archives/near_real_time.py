@@ -17,17 +17,24 @@ from typing import Any
 
 from kflare.archives.downloads import FileRequest, FileResult, download, failure
 from kflare.archives.jsoc import Jsoc, QualityCheck, Record, by_quality, newest
-from kflare.archives.near_real_time_results import NrtRecord, NrtResult, NrtSet
-from kflare.archives.near_real_time_sources import FEED_REACH, FEEDS, SOURCES, Feed, JsocSource
+from kflare.archives.near_real_time_data import (
+    FEED_REACH,
+    FEEDS,
+    SOURCES,
+    Feed,
+    JsocSource,
+    NrtRecord,
+    NrtResult,
+    NrtSet,
+)
 from kflare.archives.noaa import SWPC_URL
 from kflare.archives.record_headers import complete_header
-from kflare.archives.spans import in_hours
 from kflare.archives.web import NoAnswerError, NotFoundError, StoppedError, Web
 from kflare.errors import DataError, KflareError, SettingError
 from kflare.flares.repairing import read_flares
 from kflare.io.atomic import move_into_place
 from kflare.io.integrity import damage
-from kflare.sun.times import HOUR, in_utc, name_of_time
+from kflare.sun.times import HOUR, in_hours, in_utc, name_of_time
 from kflare.xray.flux import read_xray_flux
 
 __all__ = ["fetch_nrt"]

@@ -7,10 +7,10 @@ from typing import Final
 import pandas as pd
 
 from kflare.archives.jsoc import Jsoc
-from kflare.archives.spans import require_span
 from kflare.archives.web import NoAnswerError
 from kflare.errors import DataError
 from kflare.sharp.keywords import REQUESTED, sharp_table
+from kflare.sun.times import require_span
 
 __all__ = ["SERIES", "query_sharp_keywords"]
 

@@ -172,8 +172,8 @@ def _fetch_archive(args: argparse.Namespace, web: "Web") -> None:
 def _plan(args: argparse.Namespace, web: "Web") -> "tuple[Iterable[FileRequest | FileResult], int]":
     from kflare.archives import magnetograms as archives
     from kflare.archives import noaa
-    from kflare.archives.spans import slots
     from kflare.errors import SettingError
+    from kflare.sun.times import slots
 
     where = {"url": args.url} if getattr(args, "url", None) else {}
     if args.what in {"flares", "xrays"}:
@@ -200,7 +200,7 @@ def _plan(args: argparse.Namespace, web: "Web") -> "tuple[Iterable[FileRequest |
 def _fetch_nrt(args: argparse.Namespace, web: "Web") -> None:
     from kflare.archives.jsoc import JSOC2_URL
     from kflare.archives.near_real_time import fetch_nrt
-    from kflare.archives.near_real_time_sources import FEEDS, SOURCES
+    from kflare.archives.near_real_time_data import FEEDS, SOURCES
     from kflare.archives.noaa import SWPC_URL
     from kflare.errors import DataError
 

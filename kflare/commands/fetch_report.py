@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from kflare.archives.downloads import FileResult
-    from kflare.archives.near_real_time_results import NrtResult
+    from kflare.archives.near_real_time_data import NrtResult
 
 __all__ = ["fidelity_text", "outcome_table", "result_line"]
 

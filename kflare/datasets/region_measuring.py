@@ -15,7 +15,7 @@ from kflare.flares.srs import read_srs
 from kflare.io.atomic import held_folders, write_whole
 from kflare.observations.sets import ObservationSet
 from kflare.regions.extraction import Extraction, measure
-from kflare.regions.numbers import noaa_numbers
+from kflare.regions.tracking import noaa_numbers
 
 __all__ = ["Job", "Result", "measure_all", "plan", "settled_folder"]
 

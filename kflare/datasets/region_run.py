@@ -20,8 +20,7 @@ from kflare.flares.labels import require_covered
 from kflare.io.atomic import temporary_file, writing
 from kflare.regions.extraction import REGION_COLUMNS
 from kflare.regions.feature_table import SETS, Feature, feature_set
-from kflare.regions.numbers import noaa_numbers
-from kflare.regions.tracking import Tracker, TrackEvent, TrackingOptions
+from kflare.regions.tracking import Tracker, TrackEvent, TrackingOptions, noaa_numbers
 from kflare.xray.flux import XrayFlux
 
 __all__ = ["RunTable", "complete_run", "table_columns"]

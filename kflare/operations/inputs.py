@@ -12,8 +12,7 @@ import pandas as pd
 
 from kflare.archives.jsoc import Jsoc
 from kflare.archives.near_real_time import fetch_nrt
-from kflare.archives.near_real_time_results import NrtResult, NrtSet
-from kflare.archives.near_real_time_sources import FEED_REACH, SOURCES
+from kflare.archives.near_real_time_data import FEED_REACH, SOURCES, NrtResult, NrtSet
 from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import DataError, KflareError
 from kflare.flares.catalogue import FlareList

@@ -15,8 +15,7 @@ from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
 from kflare.regions.extraction import Extraction, Measured, measure
 from kflare.regions.feature_table import SETS, feature_set
-from kflare.regions.numbers import noaa_numbers
-from kflare.regions.tracking import Tracker, TrackingOptions
+from kflare.regions.tracking import Tracker, TrackingOptions, noaa_numbers
 
 __all__ = ["FEATURES", "MeasuredDisk", "measure_disk"]
 

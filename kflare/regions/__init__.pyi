@@ -4,14 +4,12 @@ from .cea import Patch, cea_patch
 from .detection import DetectionOptions, detect_regions
 from .extraction import Extraction, measure
 from .feature_table import feature_set, features_named
-from .inversion_lines import polarity_lines
+from .inversion_lines import neutral_lines, polarity_lines
 from .los_features import line_of_sight_features, r_value
-from .neutral import neutral_lines
-from .potential import potential_field
 from .sharp_cea import read_sharp_cea
 from .tracking import Tracker, TrackingOptions
 from .vector_files import read_vector
-from .vector_parameters import sharp_parameters, vector_features
+from .vector_parameters import potential_field, sharp_parameters, vector_features
 
 __all__ = [
     "DetectionOptions",

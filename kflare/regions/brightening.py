@@ -8,9 +8,9 @@ import math
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import SettingError
+from kflare.io.arrays import FloatArray
 from kflare.sun.geometry import Box
 
 __all__ = ["BRIGHT_ABOVE", "brightening_features"]
@@ -22,7 +22,7 @@ BRIGHT_ABOVE: Final = {"CH": 300.0, "CR": 100.0}
 
 
 def brightening_features(
-    image: npt.NDArray[np.floating], box: Box, *, prefix: str, threshold: float | None = None
+    image: FloatArray, box: Box, *, prefix: str, threshold: float | None = None
 ) -> dict[str, float]:
     """Area, sum and maximum of what is brighter than `threshold` (DN/s; None = that of `BRIGHT_ABOVE`) in a frame.
 

@@ -9,11 +9,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from kflare.errors import DataError, SettingError
-from kflare.io.arrays import BoolArray, Float32Array, Float64Array
+from kflare.io.arrays import BoolArray, Float32Array, Float64Array, FloatArray
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.vector_field import FullDiskVector
 from kflare.sun.constants import AU_M, MICROHEMISPHERE_CM2, SOLAR_RADIUS_M
@@ -66,15 +65,13 @@ class Patch:
     outlined: bool = False
 
     def __post_init__(self) -> None:
-        vector = (self.bx, self.by, self.bz, self.used)
+        shape, vector = self.inside.shape, (self.bx, self.by, self.bz, self.used)
         if len({part is None for part in vector}) > 1:
             raise DataError("the vector field of a patch must have all of `bx`, `by`, `bz` and `used`, or none")
         for name in ("los", "mu", "inside", "bx", "by", "bz", "used"):
             part = getattr(self, name)
-            if part is not None and part.shape != self.inside.shape:
-                raise DataError(
-                    f"`{name}` of a patch must have the shape of `inside`, {self.inside.shape}, got {part.shape}"
-                )
+            if part is not None and part.shape != shape:
+                raise DataError(f"`{name}` of a patch must have the shape of `inside`, {shape}, got {part.shape}")
         if not self.step_m > 0:
             raise DataError(f"`step_m` of a patch must be above 0 metres, got {self.step_m}")
 
@@ -156,7 +153,7 @@ def cea_patch(
     return Patch(los, mu, inside, metres, arcsec, bx, by, bz, sure & inside, lon, lat)
 
 
-def _sampled(image: npt.NDArray[np.floating], x: Float64Array, y: Float64Array) -> Float32Array:
+def _sampled(image: FloatArray, x: Float64Array, y: Float64Array) -> Float32Array:
     """Values of an image between its pixels, bilinear, float32; NaN where a neighbour is NaN or outside."""
     height, width = image.shape
     with np.errstate(invalid="ignore"):

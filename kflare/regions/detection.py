@@ -1,9 +1,7 @@
 """Active regions in a full-disk magnetogram: the boxes with strong field, as Deep Flare Net's eyes see them.
 
-From the paper (Nishizuka et al. 2021, sections 2.2, 3.1, 3.2) are the threshold of 140 G on the line-of-sight field,
-the rectangular frames with a number each, that regions across the limb are ignored, and "no sunspot" where nothing
-reaches the threshold. Everything else here is reconstruction: each number is an option, and its default was chosen by
-the comparison with NOAA's regions in docs/detection.md.
+What is not from the paper (see `detect_regions`) is reconstruction: each number is an option, and its default was
+chosen by the comparison with NOAA's regions in docs/detection.md.
 """
 
 import math
@@ -13,12 +11,11 @@ from datetime import datetime
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
 from kflare.errors import DataError, SettingError
-from kflare.io.arrays import BoolArray
+from kflare.io.arrays import BoolArray, Float32Array, Float64Array, IntArray
 from kflare.observations.magnetogram import Magnetogram
 from kflare.sun.constants import MICROHEMISPHERE_CM2, SOLAR_RADIUS_ARCSEC
 from kflare.sun.disk import Disk, disk_mask
@@ -28,9 +25,6 @@ __all__ = ["LIMB_RULES", "Detection", "DetectionOptions", "Region", "detect_regi
 
 LIMB_RULES = ("field", "corners")
 """A region crosses the limb if its strong field reaches `edge`, or if a corner of its box is off the disk."""
-
-FORECAST, LIMB = "forecast", "not forecast: limb"
-
 
 _EIGHT: Final = np.ones((3, 3), dtype=np.bool_)
 
@@ -120,7 +114,7 @@ class Region:
     @property
     def status(self) -> str:
         """Whether it can be forecast: "forecast" or "not forecast: limb"."""
-        return LIMB if self.limb else FORECAST
+        return "not forecast: limb" if self.limb else "forecast"
 
 
 @dataclass(frozen=True)
@@ -155,8 +149,8 @@ def detect_regions(magnetogram: Magnetogram, *, options: DetectionOptions | None
 
     Smooth the field, take what is as strong as the threshold, join what is near to each other, drop what is too small,
     draw a box around each, merge boxes that overlap until none do, and number them from east to west. From the paper
-    are 140 G, frames, limb and "no sunspot" (Nishizuka et al. 2021, sections 2.2, 3.1, 3.2); the rest is
-    reconstruction.
+    (Nishizuka et al. 2021, sections 2.2, 3.1, 3.2) are the threshold of 140 G on the line-of-sight field, the
+    rectangular frames with a number each, that regions across the limb are ignored, and "no sunspot".
 
     Parameters
     ----------
@@ -186,13 +180,10 @@ def detect_regions(magnetogram: Magnetogram, *, options: DetectionOptions | None
     small = magnetogram.resized(min(options.width, width))
     geometry = full if small is magnetogram else small.geometry
     field = np.nan_to_num(small.data, nan=0.0)
-    patches = _large_patches(_strong(field, geometry, options), geometry, options)
-    boxes = [
-        _widened(place, _pixels(options.margin, small.disk), small.data.shape[0], width) for place in patches.places
-    ]
-    boxes, owner = merged_boxes(boxes)
-    group = owner[patches.number]
-    rows, columns, area = patches.rows, patches.columns, patches.area
+    places, rows, columns, area, number = _large_patches(_strong(field, geometry, options), geometry, options)
+    margin = _pixels(options.margin, small.disk)
+    boxes, owner = merged_boxes([_widened(place, margin, small.data.shape[0], width) for place in places])
+    group = owner[number]
     flux = np.abs(field[rows, columns]) / geometry.mu[rows, columns] * area
     radius = np.hypot(columns - small.disk.x, rows - small.disk.y) / small.disk.radius
     # Field that reaches the last pixel before the edge is cut by it.
@@ -207,11 +198,11 @@ def detect_regions(magnetogram: Magnetogram, *, options: DetectionOptions | None
         own_area, own_flux = float(area[own].sum()) / MICROHEMISPHERE_CM2, float(flux[own].sum())
         found.append(Region(0, *box, float(lon), float(lat), *spans, own_area, own_flux, limb))
     found.sort(key=lambda region: (region.lon, region.lat))
-    regions = tuple(replace(region, number=number) for number, region in enumerate(found, start=1))
+    regions = tuple(replace(region, number=place) for place, region in enumerate(found, start=1))
     return Detection(magnetogram.time, full, regions)
 
 
-def merged_boxes(boxes: Sequence[Box]) -> tuple[list[Box], npt.NDArray[np.int64]]:
+def merged_boxes(boxes: Sequence[Box]) -> tuple[list[Box], IntArray]:
     """Merge N boxes that overlap (those that only touch do not) into the box around them, until none do.
 
     Returns the M merged boxes, and the index of the one that holds each of the N.
@@ -230,18 +221,7 @@ def merged_boxes(boxes: Sequence[Box]) -> tuple[list[Box], npt.NDArray[np.int64]
     return [box for box, _ in members], owner
 
 
-@dataclass(frozen=True, eq=False)
-class _Patches:
-    """Connected patches of strong field: rows and columns of their boxes, and per pixel place, area and patch."""
-
-    places: list[tuple[slice, slice]]
-    rows: npt.NDArray[np.int64]
-    columns: npt.NDArray[np.int64]
-    area: npt.NDArray[np.float64]
-    number: npt.NDArray[np.int64]
-
-
-def _strong(field: npt.NDArray[np.float32], geometry: DiskGeometry, options: DetectionOptions) -> BoolArray:
+def _strong(field: Float32Array, geometry: DiskGeometry, options: DetectionOptions) -> BoolArray:
     """Pixels inside `edge` whose smoothed field reaches the threshold."""
     disk = geometry.disk
     smooth = ndimage.gaussian_filter(field, _pixels(options.smoothing, disk), truncate=3.0)
@@ -250,8 +230,13 @@ def _strong(field: npt.NDArray[np.float32], geometry: DiskGeometry, options: Det
     return np.asarray(inside & (np.abs(smooth) >= level))
 
 
-def _large_patches(strong: BoolArray, geometry: DiskGeometry, options: DetectionOptions) -> _Patches:
-    """Leave out specks, join what is near to each other, and drop what is too small."""
+def _large_patches(
+    strong: BoolArray, geometry: DiskGeometry, options: DetectionOptions
+) -> tuple[list[tuple[slice, slice]], IntArray, IntArray, Float64Array, IntArray]:
+    """Leave out specks, join what is near to each other, and drop what is too small.
+
+    Rows and columns of the box of each patch; of each pixel that is left its row, column, area (cm²) and patch.
+    """
     rows, columns = np.nonzero(strong)
     area = geometry.pixel_area_cm2(columns, rows)
     labels, _ = ndimage.label(strong, structure=_EIGHT)
@@ -267,10 +252,10 @@ def _large_patches(strong: BoolArray, geometry: DiskGeometry, options: Detection
     _, number = np.unique(labels[rows, columns], return_inverse=True)
     own = np.zeros(strong.shape, dtype=np.int64)
     own[rows, columns] = number + 1
-    return _Patches(ndimage.find_objects(own), rows, columns, area, number)
+    return ndimage.find_objects(own), rows, columns, area, number
 
 
-def _large(label: npt.NDArray[np.int64], area: npt.NDArray[np.float64], minimum: float) -> BoolArray:
+def _large(label: IntArray, area: Float64Array, minimum: float) -> BoolArray:
     """Pixels whose label has at least `minimum` µHem in all."""
     total = np.bincount(label, weights=area, minlength=1)
     return np.asarray(total[label] >= minimum * MICROHEMISPHERE_CM2)

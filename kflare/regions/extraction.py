@@ -26,7 +26,7 @@ from kflare.regions.cea import cea_patch
 from kflare.regions.detection import Detection, DetectionOptions, Region, detect_regions
 from kflare.regions.feature_table import feature_set
 from kflare.regions.los_features import line_of_sight_features, sharp_sample_features
-from kflare.regions.numbers import harp_numbers
+from kflare.regions.tracking import harp_numbers
 from kflare.regions.vector_field import FullDiskVector
 from kflare.regions.vector_files import read_vector
 from kflare.regions.vector_parameters import vector_features
@@ -40,7 +40,6 @@ _GROUPS: Final = {
     for group in ("LOS", "NL", "VEC", "UV", "CORONA")
 }
 _LINE_OF_SIGHT: Final = _GROUPS["LOS"] + _GROUPS["NL"]
-_PREFIXES: Final = {1600: "CH", 131: "CR"}
 _SAMPLE: Final = tuple(feature.name for feature in feature_set("sharp") if feature.group == "SHARP")
 #: Features measured at one time, without a look back.
 MEASURED: Final = (*_LINE_OF_SIGHT, *_GROUPS["VEC"], *_GROUPS["UV"], *_GROUPS["CORONA"], *_SAMPLE)
@@ -258,7 +257,7 @@ def _measure_image(
     hours: int = 0,
 ) -> None:
     """Brightenings in an image some hours before the magnetogram, in the regions turned to the image's time."""
-    prefix = _PREFIXES[wavelength]
+    prefix = {1600: "CH", 131: "CR"}[wavelength]
     names = (f"{prefix}Max_m{hours}",) if hours else (f"{prefix}Area", f"{prefix}All", f"{prefix}Max")
     inner = [(one, own) for one, own in zip(detection.regions, measured, strict=True) if not one.limb]
     try:

@@ -81,9 +81,7 @@ def check_columns(table: pd.DataFrame, features: Iterable[Feature], *, source: s
     wanted = list(features)
     absent = [feature.name for feature in wanted if feature.name not in table]
     if absent:
-        raise DataError(
-            f"{source} lacks the feature `{'`, `'.join(absent)}`: add the column (empty where it was not measured)"
-        )
+        raise DataError(f"{source} lacks the feature `{'`, `'.join(absent)}`: add the column (empty = not measured)")
     for feature in wanted:
         column = table[feature.name]
         if not pd.api.types.is_numeric_dtype(column):

@@ -1,32 +1,32 @@
-"""Where strong fields of opposite polarity meet: the one definition of polarity inversion lines (PILs).
+"""Where strong fields of opposite polarity meet: polarity inversion lines (PILs) as masks, and as lines with a length.
 
 `near_both_polarities` is the rule of R_VALUE, neutral lines, proxies and `polarity_lines`, and in a graph (a test holds
 it to this) of `models.pretraining`. Yi et al. (2021, section 4) compare the guided gradient on the PILs with that on
 the rest of a region and on the boundaries of its polarities, but define neither. Reconstruction: by default the rule of
 Ji, Cai and co-workers (earthcube2022/ec22_ji_etal, `region_detection.py`), the one published rule that defines both;
 SCIENCE.md E.2 lists the others.
+
+Lines with a length are Deep Flare Net's features TotNL, NumNL and MaxNL. Neither the smoothing nor the thresholds of
+the authors are known (SCIENCE.md A.5). Reconstruction: a neutral line is the zero contour of the smoothed field, as far
+as there is a strong field of both polarities close by.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
+from skimage import measure
 from skimage.feature import canny
 
 from kflare.errors import SettingError
-from kflare.io.arrays import BoolArray
+from kflare.io.arrays import BoolArray, Float64Array, FloatArray
 from kflare.observations.magnetogram import Magnetogram
 
 __all__ = [
-    "INVERSION_LINE_METHODS",
-    "PolarityLines",
-    "default_threshold",
-    "near_both_polarities",
-    "polarity_lines",
-    "strong_field",
-]
-
+    "INVERSION_LINE_METHODS", "NeutralLineOptions", "NeutralLines", "PolarityLines", "default_threshold",
+    "near_both_polarities", "neutral_lines", "polarity_lines", "strong_field",
+]  # fmt: skip
 
 INVERSION_LINE_METHODS = ("edges", "schrijver")
 """How the inversion lines are found, see `polarity_lines`."""
@@ -40,6 +40,33 @@ class PolarityLines:
     boundary: BoolArray  # edges of the strong polarities that are no inversion line
 
 
+@dataclass(frozen=True)
+class NeutralLineOptions:
+    """What counts as a neutral line. Every number is a reconstruction."""
+
+    smoothing: float = 1.0  # Mm, standard deviation of the Gaussian that the field is smoothed with
+    threshold: float = 150.0  # gauss of the smoothed field that must be reached on both sides: Schrijver (2007)
+    reach: float = 4.0
+    """How far from the line they must be reached, Mm. A line goes on by as much beyond the end of the strong fields."""
+    shortest: float = 5.0  # Mm; shorter lines do not count
+
+    def __post_init__(self) -> None:
+        for name in ("smoothing", "threshold", "reach", "shortest"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise SettingError(f"`{name}` of a neutral line must be 0 or more, got {value}")
+        if not (self.threshold > 0 and self.reach > 0):
+            raise SettingError("`threshold` and `reach` of a neutral line must be above 0")
+
+
+@dataclass(frozen=True, eq=False)
+class NeutralLines:
+    """The neutral lines of a map, longest first."""
+
+    lines: tuple[Float64Array, ...]  # row and column of the points of each line, shape (points, 2)
+    lengths: tuple[float, ...]  # Mm
+
+
 def default_threshold(magnetogram: Magnetogram) -> float:
     """Field in gauss above which a pixel belongs to a polarity.
 
@@ -50,7 +77,7 @@ def default_threshold(magnetogram: Magnetogram) -> float:
 
 
 def near_both_polarities(
-    field: npt.NDArray[np.floating], *, threshold: float, reach: float | None = None, strict: bool = False
+    field: FloatArray, *, threshold: float, reach: float | None = None, strict: bool = False
 ) -> BoolArray:
     """Pixels that have a strong field of both polarities near by, bool, shape of `field`.
 
@@ -70,7 +97,7 @@ def near_both_polarities(
 
 
 def polarity_lines(
-    field: npt.NDArray[np.floating], *, threshold: float, method: str = "edges", sigma: float = 1.0, width: int = 4
+    field: FloatArray, *, threshold: float, method: str = "edges", sigma: float = 1.0, width: int = 4
 ) -> PolarityLines:
     """Find the polarity inversion lines and the other edges of the strong polarities.
 
@@ -108,12 +135,48 @@ def polarity_lines(
     return PolarityLines(inversion=inversion, boundary=(edges[0] | edges[1]) & ~inversion)
 
 
-def strong_field(field: npt.NDArray[np.floating], *, threshold: float, reach: int = 4) -> BoolArray:
+def strong_field(field: FloatArray, *, threshold: float, reach: int = 4) -> BoolArray:
     """Pixels within `reach` pixels of a strong field (|B| >= `threshold` gauss), bool, shape of `field`.
 
     An outline of an active region that is tighter than a HARP's bounding box.
     """
     return _dilated(np.abs(field) >= threshold, 2 * reach + 1)
+
+
+def neutral_lines(
+    field: FloatArray, *, step_mm: float, inside: BoolArray | None = None, options: NeutralLineOptions | None = None
+) -> NeutralLines:
+    """Find the neutral lines of a map.
+
+    Parameters
+    ----------
+    field : numpy.ndarray, float, shape (h, w)
+        Vertical field in gauss; NaN where not measured, which counts as 0 for the smoothing and holds no line.
+    step_mm : float
+        Width of a pixel, Mm.
+    inside : numpy.ndarray, bool, shape (h, w), optional
+        Where lines are looked for; everywhere if not given.
+    options : NeutralLineOptions, optional
+        What counts as one.
+
+    Returns
+    -------
+    NeutralLines
+        To a fraction of a pixel: the length of a smooth line is right to about 1 %.
+    """
+    chosen = NeutralLineOptions() if options is None else options
+    known = np.isfinite(field)
+    filled = np.where(known, field, 0).astype(np.float32)
+    smooth = ndimage.gaussian_filter(filled, chosen.smoothing / step_mm, truncate=3) if chosen.smoothing else filled
+    near = near_both_polarities(smooth, threshold=chosen.threshold, reach=chosen.reach / step_mm)
+    near &= known if inside is None else known & inside
+    if not near.any():
+        return NeutralLines((), ())
+    # A contour ends where the map is NaN, so that the parts between strong fields come out as lines of their own.
+    found = measure.find_contours(np.where(near, smooth, np.float32(np.nan)), 0.0)  # type: ignore[no-untyped-call]
+    measured = [(float(np.hypot(*np.diff(line, axis=0).T).sum()) * step_mm, line) for line in found]
+    kept = sorted((pair for pair in measured if pair[0] >= chosen.shortest), key=lambda pair: -pair[0])
+    return NeutralLines(tuple(line for _, line in kept), tuple(length for length, _ in kept))
 
 
 def _dilated(mask: BoolArray, side: int) -> BoolArray:

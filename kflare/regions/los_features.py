@@ -5,24 +5,20 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from kflare.errors import DataError
-from kflare.io.arrays import BoolArray
+from kflare.io.arrays import BoolArray, FloatArray
 from kflare.regions.cea import Patch
-from kflare.regions.inversion_lines import near_both_polarities
-from kflare.regions.neutral import NeutralLineOptions, neutral_lines
+from kflare.regions.feature_table import feature_set
+from kflare.regions.inversion_lines import NeutralLineOptions, near_both_polarities, neutral_lines
 
 __all__ = [
     "LosOptions", "area_uhem", "central_differences", "line_of_sight_features", "mean_gradient", "r_value",
     "sharp_sample_features",
 ]  # fmt: skip
 
-
-_NAMES: Final = (
-    *("Area", "USflux", "Bmax", "Bmin", "Bave", "TotNL", "NumNL", "MaxNL", "MaxGraB", "MaxdxBz", "MaxdyBz"),
-)
+_NAMES: Final = tuple(feature.name for feature in feature_set("defn79") if feature.group in ("LOS", "NL"))
 # R_VALUE: Schrijver (2007) and JSOC's `computeR`.
 _R_FIELD = 150.0  # gauss
 _R_PIXEL = 2.0  # arcsec, about
@@ -60,12 +56,9 @@ def line_of_sight_features(patch: Patch, *, options: LosOptions | None = None) -
     """
     chosen = LosOptions() if options is None else options
     vertical = patch.radial if chosen.radial else patch.los
-    if vertical is None:
+    if vertical is None or not (inside := patch.inside & np.isfinite(vertical)).any():
         return dict.fromkeys(_NAMES, math.nan)
-    inside = patch.inside & np.isfinite(vertical)
     values = vertical[inside].astype(np.float64)
-    if not len(values):
-        return dict.fromkeys(_NAMES, math.nan)
     west, north = central_differences(vertical)
     steep = inside & np.isfinite(west) & np.isfinite(north)
     west, north = np.abs(west[steep]) / patch.step_mm, np.abs(north[steep]) / patch.step_mm
@@ -93,10 +86,7 @@ def sharp_sample_features(patch: Patch) -> dict[str, float]:
     region the outline that a HARP would have is estimated first; a SHARP brings its own.
     """
     names = ("AREA", "USFLUX", "MEANGBZ", "R_VALUE")
-    if patch.los is None:
-        return dict.fromkeys(names, math.nan)
-    known = patch.inside & np.isfinite(patch.los)
-    if not known.any():
+    if patch.los is None or not (known := patch.inside & np.isfinite(patch.los)).any():
         return dict.fromkeys(names, math.nan)
     if not patch.outlined:
         strength = np.where(known, np.abs(patch.los), np.float32(0))
@@ -114,7 +104,7 @@ def area_uhem(patch: Patch, mask: BoolArray) -> float:
     return float(np.count_nonzero(mask)) * patch.pixel_area_uhem
 
 
-def mean_gradient(field: npt.NDArray[np.floating], mask: BoolArray) -> float:
+def mean_gradient(field: FloatArray, mask: BoolArray) -> float:
     """Mean modulus of the gradient over a mask, per pixel; NaN if there is none.
 
     As JSOC: by central differences, without the outermost pixels and those whose two derivatives add up to 0.
@@ -148,7 +138,7 @@ def r_value(patch: Patch) -> float:
     return math.log10(total) if total >= 1 else 0.0
 
 
-def central_differences(field: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
+def central_differences(field: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Derivatives towards west and north per pixel; NaN in the outermost pixels."""
     west, north = np.full_like(field, np.nan), np.full_like(field, np.nan)
     west[:, 1:-1] = (field[:, 2:] - field[:, :-2]) / 2

@@ -10,7 +10,7 @@ from kflare.io.arrays import Float64Array
 from kflare.io.atomic import write_whole
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.detection import Detection
-from kflare.regions.neutral import neutral_lines
+from kflare.regions.inversion_lines import neutral_lines
 from kflare.sun.constants import SOLAR_RADIUS_MM
 
 __all__ = ["draw_quick_look"]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from kflare.errors import DataError, SettingError
-from kflare.io.arrays import Float32Array
+from kflare.io.arrays import BoolArray, Float32Array, Float64Array
 from kflare.sun.geometry import DiskGeometry
 
 __all__ = ["DISAMBIGUATION_METHODS", "FullDiskVector", "camera_components", "surface_components"]
@@ -40,8 +40,8 @@ class FullDiskVector:
     right: Float32Array
     up: Float32Array
     los: Float32Array
-    covered: npt.NDArray[np.bool_]  # the areas that it was made for
-    sure: npt.NDArray[np.bool_] | None
+    covered: BoolArray  # the areas that it was made for
+    sure: BoolArray | None
     """Where the azimuth is sure: `conf_disambig` >= 70. None = not known; it is held sure where the field is strong."""
     geometry: DiskGeometry
     time: datetime
@@ -56,9 +56,7 @@ class FullDiskVector:
                     f"geometry, got {part.shape}"
                 )
 
-    def at(
-        self, lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64]
-    ) -> tuple[Float32Array, Float32Array, Float32Array, npt.NDArray[np.bool_]]:
+    def at(self, lon: Float64Array, lat: Float64Array) -> tuple[Float32Array, Float32Array, Float32Array, BoolArray]:
         """Components at points of the surface (Stonyhurst degrees): `bx`, `by`, `bz` and `sure`.
 
         Gauss towards the west, the north and up; NaN behind the limb and where not measured, all NaN if no point lies
@@ -108,9 +106,7 @@ def camera_components(
     (nowhere if None), of which `method` names one of `DISAMBIGUATION_METHODS`.
     """
     if method not in DISAMBIGUATION_METHODS:
-        raise SettingError(
-            f"`method` of disambiguation must be one of {', '.join(DISAMBIGUATION_METHODS)}, got {method!r}"
-        )
+        raise SettingError(f"`method` must be one of {', '.join(DISAMBIGUATION_METHODS)}, got {method!r}")
     degree = np.float32(math.pi / 180)
     tilt, turn = inclination * degree, azimuth * degree
     across = field * np.sin(tilt)
@@ -125,8 +121,8 @@ def surface_components(
     up: Float32Array,
     los: Float32Array,
     *,
-    lon: npt.NDArray[np.float64],
-    lat: npt.NDArray[np.float64],
+    lon: Float64Array,
+    lat: Float64Array,
     geometry: DiskGeometry,
 ) -> tuple[Float32Array, Float32Array, Float32Array]:
     """Turn a field from the frame of the camera to west, north and up at points of the surface (Stonyhurst degrees).
@@ -151,7 +147,7 @@ def surface_components(
     return bx, by, np.asarray(outwards * cos_lat + polar * sin_lat, np.float32)
 
 
-def _strong_field(strength: Float32Array, mu: Float32Array) -> npt.NDArray[np.bool_]:
+def _strong_field(strength: Float32Array, mu: Float32Array) -> BoolArray:
     """Where a field is strong enough for a sure azimuth, if no map of confidence tells: JSOC's linear thresholds.
 
     200 G at disk centre, 400 G at the limb (AMBBTHR0 and AMBBTHR1 of SHARP headers), linear in the distance from disk

@@ -83,9 +83,7 @@ def read_vector(
         If a file is missing, damaged, of another shape, place or time than the others.
     """
     if method != "jsoc" and method not in DISAMBIGUATION_METHODS:
-        raise SettingError(
-            f"`method` of disambiguation must be one of jsoc, {', '.join(DISAMBIGUATION_METHODS)}, got {method!r}"
-        )
+        raise SettingError(f"`method` must be one of jsoc, {', '.join(DISAMBIGUATION_METHODS)}, got {method!r}")
     named = {"field": field, "inclination": inclination, "azimuth": azimuth}
     named |= {} if disambig is None else {"disambig": disambig}
     named |= {} if conf_disambig is None else {"conf_disambig": conf_disambig}
@@ -200,16 +198,13 @@ class _Canvas:
             x, y = header.needed("IMCRPIX1") - x + 1, header.needed("IMCRPIX2") - y + 1
         column, row = round(x) - 1, round(y) - 1
         seen = f"columns {column} to {column + width} and rows {row} to {row + height}; check `CRPIX1` and `CRPIX2`"
+        place, rule = (slice(row, row + height), slice(column, column + width)), ""
         if row < 0 or column < 0 or row + height > self.width or column + width > self.width:
-            raise DataError(
-                f"`{header.source}`: a cut-out must lie within the {self.width} pixels of the full disk, got {seen}"
-            )
-        place = slice(row, row + height), slice(column, column + width)
-        if not self._holds_its_middle(place, header):
-            raise DataError(
-                f"`{header.source}`: a cut-out must hold the middle of its `LON_MIN`, `LON_MAX`, `LAT_MIN` and "
-                f"`LAT_MAX`, got {seen}"
-            )
+            rule = f"lie within the {self.width} pixels of the full disk"
+        elif not self._holds_its_middle(place, header):
+            rule = "hold the middle of its `LON_MIN`, `LON_MAX`, `LAT_MIN` and `LAT_MAX`"
+        if rule:
+            raise DataError(f"`{header.source}`: a cut-out must {rule}, got {seen}")
         return place
 
     def _holds_its_middle(self, place: tuple[slice, slice], header: Header) -> bool:

@@ -2,6 +2,11 @@
 
 The formulas are those of JSOC's `sw_functions.c` (Bobra et al. 2014, Solar Physics 289, 3549, table 3; Lorentz forces:
 Fisher et al. 2012, Solar Physics 277, 59), which sum over the pixels that `Patch.used` marks.
+
+The potential field of JSOC's keywords is not the physical one: `greenpot` (`sw_functions.c`) sums Bz / r over a window
+of 20 × 20 pixels with monopoles 0.001 pixels deep, so that the pixel itself weighs 1 and all others 0.001 / r: its
+horizontal field is in essence minus the gradient of Bz per pixel. MEANPOT, TOTPOT, MEANSHR and SHRGT45 of every SHARP
+rest on it, and so do those here.
 """
 
 import math
@@ -9,19 +14,78 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
+from scipy import fft, signal
 
 from kflare.errors import DataError
+from kflare.io.arrays import Float32Array, Float64Array, FloatArray
 from kflare.regions.cea import Patch
+from kflare.regions.feature_table import feature_set
 from kflare.regions.los_features import area_uhem, central_differences, mean_gradient, r_value
-from kflare.regions.potential import greenpot
 
-__all__ = ["sharp_parameters", "vector_features"]
+__all__ = ["greenpot", "potential_field", "sharp_parameters", "vector_features"]
 
 _MU0 = 1.2566370614e-6  # T m / A, with the digits of JSOC
 _TESLA = 1e-4  # per gauss
+_DEPTH = 0.001  # pixels of `greenpot`
+_WINDOW = 10  # pixels to the east and south; one less to the west and north
+#: Keyword, or area, of each vector feature of Deep Flare Net.
+_VECTOR: Final = {
+    feature.name: feature.name.removeprefix("V").upper() for feature in feature_set("defn79") if feature.group == "VEC"
+}
 
-Potential = Callable[[npt.NDArray[np.float32]], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
+Potential = Callable[[Float32Array], tuple[Float32Array, Float32Array]]
+
+
+def greenpot(bz: FloatArray) -> tuple[Float32Array, Float32Array]:
+    """Horizontal potential field over Bz as JSOC computes it: "gauss" towards west and north, float32 (h, w).
+
+    `bz` is in gauss, row 0 = north, column 0 = east; NaN counts as 0. The outermost pixels are 0.
+    """
+    offsets = np.arange(-_WINDOW, _WINDOW)
+    # JSOC's rows run from the south: its offsets -10..9 to the north are 10..-9 rows here.
+    kernel = _DEPTH / np.sqrt(offsets**2 + (-offsets[::-1, np.newaxis]) ** 2 + _DEPTH**2)
+    filled = np.nan_to_num(np.asarray(bz, np.float64))
+    height, width = filled.shape
+    # A correlation: the sum of bz[row + dj, column + di] · kernel. Offset 0 is at index 10 of columns, 9 of rows.
+    whole = signal.fftconvolve(filled, kernel[::-1, ::-1])
+    top, left = len(offsets) - 1 - (_WINDOW - 1), len(offsets) - 1 - _WINDOW
+    potential = whole[top : top + height, left : left + width]
+    potential[np.isnan(bz)] = 0
+    bx, by = np.zeros((2, height, width), np.float32)
+    bx[1:-1, 1:-1] = (potential[1:-1, :-2] - potential[1:-1, 2:]) / 2
+    by[1:-1, 1:-1] = (potential[2:, 1:-1] - potential[:-2, 1:-1]) / 2
+    return bx, by
+
+
+def potential_field(bz: FloatArray, *, pad: int = 2) -> tuple[Float32Array, Float32Array]:
+    """Horizontal field at the boundary of the half-space whose current-free field has the vertical component `bz`.
+
+    By Fourier transform: B_h = -i k / |k| · Bz (Alissandrakis 1981, Astronomy & Astrophysics 100, 197, for alpha = 0).
+
+    Parameters
+    ----------
+    bz : numpy.ndarray, float, shape (h, w)
+        Vertical field in gauss, row 0 = north, column 0 = east; NaN counts as 0, and so does all around the map.
+    pad : int
+        How many times as large as the map the periodic box is, in each direction.
+
+    Returns
+    -------
+    bx, by : numpy.ndarray, float32, shape (h, w)
+        Gauss towards west and north.
+    """
+    filled = np.nan_to_num(np.asarray(bz, np.float64))
+    height, width = filled.shape
+    rows, columns = fft.next_fast_len(pad * height), fft.next_fast_len(pad * width, real=True)
+    spectrum = fft.rfft2(filled, (rows, columns))
+    north = -np.fft.fftfreq(rows)[:, np.newaxis]
+    west = np.fft.rfftfreq(columns)
+    length = np.hypot(west, north)
+    length[0, 0] = 1
+    spectrum *= -1j / length
+    bx = fft.irfft2(spectrum * west, (rows, columns))[:height, :width]
+    by = fft.irfft2(spectrum * north, (rows, columns))[:height, :width]
+    return bx.astype(np.float32), by.astype(np.float32)
 
 
 def sharp_parameters(patch: Patch, *, potential: Potential = greenpot) -> dict[str, float]:
@@ -114,27 +178,7 @@ def vector_features(patch: Patch) -> dict[str, float]:
     return {name: values[keyword] for name, keyword in _VECTOR.items()}
 
 
-_VECTOR: Final = {
-    "VUSflux": "USFLUX",
-    "VArea": "AREA",
-    "TotUSJz": "TOTUSJZ",
-    "TotUSJh": "TOTUSJH",
-    "TotFX": "TOTFX",
-    "TotFY": "TOTFY",
-    "TotFZ": "TOTFZ",
-    "SavNCPP": "SAVNCPP",
-    "ABSnJzh": "ABSNJZH",
-    "TotBSQ": "TOTBSQ",
-    "MeanGBz": "MEANGBZ",
-    "MeanGBh": "MEANGBH",
-    "MeanGBt": "MEANGBT",
-    "MeanGAM": "MEANGAM",
-    "MeanJzd": "MEANJZD",
-    "MeanJzh": "MEANJZH",
-}
-
-
-def _mean(values: npt.NDArray[np.float64]) -> float:
+def _mean(values: Float64Array) -> float:
     return float(values.mean()) if len(values) else math.nan
 
 

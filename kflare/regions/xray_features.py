@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError
+from kflare.io.arrays import Float64Array
 from kflare.xray.flux import XrayFlux
 
 __all__ = ["LEAST_MEASURED", "XRAY_FEATURES", "joined", "xray_features"]
@@ -75,7 +75,7 @@ def joined(parts: Sequence[XrayFlux]) -> XrayFlux:
     return XrayFlux(table, parts[0].scale, ", ".join(part.source for part in parts))
 
 
-def _between(xray: XrayFlux, begin: datetime, end: datetime) -> npt.NDArray[np.float64]:
+def _between(xray: XrayFlux, begin: datetime, end: datetime) -> Float64Array:
     """Flux of the minutes that lie in [begin, end]; the table is gap-free, so its rows are found by counting."""
     if not len(xray):
         return np.empty(0)

@@ -17,10 +17,13 @@ __all__ = [
     "DAY_SECONDS",
     "HOUR",
     "UNIT_SECONDS",
+    "in_hours",
     "in_utc",
     "microseconds",
     "name_of_time",
     "parse_header_time",
+    "require_span",
+    "slots",
     "tai_from_utc",
     "time_from_name",
     "times_since",
@@ -118,6 +121,28 @@ def in_utc(time: datetime, name: str) -> datetime:
     if time.utcoffset() is None:
         raise SettingError(f"`{name}` must carry a time zone (UTC), got {time!r}")
     return time.astimezone(UTC)
+
+
+def require_span(since: datetime, until: datetime) -> None:
+    """Raise SettingError if a time has no zone, or `until` is not later."""
+    if not in_utc(since, "since") < in_utc(until, "until"):
+        raise SettingError(f"`until` must be later than `since`, got {since:%FT%H:%MZ} to {until:%FT%H:%MZ}")
+
+
+def slots(since: datetime, until: datetime, cadence: timedelta) -> list[datetime]:
+    """Times from `since` (included) to `until` (excluded) in steps of `cadence`, UTC.
+
+    SettingError if a time has no zone, `until` is not later, or the cadence is below a minute.
+    """
+    if cadence < timedelta(minutes=1):
+        raise SettingError(f"`cadence` must be at least a minute, got {cadence}")
+    require_span(since, until)
+    return [since.astimezone(UTC) + step * cadence for step in range(-((since - until) // cadence))]
+
+
+def in_hours(span: timedelta) -> str:
+    """A length of time for messages, such as "12 h"."""
+    return f"{span.total_seconds() / 3600:g} h"
 
 
 def within(times: "pd.Series", t0: datetime, t1: datetime) -> "npt.NDArray[np.bool_]":

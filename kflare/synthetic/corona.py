@@ -6,12 +6,11 @@ it at their end, as GOES defines it. Levels and sizes are of the right order of 
 """
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from kflare.io.arrays import Float64Array
+from kflare.io.arrays import Float32Array, Float64Array
 from kflare.synthetic.regions import times_to_days
-from kflare.synthetic.surface import Array32, DiskGrid
+from kflare.synthetic.surface import DiskGrid
 
 __all__ = ["aia_intensity", "flare_flux", "xray_flux"]
 
@@ -46,8 +45,8 @@ def xray_flux(flares: pd.DataFrame, times: pd.DatetimeIndex) -> Float64Array:
 
 
 def aia_intensity(
-    grid: DiskGrid, radial: Array32, flares: pd.DataFrame, time: pd.Timestamp, *, wavelength: int
-) -> npt.NDArray[np.float32]:
+    grid: DiskGrid, radial: Float32Array, flares: pd.DataFrame, time: pd.Timestamp, *, wavelength: int
+) -> Float32Array:
     """Image at 1600 or 131 Å on the pixels of a magnetogram, DN/s without noise, float32, shape (size, size).
 
     `radial` is the radial field on the disk in gauss, float32, shape (P,).
@@ -82,7 +81,7 @@ def _flaring(flares: pd.DataFrame, time: pd.Timestamp) -> list[tuple[float, floa
     return [(float(lon), float(lat), float(now)) for lon, lat, now in places if now > 1e-8]
 
 
-def _brighten(image: Array32, grid: DiskGrid, lon: float, lat: float, *, peak: float, width: float) -> None:
+def _brighten(image: Float32Array, grid: DiskGrid, lon: float, lat: float, *, peak: float, width: float) -> None:
     x, y = grid.pixel(lon, lat)
     sigma = max(0.5, np.deg2rad(width) * grid.radius)
     half = int(4 * sigma) + 1

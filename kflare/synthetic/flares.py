@@ -1,11 +1,10 @@
 """Flares of the synthetic Sun: an inhomogeneous Poisson process in each region, with power-law sizes."""
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.flares.catalogue import flux_to_class
-from kflare.io.arrays import Float64Array
+from kflare.io.arrays import Float64Array, IntArray
 from kflare.synthetic.regions import LONGEST_LIFE_DAYS, Regions, bounded_power_law, days_to_times, generator
 
 __all__ = ["flare_rate", "simulate_flares"]
@@ -22,7 +21,7 @@ def flare_rate(pil_flux: Float64Array) -> Float64Array:
     return np.asarray(_RATE * (pil_flux / 1e21) ** _RATE_POWER)
 
 
-def simulate_flares(regions: Regions, noaa: npt.NDArray[np.int64], *, seed: int) -> pd.DataFrame:
+def simulate_flares(regions: Regions, noaa: IntArray, *, seed: int) -> pd.DataFrame:
     """Draw every flare in the life of each region that happens on the visible hemisphere, as GOES would see it.
 
     The columns are start, peak, end, goes_class, noaa, lon, lat of a `FlareList`; rows by region, not by time. The

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.io.arrays import Float64Array
+from kflare.io.arrays import Float64Array, IntArray
 
 __all__ = [
     "LONGEST_LIFE_DAYS",
@@ -92,7 +92,7 @@ class Regions:
     """What is fixed for each region at its birth: arrays of shape (N,), float64 unless said otherwise."""
 
     #: Shape (N, 2), day of birth (proleptic ordinal) and number within the day: the seed of all that is random later.
-    key: npt.NDArray[np.int64]
+    key: IntArray
     born: Float64Array  # emergence, in days of the proleptic calendar (day 1.0 is 0001-01-01 00:00 UTC)
     lat: Float64Array  # degrees
     longitude0: Float64Array  # from the central meridian at emergence, degrees, west positive

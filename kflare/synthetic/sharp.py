@@ -5,9 +5,8 @@ instrument without limb effects would give. The definitions are those of Bobra e
 """
 
 import numpy as np
-import numpy.typing as npt
 
-from kflare.io.arrays import Float64Array
+from kflare.io.arrays import Float32Array, Float64Array
 from kflare.synthetic.regions import RADIUS_CM, SQUARE_DEGREE, Patches
 
 __all__ = ["SHARP_UNITS", "patch_parameters"]
@@ -40,7 +39,7 @@ def patch_parameters(patches: Patches) -> dict[str, Float64Array]:
     return dict(zip((*SHARP_UNITS, "R_VALUE"), np.concatenate(measured, axis=1), strict=True))
 
 
-def _maps(peak: Float64Array, x: Float64Array, y: Float64Array, sigma: Float64Array) -> npt.NDArray[np.float32]:
+def _maps(peak: Float64Array, x: Float64Array, y: Float64Array, sigma: Float64Array) -> Float32Array:
     """Radial field of each region in gauss, shape (N, rows, columns), north up, west right."""
     across = (np.arange(_COLUMNS) - (_COLUMNS - 1) / 2) * _STEP
     up = ((_ROWS - 1) / 2 - np.arange(_ROWS)) * _STEP
@@ -48,11 +47,11 @@ def _maps(peak: Float64Array, x: Float64Array, y: Float64Array, sigma: Float64Ar
     horizontal = np.exp(-(((across - x[:, :, np.newaxis]) / width) ** 2) / 2)
     vertical = np.exp(-(((up - y[:, :, np.newaxis]) / width) ** 2) / 2)
     vertical *= (peak * sigma**2)[:, :, np.newaxis] / width**2
-    field: npt.NDArray[np.float32] = vertical.transpose(0, 2, 1).astype(np.float32) @ horizontal.astype(np.float32)
+    field: Float32Array = vertical.transpose(0, 2, 1).astype(np.float32) @ horizontal.astype(np.float32)
     return field
 
 
-def _measure(field: npt.NDArray[np.float32]) -> Float64Array:
+def _measure(field: Float32Array) -> Float64Array:
     """The four parameters of each map, shape (4, N)."""
     from scipy import ndimage
 

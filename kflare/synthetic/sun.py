@@ -10,12 +10,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import SettingError
 from kflare.flares.catalogue import FlareList
-from kflare.io.arrays import Float64Array
+from kflare.io.arrays import Float32Array, Float64Array, IntArray
 from kflare.observations.magnetogram import Magnetogram
 from kflare.sharp.keywords import write_sharp_table
 from kflare.sun.disk import Disk
@@ -31,7 +30,7 @@ from kflare.synthetic.observations import (
 )
 from kflare.synthetic.regions import LONGEST_LIFE_DAYS, Regions, days_to_times, emerge_regions, generator, times_to_days
 from kflare.synthetic.sharp import SHARP_UNITS, patch_parameters
-from kflare.synthetic.surface import Array32, DiskGrid, Network, SurfaceField, disk_grid, horizontal_field, paint
+from kflare.synthetic.surface import DiskGrid, Network, SurfaceField, disk_grid, horizontal_field, paint
 
 __all__ = ["SyntheticSun"]
 
@@ -142,7 +141,7 @@ class SyntheticSun:
         table = table.assign(**patch_parameters(seen.patches_at(days[at])))
         return table[table["USFLUX"] > _SMALLEST_FLUX].reset_index(drop=True)
 
-    def pil_flux(self, times: pd.DatetimeIndex | list[datetime]) -> npt.NDArray[np.float64]:
+    def pil_flux(self, times: pd.DatetimeIndex | list[datetime]) -> Float64Array:
         """Polarity-inversion-line flux of the visible hemisphere, Mx, float64, shape (N,): what drives the flares.
 
         It is the sum over the regions within 90 degrees of the central meridian; see `Patches.pil_flux`.
@@ -228,7 +227,7 @@ class SyntheticSun:
         days = pd.date_range(self.start, self.end, freq="D", unit="us")
         write_regions_of_the_day(self.region_table(days), folder / "srs.csv")
 
-    def _measured(self, grid: DiskGrid, field: Array32, number: int) -> Array32:
+    def _measured(self, grid: DiskGrid, field: Float32Array, number: int) -> Float32Array:
         """Image of the line-of-sight field on the disk, with the noise that belongs to a number; NaN off the disk."""
         random = generator(self.seed, "noise", grid.size, number)
         noise = np.float32(_NOISE * grid.size / 1024) * random.standard_normal(len(field), dtype=np.float32)
@@ -261,9 +260,7 @@ class SyntheticSun:
             )
         return times_to_days(times)
 
-    def _visible(
-        self, days: Float64Array, longitude: float, flux: float
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _visible(self, days: Float64Array, longitude: float, flux: float) -> tuple[IntArray, IntArray]:
         """Index of the time and of the region for each region above `flux` Mx and within `longitude`, by time."""
         seen = [
             np.flatnonzero((self._born.flux_at(day) > flux) & (np.abs(self._born.longitude(day)) <= longitude))

@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
-from kflare.io.arrays import Float64Array
+from kflare.io.arrays import Float32Array, Float64Array, IntArray
 from kflare.synthetic.regions import Patches, generator, synodic_rate
 
 __all__ = ["DISK_RADIUS", "DiskGrid", "Network", "SurfaceField", "disk_grid", "horizontal_field", "paint"]
-
-Array32 = npt.NDArray[np.float32]
 
 DISK_RADIUS = 0.44  # of the image width, as in the SDO archive's daily HMI images
 _STEP = 0.25  # degrees per map pixel: one pixel of a 512² image at disk centre
@@ -37,11 +34,11 @@ class DiskGrid:
     size: int  # width and height of the image
     centre: float  # of the disk in both directions, pixels: the middle of the image
     radius: float  # pixels
-    index: npt.NDArray[np.int64]  # flat index of each pixel on the disk, shape (P,)
-    number: npt.NDArray[np.int64]  # position of each pixel in the flat arrays, -1 off the disk, shape (size, size)
+    index: IntArray  # flat index of each pixel on the disk, shape (P,)
+    number: IntArray  # position of each pixel in the flat arrays, -1 off the disk, shape (size, size)
     lat: Float64Array  # heliographic, degrees, north positive
     lon: Float64Array  # from the central meridian, degrees, west positive
-    mu: Array32  # cosine of the angle from disk centre
+    mu: Float32Array  # cosine of the angle from disk centre
     rate: Float64Array  # of synodic rotation, degrees per day
 
     def pixel(self, lon: float, lat: float) -> tuple[float, float]:
@@ -49,7 +46,7 @@ class DiskGrid:
         column = self.centre + self.radius * np.sin(np.deg2rad(lon)) * np.cos(np.deg2rad(lat))
         return float(column), float(self.centre - self.radius * np.sin(np.deg2rad(lat)))
 
-    def near(self, lon: float, lat: float, reach: float) -> tuple[npt.NDArray[np.int64], Float64Array, Float64Array]:
+    def near(self, lon: float, lat: float, reach: float) -> tuple[IntArray, Float64Array, Float64Array]:
         """Pixels within `reach` degrees of a place, and where they lie from it: degrees west and north."""
         x0, y0, x1, y1 = self.box(lon, lat, reach)
         window = self.number[y0:y1, x0:x1]
@@ -85,7 +82,7 @@ def disk_grid(size: int) -> DiskGrid:
     )
 
 
-def paint(grid: DiskGrid, patches: Patches, lon: Float64Array, lat: Float64Array, clumps: Array32) -> Array32:
+def paint(grid: DiskGrid, patches: Patches, lon: Float64Array, lat: Float64Array, clumps: Float32Array) -> Float32Array:
     """Radial field of all regions, gauss, float32, shape (P,).
 
     Spots and delta patches are smooth; plage is broken into the network's clumps by a factor of mean 1, shape (P,).
@@ -109,11 +106,11 @@ def paint(grid: DiskGrid, patches: Patches, lon: Float64Array, lat: Float64Array
 class SurfaceField:
     """Magnetic field at the surface, gauss, float32, shape (P,) each: towards west, north, and outward."""
 
-    west: Array32
-    north: Array32
-    radial: Array32
+    west: Float32Array
+    north: Float32Array
+    radial: Float32Array
 
-    def seen(self, grid: DiskGrid) -> tuple[Array32, Array32, Array32]:
+    def seen(self, grid: DiskGrid) -> tuple[Float32Array, Float32Array, Float32Array]:
         """Components to the right, up, and towards the observer, for the orthographic view with B0 = 0, P = 0."""
         lon, lat = np.deg2rad(grid.lon).astype(np.float32), np.deg2rad(grid.lat).astype(np.float32)
         sin_lon, cos_lon, sin_lat, cos_lat = np.sin(lon), np.cos(lon), np.sin(lat), np.cos(lat)
@@ -125,7 +122,7 @@ class SurfaceField:
 
 def horizontal_field(
     grid: DiskGrid, patches: Patches, lon: Float64Array, lat: Float64Array, complexity: Float64Array
-) -> tuple[Array32, Array32]:
+) -> tuple[Float32Array, Float32Array]:
     """Horizontal field of all regions towards west and north, gauss, float32, shape (P,) each; 0 outside of them."""
     west, north = np.zeros((2, len(grid.index)), dtype=np.float32)
     sigma, peak, reach = patches.seen(np.rad2deg(1 / grid.radius))
@@ -156,9 +153,9 @@ class Network:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._pool: dict[tuple[int, int], tuple[Array32, Array32]] = {}
+        self._pool: dict[tuple[int, int], tuple[Float32Array, Float32Array]] = {}
 
-    def sample(self, grid: DiskGrid, day: float) -> tuple[Array32, Array32]:
+    def sample(self, grid: DiskGrid, day: float) -> tuple[Float32Array, Float32Array]:
         """Network field in gauss and clump factor (mean 1, at least 0) on the disk, float32, shape (P,) each."""
         epoch = int(np.floor(day / _EPOCH_DAYS))
         late = day / _EPOCH_DAYS - epoch
@@ -178,7 +175,7 @@ class Network:
             clumps += np.float32(weight) * gain.ravel()[place]
         return field, clumps
 
-    def _pattern(self, number: int, factor: int) -> tuple[Array32, Array32]:
+    def _pattern(self, number: int, factor: int) -> tuple[Float32Array, Float32Array]:
         """Polarity map (gauss) and clump map at 1 / `factor` of the full resolution, by means over blocks."""
         if (number, 1) not in self._pool:
             random = generator(self._seed, "network", number)
@@ -196,7 +193,7 @@ class Network:
         return self._pool[number, factor]
 
 
-def _smooth_noise(random: np.random.Generator, width: float) -> Array32:
+def _smooth_noise(random: np.random.Generator, width: float) -> Float32Array:
     """Gaussian random field of unit variance over the whole surface, periodic in longitude, `width` in degrees."""
     from scipy import fft
 
@@ -204,5 +201,5 @@ def _smooth_noise(random: np.random.Generator, width: float) -> Array32:
     rows, columns = fft.fftfreq(_ROWS), fft.rfftfreq(_COLUMNS)
     power = -2 * (np.pi * width / _STEP) ** 2
     noise *= (np.exp(power * rows**2)[:, np.newaxis] * np.exp(power * columns**2)).astype(np.float32)
-    smooth: Array32 = fft.irfft2(noise, s=(_ROWS, _COLUMNS))
+    smooth: Float32Array = fft.irfft2(noise, s=(_ROWS, _COLUMNS))
     return np.asarray(smooth / smooth.std(), dtype=np.float32)

@@ -7,10 +7,10 @@ import pytest
 from kflare.archives.downloads import download_all
 from kflare.archives.jsoc import Jsoc
 from kflare.archives.magnetograms import find_helioviewer, find_jsoc, find_soho
-from kflare.archives.spans import slots
 from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import SettingError
 from kflare.observations.reading import read_magnetogram
+from kflare.sun.times import slots
 from tests.standin import StandIn, picture, quick_export, refusing
 
 HASTY = RetryPolicy(connect=0.5, read=0.4, total=3, attempts=2, first_wait=0.01, longest_wait=0.02)

@@ -7,7 +7,7 @@ import pytest
 
 from kflare.archives.jsoc import Jsoc
 from kflare.archives.near_real_time import fetch_nrt
-from kflare.archives.near_real_time_sources import SOURCES
+from kflare.archives.near_real_time_data import SOURCES
 from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import SettingError
 from kflare.observations.reading import read_magnetogram

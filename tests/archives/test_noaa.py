@@ -7,9 +7,9 @@ import pytest
 
 from kflare.archives.downloads import download_all
 from kflare.archives.noaa import FLARE_FEEDS, XRAY_FEEDS, find_events, find_feeds, find_xrs
-from kflare.archives.spans import slots
 from kflare.archives.web import RetryPolicy, Web
 from kflare.flares.repairing import read_flares
+from kflare.sun.times import slots
 from kflare.xray.flux import read_xray_flux
 from tests.io.test_integrity import hdf5
 from tests.standin import StandIn, refusing, xrays

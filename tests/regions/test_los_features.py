@@ -8,8 +8,8 @@ import pytest
 
 from kflare.errors import DataError
 from kflare.regions.feature_table import feature_set
+from kflare.regions.inversion_lines import NeutralLineOptions
 from kflare.regions.los_features import LosOptions, line_of_sight_features, r_value, sharp_sample_features
-from kflare.regions.neutral import NeutralLineOptions
 from kflare.regions.sharp_cea import read_sharp_cea
 
 from .fields import STEP_M, patch_of

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kflare.errors import SettingError
-from kflare.regions.neutral import NeutralLineOptions, neutral_lines
+from kflare.regions.inversion_lines import NeutralLineOptions, neutral_lines
 
 STEP = 0.36
 

@@ -10,7 +10,7 @@ from kflare.errors import DataError
 from kflare.flares.srs import read_srs
 from kflare.observations.reading import read_magnetogram
 from kflare.regions.detection import Detection, Region, detect_regions
-from kflare.regions.numbers import harp_numbers, noaa_numbers
+from kflare.regions.tracking import harp_numbers, noaa_numbers
 from kflare.sun.disk import Disk
 from kflare.sun.geometry import DiskGeometry
 

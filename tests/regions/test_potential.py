@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kflare.regions.potential import greenpot, potential_field
+from kflare.regions.vector_parameters import greenpot, potential_field
 
 from .fields import dipole
 

@@ -10,9 +10,8 @@ from astropy.io import fits
 from kflare.errors import DataError
 from kflare.regions.feature_table import feature_set
 from kflare.regions.los_features import line_of_sight_features
-from kflare.regions.potential import potential_field
 from kflare.regions.sharp_cea import read_sharp_cea
-from kflare.regions.vector_parameters import sharp_parameters, vector_features
+from kflare.regions.vector_parameters import potential_field, sharp_parameters, vector_features
 from kflare.sharp.keywords import SHARP_KEYWORDS
 
 from .fields import dipole, linear_force_free, mirrored, patch_of, reversed_polarity

@@ -39,7 +39,7 @@ __all__ = [
 IMAGE: Final = "image"
 OVERLAY: Final = "overlay"
 
-# Source of `kflare.archives.near_real_time_sources`: wavelength, label, sunpy's colours.
+# Source of `kflare.archives.near_real_time_data`: wavelength, label, sunpy's colours.
 _IMAGES: Final = {
     "continuum": (CONTINUUM, "HMI white light", "gray"),
     "aia_131": (131, "AIA 131 Å", "sdoaia131"),
