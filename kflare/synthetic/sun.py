@@ -19,7 +19,7 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.sharp.keywords import write_sharp_table
 from kflare.sun.disk import Disk
 from kflare.sun.times import in_utc, within
-from kflare.synthetic.flares import simulate_flares
+from kflare.synthetic.corona import simulate_flares
 from kflare.synthetic.observations import (
     Cutout,
     write_aia,
