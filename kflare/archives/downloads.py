@@ -25,13 +25,13 @@ from kflare.archives.web import (
     NotFoundError,
     TransientError,
     Web,
-    html_instead,
+    bar_html,
     public_url,
     require_success,
 )
 from kflare.errors import DataError
 from kflare.io.atomic import move_into_place, temporary_file
-from kflare.io.integrity import damage, html_title
+from kflare.io.integrity import damage
 
 __all__ = ["FileRequest", "FileResult", "download", "download_all", "failure"]
 
@@ -202,8 +202,8 @@ def _go_on(request: FileRequest, web: Web, part: "_Part", out: BinaryIO, deadlin
         out.truncate()
         part.remember(request.url, response)
         for chunk in web.chunks(response, deadline):
-            if out.tell() == 0 and (title := html_title(chunk[:2048])) is not None:
-                raise TransientError(html_instead(title))
+            if out.tell() == 0:
+                bar_html(chunk)
             out.write(chunk)
             part.most = max(part.most, out.tell())
             if out.tell() > _MAX_FILE:

@@ -24,16 +24,9 @@ from kflare.errors import DataError, KflareError, ServingError, SettingError
 from kflare.io.integrity import html_title
 
 __all__ = [
-    "NoAnswerError",
-    "NotFoundError",
-    "RetryPolicy",
-    "StoppedError",
-    "TransientError",
-    "Web",
-    "html_instead",
-    "public_url",
+    "NoAnswerError", "NotFoundError", "RetryPolicy", "StoppedError", "TransientError", "Web", "bar_html", "public_url",
     "require_success",
-]
+]  # fmt: skip
 
 T = TypeVar("T")
 _CHUNK = 1 << 16
@@ -183,9 +176,8 @@ class Web:
                 body += chunk
                 if len(body) > _MAX_REPLY:
                     raise NoAnswerError(f"`{public_url(url)}` sent more than {_MAX_REPLY >> 20} MiB for an answer")
-            title = html_title(bytes(body[:2048]))
-            if title is not None and not html:
-                raise TransientError(html_instead(title))
+            if not html:
+                bar_html(body)
             return bytes(body)
 
     @contextmanager
@@ -247,9 +239,11 @@ def require_success(response: requests.Response, url: str) -> None:
         raise NoAnswerError(f"`{public_url(url)}` is refused with status {status} {response.reason}")
 
 
-def html_instead(title: str) -> str:
-    """What happened, where a page of HTML with this title came instead of data."""
-    return f"a page of HTML{f' ({title})' if title else ''} with status 200 instead of data"
+def bar_html(reply: bytes) -> None:
+    """Raise TransientError if a page of HTML came instead of data."""
+    title = html_title(bytes(reply[:2048]))
+    if title is not None:
+        raise TransientError(f"a page of HTML{f' ({title})' if title else ''} with status 200 instead of data")
 
 
 def _cause(error: BaseException) -> str:

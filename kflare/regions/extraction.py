@@ -8,7 +8,7 @@ cannot be measured is NaN, and the column `missing` says why.
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -44,10 +44,7 @@ _SAMPLE: Final = tuple(feature.name for feature in feature_set("sharp") if featu
 #: Features measured at one time, without a look back.
 MEASURED: Final = (*_LINE_OF_SIGHT, *_GROUPS["VEC"], *_GROUPS["UV"], *_GROUPS["CORONA"], *_SAMPLE)
 #: Columns of `Measured.rows` before the features.
-REGION_COLUMNS: Final = (
-    "number", "x0", "y0", "x1", "y1", "lon", "lat", "lon_min", "lon_max", "lat_min", "lat_max", "area_uhem", "flux_mx",
-    "limb", "status", "harpnum", "quality",
-)  # fmt: skip
+REGION_COLUMNS: Final = (*(own.name for own in fields(Region)), "status", "harpnum", "quality")
 # Bytes at the end of a file by which copies of it are told from others: some tens of compressed rows of pixels.
 _TAIL: Final = 1 << 16
 
