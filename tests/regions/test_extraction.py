@@ -94,7 +94,8 @@ def test_a_vector_field_of_another_time(copy):
 def test_segments_of_different_places(copy):
     found = copy()
     for paths in found.vector.values():
-        change(paths["azimuth"], CRPIX1=100.0)
+        # By less than tells of a wrong place by its longitudes.
+        change(paths["azimuth"], CRPIX1=fits.getval(paths["azimuth"], "CRPIX1", 1) + 4)
     rows = forecast(measure(found))
     assert rows[VECTOR].isna().all(axis=None)
     assert rows["missing"].str.contains("`azimuth` must cover").all()
