@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError
 from kflare.flares.region_numbers import listed_region_numbers
+from kflare.io.arrays import Float64Array
 from kflare.io.atomic import write_whole
 from kflare.io.guarded_fits import FitsFile, guarded_fits
 from kflare.io.payload import read_payload
@@ -39,21 +39,10 @@ from kflare.observations.quality import parse_quality
 from kflare.sun.constants import SOLAR_RADIUS_M
 
 __all__ = [
-    "GRADIENTS",
-    "HARP_BOX",
-    "PIXELS_PER_MM",
-    "REQUESTED",
-    "SHARP_KEYWORDS",
-    "SHARP_PARAMETERS",
-    "UNITS",
-    "SharpParameter",
-    "harp_box",
-    "read_sharp_header",
-    "read_sharp_table",
-    "sharp_table",
-    "tai_times",
+    "GRADIENTS", "HARP_BOX", "PIXELS_PER_MM", "REQUESTED", "SHARP_KEYWORDS", "SHARP_PARAMETERS", "UNITS",
+    "SharpParameter", "harp_box", "read_sharp_header", "read_sharp_table", "sharp_table", "tai_times",
     "write_sharp_table",
-]
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,18 +69,11 @@ GRADIENTS: Final = ("MEANGBT", "MEANGBZ", "MEANGBH", "ERRBT", "ERRBZ", "ERRBH")
 _ERRORS: Final = {parameter.error: parameter.unit for parameter in SHARP_PARAMETERS if parameter.error}
 
 #: Unit of each column of numbers of a table.
-UNITS: Final[dict[str, str]] = {
-    "lon": "deg",
-    "lat": "deg",
-    **_OTHERS,
-    **{parameter.name: parameter.unit for parameter in SHARP_PARAMETERS},
-    **_ERRORS,
-}
-_GEOMETRY: Final = ("CDELT1", "CUNIT1", "DSUN_OBS", "RSUN_OBS", "RSUN_REF")
+UNITS: Final = {"lon": "deg", "lat": "deg"} | _OTHERS | {one.name: one.unit for one in SHARP_PARAMETERS} | _ERRORS
 #: Keywords to ask JSOC for.
 REQUESTED: Final = (
     *("T_REC", "HARPNUM", "NOAA_AR", "NOAA_ARS", "LON_FWT", "LAT_FWT", "QUALITY"),
-    *_GEOMETRY,
+    *("CDELT1", "CUNIT1", "DSUN_OBS", "RSUN_OBS", "RSUN_REF"),
     *(name for name in UNITS if name not in {"lon", "lat"}),
 )
 
@@ -298,12 +280,12 @@ def read_sharp_table(path: str | Path) -> pd.DataFrame:
     return table
 
 
-def _note(factor: npt.NDArray[np.float64]) -> str:
+def _note(factor: Float64Array) -> str:
     low, high = (factor.min(), factor.max()) if len(factor) else (PIXELS_PER_MM, PIXELS_PER_MM)
     return _NOTE.format(low=low, more="" if f"{low:.4g}" == f"{high:.4g}" else f" to {high:.4g}")
 
 
-def _numbers(given: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
+def _numbers(given: pd.DataFrame, name: str) -> Float64Array:
     """Finite numbers of a column, NaN where absent or unreadable."""
     if name not in given:
         return np.full(len(given), np.nan)
@@ -323,7 +305,7 @@ def _mask(value: Any) -> int | None:
         return None
 
 
-def _pixels_per_megametre(given: pd.DataFrame) -> npt.NDArray[np.float64]:
+def _pixels_per_megametre(given: pd.DataFrame) -> Float64Array:
     """Pixels of the CEA map per Mm, one per row."""
     values = {}
     usable = np.ones(len(given), dtype=np.bool_)

@@ -140,8 +140,9 @@ def read_xray_flux(path: str | Path, *, satellite: int | None = None, scale: Sca
     if scale not in {"as given", "irradiance", "operational"}:
         raise SettingError(f"`scale` must be as given, irradiance or operational, got {scale!r}")
     what = "X-ray flux in SWPC's JSON or in netCDF"
-    if format_of(_head(path)) in ("netCDF-3", "netCDF-4"):
-        samples = samples_of_netcdf(path, satellite=satellite)
+    kind = format_of(_head(path))
+    if kind in ("netCDF-3", "netCDF-4"):
+        samples = samples_of_netcdf(path, is_hdf5=kind == "netCDF-4", satellite=satellite)
     else:
         payload = read_payload(path, limit=MAX_TEXT_BYTES, what=what, kinds=())
         if not is_json(payload):

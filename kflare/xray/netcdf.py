@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError
+from kflare.io.arrays import BoolArray, Float64Array, IntArray
 from kflare.io.hdf5_series import MOST_SAMPLES, Series, UnreadableHdf5, read_hdf5_series
-from kflare.io.payload import decoding, format_of, read_payload
+from kflare.io.payload import decoding, read_payload
 from kflare.sun.times import times_since
 
 __all__ = ["Samples", "samples_of_netcdf"]
@@ -34,10 +34,7 @@ _LAYOUTS: Final = (
 )
 # What only NCEI's flare summaries hold, and their daily background has in its name.
 _OTHER_PRODUCTS: Final = ("flare_id", "flare_class", "background_flux")
-_NAMES: Final = (
-    *(name for flux, flags, time, _ in _LAYOUTS for name in (flux, *flags, time)),
-    *_OTHER_PRODUCTS,
-)
+_NAMES: Final = (*(name for flux, flags, time, _ in _LAYOUTS for name in (flux, *flags, time)), *_OTHER_PRODUCTS)
 _ATTRIBUTES: Final = (
     *("units", "_FillValue", "missing_value", "flag_meanings", "flag_masks", "flag_values"),
     *("platform", "satellite_id", "id"),
@@ -48,10 +45,10 @@ _ATTRIBUTES: Final = (
 class Samples:
     """Samples of the long channel as a file holds them, all of shape (N,)."""
 
-    time: npt.NDArray[np.int64]  # microseconds since 1970, UTC without leap seconds; the smallest integer where unknown
-    flux: npt.NDArray[np.float64]  # W m^-2; NaN where missing or flagged as bad
-    satellite: npt.NDArray[np.float64]  # GOES number, NaN where unknown
-    quality: npt.NDArray[np.float64]  # flag bits, 0 = good, NaN where there are none
+    time: IntArray  # microseconds since 1970, UTC without leap seconds; the smallest integer where unknown
+    flux: Float64Array  # W m^-2; NaN where missing or flagged as bad
+    satellite: Float64Array  # GOES number, NaN where unknown
+    quality: Float64Array  # flag bits, 0 = good, NaN where there are none
     operational: bool  # values of GOES-15 and before carry SWPC's factor
     counts: Mapping[str, int]  # what was taken out
 
@@ -62,16 +59,14 @@ class Samples:
         return float(np.median(apart)) / 1e6 if len(apart) else math.inf
 
 
-def samples_of_netcdf(path: Path, *, satellite: int | None) -> Samples:
-    """Read the long channel of a netCDF file of GOES X-ray flux, netCDF-3 or -4, in the order of the file.
+def samples_of_netcdf(path: Path, *, is_hdf5: bool, satellite: int | None) -> Samples:
+    """Read the long channel of a netCDF file of GOES X-ray flux, netCDF-4 (HDF5) or -3, in the order of the file.
 
     A `satellite` number that is given takes precedence over the file's own. A value is good where the flags, masked as
     `flag_masks` says for `good_data`, equal its `flag_values`; without these attributes, where the flags are 0.
     DataError if the file is over 512 MiB, damaged, or holds no long channel.
     """
     with decoding(str(path), "is a damaged or truncated netCDF file"):
-        with path.open("rb") as stream:
-            is_hdf5 = format_of(stream.read(8)) == "netCDF-4"
         series, attributes = _of_hdf5(path) if is_hdf5 else _of_classic(path)
         number = _satellite(attributes, path) if satellite is None else satellite
         samples = _samples(series, path, number)
@@ -123,7 +118,7 @@ def _long_channel(series: Mapping[str, Series], path: Path) -> tuple[str, bool, 
     raise DataError(f"`{path}` must hold the long channel as one of {wanted}; give a file of GOES X-ray flux")
 
 
-def _masked(series: Series) -> npt.NDArray[np.float64]:
+def _masked(series: Series) -> Float64Array:
     """Values with NaN where they are the fill or missing value, or NOAA's -9999 and -99999."""
     values = np.asarray(series.values, dtype=np.float64).copy()
     fills = [-9999.0, -99999.0]
@@ -137,7 +132,7 @@ def _masked(series: Series) -> npt.NDArray[np.float64]:
     return values
 
 
-def _good(quality: npt.NDArray[np.float64], flags: Series) -> npt.NDArray[np.bool_]:
+def _good(quality: Float64Array, flags: Series) -> BoolArray:
     whole = np.where(np.isfinite(quality), np.clip(quality, 0, 2**32 - 1), 0).astype(np.int64)
     meanings = (_text(flags.attributes.get("flag_meanings")) or "").split()
     masks, values = (flags.attributes.get(name) for name in ("flag_masks", "flag_values"))
