@@ -177,7 +177,7 @@ class Web:
                 if len(body) > _MAX_REPLY:
                     raise NoAnswerError(f"`{public_url(url)}` sent more than {_MAX_REPLY >> 20} MiB for an answer")
             if not html:
-                bar_html(body)
+                bar_html(bytes(body))
             return bytes(body)
 
     @contextmanager
@@ -241,7 +241,7 @@ def require_success(response: requests.Response, url: str) -> None:
 
 def bar_html(reply: bytes) -> None:
     """Raise TransientError if a page of HTML came instead of data."""
-    title = html_title(bytes(reply[:2048]))
+    title = html_title(reply[:2048])
     if title is not None:
         raise TransientError(f"a page of HTML{f' ({title})' if title else ''} with status 200 instead of data")
 
