@@ -7,6 +7,7 @@ Examples
 --------
 python -m kflare.verify forecasts.csv --output report --event "≥M1.0 flares"
 python -m kflare.verify forecasts.csv --output report --missing zero --threshold 0.5
+python -m kflare.verify swpc_percent.csv --percent --output report
 python -m kflare.verify regions.parquet --output report --cluster region
 python -m kflare.verify wide.csv --methods NOAA SIDC --output report
 python -m kflare.verify --ledger sqlite:///ledger.sqlite --class M --output report
@@ -71,6 +72,8 @@ def _verify(args: argparse.Namespace) -> None:
         raise SettingError("give either a table of forecasts or `--ledger URL`")
     if (args.ledger is None) != (args.letter is None) or (args.regions and args.ledger is None):
         raise SettingError("`--ledger` needs `--class`; `--class` and `--regions` go with `--ledger` only")
+    if args.percent and args.ledger is not None:
+        raise SettingError("`--percent` goes with a table: a ledger holds probabilities")
     folder: Path = args.output
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingError(f"`--output` must be a new or empty folder, got {folder}: nothing is overwritten")
@@ -98,7 +101,7 @@ def _verify(args: argparse.Namespace) -> None:
     else:
         frame, event = read_forecasts(args.table, methods=args.methods), args.event
         source = f"{args.table.name}, SHA-256 {hashlib.sha256(args.table.read_bytes()).hexdigest()}"
-    told = {"missing": args.missing, "percent": args.percent and args.ledger is None, "event": event, "source": source}
+    told = {"missing": args.missing, "percent": args.percent, "event": event, "source": source}
     result = verify_forecasts(frame, settings=settings, **told, progress=_bar)
     _write(folder, result.files())
     print(

@@ -180,6 +180,6 @@ def test_a_ledger(tmp_path, capsys):
     assert "TSS 1.000" in out
     status, _, err = run(capsys, *arguments, "--regions", "--output", tmp_path / "regions")
     assert (status, "holds no forecast of class M" in err) == (1, True)
-    for wrong in (["--ledger", url], ["--class", "M"], []):
+    for wrong in (["--ledger", url], ["--class", "M"], [], [*arguments, "--percent"]):
         status, _, err = run(capsys, *wrong, "--output", tmp_path / "none")
         assert (status, len(err.splitlines())) == (1, 1)
