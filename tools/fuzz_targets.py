@@ -181,6 +181,7 @@ def solar() -> Iterator[Target]:
 
     from kflare.attribution.attribution_file import Attribution, Origin, read_attribution, write_attribution
     from kflare.attribution.region_tables import read_sharp_box
+    from kflare.observations.identity import identify
     from kflare.observations.reading import magnetogram_time
     from kflare.observations.solar_image import read_solar_image
     from kflare.regions.sharp_cea import read_sharp_cea
@@ -201,6 +202,7 @@ def solar() -> Iterator[Target]:
     yield Target("FITS", "AIA image", aia, ".fits", lambda path: read_solar_image(path, wavelength=131))
     los = next(folder.glob("hmi.M_*.fits")).read_bytes()
     yield Target("FITS", "time of a magnetogram", los, ".fits", magnetogram_time)
+    yield Target("FITS", "what a file is of", los, ".fits", identify)
     yield Target("FITS", "vector: field", segments["field"].read_bytes(), ".fits", vector("field"))
     yield Target("FITS", "vector: disambig", segments["disambig"].read_bytes(), ".fits", vector("disambig"))
 

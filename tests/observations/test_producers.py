@@ -339,6 +339,19 @@ def test_what_quality_says_goes_before_what_is_missing(tmp_path):
         read_magnetogram(path)
 
 
+def test_a_map_of_soi_is_the_file(tmp_path):
+    header = cards(**(SOI | {"P_ANGLE": -179.99999, "SOLAR_P0": -179.99999, "R_SUN": None}))
+    path = tmp_path / "20131022_235927.fits"
+    path.write_bytes(fits_file(sun(180.0), header))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sunpy warns of the CTYPE "solar-x"
+        solar_map = sunpy.map.Map(sun(180.0), header)
+        file, kept = read_magnetogram(path), magnetogram_from_map(solar_map)
+    assert kept.disk == file.disk
+    assert kept.observer == file.observer
+    np.testing.assert_allclose(kept.data, file.data, rtol=1e-6)
+
+
 def test_a_map_without_a_date_is_not_of_today():
     solar_map = sunpy.map.Map(sun(), cards(**{"T_OBS": None, "DATE-OBS": None}))
     with pytest.raises(DataError, match="`sunpy Map` must hold its time"):

@@ -82,7 +82,7 @@ def _card(solar_map: Any) -> Any:
     def card(key: str) -> object:
         if key in meta:
             return meta[key]
-        if key == "RSUN_OBS":
+        if key == "RSUN_OBS" and not any(other in meta for other in ("SOLAR_R", "OBS_R0", "RSUN", "R_SUN")):
             return float(solar_map.rsun_obs.to_value("arcsec"))
         # Of a Map without any date sunpy says that it is of this moment.
         if key == "DATE-OBS" and any(name.lower().startswith(("date-", "date_", "t_")) for name in meta):
