@@ -176,9 +176,10 @@ class Web:
                 body += chunk
                 if len(body) > _MAX_REPLY:
                     raise NoAnswerError(f"`{public_url(url)}` sent more than {_MAX_REPLY >> 20} MiB for an answer")
+            reply = bytes(body)
             if not html:
-                bar_html(bytes(body))
-            return bytes(body)
+                bar_html(reply)
+            return reply
 
     @contextmanager
     def open(self, url: str, deadline: float, headers: dict[str, str] | None = None) -> Iterator[requests.Response]:
