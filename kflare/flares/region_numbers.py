@@ -19,7 +19,8 @@ def full_region_numbers(given: pd.Series, times: pd.Series) -> pd.Series:
     `times`, UTC. Of the numbers that four digits may stand for, it is the one that is nearest to those of its date:
     9997 in June 2002 is 9997, and 1 is 10001.
     """
-    return listed_region_numbers(given, times).groupby(level=0).first().reindex(given.index)
+    found = listed_region_numbers(given.reset_index(drop=True), times.reset_index(drop=True))
+    return found.groupby(level=0).first().set_axis(given.index)
 
 
 def listed_region_numbers(given: pd.Series, times: pd.Series) -> pd.Series:

@@ -122,7 +122,8 @@ def _is_csv(text: str) -> bool:
 
 def _csv_rows(payload: bytes, path: Path) -> pd.DataFrame:
     with decoding(str(path), "is no Solar Region Summary that can be read"):  # its encoding, or rows of unequal length
-        seen = pd.read_csv(io.BytesIO(payload), dtype=str)
+        # Rows with more fields than the header would give an index.
+        seen = pd.read_csv(io.BytesIO(payload), dtype=str).reset_index(drop=True)
     absent = [name for name in _NEEDED if name not in seen]
     if absent:
         raise DataError(f"`{path}`: a Solar Region Summary needs the column `{absent[0]}`; it has {list(seen.columns)}")

@@ -160,6 +160,9 @@ class _Canvas:
                     f"{columns.start} to {columns.stop} of the full disk, as the other segments do; fetch it again"
                 )
         whole = _shape(rows, columns) == (self.width, self.width)
+        for name, image in images.items():
+            if not whole and places[name] == (rows, columns):
+                self._require_middle(rows, columns, image.header)
         bits = None
         if "disambig" in cut:
             numbers = np.nan_to_num(cut["disambig"])
@@ -197,23 +200,19 @@ class _Canvas:
             # A SHARP says where the centre of the disk is in the cut-out, a HARP where its corner is on the disk.
             x, y = header.needed("IMCRPIX1") - x + 1, header.needed("IMCRPIX2") - y + 1
         column, row = round(x) - 1, round(y) - 1
-        seen = f"columns {column} to {column + width} and rows {row} to {row + height}; check `CRPIX1` and `CRPIX2`"
-        place, rule = (slice(row, row + height), slice(column, column + width)), ""
         if row < 0 or column < 0 or row + height > self.width or column + width > self.width:
-            rule = f"lie within the {self.width} pixels of the full disk"
-        elif not self._holds_its_middle(place, header):
-            rule = "hold the middle of its `LON_MIN`, `LON_MAX`, `LAT_MIN` and `LAT_MAX`"
-        if rule:
-            raise DataError(f"`{header.source}`: a cut-out must {rule}, got {seen}")
-        return place
+            raise DataError(
+                f"`{header.source}`: a cut-out must lie within the {self.width} pixels of the full disk, got columns "
+                f"{column} to {column + width} and rows {row} to {row + height}; check `CRPIX1` and `CRPIX2`"
+            )
+        return slice(row, row + height), slice(column, column + width)
 
-    def _holds_its_middle(self, place: tuple[slice, slice], header: Header) -> bool:
-        """Whether rows and columns in FITS order hold the middle of the header's own angles, as far as it has them."""
+    def _require_middle(self, rows: slice, columns: slice, header: Header) -> None:
+        """DataError unless a place in FITS order holds the middle of the header's own angles, as far as it has them."""
         lon, lat = ([header.number(f"{angle}_{end}") for end in ("MIN", "MAX")] for angle in ("LON", "LAT"))
         if None in (*lon, *lat):
-            return True
+            return
         middle = self.geometry.pixel(*(np.mean([edge for edge in edges if edge is not None]) for edges in (lon, lat)))
-        rows, columns = place
         x0, x1, y0, y1 = columns.start, columns.stop, self.width - rows.stop, self.width - rows.start
         if self.turn.mirrored:
             x0, x1 = self.width - x1, self.width - x0
@@ -221,7 +220,12 @@ class _Canvas:
             x0, x1, y0, y1 = y0, y1, self.width - x1, self.width - x0
         # The frame on the disk is not that of the angles: an eighth of its size is left to that.
         wide, high = (x1 - x0) // 8 + 2, (y1 - y0) // 8 + 2
-        return not middle[2] or bool(in_box(*middle[:2], (x0 - wide, y0 - high, x1 + wide, y1 + high)))
+        if middle[2] and not in_box(*middle[:2], (x0 - wide, y0 - high, x1 + wide, y1 + high)):
+            raise DataError(
+                f"`{header.source}`: a cut-out must hold the middle of its `LON_MIN`, `LON_MAX`, `LAT_MIN` and "
+                f"`LAT_MAX`, got columns {columns.start} to {columns.stop} and rows {rows.start} to {rows.stop}; check "
+                "`CRPIX1` and `CRPIX2`"
+            )
 
     def result(self) -> FullDiskVector:
         """The vector field, turned north up."""

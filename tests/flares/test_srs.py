@@ -179,3 +179,9 @@ def test_a_folder_of_summaries(tmp_path):
     assert read_regions(tmp_path)["region"].iloc[0] == "NOAA 10001"
     with pytest.raises(DataError, match="no file named like"):
         read_srs(tmp_path.parent)
+
+
+def test_rows_with_more_fields_than_the_header(tmp_path):
+    path = tmp_path / "srs.csv"
+    path.write_text("ar_noaanum,LOCATION,date\n0,0,11875,N07W04,2013-10-23\n0,0,11877,S13E23,2013-10-23\n")
+    assert read_srs(path)["noaa"].tolist() == [11875, 11877]
