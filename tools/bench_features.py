@@ -65,7 +65,7 @@ def write(folder: Path, size: int) -> None:
 
 def before(folder: Path) -> None:
     """Measure the earlier sets."""
-    from kflare.datasets.region_measuring import measure_all
+    from kflare.datasets.region_parts import measure_all
     from kflare.regions.extraction import Extraction
 
     parts = folder / "parts"
@@ -75,7 +75,7 @@ def before(folder: Path) -> None:
 
 
 def jobs(folder: Path) -> list:
-    from kflare.datasets.region_measuring import plan
+    from kflare.datasets.region_parts import plan
     from kflare.observations.sets import sets_in
 
     return plan(sets_in([folder / "observations"]), folder)
@@ -91,7 +91,7 @@ def child(folder: Path, *more: str) -> dict:
 def measure(folder: Path, *, profile: bool) -> dict:
     import pandas as pd
 
-    from kflare.datasets.region_measuring import measure_all
+    from kflare.datasets.region_parts import measure_all
     from kflare.datasets.region_run import complete_run
     from kflare.flares.repairing import read_flares
     from kflare.flares.srs import read_srs

@@ -19,13 +19,11 @@ from kflare.io.atomic import write_whole
 from kflare.models.baselines import logistic_regression, persistence
 from kflare.models.crossvalidation.folds import block_folds
 from kflare.models.dense_cnn import LAST_CONVOLUTION
-from kflare.models.fitting import FittedNetwork
+from kflare.models.fitting import FittedNetwork, fingerprint, model_metadata
 from kflare.models.image_models import fit_image_network, publish_image_model, standardised
 from kflare.models.losses import class_weights
-from kflare.models.metadata import model_metadata
 from kflare.models.pretraining import flux_maps_of
 from kflare.models.registry import model_spec
-from kflare.models.task import fingerprint
 from kflare.models.training import Recipe, TrainingRun
 
 SIZE, BYTE_RANGE, BLOCKS, BLOCK_DAYS = 256, 250.0, 5, 7

@@ -20,10 +20,8 @@ from kflare.flares.repairing import read_flares
 from kflare.io.atomic import write_whole
 from kflare.models.baselines import region_persistence
 from kflare.models.crossvalidation.folds import year_folds
-from kflare.models.fitting import FittedNetwork
-from kflare.models.metadata import model_metadata
+from kflare.models.fitting import FittedNetwork, fingerprint, model_metadata
 from kflare.models.region_models import publish_region_model
-from kflare.models.task import fingerprint
 from kflare.models.training import TrainingRun
 from kflare.regions.feature_table import features_named
 from kflare.verification.contingency import ContingencyTable

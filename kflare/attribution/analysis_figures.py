@@ -1,4 +1,4 @@
-"""The figures of an analysis, and the choice of the images and regions that they show.
+"""The figures of an analysis (Figs. 6 and 7 with sample sizes and intervals), and the choice of what they show.
 
 The paper shows one day of each outcome and six flaring regions without saying how they were chosen. Here days that were
 asked for come first, then the clearest forecast of each outcome: the highest probability for hit and false alarm, the
@@ -7,20 +7,125 @@ lowest for miss and null; and the regions with the largest flares in hits, each 
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from matplotlib.cbook import boxplot_stats
+from matplotlib.figure import Figure
 
 from kflare.attribution.attribution_file import Attribution
 from kflare.attribution.figures import figure_grad_cam, figure_guided_backprop, figure_hit, figure_patches, save
 from kflare.attribution.image_maps import ImageMaps
-from kflare.attribution.relation_plots import figure_correlations, figure_occurrence
+from kflare.attribution.relations import BINS
+from kflare.errors import DataError
 from kflare.flares.catalogue import flux_to_class
 from kflare.io.percent import percent
 from kflare.regions.inversion_lines import PolarityLines
+from kflare.sharp.keywords import UNITS
 
-__all__ = ["example_images", "example_regions", "write_figures"]
+__all__ = [
+    "boxes_by_value", "example_images", "example_regions", "figure_correlations", "figure_occurrence",
+    "write_figures",
+]  # fmt: skip
+
+_MARKS: Final = {"C": ("#0072B2", "o", "-"), "M": ("#E69F00", "s", "--"), "X": ("#D55E00", "^", ":")}
+_BOX: Final = "#56B4E9"
+_GREY: Final = "#595959"
+# Signed parameters, and those that Fig. 7 draws linear because their minimum is 0.
+_LINEAR: Final = ("ABSNJZH", "SHRGT45", "MEANJZD", "MEANALP", "MEANJZH", "MEANGAM", "MEANSHR")
+
+
+def figure_occurrence(rates: pd.DataFrame, *, title: str = "") -> Figure:
+    """Flare occurrence rate within 24 h by Grad-CAM value, for ≥C, ≥M and X, with 95 % intervals (Fig. 6)."""
+    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    for shift, (name, (colour, mark, line)) in zip((-1, 0, 1), _MARKS.items(), strict=True):
+        rows = rates[(rates["flare_class"] == name) & (rates["regions"] > 0)]
+        if rows.empty:
+            continue
+        width = (rows["high"] - rows["low"]).to_numpy()
+        x = (rows["low"] + rows["high"]).to_numpy() / 2 + shift * 0.12 * width
+        rate = rows["rate"].to_numpy()
+        # By rounding, an interval may end just short of the rate.
+        reach = np.clip([rate - rows["rate_low"], rows["rate_high"] - rate], 0, None)
+        label = f"{'≥' if name != 'X' else ''}{name} ({int(rows['flaring'].sum())} flaring regions)"
+        upper.errorbar(x, rate, reach, color=colour, marker=mark, linestyle=line, capsize=3, markersize=5, label=label)
+    upper.set(ylabel="Flare occurrence rate within 24 h", ylim=(-0.02, 1.02), title=title)
+    if upper.get_legend_handles_labels()[0]:
+        upper.legend(loc="upper left", fontsize="small")
+    counts = rates[rates["flare_class"] == rates["flare_class"].iloc[0]]
+    middle, width = (counts["low"] + counts["high"]) / 2, counts["high"] - counts["low"]
+    bars = lower.bar(middle, counts["regions"], width=0.9 * width, color=_GREY)
+    lower.bar_label(bars, fontsize="x-small", padding=1)
+    lower.set(xlabel="Grad-CAM value of the region", ylabel="Regions", xlim=(counts["low"].min(), counts["high"].max()))
+    lower.margins(y=0.25)
+    return figure
+
+
+def figure_correlations(regions: pd.DataFrame, correlations: pd.DataFrame, *, shown: int = 9) -> Figure:
+    """Box plots of the SHARP parameters by Grad-CAM value, the `shown` ones with the largest |r| first (Fig. 7).
+
+    The paper shows the nine with r above 0.5. `DataError` where no parameter has a correlation.
+    """
+    defined = correlations.dropna(subset="pearson")
+    if defined.empty:
+        raise DataError("no SHARP parameter has a correlation with the Grad-CAM value: too few regions have both")
+    order = defined.reindex(defined["pearson"].abs().sort_values(ascending=False).index).head(shown)
+    columns = min(3, len(order))
+    rows = -(-len(order) // columns)
+    figure = Figure(figsize=(3.5 * columns, 2.9 * rows + 0.3), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True)
+    for axes, row in zip(panels.flat, order.to_dict("records"), strict=False):
+        name = str(row["parameter"])
+        boxes = boxes_by_value(regions["grad_cam"], regions[name])
+        _draw_boxes(axes, boxes)
+        positive = all(box["whislo"] > 0 for box in boxes.values())
+        if name not in _LINEAR and positive:
+            axes.set_yscale("log")
+        axes.set_ylabel(f"{name} ({UNITS[name]})", fontsize="small")
+        axes.tick_params(which="both", labelsize="small")
+        interval = f" [{row['pearson_low']:.2f}, {row['pearson_high']:.2f}]" if row["days"] > 2 else ""
+        axes.set_title(f"r = {row['pearson']:.2f}{interval}, n = {row['n']}", fontsize="small")
+    for axes in panels.flat[len(order) :]:
+        axes.set_visible(False)
+    for axes in panels[-1]:
+        axes.set_xlabel("Grad-CAM value of the region", fontsize="small")
+    return figure
+
+
+def boxes_by_value(values: npt.ArrayLike, parameter: npt.ArrayLike) -> dict[tuple[float, float], dict[str, Any]]:
+    """Quartiles and whiskers of a parameter, for `matplotlib.axes.Axes.bxp`, by bin of the Grad-CAM value that has any.
+
+    Whiskers reach the farthest values within 1.5 times the box's height from it; pairs with a NaN are left out.
+    """
+    value, size = np.asarray(values, np.float64), np.asarray(parameter, np.float64)
+    boxes = {}
+    for low, high in pairwise(BINS):
+        inside = (value >= low) & ((value < high) | ((value == high) & (high == BINS[-1]))) & np.isfinite(size)
+        if inside.any():
+            boxes[low, high] = boxplot_stats(size[inside])[0]
+    return boxes
+
+
+def _draw_boxes(axes: Any, boxes: Mapping[tuple[float, float], Mapping[str, Any]]) -> None:
+    axes.bxp(
+        list(boxes.values()),
+        positions=[(low + high) / 2 for low, high in boxes],
+        widths=[0.7 * (high - low) for low, high in boxes],
+        showfliers=False,
+        patch_artist=True,
+        manage_ticks=False,
+        boxprops={"facecolor": _BOX, "edgecolor": _GREY, "linewidth": 0.8},
+        medianprops={"color": "black", "linewidth": 1.4},
+        whiskerprops={"color": _GREY, "linewidth": 0.8},
+        capprops={"color": _GREY, "linewidth": 0.8},
+    )
+    axes.set_xlim(BINS[0], BINS[-1])
+
 
 _PATCHES: Final = 6
 _ORDER: Final = ("hit", "false alarm", "miss", "null")

@@ -17,8 +17,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from tf_keras_vis.utils.model_modifiers import ExtractIntermediateLayerForGradcam
 
-from kflare.attribution.guiding import guided_copy, plain_copy, require_convolution
-from kflare.attribution.maps import ATTRIBUTION_METHODS
+from kflare.attribution.maps import ATTRIBUTION_METHODS, guided_copy, plain_copy, require_convolution
 from kflare.errors import ModelError, SettingError
 
 __all__ = ["CompiledAttribution"]

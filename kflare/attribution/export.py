@@ -22,7 +22,7 @@ import pandas as pd
 
 from kflare.attribution.attribution_file import Attribution, read_attribution, read_origin, write_attribution
 from kflare.attribution.harps import RegionPatch, place_regions, regions_near
-from kflare.attribution.map_values import image_rows
+from kflare.attribution.image_maps import image_rows
 from kflare.attribution.published import AttributionModel, open_once
 from kflare.attribution.region_tables import read_regions
 from kflare.datasets.archive import forecast_time
@@ -38,6 +38,7 @@ from kflare.sun.times import time_from_name
 __all__ = ["Export", "ImageJob", "ImageResult", "export", "in_span", "plan_export", "tasks"]
 
 _TASK_BATCHES = 4
+_regions = lru_cache(maxsize=1)(read_regions)
 
 Batch = list[tuple[Magnetogram, Float32Array] | str]
 Made = tuple[Attribution, Float32Array]
@@ -188,11 +189,6 @@ def _rows(attribution: Attribution, patches: list[RegionPatch]) -> list[dict[str
         "calibrated": attribution.calibrated,
     }
     return [{**about, **row} for row in image_rows(attribution, patches)]
-
-
-@lru_cache(maxsize=1)
-def _regions(path: Path) -> pd.DataFrame:
-    return read_regions(path)
 
 
 def _draw(

@@ -7,7 +7,7 @@
 | `probability`, `calibrated` | of the full disk, in every row of the image |
 | `region`, `noaa`, `lon`, `lat` | "full disk", or a region and its Stonyhurst position at `time` in degrees |
 | `pixels` | of the network's input, on the disk and in the region |
-| `grad_cam_flare_maximum`, ... | numbers of the maps there: see `map_values` |
+| `grad_cam_flare_maximum`, ... | numbers of the maps there: see `image_maps.image_rows` |
 | `flux24` | peak flux (W m^-2) of the largest flare that starts there within 24 h; 0 = none, empty = unknown |
 | `outcome` | of the image's forecast: hit, miss, false alarm, null; empty = unknown |
 """
@@ -23,7 +23,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from kflare.attribution.map_values import value_columns
+from kflare.attribution.image_maps import value_columns
 from kflare.attribution.outcomes import ExportOutcomes
 from kflare.io.atomic import temporary_file, writing
 from kflare.sun.disk import FULL_DISK

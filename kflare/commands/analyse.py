@@ -79,8 +79,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 def _analyse(args: argparse.Namespace) -> None:
-    from kflare.attribution.analysed_image import AnalysisOptions
-    from kflare.attribution.analysis import analyse
+    from kflare.attribution.analysis import AnalysisOptions, analyse
     from kflare.attribution.region_tables import read_regions
     from kflare.flares.repairing import read_flares
     from kflare.sharp.daily import read_sharp_daily

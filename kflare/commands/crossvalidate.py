@@ -68,8 +68,7 @@ def _crossvalidate(args: argparse.Namespace) -> None:
     command_line.quiet_tensorflow()
     # It takes the networks of the folds, one after the other, for one function that is traced too often.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    from kflare.models.crossvalidation.folds import block_folds, cross_validate, year_folds
-    from kflare.models.crossvalidation.methods import baseline_unit, network_unit
+    from kflare.models.crossvalidation.folds import baseline_unit, block_folds, cross_validate, network_unit, year_folds
     from kflare.models.crossvalidation.report import write_report
     from kflare.models.fitting import require_both_classes
 

@@ -77,7 +77,7 @@ def _features(args: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
-    from kflare.datasets.region_measuring import measure_all, plan, settled_folder
+    from kflare.datasets.region_parts import measure_all, plan, settled_folder
     from kflare.datasets.region_run import complete_run
     from kflare.datasets.splits import utc_date
     from kflare.errors import DataError, SettingError
@@ -140,7 +140,7 @@ def _report_left_out(found: "FoundSets", folder: Path, prog: str) -> None:
 
 def _prepare() -> None:
     """Import what a worker needs before its first task."""
-    import kflare.datasets.region_measuring  # noqa: F401
+    import kflare.datasets.region_parts  # noqa: F401
 
 
 def _xrays(args: argparse.Namespace) -> "XrayFlux | None":

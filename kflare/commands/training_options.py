@@ -12,7 +12,7 @@ from kflare.models.registry import MODELS, ModelSpec, model_names, model_spec
 
 if TYPE_CHECKING:
     from kflare.flares.catalogue import FlareList
-    from kflare.models.task import TrainingTask
+    from kflare.models.fitting import TrainingTask
     from kflare.models.training import Recipe
 
 __all__ = ["add_model_and_data", "add_recipe", "checked_spec", "recipe_of", "training_task"]

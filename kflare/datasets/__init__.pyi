@@ -2,7 +2,7 @@
 
 from .archive import daily_images, index_archive
 from .history import add_changes, disk_history, region_history
-from .magnetogram_proxies import proxies_of
+from .reduced_images import proxies_of
 from .region_samples import samples_of_region_table, samples_of_sharp
 from .region_table import read_region_table
 from .splits import Split, chronological_split

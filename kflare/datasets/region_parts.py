@@ -1,29 +1,37 @@
-"""One small file per time of what was measured, so that a run over years can be stopped and go on.
+"""Measuring a run's times one by one, here or on many machines, each into a small file, so that it can go on later.
 
 Each part is a Parquet file of the rows of a time, with what is known of the time itself in the schema's metadata: also
 where there was "no sunspot", or no usable magnetogram.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
-from kflare.errors import DataError
-from kflare.io.atomic import write_whole
+from kflare.errors import DataError, SettingError
+from kflare.flares.srs import read_srs
+from kflare.io.atomic import held_folders, write_whole
 from kflare.observations.sets import ObservationSet
 from kflare.regions.detection import Detection, Region
-from kflare.regions.extraction import Measured
+from kflare.regions.extraction import Extraction, Measured, measure
+from kflare.regions.tracking import noaa_numbers
 from kflare.sun.disk import Disk
 from kflare.sun.geometry import DiskGeometry
 
-__all__ = ["NO_DATA", "Part", "is_done", "part_path", "read_part", "write_failure", "write_part"]
+__all__ = [
+    "NO_DATA", "Job", "Part", "Result", "is_done", "measure_all", "part_path", "plan", "read_part",
+    "settled_folder", "write_failure", "write_part",
+]  # fmt: skip
 
 NO_DATA: Final = "no data"
+_srs = lru_cache(maxsize=1)(read_srs)
 _META: Final = b"kflare"
 _REGION = tuple(Region.__dataclass_fields__)
 
@@ -113,3 +121,82 @@ def _write(path: Path, rows: pd.DataFrame, about: dict[str, Any], observations: 
     described = json.dumps({**about, "files": _names(observations)}).encode()
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _META: described})
     write_whole(path, lambda file: parquet.write_table(table, file))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One set of observations, where its part and its picture go (None = no picture), and whether they are there."""
+
+    observations: ObservationSet
+    part: Path
+    picture: Path | None = None
+    srs: Path | None = None
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a job: how many regions, or why it could not be measured."""
+
+    job: Job
+    regions: int
+    failure: str | None = None
+
+
+@contextmanager
+def settled_folder(folder: Path, options: Extraction) -> Iterator[Path]:
+    """Make a run's folder and keep it for this run alone.
+
+    `SettingError` if another run is at work in it, or it holds parts that were measured with other options.
+    """
+    folder = folder.absolute()
+    with held_folders(folder / "parts", folder / "pictures"):
+        _require_same(folder / "parts" / "options.json", options)
+        yield folder
+
+
+def plan(sets: Iterable[ObservationSet], folder: Path, *, pictures: bool = False, srs: Path | None = None) -> list[Job]:
+    """What is to be done for each set, in order; `srs` names the regions in the pictures."""
+    jobs = []
+    for observations in sets:
+        part = part_path(folder / "parts", observations)
+        picture = folder / "pictures" / f"{part.stem}.png" if pictures else None
+        done = is_done(part, observations) and (picture is None or picture.exists())
+        jobs.append(Job(observations, part, picture, srs, done))
+    return jobs
+
+
+def measure_all(jobs: Iterable[Job], options: Extraction) -> Iterator[Result]:
+    """Do the jobs, one after the other."""
+    for job in jobs:
+        try:
+            measured = measure(job.observations, options=options)
+        except DataError as error:
+            write_failure(str(error), job.observations, job.part)
+            yield Result(job, 0, str(error))
+            continue
+        if job.picture is not None:
+            from kflare.regions.quick_look import draw_quick_look
+
+            numbers = [()] * len(measured.rows) if job.srs is None else noaa_numbers(measured.detection, _srs(job.srs))
+            names = ["/".join(map(str, own)) for own in numbers]
+            draw_quick_look(measured.magnetogram, measured.detection, job.picture, names=names)
+        write_part(measured, job.observations, job.part)
+        yield Result(job, len(measured.rows))
+
+
+def _require_same(path: Path, options: Extraction) -> None:
+    wanted = options.as_json()
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        write_whole(path, json.dumps(wanted, indent=2))
+        return
+    except (OSError, ValueError) as error:
+        raise SettingError(f"`{path}` cannot be read: {error}; choose another folder") from error
+    if stored != wanted:
+        changed = sorted(key for key in {*stored, *wanted} if stored.get(key) != wanted.get(key))
+        raise SettingError(
+            f"`{path.parent}` holds parts that were measured with another `{'`, `'.join(changed)}`: choose another "
+            "--output, or delete the folder to measure anew"
+        )

@@ -1,8 +1,7 @@
 """What a notebook imports from this room; anything else in it may change. See docs/api.md."""
 
 from .calibration import Calibration, fit_calibration
-from .defn import build_defn
-from .defn18 import read_defn18
+from .defn import build_defn, read_defn18
 from .dense_cnn import build_dense_cnn
 from .event_statistics import disk_event_statistics, region_event_statistics
 from .losses import WeightedCrossentropy

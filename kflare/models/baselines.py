@@ -16,7 +16,7 @@ from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import LEAD_HOURS, disk_flux, reaches, region_flux, require_covered
 from kflare.io.arrays import BoolArray
-from kflare.verification.climatology import trailing_climatology
+from kflare.verification.probabilistic import trailing_climatology
 
 __all__ = [
     "Classifier", "climatology", "disk_climatology", "disk_recent_climatology", "gradient_boosting",

@@ -1,18 +1,40 @@
 """What a fitted model is worth on validation and test, beside baselines on the same samples."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kflare.models.text_tables import aligned_columns, interval_cell, number_cell
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import bootstrap
 from kflare.verification.probabilistic import brier_skill_score, roc_area
 
-__all__ = ["Evaluation", "as_table", "evaluate"]
+__all__ = ["Evaluation", "aligned_columns", "as_table", "evaluate", "interval_cell", "number_cell"]
+
+
+def aligned_columns(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
+    """Lines of a text table, the first `left` columns aligned to the left and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def number_cell(value: float) -> str:
+    """Three decimals; "–" where undefined."""
+    return f"{float(value):.3f}" if np.isfinite(value) else "–"
+
+
+def interval_cell(lower: float, upper: float) -> str:
+    """Two decimals of both ends; "–" where there is no interval."""
+    return f"{lower:.2f}..{upper:.2f}" if np.isfinite([lower, upper]).all() else "–"
+
 
 _RESAMPLES = 2000
 _NO_INTERVAL = (np.nan, np.nan)

@@ -1,24 +1,35 @@
 """A fitted network: what validation data choose for it, and its scores beside other methods on the same samples."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import tensorflow as tf
 
 from kflare.datasets.splits import Split
 from kflare.errors import DataError
+from kflare.flares.labels import LEAD_HOURS
 from kflare.io.arrays import Float32Array
 from kflare.models.calibration import Calibration, fit_calibration
 from kflare.models.evaluation import Evaluation, evaluate
 from kflare.models.feature_scaling import FeatureScaling
-from kflare.models.training import TrainingRun
-from kflare.verification.thresholds import best_threshold
+from kflare.models.registry import ModelSpec
+from kflare.models.training import Recipe, TrainingRun
+from kflare.verification.contingency import best_threshold
 
-__all__ = ["FittedNetwork", "calibrate_and_evaluate", "require_both_classes"]
+__all__ = [
+    "AttributionGraph", "FitNetwork", "FittedNetwork", "TrainingTask", "calibrate_and_evaluate", "fingerprint",
+    "model_metadata", "require_both_classes",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,3 +107,81 @@ def calibrate_and_evaluate(
     if threshold is not None:
         forecasts = forecasts.assign(**{f"{name}, calibrated": p for name, p in frequencies.items()})
     return FittedNetwork(model, run, calibration, float(thresholds["network"]), evaluations, forecasts, scaling)
+
+
+def model_metadata(
+    fitted: FittedNetwork, *, event: str, times: pd.Series, split: Split, data: Mapping[str, Any], fingerprint: str
+) -> dict[str, Any]:
+    """The part of `kflare.json` that every model has: what it forecasts, from which data, and what it is worth."""
+    spans = {
+        span: {
+            "first": times[mask].min().isoformat(),
+            "last": times[mask].max().isoformat(),
+            "samples": int(mask.sum()),
+        }
+        for span, mask in split.parts().items()
+    }
+    packages = ("kflare", "tensorflow", "keras", "numpy", "tf-keras-vis")
+    return {
+        "event": f"largest flare >= {event}1.0 starting within {LEAD_HOURS:.0f} h",
+        "class": f"{event}+",
+        "window_hours": LEAD_HOURS,
+        "decision_threshold": fitted.threshold,
+        "calibration": {
+            "method": "Platt scaling on validation data",
+            **asdict(fitted.calibration),
+        },
+        "spans": spans,
+        "data": dict(data),
+        "data_fingerprint": fingerprint,
+        "scores": [evaluation.as_json() for evaluation in fitted.evaluations],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "packages": {package: version(package) for package in packages},
+    }
+
+
+class AttributionGraph(Protocol):
+    """What the export of an image model needs of `kflare.attribution.compiled.CompiledAttribution`."""
+
+    guided: keras.Model
+
+    def attribute(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Logits, Grad-CAM and guided gradients of network inputs."""
+
+
+class FitNetwork(Protocol):
+    """Fits the network to a split."""
+
+    def __call__(
+        self, split: Split, recipe: Recipe, run: TrainingRun, *, intervals: bool = True, verbose: int = 0
+    ) -> FittedNetwork:
+        """Train, calibrate and evaluate; without `intervals` the evaluations have none, which saves time."""
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """Labelled samples of a model, the methods beside it, and how it is fitted and published."""
+
+    spec: ModelSpec
+    samples: pd.DataFrame  # N rows: `time` (UTC), `cluster` (day or region, resampled together), the network's input
+    observed: npt.NDArray[np.bool_]  # whether the event followed each sample, shape (N,)
+    settings: Mapping[str, Any]  # what a fit depends on besides the samples and the recipe
+    notes: tuple[str, ...]  # what a user should know of the samples, one line each
+    fit: FitNetwork
+    inputs: Callable[[Split], Float32Array]  # of the learning baselines (N, n), standardised by the training span
+    # of baselines that learn only the training event rate, (N,)
+    frequencies: Mapping[str, Callable[[float], Float32Array]]
+    publish: Callable[[FittedNetwork, Path, Split, Mapping[str, Any], Callable[..., AttributionGraph]], Path]
+    """Publish a fitted network below the models' folder, with metadata and, for image models, attribution."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """As the function of this name."""
+        return fingerprint(self.samples, self.observed)
+
+
+def fingerprint(samples: pd.DataFrame, observed: npt.NDArray[np.bool_]) -> str:
+    """SHA-256 over the samples' cells and labels, so that a model can be traced to its data."""
+    digest = hashlib.sha256(observed.tobytes())
+    digest.update(pd.util.hash_pandas_object(samples, index=False).to_numpy().tobytes())
+    return digest.hexdigest()

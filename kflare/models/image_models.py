@@ -25,12 +25,11 @@ from kflare.flares.labels import disk_flux, reaches
 from kflare.io.arrays import Float32Array
 from kflare.models.baselines import disk_recent_climatology, persistence
 from kflare.models.event_statistics import disk_event_statistics
-from kflare.models.fitting import FittedNetwork, calibrate_and_evaluate
+from kflare.models.fitting import AttributionGraph, FittedNetwork, TrainingTask, calibrate_and_evaluate
 from kflare.models.pretraining import flux_maps_of, pretrain_on_flux_maps
 from kflare.models.publish import SignatureCase, publish_version
 from kflare.models.registry import ModelSpec
 from kflare.models.savedmodel import export_image_model
-from kflare.models.task import AttributionGraph, TrainingTask
 from kflare.models.training import Recipe, TrainingRun, train
 
 __all__ = ["fit_image_network", "image_task", "last_convolution", "publish_image_model", "standardised"]

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kflare.datasets.magnetogram_proxies import FULL_SCALE, SATURATED
 from kflare.datasets.pipelines import image_dataset
-from kflare.datasets.reduced_images import ReducedImages
+from kflare.datasets.reduced_images import FULL_SCALE, SATURATED, ReducedImages
 from kflare.errors import DataError, ModelError
 from kflare.models.training import Recipe, TrainingRun, ValidationSkill, load_weights, save_weights
 from kflare.observations.magnetogram import Magnetogram

@@ -22,11 +22,10 @@ from kflare.io.arrays import Float32Array
 from kflare.models.baselines import logistic_regression, recent_climatology, region_persistence
 from kflare.models.event_statistics import region_event_statistics
 from kflare.models.feature_scaling import fit_scaling
-from kflare.models.fitting import FittedNetwork, calibrate_and_evaluate
+from kflare.models.fitting import FittedNetwork, TrainingTask, calibrate_and_evaluate
 from kflare.models.publish import SignatureCase, publish_version
 from kflare.models.registry import ModelSpec
 from kflare.models.savedmodel import export_region_model
-from kflare.models.task import TrainingTask
 from kflare.models.training import Recipe, TrainingRun, train
 from kflare.regions.feature_table import Feature
 

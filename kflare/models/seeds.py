@@ -9,13 +9,30 @@ from typing import Any
 from kflare.datasets.splits import Split
 from kflare.io.atomic import write_whole
 from kflare.models.evaluation import as_table
-from kflare.models.fitting import FittedNetwork
-from kflare.models.learning_curve import plot_learning_curve
-from kflare.models.metadata import model_metadata
-from kflare.models.task import TrainingTask
+from kflare.models.fitting import FittedNetwork, TrainingTask, model_metadata
 from kflare.models.training import Recipe, TrainingRun
 
-__all__ = ["best_of", "fit_seeds", "publish_best", "published_already", "write_summary"]
+__all__ = ["best_of", "fit_seeds", "plot_learning_curve", "publish_best", "published_already", "write_summary"]
+
+
+def plot_learning_curve(epochs: Sequence[Mapping[str, float]], path: Path, *, title: str, chosen: int) -> None:
+    """Draw the epochs of a run (`TrainingRun.epochs`) into a PNG; `chosen` is the epoch whose weights were kept."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    x = [row["epoch"] for row in epochs]
+    # Colours of Okabe and Ito, distinguishable with any colour vision; line styles differ besides.
+    upper.plot(x, [row["loss"] for row in epochs], color="#0072B2", label="training")
+    upper.plot(x, [row["val_loss"] for row in epochs], color="#D55E00", linestyle="--", label="validation")
+    upper.set(ylabel="weighted cross entropy", title=title)
+    lower.plot(x, [row["val_tss"] for row in epochs], color="#D55E00", linestyle="--", label="validation")
+    lower.set(ylabel="TSS at the best threshold", xlabel="epoch", ylim=(min(0.0, *(r["val_tss"] for r in epochs)), 1))
+    for axes in (upper, lower):
+        axes.axvline(chosen, color="0.5", linewidth=1, label=f"chosen: epoch {chosen}")
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
 def fit_seeds(

@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from kflare.errors import DataError, ModelError, SettingError
 from kflare.io.atomic import held_folders, require_room, temporary_file, write_whole, writing
 from kflare.models.losses import WeightedCrossentropy, class_weights
-from kflare.verification.thresholds import best_threshold
+from kflare.verification.contingency import best_threshold
 
 __all__ = ["Recipe", "TrainingRun", "ValidationSkill", "load_weights", "require_same_settings", "save_weights", "train"]
 

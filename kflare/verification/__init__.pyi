@@ -1,8 +1,7 @@
 """What a notebook imports from this room; anything else in it may change. See docs/api.md."""
 
-from .climatology import trailing_climatology
 from .comparison import compare
-from .contingency import ContingencyTable, tss
+from .contingency import ContingencyTable, best_threshold, tss
 from .intervals import bootstrap, bootstrap_difference
 from .plots import plot_reliability, plot_roc
 from .probabilistic import (
@@ -13,10 +12,10 @@ from .probabilistic import (
     reliability,
     roc_area,
     roc_curve,
+    trailing_climatology,
 )
 from .report import verify_forecasts
 from .tables import forecast_table, read_forecasts
-from .thresholds import best_threshold
 
 __all__ = [
     "ContingencyTable",

@@ -12,10 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import SettingError
-from kflare.verification.climatology import trailing_climatology
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import ClusteredSamples, Interval, Progress, Scorers
-from kflare.verification.probabilistic import reliability
+from kflare.verification.probabilistic import reliability, trailing_climatology
 from kflare.verification.tables import ForecastTable
 
 __all__ = ["Comparison", "VerificationSettings", "compare"]

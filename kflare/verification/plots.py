@@ -12,10 +12,10 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from kflare.errors import DataError
+from kflare.verification.contingency import best_threshold, counts_by_threshold
 from kflare.verification.probabilistic import brier_skill_score, reliability, roc_area, roc_curve
 from kflare.verification.samples import check_samples
 from kflare.verification.scores import score_arrays
-from kflare.verification.thresholds import best_threshold, counts_by_threshold
 
 __all__ = ["plot_intervals", "plot_reliability", "plot_roc", "plot_series", "plot_thresholds"]
 

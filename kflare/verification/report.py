@@ -17,9 +17,8 @@ import pandas as pd
 
 from kflare.verification.comparison import Comparison, VerificationSettings, compare
 from kflare.verification.contingency import ContingencyTable
-from kflare.verification.definitions import DEFINITIONS
 from kflare.verification.pictures import ReportFigure, report_figures
-from kflare.verification.scores import ratios
+from kflare.verification.scores import DEFINITIONS, ratios
 from kflare.verification.tables import ForecastTable, forecast_table
 
 __all__ = ["Verification", "verify_forecasts"]

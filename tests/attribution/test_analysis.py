@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kflare.attribution.analysed_image import AnalysisOptions, read_image, region_rows
-from kflare.attribution.analysis import analyse
+from kflare.attribution.analysis import AnalysisOptions, analyse, read_image, region_rows
 from kflare.attribution.analysis_figures import example_images, example_regions
 from kflare.attribution.attribution_file import Attribution, Origin, write_attribution
 from kflare.attribution.image_maps import enlarged

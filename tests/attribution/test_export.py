@@ -14,7 +14,7 @@ from PIL import Image
 
 from kflare.attribution.attribution_file import read_attribution
 from kflare.attribution.export import Export, export, in_span, plan_export, tasks
-from kflare.attribution.map_values import image_rows
+from kflare.attribution.image_maps import image_rows
 from kflare.attribution.published import PublishedModel, open_once
 from kflare.errors import DataError, ModelError, SettingError
 from kflare.io.workers import results_on

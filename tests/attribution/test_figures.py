@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
+from kflare.attribution.analysis_figures import boxes_by_value, figure_correlations, figure_occurrence
 from kflare.attribution.attribution_file import Attribution, Origin
 from kflare.attribution.figures import (
     figure_grad_cam,
@@ -18,7 +19,6 @@ from kflare.attribution.figures import (
 )
 from kflare.attribution.harps import RegionPatch
 from kflare.attribution.image_maps import ImageMaps
-from kflare.attribution.relation_plots import boxes_by_value, figure_correlations, figure_occurrence
 from kflare.attribution.relations import correlations, occurrence_rates
 from kflare.errors import DataError, SettingError
 from kflare.observations.magnetogram import Magnetogram

@@ -5,8 +5,7 @@ import pytest
 
 from kflare.attribution.attribution_file import Attribution, Origin
 from kflare.attribution.harps import RegionPatch
-from kflare.attribution.image_maps import enlarged, rectified, scaled, scaled_maps
-from kflare.attribution.map_values import image_rows, value_columns
+from kflare.attribution.image_maps import enlarged, image_rows, rectified, scaled, scaled_maps, value_columns
 from kflare.observations.magnetogram import Magnetogram
 from kflare.sun.disk import Disk
 

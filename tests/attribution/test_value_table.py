@@ -2,7 +2,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from kflare.attribution.map_values import value_columns
+from kflare.attribution.image_maps import value_columns
 from kflare.attribution.outcomes import ExportOutcomes
 from kflare.attribution.value_table import ValueTable
 from kflare.errors import SettingError

@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kflare.datasets.magnetogram_proxies import proxies_of
 from kflare.datasets.preprocessing import reduce_field
-from kflare.datasets.reduced_images import reduce_images
+from kflare.datasets.reduced_images import proxies_of, reduce_images
 from kflare.errors import DataError, SettingError
 from kflare.observations.reading import read_magnetogram
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kflare.errors import ModelError
-from kflare.models.defn18 import CHECKPOINT, read_defn18
+from kflare.models.defn import CHECKPOINT, read_defn18
 
 DATA = f"{CHECKPOINT}.data-00000-of-00001"
 INDEX = f"{CHECKPOINT}.index"

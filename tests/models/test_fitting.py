@@ -19,7 +19,7 @@ from kflare.models.registry import model_spec
 from kflare.models.training import Recipe, TrainingRun
 from kflare.regions.feature_table import features_named
 from kflare.synthetic.sun import SyntheticSun
-from kflare.verification.thresholds import best_threshold
+from kflare.verification.contingency import best_threshold
 
 pytestmark = pytest.mark.trains
 

@@ -15,14 +15,12 @@ from kflare.models.calibration import Calibration
 from kflare.models.defn import build_defn
 from kflare.models.evaluation import evaluate
 from kflare.models.feature_scaling import fit_scaling
-from kflare.models.fitting import FittedNetwork
+from kflare.models.fitting import FittedNetwork, fingerprint, model_metadata
 from kflare.models.image_models import publish_image_model
-from kflare.models.metadata import model_metadata
 from kflare.models.publish import read_metadata, verify_manifest
 from kflare.models.region_models import publish_region_model
 from kflare.models.registry import OUTPUTS
 from kflare.models.savedmodel import load_signatures
-from kflare.models.task import fingerprint
 from kflare.models.training import TrainingRun
 from kflare.regions.feature_table import features_named
 

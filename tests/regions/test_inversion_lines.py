@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from kflare.datasets.magnetogram_proxies import proxies_of
+from kflare.datasets.reduced_images import proxies_of
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.cea import Patch

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
-from kflare.verification.climatology import trailing_climatology
+from kflare.verification.probabilistic import trailing_climatology
 
 DAYS = np.datetime64("2016-01-01") + np.arange(10)
 

@@ -7,11 +7,10 @@ import pandas as pd
 import pytest
 
 from kflare.errors import SettingError
-from kflare.verification.climatology import trailing_climatology
 from kflare.verification.comparison import VerificationSettings, compare
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import bootstrap, bootstrap_difference
-from kflare.verification.probabilistic import msess, reliability
+from kflare.verification.probabilistic import msess, reliability, trailing_climatology
 from kflare.verification.tables import forecast_table
 
 FEW = VerificationSettings(thresholds=(0.5, 0.3), resamples=200, seed=3)

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
-from kflare.verification.contingency import ContingencyTable
+from kflare.verification.contingency import ContingencyTable, best_threshold, counts_by_threshold
 from kflare.verification.scores import Score, score_arrays
-from kflare.verification.thresholds import best_threshold, counts_by_threshold
 
 counts = st.integers(0, 1000)
 tables = st.builds(ContingencyTable, counts, counts, counts, counts)

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kflare.verification.climatology import trailing_climatology
 from kflare.verification.comparison import VerificationSettings, compare
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import bootstrap, bootstrap_difference
-from kflare.verification.probabilistic import brier_skill_score, gini, msess
+from kflare.verification.probabilistic import brier_skill_score, gini, msess, trailing_climatology
 from kflare.verification.tables import forecast_table, read_forecasts
 
 

@@ -5,9 +5,9 @@ import pytest
 from matplotlib import pyplot as plt
 
 from kflare.errors import DataError
+from kflare.verification.contingency import best_threshold
 from kflare.verification.plots import plot_reliability, plot_roc, plot_series, plot_thresholds
 from kflare.verification.probabilistic import reliability, roc_area
-from kflare.verification.thresholds import best_threshold
 
 DAYS = np.datetime64("2016-01-01") + np.arange(200)
 RANDOM = np.random.default_rng(0)

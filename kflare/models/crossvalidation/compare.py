@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
-from kflare.models.crossvalidation.folds import ENSEMBLE
-from kflare.models.crossvalidation.methods import NETWORK
+from kflare.models.crossvalidation.folds import ENSEMBLE, NETWORK
 from kflare.verification.tables import forecast_table, read_forecasts
 
 __all__ = ["compared", "read_other_forecasts", "verifiable"]

@@ -1,4 +1,4 @@
-"""Folds of a cross-validation that respects time.
+"""Folds of a cross-validation that respects time, and its methods: the network with a seed, and the baselines.
 
 By years, as Nishizuka et al. (2021, section 4.3 and Table 4): train on everything to year y - 2, validate on y - 1,
 test on y. By blocks, where the data cover too little time for that: K contiguous spans, each tested once.
@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -18,12 +19,19 @@ import pandas as pd
 from kflare.datasets.splits import Split, chronological_split
 from kflare.errors import DataError, SettingError
 from kflare.flares.labels import LEAD_HOURS, in_seconds
+from kflare.io.arrays import BoolArray
 from kflare.io.atomic import held_folders, write_whole
+from kflare.models.baselines import climatology, gradient_boosting, logistic_regression, random_forest
 from kflare.models.calibration import fit_calibration
-from kflare.models.training import require_same_settings
-from kflare.verification.thresholds import best_threshold
+from kflare.models.fitting import TrainingTask
+from kflare.models.losses import class_weights
+from kflare.models.training import Recipe, TrainingRun, require_same_settings
+from kflare.verification.contingency import best_threshold
 
-__all__ = ["Fold", "MethodForecast", "block_folds", "conclude", "cross_validate", "year_folds"]
+__all__ = [
+    "NETWORK", "Fold", "MethodForecast", "baseline_unit", "block_folds", "conclude", "cross_validate",
+    "network_unit", "year_folds",
+]  # fmt: skip
 
 ENSEMBLE = -1
 """`seed` of the rows of a method that has none, or of the mean over the seeds."""
@@ -201,3 +209,55 @@ def _read_kept(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}; delete it to compute it anew") from error
+
+
+NETWORK = "network"
+"""Name of the network among the methods."""
+
+_LEARNERS = {
+    "logistic regression": logistic_regression,
+    "gradient boosting": gradient_boosting,
+    "random forest": random_forest,
+}
+
+
+def network_unit(task: TrainingTask, *, seed: int, recipe: Callable[[BoolArray, int], Recipe]) -> Unit:
+    """The network with one seed: threshold and calibration are those that its fit chose.
+
+    `recipe` makes of the training labels and the seed how to train.
+    """
+
+    def forecast(fold: Fold, folder: Path) -> list[MethodForecast]:
+        how = recipe(task.observed[fold.train], seed)
+        settings = {"model": task.spec.name, "data": task.fingerprint, **task.settings, "fold": fold.name}
+        run = TrainingRun(folder / f"seed-{seed}", {**settings, "recipe": vars(how)})
+        fitted = task.fit(fold, how, run, intervals=False)
+        output, probability = (fitted.forecasts[name].to_numpy(np.float32) for name in ("probability", "calibrated"))
+        weight = how.class_weights[1] / how.class_weights[0]
+        keras.backend.clear_session()
+        return [MethodForecast(NETWORK, output, probability, fitted.threshold, weight, seed)]
+
+    return forecast
+
+
+def baseline_unit(task: TrainingTask) -> Unit:
+    """All baselines of a fold; the learners get the network's inputs and its class weights.
+
+    Their 0.5 is then the climatological rate too.
+    """
+
+    def forecast(fold: Fold, folder: Path) -> list[MethodForecast]:
+        del folder  # nothing to keep
+        observed = task.observed
+        features, labels = task.inputs(fold), observed[fold.train]
+        weights = class_weights(labels)
+        results = []
+        for name, learn in _LEARNERS.items():
+            fitted = learn(features[fold.train], labels, class_weights=weights)
+            results.append(conclude(name, fold, observed, fitted(features), class_weight=weights[1] / weights[0]))
+        rate = climatology(labels)
+        constant = np.full(len(observed), rate, np.float32)
+        outputs = {name: method(rate) for name, method in task.frequencies.items()} | {"climatology": constant}
+        return results + [conclude(name, fold, observed, p, frequency=True) for name, p in outputs.items()]
+
+    return forecast

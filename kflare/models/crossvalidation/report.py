@@ -1,20 +1,150 @@
-"""The files of a cross-validation: forecasts for `kflare.verify`, scores as JSON, and tables as text and Markdown."""
+"""The files of a cross-validation: forecasts for `kflare.verify`, scores as JSON, tables as text and Markdown.
+
+The tables are laid out as Nishizuka et al. (2021), Table 4: a row per fold.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from kflare.io.atomic import write_whole
 from kflare.models.crossvalidation.compare import compared, read_other_forecasts, verifiable
-from kflare.models.crossvalidation.folds import Fold
-from kflare.models.crossvalidation.scores import scoreboard
-from kflare.models.crossvalidation.table import as_text, fold_labels, published_tss
+from kflare.models.crossvalidation.folds import NETWORK, Fold
+from kflare.models.crossvalidation.scores import METRICS, Metric, Scoreboard, scoreboard
+from kflare.models.evaluation import aligned_columns, interval_cell, number_cell
 from kflare.models.registry import ModelSpec
+from kflare.verification.contingency import ContingencyTable
+from kflare.verification.intervals import Interval
 
-__all__ = ["write_report"]
+__all__ = ["PUBLISHED_TSS", "as_text", "fold_labels", "published_tss", "write_report"]
+
+#: TSS of Nishizuka et al. (2021), Table 4, by class and test year: 79 features and other samples than ours.
+PUBLISHED_TSS: Mapping[str, Mapping[str, float]] = {
+    "M": {"2013": 0.49, "2014": 0.66, "2015": 0.77, "2016": 0.87, "2017": 0.72},
+    "C": {"2013": 0.53, "2014": 0.60, "2015": 0.66, "2016": 0.56, "2017": 0.61},
+}
+
+
+def published_tss(spec: ModelSpec, folds: Sequence[Fold]) -> Mapping[str, float] | None:
+    """TSS of the paper for a model and its folds; None where it has none."""
+    known = PUBLISHED_TSS[spec.event]
+    return known if spec.kind == "region" and all(fold.name in known for fold in folds) else None
+
+
+def as_text(
+    board: Scoreboard, labels: Mapping[str, str], *, title: str, published: Mapping[str, float] | None = None,
+    markdown: bool = False,
+) -> str:  # fmt: skip
+    """Write a scoreboard as aligned text, or as Markdown.
+
+    `labels` are the first column of each fold, such as "Training (2010-2011), Validation (2012), Test (2013)";
+    `published` is the paper's TSS for each fold.
+    """
+    heading = "## " if markdown else ""
+    lines = [f"{'# ' if markdown else ''}{title}", "", *_samples(board, labels, markdown)]
+    for metric in METRICS:
+        shown = published if metric.score == "tss" and published else None
+        lines += ["", f"{heading}{metric.title}", "", *_grid(_score_rows(board, labels, metric, shown), markdown)]
+        if metric.key in board.seeds and len(board.seeds[metric.key]) > 1:
+            lines += ["", _seed_line(board.seeds[metric.key])]
+        best = board.best_baseline(metric.key)
+        if best and NETWORK in board.methods:
+            difference = board.methods[best].behind[metric.key]
+            lines += ["", f"network minus the best baseline ({best}), mean of folds: {_with_interval(difference)}"]
+    for limit, name in (("validation", "threshold of each fold's validation span"), ("half", "threshold 50 %")):
+        lines += ["", f"{heading}Contingency tables, all folds counted together; {name}", ""]
+        lines += _grid(_table_rows(board, limit), markdown)
+    return "\n".join(lines)
+
+
+def fold_labels(times: pd.Series, folds: Sequence[Fold]) -> dict[str, str]:
+    """What the table says of each fold, in the paper's words: "Training (2010-2011), Validation (2012), Test (2013)".
+
+    Spans that are not whole years are given by their first and last day.
+    """
+    years = pd.DatetimeIndex(times).year
+    labels = {}
+    for fold in folds:
+        if not fold.name.isdigit():
+            valid, test = (pd.DatetimeIndex(times[mask]) for mask in (fold.validation, fold.test))
+            spans = (f"{span.min():%Y-%m-%d}..{span.max():%Y-%m-%d}" for span in (valid, test))
+            labels[fold.name] = "{}: Training (rest), Validation ({}), Test ({})".format(fold.name, *spans)
+            continue
+        first, last = years[fold.train].min(), years[fold.train].max()
+        train = str(first) if first == last else f"{first}-{last}"
+        labels[fold.name] = f"Training ({train}), Validation ({int(fold.name) - 1}), Test ({fold.name})"
+    return labels
+
+
+def _samples(board: Scoreboard, labels: Mapping[str, str], markdown: bool) -> list[str]:
+    rows = [("Datasets", "test samples", "with event", "clusters", "with event")]
+    for fold in board.folds:
+        counts = (fold["samples"], fold["events"], fold["clusters"], fold["event_clusters"])
+        rows.append((labels.get(fold["name"], fold["name"]), *map(str, counts)))
+    return _grid(rows, markdown)
+
+
+def _score_rows(
+    board: Scoreboard, labels: Mapping[str, str], metric: Metric, published: Mapping[str, float] | None
+) -> list[tuple[str, ...]]:
+    names = [fold["name"] for fold in board.folds]
+    methods = board.methods
+    rows: list[tuple[str, ...]] = [("Datasets", *methods)]
+    for place, name in enumerate(names):
+        cells = (number_cell(scores.folds[metric.key][place]) for scores in methods.values())
+        rows.append((labels.get(name, name), *cells))
+    means = [scores.mean[metric.key] for scores in methods.values()]
+    rows.append(("Average", *(number_cell(mean.value) for mean in means)))
+    rows.append(("  95 % interval", *map(_ends, means)))
+    if NETWORK in methods:
+        behind = [scores.behind.get(metric.key) for scores in methods.values()]
+        rows.append(("  network minus method", *("" if d is None else number_cell(d.value) for d in behind)))
+        rows.append(("  95 % interval", *("" if d is None else _ends(d) for d in behind)))
+    sums = [scores.summed[metric.key] for scores in methods.values()]
+    rows.append(("All folds counted together", *(number_cell(total.value) for total in sums)))
+    rows.append(("  95 % interval", *map(_ends, sums)))
+    if not published:
+        return rows
+    paper = [published[name] for name in names]
+    column = ["paper", *(f"{tss:.2f}" for tss in [*paper, np.mean(paper)])]
+    return [(*row, cell) for row, cell in zip_longest(rows, column, fillvalue="")]
+
+
+def _table_rows(board: Scoreboard, limit: str) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("Method", "TP", "FP", "FN", "TN", "ACC", "POD", "FAR", "TSS", "HSS")]
+    for name, scores in board.methods.items():
+        table = sum(scores.tables[limit], ContingencyTable())
+        values = (table.accuracy, table.pod, table.far, table.tss, table.hss)
+        rows.append((name, *map(str, astuple(table)), *map(number_cell, values)))
+    return rows
+
+
+def _seed_line(values: Mapping[int, float]) -> str:
+    each = ", ".join(f"seed {seed} {number_cell(value)}" for seed, value in values.items())
+    mean = float(np.mean(list(values.values())))
+    return f"network above: mean forecast of {len(values)} seeds; one by one: {each}; their mean {number_cell(mean)}"
+
+
+def _grid(rows: Sequence[Sequence[str]], markdown: bool) -> list[str]:
+    if markdown:
+        head, *body = rows
+        marks = ["---", *["---:"] * (len(head) - 1)]
+        return [f"| {' | '.join(cell.strip() for cell in row)} |" for row in (head, marks, *body)]
+    return aligned_columns(rows, left=1)
+
+
+def _ends(interval: Interval) -> str:
+    return interval_cell(interval.lower, interval.upper)
+
+
+def _with_interval(interval: Interval) -> str:
+    return f"{number_cell(interval.value)} ({_ends(interval)})" if np.isfinite(interval.value) else "–"
 
 
 def write_report(

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.models.crossvalidation.folds import ENSEMBLE
-from kflare.models.crossvalidation.methods import NETWORK
+from kflare.models.crossvalidation.folds import ENSEMBLE, NETWORK
 from kflare.models.losses import unweighted
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import ClusteredSamples, Interval, Resampled, Scorers

@@ -11,15 +11,23 @@ from hypothesis import strategies as st
 from kflare.errors import DataError, SettingError
 from kflare.io.atomic import held_folders
 from kflare.models.crossvalidation.compare import compared, read_other_forecasts, verifiable
-from kflare.models.crossvalidation.folds import Fold, MethodForecast, block_folds, conclude, cross_validate, year_folds
-from kflare.models.crossvalidation.methods import baseline_unit, network_unit
+from kflare.models.crossvalidation.folds import (
+    Fold,
+    MethodForecast,
+    baseline_unit,
+    block_folds,
+    conclude,
+    cross_validate,
+    network_unit,
+    year_folds,
+)
+from kflare.models.crossvalidation.report import PUBLISHED_TSS, as_text, fold_labels
 from kflare.models.crossvalidation.scores import scoreboard
-from kflare.models.crossvalidation.table import PUBLISHED_TSS, as_text, fold_labels
 from kflare.models.feature_scaling import fit_scaling
+from kflare.models.fitting import TrainingTask
 from kflare.models.losses import class_weights
 from kflare.models.region_models import fit_region_network
 from kflare.models.registry import model_spec
-from kflare.models.task import TrainingTask
 from kflare.models.training import Recipe
 from kflare.regions.feature_table import features_named
 from kflare.verification.tables import forecast_table
