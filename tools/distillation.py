@@ -60,10 +60,7 @@ class Distillation:
 def teacher_targets(
     inputs: Float32Array, observed: BoolArray, regions: npt.NDArray[Any], *, how: Distillation
 ) -> Float32Array:
-    """Probability that the teachers give each training sample, float32 (N,), from standardised features (N, n).
-
-    Gradient boosting overfits and is therefore cross-fitted by the samples' `regions`.
-    """
+    """Teachers' probabilities, float32 (N,), of features (N, n); boosting overfits, so it is cross-fitted by region."""
     from scipy.special import expit
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.linear_model import LogisticRegression

@@ -16,6 +16,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,10 +69,7 @@ class AnalysisOptions:
 def read_image(
     path: Path, images: Mapping[str, Path], regions: pd.DataFrame, options: AnalysisOptions
 ) -> tuple[Attribution, ImageMaps, PolarityLines]:
-    """Read an attribution file and its image (of `images`, by file name), and find regions and inversion lines.
-
-    `DataError` where one of them cannot be used, `SettingError` for a threshold, width, area or method out of range.
-    """
+    """An attribution file with its image (of `images`, by name), regions and inversion lines; else `DataError`."""
     found = read_attribution(path)
     if found.image not in images:
         raise DataError(f"`{path}`: its magnetogram `{found.image}` is not among those given: name its folder")
@@ -172,9 +170,7 @@ def analyse(
     paths = {path.name: path for path in magnetograms}
     make_folder(output)
 
-    def read(path: Path) -> tuple[Attribution, ImageMaps, PolarityLines]:
-        return read_image(path, paths, regions, chosen)
-
+    read = partial(read_image, images=paths, regions=regions, options=chosen)
     images, rows, failures = _measured(files, read, regions, chosen)
     model = images["model"].iloc[0]
     threshold = model_spec(model.rpartition(" ")[0]).event

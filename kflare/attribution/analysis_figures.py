@@ -67,10 +67,7 @@ def figure_occurrence(rates: pd.DataFrame, *, title: str = "") -> Figure:
 
 
 def figure_correlations(regions: pd.DataFrame, correlations: pd.DataFrame, *, shown: int = 9) -> Figure:
-    """Box plots of the SHARP parameters by Grad-CAM value, the `shown` ones with the largest |r| first (Fig. 7).
-
-    The paper shows the nine with r above 0.5. `DataError` where no parameter has a correlation.
-    """
+    """Box plots of SHARP parameters by Grad-CAM value, the `shown` largest |r| first (Fig. 7: the nine above 0.5)."""
     defined = correlations.dropna(subset="pearson")
     if defined.empty:
         raise DataError("no SHARP parameter has a correlation with the Grad-CAM value: too few regions have both")
@@ -98,10 +95,7 @@ def figure_correlations(regions: pd.DataFrame, correlations: pd.DataFrame, *, sh
 
 
 def boxes_by_value(values: npt.ArrayLike, parameter: npt.ArrayLike) -> dict[tuple[float, float], dict[str, Any]]:
-    """Quartiles and whiskers of a parameter, for `matplotlib.axes.Axes.bxp`, by bin of the Grad-CAM value that has any.
-
-    Whiskers reach the farthest values within 1.5 times the box's height from it; pairs with a NaN are left out.
-    """
+    """Quartiles and whiskers (1.5 box heights) of a parameter without NaN by bin of Grad-CAM value, for `Axes.bxp`."""
     value, size = np.asarray(values, np.float64), np.asarray(parameter, np.float64)
     boxes = {}
     for low, high in pairwise(BINS):

@@ -92,11 +92,7 @@ class Attribution:
     def of_reply(
         cls, outputs: Mapping[str, npt.NDArray[Any]], row: int, magnetogram: Magnetogram, *, origin: Origin
     ) -> "Attribution":
-        """One image's part (place `row`) of the outputs of the signature `attribute`.
-
-        `probability` and `calibrated` (N,), `grad_cam` (N, h, h, 2), `guided_backprop` (N, S, S, 2);
-        `ModelError` where a map holds NaN or infinity.
-        """
+        """One image of the outputs of `attribute`: maps (N, h, h, 2) and (N, S, S, 2), `ModelError` if not finite."""
         grad_cam = np.asarray(outputs["grad_cam"][row], np.float32)
         guided = np.asarray(outputs["guided_backprop"][row], np.float32)
         if not (np.isfinite(grad_cam).all() and np.isfinite(guided).all()):
@@ -105,6 +101,7 @@ class Attribution:
                 "use another version of the model"
             )
         size, width = guided.shape[0], magnetogram.data.shape[0]
+        steps = np.array([_step(guided[..., label]) for label in range(len(LABELS))], np.float32)
         return cls(
             image=Path(magnetogram.source).name,
             time=magnetogram.time,
@@ -113,16 +110,13 @@ class Attribution:
             probability=float(outputs["probability"][row]),
             calibrated=float(outputs["calibrated"][row]),
             grad_cam=grad_cam,
-            guided_backprop=np.stack([_rounded(guided[..., label]) for label in range(len(LABELS))], axis=-1),
+            guided_backprop=np.rint(guided / steps) * steps,
             header=_regridded(_world(header_of(magnetogram)), width, cell=width / size, cells=size),
         )
 
     @property
     def cell(self) -> int:
-        """Pixels of the network's input that a cell of Grad-CAM spans.
-
-        The network halves the image again and again, and where a side is odd its last pixel is left out.
-        """
+        """Pixels of the network's input per cell of Grad-CAM: a power of 2, as halving leaves out an odd last pixel."""
         return 1 << int(math.log2(self.guided_backprop.shape[0] / self.grad_cam.shape[0]))
 
     @cached_property
@@ -282,11 +276,6 @@ def _step(data: npt.NDArray[np.float32]) -> float:
     largest = float(np.abs(data).max(initial=0.0))
     # A power of two, by which scaling there and back is exact.
     return 2.0 ** math.floor(math.log2(largest / _LEVELS)) if largest > 0 else 1.0
-
-
-def _rounded(data: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    step = np.float32(_step(data))
-    return np.rint(data / step) * step
 
 
 def _north_up(data: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

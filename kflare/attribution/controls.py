@@ -76,10 +76,7 @@ def network_inputs(paths: Sequence[Path], *, size: int, byte_range: float | None
 
 
 def controls(model: keras.Model, images: Float32Array) -> dict[str, pd.DataFrame]:
-    """All controls of the flaring label's maps, of images (N, S, S, 1) in [-1, 1]; the model is not changed.
-
-    `randomisation` has a column per method, `deletion` and `insertion` likewise and `random`; and `agreement`.
-    """
+    """All controls of the flaring label's maps, by name, of images (N, S, S, 1) in [-1, 1]; the model stays."""
     twin = CompiledAttribution(model, layer=last_convolution(model))
     maps = {method: found[..., _FLARE] for method, found in twin.maps(images).items() if method in ATTRIBUTION_METHODS}
     table = randomisation_check(model, images, methods=ATTRIBUTION_METHODS)

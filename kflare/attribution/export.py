@@ -95,10 +95,7 @@ class ImageResult:
 
 
 def in_span(images: Iterable[Path], *, begin: pd.Timestamp | None, end: pd.Timestamp | None) -> list[Path]:
-    """Magnetograms whose nominal time lies in [begin, end).
-
-    The time is that in the name, else that in the file; a file without a readable time stays, so that it is reported.
-    """
+    """Magnetograms of nominal time (of the name, else the file) in [begin, end), and those without a readable one."""
     if begin is None and end is None:
         return list(images)
     kept = []
@@ -114,10 +111,7 @@ def in_span(images: Iterable[Path], *, begin: pd.Timestamp | None, end: pd.Times
 
 
 def plan_export(images: Iterable[Path], settings: Export, source: AttributionModel) -> list[ImageJob]:
-    """What is to be done, in the order of the file names: the images given, and the attribution files found.
-
-    `SettingError` where two images would share a file, or the folder holds files of another model or byte range.
-    """
+    """Jobs by file name, of the images given and the attribution files found; `SettingError` where these disagree."""
     from tqdm import tqdm
 
     wanted: dict[str, Path] = {}
@@ -147,18 +141,16 @@ def tasks(jobs: Sequence[ImageJob], settings: Export) -> list[Sequence[ImageJob]
 
 
 def export(jobs: Sequence[ImageJob], source: AttributionModel, settings: Export) -> Iterator[ImageResult]:
-    """Do the jobs in their order; each result when its file is in place.
-
-    A failure of one image stands in its result; raised is what concerns all: the model, server, folder, table of
-    regions.
-    """
+    """Do the jobs in order; a failed image stands in its result, what concerns all (model, folder, table) is raised."""
     if settings.regions is not None:
         _regions(settings.regions)  # Raises here what is wrong with the table, and not for each image.
     made = _made([job for job in jobs if not job.done], source, settings)
     for job in jobs:
         try:
             attribution, field = (read_attribution(job.target), None) if job.done else _usable(next(made))
-            patches = _patches(attribution, settings)
+            patches: list[RegionPatch] = []
+            if settings.regions is not None:
+                patches = place_regions(regions_near(_regions(settings.regions), attribution.time), attribution.frame)
             if settings.pictures:
                 _draw(attribution, field, job, settings, patches)
             yield ImageResult(job, _rows(attribution, patches))
@@ -170,12 +162,6 @@ def _usable(made: Made | str) -> Made:
     if isinstance(made, str):
         raise DataError(made)
     return made
-
-
-def _patches(attribution: Attribution, settings: Export) -> list[RegionPatch]:
-    if settings.regions is None:
-        return []
-    return place_regions(regions_near(_regions(settings.regions), attribution.time), attribution.frame)
 
 
 def _rows(attribution: Attribution, patches: list[RegionPatch]) -> list[dict[str, Any]]:

@@ -67,10 +67,7 @@ def figure_hit(title: str, image: ImageMaps) -> Figure:
 
 
 def overlay(attribution: Attribution, field: FloatArray, *, patches: Sequence[RegionPatch] = ()) -> Figure:
-    """Guided backpropagation and Grad-CAM of the label "flare" over an image's magnetogram (S, S), as `figure_hit`.
-
-    The field is on the pixels of the network's input: gauss, row 0 = north, NaN off the disk.
-    """
+    """`figure_hit` of an image; the field (S, S) on the network's pixels: gauss, row 0 = north, NaN off the disk."""
     by = f"{attribution.origin.model} version {attribution.origin.version}"
     title = f"{attribution.time:%Y-%m-%d %H:%M} UT, {by}, probability {percent(attribution.probability)}"
     return figure_hit(title, ImageMaps(field, *scaled_maps(attribution), patches))
@@ -133,14 +130,8 @@ def figure_patches(entries: Sequence[tuple[str, ImageMaps, PolarityLines, Region
         inside = patch.full_mask(image.field.shape[0])
         _mask(row[3], (lines.boundary & inside)[rows, columns], _SKY, extent)
         _mask(row[3], (lines.inversion & inside)[rows, columns], _ORANGE, extent)
-        row[3].contour(
-            np.arange(columns.start, columns.start + field.shape[1]),
-            np.arange(rows.start, rows.start + field.shape[0]),
-            inside[rows, columns].astype(float),
-            levels=[0.5],
-            colors=[_BLUE],
-            linewidths=1.0,
-        )
+        x, y = columns.start + np.arange(field.shape[1]), rows.start + np.arange(field.shape[0])
+        row[3].contour(x, y, inside[rows, columns].astype(float), levels=[0.5], colors=[_BLUE], linewidths=1.0)
         row[0].set_ylabel(title, fontsize="small")
         bar = figure.colorbar(shown, ax=row[1], shrink=0.8, pad=0.02)
         bar.set_ticks([0, strongest], labels=["0", f"{strongest:.2g}"])
@@ -149,8 +140,9 @@ def figure_patches(entries: Sequence[tuple[str, ImageMaps, PolarityLines, Region
     figure.colorbar(
         grey, ax=panels[-1].tolist(), label="Line-of-sight field (G)", location="bottom", shrink=0.3, aspect=30
     )
-    note = "Masks: inversion line orange, other boundaries light blue, region's area outlined in blue"
-    figure.suptitle(note, fontsize=9)
+    figure.suptitle(
+        "Masks: inversion line orange, other boundaries light blue, region's area outlined in blue", fontsize=9
+    )
     _bare(panels)
     return figure
 
@@ -225,17 +217,9 @@ def _frames(axes: Axes, patches: Sequence[RegionPatch], *, names: bool) -> None:
         axes.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=_SKY, linewidth=0.9))
         if names:
             # Towards the pole, where the next region is less likely to be than in the same belt.
-            up = patch.lat >= 0
-            place = top - 2 if up else top + height + 2
-            text = axes.text(
-                left + width / 2,
-                place,
-                patch.label,
-                color="white",
-                fontsize=6.5,
-                ha="center",
-                va="bottom" if up else "top",
-            )
+            place, side = (top - 2, "bottom") if patch.lat >= 0 else (top + height + 2, "top")
+            style: dict[str, Any] = {"color": "white", "fontsize": 6.5, "ha": "center", "va": side}
+            text = axes.text(left + width / 2, place, patch.label, **style)
             text.set_path_effects([withStroke(linewidth=1.8, foreground=_BLUE)])
 
 

@@ -91,10 +91,7 @@ def box_sizes(regions: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArr
 
 
 def regions_near(regions: pd.DataFrame, time: datetime, *, tolerance_hours: float = 12.0) -> pd.DataFrame:
-    """The record of each region that is nearest in time, within a tolerance; the earlier one of two equally near.
-
-    `regions` are sorted by time, as from `region_tables.read_regions`; the rows keep their index.
-    """
+    """Each region's record nearest in time (of two the earlier), of `regions` sorted by time; rows keep their index."""
     begin, end = pd.Timestamp(time) - (reach := pd.Timedelta(hours=tolerance_hours)), pd.Timestamp(time) + reach
     times = regions["time"]
     near = regions.iloc[times.searchsorted(begin, side="left") : times.searchsorted(end, side="right")]
@@ -155,15 +152,10 @@ def place_regions(
 
 def _outline(lon: float, lat: float, width: float, height: float) -> npt.NDArray[np.float64]:
     """Points around a box in longitude and latitude, at most half a degree apart, shape (P, 2)."""
-    across = np.linspace(-width / 2, width / 2, int(np.ceil(width / _STEP)) + 1)
-    upwards = np.linspace(-height / 2, height / 2, int(np.ceil(height / _STEP)) + 1)
-    left, right = np.full_like(upwards, -width / 2), np.full_like(upwards, width / 2)
-    low, high = np.full_like(across, -height / 2), np.full_like(across, height / 2)
-    sides = [(across, low), (right, upwards), (across[::-1], high), (left, upwards[::-1])]
-    points = np.concatenate([np.column_stack(side) for side in sides])
-    points += np.array([lon, lat])
-    points[:, 1] = np.clip(points[:, 1], -90, 90)
-    return np.asarray(points)
+    corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)]) * (width, height) / 2 + (lon, lat)
+    counts = [int(np.ceil(side / _STEP)) + 1 for side in (width, height, width, height)]
+    sides = [np.linspace(*ends, count) for ends, count in zip(pairwise(corners), counts, strict=True)]
+    return np.clip(np.concatenate(sides), (-np.inf, -90), (np.inf, 90))
 
 
 def _pixels(

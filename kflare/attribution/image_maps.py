@@ -21,10 +21,7 @@ __all__ = ["STATISTICS", "ImageMaps", "enlarged", "image_rows", "rectified", "sc
 
 @dataclass(frozen=True, eq=False)
 class ImageMaps:
-    """A magnetogram with its maps and regions, all on the pixels of the network's input (S × S, row 0 = north).
-
-    The maps are (S, S, 2), as `scaled_maps` gives them, last axis [no flare, flare].
-    """
+    """A magnetogram with its maps (S, S, 2) of [no flare, flare] and regions on the network's pixels; row 0 = north."""
 
     field: Float32Array  # line-of-sight field in gauss, NaN off the disk
     guided_backprop: Float32Array
@@ -42,10 +39,7 @@ def scaled_maps(attribution: Attribution) -> tuple[Float32Array, Float32Array, F
 
 
 def enlarged(grad_cam: Float32Array, *, cell: int, size: int) -> Float32Array:
-    """Grad-CAM on the pixels of the network's input: bilinear between the centres of its cells, level beyond them.
-
-    From (h, h, 2), each cell spanning `cell` pixels, to (`size`, `size`, 2).
-    """
+    """Grad-CAM (h, h, 2) in cells of `cell` pixels to (`size`, `size`, 2): bilinear, level beyond cell centres."""
     cells = grad_cam.shape[0]
     place = np.clip((np.arange(size) + 0.5) / cell - 0.5, 0, cells - 1)
     low = place.astype(np.intp)
@@ -77,10 +71,7 @@ def value_columns() -> list[str]:
 
 
 def image_rows(attribution: Attribution, patches: Sequence[RegionPatch] = ()) -> list[dict[str, Any]]:
-    """Numbers of the full disk, and of each region in the pixels of the network's input (`Attribution.frame`).
-
-    `region`, `noaa`, `lon`, `lat` (None for the full disk), `pixels` on the disk, and `value_columns`.
-    """
+    """Rows of the full disk and each region: `region`, `noaa`, `lon`, `lat` (None: disk), `pixels`, `value_columns`."""
     on_disk = attribution.frame.on_disk
     nowhere = {"region": FULL_DISK, "noaa": None, "lon": None, "lat": None, "pixels": int(on_disk.sum())}
     rows: list[dict[str, Any]] = [nowhere]

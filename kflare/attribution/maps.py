@@ -30,11 +30,7 @@ _UNGUIDED = {"ReLU", "Relu", "Relu6", "LeakyReLU", "LeakyRelu", "PReLU", "ELU", 
 
 
 def require_guidable(model: keras.Model) -> list[str]:
-    """Names of the layers whose ReLU tf-keras-vis can guide.
-
-    `ModelError` for a ReLU that would be left unguided: a `ReLU` layer, `keras.ops.relu`, another function than Keras'
-    own as `activation`, a nested model; or no ReLU at all.
-    """
+    """Names of the layers whose ReLU tf-keras-vis can guide; `ModelError` for one that it would leave, or none."""
     relus = []
     for operation in model.operations:
         if isinstance(operation, keras.Model):

@@ -19,10 +19,7 @@ OUTCOMES: Final = ("hit", "miss", "false alarm", "null")
 
 
 def named_outcomes(probability: npt.ArrayLike, event: npt.ArrayLike, *, threshold: float = 0.5) -> npt.NDArray[np.str_]:
-    """Name the outcome of each forecast: "hit", "miss", "false alarm" or "null".
-
-    0.5 is the paper's rule, that the higher of the two scores decides (Yi et al. 2021, section 3.1).
-    """
+    """The outcome of each forecast, of `OUTCOMES`; 0.5: the higher score decides (Yi et al. 2021, section 3.1)."""
     yes, occurred = np.asarray(probability) >= threshold, np.asarray(event, dtype=bool)
     return np.select([yes & occurred, ~yes & occurred, yes], OUTCOMES[:3], OUTCOMES[3])
 

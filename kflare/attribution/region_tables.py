@@ -50,10 +50,7 @@ def read_regions(path: str | Path) -> pd.DataFrame:
 
 
 def read_sharp_box(path: str | Path) -> pd.DataFrame:
-    """Region table of one row from the FITS file of a SHARP (any segment, CEA or CCD), with its bounding box.
-
-    `lon_min` … `lat_max` are Stonyhurst degrees; `lon`, `lat` are the middle of that box, not the flux-weighted centre.
-    """
+    """One-row region table of a SHARP's FITS file: box in Stonyhurst degrees, `lon`, `lat` its middle, not of flux."""
     table = read_sharp_header(path)
     box = harp_box(path)
     middle = {"lon": (box["lon_min"] + box["lon_max"]) / 2, "lat": (box["lat_min"] + box["lat_max"]) / 2}

@@ -46,14 +46,11 @@ _KEYS = {
     "lat": pa.float64(),
     "pixels": pa.int64(),
 }
-_UNITS = {"lon": "degree", "lat": "degree", "flux24": "W m^-2"}
+_UNITS = {"lon": {"unit": "degree"}, "lat": {"unit": "degree"}, "flux24": {"unit": "W m^-2"}}
 
 
 class ValueTable:
-    """A Parquet file that grows row by row in constant memory and takes its place when it is whole.
-
-    `outcomes`, given, adds the columns `flux24` and `outcome`; as an attribute it counts the images of each.
-    """
+    """A Parquet file that grows in constant memory; with `outcomes` it has these too, and counts them by image."""
 
     def __init__(self, path: Path, *, outcomes: ExportOutcomes | None = None) -> None:
         self.path = path
@@ -64,7 +61,7 @@ class ValueTable:
         columns = _KEYS | dict.fromkeys(value_columns(), pa.float64())
         if outcomes is not None:
             columns |= {"flux24": pa.float64(), "outcome": pa.string()}
-        schema = pa.schema([pa.field(name, kind, metadata=_unit(name)) for name, kind in columns.items()])
+        schema = pa.schema([pa.field(name, kind, metadata=_UNITS.get(name)) for name, kind in columns.items()])
         # With pandas' own notes, so that pandas reads `noaa` back as whole numbers although some are empty.
         self._schema = pa.Table.from_pandas(
             _typed(schema.empty_table().to_pandas()), schema, preserve_index=False
@@ -113,7 +110,3 @@ class ValueTable:
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
     return table.astype({"noaa": "Int64"})
-
-
-def _unit(name: str) -> dict[str, str] | None:
-    return {"unit": _UNITS[name]} if name in _UNITS else None

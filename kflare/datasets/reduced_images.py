@@ -59,14 +59,10 @@ _THREADS = 4  # each may hold a magnetogram of 4096 pixels, 64 MB, and a few cop
 class ReducedImages:
     """N magnetograms, reduced, and what else was wanted of them while they were decoded."""
 
-    fields: npt.NDArray[np.float32]
-    """Of `reduce_field`, shape (N, S, S, 1), in a file without a name: memory holds only what is in use."""
-    digests: tuple[str, ...]
-    """SHA-256 of the content of each file, unpacked."""
-    proxies: pd.DataFrame
-    """`proxies_of` each magnetogram."""
-    measured: npt.NDArray[np.float32] | None
-    """What `measure` gave for each, shape (N, ...)."""
+    fields: npt.NDArray[np.float32]  # of `reduce_field`, (N, S, S, 1), in a nameless file: not all of it in memory
+    digests: tuple[str, ...]  # SHA-256 of the content of each file, unpacked
+    proxies: pd.DataFrame  # `proxies_of` each magnetogram
+    measured: npt.NDArray[np.float32] | None  # what `measure` gave for each, shape (N, ...)
 
 
 def reduce_images(

@@ -43,9 +43,8 @@ _BASES: Final = {
 class RegionHistory:
     """What is known of regions from before some rows."""
 
-    rows: pd.DataFrame  # Earlier rows of at least the last `LOOK_BACK`: `time`, `region` and what was measured.
-    numbers: pd.DataFrame
-    """`time`, `region`, `noaa`: the NOAA numbers that regions were given before, and when at the earliest."""
+    rows: pd.DataFrame  # earlier rows of at least the last `LOOK_BACK`: `time`, `region` and what was measured
+    numbers: pd.DataFrame  # `time`, `region`, `noaa`: the NOAA numbers given before, and when at the earliest
 
 
 def complete_rows(
@@ -156,6 +155,4 @@ def features_of(table: pd.DataFrame, names: list[str] | None, *, source: str) ->
 
 def to_forecast(table: pd.DataFrame) -> pd.DataFrame:
     """Rows that a forecast is made for: all, or where the table has the column `status`, those with "forecast"."""
-    if "status" not in table:
-        return table
-    return table[table["status"] == "forecast"].reset_index(drop=True)
+    return table[table["status"] == "forecast"].reset_index(drop=True) if "status" in table else table

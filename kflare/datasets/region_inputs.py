@@ -17,10 +17,7 @@ __all__ = ["region_inputs"]
 def region_inputs(
     table: "pd.DataFrame", features: Sequence[str], *, model: str, ignore: Collection[str] = ()
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """A model's features out of a region table, float32 (N,) each, NaN = not measured.
-
-    DataError for a column that is missing, unknown to the model, not numeric or infinite, and where there are no rows.
-    """
+    """A model's features of a region table by name, float32 (N,), NaN = not measured; `DataError` for misfits."""
     from kflare.datasets.region_table import KEY_COLUMNS
     from kflare.regions.feature_table import SETS, feature_set
 

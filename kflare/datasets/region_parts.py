@@ -145,10 +145,7 @@ class Result:
 
 @contextmanager
 def settled_folder(folder: Path, options: Extraction) -> Iterator[Path]:
-    """Make a run's folder and keep it for this run alone.
-
-    `SettingError` if another run is at work in it, or it holds parts that were measured with other options.
-    """
+    """Make a run's folder, for this run alone; `SettingError` if it holds another's work or other options' parts."""
     folder = folder.absolute()
     with held_folders(folder / "parts", folder / "pictures"):
         _require_same(folder / "parts" / "options.json", options)

@@ -20,14 +20,10 @@ __all__ = ["RegionSamples", "samples_of_region_table", "samples_of_sharp"]
 class RegionSamples:
     """N labelled samples of active regions."""
 
-    table: pd.DataFrame
-    """Region table of N rows, with 24 h changes and flare history."""
-    flux: npt.NDArray[np.float64]
-    """Largest peak flux (W m^-2, 0 = none) of the region's flares that start within 24 h after each row."""
-    region_flares: pd.DataFrame
-    """`region`, `start`, `peak`, `flux` of every flare of these regions."""
-    notes: tuple[str, ...]
-    """What a user should know, one line each."""
+    table: pd.DataFrame  # region table of N rows, with 24 h changes and flare history
+    flux: npt.NDArray[np.float64]  # largest peak flux (W m^-2, 0 = none) of its region's flares in the 24 h after each
+    region_flares: pd.DataFrame  # `region`, `start`, `peak`, `flux` of every flare of these regions
+    notes: tuple[str, ...]  # what a user should know, one line each
 
 
 def samples_of_region_table(path: Path, flares: FlareList) -> RegionSamples:

@@ -50,10 +50,7 @@ def read_region_table(path: Path) -> pd.DataFrame:
 
 
 def region_numbers(table: pd.DataFrame) -> pd.DataFrame:
-    """Which NOAA numbers the regions of a table have, and when: `time`, `region`, `noaa` (Int64), one row each.
-
-    The table has `noaa` (0 or empty where unknown), or `noaas` where a box may hold several, or both; else `DataError`.
-    """
+    """NOAA numbers of regions, of `noaa` (0 or empty: none) or `noaas`: `time`, `region`, `noaa` (Int64) a row."""
     keys = table[[name for name in ("time", "region") if name in table]]
     found = []
     if "noaa" in table:
@@ -68,10 +65,7 @@ def region_numbers(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def region_flares_by_noaa(table: pd.DataFrame, flares: pd.DataFrame) -> pd.DataFrame:
-    """All flares of the regions of a table by any NOAA number that they ever have: for labels, not for histories.
-
-    Of `FlareList.table`: `region`, `start`, `peak`, `flux` (W m^-2), one row per region and flare.
-    """
+    """Flares (`region`, `start`, `peak`, `flux`, W m^-2) of all numbers that regions ever have: labels, not history."""
     pairs = region_numbers(table)[["region", "noaa"]].drop_duplicates()
     return pairs.merge(flares[["noaa", "start", "peak", "flux"]], on="noaa")[["region", "start", "peak", "flux"]]
 

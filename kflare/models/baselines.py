@@ -65,10 +65,7 @@ def disk_recent_climatology(
 
 
 def disk_climatology(flares: FlareList, time: datetime, threshold: str) -> float:
-    """Share of the last 120 days with a flare on the disk, for a single forecast: (R + 1)/(S + 2), in (0, 1).
-
-    The days are 24-hour windows counted back from `time`; `DataError` is raised where the list does not cover them.
-    """
+    """Share of the last 120 days (24-hour windows before `time`) with a flare on the disk: (R + 1)/(S + 2)."""
     now = pd.Timestamp(time)
     begins = pd.Series(pd.date_range(end=now - pd.Timedelta(hours=LEAD_HOURS), periods=_DAYS, freq="D"))
     require_covered(begins, flares, window_hours=LEAD_HOURS)
@@ -91,10 +88,7 @@ def region_persistence(table: pd.DataFrame, region_flares: pd.DataFrame, thresho
 
 
 def logistic_regression(features: Features, observed: BoolArray, *, class_weights: Weights = (1.0, 1.0)) -> Classifier:
-    """Fit scikit-learn's logistic regression (C = 1) to standardised features (N, n).
-
-    Without class weights its probabilities are frequencies already.
-    """
+    """scikit-learn's logistic regression (C = 1) of features (N, n); without class weights it gives frequencies."""
     from sklearn.linear_model import LogisticRegression
 
     return _fit(

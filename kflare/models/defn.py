@@ -109,8 +109,7 @@ def read_defn18(folder: Path) -> keras.Model:
     Source: https://github.com/komeisugiura/defn18, the code of Nishizuka et al. (2018, ApJ 858, 113).
     """
     prefix = Path(folder) / CHECKPOINT
-    for suffix in (_INDEX, _DATA):
-        path = Path(f"{prefix}{suffix}")
+    for path in (Path(f"{prefix}{suffix}") for suffix in (_INDEX, _DATA)):
         if not path.is_file():
             raise ModelError(f"no file `{path}`: {_SOURCE}")
     try:

@@ -1,7 +1,7 @@
 """What a fitted model is worth on validation and test, beside baselines on the same samples."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -57,10 +57,8 @@ class Evaluation:
     def as_json(self) -> dict[str, Any]:
         """For `kflare.json` and `summary.json`; NaN (undefined) becomes null."""
         names = ("base_rate", "accuracy", "pod", "far", "tss", "hss")
-        scores = {name: float(getattr(self.table, name)) for name in names} | {
-            "bss": self.bss,
-            "roc_area": self.roc_area,
-        }
+        scores = {name: float(getattr(self.table, name)) for name in names}
+        scores |= {"bss": self.bss, "roc_area": self.roc_area}
         intervals = {"tss_interval": self.tss_interval, "bss_interval": self.bss_interval}
         return {
             "method": self.method,
@@ -95,38 +93,19 @@ def evaluate(
         decision = bootstrap(observed, probability, clusters, threshold=threshold, resamples=_RESAMPLES)["tss"]
         skill = bootstrap(observed, frequency, clusters, resamples=_RESAMPLES)["brier_skill_score"]
         tss, bss = (decision.lower, decision.upper), (skill.lower, skill.upper)
-    return Evaluation(
-        method,
-        span,
-        float(threshold),
-        ContingencyTable.from_probabilities(observed, probability, threshold=threshold),
-        float(brier_skill_score(observed, frequency)),
-        float(roc_area(observed, probability)),
-        tss,
-        bss,
-    )
+    table = ContingencyTable.from_probabilities(observed, probability, threshold=threshold)
+    brier, area = float(brier_skill_score(observed, frequency)), float(roc_area(observed, probability))
+    return Evaluation(method, span, float(threshold), table, brier, area, tss, bss)
 
 
 def as_table(evaluations: Iterable[Evaluation]) -> str:
     """The evaluations as a text table, one line each; "–" where a score is undefined."""
-    head = tuple(_COLUMNS.split())
-    rows: list[tuple[str, ...]] = [head]
+    rows = [_COLUMNS.split()]
     for item in evaluations:
         t = item.table
-        counts = (t.tp, t.fp, t.fn, t.tn)
-        rows.append(
-            (
-                item.span,
-                item.method,
-                str(sum(counts)),
-                number_cell(t.base_rate),
-                f"{item.threshold:.2f}",
-                *map(str, counts),
-                *map(number_cell, (t.accuracy, t.pod, t.far, t.tss)),
-                interval_cell(*item.tss_interval or _NO_INTERVAL),
-                *map(number_cell, (t.hss, item.bss)),
-                interval_cell(*item.bss_interval or _NO_INTERVAL),
-                number_cell(item.roc_area),
-            )
-        )
+        counts = astuple(t)
+        row = [item.span, item.method, str(sum(counts)), number_cell(t.base_rate), f"{item.threshold:.2f}"]
+        row += [*map(str, counts), *map(number_cell, (t.accuracy, t.pod, t.far, t.tss))]
+        row += [interval_cell(*item.tss_interval or _NO_INTERVAL), *map(number_cell, (t.hss, item.bss))]
+        rows.append([*row, interval_cell(*item.bss_interval or _NO_INTERVAL), number_cell(item.roc_area)])
     return "\n".join(aligned_columns(rows, left=2))

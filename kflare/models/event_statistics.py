@@ -49,23 +49,10 @@ class EventForecast:
 
 
 def event_statistics(flares: FlareList, time: datetime, threshold: str, *, level: float = 0.95) -> EventForecast:
-    """Forecast the full disk for one window from the flares of the year before it.
+    """Forecast flares of at least class `threshold` on the full disk from the flares of the year before the window.
 
-    Parameters
-    ----------
-    flares : FlareList
-        The catalogue, which must reach to `time`. Flares that peak later are not looked at.
-    time : datetime
-        Begin of the window, aware UTC.
-    threshold : str
-        "C", "M" or "X", else `SettingError`.
-    level : float
-        Of the credible interval.
-
-    Raises
-    ------
-    DataError
-        The list does not reach to `time`: flares that it lacks would make the forecast too quiet.
+    The window begins at `time` (UTC); flares that peak later are not looked at. `level` is that of the credible
+    interval. `DataError` where the list does not reach to `time`: what it lacks would make the forecast too quiet.
     """
     moment = pd.Series([pd.Timestamp(time)])
     require_covered(moment, flares, window_hours=0)
@@ -107,10 +94,7 @@ def region_event_statistics(
 
 
 def power_law_index(flux: npt.ArrayLike, *, smallest: float, usual: float = _USUAL_INDEX, weight: float = 0.0) -> float:
-    """Maximum-likelihood index of a power law of peak fluxes s of at least S1 = `smallest`: γ = 1 + M / Σ ln(s/S1).
-
-    `usual` is the index where there is nothing to estimate it from; it counts for `weight` flares.
-    """
+    """Maximum-likelihood index γ = 1 + M / Σ ln(s/S1), S1 = `smallest`; `usual` counts for `weight` flares."""
     sizes = np.asarray(flux, np.float64)
     logarithms = float(np.log(sizes / smallest).clip(min=0).sum()) + weight / (usual - 1)
     return 1 + (len(sizes) + weight) / logarithms if logarithms > 0 else usual

@@ -37,10 +37,7 @@ class FeatureScaling:
         return tuple(feature.name for feature in self.features)
 
     def standardise(self, measured: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Standardise features (N, n) in their units; NaN = not measured becomes the training mean, 0.
-
-        Returns the network's input, float32 (N, n), and how many features of each row were imputed, int32 (N,).
-        """
+        """Network's input, float32 (N, n), NaN as the training mean, 0; and how many of each row were, int32 (N,)."""
         present = tf.math.is_finite(measured)
         transformed = _transform(tf.where(present, measured, tf.ones_like(measured)), self.features, self.floor)
         standard = tf.clip_by_value((transformed - self.mean) / self.deviation, -LARGEST, LARGEST)

@@ -190,11 +190,8 @@ def publish_image_model(
     ):
         images = fill_and_scale(reduce_field(tf.constant(field), size=size))
         scores = fitted.model(images, training=False).numpy()
-        expected = {
-            "probability": scores[:, 1],
-            "scores": scores,
-            "calibrated": fitted.calibration(scores[:, 1]).numpy(),
-        }
+        calibrated = fitted.calibration(scores[:, 1]).numpy()
+        expected = {"probability": scores[:, 1], "scores": scores, "calibrated": calibrated}
         if signature.startswith("attribute"):
             _, grad_cam, guided_backprop = attribution.attribute(images)
             expected |= {"grad_cam": grad_cam.numpy(), "guided_backprop": guided_backprop.numpy()}

@@ -132,10 +132,7 @@ def publish_region_model(
     metadata: Mapping[str, Any],
     documents: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """Publish a fitted network as the next version of `name`; `example` holds a few rows of its training table.
-
-    `documents` are further files of `assets.extra`, such as the model card.
-    """
+    """Publish the next version of `name`; `example`: rows of its table, `documents`: files of `assets.extra`."""
     scaling = fitted.scaling
     if scaling is None:
         raise ModelError("a region model cannot be published without its feature scaling")

@@ -26,9 +26,9 @@ class ModelSpec:
     """One model: an architecture and the class of the flares that it forecasts."""
 
     name: str
+    # "image": a full-disk magnetogram in, a forecast of the disk out; "region": an active region's features in, its
+    # forecast out. The kind determines how a model is fitted, exported and asked.
     kind: Kind
-    """"image": a full-disk magnetogram in, a forecast of the full disk out. "region": the features of one active
-    region in, its forecast out. The kind determines how a model is fitted, exported and asked."""
     event: str  # "C" or "M": the largest flare that starts within 24 h is at least of C1.0 or M1.0
     builder: str  # `MODULE:FUNCTION`, from (height, width, 1) or the number of features to the network
     recipe: Mapping[str, Any]  # how it is trained by default, as fields of `kflare.models.training.Recipe`
@@ -78,10 +78,10 @@ MODELS: tuple[ModelSpec, ...] = (
 
 def model_spec(name: str) -> ModelSpec:
     """The model of a name; an unknown one raises `SettingError`."""
-    for spec in MODELS:
-        if spec.name == name:
-            return spec
-    raise SettingError(f"unknown model `{name}`: the known ones are {', '.join(model_names())}")
+    named = {spec.name: spec for spec in MODELS}
+    if name not in named:
+        raise SettingError(f"unknown model `{name}`: the known ones are {', '.join(named)}")
+    return named[name]
 
 
 def model_names(kind: Kind | None = None) -> tuple[str, ...]:
@@ -93,9 +93,8 @@ def first_per_event(names: Iterable[str], kind: Kind) -> tuple[str, ...]:
     """Of the names of models, the first of the kind for each class: those that are asked unless told otherwise."""
     present = set(names)
     first: dict[str, str] = {}
-    for spec in MODELS:
-        if spec.kind == kind and spec.name in present:
-            first.setdefault(spec.event, spec.name)
+    for spec in (spec for spec in MODELS if spec.kind == kind and spec.name in present):
+        first.setdefault(spec.event, spec.name)
     return tuple(first.values())
 
 

@@ -7,6 +7,7 @@ step is one rename. A number never returns with another content: a withdrawn ver
 import re
 import shutil
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,10 +91,7 @@ def add_release(source: Path, root: Path) -> Release:
 
 
 def withdraw(root: Path, model: str) -> tuple[Release, Release]:
-    """Withdraw a model's newest version, so that the one before it is served again; returns both.
-
-    Where there is none before it, or that one fails `verify_version`, `ModelError` is raised and nothing changes.
-    """
+    """Withdraw a model's newest version in favour of the one before (returns both); `ModelError` if none is sound."""
     served = [release for release in list_releases(root, model) if not release.withdrawn]
     if len(served) < 2:
         raise ModelError(
@@ -142,14 +140,10 @@ def _of_model(home: Path) -> list[Release]:
     numbers = [(number, home / str(number), False) for number in versions(home)]
     aside = [(_WITHDRAWN.fullmatch(path.name), path) for path in home.iterdir()]
     numbers += [(int(found[1]), path, True) for found, path in aside if found]
-    return [
-        Release(home.name, number, path, withdrawn, _metadata(path))
-        for number, path, withdrawn in sorted(numbers)[::-1]
-    ]
+    return [Release(home.name, *one, _metadata(one[1])) for one in sorted(numbers)[::-1]]
 
 
 def _metadata(version: Path) -> dict[str, Any]:
-    try:
+    with suppress(ModelError):
         return read_metadata(version)
-    except ModelError:
-        return {}
+    return {}

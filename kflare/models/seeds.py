@@ -73,11 +73,7 @@ def published_already(fitted: FittedNetwork, root: Path) -> Path | None:
 def publish_best(
     task: TrainingTask, fitted: FittedNetwork, split: Split, root: Path, *, data: Mapping[str, Any], attribution: Any
 ) -> Path:
-    """Publish a network below the models' folder `root` and note that in its run; returns the version's directory.
-
-    `data` says in the metadata where the samples come from; `attribution` is
-    `kflare.attribution.compiled.CompiledAttribution`, for the attribution signatures of image models.
-    """
+    """Publish below `root` and note it in the run; `data` is where samples come from, for the metadata."""
     metadata = model_metadata(
         fitted, event=task.spec.event, times=task.samples["time"], split=split, data={**data, **task.settings},
         fingerprint=task.fingerprint,

@@ -57,10 +57,7 @@ class ContingencyTable:
 
     @classmethod
     def from_forecasts(cls, observed: npt.ArrayLike, predicted: npt.ArrayLike) -> Self:
-        """Count yes/no forecasts against the outcomes, bool or 0/1 arrays of shape (N,); `DataError` for any others.
-
-        For probabilities take `from_probabilities`.
-        """
+        """Count yes/no forecasts against outcomes, bool or 0/1 of shape (N,); `DataError` for others."""
         events, forecasts = check_outcomes(observed), check_outcomes(predicted, name="predicted")
         check_samples(events, forecasts, name="predicted")
         hits, alarms = int(np.sum(events & forecasts)), int(np.sum(forecasts))

@@ -107,10 +107,7 @@ class ClusteredSamples:
         seed: int = 0,
         progress: Progress = iter,
     ) -> Resampled:
-        """Score several forecasts, by any key, with common resamples.
-
-        Other arguments as for `bootstrap`; `progress` wraps the loop over chunks of resamples, as tqdm does.
-        """
+        """Score forecasts, by any key, with common resamples; as `bootstrap`, `progress` wraps the loop over chunks."""
         values = {
             (key, name): value
             for key, folds in forecasts.items()

@@ -102,10 +102,7 @@ def plot_roc(observed: npt.ArrayLike, probabilities: Mapping[str, npt.ArrayLike]
 def plot_intervals(
     methods: Sequence[str], panels: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]], *, title: str
 ) -> Figure:
-    """Scores of several methods, from top to bottom, with their intervals, one panel for each score.
-
-    A panel holds value, lower and upper end, arrays of shape (methods,), NaN where undefined.
-    """
+    """Scores with intervals, a panel each: value, lower and upper end, arrays (methods,), NaN where undefined."""
     figure = Figure(figsize=(9.0, 1.6 + 0.28 * len(methods)), layout="constrained")
     rows = np.arange(len(methods))
     for axes, (name, bounds) in zip(
@@ -125,10 +122,7 @@ def plot_intervals(
 def plot_thresholds(
     observed: npt.ArrayLike, probability: npt.ArrayLike, *, title: str = "Scores against threshold"
 ) -> Figure:
-    """TSS and false alarm ratio for every threshold that turns the probability into a yes/no forecast.
-
-    The threshold of the greatest TSS is marked. On test samples it is hindsight, not a choice.
-    """
+    """TSS and false alarm ratio by threshold, the greatest TSS marked: on test samples hindsight, not a choice."""
     thresholds, *counts = counts_by_threshold(observed, probability)
     scores = score_arrays(*counts)
     best, table = best_threshold(observed, probability)
@@ -161,10 +155,7 @@ def plot_series(
     threshold: float = 0.5,
     title: str = "Forecast and outcome",
 ) -> Figure:
-    """Forecast probability over time: events as hits and misses, false alarms, and the rest as small dots.
-
-    Times are datetime64 (N,), the begin of each forecast window in UTC, in any order; others raise `DataError`.
-    """
+    """Probability by time (datetime64 (N,), UTC begin of windows, else `DataError`): hits, misses, false alarms."""
     events, values = check_samples(observed, probability)
     times = np.asarray(time)
     if times.dtype.kind != "M" or times.shape != values.shape:

@@ -60,10 +60,7 @@ class TableScores:
 
 
 class ProbabilityScores:
-    """Scores of a probability: Brier (skill) score, its reliability and resolution, log score, ROC area and Gini.
-
-    `values` is the probability, float64 (N,), 0 to 1; the rest as for `TableScores`.
-    """
+    """Brier (skill) score and its parts, log score, ROC area, Gini of `values`, float64 (N,); else as `TableScores`."""
 
     def __init__(self, events: Outcomes, values: Probabilities, codes: Codes, clusters: int) -> None:
         self._events, self._values = events, values
@@ -156,10 +153,7 @@ class ReferenceScores:
 
 
 def cluster_codes(labels: npt.ArrayLike, name: str, length: int) -> tuple[npt.NDArray[Any], Codes]:
-    """Distinct labels in sorted order, and the number of each sample's label.
-
-    `DataError` for another number of labels than samples, labels that cannot be sorted, or missing ones.
-    """
+    """Distinct labels, sorted, and the number of each sample's; `DataError` where labels are few, mixed, missing."""
     array = np.asarray(labels)
     if array.dtype.kind == "O" and all(isinstance(label, str) for label in array.flat):  # text from pandas
         array = array.astype(np.str_)
@@ -175,10 +169,7 @@ def cluster_codes(labels: npt.ArrayLike, name: str, length: int) -> tuple[npt.ND
 def drawn_weights(
     clusters: int, *, samples: int, block_length: int, resamples: int, seed: int
 ) -> Iterator[Float64Array]:
-    """How often each cluster was drawn: arrays of shape (clusters, r) for chunks of r resamples.
-
-    `SettingError` without resamples, or for blocks longer than the whole.
-    """
+    """How often clusters are drawn, (clusters, r) by chunks of r resamples; `SettingError` for blocks out of range."""
     if not 1 <= block_length <= clusters:
         raise SettingError(f"`block_length` must lie in [1, {clusters}], the number of clusters, got {block_length}")
     if resamples < 1:
@@ -195,10 +186,7 @@ def drawn_weights(
 
 
 def _sums(columns: tuple[npt.NDArray[Any], ...], codes: Codes, clusters: int) -> csr_array:
-    """Sum of each column over each cluster: shape (columns, clusters).
-
-    Sparse, since products this small are slower with the threads of a dense product than without.
-    """
+    """Sum of each column over each cluster, (columns, clusters); sparse, as threads slow dense products this small."""
     return csr_array(np.stack([np.bincount(codes, weights=column, minlength=clusters) for column in columns]))
 
 

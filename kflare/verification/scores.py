@@ -52,10 +52,7 @@ def ratios(tp: Any, fp: Any, fn: Any, tn: Any) -> dict[str, tuple[Any, Any, str]
 def score_arrays(
     tp: npt.ArrayLike, fp: npt.ArrayLike, fn: npt.ArrayLike, tn: npt.ArrayLike
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """All scores of many tables at once: of resamples, or of one forecast at many thresholds.
-
-    Counts or sums of weights of K tables; arrays (K,) by the properties of `ContingencyTable`, NaN where undefined.
-    """
+    """All scores of K tables (counts or sums of weights) by `ContingencyTable`'s names, (K,), NaN if undefined."""
     counts = [np.asarray(count, dtype=np.float64) for count in (tp, fp, fn, tn)]
     with np.errstate(divide="ignore", invalid="ignore"):
         return {

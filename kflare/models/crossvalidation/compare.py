@@ -13,11 +13,7 @@ __all__ = ["compared", "read_other_forecasts", "verifiable"]
 
 
 def verifiable(rows: pd.DataFrame) -> pd.DataFrame:
-    """Test forecasts of `cross_validate` in the long form that `python -m kflare.verify` reads.
-
-    Each method twice: its output, to be held against a threshold, and under "… calibrated" the observed frequency; once
-    where both are the same.
-    """
+    """Test rows in the long form of `kflare.verify`, each method also as "… calibrated" where the frequency differs."""
     test = rows[(rows["span"] == "test") & (rows["seed"] == ENSEMBLE)]
     same = (test["output"] == test["probability"]).groupby(test["method"]).transform("all")
     calibrated = test[~same].assign(method=test["method"] + " calibrated", output=test["probability"], threshold=np.nan)

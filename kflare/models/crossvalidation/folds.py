@@ -45,10 +45,7 @@ class Fold(Split):
 
 
 def year_folds(times: pd.Series, test_years: Iterable[int]) -> list[Fold]:
-    """Training to the end of year y - 2, validation on y - 1, test on y, for each test year (the paper: 2013 to 2017).
-
-    No label window of 24 h reaches into the next span; a span without a sample raises `DataError`.
-    """
+    """Training to y - 2, validation on y - 1, test on year y (paper: 2013 to 2017); no 24 h window reaches across."""
     years = list(test_years)
     if not years or len(set(years)) < len(years):
         raise SettingError(f"`test_years` must be different years, at least one, got {years}")
@@ -122,11 +119,7 @@ def conclude(
     frequency: bool = False,
     class_weight: float = 1.0,
 ) -> MethodForecast:
-    """Choose threshold and calibration on the validation span, and nothing else.
-
-    With `frequency` the output states an observed frequency already and is taken at its word; `class_weight` is that of
-    events in training.
-    """
+    """Choose threshold and calibration on the validation span; with `frequency` the output is taken at its word."""
     valid = fold.validation
     shown = np.where(valid | fold.test, output, np.float32(np.nan))
     threshold, _ = best_threshold(observed[valid], output[valid])
@@ -222,10 +215,7 @@ _LEARNERS = {
 
 
 def network_unit(task: TrainingTask, *, seed: int, recipe: Callable[[BoolArray, int], Recipe]) -> Unit:
-    """The network with one seed: threshold and calibration are those that its fit chose.
-
-    `recipe` makes of the training labels and the seed how to train.
-    """
+    """The network with one seed, as its fit decided; `recipe` makes of training labels and seed how to train."""
 
     def forecast(fold: Fold, folder: Path) -> list[MethodForecast]:
         how = recipe(task.observed[fold.train], seed)
@@ -241,10 +231,7 @@ def network_unit(task: TrainingTask, *, seed: int, recipe: Callable[[BoolArray, 
 
 
 def baseline_unit(task: TrainingTask) -> Unit:
-    """All baselines of a fold; the learners get the network's inputs and its class weights.
-
-    Their 0.5 is then the climatological rate too.
-    """
+    """All baselines of a fold; learners get the network's inputs and class weights: their 0.5 is climatology too."""
 
     def forecast(fold: Fold, folder: Path) -> list[MethodForecast]:
         del folder  # nothing to keep

@@ -41,11 +41,7 @@ def as_text(
     board: Scoreboard, labels: Mapping[str, str], *, title: str, published: Mapping[str, float] | None = None,
     markdown: bool = False,
 ) -> str:  # fmt: skip
-    """Write a scoreboard as aligned text, or as Markdown.
-
-    `labels` are the first column of each fold, such as "Training (2010-2011), Validation (2012), Test (2013)";
-    `published` is the paper's TSS for each fold.
-    """
+    """A scoreboard as text or Markdown; `labels` begin each fold's row, `published` is the paper's TSS by fold."""
     heading = "## " if markdown else ""
     lines = [f"{'# ' if markdown else ''}{title}", "", *_samples(board, labels, markdown)]
     for metric in METRICS:
@@ -64,10 +60,7 @@ def as_text(
 
 
 def fold_labels(times: pd.Series, folds: Sequence[Fold]) -> dict[str, str]:
-    """What the table says of each fold, in the paper's words: "Training (2010-2011), Validation (2012), Test (2013)".
-
-    Spans that are not whole years are given by their first and last day.
-    """
+    """Spans by fold, such as "Training (2010-2011), Validation (2012), Test (2013)"; by days if not of whole years."""
     years = pd.DatetimeIndex(times).year
     labels = {}
     for fold in folds:

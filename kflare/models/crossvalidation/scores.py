@@ -38,13 +38,9 @@ METRICS = (
     Metric("tss_half", "TSS, threshold 50 %", "tss", "output", "half"),
     Metric("bss", "Brier skill score of the calibrated probability", "brier_skill_score", "probability"),
     Metric("roc_area", "ROC area", "roc_area", "output"),
-    Metric(
-        "bss_undone",
-        "For reference: Brier skill score after undoing the class weight, p/(p + w(1 − p))",
-        "brier_skill_score",
-        "undone",
-    ),
-)
+    Metric("bss_undone", "For reference: Brier skill score after undoing the class weight, p/(p + w(1 − p))",
+           "brier_skill_score", "undone"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
