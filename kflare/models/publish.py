@@ -98,8 +98,7 @@ def publish_version(
             while True:
                 content = {"model": name, "version": version, **metadata}
                 (saved / METADATA).write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
-                lines = [f"{digest}  {path}\n" for path, digest in sorted(_digests(saved).items())]
-                (saved / MANIFEST).write_text("".join(lines), encoding="utf-8")
+                _write_manifest(saved)
                 try:
                     move_into_place(saved, home / str(version))
                 except OSError:
@@ -196,3 +195,8 @@ def _digests(version: Path) -> dict[str, str]:
     aside = {version / MANIFEST, version / SIGNATURE}
     files = (path for path in version.rglob("*") if path.is_file() and path not in aside)
     return {path.relative_to(version).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _write_manifest(version: Path) -> None:
+    lines = [f"{digest}  {path}\n" for path, digest in sorted(_digests(version).items())]
+    (version / MANIFEST).write_text("".join(lines), encoding="utf-8")
