@@ -53,15 +53,9 @@ class CompiledAttribution:
     def attribute(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Attribute the score of both labels to images (N, S, S, 1); the body of the signatures, to be compiled.
 
-        Returns
-        -------
-        logits : float32 (N, 2)
-            Before the soft-max, [no flare, flare].
-        grad_cam : float32 (N, S/32, S/32, 2)
-            Σ_k α_k A^k with α_k the mean gradient over the map (Selvaraju et al. 2017; Yi et al. 2021, section 3.2.2,
-            who take the sum: a constant factor), last axis the label.
-        guided_backprop : float32 (N, S, S, 2)
-            Guided gradient of each score with respect to the image.
+        Returns float32: the logits before the soft-max (N, 2); Grad-CAM (N, S/32, S/32, 2), Σ_k α_k A^k with α_k the
+        mean gradient over the map (Selvaraju et al. 2017; Yi et al. 2021, section 3.2.2, who take the sum: a constant
+        factor); the guided gradient of each score with respect to the image (N, S, S, 2). Last axis: [no flare, flare].
         """
         found = self._maps(images, ("grad_cam", "guided_backprop"))
         return found["logits"], found["grad_cam"], found["guided_backprop"]

@@ -139,12 +139,7 @@ def correlations(
 
 def _weighted(x: Float64Array, y: Float64Array, weights: Float64Array, *, ranks: bool) -> Float64Array:
     """Correlation of each resample, whose pairs count as often as its column of `weights` (N, R) says."""
-    if ranks:
-        return _from_columns(_midranks(x, weights), _midranks(y, weights), weights)
-    return _from_columns(x[:, np.newaxis], y[:, np.newaxis], weights)
-
-
-def _from_columns(x: Float64Array, y: Float64Array, weights: Float64Array) -> Float64Array:
+    x, y = (_midranks(values, weights) if ranks else values[:, np.newaxis] for values in (x, y))
     total = weights.sum(axis=0)
     # Brought to mean 0 and size 1 first: SHARP parameters reach 1e24, and their squares lose the rest.
     x, y = ((column - column.mean()) / (np.abs(column - column.mean()).max() or 1) for column in (x, y))

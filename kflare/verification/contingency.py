@@ -66,16 +66,9 @@ class ContingencyTable:
 
     @classmethod
     def from_probabilities(cls, observed: npt.ArrayLike, probability: npt.ArrayLike, *, threshold: float = 0.5) -> Self:
-        """Count probability forecasts, where `probability >= threshold` forecasts an event.
+        """Count forecasts (N,), 0 to 1, of which those of `probability >= threshold` are of an event.
 
-        Parameters
-        ----------
-        observed : bool or 0/1 array of shape (N,)
-            Whether an event was observed.
-        probability : array of shape (N,)
-            Forecast probability, 0 to 1.
-        threshold : float
-            0 to 1. Both papers train for 0.5.
+        Both papers train for 0.5; a threshold beyond [0, 1] raises `SettingError`.
         """
         if not 0 <= threshold <= 1:
             raise SettingError(f"`threshold` must lie in [0, 1], got {threshold}")
