@@ -2,8 +2,9 @@
 
 from .attribution_file import Attribution, read_attribution
 from .compiled import CompiledAttribution
-from .controls import agreement, randomisation_check, removal_curve
+from .controls import randomisation_check, removal_curve
 from .harps import place_regions
+from .map_agreement import agreement
 from .maps import attribution_map
 from .published import PublishedModel
 

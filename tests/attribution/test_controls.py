@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kflare.attribution.controls import on_cells, randomisation_check, rank_correlation, removal_curve
+from kflare.attribution.controls import randomisation_check, removal_curve
+from kflare.attribution.map_agreement import on_cells, rank_correlation
 from kflare.attribution.maps import ATTRIBUTION_METHODS
 from kflare.attribution.published import PublishedModel, open_once
 from kflare.commands.controls import main
