@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["numbers", "read_table", "sound_rows", "whole_numbers"]
+__all__ = ["numbers", "read_csv", "read_table", "sound_rows", "whole_numbers"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,6 +37,17 @@ def read_table(path: Path, what: str, **csv: Any) -> "pd.DataFrame":
     except (DataError, ArrowException, ValueError, OSError, KeyError, TypeError, AttributeError) as error:
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise DataError(f"{path} cannot be read as a {what} (Parquet or CSV): {reason}") from error
+
+
+def read_csv(source: Any, **options: Any) -> "pd.DataFrame":
+    """`pandas.read_csv`, but ValueError where rows have more fields than the header: pandas would shift the columns."""
+    import pandas as pd
+
+    table = pd.read_csv(source, **options)
+    shifted = not isinstance(table.index, pd.RangeIndex)
+    if shifted:
+        raise ValueError(f"its rows have more fields than its header, which names {table.shape[1]}")
+    return table
 
 
 def numbers(column: "pd.Series") -> "npt.NDArray[np.float64]":
@@ -101,7 +112,7 @@ def _parsed(payload: bytes, csv: dict[str, Any]) -> "pd.DataFrame":
     from pyarrow import parquet
 
     if not payload.startswith(b"PAR1"):
-        return pd.read_csv(io.BytesIO(payload), **csv)
+        return read_csv(io.BytesIO(payload), **csv)
     declared = parquet.read_metadata(io.BytesIO(payload))
     if declared.num_rows * declared.num_columns > _MAX_CELLS:
         raise DataError(f"it declares {declared.num_rows} rows of {declared.num_columns} columns")

@@ -17,7 +17,7 @@ from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import TIME_DTYPE, FlareList, class_fluxes
 from kflare.flares.labels import LEAD_HOURS, reaches, region_flux
 from kflare.io.payload import decoding
-from kflare.io.table_file import numbers, read_table
+from kflare.io.table_file import numbers, read_csv, read_table
 from kflare.sun.times import microseconds
 
 __all__ = ["COMMON_PARAMETERS", "SharpSamples", "read_folder", "read_sharp_samples", "region_flares"]
@@ -169,7 +169,7 @@ def read_folder(folder: Path) -> pd.DataFrame:
 
 def _read_file(path: Path) -> pd.DataFrame:
     with decoding(str(path), "is no readable CSV table"):
-        raw = pd.read_csv(path, dtype={"prefix": str, "flares": str, "t_end": str}, encoding="utf-8")
+        raw = read_csv(path, dtype={"prefix": str, "flares": str, "t_end": str}, encoding="utf-8")
     missing = [name for name in _NEEDED if name not in raw.columns]
     if missing:
         seen = ", ".join(map(str, raw.columns))

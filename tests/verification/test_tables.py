@@ -217,3 +217,11 @@ def test_a_file_that_is_no_table_is_told_of_in_one_short_line(tmp_path):
     with pytest.raises(DataError, match=r"lacks the column `time`: it has .* more") as error:
         forecast_table(read_forecasts(path))
     assert len(str(error.value)) < 1200
+
+
+@pytest.mark.parametrize("extra", [",", ",NOAA", ",,"])
+def test_rows_with_more_fields_than_the_header_are_refused(tmp_path, extra):
+    path = tmp_path / "shifted.csv"
+    path.write_text("time,probability,observed\n" + "".join(f"{day},0.2,0{extra}\n" for day in DAYS))
+    with pytest.raises(DataError, match="its rows have more fields than its header, which names 3"):
+        read_forecasts(path)
