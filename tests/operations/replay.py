@@ -32,7 +32,7 @@ from kflare.sun.disk import FULL_DISK
 from kflare.synthetic.sun import SyntheticSun
 from kflare.verification.contingency import ContingencyTable
 
-from .toys import publish_toys, publish_version
+from .toys import TOYS, publish_toys, publish_version
 from .troubles import TROUBLES, LedgerTroubles
 from .world import HOUR, World, limb_only, quiet
 
@@ -148,7 +148,7 @@ class Replay:
         models = publish_toys(self.toys, self.folder / "models")
         self.models = models
         with World(self.sun, size=self.size) as self.world:
-            self.server = Server(folder=models, port=0, poll_seconds=0.05)
+            self.server = Server(folder=models, port=0, poll_seconds=0.05, trust=TOYS)
             self.server.start()
             self.settings = self.world.settings(
                 self.folder, server=f"127.0.0.1:{self.server.port}", ledger=self.database, hours=HOURS
@@ -261,7 +261,7 @@ class Replay:
     def _restore(self) -> None:
         """Yesterday's faults are mended."""
         if not self.server.models.available() or not self._answers():
-            self.server = Server(folder=self.models, port=self.server.port, poll_seconds=0.05)
+            self.server = Server(folder=self.models, port=self.server.port, poll_seconds=0.05, trust=TOYS)
             self.server.start()
 
     def _answers(self) -> bool:

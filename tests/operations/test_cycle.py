@@ -28,7 +28,7 @@ from kflare.serving import Server
 from kflare.serving.server.models_config import ModelSettings
 from kflare.synthetic.sun import SyntheticSun
 
-from .toys import publish_toys, publish_version
+from .toys import TOYS, publish_toys, publish_version
 from .world import HOUR, XRAYS, World, limb_only, quiet
 
 START = datetime(2014, 3, 1, tzinfo=UTC)
@@ -44,7 +44,7 @@ def sun() -> SyntheticSun:
 @pytest.fixture(scope="module")
 def server(toys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     models = publish_toys(toys, tmp_path_factory.mktemp("models"))
-    with Server(folder=models, port=0, poll_seconds=0.05) as running:
+    with Server(folder=models, port=0, poll_seconds=0.05, trust=TOYS) as running:
         yield f"127.0.0.1:{running.port}"
 
 
@@ -283,7 +283,7 @@ def test_versions_with_a_label_are_asked_if_it_is_set(world: World, office: Offi
     names = ("defn-c", "defn-m", "cnn-c", "cnn-m")
     served = [ModelSettings(name, models / name, newest=None, labels={"stable": 1}) for name in names]
     world.observe(ISSUE - HOUR)
-    with Server(served, port=0) as running:
+    with Server(served, port=0, trust=TOYS) as running:
         for issue, label, version in ((ISSUE, None, 2), (ISSUE + HOUR, "stable", 1)):
             server = replace(office.settings.server, address=running.address, version_label=label)
             office.settings = replace(office.settings, server=server)

@@ -4,6 +4,10 @@ import math
 import shutil
 from pathlib import Path
 
+from kflare.serving.server.trust import Trust
+
+TOYS = Trust(unpublished=True, any_operation=True)  # they have no manifest, and resize as no model of kflare's does
+
 
 def write_region_model(path: Path, *, version: int = 1) -> Path:
     """logit = R_VALUE − 3 + ln(version) + Mhis1d + 1e-22 dt24USFLUX; a feature not measured counts as 0."""
