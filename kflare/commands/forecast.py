@@ -98,9 +98,9 @@ def _verify(ledger: "Ledger", digest: str) -> int:
 
 def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger", log: "EventLog") -> int:
     from kflare.errors import SettingError
+    from kflare.operations.clock import latest_issue
     from kflare.operations.publish.publishers import publish_cycle
     from kflare.operations.running import CycleResult, run_once
-    from kflare.operations.schedule import latest_issue
     from kflare.operations.status import EXIT_STATUS, outcome_of
 
     now = args.now or datetime.now(UTC)

@@ -1,26 +1,55 @@
-"""The clock: whether it can be right, and which issue times have passed without a cycle.
+"""The clock: the issue times of a schedule, whether it can be right, and which of them passed without a cycle.
 
 A forecast under a wrong issue time could not be taken back, so the present is held against the machine's own count of
 seconds, the newest observation and the newest record.
 """
 
 import time
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from kflare import __version__
+from kflare.errors import SettingError
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Outage, cycle_name, utc_text
 from kflare.operations.ledger import Ledger
-from kflare.operations.schedule import issue_times, next_issue
 from kflare.operations.settings import ForecastSettings
 
-__all__ = ["Clock", "ClockCheck", "clock_doubt", "record_missed"]
+__all__ = ["Clock", "ClockCheck", "clock_doubt", "issue_times", "latest_issue", "next_issue", "record_missed"]
 
 # A clock that leaps by more than this, against the machine's own count of seconds, is not used at once ...
 _LEAP: Final = timedelta(minutes=5)
 # ... but after it has run evenly for this long.
 _EVEN: Final = timedelta(minutes=10)
+
+
+def issue_times(hours: Sequence[float], since: datetime, until: datetime) -> Iterator[datetime]:
+    """Every issue time after `since` up to and including `until`, in order.
+
+    `hours` are of the UT day and rising, such as 3, 9, 15, 21 (paper 2, section 2.3); times are aware.
+    """
+    if not hours:
+        raise SettingError("`hours` must hold at least one hour of the day, got none")
+    since, until = since.astimezone(UTC), until.astimezone(UTC)
+    day = since.replace(hour=0, minute=0, second=0, microsecond=0)
+    while day <= until:
+        for hour in hours:
+            time = day + timedelta(hours=hour)
+            if since < time <= until:
+                yield time
+        day += timedelta(days=1)
+
+
+def next_issue(hours: Sequence[float], after: datetime) -> datetime:
+    """The first issue time later than `after` (aware)."""
+    return next(issue_times(hours, after, after + timedelta(days=2)))
+
+
+def latest_issue(hours: Sequence[float], now: datetime) -> datetime:
+    """The last issue time at or before `now` (aware)."""
+    *_, last = issue_times(hours, now - timedelta(days=2), now)
+    return last
 
 
 class Clock:

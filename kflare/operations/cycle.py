@@ -14,7 +14,7 @@ import pandas as pd
 from kflare import __version__
 from kflare.errors import DataError, KflareError, LedgerError
 from kflare.flares.catalogue import FlareList
-from kflare.operations.clock import clock_doubt, record_missed
+from kflare.operations.clock import clock_doubt, next_issue, record_missed
 from kflare.operations.event_log import EventLog
 from kflare.operations.fallback import fallback_forecast, rung_of_features
 from kflare.operations.forecast import (
@@ -34,11 +34,9 @@ from kflare.operations.forecast import (
 from kflare.operations.inputs import CycleInputs, delete_old_inputs, fetch_inputs, past_flares, record_feed_flares
 from kflare.operations.ledger import Ledger
 from kflare.operations.marks import FORECAST_CLASSES
-from kflare.operations.measurement import FEATURES, MeasuredDisk, measure_disk
+from kflare.operations.measurement import FEATURES, MeasuredDisk, measure_disk, region_forecasts
 from kflare.operations.publish.pictures import keep_pictures
 from kflare.operations.questions import Answers, ask_disk, ask_regions, connect, unreachable_models, wanted_features
-from kflare.operations.region_forecasts import region_forecasts
-from kflare.operations.schedule import next_issue
 from kflare.operations.settings import ForecastSettings
 from kflare.operations.unrecorded import keep_cycle, kept_cycle
 

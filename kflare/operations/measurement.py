@@ -1,8 +1,8 @@
-"""Regions of one cycle: found, recognised, numbered, measured, and completed with what the ledger knows of before."""
+"""Regions of one cycle: found, recognised, numbered, measured with what the ledger knows of before, and forecast."""
 
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import pandas as pd
@@ -10,14 +10,17 @@ import pandas as pd
 from kflare.datasets.region_features import LOOK_BACK, RegionHistory, complete_rows
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
+from kflare.operations.flare_records import flare_texts
+from kflare.operations.forecast import RegionForecast, RegionStatus
 from kflare.operations.inputs import CycleInputs
 from kflare.operations.ledger import Ledger
+from kflare.operations.questions import Answers
 from kflare.operations.settings import ForecastSettings
 from kflare.regions.extraction import Extraction, Measured, measure
 from kflare.regions.feature_table import SETS, feature_set
 from kflare.regions.tracking import Tracker, TrackingOptions, noaa_numbers
 
-__all__ = ["FEATURES", "MeasuredDisk", "measure_disk"]
+__all__ = ["FEATURES", "MeasuredDisk", "measure_disk", "region_forecasts"]
 
 FEATURES: Final = list(dict.fromkeys(feature.name for name in SETS for feature in feature_set(name)))
 
@@ -76,3 +79,58 @@ def _tracker(ledger: Ledger, measured: Measured, settings: ForecastSettings) -> 
         with suppress(DataError):
             return Tracker.from_state({**state, "options": vars(options)})
     return Tracker(options)
+
+
+def region_forecasts(
+    disk: MeasuredDisk, usable: pd.Series | None, answers: Answers, flares: FlareList | None
+) -> tuple[RegionForecast, ...]:
+    """The regions of a disk with what the models answered, and their flares of the last 24 h.
+
+    `usable` (bool) are the rows of the disk's table that the models were asked about, None if they were not asked;
+    `answers` hold one answer per usable row, in order.
+    """
+    size = disk.measured.magnetogram.data.shape[0]
+    asked = [] if usable is None else list(disk.table.index[usable])
+    found = []
+    for index, region in enumerate(disk.measured.detection.regions):
+        row = disk.table.loc[index]
+        noaa = tuple(map(int, row["noaas"].split()))
+        place = asked.index(index) if index in asked else None
+        probability = {} if place is None else {name: one[place] for name, one in answers.probability.items()}
+        imputed = answers.imputed[place] if probability and answers.imputed and place is not None else None
+        status: RegionStatus
+        if region.limb:
+            status = "limb"
+        elif place is None and pd.isna(row["USflux"]):
+            status = "no data"
+        else:
+            status = "forecast" if probability else "no answer"
+        found.append(
+            RegionForecast(
+                number=region.number,
+                region=str(row["region"]),
+                noaa=noaa,
+                harp=() if pd.isna(row["harpnum"]) else (int(row["harpnum"]),),
+                lon=region.lon,
+                lat=region.lat,
+                box=tuple(min(max(edge / size, 0.0), 1.0) for edge in region.box),
+                status=status,
+                probability=probability,
+                imputed=imputed,
+                remarks=(
+                    *([f"{imputed} features imputed"] if imputed else ()),
+                    *(["no NOAA number"] if not noaa else ()),
+                ),
+                recent_flares=_recent(noaa, disk.measured.time, flares),
+            )
+        )
+    return tuple(found)
+
+
+def _recent(numbers: tuple[int, ...], time: datetime, flares: FlareList | None) -> tuple[str, ...]:
+    """Flares of class C and above of the last 24 h."""
+    if flares is None or not numbers:
+        return ()
+    table = flares.table
+    own = table[table["noaa"].isin(numbers) & (table["start"] > time - timedelta(hours=24)) & (table["start"] <= time)]
+    return flare_texts(own)

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from kflare.errors import KflareError, LedgerError
-from kflare.operations.clock import Clock, ClockCheck
+from kflare.operations.clock import Clock, ClockCheck, latest_issue, next_issue
 from kflare.operations.cycle import run_cycle
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Forecast, Outage, cycle_name, utc_text
 from kflare.operations.ledger import Ledger
 from kflare.operations.publish.publishers import publish_cycle
-from kflare.operations.schedule import latest_issue, next_issue
 from kflare.operations.settings import ForecastSettings
 from kflare.operations.unrecorded import kept_path, record_kept
 

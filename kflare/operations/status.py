@@ -1,28 +1,19 @@
 """How the forecasting is doing, for a monitor: one glance at the ledger and one at the server."""
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from kflare.errors import ServingError
-from kflare.operations.clock import clock_doubt
+from kflare.operations.clock import clock_doubt, latest_issue, next_issue
 from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, Outage, utc_text
 from kflare.operations.ledger import Ledger
 from kflare.operations.questions import connect
-from kflare.operations.schedule import latest_issue, next_issue
 from kflare.operations.settings import ForecastSettings
 from kflare.operations.unrecorded import kept_files
 
 __all__ = ["EXIT_STATUS", "outcome_of", "status"]
 
-EXIT_STATUS: Mapping[str, int] = {
-    "forecast": 0,
-    "statistics": 3,
-    "outage": 4,
-    "unpublished": 5,
-    "overdue": 6,
-    "unrecorded": 7,
-}
+EXIT_STATUS: Final = {"forecast": 0, "statistics": 3, "outage": 4, "unpublished": 5, "overdue": 6, "unrecorded": 7}
 """Exit status by outcome; 1 is an error after which nothing was recorded, 2 wrong usage."""
 
 

@@ -18,14 +18,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from kflare.operations import database
-from kflare.operations.clock import Clock
+from kflare.operations.clock import Clock, issue_times
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.ledger import Ledger
 from kflare.operations.outcomes import forecast_outcomes
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import run_schedule
-from kflare.operations.schedule import issue_times
 from kflare.operations.settings import as_toml
 from kflare.serving import Server
 from kflare.sun.disk import FULL_DISK

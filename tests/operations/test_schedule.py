@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kflare.errors import SettingError
-from kflare.operations.schedule import issue_times, latest_issue, next_issue
+from kflare.operations.clock import issue_times, latest_issue, next_issue
 
 PAPER = (3.0, 9.0, 15.0, 21.0)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -12,8 +12,7 @@ from typing import Final
 
 import kflare
 from kflare.operations.forecast import Forecast, Outage, cycle_name
-from kflare.operations.publish.pages import Day, archive_day, archive_index, by_day
-from kflare.operations.publish.site_data import PastCycle, SiteData
+from kflare.operations.publish.pages import Day, PastCycle, SiteData, archive_day, archive_index, by_day
 
 __all__ = ["archive_files", "carry_over", "picture_folder"]
 

@@ -20,10 +20,9 @@ from kflare.operations.outcomes import forecast_outcomes
 from kflare.operations.publish.archive import archive_files, carry_over, picture_folder
 from kflare.operations.publish.csv_table import csv_text
 from kflare.operations.publish.latest import SCHEMA_NAME, latest_text, schema_text
-from kflare.operations.publish.pages import root_pages
+from kflare.operations.publish.pages import PastCycle, SiteData, WindowOutcome, root_pages
 from kflare.operations.publish.pictures import kept_pictures
 from kflare.operations.publish.publication import Publication
-from kflare.operations.publish.site_data import PastCycle, SiteData, WindowOutcome
 from kflare.operations.publish.verification import verification_sections
 from kflare.sun.disk import FULL_DISK
 from kflare.sun.times import within

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from kflare.operations.forecast import FORECAST_CLASSES, Forecast, Probability
-from kflare.operations.publish.site_data import Figure, PastCycle, Section
+from kflare.operations.publish.pages import Figure, PastCycle, Section
 from kflare.verification.comparison import Comparison, VerificationSettings, compare
 from kflare.verification.plots import plot_reliability, plot_roc, plot_series
 from kflare.verification.tables import forecast_table

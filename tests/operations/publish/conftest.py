@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kflare.operations.forecast import Forecast, Outage
+from kflare.operations.publish.pages import PastCycle, SiteData, WindowOutcome
 from kflare.operations.publish.pictures import (
     OVERLAY,
     DiskPicture,
@@ -15,7 +16,6 @@ from kflare.operations.publish.pictures import (
     magnetogram_picture,
     overlay_picture,
 )
-from kflare.operations.publish.site_data import PastCycle, SiteData, WindowOutcome
 from kflare.operations.publish.verification import verification_sections
 from kflare.synthetic.sun import SyntheticSun
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from kflare.operations.forecast import CLIMATOLOGY, Forecast, InputRecord, Outage, Probability, combine
+from kflare.operations.publish.pages import PastCycle, SiteData
 from kflare.operations.publish.site import write_site
-from kflare.operations.publish.site_data import PastCycle, SiteData
 
 pytestmark = pytest.mark.slow
 

@@ -21,9 +21,9 @@ from kflare.errors import DataError, SettingError
 from kflare.operations.forecast import Forecast, InputRecord, Outage, Probability
 from kflare.operations.publish.csv_table import csv_text
 from kflare.operations.publish.latest import read_latest
+from kflare.operations.publish.pages import Figure, PastCycle, Section, SiteData, WindowOutcome
 from kflare.operations.publish.pictures import DiskPicture
 from kflare.operations.publish.site import write_site
-from kflare.operations.publish.site_data import Figure, PastCycle, Section, SiteData, WindowOutcome
 
 Make = Callable[..., Forecast]
 HOSTILE = "\"><script>owned()</script><img src=x onerror='owned()'>{{ 7*7 }}&lt;"

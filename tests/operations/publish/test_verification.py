@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kflare.operations.forecast import Forecast, Outage, Probability
-from kflare.operations.publish.pages import age_text, span_text, time_text, verdict
-from kflare.operations.publish.site_data import PastCycle, WindowOutcome
+from kflare.operations.publish.pages import PastCycle, WindowOutcome, age_text, span_text, time_text, verdict
 from kflare.operations.publish.verification import verification_sections
 
 Make = Callable[..., Forecast]

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from kflare.operations.append_only import refuse_changes
+from kflare.operations.chain import refuse_changes
 from kflare.operations.schema import metadata
 
 revision = "0001"

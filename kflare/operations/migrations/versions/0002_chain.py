@@ -7,8 +7,7 @@ from alembic import op
 from sqlalchemy import insert, select
 
 from kflare.operations import schema
-from kflare.operations.append_only import refuse_changes, refuse_existing_keys
-from kflare.operations.chain import add_link
+from kflare.operations.chain import add_link, refuse_changes, refuse_existing_keys
 
 revision = "0002"
 down_revision = "0001"
