@@ -339,7 +339,7 @@ def requests() -> Iterator[Target]:
     from tensorflow_serving.apis import predict_pb2
 
     from kflare.serving.rest.json_tensors import fill_request, parse
-    from kflare.serving.server.models_config import read_models_config
+    from kflare.serving.server.config_files import read_models_config
     from kflare.serving.server.signature_checks import read_inputs
 
     info = Parse('name: "x:0" dtype: DT_FLOAT tensor_shape { dim { size: -1 } dim { size: 2 } }', TensorInfo())

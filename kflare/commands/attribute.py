@@ -88,8 +88,7 @@ def _source(args: argparse.Namespace) -> "tuple[AttributionModel, ExportOutcomes
     from kflare.attribution.published import PublishedModel
     from kflare.errors import SettingError
     from kflare.flares.repairing import read_flares
-    from kflare.serving.forecasts.served_attribution import ServedModel
-    from kflare.serving.forecasts.served_forecasts import event_of
+    from kflare.serving.forecasts.served_forecasts import ServedModel, event_of
 
     threshold = args.threshold
     if threshold is not None and not 0 <= threshold <= 1:

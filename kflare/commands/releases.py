@@ -163,7 +163,7 @@ def _check(options: argparse.Namespace) -> None:
 def _write_protoset(options: argparse.Namespace) -> None:
     command_line.quiet_tensorflow()
     from kflare.io.atomic import write_whole
-    from kflare.serving.messages.protoset import protoset
+    from kflare.serving.messages.declared_messages import protoset
 
     write_whole(options.protoset, protoset())
 

@@ -59,12 +59,11 @@ def _serve(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace, events: "SimpleQueue[BaseException | str]") -> None:
     from kflare.models.signing import read_public_key
     from kflare.serving.server.allocator import use_one_arena
-    from kflare.serving.server.batching_parameters import BatchingParameters
+    from kflare.serving.server.config_files import BatchingParameters, read_models_config
     from kflare.serving.server.embedded_server import Server, check_address
     from kflare.serving.server.limits import Limits
-    from kflare.serving.server.models_config import read_models_config
+    from kflare.serving.server.servable import Trust
     from kflare.serving.server.tls import ServerTls
-    from kflare.serving.server.trust import Trust
 
     use_one_arena()
     check_address(options.host, options.port)
@@ -130,12 +129,12 @@ def _start(server: "Server", events: "SimpleQueue[BaseException | str]") -> None
 
 def _metrics_path(monitoring_config: Path | None) -> str | None:
     """Where the metrics are, from TensorFlow Serving's `monitoring.config`; without one at its default place."""
-    from kflare.serving.messages.config_messages import MESSAGES, read_config
+    from kflare.serving.messages.declared_messages import CONFIG_MESSAGES, read_config
     from kflare.serving.rest.rest_server import METRICS_PATH
 
     if monitoring_config is None:
         return METRICS_PATH
-    config = read_config(monitoring_config, MESSAGES["MonitoringConfig"], what="monitoring configuration")
+    config = read_config(monitoring_config, CONFIG_MESSAGES["MonitoringConfig"], what="monitoring configuration")
     prometheus = config.prometheus_config
     return (prometheus.path or METRICS_PATH) if prometheus.enable else None
 

@@ -25,7 +25,7 @@ from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import CycleResult, run_once
 from kflare.operations.settings import ForecastSettings, as_toml
 from kflare.serving import Server
-from kflare.serving.server.models_config import ModelSettings
+from kflare.serving.server.config_files import ModelSettings
 from kflare.synthetic.sun import SyntheticSun
 
 from .toys import TOYS, publish_toys, publish_version

@@ -4,7 +4,7 @@ import math
 import shutil
 from pathlib import Path
 
-from kflare.serving.server.trust import Trust
+from kflare.serving.server.servable import Trust
 
 TOYS = Trust(unpublished=True, any_operation=True)  # they have no manifest, and resize as no model of kflare's does
 

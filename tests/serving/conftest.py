@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kflare.serving import Client, Server
-from kflare.serving.server.trust import Trust
+from kflare.serving.server.servable import Trust
 
 TOYS = Trust(unpublished=True, any_operation=True)  # they have no manifest, and loop and decode as no model of kflare's
 
@@ -134,7 +134,7 @@ def serve() -> Iterator[Callable[..., Server]]:
 @pytest.fixture(scope="module")
 def standing(toys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for the tests that change nothing: defn-c 1 and 2, cnn-c 1, defn-nan 1, defn-large 7."""
-    from kflare.serving.server.models_config import ModelSettings
+    from kflare.serving.server.config_files import ModelSettings
 
     folder = tmp_path_factory.mktemp("standing")
     _publish(toys / "defn-1", folder / "defn-c" / "1")

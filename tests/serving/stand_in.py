@@ -1,7 +1,7 @@
 """A server of one model for tests of what happens between client and server: up in half a second, killed in none.
 
-It speaks TensorFlow Serving's API by `messages/api_messages.py`; whether they are right is tested elsewhere. It runs in
-the process of the test, or by itself where it is to be killed.
+It speaks TensorFlow Serving's API by `messages/declared_messages.py`; whether they are right is tested elsewhere. It
+runs in the process of the test, or by itself where it is to be killed.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import grpc
 import numpy as np
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from kflare.serving.messages.api_messages import RPC_METHODS, GetModelStatusRequest, PredictRequest
+from kflare.serving.messages.declared_messages import RPC_METHODS, GetModelStatusRequest, PredictRequest
 from kflare.serving.messages.tensor_values import fill_tensor
 
 

@@ -20,7 +20,7 @@ import pytest
 
 from kflare.errors import ServingError, SettingError
 from kflare.serving import AsyncClient, Client
-from kflare.serving.messages.api_messages import RPC_METHODS, SignatureDefMap
+from kflare.serving.messages.declared_messages import RPC_METHODS, SignatureDefMap
 from kflare.serving.messages.tensor_values import fill_tensor
 
 from .stand_in import start as start_stand_in

@@ -23,9 +23,8 @@ import yaml
 
 from kflare.models.registry import first_per_event, model_names
 from kflare.operations.settings import read_settings
-from kflare.serving.messages.config_messages import MESSAGES, read_config
-from kflare.serving.server.batching_parameters import BatchingParameters
-from kflare.serving.server.models_config import read_models_config
+from kflare.serving.messages.declared_messages import CONFIG_MESSAGES, read_config
+from kflare.serving.server.config_files import BatchingParameters, read_models_config
 
 MODELS = first_per_event(model_names("image"), "image") + first_per_event(model_names("region"), "region")
 SERVING = Path(__file__).parents[2] / "serving"
@@ -113,7 +112,7 @@ def test_models():
 
 
 def test_batching():
-    config = read_config(SERVING / "batching.config", MESSAGES["BatchingParameters"], what="batching file")
+    config = read_config(SERVING / "batching.config", CONFIG_MESSAGES["BatchingParameters"], what="batching file")
     most, runs = config.max_batch_size.value, config.max_execution_batch_size.value
     assert config.num_batch_threads.value == 2
     assert config.enable_large_batch_splitting.value
@@ -132,12 +131,12 @@ def test_each_released_version_brings_its_own_batching(model):
     assert own.max_batch_size <= own.largest * own.max_enqueued_batches  # the largest request fits into the queue
     # A few images at a time, but 10,000 regions as one.
     assert (own.largest == 4 and own.max_batch_size >= 80) if model.startswith("cnn") else own.largest >= 10_000
-    config = read_config(path, MESSAGES["BatchingParameters"], what="batching file")
+    config = read_config(path, CONFIG_MESSAGES["BatchingParameters"], what="batching file")
     assert not config.HasField("num_batch_threads")  # not read there: threads are the server's
 
 
 def test_monitoring():
-    config = read_config(SERVING / "monitoring.config", MESSAGES["MonitoringConfig"], what="monitoring file")
+    config = read_config(SERVING / "monitoring.config", CONFIG_MESSAGES["MonitoringConfig"], what="monitoring file")
     expected = {"enable": True, "path": "/monitoring/prometheus/metrics"}
     assert (config.prometheus_config.enable, config.prometheus_config.path) == (True, expected["path"])
     assert load("prometheus.yml")["scrape_configs"][0]["metrics_path"] == expected["path"]
@@ -166,7 +165,7 @@ def test_tls(tmp_path):
     wanted = {"server_key": key.read_text(), "server_cert": server.read_text()}
     both = {**wanted, "custom_ca": ca.read_text(), "client_verify": True}
     for name, content in (("tls.config", wanted), ("mtls.config", both)):
-        read = read_config(tmp_path / name, MESSAGES["SSLConfig"], what="TLS file")
+        read = read_config(tmp_path / name, CONFIG_MESSAGES["SSLConfig"], what="TLS file")
         assert {field.name: value for field, value in read.ListFields()} == content
     parsed = original_types("SSLConfig", tmp_path / "tls.config", "SSLConfig", tmp_path / "mtls.config")
     assert parsed == [wanted, both]

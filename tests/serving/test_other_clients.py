@@ -17,8 +17,8 @@ from PIL import Image
 
 from kflare.commands.serve import main
 from kflare.serving import Server
-from kflare.serving.server.models_config import ModelSettings
-from kflare.serving.server.trust import Trust
+from kflare.serving.server.config_files import ModelSettings
+from kflare.serving.server.servable import Trust
 
 TOYS = Trust(unpublished=True, any_operation=True)
 

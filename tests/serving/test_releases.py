@@ -15,7 +15,7 @@ from kflare.errors import ModelError, ServingError, SettingError
 from kflare.models.publish import publish_version
 from kflare.models.releases import add_release, discard_old, list_releases, verify_version, withdraw
 from kflare.serving import Client, Server
-from kflare.serving.server.batching_parameters import BatchingParameters
+from kflare.serving.server.config_files import BatchingParameters
 from kflare.serving.server.version_labels import labels_of, set_labels
 
 HEAD = "# What the test serves.\n# Two lines.\n\n"
@@ -201,7 +201,7 @@ def test_labels_keep_the_head_of_the_file_and_widen_the_policy(config):
     set_labels(config, "defn-c", {"stable": 2, "canary": 3})
     assert config.read_text().startswith(HEAD)
     assert labels_of(config) == {"defn-c": {"stable": 2, "canary": 3}}
-    from kflare.serving.server.models_config import read_models_config
+    from kflare.serving.server.config_files import read_models_config
 
     assert read_models_config(config)[0].newest == 2
     set_labels(config, "defn-c", {})
@@ -212,7 +212,7 @@ def test_labels_keep_the_head_of_the_file_and_widen_the_policy(config):
 
 def test_labels_stay_within_what_is_served(published, tmp_path, capsys):
     """A plain version takes "stable" along; canary after canary, the oldest that is labelled goes on being served."""
-    from kflare.serving.server.models_config import read_models_config
+    from kflare.serving.server.config_files import read_models_config
 
     served, config = tmp_path / "served", tmp_path / "models.config"
     config.write_text(
@@ -262,7 +262,7 @@ def test_publish_list_verify_and_roll_back(published, tmp_path, capsys):
 
 
 def test_a_canary_comes_is_promoted_or_withdrawn(published, tmp_path, serve, until, capsys):
-    from kflare.serving.server.models_config import read_models_config
+    from kflare.serving.server.config_files import read_models_config
 
     served, config = tmp_path / "served", tmp_path / "models.config"
     config.write_text(CONFIG % served)
@@ -301,8 +301,8 @@ def test_a_canary_comes_is_promoted_or_withdrawn(published, tmp_path, serve, unt
 @pytest.mark.parametrize("warm", [True, False])
 def test_warm_up_requests_run_before_a_version_answers(served, warm):
     """What they gain, the first request beside the later ones, is shown by tools/bench serving."""
-    from kflare.serving.server.models_config import ModelSettings
-    from kflare.serving.server.trust import Trust
+    from kflare.serving.server.config_files import ModelSettings
+    from kflare.serving.server.servable import Trust
 
     trust = Trust(unpublished=not warm)
     if not warm:
@@ -407,7 +407,7 @@ def test_a_version_is_looked_at_when_it_is_loaded(published, tmp_path, keys):
     import tensorflow as tf
 
     from kflare.models.signing import read_public_key, sign_version
-    from kflare.serving.server.trust import Trust
+    from kflare.serving.server.servable import Trust
 
     def reading(path):
         """A graph that reads a file; here an empty one that is the test's own."""

@@ -16,9 +16,8 @@ from google.protobuf.message import DecodeError
 from kflare.datasets.region_inputs import region_inputs
 from kflare.errors import DataError, ServingError
 from kflare.models.registry import OUTPUTS, model_names
-from kflare.serving.client.channel import check_timeout, open_channel
-from kflare.serving.client.failures import code_of, describe_failure, is_unknown_model
-from kflare.serving.messages.api_messages import (
+from kflare.serving.client.channel import check_timeout, code_of, describe_failure, is_unknown_model, open_channel
+from kflare.serving.messages.declared_messages import (
     RPC_METHODS,
     GetModelMetadataRequest,
     GetModelStatusRequest,

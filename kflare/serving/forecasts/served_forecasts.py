@@ -1,13 +1,16 @@
-"""Forecasts from a server: magnetograms or a region table in, full-disk and region probabilities out."""
+"""Forecasts from a server: magnetograms or a region table in, probabilities and attribution maps out."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from kflare.attribution.attribution_file import Attribution, Origin, write_attribution
+from kflare.attribution.published import ATTRIBUTE, Ask
 from kflare.datasets.archive import forecast_time
 from kflare.datasets.region_features import to_forecast
 from kflare.errors import DataError, ServingError
@@ -19,17 +22,22 @@ from kflare.observations.reading import read_magnetogram
 from kflare.observations.usability import require_usable
 from kflare.serving.client.client import Client
 from kflare.serving.forecasts.full_disk import full_disk_probability
-from kflare.serving.forecasts.served_attribution import MAPS, predict_maps, require_attribution
 from kflare.serving.messages.replies import Reply
 
 __all__ = [
+    "MAPS",
     "ServedForecasts",
+    "ServedModel",
     "ask_magnetogram",
     "event_of",
     "forecast_magnetograms",
     "forecast_regions",
     "served_models",
 ]
+
+MAPS = ("grad_cam", "guided_backprop")
+"""The attribution maps of the signature `attribute`."""
+_SERVE = "serve a cnn-c or cnn-m that kflare.fit published"
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ def forecast_magnetograms(
     """
     if attributions is not None:
         for model in models:
-            require_attribution(client, model)
+            _require_attribution(client, model)
             make_folder(attributions / model)
     rows, versions = [], {}
     for path in paths:
@@ -114,14 +122,14 @@ def ask_magnetogram(
 ) -> Reply:
     """Ask a full-disk model about a magnetogram of any size as it was measured: the model's graph scales it.
 
-    `maps` are those of `served_attribution.MAPS` to bring along; `version` is a number or label. `DataError` where
+    `maps` are those of `MAPS` to bring along; `version` is a number or label. `DataError` where
     nothing can be forecast from it (`require_usable`).
     """
     require_usable(magnetogram)
     field = magnetogram.data[None, :, :, None]
     if not maps:
         return client.predict_magnetograms(model, field, version=version)
-    return predict_maps(client, model, field, maps=maps, version=version)
+    return _predict_maps(client, model, field, maps=maps, version=version)
 
 
 def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str]) -> ServedForecasts:
@@ -151,6 +159,59 @@ def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str])
         for time, group in rows.groupby("time", sort=True)
     ]
     return ServedForecasts(rows, pd.DataFrame(disk), versions)
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One version of a full-disk model on a server; `size` is the width and height of the network's input."""
+
+    target: str
+    origin: Origin
+    size: int
+    timeout: float
+
+    @classmethod
+    def find(cls, target: str, model: str, *, timeout: float) -> "ServedModel":
+        """The newest version of a model that a server serves; `ServingError` where none of it attributes."""
+        with Client(target, timeout=timeout) as client:
+            version, size = _require_attribution(client, model)
+        return cls(target, Origin(model, version), size, timeout)
+
+    def open(self) -> Ask:
+        """Connect; the version found is asked for by number, so that a new one does not mix with it."""
+        client = Client(self.target, timeout=self.timeout)
+
+        def ask(magnetograms: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
+            return _predict_maps(client, self.origin.model, magnetograms, version=self.origin.version).outputs
+
+        return ask
+
+
+def _predict_maps(
+    client: Client,
+    model: str,
+    magnetograms: npt.NDArray[np.float32],
+    *,
+    maps: Sequence[str] = MAPS,
+    version: int | str | None = None,
+) -> Reply:
+    """Ask a full-disk model about magnetograms (N, H, W, 1), gauss, for its probabilities and attribution maps."""
+    outputs = ("probability", "calibrated", *maps)
+    return client.predict(model, {"magnetogram": magnetograms}, signature=ATTRIBUTE, version=version, outputs=outputs)
+
+
+def _require_attribution(client: Client, model: str) -> tuple[int, int]:
+    """Version of a served model, and the size of its input; `ServingError` where it has no signature `attribute`."""
+    about = client.metadata(model)
+    who = f"{model} version {about.version} at {client.target}"
+    if ATTRIBUTE not in about.outputs:
+        found = ", ".join(sorted(about.outputs))
+        raise ServingError(f"{who} has no signature `{ATTRIBUTE}`, only {found}: {_SERVE}")
+    info = about.outputs[ATTRIBUTE].get("guided_backprop")
+    shape = None if info is None else info.shape
+    if shape is None or len(shape) != 4 or shape[1] is None:
+        raise ServingError(f"{who} does not declare the size of its `guided_backprop`: {_SERVE}")
+    return about.version, shape[1]
 
 
 def _cells(row: pd.Series) -> dict[str, Any]:

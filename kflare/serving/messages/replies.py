@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from kflare.errors import DataError, ServingError
 from kflare.models.registry import model_names
-from kflare.serving.messages.api_messages import SignatureDefMap
+from kflare.serving.messages.declared_messages import SignatureDefMap
 from kflare.serving.messages.tensor_values import type_name
 
 __all__ = ["Metadata", "Reply", "TensorInfo", "VersionState", "check_outputs"]

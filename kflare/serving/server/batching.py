@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.serving.messages.statuses import RequestError, invalid
-from kflare.serving.server.batching_parameters import BatchingParameters
+from kflare.serving.server.config_files import BatchingParameters
 from kflare.serving.server.metrics import Metrics
 
 __all__ = ["Arrays", "BatchScheduler"]

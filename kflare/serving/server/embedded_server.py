@@ -15,16 +15,13 @@ from kflare.serving.client.channel import INT32_MAX
 from kflare.serving.rest.rest_server import METRICS_PATH, RestServer
 from kflare.serving.server.allocator import give_back_if_grown
 from kflare.serving.server.batching import BatchScheduler
-from kflare.serving.server.batching_parameters import BatchingParameters
+from kflare.serving.server.config_files import BatchingParameters, ModelSettings
 from kflare.serving.server.limits import Admission, Limits, ReceivingGate, RunGate
 from kflare.serving.server.metrics import Metrics
 from kflare.serving.server.model_manager import ModelManager
-from kflare.serving.server.models_config import ModelSettings
-from kflare.serving.server.request_handler import RequestHandler
-from kflare.serving.server.servable import Servable
-from kflare.serving.server.services import add_services
+from kflare.serving.server.request_handler import RequestHandler, add_services
+from kflare.serving.server.servable import Servable, Trust
 from kflare.serving.server.tls import ServerTls
-from kflare.serving.server.trust import Trust
 
 __all__ = ["Server", "check_address"]
 

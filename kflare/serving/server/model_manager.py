@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from kflare.serving.messages.statuses import RequestError, invalid
-from kflare.serving.server.models_config import ModelSettings, numbered_versions
+from kflare.serving.server.config_files import ModelSettings, numbered_versions
 from kflare.serving.server.servable import Servable
 from kflare.serving.server.versions import Loader, ModelVersions, VersionStatus, not_served
 

@@ -1,23 +1,33 @@
-"""The answers to requests, whether they come by gRPC or by HTTP."""
+"""The answers to requests, whether they come by gRPC or by HTTP, and the services of gRPC.
+
+Clients cannot tell the two servers apart: same services, status codes and messages. Classify, Regress and
+MultiInference are refused in TensorFlow Serving's words too. Where this server is stricter or kinder on purpose, a
+comment says so: versions.py, batching.py, limits.py, signature_checks.py, model_manager.py and json_values.py.
+"""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
 
-from kflare.serving.messages.statuses import RequestError, invalid, status_of
+from kflare.serving.messages.statuses import RequestError, invalid, status_of, status_of_request
+from kflare.serving.server.config_files import model_settings
 from kflare.serving.server.limits import Admission
 from kflare.serving.server.metrics import Metrics
 from kflare.serving.server.model_manager import ModelManager
-from kflare.serving.server.models_config import model_settings
 from kflare.serving.server.servable import Servable
 from kflare.serving.server.signature_checks import CLASSIFY, REGRESS, check_takes_examples
 
-__all__ = ["RequestHandler"]
+__all__ = ["RequestHandler", "add_services"]
+
+_LONGEST_MESSAGE = 1024  # grpc_status_util.cc, kErrorMessageLimit: over gRPC only
+
+_Work = Callable[[Any, grpc.ServicerContext], Any]
 
 
 @dataclass(frozen=True)
@@ -157,3 +167,47 @@ def _no_examples() -> RequestError:
 def _require_model_spec(request: Any) -> None:
     if not request.HasField("model_spec"):
         raise invalid("Missing ModelSpec")
+
+
+def add_services(handler: RequestHandler, server: grpc.Server) -> None:
+    """Let a gRPC server answer the methods of both services by a request handler."""
+    from tensorflow_serving.apis.model_service_pb2_grpc import add_ModelServiceServicer_to_server
+    from tensorflow_serving.apis.prediction_service_pb2_grpc import add_PredictionServiceServicer_to_server
+
+    def predict(request: Any, context: grpc.ServicerContext) -> Any:
+        left = context.time_remaining()
+        return handler.predict(request, deadline=None if left is None else time.monotonic() + left)
+
+    def counted(api: str, work: _Work) -> _Work:
+        def work_and_count(request: Any, context: grpc.ServicerContext) -> Any:
+            with handler.counted(request.model_spec.name, api, "GRPC"):
+                return work(request, context)
+
+        return _method(work_and_count)
+
+    prediction_service = SimpleNamespace(
+        Predict=counted("Predict", predict),
+        GetModelMetadata=_method(lambda request, _: handler.metadata(request)),
+        Classify=counted("Classify", lambda request, _: handler.examples(request, method=CLASSIFY)),
+        Regress=counted("Regress", lambda request, _: handler.examples(request, method=REGRESS)),
+        MultiInference=_method(lambda request, _: handler.multi_inference(request)),
+    )
+    model_service = SimpleNamespace(
+        GetModelStatus=_method(lambda request, _: handler.status(request)),
+        HandleReloadConfigRequest=_method(lambda request, _: handler.reload(request)),
+    )
+    add_PredictionServiceServicer_to_server(prediction_service, server)
+    add_ModelServiceServicer_to_server(model_service, server)
+
+
+def _method(work: _Work) -> _Work:
+    def method(request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return work(request, context)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong with one request becomes its status
+            code, message = status_of_request(error)
+        if len(message) > _LONGEST_MESSAGE:
+            message = message[:_LONGEST_MESSAGE] + "...TRUNCATED"
+        return context.abort(code, message)  # which raises
+
+    return method

@@ -6,6 +6,7 @@ prepares itself anew for each set of outputs (0.1 to 0.3 s), and a Keras signatu
 """
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,59 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 
-from kflare.models.publish import BATCHING, WARMUP
+from kflare.errors import ModelError
+from kflare.models.publish import BATCHING, MANIFEST, WARMUP, verify_manifest
 from kflare.serving.messages.statuses import RequestError, invalid, status_of
 from kflare.serving.messages.tensor_values import fill_tensor
 from kflare.serving.server.batching import Arrays, BatchScheduler
-from kflare.serving.server.batching_parameters import BatchingParameters
-from kflare.serving.server.image_inputs import decoded_bytes, decodes_images
+from kflare.serving.server.config_files import BatchingParameters
 from kflare.serving.server.limits import Limits, OneRequest, RunGate
 from kflare.serving.server.metrics import Metrics
-from kflare.serving.server.signature_checks import has_rows, read_inputs, row_bytes, wanted_outputs
-from kflare.serving.server.trust import Trust
+from kflare.serving.server.signature_checks import (
+    decoded_bytes,
+    decodes_images,
+    has_rows,
+    read_inputs,
+    row_bytes,
+    wanted_outputs,
+)
 
-__all__ = ["Servable", "write_output"]
+__all__ = ["Servable", "Trust", "write_output"]
 
 _MOST_WARMUP_RECORDS = 1000  # WarmupConsts::kMaxNumRecords in servables/tensorflow/saved_model_warmup_util.h
 _LEAST_IMAGE_BYTES = 2**20  # that a row of an image model counts as: a network of 256 x 256 takes ten times as much
 _CODE = grpc.StatusCode
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What a version must show before it is loaded: a graph may do whatever its operations can.
+
+    A manifest that is there is checked in any case.
+
+    `unpublished`: serve versions without a manifest, too. `any_operation`: also operations that kflare's own models do
+    not have, such as those that read files. `key`: serve only versions signed with it
+    (`kflare.models.signing.read_public_key`).
+    """
+
+    unpublished: bool = False
+    any_operation: bool = False
+    key: Any = None
+
+    def check(self, path: Path) -> None:
+        """`ModelError` where a version's folder breaks a rule."""
+        if self.key is not None:
+            from kflare.models.signing import verify_signature
+
+            verify_signature(path, self.key)
+        if (path / MANIFEST).is_file():
+            verify_manifest(path)
+        elif not self.unpublished:
+            raise ModelError(f"{path} has no {MANIFEST}: publish it with kflare.fit, or --allow-unpublished serves it")
+        if not self.any_operation:
+            from kflare.models.savedmodel import check_ops
+
+            check_ops(path)
 
 
 class Servable:

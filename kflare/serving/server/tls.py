@@ -11,7 +11,7 @@ from typing import Any, Self
 import grpc
 
 from kflare.errors import SettingError
-from kflare.serving.messages.config_messages import MESSAGES, read_config
+from kflare.serving.messages.declared_messages import CONFIG_MESSAGES, read_config
 
 __all__ = ["ServerTls"]
 
@@ -28,7 +28,7 @@ class _Identity:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        config = read_config(path, MESSAGES["SSLConfig"], what="TLS configuration")
+        config = read_config(path, CONFIG_MESSAGES["SSLConfig"], what="TLS configuration")
         for name in ("server_key", "server_cert"):
             if "-----BEGIN " not in getattr(config, name):
                 raise SettingError(f"`{name}` in {path} must be the content of a PEM file")

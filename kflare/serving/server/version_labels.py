@@ -15,7 +15,7 @@ import grpc
 from kflare.errors import ModelError, ServingError, SettingError
 from kflare.io.atomic import write_whole
 from kflare.serving.client.channel import open_channel
-from kflare.serving.messages.config_messages import read_config
+from kflare.serving.messages.declared_messages import read_config
 
 __all__ = [
     "CANARY",

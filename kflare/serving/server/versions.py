@@ -24,7 +24,7 @@ import grpc
 
 from kflare.serving.messages.statuses import RequestError, status_of
 from kflare.serving.server.allocator import give_back
-from kflare.serving.server.models_config import ModelSettings, numbered_versions
+from kflare.serving.server.config_files import ModelSettings, numbered_versions
 from kflare.serving.server.servable import Servable
 
 __all__ = ["Loader", "ModelVersions", "State", "VersionStatus", "not_served"]

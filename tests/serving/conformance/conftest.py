@@ -35,9 +35,8 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServic
 
 from kflare.serving import Server
 from kflare.serving.messages.tensor_values import fill_tensor
-from kflare.serving.server.batching_parameters import BatchingParameters
-from kflare.serving.server.models_config import read_models_config
-from kflare.serving.server.trust import Trust
+from kflare.serving.server.config_files import BatchingParameters, read_models_config
+from kflare.serving.server.servable import Trust
 
 PROGRAM = shutil.which("tensorflow_model_server")
 ADDRESS = os.environ.get("KFLARE_SERVER")

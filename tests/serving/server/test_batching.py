@@ -12,7 +12,7 @@ import pytest
 from kflare.errors import SettingError
 from kflare.serving.messages.statuses import RequestError
 from kflare.serving.server.batching import BatchScheduler
-from kflare.serving.server.batching_parameters import BatchingParameters
+from kflare.serving.server.config_files import BatchingParameters
 from kflare.serving.server.metrics import Metrics
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from kflare.serving.messages.statuses import RequestError
-from kflare.serving.server.image_inputs import decoded_bytes
+from kflare.serving.server.signature_checks import decoded_bytes
 
 
 def encoded(kind):

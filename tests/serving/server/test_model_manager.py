@@ -16,11 +16,9 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from kflare.serving.messages.statuses import RequestError
 from kflare.serving.messages.tensor_values import fill_tensor, read_tensor
 from kflare.serving.server import versions
-from kflare.serving.server.batching_parameters import BatchingParameters
+from kflare.serving.server.config_files import BatchingParameters, ModelSettings
 from kflare.serving.server.model_manager import ModelManager
-from kflare.serving.server.models_config import ModelSettings
-from kflare.serving.server.servable import Servable
-from kflare.serving.server.trust import Trust
+from kflare.serving.server.servable import Servable, Trust
 from kflare.serving.server.versions import State
 
 

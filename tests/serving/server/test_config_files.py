@@ -8,13 +8,13 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from kflare.errors import SettingError
 from kflare.serving import Server
-from kflare.serving.server.models_config import (
+from kflare.serving.server.config_files import (
     ModelSettings,
     model_settings,
     numbered_versions,
     read_models_config,
 )
-from kflare.serving.server.trust import Trust
+from kflare.serving.server.servable import Trust
 
 SHIPPED = Path(__file__).resolve().parents[3] / "serving" / "models.config"
 

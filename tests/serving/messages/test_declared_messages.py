@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kflare.serving.messages import api_messages as messages
-from kflare.serving.messages.api_messages import RPC_METHODS, PredictRequest, TensorProto
+from kflare.serving.messages import declared_messages as messages
+from kflare.serving.messages.declared_messages import RPC_METHODS, PredictRequest, TensorProto
 from kflare.serving.messages.tensor_values import fill_tensor, read_tensor, type_name
 
 
