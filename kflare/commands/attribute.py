@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kflare.commands import command_line
-from kflare.commands.image_options import add_image_options, chosen_images
+from kflare.commands.command_line import add_images, chosen_images
 
 if TYPE_CHECKING:
     from kflare.attribution.export import Export
@@ -32,27 +32,21 @@ __all__ = ["main"]
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    add_image_options(parser)
-    model = parser.add_argument_group("model")
-    add = model.add_argument
+    add_images(parser)
+    add = parser.add_argument_group("model").add_argument
     add("--model", type=Path, metavar="DIR", help="published model to run here, e.g. savedmodels/cnn-m or one version")
     add("--server", metavar="ADDRESS", help="host:port of a server to ask instead")
     add("--model-name", metavar="NAME", help="with --server: cnn-c or cnn-m")
-    add(
-        "--timeout", type=float, default=60.0, metavar="SECONDS",
-        help="with --server: deadline of a request (default: 60)",
-    )  # fmt: skip
+    told = "with --server: deadline of a request (default: 60)"
+    add("--timeout", type=float, default=60.0, metavar="SECONDS", help=told)
     add("--batch-size", type=int, default=4, metavar="N", help="images per call of the model (default: 4)")
     table = parser.add_argument_group("table")
     add = table.add_argument
     add("--regions", type=Path, metavar="FILE", help="regions, SRS (or a folder) or region table: a row for each, too")
     add("--flares", type=Path, metavar="FILE", help="flare list: adds hit, miss, false alarm or null of each image")
-    add(
-        "--threshold", type=float, metavar="P",
-        help="probability from which a forecast is yes (default: the model's own; needed with --server and --flares)",
-    )  # fmt: skip
-    out = parser.add_argument_group("output")
-    add = out.add_argument
+    told = "probability from which a forecast is yes (default: the model's own; needed with --server and --flares)"
+    add("--threshold", type=float, metavar="P", help=told)
+    add = parser.add_argument_group("output").add_argument
     add("--output", type=Path, metavar="DIR", help="folder to write to (default: attributions/MODEL)")
     add("--png", action="store_true", help="draw the maps over each magnetogram")
     add("--json", action="store_true", help="print the summary as JSON")
@@ -60,6 +54,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 def _attribute(args: argparse.Namespace) -> None:
+    from kflare.attribution.export import Export
     from kflare.errors import SettingError
 
     if (args.model is None) == (args.server is None):
@@ -71,7 +66,13 @@ def _attribute(args: argparse.Namespace) -> None:
     command_line.quiet_tensorflow()
     images = chosen_images(args)
     source, outcomes = _source(args)
-    settings = _settings(args, source.origin.model)
+    settings = Export(
+        (args.output or Path("attributions") / source.origin.model).absolute(),
+        byte_range=args.byte_range,
+        batch_size=args.batch_size,
+        regions=None if args.regions is None else args.regions.absolute(),
+        pictures=args.png,
+    )
     with settings.held():
         summary, failures = _export(args, images, source, settings, outcomes)
     print(json.dumps(summary, indent=2) if args.json else _as_text(summary))
@@ -99,24 +100,11 @@ def _source(args: argparse.Namespace) -> "tuple[AttributionModel, ExportOutcomes
         event, threshold = source.event, source.threshold if threshold is None else threshold
     else:
         if args.flares is not None and threshold is None:
-            raise SettingError(
-                "a server does not tell the threshold of its model: give it with --threshold, or leave --flares out"
-            )
+            unknown = "a server does not tell the threshold of its model"
+            raise SettingError(f"{unknown}: give it with --threshold, or leave --flares out")
         source = ServedModel.find(args.server, args.model_name, timeout=args.timeout)
         event = event_of(args.model_name)[0]
     return source, None if args.flares is None else ExportOutcomes(read_flares(args.flares), event, threshold)
-
-
-def _settings(args: argparse.Namespace, model: str) -> "Export":
-    from kflare.attribution.export import Export
-
-    return Export(
-        (args.output or Path("attributions") / model).absolute(),
-        byte_range=args.byte_range,
-        batch_size=args.batch_size,
-        regions=None if args.regions is None else args.regions.absolute(),
-        pictures=args.png,
-    )
 
 
 def _export(

@@ -10,11 +10,22 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
-from kflare.errors import DataError, KflareError
+from kflare.errors import DataError, KflareError, SettingError
 from kflare.io.passwords import without_passwords
 
-__all__ = ["Command", "add_byte_range", "add_span", "add_workers", "quiet_tensorflow", "report_failures", "utc_time"]
+__all__ = [
+    "Command",
+    "add_byte_range",
+    "add_images",
+    "add_span",
+    "add_workers",
+    "chosen_images",
+    "quiet_tensorflow",
+    "report_failures",
+    "utc_time",
+]
 
 
 @dataclass(frozen=True)
@@ -69,13 +80,44 @@ def add_span(parser: "argparse._ActionsContainer", what: str) -> None:
     parser.add_argument("--until", dest="end", metavar="DATE", help=f"only {what} before this UTC date or time")
 
 
+def add_images(parser: argparse.ArgumentParser, *, byte_range: bool = True) -> None:
+    """Add the magnetograms of the commands of attribution: files, their list and span, and how bytes are read."""
+    images = parser.add_argument_group("images")
+    images.add_argument("magnetograms", nargs="*", type=Path, help="full-disk magnetograms, or folders of them")
+    images.add_argument("--list", type=Path, metavar="FILE", help="file with the path of a magnetogram per line")
+    add_span(images, "images")
+    if byte_range:
+        add_byte_range(images)
+
+
+def chosen_images(args: argparse.Namespace) -> list[Path]:
+    """Absolute paths of the magnetograms that the parsed options name; at least one, or an error says why not."""
+    from kflare.attribution.export import in_span
+    from kflare.datasets.archive import magnetogram_files
+    from kflare.datasets.splits import utc_date
+
+    places: list[Path] = list(args.magnetograms)
+    if args.list is not None:
+        try:
+            lines = args.list.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise DataError(f"`--list`: {args.list} cannot be read: {error}") from error
+        places += [Path(line.strip()) for line in lines if line.strip()]
+    if not places:
+        raise SettingError("give magnetograms, folders of them, or --list FILE")
+    begin, end = (None if text is None else utc_date(text) for text in (args.begin, args.end))
+    images = in_span(magnetogram_files(places), begin=begin, end=end)
+    if not images:
+        raise DataError(f"none of the magnetograms lies in {args.begin or '...'} to {args.end or '...'}")
+    # Workers may have another current folder.
+    return [image.absolute() for image in images]
+
+
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add `--workers` and `--scheduler`, as `kflare.io.workers.run_tasks` takes them."""
     work = parser.add_argument_group("workers")
-    work.add_argument(
-        "--workers", type=int, default=1, metavar="N",
-        help="processes, on a local dask cluster if more than 1 (default: 1)",
-    )  # fmt: skip
+    told = "processes, on a local dask cluster if more than 1 (default: 1)"
+    work.add_argument("--workers", type=int, default=1, metavar="N", help=told)
     work.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers do the work instead")
 
 
@@ -92,9 +134,8 @@ def utc_time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"must be a date or time such as 2013-10-23 or 2013-10-23T03:00, got {text!r}"
-        ) from error
+        known = "a date or time such as 2013-10-23 or 2013-10-23T03:00"
+        raise argparse.ArgumentTypeError(f"must be {known}, got {text!r}") from error
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 

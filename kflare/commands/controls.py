@@ -16,13 +16,13 @@ import json
 from pathlib import Path
 
 from kflare.commands import command_line
-from kflare.commands.image_options import add_image_options, chosen_images
+from kflare.commands.command_line import add_images, chosen_images
 
 __all__ = ["main"]
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    add_image_options(parser)
+    add_images(parser)
     parser.add_argument(
         "--model", type=Path, required=True, metavar="DIR", help="published full-disk model, e.g. savedmodels/cnn-m"
     )

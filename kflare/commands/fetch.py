@@ -53,14 +53,11 @@ def _options(parser: argparse.ArgumentParser) -> None:
     dated.add_argument("--until", type=utc_time, required=True, metavar="DATE", help="end, exclusive, UTC")
     images = argparse.ArgumentParser(add_help=False)
     images.add_argument("--cadence", type=_span, default="24h", metavar="SPAN", help="such as 24h, 90m (default: 24h)")
-    images.add_argument(
-        "--within", type=_span, default="12h", metavar="SPAN",
-        help="how much earlier an image may be that is taken for a missing one (default: 12h)",
-    )  # fmt: skip
+    told = "how much earlier an image may be that is taken for a missing one (default: 12h)"
+    images.add_argument("--within", type=_span, default="12h", metavar="SPAN", help=told)
     recent = argparse.ArgumentParser(add_help=False)
-    recent.add_argument(
-        "--from", dest="since", type=utc_time, metavar="DATE", help="first day; without it: SWPC's feeds"
-    )
+    first = "first day; without it: SWPC's feeds"
+    recent.add_argument("--from", dest="since", type=utc_time, metavar="DATE", help=first)
     recent.add_argument("--until", type=utc_time, metavar="DATE", help="end, exclusive")
 
     what = parser.add_subparsers(dest="what", metavar="{hmi,mdi,helioviewer,sharp,flares,xrays,nrt}")
@@ -75,9 +72,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
     hv = what.add_parser("helioviewer", parents=[common, dated, images], help="JPEG 2000 of Helioviewer, 4096²")
     hv.add_argument("--source", type=int, default=19, metavar="N", help="19 HMI magnetogram, 18 continuum; default: 19")
     _add_server(hv, "--url", "KFLARE_HELIOVIEWER_URL")
-    sharp = what.add_parser(
-        "sharp", parents=[common, dated], help="SHARP keywords of JSOC in one Parquet table, in kflare's units"
-    )
+    keywords = "SHARP keywords of JSOC in one Parquet table, in kflare's units"
+    sharp = what.add_parser("sharp", parents=[common, dated], help=keywords)
     sharp.add_argument("--series", default="hmi.sharp_cea_720s", help="default: hmi.sharp_cea_720s")
     sharp.add_argument("--harpnum", type=int, metavar="N", help="of one region only")
     _add_server(sharp, "--jsoc", "KFLARE_JSOC_URL")
@@ -110,13 +106,10 @@ def _common_options() -> argparse.ArgumentParser:
 
 
 def _add_jsoc(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--policy", default="default", choices=("default", "strict", "any"), help="quality policy (default: default)"
-    )
-    parser.add_argument(
-        "--email", default=os.environ.get("JSOC_EMAIL"), metavar="ADDRESS",
-        help="registered with JSOC: also brings data back from tape ($JSOC_EMAIL)",
-    )  # fmt: skip
+    policies = ("default", "strict", "any")
+    parser.add_argument("--policy", default="default", choices=policies, help="quality policy (default: default)")
+    told = "registered with JSOC: also brings data back from tape ($JSOC_EMAIL)"
+    parser.add_argument("--email", default=os.environ.get("JSOC_EMAIL"), metavar="ADDRESS", help=told)
     _add_server(parser, "--jsoc", "KFLARE_JSOC_URL")
 
 
@@ -128,9 +121,8 @@ def _fetch(args: argparse.Namespace) -> None:
     from kflare.errors import SettingError
 
     if (args.what is None) == (args.check is None):
-        raise SettingError(
-            "say what to fetch (hmi, mdi, helioviewer, sharp, flares, xrays, nrt), or --check DIR; see --help"
-        )
+        kinds = "hmi, mdi, helioviewer, sharp, flares, xrays, nrt"
+        raise SettingError(f"say what to fetch ({kinds}), or --check DIR; see --help")
     if args.check is not None:
         _check(args.check)
         return
@@ -139,10 +131,8 @@ def _fetch(args: argparse.Namespace) -> None:
             raise SettingError(f"`--{name}` must be above {max(least, 0):g}, got {getattr(args, name)}")
     from kflare.archives.web import RetryPolicy, Web
 
-    retry = RetryPolicy(
-        connect=min(10.0, args.timeout), read=args.timeout, attempts=args.attempts, first_wait=args.wait
-    )
-    with Web(retry) as web:
+    waits = {"connect": min(10.0, args.timeout), "read": args.timeout, "first_wait": args.wait}
+    with Web(RetryPolicy(attempts=args.attempts, **waits)) as web:
         if args.what == "nrt":
             _fetch_nrt(args, web)
         elif args.what == "sharp":

@@ -33,10 +33,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add = parser.add_argument_group("output").add_argument
     add("--output", type=Path, metavar="DIR", help="the run's folder: logs, checkpoints, summary (default: runs/MODEL)")
-    add(
-        "--publish", type=Path, default=Path("savedmodels"), metavar="DIR",
-        help="models' directory (default: savedmodels)",
-    )  # fmt: skip
+    told = "models' directory (default: savedmodels)"
+    add("--publish", type=Path, default=Path("savedmodels"), metavar="DIR", help=told)
     add("--no-publish", action="store_true", help="train and evaluate only")
     add("--json", action="store_true", help="print the summary as JSON")
 

@@ -33,8 +33,7 @@ __all__ = ["main"]
 def _options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--settings", type=Path, default=Path("kflare.toml"), metavar="FILE", help="settings (default: kflare.toml)")
-    what = parser.add_mutually_exclusive_group(required=True)
-    add = what.add_argument
+    add = parser.add_mutually_exclusive_group(required=True).add_argument
     add("--once", action="store_true", help="run the cycle of the latest issue time, or of --issue")
     add("--schedule", action="store_true", help="run every cycle at its time, until interrupted")
     add("--publish", action="store_true", help="publish the latest cycle, or that of --issue, again")

@@ -54,9 +54,8 @@ def _predict(args: argparse.Namespace) -> None:
 
             paths = magnetogram_files(args.magnetograms)
             models = served_models(client, "image", args.models)
-            result = forecast_magnetograms(
-                client, paths, models, byte_range=args.byte_range, attributions=args.attribute
-            )
+            chosen = {"byte_range": args.byte_range, "attributions": args.attribute}
+            result = forecast_magnetograms(client, paths, models, **chosen)
     print(json.dumps(result.as_json(), indent=2) if args.json else _as_text(result))
 
 
@@ -81,10 +80,8 @@ def _as_text(result: "ServedForecasts") -> str:
 
     from kflare.io.percent import percent
 
-    lines = [
-        "probability of a flare starting within 24 h (calibrated = observed frequency; no forecast is a certainty)"
-    ]
-    lines += [", ".join(f"{model} version {version}" for model, version in result.versions.items()), ""]
+    told = "probability of a flare starting within 24 h (calibrated = observed frequency; no forecast is a certainty)"
+    lines = [told, ", ".join(f"{model} version {version}" for model, version in result.versions.items()), ""]
     disk = result.disk
     if "source" not in disk:
         disk = disk.assign(region="full disk (P_FD)")

@@ -175,12 +175,10 @@ _seconds = _between(0, 1e6, float)
 def _options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
-        "--models",
-        type=Path,
-        metavar="DIR",
+        "--models", type=Path, metavar="DIR",
         help="folder of the models, DIR/<name>/<version>/; with --config, where that file's models lie on this machine "
         f"(default, without --config: {_DEFAULT_MODELS})",
-    )
+    )  # fmt: skip
     add("--config", type=Path, metavar="FILE", help="TensorFlow Serving's models.config: names, policies, labels")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
     add("--port", type=_port, default=8500, help="port, 0 for any free one (default: %(default)s)")
@@ -189,12 +187,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add("--tensor-content", action="store_true", help="answer with raw bytes: faster, but not every client reads them")
     add("--rest-api-port", type=_port, metavar="PORT", help="listen for HTTP too: REST and metrics; 0 for any free one")
     add("--batching-parameters-file", type=Path, metavar="FILE", help="run requests in batches: BatchingParameters")
-    add(
-        "--enable-per-model-batching-parameters",
-        action="store_true",
-        help="with --batching-parameters-file: batch each model by the batching_params.pbtxt in its version's folder, "
-        "and those without it not at all",
-    )
+    own = "with that: batch each model by its version's own batching_params.pbtxt, and those without it not at all"
+    add("--enable-per-model-batching-parameters", action="store_true", help=own)
     tls = "speak TLS, or mutual TLS, on both ports: SSLConfig; read again when it changes"
     add("--ssl-config-file", type=Path, metavar="FILE", help=tls)
     add("--monitoring-config-file", type=Path, metavar="FILE", help="whether and where metrics are: MonitoringConfig")

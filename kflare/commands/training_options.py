@@ -60,10 +60,8 @@ def add_recipe(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     add("--learning-rate", type=float, metavar="X", help=f"of Adam; {_defaults('learning_rate')}")
     add("--patience", type=int, metavar="N", help=f"epochs without a better validation score; {_defaults('patience')}")
     add("--select", choices=("tss", "loss"), help=f"validation score that chooses the epoch; {_defaults('select')}")
-    add(
-        "--class-weight", type=float, metavar="W",
-        help="weight of flares against 1 (default: the training span's class ratio)",
-    )  # fmt: skip
+    told = "weight of flares against 1 (default: the training span's class ratio)"
+    add("--class-weight", type=float, metavar="W", help=told)
     add("--no-augment", action="store_true", help="image models: no mirroring and polarity reversal")
     add(
         "--pretrain", action="store_true",
@@ -90,13 +88,11 @@ def checked_spec(args: argparse.Namespace) -> ModelSpec:
         if args.magnetograms is None:
             raise SettingError(f"{spec.name} needs --magnetograms DIR")
         if args.daily is not None and not 0 <= args.daily < 24:
-            raise SettingError(
-                f"--daily must lie in [0, 24) hours, or one image would serve two days, got {args.daily:g}"
-            )
+            why = "or one image would serve two days"
+            raise SettingError(f"--daily must lie in [0, 24) hours, {why}, got {args.daily:g}")
         if args.image_size < spec.smallest_size:
-            raise SettingError(
-                f"--image-size must be at least {spec.smallest_size} for {spec.name}, got {args.image_size}"
-            )
+            least = f"{spec.smallest_size} for {spec.name}"
+            raise SettingError(f"--image-size must be at least {least}, got {args.image_size}")
     elif (args.sharp is None) == (args.regions is None):
         raise SettingError(f"{spec.name} needs either --sharp DIR or --regions FILE")
     elif args.sharp is not None and args.harp_noaa is None:

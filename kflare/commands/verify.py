@@ -36,29 +36,19 @@ def _options(parser: argparse.ArgumentParser) -> None:
     for name in ("since", "until"):
         parser.add_argument(f"--{name}", type=utc_time, metavar="DATE", help="with --ledger: issue time, UTC")
     add("--output", type=Path, required=True, metavar="DIR", help="new or empty folder for the report")
-    add(
-        "--methods", nargs="+", default=(), metavar="NAME",
-        help="methods to compare (default: all); in a table without `probability`, the columns that hold them",
-    )  # fmt: skip
-    add(
-        "--threshold", nargs="+", type=float, default=(0.5, 0.45, 0.4), metavar="P",
-        help="probabilities at or above which an event is forecast (default: 0.5 0.45 0.4)",
-    )  # fmt: skip
-    add(
-        "--missing", choices=("exclude", "zero"), default="exclude",
-        help="empty probabilities: leave the sample out for every method, or score them as 0 (default: exclude)",
-    )  # fmt: skip
+    told = "methods to compare (default: all); in a table without `probability`, the columns that hold them"
+    add("--methods", nargs="+", default=(), metavar="NAME", help=told)
+    told = "probabilities at or above which an event is forecast (default: 0.5 0.45 0.4)"
+    add("--threshold", nargs="+", type=float, default=(0.5, 0.45, 0.4), metavar="P", help=told)
+    told = "empty probabilities: leave the sample out for every method, or score them as 0 (default: exclude)"
+    add("--missing", choices=("exclude", "zero"), default="exclude", help=told)
     add("--percent", action="store_true", help="the probabilities are percentages")
     add("--event", default="Flares", help='what is forecast, for the headings ("≥M1.0 flares")')
     add("--window", type=float, default=24.0, metavar="HOURS", help="length of the forecast window (default: 24)")
-    add(
-        "--cluster", choices=("day", "region"), default="day",
-        help="samples that are not independent, drawn together for the intervals (default: day)",
-    )  # fmt: skip
-    add(
-        "--block-length", type=int, metavar="DAYS",
-        help="days drawn together (default: 1, or more where windows overlap)",
-    )  # fmt: skip
+    told = "samples that are not independent, drawn together for the intervals (default: day)"
+    add("--cluster", choices=("day", "region"), default="day", help=told)
+    told = "days drawn together (default: 1, or more where windows overlap)"
+    add("--block-length", type=int, metavar="DAYS", help=told)
     add("--resamples", type=int, default=10_000, metavar="N", help="default: 10000")
     add("--level", type=float, default=0.95, help="of the intervals (default: 0.95)")
     add("--seed", type=int, default=0, help="of the resamples (default: 0)")
@@ -104,11 +94,8 @@ def _verify(args: argparse.Namespace) -> None:
     told = {"missing": args.missing, "percent": args.percent, "event": event, "source": source}
     result = verify_forecasts(frame, settings=settings, **told, progress=_bar)
     _write(folder, result.files())
-    print(
-        json.dumps(result.as_json(), indent=2, allow_nan=False)
-        if args.json
-        else f"{result.as_text()}\n\nreport: {folder / 'report.html'}"
-    )
+    text = f"{result.as_text()}\n\nreport: {folder / 'report.html'}"
+    print(json.dumps(result.as_json(), indent=2, allow_nan=False) if args.json else text)
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
