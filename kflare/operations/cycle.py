@@ -18,6 +18,7 @@ from kflare.operations.clock import clock_doubt, next_issue, record_missed
 from kflare.operations.event_log import EventLog
 from kflare.operations.fallback import fallback_forecast, rung_of_features
 from kflare.operations.forecast import (
+    FORECAST_CLASSES,
     MAGNETOGRAM_ONLY,
     RUNGS,
     Forecast,
@@ -27,14 +28,12 @@ from kflare.operations.forecast import (
     Probability,
     RegionForecast,
     Rung,
-    combine,
     cycle_name,
     utc_text,
 )
 from kflare.operations.inputs import CycleInputs, delete_old_inputs, fetch_inputs, past_flares, record_feed_flares
 from kflare.operations.ledger import Ledger
-from kflare.operations.marks import FORECAST_CLASSES
-from kflare.operations.measurement import FEATURES, MeasuredDisk, measure_disk, region_forecasts
+from kflare.operations.measurement import FEATURES, MeasuredDisk, combine, measure_disk, region_forecasts
 from kflare.operations.publish.pictures import keep_pictures
 from kflare.operations.questions import Answers, ask_disk, ask_regions, connect, unreachable_models, wanted_features
 from kflare.operations.settings import ForecastSettings
@@ -220,14 +219,14 @@ def _complete(draft: _Draft, issue: datetime, flares: FlareList | None, settings
     absent = [name for name in FORECAST_CLASSES if name not in draft.full_disk]
     if not absent:
         return
-    fallback, why = fallback_forecast(issue, flares, settings.rungs)
-    if fallback is None:
+    rung, probability, why = fallback_forecast(issue, flares, settings.rungs)
+    if rung is None:
         draft.remarks += [f"no forecast of class {name} and above: no model for it answered" for name in absent]
         draft.remarks += why
         return
-    draft.full_disk = {**draft.full_disk, **{name: fallback.probability[name] for name in absent}}
-    draft.rung = max(draft.rung, fallback.rung, key=RUNGS.index)
-    draft.reasons.append(f"class {', '.join(absent)} and above is from {fallback.rung}: no model for it answered")
+    draft.full_disk = {**draft.full_disk, **{name: probability[name] for name in absent}}
+    draft.rung = max(draft.rung, rung, key=RUNGS.index)
+    draft.reasons.append(f"class {', '.join(absent)} and above is from {rung}: no model for it answered")
 
 
 def _no_sunspot(settings: ForecastSettings) -> _Draft:
@@ -240,14 +239,12 @@ def _no_sunspot(settings: ForecastSettings) -> _Draft:
 def _ask_statistics(
     issue: datetime, flares: FlareList | None, settings: ForecastSettings, disk: MeasuredDisk | None, reasons: list[str]
 ) -> _Draft | None:
-    fallback, why = fallback_forecast(issue, flares, settings.rungs)
-    if fallback is None:
-        reasons += why
+    rung, probability, why = fallback_forecast(issue, flares, settings.rungs)
+    reasons += why
+    if rung is None:
         return None
     regions = () if disk is None else region_forecasts(disk, None, Answers(), flares)
-    if fallback.reason:
-        reasons = [*reasons, fallback.reason]
-    return _Draft(fallback.rung, reasons, fallback.probability, regions)
+    return _Draft(rung, reasons, probability, regions)
 
 
 def _features(disk: MeasuredDisk) -> pd.DataFrame | None:

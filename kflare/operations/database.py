@@ -136,12 +136,12 @@ def _sqlite(url: URL) -> Engine:
     SQLite, "Enabling Non-Legacy SQLite Transactional Modes", has this way out. On a disk that cannot be written to the
     ledger is read as it stands.
     """
-    read_only = _read_only(Path(url.database)) if url.database not in (None, "", ":memory:") else ""
+    place = Path(url.database) if url.database not in (None, "", ":memory:") else None
+    read_only = _read_only(place) if place else ""
     if read_only:
         given = {read_only.partition("=")[0]: read_only.partition("=")[2], "uri": "true"}
         url = url.set(database=f"file:{quote(url.database or '')}").update_query_dict(given)
     # Opened anew each time: a file that was put in its place is seen, and one that is gone is not written to for ever.
-    place = Path(url.database) if url.database not in (None, "", ":memory:") else None
     engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, poolclass=place and NullPool)
     opened = False
 

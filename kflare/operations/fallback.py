@@ -5,8 +5,7 @@ of the flares before, then climatology. Each is named in the forecast with the r
 be used is configuration. Below the last there is no forecast: an outage, never a zero.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 import pandas as pd
@@ -15,23 +14,22 @@ from kflare.errors import KflareError
 from kflare.flares.catalogue import FlareList
 from kflare.models.baselines import disk_climatology
 from kflare.models.event_statistics import event_statistics
-from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, FULL, IMPUTED, MAGNETOGRAM_ONLY, Rung
-from kflare.operations.marks import FORECAST_CLASSES, Probability
+from kflare.operations.forecast import (
+    CLIMATOLOGY,
+    EVENT_STATISTICS,
+    FORECAST_CLASSES,
+    FULL,
+    IMPUTED,
+    MAGNETOGRAM_ONLY,
+    Probability,
+    Rung,
+)
 from kflare.regions.feature_table import features_named
 
-__all__ = ["FallbackForecast", "fallback_forecast", "rung_of_features"]
+__all__ = ["fallback_forecast", "rung_of_features"]
 
 # What a magnetogram and the list of flares give.
 _MAGNETOGRAM = ("HMI LOS", "flare list")
-
-
-@dataclass(frozen=True)
-class FallbackForecast:
-    """What it rests on, why on nothing better, and its full-disk probabilities."""
-
-    rung: Rung
-    reason: str
-    probability: Mapping[str, Probability]
 
 
 def rung_of_features(table: pd.DataFrame, wanted: Sequence[str]) -> tuple[Rung, str]:
@@ -52,8 +50,8 @@ def rung_of_features(table: pd.DataFrame, wanted: Sequence[str]) -> tuple[Rung, 
 
 def fallback_forecast(
     issue: datetime, flares: FlareList | None, allowed: Collection[str]
-) -> tuple[FallbackForecast | None, list[str]]:
-    """The best forecast of the rungs `allowed` that needs neither image nor network, or None; and why no better one."""
+) -> tuple[Rung | None, dict[str, Probability], list[str]]:
+    """The best of the rungs `allowed` that needs neither image nor network, or None; its full disk; why none better."""
     methods: tuple[tuple[Rung, Callable[[FlareList, datetime, str], float]], ...] = (
         (EVENT_STATISTICS, lambda *given: event_statistics(*given).probability),
         (CLIMATOLOGY, disk_climatology),
@@ -70,8 +68,8 @@ def fallback_forecast(
             except KflareError as error:
                 reasons.append(f"{rung}: {error}")
                 continue
-            return FallbackForecast(rung, "; ".join(reasons), probability), reasons
-    return None, reasons
+            return rung, probability, reasons
+    return None, {}, reasons
 
 
 def _few(names: Sequence[str], most: int = 6) -> str:

@@ -3,21 +3,20 @@
 Plain values only, so that a forecast goes through JSON, the ledger and every published format without loss. Two numbers
 are given side by side and never mixed: the network's own output, which the prior-normalised loss stretches so that 0.5
 is the climatological rate, and the calibrated probability, an observed frequency. What is not known is absent; a
-probability of zero does not exist.
+probability of zero does not exist. Marks and classes: Nishizuka et al. 2021, Earth, Planets and Space 73, 64.
 """
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime, timedelta
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, FiniteFloat, Strict, WithJsonSchema
 from pydantic.dataclasses import dataclass
 
 from kflare.errors import DataError
-from kflare.operations.marks import FORECAST_CLASSES, MarkBounds, Probability, forecast_class, risk_mark
 from kflare.operations.records import CHECKED, CheckedRecord, Utc, utc_text
-from kflare.serving import full_disk_probability
 
 __all__ = [
     "CLIMATOLOGY",
@@ -37,12 +36,91 @@ __all__ = [
     "RegionForecast",
     "RegionStatus",
     "Rung",
-    "combine",
     "cycle_name",
     "forecast_class",
     "risk_mark",
     "utc_text",
 ]
+
+FORECAST_CLASSES: Final = ("C", "M")
+"""Events forecast: at least one flare of this class or above."""
+
+SMALLEST: Final = 1e-6
+"""A network that underflows to 0 gives this: see `Probability.of`."""
+
+# P_FD of regions at 0.5 and 0.6 is 0.8 on paper and a unit of the last place less in binary.
+_ROUNDING = 1e-9
+
+# Bounds for the JSON Schema; the class refuses in its own words.
+_Positive = Annotated[float, Field(gt=0, le=1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Probability:
+    """Probability of a flare of a class or above in the window.
+
+    Each number lies in (0, 1]; 0.5 of the network is the climatological rate. At least one is known.
+    """
+
+    network: Annotated[_Positive | None, Field(description="The network's own output; null if none was asked.")]
+    calibrated: Annotated[_Positive | None, Field(description="An observed frequency; null if not known.")] = None
+
+    def __post_init__(self) -> None:
+        if self.network is None and self.calibrated is None:
+            raise DataError("a `Probability` must have a `network` or a `calibrated` value, got neither: leave it out")
+        for name, value in (("network", self.network), ("calibrated", self.calibrated)):
+            if value is not None and not 0 < value <= 1:  # NaN compares false
+                raise DataError(f"`{name}` probability must lie in (0, 1], got {value}: what is unknown is left out")
+
+    @classmethod
+    def of(cls, network: float | None, calibrated: float | None = None) -> Self:
+        """As a model answered: a zero, which only rounding can give, becomes the smallest probability given."""
+        given = (network, calibrated)
+        return cls(*(max(float(p), SMALLEST) if p is not None and p >= 0 else p for p in given))
+
+    @property
+    def deciding(self) -> float:
+        """The number that marks and classes are decided on: the network's output, else the calibrated probability."""
+        value = self.calibrated if self.network is None else self.network
+        assert value is not None
+        return value
+
+
+@dataclasses.dataclass(frozen=True)
+class MarkBounds:
+    """Full-disk probabilities of a flare of class M or above at which the marks begin, inclusive."""
+
+    danger: float = 0.80
+    warning: float = 0.50
+
+    def __post_init__(self) -> None:
+        if not 0 < self.warning <= self.danger <= 1:
+            raise DataError(
+                f"mark bounds must be 0 < `warning` <= `danger` <= 1, got warning {self.warning}, danger {self.danger}"
+            )
+
+
+def risk_mark(p: float, bounds: MarkBounds | None = None) -> str:
+    """The mark of a full-disk probability: "Danger flares", "Warning" or "Quiet" (section 3.1: at 80 % and 50 %)."""
+    bounds = bounds or MarkBounds()
+    if p >= bounds.danger - _ROUNDING:
+        return "Danger flares"
+    return "Warning" if p >= bounds.warning - _ROUNDING else "Quiet"
+
+
+def forecast_class(probability: Mapping[str, Probability]) -> str | None:
+    """The forecast maximum class: "M", "C" or "below C"; None if nothing is forecast.
+
+    Each model says yes where it holds the event for likelier than not (argmax of its two outputs); the highest class
+    that is said yes to is the forecast (eq. 2 and section 3.2).
+    """
+    if not probability:
+        return None
+    for name in reversed(FORECAST_CLASSES):
+        if name in probability and probability[name].deciding >= 0.5 - _ROUNDING:
+            return name
+    return f"below {FORECAST_CLASSES[0]}"
+
 
 Rung = Literal["all features", "imputed", "magnetogram only", "event statistics", "climatology"]
 RUNGS: Final[tuple[Rung, ...]] = get_args(Rung)
@@ -140,29 +218,6 @@ class RegionForecast(CheckedRecord):
         """Heliographic place as forecasters write it: "N15E06"."""
         north, west = round(self.lat), round(self.lon)
         return f"{'N' if north >= 0 else 'S'}{abs(north):02d}{'W' if west >= 0 else 'E'}{abs(west):02d}"
-
-
-def combine(regions: Sequence[RegionForecast]) -> dict[str, Probability]:
-    """Full-disk probabilities by class, P_FD = 1 − Π(1 − P_i) over the regions that are forecast; empty if none is.
-
-    A number, network or calibrated, that a forecast region lacks is unknown for the disk too: leaving the region out
-    would make the disk look quieter than it is.
-    """
-    forecast = [region.probability for region in regions if region.status == "forecast"]
-    disk = {}
-    for name in FORECAST_CLASSES:
-        if not forecast or not all(name in probability for probability in forecast):
-            continue
-        network = _all([probability[name].network for probability in forecast])
-        calibrated = _all([probability[name].calibrated for probability in forecast])
-        if network is not None or calibrated is not None:
-            disk[name] = Probability.of(network, calibrated)
-    return disk
-
-
-def _all(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return full_disk_probability(known) if len(known) == len(values) else None
 
 
 @dataclass(frozen=True, config=CHECKED)

@@ -1,8 +1,9 @@
 """Regions of one cycle: found, recognised, numbered, measured with what the ledger knows of before, and forecast."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import pandas as pd
@@ -11,7 +12,7 @@ from kflare.datasets.region_features import LOOK_BACK, RegionHistory, complete_r
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.operations.flare_records import flare_texts
-from kflare.operations.forecast import RegionForecast, RegionStatus
+from kflare.operations.forecast import FORECAST_CLASSES, Probability, RegionForecast, RegionStatus
 from kflare.operations.inputs import CycleInputs
 from kflare.operations.ledger import Ledger
 from kflare.operations.questions import Answers
@@ -19,8 +20,9 @@ from kflare.operations.settings import ForecastSettings
 from kflare.regions.extraction import Extraction, Measured, measure
 from kflare.regions.feature_table import SETS, feature_set
 from kflare.regions.tracking import Tracker, TrackingOptions, noaa_numbers
+from kflare.serving import full_disk_probability
 
-__all__ = ["FEATURES", "MeasuredDisk", "measure_disk", "region_forecasts"]
+__all__ = ["FEATURES", "MeasuredDisk", "combine", "measure_disk", "region_forecasts"]
 
 FEATURES: Final = list(dict.fromkeys(feature.name for name in SETS for feature in feature_set(name)))
 
@@ -91,6 +93,10 @@ def region_forecasts(
     """
     size = disk.measured.magnetogram.data.shape[0]
     asked = [] if usable is None else list(disk.table.index[usable])
+    recent = None
+    if flares is not None:
+        before = disk.measured.time - timedelta(hours=24)
+        recent = flares.table[flares.table["start"].between(before, disk.measured.time, inclusive="right")]
     found = []
     for index, region in enumerate(disk.measured.detection.regions):
         row = disk.table.loc[index]
@@ -121,16 +127,30 @@ def region_forecasts(
                     *([f"{imputed} features imputed"] if imputed else ()),
                     *(["no NOAA number"] if not noaa else ()),
                 ),
-                recent_flares=_recent(noaa, disk.measured.time, flares),
+                recent_flares=() if recent is None else flare_texts(recent[recent["noaa"].isin(noaa)]),
             )
         )
     return tuple(found)
 
 
-def _recent(numbers: tuple[int, ...], time: datetime, flares: FlareList | None) -> tuple[str, ...]:
-    """Flares of class C and above of the last 24 h."""
-    if flares is None or not numbers:
-        return ()
-    table = flares.table
-    own = table[table["noaa"].isin(numbers) & (table["start"] > time - timedelta(hours=24)) & (table["start"] <= time)]
-    return flare_texts(own)
+def combine(regions: Sequence[RegionForecast]) -> dict[str, Probability]:
+    """Full-disk probabilities by class, P_FD = 1 − Π(1 − P_i) over the regions that are forecast; empty if none is.
+
+    A number, network or calibrated, that a forecast region lacks is unknown for the disk too: leaving the region out
+    would make the disk look quieter than it is.
+    """
+    forecast = [region.probability for region in regions if region.status == "forecast"]
+    disk = {}
+    for name in FORECAST_CLASSES:
+        if not forecast or not all(name in probability for probability in forecast):
+            continue
+        network = _all([probability[name].network for probability in forecast])
+        calibrated = _all([probability[name].calibrated for probability in forecast])
+        if network is not None or calibrated is not None:
+            disk[name] = Probability.of(network, calibrated)
+    return disk
+
+
+def _all(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return full_disk_probability(known) if len(known) == len(values) else None

@@ -12,8 +12,7 @@ from kflare.attribution.published import ATTRIBUTE
 from kflare.errors import DataError, KflareError, ServingError
 from kflare.models.registry import model_spec
 from kflare.observations.magnetogram import Magnetogram
-from kflare.operations.forecast import ModelUse
-from kflare.operations.marks import Probability
+from kflare.operations.forecast import ModelUse, Probability
 from kflare.operations.settings import ServerSettings
 from kflare.serving import Client
 from kflare.serving.forecasts.served_forecasts import ask_magnetogram

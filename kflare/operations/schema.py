@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Column, Dialect, ForeignKey, MetaData, Table, TypeDecorator, UniqueConstraint
+from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import BigInteger, DateTime, Float, Integer, String, Text
 
 __all__ = [
@@ -57,10 +58,14 @@ def _number() -> Column[Any]:
 
 metadata = MetaData()
 
+
+def _table(name: str, *columns: SchemaItem) -> Table:
+    return Table(name, metadata, *columns)
+
+
 # One row per issue time: a forecast, or an outage with its reason. `document` is the whole of it as JSON.
-cycles = Table(
+cycles = _table(
     "cycles",
-    metadata,
     Column("cycle_id", String(40), primary_key=True),
     Column("issue", UtcTime, nullable=False, unique=True),
     Column("kind", String(8), nullable=False),
@@ -75,9 +80,8 @@ cycles = Table(
     Column("document", Text, nullable=False),
 )
 
-regions = Table(
+regions = _table(
     "regions",
-    metadata,
     _of_cycle(),
     _number(),
     Column("region", String(40), nullable=False, index=True),
@@ -90,9 +94,8 @@ regions = Table(
 )
 
 # `source`: "region" (with its number), "full disk" (of the regions together, number 0) or "cnn" (number 0).
-probabilities = Table(
+probabilities = _table(
     "probabilities",
-    metadata,
     _of_cycle(),
     Column("source", String(10), primary_key=True),
     _number(),
@@ -101,26 +104,16 @@ probabilities = Table(
     Column("calibrated", Float),
 )
 
-features = Table(
-    "features",
-    metadata,
-    _of_cycle(),
-    _number(),
-    Column("name", String(40), primary_key=True),
-    Column("value", Float),
+features = _table(
+    "features", _of_cycle(), _number(), Column("name", String(40), primary_key=True), Column("value", Float)
 )
 
-models = Table(
-    "models",
-    metadata,
-    _of_cycle(),
-    Column("name", String(40), primary_key=True),
-    Column("version", Integer, nullable=False),
+models = _table(
+    "models", _of_cycle(), Column("name", String(40), primary_key=True), Column("version", Integer, nullable=False)
 )
 
-inputs = Table(
+inputs = _table(
     "inputs",
-    metadata,
     _of_cycle(),
     Column("name", String(40), primary_key=True),
     Column("record", Text, nullable=False),
@@ -133,9 +126,8 @@ inputs = Table(
 
 # Every version of every flare: a reclassification adds a row with the next revision; a withdrawal one without a class.
 # `ordinal` counts flares that start in the same minute.
-flares = Table(
+flares = _table(
     "flares",
-    metadata,
     Column("flare_id", Integer, primary_key=True),
     Column("start", UtcTime, nullable=False, index=True),
     Column("ordinal", Integer, nullable=False),
@@ -150,9 +142,8 @@ flares = Table(
 )
 
 # Spans of time in which the flare list was complete when it was read: outcomes are known only within.
-coverage = Table(
+coverage = _table(
     "coverage",
-    metadata,
     Column("coverage_id", Integer, primary_key=True),
     Column("since", UtcTime, nullable=False),
     Column("until", UtcTime, nullable=False),
@@ -161,9 +152,8 @@ coverage = Table(
 )
 
 # Issue times at which nothing was run. A forecast that is recorded later takes their place, and they stay.
-missed = Table(
+missed = _table(
     "missed",
-    metadata,
     Column("cycle_id", String(40), primary_key=True),
     Column("issue", UtcTime, nullable=False, unique=True),
     Column("reason", Text, nullable=False),
@@ -173,9 +163,8 @@ missed = Table(
 )
 
 # One row per record: the cycle (`key`), the rows of `coverage` and `flares` up to these numbers, and their digest.
-chain = Table(
+chain = _table(
     "chain",
-    metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("kind", String(8), nullable=False),
     Column("key", String(40), nullable=False),

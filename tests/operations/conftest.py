@@ -15,8 +15,8 @@ from kflare.operations.forecast import (
     ModelUse,
     Probability,
     RegionForecast,
-    combine,
 )
+from kflare.operations.measurement import combine
 from kflare.synthetic.sun import SyntheticSun
 
 from .toys import write_toys

@@ -18,11 +18,11 @@ from kflare.operations.forecast import (
     Outage,
     Probability,
     RegionForecast,
-    combine,
     forecast_class,
     risk_mark,
     utc_text,
 )
+from kflare.operations.measurement import combine
 
 TIME = datetime(2026, 1, 1, 3, tzinfo=UTC)
 Make = Callable[..., Forecast]

@@ -69,7 +69,8 @@ def csv_text(forecast: Forecast) -> str:
     writer.writerow(_COLUMNS)
     for row in rows_of(forecast):
         # Coordinates are numbers and may begin with a minus.
-        writer.writerow([row[name] if name in ("lon", "lat") else _safe(row[name]) for name in _COLUMNS])
+        formulas = {name for name, cell in row.items() if cell.startswith(_FORMULA)} - {"lon", "lat"}
+        writer.writerow([f"'{row[name]}" if name in formulas else row[name] for name in _COLUMNS])
     return out.getvalue()
 
 
@@ -80,7 +81,3 @@ def _row(values: Mapping[str, str], probability: Mapping[str, Probability]) -> d
         cells[f"{name}_calibrated"] = "" if one.calibrated is None else repr(one.calibrated)
     cells["forecast_class"] = forecast_class(probability) or ""
     return cells
-
-
-def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,7 +1,7 @@
 """The verification page: how good the forecasts of the full disk have been, in a table and in pictures."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -102,9 +102,9 @@ def _diagrams(name: str, known: Known) -> list[Section]:
     low = name.lower()
     deciding = np.array([forecast.full_disk[name].deciding for forecast, _ in known])
     times = np.array([forecast.window_start.replace(tzinfo=None) for forecast, _ in known], dtype="datetime64[us]")
-    methods: Mapping[str, np.ndarray] = {"regions combined": deciding}
+    methods = {"regions combined": deciding}
     if all(name in forecast.cnn for forecast, _ in known):
-        methods = {**methods, "full-disk CNN": np.array([forecast.cnn[name].deciding for forecast, _ in known])}
+        methods["full-disk CNN"] = np.array([forecast.cnn[name].deciding for forecast, _ in known])
     figures = [
         _figure(
             f"series-{low}",

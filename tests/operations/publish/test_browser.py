@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from kflare.operations.forecast import CLIMATOLOGY, Forecast, InputRecord, Outage, Probability, combine
+from kflare.operations.forecast import CLIMATOLOGY, Forecast, InputRecord, Outage, Probability
+from kflare.operations.measurement import combine
 from kflare.operations.publish.pages import PastCycle, SiteData
 from kflare.operations.publish.site import write_site
 
