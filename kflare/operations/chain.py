@@ -41,9 +41,8 @@ def add_link(connection: Connection, kind: str, key: str = "") -> None:
     number = 1 if before is None else before.number + 1
     coverage, flares = (connection.execute(select(func.max(column))).scalar() or 0 for column in _IDS)
     link = {"number": number, "kind": kind, "key": key, "coverage": coverage, "flares": flares}
-    digest = _digest(
-        connection, link, (0, 0, "") if before is None else (before.coverage, before.flares, before.digest)
-    )
+    last = (0, 0, "") if before is None else (before.coverage, before.flares, before.digest)
+    digest = _digest(connection, link, last)
     connection.execute(insert(schema.chain), [link | {"digest": digest}])
 
 

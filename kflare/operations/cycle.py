@@ -2,22 +2,29 @@
 
 Nothing is written to the ledger before the one transaction at the end: a cycle that is killed before leaves no trace
 there, and is run again with the files that it fetched.
+
+Where inputs or models fail the forecast rests on less, best first: networks on all their features, then with missing
+ones imputed, then on what a magnetogram alone gives, then statistics of the flares before, then climatology. Each is
+named in the forecast with the reason why it is no better one; which may be used is configuration. Below the last there
+is no forecast: an outage, never a zero.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-
-import pandas as pd
+from typing import Any
 
 from kflare import __version__
 from kflare.errors import DataError, KflareError, LedgerError
 from kflare.flares.catalogue import FlareList
+from kflare.models.baselines import disk_climatology
+from kflare.models.event_statistics import event_statistics
 from kflare.operations.clock import clock_doubt, next_issue, record_missed
 from kflare.operations.event_log import EventLog
-from kflare.operations.fallback import fallback_forecast, rung_of_features
 from kflare.operations.forecast import (
+    CLIMATOLOGY,
+    EVENT_STATISTICS,
     FORECAST_CLASSES,
     MAGNETOGRAM_ONLY,
     RUNGS,
@@ -33,7 +40,14 @@ from kflare.operations.forecast import (
 )
 from kflare.operations.inputs import CycleInputs, delete_old_inputs, fetch_inputs, past_flares, record_feed_flares
 from kflare.operations.ledger import Ledger
-from kflare.operations.measurement import FEATURES, MeasuredDisk, combine, measure_disk, region_forecasts
+from kflare.operations.measurement import (
+    FEATURES,
+    MeasuredDisk,
+    combine,
+    measure_disk,
+    region_forecasts,
+    rung_of_features,
+)
 from kflare.operations.publish.pictures import keep_pictures
 from kflare.operations.questions import Answers, ask_disk, ask_regions, connect, unreachable_models, wanted_features
 from kflare.operations.settings import ForecastSettings
@@ -90,7 +104,9 @@ def run_cycle(
     except LedgerError as error:  # the next cycle has them too
         log("flares not taken", reason=str(error))
     cycle, disk = _forecast(issue, settings, inputs, ledger, log)
-    measured = {} if disk is None else {"features": _features(disk), "tracker": disk.tracker}
+    measured: dict[str, Any] = {} if disk is None else {"tracker": disk.tracker}
+    if disk is not None and len(disk.table):
+        measured["features"] = disk.table[FEATURES].astype(float).set_axis(disk.table["number"].astype(int), axis=0)
     try:
         if not ledger.record(cycle, **measured, recorded=now):
             first = ledger.cycle(issue)
@@ -219,7 +235,7 @@ def _complete(draft: _Draft, issue: datetime, flares: FlareList | None, settings
     absent = [name for name in FORECAST_CLASSES if name not in draft.full_disk]
     if not absent:
         return
-    rung, probability, why = fallback_forecast(issue, flares, settings.rungs)
+    rung, probability, why = _fallback(issue, flares, settings.rungs)
     if rung is None:
         draft.remarks += [f"no forecast of class {name} and above: no model for it answered" for name in absent]
         draft.remarks += why
@@ -227,6 +243,30 @@ def _complete(draft: _Draft, issue: datetime, flares: FlareList | None, settings
     draft.full_disk = {**draft.full_disk, **{name: probability[name] for name in absent}}
     draft.rung = max(draft.rung, rung, key=RUNGS.index)
     draft.reasons.append(f"class {', '.join(absent)} and above is from {rung}: no model for it answered")
+
+
+def _fallback(
+    issue: datetime, flares: FlareList | None, allowed: Sequence[str]
+) -> tuple[Rung | None, dict[str, Probability], list[str]]:
+    """The best of the rungs `allowed` that needs neither image nor network, or None; its full disk; why none better."""
+    methods: tuple[tuple[Rung, Callable[[FlareList, datetime, str], float]], ...] = (
+        (EVENT_STATISTICS, lambda *given: event_statistics(*given).probability),
+        (CLIMATOLOGY, disk_climatology),
+    )
+    reasons = []
+    for rung, method in methods:
+        if rung not in allowed:
+            reasons.append(f"{rung} is not allowed")
+        elif flares is None:
+            reasons.append(f"{rung} needs a list of the flares of the past: set `data.flares`")
+        else:
+            try:
+                probability = {name: Probability.of(None, method(flares, issue, name)) for name in FORECAST_CLASSES}
+            except KflareError as error:
+                reasons.append(f"{rung}: {error}")
+                continue
+            return rung, probability, reasons
+    return None, {}, reasons
 
 
 def _no_sunspot(settings: ForecastSettings) -> _Draft:
@@ -239,19 +279,12 @@ def _no_sunspot(settings: ForecastSettings) -> _Draft:
 def _ask_statistics(
     issue: datetime, flares: FlareList | None, settings: ForecastSettings, disk: MeasuredDisk | None, reasons: list[str]
 ) -> _Draft | None:
-    rung, probability, why = fallback_forecast(issue, flares, settings.rungs)
+    rung, probability, why = _fallback(issue, flares, settings.rungs)
     reasons += why
     if rung is None:
         return None
     regions = () if disk is None else region_forecasts(disk, None, Answers(), flares)
     return _Draft(rung, reasons, probability, regions)
-
-
-def _features(disk: MeasuredDisk) -> pd.DataFrame | None:
-    """What goes into the ledger: the features of the regions by number."""
-    if disk.table.empty:
-        return None
-    return disk.table[FEATURES].astype(float).set_axis(disk.table["number"].astype(int), axis=0)
 
 
 def _age_remarks(issue: datetime, disk: MeasuredDisk | None) -> list[str]:

@@ -12,17 +12,29 @@ from kflare.datasets.region_features import LOOK_BACK, RegionHistory, complete_r
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.operations.flare_records import flare_texts
-from kflare.operations.forecast import FORECAST_CLASSES, Probability, RegionForecast, RegionStatus
+from kflare.operations.forecast import (
+    FORECAST_CLASSES,
+    FULL,
+    IMPUTED,
+    MAGNETOGRAM_ONLY,
+    Probability,
+    RegionForecast,
+    RegionStatus,
+    Rung,
+)
 from kflare.operations.inputs import CycleInputs
 from kflare.operations.ledger import Ledger
 from kflare.operations.questions import Answers
 from kflare.operations.settings import ForecastSettings
 from kflare.regions.extraction import Extraction, Measured, measure
-from kflare.regions.feature_table import SETS, feature_set
+from kflare.regions.feature_table import SETS, feature_set, features_named
 from kflare.regions.tracking import Tracker, TrackingOptions, noaa_numbers
 from kflare.serving import full_disk_probability
 
-__all__ = ["FEATURES", "MeasuredDisk", "combine", "measure_disk", "region_forecasts"]
+__all__ = ["FEATURES", "MeasuredDisk", "combine", "measure_disk", "region_forecasts", "rung_of_features"]
+
+# What a magnetogram and the list of flares give.
+_MAGNETOGRAM = ("HMI LOS", "flare list")
 
 FEATURES: Final = list(dict.fromkeys(feature.name for name in SETS for feature in feature_set(name)))
 
@@ -81,6 +93,23 @@ def _tracker(ledger: Ledger, measured: Measured, settings: ForecastSettings) -> 
         with suppress(DataError):
             return Tracker.from_state({**state, "options": vars(options)})
     return Tracker(options)
+
+
+def rung_of_features(table: pd.DataFrame, wanted: Sequence[str]) -> tuple[Rung, str]:
+    """What a forecast rests on, and why on nothing better ("" on the best).
+
+    `table` has a row per region that is forecast; `wanted` are its columns that the models ask for, NaN = not measured.
+    """
+    missing = [name for name in wanted if table[name].isna().any()]
+    if not missing:
+        return FULL, ""
+    features = {feature.name: feature for feature in features_named(wanted)}
+    measured = [name for name in wanted if name not in missing]
+    others = [name for name in missing if not features[name].observation.startswith(_MAGNETOGRAM)]
+    only = all(features[name].observation.startswith(_MAGNETOGRAM) for name in measured)
+    few = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
+    reason = f"{len(missing)} of {len(wanted)} features were not measured everywhere: {few}"
+    return (MAGNETOGRAM_ONLY if others and only else IMPUTED), reason
 
 
 def region_forecasts(

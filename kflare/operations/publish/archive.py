@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -59,7 +60,9 @@ def archive_files(data: SiteData, folder: Path, *, pictures: Mapping[str, str]) 
     days = by_day(entries.values())
     carried = {path.stem for path in (folder / "archive").glob("????-??-??.html")}
     names = sorted({*carried, *(day.name for day in days)})
-    digests = _read(folder / _CONTENTS)
+    digests: dict[str, str] = {}
+    with suppress(FileNotFoundError, ValueError):
+        digests = json.loads((folder / _CONTENTS).read_text(encoding="utf-8"))
     files = {}
     for day in days:
         at = names.index(day.name)
@@ -77,11 +80,3 @@ def _digest(day: Day, around: list[str], title: str, pictures: Mapping[str, str]
     ]
     text = json.dumps([kflare.__version__, title, around, entries], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _read(path: Path) -> dict[str, str]:
-    try:
-        digests: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return digests
