@@ -8,7 +8,13 @@ __all__ = ["DataError", "KflareError", "LedgerError", "ModelError", "ServingErro
 
 
 class KflareError(Exception):
-    """Root of all errors that kflare raises on purpose."""
+    """Root of all errors that kflare raises on purpose.
+
+    Its message is one line, though a name that it quotes from a file may hold line breaks.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
 
 
 class DataError(KflareError):

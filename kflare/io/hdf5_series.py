@@ -28,7 +28,7 @@ _LONGEST_TEXT: Final = 40
 _MOST_ATTRIBUTE_BYTES: Final = 1 << 16
 _MOST_MEMORY: Final = 2 << 30
 #: Seconds for a small file; larger ones get more.
-TIME_LIMIT: Final = 10.0
+TIME_LIMIT: Final = 8.0
 _BYTES_PER_SECOND: Final = 1 << 22
 
 
@@ -54,7 +54,7 @@ def read_hdf5_series(
 
     `attributes` names those wanted, of the data sets and of the file. Links to elsewhere are not followed.
     UnreadableHdf5 if the file is damaged, a data set is no series of at most 10 million numbers, or reading it takes
-    more than its share of time (10 s and 1 s per 4 MiB) or memory (2 GiB).
+    more than its share of time (8 s and 1 s per 4 MiB) or memory (2 GiB).
     """
     request = json.dumps([str(path.resolve()), list(names), list(attributes)])
     limit = TIME_LIMIT + path.stat().st_size / _BYTES_PER_SECOND

@@ -77,6 +77,7 @@ def test_region_numbers_become_text(tmp_path):
     [
         ("time,AREA\n2014-03-18,1\n", "lacks the column `region`: it has time, AREA"),
         ("region,AREA\nx,1\n", "lacks the column `time`: it has region, AREA"),
+        ('time,"AREA\nUSFLUX"\n2014-03-18,1\n', "lacks the column `region`: it has time, AREA USFLUX"),
         ("time,region\n", "holds no rows"),
         ("time,region\n2014-03-18,\n", "`region` of .* is empty in row 0"),
         ("time,region\n2014-03-18,a\n,b\n", "`time` of .* is empty in row 1"),
