@@ -131,11 +131,13 @@ def report_failures(prog: str, failures: Collection[str], *, of: str, rest: str)
 
 def utc_time(text: str) -> datetime:
     """A date or time of ISO 8601 on the command line, as aware UTC."""
+    wrong = f"must be a date or time such as 2013-10-23 or 2013-10-23T03:00, got {text!r}"
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        known = "a date or time such as 2013-10-23 or 2013-10-23T03:00"
-        raise argparse.ArgumentTypeError(f"must be {known}, got {text!r}") from error
+        raise argparse.ArgumentTypeError(wrong) from error
+    if not 1600 <= time.year < 2600:  # far from where Python's own calendar ends
+        raise argparse.ArgumentTypeError(wrong)
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 

@@ -90,7 +90,9 @@ def _verify(ledger: "Ledger", digest: str) -> int:
     if faults:
         more = f"; and {len(faults) - 10} more" if len(faults) > 10 else ""
         raise LedgerError(f"the ledger was changed behind the database's back: {'; '.join(faults[:10])}{more}")
-    number, newest = ledger.newest_link() or (0, "none")
+    if (link := ledger.newest_link()) is None:
+        raise LedgerError("the ledger is empty: nothing to verify; check that `ledger.url` is the right one")
+    number, newest = link
     print(f"ledger: {number} records, as they were recorded; newest digest {newest}")
     return 0
 

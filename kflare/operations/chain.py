@@ -62,7 +62,8 @@ def chain_faults(connection: Connection) -> Iterator[str]:
             found = connection.execute(select(table.c.cycle_id).distinct()).scalars()
             yield from (f"`{table.name}` has rows of {key}, which no link holds" for key in sorted({*found} - keys))
     for column, last in zip(_IDS, before, strict=False):
-        extra = connection.execute(select(func.count()).where(column > last)).scalar()
+        # Numbers begin at 1: a link holds those from the one before on.
+        extra = connection.execute(select(func.count()).where((column > last) | (column < 1))).scalar()
         if extra:
             yield f"`{column.table.name}` has {extra} rows that no link holds"
 
@@ -73,7 +74,7 @@ def _digest(connection: Connection, link: Any, before: tuple[int, int, str]) -> 
     for table, question in _questions(link, before):
         lines += [json.dumps([table, *row], default=str) for row in connection.execute(question)]
     head = [before[2], *(link[name] for name in ("number", "kind", "key", "coverage", "flares"))]
-    return hashlib.sha256("\n".join([json.dumps(head), *sorted(lines)]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([json.dumps(head, default=str), *sorted(lines)]).encode()).hexdigest()
 
 
 def _questions(link: Any, before: tuple[int, int, str]) -> Iterator[tuple[str, "Select[*tuple[Any, ...]]"]]:

@@ -50,6 +50,8 @@ def open_database(url: str) -> Engine:
     the database fails.
     """
     engine = _engine(url)
+    file = Path(engine.url.database or "")
+    new = engine.dialect.name == "sqlite" and not file.exists()
     try:
         with _opening(engine), transaction(engine) as connection:
             has, wants = _revisions(connection)
@@ -60,6 +62,8 @@ def open_database(url: str) -> Engine:
                     _upgrade(connection)
     except SettingError:
         engine.dispose()
+        if new and file.is_file() and file.stat().st_size < _SHORTEST:
+            file.unlink()  # of a full disk; it would else be taken for what is left of a ledger
         raise
     if has not in (None, wants):
         engine.dispose()
@@ -95,7 +99,7 @@ def transaction(engine: Engine, *, write: bool = False) -> Iterator[Connection]:
             yield connection
     except IntegrityError:
         raise
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, ValueError) as error:  # ValueError: a row that was forged, with a time that is none
         # SQLAlchemy's own text carries the statement and a link; the driver's is the reason alone.
         raise _unusable(engine, error.orig if isinstance(error, DBAPIError) else error) from error
 
@@ -110,6 +114,8 @@ def _opening(engine: Engine) -> Iterator[None]:
 
 
 def _engine(url: str) -> Engine:
+    if url.count("@") > 1 and not url.startswith("sqlite"):
+        raise SettingError("`ledger.url` must have one @: write %40 for those of the user's name and password")
     try:
         url.encode()  # a broken name of the command line is no text
         parsed = make_url(url)

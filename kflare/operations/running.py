@@ -39,7 +39,13 @@ def run_once(
     record_kept(settings, ledger=ledger, log=log)
     cycle = run_cycle(issue, settings, ledger=ledger, log=own, now=now)
     kept = kept_path(settings, issue)
-    return CycleResult(cycle, publish_cycle(cycle, settings, ledger, own), kept if kept.exists() else None)
+    failures = publish_cycle(cycle, settings, ledger, own)
+    if kept.exists():
+        return CycleResult(cycle, failures, kept)
+    newest = ledger.last_issue(now)
+    if newest is not None and newest > issue and (latest := ledger.cycle(newest)):
+        failures = publish_cycle(latest, settings, ledger, own)  # a cycle that is made up for is not the current one
+    return CycleResult(cycle, failures)
 
 
 def open_ledger(settings: ForecastSettings, *, log: EventLog, clock: Clock | None = None) -> Ledger:

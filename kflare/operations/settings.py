@@ -64,7 +64,7 @@ _Days = Annotated[FiniteFloat, Field(gt=0, le=36_525)]
 _Hours = Annotated[FiniteFloat, Field(ge=0, le=168)]
 _Minutes = Annotated[FiniteFloat, Field(gt=0, le=1440)]
 _Seconds = Annotated[FiniteFloat, Field(gt=0, le=3600)]
-_Text = Annotated[str, Field(min_length=1)]
+_Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 _Url = Annotated[str, Field(pattern=r"^https?://\S+$")]
 _Names = Annotated[tuple[str, ...], Strict(False)]
 
@@ -228,7 +228,7 @@ def read_settings(path: str | Path) -> ForecastSettings:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingError(f"`{path}` cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, lists in lists in lists
         raise SettingError(f"`{path}` is no TOML file: {error}") from error
     # Defaults are read like what is given, so that their paths are relative to the file too.
     defaults = ForecastSettings().as_json()

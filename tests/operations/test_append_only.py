@@ -95,6 +95,8 @@ NEW_FLARE = (
     "INSERT INTO flares (flare_id, start, ordinal, revision, goes_class, source, recorded) "
     "SELECT 999, start, 7, 1, 'X1.0', source, recorded FROM flares LIMIT 1"
 )
+BEFORE_THE_FIRST = NEW_FLARE.replace("999", "-1")
+COVERAGE_0 = "INSERT INTO coverage SELECT 0, since, recorded, source, recorded FROM coverage LIMIT 1"
 NEW_COVERAGE = (
     "INSERT INTO coverage (coverage_id, since, until, source, recorded) "
     "SELECT 999, since, recorded, source, recorded FROM coverage LIMIT 1"
@@ -107,6 +109,8 @@ FORGERIES = {
     "a flare's class": (["UPDATE flares SET goes_class = 'X9.9' WHERE flare_id = 1"], "link 2"),
     "a flare removed": (["DELETE FROM flares WHERE flare_id = 1"], "link 2"),
     "a flare added": ([NEW_FLARE], "`flares` has 1 rows that no link holds"),
+    "a flare before the first": ([BEFORE_THE_FIRST], "`flares` has 1 rows that no link holds"),
+    "a quiet time before the first": ([COVERAGE_0], "`coverage` has 1 rows that no link holds"),
     "a quiet time": ([NEW_COVERAGE], "`coverage` has 1 rows that no link holds"),
     "when it was recorded": (["UPDATE cycles SET recorded = issue"], "link 1"),
     "no miss": (["DELETE FROM missed"], "link 6"),
@@ -126,6 +130,18 @@ def test_a_change_behind_the_databases_back_is_found(ledger: Ledger, name: str) 
     assert found in "; ".join(ledger.faults())
 
 
+def test_forged_values_of_another_type_are_faults_not_tracebacks(tmp_path: Path) -> None:
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger:
+        ledger.record(forecast())
+        ledger.record(forecast(ISSUE + SIX))
+        unguarded(ledger, "UPDATE chain SET digest = CAST(digest AS BLOB) WHERE number = 1")
+        assert "link 1 (cycle" in "; ".join(ledger.faults())
+        unguarded(ledger, "UPDATE cycles SET issue = 'yesterday' WHERE rowid = 2")
+        assert "link 2 (cycle" in "; ".join(ledger.faults())
+        with pytest.raises(LedgerError, match="cannot be used: Invalid isoformat string: 'yesterday'"):
+            ledger.last_issue()
+
+
 def test_a_new_chain_is_found_by_a_digest_that_was_kept_elsewhere(ledger: Ledger) -> None:
     _, digest = ledger.newest_link() or (0, "")
     unguarded(ledger, "DELETE FROM missed", "DELETE FROM chain WHERE number = 6")
@@ -138,6 +154,8 @@ def test_the_command_finds_a_forged_row(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "kflare.toml").write_text(f'[ledger]\nurl = "{url}"\n')
     verify = ["--settings", str(tmp_path / "kflare.toml"), "--verify-ledger"]
     with Ledger(url) as ledger:
+        assert program.main(verify) == 1
+        assert "the ledger is empty: nothing to verify" in capsys.readouterr().err
         ledger.record(forecast())
         assert program.main(verify) == 0
         assert "1 records, as they were recorded" in capsys.readouterr().out

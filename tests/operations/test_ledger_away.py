@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -22,6 +24,7 @@ from kflare.operations.clock import clock_doubt
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.ledger import Ledger
+from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import run_once, run_schedule
 from kflare.operations.settings import ForecastSettings, ServerSettings, as_toml
 from kflare.operations.unrecorded import kept_path
@@ -134,6 +137,35 @@ def test_a_ledger_that_is_removed_at_work_is_missed(settings: ForecastSettings, 
         assert ledger.faults() == []
 
 
+@pytest.mark.parametrize("most", [0, 1, 512, 4096])
+def test_a_ledger_that_could_not_be_begun_is_begun_later(tmp_path: Path, most: int) -> None:
+    opening = f"""
+import resource, signal, sys
+from kflare.operations.ledger import Ledger
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))
+try:
+    Ledger("sqlite:///{tmp_path}/ledger.sqlite")
+except Exception as error:
+    sys.exit(type(error).__name__)
+"""
+    ended = subprocess.run([sys.executable, "-c", opening], capture_output=True, text=True, check=False)
+    assert ended.stderr.strip() == "LedgerError"
+    with Ledger(f"sqlite:///{tmp_path}/ledger.sqlite") as ledger:
+        assert ledger.record(forecast())
+
+
+def test_a_cycle_that_is_made_up_for_is_not_the_current_one(settings: ForecastSettings, tmp_path: Path) -> None:
+    def current() -> str:
+        return read_latest((tmp_path / "site" / "latest.json").read_text()).cycle_id
+
+    with Ledger(settings.ledger.url) as ledger:
+        newest = run(settings, ledger).cycle.cycle_id
+        before = run(settings, ledger, ISSUE - SIX, now=ISSUE + HOUR / 60).cycle.cycle_id
+    assert current() == newest != before
+    assert f"{ISSUE - SIX:%H:%M}" in (tmp_path / "site" / "recent.html").read_text()
+
+
 def test_features_and_tracker_are_kept_too(settings: ForecastSettings) -> None:
     from kflare.operations.unrecorded import keep_cycle, record_kept
 
@@ -214,6 +246,14 @@ def test_once_says_it_in_one_line(settings: ForecastSettings, tmp_path: Path, ca
 
 
 # -- the clock -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["--now", "--issue"])
+@pytest.mark.parametrize("time", ["0001-01-01", "9999-12-31T23:59", "0001-01-01T00:00+05:00"])
+def test_a_time_beyond_the_calendars_reckoning_is_wrong_usage(option: str, time: str, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["--once", option, time])
+    assert "must be a date or time such as" in capsys.readouterr().err
 
 
 def test_a_clock_30_days_ahead_records_nothing(settings: ForecastSettings, tmp_path: Path, capsys) -> None:
@@ -382,6 +422,13 @@ URLS = (
     "kflare:{}@h", "postgresql+psycopg://127.0.0.1:1/x?password={}", "mysql://kflare:{}@h/x",
     "sqlite:///x.sqlite?password={}", "postgresql+psycopg://kflare:{}@127.0.0.1:1/x?connect_timeout=many",
 )  # fmt: skip
+
+
+@pytest.mark.parametrize("password", ["p@h:s3cr3t", "p@s3cr3t", "p@[s3cr3t", "p@h/s3cr3t", "p@127.0.0.1:1/s3cr3t"])
+def test_a_password_with_an_unescaped_at_is_refused_unread(password: str) -> None:
+    with pytest.raises(SettingError, match=r"must have one @: write %40") as refused:
+        Ledger(f"postgresql+psycopg://kflare:{password}@127.0.0.1/x")
+    assert "s3cr3t" not in str(refused.value)
 
 
 @pytest.mark.parametrize("url", URLS)

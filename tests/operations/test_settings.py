@@ -101,6 +101,10 @@ def test_what_is_printed_reads_back(tmp_path: Path) -> None:
         ("site = 3", "`site` must be a table, got 3"),
         ("[site]\nccmc_model = 'A_NAME_THAT_IS_TOO_LONG'", "`site.ccmc_model` must be a text of at most 16"),
         ("[schedule", "is no TOML file"),
+        (f"speed = {'9' * 5000}", "is no TOML file: Exceeds the limit"),
+        (f"speed = {'[' * 5000}", "is no TOML file: maximum recursion depth"),
+        ('[log]\npath = "a\\u0000b"', "`log.path` must be a text of the form"),
+        ('[server]\naddress = "a\\u0000b"', "`server.address` must be a text of the form"),
     ],
 )
 def test_errors_name_the_key_and_the_file(tmp_path: Path, text: str, message: str) -> None:

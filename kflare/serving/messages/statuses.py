@@ -9,6 +9,7 @@ from kflare.errors import ModelError, ServingError, SettingError
 __all__ = ["RequestError", "invalid", "status_of", "status_of_request"]
 
 _LOG = logging.getLogger(__name__)
+_LONGEST = 4000  # characters of a message: headers of 8 KiB are what clients take
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -16,7 +17,8 @@ class RequestError(ServingError):
     """A request that the embedded server answers with the status `code`, a grpc.StatusCode other than OK."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(message)
+        # It repeats what was sent, and travels in a header.
+        super().__init__(message if len(message) <= _LONGEST else f"{message[:_LONGEST]}...")
         self.code = code
 
 

@@ -108,6 +108,16 @@ def test_the_health_of_a_model_that_is_no_longer_configured_is_unknown(models, s
     assert stub.healthy()
 
 
+def test_what_was_sent_is_not_repeated_without_end(models, serve, stubs):
+    stub = stubs(serve(models))
+    for name in ("x" * 50_000, "defn-c"):
+        made = PredictRequest()
+        made.model_spec.name, made.model_spec.signature_name = name, "y" * 50_000
+        code, message = refusal(stub.prediction.Predict, made)
+        assert code in {"NOT_FOUND", "FAILED_PRECONDITION"}
+        assert 1000 < len(message) < 4100
+
+
 def test_reloading_the_configuration(models, serve, stubs, toys, publish):
     stub = stubs(serve(models))
     publish(toys / "defn-2", models / "defn-c" / "2")
