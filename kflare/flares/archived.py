@@ -53,7 +53,8 @@ def yearly_report_rows(text: str, path: Path) -> tuple[pd.DataFrame, dict[str, i
     day = day.where(~late, (pd.to_datetime(day, errors="coerce") + pd.Timedelta(days=1)).dt.strftime("%Y-%m-%d"))
     clock = row["start"].where(~late, "0000")
     table["start"] = day + " " + clock.str[:2] + ":" + clock.str[2:]
-    table["goes_class"] = row["letter"] + (tenths / 10).map("{:.1f}".format)
+    pointed = row["tenths"].str.contains(".", regex=False)
+    table["goes_class"] = row["letter"] + (tenths / 10).where(~pointed, tenths).map("{:.1f}".format)
     for name, minus, limit in (("lat", "S", 90), ("lon", "E", 180)):
         degrees = pd.to_numeric(row[name].str[1:], errors="coerce")
         degrees = degrees.where(degrees <= limit) * np.where(row[name].str[:1] == minus, -1, 1)

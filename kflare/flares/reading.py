@@ -28,13 +28,13 @@ from kflare.io.payload import format_of, read_payload
 __all__ = ["LOCATION", "FlareColumns", "columns_of_records", "read_flare_columns"]
 
 # The names under which the known dialects hold each column, in order of preference: plain lists, the HEK,
-# SWPC's edited_events.json, SWPC's xray-flares-7-day.json.
+# SWPC's edited_events.json, SWPC's xray-flares-7-day.json, DONKI, sunpy's lists of SWPC's events.
 _SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
-    "start": ("start", "start_time", "event_starttime", "begin_datetime", "begin_time"),
-    "peak": ("peak", "peak_time", "max_time", "event_peaktime", "max_datetime"),
-    "end": ("end", "end_time", "event_endtime", "end_datetime"),
-    "goes_class": ("goes_class", "fl_class", "label", "fl_goescls", "particulars1", "max_class"),
-    "noaa": ("noaa", "noaa_ar", "ar_noaanum", "region"),
+    "start": ("start", "start_time", "event_starttime", "begin_datetime", "begin_time", "begintime"),
+    "peak": ("peak", "peak_time", "max_time", "event_peaktime", "max_datetime", "peaktime"),
+    "end": ("end", "end_time", "event_endtime", "end_datetime", "endtime"),
+    "goes_class": ("goes_class", "fl_class", "label", "fl_goescls", "particulars1", "max_class", "classtype"),
+    "noaa": ("noaa", "noaa_ar", "ar_noaanum", "region", "noaa_active_region", "active_region", "activeregionnum", "ar"),
     "lon": ("lon", "hgs_x"),
     "lat": ("lat", "hgs_y"),
     "method": ("frm_name",),
@@ -54,6 +54,9 @@ _NAME_DATE: Final = re.compile(r"(?<![0-9])([0-9]{8})(?![0-9])")
 _CLOCK: Final = re.compile(r"([A-Z]?)([0-9]{4})")
 LOCATION: Final = re.compile(r"([NS])([0-9]{2})([EW])([0-9]{2,3})")
 _REGION: Final = re.compile(r"[0-9]{1,5}")
+# "X 20" of an event text; a region's number has four digits or five, a fluence its exponent.
+_LETTERS: Final = ("A", "B", "C", "M", "X")
+_NUMBER_OF_CLASS: Final = re.compile(r"[0-9]{1,2}(?:\.[0-9]*)?\+?")
 
 
 @dataclass(frozen=True)
@@ -219,6 +222,9 @@ def _event_columns(text: str, path: Path) -> FlareColumns:
 def _xray_row(day: date, clocks: Sequence[str], particulars: Sequence[str]) -> dict[str, str]:
     begin, peak, end = clocks
     # Class, fluence (1.9E-03) and region; the last two may be absent.
+    split = particulars[0] in _LETTERS and _NUMBER_OF_CLASS.fullmatch(particulars[1]) if particulars[1:] else None
+    if split:
+        particulars = ["".join(particulars[:2]), *particulars[2:]]
     regions = [field for field in particulars[1:] if _REGION.fullmatch(field)]
     return {
         "start": f"{day} {begin[:2]}:{begin[2:]}" if begin else "",

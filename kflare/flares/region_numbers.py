@@ -28,7 +28,9 @@ def listed_region_numbers(given: pd.Series, times: pd.Series) -> pd.Series:
     if pd.api.types.is_numeric_dtype(given):
         cells = given
     else:
-        words = given.astype("str").str.upper().str.replace("NOAA|AR|#", " ", regex=True)
+        words = given.astype("str").str.upper()
+        # The number of a HARP or TARP is none of NOAA's.
+        words = words.where(~words.str.contains("HARP|TARP"), "").str.replace("NOAA|AR|[#*?'\"]", " ", regex=True)
         cells = words.str.strip(" ,;[]()").str.split(r"[\s,;/&+|]+").explode()
     number = pd.Series(numbers(cells), cells.index, dtype="Float64")
     number = number.where((number > 0) & (number < 100_000) & (number % 1 == 0))

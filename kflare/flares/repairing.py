@@ -206,6 +206,7 @@ def _times(text: pd.Series) -> pd.Series:
     """
     dated = text.str.replace(_NAMED_MONTH, _iso_date, regex=True)
     dated = dated.where(dated.str.match(_DAY), "").str.replace("/", "-", regex=False)
+    dated = dated.str.replace(r"\s*UTC?\s*$", "Z", regex=True)
     times = pd.to_datetime(dated, format="ISO8601", utc=True, errors="coerce").astype(TIME_DTYPE)
     return times.where((times >= _FIRST) & (times < _LAST))
 

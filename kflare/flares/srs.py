@@ -138,11 +138,12 @@ def _text_rows(text: str, path: Path) -> pd.DataFrame:
     date = match[1] if match else ""
     issued = pd.to_datetime(date, format="%Y %b %d %H%M", errors="coerce")
     date = date if pd.isna(issued) else issued.isoformat()
-    rows, stray, section = [], [], ""
+    rows, stray, section, parts = [], [], "", set()
     for number, line in enumerate(text.splitlines(), start=1):
         heading, cells = _HEADING.match(line), line.split()
         if heading:
             section = heading[1]
+            parts.add(section)
         elif section in {"I", "IA"} and cells and cells[0].isdigit():
             # Number, location, Carrington longitude; then area, class, extent.
             sizes = (cells[3:4], cells[5:6]) if section == "I" else (["0"], [])
@@ -155,6 +156,8 @@ def _text_rows(text: str, path: Path) -> pd.DataFrame:
         _LOG.warning(
             "`%s`: %d lines are no rows of their part and left out, the first is %s", path, len(stray), stray[0]
         )
-    if not section:
+    if "I" not in parts:
         raise DataError(f"`{path}` is no Solar Region Summary that can be read: it has no section I; download it again")
+    if parts == {"I"}:
+        _LOG.warning("`%s` ends in section I: if it was cut off, regions are missing", path)
     return pd.DataFrame(rows, columns=[*_NEEDED, *_OPTIONAL, "line"]).astype("str")

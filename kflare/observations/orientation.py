@@ -22,6 +22,7 @@ from kflare.sun.disk import Disk, require_full_disk
 
 __all__ = ["Orientation", "orientation_of"]
 
+_MOST_TURNED = 720  # degrees: two turns; an angle far beyond is damage
 _Pixel = TypeVar("_Pixel", bound=np.generic)
 
 _ARCSEC = {"": 1.0, "arcsec": 1.0, "arcsecond": 1.0, "deg": 3600.0, "degree": 3600.0, "arcmin": 60.0,
@@ -87,7 +88,10 @@ def _matrix(header: Header) -> npt.NDArray[np.float64]:
             turn = np.array([default if v is None else v for v, default in zip(pc, (1, 0, 0, 1), strict=True)])
             matrix = step[:, np.newaxis] * turn.reshape(2, 2)
         else:
-            roll = math.radians(header.number("CROTA2", "CROTA", "CROTA1") or 0.0 if given is None else given)
+            degrees = header.number("CROTA2", "CROTA", "CROTA1") or 0.0 if given is None else given
+            if abs(degrees) > _MOST_TURNED:
+                raise DataError(f"`{source}`: the roll must be within ±{_MOST_TURNED} degrees, got {degrees:g}")
+            roll = math.radians(degrees)
             cos, sin = math.cos(roll), math.sin(roll)
             # The FITS standard's CROTA2 turns the axes, whose steps may differ: PC12 = -sin·CDELT2/CDELT1.
             matrix = np.array([[cos * step[0], -sin * step[1]], [sin * step[0], cos * step[1]]])

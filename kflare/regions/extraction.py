@@ -21,6 +21,7 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.reading import read_magnetogram
 from kflare.observations.sets import VECTOR_SEGMENTS, ObservationSet
 from kflare.observations.solar_image import SolarImage, read_solar_image
+from kflare.observations.usability import require_usable
 from kflare.regions.brightening import brightening_features
 from kflare.regions.cea import cea_patch
 from kflare.regions.detection import Detection, DetectionOptions, Region, detect_regions
@@ -117,6 +118,7 @@ def measure(observations: ObservationSet, *, options: Extraction | None = None) 
     """
     options = options or Extraction()
     magnetogram = read_magnetogram(observations.magnetogram, policy=options.policy)
+    require_usable(magnetogram)
     if abs(magnetogram.time - observations.time) > _NAME_TOLERANCE:
         raise DataError(
             f"`{observations.magnetogram}` is of {magnetogram.time:%Y-%m-%dT%H:%MZ} by its header and of "

@@ -87,7 +87,7 @@ def parse_header_time(text: str, *, scale: str = "UTC") -> datetime | None:
     if vms := match["vms"]:
         day = datetime.strptime(vms, "%d-%b-%Y" if len(vms.rpartition("-")[2]) == 4 else "%d-%b-%y").replace(tzinfo=UTC)
     elif old := match["old"]:
-        day = datetime.strptime(f"{old[:6]}19{old[6:]}", "%d/%m/%Y").replace(tzinfo=UTC)
+        day = datetime.strptime(old, "%d/%m/%y").replace(tzinfo=UTC)
     else:
         day = datetime(int(match["y"]), int(match["m"]), int(match["d"]), tzinfo=UTC)
     # Added rather than given, so that a leap second (60) is the next second and not an error.

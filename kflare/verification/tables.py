@@ -135,7 +135,7 @@ def forecast_table(
         rows["probability"] /= 100
     else:
         _check_whole_numbers(frame["probability"], rows["method"])
-    _check_rows(rows)
+    _check_rows(rows, percent=percent)
     sample = ["time", "region"]
     notes = []
     rows["observed"] = rows.groupby(sample)["observed"].transform("first")
@@ -268,18 +268,20 @@ def _check_whole_numbers(probability: pd.Series, methods: pd.Series) -> None:
     text = probability.astype(str).str.strip()
     issued = ~text.str.lower().isin(_MISSING)
     for method, values in text[issued].groupby(methods[issued], sort=False):
-        if set(values) in ({"1"}, {"0", "1"}):
+        if values.str.fullmatch(r"\+?0*[01]").all() and (values.str[-1] == "1").any():
             raise DataError(
                 f'`probability` of "{method}" is never but 0 or 1, without decimals: if these are percentages, say so '
                 "(`--percent`) or divide by 100; of a yes/no forecast write 0.0 and 1.0"
             )
 
 
-def _check_rows(rows: pd.DataFrame) -> None:
+def _check_rows(rows: pd.DataFrame, *, percent: bool) -> None:
     issued = rows["probability"].dropna()
     wrong = np.flatnonzero(~issued.between(0, 1))
     if wrong.size:
         value, row = issued.iloc[wrong[0]], issued.index[wrong[0]]
+        if percent:
+            raise DataError(f"`probability` must lie in [0, 100] percent, got {100 * value:g} in row {row}")
         raise DataError(f"`probability` must lie in [0, 1], got {value:g} in row {row}: {probability_advice(value)}")
     wrong = np.flatnonzero(~rows["observed"].isin([0, 1]) & rows["observed"].notna())
     if wrong.size:

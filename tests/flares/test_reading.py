@@ -42,6 +42,32 @@ def test_event_text_gives_the_xra_rows_with_the_positions_of_their_optical_flare
     assert table["peak"].iloc[2] == utc(2015, 3, 1, 10, 21)
 
 
+@pytest.mark.parametrize(
+    ("written_class", "read_class"),
+    [("X 20", "X20.0"), ("M 9.9", "M9.9"), ("X 28+", "X28.0"), ("M", "M1.0"), ("C1.0", "C1.0")],
+)
+def test_a_class_of_event_text_may_have_a_blank(tmp_path, written_class, read_class):
+    # The bare letter before, with the fluence or the region behind it, is a class without a number.
+    text = seeds.EVENT_TEXT.replace("C3.7", written_class)
+    row = read_flares(written(tmp_path, "20150301events.txt", text)).table.iloc[1]
+    assert (row["goes_class"], row["noaa"]) == (read_class, 12290)
+
+
+@pytest.mark.parametrize("name", ["noaa_active_region", "active_region", "ar", "AR"])
+def test_a_region_under_other_names_is_kept(tmp_path, name):
+    text = f"goes_class,{name},event_date,start_time,peak_time,end_time\n"
+    text += "M1.0,11946,2014-01-07,2014-01-07 03:49 UTC,2014-01-07 03:53 UT,2014-01-07 03:56:00.000\n"
+    row = read_flares(written(tmp_path, "list.csv", text)).table.iloc[0]
+    assert (row["noaa"], row["start"], row["peak"]) == (11946, utc(2014, 1, 7, 3, 49), utc(2014, 1, 7, 3, 53))
+
+
+def test_flares_of_donki(tmp_path):
+    record = {"beginTime": "2014-01-01T18:40Z", "peakTime": "2014-01-01T18:52Z", "endTime": "2014-01-01T19:03Z"}
+    record |= {"classType": "M9.9", "activeRegionNum": 11936, "instruments": [{"displayName": "GOES15"}]}
+    row = read_flares(written(tmp_path, "flr.json", [record])).table.iloc[0]
+    assert (row["goes_class"], row["noaa"], row["end"]) == ("M9.9", 11936, utc(2014, 1, 1, 19, 3))
+
+
 def test_several_days_of_event_text_in_one_file(tmp_path):
     days = seeds.EVENT_TEXT + seeds.EVENT_TEXT.replace("2015 03 01", "2015 03 02").replace("2015 Mar 01", "2015 Mar 02")
     table = read_flares(written(tmp_path, "events.txt", days)).table

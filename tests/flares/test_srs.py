@@ -102,6 +102,7 @@ def test_a_table_of_many_days(tmp_path):
         (TEXT.replace("1877 S13E23", "1877 S13"), "`LOCATION` must be like N07E04.*'S13'.*row 1"),
         (TEXT.replace("2013 Oct 23", "2013 Okt 23"), "`date` a time .* got 'N07W04', '2013 Okt 23 0030'"),
         (TEXT.partition("I.  Regions")[0], "it has no section I"),
+        (TEXT.replace("I.  Regions with", "I Regions with"), "it has no section I"),
         ("ar_noaanum,LOCATION,AREA,date\n11875,7 north,10,2013-10-23\n", "`LOCATION` must be like N07E04"),
         ("ar_noaanum,LOCATION,AREA,date\n11875,N99E04,10,2013-10-23\n", r"`lat` must lie in \[-90, 90\]"),
         ("what,ever\n1,2\n", "no Solar Region Summary that can be read"),
@@ -150,6 +151,13 @@ def test_a_stray_line_costs_nothing_and_is_named(tmp_path, caplog, old, new, lin
     path.write_text(TEXT.replace(old, new))
     assert read_srs(path)["noaa"].tolist() == [11875, 11877, 11871]
     assert re.search(line, caplog.text) if line else not caplog.text
+
+
+def test_a_text_that_ends_in_its_first_section_may_have_been_cut_off(tmp_path, caplog):
+    path = tmp_path / "20131023SRS.txt"
+    path.write_text(TEXT.partition("1877")[0])
+    assert read_srs(path)["noaa"].tolist() == [11875]
+    assert "ends in section I" in caplog.text
 
 
 def test_a_line_of_a_region_that_cannot_be_read_is_named(tmp_path):

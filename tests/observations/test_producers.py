@@ -166,6 +166,7 @@ def test_bytes_that_were_stretched_to_another_range_are_refused(tmp_path):
         (SOI | {"P_ANGLE": 0.0, "ORIENT": "NENW"}, "`ORIENT` SESW, got .*'NENW'"),
         (MDI | {"P_ANGLE": 180.0}, "`CROTA2` must be `P_ANGLE` with the other sign, got 0 and 180"),
         (SSW | {"CROTA2": 12.0}, r"a map of SolarSoft \(map2fits\) must have no roll, got 12 degrees"),
+        ({"CROTA2": 1e30}, r"the roll must be within ±720 degrees, got 1e\+30"),
         ({"CUNIT1": "pixels"}, "`CUNIT1` must be arcsec or deg, got 'pixel'"),
     ],
 )
@@ -235,6 +236,7 @@ def test_times_of_other_programs_and_in_two_cards():
         ({"DATE-OBS": "2014/02/25", "TIME-OBS": "00:46:08.3"}, "2014-02-25T00:46:08.300"),
         ({"DATE-OBS": "2014-02-25", "TIME_OBS": "00:46:08"}, "2014-02-25T00:46:08"),
         ({"DATE_OBS": "25/02/99", "TIME-OBS": "23:59:60.0"}, "1999-02-26"),
+        ({"DATE-OBS": "25/02/14", "TIME-OBS": "00:46:08"}, "2014-02-25T00:46:08"),
         ({"DATE-OBS": "2014.02.25 00:46:08 UT"}, "2014-02-25T00:46:08"),
         ({"DATE-BEG": "2014-02-25T00:46:08.000"}, "2014-02-25T00:46:08"),
     ):

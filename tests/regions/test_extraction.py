@@ -183,6 +183,21 @@ def test_a_magnetogram_that_cannot_be_used_is_an_error(last, tmp_path):
         measure(replace(last, magnetogram=path))
 
 
+def test_fill_values_make_no_regions(copy):
+    observations = copy()
+    with fits.open(observations.magnetogram) as hdus:
+        hdu = next(hdu for hdu in hdus if hdu.data is not None)
+        data = hdu.data.astype(np.float32)
+        middle = data.shape[0] // 2
+        data[middle - 60 : middle, middle - 60 : middle] = -32768
+        header = hdu.header.copy()
+    for key in ("BLANK", "BSCALE", "BZERO"):
+        header.remove(key, ignore_missing=True)
+    fits.PrimaryHDU(data, header).writeto(observations.magnetogram, overwrite=True)
+    with pytest.raises(DataError, match="must hold gauss, at most 10,000"):
+        measure(observations)
+
+
 def test_reasons_by_feature():
     assert reasons_text({}) == ""
     assert reasons_text({"A": "dark", "B": "late", "C": "dark"}) == "A C: dark; B: late"

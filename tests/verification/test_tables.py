@@ -135,6 +135,7 @@ def test_nullable_columns_of_pandas():
         [0, 0, 1, 0, 1, 0],  # both methods, as integers
         ["0.1", "0.5", "0.6", "0", "1", " 1"],
         ["1", "", "1", "0.5", "0.2", "0.4"],  # a gap in between
+        ["01", "00", "01", "+1", "0", "1"],
         pd.array([1, None, 1, 0, 1, 1], "Int64"),
         [0.1, 0.5, 0.6, "1", "1", "1"],  # numbers and text in one column
     ],
@@ -144,6 +145,11 @@ def test_whole_numbers_0_and_1_may_be_percentages(probability):
         forecast_table(long_table(probability=probability))
     table = forecast_table(long_table(probability=probability), percent=True)
     assert max(values.max() for values in table.probability.values()) <= 0.01
+
+
+def test_what_is_no_percentage_is_told_as_it_stands():
+    with pytest.raises(DataError, match=r"must lie in \[0, 100\] percent, got 101 in row 1"):
+        forecast_table(long_table(probability=[0, 101, 1, 0, 1, 0]), percent=True)
 
 
 @pytest.mark.parametrize(
