@@ -72,7 +72,10 @@ def record_kept(settings: ForecastSettings, *, ledger: Ledger, log: EventLog) ->
                 break
             continue
         except DataError as error:
-            own("kept file cannot be used", file=str(path), reason=str(error))
+            aside = path.with_suffix(".damaged")  # kept for a person; its cycle is run again
+            with writing(aside):
+                path.replace(aside)
+            own("kept file cannot be used", file=str(aside), reason=str(error))
             continue
         with writing(path):
             path.unlink()

@@ -177,9 +177,18 @@ def test_features_and_tracker_are_kept_too(settings: ForecastSettings) -> None:
         assert ledger.tracker(ISSUE + SIX) == {"n": 1}
         table = ledger.features(ISSUE - SIX, ISSUE)
     assert (table["Area"].tolist(), table["CRMax"].isna().all()) == ([100.5], True)
-    # What cannot be read stays, and is named.
-    assert (settings.data.folder / "unrecorded" / "20000101T0000Z.json").exists()
+    # What cannot be read stays, set aside, and is named.
+    assert (settings.data.folder / "unrecorded" / "20000101T0000Z.damaged").exists()
     assert "is no cycle that was kept" in events(settings)[0]["reason"]
+
+
+def test_a_damaged_kept_file_costs_its_cycle_no_run(settings: ForecastSettings) -> None:
+    kept = kept_path(settings, ISSUE)
+    kept.parent.mkdir(parents=True)
+    kept.write_text('{"cycle": {"iss')
+    with Ledger(settings.ledger.url) as ledger:
+        assert isinstance(run(settings, ledger).cycle, Forecast)
+        assert ledger.was_run(ISSUE)
 
 
 def test_a_restarted_postgresql_costs_nothing(postgresql_url: str) -> None:
