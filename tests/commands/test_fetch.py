@@ -281,7 +281,7 @@ def test_fidelity_of_files_that_are_there(tmp_path, capsys):
     field = np.random.default_rng(0).normal(0, 60, (width, width)).astype(np.float32)
     field[np.hypot(rows, columns) > radius] = np.nan
     cards = {"CRPIX1": 128.5, "CRPIX2": 128.5, "CDELT1": 9.0, "CDELT2": 9.0, "R_SUN": radius, "BUNIT": "Gauss",
-             "T_OBS": "2013.10.20_00:00:00_TAI", "INSTRUME": "HMI_FRONT2"}  # fmt: skip
+             "T_OBS": "2013.10.20_00:00:00_TAI", "INSTRUME": "HMI_FRONT2", "CROTA2": 0.0}  # fmt: skip
     fits.PrimaryHDU(field, fits.Header(cards)).writeto(data / "hmi.M_720s.20131020_000000_TAI.magnetogram.fits")
     # ±100 G on bytes, off the disk 0; FITS counts rows from the south.
     shown = np.where(np.isnan(field), 0, np.rint((np.clip(field, -100, 100) + 100) * 1.275))[::-1].astype(np.uint8)
