@@ -103,7 +103,8 @@ def _dask_executor(
             cluster = LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
-                dashboard_address=None,
+                # None would listen on port 8787 of all addresses, and warn where another run does.
+                dashboard_address="127.0.0.1:0",
                 memory_limit=0,
                 # At the end its nannies would warn of each worker that TensorFlow keeps from leaving at once.
                 silence_logs=logging.ERROR,

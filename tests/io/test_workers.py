@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -103,11 +104,20 @@ def test_a_killed_worker_costs_only_time(tmp_path):
 
 
 @pytest.mark.timeout(120)
+def test_two_runs_side_by_side_want_no_fixed_port(tmp_path):
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("0.0.0.0", 8787))  # dask's port for its pages; a warning about it would fail this test
+        taken.listen()
+        with cluster(works(tmp_path).noted, range(12)) as results:
+            assert list(results) == EXPECTED
+
+
 def test_errors_of_tasks_on_a_running_scheduler(tmp_path):
     from distributed import LocalCluster
 
     work = works(tmp_path)
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as running:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50) as running:
         address = running.scheduler_address
         with cluster(work.noted, range(12), scheduler=address) as results:
             assert list(results) == EXPECTED
