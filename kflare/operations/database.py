@@ -1,6 +1,7 @@
 """The ledger's database: opened, its schema made or upgraded, every change a transaction of its own."""
 
 import os
+import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -99,7 +100,9 @@ def transaction(engine: Engine, *, write: bool = False) -> Iterator[Connection]:
             yield connection
     except IntegrityError:
         raise
-    except (SQLAlchemyError, ValueError) as error:  # ValueError: a row that was forged, with a time that is none
+    except (SQLAlchemyError, ValueError) as error:
+        if write and isinstance(error, ValueError):
+            raise  # of what was to be written; in what is read it is a forged row, with a time that is none
         # SQLAlchemy's own text carries the statement and a link; the driver's is the reason alone.
         raise _unusable(engine, error.orig if isinstance(error, DBAPIError) else error) from error
 
@@ -161,7 +164,7 @@ def _sqlite(url: URL) -> Engine:
         nonlocal opened
         connection.isolation_level, opened = None, True
         for setting in () if read_only else ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-            connection.execute(f"PRAGMA {setting}")
+            _set(connection, setting)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -169,6 +172,19 @@ def _sqlite(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _set(connection: Any, setting: str) -> None:
+    wait = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute(f"PRAGMA {setting}")
+        except sqlite3.OperationalError:  # the change to WAL does not wait for a process that makes it as well
+            if time.monotonic() > wait:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _read_only(path: Path) -> str:
