@@ -5,7 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from kflare.errors import KflareError, ServingError
@@ -14,6 +14,7 @@ __all__ = ["results_on", "run_tasks"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+_LOG: Final = logging.getLogger(__name__)
 _COMPUTING: Final = ("numpy", "scipy", "pandas", "astropy", "sunpy")
 _VERSION: Final = "__import__('kflare').__version__"
 _AHEAD: Final = 3  # tasks under way or waiting for each worker, so that none is idle and memory stays constant
@@ -110,13 +111,29 @@ def _dask_executor(
                 silence_logs=logging.ERROR,
                 env={"TF_NUM_INTRAOP_THREADS": share, "TF_NUM_INTEROP_THREADS": "1"},
             )
-            stack.callback(cluster.close)
+            stack.callback(_close, cluster)
         client = stack.enter_context(_client(cluster or scheduler, scheduler or "this machine", timeout))
+        if cluster is not None:
+            stack.callback(_await_restarts, client, workers)
         with _explained():
             if scheduler is not None:
                 _require_same_versions(client)
             client.run(prepare)
         yield client.get_executor(pure=False), sum(client.nthreads().values())
+
+
+def _await_restarts(client: Any, workers: int) -> None:
+    with suppress(OSError):  # TimeoutError is one
+        client.wait_for_workers(workers, timeout=10)
+
+
+def _close(cluster: Any) -> None:
+    # dask's bookkeeping may fail here after a worker was killed (AssertionError while it starts anew, KeyError of its
+    # old address): by then all results are here, and its error would hide the one that says what happened.
+    try:
+        cluster.close()
+    except Exception:  # noqa: BLE001
+        _LOG.debug("the dask cluster did not close well", exc_info=True)
 
 
 def _require_same_versions(client: Any) -> None:

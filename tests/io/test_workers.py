@@ -16,6 +16,7 @@ import pytest
 
 import kflare
 from kflare.errors import DataError, ServingError
+from kflare.io.workers import _close as close
 from kflare.io.workers import _differences as differences
 from kflare.io.workers import results_on, run_tasks
 
@@ -114,10 +115,11 @@ def test_two_runs_side_by_side_want_no_fixed_port(tmp_path):
 
 
 def test_errors_of_tasks_on_a_running_scheduler(tmp_path):
-    from distributed import LocalCluster
+    from distributed import Client, LocalCluster
 
     work = works(tmp_path)
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50) as running:
+    running = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50)
+    try:
         address = running.scheduler_address
         with cluster(work.noted, range(12), scheduler=address) as results:
             assert list(results) == EXPECTED
@@ -134,6 +136,18 @@ def test_errors_of_tasks_on_a_running_scheduler(tmp_path):
             pass
         message = r"^the workers failed: KilledWorker: [^\n]+$"
         with cluster(work.always_killed, [7], scheduler=address) as results, pytest.raises(ServingError, match=message):
+            list(results)
+        with Client(address) as client:
+            client.wait_for_workers(2, timeout=60)
+    finally:
+        close(running)
+
+
+@pytest.mark.timeout(120)
+def test_workers_that_die_again_and_again_are_told_whatever_dask_is_about(tmp_path):
+    message = r"^the workers failed: KilledWorker: [^\n]+$"
+    for _ in range(5):  # one of five ended in an error of dask's, which was closing while a worker started anew
+        with pytest.raises(ServingError, match=message), cluster(works(tmp_path).always_killed, [7]) as results:
             list(results)
 
 
