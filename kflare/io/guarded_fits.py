@@ -27,6 +27,9 @@ __all__ = ["FitsFile", "fits_parts", "guarded_fits", "image_header"]
 # decoders have crashed on damaged files.
 _COMPRESSIONS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "NOCOMPRESS")
 
+# What the FITS standard 4.0 (section 10.4.1) allows: astropy hands other numbers to a decoder that does not check them.
+_RICE = {"BYTEPIX": (1, 2, 4), "BLOCKSIZE": (16, 32)}
+
 _BLOCK = 2880
 # A header of a MiB has 13,000 cards; astropy makes an object of each, 10,000 a second for a compressed image.
 _MAX_HEADER = 1 << 20
@@ -234,8 +237,15 @@ class FitsFile:
         if tiles > _MAX_TILES:
             raise DataError(f"`{source}` must have at most {_MAX_TILES} tiles, has {tiles}; uncompress it")
         place = hdu.fileinfo()
-        names = self._payload[place["hdrLoc"] : place["datLoc"]].upper()
-        packed = ["GZIP_COMPRESSED_DATA"] if b"GZIP_COMPRESSED_DATA" in names else []
+        raw = self._payload[place["hdrLoc"] : place["datLoc"]]
+        header = fits.Header.fromstring(raw)
+        for card in header["ZNAME*"]:
+            name, value = str(header[card]).strip().upper(), header.get(f"ZVAL{card[5:]}")
+            if value not in (allowed := _RICE.get(name, (value,))):
+                raise DataError(
+                    f"`{source}` is damaged: its `{name}` must be one of {allowed}, got {value!r}; download it again"
+                )
+        packed = ["GZIP_COMPRESSED_DATA"] if b"GZIP_COMPRESSED_DATA" in raw.upper() else []
         if hdu.compression_type.startswith("GZIP"):
             packed.append("COMPRESSED_DATA")
         if not packed:

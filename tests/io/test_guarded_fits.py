@@ -148,6 +148,18 @@ def test_an_image_of_too_many_tiles_is_not_decoded():
         file.pixels(file.image())
 
 
+@pytest.mark.parametrize(("name", "there", "other"), [("BYTEPIX", 4, 8), ("BLOCKSIZE", 32, 31)])
+def test_how_rice_is_to_be_decoded_is_looked_at_first(name, there, other):
+    """Eight bytes a pixel gave half of the numbers, in silence; other values do worse to the decoder."""
+    stream = io.BytesIO()
+    fits.CompImageHDU(np.arange(4096, dtype=np.int32).reshape(64, 64), compression_type="RICE_1").writeto(stream)
+    payload, count = re.subn(rf"(ZVAL\d   = *){there}\b".encode(), rb"\g<1>%d" % other, stream.getvalue())
+    assert count == 1
+    message = f"`here` is damaged: its `{name}` must be one of .*, got {other};"
+    with pytest.raises(DataError, match=message), guarded_fits(payload, "here") as file:
+        file.pixels(file.image())
+
+
 @pytest.mark.parametrize("damage", ["a gzip tile", "must be one of", "at most 8192 pixels"])
 def test_what_an_image_may_be(damage):
     if damage == "a gzip tile":
