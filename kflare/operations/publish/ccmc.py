@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
-from xml.etree import ElementTree as ET
 
 from kflare.errors import DataError, SettingError
 from kflare.io.atomic import write_whole
 from kflare.io.percent import rounded
 from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, Probability, utc_text
+from kflare.operations.publish.pages import render
 from kflare.operations.publish.publication import Publication
 
 __all__ = [
@@ -36,7 +36,6 @@ _DIGITS: Final = 4  # of the text form
 # In the text form a cell that is not known is dashes, so that no column can slip.
 _UNKNOWN: Final = "----"
 _TEXT_CLASSES: Final = ("X", "M", "C")
-_TEXT_COLUMNS: Final = " ".join(f"{name}_prob {name}_uncert {name}_Level" for name in _TEXT_CLASSES)
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,12 @@ class SubmittedRegion:
     harp: tuple[int, ...] = ()
     location: str = ""
     time: datetime | None = None
+
+    @property
+    def ids(self) -> list[tuple[str, int]]:
+        """Its numbers with the scheme that each is of, as XML names it."""
+        numbers = (("NOAA_AR", self.noaa), ("HARP", self.harp))
+        return [(scheme, number) for scheme, given in numbers for number in given]
 
 
 @dataclass(frozen=True)
@@ -139,8 +144,7 @@ def json_text(submission: Submission) -> str:
         return {"prediction_window": window, "flare_probabilities": classes}
 
     def ids(region: SubmittedRegion) -> list[dict[str, str]]:
-        numbers = [("NOAA", number) for number in region.noaa] + [("HARP", number) for number in region.harp]
-        return [{"type": kind, "number": str(number)} for kind, number in numbers]
+        return [{"type": kind.partition("_")[0], "number": str(number)} for kind, number in region.ids]
 
     content = {
         "model": {"short_name": submission.model},
@@ -154,28 +158,7 @@ def json_text(submission: Submission) -> str:
 
 def xml_text(submission: Submission) -> str:
     """The submission as XML in the manner of ISES: a group for the full disk, and one that holds a group per region."""
-    message = ET.Element("message")
-    forecast = ET.SubElement(message, "forecast")
-    _add(forecast, "method", submission.model)
-    _add(forecast, "issuetime", utc_text(submission.issue))
-    window = ET.SubElement(forecast, "predictionwindow")
-    _add(window, "starttime", utc_text(submission.start))
-    _add(window, "endtime", utc_text(submission.end))
-    _add_entries(_add_group(forecast, "Full Disk"), submission.full_disk)
-    regions = _add_group(forecast, "Region") if submission.regions else forecast
-    for region in submission.regions:
-        group = ET.SubElement(regions, "group")
-        ids = [("NOAA_AR_numbering_scheme", number) for number in region.noaa]
-        ids += [("HARP_numbering_scheme", number) for number in region.harp]
-        for scheme, number in ids or [("", 0)]:
-            source = ET.SubElement(group, "sourceregion")
-            if scheme:
-                _add(source, "id", str(number)).set("scheme", scheme)
-            if region.location and region.time is not None:
-                _add(source, "location", region.location).set("time", utc_text(region.time))
-        _add_entries(group, region.probability)
-    ET.indent(message)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(message, encoding="unicode") + "\n"
+    return render("ccmc.xml", sent=submission) + "\n"
 
 
 def text_name(submission: Submission) -> str:
@@ -185,28 +168,9 @@ def text_name(submission: Submission) -> str:
 
 def plain_text(submission: Submission) -> str:
     """The submission as a text table; of several NOAA numbers of a region it takes the first."""
-    classes = set(submission.full_disk).union(*(region.probability for region in submission.regions))
     hours = (submission.end - submission.start).total_seconds() / 3600
-    lines = [
-        f"Forecasting method: {submission.model}",
-        f"Issue Time: {utc_text(submission.issue)}",
-        f"Prediction Window Start Time: {utc_text(submission.start)}",
-        f"Prediction Window End Time: {utc_text(submission.end)}",
-        f"Probability Bins: {' '.join(f'{name}+' for name in sorted(classes))}",
-        f"Input data: {submission.input_data or _UNKNOWN}",
-        f"Prediction window (hours): {hours:g}",
-        "#Full Disk Forecast",
-        f"#{_TEXT_COLUMNS}",
-        _cells(submission.full_disk),
-        "#Region Forecast",
-        f"#Region Time Location NOAA {_TEXT_COLUMNS}",
-    ]
-    for row, region in enumerate(submission.regions, start=1):
-        number = row if region.number is None else region.number
-        time = _UNKNOWN if region.time is None else utc_text(region.time)
-        noaa = str(region.noaa[0]) if region.noaa else _UNKNOWN
-        lines.append(f"{number} {time} {region.location or _UNKNOWN} {noaa} {_cells(region.probability)}")
-    return "\n".join(lines) + "\n"
+    classes = sorted(set(submission.full_disk).union(*(region.probability for region in submission.regions)))
+    return render("ccmc.txt", sent=submission, hours=hours, classes=classes, unknown=_UNKNOWN, cells=_cells)
 
 
 def _short(time: datetime) -> datetime:
@@ -217,25 +181,6 @@ def _short(time: datetime) -> datetime:
 def _calibrated(probabilities: Mapping[str, Probability]) -> dict[str, float]:
     known = {name: one.calibrated for name, one in sorted(probabilities.items()) if one.calibrated is not None}
     return {name: rounded(p, _DIGITS) for name, p in known.items()}
-
-
-def _add(parent: ET.Element, name: str, text: str) -> ET.Element:
-    child = ET.SubElement(parent, name)
-    child.text = text
-    return child
-
-
-def _add_group(forecast: ET.Element, kind: str) -> ET.Element:
-    group = ET.SubElement(forecast, "group")
-    _add(group, "forecasttype", kind)
-    return group
-
-
-def _add_entries(group: ET.Element, probability: Mapping[str, float]) -> None:
-    for name, p in probability.items():
-        entry = ET.SubElement(group, "entry")
-        ET.SubElement(entry, "fluxbin", name=f"{name}+")
-        _add(ET.SubElement(entry, "probability"), "value", f"{p:.4f}")
 
 
 def _cells(probability: Mapping[str, float]) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "archive_day",
     "archive_index",
     "by_day",
+    "render",
     "root_pages",
     "span_text",
     "time_text",
@@ -150,7 +151,7 @@ def verdict(past: PastCycle, name: str) -> str:
 
 _ENVIRONMENT: Final = jinja2.Environment(
     loader=jinja2.PackageLoader("kflare.operations.publish"),
-    autoescape=True,
+    autoescape=jinja2.select_autoescape(),
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -192,12 +193,12 @@ def root_pages(data: SiteData, *, pictures: Mapping[str, str]) -> dict[str, str]
     last = next((one.forecast for one in reversed(past) if isinstance(one.forecast, Forecast)), None)
     common = {"data": data, "current": current, "root": ""}
     return {
-        "index.html": _render("forecast.html", common, pictures=pictures, last=last),
-        "recent.html": _render(
+        "index.html": render("forecast.html", common, pictures=pictures, last=last),
+        "recent.html": render(
             "recent.html", common, recent=[shown, *reversed(recent)], charts=_charts([*recent, shown], since)
         ),
-        "verification.html": _render("verification.html", common),
-        "about.html": _render("about.html", common, bounds=getattr(current, "bounds", MarkBounds())),
+        "verification.html": render("verification.html", common),
+        "about.html": render("about.html", common, bounds=getattr(current, "bounds", MarkBounds())),
     }
 
 
@@ -205,17 +206,18 @@ def archive_day(data: SiteData, day: Day, *, days: Sequence[str], pictures: Mapp
     """The page of one day among `days`, oldest first; `pictures`: by cycle, the path of the first one that is kept."""
     at = days.index(day.name)
     around = {"before": days[at - 1] if at else None, "after": days[at + 1] if at + 1 < len(days) else None}
-    return _render("day.html", {"data": data, "root": "../"}, day=day, pictures=pictures, **around)
+    return render("day.html", {"data": data, "root": "../"}, day=day, pictures=pictures, **around)
 
 
 def archive_index(data: SiteData, days: Sequence[str]) -> str:
     """The list of all days, newest first, by month."""
     months = {month: list(names) for month, names in groupby(reversed(days), lambda name: name[:7])}
-    return _render("archive.html", {"data": data, "root": "../"}, months=months)
+    return render("archive.html", {"data": data, "root": "../"}, months=months)
 
 
-def _render(template: str, common: Mapping[str, Any], **more: Any) -> str:
-    return _ENVIRONMENT.get_template(template).render(common, **more)
+def render(template: str, common: Mapping[str, Any] | None = None, **more: Any) -> str:
+    """A file of `templates`, filled in; values are escaped in HTML and XML."""
+    return _ENVIRONMENT.get_template(template).render(common or {}, **more)
 
 
 def _charts(past: Sequence[PastCycle], since: datetime) -> list[dict[str, Any]]:
