@@ -52,6 +52,10 @@ def _database(url: str, info: ValidationInfo) -> str:
     return url if info.context is None or file in (url, ":memory:") else f"{head}{info.context / file}"
 
 
+def _log(path: str, info: ValidationInfo) -> str:
+    return path if info.context is None or path == "-" else str(info.context / path)
+
+
 def _policy(name: str) -> str:
     if name not in POLICIES:
         raise ValueError(f"one of {', '.join(POLICIES)}")
@@ -192,7 +196,7 @@ class SiteSettings(_Section):
 class LogSettings(_Section):
     """One JSON line per event; "-" is standard error."""
 
-    path: _Text = "-"
+    path: Annotated[_Text, AfterValidator(_log)] = "-"
 
 
 @dataclass(frozen=True, config=CHECKED)

@@ -27,8 +27,10 @@ def test_an_empty_file_gives_the_papers_schedule(tmp_path: Path) -> None:
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     settings = read_settings(
-        write(tmp_path, '[data]\nflares = "f.csv"\n[site]\nfolder = "/srv/www"\n[ledger]\nurl = "sqlite:///l.db"\n')
-    )
+        write(tmp_path, '[data]\nflares = "f.csv"\n[site]\nfolder = "/srv/www"\n[ledger]\nurl = "sqlite:///l.db"\n'
+              '[log]\npath = "l/events.log"\n')
+    )  # fmt: skip
+    assert settings.log.path == str(tmp_path / "l" / "events.log")
     assert settings.data.flares == tmp_path / "f.csv"
     assert settings.site.folder == Path("/srv/www")
     assert settings.ledger.url == f"sqlite:///{tmp_path / 'l.db'}"
