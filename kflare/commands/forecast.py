@@ -1,8 +1,8 @@
 """Forecast: one cycle, or the schedule of 03, 09, 15 and 21 UT. Observe, detect, measure, ask, record, publish.
 
 Exit status of --once and --status: 0 a forecast by the networks, 3 one by statistics alone, 4 an outage, 5 recorded but
-not published, 6 (--status) overdue, 7 kept in a file since the ledger is away; 1 an error, with nothing recorded, or
---verify-ledger found a change; 2 wrong usage.
+not published, 6 (--status) overdue, 7 kept in a file since the ledger is away; 1 an error or a wrong clock, nothing was
+recorded, or --verify-ledger found a change; 2 wrong usage.
 
 Examples
 --------
@@ -98,24 +98,27 @@ def _verify(ledger: "Ledger", digest: str) -> int:
 
 
 def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger", log: "EventLog") -> int:
-    from kflare.errors import SettingError
-    from kflare.operations.clock import latest_issue
-    from kflare.operations.publish.publishers import publish_cycle
-    from kflare.operations.running import CycleResult, run_once
+    from kflare.errors import DataError, SettingError
+    from kflare.operations.clock import clock_behind, latest_issue
+    from kflare.operations.running import CycleResult, publish_and_newest, run_once
     from kflare.operations.status import EXIT_STATUS, outcome_of
 
     now = args.now or datetime.now(UTC)
     if args.publish:
-        issue = args.issue or ledger.last_issue()
+        behind = None if args.issue else clock_behind(now, settings, newest=None, last=ledger.last_run())
+        if behind:
+            raise DataError(behind)
+        issue = args.issue or ledger.last_issue(now)
         cycle = None if issue is None else ledger.cycle(issue)
         if cycle is None:
             raise SettingError(f"the ledger holds no cycle of {issue or 'any issue time'}: run --once first")
-        done = CycleResult(cycle, publish_cycle(cycle, settings, ledger, log.of_cycle(cycle.cycle_id)))
+        own = log.of_cycle(cycle.cycle_id)
+        done = CycleResult(cycle, publish_and_newest(cycle, settings, ledger, own, now=now))
     else:
         issue = args.issue or latest_issue(settings.schedule.hours, now)
         if issue > now:
             raise SettingError(f"`--issue` must not lie in the future, got {issue:%Y-%m-%dT%H:%MZ}")
-        done = run_once(issue, settings, ledger=ledger, log=log, now=now)
+        done = run_once(issue, settings, ledger=ledger, log=log, now=now, past=args.issue is not None)
     print(json.dumps(done.cycle.as_json(), indent=2) if args.json else _as_text(done))
     if done.kept is not None:
         return EXIT_STATUS["unrecorded"]

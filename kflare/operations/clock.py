@@ -16,7 +16,10 @@ from kflare.operations.forecast import Outage, cycle_name, utc_text
 from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
 
-__all__ = ["Clock", "ClockCheck", "clock_doubt", "issue_times", "latest_issue", "next_issue", "record_missed"]
+__all__ = [
+    "Clock", "ClockCheck", "clock_behind", "clock_doubt", "issue_times", "late_remark", "latest_issue", "next_issue",
+    "record_missed",
+]  # fmt: skip
 
 # A clock that leaps by more than this, against the machine's own count of seconds, is not used at once ...
 _LEAP: Final = timedelta(minutes=5)
@@ -93,6 +96,39 @@ class ClockCheck:
         return self._clock.now().timestamp() - self._clock.count()
 
 
+def clock_behind(
+    now: datetime, settings: ForecastSettings, *, newest: datetime | None, last: datetime | None
+) -> str | None:
+    """Why the clock must be behind: something was seen (`newest`) or run (`last`) at a time to come; else None.
+
+    Without this a slow clock would take the issue time before for the present one. A cycle that a fast clock has run
+    in the far future is no such proof once something that is seen says so: nothing newer than the present.
+    """
+    if newest is not None and newest > now + _LEAP:
+        proof = f"an observation is of {utc_text(newest)}"
+    elif last is not None and last > now + _LEAP and (newest is None or last <= now + _reach(settings)):
+        proof = f"the ledger holds a cycle of {utc_text(last)}"
+    else:
+        return None
+    return (
+        f"the clock cannot be right: it says {utc_text(now)}, but {proof}; nothing was recorded or published: set the "
+        "clock, or name the issue time with --issue if the past is meant"
+    )
+
+
+def late_remark(issue: datetime, settings: ForecastSettings, known: Sequence[datetime | None]) -> list[str]:
+    """What a forecast says that is made after its grace time, as the newest of the times that are `known` proves."""
+    late = max(time for time in known if time is not None) - issue
+    if late <= timedelta(minutes=settings.schedule.grace_minutes):
+        return []
+    return [f"made up for: {late.total_seconds() / 3600:.1f} h after its issue time"]
+
+
+def _reach(settings: ForecastSettings) -> timedelta:
+    """Two issue times and the greatest age of data."""
+    return timedelta(hours=2 * 24 / len(settings.schedule.hours) + settings.schedule.data_age_last_hours)
+
+
 def clock_doubt(
     now: datetime, settings: ForecastSettings, *, newest: datetime | None, last: datetime | None
 ) -> str | None:
@@ -101,10 +137,8 @@ def clock_doubt(
     Either does if it is from within two issue times and the greatest age of data. Without any there is nothing to
     hold the clock against; before the newest observation alone it may be: that is how the past is forecast.
     """
-    schedule = settings.schedule
-    reach = timedelta(hours=2 * 24 / len(schedule.hours) + schedule.data_age_last_hours)
     known = [time for time in (newest, last) if time is not None]
-    if not known or any(abs(now - time) <= reach for time in known):
+    if not known or any(abs(now - time) <= _reach(settings) for time in known):
         return None
     if now < max(known) and (last is None or now > last):
         return None

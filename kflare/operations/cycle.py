@@ -11,7 +11,7 @@ is no forecast: an outage, never a zero.
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pandas as pd
@@ -21,7 +21,7 @@ from kflare.errors import DataError, KflareError, LedgerError
 from kflare.flares.catalogue import FlareList
 from kflare.models.baselines import disk_climatology
 from kflare.models.event_statistics import event_statistics
-from kflare.operations.clock import clock_doubt, next_issue, record_missed
+from kflare.operations.clock import clock_behind, clock_doubt, late_remark, next_issue, record_missed
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import (
     CLIMATOLOGY,
@@ -39,7 +39,14 @@ from kflare.operations.forecast import (
     cycle_name,
     utc_text,
 )
-from kflare.operations.inputs import CycleInputs, delete_old_inputs, fetch_inputs, past_flares, record_feed_flares
+from kflare.operations.inputs import (
+    CycleInputs,
+    delete_old_inputs,
+    fetch_inputs,
+    newest_measurement,
+    past_flares,
+    record_feed_flares,
+)
 from kflare.operations.ledger import Ledger
 from kflare.operations.measurement import (
     FEATURES,
@@ -70,11 +77,12 @@ class _Draft:
 
 
 def run_cycle(
-    issue: datetime, settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime
+    issue: datetime, settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime, past: bool = False
 ) -> Forecast | Outage:
     """Run the cycle of an issue time (aware UTC, as `now`), or give what the ledger holds of it already.
 
-    An issue time that was missed is run. A ledger that cannot take the cycle: it is kept (`unrecorded`).
+    An issue time that was missed is run. A ledger that cannot take the cycle: it is kept (`unrecorded`). What was seen
+    or recorded after `now` is an error, unless the `past` is meant; then the forecast says that it was made up for.
 
     Raises
     ------
@@ -84,6 +92,10 @@ def run_cycle(
     DataError
         The clock cannot be right.
     """
+    last, proven = ledger.last_run(), ledger.last_observed()
+    behind = None if past else clock_behind(now, settings, newest=newest_measurement(settings), last=last)
+    if behind:
+        raise DataError(behind)
     recorded = ledger.cycle(issue) if ledger.was_run(issue) else kept_cycle(settings, issue)
     if recorded is not None:
         log("recorded before")
@@ -92,7 +104,7 @@ def run_cycle(
     with log.timed("observed") as values:
         inputs = fetch_inputs(issue, settings, now=now)
         values["missing"] = [record.name for record in inputs.records if record.status == "missing"]
-    doubt = clock_doubt(now, settings, newest=inputs.newest, last=ledger.last_run())
+    doubt = clock_doubt(now, settings, newest=inputs.newest, last=last)
     if doubt:
         # When that time comes, today's feeds must not be taken for its own.
         shutil.rmtree(settings.data.issue_folder(issue), ignore_errors=True)
@@ -105,6 +117,9 @@ def run_cycle(
     except LedgerError as error:  # the next cycle has them too
         log("flares not taken", reason=str(error))
     cycle, disk = _forecast(issue, settings, inputs, ledger, log)
+    if isinstance(cycle, Forecast):
+        late = late_remark(issue, settings, (now, inputs.newest, proven))
+        cycle = replace(cycle, remarks=(*cycle.remarks, *late))
     measured = {} if disk is None else {"features": _features(disk), "tracker": disk.tracker}
     try:
         if not ledger.record(cycle, **measured, recorded=now):

@@ -1,7 +1,9 @@
 """What a cycle looks at: the near-real-time set fetched, flares taken into the ledger, and a record of every input."""
 
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,7 +14,7 @@ import pandas as pd
 
 from kflare.archives.jsoc import Jsoc
 from kflare.archives.near_real_time import fetch_nrt
-from kflare.archives.near_real_time_data import FEED_REACH, SOURCES, NrtResult, NrtSet
+from kflare.archives.near_real_time_data import FEED_REACH, FEEDS, SOURCES, NrtResult, NrtSet
 from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import DataError, KflareError
 from kflare.flares.catalogue import FlareList
@@ -28,7 +30,14 @@ from kflare.operations.settings import ForecastSettings
 from kflare.sun.times import HOUR
 from kflare.xray.flux import XrayFlux, read_xray_flux
 
-__all__ = ["CycleInputs", "delete_old_inputs", "fetch_inputs", "past_flares", "record_feed_flares"]
+__all__ = [
+    "CycleInputs",
+    "delete_old_inputs",
+    "fetch_inputs",
+    "newest_measurement",
+    "past_flares",
+    "record_feed_flares",
+]
 
 # A flare is in SWPC's feed once it has ended, and may be corrected for hours.
 _FLARE_LAG: Final = timedelta(hours=3)
@@ -88,13 +97,25 @@ def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) 
     return CycleInputs(told, found["goes_flares"], observations, files, xray, srs, newest)
 
 
-def _newest_xrays(found: NrtSet) -> datetime | None:
-    for outcome in found["goes_xrays"].outcomes:
-        if outcome.path is not None and outcome.path.exists():
-            table = read_xray_flux(outcome.path).table
-            newest: datetime = table["time"][table["flux"].notna()].max().to_pydatetime()
-            return newest
+def newest_measurement(settings: ForecastSettings) -> datetime | None:
+    """Time of the newest X-ray flux that SWPC has now, whatever the clock says; None if it cannot be had at once."""
+    retry = RetryPolicy(read=settings.data.timeout_seconds, total=60 * settings.data.file_minutes, attempts=1)
+    with suppress(KflareError, OSError), Web(retry) as web, tempfile.TemporaryDirectory() as folder:
+        text = web.text(f"{settings.data.swpc_url.rstrip('/')}/{FEEDS[0].path}")
+        return _newest_flux(write_whole(Path(folder) / "xrays.json", text))
     return None
+
+
+def _newest_xrays(found: NrtSet) -> datetime | None:
+    paths = [outcome.path for outcome in found["goes_xrays"].outcomes if outcome.path is not None]
+    return _newest_flux(paths[0]) if paths and paths[0].exists() else None
+
+
+def _newest_flux(path: Path) -> datetime:
+    table = read_xray_flux(path).table
+    # Ten minutes are no slip of one row.
+    newest: datetime = table["time"][table["flux"].notna()].nlargest(10).min().to_pydatetime()
+    return newest
 
 
 def _observation_set(seen: datetime, found: NrtSet, earlier: Sequence[NrtResult]) -> ObservationSet:

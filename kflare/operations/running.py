@@ -16,7 +16,7 @@ from kflare.operations.publish.publishers import publish_cycle
 from kflare.operations.settings import ForecastSettings
 from kflare.operations.unrecorded import kept_path, record_kept
 
-__all__ = ["CycleResult", "open_ledger", "run_once", "run_schedule"]
+__all__ = ["CycleResult", "open_ledger", "publish_and_newest", "run_once", "run_schedule"]
 
 # The longest sleep: after it the clock is looked at again.
 _NAP: Final = 60.0
@@ -32,20 +32,27 @@ class CycleResult:
 
 
 def run_once(
-    issue: datetime, settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime
+    issue: datetime, settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime, past: bool = False
 ) -> CycleResult:
     """Run the cycle of an issue and publish it; run again, it changes nothing in the ledger and publishes again."""
     own = log.of_cycle(cycle_name(issue))
     record_kept(settings, ledger=ledger, log=log)
-    cycle = run_cycle(issue, settings, ledger=ledger, log=own, now=now)
+    cycle = run_cycle(issue, settings, ledger=ledger, log=own, now=now, past=past)
     kept = kept_path(settings, issue)
-    failures = publish_cycle(cycle, settings, ledger, own)
     if kept.exists():
-        return CycleResult(cycle, failures, kept)
-    newest = ledger.last_issue(now)
-    if newest is not None and newest > issue and (latest := ledger.cycle(newest)):
-        failures = publish_cycle(latest, settings, ledger, own)  # a cycle that is made up for is not the current one
-    return CycleResult(cycle, failures)
+        return CycleResult(cycle, publish_cycle(cycle, settings, ledger, own), kept)
+    return CycleResult(cycle, publish_and_newest(cycle, settings, ledger, own, now=now))
+
+
+def publish_and_newest(
+    cycle: Forecast | Outage, settings: ForecastSettings, ledger: Ledger, log: EventLog, *, now: datetime
+) -> list[str]:
+    """Publish a cycle, and the newest one after it if it is another: one that is made up for is not the current one."""
+    failures = publish_cycle(cycle, settings, ledger, log)
+    newest = ledger.last_issue(max(now, ledger.last_observed() or now))
+    if newest is not None and newest > cycle.issue and (latest := ledger.cycle(newest)):
+        return publish_cycle(latest, settings, ledger, log)
+    return failures
 
 
 def open_ledger(settings: ForecastSettings, *, log: EventLog, clock: Clock | None = None) -> Ledger:
@@ -88,7 +95,7 @@ def run_schedule(
             continue
         try:
             for cycle in record_kept(settings, ledger=ledger, log=log)[-1:]:
-                publish_cycle(cycle, settings, ledger, log.of_cycle(cycle.cycle_id))
+                publish_and_newest(cycle, settings, ledger, log.of_cycle(cycle.cycle_id), now=now)
             if now - issue <= grace and not ledger.was_run(issue) and not kept_path(settings, issue).exists():
                 run_once(issue, settings, ledger=ledger, log=log, now=now)
                 continue

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from kflare.errors import ServingError
-from kflare.operations.clock import clock_doubt, latest_issue, next_issue
+from kflare.operations.clock import clock_behind, latest_issue, next_issue
 from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, Outage, utc_text
 from kflare.operations.ledger import Ledger
 from kflare.operations.questions import connect
@@ -13,7 +13,9 @@ from kflare.operations.unrecorded import kept_files
 
 __all__ = ["EXIT_STATUS", "outcome_of", "status"]
 
-EXIT_STATUS: Final = {"forecast": 0, "statistics": 3, "outage": 4, "unpublished": 5, "overdue": 6, "unrecorded": 7}
+EXIT_STATUS: Final = {
+    "forecast": 0, "clock": 1, "statistics": 3, "outage": 4, "unpublished": 5, "overdue": 6, "unrecorded": 7,
+}  # fmt: skip
 """Exit status by outcome; 1 is an error after which nothing was recorded, 2 wrong usage."""
 
 
@@ -27,7 +29,8 @@ def outcome_of(cycle: Forecast | Outage) -> str:
 def status(settings: ForecastSettings, ledger: Ledger, *, now: datetime) -> dict[str, Any]:
     """The newest cycle of the ledger, whether a forecast is overdue, and which models answer.
 
-    `state` is one of `EXIT_STATUS`, "overdue" if the latest issue time has no cycle after its grace time.
+    `state` is one of `EXIT_STATUS`: "overdue" if the latest issue time has no cycle after its grace time, "clock" if
+    `now` is before the newest cycle, so that `clock` says why it cannot be right.
     """
     hours, grace = settings.schedule.hours, timedelta(minutes=settings.schedule.grace_minutes)
     last, link = ledger.last_issue(now), ledger.newest_link()
@@ -56,9 +59,8 @@ def status(settings: ForecastSettings, ledger: Ledger, *, now: datetime) -> dict
         }
     elif isinstance(cycle, Outage):
         found["reason"] = cycle.reason
-    run = ledger.last_run()
-    if run is not None and run > now and (doubt := clock_doubt(now, settings, newest=None, last=run)):
-        found["clock"] = doubt
+    if doubt := clock_behind(now, settings, newest=None, last=ledger.last_run()):
+        found |= {"state": "clock", "clock": doubt}
     return found | {"server": _server(settings)}
 
 

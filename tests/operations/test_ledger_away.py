@@ -27,7 +27,7 @@ from kflare.operations.ledger import Ledger
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import run_once, run_schedule
 from kflare.operations.settings import ForecastSettings, ServerSettings, as_toml
-from kflare.operations.unrecorded import kept_path
+from kflare.operations.unrecorded import keep_cycle, kept_path, record_kept
 from kflare.synthetic.sun import SyntheticSun
 
 from .replay import SimulatedClock
@@ -66,7 +66,7 @@ def events(settings: ForecastSettings) -> list[dict]:
 
 def run(settings: ForecastSettings, ledger: Ledger, issue: datetime = ISSUE, **now: datetime):
     log = EventLog(settings.log.path)
-    return run_once(issue, settings, ledger=ledger, log=log, **{"now": issue + HOUR / 60, **now})
+    return run_once(issue, settings, ledger=ledger, log=log, past=True, **{"now": issue + HOUR / 60, **now})
 
 
 @contextmanager
@@ -167,8 +167,6 @@ def test_a_cycle_that_is_made_up_for_is_not_the_current_one(settings: ForecastSe
 
 
 def test_features_and_tracker_are_kept_too(settings: ForecastSettings) -> None:
-    from kflare.operations.unrecorded import keep_cycle, record_kept
-
     features = pd.DataFrame({"Area": [100.5], "CRMax": [float("nan")]}, index=[1])
     keep_cycle(settings, forecast(ISSUE), features=features, tracker={"n": 1})
     (settings.data.folder / "unrecorded" / "20000101T0000Z.json").write_text("{}")
@@ -328,6 +326,79 @@ def test_when_a_clock_can_be_right(now: int, newest: int | None, last: int | Non
     }
     doubt = clock_doubt(ISSUE + now * HOUR, ForecastSettings(), **known)
     assert (doubt is None) == right
+
+
+def test_a_clock_some_hours_slow_never_makes_the_cycle_before_the_current_one(
+    world: World, settings: ForecastSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is 09:05 UT, and the clock says 05:00: 03 UT would be the latest issue time."""
+    (tmp_path / "kflare.toml").write_text(as_toml(settings))
+    given = ["--settings", str(tmp_path / "kflare.toml")]
+    slow = ["--now", f"{ISSUE + 2 * HOUR:%FT%T}"]
+
+    def current() -> str:
+        return read_latest((tmp_path / "site" / "latest.json").read_text()).cycle_id
+
+    def refused(*options: str) -> str:
+        before = {path: path.read_bytes() for path in (tmp_path / "site").rglob("*") if path.is_file()}
+        assert command.main([*given, *options, *slow]) == 1
+        assert {path: path.read_bytes() for path in before} == before
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("kflare.forecast: the clock cannot be right: it says 2014-03-03T05:00:00Z, but ")
+        return line
+
+    with Ledger(settings.ledger.url) as ledger:
+        first = run(settings, ledger).cycle
+        # 09 UT has not been run: what was seen proves that it is past, also if 03 UT is in the ledger already.
+        world.tell(ISSUE + SIX + HOUR / 12)
+        assert "an observation is of 2014-03-03T08:55:00Z; nothing was recorded or published: set" in refused("--once")
+        newest = run(settings, ledger, ISSUE + SIX).cycle.cycle_id
+        # It has been run: the ledger proves it, without anything to be seen.
+        world.swpc.fail(".", "reset")
+        for option in ("--once", "--publish"):
+            assert "the ledger holds a cycle of 2014-03-03T09:00:00Z" in refused(option)
+        capsys.readouterr()
+        assert command.main([*given, "--status", *slow]) == 1
+        found = json.loads(capsys.readouterr().out)
+        assert (found["state"], "cycle of 2014-03-03T09:00:00Z" in found["clock"]) == ("clock", True)
+        # Who names the issue time means the past; it is made, and is not the current one.
+        world.swpc.faults.clear()
+        for option in ("--once", "--publish"):
+            assert command.main([*given, option, *slow, "--issue", f"{ISSUE:%FT%T}"]) == 3
+            assert current() == newest
+        missed = ISSUE - SIX
+        assert command.main([*given, "--once", *slow, "--issue", f"{missed:%FT%T}"]) == 3
+        assert current() == newest
+        # Made with the forecast of 09 UT in the ledger, and observations of 08:55.
+        assert "made up for: 12.0 h after its issue time" in ledger.cycle(missed).remarks
+        assert not any("made up for" in remark for remark in first.remarks)
+
+
+def test_a_schedule_under_a_slow_clock_issues_nothing(world: World, settings: ForecastSettings) -> None:
+    world.tell(ISSUE + 4 * HOUR)
+    clock = SimulatedClock(ISSUE - HOUR / 60)
+    log = EventLog(settings.log.path)
+    with Ledger(settings.ledger.url) as ledger:
+        run_schedule(
+            settings, ledger=ledger, log=log, clock=clock, keep_running=lambda: clock.now() < ISSUE + HOUR / 12
+        )
+        assert list(ledger.cycles(START, ISSUE + SIX)) == []
+    assert "an observation is of 2014-03-03T06:50:00Z" in events(settings)[-1]["reason"]
+    assert not settings.data.issue_folder(ISSUE).exists()
+
+
+def test_a_cycle_that_was_kept_is_not_the_current_one_when_a_newer_is_there(
+    settings: ForecastSettings, tmp_path: Path
+) -> None:
+    with Ledger(settings.ledger.url) as ledger:
+        newest = run(settings, ledger).cycle.cycle_id
+        keep_cycle(settings, forecast(ISSUE - SIX))
+        clock = SimulatedClock(ISSUE + HOUR)
+        until = ISSUE + 2 * HOUR
+        log = EventLog(settings.log.path)
+        run_schedule(settings, ledger=ledger, log=log, clock=clock, keep_running=lambda: clock.now() < until)
+        assert ledger.was_run(ISSUE - SIX)
+    assert read_latest((tmp_path / "site" / "latest.json").read_text()).cycle_id == newest
 
 
 # -- files and databases that are not what they should be --------------------------------------------------------------
