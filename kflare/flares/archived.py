@@ -50,7 +50,8 @@ def yearly_report_rows(text: str, path: Path) -> tuple[pd.DataFrame, dict[str, i
     day = century + row["year"] + "-" + row["month"] + "-" + row["day"]
     # The clock 2400 is the end of the day.
     late = row["start"].eq("2400")
-    day = day.where(~late, (pd.to_datetime(day, errors="coerce") + pd.Timedelta(days=1)).dt.strftime("%Y-%m-%d"))
+    parsed = pd.to_datetime(day, format="%Y-%m-%d", errors="coerce")
+    day = day.where(~late, (parsed + pd.Timedelta(days=1)).dt.strftime("%Y-%m-%d"))
     clock = row["start"].where(~late, "0000")
     table["start"] = day + " " + clock.str[:2] + ":" + clock.str[2:]
     pointed = row["tenths"].str.contains(".", regex=False)

@@ -71,6 +71,14 @@ def test_a_line_that_is_cut_off_is_named(tmp_path, caplog):
         report(tmp_path, "31777140117  0208 02\n")
 
 
+def test_a_first_line_without_a_date_changes_how_no_other_is_read(tmp_path, caplog):
+    """The form of all dates was guessed from the first one, with a warning on standard error."""
+    damaged = line("143107", ("0208", "0220", "0210"))
+    flares = report(tmp_path, damaged + line("020612", ("2400", "0020", "0010")))
+    assert [f"{start:%F %H:%M}" for start in flares.table["start"]] == ["2002-06-13 00:00"]
+    assert "1 of 2 rows left out: `start` must be a time" in caplog.text
+
+
 @pytest.fixture
 def summary(tmp_path):
     path = tmp_path / "sci_xrsf-l2-flsum_g16_d20170906_v2-2-0.nc"
