@@ -105,8 +105,7 @@ def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger
 
     now = args.now or datetime.now(UTC)
     if args.publish:
-        behind = None if args.issue else clock_behind(now, settings, newest=None, last=ledger.last_run())
-        if behind:
+        if not args.issue and (behind := clock_behind(now, settings, newest=None, last=ledger.last_run())):
             raise DataError(behind)
         issue = args.issue or ledger.last_issue(now)
         cycle = None if issue is None else ledger.cycle(issue)

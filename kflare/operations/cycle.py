@@ -92,9 +92,8 @@ def run_cycle(
     DataError
         The clock cannot be right.
     """
-    last, proven = ledger.last_run(), ledger.last_observed()
-    behind = None if past else clock_behind(now, settings, newest=newest_measurement(settings), last=last)
-    if behind:
+    last, proven, newest = ledger.last_run(), ledger.last_observed(), newest_measurement(settings)
+    if not past and (behind := clock_behind(now, settings, newest=newest, last=last)):
         raise DataError(behind)
     recorded = ledger.cycle(issue) if ledger.was_run(issue) else kept_cycle(settings, issue)
     if recorded is not None:
@@ -104,21 +103,22 @@ def run_cycle(
     with log.timed("observed") as values:
         inputs = fetch_inputs(issue, settings, now=now)
         values["missing"] = [record.name for record in inputs.records if record.status == "missing"]
-    doubt = clock_doubt(now, settings, newest=inputs.newest, last=last)
+    newest = max((time for time in (newest, inputs.newest) if time is not None), default=None)
+    doubt = clock_doubt(now, settings, newest=newest, last=last)
     if doubt:
         # When that time comes, today's feeds must not be taken for its own.
         shutil.rmtree(settings.data.issue_folder(issue), ignore_errors=True)
         raise DataError(doubt)
     try:
-        if inputs.newest is not None:
-            record_missed(settings, ledger=ledger, log=log, now=min(now, inputs.newest, issue))
+        if newest is not None:
+            record_missed(settings, ledger=ledger, log=log, now=min(now, newest, issue))
         with log.timed("flares taken") as values:
             values.update(record_feed_flares(inputs.flares, settings, ledger, now=now))
     except LedgerError as error:  # the next cycle has them too
         log("flares not taken", reason=str(error))
     cycle, disk = _forecast(issue, settings, inputs, ledger, log)
     if isinstance(cycle, Forecast):
-        late = late_remark(issue, settings, (now, inputs.newest, proven))
+        late = late_remark(issue, settings, (now, newest, proven))
         cycle = replace(cycle, remarks=(*cycle.remarks, *late))
     measured = {} if disk is None else {"features": _features(disk), "tracker": disk.tracker}
     try:

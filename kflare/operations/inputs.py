@@ -31,13 +31,8 @@ from kflare.sun.times import HOUR
 from kflare.xray.flux import XrayFlux, read_xray_flux
 
 __all__ = [
-    "CycleInputs",
-    "delete_old_inputs",
-    "fetch_inputs",
-    "newest_measurement",
-    "past_flares",
-    "record_feed_flares",
-]
+    "CycleInputs", "delete_old_inputs", "fetch_inputs", "newest_measurement", "past_flares", "record_feed_flares",
+]  # fmt: skip
 
 # A flare is in SWPC's feed once it has ended, and may be corrected for hours.
 _FLARE_LAG: Final = timedelta(hours=3)
@@ -63,7 +58,7 @@ class CycleInputs:
     srs: pd.DataFrame | None
     """NOAA's regions, as from `read_srs`."""
     newest: datetime | None = None
-    """Of all that was seen, also of X-rays that are too old to be used: no clock is far ahead of it."""
+    """Of all that was seen: no clock is far ahead of it."""
 
 
 def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) -> CycleInputs:
@@ -71,9 +66,8 @@ def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) 
     data, schedule = settings.data, settings.schedule
     folder = data.issue_folder(issue)
     make_folder(folder)
-    retry = RetryPolicy(read=data.timeout_seconds, total=60 * data.file_minutes, attempts=data.attempts)
     first, last = schedule.data_age_first_hours * HOUR, schedule.data_age_last_hours * HOUR
-    with Web(retry) as web:
+    with _web(settings) as web:
         servers = {"jsoc": Jsoc(web, data.jsoc_url), "jsoc2": Jsoc(web, data.jsoc2_url)}
         fetch = partial(fetch_nrt, folder=folder, servers=servers, web=web, now=now)
         found = fetch(issue, swpc_url=data.swpc_url, first=first, last=last, policy=data.quality)
@@ -84,12 +78,11 @@ def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) 
     # These are meant to be older, so their age is no blemish.
     records += [_record(result, first + (hours + 1) * HOUR) for hours, result in enumerate(earlier)]
     records.append(region_record)
-    xray, records = _xray(found["goes_xrays"], records)
+    xrays = found["goes_xrays"].files
+    xray = read_xray_flux(xrays[0]) if xrays else None  # `fetch_nrt` has read it
     files = {result.name: result.files[0] for result in found.results if len(result.files) == 1}
     observations = None if seen is None else _observation_set(seen, found, earlier)
-    newest = max(
-        filter(None, (*(one.time for one in records if one.name not in UNDATED), _newest_xrays(found))), default=None
-    )
+    newest = max((one.time for one in records if one.time is not None and one.name not in UNDATED), default=None)
     # They are published.
     told = tuple(
         replace(one, record=without_passwords(one.record), note=without_passwords(one.note)) for one in records
@@ -98,24 +91,19 @@ def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) 
 
 
 def newest_measurement(settings: ForecastSettings) -> datetime | None:
-    """Time of the newest X-ray flux that SWPC has now, whatever the clock says; None if it cannot be had at once."""
-    retry = RetryPolicy(read=settings.data.timeout_seconds, total=60 * settings.data.file_minutes, attempts=1)
-    with suppress(KflareError, OSError), Web(retry) as web, tempfile.TemporaryDirectory() as folder:
+    """Time of the newest X-ray flux that SWPC has now, whatever the clock says; None if it cannot be had."""
+    with suppress(KflareError, OSError), _web(settings) as web, tempfile.TemporaryDirectory() as folder:
         text = web.text(f"{settings.data.swpc_url.rstrip('/')}/{FEEDS[0].path}")
-        return _newest_flux(write_whole(Path(folder) / "xrays.json", text))
+        table = read_xray_flux(write_whole(Path(folder) / "xrays.json", text)).table
+        # Ten minutes are no slip of one row.
+        newest: datetime = table["time"][table["flux"].notna()].nlargest(10).min().to_pydatetime()
+        return newest
     return None
 
 
-def _newest_xrays(found: NrtSet) -> datetime | None:
-    paths = [outcome.path for outcome in found["goes_xrays"].outcomes if outcome.path is not None]
-    return _newest_flux(paths[0]) if paths and paths[0].exists() else None
-
-
-def _newest_flux(path: Path) -> datetime:
-    table = read_xray_flux(path).table
-    # Ten minutes are no slip of one row.
-    newest: datetime = table["time"][table["flux"].notna()].nlargest(10).min().to_pydatetime()
-    return newest
+def _web(settings: ForecastSettings) -> Web:
+    data = settings.data
+    return Web(RetryPolicy(read=data.timeout_seconds, total=60 * data.file_minutes, attempts=data.attempts))
 
 
 def _observation_set(seen: datetime, found: NrtSet, earlier: Sequence[NrtResult]) -> ObservationSet:
@@ -209,16 +197,6 @@ def _record(result: NrtResult, usual: timedelta) -> InputRecord:
     degraded = any(text.startswith("degraded") for text in result.notes)
     status: InputStatus = "stale" if stale else "degraded" if degraded else "ok"
     return InputRecord(result.name, result.series, result.time, round(age, 3), result.quality, note, status)
-
-
-def _xray(result: NrtResult, records: Sequence[InputRecord]) -> tuple[XrayFlux | None, list[InputRecord]]:
-    if not result.files:
-        return None, list(records)
-    try:
-        return read_xray_flux(result.files[0]), list(records)
-    except KflareError as error:
-        bad = InputRecord(result.name, result.series, None, None, None, str(error), "missing")
-        return None, [bad if record.name == result.name else record for record in records]
 
 
 def past_flares(issue: datetime, settings: ForecastSettings, ledger: Ledger) -> FlareList | None:

@@ -43,6 +43,7 @@ _RULES: Final = {
     "string_too_long": "a text of at most {max_length} characters",
     "string_too_short": "a text of at least {min_length} characters",
     "string_type": "a text",
+    "too_short": "a list that is not empty",
     "tuple_type": "a list",
 }
 

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from kflare.errors import SettingError
 from kflare.models.registry import first_per_event, model_names, one_per_event
 from kflare.observations.quality import POLICIES
-from kflare.operations.forecast import RUNGS, cycle_name
+from kflare.operations.forecast import RUNGS, Rung, cycle_name
 from kflare.operations.records import CHECKED, CheckedRecord, first_fault
 
 __all__ = [
@@ -210,13 +210,8 @@ class ForecastSettings(_Section):
     marks: MarksSettings = field(default_factory=MarksSettings)
     site: SiteSettings = field(default_factory=SiteSettings)
     log: LogSettings = field(default_factory=LogSettings)
-    rungs: Annotated[tuple[str, ...], Strict(False)] = RUNGS
+    rungs: Annotated[tuple[Rung, ...], Strict(False), Field(min_length=1)] = RUNGS
     """What a forecast may rest on; where none of it is available, an outage is recorded instead of a forecast."""
-
-    def __post_init__(self) -> None:
-        wrong = [rung for rung in self.rungs if rung not in RUNGS]
-        if wrong or not self.rungs:
-            raise SettingError(f"`rungs` may hold {', '.join(RUNGS)}, got {', '.join(wrong) or 'none'}")
 
 
 def read_settings(path: str | Path) -> ForecastSettings:

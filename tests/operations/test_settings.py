@@ -87,6 +87,11 @@ def test_what_is_printed_reads_back(tmp_path: Path) -> None:
         ("[site]\nrecent_days = -7", "`site.recent_days` must be above 0"),
         ("[site]\nrecent_days = 1e9", "`site.recent_days` must be at most 36525"),
         ("[site]\nccmc_model = 'two words'", "`site.ccmc_model` must be a text of the form ^[A-Za-z0-9]"),
+        *(
+            (f"[site]\nccmc_model = '{name}'", "`site.ccmc_model` must be a text of")
+            for name in ("", "a<b", "ÄR", "-a")
+        ),
+        ('[site]\nccmc_model = "line\\nbreak"', "`site.ccmc_model` must be a text of the form"),
         ("[log]\npath = ''", "`log.path` must be a text of at least 1"),
         ("[ledger]\nurl = 'postgresql:/u:secret@h'", "a database URL such as sqlite:///ledger.sqlite, which it is not"),
         ("[ledger]\nurl = ['postgresql://u:secret@h']", "`ledger.url` must be a text, which it is not"),
@@ -98,8 +103,8 @@ def test_what_is_printed_reads_back(tmp_path: Path) -> None:
         ("[marks]\nwarning = 0.9", "`marks` must keep"),
         ("[marks]\nno_sunspot = 0.0", "`marks` must keep 0 < no_sunspot"),
         ("[ledger]\nurl = 'ledger.db'", "`ledger.url` must be a database URL"),
-        ("rungs = ['crystal ball']", "`rungs` may hold all features"),
-        ("rungs = []", "`rungs` may hold"),
+        ("rungs = ['crystal ball']", "`rungs` must be one of all features, imputed"),
+        ("rungs = []", "`rungs` must be a list that is not empty, got []"),
         ("site = 3", "`site` must be a table, got 3"),
         ("[site]\nccmc_model = 'A_NAME_THAT_IS_TOO_LONG'", "`site.ccmc_model` must be a text of at most 16"),
         ("[schedule", "is no TOML file"),

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import jinja2
 
-from kflare.errors import DataError
 from kflare.io.percent import percent
 from kflare.operations.clock import issue_times
 from kflare.operations.forecast import FORECAST_CLASSES, Forecast, MarkBounds, Outage, forecast_class, utc_text
@@ -66,11 +65,6 @@ class Figure:
     data: bytes
     alt: str
 
-    def __post_init__(self) -> None:
-        DiskPicture(self.name, self.name, self.data)  # the same rules for name and data
-        if not self.alt:
-            raise DataError(f"figure {self.name} must have an `alt` text")
-
 
 @dataclass(frozen=True)
 class Section:
@@ -96,15 +90,6 @@ class SiteData:
     title: str = "Solar flare forecast"
     recent_days: float = 7.0
     """How far back the page of the last days reaches."""
-
-    def __post_init__(self) -> None:
-        names = [picture.name for picture in self.pictures]
-        if len(set(names)) < len(names):
-            raise DataError(f"pictures of the site must have different names, got {', '.join(names)}")
-        for past in self.past:
-            unknown = [name for name in (past.outcome.observed if past.outcome else ()) if name not in FORECAST_CLASSES]
-            if unknown:
-                raise DataError(f"an outcome must be of classes {', '.join(FORECAST_CLASSES)}, got {unknown[0]!r}")
 
 
 def time_text(time: datetime | None) -> str:

@@ -33,6 +33,7 @@ __all__ = ["METRICS_PATH", "RestServer"]
 METRICS_PATH = "/monitoring/prometheus/metrics"  # PrometheusExporter::kPrometheusPath
 
 _TIMEOUT = 30.0  # --rest_api_timeout_in_ms
+_REFUSED_BYTES = 2**30  # of a refused body that are read on, so that its client comes to read the answer
 _WEIGHT = 8  # bytes that a decoded byte takes as JSON and as Python's numbers and lists
 # kPredictionApiGegex and kModelStatusApiRegex: the case matters in the method and in "metadata", which are compared.
 _VERSION = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"
@@ -67,12 +68,12 @@ class RestServer:
         self._host = host
         self._limits = limits
         # Lists of nothing take twenty times the bytes of their text.
-        self._body_bytes = max(1, limits.work_bytes // 16)
+        most = min(max(1, limits.work_bytes // 16), limits.message_bytes)
         self._tls = tls
         self._threads = ThreadPoolExecutor(limits.requests + 4, thread_name_prefix="kflare-rest")
         shared = {"handler": handler, "threads": self._threads, "metrics_path": metrics_path}
         self._application = tornado.web.Application(
-            [(r".*", _Handler, shared)], log_function=lambda _: None, busy=0, held=0, most=self._body_bytes
+            [(r".*", _Handler, shared)], log_function=lambda _: None, busy=0, held=0, most=most
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -92,7 +93,7 @@ class RestServer:
             self._http = tornado.httpserver.HTTPServer(
                 self._application,
                 ssl_options=self._tls.context() if self._tls else None,
-                max_body_size=min(self._body_bytes, self._limits.message_bytes),
+                max_body_size=2**62,  # `_Handler` refuses what is too large, and says why
                 max_buffer_size=2**20,
                 max_header_size=2**16,
                 decompress_request=True,
@@ -138,23 +139,47 @@ class _Handler(tornado.web.RequestHandler):
 
     def initialize(self, handler: "RequestHandler", threads: ThreadPoolExecutor, metrics_path: str | None) -> None:
         self.handler, self.threads, self.metrics_path = handler, threads, metrics_path
-        self._body, self._held, self._answering = bytearray(), 0, False
+        self._body, self._held, self._answering, self._refused = bytearray(), 0, False, 0
 
     async def prepare(self) -> None:
         headers, settings = self.request.headers, self.application.settings
         length = headers.get("Content-Length", "0")
         packed = {"Transfer-Encoding", "Content-Encoding", "X-Consumed-Content-Encoding"} & set(headers)
-        size = settings["most"] if packed or not length.isdecimal() else int(length)
+        most = settings["most"]
+        size = most if packed or not length.isdecimal() else int(length)
         end = time.monotonic() + _TIMEOUT
-        while settings["held"] and settings["held"] + size > settings["most"] >= size:
-            if time.monotonic() > end:
-                raise tornado.web.HTTPError(429, reason="too much is being received; try later")
+        while settings["held"] and settings["held"] + size > most >= size and time.monotonic() < end:
             await asyncio.sleep(0.005)
-        self._held = size if size <= settings["most"] else 0  # a larger one is refused by its length
-        settings["held"] += self._held
+        if size > most:
+            await self._refuse(413, f"a body of {size} bytes is more than the {most} that are taken as JSON")
+        elif settings["held"] and settings["held"] + size > most:
+            await self._refuse(429, "too much is being received; try later")
+        else:
+            self._held = size
+            settings["held"] += size
 
-    def data_received(self, chunk: bytes) -> None:
-        self._body += chunk
+    async def data_received(self, chunk: bytes) -> None:
+        most = self.application.settings["most"]
+        if not self._refused and len(self._body) + len(chunk) > most:
+            await self._refuse(413, f"the body is longer than the {most} bytes that are taken as JSON")
+        if self._refused:
+            self._refused += len(chunk)
+            if self._refused > _REFUSED_BYTES:
+                self._hang_up()
+        else:
+            self._body += chunk
+
+    async def _refuse(self, status: int, message: str) -> None:
+        """Answer at once; what still comes is thrown away, since closing now would reset the connection unread."""
+        self._release()
+        self._body, self._refused = bytearray(), 1
+        self.request.headers.pop("Expect", None)  # it has been answered
+        text = _error(message)
+        self._head(status, "application/json")
+        self.set_header("Content-Length", len(text.encode()))
+        self.set_header("Connection", "close")
+        self.write(text)
+        await self.flush()
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
@@ -169,7 +194,15 @@ class _Handler(tornado.web.RequestHandler):
         self.application.settings["held"] -= self._held
         self._held = 0
 
+    def _hang_up(self) -> None:
+        connection: Any = self.request.connection
+        connection.close()
+
     async def _answer(self) -> None:
+        if self._refused:
+            self.finish()
+            self._hang_up()
+            return
         self._answering = True
         try:
             await self._route()
@@ -208,12 +241,14 @@ class _Handler(tornado.web.RequestHandler):
             settings["busy"] -= 1
 
     def _finish(self, status: int, text: str, kind: str) -> None:
-        if self._finished:
-            return
+        if not self._finished:
+            self._head(status, kind)
+            self.finish(text)
+
+    def _head(self, status: int, kind: str) -> None:
         self.set_status(status)
         self.set_header("Content-Type", kind)
         self.clear_header("Server")
-        self.finish(text)
 
     def _predicted(self, path: str, body: bytes) -> str:
         from tensorflow_serving.apis.classification_pb2 import ClassificationRequest

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from kflare.errors import SettingError
-from kflare.serving.messages.statuses import RequestError
+from kflare.serving.messages.message_fields import require_few_fields
+from kflare.serving.messages.statuses import RequestError, status_of
 from kflare.serving.server.metrics import Metrics
 
 __all__ = ["Admission", "Limits", "OneRequest", "ReceivingGate", "RunGate"]
@@ -180,17 +182,24 @@ class ReceivingGate(grpc.ServerInterceptor):
             return handler
         work = handler.unary_stream if handler.response_streaming else handler.unary_unary
 
+        parse: Any = handler.request_deserializer
+
         def method(messages: Iterator[Any], context: grpc.ServicerContext, *rest: Any) -> Any:
             with self._received(context):
-                message = next(messages, None)
-            if message is None:
-                context.abort(grpc.StatusCode.CANCELLED, "the message did not arrive in time, and others waited")
+                data = next(messages, None)
+                if data is None:
+                    return context.abort(grpc.StatusCode.CANCELLED, "the message did not arrive in time: others waited")
+                try:
+                    require_few_fields(data, parse.__self__.DESCRIPTOR)
+                    message = parse(data)
+                except (RequestError, DecodeError) as error:
+                    return context.abort(*status_of(error))
             return work(message, context, *rest)
 
         method.__dict__.update(vars(work))  # the health service's `Watch` says that it does not block
         kind = grpc.stream_stream_rpc_method_handler if handler.response_streaming else None
         make = kind or grpc.stream_unary_rpc_method_handler
-        return make(method, handler.request_deserializer, handler.response_serializer)
+        return make(method, None, handler.response_serializer)
 
     @contextmanager
     def _received(self, context: grpc.ServicerContext) -> Iterator[None]:

@@ -3,21 +3,59 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 from xml.etree import ElementTree as ET
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from kflare.errors import DataError
-from kflare.operations.publish.ccmc import Submission, SubmittedRegion
 
 # 2016-03-22T08:59:56Z, without seconds, with hyphens in the clock (Met Office), with "UT" for the zone (Solar Monitor).
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d)[:-](\d\d)(?:[:-](\d\d)(?:\.\d*)?)?(?:Z|UT|UTC)?")
 _UNKNOWN = "----"
 _REGION_COLUMNS = 4
 _NOAA, _HARP = "NOAA_AR_numbering_scheme", "HARP_numbering_scheme"
+
+
+@dataclass(frozen=True)
+class SubmittedRegion:
+    """One region as it is read: its numbers, where and when it was observed, and the probabilities by class."""
+
+    probability: Mapping[str, float]
+    number: int | None = None
+    noaa: tuple[int, ...] = ()
+    harp: tuple[int, ...] = ()
+    location: str = ""
+    time: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What the scoreboard reads; `sent` is what `kflare.operations.publish.ccmc` made it of."""
+
+    model: str
+    issue: datetime
+    start: datetime
+    end: datetime
+    full_disk: Mapping[str, float]
+    regions: tuple[SubmittedRegion, ...] = ()
+    input_data: str = field(default="", compare=False)  # of the text form
+    sent: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def of(cls, sent: Mapping[str, Any]) -> Self:
+        def region(one: Mapping[str, Any]) -> SubmittedRegion:
+            noaa, harp = (
+                tuple(number for scheme, number in one["ids"] if scheme == name) for name in ("NOAA_AR", "HARP")
+            )
+            seen = read_time(sent["seen"])
+            return SubmittedRegion(one["probability"], one["number"], noaa, harp, one["location"], seen)
+
+        times = (read_time(sent[name]) for name in ("issue", "start", "end"))
+        return cls(sent["model"], *times, sent["full_disk"], tuple(map(region, sent["regions"])), sent["inputs"], sent)
 
 
 def read_time(text: str) -> datetime:

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from defusedxml.ElementTree import fromstring
 
-from kflare.errors import DataError, SettingError
+from kflare.errors import DataError
 from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, InputRecord, Probability
-from kflare.operations.publish.ccmc import Submission, json_text, plain_text, text_name, write_ccmc, xml_text
+from kflare.operations.publish import ccmc
+from kflare.operations.publish.ccmc import write_ccmc
 
-from .scoreboard import read_class, read_json, read_probability, read_text, read_time, read_xml
+from .scoreboard import Submission, read_class, read_json, read_probability, read_text, read_time, read_xml
 
 Make = Callable[..., Forecast]
 
@@ -31,9 +32,25 @@ MET_OFFICE = (
 )
 
 
+def submitted(forecast: Forecast) -> Submission:
+    return Submission.of(ccmc.submission(forecast))
+
+
+def json_text(submission: Submission) -> str:
+    return ccmc.json_text(submission.sent)
+
+
+def xml_text(submission: Submission) -> str:
+    return ccmc.xml_text(submission.sent)
+
+
+def plain_text(submission: Submission) -> str:
+    return ccmc.plain_text(submission.sent)
+
+
 @pytest.fixture
 def submission(make_forecast: Make) -> Submission:
-    return Submission.of(make_forecast())
+    return submitted(make_forecast())
 
 
 def nowhere(submission: Submission) -> Submission:
@@ -71,7 +88,7 @@ def test_regions_are_groups_of_a_group_in_xml(submission: Submission) -> None:
         next((str(number) for number in (*one.noaa, *one.harp)), None) for one in submission.regions
     ]
     assert all(len(region.findall("entry/probability/value")) == 2 for region in regions)
-    alone = fromstring(xml_text(replace(submission, regions=()))).find("forecast")
+    alone = fromstring(ccmc.xml_text({**submission.sent, "regions": []})).find("forecast")
     assert len(alone.findall("group")) == 1
 
 
@@ -117,7 +134,7 @@ def test_xml_spells_endtime_right(submission: Submission) -> None:
 @pytest.mark.parametrize("write", [json_text, xml_text, plain_text])
 def test_what_is_not_known_is_absent_and_never_zero(make_forecast: Make, write: Callable[[Submission], str]) -> None:
     only = make_forecast(full_disk={"M": Probability(0.4, 0.00001), "C": Probability(0.6, None)}, regions=())
-    submission = Submission.of(only)
+    submission = submitted(only)
     assert submission.full_disk == {"M": 0.0001}  # four decimals, and no forecast is 0.0000
     text = write(submission)
     read = {json_text: read_json, xml_text: read_xml, plain_text: read_text}[write]
@@ -127,41 +144,35 @@ def test_what_is_not_known_is_absent_and_never_zero(make_forecast: Make, write: 
 
 
 def test_a_certainty_is_not_submitted(make_forecast: Make) -> None:
-    assert Submission.of(make_forecast(full_disk={"M": Probability(0.9, 1.0)})).full_disk == {"M": 0.9999}
+    assert submitted(make_forecast(full_disk={"M": Probability(0.9, 1.0)})).full_disk == {"M": 0.9999}
 
 
 def test_the_calibrated_probability_is_sent(make_forecast: Make) -> None:
-    assert Submission.of(make_forecast(full_disk={"M": Probability(0.6, 0.05)})).full_disk == {"M": 0.05}
+    assert submitted(make_forecast(full_disk={"M": Probability(0.6, 0.05)})).full_disk == {"M": 0.05}
 
 
 def test_limb_regions_are_not_sent(make_forecast: Make) -> None:
     forecast = make_forecast()
     limb = replace(forecast.regions[0], status="limb", probability={})
-    assert len(Submission.of(replace(forecast, regions=(limb, *forecast.regions[1:]))).regions) == 3
+    assert len(submitted(replace(forecast, regions=(limb, *forecast.regions[1:]))).regions) == 3
 
 
 @pytest.mark.parametrize("rung", [EVENT_STATISTICS, CLIMATOLOGY])
 def test_another_method_is_not_sent_under_this_name(make_forecast: Make, rung: str) -> None:
     forecast = make_forecast(rung=rung, rung_reason="no image")
     with pytest.raises(DataError, match="not sent to CCMC"):
-        Submission.of(forecast)
+        submitted(forecast)
 
 
 def test_a_forecast_on_stale_data_is_not_sent(make_forecast: Make) -> None:
     stale = InputRecord("HMI magnetogram", "x", None, 9.0, None, "", "stale")
     with pytest.raises(DataError, match="'HMI magnetogram' is stale"):
-        Submission.of(make_forecast(inputs=(stale,)))
+        submitted(make_forecast(inputs=(stale,)))
 
 
 def test_a_forecast_without_a_calibrated_probability_is_not_sent(make_forecast: Make) -> None:
     with pytest.raises(DataError, match="no calibrated probability"):
-        Submission.of(make_forecast(full_disk={"M": Probability(0.4)}))
-
-
-@pytest.mark.parametrize("name", ["SEVENTEEN_LETTERS", "", "two words", "a<b", "line\nbreak", "ÄR"])
-def test_a_bad_short_name_is_refused_not_cut(make_forecast: Make, name: str) -> None:
-    with pytest.raises(SettingError, match="short name"):
-        Submission.of(make_forecast(), model=name)
+        submitted(make_forecast(full_disk={"M": Probability(0.4)}))
 
 
 def test_file_names_come_from_model_and_times(make_forecast: Make, tmp_path: Path) -> None:
@@ -177,7 +188,7 @@ def test_file_names_come_from_model_and_times(make_forecast: Make, tmp_path: Pat
 
 
 def test_the_text_form_is_as_specified(submission: Submission) -> None:
-    lines = plain_text(replace(submission, full_disk={"M": 0.0312, "C": 0.25})).splitlines()
+    lines = ccmc.plain_text({**submission.sent, "full_disk": {"M": 0.0312, "C": 0.25}}).splitlines()
     assert lines[:10] == [
         "Forecasting method: KFLARE",
         "Issue Time: 2014-01-08T03:00:00Z",
@@ -193,12 +204,11 @@ def test_the_text_form_is_as_specified(submission: Submission) -> None:
     number, _, place, noaa, *cells = lines[12].split()
     assert (number, place, noaa, len(cells)) == ("1", "S10E55", "10057", 9)
     assert lines[14].split()[3] == "----"  # region 3 has no NOAA number
-    assert text_name(submission) == "Flare_Forecast_KFLARE_20140108_0300.txt"
 
 
 def test_hostile_inputs_cannot_break_a_line_of_the_text_form(make_forecast: Make) -> None:
     bad = InputRecord("HMI\nProbability Bins: X+\n#Region Forecast", "x", None, None, None, "", "ok")
-    text = plain_text(Submission.of(make_forecast(inputs=(bad,))))
+    text = plain_text(submitted(make_forecast(inputs=(bad,))))
     assert text.count("\n#Region Forecast\n") == 1
     assert read_text(text).model == "KFLARE"
 

@@ -17,12 +17,11 @@ from urllib.parse import unquote
 
 import pytest
 
-from kflare.errors import DataError, SettingError
+from kflare.errors import SettingError
 from kflare.operations.forecast import Forecast, InputRecord, Outage, Probability
 from kflare.operations.publish.csv_table import csv_text
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.publish.pages import Figure, PastCycle, Section, SiteData, WindowOutcome
-from kflare.operations.publish.pictures import DiskPicture
 from kflare.operations.publish.site import write_site
 
 Make = Callable[..., Forecast]
@@ -289,15 +288,6 @@ def test_a_reader_never_sees_half_a_site_even_when_the_publisher_is_killed(
             publisher.stdout.close()
         assert broken_links(folder.resolve()) == []
         read_latest((folder / "latest.json").read_text(encoding="utf-8"))
-
-
-def test_impossible_content_is_refused(make_forecast: Make, pictures: tuple[DiskPicture, ...]) -> None:
-    with pytest.raises(DataError, match="different names"):
-        SiteData(make_forecast(), (pictures[0], pictures[0]))
-    with pytest.raises(DataError, match="got 'X'"):
-        SiteData(make_forecast(), past=(PastCycle(make_forecast(), WindowOutcome({"X": True})),))
-    with pytest.raises(DataError, match="`alt`"):
-        Figure("x", pictures[0].data, "")
 
 
 def test_a_mark_that_is_not_known_is_said(make_forecast: Make, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """What a server refuses, so that one client cannot harm the others."""
 
+import gzip
 import io
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -14,6 +16,8 @@ import grpc
 import numpy as np
 import pytest
 from PIL import Image
+from tensorflow.core.framework.tensor_pb2 import VariantTensorDataProto
+from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from kflare.errors import ServingError, SettingError
@@ -112,6 +116,43 @@ def test_a_request_that_stands_for_more_work_than_allowed_is_refused_before_it_i
     assert refusing.prediction.Predict(predict_request(), timeout=10).model_spec.version.value == 2
 
 
+def repeated(part, **field):
+    """A request with more of a field than are counted: a few hundred kB that would be parsed to tens of MB."""
+    made = predict_request()
+    tensor = made.inputs["AREA"] if part == "tensor" else made
+    for name, value in field.items():
+        getattr(tensor.tensor_shape if name == "dim" else tensor, name).extend([value] * 131_073)
+    return made.SerializeToString()
+
+
+def unknown_inputs():
+    made = PredictRequest()
+    for number in range(50_000):
+        made.inputs[f"n{number}"].dtype = 1
+    return made.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        repeated("tensor", dim=TensorShapeProto.Dim(size=1)),
+        repeated("tensor", string_val=b""),
+        repeated("tensor", variant_val=VariantTensorDataProto()),
+        repeated("request", output_filter=""),
+        PredictRequest().SerializeToString() + b"\x0a\x00" * 131_073,  # model_spec, each in place of the one before
+        unknown_inputs(),
+    ],
+)  # fmt: skip
+def test_a_message_of_too_many_fields_is_refused_before_it_is_parsed(refusing, sent):
+    with pytest.raises(grpc.RpcError, match="the message has more than 131072 fields") as caught:
+        refusing.raw(sent, timeout=20)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    # What is no message at all is for the parser to say.
+    with pytest.raises(grpc.RpcError, match="Error parsing message") as caught:
+        refusing.raw(b"\xff" * 10, timeout=20)
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+
+
 @pytest.fixture(scope="module")
 def refusing(standing):
     with grpc.insecure_channel(standing.address, [("grpc.max_send_message_length", -1)]) as channel:
@@ -119,6 +160,7 @@ def refusing(standing):
 
         class Standing:
             prediction = PredictionServiceStub(channel)
+            raw = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
 
         yield Standing
 
@@ -220,6 +262,38 @@ def test_a_body_that_is_read_takes_its_turn(models, serve):
     with socket.create_connection((host, int(port)), timeout=10) as large:
         large.sendall(head + b"Content-Length: 70000\r\n\r\n")
         assert large.recv(4096)[:10] == b"HTTP/1.1 4"
+
+
+@pytest.mark.parametrize("how", ["length", "chunks", "packed", "far too long"])
+def test_a_body_that_is_too_large_is_answered_before_the_connection_is_closed(models, serve, how):
+    server = serve(models, rest_port=0, limits=Limits(message_bytes=2**20, work_bytes=2**20))  # bodies: 64 KiB
+    url = f"{server.rest_address}/v1/models/defn-c:predict"
+    # More than the buffers of the connection hold: who does not read on cannot be answered.
+    body, headers = b" " * 2**24, {}
+    if how == "chunks":
+        body = iter([body] * 2)
+    elif how == "packed":
+        body, headers = gzip.compress(body), {"Content-Encoding": "gzip"}
+        assert len(body) < 2**16
+    elif how == "far too long":
+        body = b" " * 2**28
+    with pytest.raises(urllib.error.HTTPError, match="413") as refused:
+        urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30)
+    assert re.search("the 65536 (bytes )?that are taken as JSON", json.loads(refused.value.read())["error"])
+    whole = json.dumps({"instances": [dict.fromkeys(ZEROS, 0.0)]}).encode()
+    assert urllib.request.urlopen(url, whole, timeout=20).status == 200
+
+
+def test_who_asks_first_is_answered_before_sending_a_body_that_is_too_large(models, serve):
+    server = serve(models, rest_port=0)
+    host, port = server.rest_address.removeprefix("http://").split(":")
+    head = b"POST /v1/models/defn-c:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(head % 10**9)
+        answer = connection.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"Connection: close" in answer
+    assert b"a body of 1000000000 bytes is more than the 8388608 that are taken as JSON" in answer
 
 
 def test_settings_of_limits():
