@@ -16,16 +16,9 @@ from kflare.errors import DataError, KflareError, SettingError
 from kflare.io.passwords import without_passwords
 
 __all__ = [
-    "Command",
-    "add_byte_range",
-    "add_images",
-    "add_span",
-    "add_workers",
-    "chosen_images",
-    "quiet_tensorflow",
-    "report_failures",
-    "utc_time",
-]
+    "Command", "add_byte_range", "add_images", "add_span", "add_workers", "chosen_images", "quiet_tensorflow",
+    "report_failures", "utc_time",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,9 @@ import tensorflow as tf
 from kflare.observations.usability import LARGEST_FIELD, LEAST_COVERAGE, LEAST_SIDE, MOST_BEYOND
 
 __all__ = [
-    "CLIPPED_SIZE",
-    "DISK_BYTE",
-    "FIELD_LIMIT",
-    "MAXIMUM_PIXELS",
-    "bytes_to_gauss",
-    "fill_and_scale",
-    "mask_space",
-    "reduce_field",
-    "usable",
-]
+    "CLIPPED_SIZE", "DISK_BYTE", "FIELD_LIMIT", "MAXIMUM_PIXELS", "bytes_to_gauss", "fill_and_scale", "mask_space",
+    "reduce_field", "usable",
+]  # fmt: skip
 
 FIELD_LIMIT = 100.0
 """Gauss; stronger fields are clipped, as in the archive's images (paper 1, section 2)."""

@@ -5,9 +5,11 @@ of the start, decimal commas, times without a date, rows given twice. They are r
 :meth:`FlareList.report` says how often.
 """
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -35,31 +37,8 @@ _CLASS = r"^([ABCMX])([0-9]+(?:\.[0-9]*)?)$"
 _FLUX_LIMIT = 1.0
 
 # What each repair did, for report().
-REPAIRS = {
-    "unreadable_start": "dropped for an unreadable start",
-    "unreadable_class": "dropped for an unreadable class",
-    "duplicates": "duplicates dropped",
-    "ends_over_midnight": "ends moved over midnight (+1 day)",
-    "peaks_over_midnight": "peaks moved over midnight (+1 day)",
-    "ends_completed": "ends without a date completed",
-    "peaks_completed": "peaks without a date completed",
-    "unreadable_ends": "ends unreadable, left open",
-    "unreadable_peaks": "peaks unreadable, taken as the end",
-    "peaks_after_end": "peaks later than the end, taken as the end",
-    "decimal_commas": "decimal commas in the class",
-    "classes_without_number": "classes without a number, taken as the lowest of the class",
-    "lower_limits": "classes marked as lower limits (+ or >), taken as they stand",
-    "regions_completed": "4-digit NOAA numbers completed (+10000)",
-    "positions_dropped": "positions outside the disk's coordinates dropped",
-    "records_skipped": "entries that are no records left out",
-    "not_goes": "events without a GOES class left out",
-    "times_qualified": "times marked as before (B), after (A) or uncertain (U), taken as they stand",
-    "merged_duplicates": "flares of the second list known to the first",
-    "regions_filled": "regions taken from the second list",
-    "positions_filled": "positions taken from the second list",
-    "times_filled": "peaks or ends taken from the second list",
-    "regions_contradicted": "regions on which the second list disagrees, kept from the first",
-}
+_TABLE = files("kflare.flares").joinpath("repairs.csv").read_text(encoding="utf-8")
+REPAIRS = {row["repair"]: row["told"] for row in csv.DictReader(_TABLE.splitlines())}
 
 
 def class_to_flux(goes_class: str) -> float:

@@ -19,28 +19,10 @@ from kflare.errors import DataError
 from kflare.operations.records import CHECKED, CheckedRecord, Utc, utc_text
 
 __all__ = [
-    "CLIMATOLOGY",
-    "EVENT_STATISTICS",
-    "FORECAST_CLASSES",
-    "FULL",
-    "IMPUTED",
-    "MAGNETOGRAM_ONLY",
-    "RUNGS",
-    "Forecast",
-    "InputRecord",
-    "InputStatus",
-    "MarkBounds",
-    "ModelUse",
-    "Outage",
-    "Probability",
-    "RegionForecast",
-    "RegionStatus",
-    "Rung",
-    "cycle_name",
-    "forecast_class",
-    "risk_mark",
-    "utc_text",
-]
+    "CLIMATOLOGY", "EVENT_STATISTICS", "FORECAST_CLASSES", "FULL", "IMPUTED", "MAGNETOGRAM_ONLY", "RUNGS", "Forecast",
+    "InputRecord", "InputStatus", "MarkBounds", "ModelUse", "Outage", "Probability", "RegionForecast", "RegionStatus",
+    "Rung", "cycle_name", "forecast_class", "risk_mark", "utc_text",
+]  # fmt: skip
 
 FORECAST_CLASSES: Final = ("C", "M")
 """Events forecast: at least one flare of this class or above."""

@@ -11,19 +11,9 @@ from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import BigInteger, DateTime, Float, Integer, String, Text
 
 __all__ = [
-    "UtcTime",
-    "chain",
-    "coverage",
-    "cycles",
-    "features",
-    "flares",
-    "inputs",
-    "metadata",
-    "missed",
-    "models",
-    "probabilities",
-    "regions",
-]
+    "UtcTime", "chain", "coverage", "cycles", "features", "flares", "inputs", "metadata", "missed", "models",
+    "probabilities", "regions",
+]  # fmt: skip
 
 
 class UtcTime(TypeDecorator[datetime]):

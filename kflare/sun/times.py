@@ -14,22 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "DAY_SECONDS",
-    "HOUR",
-    "UNIT_SECONDS",
-    "in_hours",
-    "in_utc",
-    "microseconds",
-    "name_of_time",
-    "parse_header_time",
-    "require_span",
-    "slots",
-    "tai_from_utc",
-    "time_from_name",
-    "times_since",
-    "utc_from_tai",
-    "within",
-]
+    "DAY_SECONDS", "HOUR", "UNIT_SECONDS", "in_hours", "in_utc", "microseconds", "name_of_time", "parse_header_time",
+    "require_span", "slots", "tai_from_utc", "time_from_name", "times_since", "utc_from_tai", "within",
+]  # fmt: skip
 
 HOUR: Final = timedelta(hours=1)
 DAY_SECONDS: Final = 86_400

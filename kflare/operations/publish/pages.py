@@ -14,22 +14,9 @@ from kflare.operations.forecast import FORECAST_CLASSES, Forecast, MarkBounds, O
 from kflare.operations.publish.pictures import DiskPicture
 
 __all__ = [
-    "Day",
-    "Figure",
-    "PastCycle",
-    "Section",
-    "SiteData",
-    "WindowOutcome",
-    "age_text",
-    "archive_day",
-    "archive_index",
-    "by_day",
-    "render",
-    "root_pages",
-    "span_text",
-    "time_text",
-    "verdict",
-]
+    "Day", "Figure", "PastCycle", "Section", "SiteData", "WindowOutcome", "age_text", "archive_day", "archive_index",
+    "by_day", "render", "root_pages", "span_text", "time_text", "verdict",
+]  # fmt: skip
 
 VERDICTS = {name: name for name in ("hit", "false alarm", "miss", "correct null")}
 VERDICTS |= {"open": "not known yet", "none": "no forecast"}

@@ -5,7 +5,9 @@ Over the wire only field numbers and types count, in text form only names; field
 Each field of the requests and replies is compared with the original in tests/serving/messages.
 """
 
+import configparser
 from collections.abc import Iterable, Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,9 @@ from google.protobuf.message_factory import GetMessageClass
 from kflare.errors import SettingError
 
 __all__ = [
-    "CONFIG_MESSAGES",
-    "RPC_METHODS",
-    "GetModelMetadataRequest",
-    "GetModelStatusRequest",
-    "PredictRequest",
-    "SignatureDefMap",
-    "TensorProto",
-    "protoset",
-    "read_config",
-]
+    "CONFIG_MESSAGES", "RPC_METHODS", "GetModelMetadataRequest", "GetModelStatusRequest", "PredictRequest",
+    "SignatureDefMap", "TensorProto", "protoset", "read_config",
+]  # fmt: skip
 
 
 def _declare(package: str, messages: Mapping[str, str]) -> dict[str, Any]:
@@ -63,31 +58,10 @@ def _declare_field(message: DescriptorProto, text: str, package: str) -> None:
         field.type = FieldDescriptorProto.Type.Value(f"TYPE_{kind.upper()}")
 
 
-# From tensorflow/core/framework tensor.proto, tensor_shape.proto, tensorflow/core/protobuf/meta_graph.proto, and
-# tensorflow_serving/apis model.proto, predict.proto, get_model_metadata.proto, get_model_status.proto, status.proto
-# (2.21); google/protobuf wrappers, any.
-_MESSAGES = {
-    "Dim": "size 1 int64",
-    "TensorShapeProto": "dim 2 Dim*, unknown_rank 3 bool",
-    "TensorProto": "dtype 1 int32, tensor_shape 2 TensorShapeProto, tensor_content 4 bytes, half_val 13 int32*, "
-    "float_val 5 float*, double_val 6 double*, int_val 7 int32*, string_val 8 bytes*, int64_val 10 int64*, "
-    "bool_val 11 bool*, uint32_val 16 uint32*, uint64_val 17 uint64*",
-    "TensorInfo": "name 1 string, dtype 2 int32, tensor_shape 3 TensorShapeProto",
-    "SignatureDef": "inputs 1 map TensorInfo, outputs 2 map TensorInfo, method_name 3 string",
-    "Int64Value": "value 1 int64",
-    "Any": "type_url 1 string, value 2 bytes",
-    "ModelSpec": "name 1 string, version 2 Int64Value, version_label 4 string, signature_name 3 string",
-    "PredictRequest": "model_spec 1 ModelSpec, inputs 2 map TensorProto, output_filter 3 string*",
-    "PredictResponse": "model_spec 2 ModelSpec, outputs 1 map TensorProto",
-    "GetModelMetadataRequest": "model_spec 1 ModelSpec, metadata_field 2 string*",
-    "GetModelMetadataResponse": "model_spec 1 ModelSpec, metadata 2 map Any",
-    "SignatureDefMap": "signature_def 1 map SignatureDef",
-    "GetModelStatusRequest": "model_spec 1 ModelSpec",
-    "StatusProto": "error_code 1 int32, error_message 2 string",
-    "ModelVersionStatus": "version 1 int64, state 2 int32, status 3 StatusProto",
-    "GetModelStatusResponse": "model_version_status 1 ModelVersionStatus*",
-}
-_CLASSES = _declare("kflare.serving", _MESSAGES)
+_DECLARED = configparser.ConfigParser()
+_DECLARED.optionxform = str  # type: ignore[method-assign,assignment]
+_DECLARED.read_string(files("kflare.serving.messages").joinpath("messages.ini").read_text(encoding="utf-8"))
+_CLASSES = _declare("kflare.serving", _DECLARED["kflare.serving"])
 
 TensorProto: Any = _CLASSES["TensorProto"]
 PredictRequest: Any = _CLASSES["PredictRequest"]
@@ -105,21 +79,7 @@ RPC_METHODS: dict[str, tuple[str, Any]] = {
 }
 """Path and answer of each request, by the request's name."""
 
-CONFIG_MESSAGES = _declare(
-    "tensorflow.serving",
-    {
-        "Int64Value": "value 1 int64",
-        "StringValue": "value 1 string",
-        "BoolValue": "value 1 bool",
-        "BatchingParameters": "max_batch_size 1 Int64Value, batch_timeout_micros 2 Int64Value, "
-        "max_enqueued_batches 3 Int64Value, num_batch_threads 4 Int64Value, thread_pool_name 5 StringValue, "
-        "allowed_batch_sizes 6 int64*, pad_variable_length_inputs 7 bool, enable_large_batch_splitting 8 BoolValue, "
-        "max_execution_batch_size 9 Int64Value",
-        "SSLConfig": "server_key 1 string, server_cert 2 string, custom_ca 3 string, client_verify 4 bool",
-        "PrometheusConfig": "enable 1 bool, path 2 string",
-        "MonitoringConfig": "prometheus_config 1 PrometheusConfig",
-    },
-)
+CONFIG_MESSAGES = _declare("tensorflow.serving", _DECLARED["tensorflow.serving"])
 """Of session_bundle_config.proto, ssl_config.proto and monitoring_config.proto; the field numbers are not theirs."""
 
 
