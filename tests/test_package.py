@@ -80,8 +80,8 @@ def test_kflare_lists_and_runs_its_commands(capsys):
     with pytest.raises(SystemExit):
         main(["predict", "--help"])
     assert capsys.readouterr().out.startswith("usage: kflare predict [-h]")
-    assert main(["serve", "--rollback", "cnn-c", "--models", "nowhere"]) == 1
-    assert capsys.readouterr().err.startswith("kflare serve: ")
+    assert main(["releases", "--rollback", "cnn-c", "--models", "nowhere"]) == 1
+    assert capsys.readouterr().err.startswith("kflare releases: ")
     with pytest.raises(SystemExit) as end:
         main(["fit", "cnn-x"])
     assert end.value.code == 2

@@ -5,8 +5,8 @@
     python -m kflare.serve --models savedmodels --batching-parameters-file serving/batching.config
 
 Versions are loaded and unloaded as their folders appear and vanish. SIGTERM or Ctrl-C finishes the requests under way
-and ends. The options that TensorFlow Serving has too read the same files and mean the same. The options of
-`python -m kflare.releases` (--publish, --list, --verify, --sign, --rollback, --promote, --check, --protoset) work here.
+and ends. The options that TensorFlow Serving has too read the same files and mean the same. Versions come and go by
+`python -m kflare.releases`.
 """
 
 import argparse
@@ -16,12 +16,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from kflare.commands import command_line, releases
+from kflare.commands import command_line
 from kflare.errors import SettingError
 
 if TYPE_CHECKING:
@@ -30,14 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _DEFAULT_MODELS = Path("savedmodels")
-
-
-def main(argv: Sequence[str] | None = None, *, prog: str | None = None) -> int:
-    """Run ``python -m kflare.serve`` until a signal stops it, or a release option; returns the exit status."""
-    argv = sys.argv[1:] if argv is None else argv
-    if releases.is_for_releases(argv):
-        return releases.main(argv, prog=prog)
-    return command_line.Command("serve", __doc__, _options, _serve)(argv, prog=prog)
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -206,3 +198,6 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add("--max-requests", type=_count, default=128, metavar="N", help="most requests at a time (default: %(default)s)")
     draining = "how long to wait, after the signal to stop, for requests under way (default: %(default)g s)"
     add("--drain-seconds", type=_seconds, default=30.0, metavar="S", help=draining)
+
+
+main = command_line.Command("serve", __doc__, _options, _serve)

@@ -17,25 +17,11 @@ from typing import BinaryIO, Final
 from kflare.errors import SettingError
 
 __all__ = [
-    "held_folders",
-    "make_folder",
-    "move_into_place",
-    "remove_abandoned",
-    "replace_link",
-    "require_room",
-    "sync_folder",
-    "temporary_file",
-    "temporary_folder",
-    "write_folder",
-    "write_whole",
-    "writing",
-]
+    "held_folders", "make_folder", "move_into_place", "remove_abandoned", "replace_link", "require_room", "sync_folder",
+    "temporary_file", "temporary_folder", "write_folder", "write_whole", "writing",
+]  # fmt: skip
 
 _PREFIX: Final = ".part-"
-_ABANDONED: Final = (
-    f"{_PREFIX}*",
-    ".publishing-*",
-)  # the second is what earlier versions called a half-published model
 
 
 def write_whole(path: Path, content: str | bytes | Callable[[BinaryIO], object]) -> Path:
@@ -154,7 +140,7 @@ def held_folders(*folders: Path, within: Path | None = None) -> Iterator[None]:
 
 def remove_abandoned(folder: Path, *, seconds: float = 0.0) -> None:
     """Remove what killed processes left half written in a folder, unless it is younger: that may be another's work."""
-    for path in (path for pattern in _ABANDONED for path in folder.glob(pattern)):
+    for path in folder.glob(f"{_PREFIX}*"):
         with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime < seconds:
                 continue

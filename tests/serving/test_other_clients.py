@@ -15,7 +15,7 @@ import pytest
 from google.protobuf import json_format
 from PIL import Image
 
-from kflare.commands.serve import main
+from kflare.commands.releases import main
 from kflare.serving import Server
 from kflare.serving.server.config_files import ModelSettings
 from kflare.serving.server.servable import Trust

@@ -126,9 +126,3 @@ def test_help_imports_no_tensorflow():
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "--poll-seconds" in done.stdout
     assert not re.search(r"\b(tensorflow|keras|pandas|grpc)\b", done.stderr)
-
-
-def test_release_options_are_passed_on(capsys, models, tmp_path):
-    assert main(["--list", "--models", str(models)]) == 0
-    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [["cnn-c", "1"], ["defn-c", "1"]]
-    assert "no folder" in refused(capsys, f"--models={tmp_path / 'absent'}", "--rollback=cnn-c")
