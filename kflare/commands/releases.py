@@ -11,20 +11,18 @@ A running server loads and unloads versions as their folders come and go; labels
 import argparse
 import json
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kflare.commands import command_line
-from kflare.errors import ModelError, ServingError, SettingError
+from kflare.errors import KflareError, ModelError, ServingError, SettingError
 from kflare.models.registry import model_names
 
-__all__ = ["is_for_releases", "main"]
+if TYPE_CHECKING:
+    from kflare.serving import Client
 
-
-def is_for_releases(argv: Sequence[str]) -> bool:
-    """Whether one of the arguments is a release option; `python -m kflare.serve` takes those, too."""
-    return any(argument.partition("=")[0] in _OPTIONS for argument in argv)
+__all__ = ["main"]
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -52,26 +50,46 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from kflare.models.releases import list_releases, verify_version
+    from kflare.models.known_answer import known_answer
+    from kflare.models.publish import BATCHING
+    from kflare.models.releases import list_releases, set_aside, verify_version
     from kflare.models.signing import read_public_key, verify_signature
+    from kflare.serving.server.config_files import BatchingParameters
+    from kflare.serving.server.version_labels import labels_of
 
     command_line.quiet_tensorflow()
     found = [release for release in list_releases(options.models) if not release.withdrawn]
     if not found:
         raise ModelError(f"{options.models} holds no published version: publish one with --publish")
-    broken = 0
+    status = 0
+    wanted = set(labels_of(options.config)) if options.config else set()
     key = options.trusted_key and read_public_key(options.trusted_key)
     for release in found:
+        name = f"{release.model}/{release.version}"
         try:
             if key:
                 verify_signature(release.path, key)
             verify_version(release.path)
+            if (release.path / BATCHING).exists():
+                BatchingParameters.read(release.path / BATCHING)
+        except KflareError as error:
+            print(f"{name} broken: {error}")
+            if options.set_aside:
+                print(f"{name} set aside as {set_aside(release)}: the server starts without it")
+            else:
+                status, wanted = 1, wanted | {release.model}
+            continue
+        wanted.discard(release.model)
+        try:
+            known_answer(release.path)
+            print(f"{name} ok")
         except ModelError as error:
-            broken = 1
-            print(f"{release.model}/{release.version} broken: {error}")
-        else:
-            print(f"{release.model}/{release.version} ok")
-    return broken
+            print(f"{name} ok, but health checks will fail: {error}")
+    for model in sorted(wanted):
+        print(
+            f"{model} has no sound version in {options.models}: a server with it in its models.config would not start"
+        )
+    return status or bool(wanted)
 
 
 def _sign(options: argparse.Namespace) -> None:
@@ -84,17 +102,17 @@ def _sign(options: argparse.Namespace) -> None:
 
 def _publish(options: argparse.Namespace) -> None:
     from kflare.models.releases import add_release, discard_old, list_releases
+    from kflare.serving.server.version_labels import labels_after_publishing, labels_of
 
     if options.canary and options.config is None:
         raise SettingError("--canary writes labels: give the server's models.config as --config")
     command_line.quiet_tensorflow()
+    every = labels_of(options.config) if options.config else {}  # first: with a bad configuration nothing is half done
     new = add_release(options.publish, options.models)
     print(f"{new.model}/{new.version} published")
     labels: Mapping[str, int] = {}
     if options.config:
-        from kflare.serving.server.version_labels import labels_after_publishing, labels_of
-
-        before = labels_of(options.config).get(new.model, {})
+        before = every.get(new.model, {})
         published = [r.version for r in list_releases(options.models, new.model) if not r.withdrawn]
         labels = labels_after_publishing(new.model, new.version, before, published, canary=options.canary)
         if labels != before:
@@ -105,14 +123,13 @@ def _publish(options: argparse.Namespace) -> None:
 
 def _rollback(options: argparse.Namespace) -> None:
     from kflare.models.releases import withdraw
+    from kflare.serving.server.version_labels import labels_after_withdrawing, labels_of
 
     command_line.quiet_tensorflow()
+    before = labels_of(options.config).get(options.rollback, {}) if options.config else {}
     gone, newest = withdraw(options.models, options.rollback)
     print(f"{gone.model}/{gone.version} withdrawn to {gone.path}; {newest.model}/{newest.version} is the newest")
     if options.config:
-        from kflare.serving.server.version_labels import labels_after_withdrawing, labels_of
-
-        before = labels_of(options.config).get(gone.model, {})
         labels = labels_after_withdrawing(gone.version, before, newest=newest.version)
         if labels != before:
             _write_labels(options, gone.model, labels)
@@ -157,7 +174,24 @@ def _check(options: argparse.Namespace) -> None:
             states = client.status(name)  # raises with the reason where the server does not answer or know it
             known = ", ".join(f"{state.version} {state.state} {state.error}".strip() for state in states)
             raise ServingError(f"no version of `{name}` answers at {address}: {known}")
+        for model in served if options.models else ():
+            for number in served[model]:
+                _require_known_answer(client, options.models / model / str(number), model, number)
     print(", ".join(f"{name} ({', '.join(map(str, numbers))})" for name, numbers in served.items()))
+
+
+def _require_known_answer(client: "Client", version: Path, name: str, number: int) -> None:
+    from kflare.models.known_answer import KNOWN_QUESTION, known_answer, wrong_output
+    from kflare.serving.messages.declared_messages import PredictRequest
+    from kflare.serving.messages.tensor_values import read_tensor
+
+    known = known_answer(version)
+    question = PredictRequest.FromString((version / KNOWN_QUESTION).read_bytes())
+    inputs = {key: read_tensor(value) for key, value in question.inputs.items()}
+    signature = question.model_spec.signature_name
+    reply = client.predict(name, inputs, signature=signature, version=number, outputs=list(known))
+    if wrong := wrong_output(reply.outputs, known):
+        raise ServingError(f"{name} version {number} at {client.target} answers wrongly, stop that server: {wrong}")
 
 
 def _write_protoset(options: argparse.Namespace) -> None:
@@ -178,7 +212,6 @@ _ACTIONS = {
     "check": _check,
     "protoset": _write_protoset,
 }
-_OPTIONS = {f"--{name}" for name in _ACTIONS}
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -189,12 +222,17 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add("--sign", type=Path, metavar="VERSION", help="sign the manifest of a folder <name>/<version>, by --signing-key")
     add("--rollback", metavar="NAME", help="withdraw the newest version of a model")
     add("--promote", metavar="NAME", help="label the canary of a model as the stable version")
-    checking = "ask a server which models answer; status 1 if none does, or one of the NAMEs does not"
+    checking = (
+        "ask a server which models answer, and with --models whether they answer right; status 1 if none does, or "
+    )
+    checking += "one of the NAMEs does not"
     add("--check", nargs="+", metavar=("ADDRESS", "NAME"), help=checking)
     add("--protoset", type=Path, metavar="FILE", help="write what describes the services, for grpcurl -protoset FILE")
     add = parser.add_argument
-    add("--models", type=Path, default="savedmodels", metavar="DIR", help="the served folder (default: %(default)s)")
-    add("--config", type=Path, metavar="FILE", help="the server's models.config, for labels")
+    add("--models", type=Path, metavar="DIR", help="the served folder (default: savedmodels)")
+    add("--config", type=Path, metavar="FILE", help="the server's models.config, for labels; with --verify its models")
+    aside = "with --verify: move broken versions out of the server's way, as .withdrawn-N"
+    add("--set-aside", action="store_true", help=aside)
     add("--canary", action="store_true", help='with --publish: label it "canary" in --config, the one before "stable"')
     add("--keep", type=int, default=3, metavar="N", help="versions to keep on --publish (default: %(default)s)")
     add("--signing-key", type=Path, metavar="PEM", help="private key of Ed25519, for --sign")
@@ -207,6 +245,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 def _act(options: argparse.Namespace) -> int | None:
+    options.models = options.models or (None if options.check else Path("savedmodels"))
     return next(action for name, action in _ACTIONS.items() if getattr(options, name))(options)
 
 

@@ -15,38 +15,17 @@ import numpy as np
 
 from kflare.errors import ModelError
 from kflare.io.atomic import move_into_place, remove_abandoned, temporary_folder
+from kflare.models.known_answer import WARMUP, write_known_answer
 
 __all__ = [
-    "BATCHING", "MANIFEST", "METADATA", "SIGNATURE", "WARMUP", "SignatureCase", "publish_version", "read_metadata",
+    "BATCHING", "MANIFEST", "METADATA", "SIGNATURE", "SignatureCase", "publish_version", "read_metadata",
     "verify_manifest", "versions",
 ]  # fmt: skip
 
 MANIFEST = "MANIFEST.sha256"
 SIGNATURE = f"{MANIFEST}.sig"  # of the manifest, see `kflare.models.signing`
 METADATA = Path("assets.extra") / "kflare.json"
-WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 BATCHING = "batching_params.pbtxt"  # servables/tensorflow/bundle_factory_util.cc, kBatchingParamsFilename
-_BATCHING_HEAD = """\
-# How a server with --enable_per_model_batching_parameters puts requests to this version together: the text form of
-# tensorflow.serving.BatchingParameters. How many run at a time, the server's batching.config says.
-"""
-_BATCHING_OF_IMAGES = f"""{_BATCHING_HEAD}
-# On a CPU more at a time is no faster, and at 512 x 512 pixels an image takes about 0.1 GB while it runs. A request may
-# hold more: it is split.
-max_execution_batch_size {{ value: 4 }}
-enable_large_batch_splitting {{ value: true }}
-max_batch_size {{ value: 80 }}
-max_enqueued_batches {{ value: 32 }}
-batch_timeout_micros {{ value: 0 }}
-"""
-_BATCHING_OF_ROWS = f"""{_BATCHING_HEAD}
-# A row is a few numbers, and thousands take hardly longer than one: as many as come run as one. A batch waits for
-# others about as long as it runs; in kflare's embedded server it does so only while another one runs.
-max_batch_size {{ value: 16384 }}
-max_enqueued_batches {{ value: 8 }}
-batch_timeout_micros {{ value: 2000 }}
-"""
-
 _ABANDONED_SECONDS = 86_400  # what a killed publication left, and no publication of another process takes so long
 
 SignatureCase = tuple[str, Mapping[str, Any], Mapping[str, Any]]
@@ -67,12 +46,12 @@ def publish_version(
 
     `export` writes the SavedModel into a directory; reloaded, it must give the outputs of the cases within `tolerance`,
     a share of an output's largest value where that is above 1, else absolute. The cases' inputs are also the warm-up
-    requests that TensorFlow Serving plays before it serves the version, and decide on `batching_params.pbtxt`: a row is
-    one number of each input, or an image. `metadata`, with `model` and `version`, becomes `assets.extra/kflare.json`;
-    `documents` are further files beside it. `ModelError` is raised where the reloaded model differs or holds a foreign
-    operation, or the directory cannot be written.
+    requests that TensorFlow Serving plays before it serves the version, give the known answer (`known_answer.py`), and
+    decide on `batching_params.pbtxt`: a row is one number of each input, or an image. `metadata`, with `model` and
+    `version`, becomes `assets.extra/kflare.json`; `documents` are further files beside it. `ModelError` is raised where
+    the reloaded model differs, holds a foreign operation or cannot be batched, or the directory cannot be written.
     """
-    from kflare.models.savedmodel import check_ops
+    from kflare.models.savedmodel import check_ops, check_signatures, load_signatures
 
     home = Path(root) / name
     with ExitStack() as stack:
@@ -86,18 +65,21 @@ def publish_version(
         try:
             export(saved)
             check_ops(saved)
-            _verify_outputs(saved, cases, tolerance)
+            check_signatures(saved)
+            run = load_signatures(saved)
+            _verify_outputs(run, cases, tolerance)
             (saved / "assets.extra").mkdir(exist_ok=True)
             _write_warmup(saved / WARMUP, name, cases)
             for document, text in (documents or {}).items():
                 (saved / "assets.extra" / document).write_bytes(text)
-            (saved / BATCHING).write_text(_batching(cases), encoding="utf-8")
+            (saved / BATCHING).write_bytes(_batching(cases))
             # The number of a withdrawn version (`kflare.models.releases`) is not given again.
             withdrawn = [_withdrawn_number(path) for path in home.glob(".withdrawn-*")]
             version = max([*versions(home), *withdrawn], default=0) + 1
             while True:
                 content = {"model": name, "version": version, **metadata}
                 (saved / METADATA).write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+                write_known_answer(saved, name, version, run)
                 _write_manifest(saved)
                 try:
                     move_into_place(saved, home / str(version))
@@ -157,10 +139,7 @@ def read_metadata(version: Path) -> dict[str, Any]:
     return content
 
 
-def _verify_outputs(saved: Path, cases: list[SignatureCase], tolerance: float) -> None:
-    from kflare.models.savedmodel import load_signatures
-
-    run = load_signatures(saved)
+def _verify_outputs(run: Callable[..., Mapping[str, Any]], cases: list[SignatureCase], tolerance: float) -> None:
     for signature, inputs, expected in cases:
         outputs = run(signature, inputs)
         for key, value in expected.items():
@@ -185,10 +164,10 @@ def _write_warmup(path: Path, name: str, cases: list[SignatureCase]) -> None:
             writer.write(log.SerializeToString())
 
 
-def _batching(cases: list[SignatureCase]) -> str:
+def _batching(cases: list[SignatureCase]) -> bytes:
     inputs = [np.asarray(value) for _, inputs, _ in cases for value in inputs.values()]
     small = all(value.ndim == 1 and value.dtype.kind in "fiu" for value in inputs)  # one number of each input
-    return _BATCHING_OF_ROWS if small else _BATCHING_OF_IMAGES
+    return Path(__file__).with_name(f"batching_of_{'rows' if small else 'images'}.pbtxt").read_bytes()
 
 
 def _digests(version: Path) -> dict[str, str]:

@@ -14,9 +14,10 @@ from typing import Any
 
 from kflare.errors import ModelError, SettingError
 from kflare.io.atomic import sync_folder, write_folder
-from kflare.models.publish import MANIFEST, WARMUP, read_metadata, verify_manifest, versions
+from kflare.models.known_answer import WARMUP
+from kflare.models.publish import MANIFEST, read_metadata, verify_manifest, versions
 
-__all__ = ["Release", "add_release", "discard_old", "list_releases", "verify_version", "withdraw"]
+__all__ = ["Release", "add_release", "discard_old", "list_releases", "set_aside", "verify_version", "withdraw"]
 
 _WITHDRAWN = re.compile(r"\.withdrawn-(\d+)")
 
@@ -46,11 +47,12 @@ def list_releases(root: Path, model: str | None = None) -> list[Release]:
 
 
 def verify_version(version: Path) -> None:
-    """Verify a version: its manifest, its operations by the allow-list, its warm-up requests; else `ModelError`."""
-    from kflare.models.savedmodel import check_ops
+    """Verify a version: manifest, operations by the allow-list, signatures, warm-up requests; else `ModelError`."""
+    from kflare.models.savedmodel import check_ops, check_signatures
 
     verify_manifest(version)  # first: nothing of a changed file is parsed
     check_ops(version)
+    check_signatures(version)
     if not (version / WARMUP).is_file() or not (version / WARMUP).stat().st_size:
         raise ModelError(f"{version} has no {WARMUP}: its first request would be slow; publish it with kflare.fit")
 
@@ -99,13 +101,19 @@ def withdraw(root: Path, model: str) -> tuple[Release, Release]:
         )
     newest, before = served[0], served[1]
     verify_version(before.path)
-    aside = newest.path.with_name(f".withdrawn-{newest.version}")
+    return Release(model, newest.version, set_aside(newest), withdrawn=True, metadata=newest.metadata), before
+
+
+def set_aside(release: Release) -> Path:
+    """Rename a version so that no server takes it up; returns its new path, `.withdrawn-N`. Else `ModelError`."""
+    aside = release.path.with_name(f".withdrawn-{release.version}")
     try:
-        newest.path.rename(aside)
+        if release.path.exists() or not aside.exists():  # another server that starts may have done it
+            release.path.rename(aside)
         sync_folder(aside.parent)
     except OSError as error:
-        raise ModelError(f"cannot withdraw {newest.path}: {error.strerror or error}") from error
-    return Release(model, newest.version, aside, withdrawn=True, metadata=newest.metadata), before
+        raise ModelError(f"cannot withdraw {release.path}: {error.strerror or error}") from error
+    return aside
 
 
 def discard_old(root: Path, model: str, *, keep: int, but: Collection[int] = ()) -> list[Release]:

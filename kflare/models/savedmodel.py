@@ -3,7 +3,7 @@
 What a user sends is what was measured: gauss, image bytes, or features in their units.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,9 @@ from kflare.models.calibration import Calibration, never_certain
 from kflare.models.feature_scaling import FeatureScaling
 
 __all__ = [
-    "ALLOWED_OPS",
-    "Attribute",
-    "check_ops",
-    "export_image_model",
-    "export_region_model",
-    "load_signatures",
-    "ops_of",
-]
+    "ALLOWED_OPS", "Attribute", "check_ops", "check_signatures", "export_image_model", "export_region_model",
+    "load_signatures", "ops_of", "share_functions",
+]  # fmt: skip
 
 Attribute = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 """Network input (N, S, S, 1) to logits (N, 2), Grad-CAM (N, h, w, 2) and guided gradients (N, S, S, 2)."""
@@ -35,18 +30,8 @@ _RESTORING = """
     AssignVariableOp DisableCopyOnRead MergeV2Checkpoints RestoreV2 SaveV2 ShardedFilename StaticRegexFullMatch
     StringJoin VarIsInitializedOp
 """
-_COMPUTING = """
-    Abs AddN AddV2 All Assert AvgPool AvgPoolGrad BiasAdd BiasAddGrad BroadcastTo Cast ConcatOffset ConcatV2 Const
-    Conv2D Conv2DBackpropFilter Conv2DBackpropInput DecodeJpeg DivNoNan DynamicStitch Equal Fill FloorMod GatherV2
-    Greater GreaterEqual Identity IdentityN IsFinite IsNan Less LessEqual Log Log1p LogicalAnd LogicalNot LogicalOr
-    MatMul Max MaxPool MaxPoolGrad Maximum Mean Min Minimum Mul Neg NoOp OnesLike Pack PartitionedCall Placeholder
-    Prod Range ReadVariableOp RealDiv Relu ReluGrad Reshape ResizeArea Rsqrt Select SelectV2 Shape ShapeN Sigmoid
-    Size Slice Softmax Sqrt Square Squeeze StatefulPartitionedCall StatelessWhile StridedSlice Sub Sum
-    TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem TensorListStack Tile TopKV2 Transpose
-    Unpack VarHandleOp While ZerosLike
-"""
 
-ALLOWED_OPS = frozenset(_COMPUTING.split())
+ALLOWED_OPS = frozenset(Path(__file__).with_name("allowed_operations.txt").read_text(encoding="utf-8").split())
 """TensorFlow operations that a request to a kflare SavedModel may run: arithmetic on tensors and nothing that reads
 files, runs Python or reaches the network."""
 
@@ -73,27 +58,33 @@ def export_image_model(
         }
         return {**known, "usable": good}
 
+    field = tf.TensorSpec((None, None, None, 1), tf.float32, name="magnetogram")
+    encoded = tf.TensorSpec((None,), tf.string, name="image")
+
+    @tf.function(input_signature=[field])
     def predict(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = guided(fill_and_scale(reduce_field(magnetogram, size=size)), training=False)
         return answer(magnetogram, logits)
 
+    @tf.function(input_signature=[field])
     def explain(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
         logits, grad_cam, guided_backprop = attribute(fill_and_scale(reduce_field(magnetogram, size=size)))
         return answer(magnetogram, logits, grad_cam=grad_cam, guided_backprop=guided_backprop)
 
+    @tf.function(input_signature=[encoded])
     def predict_image(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return predict(mask_space(bytes_to_gauss(image)))
 
+    @tf.function(input_signature=[encoded])
     def attribute_image(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return explain(mask_space(bytes_to_gauss(image)))
 
-    field = tf.TensorSpec((None, None, None, 1), tf.float32, name="magnetogram")
-    encoded = tf.TensorSpec((None,), tf.string, name="image")
+    # Those of bytes call those of fields, so that the graph holds each once.
     signatures = {
-        "serving_default": tf.function(predict, input_signature=[field]),
-        "predict_image": tf.function(predict_image, input_signature=[encoded]),
-        "attribute": tf.function(explain, input_signature=[field]),
-        "attribute_image": tf.function(attribute_image, input_signature=[encoded]),
+        "serving_default": predict,
+        "predict_image": predict_image,
+        "attribute": explain,
+        "attribute_image": attribute_image,
     }
     _write(signatures, directory)
 
@@ -134,20 +125,39 @@ def check_ops(directory: Path) -> None:
         )
 
 
+def check_signatures(directory: Path) -> None:
+    """Hold signatures to what TensorFlow Serving's batching takes; `ModelError` names an input or output that is not.
+
+    Their first size must be the batch's, free: a number without one is refused there with each request
+    (batching_session.cc: "input tensors must have at least one dimension", "Batched output tensor has 0 dimensions").
+    """
+    for graph in _read(directory).meta_graphs:
+        for key, signature in graph.signature_def.items():
+            for name, tensor in {**signature.inputs, **signature.outputs}.items():
+                sizes = [dim.size for dim in tensor.tensor_shape.dim]
+                known = key != "__saved_model_init_op" and not tensor.tensor_shape.unknown_rank
+                if known and sizes[:1] != [-1]:
+                    what = f"`{name}` of signature `{key}` in {directory} has shape {sizes}"
+                    raise ModelError(f"{what}: its first size must be that of the batch, None, or no server batches it")
+
+
 def ops_of(directory: Path) -> tuple[set[str], set[str]]:
     """Names of all operations in a SavedModel's graph and functions, and of those that its signatures reach."""
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    saved = SavedModel.FromString((Path(directory) / "saved_model.pb").read_bytes())
     every: set[str] = set()
     reached: set[str] = set()
-    for graph in saved.meta_graphs:
+    for graph in _read(directory).meta_graphs:
         functions = {function.signature.name: function.node_def for function in graph.graph_def.library.function}
         every.update(node.op for nodes in (graph.graph_def.node, *functions.values()) for node in nodes)
         reached |= _reached(graph, functions)
         every.difference_update(functions)
         reached.difference_update(functions)
     return every, reached
+
+
+def _read(directory: Path) -> Any:
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    return SavedModel.FromString((Path(directory) / "saved_model.pb").read_bytes())
 
 
 def _reached(graph: Any, functions: Mapping[str, Any]) -> set[str]:
@@ -182,7 +192,44 @@ def _write(signatures: Mapping[str, Any], directory: Path) -> None:
     for name, function in signatures.items():
         function.get_concrete_function()
         archive.add_endpoint(name, function)
-    archive.write_out(str(directory), verbose=False)
+    # Attribution stands in the graph: nobody differentiates what is served.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    archive.write_out(str(directory), options, verbose=False)
+    share_functions(directory)
+
+
+def share_functions(directory: Path) -> None:
+    """Keep one of the functions that are the same but for their names: TensorFlow saves a copy for each caller."""
+    from tensorflow.python.saved_model import fingerprinting_utils
+
+    saved = _read(directory)
+    for graph in saved.meta_graphs:
+        library, named = graph.graph_def.library.function, graph.object_graph_def.concrete_functions
+        for node in (node for function in library for node in function.node_def):
+            node.attr.pop("_gradient_op_type", None)  # the number of a gradient that is not saved
+        while same := _copies(library, named):
+            nodes = [*graph.graph_def.node, *(node for function in library for node in function.node_def)]
+            values = [value for node in nodes for value in node.attr.values()]
+            for called in (func for value in values for func in [value.func, *value.list.func]):
+                if called.name in same:
+                    called.name = same[called.name]
+            for index in reversed(range(len(library))):
+                if library[index].signature.name in same:
+                    del library[index]
+    (directory / "saved_model.pb").write_bytes(saved.SerializeToString(deterministic=True))
+    fingerprinting_utils.write_fingerprint(str(directory))
+
+
+def _copies(library: Any, named: Collection[str]) -> dict[str, str]:
+    """By its name each function that is a copy, and the one to be called instead; those `named` elsewhere stay."""
+    first: dict[bytes, str] = {}
+    same = {}
+    for function in sorted(library, key=lambda function: function.signature.name not in named):
+        name = function.signature.name
+        other = first.setdefault(function.SerializeToString(deterministic=True).replace(name.encode(), b""), name)
+        if other != name and name not in named:
+            same[name] = other
+    return same
 
 
 def load_signatures(directory: Path) -> Callable[[str, Mapping[str, Any]], dict[str, npt.NDArray[Any]]]:

@@ -160,7 +160,7 @@ def test_versions_count_up_and_ignore_what_is_none(tmp_path):
 
 def test_what_killed_publications_left_goes_after_a_day(tmp_path):
     home = tmp_path / "toy"
-    for name in (".publishing-1", ".part-old", ".part-new"):
+    for name in (".part-older", ".part-old", ".part-new"):
         (home / name / "model").mkdir(parents=True)
         if name != ".part-new":  # which may be another's work
             os.utime(home / name, (1e9, 1e9))

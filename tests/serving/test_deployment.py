@@ -1,7 +1,6 @@
 """Every file of serving/ against the types, schemas and programs that will read it."""
 
 import argparse
-import http.server
 import importlib
 import json
 import re
@@ -10,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -34,7 +32,8 @@ NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 FLAGS = {
     "port", "rest_api_port", "model_config_file", "model_config_file_poll_wait_seconds",
     "file_system_poll_wait_seconds",
-    "allow_version_labels_for_unavailable_models", "enable_batching", "batching_parameters_file",
+    "allow_version_labels_for_unavailable_models", "num_load_threads", "max_num_load_retries",
+    "load_retry_interval_micros", "enable_batching", "batching_parameters_file",
     "enable_per_model_batching_parameters",
     "monitoring_config_file", "enable_grpc_healthcheck_service",
     "enable_profiler", "ssl_config_file", "grpc_channel_arguments",
@@ -190,7 +189,8 @@ def test_compose_keeps_to_the_rules():
             assert port.startswith("127.0.0.1:")
         for volume in service.get("volumes", []):
             if volume["type"] == "bind":
-                assert volume["read_only"], volume
+                # `verify` moves broken versions out of the server's way.
+                assert volume.get("read_only") or (name, volume["target"]) == ("verify", "/models"), volume
                 source = volume["source"]
                 assert source.startswith("${KFLARE_MODELS") or (SERVING / source).exists()
     assert services["serving"]["depends_on"]["verify"]["condition"] == "service_completed_successfully"
@@ -214,9 +214,59 @@ def test_the_servers_options_are_its_own_and_the_same_everywhere():
     for option in ("model_config_file", "batching_parameters_file", "monitoring_config_file"):
         assert (SERVING / Path(compose[option]).relative_to("/config")).is_file()
     assert kubernetes["image"] == load("compose.yaml")["services"]["serving"]["image"]
-    check = load("compose.yaml")["services"]["serving"]["healthcheck"]["test"]
-    assert check[1:] == kubernetes["readinessProbe"]["exec"]["command"][1:]
-    assert tuple(check[3:]) == MODELS
+
+
+def servers():
+    """Options of TensorFlow Serving in every shipped file that starts it."""
+    for name in ("compose.yaml", "compose.tls.yaml"):
+        yield name, options_of(load(name)["services"]["serving"]["command"])
+    yield "kubernetes", options_of(pod(one("Deployment", "serving"))["containers"][0]["args"])
+    unit = (SERVING / "tensorflow-serving.conf").read_text()
+    yield "systemd", options_of(shlex.split(re.search(r"^ExecStart=\S*server (.*)$", unit, re.MULTILINE)[1]))
+
+
+def test_every_file_that_starts_tensorflow_serving_is_found():
+    texts = {path.name: path.read_text() for path in SERVING.rglob("*") if path.is_file() and path.suffix != ".md"}
+    starting = {name for name, text in texts.items() if "--rest_api_port=" in text and "--port=" in text}
+    assert starting == {"compose.yaml", "compose.tls.yaml", "serving.yaml", "tensorflow-serving.conf"}
+
+
+@pytest.mark.parametrize(("name", "options"), list(servers()), ids=[name for name, _ in servers()])
+def test_one_broken_version_or_label_neither_stalls_nor_stops_the_server(name, options):
+    """What the real server does without them: cases s10, s12 to s14 and s17 of its core."""
+    assert int(options["num_load_threads"]) >= len(MODELS)  # with one, a broken version holds all others up
+    tries, pause = 1 + int(options["max_num_load_retries"]), int(options["load_retry_interval_micros"]) / 1e6
+    assert tries * pause <= 5  # by default 6 of a minute each
+    assert options["allow_version_labels_for_unavailable_models"] == "true"  # else any label at start ends the server
+    assert not {"rest_api_port", "enable_serialization_as_tensor_content"} <= options.keys()
+
+
+def test_health_checks_ask_known_answers_over_each_port():
+    wanted = ["--rest", "127.0.0.1:8501", "--grpc", "127.0.0.1:8500"]
+    services, secure = load("compose.yaml")["services"], load("compose.tls.yaml")["services"]
+    check = services["serving"]["healthcheck"]["test"]
+    assert check == ["CMD", "/config/check-models", *wanted, "/models", *MODELS]
+    assert pod(one("Deployment", "serving"))["containers"][0]["readinessProbe"]["exec"]["command"] == [
+        "/bin/bash", *check[1:]
+    ]  # fmt: skip
+    unit = (SERVING / "systemd" / "kflare-serve.service").read_text()
+    (line,) = re.findall(r"^ExecStartPost=/etc/kflare/check-models --wait \d+ (.*)$", unit, re.MULTILINE)
+    assert line.split() == [*wanted, "/var/lib/kflare/models", *MODELS]
+    # With TLS, gRPC is asked by kflare's own client.
+    assert secure["serving"]["healthcheck"]["test"] == [*check[:4], "/models", *MODELS]
+    asked = secure["check"]["command"]
+    assert asked[:7] == ["kflare.releases", "--check", "serving:8500", *MODELS]
+    assert {"--models", "--ca", "--cert", "--key"} <= set(asked)
+    assert secure["forecast"]["depends_on"] == {"check": {"condition": "service_completed_successfully"}}
+
+
+def test_broken_versions_are_out_of_the_way_before_the_server_starts():
+    wanted = {"--verify", "--set-aside", "--config", "--models"}
+    verify = pod(one("Deployment", "serving"))["initContainers"][0]
+    unit = (SERVING / "systemd" / "kflare-serve.service").read_text()
+    before = re.search(r"^ExecStartPre=\+(.*)$", unit, re.MULTILINE)[1].split()
+    for command in (load("compose.yaml")["services"]["verify"]["command"], verify["args"], before):
+        assert wanted <= set(command)
 
 
 def test_kubernetes_manifests_are_what_the_cluster_takes():
@@ -262,7 +312,7 @@ def test_kubernetes_keeps_to_the_rules():
             assert container["resources"]["limits"]["memory"]
             assert container["image"] == "kflare" or re.search(r":\d+\.\d+\.\d+", container["image"])
             models = [mount for mount in container["volumeMounts"] if mount["name"] == "models"]
-            assert all(mount["readOnly"] for mount in models)
+            assert all(mount.get("readOnly") or container["name"] == "verify" for mount in models)
     labels = {"serving": one("Deployment", "serving"), "site": one("Deployment", "site")}
     for kind, name in (("Service", "serving"), ("Service", "site"), ("PodDisruptionBudget", "serving")):
         selector = one(kind, name)["spec"]["selector"]
@@ -300,7 +350,9 @@ def commands():
     script = pod(one("CronJob", "forecast"))["containers"][0]["args"][0]
     yield shlex.split(script.split(";")[0])[2:]
     for unit in sorted((SERVING / "systemd").glob("*.service")):
-        yield shlex.split(re.search(r"^ExecStart=\S+ -m (.*)$", unit.read_text(), re.MULTILINE)[1])
+        for line in re.findall(r"^Exec\w+=\+?\S+ -m (.*)$", unit.read_text(), re.MULTILINE):
+            yield shlex.split(line)
+    yield load("compose.tls.yaml")["services"]["check"]["command"]
     for line in re.findall(r"^[\w/. ]*python -m (kflare\.[^|\n]*)", (SERVING / "README.md").read_text(), re.MULTILINE):
         yield shlex.split(line, comments=True)
 
@@ -326,6 +378,7 @@ def test_systemd_units_name_each_other():
 def test_systemd_takes_the_units(tmp_path):
     for path in (SERVING / "systemd").iterdir():
         unit = path.read_text().replace("/opt/kflare/.venv/bin/python", sys.executable)
+        unit = unit.replace("/etc/kflare/check-models", str(SERVING / "check-models"))
         (tmp_path / path.name).write_text(unit)
     command = ["systemd-analyze", "--man=no", "verify", *sorted(tmp_path.iterdir())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -423,37 +476,3 @@ def test_the_image_is_pinned_and_runs_as_nobody_special():
     sources = [source for kind, value in lines if kind == "COPY" for source in value.split()[:-1]]
     assert all((SERVING.parent / source).exists() for source in sources)
     assert load("compose.yaml")["services"]["serving"]["user"] == "10001:10001"
-
-
-class _Status(http.server.BaseHTTPRequestHandler):
-    """GET /v1/models/NAME as TensorFlow Serving answers it (g3doc/api_rest.md)."""
-
-    def do_GET(self):
-        state = {"/v1/models/cnn-c": "AVAILABLE", "/v1/models/cnn-m": "LOADING"}.get(self.path)
-        status = {"error_code": "OK", "error_message": ""}
-        found = {"model_version_status": [{"version": "2", "state": state, "status": status}]}
-        body = json.dumps(found if state else {"error": f"Could not find {self.path}"}, indent=1).encode()
-        self.send_response(200 if state else 404)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-def test_the_health_check_reads_the_states():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Status)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-
-    def check(*models):
-        command = [SERVING / "check-models", f"127.0.0.1:{server.server_port}", *models]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-        return done.returncode, done.stdout
-
-    assert check("cnn-c") == (0, "")
-    assert check("cnn-c", "cnn-m") == (1, f"cnn-m: no version is AVAILABLE at 127.0.0.1:{server.server_port}\n")
-    assert check("defn-c")[0] == 1
-    server.shutdown()
-    server.server_close()
-    assert check("cnn-c") == (1, f"no server at 127.0.0.1:{server.server_port}\n")

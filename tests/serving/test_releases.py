@@ -437,3 +437,134 @@ def test_a_version_is_looked_at_when_it_is_loaded(published, tmp_path, keys):
             assert set(client.served(every)) == served
             if trust == Trust(unpublished=True):
                 assert "does not allow: ReadFile" in client.status("reads")[0].error
+
+
+def test_a_broken_version_is_moved_out_of_the_servers_way(served, config, capsys):
+    """With one broken version TensorFlow Serving would not start (case s18 of its core)."""
+    from kflare.serving.server.config_files import read_models_config
+
+    (served / "defn-c" / "3" / "saved_model.pb").write_bytes(b"garbage")
+    (served / "defn-c" / "2" / "batching_params.pbtxt").write_text("max_batch_size { value: 0 }")
+    rewrite_manifest(served / "defn-c" / "2")
+    arguments = ["--models", served, "--config", config, "--verify"]
+    assert command(*arguments) == 1  # told, and left
+    assert numbers(served) == [(3, False), (2, False), (1, False)]
+    assert command(*arguments, "--set-aside") == 0
+    assert numbers(served) == [(3, True), (2, True), (1, False)]
+    out = capsys.readouterr().out.splitlines()
+    assert out[-5].startswith("defn-c/3 broken: ")
+    assert out[-4].startswith("defn-c/3 set aside as ")
+    assert "`max_batch_size` must lie in 1..16777216, got 0" in out[-3]
+    assert out[-1] == "defn-c/1 ok"
+    assert command(*arguments, "--set-aside") == 0  # as each start of a server does
+    with Server(read_models_config(config), port=0) as server, Client(server.address) as client:
+        assert client.served() == {"defn-c": [1]}
+    # A model without any sound version keeps the server's port closed.
+    (served / "defn-c" / "1" / "saved_model.pb").write_bytes(b"garbage")
+    capsys.readouterr()
+    assert command(*arguments, "--set-aside") == 1
+    assert "defn-c has no sound version" in capsys.readouterr().out
+    assert command(*arguments, "--set-aside") == 1
+    assert "holds no published version" in capsys.readouterr().err
+
+
+def test_a_model_of_the_configuration_without_a_version_is_named(served, config, capsys):
+    other = 'config { name: "cnn-c" base_path: "/c" model_platform: "tensorflow" }'
+    config.write_text(config.read_text().replace("}\n}", f"}}\n{other}\n}}"))
+    assert command("--models", served, "--config", config, "--verify") == 1
+    assert "cnn-c has no sound version" in capsys.readouterr().out
+
+
+def test_what_cannot_be_moved_is_said(served, capsys, monkeypatch):
+    (served / "defn-c" / "3" / "saved_model.pb").write_bytes(b"garbage")
+    (served / "defn-c" / ".withdrawn-3").write_text("in the way")
+    assert command("--models", served, "--verify", "--set-aside") == 1
+    assert re.search(r"cannot withdraw \S+/defn-c/3: Not a directory", capsys.readouterr().err)
+
+
+def test_a_version_without_a_known_answer_is_told_and_stays(served, capsys):
+    (served / "defn-c" / "2" / "assets.extra" / "known_answer.txt").unlink()
+    rewrite_manifest(served / "defn-c" / "2")
+    assert command("--models", served, "--verify", "--set-aside") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[1].startswith("defn-c/2 ok, but health checks will fail: ")
+    assert numbers(served) == [(3, False), (2, False), (1, False)]
+
+
+def rewrite_manifest(version):
+    from kflare.models.publish import _write_manifest
+
+    _write_manifest(version)
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ("max_batch_size { value: 8 } allowed_batch_sizes: 4", "must grow and end with the largest batch, 8, got [4]"),
+        ("max_batch_size { value: 8 } allowed_batch_sizes: 8 allowed_batch_sizes: 4", "must grow and end"),
+        ("max_enqueued_batches { value: 0 }", "`max_enqueued_batches` must lie in 1.."),  # answers nothing there
+        ("num_batch_threads { value: -1 }", "`num_batch_threads` must lie in 1..1024, got -1"),
+        ("num_batch_threads { value: 9999999 }", "`num_batch_threads` must lie in 1..1024, got 9999999"),
+        ("nonsense { value: 1 }", "is no valid batching configuration"),
+        ("", "sets nothing"),
+    ],
+)
+def test_batching_parameters_are_held_to_what_the_real_server_takes(served, lines, why, capsys):
+    """Cases s32 and s33 of TensorFlow Serving's core."""
+    version = served / "defn-c" / "2"
+    (version / "batching_params.pbtxt").write_text(lines)
+    rewrite_manifest(version)
+    assert command("--models", served, "--verify") == 1
+    assert why in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("part", ["input", "output"])
+def test_signatures_that_no_server_can_batch_are_not_published(tmp_path, part):
+    """Cases "scalar" and "total" of TensorFlow Serving's batching session: refused with each request."""
+    import tensorflow as tf
+
+    def export(path):
+        module = tf.Module()
+        spec = tf.TensorSpec([] if part == "input" else [None], tf.float32, name="AREA")
+        serve = tf.function(lambda AREA: {"probability": tf.reduce_sum(AREA)}, input_signature=[spec])
+        if part == "input":
+            serve = tf.function(lambda AREA: {"probability": tf.fill([2], AREA)[:1]}, input_signature=[spec])
+        tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
+
+    with pytest.raises(ModelError, match=r"its first size must be that of the batch"):
+        publish_version(tmp_path, "defn-c", export=export, cases=[], metadata={})
+
+
+@pytest.mark.parametrize(
+    ("instead", "why"),
+    [
+        ("", "model_platform"),
+        ('model_platform: "pytorch"', "pytorch"),
+        ('model_platform: "tensorflow" model_type: TENSORFLOW', "model_type"),
+        ('model_platform: "tensorflow" logging_config {}', "logg"),
+        ('model_platform: "tensorflow" version_labels { key: "a" value: -5 }', "no label below 1"),
+        ('model_platform: "tensorflow" } config { name: "defn-c" base_path: "/c"', "multiple times"),
+    ],
+)
+def test_a_bad_configuration_is_not_sent(served, config, instead, why, capsys):
+    """One of these and TensorFlow Serving refuses all later ones, good or not, until it is started (case s35)."""
+    config.write_text(config.read_text().replace('model_platform: "tensorflow"', instead))
+    before = config.read_text()
+    arguments = ["--models", served, "--config", config, "--notify", "127.0.0.1:1"]
+    for action in (["--publish", served / "defn-c" / "3"], ["--promote", "defn-c"], ["--rollback", "defn-c"]):
+        assert command(*arguments, *action) == 1
+        assert why in capsys.readouterr().err
+        assert config.read_text() == before
+        assert numbers(served) == [(3, False), (2, False), (1, False)]  # nothing is half done
+
+
+def test_a_relative_path_is_not_sent_and_a_refused_configuration_says_how_to_recover(served, config):
+    from kflare.serving.server.version_labels import reload_config
+
+    with Server(folder=served, port=0) as server:
+        config.write_text(CONFIG % "here")
+        with pytest.raises(SettingError, match="to have an absolute path"):
+            reload_config(config, server.address)
+        config.write_text((CONFIG % served).replace('"defn-c"', '".."'))
+        with pytest.raises(ServingError, match=r"INVALID_ARGUMENT.*start the server again, else it refuses good ones"):
+            reload_config(config, server.address)

@@ -132,11 +132,13 @@ class BatchingParameters:
     max_execution_batch_size: int | None = None  # larger requests run in pieces (enable_large_batch_splitting)
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("max_batch_size", 1), ("batch_timeout_micros", 0), ("max_enqueued_batches", 1), ("num_batch_threads", 1),
+        # Below, TensorFlow Serving ends or never answers; above, it may end for want of threads or memory.
+        for name, least, most in (
+            ("max_batch_size", 1, 2**24), ("batch_timeout_micros", 0, 60_000_000), ("max_enqueued_batches", 1, 2**24),
+            ("num_batch_threads", 1, 1024),
         ):  # fmt: skip
-            if getattr(self, name) < least:
-                raise SettingError(f"`{name}` must be {least} or more, got {getattr(self, name)}")
+            if not least <= getattr(self, name) <= most:
+                raise SettingError(f"`{name}` must lie in {least}..{most}, got {getattr(self, name)}")
         if not 1 <= self.largest <= self.max_batch_size:
             raise SettingError(f"`max_execution_batch_size` must lie in 1..{self.max_batch_size}, got {self.largest}")
         sizes = self.allowed_batch_sizes
@@ -154,6 +156,8 @@ class BatchingParameters:
     def read(cls, path: Path) -> Self:
         """From a file in the text form of `tensorflow.serving.BatchingParameters`; `SettingError` if it is none."""
         config = read_config(path, CONFIG_MESSAGES["BatchingParameters"], what="batching configuration")
+        if not config.ListFields():
+            raise SettingError(f"{path} sets nothing: give at least one of the parameters in serving/batching.config")
         if config.pad_variable_length_inputs:
             raise SettingError(f"`pad_variable_length_inputs` in {path} must be false: an image is not to be padded")
         given: dict[str, Any] = {

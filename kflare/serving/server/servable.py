@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import ModelError
-from kflare.models.publish import BATCHING, MANIFEST, WARMUP, verify_manifest
+from kflare.models.known_answer import WARMUP
+from kflare.models.publish import BATCHING, MANIFEST, verify_manifest
 from kflare.serving.messages.statuses import RequestError, invalid, status_of
 from kflare.serving.messages.tensor_values import fill_tensor
 from kflare.serving.server.batching import Arrays, BatchScheduler

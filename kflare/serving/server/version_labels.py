@@ -16,18 +16,15 @@ from kflare.errors import ModelError, ServingError, SettingError
 from kflare.io.atomic import write_whole
 from kflare.serving.client.channel import open_channel
 from kflare.serving.messages.declared_messages import read_config
+from kflare.serving.server.config_files import model_settings
 
 __all__ = [
-    "CANARY",
-    "STABLE",
-    "labels_after_publishing",
-    "labels_after_withdrawing",
-    "labels_of",
-    "reload_config",
+    "CANARY", "STABLE", "labels_after_publishing", "labels_after_withdrawing", "labels_of", "reload_config",
     "set_labels",
-]
+]  # fmt: skip
 
 STABLE, CANARY = "stable", "canary"
+_CODE = grpc.StatusCode
 _SECONDS = 60.0  # for a label to wait for its version
 
 
@@ -93,12 +90,14 @@ def reload_config(
 ) -> None:
     """Make a server read a `models.config` again, waiting for a minute until the versions of its labels are loaded.
 
-    Its base paths are those that the server sees. ServingError where the server refuses it or does not answer.
+    Its base paths are those that the server sees. SettingError, before anything is sent, where the file is none that
+    TensorFlow Serving takes: after one bad configuration it refuses the good ones, too, until it is started again.
+    ServingError where the server refuses it or does not answer.
     """
     from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
     from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
 
-    request = ReloadConfigRequest(config=_read(config))
+    request = ReloadConfigRequest(config=_read(config, relative=False))
     end = time.monotonic() + _SECONDS
     with open_channel(target, timeout=_SECONDS, ca=ca, cert=cert, key=key) as channel:
         while True:
@@ -108,16 +107,25 @@ def reload_config(
                 code, details = error.code(), error.details()
             else:
                 # A server may refuse in the answer instead of the call.
-                code = next(code for code in grpc.StatusCode if code.value[0] == answer.status.error_code)
+                code = next(code for code in _CODE if code.value[0] == answer.status.error_code)
                 details = answer.status.error_message
-            if code is grpc.StatusCode.OK:
+            if code is _CODE.OK:
                 return
-            if code is not grpc.StatusCode.FAILED_PRECONDITION or time.monotonic() > end:
-                raise ServingError(f"{target} did not take {config} up ({code.name}: {details})")
+            if code is not _CODE.FAILED_PRECONDITION or time.monotonic() > end:
+                again = "; start the server again, else it refuses good ones, too" * (code is _CODE.INVALID_ARGUMENT)
+                raise ServingError(f"{target} did not take {config} up ({code.name}: {details}){again}")
             time.sleep(0.5)  # the version that a label names is being loaded
 
 
-def _read(config: Path) -> Any:
+def _read(config: Path, *, relative: bool = True) -> Any:
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-    return read_config(config, ModelServerConfig, what="models configuration")
+    message = read_config(config, ModelServerConfig, what="models configuration")
+    try:
+        model_settings(message, root=config.parent if relative else None)
+    except SettingError as error:
+        raise SettingError(f"{config}: {error}") from error
+    for model in message.model_config_list.config:
+        if model.HasField("logging_config") or min(model.version_labels.values(), default=1) < 1:
+            raise SettingError(f"{config}: model {model.name} must have no `logging_config` and no label below 1")
+    return message

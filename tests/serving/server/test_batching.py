@@ -239,7 +239,7 @@ def test_the_file(tmp_path):
     ("text", "message"),
     [
         ("max_batch_size: 3", "line 1"),
-        ("max_batch_size { value: 0 }", "`max_batch_size` must be 1 or more, got 0"),
+        ("max_batch_size { value: 0 }", "`max_batch_size` must lie in 1..16777216, got 0"),
         ("max_batch_size { value: 8 } allowed_batch_sizes: 4", "must grow and end with the largest batch, 8"),
         ("pad_variable_length_inputs: true", "`pad_variable_length_inputs`"),
         ("max_size { value: 3 }", "max_size"),
