@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ModelCard", "reliability_png"]
+__all__ = ["OLDEST_TENSORFLOW", "ModelCard", "reliability_png", "software"]
+
+OLDEST_TENSORFLOW = "2.19.1"
+"""The oldest TensorFlow that runs the released models with the same answers; `oldest_tensorflow.py` holds it."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,19 @@ class ModelCard:
             parts.append(f"## Scores of its recipe in cross-validation\n\n{_folds(metadata['cross_validation'])}")
         parts += [
             f"## Calibration\n\n![Reliability of the calibrated probability]({self.calibration})\n\n{_platt(metadata)}",
+            software(metadata),
             f"## Limits\n\n{self.limits.strip()}",
         ]
         return "\n\n".join(parts) + "\n"
+
+
+def software(metadata: Mapping[str, Any]) -> str:
+    """The section on what runs the model."""
+    oldest = metadata["oldest_tensorflow"]
+    return (
+        f"## Software\n\nExported by TensorFlow {metadata['packages']['tensorflow']}. It loads, and answers the same, "
+        f"in TensorFlow {oldest} and later, and so in TensorFlow Serving {oldest.rpartition('.')[0]} and later."
+    )
 
 
 def reliability_png(observed: npt.NDArray[np.bool_], probability: npt.NDArray[np.float32], *, title: str) -> bytes:

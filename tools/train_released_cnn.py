@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from model_card import ModelCard, reliability_png
+from model_card import OLDEST_TENSORFLOW, ModelCard, reliability_png
 from released_scores import method_scores
 
 from kflare.attribution.compiled import CompiledAttribution
@@ -92,7 +92,7 @@ def cnn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
     metadata = model_metadata(
         fitted, event=event, times=times, split=split, fingerprint=fingerprint(proxies.assign(time=times), observed),
         data={"images": "hmi_daily, 654 days", "flares": "swpc_flares_2010-2025.csv", "byte_range": BYTE_RANGE},
-    ) | {"cross_validation": scores}  # fmt: skip
+    ) | {"cross_validation": scores, "oldest_tensorflow": OLDEST_TENSORFLOW}  # fmt: skip
     card = ModelCard(
         name=name,
         use=f"The probability of a flare >= {event}1.0 on the full disk in the next 24 h, from one line-of-sight "

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from distillation import Distillation, fit_distilled_network
 from earlier_cycle import samples_of_smarp
-from model_card import ModelCard, reliability_png
+from model_card import OLDEST_TENSORFLOW, ModelCard, reliability_png
 from released_scores import method_scores
 
 from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY
@@ -90,7 +90,7 @@ def defn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
             "smarp": "183,659 samples of SOHO/MDI, 1996-06 to 2010-10, training only",
             "flares": "swpc_flares_2010-2025.csv; for SMARP swpc_flares_1996-2018.csv",
         },
-    ) | {"cross_validation": scores}  # fmt: skip
+    ) | {"cross_validation": scores, "oldest_tensorflow": OLDEST_TENSORFLOW}  # fmt: skip
     card = ModelCard(
         name=name,
         use=f"The probability of a flare >= {event}1.0 in the next 24 h, for one active region from its line-of-sight "

@@ -9,6 +9,8 @@ _TOOL = runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "mode
 ModelCard, reliability_png = _TOOL["ModelCard"], _TOOL["reliability_png"]
 
 METADATA = {
+    "packages": {"tensorflow": "2.21.0"},
+    "oldest_tensorflow": "2.19.1",
     "event": "largest flare >= M1.0 starting within 24 h",
     "spans": {"train": {"first": "2010-10-30T00:00:00", "last": "2014-12-31T00:00:00", "samples": 70000}},
     "features": [{"name": "AREA", "unit": "uHem", "scale": "log10", "definition": "area |A|"}],
@@ -40,12 +42,15 @@ def test_the_card_holds_use_inputs_scores_calibration_and_limits():
     assert "| network | 0.50 | 5 | 7 | 1 | 90 | 0.761 (0.50 to 0.90) | – |" in text
     assert "| persistence | 0.400 (0.30 to 0.50) | -0.100 (-0.20 to 0.00) | +0.400 (+0.30 to +0.50) |" in text
     assert "sigmoid(0.900 · logit(`probability`) -3.500), held to [0.001, 0.999]" in text
+    assert "TensorFlow 2.19.1 and later, and so in TensorFlow Serving 2.19 and later.\n\n## Limits" in text
     assert text.endswith("## Limits\n\n* No warning rests on it alone.\n")
 
 
 def test_a_card_without_cross_validation_has_no_such_section():
     card = ModelCard("cnn-m", "Disk.", "HMI.", "* Limits.", "calibration.png")
-    text = card.text({key: METADATA[key] for key in ("event", "spans", "scores", "calibration")})
+    text = card.text(
+        {key: METADATA[key] for key in ("event", "spans", "scores", "calibration", "packages", "oldest_tensorflow")}
+    )
     assert "cross-validation" not in text
     assert "## Inputs" not in text
 

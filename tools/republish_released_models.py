@@ -1,0 +1,141 @@
+"""Publish the released models anew through today's graphs: the same weights, words and, to the last bit, answers.
+
+    python tools/republish_released_models.py "what has changed, for the card" [NAME ...]
+
+For changes of the graph or of what stands beside it; `train_released_models` makes the weights. A version whose answers
+differ in one bit, in any signature, to its warm-up requests, magnetograms of random fields and random rows, is refused.
+"""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from model_card import OLDEST_TENSORFLOW, software
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+from kflare.attribution.compiled import CompiledAttribution
+from kflare.models.calibration import Calibration
+from kflare.models.dense_cnn import LAST_CONVOLUTION
+from kflare.models.fitting import FittedNetwork
+from kflare.models.image_models import publish_image_model
+from kflare.models.known_answer import WARMUP
+from kflare.models.publish import (
+    BATCHING,
+    MANIFEST,
+    SignatureCase,
+    publish_version,
+    read_metadata,
+    verify_manifest,
+    versions,
+)  # fmt: skip
+from kflare.models.registry import model_names, model_spec
+from kflare.models.savedmodel import load_signatures, share_functions
+from kflare.models.training import TrainingRun
+
+HOME = Path(__file__).resolve().parents[1] / "savedmodels"
+WRITTEN = ("model", "version", "image_size")  # publishing adds them
+
+
+def republish(name: str, change: str) -> Path:
+    """Publish the next version of a released model and compare it; returns its directory."""
+    old = HOME / name / str(versions(HOME / name)[-1])
+    verify_manifest(old)
+    about = read_metadata(old)
+    metadata = {key: value for key, value in about.items() if key not in WRITTEN}
+    calibration = Calibration(*(about["calibration"][key] for key in ("slope", "offset", "lowest")))
+    metadata |= {"oldest_tensorflow": OLDEST_TENSORFLOW, "changes": f"{about['changes']}; {change}"}
+    card = (old / "assets.extra" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    head, limits, rest = card.partition("## Limits\n")
+    head = head.partition("## Software\n")[0].rstrip()
+    card = f"{head}\n\n{software(metadata)}\n\n{limits}{rest}"
+    number = about["version"] + 1
+    documents = {
+        "MODEL_CARD.md": f"{card.rstrip()}\n* Version {number}: {change}\n".encode(),
+        "calibration.png": (old / "assets.extra" / "calibration.png").read_bytes(),
+    }
+    options: dict[str, Any] = {"metadata": metadata, "documents": documents}
+    if name in model_names("image"):
+        network = with_weights(model_spec(name).build((about["image_size"], about["image_size"], 1)), old)
+        attribution = CompiledAttribution(network, layer=LAST_CONVOLUTION)
+        fitted = FittedNetwork(network, TrainingRun(HOME, {}), calibration, 0.5, [], pd.DataFrame())
+        new = publish_image_model(fitted, HOME, name, attribution=attribution, **options)
+    else:
+        new = publish_version(HOME, name, export=lambda path: copy_graph(old, path), cases=cases(old), **options)
+    compare(old, new)
+    return new
+
+
+def copy_graph(version: Path, directory: Path) -> None:
+    """The SavedModel as it is: a region model averages networks that nothing but its graph holds together."""
+    shutil.copytree(version, directory, ignore=shutil.ignore_patterns("assets.extra", MANIFEST, BATCHING))
+    share_functions(directory)
+
+
+def cases(version: Path) -> list[SignatureCase]:
+    """The warm-up requests and their answers."""
+    run = load_signatures(version)
+    return [(signature, inputs, run(signature, inputs)) for signature, inputs in warm_up(version)]
+
+
+def with_weights(network: keras.Model, version: Path) -> keras.Model:
+    """The network with the weights of a version, by their names."""
+    variables = tf.saved_model.load(str(version))._all_variables  # noqa: SLF001 - of keras.export, without another name
+    weights = {variable.name.removesuffix(":0"): variable.numpy() for variable in variables}
+    network.set_weights([weights[weight.path] for weight in network.weights])
+    return network
+
+
+def warm_up(version: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Signature and inputs of each warm-up request."""
+    logs = [PredictionLog.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(version / WARMUP))]
+    requests = [log.predict_log.request for log in logs]
+    return [(r.model_spec.signature_name, {k: tf.make_ndarray(v) for k, v in r.inputs.items()}) for r in requests]
+
+
+def questions(version: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    """The warm-up requests; disks of random fields; random rows, a tenth of them not measured."""
+    rng = np.random.default_rng(1)
+    asked: list[tuple[str, Mapping[str, Any]]] = list(warm_up(version))
+    for signature, inputs in warm_up(version):
+        if "magnetogram" in inputs:
+            for size in (64, 256, 300, 512, 1024):
+                y, x = np.mgrid[:size, :size] - (size - 1) / 2
+                field = rng.normal(0, 10 ** rng.uniform(0, 3), (2, size, size, 1)).astype(np.float32)
+                field[:, np.hypot(x, y) > 0.44 * size] = np.nan
+                asked.append((signature, {"magnetogram": field}))
+        elif "image" in inputs:
+            grey = rng.integers(0, 256, (4, 256, 256, 1), np.uint8)
+            asked.append((signature, {"image": np.array([tf.io.encode_jpeg(one).numpy() for one in grey])}))
+        else:
+            rows = {key: 10 ** rng.uniform(-3, 6, 20_000) for key in inputs}
+            asked.append(
+                (
+                    signature,
+                    {k: np.where(rng.random(20_000) < 0.1, np.nan, v).astype(np.float32) for k, v in rows.items()},
+                )
+            )
+    return asked
+
+
+def compare(old: Path, new: Path) -> None:
+    """End with an error where one bit of an answer differs."""
+    before, after = load_signatures(old), load_signatures(new)
+    for signature, inputs in questions(old):
+        first, second = before(signature, inputs), after(signature, inputs)
+        if first.keys() != second.keys() or any(first[key].tobytes() != second[key].tobytes() for key in first):
+            worst = {key: float(np.nanmax(np.abs(first[key] * 1.0 - second[key]))) for key in first}
+            sys.exit(f"{new} is not to be released: {signature} answers otherwise than {old}, by {worst}")
+    size = [(version / "saved_model.pb").stat().st_size for version in (old, new)]
+    print(f"{new}: all answers as {old}; graph {size[1]} bytes instead of {size[0]}", flush=True)
+
+
+if __name__ == "__main__":
+    for model in sys.argv[2:] or [*model_names("image"), *model_names("region")]:
+        if (HOME / model).is_dir():
+            republish(model, sys.argv[1])
