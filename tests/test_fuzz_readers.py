@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+KINDS = (
+    "FITS", "JP2", "images", "flares", "XRS", "SHARP", "SRS", "regions", "forecasts", "settings", "ledger URLs",
+    "ledger", "requests",
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["flares", "SRS", "regions", "SHARP", "settings", "XRS", "images"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_few_files_of_a_kind(kind):
     command = [sys.executable, ROOT / "tools" / "fuzz_readers.py", "--kind", kind, "--mutations", "60"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
@@ -21,4 +25,4 @@ def test_an_unknown_kind_is_told():
     command = [sys.executable, ROOT / "tools" / "fuzz_readers.py", "--kind", "cheese"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
-    assert "no kind 'cheese': there are FITS, JP2, images" in done.stderr
+    assert f"no kind 'cheese': there are {', '.join(KINDS)}" in done.stderr

@@ -340,8 +340,11 @@ def requests() -> Iterator[Target]:
 
     from kflare.serving.rest.json_tensors import fill_request, parse
     from kflare.serving.server.config_files import read_models_config
+    from kflare.serving.server.limits import Admission, Limits
+    from kflare.serving.server.metrics import Metrics
     from kflare.serving.server.signature_checks import read_inputs
 
+    admission = Admission(Limits(), Metrics())
     info = Parse('name: "x:0" dtype: DT_FLOAT tensor_shape { dim { size: -1 } dim { size: 2 } }', TensorInfo())
     signature = SimpleNamespace(inputs={"a": info, "b": info}, outputs={}, defaults={})
     request = predict_pb2.PredictRequest()
@@ -354,7 +357,8 @@ def requests() -> Iterator[Target]:
             sent = predict_pb2.PredictRequest.FromString(path.read_bytes())
         except DecodeError:  # gRPC's own answer
             return None
-        return read_inputs(signature, sent)
+        with admission.enter() as share:
+            return read_inputs(signature, sent, lambda rows, size: share.hold(size, rows=rows))
 
     def rest(path: Path) -> object:
         return fill_request(predict_pb2.PredictRequest(), parse(path.read_bytes()), signature.inputs)
