@@ -179,8 +179,9 @@ def _set(connection: Any, setting: str) -> None:
     while True:
         try:
             connection.execute(f"PRAGMA {setting}")
-        except sqlite3.OperationalError:  # the change to WAL does not wait for a process that makes it as well
-            if time.monotonic() > wait:
+        except sqlite3.OperationalError as error:
+            # The change to WAL does not wait for a process that makes it as well; a damaged file will not mend.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > wait:
                 raise
             time.sleep(0.05)
         else:

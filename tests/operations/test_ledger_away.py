@@ -541,3 +541,15 @@ def test_no_password_of_an_archive_reaches_the_page(world: World, settings: Fore
         assert "s3cr3t" not in json.dumps(cycle.as_json())
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or b"s3cr3t" not in path.read_bytes(), path
+
+
+@pytest.mark.timeout(30)
+def test_a_file_that_no_waiting_mends_is_refused_at_once(tmp_path: Path) -> None:
+    """As a later SQLite may write it: every error was taken for that of a busy file, and asked again for a minute."""
+    path = tmp_path / "ledger.sqlite"
+    Ledger(f"sqlite:///{path}").close()
+    content = bytearray(path.read_bytes())
+    content[44:48] = b"\0\0\0\x09"  # the number of the format of the schema
+    path.write_bytes(content)
+    with pytest.raises(LedgerError, match=r"ledger\.sqlite` cannot be used: unsupported file format"):
+        Ledger(f"sqlite:///{path}")
