@@ -109,11 +109,14 @@ def sound_rows(
 
 def _parsed(payload: bytes, csv: dict[str, Any]) -> "pd.DataFrame":
     import pandas as pd
-    from pyarrow import parquet
+    from pyarrow import parquet, types
 
     if not payload.startswith(b"PAR1"):
         return read_csv(io.BytesIO(payload), **csv)
     declared = parquet.read_metadata(io.BytesIO(payload))
     if declared.num_rows * declared.num_columns > _MAX_CELLS:
         raise DataError(f"it declares {declared.num_rows} rows of {declared.num_columns} columns")
+    texts = [field.name for field in declared.schema.to_arrow_schema() if not types.is_primitive(field.type)]
+    # Else texts are decoded when they are first looked at, wherever that is.
+    parquet.read_table(io.BytesIO(payload), columns=texts).validate(full=True)
     return pd.read_parquet(io.BytesIO(payload))

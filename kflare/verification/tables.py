@@ -224,6 +224,9 @@ def _utc(times: pd.Series) -> pd.Series:
         times = times.dt.tz_convert("UTC").dt.tz_localize(None)
     if times.isna().any():
         raise DataError(f"`time` is empty in row {int(times.isna().to_numpy().argmax())}")
+    beyond = ~times.dt.year.between(1900, 2200)
+    if beyond.any():
+        raise DataError(f"`time` must be a UTC time such as 2014-03-18T12:00Z, got {times[beyond].astype(str).iloc[0]}")
     return times.astype("datetime64[us]")
 
 

@@ -110,6 +110,7 @@ def test_times_of_another_zone_become_utc():
         ({"time": ["03/04/2016", *DAYS[1:], *DAYS]}, "`time` must be a UTC time such as"),
         ({"time": [None, *DAYS[1:], *DAYS]}, "`time` is empty in row 0"),
         ({"time": [20160101] * 6}, "`time` must be a UTC time such as .* got the number 20160101"),
+        ({"time": np.array(["17999-11-25", *DAYS[1:], *DAYS], "datetime64[us]")}, "such as .*, got 17999-11-25"),
         ({"time": None}, "lacks the column `time`"),
         ({"method": ["NOAA", "", *["SIDC"] * 4]}, "`method` is empty in row 1"),
         ({"region": ["1", None, "1", "1", "1", "1"]}, "`region` is empty in row 1: .*full disk and of regions"),
@@ -230,4 +231,13 @@ def test_rows_with_more_fields_than_the_header_are_refused(tmp_path, extra):
     path = tmp_path / "shifted.csv"
     path.write_text("time,probability,observed\n" + "".join(f"{day},0.2,0{extra}\n" for day in DAYS))
     with pytest.raises(DataError, match="its rows have more fields than its header, which names 3"):
+        read_forecasts(path)
+
+
+def test_a_text_that_is_damaged_is_told_when_the_file_is_read(tmp_path):
+    """It was decoded where it was first looked at, and ended there in an error of Arrow's."""
+    path = tmp_path / "forecasts.parquet"
+    long_table(method=["NOAA-Z"] * 3 + ["SIDC"] * 3).to_parquet(path, compression=None)
+    path.write_bytes(path.read_bytes().replace(b"NOAA-Z", b"NOAA-\x80"))
+    with pytest.raises(DataError, match=r"forecasts\.parquet cannot be read as a .*Invalid UTF8"):
         read_forecasts(path)
