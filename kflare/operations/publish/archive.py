@@ -1,24 +1,15 @@
 """The archive of the site: a page for each day, written again only when something on it changes."""
 
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
 
-import kflare
 from kflare.operations.forecast import Forecast, Outage, cycle_name
-from kflare.operations.publish.pages import Day, PastCycle, SiteData, archive_day, archive_index, by_day
+from kflare.operations.publish.pages import PastCycle, SiteData, archive_day, archive_index, by_day
 
 __all__ = ["archive_files", "carry_over", "picture_folder"]
-
-# Which forecasts, outcomes and neighbours each page shows, as digests.
-_CONTENTS: Final = "archive/contents.json"
 
 
 def picture_folder(forecast: Forecast | Outage) -> str:
@@ -32,7 +23,7 @@ def carry_over(before: Path | None, folder: Path, data: SiteData, *, keep_pictur
         return
     oldest = cycle_name(data.current.issue - timedelta(days=keep_pictures_days))
     pictures = [path for path in before.glob("pictures/*/*") if path.parent.name >= oldest]
-    for path in (*before.glob("archive/????-??-??.html"), before / _CONTENTS, *pictures):
+    for path in (*before.glob("archive/????-??-??.html"), *pictures):
         new = folder / path.relative_to(before)
         new.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -60,23 +51,10 @@ def archive_files(data: SiteData, folder: Path, *, pictures: Mapping[str, str]) 
     days = by_day(entries.values())
     carried = {path.stem for path in (folder / "archive").glob("????-??-??.html")}
     names = sorted({*carried, *(day.name for day in days)})
-    digests: dict[str, str] = {}
-    with suppress(FileNotFoundError, ValueError):
-        digests = json.loads((folder / _CONTENTS).read_text(encoding="utf-8"))
     files = {}
     for day in days:
-        at = names.index(day.name)
-        digest = _digest(day, names[max(at - 1, 0) : at + 2], data.title, shown)
-        if day.name not in carried or digests.get(day.name) != digest:
-            files[f"archive/{day.name}.html"] = archive_day(data, day, days=names, pictures=shown)
-            digests[day.name] = digest
-    return {**files, "archive/index.html": archive_index(data, names), _CONTENTS: json.dumps(digests, sort_keys=True)}
-
-
-def _digest(day: Day, around: list[str], title: str, pictures: Mapping[str, str]) -> str:
-    entries = [
-        (one.forecast.as_json(), one.outcome and asdict(one.outcome), pictures.get(one.forecast.cycle_id))
-        for one in day.entries
-    ]
-    text = json.dumps([kflare.__version__, title, around, entries], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+        path = f"archive/{day.name}.html"
+        text = archive_day(data, day, days=names, pictures=shown)
+        if day.name not in carried or (folder / path).read_text(encoding="utf-8") != text:
+            files[path] = text
+    return {**files, "archive/index.html": archive_index(data, names)}
