@@ -5,7 +5,12 @@ from typing import Final
 
 __all__ = ["without_passwords"]
 
-_KEY: Final = re.compile(r"""(\b(?:ssl)?(?:password|passwd|pwd)\s?=\s?)[^\s&"'`;,]+""", re.IGNORECASE)
+# As drivers and libpq take them, percent-encoded or not, alone or within `options`; up to the end of a text in JSON.
+_KEY: Final = re.compile(
+    r"""((?:pass(?:word|wd|file|phrase)|pwd|secret|(?:client|server)_key)(?:\s|%20|\+)*(?:=|%3d)(?:\s|%20|\+)*)"""
+    r"""(?:'(?:[^'"\\]|\\.)*'|(?:\\.|[^\s&"`\\])+)""",
+    re.IGNORECASE,
+)
 _WEB: Final = re.compile(r"""(https?:/{1,3}[^\s:/@"'`]*:)[^\s/@"'`]+(?=@)""", re.IGNORECASE)
 # A database's password may hold / and @.
 _DATABASE: Final = re.compile(r"""(\b(?!https?:)[a-z][a-z0-9+.-]*:/{1,3}[^\s:/@"'`]*:)[^\s"'`]+(?=@)""", re.IGNORECASE)

@@ -15,14 +15,24 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from alembic import op
-from sqlalchemy import Connection, Row, Select, Table, UniqueConstraint, func, insert, select, type_coerce
+from sqlalchemy import Connection, Row, Select, Table, UniqueConstraint, func, insert, select, text, type_coerce
 from sqlalchemy.types import NULLTYPE
 
 from kflare.operations import schema
 
-__all__ = ["add_link", "chain_faults", "newest_link", "refuse_changes", "refuse_existing_keys"]
+__all__ = ["add_link", "chain_faults", "newest_link", "refuse_changes", "refuse_existing_keys", "trigger_faults"]
 
 _REFUSAL = "the ledger is append-only"
+_REFUSE: Final = f"BEGIN RAISE EXCEPTION '{_REFUSAL}'; END"
+_ABORT: Final = f"SELECT RAISE(ABORT, '{_REFUSAL}')"
+_EVENTS: Final = ("UPDATE", "DELETE")
+_SQLITE_TRIGGERS: Final = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+# Table, bits of the moment (58: before UPDATE, DELETE, TRUNCATE of a statement; 7: before INSERT of a row), function.
+_POSTGRESQL_TRIGGERS: Final = """
+    SELECT tgname, relname || ' ' || tgtype || ' ' || prosrc FROM pg_trigger
+    JOIN pg_proc ON pg_proc.oid = tgfoid JOIN pg_class ON pg_class.oid = tgrelid
+    WHERE pg_table_is_visible(tgrelid) AND tgenabled IN ('O', 'A') AND tgqual IS NULL AND tgattr = ''
+"""
 _OF_CYCLE: Final = (
     schema.cycles, schema.regions, schema.probabilities, schema.features, schema.models, schema.inputs,
 )  # fmt: skip
@@ -89,13 +99,10 @@ def _raw(table: Any) -> "Select[*tuple[Any, ...]]":
     return select(*(type_coerce(column, NULLTYPE) for column in table.columns))
 
 
-def refuse_changes(tables: Iterable[str], *, events: Iterable[str] = ("UPDATE", "DELETE")) -> None:
+def refuse_changes(tables: Iterable[str], *, events: Iterable[str] = _EVENTS) -> None:
     """Triggers that refuse every UPDATE, DELETE and (PostgreSQL) TRUNCATE; SQLite has one for each of `events`."""
     if op.get_bind().dialect.name == "postgresql":
-        op.execute(
-            "CREATE OR REPLACE FUNCTION kflare_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$$BEGIN RAISE EXCEPTION '{_REFUSAL}'; END$$"
-        )
+        op.execute(f"CREATE OR REPLACE FUNCTION kflare_append_only() RETURNS trigger LANGUAGE plpgsql AS $${_REFUSE}$$")
         for table in tables:
             op.execute(
                 f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
@@ -104,36 +111,57 @@ def refuse_changes(tables: Iterable[str], *, events: Iterable[str] = ("UPDATE", 
     else:
         for table in tables:
             for event in events:
-                op.execute(
-                    f"CREATE TRIGGER {table}_no_{event.lower()} BEFORE {event} ON {table} "
-                    f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END"
-                )
+                op.execute(_refuse_event(table, event))
 
 
 def refuse_existing_keys(tables: Iterable[Table]) -> None:
     """Triggers that refuse a new row with the primary key, or other unique columns, of one that is there."""
     postgresql = op.get_bind().dialect.name == "postgresql"
     for table in tables:
-        unique = [one.columns for one in table.constraints if isinstance(one, UniqueConstraint)]
-        keys = [[column.name for column in columns] for columns in (table.primary_key.columns, *unique)]
-        if not postgresql:
-            keys.append(["rowid"])  # SQLite's own key, which can be given too
-        same = " OR ".join(" AND ".join(_same(name) for name in key) for key in keys)
-        exists = f"EXISTS (SELECT 1 FROM {table.name} WHERE {same})"  # noqa: S608 (names are the schema's)
+        refuse = _refuse_key(table, postgresql=postgresql)
         if postgresql:
-            op.execute(
-                f"CREATE FUNCTION kflare_new_{table.name}() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF {exists} "
-                f"THEN RAISE unique_violation USING MESSAGE = '{_REFUSAL}'; END IF; RETURN NEW; END$$"
-            )
-            op.execute(
+            op.execute(f"CREATE FUNCTION kflare_new_{table.name}() RETURNS trigger LANGUAGE plpgsql AS $${refuse}$$")
+            refuse = (
                 f"CREATE TRIGGER {table.name}_new BEFORE INSERT ON {table.name} "
                 f"FOR EACH ROW EXECUTE FUNCTION kflare_new_{table.name}()"
             )
+        op.execute(refuse)
+
+
+def trigger_faults(connection: Connection) -> Iterator[str]:
+    """Which of the triggers are not there as they were made, or are switched off, in words."""
+    postgresql = connection.dialect.name == "postgresql"
+    wanted: dict[str, str] = {}
+    for table in schema.metadata.sorted_tables:
+        name, key = table.name, _refuse_key(table, postgresql=postgresql)
+        if postgresql:
+            wanted |= {f"{name}_append_only": f"{name} 58 {_REFUSE}", f"{name}_new": f"{name} 7 {key}"}
         else:
-            op.execute(
-                f"CREATE TRIGGER {table.name}_new BEFORE INSERT ON {table.name} WHEN {exists} "
-                f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END"
-            )
+            wanted |= {f"{name}_no_{event.lower()}": _refuse_event(name, event) for event in _EVENTS}
+            wanted[f"{name}_new"] = key
+    found = dict(map(tuple, connection.execute(text(_POSTGRESQL_TRIGGERS if postgresql else _SQLITE_TRIGGERS))))
+    for name in sorted(wanted):
+        if found.get(name) != wanted[name]:
+            how = "is another one than kflare's" if name in found else "is missing or switched off"
+            yield f"the trigger {name} {how}: changes are no longer refused"
+
+
+def _refuse_event(table: str, event: str) -> str:
+    """Of SQLite."""
+    return f"CREATE TRIGGER {table}_no_{event.lower()} BEFORE {event} ON {table} BEGIN {_ABORT}; END"
+
+
+def _refuse_key(table: Table, *, postgresql: bool) -> str:
+    """SQLite's trigger, or the body of PostgreSQL's function."""
+    unique = [one.columns for one in table.constraints if isinstance(one, UniqueConstraint)]
+    keys = [[column.name for column in columns] for columns in (table.primary_key.columns, *unique)]
+    if not postgresql:
+        keys.append(["rowid"])  # SQLite's own key, which can be given too
+    same = " OR ".join(" AND ".join(_same(name) for name in key) for key in keys)
+    exists = f"EXISTS (SELECT 1 FROM {table.name} WHERE {same})"  # noqa: S608 (names are the schema's)
+    if postgresql:
+        return f"BEGIN IF {exists} THEN RAISE unique_violation USING MESSAGE = '{_REFUSAL}'; END IF; RETURN NEW; END"
+    return f"CREATE TRIGGER {table.name}_new BEFORE INSERT ON {table.name} WHEN {exists} BEGIN {_ABORT}; END"
 
 
 def _same(name: str) -> str:

@@ -101,8 +101,7 @@ def clock_behind(
 ) -> str | None:
     """Why the clock must be behind: something was seen (`newest`) or run (`last`) at a time to come; else None.
 
-    Without this a slow clock would take the issue time before for the present one. A cycle that a fast clock has run
-    in the far future is no such proof once something that is seen says so: nothing newer than the present.
+    But a fast clock may have run a cycle of the far future: it proves nothing where what is seen is not newer than now.
     """
     if newest is not None and newest > now + _LEAP:
         proof = f"an observation is of {utc_text(newest)}"

@@ -47,7 +47,7 @@ from kflare.operations.inputs import (
     past_flares,
     record_feed_flares,
 )
-from kflare.operations.ledger import Ledger
+from kflare.operations.ledger import UNDATED, Ledger
 from kflare.operations.measurement import (
     FEATURES,
     MeasuredDisk,
@@ -103,7 +103,8 @@ def run_cycle(
     with log.timed("observed") as values:
         inputs = fetch_inputs(issue, settings, now=now)
         values["missing"] = [record.name for record in inputs.records if record.status == "missing"]
-    newest = max((time for time in (newest, inputs.newest) if time is not None), default=None)
+    seen = [newest, *(one.time for one in inputs.records if one.name not in UNDATED)]
+    newest = max((time for time in seen if time is not None), default=None)
     doubt = clock_doubt(now, settings, newest=newest, last=last)
     if doubt:
         # When that time comes, today's feeds must not be taken for its own.

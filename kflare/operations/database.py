@@ -1,6 +1,7 @@
 """The ledger's database: opened, its schema made or upgraded, every change a transaction of its own."""
 
 import os
+import re
 import sqlite3
 import time
 import warnings
@@ -21,7 +22,7 @@ from sqlalchemy.pool import NullPool
 from kflare.errors import LedgerError, SettingError
 from kflare.io.passwords import without_passwords
 
-__all__ = ["open_database", "transaction", "upgrade_database"]
+__all__ = ["open_database", "shown_url", "transaction", "upgrade_database"]
 
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 # Any number that nothing else in the database uses: who writes holds it, so that the chain has one end.
@@ -38,6 +39,8 @@ _SESSION: Final = {
     "standard_conforming_strings": "on",
     "lock_timeout": f"{_BUSY_SECONDS:.0f}s",
 }
+# Of the query of a URL: where the server is, and how it is spoken to.
+_PUBLIC: Final = ("host", "port", "user", "sslmode", "connect_timeout", "mode", "immutable", "uri")
 # How long another process may take to make a new ledger.
 _MAKING_SECONDS: Final = 5.0
 # SQLite takes a shorter file for an empty database, and would begin anew in it.
@@ -54,10 +57,10 @@ def open_database(url: str) -> Engine:
     file = Path(engine.url.database or "")
     new = engine.dialect.name == "sqlite" and not file.exists()
     try:
-        with _opening(engine), transaction(engine) as connection:
+        with transaction(engine, opening=True) as connection:
             has, wants = _revisions(connection)
         if has is None:
-            with _opening(engine), transaction(engine, write=True) as connection:
+            with transaction(engine, write=True, opening=True) as connection:
                 has, _ = _revisions(connection)  # another process may have made them in the meantime
                 if has is None:
                     _upgrade(connection)
@@ -69,7 +72,7 @@ def open_database(url: str) -> Engine:
     if has not in (None, wants):
         engine.dispose()
         raise SettingError(
-            f"the ledger `{_shown(engine)}` is of schema {has}, this kflare writes {wants}: run "
+            f"the ledger `{shown_url(engine.url)}` is of schema {has}, this kflare writes {wants}: run "
             "python -m kflare.forecast --upgrade-ledger, or the kflare that made it if that is newer"
         )
     return engine
@@ -79,7 +82,7 @@ def upgrade_database(url: str) -> tuple[str | None, str]:
     """Bring the tables of an older kflare up to date, all or nothing; the revisions before (None: empty) and after."""
     engine = _engine(url)
     try:
-        with _opening(engine), transaction(engine, write=True) as connection:
+        with transaction(engine, write=True, opening=True) as connection:
             before, after = _revisions(connection)
             _upgrade(connection)
     finally:
@@ -88,7 +91,7 @@ def upgrade_database(url: str) -> tuple[str | None, str]:
 
 
 @contextmanager
-def transaction(engine: Engine, *, write: bool = False) -> Iterator[Connection]:
+def transaction(engine: Engine, *, write: bool = False, opening: bool = False) -> Iterator[Connection]:
     """A transaction, whole or not at all; one of those that `write` at a time.
 
     LedgerError if the database fails, but IntegrityError of a row that is there already.
@@ -100,25 +103,19 @@ def transaction(engine: Engine, *, write: bool = False) -> Iterator[Connection]:
             yield connection
     except IntegrityError:
         raise
-    except (SQLAlchemyError, ValueError) as error:
-        if write and isinstance(error, ValueError):
-            raise  # of what was to be written; in what is read it is a forged row, with a time that is none
+    except (SQLAlchemyError, ValueError, TypeError, OSError) as error:
+        # When `opening`, what drivers make of a URL whose parts they do not know; in what is read a forged row, with a
+        # time that is none. But of what was to be written it is the caller's.
+        if write and not opening and not isinstance(error, SQLAlchemyError):
+            raise
         # SQLAlchemy's own text carries the statement and a link; the driver's is the reason alone.
-        raise _unusable(engine, error.orig if isinstance(error, DBAPIError) else error) from error
-
-
-@contextmanager
-def _opening(engine: Engine) -> Iterator[None]:
-    """What drivers make of a URL whose parts they do not know."""
-    try:
-        yield
-    except (ValueError, TypeError, OSError) as error:
-        raise _unusable(engine, error) from error
+        raise _unusable(engine.url, error.orig if isinstance(error, DBAPIError) else error) from error
 
 
 def _engine(url: str) -> Engine:
     if url.count("@") > 1 and not url.startswith("sqlite"):
         raise SettingError("`ledger.url` must have one @: write %40 for those of the user's name and password")
+    parsed = None
     try:
         url.encode()  # a broken name of the command line is no text
         parsed = make_url(url)
@@ -133,8 +130,9 @@ def _engine(url: str) -> Engine:
             event.listen(engine, "connect", _prepare_postgresql)
             return engine
     except (SQLAlchemyError, SAWarning, ImportError, ValueError, TypeError, OSError) as error:
-        reason = without_passwords(" ".join(str(error).split()))
-        raise SettingError(f"`ledger.url` cannot be used: {reason}; for PostgreSQL install psycopg") from error
+        raise SettingError(
+            f"`ledger.url` cannot be used: {_reason(error, parsed)}; for PostgreSQL install psycopg"
+        ) from error
     raise SettingError(f"`ledger.url` must be of sqlite or postgresql, got {parsed.get_backend_name()}")
 
 
@@ -238,10 +236,26 @@ def _upgrade(connection: Connection) -> None:
     upgrade(_config(connection), "head")
 
 
-def _shown(engine: Engine) -> str:
-    return without_passwords(engine.url.render_as_string())
+def shown_url(url: str | URL) -> str:
+    """A ledger's URL for messages: without its password, and of its query only what cannot hold a secret."""
+    try:
+        parsed = make_url(url)
+    except (SQLAlchemyError, ValueError, TypeError):
+        return without_passwords(str(url))
+    known = {name: value for name, value in parsed.query.items() if name in _PUBLIC}
+    return without_passwords(parsed.set(query=known).render_as_string())
 
 
-def _unusable(engine: Engine, error: BaseException | None) -> LedgerError:
-    reason = without_passwords(" ".join(str(error).split()))
-    return LedgerError(f"the ledger `{_shown(engine)}` cannot be used: {reason}")
+def _unusable(url: URL, error: BaseException | None) -> LedgerError:
+    return LedgerError(f"the ledger `{shown_url(url)}` cannot be used: {_reason(error, url)}")
+
+
+def _reason(error: BaseException | None, url: URL | None) -> str:
+    """What an error says, without what the URL's query hides: drivers repeat a value that they cannot use."""
+    text = " ".join(str(error).split())
+    hidden = {} if url is None else {name: value for name, value in url.query.items() if name not in _PUBLIC}
+    values = [value for given in hidden.values() for value in ([given] if isinstance(given, str) else given)]
+    words = {word for value in values for word in (value, *re.split(r"[\s=]+", value)) if len(word) > 2}
+    for word in sorted(words, key=len, reverse=True):
+        text = text.replace(word, "***")
+    return without_passwords(text)

@@ -25,7 +25,7 @@ from kflare.io.atomic import make_folder, write_whole
 from kflare.io.passwords import without_passwords
 from kflare.observations.sets import ObservationSet
 from kflare.operations.forecast import InputRecord, InputStatus
-from kflare.operations.ledger import UNDATED, Ledger
+from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
 from kflare.sun.times import HOUR
 from kflare.xray.flux import XrayFlux, read_xray_flux
@@ -57,8 +57,6 @@ class CycleInputs:
     xray: XrayFlux | None
     srs: pd.DataFrame | None
     """NOAA's regions, as from `read_srs`."""
-    newest: datetime | None = None
-    """Of all that was seen: no clock is far ahead of it."""
 
 
 def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) -> CycleInputs:
@@ -82,12 +80,11 @@ def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) 
     xray = read_xray_flux(xrays[0]) if xrays else None  # `fetch_nrt` has read it
     files = {result.name: result.files[0] for result in found.results if len(result.files) == 1}
     observations = None if seen is None else _observation_set(seen, found, earlier)
-    newest = max((one.time for one in records if one.time is not None and one.name not in UNDATED), default=None)
     # They are published.
     told = tuple(
         replace(one, record=without_passwords(one.record), note=without_passwords(one.note)) for one in records
     )
-    return CycleInputs(told, found["goes_flares"], observations, files, xray, srs, newest)
+    return CycleInputs(told, found["goes_flares"], observations, files, xray, srs)
 
 
 def newest_measurement(settings: ForecastSettings) -> datetime | None:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from kflare.errors import DataError, LedgerError
 from kflare.flares.catalogue import FlareList
 from kflare.operations import schema
-from kflare.operations.chain import add_link, chain_faults, newest_link
+from kflare.operations.chain import add_link, chain_faults, newest_link, trigger_faults
 from kflare.operations.database import open_database, transaction
 from kflare.operations.flare_records import Current, current_flares, record_flares
 from kflare.operations.forecast import Forecast, Outage
@@ -136,9 +136,9 @@ class Ledger:
         return None if link is None else (link.number, link.digest)
 
     def faults(self, digest: str = "") -> list[str]:
-        """What was changed behind the database's back, in words; a `digest` that was kept must be in the chain."""
+        """What was changed behind the database's back, or of its triggers; a kept `digest` must be in the chain."""
         with transaction(self.engine) as connection:
-            found = list(chain_faults(connection))
+            found = [*trigger_faults(connection), *chain_faults(connection)]
         if digest and not self._ask(select(schema.chain.c.number).where(schema.chain.c.digest == digest)):
             found.append(f"no link has the digest {digest}: another chain was put in its place")
         return found

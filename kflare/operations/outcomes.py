@@ -8,7 +8,7 @@ import pandas as pd
 
 from kflare.errors import DataError
 from kflare.flares.labels import reaches, window_flux
-from kflare.io.passwords import without_passwords
+from kflare.operations.database import shown_url
 from kflare.operations.forecast import Forecast
 from kflare.operations.ledger import Ledger
 from kflare.sun.disk import FULL_DISK
@@ -64,7 +64,7 @@ def table_to_verify(
 
     Of the full disk or of `regions`; the calibrated probabilities are a method of their own. `DataError` if none.
     """
-    where = without_passwords(url)
+    where = shown_url(url)
     with Ledger(url) as ledger:
         table = forecast_outcomes(ledger, since or _FIRST, until or _LAST)
     table = table[(table["threshold"] == threshold) & (table["region"].eq(FULL_DISK) != regions)]

@@ -99,11 +99,9 @@ class ScheduleSettings(_Section):
             raise SettingError(f"`schedule.hours` must be hours of the day, 0 to < 24, rising, got {list(self.hours)}")
         if any(later - hour < _NEXT for hour, later in pairwise((*self.hours, self.hours[0] + 24))):
             raise SettingError(f"`schedule.hours` must be at least {_NEXT} h apart, got {list(self.hours)}")
-        if not 0 <= self.data_age_first_hours < self.data_age_last_hours:
-            raise SettingError(
-                "`schedule.data_age_first_hours` must be at least 0 and below `schedule.data_age_last_hours`, "
-                f"got {self.data_age_first_hours} and {self.data_age_last_hours}"
-            )
+        if self.data_age_first_hours >= self.data_age_last_hours:
+            given = f"got {self.data_age_first_hours} and {self.data_age_last_hours}"
+            raise SettingError(f"`schedule.data_age_first_hours` must be below `schedule.data_age_last_hours`, {given}")
 
 
 @dataclass(frozen=True, config=CHECKED)

@@ -45,13 +45,13 @@ def ledger(database_url: str) -> Iterator[Ledger]:
 
 
 def unguarded(ledger: Ledger, *statements: str) -> None:
-    """As somebody with the database's own tools, who takes the triggers away first."""
+    """As somebody with the database's own tools, who takes the triggers away first, and puts them back."""
     with ledger.engine.begin() as connection:
         if ledger.engine.dialect.name == "postgresql":
             connection.execute(text("SET session_replication_role = replica"))
         else:
-            names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all()
-            statements = (*(f"DROP TRIGGER {name}" for name in names), *statements)
+            kept = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")).all()
+            statements = (*(f"DROP TRIGGER {name}" for name, _ in kept), *statements, *(sql for _, sql in kept))
         for statement in statements:
             connection.execute(text(statement))
     ledger.engine.dispose()
@@ -147,6 +147,38 @@ def test_a_new_chain_is_found_by_a_digest_that_was_kept_elsewhere(ledger: Ledger
     unguarded(ledger, "DELETE FROM missed", "DELETE FROM chain WHERE number = 6")
     assert ledger.faults() == []  # the end cut off leaves a whole chain
     assert "no link has the digest" in "; ".join(ledger.faults(digest))
+
+
+NOTHING = "RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$"
+GUARD = "FOR EACH STATEMENT EXECUTE FUNCTION kflare_append_only()"
+OFF, OTHER = "is missing or switched off", "is another one than kflare's"
+REMOVALS = [
+    ("sqlite", ["DROP TRIGGER cycles_no_update"], f"cycles_no_update {OFF}"),
+    ("sqlite", ["DROP TRIGGER flares_new"], f"flares_new {OFF}"),
+    ("sqlite", ["DROP TRIGGER chain_new", "CREATE TRIGGER chain_new BEFORE INSERT ON chain BEGIN SELECT 1; END"],
+     f"chain_new {OTHER}"),
+    ("postgresql", ["DROP TRIGGER cycles_append_only ON cycles"], f"cycles_append_only {OFF}"),
+    ("postgresql", ["ALTER TABLE flares DISABLE TRIGGER ALL"], f"flares_append_only {OFF}"),
+    ("postgresql", ["ALTER TABLE chain ENABLE REPLICA TRIGGER chain_new"], f"chain_new {OFF}"),
+    ("postgresql", [f"CREATE OR REPLACE FUNCTION kflare_append_only() {NOTHING}"], f"missed_append_only {OTHER}"),
+    ("postgresql", ["DROP TRIGGER models_append_only ON models",
+                    f"CREATE TRIGGER models_append_only BEFORE UPDATE ON models {GUARD}"],
+     f"models_append_only {OTHER}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dialect", "statements", "told"), REMOVALS)
+def test_a_trigger_that_is_missing_or_does_nothing_is_told(
+    request: pytest.FixtureRequest, tmp_path: Path, dialect: str, statements: list[str], told: str
+) -> None:
+    sqlite = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    with Ledger(sqlite if dialect == "sqlite" else request.getfixturevalue("postgresql_url")) as ledger:
+        ledger.record(forecast())
+        assert ledger.faults() == []
+        with ledger.engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+        assert f"the trigger {told}" in "; ".join(ledger.faults())
 
 
 def test_the_command_finds_a_forged_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

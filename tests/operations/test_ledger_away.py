@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -11,6 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 import pytest
@@ -19,6 +21,7 @@ from sqlalchemy import Engine, create_engine, event, text
 from kflare.commands import forecast as command
 from kflare.commands import verify
 from kflare.errors import DataError, LedgerError, SettingError
+from kflare.flares.catalogue import FlareList
 from kflare.operations import database
 from kflare.operations.clock import clock_doubt
 from kflare.operations.event_log import EventLog
@@ -501,6 +504,14 @@ URLS = (
     "postgresql+nodriver://kflare:{}@h/x", "postgresql+psycopg://kflare:{}@h:port/x", "postgresql:/kflare:{}@h/x",
     "kflare:{}@h", "postgresql+psycopg://127.0.0.1:1/x?password={}", "mysql://kflare:{}@h/x",
     "sqlite:///x.sqlite?password={}", "postgresql+psycopg://kflare:{}@127.0.0.1:1/x?connect_timeout=many",
+    *(f"postgresql+psycopg://127.0.0.1:1/x?{query}" for query in (
+        "options=-c password={}", "options=-c%20password%3D{}", "options=-cpassword%3D{}", "passfile={}",
+        "sslpassword={}", "p%61ssword={}", "password=s3cr3t%27%20p@ss", "password='s3cr3t p@ss'", "options={}",
+        "options=-c%20kflare.key%3D{}", "connect_timeout=1&options=a&options={}", "nonsense={}",
+        "nonsense=s3cr3t%20p@ss", "sslmode=verify-full&sslkey={}", "scram_client_key={}",
+    )),
+    "postgresql+psycopg:///host=127.0.0.1 port=1 password={}", "postgresql+psycopg:///port%3D1%20password%3D{}",
+    "postgresql+nodriver://h/x?options=-c password={}", "sqlite:///x.sqlite?options=-c password={}",
 )  # fmt: skip
 
 
@@ -526,6 +537,35 @@ def test_no_password_reaches_a_message_or_the_log(tmp_path: Path, capsys, url: s
     log = EventLog(str(tmp_path / "events.log"))
     log("failed", reason=f"http://me:{SECRET.partition('/')[0]}@proxy/", url=given if "://" in given else "")
     assert "s3cr3t" not in (tmp_path / "events.log").read_text()
+
+
+@pytest.mark.parametrize(
+    "options", ["-c password={}", "-c kflare.x={} -c work_mem=s3cr3t", "{}", "-c search_path={} -x"]
+)
+def test_what_a_server_repeats_of_a_url_is_hidden_too(postgresql_url: str, capsys, options: str) -> None:
+    """PostgreSQL's own messages name the value that it cannot use."""
+    url = f"{postgresql_url}&options={quote(options.format(SECRET))}"
+    with pytest.raises(LedgerError, match=r"cannot be used: .*FATAL") as refused:
+        Ledger(url)
+    assert not re.search("s3cr3t|p@ss", str(refused.value))
+
+
+def test_a_report_does_not_tell_how_its_ledger_is_reached(postgresql_url: str, tmp_path: Path, capsys) -> None:
+    url = f"{postgresql_url}&options={quote('-c kflare.key=s3cr3t')}"
+    with Ledger(url) as ledger:
+        # Two forecasts that nothing followed, and a flare list that covers them.
+        for number in range(2):
+            ledger.record(forecast(ISSUE + number * SIX))
+        table = pd.DataFrame({
+            "start": pd.DatetimeIndex([ISSUE]), "peak": pd.NaT, "end": pd.NaT, "goes_class": "M1.0", "flux": 1e-5,
+            "noaa": pd.array([13579], dtype="Int64"),
+        })  # fmt: skip
+        ledger.record_flares(FlareList(table, "test", {}), since=ISSUE, until=ISSUE + DAYS_30, source="test")
+    given = ["--ledger", url, "--class", "M", "--output", str(tmp_path / "r"), "--resamples", "10"]
+    assert verify.main(given) == 0
+    said = "".join(capsys.readouterr()) + "".join(path.read_text() for path in (tmp_path / "r").glob("*.*"))
+    assert "postgresql+psycopg://kflare@/kflare_" in said
+    assert "s3cr3t" not in said
 
 
 def test_no_password_of_an_archive_reaches_the_page(world: World, settings: ForecastSettings, tmp_path: Path) -> None:

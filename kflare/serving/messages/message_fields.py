@@ -1,9 +1,8 @@
 """How many fields a message has, counted on the wire before it is parsed.
 
-A field of two bytes, such as an empty one that is repeated, becomes up to a hundred bytes of a parsed message: 70 MiB
-of them took 5 GB and 20 s. Counting skips over what a field holds unless that is a message itself, so that it takes as
-long as there are fields, whatever they hold, and no longer than `most` of them. Packed whole numbers, of which each
-byte may become eight, count as a field for 128 bytes.
+An empty field of two bytes becomes up to a hundred of a parsed message: 70 MiB of them took 5 GB and 20 s. What a field
+holds is skipped unless that is a message itself. Packed whole numbers, whose bytes may become eight each, count as a
+field for 128 bytes.
 """
 
 from typing import Any, Final

@@ -140,6 +140,7 @@ class _Handler(tornado.web.RequestHandler):
     def initialize(self, handler: "RequestHandler", threads: ThreadPoolExecutor, metrics_path: str | None) -> None:
         self.handler, self.threads, self.metrics_path = handler, threads, metrics_path
         self._body, self._held, self._answering, self._refused = bytearray(), 0, False, 0
+        self._connection: Any = self.request.connection
 
     async def prepare(self) -> None:
         headers, settings = self.request.headers, self.application.settings
@@ -165,7 +166,7 @@ class _Handler(tornado.web.RequestHandler):
         if self._refused:
             self._refused += len(chunk)
             if self._refused > _REFUSED_BYTES:
-                self._hang_up()
+                self._connection.close()
         else:
             self._body += chunk
 
@@ -194,14 +195,10 @@ class _Handler(tornado.web.RequestHandler):
         self.application.settings["held"] -= self._held
         self._held = 0
 
-    def _hang_up(self) -> None:
-        connection: Any = self.request.connection
-        connection.close()
-
     async def _answer(self) -> None:
         if self._refused:
             self.finish()
-            self._hang_up()
+            self._connection.close()
             return
         self._answering = True
         try:

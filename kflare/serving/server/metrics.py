@@ -54,20 +54,19 @@ class Metrics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counters: dict[str, dict[_Labels, int]] = {name: {} for name in _COUNTERS}
-        self._gauges: dict[str, dict[_Labels, int]] = {name: {} for name in _GAUGES}
+        self._values: dict[str, dict[_Labels, int]] = {name: {} for name in (*_COUNTERS, *_GAUGES)}
         self._histograms: dict[str, dict[_Labels, _Histogram]] = {name: {} for name in _HISTOGRAMS}
 
     def count(self, name: str, *labels: str) -> None:
         """Add one to a counter."""
         with self._lock:
-            values = self._counters[name]
+            values = self._values[name]
             values[labels] = values.get(labels, 0) + 1
 
     def set(self, name: str, value: int, *labels: str) -> None:
         """Give a gauge its value."""
         with self._lock:
-            self._gauges[name][labels] = value
+            self._values[name][labels] = value
 
     def observe(self, name: str, value: float, *labels: str) -> None:
         """Add a value to a histogram; times are in microseconds."""
@@ -81,13 +80,9 @@ class Metrics:
         """All metrics as Prometheus reads them."""
         lines: list[str] = []
         with self._lock:
-            for kind, declared, stored in (
-                ("counter", _COUNTERS, self._counters),
-                ("gauge", _GAUGES, self._gauges),
-            ):
-                for name, keys in declared.items():
-                    lines.append(f"# TYPE {name} {kind}")
-                    lines += [f"{name}{{{_pairs(keys, labels)}}} {n}" for labels, n in sorted(stored[name].items())]
+            for name, keys in (_COUNTERS | _GAUGES).items():
+                lines.append(f"# TYPE {name} {'counter' if name in _COUNTERS else 'gauge'}")
+                lines += [f"{name}{{{_pairs(keys, labels)}}} {n}" for labels, n in sorted(self._values[name].items())]
             for name, (keys, limits) in _HISTOGRAMS.items():
                 lines.append(f"# TYPE {name} histogram")
                 for labels, histogram in sorted(self._histograms[name].items()):
