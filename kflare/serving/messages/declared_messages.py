@@ -19,8 +19,8 @@ from google.protobuf.message_factory import GetMessageClass
 from kflare.errors import SettingError
 
 __all__ = [
-    "CONFIG_MESSAGES", "RPC_METHODS", "GetModelMetadataRequest", "GetModelStatusRequest", "PredictRequest",
-    "SignatureDefMap", "TensorProto", "protoset", "read_config",
+    "CONFIG_MESSAGES", "RPC_METHODS", "GetModelMetadataRequest", "GetModelStatusRequest", "PackedValues",
+    "PredictRequest", "SignatureDefMap", "TensorProto", "protoset", "read_config",
 ]  # fmt: skip
 
 
@@ -63,6 +63,7 @@ _DECLARED.optionxform = str  # type: ignore[method-assign,assignment]
 _DECLARED.read_string(files("kflare.serving.messages").joinpath("messages.ini").read_text(encoding="utf-8"))
 _CLASSES = _declare("kflare.serving", _DECLARED["kflare.serving"])
 
+PackedValues: Any = _declare("kflare.packed", _DECLARED["kflare.packed"])["PackedValues"]
 TensorProto: Any = _CLASSES["TensorProto"]
 PredictRequest: Any = _CLASSES["PredictRequest"]
 GetModelMetadataRequest: Any = _CLASSES["GetModelMetadataRequest"]

@@ -12,7 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor as Field
 
 from kflare.serving.messages.statuses import RequestError
 
-__all__ = ["MOST_FIELDS", "require_few_fields"]
+__all__ = ["MOST_FIELDS", "read_varint", "require_few_fields"]
 
 MOST_FIELDS: Final = 2**17
 """A tenth of a second to count; a request of all features of thousands of regions has a few hundred."""
@@ -30,12 +30,12 @@ def require_few_fields(data: bytes, descriptor: Any, *, most: int = MOST_FIELDS)
         at, end, kind = parts.pop()
         while at < end:
             left -= 1
-            tag, at = _varint(data, at)
+            tag, at = read_varint(data, at)
             wire = tag & 7
             if wire == _VARINT:
-                _, at = _varint(data, at)
+                _, at = read_varint(data, at)
             elif wire == _BYTES:
-                size, at = _varint(data, at)
+                size, at = read_varint(data, at)
                 field = kind.fields_by_number.get(tag >> 3)
                 if field is not None and field.cpp_type in _WHOLE:
                     left -= size // 128
@@ -49,7 +49,7 @@ def require_few_fields(data: bytes, descriptor: Any, *, most: int = MOST_FIELDS)
                 raise RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
     """A number and where it ends; bytes that are not there count as 0."""
     value = shift = 0
     for byte in data[at : at + 10]:

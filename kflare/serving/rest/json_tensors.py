@@ -2,17 +2,20 @@
 
 Forms, checks and wording follow tensorflow_serving/util/json_tensor.cc and g3doc/api_rest.md: the row format
 (`instances` to `predictions`), the columnar format (`inputs` to `outputs`), bytes as `{"b64": ...}`, NaN and Infinity
-as bare words.
+as bare words. The parser is the same, RapidJSON; of keys that come twice the first counts, and text after the document
+is passed over.
 """
 
 import base64
-import json
 import math
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import rapidjson
 
 from kflare.serving.messages.statuses import RequestError, invalid
 from kflare.serving.messages.tensor_values import fill_tensor, read_tensor
@@ -20,30 +23,44 @@ from kflare.serving.rest.json_values import read_array, shown
 
 __all__ = ["fill_request", "parse", "require_examples", "response_json"]
 
-_PARSE_ERRORS = {  # Python's words to those of rapidjson (error/en.h)
-    "Expecting value": "Invalid value.",
-    "Expecting property name enclosed in double quotes": "Missing a name for object member.",
-    "Expecting ':' delimiter": "Missing a colon after a name of object member.",
-    "Unterminated string starting at": "Missing a closing quotation mark in string.",
-    "Extra data": "The document root must not be followed by other values.",
-}
+_BASE64 = np.frompyfunc(lambda item: {"b64": base64.b64encode(item).decode()}, 1, 1)
+_TEXT = np.frompyfunc(lambda item: item.decode(errors="replace"), 1, 1)
+_FAULT = re.compile(r"Parse error at offset (\d+): (.*)", re.DOTALL)
+_AFTER = "The document root must not be followed by other values."
+
+
+class _Decoder(rapidjson.Decoder):
+    """Makes a dict of each object, in which the first of several values of a key counts."""
+
+    def start_object(self) -> list[tuple[str, Any]]:
+        return []
+
+    def end_object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        last = dict(pairs)
+        return last if len(last) == len(pairs) else last | dict(reversed(pairs))
+
+
+# Numbers as RapidJSON reads them by itself: whole ones beyond 64 bits are doubles, beyond a double an error.
+_DECODE = _Decoder(number_mode=rapidjson.NM_NATIVE | rapidjson.NM_NAN)
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """Read a request's body; `RequestError` INVALID_ARGUMENT if it is no JSON object."""
+    """Read a request's body; `RequestError` INVALID_ARGUMENT if it is no JSON object, or nested a thousand levels deep.
+
+    Bytes that are no UTF-8 become U+FFFD.
+    """
     if not body:
         raise invalid("JSON Parse error: The document is empty")
+    text = body.decode("utf-8-sig", errors="replace")
     try:
-        document = json.loads(body)
-        if b"\\u" in body:
-            json.dumps(document, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        message = _PARSE_ERRORS.get(error.msg, error.msg)
-        raise invalid(f"JSON Parse error: {message} at offset: {error.pos}") from error
-    except UnicodeEncodeError as error:
-        raise invalid("JSON Parse error: The surrogate pair in string is invalid.") from error
-    except (ValueError, RecursionError) as error:  # no UTF-8, a number of thousands of digits, nested too deep
-        raise invalid(f"JSON Parse error: {error}") from error
+        document = _DECODE(text)
+    except (rapidjson.JSONDecodeError, RecursionError) as error:
+        ((offset, what),) = _FAULT.findall(str(error))
+        if what == _AFTER:
+            return parse(text.encode()[: int(offset)])
+        # TensorFlow Serving's RapidJSON has one word for both.
+        what = what.replace("Invalid encoding in string", "Invalid escape character in string")
+        raise invalid(f"JSON Parse error: {what} at offset: {offset}") from error
     if not isinstance(document, dict):
         raise invalid(f"JSON Value: {shown(document)} Is not object")
     if not isinstance(document.get("signature_name", ""), str):
@@ -74,7 +91,7 @@ def fill_request(request: Any, document: Mapping[str, Any], infos: Mapping[str, 
         raise invalid(f"JSON Value: {shown(document)} {message}")
     if "instances" in document:
         if not isinstance(rows, list):
-            raise invalid(f"JSON Value: {shown(document)} Excepting 'instances' to be an list/array")
+            raise invalid(f"JSON Value: {shown(document)} Expecting 'instances' to be an list/array")
         if not rows:
             raise invalid(f"JSON Value: {shown(document)} No values in 'instances' array")
         arrays = _columns(rows, infos)
@@ -84,6 +101,7 @@ def fill_request(request: Any, document: Mapping[str, Any], infos: Mapping[str, 
         raise invalid("Missing 'inputs' or 'instances' key")
     for name, array in arrays.items():
         fill_tensor(request.inputs[name], array)
+        request.inputs[name].dtype = infos[name].dtype  # of an empty one, for which JSON need have no values
     return "instances" in document
 
 
@@ -106,71 +124,59 @@ def response_json(response: Any, *, rows: bool) -> str:
         content = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
     else:
         content = values
-    return json.dumps({"predictions" if rows else "outputs": content})
+    answer = {"predictions" if rows else "outputs": content}
+    return rapidjson.dumps(answer, ensure_ascii=False, number_mode=rapidjson.NM_NAN)
 
 
 def _columns(rows: list[Any], infos: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
     names = sorted(infos)
     named = _is_object(rows[0])
-    if not named and len(names) > 1:
-        raise invalid(
-            "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
-            "tensorinfo_map"
-        )
-    try:
+    if not isinstance(rows[0], dict) and len(names) > 1:
+        raise _needs_names("instances is a plain list, but expecting list of objects")
+    with suppress(RequestError):
         if all(_is_object(row) == named and (not named or sorted(row) == names) for row in rows):
             columns = {name: [row[name] for row in rows] for name in names} if named else {names[0]: rows}
             return {name: read_array(column, infos[name].dtype) for name, column in columns.items()}
-    except RequestError as error:
-        raise _first_fault(rows, infos, names, named=named) from error
-    raise _first_fault(rows, infos, names, named=named)
-
-
-def _first_fault(rows: list[Any], infos: Mapping[str, Any], names: list[str], *, named: bool) -> RequestError:
-    """The first error of FillTensorMapFromInstancesList, which goes row by row."""
+    # What is wrong is told as FillTensorMapFromInstancesList does, row by row.
     shapes: dict[str, tuple[int, ...]] = {}
     for count, row in enumerate(rows):
         if _is_object(row) != named:
             got = "object but got list" if named else "value/list but got object"
-            return invalid(f"Expecting {got} at item {count} of input list")
+            raise invalid(f"Expecting {got} at item {count} of input list")
+        process = f"Failed to process element: {count}"
         for name, value in row.items() if named else [(names[0], row)]:
-            fault = _fault(name, value, infos, shapes)
-            if fault is not None:
-                which = f"{count} key: {name}" if named else str(count)
-                error = f"{fault.code.name}: {fault}"
-                return invalid(f"Failed to process element: {which} of 'instances' list. Error: {error}")
+            try:
+                _check_item(name, value, infos, shapes)
+            except RequestError as error:
+                which = f" key: {name}" if named else ""
+                raise invalid(f"{process}{which} of 'instances' list. Error: {error.code.name}: {error}") from error
         if named and sorted(row) != names:
-            return invalid(
-                f"Failed to process element: {count} of 'instances' list. JSON object: {shown(row)} keys must be "
-                f"equal to: {','.join(names)}"
-            )
-    return invalid("Rows of 'instances' do not make a tensor")
+            keys = f"JSON object: {shown(row)} keys must be equal to: {','.join(names)}"
+            raise invalid(f"{process} of 'instances' list. {keys}")
+    raise invalid("Rows of 'instances' do not make a tensor")
 
 
-def _fault(name: str, value: Any, infos: Mapping[str, Any], shapes: dict[str, tuple[int, ...]]) -> RequestError | None:
-    """AddInstanceItem of json_tensor.cc: what is wrong with one input of one row."""
+def _check_item(name: str, value: Any, infos: Mapping[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:
+    """AddInstanceItem of json_tensor.cc, for one input of one row."""
     if name not in infos:
-        return invalid(f"JSON object: does not have named input: {name}")
-    try:
-        shape = read_array(value, infos[name].dtype).shape
-    except RequestError as error:
-        return error
+        raise invalid(f"JSON object: does not have named input: {name}")
+    shape = read_array(value, infos[name].dtype).shape
     first = shapes.setdefault(name, shape)
     if math.prod(first) != math.prod(shape):
-        return invalid(f"Expecting tensor size: {math.prod(first)} but got: {math.prod(shape)}")
+        raise invalid(f"Expecting tensor size: {math.prod(first)} but got: {math.prod(shape)}")
     if first != shape:
         expected, got = (f"[{','.join(map(str, sizes))}]" for sizes in (first, shape))
-        return invalid(f"Expecting shape {expected} but got: {got}")
-    return None
+        raise invalid(f"Expecting shape {expected} but got: {got}")
+
+
+def _needs_names(what: str) -> RequestError:
+    return invalid(f"{what} as multiple input tensors required as per tensorinfo_map")
 
 
 def _named(value: Any, infos: Mapping[str, Any]) -> dict[str, Any]:
     if not _is_object(value):
         if len(infos) > 1:
-            raise invalid(
-                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
-                "tensorinfo_map"
-            )
+            raise _needs_names("inputs is a plain value/list, but expecting an object")
         return {next(iter(infos)): value}
     for name in sorted(infos):
         if name not in value:
@@ -180,13 +186,8 @@ def _named(value: Any, infos: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(array: npt.NDArray[Any], *, as_bytes: bool) -> Any:
     if array.dtype == object:
-        text = [
-            {"b64": base64.b64encode(item).decode()} if as_bytes else item.decode(errors="replace")
-            for item in array.ravel()
-        ]
-        flat = np.empty(len(text), object)
-        flat[:] = text
-        return flat.reshape(array.shape).tolist()
+        told = _BASE64 if as_bytes else _TEXT
+        return told(array[None]).tolist()[0]
     if array.ndim > 2:  # a row at a time: what follows takes a hundred times the bytes of a number
         return [_plain(row, as_bytes=as_bytes) for row in array]
     if array.dtype == np.float32:

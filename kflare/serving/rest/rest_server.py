@@ -4,7 +4,6 @@ Paths, bodies and status codes follow g3doc/api_rest.md, model_servers/http_rest
 """
 
 import asyncio
-import json
 import re
 import threading
 import time
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import grpc
+import rapidjson
 import tornado.httpserver
 import tornado.httputil
 import tornado.netutil
@@ -39,6 +39,8 @@ _WEIGHT = 8  # bytes that a decoded byte takes as JSON and as Python's numbers a
 _VERSION = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"
 _PREDICT = re.compile(rf"(?i:/v1/models/([^/:]+){_VERSION}):(classify|regress|predict)")
 _STATUS = re.compile(rf"(?i:/v1/models(?:/([^/:]+))?{_VERSION})(?i:/(metadata))?")
+_ORIGIN = re.compile(r"^http://[^/]*")  # a proxy may be sent the whole address
+_PATH = re.compile(r"(?:[\w/:.~!$&'()*+,;=@?#-]|%[0-9a-f]{2})*", re.ASCII | re.IGNORECASE)  # evhttp_uri_parse
 _CODE = grpc.StatusCode
 _HTTP = {
     _CODE.CANCELLED: 499, _CODE.INVALID_ARGUMENT: 400, _CODE.DEADLINE_EXCEEDED: 504, _CODE.NOT_FOUND: 404,
@@ -208,8 +210,10 @@ class _Handler(tornado.web.RequestHandler):
 
     async def _route(self) -> None:
         # With the query, which makes the request another one (evhttp_request.cc, uri_path).
-        method, path, body = self.request.method, self.request.uri or "", bytes(self._body)
-        if method == "GET" and self.metrics_path is not None and self.request.path == self.metrics_path:
+        method, path, body = self.request.method, _ORIGIN.sub("", self.request.uri or ""), bytes(self._body)
+        if _PATH.fullmatch(path) is None:
+            self._finish(400, "Bad Request", "text/plain")
+        elif path == self.metrics_path:
             await self._reply(self.handler.metrics.page, "text/plain; version=0.0.4; charset=utf-8")
         elif not path.lower().startswith("/v1/"):
             self._finish(404, "Not Found", "text/plain")
@@ -217,13 +221,16 @@ class _Handler(tornado.web.RequestHandler):
             await self._reply(lambda: self._predicted(path, body))
         elif method == "GET":
             await self._reply(lambda: self._asked(path))
-        else:  # also OPTIONS: --enable_cors_support is off by default
+        elif method == "OPTIONS" and "Origin" in self.request.headers:
+            self._finish(200, "", "text/plain")  # and says nothing: --enable_cors_support is off by default
+        else:
             self._finish(400, _error(f"Malformed request: {method} {path}"), "application/json")
 
     get = post = head = put = delete = patch = options = _answer
 
     def write_error(self, status_code: int, **_: Any) -> None:
-        self._finish(status_code, _error(self._reason), "application/json")
+        # 405 is of a method that no server has, to libevent and RFC 9110.
+        self._finish({405: 501}.get(status_code, status_code), _error(self._reason), "application/json")
 
     async def _reply(self, work: Callable[[], str], kind: str = "application/json") -> None:
         settings = self.application.settings
@@ -292,26 +299,26 @@ class _Handler(tornado.web.RequestHandler):
         if not name:
             raise invalid("Missing model name in request.")
         options = {"always_print_fields_with_no_presence": True, "preserving_proto_field_name": True}
-        if metadata != "metadata":
-            status = GetModelStatusRequest()
-            _specify(status, name, version, label)
-            return json.dumps(MessageToDict(self.handler.status(status), **options), indent=1)
-        request = GetModelMetadataRequest(metadata_field=["signature_def"])
+        about, fields = metadata == "metadata", ["signature_def"]
+        request = GetModelMetadataRequest(metadata_field=fields) if about else GetModelStatusRequest()
         _specify(request, name, version, label)
-        response, signatures = self.handler.metadata(request), SignatureDefMap()
+        with self.handler.counted(request.model_spec.name):
+            if not about:
+                return rapidjson.dumps(MessageToDict(self.handler.status(request), **options))
+            response, signatures = self.handler.metadata(request), SignatureDefMap()
         response.metadata["signature_def"].Unpack(signatures)
         answer = {
             "model_spec": MessageToDict(response.model_spec, **options),
             "metadata": {"signature_def": MessageToDict(signatures, **options)},
         }
-        return json.dumps(answer, indent=1)
+        return rapidjson.dumps(answer)
 
 
 def _specify(request: Any, name: str, version: str | None, label: str | None) -> None:
     request.model_spec.name = unquote(name)
     if version is not None:
         digits = version.lstrip("0") or "0"
-        if len(digits) > 19 or int(digits) > 2**63 - 1:
+        if len(digits) > 19 or int(digits) >= 2**63:
             raise invalid(f"Failed to convert version: {version} to numeric.")
         request.model_spec.version.value = int(digits)
     if label is not None:
@@ -319,4 +326,4 @@ def _specify(request: Any, name: str, version: str | None, label: str | None) ->
 
 
 def _error(message: str) -> str:
-    return json.dumps({"error": message}, indent=4)
+    return rapidjson.dumps({"error": message}, ensure_ascii=False)

@@ -1,6 +1,7 @@
 """TensorFlow Serving's `models.config`, which models are served from where, and `batching.config`."""
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from kflare.errors import SettingError
 from kflare.serving.messages.declared_messages import CONFIG_MESSAGES, read_config
 
 __all__ = ["BatchingParameters", "ModelSettings", "model_settings", "numbered_versions", "read_models_config"]
+
+_NUMBER = re.compile(r"\s*[+-]?\d+\s*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,14 @@ class ModelSettings:
 def numbered_versions(base_path: Path) -> dict[int, Path]:
     """Folders of complete-looking versions: a decimal number (int64) as name, and `saved_model.pb` in it.
 
-    Of "1" and "01" the last in alphabetical order counts, as in TensorFlow Serving (file_system_storage_path_source.cc:
-    ParseVersionNumber, IndexChildrenByVersion). OSError: it cannot be listed.
+    A sign and white space around it count as part of it, and of "1" and "01" the last in alphabetical order, as in
+    TensorFlow Serving (file_system_storage_path_source.cc: ParseVersionNumber, IndexChildrenByVersion). OSError: it
+    cannot be listed.
     """
     return {
         int(path.name): path
         for path in sorted(base_path.iterdir())
-        if path.name.isascii() and path.name.isdecimal() and int(path.name) < 2**63
+        if _NUMBER.fullmatch(path.name) and -(2**63) <= int(path.name) < 2**63
         if (path / "saved_model.pb").is_file()
     }
 
@@ -71,21 +75,19 @@ def model_settings(config: Any, *, folder: Path | None = None, root: Path | None
     for model in config.model_config_list.config:
         if model.name in settings:
             raise SettingError(f"Illegal to list model {model.name} multiple times in config list")
-        if not model.name:
-            raise SettingError("`name` of a model must not be empty")
         settings[model.name] = _one_model(model, _can_be_folder(model.name, _base_path(model, folder, root)))
     return list(settings.values())
 
 
 def _base_path(model: Any, folder: Path | None, root: Path | None) -> Path:
     if folder is not None:
-        if Path(model.name).name != model.name or model.name in {".", ".."}:
+        if Path(model.name).name != model.name or model.name in {"", ".", ".."}:
             raise SettingError(f"`name` of a model in {folder} must be a plain name, got {model.name!r}")
         return folder / model.name
     location = model.base_path.removeprefix("file://")
-    if not location or "://" in location:
+    if "://" in location:
         raise SettingError(f"`base_path` of model {model.name} must be a local folder, got {model.base_path!r}")
-    if not Path(location).is_absolute() and root is None:
+    if not location or (not Path(location).is_absolute() and root is None):
         raise SettingError(f"Expected model {model.name} to have an absolute path or URI; got base_path()={location}")
     return (root or Path()) / location
 
@@ -104,18 +106,20 @@ def _can_be_folder(name: str, path: Path) -> Path:
 
 
 def _one_model(model: Any, base_path: Path) -> ModelSettings:
-    # `model_type` 1 is TENSORFLOW, the older way of saying model_platform: "tensorflow".
-    if model.model_platform and model.model_type:
-        raise SettingError(f"model {model.name} sets both `model_type` (deprecated) and `model_platform`")
-    if (seen := model.model_platform or model.model_type) not in {"tensorflow", 1}:
-        found = repr(seen) if seen else "nothing"
-        raise SettingError(f'`model_platform` of model {model.name} must be "tensorflow", got {found}')
+    if bool(model.model_platform) == bool(model.model_type):
+        which, joined = ("both", "and") if model.model_type else ("neither", "nor")
+        both = f"ModelServerConfig::model_type (deprecated) {joined} ModelServerConfig::model_platform"
+        raise SettingError(f"Illegal setting {which} {both}, model name is {model.name}")
+    if model.model_type not in {0, 1}:  # 1 is TENSORFLOW, the older way of saying model_platform: "tensorflow"
+        raise SettingError(f"ModelServerConfig::model_type choice {model.model_type} not supported.")
+    if model.model_platform not in {"", "tensorflow"}:
+        raise SettingError(f"Model {model.name} requests unsupported platform {model.model_platform}")
+    if model.HasField("logging_config"):
+        raise SettingError("No request-logger-creator provided.")
     policy = model.model_version_policy
     choice = policy.WhichOneof("policy_choice")  # none means the newest version
     newest = None if choice in {"all", "specific"} else max(1, policy.latest.num_versions)
     only = frozenset(policy.specific.versions) if choice == "specific" else None
-    if only is not None and not only:
-        raise SettingError(f"`specific` of model {model.name} must name at least one version")
     return ModelSettings(model.name, base_path, newest, only, dict(model.version_labels))
 
 
@@ -160,14 +164,9 @@ class BatchingParameters:
             raise SettingError(f"{path} sets nothing: give at least one of the parameters in serving/batching.config")
         if config.pad_variable_length_inputs:
             raise SettingError(f"`pad_variable_length_inputs` in {path} must be false: an image is not to be padded")
-        given: dict[str, Any] = {
-            name: getattr(config, name).value
-            for name in (
-                "max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads",
-                "thread_pool_name",
-            )
-            if config.HasField(name)
-        }  # fmt: skip
+        names = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads",
+                 "thread_pool_name")  # fmt: skip
+        given: dict[str, Any] = {name: getattr(config, name).value for name in names if config.HasField(name)}
         if config.enable_large_batch_splitting.value and config.HasField("max_execution_batch_size"):
             given["max_execution_batch_size"] = config.max_execution_batch_size.value
         try:

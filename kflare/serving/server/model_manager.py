@@ -135,6 +135,7 @@ class ModelManager:
             self._past = {name: model for name, model in (self._past | known).items() if name not in wanted}
             self._models, self._discover = wanted, None
             for name in known.keys() - wanted.keys():
+                known[name].queued = []
                 known[name].unload(known[name].available())
             for model in wanted.values():
                 model.poll(trust=True)

@@ -1,8 +1,7 @@
 """The answers to requests, whether they come by gRPC or by HTTP, and the services of gRPC.
 
 Clients cannot tell the two servers apart: same services, status codes and messages. Classify, Regress and
-MultiInference are refused in TensorFlow Serving's words too. Where this server is stricter or kinder on purpose, a
-comment says so: versions.py, batching.py, limits.py, signature_checks.py, model_manager.py and json_values.py.
+MultiInference are refused in TensorFlow Serving's words too. Where this server differs on purpose: embedded_server.md.
 """
 
 import time
@@ -67,30 +66,24 @@ class RequestHandler:
                     fill(servable, request)
                 return servable.predict(request, deadline=deadline, share=share)
 
-    def examples(self, request: Any, *, method: str) -> None:
+    def examples(self, request: Any, *, method: str, missing: str = "No signature was found with the name: {}") -> None:
         """Refuse a ClassificationRequest or RegressionRequest, as `method` says: in TensorFlow Serving's words."""
         _require_model_spec(request)
         with self.models.use(request.model_spec) as servable:
             key = request.model_spec.signature_name or "serving_default"
             if key not in servable.signatures:
-                raise invalid(f"No signature was found with the name: {key}")
+                raise invalid(missing.format(key))
+            if method not in {CLASSIFY, REGRESS}:
+                raise RequestError(grpc.StatusCode.UNIMPLEMENTED, f"Unsupported signature method_name: {method}")
             check_takes_examples(servable.signatures[key], method)
-        raise _no_examples()
+        message = "the embedded server runs no tensorflow.Examples: use Predict"
+        raise RequestError(grpc.StatusCode.UNIMPLEMENTED, message)
 
     def multi_inference(self, request: Any) -> None:
         """Refuse a MultiInferenceRequest by its first task (servables/tensorflow/multi_inference.cc)."""
-        from tensorflow_serving.apis.inference_pb2 import InferenceTask
-
-        task = request.tasks[0] if request.tasks else InferenceTask()
-        with self.models.use(task.model_spec) as servable:
-            key = task.model_spec.signature_name or "serving_default"
-            if key not in servable.signatures:
-                raise invalid(f"Requested signature not found in model graph: {key}")
-            if task.method_name not in {CLASSIFY, REGRESS}:
-                message = f"Unsupported signature method_name: {task.method_name}"
-                raise RequestError(grpc.StatusCode.UNIMPLEMENTED, message)
-            check_takes_examples(servable.signatures[key], task.method_name)
-        raise _no_examples()
+        task = request.tasks[0] if request.tasks else request.tasks.add()
+        task.model_spec.SetInParent()  # one without a name is told so
+        self.examples(task, method=task.method_name, missing="Requested signature not found in model graph: {}")
 
     def metadata(self, request: Any) -> Any:
         """Answer a GetModelMetadataRequest, as servables/tensorflow/get_model_metadata_impl.cc does."""
@@ -136,14 +129,16 @@ class RequestHandler:
             self.models.reconfigure(model_settings(request.config, folder=self.folder))
         finally:
             self.after_reload()
-        return ReloadConfigResponse()
+        response = ReloadConfigResponse()
+        response.status.SetInParent()  # there, and OK
+        return response
 
     @contextmanager
-    def counted(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
-        """Count a request for an inference in the metrics, however it ends.
+    def counted(self, model: str, *way: str) -> Iterator[None]:
+        """Count a request in the metrics, however it ends: all of REST, and those for an inference of gRPC.
 
-        `api` is "Predict", "Classify" or "Regress", over REST as in the path (http_server.cc); `entrypoint` "GRPC" or
-        "REST".
+        The `way` of an inference is its API, "Predict", "Classify" or "Regress", over REST as in the path
+        (http_server.cc), and its entry point, "GRPC" or "REST"; then its time is kept, too.
         """
         # Labels are names of models only: else a client that asks for names at random would fill the memory.
         label = model if self.models.knows(model) else ""
@@ -154,14 +149,11 @@ class RequestHandler:
             status = status_of(error)[0].name
             raise
         else:
-            taken = (time.monotonic() - started) * 1e6
-            self.metrics.observe(":tensorflow:serving:request_latency", taken, label, api, entrypoint)
+            if way:
+                taken = (time.monotonic() - started) * 1e6
+                self.metrics.observe(":tensorflow:serving:request_latency", taken, label, *way)
         finally:
             self.metrics.count(":tensorflow:serving:request_count", label, status)
-
-
-def _no_examples() -> RequestError:
-    return RequestError(grpc.StatusCode.UNIMPLEMENTED, "the embedded server runs no tensorflow.Examples: use Predict")
 
 
 def _require_model_spec(request: Any) -> None:

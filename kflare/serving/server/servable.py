@@ -12,7 +12,6 @@ from typing import Any
 
 import grpc
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import ModelError
 from kflare.models.known_answer import WARMUP
@@ -32,7 +31,7 @@ from kflare.serving.server.signature_checks import (
     wanted_outputs,
 )
 
-__all__ = ["Servable", "Trust", "write_output"]
+__all__ = ["Servable", "Trust"]
 
 _MOST_WARMUP_RECORDS = 1000  # WarmupConsts::kMaxNumRecords in servables/tensorflow/saved_model_warmup_util.h
 _LEAST_IMAGE_BYTES = 2**20  # that a row of an image model counts as: a network of 256 x 256 takes ten times as much
@@ -77,7 +76,7 @@ class Servable:
     `float_val`, ... `own_batching`: by the version's own `batching_params.pbtxt`, if it has one
     (--enable_per_model_batching_parameters).
 
-    ModelError: it is not what `trust` asks for. `RequestError` DATA_LOSS: `saved_model.pb`
+    ModelError: it is not what `trust` asks for. `RequestError` OUT_OF_RANGE: `saved_model.pb`
     is no SavedModel; NOT_FOUND: nothing to serve. tf.errors.OpError: broken variables, a warm-up request that fails.
     """
 
@@ -147,7 +146,7 @@ class Servable:
         response.model_spec.signature_name = key
         for alias in wanted:
             array = np.asarray(outputs[alias], dtype=object if isinstance(outputs[alias], bytes) else None)
-            write_output(response.outputs[alias], array, tensor_content=self._tensor_content)
+            fill_tensor(response.outputs[alias], array, typed_fields=not self._tensor_content)
         return response
 
     def _run(self, key: str, inputs: Arrays, deadline: float | None) -> Arrays:
@@ -228,27 +227,22 @@ class Servable:
 
     def _play(self, path: Path) -> None:
         import tensorflow as tf
+        from google.protobuf.message import DecodeError
         from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
         for count, record in enumerate(tf.compat.v1.io.tf_record_iterator(str(path)), start=1):
             if count > _MOST_WARMUP_RECORDS:
                 raise invalid(f"Number of warmup records exceeds the maximum ({_MOST_WARMUP_RECORDS}) at {path}")
-            log = PredictionLog.FromString(record)
+            try:
+                log = PredictionLog.FromString(record)
+            except DecodeError as error:
+                raise invalid(f"Failed to parse warmup record: from {path}") from error
             kind = log.WhichOneof("log_type")
             if kind == "predict_log":
                 self.predict(log.predict_log.request)
             elif kind is not None:
-                raise RequestError(_CODE.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
-
-
-def write_output(proto: Any, array: npt.NDArray[Any], *, tensor_content: bool) -> None:
-    """Write an output into a TensorProto, also one of a type that no model of kflare's has, such as complex64."""
-    try:
-        fill_tensor(proto, array, typed_fields=not tensor_content)
-    except TypeError:
-        from tensorflow import make_tensor_proto
-
-        proto.CopyFrom(make_tensor_proto(array))
+                number = PredictionLog.DESCRIPTOR.fields_by_name[kind].number
+                raise RequestError(_CODE.UNIMPLEMENTED, f"Unsupported log_type for warmup: {number}")
 
 
 def _open(path: Path) -> tuple[Any, Any]:
@@ -266,7 +260,8 @@ def _open(path: Path) -> tuple[Any, Any]:
         session.close()
         # The loader in Python has errors of its own; codes and words are those of tensorflow/cc/saved_model/reader.cc.
         if isinstance(error, OSError):
-            raise RequestError(_CODE.DATA_LOSS, f"Can't parse {path}/saved_model.pb as binary proto") from error
+            message = f"Read less bytes than requested: {path}/saved_model.pb is no SavedModel"
+            raise RequestError(_CODE.OUT_OF_RANGE, message) from error
         if isinstance(error, RuntimeError) and "MetaGraphDef" in str(error):
             message = "Could not find meta graph def matching supplied tags: { serve }."
             raise RequestError(_CODE.NOT_FOUND, message) from error

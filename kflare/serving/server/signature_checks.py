@@ -16,7 +16,7 @@ from PIL import Image
 
 from kflare.io.payload import MAGIC
 from kflare.serving.messages.statuses import RequestError, invalid
-from kflare.serving.messages.tensor_values import TooLargeError, numpy_type, read_tensor
+from kflare.serving.messages.tensor_values import TooLargeError, numpy_type, read_tensor, type_word
 
 __all__ = [
     "CLASSIFY",
@@ -37,6 +37,7 @@ _DECODERS = {"DecodeBmp", "DecodeGif", "DecodeImage", "DecodeJpeg", "DecodePng",
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP or other RIFF")
 _MAGIC = tuple(magic for name in _FORMATS for magic in MAGIC[name])
 _PILLOW = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+_REFERENCES = 101  # DT_FLOAT_REF in types.proto; the types from there on are of a graph's variables
 _REFUSAL = "Unknown image file format. One of JPEG, PNG, GIF, BMP, WebP required"
 
 
@@ -100,15 +101,10 @@ def _check_declared(alias: str, position: int, proto: Any, info: Any) -> None:
 
     A session leaves the shape to the operations, which then fail with INVALID_ARGUMENT or, worse, broadcast.
     """
-    import tensorflow as tf
-
+    if not 0 < proto.dtype < _REFERENCES:
+        raise invalid(f"tensor parsing error: {alias}: {type_word(proto.dtype)} is no data type of a message")
     if proto.dtype != info.dtype:
-        try:
-            given = tf.as_dtype(proto.dtype).name
-        except TypeError:
-            given = f"type {proto.dtype}"
-        expected = tf.as_dtype(info.dtype).name.replace("float32", "float")
-        given = given.replace("float32", "float").replace("float64", "double")
+        expected, given = type_word(info.dtype), type_word(proto.dtype)
         raise invalid(f"Expects arg[{position}] to be {expected} but {given} is provided (input {alias})")
     if info.tensor_shape.unknown_rank:
         return
@@ -132,6 +128,10 @@ def wanted_outputs(signature: Any, output_filter: Iterable[str]) -> list[str]:
         if alias in wanted:
             raise invalid(f"duplicate output tensor alias: {alias}")
         wanted.append(alias)
+    for info in signature.outputs.values():
+        if not info.dtype:  # the operation by which a model is made ready
+            message = f"Node '{info.name}' (type: 'NoOp', num of outputs: 0) does not have output 0"
+            raise RequestError(grpc.StatusCode.OUT_OF_RANGE, message)
     return wanted or sorted(signature.outputs)
 
 

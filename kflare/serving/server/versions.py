@@ -40,6 +40,7 @@ Loader = Callable[..., Servable]
 class State(IntEnum):
     """Life of a version; the numbers are those of ModelVersionStatus.State in get_model_status.proto."""
 
+    START = 10  # wanted, and waits to be loaded
     LOADING = 20
     AVAILABLE = 30
     UNLOADING = 40
@@ -84,11 +85,13 @@ class _Version:
 class ModelVersions:
     """One model's versions. Any thread may use them; one thread at a time may poll.
 
-    `settings` may be replaced between polls; `load` makes a `Servable` of path, `name` and `number`.
+    `settings` may be replaced between polls; `load` makes a `Servable` of path, `name` and `number`. `queued` are the
+    versions that the policy wants of those found.
     """
 
     def __init__(self, settings: ModelSettings, *, load: Loader = Servable) -> None:
         self.settings = settings
+        self.queued: list[int] = []
         self._make = load
         self._versions: dict[int, _Version] = {}
         self._last_look: dict[int, Fingerprint | None] = {}
@@ -122,8 +125,11 @@ class ModelVersions:
     def statuses(self) -> list[VersionStatus]:
         """All versions that were ever known, newest first."""
         with self._lock:
-            newest_first = sorted(self._versions.values(), key=lambda version: -version.number)
-            return [VersionStatus(v.number, v.state, v.code, v.message) for v in newest_first]
+            known = {v.number: VersionStatus(v.number, v.state, v.code, v.message) for v in self._versions.values()}
+        for number in self.queued:
+            if number not in known or (known[number].state is State.END and not known[number].message):
+                known[number] = VersionStatus(number, State.START, grpc.StatusCode.OK, "")
+        return [known[number] for number in sorted(known, reverse=True)]
 
     def unavailable(self) -> str:
         """Why no version answers: its newest failed load, in the words of ServerCore::WaitUntilModelsAvailable."""
@@ -146,6 +152,7 @@ class ModelVersions:
             return
         self._complaint = ""
         before, available = self._last_look, self.available()
+        self.queued = sorted(filter(self.settings.allows, found), reverse=True)[: self.settings.newest]
         look = self._last_look = {n: _fingerprint(path) for n, path in found.items() if n not in available}
         settled = {n for n, print_ in look.items() if print_ is not None and (trust or before.get(n) == print_)}
         while missing := [number for number in self._aspired(found, settled) if number not in self.available()]:

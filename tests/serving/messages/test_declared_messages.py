@@ -118,12 +118,12 @@ def test_what_is_no_tensor_is_refused():
             proto.tensor_shape.dim.add(size=size)
         with pytest.raises(ValueError, match=why):
             read_tensor(proto)
-    with pytest.raises(TypeError, match="complex128"):
-        fill_tensor(TensorProto(), np.array([1j]))
+    with pytest.raises(TypeError, match="datetime64"):
+        fill_tensor(TensorProto(), np.array(["2024-05-10"], "M8[D]"))
 
 
 def test_type_names():
-    assert [type_name(number) for number in (1, 3, 7, 14)] == ["float32", "int32", "string", "type 14"]
+    assert [type_name(number) for number in (1, 3, 7, 20)] == ["float32", "int32", "string", "type 20"]
 
 
 def test_a_request_is_read_by_the_original():

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf.internal.encoder import _VarintBytes
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
 from kflare.serving.messages.tensor_values import fill_tensor, read_tensor
-from kflare.serving.server.servable import write_output
 
 
 def filled(value, **options):
@@ -75,8 +75,38 @@ def test_malformed_tensors_are_refused_before_memory_is_taken(bad, why):
         read_tensor(bad)
 
 
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=5))
+def test_strings_in_one_content_are_read(strings):
+    lengths = b"".join(_VarintBytes(len(string)) for string in strings)
+    written = TensorProto(dtype=7, tensor_content=lengths + b"".join(strings))
+    written.tensor_shape.dim.add(size=len(strings))
+    assert tf.io.parse_tensor(written.SerializeToString(), tf.string).numpy().tolist() == strings
+    assert read_tensor(written).tolist() == strings
+    written.tensor_content += b"x"
+    with pytest.raises(ValueError, match="strings with their lengths"):
+        read_tensor(written)
+
+
+def test_the_last_string_repeats_with_its_nul():
+    made = TensorProto(dtype=7, string_val=[b"a\0"])
+    made.tensor_shape.dim.add(size=2)
+    assert read_tensor(made).tolist() == [b"a\0", b"a\0"]
+
+
+def test_a_bool_is_a_byte_of_0_or_1():
+    made = TensorProto(dtype=10, tensor_content=b"\x01\x02")
+    made.tensor_shape.dim.add(size=2)
+    with pytest.raises(ValueError, match="other than 0 and 1"):
+        read_tensor(made)
+
+
+def test_the_shape_of_a_scalar_is_sent():
+    assert filled(np.float32(1)).HasField("tensor_shape")
+
+
 def test_outputs_of_other_types_are_written_too():
-    for array in (np.array([1 + 2j], np.complex64), np.ones(2, tf.bfloat16.as_numpy_dtype)):
-        written = TensorProto()
-        write_output(written, array, tensor_content=False)
-        np.testing.assert_array_equal(tf.make_ndarray(written), array)
+    for array in (np.array([1 + 2j, 3], np.complex64), np.ones(2, tf.bfloat16.as_numpy_dtype)):
+        for options in ({}, {"typed_fields": True}):
+            written = filled(array, **options)
+            np.testing.assert_array_equal(tf.make_ndarray(written), array)
+            np.testing.assert_array_equal(read_tensor(written), array)

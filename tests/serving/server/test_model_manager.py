@@ -94,7 +94,7 @@ def test_a_version_being_copied_is_left_alone_until_it_is_whole(manager, models,
     manager.poll()
     shutil.copytree(toys / "defn-2", half, dirs_exist_ok=True)
     manager.poll()  # changed since the last look
-    assert states(manager) == {1: State.AVAILABLE}
+    assert states(manager) == {1: State.AVAILABLE, 2: State.START}
     manager.poll()
     assert manager.available() == {"defn-c": [2]}
 
