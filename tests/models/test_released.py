@@ -102,6 +102,9 @@ def test_a_released_model_gives_its_known_answer_and_names_its_oldest_tensorflow
     tools = runpy.run_path(str(HOME.parent / "tools" / "model_card.py"))
     assert about["oldest_tensorflow"] == tools["OLDEST_TENSORFLOW"]
     assert f"\n{tools['software'](about)}\n" in card
+    assert f"TensorFlow {about['oldest_tensorflow']} and later" in (HOME.parent / "README.md").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize("version", sorted(HOME.glob("*/*")), ids=lambda version: version.parent.name)

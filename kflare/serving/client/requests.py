@@ -145,10 +145,13 @@ class ClientRequests:
         Raises
         ------
         DataError
-            An input of a type that cannot be sent.
+            An input of a type that cannot be sent, or without rows.
         ServingError
             No server, not served, refused, too late, or an output outside [0, 1] that must be a probability.
         """
+        sizes = {len(value) for value in inputs.values() if getattr(value, "ndim", 1)}
+        if 0 in sizes:  # some such requests TensorFlow Serving never answers
+            raise DataError(f"the inputs of {model} hold no rows: there is nothing to ask")
         request = PredictRequest(output_filter=outputs or ())
         _specify(request, model, version)
         request.model_spec.signature_name = signature
@@ -166,7 +169,6 @@ class ClientRequests:
             arrays = {name: read_tensor(proto) for name, proto in response.outputs.items()}
         except ValueError as error:
             raise ServingError(f"{who} cannot be read: {error}") from error
-        sizes = {len(value) for value in inputs.values() if getattr(value, "ndim", 1)}
         rows = sizes.pop() if len(sizes) == 1 else None
         reply = Reply(model, answered, check_outputs(arrays, model=model, version=answered, rows=rows))
         return self._complete(reply, outputs or ())
@@ -234,7 +236,7 @@ class ClientRequests:
             except (DataError, ServingError) as error:
                 # A version published since may have other inputs: ask for them again before the error is believed.
                 doubtful = isinstance(error, DataError) or code_of(error) is grpc.StatusCode.INVALID_ARGUMENT
-                if remembered is None or not doubtful:
+                if remembered is None or not doubtful or table.empty:
                     raise
                 self._metadata.pop((model, version), None)
                 if (await self.metadata(model, version=version, timeout=deadline)).inputs == remembered.inputs:

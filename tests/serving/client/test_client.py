@@ -1,3 +1,4 @@
+import asyncio
 import inspect
 import io
 import json
@@ -70,6 +71,40 @@ def test_region_tables_are_refused_before_anything_is_sent(client, monkeypatch, 
     monkeypatch.setattr(client._requests, "predict", lambda *_, **__: pytest.fail("a request was sent"))
     with pytest.raises(DataError, match=why):
         client.predict_regions("defn-c", table)
+
+
+EMPTY = {
+    "regions": lambda client: client.predict_regions("defn-c", TABLE.iloc[:0]),
+    "images": lambda client: client.predict_images("cnn-c", []),
+    "magnetograms": lambda client: client.predict_magnetograms("cnn-c", np.zeros((0, 32, 32, 1))),
+    "arrays": lambda client: client.predict("cnn-c", {"magnetogram": np.zeros((0, 32, 32, 1), np.float32)}),
+    "bytes": lambda client: client.predict("cnn-c", {"image": []}, signature="predict_image"),
+    "one of several": lambda client: client.predict("defn-c", {"AREA": np.zeros(1), "USFLUX": np.zeros(0)}),
+}
+
+
+@pytest.mark.parametrize("ask", EMPTY.values(), ids=EMPTY)
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_what_is_empty_is_refused_before_anything_is_sent(standing, kind, ask):
+    """Some requests without rows are never answered by TensorFlow Serving."""
+
+    async def asked():
+        async with AsyncClient(standing.address) as client:
+            await client.metadata("defn-c")
+            client._send = refuse
+            await ask(client)
+
+    async def refuse(*_):
+        pytest.fail("a request was sent")
+
+    def asked_at_once():
+        with Client(standing.address) as client:
+            client.metadata("defn-c")
+            client._requests._send = refuse
+            ask(client)
+
+    with pytest.raises(DataError, match=r"no rows|non-empty|\(N, H, W, 1\)"):
+        asked_at_once() if kind is Client else asyncio.run(asked())
 
 
 def test_other_columns_can_be_passed_over(client):

@@ -88,6 +88,30 @@ def test_messages_larger_than_grpcs_own_limit_pass(target, ask):
     assert read_tensor(target.prediction.Predict(sent, timeout=60).outputs["probability"]).tolist() == [0.5, 0.5]
 
 
+def test_fields_that_this_server_has_no_use_for_are_passed_over(target, ask):
+    """For streams and language models; and whatever the next release brings."""
+    from tensorflow_serving.apis.predict_pb2 import PredictResponse
+
+    sent = PredictRequest.FromString(ask(version=1).SerializeToString())
+    sent.predict_streamed_options.return_single_response = True
+    sent.predict_streamed_options.split_dimensions["AREA"] = 0
+    sent.client_id = b"a client"
+    sent.request_options.deterministic_mode = 1
+    sent.request_options.max_cache_length = 8
+    future = b"\xfa\x3f\x03new"  # field 1023
+    with grpc.insecure_channel(target.address) as channel:
+        predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        plain, told, later = (
+            PredictResponse.FromString(predict(content, timeout=30)).SerializeToString(deterministic=True)
+            for content in (
+                ask(version=1).SerializeToString(),
+                sent.SerializeToString(),
+                sent.SerializeToString() + future,
+            )
+        )
+    assert plain == told == later
+
+
 def test_an_undecodable_image_says_what_is_wrong(target, ask, refusal):
     sent = ask({"image": [png(0), b"no image"]}, name="cnn-c", signature_name="predict_image")
     code, message = refusal(target.prediction.Predict, sent)
