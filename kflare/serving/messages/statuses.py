@@ -44,7 +44,7 @@ def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
             code = grpc.StatusCode.INVALID_ARGUMENT
         case ModelError():  # a version that does not match its manifest
             code = grpc.StatusCode.DATA_LOSS
-        case MemoryError():
+        case MemoryError() | RecursionError():  # the latter of JSON of a thousand levels
             code = grpc.StatusCode.RESOURCE_EXHAUSTED
         case FileNotFoundError():
             code = grpc.StatusCode.NOT_FOUND

@@ -6,7 +6,9 @@ AddValueToTensor. What a float32 cannot hold is rounded, to Infinity at last, as
 
 import base64
 import binascii
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import grpc
@@ -24,33 +26,25 @@ _FITTING: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b"
 _KINDS = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
 
 
-def read_array(value: Any, dtype: int, *, booleans: bool = True) -> npt.NDArray[Any]:
+def read_array(value: Any, dtype: int) -> npt.NDArray[Any]:
     """Read a parsed JSON value: scalars or lists of lists of them, bytes as `{"b64": ...}`; `dtype` is a tf.DataType.
 
-    Without `booleans` in it numbers are read at once. `RequestError` INVALID_ARGUMENT for lists of unequal length,
-    values of another type, or more than 64 levels, numpy's most; UNIMPLEMENTED: no JSON type.
+    `RequestError` INVALID_ARGUMENT for lists of unequal length, values of another type, or more than 64 levels, numpy's
+    most; UNIMPLEMENTED: no JSON type.
     """
     target = (numpy_type(dtype) if dtype in _TYPES else None) or np.dtype(object)
     with np.errstate(over="ignore"):
-        if target.kind != "O" and (target.kind == "b" or not booleans):
-            try:
-                read = np.array(value)
-            except (ValueError, OverflowError):
-                read = np.empty(0, object)  # lists of unequal length, or numbers beyond any type
-            given = read.dtype.kind
-            if (given in "iuf" and target.kind == "f") or given == target.kind == "b":
-                return read.astype(target)
-            if given in "iu" and target.kind in "iu":
-                limits = np.iinfo(target)
-                if read.size == 0 or (int(read.min()) >= limits.min and int(read.max()) <= limits.max):
-                    return read.astype(target)
+        with suppress(ValueError, OverflowError):  # lists of unequal length, whole numbers beyond the type
+            values = np.array(value, object)
+            if set(map(type, values.ravel().tolist())) <= _FITTING.get(target.kind, set()):
+                return values.astype(target)
         shape: list[int] = []
         inner = value
         while isinstance(inner, list):
             shape.append(len(inner))
             inner = inner[0] if inner else None
         leaves: list[Any] = []
-        _collect(value, 0, shape, dtype, leaves)
+        _collect(value, 0, shape, partial(_leaf, dtype=dtype, target=target), leaves)
         array = np.empty(len(leaves), target)
         array[:] = leaves
     try:
@@ -66,7 +60,7 @@ def shown(value: Any) -> str:
     return text if comma < 0 else text[:comma]
 
 
-def _collect(value: Any, level: int, shape: list[int], dtype: int, leaves: list[Any]) -> None:
+def _collect(value: Any, level: int, shape: list[int], leaf: Callable[[Any], Any], leaves: list[Any]) -> None:
     """FillTensorProto of json_tensor.cc: values in order, or which one does not fit."""
     if not isinstance(value, list):
         if level != len(shape):
@@ -74,7 +68,7 @@ def _collect(value: Any, level: int, shape: list[int], dtype: int, leaves: list[
                 f"JSON Value: {shown(value)} found at incorrect level: {level + 1} in the JSON DOM. "
                 f"Expected at level: {len(shape)}"
             )
-        leaves.append(_leaf(value, dtype))
+        leaves.append(leaf(value))
         return
     if level >= len(shape):
         raise invalid(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
@@ -83,17 +77,16 @@ def _collect(value: Any, level: int, shape: list[int], dtype: int, leaves: list[
             f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
         )
     for inner in value:
-        _collect(inner, level + 1, shape, dtype, leaves)
+        _collect(inner, level + 1, shape, leaf, leaves)
 
 
-def _leaf(value: Any, dtype: int) -> Any:
+def _leaf(value: Any, *, dtype: int, target: np.dtype[Any]) -> Any:
     if dtype not in _TYPES:
         message = f"Conversion of JSON Value: {shown(value)} to type: {type_word(dtype)}"
         raise RequestError(grpc.StatusCode.UNIMPLEMENTED, message)
-    target = np.dtype(numpy_type(dtype))
     if type(value) in _FITTING.get(target.kind, ()):
-        with suppress(OverflowError), np.errstate(over="ignore"):
-            return target.type(value)
+        with suppress(OverflowError):
+            return target.type(value) if target.kind in "iu" else value
     elif target.kind == "O" and isinstance(value, str):
         return value.encode()
     elif target.kind == "O" and isinstance(value, dict):

@@ -7,7 +7,7 @@ import pytest
 
 from kflare.serving import Server
 
-from .answers import Asked, http_line, parsed, rest_body, rows
+from .answers import Asked, http, http_line, parsed, rest_body, rows
 from .conftest import TRUST
 from .differences import PAGE, page
 
@@ -39,6 +39,15 @@ def test_rest_bodies(server):
     for row in rows("rest"):
         asked.http(server.rest_address, row, "POST", "/v1/models/toy/versions/1:predict", rest_body(row))
     asked.verdict()
+
+
+def test_lists_of_any_depth_end_in_a_clean_error(server):
+    # Just below its thousandth level Python, not the parser, has enough.
+    for depth in (65, 200, 985, 990, 999, 1000, 100_000):
+        nested = b"[" * depth + b"1" + b"]" * depth
+        for body in (nested, b'{"inputs":' + nested + b"}", b'{"instances":[{"x":' + nested + b"}]}"):
+            status, reply = http(server.rest_address, "POST", "/v1/models/toy/versions/1:predict", body)
+            assert status in {400, 429}, reply
 
 
 def test_predict_requests(channel):

@@ -1,6 +1,7 @@
 """JSON to tensors and back, beyond what real_answers asks of a whole server."""
 
 import json
+import sys
 from types import SimpleNamespace
 
 import grpc
@@ -14,8 +15,9 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 from kflare.serving.messages.statuses import RequestError
 from kflare.serving.messages.tensor_values import fill_tensor, read_tensor
 from kflare.serving.rest.json_tensors import fill_request, parse, response_json
+from kflare.serving.rest.json_values import read_array
 
-FLOAT = 1
+FLOAT, INT32, BOOL = 1, 3, 10
 
 
 def read(value):
@@ -40,6 +42,18 @@ def test_float32_goes_there_and_back_exactly(array):
     found = read(told)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, array)
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(1, FLOAT), (2.5, FLOAT), (3, INT32), (True, BOOL)])
+def test_numbers_are_read_at_once_however_many(value, dtype):
+    calls = []
+    sys.setprofile(lambda _, event, __: calls.append(event) if event == "call" else None)
+    try:
+        found = read_array([[value, value]] * 1000, dtype)
+    finally:
+        sys.setprofile(None)
+    assert found.tolist() == [[value, value]] * 1000
+    assert len(calls) < 50
 
 
 def test_answers_row_by_row_need_rows():
