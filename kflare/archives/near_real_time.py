@@ -238,9 +238,12 @@ def _of_feed(
     request = FileRequest(f"{url.rstrip('/')}/{feed.path}", path, "JSON", feed.name, asked=issue)
     if not path.exists() and now - issue > FEED_REACH - last:
         return replace(nothing, reason=f"the feed goes back {FEED_REACH.days} days, not to the time of the forecast")
-    outcome = download(request, web)
-    if outcome.path is None:
-        return replace(nothing, reason=outcome.reason, outcomes=(outcome,))
+    try:
+        outcome = download(request, web)
+        if outcome.path is None:
+            return replace(nothing, reason=outcome.reason, outcomes=(outcome,))
+    except DataError as error:  # no room for it
+        return replace(nothing, reason=str(error))
     try:
         time = _covered_until(feed, path, issue, now)
         if outcome.status == "already there" and issue - time > _LAG:

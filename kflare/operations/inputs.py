@@ -16,7 +16,7 @@ from kflare.archives.jsoc import Jsoc
 from kflare.archives.near_real_time import fetch_nrt
 from kflare.archives.near_real_time_data import FEED_REACH, FEEDS, SOURCES, NrtResult, NrtSet
 from kflare.archives.web import RetryPolicy, Web
-from kflare.errors import DataError, KflareError
+from kflare.errors import DataError, KflareError, SettingError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.merging import merge_flares
 from kflare.flares.repairing import read_flares
@@ -60,15 +60,22 @@ class CycleInputs:
 
 
 def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) -> CycleInputs:
-    """Fetch the near-real-time set of an issue time (paper 2, section 2.2); what could not be fetched is recorded."""
+    """Fetch the near-real-time set of an issue time (paper 2, section 2.2); what could not be fetched is recorded.
+
+    So is a folder that cannot be written to: without observations there are still the flares of the past.
+    """
     data, schedule = settings.data, settings.schedule
     folder = data.issue_folder(issue)
-    make_folder(folder)
     first, last = schedule.data_age_first_hours * HOUR, schedule.data_age_last_hours * HOUR
     with _web(settings) as web:
         servers = {"jsoc": Jsoc(web, data.jsoc_url), "jsoc2": Jsoc(web, data.jsoc2_url)}
         fetch = partial(fetch_nrt, folder=folder, servers=servers, web=web, now=now)
-        found = fetch(issue, swpc_url=data.swpc_url, first=first, last=last, policy=data.quality)
+        try:
+            make_folder(folder)
+            found = fetch(issue, swpc_url=data.swpc_url, first=first, last=last, policy=data.quality)
+        except (SettingError, OSError) as error:
+            nothing = [(one.name, one.series) for one in SOURCES] + [(one.name, one.path) for one in FEEDS]
+            found = NrtSet(issue, tuple(NrtResult(*one, issue, reason=str(error)) for one in nothing))
         seen = found["magnetogram"].time
         earlier = [] if seen is None else [_hot_before(issue, seen, hours, fetch) for hours in (1, 2)]
         srs, region_record = _noaa_regions(issue, folder, web, settings)

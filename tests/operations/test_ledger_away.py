@@ -29,7 +29,13 @@ from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.ledger import Ledger
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import run_once, run_schedule
-from kflare.operations.settings import ForecastSettings, ServerSettings, as_toml
+from kflare.operations.settings import (
+    ForecastSettings,
+    LedgerSettings,
+    LogSettings,
+    ServerSettings,
+    as_toml,
+)
 from kflare.operations.unrecorded import keep_cycle, kept_path, record_kept
 from kflare.synthetic.sun import SyntheticSun
 
@@ -244,15 +250,48 @@ def test_once_says_it_in_one_line(settings: ForecastSettings, tmp_path: Path, ca
         assert command.main([*times, "--once"]) == 7
         assert f"not recorded, the ledger is away: kept in {kept_path(settings, ISSUE)}" in capsys.readouterr().out
     assert command.main([*times, "--once"]) == 4
-    # Neither is there a place for observations.
+    # Neither is there a place for observations: what is left are the flares that are known.
     later = [*times[:2], "--once", "--issue", f"{ISSUE + SIX:%FT%T}", "--now", f"{ISSUE + SIX:%FT%T}"]
     shutil.rmtree(settings.data.folder)
     settings.data.folder.write_text("a file")
-    assert command.main(later) == 1
-    assert "data" in capsys.readouterr().err
+    assert command.main(later) == 4  # and of those there is no list
+    reason = f"no forecast: no data: no magnetogram: cannot write to `{settings.data.folder}/20140303T0900Z`: Not a dir"
+    assert reason in capsys.readouterr().out
     (tmp_path / "ledger.sqlite").write_bytes(b"no database at all" * 100)
     assert command.main([*times, "--once"]) == 1
     assert "ledger.sqlite` cannot be used: file is not a database" in capsys.readouterr().err
+
+
+def test_a_full_disk_of_observations_leaves_the_statistics(
+    world: World, settings: ForecastSettings, tmp_path: Path, postgresql_url: str
+) -> None:
+    """No file can grow beyond 1 kB, as on a full disk; the ledger has a disk of its own."""
+    flares = tmp_path / "flares.csv"
+    world.sun.flares.table.to_csv(flares, index=False)
+    settings = replace(
+        settings,
+        data=replace(settings.data, flares=flares),
+        ledger=LedgerSettings(postgresql_url),
+        log=LogSettings("-"),
+    )
+    (tmp_path / "kflare.toml").write_text(as_toml(settings))
+    world.observe(ISSUE - HOUR)
+    on_full_disk = """
+import resource, signal, sys
+from kflare.commands.forecast import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+sys.exit(main(sys.argv[1:]))
+"""
+    times = ["--issue", f"{ISSUE:%FT%T}", "--now", f"{ISSUE:%FT%T}"]
+    given = [sys.executable, "-c", on_full_disk, "--settings", str(tmp_path / "kflare.toml"), "--once", *times]
+    done = subprocess.run(given, capture_output=True, text=True, check=False)
+    assert done.returncode == 5, done.stderr  # nor can a page be published
+    assert "rung: event statistics (no magnetogram: " in done.stdout
+    with Ledger(postgresql_url) as ledger:
+        notes = {record.name: record.note for record in ledger.cycle(ISSUE).inputs}
+    for name in ("magnetogram", "goes_xrays"):
+        assert "cannot be written: File too large; free space or choose another folder" in notes[name]
 
 
 # -- the clock -----------------------------------------------------------------------------------------------------
