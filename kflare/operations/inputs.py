@@ -87,9 +87,12 @@ def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) 
     xray = read_xray_flux(xrays[0]) if xrays else None  # `fetch_nrt` has read it
     files = {result.name: result.files[0] for result in found.results if len(result.files) == 1}
     observations = None if seen is None else _observation_set(seen, found, earlier)
-    # They are published.
+    # They are published: without passwords, and without where the office keeps its files.
     told = tuple(
-        replace(one, record=without_passwords(one.record), note=without_passwords(one.note)) for one in records
+        replace(
+            one, record=without_passwords(one.record), note=without_passwords(one.note).replace(f"{data.folder}/", "")
+        )
+        for one in records
     )
     return CycleInputs(told, found["goes_flares"], observations, files, xray, srs)
 
