@@ -118,9 +118,8 @@ def clock_behind(
 def late_remark(issue: datetime, settings: ForecastSettings, known: Sequence[datetime | None]) -> list[str]:
     """What a forecast says that is made after its grace time, as the newest of the times that are `known` proves."""
     late = max(time for time in known if time is not None) - issue
-    if late <= timedelta(minutes=settings.schedule.grace_minutes):
-        return []
-    return [f"made up for: {late.total_seconds() / 3600:.1f} h after its issue time"]
+    text = f"made up for: {late.total_seconds() / 3600:.1f} h after its issue time"
+    return [text] if late > timedelta(minutes=settings.schedule.grace_minutes) else []
 
 
 def _reach(settings: ForecastSettings) -> timedelta:

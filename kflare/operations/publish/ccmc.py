@@ -19,7 +19,6 @@ from kflare.operations.publish.publication import Publication
 
 __all__ = ["json_text", "plain_text", "publish_ccmc", "submission", "write_ccmc", "xml_text"]
 
-_DIGITS: Final = 4  # of the text form
 # In the text form a cell that is not known is dashes, so that no column can slip.
 _UNKNOWN: Final = "----"
 _TEXT_CLASSES: Final = ("X", "M", "C")
@@ -51,12 +50,8 @@ def submission(forecast: Forecast, *, model: str = "KFLARE") -> dict[str, Any]:
         for region in forecast.regions
         if (probability := _calibrated(region.probability))
     ]
-    times = {
-        "issue": forecast.issue,
-        "start": forecast.window_start,
-        "end": forecast.window_end,
-        "seen": forecast.data_time or forecast.issue,
-    }
+    times = {"issue": forecast.issue, "start": forecast.window_start, "end": forecast.window_end}
+    times["seen"] = forecast.data_time or forecast.issue
     return {
         "model": model,
         "full_disk": full_disk,
@@ -124,7 +119,7 @@ def plain_text(sent: Mapping[str, Any]) -> str:
 
 def _calibrated(probabilities: Mapping[str, Probability]) -> dict[str, float]:
     known = {name: one.calibrated for name, one in sorted(probabilities.items()) if one.calibrated is not None}
-    return {name: rounded(p, _DIGITS) for name, p in known.items()}
+    return {name: rounded(p, 4) for name, p in known.items()}
 
 
 def _cells(probability: Mapping[str, float]) -> str:

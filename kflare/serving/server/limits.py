@@ -181,7 +181,6 @@ class ReceivingGate(grpc.ServerInterceptor):
         if handler is None or handler.request_streaming:
             return handler
         work = handler.unary_stream if handler.response_streaming else handler.unary_unary
-
         parse: Any = handler.request_deserializer
 
         def method(messages: Iterator[Any], context: grpc.ServicerContext, *rest: Any) -> Any:
@@ -197,8 +196,8 @@ class ReceivingGate(grpc.ServerInterceptor):
             return work(message, context, *rest)
 
         method.__dict__.update(vars(work))  # the health service's `Watch` says that it does not block
-        kind = grpc.stream_stream_rpc_method_handler if handler.response_streaming else None
-        make = kind or grpc.stream_unary_rpc_method_handler
+        streams, one = grpc.stream_stream_rpc_method_handler, grpc.stream_unary_rpc_method_handler
+        make = streams if handler.response_streaming else one
         return make(method, None, handler.response_serializer)
 
     @contextmanager
