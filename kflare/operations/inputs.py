@@ -74,9 +74,8 @@ def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) 
             make_folder(folder)
             found = fetch(issue, swpc_url=data.swpc_url, first=first, last=last, policy=data.quality)
         except (SettingError, OSError) as error:
-            found = NrtSet(
-                issue, tuple(NrtResult(one.name, "", issue, reason=str(error)) for one in (*SOURCES, *FEEDS))
-            )
+            names = [*(source.name for source in SOURCES), *(feed.name for feed in FEEDS)]
+            found = NrtSet(issue, tuple(NrtResult(name, "", issue, reason=str(error)) for name in names))
         seen = found["magnetogram"].time
         earlier = [] if seen is None else [_hot_before(issue, seen, hours, fetch) for hours in (1, 2)]
         srs, region_record = _noaa_regions(issue, folder, web, settings)

@@ -55,14 +55,14 @@ def publish_and_newest(
     return failures
 
 
-def open_ledger(settings: ForecastSettings, *, log: EventLog, clock: Clock | None = None) -> Ledger:
+def open_ledger(settings: ForecastSettings, *, log: EventLog) -> Ledger:
     """The ledger of the settings, waited for as long as its database does not answer."""
     while True:
         try:
             return Ledger(settings.ledger.url)
         except LedgerError as error:
             log("failed", reason=str(error))
-            (clock or Clock()).sleep(_NAP)
+            Clock().sleep(_NAP)
 
 
 def run_schedule(
