@@ -51,10 +51,8 @@ def _list(options: argparse.Namespace) -> None:
 
 def _verify(options: argparse.Namespace) -> int:
     from kflare.models.known_answer import known_answer
-    from kflare.models.publish import BATCHING
     from kflare.models.releases import list_releases, set_aside, verify_version
     from kflare.models.signing import read_public_key, verify_signature
-    from kflare.serving.server.config_files import BatchingParameters
     from kflare.serving.server.version_labels import labels_of
 
     command_line.quiet_tensorflow()
@@ -70,8 +68,7 @@ def _verify(options: argparse.Namespace) -> int:
             if key:
                 verify_signature(release.path, key)
             verify_version(release.path)
-            if (release.path / BATCHING).exists():
-                BatchingParameters.read(release.path / BATCHING)
+            _check_batching(release.path)
         except KflareError as error:
             print(f"{name} broken: {error}")
             if options.set_aside:
@@ -92,6 +89,14 @@ def _verify(options: argparse.Namespace) -> int:
     return status or bool(wanted)
 
 
+def _check_batching(version: Path) -> None:
+    from kflare.models.publish import BATCHING
+    from kflare.serving.server.config_files import BatchingParameters
+
+    if (version / BATCHING).exists():
+        BatchingParameters.read(version / BATCHING)
+
+
 def _sign(options: argparse.Namespace) -> None:
     from kflare.models.signing import sign_version
 
@@ -108,6 +113,7 @@ def _publish(options: argparse.Namespace) -> None:
         raise SettingError("--canary writes labels: give the server's models.config as --config")
     command_line.quiet_tensorflow()
     every = labels_of(options.config) if options.config else {}  # first: with a bad configuration nothing is half done
+    _check_batching(options.publish)
     new = add_release(options.publish, options.models)
     print(f"{new.model}/{new.version} published")
     labels: Mapping[str, int] = {}

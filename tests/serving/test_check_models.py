@@ -134,7 +134,8 @@ def test_another_models_number_with_status_200_fails(models, wrong):
     code, line = check(models, "defn-c", rest=wrong.rest_address)
     assert (code, line.partition(" is ")[0]) == (1, "defn-c/1: by REST calibrated")
     code, line = check(models, "defn-c", grpc=wrong.address)
-    assert (code, line.partition(" is ")[0]) == (1, "defn-c/1: by gRPC (hexadecimal) calibrated")
+    wanted = "defn-c/1: by gRPC calibrated is 0.023712"  # half of sigmoid(-3)
+    assert (code, line.rpartition(" and must be ")[0][: len(wanted)]) == (1, wanted)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_what_is_no_answer_fails(models):
     stop, port = start("--version", 1)  # by gRPC: probability 0.25, and nothing else
     try:
         code, line = check(models, "defn-c", grpc=f"127.0.0.1:{port}")
-        assert (code, line) == (1, "defn-c/1: by gRPC (hexadecimal) calibrated is missing and must be 0.311229676")
+        assert (code, line) == (1, "defn-c/1: by gRPC calibrated is missing and must be 0.311229676")
     finally:
         stop()
     with stand_in(states=AVAILABLE, predictions=[RIGHT]) as address:  # the REST port is no gRPC port

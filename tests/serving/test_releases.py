@@ -516,6 +516,9 @@ def test_batching_parameters_are_held_to_what_the_real_server_takes(served, line
     rewrite_manifest(version)
     assert command("--models", served, "--verify") == 1
     assert why in capsys.readouterr().out
+    assert command("--models", served.parent / "elsewhere", "--publish", version) == 1
+    assert why in capsys.readouterr().err
+    assert not (served.parent / "elsewhere").exists()
 
 
 @pytest.mark.parametrize("part", ["input", "output"])
@@ -542,7 +545,7 @@ def test_signatures_that_no_server_can_batch_are_not_published(tmp_path, part):
         ('model_platform: "pytorch"', "pytorch"),
         ('model_platform: "tensorflow" model_type: TENSORFLOW', "model_type"),
         ('model_platform: "tensorflow" logging_config {}', "logg"),
-        ('model_platform: "tensorflow" version_labels { key: "a" value: -5 }', "no label below 1"),
+        ('model_platform: "tensorflow" version_labels { key: "a" value: -5 }', "names a version below 1"),
         ('model_platform: "tensorflow" } config { name: "defn-c" base_path: "/c"', "multiple times"),
     ],
 )

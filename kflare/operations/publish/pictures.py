@@ -26,15 +26,9 @@ from kflare.operations.forecast import utc_text
 from kflare.sun.disk import Disk
 
 __all__ = [
-    "IMAGE",
-    "OVERLAY",
-    "DiskPicture",
-    "intensity_picture",
-    "keep_pictures",
-    "kept_pictures",
-    "magnetogram_picture",
+    "IMAGE", "OVERLAY", "DiskPicture", "intensity_picture", "keep_pictures", "kept_pictures", "magnetogram_picture",
     "overlay_picture",
-]
+]  # fmt: skip
 
 IMAGE: Final = "image"
 OVERLAY: Final = "overlay"

@@ -25,15 +25,9 @@ from kflare.serving.forecasts.full_disk import full_disk_probability
 from kflare.serving.messages.replies import Reply
 
 __all__ = [
-    "MAPS",
-    "ServedForecasts",
-    "ServedModel",
-    "ask_magnetogram",
-    "event_of",
-    "forecast_magnetograms",
-    "forecast_regions",
-    "served_models",
-]
+    "MAPS", "ServedForecasts", "ServedModel", "ask_magnetogram", "event_of", "forecast_magnetograms",
+    "forecast_regions", "served_models",
+]  # fmt: skip
 
 MAPS = ("grad_cam", "guided_backprop")
 """The attribution maps of the signature `attribute`."""

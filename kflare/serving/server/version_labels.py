@@ -126,6 +126,6 @@ def _read(config: Path, *, relative: bool = True) -> Any:
     except SettingError as error:
         raise SettingError(f"{config}: {error}") from error
     for model in message.model_config_list.config:
-        if model.HasField("logging_config") or min(model.version_labels.values(), default=1) < 1:
-            raise SettingError(f"{config}: model {model.name} must have no `logging_config` and no label below 1")
+        if min(model.version_labels.values(), default=1) < 1:
+            raise SettingError(f"{config}: a label of model {model.name} names a version below 1")
     return message
