@@ -205,7 +205,7 @@ def of_netcdf4(seed: bytes, chance: Random) -> bytes:
                 kept = dict(file[name].attrs)
                 del file[name]
                 file[name] = value
-                file[name].attrs.update(kept)
+                file[name].attrs.update({key: value for key, value in kept.items() if value != "\udcff"})  # of b"\xff"
             elif file[name].dtype.kind == "f" and file[name].size:
                 file[name][chance.randrange(file[name].size) if file[name].ndim == 1 else ()] = chance.choice(
                     (np.nan, np.inf, -np.inf, 1e30, 0.0, -1.0)
