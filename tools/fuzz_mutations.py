@@ -202,7 +202,7 @@ def of_netcdf4(seed: bytes, chance: Random) -> bytes:
             elif kind == 2 and len(file) > 1:
                 del file[name]
             elif kind == 3:
-                kept = dict(file[name].attrs)
+                kept = {key: value for key, value in file[name].attrs.items() if str(value) != "\udcff"}  # of b"\xff"
                 del file[name]
                 file[name] = value
                 file[name].attrs.update({key: value for key, value in kept.items() if value != "\udcff"})  # of b"\xff"
