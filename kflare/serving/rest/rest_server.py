@@ -213,6 +213,8 @@ class _Handler(tornado.web.RequestHandler):
         method, path, body = self.request.method, _ORIGIN.sub("", self.request.uri or ""), bytes(self._body)
         if _PATH.fullmatch(path) is None:
             self._finish(400, "Bad Request", "text/plain")
+        elif re.split("[?#]", path)[0] == self.metrics_path != path:
+            self._finish(400, f"Unexpected path: {path}. Should be {self.metrics_path}", "text/plain")
         elif path == self.metrics_path:
             await self._reply(self.handler.metrics.page, "text/plain; version=0.0.4; charset=utf-8")
         elif not path.lower().startswith("/v1/"):
