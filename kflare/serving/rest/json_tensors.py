@@ -55,7 +55,8 @@ def parse(body: bytes) -> dict[str, Any]:
     try:
         document = _DECODE(text)
     except (rapidjson.JSONDecodeError, RecursionError) as error:
-        ((offset, what),) = _FAULT.findall(str(error))
+        found = _FAULT.fullmatch(str(error))
+        offset, what = found.groups() if found else (0, str(error))
         if what == _AFTER:
             return parse(text.encode()[: int(offset)])
         # TensorFlow Serving's RapidJSON has one word for both.

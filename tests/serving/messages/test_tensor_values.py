@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -73,6 +75,32 @@ def test_missing_values_repeat_the_last_one():
 def test_malformed_tensors_are_refused_before_memory_is_taken(bad, why):
     with pytest.raises(ValueError, match=why):
         read_tensor(bad)
+
+
+FLOATS, BITS = st.floats(width=32), st.integers(0, 2**16 - 1)
+FIELDS = {
+    tf.float32: ("float_val", FLOATS), tf.float64: ("double_val", st.floats()), tf.bool: ("bool_val", st.booleans()),
+    tf.int8: ("int_val", st.integers(-128, 127)), tf.uint64: ("uint64_val", st.integers(0, 2**64 - 1)),
+    tf.string: ("string_val", st.binary(max_size=3)), tf.half: ("half_val", BITS), tf.bfloat16: ("half_val", BITS),
+    tf.complex64: ("scomplex_val", FLOATS), tf.complex128: ("dcomplex_val", st.floats()),
+}  # fmt: skip
+
+
+@given(st.sampled_from(list(FIELDS)), st.lists(st.integers(0, 3), max_size=2), st.integers(0, 9), st.data())
+def test_values_are_read_as_tensorflow_reads_them(dtype, shape, count, data):
+    field, values = FIELDS[dtype]
+    count = min(count, math.prod(shape)) * (2 if dtype.is_complex else 1)
+    made = TensorProto(
+        dtype=dtype.as_datatype_enum, **{field: data.draw(st.lists(values, min_size=count, max_size=count))}
+    )
+    for size in shape:
+        made.tensor_shape.dim.add(size=size)
+    read, theirs = read_tensor(made), tf.io.parse_tensor(made.SerializeToString(), dtype).numpy()
+    assert read.shape == np.shape(theirs)
+    if dtype == tf.string:
+        assert read.ravel().tolist() == np.ravel(np.asarray(theirs, object)).tolist()
+    else:
+        assert read.tobytes() == theirs.tobytes()
 
 
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=5))
