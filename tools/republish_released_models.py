@@ -3,7 +3,8 @@
     python tools/republish_released_models.py "what has changed, for the card" [NAME ...]
 
 For changes of the graph or of what stands beside it; `train_released_models` makes the weights. A version whose answers
-differ in one bit, in any signature, to its warm-up requests, magnetograms of random fields and random rows, is refused.
+differ in one bit, in any signature, to its warm-up requests, magnetograms of random fields and random rows, is refused;
+but to rows of which nothing was measured there is no answer.
 """
 
 import shutil
@@ -35,7 +36,7 @@ from kflare.models.publish import (
     versions,
 )  # fmt: skip
 from kflare.models.registry import model_names, model_spec
-from kflare.models.savedmodel import load_signatures, share_functions
+from kflare.models.savedmodel import load_signatures, only_usable, share_functions, write_signatures
 from kflare.models.training import TrainingRun
 
 HOME = Path(__file__).resolve().parents[1] / "savedmodels"
@@ -66,21 +67,49 @@ def republish(name: str, change: str) -> Path:
         fitted = FittedNetwork(network, TrainingRun(HOME, {}), calibration, 0.5, [], pd.DataFrame())
         new = publish_image_model(fitted, HOME, name, attribution=attribution, **options)
     else:
-        new = publish_version(HOME, name, export=lambda path: copy_graph(old, path), cases=cases(old), **options)
+        new = publish_version(HOME, name, export=lambda path: write_graph(old, path), cases=cases(old), **options)
     compare(old, new)
     return new
 
 
-def copy_graph(version: Path, directory: Path) -> None:
-    """The SavedModel as it is: a region model averages networks that nothing but its graph holds together."""
-    shutil.copytree(version, directory, ignore=shutil.ignore_patterns("assets.extra", MANIFEST, BATCHING))
-    share_functions(directory)
+def write_graph(version: Path, directory: Path) -> None:
+    """The graph as it is, which alone holds the networks together that a region model averages.
+
+    Versions before 4 answered a row of which nothing was measured: `refuse_unknown` is put around them.
+    """
+    loaded = tf.saved_model.load(str(version))  # its variables live as long
+    run = loaded.signatures["serving_default"]
+    if "usable" in run.structured_outputs:
+        shutil.copytree(version, directory, ignore=shutil.ignore_patterns("assets.extra", MANIFEST, BATCHING))
+        share_functions(directory)
+        return
+    specs = {name: tf.TensorSpec((None,), tf.float32, name=name) for name in run.structured_input_signature[1]}
+
+    @tf.function(input_signature=[specs])
+    def serving_default(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return refuse_unknown(run(**features), features=len(specs))
+
+    write_signatures({"serving_default": serving_default}, directory)
+
+
+def expected(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The answers of a version as the next one must give them: none to a row of which nothing was measured."""
+    if "imputed" not in outputs or "usable" in outputs:
+        return dict(outputs)
+    told = refuse_unknown({name: tf.constant(value) for name, value in outputs.items()}, features=len(inputs))
+    return {name: value.numpy() for name, value in told.items()}
+
+
+def refuse_unknown(outputs: Mapping[str, tf.Tensor], *, features: int) -> dict[str, tf.Tensor]:
+    """A region model's outputs without answers to rows of which nothing was measured."""
+    numbers = {name: value for name, value in outputs.items() if name != "imputed"}
+    return {**only_usable(numbers, outputs["imputed"] < features), "imputed": outputs["imputed"]}
 
 
 def cases(version: Path) -> list[SignatureCase]:
     """The warm-up requests and their answers."""
     run = load_signatures(version)
-    return [(signature, inputs, run(signature, inputs)) for signature, inputs in warm_up(version)]
+    return [(signature, inputs, expected(inputs, run(signature, inputs))) for signature, inputs in warm_up(version)]
 
 
 def with_weights(network: keras.Model, version: Path) -> keras.Model:
@@ -127,7 +156,7 @@ def compare(old: Path, new: Path) -> None:
     """End with an error where one bit of an answer differs."""
     before, after = load_signatures(old), load_signatures(new)
     for signature, inputs in questions(old):
-        first, second = before(signature, inputs), after(signature, inputs)
+        first, second = expected(inputs, before(signature, inputs)), after(signature, inputs)
         if first.keys() != second.keys() or any(first[key].tobytes() != second[key].tobytes() for key in first):
             worst = {key: float(np.nanmax(np.abs(first[key] * 1.0 - second[key]))) for key in first}
             sys.exit(f"{new} is not to be released: {signature} answers otherwise than {old}, by {worst}")

@@ -141,11 +141,13 @@ def publish_region_model(
     unmeasured = pd.DataFrame([dict.fromkeys(names, np.float32(np.nan))])
     rows = pd.concat([rows, unmeasured], ignore_index=True)
     probabilities = fitted.model(scaling.of_table(rows), training=False).numpy()
+    probabilities[-1] = np.nan  # of nothing there is no forecast
     expected = {
         "probability": probabilities[:, 1],
         "probabilities": probabilities,
         "calibrated": fitted.calibration(probabilities[:, 1]).numpy(),
         "imputed": rows.isna().sum(axis=1).to_numpy(np.int32),
+        "usable": rows.notna().any(axis=1).to_numpy(),
     }
     inputs = {column: rows[column].to_numpy(np.float32) for column in names}
 

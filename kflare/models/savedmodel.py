@@ -19,7 +19,7 @@ from kflare.models.feature_scaling import FeatureScaling
 
 __all__ = [
     "ALLOWED_OPS", "Attribute", "check_ops", "check_signatures", "export_image_model", "export_region_model",
-    "load_signatures", "ops_of", "share_functions",
+    "load_signatures", "only_usable", "ops_of", "share_functions", "write_signatures",
 ]  # fmt: skip
 
 Attribute = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
@@ -48,15 +48,10 @@ def export_image_model(
     size = int(model.input_shape[1])
 
     def answer(magnetogram: tf.Tensor, logits: tf.Tensor, **maps: tf.Tensor) -> dict[str, tf.Tensor]:
-        good = usable(magnetogram)
         scores = tf.nn.softmax(logits)
         probability = never_certain(scores[:, 1])
         outputs = {"probability": probability, "scores": scores, "calibrated": calibration(probability), **maps}
-        known = {
-            name: tf.where(tf.reshape(good, [-1, *[1] * (value.shape.rank - 1)]), value, float("nan"))
-            for name, value in outputs.items()
-        }
-        return {**known, "usable": good}
+        return only_usable(outputs, usable(magnetogram))
 
     field = tf.TensorSpec((None, None, None, 1), tf.float32, name="magnetogram")
     encoded = tf.TensorSpec((None,), tf.string, name="image")
@@ -86,7 +81,7 @@ def export_image_model(
         "attribute": explain,
         "attribute_image": attribute_image,
     }
-    _write(signatures, directory)
+    write_signatures(signatures, directory)
 
 
 def export_region_model(
@@ -94,7 +89,8 @@ def export_region_model(
 ) -> None:
     """Write the signature of a region model: one float32 (N,) input per feature, by name, NaN = not measured.
 
-    The model takes standardised features (N, n) to probabilities (N, 2); the directory must not exist.
+    Of a row of which nothing was measured the network would tell its answer to the training mean: it gets NaN. The
+    model takes standardised features (N, n) to probabilities (N, 2); the directory must not exist.
     """
     specs = {name: tf.TensorSpec((None,), tf.float32, name=name) for name in scaling.names}
 
@@ -105,14 +101,19 @@ def export_region_model(
         standard, imputed = scaling.standardise(measured)
         probabilities = model(standard, training=False)
         probability = never_certain(probabilities[:, 1])
-        return {
-            "probability": probability,
-            "probabilities": probabilities,
-            "calibrated": calibration(probability),
-            "imputed": imputed,
-        }
+        outputs = {"probability": probability, "probabilities": probabilities, "calibrated": calibration(probability)}
+        return {**only_usable(outputs, imputed < len(specs)), "imputed": imputed}
 
-    _write({"serving_default": serving_default}, directory)
+    write_signatures({"serving_default": serving_default}, directory)
+
+
+def only_usable(outputs: Mapping[str, tf.Tensor], usable: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Outputs (N, ...), NaN in the rows that are not `usable`, bool (N,), which is an output beside them."""
+    told = {
+        name: tf.where(tf.reshape(usable, [-1, *[1] * (value.shape.rank - 1)]), value, float("nan"))
+        for name, value in outputs.items()
+    }
+    return {**told, "usable": usable}
 
 
 def check_ops(directory: Path) -> None:
@@ -186,7 +187,8 @@ def _node(tensor: str) -> str:
     return tensor.removeprefix("^").partition(":")[0]
 
 
-def _write(signatures: Mapping[str, Any], directory: Path) -> None:
+def write_signatures(signatures: Mapping[str, Any], directory: Path) -> None:
+    """Write a SavedModel of these `tf.function`s, each with its input signature."""
     # Keras finds the variables that the signatures use by itself; `track` would store every one a second time.
     archive = keras.export.ExportArchive()
     for name, function in signatures.items():

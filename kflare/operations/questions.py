@@ -71,11 +71,12 @@ def ask_regions(
     for model, names in features.items():
         try:
             reply = client.predict_regions(model, table[["time", "region", *names]], version=label)
+            probabilities = _probabilities(reply.outputs)  # DataError of a row without a forecast
         except (DataError, ServingError) as error:
             answers.failures[model] = str(error)
             continue
         answers.models.append(ModelUse(model, reply.version))
-        answers.probability[model_spec(model).event] = _probabilities(reply.outputs)
+        answers.probability[model_spec(model).event] = probabilities
         imputed = np.maximum(imputed, reply.outputs["imputed"])
     answers.imputed = imputed.tolist() if answers.models else None
     return answers

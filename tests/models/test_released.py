@@ -4,6 +4,7 @@ import runpy
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
@@ -14,6 +15,10 @@ from kflare.models.publish import read_metadata, verify_manifest
 from kflare.models.releases import verify_version
 from kflare.models.savedmodel import check_ops, load_signatures
 from kflare.observations.reading import read_magnetogram
+from kflare.operations.questions import ask_regions
+from kflare.serving import Client, Server
+from kflare.serving.forecasts.served_forecasts import forecast_regions
+from kflare.serving.server.config_files import ModelSettings
 
 pytestmark = pytest.mark.trains
 
@@ -22,7 +27,7 @@ HOME = Path(__file__).resolve().parents[2] / "savedmodels"
 
 @pytest.mark.parametrize("name", ["defn-c", "defn-m"])
 def test_a_released_region_model_is_whole(name):
-    version = HOME / name / "3"
+    version = HOME / name / "4"
     verify_manifest(version)
     check_ops(version)
     assert sum(file.stat().st_size for file in version.rglob("*")) < 4_000_000
@@ -32,7 +37,12 @@ def test_a_released_region_model_is_whole(name):
     assert all(f"| `{feature['name']}` | {feature['unit']} |" in card for feature in features)
     nothing = {feature["name"]: np.array([np.nan], np.float32) for feature in features}
     answer = load_signatures(version)("serving_default", nothing)
-    assert answer["imputed"] == len(features)
+    assert (answer["imputed"], answer["usable"]) == (len(features), False)
+    # Version 3 told what it holds of the training mean.
+    assert all(np.isnan(answer[key]).all() for key in ("probability", "probabilities", "calibrated"))
+    one = nothing | {"USFLUX": np.array([1e22], np.float32)}
+    answer = load_signatures(version)("serving_default", one)
+    assert (answer["imputed"], answer["usable"]) == (len(features) - 1, True)
     assert 0 < answer["calibrated"] < answer["probability"] < 1
     # At such corners version 1 answered 1.0 and 5e-15; no forecast is a certainty.
     for extreme in (1e30, 0.0, -1e30):
@@ -113,3 +123,20 @@ def test_a_released_graph_holds_each_function_once(version):
     bodies = [function.node_def for function in graph.graph_def.library.function if len(function.node_def) > 50]
     operations = [[(node.op, node.name) for node in nodes] for nodes in bodies]
     assert len(operations) == len({str(each) for each in operations}) > 0
+
+
+def test_a_region_of_which_nothing_was_measured_has_no_forecast_anywhere():
+    """In predict its probability is unknown, as is the disk's; in a cycle, which asks for none, the model failed."""
+    names = [feature["name"] for feature in read_metadata(HOME / "defn-m" / "4")["features"]]
+    times = pd.DatetimeIndex(["2014-03-03T02:00", "2014-03-03T02:00", "2014-03-03T03:00"], tz="UTC").as_unit("us")
+    table = pd.DataFrame({"time": times, "region": ["r1", "r2", "r1"]}).assign(**dict.fromkeys(names, 1.0))
+    table.loc[1, names] = np.nan
+    with Server([ModelSettings("defn-m", HOME / "defn-m")], port=0) as server, Client(server.address) as client:
+        told = forecast_regions(client, table, ["defn-m"])
+        answers = ask_regions(client, table, {"defn-m": names})
+        whole = ask_regions(client, table.drop(1), {"defn-m": names})
+    assert told.rows["M+ probability"].isna().tolist() == [False, True, False]
+    assert told.rows["M+ imputed"].tolist() == [0, len(names), 0]
+    assert told.disk["M+ probability"].isna().tolist() == [True, False]
+    assert (answers.models, list(answers.failures)) == ([], ["defn-m"])
+    assert [one.network for one in whole.probability["M"]] == told.rows["M+ probability"].dropna().tolist()

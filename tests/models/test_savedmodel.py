@@ -108,6 +108,7 @@ def test_defn_signature_has_an_input_per_feature_in_its_own_letters(defn):
         "probabilities": ("float32", [-1, 2]),
         "calibrated": ("float32", [-1]),
         "imputed": ("int32", [-1]),
+        "usable": ("bool", [-1]),
     }
     assert seen == {"serving_default": (inputs, outputs)}
 
@@ -164,7 +165,7 @@ def assert_outputs(outputs, expected):
     assert outputs.keys() == expected.keys()
     for name, value in expected.items():
         assert outputs[name].dtype == value.dtype
-        np.testing.assert_allclose(outputs[name], value, rtol=1e-5, atol=1e-5 * np.abs(value).max(), err_msg=name)
+        np.testing.assert_allclose(outputs[name], value, rtol=1e-5, atol=1e-5 * np.nanmax(np.abs(value)), err_msg=name)
 
 
 def in_session(directory, requests):
@@ -359,11 +360,13 @@ def expected_of_defn(defn, rows):
         np.float32,
     )
     probabilities = defn.model(standard, training=False).numpy()
+    probabilities[2] = np.nan  # nothing was measured there
     return {
         "probabilities": probabilities,
         "probability": probabilities[:, 1],
         "calibrated": CALIBRATION(probabilities[:, 1]).numpy(),
         "imputed": np.array([0, 1, 3], np.int32),
+        "usable": np.array([True, True, False]),
     }
 
 
@@ -380,9 +383,10 @@ def test_a_missing_value_counts_as_the_training_mean(defn, rows):
     # The means in units: 10^2, 15 and exp(ln 2) - 1 = 1.
     mean = {"AREA": [100.0], "dt24AREA": [15.0], "Chis": [1.0]}
     at_mean = defn.run("serving_default", {name: np.array(value, np.float32) for name, value in mean.items()})
-    missing = defn.run("serving_default", {name: value[2:] for name, value in rows.items()})
+    one = {name: np.array(value if name == "AREA" else [np.nan], np.float32) for name, value in mean.items()}
+    missing = defn.run("serving_default", one)
     np.testing.assert_allclose(missing["probability"], at_mean["probability"], rtol=1e-5)
-    assert (at_mean["imputed"], missing["imputed"]) == (0, 3)
+    assert (at_mean["imputed"], missing["imputed"]) == (0, 2)
 
 
 def test_signatures_run_allowed_operations_only(cnn, defn):

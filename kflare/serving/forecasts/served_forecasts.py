@@ -149,7 +149,9 @@ def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str])
             rows[f"{event_of(model)} {name}"] = reply.outputs[name]
     combined = [f"{event_of(model)} {name}" for model in models for name in ("probability", "calibrated")]
     disk = [
-        {"time": time, **{column: full_disk_probability(group[column].to_numpy()) for column in combined}}
+        # A region without a forecast leaves the disk without one: it would look quieter than it is.
+        {"time": time}
+        | {name: full_disk_probability(p) if (p := group[name]).notna().all() else np.nan for name in combined}
         for time, group in rows.groupby("time", sort=True)
     ]
     return ServedForecasts(rows, pd.DataFrame(disk), versions)

@@ -91,7 +91,8 @@ def check_outputs(
     """A reply's outputs, with those that are probabilities checked to lie within [0, 1], one per row asked for.
 
     They are clipped where they leave [0, 1] by rounding alone; ServingError names the first one that is NaN or outside,
-    DataError the first magnetogram that an image model makes no forecast of.
+    DataError the first magnetogram that an image model makes no forecast of. A row that a region model says is not
+    usable stays NaN.
     """
     checked = dict(outputs)
     for name in _PROBABILITIES:
@@ -104,6 +105,8 @@ def check_outputs(
         if values.dtype.kind not in "fiu":
             raise ServingError(f"{what} be numbers, got {values.dtype}")
         good = (values >= -_ROUNDING) & (values <= 1 + _ROUNDING)  # NaN compares false
+        if "usable" in checked and model in model_names("region"):  # a row without forecast is no fault of the others
+            good |= np.isnan(values) & ~checked["usable"].reshape(-1, *[1] * (values.ndim - 1))
         if np.isnan(values).any() and name == "probability" and model in model_names("image"):
             row = int(np.argwhere(np.isnan(values))[0][0])
             raise DataError(

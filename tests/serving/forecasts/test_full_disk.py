@@ -69,3 +69,13 @@ def test_a_magnetogram_of_which_nothing_was_seen_is_told_from_a_broken_model():
         check_outputs(outputs, model="cnn-c", version=4)
     with pytest.raises(ServingError, match=r"`probability` of defn-c .* must lie in \[0, 1\], got nan at index \[1\]"):
         check_outputs(outputs, model="defn-c", version=4)
+
+
+def test_a_region_of_which_nothing_was_measured_costs_the_others_nothing():
+    usable = np.array([True, False])
+    nothing = {"probability": np.array([0.2, np.nan]), "scores": np.array([[0.8, 0.2], [np.nan, np.nan]])}
+    checked = check_outputs({**nothing, "usable": usable}, model="defn-c", version=4)
+    np.testing.assert_array_equal(checked["probability"], [0.2, np.nan])
+    for wrong in ({"usable": ~usable}, {"usable": usable, "probability": np.array([np.nan, np.nan])}):
+        with pytest.raises(ServingError, match=r"must lie in \[0, 1\], got nan"):
+            check_outputs({**nothing, **wrong}, model="defn-c", version=4)
