@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -17,6 +18,7 @@ from kflare.models.evaluation import evaluate
 from kflare.models.feature_scaling import fit_scaling
 from kflare.models.fitting import FittedNetwork, fingerprint, model_metadata
 from kflare.models.image_models import publish_image_model
+from kflare.models.known_answer import KNOWN_QUESTION, known_answer
 from kflare.models.publish import read_metadata, verify_manifest
 from kflare.models.region_models import publish_region_model
 from kflare.models.registry import OUTPUTS
@@ -87,6 +89,17 @@ def test_dense_cnn_is_published_whole(published_cnn):
     verify_manifest(published_cnn)
     content = read_metadata(published_cnn)
     assert content == {"model": "cnn-c", "version": 1, "class": "C+", "image_size": 128}
+
+
+def test_a_published_model_has_a_small_known_question(published_cnn, published_defn):
+    for published, signature, outputs in (
+        (published_cnn, "predict_image", {"probability", "calibrated", "scores"}),
+        (published_defn, "serving_default", {"probability", "calibrated", "probabilities"}),
+    ):
+        body = json.loads((published / KNOWN_QUESTION).with_suffix(".json").read_text())
+        assert (body["signature_name"], len(body["instances"])) == (signature, 1)
+        assert (published / KNOWN_QUESTION).stat().st_size < 16_000  # one frame of HTTP/2
+        assert set(known_answer(published)) == outputs
 
 
 def test_dense_cnn_is_warmed_up_in_every_signature(published_cnn):

@@ -121,6 +121,26 @@ def test_every_signature_is_one_that_tensorflow_serving_predicts_with(name, requ
     assert [list(graph.meta_info_def.tags) for graph in graphs] == [["serve"]]
 
 
+@pytest.mark.parametrize("name", ["cnn", "defn"])
+def test_each_function_stands_in_the_file_once(name, request):
+    """TensorFlow saves a copy for each caller: 1.6 MB of graph instead of 0.6 for a released image model."""
+    exported = request.getfixturevalue(name)
+    (graph,) = SavedModel.FromString((exported.directory / "saved_model.pb").read_bytes()).meta_graphs
+    functions = graph.graph_def.library.function
+    named = set(graph.object_graph_def.concrete_functions)
+    others = [function for function in functions if function.signature.name not in named]
+    bodies = [str(function).replace(function.signature.name, "") for function in others]
+    assert len(bodies) == len(set(bodies))
+    assert not any("_gradient_op_type" in node.attr for function in functions for node in function.node_def)
+    assert not any(function.signature.name.startswith("__inference_internal_grad_fn") for function in functions)
+    names = {function.signature.name for function in functions}
+    called = {
+        value.func.name for function in functions for node in function.node_def for value in node.attr.values()
+    } - {""}
+    assert called <= names
+    assert tf.saved_model.experimental.read_fingerprint(str(exported.directory)).graph_def_program_hash
+
+
 def png(pixels):
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")

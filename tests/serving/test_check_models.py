@@ -77,7 +77,7 @@ def check(models, *names, **ports):
 class StandIn(http.server.BaseHTTPRequestHandler):
     """Answers as TensorFlow Serving does (g3doc/api_rest.md), with the states and predictions that it is given."""
 
-    states, predictions = (), ()
+    states, predictions, written = (), (), b""
 
     def do_GET(self):
         found = [
@@ -88,10 +88,10 @@ class StandIn(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer({"predictions": self.predictions})
+        self.answer(self.written or {"predictions": self.predictions})
 
     def answer(self, content):
-        body = json.dumps(content, indent=4).encode()
+        body = content if isinstance(content, bytes) else json.dumps(content, indent=4).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -176,6 +176,26 @@ def test_what_is_no_answer_fails(models):
         stop()
     with stand_in(states=AVAILABLE, predictions=[RIGHT]) as address:  # the REST port is no gRPC port
         assert check(models, "defn-c", grpc=address) == (1, "defn-c/1: no answer by gRPC, status unknown")
+
+
+# As json_tensor.cc lays its rows out (rest.jsonl of the real server's answers).
+REAL = b"""{
+    "predictions": [
+        {
+            "scores": [0.377540678, 0.622459352],
+            "probability": %s,
+            "calibrated": 0.311229676
+        }
+    ]
+}"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(b"0.622459352", 0), (b"6.22459352e-01", 0), (b"6.22459352e-02", 1), (b"NaN", 1)]
+)
+def test_the_real_writers_layout_is_read(models, number, code):
+    with stand_in(states=AVAILABLE, written=REAL % number) as address:
+        assert check(models, "defn-c", rest=address)[0] == code
 
 
 def test_loading_is_told_from_failed(models):

@@ -8,7 +8,9 @@ protobuf==3.20.3`).
 
 import json
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -162,3 +164,42 @@ def test_ovmsclient(server, version, kind, tmp_path):
     wanted = load_signatures(version)("serving_default", inputs)
     for name in ("probability", "calibrated"):
         np.testing.assert_allclose(found[name], wanted[name], rtol=1e-5)
+
+
+def test_the_lines_of_the_systemd_unit_make_a_ready_server(tmp_path):
+    """ExecStartPre, ExecStart and ExecStartPost of the unit, with this machine's paths and free ports."""
+    serving = Path(__file__).parents[2] / "serving"
+    unit = (serving / "systemd" / "kflare-serve.service").read_text()
+    before, start, after = (
+        re.search(rf"^{key}=\+?(.*)$", unit, re.MULTILINE)[1].split()
+        for key in ("ExecStartPre", "ExecStart", "ExecStartPost")
+    )
+    for name in ("models.config", "batching.config", "check-models"):
+        shutil.copy(serving / name, tmp_path)
+    shutil.copytree(VERSIONS[0].parents[1], tmp_path / "models")
+    broken = tmp_path / "models" / "cnn-c" / "9"
+    shutil.copytree(tmp_path / "models" / "cnn-c" / "4", broken)
+    (broken / "saved_model.pb").write_bytes(b"garbage")
+    swapped = {
+        "/opt/kflare/.venv/bin/python": sys.executable,
+        "/var/lib/kflare/models": str(tmp_path / "models"),
+        "/etc/kflare": str(tmp_path),
+    }
+    for port in ("8500", "8501"):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            swapped[port] = str(free.getsockname()[1])
+
+    def here(words):
+        for there, this in swapped.items():
+            words = [word.replace(there, this) for word in words]
+        return words
+
+    done = subprocess.run(here(before), capture_output=True, text=True, check=False)
+    assert (done.returncode, broken.exists()) == (0, False), done.stdout
+    with subprocess.Popen([*here(start), "--port", swapped["8500"]], stderr=subprocess.PIPE, text=True) as server:
+        try:
+            done = subprocess.run(here(after), capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        finally:
+            server.terminate()
+            server.communicate(timeout=30)
