@@ -1,5 +1,7 @@
 """Ask a server for forecasts: magnetograms or a region table in, region and full-disk probabilities out.
 
+Magnetograms that cannot be used are named on standard error, and the exit status is 1; the others are answered.
+
 Examples
 --------
 python -m kflare.predict hmi.M_20131023_000054.jpg --byte-range 250
@@ -56,7 +58,11 @@ def _predict(args: argparse.Namespace) -> None:
             models = served_models(client, "image", args.models)
             chosen = {"byte_range": args.byte_range, "attributions": args.attribute}
             result = forecast_magnetograms(client, paths, models, **chosen)
-    print(json.dumps(result.as_json(), indent=2) if args.json else _as_text(result))
+    if len(result.disk):
+        print(json.dumps(result.as_json(), indent=2) if args.json else _as_text(result))
+    rest = "the forecasts of the others are on standard output" if len(result.disk) else "there is no forecast"
+    total = len(result.disk) + len(result.failures)
+    command_line.report_failures(args.prog, result.failures, of=f"{total} magnetograms", rest=rest)
 
 
 def _of_regions(args: argparse.Namespace, client: "Client") -> "ServedForecasts":

@@ -22,16 +22,16 @@ def forecast_time(observed: datetime) -> pd.Timestamp:
 
 
 def magnetogram_files(places: Iterable[Path]) -> list[Path]:
-    """The magnetogram files named, and those in the folders named, sorted by name; `DataError` if there is none."""
+    """The files named, there or not, and the magnetograms in the folders named; `DataError` if there is none at all."""
     found: list[Path] = []
     places = [Path(place) for place in places]
+    if places and not any(place.exists() for place in places):
+        raise DataError(f"no file or folder {places[0]}")
     for place in places:
         if place.is_dir():
             found += sorted(path for path in place.iterdir() if path.name.lower().endswith(SUFFIXES))
-        elif place.is_file():
-            found.append(place)
         else:
-            raise DataError(f"no file or folder {place}")
+            found.append(place)  # one of several that is not there costs itself alone: who reads it names it
     if not found:
         raise DataError(
             f"no magnetogram in {', '.join(map(str, places))}: expected files ending in {', '.join(SUFFIXES)}"

@@ -160,16 +160,17 @@ def test_unreadable_images_are_listed_and_the_rest_is_done(full_disk_models, sky
     )
     Image.new("RGB", (128, 128)).save(tmp_path / "in" / "a_20140101_000000.png")
     (tmp_path / "in" / "page.jpg").write_text("<html><title>Not found</title></html>")
-    status, out, err = run(capsys, tmp_path / "in", "--model", full_disk_models / "cnn-m", "--output", tmp_path / "out")
+    places = [tmp_path / "in", tmp_path / "nowhere.jpg"]
+    status, out, err = run(capsys, *places, "--model", full_disk_models / "cnn-m", "--output", tmp_path / "out")
     assert status == 1
     assert "6 images attributed" in out
     lines = err.strip().splitlines()
-    assert len(lines) == 4
-    for name, line in zip(["a_20140101", "page.jpg", "truncated"], lines, strict=False):
+    assert len(lines) == 5
+    for name, line in zip(["a_20140101", "nowhere.jpg", "page.jpg", "truncated"], lines, strict=False):
         assert line.startswith("kflare.attribute: `")
         assert name in line
-    assert lines[3] == (
-        f"kflare.attribute: 3 of 9 images could not be used, listed above; the rest is in {tmp_path / 'out'}"
+    assert lines[4] == (
+        f"kflare.attribute: 4 of 10 images could not be used, listed above; the rest is in {tmp_path / 'out'}"
     )
     assert len(table_of(tmp_path / "out")) == 6
     assert len(list((tmp_path / "out" / "maps").glob("*.fits"))) == 6

@@ -132,6 +132,72 @@ def test_model_that_is_not_served(server, sun, capsys):
     assert len(err.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
+def test_a_bad_magnetogram_costs_no_answer_of_the_good_ones(server, sun, tmp_path, capsys):
+    good, other = sorted((sun / "magnetograms").iterdir())[:2]
+    text, cut, absent = tmp_path / "a.jpg", tmp_path / "b_20140101_000000.jpg", tmp_path / "nowhere.jpg"
+    text.write_text("no image")
+    cut.write_bytes(good.read_bytes()[:900])
+    status, out, err = run(capsys, text, good, cut, absent, other, "--server", server, "--json")
+    assert status == 1
+    assert [window["full_disk"][0]["source"] for window in json.loads(out)["windows"]] == [good.name, other.name]
+    alone = json.loads(run(capsys, other, "--server", server, "--json")[1])
+    assert json.loads(out)["windows"][1] == alone["windows"][0]
+    lines = err.splitlines()
+    assert len(lines) == 4
+    for path, line in zip((text, cut, absent), lines, strict=False):
+        assert line.startswith(f"kflare.predict: `{path}`")
+    assert lines[3] == (
+        "kflare.predict: 3 of 5 magnetograms could not be used, listed above; the forecasts of the others are on "
+        "standard output"
+    )
+    # None of several is good: no table, and no answer that holds nothing.
+    status, out, err = run(capsys, text, cut, "--server", server)
+    assert (status, out) == (1, "")
+    assert err.splitlines()[-1].endswith("2 of 2 magnetograms could not be used, listed above; there is no forecast")
+    # The only one: one line.
+    status, out, err = run(capsys, text, "--server", server)
+    assert (status, out, len(err.splitlines())) == (1, "", 1)
+
+
+@pytest.mark.slow
+def test_what_the_server_refuses_costs_no_answer_of_the_others(models, sun, tmp_path, capsys):
+    from kflare.serving import Server
+    from kflare.serving.server.limits import Limits
+
+    small = min((sun / "magnetograms").iterdir())
+    SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 1, seed=3).write(tmp_path, size=1024)
+    large = min((tmp_path / "magnetograms").iterdir())
+    with Server(folder=models, port=0, limits=Limits(message_bytes=1 << 21)) as running:
+        status, out, err = run(capsys, large, small, "--server", running.address, "--json")
+    assert (status, len(json.loads(out)["windows"])) == (1, 1)
+    assert err.startswith(f"kflare.predict: `{large}`: ")
+    assert "RESOURCE_EXHAUSTED" in err
+
+
+@pytest.mark.slow
+def test_answers_are_kept_when_the_server_goes_away(models, sun, capsys, monkeypatch):
+    from kflare.serving import Server
+    from kflare.serving.forecasts import served_forecasts
+
+    images = sorted((sun / "magnetograms").iterdir())[:3]
+    read = served_forecasts.read_magnetogram
+    with Server(folder=models, port=0) as running:
+
+        def stop_then_read(path, **options):
+            if path == images[1]:
+                running.stop(0)
+            return read(path, **options)
+
+        monkeypatch.setattr(served_forecasts, "read_magnetogram", stop_then_read)
+        status, out, err = run(capsys, *images, "--server", running.address, "--timeout", 2, "--json")
+    assert (status, len(json.loads(out)["windows"])) == (1, 1)
+    lines = err.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith(f"kflare.predict: `{images[1]}`: no server at")
+    assert lines[1] == f"kflare.predict: `{images[2]}` was not asked about"
+
+
 def test_no_server(tmp_path, capsys):
     SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 2, seed=3).write(tmp_path, size=128)
     # Port 1 of loopback: nothing listens there.

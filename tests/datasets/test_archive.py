@@ -90,6 +90,14 @@ def test_an_empty_folder_is_refused(tmp_path):
         magnetogram_files(place for place in [tmp_path])
 
 
+def test_one_of_several_that_is_missing_is_left_to_the_reader(tmp_path):
+    (tmp_path / "sun.jpg").touch()
+    places = [tmp_path / "nowhere.jpg", tmp_path / "sun.jpg"]
+    assert magnetogram_files(places) == places
+    with pytest.raises(DataError, match="no file or folder"):
+        magnetogram_files([tmp_path / "nowhere.jpg", tmp_path / "nowhere"])
+
+
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match=f"no file or folder {tmp_path / 'nowhere'}"):
         index_archive(tmp_path / "nowhere")

@@ -1,10 +1,11 @@
 """Forecasts from a server: magnetograms or a region table in, probabilities and attribution maps out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -20,6 +21,7 @@ from kflare.models.registry import Kind, first_per_event, model_names, model_spe
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.reading import read_magnetogram
 from kflare.observations.usability import require_usable
+from kflare.serving.client.channel import code_of
 from kflare.serving.client.client import Client
 from kflare.serving.forecasts.full_disk import full_disk_probability
 from kflare.serving.messages.replies import Reply
@@ -31,6 +33,8 @@ __all__ = [
 
 MAPS = ("grad_cam", "guided_backprop")
 """The attribution maps of the signature `attribute`."""
+# Statuses that blame what was sent, and not the server.
+_OF_THE_REQUEST = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED)
 _SERVE = "serve a cnn-c or cnn-m that kflare.fit published"
 
 
@@ -40,11 +44,13 @@ class ServedForecasts:
 
     `rows`: one per region and time (UTC), with the columns `C+ probability`, `C+ calibrated` and `C+ imputed` for each
     event, "C+" or "M+". `disk`: those of the full disk, one row per time, or per magnetogram with its `source`.
+    `failures`: of which magnetograms there is no forecast, and why.
     """
 
     rows: pd.DataFrame
     disk: pd.DataFrame
     versions: dict[str, int]
+    failures: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Forecasts as plain data: windows, regions and disk by time, models with versions."""
@@ -78,7 +84,7 @@ def served_models(client: Client, kind: Kind, wanted: Sequence[str] | None) -> l
 
 def forecast_magnetograms(
     client: Client,
-    paths: Iterable[Path],
+    paths: Sequence[Path],
     models: Sequence[str],
     *,
     byte_range: float | None,
@@ -87,14 +93,19 @@ def forecast_magnetograms(
     """Ask full-disk models about magnetograms, one request per image and model.
 
     `byte_range` is the field in gauss of byte 255, None for the default of the format (JPEG and PNG: 100); into
-    `attributions` go attribution files, MODEL/NAME.fits, of maps that the same request brings.
+    `attributions` go attribution files, MODEL/NAME.fits, of maps that the same request brings. An image that cannot be
+    used, or that the server refuses, stands in `failures`, and the others go on; the only one is an error, DataError or
+    ServingError. ServingError too if the server fails before it has answered anything; later the rest is not asked.
     """
     if attributions is not None:
         for model in models:
             _require_attribution(client, model)
             make_folder(attributions / model)
-    rows, versions = [], {}
-    for path in paths:
+    rows: list[dict[str, Any]] = []
+    versions: dict[str, int] = {}
+    failures: list[str] = []
+
+    def of_image(path: Path) -> dict[str, Any]:
         magnetogram = read_magnetogram(path, byte_range=byte_range)
         row: dict[str, Any] = {"time": forecast_time(magnetogram.time), "source": Path(path).name}
         for model in models:
@@ -106,9 +117,21 @@ def forecast_magnetograms(
             versions[model] = reply.version
             for name in ("probability", "calibrated"):
                 row[f"{event_of(model)} {name}"] = float(reply.outputs[name][0])
-        rows.append(row)
-    disk = pd.DataFrame(rows)
-    return ServedForecasts(disk.iloc[:0], disk, versions)
+        return row
+
+    for number, path in enumerate(paths, start=1):
+        try:
+            rows.append(of_image(path))
+        except (DataError, ServingError) as error:
+            of_all = isinstance(error, ServingError) and code_of(error) not in _OF_THE_REQUEST
+            if len(paths) == 1 or (of_all and not rows):
+                raise
+            failures.append(str(error) if str(path) in str(error) else f"`{path}`: {error}")
+            if of_all:
+                failures += [f"`{other}` was not asked about" for other in paths[number:]]
+                break
+    disk = pd.DataFrame(rows, columns=None if rows else ["time", "source"])
+    return ServedForecasts(disk.iloc[:0], disk, versions, tuple(failures))
 
 
 def ask_magnetogram(
