@@ -71,7 +71,7 @@ def _forecast(args: argparse.Namespace) -> int:
         with open_ledger(settings, log=log) as ledger:
             run_schedule(settings, ledger=ledger, log=log)
         return 0
-    with Ledger(settings.ledger.url) as ledger:
+    with Ledger(settings.ledger.url, begin=args.once) as ledger:
         if args.verify_ledger is not None:
             return _verify(ledger, args.verify_ledger)
         if args.status:

@@ -47,18 +47,20 @@ _MAKING_SECONDS: Final = 5.0
 _SHORTEST: Final = 512
 
 
-def open_database(url: str) -> Engine:
+def open_database(url: str, *, begin: bool = True) -> Engine:
     """Connect by SQLAlchemy URL of SQLite or PostgreSQL; an empty database is given the ledger's tables.
 
     SettingError if there is no such driver or server, or the tables are of another version of kflare; LedgerError if
-    the database fails.
+    the database fails, or there is no ledger and none is to `begin`: then nothing is made.
     """
-    engine = _engine(url)
+    engine = _engine(url, begin=begin)
     file = Path(engine.url.database or "")
     new = engine.dialect.name == "sqlite" and not file.exists()
     try:
         with transaction(engine, opening=True) as connection:
             has, wants = _revisions(connection)
+        if has is None and not begin:
+            raise _absent(shown_url(engine.url))
         if has is None:
             with transaction(engine, write=True, opening=True) as connection:
                 has, _ = _revisions(connection)  # another process may have made them in the meantime
@@ -79,8 +81,11 @@ def open_database(url: str) -> Engine:
 
 
 def upgrade_database(url: str) -> tuple[str | None, str]:
-    """Bring the tables of an older kflare up to date, all or nothing; the revisions before (None: empty) and after."""
-    engine = _engine(url)
+    """Bring the tables of an older kflare up to date, all or nothing; the revisions before and after.
+
+    Errors as of `open_database`, and LedgerError if there is no ledger.
+    """
+    engine = _engine(url, begin=False)
     try:
         with transaction(engine, write=True, opening=True) as connection:
             before, after = _revisions(connection)
@@ -112,7 +117,7 @@ def transaction(engine: Engine, *, write: bool = False, opening: bool = False) -
         raise _unusable(engine.url, error.orig if isinstance(error, DBAPIError) else error) from error
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, *, begin: bool = True) -> Engine:
     if url.count("@") > 1 and not url.startswith("sqlite"):
         raise SettingError("`ledger.url` must have one @: write %40 for those of the user's name and password")
     parsed = None
@@ -122,7 +127,7 @@ def _engine(url: str) -> Engine:
         if parsed.get_backend_name() == "sqlite":
             with warnings.catch_warnings():
                 warnings.simplefilter("error", SAWarning)  # of arguments that it would ignore
-                return _sqlite(parsed)
+                return _sqlite(parsed, begin=begin)
         if parsed.get_backend_name() == "postgresql":
             # Text, not bytes, even of a database whose encoding is then refused.
             options = {"connect_timeout": 10, "client_encoding": "utf8"}
@@ -136,7 +141,7 @@ def _engine(url: str) -> Engine:
     raise SettingError(f"`ledger.url` must be of sqlite or postgresql, got {parsed.get_backend_name()}")
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, *, begin: bool) -> Engine:
     """Whole transactions, tables and triggers included, one writer at a time, on the disk when they end.
 
     Python's driver begins transactions on its own, and not before changes of tables: SQLAlchemy's documentation of
@@ -145,6 +150,8 @@ def _sqlite(url: URL) -> Engine:
     """
     place = Path(url.database) if url.database not in (None, "", ":memory:") else None
     read_only = _read_only(place) if place else ""
+    if place and not begin and not place.exists():
+        raise _absent(str(place))
     if read_only:
         given = {read_only.partition("=")[0]: read_only.partition("=")[2], "uri": "true"}
         url = url.set(database=f"file:{quote(url.database or '')}").update_query_dict(given)
@@ -165,7 +172,7 @@ def _sqlite(url: URL) -> Engine:
             _set(connection, setting)
 
     @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
+    def begin_transaction(connection: Connection) -> None:
         writes = connection.get_execution_options().get("kflare_writes")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -188,6 +195,11 @@ def _set(connection: Any, setting: str) -> None:
 
 def _read_only(path: Path) -> str:
     """How SQLite is told to read a file that cannot be written to, "" if it can; LedgerError if it is cut short."""
+    if path.is_symlink() and not path.exists():
+        raise LedgerError(
+            f"the ledger `{path}` is a link to {path.readlink()}, which is gone: bring it back, or delete the link to "
+            "begin a new ledger"
+        )
     log = path.with_name(f"{path.name}-wal")
     wait = time.monotonic() + _MAKING_SECONDS
     while (size := path.stat().st_size if path.exists() else -1) < _SHORTEST and (size >= 0 or log.exists()):
@@ -259,3 +271,7 @@ def _reason(error: BaseException | None, url: URL | None) -> str:
     for word in sorted(words, key=len, reverse=True):
         text = text.replace(word, "***")
     return without_passwords(text)
+
+
+def _absent(name: str) -> LedgerError:
+    return LedgerError(f"there is no ledger `{name}`: check the URL; python -m kflare.forecast --once begins a new one")

@@ -33,11 +33,12 @@ class Ledger:
     SettingError
         The database cannot be used, or is of another version of kflare.
     LedgerError
-        It does not answer, is locked, full or damaged, now or in any method: what waits for it can be tried again.
+        It does not answer, is locked, full or damaged, now or in any method: what waits for it can be tried again. Or
+        there is none, or a link to none, and none is to `begin`.
     """
 
-    def __init__(self, url: str) -> None:
-        self.engine = open_database(url)
+    def __init__(self, url: str, *, begin: bool = True) -> None:
+        self.engine = open_database(url, begin=begin)
 
     def __enter__(self) -> Self:
         return self

@@ -65,7 +65,7 @@ def table_to_verify(
     Of the full disk or of `regions`; the calibrated probabilities are a method of their own. `DataError` if none.
     """
     where = shown_url(url)
-    with Ledger(url) as ledger:
+    with Ledger(url, begin=False) as ledger:
         table = forecast_outcomes(ledger, since or _FIRST, until or _LAST)
     table = table[(table["threshold"] == threshold) & (table["region"].eq(FULL_DISK) != regions)]
     known = table[table["observed"].notna()]

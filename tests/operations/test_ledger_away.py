@@ -463,6 +463,52 @@ def test_a_ledger_cut_short_is_no_new_ledger(tmp_path: Path, monkeypatch: pytest
     assert not path.exists()
 
 
+@pytest.mark.parametrize("absent", ["missing", "dangling", "folder"])
+@pytest.mark.parametrize(
+    "option", [["--status"], ["--verify-ledger"], ["--publish"], ["--upgrade-ledger"], ["verify", "--class", "M"]]
+)
+def test_who_only_reads_makes_no_ledger(tmp_path: Path, capsys, option: list[str], absent: str) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    path = tmp_path / "ledger.sqlite"
+    if absent == "dangling":
+        path.symlink_to(folder / "ledger.sqlite")
+    elif absent == "folder":
+        path = tmp_path / "nowhere" / "ledger.sqlite"
+    url = f"sqlite:///{path}"
+    (tmp_path / "kflare.toml").write_text(f"[ledger]\nurl = {json.dumps(url)}\n")
+    before = sorted(tmp_path.rglob("*"))
+    if option[0] == "verify":
+        assert verify.main(["--ledger", url, *option[1:], "--output", str(tmp_path / "report")]) == 1
+    else:
+        assert command.main(["--settings", str(tmp_path / "kflare.toml"), *option]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(path) in line
+    assert ("is a link to" if absent == "dangling" else "there is no ledger") in line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_link_to_no_ledger_is_not_begun_and_a_link_to_one_is_read(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    link, target = tmp_path / "ledger.sqlite", tmp_path / "disk" / "ledger.sqlite"
+    link.symlink_to(target)
+    with pytest.raises(LedgerError, match=rf"is a link to {target}, which is gone"):
+        Ledger(f"sqlite:///{link}")
+    assert not target.exists()
+    with Ledger(f"sqlite:///{target}") as ledger:
+        ledger.record(forecast())
+    with Ledger(f"sqlite:///{link}", begin=False) as ledger:
+        assert ledger.last_issue() == forecast().issue
+
+
+def test_another_database_is_no_ledger(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "other.sqlite")) as other:
+        other.execute("CREATE TABLE stars (name TEXT)")
+        with pytest.raises(LedgerError, match="there is no ledger `sqlite:///"):
+            Ledger(f"sqlite:///{tmp_path / 'other.sqlite'}", begin=False)
+        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("stars",)]
+
+
 @pytest.mark.parametrize("cut", [600, 4096, 40_000])
 def test_a_torn_ledger_is_an_error_in_one_line(tmp_path: Path, cut: int) -> None:
     url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
