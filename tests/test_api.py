@@ -1,11 +1,14 @@
 """What each room offers to a notebook: there, documented, listed on one page, and loaded only when it is used."""
 
+import pkgutil
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import kflare
 
 ROOT = Path(__file__).resolve().parents[1]
 _TOOL = runpy.run_path(str(ROOT / "tools" / "api_page.py"))
@@ -36,10 +39,27 @@ def test_a_room_loads_nothing_until_a_name_is_used(room):
     assert done.returncode == 0, done.stderr
 
 
-def test_names_that_need_no_network_load_no_tensorflow():
+# What builds, trains or asks a network in this process; all other modules load TensorFlow when they need it, if at all.
+NETWORKS = {
+    *(f"kflare.attribution.{name}" for name in ("compiled", "controls", "maps")),
+    *(f"kflare.datasets.{name}" for name in ("pipelines", "preprocessing")),
+    *(f"kflare.models.{name}" for name in ("defn", "dense_cnn", "feature_scaling", "fitting", "image_models")),
+    *(f"kflare.models.{name}" for name in ("losses", "pretraining", "region_models", "savedmodel", "seeds")),
+    "kflare.models.training",
+}
+
+
+def test_only_what_needs_a_network_loads_tensorflow():
+    modules = {module.name for module in pkgutil.walk_packages(kflare.__path__, "kflare.")} - {"kflare.__main__"}
+    assert modules > NETWORKS
     code = (
-        "import sys\n"
+        "import importlib, sys\n"
+        f"for name in {sorted(modules - NETWORKS)}:\n"
+        "    importlib.import_module(name)\n"
+        "    assert not {'tensorflow', 'keras'} & set(sys.modules), name\n"
         "from kflare.attribution import Attribution, PublishedModel, agreement, place_regions, read_attribution\n"
+        "from kflare.datasets import proxies_of\n"
+        "from kflare.models import fit_calibration, region_event_statistics\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)

@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import pandas as pd
 
-from kflare.errors import DataError, SettingError
+from kflare.errors import DataError
 from kflare.flares.srs import read_srs
 from kflare.io.atomic import held_folders, write_whole
+from kflare.io.run_settings import require_same_settings
 from kflare.observations.sets import ObservationSet
 from kflare.regions.detection import Detection, Region
 from kflare.regions.extraction import Extraction, Measured, measure
@@ -148,7 +149,10 @@ def settled_folder(folder: Path, options: Extraction) -> Iterator[Path]:
     """Make a run's folder, for this run alone; `SettingError` if it holds another's work or other options' parts."""
     folder = folder.absolute()
     with held_folders(folder / "parts", folder / "pictures"):
-        _require_same(folder / "parts" / "options.json", options)
+        path = folder / "parts" / "options.json"
+        if path.exists():
+            require_same_settings(path, options.as_json(), what="parts that were measured")
+        write_whole(path, json.dumps(options.as_json(), indent=2))
         yield folder
 
 
@@ -180,20 +184,3 @@ def measure_all(jobs: Iterable[Job], options: Extraction) -> Iterator[Result]:
             draw_quick_look(measured.magnetogram, measured.detection, job.picture, names=names)
         write_part(measured, job.observations, job.part)
         yield Result(job, len(measured.rows))
-
-
-def _require_same(path: Path, options: Extraction) -> None:
-    wanted = options.as_json()
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        write_whole(path, json.dumps(wanted, indent=2))
-        return
-    except (OSError, ValueError) as error:
-        raise SettingError(f"`{path}` cannot be read: {error}; choose another folder") from error
-    if stored != wanted:
-        changed = sorted(key for key in {*stored, *wanted} if stored.get(key) != wanted.get(key))
-        raise SettingError(
-            f"`{path.parent}` holds parts that were measured with another `{'`, `'.join(changed)}`: choose another "
-            "--output, or delete the folder to measure anew"
-        )

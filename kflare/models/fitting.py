@@ -127,10 +127,7 @@ def model_metadata(
         "class": f"{event}+",
         "window_hours": LEAD_HOURS,
         "decision_threshold": fitted.threshold,
-        "calibration": {
-            "method": "Platt scaling on validation data",
-            **asdict(fitted.calibration),
-        },
+        "calibration": {"method": "Platt scaling on validation data", **asdict(fitted.calibration)},
         "spans": spans,
         "data": dict(data),
         "data_fingerprint": fingerprint,

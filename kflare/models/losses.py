@@ -1,4 +1,4 @@
-"""The weighted cross entropy of Deep Flare Net, its class weights, and the way back to a frequency."""
+"""The weighted cross entropy of Deep Flare Net, and its class weights."""
 
 import math
 from typing import Any
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
 
-__all__ = ["WeightedCrossentropy", "class_weights", "unweighted"]
+__all__ = ["WeightedCrossentropy", "class_weights"]
 
 _SMALLEST_PROBABILITY = 1e-10
 
@@ -84,18 +84,3 @@ def class_weights(labels: npt.ArrayLike) -> tuple[float, float]:
             f"an event: widen the training span or lower the threshold"
         )
     return 1.0, negative / positive
-
-
-def unweighted(probability: npt.ArrayLike, weight: float) -> npt.NDArray[np.float64]:
-    """Event frequency that belongs to the output of a network trained with class weights (1, weight).
-
-    p / (p + w (1 − p)): weighting moves the prior, and this moves it back; 0.5 becomes 1 / (1 + w). Exact only for a
-    network that is perfectly calibrated for its weighted loss; fit a calibration on validation data where there is any.
-    """
-    if not (math.isfinite(weight) and weight > 0):
-        raise SettingError(f"`weight` must be a positive number, got {weight}")
-    p = np.asarray(probability, np.float64)
-    outside = ~((p >= 0) & (p <= 1))
-    if outside.any():
-        raise DataError(f"`probability` must lie in [0, 1], got {p[outside].flat[0]}")
-    return np.asarray(p / (p + weight * (1 - p)))

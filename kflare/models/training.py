@@ -18,18 +18,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
-from pydantic import TypeAdapter, ValidationError
 
 from kflare.errors import DataError, ModelError, SettingError
 from kflare.io.atomic import held_folders, require_room, temporary_file, write_whole, writing
+from kflare.io.run_settings import read_settings_file, require_same_settings
 from kflare.models.losses import WeightedCrossentropy, class_weights
 from kflare.verification.contingency import best_threshold
 
-__all__ = ["Recipe", "TrainingRun", "ValidationSkill", "load_weights", "require_same_settings", "save_weights", "train"]
+__all__ = ["Recipe", "TrainingRun", "ValidationSkill", "load_weights", "save_weights", "train"]
 
 
 _SETTINGS = "settings.json"
-_ANEW = "choose another --output, or delete the folder to train anew"
 
 
 @dataclass
@@ -108,8 +107,8 @@ class TrainingRun:
 
     def _read(self, settings: Mapping[str, Any]) -> None:
         if self._state.exists():
-            self.state = _read_json(self._state, _State)
-            require_same_settings(self.folder, settings, what="run")
+            self.state = read_settings_file(self._state, _State)
+            require_same_settings(self.folder / _SETTINGS, settings, what="a run")
 
     @property
     def epochs(self) -> list[dict[str, float]]:
@@ -159,37 +158,6 @@ class TrainingRun:
     def save(self) -> None:
         """Write the state; atomic."""
         write_whole(self._state, json.dumps(self.state, indent=1))
-
-
-def require_same_settings(folder: Path, settings: Mapping[str, Any], *, what: str) -> None:
-    """Compare settings with those in the folder's `settings.json`; `SettingError` if one differs."""
-    wanted = json.loads(json.dumps(settings, default=str))
-    stored = _read_json(folder / _SETTINGS, dict[str, Any])
-    for key in sorted({*stored, *wanted}):
-        if stored.get(key) != wanted.get(key):
-            raise SettingError(
-                f"{folder} holds a {what} with another `{key}` ({_short(stored.get(key))}, now "
-                f"{_short(wanted.get(key))}): choose another --output, or delete the folder"
-            )
-
-
-def _read_json(path: Path, kind: Any) -> dict[str, Any]:
-    """A JSON file of a run's folder, whose content is of a kind that pydantic knows; else `SettingError`."""
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        TypeAdapter(kind).validate_python(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
-        raise SettingError(f"cannot use {path.parent} for the run: `{path.name}`: {reason}; {_ANEW}") from error
-    except (OSError, ValueError) as error:
-        raise SettingError(f"cannot use {path.parent} for the run: `{path.name}`: {error}; {_ANEW}") from error
-    return content
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 class ValidationSkill(keras.callbacks.Callback):

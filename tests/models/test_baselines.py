@@ -16,7 +16,7 @@ from kflare.models.baselines import (
     recent_climatology,
     region_persistence,
 )
-from kflare.models.losses import unweighted
+from kflare.models.calibration import unweighted
 from kflare.verification.probabilistic import brier_skill_score
 
 LEARNERS = pytest.mark.parametrize("learn", [logistic_regression, gradient_boosting, random_forest])

@@ -7,8 +7,7 @@ import tensorflow as tf
 from scipy.special import expit, logit
 
 from kflare.errors import DataError
-from kflare.models.calibration import Calibration, fit_calibration
-from kflare.models.losses import unweighted
+from kflare.models.calibration import Calibration, fit_calibration, unweighted
 
 
 def test_recovers_the_slope_and_offset_of_simulated_data():

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
-from kflare.models.losses import WeightedCrossentropy, class_weights, unweighted
+from kflare.models.calibration import unweighted
+from kflare.models.losses import WeightedCrossentropy, class_weights
 
 LABELS = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
 PROBABILITIES = np.array([[0.8, 0.2], [0.9, 0.1]], np.float32)

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -21,12 +20,14 @@ from kflare.errors import DataError, SettingError
 from kflare.flares.labels import LEAD_HOURS, in_seconds
 from kflare.io.arrays import BoolArray
 from kflare.io.atomic import held_folders, write_whole
+from kflare.io.run_settings import require_same_settings
 from kflare.models.baselines import climatology, gradient_boosting, logistic_regression, random_forest
 from kflare.models.calibration import fit_calibration
-from kflare.models.fitting import TrainingTask
-from kflare.models.losses import class_weights
-from kflare.models.training import Recipe, TrainingRun, require_same_settings
 from kflare.verification.contingency import best_threshold
+
+if TYPE_CHECKING:
+    from kflare.models.fitting import TrainingTask
+    from kflare.models.training import Recipe
 
 __all__ = [
     "NETWORK", "Fold", "MethodForecast", "baseline_unit", "block_folds", "conclude", "cross_validate",
@@ -153,7 +154,7 @@ def cross_validate(
     from tqdm import tqdm
 
     if (folder / "settings.json").exists():
-        require_same_settings(folder, settings, what="cross-validation")
+        require_same_settings(folder / "settings.json", settings, what="a cross-validation")
     parts = []
     with held_folders(folder, *(folder / fold.name.replace(" ", "-") for fold in folds), within=folder):
         write_whole(folder / "settings.json", json.dumps(settings, default=str, indent=2, sort_keys=True))
@@ -214,8 +215,11 @@ _LEARNERS = {
 }
 
 
-def network_unit(task: TrainingTask, *, seed: int, recipe: Callable[[BoolArray, int], Recipe]) -> Unit:
+def network_unit(task: "TrainingTask", *, seed: int, recipe: "Callable[[BoolArray, int], Recipe]") -> Unit:
     """The network with one seed, as its fit decided; `recipe` makes of training labels and seed how to train."""
+    import keras
+
+    from kflare.models.training import TrainingRun
 
     def forecast(fold: Fold, folder: Path) -> list[MethodForecast]:
         how = recipe(task.observed[fold.train], seed)
@@ -230,8 +234,9 @@ def network_unit(task: TrainingTask, *, seed: int, recipe: Callable[[BoolArray, 
     return forecast
 
 
-def baseline_unit(task: TrainingTask) -> Unit:
+def baseline_unit(task: "TrainingTask") -> Unit:
     """All baselines of a fold; learners get the network's inputs and class weights: their 0.5 is climatology too."""
+    from kflare.models.losses import class_weights
 
     def forecast(fold: Fold, folder: Path) -> list[MethodForecast]:
         del folder  # nothing to keep

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from kflare.models.calibration import unweighted
 from kflare.models.crossvalidation.folds import ENSEMBLE, NETWORK
-from kflare.models.losses import unweighted
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import ClusteredSamples, Interval, Resampled, Scorers
 from kflare.verification.probabilistic import brier_skill_score, roc_area
