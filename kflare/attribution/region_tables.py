@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.flares.srs import is_srs, read_srs, require_positions
+from kflare.flares.srs import is_srs, read_srs
 from kflare.io.payload import format_of
 from kflare.io.table_file import numbers, whole_numbers
 from kflare.sharp.keywords import HARP_BOX, SHARP_KEYWORDS, harp_box, read_sharp_header
@@ -70,8 +70,11 @@ def _complete(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     if "noaa" not in table:
         table["noaa"] = pd.array([pd.NA] * len(table), "Int64")
     table["noaa"] = whole_numbers(table["noaa"], str(path), most=99_999).replace(0, pd.NA)
-    table = table.assign(**{name: numbers(table[name]) for name in ("lon", "lat")})
-    require_positions(table, path)
+    for name, limit in (("lon", 180), ("lat", 90)):
+        table[name] = numbers(table[name])
+        if (wrong := ~table[name].abs().le(limit)).any():
+            seen = f"got {table[name][wrong].iloc[0]} in row {wrong.to_numpy().argmax()}"
+            raise DataError(f"`{path}`: `{name}` must lie in [-{limit}, {limit}] degrees, {seen}")
     return table.sort_values("time", kind="stable", ignore_index=True)
 
 

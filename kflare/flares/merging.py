@@ -35,11 +35,7 @@ _NEVER: Final = np.iinfo(np.int64).min
 
 
 def merge_flares(
-    first: FlareList,
-    second: FlareList,
-    *,
-    tolerance: timedelta = timedelta(minutes=5),
-    flux_factor: float = 1.5,
+    first: FlareList, second: FlareList, *, tolerance: timedelta = timedelta(minutes=5), flux_factor: float = 1.5
 ) -> FlareList:
     """Merge two flare lists by the rule of this module; the first is the more trusted one.
 

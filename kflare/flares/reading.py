@@ -1,12 +1,7 @@
 """The formats of flare lists: each becomes one table of text columns with the same names.
 
-What the text says is judged and repaired in `kflare.flares.repairing`; here it is only found. The format is told by
-the content, never by the suffix:
-
-* NGDC's yearly reports, and NCEI's flare summaries: see `kflare.flares.archived`;
-* event text: NOAA/SWPC's daily edited events (`20150301events.txt`), of which the XRA rows are the GOES flares;
-* JSON: SWPC's `edited_events.json` and `xray-flares-7-day.json` (or `-latest`), and stored answers of the HEK;
-* CSV: anything else, by its header.
+What the text says is judged and repaired in `kflare.flares.repairing`, which lists them; here it is only found. The
+format is told by the content, never by the suffix; those of NOAA's archives are in `kflare.flares.archived`.
 """
 
 import csv
@@ -15,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -29,18 +25,8 @@ __all__ = ["LOCATION", "FlareColumns", "columns_of_records", "read_flare_columns
 
 # The names under which the known dialects hold each column, in order of preference: plain lists, the HEK,
 # SWPC's edited_events.json, SWPC's xray-flares-7-day.json, DONKI, sunpy's lists of SWPC's events.
-_SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
-    "start": ("start", "start_time", "event_starttime", "begin_datetime", "begin_time", "begintime"),
-    "peak": ("peak", "peak_time", "max_time", "event_peaktime", "max_datetime", "peaktime"),
-    "end": ("end", "end_time", "event_endtime", "end_datetime", "endtime"),
-    "goes_class": ("goes_class", "fl_class", "label", "fl_goescls", "particulars1", "max_class", "classtype"),
-    "noaa": ("noaa", "noaa_ar", "ar_noaanum", "region", "noaa_active_region", "active_region", "activeregionnum", "ar"),
-    "lon": ("lon", "hgs_x"),
-    "lat": ("lat", "hgs_y"),
-    "method": ("frm_name",),
-    "date": ("date", "start_date", "event_date", "day"),
-    "clock": ("start_time", "start_clock"),
-}
+_TABLE: Final = files("kflare.flares").joinpath("columns.csv").read_text(encoding="utf-8").splitlines()
+_SYNONYMS: Final = {row["column"]: row["names"].split() for row in csv.DictReader(_TABLE)}
 _REQUIRED: Final = ("start", "peak", "end", "goes_class")
 
 _HEADER_CHARACTERS: Final = 1 << 16

@@ -42,7 +42,7 @@ def read_flares(path: str | Path) -> FlareList:
       `goes_class`, `fl_class` or `label`; and, where present, `noaa` or `noaa_ar`, `lon`, `lat`; or the names of the
       HEK (`event_starttime` … `fl_goescls`);
     * SWPC's daily event text (`20150301events.txt`): its XRA rows;
-    * SWPC's `edited_events.json` (type XRA) and `xray-flares-7-day.json`;
+    * SWPC's `edited_events.json` (type XRA) and `xray-flares-7-day.json` (or `-latest`);
     * JSON answers of the HEK. See `kflare.flares.hek` for its tables.
 
     * NGDC's yearly reports of 1975 to 2016 (`goes-xrs-report_2014.txt`);

@@ -17,9 +17,9 @@ from kflare.flares.reading import LOCATION
 from kflare.flares.region_numbers import full_region_numbers
 from kflare.io.catalogue_file import MAX_TEXT_BYTES
 from kflare.io.payload import decoding, read_payload
-from kflare.io.table_file import numbers
+from kflare.io.table_file import plausible_numbers, sound_rows
 
-__all__ = ["is_srs", "read_srs", "require_positions"]
+__all__ = ["is_srs", "read_srs"]
 
 _NEEDED: Final = ("ar_noaanum", "LOCATION", "date")
 _OPTIONAL: Final = ("AREA", "Longitude_extent")
@@ -32,6 +32,10 @@ _LINE: Final = {
     True: re.compile(r"\s*(?:none|nmbr\b.*)\s*$", re.IGNORECASE),
     False: re.compile(r"\s*(?:none|nmbr\b.*|[0-9]{1,5}\s+[NS][0-9]{2}\s+[0-9]{1,3})\s*$", re.IGNORECASE),
 }
+# Degrees from the central meridian: regions are listed until they are some way across the limb, up to W99.
+_FARTHEST: Final = 110
+# µHem and degrees; the largest group ever seen, of April 1947, had 6,132 µHem.
+_LARGEST, _LONGEST = 10_000, 90
 _LOG = logging.getLogger(__name__)
 
 
@@ -57,13 +61,14 @@ def read_srs(path: str | Path) -> pd.DataFrame:
         `time` (datetime64[us, UTC], 00 UT of the day of issue, for which the positions are valid), `issued` (likewise),
         `noaa` (int64, 5 digits from June 2002 on), `lon`, `lat` (Stonyhurst degrees, west and north positive),
         `area_uhem` (0 = plage without spots, NaN = unknown), `extent` (degrees of longitude, NaN = unknown); sorted by
-        time. Regions that are due to return are left out. Lines of a text that belong to no part that is used, and are
-        no heading, are logged.
+        time. Regions that are due to return are left out. Rows whose number, day or position cannot be read or is
+        impossible are left out, impossible areas and extents unknown; both, and lines of a text that belong to no part
+        that is used and are no heading, are logged.
 
     Raises
     ------
     DataError
-        If it is neither, or a position cannot be read or is off the sphere.
+        If it is neither, or none of its rows can be read.
     """
     path = Path(path)
     if path.is_dir():
@@ -80,40 +85,27 @@ def read_srs(path: str | Path) -> pd.DataFrame:
     else:
         raise DataError(f"`{path}` is no Solar Region Summary that can be read: it must be {_FORMS}; give {_WHAT}")
     place = rows["LOCATION"].str.strip().str.extract(rf"^{LOCATION.pattern}$")
+    lon, lat = place[3].astype("float64"), place[1].astype("float64")
     issued = pd.to_datetime(rows["date"], format="ISO8601", utc=True, errors="coerce").astype("datetime64[us, UTC]")
     noaa = full_region_numbers(rows["ar_noaanum"], issued)
-    bad = place.isna().any(axis=1) | issued.isna() | noaa.isna()
-    if bad.any():
-        row = rows[bad].iloc[0]
-        raise DataError(
-            f"`{path}`: `LOCATION` must be like N07E04, `date` a time and `ar_noaanum` a number, got "
-            f"{row['LOCATION']!r}, {row['date']!r} and {row['ar_noaanum']!r} in row {int(bad.to_numpy().argmax())}"
-            + (f", line {row['line']}" if "line" in row else "")
-        )
+    keep, _ = sound_rows(
+        str(path),
+        (rows["LOCATION"], (lon <= _FARTHEST) & (lat <= 90), f"like N07E04, {_FARTHEST} degrees east or west at most"),
+        (rows["date"], issued.notna(), "a time such as 2013-10-23 00:30"),
+        (rows["ar_noaanum"], noaa.notna(), "a number such as 11875"),
+    )
     table = pd.DataFrame(
         {
             "time": issued.dt.normalize(),
             "issued": issued,
-            "noaa": noaa.astype("int64"),
-            "lon": place[3].astype("float64") * np.where(place[2] == "W", 1, -1),
-            "lat": place[1].astype("float64") * np.where(place[0] == "N", 1, -1),
-            "area_uhem": numbers(rows["AREA"]),
-            "extent": numbers(rows["Longitude_extent"]),
+            "noaa": noaa,
+            "lon": lon * np.where(place[2] == "W", 1, -1),
+            "lat": lat * np.where(place[0] == "N", 1, -1),
+            "area_uhem": plausible_numbers(rows["AREA"], str(path), low=0, high=_LARGEST),
+            "extent": plausible_numbers(rows["Longitude_extent"], str(path), low=0, high=_LONGEST),
         }
     )
-    require_positions(table, path)
-    return table.sort_values("time", kind="stable", ignore_index=True)
-
-
-def require_positions(table: pd.DataFrame, path: Path) -> None:
-    """DataError unless all `lon` and `lat` (degrees) of a table are on the sphere."""
-    for name, limit in (("lon", 180), ("lat", 90)):
-        wrong = ~table[name].abs().le(limit)
-        if wrong.any():
-            raise DataError(
-                f"`{path}`: `{name}` must lie in [-{limit}, {limit}] degrees, got {table[name][wrong].iloc[0]} in row "
-                f"{int(wrong.to_numpy().argmax())}"
-            )
+    return table[keep].astype({"noaa": "int64"}).sort_values("time", kind="stable", ignore_index=True)
 
 
 def _is_csv(text: str) -> bool:
@@ -160,4 +152,5 @@ def _text_rows(text: str, path: Path) -> pd.DataFrame:
         raise DataError(f"`{path}` is no Solar Region Summary that can be read: it has no section I; download it again")
     if parts == {"I"}:
         _LOG.warning("`%s` ends in section I: if it was cut off, regions are missing", path)
-    return pd.DataFrame(rows, columns=[*_NEEDED, *_OPTIONAL, "line"]).astype("str")
+    places = [f"{row}, line {number}" for row, (*_, number) in enumerate(rows)]
+    return pd.DataFrame([row[:-1] for row in rows], places, columns=[*_NEEDED, *_OPTIONAL], dtype="str")

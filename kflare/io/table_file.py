@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["numbers", "read_csv", "read_table", "sound_rows", "whole_numbers"]
+__all__ = ["numbers", "plausible_numbers", "read_csv", "read_table", "sound_rows", "whole_numbers"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,6 +62,28 @@ def numbers(column: "pd.Series") -> "npt.NDArray[np.float64]":
     return np.where(np.isfinite(values), values, np.nan)
 
 
+def plausible_numbers(column: "pd.Series", source: str, *, low: float, high: float) -> "npt.NDArray[np.float64]":
+    """Numbers of a column within bounds, float64 (N,), NaN for all else; what is given and none of them is logged."""
+    import numpy as np
+
+    values = numbers(column)
+    sound = (values >= low) & (values <= high)
+    if (wrong := np.asarray(~sound & ~_empty(column))).any():
+        rule = f"a number from {low:g} to {high:g}"
+        _LOG.warning("`%s`: %s", source, _note(column, wrong, rule, f"values of `{column.name}` are taken as unknown"))
+    return np.where(sound, values, np.nan)
+
+
+def _note(seen: "pd.Series", bad: "npt.NDArray[np.bool_]", rule: str, lost: str) -> str:
+    row = int(bad.argmax())
+    said = f"`{seen.name}` must be {rule}, got {str(seen.iloc[row])[:60]!r} in row {seen.index[row]}"
+    return f"{bad.sum()} of {len(bad)} {lost}: {said}"
+
+
+def _empty(column: "pd.Series") -> "pd.Series":
+    return column.isna() | column.astype("str").str.strip().str.lower().isin(["", "nan", "none", "<na>"])
+
+
 def whole_numbers(column: "pd.Series", source: str, *, most: int, rule: str | None = None) -> "pd.Series":
     """Identifiers, Int64: whole numbers from 0 to `most`, <NA> where the cell is empty.
 
@@ -70,7 +92,7 @@ def whole_numbers(column: "pd.Series", source: str, *, most: int, rule: str | No
     import pandas as pd
 
     values = pd.Series(numbers(column), column.index)
-    empty = column.isna() | column.astype("str").str.strip().str.lower().isin(["", "nan", "none", "<na>"])
+    empty = _empty(column)
     wrong = column[~(values.between(0, most) & (values % 1 == 0)) & ~empty]
     if len(wrong):
         raise DataError(
@@ -96,9 +118,7 @@ def sound_rows(
     for seen, sound, rule in checks:
         bad = keep & ~np.asarray(sound, dtype=np.bool_)
         if bad.any():
-            row = int(bad.argmax())
-            said = f"`{seen.name}` must be {rule}, got {str(seen.iloc[row])[:60]!r} in row {row}"
-            notes.append(f"{bad.sum()} of {len(bad)} rows left out: {said}")
+            notes.append(_note(seen, bad, rule, "rows left out"))
         keep &= ~bad
     if notes and not keep.any():
         raise DataError(f"`{source}`: none of {len(keep)} rows can be read: {'; '.join(notes)}")

@@ -99,12 +99,17 @@ def test_a_table_of_many_days(tmp_path):
     ("text", "message"),
     [
         ("ar_noaanum,LOCATION,AREA\n11875,N07E04,10\n", "needs the column `date`"),
-        (TEXT.replace("1877 S13E23", "1877 S13"), "`LOCATION` must be like N07E04.*'S13'.*row 1"),
-        (TEXT.replace("2013 Oct 23", "2013 Okt 23"), "`date` a time .* got 'N07W04', '2013 Okt 23 0030'"),
+        (
+            TEXT.replace("2013 Oct 23", "2013 Okt 23"),
+            "`date` must be .* got '2013 Okt 23 0030' in row 0, line 11",
+        ),
         (TEXT.partition("I.  Regions")[0], "it has no section I"),
         (TEXT.replace("I.  Regions with", "I Regions with"), "it has no section I"),
         ("ar_noaanum,LOCATION,AREA,date\n11875,7 north,10,2013-10-23\n", "`LOCATION` must be like N07E04"),
-        ("ar_noaanum,LOCATION,AREA,date\n11875,N99E04,10,2013-10-23\n", r"`lat` must lie in \[-90, 90\]"),
+        (
+            "ar_noaanum,LOCATION,AREA,date\n11875,N99E04,10,2013-10-23\n",
+            "`LOCATION` must .* got 'N99E04' in row 0",
+        ),
         ("what,ever\n1,2\n", "no Solar Region Summary that can be read"),
         ("", "is empty"),
     ],
@@ -160,11 +165,37 @@ def test_a_text_that_ends_in_its_first_section_may_have_been_cut_off(tmp_path, c
     assert "ends in section I" in caplog.text
 
 
-def test_a_line_of_a_region_that_cannot_be_read_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("S13E23", "S13", "`LOCATION` must be like N07E04, .* got 'S13' in row 1, line 12"),
+        ("S13E23", "S93E23", "got 'S93E23' in row 1, line 12"),
+        ("S13E23", "S13E170", "110 degrees east or west at most, got 'S13E170' in row 1, line 12"),
+        ("1877 S13E23", "0 S13E23", "`ar_noaanum` must be a number such as 11875, got '0' in row 1, line 12"),
+    ],
+)
+def test_a_region_that_cannot_be_read_is_left_out_and_named(tmp_path, caplog, old, new, said):
     path = tmp_path / "20131023SRS.txt"
-    path.write_text(TEXT.replace("1877 S13E23", "1877 S13"))
-    with pytest.raises(DataError, match="in row 1, line 12"):
-        read_srs(path)
+    path.write_text(TEXT.replace(old, new))
+    assert read_srs(path)["noaa"].tolist() == [11875, 11871]
+    assert re.search(f"1 of 3 rows left out: .*{said}", caplog.text)
+
+
+@pytest.mark.parametrize("read", [read_srs, read_regions])
+@pytest.mark.parametrize("seen", ["-170", "-1", "inf", "1e30", "99999", "-9999", "large", "4e2x", "nan."])
+@pytest.mark.parametrize("name", ["area_uhem", "extent"])
+def test_an_impossible_size_is_unknown_and_named(tmp_path, caplog, read, seen, name):
+    path = tmp_path / "20131023SRS.txt"
+    old = "0390 Eki  11" if name == "area_uhem" else "Eki  11"
+    path.write_text(TEXT.replace(old, old.replace("0390" if name == "area_uhem" else "11", seen)))
+    found = read(path)
+    assert found["noaa"].tolist() == [11875, 11877, 11871]
+    np.testing.assert_array_equal(found[name], [420, np.nan, 0] if name == "area_uhem" else [13, np.nan, np.nan])
+    column = "AREA" if name == "area_uhem" else "Longitude_extent"
+    assert f"1 of 3 values of `{column}` are taken as unknown" in caplog.text
+    assert f"got '{seen}' in row 1, line 12" in caplog.text
+    path.write_text(f"ar_noaanum,LOCATION,{column},date\n11875,N07W04,{seen},2013-10-23\n")
+    assert read(path)[name].isna().all()
 
 
 def test_the_line_of_issue_may_say_ut(tmp_path):
