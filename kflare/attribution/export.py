@@ -251,8 +251,7 @@ def _read(job: ImageJob, size: int, settings: Export) -> tuple[Magnetogram, Floa
 
     assert job.image is not None
     try:
-        image = read_magnetogram(job.image, byte_range=settings.byte_range)
-        require_usable(image)
+        image = require_usable(read_magnetogram(job.image, byte_range=settings.byte_range))
     except DataError as error:
         return str(error)
     field = reduce_field(tf.constant(image.data[None, :, :, None]), size=size).numpy()[0, :, :, 0]

@@ -13,9 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import tensorflow as tf
 
-from kflare.datasets.preprocessing import reduce_field
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.readers.reader import Options
@@ -79,14 +77,16 @@ def reduce_images(
     of one shape of each magnetogram. The reduced images, 4 · size² bytes each, lie in `folder` while the process runs:
     the run's own, or where that will be made. `SettingError` if it cannot be written to or is full.
     """
+    import tensorflow as tf
     from tqdm import tqdm
+
+    from kflare.datasets.preprocessing import reduce_field
 
     fields = _unnamed_file(folder, (len(paths), size, size, 1))
 
     def one(number: int) -> tuple[str, dict[str, float], npt.NDArray[np.float32] | None]:
         reader, content = open_reader(paths[number])
-        magnetogram = reader.read(content, Options(str(paths[number]), byte_range=byte_range))
-        require_usable(magnetogram)
+        magnetogram = require_usable(reader.read(content, Options(str(paths[number]), byte_range=byte_range)))
         fields[number] = reduce_field(tf.constant(magnetogram.data[None, :, :, None]), size=size)[0]
         measured = None if measure is None else measure(magnetogram)
         return hashlib.sha256(content).hexdigest(), proxies_of(magnetogram), measured

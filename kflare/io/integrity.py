@@ -7,6 +7,7 @@ HTML with status 200, and a broken connection leaves the beginning of a file: ne
 import json
 import re
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +15,7 @@ from kflare.io.catalogue_file import is_json
 from kflare.io.guarded_fits import fits_parts
 from kflare.io.payload import format_of
 
-__all__ = ["KINDS", "damage", "html_title"]
+__all__ = ["KINDS", "damage", "html_title", "jp2_boxes"]
 
 _HTML = re.compile(
     rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|title)\b", re.IGNORECASE | re.DOTALL
@@ -68,29 +69,38 @@ def _incomplete_jpeg(file: BinaryIO, size: int) -> str | None:
     return None if b"\xff\xd9" in file.read() else "truncated: a JPEG must end with its end-of-image marker"
 
 
-def _incomplete_jp2(file: BinaryIO, size: int) -> str | None:
+def jp2_boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
+    """Type of each box at the top of a JP2 file, and where its content begins and ends; ValueError if one does not."""
     place = 0
-    image = False
-    while place < size:
+    while place + 8 <= size:
         file.seek(place)
         head = file.read(16)
-        if len(head) < 8:
-            return f"truncated: {size} bytes end within a box"
         length, name = struct.unpack(">I4s", head[:8])
+        begin = place + 8
         if length == 1 and len(head) == 16:
-            length = struct.unpack(">Q", head[8:])[0]
-        if length == 0:  # the last box may leave its length open
-            length = size - place
-        if length < 8:
-            return f"damaged: a box of {length} bytes at byte {place}"
-        if place + length > size:
-            return f"truncated: {size} of at least {place + length} bytes"
-        if name == b"jp2c":
-            image = True
-            file.seek(max(place, place + length - _TRAILER))
-            if b"\xff\xd9" not in file.read(min(length, _TRAILER)):
-                return "truncated: the image must end with its end-of-codestream marker"
-        place += length
+            length, begin = struct.unpack(">Q", head[8:])[0], place + 16
+        end = size if length == 0 else place + length  # the last box may leave its length open
+        if end < begin:
+            raise ValueError(f"damaged: a box of {length} bytes at byte {place}")
+        if end > size:
+            raise ValueError(f"truncated: {size} of at least {end} bytes")
+        yield name, begin, end
+        place = end
+
+
+def _incomplete_jp2(file: BinaryIO, size: int) -> str | None:
+    image, end = False, 0
+    try:
+        for name, begin, end in jp2_boxes(file, size):
+            if name == b"jp2c":
+                image = True
+                file.seek(max(begin, end - _TRAILER))
+                if b"\xff\xd9" not in file.read(end - file.tell()):
+                    return "truncated: the image must end with its end-of-codestream marker"
+    except ValueError as error:
+        return str(error)
+    if end != size:
+        return f"truncated: {size} bytes end within a box"
     return None if image else f"truncated: {size} bytes without an image"
 
 

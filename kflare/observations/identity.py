@@ -23,8 +23,7 @@ VECTOR_SEGMENTS: Final = ("field", "inclination", "azimuth", "disambig")
 
 # hmi.M_720s_nrt.20131023_000000_TAI.magnetogram.fits, hmi.bharp_720s_nrt.377.20131023_000000_TAI.field.fits
 _HMI = re.compile(
-    r"hmi\.(?P<series>\w+?)(?:\.(?P<harp>\d+))?\.\d{8}_\d{6}_TAI\.(?P<segment>\w+)\.fits(?:\.gz)?",
-    re.IGNORECASE,
+    r"hmi\.(?P<series>\w+?)(?:\.(?P<harp>\d+))?\.\d{8}_\d{6}_TAI\.(?P<segment>\w+)\.fits(?:\.gz)?", re.IGNORECASE
 )
 # aia.lev1_nrt2.20131023T000008Z.131.image_lev1.fits
 _AIA = re.compile(

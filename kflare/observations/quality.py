@@ -101,12 +101,7 @@ POLICIES = {
     policy.name: policy
     for policy in (
         QualityPolicy("default"),
-        QualityPolicy(
-            "strict",
-            hmi_reject=_ALL & ~_NOCOSMICRAY,
-            mdi_reject=_ALL & ~_NOTPRIME60,
-            max_missing=0.001,
-        ),
+        QualityPolicy("strict", hmi_reject=_ALL & ~_NOCOSMICRAY, mdi_reject=_ALL & ~_NOTPRIME60, max_missing=0.001),
         QualityPolicy("any", refuses=False),
     )
 }

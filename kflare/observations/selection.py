@@ -27,11 +27,7 @@ class Selection:
 
 
 def select_for(
-    time: datetime,
-    candidates: Sequence[datetime],
-    *,
-    limit: timedelta,
-    tolerance: timedelta = NOMINAL_TOLERANCE,
+    time: datetime, candidates: Sequence[datetime], *, limit: timedelta, tolerance: timedelta = NOMINAL_TOLERANCE
 ) -> Selection:
     """Choose the image of a time: that at the time itself, else the nearest earlier one within a limit.
 

@@ -20,6 +20,7 @@ from kflare.observations.producers import counts_per_second
 from kflare.observations.quality import judge, judge_aia, policy_named
 from kflare.observations.readers.pixels import require_square
 from kflare.observations.reduction import rolled
+from kflare.observations.usability import measured_counts
 from kflare.sun.disk import Disk
 
 __all__ = ["CONTINUUM", "SolarImage", "read_solar_image"]
@@ -28,6 +29,8 @@ CONTINUUM: Final = 6173
 """Wavelength of HMI in Å."""
 # Exposures in seconds: AIA's are 2 to 3, and some ms in a strong flare.
 _SHORTEST, _LONGEST = 0.001, 100.0
+# For what was counted where the unit is DN/s and the exposure is not told: short enough for the brightest flare.
+_UNTOLD = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,35 +96,33 @@ def read_solar_image(path: str | Path, *, wavelength: int) -> SolarImage:
         image = file.image()
         header = Header(image.header.__getitem__, source)
         width = require_square(image.shape, MAX_WIDTH, source)
-        note, exposure = _checked(header, wavelength)
+        note, exposure, divided = _checked(header, wavelength)
         turn, time = orientation_of(header, width), header.time()
-        raw = file.pixels(image)
-        blank = header.number("BLANK")
+        raw = turn.upright(file.pixels(image))
         scale, zero = header.number("BSCALE") or 1.0, header.number("BZERO") or 0.0
-        data = turn.upright(raw).astype(np.float32)
-        if blank is not None and raw.dtype.kind in "iu":
-            data[turn.upright(raw) == int(blank)] = np.nan
-    data *= np.float32(scale / exposure)
-    data += np.float32(zero / exposure)
+        with np.errstate(over="ignore", invalid="ignore"):
+            data = raw.astype(np.float32) * np.float32(scale / divided) + np.float32(zero / divided)
+        if (blank := header.number("BLANK")) is not None:
+            data[raw == blank] = np.nan
+    data = measured_counts(data, source, seconds=exposure, hmi=wavelength == CONTINUUM)
     if turn.interpolates:
         data = rolled(data, turn.roll, turn.disk.x, turn.disk.y)
-    if not np.isfinite(data).any():
-        raise DataError(f"`{source}` holds no measured value; give another image")
     return SolarImage(data, time.astimezone(UTC), turn.disk, wavelength, source, note)
 
 
-def _checked(header: Header, wavelength: int) -> tuple[str, float]:
-    """What QUALITY has to say, and the exposure in seconds; 1 for HMI's continuum, whose unit is its own."""
+def _checked(header: Header, wavelength: int) -> tuple[str, float, float]:
+    """What QUALITY says, the exposure in seconds, and by what to divide; 1 for HMI's continuum, of its own unit."""
     seen = header.number("WAVELNTH")
     if seen != wavelength:
         raise DataError(f"`{header.source}`: `WAVELNTH` must be {wavelength} Å, got {seen}")
     if wavelength == CONTINUUM:
-        now = datetime.now(UTC)
-        return judge(
-            header.source, policy=policy_named("default"), time=now, instrument="HMI", quality=header.quality()
-        ), 1.0
-    exposure = 1.0 if counts_per_second(header) else header.number("EXPTIME")
+        quality, policy, now = header.quality(), policy_named("default"), datetime.now(UTC)
+        return judge(header.source, policy=policy, time=now, instrument="HMI", quality=quality), 1.0, 1.0
+    note = judge_aia(header.source, quality=header.quality())
+    if counts_per_second(header):
+        return note, header.plausible(_SHORTEST, _LONGEST, "EXPTIME") or _UNTOLD, 1.0
+    exposure = header.number("EXPTIME")
     if exposure is None or not _SHORTEST <= exposure <= _LONGEST:
         got = f"{exposure}, from {_SHORTEST:g} to {_LONGEST:g} s are possible"
         raise DataError(f"`{header.source}`: `EXPTIME` must be a time above 0 s, got {got}; give another image")
-    return judge_aia(header.source, quality=header.quality()), exposure
+    return note, exposure, exposure

@@ -1,16 +1,18 @@
-"""What a magnetogram must be to forecast from: of nothing seen, a forecast must not say "quiet".
+"""What an image must be to measure and forecast from: of nothing seen, a forecast must not say "quiet".
 
 The exported graphs hold requests to the same limits, which are our choice; readers have stricter ones of quality.
 """
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from kflare.errors import DataError
+from kflare.io.arrays import Float32Array
 from kflare.observations.magnetogram import Magnetogram
 
-__all__ = ["LARGEST_FIELD", "LEAST_COVERAGE", "LEAST_SIDE", "MOST_BEYOND", "require_usable"]
+__all__ = ["LARGEST_FIELD", "LEAST_COVERAGE", "LEAST_SIDE", "MOST_BEYOND", "measured_counts", "require_usable"]
 
 LEAST_SIDE: Final = 32
 """Pixels a side; on fewer no region of the Sun is more than a pixel."""
@@ -24,9 +26,17 @@ MOST_BEYOND: Final = 1e-3
 LEAST_COVERAGE: Final = 0.25
 """Share of the pixels that must have been measured: half of a disk whose radius is 0.4 of the width."""
 
+# Counts of a pixel, DN. AIA's converter ends at 16,383, which flat field and lost sensitivity may raise a few times;
+# HMI adds many exposures. The noise of the dark current is a few DN: what is far below 0 is a fill value as well.
+_COUNTS: Final = (-500.0, 65_534.0)
+_HMI_COUNTS: Final = (-500.0, 1e6)
 
-def require_usable(image: Magnetogram) -> None:
-    """Refuse a magnetogram that no forecast can be made of: `DataError` names the file, the limit and what was seen."""
+
+def require_usable(image: Magnetogram) -> Magnetogram:
+    """The magnetogram with NaN for what is beyond `LARGEST_FIELD`.
+
+    `DataError` names the file, the limit and what was seen, if no forecast can be made of it.
+    """
     side, strength = image.data.shape[0], np.abs(image.data)
     beyond = float(np.mean(strength > LARGEST_FIELD))
     measured = float(np.mean(strength <= LARGEST_FIELD))
@@ -41,3 +51,19 @@ def require_usable(image: Magnetogram) -> None:
     ):
         if not good:
             raise DataError(f"`{image.source}`: a magnetogram to forecast from must {rule}, got {seen}")
+    return replace(image, data=np.where(strength > LARGEST_FIELD, np.float32(np.nan), image.data)) if beyond else image
+
+
+def measured_counts(data: Float32Array, source: str, *, seconds: float, hmi: bool = False) -> Float32Array:
+    """An image in DN/s, (H, H), with NaN for what AIA, or HMI, cannot have counted in an exposure of so many seconds.
+
+    `DataError` names the file, if less than `LEAST_COVERAGE` of the pixels is left.
+    """
+    low, high = _HMI_COUNTS if hmi else _COUNTS
+    sound = (data >= low / seconds) & (data <= high / seconds)  # neither NaN nor infinite
+    if (share := float(sound.mean())) < LEAST_COVERAGE:
+        raise DataError(
+            f"`{source}` must have measured at least {LEAST_COVERAGE:.0%} of its pixels, got {share:.1%} between "
+            f"{low:g} and {high:g} DN; give another image"
+        )
+    return np.where(sound, data, np.float32(np.nan))

@@ -117,8 +117,7 @@ def measure(observations: ObservationSet, *, options: Extraction | None = None) 
         If the magnetogram cannot be used.
     """
     options = options or Extraction()
-    magnetogram = read_magnetogram(observations.magnetogram, policy=options.policy)
-    require_usable(magnetogram)
+    magnetogram = require_usable(read_magnetogram(observations.magnetogram, policy=options.policy))
     if abs(magnetogram.time - observations.time) > _NAME_TOLERANCE:
         raise DataError(
             f"`{observations.magnetogram}` is of {magnetogram.time:%Y-%m-%dT%H:%MZ} by its header and of "

@@ -60,7 +60,7 @@ def sun(turn=0.0, *, mirrored=False):
 def mdi_jp2(image, header):
     """By hv_mdi_mag_write_hvs2.pro: turned north up, clipped at ±1000 G, bytes 1 to 255 of what is on the disk."""
     image = np.where(np.isnan(image), np.nan, np.clip(image, -1000, 1000))
-    image[60, 50:52] = -1000, 1000
+    image[60, 48:51], image[60, 51:54] = -1000, 1000
     picture = np.nan_to_num((image + 1000) / 2000 * 254 + 1, nan=0).astype(np.uint8)
     # `jp2_file` scales by itself; these values come out of it as they are.
     return jp2_file((picture - 128.0) / 255 * 500, header)
@@ -151,6 +151,18 @@ def test_bytes_that_were_stretched_to_another_range_are_refused(tmp_path):
     (tmp_path / "mdi.jp2").write_bytes(jp2_file((picture - 128.0) / 255 * 500, cards(**(SOI | {"P_ANGLE": 0.0}))))
     with pytest.raises(DataError, match=r"mdi\.jp2`: zero field must be byte 128, got a median of 5[0-9]"):
         read_magnetogram(tmp_path / "mdi.jp2")
+
+
+def test_bytes_that_were_stretched_evenly_are_refused_unless_their_range_is_told(tmp_path):
+    # A quiet Sun within ±400 G: the strongest field of either sign is a byte at the end, zero field the middle.
+    field = np.clip(sun() * 0.5, -399, 399)
+    field[60, 50:52] = -400, 400
+    picture = np.nan_to_num((field + 400) / 800 * 254 + 1, nan=0).astype(np.uint8)
+    path = tmp_path / "mdi.jp2"
+    path.write_bytes(jp2_file((picture - 128.0) / 255 * 500, cards(**(SOI | {"P_ANGLE": 0.0}))))
+    with pytest.raises(DataError, match=r"mdi\.jp2`: zero field .* 3 pixels as strong as the strongest, got [12]: its"):
+        read_magnetogram(path)
+    assert read_magnetogram(path, byte_range=400.0).data[67, 50:52].tolist() == [-400.0, 400.0]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,40 @@ def test_blank_is_not_measured(tmp_path):
     assert np.argwhere(np.isnan(image.data)).tolist() == [[60, 4]]
 
 
+@pytest.mark.parametrize("unit", ["DN", "DN/s"])
+@pytest.mark.parametrize(
+    ("kind", "fill"),
+    [
+        (np.float32, 1e38), (np.float32, -1e38), (np.float32, np.inf), (np.float32, np.nan), (np.float32, -32768.0),
+        (np.float32, -9999.0), (np.float64, 1e300), (np.int16, -32768), (np.int32, -(2**31)), (np.int32, 2**31 - 1),
+        (np.int32, 99_999),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_counts_is_not_measured(tmp_path, kind, fill, unit):
+    data = np.full((64, 64), 7, kind)
+    data[3, 4:20] = fill
+    fits.PrimaryHDU(data, fits.Header({**CARDS, "BUNIT": unit})).writeto(tmp_path / "a.fits")
+    image = read_solar_image(tmp_path / "a.fits", wavelength=131)
+    assert np.argwhere(np.isnan(image.data)).tolist() == [[60, column] for column in range(4, 20)]
+    assert np.nanmax(image.data) == np.nanmin(image.data) == (7 if unit == "DN/s" else 3.5)
+    data[8:] = fill
+    fits.PrimaryHDU(data, fits.Header({**CARDS, "BUNIT": unit})).writeto(tmp_path / "b.fits")
+    with pytest.raises(DataError, match=r"b\.fits` must have measured at least 25% of its pixels, got 1\d\.\d%"):
+        read_solar_image(tmp_path / "b.fits", wavelength=131)
+
+
+def test_a_flare_is_counts(tmp_path):
+    # AIA shortens its exposures: a saturated pixel of 5 ms is three million DN/s.
+    data = np.full((64, 64), 16_383, np.int16)
+    fits.PrimaryHDU(data, fits.Header({**CARDS, "EXPTIME": 0.005})).writeto(tmp_path / "a.fits")
+    assert read_solar_image(tmp_path / "a.fits", wavelength=131).data.min() == pytest.approx(16_383 / 0.005)
+    rate = (data / 0.005).astype(np.float32)
+    for name, exposure in (("b.fits", {"EXPTIME": 0.005}), ("c.fits", {"EXPTIME": None})):
+        header = {key: value for key, value in {**CARDS, "BUNIT": "DN/s", **exposure}.items() if value is not None}
+        fits.PrimaryHDU(rate, fits.Header(header)).writeto(tmp_path / name)
+        assert read_solar_image(tmp_path / name, wavelength=131).data.min() == pytest.approx(16_383 / 0.005)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

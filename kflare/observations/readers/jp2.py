@@ -7,6 +7,7 @@ to hold before anything of that size is allocated.
 import io
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from xml.parsers import expat
@@ -15,19 +16,26 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError
+from kflare.io.integrity import jp2_boxes
 from kflare.io.payload import MAX_WIDTH, decoding
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram, require_byte_range
 from kflare.observations.producers import producer_of
 from kflare.observations.readers.pixels import Frame, Pixels, require_square
 from kflare.observations.readers.reader import Options, Reader
+from kflare.sun.disk import disk_mask
 
 __all__ = ["READER", "jp2_header", "magnetogram_from_jp2", "xml_header"]
 
 _ZERO_FIELD = 128
-# jp2gen stretches MDI's bytes from the weakest to the strongest field on the disk: right only where both reach ±1000 G.
+# jp2gen clips MDI's fields at ±1000 G and then stretches the bytes from the weakest to the strongest of the disk. The
+# scale is known only where zero field is in the middle and fields were clipped: then several pixels are as strong as
+# the strongest, else one or two. Farther out JPEG 2000 blurs the limb.
 _STRETCHED = 254
 _NEAR_ZERO = 3
+_NEAR_END = 2
+_CLIPPED = 3
+_COUNTED = 0.95
 _MAX_XML = 1 << 20
 _DAMAGED = "is a damaged or truncated JP2 file"
 
@@ -57,14 +65,24 @@ def magnetogram_from_jp2(payload: bytes, options: Options) -> Magnetogram:
         frame = Frame(header, width, options)
         image = _decode(payload, width, source)
         step = 2 * limit / maker.byte_steps
-        if maker.byte_steps == _STRETCHED and abs(np.median(image[image > 0]) - _ZERO_FIELD) > _NEAR_ZERO:
-            raise DataError(
-                f"`{source}`: zero field must be byte {_ZERO_FIELD}, got a median of {np.median(image[image > 0]):g}: "
-                "its bytes were stretched from its own weakest to its own strongest field, so gauss are unknown; give "
-                "the FITS file"
-            )
+        if maker.byte_steps == _STRETCHED:
+            disk = frame.orientation.disk
+            inside = disk_mask(width, replace(disk, radius=_COUNTED * disk.radius))
+            _require_scale(image[inside], source, told=options.byte_range is not None)
         # The picture has the top row first, FITS the bottom row.
         return frame.magnetogram(Pixels(image[::-1], scale=step, zero=-_ZERO_FIELD * step, byte_range=limit))
+
+
+def _require_scale(seen: npt.NDArray[np.uint8], source: str, *, told: bool) -> None:
+    """DataError unless bytes of the disk were stretched from -1000 to 1000 G, or by as much as was `told`."""
+    middle = float(np.median(seen))
+    clipped = max(np.count_nonzero(seen <= 1 + _NEAR_END), np.count_nonzero(seen >= 255 - _NEAR_END))
+    if abs(middle - _ZERO_FIELD) > _NEAR_ZERO or (clipped < _CLIPPED and not told):
+        raise DataError(
+            f"`{source}`: zero field must be byte {_ZERO_FIELD}, got a median of {middle:g}, and {_CLIPPED} pixels as "
+            f"strong as the strongest, got {clipped}: its bytes were stretched from its own weakest to its own "
+            "strongest field, so gauss are unknown; give the FITS file"
+        )
 
 
 def _time(payload: bytes, source: str) -> datetime:
@@ -124,18 +142,11 @@ def xml_header(payload: bytes, *, source: str) -> dict[str, str]:
 
 def _boxes(payload: bytes, source: str) -> Iterator[tuple[bytes, memoryview]]:
     """Type and content of the boxes at the top of a JP2 file."""
-    place = 0
-    while place + 8 <= len(payload):
-        length, kind = struct.unpack_from(">I4s", payload, place)
-        head = 8
-        if length == 1:
-            (length,) = struct.unpack_from(">Q", payload, place + 8)
-            head = 16
-        stop = len(payload) if length == 0 else place + length
-        if stop < place + head or stop > len(payload):
-            raise DataError(f"`{source}` is truncated: a box of {length} bytes at byte {place}, the file ends earlier")
-        yield kind, memoryview(payload)[place + head : stop]
-        place = stop
+    try:
+        for kind, begin, end in jp2_boxes(io.BytesIO(payload), len(payload)):
+            yield kind, memoryview(payload)[begin:end]
+    except ValueError as error:
+        raise DataError(f"`{source}` {_DAMAGED}: {error}; download it again") from error
 
 
 def _declared_shape(payload: bytes, source: str) -> tuple[int, int]:

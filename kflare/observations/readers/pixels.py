@@ -69,7 +69,7 @@ class Frame:
         self._quality = header.quality()
         self._doubts: tuple[str, ...] = ()
         try:
-            self._time, self._gauss, self._orientation = _all_of(
+            self._time, self._gauss, self.orientation = _all_of(
                 lambda: options.time if options.time is not None else header.time(),
                 lambda: gauss_per_unit(header),
                 lambda: orientation_of(header, width, disk=options.disk),
@@ -98,7 +98,7 @@ class Frame:
 
     def magnetogram(self, pixels: Pixels) -> Magnetogram:
         """Scale, turn, mask, check and reduce the pixels; the field must have both signs, within ±100 kG."""
-        turn, disk, width = self._orientation, self._orientation.disk, self._width
+        turn, disk, width = self.orientation, self.orientation.disk, self._width
         if pixels.byte_range is None:
             pixels = replace(pixels, scale=pixels.scale * self._gauss, zero=pixels.zero * self._gauss)
         seen = _Seen(self._source)
