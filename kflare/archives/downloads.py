@@ -20,15 +20,7 @@ from typing import Any, BinaryIO
 
 import requests
 
-from kflare.archives.web import (
-    NoAnswerError,
-    NotFoundError,
-    TransientError,
-    Web,
-    bar_html,
-    public_url,
-    require_success,
-)
+from kflare.archives.web import NoAnswerError, NotFoundError, TransientError, Web, bar_html, public_url, require_success
 from kflare.errors import DataError
 from kflare.io.atomic import move_into_place, temporary_file
 from kflare.io.integrity import damage

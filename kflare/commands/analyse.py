@@ -14,11 +14,10 @@ python -m kflare.analyse attributions/cnn-m hmi_daily --flares swpc_flares_2010-
 import argparse
 import json
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 
 from kflare.commands import command_line
-from kflare.commands.command_line import add_images, chosen_images
+from kflare.commands.command_line import add_images, chosen_images, utc_time
 
 __all__ = ["attribution_files", "main"]
 
@@ -53,7 +52,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("output").add_argument
     add("--output", type=Path, metavar="DIR", help="folder to write to (default: EXPORT/analysis)")
     told = "days to show as examples, such as 2013-10-23 (default: the clearest forecasts)"
-    add("--days", nargs="+", default=[], type=_day, metavar="DATE", help=told)
+    add("--days", nargs="+", default=[], type=utc_time, metavar="DATE", help=told)
     add("--json", action="store_true", help="print the summary as JSON")
 
 
@@ -77,7 +76,7 @@ def _analyse(args: argparse.Namespace) -> None:
         flares=read_flares(args.flares),
         regions=read_regions(args.regions),
         sharp=None if args.sharp is None else read_sharp_daily(args.sharp),
-        days=args.days,
+        days=[day.date() for day in args.days],
         options=AnalysisOptions(
             decision_threshold=0.5 if threshold is None else threshold,
             area=args.area,
@@ -104,13 +103,6 @@ def attribution_files(folder: Path, images: Sequence[Path]) -> list[Path]:
     if not found:
         raise DataError(f"`{maps}` holds no attribution file of the magnetograms given: export them first")
     return found
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"must be dates such as 2013-10-23, got {text!r}") from error
 
 
 main = command_line.Command("analyse", __doc__, _options, _analyse)

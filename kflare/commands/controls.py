@@ -23,13 +23,10 @@ __all__ = ["main"]
 
 def _options(parser: argparse.ArgumentParser) -> None:
     add_images(parser)
-    parser.add_argument(
-        "--model", type=Path, required=True, metavar="DIR", help="published full-disk model, e.g. savedmodels/cnn-m"
-    )
-    parser.add_argument(
-        "--images", type=int, default=8, metavar="N", help="at most this many, evenly from those given (default: 8)"
-    )
-    parser.add_argument("--json", action="store_true", help="print the tables as JSON")
+    add = parser.add_argument
+    add("--model", type=Path, required=True, metavar="DIR", help="published full-disk model, e.g. savedmodels/cnn-m")
+    add("--images", type=int, default=8, metavar="N", help="at most this many, evenly from those given (default: 8)")
+    add("--json", action="store_true", help="print the tables as JSON")
 
 
 def _controls(args: argparse.Namespace) -> None:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_TRUTH = {"true": True, "false": False}
+
 
 def _options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
@@ -148,7 +150,8 @@ def _detection_options(texts: Sequence[str]) -> Any:
     from kflare.regions.detection import DetectionOptions
 
     kinds: dict[str, Callable[[str], Any]] = {
-        name: _truth if kind is bool else kind for name, kind in DetectionOptions.__annotations__.items()
+        name: (lambda text: _TRUTH[text.lower()]) if kind is bool else kind
+        for name, kind in DetectionOptions.__annotations__.items()
     }
     chosen = {}
     for text in texts:
@@ -157,15 +160,9 @@ def _detection_options(texts: Sequence[str]) -> Any:
             raise SettingError(f"`--detection` takes NAME=VALUE with one of {', '.join(kinds)}, got {text!r}")
         try:
             chosen[name] = kinds[name](value)
-        except ValueError as error:
+        except (ValueError, KeyError) as error:
             raise SettingError(f"`--detection` {name} must be a number, or true or false, got {value!r}") from error
     return DetectionOptions(**chosen)
-
-
-def _truth(text: str) -> bool:
-    if text.lower() not in {"true", "false"}:
-        raise ValueError(text)
-    return text.lower() == "true"
 
 
 def _write_lists(run: "RunTable", folder: Path) -> None:

@@ -29,24 +29,17 @@ def add_model_and_data(parser: argparse.ArgumentParser) -> None:
     add = data.add_argument
     add("--magnetograms", type=Path, metavar="DIR", help="image models: folder of full-disk magnetograms")
     add_byte_range(data)
-    add(
-        "--daily", type=float, metavar="HOURS",
-        help="image models: one sample a day, of 00:00 UT or else the nearest image at most HOURS earlier, as in the "
-        "paper",
-    )  # fmt: skip
+    told = "image models: one sample a day, of 00:00 UT or else the nearest image at most HOURS earlier, as the paper"
+    add("--daily", type=float, metavar="HOURS", help=told)
     add("--sharp", type=Path, metavar="DIR", help="region models: folder of SHARP sample tables (sharp_0.csv …)")
     add("--harp-noaa", type=Path, metavar="FILE", help="with --sharp: Parquet table harpnum, noaa_ar")
-    add(
-        "--srs", type=Path, metavar="FILE",
-        help="with --sharp: NOAA's Solar Region Summaries, which tell when a region was given its number (default: "
-        "known from its first sample)",
-    )  # fmt: skip
+    told = (
+        "with --sharp: NOAA's region summaries, which tell when a region got its number (default: at its first sample)"
+    )
+    add("--srs", type=Path, metavar="FILE", help=told)
     add("--regions", type=Path, metavar="FILE", help="region models: region table, Parquet or CSV, instead of --sharp")
-    add(
-        "--features", nargs="+", metavar="NAME",
-        help="region models: columns to use, or a set, sharp or defn79 (default: defn79 if the table has it, else all "
-        "it has)",
-    )  # fmt: skip
+    told = "region models: columns, or a set, sharp or defn79 (default: defn79 if the table has it, else all it has)"
+    add("--features", nargs="+", metavar="NAME", help=told)
     add("--flares", type=Path, required=True, metavar="FILE", help="GOES flare list: CSV, JSON, SWPC, NGDC, NCEI")
 
 
@@ -63,11 +56,8 @@ def add_recipe(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     told = "weight of flares against 1 (default: the training span's class ratio)"
     add("--class-weight", type=float, metavar="W", help=told)
     add("--no-augment", action="store_true", help="image models: no mirroring and polarity reversal")
-    add(
-        "--pretrain", action="store_true",
-        help="image models: train the layers on flux and polarity inversion lines measured on the images, and only "
-        "the last layer on the flares",
-    )  # fmt: skip
+    told = "image models: train the layers on flux and polarity inversion lines of the images, the last on the flares"
+    add("--pretrain", action="store_true", help=told)
     return recipe
 
 

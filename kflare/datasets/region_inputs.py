@@ -1,7 +1,7 @@
 """A region table as the inputs of a region model's signature: one float32 vector per feature, by name."""
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ def region_inputs(
 ) -> dict[str, npt.NDArray[np.float32]]:
     """A model's features of a region table by name, float32 (N,), NaN = not measured; `DataError` for misfits."""
     from kflare.datasets.region_table import KEY_COLUMNS
-    from kflare.regions.feature_table import SETS, feature_set
+    from kflare.regions.feature_table import SETS, column_fault, feature_set
 
     missing = [name for name in features if name not in table.columns]
     if missing:
@@ -33,20 +33,7 @@ def region_inputs(
         raise DataError(f"the region table's {which}: rename or drop it (the model's are {', '.join(features)})")
     if table.empty:
         raise DataError(f"the region table holds no rows: there is nothing to ask {model}")
-    return {name: _numbers(table[name]) for name in features}
-
-
-def _numbers(column: Any) -> npt.NDArray[np.float32]:
-    import pandas as pd
-
-    if not pd.api.types.is_numeric_dtype(column):
-        wrong = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
-        seen = f"{wrong.iloc[0]!r} in row {wrong.index[0]}" if len(wrong) else f"the type {column.dtype}"
-        raise DataError(f"`{column.name}` must be numeric, got {seen}")
-    with np.errstate(over="ignore"):
-        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan).astype(np.float32)
-    infinite = np.flatnonzero(np.isinf(numbers))
-    if infinite.size:
-        row = column.index[infinite[0]]
-        raise DataError(f"`{column.name}` must be finite in float32, got {column.iloc[infinite[0]]} in row {row}")
-    return numbers
+    for name in features:
+        if fault := column_fault(table[name], rule="finite in float32"):
+            raise DataError(f"`{name}` {fault}")
+    return {name: table[name].to_numpy(np.float64, na_value=np.nan).astype(np.float32) for name in features}

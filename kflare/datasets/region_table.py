@@ -37,13 +37,12 @@ def read_region_table(path: Path) -> pd.DataFrame:
     """
     path = Path(path)
     table = read_table(path, "region table")
+    table = table.reset_index(drop=True)
     for name in ("time", "region"):
         if name not in table:
             raise DataError(f"{path} lacks the column `{name}`: it has {', '.join(map(str, table.columns)) or 'none'}")
-    if table.empty:
-        raise DataError(f"{path} holds no rows")
-    table = table.reset_index(drop=True)
-    for name in ("time", "region"):
+        if table.empty:
+            raise DataError(f"{path} holds no rows")
         if table[name].isna().any():
             raise DataError(f"`{name}` of {path} is empty in row {int(table[name].isna().to_numpy().argmax())}")
     return table.assign(time=_utc_times(table["time"], path), region=table["region"].astype(str))

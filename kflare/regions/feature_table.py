@@ -16,7 +16,7 @@ import pandas as pd
 
 from kflare.errors import DataError, SettingError
 
-__all__ = ["SCALES", "SETS", "Feature", "check_columns", "feature_set", "features_named"]
+__all__ = ["SCALES", "SETS", "Feature", "check_columns", "column_fault", "feature_set", "features_named"]
 
 SCALES = ("linear", "log10", "log1p")
 """How a feature is transformed before it is standardised; log10 takes values at or below its floor as the floor."""
@@ -78,18 +78,23 @@ def features_named(names: Iterable[str], *, of: str | None = None) -> tuple[Feat
 
 def check_columns(table: pd.DataFrame, features: Iterable[Feature], *, source: str) -> None:
     """Raise `DataError` unless the features are all there, numeric, and finite in float32 or NaN (not measured)."""
-    wanted = list(features)
-    absent = [feature.name for feature in wanted if feature.name not in table]
+    wanted = [feature.name for feature in features]
+    absent = [name for name in wanted if name not in table]
     if absent:
         raise DataError(f"{source} lacks the feature `{'`, `'.join(absent)}`: add the column (empty = not measured)")
-    for feature in wanted:
-        column = table[feature.name]
-        if not pd.api.types.is_numeric_dtype(column):
-            bad = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
-            seen = f"{bad.iloc[0]!r} in row {bad.index[0]}" if len(bad) else f"the type {column.dtype}"
-            raise DataError(f"feature `{feature.name}` of {source} must be numeric, got {seen}")
-        # The networks work in float32, where 1e39 is infinite.
-        infinite = np.abs(column.to_numpy(np.float64, na_value=np.nan)) > np.finfo(np.float32).max
-        if infinite.any():
-            seen = f"{column[infinite].iloc[0]} in row {column.index[infinite][0]}"
-            raise DataError(f"feature `{feature.name}` of {source} must be finite, got {seen}")
+    for name in wanted:
+        if fault := column_fault(table[name]):
+            raise DataError(f"feature `{name}` of {source} {fault}")
+
+
+def column_fault(column: pd.Series, *, rule: str = "finite") -> str:
+    """What is wrong with a column that must be numeric and, by `rule`, finite in float32 or NaN; "" if nothing is."""
+    if not pd.api.types.is_numeric_dtype(column):
+        bad = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
+        seen = f"{bad.iloc[0]!r} in row {bad.index[0]}" if len(bad) else f"the type {column.dtype}"
+        return f"must be numeric, got {seen}"
+    # The networks work in float32, where 1e39 is infinite.
+    infinite = np.abs(column.to_numpy(np.float64, na_value=np.nan)) > np.finfo(np.float32).max
+    return (
+        f"must be {rule}, got {column[infinite].iloc[0]} in row {column.index[infinite][0]}" if infinite.any() else ""
+    )

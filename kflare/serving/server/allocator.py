@@ -27,11 +27,7 @@ def use_one_arena() -> None:
     libc = _glibc()
     if libc is None or any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return
-    for setting, value in (
-        (_M_ARENA_MAX, 1),
-        (_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD),
-        (_M_TRIM_THRESHOLD, _KEPT),
-    ):
+    for setting, value in ((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD), (_M_TRIM_THRESHOLD, _KEPT)):
         libc.mallopt(setting, value)
 
 
