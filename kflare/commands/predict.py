@@ -1,7 +1,5 @@
 """Ask a server for forecasts: magnetograms or a region table in, region and full-disk probabilities out.
 
-Magnetograms that cannot be used are named on standard error, and the exit status is 1; the others are answered.
-
 Examples
 --------
 python -m kflare.predict hmi.M_20131023_000054.jpg --byte-range 250
@@ -25,7 +23,7 @@ __all__ = ["main"]
 
 def _options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("magnetograms", nargs="*", type=Path, help="full-disk magnetograms, or folders of them")
+    add("magnetograms", nargs="*", type=Path, help="full-disk magnetograms, or folders; a bad one costs itself alone")
     command_line.add_byte_range(parser)
     add("--regions", type=Path, metavar="FILE", help="region table (Parquet or CSV) instead of magnetograms")
     add("--flares", type=Path, metavar="FILE", help="with --regions: flare list, for missing flare-history columns")
@@ -61,8 +59,8 @@ def _predict(args: argparse.Namespace) -> None:
     if len(result.disk):
         print(json.dumps(result.as_json(), indent=2) if args.json else _as_text(result))
     rest = "the forecasts of the others are on standard output" if len(result.disk) else "there is no forecast"
-    total = len(result.disk) + len(result.failures)
-    command_line.report_failures(args.prog, result.failures, of=f"{total} magnetograms", rest=rest)
+    total = f"{len(result.disk) + len(result.failures)} magnetograms"
+    command_line.report_failures(args.prog, result.failures, of=total, rest=rest)
 
 
 def _of_regions(args: argparse.Namespace, client: "Client") -> "ServedForecasts":

@@ -26,8 +26,8 @@ MOST_BEYOND: Final = 1e-3
 LEAST_COVERAGE: Final = 0.25
 """Share of the pixels that must have been measured: half of a disk whose radius is 0.4 of the width."""
 
-# Counts of a pixel, DN. AIA's converter ends at 16,383, which flat field and lost sensitivity may raise a few times;
-# HMI adds many exposures. The noise of the dark current is a few DN: what is far below 0 is a fill value as well.
+# DN of a pixel: AIA's converter ends at 16,383, which flat field and lost sensitivity may raise a few times, HMI adds
+# exposures. Dark noise is a few DN: what is far below 0 is a fill value as well.
 _COUNTS: Final = (-500.0, 65_534.0)
 _HMI_COUNTS: Final = (-500.0, 1e6)
 

@@ -81,10 +81,7 @@ def open_database(url: str, *, begin: bool = True) -> Engine:
 
 
 def upgrade_database(url: str) -> tuple[str | None, str]:
-    """Bring the tables of an older kflare up to date, all or nothing; the revisions before and after.
-
-    Errors as of `open_database`, and LedgerError if there is no ledger.
-    """
+    """Bring an older kflare's tables up to date, all or nothing; the revisions before and after."""
     engine = _engine(url, begin=False)
     try:
         with transaction(engine, write=True, opening=True) as connection:

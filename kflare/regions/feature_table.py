@@ -95,6 +95,5 @@ def column_fault(column: pd.Series, *, rule: str = "finite") -> str:
         return f"must be numeric, got {seen}"
     # The networks work in float32, where 1e39 is infinite.
     infinite = np.abs(column.to_numpy(np.float64, na_value=np.nan)) > np.finfo(np.float32).max
-    return (
-        f"must be {rule}, got {column[infinite].iloc[0]} in row {column.index[infinite][0]}" if infinite.any() else ""
-    )
+    wrong = column[infinite]
+    return f"must be {rule}, got {wrong.iloc[0]} in row {wrong.index[0]}" if len(wrong) else ""

@@ -28,14 +28,11 @@ from kflare.sun.disk import disk_mask
 __all__ = ["READER", "jp2_header", "magnetogram_from_jp2", "xml_header"]
 
 _ZERO_FIELD = 128
-# jp2gen clips MDI's fields at ±1000 G and then stretches the bytes from the weakest to the strongest of the disk. The
-# scale is known only where zero field is in the middle and fields were clipped: then several pixels are as strong as
-# the strongest, else one or two. Farther out JPEG 2000 blurs the limb.
+# jp2gen clips MDI's fields at ±1000 G and stretches the bytes from the weakest to the strongest on the disk: the scale
+# is known where zero field is in the middle and fields were clipped, so that several pixels, not one, are strongest.
 _STRETCHED = 254
-_NEAR_ZERO = 3
-_NEAR_END = 2
-_CLIPPED = 3
-_COUNTED = 0.95
+_NEAR_ZERO, _NEAR_END, _CLIPPED = 3, 2, 3
+_COUNTED = 0.95  # of the radius; farther out JPEG 2000 blurs the limb
 _MAX_XML = 1 << 20
 _DAMAGED = "is a damaged or truncated JP2 file"
 
