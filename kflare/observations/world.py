@@ -27,30 +27,17 @@ def header_of(magnetogram: Magnetogram) -> dict[str, str | float | int]:
     cos, sin = math.cos(math.radians(magnetogram.roll)), math.sin(math.radians(magnetogram.roll))
     time = magnetogram.time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
     header: dict[str, str | float | int] = {
-        "CTYPE1": "HPLN-TAN",
-        "CTYPE2": "HPLT-TAN",
-        **dict.fromkeys(("CUNIT1", "CUNIT2"), "arcsec"),
-        **dict.fromkeys(("CRVAL1", "CRVAL2"), 0.0),
+        "CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN",
+        **dict.fromkeys(("CUNIT1", "CUNIT2"), "arcsec"), **dict.fromkeys(("CRVAL1", "CRVAL2"), 0.0),
         # FITS counts pixels from 1, and rows from the south.
-        "CRPIX1": disk.x + 1,
-        "CRPIX2": magnetogram.data.shape[0] - disk.y,
-        **dict.fromkeys(("CDELT1", "CDELT2"), scale),
-        "PC1_1": cos,
-        "PC1_2": -sin,
-        "PC2_1": sin,
-        "PC2_2": cos,
-        **dict.fromkeys(("DATE-OBS", "DATE-AVG"), time),
-        "TIMESYS": "UTC",
-        "RSUN_REF": SOLAR_RADIUS_M,
-        "RSUN_OBS": scale * disk.radius,
-        "DSUN_OBS": seen_from.distance,
-        "CRLN_OBS": seen_from.lon,
-        "CRLT_OBS": seen_from.lat,
-        "INSTRUME": magnetogram.instrument,
+        "CRPIX1": disk.x + 1, "CRPIX2": magnetogram.data.shape[0] - disk.y,
+        **dict.fromkeys(("CDELT1", "CDELT2"), scale), "PC1_1": cos, "PC1_2": -sin, "PC2_1": sin, "PC2_2": cos,
+        **dict.fromkeys(("DATE-OBS", "DATE-AVG"), time), "TIMESYS": "UTC",
+        "RSUN_REF": SOLAR_RADIUS_M, "RSUN_OBS": scale * disk.radius, "DSUN_OBS": seen_from.distance,
+        "CRLN_OBS": seen_from.lon, "CRLT_OBS": seen_from.lat, "INSTRUME": magnetogram.instrument,
         "TELESCOP": _TELESCOPES.get(magnetogram.instrument, magnetogram.instrument),
-        "CONTENT": "MAGNETOGRAM",
-        "BUNIT": "Gauss",
-    }
+        "CONTENT": "MAGNETOGRAM", "BUNIT": "Gauss",
+    }  # fmt: skip
     if magnetogram.quality is not None:
         # FITS integers have a sign, but no bound of 32 bits: the mask stays without one.
         header["QUALITY"] = magnetogram.quality
