@@ -7,8 +7,8 @@ replaced by HandleReloadConfigRequest; it needs --allow_version_labels_for_unava
 names its HTTP address ("http://host:8501"), if it has one.
 
 What is asked for is what TensorFlow Serving documents or its sources do, cited beside each test. Words are compared
-where the sources have them; where they come from the runtime, or differ between releases, only the code is. What its own
-code answers to some 3,000 requests, row by row, is asked of the embedded server in real_answers.
+where the sources have them; where they come from the runtime, or differ between releases, only the code is. What its
+own code answers to some 3,000 requests, row by row, is asked of the embedded server in real_answers.
 """
 
 import json

@@ -23,14 +23,14 @@ differs, and where one that is listed no longer does.
 _TAIL = """
 Beyond what the tables ask:
 
-* A version is served only if it has its `MANIFEST.sha256` and matches it, and computes only: a graph may do whatever its
-  operations can (`--allow-unpublished`, `--allow-any-operation`, `--trusted-key`).
+* A version is served only if it has its `MANIFEST.sha256` and matches it, and computes only: a graph may do whatever
+  its operations can (`--allow-unpublished`, `--allow-any-operation`, `--trusted-key`).
 * Work has bounds, whatever a few bytes stand for; beyond them a request is refused with `RESOURCE_EXHAUSTED` or 413
   (`--max-message-mib` and its neighbours). TensorFlow Serving takes 2 GiB a message.
 * In place of a version that cannot be loaded the next older one answers, and it is tried again when its files change or
   after a minute, five times at most; a broken model holds up no other.
-* A batch waits for more rows only while another one runs; inputs of different shapes wait in different queues; of a batch
-  that fails each request is run alone, so that only those at fault fail.
+* A batch waits for more rows only while another one runs; inputs of different shapes wait in different queues; of a
+  batch that fails each request is run alone, so that only those at fault fail.
 * Which flags it takes, and how it is run: [serving/README.md](../serving/README.md).
 """
 
