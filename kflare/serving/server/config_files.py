@@ -115,7 +115,7 @@ def _one_model(model: Any, base_path: Path) -> ModelSettings:
     if model.model_platform not in {"", "tensorflow"}:
         raise SettingError(f"Model {model.name} requests unsupported platform {model.model_platform}")
     if model.HasField("logging_config"):
-        raise SettingError("No request-logger-creator provided.")
+        raise SettingError(f"No request-logger-creator provided. Remove `logging_config` of model {model.name}")
     policy = model.model_version_policy
     choice = policy.WhichOneof("policy_choice")  # none means the newest version
     newest = None if choice in {"all", "specific"} else max(1, policy.latest.num_versions)
