@@ -51,7 +51,7 @@ class CompiledAttribution:
         self._compiled = tf.function(self._maps, reduce_retracing=True)
 
     def attribute(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Attribute the score of both labels to images (N, S, S, 1); the body of the signatures, to be compiled.
+        """Attribute the score of both labels to images (N, S, S, 1), float32 in [-1, 1]; the body of the signatures.
 
         Returns float32: the logits before the soft-max (N, 2); Grad-CAM (N, S/32, S/32, 2), Σ_k α_k A^k with α_k the
         mean gradient over the map (Selvaraju et al. 2017; Yi et al. 2021, section 3.2.2, who take the sum: a constant

@@ -41,7 +41,12 @@ def network_inputs(paths: Sequence[Path], *, size: int, byte_range: float | None
 
 
 def controls(model: keras.Model, images: Float32Array) -> dict[str, pd.DataFrame]:
-    """All controls of the flaring label's maps, by name, of images (N, S, S, 1) in [-1, 1]; the model stays."""
+    """All controls of the flaring label's maps, by name, of images (N, S, S, 1), float32 in [-1, 1]; the model stays.
+
+    "randomisation": `randomised_down_to`, the layer, and a rank correlation per method, -1 to 1; "deletion" and
+    "insertion": as `removal_curve` has them; "agreement": a row and a column per method. Errors are those of
+    `randomisation_check` and `removal_curve`, such as `DataError` where S is no multiple of the cells.
+    """
     twin = CompiledAttribution(model, layer=last_convolution(model))
     maps = {method: found[..., _FLARE] for method, found in twin.maps(images).items() if method in ATTRIBUTION_METHODS}
     table = randomisation_check(model, images, methods=ATTRIBUTION_METHODS)

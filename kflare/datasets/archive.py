@@ -54,11 +54,10 @@ def index_archive(folder: Path) -> pd.DataFrame:
     """
     from tqdm import tqdm
 
-    rows = []
-    for path in tqdm(magnetogram_files([folder]), desc="reading times", unit="image", disable=None, delay=2):
-        time = magnetogram_time(path)
-        rows.append({"path": str(path), "time": time, "forecast_time": forecast_time(time)})
-    table = pd.DataFrame(rows).sort_values("time", ignore_index=True)
+    paths = magnetogram_files([folder])
+    times = [magnetogram_time(p) for p in tqdm(paths, desc="reading times", unit="image", disable=None, delay=2)]
+    table = pd.DataFrame({"path": map(str, paths), "time": times, "forecast_time": map(forecast_time, times)})
+    table = table.sort_values("time", ignore_index=True)
     twice = table["forecast_time"].duplicated()
     if twice.any():
         time = table["forecast_time"][twice].iloc[0]

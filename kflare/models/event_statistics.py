@@ -51,8 +51,9 @@ class EventForecast:
 def event_statistics(flares: FlareList, time: datetime, threshold: str, *, level: float = 0.95) -> EventForecast:
     """Forecast flares of at least class `threshold` on the full disk from the flares of the year before the window.
 
-    The window begins at `time` (UTC); flares that peak later are not looked at. `level` is that of the credible
-    interval. `DataError` where the list does not reach to `time`: what it lacks would make the forecast too quiet.
+    The 24 h from `time` (UTC, aware) on; flares that peak later than it are not looked at. `threshold` is "C", "M" or
+    "X", else `SettingError`; `level`, in (0, 1), is that of the credible interval. `DataError` where the list does not
+    reach to `time`, as what it lacks would make the forecast too quiet. Source: Wheatland (2004, 2005), see the module.
     """
     moment = pd.Series([pd.Timestamp(time)])
     require_covered(moment, flares, window_hours=0)

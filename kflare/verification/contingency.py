@@ -68,7 +68,8 @@ class ContingencyTable:
     def from_probabilities(cls, observed: npt.ArrayLike, probability: npt.ArrayLike, *, threshold: float = 0.5) -> Self:
         """Count forecasts (N,), 0 to 1, of which those of `probability >= threshold` are of an event.
 
-        Both papers train for 0.5; a threshold beyond [0, 1] raises `SettingError`.
+        `observed` are bool or 0/1, (N,). Both papers train for 0.5; a threshold beyond [0, 1] raises `SettingError`,
+        samples that are none (NaN, other values, unequal lengths) `DataError`.
         """
         if not 0 <= threshold <= 1:
             raise SettingError(f"`threshold` must lie in [0, 1], got {threshold}")

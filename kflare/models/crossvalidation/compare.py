@@ -13,7 +13,11 @@ __all__ = ["compared", "read_other_forecasts", "verifiable"]
 
 
 def verifiable(rows: pd.DataFrame) -> pd.DataFrame:
-    """Test rows in the long form of `kflare.verify`, each method also as "… calibrated" where the frequency differs."""
+    """Test rows in the long form of `kflare.verify`, each method also as "… calibrated" where the frequency differs.
+
+    Of the rows of `cross_validate`, means over seeds alone: `time` (UTC), `region` of region models, `method` (the
+    network's first), `probability` (0 to 1), `observed` (bool), `fold`, `threshold` (NaN of calibrated ones).
+    """
     test = rows[(rows["span"] == "test") & (rows["seed"] == ENSEMBLE)]
     same = (test["output"] == test["probability"]).groupby(test["method"]).transform("all")
     calibrated = test[~same].assign(method=test["method"] + " calibrated", output=test["probability"], threshold=np.nan)

@@ -114,15 +114,7 @@ def aligned(image: Magnetogram, *, disk: Disk, width: int) -> Magnetogram:
     offset = image.disk.place_of(0, 0, disk)[::-1]  # where the first pixel (row, column) comes from
 
     def interpolated(values: npt.NDArray[np.float64], order: int) -> npt.NDArray[np.float64]:
-        moved = ndimage.affine_transform(
-            values,
-            np.array([scale, scale]),
-            offset,
-            output_shape=(width, width),
-            order=order,
-            mode="constant",
-            cval=0.0,
-        )
+        moved = ndimage.affine_transform(values, [scale, scale], offset, output_shape=(width, width), order=order)
         return np.asarray(moved, dtype=np.float64)
 
     measured = np.isfinite(image.data)
