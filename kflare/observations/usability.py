@@ -57,13 +57,10 @@ def require_usable(image: Magnetogram) -> Magnetogram:
 def measured_counts(data: Float32Array, source: str, *, seconds: float, hmi: bool = False) -> Float32Array:
     """An image in DN/s, (H, H), with NaN for what AIA, or HMI, cannot have counted in an exposure of so many seconds.
 
-    `DataError` names the file, if less than `LEAST_COVERAGE` of the pixels is left.
+    `DataError` names the file, if nothing is left.
     """
     low, high = _HMI_COUNTS if hmi else _COUNTS
     sound = (data >= low / seconds) & (data <= high / seconds)  # neither NaN nor infinite
-    if (share := float(sound.mean())) < LEAST_COVERAGE:
-        raise DataError(
-            f"`{source}` must have measured at least {LEAST_COVERAGE:.0%} of its pixels, got {share:.1%} between "
-            f"{low:g} and {high:g} DN; give another image"
-        )
+    if not sound.any():
+        raise DataError(f"`{source}` holds no measured value from {low:g} to {high:g} DN; give another image")
     return np.where(sound, data, np.float32(np.nan))
