@@ -17,10 +17,8 @@ from kflare.flares.repairing import flares_of_columns
 
 __all__ = ["flares_from_hek"]
 
-_COLUMNS: Final = (
-    *("event_starttime", "event_peaktime", "event_endtime", "fl_goescls"),
-    *("ar_noaanum", "hgs_x", "hgs_y", "frm_name"),
-)
+_COLUMNS: Final = ("event_starttime", "event_peaktime", "event_endtime", "fl_goescls",
+                   "ar_noaanum", "hgs_x", "hgs_y", "frm_name")  # fmt: skip
 
 
 def flares_from_hek(table: Any, *, source: str = "HEK") -> FlareList:

@@ -21,6 +21,7 @@ from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.orientation import Orientation, orientation_of
 from kflare.observations.producers import gauss_per_unit
+from kflare.observations.usability import LARGEST_FIELD
 from kflare.regions.vector_field import DISAMBIGUATION_METHODS, FullDiskVector, camera_components
 from kflare.sun.geometry import DiskGeometry, in_box
 
@@ -33,6 +34,8 @@ _BAND = 128
 #: `conf_disambig` from which an azimuth is sure.
 SURE_CONFIDENCE = 70
 _LARGEST_BYTE = 255
+# Gauss and degrees, with room for rounding; what is beyond is a fill value.
+_POSSIBLE = {"field": (0.0, LARGEST_FIELD), "inclination": (-0.1, 180.1), "azimuth": (-360.1, 360.1)}
 Paths = str | Path | Sequence[str | Path]
 
 
@@ -177,12 +180,15 @@ class _Canvas:
         # In bands that stay in the processor's cache.
         for first in range(0, rows.stop - rows.start, _BAND):
             band = slice(first, first + _BAND)
-            field, inclination, azimuth = (cut[name][band] for name in ("field", "inclination", "azimuth"))
-            field = field * gauss if gauss != 1 else field
+            parts = (cut[name][band] * (gauss if name == "field" else 1) for name in _POSSIBLE)
+            field, inclination, azimuth = (
+                np.where((part >= low) & (part <= high), part, np.float32(np.nan))
+                for part, (low, high) in zip(parts, _POSSIBLE.values(), strict=True)
+            )
             flips = None if bits is None else bits[band]
-            parts = camera_components(field, inclination, azimuth, flips, method=chosen)
+            found = camera_components(field, inclination, azimuth, flips, method=chosen)
             place = slice(rows.start + first, min(rows.start + first + _BAND, rows.stop))
-            for canvas, part in zip(self.parts, parts, strict=True):
+            for canvas, part in zip(self.parts, found, strict=True):
                 canvas[place, columns] = part
         self.covered[rows, columns] = True
         if "conf_disambig" in cut:

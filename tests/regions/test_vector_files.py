@@ -56,6 +56,24 @@ def test_a_full_disk_is_read_as_it_was_whichever_way_it_hung(tmp_path, geometry,
     np.testing.assert_allclose(vector.at(lon, lat)[:3], surface(lon, lat), atol=3)
 
 
+@pytest.mark.parametrize("name", ["field", "inclination", "azimuth"])
+@pytest.mark.parametrize("fill", [1e38, -32768.0, -9999.0, np.inf])
+def test_fill_values_are_no_field(tmp_path, geometry, magnetogram, name, fill):
+    files = write_vector(tmp_path, camera_field(geometry, surface), geometry)
+    good = read(files, magnetogram)
+    with fits.open(files[name]) as file:
+        data, header = file[-1].data.astype(np.float32), file[-1].header
+    data[128, 120:130] = fill
+    header = fits.Header([card for card in header.cards if card.keyword not in {"BSCALE", "BZERO", "BLANK"}])
+    fits.PrimaryHDU(data, header).writeto(files[name], overwrite=True)
+    seen = read(files, magnetogram)
+    lost = (
+        np.isnan(seen.los) & ~np.isnan(good.los) if name != "azimuth" else np.isnan(seen.right) & ~np.isnan(good.right)
+    )
+    assert lost.sum() == 10
+    assert np.nanmax(np.abs(seen.right)) <= np.nanmax(np.abs(good.right)) + 0.1
+
+
 @pytest.mark.parametrize("series", ["hmi.bharp_720s_nrt", "hmi.sharp_720s"])
 def test_harps_are_pasted_where_they_belong(tmp_path, geometry, magnetogram, series):
     parts = camera_field(geometry, surface)

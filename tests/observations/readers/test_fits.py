@@ -247,6 +247,19 @@ def test_scaling_agrees_with_astropy(dtype, scale, zero, blank):
     np.testing.assert_allclose(seen.data[seen.on_disk], expected[seen.on_disk], rtol=1e-6, atol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.int32])
+def test_the_least_integer_is_no_field_without_blank_either(dtype):
+    raw = np.round(field() * 10).astype(dtype)
+    raw[30, 32] = np.iinfo(dtype).min
+    hdu = fits.PrimaryHDU(raw, fits.Header(CARDS))
+    hdu.header["BSCALE"] = 0.1
+    stream = io.BytesIO()
+    hdu.writeto(stream)
+    seen = read(stream.getvalue())
+    assert np.isnan(seen.data[33, 32])
+    assert np.nanmin(seen.data) > -100
+
+
 def test_quantised_floats_are_read():
     # As sunpy writes a compressed Map: RICE of floats, with what does not fit in a gzip column.
     for quantize in (16.0, 0.0):
