@@ -115,10 +115,10 @@ def _repaired(raw: pd.DataFrame, source: str, *, alone: bool) -> tuple[pd.DataFr
         undated = clock.notna()
         completed = rows["start"].dt.normalize() + clock
         times = _times(raw[name].where(~undated, "")).where(~undated, completed.astype(TIME_DTYPE))
-        over = times < rows["start"]
+        over, far = times < rows["start"], times > rows["start"] + pd.Timedelta(days=2)  # a slip in the date
         # Only a time of the same day was left behind by midnight; anything earlier is a different mistake.
         same_day = times.dt.normalize() == rows["start"].dt.normalize()
-        rows[name] = times.where(~over, times + pd.Timedelta(days=1)).where(~over | same_day)
+        rows[name] = times.where(~over, times + pd.Timedelta(days=1)).where(~far & (~over | same_day))
         repairs[f"{plural}_completed"] = int(undated.sum())
         repairs[f"{plural}_over_midnight"] = int((over & same_day).sum())
         repairs[f"unreadable_{plural}"] = int(rows[name].isna().sum())

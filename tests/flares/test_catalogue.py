@@ -412,3 +412,15 @@ def test_event_days_of_2016_and_2017(real_data, name, days):
     table = read_flares(real_data / "goes" / name).between(utc(2016, 1, 1), utc(2018, 1, 1)).table
     counted = [table.loc[table["flux"] >= CLASS_THRESHOLDS[letter], "start"].dt.date.nunique() for letter in "CMX"]
     assert counted == days
+
+
+def test_a_peak_or_end_of_another_year_is_unknown(tmp_path):
+    path = tmp_path / "flares.csv"
+    path.write_text(
+        "start,peak,end,goes_class\n2013-10-26 20:41,2014-10-26 20:50,2014-10-26 21:00,M1.1\n"
+        "2013-10-27 23:41,2013-10-28 00:10,2013-10-28 01:00,C1.1\n"
+    )
+    flares = read_flares(path)
+    assert flares.table["end"].isna().tolist() == [True, False]
+    assert flares.table["peak"].isna().tolist() == [True, False]
+    assert "1 ends unreadable, left open, 1 peaks unreadable" in flares.report()
