@@ -132,10 +132,10 @@ def test_a_right_server_passes_over_each_port(models, right):
 
 def test_another_models_number_with_status_200_fails(models, wrong):
     code, line = check(models, "defn-c", rest=wrong.rest_address)
-    assert (code, line.partition(" is ")[0]) == (1, "defn-c/1: by REST calibrated")
+    assert (code, line.partition(" is ")[0]) == (3, "defn-c/1: by REST calibrated")
     code, line = check(models, "defn-c", grpc=wrong.address)
     wanted = "defn-c/1: by gRPC calibrated is 0.023712"  # half of sigmoid(-3)
-    assert (code, line.rpartition(" and must be ")[0][: len(wanted)]) == (1, wanted)
+    assert (code, line.rpartition(" and must be ")[0][: len(wanted)]) == (3, wanted)
 
 
 @pytest.mark.parametrize(
@@ -160,18 +160,18 @@ def test_wrong_numbers_with_status_200_fail(models, change):
         assert check(models, "defn-c", rest=address) == (0, "")
     with stand_in(states=AVAILABLE, predictions=[RIGHT | change]) as address:
         code, line = check(models, "defn-c", rest=address)
-        assert code == 1
+        assert code == 3
         assert line.startswith(f"defn-c/1: by REST {next(iter(change))} is ")
 
 
 def test_what_is_no_answer_fails(models):
     for predictions in ([], [{}], [PROBABILITY], "\0"):
         with stand_in(states=AVAILABLE, predictions=predictions) as address:
-            assert check(models, "defn-c", rest=address)[0] == 1
+            assert check(models, "defn-c", rest=address)[0] == 3
     stop, port = start("--version", 1)  # by gRPC: probability 0.25, and nothing else
     try:
         code, line = check(models, "defn-c", grpc=f"127.0.0.1:{port}")
-        assert (code, line) == (1, "defn-c/1: by gRPC calibrated is missing and must be 0.311229676")
+        assert (code, line) == (3, "defn-c/1: by gRPC calibrated is missing and must be 0.311229676")
     finally:
         stop()
     with stand_in(states=AVAILABLE, predictions=[RIGHT]) as address:  # the REST port is no gRPC port
@@ -191,7 +191,7 @@ REAL = b"""{
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(b"0.622459352", 0), (b"6.22459352e-01", 0), (b"6.22459352e-02", 1), (b"NaN", 1)]
+    ("number", "code"), [(b"0.622459352", 0), (b"6.22459352e-01", 0), (b"6.22459352e-02", 3), (b"NaN", 3)]
 )
 def test_the_real_writers_layout_is_read(models, number, code):
     with stand_in(states=AVAILABLE, written=REAL % number) as address:
@@ -206,6 +206,16 @@ def test_loading_is_told_from_failed(models):
     assert (code, line) == (1, f"defn-c: no version is AVAILABLE at {address}; {why}")
     assert check(models, "defn-c", rest=address) == (1, f"defn-c: no server at {address}")
     assert check(models, "defn-c", grpc=address) == (1, f"defn-c/1: no server at {address}")
+
+
+def test_a_wrong_number_is_not_waited_for_nor_hidden_by_a_model_that_is_missing(models, wrong):
+    """`defn-m` is not served; 3 is what stops a server, 1 what waits for one."""
+    for names in (("defn-m", "defn-c"), ("defn-c", "defn-m")):
+        code, line = check(models, *names, rest=wrong.rest_address, wait="600")
+        assert (code, line.partition(" is ")[0]) == (3, "defn-c/1: by REST calibrated")
+    code, line = check(models, "defn-m", rest=wrong.rest_address, wait="1")
+    assert code == 1
+    assert line.startswith("defn-m: no version is AVAILABLE")
 
 
 def test_every_version_that_answers_is_asked(models, tmp_path):

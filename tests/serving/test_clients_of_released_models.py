@@ -9,6 +9,7 @@ protobuf==3.20.3`).
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -171,7 +172,7 @@ def test_the_lines_of_the_systemd_unit_make_a_ready_server(tmp_path):
     serving = Path(__file__).parents[2] / "serving"
     unit = (serving / "systemd" / "kflare-serve.service").read_text()
     before, start, after = (
-        re.search(rf"^{key}=\+?(.*)$", unit, re.MULTILINE)[1].split()
+        shlex.split(re.search(rf"^{key}=[-+]*(.*)$", unit, re.MULTILINE)[1].replace("$$", "$"))
         for key in ("ExecStartPre", "ExecStart", "ExecStartPost")
     )
     for name in ("models.config", "batching.config", "check-models"):

@@ -250,8 +250,8 @@ def test_health_checks_ask_known_answers_over_each_port():
         "/bin/bash", *check[1:]
     ]  # fmt: skip
     unit = (SERVING / "systemd" / "kflare-serve.service").read_text()
-    (line,) = re.findall(r"^ExecStartPost=/etc/kflare/check-models --wait \d+ (.*)$", unit, re.MULTILINE)
-    assert line.split() == [*wanted, "/var/lib/kflare/models", *MODELS]
+    (line,) = re.findall(r"^ExecStartPost=/bin/bash -c '/etc/kflare/check-models --wait \d+ (.*)'$", unit, re.MULTILINE)
+    assert line.split() == [*wanted, "/var/lib/kflare/models", *MODELS, "||", "[", "$$?", "-ne", "3", "]"]
     # With TLS, gRPC is asked by kflare's own client.
     assert secure["serving"]["healthcheck"]["test"] == [*check[:4], "/models", *MODELS]
     asked = secure["check"]["command"]
@@ -264,7 +264,7 @@ def test_broken_versions_are_out_of_the_way_before_the_server_starts():
     wanted = {"--verify", "--set-aside", "--config", "--models"}
     verify = pod(one("Deployment", "serving"))["initContainers"][0]
     unit = (SERVING / "systemd" / "kflare-serve.service").read_text()
-    before = re.search(r"^ExecStartPre=\+(.*)$", unit, re.MULTILINE)[1].split()
+    before = re.search(r"^ExecStartPre=-\+(.*)$", unit, re.MULTILINE)[1].split()
     for command in (load("compose.yaml")["services"]["verify"]["command"], verify["args"], before):
         assert wanted <= set(command)
 
@@ -350,7 +350,7 @@ def commands():
     script = pod(one("CronJob", "forecast"))["containers"][0]["args"][0]
     yield shlex.split(script.split(";")[0])[2:]
     for unit in sorted((SERVING / "systemd").glob("*.service")):
-        for line in re.findall(r"^Exec\w+=\+?\S+ -m (.*)$", unit.read_text(), re.MULTILINE):
+        for line in re.findall(r"^Exec\w+=[-+]*\S+ -m (.*)$", unit.read_text(), re.MULTILINE):
             yield shlex.split(line)
     yield load("compose.tls.yaml")["services"]["check"]["command"]
     for line in re.findall(r"^[\w/. ]*python -m (kflare\.[^|\n]*)", (SERVING / "README.md").read_text(), re.MULTILINE):
