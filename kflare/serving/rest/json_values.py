@@ -6,7 +6,6 @@ AddValueToTensor. What a float32 cannot hold is rounded, to Infinity at last, as
 
 import base64
 import binascii
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -23,6 +22,7 @@ __all__ = ["read_array", "shown"]
 
 _TYPES = {1, 2, 3, 4, 5, 6, 7, 9, 10, 22, 23}  # tensorflow.DataType of what JSON has values for
 _FITTING: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}  # by numpy's kind of type
+_AT_ONCE = 1000
 _KINDS = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
 
 
@@ -60,7 +60,7 @@ def shown(value: Any) -> str:
     return text if comma < 0 else text[:comma]
 
 
-def _collect(value: Any, level: int, shape: list[int], leaf: Callable[[Any], Any], leaves: list[Any]) -> None:
+def _collect(value: Any, level: int, shape: list[int], leaf: partial[Any], leaves: list[Any]) -> None:
     """FillTensorProto of json_tensor.cc: values in order, or which one does not fit."""
     if not isinstance(value, list):
         if level != len(shape):
@@ -76,8 +76,16 @@ def _collect(value: Any, level: int, shape: list[int], leaf: Callable[[Any], Any
         raise invalid(
             f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
         )
-    for inner in value:
-        _collect(inner, level + 1, shape, leaf, leaves)
+    for start in range(0, len(value), _AT_ONCE):
+        part, target = value[start : start + _AT_ONCE], leaf.keywords["target"]
+        with suppress(ValueError, OverflowError):  # what fits is not looked at one by one
+            values = np.array(part, object)
+            fits = values.shape[1:] == tuple(shape[level + 1 :]) and len(value) > _AT_ONCE
+            if fits and set(map(type, flat := values.ravel().tolist())) <= _FITTING.get(target.kind, set()):
+                leaves += np.array(flat).astype(target).tolist()
+                continue
+        for inner in part:
+            _collect(inner, level + 1, shape, leaf, leaves)
 
 
 def _leaf(value: Any, *, dtype: int, target: np.dtype[Any]) -> Any:

@@ -20,7 +20,7 @@ import tornado.netutil
 import tornado.web
 
 from kflare.errors import ServingError
-from kflare.serving.messages.statuses import invalid, status_of_request
+from kflare.serving.messages.statuses import RequestError, invalid, status_of_request
 from kflare.serving.rest.json_tensors import fill_request, parse, require_examples, response_json
 
 if TYPE_CHECKING:
@@ -268,6 +268,9 @@ class _Handler(tornado.web.RequestHandler):
         request = {"predict": PredictRequest, "classify": ClassificationRequest, "regress": RegressionRequest}[method]()
         _specify(request, name, version, label)
         with self.handler.counted(request.model_spec.name, method, "REST"):
+            most = self.handler.admission.limits.rows
+            if body.count(b"{") > most + 1:  # each row is an object, and they take seconds to read
+                raise RequestError(_CODE.RESOURCE_EXHAUSTED, f"more than {most} rows: send fewer at a time")
             document = parse(body)
             request.model_spec.signature_name = document.get("signature_name") or "serving_default"
             if method == "predict":

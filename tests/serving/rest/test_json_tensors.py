@@ -68,3 +68,24 @@ def test_answers_row_by_row_need_rows():
     fill_tensor(response.outputs["c"], np.zeros((), np.float32))
     with pytest.raises(RequestError, match="Tensor name: c has no shape information"):
         response_json(response, rows=True)
+
+
+@pytest.mark.parametrize("count", [999, 1000, 1001, 2500])
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        ([0.0, 1.0], "Encountered list at unexpected size: 2 at level: 1 expected size: 1"),
+        (5.0, "JSON Value: 5.0 found at incorrect level: 2 in the JSON DOM. Expected at level: 2"),
+        (["a"], 'JSON Value: "a" Type: String is not of expected type: float'),
+    ],
+)
+def test_what_does_not_fit_is_found_behind_many_values_that_do(count, last, message):
+    with pytest.raises(RequestError) as refused:
+        read_array([[0.5]] * count + [last], 1)
+    assert str(refused.value) == message
+
+
+def test_large_whole_numbers_are_read_among_many_others():
+    found = read_array([[1.5]] * 2500 + [[2**70]], 1)
+    assert found.shape == (2501, 1)
+    assert (found[0, 0], found[-1, 0], found.dtype) == (1.5, np.float32(2.0**70), np.float32)

@@ -296,6 +296,14 @@ def test_who_asks_first_is_answered_before_sending_a_body_that_is_too_large(mode
     assert b"a body of 1000000000 bytes is more than the 8388608 that are taken as JSON" in answer
 
 
+def test_more_rows_than_allowed_are_refused_before_they_are_read(models, serve):
+    server = serve(models, rest_port=0)
+    rows = b'{"instances":[' + b'{"AREA":[],"a":0},' * 131_072 + b"{}]}"
+    with pytest.raises(urllib.error.HTTPError, match="429") as refused:
+        urllib.request.urlopen(f"{server.rest_address}/v1/models/defn-c:predict", rows, timeout=20)
+    assert "more than 131072 rows" in refused.value.read().decode()
+
+
 def test_settings_of_limits():
     with pytest.raises(SettingError, match="`rows` must be more than 0, got 0"):
         Limits(rows=0)
