@@ -155,15 +155,10 @@ def _refuse_key(table: Table, *, postgresql: bool) -> str:
     """SQLite's trigger, or the body of PostgreSQL's function."""
     unique = [one.columns for one in table.constraints if isinstance(one, UniqueConstraint)]
     keys = [[column.name for column in columns] for columns in (table.primary_key.columns, *unique)]
+    same = " OR ".join(" AND ".join(f'"{name}" = NEW."{name}"' for name in key) for key in keys)
     if not postgresql:
-        keys.append(["rowid"])  # SQLite's own key, which can be given too
-    same = " OR ".join(" AND ".join(_same(name) for name in key) for key in keys)
+        same += " OR rowid = NEW.rowid"  # SQLite's own key, which can be given too
     exists = f"EXISTS (SELECT 1 FROM {table.name} WHERE {same})"  # noqa: S608 (names are the schema's)
     if postgresql:
         return f"BEGIN IF {exists} THEN RAISE unique_violation USING MESSAGE = '{_REFUSAL}'; END IF; RETURN NEW; END"
     return f"CREATE TRIGGER {table.name}_new BEFORE INSERT ON {table.name} WHEN {exists} BEGIN {_ABORT}; END"
-
-
-def _same(name: str) -> str:
-    quoted = name if name == "rowid" else f'"{name}"'
-    return f"{quoted} = NEW.{quoted}"

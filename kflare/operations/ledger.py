@@ -262,7 +262,7 @@ def _append(connection: Connection, cycle: Forecast | Outage, features: pd.DataF
         rows[schema.regions] = [
             key
             | {name: getattr(region, name) for name in ("number", "region", "lon", "lat", "status", "imputed")}
-            | {"noaa": _text(region.noaa), "harp": _text(region.harp)}
+            | {name: " ".join(map(str, getattr(region, name))) for name in ("noaa", "harp")}
             for region in cycle.regions
         ]
         given = [(FULL_DISK, 0, cycle.full_disk), ("cnn", 0, cycle.cnn)]
@@ -281,10 +281,6 @@ def _append(connection: Connection, cycle: Forecast | Outage, features: pd.DataF
     for table, inserted in rows.items():
         if inserted:
             connection.execute(insert(table), inserted)
-
-
-def _text(numbers: Sequence[int]) -> str:
-    return " ".join(map(str, numbers))
 
 
 def _numbers(text: str) -> tuple[int, ...]:
