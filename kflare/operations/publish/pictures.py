@@ -168,11 +168,11 @@ def keep_pictures(
 
 
 def kept_pictures(folder: Path) -> list[DiskPicture]:
-    """The pictures that `keep_pictures` made; none if their folder is gone."""
-    index = folder / _INDEX
-    if not index.is_file():
+    """The pictures that `keep_pictures` made; none if their folder is gone or damaged: no reason not to publish."""
+    try:
+        return [
+            DiskPicture(one["name"], one["label"], (folder / one["file"]).read_bytes(), one["kind"], one["note"])
+            for one in json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        ]
+    except (OSError, ValueError, LookupError, TypeError, DataError):
         return []
-    return [
-        DiskPicture(one["name"], one["label"], (folder / one["file"]).read_bytes(), one["kind"], one["note"])
-        for one in json.loads(index.read_text(encoding="utf-8"))
-    ]

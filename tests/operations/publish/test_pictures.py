@@ -2,6 +2,7 @@
 
 import io
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,13 @@ from PIL import Image
 
 from kflare.errors import DataError
 from kflare.observations.magnetogram import Magnetogram
-from kflare.operations.publish.pictures import DiskPicture, intensity_picture, magnetogram_picture, overlay_picture
+from kflare.operations.publish.pictures import (
+    DiskPicture,
+    intensity_picture,
+    kept_pictures,
+    magnetogram_picture,
+    overlay_picture,
+)
 from kflare.sun.disk import Disk
 
 
@@ -73,3 +80,9 @@ def test_a_picture_has_a_plain_name_and_is_an_image() -> None:
         DiskPicture("x", "x", b"<svg onload='alert(1)'>")
     with pytest.raises(DataError, match="`kind`"):
         DiskPicture("x", "x", data, "film")
+
+
+@pytest.mark.parametrize("index", ["", "[{", "[1]", '[{"name": "x"}]', '[{"name": "x", "label": "", "file": "gone"}]'])
+def test_a_damaged_index_costs_the_pictures_only(tmp_path: Path, index: str) -> None:
+    (tmp_path / "pictures.json").write_text(index)
+    assert kept_pictures(tmp_path) == []
