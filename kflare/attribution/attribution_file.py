@@ -9,12 +9,14 @@
 `sunpy.map.Map(path)` opens all four. A file is written beside its place and renamed, so it is whole or not there.
 """
 
+import csv
 import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -162,18 +164,7 @@ class Attribution:
         return cards if self.byte_range is None else {**cards, "BYTERANG": self.byte_range}
 
 
-_COMMENTS = {
-    "METHOD": "how the score is attributed to the image",
-    "LABEL": "the score that is attributed",
-    "LAYER": "what the score is attributed to",
-    "MODEL": "name of the model",
-    "MODELVER": "its version",
-    "IMAGE": "source file",
-    "PROB": "the network's output for the full disk",
-    "CALIB": "the same as an observed frequency",
-    "BYTERANG": "[G] field of byte 255 of the image",
-    "DATE-OBS": "when the magnetogram was taken",
-}
+_COMMENTS = dict(csv.reader(files("kflare.attribution").joinpath("cards.csv").read_text("utf-8").splitlines()))
 
 
 def write_attribution(attribution: Attribution, path: Path) -> None:

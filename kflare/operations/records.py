@@ -4,9 +4,11 @@
 field there is the text below it here.
 """
 
+import csv
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from typing import Annotated, Any, Final, Self
 
 from pydantic import (
@@ -26,26 +28,7 @@ from kflare.errors import DataError, KflareError
 __all__ = ["CHECKED", "CheckedRecord", "Utc", "first_fault", "utc_text"]
 
 # Rules of pydantic in the words of kflare, with the values that they carry.
-_RULES: Final = {
-    "bool_type": "true or false",
-    "dataclass_type": "a table",
-    "dict_type": "a table",
-    "finite_number": "a finite number",
-    "float_type": "a number",
-    "greater_than": "above {gt:g}",
-    "greater_than_equal": "at least {ge:g}",
-    "int_type": "a whole number",
-    "less_than_equal": "at most {le:g}",
-    "literal_error": "one of {expected}",
-    "mapping_type": "a table",
-    "path_type": "a path",
-    "string_pattern_mismatch": "a text of the form {pattern}",
-    "string_too_long": "a text of at most {max_length} characters",
-    "string_too_short": "a text of at least {min_length} characters",
-    "string_type": "a text",
-    "too_short": "a list that is not empty",
-    "tuple_type": "a list",
-}
+_RULES: Final = dict(csv.reader(files("kflare.operations").joinpath("rules.csv").read_text("utf-8").splitlines()))
 
 
 def utc_text(time: datetime) -> str:
