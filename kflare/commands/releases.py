@@ -50,7 +50,6 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from kflare.models.known_answer import known_answer
     from kflare.models.releases import list_releases, set_aside, verify_version
     from kflare.models.signing import read_public_key, verify_signature
     from kflare.serving.server.version_labels import labels_of
@@ -77,11 +76,7 @@ def _verify(options: argparse.Namespace) -> int:
                 status, wanted = 1, wanted | {release.model}
             continue
         wanted.discard(release.model)
-        try:
-            known_answer(release.path)
-            print(f"{name} ok")
-        except ModelError as error:
-            print(f"{name} ok, but health checks will fail: {error}")
+        print(f"{name} ok{_but_unknown(release.path)}")
     for model in sorted(wanted):
         print(
             f"{model} has no sound version in {options.models}: a server with it in its models.config would not start"
@@ -95,6 +90,16 @@ def _check_batching(version: Path) -> None:
 
     if (version / BATCHING).exists():
         BatchingParameters.read(version / BATCHING)
+
+
+def _but_unknown(version: Path) -> str:
+    from kflare.models.known_answer import known_answer
+
+    try:
+        known_answer(version)
+    except ModelError as error:
+        return f", but health checks will fail: {error}"
+    return ""
 
 
 def _sign(options: argparse.Namespace) -> None:
@@ -115,7 +120,7 @@ def _publish(options: argparse.Namespace) -> None:
     every = labels_of(options.config) if options.config else {}  # first: with a bad configuration nothing is half done
     _check_batching(options.publish)
     new = add_release(options.publish, options.models)
-    print(f"{new.model}/{new.version} published")
+    print(f"{new.model}/{new.version} published{_but_unknown(new.path)}")
     labels: Mapping[str, int] = {}
     if options.config:
         before = every.get(new.model, {})

@@ -112,6 +112,7 @@ def test_models():
 
 def test_batching():
     config = read_config(SERVING / "batching.config", CONFIG_MESSAGES["BatchingParameters"], what="batching file")
+    assert BatchingParameters.read(SERVING / "batching.config").largest == 16  # within the ranges that the server takes
     most, runs = config.max_batch_size.value, config.max_execution_batch_size.value
     assert config.num_batch_threads.value == 2
     assert config.enable_large_batch_splitting.value

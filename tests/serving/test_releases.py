@@ -488,6 +488,8 @@ def test_a_version_without_a_known_answer_is_told_and_stays(served, capsys):
     assert command("--models", served, "--verify", "--set-aside") == 0
     out = capsys.readouterr().out.splitlines()
     assert out[1].startswith("defn-c/2 ok, but health checks will fail: ")
+    assert command("--models", served.parent / "elsewhere", "--publish", served / "defn-c" / "2") == 0
+    assert "defn-c/2 published, but health checks will fail: " in capsys.readouterr().out
     assert numbers(served) == [(3, False), (2, False), (1, False)]
 
 
