@@ -1,4 +1,7 @@
-"""What an operator sees when something breaks: the embedded server's column of the table in serving/README.md."""
+"""What an operator sees when something breaks: the table in serving/README.md.
+
+The embedded server's column is played, TensorFlow Serving's read from the answers of its core.
+"""
 
 import shutil
 import threading
@@ -16,6 +19,8 @@ from kflare.errors import ServingError
 from kflare.serving import Client, Server
 from kflare.serving.server.config_files import BatchingParameters, read_models_config
 from kflare.serving.server.servable import Trust
+
+from .real_answers.answers import rows
 
 TOYS = Trust(unpublished=True, any_operation=True)
 ZERO = {name: np.zeros(1, np.float32) for name in ("AREA", "USFLUX", "R_VALUE")}
@@ -176,3 +181,38 @@ def test_the_table_says_what_is_tested_here():
     assert "`tests/serving/test_broken.py`" in table
     rows = [line for line in table.splitlines() if line.startswith("| ")][2:]
     assert len(rows) == 12
+
+
+def test_the_other_column_is_what_the_core_of_tensorflow_serving_answered():
+    def core(*setups):
+        return {row["request"]: (row.get("code"), str(row["reply"])) for row in rows("server_core", *setups)}
+
+    assert core("s18")["start"][0] == "exits 255"  # a broken version at the start
+    assert "did not become available" in core("s18")["start"][1]
+    stalled = core("s12")  # default flags: nothing of t/2 after 12 s
+    assert stalled["Predict t (which version answers)"][1].startswith('name: "t" version { value: 1 }')
+    threads, retries = core("s13"), core("s14")  # four threads; two retries a second apart
+    for found in (threads, retries):
+        assert "2:AVAILABLE" in found["t: sequence of GetModelStatus answers"][1]
+        assert found["HandleReloadConfigRequest adds model u"][0] == "OK"
+    assert "state: END" in retries["GetModelStatus s 10 s later"][1]
+    assert [core(setup)["start"][0] for setup in ("s16", "s17")] == [
+        "OK",
+        "exits 255",
+    ]  # labels ahead, with and without
+    gone = core("s34")
+    assert gone["HandleReloadConfigRequest with labels a=1, b=9 (9 not loaded)"][0] == "FAILED_PRECONDITION"
+    assert gone["2 s later Predict label a"][0] == "NOT_FOUND"
+    reloads = {request.partition("]")[0]: answer for request, answer in core("s35").items()}
+    for kind in ("no platform", "model_type and platform", "model_type OTHER"):
+        assert reloads[f"HandleReloadConfigRequest [{kind}"][0] == "INVALID_ARGUMENT"
+        assert reloads[f"HandleReloadConfigRequest [{kind}, then the valid one"][0] == "INVALID_ARGUMENT"
+    broken = [answer for request, answer in core("s4").items() if "Request [broken model added]" in request]
+    assert broken[0][0] == "UNKNOWN"
+    mates = [answer[0] for request, answer in core("s6").items() if request.startswith("check: one bad among three")]
+    assert mates == ["INVALID_ARGUMENT"] * 3
+    warmup = core("s7")["GetModelStatus w_bad_input"][1]
+    assert "version: 2 state: END" in warmup
+    assert "version: 1 state: AVAILABLE" in warmup
+    for name in ("garbage", "empty"):
+        assert "version: 2 state: END" in core("s32")[f"GetModelStatus {name}"][1]
