@@ -5,9 +5,11 @@ import json
 import shutil
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 
@@ -176,6 +178,24 @@ def test_what_is_no_answer_fails(models):
         stop()
     with stand_in(states=AVAILABLE, predictions=[RIGHT]) as address:  # the REST port is no gRPC port
         assert check(models, "defn-c", grpc=address) == (1, "defn-c/1: no answer by gRPC, status unknown")
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE])
+def test_a_status_of_grpc_is_told(models, code):
+    def refuse(_, context):
+        context.abort(code, "no")
+
+    handler = grpc.method_handlers_generic_handler(
+        "tensorflow.serving.PredictionService", {"Predict": grpc.unary_unary_rpc_method_handler(refuse)}
+    )
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[handler])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        wanted = (1, f"defn-c/1: no answer by gRPC, status {code.value[0]}")
+        assert check(models, "defn-c", grpc=f"127.0.0.1:{port}") == wanted
+    finally:
+        server.stop(0).wait()
 
 
 # As json_tensor.cc lays its rows out (rest.jsonl of the real server's answers).
