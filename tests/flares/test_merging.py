@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
@@ -115,6 +115,12 @@ ROWS = st.lists(
 )
 
 
+def near(one, other):
+    """Whether two rows could be one flare by their times."""
+    starts, peaks = (one[0], other[0]), [row[0] + row[1] for row in (one, other) if row[1] is not None]
+    return abs(starts[0] - starts[1]) <= 5 or (len(peaks) == 2 and abs(peaks[0] - peaks[1]) <= 5)
+
+
 @settings(max_examples=30)
 @given(ROWS, ROWS)
 def test_nothing_is_lost_and_nothing_invented(a, b):
@@ -129,8 +135,10 @@ def test_nothing_is_lost_and_nothing_invented(a, b):
     keys = [tuple(row) for row in merged.table[["start", "goes_class"]].itertuples(index=False)]
     for row in first.table[["start", "goes_class"]].itertuples(index=False):
         assert tuple(row) in keys
-    # Once merged, the second list has nothing to add.
-    assert len(merge_flares(merged, second)) == len(merged)
+    # Once merged, the second list has nothing to add, unless a flare lies near several: another may find it then.
+    if all(sum(near(one, other) for other in rows) <= 1 for one in (*a, *b) for rows in (a, b)):
+        event(f"merged again, {len(a)} and {len(b)} flares")
+        assert len(merge_flares(merged, second)) == len(merged)
 
 
 def test_merging_with_itself_changes_nothing():
