@@ -131,6 +131,11 @@ class Header:
             raise DataError(f"`{self.source}` must hold its time in `T_OBS` or `DATE-OBS`, got {seen}; give `time`")
         return named
 
+    def blank(self) -> float | None:
+        """What stands for "missing" in integers: BLANK, else the least one, which is no field, whatever its scale."""
+        bits = self.number("BITPIX") if "BLANK" not in self and not self.number("BZERO") else None
+        return -(2.0 ** (bits - 1)) if bits in {16, 32, 64} else self.number("BLANK")
+
     def quality(self) -> int | None:
         """QUALITY as a mask without sign; None where there is none."""
         return parse_quality(self._value("QUALITY"), source=self.source)

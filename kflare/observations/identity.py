@@ -30,7 +30,7 @@ _AIA = re.compile(
     r"aia\.(?P<series>\w+)\.\d{8}T\d{6}Z\.(?P<channel>\d+)\.image(?:_lev1)?\.fits(?:\.gz)?", re.IGNORECASE
 )
 _MAGNETOGRAM_KINDS: Final = (".fits", ".fits.gz", ".jp2")
-_KINDS: Final = (*_MAGNETOGRAM_KINDS, ".fit", ".fts")
+_IMAGE = re.compile(r".*\.(?:jp2|(?:fits?|fts)(?:\.(?:gz|fz|bz2|z))?)", re.IGNORECASE)
 _SEGMENT = re.compile(r"[._](\w+)\.fits?(?:\.gz)?", re.IGNORECASE)
 
 
@@ -55,7 +55,7 @@ def identify(path: Path) -> Identity | None:
         vector = segment in VECTOR_SEGMENTS and (series.startswith("b_") or hmi["harp"])
         known = vector or (segment == "magnetogram" and series.startswith("m_"))
         return Identity(segment, time, int(hmi["harp"] or 0)) if known else None
-    if not name.lower().endswith(_KINDS):
+    if not _IMAGE.fullmatch(name):
         return None
     if time and name.lower().endswith(_MAGNETOGRAM_KINDS) and "magnetogram" in name.lower():
         return Identity("magnetogram", time)

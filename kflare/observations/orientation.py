@@ -77,16 +77,15 @@ def _matrix(header: Header) -> npt.NDArray[np.float64]:
         )
     names = [f"{i}_{j}" for i in (1, 2) for j in (1, 2)]
     cd = [None if given is not None else header.number("CD" + name) for name in names]
+    # Without a scale the orientation is still known, and the radius may be given in pixels.
+    step = [1.0 if (value := header.number(key)) is None else value for key in ("CDELT1", "CDELT2")]
     if any(value is not None for value in cd):
         matrix = np.array([value or 0.0 for value in cd]).reshape(2, 2)
     else:
-        steps = [header.number("CDELT1"), header.number("CDELT2")]
-        # Without a scale the orientation is still known, and the radius may be given in pixels.
-        step = np.array([1.0 if value is None else value for value in steps])
         pc = [None if given is not None else header.number("PC" + name) for name in names]
         if any(value is not None for value in pc):
             turn = np.array([default if v is None else v for v, default in zip(pc, (1, 0, 0, 1), strict=True)])
-            matrix = step[:, np.newaxis] * turn.reshape(2, 2)
+            matrix = np.diag(step) @ turn.reshape(2, 2)
         else:
             degrees = header.number("CROTA2", "CROTA", "CROTA1") or 0.0 if given is None else given
             if abs(degrees) > _MOST_TURNED:
@@ -103,6 +102,14 @@ def _matrix(header: Header) -> npt.NDArray[np.float64]:
         raise DataError(
             f"`{source}`: pixels must be square to 1 %, got a matrix of {np.round(matrix, 6).tolist()} {unit} "
             "per pixel; resample the image first"
+        )
+    sign = math.copysign(1.0, step[1])
+    turned = math.degrees(math.atan2(-sign * matrix[0, 1], sign * matrix[1, 1]))
+    told = header.number("CROTA2") if given is None else None
+    if told is not None and abs(math.remainder(told - turned, 360)) > ROLL_TOLERANCE:
+        raise DataError(
+            f"`{source}`: `CROTA2` must be the turn by `PCi_j` or `CDi_j`, {turned:.4g} degrees, got {told:g}: it is "
+            "not known whether the pixels are turned; give the file as the archive has it"
         )
     return matrix * _ARCSEC[unit]
 

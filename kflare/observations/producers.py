@@ -4,6 +4,7 @@ One table, `PRODUCERS`, in which the first row that recognises a header counts. 
 wrote it, converted or refused.
 """
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,7 +46,8 @@ class Producer:
         angles = {key: header.number(key) for key in ("P_ANGLE", "SOLAR_P0") if key in header}
         if self.north == "P_ANGLE":
             rolls = [-(angle or 0.0) for angle in angles.values()]
-            if _apart(rolls[0], rolls[-1]) > ROLL_TOLERANCE or header.text("ORIENT") not in {"", "SESW"}:
+            apart = abs(math.remainder(rolls[0] - rolls[-1], 360))
+            if apart > ROLL_TOLERANCE or header.text("ORIENT") not in {"", "SESW"}:
                 raise DataError(
                     f"`{source}`: `P_ANGLE` and `SOLAR_P0` must be equal and `ORIENT` SESW, got {angles} and "
                     f"{header.text('ORIENT')!r}; give the file of JSOC's mdi.fd_M_96m_lev182"
@@ -53,7 +55,7 @@ class Producer:
             return rolls[0]
         turn = header.number("CROTA2", "CROTA", "CROTA1")
         for key, angle in angles.items():
-            if turn is not None and angle is not None and _apart(turn, -angle) > ROLL_TOLERANCE:
+            if turn is not None and angle is not None and abs(math.remainder(turn + angle, 360)) > ROLL_TOLERANCE:
                 raise DataError(
                     f"`{source}`: `CROTA2` must be `{key}` with the other sign, got {turn:g} and {angle:g}: it is not "
                     "known whether the pixels are turned; give the file as the archive has it"
@@ -63,10 +65,6 @@ class Producer:
         if self.north not in {"WCS", "none"}:
             raise DataError(f"`{source}` is of {self.name} and is refused: {self.north}")
         return None
-
-
-def _apart(one: float, other: float) -> float:
-    return abs((one - other + 180) % 360 - 180)
 
 
 def _is(instrument: str, container: str = "FITS") -> Callable[[Header], bool]:
@@ -85,8 +83,6 @@ PRODUCERS: Final = (
     ),
     # hv_mdi_mag_write_hvs2.pro of jp2gen turns the pixels by P_ANGLE and keeps the card; ±1000 G are bytes 1 to 255.
     Producer("Helioviewer, MDI", _is("MDI", "JP2"), "up", 1000.0, 254),
-    # hvs_default_hmi.pro.
-    Producer("Helioviewer, HMI", lambda header: header.container == "JP2"),
     Producer(
         "SolarSoft (map2fits)",
         lambda header: header.text("CTYPE1").lower().startswith("solar_x") or "CROTACN1" in header,
@@ -110,6 +106,8 @@ PRODUCERS: Final = (
         "HMI hangs upside down, and SOHO flew so for half of the time after July 2003; give a file with `CROTA2` or "
         "`P_ANGLE`",
     ),
+    # hvs_default_hmi.pro.
+    Producer("Helioviewer, HMI", lambda header: header.container == "JP2"),
     Producer("JSOC, mdi.fd_M_96m_lev182", lambda header: _is("MDI")(header) and "CROTA2" in header),
     # Near real time differs in nothing that matters here but its QUALITY.
     Producer("JSOC, HMI", lambda header: _is("HMI")(header) and "CROTA2" in header),

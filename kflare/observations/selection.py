@@ -61,17 +61,13 @@ def select_for(
     earlier = [i for i, seen in enumerate(times) if seen < wanted]
     if not earlier:
         why = "there is no earlier one" if times else "there is none at all"
-        return Selection(None, f"no image for {_text(wanted)}: {why}")
+        return Selection(None, f"no image for {wanted:%FT%TZ}: {why}")
     index = max(earlier, key=lambda i: (times[i], -i))
     age = wanted - times[index]
     if age > limit:
-        why = f"the nearest earlier one, of {_text(times[index])}, is {_hours(age)} h old"
-        return Selection(None, f"no image for {_text(wanted)}: {why}, at most {_hours(limit)} h are allowed")
-    return Selection(index, f"image of {_text(times[index])} for {_text(wanted)}, {_hours(age)} h earlier")
-
-
-def _text(time: datetime) -> str:
-    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+        why = f"the nearest earlier one, of {times[index]:%FT%TZ}, is {_hours(age)} h old"
+        return Selection(None, f"no image for {wanted:%FT%TZ}: {why}, at most {_hours(limit)} h are allowed")
+    return Selection(index, f"image of {times[index]:%FT%TZ} for {wanted:%FT%TZ}, {_hours(age)} h earlier")
 
 
 def _hours(span: timedelta) -> str:

@@ -146,8 +146,7 @@ class _Canvas:
             if abs(time - self.magnetogram.time) > self.apart:
                 raise DataError(
                     f"`{image.header.source}`: `{name}` must be at most {self.apart} from the magnetogram of "
-                    f"{self.magnetogram.time:%Y-%m-%dT%H:%M:%SZ}, it is of {time:%Y-%m-%dT%H:%M:%SZ}; give files of "
-                    "one time"
+                    f"{self.magnetogram.time:%FT%TZ}, it is of {time:%FT%TZ}; give files of one time"
                 )
         places = {name: self._place(image) for name, image in images.items()}
         # The smallest, that of the HARP.

@@ -226,7 +226,7 @@ def test_the_disk_goes_with_the_turn(angle, mirrored):
     # Mark the pixel at the disk's centre and see where it lands: column 60, row 70 from the bottom (0-based).
     image = np.zeros((WIDTH, WIDTH), np.float32)
     image[70, 60] = 1.0
-    seen = orientation(**cards(angle=None, CRPIX1=61.0, CRPIX2=71.0, **matrix_cards(angle, mirrored=mirrored)))
+    seen = orientation(CROTA2=None, CRPIX1=61.0, CRPIX2=71.0, **matrix_cards(angle, mirrored=mirrored))
     row, column = np.argwhere(seen.upright(image) == 1.0)[0]
     assert (seen.disk.x, seen.disk.y) == pytest.approx((column, row))
     assert seen.disk.radius == pytest.approx(RADIUS)

@@ -178,6 +178,15 @@ def test_bytes_that_were_stretched_evenly_are_refused_unless_their_range_is_told
         (SOI | {"P_ANGLE": 0.0, "ORIENT": "NENW"}, "`ORIENT` SESW, got .*'NENW'"),
         (MDI | {"P_ANGLE": 180.0}, "`CROTA2` must be `P_ANGLE` with the other sign, got 0 and 180"),
         (SSW | {"CROTA2": 12.0}, r"a map of SolarSoft \(map2fits\) must have no roll, got 12 degrees"),
+        (
+            {"CROTA2": 180.0, "PC1_1": 1.0, "PC2_2": 1.0},
+            "`CROTA2` must be the turn by .*, -?0 degrees, got 180: it is not",
+        ),
+        (
+            {"CROTA2": 0.0, "CD1_1": -STEP, "CD2_2": -STEP},
+            "`CROTA2` must be the turn by .*, -?180 degrees, got 0: it is",
+        ),
+        ({"CROTA2": 7.0, "PC1_1": 0.9925, "PC1_2": 0.1219, "PC2_1": -0.1219, "PC2_2": 0.9925}, "-7.* degrees, got 7: "),
         ({"CROTA2": 1e30}, r"the roll must be within ±720 degrees, got 1e\+30"),
         ({"CUNIT1": "pixels"}, "`CUNIT1` must be arcsec or deg, got 'pixel'"),
     ],
@@ -188,6 +197,23 @@ def test_what_does_not_tell_where_north_is(changes, match, tmp_path):
     for policy in ("default", "any"):
         with pytest.raises(DataError, match=rf"20131022_235927\.fits`.*{match}"):
             read_magnetogram(path, policy=policy)
+
+
+def test_a_jp2_of_hmi_must_tell_where_north_is(tmp_path):
+    path = tmp_path / "2013_10_22__23_59_27_000__SDO_HMI_HMI_magnetogram.jp2"
+    path.write_bytes(jp2_file(np.clip(sun(180.0), -249, 249), cards(CROTA2=None)))
+    with pytest.raises(DataError, match=r"magnetogram\.jp2` is of HMI or MDI, without a word on its orientation"):
+        read_magnetogram(path)
+
+
+@pytest.mark.parametrize("step", [STEP, -STEP])
+def test_cards_that_tell_one_turn_twice_are_read(step, tmp_path):
+    # sunpy keeps both; of a negative step both tell the same of the camera.
+    turn = np.radians(11.5)
+    matrix = {"PC1_1": np.cos(turn), "PC1_2": -np.sin(turn), "PC2_1": np.sin(turn), "PC2_2": np.cos(turn)}
+    path = tmp_path / "20131022_235927.fits"
+    path.write_bytes(fits_file(sun(11.5 if step > 0 else 191.5), cards(11.5, CDELT1=step, CDELT2=step, **matrix)))
+    require_spots(read_magnetogram(path))
 
 
 def test_pixels_that_are_turned_must_say_so(tmp_path):
@@ -401,3 +427,22 @@ def test_a_map_from_memory_has_the_missing_pixels_of_the_file(kind, tmp_path):
     kept = magnetogram_from_map(sunpy.map.Map(path), policy="any")
     np.testing.assert_array_equal(np.isnan(kept.data), np.isnan(read.data))
     np.testing.assert_allclose(kept.data, read.data, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["u1", ">i2", ">i4"])
+def test_a_map_takes_no_field_for_missing_and_no_missing_for_field(kind, tmp_path):
+    # Bytes of 8 G with BLANK 0, which is -1024 G and not 0 G; integers without BLANK, of which the least is no field.
+    blank, zero, scale = (0, -1024.0, 8.0) if kind == "u1" else (np.iinfo(kind).min, 0.0, 0.1)
+    raw = np.rint((np.nan_to_num(sun()) - zero) / scale).astype(kind)
+    raw[70, 70:76] = blank
+    header = fits.PrimaryHDU(raw, fits.Header(cards())).header
+    header.update({"BSCALE": scale, "BZERO": zero} | ({"BLANK": blank} if kind == "u1" else {}))
+    path = tmp_path / "20131022_235927.fits"
+    content = header.tostring().encode("ascii") + raw.tobytes()
+    path.write_bytes(content + bytes(-len(content) % 2880))
+    seen = read_magnetogram(path, policy="any")
+    assert np.flatnonzero(np.isnan(seen.data[57]) & seen.on_disk[57]).tolist() == list(range(70, 76))
+    # As sunpy reads it.
+    with fits.open(path, memmap=False) as file:
+        kept = magnetogram_from_map(sunpy.map.Map(file[0].data, header), policy="any")
+    np.testing.assert_allclose(kept.data, seen.data, atol=0.01)

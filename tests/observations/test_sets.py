@@ -186,6 +186,17 @@ def test_vector_fields_under_other_names(tmp_path):
     assert {harp: sorted(paths) for harp, paths in found.vector.items()} == {377: ["azimuth", "field"]}
 
 
+def test_no_packed_file_is_passed_over(tmp_path):
+    hmi(tmp_path / "m.fits.fz", "2014.02.25_00:48:00_TAI")
+    packed = [hmi(tmp_path / "n.FITS.BZ2", "x"), hmi(tmp_path / "n.fts.Z", "x")]
+    packed[0].write_bytes(b"BZh91AY&SY" + bytes(20))
+    packed[1].write_bytes(b"\x1f\x9d\x90" + bytes(20))
+    found = find_sets(tmp_path)
+    assert [one.magnetogram.name for one in found.sets] == ["m.fits.fz"]
+    assert sorted(found.left_out) == packed
+    assert all(f"`{path}` must be a FITS file; it begins with" in found.left_out[path] for path in packed)
+
+
 def test_what_is_left_out_is_said_with_the_reason(tmp_path):
     hmi(tmp_path / "a.fits", "2014.02.25_00:48:00_TAI")
     wrong = {

@@ -6,8 +6,6 @@ here but their QUALITY. What the header says of shape, size and quality is looke
 
 from datetime import datetime
 
-import numpy as np
-
 from kflare.io.guarded_fits import guarded_fits
 from kflare.io.payload import MAX_WIDTH
 from kflare.observations.headers import Header
@@ -34,10 +32,8 @@ def magnetogram_from_fits(payload: bytes, options: Options) -> Magnetogram:
         header.require_magnetogram()
         frame = Frame(header, require_square(image.shape, MAX_WIDTH, source), options)
         raw = file.pixels(image)
-        scale, zero, blank = header.number("BSCALE"), header.number("BZERO") or 0.0, header.number("BLANK")
-        if blank is None and raw.dtype.kind == "i" and not zero:
-            blank = float(np.iinfo(raw.dtype).min)  # no field, whatever the scale: who omits BLANK means this
-        return frame.magnetogram(Pixels(raw, 1.0 if scale is None else scale, zero, blank))
+        scale, zero = header.number("BSCALE"), header.number("BZERO") or 0.0
+        return frame.magnetogram(Pixels(raw, 1.0 if scale is None else scale, zero, header.blank()))
 
 
 def _time(payload: bytes, source: str) -> datetime:

@@ -66,11 +66,11 @@ def magnetogram_from_map(
         header = Header(_card(solar_map), source)
         data = np.asarray(solar_map.data)
         mask = np.zeros(data.shape, np.bool_) if solar_map.mask is None else solar_map.mask
-        blank = header.number("BLANK")
-        if blank is not None:
+        if (blank := header.blank()) is not None:
             # sunpy 7.0 scales the pixels of an integer image without a look at BLANK, unless it is compressed.
-            scaled = blank * (header.number("BSCALE") or 1.0) + (header.number("BZERO") or 0.0)
-            mask = mask | np.isin(data, np.array([blank, scaled]).astype(data.dtype))
+            if data.dtype.kind != "i":
+                blank = blank * (header.number("BSCALE") or 1.0) + (header.number("BZERO") or 0.0)
+            mask = mask | (data == np.array(blank).astype(data.dtype))
         data = np.where(mask, np.nan, data)
         return Frame(header, data.shape[0], options).magnetogram(Pixels(data))
 

@@ -56,7 +56,8 @@ class ServedForecasts:
         """Forecasts as plain data: windows, regions and disk by time, models with versions."""
         windows = []
         for time, disk in self.disk.groupby("time", sort=True):
-            window: dict[str, Any] = {"start": _utc(time), "end": _utc(time + pd.Timedelta(hours=LEAD_HOURS))}
+            end = time + pd.Timedelta(hours=LEAD_HOURS)
+            window: dict[str, Any] = {"start": f"{time:%FT%TZ}", "end": f"{end:%FT%TZ}"}
             for name, table in (("full_disk", disk), ("regions", self.rows[self.rows["time"] == time])):
                 window[name] = [_cells(row) for _, row in table.drop(columns="time").iterrows()]
             windows.append(window)
@@ -160,7 +161,7 @@ def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str])
         raise DataError("the region table holds no row whose `status` is forecast: there is nothing to ask")
     if table.duplicated(["time", "region"]).any():
         row = table[table.duplicated(["time", "region"])].iloc[0]
-        raise DataError(f"`region` {row['region']} has two rows at {_utc(row['time'])}: keep one")
+        raise DataError(f"`region` {row['region']} has two rows at {row['time']:%FT%TZ}: keep one")
     inputs = {model: set(client.metadata(model).inputs["serving_default"]) for model in models}
     known = set().union(*inputs.values())
     rows = table[["time", "region"]].reset_index(drop=True)
@@ -242,7 +243,3 @@ def _cells(row: pd.Series) -> dict[str, Any]:
         else:
             cells[event] = value
     return cells
-
-
-def _utc(time: pd.Timestamp) -> str:
-    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
