@@ -286,7 +286,9 @@ class _Handler(tornado.web.RequestHandler):
             nonlocal rows
             if key not in servable.signatures:
                 raise invalid(f'Serving signature name: "{key}" not found in signature def')
-            rows = fill_request(filled, document, servable.signatures[key].inputs)
+            if not (inputs := servable.signatures[key].inputs):  # of the operation by which a model is made ready
+                raise invalid(f"Failed to get input map for signature: {key}")
+            rows = fill_request(filled, document, inputs)
 
         deadline = time.monotonic() + _TIMEOUT
         response = self.handler.predict(request, deadline=deadline, fill=fill, weight=_WEIGHT)

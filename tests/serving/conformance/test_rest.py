@@ -52,6 +52,14 @@ def test_a_single_input_and_output_need_no_names(target, inputs):
     assert reply == (200, {"outputs": 3})
 
 
+@pytest.mark.parametrize("body", [{"instances": [1]}, {"inputs": {}}, {}])
+def test_the_signature_by_which_a_model_is_made_ready_takes_no_inputs(target, body):
+    # FillPredictRequestFromJson: before the body's tensors are looked at. Every model of TensorFlow 2 has it.
+    body = {"signature_name": "__saved_model_init_op", **body}
+    status, reply = target.http("/v1/models/defn-c:predict", body)
+    assert (status, reply["error"]) == (400, "Failed to get input map for signature: __saved_model_init_op")
+
+
 def test_a_compressed_body(target):
     # evhttp_request.cc, NeedUncompressGzipContent; httpserver_interface.h: auto_uncompress_input is the default.
     body = gzip.compress(json.dumps({"instances": [ZERO]}).encode())

@@ -17,7 +17,7 @@ from kflare.serving.messages.tensor_values import fill_tensor, read_tensor
 from kflare.serving.rest.json_tensors import fill_request, parse, response_json
 from kflare.serving.rest.json_values import read_array
 
-FLOAT, INT32, BOOL = 1, 3, 10
+FLOAT, INT32, STRING, BOOL = 1, 3, 7, 10
 
 
 def read(value):
@@ -54,6 +54,19 @@ def test_numbers_are_read_at_once_however_many(value, dtype):
         sys.setprofile(None)
     assert found.tolist() == [[value, value]] * 1000
     assert len(calls) < 50
+
+
+@pytest.mark.parametrize("text", ["QQ==", "QQ", "Q\tQ = =", "QQ..", "QR=="])
+def test_base64_has_all_its_padding_or_none(text):
+    """absl::Base64Unescape: of the last four characters, whatever the white space; a dot is padding, too."""
+    assert read_array({"b64": text}, STRING) == b"A"
+    assert read_array({"b64": "QUJD"}, STRING) == b"ABC"
+
+
+@pytest.mark.parametrize("text", ["QQ=", "QQ===", "QUJD=", "QUI==", "QUJD====", "=", "Q", "Q.Q=", "QQ=A", "Q\u00a0Q=="])
+def test_base64_with_other_padding_is_refused(text):
+    with pytest.raises(RequestError, match="Unable to base64 decode"):
+        read_array({"b64": text}, STRING)
 
 
 def test_answers_row_by_row_need_rows():
