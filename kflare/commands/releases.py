@@ -193,10 +193,12 @@ def _check(options: argparse.Namespace) -> None:
 
 def _require_known_answer(client: "Client", version: Path, name: str, number: int) -> None:
     from kflare.models.known_answer import KNOWN_QUESTION, known_answer, wrong_output
+    from kflare.models.publish import check_place
     from kflare.serving.messages.declared_messages import PredictRequest
     from kflare.serving.messages.tensor_values import read_tensor
 
     known = known_answer(version)
+    check_place(version)
     question = PredictRequest.FromString((version / KNOWN_QUESTION).read_bytes())
     inputs = {key: read_tensor(value) for key, value in question.inputs.items()}
     signature = question.model_spec.signature_name

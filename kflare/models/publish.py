@@ -18,8 +18,8 @@ from kflare.io.atomic import move_into_place, remove_abandoned, temporary_folder
 from kflare.models.known_answer import WARMUP, write_known_answer
 
 __all__ = [
-    "BATCHING", "MANIFEST", "METADATA", "SIGNATURE", "SignatureCase", "publish_version", "read_metadata",
-    "verify_manifest", "versions",
+    "BATCHING", "MANIFEST", "METADATA", "SIGNATURE", "SignatureCase", "check_place", "publish_version",
+    "read_metadata", "verify_manifest", "versions",
 ]  # fmt: skip
 
 MANIFEST = "MANIFEST.sha256"
@@ -137,6 +137,19 @@ def read_metadata(version: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelError(f"{version} has no readable {METADATA}: {error}") from error
     return content
+
+
+def check_place(version: Path) -> None:
+    """`ModelError` where a version's folder has not the name and number of its `kflare.json`.
+
+    It is a copy of another model then, or an old version in the place of the newest.
+    """
+    about = read_metadata(version)
+    model, number = about.get("model"), about.get("version")
+    if (model, str(number)) != (version.parent.name, version.name):
+        raise ModelError(
+            f"{version} says that it is {model} version {number}: serve it as {model}/{number} or not at all"
+        )
 
 
 def _verify_outputs(run: Callable[..., Mapping[str, Any]], cases: list[SignatureCase], tolerance: float) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from kflare.errors import ModelError, SettingError
 from kflare.io.atomic import sync_folder, write_folder
 from kflare.models.known_answer import WARMUP
-from kflare.models.publish import MANIFEST, read_metadata, verify_manifest, versions
+from kflare.models.publish import MANIFEST, check_place, read_metadata, verify_manifest, versions
 
 __all__ = ["Release", "add_release", "discard_old", "list_releases", "set_aside", "verify_version", "withdraw"]
 
@@ -47,10 +47,11 @@ def list_releases(root: Path, model: str | None = None) -> list[Release]:
 
 
 def verify_version(version: Path) -> None:
-    """Verify a version: manifest, operations by the allow-list, signatures, warm-up requests; else `ModelError`."""
+    """Verify a version: manifest, name, allowed operations, signatures, warm-up requests; else `ModelError`."""
     from kflare.models.savedmodel import check_ops, check_signatures
 
     verify_manifest(version)  # first: nothing of a changed file is parsed
+    check_place(version)
     check_ops(version)
     check_signatures(version)
     if not (version / WARMUP).is_file() or not (version / WARMUP).stat().st_size:
@@ -65,13 +66,10 @@ def add_release(source: Path, root: Path) -> Release:
     """
     source = Path(source).resolve()
     verify_version(source)
-    metadata = read_metadata(source)
-    model, number = str(metadata.get("model", "")), int(metadata.get("version", 0))
-    if (source.parent.name, source.name) != (model, str(number)):
-        raise ModelError(f"{source} says that it is {model} version {number}: give the folder {model}/{number} itself")
+    model, number = source.parent.name, int(source.name)
     home = Path(root) / model
     target = home / str(number)
-    release = Release(model, number, target, withdrawn=False, metadata=metadata)
+    release = Release(model, number, target, withdrawn=False, metadata=read_metadata(source))
     if (home / f".withdrawn-{number}").exists():
         raise ModelError(f"{model} version {number} was withdrawn from {root}: publish under a new number")
     if target.exists():
@@ -93,15 +91,20 @@ def add_release(source: Path, root: Path) -> Release:
 
 
 def withdraw(root: Path, model: str) -> tuple[Release, Release]:
-    """Withdraw a model's newest version in favour of the one before (returns both); `ModelError` if none is sound."""
+    """Withdraw a model's newest version in favour of the next sound one (returns both); `ModelError` if none is."""
     served = [release for release in list_releases(root, model) if not release.withdrawn]
-    if len(served) < 2:
-        raise ModelError(
-            f"{root} holds {len(served)} version(s) of {model}, so there is none to go back to; publish one first"
-        )
-    newest, before = served[0], served[1]
-    verify_version(before.path)
-    return Release(model, newest.version, set_aside(newest), withdrawn=True, metadata=newest.metadata), before
+    wrong = ModelError(
+        f"{root} holds {len(served)} version(s) of {model}, so there is none to go back to; publish one first"
+    )
+    for before in served[1:]:
+        try:
+            verify_version(before.path)
+        except ModelError as error:
+            wrong = error
+        else:
+            newest = served[0]
+            return Release(model, newest.version, set_aside(newest), withdrawn=True, metadata=newest.metadata), before
+    raise wrong
 
 
 def set_aside(release: Release) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 from kflare.errors import ModelError, SettingError
 from kflare.io.atomic import write_whole
-from kflare.models.publish import MANIFEST, SIGNATURE, read_metadata, verify_manifest
+from kflare.models.publish import MANIFEST, SIGNATURE, check_place, verify_manifest
 
 __all__ = ["read_public_key", "sign_version", "verify_signature"]
 
@@ -34,8 +34,7 @@ def read_public_key(key: Path) -> Any:
 def verify_signature(version: Path, key: Any) -> None:
     """Check that a version's manifest was signed with the key, and that its folder is the one that was signed for.
 
-    `ModelError` where it was not, or where the folder's names are not the model and version of its `kflare.json`: else
-    an old version could be put in the place of the newest.
+    `ModelError` where it was not, or by `check_place`.
     """
     from cryptography.exceptions import InvalidSignature
 
@@ -46,11 +45,7 @@ def verify_signature(version: Path, key: Any) -> None:
         raise ModelError(f"{version} has no {Path(error.filename).name}, which the trusted key asks for") from error
     except InvalidSignature as error:
         raise ModelError(f"{version}: {SIGNATURE} was not made for its {MANIFEST} by the trusted key") from error
-    about = read_metadata(version)
-    if (about.get("model"), str(about.get("version"))) != (version.parent.name, version.name):
-        raise ModelError(
-            f"{version} was signed as {about.get('model')} version {about.get('version')}: do not serve it"
-        )
+    check_place(version)
 
 
 def _read_key(path: Path, part: str) -> Any:

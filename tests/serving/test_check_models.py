@@ -16,7 +16,7 @@ import pytest
 from kflare.commands.releases import main
 from kflare.errors import ModelError
 from kflare.models.known_answer import KNOWN_ANSWER, KNOWN_QUESTION, known_answer, wrong_output
-from kflare.models.publish import publish_version, verify_manifest
+from kflare.models.publish import METADATA, publish_version, verify_manifest
 from kflare.serving import Server
 
 from .stand_in import start
@@ -240,13 +240,26 @@ def test_a_wrong_number_is_not_waited_for_nor_hidden_by_a_model_that_is_missing(
 
 def test_every_version_that_answers_is_asked(models, tmp_path):
     shutil.copytree(models, tmp_path / "models")
-    shutil.copytree(models / "defn-c" / "1", tmp_path / "models" / "defn-c" / "2")
+    second = shutil.copytree(models / "defn-c" / "1", tmp_path / "models" / "defn-c" / "2")
+    (second / METADATA).write_text((second / METADATA).read_text().replace('"version": 1', '"version": 2'))
     with stand_in(states=[(2, "AVAILABLE", ""), (1, "AVAILABLE", "")], predictions=[RIGHT]) as address:
         assert check(tmp_path / "models", "defn-c", rest=address) == (0, "")
         (tmp_path / "models" / "defn-c" / "1" / KNOWN_ANSWER).unlink()
         code, line = check(tmp_path / "models", "defn-c", rest=address)
     assert code == 1
     assert line.startswith("defn-c/1: no known answer in ")
+
+
+def test_a_server_of_the_wrong_model_is_not_healthy_for_its_own_known_answer(models, tmp_path, capsys):
+    """Copied into the folder of another, it answers its known question rightly over each port."""
+    shutil.copytree(models, tmp_path / "models")
+    shutil.copytree(models / "defn-c" / "1", tmp_path / "models" / "defn-m" / "2")
+    with Server(folder=tmp_path / "models", port=0, rest_port=0) as server:
+        ports = {"rest": server.rest_address, "grpc": server.address}
+        code, line = check(tmp_path / "models", "defn-c", "defn-m", **ports)
+        assert (code, line) == (3, "defn-m/2: the folder holds another model or version")
+        assert main(["--check", server.address, "--models", str(tmp_path / "models")]) == 1
+    assert "defn-m/2 says that it is defn-c version 1" in capsys.readouterr().err
 
 
 def test_the_command_asks_the_same(models, right, wrong, tmp_path, capsys):

@@ -183,6 +183,24 @@ def test_withdrawing(served):
         withdraw(served, "cnn-c")
 
 
+def test_withdrawing_goes_back_beyond_a_broken_version(served):
+    (served / "defn-c" / "2" / "MANIFEST.sha256").unlink()
+    gone, newest = withdraw(served, "defn-c")
+    assert (gone.version, newest.version) == (3, 1)
+    assert numbers(served) == [(3, True), (2, False), (1, False)]
+
+
+def test_a_copy_under_another_name_or_number_is_no_sound_version(served, tmp_path, capsys):
+    """Whole, and what its manifest says: only its name tells that another model would answer, or an old version."""
+    shutil.copytree(served / "defn-c" / "1", served / "defn-c" / "4")
+    shutil.copytree(served / "defn-c" / "3", served / "defn-m" / "3")
+    assert command("--models", served, "--verify", "--set-aside") == 0
+    said = capsys.readouterr().out
+    assert re.search("defn-c/4 broken: .* says that it is defn-c version 1", said)
+    assert re.search("defn-m/3 broken: .* says that it is defn-c version 3", said)
+    assert numbers(served) == [(4, True), (3, False), (2, False), (1, False), (3, True)]
+
+
 def test_old_versions_are_discarded(served):
     assert [old.version for old in discard_old(served, "defn-c", keep=2, but=[1])] == []
     assert [old.version for old in discard_old(served, "defn-c", keep=2)] == [1]
@@ -369,7 +387,7 @@ def test_an_old_signed_version_cannot_take_the_place_of_the_newest(served, keys)
 
     sign_version(served / "defn-c" / "1", keys["ours"][0])
     (served / "defn-c" / "1").rename(served / "defn-c" / "9")
-    with pytest.raises(ModelError, match="was signed as defn-c version 1"):
+    with pytest.raises(ModelError, match="says that it is defn-c version 1"):
         verify_signature(served / "defn-c" / "9", read_public_key(keys["ours"][1]))
 
 
