@@ -51,19 +51,19 @@ def read_srs(path: str | Path) -> pd.DataFrame:
     Parameters
     ----------
     path : str or pathlib.Path
-        The text as SWPC issues it, a folder of such files (`*SRS*`), or a CSV with the columns `ar_noaanum`, `LOCATION`
-        ("N07E04"), `date` (when it was issued) and, where known, `AREA` (µHem) and `Longitude_extent` (degrees); at
-        most 32 MiB each.
+        The text as SWPC issues it, one or several joined, a folder of such files (`*SRS*`), or a CSV with the columns
+        `ar_noaanum`, `LOCATION` ("N07E04"), `date` (when it was issued) and, where known, `AREA` (µHem) and
+        `Longitude_extent` (degrees); at most 32 MiB each.
 
     Returns
     -------
     DataFrame
         `time` (datetime64[us, UTC], 00 UT of the day of issue, for which the positions are valid), `issued` (likewise),
-        `noaa` (int64, 5 digits from June 2002 on), `lon`, `lat` (Stonyhurst degrees, west and north positive),
-        `area_uhem` (0 = plage without spots, NaN = unknown), `extent` (degrees of longitude, NaN = unknown); sorted by
-        time. Regions that are due to return are left out. Rows whose number, day or position cannot be read or is
-        impossible are left out, impossible areas and extents unknown; both, and lines of a text that belong to no part
-        that is used and are no heading, are logged.
+        `noaa` (int64, 5 digits from June 2002 on, once a day, as issued last), `lon`, `lat` (Stonyhurst degrees, west
+        and north positive), `area_uhem` (0 = plage without spots, NaN = unknown), `extent` (degrees of longitude, NaN =
+        unknown); sorted by time. Regions that are due to return are left out. Rows whose number, day or position cannot
+        be read or is impossible are left out, impossible areas and extents unknown; both, and lines of a text that
+        belong to no part that is used and are no heading, are logged.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def read_srs(path: str | Path) -> pd.DataFrame:
         files = sorted(one for one in path.iterdir() if "SRS" in one.name.upper() and one.is_file())
         if not files:
             raise DataError(f"`{path}` holds no file named like 20131023SRS.txt; give {_WHAT}")
-        return pd.concat([read_srs(one) for one in files]).sort_values("time", kind="stable", ignore_index=True)
+        return _once(pd.concat([read_srs(one) for one in files]), path)
     payload = read_payload(path, limit=MAX_TEXT_BYTES, what=_WHAT, kinds=())
     text = payload.decode("utf-8", "replace")
     if _is_csv(text):
@@ -105,7 +105,19 @@ def read_srs(path: str | Path) -> pd.DataFrame:
             "extent": plausible_numbers(rows["Longitude_extent"], str(path), low=0, high=_LONGEST),
         }
     )
-    return table[keep].astype({"noaa": "int64"}).sort_values("time", kind="stable", ignore_index=True)
+    return _once(table[keep].astype({"noaa": "int64"}), path)
+
+
+def _once(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Each region once a day, as issued last, sorted by time."""
+    table = table.sort_values(["time", "issued"], kind="stable", ignore_index=True)
+    again = table.duplicated(["time", "noaa"], keep="last")
+    if again.any():
+        seen = f"{table['noaa'][again.idxmax()]} of {table['time'][again.idxmax()]:%F}"
+        _LOG.warning(
+            "`%s`: %d regions are there more than once for one day, the last counts: %s", path, sum(again), seen
+        )
+    return table[~again].reset_index(drop=True)
 
 
 def _is_csv(text: str) -> bool:
@@ -126,31 +138,29 @@ def _csv_rows(payload: bytes, path: Path) -> pd.DataFrame:
 
 def _text_rows(text: str, path: Path) -> pd.DataFrame:
     """Rows of the sections I and IA, as they stand; sizes are stated in the first only."""
-    match = _ISSUED.search(text)
-    date = match[1] if match else ""
-    issued = pd.to_datetime(date, format="%Y %b %d %H%M", errors="coerce")
-    date = date if pd.isna(issued) else issued.isoformat()
-    rows, stray, section, parts = [], [], "", set()
+    rows, stray, section, date, parts = [], [], "", "", set()
     for number, line in enumerate(text.splitlines(), start=1):
         heading, cells = _HEADING.match(line), line.split()
-        if heading:
+        if ":Issued:" in line or ":Product:" in line:  # also of the next one, where several are joined in one file
+            match = _ISSUED.search(line)
+            issued = pd.to_datetime(match[1] if match else "", format="%Y %b %d %H%M", errors="coerce")
+            section, date = "", line.strip() if pd.isna(issued) else issued.isoformat()
+        elif cells and cells[0].lower() == "plain":
+            section = "a message to the readers"
+        elif heading and section != "a message to the readers":
             section = heading[1]
             parts.add(section)
         elif section in {"I", "IA"} and cells and cells[0].isdigit():
             # Number, location, Carrington longitude; then area, class, extent.
             sizes = (cells[3:4], cells[5:6]) if section == "I" else (["0"], [])
             rows.append([cells[0], "".join(cells[1:2]), date, *("".join(size) for size in sizes), number])
-        elif cells and cells[0].lower() == "plain":
-            break  # a message to the readers follows
-        elif section and cells and _LINE[section in {"I", "IA"}].match(line) is None:
+        elif section in parts and cells and _LINE[section in {"I", "IA"}].match(line) is None:
             stray.append(f"line {number} {line.strip()[:40]!r}")
     if stray:
-        _LOG.warning(
-            "`%s`: %d lines are no rows of their part and left out, the first is %s", path, len(stray), stray[0]
-        )
+        _LOG.warning("`%s`: %d lines are left out, being no row of their part, such as %s", path, len(stray), stray[0])
     if "I" not in parts:
         raise DataError(f"`{path}` is no Solar Region Summary that can be read: it has no section I; download it again")
-    if parts == {"I"}:
+    if section == "I":
         _LOG.warning("`%s` ends in section I: if it was cut off, regions are missing", path)
     places = [f"{row}, line {number}" for row, (*_, number) in enumerate(rows)]
     return pd.DataFrame([row[:-1] for row in rows], places, columns=[*_NEEDED, *_OPTIONAL], dtype="str")

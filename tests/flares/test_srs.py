@@ -101,7 +101,7 @@ def test_a_table_of_many_days(tmp_path):
         ("ar_noaanum,LOCATION,AREA\n11875,N07E04,10\n", "needs the column `date`"),
         (
             TEXT.replace("2013 Oct 23", "2013 Okt 23"),
-            "`date` must be .* got '2013 Okt 23 0030' in row 0, line 11",
+            "`date` must be .* got ':Issued: 2013 Okt 23 0030 UTC' in row 0, line 11",
         ),
         (TEXT.partition("I.  Regions")[0], "it has no section I"),
         (TEXT.replace("I.  Regions with", "I Regions with"), "it has no section I"),
@@ -218,6 +218,32 @@ def test_a_folder_of_summaries(tmp_path):
     assert read_regions(tmp_path)["region"].iloc[0] == "NOAA 10001"
     with pytest.raises(DataError, match="no file named like"):
         read_srs(tmp_path.parent)
+
+
+@pytest.mark.parametrize("between", ["", "PLAIN\nI. To all readers\n9998 N01E01 001\n"])
+def test_summaries_that_are_joined_in_one_text(tmp_path, between):
+    path = tmp_path / "srs.txt"
+    second = TEXT.replace("2013 Oct 23", "2013 Oct 24").replace("N07W04", "N07W17")
+    path.write_text(TEXT + between + second)
+    found = read_srs(path)
+    assert found["time"].dt.day.tolist() == [23] * 3 + [24] * 3
+    assert found["noaa"].tolist() == [11875, 11877, 11871] * 2
+    assert found["lon"].tolist() == [4, -23, 56, 17, -23, 56]
+
+
+def test_rows_of_no_day_are_not_of_the_day_before(tmp_path, caplog):
+    (tmp_path / "srs.txt").write_text(TEXT + TEXT.replace("2013 Oct 23 0030 UTC", "2013 Oct 24 0030 MEZ"))
+    assert len(read_srs(tmp_path / "srs.txt")) == 3
+    assert "3 of 6 rows left out: `date` must be a time" in caplog.text
+
+
+def test_a_summary_that_is_issued_again_counts_once(tmp_path, caplog):
+    again = TEXT.replace("0030 UTC", "0130 UTC").replace("N07W04", "N07W05")
+    (tmp_path / "20131023SRS (1).txt").write_text(again)
+    (tmp_path / "20131023SRS.txt").write_text(TEXT)
+    found = read_srs(tmp_path)
+    assert sorted(zip(found["noaa"], found["lon"], strict=True)) == [(11871, 56), (11875, 5), (11877, -23)]
+    assert "3 regions are there more than once for one day, the last counts: 11875 of 2013-10-23" in caplog.text
 
 
 def test_rows_with_more_fields_than_the_header(tmp_path):
