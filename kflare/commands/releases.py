@@ -117,7 +117,8 @@ def _publish(options: argparse.Namespace) -> None:
     if options.canary and options.config is None:
         raise SettingError("--canary writes labels: give the server's models.config as --config")
     command_line.quiet_tensorflow()
-    every = labels_of(options.config) if options.config else {}  # first: with a bad configuration nothing is half done
+    # First: with a bad configuration nothing is half done.
+    every = labels_of(options.config, sent=bool(options.notify)) if options.config else {}
     _check_batching(options.publish)
     new = add_release(options.publish, options.models)
     print(f"{new.model}/{new.version} published{_but_unknown(new.path)}")
@@ -137,26 +138,29 @@ def _rollback(options: argparse.Namespace) -> None:
     from kflare.serving.server.version_labels import labels_after_withdrawing, labels_of
 
     command_line.quiet_tensorflow()
-    before = labels_of(options.config).get(options.rollback, {}) if options.config else {}
+    every = labels_of(options.config, sent=bool(options.notify)) if options.config else {}
     gone, newest = withdraw(options.models, options.rollback)
     print(f"{gone.model}/{gone.version} withdrawn to {gone.path}; {newest.model}/{newest.version} is the newest")
     if options.config:
+        before = every.get(options.rollback, {})
         labels = labels_after_withdrawing(gone.version, before, newest=newest.version)
         if labels != before:
             _write_labels(options, gone.model, labels)
 
 
 def _promote(options: argparse.Namespace) -> None:
+    from kflare.models.releases import verify_version
     from kflare.serving.server.version_labels import CANARY, STABLE, labels_of
 
     if options.config is None:
         raise SettingError("--promote changes labels: give the server's models.config as --config")
     command_line.quiet_tensorflow()
-    labels = labels_of(options.config).get(options.promote, {})
+    labels = labels_of(options.config, sent=bool(options.notify)).get(options.promote, {})
     if CANARY not in labels:
         what = f'label "canary" for {options.promote}'
         raise SettingError(f"{options.config} has no {what}: publish one with --publish --canary")
     canary = labels.pop(CANARY)
+    verify_version(options.models / options.promote / str(canary))
     _write_labels(options, options.promote, {**labels, STABLE: canary})
 
 
@@ -207,7 +211,7 @@ def _require_known_answer(client: "Client", version: Path, name: str, number: in
         raise ServingError(f"{name} version {number} at {client.target} answers wrongly, stop that server: {wrong}")
 
 
-def _write_protoset(options: argparse.Namespace) -> None:
+def _protoset(options: argparse.Namespace) -> None:
     command_line.quiet_tensorflow()
     from kflare.io.atomic import write_whole
     from kflare.serving.messages.declared_messages import protoset
@@ -215,16 +219,8 @@ def _write_protoset(options: argparse.Namespace) -> None:
     write_whole(options.protoset, protoset())
 
 
-_ACTIONS = {
-    "publish": _publish,
-    "list": _list,
-    "verify": _verify,
-    "sign": _sign,
-    "rollback": _rollback,
-    "promote": _promote,
-    "check": _check,
-    "protoset": _write_protoset,
-}
+# Each has the name of its option.
+_ACTIONS = (_publish, _list, _verify, _sign, _rollback, _promote, _check, _protoset)
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -235,10 +231,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add("--sign", type=Path, metavar="VERSION", help="sign the manifest of a folder <name>/<version>, by --signing-key")
     add("--rollback", metavar="NAME", help="withdraw the newest version of a model")
     add("--promote", metavar="NAME", help="label the canary of a model as the stable version")
-    checking = (
-        "ask a server which models answer, and with --models whether they answer right; status 1 if none does, or "
-    )
-    checking += "one of the NAMEs does not"
+    checking = "ask a server which models answer, and with --models whether they answer right; status 1 if none does, "
+    checking += "or one of the NAMEs does not"
     add("--check", nargs="+", metavar=("ADDRESS", "NAME"), help=checking)
     add("--protoset", type=Path, metavar="FILE", help="write what describes the services, for grpcurl -protoset FILE")
     add = parser.add_argument
@@ -259,7 +253,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 def _act(options: argparse.Namespace) -> int | None:
     options.models = options.models or (None if options.check else Path("savedmodels"))
-    return next(action for name, action in _ACTIONS.items() if getattr(options, name))(options)
+    return next(action for action in _ACTIONS if getattr(options, action.__name__[1:]))(options)
 
 
 main = command_line.Command("releases", __doc__, _options, _act)

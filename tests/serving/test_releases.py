@@ -581,6 +581,35 @@ def test_a_bad_configuration_is_not_sent(served, config, instead, why, capsys):
         assert numbers(served) == [(3, False), (2, False), (1, False)]  # nothing is half done
 
 
+def test_a_relative_path_changes_nothing_where_it_would_be_sent(served, config, capsys):
+    """Over the wire it is an error; in the file, without --notify, it starts from the folder of the file."""
+    config.write_text(
+        (CONFIG % "here").replace('"tensorflow"', '"tensorflow" version_labels { key: "canary" value: 3 }')
+    )
+    before = config.read_text()
+    arguments = ["--models", served, "--config", config]
+    for action in (["--publish", served / "defn-c" / "3"], ["--promote", "defn-c"], ["--rollback", "defn-c"]):
+        assert command(*arguments, *action, "--notify", "127.0.0.1:1") == 1
+        assert "to have an absolute path" in capsys.readouterr().err
+        assert config.read_text() == before
+        assert numbers(served) == [(3, False), (2, False), (1, False)]
+    assert command(*arguments, "--promote", "defn-c") == 0
+    assert labels_of(config) == {"defn-c": {"stable": 3}}
+
+
+def test_a_canary_that_is_gone_or_broken_is_not_promoted(served, config, capsys):
+    """`stable` would name what no server has, and who asks for it get NOT_FOUND."""
+    set_labels(config, "defn-c", {"stable": 2, "canary": 3})
+    before = config.read_text()
+    (served / "defn-c" / "3" / "saved_model.pb").write_bytes(b"x")
+    for why in ("saved_model.pb differs from MANIFEST", "defn-c/3 has no MANIFEST"):
+        assert command("--models", served, "--config", config, "--promote", "defn-c") == 1
+        assert why in capsys.readouterr().err
+        assert config.read_text() == before
+        assert command("--models", served, "--config", config, "--verify", "--set-aside") == 0
+        capsys.readouterr()
+
+
 def test_a_relative_path_is_not_sent_and_a_refused_configuration_says_how_to_recover(served, config):
     from kflare.serving.server.version_labels import reload_config
 

@@ -28,9 +28,9 @@ _CODE = grpc.StatusCode
 _SECONDS = 60.0  # for a label to wait for its version
 
 
-def labels_of(config: Path) -> dict[str, dict[str, int]]:
-    """The labels of each model in a `models.config`; for the errors see `read_config`."""
-    return {model.name: dict(model.version_labels) for model in _read(config).model_config_list.config}
+def labels_of(config: Path, *, sent: bool = False) -> dict[str, dict[str, int]]:
+    """The labels of each model in a `models.config`; for the errors see `read_config`, `sent`: `reload_config`."""
+    return {model.name: dict(model.version_labels) for model in _read(config, sent=sent).model_config_list.config}
 
 
 def labels_after_publishing(
@@ -97,7 +97,7 @@ def reload_config(
     from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
     from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
 
-    request = ReloadConfigRequest(config=_read(config, relative=False))
+    request = ReloadConfigRequest(config=_read(config, sent=True))
     end = time.monotonic() + _SECONDS
     with open_channel(target, timeout=_SECONDS, ca=ca, cert=cert, key=key) as channel:
         while True:
@@ -117,12 +117,12 @@ def reload_config(
             time.sleep(0.5)  # the version that a label names is being loaded
 
 
-def _read(config: Path, *, relative: bool = True) -> Any:
+def _read(config: Path, *, sent: bool = False) -> Any:
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
     message = read_config(config, ModelServerConfig, what="models configuration")
     try:
-        model_settings(message, root=config.parent if relative else None)
+        model_settings(message, root=None if sent else config.parent)
     except SettingError as error:
         raise SettingError(f"{config}: {error}") from error
     for model in message.model_config_list.config:
