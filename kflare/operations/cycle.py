@@ -13,7 +13,8 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+
+import pandas as pd
 
 from kflare import __version__
 from kflare.errors import DataError, KflareError, LedgerError
@@ -120,9 +121,7 @@ def run_cycle(
     if isinstance(cycle, Forecast):
         late = late_remark(issue, settings, (now, newest, proven))
         cycle = replace(cycle, remarks=(*cycle.remarks, *late))
-    measured: dict[str, Any] = {} if disk is None else {"tracker": disk.tracker}
-    if disk is not None and len(disk.table):  # the features of the regions by number
-        measured["features"] = disk.table[FEATURES].astype(float).set_axis(disk.table["number"].astype(int), axis=0)
+    measured = {} if disk is None else {"features": _features(disk), "tracker": disk.tracker}
     try:
         if not ledger.record(cycle, **measured, recorded=now):
             first = ledger.cycle(issue)
@@ -301,6 +300,13 @@ def _ask_statistics(
         return None
     regions = () if disk is None else region_forecasts(disk, None, Answers(), flares)
     return _Draft(rung, reasons, probability, regions)
+
+
+def _features(disk: MeasuredDisk) -> pd.DataFrame | None:
+    """What goes into the ledger: the features of the regions by number."""
+    if disk.table.empty:
+        return None
+    return disk.table[FEATURES].astype(float).set_axis(disk.table["number"].astype(int), axis=0)
 
 
 def _age_remarks(issue: datetime, disk: MeasuredDisk | None) -> list[str]:
