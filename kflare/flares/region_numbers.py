@@ -31,7 +31,8 @@ def listed_region_numbers(given: pd.Series, times: pd.Series) -> pd.Series:
         words = given.astype("str").str.upper()
         # The number of a HARP or TARP is none of NOAA's.
         words = words.where(~words.str.contains("HARP|TARP"), "").str.replace("NOAA|AR|[#*?'\"]", " ", regex=True)
-        cells = words.str.strip(" ,;[]()").str.split(r"[\s,;/&+|]+").explode()
+        words = words.str.replace("([0-9])[-–—]([0-9])", r"\1 \2", regex=True)
+        cells = words.str.strip(" ,;[](){}").str.split(r"[\s,;:/&+|]+").explode()
     number = pd.Series(numbers(cells), cells.index, dtype="Float64")
     number = number.where((number > 0) & (number < 100_000) & (number % 1 == 0))
     dates = pd.to_datetime(times, utc=True).reindex(cells.index)
