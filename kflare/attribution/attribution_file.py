@@ -204,7 +204,9 @@ def read_attribution(path: str | Path) -> Attribution:
         parts = {hdu.name: hdu for hdu in file}
         first = next(iter(parts.values())).header
         maps = {
-            method: np.stack([_north_up(file.pixels(parts[f"{method}_{label}".upper()])) for label in LABELS], axis=-1)
+            method: np.stack(
+                [file.pixels(parts[f"{method}_{label}".upper()])[::-1] for label in LABELS], axis=-1, dtype=np.float32
+            )
             for method in STORED_METHODS
         }
         header = parts[f"{STORED_METHODS[1]}_{LABELS[1]}".upper()].header
@@ -267,7 +269,3 @@ def _step(data: npt.NDArray[np.float32]) -> float:
     largest = float(np.abs(data).max(initial=0.0))
     # A power of two, by which scaling there and back is exact.
     return 2.0 ** math.floor(math.log2(largest / _LEVELS)) if largest > 0 else 1.0
-
-
-def _north_up(data: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    return np.ascontiguousarray(data[::-1], dtype=np.float32)

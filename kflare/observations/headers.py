@@ -5,7 +5,7 @@ Any card may be missing, unreadable or of the wrong type; what is needed and not
 
 import math
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from kflare.errors import DataError
@@ -112,23 +112,31 @@ class Header:
     def time(self) -> datetime:
         """Observation time, UTC: `T_OBS` (the middle, TAI), else `DATE-OBS` (UTC), else `T_REC`, else of the name.
 
-        A date alone is completed by `TIME-OBS`.
+        A date alone is completed by `TIME-OBS`. DataError if two cards are more than a day apart.
         """
-        scale = "TAI" if self.text("TIMESYS").upper() == "TAI" else "UTC"
-        clock = self.text("TIME-OBS", "TIME_OBS")
+        system, clock = self.text("TIMESYS").upper(), self.text("TIME-OBS", "TIME_OBS")
+        seen: dict[str, datetime] = {}
         for key in _CARDS_OF_TIME:
             text = self.text(key)
+            # JSOC's own form is TAI, also where a program has cut that off.
+            scale = "TAI" if system == "TAI" or (key in {"T_OBS", "T_REC"} and text[4:5] == ".") else "UTC"
             try:
                 time = parse_header_time(text, scale=scale) or parse_header_time(f"{text} {clock}", scale=scale)
             except (ValueError, DataError) as error:
-                message = f"`{self.source}`: header card `{key}` must be a time, got {text!r}: {error}"
-                raise DataError(message) from error
+                raise DataError(
+                    f"`{self.source}`: header card `{key}` must be a time, got {text!r}: {error}"
+                ) from error
             if time is not None:
-                return time
+                seen[key] = time
+        if seen:
+            if max(seen.values()) - min(seen.values()) > timedelta(days=1):
+                told = " and ".join(f"`{key}` {time:%FT%TZ}" for key, time in seen.items())
+                raise DataError(f"`{self.source}`: {told} must be of one observation; give `time`")
+            return next(iter(seen.values()))
         named = time_from_name(self.source)
         if named is None:
-            seen = ", ".join(f"`{key}` {self.text(key)!r}" for key in (*_CARDS_OF_TIME[:3], "TIME-OBS"))
-            raise DataError(f"`{self.source}` must hold its time in `T_OBS` or `DATE-OBS`, got {seen}; give `time`")
+            cards = ", ".join(f"`{key}` {self.text(key)!r}" for key in (*_CARDS_OF_TIME[:3], "TIME-OBS"))
+            raise DataError(f"`{self.source}` must hold its time in `T_OBS` or `DATE-OBS`, got {cards}; give `time`")
         return named
 
     def blank(self) -> float | None:

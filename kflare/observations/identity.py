@@ -29,7 +29,6 @@ _HMI = re.compile(
 _AIA = re.compile(
     r"aia\.(?P<series>\w+)\.\d{8}T\d{6}Z\.(?P<channel>\d+)\.image(?:_lev1)?\.fits(?:\.gz)?", re.IGNORECASE
 )
-_MAGNETOGRAM_KINDS: Final = (".fits", ".fits.gz", ".jp2")
 _IMAGE = re.compile(r".*\.(?:jp2|(?:fits?|fts)(?:\.(?:gz|fz|bz2|z))?)", re.IGNORECASE)
 _SEGMENT = re.compile(r"[._](\w+)\.fits?(?:\.gz)?", re.IGNORECASE)
 
@@ -57,7 +56,7 @@ def identify(path: Path) -> Identity | None:
         return Identity(segment, time, int(hmi["harp"] or 0)) if known else None
     if not _IMAGE.fullmatch(name):
         return None
-    if time and name.lower().endswith(_MAGNETOGRAM_KINDS) and "magnetogram" in name.lower():
+    if time and "magnetogram" in name.lower():
         return Identity("magnetogram", time)
     with decoding(str(path), "has an unreadable header"):
         return _by_header(path, str(path))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kflare.errors import SettingError
-from kflare.sun.times import in_utc
+from kflare.sun.times import in_hours, in_utc
 
 __all__ = ["NOMINAL_TOLERANCE", "Selection", "select_for"]
 
@@ -65,10 +65,6 @@ def select_for(
     index = max(earlier, key=lambda i: (times[i], -i))
     age = wanted - times[index]
     if age > limit:
-        why = f"the nearest earlier one, of {times[index]:%FT%TZ}, is {_hours(age)} h old"
-        return Selection(None, f"no image for {wanted:%FT%TZ}: {why}, at most {_hours(limit)} h are allowed")
-    return Selection(index, f"image of {times[index]:%FT%TZ} for {wanted:%FT%TZ}, {_hours(age)} h earlier")
-
-
-def _hours(span: timedelta) -> str:
-    return f"{span.total_seconds() / 3600:.3g}"
+        why = f"the nearest earlier one, of {times[index]:%FT%TZ}, is {in_hours(age)} old"
+        return Selection(None, f"no image for {wanted:%FT%TZ}: {why}, at most {in_hours(limit)} are allowed")
+    return Selection(index, f"image of {times[index]:%FT%TZ} for {wanted:%FT%TZ}, {in_hours(age)} earlier")

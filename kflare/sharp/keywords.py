@@ -313,11 +313,8 @@ def _pixels_per_megametre(given: pd.DataFrame) -> Float64Array:
         values[name] = _numbers(given, name)
         usable &= (values[name] >= low) & (values[name] <= high)
     # The keywords of the CCD series come from the CEA map too, but its CDELT1 is of the CCD, in arcsec.
-    usable &= np.array([_is_degree(value) for value in given.get("CUNIT1", [None] * len(given))], dtype=np.bool_)
+    unit = given.get("CUNIT1", pd.Series("", given.index)).astype("str").str.strip().str.lower()
+    usable &= unit.isin(["deg", "degree", "degrees"]).to_numpy(dtype=np.bool_)
     filled = {name: np.where(usable, found, 1.0) for name, found in values.items()}
     c = np.degrees(np.arctan(filled["RSUN_REF"] * np.radians(filled["CDELT1"]) / filled["DSUN_OBS"])) * 3600
     return np.where(usable, filled["RSUN_OBS"] / (c * filled["RSUN_REF"]) * 1e6, PIXELS_PER_MM)
-
-
-def _is_degree(value: Any) -> bool:
-    return isinstance(value, str) and value.strip().lower() in {"deg", "degree", "degrees"}

@@ -128,8 +128,8 @@ def slots(since: datetime, until: datetime, cadence: timedelta) -> list[datetime
 
 
 def in_hours(span: timedelta) -> str:
-    """A length of time for messages, such as "12 h"."""
-    return f"{span.total_seconds() / 3600:g} h"
+    """A length of time for messages, to a hundredth of an hour, such as "12 h"."""
+    return f"{round(span.total_seconds() / 3600, 2):g} h"
 
 
 def within(times: "pd.Series", t0: datetime, t1: datetime) -> "npt.NDArray[np.bool_]":

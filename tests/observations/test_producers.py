@@ -277,12 +277,19 @@ def test_times_of_other_programs_and_in_two_cards():
         ({"DATE-OBS": "25/02/14", "TIME-OBS": "00:46:08"}, "2014-02-25T00:46:08"),
         ({"DATE-OBS": "2014.02.25 00:46:08 UT"}, "2014-02-25T00:46:08"),
         ({"DATE-BEG": "2014-02-25T00:46:08.000"}, "2014-02-25T00:46:08"),
+        # TAI is 35 s ahead in 2014.
+        ({"T_OBS": "2014.02.25_00:46:43"}, "2014-02-25T00:46:08"),
+        ({"T_OBS": "2014-02-25T00:46:08.00"}, "2014-02-25T00:46:08"),
+        ({"T_OBS": "2014.02.25_00:46:43_TAI", "DATE-OBS": "2014-02-24T00:47:00"}, "2014-02-25T00:46:08"),
     ):
         assert Header(value.__getitem__, "x").time() == datetime.fromisoformat(expected).replace(tzinfo=UTC)
     for value in (
         {"DATE-OBS": "25-Foo-2014 00:00"},
         {"DATE-OBS": "2014-02-25", "TIME-OBS": "25:00:00"},
         {"DATE-OBS": "2014-02-25"},
+        # As sunpy's differential rotation leaves them.
+        {"T_OBS": "2014.02.25_00:46:43_TAI", "DATE-OBS": "2014-02-27T00:46:08"},
+        {"T_OBS": "1993.01.01_00:00:00_TAI", "T_REC": "2014.02.25_00:48:00_TAI"},
         {"T_OBS": "0001.01.01_00:00:00_TAI"},
     ):
         with pytest.raises(DataError, match="`x`"):

@@ -85,7 +85,7 @@ def _card(solar_map: Any) -> Any:
         if key == "RSUN_OBS" and not any(other in meta for other in ("SOLAR_R", "OBS_R0", "RSUN", "R_SUN")):
             return float(solar_map.rsun_obs.to_value("arcsec"))
         # Of a Map without any date sunpy says that it is of this moment.
-        if key == "DATE-OBS" and any(name.lower().startswith(("date-", "date_", "t_")) for name in meta):
+        if key == "DATE-OBS" and any(name.lower().startswith(("date-", "date_")) for name in meta):
             return str(solar_map.reference_date.utc.isot)
         raise KeyError(key)
 

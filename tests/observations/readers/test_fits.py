@@ -45,6 +45,8 @@ def field():
 
 def written(data=None, *, compression=None, drop=(), **changes):
     header = fits.Header()
+    # Both cards of time are of one observation.
+    drop = (*drop, "DATE-OBS") if "T_OBS" in changes else drop
     for key, value in (CARDS | changes).items():
         if key not in drop:
             header[key] = value
