@@ -40,11 +40,11 @@ def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
     match error:
         case RequestError():
             code = error.code
-        case SettingError():
+        case SettingError() | RecursionError():  # the latter of JSON of nearly a thousand levels
             code = grpc.StatusCode.INVALID_ARGUMENT
         case ModelError():  # a version that does not match its manifest
             code = grpc.StatusCode.DATA_LOSS
-        case MemoryError() | RecursionError():  # the latter of JSON of a thousand levels
+        case MemoryError():
             code = grpc.StatusCode.RESOURCE_EXHAUSTED
         case FileNotFoundError():
             code = grpc.StatusCode.NOT_FOUND

@@ -31,6 +31,9 @@ Beyond what the tables ask:
   after a minute, five times at most; a broken model holds up no other.
 * A batch waits for more rows only while another one runs; inputs of different shapes wait in different queues; of a
   batch that fails each request is run alone, so that only those at fault fail.
+* Of a name that comes twice in a row of `instances` the first counts, as in every other object. By its sources
+  TensorFlow Serving takes both, and tells the rows apart by their count: for the second row it then takes the first
+  one's second value.
 * Which flags it takes, and how it is run: [serving/README.md](../serving/README.md).
 """
 

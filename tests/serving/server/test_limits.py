@@ -304,6 +304,16 @@ def test_more_rows_than_allowed_are_refused_before_they_are_read(models, serve):
     assert "more than 131072 rows" in refused.value.read().decode()
 
 
+@pytest.mark.parametrize("levels", [63, 64, 900, 975, 980, 985, 990, 995, 1000, 100_000])
+def test_lists_in_lists_are_refused_as_invalid_however_deep(models, serve, levels):
+    """Each step that walks them has its own depth at which it gives up, and none is a reason to try again."""
+    server = serve(models, rest_port=0)
+    for key in ("instances", "inputs", "signature_name"):
+        body = f'{{"signature_name":"work","{key}":{"[" * levels}1{"]" * levels}}}'.encode()
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            urllib.request.urlopen(f"{server.rest_address}/v1/models/cnn-c:predict", body, timeout=20)
+
+
 def test_settings_of_limits():
     with pytest.raises(SettingError, match="`rows` must be more than 0, got 0"):
         Limits(rows=0)
