@@ -212,12 +212,12 @@ def _utc(times: pd.Series) -> pd.Series:
                 f"`time` must be in one time zone, got {first} in row 0 and {second} in row {other[0]}: "
                 "write all times in UTC, such as 2014-03-18T12:00Z"
             )
-        try:
-            # A fixed format, since pandas would guess what 03/04/2014 means.
-            times = pd.to_datetime(text.where(~text.str.lower().isin(_MISSING), None), utc=True, format="ISO8601")
-        except (ValueError, TypeError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise DataError(f"`time` must be a UTC time such as 2014-03-18T12:00Z: {reason}") from error
+        # A fixed format, since pandas would guess what 03/04/2014 means.
+        given = text.where(~text.str.lower().isin(_MISSING), None)
+        times = pd.to_datetime(given, utc=True, format="ISO8601", errors="coerce")
+        if (wrong := np.flatnonzero(times.isna() & given.notna())).size:
+            seen = f"{text.iloc[wrong[0]][:40]!r} in row {wrong[0]}"
+            raise DataError(f"`time` must be a UTC time such as 2014-03-18T12:00Z, got {seen}")
     if times.dtype.kind != "M":
         raise DataError(f"`time` must be a UTC time such as 2014-03-18T12:00Z, got the type {times.dtype}")
     if times.dt.tz is not None:
@@ -284,8 +284,8 @@ def _check_rows(rows: pd.DataFrame, *, percent: bool) -> None:
     if wrong.size:
         value, row = issued.iloc[wrong[0]], issued.index[wrong[0]]
         if percent:
-            raise DataError(f"`probability` must lie in [0, 100] percent, got {100 * value:g} in row {row}")
-        raise DataError(f"`probability` must lie in [0, 1], got {value:g} in row {row}: {probability_advice(value)}")
+            raise DataError(f"`probability` must lie in [0, 100] percent, got {100 * value:.10g} in row {row}")
+        raise DataError(f"`probability` must lie in [0, 1], got {value:.10g} in row {row}: {probability_advice(value)}")
     wrong = np.flatnonzero(~rows["observed"].isin([0, 1]) & rows["observed"].notna())
     if wrong.size:
         raise DataError(f"`observed` must be 0, 1 or empty, got {rows['observed'][wrong[0]]:g} in row {wrong[0]}")
