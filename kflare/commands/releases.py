@@ -59,7 +59,8 @@ def _verify(options: argparse.Namespace) -> int:
     if not found:
         raise ModelError(f"{options.models} holds no published version: publish one with --publish")
     status = 0
-    wanted = set(labels_of(options.config)) if options.config else set()
+    labels = labels_of(options.config) if options.config else {}
+    wanted, sound = set(labels), set()
     key = options.trusted_key and read_public_key(options.trusted_key)
     for release in found:
         name = f"{release.model}/{release.version}"
@@ -76,11 +77,13 @@ def _verify(options: argparse.Namespace) -> int:
                 status, wanted = 1, wanted | {release.model}
             continue
         wanted.discard(release.model)
+        sound.add((release.model, release.version))
         print(f"{name} ok{_but_unknown(release.path)}")
     for model in sorted(wanted):
-        print(
-            f"{model} has no sound version in {options.models}: a server with it in its models.config would not start"
-        )
+        print(f"{model} has no sound version in {options.models}: a server that lists it would not start")
+    gone = [(m, *one) for m in sorted(labels) for one in sorted(labels[m].items()) if (m, one[1]) not in sound]
+    for model, label, number in gone:
+        print(f"{model}: `{label}` is {number}, which is no sound version: who asks for it gets none; publish one")
     return status or bool(wanted)
 
 
@@ -157,8 +160,7 @@ def _promote(options: argparse.Namespace) -> None:
     command_line.quiet_tensorflow()
     labels = labels_of(options.config, sent=bool(options.notify)).get(options.promote, {})
     if CANARY not in labels:
-        what = f'label "canary" for {options.promote}'
-        raise SettingError(f"{options.config} has no {what}: publish one with --publish --canary")
+        raise SettingError(f'{options.config} has no label "canary" for {options.promote}: publish one with --canary')
     canary = labels.pop(CANARY)
     verify_version(options.models / options.promote / str(canary))
     _write_labels(options, options.promote, {**labels, STABLE: canary})
@@ -238,8 +240,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--models", type=Path, metavar="DIR", help="the served folder (default: savedmodels)")
     add("--config", type=Path, metavar="FILE", help="the server's models.config, for labels; with --verify its models")
-    aside = "with --verify: move broken versions out of the server's way, as .withdrawn-N"
-    add("--set-aside", action="store_true", help=aside)
+    add("--set-aside", action="store_true", help="with --verify: move broken versions away, as .withdrawn-N")
     add("--canary", action="store_true", help='with --publish: label it "canary" in --config, the one before "stable"')
     add("--keep", type=int, default=3, metavar="N", help="versions to keep on --publish (default: %(default)s)")
     add("--signing-key", type=Path, metavar="PEM", help="private key of Ed25519, for --sign")

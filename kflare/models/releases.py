@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,17 +93,14 @@ def add_release(source: Path, root: Path) -> Release:
 def withdraw(root: Path, model: str) -> tuple[Release, Release]:
     """Withdraw a model's newest version in favour of the next sound one (returns both); `ModelError` if none is."""
     served = [release for release in list_releases(root, model) if not release.withdrawn]
-    wrong = ModelError(
-        f"{root} holds {len(served)} version(s) of {model}, so there is none to go back to; publish one first"
-    )
+    wrong = ModelError(f"{root} holds {len(served)} version(s) of {model}, none to go back to; publish one first")
     for before in served[1:]:
         try:
             verify_version(before.path)
         except ModelError as error:
             wrong = error
         else:
-            newest = served[0]
-            return Release(model, newest.version, set_aside(newest), withdrawn=True, metadata=newest.metadata), before
+            return replace(served[0], path=set_aside(served[0]), withdrawn=True), before
     raise wrong
 
 

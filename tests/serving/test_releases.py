@@ -581,6 +581,19 @@ def test_a_bad_configuration_is_not_sent(served, config, instead, why, capsys):
         assert numbers(served) == [(3, False), (2, False), (1, False)]  # nothing is half done
 
 
+def test_a_label_whose_version_was_set_aside_is_told_and_can_be_moved(served, published, config, capsys):
+    """Compose, Kubernetes and systemd set aside by themselves, and cannot write the configuration."""
+    set_labels(config, "defn-c", {"stable": 3})
+    (served / "defn-c" / "3" / "saved_model.pb").write_bytes(b"x")
+    assert command("--models", served, "--config", config, "--verify", "--set-aside") == 0
+    assert "defn-c: `stable` is 3, which is no sound version: who asks for it gets none" in capsys.readouterr().out
+    assert command("--models", served, "--config", config, "--publish", published / "defn-c" / "2") == 0
+    assert labels_of(config) == {"defn-c": {"stable": 2}}
+    capsys.readouterr()
+    assert command("--models", served, "--config", config, "--verify") == 0
+    assert "stable" not in capsys.readouterr().out
+
+
 def test_a_relative_path_changes_nothing_where_it_would_be_sent(served, config, capsys):
     """Over the wire it is an error; in the file, without --notify, it starts from the folder of the file."""
     config.write_text(

@@ -38,7 +38,8 @@ def labels_after_publishing(
 ) -> Mapping[str, int]:
     """The labels of a model once a version is published: a plain one becomes "stable", and ends an older canary.
 
-    With a canary "stable" stays with the version before, without which ModelError is raised.
+    An older one does where "stable" names none published. With a canary "stable" stays with the version before, without
+    which ModelError is raised.
     """
     before = sorted(number for number in published if number < version)
     if canary and not before:
@@ -46,7 +47,7 @@ def labels_after_publishing(
     if canary:
         stable = labels[STABLE] if labels.get(STABLE) in before else before[-1]
         return {**labels, STABLE: stable, CANARY: version}
-    if labels.get(STABLE, version) >= version:
+    if labels.get(STABLE, version) in {version, *(number for number in published if number > version)}:
         return labels
     kept = {label: number for label, number in labels.items() if label != CANARY or number > version}
     return {**kept, STABLE: version}
