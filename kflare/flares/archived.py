@@ -14,7 +14,7 @@ from kflare.sun.times import times_since
 
 __all__ = ["is_yearly_report", "summary_rows", "yearly_report_rows"]
 
-_YEARLY: Final = re.compile(rb"\s*31[0-9]{3}[0-9]{6}[ *0-9]")
+_YEARLY: Final = re.compile(rb"^\s*31[0-9]{3}[0-9]{6}[ *0-9]", re.MULTILINE)
 # First and last column of each field, counted from 1: `xray.fmt.rev` of NGDC. Of a clock's field the last is a letter
 # where the time is the first or last that was seen, or uncertain.
 _FIELDS: Final = {
@@ -26,8 +26,8 @@ _NAMES: Final = ("time", "status", "flare_class", "flare_id")
 
 
 def is_yearly_report(payload: bytes) -> bool:
-    """Whether a file begins as NGDC's yearly report of GOES flares does."""
-    return _YEARLY.match(payload) is not None
+    """Whether a file is NGDC's yearly report of GOES flares, which may begin with a title."""
+    return _YEARLY.search(payload[:4096]) is not None
 
 
 def yearly_report_rows(text: str, path: Path) -> tuple[pd.DataFrame, dict[str, int]]:

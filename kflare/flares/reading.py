@@ -74,7 +74,7 @@ def read_flare_columns(path: Path) -> FlareColumns:
     if payload.lstrip()[:1] == b"<":
         raise DataError(f"`{path}` is an HTML or XML page, no flare list; download it again")
     if is_yearly_report(payload):
-        return FlareColumns(*yearly_report_rows(payload.decode("ascii", "replace"), path))
+        return FlareColumns(*yearly_report_rows(payload.decode("utf-8-sig", "replace"), path))
     if _EVENT_HEAD.search(payload[:4096]):
         return _event_columns(payload.decode("ascii", "replace"), path)
     return _csv_columns(payload, path)

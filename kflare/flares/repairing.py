@@ -26,7 +26,7 @@ _CLASS_AS_WRITTEN: Final = (
     r"(?P<number>[0-9]*[.,]?[0-9]*)\s*(?P<more>\+?)\s*(?:/.*)?$"
 )
 _DAY: Final = r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}"
-_NAMED_MONTH: Final = re.compile(r"^([0-9]{1,2})[- ]([A-Za-z]{3})[- ]([0-9]{4})")
+_NAMED_MONTH: Final = re.compile(r"^([0-9]{1,2})[- ]([A-Za-z]{3})[- ]([0-9]{4}|[0-9]{2}\b)")
 _CLOCK: Final = r"^\s*([01]?[0-9]|2[0-4]):?([0-5][0-9])(?::?([0-5][0-9](?:\.[0-9]+)?))?\s*$"
 
 # The HEK's sources of GOES flares, most authoritative first; all others follow.
@@ -196,13 +196,14 @@ def _clock(text: pd.Series) -> pd.Series:
 
 def _iso_date(match: re.Match[str]) -> str:
     month = "janfebmaraprmayjunjulaugsepoctnovdec".find(match[2].lower()) // 3 + 1
-    return f"{match[3]}-{month:02d}-{match[1]:0>2}"
+    year = match[3] if len(match[3]) == 4 else ("19" if match[3] >= "70" else "20") + match[3]
+    return f"{year}-{month:02d}-{match[1]:0>2}"
 
 
 def _times(text: pd.Series) -> pd.Series:
     """UTC times of ISO 8601 text, with "-" or "/" in the date and with or without a zone; NaT where unreadable.
 
-    And of those of SolarSoft, 23-Oct-2013 20:41.
+    And of those of SolarSoft, 23-Oct-2013 20:41 or 23-Oct-13.
     """
     dated = text.str.replace(_NAMED_MONTH, _iso_date, regex=True)
     dated = dated.where(dated.str.match(_DAY), "").str.replace("/", "-", regex=False)

@@ -41,6 +41,12 @@ def test_the_yearly_report_of_ngdc(tmp_path):
     np.testing.assert_array_equal(table[["lon", "lat"]], [[-8, 7], [np.nan] * 2, [np.nan] * 2])
 
 
+@pytest.mark.parametrize("begin", ["\ufeff", "# GOES flares, NGDC\n", "\n\n"])
+def test_a_yearly_report_may_begin_with_a_mark_or_a_title(begin, tmp_path, caplog):
+    assert report(tmp_path, begin + seeds.REPORT).table["goes_class"].tolist() == ["M1.0", "X1.2", "C6.1"]
+    assert ("got '# GOES flares, NGDC' in row 0" in caplog.text) is ("#" in begin)
+
+
 @pytest.mark.parametrize(
     ("text", "start", "end", "goes_class", "noaa"),
     [

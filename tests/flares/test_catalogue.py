@@ -425,3 +425,17 @@ def test_a_peak_or_end_of_another_year_is_unknown(tmp_path):
     assert flares.table["end"].isna().tolist() == [True, False]
     assert flares.table["peak"].isna().tolist() == [True, False]
     assert "1 ends unreadable, left open, 1 peaks unreadable" in flares.report()
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ("4-Nov-03 19:29:00", "2003-11-04T19:29Z"),
+        ("06-SEP-17 11:53", "2017-09-06T11:53Z"),
+        ("1-Mar-79 00:10", "1979-03-01T00:10Z"),
+    ],
+)
+def test_the_days_of_solarsofts_event_lists(start, expected, tmp_path):
+    path = tmp_path / "gev.csv"
+    path.write_text(f"start,peak,end,goes_class\n{start},,,M1.0\n")
+    assert read_flares(path).table["start"].tolist() == [pd.Timestamp(expected)]
