@@ -31,8 +31,8 @@ _NEXT: Final = 0.25  # hours from one issue time to the next, at least: they are
 
 
 def _from_folder(path: Path, info: ValidationInfo) -> Path:
-    if "\0" in str(path):
-        raise ValueError("a path without a zero byte")
+    if "\0" in str(path) or not path.parts:  # an empty one would be the folder of the settings, cleared and replaced
+        raise ValueError("a path, neither empty nor with a zero byte")
     return path if info.context is None else info.context / path
 
 
