@@ -147,7 +147,7 @@ def test_it_is_published_as_one_small_model_of_the_contract(fitted, fold, tmp_pa
     )
     rows = {name: now[name].head(5).to_numpy(np.float32) for name in ("AREA", "R_VALUE", "Chis")}
     answer = load_signatures(path)("serving_default", rows)
-    assert set(answer) == {"probability", "probabilities", "calibrated", "imputed"}
+    assert set(answer) == {"probability", "probabilities", "calibrated", "imputed", "usable"}
     expected = fitted.model.predict(fitted.scaling.of_table(now.head(5)), verbose=0)
     np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)
     assert sum(file.stat().st_size for file in path.rglob("*")) < 4_000_000
