@@ -211,7 +211,7 @@ def ask_on(pipe: Any, address: str, rest: str, pace: tuple[float | None, bool], 
     end = time.monotonic() + seconds
     with Client(address, timeout=20, max_attempts=5) as asked:
         features = sorted(asked.metadata("defn-c").inputs["serving_default"])
-        pictures = [picture(value) for value in (0, 128, 255)]
+        pictures = [disk(seed) for seed in (0, 1, 2)]
         started = told = next_at = time.monotonic()
         while (now := time.monotonic()) < end:
             if rate:
@@ -325,12 +325,23 @@ def publish(source: Path, target: Path, *, spoil: str | bool = False) -> None:
 
 
 def picture(value: int, side: int = 512) -> bytes:
+    return encoded(np.full((side, side), value, np.uint8))
+
+
+def disk(seed: int) -> bytes:
+    """Noise on a disk: of a picture without one there is no forecast."""
+    y, x = np.ogrid[-256:256, -256:256]
+    noise = np.random.default_rng(seed).normal(128, 12, (512, 512)).clip(0, 255)
+    return encoded(np.where(np.hypot(x, y) < 225, noise, 0).astype(np.uint8))
+
+
+def encoded(pixels: Any) -> bytes:
     from io import BytesIO
 
     from PIL import Image
 
     buffer = BytesIO()
-    Image.fromarray(np.full((side, side), value, np.uint8)).save(buffer, format="JPEG")
+    Image.fromarray(pixels).save(buffer, format="JPEG")
     return buffer.getvalue()
 
 
