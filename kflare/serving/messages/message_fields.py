@@ -25,6 +25,8 @@ def require_few_fields(data: bytes, descriptor: Any, *, most: int = MOST_FIELDS)
 
     What is no message is for the parser to refuse.
     """
+    if len(data) <= most:  # a field takes a byte at least
+        return
     left, parts = most, [(0, len(data), descriptor)]
     while parts:
         at, end, kind = parts.pop()
