@@ -194,7 +194,8 @@ def _write_observations(folder: Path) -> None:
     import pandas as pd
 
     from kflare.synthetic.sun import SyntheticSun
+    from tests.observation_sets import write_observations
 
     sun = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 3, seed=2)
     times = pd.date_range("2014-01-02T00:00Z", periods=3, freq="h", unit="us")
-    sun.write_observations(folder, size=256, times=times)
+    write_observations(sun, folder, times, size=256)

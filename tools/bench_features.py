@@ -55,12 +55,15 @@ def write(folder: Path, size: int) -> None:
 
     from kflare.synthetic.sun import SyntheticSun
 
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    from observation_sets import write_observations
+
     if (folder / "srs.csv").exists():
         return
     print("writing the observations ...", file=sys.stderr)
     sun = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 3, seed=2, activity=3.0)
     times = pd.DatetimeIndex([TIME - pd.Timedelta(hours=hours) for hours in HOURS]).as_unit("us")
-    sun.write_observations(folder, size=size, times=times, full_disk_vector=True)
+    write_observations(sun, folder, times, size=size, full_disk_vector=True)
 
 
 def before(folder: Path) -> None:

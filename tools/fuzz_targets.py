@@ -17,6 +17,8 @@ from typing import Any
 
 from fuzz_mutations import STRUCTURES, Structure, of_bytes, of_cards, of_netcdf4
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # whose files serve here, too
+
 DAY = timedelta(days=1)
 SRS = """\
 :Product: 1023SRS.txt
@@ -160,7 +162,6 @@ def mended_png(payload: bytes) -> bytes:
 
 def catalogues() -> Iterator[Target]:
     """Flare lists, X-ray flux and SHARP headers: text, JSON, CSV and netCDF, as the tests of the readers hold them."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
     from catalogue_seeds import seeds
 
     from kflare.flares.repairing import read_flares
@@ -178,6 +179,7 @@ def solar() -> Iterator[Target]:
     import numpy as np
     import pandas as pd
     from astropy.io import fits
+    from observation_sets import write_observations
 
     from kflare.attribution.attribution_file import Attribution, Origin, read_attribution, write_attribution
     from kflare.attribution.region_tables import read_sharp_box
@@ -191,7 +193,7 @@ def solar() -> Iterator[Target]:
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     start = datetime(2014, 1, 1, tzinfo=UTC)
     sun = SyntheticSun(start, 1, seed=1, activity=3.0)
-    sun.write_observations(folder, size=64, full_disk_vector=True, times=pd.DatetimeIndex([start]))
+    write_observations(sun, folder, pd.DatetimeIndex([start]), size=64, full_disk_vector=True)
     magnetogram = sun.magnetogram(start, 64)
     segments = {name: next(folder.glob(f"*.{name}.fits")) for name in ("field", "inclination", "azimuth", "disambig")}
 

@@ -19,18 +19,10 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.sharp.keywords import write_sharp_table
 from kflare.sun.disk import Disk
 from kflare.sun.times import in_utc, within
-from kflare.synthetic.corona import simulate_flares
-from kflare.synthetic.observations import (
-    Cutout,
-    write_aia,
-    write_los,
-    write_regions_of_the_day,
-    write_vector,
-    write_xrays,
-)
+from kflare.synthetic.flares import simulate_flares
 from kflare.synthetic.regions import LONGEST_LIFE_DAYS, Regions, days_to_times, emerge_regions, generator, times_to_days
 from kflare.synthetic.sharp import SHARP_UNITS, patch_parameters
-from kflare.synthetic.surface import DiskGrid, Network, SurfaceField, disk_grid, horizontal_field, paint
+from kflare.synthetic.surface import DiskGrid, Network, disk_grid, paint
 
 __all__ = ["SyntheticSun"]
 
@@ -188,45 +180,6 @@ class SyntheticSun:
         table.attrs["units"] = {"lon": "degree", "lat": "degree", **SHARP_UNITS}
         write_sharp_table(table, folder / "regions.parquet")
 
-    def write_observations(
-        self,
-        folder: str | Path,
-        *,
-        cadence_hours: float = 1.0,
-        size: int = 512,
-        full_disk_vector: bool = False,
-        times: pd.DatetimeIndex | None = None,
-    ) -> None:
-        """Write sets of observations as `kflare.fetch` leaves them, for `kflare.features`.
-
-        The folder, made if absent, gets for each of `times`, or every `cadence_hours` from `start` to `end`, FITS files
-        of the line-of-sight and the vector field (of the whole disk, or cut out around the regions) and of 1600 and
-        131 Å, all of full disks of `size` pixels; for all times `goes_xrays_*.json` (a day earlier on), `flares.csv`
-        and `srs.csv`. SettingError if a number is out of its range.
-        """
-        from tqdm import tqdm
-
-        if not cadence_hours > 0:
-            raise SettingError(f"`cadence_hours` must be above 0, got {cadence_hours}")
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        if times is None:
-            times = pd.date_range(self.start, self.end, freq=pd.Timedelta(hours=cadence_hours), unit="us")
-        grid = disk_grid(size)
-        for stamp in tqdm(times, unit="set", disable=None):
-            time = stamp.to_pydatetime()
-            field, cutouts = self._surface(grid, time)
-            _, _, toward = field.seen(grid)
-            write_los(self._measured(grid, toward, round(time.timestamp() * 1e6)), time, folder)
-            write_vector(field, grid, time, folder, cutouts=None if full_disk_vector else cutouts)
-            for wavelength in (1600, 131):
-                write_aia(grid, field.radial, self.flares.table, time, folder, wavelength=wavelength, seed=self.seed)
-        minutes = pd.date_range(self.start - _FORECAST_WINDOW, self.end, freq="min", unit="us")
-        write_xrays(self.flares.table, minutes, folder / f"goes_xrays_{self.end:%Y%m%dT%H%MZ}.json")
-        self.flares.write_csv(folder / "flares.csv")
-        days = pd.date_range(self.start, self.end, freq="D", unit="us")
-        write_regions_of_the_day(self.region_table(days), folder / "srs.csv")
-
     def _measured(self, grid: DiskGrid, field: Float32Array, number: int) -> Float32Array:
         """Image of the line-of-sight field on the disk, with the noise that belongs to a number; NaN off the disk."""
         random = generator(self.seed, "noise", grid.size, number)
@@ -234,20 +187,6 @@ class SyntheticSun:
         image = np.full((grid.size, grid.size), np.nan, dtype=np.float32)
         image.ravel()[grid.index] = field + noise
         return image
-
-    def _surface(self, grid: DiskGrid, time: datetime) -> tuple[SurfaceField, dict[int, Cutout]]:
-        """The field at the surface without noise, and the area of each region by HARP number."""
-        day = float(self._covered(pd.DatetimeIndex([in_utc(time, "time")]))[0])
-        alive = self._born.flux_at(day) > 0
-        regions, harpnums = self._born.take(alive), self.regions["harpnum"].to_numpy()[alive]
-        radial, clumps = self._network.sample(grid, day)
-        patches, lon = regions.patches_at(day), regions.longitude(day)
-        radial += paint(grid, patches, lon, regions.lat, clumps)
-        west, north = horizontal_field(grid, patches, lon, regions.lat, regions.complexity)
-        large = regions.flux_at(day) > _SMALLEST_FLUX
-        inside = np.flatnonzero(large & (np.abs(lon) < 90 - patches.extent))
-        cutouts = {int(harpnums[i]): grid.box(lon[i], regions.lat[i], patches.extent[i]) for i in inside}
-        return SurfaceField(west, north, radial), cutouts
 
     def _covered(self, times: pd.DatetimeIndex) -> Float64Array:
         """Day numbers of `times`, or SettingError."""

@@ -1,11 +1,8 @@
 """The face of the synthetic Sun: the field of its regions and network on the pixels of a full disk.
 
-The view is orthographic, from a distant observer in the plane of the solar equator (B0 = 0, P = 0). In magnetograms all
-field is radial at the surface: the line-of-sight field is the radial field times mu, the cosine of the angle from disk
-centre. For vector fields the horizontal field of each flux patch is that of a magnetic charge below the surface, deep
-enough to give the patch its width, so a region of several patches is sheared where they press together; then it is
-turned by an angle that grows with the region's complexity and has the sign of its hemisphere (negative in the north),
-which makes vertical currents and helicity. A reconstruction in broad strokes, as the rest of the synthetic Sun.
+The view is orthographic, from a distant observer in the plane of the solar equator (B0 = 0, P = 0). All field is radial
+at the surface: the line-of-sight field is the radial field times mu, the cosine of the angle from disk centre. A
+reconstruction in broad strokes, as the rest of the synthetic Sun.
 """
 
 from dataclasses import dataclass
@@ -16,7 +13,7 @@ import numpy as np
 from kflare.io.arrays import Float32Array, Float64Array, IntArray
 from kflare.synthetic.regions import Patches, generator, synodic_rate
 
-__all__ = ["DISK_RADIUS", "DiskGrid", "Network", "SurfaceField", "disk_grid", "horizontal_field", "paint"]
+__all__ = ["DISK_RADIUS", "DiskGrid", "Network", "disk_grid", "paint"]
 
 DISK_RADIUS = 0.44  # of the image width, as in the SDO archive's daily HMI images
 _STEP = 0.25  # degrees per map pixel: one pixel of a 512² image at disk centre
@@ -24,7 +21,6 @@ _ROWS, _COLUMNS = int(180 / _STEP), int(360 / _STEP)
 _MAPS = 3  # patterns in the pool; each comes back with a new shift, so nobody meets the same Sun twice
 _EPOCH_DAYS = 4.0  # within this time one pattern has given way to the next: the network is renewed
 _NETWORK_RMS = 11.0  # gauss
-_TWIST = np.deg2rad(8.0), np.deg2rad(30.0)  # of a simple bipole, and what full complexity adds
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,48 +96,6 @@ def paint(grid: DiskGrid, patches: Patches, lon: Float64Array, lat: Float64Array
         spots, plage = gaussians[0] + gaussians[2] + gaussians[4], gaussians[1] + gaussians[3]
         field[window] += (spots + plage * clumps[window]).astype(np.float32)
     return field
-
-
-@dataclass(frozen=True, eq=False)
-class SurfaceField:
-    """Magnetic field at the surface, gauss, float32, shape (P,) each: towards west, north, and outward."""
-
-    west: Float32Array
-    north: Float32Array
-    radial: Float32Array
-
-    def seen(self, grid: DiskGrid) -> tuple[Float32Array, Float32Array, Float32Array]:
-        """Components to the right, up, and towards the observer, for the orthographic view with B0 = 0, P = 0."""
-        lon, lat = np.deg2rad(grid.lon).astype(np.float32), np.deg2rad(grid.lat).astype(np.float32)
-        sin_lon, cos_lon, sin_lat, cos_lat = np.sin(lon), np.cos(lon), np.sin(lat), np.cos(lat)
-        right = self.radial * cos_lat * sin_lon + self.west * cos_lon - self.north * sin_lat * sin_lon
-        up = self.radial * sin_lat + self.north * cos_lat
-        toward = self.radial * cos_lat * cos_lon - self.west * sin_lon - self.north * sin_lat * cos_lon
-        return right, up, toward
-
-
-def horizontal_field(
-    grid: DiskGrid, patches: Patches, lon: Float64Array, lat: Float64Array, complexity: Float64Array
-) -> tuple[Float32Array, Float32Array]:
-    """Horizontal field of all regions towards west and north, gauss, float32, shape (P,) each; 0 outside of them."""
-    west, north = np.zeros((2, len(grid.index)), dtype=np.float32)
-    sigma, peak, reach = patches.seen(np.rad2deg(1 / grid.radius))
-    turn = -np.sign(lat) * (_TWIST[0] + _TWIST[1] * complexity)
-    for i in np.flatnonzero(np.abs(lon) < 90 + reach / np.cos(np.deg2rad(lat))):
-        window, dx, dy = grid.near(lon[i], lat[i], reach[i])
-        across, along = np.zeros((2, len(window)), dtype=np.float32)
-        for k in range(peak.shape[1]):
-            # A Gaussian of width s and a charge at the depth s have the same field at their centre.
-            x, y, depth = dx - patches.x[i, k], dy - patches.y[i, k], sigma[i, k]
-            strength = (peak[i, k] * depth**2 * (x**2 + y**2 + depth**2) ** -1.5).astype(np.float32)
-            across += strength * x
-            along += strength * y
-        # Fades to nothing at the edge of the region, where the radial field does.
-        fade = np.clip(2 - 2 * np.hypot(dx, dy) / reach[i], 0, 1)
-        cos, sin = np.cos(turn[i]) * fade, np.sin(turn[i]) * fade
-        west[window] += (cos * across - sin * along).astype(np.float32)
-        north[window] += (sin * across + cos * along).astype(np.float32)
-    return west, north
 
 
 class Network:

@@ -183,12 +183,13 @@ def test_from_observations_to_a_served_forecast(tmp_path, capsys):
 
     from kflare.commands import fit, predict
     from kflare.synthetic.sun import SyntheticSun
+    from tests.observation_sets import write_observations
 
     seen = tmp_path / "observed"
     sun = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 5, seed=2)
     hours = pd.date_range("2014-01-01T00:00Z", "2014-01-04T00:00Z", freq="h", unit="us")
     # Without the cut-outs of each region it is a fifth of the files.
-    sun.write_observations(seen, size=128, times=hours, full_disk_vector=True)
+    write_observations(sun, seen, hours, size=128, full_disk_vector=True)
     flares = ["--flares", str(seen / "flares.csv")]
     table, models = tmp_path / "features" / "regions.parquet", tmp_path / "models"
     assert features.main([str(seen), "--output", str(table.parent), "--srs", str(seen / "srs.csv"), *flares]) == 0

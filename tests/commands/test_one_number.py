@@ -17,7 +17,7 @@ from kflare.models.savedmodel import load_signatures
 from kflare.observations.reading import read_magnetogram
 from kflare.operations.questions import ask_disk
 from kflare.serving import Client, Server
-from kflare.synthetic.observations import write_los
+from tests.observation_sets import write_los
 
 pytestmark = pytest.mark.trains
 

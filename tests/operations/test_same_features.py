@@ -18,6 +18,7 @@ from kflare.operations.settings import DataSettings, ForecastSettings, ServerSet
 from kflare.regions.feature_table import SETS, feature_set
 from kflare.synthetic.sun import SyntheticSun
 from kflare.xray.flux import read_xray_flux
+from tests.observation_sets import write_observations
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +32,7 @@ def test_archive_and_ledger_give_one_feature_table(tmp_path: Path) -> None:
     sun = SyntheticSun(START - timedelta(days=3), 7, seed=2)
     seen = tmp_path / "seen"
     times = pd.DatetimeIndex([START + timedelta(hours=hour) for hour in HOURS]).as_unit("us")
-    sun.write_observations(seen, size=192, times=times)
+    write_observations(sun, seen, times, size=192)
     # The regions are numbered on the second day only.
     regions = pd.read_csv(seen / "srs.csv", dtype=str)
     regions[regions["date"] >= "2014-01-02"].to_csv(seen / "srs.csv", index=False)

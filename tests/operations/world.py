@@ -25,15 +25,16 @@ from kflare.operations.settings import (
     ServerSettings,
     SiteSettings,
 )
-from kflare.synthetic.corona import xray_flux
-from kflare.synthetic.observations import (
+from kflare.synthetic.sun import SyntheticSun
+from kflare.synthetic.surface import disk_grid
+from tests.observation_sets import (
+    surface,
     write_aia,
     write_los,
     write_regions_of_the_day,
     write_vector,
+    xray_flux,
 )
-from kflare.synthetic.sun import SyntheticSun
-from kflare.synthetic.surface import disk_grid
 from tests.standin import HMI_KEYS, StandIn, slot
 
 HOUR = timedelta(hours=1)
@@ -118,7 +119,7 @@ class World(StandIn):
         grid = self._grid
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
-            field, cutouts = self.sun._surface(grid, time)
+            field, cutouts = surface(self.sun, grid, time)
             _, _, toward = field.seen(grid)
             image = np.full((self.size, self.size), np.nan, dtype=np.float32)
             image.ravel()[grid.index] = toward

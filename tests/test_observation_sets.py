@@ -6,16 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kflare.errors import SettingError
 from kflare.flares.srs import read_srs
 from kflare.observations.reading import read_magnetogram
 from kflare.observations.sets import VECTOR_SEGMENTS, sets_in
 from kflare.observations.solar_image import read_solar_image
 from kflare.regions.vector_files import read_vector
-from kflare.synthetic.corona import flare_flux, xray_flux
 from kflare.synthetic.sun import SyntheticSun
 from kflare.synthetic.surface import disk_grid
 from kflare.xray.flux import read_xray_flux
+from tests.observation_sets import flare_flux, surface, write_observations, xray_flux
 
 START = datetime(2014, 1, 1, tzinfo=UTC)
 
@@ -43,7 +42,7 @@ def test_the_vector_field_comes_back(sun, sets):
     segments = [[paths[name] for paths in sets[0].vector.values()] for name in VECTOR_SEGMENTS]
     vector = read_vector(*segments, magnetogram=magnetogram)
     grid = disk_grid(256)
-    field, cutouts = sun._surface(grid, sets[0].time)
+    field, cutouts = surface(sun, grid, sets[0].time)
     assert set(cutouts) == set(sets[0].vector)
     seen = vector.covered.ravel()[grid.index] & (grid.mu > 0.3)
     bx, by, bz, _ = vector.at(grid.lon[seen][np.newaxis], grid.lat[seen][np.newaxis])
@@ -57,7 +56,7 @@ def test_the_vector_field_comes_back(sun, sets):
 
 
 def test_a_full_disk_vector_field(sun, tmp_path):
-    sun.write_observations(tmp_path, size=64, times=pd.DatetimeIndex([START]), full_disk_vector=True)
+    write_observations(sun, tmp_path, pd.DatetimeIndex([START]), size=64, full_disk_vector=True)
     (found,) = sets_in([tmp_path])
     assert list(found.vector) == [0]
     (observed,) = ([found.vector[0][name]] for name in ("field",))
@@ -96,11 +95,6 @@ def test_what_is_written_beside(observed_sun, sun):
 
 
 def test_the_same_seed_writes_the_same(sun, tmp_path, observed_sun):
-    sun.write_observations(tmp_path, size=256, times=pd.DatetimeIndex([pd.Timestamp("2014-01-02T01:00Z")]))
+    write_observations(sun, tmp_path, pd.DatetimeIndex([pd.Timestamp("2014-01-02T01:00Z")]), size=256)
     for path in tmp_path.glob("*.fits"):
         assert path.read_bytes() == (observed_sun / path.name).read_bytes(), path.name
-
-
-def test_a_cadence_of_nothing(sun, tmp_path):
-    with pytest.raises(SettingError, match="`cadence_hours` must be above 0, got 0"):
-        sun.write_observations(tmp_path, cadence_hours=0)
