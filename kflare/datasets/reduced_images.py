@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.ndimage import uniform_filter
 
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Magnetogram
@@ -24,29 +25,37 @@ from kflare.regions.inversion_lines import near_both_polarities
 __all__ = ["FULL_SCALE", "SATURATED", "ReducedImages", "proxies_of", "reduce_images"]
 
 _STRONG = 80.0  # gauss; below ±100 G, so that it works on the byte scale of the papers' images too
+_LINES = (
+    125.0  # gauss, or half of the byte scale where that is less: of the lines whose field says most (Schrijver 2007)
+)
 SATURATED = 0.95  # share of the full scale
 FULL_SCALE = 250.0  # gauss, where the image has no byte scale
 
 
 def proxies_of(image: Magnetogram) -> dict[str, float]:
-    """Unsigned flux, length of polarity inversion lines and saturated area of the disk. Our choice, not the papers'.
+    """Unsigned flux, length and field of polarity inversion lines, saturated area of the disk. Our choice.
 
     Returns
     -------
     dict of float
         `log_flux`: log10 of the mean |B| on the disk, in gauss. `log_pil`: log10 of the share of disk pixels that have
         both polarities, beyond ±80 G, in their 3×3 neighbourhood. `log_saturated`: log10 of the share beyond 95 % of
-        the byte scale (of 250 G without one). Shares are counted from one pixel on.
+        the byte scale (of 250 G without one). Shares are counted from one pixel on. `log_line_field`: log10 of the mean
+        over the disk of |B| near lines (both polarities beyond ±125 G, averaged over 9×9 pixels), from 1e-3 gauss on.
     """
     on_disk = np.isfinite(image.data)
     field = np.where(on_disk, image.data, 0.0)
     pixels = int(on_disk.sum())
     both = near_both_polarities(field, threshold=_STRONG, strict=True) & on_disk
-    saturated = np.abs(field) >= SATURATED * (image.byte_range or FULL_SCALE)
+    scale = image.byte_range or FULL_SCALE
+    saturated = np.abs(field) >= SATURATED * scale
+    near = near_both_polarities(field, threshold=min(_LINES, scale / 2)).astype(np.float32)
+    line_field = uniform_filter(near, 9, mode="constant") * np.abs(field)
     return {
         "log_flux": float(np.log10(max(np.abs(field).sum() / pixels, 1e-3))),
         "log_pil": float(np.log10((1 + both.sum()) / pixels)),
         "log_saturated": float(np.log10((1 + saturated.sum()) / pixels)),
+        "log_line_field": float(np.log10(max(line_field.sum() / pixels, 1e-3))),
     }
 
 

@@ -5,19 +5,18 @@ undone analytically in SCIENCE.md C.4). Platt scaling, sigmoid(a·logit(p) + b),
 (a = 1, b = −ln w) and repairs over-confidence besides.
 """
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from kflare.errors import DataError, SettingError
+from kflare.errors import DataError
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-__all__ = ["Calibration", "fit_calibration", "never_certain", "unweighted"]
+__all__ = ["Calibration", "fit_calibration", "never_certain"]
 
 _EDGE = 1e-6
 
@@ -77,18 +76,3 @@ def fit_calibration(observed: npt.NDArray[np.bool_], probability: npt.NDArray[np
         cost, x0=[0.5, float(logit(observed.mean()))], method="L-BFGS-B", bounds=[(0.0, 10.0), (-20.0, 20.0)]
     )
     return Calibration(float(best.x[0]), float(best.x[1]), 1.0 / (len(observed) + 2))
-
-
-def unweighted(probability: npt.ArrayLike, weight: float) -> npt.NDArray[np.float64]:
-    """Event frequency that belongs to the output of a network trained with class weights (1, weight).
-
-    p / (p + w (1 − p)): weighting moves the prior, and this moves it back; 0.5 becomes 1 / (1 + w). Exact only for a
-    network that is perfectly calibrated for its weighted loss; fit a calibration on validation data where there is any.
-    """
-    if not (math.isfinite(weight) and weight > 0):
-        raise SettingError(f"`weight` must be a positive number, got {weight}")
-    p = np.asarray(probability, np.float64)
-    outside = ~((p >= 0) & (p <= 1))
-    if outside.any():
-        raise DataError(f"`probability` must lie in [0, 1], got {p[outside].flat[0]}")
-    return np.asarray(p / (p + weight * (1 - p)))

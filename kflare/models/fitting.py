@@ -168,6 +168,7 @@ class TrainingTask:
     inputs: Callable[[Split], Float32Array]  # of the learning baselines (N, n), standardised by the training span
     # of baselines that learn only the training event rate, (N,)
     frequencies: Mapping[str, Callable[[float], Float32Array]]
+    numbers: pd.DataFrame  # N rows, with the columns of `one_number_regressions` that the samples have
     publish: Callable[[FittedNetwork, Path, Split, Mapping[str, Any], Callable[..., AttributionGraph]], Path]
     """Publish a fitted network below the models' folder, with metadata and, for image models, attribution."""
 

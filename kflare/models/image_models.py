@@ -93,6 +93,7 @@ def image_task(
             "persistence": lambda _: persistent,
             "120-day climatology": lambda rate: disk_recent_climatology(times, flares, spec.event, otherwise=rate),
         },
+        images.proxies,
         lambda fitted, root, _, metadata, attribution: publish_image_model(
             fitted, root, spec.name, metadata=metadata,
             attribution=attribution(fitted.model, layer=last_convolution(fitted.model)),
@@ -155,7 +156,8 @@ def fit_image_network(
 def standardised(proxies: pd.DataFrame, train: npt.NDArray[np.bool_]) -> Float32Array:
     """Columns of N samples by the mean and standard deviation of the training samples, float32 (N, n)."""
     known = proxies[train]
-    return ((proxies - known.mean()) / known.std()).to_numpy(np.float32)
+    # What never varies in training says nothing: any deviation gives 0 for it there.
+    return ((proxies - known.mean()) / known.std().replace(0.0, 1.0)).to_numpy(np.float32)
 
 
 def last_convolution(model: keras.Model) -> str:

@@ -78,6 +78,7 @@ def region_task(
             "persistence": lambda _: region_persistence(table, source.region_flares, spec.event),
             "120-day climatology": lambda rate: recent_climatology(table["time"], observed, otherwise=rate),
         },
+        table,
         # There is no attribution of a region's features.
         lambda fitted, root, split, metadata, _: publish_region_model(
             fitted, root, spec.name, example=table[split.train].head(8), metadata=metadata

@@ -68,8 +68,9 @@ def test_writes_scores_and_forecasts_of_every_method(answer, folder):
     scores = json.loads((folder / "out" / "scores.json").read_text(), parse_constant=pytest.fail)
     methods = scores["all samples"]["methods"]
     assert list(methods) == [
-        "network", "logistic regression", "gradient boosting", "random forest", "event statistics", "persistence",
-        "120-day climatology", "climatology",
+        "network", "logistic regression", "gradient boosting", "random forest", "R_VALUE alone", "USFLUX alone",
+        "past flares alone", "persistence + climatology", "event statistics", "persistence", "120-day climatology",
+        "climatology",
     ]  # fmt: skip
     assert methods["network"]["mean"]["tss"]["value"] > 0.3
     shared = scores["samples shared with office"]
@@ -155,5 +156,6 @@ def test_the_cnn_is_cross_validated_by_years_and_in_blocks(images, tmp_path):
     assert [fold["name"] for fold in board["folds"]] == ["block 1", "block 2", "block 3"]
     assert [fold["samples"] for fold in board["folds"]] == [12, 12, 12]
     assert "network" not in board["methods"]
+    assert {"flux alone", "line length alone", "line field alone"} <= set(board["methods"])
     # Every other day, so that persistence is always wrong.
     assert board["methods"]["persistence"]["folds"]["tss_half"] == [-1, -1, -1]

@@ -12,11 +12,12 @@ from kflare.models.baselines import (
     disk_recent_climatology,
     gradient_boosting,
     logistic_regression,
+    one_number_regressions,
+    persistence_climatology,
     random_forest,
     recent_climatology,
     region_persistence,
 )
-from kflare.models.calibration import unweighted
 from kflare.verification.probabilistic import brier_skill_score
 
 LEARNERS = pytest.mark.parametrize("learn", [logistic_regression, gradient_boosting, random_forest])
@@ -46,7 +47,7 @@ def test_class_weights_move_the_prior_that_undoing_moves_back(learn, samples):
     # The two classes weigh the same: half of the weight is the flares'.
     shares = weighted[observed].mean(), weighted[~observed].mean()
     assert sum(shares) / 2 == pytest.approx(0.5, abs=0.08)
-    assert unweighted(weighted, weight).mean() == pytest.approx(observed.mean(), abs=0.04)
+    assert (weighted / (weighted + weight * (1 - weighted))).mean() == pytest.approx(observed.mean(), abs=0.04)
 
 
 @LEARNERS
@@ -97,3 +98,55 @@ def test_region_persistence_looks_at_the_regions_own_last_24_hours():
     own = flares(["2014-01-01T00:00Z", "2014-01-02T00:00Z"], ["C9.9", "M1.0"]).table.assign(region="a")
     assert region_persistence(table, own, "C").tolist() == [1, 1, 0]
     assert region_persistence(table, own, "M").tolist() == [0, 1, 0]
+
+
+def test_persistence_as_a_chance_is_the_rate_of_its_kind():
+    flared = np.array([0, 0, 0, 0, 1, 1], np.float32)
+    chance, told = persistence_climatology(flared, np.array([0, 0, 1, 0, 1, 1], bool), np.array([1, 0, 1], np.float32))
+    # (1 + 1)/(4 + 2) without a flare the day before, (2 + 1)/(2 + 2) with one.
+    np.testing.assert_allclose(chance, [3 / 4, 1 / 3, 3 / 4])
+    assert chance.dtype == np.float32
+    assert told == "events after a day with a flare of the class: 2 of 2 samples; without: 1 of 4 samples"
+    # A kind that never occurred in training is no certainty either.
+    assert persistence_climatology(flared[:4], np.zeros(4, bool), flared)[0][-1] == 0.5
+
+
+def test_regressions_on_one_number_use_that_number_alone(samples):
+    x, observed = samples
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame({"R_VALUE": np.maximum(x[:, 0], 0), "USFLUX": 10.0 ** (21 + x[:, 0]), "AREA": x[:, 1]})
+    found = one_number_regressions(table[:1500], observed[:1500], table)
+    assert list(found) == ["R_VALUE alone", "USFLUX alone"]
+    # The rate is a logistic function of log10 USFLUX, slope 2 and offset -2: recovered within sampling errors.
+    p = found["USFLUX alone"]
+    np.testing.assert_allclose(p, 1 / (1 + np.exp(2 - 2 * x[:, 0])), atol=0.06)
+    # R_VALUE knows nothing below 0, where it gives one probability, not on the line of those above.
+    below = found["R_VALUE alone"][x[:, 0] <= 0]
+    assert np.ptp(below) == 0
+    assert below[0] == pytest.approx(observed[:1500][x[:1500, 0] <= 0].mean(), abs=0.01)
+    other = one_number_regressions(table[:1500].assign(AREA=rng.normal(size=1500)), observed[:1500], table)
+    np.testing.assert_array_equal(other["USFLUX alone"], p)
+
+
+def test_one_number_is_the_training_mean_where_unknown_and_absent_where_never_known(samples):
+    x, observed = samples
+    table = pd.DataFrame({"log_flux": x[:, 0], "log_pil": np.nan, "log_line_field": 1.0})
+    asked = pd.DataFrame({"log_flux": [np.nan, x[:, 0].mean()], "log_pil": 1.0, "log_line_field": [1.0, 5.0]})
+    found = one_number_regressions(table, observed, asked)
+    assert list(found) == ["flux alone", "line field alone"]
+    assert found["flux alone"][0] == pytest.approx(found["flux alone"][1], abs=1e-6)
+    np.testing.assert_allclose(
+        one_number_regressions(table, observed, table)["line field alone"], observed.mean(), atol=1e-3
+    )
+
+
+def test_past_flares_weigh_by_class_and_the_last_day_ten_times(samples):
+    history = ["Chis", "Mhis", "Xhis", "Chis1d", "Mhis1d", "Xhis1d"]
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame(rng.poisson(1.0, (2000, 6)), columns=history)
+    observed = rng.random(2000) < 0.1 + 0.5 * (table["Mhis1d"] > 1)
+    asked = pd.DataFrame(np.diag([100, 10, 1, 10, 1, 0]), columns=history)
+    # log(1 + 10) of the first five, however they come about: 100 C flares ever, 10 M, 1 X, or 10 C and 1 M of today.
+    found = one_number_regressions(table, observed, asked)["past flares alone"]
+    np.testing.assert_allclose(found[:5], found[0])
+    assert found[5] < found[0]

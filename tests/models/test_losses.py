@@ -1,11 +1,8 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
-from kflare.models.calibration import unweighted
 from kflare.models.losses import WeightedCrossentropy, class_weights
 
 LABELS = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
@@ -86,24 +83,3 @@ def test_class_weights_need_both_classes(labels, seen):
 def test_class_weights_refuse_what_is_no_label(labels):
     with pytest.raises(DataError, match="`labels` must be zeros and ones"):
         class_weights(labels)
-
-
-def test_unweighted_of_one_half_is_the_climatological_rate():
-    # 0.5 / (0.5 + 60 x 0.5) = 1/61
-    np.testing.assert_allclose(unweighted([0.0, 0.5, 1.0], 60.0), [0.0, 1 / 61, 1.0], rtol=1e-12)
-
-
-@given(st.floats(1e-6, 1 - 1e-6), st.floats(0.01, 1000.0))
-def test_unweighted_undoes_what_the_weights_do_to_a_perfect_network(frequency, weight):
-    # The expected loss -w f ln p - (1 - f) ln(1 - p) is smallest where w f / p = (1 - f) / (1 - p).
-    optimum = weight * frequency / (weight * frequency + 1 - frequency)
-    assert unweighted(optimum, weight) == pytest.approx(frequency, rel=1e-6)
-
-
-def test_unweighted_refuses_what_is_no_probability():
-    with pytest.raises(DataError, match=r"`probability` must lie in \[0, 1\], got 1.5"):
-        unweighted([0.5, 1.5], 4.0)
-    with pytest.raises(DataError, match="got nan"):
-        unweighted(float("nan"), 4.0)
-    with pytest.raises(SettingError, match="`weight` must be a positive number, got 0"):
-        unweighted(0.5, 0.0)

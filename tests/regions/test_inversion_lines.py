@@ -174,6 +174,23 @@ def test_proxies_count_the_pixels_near_these_lines(noisy):
     assert proxies_of(image)["log_pil"] == np.log10((1 + count) / on_disk.sum())
 
 
+def test_the_field_of_the_lines_is_measured():
+    def proxy(strength, byte_range=None):
+        # Opposite fields in two columns of 30 pixels in a field of 0.
+        field = np.zeros((64, 64), np.float32)
+        field[20:50, 31], field[20:50, 32] = strength, -strength
+        image = Magnetogram(field, datetime(2013, 1, 1, tzinfo=UTC), Disk(31.5, 31.5, 31), "HMI", "test", byte_range)
+        return proxies_of(image)["log_line_field"]
+
+    # Near both polarities are rows 19 to 50 of columns 31 and 32. The 9×9 pixels around a pixel of row r in either of
+    # the columns hold both columns, in the rows r - 4 to r + 4 as far as they are among these.
+    near = sum(2 * (min(row + 4, 50) - max(row - 4, 19) + 1) / 81 for row in range(20, 50))
+    assert proxy(200) == pytest.approx(np.log10(2 * 200 * near / 64**2), abs=1e-6)
+    # Below 125 G there is no line; on the byte scale of ±100 G of the papers' images lines are beyond 50 G.
+    assert proxy(120) == -3
+    assert proxy(60, 100.0) == pytest.approx(np.log10(2 * 60 * near / 64**2), abs=1e-6)
+
+
 def test_pretraining_sees_the_same_lines(noisy):
     # A cell per pixel: the maps are sqrt(share of the 9×9 pixels around that are near both polarities, times |B|).
     import tensorflow as tf

@@ -77,7 +77,7 @@ def compared(
         )
     taken = samples.loc[found["sample"]].assign(
         method=name, output=found["probability"].to_numpy(), probability=found["probability"].to_numpy(),
-        threshold=threshold, class_weight=1.0,
+        threshold=threshold, note="",
     )  # fmt: skip
     keys = [key for key in ("time", "region") if key in test]
     shared = pd.MultiIndex.from_frame(taken[keys])

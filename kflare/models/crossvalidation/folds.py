@@ -21,7 +21,14 @@ from kflare.flares.labels import LEAD_HOURS, in_seconds
 from kflare.io.arrays import BoolArray
 from kflare.io.atomic import held_folders, write_whole
 from kflare.io.run_settings import require_same_settings
-from kflare.models.baselines import climatology, gradient_boosting, logistic_regression, random_forest
+from kflare.models.baselines import (
+    climatology,
+    gradient_boosting,
+    logistic_regression,
+    one_number_regressions,
+    persistence_climatology,
+    random_forest,
+)
 from kflare.models.calibration import fit_calibration
 from kflare.verification.contingency import best_threshold
 
@@ -107,8 +114,8 @@ class MethodForecast:
     output: npt.NDArray[np.float32]  # what is held against the threshold; NaN in the training span
     probability: npt.NDArray[np.float32]  # calibrated on the validation span: what the Brier skill score is of
     threshold: float  # of the greatest TSS on the validation span
-    class_weight: float = 1.0  # weight of events in training: output p stands for the frequency p / (p + w (1 - p))
     seed: int = ENSEMBLE
+    note: str = ""  # what a reader of its scores should know
 
 
 def conclude(
@@ -118,14 +125,14 @@ def conclude(
     output: npt.NDArray[np.float32],
     *,
     frequency: bool = False,
-    class_weight: float = 1.0,
+    note: str = "",
 ) -> MethodForecast:
     """Choose threshold and calibration on the validation span; with `frequency` the output is taken at its word."""
     valid = fold.validation
     shown = np.where(valid | fold.test, output, np.float32(np.nan))
     threshold, _ = best_threshold(observed[valid], output[valid])
     probability = shown if frequency else np.asarray(fit_calibration(observed[valid], output[valid])(shown))
-    return MethodForecast(method, shown, probability, float(threshold), class_weight)
+    return MethodForecast(method, shown, probability, float(threshold), note=note)
 
 
 Unit = Callable[[Fold, Path], Sequence[MethodForecast]]
@@ -148,7 +155,7 @@ def cross_validate(
     `SettingError`.
 
     Returns a row per fold, method, seed and sample of the validation and test spans: the columns of `samples`, and
-    `fold`, `span` ("validation" or "test"), `method`, `seed`, `output`, `probability`, `threshold`, `class_weight`.
+    `fold`, `span` ("validation" or "test"), `method`, `seed`, `output`, `probability`, `threshold`, `note`.
     With seeds also their mean, of `seed` -1: outputs and probabilities averaged, the threshold chosen on validation.
     """
     from tqdm import tqdm
@@ -179,7 +186,7 @@ def _rows(samples: pd.DataFrame, fold: Fold, forecast: MethodForecast) -> pd.Dat
     return samples[used].assign(
         fold=fold.name, span=np.where(fold.test[used], "test", "validation"), method=forecast.method,
         seed=forecast.seed, output=forecast.output[used], probability=forecast.probability[used],
-        threshold=forecast.threshold, class_weight=forecast.class_weight,
+        threshold=forecast.threshold, note=forecast.note,
     )  # fmt: skip
 
 
@@ -200,9 +207,12 @@ def _means(rows: pd.DataFrame) -> list[pd.DataFrame]:
 
 def _read_kept(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path)
+        rows = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}; delete it to compute it anew") from error
+    if "note" not in rows:
+        raise DataError(f"{path} is of an earlier version, which had other baselines; delete it to compute it anew")
+    return rows
 
 
 NETWORK = "network"
@@ -227,9 +237,8 @@ def network_unit(task: "TrainingTask", *, seed: int, recipe: "Callable[[BoolArra
         run = TrainingRun(folder / f"seed-{seed}", {**settings, "recipe": vars(how)})
         fitted = task.fit(fold, how, run, intervals=False)
         output, probability = (fitted.forecasts[name].to_numpy(np.float32) for name in ("probability", "calibrated"))
-        weight = how.class_weights[1] / how.class_weights[0]
         keras.backend.clear_session()
-        return [MethodForecast(NETWORK, output, probability, fitted.threshold, weight, seed)]
+        return [MethodForecast(NETWORK, output, probability, fitted.threshold, seed)]
 
     return forecast
 
@@ -243,13 +252,17 @@ def baseline_unit(task: "TrainingTask") -> Unit:
         observed = task.observed
         features, labels = task.inputs(fold), observed[fold.train]
         weights = class_weights(labels)
-        results = []
-        for name, learn in _LEARNERS.items():
-            fitted = learn(features[fold.train], labels, class_weights=weights)
-            results.append(conclude(name, fold, observed, fitted(features), class_weight=weights[1] / weights[0]))
+        outputs = {
+            name: learn(features[fold.train], labels, class_weights=weights)(features)
+            for name, learn in _LEARNERS.items()
+        } | one_number_regressions(task.numbers[fold.train], labels, task.numbers, class_weights=weights)
+        results = [conclude(name, fold, observed, p) for name, p in outputs.items()]
         rate = climatology(labels)
-        constant = np.full(len(observed), rate, np.float32)
-        outputs = {name: method(rate) for name, method in task.frequencies.items()} | {"climatology": constant}
-        return results + [conclude(name, fold, observed, p, frequency=True) for name, p in outputs.items()]
+        stated = {name: method(rate) for name, method in task.frequencies.items()}
+        before = stated["persistence"]
+        chance, told = persistence_climatology(before[fold.train], labels, before)
+        results.append(conclude("persistence + climatology", fold, observed, chance, frequency=True, note=told))
+        stated["climatology"] = np.full(len(observed), rate, np.float32)
+        return results + [conclude(name, fold, observed, p, frequency=True) for name, p in stated.items()]
 
     return forecast

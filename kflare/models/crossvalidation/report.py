@@ -56,6 +56,9 @@ def as_text(
     for limit, name in (("validation", "threshold of each fold's validation span"), ("half", "threshold 50 %")):
         lines += ["", f"{heading}Contingency tables, all folds counted together; {name}", ""]
         lines += _grid(_table_rows(board, limit), markdown)
+    for name, scores in board.methods.items():
+        told = [f"{name}, {labels.get(fold, fold)}: {note}" for fold, note in scores.notes.items()]
+        lines += ["", *(f"* {line}" for line in told)] if told else []
     return "\n".join(lines)
 
 

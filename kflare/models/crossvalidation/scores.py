@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.models.calibration import unweighted
 from kflare.models.crossvalidation.folds import ENSEMBLE, NETWORK
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import ClusteredSamples, Interval, Resampled, Scorers
@@ -38,9 +37,7 @@ METRICS = (
     Metric("tss_half", "TSS, threshold 50 %", "tss", "output", "half"),
     Metric("bss", "Brier skill score of the calibrated probability", "brier_skill_score", "probability"),
     Metric("roc_area", "ROC area", "roc_area", "output"),
-    Metric("bss_undone", "For reference: Brier skill score after undoing the class weight, p/(p + w(1 − p))",
-           "brier_skill_score", "undone"),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,7 @@ class MethodScores:
     behind: Mapping[str, Interval]  # network minus this method, mean of folds; empty for the network itself
     tables: Mapping[str, list[ContingencyTable]]  # one per fold, by the threshold: "validation" and "half"
     thresholds: list[float]  # chosen on validation, one per fold
+    notes: dict[str, str]  # what a reader should know, by fold
 
 
 @dataclass
@@ -82,9 +80,7 @@ class Scoreboard:
 def scoreboard(rows: pd.DataFrame, *, resamples: int = 2000) -> Scoreboard:
     """Score the test rows of `cross_validate` or `compared`: every method with the same samples in the same order."""
     test = rows[rows["span"] == "test"]
-    weights = test.groupby("class_weight")["output"]
-    undone = weights.transform(lambda output: unweighted(output.to_numpy(np.float64), float(output.name)))
-    test = test.assign(undone=undone, half=0.5, validation=test["threshold"])
+    test = test.assign(half=0.5, validation=test["threshold"])
     alone = test[test["seed"] == ENSEMBLE]
     present = set(alone["method"])
     names = [name for name in dict.fromkeys([NETWORK, *alone["method"]]) if name in present]
@@ -108,6 +104,7 @@ def scoreboard(rows: pd.DataFrame, *, resamples: int = 2000) -> Scoreboard:
                 for limit in ("validation", "half")
             },
             thresholds=[float(part["threshold"].iloc[0]) for part in parts],
+            notes=dict(group.loc[group["note"] != "", ["fold", "note"]].drop_duplicates().to_numpy().tolist()),
         )
     for seed, group in test[test["seed"] != ENSEMBLE].groupby("seed"):
         for metric in METRICS:
@@ -166,4 +163,5 @@ def _method_json(scores: MethodScores) -> dict[str, Any]:
         **{name: {metric: _interval_json(one) for metric, one in each.items()} for name, each in intervals.items()},
         "tables": {limit: [asdict(table) for table in tables] for limit, tables in scores.tables.items()},
         "thresholds": scores.thresholds,
+        "notes": scores.notes,
     }

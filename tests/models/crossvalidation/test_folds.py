@@ -132,7 +132,7 @@ def run(regions, folder, *, seeds=(0,), caught=None, **changes):
 
     persistence = {"persistence": lambda _: np.roll(observed, 1).astype(np.float32)}
     samples = table[["time", "region", "noaa"]].assign(cluster=table["region"])
-    task = TrainingTask(model_spec("defn-c"), samples, observed, {}, (), fit, inputs, persistence, None)
+    task = TrainingTask(model_spec("defn-c"), samples, observed, {}, (), fit, inputs, persistence, table, None)
     units = {"baselines": baseline_unit(task)}
     for seed in seeds:
         units[f"seed-{seed}"] = network_unit(task, seed=seed, recipe=recipe)
@@ -171,8 +171,8 @@ def test_the_test_years_labels_change_nothing_that_is_fitted(regions, tmp_path):
     assert (again.threshold, again.calibration) == (fitted.threshold, fitted.calibration)
     assert again.run.epochs == fitted.run.epochs
     # Nor do the learnt baselines, their thresholds and calibrations: only the outcomes that they meet.
-    learnt = ~rows["method"].isin(["persistence"])
-    columns = ["method", "output", "probability", "threshold", "class_weight"]
+    learnt = ~rows["method"].str.startswith("persistence")
+    columns = ["method", "output", "probability", "threshold"]
     pd.testing.assert_frame_equal(other.loc[learnt, columns], rows.loc[learnt, columns])
     assert (other["observed"] != rows["observed"]).any()
 
@@ -189,7 +189,8 @@ def test_validation_labels_do_change_what_is_chosen(regions, tmp_path, rows):
 
 def test_every_method_forecasts_the_same_samples(rows):
     assert set(rows["method"]) == {
-        "network", "logistic regression", "gradient boosting", "random forest", "persistence", "climatology",
+        "network", "logistic regression", "gradient boosting", "random forest", "R_VALUE alone",
+        "persistence + climatology", "persistence", "climatology",
     }  # fmt: skip
     expected = rows[rows["method"] == "climatology"][["fold", "span", "time", "observed"]].reset_index(drop=True)
     for _, group in rows.groupby(["method", "seed"]):
@@ -234,6 +235,11 @@ def test_other_settings_and_broken_files_are_refused(rows, regions, kept, tmp_pa
     (tmp_path / "2013" / "baselines.parquet").write_bytes(b"no parquet")
     with pytest.raises(DataError, match=r"baselines.parquet cannot be read"):
         run(regions, tmp_path)
+    pd.read_parquet(kept / "2013" / "baselines.parquet").drop(columns="note").to_parquet(
+        tmp_path / "2013" / "baselines.parquet"
+    )
+    with pytest.raises(DataError, match=r"baselines.parquet is of an earlier version, which had other baselines"):
+        run(regions, tmp_path)
 
 
 # Two folds by hand. Regions "a" and "b" in fold 1, "c" and "d" in fold 2; the network's output and what is observed:
@@ -244,7 +250,7 @@ HAND = pd.DataFrame(
         "observed": [True, True, False, False, False, True, False, False, False],
         "output": [0.9, 0.2, 0.6, 0.1, 0.1, 0.8, 0.7, 0.3, 0.1],
     }
-).assign(span="test", method="network", seed=-1, class_weight=1.0, threshold=0.15)
+).assign(span="test", method="network", seed=-1, threshold=0.15, note="")
 HAND["probability"] = HAND["output"]
 HAND["time"] = pd.date_range("2013-01-01", periods=9, freq="D", tz="UTC")
 RARE = HAND.assign(method="rare", output=0.5, probability=0.5, threshold=0.6)
@@ -267,14 +273,6 @@ def test_scores_are_shown_of_folds_of_their_mean_and_of_all_counted_together():
     assert board.best_baseline("tss") == "rare"
     assert board.folds[0] == {"name": "1", "samples": 5, "events": 2, "clusters": 2, "event_clusters": 1}
     json.dumps(board.as_json(), allow_nan=False)
-
-
-def test_undoing_the_class_weight_is_shown_for_reference():
-    # p/(p + w (1 - p)) with w = 3: 0.75 becomes 0.5, of which BSS with one event in two is 0.
-    frame = HAND[:2].assign(observed=[True, False], output=0.75, probability=0.75, class_weight=3.0)
-    board = scoreboard(frame, resamples=10)
-    assert board.methods["network"].folds["bss_undone"] == pytest.approx([0.0])
-    assert board.methods["network"].folds["bss"] == pytest.approx([1 - (0.0625 + 0.5625) / 2 / 0.25])
 
 
 @pytest.mark.parametrize("markdown", [False, True])
@@ -304,6 +302,24 @@ def test_the_forecasts_can_be_verified(rows):
     assert "climatology calibrated" not in checked.probability
     assert len(checked.time) == (rows["span"].eq("test") & rows["method"].eq("climatology")).sum()
     assert checked.region is not None
+
+
+def test_persistence_as_a_chance_tells_its_cases_and_one_number_its_lead(rows, regions):
+    table, observed = regions
+    years, before = table["time"].dt.year.to_numpy(), np.roll(observed, 1)
+    train = years == 2011
+    expected = [
+        (observed[train & (before == kind)].sum() + 1) / ((train & (before == kind)).sum() + 2) for kind in (0, 1)
+    ]
+    method = rows[(rows["method"] == "persistence + climatology") & (rows["span"] == "test")]
+    np.testing.assert_allclose(method["output"], np.array(expected)[before[years == 2013].astype(int)], rtol=1e-6)
+    board = scoreboard(rows, resamples=20)
+    flared = train & before
+    told = f"events after a day with a flare of the class: {observed[flared].sum()} of {flared.sum()} samples"
+    assert told in as_text(board, {}, title="x")
+    written = board.as_json()["methods"]
+    assert written["persistence + climatology"]["notes"]["2013"].startswith(told)
+    assert np.isfinite(written["R_VALUE alone"]["network_minus_this"]["tss"]["lower"])
 
 
 @pytest.mark.parametrize("by", ["region", "noaa"])
