@@ -1,9 +1,9 @@
 """All attribution maps of both labels from one compiled forward pass: the compiled twin of `maps`.
 
 One graph serves Grad-CAM and guided backpropagation: behind the last convolution of the dense CNN there is no ReLU, so
-guiding leaves the gradient that Grad-CAM needs as it is. For the same reason, and because a global average stands
-before the last layer, **Grad-CAM here equals CAM** (Zhou et al. 2016): the score is the mean of the map plus a
-constant. Training sees only the difference of the scores, so the map of "no flare" tends to minus that of "flare":
+guiding leaves the gradient that Grad-CAM needs as it is. It is the CAM of that layer's channels (Zhou et al. 2016), but
+of these alone: 39 of the 221 that the score is made of, so it may explain little of it. The CAM of all of them is
+`exact_cam`. Training sees only the difference of the scores, so the map of "no flare" tends to minus that of "flare":
 hence the paper's remark that for the non-flare label "a gradient of zero covers the data in all cases" once the ReLU is
 applied.
 """
@@ -15,12 +15,15 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tf_keras_vis.utils.model_modifiers import ExtractIntermediateLayerForGradcam
 
+from kflare.attribution.exact_cam import ExactCam
 from kflare.attribution.maps import ATTRIBUTION_METHODS, guided_copy, plain_copy, require_convolution
 from kflare.errors import ModelError, SettingError
 
-__all__ = ["CompiledAttribution"]
+__all__ = ["METHODS", "CompiledAttribution"]
+
+METHODS = ("cam", *ATTRIBUTION_METHODS)
+"""The exact CAM, and the methods of which `maps` has the reference."""
 
 
 class CompiledAttribution:
@@ -39,7 +42,7 @@ class CompiledAttribution:
     Raises
     ------
     ModelError
-        No such convolution, a ReLU behind it, or a ReLU that cannot be guided.
+        No such convolution, a ReLU behind it, a ReLU that cannot be guided, or no exact CAM (`ExactCam`).
     """
 
     def __init__(self, model: keras.Model, *, layer: str) -> None:
@@ -47,31 +50,34 @@ class CompiledAttribution:
         _require_linear_behind(model, layer)
         self._model = model
         self.guided = guided_copy(model)
-        self._extracted = ExtractIntermediateLayerForGradcam(layer, seek_conv_layer=False)(self.guided)
+        self._exact = ExactCam(self.guided, layer=layer)
+        last = self.guided.get_layer(layer).output
+        self._extracted = keras.Model(self.guided.input, [self.guided.output, last, *self._exact.inputs])
         self._compiled = tf.function(self._maps, reduce_retracing=True)
 
-    def attribute(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def attribute(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Attribute the score of both labels to images (N, S, S, 1), float32 in [-1, 1]; the body of the signatures.
 
-        Returns float32: the logits before the soft-max (N, 2); Grad-CAM (N, S/32, S/32, 2), Σ_k α_k A^k with α_k the
-        mean gradient over the map (Selvaraju et al. 2017; Yi et al. 2021, section 3.2.2, who take the sum: a constant
-        factor); the guided gradient of each score with respect to the image (N, S, S, 2). Last axis: [no flare, flare].
+        Returns float32, last axis [no flare, flare]: `logits` before the soft-max (N, 2); `cam` (N, S/2, S/2, 2), whose
+        mean is the logit less that of a Sun without field (`exact_cam`); `grad_cam` (N, S/32, S/32, 2), Σ_k α_k A^k
+        with α_k the mean gradient over the map (Selvaraju et al. 2017; Yi et al. 2021, section 3.2.2, who take the sum:
+        a constant factor); `grad_cam_share` (N, 2), how much of the mean of `cam` the channels of Grad-CAM make, NaN
+        where that is 0; `guided_backprop` (N, S, S, 2), the guided gradient of each score with respect to the image.
+        `ModelError` where the network has no exact CAM.
         """
-        found = self._maps(images, ("grad_cam", "guided_backprop"))
-        return found["logits"], found["grad_cam"], found["guided_backprop"]
+        return self._maps(images, ("cam", "grad_cam", "guided_backprop"))
 
     def set_weights(self, weights: Sequence[npt.NDArray[np.float32]]) -> None:
         """Take over other weights of the same network (`keras.Model.get_weights`) without compiling anew."""
         self.guided.set_weights(weights)
         self._plain.set_weights(weights)
+        self._exact.take_baseline()
 
-    def maps(
-        self, images: npt.ArrayLike, methods: Sequence[str] = ATTRIBUTION_METHODS
-    ) -> dict[str, npt.NDArray[np.float32]]:
+    def maps(self, images: npt.ArrayLike, methods: Sequence[str] = METHODS) -> dict[str, npt.NDArray[np.float32]]:
         """Raw maps of both labels, (N, h, w, 2) by method, and `logits` (N, 2); `SettingError`: unknown method."""
-        unknown = [method for method in methods if method not in ATTRIBUTION_METHODS]
+        unknown = [method for method in methods if method not in METHODS]
         if unknown:
-            raise SettingError(f"`methods` must be of {', '.join(ATTRIBUTION_METHODS)}, got {unknown[0]!r}")
+            raise SettingError(f"`methods` must be of {', '.join(METHODS)}, got {unknown[0]!r}")
         found = self._compiled(tf.convert_to_tensor(images, tf.float32), tuple(methods))
         return {name: value.numpy() for name, value in found.items()}
 
@@ -79,9 +85,9 @@ class CompiledAttribution:
         wanted = set(methods)
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(images)
-            logits, activation = self._extracted(images, training=False)
+            logits, activation, *groups = self._extracted(images, training=False)
             scores = tf.unstack(logits, axis=1)
-        found: dict[str, list[tf.Tensor]] = {method: [] for method in methods}
+        found: dict[str, list[tf.Tensor]] = {method: [] for method in methods if method != "cam"}
         for score in scores:
             by_image = None
             if "guided_backprop" in wanted:  # one backward pass gives both gradients
@@ -96,7 +102,8 @@ class CompiledAttribution:
                 found["grad_cam_plus_plus"].append(_grad_cam_plus_plus(score, gradient, activation))
         if "saliency" in wanted:
             found["saliency"] = self._saliency(images)
-        return {"logits": logits, **{method: tf.stack(maps, axis=-1) for method, maps in found.items()}}
+        exact = self._exact.maps(groups) if "cam" in wanted else {}
+        return {"logits": logits, **exact, **{method: tf.stack(maps, axis=-1) for method, maps in found.items()}}
 
     def _saliency(self, images: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:

@@ -45,7 +45,8 @@ def build_dense_cnn(input_shape: tuple[int, int, int] = (512, 512, 1), *, growth
     number confirms; weights therefore also start as PyTorch's do, uniform in ±1/√fan-in, and biases at zero.
 
     After the last convolution only linear layers follow, so in inference the gradient of a logit is the same in all
-    cells of a feature map: Grad-CAM there is CAM exactly.
+    cells of a feature map: Grad-CAM there is CAM exactly, of the 39 channels of that convolution. The other 182 of the
+    221 pass it by, also through linear layers alone: the CAM of all is `kflare.attribution.exact_cam`.
     """
     height, width, channels = input_shape
     if min(height, width) < _SMALLEST_SIZE or channels < 1:

@@ -142,8 +142,8 @@ class AttributionGraph(Protocol):
 
     guided: keras.Model
 
-    def attribute(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Logits, Grad-CAM and guided gradients of network inputs."""
+    def attribute(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Logits and the attribution outputs of network inputs, as `savedmodel.Attribute`."""
 
 
 class FitNetwork(Protocol):

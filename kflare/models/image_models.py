@@ -195,8 +195,8 @@ def publish_image_model(
         calibrated = fitted.calibration(scores[:, 1]).numpy()
         expected = {"probability": scores[:, 1], "scores": scores, "calibrated": calibrated}
         if signature.startswith("attribute"):
-            _, grad_cam, guided_backprop = attribution.attribute(images)
-            expected |= {"grad_cam": grad_cam.numpy(), "guided_backprop": guided_backprop.numpy()}
+            maps = attribution.attribute(images)
+            expected |= {name: value.numpy() for name, value in maps.items() if name != "logits"}
         cases.append((signature, inputs, expected))
 
     export = partial(

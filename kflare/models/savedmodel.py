@@ -22,8 +22,8 @@ __all__ = [
     "load_signatures", "only_usable", "ops_of", "share_functions", "write_signatures",
 ]  # fmt: skip
 
-Attribute = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
-"""Network input (N, S, S, 1) to logits (N, 2), Grad-CAM (N, h, w, 2) and guided gradients (N, S, S, 2)."""
+Attribute = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+"""Network input (N, S, S, 1) to `logits` (N, 2) and what `attribute` answers: maps (N, h, w, 2), and a share (N, 2)."""
 
 # What every SavedModel needs to restore its own variables, files included; `check_ops` lets no signature reach them.
 _RESTORING = """
@@ -63,8 +63,7 @@ def export_image_model(
 
     @tf.function(input_signature=[field])
     def explain(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits, grad_cam, guided_backprop = attribute(fill_and_scale(reduce_field(magnetogram, size=size)))
-        return answer(magnetogram, logits, grad_cam=grad_cam, guided_backprop=guided_backprop)
+        return answer(magnetogram, **attribute(fill_and_scale(reduce_field(magnetogram, size=size))))
 
     @tf.function(input_signature=[encoded])
     def predict_image(image: tf.Tensor) -> dict[str, tf.Tensor]:

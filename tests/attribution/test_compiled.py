@@ -39,9 +39,9 @@ def images():
 
 @pytest.fixture(scope="module")
 def attributed(cnn, images):
-    """Logits, Grad-CAM and guided gradients as numpy arrays."""
+    """Logits and maps as numpy arrays, by name."""
     compiled = tf.function(CompiledAttribution(cnn, layer=LAST_CONVOLUTION).attribute)
-    return [part.numpy() for part in compiled(tf.constant(images))]
+    return {name: part.numpy() for name, part in compiled(tf.constant(images)).items()}
 
 
 def copy_of(model):
@@ -56,15 +56,21 @@ def assert_equal(actual, expected):
 
 
 def test_shapes_and_types(attributed):
-    shapes = [(part.shape, part.dtype.name) for part in attributed]
-    # 128 / 32 = 4 cells of the last convolution.
-    assert shapes == [((2, 2), "float32"), ((2, 4, 4, 2), "float32"), ((2, 128, 128, 2), "float32")]
+    assert {part.dtype.name for part in attributed.values()} == {"float32"}
+    # 128 / 32 = 4 cells of the last convolution, 128 / 2 of the stem.
+    assert {name: part.shape for name, part in attributed.items()} == {
+        "logits": (2, 2),
+        "cam": (2, 64, 64, 2),
+        "grad_cam": (2, 4, 4, 2),
+        "grad_cam_share": (2, 2),
+        "guided_backprop": (2, 128, 128, 2),
+    }
 
 
 def test_logits_are_the_networks(cnn, images, attributed):
     logits = keras.Model(cnn.input, cnn.get_layer("logits").output)(images, training=False)
-    assert_equal(attributed[0], logits.numpy())
-    np.testing.assert_allclose(tf.nn.softmax(attributed[0]), cnn(images, training=False), rtol=1e-5)
+    assert_equal(attributed["logits"], logits.numpy())
+    np.testing.assert_allclose(tf.nn.softmax(attributed["logits"]), cnn(images, training=False), rtol=1e-5)
 
 
 @pytest.mark.parametrize("clone", [True, False])
@@ -84,7 +90,7 @@ def test_grad_cam_is_that_of_tf_keras_vis(cnn, images, attributed, label, clone)
         expand_cam=False,
         normalize_cam=False,
     )
-    assert_equal(attributed[1][..., label], reference)
+    assert_equal(attributed["grad_cam"][..., label], reference)
 
 
 # tf-keras-vis passes its one input as a list, about which Keras 3 complains.
@@ -100,7 +106,7 @@ def test_guided_backpropagation_is_that_of_tf_keras_vis(cnn, images, attributed,
     reference = Saliency(copy_of(cnn), model_modifier=modifiers, clone=clone)(
         CategoricalScore([label, label]), images, gradient_modifier=None, normalize_map=False
     )
-    assert_equal(attributed[2][..., label], reference)
+    assert_equal(attributed["guided_backprop"][..., label], reference)
 
 
 def test_guided_differs_from_the_plain_gradient(cnn, images, attributed):
@@ -110,16 +116,16 @@ def test_guided_differs_from_the_plain_gradient(cnn, images, attributed):
         tape.watch(x)
         score = logits(x, training=False)[:, 1]
     plain = tape.gradient(score, x).numpy()[..., 0]
-    assert np.abs(attributed[2][..., 1] - plain).max() > 0.1 * np.abs(plain).max()
+    assert np.abs(attributed["guided_backprop"][..., 1] - plain).max() > 0.1 * np.abs(plain).max()
 
 
-def test_grad_cam_is_cam(cnn, images, attributed):
+def test_grad_cam_is_the_cam_of_the_last_convolution(cnn, images, attributed):
     # SCIENCE.md D.3: behind the last convolution only linear layers follow, so the weight of map k is the constant
     # w_ck gamma_k / sqrt(variance_k + 1e-5) / cells, 4 x 4 of them here. The block's own input is concatenated first.
     maps = keras.Model(cnn.input, cnn.get_layer(LAST_CONVOLUTION).output)(images, training=False).numpy()
     gamma, _, _, variance = cnn.get_layer("last_bn").get_weights()
     weight = cnn.get_layer("logits").kernel.numpy() * (gamma / np.sqrt(variance + 1e-5))[:, None] / 16
-    assert_equal(attributed[1], maps @ weight[-maps.shape[-1] :])
+    assert_equal(attributed["grad_cam"], maps @ weight[-maps.shape[-1] :])
 
 
 def test_a_case_derived_by_hand():
@@ -135,13 +141,17 @@ def test_a_case_derived_by_hand():
         model.get_layer(name).set_weights([np.array(kernel, np.float32)])
     x = tf.constant([[[[1.0], [-2.0]], [[3.0], [-1.0]]]])
 
-    logits, cam, guided = CompiledAttribution(model, layer="last").attribute(x)
+    found = CompiledAttribution(model, layer="last").attribute(x)
+    guided = found["guided_backprop"]
 
     # A = 2, -6, 6, -3: mean -1/4.
-    np.testing.assert_allclose(logits, [[-0.25, 0.25]])
+    np.testing.assert_allclose(found["logits"], [[-0.25, 0.25]])
     # d score_0 / dA = 1/4 in each pixel, whose mean is 1/4 again; score_1 the negative.
-    np.testing.assert_allclose(cam[0, ..., 0], [[0.5, -1.5], [1.5, -0.75]])
-    np.testing.assert_allclose(cam[0, ..., 1], [[-0.5, 1.5], [-1.5, 0.75]])
+    np.testing.assert_allclose(found["grad_cam"][0, ..., 0], [[0.5, -1.5], [1.5, -0.75]])
+    np.testing.assert_allclose(found["grad_cam"][0, ..., 1], [[-0.5, 1.5], [-1.5, 0.75]])
+    # A itself: all channels of the mean, and without field A is 0.
+    np.testing.assert_allclose(found["cam"][0, ..., 1], [[-2, 6], [-6, 3]])
+    np.testing.assert_allclose(found["grad_cam_share"], [[1, 1]])
     # Into the ReLU come back (2/4, -3/4) for score 0: the negative one is stopped, the positive one passes where x > 0.
     np.testing.assert_allclose(guided[0, ..., 0], [[0.5, 0], [0.5, 0]])
     # (-2/4, 3/4) for score 1: the second passes where -x > 0 and is turned by the weight -1.

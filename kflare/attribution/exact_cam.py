@@ -1,0 +1,160 @@
+"""CAM over all channels that reach the scores: a map whose mean plus a constant *is* the score of a label.
+
+Behind the stem of the dense CNN each group of channels (the stem's own, and those that a block adds) passes average
+pools, concatenations and a batch normalisation on its way to the last layer, and nothing else. So a score is a constant
+plus, for each group, the mean over its own cells of Σ_k w_k A^k: the CAM of that group (Zhou et al. 2016, equation 2)
+at its own resolution. Grad-CAM on the last convolution shows one group of six, up to a factor.
+
+Not in the papers: the groups are summed at the finest resolution, the cells of the others repeated, which keeps every
+mean. And since channels also answer to space, the limb and the quiet Sun, which says nothing of a region, the map of a
+Sun without field in the same frame is taken off, a baseline as in Sundararajan et al. (2017, arXiv 1703.01365): where
+the network sees what it sees of that Sun the map is 0, and the constant is that Sun's score.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kflare.datasets.preprocessing import fill_and_scale
+from kflare.errors import ModelError
+from kflare.sun.disk import Disk, disk_mask
+
+__all__ = ["ExactCam", "field_free_sun"]
+
+_RADIUS = 225 / 512
+
+
+def field_free_sun(size: int) -> tf.Tensor:
+    """The baseline: the network's input (1, size, size, 1) of a Sun without any field, the disk where it always is."""
+    on_disk = disk_mask(size, Disk((size - 1) / 2, (size - 1) / 2, _RADIUS * size))
+    return fill_and_scale(tf.constant(np.where(on_disk, 0.0, np.nan)[None, ..., None], tf.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """K channels of one layer that reach the labels' scores through linear layers alone."""
+
+    output: Any  # of the layer, symbolic (None, h, w, K)
+    weight: Callable[[], tf.Tensor]  # (K, labels), by the present weights: what a channel's mean adds to each score
+    rows: int  # of the h and w cells those that pooling leaves: the last one of an odd number reaches no score
+    columns: int
+
+    def map(self, activation: tf.Tensor) -> tf.Tensor:
+        """CAM of the group, (N, rows, columns, labels), of the layer's activation; its mean is a part of the scores."""
+        return tf.tensordot(activation[:, : self.rows, : self.columns], self.weight(), 1)
+
+
+class ExactCam:
+    """The exact CAM of a network, and the share of it that the channels of one of its layers make.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Square images in; a global average and a dense layer last. `ModelError` for another end: the walk up the graph
+        stops at the first layers that are neither average pools, nor concatenations, nor batch normalisations, so that
+        every channel of the global average is in one group.
+    layer : str
+        A layer whose output is one of the groups, else `ModelError`.
+    """
+
+    def __init__(self, model: keras.Model, *, layer: str) -> None:
+        dense = next((item for item in reversed(model.layers) if isinstance(item, keras.layers.Dense)), None)
+        mean = None if dense is None else _maker(dense.input)
+        if dense is None or not isinstance(mean, keras.layers.GlobalAveragePooling2D):
+            seen = "no dense layer" if mean is None else f"`{mean.name}` before its last dense layer"
+            raise ModelError(f"model `{model.name}` has {seen}: an exact CAM needs a global average there")
+        height, width = mean.input.shape[1:3]
+        parts = _walk(mean.input, lambda: tf.convert_to_tensor(dense.kernel), (1, 1))
+        groups = [_Group(output, weight, height * rows, width * columns) for output, weight, (rows, columns) in parts]
+        self._groups = sorted(groups, key=lambda group: -group.rows)
+        names = [_maker(group.output).name for group in self._groups]
+        if layer not in names:
+            raise ModelError(
+                f"`{layer}` is not linear to the scores of model `{model.name}`; these are: {', '.join(names)}"
+            )
+        self._shown = names.index(layer)
+        self.inputs = [group.output for group in self._groups]
+        """Symbolic outputs of `model`, the finest first, whose values `maps` takes."""
+        self._network = keras.Model(model.input, self.inputs)
+        self._baseline = [tf.Variable(value, trainable=False) for value in self._of_baseline()]
+
+    def take_baseline(self) -> None:
+        """Compute the map of the Sun without field anew, after the model's weights were changed."""
+        for variable, value in zip(self._baseline, self._of_baseline(), strict=True):
+            variable.assign(value)
+
+    def maps(self, activations: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+        """`cam` (N, h, w, labels) on the cells of the finest group, and `grad_cam_share` (N, labels) of the layer.
+
+        The mean of a map is the score less that of the Sun without field; the share is of that difference, NaN where
+        it is 0. Where pooling leaves cells out the map is 0, and larger elsewhere by as much as keeps its mean.
+        """
+        cam, part = (found - free for found, free in zip(self._absolute(activations), self._baseline, strict=True))
+        whole = tf.reduce_mean(cam, axis=(1, 2))
+        share = tf.where(whole == 0.0, tf.fill(tf.shape(part), float("nan")), tf.math.divide_no_nan(part, whole))
+        return {"cam": cam, "grad_cam_share": share}
+
+    def _of_baseline(self) -> tuple[tf.Tensor, tf.Tensor]:
+        free = self._network(field_free_sun(int(self._network.input_shape[1])), training=False)
+        return self._absolute(free if len(self.inputs) > 1 else [free])
+
+    def _absolute(self, activations: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Sum of the groups' maps, and the part of the scores that the layer's own makes, (N, labels)."""
+        maps = [group.map(value) for group, value in zip(self._groups, activations, strict=True)]
+        total = maps[-1]
+        for finer in reversed(maps[:-1]):
+            total = _repeated(total, finer.shape[1], finer.shape[2]) + finer
+        finest = self._groups[0]
+        height, width = finest.output.shape[1:3]
+        total *= height * width / (finest.rows * finest.columns)
+        # No `tf.pad`: models are published with a list of operations that has none.
+        total = tf.concat([total, tf.zeros_like(total[:, : height - finest.rows])], axis=1)
+        total = tf.concat([total, tf.zeros_like(total[:, :, : width - finest.columns])], axis=2)
+        return total, tf.reduce_mean(maps[self._shown], axis=(1, 2))
+
+
+Part = tuple[Any, Callable[[], tf.Tensor], tuple[int, int]]
+
+
+def _walk(output: Any, weight: Callable[[], tf.Tensor], pooled: tuple[int, int]) -> Iterator[Part]:
+    """Outputs of the first layers up the graph that are not linear, their weight, and how far they are pooled."""
+    layer = _maker(output)
+    pooling = isinstance(layer, keras.layers.AveragePooling2D)
+    if pooling and layer.padding == "valid" and layer.pool_size == layer.strides:
+        rows, columns = layer.pool_size
+        yield from _walk(layer.input, weight, (pooled[0] * rows, pooled[1] * columns))
+    elif isinstance(layer, keras.layers.BatchNormalization):
+        yield from _walk(layer.input, partial(_normalised, layer, weight), pooled)
+    elif isinstance(layer, keras.layers.Concatenate):
+        first = 0
+        for part in layer.input:
+            last = first + part.shape[-1]
+            yield from _walk(part, partial(_rows, weight, first, last), pooled)
+            first = last
+    else:
+        yield output, weight, pooled
+
+
+def _normalised(layer: keras.layers.BatchNormalization, weight: Callable[[], tf.Tensor]) -> tf.Tensor:
+    scale = tf.math.rsqrt(layer.moving_variance + layer.epsilon)
+    return weight() * (scale if layer.gamma is None else scale * layer.gamma)[:, None]
+
+
+def _rows(weight: Callable[[], tf.Tensor], first: int, last: int) -> tf.Tensor:
+    return weight()[first:last]
+
+
+def _repeated(maps: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
+    """Maps (N, h, w, labels) on `rows` × `columns` cells, multiples of h and w."""
+    height, width, labels = maps.shape[1:]
+    tiled = tf.tile(tf.reshape(maps, [-1, height, 1, width, labels]), [1, 1, rows // height, 1, columns // width])
+    return tf.reshape(tiled, [-1, rows, columns, labels])
+
+
+def _maker(tensor: Any) -> Any:
+    return tensor._keras_history.operation  # noqa: SLF001 - Keras has no other name for the layer that made a tensor
