@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kflare.commands.command_line import Command
-from kflare.errors import SettingError
+from kflare.errors import KflareError, SettingError
 from kflare.flares.srs import read_srs
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.reading import read_magnetogram
@@ -41,12 +40,18 @@ SETTINGS = {
 }
 
 
-def options(parser: argparse.ArgumentParser) -> None:
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tools/compare_detection", description=__doc__)
     parser.add_argument("folder", type=Path, help="magnetograms")
     parser.add_argument("srs", type=Path, help="NOAA's Solar Region Summaries: a CSV of many days, or a daily text")
     parser.add_argument("--days", type=int, default=10, help="images, evenly spread; 0 = all (default: 10)")
     parser.add_argument("--byte-range", type=float, help="field strength of byte 255 of images, G")
     parser.add_argument("--pictures", type=Path, help="folder for a picture of each image with the default's boxes")
+    try:
+        compare(parser.parse_args())
+    except KflareError as error:
+        sys.exit(f"{parser.prog}: {error}")
+    return 0
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -173,4 +178,4 @@ def picture(
 
 
 if __name__ == "__main__":
-    sys.exit(Command("compare_detection", __doc__, options, compare)(prog="tools/compare_detection"))
+    sys.exit(main())

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kflare.commands import command_line
-from kflare.commands.command_line import add_images, chosen_images
+from kflare.commands.command_line import chosen_images
 
 if TYPE_CHECKING:
     from kflare.attribution.export import Export
@@ -29,28 +29,6 @@ if TYPE_CHECKING:
     from kflare.attribution.published import AttributionModel
 
 __all__ = ["main"]
-
-
-def _options(parser: argparse.ArgumentParser) -> None:
-    add_images(parser)
-    add = parser.add_argument_group("model").add_argument
-    add("--model", type=Path, metavar="DIR", help="published model to run here, e.g. savedmodels/cnn-m or one version")
-    add("--server", metavar="ADDRESS", help="host:port of a server to ask instead")
-    add("--model-name", metavar="NAME", help="with --server: cnn-c or cnn-m")
-    told = "with --server: deadline of a request (default: 60)"
-    add("--timeout", type=float, default=60.0, metavar="SECONDS", help=told)
-    add("--batch-size", type=int, default=4, metavar="N", help="images per call of the model (default: 4)")
-    table = parser.add_argument_group("table")
-    add = table.add_argument
-    add("--regions", type=Path, metavar="FILE", help="regions, SRS (or a folder) or region table: a row for each, too")
-    add("--flares", type=Path, metavar="FILE", help="flare list: adds hit, miss, false alarm or null of each image")
-    told = "probability from which a forecast is yes (default: the model's own; needed with --server and --flares)"
-    add("--threshold", type=float, metavar="P", help=told)
-    add = parser.add_argument_group("output").add_argument
-    add("--output", type=Path, metavar="DIR", help="folder to write to (default: attributions/MODEL)")
-    add("--png", action="store_true", help="draw the maps over each magnetogram")
-    add("--json", action="store_true", help="print the summary as JSON")
-    command_line.add_workers(parser)
 
 
 def _attribute(args: argparse.Namespace) -> None:
@@ -164,4 +142,4 @@ def _as_text(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-main = command_line.Command("attribute", __doc__, _options, _attribute)
+main = command_line.Command("attribute", __doc__, _attribute)

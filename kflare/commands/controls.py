@@ -13,20 +13,11 @@ python -m kflare.controls hmi_daily --from 2013-10-20 --until 2013-10-28 --byte-
 
 import argparse
 import json
-from pathlib import Path
 
 from kflare.commands import command_line
-from kflare.commands.command_line import add_images, chosen_images
+from kflare.commands.command_line import chosen_images
 
 __all__ = ["main"]
-
-
-def _options(parser: argparse.ArgumentParser) -> None:
-    add_images(parser)
-    add = parser.add_argument
-    add("--model", type=Path, required=True, metavar="DIR", help="published full-disk model, e.g. savedmodels/cnn-m")
-    add("--images", type=int, default=8, metavar="N", help="at most this many, evenly from those given (default: 8)")
-    add("--json", action="store_true", help="print the tables as JSON")
 
 
 def _controls(args: argparse.Namespace) -> None:
@@ -54,4 +45,4 @@ def _controls(args: argparse.Namespace) -> None:
         print(f"\n{name}\n{table.to_string(index=False, float_format='%.3f')}")
 
 
-main = command_line.Command("controls", __doc__, _options, _controls)
+main = command_line.Command("controls", __doc__, _controls)

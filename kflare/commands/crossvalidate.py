@@ -20,34 +20,9 @@ import sys
 from pathlib import Path
 
 from kflare.commands import command_line
-from kflare.commands.training_options import add_model_and_data, add_recipe, checked_spec, recipe_of, training_task
+from kflare.commands.training_options import WORDS, checked_spec, recipe_of, training_task
 
 __all__ = ["main"]
-
-
-def _options(parser: argparse.ArgumentParser) -> None:
-    add_model_and_data(parser)
-    add = parser.add_argument_group("folds").add_argument
-    told = "years to test on (default: 2013 to 2017, as in the paper's Table 4)"
-    add("--test-years", type=int, nargs="+", default=[2013, 2014, 2015, 2016, 2017], metavar="YEAR", help=told)
-    told = "instead of years: K contiguous blocks a day's window apart, each tested once, the next one validated on"
-    add("--blocks", type=int, metavar="K", help=told)
-    told = "of the network (default: 0); none: baselines only"
-    add("--seeds", type=int, nargs="*", default=[0], metavar="N", help=told)
-    add_recipe(parser)
-    add = parser.add_argument_group("same samples, other forecasts").add_argument
-    add(
-        "--forecasts", type=Path, nargs="+", default=[], metavar="FILE",
-        help="tables of other methods (CSV or Parquet: time, probability, for region models region, optionally method),"
-        " each compared on the samples that it shares with ours",
-    )  # fmt: skip
-    told = "how far a sample of ours may be from the time of such a forecast (default: 48)"
-    add("--tolerance", type=float, default=48.0, metavar="MINUTES", help=told)
-    add("--forecasts-threshold", type=float, default=0.5, metavar="P", help="probability that forecasts a flare there")
-    add = parser.add_argument_group("output").add_argument
-    add("--output", type=Path, metavar="DIR", help="folder (default: runs/crossvalidate-MODEL)")
-    add("--resamples", type=int, default=2000, metavar="N", help="of the bootstrap for intervals (default: 2000)")
-    add("--json", action="store_true", help="print the scores as JSON")
 
 
 def _crossvalidate(args: argparse.Namespace) -> None:
@@ -88,4 +63,4 @@ def _crossvalidate(args: argparse.Namespace) -> None:
     print(json.dumps(scores, indent=2) if args.json else text)
 
 
-main = command_line.Command("crossvalidate", __doc__, _options, _crossvalidate)
+main = command_line.Command("crossvalidate", __doc__, _crossvalidate, WORDS)

@@ -37,32 +37,6 @@ __all__ = ["main"]
 _TRUTH = {"true": True, "false": False}
 
 
-def _options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("observations", nargs="+", type=Path, help="folders of observations")
-    times = parser.add_argument_group("times")
-    command_line.add_span(times, "magnetograms")
-    add = times.add_argument
-    add("--cadence", type=float, metavar="HOURS", help="only the magnetogram nearest to each step (default: every one)")
-    told = "how far from the magnetogram other observations may be (default: 30)"
-    add("--tolerance", type=float, default=30.0, metavar="MINUTES", help=told)
-    add = parser.add_argument_group("other observations").add_argument
-    told = "GOES X-ray flux (default: goes_xrays_*.json in the folders)"
-    add("--xrays", nargs="+", type=Path, metavar="FILE", help=told)
-    add("--flares", type=Path, metavar="FILE", help="flare list, for the flare history of regions")
-    add("--srs", type=Path, metavar="PATH", help="NOAA's Solar Region Summaries, file or folder: the regions' numbers")
-    add = parser.add_argument_group("how").add_argument
-    told = "options of the detection, such as threshold=140 radial=true; see docs/detection.md"
-    add("--detection", nargs="+", default=[], metavar="NAME=VALUE", help=told)
-    told = "solution of the azimuth's ambiguity in weak field (default: jsoc, as JSOC's own SHARPs)"
-    add("--disambiguation", default="jsoc", choices=("jsoc", "potential", "random", "radial-acute"), help=told)
-    add = parser.add_argument_group("output").add_argument
-    add("--output", type=Path, default=Path("features"), metavar="DIR", help="default: features")
-    add("--png", action="store_true", help="draw disk, boxes, numbers and neutral lines of each time")
-    add("--json", action="store_true", help="print the summary as JSON")
-    command_line.add_workers(parser)
-
-
 def _features(args: argparse.Namespace) -> None:
     from datetime import timedelta
     from functools import partial
@@ -208,4 +182,4 @@ def _as_text(summary: dict[str, Any], run: "RunTable") -> str:
     )
 
 
-main = command_line.Command("features", __doc__, _options, _features)
+main = command_line.Command("features", __doc__, _features)

@@ -20,7 +20,6 @@ python -m kflare.fetch --check mdi_jpeg mdi_fits
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,9 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kflare.commands import command_line
-from kflare.commands.command_line import utc_time
 from kflare.commands.fetch_report import fidelity_text, outcome_table, result_line
-from kflare.sun.times import UNIT_SECONDS
 
 if TYPE_CHECKING:
     from kflare.archives.downloads import FileRequest, FileResult
@@ -39,82 +36,6 @@ if TYPE_CHECKING:
     from kflare.archives.web import Web
 
 __all__ = ["main"]
-
-
-def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--check", nargs="+", type=Path, metavar="DIR",
-        help="compare magnetograms that are there: those of the first folder with those of the others nearest in time, "
-        "or within one folder images with data (Yi et al. 2021, section 2)",
-    )  # fmt: skip
-    common = _common_options()
-    dated = argparse.ArgumentParser(add_help=False)
-    dated.add_argument("--from", dest="since", type=utc_time, required=True, metavar="DATE", help="first time, UTC")
-    dated.add_argument("--until", type=utc_time, required=True, metavar="DATE", help="end, exclusive, UTC")
-    images = argparse.ArgumentParser(add_help=False)
-    images.add_argument("--cadence", type=_span, default="24h", metavar="SPAN", help="such as 24h, 90m (default: 24h)")
-    told = "how much earlier an image may be that is taken for a missing one (default: 12h)"
-    images.add_argument("--within", type=_span, default="12h", metavar="SPAN", help=told)
-    recent = argparse.ArgumentParser(add_help=False)
-    first = "first day; without it: SWPC's feeds"
-    recent.add_argument("--from", dest="since", type=utc_time, metavar="DATE", help=first)
-    recent.add_argument("--until", type=utc_time, metavar="DATE", help="end, exclusive")
-
-    what = parser.add_subparsers(dest="what", metavar="{hmi,mdi,helioviewer,sharp,flares,xrays,nrt}")
-    hmi = what.add_parser("hmi", parents=[common, dated, images], help="FITS of a full-disk series of JSOC")
-    hmi.add_argument("--series", default="hmi.M_720s", help="default: hmi.M_720s; mdi.fd_M_96m_lev182 for MDI")
-    hmi.add_argument("--segment", default="magnetogram", help="default: magnetogram; data for MDI")
-    _add_jsoc(hmi)
-    mdi = what.add_parser("mdi", parents=[common, dated, images], help="JPEG of SOHO's image archive, ±100 G")
-    mdi.add_argument("--product", default="mdimag", choices=("mdimag", "hmimag"), help="default: mdimag")
-    mdi.add_argument("--size", type=int, default=512, choices=(512, 1024), help="width in pixels (default: 512)")
-    _add_server(mdi, "--url", "KFLARE_SOHO_URL")
-    hv = what.add_parser("helioviewer", parents=[common, dated, images], help="JPEG 2000 of Helioviewer, 4096²")
-    hv.add_argument("--source", type=int, default=19, metavar="N", help="19 HMI magnetogram, 18 continuum; default: 19")
-    _add_server(hv, "--url", "KFLARE_HELIOVIEWER_URL")
-    keywords = "SHARP keywords of JSOC in one Parquet table, in kflare's units"
-    sharp = what.add_parser("sharp", parents=[common, dated], help=keywords)
-    sharp.add_argument("--series", default="hmi.sharp_cea_720s", help="default: hmi.sharp_cea_720s")
-    sharp.add_argument("--harpnum", type=int, metavar="N", help="of one region only")
-    _add_server(sharp, "--jsoc", "KFLARE_JSOC_URL")
-    flares = what.add_parser("flares", parents=[common, recent], help="NOAA's daily event reports, or SWPC's feeds")
-    flares.add_argument("--hek", action="store_true", help="ask the HEK instead, for one CSV of the whole range")
-    flares.add_argument("--url", help="of the archive, the feeds or the HEK")
-    xrays = what.add_parser("xrays", parents=[common, recent], help="GOES X-ray flux, netCDF per day, or SWPC's feed")
-    xrays.add_argument("--satellite", type=int, metavar="N", help="GOES number (default: the highest that has the day)")
-    xrays.add_argument("--url", help="of the archive or the feed")
-    nrt = what.add_parser("nrt", parents=[common], help="what a forecast is made from, 1 h to 5 h before its issue")
-    nrt.add_argument("--issue", type=utc_time, metavar="TIME", help="issue of the forecast, UTC (default: now)")
-    nrt.add_argument("--first", type=_span, default="1h", metavar="SPAN", help="youngest data (default: 1h)")
-    nrt.add_argument("--last", type=_span, default="5h", metavar="SPAN", help="oldest data (default: 5h)")
-    _add_jsoc(nrt)
-    _add_server(nrt, "--jsoc2", "KFLARE_JSOC2_URL", "server of aia.lev1_nrt2; name and password in it or in ~/.netrc")
-    _add_server(nrt, "--swpc", "KFLARE_SWPC_URL")
-
-
-def _common_options() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write to")
-    common.add_argument("--json", action="store_true", help="print JSON")
-    common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    network = common.add_argument_group("network")
-    network.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="longest wait (default: 60)")
-    network.add_argument("--attempts", type=int, default=4, metavar="N", help="failures in a row (default: 4)")
-    network.add_argument("--wait", type=float, default=1.0, metavar="SECONDS", help="before a second try (default: 1)")
-    network.add_argument("--connections", type=int, default=3, metavar="N", help="files at a time (default: 3)")
-    return common
-
-
-def _add_jsoc(parser: argparse.ArgumentParser) -> None:
-    policies = ("default", "strict", "any")
-    parser.add_argument("--policy", default="default", choices=policies, help="quality policy (default: default)")
-    told = "registered with JSOC: also brings data back from tape ($JSOC_EMAIL)"
-    parser.add_argument("--email", default=os.environ.get("JSOC_EMAIL"), metavar="ADDRESS", help=told)
-    _add_server(parser, "--jsoc", "KFLARE_JSOC_URL")
-
-
-def _add_server(parser: argparse.ArgumentParser, option: str, variable: str, what: str = "mirror") -> None:
-    parser.add_argument(option, default=os.environ.get(variable), metavar="URL", help=f"{what} (${variable})")
 
 
 def _fetch(args: argparse.Namespace) -> None:
@@ -274,11 +195,4 @@ def _bar(total: int, what: str) -> Iterator[Callable[[], object]]:
         yield lambda: bar.update(1)
 
 
-def _span(text: str) -> timedelta:
-    number, unit = text[:-1], text[-1:]
-    if unit not in UNIT_SECONDS or not number.replace(".", "", 1).isdigit():
-        raise argparse.ArgumentTypeError(f"must be a span such as 24h, 90m or 1d, got {text!r}")
-    return timedelta(seconds=float(number) * UNIT_SECONDS[unit])
-
-
-main = command_line.Command("fetch", __doc__, _options, _fetch)
+main = command_line.Command("fetch", __doc__, _fetch)

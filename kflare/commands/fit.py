@@ -15,28 +15,9 @@ import sys
 from pathlib import Path
 
 from kflare.commands import command_line
-from kflare.commands.training_options import add_model_and_data, add_recipe, checked_spec, recipe_of, training_task
+from kflare.commands.training_options import WORDS, checked_spec, recipe_of, training_task
 
 __all__ = ["main"]
-
-
-def _options(parser: argparse.ArgumentParser) -> None:
-    add_model_and_data(parser)
-    add = parser.add_argument_group("spans (UTC dates, each end exclusive)").add_argument
-    add("--train-from", metavar="DATE", help="begin of the training span (default: the first sample)")
-    add("--train-until", required=True, metavar="DATE", help="end of training, begin of validation")
-    add("--validate-until", required=True, metavar="DATE", help="end of validation, begin of test")
-    add("--test-until", metavar="DATE", help="end of test (default: the last sample)")
-    add_recipe(parser).add_argument(
-        "--seeds", type=int, nargs="+", default=[0], metavar="N",
-        help="train once per seed and publish the one that validates best (default: 0)",
-    )  # fmt: skip
-    add = parser.add_argument_group("output").add_argument
-    add("--output", type=Path, metavar="DIR", help="the run's folder: logs, checkpoints, summary (default: runs/MODEL)")
-    told = "models' directory (default: savedmodels)"
-    add("--publish", type=Path, default=Path("savedmodels"), metavar="DIR", help=told)
-    add("--no-publish", action="store_true", help="train and evaluate only")
-    add("--json", action="store_true", help="print the summary as JSON")
 
 
 def _fit(args: argparse.Namespace) -> None:
@@ -80,4 +61,4 @@ def _fit(args: argparse.Namespace) -> None:
     print(json.dumps(summary, indent=2) if args.json else text)
 
 
-main = command_line.Command("fit", __doc__, _options, _fit)
+main = command_line.Command("fit", __doc__, _fit, WORDS)

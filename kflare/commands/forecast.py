@@ -15,11 +15,9 @@ python -m kflare.forecast --settings kflare.toml --status
 import argparse
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kflare.commands import command_line
-from kflare.commands.command_line import utc_time
 
 if TYPE_CHECKING:
     from kflare.operations.event_log import EventLog
@@ -28,24 +26,6 @@ if TYPE_CHECKING:
     from kflare.operations.settings import ForecastSettings
 
 __all__ = ["main"]
-
-
-def _options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--settings", type=Path, default=Path("kflare.toml"), metavar="FILE", help="settings (default: kflare.toml)")
-    add = parser.add_mutually_exclusive_group(required=True).add_argument
-    add("--once", action="store_true", help="run the cycle of the latest issue time, or of --issue")
-    add("--schedule", action="store_true", help="run every cycle at its time, until interrupted")
-    add("--publish", action="store_true", help="publish the latest cycle, or that of --issue, again")
-    add("--status", action="store_true", help="print the state of the service as JSON, for a monitor")
-    add("--upgrade-ledger", action="store_true", help="bring the ledger of an older kflare up to date")
-    told = "find what was changed behind the database's back; DIGEST, of the log or --status, must be in the chain"
-    add("--verify-ledger", metavar="DIGEST", nargs="?", const="", help=told)
-    add("--print-settings", action="store_true", help="print all settings with their values, as TOML")
-    add = parser.add_argument
-    add("--issue", type=utc_time, metavar="TIME", help="issue time, UTC, such as 2026-11-20T09:00")
-    add("--now", type=utc_time, metavar="TIME", help="forecast as if this were the present (UTC)")
-    add("--json", action="store_true", help="with --once: print the forecast as JSON")
 
 
 def _forecast(args: argparse.Namespace) -> int:
@@ -144,4 +124,4 @@ def _as_text(done: "CycleResult") -> str:
     return "\n".join([*lines, *(f"not published: {failure}" for failure in done.unpublished)])
 
 
-main = command_line.Command("forecast", __doc__, _options, _forecast)
+main = command_line.Command("forecast", __doc__, _forecast)

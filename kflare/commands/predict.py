@@ -9,7 +9,6 @@ python -m kflare.predict --regions regions.parquet --flares flares.csv --json
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kflare.commands import command_line
@@ -19,21 +18,6 @@ if TYPE_CHECKING:
     from kflare.serving.forecasts.served_forecasts import ServedForecasts
 
 __all__ = ["main"]
-
-
-def _options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("magnetograms", nargs="*", type=Path, help="full-disk magnetograms, or folders; a bad one costs itself alone")
-    command_line.add_byte_range(parser)
-    add("--regions", type=Path, metavar="FILE", help="region table (Parquet or CSV) instead of magnetograms")
-    add("--flares", type=Path, metavar="FILE", help="with --regions: flare list, for missing flare-history columns")
-    attribute = "with magnetograms: also write where the model looked, DIR/MODEL/NAME.fits, from the same request"
-    add("--attribute", type=Path, metavar="DIR", help=attribute)
-    server = "host:port of TensorFlow Serving or kflare.serve (default: %(default)s)"
-    add("--server", default="127.0.0.1:8500", metavar="ADDRESS", help=server)
-    add("--models", nargs="+", metavar="NAME", help="models to ask (default: all of the kind that the server serves)")
-    add("--timeout", type=float, default=10.0, metavar="SECONDS", help="deadline of each request (default: 10)")
-    add("--json", action="store_true", help="print JSON")
 
 
 def _predict(args: argparse.Namespace) -> None:
@@ -101,4 +85,4 @@ def _as_text(result: "ServedForecasts") -> str:
     return "\n".join([*lines, shown.rename(columns=headings).to_string(index=False)])
 
 
-main = command_line.Command("predict", __doc__, _options, _predict)
+main = command_line.Command("predict", __doc__, _predict)

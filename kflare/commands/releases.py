@@ -225,36 +225,9 @@ def _protoset(options: argparse.Namespace) -> None:
 _ACTIONS = (_publish, _list, _verify, _sign, _rollback, _promote, _check, _protoset)
 
 
-def _options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_mutually_exclusive_group(required=True).add_argument
-    add("--publish", type=Path, metavar="VERSION", help="verify a folder <name>/<version> and copy it to --models")
-    add("--list", action="store_true", help="print the versions in --models")
-    add("--verify", action="store_true", help="check manifests, operations and warm-up requests of --models")
-    add("--sign", type=Path, metavar="VERSION", help="sign the manifest of a folder <name>/<version>, by --signing-key")
-    add("--rollback", metavar="NAME", help="withdraw the newest version of a model")
-    add("--promote", metavar="NAME", help="label the canary of a model as the stable version")
-    checking = "ask a server which models answer, and with --models whether they answer right; status 1 if none does, "
-    checking += "or one of the NAMEs does not"
-    add("--check", nargs="+", metavar=("ADDRESS", "NAME"), help=checking)
-    add("--protoset", type=Path, metavar="FILE", help="write what describes the services, for grpcurl -protoset FILE")
-    add = parser.add_argument
-    add("--models", type=Path, metavar="DIR", help="the served folder (default: savedmodels)")
-    add("--config", type=Path, metavar="FILE", help="the server's models.config, for labels; with --verify its models")
-    add("--set-aside", action="store_true", help="with --verify: move broken versions away, as .withdrawn-N")
-    add("--canary", action="store_true", help='with --publish: label it "canary" in --config, the one before "stable"')
-    add("--keep", type=int, default=3, metavar="N", help="versions to keep on --publish (default: %(default)s)")
-    add("--signing-key", type=Path, metavar="PEM", help="private key of Ed25519, for --sign")
-    add("--trusted-key", type=Path, metavar="PEM", help="public key of Ed25519: with --verify, check signatures too")
-    add("--notify", metavar="ADDRESS", help="server to read changed labels at once")
-    add("--ca", type=Path, metavar="PEM", help="TLS to --check or --notify: authority to trust")
-    add("--cert", type=Path, metavar="PEM", help="mutual TLS: own certificate")
-    add("--key", type=Path, metavar="PEM", help="mutual TLS: own key")
-    add("--json", action="store_true", help="with --list: print JSON")
-
-
 def _act(options: argparse.Namespace) -> int | None:
     options.models = options.models or (None if options.check else Path("savedmodels"))
     return next(action for action in _ACTIONS if getattr(options, action.__name__[1:]))(options)
 
 
-main = command_line.Command("releases", __doc__, _options, _act)
+main = command_line.Command("releases", __doc__, _act)

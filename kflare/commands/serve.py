@@ -16,10 +16,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kflare.commands import command_line
 from kflare.errors import SettingError
@@ -148,56 +147,4 @@ def _ready(server: "Server") -> str:
     return f"listening on {server.address}{also}, serving {served}{waiting}"
 
 
-def _between(least: float, most: float, kind: Callable[[str], Any] = int) -> Callable[[str], Any]:
-    def number(text: str) -> Any:
-        found = kind(text)
-        if not least <= found <= most:
-            raise argparse.ArgumentTypeError(f"must lie in {least:g}..{most:g}, got {text}")
-        return found
-
-    return number
-
-
-_port = _between(0, 65535)
-_count = _between(1, 2047)  # MiB of the largest message that gRPC can carry
-_rows = _between(1, 2**31 - 1)
-_seconds = _between(0, 1e6, float)
-
-
-def _options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "--models", type=Path, metavar="DIR",
-        help="folder of the models, DIR/<name>/<version>/; with --config, where that file's models lie on this machine "
-        f"(default, without --config: {_DEFAULT_MODELS})",
-    )  # fmt: skip
-    add("--config", type=Path, metavar="FILE", help="TensorFlow Serving's models.config: names, policies, labels")
-    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
-    add("--port", type=_port, default=8500, help="port, 0 for any free one (default: %(default)s)")
-    polling = "how often to look for new and vanished versions, 0 for never (default: %(default)g s)"
-    add("--poll-seconds", type=_seconds, default=1.0, metavar="S", help=polling)
-    add("--tensor-content", action="store_true", help="answer with raw bytes: faster, but not every client reads them")
-    add("--rest-api-port", type=_port, metavar="PORT", help="listen for HTTP too: REST and metrics; 0 for any free one")
-    add("--batching-parameters-file", type=Path, metavar="FILE", help="run requests in batches: BatchingParameters")
-    own = "with that: batch each model by its version's own batching_params.pbtxt, and those without it not at all"
-    add("--enable-per-model-batching-parameters", action="store_true", help=own)
-    tls = "speak TLS, or mutual TLS, on both ports: SSLConfig; read again when it changes"
-    add("--ssl-config-file", type=Path, metavar="FILE", help=tls)
-    add("--monitoring-config-file", type=Path, metavar="FILE", help="whether and where metrics are: MonitoringConfig")
-    add("--trusted-key", type=Path, metavar="PEM", help="serve only versions signed with the key of this public part")
-    add("--allow-unpublished", action="store_true", help="serve also versions without a MANIFEST.sha256")
-    operations = "serve also graphs with operations that kflare's models do not have, such as reading files"
-    add("--allow-any-operation", action="store_true", help=operations)
-    largest = "largest request, as sent and once decoded; an image counts as 1 MiB or more (default: %(default)s MiB)"
-    add("--max-message-mib", type=_count, default=80, metavar="N", help=largest)
-    add("--max-rows", type=_rows, default=2**17, metavar="N", help="most rows of a request (default: %(default)s)")
-    work = "all requests under way, once decoded; what is beyond is refused (default: %(default)s MiB)"
-    add("--max-work-mib", type=_between(1, 2**20), default=128, metavar="N", help=work)
-    running = "what runs at a time; a larger request runs in pieces, a larger image alone (default: %(default)s MiB)"
-    add("--max-run-mib", type=_between(1, 2**20), default=8, metavar="N", help=running)
-    add("--max-requests", type=_count, default=128, metavar="N", help="most requests at a time (default: %(default)s)")
-    draining = "how long to wait, after the signal to stop, for requests under way (default: %(default)g s)"
-    add("--drain-seconds", type=_seconds, default=30.0, metavar="S", help=draining)
-
-
-main = command_line.Command("serve", __doc__, _options, _serve)
+main = command_line.Command("serve", __doc__, _serve)

@@ -1,12 +1,11 @@
-"""Options that `kflare.fit` and `kflare.crossvalidate` share, and the samples and recipe that they stand for."""
+"""What the options that `kflare.fit` and `kflare.crossvalidate` share stand for: model, samples and recipe."""
 
 import argparse
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from kflare.commands.command_line import add_byte_range
 from kflare.errors import SettingError
 from kflare.models.registry import MODELS, ModelSpec, model_names, model_spec
 
@@ -15,50 +14,9 @@ if TYPE_CHECKING:
     from kflare.models.fitting import TrainingTask
     from kflare.models.training import Recipe
 
-__all__ = ["add_model_and_data", "add_recipe", "checked_spec", "recipe_of", "training_task"]
+__all__ = ["WORDS", "checked_spec", "recipe_of", "training_task"]
 
 _RECIPE = ("epochs", "batch_size", "learning_rate", "patience", "select")
-
-
-def add_model_and_data(parser: argparse.ArgumentParser) -> None:
-    """Add the model's name and the options of its data."""
-    known = "; ".join(f"{spec.name}: {spec.documentation}, {spec.event_text}" for spec in MODELS)
-    add = parser.add_argument
-    add("model", choices=model_names(), help=f"network and class of the flares ({known})")
-    data = parser.add_argument_group("data")
-    add = data.add_argument
-    add("--magnetograms", type=Path, metavar="DIR", help="image models: folder of full-disk magnetograms")
-    add_byte_range(data)
-    told = "image models: one sample a day, of 00:00 UT or else the nearest image at most HOURS earlier, as the paper"
-    add("--daily", type=float, metavar="HOURS", help=told)
-    add("--sharp", type=Path, metavar="DIR", help="region models: folder of SHARP sample tables (sharp_0.csv …)")
-    add("--harp-noaa", type=Path, metavar="FILE", help="with --sharp: Parquet table harpnum, noaa_ar")
-    told = (
-        "with --sharp: NOAA's region summaries, which tell when a region got its number (default: at its first sample)"
-    )
-    add("--srs", type=Path, metavar="FILE", help=told)
-    add("--regions", type=Path, metavar="FILE", help="region models: region table, Parquet or CSV, instead of --sharp")
-    told = "region models: columns, or a set, sharp or defn79 (default: defn79 if the table has it, else all it has)"
-    add("--features", nargs="+", metavar="NAME", help=told)
-    add("--flares", type=Path, required=True, metavar="FILE", help="GOES flare list: CSV, JSON, SWPC, NGDC, NCEI")
-
-
-def add_recipe(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
-    """Add how the network is trained; returns the group, for more options."""
-    recipe = parser.add_argument_group("training")
-    add = recipe.add_argument
-    add("--image-size", type=int, default=512, metavar="PIXELS", help="image models: side of the input (default: 512)")
-    add("--epochs", type=int, metavar="N", help=f"at most so many; {_defaults('epochs')}")
-    add("--batch-size", type=int, metavar="N", help=f"samples per batch; {_defaults('batch_size')}")
-    add("--learning-rate", type=float, metavar="X", help=f"of Adam; {_defaults('learning_rate')}")
-    add("--patience", type=int, metavar="N", help=f"epochs without a better validation score; {_defaults('patience')}")
-    add("--select", choices=("tss", "loss"), help=f"validation score that chooses the epoch; {_defaults('select')}")
-    told = "weight of flares against 1 (default: the training span's class ratio)"
-    add("--class-weight", type=float, metavar="W", help=told)
-    add("--no-augment", action="store_true", help="image models: no mirroring and polarity reversal")
-    told = "image models: train the layers on flux and polarity inversion lines of the images, the last on the flares"
-    add("--pretrain", action="store_true", help=told)
-    return recipe
 
 
 def _defaults(name: str) -> str:
@@ -69,6 +27,14 @@ def _defaults(name: str) -> str:
         value = f"{spec.recipe[name]}{steps if name == 'epochs' else ''}"
         names.setdefault(value, []).append(spec.name)
     return "default: " + "; ".join(f"{value} for {', '.join(models)}" for value, models in names.items())
+
+
+WORDS: Final = {
+    "models": model_names(),
+    "networks": "; ".join(f"{spec.name}: {spec.documentation}, {spec.event_text}" for spec in MODELS),
+    **{name: _defaults(name) for name in _RECIPE},
+}
+"""Of the options in `options.toml`."""
 
 
 def checked_spec(args: argparse.Namespace) -> ModelSpec:

@@ -22,37 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from kflare.commands import command_line
-from kflare.commands.command_line import utc_time
 
 __all__ = ["main"]
-
-
-def _options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("table", nargs="?", type=Path, help="forecasts with their outcomes (CSV or Parquet)")
-    add("--ledger", metavar="URL", help="instead of a table: the ledger of kflare.forecast")
-    add("--class", dest="letter", choices=("C", "M"), help="with --ledger: the class to score")
-    add("--regions", action="store_true", help="with --ledger: forecasts of regions, not of the disk")
-    for name in ("since", "until"):
-        parser.add_argument(f"--{name}", type=utc_time, metavar="DATE", help="with --ledger: issue time, UTC")
-    add("--output", type=Path, required=True, metavar="DIR", help="new or empty folder for the report")
-    told = "methods to compare (default: all); in a table without `probability`, the columns that hold them"
-    add("--methods", nargs="+", default=(), metavar="NAME", help=told)
-    told = "probabilities at or above which an event is forecast (default: 0.5 0.45 0.4)"
-    add("--threshold", nargs="+", type=float, default=(0.5, 0.45, 0.4), metavar="P", help=told)
-    told = "empty probabilities: leave the sample out for every method, or score them as 0 (default: exclude)"
-    add("--missing", choices=("exclude", "zero"), default="exclude", help=told)
-    add("--percent", action="store_true", help="the probabilities are percentages")
-    add("--event", default="Flares", help='what is forecast, for the headings ("≥M1.0 flares")')
-    add("--window", type=float, default=24.0, metavar="HOURS", help="length of the forecast window (default: 24)")
-    told = "samples that are not independent, drawn together for the intervals (default: day)"
-    add("--cluster", choices=("day", "region"), default="day", help=told)
-    told = "days drawn together (default: 1, or more where windows overlap)"
-    add("--block-length", type=int, metavar="DAYS", help=told)
-    add("--resamples", type=int, default=10_000, metavar="N", help="default: 10000")
-    add("--level", type=float, default=0.95, help="of the intervals (default: 0.95)")
-    add("--seed", type=int, default=0, help="of the resamples (default: 0)")
-    add("--json", action="store_true", help="print all numbers as JSON instead of a summary")
 
 
 def _verify(args: argparse.Namespace) -> None:
@@ -113,4 +84,4 @@ def _bar(items: Iterable[Any]) -> Iterator[Any]:
     yield from tqdm(items, desc="verifying", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
 
 
-main = command_line.Command("verify", __doc__, _options, _verify)
+main = command_line.Command("verify", __doc__, _verify)

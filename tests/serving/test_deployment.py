@@ -1,6 +1,5 @@
 """Every file of serving/ against the types, schemas and programs that will read it."""
 
-import argparse
 import importlib
 import json
 import re
@@ -360,9 +359,7 @@ def commands():
 
 @pytest.mark.parametrize("command", list(commands()), ids=" ".join)
 def test_commands_exist_with_these_options(command):
-    parser = argparse.ArgumentParser()
-    importlib.import_module(command[0].replace("kflare.", "kflare.commands."))._options(parser)
-    parser.parse_args(command[1:])
+    importlib.import_module(command[0].replace("kflare.", "kflare.commands.")).main.parser().parse_args(command[1:])
 
 
 def test_systemd_units_name_each_other():
