@@ -58,7 +58,7 @@ def _crossvalidate(args: argparse.Namespace) -> None:
     rows = cross_validate(task.samples.assign(observed=task.observed), folds, units, folder, settings=settings)
     text, scores = write_report(
         rows, folds, folder, spec=spec, times=times, seeds=args.seeds, resamples=args.resamples,
-        others=args.forecasts, tolerance_minutes=args.tolerance, threshold=args.forecasts_threshold,
+        others=args.forecasts, tolerance_minutes=args.tolerance, thresholds=dict(args.forecasts_threshold),
     )  # fmt: skip
     print(json.dumps(scores, indent=2) if args.json else text)
 

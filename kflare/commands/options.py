@@ -33,6 +33,12 @@ def _span(text: str) -> timedelta:
     return timedelta(seconds=float(number) * UNIT_SECONDS[unit])
 
 
+def _named_number(text: str) -> tuple[str, float]:
+    """Name, "" where there is none, and number of NAME=0.2 or 0.2."""
+    name, _, number = text.rpartition("=")
+    return name, float(number)
+
+
 def _between(least: float, most: float, kind: Callable[[str], Any]) -> Callable[[str], Any]:
     def number(text: str) -> Any:
         found = kind(text)
@@ -45,6 +51,7 @@ def _between(least: float, most: float, kind: Callable[[str], Any]) -> Callable[
 
 OPTION_TYPES: Final[dict[str, Callable[[str], Any]]] = {
     "path": Path, "int": int, "float": float, "utc_time": _utc_time, "span": _span,
+    "named_number": _named_number,
 }  # fmt: skip
 """Of an option's value; text without one."""
 

@@ -45,7 +45,7 @@ def arguments(sun, folder):
     return [
         "defn-c", "--regions", sun / "regions.parquet", "--flares", sun / "flares.csv", "--test-years", 2013,
         "--epochs", 1, "--resamples", 20, "--features", "AREA", "R_VALUE", "USFLUX", "Chis",
-        "--forecasts", folder / "office.csv", "--output", folder / "out",
+        "--forecasts", folder / "office.csv", "--forecasts-threshold", "office=0.2", "--output", folder / "out",
     ]  # fmt: skip
 
 
@@ -75,6 +75,9 @@ def test_writes_scores_and_forecasts_of_every_method(answer, folder):
     assert methods["network"]["mean"]["tss"]["value"] > 0.3
     shared = scores["samples shared with office"]
     assert shared["methods"]["office"]["mean"]["tss"]["value"] == 0
+    assert shared["methods"]["office"]["thresholds"] == [0.2]
+    assert shared["compared"] in (folder / "out" / "table.md").read_text()
+    assert "forecasts by office are at most 48 minutes apart; the outcomes are ours" in shared["compared"]
     assert 0.4 < shared["folds"][0]["samples"] / scores["all samples"]["folds"][0]["samples"] < 0.6
     checked = forecast_table(read_forecasts(folder / "out" / "forecasts.parquet"))
     assert {*methods, "network calibrated"} <= set(checked.probability)
@@ -89,6 +92,12 @@ def test_the_same_command_again_fits_nothing(answer, arguments, folder):
     assert status == 0
     assert json.loads(out) == json.loads((folder / "out" / "scores.json").read_text())
     assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_a_threshold_of_nobody_is_refused(answer, arguments):
+    status, out, err = run(*arguments, "--forecasts-threshold", "0.3", "ofice=0.2")
+    assert (status, out) == (1, "")
+    assert 'there is a threshold for "ofice", but no such method among the other forecasts' in err
 
 
 def test_other_settings_are_refused_naming_the_key(answer, arguments, folder):

@@ -1,6 +1,8 @@
 """Same regions, same dates: a table of somebody else's forecasts beside ours, on the samples that both have."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -9,7 +11,7 @@ from kflare.errors import DataError, SettingError
 from kflare.models.crossvalidation.folds import ENSEMBLE, NETWORK
 from kflare.verification.tables import forecast_table, read_forecasts
 
-__all__ = ["compared", "read_other_forecasts", "verifiable"]
+__all__ = ["compared", "matched", "read_other_forecasts", "verifiable"]
 
 
 def verifiable(rows: pd.DataFrame) -> pd.DataFrame:
@@ -28,11 +30,18 @@ def verifiable(rows: pd.DataFrame) -> pd.DataFrame:
     return both[[*keys, "method", "probability", "observed", "fold", "threshold"]]
 
 
-def read_other_forecasts(path: Path, *, by_region: bool) -> pd.DataFrame:
+def read_other_forecasts(
+    path: Path, *, by_region: bool, thresholds: Mapping[str, float] = MappingProxyType({})
+) -> pd.DataFrame:
     """Read forecasts to compare with: CSV or Parquet with `time` (UTC), `probability`, optionally `method`.
 
-    `by_region` is whether they are of regions, named in `region`, or of the full disk. Forecasts that were not issued
-    are left out; the method is named after the file by default.
+    `by_region` is whether they are of regions, named in `region`, or of the full disk. A method forecasts a flare at
+    and above its entry of `thresholds`, else the one number that it has in the column `threshold`, else the entry ""
+    of `thresholds`, else 0.5.
+
+    Returns the columns `time`, `region` of regions, `method` (by default the file's name), `probability`, `threshold`,
+    and `observed` (bool) where the file has it. Forecasts that were not issued are left out, and with `observed` those
+    without an outcome.
     """
     raw = read_forecasts(path)
     if by_region != ("region" in raw):
@@ -41,65 +50,102 @@ def read_other_forecasts(path: Path, *, by_region: bool) -> pd.DataFrame:
     raw["method"] = raw["method"].astype(str) if "method" in raw else path.stem
     parts = []
     for method, group in raw.groupby("method", sort=False):
-        # The outcomes are ours: those of the table, if any, may be of other windows.
-        table = forecast_table(group.assign(observed=0))
+        table = forecast_table(group if "observed" in raw else group.assign(observed=0))
         part = pd.DataFrame({"time": pd.DatetimeIndex(table.time).tz_localize("UTC")})
         if table.region is not None:
             part["region"] = table.region
-        part["probability"] = next(iter(table.probability.values()))
-        parts.append(part.assign(method=method))
+        if "observed" in raw:
+            part["observed"] = table.observed
+        least = thresholds.get(method, _own_threshold(group, path, otherwise=thresholds.get("", 0.5)))
+        if not 0 <= least <= 1:
+            raise SettingError(f'the threshold of "{method}" must lie in [0, 1], got {least:g}')
+        parts.append(part.assign(method=method, probability=next(iter(table.probability.values())), threshold=least))
     return pd.concat(parts, ignore_index=True)
 
 
-def compared(
-    rows: pd.DataFrame, other: pd.DataFrame, *, tolerance_minutes: float, threshold: float = 0.5
-) -> pd.DataFrame:
-    """Our test forecasts of `cross_validate` and those of another method, on the samples that both have.
+def _own_threshold(group: pd.DataFrame, path: Path, *, otherwise: float) -> float:
+    if "threshold" not in group:
+        return otherwise
+    given = pd.to_numeric(group["threshold"], errors="coerce").unique()
+    if len(given) > 1 or np.isnan(given[0]):
+        seen = ", ".join(f"{value:g}" for value in given[:3])
+        raise DataError(f'{path}: `threshold` of "{group["method"].iloc[0]}" must be one number, got {seen}')
+    return float(given[0])
 
-    Each forecast of the other is held against the sample of ours of the same region (its name, or its NOAA number) that
-    is nearest in time, at most `tolerance_minutes` apart; each sample is taken once, with our outcome. The other method
-    forecasts a flare at and above `threshold`. `DataError` if no sample is shared, or the other's name is one of ours.
+
+def compared(
+    rows: pd.DataFrame, others: pd.DataFrame, *, tolerance_minutes: float
+) -> Iterator[tuple[str, pd.DataFrame, str]]:
+    """Our test forecasts of `cross_validate` and those of `read_other_forecasts`, on the samples that both have.
+
+    Methods of `others` that share the same samples with ours come together. Yields the names of such methods, the rows
+    of ours and theirs, and what was compared, in a sentence. The outcomes are theirs where they have them, which may be
+    of another flare list or scale of classes, else ours. `DataError` if a method shares no sample, or has the name of
+    one of ours.
+    """
+    test = rows[(rows["span"] == "test") & (rows["seed"] == ENSEMBLE)]
+    samples = test[test["method"] == test["method"].iloc[0]].sort_values("time").reset_index(drop=True)
+    groups: dict[tuple[int, ...], list[pd.DataFrame]] = {}
+    for name, other in others.groupby("method", sort=False):
+        if name in set(test["method"]):
+            raise DataError(f'the method "{name}" of the forecasts has the name of one of ours: rename it')
+        found = matched(samples, other, tolerance_minutes=tolerance_minutes)
+        groups.setdefault(tuple(found["sample"]), []).append(found)
+    keys = [key for key in ("time", "region") if key in test]
+    for chosen, methods in groups.items():
+        taken = samples.loc[list(chosen)]
+        first, names = methods[0], [str(one["method"].iloc[0]) for one in methods]
+        outcomes = first.get("observed", taken["observed"]).to_numpy(bool)
+        if "observed" in others and any((one["observed"] != first["observed"]).any() for one in methods):
+            raise DataError(f"`observed` differs between {', '.join(names)}: score all methods against one flare list")
+        ours = rows[rows["span"] == "test"].merge(taken[keys].assign(outcome=outcomes), on=keys)
+        columns = ["method", "probability", "threshold"]
+        parts = [
+            taken.assign(
+                note="", outcome=outcomes, output=one["probability"].to_numpy(), **{c: one[c].array for c in columns}
+            )
+            for one in methods
+        ]  # fmt: skip
+        both = pd.concat([ours, *parts], ignore_index=True)
+        both["observed"] = both.pop("outcome").astype(bool)
+        count = len(others[others["method"] == names[0]])
+        whose = f"theirs, {int(np.sum(outcomes != taken['observed']))} of which differ from ours"
+        told = (
+            f"{len(taken)} of our {len(samples)} samples and of {count} forecasts by {', '.join(names)} are at most "
+            f"{tolerance_minutes:g} minutes apart; the outcomes are {whose if 'observed' in others else 'ours'}"
+        )
+        # The same order for all, as the paired difference goes by rows.
+        yield ", ".join(names), both.sort_values(["fold", *keys], kind="stable", ignore_index=True), told
+
+
+def matched(samples: pd.DataFrame, other: pd.DataFrame, *, tolerance_minutes: float) -> pd.DataFrame:
+    """Forecasts of one other method for our samples: its columns, with `sample`, the row of `samples`, rising.
+
+    Each forecast is held against the sample of the same region (its name, or its NOAA number in `noaa`) that is nearest
+    in time, at most `tolerance_minutes` apart; each sample is taken once. `DataError` if no sample is shared.
     """
     if not tolerance_minutes >= 0:
         raise SettingError(f"`tolerance_minutes` must be 0 or more, got {tolerance_minutes}")
-    if not 0 <= threshold <= 1:
-        raise SettingError(f"`threshold` must lie in [0, 1], got {threshold}")
-    name = str(other["method"].iloc[0])
-    test = rows[(rows["span"] == "test") & (rows["seed"] == ENSEMBLE)]
-    if name in set(test["method"]):
-        raise DataError(f'the method "{name}" of the forecasts has the name of one of ours: rename it')
-    samples = test[test["method"] == test["method"].iloc[0]].sort_values("time").reset_index(drop=True)
-    found = _nearest(samples, other, tolerance_minutes)
-    if found.empty:
-        raise DataError(
-            f'"{name}" shares no sample with the test spans, to within {tolerance_minutes:g} minutes: give the same '
-            "regions (HARP as ours, or NOAA numbers) and dates, or widen --tolerance"
-        )
-    taken = samples.loc[found["sample"]].assign(
-        method=name, output=found["probability"].to_numpy(), probability=found["probability"].to_numpy(),
-        threshold=threshold, note="",
-    )  # fmt: skip
-    keys = [key for key in ("time", "region") if key in test]
-    shared = pd.MultiIndex.from_frame(taken[keys])
-    ours = rows[(rows["span"] == "test") & pd.MultiIndex.from_frame(rows[keys]).isin(shared)]
-    # The same order for all, as the paired difference goes by rows.
-    return pd.concat([ours, taken], ignore_index=True).sort_values(["fold", *keys], kind="stable", ignore_index=True)
-
-
-def _nearest(samples: pd.DataFrame, other: pd.DataFrame, tolerance_minutes: float) -> pd.DataFrame:
-    """Columns `sample` (row of `samples`) and `probability`, the nearest forecast of each sample that has one."""
-    keyed = samples[["time"]].assign(sample=samples.index, region=_region_keys(samples, other))
-    theirs = other[["time", "probability"]].assign(region=other["region"].astype(str) if "region" in other else "")
+    ours = samples.reset_index(drop=True)
+    keyed = ours[["time"]].assign(sample=ours.index, key=_region_keys(ours, other))
+    theirs = other.assign(key=other["region"].astype(str) if "region" in other else "")
     for frame in (keyed, theirs):
         frame["time"] = frame["time"].astype("datetime64[us, UTC]")
-    theirs = theirs.assign(forecast=np.arange(len(theirs)), issued=theirs["time"]).sort_values("time")
     met = pd.merge_asof(
-        theirs, keyed.assign(sampled=keyed["time"]).sort_values("time"), on="time", by="region", direction="nearest",
-        tolerance=pd.Timedelta(minutes=tolerance_minutes),
+        theirs.sort_values("time"), keyed.assign(sampled=keyed["time"]).sort_values("time"), on="time", by="key",
+        direction="nearest", tolerance=pd.Timedelta(minutes=tolerance_minutes),
     ).dropna(subset="sample")  # fmt: skip
-    met["distance"] = (met["issued"] - met["sampled"]).abs()
-    met = met.sort_values("distance", kind="stable").drop_duplicates("sample")
-    return met.astype({"sample": "int64"}).sort_values("sample")[["sample", "probability"]]
+    if met.empty:
+        spans = " and ".join(f"{of['time'].min():%Y-%m-%d} to {of['time'].max():%Y-%m-%d}" for of in (theirs, keyed))
+        names = f", regions such as {theirs['key'].iloc[0]} and {keyed['key'].iloc[0]}" if "region" in other else ""
+        raise DataError(
+            f'"{other["method"].iloc[0]}" shares no sample with the test spans, to within {tolerance_minutes:g} '
+            f"minutes: its forecasts and our samples are of {spans}{names}; give the same regions (HARP as ours, or "
+            "NOAA numbers) and dates, or widen --tolerance"
+        )
+    met["distance"] = (met["time"] - met["sampled"]).abs()
+    met = met.sort_values("distance", kind="stable").drop_duplicates("sample").astype({"sample": "int64"})
+    return met.sort_values("sample", ignore_index=True).drop(columns=["key", "sampled", "distance"])
 
 
 def _region_keys(samples: pd.DataFrame, other: pd.DataFrame) -> pd.Series:

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from itertools import zip_longest
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from kflare.errors import SettingError
 from kflare.io.atomic import write_whole
 from kflare.models.crossvalidation.compare import compared, read_other_forecasts, verifiable
 from kflare.models.crossvalidation.folds import NETWORK, Fold
@@ -38,12 +40,20 @@ def published_tss(spec: ModelSpec, folds: Sequence[Fold]) -> Mapping[str, float]
 
 
 def as_text(
-    board: Scoreboard, labels: Mapping[str, str], *, title: str, published: Mapping[str, float] | None = None,
-    markdown: bool = False,
+    board: Scoreboard, labels: Mapping[str, str], *, title: str, note: str = "",
+    published: Mapping[str, float] | None = None, markdown: bool = False,
 ) -> str:  # fmt: skip
-    """A scoreboard as text or Markdown; `labels` begin each fold's row, `published` is the paper's TSS by fold."""
+    """A scoreboard as text or Markdown; `labels` begin each fold's row, `published` is the paper's TSS by fold.
+
+    A `note` on the samples stands below the title.
+    """
     heading = "## " if markdown else ""
-    lines = [f"{'# ' if markdown else ''}{title}", "", *_samples(board, labels, markdown)]
+    lines = [
+        f"{'# ' if markdown else ''}{title}",
+        *(["", note] if note else []),
+        "",
+        *_samples(board, labels, markdown),
+    ]
     for metric in METRICS:
         shown = published if metric.score == "tss" and published else None
         lines += ["", f"{heading}{metric.title}", "", *_grid(_score_rows(board, labels, metric, shown), markdown)]
@@ -154,31 +164,37 @@ def write_report(
     resamples: int,
     others: Sequence[Path] = (),
     tolerance_minutes: float = 48.0,
-    threshold: float = 0.5,
+    thresholds: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[str, dict[str, Any]]:
     """Write forecasts.parquet, scores.json, table.txt and table.md; returns the table as text and the scores.
 
     `rows` and `folds` are those of `cross_validate`, of samples at `times`; `others` are tables of other methods, each
-    compared on the samples that it shares with ours, with `tolerance_minutes` and `threshold` as in `compared`.
+    compared on the samples that it shares with ours, with `tolerance_minutes` as in `compared` and `thresholds` as in
+    `read_other_forecasts`.
     """
     write_whole(folder / "forecasts.parquet", lambda file: verifiable(rows).to_parquet(file, index=False))
-    boards = {"all samples": scoreboard(rows, resamples=resamples)}
-    for path in others:
-        for method, group in read_other_forecasts(path, by_region="region" in rows).groupby("method", sort=False):
-            shared = compared(rows, group, tolerance_minutes=tolerance_minutes, threshold=threshold)
-            boards[f"samples shared with {method}"] = scoreboard(shared, resamples=resamples)
+    boards, notes = {"all samples": scoreboard(rows, resamples=resamples)}, {"all samples": ""}
+    tables = [read_other_forecasts(path, by_region="region" in rows, thresholds=thresholds) for path in others]
+    unknown = sorted(set(thresholds) - {"", *(name for table in tables for name in table["method"])})
+    if unknown:
+        raise SettingError(f'there is a threshold for "{unknown[0]}", but no such method among the other forecasts')
+    for theirs in tables:
+        for methods, shared, told in compared(rows, theirs, tolerance_minutes=tolerance_minutes):
+            name = f"samples shared with {methods}"
+            boards[name], notes[name] = scoreboard(shared, resamples=resamples), told
     labels = fold_labels(times, folds)
     text, markdown = (
         "\n\n".join(
             as_text(
-                board, labels, title=f"{spec.name}, {spec.event_text} within 24 h, {name}",
+                board, labels, title=f"{spec.name}, {spec.event_text} within 24 h, {name}", note=notes[name],
                 published=published_tss(spec, folds), markdown=markdown,
             )
             for name, board in boards.items()
         )
         for markdown in (False, True)
     )  # fmt: skip
-    scores = {"model": spec.name, "seeds": list(seeds), **{name: board.as_json() for name, board in boards.items()}}
+    found = {name: board.as_json() | {"compared": notes[name]} for name, board in boards.items()}
+    scores = {"model": spec.name, "seeds": list(seeds), **found}
     write_whole(folder / "scores.json", json.dumps(scores, indent=2))
     write_whole(folder / "table.txt", text + "\n")
     write_whole(folder / "table.md", markdown + "\n")

@@ -331,8 +331,11 @@ def test_other_forecasts_are_compared_on_the_samples_that_both_have(rows, tmp_pa
     extra["time"] += pd.to_timedelta([15, 0, 5], unit="min")
     extra["region"] = [extra["region"].iloc[0], "99999", extra["region"].iloc[2]]
     pd.concat([other, extra]).to_csv(tmp_path / "office.csv", index=False)
-    read = read_other_forecasts(tmp_path / "office.csv", by_region=True)
-    shared = compared(rows, read, tolerance_minutes=48, threshold=0.2)
+    read = read_other_forecasts(tmp_path / "office.csv", by_region=True, thresholds={"": 0.2})
+    ((name, shared, told),) = compared(rows, read, tolerance_minutes=48)
+    ours = (rows["span"].eq("test") & rows["method"].eq("climatology")).sum()
+    both = f"{len(test)} of our {ours} samples and of {len(test) + 2} forecasts by office"
+    assert (name, told) == ("office", f"{both} are at most 48 minutes apart; the outcomes are ours")
     groups = dict(list(shared[shared["seed"] == -1].groupby("method")))
     assert set(groups) == {*rows["method"], "office"}
     for part in groups.values():
@@ -341,8 +344,50 @@ def test_other_forecasts_are_compared_on_the_samples_that_both_have(rows, tmp_pa
     assert len(groups["office"]) == len(test)
     assert (groups["office"]["output"] == 0.25).all()
     assert scoreboard(shared, resamples=20).methods["office"].mean["tss"].value == 0
-    with pytest.raises(DataError, match=r'"office" shares no sample .* within 10 minutes'):
-        compared(rows, read, tolerance_minutes=10)
+    seen = r"its forecasts and our samples are of 2013-01-\d\d to 2013-12-\d\d and 2013-.* regions such as .* and"
+    with pytest.raises(DataError, match=rf'"office" shares no sample .* within 10 minutes: {seen}'):
+        next(compared(rows, read, tolerance_minutes=10))
+
+
+def test_others_keep_their_outcomes_and_thresholds(rows, tmp_path):
+    test = rows[(rows["span"] == "test") & (rows["method"] == "climatology")].reset_index(drop=True)
+    own = ~test["observed"].where(test.index < 3, ~test["observed"])  # three of them are of another opinion
+    wide = test[["time", "region"]].assign(observed=own.astype(int), probability=0.25)
+    parts = [wide.assign(method="a", threshold=0.2), wide.assign(method="b", threshold=0.3),
+             wide[::2].assign(method="half", threshold=0.2)]  # fmt: skip
+    pd.concat(parts).to_csv(tmp_path / "three.csv", index=False)
+    boards = {
+        name: (shared, told)
+        for name, shared, told in compared(
+            rows,
+            read_other_forecasts(tmp_path / "three.csv", by_region=True, thresholds={"b": 0.1, "": 0.9}),
+            tolerance_minutes=48,
+        )
+    }
+    # Methods of the same samples come together; what has fewer does not take samples from the others.
+    assert list(boards) == ["a, b", "half"]
+    shared, told = boards["a, b"]
+    assert told.endswith("the outcomes are theirs, 3 of which differ from ours")
+    for name, part in shared[shared["seed"] == -1].groupby("method"):
+        np.testing.assert_array_equal(part["observed"], own[np.argsort(test["time"])], err_msg=name)
+    assert shared.groupby("method")["threshold"].first()[["a", "b"]].tolist() == [0.2, 0.1]
+    assert boards["half"][1].startswith(f"{len(wide[::2])} of our {len(wide)} samples")
+    # The samples of ours stay as they were.
+    assert (rows.loc[rows["method"] == "climatology", "observed"].to_numpy()[-len(own) :] != own.to_numpy()).sum() == 3
+
+
+def test_others_that_disagree_with_themselves_are_refused(rows, tmp_path):
+    test = rows[(rows["span"] == "test") & (rows["method"] == "climatology")]
+    wide = test[["time", "region"]].assign(observed=0, probability=0.25, method="a", threshold=0.2)
+    wide.assign(threshold=np.where(np.arange(len(wide)) == 5, 0.3, 0.2)).to_csv(tmp_path / "two.csv", index=False)
+    with pytest.raises(DataError, match=r'two.csv: `threshold` of "a" must be one number, got 0.2, 0.3'):
+        read_other_forecasts(tmp_path / "two.csv", by_region=True)
+    wide.assign(threshold=20).to_csv(tmp_path / "percent.csv", index=False)
+    with pytest.raises(SettingError, match=r'the threshold of "a" must lie in \[0, 1\], got 20'):
+        read_other_forecasts(tmp_path / "percent.csv", by_region=True)
+    pd.concat([wide, wide.assign(method="b", observed=1)]).to_csv(tmp_path / "outcomes.csv", index=False)
+    with pytest.raises(DataError, match=r"`observed` differs between a, b: score all methods against one flare list"):
+        next(compared(rows, read_other_forecasts(tmp_path / "outcomes.csv", by_region=True), tolerance_minutes=48))
 
 
 def test_forecasts_that_cannot_be_compared_are_refused(rows, tmp_path):
@@ -358,7 +403,7 @@ def test_forecasts_that_cannot_be_compared_are_refused(rows, tmp_path):
         read_other_forecasts(tmp_path / "percent.csv", by_region=True)
     table.assign(method="network").to_csv(tmp_path / "named.csv", index=False)
     with pytest.raises(DataError, match='the method "network" of the forecasts has the name of one of ours'):
-        compared(rows, read_other_forecasts(tmp_path / "named.csv", by_region=True), tolerance_minutes=48)
+        next(compared(rows, read_other_forecasts(tmp_path / "named.csv", by_region=True), tolerance_minutes=48))
 
 
 def test_a_stated_frequency_is_taken_at_its_word():
