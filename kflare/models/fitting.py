@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from kflare.errors import DataError
 from kflare.flares.labels import LEAD_HOURS
 from kflare.io.arrays import Float32Array
 from kflare.models.calibration import Calibration, fit_calibration
+from kflare.models.cross_fitting import OutOfSample, cross_fitted, disk_samples
 from kflare.models.evaluation import Evaluation, evaluate
 from kflare.models.feature_scaling import FeatureScaling
 from kflare.models.registry import ModelSpec
@@ -27,9 +28,14 @@ from kflare.models.training import Recipe, TrainingRun
 from kflare.verification.contingency import best_threshold
 
 __all__ = [
-    "AttributionGraph", "FitNetwork", "FittedNetwork", "TrainingTask", "calibrate_and_evaluate", "fingerprint",
-    "model_metadata", "require_both_classes",
+    "AttributionGraph", "FitNetwork", "FittedNetwork", "TrainingTask", "calibrate_and_evaluate", "calibrate_disk",
+    "fingerprint", "model_metadata", "require_both_classes",
 ]  # fmt: skip
+
+OWN = "validation span"
+"""Name of the network's own year among those of its calibration."""
+LEAST_DISK_EVENTS = 20
+"""Days with and without an event that a calibration of P_FD takes at least: about ten for each of its two numbers."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class FittedNetwork:
     evaluations: list[Evaluation]
     forecasts: pd.DataFrame  # `observed`, `probability`, `calibrated` and each baseline; the network's NaN in training
     scaling: FeatureScaling | None = None
+    disk_calibration: Calibration | None = None  # of P_FD, where enough forecasts of the full disk were at hand
 
     @property
     def validation_score(self) -> float:
@@ -72,6 +79,10 @@ def calibrate_and_evaluate(
     clusters: npt.NDArray[Any] | None,
     threshold: float | None = None,
     scaling: FeatureScaling | None = None,
+    times: pd.Series | None = None,
+    regions: npt.NDArray[Any] | None = None,
+    disk: npt.NDArray[np.bool_] | None = None,
+    others: OutOfSample | None = None,
 ) -> FittedNetwork:
     """Choose calibration and thresholds on the validation span, then look at the test span.
 
@@ -79,11 +90,27 @@ def calibrate_and_evaluate(
     other methods; without `clusters` (day or region) there are no intervals. By default each method has the threshold
     of the greatest TSS on the validation span; with a `threshold` all have this one, and the baselines are calibrated
     like the network.
+
+    With `times` (N,) and, unless they are of the full disk, `regions` (N,), the calibration has an interval and takes
+    the years of the validation span together; with `others`, out-of-sample outputs of other networks of the same recipe
+    before the test span, it is the fit to the validation span shrunk to all. `disk` (N,), whether a flare came anywhere
+    on the disk, calibrates P_FD too where at least `LEAST_DISK_EVENTS` days of the validation span have an event.
     """
     valid = split.validation
     forecast = np.full(len(observed), np.nan, np.float32)
     forecast[valid] = probability(valid)
     calibration = fit_calibration(observed[valid], forecast[valid])
+    of_disk: Calibration | None = None
+    if times is not None:
+        within = None if regions is None else regions[valid]
+        seen = OutOfSample.of(observed[valid], forecast[valid], times[valid], regions=within)
+        if others is None:
+            calibration = cross_fitted(seen)
+        else:
+            seen = replace(seen, year=np.full(len(seen.year), OWN))
+            calibration = cross_fitted(OutOfSample.joined([seen, others]), own=OWN)
+        if disk is not None:
+            of_disk = calibrate_disk(disk_samples(times[valid], calibration(forecast[valid]), disk[valid]))
     if threshold is None:
         thresholds = {"network": best_threshold(observed[valid], forecast[valid])[0], "network at 50 %": 0.5}
         thresholds |= {name: best_threshold(observed[valid], other[valid])[0] for name, other in baselines.items()}
@@ -106,7 +133,15 @@ def calibrate_and_evaluate(
     forecasts = pd.DataFrame({"observed": observed, "probability": forecast, "calibrated": calibrated, **baselines})
     if threshold is not None:
         forecasts = forecasts.assign(**{f"{name}, calibrated": p for name, p in frequencies.items()})
-    return FittedNetwork(model, run, calibration, float(thresholds["network"]), evaluations, forecasts, scaling)
+    return FittedNetwork(
+        model, run, calibration, float(thresholds["network"]), evaluations, forecasts, scaling, of_disk
+    )
+
+
+def calibrate_disk(samples: OutOfSample) -> Calibration | None:
+    """Calibration of P_FD; None where fewer than `LEAST_DISK_EVENTS` days have an event, or none has not."""
+    days = [len(np.unique(samples.window[samples.observed == outcome])) for outcome in (True, False)]
+    return cross_fitted(samples) if min(days) >= LEAST_DISK_EVENTS else None
 
 
 def model_metadata(
@@ -127,7 +162,8 @@ def model_metadata(
         "class": f"{event}+",
         "window_hours": LEAD_HOURS,
         "decision_threshold": fitted.threshold,
-        "calibration": {"method": "Platt scaling on validation data", **asdict(fitted.calibration)},
+        "calibration": fitted.calibration.as_json(),
+        **({"disk_calibration": fitted.disk_calibration.as_json()} if fitted.disk_calibration else {}),
         "spans": spans,
         "data": dict(data),
         "data_fingerprint": fingerprint,

@@ -24,6 +24,7 @@ from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches
 from kflare.io.arrays import Float32Array
 from kflare.models.baselines import disk_recent_climatology, persistence
+from kflare.models.cross_fitting import OutOfSample
 from kflare.models.event_statistics import disk_event_statistics
 from kflare.models.fitting import AttributionGraph, FittedNetwork, TrainingTask, calibrate_and_evaluate
 from kflare.models.pretraining import flux_maps_of, pretrain_on_flux_maps
@@ -75,7 +76,7 @@ def image_task(
     ) -> FittedNetwork:
         return fit_image_network(
             spec, images, observed, split, augmented=augmented, pretrain=pretrain, recipe=recipe, run=run,
-            baselines={"persistence": persistent},
+            baselines={"persistence": persistent}, times=times,
             clusters=days.to_numpy() if intervals else None, verbose=verbose,
         )  # fmt: skip
 
@@ -114,11 +115,14 @@ def fit_image_network(
     clusters: npt.NDArray[Any] | None = None,
     pretrain: bool = False,
     trunk: Path | None = None,
+    times: pd.Series | None = None,
+    others: OutOfSample | None = None,
     verbose: int = 0,
 ) -> FittedNetwork:
     """Fit the network of an image model to N magnetograms, beside `baselines`: probabilities (N,) of other methods.
 
-    `clusters` holds the day of each sample, resampled together for the intervals. With `pretrain` the layers are
+    `clusters` holds the day of each sample, resampled together for the intervals; `times` and `others` are those of
+    `calibrate_and_evaluate`. With `pretrain` the layers are
     trained on flux maps of the images, and only the last layer on the labels (see `pretrain_on_flux_maps`, also for
     `trunk`); without, all layers on the labels, as in the paper.
     """
@@ -149,8 +153,9 @@ def fit_image_network(
 
     threshold = 0.5 if pretrain else None  # two numbers fitted with equal weights: nothing to choose
     return calibrate_and_evaluate(
-        model, run, observed, split, probability, baselines=baselines, clusters=clusters, threshold=threshold
-    )
+        model, run, observed, split, probability, baselines=baselines, clusters=clusters, threshold=threshold,
+        times=times, others=others,
+    )  # fmt: skip
 
 
 def standardised(proxies: pd.DataFrame, train: npt.NDArray[np.bool_]) -> Float32Array:
@@ -192,8 +197,8 @@ def publish_image_model(
     ):
         images = fill_and_scale(reduce_field(tf.constant(field), size=size))
         scores = fitted.model(images, training=False).numpy()
-        calibrated = fitted.calibration(scores[:, 1]).numpy()
-        expected = {"probability": scores[:, 1], "scores": scores, "calibrated": calibrated}
+        chances = {key: value.numpy() for key, value in fitted.calibration.outputs(scores[:, 1]).items()}
+        expected = {"probability": scores[:, 1], "scores": scores, **chances}
         if signature.startswith("attribute"):
             maps = attribution.attribute(images)
             expected |= {name: value.numpy() for name, value in maps.items() if name != "logits"}

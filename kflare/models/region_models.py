@@ -16,7 +16,7 @@ from kflare.datasets.region_samples import samples_of_region_table, samples_of_s
 from kflare.datasets.splits import Split
 from kflare.errors import ModelError, SettingError
 from kflare.flares.catalogue import FlareList
-from kflare.flares.labels import reaches
+from kflare.flares.labels import disk_flux, reaches
 from kflare.flares.srs import read_srs
 from kflare.io.arrays import Float32Array
 from kflare.models.baselines import logistic_regression, recent_climatology, region_persistence
@@ -24,7 +24,7 @@ from kflare.models.event_statistics import region_event_statistics
 from kflare.models.feature_scaling import fit_scaling
 from kflare.models.fitting import FittedNetwork, TrainingTask, calibrate_and_evaluate
 from kflare.models.publish import SignatureCase, publish_version
-from kflare.models.registry import ModelSpec
+from kflare.models.registry import DISK, ModelSpec
 from kflare.models.savedmodel import export_region_model
 from kflare.models.training import Recipe, TrainingRun, train
 from kflare.regions.feature_table import Feature
@@ -56,12 +56,13 @@ def region_task(
     used = features_of(table, features, source=str(sharp or regions))
     names = [feature.name for feature in used]
     clusters = table["region"].astype(str)
+    disk = reaches(disk_flux(table["time"], flares), spec.event)
 
     def fit(
         split: Split, recipe: Recipe, run: TrainingRun, *, intervals: bool = True, verbose: int = 0
     ) -> FittedNetwork:
         return fit_region_network(
-            spec, table, used, observed, split, recipe=recipe, run=run, verbose=verbose,
+            spec, table, used, observed, split, recipe=recipe, run=run, verbose=verbose, disk=disk,
             clusters=clusters.to_numpy(str) if intervals else None,
         )  # fmt: skip
 
@@ -96,12 +97,13 @@ def fit_region_network(
     recipe: Recipe,
     run: TrainingRun,
     clusters: npt.NDArray[Any] | None = None,
+    disk: npt.NDArray[np.bool_] | None = None,
     verbose: int = 0,
 ) -> FittedNetwork:
     """Fit the network of a region model to N rows of a region table, beside a logistic regression on the same columns.
 
-    `observed` (N,) is whether the region flares within 24 h; `clusters` its region: samples of a region are resampled
-    together for the intervals.
+    `observed` (N,) is whether the region flares within 24 h, `disk` (N,) whether any does; `clusters` its region:
+    samples of a region are resampled together for the intervals.
     """
     scaling = fit_scaling(table[split.train], features)
     inputs = scaling.of_table(table)
@@ -120,7 +122,8 @@ def fit_region_network(
 
     return calibrate_and_evaluate(
         model, run, observed, split, probability, baselines={"logistic regression": regression(inputs)},
-        clusters=clusters, scaling=scaling,
+        clusters=clusters, scaling=scaling, disk=disk, regions=clusters,
+        times=None if clusters is None else table["time"],
     )  # fmt: skip
 
 
@@ -146,13 +149,19 @@ def publish_region_model(
     expected = {
         "probability": probabilities[:, 1],
         "probabilities": probabilities,
-        "calibrated": fitted.calibration(probabilities[:, 1]).numpy(),
+        **{name: value.numpy() for name, value in fitted.calibration.outputs(probabilities[:, 1]).items()},
         "imputed": rows.isna().sum(axis=1).to_numpy(np.int32),
         "usable": rows.notna().any(axis=1).to_numpy(),
     }
     inputs = {column: rows[column].to_numpy(np.float32) for column in names}
 
-    export = partial(export_region_model, fitted.model, scaling=scaling, calibration=fitted.calibration)
+    disk = fitted.disk_calibration
+    export = partial(
+        export_region_model, fitted.model, scaling=scaling, calibration=fitted.calibration, disk_calibration=disk
+    )
     cases: list[SignatureCase] = [("serving_default", inputs, expected)]
+    if disk is not None:
+        combined = np.array([0.01, 0.2, 0.9], np.float32)
+        cases.append((DISK, {"combined": combined}, {name: p.numpy() for name, p in disk.outputs(combined).items()}))
     contents = {**metadata, "features": scaling.as_json()}
     return publish_version(root, name, export=export, cases=cases, metadata=contents, documents=documents)

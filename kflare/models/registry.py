@@ -10,7 +10,10 @@ from typing import Any, Literal
 
 from kflare.errors import SettingError
 
-__all__ = ["MODELS", "OUTPUTS", "Kind", "ModelSpec", "first_per_event", "model_names", "model_spec", "one_per_event"]
+__all__ = [
+    "DISK", "INTERVAL", "MODELS", "OUTPUTS", "Kind", "ModelSpec", "first_per_event", "model_names", "model_spec",
+    "one_per_event",
+]  # fmt: skip
 
 Kind = Literal["image", "region"]
 
@@ -19,6 +22,12 @@ OUTPUTS: Mapping[Kind, tuple[str, ...]] = {
     "region": ("probability", "calibrated", "imputed"),
 }
 """The outputs of a SavedModel that make a forecast: of each kind of model, what clients ask for."""
+
+INTERVAL = ("calibrated_lower", "calibrated_upper")
+"""Outputs beside `calibrated`, its interval; older versions have none."""
+
+DISK = "full_disk"
+"""Signature of a region model that calibrates P_FD, `combined`; older versions have none."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from kflare.datasets.preprocessing import bytes_to_gauss, fill_and_scale, mask_s
 from kflare.errors import ModelError
 from kflare.models.calibration import Calibration, never_certain
 from kflare.models.feature_scaling import FeatureScaling
+from kflare.models.registry import DISK
 
 __all__ = [
     "ALLOWED_OPS", "Attribute", "check_ops", "check_signatures", "export_image_model", "export_region_model",
@@ -50,7 +51,7 @@ def export_image_model(
     def answer(magnetogram: tf.Tensor, logits: tf.Tensor, **maps: tf.Tensor) -> dict[str, tf.Tensor]:
         scores = tf.nn.softmax(logits)
         probability = never_certain(scores[:, 1])
-        outputs = {"probability": probability, "scores": scores, "calibrated": calibration(probability), **maps}
+        outputs = {"probability": probability, "scores": scores, **calibration.outputs(probability), **maps}
         return only_usable(outputs, usable(magnetogram))
 
     field = tf.TensorSpec((None, None, None, 1), tf.float32, name="magnetogram")
@@ -84,12 +85,19 @@ def export_image_model(
 
 
 def export_region_model(
-    model: keras.Model, directory: Path, *, scaling: FeatureScaling, calibration: Calibration
+    model: keras.Model,
+    directory: Path,
+    *,
+    scaling: FeatureScaling,
+    calibration: Calibration,
+    disk_calibration: Calibration | None = None,
 ) -> None:
     """Write the signature of a region model: one float32 (N,) input per feature, by name, NaN = not measured.
 
     Of a row of which nothing was measured the network would tell its answer to the training mean: it gets NaN. The
-    model takes standardised features (N, n) to probabilities (N, 2); the directory must not exist.
+    model takes standardised features (N, n) to probabilities (N, 2); the directory must not exist. With a
+    `disk_calibration` a second signature, `DISK`, takes P_FD of the regions' calibrated probabilities, (N,), to that of
+    the full disk with its interval.
     """
     specs = {name: tf.TensorSpec((None,), tf.float32, name=name) for name in scaling.names}
 
@@ -100,10 +108,18 @@ def export_region_model(
         standard, imputed = scaling.standardise(measured)
         probabilities = model(standard, training=False)
         probability = never_certain(probabilities[:, 1])
-        outputs = {"probability": probability, "probabilities": probabilities, "calibrated": calibration(probability)}
+        outputs = {"probability": probability, "probabilities": probabilities, **calibration.outputs(probability)}
         return {**only_usable(outputs, imputed < len(specs)), "imputed": imputed}
 
-    write_signatures({"serving_default": serving_default}, directory)
+    signatures = {"serving_default": serving_default}
+    if disk_calibration is not None:
+
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.float32, name="combined")])
+        def full_disk(combined: tf.Tensor) -> dict[str, tf.Tensor]:
+            return disk_calibration.outputs(combined)
+
+        signatures[DISK] = full_disk
+    write_signatures(signatures, directory)
 
 
 def only_usable(outputs: Mapping[str, tf.Tensor], usable: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -44,7 +44,11 @@ def regions():
         {"AREA": rng.lognormal(5, 1, 240), "R_VALUE": rng.uniform(0, 5, 240), "Chis": rng.poisson(1.0, 240)}
     )
     observed = table["R_VALUE"].to_numpy() + rng.normal(0, 1, 240) > 3
-    return table.mask(rng.random(table.shape) < 0.1), observed
+    table = table.mask(rng.random(table.shape) < 0.1)
+    # Four samples of a region, 96 minutes apart, and the next region two days later; validation begins in 2012.
+    place = np.arange(240)
+    hours = (place - 120) // 4 * 48 + place % 4 * 1.6
+    return table.assign(time=pd.Timestamp("2012-01-01", tz="UTC") + pd.to_timedelta(hours, unit="h")), observed
 
 
 def fitted_defn(folder, table, observed, *, seed=0, **changes):
@@ -76,7 +80,11 @@ def test_defn_is_evaluated_beside_a_regression_on_both_spans(defn):
     assert all(sum(e[name] for name in ("tp", "fp", "fn", "tn")) == 60 for e in of(defn, "test").values())
     assert defn.validation_score == of(defn, "validation")["network"]["tss"]
     assert of(defn, "test")["network"]["tss_interval"][0] <= of(defn, "test")["network"]["tss"]
-    assert defn.calibration.lowest == pytest.approx(1 / 62)
+    # Sixty samples of fifteen regions, each of one day: fifteen windows.
+    assert defn.calibration.lowest == pytest.approx(1 / 17)
+    (span, year), = defn.calibration.years  # fmt: skip
+    assert (span, year.samples, year.windows, year.clusters) == ("2012", 60, 15, 15)
+    assert defn.disk_calibration is None
 
 
 def test_forecasts_are_those_of_the_model_and_missing_in_training(defn, regions):
@@ -93,8 +101,9 @@ def test_forecasts_are_those_of_the_model_and_missing_in_training(defn, regions)
 def test_the_test_span_changes_test_scores_only(defn, regions, tmp_path):
     # Labels flipped, features shifted: with the same seed, the same network and the same choices to the last bit.
     table, observed = regions
-    shifted = table.where(~pd.Series(SPLIT.test), table * 1000 + 5)
-    other = fitted_defn(tmp_path, shifted, observed ^ SPLIT.test)
+    names = [feature.name for feature in FEATURES]
+    shifted = table.assign(**table[names].where(~pd.Series(SPLIT.test), table[names] * 1000 + 5))
+    other = fitted_defn(tmp_path, shifted, observed ^ SPLIT.test, clusters=np.arange(240) // 4)
     for weight, expected in zip(other.model.get_weights(), defn.model.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, expected)
     assert other.run.epochs == defn.run.epochs

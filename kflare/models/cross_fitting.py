@@ -1,0 +1,188 @@
+"""A calibration fitted to several years, each forecast by a network that did not see it, with its interval.
+
+One validation year says little of another. `cross_fitted` takes several: one fit to all of them, and where a network
+has a year of its own, that year's fit shrunk to the common one. The shrinkage is empirical Bayes: (slope, offset) of a
+year are normal around the common fit, with variances that the years themselves tell by EM (Morris 1983, JASA 78, 47;
+Laird & Ware 1982, Biometrics 38, 963 [M]). Samples of one region or week resemble each other: the likelihood is divided
+by their design effect, the mean ratio of the cluster-robust to the plain variance (Liang & Zeger 1986, Biometrika 73,
+13 [M]).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.errors import DataError, SettingError
+from kflare.io.arrays import BoolArray, Float32Array, Float64Array
+from kflare.models.calibration import KNOTS, LEVEL, RESAMPLES, Calibration, YearFit, best_line, common_line, logits
+
+__all__ = ["OutOfSample", "cross_fitted", "disk_samples"]
+
+_EM_STEPS = 60
+_LEAST_VARIANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class OutOfSample:
+    """Outputs of networks for N samples that they did not see, and what followed; arrays of shape (N,)."""
+
+    observed: BoolArray
+    probability: Float32Array
+    year: npt.NDArray[Any]
+    """Year or block: the unit between which calibrations differ."""
+    cluster: npt.NDArray[Any]
+    """What is resampled together: a region, or a week of the full disk."""
+    window: npt.NDArray[Any]
+    """What counts as one window of 24 h: a region on a day, or a day of the full disk."""
+
+    @classmethod
+    def of(
+        cls, observed: BoolArray, probability: Float32Array, times: Any, *, regions: Any = None, years: Any = None
+    ) -> Self:
+        """Samples at `times` (UTC), of `regions` or of the full disk; by default the year is that of the time.
+
+        Samples of one region and day share most of their 24 h: as windows they are one. NaN of `probability` is an
+        error.
+        """
+        moments = pd.DatetimeIndex(times)
+        day = moments.tz_convert("UTC").tz_localize(None).floor("D") if moments.tz else moments.floor("D")
+        days = day.to_numpy().astype("datetime64[D]").astype(np.int64)
+        if np.isnan(probability).any():
+            raise DataError("`probability` of a calibration must be known for every sample, got NaN")
+        names = None if regions is None else np.unique(np.asarray(regions, str), return_inverse=True)[1]
+        return cls(
+            np.asarray(observed, bool), np.asarray(probability, np.float32),
+            np.asarray(day.year if years is None else years).astype(str),
+            days // 7 if names is None else names,
+            days if names is None else names.astype(np.int64) * 1_000_000 + days,
+        )  # fmt: skip
+
+    @classmethod
+    def joined(cls, parts: Iterable[Self]) -> Self:
+        """Several together; clusters of one number, such as a week at the end of a year, are one."""
+        every = list(parts)
+        return cls(*(np.concatenate([getattr(part, one.name) for part in every]) for one in fields(cls)))
+
+
+def cross_fitted(samples: OutOfSample, *, own: str | None = None, resamples: int = RESAMPLES) -> Calibration:
+    """Platt scaling fitted to several years of out-of-sample outputs, with its interval.
+
+    With one year, or without `own`, it is the common fit: what is known of a year to come. With the name of a year that
+    is the network's `own`, where of the other years other networks spoke, it is that year's fit shrunk to the common
+    one: a year with few events tells little and stays with the others.
+
+    The interval is that of the calibration alone, not of the network: `resamples` fits with the clusters weighted at
+    random (Bayesian bootstrap, Rubin 1981, Ann. Stat. 9, 130 [M]), each moved by a draw of the spread between years,
+    for the year to come is another one.
+
+    Raises
+    ------
+    DataError
+        All samples are of one class.
+    SettingError
+        There is no year `own`.
+    """
+    from scipy.special import expit
+
+    x, observed = logits(samples.probability), samples.observed
+    names, year = np.unique(samples.year, return_inverse=True)
+    _, cluster = np.unique(samples.cluster, return_inverse=True)
+    if own is not None and own not in names:
+        raise SettingError(f"`own` must be one of the years {', '.join(names)}, got {own}")
+    slope, offset = common_line(observed, x)
+    # At the mean logit, weighted by the information, the errors of slope and level do not depend on each other.
+    p = expit(slope * x + offset)
+    centre = float(np.average(x, weights=p * (1 - p)))
+    x = x - centre
+    common = np.array([slope, offset + slope * centre])
+    share = 1 / _design_effect(observed, x, common, cluster)
+    parts = [year == number for number in range(len(names))]
+    variance, fits = _spread(observed, x, common, share, parts)
+    chosen = common if own is None else fits[list(names).index(own)]
+    mine = None if own is None or len(names) == 1 else parts[list(names).index(own)]
+
+    random = np.random.default_rng(0)
+    drawn = np.empty((resamples, 2))
+    for row in drawn:
+        weight = random.exponential(size=cluster.max() + 1)[cluster]
+        row[:] = middle = best_line(observed, x, weight, start=common)
+        if mine is not None:
+            row[:] = best_line(observed[mine], x[mine], share * weight[mine], start=middle, prior=(middle, variance))
+    if len(names) > 1:
+        drawn += random.normal(size=drawn.shape) * np.sqrt(variance)
+    drawn[:, 0] = np.maximum(drawn[:, 0], 0)
+    lines = drawn[:, :1] * (KNOTS - centre) + drawn[:, 1:]
+    point = chosen[0] * (KNOTS - centre) + chosen[1]
+    ends = np.quantile(lines, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    years = tuple(
+        (str(name), _counted(samples, part, fit, centre)) for name, part, fit in zip(names, parts, fits, strict=True)
+    )
+    return Calibration(
+        float(chosen[0]), float(chosen[1] - chosen[0] * centre), 1.0 / (len(np.unique(samples.window)) + 2),
+        band=(tuple(np.minimum(ends[0], point).tolist()), tuple(np.maximum(ends[1], point).tolist())),
+        years=years, spread=None if len(names) == 1 else tuple(np.sqrt(variance).tolist()),
+        own=None if mine is None else own,
+    )  # fmt: skip
+
+
+def disk_samples(times: Any, calibrated: npt.ArrayLike, observed: npt.ArrayLike, *, years: Any = None) -> OutOfSample:
+    """The full disk at each time of N region samples: P_FD = 1 − Π(1 − p), and whether a flare came anywhere on it.
+
+    `calibrated` (N,) are the regions' probabilities, `observed` (N,) the outcome of the whole disk, the same for all
+    samples of one time, and `years` the year or block of each.
+    """
+    table = pd.DataFrame({"time": pd.DatetimeIndex(times), "observed": observed})
+    table["years"] = "" if years is None else years
+    table["quiet"] = np.log1p(-np.asarray(calibrated, np.float64))
+    disk = table.groupby(["time", "years"], sort=True).agg({"quiet": "sum", "observed": "max"}).reset_index()
+    p = -np.expm1(disk["quiet"].to_numpy())
+    return OutOfSample.of(
+        disk["observed"].to_numpy(bool), p.astype(np.float32), disk["time"],
+        years=None if years is None else disk["years"].to_numpy(),
+    )  # fmt: skip
+
+
+def _information(x: Float64Array, at: Float64Array) -> Float64Array:
+    from scipy.special import expit
+
+    p = expit(at[0] * x + at[1])
+    design = np.stack([x, np.ones_like(x)], axis=1)
+    return np.asarray((design * (p * (1 - p))[:, None]).T @ design)
+
+
+def _design_effect(observed: BoolArray, x: Float64Array, at: Float64Array, cluster: npt.NDArray[np.intp]) -> float:
+    """How many samples of a cluster tell as much as one: at least 1."""
+    from scipy.special import expit
+
+    rest = observed - expit(at[0] * x + at[1])
+    scores = np.stack([np.bincount(cluster, rest * x), np.bincount(cluster, rest)], axis=1)
+    plain = _information(x, at) + _LEAST_VARIANCE * np.eye(2)
+    return max(1.0, float(np.trace(np.linalg.solve(plain, scores.T @ scores))) / 2)
+
+
+def _spread(
+    observed: BoolArray, x: Float64Array, common: Float64Array, share: float, parts: list[BoolArray]
+) -> tuple[Float64Array, list[Float64Array]]:
+    """Variances of slope and level between the years by EM, and each year's fit of the greatest posterior density."""
+    if len(parts) == 1:
+        return np.full(2, _LEAST_VARIANCE), [common]
+    variance, fits = np.array([0.1, 1.0]), [common] * len(parts)
+    for _ in range(_EM_STEPS):
+        squares = []
+        for number, part in enumerate(parts):
+            weight = np.full(int(part.sum()), share)
+            fits[number] = at = best_line(observed[part], x[part], weight, start=fits[number], prior=(common, variance))
+            posterior = np.linalg.inv(share * _information(x[part], at) + np.diag(1 / variance))
+            squares.append((at - common) ** 2 + np.diag(posterior))
+        variance = np.maximum(np.mean(squares, axis=0), _LEAST_VARIANCE)
+    return variance, fits
+
+
+def _counted(samples: OutOfSample, part: BoolArray, fit: Float64Array, centre: float) -> YearFit:
+    windows, clusters = (len(np.unique(values[part])) for values in (samples.window, samples.cluster))
+    events, slope = int(samples.observed[part].sum()), float(fit[0])
+    return YearFit(int(part.sum()), windows, clusters, events, slope, float(fit[1] - slope * centre))
