@@ -18,6 +18,7 @@ from pathlib import Path
 
 from kflare.commands import command_line
 from kflare.commands.command_line import chosen_images
+from kflare.errors import DataError
 
 __all__ = ["attribution_files", "main"]
 
@@ -61,8 +62,6 @@ def _analyse(args: argparse.Namespace) -> None:
 
 def attribution_files(folder: Path, images: Sequence[Path]) -> list[Path]:
     """The attribution files of some magnetograms in the folder of an export, sorted by name; `DataError` if none."""
-    from kflare.errors import DataError
-
     wanted = {image.stem for image in images}
     maps = folder / "maps" if (folder / "maps").is_dir() else folder
     found = sorted(path for path in maps.glob("[!.]*.fits") if path.stem in wanted)

@@ -20,8 +20,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 from kflare.commands import command_line
 from kflare.commands.command_line import chosen_images
+from kflare.errors import SettingError
 
 if TYPE_CHECKING:
     from kflare.attribution.export import Export
@@ -33,7 +36,6 @@ __all__ = ["main"]
 
 def _attribute(args: argparse.Namespace) -> None:
     from kflare.attribution.export import Export
-    from kflare.errors import SettingError
 
     if (args.model is None) == (args.server is None):
         raise SettingError("give either --model DIR or --server ADDRESS with --model-name NAME")
@@ -65,7 +67,6 @@ def _source(args: argparse.Namespace) -> "tuple[AttributionModel, ExportOutcomes
     """The model and, with a flare list, what its forecasts are compared with."""
     from kflare.attribution.outcomes import ExportOutcomes
     from kflare.attribution.published import PublishedModel
-    from kflare.errors import SettingError
     from kflare.flares.repairing import read_flares
     from kflare.serving.forecasts.served_forecasts import ServedModel, event_of
 
@@ -92,8 +93,6 @@ def _export(
     settings: "Export",
     outcomes: "ExportOutcomes | None",
 ) -> tuple[dict[str, Any], list[str]]:
-    from tqdm import tqdm
-
     from kflare.attribution.export import export, plan_export, tasks
     from kflare.attribution.value_table import ValueTable
     from kflare.io.workers import run_tasks

@@ -25,7 +25,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 from kflare.commands import command_line
+from kflare.errors import DataError, SettingError
+from kflare.io.atomic import write_whole
 
 if TYPE_CHECKING:
     from kflare.datasets.region_run import RunTable
@@ -41,12 +45,9 @@ def _features(args: argparse.Namespace) -> None:
     from datetime import timedelta
     from functools import partial
 
-    from tqdm import tqdm
-
     from kflare.datasets.region_parts import measure_all, plan, settled_folder
     from kflare.datasets.region_run import complete_run
     from kflare.datasets.splits import utc_date
-    from kflare.errors import DataError, SettingError
     from kflare.flares.repairing import read_flares
     from kflare.flares.srs import read_srs
     from kflare.io.workers import run_tasks
@@ -95,8 +96,6 @@ def _report_left_out(found: "FoundSets", folder: Path, prog: str) -> None:
     """Say which files are in no set, each in left_out.csv and the first on standard error."""
     import pandas as pd
 
-    from kflare.io.atomic import write_whole
-
     left = pd.DataFrame(found.left_out.items(), columns=["file", "reason"])
     write_whole(folder / "left_out.csv", left.to_csv(index=False))
     if len(left):
@@ -120,7 +119,6 @@ def _xrays(args: argparse.Namespace) -> "XrayFlux | None":
 
 
 def _detection_options(texts: Sequence[str]) -> Any:
-    from kflare.errors import SettingError
     from kflare.regions.detection import DetectionOptions
 
     kinds: dict[str, Callable[[str], Any]] = {
@@ -141,8 +139,6 @@ def _detection_options(texts: Sequence[str]) -> Any:
 
 def _write_lists(run: "RunTable", folder: Path) -> None:
     import pandas as pd
-
-    from kflare.io.atomic import write_whole
 
     events = pd.DataFrame(
         [

@@ -27,8 +27,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 from kflare.commands import command_line
 from kflare.commands.fetch_report import fidelity_text, outcome_table, result_line
+from kflare.errors import DataError, SettingError
+from kflare.io.atomic import make_folder
 
 if TYPE_CHECKING:
     from kflare.archives.downloads import FileRequest, FileResult
@@ -39,8 +43,6 @@ __all__ = ["main"]
 
 
 def _fetch(args: argparse.Namespace) -> None:
-    from kflare.errors import SettingError
-
     if (args.what is None) == (args.check is None):
         kinds = "hmi, mdi, helioviewer, sharp, flares, xrays, nrt"
         raise SettingError(f"say what to fetch ({kinds}), or --check DIR; see --help")
@@ -66,7 +68,6 @@ def _fetch(args: argparse.Namespace) -> None:
 
 def _fetch_archive(args: argparse.Namespace, web: "Web") -> None:
     from kflare.archives.downloads import download_all
-    from kflare.errors import DataError
 
     plan, total = _plan(args, web)
     with _bar(total, args.what) as done:
@@ -83,7 +84,6 @@ def _fetch_archive(args: argparse.Namespace, web: "Web") -> None:
 def _plan(args: argparse.Namespace, web: "Web") -> "tuple[Iterable[FileRequest | FileResult], int]":
     from kflare.archives import magnetograms as archives
     from kflare.archives import noaa
-    from kflare.errors import SettingError
     from kflare.sun.times import slots
 
     where = {"url": args.url} if getattr(args, "url", None) else {}
@@ -113,7 +113,6 @@ def _fetch_nrt(args: argparse.Namespace, web: "Web") -> None:
     from kflare.archives.near_real_time import fetch_nrt
     from kflare.archives.near_real_time_data import FEEDS, SOURCES
     from kflare.archives.noaa import SWPC_URL
-    from kflare.errors import DataError
 
     issue = args.issue or datetime.now(UTC).replace(second=0, microsecond=0)
     servers = {"jsoc": _jsoc(args, web, args.jsoc), "jsoc2": _jsoc(args, web, args.jsoc2 or JSOC2_URL)}
@@ -135,8 +134,6 @@ def _fetch_nrt(args: argparse.Namespace, web: "Web") -> None:
 
 def _fetch_hek(args: argparse.Namespace, web: "Web") -> None:
     from kflare.archives.hek import HEK_URL, query_hek_flares
-    from kflare.errors import SettingError
-    from kflare.io.atomic import make_folder
 
     if args.since is None or args.until is None:
         raise SettingError("--hek needs --from and --until")
@@ -150,8 +147,6 @@ def _fetch_hek(args: argparse.Namespace, web: "Web") -> None:
 def _fetch_sharp(args: argparse.Namespace, web: "Web") -> None:
     from kflare.archives.jsoc import JSOC_URL, Jsoc
     from kflare.archives.sharp import query_sharp_keywords
-    from kflare.errors import DataError
-    from kflare.io.atomic import make_folder
     from kflare.sharp.keywords import write_sharp_table
 
     make_folder(args.output)
@@ -168,9 +163,6 @@ def _fetch_sharp(args: argparse.Namespace, web: "Web") -> None:
 
 
 def _check(folders: Sequence[Path]) -> None:
-    from tqdm import tqdm
-
-    from kflare.errors import DataError
     from kflare.observations.similarity.fidelity import fidelity_report
     from kflare.observations.similarity.pairs import file_pairs
 
@@ -189,8 +181,6 @@ def _jsoc(args: argparse.Namespace, web: "Web", url: str | None) -> "Jsoc":
 @contextmanager
 def _bar(total: int, what: str) -> Iterator[Callable[[], object]]:
     """Progress bar on stderr, if that is a terminal; gives the function that moves it."""
-    from tqdm import tqdm
-
     with tqdm(total=total, desc=what, file=sys.stderr, disable=None, leave=False) as bar:
         yield lambda: bar.update(1)
 

@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kflare.commands import command_line
+from kflare.errors import DataError, LedgerError, SettingError
+from kflare.io.percent import percent
 
 if TYPE_CHECKING:
     from kflare.operations.event_log import EventLog
@@ -64,8 +66,6 @@ def _forecast(args: argparse.Namespace) -> int:
 
 
 def _verify(ledger: "Ledger", digest: str) -> int:
-    from kflare.errors import LedgerError
-
     faults = ledger.faults(digest)
     if faults:
         more = f"; and {len(faults) - 10} more" if len(faults) > 10 else ""
@@ -78,7 +78,6 @@ def _verify(ledger: "Ledger", digest: str) -> int:
 
 
 def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger", log: "EventLog") -> int:
-    from kflare.errors import DataError, SettingError
     from kflare.operations.clock import clock_behind, latest_issue
     from kflare.operations.running import CycleResult, publish_and_newest, run_once
     from kflare.operations.status import EXIT_STATUS, outcome_of
@@ -105,7 +104,6 @@ def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger
 
 
 def _as_text(done: "CycleResult") -> str:
-    from kflare.io.percent import percent
     from kflare.operations.forecast import Outage
 
     cycle = done.cycle

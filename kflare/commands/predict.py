@@ -12,6 +12,8 @@ import json
 from typing import TYPE_CHECKING
 
 from kflare.commands import command_line
+from kflare.errors import SettingError
+from kflare.io.percent import percent
 
 if TYPE_CHECKING:
     from kflare.serving.client.client import Client
@@ -21,8 +23,6 @@ __all__ = ["main"]
 
 
 def _predict(args: argparse.Namespace) -> None:
-    from kflare.errors import SettingError
-
     if bool(args.magnetograms) == (args.regions is not None):
         raise SettingError("give either magnetograms or --regions FILE")
     if args.attribute is not None and args.regions is not None:
@@ -65,8 +65,6 @@ def _of_regions(args: argparse.Namespace, client: "Client") -> "ServedForecasts"
 
 def _as_text(result: "ServedForecasts") -> str:
     import pandas as pd
-
-    from kflare.io.percent import percent
 
     told = "probability of a flare starting within 24 h (calibrated = observed frequency; no forecast is a certainty)"
     lines = [told, ", ".join(f"{model} version {version}" for model, version in result.versions.items()), ""]

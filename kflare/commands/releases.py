@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from kflare.commands import command_line
 from kflare.errors import KflareError, ModelError, ServingError, SettingError
+from kflare.io.atomic import write_whole
 from kflare.models.registry import model_names
 
 if TYPE_CHECKING:
@@ -215,7 +216,6 @@ def _require_known_answer(client: "Client", version: Path, name: str, number: in
 
 def _protoset(options: argparse.Namespace) -> None:
     command_line.quiet_tensorflow()
-    from kflare.io.atomic import write_whole
     from kflare.serving.messages.declared_messages import protoset
 
     write_whole(options.protoset, protoset())

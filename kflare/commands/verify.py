@@ -21,14 +21,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from kflare.commands import command_line
+from kflare.errors import SettingError
+from kflare.io.atomic import make_folder, write_whole
 
 __all__ = ["main"]
 
 
 def _verify(args: argparse.Namespace) -> None:
-    from kflare.errors import SettingError
-
     if (args.table is None) == (args.ledger is None):
         raise SettingError("give either a table of forecasts or `--ledger URL`")
     if (args.ledger is None) != (args.letter is None) or (args.regions and args.ledger is None):
@@ -71,16 +73,12 @@ def _verify(args: argparse.Namespace) -> None:
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
     """Write the page last: where it stands, everything else does."""
-    from kflare.io.atomic import make_folder, write_whole
-
     make_folder(folder / "figures")
     for name, content in files.items():
         write_whole(folder / name, content)
 
 
 def _bar(items: Iterable[Any]) -> Iterator[Any]:
-    from tqdm import tqdm
-
     yield from tqdm(items, desc="verifying", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
 
 
