@@ -21,10 +21,8 @@ __all__ = ["BRIGHT_ABOVE", "brightening_features"]
 BRIGHT_ABOVE: Final = {"CH": 300.0, "CR": 100.0}
 
 
-def brightening_features(
-    image: FloatArray, box: Box, *, prefix: str, threshold: float | None = None
-) -> dict[str, float]:
-    """Area, sum and maximum of what is brighter than `threshold` (DN/s; None = that of `BRIGHT_ABOVE`) in a frame.
+def brightening_features(image: FloatArray, box: Box, *, prefix: str) -> dict[str, float]:
+    """Area, sum and maximum of what is brighter than `BRIGHT_ABOVE` (DN/s) in a frame.
 
     The image, of the full disk on the pixels that the box is given in, is in DN/s, row 0 = north, NaN where not
     measured. Of `prefix` "CH" (1600 Å) or "CR" (131 Å): `prefix` + "Area" (pixels), "All" (DN/s, 0 if nothing is
@@ -33,13 +31,10 @@ def brightening_features(
     """
     if prefix not in BRIGHT_ABOVE:
         raise SettingError(f"`prefix` of a brightening must be one of {', '.join(BRIGHT_ABOVE)}, got {prefix!r}")
-    limit = BRIGHT_ABOVE[prefix] if threshold is None else threshold
-    if not limit > 0:
-        raise SettingError(f"`threshold` of a brightening must be above 0 DN/s, got {limit}")
     x0, y0, x1, y1 = box
     frame = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
     values = frame[np.isfinite(frame)].astype(np.float64)
     if not len(values):
         return {prefix + name: math.nan for name in ("Area", "All", "Max")}
-    bright = values[values > limit]
+    bright = values[values > BRIGHT_ABOVE[prefix]]
     return {prefix + "Area": float(len(bright)), prefix + "All": float(bright.sum()), prefix + "Max": values.max()}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from kflare.errors import DataError, SettingError
+from kflare.errors import DataError
 from kflare.io.arrays import BoolArray, Float32Array, Float64Array, FloatArray
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.vector_field import FullDiskVector
@@ -105,9 +105,8 @@ def cea_patch(
     *,
     geometry: DiskGeometry | None = None,
     vector: FullDiskVector | None = None,
-    step: float = CEA_STEP,
 ) -> Patch:
-    """Maps of the part of the Sun that a box of pixels of a full-disk magnetogram covers.
+    """Maps of the part of the Sun that a box of pixels of a full-disk magnetogram covers, `CEA_STEP` per pixel.
 
     Parameters
     ----------
@@ -117,8 +116,6 @@ def cea_patch(
         Of the magnetogram, if it is known already.
     vector : FullDiskVector, optional
         Vector field of the same time, on its own pixels.
-    step : float
-        Degrees per pixel, 0.005 to 1.
 
     Returns
     -------
@@ -130,13 +127,11 @@ def cea_patch(
     DataError
         If no pixel of the box is on the disk.
     """
-    if not 0.005 <= step <= 1:
-        raise SettingError(f"`step` of a map must lie in [0.005, 1] degrees, got {step}")
     view = magnetogram.geometry if geometry is None else geometry
     x0, y0, x1, y1 = box
     if x1 <= x0 or y1 <= y0:
         raise DataError(f"`box` must have x0 < x1 and y0 < y1, got {box}")
-    lon, lat, west, north = _extent(view, box, step=step)
+    lon, lat, west, north = _extent(view, box)
     lons, lats = on_sun(lon, lat, west=west, north=north)
     x, y, visible = view.pixel(lons, lats)
     inside = visible & in_box(x, y, box)
@@ -145,7 +140,7 @@ def cea_patch(
     los = _sampled(magnetogram.data, x, y)
     los[~visible] = np.nan
     mu = np.where(visible, view.mu_at(x, y), np.nan).astype(np.float32)
-    metres = math.radians(step) * SOLAR_RADIUS_M
+    metres = math.radians(CEA_STEP) * SOLAR_RADIUS_M
     arcsec = math.degrees(math.atan(metres / AU_M)) * 3600
     if vector is None:
         return Patch(los, mu, inside, metres, arcsec, lon=lon, lat=lat)
@@ -169,7 +164,7 @@ def _sampled(image: FloatArray, x: Float64Array, y: Float64Array) -> Float32Arra
     )
 
 
-def _extent(view: DiskGeometry, box: Box, *, step: float) -> tuple[float, float, Float64Array, Float64Array]:
+def _extent(view: DiskGeometry, box: Box) -> tuple[float, float, Float64Array, Float64Array]:
     """Centre of a box (lon, lat), and the columns and rows of the map that reach over all of it, in degrees."""
     x0, y0, x1, y1 = box
     lons, lats = view.sample(box)
@@ -181,8 +176,8 @@ def _extent(view: DiskGeometry, box: Box, *, step: float) -> tuple[float, float,
         # The middle is off the disk: that of the part on the disk.
         lon, lat = float((lons.min() + lons.max()) / 2), float((lats.min() + lats.max()) / 2)
     west, north = _projected(lons, lats, lon, lat)
-    columns = np.arange(math.floor(west.min() / step), math.ceil(west.max() / step) + 1) * step
-    rows = np.arange(math.ceil(north.max() / step), math.floor(north.min() / step) - 1, -1) * step
+    columns = np.arange(math.floor(west.min() / CEA_STEP), math.ceil(west.max() / CEA_STEP) + 1) * CEA_STEP
+    rows = np.arange(math.ceil(north.max() / CEA_STEP), math.floor(north.min() / CEA_STEP) - 1, -1) * CEA_STEP
     return lon, lat, columns, rows
 
 

@@ -6,12 +6,11 @@ chosen by the comparison with NOAA's regions in docs/detection.md.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 import numpy as np
-import pandas as pd
 from scipy import ndimage
 
 from kflare.errors import DataError, SettingError
@@ -133,15 +132,6 @@ class Detection:
     def boxes(self) -> list[Box]:
         """The box of each region."""
         return [region.box for region in self.regions]
-
-    def table(self) -> pd.DataFrame:
-        """One row per region: `time`, the fields of `Region`, and its `status`."""
-        names = [field.name for field in fields(Region)]
-        rows = [{**asdict(region), "status": region.status} for region in self.regions]
-        table = pd.DataFrame(rows, columns=[*names, "status"])
-        time = pd.DatetimeIndex([self.time] * len(table), tz="UTC").as_unit("us")
-        table.insert(0, "time", time)
-        return table
 
 
 def detect_regions(magnetogram: Magnetogram, *, options: DetectionOptions | None = None) -> Detection:

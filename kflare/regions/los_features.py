@@ -1,7 +1,6 @@
 """Features of a region in the line-of-sight field: the 11 of Deep Flare Net, and the four of the SHARP samples."""
 
 import math
-from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -11,14 +10,15 @@ from kflare.errors import DataError
 from kflare.io.arrays import BoolArray, FloatArray
 from kflare.regions.cea import Patch
 from kflare.regions.feature_table import feature_set
-from kflare.regions.inversion_lines import NeutralLineOptions, near_both_polarities, neutral_lines
+from kflare.regions.inversion_lines import near_both_polarities, neutral_lines
 
 __all__ = [
-    "LosOptions", "area_uhem", "central_differences", "line_of_sight_features", "mean_gradient", "r_value",
+    "area_uhem", "central_differences", "line_of_sight_features", "mean_gradient", "r_value",
     "sharp_sample_features",
 ]  # fmt: skip
 
 _NAMES: Final = tuple(feature.name for feature in feature_set("defn79") if feature.group in ("LOS", "NL"))
+_STRONG_FIELD: Final = 140.0  # gauss
 # R_VALUE: Schrijver (2007) and JSOC's `computeR`.
 _R_FIELD = 150.0  # gauss
 _R_PIXEL = 2.0  # arcsec, about
@@ -30,42 +30,32 @@ _OUTLINE_SIGMA = 12.0
 _OUTLINE_FIELD = 20.0
 
 
-@dataclass(frozen=True)
-class LosOptions:
-    """Settings of `line_of_sight_features`."""
-
-    threshold: float = 140.0  # gauss of a strong field, for Area
-    radial: bool = True  # whether the field is divided by mu, as if it were vertical
-    neutral_lines: NeutralLineOptions = field(default_factory=NeutralLineOptions)
-
-
-def line_of_sight_features(patch: Patch, *, options: LosOptions | None = None) -> dict[str, float]:
+def line_of_sight_features(patch: Patch) -> dict[str, float]:
     """The 11 line-of-sight features of Deep Flare Net (`feature_set("defn79")`, groups LOS and NL), in its units.
+
+    Of the field divided by mu, as if it were vertical; `Area` is that of 140 G and more.
 
     Parameters
     ----------
     patch : Patch
         A region. Without a line-of-sight field, or with none measured within it, all are NaN.
-    options : LosOptions, optional
-        Thresholds.
 
     Returns
     -------
     dict of str to float
         Areas and lengths are on the Sun, not in the image.
     """
-    chosen = LosOptions() if options is None else options
-    vertical = patch.radial if chosen.radial else patch.los
+    vertical = patch.radial
     if vertical is None or not (inside := patch.inside & np.isfinite(vertical)).any():
         return dict.fromkeys(_NAMES, math.nan)
     values = vertical[inside].astype(np.float64)
     west, north = central_differences(vertical)
     steep = inside & np.isfinite(west) & np.isfinite(north)
     west, north = np.abs(west[steep]) / patch.step_mm, np.abs(north[steep]) / patch.step_mm
-    found = neutral_lines(vertical, step_mm=patch.step_mm, inside=inside, options=chosen.neutral_lines)
+    found = neutral_lines(vertical, step_mm=patch.step_mm, inside=inside)
     strength = np.abs(values)
     return {
-        "Area": area_uhem(patch, strength >= chosen.threshold),
+        "Area": area_uhem(patch, strength >= _STRONG_FIELD),
         "USflux": float(strength.sum()) * patch.pixel_area_cm2,
         "Bmax": float(values.max()),
         "Bmin": float(values.min()),

@@ -8,8 +8,7 @@ import pytest
 
 from kflare.errors import DataError
 from kflare.regions.feature_table import feature_set
-from kflare.regions.inversion_lines import NeutralLineOptions
-from kflare.regions.los_features import LosOptions, line_of_sight_features, r_value, sharp_sample_features
+from kflare.regions.los_features import line_of_sight_features, r_value, sharp_sample_features
 from kflare.regions.sharp_cea import read_sharp_cea
 
 from .fields import STEP_M, patch_of
@@ -47,22 +46,21 @@ def test_features_are_those_of_the_table_in_its_order():
     assert list(line_of_sight_features(los_patch(np.ones(SHAPE)))) == names
 
 
-def test_the_field_is_divided_by_mu_unless_asked_otherwise():
-    rng = np.random.default_rng(3)
-    patch = los_patch(rng.normal(0, 300, SHAPE), mu=np.full(SHAPE, 0.5, np.float32))
-    radial = line_of_sight_features(patch)
-    seen = line_of_sight_features(patch, options=LosOptions(radial=False))
+def test_the_field_is_divided_by_mu():
+    field = np.random.default_rng(3).normal(0, 300, SHAPE)
+    radial = line_of_sight_features(los_patch(field, mu=np.full(SHAPE, 0.5, np.float32)))
+    seen = line_of_sight_features(los_patch(field))
     for name in ("USflux", "Bmax", "Bmin", "Bave", "MaxGraB", "MaxdxBz", "MaxdyBz"):
         assert radial[name] == pytest.approx(2 * seen[name], rel=1e-5), name
     assert radial["Area"] > seen["Area"]
 
 
-def test_thresholds_are_options():
-    field = np.full(SHAPE, 100.0)
-    field[:, 50:] = -100
-    assert line_of_sight_features(los_patch(field))["Area"] == 0
-    options = LosOptions(threshold=90, neutral_lines=NeutralLineOptions(threshold=50))
-    values = line_of_sight_features(los_patch(field), options=options)
+def test_a_field_is_strong_from_140_gauss_on_and_a_line_from_150():
+    field = np.full(SHAPE, 139.0)
+    field[:, 50:] *= -1
+    weak = line_of_sight_features(los_patch(field))
+    assert weak["Area"] == weak["NumNL"] == 0
+    values = line_of_sight_features(los_patch(field * 1.5))
     assert values["NumNL"] == 1
     # From the second row to the last but one.
     assert values["TotNL"] == pytest.approx((SHAPE[0] - 3) * STEP, rel=0.03)
