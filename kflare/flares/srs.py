@@ -19,10 +19,10 @@ from kflare.io.catalogue_file import MAX_TEXT_BYTES
 from kflare.io.payload import decoding, read_payload
 from kflare.io.table_file import plausible_numbers, sound_rows
 
-__all__ = ["is_srs", "read_srs"]
+__all__ = ["is_srs", "mcintosh_classes", "read_srs"]
 
 _NEEDED: Final = ("ar_noaanum", "LOCATION", "date")
-_OPTIONAL: Final = ("AREA", "Longitude_extent")
+_OPTIONAL: Final = ("AREA", "Longitude_extent", "Z")
 _WHAT: Final = "NOAA's Solar Region Summary, its text or a CSV table"
 _HEADING: Final = re.compile(r"(IA|III|II|I)\.")
 _ISSUED: Final = re.compile(r":Issued:\s*([0-9]{4} [A-Za-z]{3} [0-9]{1,2} [0-9]{4})\s*(?:UTC?|Z)\b", re.IGNORECASE)
@@ -36,6 +36,7 @@ _LINE: Final = {
 _FARTHEST: Final = 110
 # µHem and degrees; the largest group ever seen, of April 1947, had 6,132 µHem.
 _LARGEST, _LONGEST = 10_000, 90
+_MCINTOSH: Final = "[A-FH][XRSAHK][XOIC]"  # McIntosh (1990): modified Zurich class, largest spot, distribution
 _LOG = logging.getLogger(__name__)
 
 
@@ -52,8 +53,8 @@ def read_srs(path: str | Path) -> pd.DataFrame:
     ----------
     path : str or pathlib.Path
         The text as SWPC issues it, one or several joined, a folder of such files (`*SRS*`), or a CSV with the columns
-        `ar_noaanum`, `LOCATION` ("N07E04"), `date` (when it was issued) and, where known, `AREA` (µHem) and
-        `Longitude_extent` (degrees); at most 32 MiB each.
+        `ar_noaanum`, `LOCATION` ("N07E04"), `date` (when it was issued) and, where known, `AREA` (µHem),
+        `Longitude_extent` (degrees) and `Z` (McIntosh's class); at most 32 MiB each.
 
     Returns
     -------
@@ -61,9 +62,10 @@ def read_srs(path: str | Path) -> pd.DataFrame:
         `time` (datetime64[us, UTC], 00 UT of the day of issue, for which the positions are valid), `issued` (likewise),
         `noaa` (int64, 5 digits from June 2002 on, once a day, as issued last), `lon`, `lat` (Stonyhurst degrees, west
         and north positive), `area_uhem` (0 = plage without spots, NaN = unknown), `extent` (degrees of longitude, NaN =
-        unknown); sorted by time. Regions that are due to return are left out. Rows whose number, day or position cannot
-        be read or is impossible are left out, impossible areas and extents unknown; both, and lines of a text that
-        belong to no part that is used and are no heading, are logged.
+        unknown), `mcintosh` (class in capitals such as EKI, "" = unknown or without spots); sorted by time. Regions
+        that are due to return are left out. Rows whose number, day or position cannot be read or is impossible are left
+        out, impossible areas, extents and classes unknown; rows left out, impossible areas and extents, and lines of a
+        text that belong to no part that is used and are no heading, are logged.
 
     Raises
     ------
@@ -103,9 +105,28 @@ def read_srs(path: str | Path) -> pd.DataFrame:
             "lat": lat * np.where(place[0] == "N", 1, -1),
             "area_uhem": plausible_numbers(rows["AREA"], str(path), low=0, high=_LARGEST),
             "extent": plausible_numbers(rows["Longitude_extent"], str(path), low=0, high=_LONGEST),
+            "mcintosh": _classes(rows["Z"]),
         }
     )
     return _once(table[keep].astype({"noaa": "int64"}), path)
+
+
+def mcintosh_classes(samples: pd.DataFrame, srs: pd.DataFrame) -> pd.Series:
+    """McIntosh's class of the region of each of N samples (`time`, `noaa`) by the last summary issued before.
+
+    "" where the region has no number, or stands in no summary of `read_srs` of the 48 h before.
+    """
+    asked = samples[["time", "noaa"]].astype({"time": "datetime64[us, UTC]", "noaa": "Int64"})
+    asked = asked.reset_index(drop=True).reset_index(names="row").sort_values("time")
+    known = srs[["issued", "noaa", "mcintosh"]].astype({"noaa": "Int64"}).sort_values("issued")
+    within = pd.Timedelta("48h")
+    found = pd.merge_asof(asked, known, left_on="time", right_on="issued", by="noaa", tolerance=within)
+    return found.set_index("row")["mcintosh"].sort_index().fillna("").set_axis(samples.index)
+
+
+def _classes(text: pd.Series) -> pd.Series:
+    seen = text.astype("str").str.strip().str.upper()
+    return seen.where(seen.str.fullmatch(_MCINTOSH), "").fillna("")
 
 
 def _once(table: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -152,7 +173,7 @@ def _text_rows(text: str, path: Path) -> pd.DataFrame:
             parts.add(section)
         elif section in {"I", "IA"} and cells and cells[0].isdigit():
             # Number, location, Carrington longitude; then area, class, extent.
-            sizes = (cells[3:4], cells[5:6]) if section == "I" else (["0"], [])
+            sizes = (cells[3:4], cells[5:6], cells[4:5]) if section == "I" else (["0"], [], [])
             rows.append([cells[0], "".join(cells[1:2]), date, *("".join(size) for size in sizes), number])
         elif section in parts and cells and _LINE[section in {"I", "IA"}].match(line) is None:
             stray.append(f"line {number} {line.strip()[:40]!r}")

@@ -21,9 +21,9 @@ from kflare.io.arrays import BoolArray
 from kflare.verification.probabilistic import trailing_climatology
 
 __all__ = [
-    "ONE_NUMBER", "Classifier", "climatology", "disk_climatology", "disk_recent_climatology", "gradient_boosting",
-    "logistic_regression", "one_number_regressions", "persistence", "persistence_climatology", "random_forest",
-    "recent_climatology", "region_persistence",
+    "ONE_NUMBER", "Classifier", "class_climatology", "climatology", "disk_climatology", "disk_recent_climatology",
+    "gradient_boosting", "logistic_regression", "one_number_regressions", "persistence", "persistence_climatology",
+    "random_forest", "recent_climatology", "region_persistence",
 ]  # fmt: skip
 
 _DAYS = 120  # of the recent climatology
@@ -113,6 +113,21 @@ def persistence_climatology(
     without, after = (f"{kind.sum()} of {len(kind)} samples" for kind in kinds)
     told = f"events after a day with a flare of the class: {after}; without: {without}"
     return rates[(persistent > 0).astype(int)], told
+
+
+def class_climatology(
+    training: pd.Series, values: npt.ArrayLike, classes: pd.Series, *, weight: float = 10.0
+) -> npt.NDArray[np.float32]:
+    """Mean of the `values` (M,) of training samples of the same class, float32 (N,); unknown classes get that of all.
+
+    The mean of a class is drawn to that of all by the `weight` of so many samples [R]. With McIntosh's classes of
+    regions and outcomes it is McIntosh climatology; of days and numbers of flares the rate r of its Poisson form, whose
+    probability is 1 − exp(−r) (Gallagher et al. 2002, Bloomfield et al. 2012 [M]).
+    """
+    seen = pd.Series(np.asarray(values, np.float64)).groupby(training.to_numpy()).agg(["sum", "count"])
+    overall = seen["sum"].sum() / seen["count"].sum()
+    rates = (seen["sum"] + weight * overall) / (seen["count"] + weight)
+    return classes.map(rates.drop("", errors="ignore")).fillna(overall).to_numpy(np.float32)
 
 
 def one_number_regressions(

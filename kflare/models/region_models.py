@@ -17,7 +17,7 @@ from kflare.datasets.splits import Split
 from kflare.errors import ModelError, SettingError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches
-from kflare.flares.srs import read_srs
+from kflare.flares.srs import mcintosh_classes, read_srs
 from kflare.io.arrays import Float32Array
 from kflare.models.baselines import logistic_regression, recent_climatology, region_persistence
 from kflare.models.event_statistics import region_event_statistics
@@ -44,12 +44,14 @@ def region_task(
 ) -> TrainingTask:
     """Label SHARP samples, with the NOAA numbers of HARPs, or a region table; the flare list must cover their windows.
 
-    `features` are as `features_of` takes them; `srs`, for SHARP samples, tells when a number was given.
+    `features` are as `features_of` takes them; `srs` tells McIntosh's classes, and of SHARP samples when a number was
+    given.
     """
+    summaries = None if srs is None else read_srs(srs)
     if regions is not None:
         source = samples_of_region_table(regions, flares)
     elif sharp is not None and harp_noaa is not None:
-        source = samples_of_sharp(sharp, flares, harp_noaa=harp_noaa, srs=None if srs is None else read_srs(srs))
+        source = samples_of_sharp(sharp, flares, harp_noaa=harp_noaa, srs=summaries)
     else:
         raise SettingError(f"{spec.name} needs a region table, or SHARP samples with the NOAA numbers of their HARPs")
     table, observed = source.table, reaches(source.flux, spec.event)
@@ -70,7 +72,7 @@ def region_task(
         spec,
         table[[name for name in ("time", "region", "noaa", *names) if name in table]].assign(cluster=clusters),
         observed,
-        {"features": names},
+        {"features": names} | ({} if summaries is None else {"mcintosh": True}),
         source.notes,
         fit,
         lambda split: fit_scaling(table[split.train], used).of_table(table),
@@ -79,7 +81,7 @@ def region_task(
             "persistence": lambda _: region_persistence(table, source.region_flares, spec.event),
             "120-day climatology": lambda rate: recent_climatology(table["time"], observed, otherwise=rate),
         },
-        table,
+        table if summaries is None else table.assign(mcintosh=mcintosh_classes(table, summaries)),
         # There is no attribution of a region's features.
         lambda fitted, root, split, metadata, _: publish_region_model(
             fitted, root, spec.name, example=table[split.train].head(8), metadata=metadata

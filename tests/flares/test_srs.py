@@ -8,7 +8,7 @@ import pytest
 
 from kflare.attribution.region_tables import read_regions
 from kflare.errors import DataError
-from kflare.flares.srs import read_srs
+from kflare.flares.srs import mcintosh_classes, read_srs
 
 TEXT = """\
 :Product: 1023SRS.txt
@@ -250,3 +250,24 @@ def test_rows_with_more_fields_than_the_header(tmp_path):
     path = tmp_path / "srs.csv"
     path.write_text("ar_noaanum,LOCATION,date\n0,0,11875,N07W04,2013-10-23\n0,0,11877,S13E23,2013-10-23\n")
     assert read_srs(path)["noaa"].tolist() == [11875, 11877]
+
+
+def test_classes_of_mcintosh_are_read_in_every_form(tmp_path):
+    (tmp_path / "text").write_text(TEXT)
+    table = "ar_noaanum,LOCATION,Z,date\n11875,N07W04, ekc,2013-10-23 00:30\n11877,S13E23,GKI,2013-10-23 00:30\n"
+    (tmp_path / "csv").write_text(table + "11871,S08W56,,2013-10-23 00:30\n")
+    (tmp_path / "none").write_text(FORMS["positions only"])
+    assert read_srs(tmp_path / "text")["mcintosh"].tolist() == ["EKC", "EKI", ""]
+    assert read_srs(tmp_path / "csv")["mcintosh"].tolist() == ["EKC", "", ""]  # McIntosh has no G
+    assert read_srs(tmp_path / "none")["mcintosh"].tolist() == [""] * 3
+
+
+def test_a_sample_has_the_class_of_the_last_summary_issued_before(tmp_path):
+    rows = "11875,N07E10,DAO,2013-10-22 00:30\n11875,N07W04,EKC,2013-10-23 00:30\n"
+    (tmp_path / "srs.csv").write_text("ar_noaanum,LOCATION,Z,date\n" + rows)
+    times = ["2013-10-23T00:29Z", "2013-10-23T00:30Z", "2013-10-22T00:00Z", "2013-10-25T00:29Z", "2013-10-25T00:31Z"]
+    samples = pd.DataFrame({"time": pd.to_datetime(times), "noaa": 11875}, index=[4, 3, 2, 1, 0])
+    found = mcintosh_classes(samples, read_srs(tmp_path / "srs.csv"))
+    assert found.to_dict() == {4: "DAO", 3: "EKC", 2: "", 1: "EKC", 0: ""}
+    other = samples.assign(noaa=pd.array([pd.NA, 11876, 11875, 11875, 11875], "Int64"))
+    assert mcintosh_classes(other, read_srs(tmp_path / "srs.csv")).tolist() == ["", "", "", "EKC", ""]

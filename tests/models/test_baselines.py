@@ -7,6 +7,7 @@ import pytest
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.models.baselines import (
+    class_climatology,
     climatology,
     disk_climatology,
     disk_recent_climatology,
@@ -150,3 +151,14 @@ def test_past_flares_weigh_by_class_and_the_last_day_ten_times(samples):
     found = one_number_regressions(table, observed, asked)["past flares alone"]
     np.testing.assert_allclose(found[:5], found[0])
     assert found[5] < found[0]
+
+
+def test_the_climatology_of_a_class_is_drawn_to_that_of_all():
+    training = pd.Series(["EKC"] * 10 + ["BXO"] * 30)
+    flares = [2] * 10 + [0] * 30  # half a flare a day of all
+    found = class_climatology(training, flares, pd.Series(["EKC", "BXO", "FKC", ""], index=[9, 8, 7, 6]))
+    # (20 + 10 x 0.5)/(10 + 10), (0 + 10 x 0.5)/(30 + 10), and of classes never seen the mean of all.
+    np.testing.assert_allclose(found, [1.25, 0.125, 0.5, 0.5])
+    # What is unknown is no class of its own.
+    unknown = class_climatology(pd.Series(["EKC"] * 10 + [""] * 30), flares, pd.Series(["", "EKC"]), weight=0)
+    np.testing.assert_allclose(unknown, [0.5, 2])

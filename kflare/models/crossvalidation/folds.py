@@ -22,6 +22,7 @@ from kflare.io.arrays import BoolArray
 from kflare.io.atomic import held_folders, write_whole
 from kflare.io.run_settings import require_same_settings
 from kflare.models.baselines import (
+    class_climatology,
     climatology,
     gradient_boosting,
     logistic_regression,
@@ -262,6 +263,9 @@ def baseline_unit(task: "TrainingTask") -> Unit:
         before = stated["persistence"]
         chance, told = persistence_climatology(before[fold.train], labels, before)
         results.append(conclude("persistence + climatology", fold, observed, chance, frequency=True, note=told))
+        if "mcintosh" in task.numbers:
+            classes = task.numbers["mcintosh"]
+            stated["McIntosh climatology"] = class_climatology(classes[fold.train], labels, classes)
         stated["climatology"] = np.full(len(observed), rate, np.float32)
         return results + [conclude(name, fold, observed, p, frequency=True) for name, p in stated.items()]
 

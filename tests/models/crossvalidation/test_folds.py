@@ -322,6 +322,21 @@ def test_persistence_as_a_chance_tells_its_cases_and_one_number_its_lead(rows, r
     assert np.isfinite(written["R_VALUE alone"]["network_minus_this"]["tss"]["lower"])
 
 
+def test_classes_of_mcintosh_give_a_climatology_of_the_training_span(regions):
+    table, observed = regions
+    (fold,) = year_folds(table["time"], [2013])
+    classes = pd.Series(np.where(table["R_VALUE"] > 3, "EKC", "BXO"))
+    task = TrainingTask(
+        model_spec("defn-c"), table, observed, {}, (), None, lambda _: table[["AREA"]].to_numpy(np.float32),
+        {"persistence": lambda _: observed.astype(np.float32)}, pd.DataFrame({"mcintosh": classes}), None,
+    )  # fmt: skip
+    (found,) = (one for one in baseline_unit(task)(fold, None) if one.method == "McIntosh climatology")
+    large = fold.train & classes.eq("EKC").to_numpy()
+    rate = (observed[large].sum() + 10 * observed[fold.train].mean()) / (large.sum() + 10)
+    np.testing.assert_allclose(found.output[fold.test & classes.eq("EKC").to_numpy()], rate, rtol=1e-6)
+    np.testing.assert_array_equal(found.probability, found.output)
+
+
 @pytest.mark.parametrize("by", ["region", "noaa"])
 def test_other_forecasts_are_compared_on_the_samples_that_both_have(rows, tmp_path, by):
     test = rows[(rows["span"] == "test") & (rows["method"] == "climatology")].iloc[::3]
