@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
-from xml.parsers import expat
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import numpy.typing as npt
@@ -106,35 +106,23 @@ def xml_header(payload: bytes, *, source: str) -> dict[str, str]:
         )
     if len(boxes[0]) > _MAX_XML:
         raise DataError(f"`{source}` is damaged: its XML box must be at most {_MAX_XML} bytes, has {len(boxes[0])}")
-    cards: dict[str, str] = {}
-    path: list[str] = []
-    text: list[str] = []
-
-    def start(name: str, _: dict[str, str]) -> None:
-        path.append(name)
-        text.clear()
-
-    def end(_: str) -> None:
-        if len(path) == 3 and path[1].lower() in {"fits", "helioviewer"}:
-            cards.setdefault(path[2].upper(), "".join(text).strip())
-        path.pop()
-        text.clear()
-
-    def refuse(*_: object) -> None:
-        raise DataError(f"`{source}` is refused: the XML of a FITS header has no document type and no entities")
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = text.append
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
     try:
         # Some writers end the box with a NUL.
-        parser.Parse(boxes[0].rstrip(b"\0"), True)
-    except expat.ExpatError as error:
+        root = ET.XML(boxes[0].rstrip(b"\0"), ET.XMLParser(target=_Plain()))  # noqa: S314 (without a document type)
+    except ET.ParseError as error:
         raise DataError(f"`{source}` is damaged: its XML box cannot be parsed: {error}; download it again") from error
-    return cards
+    except DataError as error:
+        raise DataError(f"`{source}` is refused: {error}") from error
+    # Of two cards of one name the first counts.
+    parts = [part for part in root if part.tag.lower() in {"fits", "helioviewer"}]
+    return {card.tag.upper(): (card.text or "").strip() for part in reversed(parts) for card in reversed(part)}
+
+
+class _Plain(ET.TreeBuilder):
+    """Refuses a document type, before the entities in it are read."""
+
+    def doctype(self, *_: str | None) -> None:
+        raise DataError("the XML of a FITS header has no document type and no entities")
 
 
 def _boxes(payload: bytes, source: str) -> Iterator[tuple[bytes, memoryview]]:
