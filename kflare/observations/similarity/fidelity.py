@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from kflare.errors import DataError, SettingError
+from kflare.errors import DataError
+from kflare.io.arrays import BoolArray, Float32Array
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.reading import read_magnetogram
 from kflare.observations.similarity.measures import (
@@ -17,6 +17,7 @@ from kflare.observations.similarity.measures import (
     common_frame,
     cw_ssim,
     gauss_correlation,
+    most_scales,
 )
 
 __all__ = ["fidelity_report", "plain_ssim"]
@@ -32,31 +33,21 @@ MagnetogramSource = Magnetogram | str | Path
 def fidelity_report(
     pairs: Iterable[tuple[MagnetogramSource, MagnetogramSource]],
     *,
-    size: int = 256,
-    byte_range: float = 100.0,
     wavelet_size: int = 512,
-    scales: int = 6,
-    orientations: int = 16,
-    window: int = 7,
-    L: float = 0.01,
 ) -> pd.DataFrame:
     """Compare pairs of magnetograms as section 2 of Yi et al. (2021) does.
 
     A pair with an 8-bit image in it gets its `byte_correlation` alone, since gauss beyond the byte range are lost; a
     pair of data gets everything. A pair that cannot be read or compared gets a `note` and NaN, and the others go on.
+    The settings are those of the functions in `kflare.observations.similarity.measures`.
 
     Parameters
     ----------
     pairs : iterable of (Magnetogram or path, Magnetogram or path)
         Image and data, or MDI and HMI. The second is brought to the disk of the first.
-    size : int
-        Width in pixels for the pixel correlations (paper: 256).
-    byte_range : float
-        Field strength of byte 255 in gauss (paper: 100).
     wavelet_size : int
-        Width for CW-SSIM and SSIM, or that of the smaller image of the pair if it is less (paper: not stated).
-    scales, orientations, window, L
-        Of CW-SSIM, see `kflare.observations.similarity.measures.cw_ssim`.
+        Width for CW-SSIM and SSIM, or that of the smaller image of the pair if it is less (paper: not stated); below
+        256 pixels CW-SSIM is of as many scales as there are.
 
     Returns
     -------
@@ -65,10 +56,6 @@ def fidelity_report(
         `byte_correlation`, `gauss_correlation`, `cw_ssim`, `ssim` (plain SSIM on the byte scale, for comparison), all
         NaN where they do not apply, and `note` ("" or what was wrong). `attrs["published"]` holds the paper's means.
 
-    Raises
-    ------
-    SettingError
-        If a parameter is outside its range.
     """
     rows = []
     for first, second in pairs:
@@ -80,18 +67,14 @@ def fidelity_report(
             x, y = (one if isinstance(one, Magnetogram) else read_magnetogram(one) for one in (first, second))
             row["instruments"] = f"{x.instrument}, {y.instrument}"
             row["minutes_apart"] = abs((x.time - y.time).total_seconds()) / 60
-            row["byte_correlation"] = byte_correlation(x, y, size=size, byte_range=byte_range)
+            row["byte_correlation"] = byte_correlation(x, y)
             if x.byte_range is None and y.byte_range is None:
-                row["gauss_correlation"] = gauss_correlation(x, y, size=size)
+                row["gauss_correlation"] = gauss_correlation(x, y)
                 width = min(wavelet_size, x.data.shape[0], y.data.shape[0])
                 a, b = common_frame(x, y, size=width)
                 on_disk = a.on_disk & np.isfinite(a.data) & np.isfinite(b.data)
-                row["cw_ssim"] = cw_ssim(
-                    a.data, b.data, scales=scales, orientations=orientations, window=window, L=L, where=on_disk
-                )
-                row["ssim"] = plain_ssim(a.data, b.data, byte_range=byte_range, where=on_disk)
-        except SettingError:
-            raise
+                row["cw_ssim"] = cw_ssim(a.data, b.data, scales=min(6, most_scales(a.data.shape)), where=on_disk)
+                row["ssim"] = plain_ssim(a.data, b.data, where=on_disk)
         except DataError as error:
             row["note"] = str(error)
         rows.append(row)
@@ -100,23 +83,16 @@ def fidelity_report(
     return report
 
 
-def plain_ssim(
-    x: npt.NDArray[np.float32],
-    y: npt.NDArray[np.float32],
-    *,
-    byte_range: float = 100.0,
-    where: npt.NDArray[np.bool_] | None = None,
-) -> float:
+def plain_ssim(x: Float32Array, y: Float32Array, *, where: BoolArray) -> float:
     """Structural similarity (Wang et al. 2004) by scikit-image, -1 to 1; NaN if `where` is empty.
 
-    Images (H, W) are in gauss; what is not finite counts as 0. Fields are clipped to ± `byte_range`, which also is the
-    half of the data range: with a range of thousands of gauss the constants of SSIM would call any two Suns alike.
+    Images (H, W) are in gauss; what is not finite counts as 0. Fields are clipped to ±100 G, which also is half of the
+    data range: with a range of thousands of gauss the constants of SSIM would call any two Suns alike.
     """
     from skimage.metrics import structural_similarity
 
-    shown = [np.clip(np.where(np.isfinite(image), image, 0.0), -byte_range, byte_range) for image in (x, y)]
-    chosen = np.ones(x.shape, dtype=np.bool_) if where is None else where
-    if not chosen.any():
+    if not where.any():
         return float("nan")
-    _, similar = structural_similarity(*shown, data_range=2 * byte_range, full=True)  # type: ignore[no-untyped-call]
-    return float(similar[chosen].mean())
+    shown = [np.clip(np.where(np.isfinite(image), image, 0.0), -100.0, 100.0) for image in (x, y)]
+    _, similar = structural_similarity(*shown, data_range=200.0, full=True)  # type: ignore[no-untyped-call]
+    return float(similar[where].mean())

@@ -180,7 +180,7 @@ def cw_ssim(
     _require_same_shape(x, y)
     if x.ndim != 2:
         raise DataError(f"an image must have two dimensions, got shape {x.shape}")
-    most = int(np.log2(max(min(x.shape), 1))) - 2
+    most = most_scales(x.shape)
     if not 1 <= scales <= most:
         raise SettingError(f"`scales` must be 1 to log2 of the width, less 2: {most} for {x.shape}; got {scales}")
     if not 2 <= orientations <= 16:
@@ -205,6 +205,11 @@ def cw_ssim(
         means.append(float(np.average(similar, weights=weight)) if weight.sum() > 0 else float("nan"))
     # Nothing leaves the range but by rounding.
     return float(np.clip(np.mean(means), 0.0, 1.0))
+
+
+def most_scales(shape: tuple[int, ...]) -> int:
+    """The height of the largest pyramid of an image."""
+    return int(np.log2(max(min(shape), 1))) - 2
 
 
 def _pyramid(image: _Image, scales: int, orientations: int) -> dict[tuple[int, int], npt.NDArray[np.complex128]]:

@@ -50,7 +50,7 @@ def test_an_image_and_its_data_get_the_byte_correlation_alone(data, tmp_path):
 
 def test_a_pair_that_cannot_be_read_is_noted_and_the_others_go_on(data, tmp_path):
     small = data.resized(128)
-    report = fidelity_report([(tmp_path / "absent.fits", data), (small, data), (data, data)], wavelet_size=64, scales=3)
+    report = fidelity_report([(tmp_path / "absent.fits", data), (small, data), (data, data)], wavelet_size=64)
     assert "does not exist" in report["note"].iloc[0]
     assert "size" in report["note"].iloc[1]
     assert report["note"].iloc[2] == ""
@@ -60,8 +60,8 @@ def test_a_pair_that_cannot_be_read_is_noted_and_the_others_go_on(data, tmp_path
 
 
 def test_a_wrong_setting_is_no_matter_of_a_pair(data):
-    with pytest.raises(SettingError, match="`window`"):
-        fidelity_report([(data, data)], window=4)
+    with pytest.raises(SettingError, match="`scales` must be 1 to"):
+        fidelity_report([(data, data)], wavelet_size=4)
 
 
 def test_mdi_against_its_own_quick_look_image(real_data, tmp_path):

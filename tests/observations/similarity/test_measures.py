@@ -183,7 +183,7 @@ def test_degenerate_images():
     assert cw_ssim(flat, flat + 50, scales=3) == pytest.approx(1)
     assert cw_ssim(flat, rough, scales=3) < 1e-4
     assert np.isnan(cw_ssim(rough, rough, scales=3, where=np.zeros((64, 64), dtype=bool)))
-    assert plain_ssim(flat, flat) == 1
+    assert plain_ssim(flat, flat, where=np.ones((64, 64), dtype=bool)) == 1
     assert np.isnan(plain_ssim(flat, flat, where=np.zeros((64, 64), dtype=bool)))
     # What is not measured counts as 0.
     assert cw_ssim(np.full((64, 64), np.nan), flat, scales=3) == 1
