@@ -104,8 +104,8 @@ def _publish_random_cnn(folder: Path) -> None:
 def field_models(made_once: MadeOnce) -> Path:
     """Models' folder with cnn-m version 1, a transparent model published like any other: S = 128, h = 4.
 
-    For "flare" the gradient is B / 100 G and Grad-CAM its mean in each cell; for "no flare" both the negative. Off the
-    disk B = 0. The probability is the largest |B| / 100 G.
+    For "flare" the gradient is B / 100 G, CAM and Grad-CAM its mean in each cell of 2 and 32 pixels; for "no flare" all
+    the negative. Off the disk B = 0. The probability is the largest |B| / 100 G, the share of Grad-CAM 1/4.
     """
     return made_once(_publish_field_model)
 
@@ -125,13 +125,15 @@ def _publish_field_model(folder: Path) -> None:
     def attribute(magnetogram: Any) -> Any:
         field = reduce_field(magnetogram, size=128)
         field = tf.where(tf.math.is_nan(field), tf.zeros_like(field), field) / module.limit
-        cells = tf.nn.avg_pool2d(field, 32, 32, "VALID")
+        cells, fine = tf.nn.avg_pool2d(field, 32, 32, "VALID"), tf.nn.avg_pool2d(field, 2, 2, "VALID")
         probability = tf.reduce_max(tf.maximum(field, -field), axis=(1, 2, 3))
         return {
             "probability": probability,
             "scores": tf.stack([1 - probability, probability], axis=1),
             "calibrated": probability / 2,
+            "cam": tf.concat([-fine, fine], axis=-1),
             "grad_cam": tf.concat([-cells, cells], axis=-1),
+            "grad_cam_share": tf.fill([tf.shape(field)[0], 2], 0.25),
             "guided_backprop": tf.concat([-field, field], axis=-1),
         }
 

@@ -5,7 +5,6 @@ from .compiled import CompiledAttribution
 from .controls import randomisation_check, removal_curve
 from .harps import place_regions
 from .map_agreement import agreement
-from .maps import attribution_map
 from .published import PublishedModel
 
 __all__ = [
@@ -13,7 +12,6 @@ __all__ = [
     "CompiledAttribution",
     "PublishedModel",
     "agreement",
-    "attribution_map",
     "place_regions",
     "randomisation_check",
     "read_attribution",

@@ -3,10 +3,11 @@
 | file | what |
 | --- | --- |
 | `images.csv` | an image per row: forecast, largest flare within 24 h, hit, miss, false alarm or null |
-| `regions.csv` | an image and region per row: position, Grad-CAM value, PIL measures, flare, SHARP parameters |
+| `maps.csv` | how much of the score Grad-CAM and the exact CAM explain, and how far they point at regions, by outcome |
+| `regions.csv` | an image and region per row: position, values of the maps, PIL measures, flare, SHARP parameters |
 | `table2.csv`, `table2_numbers.csv` | the paper's Table 2, in its layout and as numbers |
-| `figure6.csv`, `figure7.csv` | flare occurrence by Grad-CAM value; correlations with SHARP parameters |
-| `figure2_DAY`, `figure3` … `figure7` | the figures |
+| `figure6.csv`, `figure7.csv` | flare occurrence by value of a map; correlations with SHARP parameters |
+| `figure2_DAY`, `figure3` … `figure7` | the figures; `figure4_cam`, `figure6_cam`, `figure7_cam` of the exact CAM |
 | `summary.json` | sample sizes and settings |
 
 One image is in memory at a time.
@@ -26,7 +27,8 @@ import pandas as pd
 from kflare.attribution.attribution_file import LABELS, Attribution, read_attribution
 from kflare.attribution.gradients import line_measures, table_2, table_2_as_printed
 from kflare.attribution.harps import largest, place_regions, regions_near
-from kflare.attribution.image_maps import ImageMaps, scaled_maps
+from kflare.attribution.image_maps import CLASS_MAPS, ImageMaps, scaled_maps
+from kflare.attribution.map_measures import map_measures, map_table
 from kflare.attribution.outcomes import OUTCOMES, flux_of_regions, named_outcomes
 from kflare.attribution.region_tables import with_sharp
 from kflare.attribution.relations import correlations, occurrence_rates
@@ -49,6 +51,7 @@ class AnalysisOptions:
     """What the paper leaves open, and what the tables are restricted to."""
 
     decision_threshold: float = 0.5  # of a flare forecast; 0.5 in the paper: the higher of two scores decides
+    methods: tuple[str, ...] = ()  # of `CLASS_MAPS`, that every file must hold; () for those that are there
     area: str = "box"  # "box" or "field", see `harps.AREAS`
     polarity_threshold: float | None = None  # gauss; None for `polarity_lines.default_threshold` of each image
     polarity_method: str = "edges"  # "edges" or "schrijver", see `polarity_lines.polarity_lines`
@@ -73,8 +76,11 @@ def read_image(
     found = read_attribution(path)
     if found.image not in images:
         raise DataError(f"`{path}`: its magnetogram `{found.image}` is not among those given: name its folder")
-    size = found.guided_backprop.shape[0]
-    image = read_magnetogram(images[found.image], byte_range=found.byte_range, policy="any", time=found.time, size=size)
+    for method in options.methods:
+        found.require(method)
+    image = read_magnetogram(
+        images[found.image], byte_range=found.byte_range, policy="any", time=found.time, size=found.size
+    )
     threshold = default_threshold(image) if options.polarity_threshold is None else options.polarity_threshold
     lines = polarity_lines(image.data, threshold=threshold, method=options.polarity_method, width=options.line_width)
     near = regions_near(regions, image.time, tolerance_hours=options.tolerance_hours)
@@ -88,11 +94,13 @@ def region_rows(
     """One row per region of an image: what the maps of the flaring label say of it.
 
     `lon`, `lat` are at the time of the image, `hours` image minus the record of the position; `grad_cam` is the
-    region's Grad-CAM value, `grad_cam_raw` that before the ReLU and the scaling, `guided_backprop` the largest scaled
-    gradient, `order` 1 for the largest Grad-CAM value of the image; and those of `gradients.line_measures`.
+    region's Grad-CAM value, `grad_cam_raw` that before the ReLU and the scaling, `grad_cam_order` 1 for the largest
+    value of the image; the same of `cam`, and `cam_score`, what the region adds to the score; `guided_backprop` is the
+    largest scaled gradient; and those of `gradients.line_measures`.
     """
     time, nominal = pd.Timestamp(attribution.time), forecast_time(attribution.time)
-    gradient = image.guided_backprop[..., _FLARE]
+    gradient = image.shown["guided_backprop"][..., _FLARE]
+    methods = [method for method in CLASS_MAPS if method in image.shown]
     rows: list[dict[str, Any]] = []
     for patch in image.patches:
         row = {
@@ -104,14 +112,18 @@ def region_rows(
             "lon": patch.lon,
             "lat": patch.lat,
             "hours": (time - regions["time"].loc[patch.index]).total_seconds() / 3600,
-            "grad_cam": largest(image.grad_cam[..., _FLARE], patch),
-            "grad_cam_raw": largest(image.grad_cam_signed[..., _FLARE], patch),
             "guided_backprop": largest(gradient, patch),
         }
+        for method in methods:
+            row[method] = largest(image.shown[method][..., _FLARE], patch)
+            row[f"{method}_raw"] = largest(image.raw[method][..., _FLARE], patch)
+        if "cam" in methods:
+            row["cam_score"] = float(patch.crop(image.raw["cam"][..., _FLARE])[patch.mask].sum() / image.field.size)
         rows.append(row | line_measures(gradient, lines, patch, strong=strong_gradient))
-    values = np.array([row["grad_cam"] for row in rows])
-    for row in rows:
-        row["order"] = 1 + int((values > row["grad_cam"]).sum())
+    for method in methods:
+        values = np.array([row[method] for row in rows])
+        for row in rows:
+            row[f"{method}_order"] = 1 + int((values > row[method]).sum())
     return rows
 
 
@@ -138,6 +150,7 @@ class Analysis:
         parts = [
             f"{self.summary['model']}, {self.summary['flaring']}, decided at {decision:.3g}",
             "\n".join(sizes),
+            self.tables["maps"].to_string(index=False, float_format="%.3f", na_rep="-"),
             printed.to_string(index=False),
         ]
         if "figure7" in self.tables:
@@ -186,7 +199,7 @@ def analyse(
     )
     if sharp is not None:
         rows = with_sharp(rows, sharp, tolerance_hours=chosen.tolerance_hours)
-    tables = _tables(rows, chosen, threshold, sharp=sharp is not None)
+    tables = {"maps": map_table(images)} | _tables(rows, chosen, threshold, sharp=sharp is not None)
     about = {"model": model, "flaring": f">= {threshold}1.0 within 24 h"}
     summary = {**about, **_sizes(images, rows), "not_analysed": len(failures), "settings": asdict(chosen)}
     found = {"images": images.drop(columns="path"), "regions": rows, **tables}
@@ -227,6 +240,7 @@ def _measured(
                 "probability": found.probability,
                 "calibrated": found.calibrated,
                 "regions": len(image.patches),
+                **map_measures(found, image),
                 "path": str(path),
             }
         )
@@ -247,16 +261,23 @@ def _tables(rows: pd.DataFrame, options: AnalysisOptions, threshold: str, *, sha
     numbers = table_2(known)
     # The paper leaves nulls out of Figs. 6 and 7.
     chosen = known[known["outcome"] != "null"]
+    methods = [method for method in CLASS_MAPS if method in rows]
+    rates = [occurrence_rates(chosen[method], chosen["flux24"]).assign(method=method) for method in methods]
     tables = {
         "table2": table_2_as_printed(numbers, threshold=threshold),
         "table2_numbers": numbers,
-        "figure6": occurrence_rates(chosen["grad_cam"], chosen["flux24"]),
+        "figure6": pd.concat(rates, ignore_index=True),
     }
     if sharp:
         inner = rows[(rows["outcome"] != "null") & (rows["lon"].abs() <= options.max_longitude)]
+        kinds = (("", "0-1 per image"), ("_raw", "none"), ("_score", "sum over the region"))
         found = [
-            correlations(inner, value=value, resamples=options.resamples, seed=options.seed).assign(scaling=scaling)
-            for value, scaling in (("grad_cam", "0-1 per image"), ("grad_cam_raw", "none"))
+            correlations(inner, value=f"{method}{ending}", resamples=options.resamples, seed=options.seed).assign(
+                method=method, scaling=scaling
+            )
+            for method in methods
+            for ending, scaling in kinds
+            if f"{method}{ending}" in inner
         ]
         tables["figure7"] = pd.concat(found, ignore_index=True)
     return tables

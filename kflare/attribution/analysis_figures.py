@@ -18,8 +18,8 @@ from matplotlib.cbook import boxplot_stats
 from matplotlib.figure import Figure
 
 from kflare.attribution.attribution_file import Attribution
-from kflare.attribution.figures import figure_grad_cam, figure_guided_backprop, figure_hit, figure_patches, save
-from kflare.attribution.image_maps import ImageMaps
+from kflare.attribution.figures import figure_class_maps, figure_guided_backprop, figure_hit, figure_patches, save
+from kflare.attribution.image_maps import CLASS_MAPS, NAMES, ImageMaps
 from kflare.attribution.relations import BINS
 from kflare.errors import DataError
 from kflare.flares.catalogue import flux_to_class
@@ -39,12 +39,12 @@ _GREY: Final = "#595959"
 _LINEAR: Final = ("ABSNJZH", "SHRGT45", "MEANJZD", "MEANALP", "MEANJZH", "MEANGAM", "MEANSHR")
 
 
-def figure_occurrence(rates: pd.DataFrame, *, title: str = "") -> Figure:
-    """Flare occurrence rate within 24 h by Grad-CAM value, for ≥C, ≥M and X, with 95 % intervals (Fig. 6)."""
+def figure_occurrence(rates: pd.DataFrame, *, title: str = "", name: str = "Grad-CAM") -> Figure:
+    """Flare occurrence rate within 24 h by value of a map, for ≥C, ≥M and X, with 95 % intervals (Fig. 6)."""
     figure = Figure(figsize=(6.4, 6.0), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-    for shift, (name, (colour, mark, line)) in zip((-1, 0, 1), _MARKS.items(), strict=True):
-        rows = rates[(rates["flare_class"] == name) & (rates["regions"] > 0)]
+    for shift, (least, (colour, mark, line)) in zip((-1, 0, 1), _MARKS.items(), strict=True):
+        rows = rates[(rates["flare_class"] == least) & (rates["regions"] > 0)]
         if rows.empty:
             continue
         width = (rows["high"] - rows["low"]).to_numpy()
@@ -52,7 +52,7 @@ def figure_occurrence(rates: pd.DataFrame, *, title: str = "") -> Figure:
         rate = rows["rate"].to_numpy()
         # By rounding, an interval may end just short of the rate.
         reach = np.clip([rate - rows["rate_low"], rows["rate_high"] - rate], 0, None)
-        label = f"{'≥' if name != 'X' else ''}{name} ({int(rows['flaring'].sum())} flaring regions)"
+        label = f"{'≥' if least != 'X' else ''}{least} ({int(rows['flaring'].sum())} flaring regions)"
         upper.errorbar(x, rate, reach, color=colour, marker=mark, linestyle=line, capsize=3, markersize=5, label=label)
     upper.set(ylabel="Flare occurrence rate within 24 h", ylim=(-0.02, 1.02), title=title)
     if upper.get_legend_handles_labels()[0]:
@@ -61,16 +61,18 @@ def figure_occurrence(rates: pd.DataFrame, *, title: str = "") -> Figure:
     middle, width = (counts["low"] + counts["high"]) / 2, counts["high"] - counts["low"]
     bars = lower.bar(middle, counts["regions"], width=0.9 * width, color=_GREY)
     lower.bar_label(bars, fontsize="x-small", padding=1)
-    lower.set(xlabel="Grad-CAM value of the region", ylabel="Regions", xlim=(counts["low"].min(), counts["high"].max()))
+    lower.set(xlabel=f"{name} value of the region", ylabel="Regions", xlim=(counts["low"].min(), counts["high"].max()))
     lower.margins(y=0.25)
     return figure
 
 
-def figure_correlations(regions: pd.DataFrame, correlations: pd.DataFrame, *, shown: int = 9) -> Figure:
-    """Box plots of SHARP parameters by Grad-CAM value, the `shown` largest |r| first (Fig. 7: the nine above 0.5)."""
+def figure_correlations(
+    regions: pd.DataFrame, correlations: pd.DataFrame, *, shown: int = 9, method: str = "grad_cam"
+) -> Figure:
+    """Box plots of SHARP parameters by value of a map, the `shown` largest |r| first (Fig. 7: the nine above 0.5)."""
     defined = correlations.dropna(subset="pearson")
     if defined.empty:
-        raise DataError("no SHARP parameter has a correlation with the Grad-CAM value: too few regions have both")
+        raise DataError(f"no SHARP parameter has a correlation with `{method}`: too few regions have both")
     order = defined.reindex(defined["pearson"].abs().sort_values(ascending=False).index).head(shown)
     columns = min(3, len(order))
     rows = -(-len(order) // columns)
@@ -78,7 +80,7 @@ def figure_correlations(regions: pd.DataFrame, correlations: pd.DataFrame, *, sh
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True)
     for axes, row in zip(panels.flat, order.to_dict("records"), strict=False):
         name = str(row["parameter"])
-        boxes = boxes_by_value(regions["grad_cam"], regions[name])
+        boxes = boxes_by_value(regions[method], regions[name])
         _draw_boxes(axes, boxes)
         positive = all(box["whislo"] > 0 for box in boxes.values())
         if name not in _LINEAR and positive:
@@ -90,7 +92,7 @@ def figure_correlations(regions: pd.DataFrame, correlations: pd.DataFrame, *, sh
     for axes in panels.flat[len(order) :]:
         axes.set_visible(False)
     for axes in panels[-1]:
-        axes.set_xlabel("Grad-CAM value of the region", fontsize="small")
+        axes.set_xlabel(f"{NAMES[method]} value of the region", fontsize="small")
     return figure
 
 
@@ -171,7 +173,7 @@ def write_figures(
         title, image = titled(row)
         figures[f"figure2_{row['time']:%Y%m%d}"] = figure_hit(title.replace("\n", ", "), image)
     cases = [titled(row) for row in chosen.to_dict("records")]
-    figures |= {"figure3": figure_guided_backprop(cases), "figure4": figure_grad_cam(cases)}
+    figures["figure3"] = figure_guided_backprop(cases)
     entries = []
     for row in example_regions(regions, days, max_longitude=max_longitude).to_dict("records"):
         _, image, lines = read(Path(images.loc[images["image"] == row["image"], "path"].iloc[0]))
@@ -180,9 +182,16 @@ def write_figures(
         entries.append((title, image, lines, patch))
     if entries:
         figures["figure5"] = figure_patches(entries)
-    figures["figure6"] = figure_occurrence(tables["figure6"], title="Regions of hits, misses and false alarms")
-    if "figure7" in tables and tables["figure7"]["pearson"].notna().any():
-        inner = regions[(regions["outcome"] != "null") & (regions["lon"].abs() <= max_longitude)]
-        scaled = tables["figure7"]["scaling"] == tables["figure7"]["scaling"].iloc[0]
-        figures["figure7"] = figure_correlations(inner, tables["figure7"][scaled])
+    inner = regions[(regions["outcome"] != "null") & (regions["lon"].abs() <= max_longitude)]
+    for method in (method for method in CLASS_MAPS if method in regions):
+        ending = "" if method == "grad_cam" else f"_{method}"
+        figures[f"figure4{ending}"] = figure_class_maps(cases, method)
+        rates = tables["figure6"][tables["figure6"]["method"] == method]
+        title = "Regions of hits, misses and false alarms"
+        figures[f"figure6{ending}"] = figure_occurrence(rates, title=title, name=NAMES[method])
+        if "figure7" in tables:
+            of_method = tables["figure7"][tables["figure7"]["method"] == method]
+            scaled = of_method[of_method["scaling"] == of_method["scaling"].iloc[0]]
+            if scaled["pearson"].notna().any():
+                figures[f"figure7{ending}"] = figure_correlations(inner, scaled, method=method)
     return [save(figure, output / f"{name}.{kind}") for name, figure in figures.items() for kind in ("png", "pdf")]

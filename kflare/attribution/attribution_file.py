@@ -3,10 +3,11 @@
 | HDU | what | grid |
 | --- | --- | --- |
 | primary | no data: image, time, model, probability | |
+| `CAM_FLARE`, `CAM_NO_FLARE` | exact CAM, signed; not of models that do not answer it | cells of the stem |
 | `GRAD_CAM_FLARE`, `GRAD_CAM_NO_FLARE` | raw and signed, before the final ReLU | cells of the last convolution |
 | `GUIDED_BACKPROP_FLARE`, `GUIDED_BACKPROP_NO_FLARE` | raw and signed gradient | pixels of the network's input |
 
-`sunpy.map.Map(path)` opens all four. A file is written beside its place and renamed, so it is whole or not there.
+`sunpy.map.Map(path)` opens all. A file is written beside its place and renamed, so it is whole or not there.
 """
 
 import csv
@@ -37,9 +38,10 @@ __all__ = ["LABELS", "STORED_METHODS", "Attribution", "Origin", "read_attributio
 LABELS = ("no_flare", "flare")
 """The labels, in the order of the maps' last axis."""
 
-STORED_METHODS = ("grad_cam", "guided_backprop")
+STORED_METHODS = ("cam", "grad_cam", "guided_backprop")
 
-# Gradients are kept to within 1e-5 of the map's largest value, the tolerance to which served maps equal those made in
+_LAYERS = dict(zip(STORED_METHODS, ("all that reach the score", "last convolution", "magnetogram"), strict=True))
+# Fine maps are kept to within 1e-5 of the map's largest value, the tolerance to which served maps equal those made in
 # process, and are integers on disk: those compress to about half, and a map read back equals the one written.
 _LEVELS = 5e4
 # Of the magnetogram's header; its instrument, content and unit would make sunpy take the maps for fields in gauss.
@@ -72,10 +74,11 @@ class Attribution:
         Field in gauss of byte 255, where the image had 8 bits.
     probability, calibrated : float
         Forecast for the full disk.
-    grad_cam : float32 array of shape (h, h, 2)
-        Raw, signed; row 0 = north, column 0 = east, last axis = `LABELS`.
-    guided_backprop : float32 array of shape (S, S, 2)
-        As `grad_cam`.
+    maps : dict of float32 arrays of shape (h, h, 2)
+        By method, of `STORED_METHODS`: raw, signed; row 0 = north, column 0 = east, last axis = `LABELS`. "cam" is left
+        out where the model does not answer it. The size S of "guided_backprop" is that of the network's input.
+    share : pair of floats
+        How much of the score less that of a Sun without field the channels of Grad-CAM make, by label; NaN = not known.
     header : dict
         FITS keywords of the S × S grid of the network's input, rows counted from the south.
     """
@@ -86,24 +89,26 @@ class Attribution:
     origin: Origin
     probability: float
     calibrated: float
-    grad_cam: npt.NDArray[np.float32]
-    guided_backprop: npt.NDArray[np.float32]
+    maps: dict[str, npt.NDArray[np.float32]]
+    share: tuple[float, float]
     header: dict[str, Any]
 
     @classmethod
     def of_reply(
         cls, outputs: Mapping[str, npt.NDArray[Any]], row: int, magnetogram: Magnetogram, *, origin: Origin
     ) -> "Attribution":
-        """One image of the outputs of `attribute`: maps (N, h, h, 2) and (N, S, S, 2), `ModelError` if not finite."""
-        grad_cam = np.asarray(outputs["grad_cam"][row], np.float32)
-        guided = np.asarray(outputs["guided_backprop"][row], np.float32)
-        if not (np.isfinite(grad_cam).all() and np.isfinite(guided).all()):
+        """One image of the outputs of `attribute`, maps (N, h, h, 2); `ModelError` where one is not finite."""
+        maps = {name: np.asarray(outputs[name][row], np.float32) for name in STORED_METHODS if name in outputs}
+        if not all(np.isfinite(values).all() for values in maps.values()):
             raise ModelError(
                 f"the maps of {origin.model} version {origin.version} for `{magnetogram.source}` hold NaN or infinity: "
                 "use another version of the model"
             )
-        size, width = guided.shape[0], magnetogram.data.shape[0]
-        steps = np.array([_step(guided[..., label]) for label in range(len(LABELS))], np.float32)
+        size, width = maps["guided_backprop"].shape[0], magnetogram.data.shape[0]
+        for name in maps.keys() - {"grad_cam"}:
+            steps = np.array([_step(maps[name][..., label]) for label in range(len(LABELS))], np.float32)
+            maps[name] = np.rint(maps[name] / steps) * steps
+        share = outputs["grad_cam_share"][row].tolist() if "grad_cam_share" in outputs else (math.nan, math.nan)
         return cls(
             image=Path(magnetogram.source).name,
             time=magnetogram.time,
@@ -111,20 +116,32 @@ class Attribution:
             origin=origin,
             probability=float(outputs["probability"][row]),
             calibrated=float(outputs["calibrated"][row]),
-            grad_cam=grad_cam,
-            guided_backprop=np.rint(guided / steps) * steps,
+            maps=maps,
+            share=(share[0], share[1]),
             header=_regridded(_world(header_of(magnetogram)), width, cell=width / size, cells=size),
         )
 
     @property
-    def cell(self) -> int:
-        """Pixels of the network's input per cell of Grad-CAM: a power of 2, as halving leaves out an odd last pixel."""
-        return 1 << int(math.log2(self.guided_backprop.shape[0] / self.grad_cam.shape[0]))
+    def size(self) -> int:
+        """Width and height of the network's input."""
+        return self.maps["guided_backprop"].shape[0]
+
+    def cell(self, method: str) -> int:
+        """Pixels of the network's input per cell of a map: a power of 2, as halving leaves out an odd last pixel."""
+        return 1 << int(math.log2(self.size / self.maps[method].shape[0]))
+
+    def require(self, method: str) -> None:
+        """Refuse a map that the model did not answer, such as "cam" of those published before it; `DataError`."""
+        if method not in self.maps:
+            raise DataError(
+                f"{self.origin.model} version {self.origin.version} gave no `{method}` of `{self.image}`, only "
+                f"{', '.join(self.maps)}: attribute it with a later version of the model"
+            )
 
     @cached_property
     def frame(self) -> Magnetogram:
         """An image without values on the pixels of the network's input: its time, disk and observer."""
-        size, cards = self.guided_backprop.shape[0], self.header
+        size, cards = self.size, self.header
         return Magnetogram(
             np.full((size, size), np.nan, np.float32),
             self.time,
@@ -137,16 +154,12 @@ class Attribution:
 
     def map(self, method: str, label: str) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
         """A raw map with row 0 = south, as FITS counts, and its header: what `sunpy.map.Map` takes."""
-        maps = getattr(self, method)[..., LABELS.index(label)]
-        header = dict(self.header)
-        if method == "grad_cam":
-            header = _regridded(header, self.guided_backprop.shape[0], cell=self.cell, cells=maps.shape[0])
-        header |= {
-            "METHOD": method,
-            "LABEL": label,
-            "LAYER": "last convolution" if method == "grad_cam" else "magnetogram",
-            **self.cards(),
-        }
+        maps = self.maps[method][..., LABELS.index(label)]
+        header = _regridded(self.header, self.size, cell=self.cell(method), cells=maps.shape[0])
+        header |= {"METHOD": method, "LABEL": label, "LAYER": _LAYERS[method], **self.cards()}
+        share = self.share[LABELS.index(label)]
+        if method == "grad_cam" and math.isfinite(share):
+            header["SHARE"] = share
         return np.ascontiguousarray(maps[::-1]), header
 
     def cards(self) -> dict[str, Any]:
@@ -172,7 +185,7 @@ def write_attribution(attribution: Attribution, path: Path) -> None:
     from astropy.io import fits
 
     parts = [fits.PrimaryHDU(header=_with_comments({"ORIGIN": "kflare", **attribution.cards()}))]
-    for method in STORED_METHODS:
+    for method in attribution.maps:
         for label in reversed(LABELS):
             data, header = attribution.map(method, label)
             cards, name = _with_comments(header), f"{method}_{label}".upper()
@@ -208,8 +221,10 @@ def read_attribution(path: str | Path) -> Attribution:
                 [file.pixels(parts[f"{method}_{label}".upper()])[::-1] for label in LABELS], axis=-1, dtype=np.float32
             )
             for method in STORED_METHODS
+            if method != "cam" or "CAM_FLARE" in parts
         }
-        header = parts[f"{STORED_METHODS[1]}_{LABELS[1]}".upper()].header
+        header = parts["GUIDED_BACKPROP_FLARE"].header
+        shares = [float(parts[f"GRAD_CAM_{label}".upper()].header.get("SHARE", math.nan)) for label in LABELS]
         return Attribution(
             image=first["IMAGE"],
             time=datetime.fromisoformat(first["DATE-OBS"]).replace(tzinfo=UTC),
@@ -217,8 +232,9 @@ def read_attribution(path: str | Path) -> Attribution:
             origin=_origin(first),
             probability=float(first["PROB"]),
             calibrated=float(first["CALIB"]),
+            maps=maps,
+            share=(shares[0], shares[1]),
             header=_world(header),
-            **maps,
         )
 
 

@@ -20,9 +20,8 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from kflare.attribution.compiled import CompiledAttribution
+from kflare.attribution.compiled import METHODS, CompiledAttribution
 from kflare.attribution.map_agreement import CELLS, agreement, mean_defined, on_cells, rank_correlation
-from kflare.attribution.maps import ATTRIBUTION_METHODS
 from kflare.datasets.preprocessing import fill_and_scale, reduce_field
 from kflare.errors import DataError
 from kflare.io.arrays import Float32Array
@@ -40,7 +39,7 @@ def network_inputs(paths: Sequence[Path], *, size: int, byte_range: float | None
     return np.concatenate([fill_and_scale(reduce_field(tf.constant(field), size=size)).numpy() for field in fields])
 
 
-def controls(model: keras.Model, images: Float32Array) -> dict[str, pd.DataFrame]:
+def controls(model: keras.Model, images: Float32Array, methods: Sequence[str] = METHODS) -> dict[str, pd.DataFrame]:
     """All controls of the flaring label's maps, by name, of images (N, S, S, 1), float32 in [-1, 1]; the model stays.
 
     "randomisation": `randomised_down_to`, the layer, and a rank correlation per method, -1 to 1; "deletion" and
@@ -48,8 +47,9 @@ def controls(model: keras.Model, images: Float32Array) -> dict[str, pd.DataFrame
     `randomisation_check` and `removal_curve`, such as `DataError` where S is no multiple of the cells.
     """
     twin = CompiledAttribution(model, layer=last_convolution(model))
-    maps = {method: found[..., _FLARE] for method, found in twin.maps(images).items() if method in ATTRIBUTION_METHODS}
-    table = randomisation_check(model, images, methods=ATTRIBUTION_METHODS)
+    found = twin.maps(images, methods)
+    maps = {method: found[method][..., _FLARE] for method in methods}
+    table = randomisation_check(model, images, methods=methods)
     randomised = table.pivot_table(
         index="randomised_down_to", columns="method", values="rank_correlation", sort=False, dropna=False
     )
@@ -75,7 +75,7 @@ def randomisation_check(
     images : float32 array of shape (N, S, S, 1)
         The network's input, in [-1, 1].
     methods : sequence of str
-        Of `maps.ATTRIBUTION_METHODS`.
+        Of `compiled.METHODS`.
     layer : str, optional
         The convolution that Grad-CAM looks at; by default the last one.
 

@@ -186,8 +186,7 @@ def _draw(
     if field is None:
         if path.exists() or job.image is None:
             return
-        size = attribution.guided_backprop.shape[0]
-        field = read_magnetogram(job.image, byte_range=settings.byte_range, size=size).data
+        field = read_magnetogram(job.image, byte_range=settings.byte_range, size=attribution.size).data
     save(overlay(attribution, field, patches=patches), path, dpi=100)
 
 

@@ -17,14 +17,14 @@ from matplotlib.figure import Figure
 
 from kflare.attribution.attribution_file import Attribution
 from kflare.attribution.harps import RegionPatch
-from kflare.attribution.image_maps import ImageMaps, scaled_maps
+from kflare.attribution.image_maps import NAMES, ImageMaps, scaled_maps
 from kflare.errors import DataError
 from kflare.io.arrays import FloatArray
 from kflare.io.atomic import write_whole
 from kflare.io.percent import percent
 from kflare.regions.inversion_lines import PolarityLines
 
-__all__ = ["figure_grad_cam", "figure_guided_backprop", "figure_hit", "figure_patches", "overlay", "save"]
+__all__ = ["figure_class_maps", "figure_guided_backprop", "figure_hit", "figure_patches", "overlay", "save"]
 
 
 _BLUE, _ORANGE, _SKY = "#0072B2", "#E69F00", "#56B4E9"
@@ -36,13 +36,15 @@ _FAINT: Final = 2.5
 # How opaque the largest values are: a gradient is full of holes, Grad-CAM covers whole regions.
 _SHARP_MAP: Final = 0.95
 _SMOOTH_MAP: Final = 0.6
+_OPACITY: Final = {"guided_backprop": _SHARP_MAP, "grad_cam": _SMOOTH_MAP, "cam": _SHARP_MAP}
 _Extent = tuple[float, float, float, float] | None
 
 
 def figure_hit(title: str, image: ImageMaps) -> Figure:
-    """Magnetogram with regions, guided backpropagation and Grad-CAM for the flaring label, also overlaid (Fig. 2)."""
-    figure = Figure(figsize=(2 * 4.2 + 0.9, 3 * 4.2 + 0.6), layout="constrained")
-    panels = figure.subplots(3, 2)
+    """Magnetogram with regions and the maps of the flaring label, also overlaid (Fig. 2, and the exact CAM)."""
+    maps = [method for method in _OPACITY if method in image.shown]
+    figure = Figure(figsize=(2 * 4.2 + 0.9, (1 + len(maps)) * 4.2 + 0.6), layout="constrained")
+    panels = figure.subplots(1 + len(maps), 2)
     figure.suptitle(f"{title}: flaring label")
     _field(panels[0, 0], image.field, _LIMIT)
     panels[0, 0].set_title("(a) magnetogram")
@@ -50,15 +52,12 @@ def figure_hit(title: str, image: ImageMaps) -> Figure:
     _frames(panels[0, 1], image.patches, names=True)
     panels[0, 1].set_title("active regions")
     figure.colorbar(grey, ax=panels[0].tolist(), label="Line-of-sight field (G)", shrink=0.8)
-    maps = (
-        ("(b) guided backpropagation", image.guided_backprop[..., 1], _SHARP_MAP),
-        ("(c) Grad-CAM", image.grad_cam[..., 1], _SMOOTH_MAP),
-    )
-    for row, (name, map_, opacity) in zip(panels[1:], maps, strict=True):
+    for row, letter, method in zip(panels[1:], "bcd", maps, strict=False):
+        map_ = image.shown[method][..., 1]
         shown = row[0].imshow(map_, cmap="inferno", vmin=0, vmax=1, interpolation="nearest")
-        row[0].set_title(name)
+        row[0].set_title(f"({letter}) {NAMES[method]}")
         _field(row[1], image.field, _FAINT * _LIMIT)
-        _overlay(row[1], map_, opacity=opacity)
+        _overlay(row[1], map_, opacity=_OPACITY[method])
         _frames(row[1], image.patches, names=False)
         row[1].set_title("overlaid")
         figure.colorbar(shown, ax=row.tolist(), label="Scaled to 0–1", shrink=0.8)
@@ -80,28 +79,29 @@ def figure_guided_backprop(cases: Sequence[tuple[str, ImageMaps]]) -> Figure:
     for row, (title, image) in zip(panels, cases, strict=True):
         for axes, label in zip(row, (1, 0), strict=True):
             _field(axes, image.field, _FAINT * _LIMIT)
-            shown = _overlay(axes, image.guided_backprop[..., label], opacity=_SHARP_MAP)
+            shown = _overlay(axes, image.shown["guided_backprop"][..., label], opacity=_SHARP_MAP)
         _frames(row[0], image.patches, names=True)
         row[0].set_ylabel(title)
     _bar(figure, shown, panels, "|guided gradient|, scaled to 0–1 for each map")
     return figure
 
 
-def figure_grad_cam(cases: Sequence[tuple[str, ImageMaps]]) -> Figure:
-    """Grad-CAM of both labels, and for no flare also without its ReLU, one row per title and image (Fig. 4)."""
+def figure_class_maps(cases: Sequence[tuple[str, ImageMaps]], method: str = "grad_cam") -> Figure:
+    """Grad-CAM or "cam" of both labels, and for no flare also without ReLU, one row per title and image (Fig. 4)."""
+    name, opacity = NAMES[method], _OPACITY[method]
     titles = ("flaring label", "non-flare label", "non-flare label, without ReLU")
     figure, panels = _grid(cases, titles)
     for row, (title, image) in zip(panels, cases, strict=True):
         for axes in row:
             _field(axes, image.field, _FAINT * _LIMIT)
         for axes, label in zip(row[:2], (1, 0), strict=True):
-            shown = _overlay(axes, image.grad_cam[..., label], opacity=_SMOOTH_MAP)
-        both = image.grad_cam_signed[..., 0]
-        signed = _overlay(row[2], both / (np.abs(both).max() or 1), signed=True, opacity=_SMOOTH_MAP)
+            shown = _overlay(axes, image.shown[method][..., label], opacity=opacity)
+        both = image.raw[method][..., 0]
+        signed = _overlay(row[2], both / (np.abs(both).max() or 1), signed=True, opacity=opacity)
         _frames(row[0], image.patches, names=True)
         row[0].set_ylabel(title)
-    _bar(figure, shown, panels[:, :2], "Grad-CAM, scaled to 0–1 for each map")
-    _bar(figure, signed, panels[:, 2:], "Grad-CAM, scaled to ±1")
+    _bar(figure, shown, panels[:, :2], f"{name}, scaled to 0–1 for each map")
+    _bar(figure, signed, panels[:, 2:], f"{name}, scaled to ±1")
     return figure
 
 
@@ -119,7 +119,7 @@ def figure_patches(entries: Sequence[tuple[str, ImageMaps, PolarityLines, Region
             slice(max(part.start - _MARGIN, 0), part.stop + _MARGIN) for part in (patch.rows, patch.columns)
         )
         frame = (columns.start - 0.5, columns.start, rows.start - 0.5, rows.start)
-        field, gradient = image.field[rows, columns], image.guided_backprop[rows, columns, 1]
+        field, gradient = image.field[rows, columns], image.shown["guided_backprop"][rows, columns, 1]
         extent = (frame[0], frame[0] + field.shape[1], frame[2] + field.shape[0], frame[2])
         strongest = float(np.nanmax(gradient, initial=0)) or 1.0
         grey = _field(row[0], field, _LIMIT, extent=extent)

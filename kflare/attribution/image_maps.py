@@ -4,8 +4,9 @@ Yi et al. (2021, sections 3.2 and 4) show the magnitude of the guided gradient, 
 divided by its largest value in the image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,27 @@ from kflare.attribution.harps import RegionPatch
 from kflare.io.arrays import Float32Array
 from kflare.sun.disk import FULL_DISK
 
-__all__ = ["STATISTICS", "ImageMaps", "enlarged", "image_rows", "rectified", "scaled", "scaled_maps", "value_columns"]
+__all__ = [
+    "CLASS_MAPS",
+    "NAMES",
+    "STATISTICS",
+    "ImageMaps",
+    "enlarged",
+    "image_rows",
+    "rectified",
+    "scaled",
+    "scaled_maps",
+    "value_columns",
+]
+
+
+CLASS_MAPS = ("grad_cam", "cam")
+"""The methods that say what speaks for a label and what against it: shown after a ReLU."""
+
+NAMES = {"grad_cam": "Grad-CAM", "cam": "CAM", "guided_backprop": "guided backpropagation"}
+"""Of the methods, in pictures."""
+
+_SCORES = (("cam", "score"), ("grad_cam", "share"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,33 +45,34 @@ class ImageMaps:
     """A magnetogram with its maps (S, S, 2) of [no flare, flare] and regions on the network's pixels; row 0 = north."""
 
     field: Float32Array  # line-of-sight field in gauss, NaN off the disk
-    guided_backprop: Float32Array
-    grad_cam: Float32Array
-    grad_cam_signed: Float32Array
+    shown: Mapping[str, Float32Array]  # by method: rectified where it is a CAM, and scaled
+    raw: Mapping[str, Float32Array]  # signed, as the network gave them
     patches: Sequence[RegionPatch] = ()
 
 
-def scaled_maps(attribution: Attribution) -> tuple[Float32Array, Float32Array, Float32Array]:
-    """Scaled guided gradient, scaled Grad-CAM, and Grad-CAM before its ReLU, raw; float32 (S, S, 2) each."""
-    size = attribution.guided_backprop.shape[0]
-    signed = enlarged(attribution.grad_cam, cell=attribution.cell, size=size)
-    grad_cam = enlarged(rectified(attribution.grad_cam), cell=attribution.cell, size=size)
-    return scaled(attribution.guided_backprop), scaled(grad_cam), signed
+def scaled_maps(attribution: Attribution) -> tuple[dict[str, Float32Array], dict[str, Float32Array]]:
+    """The maps of an image by method as they are shown, and raw; float32 (S, S, 2) each."""
+    shown, raw = {}, {}
+    for method, values in attribution.maps.items():
+        place = {"cell": attribution.cell(method), "size": attribution.size}
+        raw[method] = enlarged(values, **place) if method in CLASS_MAPS else values
+        shown[method] = scaled(enlarged(rectified(values), **place) if method in CLASS_MAPS else values)
+    return shown, raw
 
 
-def enlarged(grad_cam: Float32Array, *, cell: int, size: int) -> Float32Array:
-    """Grad-CAM (h, h, 2) in cells of `cell` pixels to (`size`, `size`, 2): bilinear, level beyond cell centres."""
-    cells = grad_cam.shape[0]
+def enlarged(maps: Float32Array, *, cell: int, size: int) -> Float32Array:
+    """Maps (h, h, 2) in cells of `cell` pixels to (`size`, `size`, 2): bilinear, level beyond cell centres."""
+    cells = maps.shape[0]
     place = np.clip((np.arange(size) + 0.5) / cell - 0.5, 0, cells - 1)
     low = place.astype(np.intp)
     high, weight = np.minimum(low + 1, cells - 1), (place - low).astype(np.float32)[:, None, None]
-    across = grad_cam[:, low] * (1 - weight[:, 0]) + grad_cam[:, high] * weight[:, 0]
+    across = maps[:, low] * (1 - weight[:, 0]) + maps[:, high] * weight[:, 0]
     return across[low] * (1 - weight) + across[high] * weight
 
 
-def rectified(grad_cam: Float32Array) -> Float32Array:
+def rectified(maps: Float32Array) -> Float32Array:
     """Grad-CAM's final ReLU (Yi et al. 2021, section 3.2.2; their Fig. 4 shows it with and without)."""
-    return np.maximum(grad_cam, 0)
+    return np.maximum(maps, 0)
 
 
 def scaled(maps: Float32Array) -> Float32Array:
@@ -64,10 +86,15 @@ STATISTICS = ("maximum", "mean", "p95", "raw_maximum")
 
 
 def value_columns() -> list[str]:
-    """Columns of numbers: `grad_cam_flare_maximum`, ..., for each method, label and statistic."""
-    return [
-        f"{method}_{label}_{name}" for method in STORED_METHODS for label in reversed(LABELS) for name in STATISTICS
-    ]
+    """Columns of numbers: `grad_cam_flare_maximum`, ..., for each method, label and statistic; and of the score.
+
+    `cam_flare_score`, ...: what the place adds to the label's score, a region's or, of the full disk, all that lies
+    between it and the score of a Sun without field. `grad_cam_flare_share`, ...: of that of the disk what the channels
+    of Grad-CAM make.
+    """
+    names = [(method, name) for method in STORED_METHODS for name in STATISTICS]
+    labels = tuple(reversed(LABELS))
+    return [f"{method}_{label}_{name}" for method, name in [*names, *_SCORES] for label in labels]
 
 
 def image_rows(attribution: Attribution, patches: Sequence[RegionPatch] = ()) -> list[dict[str, Any]]:
@@ -79,15 +106,21 @@ def image_rows(attribution: Attribution, patches: Sequence[RegionPatch] = ()) ->
         {"region": patch.name, "noaa": patch.noaa, "lon": patch.lon, "lat": patch.lat, "pixels": int(patch.mask.sum())}
         for patch in patches
     ]
-    guided, grad_cam, signed = scaled_maps(attribution)
-    maps = {"grad_cam": (grad_cam, signed), "guided_backprop": (guided, np.abs(attribution.guided_backprop))}
-    for method, (shown, raw) in maps.items():
-        for number, label in enumerate(LABELS):
-            one, other = shown[..., number], raw[..., number]
-            places = [(one[on_disk], other[on_disk])]
-            places += [(patch.crop(one)[patch.mask], patch.crop(other)[patch.mask]) for patch in patches]
-            for row, values in zip(rows, places, strict=True):
-                row |= {f"{method}_{label}_{name}": value for name, value in _statistics(*values).items()}
+    for row in rows:
+        row.update(dict.fromkeys(value_columns(), np.nan))
+    shown, raw = scaled_maps(attribution)
+    for method, number in product(shown, range(len(LABELS))):
+        label, one, other = LABELS[number], shown[method][..., number], raw[method][..., number]
+        places = [(one[on_disk], other[on_disk])]
+        places += [(patch.crop(one)[patch.mask], patch.crop(other)[patch.mask]) for patch in patches]
+        for row, (values, signed) in zip(rows, places, strict=True):
+            strength = signed if method in CLASS_MAPS else np.abs(signed)
+            row |= {f"{method}_{label}_{name}": value for name, value in _statistics(values, strength).items()}
+            if method == "cam":
+                row[f"cam_{label}_score"] = float(signed.sum(dtype=np.float64) / other.size)
+        if method == "cam":
+            rows[0][f"cam_{label}_score"] = float(attribution.maps[method][..., number].mean(dtype=np.float64))
+        rows[0][f"grad_cam_{label}_share"] = attribution.share[number]
     return rows
 
 

@@ -1,7 +1,8 @@
 r"""Tables and figures of Yi et al. (2021, section 4) about the maps that kflare.attribute exported.
 
-Compares the forecasts with flares, the guided gradient with polarity inversion lines, and the Grad-CAM values of active
-regions with their flares and SHARP parameters. Writes CSV, PNG and PDF files, and summary.json.
+Compares the forecasts with flares, the guided gradient with polarity inversion lines, and the Grad-CAM and CAM values
+of active regions with their flares and SHARP parameters; says how much of the forecast each map explains. Writes CSV,
+PNG and PDF files, and summary.json.
 
 Examples
 --------
@@ -46,6 +47,7 @@ def _analyse(args: argparse.Namespace) -> None:
         days=[day.date() for day in args.days],
         options=AnalysisOptions(
             decision_threshold=0.5 if threshold is None else threshold,
+            methods=tuple(args.methods),
             area=args.area,
             polarity_threshold=args.polarity_threshold,
             polarity_method=args.polarity_method,

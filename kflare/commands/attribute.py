@@ -59,6 +59,11 @@ def _attribute(args: argparse.Namespace) -> None:
     if 0 < summary["images"] == summary.get("images_without_regions"):
         print(f"{args.prog}: note: {args.regions} has no region within 12 h of any image: does it cover their time?",
               file=sys.stderr)  # fmt: skip
+    if summary["images"] and not summary["images_with_cam"]:
+        who = f"{source.origin.model} version {source.origin.version}"
+        print(
+            f"{args.prog}: note: {who} answers no exact CAM, only later ones do: the maps are without", file=sys.stderr
+        )
     total = f"{summary['images'] + len(failures)} images"
     command_line.report_failures(args.prog, failures, of=total, rest=f"the rest is in {settings.folder}")
 
@@ -102,7 +107,7 @@ def _export(
     work = partial(export, source=source, settings=settings)
     workers = {"workers": args.workers, "scheduler": args.scheduler, "prepare": command_line.quiet_tensorflow}
     failures: list[str] = []
-    alone = 0
+    alone = exact = 0
     with (
         ValueTable(settings.folder / "attribution.parquet", outcomes=outcomes) as table,
         run_tasks(work, batches, **workers) as results,
@@ -112,12 +117,14 @@ def _export(
                 failures.append(result.failure)
             table.add(result.rows)
             alone += len(result.rows) == 1
+            exact += any(row["cam_flare_score"] == row["cam_flare_score"] for row in result.rows[:1])  # not NaN
     summary = {
         "model": source.origin.model,
         "version": source.origin.version,
         "images": len(jobs) - len(failures),
         "already_done": sum(job.done for job in jobs),
         "failed": len(failures),
+        "images_with_cam": exact,
         "rows": table.rows,
         **({} if args.regions is None else {"images_without_regions": alone}),
         "outcomes": dict(table.outcomes),

@@ -27,13 +27,15 @@ def _controls(args: argparse.Namespace) -> None:
     command_line.quiet_tensorflow()
     import numpy as np
 
+    from kflare.attribution.compiled import METHODS
     from kflare.attribution.controls import controls, network_inputs
     from kflare.attribution.published import PublishedModel
 
     model = PublishedModel.find(args.model)
     paths = chosen_images(args)
     paths = [paths[place] for place in np.unique(np.linspace(0, len(paths) - 1, args.images).round().astype(int))]
-    tables = controls(model.network(), network_inputs(paths, size=model.size, byte_range=args.byte_range))
+    inputs = network_inputs(paths, size=model.size, byte_range=args.byte_range)
+    tables = controls(model.network(), inputs, args.methods or METHODS)
     about = {"model": model.origin.model, "version": model.origin.version, "images": [path.name for path in paths]}
     if args.json:
         found = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}

@@ -1,7 +1,9 @@
 """The analysis of section 4 from attribution files to tables and figures, on a synthetic Sun."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from math import nan
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,9 @@ import pytest
 from kflare.attribution.analysis import AnalysisOptions, analyse, read_image, region_rows
 from kflare.attribution.analysis_figures import example_images, example_regions
 from kflare.attribution.attribution_file import Attribution, Origin, write_attribution
-from kflare.attribution.image_maps import enlarged
+from kflare.attribution.harps import RegionPatch
+from kflare.attribution.image_maps import ImageMaps, enlarged
+from kflare.attribution.map_measures import map_measures, map_table
 from kflare.attribution.region_tables import read_regions
 from kflare.commands.analyse import attribution_files, main
 from kflare.errors import DataError, SettingError
@@ -31,10 +35,14 @@ def attribution(path, probability, *, model="cnn-c"):
     image = read_magnetogram(path, byte_range=250)
     steep = np.where(polarity_lines(image.data, threshold=100).inversion, 1, 0.05)
     cells = np.abs(np.nan_to_num(image.data)).reshape(CELLS, SIZE // CELLS, CELLS, SIZE // CELLS).mean(axis=(1, 3))
+    fine = np.nan_to_num(image.data).reshape(SIZE // 2, 2, SIZE // 2, 2).mean(axis=(1, 3)) ** 2
+    fine *= np.log(probability / (1 - probability)) / fine.mean()  # a map whose mean is the score
     outputs = {
         "probability": [probability],
         "calibrated": [probability / 2],
+        "cam": np.stack([-fine, fine], -1)[None],
         "grad_cam": np.stack([-cells, cells], -1)[None],
+        "grad_cam_share": np.array([[0.5, 0.25]]),
         "guided_backprop": np.stack([steep[::-1], -steep], -1)[None],
     }
     return Attribution.of_reply(outputs, 0, image, origin=Origin(model, 1))
@@ -85,9 +93,10 @@ def test_tables_and_figures(archive, images, regions, tmp_path):
         days=[date(2014, 6, 8)],
         options=AnalysisOptions(resamples=50),
     )
-    tables = ["figure6", "figure7", "images", "regions", "table2", "table2_numbers"]
+    tables = ["figure6", "figure7", "images", "maps", "regions", "table2", "table2_numbers"]
     figures = {path.stem for path in found.files if path.suffix == ".pdf"}
     assert {"figure2_20140608", "figure3", "figure4", "figure6", "figure7"} <= figures
+    assert {"figure4_cam", "figure6_cam", "figure7_cam"} <= figures
     expected = [*(f"{name}.csv" for name in tables), *(f"{name}.{kind}" for name in figures for kind in ("pdf", "png"))]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*expected, "summary.json"])
     assert all(path.stat().st_size for path in found.files)
@@ -119,8 +128,12 @@ def test_tables_and_figures(archive, images, regions, tmp_path):
     lined = rows[rows["pil_pixels"] > 0]
     assert len(lined) > 20
     np.testing.assert_allclose(lined[["pil_non_pil", "iou"]], [[20, 1]] * len(lined), rtol=1e-3)
-    assert len(found.tables["figure7"]) == 2 * 16
-    assert len(set(found.tables["figure6"].groupby("flare_class")["regions"].sum())) == 1
+    assert found.tables["figure7"].groupby(["method", "scaling"]).size().to_list() == [16] * 5
+    assert len(set(found.tables["figure6"].groupby(["method", "flare_class"])["regions"].sum())) == 1
+    explained = found.tables["maps"].set_index(["method", "outcome"])["explained"]
+    assert explained["cam", "all"] == pytest.approx(1, abs=1e-6)
+    assert explained["grad_cam", "all"] < 0.9
+    assert "explained" in found.as_text()
 
 
 def test_maps_lines_and_regions_of_an_image(archive, images, regions):
@@ -131,17 +144,83 @@ def test_maps_lines_and_regions_of_an_image(archive, images, regions):
     np.testing.assert_array_equal(image.field, field)
     np.testing.assert_array_equal(lines.inversion, polarity_lines(field, threshold=150).inversion)
     # The largest of each map is 1; the non-flare label's Grad-CAM is negative everywhere, so nothing is left of it.
-    assert image.guided_backprop.max(axis=(0, 1)).tolist() == [1, 1]
-    assert image.grad_cam.max(axis=(0, 1)).tolist() == [0, 1]
-    np.testing.assert_array_equal(image.grad_cam_signed[..., 0], -image.grad_cam_signed[..., 1])
-    np.testing.assert_allclose(image.grad_cam_signed, enlarged(found.grad_cam, cell=32, size=SIZE))
+    assert image.shown["guided_backprop"].max(axis=(0, 1)).tolist() == [1, 1]
+    assert image.shown["grad_cam"].max(axis=(0, 1)).tolist() == [0, 1]
+    np.testing.assert_array_equal(image.raw["grad_cam"][..., 0], -image.raw["grad_cam"][..., 1])
+    np.testing.assert_allclose(image.raw["grad_cam"], enlarged(found.maps["grad_cam"], cell=32, size=SIZE))
     rows = region_rows(found, image, lines, regions, strong_gradient=0.1)
     assert [row["region"] for row in rows] == [patch.name for patch in image.patches]
-    assert max(rows, key=lambda row: row["grad_cam"])["order"] == 1
+    for method in ("grad_cam", "cam"):
+        assert max(rows, key=lambda row: row[method])[f"{method}_order"] == 1
     for row, patch in zip(rows, image.patches, strict=True):
         inside = patch.full_mask(SIZE)
-        assert row["grad_cam"] == pytest.approx(image.grad_cam[..., 1][inside].max())
+        assert row["grad_cam"] == pytest.approx(image.shown["grad_cam"][..., 1][inside].max())
+        assert row["cam_score"] == pytest.approx(image.raw["cam"][..., 1][inside].sum() / SIZE**2, rel=1e-5)
         assert row["hours"] == 0
+
+
+def test_the_exact_cam_of_a_model_that_has_none(archive, images, regions, tmp_path):
+    """What an older version answered is analysed as it is; asked for by name, the map that it has not is an error."""
+    found = attribution(images[0], 0.9)
+    older = replace(found, maps={name: found.maps[name] for name in ("grad_cam", "guided_backprop")}, share=(0.5, nan))
+    write_attribution(older, tmp_path / f"{images[0].stem}.fits")
+    given = [[tmp_path / f"{images[0].stem}.fits"], images, tmp_path / "out"]
+    tables = {"flares": read_flares(archive / "flares.csv"), "regions": regions}
+    plain = analyse(*given, **tables)
+    assert set(plain.tables["maps"]["method"]) == set(plain.tables["figure6"]["method"]) == {"grad_cam"}
+    with pytest.raises(DataError, match=r"cnn-c version 1 gave no `cam` of .* attribute it with a later version"):
+        analyse(*given, **tables, options=AnalysisOptions(methods=("cam",)))
+
+
+def test_measures_of_a_map_derived_by_hand(images):
+    """Of 8 x 8 pixels on the disk 4 lie in a region, where the map is 0.8, but one pixel outside is 1, 59 are 0.2."""
+    found = attribution(images[0], 0.75)
+    on_disk = found.frame.on_disk
+    shown = np.where(on_disk, 0.2, 7.0)[..., None] * np.ones(2)
+    shown[60:62, 60:62] = 0.8
+    shown[70, 70] = 1
+    patch = RegionPatch("NOAA 1", 1, 0.0, 0.0, slice(60, 62), slice(60, 62), np.ones((2, 2), bool), 0)
+    measured = map_measures(found, ImageMaps(np.zeros((SIZE, SIZE)), {"grad_cam": shown}, {}, [patch]))
+    outside = on_disk.sum() - 4
+    assert measured == {
+        "log_odds": pytest.approx(np.log(3)),
+        "grad_cam_share": 0.25,
+        "grad_cam_mean": pytest.approx(found.maps["grad_cam"][..., 1].mean()),
+        "grad_cam_inside": pytest.approx(0.8),
+        "grad_cam_outside": pytest.approx((0.2 * (outside - 1) + 1) / outside),
+        "grad_cam_in_region": 0.0,
+        "grad_cam_above_half": pytest.approx(5 / on_disk.sum()),
+    }
+    shown[60, 60] = 1
+    assert map_measures(found, ImageMaps(np.zeros((SIZE, SIZE)), {"grad_cam": shown}, {}, [patch]))[
+        "grad_cam_in_region"
+    ]
+    nothing = map_measures(found, ImageMaps(np.zeros((SIZE, SIZE)), {"grad_cam": 0 * shown}, {}))
+    assert np.isnan([nothing[f"grad_cam_{name}"] for name in ("inside", "in_region", "above_half")]).all()
+
+
+def test_measures_over_a_set():
+    """R² of 1, 2, 4 and 1, 3, 2: deviations -4, -1, 5 (thirds) and -1, 1, 0, so (3 / 3)^2 / (42 / 9 * 2)."""
+    images = pd.DataFrame(
+        {
+            "outcome": ["hit", "hit", "null"],
+            "log_odds": [1.0, 3.0, 2.0],
+            "grad_cam_mean": [1.0, 2.0, 4.0],
+            "grad_cam_share": [0.1, 0.2, 0.6],
+            "grad_cam_inside": [0.6, 0.9, np.nan],
+            "grad_cam_outside": [0.2, 0.1, 0.5],
+            "grad_cam_in_region": [1.0, 0.0, np.nan],
+            "grad_cam_above_half": [0.25, 0.5, 1.0],
+        }
+    )
+    table = map_table(images).set_index("outcome").drop(columns="method")
+    assert table.loc["all"].to_dict() == pytest.approx(
+        {"images": 3, "explained": 3 / 28, "share": 0.2, "inside_outside": 6, "in_region": 1, "with_region": 2,
+         "above_half": 0.5}
+    )  # fmt: skip
+    assert np.isnan(table.loc["hit", "explained"])
+    assert table.loc["hit", ["images", "share", "inside_outside"]].to_list() == pytest.approx([2, 0.15, 6])
+    assert (table.loc["miss", "images"], table.loc["null", "with_region"]) == (0, 0)
 
 
 def test_files_that_cannot_be_used_are_listed(archive, images, tmp_path, capsys):

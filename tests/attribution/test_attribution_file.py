@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -36,7 +37,9 @@ def outputs(*, size=128, cells=4, seed=0):
     return {
         "probability": np.array([0.25, 0.75], np.float32),
         "calibrated": np.array([0.1, 0.3], np.float32),
+        "cam": (1e-2 * rng.normal(0, 1, (2, size // 2, size // 2, 2)) ** 5).astype(np.float32),
         "grad_cam": rng.normal(0, 1e-4, (2, cells, cells, 2)).astype(np.float32),
+        "grad_cam_share": np.array([[0.5, 0.25], [-0.125, 0.0625]], np.float32),
         # As of a trained network: few strong gradients, many that are ten thousand times weaker.
         "guided_backprop": (1e-3 * rng.normal(0, 1, (2, size, size, 2)) ** 9).astype(np.float32),
     }
@@ -53,8 +56,9 @@ def test_what_is_read_is_what_was_written(attribution, tmp_path):
     for name in ("image", "time", "byte_range", "origin", "probability", "calibrated"):
         assert getattr(read, name) == getattr(attribution, name)
     for method in STORED_METHODS:
-        np.testing.assert_array_equal(getattr(read, method), getattr(attribution, method))
-        assert getattr(read, method).dtype == np.float32
+        np.testing.assert_array_equal(read.maps[method], attribution.maps[method])
+        assert read.maps[method].dtype == np.float32
+    assert read.share == attribution.share == (-0.125, 0.0625)
     assert read.header == attribution.header
     assert read_origin(tmp_path / "a.fits") == (ORIGIN, 250.0)
     assert read.image == "hmi.M_20140204_000054.jpg"
@@ -62,22 +66,33 @@ def test_what_is_read_is_what_was_written(attribution, tmp_path):
     # And written again it is the same file, so that a resumed export differs in nothing.
     write_attribution(read, tmp_path / "b.fits")
     for method in STORED_METHODS:
-        np.testing.assert_array_equal(getattr(read_attribution(tmp_path / "b.fits"), method), getattr(read, method))
+        np.testing.assert_array_equal(read_attribution(tmp_path / "b.fits").maps[method], read.maps[method])
+
+
+def test_a_model_without_the_exact_cam(tmp_path):
+    given = {name: value for name, value in outputs().items() if name not in {"cam", "grad_cam_share"}}
+    write_attribution(Attribution.of_reply(given, 1, magnetogram(), origin=ORIGIN), tmp_path / "a.fits")
+    read = read_attribution(tmp_path / "a.fits")
+    assert list(read.maps) == ["grad_cam", "guided_backprop"]
+    assert np.isnan(read.share).all()
+    read.require("grad_cam")
+    with pytest.raises(DataError, match=r"cnn-m version 3 gave no `cam` of `hmi.*`, only grad_cam, guided_backprop"):
+        read.require("cam")
 
 
 def test_maps_are_kept_to_1e_5_of_their_largest_value(attribution):
     given = outputs()
-    np.testing.assert_array_equal(attribution.grad_cam, given["grad_cam"][1])
-    for label in range(2):
-        wanted = given["guided_backprop"][1, ..., label]
-        error = np.abs(attribution.guided_backprop[..., label] - wanted).max()
+    np.testing.assert_array_equal(attribution.maps["grad_cam"], given["grad_cam"][1])
+    for method, label in itertools.product(("cam", "guided_backprop"), range(2)):
+        wanted = given[method][1, ..., label]
+        error = np.abs(attribution.maps[method][..., label] - wanted).max()
         assert 0 < error <= 1e-5 * np.abs(wanted).max()
 
 
 def test_files_are_small(attribution, tmp_path):
     write_attribution(attribution, tmp_path / "a.fits")
-    # Two maps of 128² float32 are 131 kB; headers of five HDUs take 26 kB.
-    assert (tmp_path / "a.fits").stat().st_size < 100_000
+    # Two maps of 128² float32 are 131 kB, two of 64² 33 kB; headers of seven HDUs take 37 kB.
+    assert (tmp_path / "a.fits").stat().st_size < 130_000
 
 
 def test_a_map_of_zeros_and_an_image_without_byte_range(tmp_path):
@@ -85,8 +100,7 @@ def test_a_map_of_zeros_and_an_image_without_byte_range(tmp_path):
     found = Attribution.of_reply(given, 0, replace(magnetogram(), byte_range=None), origin=Origin("cnn-m", 1))
     write_attribution(found, tmp_path / "a.fits")
     read = read_attribution(tmp_path / "a.fits")
-    assert not read.guided_backprop.any()
-    assert not read.grad_cam.any()
+    assert not any(values.any() for values in read.maps.values())
     assert read_origin(tmp_path / "a.fits") == (Origin("cnn-m", 1, ""), None)
 
 
@@ -109,10 +123,12 @@ def test_maps_lie_over_the_magnetogram_in_sunpy(tmp_path, width, size, cells):
     row, column = ((place + 0.5) * size / width - 0.5 for place in spot)
     cell = 2 ** int(np.log2(size / cells))
     maps = {
+        "cam": np.zeros((1, size // 2, size // 2, 2), np.float32),
         "grad_cam": np.zeros((1, cells, cells, 2), np.float32),
         "guided_backprop": np.zeros((1, size, size, 2), np.float32),
     }
     maps["guided_backprop"][0, round(row), round(column), 1] = 1
+    maps["cam"][0, int((row + 0.5) / 2), int((column + 0.5) / 2), 1] = 1
     maps["grad_cam"][0, int((row + 0.5) / cell), int((column + 0.5) / cell), 1] = 1
     given = {"probability": np.array([0.5]), "calibrated": np.array([0.5]), **maps}
     write_attribution(Attribution.of_reply(given, 0, image, origin=ORIGIN), tmp_path / "a.fits")
@@ -123,7 +139,7 @@ def test_maps_lie_over_the_magnetogram_in_sunpy(tmp_path, width, size, cells):
     assert source.Tx < 0 < source.Ty  # north east
     opened = {found.meta["extname"]: found for found in sunpy.map.Map(tmp_path / "a.fits")}
     assert list(opened) == [f"{method}_{label}".upper() for method in STORED_METHODS for label in reversed(LABELS)]
-    for name, reach in (("GUIDED_BACKPROP_FLARE", 1), ("GRAD_CAM_FLARE", cell)):
+    for name, reach in (("GUIDED_BACKPROP_FLARE", 1), ("CAM_FLARE", 2), ("GRAD_CAM_FLARE", cell)):
         found = opened[name]
         place = np.argwhere(found.data > 0.5)[0]
         world = found.wcs.pixel_to_world(place[1], place[0])

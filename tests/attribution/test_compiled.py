@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from kflare.attribution.compiled import CompiledAttribution
-from kflare.attribution.maps import guided_copy
+from kflare.attribution.guided import guided_copy
 from kflare.errors import ModelError
 from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from kflare.attribution.compiled import METHODS
 from kflare.attribution.controls import randomisation_check, removal_curve
 from kflare.attribution.map_agreement import on_cells, rank_correlation
-from kflare.attribution.maps import ATTRIBUTION_METHODS
 from kflare.attribution.published import PublishedModel, open_once
 from kflare.commands.controls import main
 from kflare.errors import DataError
@@ -136,7 +136,7 @@ def test_cells_are_means_of_equal_areas():
 
 def test_agreement_is_symmetric_and_one_with_itself(found):
     table = pd.DataFrame(found["agreement"]).set_index("method")
-    assert list(table.index) == list(table.columns) == list(ATTRIBUTION_METHODS)
+    assert list(table.index) == list(table.columns) == list(METHODS)
     np.testing.assert_allclose(np.diag(table), 1.0)
     np.testing.assert_allclose(table, table.T)
 

@@ -72,10 +72,13 @@ def test_a_file_per_image_holds_what_the_model_answers(archive, model, tmp_path)
         assert found.origin == model.origin
         answer = open_once(model)(magnetogram.data[None, :, :, None])
         assert found.probability == answer["probability"][0]
-        np.testing.assert_array_equal(found.grad_cam, answer["grad_cam"][0])
-        np.testing.assert_allclose(found.guided_backprop, answer["guided_backprop"][0], rtol=0, atol=1e-5)
+        np.testing.assert_array_equal(found.maps["grad_cam"], answer["grad_cam"][0])
+        np.testing.assert_allclose(found.maps["cam"], answer["cam"][0], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(found.maps["guided_backprop"], answer["guided_backprop"][0], rtol=0, atol=1e-5)
         row = result.rows[0]
         assert row == {**row, **image_rows(found)[0]}
+        assert row["cam_flare_score"] == pytest.approx(answer["cam"][0, ..., 1].mean(), abs=1e-5)
+        assert row["grad_cam_flare_share"] == 0.25
         assert (row["image"], row["model"], row["version"]) == (image.name, "cnn-m", 1)
         assert (row["time"], row["forecast_time"]) == (magnetogram.time, pd.Timestamp(magnetogram.time).floor("D"))
     assert {path.name for path in tmp_path.iterdir()} == {"maps"}
@@ -87,10 +90,10 @@ def test_the_compiled_networks_maps_do_not_depend_on_the_batch(archive, full_dis
         run(images_of(archive), source, Export(tmp_path / str(size), batch_size=size))
     for path in sorted((tmp_path / "1" / "maps").glob("*.fits")):
         one, other = read_attribution(path), read_attribution(tmp_path / "8" / "maps" / path.name)
-        for method in ("grad_cam", "guided_backprop"):
-            wanted = getattr(one, method)
+        for method in one.maps:
+            wanted = one.maps[method]
             # 1e-5 of the largest value for each of the two files' rounding, and for the order of sums.
-            np.testing.assert_allclose(getattr(other, method), wanted, rtol=0, atol=3e-5 * np.abs(wanted).max())
+            np.testing.assert_allclose(other.maps[method], wanted, rtol=0, atol=3e-5 * np.abs(wanted).max())
 
 
 def test_a_second_run_makes_only_what_is_missing(archive, model, tmp_path):

@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from kflare.attribution.analysis_figures import boxes_by_value, figure_correlations, figure_occurrence
 from kflare.attribution.attribution_file import Attribution, Origin
 from kflare.attribution.figures import (
-    figure_grad_cam,
+    figure_class_maps,
     figure_guided_backprop,
     figure_hit,
     figure_patches,
@@ -38,7 +38,8 @@ def case(title="2013-10-23\nhit"):
     other = RegionPatch("HARP 9", None, 4.0, -7.0, slice(40, 50), slice(16, 36), np.ones((10, 20), bool), 1)
     pair = np.stack([maps, maps[::-1]], axis=-1)
     signed = np.stack([2 * maps - 1, 1 - 2 * maps], axis=-1)
-    return title, ImageMaps(field, pair, pair, signed, [patch, other])
+    methods = ("guided_backprop", "grad_cam", "cam")
+    return title, ImageMaps(field, dict.fromkeys(methods, pair), dict.fromkeys(methods, signed), [patch, other])
 
 
 def regions(count=80):
@@ -61,7 +62,8 @@ def test_figures_are_drawn_and_saved_as_png_and_pdf(tmp_path):
     for figure in (
         figure_hit(title, one),
         figure_guided_backprop([case(), case("null")]),
-        figure_grad_cam([case(), case("null")]),
+        figure_class_maps([case(), case("null")]),
+        figure_class_maps([case()], "cam"),
         figure_patches(patches),
         figure_correlations(table, correlations(table, resamples=20)),
     ):
@@ -85,7 +87,7 @@ def test_a_saved_figure_has_no_date(tmp_path):
 
 
 def test_regions_are_named():
-    for figure in (figure_hit(*case()), figure_guided_backprop([case()]), figure_grad_cam([case()])):
+    for figure in (figure_hit(*case()), figure_guided_backprop([case()]), figure_class_maps([case()])):
         assert "11875" in texts(figure)
         assert "HARP 9" in texts(figure)
 
@@ -101,8 +103,8 @@ def test_the_title_of_an_overlay():
 
 def test_one_row_per_case():
     assert len(figure_guided_backprop([case(), case(), case()]).axes) == 3 * 2 + 1  # and a colour bar
-    assert len(figure_grad_cam([case(), case()]).axes) == 2 * 3 + 2
-    for figure in (figure_guided_backprop, figure_grad_cam, figure_patches):
+    assert len(figure_class_maps([case(), case()]).axes) == 2 * 3 + 2
+    for figure in (figure_guided_backprop, figure_class_maps, figure_patches):
         with pytest.raises(DataError, match="needs at least one"):
             figure([])
 
@@ -110,7 +112,7 @@ def test_one_row_per_case():
 def test_a_map_of_zeros_leaves_the_magnetogram():
     """For the non-flare label "a gradient of zero covers the data in all cases" (Yi et al. 2021, section 4)."""
     zero = np.zeros((64, 64, 2))
-    figure = figure_grad_cam([("null", ImageMaps(case()[1].field, zero, zero, zero))])
+    figure = figure_class_maps([("null", ImageMaps(case()[1].field, {"grad_cam": zero}, {"grad_cam": zero}))])
     for axes in figure.axes[:3]:
         over = axes.images[-1]
         assert over.to_rgba(over.get_array())[..., 3].max() == 0

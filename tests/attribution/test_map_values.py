@@ -12,7 +12,7 @@ from kflare.sun.disk import Disk
 SIZE = 8
 
 
-def attribution(grad_cam, guided_backprop):
+def attribution(grad_cam, guided_backprop, **more):
     """Maps of "flare"; those of "no flare" are zero. The disk has radius 3.4 around the middle of 8 × 8 pixels."""
     image = Magnetogram(
         np.zeros((SIZE, SIZE), np.float32),
@@ -26,7 +26,9 @@ def attribution(grad_cam, guided_backprop):
         flare = np.asarray(flare, np.float32)
         return np.stack([np.zeros_like(flare), flare], axis=-1)[None]
 
-    given = {"grad_cam": both(grad_cam), "guided_backprop": both(guided_backprop)}
+    given = {"grad_cam": both(grad_cam), "guided_backprop": both(guided_backprop)} | more
+    if "cam" in more:
+        given["cam"] = both(more["cam"])
     return Attribution.of_reply(
         {"probability": np.array([0.5]), "calibrated": np.array([0.5]), **given}, 0, image, origin=Origin("cnn-m", 1)
     )
@@ -64,7 +66,8 @@ def test_gradients_are_shown_as_magnitudes_and_grad_cam_after_its_relu():
     gradient = np.zeros((SIZE, SIZE))
     gradient[3, 4], gradient[5, 2] = -4, 2
     found = attribution([[-1, 0], [0, -2]], gradient)
-    guided, grad_cam, signed = (maps[..., 1] for maps in scaled_maps(found))
+    shown, raw = scaled_maps(found)
+    guided, grad_cam, signed = shown["guided_backprop"][..., 1], shown["grad_cam"][..., 1], raw["grad_cam"][..., 1]
     assert (guided[3, 4], guided[5, 2], guided.sum()) == (1, 0.5, 1.5)
     # All of Grad-CAM is negative or zero: nothing is left of it after the ReLU, and its raw maximum is 0.
     assert not grad_cam.any()
@@ -108,7 +111,26 @@ def test_rows_of_the_disk_and_of_a_region():
     # The cell's own centre lies off the disk; nearest to it are row 1, column 5 and row 2, column 6.
     assert disk["grad_cam_flare_maximum"] == 7 / 8
     for label_column in value_columns():
-        if "no_flare" in label_column:
+        if label_column.startswith("cam_") or label_column.endswith("_share"):  # none of this model
+            assert np.isnan([disk[label_column], region[label_column]]).all()
+        elif "no_flare" in label_column:
             assert disk[label_column] == region[label_column] == 0
     assert set(value_columns()) < set(disk)
     assert set(disk) == set(region)
+
+
+def test_what_places_add_to_the_score():
+    # One cell of 2 x 2 pixels of the 16, north west of the middle; it fades into the next.
+    cam = np.zeros((4, 4))
+    cam[1, 1] = 32
+    found = attribution(np.zeros((2, 2)), np.zeros((SIZE, SIZE)), cam=cam, grad_cam_share=np.array([[np.nan, -0.25]]))
+    everything = RegionPatch("all", None, 0.0, 0.0, slice(0, 8), slice(0, 8), np.ones((8, 8), bool), 0)
+    cell = RegionPatch("cell", None, 0.0, 0.0, slice(2, 4), slice(2, 4), np.ones((2, 2), bool), 1)
+    disk, whole, part = image_rows(found, [everything, cell])
+    # The mean of the map: 32 / 16. Linear between the cells' centres keeps the sum, and leaves (3/4)^2 in the cell.
+    assert disk["cam_flare_score"] == 2
+    assert whole["cam_flare_score"] == pytest.approx(2, rel=1e-6)
+    assert part["cam_flare_score"] == pytest.approx(2 * 9 / 16, rel=1e-6)
+    assert (disk["cam_no_flare_score"], disk["grad_cam_flare_share"]) == (0, -0.25)
+    assert np.isnan([disk["grad_cam_no_flare_share"], whole["grad_cam_flare_share"]]).all()
+    assert disk["cam_flare_maximum"] == part["cam_flare_maximum"] == 1

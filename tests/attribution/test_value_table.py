@@ -76,7 +76,7 @@ def test_columns_types_and_units(tmp_path):
         "time", "forecast_time", "image", "model", "version", "probability", "calibrated", "region", "noaa", "lon",
         "lat", "pixels", *value_columns(),
     ]  # fmt: skip
-    assert len(value_columns()) == 16
+    assert len(value_columns()) == 3 * 4 * 2 + 2 * 2
     assert str(read["time"].dtype) == "datetime64[us, UTC]"
     assert str(read["noaa"].dtype) == "Int64"
     assert pq.read_schema(tmp_path / "a.parquet").field("lon").metadata == {b"unit": b"degree"}

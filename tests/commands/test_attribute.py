@@ -117,10 +117,13 @@ def test_served_maps_equal_those_made_in_process(full_disk_models, address, sky,
         assert other.probability == pytest.approx(one.probability, abs=1e-5)
         assert one.origin.digest
         assert other.origin.digest == ""
-        np.testing.assert_allclose(other.grad_cam, one.grad_cam, rtol=0, atol=1e-5 * np.abs(one.grad_cam).max())
+        wanted = one.maps["grad_cam"]
+        np.testing.assert_allclose(other.maps["grad_cam"], wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+        assert other.share == pytest.approx(one.share, rel=1e-4)
         # Each of the two files is rounded to 1e-5 of the largest value besides.
-        wanted = one.guided_backprop
-        np.testing.assert_allclose(other.guided_backprop, wanted, rtol=0, atol=3e-5 * np.abs(wanted).max())
+        for method in ("cam", "guided_backprop"):
+            wanted = one.maps[method]
+            np.testing.assert_allclose(other.maps[method], wanted, rtol=0, atol=3e-5 * np.abs(wanted).max())
     columns = [name for name in table_of(tmp_path / "here") if name.endswith(("maximum", "mean", "p95", "probability"))]
     assert len(columns) == 17
     np.testing.assert_allclose(
@@ -146,7 +149,9 @@ def test_predict_writes_the_same_files_from_the_same_request(full_disk_models, a
         wanted = read_attribution(tmp_path / "export" / "maps" / f"{image.stem}.fits")
         assert (found.image, found.time, found.header) == (wanted.image, wanted.time, wanted.header)
         assert found.probability == pytest.approx(wanted.probability, abs=1e-6)
-        np.testing.assert_allclose(found.grad_cam, wanted.grad_cam, atol=1e-5 * np.abs(wanted.grad_cam).max())
+        for method in ("cam", "grad_cam"):
+            one, other = found.maps[method], wanted.maps[method]
+            np.testing.assert_allclose(one, other, atol=3e-5 * np.abs(other).max())
     # With another range of bytes.
     assert run(capsys, images[0], "--byte-range", 250, "--server", address, "--attribute", tmp_path / "wide",
                command=predict)[0] == 0  # fmt: skip

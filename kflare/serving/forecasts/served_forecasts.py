@@ -31,8 +31,8 @@ __all__ = [
     "forecast_regions", "served_models",
 ]  # fmt: skip
 
-MAPS = ("grad_cam", "guided_backprop")
-"""The attribution maps of the signature `attribute`."""
+MAPS = ("cam", "grad_cam", "grad_cam_share", "guided_backprop")
+"""The attribution outputs of the signature `attribute`; models published before them have not all."""
 # Statuses that blame what was sent, and not the server.
 _OF_THE_REQUEST = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED)
 _SERVE = "serve a cnn-c or cnn-m that kflare.fit published"
@@ -98,9 +98,10 @@ def forecast_magnetograms(
     used, or that the server refuses, stands in `failures`, and the others go on; the only one is an error, DataError or
     ServingError. ServingError too if the server fails before it has answered anything; later the rest is not asked.
     """
+    maps: dict[str, tuple[str, ...]] = dict.fromkeys(models, ())
     if attributions is not None:
         for model in models:
-            _require_attribution(client, model)
+            maps[model] = _require_attribution(client, model)[2]
             make_folder(attributions / model)
     rows: list[dict[str, Any]] = []
     versions: dict[str, int] = {}
@@ -110,7 +111,7 @@ def forecast_magnetograms(
         magnetogram = read_magnetogram(path, byte_range=byte_range)
         row: dict[str, Any] = {"time": forecast_time(magnetogram.time), "source": Path(path).name}
         for model in models:
-            reply = ask_magnetogram(client, model, magnetogram, maps=() if attributions is None else MAPS)
+            reply = ask_magnetogram(client, model, magnetogram, maps=maps[model])
             if attributions is not None:
                 origin = Origin(model, reply.version)
                 found = Attribution.of_reply(reply.outputs, 0, magnetogram, origin=origin)
@@ -183,26 +184,28 @@ def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str])
 
 @dataclass(frozen=True)
 class ServedModel:
-    """One version of a full-disk model on a server; `size` is the width and height of the network's input."""
+    """One version of a full-disk model on a server."""
 
     target: str
     origin: Origin
-    size: int
+    size: int  # width and height of the network's input
+    maps: tuple[str, ...]  # of `MAPS`, those that it answers
     timeout: float
 
     @classmethod
     def find(cls, target: str, model: str, *, timeout: float) -> "ServedModel":
         """The newest version of a model that a server serves; `ServingError` where none of it attributes."""
         with Client(target, timeout=timeout) as client:
-            version, size = _require_attribution(client, model)
-        return cls(target, Origin(model, version), size, timeout)
+            version, size, maps = _require_attribution(client, model)
+        return cls(target, Origin(model, version), size, maps, timeout)
 
     def open(self) -> Ask:
         """Connect; the version found is asked for by number, so that a new one does not mix with it."""
         client = Client(self.target, timeout=self.timeout)
 
         def ask(magnetograms: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
-            return _predict_maps(client, self.origin.model, magnetograms, version=self.origin.version).outputs
+            version = self.origin.version
+            return _predict_maps(client, self.origin.model, magnetograms, maps=self.maps, version=version).outputs
 
         return ask
 
@@ -212,7 +215,7 @@ def _predict_maps(
     model: str,
     magnetograms: npt.NDArray[np.float32],
     *,
-    maps: Sequence[str] = MAPS,
+    maps: Sequence[str],
     version: int | str | None = None,
 ) -> Reply:
     """Ask a full-disk model about magnetograms (N, H, W, 1), gauss, for its probabilities and attribution maps."""
@@ -220,8 +223,8 @@ def _predict_maps(
     return client.predict(model, {"magnetogram": magnetograms}, signature=ATTRIBUTE, version=version, outputs=outputs)
 
 
-def _require_attribution(client: Client, model: str) -> tuple[int, int]:
-    """Version of a served model, and the size of its input; `ServingError` where it has no signature `attribute`."""
+def _require_attribution(client: Client, model: str) -> tuple[int, int, tuple[str, ...]]:
+    """Version, size of the input and `MAPS` of a served model; `ServingError` where it has no signature `attribute`."""
     about = client.metadata(model)
     who = f"{model} version {about.version} at {client.target}"
     if ATTRIBUTE not in about.outputs:
@@ -231,7 +234,7 @@ def _require_attribution(client: Client, model: str) -> tuple[int, int]:
     shape = None if info is None else info.shape
     if shape is None or len(shape) != 4 or shape[1] is None:
         raise ServingError(f"{who} does not declare the size of its `guided_backprop`: {_SERVE}")
-    return about.version, shape[1]
+    return about.version, shape[1], tuple(name for name in MAPS if name in about.outputs[ATTRIBUTE])
 
 
 def _cells(row: pd.Series) -> dict[str, Any]:

@@ -1,0 +1,91 @@
+"""How much of the score a map explains, and how far it points at active regions: by image, and over a set of images.
+
+Of a map that explains the score of a label its mean, over images, follows that score: the exact CAM's does so by
+construction, but for the constant. The paper shows maps without saying so of them.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kflare.attribution.attribution_file import Attribution
+from kflare.attribution.image_maps import CLASS_MAPS, ImageMaps
+from kflare.attribution.outcomes import OUTCOMES
+
+__all__ = ["map_measures", "map_table"]
+
+_FLARE = 1
+_LEAST = 3
+
+
+def map_measures(attribution: Attribution, image: ImageMaps) -> dict[str, Any]:
+    """Columns of an image: of the flaring label's `grad_cam` and, where it is there, `cam`.
+
+    `log_odds` of the forecast probability; `grad_cam_share` as `Attribution.share`, `cam_share` always 1; by method
+    `…_mean` of the raw map; and of the map as it is shown (rectified) `…_inside` and `…_outside`, its mean over the
+    disk inside and outside all regions, `…_in_region`, 1 if its maximum on the disk lies in one, else 0, and
+    `…_above_half`, the share of the disk above half of that maximum. NaN = no region, or nothing but zero.
+    """
+    odds = np.log(attribution.probability) - np.log1p(-attribution.probability)
+    found: dict[str, Any] = {"log_odds": float(odds), "grad_cam_share": attribution.share[_FLARE]}
+    on_disk = attribution.frame.on_disk
+    inside = np.zeros_like(on_disk)
+    for patch in image.patches:
+        inside |= patch.full_mask(len(inside))
+    inside &= on_disk
+    for method in (method for method in CLASS_MAPS if method in image.shown):
+        shown = image.shown[method][..., _FLARE]
+        largest = float(shown[on_disk].max())
+        seen = largest > 0
+        found |= {
+            f"{method}_mean": float(attribution.maps[method][..., _FLARE].mean(dtype=np.float64)),
+            f"{method}_inside": _mean(shown[inside]),
+            f"{method}_outside": _mean(shown[on_disk & ~inside]),
+            f"{method}_in_region": float((shown[inside] == largest).any()) if seen and inside.any() else np.nan,
+            f"{method}_above_half": float((shown[on_disk] > largest / 2).mean()) if seen else np.nan,
+        }
+    if "cam" in image.shown:
+        found["cam_share"] = 1.0
+    return found
+
+
+def map_table(images: pd.DataFrame) -> pd.DataFrame:
+    """The measures over all images, and over those of each outcome: a row for each method and set.
+
+    `explained`: the squared correlation of the map's mean with the log-odds of the forecast, its share of their
+    variance; `share`: median of the images' shares; `inside_outside`: median ratio of its means inside and outside
+    regions; `in_region` of `with_region` images with a region whose maximum lies in one; `above_half`: median share
+    of the disk. NaN with fewer than 3 images to correlate, or none.
+    """
+    rows = []
+    for method in (method for method in CLASS_MAPS if f"{method}_mean" in images):
+        for outcome in ("all", *OUTCOMES):
+            part = images if outcome == "all" else images[images["outcome"] == outcome]
+            inside, outside = (part[f"{method}_{place}"].to_numpy() for place in ("inside", "outside"))
+            ratio = np.divide(inside, outside, out=np.full(len(part), np.nan), where=outside > 0)
+            peaks = part[f"{method}_in_region"].dropna()
+            rows.append(
+                {
+                    "method": method,
+                    "outcome": outcome,
+                    "images": len(part),
+                    "explained": _squared_correlation(part[f"{method}_mean"], part["log_odds"]),
+                    "share": part[f"{method}_share"].median(),
+                    "inside_outside": pd.Series(ratio).median(),
+                    "in_region": int(peaks.sum()),
+                    "with_region": len(peaks),
+                    "above_half": part[f"{method}_above_half"].median(),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _squared_correlation(one: pd.Series, other: pd.Series) -> float:
+    varies = len(one) >= _LEAST and np.ptp(one) > 0 and np.ptp(other) > 0
+    return float(np.corrcoef(one, other)[0, 1] ** 2) if varies else np.nan
+
+
+def _mean(values: npt.NDArray[np.floating]) -> float:
+    return float(values.mean(dtype=np.float64)) if values.size else np.nan
