@@ -113,8 +113,7 @@ def _as_text(done: "CycleResult") -> str:
     else:
         lines.append(f"rung: {cycle.rung}" + (f" ({cycle.rung_reason})" if cycle.rung_reason else ""))
         for name, probability in cycle.full_disk.items():
-            known = [(how, value) for how, value in vars(probability).items() if value is not None]
-            values = ", ".join(f"{how} {percent(value)}" for how, value in known)
+            values = f"network {percent(probability.network)}, calibrated {probability.frequency}"
             lines.append(f"full disk, class {name} and above in 24 h: {values}")
         lines.append(f"mark: {cycle.mark or 'not known'}; {len(cycle.regions)} regions")
     if done.kept is not None:

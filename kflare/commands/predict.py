@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from kflare.commands import command_line
 from kflare.errors import SettingError
-from kflare.io.percent import percent
+from kflare.io.percent import chance, percent
 
 if TYPE_CHECKING:
     from kflare.serving.client.client import Client
@@ -66,7 +66,10 @@ def _of_regions(args: argparse.Namespace, client: "Client") -> "ServedForecasts"
 def _as_text(result: "ServedForecasts") -> str:
     import pandas as pd
 
-    told = "probability of a flare starting within 24 h (calibrated = observed frequency; no forecast is a certainty)"
+    told = (
+        "probability of a flare starting within 24 h (calibrated = observed frequency, with the 90 % interval of its "
+        "calibration; no forecast is a certainty)"
+    )
     lines = [told, ", ".join(f"{model} version {version}" for model, version in result.versions.items()), ""]
     disk = result.disk
     if "source" not in disk:
@@ -75,8 +78,12 @@ def _as_text(result: "ServedForecasts") -> str:
     together = together.sort_values("time", kind="stable")
     shown = together.assign(time=together["time"].dt.strftime("%Y-%m-%dT%H:%MZ"))
     for column in shown.columns:
-        if column.endswith(("probability", "calibrated")):
+        if column.endswith("probability"):
             shown[column] = together[column].map(percent)
+        elif column.endswith("calibrated"):
+            ends = [together.get(f"{column}_{end}", together[column].map(lambda _: None)) for end in ("lower", "upper")]
+            shown[column] = list(map(chance, together[column], *ends))
+            shown = shown.drop(columns=[f"{column}_lower", f"{column}_upper"], errors="ignore")
         elif column.endswith("imputed"):
             shown[column] = together[column].map(lambda count: "" if pd.isna(count) else f"{count:.0f}")
     headings = {column: f"P(≥{column[0]}) {column[3:]}" for column in shown.columns if column[1:3] == "+ "}

@@ -2,7 +2,7 @@
 
 import math
 
-__all__ = ["percent", "rounded"]
+__all__ = ["chance", "percent", "rounded"]
 
 
 def rounded(p: float, digits: int) -> float:
@@ -22,3 +22,24 @@ def percent(p: float | None) -> str:
     if p < 0.001:
         return "< 0.1 %"
     return "> 99.9 %" if p > 0.999 else f"{100 * rounded(p, 3):.1f} %"
+
+
+def chance(p: float | None, lower: float | None = None, upper: float | None = None) -> str:
+    """An observed frequency as an office shows it: "12 % (7–19)", "1.9 % (<1–5)", "< 1 % (up to 3)", "> 99 %".
+
+    No calibration resolves more than a percent at the ends, or more than two digits between. A `lower` end that does
+    not lie below the point says that the calibration cannot tell less: "< 2 %". Ends are rounded outwards.
+    """
+    if p is None or math.isnan(p):
+        return "–"
+    least, most = (None if end is None or math.isnan(end) else end for end in (lower, upper))
+    low = "" if least is None else f"{math.floor(100 * least + 1e-7)}" if least >= 0.01 else "<1"
+    high = "" if most is None else f"{math.ceil(100 * most - 1e-7)}" if most <= 0.99 else ">99"
+    if p < 0.01 or (least is not None and p <= min(least, 0.5)):
+        bound = max(math.ceil(100 * p - 1e-7), 1)
+        return f"< {bound} %" + (f" (up to {high})" if most is not None and most > bound / 100 else "")
+    if p > 0.99 or (most is not None and p >= max(most, 0.5)):
+        bound = min(math.floor(100 * p + 1e-7), 99)
+        return f"> {bound} %" + (f" (from {low})" if least is not None and least < bound / 100 else "")
+    point = f"{100 * rounded(p, 3):.1f} %" if p < 0.1 else f"{100 * rounded(p, 2):.0f} %"
+    return point + (f" ({low}–{high})" if low and high else "")

@@ -51,7 +51,6 @@ from kflare.operations.ledger import UNDATED, Ledger
 from kflare.operations.measurement import (
     FEATURES,
     MeasuredDisk,
-    combine,
     measure_disk,
     region_forecasts,
     rung_of_features,
@@ -242,7 +241,8 @@ def _ask_networks(
     if rung not in settings.rungs:
         return None, cnn, failures, [*unknown, f"{rung} is not allowed: {why}"]
     regions = region_forecasts(disk, usable, answers, flares)
-    return _Draft(rung, [why] if why else [], combine(regions), regions, answers.models), cnn, failures, unknown
+    full_disk = dict(sorted(answers.full_disk.items()))
+    return _Draft(rung, [why] if why else [], full_disk, regions, answers.models), cnn, failures, unknown
 
 
 def _complete(draft: _Draft, issue: datetime, flares: FlareList | None, settings: ForecastSettings) -> None:

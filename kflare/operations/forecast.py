@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, FiniteFloat, Strict, WithJsonSchema
 from pydantic.dataclasses import dataclass
 
 from kflare.errors import DataError
+from kflare.io.percent import chance
 from kflare.operations.records import CHECKED, CheckedRecord, Utc, utc_text
 
 __all__ = [
@@ -41,24 +42,36 @@ _Positive = Annotated[float, Field(gt=0, le=1)]
 class Probability:
     """Probability of a flare of a class or above in the window.
 
-    Each number lies in (0, 1]; 0.5 of the network is the climatological rate. At least one is known.
+    Each number lies in (0, 1]; 0.5 of the network is the climatological rate. At least one is known. The interval is of
+    the calibration alone (`kflare.models.cross_fitting`), and known only with both ends around the calibrated value.
     """
 
     network: Annotated[_Positive | None, Field(description="The network's own output; null if none was asked.")]
     calibrated: Annotated[_Positive | None, Field(description="An observed frequency; null if not known.")] = None
+    calibrated_lower: Annotated[_Positive | None, Field(description="Lower end of its 90 % interval, or null.")] = None
+    calibrated_upper: Annotated[_Positive | None, Field(description="Upper end of its 90 % interval, or null.")] = None
 
     def __post_init__(self) -> None:
         if self.network is None and self.calibrated is None:
             raise DataError("a `Probability` must have a `network` or a `calibrated` value, got neither: leave it out")
-        for name, value in (("network", self.network), ("calibrated", self.calibrated)):
+        for name, value in vars(self).items():
             if value is not None and not 0 < value <= 1:  # NaN compares false
                 raise DataError(f"`{name}` probability must lie in (0, 1], got {value}: what is unknown is left out")
+        least, p, most = self.calibrated_lower, self.calibrated, self.calibrated_upper
+        whole = least is not None and p is not None and most is not None and least <= p <= most
+        if not whole and (least, most) != (None, None):
+            raise DataError(f"the interval of a calibrated probability must lie around it, got {least}, {p}, {most}")
 
     @classmethod
-    def of(cls, network: float | None, calibrated: float | None = None) -> Self:
+    def of(cls, network: float | None, *calibrated: float | None) -> Self:
         """As a model answered: a zero, which only rounding can give, becomes the smallest probability given."""
-        given = (network, calibrated)
+        given = (network, *calibrated)
         return cls(*(max(float(p), SMALLEST) if p is not None and p >= 0 else p for p in given))
+
+    @property
+    def frequency(self) -> str:
+        """The calibrated probability for the reader, with its interval: "12 % (7–19)"."""
+        return chance(self.calibrated, self.calibrated_lower, self.calibrated_upper)
 
     @property
     def deciding(self) -> float:

@@ -13,11 +13,9 @@ from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.operations.flare_records import flare_texts
 from kflare.operations.forecast import (
-    FORECAST_CLASSES,
     FULL,
     IMPUTED,
     MAGNETOGRAM_ONLY,
-    Probability,
     RegionForecast,
     RegionStatus,
     Rung,
@@ -29,9 +27,8 @@ from kflare.operations.settings import ForecastSettings
 from kflare.regions.extraction import Extraction, Measured, measure
 from kflare.regions.feature_table import SETS, feature_set, features_named
 from kflare.regions.tracking import Tracker, TrackingOptions, noaa_numbers
-from kflare.serving import full_disk_probability
 
-__all__ = ["FEATURES", "MeasuredDisk", "combine", "measure_disk", "region_forecasts", "rung_of_features"]
+__all__ = ["FEATURES", "MeasuredDisk", "measure_disk", "region_forecasts", "rung_of_features"]
 
 # What a magnetogram and the list of flares give.
 _MAGNETOGRAM = ("HMI LOS", "flare list")
@@ -160,26 +157,3 @@ def region_forecasts(
             )
         )
     return tuple(found)
-
-
-def combine(regions: Sequence[RegionForecast]) -> dict[str, Probability]:
-    """Full-disk probabilities by class, P_FD = 1 − Π(1 − P_i) over the regions that are forecast; empty if none is.
-
-    A number, network or calibrated, that a forecast region lacks is unknown for the disk too: leaving the region out
-    would make the disk look quieter than it is.
-    """
-    forecast = [region.probability for region in regions if region.status == "forecast"]
-    disk = {}
-    for name in FORECAST_CLASSES:
-        if not forecast or not all(name in probability for probability in forecast):
-            continue
-        network = _all([probability[name].network for probability in forecast])
-        calibrated = _all([probability[name].calibrated for probability in forecast])
-        if network is not None or calibrated is not None:
-            disk[name] = Probability.of(network, calibrated)
-    return disk
-
-
-def _all(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return full_disk_probability(known) if len(known) == len(values) else None

@@ -1,6 +1,6 @@
 """What a cycle asks the served models, and what they answered: one that fails does not end the cycle."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,12 +10,12 @@ import pandas as pd
 from kflare.attribution.image_maps import rectified, scaled
 from kflare.attribution.published import ATTRIBUTE
 from kflare.errors import DataError, KflareError, ServingError
-from kflare.models.registry import model_spec
+from kflare.models.registry import INTERVAL, model_spec
 from kflare.observations.magnetogram import Magnetogram
 from kflare.operations.forecast import ModelUse, Probability
 from kflare.operations.settings import ServerSettings
 from kflare.serving import Client
-from kflare.serving.forecasts.served_forecasts import ask_magnetogram
+from kflare.serving.forecasts.served_forecasts import ask_magnetogram, full_disks
 
 __all__ = ["Answers", "ask_disk", "ask_regions", "connect", "unreachable_models", "wanted_features"]
 
@@ -27,6 +27,8 @@ class Answers:
     models: list[ModelUse] = field(default_factory=list)
     probability: dict[str, list[Probability]] = field(default_factory=dict)
     """By class, one per row that was asked about."""
+    full_disk: dict[str, Probability] = field(default_factory=dict)
+    """By class, all rows together."""
     imputed: list[int] | None = None
     """Per row, the most features that a model had to fill in."""
     grad_cam: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
@@ -72,6 +74,9 @@ def ask_regions(
         try:
             reply = client.predict_regions(model, table[["time", "region", *names]], version=label)
             probabilities = _probabilities(reply.outputs)  # DataError of a row without a forecast
+            disk = full_disks(client, reply, table["time"])
+            if len(disk) == 1:
+                answers.full_disk[model_spec(model).event] = _probabilities(disk)[0]
         except (DataError, ServingError) as error:
             answers.failures[model] = str(error)
             continue
@@ -102,6 +107,6 @@ def ask_disk(
     return answers
 
 
-def _probabilities(outputs: dict[str, npt.NDArray[np.float32]]) -> list[Probability]:
-    pairs = zip(outputs["probability"].tolist(), outputs["calibrated"].tolist(), strict=True)
-    return [Probability.of(network, calibrated) for network, calibrated in pairs]
+def _probabilities(outputs: Mapping[str, npt.NDArray[np.float32]] | pd.DataFrame) -> list[Probability]:
+    names = [name for name in ("probability", "calibrated", *INTERVAL) if name in outputs]
+    return [Probability.of(*row) for row in zip(*(outputs[name].tolist() for name in names), strict=True)]

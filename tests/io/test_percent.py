@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kflare.io.percent import percent, rounded
+from kflare.io.percent import chance, percent, rounded
 
 
 def test_percentages_never_say_never_nor_cross_a_boundary():
@@ -29,3 +29,44 @@ def test_a_rounded_probability_is_on_its_own_side_of_every_mark(p, digits):
 def test_a_tenth_of_a_percent_stays_what_it_is(p):
     # 1000 * 0.29 is 290.0 and 1000 * 0.57 is 569.9999999999999 in binary.
     assert percent(p) == f"{100 * p:.1f} %"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ((0.12, 0.071, 0.188), "12 % (7–19)"),
+        ((0.12,), "12 %"),
+        ((0.0199, 0.004, 0.0401), "1.9 % (<1–5)"),
+        ((0.79996, 0.7, 0.995), "79 % (70–>99)"),
+        ((0.003, 0.001, 0.0099), "< 1 %"),
+        ((0.003, 0.001, 0.021), "< 1 % (up to 3)"),
+        ((0.003,), "< 1 %"),
+        ((0.0, 0.0, 0.0), "< 1 %"),
+        # A calibration of 79 days gives no less than 1/81 = 0.0123: the interval cannot reach below.
+        ((1 / 81, 1 / 81, 0.05), "< 2 % (up to 5)"),
+        ((1 / 81, 1 / 81, 1 / 81), "< 2 %"),
+        ((80 / 81, 0.9, 80 / 81), "> 98 % (from 90)"),
+        ((0.996, 0.95, 0.999), "> 99 % (from 95)"),
+        ((1.0,), "> 99 %"),
+        ((None, None, None), "–"),
+        ((np.nan, np.nan, np.nan), "–"),
+        ((0.29,), "29 %"),
+        ((0.57, np.nan, np.nan), "57 %"),
+    ],
+)
+def test_a_chance_is_told_no_finer_than_a_calibration_can(values, text):
+    assert chance(*values) == text
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_a_chance_is_never_nought_nor_certain_and_stays_below_its_mark(p, down, up):
+    lower, upper = p * down, p + (1 - p) * up
+    for text in (chance(p), chance(p, lower, upper)):
+        assert not text.startswith(("0", "100"))
+        assert "(0" not in text
+        assert "100" not in text
+        if text[0].isdigit():
+            shown = float(text.partition(" %")[0]) / 100
+            assert 0.01 <= shown <= p + 1e-8
+            for mark in (0.5, 0.8):
+                assert (shown >= mark) == (p >= mark - 1e-9)

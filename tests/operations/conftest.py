@@ -16,10 +16,9 @@ from kflare.operations.forecast import (
     Probability,
     RegionForecast,
 )
-from kflare.operations.measurement import combine
 from kflare.synthetic.sun import SyntheticSun
 
-from .toys import write_toys
+from .toys import combined, write_toys
 
 ISSUE = datetime(2014, 1, 8, 3, tzinfo=UTC)
 
@@ -52,7 +51,7 @@ def make_forecast(sun: SyntheticSun) -> Callable[..., Forecast]:
             rung=FULL,
             rung_reason="",
             regions=regions,
-            full_disk=combine(regions),
+            full_disk=combined(regions),
             cnn={"C": Probability(0.82, 0.44), "M": Probability(0.43, 0.031)},
             models=tuple(ModelUse(name, 3) for name in ("defn-c", "defn-m", "cnn-c", "cnn-m")),
             inputs=(
@@ -81,7 +80,9 @@ def _regions(sun: SyntheticSun, time: datetime, factor: float) -> list[RegionFor
         # R_VALUE 0 to 5.5 to an output of 0.05 to 0.9, in broad strokes: a picture, not a model.
         c = min(factor * (0.05 + 0.15 * row["R_VALUE"]), 0.97)
         m = min(factor * (0.02 + 0.08 * row["R_VALUE"]), 0.95)
-        probability = {} if limb else {"C": Probability(c, c * 0.4), "M": Probability(m, m * 0.06)}
+        probability = {} if limb else {
+            "C": Probability(c, c * 0.4, c * 0.3, c * 0.5), "M": Probability(m, m * 0.06, m * 0.03, m * 0.09)
+        }  # fmt: skip
         regions.append(
             RegionForecast(
                 number=number,

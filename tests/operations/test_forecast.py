@@ -22,7 +22,7 @@ from kflare.operations.forecast import (
     risk_mark,
     utc_text,
 )
-from kflare.operations.measurement import combine
+from kflare.serving import full_disk_probability
 
 TIME = datetime(2026, 1, 1, 3, tzinfo=UTC)
 Make = Callable[..., Forecast]
@@ -51,9 +51,10 @@ probabilities = st.floats(0, 1, exclude_min=True)
 
 @given(network=st.none() | probabilities, calibrated=probabilities)
 def test_probabilities_go_through_json_to_the_last_bit(network: float | None, calibrated: float) -> None:
-    one = replace(region(), probability={"C": Probability(network, calibrated)})
+    known = {"C": Probability(network, calibrated, calibrated / 2 or calibrated, calibrated)}
+    one = replace(region(), probability=known)
     forecast = Forecast("x", TIME, None, TIME, TIME + timedelta(days=1), TIME + timedelta(hours=6), CLIMATOLOGY, "",
-                        (one,), combine([one]))  # fmt: skip
+                        (one,), known)  # fmt: skip
     assert Forecast.from_json(json.loads(json.dumps(forecast.as_json()))) == forecast
 
 
@@ -74,22 +75,24 @@ def test_an_underflow_becomes_the_smallest_probability_and_nothing_else_does() -
         Probability.of(None, None)
 
 
-def test_the_full_disk_combines_the_regions_that_are_forecast() -> None:
-    # 1 - (1 - 0.5)(1 - 0.5) = 0.75 and 1 - 0.98 * 0.98 = 0.0396; the limb region takes no part.
-    limb = region(3, status="limb", probability={})
-    disk = combine([region(1), region(2), limb])
-    assert disk["M"].network == pytest.approx(0.75)
-    assert disk["M"].calibrated == pytest.approx(0.0396)
-    assert "C" not in disk
-    assert combine([limb]) == {}
-    assert combine([]) == {}
+def test_an_interval_has_two_ends_around_the_calibrated_probability() -> None:
+    whole = Probability(0.5, 0.12, 0.071, 0.188)
+    assert whole.frequency == "12 % (7–19)"
+    assert Probability.of(0.5, 0.12, 0.0, 0.2).calibrated_lower == 1e-6
+    for ends in ((0.2, 0.3), (0.01, 0.1), (None, 0.2), (0.1, None)):
+        with pytest.raises(DataError, match="the interval of a calibrated probability must lie around it"):
+            Probability(0.5, 0.12, *ends)
+    with pytest.raises(DataError, match=r"must lie around it, got 0\.1, None, 0\.2"):
+        Probability(0.5, None, 0.1, 0.2)
+    with pytest.raises(DataError, match="`calibrated_upper` probability must lie in"):
+        Probability(0.5, 0.12, 0.1, 1.2)
 
 
-def test_what_one_region_lacks_is_unknown_for_the_disk() -> None:
-    uncalibrated = region(2, probability={"M": Probability(0.5, None)})
-    assert combine([region(1), uncalibrated])["M"].calibrated is None
-    assert combine([region(1), uncalibrated])["M"].network == pytest.approx(0.75)
-    assert combine([region(1), region(2, probability={"C": Probability(0.5)})]) == {}
+def test_a_forecast_recorded_before_there_were_intervals_is_read(make_forecast: Make) -> None:
+    before = make_forecast(full_disk={"M": Probability(0.5, 0.12)})
+    plain = before.as_json()
+    del plain["full_disk"]["M"]["calibrated_lower"], plain["full_disk"]["M"]["calibrated_upper"]
+    assert Forecast.from_json(plain) == before
 
 
 # Nishizuka et al. 2021, section 3.1: "Danger flares" >= 80 %, "Warning" >= 50 %, "Quiet" < 50 %.
@@ -103,8 +106,7 @@ def test_marks_begin_at_their_boundaries(p: float, mark: str) -> None:
 def test_eighty_percent_from_regions_is_eighty_percent() -> None:
     # 1 - 0.5 * 0.4 = 0.8, which the product of binary numbers misses by a unit of the last place.
     for first, second in ((0.5, 0.6), (0.2, 0.75)):
-        pair = [region(i, probability={"M": Probability(p)}) for i, p in enumerate((first, second), start=1)]
-        assert risk_mark(combine(pair)["M"].deciding) == "Danger flares"
+        assert risk_mark(full_disk_probability([first, second])) == "Danger flares"
 
 
 def test_the_boundaries_of_marks_are_settings(make_forecast: Make) -> None:

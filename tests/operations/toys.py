@@ -2,11 +2,25 @@
 
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+from kflare.operations.forecast import FORECAST_CLASSES, Probability, RegionForecast
+from kflare.serving import full_disk_probability
 from kflare.serving.server.servable import Trust
 
 TOYS = Trust(unpublished=True, any_operation=True)  # they have no manifest, and resize as no model of kflare's does
+
+
+def combined(regions: Sequence[RegionForecast]) -> dict[str, Probability]:
+    """1 − Π(1 − P) of each number, as `full_disks` does for a version without a calibration of P_FD."""
+    forecast = [region.probability for region in regions if region.probability]
+    return {
+        name: Probability(
+            *map(full_disk_probability, zip(*(vars(one[name]).values() for one in forecast), strict=True))
+        )
+        for name in FORECAST_CLASSES
+    }
 
 
 def write_region_model(path: Path, *, version: int = 1) -> Path:

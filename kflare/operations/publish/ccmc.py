@@ -29,7 +29,8 @@ def submission(forecast: Forecast, *, model: str = "KFLARE") -> dict[str, Any]:
 
     `model` is the short name under which the method is registered (`site.ccmc_model`). The result has it, the times
     `issue`, `start`, `end` and `seen` to the second, the window's `hours`, the names of the `inputs`, the `classes`
-    that are forecast, `full_disk` by class or above, and the `regions` with a forecast, with their `ids` by scheme.
+    that are forecast, `full_disk` by class or above, and the `regions` with a forecast, with their `ids` by scheme. The
+    `ends` of full disk and regions are those of the 90 % intervals of their calibration by class, where known.
 
     DataError if it must not be sent: stale data, statistics alone, or no calibrated probability.
     """
@@ -37,7 +38,7 @@ def submission(forecast: Forecast, *, model: str = "KFLARE") -> dict[str, Any]:
     if forecast.rung in (EVENT_STATISTICS, CLIMATOLOGY) or stale:
         reason = f"its input {stale[0]!r} is stale" if stale else f"it rests on {forecast.rung} alone"
         raise DataError(f"forecast {forecast.cycle_id} is not sent to CCMC: {reason}")
-    full_disk = _calibrated(forecast.full_disk)
+    full_disk, ends = _calibrated(forecast.full_disk), _ends(forecast.full_disk)
     if not full_disk:
         raise DataError(f"forecast {forecast.cycle_id} has no calibrated probability of the full disk for CCMC")
     regions: list[dict[str, Any]] = [
@@ -46,6 +47,7 @@ def submission(forecast: Forecast, *, model: str = "KFLARE") -> dict[str, Any]:
             "ids": [*(("NOAA_AR", number) for number in region.noaa), *(("HARP", number) for number in region.harp)],
             "location": region.location,
             "probability": probability,
+            "ends": _ends(region.probability),
         }
         for region in forecast.regions
         if (probability := _calibrated(region.probability))
@@ -55,6 +57,7 @@ def submission(forecast: Forecast, *, model: str = "KFLARE") -> dict[str, Any]:
     return {
         "model": model,
         "full_disk": full_disk,
+        "ends": ends,
         "regions": regions,
         "classes": sorted({*full_disk, *(name for region in regions for name in region["probability"])}),
         "hours": (forecast.window_end - forecast.window_start).total_seconds() / 3600,
@@ -88,20 +91,20 @@ def write_ccmc(forecast: Forecast, folder: Path, *, model: str = "KFLARE") -> li
 def json_text(sent: Mapping[str, Any]) -> str:
     """A submission as JSON; classes as "M+", "M and above"."""
 
-    def block(probability: Mapping[str, float]) -> dict[str, Any]:
-        classes = [{"class": f"{name}+", "probability": p} for name, p in probability.items()]
+    def block(probability: Mapping[str, float], ends: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+        classes = [{"class": f"{name}+", "probability": p, **ends.get(name, {})} for name, p in probability.items()]
         window = {"start_time": sent["start"], "end_time": sent["end"]}
         return {"prediction_window": window, "flare_probabilities": classes}
 
     def region(one: Mapping[str, Any]) -> dict[str, Any]:
         ids = [{"type": scheme.partition("_")[0], "number": str(number)} for scheme, number in one["ids"]]
-        return {"region_ids": ids, **block(one["probability"])}
+        return {"region_ids": ids, **block(one["probability"], one["ends"])}
 
     content = {
         "model": {"short_name": sent["model"]},
         "issue_time": sent["issue"],
         "mode": "forecast",
-        "full_disk_forecasts": [block(sent["full_disk"])],
+        "full_disk_forecasts": [block(sent["full_disk"], sent["ends"])],
         "region_forecasts": [region(one) for one in sent["regions"]],
     }
     return json.dumps({"forecast_submission": content}, indent=2) + "\n"
@@ -120,6 +123,18 @@ def plain_text(sent: Mapping[str, Any]) -> str:
 def _calibrated(probabilities: Mapping[str, Probability]) -> dict[str, float]:
     known = {name: one.calibrated for name, one in sorted(probabilities.items()) if one.calibrated is not None}
     return {name: rounded(p, 4) for name, p in known.items()}
+
+
+def _ends(probabilities: Mapping[str, Probability]) -> dict[str, dict[str, float]]:
+    """The interval by class in the scoreboard's keys, rounded outwards."""
+    return {
+        name: {
+            "uncertainty_low": rounded(one.calibrated_lower, 4),
+            "uncertainty_high": rounded(min(one.calibrated_upper + 1e-4, 1.0), 4),
+        }
+        for name, one in probabilities.items()
+        if one.calibrated_lower is not None and one.calibrated_upper is not None
+    }
 
 
 def _cells(probability: Mapping[str, float]) -> str:

@@ -12,7 +12,8 @@ from kflare.sun.disk import FULL_DISK
 
 __all__ = ["csv_text", "publish_csv", "rows_of"]
 
-_PROBABILITIES = tuple(f"{name}_{kind}" for name in FORECAST_CLASSES for kind in ("network", "calibrated"))
+_KINDS = ("network", "calibrated", "calibrated_lower", "calibrated_upper", "calibrated_text")
+_PROBABILITIES = tuple(f"{name}_{kind}" for name in FORECAST_CLASSES for kind in _KINDS)
 _COLUMNS = (
     "cycle_id", "issue", "data_time", "window_start", "window_end", "rung", "scope", "number", "region", "noaa", "harp",
     "location", "lon", "lat", "status", *_PROBABILITIES, "forecast_class", "imputed", "recent_flares", "remarks",
@@ -77,7 +78,7 @@ def csv_text(forecast: Forecast) -> str:
 def _row(values: Mapping[str, str], probability: Mapping[str, Probability]) -> dict[str, str]:
     cells = dict.fromkeys(_COLUMNS, "") | dict(values)
     for name, one in probability.items():
-        cells[f"{name}_network"] = "" if one.network is None else repr(one.network)
-        cells[f"{name}_calibrated"] = "" if one.calibrated is None else repr(one.calibrated)
+        cells |= {f"{name}_{kind}": repr(p) for kind, p in vars(one).items() if p is not None}
+        cells[f"{name}_calibrated_text"] = "" if one.calibrated is None else one.frequency
     cells["forecast_class"] = forecast_class(probability) or ""
     return cells

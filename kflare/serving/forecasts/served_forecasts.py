@@ -17,7 +17,7 @@ from kflare.datasets.region_features import to_forecast
 from kflare.errors import DataError, ServingError
 from kflare.flares.labels import LEAD_HOURS
 from kflare.io.atomic import make_folder
-from kflare.models.registry import Kind, first_per_event, model_names, model_spec, one_per_event
+from kflare.models.registry import DISK, INTERVAL, Kind, first_per_event, model_names, model_spec, one_per_event
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.reading import read_magnetogram
 from kflare.observations.usability import require_usable
@@ -28,7 +28,7 @@ from kflare.serving.messages.replies import Reply
 
 __all__ = [
     "MAPS", "ServedForecasts", "ServedModel", "ask_magnetogram", "event_of", "forecast_magnetograms",
-    "forecast_regions", "served_models",
+    "forecast_regions", "full_disks", "served_models",
 ]  # fmt: skip
 
 MAPS = ("cam", "grad_cam", "grad_cam_share", "guided_backprop")
@@ -43,7 +43,8 @@ class ServedForecasts:
     """Probabilities of a flare of the class starting within 24 h after `time`, and the versions that gave them.
 
     `rows`: one per region and time (UTC), with the columns `C+ probability`, `C+ calibrated` and `C+ imputed` for each
-    event, "C+" or "M+". `disk`: those of the full disk, one row per time, or per magnetogram with its `source`.
+    event, "C+" or "M+", and where the version has an interval `C+ calibrated_lower` and `C+ calibrated_upper`. `disk`:
+    those of the full disk, one row per time, or per magnetogram with its `source`.
     `failures`: of which magnetograms there is no forecast, and why.
     """
 
@@ -117,7 +118,7 @@ def forecast_magnetograms(
                 found = Attribution.of_reply(reply.outputs, 0, magnetogram, origin=origin)
                 write_attribution(found, attributions / model / f"{Path(path).stem}.fits")
             versions[model] = reply.version
-            for name in ("probability", "calibrated"):
+            for name in _chances(reply):
                 row[f"{event_of(model)} {name}"] = float(reply.outputs[name][0])
         return row
 
@@ -152,7 +153,7 @@ def ask_magnetogram(
 
 
 def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str]) -> ServedForecasts:
-    """Ask region models about a region table, and combine the regions of each time by `full_disk_probability`.
+    """Ask region models about a region table, and combine the regions of each time as `full_disks` does.
 
     The columns are as `read_region_table` has them; DataError where a feature is missing, no model's or not numeric, or
     a region has two rows at one time.
@@ -166,20 +167,39 @@ def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str])
     inputs = {model: set(client.metadata(model).inputs["serving_default"]) for model in models}
     known = set().union(*inputs.values())
     rows = table[["time", "region"]].reset_index(drop=True)
-    versions = {}
+    versions, disks = {}, []
     for model in models:
         reply = client.predict_regions(model, table, ignore=known - inputs[model])
         versions[model] = reply.version
-        for name in ("probability", "calibrated", "imputed"):
+        for name in (*_chances(reply), "imputed"):
             rows[f"{event_of(model)} {name}"] = reply.outputs[name]
-    combined = [f"{event_of(model)} {name}" for model in models for name in ("probability", "calibrated")]
-    disk = [
-        # A region without a forecast leaves the disk without one: it would look quieter than it is.
-        {"time": time}
-        | {name: full_disk_probability(p) if (p := group[name]).notna().all() else np.nan for name in combined}
-        for time, group in rows.groupby("time", sort=True)
-    ]
-    return ServedForecasts(rows, pd.DataFrame(disk), versions)
+        disks.append(full_disks(client, reply, rows["time"]).add_prefix(f"{event_of(model)} "))
+    return ServedForecasts(rows, pd.concat(disks, axis=1).rename_axis("time").reset_index(), versions)
+
+
+def full_disks(client: Client, reply: Reply, times: pd.Series) -> pd.DataFrame:
+    """The full disk at each of the `times` (N,), sorted, of the N rows that a region model answered.
+
+    `probability`, `calibrated` and, where the version has them, the ends of its interval are combined alike by
+    `full_disk_probability`: regions share one calibration, so its error moves all of them to one side. A version that
+    has calibrated P_FD by itself gives its own `calibrated` and interval. NaN where a region has no forecast: without
+    it the disk would look quieter than it is.
+    """
+    table = pd.DataFrame({name: reply.outputs[name] for name in _chances(reply)}, dtype=float).groupby(times.to_numpy())
+    disk = table.agg(lambda p: full_disk_probability(p) if p.notna().all() else np.nan)
+    disk.index = pd.DatetimeIndex(disk.index, tz=times.dt.tz) if disk.index.tz is None else disk.index
+    known = disk["calibrated"].notna().to_numpy()
+    if known.any() and DISK in client.metadata(reply.model, version=reply.version).inputs:
+        combined = {"combined": disk["calibrated"].to_numpy(np.float32)[known]}
+        own = client.predict(reply.model, combined, signature=DISK, version=reply.version).outputs
+        for name in own:
+            disk.loc[known, name] = own[name].astype(float)
+    return disk
+
+
+def _chances(reply: Reply) -> list[str]:
+    """The outputs that are probabilities of the event: a version's interval is there or not."""
+    return [name for name in ("probability", "calibrated", *INTERVAL) if name in reply.outputs]
 
 
 @dataclass(frozen=True)
@@ -219,7 +239,8 @@ def _predict_maps(
     version: int | str | None = None,
 ) -> Reply:
     """Ask a full-disk model about magnetograms (N, H, W, 1), gauss, for its probabilities and attribution maps."""
-    outputs = ("probability", "calibrated", *maps)
+    has = client.metadata(model, version=version).outputs.get(ATTRIBUTE, {})
+    outputs = ("probability", "calibrated", *(name for name in INTERVAL if name in has), *maps)
     return client.predict(model, {"magnetogram": magnetograms}, signature=ATTRIBUTE, version=version, outputs=outputs)
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError, ServingError
-from kflare.models.registry import model_names
+from kflare.models.registry import INTERVAL, model_names
 from kflare.serving.messages.declared_messages import SignatureDefMap
 from kflare.serving.messages.tensor_values import type_name
 
 __all__ = ["Metadata", "Reply", "TensorInfo", "VersionState", "check_outputs"]
 
 _STATES = {10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}  # get_model_status.proto
-_PROBABILITIES = ("probability", "probabilities", "scores", "calibrated")  # outputs of kflare's signatures
+_PROBABILITIES = ("probability", "probabilities", "scores", "calibrated", *INTERVAL)  # outputs of kflare's signatures
 _UNUSED = "the reply is not used; serve another version of the model"
 _ROUNDING = 1e-6  # a softmax in float32 may end a few units of the last place above 1
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from kflare.operations.forecast import CLIMATOLOGY, Forecast, InputRecord, Outage, Probability
-from kflare.operations.measurement import combine
 from kflare.operations.publish.pages import PastCycle, SiteData
 from kflare.operations.publish.site import write_site
+from tests.operations.toys import combined
 
 pytestmark = pytest.mark.slow
 
@@ -105,7 +105,7 @@ def danger_of(data: SiteData) -> SiteData:
         current=replace(
             forecast,
             regions=regions,
-            full_disk=combine(regions),
+            full_disk=combined(regions),
             rung="imputed",
             rung_reason="AIA 1600 is missing: 4 of 79 features imputed",
             inputs=(*forecast.inputs, old),

@@ -111,7 +111,7 @@ def test_json_keys_are_those_that_the_scoreboard_reads(submission: Submission) -
     assert keys(json.loads(json_text(submission))) == {
         "forecast_submission", "model", "short_name", "issue_time", "mode", "full_disk_forecasts",
         "region_forecasts", "prediction_window", "start_time", "end_time", "flare_probabilities", "class",
-        "probability", "region_ids", "type", "number",
+        "probability", "uncertainty_low", "uncertainty_high", "region_ids", "type", "number",
     }  # fmt: skip
 
 
