@@ -1,6 +1,7 @@
 """What a notebook imports from this room; anything else in it may change. See docs/api.md."""
 
 from .calibration import Calibration, fit_calibration
+from .cross_fitting import OutOfSample, cross_fitted
 from .defn import build_defn, read_defn18
 from .dense_cnn import build_dense_cnn
 from .event_statistics import disk_event_statistics, region_event_statistics
@@ -12,9 +13,11 @@ __all__ = [
     "MODELS",
     "Calibration",
     "ModelSpec",
+    "OutOfSample",
     "WeightedCrossentropy",
     "build_defn",
     "build_dense_cnn",
+    "cross_fitted",
     "disk_event_statistics",
     "fit_calibration",
     "load_signatures",
