@@ -19,7 +19,7 @@ _METHODS: Final = ("SWPC", "SSW Latest Events")
 
 
 def query_hek_flares(web: Web, since: datetime, until: datetime, *, url: str = HEK_URL) -> FlareList:
-    """Ask the HEK for the GOES flares that overlap a span of time, from SWPC and from SSW's latest events.
+    """Ask the HEK for the GOES flares that overlap a span of time, from SWPC and from SSW's latest events, as listed.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def query_hek_flares(web: Web, since: datetime, until: datetime, *, url: str = H
     require_span(since, until)
     records = [record for method in _METHODS for record in _search(since, until, method, web, url)]
     try:
-        return flares_from_hek(records, source="HEK")
+        return flares_from_hek(records, source="HEK", scale="as listed")
     except DataError as error:
         raise NoAnswerError(f"`{public_url(url)}` answered with something unusable: {error}") from error
 

@@ -19,7 +19,8 @@ _YEARLY: Final = re.compile(rb"^\s*31[0-9]{3}[0-9]{6}[ *0-9]", re.MULTILINE)
 # where the time is the first or last that was seen, or uncertain.
 _FIELDS: Final = {
     "code": (1, 5), "year": (6, 7), "month": (8, 9), "day": (10, 11), "start": (14, 17), "end": (19, 22),
-    "peak": (24, 27), "lat": (29, 31), "lon": (32, 34), "letter": (60, 60), "tenths": (61, 64), "noaa": (80, 85),
+    "peak": (24, 27), "lat": (29, 31), "lon": (32, 34), "letter": (60, 60), "tenths": (61, 64), "satellite": (68, 71),
+    "noaa": (80, 85),
 }  # fmt: skip
 _QUALIFIERS: Final = (18, 23, 28)
 _NAMES: Final = ("time", "status", "flare_class", "flare_id")
@@ -46,7 +47,7 @@ def yearly_report_rows(text: str, path: Path) -> tuple[pd.DataFrame, dict[str, i
     row, tenths = row[keep], tenths[keep]
     # X-rays are reported from 1975 on.
     century = np.where(pd.to_numeric(row["year"], errors="coerce") >= 70, "19", "20")
-    table = pd.DataFrame({name: row[name] for name in ("peak", "end", "noaa")})
+    table = pd.DataFrame({name: row[name] for name in ("peak", "end", "noaa", "satellite")})
     day = century + row["year"] + "-" + row["month"] + "-" + row["day"]
     # The clock 2400 is the end of the day.
     late = row["start"].eq("2400")

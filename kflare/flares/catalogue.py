@@ -7,7 +7,7 @@ of the start, decimal commas, times without a date, rows given twice. They are r
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from kflare.errors import DataError
+from kflare.errors import DataError, SettingError
 from kflare.io.atomic import write_whole
+from kflare.sun.goes_scale import SWPC_FACTOR, FluxScale, carries_factor
 from kflare.sun.times import within
 
 __all__ = ["CLASS_THRESHOLDS", "FlareList", "class_to_flux", "flux_to_class"]
@@ -35,6 +36,23 @@ _EXPONENT = {"A": "e-8", "B": "e-7", "C": "e-6", "M": "e-5", "X": "e-4"}
 _CLASS = r"^([ABCMX])([0-9]+(?:\.[0-9]*)?)$"
 # The strongest flare since 1975 is X28; from X10000 on it is a slip of the pen.
 _FLUX_LIMIT = 1.0
+
+#: How reports, cards and records tell the scale of a list.
+SCALES: Final[Mapping[FluxScale, str]] = {
+    "irradiance": "classes on today's scale (irradiance, as SWPC's of GOES-16 and later)",
+    "operational": "classes as listed (SWPC's of the time: up to GOES-15 0.7 of the irradiance)",
+}
+
+# XRS of GOES-8 to 12 saturated at about X17 of its time (Thomson et al. 2004, 2005): classes from there on are lower
+# limits or estimates, whatever the list, and stay what the list says. Only the greatest flare has a published peak on
+# today's scale: Hudson et al. (2024, arXiv:2310.11457), 4.32e-3 W m^-2. Of the other eleven that saturated since 1975,
+# which they name in an appendix that we could not read, and of GOES-1 to 7, nothing more is done.
+_SATURATION: Final = 17e-4 * CLASS_SLACK
+_LAST_SATURATED: Final = 12
+_GREATEST: Final = (pd.Timestamp("2003-11-04T19:29Z"), "X43.2")
+
+# Beside a hundred flares of C and above there are a dozen from B7 to B9, if a list holds them.
+_ENOUGH: Final = 100
 
 # What each repair did, for report().
 _TABLE = files("kflare.flares").joinpath("repairs.csv").read_text(encoding="utf-8")
@@ -103,28 +121,34 @@ class FlareList:
         flux         float64, W m^-2       peak flux, follows from `goes_class`
         noaa         Int64                 NOAA active region number, <NA> = none or unknown
         lon, lat     float64, degree       NaN = unknown
+        satellite    Int64                 GOES number, <NA> = unknown
         ============ ===================== ==========================================================
     source : str
         File or simulation that it came from, for messages.
     repairs : dict of str to int
         How often each defect was repaired.
+    scale : {"irradiance", "operational"}
+        Of classes and fluxes: today's, or SWPC's of the time, 0.7 of it up to GOES-15 (`kflare.sun.goes_scale`).
 
     Raises
     ------
-    DataError
-        If a needed column is missing, a start unknown or naive, or a class unreadable.
+    DataError, SettingError
+        If a needed column is missing, a start unknown or naive, or a class unreadable; if `scale` is none of the two.
     """
 
     table: pd.DataFrame
     source: str
     repairs: Mapping[str, int] = field(default_factory=dict)
+    scale: FluxScale = "irradiance"
 
     def __post_init__(self) -> None:
+        if self.scale not in SCALES:
+            raise SettingError(f"`scale` of a flare list must be one of {', '.join(SCALES)}, got {self.scale!r}")
         for name in ("start", "goes_class"):
             if name not in self.table:
                 columns = list(self.table.columns)
                 raise DataError(f"`{self.source}`: a flare list needs the column `{name}`; it has {columns}")
-        seen = self.table.reindex(columns=["start", "peak", "end", "goes_class", "noaa", "lon", "lat"])
+        seen = self.table.reindex(columns=["start", "peak", "end", "goes_class", "noaa", "lon", "lat", "satellite"])
         rows = pd.DataFrame({name: _as_utc(seen[name], name, self.source) for name in ("start", "peak", "end")})
         if rows["start"].isna().any():
             raise DataError(f"`{self.source}`: every flare needs a `start`; {rows['start'].isna().sum()} have none")
@@ -133,7 +157,7 @@ class FlareList:
         if rows["flux"].isna().any():
             value = rows["goes_class"][rows["flux"].isna()].iloc[0]
             raise DataError(f"`{self.source}`: `goes_class` must be like M3.1, got {value!r}")
-        kinds = {"noaa": "Int64", "lon": "float64", "lat": "float64"}
+        kinds = {"noaa": "Int64", "lon": "float64", "lat": "float64", "satellite": "Int64"}
         rows[list(kinds)] = seen[list(kinds)].astype(kinds)
         rows = rows.sort_values("start", kind="stable", ignore_index=True)
         object.__setattr__(self, "table", rows)
@@ -158,20 +182,48 @@ class FlareList:
         """Flares that start in [t0, t1); both must be aware."""
         return self._where(within(self.table["start"], t0, t1))
 
+    def as_irradiance(self) -> "FlareList":
+        """The same flares on today's scale; itself, where it is on it already.
+
+        A class that carries SWPC's factor is divided by 0.7 and given to one decimal, in steps of which it never
+        reaches a letter that its flux does not (C6.9 is C9.9, C7.0 is M1.0). `repairs` counts these, those that lay on
+        the lower edge of a letter, whose true flux may lie below, and those at which XRS saturated.
+        """
+        if self.scale == "irradiance":
+            return self
+        table = self.table
+        scaled = carries_factor(table["satellite"], table["start"])
+        classes = table["goes_class"].where(~scaled, irradiance_classes(table["goes_class"]))
+        saturated = scaled & (table["flux"] >= _SATURATION).to_numpy()
+        saturated &= (table["satellite"] <= _LAST_SATURATED).fillna(value=True).to_numpy(dtype=bool)
+        great = saturated & ((table["start"] - _GREATEST[0]).abs() < pd.Timedelta(minutes=30)).to_numpy()
+        letters = table["goes_class"][scaled].str[0]
+        counts = {
+            "rescaled": scaled,
+            "edge_of_class": scaled & table["goes_class"].str.fullmatch("[ABCM]7(?:[.]0*)?").to_numpy(),
+            "saturated": saturated & ~great,
+            "estimated": great,
+            "none_below_c": scaled & (len(letters) >= _ENOUGH and not letters.isin(["A", "B"]).any()),
+        }
+        repairs = {**self.repairs, **{name: int(where.sum()) for name, where in counts.items() if where.any()}}
+        table = table.assign(goes_class=classes.mask(great, _GREATEST[1]))
+        return replace(self, table=table, repairs=repairs, scale="irradiance")
+
     def report(self) -> str:
-        """One line: how many flares, from where, and what was repaired."""
+        """One line: how many flares, from where, on which scale, and what was repaired."""
         done = [f"{count} {REPAIRS.get(key, key)}" for key, count in self.repairs.items() if count]
-        return f"{len(self)} flares in `{self.source}`: {', '.join(done) or 'nothing to repair'}"
+        told = f"{len(self)} flares in `{self.source}`, {SCALES[self.scale]}"
+        return f"{told}: {', '.join(done) or 'nothing to repair'}"
 
     def write_csv(self, path: Path) -> None:
-        """Write kflare's plain CSV (start, peak, end, goes_class, noaa, lon, lat; times in UTC with Z)."""
-        plain = self.table.drop(columns="flux")
+        """Write kflare's plain CSV: the table without `flux`, times in UTC with Z, the `flare_scale` in each row."""
+        plain = self.table.drop(columns="flux").assign(flare_scale=self.scale)
         for name in ("start", "peak", "end"):
             plain[name] = plain[name].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
         write_whole(path, plain.to_csv(index=False))
 
     def _where(self, keep: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> "FlareList":
-        return FlareList(self.table[keep], self.source, self.repairs)
+        return replace(self, table=self.table[keep])
 
 
 def class_fluxes(goes_class: pd.Series) -> pd.Series:
@@ -179,6 +231,14 @@ def class_fluxes(goes_class: pd.Series) -> pd.Series:
     parts = goes_class.str.extract(_CLASS)
     flux = pd.to_numeric(parts[1] + parts[0].map(_EXPONENT), errors="coerce").astype("float64")
     return flux.where((flux > 0) & (flux < _FLUX_LIMIT))
+
+
+def irradiance_classes(goes_class: pd.Series) -> pd.Series:
+    """Classes that carry SWPC's factor, on today's scale; "" where one is unreadable."""
+    flux = class_fluxes(goes_class) / SWPC_FACTOR
+    # A list of 50,000 flares has 500 classes.
+    classes = {value: flux_to_class(value) for value in flux.dropna().unique()}
+    return flux.map(classes).fillna("").astype("str")
 
 
 def _as_utc(times: pd.Series, name: str, source: str) -> pd.Series:

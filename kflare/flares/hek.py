@@ -13,7 +13,7 @@ import pandas as pd
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.reading import columns_of_records
-from kflare.flares.repairing import flares_of_columns
+from kflare.flares.repairing import AskedScale, flares_of_columns
 
 __all__ = ["flares_from_hek"]
 
@@ -21,7 +21,7 @@ _COLUMNS: Final = ("event_starttime", "event_peaktime", "event_endtime", "fl_goe
                    "ar_noaanum", "hgs_x", "hgs_y", "frm_name")  # fmt: skip
 
 
-def flares_from_hek(table: Any, *, source: str = "HEK") -> FlareList:
+def flares_from_hek(table: Any, *, source: str = "HEK", scale: AskedScale = "irradiance") -> FlareList:
     """Flare list of an answer of the HEK.
 
     Parameters
@@ -31,6 +31,8 @@ def flares_from_hek(table: Any, *, source: str = "HEK") -> FlareList:
         `ar_noaanum`, `hgs_x`, `hgs_y`, `frm_name`. Both sunpy's parsed table and its `raw` one are understood.
     source : str
         Name of the list, for messages.
+    scale : {"irradiance", "as listed"}
+        As of `kflare.flares.repairing.read_flares`: the HEK holds the classes that SWPC published at the time.
 
     Returns
     -------
@@ -43,7 +45,7 @@ def flares_from_hek(table: Any, *, source: str = "HEK") -> FlareList:
     DataError
         If a needed column is missing, or there are flares but none is readable.
     """
-    return flares_of_columns(columns_of_records(_records(table), source), source)
+    return flares_of_columns(columns_of_records(_records(table), source), source, scale=scale)
 
 
 def _records(table: Any) -> list[dict[str, object]]:

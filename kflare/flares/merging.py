@@ -3,8 +3,7 @@
 The rule, in words:
 
 1. A flare of the first list and one of the second are the same flare if they start, or peak, within 5 minutes of each
-   other, and their peak fluxes differ by less than a factor of 1.5 (so that a list on SWPC's operational scale, 0.7 of
-   the irradiance up to GOES-15, finds its partner).
+   other, and their peak fluxes differ by less than a factor of 1.5. Both lists must be on one scale.
 2. Each flare has at most one partner; the pairs nearest in start, then in peak, then in flux are formed first.
 3. Of a pair, the first list's times, class, region and position stand. What it does not know is taken from the second.
 4. Flares of the second list without a partner are added, unless their start and end are those of a flare of the first:
@@ -57,7 +56,7 @@ def merge_flares(
     Raises
     ------
     SettingError
-        If `tolerance` is negative or `flux_factor` below 1.
+        If `tolerance` is negative or `flux_factor` below 1, or the lists are on two scales.
     DataError
         If so many flares lie within `tolerance` of each other that these cannot be flare lists.
     """
@@ -65,6 +64,9 @@ def merge_flares(
         raise SettingError(f"`tolerance` must not be negative, got {tolerance}")
     if not flux_factor >= 1:
         raise SettingError(f"`flux_factor` is the larger flux over the smaller and at least 1, got {flux_factor}")
+    if first.scale != second.scale:
+        scales = f"`{first.source}` is on the scale of {first.scale}, `{second.source}` on that of {second.scale}"
+        raise SettingError(f"flare lists must be of one scale to be merged: {scales}; read both alike")
     ours, theirs = _partners(first, second, round(tolerance / timedelta(microseconds=1)), flux_factor)
     table = first.table.copy()
     partner = second.table.iloc[theirs].set_axis(ours)
@@ -91,7 +93,8 @@ def merge_flares(
     table = pd.concat([part for part in (table, second.table[alone]) if len(part)] or [table])
     source = first.source if first.source == second.source else f"{first.source} + {second.source}"
     # A sum of counters leaves out what did not occur.
-    return FlareList(table, source, dict(Counter(repairs) + Counter(first.repairs) + Counter(second.repairs)))
+    counts = dict(Counter(repairs) + Counter(first.repairs) + Counter(second.repairs))
+    return FlareList(table, source, counts, first.scale)
 
 
 def _partners(first: FlareList, second: FlareList, tolerance: int, flux_factor: float) -> tuple[IntArray, IntArray]:

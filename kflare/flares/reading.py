@@ -7,8 +7,8 @@ format is told by the content, never by the suffix; those of NOAA's archives are
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +19,8 @@ import pandas as pd
 from kflare.errors import DataError
 from kflare.flares.archived import is_yearly_report, summary_rows, yearly_report_rows
 from kflare.io.catalogue_file import MAX_RECORDS, MAX_TEXT_BYTES, is_json, json_records
-from kflare.io.payload import format_of, read_payload
+from kflare.io.payload import decoding, format_of, read_payload
+from kflare.sun.goes_scale import FluxScale
 
 __all__ = ["LOCATION", "FlareColumns", "columns_of_records", "read_flare_columns"]
 
@@ -27,9 +28,12 @@ __all__ = ["LOCATION", "FlareColumns", "columns_of_records", "read_flare_columns
 # SWPC's edited_events.json, SWPC's xray-flares-7-day.json, DONKI, sunpy's lists of SWPC's events.
 _TABLE: Final = files("kflare.flares").joinpath("columns.csv").read_text(encoding="utf-8").splitlines()
 _SYNONYMS: Final = {row["column"]: row["names"].split() for row in csv.DictReader(_TABLE)}
+# Names of the class that only SWPC (edited events, flares of 7 days), the HEK and DONKI use.
+_OPERATIONAL: Final = ("particulars1", "max_class", "fl_goescls", "classtype")
 _REQUIRED: Final = ("start", "peak", "end", "goes_class")
 
-_HEADER_CHARACTERS: Final = 1 << 16
+_HEADER_BYTES: Final = 1 << 16
+_MOST_COLUMNS: Final = 500
 _EVENT_HEAD: Final = re.compile(rb"^(?::Product:|:Date:|#Event\s|.{0,40}Edited Events)", re.MULTILINE)
 _DATES: Final = (
     (re.compile(r":Date:\s*([0-9]{4})\s+([0-9]{1,2})\s+([0-9]{1,2})\b"), "%Y %m %d"),
@@ -49,13 +53,15 @@ _NUMBER_OF_CLASS: Final = re.compile(r"[0-9]{1,2}(?:\.[0-9]*)?\+?")
 class FlareColumns:
     """Text columns of a flare list, as they stand in the file.
 
-    Columns of the table are `start`, `peak`, `end`, `goes_class` and, where the format has them, `noaa`, `lon`, `lat`
-    and `method` (the HEK's `frm_name`), "" where unknown; a `peak` or `end` of four digits is a time of day. The counts
-    are of what was left out or read with a qualifier, by the names of `FlareList.repairs`.
+    Columns of the table are `start`, `peak`, `end`, `goes_class` and, where the format has them, `noaa`, `lon`, `lat`,
+    `satellite`, `flare_scale` and `method` (the HEK's `frm_name`), "" where unknown; a `peak` or `end` of four digits
+    is a time of day. The counts are of what was left out or read with a qualifier, by the names of `FlareList.repairs`;
+    `scale` is that of the producer, None where it is unknown.
     """
 
     table: pd.DataFrame
     counts: Mapping[str, int]
+    scale: FluxScale | None = "operational"
 
 
 def read_flare_columns(path: Path) -> FlareColumns:
@@ -66,11 +72,11 @@ def read_flare_columns(path: Path) -> FlareColumns:
     what = "a flare list in CSV, JSON, netCDF or a text of SWPC or NGDC"
     payload = read_payload(path, limit=MAX_TEXT_BYTES, what=what, kinds=())
     if format_of(payload) == "netCDF-4":
-        return FlareColumns(summary_rows(path), {})
+        return FlareColumns(summary_rows(path), {}, "irradiance")
     if is_json(payload):
         records, skipped = json_records(payload, str(path))
         found = columns_of_records(records, str(path))
-        return FlareColumns(found.table, {**found.counts, "records_skipped": skipped})
+        return replace(found, counts={**found.counts, "records_skipped": skipped})
     if payload.lstrip()[:1] == b"<":
         raise DataError(f"`{path}` is an HTML or XML page, no flare list; download it again")
     if is_yearly_report(payload):
@@ -98,7 +104,7 @@ def columns_of_records(records: Sequence[Mapping[str, object]], source: str) -> 
     elif chosen["goes_class"] == "fl_goescls":
         rows, counts = _goes_flares(rows)
     columns = [*chosen, *(name for name in ("lon", "lat") if rows and name in rows[0] and name not in chosen)]
-    return FlareColumns(pd.DataFrame(rows, columns=columns, dtype="str").fillna(""), counts)
+    return FlareColumns(pd.DataFrame(rows, columns=columns, dtype="str").fillna(""), counts, _scale_of(chosen))
 
 
 def _chosen(names: Sequence[str], source: str) -> dict[str, str]:
@@ -116,6 +122,11 @@ def _chosen(names: Sequence[str], source: str) -> dict[str, str]:
                 f"its columns are {seen}"
             )
     return chosen
+
+
+def _scale_of(chosen: Mapping[str, str]) -> FluxScale | None:
+    """The scale of a table by the producer whose name of the class it has; None where that tells nothing."""
+    return "operational" if chosen["goes_class"].strip().lower() in _OPERATIONAL else None
 
 
 def _text(value: object) -> str:
@@ -193,7 +204,8 @@ def _event_columns(text: str, path: Path) -> FlareColumns:
         if kind == "XRA":
             clocks = [_CLOCK.fullmatch(field) for field in fields[1:4]]
             qualified += sum(clock is not None and clock[1] != "" for clock in clocks)
-            rows.append(_xray_row(day, [clock[2] if clock else "" for clock in clocks], rest[1:]))
+            row = _xray_row(day, [clock[2] if clock else "" for clock in clocks], rest[1:])
+            rows.append({**row, "satellite": fields[4]})
             events.append(event)
             if len(rows) > MAX_RECORDS:
                 raise DataError(f"`{path}` must have at most {MAX_RECORDS} flares; split it")
@@ -201,7 +213,8 @@ def _event_columns(text: str, path: Path) -> FlareColumns:
             positions.setdefault(event, position)
     for row, event in zip(rows, events, strict=True):
         row["lon"], row["lat"] = positions.get(event, ("", ""))
-    table = pd.DataFrame(rows, columns=["start", "peak", "end", "goes_class", "noaa", "lon", "lat"], dtype="str")
+    names = ["start", "peak", "end", "goes_class", "noaa", "lon", "lat", "satellite"]
+    table = pd.DataFrame(rows, columns=names, dtype="str")
     return FlareColumns(table, {"times_qualified": qualified})
 
 
@@ -229,46 +242,24 @@ def _date_of(text: str, layout: str) -> date | None:
 
 
 def _csv_columns(payload: bytes, path: Path) -> FlareColumns:
-    try:
-        text = payload.decode("utf-8-sig")
-        header = _header(text, path)
-        chosen = _chosen(header, str(path))
-        rows = list(_csv_rows(text, header, list(chosen.values()), path))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"`{path}` is no readable CSV flare list: {error}") from error
+    header = re.split(rb"[\r\n]", payload[:_HEADER_BYTES], maxsplit=1)[0]
+    if len(header) == _HEADER_BYTES or not header.strip(b"\xef\xbb\xbf,; \t") or header.count(b",") > _MOST_COLUMNS:
+        rule = f"its first line must name the columns, at most {_MOST_COLUMNS} in {_HEADER_BYTES >> 10} KiB"
+        raise DataError(f"`{path}` is no readable CSV flare list: {rule}")
+    with decoding(str(path), "is no readable CSV flare list"):
+        # Of a list with an unnamed index in its rows only, pandas takes the first field of each as the index.
+        table = pd.read_csv(
+            io.BytesIO(payload), dtype=str, keep_default_na=False, encoding="utf-8-sig", nrows=MAX_RECORDS + 1
+        )
+        if table.index.nlevels > 1:
+            raise ValueError(f"its rows have {table.index.nlevels} fields more than its header")
+    if len(table) > MAX_RECORDS:
+        raise DataError(f"`{path}` must have at most {MAX_RECORDS} rows; split it")
+    chosen = _chosen(table.columns, str(path))
+    table = table[list(chosen.values())].set_axis(list(chosen), axis=1).apply(lambda cells: cells.str.strip())
+    table = table[(table != "").any(axis=1)].reset_index(drop=True)
     counts: dict[str, int] = {}
     if chosen["goes_class"] == "fl_goescls":
-        kept, counts = _goes_flares([dict(zip(chosen, row, strict=True)) for row in rows])
-        rows = [list(row.values()) for row in kept]
-    return FlareColumns(pd.DataFrame(rows, columns=list(chosen), dtype="str"), counts)
-
-
-def _header(text: str, path: Path) -> list[str]:
-    head = io.StringIO(text[:_HEADER_CHARACTERS], newline="")
-    header = next(csv.reader(head), [])
-    long = len(text) > _HEADER_CHARACTERS and not head.read(1)
-    if long or not any(name.strip() for name in header):
-        rule = f"its first line must name the columns, in at most {_HEADER_CHARACTERS >> 10} KiB"
-        raise DataError(f"`{path}` is no readable CSV flare list: {rule}")
-    return header
-
-
-def _csv_rows(text: str, header: Sequence[str], wanted: Sequence[str], path: Path) -> Iterator[list[str]]:
-    reader = csv.reader(io.StringIO(text, newline=""))
-    next(reader)
-    shift: int | None = None
-    positions = [header.index(name) for name in wanted]
-    for number, fields in enumerate(reader, start=1):
-        blank = not any(field.strip() for field in fields)
-        if shift is None and not blank:
-            # A list written with an unnamed index has one field more per row than the header.
-            shift = 1 if len(fields) == len(header) + 1 else 0
-        if len(fields) > len(header) + (shift or 0):
-            seen = f"row {number} has {len(fields)} fields, the header {len(header)}"
-            raise DataError(f"`{path}` is no readable CSV flare list: {seen}")
-        if blank:
-            continue
-        if number > MAX_RECORDS:
-            raise DataError(f"`{path}` must have at most {MAX_RECORDS} rows; split it")
-        places = [place + (shift or 0) for place in positions]
-        yield [fields[place].strip() if place < len(fields) else "" for place in places]
+        rows, counts = _goes_flares(table.to_dict("records"))
+        table = pd.DataFrame(rows, columns=list(chosen), dtype="str")
+    return FlareColumns(table, counts, _scale_of(chosen))

@@ -1,21 +1,26 @@
 """Reading GOES flare lists: the formats' columns of text become one table, with every repair counted."""
 
 import functools
+import logging
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
 
-from kflare.errors import DataError
-from kflare.flares.catalogue import REPAIRS, TIME_DTYPE, FlareList, class_fluxes
+from kflare.errors import DataError, SettingError
+from kflare.flares.catalogue import REPAIRS, SCALES, TIME_DTYPE, FlareList, class_fluxes
 from kflare.flares.merging import merge_flares
 from kflare.flares.reading import FlareColumns, read_flare_columns
 from kflare.flares.region_numbers import full_region_numbers
 from kflare.io.table_file import numbers, sound_rows
+from kflare.sun.goes_scale import GOES_16_PRIMARY, FluxScale
 
-__all__ = ["flares_of_columns", "read_flares"]
+__all__ = ["AskedScale", "flares_of_columns", "read_flares"]
+
+AskedScale = Literal["irradiance", "as listed"]
 
 # X-rays of the Sun are watched since SOLRAD; a flare outside this span is a mistake of the list.
 _FIRST, _LAST = pd.Timestamp("1970-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")
@@ -29,11 +34,15 @@ _DAY: Final = r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}"
 _NAMED_MONTH: Final = re.compile(r"^([0-9]{1,2})[- ]([A-Za-z]{3})[- ]([0-9]{4}|[0-9]{2}\b)")
 _CLOCK: Final = r"^\s*([01]?[0-9]|2[0-4]):?([0-5][0-9])(?::?([0-5][0-9](?:\.[0-9]+)?))?\s*$"
 
+# "G15", "GO8", "GOES-16", "12": but "SDO", "COM" and "////" are no GOES.
+_SATELLITE: Final = r"^(?:G(?:O(?:ES)?)?[- ]?)?0?([1-9][0-9]?)(?:\.0)?$"
+_LOG = logging.getLogger(__name__)
+
 # The HEK's sources of GOES flares, most authoritative first; all others follow.
 _METHODS: Final = ("SWPC", "SEC standard", "SSW Latest Events")
 
 
-def read_flares(path: str | Path) -> FlareList:
+def read_flares(path: str | Path, *, scale: AskedScale = "irradiance") -> FlareList:
     """Read a GOES flare list, repair the known defects and count them.
 
     The format is told by the content:
@@ -54,13 +63,18 @@ def read_flares(path: str | Path) -> FlareList:
     the earliest end is kept. Of rows without a readable start or class it is logged how many are left out, which first
     and why. The same flare reported to the HEK by several methods is merged by the rule of `kflare.flares.merging`.
 
-    Classes are those of the list: operational ones, up to GOES-15 on SWPC's scale, which is 0.7 of the irradiance
-    (`kflare.xray.flux`).
+    Classes are brought to today's scale (`FlareList.as_irradiance`), each list by what it is (`kflare.sun.goes_scale`):
+    SWPC's, NGDC's, the HEK's and DONKI's, and a CSV or JSON with a column `satellite`, `goes_sat`, `obs`, `observatory`
+    or `source` that names the GOES, are of SWPC's scale of the time; NCEI's summaries are irradiance; kflare's own CSV
+    says it in `flare_scale`. A list that names neither satellite nor scale is taken as SWPC's of the time; it is logged
+    and counted (`scale_assumed`) for how many flares that matters.
 
     Parameters
     ----------
     path : str or pathlib.Path
         At most 32 MiB and 1,000,000 flares.
+    scale : {"irradiance", "as listed"}
+        "as listed" leaves the classes alone, to compare with papers and forecasts that were made on them.
 
     Returns
     -------
@@ -69,27 +83,54 @@ def read_flares(path: str | Path) -> FlareList:
 
     Raises
     ------
-    DataError
-        If the file cannot be read, a needed column is missing, or no row is readable.
+    DataError, SettingError
+        If the file cannot be read, a needed column is missing, no row is readable, or `flare_scale` holds something
+        else or several; if `scale` is none of the two.
     """
     path = Path(path)
-    return flares_of_columns(read_flare_columns(path), path.name)
+    return flares_of_columns(read_flare_columns(path), path.name, scale=scale)
 
 
-def flares_of_columns(columns: FlareColumns, source: str) -> FlareList:
+def flares_of_columns(columns: FlareColumns, source: str, *, scale: AskedScale = "irradiance") -> FlareList:
     """Repair the text columns of a flare list and count the repairs; `source` names it in messages.
 
     DataError if there are rows but none is readable.
     """
-    if "method" in columns.table and len(columns.table["method"].unique()) > 1:
-        return _merge_methods(columns, source)
-    return _one_list(columns, source, alone=True)
+    if scale not in {"irradiance", "as listed"}:
+        raise SettingError(f"`scale` of a flare list to read must be irradiance or as listed, got {scale!r}")
+    several = "method" in columns.table and len(columns.table["method"].unique()) > 1
+    flares = _merge_methods(columns, source) if several else _one_list(columns, source, alone=True)
+    if assumed := flares.repairs.get("scale_assumed"):
+        told = "divided by 0.7 to today's scale" if scale == "irradiance" else "left as they are"
+        _LOG.warning(
+            "`%s` names neither satellite nor scale: classes of %d flares before %s are taken as SWPC's of the time, "
+            "%s; where they are irradiance, say so in a column `flare_scale`", source, assumed, f"{GOES_16_PRIMARY:%F}",
+            told,
+        )  # fmt: skip
+    return flares.as_irradiance() if scale == "irradiance" else flares
 
 
 def _one_list(columns: FlareColumns, source: str, *, alone: bool) -> FlareList:
     rows, repairs = _repaired(columns.table, source, alone=alone)
     counts = {key: count for key, count in columns.counts.items() if count}
-    return FlareList(rows, source, {**counts, **repairs})
+    scale = columns.scale
+    if "flare_scale" in columns.table:
+        scale = _stated_scale(columns.table["flare_scale"], source)
+    elif scale is None:
+        early = int((rows["start"] < GOES_16_PRIMARY).sum())
+        # A list that names the satellite of some flares is an operational one; its others go by their dates.
+        counts |= {"scale_assumed": early} if early and rows["satellite"].isna().all() else {}
+    return FlareList(rows, source, {**counts, **repairs}, scale or "operational")
+
+
+def _stated_scale(stated: pd.Series, source: str) -> FluxScale:
+    seen = sorted(stated.str.strip().unique()) or ["operational"]
+    for scale in SCALES:
+        if seen == [scale]:
+            return scale
+    raise DataError(
+        f"`{source}`: `flare_scale` must be irradiance in all rows or operational in all, got {', '.join(seen[:4])!r}"
+    )
 
 
 def _repaired(raw: pd.DataFrame, source: str, *, alone: bool) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -128,6 +169,8 @@ def _repaired(raw: pd.DataFrame, source: str, *, alone: bool) -> tuple[pd.DataFr
     repairs["peaks_after_end"] = int(late.sum())
 
     _add_region_and_position(rows, raw, repairs)
+    named = raw["satellite"].str.upper().str.extract(_SATELLITE)[0] if "satellite" in raw else pd.NA
+    rows["satellite"] = pd.Series(pd.to_numeric(named), rows.index, dtype="Int64")
     for key in (["start", "peak", "flux"], ["start", "end"])[: 2 if alone else 1]:
         # Order decides which of two equal rows stays: known region first, then the larger class, then the earliest end.
         rows = rows.assign(below=-rows["flux"]).sort_values(["start", "noaa", "below", "end"], kind="stable")
@@ -225,7 +268,7 @@ def _merge_methods(columns: FlareColumns, source: str) -> FlareList:
             table = columns.table[rows].drop(columns="method").reset_index(drop=True)
             try:
                 # What is there twice is decided by the first list, where the second holds a flare of its times.
-                own = FlareColumns(table, {} if lists else columns.counts)
+                own = replace(columns, table=table, counts={} if lists else columns.counts)
                 lists.append(_one_list(own, source, alone=False))
             except DataError as error:
                 refused = error

@@ -72,7 +72,7 @@ def region_task(
         spec,
         table[[name for name in ("time", "region", "noaa", *names) if name in table]].assign(cluster=clusters),
         observed,
-        {"features": names} | ({} if summaries is None else {"mcintosh": True}),
+        {"features": names, "flare_scale": flares.scale} | ({} if summaries is None else {"mcintosh": True}),
         source.notes,
         fit,
         lambda split: fit_scaling(table[split.train], used).of_table(table),

@@ -14,10 +14,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
-from kflare.flares.catalogue import TIME_DTYPE, FlareList, class_fluxes
+from kflare.flares.catalogue import TIME_DTYPE, FlareList, class_fluxes, irradiance_classes
 from kflare.flares.labels import LEAD_HOURS, reaches, region_flux
 from kflare.io.payload import decoding
 from kflare.io.table_file import numbers, read_csv, read_table
+from kflare.sun.goes_scale import GOES_16_PRIMARY, FluxScale
 from kflare.sun.times import microseconds
 
 __all__ = ["COMMON_PARAMETERS", "SharpSamples", "read_folder", "read_sharp_samples", "region_flares"]
@@ -74,8 +75,9 @@ def read_sharp_samples(folder: str | Path, *, flares: FlareList, harp_noaa: str 
     """Read the samples of a folder and restore the rows that the authors removed.
 
     Each region gets every time of the 96-minute grid from its first to its last row. Parameters of restored rows are
-    interpolated linearly in time. The label of a distributed row is the largest flare of its own `flares` column; that
-    of a restored row comes from `flares`, the flare list, through the NOAA numbers of the region.
+    interpolated linearly in time. The label of a distributed row is the largest flare of its own `flares` column, whose
+    classes are SWPC's of the time and are brought to the scale of `flares`; that of a restored row comes from `flares`,
+    the flare list, through the NOAA numbers of the region.
 
     Parameters
     ----------
@@ -100,7 +102,7 @@ def read_sharp_samples(folder: str | Path, *, flares: FlareList, harp_noaa: str 
         If `harp_noaa` is given for SMARP samples, whose TARP numbers it does not hold.
     """
     folder = Path(folder)
-    rows = read_folder(folder)
+    rows = read_folder(folder, flares.scale)
     prefix = str(rows["prefix"].iloc[0])
     pairs = None
     if harp_noaa is not None:
@@ -151,8 +153,8 @@ def region_flares(samples: SharpSamples, flares: FlareList) -> pd.DataFrame:
     return _flares_of_harps(samples.harp_noaa, flares)
 
 
-def read_folder(folder: Path) -> pd.DataFrame:
-    """All samples of a folder, distributed rows only, sorted by region and time."""
+def read_folder(folder: Path, scale: FluxScale) -> pd.DataFrame:
+    """All samples of a folder, distributed rows only, sorted by region and time; `flares` and `flux24` on the scale."""
     if not folder.is_dir():
         raise DataError(f"`{folder}` is no folder; give the one that holds sharp_0.csv, sharp_1.csv …")
     paths = sorted(path for path in folder.glob("*_*.csv") if path.stem.rpartition("_")[2].isdigit())
@@ -164,6 +166,9 @@ def read_folder(folder: Path) -> pd.DataFrame:
     prefixes = sorted(rows["prefix"].unique())
     if len(prefixes) > 1 or prefixes[0] not in {"HARP", "TARP"}:
         raise DataError(f"`{folder}`: `prefix` must be HARP in all rows or TARP in all, got {', '.join(prefixes)}")
+    listed = _on_scale(rows["flares"], rows["time"], scale)
+    rows["flux24"] = listed.groupby(level=0)["flux"].max().reindex(rows.index).fillna(0.0)
+    rows["flares"] = listed.groupby(level=0)["goes_class"].agg("|".join).reindex(rows.index).fillna("")
     return rows.sort_values(["harpnum", "time"], ignore_index=True)
 
 
@@ -184,8 +189,7 @@ def _read_file(path: Path) -> pd.DataFrame:
     for name in COMMON_PARAMETERS:
         rows[name] = numbers(raw[name])
         _require(rows[name].notna(), raw[name], path, "a finite number")
-    rows["flares"] = raw["flares"].fillna("")
-    rows["flux24"] = _largest_of_lists(rows["flares"])
+    rows["flares"] = raw["flares"].fillna("").astype("str")
     return rows
 
 
@@ -195,12 +199,14 @@ def _require(good: pd.Series, seen: pd.Series, path: Path, rule: str) -> None:
         raise DataError(f"`{path}`: `{seen.name}` must be {rule}, got {seen.iloc[row]!r} in row {row}")
 
 
-def _largest_of_lists(lists: pd.Series) -> npt.NDArray[np.float64]:
-    """Largest peak flux in W m^-2 of texts like "C3.1|C1.6"; 0.0 where there is none. Nameless entries are skipped."""
-    lists = lists.reset_index(drop=True).astype("str")
-    classes = lists[lists.str.len() > 0].str.split("|").explode()
-    largest = class_fluxes(classes).groupby(level=0).max().reindex(lists.index)
-    return largest.fillna(0.0).to_numpy(dtype=np.float64)
+def _on_scale(lists: pd.Series, times: pd.Series, scale: FluxScale) -> pd.DataFrame:
+    """`goes_class` and `flux` (W m^-2) of each entry of texts like "C3.1|C1.6"; nameless entries have the flux NaN."""
+    classes = lists[lists != ""].str.split("|").explode()
+    if scale == "irradiance":
+        # No flare of C or above started in the two days about the change.
+        early = (times < GOES_16_PRIMARY)[classes.index].to_numpy()
+        classes = classes.mask(early, irradiance_classes(classes))
+    return pd.DataFrame({"goes_class": classes, "flux": class_fluxes(classes)})
 
 
 def _read_pairs(path: Path, harpnum: pd.Series) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import pandas as pd
 from kflare.flares.catalogue import FlareList, class_fluxes
 from kflare.flares.labels import in_seconds, reaches, region_flux
 from kflare.sharp.samples import SharpSamples, read_folder, read_sharp_samples
+from kflare.sun.goes_scale import FluxScale
 from kflare.sun.times import DAY_SECONDS
 
 __all__ = ["read_smarp_samples"]
@@ -49,7 +50,7 @@ def read_smarp_samples(folder: str | Path, *, flares: FlareList) -> tuple[SharpS
         As `read_sharp_samples`.
     """
     samples = read_sharp_samples(folder, flares=flares, harp_noaa=None)
-    own = _flares_of_regions(_lists(Path(folder)), flares.table)
+    own = _flares_of_regions(_lists(Path(folder), flares.scale), flares.table)
     table = samples.table.copy()
     table["flux24"] = table["flux24"].where(~table["restored"], region_flux(table, own))
     own = pd.concat([own, _earlier(own, flares.table, table.groupby("region")["time"].min())], ignore_index=True)
@@ -58,9 +59,9 @@ def read_smarp_samples(folder: str | Path, *, flares: FlareList) -> tuple[SharpS
     return replace(samples, table=table, notes=notes), own[["region", "start", "peak", "flux"]]
 
 
-def _lists(folder: Path) -> pd.DataFrame:
+def _lists(folder: Path, scale: FluxScale) -> pd.DataFrame:
     """`region`, `seconds`, `flares` ("C3.1|C1.6", empty = none) of every distributed sample."""
-    rows = read_folder(folder)
+    rows = read_folder(folder, scale)
     region = rows["prefix"] + " " + rows["harpnum"].astype("str")
     return pd.DataFrame({"region": region, "seconds": in_seconds(rows["time"]), "flares": rows["flares"]})
 

@@ -1,14 +1,7 @@
 """GOES soft X-ray flux, long channel 0.1-0.8 nm (1-8 Å), as one series of minutes.
 
-SWPC's operational fluxes of GOES-1 to GOES-15 are 0.7 of the irradiance in this channel (0.85 in the short one, which
-is not read here). NOAA says so in the operational files themselves (attribute `NOAA_scaling_factors`: "to remove these
-factors, divide … the long channel fluxes (B_FLUX) by 0.7") and in the guides of the reprocessed ones. So
-
-    irradiance = operational flux / 0.7        GOES-15 and before
-    irradiance = operational flux              GOES-16 and after
-
-Reprocessed ("science quality") files hold irradiance for every satellite. Flare classes of lists are on the operational
-scale: to compare a flux of GOES-13, say, with them, ask for `scale="operational"`.
+`irradiance = operational flux / 0.7` up to GOES-15, and operational flux is irradiance from GOES-16 on: the owner of
+the factor is `kflare.sun.goes_scale`. (The short channel, which is not read here, carries 0.85.)
 """
 
 from collections.abc import Mapping
@@ -24,16 +17,13 @@ from kflare.errors import DataError, SettingError
 from kflare.io.catalogue_file import MAX_TEXT_BYTES, is_json, json_records
 from kflare.io.payload import format_of, read_payload
 from kflare.io.table_file import numbers, sound_rows
+from kflare.sun.goes_scale import SWPC_FACTOR, FluxScale, carries_factor
 from kflare.sun.times import microseconds, within
 from kflare.xray.netcdf import Samples, samples_of_netcdf
 
-__all__ = ["SWPC_FACTOR", "Scale", "XrayFlux", "read_xray_flux"]
+__all__ = ["Scale", "XrayFlux", "read_xray_flux"]
 
-#: Operational flux over irradiance in 0.1-0.8 nm, GOES-15 and before.
-SWPC_FACTOR: Final = 0.7
-_LAST_SCALED: Final = 15
-
-Scale = Literal["as given", "irradiance", "operational"]
+Scale = FluxScale | Literal["as given"]
 
 _LONG_CHANNEL: Final = "0.1-0.8nm"
 _MINUTE: Final = 60_000_000  # microseconds
@@ -72,7 +62,7 @@ class XrayFlux:
     """
 
     table: pd.DataFrame
-    scale: Literal["irradiance", "operational"]
+    scale: FluxScale
     source: str
     repairs: Mapping[str, int] = field(default_factory=dict)
 
@@ -89,7 +79,7 @@ class XrayFlux:
         table = self.table[within(self.table["time"], t0, t1)].reset_index(drop=True)
         return replace(self, table=table)
 
-    def on_scale(self, scale: Literal["irradiance", "operational"]) -> "XrayFlux":
+    def on_scale(self, scale: FluxScale) -> "XrayFlux":
         """The same flux as irradiance, or as SWPC's operational flux.
 
         SettingError if the satellite of a measured minute is unknown, so that the factor is.
@@ -103,9 +93,9 @@ class XrayFlux:
             raise SettingError(
                 f"`{self.source}` does not say of which GOES it is, on which the scale depends; give `satellite`"
             )
-        scaled = (satellite <= _LAST_SCALED).fillna(value=False).to_numpy(dtype=bool)
         factor = SWPC_FACTOR if scale == "operational" else 1 / SWPC_FACTOR
-        return replace(self, table=self.table.assign(flux=np.where(scaled, flux * factor, flux)), scale=scale)
+        flux = np.where(carries_factor(satellite), flux * factor, flux)
+        return replace(self, table=self.table.assign(flux=flux), scale=scale)
 
 
 def read_xray_flux(path: str | Path, *, satellite: int | None = None, scale: Scale = "as given") -> XrayFlux:
@@ -149,7 +139,7 @@ def read_xray_flux(path: str | Path, *, satellite: int | None = None, scale: Sca
             raise DataError(f"`{path}` must be {what}; it begins with {payload[:8]!r}; give another file")
         samples = _samples_of_json(payload, path, satellite)
     table, repairs = _minutes(samples, path)
-    given: Literal["irradiance", "operational"] = "operational" if samples.operational else "irradiance"
+    given: FluxScale = "operational" if samples.operational else "irradiance"
     flux = XrayFlux(table, given, path.name, {**samples.counts, **repairs})
     return flux if scale == "as given" else flux.on_scale(scale)
 

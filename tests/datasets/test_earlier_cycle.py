@@ -54,7 +54,7 @@ def test_an_earlier_cycle_has_the_histories_that_its_own_lists_tell(tmp_path):
     listed = pd.DataFrame(
         {"start": start, "peak": start, "goes_class": ["C1.0", "B1.0"], "noaa": pd.array([None] * 2, "Int64")}
     )
-    flares = FlareList(listed, "test")
+    flares = FlareList(listed, "test", scale="operational")
     times = pd.date_range("2014-01-01", periods=31, freq="96min")
     rows = pd.DataFrame({"prefix": "TARP", "arpnum": 7, "t_end": times.astype(str), "flares": ""})
     rows = pd.concat([rows, rows.assign(arpnum=8)], ignore_index=True)

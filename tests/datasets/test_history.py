@@ -117,7 +117,7 @@ def test_a_flare_is_known_from_its_peak_on_and_for_24_hours():
 
 
 def test_history_of_yi_et_als_day(real_data):
-    flares = read_flares(real_data / "goes" / "swpc_flares_2010-2025.csv")
+    flares = read_flares(real_data / "goes" / "swpc_flares_2010-2025.csv", scale="as listed")
     samples = pd.DataFrame(
         {
             "time": pd.to_datetime(["2013-10-24T00:00Z", "2013-10-24T00:07Z", "2013-10-24T00:08Z"], format="ISO8601"),

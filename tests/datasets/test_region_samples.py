@@ -9,7 +9,7 @@ from kflare.flares.catalogue import FlareList
 def flares():
     start = pd.to_datetime(["2014-01-01T00:10Z", "2014-01-02T13:00Z", "2014-01-02T14:00Z", "2014-01-08T00:00Z"])
     table = pd.DataFrame({"start": start, "peak": start, "goes_class": ["C1.0", "M2.0", "X1.0", "B1.0"]})
-    return FlareList(table.assign(noaa=pd.array([11900, 11900, 11901, None], "Int64")), "test")
+    return FlareList(table.assign(noaa=pd.array([11900, 11900, 11901, None], "Int64")), "test", scale="operational")
 
 
 def test_a_region_table_is_labelled_by_its_own_flares(tmp_path, flares):

@@ -14,7 +14,7 @@ from tests import catalogue_seeds as seeds
 def report(tmp_path, text):
     path = tmp_path / "goes-xrs-report_2014.txt"
     path.write_text(text)
-    return read_flares(path)
+    return read_flares(path, scale="as listed")
 
 
 def line(date, clocks, letter="C", tenths="61", region="", station="GOES"):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError
-from kflare.flares.catalogue import CLASS_THRESHOLDS, FlareList, class_to_flux, flux_to_class
+from kflare.flares.catalogue import CLASS_THRESHOLDS, SCALES, FlareList, class_to_flux, flux_to_class
 from kflare.flares.region_numbers import full_region_numbers
 from kflare.flares.repairing import read_flares
 
@@ -18,7 +18,10 @@ HEADER = "start,peak,end,goes_class,noaa,lon,lat"
 def read(tmp_path, *lines, header=HEADER):
     path = tmp_path / "flares.csv"
     path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
-    return read_flares(path)
+    flares = read_flares(path, scale="as listed")
+    # That the scale of such a list is unknown has its own tests.
+    flares.repairs.pop("scale_assumed", None)
+    return flares
 
 
 def utc(*parts):
@@ -78,7 +81,7 @@ def test_plain_list_is_sorted_typed_and_complete(tmp_path):
     )
     assert flares.repairs == {}
     table = flares.table
-    assert list(table.columns) == ["start", "peak", "end", "goes_class", "flux", "noaa", "lon", "lat"]
+    assert list(table.columns) == ["start", "peak", "end", "goes_class", "flux", "noaa", "lon", "lat", "satellite"]
     assert [str(kind) for kind in table.dtypes[["start", "peak", "end", "flux", "noaa", "lon"]]] == [
         *["datetime64[us, UTC]"] * 3,
         "float64",
@@ -91,7 +94,7 @@ def test_plain_list_is_sorted_typed_and_complete(tmp_path):
     assert table["lat"].isna().tolist() == [True, False]
     assert list(table.index) == [0, 1]
     assert flares.span == (utc(2013, 10, 23, 4, 50), utc(2013, 10, 23, 20, 41))
-    assert flares.report() == "2 flares in `flares.csv`: nothing to repair"
+    assert flares.report() == f"2 flares in `flares.csv`, {SCALES['operational']}: nothing to repair"
 
 
 def test_an_offset_is_converted_to_utc(tmp_path):
@@ -194,8 +197,8 @@ def test_classes_as_catalogues_write_them(tmp_path):
         "classes_without_number": 1,
     }
     assert flares.report() == (
-        "6 flares in `flares.csv`: 1 dropped for an unreadable start, 2 dropped for an unreadable class, "
-        "1 decimal commas in the class, 1 classes without a number, taken as the lowest of the class"
+        f"6 flares in `flares.csv`, {SCALES['operational']}: 1 dropped for an unreadable start, 2 dropped for an "
+        "unreadable class, 1 decimal commas in the class, 1 classes without a number, taken as the lowest of the class"
     )
 
 
@@ -303,7 +306,7 @@ def test_a_missing_column_is_named_with_those_seen(tmp_path, header, missing):
 def test_header_alone_is_an_empty_list(tmp_path):
     flares = read(tmp_path)
     assert len(flares) == 0
-    assert flares.report() == "0 flares in `flares.csv`: nothing to repair"
+    assert flares.report() == f"0 flares in `flares.csv`, {SCALES['operational']}: nothing to repair"
 
 
 def test_files_that_are_no_flare_list(tmp_path):
@@ -349,7 +352,7 @@ def test_written_list_reads_back_the_same(tmp_path):
         "2013-10-24 01:00:00,,,X17.,,,",
     )
     flares.write_csv(tmp_path / "again.csv")
-    again = read_flares(tmp_path / "again.csv")
+    again = read_flares(tmp_path / "again.csv", scale="as listed")
     pd.testing.assert_frame_equal(again.table, flares.table)
 
 
@@ -392,7 +395,7 @@ def test_defects_of_the_catalogue_of_1996_to_2018(real_data):
 
 def test_october_23_2013(real_data):
     # SCIENCE: 7 C and 3 M of region 11875, 2 C of 11877; the M3.1 starts at 23:58 and peaks on the next day.
-    flares = read_flares(real_data / "goes" / "swpc_flares_2010-2025.csv")
+    flares = read_flares(real_data / "goes" / "swpc_flares_2010-2025.csv", scale="as listed")
     day = flares.between(utc(2013, 10, 23), utc(2013, 10, 24))
     assert flux_to_class(day.table["flux"].max()) == "M3.1"
     counts = {noaa: day.of_region(noaa).table["goes_class"].str[0].value_counts().to_dict() for noaa in (11875, 11877)}
@@ -410,7 +413,8 @@ def test_october_23_2013(real_data):
     ],
 )
 def test_event_days_of_2016_and_2017(real_data, name, days):
-    table = read_flares(real_data / "goes" / name).between(utc(2016, 1, 1), utc(2018, 1, 1)).table
+    flares = read_flares(real_data / "goes" / name, scale="as listed")
+    table = flares.between(utc(2016, 1, 1), utc(2018, 1, 1)).table
     counted = [table.loc[table["flux"] >= CLASS_THRESHOLDS[letter], "start"].dt.date.nunique() for letter in "CMX"]
     assert counted == days
 

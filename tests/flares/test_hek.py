@@ -3,6 +3,7 @@
 import json
 import threading
 from datetime import UTC, datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlparse
 
@@ -16,6 +17,8 @@ from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import DataError, ServingError, SettingError
 from kflare.flares.hek import flares_from_hek
 from tests import catalogue_seeds as seeds
+
+as_listed = partial(flares_from_hek, scale="as listed")
 
 T0, T1 = datetime(2013, 10, 23, tzinfo=UTC), datetime(2013, 10, 24, tzinfo=UTC)
 # What sunpy needs besides to parse an answer.
@@ -46,7 +49,7 @@ def tables():
     "kind", ["records", "astropy table", "sunpy's table", "sunpy's table without its raw one", "DataFrame"]
 )
 def test_every_kind_of_table_gives_the_same_list(kind):
-    flares = flares_from_hek(tables()[kind])
+    flares = as_listed(tables()[kind])
     row = flares.table.iloc[0]
     assert len(flares) == 1
     assert row["start"] == datetime(2013, 10, 23, 20, 41, tzinfo=UTC)
@@ -59,7 +62,7 @@ def test_swpc_goes_before_others_and_others_add():
     late = seeds.HEK_RECORDS[1] | {"event_starttime": "2013-10-23T23:41:00", "event_peaktime": "2013-10-23T23:50:00",
                                    "event_endtime": "2013-10-23T23:58:00", "fl_goescls": "M1.4"}  # fmt: skip
     moved = seeds.HEK_RECORDS[1] | {"fl_goescls": "M2.6", "ar_noaanum": 11877}
-    flares = flares_from_hek([moved, late, seeds.HEK_RECORDS[0]])
+    flares = as_listed([moved, late, seeds.HEK_RECORDS[0]])
     assert flares.table["goes_class"].tolist() == ["M2.7", "M1.4"]
     assert flares.table["noaa"].tolist() == [11875, pd.NA]
     assert flares.repairs["regions_contradicted"] == 1
@@ -67,19 +70,19 @@ def test_swpc_goes_before_others_and_others_add():
 
 def test_a_method_without_a_readable_row_does_not_stop_the_others():
     odd = seeds.HEK_RECORDS[1] | {"fl_goescls": "big"}
-    assert flares_from_hek([odd, seeds.HEK_RECORDS[0]]).table["goes_class"].tolist() == ["M2.7"]
+    assert as_listed([odd, seeds.HEK_RECORDS[0]]).table["goes_class"].tolist() == ["M2.7"]
     with pytest.raises(DataError, match="'big'"):
-        flares_from_hek([odd, odd | {"frm_name": "SWPC"}])
+        as_listed([odd, odd | {"frm_name": "SWPC"}])
     many = [seeds.HEK_RECORDS[1] | {"frm_name": f"method {k}"} for k in range(2000)]
-    assert len(flares_from_hek(many)) == 1
+    assert len(as_listed(many)) == 1
 
 
 def test_tables_that_are_none_of_the_hek():
     with pytest.raises(DataError, match="fl_goescls"):
-        flares_from_hek([{"event_starttime": "2013-10-23T20:41:00", "event_peaktime": "", "event_endtime": ""}])
+        as_listed([{"event_starttime": "2013-10-23T20:41:00", "event_peaktime": "", "event_endtime": ""}])
     with pytest.raises(DataError, match="int"):
-        flares_from_hek(3)
-    assert len(flares_from_hek(Table())) == 0
+        as_listed(3)
+    assert len(as_listed(Table())) == 0
 
 
 @pytest.fixture
@@ -140,7 +143,7 @@ def test_a_number_beyond_any_float_is_no_crash(name, number):
     """JSON knows integers of any length: found by tools/fuzz_readers.py."""
     records = [{**record, name: number} for record in seeds.HEK_RECORDS]
     try:
-        found = flares_from_hek(records)
+        found = as_listed(records)
     except DataError as error:
         assert "\n" not in str(error)  # noqa: PT017  refusing is as good
     else:
@@ -201,12 +204,12 @@ def test_one_series_of_x_rays_holds_no_two_flares_of_the_same_times():
         (day + "23:28:00", day + "23:31:00", day + "23:46:00", "C1.3", 1389, -89, 11, "SSW Latest Events"),
     ]
     records = [dict(zip(names, row, strict=True)) for row in rows]
-    flares = flares_from_hek(records)
+    flares = as_listed(records)
     row = flares.table.iloc[0]
     assert (len(flares), row["peak"], row["lon"]) == (1, pd.Timestamp("2012-01-01T23:36Z"), -27)
     assert pd.isna(row["noaa"])
     # One method alone, in any order; and with another class.
     for several in (records[1:], records[:0:-1], [records[1], records[2] | {"fl_goescls": "C1.4"}]):
-        assert len(flares_from_hek(several)) == 1
+        assert len(as_listed(several)) == 1
     later = records[2] | {"event_endtime": day + "23:47:00"}
-    assert len(flares_from_hek([records[1], later])) == 2
+    assert len(as_listed([records[1], later])) == 2

@@ -199,7 +199,7 @@ def test_labels_of_all_daily_magnetograms_are_what_the_catalogue_says(real_data,
     names = sorted(path.name for path in (real_data / "hmi_daily").glob("hmi.M_*.jpg"))
     assert len(names) == 654
     times = pd.Series([forecast_time(time_from_name(name)) for name in names])
-    found = disk_flux(times, read_flares(real_data / "goes" / name))
+    found = disk_flux(times, read_flares(real_data / "goes" / name, scale="as listed"))
 
     # hmi.M_20131023_000054.jpg: the day is in characters 6 to 14 of the name.
     days = [f"{name[6:10]}-{name[10:12]}-{name[12:14]}" for name in names]
@@ -213,7 +213,7 @@ def test_labels_of_all_daily_magnetograms_are_what_the_catalogue_says(real_data,
 
 
 def test_regions_of_2013_10_23_have_the_flares_of_yi_et_al(real_data):
-    flares = read_flares(real_data / "goes" / "swpc_flares_2010-2025.csv")
+    flares = read_flares(real_data / "goes" / "swpc_flares_2010-2025.csv", scale="as listed")
     day = datetime(2013, 10, 23, tzinfo=UTC)
     counts = {
         noaa: flares.of_region(noaa).between(day, day + timedelta(days=1)).table["goes_class"].str[0].value_counts()

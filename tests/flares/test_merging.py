@@ -150,8 +150,8 @@ def test_merging_with_itself_changes_nothing():
 
 def test_the_catalogues_without_and_with_regions(real_data):
     # flares_1996-2024 has no regions, swpc_flares_2010-2025 has them for 89 % of the flares of C and above.
-    plain = read_flares(real_data / "goes" / "flares_1996-2024.csv")
-    regions = read_flares(real_data / "goes" / "swpc_flares_2010-2025.csv")
+    plain = read_flares(real_data / "goes" / "flares_1996-2024.csv", scale="as listed")
+    regions = read_flares(real_data / "goes" / "swpc_flares_2010-2025.csv", scale="as listed")
     t0, t1 = datetime(2010, 1, 1, tzinfo=UTC), datetime(2024, 12, 1, tzinfo=UTC)
     merged = merge_flares(plain.between(t0, t1), regions.between(t0, t1))
     strong = merged.table[merged.table["flux"] >= 1e-6]

@@ -30,7 +30,7 @@ def flare_list(*flares):
     rows = [("2010-01-01 00:00", "B1.0", pd.NA), *flares, ("2012-01-01 00:00", "B1.0", pd.NA)]
     table = pd.DataFrame(rows, columns=["start", "goes_class", "noaa"])
     table["start"] = pd.to_datetime(table["start"], utc=True)
-    return FlareList(table, "here")
+    return FlareList(table, "here", scale="operational")  # as the lists of the samples
 
 
 def pairs_of(tmp_path, *pairs, columns=("harpnum", "noaa_ar")):
@@ -195,8 +195,11 @@ def test_unusable_pairs_are_named(tmp_path):
             read_sharp_samples(folder, flares=flare_list(), harp_noaa=text)
 
 
-def test_the_published_samples_are_restored(real_data):
-    flares = read_flares(real_data / "goes" / "swpc_flares_2010-2025.csv")
+@pytest.mark.parametrize("as_listed", [True, False])
+def test_the_published_samples_are_restored(real_data, as_listed):
+    # On today's scale 3.4 % are labelled, and the samples' own lists, brought to it, agree with the flare list as well.
+    scale = "as listed" if as_listed else "irradiance"
+    flares = read_flares(real_data / "goes" / "swpc_flares_2010-2025.csv", scale=scale)
     samples = read_sharp_samples(
         real_data / "sharp", flares=flares, harp_noaa=real_data / "regions" / "harp_noaa.parquet"
     )
@@ -208,10 +211,10 @@ def test_the_published_samples_are_restored(real_data):
     assert samples.table["flux24"].notna().all()
     # 2.6 % of the distributed rows are labelled; the restored ones after a flare are what persistence needs.
     distributed = samples.table[~samples.table["restored"]]
-    assert (distributed["flux24"] >= 1e-5).mean() == pytest.approx(0.0262, abs=5e-5)
+    assert (distributed["flux24"] >= 1e-5).mean() == pytest.approx(0.0262 if as_listed else 0.0336, abs=5e-5)
     # HARP 377 is NOAA 11158, with the X2.2 of 2011-02-15 01:44.
     own = region_flares(samples, flares)
-    assert own.loc[own["region"] == "HARP 377", "flux"].max() == 2.2e-4
+    assert own.loc[own["region"] == "HARP 377", "flux"].max() == (2.2e-4 if as_listed else 3.1e-4)
 
 
 def test_the_smarp_samples_are_on_the_same_grid(real_data):

@@ -26,7 +26,7 @@ def write(folder, arpnum, flares, steps, dropped=()):
 def listed(flares, noaa):
     begin = pd.to_datetime([START + time for time, _ in flares], utc=True)
     table = {"start": begin, "peak": begin + pd.Timedelta(minutes=10), "goes_class": [name for _, name in flares]}
-    return FlareList(pd.DataFrame(table | {"noaa": pd.array(noaa, "Int64")}), "test list")
+    return FlareList(pd.DataFrame(table | {"noaa": pd.array(noaa, "Int64")}), "test list", scale="operational")
 
 
 @pytest.fixture

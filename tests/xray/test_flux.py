@@ -17,7 +17,8 @@ from kflare.errors import DataError, SettingError
 from kflare.flares.labels import reaches
 from kflare.flares.repairing import read_flares
 from kflare.io import hdf5_series
-from kflare.xray.flux import SWPC_FACTOR, read_xray_flux
+from kflare.sun.goes_scale import SWPC_FACTOR
+from kflare.xray.flux import read_xray_flux
 from tests import catalogue_seeds as seeds
 
 # Files of NOAA that sunpy ships for its own tests, cut to a few records.
