@@ -15,7 +15,6 @@ near-real-time lists, whose times move when a forecaster edits them.
 """
 
 from collections import Counter
-from datetime import timedelta
 from typing import Final
 
 import numpy as np
@@ -29,23 +28,19 @@ from kflare.sun.times import microseconds
 
 __all__ = ["merge_flares"]
 
+_TOLERANCE: Final = 5 * 60_000_000  # microseconds
+_FLUX_FACTOR: Final = 1.5
 _MOST_PAIRS: Final = 20_000_000
 _NEVER: Final = np.iinfo(np.int64).min
 
 
-def merge_flares(
-    first: FlareList, second: FlareList, *, tolerance: timedelta = timedelta(minutes=5), flux_factor: float = 1.5
-) -> FlareList:
+def merge_flares(first: FlareList, second: FlareList) -> FlareList:
     """Merge two flare lists by the rule of this module; the first is the more trusted one.
 
     Parameters
     ----------
     first, second : FlareList
         In any order of time; they may overlap wholly, partly or not at all.
-    tolerance : datetime.timedelta
-        How far the starts, or the peaks, of one flare may lie apart in the two lists.
-    flux_factor : float
-        Largest ratio of the two peak fluxes of one flare, at least 1.
 
     Returns
     -------
@@ -56,18 +51,14 @@ def merge_flares(
     Raises
     ------
     SettingError
-        If `tolerance` is negative or `flux_factor` below 1, or the lists are on two scales.
+        If the lists are on two scales.
     DataError
-        If so many flares lie within `tolerance` of each other that these cannot be flare lists.
+        If so many flares lie within 5 minutes of each other that these cannot be flare lists.
     """
-    if tolerance < timedelta(0):
-        raise SettingError(f"`tolerance` must not be negative, got {tolerance}")
-    if not flux_factor >= 1:
-        raise SettingError(f"`flux_factor` is the larger flux over the smaller and at least 1, got {flux_factor}")
     if first.scale != second.scale:
         scales = f"`{first.source}` is on the scale of {first.scale}, `{second.source}` on that of {second.scale}"
         raise SettingError(f"flare lists must be of one scale to be merged: {scales}; read both alike")
-    ours, theirs = _partners(first, second, round(tolerance / timedelta(microseconds=1)), flux_factor)
+    ours, theirs = _partners(first, second)
     table = first.table.copy()
     partner = second.table.iloc[theirs].set_axis(ours)
     repairs = {"merged_duplicates": len(ours), "times_filled": 0}
@@ -97,15 +88,15 @@ def merge_flares(
     return FlareList(table, source, counts, first.scale)
 
 
-def _partners(first: FlareList, second: FlareList, tolerance: int, flux_factor: float) -> tuple[IntArray, IntArray]:
+def _partners(first: FlareList, second: FlareList) -> tuple[IntArray, IntArray]:
     """Rows of the first and of the second list that are the same flare, in equal order."""
     starts, peaks = ([microseconds(flares.table[name]) for flares in (first, second)] for name in ("start", "peak"))
-    pairs = np.concatenate([_close(times[0], times[1], tolerance) for times in (starts, peaks)], axis=1)
+    pairs = np.concatenate([_close(*times) for times in (starts, peaks)], axis=1)
     ours, theirs = np.unique(pairs, axis=1) if pairs.size else pairs
     flux = [flares.table["flux"].to_numpy(dtype=np.float64) for flares in (first, second)]
     # Logarithms, so that the order of the lists does not matter. A hair of room: 1.5 itself is within the factor.
     ratio = np.abs(np.log(flux[0][ours] / flux[1][theirs]))
-    same = ratio <= np.log(flux_factor) + 1e-9
+    same = ratio <= np.log(_FLUX_FACTOR) + 1e-9
     ours, theirs, ratio = ours[same], theirs[same], ratio[same]
     start_apart = np.abs(starts[0][ours] - starts[1][theirs])
     both = (peaks[0][ours] != _NEVER) & (peaks[1][theirs] != _NEVER)
@@ -120,15 +111,15 @@ def _partners(first: FlareList, second: FlareList, tolerance: int, flux_factor: 
     return ours[chosen], theirs[chosen]
 
 
-def _close(ours: IntArray, theirs: IntArray, tolerance: int) -> npt.NDArray[np.intp]:
-    """Pairs of rows, shape (2, pairs), whose times lie within `tolerance` microseconds."""
+def _close(ours: IntArray, theirs: IntArray) -> npt.NDArray[np.intp]:
+    """Pairs of rows, shape (2, pairs), whose times lie within 5 minutes."""
     order = np.argsort(ours, kind="stable")
     order = order[ours[order] != _NEVER]
     known = np.flatnonzero(theirs != _NEVER)
-    begin = np.searchsorted(ours[order], theirs[known] - tolerance, side="left")
-    count = np.searchsorted(ours[order], theirs[known] + tolerance, side="right") - begin
+    begin = np.searchsorted(ours[order], theirs[known] - _TOLERANCE, side="left")
+    count = np.searchsorted(ours[order], theirs[known] + _TOLERANCE, side="right") - begin
     total = int(count.sum())
     if total > _MOST_PAIRS:
-        raise DataError(f"few flares must lie within `tolerance`, got {total} pairs; give a shorter `tolerance`")
+        raise DataError(f"few flares of two lists must lie within 5 minutes, got {total} pairs; give flare lists")
     step = np.arange(total) - np.repeat(np.cumsum(count) - count, count)
     return np.stack([order[np.repeat(begin, count) + step], np.repeat(known, count)])

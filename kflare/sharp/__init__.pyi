@@ -3,7 +3,6 @@
 from .daily import read_sharp_daily
 from .keywords import read_sharp_header, read_sharp_table, sharp_table
 from .samples import SharpSamples, read_sharp_samples
-from .smarp import read_smarp_samples
 
 __all__ = [
     "SharpSamples",
@@ -11,6 +10,5 @@ __all__ = [
     "read_sharp_header",
     "read_sharp_samples",
     "read_sharp_table",
-    "read_smarp_samples",
     "sharp_table",
 ]

@@ -80,22 +80,14 @@ class XrayFlux:
         return replace(self, table=table)
 
     def on_scale(self, scale: FluxScale) -> "XrayFlux":
-        """The same flux as irradiance, or as SWPC's operational flux.
-
-        SettingError if the satellite of a measured minute is unknown, so that the factor is.
-        """
+        """The same flux as irradiance, or as SWPC's operational flux; of an unknown satellite the time decides."""
         if scale not in {"irradiance", "operational"}:
             raise SettingError(f"`scale` must be irradiance or operational, got {scale!r}")
         if scale == self.scale:
             return self
-        satellite, flux = self.table["satellite"], self.table["flux"]
-        if (satellite.isna() & flux.notna()).any():
-            raise SettingError(
-                f"`{self.source}` does not say of which GOES it is, on which the scale depends; give `satellite`"
-            )
         factor = SWPC_FACTOR if scale == "operational" else 1 / SWPC_FACTOR
-        flux = np.where(carries_factor(satellite), flux * factor, flux)
-        return replace(self, table=self.table.assign(flux=flux), scale=scale)
+        factors = np.where(carries_factor(self.table["satellite"], self.table["time"]), factor, 1.0)
+        return replace(self, table=self.table.assign(flux=self.table["flux"] * factors), scale=scale)
 
 
 def read_xray_flux(path: str | Path, *, satellite: int | None = None, scale: Scale = "as given") -> XrayFlux:
@@ -123,8 +115,7 @@ def read_xray_flux(path: str | Path, *, satellite: int | None = None, scale: Sca
     Raises
     ------
     DataError, SettingError
-        If the file cannot be read, or holds no measurement of this channel; if `scale` needs a satellite number that
-        neither file nor `satellite` gives, or is none of the three.
+        If the file cannot be read, or holds no measurement of this channel; if `scale` is none of the three.
     """
     path = Path(path)
     if scale not in {"as given", "irradiance", "operational"}:

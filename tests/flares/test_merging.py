@@ -8,7 +8,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from kflare.errors import DataError, SettingError
+from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.merging import merge_flares
 from kflare.flares.repairing import read_flares
@@ -84,13 +84,7 @@ def test_two_flares_in_a_row_keep_their_own_partners():
     assert merged.table["noaa"].tolist() == [1, 2, 3]
 
 
-def test_settings_that_make_no_sense():
-    one = listed((0, 1, "C2.0", None, None))
-    with pytest.raises(SettingError, match="tolerance"):
-        merge_flares(one, one, tolerance=timedelta(minutes=-1))
-    for factor in (0.5, float("nan")):
-        with pytest.raises(SettingError, match="flux_factor"):
-            merge_flares(one, one, flux_factor=factor)
+def test_a_crowd_is_no_flare_list():
     crowd = listed(*([(0, 1, "C2.0", None, None)] * 4500))
     with pytest.raises(DataError, match="20250000 pairs"):
         merge_flares(crowd, crowd)

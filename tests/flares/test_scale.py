@@ -65,7 +65,6 @@ def test_the_satellite_decides_and_without_one_the_time():
     )
     time = time.dt.tz_localize("UTC")
     assert carries_factor(satellite, time).tolist() == [True, False, True, True, False]
-    assert carries_factor(satellite).tolist() == [True, False, True, False, False]
     assert time.iloc[-1] == GOES_16_PRIMARY
 
 

@@ -1,11 +1,16 @@
 """SMARP samples: whose a flare was is read from the samples' own lists."""
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from kflare.flares.catalogue import FlareList
-from kflare.sharp.smarp import read_smarp_samples
+
+_TOOL = runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "earlier_cycle.py"))
+read_smarp_samples = _TOOL["read_smarp_samples"]
 
 START = pd.Timestamp("2000-07-14T00:00Z")
 STEP = pd.Timedelta(minutes=96)

@@ -105,10 +105,10 @@ def test_operational_flux_is_seven_tenths_of_the_irradiance_up_to_goes_15(tmp_pa
     assert SWPC_FACTOR == 0.7
 
 
-def test_irradiance_of_an_unknown_satellite_cannot_be_told(tmp_path):
+def test_the_factor_of_an_unknown_satellite_is_that_of_its_time(tmp_path):
+    # `record` is of 2020, when SWPC's fluxes were GOES-16's; a flux of an old satellite is given as one.
     path = written(tmp_path, "x.json", [record(0, 7e-6, satellite=None)])
-    with pytest.raises(SettingError, match="`satellite`"):
-        read_xray_flux(path, scale="irradiance")
+    assert read_xray_flux(path, scale="irradiance").table["flux"].tolist() == [7e-6]
     flux = read_xray_flux(path, scale="irradiance", satellite=14)
     np.testing.assert_allclose(flux.table["flux"], [1e-5], rtol=1e-12)
     with pytest.raises(SettingError, match="`scale`"):
