@@ -2,7 +2,7 @@
 
 from .calibration import Calibration, fit_calibration
 from .cross_fitting import OutOfSample, cross_fitted
-from .defn import build_defn, read_defn18
+from .defn import build_defn
 from .dense_cnn import build_dense_cnn
 from .event_statistics import disk_event_statistics, region_event_statistics
 from .losses import WeightedCrossentropy
@@ -22,6 +22,5 @@ __all__ = [
     "fit_calibration",
     "load_signatures",
     "model_spec",
-    "read_defn18",
     "region_event_statistics",
 ]
