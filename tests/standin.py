@@ -68,19 +68,22 @@ def tai_text(utc):
     return (utc + leap_seconds(utc)).strftime("%Y.%m.%d_%H:%M:%S_TAI")
 
 
+def utc_from(tai):
+    return tai - leap_seconds(tai - leap_seconds(tai))
+
+
 def utc_of(text):
     """UTC of `2026.01.01_00:00:37_TAI` or `2026-01-01T00:00:00Z`."""
     if text.endswith("Z"):
         return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-    tai = datetime.strptime(text, "%Y.%m.%d_%H:%M:%S_TAI").replace(tzinfo=UTC)
-    return tai - leap_seconds(tai)
+    return utc_from(datetime.strptime(text, "%Y.%m.%d_%H:%M:%S_TAI").replace(tzinfo=UTC))
 
 
 def slot(utc, step=timedelta(minutes=12)):
     """UTC of the slot, counted from midnight TAI, that begins at or before a time."""
     tai = utc + leap_seconds(utc)
     midnight = tai.replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight + (tai - midnight) // step * step - leap_seconds(utc)
+    return utc_from(midnight + (tai - midnight) // step * step)
 
 
 @cache

@@ -15,14 +15,25 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin
 
 from kflare.archives.web import NoAnswerError, NotFoundError, TransientError, Web, public_url
-from kflare.errors import DataError
+from kflare.errors import DataError, SettingError
 from kflare.observations.quality import judge, parse_quality, policy_named
-from kflare.sun.times import parse_header_time, tai_from_utc
+from kflare.sun.times import UNIT_SECONDS, parse_header_time, tai_from_utc, utc_from_tai
 
 if TYPE_CHECKING:
     import drms
 
-__all__ = ["JSOC2_URL", "JSOC_URL", "Jsoc", "QualityCheck", "Record", "by_quality", "jsoc_time", "newest"]
+__all__ = [
+    "JSOC2_URL",
+    "JSOC_URL",
+    "Jsoc",
+    "QualityCheck",
+    "Record",
+    "by_quality",
+    "jsoc_time",
+    "newest",
+    "slot_length",
+    "slot_of",
+]
 
 #: Where JSOC is.
 JSOC_URL: Final = "http://jsoc.stanford.edu"
@@ -86,6 +97,21 @@ def jsoc_time(time: datetime, *, clock: str = "TAI") -> str:
     if clock == "UTC":
         return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return tai_from_utc(time).strftime("%Y.%m.%d_%H:%M:%S_TAI")
+
+
+def slot_length(series: str) -> timedelta:
+    """The cadence that a slotted series has in its name, such as `hmi.M_720s`; SettingError if it has none."""
+    named = re.search(r"_(\d+)([smhd])(?=_|$)", series)
+    if named is None:
+        raise SettingError(f"`series` must have its cadence in its name, such as hmi.M_720s, got {series!r}")
+    return timedelta(seconds=int(named[1]) * UNIT_SECONDS[named[2]])
+
+
+def slot_of(time: datetime, step: timedelta) -> datetime:
+    """UTC of the slot that begins at or before an aware time; slots count from midnight TAI."""
+    tai = tai_from_utc(time)
+    midnight = tai.replace(hour=0, minute=0, second=0)
+    return utc_from_tai(midnight + (tai - midnight) // step * step)
 
 
 class Jsoc:

@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from kflare.archives.downloads import FileRequest, FileResult, failure
-from kflare.archives.jsoc import Jsoc, Record, by_quality, newest
+from kflare.archives.jsoc import Jsoc, Record, by_quality, newest, slot_length, slot_of
 from kflare.archives.record_headers import complete_header
 from kflare.archives.web import NoAnswerError, NotFoundError, Web
-from kflare.errors import DataError, SettingError
+from kflare.errors import DataError
 from kflare.io.integrity import damage
-from kflare.sun.times import UNIT_SECONDS, in_hours, name_of_time, tai_from_utc, time_from_name, utc_from_tai
+from kflare.observations.quality import judge_aia
+from kflare.sun.times import in_hours, name_of_time, time_from_name
 
 __all__ = ["HELIOVIEWER_URL", "SOHO_URL", "find_helioviewer", "find_jsoc", "find_soho"]
 
@@ -42,29 +43,43 @@ def find_jsoc(
     segment: str = "magnetogram",
     within: timedelta = timedelta(hours=12),
     policy: str = "default",
+    wavelength: int | None = None,
 ) -> Iterator[Found]:
-    """Images of a slotted JSOC series of the full disk, such as `hmi.M_720s` or `mdi.fd_M_96m_lev182`.
+    """Images of a slotted JSOC series of the full disk, such as `hmi.M_720s`, `mdi.fd_M_96m_lev182`, `aia.lev1_uv_24s`.
 
     Parameters
     ----------
     times : sequence of datetime.datetime
         The record at or up to one slot before each is the one of that time (00:00 UT is 00:00:37 TAI).
     folder : pathlib.Path
-        Where to; files are named as JSOC names them, `hmi.M_720s.20131023_000000_TAI.magnetogram.fits`.
+        Where to; files are named as JSOC names them, `hmi.M_720s.20131023_000000_TAI.magnetogram.fits`, those of AIA
+        `aia.lev1_uv_24s.20131023T000025Z.1600.image.fits`.
     series, segment : str
         The series, with its cadence in its name, and which of its files.
     within : datetime.timedelta
         How much earlier a substitute may be, where the record is missing or refused.
     policy : str
-        Quality policy by which records are refused (`kflare.observations.quality`).
+        Quality policy by which records of HMI and MDI are refused (`kflare.observations.quality`).
+    wavelength : int, optional
+        Of AIA, in Å, of whose series each time has several records; their time scale is UTC.
     """
-    check = by_quality(policy, instrument="MDI" if series.startswith("mdi.") else "HMI")
-    step = _slot_length(series)
-    exact = {time: _slot_of(time, step) for time in times}
+    select: dict[str, Any] = {"segments": (segment,)}
+    if wavelength is None:
+        check = by_quality(policy, instrument="MDI" if series.startswith("mdi.") else "HMI")
+    else:
+        select |= {"where": f"[? WAVELNTH = {wavelength} ?]", "clock": "UTC"}
+
+        def check(record: Record) -> str:
+            return judge_aia(record.name, quality=record.quality)
+
+    step = slot_length(series)
+    exact = {time: slot_of(time, step) for time in times}
     known: dict[datetime, Record] = {}
     queried: set[datetime] = set()
 
     def path(record_time: datetime) -> Path:
+        if wavelength is not None:
+            return folder / f"{series}.{record_time:%Y%m%dT%H%M%SZ}.{wavelength}.{segment}.fits"
         return folder / f"{series}.{name_of_time(record_time)}.{segment}.fits"
 
     def chosen(time: datetime) -> tuple[Record, str]:
@@ -72,12 +87,12 @@ def find_jsoc(
             together = _even_run(times[times.index(time) :], step)
             every = together[1] - together[0] if len(together) > 1 else None
             first, last = exact[together[0]], exact[together[-1]]
-            found = jsoc.records(series, first, last, every=every, keys=None, segments=(segment,))
+            found = jsoc.records(series, first, last, every=every, keys=None, **select)
             known.update({record.time: record for record in found})
             queried.update(together)
         good, refused = newest([known[exact[time]]] if exact[time] in known else [], check)
         if not good and within > timedelta(0):
-            found = jsoc.records(series, time - within, exact[time], keys=None, segments=(segment,))
+            found = jsoc.records(series, time - within, exact[time], keys=None, **select)
             good, refused = newest(found, check)
         if not good:
             why = f"; newest: {refused[0]}" if refused else ""
@@ -196,20 +211,6 @@ def _requested(time: datetime, label: str, ask: Callable[[datetime], FileRequest
         return ask(time)
     except (DataError, NoAnswerError) as error:
         return failure(error, label, asked=time)
-
-
-def _slot_length(series: str) -> timedelta:
-    named = re.search(r"_(\d+)([smhd])(?=_|$)", series)
-    if named is None:
-        raise SettingError(f"`series` must have its cadence in its name, such as hmi.M_720s, got {series!r}")
-    return timedelta(seconds=int(named[1]) * UNIT_SECONDS[named[2]])
-
-
-def _slot_of(time: datetime, step: timedelta) -> datetime:
-    """UTC of the slot that begins at or before a time; slots count from midnight TAI."""
-    tai = tai_from_utc(time)
-    midnight = tai.replace(hour=0, minute=0, second=0)
-    return utc_from_tai(midnight + (tai - midnight) // step * step)
 
 
 def _even_run(times: Sequence[datetime], step: timedelta) -> list[datetime]:

@@ -1,4 +1,4 @@
-"""NOAA's archives: daily event reports, GOES X-ray flux of the past, and SWPC's feeds of the last days."""
+"""NOAA's archives: daily reports of events and regions, GOES X-ray flux, and SWPC's feeds of the last days."""
 
 import socket
 from collections.abc import Iterator, Sequence
@@ -10,10 +10,11 @@ from typing import Any, Final
 from kflare.archives.downloads import FileRequest, FileResult, failure
 from kflare.archives.web import NoAnswerError, TransientError, Web
 
-__all__ = ["EVENTS_URL", "FLARE_FEEDS", "SWPC_URL", "XRAY_FEEDS", "find_events", "find_feeds", "find_xrs"]
+__all__ = ["FLARE_FEEDS", "REPORTS_URL", "SWPC_URL", "XRAY_FEEDS", "find_feeds", "find_reports", "find_xrs"]
 
-#: NOAA's daily reports of edited events, 1996 to now.
-EVENTS_URL: Final = "https://www.ngdc.noaa.gov/stp/space-weather/swpc-products/daily_reports/solar_event_reports/"
+#: NOAA's daily reports, 1996 to now: where those of edited events, and of active regions, are below their address.
+REPORTS_URL: Final = "https://www.ngdc.noaa.gov/stp/space-weather/swpc-products/daily_reports/"
+_REPORTS: Final = {"events": "solar_event_reports", "SRS": "solar_region_summaries"}
 #: SWPC's feeds.
 SWPC_URL: Final = "https://services.swpc.noaa.gov/json/"
 #: Feeds below it with the flares, and with the X-ray flux, of the last days.
@@ -21,14 +22,18 @@ FLARE_FEEDS: Final = ("edited_events.json", "goes/primary/xray-flares-7-day.json
 XRAY_FEEDS: Final = ("goes/primary/xrays-7-day.json",)
 
 
-def find_events(days: Sequence[datetime], folder: Path, *, url: str = EVENTS_URL) -> Iterator[FileRequest]:
-    """NOAA's edited events, one text file per day (`20150301events.txt`), which `read_flares` reads.
+def find_reports(
+    days: Sequence[datetime], folder: Path, *, kind: str = "events", url: str | None = None
+) -> Iterator[FileRequest]:
+    """NOAA's daily texts: edited events (`20150301events.txt`), or with the kind "SRS" the regions (`20150301SRS.txt`).
 
-    `days` begin at 0 UT and are aware; below `url` are `YYYY/MM/YYYYMMDDevents.txt`.
+    `days` begin at 0 UT and are aware; below `url` are `YYYY/MM/YYYYMMDDKIND.txt`. `read_flares` and `read_srs` read
+    a text, and the folder of them.
     """
+    base = (url or REPORTS_URL + _REPORTS[kind]).rstrip("/")
     for day in days:
-        name = f"{day:%Y%m%d}events.txt"
-        yield FileRequest(f"{url.rstrip('/')}/{day:%Y/%m}/{name}", folder / name, "text", "events", day, day)
+        name = f"{day:%Y%m%d}{kind}.txt"
+        yield FileRequest(f"{base}/{day:%Y/%m}/{name}", folder / name, "text", kind, day, day)
 
 
 def find_feeds(names: Sequence[str], folder: Path, *, now: datetime, url: str = SWPC_URL) -> Iterator[FileRequest]:

@@ -6,7 +6,7 @@ from typing import Final
 
 import pandas as pd
 
-from kflare.archives.jsoc import Jsoc
+from kflare.archives.jsoc import Jsoc, slot_length, slot_of
 from kflare.archives.web import NoAnswerError
 from kflare.errors import DataError
 from kflare.sharp.keywords import REQUESTED, sharp_table
@@ -26,6 +26,7 @@ def query_sharp_keywords(
     *,
     series: str = SERIES,
     harpnum: int | None = None,
+    cadence: timedelta | None = None,
     done: Callable[[], object] = lambda: None,
 ) -> pd.DataFrame:
     """Ask JSOC for the SHARP keywords of all regions, or one, day by day.
@@ -38,6 +39,8 @@ def query_sharp_keywords(
         `hmi.sharp_cea_720s`, `hmi.sharp_720s` or either with `_nrt`.
     harpnum : int, optional
         One region only.
+    cadence : datetime.timedelta, optional
+        Only the records at `since` and whole steps after it, in whole slots of the series. All if not given.
     done : callable
         Called after each day, such as to move a progress bar.
 
@@ -54,10 +57,13 @@ def query_sharp_keywords(
     require_span(since, until)
     rows: list[dict[str, str]] = []
     before = "[]" if harpnum is None else f"[{harpnum:d}]"
+    query = _QUERY if cadence is None else max(_QUERY // cadence, 1) * cadence
     while since < until:
-        end = min(since + _QUERY, until)
-        records = jsoc.records(series, since, end, before=before, keys=REQUESTED)
-        rows += [dict(record.keywords) for record in records if since <= record.time < end]
+        end = min(since + query, until)
+        # Steps are counted from a slot; those of the next query begin anew, since a leap second moves them.
+        first, last = (since, end) if cadence is None else (slot_of(time, slot_length(series)) for time in (since, end))
+        records = jsoc.records(series, first, last, every=cadence, before=before, keys=REQUESTED)
+        rows += [dict(record.keywords) for record in records if first <= record.time < last]
         since = end
         done()
     try:

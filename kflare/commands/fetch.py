@@ -13,6 +13,7 @@ python -m kflare.fetch mdi --from 1999-01-01 --until 2000-01-01 --output mdi_jpe
 python -m kflare.fetch helioviewer --from 2013-10-01 --until 2013-11-01 --cadence 6h --output jp2
 python -m kflare.fetch sharp --from 2011-02-12 --until 2011-02-17 --output sharp
 python -m kflare.fetch flares --from 2013-10-01 --until 2013-11-01 --output events
+python -m kflare.fetch srs --from 2013-10-01 --until 2013-11-01 --output srs
 python -m kflare.fetch xrays --output swpc
 python -m kflare.fetch nrt --issue 2026-11-20T15:00 --output nrt --json
 python -m kflare.fetch --check mdi_jpeg mdi_fits
@@ -44,7 +45,7 @@ __all__ = ["main"]
 
 def _fetch(args: argparse.Namespace) -> None:
     if (args.what is None) == (args.check is None):
-        kinds = "hmi, mdi, helioviewer, sharp, flares, xrays, nrt"
+        kinds = "hmi, mdi, helioviewer, sharp, flares, srs, xrays, nrt"
         raise SettingError(f"say what to fetch ({kinds}), or --check DIR; see --help")
     if args.check is not None:
         _check(args.check)
@@ -87,15 +88,16 @@ def _plan(args: argparse.Namespace, web: "Web") -> "tuple[Iterable[FileRequest |
     from kflare.sun.times import slots
 
     where = {"url": args.url} if getattr(args, "url", None) else {}
-    if args.what in {"flares", "xrays"}:
+    if args.what in {"flares", "srs", "xrays"}:
         if (args.since is None) != (args.until is None):
             raise SettingError("give both --from and --until for the archive, or neither for SWPC's feeds")
         if args.since is None:
             feeds = noaa.FLARE_FEEDS if args.what == "flares" else noaa.XRAY_FEEDS
             return noaa.find_feeds(feeds, args.output, now=datetime.now(UTC), **where), len(feeds)
         days = slots(args.since, args.until, timedelta(days=1))
-        if args.what == "flares":
-            return noaa.find_events(days, args.output, **where), len(days)
+        if args.what != "xrays":
+            kind = "events" if args.what == "flares" else "SRS"
+            return noaa.find_reports(days, args.output, kind=kind, **where), len(days)
         plan = noaa.find_xrs(web, args.since, args.until, args.output, satellite=args.satellite, **where)
         return plan, len(days)
     times = slots(args.since, args.until, args.cadence)
@@ -104,7 +106,8 @@ def _plan(args: argparse.Namespace, web: "Web") -> "tuple[Iterable[FileRequest |
         return archives.find_soho(web, times, args.output, product=args.product, size=args.size, **common), len(times)
     if args.what == "helioviewer":
         return archives.find_helioviewer(web, times, args.output, source=args.source, **common), len(times)
-    plan_of = {"series": args.series, "segment": args.segment, "within": args.within, "policy": args.policy}
+    plan_of = {"series": args.series, "segment": args.segment, "within": args.within, "policy": args.policy,
+               "wavelength": args.wavelength}  # fmt: skip
     return archives.find_jsoc(_jsoc(args, web, args.jsoc), times, args.output, **plan_of), len(times)
 
 
@@ -151,7 +154,8 @@ def _fetch_sharp(args: argparse.Namespace, web: "Web") -> None:
 
     make_folder(args.output)
     with _bar((args.until - args.since) // timedelta(days=1) + 1, "sharp") as done:
-        jsoc, chosen = Jsoc(web, args.jsoc or JSOC_URL), {"series": args.series, "harpnum": args.harpnum}
+        jsoc = Jsoc(web, args.jsoc or JSOC_URL)
+        chosen = {"series": args.series, "harpnum": args.harpnum, "cadence": args.cadence}
         table = query_sharp_keywords(jsoc, args.since, args.until, **chosen, done=done)
     if table.empty:
         raise DataError(f"JSOC holds no records of `{args.series}` from {args.since:%FT%TZ} to {args.until:%FT%TZ}")

@@ -65,10 +65,12 @@ class FlareColumns:
 
 
 def read_flare_columns(path: Path) -> FlareColumns:
-    """Find the columns of a flare list in a file of any of the formats, at most 32 MiB.
+    """Find the columns of a flare list in a file of any of the formats, at most 32 MiB, or in a folder of SWPC's texts.
 
     DataError if it cannot be read, is of none of the formats, or a needed column is missing.
     """
+    if path.is_dir():
+        return _joined_events(path)
     what = "a flare list in CSV, JSON, netCDF or a text of SWPC or NGDC"
     payload = read_payload(path, limit=MAX_TEXT_BYTES, what=what, kinds=())
     if format_of(payload) == "netCDF-4":
@@ -216,6 +218,18 @@ def _event_columns(text: str, path: Path) -> FlareColumns:
     names = ["start", "peak", "end", "goes_class", "noaa", "lon", "lat", "satellite"]
     table = pd.DataFrame(rows, columns=names, dtype="str")
     return FlareColumns(table, {"times_qualified": qualified})
+
+
+def _joined_events(folder: Path) -> FlareColumns:
+    """The columns of all daily event texts of a folder, `YYYYMMDDevents.txt`, as `kflare.fetch flares` leaves them."""
+    found = [read_flare_columns(path) for path in sorted(folder.glob("*events.txt"))]
+    if not found:
+        raise DataError(f"`{folder}` holds no daily event text: give a flare list, or a folder of YYYYMMDDevents.txt")
+    table = pd.concat([one.table for one in found], ignore_index=True)
+    if len(table) > MAX_RECORDS:
+        raise DataError(f"`{folder}` must have at most {MAX_RECORDS} flares; split it")
+    counts = {name: sum(one.counts.get(name, 0) for one in found) for one in found for name in one.counts}
+    return FlareColumns(table, counts)
 
 
 def _xray_row(day: date, clocks: Sequence[str], particulars: Sequence[str]) -> dict[str, str]:

@@ -50,7 +50,7 @@ def read_flares(path: str | Path, *, scale: AskedScale = "irradiance") -> FlareL
     * CSV, by its header, in any order: `start` or `start_time`; `peak`, `peak_time` or `max_time`; `end` or `end_time`;
       `goes_class`, `fl_class` or `label`; and, where present, `noaa` or `noaa_ar`, `lon`, `lat`; or the names of the
       HEK (`event_starttime` … `fl_goescls`);
-    * SWPC's daily event text (`20150301events.txt`): its XRA rows;
+    * SWPC's daily event text (`20150301events.txt`): its XRA rows; or a folder of such texts, `*events.txt`;
     * SWPC's `edited_events.json` (type XRA) and `xray-flares-7-day.json` (or `-latest`);
     * JSON answers of the HEK. See `kflare.flares.hek` for its tables.
 
@@ -72,7 +72,7 @@ def read_flares(path: str | Path, *, scale: AskedScale = "irradiance") -> FlareL
     Parameters
     ----------
     path : str or pathlib.Path
-        At most 32 MiB and 1,000,000 flares.
+        A file of at most 32 MiB, or a folder of such; at most 1,000,000 flares.
     scale : {"irradiance", "as listed"}
         "as listed" leaves the classes alone, to compare with papers and forecasts that were made on them.
 

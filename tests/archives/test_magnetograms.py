@@ -9,9 +9,10 @@ from kflare.archives.jsoc import Jsoc
 from kflare.archives.magnetograms import find_helioviewer, find_jsoc, find_soho
 from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import SettingError
+from kflare.observations.identity import identify
 from kflare.observations.reading import read_magnetogram
 from kflare.sun.times import slots
-from tests.standin import StandIn, picture, quick_export, refusing
+from tests.standin import StandIn, picture, quick_export, refusing, slot
 
 HASTY = RetryPolicy(connect=0.5, read=0.4, total=3, attempts=2, first_wait=0.01, longest_wait=0.02)
 DAY = timedelta(days=1)
@@ -64,6 +65,24 @@ def test_a_range_of_days_of_hmi(sun, web, tmp_path):
     before = len(sun.log)
     assert [outcome.status for outcome in hmi(sun, web, tmp_path)] == ["already there"] * 5
     assert len(sun.log) == before  # nothing is asked for again
+
+
+def test_images_of_one_wavelength_of_aia(sun, web, tmp_path):
+    seconds = timedelta(seconds=12)
+    for hour in range(2):
+        for wavelength, quality in ((131, 0), (193, 0), (131, 0x80000000 if hour else 0)):
+            utc = slot(START + hour * HOUR, seconds) - (0 * HOUR if quality or wavelength == 193 else seconds)
+            sun.add(
+                "aia.lev1_euv_12s", utc, primes=("T_REC", "WAVELNTH"), segments={"image": quick_export()},
+                quality=quality, clock="UTC", WAVELNTH=str(wavelength),
+            )  # fmt: skip
+    times = slots(START, START + 2 * HOUR, HOUR)
+    how = {"series": "aia.lev1_euv_12s", "segment": "image", "wavelength": 131, "within": HOUR / 2}
+    outcomes = hmi(sun, web, tmp_path, times, **how)
+    # Slots of 12 s are counted in TAI: 00:00 UT is 00:00:35 TAI, in that of 00:00:24. The second is refused.
+    names = ["aia.lev1_euv_12s.20131019T235937Z.131.image.fits", "aia.lev1_euv_12s.20131020T005937Z.131.image.fits"]
+    assert [outcome.path.name for outcome in outcomes] == names
+    assert [identify(outcome.path).kind for outcome in outcomes] == ["131", "131"]
 
 
 def test_an_earlier_record_stands_in_for_one_that_is_missing_or_bad(sun, web, tmp_path):

@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kflare.archives.downloads import download_all
-from kflare.archives.noaa import FLARE_FEEDS, XRAY_FEEDS, find_events, find_feeds, find_xrs
+from kflare.archives.noaa import FLARE_FEEDS, XRAY_FEEDS, find_feeds, find_reports, find_xrs
 from kflare.archives.web import RetryPolicy, Web
+from kflare.errors import DataError
 from kflare.flares.repairing import read_flares
+from kflare.flares.srs import read_srs
 from kflare.sun.times import slots
 from kflare.xray.flux import read_xray_flux
 from tests.io.test_integrity import hdf5
@@ -46,10 +48,36 @@ def web():
 
 def test_daily_reports(sun, web, tmp_path):
     sun.files["/events/2021/01/20210101events.txt"] = EVENTS.encode()
-    outcomes = download_all(find_events(slots(START, START + 2 * DAY, DAY), tmp_path, url=sun.url + "/events/"), web)
+    outcomes = download_all(find_reports(slots(START, START + 2 * DAY, DAY), tmp_path, url=sun.url + "/events/"), web)
     assert [(outcome.status, outcome.again) for outcome in outcomes] == [("got", False), ("missing", False)]
     flares = read_flares(outcomes[0].path)
     assert flares.table[["goes_class", "noaa"]].to_numpy().tolist() == [["C1.3", 12794]]
+
+
+def test_the_folder_of_daily_reports_is_a_flare_list(sun, web, tmp_path):
+    sun.files["/events/2021/01/20210101events.txt"] = EVENTS.encode()
+    second = EVENTS.replace("2021 01 01", "2021 01 02").replace("C1.3", "M2.0").replace("0528", "B0528")
+    sun.files["/events/2021/01/20210102events.txt"] = second.encode()
+    with pytest.raises(DataError, match="holds no daily event text"):
+        read_flares(tmp_path)
+    download_all(find_reports(slots(START, START + 2 * DAY, DAY), tmp_path, url=sun.url + "/events/"), web)
+    (tmp_path / "notes.txt").write_text("mine")
+    flares = read_flares(tmp_path)
+    assert flares.table["goes_class"].tolist() == ["C1.3", "M2.0"]
+    assert flares.table["start"].dt.strftime("%F %H:%M").tolist() == ["2021-01-01 05:28", "2021-01-02 05:28"]
+    assert flares.repairs["times_qualified"] == 1
+
+
+def test_summaries_of_regions(sun, web, tmp_path):
+    text = ":Issued: 2021 Jan 01 0030 UTC\nI.  Regions with Sunspots.\n2794 S17W20     350  0040 Cao  04   05 Beta\n"
+    sun.files["/srs/2021/01/20210101SRS.txt"] = text.encode()
+    plan = find_reports(slots(START, START + DAY, DAY), tmp_path, kind="SRS", url=sun.url + "/srs")
+    (outcome,) = download_all(plan, web)
+    assert (outcome.status, outcome.path.name) == ("got", "20210101SRS.txt")
+    assert read_srs(tmp_path)[["noaa", "lon", "lat"]].to_numpy().tolist() == [[12794, 20, -17]]
+    # Where NOAA has them, beside the events.
+    (asked,) = find_reports([START], tmp_path, kind="SRS")
+    assert asked.url.endswith("/daily_reports/solar_region_summaries/2021/01/20210101SRS.txt")
 
 
 def test_feeds_as_they_are_now(sun, web, tmp_path):

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlparse
 
@@ -13,6 +13,7 @@ from kflare.archives.sharp import query_sharp_keywords
 from kflare.archives.web import RetryPolicy, Web
 from kflare.errors import DataError, ServingError, SettingError
 from kflare.sharp.keywords import REQUESTED
+from tests.standin import StandIn, slot
 
 SINCE, UNTIL = datetime(2011, 2, 15, 1, 30, tzinfo=UTC), datetime(2011, 2, 15, 2, 30, tzinfo=UTC)
 VALUES = {"T_REC": "2011.02.15_02:00:00_TAI", "HARPNUM": "377", "QUALITY": "0x00000400", "MEANGBZ": "100.523"}
@@ -53,6 +54,21 @@ def jsoc():
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def test_a_step_of_whole_slots_over_a_leap_second():
+    with StandIn() as sun, Web(RetryPolicy(connect=2, read=2, total=4, attempts=1)) as web:
+        first = datetime(2015, 6, 29, tzinfo=UTC)
+        for hours in range(0, 96, 12):
+            keywords = {"HARPNUM": 377, "NOAA_AR": 11158, "USFLUX": hours}
+            utc = slot(first + timedelta(hours=hours))
+            sun.add("hmi.sharp_cea_720s", utc, primes=("HARPNUM", "T_REC"), segments={}, **keywords)
+        span = first, first + timedelta(days=4)
+        table = query_sharp_keywords(Jsoc(web, sun.url), *span, cadence=timedelta(hours=24))
+        # A second was put in between the 30th of June and the 1st of July; 0 UT is the slot that begins at 0 h TAI.
+        assert table["USFLUX"].tolist() == [0, 24, 48, 72]
+        every = query_sharp_keywords(Jsoc(web, sun.url), *span, cadence=timedelta(hours=48))
+        assert every["USFLUX"].tolist() == [0, 48]
 
 
 def test_a_window_of_all_regions(jsoc):

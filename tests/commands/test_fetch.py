@@ -125,6 +125,9 @@ def test_flares_and_xrays(sun, fetch, tmp_path):
     sun.files["/2013/10/20131020events.txt"] = b":Product: 20131020events.txt\n#\n"
     status, out, _ = fetch("flares", "--from", "2013-10-20", "--until", "2013-10-21", "--url", sun.url)
     assert (status, out.split()[:2]) == (0, ["got", "1"])
+    sun.files["/2013/10/20131020SRS.txt"] = b":Issued: 2013 Oct 20 0030 UTC\nI.  Regions with Sunspots.\n"
+    status, out, _ = fetch("srs", "--from", "2013-10-20", "--until", "2013-10-21", "--url", sun.url)
+    assert (status, out.split()[:2]) == (0, ["got", "1"])
     sun.feeds["/edited_events.json"] = []
     sun.feeds["/goes/primary/xray-flares-7-day.json"] = []
     status, out, _ = fetch("flares", "--url", sun.url)
@@ -193,6 +196,9 @@ def test_sharp_keywords_become_one_table(sun, fetch, tmp_path):
     # The analysis of maps takes it, too.
     regions = pd.DataFrame({"time": [pd.Timestamp("2011-02-14T12:00Z")], "noaa": pd.array([11158], "Int64")})
     assert with_sharp(regions, read_sharp_daily(told["path"]))["USFLUX"].item() == 2.65e22
+    # One a day from the slot of the first time on, each once.
+    status, out, _ = fetch("sharp", *span, "--cadence", "6h", "--json")
+    assert (status, json.loads(out)["rows"]) == (0, 2 * 4)
     status, out, _ = fetch("sharp", *span, "--harpnum", "384")
     assert "120 rows of 1 regions; MEANGB* and their errors converted" in out
     status, out, err = fetch("sharp", "--from", "2012-02-14", "--until", "2012-02-17", "--jsoc", sun.url)
