@@ -16,7 +16,7 @@ from urllib.parse import urljoin
 
 from kflare.archives.web import NoAnswerError, NotFoundError, TransientError, Web, public_url
 from kflare.errors import DataError, SettingError
-from kflare.observations.quality import judge, parse_quality, policy_named
+from kflare.observations.quality import judge, judge_aia, parse_quality, policy_named
 from kflare.sun.times import UNIT_SECONDS, parse_header_time, tai_from_utc, utc_from_tai
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ QualityCheck = Callable[[Record], str]
 def by_quality(policy: str = "default", *, instrument: str = "HMI") -> QualityCheck:
     """Check of QUALITY by a policy for HMI or MDI (`kflare.observations.quality`), and of MISSVALS where given."""
     chosen = policy_named(policy)
+    if instrument == "AIA":  # its bits mean other things
+        return lambda record: judge_aia(record.name, quality=record.quality)
 
     def check(record: Record) -> str:
         total, lost = (_number(record.keywords.get(key)) for key in ("TOTVALS", "MISSVALS"))

@@ -19,7 +19,6 @@ from kflare.archives.record_headers import complete_header
 from kflare.archives.web import NoAnswerError, NotFoundError, Web
 from kflare.errors import DataError
 from kflare.io.integrity import damage
-from kflare.observations.quality import judge_aia
 from kflare.sun.times import in_hours, name_of_time, time_from_name
 
 __all__ = ["HELIOVIEWER_URL", "SOHO_URL", "find_helioviewer", "find_jsoc", "find_soho"]
@@ -63,36 +62,30 @@ def find_jsoc(
     wavelength : int, optional
         Of AIA, in Å, of whose series each time has several records; their time scale is UTC.
     """
-    select: dict[str, Any] = {"segments": (segment,)}
-    if wavelength is None:
-        check = by_quality(policy, instrument="MDI" if series.startswith("mdi.") else "HMI")
-    else:
+    check = by_quality(policy, instrument=series.partition(".")[0].upper())
+    select: dict[str, Any] = {"segments": (segment,), "keys": None}
+    if wavelength is not None:
         select |= {"where": f"[? WAVELNTH = {wavelength} ?]", "clock": "UTC"}
-
-        def check(record: Record) -> str:
-            return judge_aia(record.name, quality=record.quality)
-
     step = slot_length(series)
     exact = {time: slot_of(time, step) for time in times}
     known: dict[datetime, Record] = {}
     queried: set[datetime] = set()
 
     def path(record_time: datetime) -> Path:
-        if wavelength is not None:
-            return folder / f"{series}.{record_time:%Y%m%dT%H%M%SZ}.{wavelength}.{segment}.fits"
-        return folder / f"{series}.{name_of_time(record_time)}.{segment}.fits"
+        name = name_of_time(record_time) if wavelength is None else f"{record_time:%Y%m%dT%H%M%SZ}.{wavelength}"
+        return folder / f"{series}.{name}.{segment}.fits"
 
     def chosen(time: datetime) -> tuple[Record, str]:
         if time not in queried:
             together = _even_run(times[times.index(time) :], step)
             every = together[1] - together[0] if len(together) > 1 else None
             first, last = exact[together[0]], exact[together[-1]]
-            found = jsoc.records(series, first, last, every=every, keys=None, **select)
+            found = jsoc.records(series, first, last, every=every, **select)
             known.update({record.time: record for record in found})
             queried.update(together)
         good, refused = newest([known[exact[time]]] if exact[time] in known else [], check)
         if not good and within > timedelta(0):
-            found = jsoc.records(series, time - within, exact[time], keys=None, **select)
+            found = jsoc.records(series, time - within, exact[time], **select)
             good, refused = newest(found, check)
         if not good:
             why = f"; newest: {refused[0]}" if refused else ""

@@ -26,7 +26,7 @@ from kflare.archives.near_real_time_data import (
     NrtRecord,
     NrtResult,
     NrtSet,
-)
+)  # fmt: skip
 from kflare.archives.noaa import SWPC_URL
 from kflare.archives.record_headers import complete_header
 from kflare.archives.web import NoAnswerError, NotFoundError, StoppedError, Web

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kflare.archives.downloads import FileResult
-from kflare.archives.jsoc import QualityCheck
-from kflare.observations.quality import judge_aia
+from kflare.archives.jsoc import QualityCheck, by_quality
 from kflare.sun.times import HOUR
 
 __all__ = ["FEEDS", "FEED_REACH", "SOURCES", "Feed", "JsocSource", "NrtRecord", "NrtResult", "NrtSet"]
@@ -52,8 +51,7 @@ def _aia(wavelength: int) -> JsocSource:
         server="jsoc2",
         clock="UTC",
         where=f"[? WAVELNTH = {wavelength} ?]",
-        # The bits of AIA's QUALITY mean other things than HMI's.
-        check=lambda record: judge_aia(record.name, quality=record.quality),
+        check=by_quality(instrument="AIA"),
     )
 
 
@@ -142,15 +140,10 @@ class NrtSet:
     def __getitem__(self, name: str) -> NrtResult:
         return next(result for result in self.results if result.name == name)
 
-    @property
-    def complete(self) -> bool:
-        """Whether there are data of every kind."""
-        return all(result.time is not None for result in self.results)
-
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         return {
             "issue": f"{self.issue:%Y-%m-%dT%H:%M:%SZ}",
-            "complete": self.complete,
+            "complete": all(result.time is not None for result in self.results),
             "sources": [result.as_json() for result in self.results],
         }

@@ -41,8 +41,6 @@ def _attribute(args: argparse.Namespace) -> None:
         raise SettingError("give either --model DIR or --server ADDRESS with --model-name NAME")
     if (args.server is None) != (args.model_name is None):
         raise SettingError("--server ADDRESS and --model-name NAME go together")
-    if args.workers < 1:
-        raise SettingError(f"`--workers` must be at least 1, got {args.workers}")
     command_line.quiet_tensorflow()
     images = chosen_images(args)
     source, outcomes = _source(args)
@@ -76,8 +74,6 @@ def _source(args: argparse.Namespace) -> "tuple[AttributionModel, ExportOutcomes
     from kflare.serving.forecasts.served_forecasts import ServedModel, event_of
 
     threshold = args.threshold
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise SettingError(f"`--threshold` must lie in [0, 1], got {threshold}")
     source: AttributionModel
     if args.model is not None:
         source = PublishedModel.find(args.model)

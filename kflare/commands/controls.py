@@ -16,14 +16,11 @@ import json
 
 from kflare.commands import command_line
 from kflare.commands.command_line import chosen_images
-from kflare.errors import SettingError
 
 __all__ = ["main"]
 
 
 def _controls(args: argparse.Namespace) -> None:
-    if args.images < 1:
-        raise SettingError(f"`--images` must be at least 1, got {args.images}")
     command_line.quiet_tensorflow()
     import numpy as np
 

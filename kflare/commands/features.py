@@ -54,11 +54,6 @@ def _features(args: argparse.Namespace) -> None:
     from kflare.observations.sets import find_sets
     from kflare.regions.extraction import Extraction
 
-    if args.workers < 1:
-        raise SettingError(f"`--workers` must be at least 1, got {args.workers}")
-    for name, value in (("--cadence", args.cadence), ("--tolerance", args.tolerance)):
-        if value is not None and not 0 < value < 1e6:
-            raise SettingError(f"`{name}` must be above 0, got {value:g}")
     begin, end = (None if text is None else utc_date(text) for text in (args.begin, args.end))
     options = Extraction(_detection_options(args.detection), args.disambiguation, timedelta(minutes=args.tolerance))
     # Read first: a fault in them would otherwise be found after hours.

@@ -50,9 +50,6 @@ def _fetch(args: argparse.Namespace) -> None:
     if args.check is not None:
         _check(args.check)
         return
-    for name, least in (("timeout", 0.0), ("attempts", 0), ("connections", 0), ("wait", -1.0)):
-        if not getattr(args, name) > least:
-            raise SettingError(f"`--{name}` must be above {max(least, 0):g}, got {getattr(args, name)}")
     from kflare.archives.web import RetryPolicy, Web
 
     waits = {"connect": min(10.0, args.timeout), "read": args.timeout, "first_wait": args.wait}
@@ -106,8 +103,7 @@ def _plan(args: argparse.Namespace, web: "Web") -> "tuple[Iterable[FileRequest |
         return archives.find_soho(web, times, args.output, product=args.product, size=args.size, **common), len(times)
     if args.what == "helioviewer":
         return archives.find_helioviewer(web, times, args.output, source=args.source, **common), len(times)
-    plan_of = {"series": args.series, "segment": args.segment, "within": args.within, "policy": args.policy,
-               "wavelength": args.wavelength}  # fmt: skip
+    plan_of = {name: getattr(args, name) for name in ("series", "segment", "within", "policy", "wavelength")}
     return archives.find_jsoc(_jsoc(args, web, args.jsoc), times, args.output, **plan_of), len(times)
 
 
@@ -148,15 +144,13 @@ def _fetch_hek(args: argparse.Namespace, web: "Web") -> None:
 
 
 def _fetch_sharp(args: argparse.Namespace, web: "Web") -> None:
-    from kflare.archives.jsoc import JSOC_URL, Jsoc
     from kflare.archives.sharp import query_sharp_keywords
     from kflare.sharp.keywords import write_sharp_table
 
     make_folder(args.output)
     with _bar((args.until - args.since) // timedelta(days=1) + 1, "sharp") as done:
-        jsoc = Jsoc(web, args.jsoc or JSOC_URL)
-        chosen = {"series": args.series, "harpnum": args.harpnum, "cadence": args.cadence}
-        table = query_sharp_keywords(jsoc, args.since, args.until, **chosen, done=done)
+        chosen = {name: getattr(args, name) for name in ("series", "harpnum", "cadence")}
+        table = query_sharp_keywords(_jsoc(args, web, args.jsoc), args.since, args.until, **chosen, done=done)
     if table.empty:
         raise DataError(f"JSOC holds no records of `{args.series}` from {args.since:%FT%TZ} to {args.until:%FT%TZ}")
     path = args.output / f"sharp_{args.since:%Y%m%dT%H%MZ}_{args.until:%Y%m%dT%H%MZ}.parquet"
@@ -179,7 +173,7 @@ def _check(folders: Sequence[Path]) -> None:
 def _jsoc(args: argparse.Namespace, web: "Web", url: str | None) -> "Jsoc":
     from kflare.archives.jsoc import JSOC_URL, Jsoc
 
-    return Jsoc(web, url or JSOC_URL, email=args.email)
+    return Jsoc(web, url or JSOC_URL, email=getattr(args, "email", None))
 
 
 @contextmanager

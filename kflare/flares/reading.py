@@ -223,11 +223,9 @@ def _event_columns(text: str, path: Path) -> FlareColumns:
 def _joined_events(folder: Path) -> FlareColumns:
     """The columns of all daily event texts of a folder, `YYYYMMDDevents.txt`, as `kflare.fetch flares` leaves them."""
     found = [read_flare_columns(path) for path in sorted(folder.glob("*events.txt"))]
-    if not found:
-        raise DataError(f"`{folder}` holds no daily event text: give a flare list, or a folder of YYYYMMDDevents.txt")
+    if not found or sum(len(one.table) for one in found) > MAX_RECORDS:
+        raise DataError(f"`{folder}` must hold YYYYMMDDevents.txt, has {len(found)}; {MAX_RECORDS} flares at most")
     table = pd.concat([one.table for one in found], ignore_index=True)
-    if len(table) > MAX_RECORDS:
-        raise DataError(f"`{folder}` must have at most {MAX_RECORDS} flares; split it")
     counts = {name: sum(one.counts.get(name, 0) for one in found) for one in found for name in one.counts}
     return FlareColumns(table, counts)
 

@@ -133,16 +133,6 @@ class SyntheticSun:
         table = table.assign(**patch_parameters(seen.patches_at(days[at])))
         return table[table["USFLUX"] > _SMALLEST_FLUX].reset_index(drop=True)
 
-    def pil_flux(self, times: pd.DatetimeIndex | list[datetime]) -> Float64Array:
-        """Polarity-inversion-line flux of the visible hemisphere, Mx, float64, shape (N,): what drives the flares.
-
-        It is the sum over the regions within 90 degrees of the central meridian; see `Patches.pil_flux`.
-        """
-        days = self._covered(pd.DatetimeIndex(times))
-        at, one = self._visible(days, 90.0, 0.0)
-        flux = self._born.take(one).patches_at(days[at]).pil_flux
-        return np.asarray(np.bincount(at, weights=flux, minlength=len(days)), dtype=np.float64)
-
     def times(self, cadence_hours: float = 24.0) -> pd.DatetimeIndex:
         """Times from `start` whose following 24 hours are covered by the flare list, datetime64[us, UTC]."""
         if not cadence_hours > 0:

@@ -46,7 +46,7 @@ def magnetogram(sun, folder, **options):
 def test_everything_is_there(sun, tmp_path):
     sun.add_forecast_set(ISSUE - HOUR)
     found = fetched(sun.url, tmp_path)
-    assert found.complete
+    assert found.as_json()["complete"]
     assert [(result.name, len(result.files)) for result in found.results] == [
         ("magnetogram", 1), ("vector_field", 8), ("continuum", 1), ("aia_131", 1), ("aia_193", 1), ("aia_304", 1),
         ("aia_1600", 1), ("goes_xrays", 1), ("goes_flares", 1),
@@ -131,7 +131,7 @@ def test_a_server_that_never_answers_gives_no_data(sun, tmp_path, fault, how, re
 def test_a_refusing_server_gives_no_data_and_is_left_alone(tmp_path):
     with refusing() as url:
         found = fetched(url, tmp_path)
-    assert not found.complete
+    assert not found.as_json()["complete"]
     assert all(result.time is None for result in found.results)
     assert "Connection refused" in found["magnetogram"].reason
     assert "not asked again after 3 times without an answer" in found["aia_1600"].reason
@@ -223,7 +223,7 @@ def test_a_download_that_broke_off_goes_on_in_the_next_run(sun, tmp_path):
     sun.add_hmi(SERIES, ISSUE - HOUR, content=quick_export(width=128))
     sun.fail("/SUM", "truncate", times=1, size=4000)
     found = fetched(sun.url, tmp_path, sources=MAGNETOGRAM, feeds=(), retry=RetryPolicy(attempts=1))
-    assert not found.complete
+    assert not found.as_json()["complete"]
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".part"]
     found = magnetogram(sun, tmp_path)
     assert sun.headers[-1]["Range"] == "bytes=4000-"

@@ -58,7 +58,7 @@ def test_the_folder_of_daily_reports_is_a_flare_list(sun, web, tmp_path):
     sun.files["/events/2021/01/20210101events.txt"] = EVENTS.encode()
     second = EVENTS.replace("2021 01 01", "2021 01 02").replace("C1.3", "M2.0").replace("0528", "B0528")
     sun.files["/events/2021/01/20210102events.txt"] = second.encode()
-    with pytest.raises(DataError, match="holds no daily event text"):
+    with pytest.raises(DataError, match=r"must hold YYYYMMDDevents\.txt, has 0"):
         read_flares(tmp_path)
     download_all(find_reports(slots(START, START + 2 * DAY, DAY), tmp_path, url=sun.url + "/events/"), web)
     (tmp_path / "notes.txt").write_text("mine")

@@ -207,11 +207,6 @@ def test_a_list_of_images(full_disk_models, sky, tmp_path, capsys):
         (["{images}", "--model", "{model}", "--output", "{file}/out"], "cannot write to"),
         (["{images}", "--model", "{model}", "--output", "{out}", "--byte-range", "-1"], "`byte_range` must be"),
         (["{images}", "--model", "{model}", "--output", "{out}", "--batch-size", "0"], "`batch_size` must be"),
-        (["{images}", "--model", "{model}", "--output", "{out}", "--workers", "0"], "`--workers` must be"),
-        (
-            ["{images}", "--model", "{model}", "--output", "{out}", "--threshold", "2"],
-            "`--threshold` must lie in [0, 1]",
-        ),
         (["{images}", "--model", "{model}", "--output", "{out}", "--regions", "{file}"], "lacks the column `time`"),
         (["{images}", "--model", "{model}", "--output", "{out}", "--flares", "{file}"], "{file}"),
         (

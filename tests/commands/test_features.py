@@ -138,8 +138,6 @@ def test_a_name_that_its_header_contradicts(observed_sun, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--workers", "0"], "`--workers` must be at least 1, got 0"),
-        (["--cadence", "0"], "`--cadence` must be above 0, got 0"),
         (["--detection", "size=3"], "`--detection` takes NAME=VALUE with one of threshold,"),
         (["--detection", "threshold=strong"], "`--detection` threshold must be a number"),
         (["--detection", "radial=yes"], "`--detection` radial must be a number, or true or false, got 'yes'"),

@@ -51,6 +51,10 @@ def refused(capsys, command, *argv):
 def test_a_value_that_is_none(capsys):
     assert "--port: must lie in 0..65535, got 70000" in refused(capsys, "serve", "--port", "70000")
     assert "--cadence: must be a span such as 24h" in refused(capsys, "fetch", "hmi", "--cadence", "soon")
+    assert "--workers: must lie in 1..4096, got 0" in refused(capsys, "features", "x", "--workers", "0")
+    assert "--cadence: must lie in 0.001..1e+06, got 0" in refused(capsys, "features", "x", "--cadence", "0")
+    assert "--threshold: must lie in 0..1, got 2" in refused(capsys, "attribute", "x", "--threshold", "2")
+    assert "--images: must lie in 1..1e+06, got 0" in refused(capsys, "controls", "x", "--images", "0")
     assert "--issue: must be a date or time such as" in refused(capsys, "forecast", "--once", "--issue", "noon")
     assert "not allowed with argument" in refused(capsys, "forecast", "--once", "--status")
     assert "choose from" in refused(capsys, "fit", "cnn-x")
