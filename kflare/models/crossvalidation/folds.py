@@ -22,6 +22,7 @@ from kflare.io.arrays import BoolArray
 from kflare.io.atomic import held_folders, write_whole
 from kflare.io.run_settings import require_same_settings
 from kflare.models.baselines import (
+    Classifier,
     class_climatology,
     climatology,
     gradient_boosting,
@@ -69,22 +70,19 @@ def year_folds(times: pd.Series, test_years: Iterable[int]) -> list[Fold]:
     return folds
 
 
-def block_folds(times: pd.Series, blocks: int, *, gap_hours: float = LEAD_HOURS) -> list[Fold]:
+def block_folds(times: pd.Series, blocks: int) -> list[Fold]:
     """K contiguous blocks of equally many samples: test on each, validate on the next one, train on the others.
 
     Training samples may be later than the test block, so that this is no test of a forecast into the future; it is for
-    archives of few years. The block after the last one is the first. `gap_hours` is the least time between one span's
-    window and another's begin: nearer samples are left out, of validation beside the test block, and of training beside
-    both.
+    archives of few years. The block after the last one is the first. Between one span's window and another's begin is a
+    window's time at least: nearer samples are left out, of validation beside the test block, of training beside both.
     """
     if blocks < 3:
         raise SettingError(f"`blocks` must be at least 3 (test, validation, training), got {blocks}")
-    if gap_hours < 0:
-        raise SettingError(f"`gap_hours` must not be negative, got {gap_hours:g}")
     begin = in_seconds(times)
     if len(begin) < blocks:
         raise DataError(f"{blocks} blocks need at least as many samples, got {len(begin)}")
-    reach = round((gap_hours + LEAD_HOURS) * 3600)
+    reach = round(2 * LEAD_HOURS * 3600)
     starts = np.sort(begin)[np.arange(blocks) * len(begin) // blocks]
     member = np.searchsorted(starts, begin, side="right") - 1
     folds = []
@@ -219,7 +217,7 @@ def _read_kept(path: Path) -> pd.DataFrame:
 NETWORK = "network"
 """Name of the network among the methods."""
 
-_LEARNERS = {
+LEARNERS: Mapping[str, Callable[..., Classifier]] = {
     "logistic regression": logistic_regression,
     "gradient boosting": gradient_boosting,
     "random forest": random_forest,
@@ -244,7 +242,7 @@ def network_unit(task: "TrainingTask", *, seed: int, recipe: "Callable[[BoolArra
     return forecast
 
 
-def baseline_unit(task: "TrainingTask") -> Unit:
+def baseline_unit(task: "TrainingTask", *, learners: Mapping[str, Callable[..., Classifier]] = LEARNERS) -> Unit:
     """All baselines of a fold; learners get the network's inputs and class weights: their 0.5 is climatology too."""
     from kflare.models.losses import class_weights
 
@@ -255,7 +253,7 @@ def baseline_unit(task: "TrainingTask") -> Unit:
         weights = class_weights(labels)
         outputs = {
             name: learn(features[fold.train], labels, class_weights=weights)(features)
-            for name, learn in _LEARNERS.items()
+            for name, learn in learners.items()
         } | one_number_regressions(task.numbers[fold.train], labels, task.numbers, class_weights=weights)
         results = [conclude(name, fold, observed, p) for name, p in outputs.items()]
         rate = climatology(labels)

@@ -1,4 +1,4 @@
-"""The files of a cross-validation: forecasts for `kflare.verify`, scores as JSON, tables as text and Markdown.
+"""The files of a cross-validation: forecasts for `kflare.verify`, scores as JSON, tables as Markdown.
 
 The tables are laid out as Nishizuka et al. (2021), Table 4: a row per fold.
 """
@@ -19,7 +19,7 @@ from kflare.io.atomic import write_whole
 from kflare.models.crossvalidation.compare import compared, read_other_forecasts, verifiable
 from kflare.models.crossvalidation.folds import NETWORK, Fold
 from kflare.models.crossvalidation.scores import METRICS, Metric, Scoreboard, scoreboard
-from kflare.models.evaluation import aligned_columns, interval_cell, number_cell
+from kflare.models.evaluation import interval_cell, number_cell
 from kflare.models.registry import ModelSpec
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import Interval
@@ -41,22 +41,16 @@ def published_tss(spec: ModelSpec, folds: Sequence[Fold]) -> Mapping[str, float]
 
 def as_text(
     board: Scoreboard, labels: Mapping[str, str], *, title: str, note: str = "",
-    published: Mapping[str, float] | None = None, markdown: bool = False,
+    published: Mapping[str, float] | None = None,
 ) -> str:  # fmt: skip
-    """A scoreboard as text or Markdown; `labels` begin each fold's row, `published` is the paper's TSS by fold.
+    """A scoreboard as aligned Markdown; `labels` begin each fold's row, `published` is the paper's TSS by fold.
 
     A `note` on the samples stands below the title.
     """
-    heading = "## " if markdown else ""
-    lines = [
-        f"{'# ' if markdown else ''}{title}",
-        *(["", note] if note else []),
-        "",
-        *_samples(board, labels, markdown),
-    ]
+    lines = [f"# {title}", *(["", note] if note else []), "", *_samples(board, labels)]
     for metric in METRICS:
         shown = published if metric.score == "tss" and published else None
-        lines += ["", f"{heading}{metric.title}", "", *_grid(_score_rows(board, labels, metric, shown), markdown)]
+        lines += ["", f"## {metric.title}", "", *_grid(_score_rows(board, labels, metric, shown))]
         if metric.key in board.seeds and len(board.seeds[metric.key]) > 1:
             lines += ["", _seed_line(board.seeds[metric.key])]
         best = board.best_baseline(metric.key)
@@ -64,8 +58,8 @@ def as_text(
             difference = board.methods[best].behind[metric.key]
             lines += ["", f"network minus the best baseline ({best}), mean of folds: {_with_interval(difference)}"]
     for limit, name in (("validation", "threshold of each fold's validation span"), ("half", "threshold 50 %")):
-        lines += ["", f"{heading}Contingency tables, all folds counted together; {name}", ""]
-        lines += _grid(_table_rows(board, limit), markdown)
+        lines += ["", f"## Contingency tables, all folds counted together; {name}", ""]
+        lines += _grid(_table_rows(board, limit))
     for name, scores in board.methods.items():
         told = [f"{name}, {labels.get(fold, fold)}: {note}" for fold, note in scores.notes.items()]
         lines += ["", *(f"* {line}" for line in told)] if told else []
@@ -88,12 +82,12 @@ def fold_labels(times: pd.Series, folds: Sequence[Fold]) -> dict[str, str]:
     return labels
 
 
-def _samples(board: Scoreboard, labels: Mapping[str, str], markdown: bool) -> list[str]:
+def _samples(board: Scoreboard, labels: Mapping[str, str]) -> list[str]:
     rows = [("Datasets", "test samples", "with event", "clusters", "with event")]
     for fold in board.folds:
         counts = (fold["samples"], fold["events"], fold["clusters"], fold["event_clusters"])
         rows.append((labels.get(fold["name"], fold["name"]), *map(str, counts)))
-    return _grid(rows, markdown)
+    return _grid(rows)
 
 
 def _score_rows(
@@ -137,12 +131,16 @@ def _seed_line(values: Mapping[int, float]) -> str:
     return f"network above: mean forecast of {len(values)} seeds; one by one: {each}; their mean {number_cell(mean)}"
 
 
-def _grid(rows: Sequence[Sequence[str]], markdown: bool) -> list[str]:
-    if markdown:
-        head, *body = rows
-        marks = ["---", *["---:"] * (len(head) - 1)]
-        return [f"| {' | '.join(cell.strip() for cell in row)} |" for row in (head, marks, *body)]
-    return aligned_columns(rows, left=1)
+def _grid(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        " | ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
+    lines.insert(1, " | ".join(["---", *["---:"] * (len(widths) - 1)]))
+    return [f"| {line} |" for line in lines]
 
 
 def _ends(interval: Interval) -> str:
@@ -166,7 +164,7 @@ def write_report(
     tolerance_minutes: float = 48.0,
     thresholds: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[str, dict[str, Any]]:
-    """Write forecasts.parquet, scores.json, table.txt and table.md; returns the table as text and the scores.
+    """Write forecasts.parquet, scores.json and table.md; returns the table and the scores.
 
     `rows` and `folds` are those of `cross_validate`, of samples at `times`; `others` are tables of other methods, each
     compared on the samples that it shares with ours, with `tolerance_minutes` as in `compared` and `thresholds` as in
@@ -183,19 +181,15 @@ def write_report(
             name = f"samples shared with {methods}"
             boards[name], notes[name] = scoreboard(shared, resamples=resamples), told
     labels = fold_labels(times, folds)
-    text, markdown = (
-        "\n\n".join(
-            as_text(
-                board, labels, title=f"{spec.name}, {spec.event_text} within 24 h, {name}", note=notes[name],
-                published=published_tss(spec, folds), markdown=markdown,
-            )
-            for name, board in boards.items()
+    text = "\n\n".join(
+        as_text(
+            board, labels, title=f"{spec.name}, {spec.event_text} within 24 h, {name}", note=notes[name],
+            published=published_tss(spec, folds),
         )
-        for markdown in (False, True)
+        for name, board in boards.items()
     )  # fmt: skip
     found = {name: board.as_json() | {"compared": notes[name]} for name, board in boards.items()}
     scores = {"model": spec.name, "seeds": list(seeds), **found}
     write_whole(folder / "scores.json", json.dumps(scores, indent=2))
-    write_whole(folder / "table.txt", text + "\n")
-    write_whole(folder / "table.md", markdown + "\n")
+    write_whole(folder / "table.md", text + "\n")
     return text, scores
