@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -57,16 +56,13 @@ def software(metadata: Mapping[str, Any]) -> str:
     )
 
 
-def reliability_png(observed: npt.NDArray[np.bool_], probability: npt.NDArray[np.float32], *, title: str) -> bytes:
-    """Reliability diagram of the calibrated probability (N,) as PNG."""
-    from kflare.verification.plots import plot_reliability
+def reliability_png(
+    observed: npt.NDArray[np.bool_], probability: npt.NDArray[np.float32], *, title: str, clusters: Any = None
+) -> bytes:
+    """Reliability diagram of the calibrated probability (N,) as PNG, with counts; `clusters`: each sample's region."""
+    from kflare.verification.plots import as_png, plot_reliability
 
-    buffer = BytesIO()
-    # Without the writer's version the same data give the same bytes.
-    plot_reliability(observed, probability, title=title).savefig(
-        buffer, format="png", dpi=80, metadata={"Software": None}
-    )
-    return buffer.getvalue()
+    return as_png(plot_reliability(observed, probability, title=title, clusters=clusters))
 
 
 def _spans(metadata: Mapping[str, Any]) -> str:
@@ -122,10 +118,19 @@ def _folds(scores: Mapping[str, Any]) -> str:
 
 def _platt(metadata: Mapping[str, Any]) -> str:
     how = metadata["calibration"]
+    rows = [
+        f"| {name} | {year['samples']} | {year['events']} | {year['windows']} | {year['clusters']} |"
+        for name, year in how.get("years", {}).items()
+    ]
+    head = ["", "| fitted to | samples | with event | windows of 24 h | regions or weeks |", "| --- |" + " --- |" * 4]
+    interval = ""
+    if "interval" in how:
+        interval = f" `calibrated_lower` and `calibrated_upper`: {how['interval']['level']:.0%} interval, "
+        interval += f"of {how['interval']['of']}."
     return (
         f"`calibrated` = sigmoid({how['slope']:.3f} · logit(`probability`) {how['offset']:+.3f}), held to "
-        f"[{how['lowest']:.2g}, {1 - how['lowest']:.6g}]: {how['method']}."
-    )
+        f"[{how['lowest']:.2g}, {1 - how['lowest']:.6g}]: {how['method']}.{interval}"
+    ) + "\n".join(["", *head, *rows] if rows else [])
 
 
 def _score(value: float | None, interval: Any, *, sign: str = "") -> str:

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from kflare.verification.comparison import Comparison, VerificationSettings
-from kflare.verification.plots import plot_intervals, plot_reliability, plot_roc, plot_series, plot_thresholds
+from kflare.verification.plots import as_png, plot_intervals, plot_reliability, plot_roc, plot_series, plot_thresholds
 from kflare.verification.tables import ForecastTable
 
 __all__ = ["ReportFigure", "report_figures"]
@@ -96,6 +95,4 @@ def _intervals(comparison: Comparison, methods: list[str], settings: Verificatio
 
 
 def _picture(kind: str, number: int, caption: str, alt: str, figure: Figure) -> ReportFigure:
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=90, metadata={"Software": None})
-    return ReportFigure(f"{kind}-{number:02}", kind, caption, alt, buffer.getvalue())
+    return ReportFigure(f"{kind}-{number:02}", kind, caption, alt, as_png(figure))

@@ -5,6 +5,7 @@ well. Nothing touches pyplot's global state, so figures can be made in threads a
 """
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from itertools import cycle
 
 import numpy as np
@@ -17,31 +18,43 @@ from kflare.verification.probabilistic import brier_skill_score, reliability, ro
 from kflare.verification.samples import check_samples
 from kflare.verification.scores import score_arrays
 
-__all__ = ["plot_intervals", "plot_reliability", "plot_roc", "plot_series", "plot_thresholds"]
+__all__ = ["as_png", "plot_intervals", "plot_reliability", "plot_roc", "plot_series", "plot_thresholds"]
 
 _BLUE, _ORANGE, _GREEN, _VERMILION, _PURPLE, _SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 _GREY, _PALE = "#595959", "#E8E8E8"
 
 
+def as_png(figure: Figure) -> bytes:
+    """The figure as a PNG file; without the writer's version the same data give the same bytes."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    return buffer.getvalue()
+
+
 def plot_reliability(
-    observed: npt.ArrayLike, probability: npt.ArrayLike, *, bins: int = 20, title: str = "Reliability"
+    observed: npt.ArrayLike,
+    probability: npt.ArrayLike,
+    *,
+    bins: int = 20,
+    title: str = "Reliability",
+    clusters: npt.ArrayLike | None = None,
 ) -> Figure:
-    """Event rate against forecast probability, with the number of forecasts of each bin below.
+    """Event rate against forecast probability; at each point events/forecasts of the bin, which are bars below.
 
     Points on the diagonal are perfectly reliable. Those in the grey area, between the no-skill line and the vertical
     line of the sample's climatology, add to the Brier skill score; a forecast on the horizontal line has no resolution.
-    Bars are one sigma of `kflare.verification.probabilistic.reliability`, which takes samples as independent.
+    Bars of points are one sigma of `kflare.verification.probabilistic.reliability`.
 
     Parameters
     ----------
-    observed, probability, bins
+    observed, probability, bins, clusters
         As for `kflare.verification.probabilistic.reliability`.
     title : str
         Method and event, for the reader.
     """
     events, values = check_samples(observed, probability)
     rate = float(np.mean(events))
-    curve = reliability(events, values, bins=bins)
+    curve = reliability(events, values, bins=bins, clusters=clusters)
     skill = brier_skill_score(events, values)
 
     figure = Figure(figsize=(5.6, 6.8), layout="constrained")
@@ -59,6 +72,10 @@ def plot_reliability(
         curve.forecast[filled], curve.frequency[filled], yerr=curve.sigma[filled], color=_BLUE, ecolor=_BLUE,
         marker="o", markersize=5, linewidth=1.2, capsize=2.5, label=f"forecast, BSS {skill:.3f}",
     )  # fmt: skip
+    for x, y, hits, count in zip(curve.forecast, curve.frequency, curve.events, curve.count, strict=True):
+        if count:
+            at, where = (x, y), {"xytext": (4, -9), "textcoords": "offset points", "annotation_clip": False}
+            upper.annotate(f"{hits}/{count}", at, **where, fontsize=6, color=_GREY)
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="Observed event rate", title=_plain(title))
     upper.legend(loc="upper left", fontsize="small", framealpha=0.9)
 

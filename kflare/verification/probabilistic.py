@@ -134,12 +134,14 @@ class Reliability:
     sigma: Float64Array  # standard deviation of that estimate
 
 
-def reliability(observed: npt.ArrayLike, probability: npt.ArrayLike, *, bins: int = 20) -> Reliability:
+def reliability(
+    observed: npt.ArrayLike, probability: npt.ArrayLike, *, bins: int = 20, clusters: npt.ArrayLike | None = None
+) -> Reliability:
     """Reliability diagram in numbers: event rate f = (R + 1)/(S + 2) with sigma = sqrt[f (1 - f)/(S + 3)].
 
     These are mean and standard deviation of the posterior under a uniform prior [D], as Wheatland 2005 and Leka et al.
-    2019 use them [M]. The S samples of a bin count as independent: where those of one day or region are
-    not, the true uncertainty is larger.
+    2019 use them [M]. The S samples of a bin count as independent unless `clusters` (N,) name the day or region that
+    each is of: sigma is then the larger one that their sums tell (Liang & Zeger 1986, Biometrika 73, 13 [M]).
 
     Parameters
     ----------
@@ -157,6 +159,11 @@ def reliability(observed: npt.ArrayLike, probability: npt.ArrayLike, *, bins: in
     forecast = np.bincount(groups, weights=values, minlength=bins) / np.where(empty, 1, count)
     frequency = (hits + 1) / (count + 2)
     sigma = np.sqrt(frequency * (1 - frequency) / (count + 3))
+    if clusters is not None:
+        members = np.unique(clusters, return_inverse=True)[1]
+        sums = np.zeros((bins, members.max() + 1))
+        np.add.at(sums, (groups, members), events - frequency[groups])
+        sigma = np.maximum(sigma, np.sqrt((sums**2).sum(axis=1)) / np.where(empty, 1, count))
     forecast, frequency, sigma = (np.where(empty, np.nan, part) for part in (forecast, frequency, sigma))
     return Reliability(forecast, count.astype(np.int64), hits.astype(np.int64), frequency, sigma)
 

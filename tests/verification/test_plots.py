@@ -41,6 +41,8 @@ def test_reliability_shows_points_counts_and_climatology():
     curve = reliability(OBSERVED, PROBABILITY, bins=10)
     points = upper.containers[0].lines[0]
     np.testing.assert_allclose(points.get_ydata(), curve.frequency)
+    counts = [f"{hits}/{count}" for hits, count in zip(curve.events, curve.count, strict=True) if count]
+    assert [text.get_text() for text in upper.texts] == counts
     heights = [bar.get_height() for container in lower.containers for bar in container]
     assert heights == [*curve.count, *curve.events]
     assert f"climatology {OBSERVED.mean():.3g}" in labels(figure)

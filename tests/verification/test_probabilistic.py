@@ -134,6 +134,18 @@ def test_the_term_inside_the_bins_is_variance_and_covariance(sample, bins):
     assert brier_decomposition(*sample, bins=bins).within_bins == pytest.approx(inside, abs=1e-12)
 
 
+def test_samples_of_one_cluster_tell_less():
+    # Ten samples of 0.5 in two clusters, one with all events and one with none: f = 6/12, sums of o - f are 2.5
+    # and -2.5, sigma = sqrt(2 * 2.5^2) / 10 against sqrt(0.5 * 0.5 / 13) of independent ones.
+    observed, p, clusters = np.arange(10) < 5, np.full(10, 0.5), np.arange(10) // 5
+    alone = reliability(observed, p, bins=2)
+    together = reliability(observed, p, bins=2, clusters=clusters)
+    assert together.sigma[1] == pytest.approx(np.sqrt(12.5) / 10)
+    assert alone.sigma[1] == pytest.approx(np.sqrt(0.25 / 13))
+    assert np.isnan(together.sigma[0])
+    np.testing.assert_array_equal(reliability(observed, p, bins=2, clusters=np.arange(10)).count, alone.count)
+
+
 @given(samples, st.integers(1, 25))
 def test_reliability_counts_every_sample_once(sample, bins):
     curve = reliability(*sample, bins=bins)

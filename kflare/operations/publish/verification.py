@@ -1,17 +1,15 @@
 """The verification page: how good the forecasts of the full disk have been, in a table and in pictures."""
 
-import io
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure as Drawing
 
 from kflare.operations.forecast import FORECAST_CLASSES, Forecast, Probability
 from kflare.operations.publish.pages import Figure, PastCycle, Section
 from kflare.verification.comparison import Comparison, VerificationSettings, compare
-from kflare.verification.plots import plot_reliability, plot_roc, plot_series
+from kflare.verification.plots import as_png, plot_reliability, plot_roc, plot_series
 from kflare.verification.tables import forecast_table
 
 __all__ = ["verification_sections"]
@@ -106,14 +104,14 @@ def _diagrams(name: str, known: Known) -> list[Section]:
     if all(name in forecast.cnn for forecast, _ in known):
         methods["full-disk CNN"] = np.array([forecast.cnn[name].deciding for forecast, _ in known])
     figures = [
-        _figure(
+        Figure(
             f"series-{low}",
-            plot_series(times, observed, deciding, threshold=_YES, title=f"Forecast and outcome, {event}"),
+            as_png(plot_series(times, observed, deciding, threshold=_YES, title=f"Forecast and outcome, {event}")),
             f"Forecast probability of a flare {event} over time, marked as hit, miss, false alarm or correct null.",
         ),
-        _figure(
+        Figure(
             f"roc-{low}",
-            plot_roc(observed, methods, title=f"ROC, {event}"),
+            as_png(plot_roc(observed, methods, title=f"ROC, {event}")),
             f"Relative operating characteristic of {', '.join(methods)} for a flare {event}.",
         ),
     ]
@@ -123,13 +121,7 @@ def _diagrams(name: str, known: Known) -> list[Section]:
             observed, np.array(calibrated, dtype=np.float64), bins=10, title=f"Reliability, calibrated, {event}"
         )
         alt = f"Observed rate of a flare {event} against its calibrated probability, with the number of forecasts."
-        figures.append(_figure(f"reliability-{low}", drawing, alt))
+        figures.append(Figure(f"reliability-{low}", as_png(drawing), alt))
     return [
         Section(f"Flares {event}", f"{len(known)} forecasts, {int(observed.sum())} events.", figures=tuple(figures))
     ]
-
-
-def _figure(name: str, drawing: Drawing, alt: str) -> Figure:
-    out = io.BytesIO()
-    drawing.savefig(out, format="png", dpi=110, metadata={"Software": None})
-    return Figure(name, out.getvalue(), alt)
