@@ -1,7 +1,8 @@
 r"""Cross-validate a model by years, as the paper does, beside all baselines on the same samples.
 
 For each test year the network is trained on everything to two years before and validated on the year before;
-thresholds, early stopping and calibration come from the validation year. Killed and started again with the same
+thresholds and early stopping come from the validation year, calibration from all validation years up to it.
+Killed and started again with the same
 options, it goes on behind the last fit that was finished.
 
 Examples
@@ -17,30 +18,31 @@ import argparse
 import json
 import logging
 import sys
-from pathlib import Path
+from functools import partial
 
 from kflare.commands import command_line
-from kflare.commands.training_options import WORDS, checked_spec, recipe_of, training_task
+from kflare.commands.training_options import WORDS, recipe_of, training_task
 
 __all__ = ["main"]
 
 
 def _crossvalidate(args: argparse.Namespace) -> None:
-    spec = checked_spec(args)
-    from kflare.flares.repairing import read_flares
-
-    flares = read_flares(args.flares)
-    command_line.quiet_tensorflow()
+    task, folder = training_task(args, run="crossvalidate-")
     # It takes the networks of the folds, one after the other, for one function that is traced too often.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    from kflare.models.crossvalidation.folds import baseline_unit, block_folds, cross_validate, network_unit, year_folds
+    from kflare.models.crossvalidation.folds import (
+        baseline_unit,
+        block_folds,
+        cross_calibrated,
+        cross_validate,
+        network_unit,
+        year_folds,
+    )  # fmt: skip
     from kflare.models.crossvalidation.report import write_report
     from kflare.models.fitting import require_both_classes
 
-    folder = args.output or Path("runs") / f"crossvalidate-{spec.name}"
-    task = training_task(args, spec, flares, folder)
-    print(flares.report(), *task.notes, sep="\n", file=sys.stderr)
-    times = task.samples["time"]
+    print(*task.notes, sep="\n", file=sys.stderr)
+    times, spec = task.samples["time"], task.spec
     folds = year_folds(times, args.test_years) if args.blocks is None else block_folds(times, args.blocks)
     for fold in folds:
         require_both_classes(task.observed, fold, event=f"test {fold.name}: a {spec.event_text}")
@@ -55,7 +57,13 @@ def _crossvalidate(args: argparse.Namespace) -> None:
     }
     units = {"baselines": baseline_unit(task)}
     units |= {f"seed-{seed}": network_unit(task, seed=seed, recipe=recipe) for seed in args.seeds}
-    rows = cross_validate(task.samples.assign(observed=task.observed), folds, units, folder, settings=settings)
+    # Weighted by the class ratio, 0.5 stands for the training span's event rate.
+    rates = {fold.name: float(task.observed[fold.train].mean()) for fold in folds}
+    calibrate = partial(cross_calibrated, rates=rates if args.class_weight is None else None)
+    rows = cross_validate(
+        task.samples.assign(observed=task.observed), folds, units, folder, settings=settings,
+        calibrate=calibrate if args.calibration == "all-years" else None,
+    )  # fmt: skip
     text, scores = write_report(
         rows, folds, folder, spec=spec, times=times, seeds=args.seeds, resamples=args.resamples,
         others=args.forecasts, tolerance_minutes=args.tolerance, thresholds=dict(args.forecasts_threshold),

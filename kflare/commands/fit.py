@@ -12,27 +12,20 @@ python -m kflare.fit defn-c --sharp sharp --flares swpc_flares.csv --harp-noaa h
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from kflare.commands import command_line
-from kflare.commands.training_options import WORDS, checked_spec, recipe_of, training_task
+from kflare.commands.training_options import WORDS, recipe_of, training_task
 
 __all__ = ["main"]
 
 
 def _fit(args: argparse.Namespace) -> None:
-    spec = checked_spec(args)
-    from kflare.flares.repairing import read_flares
-
-    flares = read_flares(args.flares)
-    command_line.quiet_tensorflow()
+    task, folder = training_task(args)
     from kflare.attribution.compiled import CompiledAttribution
     from kflare.datasets.splits import chronological_split, utc_date
     from kflare.models.fitting import require_both_classes
     from kflare.models.seeds import best_of, fit_seeds, publish_best, published_already, write_summary
 
-    folder = args.output or Path("runs") / spec.name
-    task = training_task(args, spec, flares, folder)
     split = chronological_split(
         task.samples["time"],
         start=utc_date(args.train_from) if args.train_from else None,
@@ -40,9 +33,9 @@ def _fit(args: argparse.Namespace) -> None:
         validate_until=utc_date(args.validate_until),
         test_until=utc_date(args.test_until) if args.test_until else None,
     )
-    require_both_classes(task.observed, split, event=f"a {spec.event_text}")
-    print(flares.report(), *task.notes, sep="\n", file=sys.stderr)
-    recipe = recipe_of(args, spec)
+    require_both_classes(task.observed, split, event=f"a {task.spec.event_text}")
+    print(*task.notes, sep="\n", file=sys.stderr)
+    recipe = recipe_of(args, task.spec)
     recipes = [recipe(task.observed[split.train], seed) for seed in args.seeds]
     fits = fit_seeds(task, split, recipes, folder, verbose=int(sys.stderr.isatty()))
     published = None

@@ -1,20 +1,23 @@
 """What the options that `kflare.fit` and `kflare.crossvalidate` share stand for: model, samples and recipe."""
 
 import argparse
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kflare.commands.command_line import quiet_tensorflow
 from kflare.errors import SettingError
+from kflare.flares.catalogue import FlareList
+from kflare.flares.repairing import read_flares
 from kflare.models.registry import MODELS, ModelSpec, model_names, model_spec
 
 if TYPE_CHECKING:
-    from kflare.flares.catalogue import FlareList
     from kflare.models.fitting import TrainingTask
     from kflare.models.training import Recipe
 
-__all__ = ["WORDS", "checked_spec", "recipe_of", "training_task"]
+__all__ = ["WORDS", "recipe_of", "training_task"]
 
 _RECIPE = ("epochs", "batch_size", "learning_rate", "patience", "select")
 
@@ -37,7 +40,7 @@ WORDS: Final = {
 """Of the options in `options.toml`."""
 
 
-def checked_spec(args: argparse.Namespace) -> ModelSpec:
+def _checked_spec(args: argparse.Namespace) -> ModelSpec:
     """The model of the options; data that do not fit it raise `SettingError`."""
     spec = model_spec(args.model)
     if spec.kind == "image":
@@ -60,8 +63,17 @@ def checked_spec(args: argparse.Namespace) -> ModelSpec:
     return spec
 
 
-def training_task(args: argparse.Namespace, spec: ModelSpec, flares: "FlareList", folder: Path) -> "TrainingTask":
-    """The labelled samples of the options; `folder` is the run's."""
+def training_task(args: argparse.Namespace, *, run: str = "") -> "tuple[TrainingTask, Path]":
+    """The labelled samples of the options, and the run's folder, by default runs/`run`MODEL."""
+    spec = _checked_spec(args)
+    flares = read_flares(args.flares)
+    quiet_tensorflow()
+    folder = args.output or Path("runs") / f"{run}{spec.name}"
+    task = _labelled(args, spec, flares, folder)
+    return replace(task, notes=(flares.report(), *task.notes)), folder
+
+
+def _labelled(args: argparse.Namespace, spec: ModelSpec, flares: FlareList, folder: Path) -> "TrainingTask":
     if spec.kind == "image":
         from kflare.models.image_models import image_task
 

@@ -6,7 +6,8 @@ undone analytically in SCIENCE.md C.4). Platt scaling, sigmoid(a·logit(p) + b),
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 __all__ = [
-    "KNOTS", "LEVEL", "RESAMPLES", "Calibration", "YearFit", "best_line", "common_line", "fit_calibration", "logits",
+    "KNOTS", "LEVEL", "RESAMPLES", "Calibration", "best_line", "fit_calibration", "logits",
     "never_certain",
 ]  # fmt: skip
 
@@ -36,18 +37,6 @@ KNOTS = np.linspace(-_MOST_LOGIT, _MOST_LOGIT, 65)
 
 
 @dataclass(frozen=True)
-class YearFit:
-    """What one year or block of samples gave a calibration, and its own fit, shrunk to the common one."""
-
-    samples: int
-    windows: int
-    clusters: int
-    events: int
-    slope: float
-    offset: float
-
-
-@dataclass(frozen=True)
 class Calibration:
     """calibrated = clip(sigmoid(slope · logit(probability) + offset), lowest, 1 − lowest)."""
 
@@ -57,7 +46,8 @@ class Calibration:
     """No forecast is ever 0 % or 100 %: n independent windows cannot support less than 1/(n + 2) (Laplace's rule)."""
     band: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     """Lower and upper end of the calibrated logit at logits evenly spaced over [logit(1e-6), logit(1 - 1e-6)]."""
-    years: tuple[tuple[str, YearFit], ...] = ()
+    years: Mapping[str, Mapping[str, float]] = field(default_factory=dict, hash=False)
+    """Of each year or block: `samples`, `windows`, `clusters`, `events`, and `slope`, `offset` of its shrunk fit."""
     spread: tuple[float, float] | None = None
     """Standard deviation of slope and offset (at the mean logit) between the years; None of one year."""
     own: str | None = None
@@ -105,7 +95,7 @@ class Calibration:
             }  # fmt: skip
         if self.spread is not None:
             plain["spread_between_years"] = dict(zip(("slope", "offset"), self.spread, strict=True))
-        return plain | ({"years": {name: vars(year) for name, year in self.years}} if self.years else {})
+        return plain | ({"years": dict(self.years)} if self.years else {})
 
 
 def never_certain(probability: "tf.Tensor") -> "tf.Tensor":
@@ -128,7 +118,12 @@ def fit_calibration(observed: BoolArray, probability: Float32Array) -> Calibrati
     DataError
         The validation span holds one class only.
     """
-    slope, offset = common_line(observed, logits(probability))
+    if observed.all() or not observed.any():
+        seen = "no event" if not observed.any() else "no quiet sample"
+        raise DataError(f"the validation span holds {seen}, so nothing can be calibrated: move the split dates")
+    rate = float(observed.mean())
+    start = np.array([0.5, math.log(rate / (1 - rate))])
+    slope, offset = best_line(observed, logits(probability), np.ones(len(observed)), start=start).tolist()
     return Calibration(slope, offset, 1.0 / (len(observed) + 2))
 
 
@@ -143,16 +138,6 @@ def logits(probability: npt.ArrayLike) -> Float64Array:
     """Logits of outputs held to [1e-6, 1 - 1e-6], float64 of the same shape."""
     p = np.clip(np.asarray(probability, np.float64), _EDGE, 1 - _EDGE)
     return np.asarray(np.log(p) - np.log1p(-p))
-
-
-def common_line(observed: BoolArray, x: Float64Array) -> tuple[float, float]:
-    """Slope and offset of greatest likelihood for logits (N,); DataError where only one class was observed."""
-    if observed.all() or not observed.any():
-        seen = "no event" if not observed.any() else "no quiet sample"
-        raise DataError(f"the validation span holds {seen}, so nothing can be calibrated: move the split dates")
-    rate = float(observed.mean())
-    slope, offset = best_line(observed, x, np.ones(len(x)), start=np.array([0.5, math.log(rate / (1 - rate))]))
-    return float(slope), float(offset)
 
 
 def best_line(

@@ -1,11 +1,10 @@
 """A calibration fitted to several years, each forecast by a network that did not see it, with its interval.
 
-One validation year says little of another. `cross_fitted` takes several: one fit to all of them, and where a network
-has a year of its own, that year's fit shrunk to the common one. The shrinkage is empirical Bayes: (slope, offset) of a
-year are normal around the common fit, with variances that the years themselves tell by EM (Morris 1983, JASA 78, 47;
-Laird & Ware 1982, Biometrics 38, 963 [M]). Samples of one region or week resemble each other: the likelihood is divided
-by their design effect, the mean ratio of the cluster-robust to the plain variance (Liang & Zeger 1986, Biometrika 73,
-13 [M]).
+One validation year says little of another: one fit to all, and where a network has a year of its own, that year's fit
+shrunk to the common one. The shrinkage is empirical Bayes: (slope, offset) of a year are normal around the common fit,
+with variances that the years themselves tell by EM (Morris 1983, JASA 78, 47; Laird & Ware 1982, Biometrics 38, 963
+[M]). Samples of one region or week resemble each other: the likelihood is divided by their design effect, the mean
+ratio of the cluster-robust to the plain variance (Liang & Zeger 1986, Biometrika 73, 13 [M]).
 """
 
 from collections.abc import Iterable
@@ -18,9 +17,9 @@ import pandas as pd
 
 from kflare.errors import DataError, SettingError
 from kflare.io.arrays import BoolArray, Float32Array, Float64Array
-from kflare.models.calibration import KNOTS, LEVEL, RESAMPLES, Calibration, YearFit, best_line, common_line, logits
+from kflare.models.calibration import KNOTS, LEVEL, RESAMPLES, Calibration, best_line, fit_calibration, logits
 
-__all__ = ["OutOfSample", "cross_fitted", "disk_samples"]
+__all__ = ["OutOfSample", "at_rate", "cross_fitted", "disk_samples"]
 
 _EM_STEPS = 60
 _LEAST_VARIANCE = 1e-6
@@ -48,15 +47,14 @@ class OutOfSample:
         Samples of one region and day share most of their 24 h: as windows they are one. NaN of `probability` is an
         error.
         """
-        moments = pd.DatetimeIndex(times)
-        day = moments.tz_convert("UTC").tz_localize(None).floor("D") if moments.tz else moments.floor("D")
-        days = day.to_numpy().astype("datetime64[D]").astype(np.int64)
+        moments = pd.DatetimeIndex(pd.to_datetime(times, utc=True))
+        days = (moments - pd.Timestamp(0, tz="UTC")).days.to_numpy(np.int64)
         if np.isnan(probability).any():
             raise DataError("`probability` of a calibration must be known for every sample, got NaN")
         names = None if regions is None else np.unique(np.asarray(regions, str), return_inverse=True)[1]
         return cls(
             np.asarray(observed, bool), np.asarray(probability, np.float32),
-            np.asarray(day.year if years is None else years).astype(str),
+            np.asarray(moments.year if years is None else years).astype(str),
             days // 7 if names is None else names,
             days if names is None else names.astype(np.int64) * 1_000_000 + days,
         )  # fmt: skip
@@ -68,6 +66,17 @@ class OutOfSample:
         return cls(*(np.concatenate([getattr(part, one.name) for part in every]) for one in fields(cls)))
 
 
+def at_rate(probability: npt.ArrayLike, rate: float, to: float) -> Float32Array:
+    """Outputs of a network whose 0.5 stands for the event `rate`, as if it stood for the rate `to`; rates in (0, 1).
+
+    Class weights of the training span's ratio move the prior by its log odds (SCIENCE.md C.4): networks of other spans
+    are to be brought to one rate before their outputs are calibrated together.
+    """
+    from scipy.special import expit, logit
+
+    return np.asarray(expit(logits(probability) + logit(rate) - logit(to)), np.float32)
+
+
 def cross_fitted(samples: OutOfSample, *, own: str | None = None, resamples: int = RESAMPLES) -> Calibration:
     """Platt scaling fitted to several years of out-of-sample outputs, with its interval.
 
@@ -77,7 +86,7 @@ def cross_fitted(samples: OutOfSample, *, own: str | None = None, resamples: int
 
     The interval is that of the calibration alone, not of the network: `resamples` fits with the clusters weighted at
     random (Bayesian bootstrap, Rubin 1981, Ann. Stat. 9, 130 [M]), each moved by a draw of the spread between years,
-    for the year to come is another one.
+    for the year to come is another one. Without `resamples` there is none.
 
     Raises
     ------
@@ -86,19 +95,17 @@ def cross_fitted(samples: OutOfSample, *, own: str | None = None, resamples: int
     SettingError
         There is no year `own`.
     """
-    from scipy.special import expit
-
     x, observed = logits(samples.probability), samples.observed
     names, year = np.unique(samples.year, return_inverse=True)
     _, cluster = np.unique(samples.cluster, return_inverse=True)
     if own is not None and own not in names:
         raise SettingError(f"`own` must be one of the years {', '.join(names)}, got {own}")
-    slope, offset = common_line(observed, x)
+    plain = fit_calibration(observed, samples.probability)
     # At the mean logit, weighted by the information, the errors of slope and level do not depend on each other.
-    p = expit(slope * x + offset)
-    centre = float(np.average(x, weights=p * (1 - p)))
+    (_, mixed), (_, weight) = _information(x, np.array([plain.slope, plain.offset]))
+    centre = float(mixed / weight)
     x = x - centre
-    common = np.array([slope, offset + slope * centre])
+    common = np.array([plain.slope, plain.offset + plain.slope * centre])
     share = 1 / _design_effect(observed, x, common, cluster)
     parts = [year == number for number in range(len(names))]
     variance, fits = _spread(observed, x, common, share, parts)
@@ -115,16 +122,19 @@ def cross_fitted(samples: OutOfSample, *, own: str | None = None, resamples: int
     if len(names) > 1:
         drawn += random.normal(size=drawn.shape) * np.sqrt(variance)
     drawn[:, 0] = np.maximum(drawn[:, 0], 0)
-    lines = drawn[:, :1] * (KNOTS - centre) + drawn[:, 1:]
-    point = chosen[0] * (KNOTS - centre) + chosen[1]
-    ends = np.quantile(lines, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    years = tuple(
-        (str(name), _counted(samples, part, fit, centre)) for name, part, fit in zip(names, parts, fits, strict=True)
-    )
+    band = None
+    if resamples:
+        lines = drawn[:, :1] * (KNOTS - centre) + drawn[:, 1:]
+        point = chosen[0] * (KNOTS - centre) + chosen[1]
+        low, high = np.quantile(lines, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+        band = (tuple(np.minimum(low, point).tolist()), tuple(np.maximum(high, point).tolist()))
+    years = {
+        str(name): _counts(samples, part) | {"slope": float(fit[0]), "offset": float(fit[1] - fit[0] * centre)}
+        for name, part, fit in zip(names, parts, fits, strict=True)
+    }
     return Calibration(
         float(chosen[0]), float(chosen[1] - chosen[0] * centre), 1.0 / (len(np.unique(samples.window)) + 2),
-        band=(tuple(np.minimum(ends[0], point).tolist()), tuple(np.maximum(ends[1], point).tolist())),
-        years=years, spread=None if len(names) == 1 else tuple(np.sqrt(variance).tolist()),
+        band=band, years=years, spread=None if len(names) == 1 else tuple(np.sqrt(variance).tolist()),
         own=None if mine is None else own,
     )  # fmt: skip
 
@@ -135,10 +145,9 @@ def disk_samples(times: Any, calibrated: npt.ArrayLike, observed: npt.ArrayLike,
     `calibrated` (N,) are the regions' probabilities, `observed` (N,) the outcome of the whole disk, the same for all
     samples of one time, and `years` the year or block of each.
     """
-    table = pd.DataFrame({"time": pd.DatetimeIndex(times), "observed": observed})
-    table["years"] = "" if years is None else years
-    table["quiet"] = np.log1p(-np.asarray(calibrated, np.float64))
-    disk = table.groupby(["time", "years"], sort=True).agg({"quiet": "sum", "observed": "max"}).reset_index()
+    columns = {"time": pd.DatetimeIndex(times), "years": "" if years is None else years, "observed": observed}
+    table = pd.DataFrame(columns).assign(quiet=np.log1p(-np.asarray(calibrated, np.float64)))
+    disk = table.groupby(["time", "years"]).agg({"quiet": "sum", "observed": "max"}).reset_index()
     p = -np.expm1(disk["quiet"].to_numpy())
     return OutOfSample.of(
         disk["observed"].to_numpy(bool), p.astype(np.float32), disk["time"],
@@ -178,11 +187,12 @@ def _spread(
             fits[number] = at = best_line(observed[part], x[part], weight, start=fits[number], prior=(common, variance))
             posterior = np.linalg.inv(share * _information(x[part], at) + np.diag(1 / variance))
             squares.append((at - common) ** 2 + np.diag(posterior))
-        variance = np.maximum(np.mean(squares, axis=0), _LEAST_VARIANCE)
+        # One less than the years, since the common fit is theirs.
+        variance = np.maximum(np.sum(squares, axis=0) / (len(parts) - 1), _LEAST_VARIANCE)
     return variance, fits
 
 
-def _counted(samples: OutOfSample, part: BoolArray, fit: Float64Array, centre: float) -> YearFit:
+def _counts(samples: OutOfSample, part: BoolArray) -> dict[str, float]:
     windows, clusters = (len(np.unique(values[part])) for values in (samples.window, samples.cluster))
-    events, slope = int(samples.observed[part].sum()), float(fit[0])
-    return YearFit(int(part.sum()), windows, clusters, events, slope, float(fit[1] - slope * centre))
+    events = int(samples.observed[part].sum())
+    return {"samples": int(part.sum()), "windows": windows, "clusters": clusters, "events": events}

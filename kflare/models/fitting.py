@@ -24,11 +24,11 @@ from kflare.models.cross_fitting import OutOfSample, cross_fitted, disk_samples
 from kflare.models.evaluation import Evaluation, evaluate
 from kflare.models.feature_scaling import FeatureScaling
 from kflare.models.registry import ModelSpec
-from kflare.models.training import Recipe, TrainingRun
+from kflare.models.training import TrainingRun
 from kflare.verification.contingency import best_threshold
 
 __all__ = [
-    "AttributionGraph", "FitNetwork", "FittedNetwork", "TrainingTask", "calibrate_and_evaluate", "calibrate_disk",
+    "AttributionGraph", "FittedNetwork", "TrainingTask", "calibrate_and_evaluate", "calibrate_disk",
     "fingerprint", "model_metadata", "require_both_classes",
 ]  # fmt: skip
 
@@ -124,12 +124,11 @@ def calibrate_and_evaluate(
     calibrated = np.asarray(calibration(forecast))
     evaluations = []
     for method, least in thresholds.items():
+        p, frequency = baselines.get(method, forecast), frequencies.get(method, calibrated)
         for span, mask in (("validation", valid), ("test", split.test)):
-            p, frequency = (baselines[method], frequencies[method]) if method in baselines else (forecast, calibrated)
+            given = (observed[mask], p[mask], frequency[mask])
             groups = None if clusters is None else clusters[mask]
-            evaluations.append(
-                evaluate(method, span, observed[mask], p[mask], frequency[mask], threshold=least, clusters=groups)
-            )
+            evaluations.append(evaluate(method, span, *given, threshold=least, clusters=groups))
     forecasts = pd.DataFrame({"observed": observed, "probability": forecast, "calibrated": calibrated, **baselines})
     if threshold is not None:
         forecasts = forecasts.assign(**{f"{name}, calibrated": p for name, p in frequencies.items()})
@@ -182,15 +181,6 @@ class AttributionGraph(Protocol):
         """Logits and the attribution outputs of network inputs, as `savedmodel.Attribute`."""
 
 
-class FitNetwork(Protocol):
-    """Fits the network to a split."""
-
-    def __call__(
-        self, split: Split, recipe: Recipe, run: TrainingRun, *, intervals: bool = True, verbose: int = 0
-    ) -> FittedNetwork:
-        """Train, calibrate and evaluate; without `intervals` the evaluations have none, which saves time."""
-
-
 @dataclass(frozen=True)
 class TrainingTask:
     """Labelled samples of a model, the methods beside it, and how it is fitted and published."""
@@ -200,7 +190,8 @@ class TrainingTask:
     observed: npt.NDArray[np.bool_]  # whether the event followed each sample, shape (N,)
     settings: Mapping[str, Any]  # what a fit depends on besides the samples and the recipe
     notes: tuple[str, ...]  # what a user should know of the samples, one line each
-    fit: FitNetwork
+    fit: Callable[..., FittedNetwork]
+    """Train, calibrate and evaluate by (split, recipe, run, *, intervals=True, verbose=0); intervals take time."""
     inputs: Callable[[Split], Float32Array]  # of the learning baselines (N, n), standardised by the training span
     # of baselines that learn only the training event rate, (N,)
     frequencies: Mapping[str, Callable[[float], Float32Array]]

@@ -5,6 +5,7 @@ import io
 import json
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -92,6 +93,19 @@ def test_the_same_command_again_fits_nothing(answer, arguments, folder):
     assert status == 0
     assert json.loads(out) == json.loads((folder / "out" / "scores.json").read_text())
     assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_the_own_year_alone_may_calibrate(answer, arguments, folder):
+    def calibrated():
+        rows = pd.read_parquet(folder / "out" / "forecasts.parquet")
+        return rows.loc[rows["method"] == "network calibrated", "probability"].to_numpy()
+
+    kept = pd.read_parquet(folder / "out" / "2013" / "seed-0.parquet")
+    days = kept.loc[kept["span"] == "validation", ["time", "region"]].drop_duplicates()  # 72 hours apart: windows
+    assert calibrated().min() >= 1 / (len(days) + 2) - 1e-7
+    assert run(*arguments, "--calibration", "own-year")[0] == 0
+    np.testing.assert_array_equal(calibrated(), kept.loc[kept["span"] == "test", "probability"])
+    assert run(*arguments)[0] == 0
 
 
 def test_a_threshold_of_nobody_is_refused(answer, arguments):

@@ -41,10 +41,10 @@ def test_without_an_own_year_all_years_count_alike():
     plain = fit_calibration(samples.observed, samples.probability)
     fitted = cross_fitted(samples, resamples=20)
     assert (fitted.slope, fitted.offset) == pytest.approx((plain.slope, plain.offset), abs=1e-6)
-    assert [(name, year.samples, year.windows) for name, year in fitted.years] == [
+    assert [(name, year["samples"], year["windows"]) for name, year in fitted.years.items()] == [
         ("2012", 366, 366), ("2013", 365, 365), ("2014", 365, 365),
     ]  # fmt: skip
-    assert sum(year.events for _, year in fitted.years) == samples.observed.sum()
+    assert sum(year["events"] for year in fitted.years.values()) == samples.observed.sum()
 
 
 def test_a_year_of_few_events_stays_with_the_others():
@@ -91,7 +91,7 @@ def test_repeats_of_a_region_make_nothing_more_certain():
     many = cross_fitted(repeated)
     assert many.lowest == one.lowest == 1 / (366 + 2)
     np.testing.assert_allclose(many.band, one.band, atol=1e-4)
-    assert many.years[0][1].windows == 366
+    assert many.years["2012"]["windows"] == 366
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says():

@@ -82,8 +82,8 @@ def test_defn_is_evaluated_beside_a_regression_on_both_spans(defn):
     assert of(defn, "test")["network"]["tss_interval"][0] <= of(defn, "test")["network"]["tss"]
     # Sixty samples of fifteen regions, each of one day: fifteen windows.
     assert defn.calibration.lowest == pytest.approx(1 / 17)
-    (span, year), = defn.calibration.years  # fmt: skip
-    assert (span, year.samples, year.windows, year.clusters) == ("2012", 60, 15, 15)
+    ((span, year),) = defn.calibration.years.items()
+    assert (span, year["samples"], year["windows"], year["clusters"]) == ("2012", 60, 15, 15)
     assert defn.disk_calibration is None
 
 

@@ -32,6 +32,7 @@ from kflare.models.baselines import (
     random_forest,
 )
 from kflare.models.calibration import fit_calibration
+from kflare.models.cross_fitting import OutOfSample, at_rate, cross_fitted
 from kflare.verification.contingency import best_threshold
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
     from kflare.models.training import Recipe
 
 __all__ = [
-    "NETWORK", "Fold", "MethodForecast", "baseline_unit", "block_folds", "conclude", "cross_validate",
-    "network_unit", "year_folds",
+    "NETWORK", "Fold", "MethodForecast", "baseline_unit", "block_folds", "conclude", "cross_calibrated",
+    "cross_validate", "network_unit", "year_folds",
 ]  # fmt: skip
 
 ENSEMBLE = -1
@@ -145,6 +146,7 @@ def cross_validate(
     folder: Path,
     *,
     settings: Mapping[str, Any],
+    calibrate: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
     """Let every method forecast every fold; killed and started again, go on behind the last unit that was finished.
 
@@ -156,6 +158,7 @@ def cross_validate(
     Returns a row per fold, method, seed and sample of the validation and test spans: the columns of `samples`, and
     `fold`, `span` ("validation" or "test"), `method`, `seed`, `output`, `probability`, `threshold`, `note`.
     With seeds also their mean, of `seed` -1: outputs and probabilities averaged, the threshold chosen on validation.
+    `calibrate` takes the rows of single seeds to such of other probabilities (`cross_calibrated`).
     """
     from tqdm import tqdm
 
@@ -177,7 +180,32 @@ def cross_validate(
             write_whole(kept, partial(rows.to_parquet, index=False))
             parts.append(rows)
     rows = pd.concat(parts, ignore_index=True)
+    rows = rows if calibrate is None else calibrate(rows)
     return pd.concat([rows, *_means(rows)], ignore_index=True)
+
+
+def cross_calibrated(rows: pd.DataFrame, rates: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """Rows of single seeds as `cross_validate` makes them, each `probability` calibrated on several validation spans.
+
+    A fold's own is shrunk to the fit of all (`cross_fitted`). Of years those before the test are taken, of blocks all
+    that do not touch it. `rates`, the event rate of each fold's training span where class weights made 0.5 stand for
+    it, bring the outputs of other folds' networks to the fold's own. Methods whose output is a frequency stay.
+    """
+    rows, day = rows.copy(), pd.Timedelta(days=1)
+    same = (rows["output"] == rows["probability"]).groupby([rows["method"], rows["seed"]]).transform("all")
+    for _, group in rows[~same].groupby(["method", "seed"], sort=False):
+        spans = dict(iter(group[group["span"] == "validation"].groupby("fold", sort=False)))
+        for own, part in group.groupby("fold", sort=False):
+            test, known = part.loc[part["span"] == "test", "time"], []
+            for other, seen in spans.items():
+                after = not str(own).isdigit() and seen["time"].min() >= test.max() + day
+                if other == own or after or seen["time"].max() + day <= test.min():
+                    output = seen["output"] if rates is None else at_rate(seen["output"], rates[other], rates[own])
+                    regions, years = seen["cluster"] if "region" in seen else None, [other] * len(seen)
+                    known.append(OutOfSample.of(seen["observed"], output, seen["time"], regions=regions, years=years))
+            calibration = cross_fitted(OutOfSample.joined(known), own=str(own), resamples=0)
+            rows.loc[part.index, "probability"] = calibration(part["output"].to_numpy("float32")).numpy()
+    return rows
 
 
 def _rows(samples: pd.DataFrame, fold: Fold, forecast: MethodForecast) -> pd.DataFrame:

@@ -174,7 +174,7 @@ def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str])
         for name in (*_chances(reply), "imputed"):
             rows[f"{event_of(model)} {name}"] = reply.outputs[name]
         disks.append(full_disks(client, reply, rows["time"]).add_prefix(f"{event_of(model)} "))
-    return ServedForecasts(rows, pd.concat(disks, axis=1).rename_axis("time").reset_index(), versions)
+    return ServedForecasts(rows, pd.concat(disks, axis=1).reset_index(), versions)
 
 
 def full_disks(client: Client, reply: Reply, times: pd.Series) -> pd.DataFrame:
@@ -185,9 +185,9 @@ def full_disks(client: Client, reply: Reply, times: pd.Series) -> pd.DataFrame:
     has calibrated P_FD by itself gives its own `calibrated` and interval. NaN where a region has no forecast: without
     it the disk would look quieter than it is.
     """
-    table = pd.DataFrame({name: reply.outputs[name] for name in _chances(reply)}, dtype=float).groupby(times.to_numpy())
-    disk = table.agg(lambda p: full_disk_probability(p) if p.notna().all() else np.nan)
-    disk.index = pd.DatetimeIndex(disk.index, tz=times.dt.tz) if disk.index.tz is None else disk.index
+    table = pd.DataFrame({name: reply.outputs[name] for name in _chances(reply)}, dtype=float)
+    by_time = table.groupby(times.rename("time").reset_index(drop=True))
+    disk = by_time.agg(lambda p: full_disk_probability(p) if p.notna().all() else np.nan)
     known = disk["calibrated"].notna().to_numpy()
     if known.any() and DISK in client.metadata(reply.model, version=reply.version).inputs:
         combined = {"combined": disk["calibrated"].to_numpy(np.float32)[known]}
@@ -262,8 +262,5 @@ def _cells(row: pd.Series) -> dict[str, Any]:
     cells: dict[str, Any] = {}
     for column, value in row.items():
         event, _, name = str(column).partition(" ")
-        if name:
-            cells.setdefault(event, {})[name] = value
-        else:
-            cells[event] = value
+        (cells.setdefault(event, {}) if name else cells)[name or event] = value
     return cells
