@@ -78,9 +78,8 @@ def read_image(
         raise DataError(f"`{path}`: its magnetogram `{found.image}` is not among those given: name its folder")
     for method in options.methods:
         found.require(method)
-    image = read_magnetogram(
-        images[found.image], byte_range=found.byte_range, policy="any", time=found.time, size=found.size
-    )
+    image = read_magnetogram(images[found.image], byte_range=found.byte_range, policy="any", time=found.time)
+    image = found.on_maps(image)
     threshold = default_threshold(image) if options.polarity_threshold is None else options.polarity_threshold
     lines = polarity_lines(image.data, threshold=threshold, method=options.polarity_method, width=options.line_width)
     near = regions_near(regions, image.time, tolerance_hours=options.tolerance_hours)

@@ -14,7 +14,7 @@ import csv
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.resources import files
@@ -29,8 +29,9 @@ from kflare.io.atomic import write_whole
 from kflare.io.guarded_fits import fits_parts, guarded_fits
 from kflare.io.payload import read_payload
 from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.similarity.measures import aligned
 from kflare.observations.world import header_of
-from kflare.sun.disk import Disk
+from kflare.sun.disk import Disk, network_disk
 from kflare.sun.geometry import Observer
 
 __all__ = ["LABELS", "STORED_METHODS", "Attribution", "Origin", "read_attribution", "read_origin", "write_attribution"]
@@ -41,6 +42,7 @@ LABELS = ("no_flare", "flare")
 STORED_METHODS = ("cam", "grad_cam", "guided_backprop")
 
 _LAYERS = dict(zip(STORED_METHODS, ("all that reach the score", "last convolution", "magnetogram"), strict=True))
+_SAME = 0.05  # pixels by which the disk of an image may lie off that of the maps
 # Fine maps are kept to within 1e-5 of the map's largest value, the tolerance to which served maps equal those made in
 # process, and are integers on disk: those compress to about half, and a map read back equals the one written.
 _LEVELS = 5e4
@@ -104,7 +106,10 @@ class Attribution:
                 f"the maps of {origin.model} version {origin.version} for `{magnetogram.source}` hold NaN or infinity: "
                 "use another version of the model"
             )
-        size, width = maps["guided_backprop"].shape[0], magnetogram.data.shape[0]
+        size = maps["guided_backprop"].shape[0]
+        # Models that answer no exact CAM see the image as it is sent, those that do the Sun on one disk.
+        own = network_disk(size) if "cam" in maps else magnetogram.disk.resized(magnetogram.data.shape[0], size)
+        frame = replace(magnetogram, data=np.full((size, size), np.nan, np.float32), disk=own)
         for name in maps.keys() - {"grad_cam"}:
             steps = np.array([_step(maps[name][..., label]) for label in range(len(LABELS))], np.float32)
             maps[name] = np.rint(maps[name] / steps) * steps
@@ -118,7 +123,7 @@ class Attribution:
             calibrated=float(outputs["calibrated"][row]),
             maps=maps,
             share=(share[0], share[1]),
-            header=_regridded(_world(header_of(magnetogram)), width, cell=width / size, cells=size),
+            header=_world(header_of(frame)),
         )
 
     @property
@@ -151,6 +156,13 @@ class Attribution:
             observer=Observer(cards["CRLN_OBS"], cards["CRLT_OBS"], cards["DSUN_OBS"]),
             roll=math.degrees(math.atan2(cards["PC2_1"], cards["PC1_1"])),
         )
+
+    def on_maps(self, image: Magnetogram) -> Magnetogram:
+        """The magnetogram on the pixels of the network's input, where the maps lie: gauss, NaN off the disk."""
+        own, disk = image.disk.resized(image.data.shape[0], self.size), self.frame.disk
+        if max(abs(own.x - disk.x), abs(own.y - disk.y), abs(own.radius - disk.radius)) <= _SAME:
+            return image.resized(self.size)
+        return aligned(image, disk=disk, width=self.size)
 
     def map(self, method: str, label: str) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
         """A raw map with row 0 = south, as FITS counts, and its header: what `sunpy.map.Map` takes."""

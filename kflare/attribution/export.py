@@ -186,7 +186,7 @@ def _draw(
     if field is None:
         if path.exists() or job.image is None:
             return
-        field = read_magnetogram(job.image, byte_range=settings.byte_range, size=attribution.size).data
+        field = attribution.on_maps(read_magnetogram(job.image, byte_range=settings.byte_range)).data
     save(overlay(attribution, field, patches=patches), path, dpi=100)
 
 

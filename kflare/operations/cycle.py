@@ -163,7 +163,7 @@ def _forecast(
             _complete(draft, issue, flares, settings)
         reasons += remarks
         folder = settings.data.issue_folder(issue) / "pictures"
-        keep_pictures(folder, disk.measured.magnetogram, inputs.files, answers.grad_cam, log)
+        keep_pictures(folder, disk.measured.magnetogram, inputs.files, answers.maps, log)
     if draft is None:
         draft = _ask_statistics(issue, flares, settings, disk, reasons)
     following = next_issue(settings.schedule.hours, issue)

@@ -31,8 +31,8 @@ class Answers:
     """By class, all rows together."""
     imputed: list[int] | None = None
     """Per row, the most features that a model had to fill in."""
-    grad_cam: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
-    """By class, where a full-disk model looked for "flare", 0-1 (h, w)."""
+    maps: dict[str, tuple[str, npt.NDArray[np.float32]]] = field(default_factory=dict)
+    """By class, where a full-disk model looked for "flare": "cam" or, of one without it, "grad_cam", 0-1 (h, w)."""
     failures: dict[str, str] = field(default_factory=dict)
     """Models that did not answer, and why."""
 
@@ -90,20 +90,20 @@ def ask_regions(
 def ask_disk(
     client: Client, magnetogram: Magnetogram, models: Sequence[str], *, attribution: bool, label: str | None = None
 ) -> Answers:
-    """Ask each full-disk model about a magnetogram, with its Grad-CAM map if wanted and if the model has one."""
+    """Ask each full-disk model about a magnetogram, with its CAM, or else Grad-CAM, if wanted."""
     answers = Answers()
     for model in models:
         try:
-            explained = attribution and ATTRIBUTE in client.metadata(model, version=label).inputs
-            maps = ("grad_cam",) if explained else ()
+            known = client.metadata(model, version=label).outputs.get(ATTRIBUTE, {}) if attribution else {}
+            maps = [method for method in ("cam", "grad_cam") if method in known][:1]
             reply = ask_magnetogram(client, model, magnetogram, maps=maps, version=label)
         except KflareError as error:
             answers.failures[model] = str(error)
             continue
         answers.models.append(ModelUse(model, reply.version))
         answers.probability[model_spec(model).event] = _probabilities(reply.outputs)
-        if explained:
-            answers.grad_cam[model_spec(model).event] = scaled(rectified(reply.outputs["grad_cam"][0]))[..., 1]
+        for method in maps:
+            answers.maps[model_spec(model).event] = method, scaled(rectified(reply.outputs[method][0]))[..., 1]
     return answers
 
 

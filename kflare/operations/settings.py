@@ -138,7 +138,7 @@ class ServerSettings(_Section):
     region_models: _Names = first_per_event(model_names("region"), "region")
     disk_models: _Names = first_per_event(model_names("image"), "image")
     attribution: bool = True
-    """Ask for Grad-CAM of the full-disk models, for the overlay on the page."""
+    """Ask for the CAM of the full-disk models, for the overlay on the page."""
 
     def __post_init__(self) -> None:
         if self.version_label == "":

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from kflare.errors import DataError
 
-__all__ = ["FULL_DISK", "Disk", "disk_columns", "disk_mask", "require_full_disk"]
+__all__ = ["FULL_DISK", "Disk", "disk_columns", "disk_mask", "network_disk", "require_full_disk"]
 
 FULL_DISK = "full disk"
 """What tables name as the region of a row that is of the whole disk."""
@@ -46,6 +46,11 @@ class Disk:
         """Where a point of an image whose disk is `other` lies in the image of this disk."""
         scale = self.radius / other.radius
         return self.x + (x - other.x) * scale, self.y + (y - other.y) * scale
+
+
+def network_disk(size: int) -> Disk:
+    """The Sun in an image model's input, `size` pixels wide: in the middle, as large as in the SDO archive's images."""
+    return Disk((size - 1) / 2, (size - 1) / 2, 225 / 512 * size)
 
 
 def disk_columns(width: int, disk: Disk) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:

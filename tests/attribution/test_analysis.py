@@ -20,9 +20,11 @@ from kflare.commands.analyse import attribution_files, main
 from kflare.errors import DataError, SettingError
 from kflare.flares.repairing import read_flares
 from kflare.observations.reading import read_magnetogram
+from kflare.observations.similarity.measures import aligned
 from kflare.regions.inversion_lines import polarity_lines
 from kflare.sharp.daily import read_sharp_daily
 from kflare.sharp.keywords import SHARP_KEYWORDS
+from kflare.sun.disk import network_disk
 from kflare.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
@@ -32,10 +34,12 @@ SIZE, CELLS = 128, 4
 
 def attribution(path, probability, *, model="cnn-c"):
     """Maps of a network that looks at inversion lines, 20 times as much as elsewhere, and where |B| is large."""
-    image = read_magnetogram(path, byte_range=250)
+    sent = read_magnetogram(path, byte_range=250)
+    image = aligned(sent, disk=network_disk(SIZE), width=SIZE)
     steep = np.where(polarity_lines(image.data, threshold=100).inversion, 1, 0.05)
     cells = np.abs(np.nan_to_num(image.data)).reshape(CELLS, SIZE // CELLS, CELLS, SIZE // CELLS).mean(axis=(1, 3))
-    fine = np.nan_to_num(image.data).reshape(SIZE // 2, 2, SIZE // 2, 2).mean(axis=(1, 3)) ** 2
+    image = replace(image, data=np.nan_to_num(image.data))
+    fine = image.data.reshape(SIZE // 2, 2, SIZE // 2, 2).mean(axis=(1, 3)) ** 2
     fine *= np.log(probability / (1 - probability)) / fine.mean()  # a map whose mean is the score
     outputs = {
         "probability": [probability],
@@ -45,7 +49,7 @@ def attribution(path, probability, *, model="cnn-c"):
         "grad_cam_share": np.array([[0.5, 0.25]]),
         "guided_backprop": np.stack([steep[::-1], -steep], -1)[None],
     }
-    return Attribution.of_reply(outputs, 0, image, origin=Origin(model, 1))
+    return Attribution.of_reply(outputs, 0, sent, origin=Origin(model, 1))
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +144,7 @@ def test_maps_lines_and_regions_of_an_image(archive, images, regions):
     options = AnalysisOptions(polarity_threshold=150)
     files = attribution_files(archive / "export", images)
     found, image, lines = read_image(files[0], {path.name: path for path in images}, regions, options)
-    field = read_magnetogram(images[0], byte_range=250).data
+    field = aligned(read_magnetogram(images[0], byte_range=250), disk=network_disk(SIZE), width=SIZE).data
     np.testing.assert_array_equal(image.field, field)
     np.testing.assert_array_equal(lines.inversion, polarity_lines(field, threshold=150).inversion)
     # The largest of each map is 1; the non-flare label's Grad-CAM is negative everywhere, so nothing is left of it.

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from kflare.attribution.image_maps import NAMES
 from kflare.errors import DataError, KflareError
 from kflare.io.atomic import write_whole
 from kflare.io.payload import format_of
@@ -23,7 +24,7 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.solar_image import CONTINUUM, read_solar_image
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import utc_text
-from kflare.sun.disk import Disk
+from kflare.sun.disk import Disk, network_disk
 
 __all__ = [
     "IMAGE", "OVERLAY", "DiskPicture", "intensity_picture", "keep_pictures", "kept_pictures", "magnetogram_picture",
@@ -103,23 +104,34 @@ def intensity_picture(
     scaled = np.clip((np.nan_to_num(data, nan=float(bottom)) - bottom) / max(top - bottom, 1e-9), 0, 1)
     # Square root: coronal images span decades.
     grey = Image.fromarray((255 * np.sqrt(scaled)).astype(np.uint8))
-    frame = like.disk.resized(like.data.shape[0], size)
-    step = disk.radius / frame.radius  # pixels of `data` for one of the picture
-    affine = (step, 0.0, disk.x + 0.5 - (frame.x + 0.5) * step, 0.0, step, disk.y + 0.5 - (frame.y + 0.5) * step)
-    framed = grey.transform((size, size), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR)
+    framed = _framed(grey, disk, like, size, Image.Resampling.BILINEAR)
     coloured = (255 * colormaps[palette](np.asarray(framed) / 255)[..., :3]).astype(np.uint8)
     return _jpeg(Image.fromarray(coloured), size)
 
 
-def overlay_picture(map_: npt.NDArray[np.floating], *, size: int = 256) -> bytes:
+def _framed(image: Image.Image, disk: Disk, like: Magnetogram, size: int, how: Image.Resampling) -> Image.Image:
+    """An image with the Sun at `disk` on the frame of a magnetogram, `size` squared."""
+    frame = like.disk.resized(like.data.shape[0], size)
+    step = disk.radius / frame.radius  # pixels of `image` for one of the picture
+    affine = (step, 0.0, disk.x + 0.5 - (frame.x + 0.5) * step, 0.0, step, disk.y + 0.5 - (frame.y + 0.5) * step)
+    return image.transform((size, size), Image.Transform.AFFINE, affine, how)
+
+
+def overlay_picture(map_: npt.NDArray[np.floating], *, like: Magnetogram | None = None, size: int = 256) -> bytes:
     """An attribution map to be laid over the disk: PNG, transparent where it is 0, bright and denser towards 1.
 
-    `map_` (h, w) is scaled to 0–1, row 0 = north, on the magnetogram's frame; NaN counts as 0.
+    `map_` (h, h) is scaled to 0–1, row 0 = north; NaN counts as 0. It is on the magnetogram's frame, or, with the
+    magnetogram `like`, on that of a network's input (`network_disk`).
     """
     from matplotlib import colormaps
 
     values = np.clip(np.nan_to_num(map_), 0, 1).astype(np.float32)
-    values = np.asarray(Image.fromarray(values).resize((size, size), Image.Resampling.BICUBIC)).clip(0, 1)
+    shown = Image.fromarray(values)
+    if like is None:
+        shown = shown.resize((size, size), Image.Resampling.BICUBIC)
+    else:
+        shown = _framed(shown, network_disk(len(values)), like, size, Image.Resampling.BICUBIC)
+    values = np.asarray(shown).clip(0, 1)
     rgba = colormaps["inferno"](0.3 + 0.7 * values)
     rgba[..., 3] = 0.7 * values
     out = io.BytesIO()
@@ -139,10 +151,10 @@ def keep_pictures(
     folder: Path,
     magnetogram: Magnetogram,
     files: Mapping[str, Path],
-    grad_cam: Mapping[str, npt.NDArray[np.float32]],
+    maps: Mapping[str, tuple[str, npt.NDArray[np.float32]]],
     log: EventLog,
 ) -> None:
-    """Make the pictures of a cycle, from images by source name and overlays (h, w), 0-1, by class; log what fails."""
+    """Make the pictures of a cycle, from images by source name and `Answers.maps`, by class; log what fails."""
     seen = f"observed {utc_text(magnetogram.time)}"
     made = [DiskPicture("hmi-magnetogram", "HMI magnetogram", magnetogram_picture(magnetogram), note=seen)]
     for source, (wavelength, label, palette) in _IMAGES.items():
@@ -154,9 +166,10 @@ def keep_pictures(
                 log("no picture", source=source, reason=str(error))
                 continue
             made.append(DiskPicture(source.replace("_", "-"), label, data, note=f"observed {utc_text(image.time)}"))
-    for name, map_ in grad_cam.items():
-        label = f"Where cnn-{name.lower()} looked (Grad-CAM)"
-        made.append(DiskPicture(f"grad-cam-{name.lower()}", label, overlay_picture(map_), OVERLAY))
+    for name, (method, map_) in maps.items():
+        label = f"Where cnn-{name.lower()} looked ({NAMES[method]})"
+        data = overlay_picture(map_, like=magnetogram if method == "cam" else None)
+        made.append(DiskPicture(f"{method.replace('_', '-')}-{name.lower()}", label, data, OVERLAY))
     index = [{key: getattr(one, key) for key in ("name", "label", "file", "kind", "note")} for one in made]
     try:
         folder.mkdir(parents=True, exist_ok=True)

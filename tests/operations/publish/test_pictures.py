@@ -70,6 +70,19 @@ def test_an_overlay_is_transparent_where_it_is_zero() -> None:
     assert rgba[70, 10, 3] == 0
 
 
+def test_an_overlay_of_a_network_that_sees_the_sun_on_one_disk() -> None:
+    # In 32 cells the Sun has radius 14.06 about 15.5: the cell (8, 20) lies 7.5 above and 4.5 right of its middle.
+    map_ = np.zeros((32, 32))
+    map_[8, 20] = 1.0
+    opaque = pixels(overlay_picture(map_, like=with_spot(), size=200))[..., 3]
+    frame = with_spot().disk.resized(with_spot().data.shape[0], 200)
+    rows, columns = np.indices(opaque.shape)
+    found = (opaque * columns).sum() / opaque.sum(), (opaque * rows).sum() / opaque.sum()
+    assert found == pytest.approx(
+        (frame.x + 4.5 * frame.radius / 14.0625, frame.y - 7.5 * frame.radius / 14.0625), abs=1
+    )
+
+
 def test_a_picture_has_a_plain_name_and_is_an_image() -> None:
     data = overlay_picture(np.ones((2, 2)))
     assert DiskPicture("grad-cam", "Grad-CAM", data).file == "grad-cam.png"
