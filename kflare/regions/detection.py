@@ -4,10 +4,12 @@ What is not from the paper (see `detect_regions`) is reconstruction: each number
 chosen by the comparison with NOAA's regions in docs/detection.md.
 """
 
+import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from importlib.resources import files
 from typing import Final
 
 import numpy as np
@@ -26,36 +28,12 @@ LIMB_RULES = ("field", "corners")
 """A region crosses the limb if its strong field reaches `edge`, or if a corner of its box is off the disk."""
 
 _EIGHT: Final = np.ones((3, 3), dtype=np.bool_)
+_ROWS: Final = list(csv.DictReader(files("kflare.regions").joinpath("detection.csv").read_text("utf-8").splitlines()))
 
 
 @dataclass(frozen=True)
 class DetectionOptions:
-    """Every number of the detection; the tags are those of SCIENCE.md: P from the paper, R reconstruction.
-
-    Parameters
-    ----------
-    threshold : float
-        Of the smoothed field, gauss. P: 140.
-    radial : bool
-        Compare B / mu, the field if it is radial, instead of the line-of-sight field. R: no.
-    width : int
-        Images wider than this are averaged down to it, pixels: the smoothing of the default. R: 512, about 4 arcsec.
-    edge : float
-        Nothing is detected farther from disk centre than this, in radii of the disk. R: 0.98.
-    smoothing : float
-        Standard deviation of a Gaussian that smooths the signed field besides, arcsec. R: 0, none.
-    speck_area : float
-        Connected strong fields smaller than this are left out before the joining, lest the network bridge regions;
-        millionths of the hemisphere. R: 10.
-    joining : float
-        Strong fields nearer to each other than twice this are one region, arcsec. R: 10.
-    minimum_area : float
-        Of the strong field of a region, foreshortening undone, millionths of the hemisphere. R: 50.
-    margin : float
-        Added to the box of the strong field on every side, arcsec. R: 10.
-    limb_rule : str
-        One of `LIMB_RULES`. R: "field".
-    """
+    """Every number of the detection; the tags are those of SCIENCE.md: P from the paper, R reconstruction."""
 
     threshold: float = 140.0
     radial: bool = False
@@ -69,21 +47,19 @@ class DetectionOptions:
     limb_rule: str = "field"
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("threshold", 1e-3, 1e4),
-            ("width", 64, 1 << 15),
-            ("edge", 0.1, 0.999),
-            ("smoothing", 0.0, 100.0),
-            ("speck_area", 0.0, 1e6),
-            ("joining", 0.0, 200.0),
-            ("minimum_area", 0.0, 1e6),
-            ("margin", 0.0, 200.0),
-        ):
+        for name, low, high in ((row["option"], row["least"], row["most"]) for row in _ROWS if row["least"]):
             value = getattr(self, name)
-            if not low <= value <= high:
-                raise SettingError(f"`{name}` of the detection must lie in [{low:g}, {high:g}], got {value}")
+            if not float(low) <= value <= float(high):
+                raise SettingError(f"`{name}` of the detection must lie in [{low}, {high}], got {value}")
         if self.limb_rule not in LIMB_RULES:
             raise SettingError(f"`limb_rule` must be one of {', '.join(LIMB_RULES)}, got {self.limb_rule!r}")
+
+
+_TOLD = (
+    f"{row['option']} : {row['meaning']} {row['evidence']}: {getattr(DetectionOptions, row['option'])}."
+    for row in _ROWS
+)
+DetectionOptions.__doc__ = "\n".join((f"{DetectionOptions.__doc__}\n", *_TOLD))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 import json
 import socket
+import tomllib
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ __all__ = ["INT32_MAX", "check_timeout", "code_of", "describe_failure", "is_unkn
 _SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
 INT32_MAX = 2**31 - 1
 _CODE = grpc.StatusCode
+_WORDS = tomllib.loads(files("kflare.serving.client").joinpath("failures.toml").read_text(encoding="utf-8"))
 _LONGEST = 1e6  # seconds; to gRPC 0 is no deadline and infinity one that has passed
 
 
@@ -135,34 +138,19 @@ def is_unknown_model(error: Any, spec: Any) -> bool:
 def describe_failure(error: Any, spec: Any, *, target: str, seconds: float) -> str:
     """Words for a `grpc.RpcError` of a request with this ModelSpec, target and deadline."""
     code, details = error.code(), " ".join(str(error.details()).split())[:300]
-    match code:
-        case _CODE.UNAVAILABLE if any(word in details.lower() for word in ("ssl", "tls", "handshake")):
-            return (
-                f"no secure connection to {target} to ask for {spec.name} (UNAVAILABLE: {details}); "
-                "check `ca`, `cert` and `key`, the certificates' dates, and that the server speaks TLS"
-            )
-        case _CODE.UNAVAILABLE:
-            # A server that wants TLS, or a certificate, closes the connection of a client without it.
-            tls = " (if it speaks TLS: `ca`, and `cert` and `key`)" if "Socket closed" in details else ""
-            return (
-                f"no server at {target} to ask for {spec.name} (UNAVAILABLE: {details}); "
-                f"start one with python -m kflare.serve, or give the address of one{tls}"
-            )
-        case _CODE.DEADLINE_EXCEEDED:
-            return (
-                f"no answer from {target} for {spec.name} within the deadline of {seconds:g} s "
-                "(DEADLINE_EXCEEDED); ask for less at a time or raise `timeout`"
-            )
-        case _CODE.NOT_FOUND:
-            wanted = spec.version.value if spec.HasField("version") else spec.version_label
-            which = f"`{spec.name}`" if wanted == "" else f"version {wanted} of `{spec.name}`"
-            return f"{which} is not served at {target} (NOT_FOUND: {details})"
-        case _ if _is_unknown_label(error, spec):
-            return (
-                f"no version of `{spec.name}` at {target} is labelled `{spec.version_label}` ({code.name}: {details}); "
-                "set the label in models.config, or ask for a version by its number"
-            )
-    return f"the server at {target} refused a request for {spec.name} ({code.name}: {details})"
+    case = code.name
+    if code is _CODE.UNAVAILABLE and any(word in details.lower() for word in ("ssl", "tls", "handshake")):
+        case = "UNAVAILABLE by TLS"
+    elif code is _CODE.UNAVAILABLE and "Socket closed" in details:
+        case = "UNAVAILABLE and closed"
+    elif _is_unknown_label(error, spec):
+        case = "no such label"
+    wanted = spec.version.value if spec.HasField("version") else spec.version_label
+    which = f"`{spec.name}`" if wanted == "" else f"version {wanted} of `{spec.name}`"
+    words = _WORDS.get(case, _WORDS["other"])
+    return words.format(
+        target=target, model=spec.name, which=which, label=wanted, code=code.name, details=details, seconds=seconds
+    )
 
 
 def _is_unknown_label(error: Any, spec: Any) -> bool:

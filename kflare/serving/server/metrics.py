@@ -4,42 +4,33 @@ Names and labels are those of servables/tensorflow/util.cc, batching/batching_se
 saved_model_warmup_util.cc and tensorflow/cc/saved_model/loader.cc; util/prometheus_exporter.cc turns "/" into ":".
 """
 
+import csv
 import threading
 from bisect import bisect_left
 from collections.abc import Sequence
+from importlib.resources import files
+from typing import Final, NamedTuple
 
 __all__ = ["Metrics"]
 
 
-def _exponential(scale: float, growth: float, count: int) -> tuple[float, ...]:
-    return tuple(scale * growth**power for power in range(count))
+class _Metric(NamedTuple):
+    kind: str  # "counter", "gauge" or "histogram"
+    labels: tuple[str, ...]
+    limits: tuple[float, ...]  # of a histogram's buckets
 
 
-_LATENCY = _exponential(10, 1.8, 33)  # microseconds, to about 20 minutes
-_SIZE = _exponential(1, 2, 14)
-_QUEUING = _exponential(100, 1.2, 52)
+def _declared() -> dict[str, _Metric]:
+    """The rows of `metrics.csv`: a histogram's buckets are given by the first limit, its growth and the count."""
+    found = {}
+    for row in csv.DictReader(files("kflare.serving.server").joinpath("metrics.csv").read_text("utf-8").splitlines()):
+        first, growth, count = (float(row[name] or 0) for name in ("first", "growth", "buckets"))
+        limits = tuple(first * growth**power for power in range(int(count)))
+        found[row["name"]] = _Metric(row["kind"], tuple(row["labels"].split()), limits)
+    return found
 
-_COUNTERS = {
-    ":tensorflow:serving:request_count": ("model_name", "status"),
-    ":tensorflow:serving:batching_session:wrapped_run_count": (),
-    ":tensorflow:cc:saved_model:load_attempt_count": ("model_path", "status"),
-}
-_GAUGES = {
-    ":kflare:serving:requests_in_flight": (),
-    ":kflare:serving:bytes_in_flight": (),
-    ":kflare:serving:version_state": ("model_name", "version"),
-}
-_HISTOGRAMS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
-    ":tensorflow:serving:request_latency": (("model_name", "API", "entrypoint"), _LATENCY),
-    ":tensorflow:serving:runtime_latency": (("model_name", "API", "runtime"), _LATENCY),
-    ":tensorflow:serving:model_warmup_latency": (("model_path", "status"), _LATENCY),
-    ":tensorflow:serving:batching_session:queuing_latency": (("thread_pool_name",), _QUEUING),
-    ":tensorflow:serving:batching_session:input_batch_size": ((), _SIZE),
-    ":tensorflow:serving:batching_session:processed_batch_size": ((), _SIZE),
-    ":tensorflow:serving:batching_session:padding_size": (("execution_batch_size",), _SIZE),
-    ":tensorflow:cc:saved_model:load_latency": (("model_path",), _LATENCY),
-}
 
+_METRICS: Final = _declared()
 _Labels = tuple[str, ...]
 
 
@@ -54,8 +45,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._values: dict[str, dict[_Labels, int]] = {name: {} for name in (*_COUNTERS, *_GAUGES)}
-        self._histograms: dict[str, dict[_Labels, _Histogram]] = {name: {} for name in _HISTOGRAMS}
+        self._values: dict[str, dict[_Labels, int]] = {name: {} for name in _METRICS}
+        self._histograms: dict[str, dict[_Labels, _Histogram]] = {name: {} for name in _METRICS}
 
     def count(self, name: str, *labels: str) -> None:
         """Add one to a counter."""
@@ -70,7 +61,7 @@ class Metrics:
 
     def observe(self, name: str, value: float, *labels: str) -> None:
         """Add a value to a histogram; times are in microseconds."""
-        limits = _HISTOGRAMS[name][1]
+        limits = _METRICS[name].limits
         with self._lock:
             histogram = self._histograms[name].setdefault(labels, _Histogram(len(limits)))
             histogram.counts[bisect_left(limits, value)] += 1
@@ -80,11 +71,9 @@ class Metrics:
         """All metrics as Prometheus reads them."""
         lines: list[str] = []
         with self._lock:
-            for name, keys in (_COUNTERS | _GAUGES).items():
-                lines.append(f"# TYPE {name} {'counter' if name in _COUNTERS else 'gauge'}")
+            for name, (kind, keys, limits) in _METRICS.items():
+                lines.append(f"# TYPE {name} {kind}")
                 lines += [f"{name}{{{_pairs(keys, labels)}}} {n}" for labels, n in sorted(self._values[name].items())]
-            for name, (keys, limits) in _HISTOGRAMS.items():
-                lines.append(f"# TYPE {name} histogram")
                 for labels, histogram in sorted(self._histograms[name].items()):
                     lines += _histogram_lines(name, _pairs(keys, labels), histogram, limits)
         return "\n".join(lines) + "\n"
