@@ -5,11 +5,9 @@ of the start, decimal commas, times without a date, rows given twice. They are r
 :meth:`FlareList.report` says how often.
 """
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +16,7 @@ import pandas as pd
 
 from kflare.errors import DataError, SettingError
 from kflare.io.atomic import write_whole
+from kflare.io.stored_table import stored_rows
 from kflare.sun.goes_scale import SWPC_FACTOR, FluxScale, carries_factor
 from kflare.sun.times import within
 
@@ -55,8 +54,7 @@ _GREATEST: Final = (pd.Timestamp("2003-11-04T19:29Z"), "X43.2")
 _ENOUGH: Final = 100
 
 # What each repair did, for report().
-_TABLE = files("kflare.flares").joinpath("repairs.csv").read_text(encoding="utf-8")
-REPAIRS = {row["repair"]: row["told"] for row in csv.DictReader(_TABLE.splitlines())}
+REPAIRS = {row["repair"]: row["told"] for row in stored_rows("kflare.flares", "repairs.csv")}
 
 
 def class_to_flux(goes_class: str) -> float:

@@ -4,13 +4,11 @@ What the text says is judged and repaired in `kflare.flares.repairing`, which li
 format is told by the content, never by the suffix; those of NOAA's archives are in `kflare.flares.archived`.
 """
 
-import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -20,14 +18,14 @@ from kflare.errors import DataError
 from kflare.flares.archived import is_yearly_report, summary_rows, yearly_report_rows
 from kflare.io.catalogue_file import MAX_RECORDS, MAX_TEXT_BYTES, is_json, json_records
 from kflare.io.payload import decoding, format_of, read_payload
+from kflare.io.stored_table import stored_rows
 from kflare.sun.goes_scale import FluxScale
 
 __all__ = ["LOCATION", "FlareColumns", "columns_of_records", "read_flare_columns"]
 
 # The names under which the known dialects hold each column, in order of preference: plain lists, the HEK,
 # SWPC's edited_events.json, SWPC's xray-flares-7-day.json, DONKI, sunpy's lists of SWPC's events.
-_TABLE: Final = files("kflare.flares").joinpath("columns.csv").read_text(encoding="utf-8").splitlines()
-_SYNONYMS: Final = {row["column"]: row["names"].split() for row in csv.DictReader(_TABLE)}
+_SYNONYMS: Final = {row["column"]: row["names"].split() for row in stored_rows("kflare.flares", "columns.csv")}
 # Names of the class that only SWPC (edited events, flares of 7 days), the HEK and DONKI use.
 _OPERATIONAL: Final = ("particulars1", "max_class", "fl_goescls", "classtype")
 _REQUIRED: Final = ("start", "peak", "end", "goes_class")

@@ -23,21 +23,19 @@ policy                              of HMI    what it does
 less), of another instrument than HMI and MDI, or of the future.
 """
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.resources import files
 
 from kflare.errors import DataError, SettingError
+from kflare.io.stored_table import stored_rows
 
 __all__ = ["HMI_QUALITY", "MDI_QUALITY", "POLICIES", "QualityPolicy", "judge", "parse_quality", "policy_named"]
 
 
 def _bits(instrument: str) -> dict[int, str]:
-    text = files("kflare.observations").joinpath("quality_bits.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(text.splitlines())
+    rows = stored_rows("kflare.observations", "quality_bits.csv")
     return {int(row["bit"], 16): row["meaning"] for row in rows if row["instrument"] == instrument}
 
 

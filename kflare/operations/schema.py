@@ -5,14 +5,14 @@
 triggers of the database refuse.
 """
 
-import csv
 from datetime import UTC, datetime
-from importlib.resources import files
 from itertools import groupby
 from typing import Any, Final
 
 from sqlalchemy import Column, Dialect, ForeignKey, MetaData, Table, TypeDecorator, UniqueConstraint
 from sqlalchemy.types import BigInteger, DateTime, Float, Integer, String, Text
+
+from kflare.io.stored_table import stored_rows
 
 __all__ = [
     "UtcTime", "chain", "coverage", "cycles", "features", "flares", "inputs", "metadata", "missed", "models",
@@ -60,7 +60,7 @@ def _column(row: dict[str, str]) -> Column[Any]:
 
 
 metadata = MetaData()
-_ROWS: Final = list(csv.DictReader(files("kflare.operations").joinpath("ledger.csv").read_text("utf-8").splitlines()))
+_ROWS: Final = stored_rows("kflare.operations", "ledger.csv")
 cycles, regions, probabilities, features, models, inputs, flares, coverage, missed, chain = (
     Table(name, metadata, *map(_column, rows)) for name, rows in groupby(_ROWS, key=lambda row: row["table"])
 )

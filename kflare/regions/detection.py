@@ -4,12 +4,10 @@ What is not from the paper (see `detect_regions`) is reconstruction: each number
 chosen by the comparison with NOAA's regions in docs/detection.md.
 """
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from importlib.resources import files
 from typing import Final
 
 import numpy as np
@@ -17,6 +15,7 @@ from scipy import ndimage
 
 from kflare.errors import DataError, SettingError
 from kflare.io.arrays import BoolArray, Float32Array, Float64Array, IntArray
+from kflare.io.stored_table import stored_rows
 from kflare.observations.magnetogram import Magnetogram
 from kflare.sun.constants import MICROHEMISPHERE_CM2, SOLAR_RADIUS_ARCSEC
 from kflare.sun.disk import Disk, disk_mask
@@ -28,7 +27,7 @@ LIMB_RULES = ("field", "corners")
 """A region crosses the limb if its strong field reaches `edge`, or if a corner of its box is off the disk."""
 
 _EIGHT: Final = np.ones((3, 3), dtype=np.bool_)
-_ROWS: Final = list(csv.DictReader(files("kflare.regions").joinpath("detection.csv").read_text("utf-8").splitlines()))
+_ROWS: Final = stored_rows("kflare.regions", "detection.csv")
 
 
 @dataclass(frozen=True)

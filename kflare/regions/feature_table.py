@@ -5,16 +5,15 @@ S a third party's claim, R our reconstruction; "A/R" is a name of the authors wi
 names the papers and places.
 """
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
+from kflare.io.stored_table import stored_rows
 
 __all__ = ["SCALES", "SETS", "Feature", "check_columns", "column_fault", "feature_set", "features_named"]
 
@@ -53,8 +52,7 @@ def feature_set(name: str) -> tuple[Feature, ...]:
     """
     if name not in SETS:
         raise SettingError(f"`name` of a feature set must be one of {', '.join(SETS)}, got {name!r}")
-    text = files("kflare.regions").joinpath(f"{name}_features.csv").read_text(encoding="utf-8")
-    return tuple(Feature(**row) for row in csv.DictReader(text.splitlines()))
+    return tuple(Feature(**row) for row in stored_rows("kflare.regions", f"{name}_features.csv"))
 
 
 def features_named(names: Iterable[str], *, of: str | None = None) -> tuple[Feature, ...]:

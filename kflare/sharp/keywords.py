@@ -15,13 +15,11 @@ hold columns USFLUX and MEANGBZ made from the line-of-sight field, in G/pixel: f
 MEANGBZ is 36.2, the header's 100.5, the mean gradient of the LOS segment within the patch 36.0. Never mix the two.
 """
 
-import csv
 import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +32,7 @@ from kflare.io.arrays import Float64Array
 from kflare.io.atomic import write_whole
 from kflare.io.guarded_fits import FitsFile, guarded_fits
 from kflare.io.payload import read_payload
+from kflare.io.stored_table import stored_rows
 from kflare.io.table_file import numbers, read_table, sound_rows
 from kflare.observations.quality import parse_quality
 from kflare.sun.constants import SOLAR_RADIUS_M
@@ -55,10 +54,7 @@ class SharpParameter:
     meaning: str
 
 
-SHARP_PARAMETERS: Final = tuple(
-    SharpParameter(**row)
-    for row in csv.DictReader(files("kflare.sharp").joinpath("parameters.csv").read_text("utf-8").splitlines())
-)
+SHARP_PARAMETERS: Final = tuple(SharpParameter(**row) for row in stored_rows("kflare.sharp", "parameters.csv"))
 """The 16 parameters. SAVNCPP is as JSOC computes it: with 1/c for c, so 3.86 times the current in A."""
 
 SHARP_KEYWORDS: Final = tuple(parameter.name for parameter in SHARP_PARAMETERS)

@@ -4,13 +4,12 @@ The formulas stand here once, for one table (`kflare.verification.contingency`, 
 the thousands of tables of a bootstrap (`kflare.verification.intervals`).
 """
 
-import csv
-from collections.abc import Iterable
-from importlib.resources import files
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+
+from kflare.io.stored_table import stored_rows
 
 __all__ = ["DEFINITIONS", "Definition", "Score", "documentation", "ratios", "score_arrays"]
 
@@ -77,8 +76,7 @@ class Definition(NamedTuple):
 
 
 def _definitions() -> dict[str, Definition]:
-    text = files("kflare.verification").joinpath("scores.csv").read_text(encoding="utf-8")
-    rows: Iterable[dict[str, Any]] = csv.DictReader(text.splitlines())
+    rows: list[dict[str, Any]] = [*stored_rows("kflare.verification", "scores.csv")]
     return {row.pop("name"): Definition(**row | {"decimals": int(row["decimals"])}) for row in rows}
 
 

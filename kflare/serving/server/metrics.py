@@ -4,12 +4,12 @@ Names and labels are those of servables/tensorflow/util.cc, batching/batching_se
 saved_model_warmup_util.cc and tensorflow/cc/saved_model/loader.cc; util/prometheus_exporter.cc turns "/" into ":".
 """
 
-import csv
 import threading
 from bisect import bisect_left
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Final, NamedTuple
+
+from kflare.io.stored_table import stored_rows
 
 __all__ = ["Metrics"]
 
@@ -23,7 +23,7 @@ class _Metric(NamedTuple):
 def _declared() -> dict[str, _Metric]:
     """The rows of `metrics.csv`: a histogram's buckets are given by the first limit, its growth and the count."""
     found = {}
-    for row in csv.DictReader(files("kflare.serving.server").joinpath("metrics.csv").read_text("utf-8").splitlines()):
+    for row in stored_rows("kflare.serving.server", "metrics.csv"):
         first, growth, count = (float(row[name] or 0) for name in ("first", "growth", "buckets"))
         limits = tuple(first * growth**power for power in range(int(count)))
         found[row["name"]] = _Metric(row["kind"], tuple(row["labels"].split()), limits)
