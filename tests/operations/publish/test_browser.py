@@ -97,7 +97,7 @@ def danger_of(data: SiteData) -> SiteData:
     """The site of a day with a strong region and an older magnetogram."""
     forecast = data.current
     assert isinstance(forecast, Forecast)
-    strong = {"C": Probability(0.97, 0.91), "M": Probability(0.86, 0.38)}
+    strong = {"C": Probability(0.97, 0.91, 0.85, 0.95), "M": Probability(0.86, 0.38, 0.21, 0.58)}
     regions = (*forecast.regions[:2], replace(forecast.regions[2], probability=strong), *forecast.regions[3:])
     old = InputRecord("AIA 1600", "", None, None, None, "no image within 5 h", "missing")
     return replace(
