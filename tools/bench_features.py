@@ -113,7 +113,7 @@ def measure(folder: Path, *, profile: bool) -> dict:
     complete_run(
         [job.part for job in todo],
         folder / "regions.parquet",
-        xray=read_xray_flux(next(seen.glob("goes_xrays_*.json")), scale="operational"),
+        xray=read_xray_flux(next(seen.glob("goes_xrays_*.json")), scale="irradiance"),
         flares=read_flares(seen / "flares.csv"),
         srs=read_srs(seen / "srs.csv"),
     )

@@ -199,7 +199,7 @@ def analyse(
     if sharp is not None:
         rows = with_sharp(rows, sharp, tolerance_hours=chosen.tolerance_hours)
     tables = {"maps": map_table(images)} | _tables(rows, chosen, threshold, sharp=sharp is not None)
-    about = {"model": model, "flaring": f">= {threshold}1.0 within 24 h"}
+    about = {"model": model, "flaring": f">= {threshold}1.0 within 24 h", "flare_scale": flares.scale}
     summary = {**about, **_sizes(images, rows), "not_analysed": len(failures), "settings": asdict(chosen)}
     found = {"images": images.drop(columns="path"), "regions": rows, **tables}
     written = [_write_csv(table, output / f"{name}.csv") for name, table in found.items()]

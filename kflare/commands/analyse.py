@@ -41,7 +41,7 @@ def _analyse(args: argparse.Namespace) -> None:
         attribution_files(args.export, images),
         images,
         args.output or args.export / "analysis",
-        flares=read_flares(args.flares),
+        flares=read_flares(args.flares, scale=args.flare_scale),
         regions=read_regions(args.regions),
         sharp=None if args.sharp is None else read_sharp_daily(args.sharp),
         days=[day.date() for day in args.days],

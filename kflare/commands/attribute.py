@@ -84,7 +84,9 @@ def _source(args: argparse.Namespace) -> "tuple[AttributionModel, ExportOutcomes
             raise SettingError(f"{unknown}: give it with --threshold, or leave --flares out")
         source = ServedModel.find(args.server, args.model_name, timeout=args.timeout)
         event = event_of(args.model_name)[0]
-    return source, None if args.flares is None else ExportOutcomes(read_flares(args.flares), event, threshold)
+    return source, None if args.flares is None else ExportOutcomes(
+        read_flares(args.flares, scale=args.flare_scale), event, threshold
+    )
 
 
 def _export(

@@ -21,12 +21,15 @@ import sys
 from functools import partial
 
 from kflare.commands import command_line
-from kflare.commands.training_options import WORDS, recipe_of, training_task
+from kflare.commands.training_options import WORDS, recipe_of, scale_changes, training_task
 
 __all__ = ["main"]
 
 
 def _crossvalidate(args: argparse.Namespace) -> None:
+    if args.show_scale:
+        print(scale_changes(args))
+        return
     task, folder = training_task(args, run="crossvalidate-")
     # It takes the networks of the folds, one after the other, for one function that is traced too often.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -58,7 +58,7 @@ def _features(args: argparse.Namespace) -> None:
     options = Extraction(_detection_options(args.detection), args.disambiguation, timedelta(minutes=args.tolerance))
     # Read first: a fault in them would otherwise be found after hours.
     xray = _xrays(args)
-    flares = None if args.flares is None else read_flares(args.flares)
+    flares = None if args.flares is None else read_flares(args.flares, scale=args.flare_scale)
     srs = None if args.srs is None else read_srs(args.srs)
     found = find_sets(
         [place.absolute() for place in args.observations],
@@ -110,7 +110,7 @@ def _xrays(args: argparse.Namespace) -> "XrayFlux | None":
     paths: list[Path] = args.xrays or sorted(
         {path for place in args.observations for path in place.rglob("goes_xrays_*.json")}
     )
-    return joined([read_xray_flux(path, scale="operational") for path in paths]) if paths else None
+    return joined([read_xray_flux(path, scale="irradiance") for path in paths]) if paths else None
 
 
 def _detection_options(texts: Sequence[str]) -> Any:

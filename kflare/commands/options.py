@@ -51,7 +51,7 @@ def _between(least: float, most: float, kind: Callable[[str], Any]) -> Callable[
 
 OPTION_TYPES: Final[dict[str, Callable[[str], Any]]] = {
     "path": Path, "int": int, "float": float, "utc_time": _utc_time, "span": _span,
-    "named_number": _named_number,
+    "named_number": _named_number, "words": lambda text: text.replace("-", " "),
 }  # fmt: skip
 """Of an option's value; text without one."""
 

@@ -56,7 +56,7 @@ def _of_regions(args: argparse.Namespace, client: "Client") -> "ServedForecasts"
 
     table = read_region_table(args.regions)
     if args.flares is not None:
-        flares = read_flares(args.flares)
+        flares = read_flares(args.flares, scale=args.flare_scale)
         # Histories of a list that ends before the forecast would silently be too quiet.
         require_covered(table["time"], flares, window_hours=0)
         table = complete_rows(table, flares=flares)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kflare.models.fitting import TrainingTask
     from kflare.models.training import Recipe
 
-__all__ = ["WORDS", "recipe_of", "training_task"]
+__all__ = ["WORDS", "recipe_of", "scale_changes", "training_task"]
 
 _RECIPE = ("epochs", "batch_size", "learning_rate", "patience", "select")
 
@@ -66,7 +66,7 @@ def _checked_spec(args: argparse.Namespace) -> ModelSpec:
 def training_task(args: argparse.Namespace, *, run: str = "") -> "tuple[TrainingTask, Path]":
     """The labelled samples of the options, and the run's folder, by default runs/`run`MODEL."""
     spec = _checked_spec(args)
-    flares = read_flares(args.flares)
+    flares = read_flares(args.flares, scale=args.flare_scale)
     quiet_tensorflow()
     folder = args.output or Path("runs") / f"{run}{spec.name}"
     task = _labelled(args, spec, flares, folder)
@@ -97,3 +97,29 @@ def recipe_of(args: argparse.Namespace, spec: ModelSpec) -> "partial[Recipe]":
     defaults = spec.pretraining if args.pretrain else spec.recipe
     changes = {name: getattr(args, name) for name in _RECIPE if getattr(args, name) is not None}
     return partial(Recipe.for_labels, {**(defaults or {}), **changes}, class_weight=args.class_weight)
+
+
+def scale_changes(args: argparse.Namespace) -> str:
+    """What the scale of today changes: letters of the list's flares, and labels of the samples of the options."""
+    from kflare.datasets.archive import index_archive
+    from kflare.datasets.region_samples import samples_of_region_table, samples_of_sharp
+    from kflare.flares.labels import disk_flux, reaches
+
+    spec = _checked_spec(args)
+    lists = [read_flares(args.flares, scale=scale) for scale in ("as listed", "irradiance")]
+    before, after = (one.table["goes_class"].str[0] for one in (lists[0], lists[0].as_irradiance()))
+    moved = (before + " as listed are " + after)[before != after].value_counts(sort=False)
+    lines = [lists[1].report(), *(f"{count} flares of {letters} today" for letters, count in moved.items())]
+    if spec.kind == "image":
+        groups = index_archive(args.magnetograms)["forecast_time"]
+        fluxes = [disk_flux(groups, flares) for flares in lists]
+    else:
+        of_sharp = partial(samples_of_sharp, args.sharp, harp_noaa=args.harp_noaa)
+        samples = [of_sharp(one) if args.sharp else samples_of_region_table(args.regions, one) for one in lists]
+        groups, fluxes = samples[0].table["region"], [one.flux for one in samples]
+    for letter in ("C", "M", "X"):
+        old, new = (reaches(flux, letter) for flux in fluxes)
+        events = f"{old.sum()} of {len(old)} samples are events as listed, {new.sum()} today; {(old != new).sum()}"
+        of = f" of {groups[old != new].nunique()} regions" * (spec.kind != "image")
+        lines.append(f"≥{letter}1.0: {events}{of} have another label")
+    return "\n".join(lines)

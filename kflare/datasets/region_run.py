@@ -79,7 +79,7 @@ def complete_run(
         require_covered(index["time"], flares, window_hours=0)
     numbers = region_numbers(index)
     own = dict(iter(index.groupby("path", sort=False)))
-    with writing(target), _table_writer(target) as write:
+    with writing(target), _table_writer(target, None if flares is None else flares.scale) as write:
         past = pd.DataFrame(columns=["time", "region"])
         waiting: list[pd.DataFrame] = []
         for count, path in enumerate(parts, 1):
@@ -131,7 +131,7 @@ def _followed(parts: Sequence[Path], srs: pd.DataFrame | None, run: RunTable) ->
 
 
 @contextmanager
-def _table_writer(target: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
+def _table_writer(target: Path, flare_scale: str | None) -> Iterator[Callable[[pd.DataFrame], None]]:
     """Append rows to a Parquet file that grows in constant memory and takes its place when it is whole."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -148,7 +148,9 @@ def _table_writer(target: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
     schema = pa.schema(fields)
     whole = {"harpnum": "Int64", "noaa": "Int64", "quality": "Int64"}
     # With pandas' own notes, so that pandas reads numbers back as whole ones although some are empty.
-    schema = pa.Table.from_pandas(schema.empty_table().to_pandas().astype(whole), schema, preserve_index=False).schema
+    empty = schema.empty_table().to_pandas().astype(whole)
+    empty.attrs = {"flare_scale": flare_scale}  # of the histories
+    schema = pa.Table.from_pandas(empty, schema, preserve_index=False).schema
     with temporary_file(target) as part, parquet.ParquetWriter(part, schema) as writer:
 
         def write(rows: pd.DataFrame) -> None:

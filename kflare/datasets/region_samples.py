@@ -29,6 +29,7 @@ class RegionSamples:
 def samples_of_region_table(path: Path, flares: FlareList) -> RegionSamples:
     """Label a region table by the NOAA numbers of its rows; `DataError` if the flare list does not cover it."""
     table = read_region_table(path)
+    about = table.attrs
     require_covered(table["time"], flares)
     own = region_flares_by_noaa(table, flares.table)
     whole = complete_rows(table, flares=flares)
@@ -38,6 +39,7 @@ def samples_of_region_table(path: Path, flares: FlareList) -> RegionSamples:
     left_out = {"not to be forecast": len(whole) - len(table), "without NOAA number": int((~numbered).sum())}
     notes = tuple(f"{path}: {rows} rows {why} left out" for why, rows in left_out.items() if rows)
     table = table[numbered].reset_index(drop=True)
+    table.attrs = about
     return RegionSamples(table, region_flux(table, own), own, notes)
 
 

@@ -54,6 +54,8 @@ def region_task(
         source = samples_of_sharp(sharp, flares, harp_noaa=harp_noaa, srs=summaries)
     else:
         raise SettingError(f"{spec.name} needs a region table, or SHARP samples with the NOAA numbers of their HARPs")
+    if (stated := source.table.attrs.get("flare_scale") or flares.scale) != flares.scale:
+        raise SettingError(f"{regions} has flare histories of the scale {stated}: choose it with --flare-scale")
     table, observed = source.table, reaches(source.flux, spec.event)
     used = features_of(table, features, source=str(sharp or regions))
     names = [feature.name for feature in used]

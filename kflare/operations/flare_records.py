@@ -6,19 +6,22 @@ the newest one, and what was known at any earlier moment can still be asked for.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 from sqlalchemy import Connection, Row, insert, select
 
 from kflare.errors import DataError
-from kflare.flares.catalogue import FlareList, class_to_flux
+from kflare.flares.catalogue import FlareList, class_to_flux, irradiance_classes
 from kflare.flares.labels import reaches
 from kflare.operations import schema
+from kflare.sun.goes_scale import GOES_16_PRIMARY
 
 __all__ = ["Current", "current_flares", "flare_texts", "record_flares"]
 
 _VALUES = ("peak", "end", "goes_class", "noaa")
+# Behind the source of flares of before GOES-16 on today's scale: older versions of kflare recorded classes as listed.
+_TODAYS: Final = " (irradiance)"
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,9 @@ def record_flares(
             continue
         counts["new" if before is None else "changed" if key in listed else "withdrawn"] += 1
         start, ordinal = key
+        marked = source + _TODAYS if start < GOES_16_PRIMARY and flares.scale == "irradiance" else source
         revision = 1 if before is None else before.revision + 1
-        version = {"start": start, "ordinal": ordinal, "revision": revision, "source": source, "recorded": recorded}
+        version = {"start": start, "ordinal": ordinal, "revision": revision, "source": marked, "recorded": recorded}
         rows.append(version | values)
     if rows:
         connection.execute(insert(schema.flares), rows)
@@ -66,13 +70,15 @@ def record_flares(
 
 
 def current_flares(connection: Connection, since: datetime, until: datetime, *, as_of: datetime | None) -> Current:
-    """The flares that start in since <= start < until as known at `as_of` (None: now), withdrawn ones left out."""
+    """The flares of since <= start < until, known at `as_of` (None: now), not withdrawn, on today's scale."""
     rows = [row for row in _newest(connection, since, until, as_of).values() if row.goes_class is not None]
     names = ["start", "peak", "end", "goes_class", "noaa", "revision"]
     table = pd.DataFrame([[getattr(row, name) for name in names] for row in rows], columns=names)
     for name in ("start", "peak", "end"):
         table[name] = pd.to_datetime(table[name], utc=True).astype("datetime64[us, UTC]")
     table["noaa"] = table["noaa"].astype("Int64")
+    listed = pd.Series([row.start < GOES_16_PRIMARY and not row.source.endswith(_TODAYS) for row in rows], dtype=bool)
+    table["goes_class"] = table["goes_class"].mask(listed, irradiance_classes(table["goes_class"].astype("str")))
     table.insert(4, "flux", pd.Series(map(class_to_flux, table["goes_class"]), dtype=float))
     spans = schema.coverage
     asked = select(spans.c.since, spans.c.until).where(spans.c.until > since, spans.c.since < until)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
@@ -19,7 +18,6 @@ from kflare.flares.labels import LEAD_HOURS, reaches, region_flux
 from kflare.io.payload import decoding
 from kflare.io.table_file import numbers, read_csv, read_table
 from kflare.sun.goes_scale import GOES_16_PRIMARY, FluxScale
-from kflare.sun.times import microseconds
 
 __all__ = ["COMMON_PARAMETERS", "SharpSamples", "read_folder", "read_sharp_samples", "region_flares"]
 
@@ -27,7 +25,7 @@ __all__ = ["COMMON_PARAMETERS", "SharpSamples", "read_folder", "read_sharp_sampl
 #: test shows it for HARP 377); USFLUX and MEANGBZ of the SHARP keywords are of the vector field.
 COMMON_PARAMETERS = ("AREA", "USFLUX", "MEANGBZ", "R_VALUE")
 
-_CADENCE = 96 * 60 * 1_000_000  # microseconds
+_CADENCE = pd.Timedelta(minutes=96)
 # Steps of a year, more than any region lives.
 _LARGEST = 999_999_999  # number of a region; far above all
 _LONGEST = 366 * 15
@@ -109,13 +107,10 @@ def read_sharp_samples(folder: str | Path, *, flares: FlareList, harp_noaa: str 
         if prefix != "HARP":
             raise SettingError(f"`harp_noaa` numbers HARPs, but the samples of `{folder}` are {prefix}s; give None")
         pairs = _read_pairs(Path(harp_noaa), rows["harpnum"])
-    grid = _Grid.of(rows, folder)
-    table = grid.table(rows)
+    table, longest = _on_grid(rows, folder)
     table["region"] = prefix + " " + table["harpnum"].astype("str")
     restored = int(table["restored"].sum())
-    notes = [
-        f"{restored} of {len(table)} rows restored, parameters interpolated over up to {grid.longest_gap * 1.6:.0f} h"
-    ]
+    notes = [f"{restored} of {len(table)} rows restored, parameters interpolated over up to {longest * 1.6:.0f} h"]
     agreement = float("nan")
     if pairs is None:
         table["noaa"] = pd.array([pd.NA] * len(table), dtype="Int64")
@@ -241,60 +236,30 @@ def _covered(times: pd.Series, flares: FlareList) -> pd.Series:
     return (times >= first) & (times + pd.Timedelta(hours=LEAD_HOURS) <= last)
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """All regions' grids one behind the other: row of region i at step k is `offset[i] + k`."""
+def _on_grid(rows: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, int]:
+    """Every 96 minutes from the first to the last row of each region, and the longest gap between two in such steps.
 
-    harpnum: npt.NDArray[np.int64]  # sorted, one per region
-    first: npt.NDArray[np.int64]  # time of step 0 in microseconds since 1970
-    offset: npt.NDArray[np.int64]
-    length: npt.NDArray[np.int64]
-    position: npt.NDArray[np.int64]  # grid row of each distributed row
-
-    @classmethod
-    def of(cls, rows: pd.DataFrame, folder: Path) -> "_Grid":
-        """Grid from the first to the last of each region's rows, which are sorted by region and time."""
-        twice = rows.duplicated(["harpnum", "time"])
-        if twice.any():
-            row = rows[twice].iloc[0]
-            raise DataError(f"`{folder}`: a region has one row per time, but {row['harpnum']} has two at {row['time']}")
-        time = microseconds(rows["time"])
-        harpnum, begin, index, count = np.unique(
-            rows["harpnum"].to_numpy(), return_index=True, return_inverse=True, return_counts=True
-        )
-        first = time[begin]
-        step, rest = np.divmod(time - first[index], _CADENCE)
-        if rest.any():
-            row = rows.iloc[int(np.flatnonzero(rest)[0])]
-            seen = f"{row['harpnum']} at {row['time']} does not"
-            raise DataError(f"`{folder}`: the rows of a region must lie 96 minutes or a multiple apart, {seen}")
-        length = step[begin + count - 1] + 1
-        if (length > _LONGEST).any():
-            region = int(length.argmax())
-            seen = f"those of {harpnum[region]} span {length[region] * 96 / 1440:.0f} days"
-            raise DataError(f"`{folder}`: the rows of a region must lie within a year, {seen}")
-        offset = np.cumsum(length) - length
-        return cls(harpnum, first, offset, length, offset[index] + step)
-
-    @property
-    def longest_gap(self) -> int:
-        """Largest distance of two neighbouring distributed rows of a region, in steps of 96 minutes (1.6 h)."""
-        return int(np.diff(self.position).max(initial=1))
-
-    def table(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Rows of the whole grid; flux24 is NaN where restored."""
-        total = int(self.length.sum())
-        index = np.arange(total)
-        time = np.repeat(self.first, self.length) + (index - np.repeat(self.offset, self.length)) * _CADENCE
-        table = pd.DataFrame({"harpnum": np.repeat(self.harpnum, self.length)})
-        table["time"] = pd.to_datetime(time, unit="us", utc=True).astype(TIME_DTYPE)
-        restored = np.ones(total, dtype=np.bool_)
-        restored[self.position] = False
-        table["restored"] = restored
-        for name in COMMON_PARAMETERS:
-            # First and last row of a region are distributed, so no interpolation reaches from one into another.
-            table[name] = np.interp(index, self.position, rows[name].to_numpy())
-        flux = np.full(total, np.nan)
-        flux[self.position] = rows["flux24"].to_numpy()
-        table["flux24"] = flux
-        return table
+    Parameters of `restored` rows are interpolated, their flux24 is NaN. `rows` are sorted by region and time.
+    """
+    twice = rows.duplicated(["harpnum", "time"])
+    if twice.any():
+        row = rows[twice].iloc[0]
+        raise DataError(f"`{folder}`: a region has one row per time, but {row['harpnum']} has two at {row['time']}")
+    first = rows.groupby("harpnum")["time"].transform("min")
+    step = (rows["time"] - first) // _CADENCE
+    if (off := first + step * _CADENCE != rows["time"]).any():
+        row = rows[off].iloc[0]
+        seen = f"{row['harpnum']} at {row['time']} does not"
+        raise DataError(f"`{folder}`: the rows of a region must lie 96 minutes or a multiple apart, {seen}")
+    length = step.groupby(rows["harpnum"]).max() + 1
+    if (length > _LONGEST).any():
+        seen = f"those of {length.idxmax()} span {length.max() * 96 / 1440:.0f} days"
+        raise DataError(f"`{folder}`: the rows of a region must lie within a year, {seen}")
+    grid = pd.DataFrame({"harpnum": length.index.repeat(length)})
+    grid["step"] = grid.groupby("harpnum").cumcount()
+    table = grid.merge(rows.assign(step=step, first=first), how="left", on=["harpnum", "step"])
+    table["restored"] = table["time"].isna()
+    table["time"] = (table["first"].ffill() + table["step"] * _CADENCE).astype(TIME_DTYPE)
+    # First and last row of a region are distributed, so no interpolation reaches from one into another.
+    table[list(COMMON_PARAMETERS)] = table[list(COMMON_PARAMETERS)].interpolate()
+    return table, int(np.diff(np.flatnonzero(~table["restored"])).max(initial=1))
