@@ -67,7 +67,7 @@ def main() -> int:
 
 def full_disk_images(data: Path, work: Path) -> dict[str, object]:
     """GSU's three networks and cnn-m, days of 2013 and 2014."""
-    rows = released(work, "cnn-m-forecasts.parquet")
+    rows = _kept(work, "cnn-m-forecasts.parquet", "cnn-m")
     rows["time"] = pd.to_datetime(rows["time"] if "time" in rows else rows["day"], utc=True).dt.floor("D")
     rows = rows.sort_values("time", ignore_index=True)
     spec, flares = model_spec("cnn-m"), read_flares(data / "goes" / "swpc_flares_2010-2025.csv")
@@ -91,7 +91,7 @@ def full_disk_images(data: Path, work: Path) -> dict[str, object]:
 
 def region_windows(data: Path, work: Path) -> dict[str, object]:
     """Flare-PINN's five methods and defn-m, HARPs of 2015-12 to 2017."""
-    rows = released(work, "defn-m-20[0-9][0-9].parquet").sort_values(["time", "region"], ignore_index=True)
+    rows = released_regions(work)
     task = region_task(
         model_spec("defn-m"), read_flares(data / "goes" / "swpc_flares_2010-2025.csv"), sharp=data / "sharp",
         harp_noaa=data / "regions" / "harp_noaa.parquet", srs=data / "regions" / "srs_1996-2018.csv", regions=None,
@@ -170,7 +170,7 @@ def operational(data: Path, work: Path) -> dict[str, object]:
         "McIntosh climatology": mcintosh,
     }
     try:
-        rows = released(work, "defn-m-20[0-9][0-9].parquet")
+        rows = released_regions(work)
     except FileNotFoundError as absent:
         told = f"The full disk of `defn-m` is missing: {absent}."
     else:
@@ -189,13 +189,28 @@ def operational(data: Path, work: Path) -> dict[str, object]:
     }  # fmt: skip
 
 
-def released(work: Path, name: str) -> pd.DataFrame:
-    """Out-of-sample forecasts that tools/train_released_models kept, of all files of a name."""
-    kept = sorted(work.glob(name))
-    if not kept:
-        model = "-".join(name.split("-")[:2])
+def released_regions(work: Path) -> pd.DataFrame:
+    """Out-of-sample forecasts of defn-m for 2013 to 2017, calibrated as its card has them, rising in time."""
+    if whole := sorted(work.glob("defn-m-20[0-9][0-9].parquet")):  # of a recipe that kept them calibrated
+        rows = pd.concat([pd.read_parquet(path) for path in whole], ignore_index=True)
+        return rows.sort_values(["time", "region"], ignore_index=True)
+    if not (work / "defn-m").exists():
+        raise FileNotFoundError("forecasts of defn-m are not there: `tools/train_released_models defn-m` writes them")
+    from train_released_defn import INNER_YEARS, TEST_YEARS, calibrated
+
+    years = (*INNER_YEARS, *TEST_YEARS)
+    parts = [_kept(work, f"defn-m/irradiance/{year}.parquet", "defn-m") for year in years]
+    keys = ["observed", "time", "region", "fold", "span", "network"]
+    numbers = [name for name in parts[-1] if name.endswith(" alone") or name == "persistence + climatology"]
+    parts = [part[[*keys, *(name for name in numbers if name in part)]] for part in parts]
+    tested = [calibrated(part, parts[:place]) for place, part in enumerate(parts) if years[place] in TEST_YEARS]
+    return pd.concat(tested, ignore_index=True).sort_values(["time", "region"], ignore_index=True)
+
+
+def _kept(work: Path, name: str, model: str) -> pd.DataFrame:
+    if not (work / name).exists():
         raise FileNotFoundError(f"{name} is not there: `tools/train_released_models {model}` writes it")
-    return pd.concat([pd.read_parquet(path) for path in kept], ignore_index=True)
+    return pd.read_parquet(work / name)
 
 
 def baselines(task: TrainingTask, folds: list[Fold]) -> pd.DataFrame:

@@ -170,7 +170,7 @@ def test_a_section_without_forecasts_says_so(tools, tmp_path, monkeypatch):
     assert page.main() == 0
     _, disk, regions, days, operational = (tmp_path / "page.md").read_text().split("\n## ")
     assert "Not made: cnn-m-forecasts.parquet is not there" in disk
-    assert ": `tools/train_released_models defn-m` writes it.\n" in regions
+    assert ": `tools/train_released_models defn-m` writes them.\n" in regions
     assert "| b |" in days
     assert "731 days, 26 with a flare ≥M1.0 (base rate 3.6%)" in operational
 
