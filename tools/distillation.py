@@ -1,13 +1,14 @@
 """Distillation: Deep Flare Net as the student of plain methods, with their skill, and no more than the data support.
 
 Neighbouring samples of a region are almost one sample, so a network overfits the few labels within an epoch. Its
-teachers, a logistic regression and gradient boosting fitted to the training span, do not; every probability of theirs
-is a fresh target. Several networks are averaged. The architecture is the paper's, this way of training is ours; what it
-gave is in docs/skill.md.
+teachers do not: a logistic regression on flares of several sizes, which the network contains as its linear part, and
+gradient boosting, whose difference from it the rest of the network learns; every probability of theirs is a fresh
+target. Several networks are averaged. The architecture is the paper's with a skip (`linear_part.py`), this way of
+training is ours; what it gave is in docs/skill.md.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
+from linear_part import LinearPart, bends_of, with_linear_part
 
 from kflare.datasets.splits import Split
 from kflare.errors import SettingError
-from kflare.io.arrays import BoolArray, Float32Array
-from kflare.models.baselines import gradient_boosting, logistic_regression
+from kflare.flares.labels import reaches
+from kflare.io.arrays import BoolArray, Float32Array, Float64Array
+from kflare.models.baselines import gradient_boosting, logistic_regression, one_number_regressions
+from kflare.models.cross_fitting import OutOfSample
 from kflare.models.defn import build_defn
 from kflare.models.feature_scaling import fit_scaling
 from kflare.models.fitting import FittedNetwork, calibrate_and_evaluate
@@ -38,9 +42,11 @@ _LEAST = 1e-5
 class Distillation:
     """How the students are trained; the defaults were chosen on scores of 1999 to 2012."""
 
-    boosting_share: float  # weight of the gradient boosting's logit against the logistic regression's, in [0, 1]
-    members: int = 3  # networks that are averaged; they differ in their seed alone
-    steps: int = 800
+    boosting_share: float  # weight of the gradient boosting's logit against the regression's, in [0, 1]
+    sizes: tuple[float, ...] = ()  # W m^-2: flares of at least these sizes teach the regression, beside the class's own
+    thin: int = 3  # every so manyth training sample is taken: neighbours, 96 minutes apart, are almost one
+    members: int = 2  # networks that are averaged; they differ in their seed alone
+    steps: int = 400
     batch_size: int = 256
     learning_rate: float = 2e-3  # highest rate of Adam: it rises over the first 20 steps and falls to 0 along a cosine
     dropout: float = 0.25
@@ -50,7 +56,7 @@ class Distillation:
     def __post_init__(self) -> None:
         if not 0 <= self.boosting_share <= 1:
             raise SettingError(f"`boosting_share` must lie in [0, 1], got {self.boosting_share:g}")
-        for name, least in (("members", 1), ("steps", 21), ("batch_size", 1), ("parts", 2)):
+        for name, least in (("thin", 1), ("members", 1), ("steps", 21), ("batch_size", 1), ("parts", 2)):
             if getattr(self, name) < least:
                 raise SettingError(f"`{name}` must be at least {least}, got {getattr(self, name)}")
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
@@ -58,32 +64,41 @@ class Distillation:
 
 
 def teacher_targets(
-    inputs: Float32Array, observed: BoolArray, regions: npt.NDArray[Any], *, how: Distillation
-) -> Float32Array:
-    """Teachers' probabilities, float32 (N,), of features (N, n); boosting overfits, so it is cross-fitted by region."""
+    inputs: Float32Array, reached: BoolArray, regions: npt.NDArray[Any], *, how: Distillation, bends: Any = ()
+) -> tuple[LinearPart, Float32Array]:
+    """The regression and all teachers' probabilities, float32 (N,), of features (N, n).
+
+    `reached` (N, K) is whether a flare of at least each size follows, first of the class forecast. Boosting overfits,
+    so it is cross-fitted by region.
+    """
     from scipy.special import expit
     from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.linear_model import LogisticRegression
 
-    logits = _logits(LogisticRegression(max_iter=1000).fit(inputs, observed), inputs)
+    linear = LinearPart.fitted(inputs, reached, bends=bends)
+    logits, observed = linear.logits(inputs), reached[:, 0]
     if how.boosting_share:
         _, number = np.unique(regions, return_inverse=True)
         part = np.random.default_rng(how.seed).permutation(number.max() + 1)[number] % how.parts
         boosting = HistGradientBoostingClassifier(
-            max_iter=100, learning_rate=0.05, max_leaf_nodes=8, min_samples_leaf=300, l2_regularization=10.0,
-            max_features=0.3, early_stopping=False, random_state=how.seed,
+            max_iter=60, learning_rate=0.08, max_leaf_nodes=8, min_samples_leaf=max(1, 300 // how.thin),
+            l2_regularization=10.0, max_features=0.3, early_stopping=False, random_state=how.seed,
         )  # fmt: skip
         for held_out in range(how.parts):
             unseen = part == held_out
             boosted = _logits(boosting.fit(inputs[~unseen], observed[~unseen]), inputs[unseen])
             logits[unseen] = (1 - how.boosting_share) * logits[unseen] + how.boosting_share * boosted
-    return expit(logits).astype(np.float32)
+    return linear, expit(logits).astype(np.float32)
 
 
-def student(inputs: Float32Array, targets: Float32Array, *, how: Distillation, seed: int) -> keras.Model:
+def student(
+    inputs: Float32Array, targets: Float32Array, *, how: Distillation, seed: int, linear: LinearPart | None = None
+) -> keras.Model:
     """Deep Flare Net fitted to the teachers' probabilities `targets` (N,) of standardised features (N, n)."""
     keras.utils.set_random_seed(seed)
-    model = build_defn(inputs.shape[1], dropout=how.dropout, bn_momentum=0.9)  # 0.99 lags behind 800 steps
+    # The momentum of 0.99 lags behind so few steps.
+    model = build_defn(inputs.shape[1], dropout=how.dropout, bn_momentum=0.9)
+    if linear is not None:
+        model = with_linear_part(model, linear)
     drawn = np.random.default_rng(seed).integers(0, len(inputs), how.steps * how.batch_size)
     both = np.stack([1 - targets, targets], axis=1)
     data = tf.data.Dataset.from_tensor_slices(drawn).batch(how.batch_size)
@@ -121,44 +136,56 @@ def ensemble_network(members: list[keras.Model], *, event_rate: float) -> keras.
 def fit_distilled_network(
     table: pd.DataFrame,
     features: Sequence[Feature],
-    observed: npt.NDArray[np.bool_],
+    flux: Float64Array,
     split: Split,
     *,
-    earlier: tuple[pd.DataFrame, npt.NDArray[np.bool_]] | None,
+    event: str,
+    earlier: tuple[pd.DataFrame, Float64Array] | None,
     how: Distillation,
     run: TrainingRun,
     clusters: npt.NDArray[Any] | None = None,
+    others: OutOfSample | None = None,
+    disk: BoolArray | None = None,
+    also: Callable[[pd.DataFrame, BoolArray], Mapping[str, Float32Array]] | None = None,
 ) -> FittedNetwork:
-    """Fit Deep Flare Net by distillation, beside its teachers' methods on the same training samples.
+    """Fit Deep Flare Net by distillation, beside plain methods on the same training samples.
 
-    The output is 0.5 at the training span's event rate, and 0.5 is its threshold: on the search years it served better
-    than the threshold of the greatest TSS on a validation year (docs/skill.md). `earlier` are samples of an earlier
-    archive on the table's scale and their outcomes, further training data; nothing is written into the folder of the
-    run.
+    `flux` (N,) is that of the largest flare in the 24 h after each row, in W m^-2. The output is 0.5 at the training
+    span's event rate, and 0.5 is its threshold: on the search years it served better than the threshold of the greatest
+    TSS on a validation year (docs/skill.md). `earlier` are samples of an earlier archive on the table's scale and their
+    fluxes, further training data; `also` gives further methods' probabilities (N,) for training rows and outcomes.
+    Of `others`, with which the calibration has an interval, and `disk` see `calibrate_and_evaluate`. Nothing is written
+    into the folder of the run.
     """
-    tables, labels = [table[split.train]], [observed[split.train]]
+    observed = reaches(flux, event)
+    tables, fluxes = [table[split.train]], [flux[split.train]]
     if earlier is not None:
-        tables, labels = [earlier[0], *tables], [earlier[1], *labels]
-    training, outcomes = pd.concat(tables, ignore_index=True), np.concatenate(labels)
+        tables, fluxes = [earlier[0], *tables], [earlier[1], *fluxes]
+    training = pd.concat([part.iloc[:: how.thin] for part in tables], ignore_index=True)
+    largest = np.concatenate([part[:: how.thin] for part in fluxes])
+    reached = np.stack([reaches(largest, event), *(reaches(largest, size) for size in how.sizes)], axis=1)
+    outcomes, rate = reached[:, 0], float(reached[:, 0].mean())
     scaling = fit_scaling(training, features)
     known, inputs = scaling.of_table(training), scaling.of_table(table)
-    targets = teacher_targets(known, outcomes, training["region"].to_numpy(str), how=how)
-    members = [student(known, targets, how=how, seed=how.seed + number) for number in range(how.members)]
-    rate = float(outcomes.mean())
+    regions = training["region"].to_numpy(str)
+    linear, targets = teacher_targets(known, reached, regions, how=how, bends=bends_of(scaling))
+    members = [student(known, targets, how=how, seed=how.seed + number, linear=linear) for number in range(how.members)]
     model = ensemble_network(members, event_rate=rate)
     # With these weights 0.5 of a plain method is the training span's event rate too.
     weights = (1.0, (1 - rate) / rate)
     beside = {
         name: learn(known, outcomes, class_weights=weights)(inputs)
         for name, learn in (("logistic regression", logistic_regression), ("gradient boosting", gradient_boosting))
-    }
+    } | one_number_regressions(training, outcomes, table, class_weights=weights)
+    beside |= {} if also is None else also(table[split.train], observed[split.train])
 
     def probability(mask: npt.NDArray[np.bool_]) -> Float32Array:
         return model.predict(inputs[mask], batch_size=4096, verbose=0)[:, 1]
 
     return calibrate_and_evaluate(
-        model, run, observed, split, probability, baselines=beside, clusters=clusters, threshold=0.5,
-        scaling=scaling,
+        model, run, observed, split, probability, baselines=beside, clusters=clusters, threshold=0.5, disk=disk,
+        scaling=scaling, times=None if others is None else table["time"], regions=table["region"].to_numpy(str),
+        others=others,
     )  # fmt: skip
 
 

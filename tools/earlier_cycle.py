@@ -37,16 +37,16 @@ _VOTES = (2, 0.25)
 """A NOAA number is a region's if at least so many, and this share, of its numbered flares bear it."""
 
 
-def samples_of_smarp(folder: Path, flares: FlareList, *, reference: pd.DataFrame) -> RegionSamples:
-    """SMARP samples of a folder (`smarp_0.csv` …) on their restored grid and HMI's scale, with changes and history.
+def samples_of_smarp(folder: Path, flares: FlareList, *, reference: pd.DataFrame | None) -> RegionSamples:
+    """SMARP samples of a folder (`smarp_0.csv` …) on their restored grid, with changes and history.
 
-    `flares` are GOES flares of 1996 to 2010; `reference` is a region table of HMI with `COMMON_PARAMETERS`: training
-    rows. The regions have no NOAA numbers; the history of each is of the flares that the samples' own lists say are
-    its, before its first sample by numbers that only later samples tell: a look into the future that these data do not
-    let us mend.
+    `flares` are GOES flares of 1996 to 2010; `reference` is a region table of HMI with `COMMON_PARAMETERS`, training
+    rows, to whose scale they are brought; None leaves them on MDI's. The regions have no NOAA numbers; the history of
+    each is of the flares that the samples' own lists say are its, before its first sample by numbers that only later
+    samples tell: a look into the future that these data do not let us mend.
     """
     samples, own = read_smarp_samples(folder, flares=flares)
-    table = matched(samples.table, reference)
+    table = samples.table if reference is None else matched(samples.table, reference)
     table = complete_rows(table.join(region_history(table, own)), flares=flares)
     notes = (f"{folder}: {'; '.join(samples.notes)}",)
     flux = table["flux24"].to_numpy(np.float64)

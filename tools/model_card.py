@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["OLDEST_TENSORFLOW", "ModelCard", "reliability_png", "software"]
+__all__ = ["OLDEST_TENSORFLOW", "ModelCard", "reliability_png", "score_table", "software"]
 
 OLDEST_TENSORFLOW = "2.19.1"
 """The oldest TensorFlow that runs the released models with the same answers; `oldest_tensorflow.py` holds it."""
@@ -26,8 +26,8 @@ class ModelCard:
     def text(self, metadata: Mapping[str, Any]) -> str:
         """The card as Markdown, from the content of `model_metadata`.
 
-        With `cross_validation` (scores by method, each [value, lower, upper]) and `features` (of
-        `FeatureScaling.as_json`) where the model has them.
+        With `cross_validation` (`about`, and scores by method, each [value, lower, upper]), `further_tests` (the same
+        by heading) and `features` (of `FeatureScaling.as_json`) where the model has them.
         """
         parts = [
             f"# {self.name}: {metadata['event']}",
@@ -38,7 +38,8 @@ class ModelCard:
             parts.append(f"## Inputs\n\n{_features(metadata['features'])}")
         parts.append(f"## Scores of this model\n\n{_held_out(metadata)}")
         if "cross_validation" in metadata:
-            parts.append(f"## Scores of its recipe in cross-validation\n\n{_folds(metadata['cross_validation'])}")
+            parts.append(f"## Scores of its recipe in cross-validation\n\n{score_table(metadata['cross_validation'])}")
+        parts += [f"## {title}\n\n{score_table(scores)}" for title, scores in metadata.get("further_tests", {}).items()]
         parts += [
             f"## Calibration\n\n![Reliability of the calibrated probability]({self.calibration})\n\n{_platt(metadata)}",
             software(metadata),
@@ -92,28 +93,28 @@ def _held_out(metadata: Mapping[str, Any]) -> str:
     return "\n".join(["On its own test span, which chose nothing:", "", head, "| --- |" + " --- |" * 7, *rows])
 
 
-def _folds(scores: Mapping[str, Any]) -> str:
+_COLUMNS = {"tss": "TSS", "roc_area": "ROC area", "bss": "BSS (calibrated)"}
+
+
+def score_table(scores: Mapping[str, Any]) -> str:
+    """What scores are of, and a Markdown table of them and of the network's leads, a row for each method."""
+    methods = {method: entry for method, entry in scores.items() if isinstance(entry, Mapping)}
+    shown = {key: name for key, name in _COLUMNS.items() if any(key in entry for entry in methods.values())}
+    keys = [*shown, *(f"network_minus_{key}" for key in shown)]
     rows = []
-    for method, entry in scores.items():
-        if not isinstance(entry, Mapping):
-            continue
-        columns = {"tss": "", "bss": "", "network_minus_tss": "+", "network_minus_bss": "+"}
+    for method, entry in methods.items():
         cells = (
-            _score(entry[key][0], entry[key][1:], sign=sign) if key in entry else "–" for key, sign in columns.items()
+            _score(entry[key][0], entry[key][1:], sign="+" if key.startswith("network") else "")
+            if key in entry
+            else "–"
+            for key in keys
         )
         rows.append(f"| {method} | {' | '.join(cells)} |")
-    years = scores.get("test_years")
-    setting = (
-        scores["about"]
-        if years is None
-        else (
-            f"Test years {years[0]} to {years[-1]}, each trained to two years before and validated on the year before; "
-            f"means over the years, 95 % intervals by resampling {scores['resampled']}; all methods with the same "
-            "training samples and inputs."
-        )
+    leads = [name.removesuffix(" (calibrated)") for name in shown.values()]
+    head = ["method", *shown.values(), f"network's lead in {leads[0]}", *(f"in {name}" for name in leads[1:])]
+    return "\n".join(
+        [scores["about"].rstrip(".") + ".", "", f"| {' | '.join(head)} |", "|" + " --- |" * len(head), *rows]
     )
-    head = "| method | TSS | BSS (calibrated) | network's lead in TSS | in BSS |"
-    return "\n".join([setting, "", head, "| --- | --- | --- | --- | --- |", *rows])
 
 
 def _platt(metadata: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ _TOOL = runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "dist
 Distillation, ensemble_network, student = _TOOL["Distillation"], _TOOL["ensemble_network"], _TOOL["student"]
 teacher_targets, fit_distilled_network = _TOOL["teacher_targets"], _TOOL["fit_distilled_network"]
 
-QUICK = Distillation(boosting_share=0.5, members=2, steps=120, batch_size=64)
+QUICK = Distillation(boosting_share=0.5, sizes=(3e-6,), thin=1, members=2, steps=120, batch_size=64)
 
 
 def samples(n, seed=0):
@@ -37,6 +37,7 @@ def samples(n, seed=0):
     ("options", "message"),
     [
         ({"boosting_share": 1.5}, r"`boosting_share` must lie in \[0, 1\], got 1.5"),
+        ({"boosting_share": 0.5, "thin": 0}, "`thin` must be at least 1, got 0"),
         ({"boosting_share": 0.5, "members": 0}, "`members` must be at least 1, got 0"),
         ({"boosting_share": 0.5, "parts": 1}, "`parts` must be at least 2, got 1"),
         ({"boosting_share": 0.5, "learning_rate": 0.0}, "`learning_rate` must be a number above 0"),
@@ -49,7 +50,8 @@ def test_settings_are_checked(options, message):
 
 def test_teachers_state_frequencies():
     inputs, observed, regions = samples(4000)
-    targets = teacher_targets(inputs, observed, regions, how=QUICK)
+    linear, targets = teacher_targets(inputs, observed[:, None], regions, how=QUICK)
+    np.testing.assert_allclose(linear.weights, [2, 0, 0], atol=0.15)
     true = 1 / (1 + np.exp(2 - 2 * inputs[:, 0]))
     assert targets.dtype == np.float32
     assert np.abs(targets - true).mean() < 0.05
@@ -59,10 +61,10 @@ def test_teachers_state_frequencies():
 def test_boosting_teaches_no_region_that_it_has_seen():
     inputs, observed, regions = samples(4000)
     only_boosting = Distillation(boosting_share=1.0, parts=4)
-    before = teacher_targets(inputs, observed, regions, how=only_boosting)
+    _, before = teacher_targets(inputs, observed[:, None], regions, how=only_boosting)
     changed = observed.copy()
     changed[regions == 7] = ~observed[regions == 7]
-    after = teacher_targets(inputs, changed, regions, how=only_boosting)
+    _, after = teacher_targets(inputs, changed[:, None], regions, how=only_boosting)
     # Its own labels do not reach a region's targets, those of other parts do.
     np.testing.assert_array_equal(after[regions == 7], before[regions == 7])
     assert (after != before).any()
@@ -73,6 +75,16 @@ def test_the_student_comes_near_its_teacher():
     targets = (1 / (1 + np.exp(2 - 2 * inputs[:, 0]))).astype(np.float32)
     fitted = student(inputs, targets, how=QUICK, seed=3).predict(inputs, verbose=0)[:, 1]
     assert np.abs(fitted - targets).mean() < 0.08
+
+
+def test_a_student_that_contains_its_teacher_stays_with_it_and_learns_what_it_lacks():
+    inputs, observed, regions = samples(4000)
+    linear, same = teacher_targets(inputs, observed[:, None], regions, how=Distillation(boosting_share=0.0))
+    kept = student(inputs, same, how=QUICK, seed=3, linear=linear).predict(inputs, verbose=0)[:, 1]
+    assert np.abs(kept - same).mean() < 0.01
+    bent = 1 / (1 + np.exp(-linear.logits(inputs) - np.abs(inputs[:, 1])))
+    learnt = student(inputs, bent.astype(np.float32), how=QUICK, seed=3, linear=linear).predict(inputs, verbose=0)
+    assert np.abs(learnt[:, 1] - bent).mean() < 0.5 * np.abs(same - bent).mean()
 
 
 def test_joined_networks_average_logits_and_move_the_prior():
@@ -98,20 +110,25 @@ def fold():
         inputs, observed, regions = samples(1200, seed)
         area, r_value, chis = inputs.T
         columns = {"AREA": 10 ** (3 + area / 3), "R_VALUE": r_value + 3, "Chis": np.floor(np.exp(chis))}
-        return pd.DataFrame(columns).assign(region=[f"HARP {number}" for number in regions]), observed
+        rows = pd.DataFrame(columns).assign(region=[f"HARP {number}" for number in regions])
+        rows["time"] = pd.date_range("2011-01-01", periods=len(rows), freq="96min", tz="UTC")
+        return rows, np.where(observed, 2e-5, np.where(area > 0, 4e-6, 0.0))
 
-    now, observed = table(1)
-    return now, observed, Split(*(np.arange(1200) // 400 == part for part in range(3))), table(2)
+    now, flux = table(1)
+    return now, flux, Split(*(np.arange(1200) // 400 == part for part in range(3))), table(2)
 
 
 @pytest.fixture(scope="module")
 def fit(fold, tmp_path_factory):
-    now, observed, split, earlier = fold
+    now, flux, split, earlier = fold
     features = features_named(["AREA", "R_VALUE", "Chis"])
     run = TrainingRun(tmp_path_factory.mktemp("run"), {})
 
-    def work(observed=observed):
-        return fit_distilled_network(now, features, observed, split, earlier=earlier, how=QUICK, run=run)
+    def work(flux=flux):
+        return fit_distilled_network(
+            now, features, flux, split, event="M", earlier=earlier, how=QUICK, run=run,
+            also=lambda training, outcomes: {"constant": np.full(len(now), outcomes.mean(), np.float32)},
+        )  # fmt: skip
 
     return work
 
@@ -122,7 +139,8 @@ def fitted(fit):
 
 
 def test_network_and_baselines_stand_side_by_side_at_one_threshold(fitted):
-    assert {item.method for item in fitted.evaluations} == {"network", "logistic regression", "gradient boosting"}
+    expected = {"network", "logistic regression", "gradient boosting", "R_VALUE alone", "constant"}
+    assert {item.method for item in fitted.evaluations} == expected
     assert {item.threshold for item in fitted.evaluations} == {0.5}
     network, regression = (
         next(e for e in fitted.evaluations if (e.method, e.span) == (method, "test"))
@@ -134,8 +152,8 @@ def test_network_and_baselines_stand_side_by_side_at_one_threshold(fitted):
 
 
 def test_labels_of_the_test_span_change_nothing_and_a_fit_repeats(fit, fitted, fold):
-    _, observed, split, _ = fold
-    again = fit(np.where(split.test, ~observed, observed))
+    _, flux, split, _ = fold
+    again = fit(np.where(split.test, 1e-5 - flux.clip(max=1e-5), flux))
     assert again.calibration.slope == pytest.approx(fitted.calibration.slope, rel=1e-3)
     np.testing.assert_allclose(again.forecasts["probability"], fitted.forecasts["probability"], atol=1e-4)
 

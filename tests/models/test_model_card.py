@@ -23,7 +23,7 @@ METADATA = {
     ],
     "calibration": {"method": "Platt scaling", "slope": 0.9, "offset": -3.5, "lowest": 0.001},
     "cross_validation": {
-        "test_years": [2013, 2014], "resampled": "regions",
+        "about": "Test years 2013 and 2014",
         "network": {"tss": [0.8, 0.7, 0.9], "bss": [0.3, 0.2, 0.4]},
         "persistence": {
             "tss": [0.4, 0.3, 0.5], "bss": [-0.1, -0.2, 0.0],
@@ -40,10 +40,18 @@ def test_the_card_holds_use_inputs_scores_calibration_and_limits():
     assert "| train | 2010-10-30 | 2014-12-31 | 70000 |" in text
     assert r"| `AREA` | uHem | log10 | area \|A\| |" in text
     assert "| network | 0.50 | 5 | 7 | 1 | 90 | 0.761 (0.50 to 0.90) | – |" in text
+    assert "Test years 2013 and 2014.\n\n| method | TSS | BSS (calibrated) | network's lead in TSS | in BSS |" in text
     assert "| persistence | 0.400 (0.30 to 0.50) | -0.100 (-0.20 to 0.00) | +0.400 (+0.30 to +0.50) |" in text
     assert "sigmoid(0.900 · logit(`probability`) -3.500), held to [0.001, 0.999]" in text
     assert "TensorFlow 2.19.1 and later, and so in TensorFlow Serving 2.19 and later.\n\n## Limits" in text
     assert text.endswith("## Limits\n\n* No warning rests on it alone.\n")
+
+
+def test_further_tests_follow_with_the_scores_that_they_have():
+    tests = {"Another archive": {"about": "SMARP", "network": {"tss": [0.7, 0.6, 0.8], "roc_area": [0.9, 0.8, 1.0]}}}
+    text = ModelCard("defn-m", "Regions.", "SHARP.", "* Limits.", "c.png").text(METADATA | {"further_tests": tests})
+    assert "## Another archive\n\nSMARP.\n\n| method | TSS | ROC area | network's lead in TSS | in ROC area |" in text
+    assert "| network | 0.700 (0.60 to 0.80) | 0.900 (0.80 to 1.00) | – | – |" in text
 
 
 def test_a_card_without_cross_validation_has_no_such_section():
