@@ -13,6 +13,13 @@ OLDEST_TENSORFLOW = "2.19.1"
 """The oldest TensorFlow that runs the released models with the same answers; `oldest_tensorflow.py` holds it."""
 
 
+_SCALES = {
+    "irradiance": "Classes are on today's scale, that of SWPC's lists since 2019-12-09: M1.0 is C7.0 of the papers of "
+    "before, C1.0 is their B7.0, and their M1.0 and C1.0 are M1.4 and C1.4 (docs/flare_scale.md).",
+    "operational": "Classes are as listed at the time: up to GOES-15 0.7 of today's (docs/flare_scale.md).",
+}
+
+
 @dataclass(frozen=True)
 class ModelCard:
     """The words of a card; its figures come from the model's own metadata."""
@@ -30,7 +37,7 @@ class ModelCard:
         by heading) and `features` (of `FeatureScaling.as_json`) where the model has them.
         """
         parts = [
-            f"# {self.name}: {metadata['event']}",
+            f"# {self.name}: {metadata['event']}\n\n{_SCALES[metadata['data'].get('flare_scale', 'irradiance')]}",
             f"## Intended use\n\n{self.use}",
             f"## Training data\n\n{self.data.strip()}\n\n{_spans(metadata)}",
         ]
