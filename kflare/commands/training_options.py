@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from kflare.commands.command_line import quiet_tensorflow
 from kflare.errors import SettingError
-from kflare.flares.catalogue import FlareList
-from kflare.flares.repairing import read_flares
 from kflare.models.registry import MODELS, ModelSpec, model_names, model_spec
 
 if TYPE_CHECKING:
+    from kflare.flares.catalogue import FlareList
     from kflare.models.fitting import TrainingTask
     from kflare.models.training import Recipe
 
@@ -66,6 +65,8 @@ def _checked_spec(args: argparse.Namespace) -> ModelSpec:
 def training_task(args: argparse.Namespace, *, run: str = "") -> "tuple[TrainingTask, Path]":
     """The labelled samples of the options, and the run's folder, by default runs/`run`MODEL."""
     spec = _checked_spec(args)
+    from kflare.flares.repairing import read_flares
+
     flares = read_flares(args.flares, scale=args.flare_scale)
     quiet_tensorflow()
     folder = args.output or Path("runs") / f"{run}{spec.name}"
@@ -73,7 +74,7 @@ def training_task(args: argparse.Namespace, *, run: str = "") -> "tuple[Training
     return replace(task, notes=(flares.report(), *task.notes)), folder
 
 
-def _labelled(args: argparse.Namespace, spec: ModelSpec, flares: FlareList, folder: Path) -> "TrainingTask":
+def _labelled(args: argparse.Namespace, spec: ModelSpec, flares: "FlareList", folder: Path) -> "TrainingTask":
     if spec.kind == "image":
         from kflare.models.image_models import image_task
 
@@ -104,6 +105,7 @@ def scale_changes(args: argparse.Namespace) -> str:
     from kflare.datasets.archive import index_archive
     from kflare.datasets.region_samples import samples_of_region_table, samples_of_sharp
     from kflare.flares.labels import disk_flux, reaches
+    from kflare.flares.repairing import read_flares
 
     spec = _checked_spec(args)
     lists = [read_flares(args.flares, scale=scale) for scale in ("as listed", "irradiance")]
