@@ -175,7 +175,7 @@ def catalogues() -> Iterator[Target]:
 
 
 def solar() -> Iterator[Target]:
-    """Images of AIA, segments of vector fields, SHARP maps and attribution maps, in FITS."""
+    """Images of AIA, segments of vector fields, the box of a SHARP and attribution maps, in FITS."""
     import numpy as np
     import pandas as pd
     from astropy.io import fits
@@ -186,7 +186,6 @@ def solar() -> Iterator[Target]:
     from kflare.observations.identity import identify
     from kflare.observations.reading import magnetogram_time
     from kflare.observations.solar_image import read_solar_image
-    from kflare.regions.sharp_cea import read_sharp_cea
     from kflare.regions.vector_files import read_vector
     from kflare.synthetic.sun import SyntheticSun
 
@@ -218,14 +217,7 @@ def solar() -> Iterator[Target]:
     fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(ones, fits.Header(cards), compression_type="RICE_1")]).writeto(
         stream
     )
-    bitmap, other = stream.getvalue(), folder / "hmi.sharp_cea_720s.377.magnetogram.fits"
-    other.write_bytes(bitmap)
-
-    def sharp(path: Path) -> object:
-        return read_sharp_cea([path.rename(path.with_name("hmi.sharp_cea_720s.377.bitmap.fits")), other])
-
-    yield Target("FITS", "SHARP CEA map", bitmap, ".fits", sharp)
-    yield Target("FITS", "SHARP box", bitmap, ".fits", read_sharp_box)
+    yield Target("FITS", "SHARP box", stream.getvalue(), ".fits", read_sharp_box)
     maps = np.random.default_rng(0).normal(size=(1, 32, 32, 2)).astype(np.float32)
     outputs = {"probability": np.zeros(1), "calibrated": np.zeros(1), "grad_cam": maps[:, ::4, ::4]}
     made = Attribution.of_reply({**outputs, "guided_backprop": maps}, 0, magnetogram, origin=Origin("cnn-c", 1))

@@ -172,13 +172,9 @@ class FlareList:
         start = self.table["start"]
         return start.iloc[0].to_pydatetime(), start.iloc[-1].to_pydatetime()
 
-    def of_region(self, noaa: int) -> "FlareList":
-        """Flares of one NOAA active region, by its full number (11875, not 1875)."""
-        return self._where(self.table["noaa"].eq(noaa).fillna(value=False).to_numpy(dtype=bool))
-
     def between(self, t0: datetime, t1: datetime) -> "FlareList":
         """Flares that start in [t0, t1); both must be aware."""
-        return self._where(within(self.table["start"], t0, t1))
+        return replace(self, table=self.table[within(self.table["start"], t0, t1)])
 
     def as_irradiance(self) -> "FlareList":
         """The same flares on today's scale; itself, where it is on it already.
@@ -219,9 +215,6 @@ class FlareList:
         for name in ("start", "peak", "end"):
             plain[name] = plain[name].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
         write_whole(path, plain.to_csv(index=False))
-
-    def _where(self, keep: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> "FlareList":
-        return replace(self, table=self.table[keep])
 
 
 def class_fluxes(goes_class: pd.Series) -> pd.Series:

@@ -6,10 +6,9 @@ from .extraction import Extraction, measure
 from .feature_table import feature_set, features_named
 from .inversion_lines import neutral_lines, polarity_lines
 from .los_features import line_of_sight_features, r_value
-from .sharp_cea import read_sharp_cea
 from .tracking import Tracker, TrackingOptions
 from .vector_files import read_vector
-from .vector_parameters import potential_field, sharp_parameters, vector_features
+from .vector_parameters import sharp_parameters, vector_features
 
 __all__ = [
     "DetectionOptions",
@@ -25,9 +24,7 @@ __all__ = [
     "measure",
     "neutral_lines",
     "polarity_lines",
-    "potential_field",
     "r_value",
-    "read_sharp_cea",
     "read_vector",
     "sharp_parameters",
     "vector_features",

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-from scipy import fft, signal
+from scipy import signal
 
 from kflare.errors import DataError
 from kflare.io.arrays import Float32Array, Float64Array, FloatArray
@@ -22,7 +22,7 @@ from kflare.regions.cea import Patch
 from kflare.regions.feature_table import feature_set
 from kflare.regions.los_features import area_uhem, central_differences, mean_gradient, r_value
 
-__all__ = ["greenpot", "potential_field", "sharp_parameters", "vector_features"]
+__all__ = ["greenpot", "sharp_parameters", "vector_features"]
 
 _MU0 = 1.2566370614e-6  # T m / A, with the digits of JSOC
 _TESLA = 1e-4  # per gauss
@@ -57,37 +57,6 @@ def greenpot(bz: FloatArray) -> tuple[Float32Array, Float32Array]:
     return bx, by
 
 
-def potential_field(bz: FloatArray, *, pad: int = 2) -> tuple[Float32Array, Float32Array]:
-    """Horizontal field at the boundary of the half-space whose current-free field has the vertical component `bz`.
-
-    By Fourier transform: B_h = -i k / |k| · Bz (Alissandrakis 1981, Astronomy & Astrophysics 100, 197, for alpha = 0).
-
-    Parameters
-    ----------
-    bz : numpy.ndarray, float, shape (h, w)
-        Vertical field in gauss, row 0 = north, column 0 = east; NaN counts as 0, and so does all around the map.
-    pad : int
-        How many times as large as the map the periodic box is, in each direction.
-
-    Returns
-    -------
-    bx, by : numpy.ndarray, float32, shape (h, w)
-        Gauss towards west and north.
-    """
-    filled = np.nan_to_num(np.asarray(bz, np.float64))
-    height, width = filled.shape
-    rows, columns = fft.next_fast_len(pad * height), fft.next_fast_len(pad * width, real=True)
-    spectrum = fft.rfft2(filled, (rows, columns))
-    north = -np.fft.fftfreq(rows)[:, np.newaxis]
-    west = np.fft.rfftfreq(columns)
-    length = np.hypot(west, north)
-    length[0, 0] = 1
-    spectrum *= -1j / length
-    bx = fft.irfft2(spectrum * west, (rows, columns))[:height, :width]
-    by = fft.irfft2(spectrum * north, (rows, columns))[:height, :width]
-    return bx.astype(np.float32), by.astype(np.float32)
-
-
 def sharp_parameters(patch: Patch, *, potential: Potential = greenpot) -> dict[str, float]:
     """SHARP parameters of a region, in the units and with the constants of JSOC's headers.
 
@@ -96,8 +65,7 @@ def sharp_parameters(patch: Patch, *, potential: Potential = greenpot) -> dict[s
     patch : Patch
         With a vector field, or `DataError`.
     potential : callable
-        Potential field over Bz, for MEANPOT, TOTPOT, MEANSHR and SHRGT45: JSOC's `greenpot`, or the physical
-        `potential_field`.
+        Potential field over Bz, for MEANPOT, TOTPOT, MEANSHR and SHRGT45: JSOC's `greenpot`, or another.
 
     Returns
     -------

@@ -155,4 +155,4 @@ def test_the_catalogues_without_and_with_regions(real_data):
     assert strong["noaa"].notna().mean() == pytest.approx(0.888, abs=0.005)
     # 2013-10-23 has the regions that it had.
     day = merged.between(datetime(2013, 10, 23, tzinfo=UTC), datetime(2013, 10, 24, tzinfo=UTC))
-    assert len(day.of_region(11875).table.query("flux >= 1e-6")) == 10
+    assert len(day.table.query("noaa == 11875 and flux >= 1e-6")) == 10

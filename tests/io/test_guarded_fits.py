@@ -20,7 +20,7 @@ from kflare.errors import DataError
 from kflare.io.guarded_fits import guarded_fits
 from kflare.observations.reading import magnetogram_time, read_magnetogram
 from kflare.observations.solar_image import read_solar_image
-from kflare.regions.sharp_cea import read_sharp_cea
+from kflare.regions.vector_files import read_segment
 from kflare.sharp.keywords import read_sharp_header
 
 CARDS = {
@@ -29,14 +29,8 @@ CARDS = {
 }  # fmt: skip
 
 
-def read_vector_segment(path):
-    other = path.with_name("hmi.sharp.magnetogram.fits")
-    other.write_bytes(path.read_bytes())
-    return read_sharp_cea([path, other])
-
-
 HEADERS = [magnetogram_time, read_sharp_header, read_sharp_box, lambda path: complete_header(path, path, {})]
-PIXELS = [read_magnetogram, lambda path: read_solar_image(path, wavelength=131), read_vector_segment, read_attribution]
+PIXELS = [read_magnetogram, lambda path: read_solar_image(path, wavelength=131), read_segment, read_attribution]
 
 
 def card(key, value):

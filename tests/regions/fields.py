@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from scipy import fft
 
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.cea import Patch
@@ -52,6 +53,26 @@ def dipole(shape, *, depth=12.0, apart=(30.0, 8.0), field=2000.0):
         r3 = (dx**2 + dy**2 + depth**2) ** 1.5
         total += sign * field * depth**2 * np.stack(np.broadcast_arrays(dx / r3, dy / r3, depth / r3))
     return total
+
+
+def potential_field(bz, *, pad=2):
+    """Horizontal field at the boundary of the half-space whose current-free field has the vertical component `bz`.
+
+    By Fourier transform: B_h = -i k / |k| · Bz (Alissandrakis 1981, Astronomy & Astrophysics 100, 197, for alpha = 0),
+    in a periodic box `pad` times as large as the map; NaN counts as 0. Towards west and north, in the unit of `bz`.
+    """
+    filled = np.nan_to_num(np.asarray(bz, np.float64))
+    height, width = filled.shape
+    rows, columns = fft.next_fast_len(pad * height), fft.next_fast_len(pad * width, real=True)
+    spectrum = fft.rfft2(filled, (rows, columns))
+    north = -np.fft.fftfreq(rows)[:, np.newaxis]
+    west = np.fft.rfftfreq(columns)
+    length = np.hypot(west, north)
+    length[0, 0] = 1
+    spectrum *= -1j / length
+    bx = fft.irfft2(spectrum * west, (rows, columns))[:height, :width]
+    by = fft.irfft2(spectrum * north, (rows, columns))[:height, :width]
+    return bx.astype(np.float32), by.astype(np.float32)
 
 
 def linear_force_free(shape, *, alpha, modes=12, shortest=24, seed=1, field=800.0):

@@ -9,9 +9,9 @@ import pytest
 from kflare.errors import DataError
 from kflare.regions.feature_table import feature_set
 from kflare.regions.los_features import line_of_sight_features, r_value, sharp_sample_features
-from kflare.regions.sharp_cea import read_sharp_cea
 
 from .fields import STEP_M, patch_of
+from .sharp_cea import read_sharp_cea
 
 SHAPE = (81, 101)
 STEP = STEP_M / 1e6  # 0.3644 Mm
@@ -93,7 +93,7 @@ def test_r_value_of_a_straight_line():
 
 def test_the_shipped_sharp_features_of_harp_377(real_data):
     """AREA 5447, USFLUX 2.312e22, MEANGBZ 36.16 and R_VALUE 4.803 in the samples at 01:36; the map is of 02:00."""
-    patch = read_sharp_cea(real_data / "sharp_cea_377")
+    patch = read_sharp_cea((real_data / "sharp_cea_377").glob("*.fits"))
     values = sharp_sample_features(patch)
     assert list(values) == ["AREA", "USFLUX", "MEANGBZ", "R_VALUE"]
     assert values["AREA"] == pytest.approx(5447, rel=0.01)

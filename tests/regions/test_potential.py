@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from kflare.regions.vector_parameters import greenpot, potential_field
+from kflare.regions.vector_parameters import greenpot
 
-from .fields import dipole
+from .fields import dipole, potential_field
 
 
 def test_greenpot_is_the_sum_that_jsoc_writes():

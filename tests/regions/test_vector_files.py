@@ -10,11 +10,11 @@ from astropy.io import fits
 
 from kflare.errors import DataError, SettingError
 from kflare.regions.cea import cea_patch
-from kflare.regions.sharp_cea import read_sharp_cea
 from kflare.regions.vector_files import read_vector
 from kflare.regions.vector_parameters import sharp_parameters
 
 from .fields import camera_field, linear_force_free, magnetogram_of, view, write_vector
+from .sharp_cea import read_sharp_cea
 
 WIDTH = 256
 SEGMENTS = ("field", "inclination", "azimuth", "disambig")
@@ -254,9 +254,9 @@ def test_a_disambiguation_of_other_numbers_than_bits_is_refused(tmp_path, magnet
         read(files | {"disambig": changed}, magnetogram)
 
 
-def test_a_sharp_map_is_read_from_a_folder_or_its_files(real_data):
+def test_a_sharp_map_is_as_its_header_and_bitmap_say(real_data):
     folder = real_data / "sharp_cea_377"
-    patch = read_sharp_cea(folder)
+    patch = read_sharp_cea(folder.glob("*.fits"))
     assert patch.inside.shape == (377, 744)
     # CRVAL1 - CRLN_OBS, and the corner pixels of the full disk: bitmap 33 and 34 are 123,890, of which 45,703 are sure.
     assert (patch.lon, patch.lat) == pytest.approx((13.154, -21.0769))
@@ -277,7 +277,7 @@ def test_mu_of_a_sharp_map_is_that_of_sunpy(real_data):
     from astropy.wcs import WCS
 
     folder = real_data / "sharp_cea_377"
-    patch = read_sharp_cea(folder)
+    patch = read_sharp_cea(folder.glob("*.fits"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         (path,) = folder.glob("*.Br.fits")
@@ -294,13 +294,3 @@ def test_mu_of_a_sharp_map_is_that_of_sunpy(real_data):
     observer = SkyCoord(header["CRLN_OBS"] * u.deg, header["CRLT_OBS"] * u.deg)
     expected = np.cos(point.separation(observer).rad)
     np.testing.assert_allclose(patch.mu[rows, columns], expected, atol=1e-4)
-
-
-def test_sharp_segments_that_are_missing_or_doubled_are_named(tmp_path, real_data):
-    files = sorted((real_data / "sharp_cea_377").glob("*.fits"))
-    with pytest.raises(DataError, match="must hold the SHARP segments `Br`, `conf_disambig` too"):
-        read_sharp_cea(path for path in files if ".Br." not in path.name and "conf" not in path.name)
-    with pytest.raises(DataError, match="must hold the SHARP segments `bitmap`, `magnetogram` too"):
-        read_sharp_cea(tmp_path)
-    with pytest.raises(DataError, match="must hold one SHARP record, got"):
-        read_sharp_cea([*files, *files])

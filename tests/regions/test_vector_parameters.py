@@ -10,18 +10,18 @@ from astropy.io import fits
 from kflare.errors import DataError
 from kflare.regions.feature_table import feature_set
 from kflare.regions.los_features import line_of_sight_features
-from kflare.regions.sharp_cea import read_sharp_cea
-from kflare.regions.vector_parameters import potential_field, sharp_parameters, vector_features
+from kflare.regions.vector_parameters import sharp_parameters, vector_features
 from kflare.sharp.keywords import SHARP_KEYWORDS
 
-from .fields import dipole, linear_force_free, mirrored, patch_of, reversed_polarity
+from .fields import dipole, linear_force_free, mirrored, patch_of, potential_field, reversed_polarity
+from .sharp_cea import read_sharp_cea
 
 SHAPE = (121, 161)
 
 
 @pytest.fixture(scope="module")
 def harp_377(real_data):
-    return read_sharp_cea(real_data / "sharp_cea_377")
+    return read_sharp_cea((real_data / "sharp_cea_377").glob("*.fits"))
 
 
 @pytest.fixture(scope="module")
