@@ -64,7 +64,7 @@ LIMITS = """\
 * Classes are on today's scale (GOES-16 and later): its M1.0 is M0.7 of the lists before, and the papers' >= M1.0 is
   today's >= M1.4. Histories (`Chis` ...) count flares on the same scale.
 * 2013 to 2017 have been looked at in earlier versions: their scores are of a recipe that was chosen by years before
-  2013, but by people who had seen them. 2018 to 2020 and the tests between the archives had not been looked at.
+  2013, but with those in view. 2018 to 2020 by themselves, and one archive by the other, had not been scored before.
 * `probability` is no frequency: 0.5 stands for the event rate of the training samples. Use `calibrated` as a chance.
 * Samples are spaced by 96 minutes and repeat themselves: intervals are therefore by region, and wide.
 """
@@ -206,7 +206,7 @@ def defn(letter: str, *, data: Path, out: Path, work: Path, scale: AskedScale = 
     rows = calibrated(last, before)
     further["2017 to 2020"] = scored(rows.assign(fold="all"), "The released model on its own test span")
     late = rows[rows["time"] >= utc_date("2018-01-01")]
-    about = "The released model on the years of which nothing was ever chosen and nothing was looked at before"
+    about = "The released model on years by which nothing was ever chosen, nor scored by themselves before"
     further["2018 to 2020"] = scored(late.assign(fold="all"), about)
     _written(work / "scores.md", scores, further)
     metadata = model_metadata(
