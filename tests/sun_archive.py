@@ -73,7 +73,7 @@ class SunArchive(StandIn):
             if found[4]:
                 return self.xrays(datetime.strptime(found[4], "%Y%m%d").replace(tzinfo=UTC)), "application/netcdf", {}
             days = [first + n * DAY for n in range(31) if (first + n * DAY).month == first.month]
-            stem = f"sci_{'gxrs' if self.satellite < 16 else 'xrsf'}-l2-avg1m_g{self.satellite}"
+            stem = f"sci_xrsf-l2-avg1m_g{self.satellite}"
             return listing([f"{stem}_d{day:%Y%m%d}_v1-0-0.nc" for day in days if self.sun.start <= day < self.xray_end])
         if path.startswith("/SUM/"):
             _, _, series, stamp, wavelength, segment = path.split("/")
