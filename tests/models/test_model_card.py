@@ -11,6 +11,7 @@ ModelCard, reliability_png = _TOOL["ModelCard"], _TOOL["reliability_png"]
 METADATA = {
     "packages": {"tensorflow": "2.21.0"},
     "oldest_tensorflow": "2.19.1",
+    "data": {"flare_scale": "irradiance"},
     "event": "largest flare >= M1.0 starting within 24 h",
     "spans": {"train": {"first": "2010-10-30T00:00:00", "last": "2014-12-31T00:00:00", "samples": 70000}},
     "features": [{"name": "AREA", "unit": "uHem", "scale": "log10", "definition": "area |A|"}],
@@ -57,7 +58,10 @@ def test_further_tests_follow_with_the_scores_that_they_have():
 def test_a_card_without_cross_validation_has_no_such_section():
     card = ModelCard("cnn-m", "Disk.", "HMI.", "* Limits.", "calibration.png")
     text = card.text(
-        {key: METADATA[key] for key in ("event", "spans", "scores", "calibration", "packages", "oldest_tensorflow")}
+        {
+            key: METADATA[key]
+            for key in ("event", "data", "spans", "scores", "calibration", "packages", "oldest_tensorflow")
+        }
     )
     assert "cross-validation" not in text
     assert "## Inputs" not in text
