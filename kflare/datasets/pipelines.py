@@ -26,6 +26,7 @@ def image_dataset(
     labels: npt.NDArray[np.bool_] | npt.NDArray[np.float32],
     *,
     batch_size: int,
+    guises: npt.NDArray[np.float16] | None = None,
     training: bool = False,
     augmented: bool = False,
     seed: int = 0,
@@ -35,19 +36,25 @@ def image_dataset(
 
     `fields` (M, S, S, 1) are those of `reduce_images` in gauss, of which `rows` (N,) are used. `labels` tell whether a
     flare of the class follows, bool (N,), or are maps of what the image shows, float32 (N, h, w, n), north up, which
-    are mirrored with it. `augmented` ones go through `augment`. In `training` there is no end: from `epoch` (0 = the
+    are mirrored with it. `augmented` ones go through `augment`. Of the `guises` (M, V, S, S, 1) of the images, if there
+    are any, and the image itself one is drawn for each epoch. In `training` there is no end: from `epoch` (0 = the
     first) on epoch follows epoch, each with every image once, in an order of its own.
     """
     targets = tf.constant(one_hot(labels.astype(bool)) if labels.dtype == np.bool_ else labels)
     numbers = tf.constant(rows)
 
+    def chosen(row: int, drawn: float) -> npt.NDArray[np.float32]:
+        many = 0 if guises is None else guises.shape[1]
+        guise = int(drawn * (many + 1))
+        return np.array(fields[row] if guises is None or guise >= many else guises[row, guise], np.float32)
+
     def of_epoch(number: tf.Tensor) -> tf.data.Dataset:
         def load(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            field = tf.numpy_function(lambda row: np.array(fields[row]), [numbers[place]], tf.float32, stateful=False)
+            drawn = tf.random.stateless_uniform((4,), (seed * 2**20 + number, place))
+            field = tf.numpy_function(chosen, [numbers[place], drawn[3]], tf.float32, stateful=False)
             field, target = tf.ensure_shape(field, fields.shape[1:]), targets[place]
             if augmented:
-                drawn = tf.random.stateless_uniform((3,), (seed * 2**20 + number, place)) < 0.5
-                field, target = augment(field, target, drawn)
+                field, target = augment(field, target, drawn[:3] < 0.5)
             return fill_and_scale(field), target
 
         places = _shuffled(len(rows), seed, number) if training else tf.range(len(rows), dtype=tf.int64)
