@@ -22,7 +22,7 @@ from kflare.models.dense_cnn import LAST_CONVOLUTION
 from kflare.models.fitting import FittedNetwork, fingerprint, model_metadata
 from kflare.models.image_models import fit_image_network, publish_image_model, standardised
 from kflare.models.losses import class_weights
-from kflare.models.pretraining import flux_maps_of
+from kflare.models.pretraining import GUISES, line_maps_of
 from kflare.models.registry import model_spec
 from kflare.models.training import Recipe, TrainingRun
 
@@ -44,8 +44,8 @@ LIMITS = """\
 * The architecture is that of Yi et al. (2021); the training is not, and the input is 256 pixels wide, as are its maps.
 * It learnt from two years around the maximum of cycle 24. Nearly every day of these had a flare >= C1.0, so nothing is
   known of the skill of cnn-c on a quiet Sun.
-* Images must show the disk as the training images do: radius about 0.44 of the width, north up. Magnetograms of MDI are
-  about 1.4 times stronger and are not matched.
+* Images must show the whole disk, north up, with a radius of 77 pixels or more. Magnetograms of MDI are about 1.4 times
+  stronger and are not matched.
 * It sees neither regions behind the limb nor what happened before the image was taken.
 * `probability` is no frequency: 0.5 stands for the event rate of the training days. Use `calibrated` as a chance.
 """
@@ -59,8 +59,9 @@ def cnn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
     archive = index_archive(data / "hmi_daily")
     paths, times = archive["path"].tolist(), archive["forecast_time"]
     observed = reaches(disk_flux(times, flares), event)
-    measure = flux_maps_of(SIZE)
-    images = reduce_images(paths, size=SIZE, byte_range=BYTE_RANGE, folder=work / name, measure=measure)
+    images = reduce_images(
+        paths, size=SIZE, byte_range=BYTE_RANGE, folder=work / name, measure=line_maps_of, guises=GUISES
+    )
     proxies = images.proxies
     persistent = persistence(times, flares, event)
     days = times.dt.tz_localize(None).dt.floor("D").to_numpy()

@@ -22,11 +22,12 @@ from tqdm import tqdm
 
 from kflare.attribution.compiled import METHODS, CompiledAttribution
 from kflare.attribution.map_agreement import CELLS, agreement, mean_defined, on_cells, rank_correlation
-from kflare.datasets.preprocessing import fill_and_scale, reduce_field
+from kflare.datasets.preprocessing import fill_and_scale, reduced
 from kflare.errors import DataError
 from kflare.io.arrays import Float32Array
 from kflare.models.image_models import last_convolution
 from kflare.observations.reading import read_magnetogram
+from kflare.observations.usability import require_usable
 
 __all__ = ["controls", "network_inputs", "randomisation_check", "removal_curve"]
 
@@ -35,8 +36,8 @@ _FLARE = 1
 
 def network_inputs(paths: Sequence[Path], *, size: int, byte_range: float | None) -> Float32Array:
     """Magnetograms as a dense CNN takes them, float32 (N, S, S, 1) in [-1, 1]."""
-    fields = [read_magnetogram(path, byte_range=byte_range).data[None, :, :, None] for path in paths]
-    return np.concatenate([fill_and_scale(reduce_field(tf.constant(field), size=size)).numpy() for field in fields])
+    fields = [reduced(require_usable(read_magnetogram(path, byte_range=byte_range)), size=size) for path in paths]
+    return fill_and_scale(tf.constant(np.stack(fields)[..., None])).numpy()
 
 
 def controls(model: keras.Model, images: Float32Array, methods: Sequence[str] = METHODS) -> dict[str, pd.DataFrame]:

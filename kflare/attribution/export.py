@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import islice
@@ -23,7 +23,7 @@ import pandas as pd
 from kflare.attribution.attribution_file import Attribution, read_attribution, read_origin, write_attribution
 from kflare.attribution.harps import RegionPatch, place_regions, regions_near
 from kflare.attribution.image_maps import image_rows
-from kflare.attribution.published import AttributionModel, open_once
+from kflare.attribution.published import Ask, AttributionModel, open_once
 from kflare.attribution.region_tables import read_regions
 from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError, SettingError
@@ -210,8 +210,8 @@ def _answered(batches: Iterable[Batch], source: AttributionModel) -> Iterator[tu
     with ThreadPoolExecutor(1) as model:
         waiting = None
         for batch in batches:
-            fields = [image[1][..., None] for image in batch if not isinstance(image, str)]
-            answer = model.submit(open_once(source), np.stack(fields)) if fields else None
+            fields = [image[0].data for image in batch if not isinstance(image, str)]
+            answer = model.submit(_ask, open_once(source), fields) if fields else None
             if waiting is not None:
                 yield waiting[0], waiting[1].result()
             if answer is None:  # only the last batch may have no image that can be read
@@ -220,6 +220,14 @@ def _answered(batches: Iterable[Batch], source: AttributionModel) -> Iterator[tu
             waiting = batch, answer
         if waiting is not None:
             yield waiting[0], waiting[1].result()
+
+
+def _ask(ask: Ask, fields: Sequence[Float32Array]) -> Outputs:
+    """Ask about magnetograms as they were measured, at once where they have one size."""
+    if len({field.shape for field in fields}) == 1:
+        return ask(np.stack(fields)[..., None])
+    replies = [ask(field[None, ..., None]) for field in fields]
+    return {name: np.concatenate([reply[name] for reply in replies]) for name in replies[0]}
 
 
 def _batches(jobs: Sequence[ImageJob], size: int, settings: Export) -> Iterator[Batch]:
@@ -243,19 +251,15 @@ def _batches(jobs: Sequence[ImageJob], size: int, settings: Export) -> Iterator[
 
 
 def _read(job: ImageJob, size: int, settings: Export) -> tuple[Magnetogram, Float32Array] | str:
-    """An image without its pixels, and its field (S, S) reduced as the model itself would; or why there is none."""
-    import tensorflow as tf
-
-    from kflare.datasets.preprocessing import reduce_field
+    """An image, and its field (S, S) reduced as the model itself does for a picture; or why there is none."""
+    from kflare.datasets.preprocessing import reduced
 
     assert job.image is not None
     try:
         image = require_usable(read_magnetogram(job.image, byte_range=settings.byte_range))
+        return image, reduced(image, size=size)
     except DataError as error:
         return str(error)
-    field = reduce_field(tf.constant(image.data[None, :, :, None]), size=size).numpy()[0, :, :, 0]
-    # What is kept for the header needs the shape only.
-    return replace(image, data=np.broadcast_to(np.float32(np.nan), image.data.shape)), field
 
 
 def _require_same(path: Path, settings: Export, source: AttributionModel) -> None:

@@ -27,7 +27,7 @@ ATTRIBUTE = "attribute"
 _LOADING = Lock()
 
 Ask = Callable[[npt.NDArray[np.float32]], dict[str, npt.NDArray[Any]]]
-"""Magnetograms (N, S, S, 1) in gauss, NaN off disk, to the outputs of the signature `attribute`."""
+"""Magnetograms (N, H, H, 1) in gauss, NaN off disk, to the outputs of the signature `attribute`."""
 
 
 class AttributionModel(Hashable, Protocol):

@@ -1,23 +1,30 @@
 """From gauss, or from archive bytes, to what the dense CNN sees: the one reduction, for training and for serving.
 
-Yi et al. (2021, section 2) use 512×512 8-bit images of ±100 G. Not in the paper, hence reconstruction (SCIENCE.md D.4):
-the scaling to [-1, 1], and off-disk pixels at the lower end, as black as they are in the archive's images.
+One Sun, whatever telescope or archive an image is from: the disk is found, brought to one place, size and resolution,
+and only then clipped, as in the 8-bit images of Yi et al. (2021, section 2), at ±100 G. Not in the paper, hence
+reconstruction (SCIENCE.md D.4): the scaling to [-1, 1], the resolution, and zero field off the disk.
 """
 
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
 import tensorflow as tf
 
+from kflare.errors import DataError
+from kflare.io.arrays import Float32Array
+from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.usability import LARGEST_FIELD, LEAST_COVERAGE, LEAST_SIDE, MOST_BEYOND
+from kflare.sun.disk import network_disk
 
 __all__ = [
-    "CLIPPED_SIZE", "DISK_BYTE", "FIELD_LIMIT", "MAXIMUM_PIXELS", "bytes_to_gauss", "fill_and_scale", "mask_space",
-    "reduce_field", "usable",
+    "BLUR", "DISK_BYTE", "FIELD_LIMIT", "MAXIMUM_PIXELS", "bytes_to_gauss", "fill_and_scale", "mask_space",
+    "reduce_field", "reduced", "reduction", "usable",
 ]  # fmt: skip
 
 FIELD_LIMIT = 100.0
 """Gauss; stronger fields are clipped, as in the archive's images (paper 1, section 2)."""
-
-CLIPPED_SIZE = 512
-"""Pixels a side of the archive's images, at which the field saturates; larger magnetograms are averaged to it first."""
 
 DISK_BYTE = 20
 """Bytes above this are on the disk, as in `observations.readers.images`: JPEG noise off the disk stays below."""
@@ -25,29 +32,78 @@ DISK_BYTE = 20
 MAXIMUM_PIXELS = 4096
 """The largest side of an image that is decoded, that of HMI."""
 
+BLUR = 0.85
+"""Standard deviation in the network's pixels of the Gaussian that the field is averaged with."""
+
+LEAST_BLUR = 0.5
+"""The same in the image's own pixels, without the width of these: an image that would need less is too coarse."""
+
+LIMB = 0.985
+"""Radii from the disk's centre up to which the network sees the Sun: to 80 degrees, within all errors of the limb."""
+
+_BAND = 32  # rows of the network's made at once, of those of the image that weigh in them: a sixth of the work
+_NOTHING = 1e-9  # weight, of a sum of 1
+_PIXEL_VARIANCE = 1 / 12  # of the mean over one pixel, in pixels
+
 
 def reduce_field(magnetogram: tf.Tensor, *, size: int) -> tf.Tensor:
-    """Average over areas to the archive's resolution, clip to ±100 G, and average on down to `size`.
+    """Bring the Sun to the network's disk and resolution, and clip it to ±100 G there.
 
-    A coarser telescope averages the field before anything saturates. The images that networks are trained on are
-    averaged to 512 pixels in gauss and saturate there, so a larger magnetogram does the same; one that is no larger
-    than `CLIPPED_SIZE` or `size` is clipped as it is.
+    The disk is found by the edge of what was measured. Each of the network's pixels is the mean field around the same
+    place of the Sun, weighted with a Gaussian whose width, together with that of the image's own pixels, is `BLUR` of
+    the network's: the same on the Sun, however many pixels the image has and wherever in them the disk lies.
 
-    From float32 (N, H, H, 1) in gauss, north up, NaN off disk, to (N, size, size, 1), NaN where less than half of the
-    area lies on the disk. A field that is not square raises `tf.errors.InvalidArgumentError` when run.
+    From float32 (N, H, H, 1) in gauss, north up, NaN off disk, to (N, size, size, 1) with the disk of `network_disk`,
+    NaN beyond `LIMB` of its radius and where less than half of the weight was measured. All NaN where no whole disk is
+    found, or the image is too coarse (a radius below 0.3 of `size`, 76 pixels for a network of 256). A field that is
+    not square raises `tf.errors.InvalidArgumentError` when run.
     """
     shape = tf.shape(magnetogram)
     tf.debugging.assert_equal(shape[1], shape[2], "`magnetogram` must be square: a full disk")
-    field = _area_mean(magnetogram, tf.minimum(shape[1], max(CLIPPED_SIZE, size)))
-    # Of NaN, `clip_by_value` makes a limit or NaN as the processor has it.
-    clipped = tf.where(tf.math.is_nan(field), field, tf.clip_by_value(field, -FIELD_LIMIT, FIELD_LIMIT))
-    return _area_mean(clipped, size)
+    measured = tf.abs(magnetogram[..., 0]) <= LARGEST_FIELD  # neither NaN nor a fill value
+    circles = tf.map_fn(_whole_disk, measured, fn_output_signature=tf.TensorSpec((3,), tf.float32))
+    target = network_disk(size)
+    scale = circles[:, 2] / target.radius
+    variance = tf.square(BLUR * scale) - _PIXEL_VARIANCE
+    fine = variance >= LEAST_BLUR**2 - 1e-6  # never of NaN
+    down, across = (_weights(circles[:, axis], scale, variance, shape[1], size) for axis in (1, 0))
+
+    bands = [_band(down[:, first : first + _BAND]) for first in range(0, size, _BAND)]
+
+    def towards(image: tf.Tensor) -> tf.Tensor:
+        rows = [tf.matmul(weights, image[:, first:stop]) for weights, first, stop in bands]
+        return tf.matmul(tf.concat(rows, axis=1), across, transpose_b=True)
+
+    total, weight = towards(tf.where(measured, magnetogram[..., 0], 0.0)), towards(tf.cast(measured, tf.float32))
+    place = (tf.range(size, dtype=tf.float32) - target.x) / target.radius
+    inside = tf.square(place)[:, None] + tf.square(place)[None, :] <= LIMB**2
+    mean = tf.math.divide_no_nan(total, weight)
+    clipped = tf.minimum(tf.maximum(mean, -FIELD_LIMIT), FIELD_LIMIT)
+    return tf.where(inside & fine[:, None, None] & (weight >= 0.5), clipped, float("nan"))[..., None]
 
 
-def usable(magnetogram: tf.Tensor) -> tf.Tensor:
+def _weights(centre: tf.Tensor, scale: tf.Tensor, variance: tf.Tensor, width: tf.Tensor, size: int) -> tf.Tensor:
+    """Weight of each of an image's lines (columns) in each of the network's (rows), sum 1, (N, size, width)."""
+    places = centre[:, None] + (tf.range(size, dtype=tf.float32) - (size - 1) / 2) * scale[:, None]
+    away = tf.range(tf.cast(width, tf.float32))[None, None, :] - places[..., None]
+    spread = tf.maximum(variance, LEAST_BLUR**2)
+    return tf.exp(-tf.square(away) / (2 * spread)[:, None, None]) / tf.sqrt(2 * math.pi * spread)[:, None, None]
+
+
+def _band(weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Of (N, b, width) the columns that weigh anything, and which these are: first <= column < stop."""
+    weighs = tf.reduce_any(weights > _NOTHING, axis=(0, 1))
+    place = tf.range(tf.size(weighs))
+    first = tf.reduce_min(tf.where(weighs, place, tf.size(weighs)))
+    stop = tf.reduce_max(tf.where(weighs, place + 1, 0))
+    return weights[..., first:stop], first, stop
+
+
+def usable(magnetogram: tf.Tensor, reduced: tf.Tensor) -> tf.Tensor:
     """Whether each field (N, H, H, 1) in gauss can be forecast from, bool (N,): `require_usable` as a graph.
 
-    Where they are too small `tf.errors.InvalidArgumentError` is raised when run.
+    `reduced` is what `reduce_field` made of it, of which at least half of the disk must be measured, and hold both
+    polarities. Where they are too small `tf.errors.InvalidArgumentError` is raised when run.
     """
     tf.debugging.assert_greater_equal(
         tf.shape(magnetogram)[1], LEAST_SIDE, f"`magnetogram` must be at least {LEAST_SIDE} pixels wide: a full disk"
@@ -57,22 +113,59 @@ def usable(magnetogram: tf.Tensor) -> tf.Tensor:
     def share(chosen: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(tf.cast(chosen, tf.float32), axis=(1, 2, 3))
 
-    return (share(strength > LARGEST_FIELD) <= MOST_BEYOND) & (share(strength <= LARGEST_FIELD) >= LEAST_COVERAGE)
+    disk = math.pi * (LIMB * network_disk(reduced.shape[1]).radius / reduced.shape[1]) ** 2
+    return (
+        (share(strength > LARGEST_FIELD) <= MOST_BEYOND)
+        & (share(strength <= LARGEST_FIELD) >= LEAST_COVERAGE)
+        & (share(tf.math.is_finite(reduced)) >= disk / 2)
+        & (share(reduced > 0) > 0)
+        & (share(reduced < 0) > 0)
+    )
 
 
-def _area_mean(field: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
-    """Mean of what was measured in each area; NaN where that is less than half of it."""
-    measured = tf.abs(field) <= LARGEST_FIELD  # neither NaN nor a fill value
-    total = tf.image.resize(tf.where(measured, field, tf.zeros_like(field)), (size, size), method="area")
-    weight = tf.image.resize(tf.cast(measured, tf.float32), (size, size), method="area")
-    mean = tf.math.divide_no_nan(total, weight)
-    return tf.where(weight >= 0.5, mean, tf.fill(tf.shape(mean), float("nan")))
+@lru_cache(maxsize=4)
+def reduction(size: int) -> Any:
+    """`reduce_field` to one size, compiled: from float32 (H, H) in gauss to (size, size)."""
+    return tf.function(
+        lambda field: reduce_field(field[None, ..., None], size=size)[0, ..., 0],
+        input_signature=[tf.TensorSpec((None, None), tf.float32)],
+        autograph=False,
+    )
+
+
+def reduced(image: Magnetogram, *, size: int) -> Float32Array:
+    """What `reduce_field` makes of a magnetogram, (size, size); `DataError` says why where it is not `usable`.
+
+    With `require_usable` before, these are the limits of `usable`.
+    """
+    field: Float32Array = reduction(size)(image.data).numpy()
+    if not usable(tf.constant(image.data[None, ..., None]), tf.constant(field[None, ..., None]))[0]:
+        raise DataError(f"`{image.source}`: {_reason(image.data, field)}")
+    return field
+
+
+def _reason(data: Float32Array, field: Float32Array) -> str:
+    measured, size = tf.abs(data) <= LARGEST_FIELD, field.shape[0]
+    x, y, radius = _disk(measured).numpy()
+    seen = f"got centre ({x:.1f}, {y:.1f}) and radius {radius:.1f} in {len(data)} pixels"
+    least = network_disk(size).radius * math.sqrt(LEAST_BLUR**2 + _PIXEL_VARIANCE) / BLUR
+    if math.isnan(radius):
+        return "what was measured must be the whole disk, bounded by a circle, but its edge is none; take another image"
+    if np.isnan(_whole_disk(measured)[0]):
+        return (
+            "the whole disk must be seen, its radius 0.25 to 0.5 of the width, its centre within a tenth of the middle;"
+            f" {seen}; take another image"
+        )
+    if radius < least:
+        return f"too coarse for a network of {size} pixels: the disk must have a radius of {least:.1f} or more; {seen}"
+    if not ((field > 0).any() and (field < 0).any()):
+        return f"the disk must hold field of both polarities; {seen}; take another image"
+    return f"at least half of the disk must have been measured; {seen}; take another image"
 
 
 def fill_and_scale(field: tf.Tensor) -> tf.Tensor:
-    """Field of `reduce_field` (gauss, NaN off disk) to the network's input in [-1, 1], -1 off disk; any shape."""
-    filled = tf.where(tf.math.is_nan(field), tf.fill(tf.shape(field), -FIELD_LIMIT), field)
-    return filled / FIELD_LIMIT
+    """Field of `reduce_field` (gauss, NaN off disk) to the network's input in [-1, 1], 0 off disk; any shape."""
+    return tf.where(tf.math.is_nan(field), tf.zeros_like(field), field) / FIELD_LIMIT
 
 
 def bytes_to_gauss(image: tf.Tensor) -> tf.Tensor:
@@ -89,16 +182,36 @@ def mask_space(field: tf.Tensor) -> tf.Tensor:
     """Put NaN off the disk of decoded images (N, H, H, 1): `observations.readers.images.find_disk` as a graph.
 
     A circle is fitted to the first and the last bright pixel of each row and column, without those far from it. Where
-    the edge is no circle nothing is masked: black pixels then read -100 G, which is what `fill_and_scale` puts there.
-    Where besides less than `LEAST_COVERAGE` of the image is bright nothing was seen, and all of it is NaN.
-    Captions are told from the disk by lying off the circle, and not by being apart from it as in `find_disk`.
+    the edge is no circle nothing was seen, and all of it is NaN. Captions are told from the disk by lying off the
+    circle, and not by being apart from it as in `find_disk`.
     """
     return tf.map_fn(_mask_space, field)
 
 
 def _mask_space(field: tf.Tensor) -> tf.Tensor:
     bright = field[..., 0] > (DISK_BYTE + 0.5) * (2 * FIELD_LIMIT / 255) - FIELD_LIMIT
+    centre_x, centre_y, radius = tf.unstack(_disk(bright))
     place = tf.cast(tf.range(tf.shape(field)[0]), tf.float64)
+    half_chord = tf.sqrt(tf.square(radius) - tf.square(place - centre_y))  # NaN, so never the larger one, off the disk
+    on_disk = tf.abs(place - centre_x)[None, :] <= half_chord[:, None]
+    return tf.where(on_disk[..., None], field, float("nan"))
+
+
+def _whole_disk(measured: tf.Tensor) -> tf.Tensor:
+    """Centre (x, y) and radius in pixels, float32 (3,), of the disk of a mask (H, H); NaN unless all of it is seen.
+
+    The rules are those of `sun.disk.require_full_disk`.
+    """
+    circle, width = _disk(measured), tf.cast(tf.shape(measured)[0], tf.float64)
+    x, y, radius = tf.unstack(circle)
+    off = tf.maximum(tf.abs(x - (width - 1) / 2), tf.abs(y - (width - 1) / 2))
+    cut = radius - tf.minimum(tf.minimum(x, y), tf.minimum(width - x, width - y))
+    whole = (radius >= 0.25 * width) & (radius <= 0.5 * width + 1) & (off <= 0.1 * width) & (cut <= 1.5)
+    return tf.cast(tf.where(whole, circle, float("nan")), tf.float32)
+
+
+def _disk(bright: tf.Tensor) -> tf.Tensor:
+    """Centre (x, y) and radius in pixels, float64 (3,), of the circle that bounds a mask (H, H), or NaN."""
     (x, along, in_row), (y, across, in_column) = _edge(bright), _edge(tf.transpose(bright))
     x, y, edge = tf.concat([x, across], 0), tf.concat([along, y], 0), tf.concat([in_row, in_column], 0)
 
@@ -108,16 +221,10 @@ def _mask_space(field: tf.Tensor) -> tf.Tensor:
         # Three robust standard deviations (1.48 median = 1 sigma), never less than a pixel of jitter.
         return edge & (off <= tf.maximum(tf.cast(1.0, tf.float64), 3 * 1.48 * _median(off, edge))), circle
 
-    unknown = tf.zeros(3, tf.float64)
-    _, circle = tf.while_loop(lambda *_: True, refit, (edge, unknown), maximum_iterations=10)
-    centre_x, centre_y, radius = tf.unstack(circle)
-    off = tf.abs(tf.sqrt(tf.square(x - centre_x) + tf.square(y - centre_y)) - radius)
-    near = off <= tf.maximum(tf.cast(1.5, tf.float64), 0.01 * tf.cast(tf.size(place), tf.float64))
-    is_disk = _count(edge & near) >= 0.8 * _count(edge)
-    half_chord = tf.sqrt(tf.square(radius) - tf.square(place - centre_y))  # NaN, so never the larger one, off the disk
-    on_disk = tf.abs(place - centre_x)[None, :] <= half_chord[:, None]
-    mostly_bright = tf.reduce_mean(tf.cast(bright, tf.float32)) >= LEAST_COVERAGE
-    return tf.where(tf.where(is_disk, on_disk, mostly_bright)[..., None], field, float("nan"))
+    _, circle = tf.while_loop(lambda *_: True, refit, (edge, tf.zeros(3, tf.float64)), maximum_iterations=10)
+    off = tf.abs(tf.sqrt(tf.square(x - circle[0]) + tf.square(y - circle[1])) - circle[2])
+    near = off <= tf.maximum(tf.cast(1.5, tf.float64), 0.01 * tf.cast(tf.shape(bright)[0], tf.float64))
+    return tf.where(_count(edge & near) >= 0.8 * _count(edge), circle, float("nan"))
 
 
 def _edge(bright: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

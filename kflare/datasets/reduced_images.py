@@ -9,13 +9,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.ndimage import uniform_filter
 
+from kflare.datasets.nuisances import as_another_source
 from kflare.errors import SettingError
+from kflare.io.arrays import Float32Array
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.readers.reader import Options
 from kflare.observations.reading import open_reader
@@ -25,9 +28,8 @@ from kflare.regions.inversion_lines import near_both_polarities
 __all__ = ["FULL_SCALE", "SATURATED", "ReducedImages", "proxies_of", "reduce_images"]
 
 _STRONG = 80.0  # gauss; below ±100 G, so that it works on the byte scale of the papers' images too
-_LINES = (
-    125.0  # gauss, or half of the byte scale where that is less: of the lines whose field says most (Schrijver 2007)
-)
+# Gauss, or half of the byte scale where that is less: of the lines whose field says most (Schrijver 2007).
+_LINES = 125.0
 SATURATED = 0.95  # share of the full scale
 FULL_SCALE = 250.0  # gauss, where the image has no byte scale
 
@@ -69,7 +71,8 @@ class ReducedImages:
     fields: npt.NDArray[np.float32]  # of `reduce_field`, (N, S, S, 1), in a nameless file: not all of it in memory
     digests: tuple[str, ...]  # SHA-256 of the content of each file, unpacked
     proxies: pd.DataFrame  # `proxies_of` each magnetogram
-    measured: npt.NDArray[np.float32] | None  # what `measure` gave for each, shape (N, ...)
+    guises: npt.NDArray[np.float16]  # the same of each image as V other sources show it, (N, V, S, S, 1)
+    measured: Float32Array | None  # what `measure` gave for each, shape (N, ...)
 
 
 def reduce_images(
@@ -78,37 +81,50 @@ def reduce_images(
     size: int,
     byte_range: float | None,
     folder: Path,
-    measure: Callable[[Magnetogram], npt.NDArray[np.float32]] | None = None,
+    measure: Callable[[Float32Array], Float32Array] | None = None,
+    guises: int = 0,
 ) -> ReducedImages:
     """Read, decode, reduce and measure N magnetograms, for all epochs, folds and seeds of a run.
 
     `size` is the side of the network's input in pixels, `byte_range` as of `read_magnetogram`, `measure` gives an array
-    of one shape of each magnetogram. The reduced images, 4 · size² bytes each, lie in `folder` while the process runs:
-    the run's own, or where that will be made. `SettingError` if it cannot be written to or is full.
+    of one shape of each reduced image (S, S, 1), and of each `guises` more are made (`nuisances.as_another_source`; the
+    same for the same content). The reduced images, 4 · size² bytes each and half as much for a guise, lie in `folder`
+    while the process runs: the run's own, or where that will be made. `SettingError` if it cannot be written to or is
+    full.
     """
-    import tensorflow as tf
     from tqdm import tqdm
 
-    from kflare.datasets.preprocessing import reduce_field
+    from kflare.datasets.preprocessing import reduced, reduction
 
-    fields = _unnamed_file(folder, (len(paths), size, size, 1))
+    fields = _unnamed_file(folder, (len(paths), size, size, 1), np.float32)
+    others = _unnamed_file(folder, (len(paths), guises, size, size, 1), np.float16)
 
-    def one(number: int) -> tuple[str, dict[str, float], npt.NDArray[np.float32] | None]:
+    def one(number: int) -> tuple[str, dict[str, float], Float32Array | None]:
         reader, content = open_reader(paths[number])
         magnetogram = require_usable(reader.read(content, Options(str(paths[number]), byte_range=byte_range)))
-        fields[number] = reduce_field(tf.constant(magnetogram.data[None, :, :, None]), size=size)[0]
-        measured = None if measure is None else measure(magnetogram)
-        return hashlib.sha256(content).hexdigest(), proxies_of(magnetogram), measured
+        digest = hashlib.sha256(content)
+        fields[number, ..., 0] = field = reduced(magnetogram, size=size)
+        random = np.random.default_rng(list(digest.digest()))
+        for guise in range(guises):
+            other = reduction(size)(as_another_source(magnetogram, random)).numpy()
+            # A small image may be too coarse in a smaller guise.
+            others[number, guise, ..., 0] = other if np.isfinite(other).any() else field
+        measured = None if measure is None else measure(fields[number])
+        return digest.hexdigest(), proxies_of(magnetogram), measured
 
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         work = pool.map(one, range(len(paths)))  # after a file that cannot be used the others are not read
         found = list(tqdm(work, total=len(paths), desc="reading magnetograms", unit="image", disable=None))
     digests, proxies, measured = zip(*found, strict=True)
-    return ReducedImages(fields, digests, pd.DataFrame(proxies), None if measure is None else np.stack(measured))
+    return ReducedImages(
+        fields, digests, pd.DataFrame(proxies), others, None if measure is None else np.stack(measured)
+    )  # fmt: skip
 
 
-def _unnamed_file(folder: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    size = 4 * math.prod(shape)
+def _unnamed_file(folder: Path, shape: tuple[int, ...], dtype: type[np.floating[Any]]) -> npt.NDArray[Any]:
+    size = np.dtype(dtype).itemsize * math.prod(shape)
+    if not size:
+        return np.empty(shape, dtype)
     try:
         # A run that is refused afterwards leaves no folder behind, so one that is not there yet is not made here.
         folder = next(place for place in (folder, *folder.absolute().parents) if place.exists())
@@ -119,6 +135,6 @@ def _unnamed_file(folder: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float3
             )
         with tempfile.TemporaryFile(dir=folder) as file:
             os.posix_fallocate(file.fileno(), 0, size)  # so that a full disk is an error, not a signal at some write
-            return np.memmap(file, np.float32, "r+", shape=shape)
+            return np.memmap(file, dtype, "r+", shape=shape)
     except OSError as error:
         raise SettingError(f"cannot use {folder} for the reduced images: {error}; choose another --output") from error

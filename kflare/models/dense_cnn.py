@@ -6,12 +6,14 @@ import keras
 
 from kflare.errors import SettingError
 
-__all__ = ["LAST_CONVOLUTION", "build_dense_cnn"]
+__all__ = ["GROUPS", "LAST_CONVOLUTION", "build_dense_cnn"]
 
 LAST_CONVOLUTION = "block5_conv3x3"
 """Name of the convolution on which Grad-CAM stands (Yi et al. 2021, section 3.2.2)."""
 
 _BLOCKS = 5
+GROUPS = ("initial_pool", *(f"block{block}_conv3x3" for block in range(1, _BLOCKS + 1)))
+"""Layers whose channels, in this order, are those of the global average; between are average pools and `last_bn`."""
 _STEM_FILTERS = 26
 _BOTTLENECK_STEP = 13
 # The first pool, one in each block and the last one each halve the image.

@@ -27,7 +27,7 @@ from kflare.models.baselines import disk_recent_climatology, persistence
 from kflare.models.cross_fitting import OutOfSample
 from kflare.models.event_statistics import disk_event_statistics
 from kflare.models.fitting import AttributionGraph, FittedNetwork, TrainingTask, calibrate_and_evaluate
-from kflare.models.pretraining import flux_maps_of, pretrain_on_flux_maps
+from kflare.models.pretraining import GUISES, line_maps_of, pretrain_on_line_maps
 from kflare.models.publish import SignatureCase, publish_version
 from kflare.models.registry import ModelSpec
 from kflare.models.savedmodel import export_image_model
@@ -65,7 +65,12 @@ def image_task(
         archive = chosen[found].reset_index(drop=True)
     times, paths = archive["forecast_time"], archive["path"].tolist()
     images = reduce_images(
-        paths, size=size, byte_range=byte_range, folder=folder, measure=flux_maps_of(size) if pretrain else None
+        paths,
+        size=size,
+        byte_range=byte_range,
+        folder=folder,
+        measure=line_maps_of if pretrain else None,
+        guises=GUISES if pretrain else 0,
     )
     observed = reaches(disk_flux(times, flares), spec.event)
     persistent = persistence(times, flares, spec.event)
@@ -124,7 +129,7 @@ def fit_image_network(
 
     `clusters` holds the day of each sample, resampled together for the intervals; `times` and `others` are those of
     `calibrate_and_evaluate`. With `pretrain` the layers are
-    trained on flux maps of the images, and only the last layer on the labels (see `pretrain_on_flux_maps`, also for
+    trained on line maps of the images, and only the last layer on the labels (see `pretrain_on_line_maps`, also for
     `trunk`); without, all layers on the labels, as in the paper.
     """
 
@@ -136,7 +141,7 @@ def fit_image_network(
     model = spec.build(images.fields.shape[1:])
     validation = data(split.validation)
     if pretrain:
-        pretrain_on_flux_maps(
+        pretrain_on_line_maps(
             model, images, np.flatnonzero(split.train), observed[split.train], validation=validation,
             validation_observed=observed[split.validation], augmented=augmented, recipe=recipe, run=run, trunk=trunk,
             verbose=verbose,

@@ -1,15 +1,16 @@
-"""Pretraining of the dense CNN without labels, on maps of flux near polarity inversion lines; the labels come last.
+"""Pretraining of the dense CNN without labels, on maps of field at polarity inversion lines; the labels come last.
 
 A few hundred labelled magnetograms do not show a network where to look, but what matters is measurable on each image:
-where flux is, and where strong fields of both polarities meet (as in Schrijver 2007's R). The network learns to predict
-these maps; two numbers fitted to the labels then turn the predicted field near polarity inversion lines into a
-probability. Not in the papers.
+where strong fields of both polarities meet (as in Schrijver 2007's R). The network learns to predict these maps from
+images of many sources (`datasets.nuisances`), each group of its channels at the group's own resolution, so that the
+exact CAM of its score is the map that it reads. Two numbers fitted to the labels then turn the mean of one of the maps
+into a probability. Not in the papers.
 """
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,80 +18,79 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kflare.datasets.pipelines import image_dataset
-from kflare.datasets.reduced_images import FULL_SCALE, SATURATED, ReducedImages
-from kflare.errors import DataError, ModelError
+from kflare.datasets.reduced_images import ReducedImages
+from kflare.errors import DataError, ModelError, SettingError
+from kflare.io.arrays import BoolArray, Float32Array, Float64Array
+from kflare.models.dense_cnn import GROUPS
 from kflare.models.training import Recipe, TrainingRun, ValidationSkill, load_weights, save_weights
-from kflare.observations.magnetogram import Magnetogram
 
-__all__ = ["flux_maps", "flux_maps_of", "pretrain_on_flux_maps"]
+__all__ = ["GUISES", "line_maps", "line_maps_of", "pretrain_on_line_maps"]
 
-_MEASURED_SIZE = 512  # pixels: larger images are reduced to this before they are measured, so that maps mean the same
-_POLARITY_LINES = (60.0, 125.0, 190.0)  # gauss on both sides
-_SATURATED = SATURATED * FULL_SCALE  # gauss
-_MAPS = 2 + len(_POLARITY_LINES)
-_FORECASTING = 3  # of the maps, the one that the forecast is made of: polarity lines beyond 125 G
-_CELL = 64  # pixels of the network's input per value of `last_bn`
+GUISES = 8
+"""Sources that each image is shown as in training, besides its own."""
+
+_LINE_FIELD = 20.0  # gauss on both sides of a line, from which on field counts
+_READ = 2  # of the maps, the first: the score is made of the one that the training labels prefer
+_MAPS = 3
+_CELL = 4  # pixels of the network's input per value of the maps, along each side
+_LEAST_SIDE = 128  # every pixel reaches the score where the side is a multiple of it
+_MOST_ERROR = 2.0  # standard deviations from which on the loss of a cell grows linearly
+_WARM_UP = 200  # steps
 
 
-def flux_maps(field: tf.Tensor, *, cells: int) -> tf.Tensor:
-    """The targets of pretraining, float32 (N, cells, cells, 5), of a field (N, S, S, 1) in gauss with NaN off disk.
+def line_maps(field: tf.Tensor) -> tf.Tensor:
+    """The targets of pretraining, float32 (N, S/4, S/4, 3), of a field (N, S, S, 1) in gauss with NaN off disk.
 
-    Square roots of cell means, gauss^(1/2): unsigned field, saturated field (beyond 237.5 G), and unsigned field near
-    polarity inversion lines (`regions.polarity_lines.near_both_polarities` at 60, 125 and 190 G), averaged over 9×9
-    pixels. The root tames the few cells with giant spots. `cells` divides S, or 512 where S is larger. Our choice;
-    after Schrijver (2007), whose R weighs the field near such lines.
+    Means over cells of 4×4 pixels: of the field at polarity inversion lines, G = √(P·Q), P and Q the means over 3×3
+    pixels of max(B − 20 G, 0) and max(−B − 20 G, 0), in gauss; of √G; and of |B|. Our choice; after Schrijver (2007),
+    whose R weighs the field near such lines. G has no threshold that a slightly smoother image would miss.
     """
     field = tf.where(tf.math.is_nan(field), tf.zeros_like(field), field)
-    size = min(int(field.shape[1]), _MEASURED_SIZE)
-    field = tf.image.resize(field, (size, size), method="area")
-    strength = tf.abs(field)
-    found = [strength, tf.where(strength >= _SATURATED, 100.0, tf.zeros_like(field))]
-    for limit in _POLARITY_LINES:
-        both = [tf.nn.max_pool2d(tf.cast(sign * field >= limit, tf.float32), 3, 1, "SAME") for sign in (1, -1)]
-        found.append(tf.nn.avg_pool2d(both[0] * both[1], 9, 1, "SAME") * strength)
-    return tf.sqrt(tf.image.resize(tf.concat(found, axis=-1), (cells, cells), method="area"))
+    sides = [tf.nn.avg_pool2d(tf.nn.relu(sign * field - _LINE_FIELD), 3, 1, "SAME") for sign in (1.0, -1.0)]
+    line = tf.sqrt(sides[0] * sides[1])
+    return tf.nn.avg_pool2d(tf.concat([line, tf.sqrt(line), tf.abs(field)], axis=-1), _CELL, _CELL, "VALID")
 
 
-def flux_maps_of(size: int) -> Callable[[Magnetogram], npt.NDArray[np.float32]]:
-    """What `reduce_images` measures for a network of a side of `size` pixels: the `flux_maps` of a magnetogram."""
-
-    def measure(magnetogram: Magnetogram) -> npt.NDArray[np.float32]:
-        return flux_maps(tf.constant(magnetogram.data[None, :, :, None]), cells=size // _CELL)[0].numpy()
-
-    return measure
+def line_maps_of(reduced: Float32Array) -> Float32Array:
+    """What `reduce_images` measures of each reduced image (S, S, 1) for pretraining: its `line_maps`."""
+    return line_maps(tf.constant(reduced[None]))[0].numpy()
 
 
-def pretrain_on_flux_maps(
+def pretrain_on_line_maps(
     model: keras.Model,
     images: ReducedImages,
     rows: npt.NDArray[np.intp],
-    observed: npt.NDArray[np.bool_],
+    observed: BoolArray,
     *,
     validation: tf.data.Dataset,
-    validation_observed: npt.NDArray[np.bool_],
+    validation_observed: BoolArray,
     augmented: bool,
     recipe: Recipe,
     run: TrainingRun,
     trunk: Path | None = None,
     verbose: int = 0,
 ) -> None:
-    """Train the network of `build_dense_cnn`, in place, on the `flux_maps` of images, and its last layer on the labels.
+    """Train the network of `build_dense_cnn`, in place, on the `line_maps` of images, and its last layer on the labels.
 
     `rows` (N,) are the training images, whose labels are `observed`; `validation` holds batches of (input, anything) of
-    M images with labels (M,) and serves the run's record only: there is no early stopping. The learning rate rises over
-    the first half epoch to the recipe's and falls along a cosine to 0. `trunk` is a weights file (.weights.h5) of the
-    pretrained layers, the same for every class: read if it exists, else written. A run that is finished is read; one
-    that was killed goes on from its last whole epoch. Raises `DataError` if the network diverges.
+    M images with labels (M,) and serves the run's record only: there is no early stopping. The learning rate rises to
+    the recipe's and falls along a cosine. `trunk` is a weights file (.weights.h5) of the pretrained layers, the same
+    for every class: read if it exists, else written. A run that is finished is read; one that was killed goes on from
+    its last whole epoch. Raises `DataError` if the network diverges, `SettingError` for a side that is no multiple of
+    128 pixels.
     """
     if run.epochs:
         load_weights(model, run.best_weights)
         return
+    if model.input_shape[1] % _LEAST_SIDE:
+        raise SettingError(f"`image_size` must be a multiple of {_LEAST_SIDE} to pretrain, got {model.input_shape[1]}")
     with run.held():
         predictor, loss = _pretrained(
             model, images, rows, augmented=augmented, recipe=recipe, run=run, trunk=trunk, verbose=verbose
         )
+        kernel = np.concatenate([predictor.get_layer(_reader(name)).get_weights()[0][0, 0] for name in GROUPS])
         plain = image_dataset(images.fields, rows, observed, batch_size=recipe.batch_size)
-        _set_last_layer(model, predictor.get_layer("flux_maps").get_weights(), plain, observed)
+        _set_last_layers(model, kernel[:, :_READ].astype(np.float64), plain, observed)
         skill = ValidationSkill(run, validation, validation_observed, recipe)
         skill.set_model(model)
         skill.on_epoch_end(recipe.epochs - 1, {"loss": loss})
@@ -123,6 +123,53 @@ class _EachEpoch(keras.callbacks.Callback):
         _keep(self.run, path)
 
 
+def _reader(group: str) -> str:
+    return f"read_{group}"
+
+
+def _readers(model: keras.Model) -> keras.Model:
+    """A network that predicts the standardised maps and shares the layers of `model`: linear in each group's channels.
+
+    A group that is finer than the maps is averaged, a coarser one repeated: so the mean of a map is the same linear
+    function of the features' means.
+    """
+    side = model.input_shape[1] // _CELL
+    parts: list[Any] = []
+    for name in GROUPS:
+        group = model.get_layer(name).output
+        layer = keras.layers.Conv2D(
+            _MAPS, 1, use_bias=not parts, kernel_initializer="zeros", dtype="float32", name=_reader(name)
+        )  # fmt: skip
+        part = layer(group)
+        if group.shape[1] > side:
+            part = keras.layers.AveragePooling2D(group.shape[1] // side)(part)
+        elif group.shape[1] < side:
+            part = keras.layers.UpSampling2D(side // group.shape[1])(part)
+        parts.append(part)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.98  # small batches of large images: the statistics of fifty count
+    return keras.Model(model.input, keras.layers.Add()(parts))
+
+
+class _MapLoss(keras.losses.Loss):
+    """Huber loss of the cells, and the squared error of each map's mean in standard deviations of the images' means.
+
+    The forecast rests on the means, in which small errors of many cells would add up.
+    """
+
+    def __init__(self, deviation: Float32Array) -> None:
+        super().__init__(name="line_maps")
+        self._deviation = tf.constant(deviation)
+
+    def call(self, expected: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
+        error = tf.cast(predicted, tf.float32) - expected
+        size = tf.abs(error)
+        cells = tf.where(size < _MOST_ERROR, tf.square(error) / 2, _MOST_ERROR * (size - _MOST_ERROR / 2))
+        mean = tf.square(tf.reduce_mean(error, axis=(1, 2)) / self._deviation)
+        return tf.reduce_mean(cells, axis=(1, 2, 3)) + tf.reduce_mean(mean, axis=-1)
+
+
 def _pretrained(
     model: keras.Model,
     images: ReducedImages,
@@ -135,27 +182,26 @@ def _pretrained(
     verbose: int,
 ) -> tuple[keras.Model, float]:
     """A network that predicts the maps and shares the layers of `model`, and its last loss."""
-    layer = keras.layers.Conv2D(_MAPS, 1, dtype="float32", name="flux_maps")
-    predictor = keras.Model(model.input, layer(model.get_layer("last_bn").output))
+    predictor = _readers(model)
     if trunk is not None and trunk.exists():
         load_weights(predictor, trunk)
         return predictor, math.nan
     steps = math.ceil(len(rows) / recipe.batch_size)
-    rising = max(1, steps // 2)
+    rising = min(_WARM_UP, recipe.epochs * steps // 4)
     rate = keras.optimizers.schedules.CosineDecay(
-        recipe.learning_rate / 10,
-        max(1, recipe.epochs * steps - rising),
-        warmup_target=recipe.learning_rate,
-        warmup_steps=rising,
-    )
-    predictor.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4), keras.losses.Huber())
+        recipe.learning_rate / 30, max(1, recipe.epochs * steps - rising), alpha=0.0,
+        warmup_target=recipe.learning_rate, warmup_steps=rising,
+    )  # fmt: skip
+    targets = _standard(images, rows)
+    deviation = np.maximum(targets.mean(axis=(1, 2)).std(axis=0), 1e-3)
+    predictor.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4), _MapLoss(deviation))
     done = 0
     for path in sorted(run.folder.glob(f"{_stem(run)}-*.weights.h5"))[-1:]:
         predictor.optimizer.build(predictor.trainable_variables)  # or its state would not be restored
         load_weights(predictor, path)
         done = int(path.name.removesuffix(".weights.h5")[-4:])
     data = image_dataset(
-        images.fields, rows, _standard(images, rows), batch_size=recipe.batch_size, training=True,
+        images.fields, rows, targets, guises=images.guises, batch_size=recipe.batch_size, training=True,
         augmented=augmented, seed=recipe.seed, epoch=done,
     )  # fmt: skip
     fitted = predictor.fit(
@@ -169,34 +215,39 @@ def _pretrained(
     return predictor, float(loss)
 
 
-def _set_last_layer(
-    model: keras.Model,
-    layer: Sequence[npt.NDArray[np.float32]],
-    images: tf.data.Dataset,
-    observed: npt.NDArray[np.bool_],
-) -> None:
-    """Let `logits` be a logistic regression on the disk's mean of one predicted map, with equal class weights.
+def _set_last_layers(model: keras.Model, kernels: Float64Array, images: tf.data.Dataset, observed: BoolArray) -> None:
+    """Let `logits` be a logistic regression on the disk's mean of one map that is read, with equal class weights.
 
-    The mean over cells of a 1×1 convolution is the same linear function of the pooled features, so that both steps are
-    one dense layer.
+    Of the maps, whose weights in the pooled features are the columns of `kernels` (221, n), the one is taken that
+    describes the training labels best: regressions on one number each have likelihoods that compare. The batch
+    normalisation before it is no longer needed, and does nothing.
     """
     from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
 
+    normalisation = model.get_layer("last_bn")
+    one, zero = np.ones(len(kernels), np.float32), np.zeros(len(kernels), np.float32)
+    normalisation.set_weights([one, zero, zero, one - normalisation.epsilon])
     pooled = keras.Model(model.input, model.get_layer("global_pool").output).predict(images, verbose=0)
-    kernel = layer[0][0, 0, :, _FORECASTING].astype(np.float64)
-    predicted = pooled @ kernel
-    middle, spread = predicted.mean(), max(predicted.std(), 1e-6)
-    regression = LogisticRegression(class_weight="balanced").fit(((predicted - middle) / spread)[:, None], observed)
-    slope = regression.coef_[0, 0] / spread
-    offset = regression.intercept_[0] - slope * middle
-    half = slope * kernel / 2
-    model.get_layer("logits").set_weights([np.stack([-half, half], axis=1), np.array([-offset, offset]) / 2])
+    found: list[tuple[float, Float64Array, float]] = []
+    for kernel in kernels.T:
+        read = pooled.astype(np.float64) @ kernel
+        middle, spread = read.mean(), max(read.std(), 1e-6)
+        standard = ((read - middle) / spread)[:, None]
+        regression = LogisticRegression(class_weight="balanced").fit(standard, observed)
+        weight = np.where(observed, 0.5 / observed.mean(), 0.5 / (1 - observed.mean()))
+        cost = log_loss(observed, regression.predict_proba(standard)[:, 1], sample_weight=weight)
+        slope = regression.coef_[0, 0] / spread
+        found.append((cost, slope * kernel, regression.intercept_[0] - slope * middle))
+    _, kernel, offset = min(found, key=lambda one: one[0])
+    layer = np.stack([-kernel, kernel], axis=1) / 2, np.array([-offset, offset]) / 2
+    model.get_layer("logits").set_weights([part.astype(np.float32) for part in layer])
 
 
-def _standard(images: ReducedImages, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+def _standard(images: ReducedImages, rows: npt.NDArray[np.intp]) -> Float32Array:
     """Maps of N images, each quantity with mean 0 and standard deviation 1 over all of them."""
     if images.measured is None:
-        raise ModelError("images without flux maps: give `reduce_images` the `measure` of `flux_maps_of`")
+        raise ModelError("images without line maps: give `reduce_images` the measure `line_maps_of`")
     maps = images.measured[rows]
     deviation = np.maximum(maps.std(axis=(0, 1, 2)), 1e-3)
     return (maps - maps.mean(axis=(0, 1, 2))) / deviation

@@ -43,7 +43,7 @@ class ModelSpec:
     recipe: Mapping[str, Any]  # how it is trained by default, as fields of `kflare.models.training.Recipe`
     documentation: str  # what it is, in one line
     smallest_size: int = 1  # image models: least side of the input, in pixels
-    pretraining: Mapping[str, Any] | None = None  # recipe on flux maps (`kflare.models.pretraining`), if there is one
+    pretraining: Mapping[str, Any] | None = None  # recipe on line maps (`kflare.models.pretraining`), if there is one
 
     @property
     def event_text(self) -> str:
@@ -68,7 +68,7 @@ MODELS: tuple[ModelSpec, ...] = (
         smallest_size=128,  # seven poolings by two
         recipe={"epochs": 100, "batch_size": 8, "learning_rate": 2e-4, "patience": 20, "select": "tss"},
         # Without early stopping: `patience` and `select` are not used.
-        pretraining={"epochs": 30, "batch_size": 16, "learning_rate": 1e-3, "patience": 30, "select": "tss"},
+        pretraining={"epochs": 60, "batch_size": 8, "learning_rate": 3e-3, "patience": 60, "select": "tss"},
         documentation="dense CNN of Yi et al. (2021)",
     ),
     *_of_both_classes(

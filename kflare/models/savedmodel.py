@@ -48,23 +48,24 @@ def export_image_model(
     """
     size = int(model.input_shape[1])
 
-    def answer(magnetogram: tf.Tensor, logits: tf.Tensor, **maps: tf.Tensor) -> dict[str, tf.Tensor]:
+    def answer(seen: tf.Tensor, logits: tf.Tensor, **maps: tf.Tensor) -> dict[str, tf.Tensor]:
         scores = tf.nn.softmax(logits)
         probability = never_certain(scores[:, 1])
         outputs = {"probability": probability, "scores": scores, **calibration.outputs(probability), **maps}
-        return only_usable(outputs, usable(magnetogram))
+        return only_usable(outputs, seen)
 
     field = tf.TensorSpec((None, None, None, 1), tf.float32, name="magnetogram")
     encoded = tf.TensorSpec((None,), tf.string, name="image")
 
     @tf.function(input_signature=[field])
     def predict(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = guided(fill_and_scale(reduce_field(magnetogram, size=size)), training=False)
-        return answer(magnetogram, logits)
+        reduced = reduce_field(magnetogram, size=size)
+        return answer(usable(magnetogram, reduced), guided(fill_and_scale(reduced), training=False))
 
     @tf.function(input_signature=[field])
     def explain(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answer(magnetogram, **attribute(fill_and_scale(reduce_field(magnetogram, size=size))))
+        reduced = reduce_field(magnetogram, size=size)
+        return answer(usable(magnetogram, reduced), **attribute(fill_and_scale(reduced)))
 
     @tf.function(input_signature=[encoded])
     def predict_image(image: tf.Tensor) -> dict[str, tf.Tensor]:

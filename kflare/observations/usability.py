@@ -48,6 +48,11 @@ def require_usable(image: Magnetogram) -> Magnetogram:
             f"{np.nanmax(strength, initial=0):g} G, and {beyond:.1%} of the pixels beyond",
         ),
         (measured >= LEAST_COVERAGE, f"have measured at least {LEAST_COVERAGE:.0%} of its pixels", f"{measured:.1%}"),
+        (
+            bool((image.data > 0).any() and (image.data < 0).any()),
+            "hold field of both polarities",
+            f"{np.nanmin(image.data, initial=np.inf):g} to {np.nanmax(image.data, initial=-np.inf):g} G",
+        ),
     ):
         if not good:
             raise DataError(f"`{image.source}`: a magnetogram to forecast from must {rule}, got {seen}")

@@ -227,7 +227,9 @@ def archive_of(names, content):
 def disk_png():
     y, x = np.mgrid[:128, :128]
     buffer = io.BytesIO()
-    Image.fromarray(np.where(np.hypot(x - 63.5, y - 63.5) < 56, 127, 0).astype(np.uint8)).save(buffer, format="PNG")
+    Image.fromarray(np.where(np.hypot(x - 63.5, y - 63.5) < 56, 100 + 55 * (x // 8 % 2), 0).astype(np.uint8)).save(
+        buffer, format="PNG"
+    )
     return buffer.getvalue()
 
 
@@ -253,11 +255,16 @@ REFUSALS = {
             *archive_of(DAYS, disk_png()),
             *flares_with(sun, lambda f: f[f.goes_class < "M"]),
             *IMAGE_SPANS,
+            *("--image-size", "128"),
         ],
         "a flare >= M1.0 occurs in none of 4 samples of the train span",
     ),
+    "coarse images": (
+        lambda sun: ["cnn-c", *archive_of(DAYS, disk_png()), "--image-size", "256"],
+        r"`images/synthetic_20140101_000000.png`: too coarse for a network of 256 pixels: .* 76\.4 or more",
+    ),
     "no images in a span": (
-        lambda sun: ["cnn-c", *archive_of(DAYS, disk_png())],
+        lambda sun: ["cnn-c", *archive_of(DAYS, disk_png()), "--image-size", "128"],
         "the validation span holds no sample: the samples cover 2014-01-01 to 2014-01-12",
     ),
     "no region data": (lambda sun: ["defn-c"], "defn-c needs either --sharp DIR or --regions FILE"),

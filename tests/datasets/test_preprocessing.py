@@ -1,7 +1,6 @@
 """From gauss or bytes to the network's input, against Pillow and numpy."""
 
 import io
-from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -11,18 +10,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kflare.datasets.preprocessing import (
+    BLUR,
     FIELD_LIMIT,
     MAXIMUM_PIXELS,
     bytes_to_gauss,
     fill_and_scale,
     mask_space,
     reduce_field,
+    usable,
 )
-from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.readers.images import magnetogram_from_image
 from kflare.observations.readers.reader import Options
 from kflare.observations.reading import read_magnetogram
-from kflare.sun.disk import Disk
+from kflare.sun.disk import Disk, network_disk
 
 REFUSED = tf.errors.InvalidArgumentError
 SUN = np.random.default_rng(0).normal(127, 40, (40, 40)).clip(0, 255).astype(np.uint8)
@@ -115,10 +115,10 @@ def test_captions_beside_the_disk_do_not_move_the_mask():
     assert (np.isnan(masked(encoded(image, "PNG"))) == plain).all()
 
 
-def test_an_image_that_holds_no_disk_is_not_masked():
-    # Bright in the upper half only: rows 0-19 and columns 0-39 span no circle.
+def test_of_an_image_that_holds_no_disk_nothing_was_seen():
+    # Bright in the upper half only: rows 0-19 and columns 0-39 span no circle. Failed before: all of it was the Sun.
     half = np.where(np.arange(40)[:, None] < 20, 128, 0).astype(np.uint8) * np.ones((1, 40), np.uint8)
-    assert np.isfinite(mask_space(bytes_to_gauss(tf.constant([encoded(half, "PNG")])))).all()
+    assert np.isnan(mask_space(bytes_to_gauss(tf.constant([encoded(half, "PNG")])))).all()
 
 
 COLOUR = np.stack([SUN, SUN, 255 - SUN], axis=-1)
@@ -163,74 +163,110 @@ def test_one_bad_image_refuses_the_batch():
         in_graph(tf.constant([encoded(SUN, "PNG"), WRONG["text"]]))
 
 
-def block_mean(field, size):
-    """Mean of the finite pixels of each block after clipping; NaN where fewer than half are finite."""
-    block = field.shape[0] // size
-    out = np.full((size, size), np.nan)
-    for row in range(size):
-        for column in range(size):
-            part = field[row * block : (row + 1) * block, column * block : (column + 1) * block]
-            finite = part[np.isfinite(part)].astype(np.float64)
-            if 2 * len(finite) >= block**2:
-                out[row, column] = np.clip(finite, -100, 100).mean()
-    return out
+def placed(width, disk):
+    """x and y (H, H) of each pixel in radii from the centre of the disk, and which are off it."""
+    y, x = np.mgrid[:width, :width].astype(np.float64)
+    x, y = (x - disk.x) / disk.radius, (y - disk.y) / disk.radius
+    return x, y, np.hypot(x, y) > 1
 
 
-@settings(max_examples=60)
-@given(st.integers(1, 6), st.sampled_from([1, 2, 3, 4, 6, 8]), st.integers(0, 2**32 - 1), st.floats(0, 1))
-def test_reduction_by_a_whole_factor_is_the_block_mean_of_what_was_measured(size, block, seed, missing):
-    random = np.random.default_rng(seed)
-    field = random.normal(0, 150, (2, size * block, size * block)).astype(np.float32)
-    field[random.random(field.shape) < missing] = np.nan
-    found = reduce_field(tf.constant(field[..., None]), size=size).numpy()
-    assert (found.shape, found.dtype) == ((2, size, size, 1), np.float32)
-    expected = [block_mean(one, size) for one in field]
-    np.testing.assert_allclose(found[..., 0], expected, rtol=0, atol=1e-3)
+def reduced_to(size, *fields):
+    found = reduce_field(tf.constant(np.array(fields, np.float32)[..., None]), size=size).numpy()
+    assert (found.shape, found.dtype) == ((len(fields), size, size, 1), np.float32)
+    return found[..., 0].astype(np.float64)
 
 
-def test_reduction_agrees_with_that_of_the_magnetogram():
-    y, x = np.mgrid[:64, :64]
-    field = np.random.default_rng(1).normal(0, 20, (64, 64)).clip(-100, 100).astype(np.float32)
-    field[np.hypot(x - 31.5, y - 31.5) > 28] = np.nan
-    seen = Magnetogram(field, datetime(2014, 1, 1, tzinfo=UTC), Disk(31.5, 31.5, 28), "synthetic", "test")
-    found = reduce_field(tf.constant(field[None, :, :, None]), size=16).numpy()
-    np.testing.assert_allclose(found[0, :, :, 0], seen.resized(16).data, rtol=0, atol=1e-4)
+@settings(max_examples=25)
+@given(
+    width=st.integers(150, 330), radius=st.floats(0.36, 0.47), shift=st.tuples(*[st.floats(-0.02, 0.02)] * 2),
+    size=st.sampled_from([64, 100, 128]),
+)  # fmt: skip
+def test_the_sun_is_brought_to_one_place_and_one_resolution(width, radius, shift, size):
+    """A paraboloid stays one, raised by the variance of the Gaussian: the mean of x² about a place is its x² + σ²."""
+    disk = Disk((width - 1) / 2 + shift[0] * width, (width - 1) / 2 + shift[1] * width, radius * width)
+    x, y, off = placed(width, disk)
+    (found,) = reduced_to(size, np.where(off, np.nan, 60 * x - 30 * y + 40 * (x**2 + y**2) - 20))
+    target = network_disk(size)
+    x, y, _ = placed(size, target)
+    variance = BLUR**2 - (target.radius / disk.radius) ** 2 / 12  # without that of the image's own pixels
+    inner = np.hypot(x, y) < 0.985 - 6 * BLUR / target.radius  # of which all weight lies on the disk
+    expected = 60 * x - 30 * y + 40 * (x**2 + y**2 + 2 * variance / target.radius**2) - 20
+    # The disk is found within 0.1 pixels, over which the field varies by 0.1 · 150 G / radius.
+    np.testing.assert_allclose(found[inner], expected[inner], rtol=0, atol=15 / disk.radius)
+    np.testing.assert_array_equal(np.isfinite(found), np.hypot(x, y) <= 0.985)
 
 
-def test_a_larger_magnetogram_is_averaged_to_the_archive_s_resolution_before_it_is_clipped():
-    # Blocks of 2 x 2 to 512 pixels, where the field saturates, then blocks of 4 x 4 to 128. Failed before: one path
-    # clipped at full size, the other at 512 pixels.
-    field = np.random.default_rng(5).normal(0, 150, (1, 1024, 1024, 1)).astype(np.float32)
-    archive = field.reshape(512, 2, 512, 2).mean(axis=(1, 3)).clip(-100, 100)
-    found = reduce_field(tf.constant(field), size=128).numpy()[0, :, :, 0]
-    np.testing.assert_allclose(found, archive.reshape(128, 4, 128, 4).mean(axis=(1, 3)), rtol=0, atol=1e-3)
-    # What was reduced already is not reduced again.
-    small = archive[None, :, :, None]
-    np.testing.assert_array_equal(reduce_field(tf.constant(small), size=512), small)
-    np.testing.assert_allclose(reduce_field(tf.constant(small), size=128)[0, :, :, 0], found, rtol=0, atol=1e-3)
+def test_a_uniform_field_stays_uniform_up_to_the_limb():
+    """The limb must not darken: what is off the disk has no weight, and neither has a gap or a fill value."""
+    disk = Disk(100.3, 98.8, 88.0)
+    x, y, off = placed(200, disk)
+    field = np.where(off, np.nan, 42.0)
+    gap = np.where((np.abs(x - 0.3) < 0.1) & (np.abs(y) < 0.2), np.nan, field)
+    gap[30:33, 90] = -32768.0
+    for found, missing in zip(reduced_to(64, field, gap), (0, 10), strict=True):
+        np.testing.assert_allclose(found[np.isfinite(found)], 42.0, rtol=1e-5)
+        x, y, _ = placed(64, network_disk(64))
+        assert np.isnan(found[np.hypot(x, y) <= 0.985]).sum() >= missing
 
 
-def test_a_network_finer_than_the_archive_sees_the_field_saturate_at_its_own_resolution():
-    field = np.random.default_rng(6).normal(0, 150, (1, 1200, 1200, 1)).astype(np.float32)
-    found = reduce_field(tf.constant(field), size=600).numpy()[0, :, :, 0]
-    np.testing.assert_allclose(found, field.reshape(600, 2, 600, 2).mean(axis=(1, 3)).clip(-100, 100), atol=1e-3)
+def test_field_is_clipped_after_it_was_averaged():
+    # A checkerboard of +3000 and -2900 G has the mean 50 G, which clipping before would make 0; of 130 G it is 100 G.
+    disk = Disk(199.5, 199.5, 180.0)
+    _, _, off = placed(400, disk)
+    board = np.where(np.indices((400, 400)).sum(axis=0) % 2, 3000.0, -2900.0)
+    weak, strong = reduced_to(64, np.where(off, np.nan, board), np.where(off, np.nan, board + 80))
+    inner = np.hypot(*placed(64, network_disk(64))[:2]) < 0.9
+    np.testing.assert_allclose(weak[inner], 50.0, atol=0.5)
+    np.testing.assert_array_equal(strong[inner], 100.0)
 
 
-def test_strong_fields_of_a_small_image_are_clipped_before_they_are_averaged():
-    # (100 - 100 - 100 + 20) / 4 = -20; averaging first would give (3000 - 100 - 100 + 20) / 4, clipped to +100.
-    field = np.array([[3000, -100], [-250, 20]], np.float32)
-    assert float(reduce_field(tf.constant(field[None, :, :, None]), size=1)[0, 0, 0, 0]) == pytest.approx(-20)
+def test_a_wide_image_is_reduced_by_the_rows_that_weigh_and_gives_the_sum_over_all():
+    """In float64 and with all weights: of bands of rows nothing must be missing."""
+    disk, size = Disk(510.2, 515.9, 470.0), 96
+    _, _, off = placed(1024, disk)
+    field = np.where(off, np.nan, np.random.default_rng(5).normal(0, 500, (1024, 1024)))
+    field[400:420, 100:600] = np.nan
+    (found,) = reduced_to(size, field)
+    scale = disk.radius / network_disk(size).radius
+    spread = 2 * ((BLUR * scale) ** 2 - 1 / 12)
+    place = (np.arange(size) - (size - 1) / 2) * scale
+    rows, columns = (np.exp(-((np.arange(1024) - c - place[:, None]) ** 2) / spread) for c in (disk.y, disk.x))
+    measured = np.isfinite(field)
+    with np.errstate(invalid="ignore"):
+        expected = (rows @ np.where(measured, field, 0) @ columns.T) / (rows @ measured @ columns.T)
+    seen = np.isfinite(found)
+    np.testing.assert_allclose(found[seen], expected[seen].clip(-100, 100), rtol=0, atol=1.5)  # 0.05 pixels of the disk
+    assert np.corrcoef(found[seen], expected[seen])[0, 1] > 0.9999
 
 
-@pytest.mark.parametrize("size", [5, 7, 13])
-def test_a_uniform_field_stays_uniform_at_any_size(size):
-    """The limb must not darken: areas off the disk have no weight."""
-    y, x = np.mgrid[:24, :24]
-    field = np.where(np.hypot(x - 11.5, y - 11.5) > 10, np.nan, 42.0).astype(np.float32)
-    found = reduce_field(tf.constant(field[None, :, :, None]), size=size).numpy()
-    assert np.isfinite(found).any()
-    assert np.isnan(found[0, 0, 0, 0])
-    np.testing.assert_allclose(found[np.isfinite(found)], 42.0, rtol=1e-5)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_an_image_without_a_disk_is_all_nan_and_spoils_no_other(batch):
+    disk = Disk(63.5, 63.5, 56.0)
+    x, y, off = placed(128, disk)
+    good = np.where(off, np.nan, 100 * x)
+    two = np.where((np.hypot(x - 0.5, y) < 0.5) | (np.hypot(x + 0.5, y) < 0.5), 10.0 * x, np.nan)
+    cut = np.where(np.hypot(x - 0.4, y) > 1, np.nan, 10.0 * x)
+    bad = {
+        "nothing": np.full((128, 128), np.nan), "two disks": two, "square": 10.0 * x, "cut": cut,
+        "small": np.where(np.hypot(x, y) > 0.5, np.nan, 10.0 * x), "fill values": np.full((128, 128), 1e30),
+        "upper half": np.where(off | (y > 0), np.nan, 10.0 * x),
+    }  # fmt: skip
+    (alone,) = reduced_to(64, good)
+    for name, field in bad.items():
+        fields = [field] * (batch - 1) + [good, field]
+        *_, other, found = reduced_to(64, *fields)
+        assert np.isnan(found).all(), name
+        np.testing.assert_allclose(other, alone, rtol=0, atol=1e-4)
+        assert usable(tf.constant(np.array(fields, np.float32)[..., None]), reduce_field(
+            tf.constant(np.array(fields, np.float32)[..., None]), size=64)).numpy().tolist() == [
+                *[False] * (batch - 1), True, False], name  # fmt: skip
+
+
+def test_a_disk_too_small_for_the_resolution_is_all_nan():
+    # √(0.5² + 1/12) / 0.85 · 225/512 = 0.2985 of the network's side: 38.2 pixels for 128.
+    for radius, seen in ((38.0, False), (38.5, True)):
+        x, _, off = placed(96, Disk(47.5, 47.5, radius))
+        assert np.isfinite(reduced_to(128, np.where(off, np.nan, x))).any() == seen
 
 
 def test_a_magnetogram_that_is_not_square_is_refused():
@@ -238,10 +274,7 @@ def test_a_magnetogram_that_is_not_square_is_refused():
         reduce_field(tf.zeros((1, 8, 16, 1)), size=8)
 
 
-def test_off_disk_is_as_black_as_the_strongest_negative_field():
+def test_off_the_disk_there_is_no_field():
     field = tf.constant([np.nan, -100.0, -50.0, 0.0, 100.0])
-    np.testing.assert_array_equal(fill_and_scale(field), [-1.0, -1.0, -0.5, 0.0, 1.0])
+    np.testing.assert_array_equal(fill_and_scale(field), [0.0, -1.0, -0.5, 0.0, 1.0])
     assert FIELD_LIMIT == 100.0
-    # Byte 0, the archive's off-disk value, is -100 G: an image without JPEG noise gives the same input either way.
-    black = bytes_to_gauss(tf.constant([encoded(np.zeros((2, 2), np.uint8), "PNG")]))
-    np.testing.assert_array_equal(fill_and_scale(black), np.full((1, 2, 2, 1), -1.0, np.float32))

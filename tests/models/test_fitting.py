@@ -13,7 +13,7 @@ from kflare.models.baselines import persistence
 from kflare.models.calibration import fit_calibration
 from kflare.models.fitting import require_both_classes
 from kflare.models.image_models import fit_image_network
-from kflare.models.pretraining import flux_maps_of
+from kflare.models.pretraining import line_maps_of
 from kflare.models.region_models import fit_region_network
 from kflare.models.registry import model_spec
 from kflare.models.training import Recipe, TrainingRun
@@ -134,7 +134,7 @@ def magnetograms(tmp_path_factory):
         Image.fromarray(sun.magnetogram(time, size=128).to_bytes(100)).save(path)
         paths.append(path)
     place = tmp_path_factory.mktemp("images")
-    return reduce_images(paths, size=128, byte_range=100.0, folder=place, measure=flux_maps_of(128))
+    return reduce_images(paths, size=128, byte_range=100.0, folder=place, measure=line_maps_of)
 
 
 CNN_SPLIT = spans(6, 3, 3)

@@ -10,8 +10,8 @@ from PIL import Image
 from kflare.datasets.pipelines import image_dataset
 from kflare.datasets.reduced_images import reduce_images
 from kflare.errors import DataError
-from kflare.models.dense_cnn import build_dense_cnn
-from kflare.models.pretraining import flux_maps, flux_maps_of, pretrain_on_flux_maps
+from kflare.models.dense_cnn import GROUPS, build_dense_cnn
+from kflare.models.pretraining import _readers, line_maps, line_maps_of, pretrain_on_line_maps
 from kflare.models.training import Recipe, TrainingRun
 from kflare.synthetic.sun import SyntheticSun
 
@@ -37,7 +37,12 @@ def paths(tmp_path_factory):
 @pytest.fixture(scope="module")
 def images(paths, tmp_path_factory):
     return reduce_images(
-        paths, size=SIZE, byte_range=250.0, folder=tmp_path_factory.mktemp("images"), measure=flux_maps_of(SIZE)
+        paths,
+        size=SIZE,
+        byte_range=250.0,
+        folder=tmp_path_factory.mktemp("images"),
+        measure=line_maps_of,
+        guises=2,
     )
 
 
@@ -47,7 +52,7 @@ OBSERVED = np.arange(COUNT) % 3 == 0
 def trained(folder, images, observed=OBSERVED, recipe=RECIPE, seed=0):
     keras.utils.set_random_seed(seed)
     model = build_dense_cnn((SIZE, SIZE, 1), growth=6)
-    pretrain_on_flux_maps(
+    pretrain_on_line_maps(
         model, images, np.arange(COUNT), observed, augmented=True, recipe=recipe, run=TrainingRun(folder, {}),
         validation=image_dataset(images.fields, np.arange(COUNT), OBSERVED, batch_size=8), validation_observed=OBSERVED,
     )  # fmt: skip
@@ -60,32 +65,46 @@ def run(images, tmp_path_factory):
     return trained(folder, images), folder
 
 
-def test_maps_tell_flux_saturation_and_polarity_lines_apart():
+def test_maps_tell_field_at_lines_from_flux():
     field = np.zeros((1, 32, 32, 1), np.float32)
-    field[0, 4, 4] = 100.0  # alone: flux, and nothing else
-    field[0, 24, 7], field[0, 24, 8] = 150.0, -150.0  # side by side: a line at 60 and 125 G
-    field[0, 4, 20] = 240.0  # saturated
+    field[0, 4, 4] = 100.0  # alone: flux, and no line
+    field[0, 24, 5], field[0, 24, 6] = 110.0, -65.0  # side by side: a line
+    field[0, 4, 20], field[0, 4, 21] = 20.0, -90.0  # one polarity is not above 20 G
     field[0, 20:24, 20:24] = np.nan
-    sums = flux_maps(tf.constant(field), cells=2)[0].numpy() ** 2 * 256
-    np.testing.assert_allclose(sums[0, 0], [100, 0, 0, 0, 0], rtol=1e-5)
-    # Both polarities lie within 3×3 pixels of columns 7 and 8 of rows 23 to 25: six pixels, all within the 9×9 pixels
-    # around either.
-    np.testing.assert_allclose(sums[1, 0], [300, 0, 300 * 6 / 81, 300 * 6 / 81, 0], rtol=1e-4)
-    np.testing.assert_allclose(sums[0, 1], [240, 100, 0, 0, 0], rtol=1e-5)
-    np.testing.assert_array_equal(sums[1, 1], np.zeros(5))
+    sums = line_maps(tf.constant(field))[0].numpy() * 16  # of the 4×4 pixels of each cell
+    # Both polarities lie within 3×3 pixels of columns 5 and 6 of rows 23 to 25: there G = √(90/9 · 45/9) = √50.
+    line, root = 50**0.5, 50**0.25
+    np.testing.assert_allclose(sums[1, 1], [0, 0, 100], rtol=1e-5)
+    np.testing.assert_allclose(sums[5, 1], [2 * line, 2 * root, 0], rtol=1e-5)
+    np.testing.assert_allclose(sums[6, 1], [4 * line, 4 * root, 175], rtol=1e-5)
+    np.testing.assert_allclose(sums[1, 5], [0, 0, 110], rtol=1e-5)
+    np.testing.assert_array_equal(sums[5, 5], np.zeros(3))
+    np.testing.assert_allclose(sums.sum(axis=(0, 1)), [6 * line, 6 * root, 385], rtol=1e-5)
 
 
 def test_maps_do_not_know_which_polarity_is_which():
     field = np.random.default_rng(0).normal(0, 150, (2, 64, 64, 1)).astype(np.float32)
-    np.testing.assert_allclose(flux_maps(tf.constant(-field), cells=4), flux_maps(tf.constant(field), cells=4))
+    np.testing.assert_allclose(line_maps(tf.constant(-field)), line_maps(tf.constant(field)), rtol=1e-6)
 
 
-def test_maps_of_a_larger_image_are_those_of_its_reduction_to_512():
-    field = np.random.default_rng(1).normal(0, 150, (1, 512, 512, 1)).astype(np.float32)
-    larger = field.repeat(2, axis=1).repeat(2, axis=2)
-    np.testing.assert_allclose(
-        flux_maps(tf.constant(larger), cells=4), flux_maps(tf.constant(field), cells=4), rtol=1e-5
-    )
+def test_what_is_read_of_each_group_is_the_same_function_of_the_features_means(images):
+    """So the score, which is made of the means, is the mean of a map over all channels."""
+    keras.utils.set_random_seed(1)
+    model = build_dense_cnn((SIZE, SIZE, 1), growth=6)
+    predictor = _readers(model)
+    random = np.random.default_rng(2)
+    kernels = []
+    for place, name in enumerate(GROUPS):
+        layer = predictor.get_layer(f"read_{name}")
+        kernels.append(random.normal(0, 1, layer.get_weights()[0].shape).astype(np.float32))
+        layer.set_weights([kernels[-1], *([np.zeros(3, np.float32)] if place == 0 else [])])
+    seen = np.nan_to_num(images.fields[:4]) / 100
+    maps = predictor.predict(seen, verbose=0)
+    assert maps.shape == (4, SIZE // 4, SIZE // 4, 3)
+    groups = keras.Model(model.input, [model.get_layer(name).output for name in GROUPS]).predict(seen, verbose=0)
+    means = np.concatenate([group.mean(axis=(1, 2)) for group in groups], axis=1)
+    kernel = np.concatenate([one[0, 0] for one in kernels])
+    np.testing.assert_allclose(maps.mean(axis=(1, 2)), means @ kernel, rtol=1e-3, atol=1e-4)
 
 
 def test_the_last_layer_has_one_reading_and_two_opposite_logits(run):
@@ -94,13 +113,13 @@ def test_the_last_layer_has_one_reading_and_two_opposite_logits(run):
     assert bias[0] == -bias[1]
 
 
-def test_labels_change_two_numbers_of_the_last_layer_and_nothing_else(run, images, tmp_path):
+def test_labels_change_the_last_layer_and_nothing_else(run, images, tmp_path):
     other = trained(tmp_path, images, observed=~OBSERVED)
     *these, kernel, _ = run[0].get_weights()
     *those, other_kernel, _ = other.get_weights()
     for one, two in zip(these, those, strict=True):
         np.testing.assert_array_equal(one, two)
-    # With the opposite labels the regression has the opposite slope, on the same direction of the features.
+    # With the opposite labels the regression has the opposite slope on the same map, which describes them as well.
     np.testing.assert_allclose(other_kernel, -kernel, rtol=1e-3, atol=1e-6)
 
 
@@ -140,7 +159,10 @@ class Vanishing:
 
 def test_a_pretraining_that_broke_off_goes_on_and_ends_with_the_weights_of_one_go(run, images, tmp_path):
     with pytest.raises(tf.errors.OpError, match="the disk is gone"):
-        trained(tmp_path, replace(images, fields=Vanishing(images.fields, COUNT + COUNT // 2)))
+        trained(
+            tmp_path,
+            replace(images, fields=Vanishing(images.fields, COUNT // 2), guises=Vanishing(images.guises, COUNT)),
+        )
     (kept,) = tmp_path.glob("*.h5")
     assert kept.name.endswith("-0001.weights.h5")
     # What was learnt with other settings is not gone on with.

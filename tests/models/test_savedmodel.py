@@ -9,6 +9,7 @@ from PIL import Image
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from kflare.attribution.compiled import CompiledAttribution
+from kflare.datasets.preprocessing import fill_and_scale, reduce_field
 from kflare.errors import ModelError
 from kflare.models.calibration import Calibration
 from kflare.models.defn import build_defn
@@ -176,13 +177,13 @@ def requests(pixels):
 
 
 @pytest.fixture(scope="module")
-def expected_of_cnn(cnn, pixels):
-    """What the Keras model gives for them; byte 0..255 = -100..+100 G = -1..+1 for the network, -1 off disk."""
-    images = (pixels / 127.5 - 1).astype(np.float32)[..., None]
+def expected_of_cnn(cnn, requests):
+    """What the Keras model gives for them, brought to its disk and resolution."""
+    images = fill_and_scale(reduce_field(tf.constant(requests["attribute"]["magnetogram"]), size=SIZE))
     scores = cnn.model(images, training=False).numpy()
     answer = {"scores": scores, "probability": scores[:, 1], "calibrated": CALIBRATION(scores[:, 1]).numpy()}
     answer |= {"usable": np.array([True, True])}
-    maps = cnn.parts["attribute"](tf.constant(images))
+    maps = cnn.parts["attribute"](images)
     return answer, answer | {name: maps[name].numpy() for name in MAPS}
 
 
@@ -217,17 +218,16 @@ def test_cnn_answers_as_the_keras_model_in_a_session(cnn, requests, expected_of_
 
 
 def test_off_disk_is_the_same_as_nan_and_as_byte_0(cnn, requests):
-    black = np.where(
-        np.isnan(requests["serving_default"]["magnetogram"]), -100, requests["serving_default"]["magnetogram"]
-    )
-    nan, zero = (
-        cnn.run("serving_default", {"magnetogram": field})
-        for field in (requests["serving_default"]["magnetogram"], black)
-    )
+    nan = cnn.run("serving_default", requests["serving_default"])
     image = cnn.run("predict_image", requests["predict_image"])
     for name in nan:
-        np.testing.assert_array_equal(nan[name], zero[name])
         np.testing.assert_allclose(image[name], nan[name], rtol=1e-5)
+
+
+def test_without_space_around_it_there_is_no_disk(cnn, requests):
+    # Failed before, when space was as black as -100 G: of a square of field there was a forecast.
+    field = np.nan_to_num(requests["serving_default"]["magnetogram"], nan=-100.0)
+    assert not cnn.run("serving_default", {"magnetogram": field})["usable"].any()
 
 
 def unusable_fields():
@@ -247,6 +247,10 @@ def unusable_fields():
         "milligauss": good * 1000,
         "a fifth of the image": np.where(np.arange(SIZE) < SIZE // 5, 0 * x, np.nan),
         "one pixel": np.where((x == 0.5) & (y == 0.5), 10.0, np.nan),
+        "constant": np.where(off, np.nan, 40.0),
+        "cut": np.where(np.hypot(x - 20, y) > 56, np.nan, np.nan_to_num(good)),
+        "two disks": np.where(np.minimum(np.hypot(x - 31, y), np.hypot(x + 31, y)) > 30, np.nan, np.nan_to_num(good)),
+        "too coarse": np.where(np.hypot(x, y) > 36, np.nan, good),
     }
 
 
@@ -324,12 +328,16 @@ def test_jpeg_gives_the_very_bytes_that_pillow_reads(cnn, pixels):
     np.testing.assert_array_equal(jpeg["scores"], same["scores"])
 
 
-def test_larger_magnetograms_are_averaged_and_strong_fields_clipped(cnn):
-    # 256² pixels: blocks of 2 x 2, clipped to ±100 G before the mean as the byte images are.
-    field = np.random.default_rng(4).normal(0, 120, (1, 256, 256, 1)).astype(np.float32)
-    mean = np.clip(field, -100, 100).reshape(1, SIZE, 2, SIZE, 2, 1).mean(axis=(2, 4))
-    large = cnn.run("serving_default", {"magnetogram": field})
-    np.testing.assert_allclose(large["scores"], cnn.model(mean / 100, training=False), rtol=1e-5, atol=1e-6)
+def test_a_larger_and_a_shifted_magnetogram_of_the_same_sun_have_the_same_answer(cnn):
+    # Smooth field, so that its pixels do not matter: 128² and 300² with a disk of another size, off the middle.
+    answers = []
+    for side, x, y, radius in ((SIZE, 63.5, 63.5, 56.0), (300, 155.0, 144.0, 117.0)):
+        down, across = np.mgrid[:side, :side]
+        across, down = (across - x) / radius, (down - y) / radius
+        field = np.where(np.hypot(across, down) > 1, np.nan, 150 * np.sin(7 * across + 2) * np.cos(5 * down))
+        answers.append(cnn.run("serving_default", {"magnetogram": field.astype(np.float32)[None, ..., None]}))
+    assert all(answer["usable"].all() for answer in answers)
+    np.testing.assert_allclose(answers[0]["scores"], answers[1]["scores"], rtol=0, atol=0.01)
 
 
 def test_a_batch_answers_as_its_members_do(cnn, requests):

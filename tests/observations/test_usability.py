@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kflare.datasets.preprocessing import usable
+from kflare.datasets.preprocessing import reduce_field, reduced, usable
 from kflare.datasets.reduced_images import reduce_images
 from kflare.errors import DataError
 from kflare.observations.magnetogram import Magnetogram
@@ -30,7 +30,14 @@ def fields():
     spots[30:32, 20] = -32768.0
     return {
         "good": (good, None),
-        "strong": (np.where(off, np.nan, 6000.0), None),
+        "strong": (np.where(off, np.nan, np.where(x < 0, -6000.0, 6000.0)), None),
+        "constant": (np.where(off, np.nan, 6000.0), r"hold field of both polarities, got 6000 to 6000 G"),
+        "one pixel below 0": (np.where(off, np.nan, np.where((x == 0.5) & (y == 0.5), -5.0, 50.0)), "both polarities"),
+        "gap": (np.where((np.abs(x) < 12) & (np.abs(y) < 12), np.nan, good), None),
+        "ring": (np.where(np.hypot(x, y) < 22, np.nan, good), "at least 25%|at least half of the disk"),
+        "cut": (np.where(np.hypot(x - 12, y) > 28, np.nan, np.nan_to_num(good)), "the whole disk must be seen"),
+        "square": (np.nan_to_num(good, nan=3.0), "bounded by a circle|the whole disk must be seen"),
+        "coarse": (np.where(np.hypot(x, y) > 18, np.nan, good), r"too coarse .* radius of 19\.1 or more"),
         "two fill values": (spots, None),
         "nothing": (np.full((64, 64), np.nan), r"have measured at least 25% of its pixels, got 0\.0%"),
         "absurd": (np.full((64, 64), 1e38), r"hold gauss, at most 10,000 .* got 1e\+38 G, and 100\.0% of the pixels"),
@@ -43,14 +50,16 @@ def fields():
 def test_files_and_the_graph_have_the_same_limits(name):
     field, reason = fields()[name]
     field = field.astype(np.float32)
-    assert bool(usable(tf.constant(field[None, ..., None]))[0]) is (reason is None)
+    given = tf.constant(field[None, ..., None])
+    assert bool(usable(given, reduce_field(given, size=64))[0]) is (reason is None)
     if reason is None:
         # Few fill values are no field of any region.
         kept = require_usable(magnetogram(field)).data
         np.testing.assert_array_equal(kept, np.where(np.abs(field) > 10_000, np.nan, field))
+        assert np.isfinite(reduced(magnetogram(kept), size=64)).any()
     else:
-        with pytest.raises(DataError, match=f"`a.fits`: a magnetogram to forecast from must .*{reason}"):
-            require_usable(magnetogram(field))
+        with pytest.raises(DataError, match=f"`a.fits`: .*({reason})"):
+            reduced(require_usable(magnetogram(field)), size=64)
 
 
 @pytest.mark.parametrize("side", [1, 31])

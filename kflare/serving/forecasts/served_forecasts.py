@@ -147,9 +147,12 @@ def ask_magnetogram(
     """
     require_usable(magnetogram)
     field = magnetogram.data[None, :, :, None]
-    if not maps:
-        return client.predict_magnetograms(model, field, version=version)
-    return _predict_maps(client, model, field, maps=maps, version=version)
+    try:
+        if not maps:
+            return client.predict_magnetograms(model, field, version=version)
+        return _predict_maps(client, model, field, maps=maps, version=version)
+    except DataError as error:
+        raise DataError(f"`{magnetogram.source}`: {error}") from error
 
 
 def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str]) -> ServedForecasts:

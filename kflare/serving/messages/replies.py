@@ -110,8 +110,9 @@ def check_outputs(
         if np.isnan(values).any() and name == "probability" and model in model_names("image"):
             row = int(np.argwhere(np.isnan(values))[0][0])
             raise DataError(
-                f"{model} version {version} makes no forecast of magnetogram {row}: too little of it was measured, or "
-                "its field is no gauss"
+                f"{model} version {version} makes no forecast of magnetogram {row}: no whole disk is seen in it, the "
+                "disk is too coarse for the network (radius under 0.3 of its side), less than half was measured, or "
+                "the field has one polarity or is no gauss"
             )
         if not good.all():
             index = tuple(np.argwhere(~good)[0].tolist())
