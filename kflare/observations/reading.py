@@ -48,8 +48,7 @@ def read_magnetogram(
     time : datetime.datetime, optional
         Observation time, aware, where name or header do not tell or are wrong.
     size : int, optional
-        Width and height of the result: the mean over areas, as of :meth:`Magnetogram.resized`. For FITS much faster
-        than reading all pixels first.
+        Width and height of the result: the mean over areas, as of :meth:`Magnetogram.resized`.
     policy : str or QualityPolicy
         Which images are rejected: "default", "strict", "any" (none), or one's own; see `kflare.observations.quality`.
     hmi_scale : bool

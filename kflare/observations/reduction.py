@@ -12,58 +12,39 @@ from scipy import ndimage, sparse
 
 from kflare.errors import DataError
 
-__all__ = ["AreaMean", "area_mean", "area_shares", "rolled"]
+__all__ = ["area_mean", "area_shares", "rolled"]
 
 # The rows worked on at once: few enough that they stay in the processor's cache.
 BAND = 64
 
 
-class AreaMean:
-    """Mean over areas of a square image, `width` pixels wide, that is handed over in bands of rows.
+def area_mean(data: npt.NDArray[np.float32], size: int, *, source: str = "image") -> npt.NDArray[np.float32]:
+    """Reduce an image (H, H), NaN where not measured, to (size, size) by the mean over areas.
 
     Every new pixel is the mean of the old ones under it, each weighted with the area that it shares with the new one
     and that was measured; new pixels of which more than half the area was not measured are NaN. `size` need not divide
-    `width`; `DataError` if it is above it, or below 1.
+    the width; `DataError` if it is above it, or below 1.
     """
-
-    def __init__(self, width: int, size: int, source: str = "image") -> None:
-        if not 1 <= size <= width:
-            raise DataError(
-                f"`size` must be 1 to {width} pixels, the width of `{source}`, since nothing is gained by enlarging; "
-                f"got {size}"
-            )
-        self._size = size
-        self._weights = area_shares(width, size)
-        self._total = np.zeros((size, width), dtype=np.float32)
-        self._area = np.zeros((size, width), dtype=np.float32)
-
-    def add(self, row: int, values: npt.NDArray[np.float32], measured: npt.NDArray[np.bool_]) -> None:
-        """Add the rows from `row` on: pixels (n, width), 0 where not measured, and whether they were measured."""
-        count, width = values.shape
-        first, stop = row * self._size // width, math.ceil((row + count) * self._size / width)
-        weights = self._weights[first:stop, row : row + count]
-        self._total[first:stop] += weights @ values
-        self._area[first:stop] += weights @ measured.view(np.uint8).astype(np.float32)
-
-    def result(self) -> npt.NDArray[np.float32]:
-        """The means, float32, shape (size, size), NaN where more than half the area was not measured."""
-        across = self._weights
-        total = (across @ self._total.T).T
-        area = (across @ self._area.T).T
-        # Shares are in units of an old pixel; a ten-thousandth is for sums of thirds that fall short of the half.
-        enough = area >= 0.5 * (self._weights.shape[1] / self._size) ** 2 - 1e-4
-        mean = np.divide(total, area, out=np.full_like(total, np.nan), where=enough & (area > 0))
-        return np.ascontiguousarray(mean)
-
-
-def area_mean(data: npt.NDArray[np.float32], size: int, *, source: str = "image") -> npt.NDArray[np.float32]:
-    """Reduce an image (H, H), NaN where not measured, to (size, size) by the mean over areas; see `AreaMean`."""
-    mean = AreaMean(data.shape[0], size, source)
-    for row in range(0, data.shape[0], BAND):
+    width = data.shape[0]
+    if not 1 <= size <= width:
+        raise DataError(
+            f"`size` must be 1 to {width} pixels, the width of `{source}`, since nothing is gained by enlarging; "
+            f"got {size}"
+        )
+    weights = area_shares(width, size)
+    total, area = np.zeros((2, size, width), dtype=np.float32)
+    for row in range(0, width, BAND):
         band = data[row : row + BAND]
         measured = ~np.isnan(band)
-        mean.add(row, np.where(measured, band, np.float32(0)), measured)
-    return mean.result()
+        rows = slice(row * size // width, math.ceil((row + len(band)) * size / width))
+        shares = weights[rows, row : row + len(band)]
+        total[rows] += shares @ np.where(measured, band, np.float32(0))
+        area[rows] += shares @ measured.view(np.uint8).astype(np.float32)
+    total, area = (weights @ total.T).T, (weights @ area.T).T
+    # Shares are in units of an old pixel; a ten-thousandth is for sums of thirds that fall short of the half.
+    enough = area >= 0.5 * (width / size) ** 2 - 1e-4
+    mean = np.divide(total, area, out=np.full_like(total, np.nan), where=enough & (area > 0))
+    return np.ascontiguousarray(mean)
 
 
 def rolled(data: npt.NDArray[np.float32], angle: float, x: float, y: float) -> npt.NDArray[np.float32]:

@@ -71,10 +71,9 @@ def test_images_come_in_order_as_the_network_wants_them(paths, size, tmp_path):
     for path, image in zip(paths, images, strict=True):
         field = read_magnetogram(path, byte_range=250.0).data[None, :, :, None]
         np.testing.assert_array_equal(image, fill_and_scale(reduce_field(tf.constant(field), size=size))[0])
-    # Noise of 30 bytes is 30 / 255 * 500 = 59 G: the limit of 100 G is met on the disk, and space holds no field.
-    assert np.abs(images).max() == 1.0
+    # Noise of 30 bytes is 30 / 255 * 500 = 59 G a pixel, a few times less in the mean; space holds no field.
     np.testing.assert_array_equal(images[:, 0, 0, 0], 0.0)
-    assert images.std() > 0.1
+    assert 0.05 < images.std() < np.abs(images).max() <= 1.0
 
 
 def test_the_byte_range_is_used(paths, tmp_path):

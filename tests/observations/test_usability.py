@@ -37,7 +37,7 @@ def fields():
         "ring": (np.where(np.hypot(x, y) < 22, np.nan, good), "at least 25%|at least half of the disk"),
         "cut": (np.where(np.hypot(x - 12, y) > 28, np.nan, np.nan_to_num(good)), "the whole disk must be seen"),
         "square": (np.nan_to_num(good, nan=3.0), "bounded by a circle|the whole disk must be seen"),
-        "coarse": (np.where(np.hypot(x, y) > 18, np.nan, good), r"too coarse .* radius of 19\.1 or more"),
+        "coarse": (np.where(np.hypot(x, y) > 18.5, np.nan, good), r"too coarse .* radius of 19\.1 or more"),
         "two fill values": (spots, None),
         "nothing": (np.full((64, 64), np.nan), r"have measured at least 25% of its pixels, got 0\.0%"),
         "absurd": (np.full((64, 64), 1e38), r"hold gauss, at most 10,000 .* got 1e\+38 G, and 100\.0% of the pixels"),

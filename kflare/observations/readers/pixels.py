@@ -1,7 +1,6 @@
 """Pixels and a FITS header become a magnetogram: what FITS and JP2 files and sunpy Maps have in common.
 
-A 4096² image is worked on in bands of rows that stay in the processor's cache, and where a smaller one is wanted the
-full-size field is never made.
+A 4096² image is worked on in bands of rows that stay in the processor's cache.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from kflare.observations.orientation import Orientation, orientation_of
 from kflare.observations.producers import gauss_per_unit
 from kflare.observations.quality import judge
 from kflare.observations.readers.reader import Options
-from kflare.observations.reduction import BAND, AreaMean, area_mean, rolled
+from kflare.observations.reduction import BAND, area_mean, rolled
 from kflare.sun.disk import Disk, column_mask, disk_columns, disk_mask
 
 __all__ = ["Frame", "Pixels", "require_square"]
@@ -104,21 +103,14 @@ class Frame:
         seen = _Seen(self._source)
         bands = seen.watch(_bands(pixels, turn), disk, width)
         wanted = width if self._options.size is None else self._options.size
-        if turn.interpolates or wanted == width:
-            data = np.empty((width, width), dtype=np.float32)
-            for row, values, measured in bands:
-                data[row : row + BAND] = np.where(measured, values, np.float32(np.nan))
-            seen.require_field()
-            if turn.interpolates:
-                data = rolled(data, turn.roll, disk.x, disk.y)
-                data[~disk_mask(width, disk)] = np.nan
-            data = data if wanted == width else area_mean(data, wanted, source=self._source)
-        else:
-            mean = AreaMean(width, wanted, self._source)
-            for row, values, measured in bands:
-                mean.add(row, values, measured)
-            seen.require_field()
-            data = mean.result()
+        data = np.empty((width, width), dtype=np.float32)
+        for row, values, measured in bands:
+            data[row : row + BAND] = np.where(measured, values, np.float32(np.nan))
+        seen.require_field()
+        if turn.interpolates:
+            data = rolled(data, turn.roll, disk.x, disk.y)
+            data[~disk_mask(width, disk)] = np.nan
+        data = data if wanted == width else area_mean(data, wanted, source=self._source)
         return Magnetogram(
             data,
             self._time,
