@@ -43,6 +43,8 @@ class ModelCard:
         ]
         if "features" in metadata:
             parts.append(f"## Inputs\n\n{_features(metadata['features'])}")
+        if "reads" in metadata:
+            parts.append(f"## What it reads\n\n{_reads(metadata)}")
         parts.append(f"## Scores of this model\n\n{_held_out(metadata)}")
         if "cross_validation" in metadata:
             parts.append(f"## Scores of its recipe in cross-validation\n\n{score_table(metadata['cross_validation'])}")
@@ -87,6 +89,19 @@ def _features(features: list[dict[str, Any]]) -> str:
         for one in features
     ]
     return "\n".join(["| name | unit | taken as | definition |", "| --- | --- | --- | --- |", *rows])
+
+
+def _reads(metadata: Mapping[str, Any]) -> str:
+    reads, folds = metadata["reads"], metadata["cross_validation"]["correlation_of_reading_and_measure"]
+    key = "rank_correlation_of_cnn-c_and_cnn-m"
+    same = f" Over the cross-validated days `cnn-c` and `cnn-m` have a rank correlation of {reads[key]}." * (
+        key in reads
+    )
+    return (
+        f"The score is the disk's mean of one map: {reads['map']}. On images that it has not seen the correlation of "
+        f"its logit with that mean, measured, is {reads['correlation_on_test_span']:.3f} (test span), and "
+        f"{', '.join(f'{value:.3f}' for value in folds)} in the blocks of the cross-validation.{same}"
+    )
 
 
 def _held_out(metadata: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ def image_dataset(
     *,
     batch_size: int,
     guises: npt.NDArray[np.float16] | None = None,
+    crop: int | None = None,
     training: bool = False,
     augmented: bool = False,
     seed: int = 0,
@@ -37,7 +38,8 @@ def image_dataset(
     `fields` (M, S, S, 1) are those of `reduce_images` in gauss, of which `rows` (N,) are used. `labels` tell whether a
     flare of the class follows, bool (N,), or are maps of what the image shows, float32 (N, h, w, n), north up, which
     are mirrored with it. `augmented` ones go through `augment`. Of the `guises` (M, V, S, S, 1) of the images, if there
-    are any, and the image itself one is drawn for each epoch. In `training` there is no end: from `epoch` (0 = the
+    are any, and the image itself one is drawn for each epoch; of what is drawn a square of `crop` pixels, and the same
+    part of its maps. In `training` there is no end: from `epoch` (0 = the
     first) on epoch follows epoch, each with every image once, in an order of its own.
     """
     targets = tf.constant(one_hot(labels.astype(bool)) if labels.dtype == np.bool_ else labels)
@@ -50,9 +52,11 @@ def image_dataset(
 
     def of_epoch(number: tf.Tensor) -> tf.data.Dataset:
         def load(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            drawn = tf.random.stateless_uniform((4,), (seed * 2**20 + number, place))
+            drawn = tf.random.stateless_uniform((6,), (seed * 2**20 + number, place))
             field = tf.numpy_function(chosen, [numbers[place], drawn[3]], tf.float32, stateful=False)
             field, target = tf.ensure_shape(field, fields.shape[1:]), targets[place]
+            if crop is not None:
+                field, target = (_cropped(image, drawn[4:], crop / fields.shape[1]) for image in (field, target))
             if augmented:
                 field, target = augment(field, target, drawn[:3] < 0.5)
             return fill_and_scale(field), target
@@ -64,6 +68,17 @@ def image_dataset(
 
     data = tf.data.Dataset.range(epoch, 2**31).flat_map(of_epoch).apply(_ENDLESS) if training else of_epoch(epoch)
     return data.prefetch(tf.data.AUTOTUNE)
+
+
+def _cropped(image: tf.Tensor, drawn: tf.Tensor, share: float) -> tf.Tensor:
+    """A square of a share of an image (S, S, n), its corner at a quarter of the square, by two numbers in [0, 1)."""
+    side = int(image.shape[0])
+    size = round(share * side)
+    step = max(1, size // 4)
+    corner = tf.cast(drawn * ((side - size) // step + 1), tf.int32) * step
+    return tf.ensure_shape(
+        image[corner[0] : corner[0] + size, corner[1] : corner[1] + size], (size, size, image.shape[2])
+    )
 
 
 def _shuffled(count: int, seed: int, number: tf.Tensor) -> tf.Tensor:

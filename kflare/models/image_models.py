@@ -27,7 +27,7 @@ from kflare.models.baselines import disk_recent_climatology, persistence
 from kflare.models.cross_fitting import OutOfSample
 from kflare.models.event_statistics import disk_event_statistics
 from kflare.models.fitting import AttributionGraph, FittedNetwork, TrainingTask, calibrate_and_evaluate
-from kflare.models.pretraining import GUISES, line_maps_of, pretrain_on_line_maps
+from kflare.models.pretraining import GUISES, held_out, line_maps_of, pretrain_on_line_maps
 from kflare.models.publish import SignatureCase, publish_version
 from kflare.models.registry import ModelSpec
 from kflare.models.savedmodel import export_image_model
@@ -157,6 +157,9 @@ def fit_image_network(
     def probability(mask: npt.NDArray[np.bool_]) -> Float32Array:
         return model.predict(data(mask), verbose=0)[:, 1]
 
+    if pretrain and times is not None:
+        trained = held_out(observed[split.train], probability(split.train), times[split.train])
+        others = trained if others is None else OutOfSample.joined([trained, others])
     threshold = 0.5 if pretrain else None  # two numbers fitted with equal weights: nothing to choose
     return calibrate_and_evaluate(
         model, run, observed, split, probability, baselines=baselines, clusters=clusters, threshold=threshold,
@@ -190,7 +193,7 @@ def publish_image_model(
 ) -> Path:
     """Publish a fitted network as the next version of `name`; `documents` are further files of `assets.extra`."""
     size = int(fitted.model.input_shape[1])
-    magnetogram, png = _example_magnetogram()
+    magnetogram, png = _example_magnetogram(size)
     # The PNG holds whole bytes and no NaN, so what it decodes to differs a little from the field itself.
     pixels = tf.io.decode_png(png).numpy()[None].astype(np.float32)
     from_bytes = mask_space(pixels * (2 * FIELD_LIMIT / 255) - FIELD_LIMIT)
@@ -218,11 +221,11 @@ def publish_image_model(
     return publish_version(root, name, export=export, cases=cases, metadata=contents, documents=documents)
 
 
-def _example_magnetogram() -> tuple[Float32Array, bytes]:
-    """A disk with one bipole as float32 (1, 128, 128, 1) in gauss and as PNG bytes."""
+def _example_magnetogram(size: int) -> tuple[Float32Array, bytes]:
+    """A disk with one bipole as float32 (1, size, size, 1) in gauss and as PNG bytes."""
     from PIL import Image
 
-    y, x = np.mgrid[:128, :128] - 63.5
+    y, x = (np.mgrid[:size, :size] - (size - 1) / 2) * (128 / size)
     spots = [(-30, -20, 300), (-20, -22, -300)]
     field = sum(strength * np.exp(-((x - left) ** 2 + (y - top) ** 2) / 18) for left, top, strength in spots)
     on_disk = np.hypot(x, y) < 56

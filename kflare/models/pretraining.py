@@ -15,40 +15,51 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import tensorflow as tf
 
 from kflare.datasets.pipelines import image_dataset
 from kflare.datasets.reduced_images import ReducedImages
 from kflare.errors import DataError, ModelError, SettingError
 from kflare.io.arrays import BoolArray, Float32Array, Float64Array
+from kflare.models.calibration import logits
+from kflare.models.cross_fitting import OutOfSample
 from kflare.models.dense_cnn import GROUPS
 from kflare.models.training import Recipe, TrainingRun, ValidationSkill, load_weights, save_weights
 
-__all__ = ["GUISES", "line_maps", "line_maps_of", "pretrain_on_line_maps"]
+__all__ = ["GUISES", "held_out", "line_maps", "line_maps_of", "pretrain_on_line_maps"]
 
-GUISES = 8
+GUISES = 4
 """Sources that each image is shown as in training, besides its own."""
 
 _LINE_FIELD = 20.0  # gauss on both sides of a line, from which on field counts
-_READ = 2  # of the maps, the first: the score is made of the one that the training labels prefer
-_MAPS = 3
+_STRONG_LINE = 60.0  # gauss on both sides of a strong line
+_READ = 3  # of the maps, the first: the score is made of the one that the training labels prefer
+_MAPS = 4
+_CROP = 256  # pixels: of larger images the network is trained on squares of this side, which hold whole regions
+_FULL = 30  # batches of whole images after that, for the statistics of the batch normalisation
 _CELL = 4  # pixels of the network's input per value of the maps, along each side
 _LEAST_SIDE = 128  # every pixel reaches the score where the side is a multiple of it
 _MOST_ERROR = 2.0  # standard deviations from which on the loss of a cell grows linearly
 _WARM_UP = 200  # steps
+_PARTS = 4  # of the training images, for `held_out`
 
 
 def line_maps(field: tf.Tensor) -> tf.Tensor:
-    """The targets of pretraining, float32 (N, S/4, S/4, 3), of a field (N, S, S, 1) in gauss with NaN off disk.
+    """The targets of pretraining, float32 (N, S/4, S/4, 4), of a field (N, S, S, 1) in gauss with NaN off disk.
 
-    Means over cells of 4×4 pixels: of the field at polarity inversion lines, G = √(P·Q), P and Q the means over 3×3
-    pixels of max(B − 20 G, 0) and max(−B − 20 G, 0), in gauss; of √G; and of |B|. Our choice; after Schrijver (2007),
-    whose R weighs the field near such lines. G has no threshold that a slightly smoother image would miss.
+    Means over cells of 4×4 pixels. G = √(P·Q) is the field at polarity inversion lines, P and Q the means over 3×3
+    pixels of max(B − 20 G, 0) and max(−B − 20 G, 0), in gauss; next is the field near strong lines, |B| times the share
+    of 9×9 pixels where both polarities exceed 60 G within 3×3; then √G; and |B|. Our choice; after Schrijver (2007),
+    whose R weighs the field near such lines.
     """
     field = tf.where(tf.math.is_nan(field), tf.zeros_like(field), field)
     sides = [tf.nn.avg_pool2d(tf.nn.relu(sign * field - _LINE_FIELD), 3, 1, "SAME") for sign in (1.0, -1.0)]
     line = tf.sqrt(sides[0] * sides[1])
-    return tf.nn.avg_pool2d(tf.concat([line, tf.sqrt(line), tf.abs(field)], axis=-1), _CELL, _CELL, "VALID")
+    both = [tf.nn.max_pool2d(tf.cast(sign * field >= _STRONG_LINE, tf.float32), 3, 1, "SAME") for sign in (1.0, -1.0)]
+    strong = tf.nn.avg_pool2d(both[0] * both[1], 9, 1, "SAME") * tf.abs(field)
+    maps = tf.concat([line, strong, tf.sqrt(line), tf.abs(field)], axis=-1)
+    return tf.nn.avg_pool2d(maps, _CELL, _CELL, "VALID")
 
 
 def line_maps_of(reduced: Float32Array) -> Float32Array:
@@ -82,6 +93,9 @@ def pretrain_on_line_maps(
     if run.epochs:
         load_weights(model, run.best_weights)
         return
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.98  # small batches of large images: the statistics of fifty count
     if model.input_shape[1] % _LEAST_SIDE:
         raise SettingError(f"`image_size` must be a multiple of {_LEAST_SIDE} to pretrain, got {model.input_shape[1]}")
     with run.held():
@@ -95,6 +109,27 @@ def pretrain_on_line_maps(
         skill.set_model(model)
         skill.on_epoch_end(recipe.epochs - 1, {"loss": loss})
         _keep(run, None)
+
+
+def held_out(observed: BoolArray, probability: Float32Array, times: pd.Series) -> OutOfSample:
+    """What the network of a pretraining says of its N training images where their labels are left out.
+
+    The labels set two numbers of its last layer. These are fitted anew without each quarter of the images, in order of
+    `times`, from the network's outputs: an affine function of what it reads.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    read, found = logits(probability)[:, None], np.full(len(observed), np.nan, np.float32)
+    part = np.argsort(np.argsort(times.to_numpy())) * _PARTS // len(observed)
+    for number in range(_PARTS):
+        out = part == number
+        if observed[~out].all() or not observed[~out].any():
+            continue  # the others hold one class only: nothing is learnt from them
+        regression = LogisticRegression(class_weight="balanced", C=1e3).fit(read[~out], observed[~out])
+        found[out] = regression.predict_proba(read[out])[:, 1]
+    known = np.isfinite(found)
+    names = np.array([f"training, part {number + 1}" for number in part])
+    return OutOfSample.of(observed[known], found[known], times[known], years=names[known])
 
 
 def _stem(run: TrainingRun) -> str:
@@ -146,9 +181,6 @@ def _readers(model: keras.Model) -> keras.Model:
         elif group.shape[1] < side:
             part = keras.layers.UpSampling2D(side // group.shape[1])(part)
         parts.append(part)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.98  # small batches of large images: the statistics of fifty count
     return keras.Model(model.input, keras.layers.Add()(parts))
 
 
@@ -182,9 +214,13 @@ def _pretrained(
     verbose: int,
 ) -> tuple[keras.Model, float]:
     """A network that predicts the maps and shares the layers of `model`, and its last loss."""
-    predictor = _readers(model)
+    side = min(model.input_shape[1], _CROP)
+    small = keras.models.clone_model(model, input_tensors=keras.Input((side, side, model.input_shape[3])))
+    small.set_weights(model.get_weights())
+    predictor = _readers(small)
     if trunk is not None and trunk.exists():
         load_weights(predictor, trunk)
+        model.set_weights(small.get_weights())
         return predictor, math.nan
     steps = math.ceil(len(rows) / recipe.batch_size)
     rising = min(_WARM_UP, recipe.epochs * steps // 4)
@@ -193,7 +229,8 @@ def _pretrained(
         warmup_target=recipe.learning_rate, warmup_steps=rising,
     )  # fmt: skip
     targets = _standard(images, rows)
-    deviation = np.maximum(targets.mean(axis=(1, 2)).std(axis=0), 1e-3)
+    # Parts of images differ more than whole ones.
+    deviation = np.maximum(targets.mean(axis=(1, 2)).std(axis=0), 1e-3) * model.input_shape[1] / side
     predictor.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4), _MapLoss(deviation))
     done = 0
     for path in sorted(run.folder.glob(f"{_stem(run)}-*.weights.h5"))[-1:]:
@@ -201,14 +238,22 @@ def _pretrained(
         load_weights(predictor, path)
         done = int(path.name.removesuffix(".weights.h5")[-4:])
     data = image_dataset(
-        images.fields, rows, targets, guises=images.guises, batch_size=recipe.batch_size, training=True,
-        augmented=augmented, seed=recipe.seed, epoch=done,
+        images.fields, rows, targets, guises=images.guises, crop=side if side < model.input_shape[1] else None,
+        batch_size=recipe.batch_size, training=True, augmented=augmented, seed=recipe.seed, epoch=done,
     )  # fmt: skip
     fitted = predictor.fit(
         data, initial_epoch=done, epochs=recipe.epochs, steps_per_epoch=steps, shuffle=False, verbose=verbose,
         callbacks=[_EachEpoch(run, recipe)],
     )  # fmt: skip
     loss = fitted.history["loss"][-1] if done < recipe.epochs else math.nan
+    model.set_weights(small.get_weights())
+    if side < model.input_shape[1]:
+        whole = image_dataset(
+            images.fields, rows, targets, batch_size=recipe.batch_size, training=True, seed=recipe.seed
+        )  # fmt: skip
+        for batch, _ in whole.take(_FULL):
+            model(batch, training=True)
+        small.set_weights(model.get_weights())
     if trunk is not None:
         trunk.parent.mkdir(parents=True, exist_ok=True)
         save_weights(predictor, trunk)

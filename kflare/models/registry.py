@@ -68,7 +68,7 @@ MODELS: tuple[ModelSpec, ...] = (
         smallest_size=128,  # seven poolings by two
         recipe={"epochs": 100, "batch_size": 8, "learning_rate": 2e-4, "patience": 20, "select": "tss"},
         # Without early stopping: `patience` and `select` are not used.
-        pretraining={"epochs": 60, "batch_size": 8, "learning_rate": 3e-3, "patience": 60, "select": "tss"},
+        pretraining={"epochs": 30, "batch_size": 8, "learning_rate": 3e-3, "patience": 30, "select": "tss"},
         documentation="dense CNN of Yi et al. (2021)",
     ),
     *_of_both_classes(
