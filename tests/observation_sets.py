@@ -28,9 +28,9 @@ import pandas as pd
 from kflare.io.arrays import Float32Array, Float64Array
 from kflare.sun.constants import SOLAR_RADIUS_ARCSEC, SOLAR_RADIUS_M
 from kflare.sun.times import name_of_time, tai_from_utc
-from kflare.synthetic.regions import Patches, generator, times_to_days
-from kflare.synthetic.sun import SyntheticSun
-from kflare.synthetic.surface import DISK_RADIUS, DiskGrid, disk_grid, paint
+from tools.synthetic.regions import Patches, generator, times_to_days
+from tools.synthetic.sun import SyntheticSun
+from tools.synthetic.surface import DISK_RADIUS, DiskGrid, disk_grid, paint
 
 Cutout = tuple[int, int, int, int]
 """Columns x0 to x1 and rows y0 to y1, half open, row 0 = north."""

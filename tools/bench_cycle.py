@@ -27,7 +27,9 @@ def main() -> None:
     from kflare.operations.ledger import Ledger
     from kflare.operations.running import run_once
     from kflare.serving import Server
-    from kflare.synthetic.sun import SyntheticSun
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from tools.synthetic.sun import SyntheticSun
 
     start = datetime(2014, 3, 1, tzinfo=UTC)
     issue = start + timedelta(days=2, hours=3)

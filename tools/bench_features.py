@@ -53,7 +53,9 @@ def main() -> int:
 def write(folder: Path, size: int) -> None:
     import pandas as pd
 
-    from kflare.synthetic.sun import SyntheticSun
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+    from tools.synthetic.sun import SyntheticSun
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
     from observation_sets import write_observations

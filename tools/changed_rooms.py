@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 #: They stand beside the layers: who may import them is a contract of its own.
-BESIDE = {"verification": ["datasets", "models", "attribution", "serving", "operations", "commands"], "synthetic": []}
+BESIDE = {"verification": ["datasets", "models", "attribution", "serving", "operations", "commands"]}
 #: Read by no test.
 UNTESTED = (".md", ".png", ".cff")
 

@@ -187,7 +187,9 @@ def solar() -> Iterator[Target]:
     from kflare.observations.reading import magnetogram_time
     from kflare.observations.solar_image import read_solar_image
     from kflare.regions.vector_files import read_vector
-    from kflare.synthetic.sun import SyntheticSun
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from tools.synthetic.sun import SyntheticSun
 
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     start = datetime(2014, 1, 1, tzinfo=UTC)
@@ -237,8 +239,8 @@ def tables() -> Iterator[Target]:
     from kflare.sharp.daily import read_sharp_daily
     from kflare.sharp.keywords import SHARP_KEYWORDS, read_sharp_table
     from kflare.sharp.samples import read_sharp_samples
-    from kflare.synthetic.sun import SyntheticSun
     from kflare.verification.tables import forecast_table, read_forecasts
+    from tools.synthetic.sun import SyntheticSun
 
     def parquet(table: pd.DataFrame) -> bytes:
         return bytes(table.to_parquet())

@@ -25,8 +25,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=2, metavar="N", help="of the Sun (default: 2)")
     parser.add_argument("--xray-days", type=int, metavar="N", help="X-ray flux of the first N days only (default: all)")
     args = parser.parse_args()
-    from kflare.synthetic.sun import SyntheticSun
     from tests.sun_archive import SunArchive
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from tools.synthetic.sun import SyntheticSun
 
     day = timedelta(days=1)
     begin = datetime.fromisoformat(args.since).replace(tzinfo=UTC)

@@ -116,10 +116,10 @@ class ExactCam:
         return total, tf.reduce_mean(maps[self._shown], axis=(1, 2))
 
 
-Part = tuple[Any, Callable[[], tf.Tensor], tuple[int, int]]
+_Part = tuple[Any, Callable[[], tf.Tensor], tuple[int, int]]
 
 
-def _walk(output: Any, weight: Callable[[], tf.Tensor], pooled: tuple[int, int]) -> Iterator[Part]:
+def _walk(output: Any, weight: Callable[[], tf.Tensor], pooled: tuple[int, int]) -> Iterator[_Part]:
     """Outputs of the first layers up the graph that are not linear, their weight, and how far they are pooled."""
     layer = _maker(output)
     pooling = isinstance(layer, keras.layers.AveragePooling2D)

@@ -37,7 +37,7 @@ _CLASS = r"^([ABCMX])([0-9]+(?:\.[0-9]*)?)$"
 _FLUX_LIMIT = 1.0
 
 #: How reports, cards and records tell the scale of a list.
-SCALES: Final[Mapping[FluxScale, str]] = {
+FLUX_SCALES: Final[Mapping[FluxScale, str]] = {
     "irradiance": "classes on today's scale (irradiance, as SWPC's of GOES-16 and later)",
     "operational": "classes as listed (SWPC's of the time: up to GOES-15 0.7 of the irradiance)",
 }
@@ -140,8 +140,8 @@ class FlareList:
     scale: FluxScale = "irradiance"
 
     def __post_init__(self) -> None:
-        if self.scale not in SCALES:
-            raise SettingError(f"`scale` of a flare list must be one of {', '.join(SCALES)}, got {self.scale!r}")
+        if self.scale not in FLUX_SCALES:
+            raise SettingError(f"`scale` of a flare list must be one of {', '.join(FLUX_SCALES)}, got {self.scale!r}")
         for name in ("start", "goes_class"):
             if name not in self.table:
                 columns = list(self.table.columns)
@@ -206,7 +206,7 @@ class FlareList:
     def report(self) -> str:
         """One line: how many flares, from where, on which scale, and what was repaired."""
         done = [f"{count} {REPAIRS.get(key, key)}" for key, count in self.repairs.items() if count]
-        told = f"{len(self)} flares in `{self.source}`, {SCALES[self.scale]}"
+        told = f"{len(self)} flares in `{self.source}`, {FLUX_SCALES[self.scale]}"
         return f"{told}: {', '.join(done) or 'nothing to repair'}"
 
     def write_csv(self, path: Path) -> None:

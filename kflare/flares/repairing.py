@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
-from kflare.flares.catalogue import REPAIRS, SCALES, TIME_DTYPE, FlareList, class_fluxes
+from kflare.flares.catalogue import FLUX_SCALES, REPAIRS, TIME_DTYPE, FlareList, class_fluxes
 from kflare.flares.merging import merge_flares
 from kflare.flares.reading import FlareColumns, read_flare_columns
 from kflare.flares.region_numbers import full_region_numbers
@@ -125,7 +125,7 @@ def _one_list(columns: FlareColumns, source: str, *, alone: bool) -> FlareList:
 
 def _stated_scale(stated: pd.Series, source: str) -> FluxScale:
     seen = sorted(stated.str.strip().unique()) or ["operational"]
-    for scale in SCALES:
+    for scale in FLUX_SCALES:
         if seen == [scale]:
             return scale
     raise DataError(

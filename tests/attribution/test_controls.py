@@ -17,7 +17,7 @@ from kflare.attribution.map_agreement import on_cells, rank_correlation
 from kflare.attribution.published import PublishedModel, open_once
 from kflare.commands.controls import main
 from kflare.errors import DataError
-from kflare.synthetic.sun import SyntheticSun
+from tools.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from kflare.commands import fit
 from kflare.models.publish import read_metadata, verify_manifest, versions
-from kflare.synthetic.sun import SyntheticSun
+from tools.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
 

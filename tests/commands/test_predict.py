@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from kflare.commands import fit, predict
-from kflare.synthetic.sun import SyntheticSun
+from tools.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
 

@@ -17,7 +17,7 @@ from kflare.observations.readers.images import magnetogram_from_image
 from kflare.observations.readers.reader import Options
 from kflare.observations.reduction import rolled
 from kflare.sun.disk import Disk, disk_mask
-from kflare.synthetic.sun import SyntheticSun
+from tools.synthetic.sun import SyntheticSun
 
 TIME = datetime(2014, 1, 11, tzinfo=UTC)
 SIZE = 256

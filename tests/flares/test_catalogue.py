@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kflare.errors import DataError
-from kflare.flares.catalogue import CLASS_THRESHOLDS, SCALES, FlareList, class_to_flux, flux_to_class
+from kflare.flares.catalogue import CLASS_THRESHOLDS, FLUX_SCALES, FlareList, class_to_flux, flux_to_class
 from kflare.flares.region_numbers import full_region_numbers
 from kflare.flares.repairing import read_flares
 
@@ -94,7 +94,7 @@ def test_plain_list_is_sorted_typed_and_complete(tmp_path):
     assert table["lat"].isna().tolist() == [True, False]
     assert list(table.index) == [0, 1]
     assert flares.span == (utc(2013, 10, 23, 4, 50), utc(2013, 10, 23, 20, 41))
-    assert flares.report() == f"2 flares in `flares.csv`, {SCALES['operational']}: nothing to repair"
+    assert flares.report() == f"2 flares in `flares.csv`, {FLUX_SCALES['operational']}: nothing to repair"
 
 
 def test_an_offset_is_converted_to_utc(tmp_path):
@@ -195,7 +195,7 @@ def test_classes_as_catalogues_write_them(tmp_path):
         "classes_without_number": 1,
     }
     assert flares.report() == (
-        f"6 flares in `flares.csv`, {SCALES['operational']}: 1 dropped for an unreadable start, 2 dropped for an "
+        f"6 flares in `flares.csv`, {FLUX_SCALES['operational']}: 1 dropped for an unreadable start, 2 dropped for an "
         "unreadable class, 1 decimal commas in the class, 1 classes without a number, taken as the lowest of the class"
     )
 
@@ -304,7 +304,7 @@ def test_a_missing_column_is_named_with_those_seen(tmp_path, header, missing):
 def test_header_alone_is_an_empty_list(tmp_path):
     flares = read(tmp_path)
     assert len(flares) == 0
-    assert flares.report() == f"0 flares in `flares.csv`, {SCALES['operational']}: nothing to repair"
+    assert flares.report() == f"0 flares in `flares.csv`, {FLUX_SCALES['operational']}: nothing to repair"
 
 
 def test_files_that_are_no_flare_list(tmp_path):

@@ -26,7 +26,7 @@ from kflare.operations.running import CycleResult, run_once
 from kflare.operations.settings import ForecastSettings, as_toml
 from kflare.serving import Server
 from kflare.serving.server.config_files import ModelSettings
-from kflare.synthetic.sun import SyntheticSun
+from tools.synthetic.sun import SyntheticSun
 
 from .toys import TOYS, publish_toys, publish_version
 from .world import HOUR, XRAYS, World, limb_only, quiet

@@ -17,7 +17,7 @@ from kflare.operations.publish.pictures import (
     overlay_picture,
 )
 from kflare.operations.publish.verification import verification_sections
-from kflare.synthetic.sun import SyntheticSun
+from tools.synthetic.sun import SyntheticSun
 
 
 @pytest.fixture(scope="session")

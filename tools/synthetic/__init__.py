@@ -1,0 +1,1 @@
+"""A made-up Sun, for trying things out: the quickstart's, the tests' and the tools'."""
