@@ -255,3 +255,16 @@ def test_stopped_after_each_epoch_every_sample_is_still_drawn():
         for epoch in range(6)
     ]
     assert len(set(np.concatenate(drawn).tolist())) == 3000  # before, 500: those of the first epoch, six times
+
+
+def test_a_crop_is_the_same_part_of_an_image_and_of_its_maps():
+    fields = np.random.default_rng(0).normal(0, 40, (3, 64, 64, 1)).astype(np.float32)
+    maps = fields.reshape(3, 16, 4, 16, 4).mean(axis=(2, 4))[..., None]
+    data = image_dataset(fields, np.arange(3), maps, batch_size=3, crop=32, training=True, seed=4)
+    corners = set()
+    for image, target in data.take(6):
+        assert (image.shape, target.shape) == ((3, 32, 32, 1), (3, 8, 8, 1))
+        means = 100 * image.numpy().reshape(3, 8, 4, 8, 4).mean(axis=(2, 4))
+        np.testing.assert_allclose(means, target[..., 0], atol=1e-4)
+        corners |= set(np.round(image.numpy()[:, 0, 0, 0], 5).tolist())
+    assert len(corners) > 9  # five corners each way

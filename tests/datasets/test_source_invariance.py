@@ -83,7 +83,7 @@ ROUTES = {
 
 def lines(field):
     """Means over the image of the maps: field at lines, its root, and flux."""
-    return line_maps(tf.constant(field[None, ..., None])).numpy().mean(axis=(0, 1, 2))
+    return line_maps(tf.constant(field[None, ..., None])).numpy().mean(axis=(0, 1, 2))[[0, 2, 3]]
 
 
 def compared(first, second):

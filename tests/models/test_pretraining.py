@@ -3,12 +3,13 @@ from datetime import UTC, datetime, timedelta
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from PIL import Image
 
 from kflare.datasets.pipelines import image_dataset
-from kflare.datasets.reduced_images import reduce_images
+from kflare.datasets.reduced_images import ReducedImages, reduce_images
 from kflare.errors import DataError
 from kflare.models.dense_cnn import GROUPS, build_dense_cnn
 from kflare.models.pretraining import _readers, line_maps, line_maps_of, pretrain_on_line_maps
@@ -73,13 +74,14 @@ def test_maps_tell_field_at_lines_from_flux():
     field[0, 20:24, 20:24] = np.nan
     sums = line_maps(tf.constant(field))[0].numpy() * 16  # of the 4×4 pixels of each cell
     # Both polarities lie within 3×3 pixels of columns 5 and 6 of rows 23 to 25: there G = √(90/9 · 45/9) = √50.
-    line, root = 50**0.5, 50**0.25
-    np.testing.assert_allclose(sums[1, 1], [0, 0, 100], rtol=1e-5)
-    np.testing.assert_allclose(sums[5, 1], [2 * line, 2 * root, 0], rtol=1e-5)
-    np.testing.assert_allclose(sums[6, 1], [4 * line, 4 * root, 175], rtol=1e-5)
-    np.testing.assert_allclose(sums[1, 5], [0, 0, 110], rtol=1e-5)
-    np.testing.assert_array_equal(sums[5, 5], np.zeros(3))
-    np.testing.assert_allclose(sums.sum(axis=(0, 1)), [6 * line, 6 * root, 385], rtol=1e-5)
+    # Of these six pixels all lie within the 9×9 around the two that hold field: a share of 6/81 beyond 60 G.
+    line, root, strong = 50**0.5, 50**0.25, 175 * 6 / 81
+    np.testing.assert_allclose(sums[1, 1], [0, 0, 0, 100], rtol=1e-5)
+    np.testing.assert_allclose(sums[5, 1], [2 * line, 0, 2 * root, 0], rtol=1e-5)
+    np.testing.assert_allclose(sums[6, 1], [4 * line, strong, 4 * root, 175], rtol=1e-5)
+    np.testing.assert_allclose(sums[1, 5], [0, 0, 0, 110], rtol=1e-5)
+    np.testing.assert_array_equal(sums[5, 5], np.zeros(4))
+    np.testing.assert_allclose(sums.sum(axis=(0, 1)), [6 * line, strong, 6 * root, 385], rtol=1e-5)
 
 
 def test_maps_do_not_know_which_polarity_is_which():
@@ -97,10 +99,10 @@ def test_what_is_read_of_each_group_is_the_same_function_of_the_features_means(i
     for place, name in enumerate(GROUPS):
         layer = predictor.get_layer(f"read_{name}")
         kernels.append(random.normal(0, 1, layer.get_weights()[0].shape).astype(np.float32))
-        layer.set_weights([kernels[-1], *([np.zeros(3, np.float32)] if place == 0 else [])])
+        layer.set_weights([kernels[-1], *([np.zeros(4, np.float32)] if place == 0 else [])])
     seen = np.nan_to_num(images.fields[:4]) / 100
     maps = predictor.predict(seen, verbose=0)
-    assert maps.shape == (4, SIZE // 4, SIZE // 4, 3)
+    assert maps.shape == (4, SIZE // 4, SIZE // 4, 4)
     groups = keras.Model(model.input, [model.get_layer(name).output for name in GROUPS]).predict(seen, verbose=0)
     means = np.concatenate([group.mean(axis=(1, 2)) for group in groups], axis=1)
     kernel = np.concatenate([one[0, 0] for one in kernels])
@@ -171,3 +173,23 @@ def test_a_pretraining_that_broke_off_goes_on_and_ends_with_the_weights_of_one_g
     for one, two in zip(run[0].get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
     assert [path.name for path in tmp_path.glob("*.h5")] == [f"epoch-{RECIPE.epochs:04d}.weights.h5"]
+
+
+def test_larger_images_are_learnt_from_squares_and_the_statistics_are_those_of_whole_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr("kflare.models.pretraining._CROP", 128)
+    monkeypatch.setattr("kflare.models.pretraining._FULL", 200)
+    fields = np.random.default_rng(0).normal(0, 30, (4, 256, 256, 1)).astype(np.float32)
+    fields[:, :64] = np.nan  # a quarter is space, of which the squares hold another share
+    maps = np.stack([line_maps_of(field) for field in fields])
+    images = ReducedImages(fields, ("",) * 4, pd.DataFrame(), np.empty((4, 0, 256, 256, 1), np.float16), maps)
+    keras.utils.set_random_seed(0)
+    model = build_dense_cnn((256, 256, 1), growth=2)
+    observed = np.array([True, False, True, False])
+    plain = image_dataset(fields, np.arange(4), observed, batch_size=2)
+    pretrain_on_line_maps(
+        model, images, np.arange(4), observed, augmented=False, recipe=replace(RECIPE, epochs=1), validation=plain,
+        run=TrainingRun(tmp_path, {}), validation_observed=observed,
+    )  # fmt: skip
+    seen = keras.Model(model.input, model.get_layer("initial_pool").output).predict(plain, verbose=0)
+    mean = keras.ops.convert_to_numpy(model.get_layer("block1_bn1").moving_mean)
+    np.testing.assert_allclose(mean, seen.mean(axis=(0, 1, 2)), atol=0.05 * seen.std())
