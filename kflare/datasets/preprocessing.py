@@ -6,6 +6,7 @@ reconstruction (SCIENCE.md D.4): the scaling to [-1, 1], the resolution, and zer
 """
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +17,7 @@ from kflare.errors import DataError
 from kflare.io.arrays import Float32Array
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.usability import LARGEST_FIELD, LEAST_COVERAGE, LEAST_SIDE, MOST_BEYOND
-from kflare.sun.disk import network_disk
+from kflare.sun.disk import disk_mask, network_disk
 
 __all__ = [
     "BLUR", "DISK_BYTE", "FIELD_LIMIT", "MAXIMUM_PIXELS", "bytes_to_gauss", "fill_and_scale", "mask_space",
@@ -61,7 +62,7 @@ def reduce_field(magnetogram: tf.Tensor, *, size: int) -> tf.Tensor:
     shape = tf.shape(magnetogram)
     tf.debugging.assert_equal(shape[1], shape[2], "`magnetogram` must be square: a full disk")
     measured = tf.abs(magnetogram[..., 0]) <= LARGEST_FIELD  # neither NaN nor a fill value
-    circles = tf.map_fn(_whole_disk, measured, fn_output_signature=tf.TensorSpec((3,), tf.float32))
+    circles = tf.map_fn(_whole_disk, measured, fn_output_signature=tf.TensorSpec((3,), tf.float64))
     target = network_disk(size)
     scale = circles[:, 2] / target.radius
     variance = tf.square(BLUR * scale) - _PIXEL_VARIANCE
@@ -75,19 +76,22 @@ def reduce_field(magnetogram: tf.Tensor, *, size: int) -> tf.Tensor:
         return tf.matmul(tf.concat(rows, axis=1), across, transpose_b=True)
 
     total, weight = towards(tf.where(measured, magnetogram[..., 0], 0.0)), towards(tf.cast(measured, tf.float32))
-    place = (tf.range(size, dtype=tf.float32) - target.x) / target.radius
-    inside = tf.square(place)[:, None] + tf.square(place)[None, :] <= LIMB**2
+    inside = disk_mask(size, replace(target, radius=LIMB * target.radius))
     mean = tf.math.divide_no_nan(total, weight)
     clipped = tf.minimum(tf.maximum(mean, -FIELD_LIMIT), FIELD_LIMIT)
     return tf.where(inside & fine[:, None, None] & (weight >= 0.5), clipped, float("nan"))[..., None]
 
 
 def _weights(centre: tf.Tensor, scale: tf.Tensor, variance: tf.Tensor, width: tf.Tensor, size: int) -> tf.Tensor:
-    """Weight of each of an image's lines (columns) in each of the network's (rows), sum 1, (N, size, width)."""
-    places = centre[:, None] + (tf.range(size, dtype=tf.float32) - (size - 1) / 2) * scale[:, None]
-    away = tf.range(tf.cast(width, tf.float32))[None, None, :] - places[..., None]
+    """Weight of each of an image's lines (columns) in each of the network's (rows), sum 1, (N, size, width).
+
+    In float64 before they are float32, so that a compiled graph and eager operations give the same.
+    """
+    places = centre[:, None] + (tf.range(size, dtype=tf.float64) - (size - 1) / 2) * scale[:, None]
+    away = tf.range(tf.cast(width, tf.float64))[None, None, :] - places[..., None]
     spread = tf.maximum(variance, LEAST_BLUR**2)
-    return tf.exp(-tf.square(away) / (2 * spread)[:, None, None]) / tf.sqrt(2 * math.pi * spread)[:, None, None]
+    weights = tf.exp(-tf.square(away) / (2 * spread)[:, None, None]) / tf.sqrt(2 * math.pi * spread)[:, None, None]
+    return tf.cast(weights, tf.float32)
 
 
 def _band(weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -198,7 +202,7 @@ def _mask_space(field: tf.Tensor) -> tf.Tensor:
 
 
 def _whole_disk(measured: tf.Tensor) -> tf.Tensor:
-    """Centre (x, y) and radius in pixels, float32 (3,), of the disk of a mask (H, H); NaN unless all of it is seen.
+    """Centre (x, y) and radius in pixels, float64 (3,), of the disk of a mask (H, H); NaN unless all of it is seen.
 
     The rules are those of `sun.disk.require_full_disk`.
     """
@@ -207,7 +211,7 @@ def _whole_disk(measured: tf.Tensor) -> tf.Tensor:
     off = tf.maximum(tf.abs(x - (width - 1) / 2), tf.abs(y - (width - 1) / 2))
     cut = radius - tf.minimum(tf.minimum(x, y), tf.minimum(width - x, width - y))
     whole = (radius >= 0.25 * width) & (radius <= 0.5 * width + 1) & (off <= 0.1 * width) & (cut <= 1.5)
-    return tf.cast(tf.where(whole, circle, float("nan")), tf.float32)
+    return tf.where(whole, circle, tf.constant(math.nan, tf.float64))
 
 
 def _disk(bright: tf.Tensor) -> tf.Tensor:
