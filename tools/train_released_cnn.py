@@ -118,7 +118,8 @@ def cnn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
         reads["rank_correlation_of_cnn-c_and_cnn-m"] = round(float(tested["network"].corr(other, method="spearman")), 3)
     metadata = model_metadata(
         fitted, event=event, times=times, split=split, fingerprint=fingerprint(proxies.assign(time=times), observed),
-        data={"images": "hmi_daily, 654 days", "flares": "swpc_flares_2010-2025.csv", "byte_range": BYTE_RANGE},
+        data={"images": "hmi_daily, 654 days", "flares": "swpc_flares_2010-2025.csv", "byte_range": BYTE_RANGE,
+              "flare_scale": flares.scale},
     ) | {"cross_validation": scores, "oldest_tensorflow": OLDEST_TENSORFLOW, "reads": reads}  # fmt: skip
     card = ModelCard(
         name=name,
