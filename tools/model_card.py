@@ -94,8 +94,10 @@ def _features(features: list[dict[str, Any]]) -> str:
 def _reads(metadata: Mapping[str, Any]) -> str:
     reads, folds = metadata["reads"], metadata["cross_validation"]["correlation_of_reading_and_measure"]
     key = "rank_correlation_of_cnn-c_and_cnn-m"
-    same = f" Over the cross-validated days `cnn-c` and `cnn-m` have a rank correlation of {reads[key]}." * (
-        key in reads
+    same = (
+        f" Over the cross-validated days `cnn-c` and `cnn-m` have a rank correlation of {reads[key]}."
+        if key in reads
+        else ""
     )
     return (
         f"The score is the disk's mean of one map: {reads['map']}. On images that it has not seen the correlation of "
