@@ -41,7 +41,7 @@ DATA = """\
 654 daily full-disk magnetograms of SDO/HMI, about 00 UT, 2013-01-04 to 2014-12-31, 8-bit JPEG (public domain), read as
 ±250 G, which the images' noise suggests and no document says; flares from NOAA/SWPC's GOES list, classes on today's
 scale (GOES-16 and later; the M1.0 of today was M0.7 in the lists of those years). All layers but the last are trained
-without labels, to read maps of field at polarity inversion lines from each image as nine sources would show it; the
+without labels, to read maps of field at polarity inversion lines from each image as five sources would show it; the
 last layer fits two numbers to the flares (docs/skill_cnn.md).
 """
 
