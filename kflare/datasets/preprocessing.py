@@ -68,7 +68,6 @@ def reduce_field(magnetogram: tf.Tensor, *, size: int) -> tf.Tensor:
     variance = tf.square(BLUR * scale) - _PIXEL_VARIANCE
     fine = variance >= LEAST_BLUR**2 - 1e-6  # never of NaN
     down, across = (_weights(circles[:, axis], scale, variance, shape[1], size) for axis in (1, 0))
-
     bands = [_band(down[:, first : first + _BAND]) for first in range(0, size, _BAND)]
 
     def towards(image: tf.Tensor) -> tf.Tensor:

@@ -64,14 +64,10 @@ def image_task(
         )
         archive = chosen[found].reset_index(drop=True)
     times, paths = archive["forecast_time"], archive["path"].tolist()
+    measure, guises = (line_maps_of, GUISES) if pretrain else (None, 0)
     images = reduce_images(
-        paths,
-        size=size,
-        byte_range=byte_range,
-        folder=folder,
-        measure=line_maps_of if pretrain else None,
-        guises=GUISES if pretrain else 0,
-    )
+        paths, size=size, byte_range=byte_range, folder=folder, measure=measure, guises=guises
+    )  # fmt: skip
     observed = reaches(disk_flux(times, flares), spec.event)
     persistent = persistence(times, flares, spec.event)
     days = times.dt.tz_localize(None).dt.floor("D")
@@ -224,12 +220,13 @@ def publish_image_model(
 
 
 def _example_magnetogram(size: int) -> tuple[Float32Array, bytes]:
-    """A disk with one bipole as float32 (1, size, size, 1) in gauss and as PNG bytes."""
+    """A disk with one bipole as float32 (1, size, size, 1) in gauss and as PNG bytes; uneven, as ties break anyhow."""
     from PIL import Image
 
     y, x = (np.mgrid[:size, :size] - (size - 1) / 2) * (128 / size)
     spots = [(-30, -20, 300), (-20, -22, -300)]
     field = sum(strength * np.exp(-((x - left) ** 2 + (y - top) ** 2) / 18) for left, top, strength in spots)
+    field += 40 * np.sin(x / 3 + y / 7) * np.cos(y / 4 - x / 9)
     on_disk = np.hypot(x, y) < 56
     field = np.where(on_disk, field, np.nan).astype(np.float32)
     scaled = np.clip(np.nan_to_num(field) + FIELD_LIMIT, 0, 2 * FIELD_LIMIT) * (255 / (2 * FIELD_LIMIT))

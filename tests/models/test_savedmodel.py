@@ -23,6 +23,8 @@ from kflare.models.savedmodel import (
     load_signatures,
     ops_of,
 )
+from kflare.observations.readers.images import magnetogram_from_image
+from kflare.observations.readers.reader import Options
 from kflare.regions.feature_table import features_named
 
 pytestmark = pytest.mark.trains
@@ -165,9 +167,9 @@ def pixels():
 @pytest.fixture(scope="module")
 def requests(pixels):
     """Inputs of every cnn signature for the same two magnetograms, as gauss and as images."""
-    field = (pixels / 255 * 200 - 100).astype(np.float32)[..., None]
-    field[pixels == 0] = np.nan
     encoded = np.array([png(image) for image in pixels])
+    read = [magnetogram_from_image(image, Options("sun_20140101_000000.png")) for image in encoded]
+    field = np.stack([image.data for image in read])[..., None]
     return {
         "serving_default": {"magnetogram": field},
         "predict_image": {"image": encoded},
