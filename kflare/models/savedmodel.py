@@ -240,11 +240,11 @@ def share_functions(directory: Path) -> None:
 
 def _copies(library: Any, named: Collection[str]) -> dict[str, str]:
     """By its name each function that is a copy, and the one to be called instead; those `named` elsewhere stay."""
-    first: dict[bytes, str] = {}
+    first: dict[str, str] = {}
     same = {}
     for function in sorted(library, key=lambda function: function.signature.name not in named):
         name = function.signature.name
-        other = first.setdefault(function.SerializeToString(deterministic=True).replace(name.encode(), b""), name)
+        other = first.setdefault(str(function).replace(name, ""), name)  # bytes would tell the length of the name
         if other != name and name not in named:
             same[name] = other
     return same
