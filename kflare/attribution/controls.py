@@ -147,8 +147,7 @@ def removal_curve(
         row = {"fraction": count / CELLS**2}
         for name, rank in ranks.items():
             chosen = (rank < count).reshape(-1, CELLS, CELLS).repeat(side, axis=1).repeat(side, axis=2)[..., None]
-            # Space stays as dark as it is: only the disk's field is taken away.
-            changed = np.where((chosen == insert) | (images <= -1), images, np.float32(0))
+            changed = np.where(chosen == insert, images, np.float32(0))
             row[name] = float(model.predict(changed, batch_size=8, verbose=0)[:, _FLARE].mean())
         rows.append(row)
     return pd.DataFrame(rows)

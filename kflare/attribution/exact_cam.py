@@ -17,20 +17,16 @@ from functools import partial
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from kflare.datasets.preprocessing import fill_and_scale
 from kflare.errors import ModelError
-from kflare.sun.disk import disk_mask, network_disk
 
 __all__ = ["ExactCam", "field_free_sun"]
 
 
 def field_free_sun(size: int) -> tf.Tensor:
-    """The baseline: the network's input (1, size, size, 1) of a Sun without any field, the disk where it always is."""
-    on_disk = disk_mask(size, network_disk(size))
-    return fill_and_scale(tf.constant(np.where(on_disk, 0.0, np.nan)[None, ..., None], tf.float32))
+    """The baseline: the network's input (1, size, size, 1) of a Sun without any field, which is 0 as space is."""
+    return tf.zeros((1, size, size, 1))
 
 
 @dataclass(frozen=True, eq=False)

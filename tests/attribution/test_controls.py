@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from kflare.attribution.compiled import METHODS
@@ -16,7 +17,9 @@ from kflare.attribution.controls import randomisation_check, removal_curve
 from kflare.attribution.map_agreement import on_cells, rank_correlation
 from kflare.attribution.published import PublishedModel, open_once
 from kflare.commands.controls import main
+from kflare.datasets.preprocessing import fill_and_scale, reduce_field
 from kflare.errors import DataError
+from kflare.sun.disk import disk_mask, network_disk
 from tools.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
@@ -64,10 +67,18 @@ def test_deleting_what_matters_lowers_the_score(looking_east):
     assert inserted["probability"][1.0] == pytest.approx(curve["probability"].iloc[0], abs=1e-6)
 
 
-def test_space_is_never_filled(looking_east):
+def test_the_strongest_negative_field_is_taken_away_too():
+    # Failed before: -1, once space, is a field of -100 G or more, and stayed wherever it lay.
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 32, 1))
+    scores = keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(image))
+    signed, maps = keras.Model(image, scores), {"any": np.ones((1, 32, 32), np.float32)}
     images = np.full((1, 32, 32, 1), -1.0, np.float32)
-    curve = removal_curve(looking_east, images, {"any": np.ones((1, 32, 32), np.float32)}, steps=2)
-    assert np.ptp(curve["any"]) == 0
+    whole, empty = (signed(each, training=False).numpy()[0, 1] for each in (images, 0 * images))
+    assert abs(whole - empty) > 1e-3
+    for insert, ends in ((False, [whole, empty]), (True, [empty, whole])):
+        curve = removal_curve(signed, images, maps, insert=insert, steps=2)
+        assert curve["any"].iloc[[0, -1]].to_list() == pytest.approx(ends, abs=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +155,9 @@ def test_agreement_is_symmetric_and_one_with_itself(found):
 def test_the_network_of_a_published_model_answers_as_its_signature(full_disk_models):
     model = PublishedModel.find(full_disk_models / "cnn-m")
     field = np.random.default_rng(2).normal(0, 60, (1, 128, 128, 1)).astype(np.float32)
-    scores = model.network()(np.clip(field / 100, -1, 1), training=False).numpy()
+    field[:, ~disk_mask(128, network_disk(128))] = np.nan
+    scores = model.network()(fill_and_scale(reduce_field(tf.constant(field), size=128)), training=False).numpy()
+    assert np.isfinite(scores).all()
     np.testing.assert_allclose(scores, open_once(model)(field)["scores"], rtol=1e-5, atol=1e-6)
 
 

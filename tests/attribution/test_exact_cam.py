@@ -14,6 +14,7 @@ from kflare.errors import ModelError
 from kflare.models.calibration import Calibration
 from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
 from kflare.models.savedmodel import check_ops, export_image_model, load_signatures
+from kflare.sun.disk import disk_mask, network_disk
 
 pytestmark = pytest.mark.trains
 
@@ -33,10 +34,14 @@ def network(size):
 
 def fields(size, count=3):
     """Suns with random fields, from the quiet to the strong."""
-    on_disk = field_free_sun(size).numpy() > -1
     random = np.random.default_rng(1)
     strength = np.linspace(0.05, 0.5, count)[:, None, None, None]
-    return np.where(on_disk, np.clip(random.normal(0, 1, (count, size, size, 1)) * strength, -1, 1), -1).astype("f4")
+    field = np.clip(random.normal(0, 1, (count, size, size, 1)) * strength, -1, 1)
+    return np.where(on_disk(size), field, 0).astype(np.float32)
+
+
+def on_disk(size):
+    return disk_mask(size, network_disk(size))[..., None]
 
 
 # 128 and 256 use every pixel; of 200 a third is left out (64 of 100 cells), of 300 the last 44 pixels.
@@ -105,14 +110,13 @@ def small_network(*, global_average=True):
 
 
 def test_a_case_derived_by_hand():
-    # The corner pixels lie off the disk (2.1 > 1.76): a Sun without field is 0, at the corners -1. One more pixel is 1.
+    # A Sun without field is 0, on the disk and off it. One pixel is 1.
     image = np.zeros((1, 4, 4, 1), np.float32)
-    image[:, ::3, ::3] = -1
     np.testing.assert_array_equal(field_free_sun(4), image)
     image[0, 1, 1] = 1
     found = CompiledAttribution(small_network(), layer="coarse").maps(image, ["cam"])
     # The fine weight is 1 * 3 / 1, so the pixel adds 3. The coarse one is 10 * 1 / 2 = 5, of 2 relu(mean of 4 pixels +
-    # 1/2) + 1; with the pixel the relu is of (-1 + 1) / 4 + 1/2 instead of -1/4 + 1/2, and the cell adds 5 * 2 / 4.
+    # 1/2) + 1; with the pixel the relu is of 1/4 + 1/2 instead of 1/2, and the cell adds 5 * 2 / 4.
     wanted = np.zeros((4, 4))
     wanted[:2, :2] = 2.5
     wanted[1, 1] += 3
@@ -143,7 +147,7 @@ def test_released_networks_through_every_signature(name, tmp_path):
     calibration = Calibration(1.0, 0.0, 0.01)
     export_image_model(model, tmp_path / "1", calibration=calibration, attribute=twin.attribute, guided=twin.guided)
     check_ops(tmp_path / "1")
-    field = np.where(field_free_sun(512).numpy() > -1, fields(512) * 100, np.nan)
+    field = np.where(on_disk(512), fields(512) * 100, np.nan)
     pixels = np.where(np.isnan(field), 0, np.rint(np.nan_to_num(field) * 1.275 + 127.5)).astype(np.uint8)
     images = np.array([tf.io.encode_png(one).numpy() for one in pixels])
     asked = {"attribute": {"magnetogram": field.astype(np.float32)}, "attribute_image": {"image": images}}
