@@ -310,7 +310,7 @@ def test_header_alone_is_an_empty_list(tmp_path):
 def test_files_that_are_no_flare_list(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         read_flares(tmp_path / "absent.csv")
-    with pytest.raises(DataError, match="no regular file"):
+    with pytest.raises(DataError, match=r"must hold YYYYMMDDevents[.]txt, has 0"):  # a folder is read as event reports
         read_flares(tmp_path)
     for name, payload in {"empty.csv": b"", "binary.csv": b"\xff\xd8\xff\xe0\x00\x10JFIF"}.items():
         (tmp_path / name).write_bytes(payload)
