@@ -153,8 +153,9 @@ def test_ovmsclient(server, version, kind, tmp_path):
     pytest.importorskip("ovmsclient", reason="a client from other hands: pip install ovmsclient")
     address = server.address if kind == "grpc" else server.rest_address.removeprefix("http://")
     if version.parent.name.startswith("cnn"):
-        y, x = np.mgrid[:64, :64] - 31.5
-        field = np.where(np.hypot(x, y) < 28, 200 * np.exp(-((x - 9) ** 2 + y**2) / 30), 0)
+        y, x = np.mgrid[:512, :512] - 255.5
+        spots = 200 * (np.exp(-((x - 72) ** 2 + y**2) / 2000) - np.exp(-((x - 140) ** 2 + y**2) / 2000))
+        field = np.where(np.hypot(x, y) < 225, spots, np.nan)  # a whole disk, fine enough and with both polarities
         inputs = {"magnetogram": field[None, :, :, None].astype(np.float32)}
     else:
         row = json.loads((version / KNOWN_QUESTION).with_suffix(".json").read_text())["instances"][0]
@@ -179,7 +180,7 @@ def test_the_lines_of_the_systemd_unit_make_a_ready_server(tmp_path):
         shutil.copy(serving / name, tmp_path)
     shutil.copytree(VERSIONS[0].parents[1], tmp_path / "models")
     broken = tmp_path / "models" / "cnn-c" / "9"
-    shutil.copytree(tmp_path / "models" / "cnn-c" / "4", broken)
+    shutil.copytree(next(version for version in VERSIONS if version.parent.name == "cnn-c"), broken)
     (broken / "saved_model.pb").write_bytes(b"garbage")
     swapped = {
         "/opt/kflare/.venv/bin/python": sys.executable,
