@@ -59,7 +59,7 @@ def test_a_released_image_model_is_whole(name):
     version = newest(name)
     verify_manifest(version)
     check_ops(version)
-    assert sum(file.stat().st_size for file in version.rglob("*")) < 4_000_000
+    assert sum(file.stat().st_size for file in version.rglob("*")) < 5_000_000  # warm-up and known answer of 512 pixels
     card = (version / "assets.extra" / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert card.startswith(f"# {name}: ")
     # A quiet disk, as any archive has it: 0.45 of the width in radius, noise of both polarities, NaN around it.
@@ -71,7 +71,8 @@ def test_a_released_image_model_is_whole(name):
     assert 0 < answer["probability"][0] < 0.5
     explained = signatures("attribute", {"magnetogram": field})
     np.testing.assert_allclose(explained["probability"], answer["probability"], rtol=1e-5)
-    assert explained["guided_backprop"].shape == (1, 256, 256, 2)
+    assert explained["guided_backprop"].shape == (1, 512, 512, 2)
+    assert explained["cam"].shape == (1, 256, 256, 2)
     # Version 2 gave 0.137 (cnn-m, calibrated 0.032) for a magnetogram of which nothing was seen.
     for nothing in (np.nan, np.inf, 1e38, -32768.0):
         unseen = signatures("serving_default", {"magnetogram": np.full_like(field, nothing)})
@@ -79,24 +80,24 @@ def test_a_released_image_model_is_whole(name):
         assert np.isnan([unseen["probability"], unseen["calibrated"]]).all()
 
 
-# Version 1's, whose weights versions 2 to 4 have: the graph around them must leave images of 512 pixels as they were.
+# As version 5 was published: what is changed around its weights must leave its answers as they were.
 ANSWERS = {
-    ("cnn-c", "hmi.M_20130104_000034.jpg"): (0.6574583, 0.9327840),
-    ("cnn-c", "hmi.M_20141026_000034.jpg"): (0.9404816, 0.9924812),
-    ("cnn-m", "hmi.M_20130104_000034.jpg"): (0.4457145, 0.0960859),
-    ("cnn-m", "hmi.M_20141026_000034.jpg"): (0.8078272, 0.2582561),
+    ("cnn-c", "hmi.M_20130104_000034.jpg"): (0.9264284, 0.9950610),
+    ("cnn-c", "hmi.M_20141026_000034.jpg"): (0.9998506, 0.9980989),
+    ("cnn-m", "hmi.M_20130104_000034.jpg"): (0.5535948, 0.2967942),
+    ("cnn-m", "hmi.M_20141026_000034.jpg"): (0.9580540, 0.6293154),
 }
 
 
 @pytest.mark.parametrize("name", ["cnn-c", "cnn-m"])
 def test_a_released_image_model_answers_as_it_was_published(real_data, name):
-    ask = load_signatures(HOME / name / "4")
+    ask = load_signatures(newest(name))
     for (model, file), expected in ANSWERS.items():
         if model == name:
             field = read_magnetogram(real_data / "hmi_daily" / file, byte_range=250.0).data[None, :, :, None]
             answer = ask("serving_default", {"magnetogram": field})
             found = (float(answer["probability"][0]), float(answer["calibrated"][0]))
-            assert found == pytest.approx(expected, abs=1e-6)
+            assert found == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("version", sorted(HOME.glob("*/*")), ids=lambda version: version.parent.name)
