@@ -55,7 +55,6 @@ def fidelity_report(
         One row per pair: `first`, `second` (sources), `instruments` ("MDI, HMI"), `minutes_apart` (float),
         `byte_correlation`, `gauss_correlation`, `cw_ssim`, `ssim` (plain SSIM on the byte scale, for comparison), all
         NaN where they do not apply, and `note` ("" or what was wrong). `attrs["published"]` holds the paper's means.
-
     """
     rows = []
     for first, second in pairs:
