@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from kflare.commands import crossvalidate
-from kflare.flares.catalogue import FlareList
+from kflare.flares.catalogue import FLUX_SCALES, FlareList
 from kflare.verification.tables import forecast_table, read_forecasts
 from tools.synthetic.sun import SyntheticSun
 
@@ -61,7 +61,7 @@ def test_prints_the_table_that_it_keeps(answer, folder):
     assert out == (folder / "out" / "table.md").read_text()
     assert "Training (2011), Validation (2012), Test (2013)" in out
     assert "samples shared with office" in out
-    assert "flares in `flares.csv`: nothing to repair" in err
+    assert f"flares in `flares.csv`, {FLUX_SCALES['irradiance']}: nothing to repair" in err
     assert "| Average " in out
 
 

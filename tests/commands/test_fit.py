@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from kflare.commands import fit
+from kflare.flares.catalogue import FLUX_SCALES
 from kflare.models.publish import read_metadata, verify_manifest, versions
 from tools.synthetic.sun import SyntheticSun
 
@@ -84,7 +85,7 @@ def test_succeeds_and_prints_the_summary_that_it_keeps(answer, folder, sun):
     assert f"published: {folder / 'models' / 'defn-c' / '1'}" in out
     assert "mean of 2 seeds, test, network: TSS" in out
     flares = len(pd.read_csv(sun / "flares.csv"))
-    assert err == f"{flares} flares in `flares.csv`: nothing to repair\n"
+    assert err == f"{flares} flares in `flares.csv`, {FLUX_SCALES['irradiance']}: nothing to repair\n"
 
 
 def test_publishes_the_seed_that_validates_best(answer, folder):
@@ -108,7 +109,7 @@ def test_the_model_says_where_it_comes_from(answer, folder, sun):
     names = [feature["name"] for feature in content["features"]]
     # What the table has, what follows from it, and the flare history.
     assert {"AREA", "R_VALUE", "dt24USFLUX", "Mhis", "diskC7d"} <= set(names)
-    assert content["data"] == {"flares": "flares.csv", "features": names}
+    assert content["data"] == {"flares": "flares.csv", "flare_scale": "irradiance", "features": names}
     table = pd.read_parquet(sun / "regions.parquet")
     spans = content["spans"]
     # A sample whose 24 h reach into the next span is in neither: the last one of training is of 31 January, 0 UT.
