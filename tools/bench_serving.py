@@ -64,7 +64,8 @@ def first_requests(args: argparse.Namespace, address: str) -> None:
     """What warm-up is worth: the first request to each signature beside the 30 after it."""
     import json
 
-    field = np.zeros((1, args.size, args.size, 1), np.float32)
+    field = np.where(on_disk(args.size), np.random.default_rng(0).normal(0, 30, (args.size,) * 2), np.nan)
+    field = field.astype(np.float32)[None, ..., None]
     metadata = json.loads(next((args.models / args.region_model).glob("*/assets.extra/kflare.json")).read_text())
     row = {feature["name"]: np.zeros(1, np.float32) for feature in metadata["features"]}
     asked = [(args.image_model, signature, {"image": [picture(args.size)]}) for signature in IMAGE_SIGNATURES]
@@ -211,10 +212,18 @@ def request(model: str, inputs: dict[str, Any], signature: str) -> Any:
     return made
 
 
+def on_disk(size: int) -> Any:
+    """Pixels of the Sun: of an image without a disk there is no forecast."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    return np.hypot(x, y) < 0.44 * size
+
+
 def picture(size: int) -> bytes:
     smooth = np.random.default_rng(0).normal(128, 30, (size // 8, size // 8)).clip(0, 255).astype(np.uint8)
     buffer = BytesIO()
-    Image.fromarray(smooth).resize((size, size), Image.Resampling.BICUBIC).save(buffer, format="JPEG", quality=90)
+    whole = np.asarray(Image.fromarray(smooth).resize((size, size), Image.Resampling.BICUBIC))
+    seen = np.where(on_disk(size), np.maximum(whole, 60), 0).astype(np.uint8)
+    Image.fromarray(seen).save(buffer, format="JPEG", quality=90)
     return buffer.getvalue()
 
 
