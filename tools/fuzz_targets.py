@@ -17,7 +17,8 @@ from typing import Any
 
 from fuzz_mutations import STRUCTURES, Structure, of_bytes, of_cards, of_netcdf4
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # whose files serve here, too
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]  # whose files serve here, too, and the synthetic Sun
 
 DAY = timedelta(days=1)
 SRS = """\
@@ -187,8 +188,6 @@ def solar() -> Iterator[Target]:
     from kflare.observations.reading import magnetogram_time
     from kflare.observations.solar_image import read_solar_image
     from kflare.regions.vector_files import read_vector
-
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from tools.synthetic.sun import SyntheticSun
 
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))

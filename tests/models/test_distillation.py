@@ -1,6 +1,7 @@
 """Deep Flare Net as the student of plain methods, several networks in one model."""
 
 import runpy
+import sys
 from pathlib import Path
 
 import keras
@@ -18,7 +19,12 @@ from kflare.regions.feature_table import features_named
 
 pytestmark = pytest.mark.trains
 
-_TOOL = runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "distillation.py"))
+_TOOLS = str(Path(__file__).resolve().parents[2] / "tools")
+sys.path.insert(0, _TOOLS)  # the tool imports its neighbour
+try:
+    _TOOL = runpy.run_path(f"{_TOOLS}/distillation.py")
+finally:
+    sys.path.remove(_TOOLS)
 Distillation, ensemble_network, student = _TOOL["Distillation"], _TOOL["ensemble_network"], _TOOL["student"]
 teacher_targets, fit_distilled_network = _TOOL["teacher_targets"], _TOOL["fit_distilled_network"]
 

@@ -192,16 +192,17 @@ def test_the_field_of_the_lines_is_measured():
 
 
 def test_pretraining_sees_the_same_lines(noisy):
-    # A cell per pixel: the maps are sqrt(share of the 9×9 pixels around that are near both polarities, times |B|).
+    # Cells of 4×4 pixels: the share of the 9×9 pixels around that are near both polarities beyond 60 G, times |B|.
     import tensorflow as tf
 
-    from kflare.models.pretraining import flux_maps
+    from kflare.models.pretraining import line_maps
 
     field = np.nan_to_num(noisy)[:32, :32]
-    maps = flux_maps(tf.constant(field[None, :, :, None]), cells=32)[0].numpy()
-    for number, threshold in enumerate((60, 125, 190)):
-        near = near_both_polarities(field, threshold=threshold)
-        share = np.array(
-            [[near[max(r - 4, 0) : r + 5, max(c - 4, 0) : c + 5].mean() for c in range(32)] for r in range(32)]
-        )
-        np.testing.assert_allclose(maps[..., 2 + number] ** 2, share * np.abs(field), rtol=1e-5, atol=1e-4)
+    strong = line_maps(tf.constant(field[None, :, :, None]))[0].numpy()[..., 1]
+    near = near_both_polarities(field, threshold=60)
+    share = np.array(
+        [[near[max(r - 4, 0) : r + 5, max(c - 4, 0) : c + 5].mean() for c in range(32)] for r in range(32)]
+    )
+    cells = (share * np.abs(field)).reshape(8, 4, 8, 4).mean(axis=(1, 3))
+    assert cells.max() > 1
+    np.testing.assert_allclose(strong, cells, rtol=1e-5, atol=1e-4)
