@@ -1,11 +1,13 @@
 """Model cards: what a released model is for, what it learnt from, what it is worth, and where it must not be used."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from kflare.verification.contingency import ContingencyTable
 
 __all__ = ["OLDEST_TENSORFLOW", "ModelCard", "reliability_png", "score_table", "software"]
 
@@ -107,14 +109,21 @@ def _reads(metadata: Mapping[str, Any]) -> str:
 
 
 def _held_out(metadata: Mapping[str, Any]) -> str:
-    head = "| method | threshold | hits | false alarms | misses | correct nulls | TSS (95 %) | BSS (95 %) |"
-    rows = [
-        f"| {one['method']} | {one['threshold']:.2f} | {one['tp']} | {one['fp']} | {one['fn']} | {one['tn']} "
-        f"| {_score(one['tss'], one['tss_interval'])} | {_score(one['bss'], one['bss_interval'])} |"
-        for one in metadata["scores"]
-        if one["span"] == "test"
-    ]
-    return "\n".join(["On its own test span, which chose nothing:", "", head, "| --- |" + " --- |" * 7, *rows])
+    head = "| method | threshold | hits | false alarms | misses | correct nulls | HSS | ApSS | FB | event rate "
+    head += "| TSS (95 %) | BSS (95 %) |"
+    rows = []
+    for one in metadata["scores"]:
+        if one["span"] == "test":
+            table = ContingencyTable(*(one[count] for count in ("tp", "fp", "fn", "tn")))
+            counts = " | ".join(map(str, astuple(table)))
+            more = " | ".join(
+                f"{value:.3f}" for value in (table.hss, table.apss, table.frequency_bias, table.base_rate)
+            )
+            rows.append(
+                f"| {one['method']} | {one['threshold']:.2f} | {counts} | {more} "
+                f"| {_score(one['tss'], one['tss_interval'])} | {_score(one['bss'], one['bss_interval'])} |"
+            )
+    return "\n".join(["On its own test span, which chose nothing:", "", head, "| --- |" + " --- |" * 11, *rows])
 
 
 _COLUMNS = {"tss": "TSS", "roc_area": "ROC area", "bss": "BSS (calibrated)"}

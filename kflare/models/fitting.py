@@ -21,11 +21,11 @@ from kflare.flares.labels import LEAD_HOURS
 from kflare.io.arrays import Float32Array
 from kflare.models.calibration import Calibration, fit_calibration
 from kflare.models.cross_fitting import OutOfSample, cross_fitted, disk_samples
-from kflare.models.evaluation import Evaluation, evaluate
 from kflare.models.feature_scaling import FeatureScaling
 from kflare.models.registry import ModelSpec
 from kflare.models.training import TrainingRun
 from kflare.verification.contingency import best_threshold
+from kflare.verification.evaluation import Evaluation, evaluate
 
 __all__ = [
     "AttributionGraph", "FittedNetwork", "TrainingTask", "calibrate_and_evaluate", "calibrate_disk",

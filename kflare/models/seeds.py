@@ -8,9 +8,9 @@ from typing import Any
 
 from kflare.datasets.splits import Split
 from kflare.io.atomic import write_whole
-from kflare.models.evaluation import as_table
 from kflare.models.fitting import FittedNetwork, TrainingTask, model_metadata
 from kflare.models.training import Recipe, TrainingRun
+from kflare.verification.evaluation import as_table
 
 __all__ = ["best_of", "fit_seeds", "plot_learning_curve", "publish_best", "published_already", "write_summary"]
 

@@ -123,7 +123,10 @@ class ContingencyTable:
         return Score(1 - (self.fp + self.fn) / wrong)
 
     def as_text(self, *, event: str = "Flares") -> str:
-        """Write the table as Nishizuka et al. 2021 print theirs (Tables 1 and 2), headed by `event`."""
+        """Write the table as Nishizuka et al. 2021 print theirs (Tables 1 and 2), headed by `event`.
+
+        Below it stand the scores of Yi et al. 2021, Table 1; "n/a" where undefined.
+        """
         first = max(len(event), len("Forecast"))
         width = max(5, *(len(str(count)) for count in astuple(self)))
         return "\n".join(
@@ -132,8 +135,14 @@ class ContingencyTable:
                 f"{'':<{first}}       {'Yes':>{width}}  {'No':>{width}}",
                 f"{'Forecast':<{first}}  Yes  {self.tp:>{width}}  {self.fp:>{width}}",
                 f"{'Events':<{first}}  No   {self.fn:>{width}}  {self.tn:>{width}}",
+                "  ".join(f"{label} {'n/a' if np.isnan(value) else f'{value:.3f}'}" for label, value in self.table_1()),
             )
         )
+
+    def table_1(self) -> tuple[tuple[str, Score], ...]:
+        """Labels and scores of Yi et al. 2021, Table 1, in its order."""
+        named = (("ACC", "accuracy"), ("HSS", "hss"), ("ApSS", "apss"), ("TSS", "tss"), ("FB", "frequency_bias"))
+        return tuple((label, getattr(self, name)) for label, name in (*named, ("event rate", "base_rate")))
 
 
 def tss(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> Score:

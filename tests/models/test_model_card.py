@@ -40,7 +40,9 @@ def test_the_card_holds_use_inputs_scores_calibration_and_limits():
     assert text.startswith("# defn-m: largest flare >= M1.0 starting within 24 h\n")
     assert "| train | 2010-10-30 | 2014-12-31 | 70000 |" in text
     assert r"| `AREA` | uHem | log10 | area \|A\| |" in text
-    assert "| network | 0.50 | 5 | 7 | 1 | 90 | 0.761 (0.50 to 0.90) | – |" in text
+    # HSS 2(5·90 − 1·7)/(6·91 + 12·97), ApSS (5 − 7)/6, FB 12/6, event rate 6/103.
+    scores = "0.518 | -0.333 | 2.000 | 0.058 | 0.761 (0.50 to 0.90) | – |"
+    assert f"| network | 0.50 | 5 | 7 | 1 | 90 | {scores}" in text
     assert "Test years 2013 and 2014.\n\n| method | TSS | BSS (calibrated) | network's lead in TSS | in BSS |" in text
     assert "| persistence | 0.400 (0.30 to 0.50) | -0.100 (-0.20 to 0.00) | +0.400 (+0.30 to +0.50) |" in text
     assert "sigmoid(0.900 · logit(`probability`) -3.500), held to [0.001, 0.999]" in text

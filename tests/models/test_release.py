@@ -14,7 +14,6 @@ from kflare.datasets.splits import Split
 from kflare.errors import ModelError
 from kflare.models.calibration import Calibration
 from kflare.models.defn import build_defn
-from kflare.models.evaluation import evaluate
 from kflare.models.feature_scaling import fit_scaling
 from kflare.models.fitting import FittedNetwork, fingerprint, model_metadata
 from kflare.models.image_models import publish_image_model
@@ -25,6 +24,7 @@ from kflare.models.registry import OUTPUTS
 from kflare.models.savedmodel import load_signatures
 from kflare.models.training import TrainingRun
 from kflare.regions.feature_table import features_named
+from kflare.verification.evaluation import evaluate
 
 pytestmark = pytest.mark.trains
 

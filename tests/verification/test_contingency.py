@@ -73,7 +73,10 @@ def test_layout_of_the_paper():
         "                        Yes     No",
         "Forecast         Yes    963   4382",
         "Events           No      54  25937",
+        # Columns of Yi et al. 2021, Table 1.
+        "ACC 0.858  HSS 0.263  ApSS -3.362  TSS 0.802  FB 5.256  event rate 0.032",
     ]
+    assert ContingencyTable(tn=5).as_text().endswith("ApSS n/a  TSS n/a  FB n/a  event rate 0.000")
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from kflare.io.atomic import write_whole
 from kflare.models.crossvalidation.compare import compared, read_other_forecasts, verifiable
 from kflare.models.crossvalidation.folds import NETWORK, Fold
 from kflare.models.crossvalidation.scores import METRICS, Metric, Scoreboard, scoreboard
-from kflare.models.evaluation import interval_cell, number_cell
 from kflare.models.registry import ModelSpec
 from kflare.verification.contingency import ContingencyTable
+from kflare.verification.evaluation import interval_cell, number_cell
 from kflare.verification.intervals import Interval
 
 __all__ = ["PUBLISHED_TSS", "as_text", "fold_labels", "published_tss", "write_report"]
@@ -117,12 +117,12 @@ def _score_rows(
 
 
 def _table_rows(board: Scoreboard, limit: str) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("Method", "TP", "FP", "FN", "TN", "ACC", "POD", "FAR", "TSS", "HSS")]
+    rows: list[tuple[str, ...]] = []
     for name, scores in board.methods.items():
         table = sum(scores.tables[limit], ContingencyTable())
-        values = (table.accuracy, table.pod, table.far, table.tss, table.hss)
-        rows.append((name, *map(str, astuple(table)), *map(number_cell, values)))
-    return rows
+        values = (("POD", table.pod), ("FAR", table.far), *table.table_1())
+        rows.append((name, *map(str, astuple(table)), *(number_cell(value) for _, value in values)))
+    return [("Method", "TP", "FP", "FN", "TN", *(label for label, _ in values)), *rows]
 
 
 def _seed_line(values: Mapping[int, float]) -> str:

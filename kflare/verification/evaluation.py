@@ -1,0 +1,170 @@
+"""What a method is worth on a span of time, a year, or the images of one instrument, in one line each.
+
+`kflare.fit`, `kflare.crossvalidate` and `kflare.verify` all score parts of their samples by `groups_of` and `evaluate`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kflare.errors import DataError, SettingError
+from kflare.io.arrays import BoolArray
+from kflare.verification.contingency import ContingencyTable
+from kflare.verification.intervals import ClusteredSamples
+from kflare.verification.probabilistic import brier_skill_score, roc_area
+from kflare.verification.samples import check_samples
+
+__all__ = ["Evaluation", "NamedSpan", "aligned_columns", "as_table", "evaluate", "groups_of", "interval_cell",
+           "number_cell"]  # fmt: skip
+
+NamedSpan = tuple[str, datetime, datetime]
+"""Name, begin and end (exclusive, aware UTC) of a span of time that is scored by itself."""
+
+
+def aligned_columns(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
+    """Lines of a text table, the first `left` columns aligned to the left and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def number_cell(value: float) -> str:
+    """Three decimals; "–" where undefined."""
+    return f"{float(value):.3f}" if np.isfinite(value) else "–"
+
+
+def interval_cell(lower: float, upper: float) -> str:
+    """Two decimals of both ends; "–" where there is no interval."""
+    return f"{lower:.2f}..{upper:.2f}" if np.isfinite([lower, upper]).all() else "–"
+
+
+_RESAMPLES = 2000
+_NO_INTERVAL = (np.nan, np.nan)
+_COLUMNS = "span method N rate thr TP FP FN TN ACC POD FAR TSS TSS-95% HSS ApSS FB BSS BSS-95% AUC"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one method on one span."""
+
+    method: str
+    span: str
+    threshold: float
+    table: ContingencyTable
+    bss: float  # Brier skill score of the calibrated probability against the span's climatology; perfect 1, no skill 0
+    roc_area: float  # area under the ROC curve; perfect 1, no skill 0.5
+    tss_interval: tuple[float, float] | None = None  # 95 %, by resampling clusters (days, regions), if given
+    bss_interval: tuple[float, float] | None = None
+
+    @property
+    def note(self) -> str:
+        """Why scores are undefined, in words; empty where both outcomes were observed."""
+        events, others = self.table.tp + self.table.fn, self.table.fp + self.table.tn
+        seen = f"none of {others} samples has an event" if not events else f"all {events} samples have an event"
+        return "" if events and others else f"{self.span}: {seen}, so that scores which need both are undefined"
+
+    def as_json(self) -> dict[str, Any]:
+        """For `kflare.json` and `summary.json`; NaN (undefined) becomes null, and `note` says why."""
+        names = ("base_rate", "accuracy", "pod", "far", "tss", "hss", "apss", "frequency_bias")
+        scores = {name: float(getattr(self.table, name)) for name in names}
+        scores |= {"bss": self.bss, "roc_area": self.roc_area}
+        intervals = {"tss_interval": self.tss_interval, "bss_interval": self.bss_interval}
+        return {
+            "method": self.method,
+            "span": self.span,
+            "threshold": self.threshold if np.isfinite(self.threshold) else None,
+            "note": self.note,
+            **asdict(self.table),
+            **{name: value if np.isfinite(value) else None for name, value in scores.items()},
+            **{name: list(ends) if ends and np.isfinite(ends).all() else None for name, ends in intervals.items()},
+        }
+
+
+def evaluate(
+    method: str,
+    span: str,
+    observed: npt.NDArray[np.bool_],
+    probability: npt.NDArray[Any],
+    calibrated: npt.NDArray[Any] | None = None,
+    *,
+    threshold: float | npt.NDArray[np.float64],
+    clusters: npt.NDArray[Any] | None = None,
+    **resampling: Any,
+) -> Evaluation:
+    """Score a method on one span of N samples.
+
+    The `probability` is compared with the threshold (a flare is forecast at or above it), one or that of each sample's
+    fold, and ranks for the ROC area; `calibrated`, by default the same, is scored by the Brier skill score. `clusters`
+    (day or region) give the intervals, `resampling` are options of `ClusteredSamples.resample`.
+    """
+    frequency = probability if calibrated is None else calibrated
+    outcomes, values = check_samples(observed, probability)
+    yes, limits = values >= threshold, np.unique(threshold)
+    tss, bss = None, None
+    if clusters is not None:
+        samples = ClusteredSamples(outcomes, clusters)
+        scored = {"tss": samples.table_scores(yes), "brier_skill_score": samples.probability_scores(frequency)}
+        found = samples.resample(scored, **{"resamples": _RESAMPLES, **resampling})
+        tss, bss = ((one.lower, one.upper) for one in (found.interval(score, score) for score in scored))
+    table = ContingencyTable.from_forecasts(outcomes, yes)
+    brier, area = float(brier_skill_score(observed, frequency)), float(roc_area(observed, probability))
+    return Evaluation(method, span, float(limits[0]) if len(limits) == 1 else np.nan, table, brier, area, tss, bss)
+
+
+def groups_of(
+    times: npt.NDArray[np.datetime64], *, spans: Sequence[NamedSpan] = (), instruments: npt.NDArray[Any] | None = None
+) -> dict[str, BoolArray]:
+    """Samples by year, by instrument and by named span: masks of shape (N,).
+
+    `times` (N,) begin the forecast windows, UTC; `instruments` (N,) name what the images are of. Years and instruments
+    are told apart where there are several. `SettingError` where spans have one name, overlap or end before they begin,
+    `DataError` where one holds no sample.
+    """
+    years = np.datetime_as_string(times, "Y")
+    kinds = {"year": years} if instruments is None else {"year": years, "instrument": instruments}
+    groups = {
+        f"{kind} {name}": values == name
+        for kind, values in kinds.items()
+        for name in np.unique(values)
+        if len(np.unique(values)) > 1
+    }
+    ordered = sorted(spans, key=lambda span: span[1])
+    for place, (name, begin, end) in enumerate(ordered):
+        if begin >= end or name in {other for other, *_ in ordered[:place]}:
+            raise SettingError(f"the span `{name}` must be named once and begin before it ends, got {begin} to {end}")
+        if place and (before := ordered[place - 1])[2] > begin:
+            ends = f"the one ends {before[2]:%Y-%m-%dT%H:%MZ}, the other begins {begin:%Y-%m-%dT%H:%MZ}"
+            raise SettingError(f"the spans `{before[0]}` and `{name}` overlap: {ends}; ends are exclusive")
+        low, high = (np.datetime64(time.astimezone(UTC).replace(tzinfo=None)) for time in (begin, end))
+        groups[f"span {name}"] = (times >= low) & (times < high)
+        if not groups[f"span {name}"].any():
+            seen = " to ".join(np.datetime_as_string([times.min(), times.max()], "D"))
+            raise DataError(f"the span `{name}` holds no sample that is scored: these are of {seen}; move or drop it")
+    return groups
+
+
+def as_table(evaluations: Iterable[Evaluation]) -> str:
+    """The evaluations as a text table, one line each; "–" where a score is undefined, and below it why."""
+    rows, evaluations = [_COLUMNS.split()], list(evaluations)
+    for item in evaluations:
+        t = item.table
+        counts = astuple(t)
+        row = [item.span, item.method, str(sum(counts)), number_cell(t.base_rate)]
+        row += [f"{item.threshold:.2f}" if np.isfinite(item.threshold) else "–"]
+        row += [*map(str, counts), *map(number_cell, (t.accuracy, t.pod, t.far, t.tss))]
+        row += [
+            interval_cell(*item.tss_interval or _NO_INTERVAL),
+            *map(number_cell, (t.hss, t.apss, t.frequency_bias, item.bss)),
+        ]
+        rows.append([*row, interval_cell(*item.bss_interval or _NO_INTERVAL), number_cell(item.roc_area)])
+    notes = dict.fromkeys(item.note for item in evaluations if item.note)
+    return "\n".join([*aligned_columns(rows, left=2), *notes])
