@@ -16,19 +16,17 @@ import tensorflow as tf
 from kflare.errors import DataError
 from kflare.io.arrays import Float32Array
 from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.readers.images import DISK_BYTE, EDGE_REACH, ZERO_FIELD_BYTE
 from kflare.observations.usability import LARGEST_FIELD, LEAST_COVERAGE, LEAST_SIDE, MOST_BEYOND
 from kflare.sun.disk import disk_mask, network_disk
 
 __all__ = [
-    "BLUR", "DISK_BYTE", "FIELD_LIMIT", "MAXIMUM_PIXELS", "bytes_to_gauss", "fill_and_scale", "mask_space",
+    "BLUR", "FIELD_LIMIT", "MAXIMUM_PIXELS", "bytes_to_gauss", "fill_and_scale", "mask_space",
     "reduce_field", "reduced", "reduction", "usable",
 ]  # fmt: skip
 
 FIELD_LIMIT = 100.0
 """Gauss; stronger fields are clipped, as in the archive's images (paper 1, section 2)."""
-
-DISK_BYTE = 20
-"""Bytes above this are on the disk, as in `observations.readers.images`: JPEG noise off the disk stays below."""
 
 MAXIMUM_PIXELS = 4096
 """The largest side of an image that is decoded, that of HMI."""
@@ -149,7 +147,7 @@ def reduced(image: Magnetogram, *, size: int) -> Float32Array:
 
 def _reason(data: Float32Array, field: Float32Array) -> str:
     measured, size = tf.abs(data) <= LARGEST_FIELD, field.shape[0]
-    x, y, radius = _disk(measured).numpy()
+    x, y, radius = _disk(measured, measured, 1.0).numpy()
     seen = f"got centre ({x:.1f}, {y:.1f}) and radius {radius:.1f} in {len(data)} pixels"
     least = network_disk(size).radius * math.sqrt(LEAST_BLUR**2 + _PIXEL_VARIANCE) / BLUR
     if math.isnan(radius):
@@ -184,16 +182,16 @@ def bytes_to_gauss(image: tf.Tensor) -> tf.Tensor:
 def mask_space(field: tf.Tensor) -> tf.Tensor:
     """Put NaN off the disk of decoded images (N, H, H, 1): `observations.readers.images.find_disk` as a graph.
 
-    A circle is fitted to the first and the last bright pixel of each row and column, without those far from it. Where
-    the edge is no circle nothing was seen, and all of it is NaN. Captions are told from the disk by lying off the
-    circle, and not by being apart from it as in `find_disk`.
+    A circle is fitted to where the disk begins and ends in each row and column, without those far from it. Where the
+    edge is no circle nothing was seen, and all of it is NaN. Captions are told from the disk by lying off the circle,
+    and not by being apart from it as in `find_disk`.
     """
     return tf.map_fn(_mask_space, field)
 
 
 def _mask_space(field: tf.Tensor) -> tf.Tensor:
-    bright = field[..., 0] > (DISK_BYTE + 0.5) * (2 * FIELD_LIMIT / 255) - FIELD_LIMIT
-    centre_x, centre_y, radius = tf.unstack(_disk(bright))
+    grey = tf.round((field[..., 0] / FIELD_LIMIT + 1) * ZERO_FIELD_BYTE)
+    centre_x, centre_y, radius = tf.unstack(_disk(grey > DISK_BYTE, grey, ZERO_FIELD_BYTE))
     place = tf.cast(tf.range(tf.shape(field)[0]), tf.float64)
     half_chord = tf.sqrt(tf.square(radius) - tf.square(place - centre_y))  # NaN, so never the larger one, off the disk
     on_disk = tf.abs(place - centre_x)[None, :] <= half_chord[:, None]
@@ -205,7 +203,7 @@ def _whole_disk(measured: tf.Tensor) -> tf.Tensor:
 
     The rules are those of `sun.disk.require_full_disk`.
     """
-    circle, width = _disk(measured), tf.cast(tf.shape(measured)[0], tf.float64)
+    circle, width = _disk(measured, measured, 1.0), tf.cast(tf.shape(measured)[0], tf.float64)
     x, y, radius = tf.unstack(circle)
     off = tf.maximum(tf.abs(x - (width - 1) / 2), tf.abs(y - (width - 1) / 2))
     cut = radius - tf.minimum(tf.minimum(x, y), tf.minimum(width - x, width - y))
@@ -213,9 +211,13 @@ def _whole_disk(measured: tf.Tensor) -> tf.Tensor:
     return tf.where(whole, circle, tf.constant(math.nan, tf.float64))
 
 
-def _disk(bright: tf.Tensor) -> tf.Tensor:
-    """Centre (x, y) and radius in pixels, float64 (3,), of the circle that bounds a mask (H, H), or NaN."""
-    (x, along, in_row), (y, across, in_column) = _edge(bright), _edge(tf.transpose(bright))
+def _disk(bright: tf.Tensor, grey: tf.Tensor, whole: float) -> tf.Tensor:
+    """Centre (x, y) and radius in pixels, float64 (3,), of the circle that bounds a mask (H, H), or NaN.
+
+    Pixels that the disk covers are `whole` in `grey` (H, H), in the mean, and others as much less as it covers less.
+    """
+    x, along, in_row = _edge(bright, grey, whole)
+    y, across, in_column = _edge(tf.transpose(bright), tf.transpose(grey), whole)
     x, y, edge = tf.concat([x, across], 0), tf.concat([along, y], 0), tf.concat([in_row, in_column], 0)
 
     def refit(keep: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -230,8 +232,8 @@ def _disk(bright: tf.Tensor) -> tf.Tensor:
     return tf.where(_count(edge & near) >= 0.8 * _count(edge), circle, float("nan"))
 
 
-def _edge(bright: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Where each row's bright part begins and ends, in which row, and whether the edge is steep enough to count."""
+def _edge(bright: tf.Tensor, grey: tf.Tensor, whole: float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Where the disk begins and ends in each row, in which row, and whether the edge is steep enough to count."""
     width = tf.shape(bright)[0]
     place = tf.range(width)
     first = tf.reduce_min(tf.where(bright, place, width), axis=1)
@@ -239,8 +241,17 @@ def _edge(bright: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     span = tf.cast(last - first, tf.float64)
     # Near the poles of the circle a row cuts it at a grazing angle; the columns see that part better.
     steep = (span >= 0) & (span >= 0.7 * tf.reduce_max(span))
-    ends = tf.concat([tf.cast(first, tf.float64) - 0.5, tf.cast(last, tf.float64) + 0.5], 0)
-    return ends, tf.tile(tf.cast(place, tf.float64), [2]), tf.tile(steep, [2])
+
+    def covered(end: tf.Tensor) -> tf.Tensor:
+        near = end[:, None] + tf.range(-EDGE_REACH, EDGE_REACH + 1)
+        there = tf.gather(grey, tf.clip_by_value(near, 0, width - 1), batch_dims=1)
+        return tf.reduce_sum(tf.where((near >= 0) & (near < width), tf.cast(there, tf.float64), 0.0), axis=1) / whole
+
+    ends = [
+        tf.cast(end, tf.float64) + inwards * (EDGE_REACH + 0.5 - covered(end))
+        for end, inwards in ((first, 1), (last, -1))
+    ]
+    return tf.concat(ends, 0), tf.tile(tf.cast(place, tf.float64), [2]), tf.tile(steep, [2])
 
 
 def _circle(x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:

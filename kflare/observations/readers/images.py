@@ -20,12 +20,28 @@ from kflare.observations.readers.reader import Options, Reader
 from kflare.sun.disk import Disk, disk_mask, require_full_disk
 from kflare.sun.times import time_from_name
 
-__all__ = ["JPEG", "PNG", "decode_grey", "find_disk", "magnetogram_from_image"]
+__all__ = [
+    "DISK_BYTE",
+    "EDGE_REACH",
+    "JPEG",
+    "PNG",
+    "ZERO_FIELD_BYTE",
+    "decode_grey",
+    "find_disk",
+    "magnetogram_from_image",
+]
+
+DISK_BYTE = 20
+"""Brighter than JPEG noise beside the limb (below 20 in images of quality 75 and better), darker than zero field."""
+
+ZERO_FIELD_BYTE = 127.5
+"""As bright is what has no field, halfway between -R and R."""
+
+EDGE_REACH = 2
+"""Pixels on either side of the first bright one within which the disk's edge lies, blurred as archives blur it."""
 
 # Field strength of byte 255 in the SOHO archive, gauss.
 _ARCHIVE_RANGE = 100.0
-# Brighter than JPEG noise beside the limb (below 20 in images of quality 75 and better), darker than zero field (127).
-_DISK_BYTE = 20
 _MIN_WIDTH = 16
 # Byte 0 on the disk is missing, or a field at or beyond −R. The latter never fills a tenth of the disk: in the most
 # active of 654 images of 2013 and 2014 it fills 0.3 %.
@@ -93,18 +109,20 @@ def _require_grey_square(mode: str, width: int, height: int, *, source: str) -> 
 def find_disk(image: npt.NDArray[np.uint8], *, source: str = "image") -> Disk:
     """Find the solar disk in a full-disk image that is black off the disk; `DataError` if its bright area is no circle.
 
-    The largest connected bright area is taken (so that captions in the corners do not matter), the first and the last
-    pixel of it in each row and column are its edge, and a circle is fitted to the edge with outliers removed.
+    The largest connected bright area is taken (so that captions in the corners do not matter), it ends in each row and
+    column where the bytes around its first and its last pixel say, and a circle is fitted to the edge with outliers
+    removed. Without bias, to a few hundredths of a pixel, whether the archive cut the disk out or averaged it with the
+    black beside it.
     """
-    bright = image > _DISK_BYTE
+    bright = image > DISK_BYTE
     labels, areas = ndimage.label(bright)
     if areas == 0:
         raise DataError(
-            f"`{source}` shows no Sun: some pixels must be brighter than {_DISK_BYTE}, the brightest is "
+            f"`{source}` shows no Sun: some pixels must be brighter than {DISK_BYTE}, the brightest is "
             f"{int(image.max(initial=0))}; give a magnetogram in which zero field is grey"
         )
     area = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
-    x, y = _edge(area)
+    x, y = _edge(area, image)
     keep = np.ones(x.shape, dtype=np.bool_)
     for _ in range(10):
         centre_x, centre_y, radius = _circle(x[keep], y[keep])
@@ -123,19 +141,29 @@ def find_disk(image: npt.NDArray[np.uint8], *, source: str = "image") -> Disk:
     return Disk(centre_x, centre_y, radius)
 
 
-def _edge(area: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Outer edge of the area: between the last pixel outside and the first inside, per row and per column."""
+def _edge(
+    area: npt.NDArray[np.bool_], image: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Outer edge of the area, per row and per column.
+
+    Half a pixel beyond the first bright one would be too far out: a pixel of which the disk covers a sixth is bright.
+    As far as the disk reaches into the pixels around it they are as bright as zero field, in the mean.
+    """
     xs: list[npt.NDArray[np.float64]] = []
     ys: list[npt.NDArray[np.float64]] = []
-    for across, along, mask in ((xs, ys, area), (ys, xs, area.T)):
+    for across, along, mask, bytes_ in ((xs, ys, area, image), (ys, xs, area.T, image.T)):
         lines = np.flatnonzero(mask.any(axis=1))
         first = mask[lines].argmax(axis=1)
         last = mask.shape[1] - 1 - mask[lines, ::-1].argmax(axis=1)
         # Near the poles of the circle a row cuts it at a grazing angle; the columns see that part better.
         steep = last - first >= 0.7 * (last - first).max()
-        for edge in (first[steep] - 0.5, last[steep] + 0.5):
-            across.append(edge.astype(np.float64))
-            along.append(lines[steep].astype(np.float64))
+        lines = lines[steep]
+        around = np.pad(bytes_[lines], ((0, 0), (EDGE_REACH, EDGE_REACH)))
+        for end, inwards in ((first[steep], 1), (last[steep], -1)):
+            near = end[:, np.newaxis] + np.arange(2 * EDGE_REACH + 1)
+            covered = np.take_along_axis(around, near, axis=1).sum(axis=1) / ZERO_FIELD_BYTE
+            across.append(end + inwards * (EDGE_REACH + 0.5 - covered))
+            along.append(lines.astype(np.float64))
     return np.concatenate(xs), np.concatenate(ys)
 
 
