@@ -10,10 +10,10 @@ from io import BytesIO
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from kflare.io.arrays import Float32Array
 from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.reduction import resampled
 
 __all__ = ["as_another_source"]
 
@@ -45,16 +45,9 @@ def as_another_source(image: Magnetogram, random: np.random.Generator) -> Float3
 def _moved(image: Magnetogram, random: np.random.Generator) -> Float32Array:
     width = image.data.shape[0]
     scale = random.uniform(*_RADII) * width / image.disk.radius
-    angle = np.deg2rad(random.uniform(-_ROLL, _ROLL))
-    matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) / scale
-    centre = (width - 1) / 2 + random.uniform(-_SHIFT, _SHIFT, 2) * width
-    offset = np.array([image.disk.y, image.disk.x]) - matrix @ centre
-    measured = np.isfinite(image.data)
-    total, weight = (
-        ndimage.affine_transform(part, matrix, offset, order=1, prefilter=False)
-        for part in (np.where(measured, image.data, np.float32(0)), measured.astype(np.float32))
-    )
-    return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight >= 0.5)
+    angle = random.uniform(-_ROLL, _ROLL)
+    x, y = (width - 1) / 2 + random.uniform(-_SHIFT, _SHIFT, 2) * width
+    return resampled(image.data, (image.disk.x, image.disk.y), angle=angle, scale=scale, onto=(x, y))
 
 
 def _in_bytes(field: Float32Array, byte_range: float, random: np.random.Generator) -> Float32Array:

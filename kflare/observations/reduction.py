@@ -12,7 +12,7 @@ from scipy import ndimage, sparse
 
 from kflare.errors import DataError
 
-__all__ = ["area_mean", "area_shares", "rolled"]
+__all__ = ["area_mean", "area_shares", "resampled"]
 
 # The rows worked on at once: few enough that they stay in the processor's cache.
 BAND = 64
@@ -47,26 +47,50 @@ def area_mean(data: npt.NDArray[np.float32], size: int, *, source: str = "image"
     return np.ascontiguousarray(mean)
 
 
-def rolled(data: npt.NDArray[np.float32], angle: float, x: float, y: float) -> npt.NDArray[np.float32]:
-    """Turn an image (H, H), NaN where not measured, by `angle` degrees counterclockwise about a point, bilinear.
+def resampled(
+    data: npt.NDArray[np.float32],
+    about: tuple[float, float],
+    *,
+    angle: float = 0.0,
+    scale: float = 1.0,
+    onto: tuple[float, float] | None = None,
+    width: int | None = None,
+) -> npt.NDArray[np.float32]:
+    """Turn, enlarge and move an image (H, H), NaN where not measured, bilinear.
 
-    The point that stays is `x`, `y` pixels from the left and the top; 0 is the centre of the first pixel. A value is
-    the mean of its measured neighbours, weighted with their nearness; NaN where they weigh less than a half. The
-    strongest value never grows.
+    A value is the mean of its measured neighbours, weighted with their nearness; NaN where they weigh less than a half.
+    The strongest value never grows.
+
+    Parameters
+    ----------
+    data : numpy.ndarray, float32, shape (H, H)
+        The image.
+    about : tuple of float
+        The point (x, y), in pixels from the left and the top, about which it is turned and enlarged; 0 is the centre
+        of the first pixel.
+    angle : float
+        Degrees, counterclockwise.
+    scale : float
+        How many times larger things become.
+    onto : tuple of float, optional
+        Where that point lies in the new image. None: where it lay.
+    width : int, optional
+        That of the new image. None: H.
+
+    Returns
+    -------
+    numpy.ndarray, float32, shape (width, width)
     """
+    width = data.shape[0] if width is None else width
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     # Where a new pixel (row, column) comes from; rows grow downwards.
-    matrix = np.array([[cos, sin], [-sin, cos]])
-    centre = np.array([y, x])
-    offset = centre - matrix @ centre
-    measured = ~np.isnan(data)
-
-    def turned(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        result = ndimage.affine_transform(image, matrix, offset, order=1, mode="constant", cval=0.0, prefilter=False)
-        return np.asarray(result, dtype=np.float32)
-
-    total = turned(np.where(measured, data, np.float32(0)))
-    weight = turned(measured.astype(np.float32))
+    matrix = np.array([[cos, sin], [-sin, cos]]) / scale
+    offset = np.array(about)[::-1] - matrix @ np.array(about if onto is None else onto)[::-1]
+    measured = np.isfinite(data)
+    total, weight = (
+        ndimage.affine_transform(part, matrix, offset, (width, width), order=1, prefilter=False)
+        for part in (np.where(measured, data, np.float32(0)), measured.astype(np.float32))
+    )
     return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight >= 0.5)
 
 

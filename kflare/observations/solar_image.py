@@ -19,7 +19,7 @@ from kflare.observations.orientation import orientation_of
 from kflare.observations.producers import counts_per_second
 from kflare.observations.quality import judge, judge_aia, policy_named
 from kflare.observations.readers.pixels import require_square
-from kflare.observations.reduction import rolled
+from kflare.observations.reduction import resampled
 from kflare.observations.usability import measured_counts
 from kflare.sun.disk import Disk
 
@@ -106,7 +106,7 @@ def read_solar_image(path: str | Path, *, wavelength: int) -> SolarImage:
             data[raw == blank] = np.nan
     data = measured_counts(data, source, seconds=exposure, hmi=wavelength == CONTINUUM)
     if turn.interpolates:
-        data = rolled(data, turn.roll, turn.disk.x, turn.disk.y)
+        data = resampled(data, (turn.disk.x, turn.disk.y), angle=turn.roll)
     return SolarImage(data, time.astimezone(UTC), turn.disk, wavelength, source, note)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kflare.errors import DataError
-from kflare.observations.reduction import BAND, area_mean, rolled
+from kflare.observations.reduction import BAND, area_mean, resampled
 
 NAN = np.nan
 
@@ -68,17 +68,29 @@ def test_size_must_fit(size):
 def test_a_turn_is_counterclockwise_about_its_centre():
     data = np.zeros((9, 9), np.float32)
     data[4, 7] = 1  # three pixels to the right of (4, 4)
-    turned = rolled(data, 90.0, 4.0, 4.0)
+    turned = resampled(data, (4, 4), angle=90)
     assert np.argwhere(turned > 0.99).tolist() == [[1, 4]]  # three above
     # About (x, y) = (3, 4) it is four pixels to the right, so four above.
-    assert np.argwhere(rolled(data, 90.0, 3.0, 4.0) > 0.99).tolist() == [[0, 3]]
-    np.testing.assert_array_equal(rolled(data, 0.0, 4.0, 4.0), data)
+    assert np.argwhere(resampled(data, (3, 4), angle=90) > 0.99).tolist() == [[0, 3]]
+    np.testing.assert_array_equal(resampled(data, (4, 4)), data)
+
+
+def test_it_is_enlarged_about_a_point_that_is_moved():
+    data = np.zeros((9, 9), np.float32)
+    data[4, 7] = 1
+    # Three to the right of (4, 4); twice as far from (5, 8), of 12 pixels, when turned to above it.
+    moved = resampled(data, (4, 4), angle=90, scale=2, onto=(5, 8), width=12)
+    assert moved.shape == (12, 12)
+    assert np.argwhere(moved > 0.99).tolist() == [[2, 5]]
+    # Twice as large each way, a pixel is a pyramid of four pixels' volume.
+    assert np.nansum(moved) == pytest.approx(4)
+    assert np.isnan(resampled(data, (0, 0), onto=(3, 0))[:, :3]).all()  # from beyond the edge
 
 
 def test_turning_neither_spreads_what_is_missing_nor_invents():
     data = np.full((32, 32), 5, np.float32)
     data[10:14, 10:14] = NAN
-    turned = rolled(data, 33.0, 15.5, 15.5)
+    turned = resampled(data, (15.5, 15.5), angle=33)
     # 16 missing pixels stay about 16, no neighbour is dimmed, and the corners that come from outside are missing.
     assert np.isnan(turned[8:24, 8:24]).sum() == pytest.approx(16, abs=5)
     np.testing.assert_allclose(turned[np.isfinite(turned)], 5, rtol=1e-5)

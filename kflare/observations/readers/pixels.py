@@ -18,7 +18,7 @@ from kflare.observations.orientation import Orientation, orientation_of
 from kflare.observations.producers import gauss_per_unit
 from kflare.observations.quality import judge
 from kflare.observations.readers.reader import Options
-from kflare.observations.reduction import BAND, area_mean, rolled
+from kflare.observations.reduction import BAND, area_mean, resampled
 from kflare.sun.disk import Disk, column_mask, disk_columns, disk_mask
 
 __all__ = ["Frame", "Pixels", "require_square"]
@@ -108,7 +108,7 @@ class Frame:
             data[row : row + BAND] = np.where(measured, values, np.float32(np.nan))
         seen.require_field()
         if turn.interpolates:
-            data = rolled(data, turn.roll, disk.x, disk.y)
+            data = resampled(data, (disk.x, disk.y), angle=turn.roll)
             data[~disk_mask(width, disk)] = np.nan
         data = data if wanted == width else area_mean(data, wanted, source=self._source)
         return Magnetogram(
