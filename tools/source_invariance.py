@@ -2,29 +2,32 @@
 
     python tools/source_invariance.py [--data ../shared/data] [--models savedmodels] [NAME ...]
 
-Each reference is asked as it is, and as eight archives would show it. Prints a Markdown table: by route the median and
-the largest change of P against the reference itself.
+Each reference is asked as it is, and as the archives of `ROUTES` would show it. Prints a Markdown table: by route the
+median and the largest change of P against the reference itself.
 """
 
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from PIL import Image
-from scipy import ndimage
 
-from kflare.io.arrays import Float32Array
 from kflare.models.publish import versions
 from kflare.models.savedmodel import load_signatures
 from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.readers.images import magnetogram_from_image
+from kflare.observations.readers.reader import Options
 from kflare.observations.reading import read_magnetogram
-from kflare.observations.reduction import area_mean
+from kflare.observations.reduction import resampled
+from kflare.sun.disk import Disk
 
 START = datetime(2014, 3, 1, tzinfo=UTC)
 SUNS, SIZE, STEP_DAYS = 6, 4096, 9
@@ -46,62 +49,60 @@ def references(data: Path) -> Iterator[tuple[str, Magnetogram]]:
         yield path.name, read_magnetogram(path, byte_range=250.0)
 
 
-def in_bytes(field: Float32Array, limit: float, *, quality: int | None = None) -> Float32Array:
-    """The field as 8-bit images of ±limit gauss hold it; with a quality, as JPEG."""
-    seen = np.isfinite(field)
-    grey = np.clip(np.rint((np.where(seen, field, 0) / limit + 1) * 127.5), 0, 255).astype(np.uint8)
-    if quality is not None:
-        stream = BytesIO()
-        Image.fromarray(np.where(seen, grey, np.uint8(0))).save(stream, "JPEG", quality=quality)
-        grey = np.asarray(Image.open(stream))
-    return np.where(seen, (grey / np.float32(127.5) - 1) * np.float32(limit), np.float32(np.nan))
+def as_file(pixels: npt.NDArray[np.uint8], limit: float, *, quality: int | None = None) -> Magnetogram:
+    """What the reader makes of a PNG file, or with a quality of a JPEG file, in which it finds the disk."""
+    stream = BytesIO()
+    if quality is None:
+        Image.fromarray(pixels).save(stream, "PNG")
+    else:
+        Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+    return magnetogram_from_image(stream.getvalue(), Options("sun_20140103_000000.jpg", byte_range=limit))
 
 
-def moved(image: Magnetogram, *, width: int, radius: float, shift: float = 0.0, roll: float = 0.0) -> Float32Array:
-    """The field, bilinear, on other pixels: a disk of `radius` pixels, off the middle by `shift`, turned by `roll`."""
-    image = image.resized(width) if width < image.data.shape[0] else image
-    scale, angle = radius / image.disk.radius, np.deg2rad(roll)
-    matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) / scale
-    offset = np.array([image.disk.y, image.disk.x]) - matrix @ np.full(2, (width - 1) / 2 + shift)
-    seen = np.isfinite(image.data)
-    total, weight = (
-        ndimage.affine_transform(part, matrix, offset, (width, width), order=1, prefilter=False)
-        for part in (np.where(seen, image.data, np.float32(0)), seen.astype(np.float32))
-    )
-    return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight >= 0.5)
+def moved(image: Magnetogram, disk: Disk, *, roll: float = 0.0) -> Magnetogram:
+    """The Sun on another disk in 512 pixels, turned by `roll` degrees."""
+    image = image.resized(512)
+    scale = disk.radius / image.disk.radius
+    data = resampled(image.data, (image.disk.x, image.disk.y), angle=roll, scale=scale, onto=(disk.x, disk.y))
+    return replace(image, data=data, disk=disk)
 
 
-def smaller(image: Magnetogram, width: int) -> Float32Array:
-    """Area mean to a width, if that is smaller."""
-    return area_mean(image.data, width) if width < image.data.shape[0] else image.data
+def jpeg(image: Magnetogram, x: float, y: float, radius: float) -> Magnetogram:
+    """A JPEG file of ±250 G of that disk, cut at full size."""
+    cut = replace(image, data=np.clip(image.data, -250, 250))
+    return as_file(moved(cut, Disk(x, y, radius)).to_bytes(250), 250, quality=90)
 
 
-def twice_resampled(image: Magnetogram) -> Float32Array:
-    """512 pixels made 460 and 512 again, as one of the archives was."""
-    field = smaller(image, 512)
+def twice_resampled(image: Magnetogram) -> Magnetogram:
+    """512 pixels made 460 and 512 again, as one of the archives was: its bytes, with the black beside the Sun."""
+    pixels = Image.fromarray(image.resized(512).to_bytes(250))
     for width in (460, 512):
-        grey = Image.fromarray(np.nan_to_num(field)).resize((width, width), Image.Resampling.BILINEAR)
-        mask = Image.fromarray(np.isfinite(field).astype(np.float32)).resize((width, width), Image.Resampling.BILINEAR)
-        field = np.where(np.asarray(mask) >= 0.5, np.asarray(grey) / np.maximum(np.asarray(mask), 0.5), np.nan)
-    return field.astype(np.float32)
+        pixels = pixels.resize((width, width), Image.Resampling.BILINEAR)
+    return as_file(np.asarray(pixels), 250)
 
 
-ROUTES: dict[str, Callable[[Magnetogram], Float32Array]] = {
-    "1024 pixels": lambda image: smaller(image, 1024),
-    "512 pixels": lambda image: smaller(image, 512),
-    "512 pixels, JPEG of ±250 G": lambda image: in_bytes(smaller(image, 512), 250, quality=90),
-    "clipped at ±250 G, then a disk of 200 in 512 pixels, JPEG": lambda image: in_bytes(
-        moved(image.__class__(**{**vars(image), "data": np.clip(image.data, -250, 250)}), width=512, radius=200),
-        250, quality=90,
-    ),
-    "512 → 460 → 512 pixels": twice_resampled,
-    "bytes of ±1000 G": lambda image: in_bytes(smaller(image, 512), 1000),
-    "bytes of ±100 G (the papers')": lambda image: in_bytes(smaller(image, 512), 100),
-    "noise of 10 G, rolled by 1°, off the middle by 3 pixels": lambda image: (
-        moved(image, width=512, radius=225, shift=3, roll=1)
-        + np.random.default_rng(0).normal(0, 10, (512, 512)).astype(np.float32)
-    ),
-}  # fmt: skip
+def noisy(image: Magnetogram) -> Magnetogram:
+    """Noise of 10 G on a Sun that is rolled by 1° and off the middle by 3 pixels."""
+    image = moved(image, Disk(258.5, 258.5, 225), roll=1)
+    noise = np.random.default_rng(0).normal(0, 10, (512, 512)).astype(np.float32)
+    return replace(image, data=image.data + noise)
+
+
+ROUTES: dict[str, Callable[[Magnetogram], Magnetogram]] = {
+    "1024 pixels": lambda image: image.resized(min(1024, image.data.shape[0])),
+    "512 pixels": lambda image: image.resized(512),
+    "512 pixels, JPEG of ±250 G": lambda image: as_file(image.resized(512).to_bytes(250), 250, quality=90),
+    "all pixels, bytes of ±250 G": lambda image: as_file(image.to_bytes(250), 250),
+    "JPEG of ±250 G, a disk of radius 200": lambda image: jpeg(image, 255.5, 255.5, 200),
+    "JPEG of ±250 G, a disk of radius 225": lambda image: jpeg(image, 255.5, 255.5, 225),
+    "JPEG of ±250 G, a disk off the middle": lambda image: jpeg(image, 259, 250.1, 213.7),
+    "512 → 460 → 512 pixels, bytes of ±250 G": twice_resampled,
+    "bytes of ±1000 G": lambda image: as_file(image.resized(512).to_bytes(1000), 1000),
+    "bytes of ±100 G (the papers')": lambda image: as_file(image.resized(512).to_bytes(100), 100),
+    "rolled by 0.5°": lambda image: moved(image, image.disk.resized(image.data.shape[0], 512), roll=0.5),
+    "noise of 10 G, rolled by 1°, off the middle by 3 pixels": noisy,
+}
+"""By name what another archive shows of a magnetogram of at least 512 pixels."""
 
 
 def main() -> int:
@@ -117,8 +118,8 @@ def main() -> int:
     rows = []
     for number, (source, image) in enumerate(references(args.data)):
         print(f"{number + 1}: {source}", file=sys.stderr, flush=True)
-        for route, made in {"itself": lambda image: image.data, **ROUTES}.items():
-            field = made(image)[None, :, :, None]
+        for route, made in {"itself": lambda image: image, **ROUTES}.items():
+            field = made(image).data[None, :, :, None]
             for model, run in asked.items():
                 p = float(run("serving_default", {"magnetogram": field})["probability"][0])
                 rows.append({"source": source, "route": route, "model": model, "p": p})
