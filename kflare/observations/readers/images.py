@@ -37,8 +37,8 @@ DISK_BYTE = 20
 ZERO_FIELD_BYTE = 127.5
 """As bright is what has no field, halfway between -R and R."""
 
-EDGE_REACH = 2
-"""Pixels on either side of the first bright one within which the disk's edge lies, blurred as archives blur it."""
+EDGE_REACH = 1
+"""Pixels on either side of the first bright one within which the disk's edge lies: more add field and JPEG noise."""
 
 # Field strength of byte 255 in the SOHO archive, gauss.
 _ARCHIVE_RANGE = 100.0

@@ -99,8 +99,8 @@ def _same_disk(first: Magnetogram, second: Magnetogram) -> bool:
 def aligned(image: Magnetogram, *, disk: Disk, width: int) -> Magnetogram:
     """Bring a magnetogram to another disk radius and centre, `width` pixels wide, by cubic interpolation.
 
-    An image of at least twice the resolution is first reduced by area average to the resolution wanted, so that the
-    interpolation does not alias. No rotation: both must have north up (they have, after reading), and differential
+    An image of more than 1.5 times the resolution is first reduced by area average to the resolution wanted, so that
+    the interpolation does not alias. No rotation: both must have north up (they have, after reading), and differential
     rotation within the half hour of the paper's pairs, 0.3 degrees, stays. NaN off `disk`, and where half or more of
     the nearest pixels were not measured.
     """
@@ -108,7 +108,7 @@ def aligned(image: Magnetogram, *, disk: Disk, width: int) -> Magnetogram:
 
     if width < 2:
         raise SettingError(f"`width` must be at least 2 pixels, got {width}")
-    if image.disk.radius >= 2 * disk.radius:
+    if image.disk.radius > 1.5 * disk.radius:
         image = image.resized(max(2, round(image.data.shape[0] * disk.radius / image.disk.radius)))
     scale = image.disk.radius / disk.radius
     offset = image.disk.place_of(0, 0, disk)[::-1]  # where the first pixel (row, column) comes from

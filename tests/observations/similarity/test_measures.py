@@ -77,9 +77,9 @@ def test_alignment_brings_both_to_the_same_pixels():
     moved = aligned(other, disk=reference.disk, width=256)
     both = np.isfinite(moved.data) & np.isfinite(reference.data)
     assert both.sum() >= 0.99 * np.isfinite(reference.data).sum()
-    # Cubic interpolation of a smooth field: below a gauss where it peaks at 800. 3.5 G is its edge effect at the limb.
+    # Mean over areas and cubic interpolation of a smooth field: 1.2 G where it peaks at 800; 3.5 G at the limb.
     inner = both & disk_mask(256, Disk(127.5, 127.5, 115.0))
-    assert np.abs(moved.data - reference.data)[inner].max() < 1.0
+    assert np.abs(moved.data - reference.data)[inner].max() < 1.5
     assert not np.isfinite(moved.data[~reference.on_disk]).any()
     assert moved.disk == reference.disk
 
