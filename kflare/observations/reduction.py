@@ -80,6 +80,7 @@ def resampled(
     Returns
     -------
     numpy.ndarray, float32, shape (width, width)
+        The new image.
     """
     width = data.shape[0] if width is None else width
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
