@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kflare.commands.options import add_options
+from kflare.commands.options import add_options, refuse_idle_options
 from kflare.errors import DataError, KflareError, SettingError
 from kflare.io.passwords import without_passwords
 
@@ -45,6 +45,7 @@ class Command:
         """Parse and act."""
         args = self.parser(prog).parse_args(argv)
         try:
+            refuse_idle_options(self.parser(prog), self.name, argv)
             return self.action(args) or 0
         except KflareError as error:
             if args.debug:

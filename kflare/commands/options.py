@@ -3,15 +3,20 @@
 import argparse
 import os
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+from kflare.errors import SettingError
 from kflare.sun.times import UNIT_SECONDS
 
-__all__ = ["OPTION_TYPES", "add_options"]
+__all__ = ["OPTION_TYPES", "add_options", "command_options", "refuse_idle_options"]
+
+_RULES: Final = ("only_with", "not_with", "leaves")
 
 
 def _utc_time(text: str) -> datetime:
@@ -58,40 +63,98 @@ OPTION_TYPES: Final[dict[str, Callable[[str], Any]]] = {
 
 def add_options(parser: argparse.ArgumentParser, command: str, words: Mapping[str, Any]) -> None:
     """Add the options of a command to its parser, and its commands where it has several; `words` fill in {these}."""
-    table = tomllib.loads(files("kflare.commands").joinpath("options.toml").read_text(encoding="utf-8"))
-    _add_groups(parser, table[command], table["shared"], words)
+    _add_groups(parser, _table()[command], words)
 
 
-def _add_groups(
-    parser: argparse.ArgumentParser, groups: Mapping[str, Any], shared: Mapping[str, Any], words: Mapping[str, Any]
-) -> None:
+def command_options(command: str, what: str | None = None) -> dict[str, dict[str, Any]]:
+    """The table's entries of the options of a command, and of one of its commands too, by name as it is typed."""
+    groups = _table()[command]
+    inner = {} if what is None else groups["commands"][what]
+    return {
+        name: arguments
+        for title, options in (*groups.items(), *inner.items())
+        if title not in ("commands", "about")
+        for name, arguments in _spelled_out(options)
+    }
+
+
+def refuse_idle_options(parser: argparse.ArgumentParser, command: str, argv: Sequence[str] | None) -> None:
+    """Refuse what was typed, even as it is by default, and has no effect beside the rest: `SettingError`."""
+    args = vars(parser.parse_args(argv))
+    options = command_options(command, args.get("what"))
+    _forget_defaults(parser)
+    typed = {name for name, value in vars(parser.parse_args(argv)).items() if value is not _NOTHING}
+    given = [name for name, arguments in options.items() if _place(name, arguments) in typed]
+
+    def holds(condition: str) -> bool:
+        """Whether one of "--this", "--that or name=pattern" is there, or has such a value."""
+        for one in condition.split(" or "):
+            name, _, pattern = one.partition("=")
+            value = args.get(_place(name, options.get(name, {})))
+            there = value is not None and value is not False and value != []
+            if fnmatchcase(str(value), pattern) if pattern else there:
+                return True
+        return False
+
+    for name in given:
+        rules = options[name]
+        absent = [f"without {one}" for one in rules.get("only_with", ()) if not holds(one)]
+        present = [f"with {one}" for one in rules.get("not_with", ()) if holds(one)]
+        mode = [f"with {one}" for one in given if name not in options[one].get("leaves", [name]) and name != one]
+        if why := [*absent, *present, *mode]:
+            raise SettingError(f"{name} has no effect {why[0].replace('=', ' ')}: leave it out")
+
+
+_NOTHING: Final = object()
+
+
+def _forget_defaults(parser: argparse.ArgumentParser) -> None:
+    for action in parser._actions:  # noqa: SLF001 - argparse does not tell what was typed
+        action.default = _NOTHING
+        for inner in (action.choices or {}).values() if isinstance(action, argparse._SubParsersAction) else ():  # noqa: SLF001
+            _forget_defaults(inner)
+
+
+def _place(name: str, arguments: Mapping[str, Any]) -> str:
+    """Where argparse puts an option."""
+    return str(arguments.get("dest", name.lstrip("-").replace("-", "_")))
+
+
+@cache
+def _table() -> Mapping[str, Any]:
+    return tomllib.loads(files("kflare.commands").joinpath("options.toml").read_text(encoding="utf-8"))
+
+
+def _add_groups(parser: argparse.ArgumentParser, groups: Mapping[str, Any], words: Mapping[str, Any]) -> None:
     for title, options in groups.items():
         if title == "commands":
             commands = parser.add_subparsers(dest="what")
             for name, inner in options.items():
-                one = commands.add_parser(name, help=inner.pop("about"))
+                one = commands.add_parser(name, help=inner["about"])
                 one.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-                _add_groups(one, inner, shared, words)
-            continue
-        about = options.pop("about", None)
-        group = parser.add_argument_group(title, about) if title else parser
-        if title == "exclusive":
-            group = parser.add_mutually_exclusive_group(required=True)
-        for name, arguments in _spelled_out(options, shared):
-            group.add_argument(name, **_arguments(arguments, words))
+                _add_groups(one, inner, words)
+        elif title != "about":
+            group = parser.add_argument_group(title, options.get("about")) if title else parser
+            if title == "exclusive":
+                group = parser.add_mutually_exclusive_group(required=True)
+            for name, arguments in _spelled_out(options):
+                group.add_argument(name, **_arguments(arguments, words))
 
 
-def _spelled_out(options: Mapping[str, Any], shared: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _spelled_out(options: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, arguments in options.items():
+        if name == "about":
+            continue
         if isinstance(arguments, str):
-            yield from _spelled_out(shared[arguments], shared)
+            yield from _spelled_out(_table()["shared"][arguments])
         else:
             yield name, arguments
 
 
 def _arguments(given: Mapping[str, Any], words: Mapping[str, Any]) -> dict[str, Any]:
     """As argparse takes them."""
-    found = dict(given, help=given["help"].format(**words))
+    found = {name: value for name, value in given.items() if name not in _RULES}
+    found["help"] = given["help"].format(**words)
     if isinstance(choices := found.get("choices"), str):
         found["choices"] = words[choices.strip("{}")]
     if isinstance(metavar := found.get("metavar"), list):

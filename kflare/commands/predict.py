@@ -25,8 +25,6 @@ __all__ = ["main"]
 def _predict(args: argparse.Namespace) -> None:
     if bool(args.magnetograms) == (args.regions is not None):
         raise SettingError("give either magnetograms or --regions FILE")
-    if args.attribute is not None and args.regions is not None:
-        raise SettingError("--attribute goes with magnetograms: region models have no attribution maps")
     from kflare.serving.client.client import Client
     from kflare.serving.forecasts.served_forecasts import forecast_magnetograms, served_models
 

@@ -1,7 +1,8 @@
 """Score any table of forecasts: contingency tables, scores with intervals, reliability, ROC, and one page to read.
 
-The table is CSV or Parquet: time, probability, observed, and optionally method and region. All methods are scored on
-the same samples. The folder gets report.html (one file, with the figures), the tables as CSV and JSON, and the figures.
+The table is CSV or Parquet: time, probability, observed, and optionally method, region and span. All methods are
+scored on the same samples. The folder gets report.html (one file, with the figures), the tables as CSV and JSON, and
+the figures.
 
 Examples
 --------
@@ -9,7 +10,8 @@ python -m kflare.verify forecasts.csv --output report --event "≥M1.0 flares"
 python -m kflare.verify forecasts.csv --output report --missing zero --threshold 0.5
 python -m kflare.verify swpc_percent.csv --percent --output report
 python -m kflare.verify regions.parquet --output report --cluster region
-python -m kflare.verify wide.csv --methods NOAA SIDC --output report
+python -m kflare.verify wide.csv --methods NOAA SIDC --threshold 0.5 NOAA=0.4 --since 2016-07-01 --output report
+python -m kflare.verify runs/defn-m/seed-0/forecasts.csv --span test --methods probability calibrated --output report
 python -m kflare.verify --ledger sqlite:///ledger.sqlite --class M --output report
 python -m kflare.verify --ledger sqlite:///ledger.sqlite --class C --regions --output report
 """
@@ -33,10 +35,8 @@ __all__ = ["main"]
 def _verify(args: argparse.Namespace) -> None:
     if (args.table is None) == (args.ledger is None):
         raise SettingError("give either a table of forecasts or `--ledger URL`")
-    if (args.ledger is None) != (args.letter is None) or (args.regions and args.ledger is None):
-        raise SettingError("`--ledger` needs `--class`; `--class` and `--regions` go with `--ledger` only")
-    if args.percent and args.ledger is not None:
-        raise SettingError("`--percent` goes with a table: a ledger holds probabilities")
+    if args.ledger is not None and args.letter is None:
+        raise SettingError("`--ledger` needs `--class`: the class to score")
     folder: Path = args.output
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingError(f"`--output` must be a new or empty folder, got {folder}: nothing is overwritten")
@@ -45,10 +45,13 @@ def _verify(args: argparse.Namespace) -> None:
 
     from kflare.verification.comparison import VerificationSettings
     from kflare.verification.report import verify_forecasts
-    from kflare.verification.tables import read_forecasts
+    from kflare.verification.tables import of_methods, read_forecasts
 
+    common = tuple(number for name, number in args.threshold if not name)
+    own = tuple((name, number) for name, number in args.threshold if name)
     settings = VerificationSettings(
-        thresholds=tuple(args.threshold),
+        thresholds=common or ((0.5,) if own else VerificationSettings.thresholds),
+        own_thresholds=own,
         window_hours=args.window,
         cluster=args.cluster,
         block_length=args.block_length,
@@ -59,13 +62,13 @@ def _verify(args: argparse.Namespace) -> None:
     if args.ledger is not None:
         from kflare.operations.outcomes import table_to_verify
 
-        span = {"since": args.since, "until": args.until}
-        frame, source, event = table_to_verify(args.ledger, args.letter, regions=args.regions, **span)
+        frame, source, event = table_to_verify(args.ledger, args.letter, regions=args.regions)
+        frame = of_methods(frame, args.methods)
     else:
         frame, event = read_forecasts(args.table, methods=args.methods), args.event
         source = f"{args.table.name}, SHA-256 {hashlib.sha256(args.table.read_bytes()).hexdigest()}"
-    told = {"missing": args.missing, "percent": args.percent, "event": event, "source": source}
-    result = verify_forecasts(frame, settings=settings, **told, progress=_bar)
+    told = {name: getattr(args, name) for name in ("missing", "percent", "span", "since", "until")}
+    result = verify_forecasts(frame, settings=settings, **told, event=event, source=source, progress=_bar)
     _write(folder, result.files())
     text = f"{result.as_text()}\n\nreport: {folder / 'report.html'}"
     print(json.dumps(result.as_json(), indent=2, allow_nan=False) if args.json else text)

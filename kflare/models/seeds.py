@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kflare.datasets.splits import Split
 from kflare.io.atomic import write_whole
 from kflare.models.fitting import FittedNetwork, TrainingTask, model_metadata
@@ -53,7 +55,8 @@ def fit_seeds(
             run.epochs, run.folder / "learning_curve.png", title=f"{task.spec.name}, seed {recipe.seed}",
             chosen=run.state["best"]["epoch"],
         )  # fmt: skip
-        forecasts = keys.assign(**fitted.forecasts)[split.validation | split.test]
+        span = np.where(split.test, "test", "validation")
+        forecasts = keys.assign(span=span, **fitted.forecasts)[split.validation | split.test]
         write_whole(run.folder / "forecasts.csv", forecasts.to_csv(index=False))
         fits.append(fitted)
     return fits

@@ -57,16 +57,14 @@ def forecast_outcomes(
     return table.assign(observed=_observed(table, flares.table, ledger.noaa_numbers()).where(covered))
 
 
-def table_to_verify(
-    url: str, threshold: str, *, regions: bool, since: datetime | None = None, until: datetime | None = None
-) -> tuple[pd.DataFrame, str, str]:
+def table_to_verify(url: str, threshold: str, *, regions: bool) -> tuple[pd.DataFrame, str, str]:
     """The forecasts of a ledger whose outcome is known as `kflare.verification` takes them, their source, their event.
 
     Of the full disk or of `regions`; the calibrated probabilities are a method of their own. `DataError` if none.
     """
     where = shown_url(url)
     with Ledger(url, begin=False) as ledger:
-        table = forecast_outcomes(ledger, since or _FIRST, until or _LAST)
+        table = forecast_outcomes(ledger, _FIRST, _LAST)
     table = table[(table["threshold"] == threshold) & (table["region"].eq(FULL_DISK) != regions)]
     known = table[table["observed"].notna()]
     if known.empty:

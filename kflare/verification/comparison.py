@@ -37,17 +37,25 @@ class VerificationSettings:
     seed: int = 0
     bins: int = 20  # of the reliability diagram
     climatology_days: int = 120  # length of the trailing climatology
+    own_thresholds: tuple[tuple[str, float], ...] = ()  # method and threshold, in place of the first of `thresholds`
 
     def __post_init__(self) -> None:
         if not self.thresholds or len(set(self.thresholds)) < len(self.thresholds):
             raise SettingError(f"`thresholds` must be one or more different numbers, got {self.thresholds}")
-        for threshold in self.thresholds:
+        named = [method for method, _ in self.own_thresholds]
+        if len(set(named)) < len(named):
+            raise SettingError(f"`thresholds` must be one for each method, got several for {', '.join(named)}")
+        for threshold in (*self.thresholds, *(own for _, own in self.own_thresholds)):
             if not 0 < threshold < 1:
                 raise SettingError(f"`thresholds` must lie between 0 and 1, got {threshold:g}")
         if not self.window_hours > 0:
             raise SettingError(f"`window_hours` must be positive, got {self.window_hours:g}")
         if not 0 < self.level < 1:
             raise SettingError(f"`level` must lie between 0 and 1, got {self.level:g}")
+
+    def decides_at(self, method: str, threshold: float) -> float:
+        """The probability from which a method says yes where others do from one of `thresholds`."""
+        return dict(self.own_thresholds).get(method, threshold) if threshold == self.thresholds[0] else threshold
 
     def resampling(self) -> dict[str, Any]:
         """Options of `ClusteredSamples.resample`."""
@@ -58,7 +66,8 @@ class VerificationSettings:
 class Comparison:
     """What the forecasts are worth, as tables with one number per row."""
 
-    contingency: pd.DataFrame  # `method`, `threshold`, `tp`, `fp`, `fn`, `tn`
+    # `threshold` is that of the settings, `decides_at` the method's own where it has one
+    contingency: pd.DataFrame  # `method`, `threshold`, `tp`, `fp`, `fn`, `tn`, `decides_at`
     scores: pd.DataFrame  # `method`, `threshold` (NaN: of the probability itself), `score`, fields of an `Interval`
     differences: pd.DataFrame  # the same for `method` minus `other`, every pair
     climatology: pd.DataFrame  # `msess` and `apss_reference`, also `samples`; no rows where outcomes are too few
@@ -89,6 +98,11 @@ def compare(
         The samples have no region to draw by, or the blocks are shorter than overlapping windows demand.
     """
     settings = settings or VerificationSettings()
+    for method, _ in settings.own_thresholds:
+        if method not in forecasts.probability:
+            raise SettingError(
+                f'there is no method "{method}": `thresholds` may name {", ".join(forecasts.probability)}'
+            )
     labels, block_length, notes = _clusters(forecasts, settings)
     samples = ClusteredSamples(forecasts.observed, labels)
     scorers: dict[Any, Scorers] = {}
@@ -96,9 +110,10 @@ def compare(
     for method, probability in forecasts.probability.items():
         scorers[method, None] = samples.probability_scores(probability)
         for threshold in settings.thresholds:
-            scorers[method, threshold] = samples.table_scores(probability >= threshold)
-            table = ContingencyTable.from_forecasts(forecasts.observed, probability >= threshold)
-            tables.append((method, threshold, *astuple(table)))
+            least = settings.decides_at(method, threshold)
+            scorers[method, threshold] = samples.table_scores(probability >= least)
+            table = ContingencyTable.from_forecasts(forecasts.observed, probability >= least)
+            tables.append((method, threshold, *astuple(table), least))
     found = samples.resample(scorers, block_length=block_length, progress=progress, **settings.resampling())
     scored = [((*key, score), found.interval(key, score)) for key, score in found.scores]
     pairs = [
@@ -109,7 +124,7 @@ def compare(
     ]
     climatology, more = _against_climatology(forecasts, settings, labels, block_length)
     return Comparison(
-        contingency=pd.DataFrame(tables, columns=["method", "threshold", "tp", "fp", "fn", "tn"]),
+        contingency=pd.DataFrame(tables, columns=["method", "threshold", "tp", "fp", "fn", "tn", "decides_at"]),
         scores=_frame(scored, ["method", "threshold", "score"]),
         differences=_frame(pairs, ["method", "other", "threshold", "score"]),
         climatology=climatology,
@@ -168,7 +183,9 @@ def _against_climatology(
     samples = ClusteredSamples(forecasts.observed[known], labels[known])
     found = samples.resample(
         {
-            (method, threshold): samples.reference_scores(probability[known], reference[known], threshold)
+            (method, threshold): samples.reference_scores(
+                probability[known], reference[known], settings.decides_at(method, threshold)
+            )
             for method, probability in forecasts.probability.items()
             for threshold in settings.thresholds
         },

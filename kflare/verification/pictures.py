@@ -51,7 +51,7 @@ def _of_method(
     forecasts: ForecastTable, method: str, number: int, settings: VerificationSettings, event: str
 ) -> list[ReportFigure]:
     observed, probability = forecasts.observed, forecasts.probability[method]
-    title, threshold = f"{method}, {event}", settings.thresholds[0]
+    title, threshold = f"{method}, {event}", settings.decides_at(method, settings.thresholds[0])
     return [
         _picture(
             "reliability",
@@ -79,15 +79,16 @@ def _of_method(
 
 def _intervals(comparison: Comparison, methods: list[str], settings: VerificationSettings, event: str) -> ReportFigure:
     first, scores = settings.thresholds[0], comparison.scores
+    own = " or its own" if settings.own_thresholds else ""
     panels = {}
     for label, score, at in (
-        (f"TSS at {100 * first:g} %", "tss", scores["threshold"].eq(first)),
+        (f"TSS at {100 * first:g} %{own}", "tss", scores["threshold"].eq(first)),
         ("BSS", "brier_skill_score", scores["threshold"].isna()),
     ):
         rows = scores[at & scores["score"].eq(score)].set_index("method").loc[methods]
         panels[label] = (rows["value"].to_numpy(), rows["lower"].to_numpy(), rows["upper"].to_numpy())
     caption = (
-        f"TSS at {100 * first:g} % and BSS with {100 * settings.level:g} % intervals. No skill is 0. "
+        f"TSS at {100 * first:g} %{own} and BSS with {100 * settings.level:g} % intervals. No skill is 0. "
         "Overlapping intervals do not mean that two methods are equal: see the paired differences."
     )
     alt = "TSS and BSS of each method with intervals, the same numbers as in the tables of scores."

@@ -67,7 +67,7 @@ class Verification:
             table = ContingencyTable(row.tp, row.fp, row.fn, row.tn).as_text(event=self.event)
             tss = self._with_interval(row.method, "tss", first)
             bss = self._with_interval(row.method, "brier_skill_score", None)
-            lines += ["", f"{row.method}, threshold {100 * first:g} %", table, f"TSS {tss}   BSS {bss}"]
+            lines += ["", f"{row.method}, threshold {100 * row.decides_at:g} %", table, f"TSS {tss}   BSS {bss}"]
         return "\n".join(lines)
 
     def _with_interval(self, method: str, score: str, threshold: float | None) -> str:
@@ -175,17 +175,17 @@ def verify_forecasts(
     *,
     settings: VerificationSettings | None = None,
     missing: Literal["exclude", "zero"] = "exclude",
-    percent: bool = False,
     event: str = "Flares",
     source: str = "",
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    **chosen: Any,
 ) -> Verification:
     """Score every method of a table of forecasts, and draw the figures.
 
     Parameters
     ----------
-    frame, missing, percent
-        As for `kflare.verification.tables.forecast_table`.
+    frame, missing, **chosen
+        As for `kflare.verification.tables.forecast_table`: percentages, a span, a time.
     settings : VerificationSettings or None
         Thresholds, resampling and the rest; None takes the defaults.
     event : str
@@ -201,7 +201,7 @@ def verify_forecasts(
         As for `forecast_table` and `compare`.
     """
     settings = settings or VerificationSettings()
-    forecasts = forecast_table(frame, missing=missing, percent=percent)
+    forecasts = forecast_table(frame, missing=missing, **chosen)
     comparison = compare(forecasts, settings, progress=progress)
     drawn = report_figures(forecasts, comparison, settings, event=event, progress=progress)
     return Verification(forecasts, comparison, drawn, settings, missing, event, source)

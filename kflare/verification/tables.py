@@ -2,12 +2,14 @@
 
 Long form: one row per time, method and region, with the columns `time` (or `valid_date`), `probability`, `observed`,
 and optionally `method` and `region`. Wide form: one row per time (and region), `observed`, and a column per method.
-An empty probability is a forecast that was not issued, an empty `observed` an outcome that is not known yet.
+Both may have a column `span`, such as validation or test. An empty probability is a forecast that was not issued, an
+empty `observed` an outcome that is not known yet.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,13 +21,14 @@ from kflare.errors import DataError, SettingError
 from kflare.io.table_file import read_table
 from kflare.verification.samples import Outcomes, Probabilities, probability_advice
 
-__all__ = ["ForecastTable", "forecast_table", "read_forecasts"]
+__all__ = ["ForecastTable", "forecast_table", "of_methods", "read_forecasts"]
 
 _ZONE: Final = re.compile(r"[T ]\d.*?(Z|[+-]\d\d(?::?\d\d)?)$")
 #: How JSON, XML and text begin.
 _SUBMISSION: Final = re.compile(r"""\s*(\{"?|<\?xml|<message|<forecast|#?\s*forecasting method\s*:)""", re.IGNORECASE)
 _MISSING: Final = ("", "nan", "na", "none", "null", "<na>", "nat")
 _ONE_METHOD: Final = "forecast"
+_KEYS: Final = ("time", "region", "span", "observed")
 
 
 @dataclass(frozen=True)
@@ -79,29 +82,36 @@ def read_forecasts(path: Path, *, methods: Sequence[str] = ()) -> pd.DataFrame:
         )
     if "valid_date" in table and "time" not in table:
         table = table.rename(columns={"valid_date": "time"})
-    if "probability" in table or not methods:
-        return _of_methods(table, methods)
-    absent = [name for name in (*methods, "time", "observed") if name not in table]
-    if absent:
-        raise DataError(f"{path} lacks the column `{absent[0]}`: it has {_columns(table)}")
-    keys = [name for name in ("time", "region", "observed") if name in table]
-    return table.melt(keys, list(methods), "method", "probability")
+    if methods and "method" not in table:
+        absent = [name for name in ("time", "observed") if name not in table]
+        if absent:
+            raise DataError(f"{path} lacks the column `{absent[0]}`: it has {_columns(table)}")
+        keys = [name for name in _KEYS if name in table]
+        values = table.columns.difference(keys, sort=False)  # of a run, one is named `probability`
+        table = table.melt(keys, values, "method", "value").rename(columns={"value": "probability"})
+    return of_methods(table, methods)
 
 
 def forecast_table(
-    frame: pd.DataFrame, *, missing: Literal["exclude", "zero"] = "exclude", percent: bool = False
-) -> ForecastTable:
+    frame: pd.DataFrame, *, missing: Literal["exclude", "zero"] = "exclude", percent: bool = False, span: str = "",
+    since: datetime | None = None, until: datetime | None = None,
+) -> ForecastTable:  # fmt: skip
     """Check a table of forecasts, and find the samples on which all methods can be compared.
 
     Parameters
     ----------
     frame : DataFrame
-        Long form: `time`, `probability`, `observed`, optionally `method` and `region`. Times without a zone are UTC.
+        Long form: `time`, `probability`, `observed`, optionally `method`, `region` and `span`. Times without a zone are
+        UTC.
     missing : {"exclude", "zero"}
         What becomes of forecasts that were not issued: the sample is left out for every method, or the forecast counts
         as probability 0, as in the comparison of Leka et al. 2019 [S].
     percent : bool
         The probabilities are percentages.
+    span : str
+        The one to score, of a table with spans: those of several are not pooled.
+    since, until : datetime or None
+        Only samples of since <= time < until (aware). Outcomes of before still tell the trailing climatology.
 
     Raises
     ------
@@ -122,9 +132,11 @@ def forecast_table(
     if frame.empty:
         raise DataError("the table of forecasts holds no rows")
     frame = frame.reset_index(drop=True)
+    frame = frame.assign(time=_utc(frame["time"]))
+    inside, told = _inside(frame, span, since, until)
     rows = pd.DataFrame(
         {
-            "time": _utc(frame["time"]),
+            "time": frame["time"],
             "region": _names(frame, "region", ""),
             "method": _names(frame, "method", _ONE_METHOD),
             "probability": _numbers(frame["probability"], "probability"),
@@ -137,8 +149,10 @@ def forecast_table(
         _check_whole_numbers(frame["probability"], rows["method"])
     _check_rows(rows, percent=percent)
     sample = ["time", "region"]
-    notes = []
+    notes = [told] if told else []
     rows["observed"] = rows.groupby(sample)["observed"].transform("first")
+    known = rows.groupby(sample)["observed"].first().dropna()
+    rows = rows[inside]
     unknown = rows["observed"].isna()
     if unknown.all():
         raise DataError("`observed` is empty in every row: there is no outcome to verify against yet")
@@ -171,7 +185,7 @@ def forecast_table(
         observed=outcomes[kept].to_numpy() == 1,
         probability={str(name): wide.loc[kept, name].to_numpy(np.float64) for name in wide},
         missing={str(name): int((~issued[name]).sum()) for name in wide},
-        history=(outcomes.index.get_level_values("time").to_numpy().astype("datetime64[us]"), outcomes.to_numpy() == 1),
+        history=(known.index.get_level_values("time").to_numpy().astype("datetime64[us]"), known.to_numpy() == 1),
         notes=tuple(notes),
     )
 
@@ -182,7 +196,8 @@ def _columns(table: pd.DataFrame) -> str:
     return (", ".join(names) or "none") + (f" and {table.shape[1] - 20} more" if table.shape[1] > 20 else "")
 
 
-def _of_methods(table: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+def of_methods(table: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    """The rows of some methods of a long table, in their order; all without any; `DataError` if one is not there."""
     if not methods:
         return table
     if "method" not in table:
@@ -195,6 +210,32 @@ def _of_methods(table: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
     order = {method: number for number, method in enumerate(methods)}
     kept = table[names.isin(methods)]
     return kept.sort_values("method", key=lambda column: column.astype(str).map(order), kind="stable")
+
+
+def _inside(frame: pd.DataFrame, span: str, since: datetime | None, until: datetime | None) -> tuple[pd.Series, str]:
+    """Which rows are of the span and the time asked for, and a note that says so; `DataError` if none is."""
+    inside = pd.Series(data=True, index=frame.index)
+    for end, later in ((since, True), (until, False)):
+        if end is not None:
+            moment = pd.Timestamp(end.astimezone(UTC).replace(tzinfo=None))
+            inside &= (frame["time"] >= moment) if later else (frame["time"] < moment)
+    spans = list(dict.fromkeys(_names(frame[inside], "span", ""))) if "span" in frame else []
+    if span and span not in spans:
+        raise DataError(
+            f'there is no span "{span}": the table holds {", ".join(spans) or "none, without a column `span`"}'
+        )
+    if not span and len(spans) > 1:
+        raise DataError(
+            f"the table holds samples of the spans {', '.join(spans)}, which are not pooled: choose one (`--span`)"
+        )
+    if span:
+        inside &= _names(frame, "span", "") == span
+    if not inside.any():
+        first, last = (f"{time:%Y-%m-%dT%H:%MZ}" for time in (frame["time"].min(), frame["time"].max()))
+        raise DataError(f"no forecast lies in the time asked for: the table reaches from {first} to {last}")
+    if inside.all():
+        return inside, ""
+    return inside, f"Only a part of the table was asked for: {int(inside.sum())} of {len(inside)} forecasts."
 
 
 def _utc(times: pd.Series) -> pd.Series:

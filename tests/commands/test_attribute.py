@@ -267,7 +267,7 @@ def test_a_server_that_does_not_attribute(plain_server, sky, tmp_path, capsys):
 def test_predict_refuses_what_does_not_go_together(address, sky, tmp_path, capsys):
     status, _, err = run(capsys, "--regions", "regions.parquet", "--attribute", tmp_path, command=predict)
     assert status == 1
-    assert "--attribute goes with magnetograms" in one_line(err)
+    assert "--attribute has no effect without magnetograms" in one_line(err)
     (tmp_path / "file").write_text("")
     arguments = [sky / "magnetograms", "--server", address, "--attribute", tmp_path / "file"]
     status, _, err = run(capsys, *arguments, command=predict)

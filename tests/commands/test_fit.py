@@ -127,6 +127,8 @@ def test_each_seed_keeps_log_curve_and_forecasts(answer, folder):
             assert image.size == (840, 600)
         forecasts = pd.read_csv(kept / "forecasts.csv")
         assert (forecasts["time"] >= "2014-02-01").all()
+        assert ((forecasts["span"] == "test") == (forecasts["time"] >= "2014-02-15")).all()
+        assert set(forecasts["span"]) == {"validation", "test"}
         assert ((forecasts[["probability", "calibrated"]] > 0) & (forecasts[["probability", "calibrated"]] < 1)).all(
             axis=None
         )

@@ -2,13 +2,17 @@
 
 import importlib
 import pkgutil
+import re
 import tomllib
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
 from kflare import commands
 from kflare.commands.command_line import Command
+from kflare.commands.options import command_options, refuse_idle_options
+from kflare.errors import SettingError
 
 TABLE = tomllib.loads(files("kflare.commands").joinpath("options.toml").read_text(encoding="utf-8"))
 MODULES = [
@@ -64,3 +68,191 @@ def test_a_variable_gives_the_default(monkeypatch):
     monkeypatch.setenv("KFLARE_JSOC_URL", "http://mirror.example")
     asked = ["fetch", "hmi", "--from", "2013-10-01", "--until", "2013-10-02", "--output", "x"]
     assert COMMANDS["fetch"].parser().parse_args(asked[1:]).jsoc == "http://mirror.example"
+
+
+FIT = "--flares f --train-until 2014-01-01 --validate-until 2015-01-01"
+DATED = "--from 2013-01-01 --until 2013-01-02 --output o"
+_WAYS = {
+    "fit images": f"fit cnn-m --magnetograms m {FIT}",
+    "fit pretrained": f"fit cnn-m --magnetograms m --pretrain --no-publish {FIT}",
+    "fit sharp": f"fit defn-m --sharp s --harp-noaa h {FIT}",
+    "fit regions": f"fit defn-m --regions r {FIT}",
+    "crossvalidate": "crossvalidate defn-m --regions r --flares f",
+    "crossvalidate images": "crossvalidate cnn-m --magnetograms m --flares f",
+    "crossvalidate baselines": "crossvalidate cnn-m --magnetograms m --flares f --seeds",
+    "crossvalidate blocks": "crossvalidate defn-m --sharp s --flares f --blocks 5 --forecasts o",
+    "crossvalidate show-scale": "crossvalidate defn-m --sharp s --flares f --show-scale",
+    "attribute": "attribute m --model p",
+    "attribute served": "attribute m --server a:1 --model-name cnn-m --flares f --scheduler a:2",
+    "analyse": "analyse e m --flares f --regions r",
+    "analyse schrijver": "analyse e --list m --flares f --regions r --polarity-method schrijver --threshold 0.5",
+    "controls": "controls m --model p",
+    "predict images": "predict m",
+    "predict regions": "predict --regions r",
+    "predict regions with flares": "predict --regions r --flares f",
+    "features": "features o",
+    "features with flares": "features o --flares f --scheduler a:2",
+    "verify": "verify t.csv --output o",
+    "verify by region": "verify t.csv --output o --cluster region",
+    "verify ledger": "verify --ledger sqlite:// --class M --output o",
+    "fetch": "fetch --check d",
+    "fetch hmi": f"fetch hmi {DATED}",
+    "fetch aia": f"fetch hmi {DATED} --series aia.lev1_euv_12s",
+    "fetch mdi": f"fetch mdi {DATED}",
+    "fetch helioviewer": f"fetch helioviewer {DATED}",
+    "fetch sharp": f"fetch sharp {DATED}",
+    "fetch flares": f"fetch flares {DATED}",
+    "fetch hek": f"fetch flares {DATED} --hek",
+    "fetch srs": f"fetch srs {DATED}",
+    "fetch xrays": f"fetch xrays {DATED}",
+    "fetch xray feeds": "fetch xrays --output o",
+    "fetch nrt": "fetch nrt --output o",
+    "releases publish": "releases --publish v --config c",
+    "releases publish quietly": "releases --publish v",
+    "releases list": "releases --list",
+    "releases verify": "releases --verify",
+    "releases sign": "releases --sign v",
+    "releases rollback": "releases --rollback m",
+    "releases promote": "releases --promote m --config c --notify a:1",
+    "releases check": "releases --check a:1",
+    "releases protoset": "releases --protoset p",
+    "serve": "serve",
+    "serve batches": "serve --batching-parameters-file b --rest-api-port 0",
+    **{f"forecast {mode}": f"forecast --{mode}" for mode in
+       ("once", "schedule", "publish", "status", "upgrade-ledger", "verify-ledger", "print-settings")},
+}  # fmt: skip
+WAYS = {name: way.split() for name, way in _WAYS.items()}
+"""Ways to use each command: together they show each option where it has an effect, and where not."""
+
+_DATA = "--sharp --harp-noaa --srs --regions --features"
+_MODES = "--issue --now --json"
+IDLE = {
+    "fit images": _DATA,
+    "fit pretrained": f"{_DATA} --patience --select --class-weight --publish",
+    "fit sharp": "--magnetograms --byte-range --daily --image-size --no-augment --pretrain --regions",
+    "fit regions": "--sharp --magnetograms --byte-range --daily --harp-noaa --image-size --no-augment --pretrain",
+    "crossvalidate": "--sharp --magnetograms --byte-range --daily --harp-noaa --image-size --no-augment --pretrain "
+    "--tolerance --forecasts-threshold",
+    "crossvalidate images": f"{_DATA} --tolerance --forecasts-threshold",
+    "crossvalidate baselines": f"{_DATA} --epochs --batch-size --learning-rate --patience --select --class-weight "
+    "--no-augment --pretrain --calibration --tolerance --forecasts-threshold",
+    "crossvalidate blocks": "--magnetograms --byte-range --daily --regions --image-size --no-augment --pretrain "
+    "--test-years",
+    "crossvalidate show-scale": "--magnetograms --byte-range --daily --srs --regions --features --flare-scale "
+    "--test-years --blocks --seeds --calibration --image-size --epochs --batch-size --learning-rate --patience "
+    "--select --class-weight --no-augment --pretrain --forecasts --tolerance --forecasts-threshold --output "
+    "--resamples --json",
+    "attribute": "--server --model-name --timeout --flare-scale --threshold",
+    "attribute served": "--model --workers",
+    "analyse": "",
+    "analyse schrijver": "--model --line-width",
+    "controls": "",
+    "predict images": "--regions --flares --flare-scale",
+    "predict regions": "--byte-range --flare-scale --attribute",
+    "predict regions with flares": "--byte-range --attribute",
+    "features": "--flare-scale",
+    "features with flares": "--workers",
+    "verify": "--ledger --class --regions",
+    "verify by region": "--ledger --class --regions --block-length",
+    "verify ledger": "--percent --event --span",
+    "fetch": "",
+    "fetch hmi": "--wavelength",
+    "fetch aia": "",
+    "fetch mdi": "",
+    "fetch helioviewer": "",
+    "fetch sharp": "",
+    "fetch flares": "",
+    "fetch hek": "--connections",
+    "fetch srs": "",
+    "fetch xrays": "",
+    "fetch xray feeds": "--satellite",
+    "fetch nrt": "",
+    "forecast once": "",
+    "forecast schedule": _MODES,
+    "forecast publish": "",
+    "forecast status": "--issue --json",
+    "forecast upgrade-ledger": _MODES,
+    "forecast verify-ledger": _MODES,
+    "forecast print-settings": _MODES,
+    "releases publish": "--set-aside --signing-key --trusted-key --ca --cert --key --json",
+    "releases publish quietly": "--canary --notify --set-aside --signing-key --trusted-key --ca --cert --key --json",
+    "releases list": "--set-aside --canary --keep --signing-key --trusted-key --notify --ca --cert --key",
+    "releases verify": "--canary --keep --signing-key --notify --ca --cert --key --json",
+    "releases sign": "--models --config --set-aside --canary --keep --trusted-key --notify --ca --cert --key --json",
+    "releases rollback": "--set-aside --canary --keep --signing-key --trusted-key --notify --ca --cert --key --json",
+    "releases promote": "--set-aside --canary --keep --signing-key --trusted-key --json",
+    "releases check": "--config --set-aside --canary --keep --signing-key --trusted-key --notify --json",
+    "releases protoset": "--models --config --set-aside --canary --keep --signing-key --trusted-key --notify --ca "
+    "--cert --key --json",
+    "serve": "--enable-per-model-batching-parameters --monitoring-config-file",
+    "serve batches": "",
+}  # fmt: skip
+"""What has no effect there."""
+
+
+def added_to(argv):
+    """The options that a way of using a command has not, without those that make it another way."""
+    what = [word for word in argv[1:2] if word in TABLE[argv[0]].get("commands", {})]
+    another = {"--check", "--hek", *TABLE[argv[0]].get("exclusive", {})}
+    return {
+        name: arguments
+        for name, arguments in command_options(argv[0], *what).items()
+        if name.startswith("-") and name not in (*argv, *another) and ("leaves" not in arguments)
+    }
+
+
+def typed(name, arguments, command):
+    """An option with a value that its parser takes."""
+    if arguments.get("action") == "store_true":
+        return [name]
+    choices = arguments.get("choices", [])
+    value = choices[0] if choices and not isinstance(choices, str) else {"utc_time": "2014-01-01", "span": "1h"}.get(
+        arguments.get("type"), "1" if "range" in arguments or "type" in arguments else "x")  # fmt: skip
+    return [name, str(value)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_has_no_effect_beside_the_rest_is_refused(way, capsys):
+    argv = WAYS[way]
+    command = COMMANDS[argv[0]]
+    refuse_idle_options(command.parser(), command.name, argv[1:])  # the way itself is none of them
+    idle = []
+    for name, arguments in added_to(argv).items():
+        more = [*argv[1:], *typed(name, arguments, command)]
+        try:
+            refuse_idle_options(command.parser(), command.name, more)
+        except SettingError:
+            idle.append(name)
+            assert command(more) == 1
+            refusal = capsys.readouterr().err
+            assert re.match(rf"kflare\.{command.name}: --\S+ has no effect with", refusal)
+            assert f"{name} " in refusal.replace(":", " ")
+            assert refusal.count("\n") == 1
+    assert sorted(idle) == sorted(IDLE[way].split())
+
+
+def test_the_ways_show_every_option_with_and_without_effect():
+    ways = {}
+    for way, argv in WAYS.items():
+        for name in added_to(argv):
+            ways.setdefault((argv[0], name), []).append(name in IDLE[way].split())
+        ways |= {(argv[0], name): [False] for name in argv if name.startswith("--")}
+    assert {argv[0] for argv in WAYS.values()} == COMMANDS.keys()
+    assert [option for option, idle in ways.items() if all(idle)] == []  # none is refused always
+    inner = {(name, what) for name in COMMANDS for what in TABLE[name].get("commands", {})}
+    assert inner == {tuple(argv[:2]) for argv in WAYS.values()} & inner
+
+
+def test_a_default_that_is_typed_has_no_effect_either(capsys):
+    assert COMMANDS["predict"](["m", "--flare-scale", "irradiance"]) == 1
+    assert "--flare-scale has no effect without --flares: leave it out" in capsys.readouterr().err
+
+
+def test_every_option_is_read():
+    """By its command's module, or those that take its options from it: none stands in the table alone."""
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in Path(commands.__path__[0]).glob("*.py"))
+    for name in COMMANDS:
+        for what in [None, *TABLE[name].get("commands", {})]:
+            for option, arguments in command_options(name, what).items():
+                dest = arguments.get("dest", option.lstrip("-").replace("-", "_"))
+                assert re.search(rf"\.{dest}\b|\"{dest}\"|def _{dest}\b", sources), (name, option)

@@ -86,6 +86,36 @@ def test_errors_are_one_line(table, tmp_path, capsys, arguments, message):
     assert not (tmp_path / "report").exists()
 
 
+def test_a_period_with_a_method_of_its_own_threshold(table, tmp_path, capsys):
+    """The table was pooled over its whole time whatever was asked for."""
+    arguments = ["--resamples", 20, "--missing", "zero", "--since", "2016-01-11", "--until", "2016-01-31"]
+    status, out, _ = run(capsys, table, *arguments, "--threshold", "theirs=0.35", "--output", tmp_path / "report")
+    assert status == 0
+    # Days 10 to 29, of which 10, 15, 20 and 25 have a flare; day/100 + 0.2 reaches 0.35 from day 15 on.
+    assert "20 samples, 4 with an event\nOnly a part of the table was asked for: 40 of 80 forecasts." in out
+    assert "ours, threshold 50 %" in out
+    assert "theirs, threshold 35 %\nFlares         Observed Events\n                 Yes     No\n" in out
+    assert "Forecast  Yes      3     12\nEvents    No       1      4\n" in out
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "<caption>theirs, threshold 35 %</caption>" in page
+    assert "Yes/no forecasts at a threshold of 50 %, theirs at 35 %" in page
+
+
+@pytest.mark.parametrize("kind", ["long", "wide"])
+def test_a_period_of_any_table(table, tmp_path, capsys, kind):
+    path = table
+    if kind == "wide":
+        path = tmp_path / "wide.csv"
+        long = pd.read_csv(table)
+        long.pivot_table("probability", ["time", "observed"], "method").reset_index().to_csv(path, index=False)
+    arguments = [path, "--methods", "ours", "--resamples", 20, "--since", "2016-01-11", "--json"]
+    status, out, _ = run(capsys, *arguments, "--output", tmp_path / "report")
+    assert status == 0
+    assert (json.loads(out)["samples"], json.loads(out)["from"]) == (30, "2016-01-11T00:00Z")
+    status, _, err = run(capsys, path, "--methods", "ours", "NOAA", "--output", tmp_path / "none")
+    assert (status, err) == (1, 'kflare.verify: there is no method "NOAA": the table holds ours, theirs\n')
+
+
 def test_bad_tables_are_one_line(tmp_path, capsys):
     path = tmp_path / "percent.csv"
     path.write_text("time,probability,observed\n2016-01-01,20,0\n")
@@ -178,6 +208,11 @@ def test_a_ledger(tmp_path, capsys):
     assert "kflare, threshold 50 %" in out
     assert "kflare (calibrated), threshold 50 %" in out
     assert "TSS 1.000" in out
+    period = ["--since", "2026-01-09", "--until", "2026-01-17T03:00", "--methods", "kflare"]
+    status, out, _ = run(capsys, *arguments, *period, "--output", tmp_path / "period")
+    assert (status, "8 samples, 2 with an event" in out, "calibrated" in out) == (0, True, False)
+    status, _, err = run(capsys, *arguments, "--methods", "ours", "--output", tmp_path / "none")
+    assert err == 'kflare.verify: there is no method "ours": the table holds kflare, kflare (calibrated)\n'
     status, _, err = run(capsys, *arguments, "--regions", "--output", tmp_path / "regions")
     assert (status, "holds no forecast of class M" in err) == (1, True)
     for wrong in (["--ledger", url], ["--class", "M"], [], [*arguments, "--percent"]):

@@ -56,6 +56,36 @@ def test_every_method_scores_as_alone():
                 assert (interval["lower"], interval["upper"]) == pytest.approx((alone[score].lower, alone[score].upper))
 
 
+def test_a_method_decides_at_its_own_threshold():
+    forecasts = forecast_table(seeded())
+    own = VerificationSettings(thresholds=(0.5, 0.3), own_thresholds=(("noisy", 0.7),), resamples=200, seed=3)
+    found, plain = compare(forecasts, own), compare(forecasts, FEW)
+    for method, threshold, least in (("good", 0.5, 0.5), ("good", 0.3, 0.3), ("noisy", 0.5, 0.7), ("noisy", 0.3, 0.3)):
+        counts = row(found.contingency, method=method, threshold=threshold)
+        table = ContingencyTable.from_probabilities(forecasts.observed, forecasts.probability[method], threshold=least)
+        assert (counts["tp"], counts["fp"], counts["decides_at"]) == (table.tp, table.fp, least)
+        assert row(found.scores, method=method, threshold=threshold, score="tss")["value"] == table.tss
+        same = row(plain.scores, method=method, threshold=threshold, score="tss")["lower"]
+        assert (row(found.scores, method=method, threshold=threshold, score="tss")["lower"] == same) == (
+            least == threshold
+        )
+    difference = row(found.differences, method="good", other="noisy", threshold=0.5, score="pod")["value"]
+    pod = [
+        ContingencyTable.from_probabilities(forecasts.observed, forecasts.probability[name], threshold=least).pod
+        for name, least in (("good", 0.5), ("noisy", 0.7))
+    ]
+    assert difference == pod[0] - pod[1]
+
+
+def test_thresholds_of_methods_that_are_none():
+    with pytest.raises(SettingError, match='there is no method "NOAA": `thresholds` may name good, noisy'):
+        compare(forecast_table(seeded()), VerificationSettings(own_thresholds=(("NOAA", 0.3),)))
+    with pytest.raises(SettingError, match="one for each method, got several for A, A"):
+        VerificationSettings(own_thresholds=(("A", 0.3), ("A", 0.4)))
+    with pytest.raises(SettingError, match="must lie between 0 and 1, got 3"):
+        VerificationSettings(own_thresholds=(("A", 3.0),))
+
+
 def test_differences_are_paired():
     forecasts = forecast_table(seeded())
     found = compare(forecasts, FEW).differences

@@ -1,5 +1,7 @@
 """Which tables of forecasts are read, which are refused and with what words, and which samples remain."""
 
+from datetime import UTC, datetime, timedelta, timezone
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -192,10 +194,56 @@ def test_wide_files(tmp_path):
     wide = forecast_table(read_forecasts(path, methods=["A", "B"]), missing="zero")
     assert wide.observed.tolist() == [False, True]
     assert {name: values.tolist() for name, values in wide.probability.items()} == {"A": [0.1, 0.7], "B": [0, 0.4]}
-    with pytest.raises(DataError, match="lacks the column `C`: it has time, observed, A, B"):
+    with pytest.raises(DataError, match=r'there is no method "C": the table holds A, B$'):
         read_forecasts(path, methods=["A", "C"])
     with pytest.raises(DataError, match=r"lacks the column `probability`: .*; name the columns of a wide table"):
         forecast_table(read_forecasts(path))
+
+
+def test_the_columns_of_a_run_are_its_methods(tmp_path):
+    """A fit writes a column for each: with `probability` among them the table was taken for one of a single method."""
+    path = tmp_path / "forecasts.csv"
+    path.write_text("time,span,observed,probability,calibrated\n2016-01-01,test,0,0.5,0.1\n2016-01-02,test,1,0.7,0.4\n")
+    both = forecast_table(read_forecasts(path, methods=["calibrated", "probability"]), span="test")
+    assert {name: p.tolist() for name, p in both.probability.items()} == {
+        "calibrated": [0.1, 0.4], "probability": [0.5, 0.7],
+    }  # fmt: skip
+
+
+def spans():
+    """Two days of validation, then two of a test."""
+    days = pd.date_range("2016-01-01", periods=4, tz="UTC")
+    return pd.DataFrame({"time": days, "probability": [0.1, 0.2, 0.3, 0.4], "observed": [0, 1, 0, 1],
+                         "span": ["validation", "validation", "test", "test"]})  # fmt: skip
+
+
+def test_spans_are_not_pooled():
+    with pytest.raises(DataError, match=r"the spans validation, test, which are not pooled: choose one \(`--span`\)"):
+        forecast_table(spans())
+    test = forecast_table(spans(), span="test")
+    assert test.probability["forecast"].tolist() == [0.3, 0.4]
+    assert test.notes == ("Only a part of the table was asked for: 2 of 4 forecasts.",)
+    with pytest.raises(DataError, match='there is no span "train": the table holds validation, test'):
+        forecast_table(spans(), span="train")
+    with pytest.raises(DataError, match='there is no span "test": the table holds none, without a column `span`'):
+        forecast_table(spans().drop(columns="span"), span="test")
+
+
+def test_a_period_is_of_the_time_of_the_forecasts():
+    since, until = datetime(2016, 1, 2, tzinfo=UTC), datetime(2016, 1, 3, tzinfo=UTC)
+    table = spans().drop(columns="span")
+    assert forecast_table(table, since=since).probability["forecast"].tolist() == [0.2, 0.3, 0.4]
+    assert forecast_table(table, until=until).probability["forecast"].tolist() == [0.1, 0.2]
+    # 2 January at 1 UT in a zone one hour ahead of UTC is its 0 UT.
+    ahead = datetime(2016, 1, 2, 1, tzinfo=timezone(timedelta(hours=1)))
+    day = forecast_table(table, since=ahead, until=until)
+    assert day.probability["forecast"].tolist() == [0.2]
+    # What happened on all days tells the climatology of the period.
+    assert day.history[1].tolist() == [False, True, False, True]
+    # Of one span nothing is to choose.
+    assert forecast_table(spans(), since=until).probability["forecast"].tolist() == [0.3, 0.4]
+    with pytest.raises(DataError, match="the table reaches from 2016-01-01T00:00Z to 2016-01-04T00:00Z"):
+        forecast_table(table, since=until, until=since)
 
 
 def test_a_method_may_have_the_name_of_a_gap(tmp_path):
@@ -215,8 +263,11 @@ def test_unreadable_files(tmp_path):
     with pytest.raises(DataError, match="cannot be read as a table of forecasts"):
         read_forecasts(tmp_path / "empty.csv")
     long_table(method=None).to_csv(tmp_path / "single.csv", index=False)
-    with pytest.raises(DataError, match="lacks the column `method`"):
+    with pytest.raises(DataError, match=r'there is no method "NOAA": the table holds probability$'):
         read_forecasts(tmp_path / "single.csv", methods=["NOAA"])
+    (tmp_path / "timeless.csv").write_text("day,observed,A\n1,0,0.5\n")
+    with pytest.raises(DataError, match="lacks the column `time`: it has day, observed, A"):
+        read_forecasts(tmp_path / "timeless.csv", methods=["A"])
 
 
 def test_a_file_that_is_no_table_is_told_of_in_one_short_line(tmp_path):
