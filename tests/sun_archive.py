@@ -39,12 +39,14 @@ _SATELLITE = re.compile(r"(?:access/science/xrs/|goes/)goes(\d\d)/.*/(\d{4})/(\d
 class SunArchive(StandIn):
     """The archives of a synthetic Sun, of full disks of `size` pixels.
 
-    GOES `satellite` measured the X-rays, on the first `xray_days` only if given.
+    GOES `satellite` measured the X-rays, on the first `xray_days` only if given. `observed` = (2, 90): JSOC has records
+    of two days in every 90, so that hourly features of many years cost no more than those of a few weeks.
     """
 
-    def __init__(self, sun, *, size, satellite=15, xray_days=None):
+    def __init__(self, sun, *, size, satellite=15, xray_days=None, observed=(1, 1)):
         super().__init__()
         self.sun, self.size, self.satellite = sun, size, satellite
+        self.observed = tuple(days * DAY for days in observed)
         self.xray_end = sun.end if xray_days is None else sun.start + xray_days * DAY
         # JSOC describes a series by one of its records.
         for name, (_, clock, segments, _) in SERIES.items():
@@ -80,6 +82,11 @@ class SunArchive(StandIn):
             utc = datetime.strptime(stamp, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
             return self.written(series, utc, int(wavelength))[segment.removesuffix(".fits")], "application/fits", {}
         return super().reply(address)
+
+    def measures(self, utc):
+        """Has JSOC records of this time?"""
+        days, every = self.observed
+        return self.covers(utc) and (utc - self.sun.start) % every < days
 
     # -- JPEG and texts --------------------------------------------------------------------------------------------
 
@@ -149,7 +156,7 @@ class SunArchive(StandIn):
             window = re.search(r"\[([^\[\]]+(?:_TAI|Z))-([^\[\]@]+)(?:@(\d+)s)?\]", text)
             since, until, every = utc_of(window[1]), utc_of(window[2]), int(window[3] or 0)
             hours = pd.date_range(since, until + 2 * HOUR, freq="h").floor("h").to_pydatetime()
-            times = sorted({slot(hour, step) for hour in hours if self.covers(hour)})
+            times = sorted({slot(hour, step) for hour in hours if self.measures(hour)})
             times = [utc for utc in times if since <= utc <= until]
             if every:  # counted without leap seconds
                 first = since + leap_seconds(since)

@@ -24,6 +24,10 @@ def main() -> int:
     parser.add_argument("--activity", type=float, default=1.0, metavar="X", help="1 = solar maximum (default: 1)")
     parser.add_argument("--seed", type=int, default=2, metavar="N", help="of the Sun (default: 2)")
     parser.add_argument("--xray-days", type=int, metavar="N", help="X-ray flux of the first N days only (default: all)")
+    parser.add_argument(
+        "--observed", type=int, nargs=2, default=[1, 1], metavar=("N", "M"),
+        help="JSOC has records of N days in every M (default: of all)",
+    )  # fmt: skip
     args = parser.parse_args()
     from tests.sun_archive import SunArchive
 
@@ -34,7 +38,7 @@ def main() -> int:
     begin = datetime.fromisoformat(args.since).replace(tzinfo=UTC)
     # Records of 0 UT were begun before it, and forecasts of the last day need the flares of the next.
     sun = SyntheticSun(begin - day, args.days + 3, seed=args.seed, activity=args.activity)
-    with SunArchive(sun, size=args.size, xray_days=args.xray_days) as archive:
+    with SunArchive(sun, size=args.size, xray_days=args.xray_days, observed=args.observed) as archive:
         print(archive.url, flush=True)
         while True:
             time.sleep(3600)
