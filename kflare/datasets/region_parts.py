@@ -177,10 +177,13 @@ def measure_all(jobs: Iterable[Job], options: Extraction) -> Iterator[Result]:
             yield Result(job, 0, str(error))
             continue
         if job.picture is not None:
-            from kflare.regions.quick_look import draw_quick_look
+            from kflare.regions.quick_look import draw_quick_look, draw_vector_map
 
             numbers = [()] * len(measured.rows) if job.srs is None else noaa_numbers(measured.detection, _srs(job.srs))
             names = ["/".join(map(str, own)) for own in numbers]
+            if measured.vector is not None:
+                aside = job.picture.with_suffix(".vector.png")
+                draw_vector_map(measured.vector, measured.detection, aside, names=names)
             draw_quick_look(measured.magnetogram, measured.detection, job.picture, names=names)
         write_part(measured, job.observations, job.part)
         yield Result(job, len(measured.rows))

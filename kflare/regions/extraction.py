@@ -90,6 +90,7 @@ class Measured:
     rows: pd.DataFrame
     """One row per region in its order: `REGION_COLUMNS`, `MEASURED` (float64, NaN = not measured) and `missing`."""
     magnetogram: Magnetogram
+    vector: FullDiskVector | None = None  # None where it could not be read, and without regions
 
 
 # How far the middle of an observation may lie from the nominal time in the name of its file.
@@ -125,10 +126,12 @@ def measure(observations: ObservationSet, *, options: Extraction | None = None) 
         )
     detection = detect_regions(magnetogram, options=options.detection)
     measured = [_Values() for _ in detection.regions]
+    vector = None
     if measured:
         for values, numbers in zip(measured, _harps(observations, detection), strict=True):
             values.harpnum = numbers[0] if numbers else None
-        _measure_field(measured, detection, magnetogram, _vector(observations, magnetogram, measured, options))
+        vector = _vector(observations, magnetogram, measured, options)
+        _measure_field(measured, detection, magnetogram, vector)
         # One image after the other, so that no more than one is in memory.
         _measure_image(measured, detection, observations.aia_1600, wavelength=1600, options=options)
         for hours, path in enumerate(observations.aia_131):
@@ -139,7 +142,7 @@ def measure(observations: ObservationSet, *, options: Extraction | None = None) 
     ]
     table = pd.DataFrame(rows, columns=[*REGION_COLUMNS, *MEASURED, "missing"])
     table = table.astype(dict.fromkeys(MEASURED, np.float64) | {"harpnum": "Int64", "quality": "Int64"})
-    return Measured(magnetogram.time, detection, table, magnetogram)
+    return Measured(magnetogram.time, detection, table, magnetogram, vector)
 
 
 def reasons_text(reasons: Mapping[str, str]) -> str:

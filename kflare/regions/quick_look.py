@@ -1,61 +1,101 @@
-"""A picture of what was found at one time: the disk, the boxes of the regions with their numbers, the neutral lines."""
+"""Pictures of what was found at one time: the disk, the regions' boxes with their numbers, neutral lines, HARPs."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from kflare.io.arrays import Float64Array
+from kflare.io.arrays import Float32Array, Float64Array
 from kflare.io.atomic import write_whole
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.detection import Detection
 from kflare.regions.inversion_lines import neutral_lines
+from kflare.regions.vector_field import FullDiskVector
 from kflare.sun.constants import SOLAR_RADIUS_MM
+from kflare.sun.disk import Disk
 
-__all__ = ["draw_quick_look"]
+__all__ = ["draw_quick_look", "draw_vector_map"]
 
 
 _WIDTH = 1024  # pixels of the drawn magnetogram
 _RANGE = 300.0  # gauss shown as white and black
 _STEP_MM = 0.5
-_FORECAST, _LIMB, _LINE = "#E69F00", "#999999", "#56B4E9"  # of the palette of Okabe & Ito
+# Of the palette of Okabe & Ito.
+_FORECAST, _LIMB, _LINE, _FRAME = "#E69F00", "#999999", "#56B4E9", "#D55E00"
 
 
 def draw_quick_look(
     magnetogram: Magnetogram, detection: Detection, path: Path, *, names: Sequence[str] | None = None
 ) -> None:
     """Draw the picture as PNG, in one step; `names`, such as NOAA numbers, stand beside the regions' numbers."""
+    small = magnetogram.resized(min(_WIDTH, magnetogram.data.shape[0]))
+    figure, axes = _disk_axes(small.data, small.disk)
+    boxes = _draw_frames(axes, detection, small.data.shape[0], _FORECAST, names)
+    for region, box in zip(detection.regions, boxes, strict=True):
+        for x, y in [] if region.limb else _lines(small, box):
+            axes.plot(x, y, color=_LINE, linewidth=1.2)
+    lines = "lines: magnetic neutral lines; dotted: across the limb, not forecast; north up, west right"
+    _finish(figure, axes, f"{_title(detection, small.instrument)}\n{lines}", path)
+
+
+def draw_vector_map(
+    vector: FullDiskVector, detection: Detection, path: Path, *, names: Sequence[str] | None = None
+) -> None:
+    """Draw the regions' frames over the radial field of a vector map with its HARP areas, as PNG, in one step.
+
+    Nishizuka et al. (2021), Fig. 2: where a frame leaves the areas, the vector field is 0.
+    """
+    radial, covered, disk = vector.radial_map(min(_WIDTH, vector.geometry.shape[0]))
+    figure, axes = _disk_axes(radial, disk)
+    areas = ""
+    if covered.any() and not covered.all():
+        axes.contour(covered.astype(float), [0.5], colors=_LINE, linewidths=1.1)
+        areas = "blue: areas of HARPs, outside of them it is 0; "
+    _draw_frames(axes, detection, len(radial), _FRAME, names)
+    lines = f"radial component; {areas}dotted: across the limb, not forecast"
+    _finish(figure, axes, f"{_title(detection, 'vector field')}\n{lines}", path)
+
+
+def _disk_axes(data: Float32Array, disk: Disk) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    small = magnetogram.resized(min(_WIDTH, magnetogram.data.shape[0]))
-    scale = small.data.shape[0] / magnetogram.data.shape[0]
     figure = Figure(figsize=(8, 8.35), dpi=100, layout="constrained")
     axes = figure.add_subplot()
-    axes.imshow(small.data, cmap="gray", vmin=-_RANGE, vmax=_RANGE, interpolation="antialiased")
+    axes.imshow(data, cmap="gray", vmin=-_RANGE, vmax=_RANGE, interpolation="antialiased")
     turn = np.linspace(0, 2 * np.pi, 361)
-    disk = small.disk
     axes.plot(disk.x + disk.radius * np.cos(turn), disk.y + disk.radius * np.sin(turn), color="0.5", linewidth=0.6)
-    for region, name in zip(detection.regions, names or [""] * len(detection.regions), strict=True):
-        color = _LIMB if region.limb else _FORECAST
-        x0, y0, x1, y1 = (edge * scale - 0.5 for edge in region.box)
-        style = ":" if region.limb else "-"
-        axes.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=color, linewidth=1.1, linestyle=style)
-        label = f"{region.number} {name}".strip() + (" (limb)" if region.limb else "")
-        axes.text(x0, y0 - 4, label, color=color, fontsize=9, fontweight="bold", va="bottom")
-        if not region.limb:
-            for x, y in _lines(small, (x0, y0, x1, y1)):
-                axes.plot(x, y, color=_LINE, linewidth=1.2)
-    margin = 0.03 * disk.radius
-    axes.set_xlim(disk.x - disk.radius - margin, disk.x + disk.radius + margin)
-    axes.set_ylim(disk.y + disk.radius + margin, disk.y - disk.radius - margin)
+    margin = 1.03 * disk.radius
+    axes.set_xlim(disk.x - margin, disk.x + margin)
+    axes.set_ylim(disk.y + margin, disk.y - margin)
     axes.set_axis_off()
+    return figure, axes
+
+
+def _draw_frames(
+    axes: Any, detection: Detection, width: int, color: str, names: Sequence[str] | None
+) -> list[tuple[float, float, float, float]]:
+    """Frames of the regions in an image of the disk `width` pixels wide; returns them in its pixels."""
+    scale = width / detection.geometry.shape[1]
+    boxes = []
+    for region, name in zip(detection.regions, names or [""] * len(detection.regions), strict=True):
+        own, style = (_LIMB, ":") if region.limb else (color, "-")
+        x0, y0, x1, y1 = (edge * scale - 0.5 for edge in region.box)
+        axes.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=own, linewidth=1.1, linestyle=style)
+        label = f"{region.number} {name}".strip() + (" (limb)" if region.limb else "")
+        axes.text(x0, y0 - 4, label, color=own, fontsize=9, fontweight="bold", va="bottom")
+        boxes.append((x0, y0, x1, y1))
+    return boxes
+
+
+def _title(detection: Detection, instrument: str) -> str:
     found = f"{len(detection.regions)} regions" if detection.regions else "no sunspot"
-    axes.set_title(
-        f"{detection.time:%Y-%m-%d %H:%M} UT, {small.instrument}, ±{_RANGE:g} G: {found}\n"
-        f"lines: magnetic neutral lines; dotted: across the limb, not forecast; north up, west right",
-        fontsize=10,
-    )
+    return f"{detection.time:%Y-%m-%d %H:%M} UT, {instrument}, ±{_RANGE:g} G: {found}"
+
+
+def _finish(figure: Any, axes: Any, title: str, path: Path) -> None:
+    axes.set_title(title, fontsize=10)
     write_whole(path, lambda file: figure.savefig(file, format="png", metadata={"Software": None}))
 
 

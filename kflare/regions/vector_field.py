@@ -6,7 +6,7 @@ ambiguity is resolved as JSOC does, the components are kept in the frame of the 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from kflare.errors import DataError, SettingError
 from kflare.io.arrays import BoolArray, Float32Array, Float64Array
+from kflare.sun.disk import Disk
 from kflare.sun.geometry import DiskGeometry
 
 __all__ = ["DISAMBIGUATION_METHODS", "FullDiskVector", "camera_components", "surface_components"]
@@ -89,6 +90,19 @@ class FullDiskVector:
             sure = covered & np.isfinite(bx)
             sure[seen] &= self.sure[row[seen], column[seen]]
         return bx, by, bz, sure
+
+    def radial_map(self, size: int) -> tuple[Float32Array, BoolArray, Disk]:
+        """The radial field of the whole disk for the eye, gauss, the areas it was made for, (size, size), and the disk.
+
+        0 outside these areas, NaN where it could not be measured and off the disk; from the nearest pixels.
+        """
+        height, width = self.geometry.shape
+        disk = self.geometry.disk.resized(width, size)
+        there = replace(self.geometry, disk=disk, shape=(size, size))
+        lon, lat = there.lonlat(np.arange(size), np.arange(size)[:, np.newaxis])
+        nearest = np.ix_(*(np.arange(size) * length // size + length // size // 2 for length in (height, width)))
+        parts = [part[nearest] for part in (self.right, self.up, self.los)]
+        return surface_components(*parts, lon=lon, lat=lat, geometry=there)[2], self.covered[nearest], disk
 
 
 def camera_components(

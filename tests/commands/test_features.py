@@ -46,7 +46,9 @@ def test_the_table_and_what_lies_beside_it(run):
     assert outcomes["time"].tolist() == [f"2014-01-02T0{hour}:00:00Z" for hour in range(3)]
     assert (run / "tracks.csv").read_text().startswith("time,kind,before,after")
     pictures = sorted((run / "pictures").glob("*.png"))
-    assert [path.stem for path in pictures] == [f"20140102T0{hour}0000Z" for hour in range(3)]
+    # At each time the disk, and the frames over the vector field (Nishizuka et al. 2021, Fig. 2).
+    hours = [f"20140102T0{hour}0000Z" for hour in range(3)]
+    assert [path.name for path in pictures] == [f"{hour}.{kind}" for hour in hours for kind in ("png", "vector.png")]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
     assert not list(run.rglob(".part-*"))
 

@@ -1,18 +1,22 @@
 """The picture of a time: regions framed and named, neutral lines where polarities meet."""
 
+import io
 from datetime import UTC, datetime
 
 import matplotlib.image
 import numpy as np
 import pytest
+from PIL import Image
 
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Magnetogram
+from kflare.operations.publish.pictures import vector_picture
 from kflare.regions.detection import detect_regions
-from kflare.regions.quick_look import draw_quick_look
+from kflare.regions.quick_look import draw_quick_look, draw_vector_map
+from kflare.regions.vector_field import FullDiskVector
 from kflare.sun.disk import Disk
 
-ORANGE, BLUE = (0xE6, 0x9F, 0x00), (0x56, 0xB4, 0xE9)
+ORANGE, BLUE, RED = (0xE6, 0x9F, 0x00), (0x56, 0xB4, 0xE9), (0xD5, 0x5E, 0x00)
 
 
 def bipole(strength):
@@ -37,6 +41,29 @@ def test_a_region_with_its_neutral_line(tmp_path):
     assert share(tmp_path / "a.png", ORANGE) > 1e-4
     assert share(tmp_path / "a.png", BLUE) > 2e-5
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_frames_over_the_vector_field_in_its_harp_areas(tmp_path):
+    magnetogram = bipole(1000.0)
+    detection = detect_regions(magnetogram)
+    shape = magnetogram.data.shape
+    covered = np.zeros(shape, np.bool_)
+    covered[150:240, 160:200] = True  # a HARP that the frame leaves to the west
+    field = np.where(covered, np.nan_to_num(magnetogram.data), 0).astype(np.float32)
+    none = np.zeros(shape, np.float32)
+    vector = FullDiskVector(none, none, field, covered, None, detection.geometry, magnetogram.time, "test")
+    # Seen straight from above at disk centre the line of sight is the vertical; the limb is off the disk.
+    radial, areas, disk = vector.radial_map(200)
+    assert radial[95, 95] == pytest.approx(field[191, 191], rel=0.01)
+    assert radial[95, 110] == 0
+    assert np.isnan(radial[0, 0])
+    assert (areas.mean(), disk.radius) == (pytest.approx(covered.mean(), abs=0.002), 90.0)
+    draw_vector_map(vector, detection, tmp_path / "a.png", names=["11875"])
+    assert share(tmp_path / "a.png", RED) > 1e-4
+    assert share(tmp_path / "a.png", BLUE) > 1e-4
+    page = np.asarray(Image.open(io.BytesIO(vector_picture(vector, like=magnetogram, size=400)))).astype(int)
+    assert (np.abs(page[150:240, 161] - BLUE).max(axis=1) < 60).mean() > 0.8
+    assert (page[0, 0], page[195, 260]) == (pytest.approx(0, abs=8), pytest.approx(127, abs=8))
 
 
 def test_no_sunspot(tmp_path):

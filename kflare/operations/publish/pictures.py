@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy import ndimage
 
 from kflare.attribution.image_maps import NAMES
 from kflare.errors import DataError, KflareError
@@ -24,11 +25,13 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.solar_image import CONTINUUM, read_solar_image
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import utc_text
+from kflare.regions.extraction import Measured
+from kflare.regions.vector_field import FullDiskVector
 from kflare.sun.disk import Disk, network_disk
 
 __all__ = [
     "IMAGE", "OVERLAY", "DiskPicture", "intensity_picture", "keep_pictures", "kept_pictures", "magnetogram_picture",
-    "overlay_picture",
+    "overlay_picture", "vector_picture",
 ]  # fmt: skip
 
 IMAGE: Final = "image"
@@ -47,6 +50,7 @@ _INDEX: Final = "pictures.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 _SIZE = 1024
 _QUALITY = 85
+_HARP = (86, 180, 233)  # blue
 _BRIGHTEST = 99.8  # percentile of the disk that becomes white: a flare would else leave everything else black
 
 
@@ -117,6 +121,18 @@ def _framed(image: Image.Image, disk: Disk, like: Magnetogram, size: int, how: I
     return image.transform((size, size), Image.Transform.AFFINE, affine, how)
 
 
+def vector_picture(vector: FullDiskVector, *, like: Magnetogram, size: int = _SIZE) -> bytes:
+    """The radial field of a vector map on the frame of the magnetogram `like`, JPEG, white +200 G; HARPs outlined.
+
+    Nishizuka et al. (2021), Fig. 2: outside the areas of the HARPs the field is 0.
+    """
+    radial, covered, disk = vector.radial_map(size)
+    grey = np.where(np.isnan(radial), 0, np.clip((radial / 200 + 1) * 127.5, 0, 255)).astype(np.uint8)
+    inner = ndimage.binary_erosion(covered, iterations=2, border_value=True)
+    coloured = np.where((covered & ~inner)[..., np.newaxis], np.array(_HARP, np.uint8), grey[..., np.newaxis])
+    return _jpeg(_framed(Image.fromarray(coloured), disk, like, size, Image.Resampling.BILINEAR), size)
+
+
 def overlay_picture(map_: npt.NDArray[np.floating], *, like: Magnetogram | None = None, size: int = 256) -> bytes:
     """An attribution map to be laid over the disk: PNG, transparent where it is 0, bright and denser towards 1.
 
@@ -149,14 +165,18 @@ def _jpeg(image: Image.Image, size: int) -> bytes:
 
 def keep_pictures(
     folder: Path,
-    magnetogram: Magnetogram,
+    measured: Measured,
     files: Mapping[str, Path],
     maps: Mapping[str, tuple[str, npt.NDArray[np.float32]]],
     log: EventLog,
 ) -> None:
     """Make the pictures of a cycle, from images by source name and `Answers.maps`, by class; log what fails."""
+    magnetogram, vector = measured.magnetogram, measured.vector
     seen = f"observed {utc_text(magnetogram.time)}"
     made = [DiskPicture("hmi-magnetogram", "HMI magnetogram", magnetogram_picture(magnetogram), note=seen)]
+    if vector is not None:
+        data, note = vector_picture(vector, like=magnetogram), f"observed {utc_text(vector.time)}; blue: areas of HARPs"
+        made.append(DiskPicture("hmi-vector", "HMI vector field, radial", data, note=note))
     for source, (wavelength, label, palette) in _IMAGES.items():
         if source in files:
             try:
