@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 import pandas as pd
 
@@ -62,6 +63,9 @@ from kflare.operations.unrecorded import keep_cycle, kept_cycle
 
 __all__ = ["run_cycle"]
 
+# Of issue: no image of 24 h before the oldest data lies further back.
+_KNOWN: Final = timedelta(days=9)
+
 
 @dataclass
 class _Draft:
@@ -100,7 +104,7 @@ def run_cycle(
         return recorded
     log("begun", issue=utc_text(issue), now=utc_text(now), software=__version__)
     with log.timed("observed") as values:
-        inputs = fetch_inputs(issue, settings, now=now)
+        inputs = fetch_inputs(issue, settings, now=now, measured=ledger.data_times(issue - _KNOWN, issue))
         values["missing"] = [record.name for record in inputs.records if record.status == "missing"]
     seen = [newest, *(one.time for one in inputs.records if one.name not in UNDATED)]
     newest = max((time for time in seen if time is not None), default=None)
@@ -163,7 +167,7 @@ def _forecast(
             _complete(draft, issue, flares, settings)
         reasons += remarks
         folder = settings.data.issue_folder(issue) / "pictures"
-        keep_pictures(folder, disk.measured.magnetogram, inputs.files, answers.maps, log)
+        keep_pictures(folder, disk.measured, inputs.files, answers.maps, log)
     if draft is None:
         draft = _ask_statistics(issue, flares, settings, disk, reasons)
     following = next_issue(settings.schedule.hours, issue)

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from kflare.archives.jsoc import Jsoc
 from kflare.archives.near_real_time import fetch_nrt
 from kflare.archives.near_real_time_data import FEED_REACH, FEEDS, SOURCES, NrtResult, NrtSet
 from kflare.archives.web import RetryPolicy, Web
+from kflare.datasets.region_features import TOLERANCES
 from kflare.errors import DataError, KflareError, SettingError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.merging import merge_flares
@@ -39,7 +40,12 @@ _FLARE_LAG: Final = timedelta(hours=3)
 # An image for "one hour before" may be this much later than that.
 _LATER: Final = timedelta(minutes=10)
 _NEAR: Final = timedelta(minutes=30)
-_HOT: Final = next(source for source in SOURCES if source.name == "aia_131")
+# What the changes over so many hours compare with (`kflare/regions/*_features.csv`).
+_EARLIER: Final = {
+    24: ("magnetogram", "vector_field", "aia_131", "aia_1600"),
+    12: ("magnetogram",),
+    2: ("magnetogram",),
+}
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,17 @@ class CycleInputs:
     xray: XrayFlux | None
     srs: pd.DataFrame | None
     """NOAA's regions, as from `read_srs`."""
+    earlier: tuple[ObservationSet, ...] = ()
+    """What was to be seen 24, 12 and 2 h before the magnetogram, where no cycle has measured it."""
 
 
-def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) -> CycleInputs:
+def fetch_inputs(
+    issue: datetime, settings: ForecastSettings, *, now: datetime, measured: Collection[datetime] = ()
+) -> CycleInputs:
     """Fetch the near-real-time set of an issue time (paper 2, section 2.2); what could not be fetched is recorded.
+
+    The changes of regions are over 2, 12 and 24 h: what was to be seen so long before the magnetogram is fetched too,
+    unless that time is among those that former cycles have `measured` (aware).
 
     So is a folder that cannot be written to: without observations there are still the flares of the past.
     """
@@ -77,16 +90,26 @@ def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) 
             names = [*(source.name for source in SOURCES), *(feed.name for feed in FEEDS)]
             found = NrtSet(issue, tuple(NrtResult(name, "", issue, reason=str(error)) for name in names))
         seen = found["magnetogram"].time
-        earlier = [] if seen is None else [_hot_before(issue, seen, hours, fetch) for hours in (1, 2)]
+        hot: list[NrtResult] = []
+        earlier: dict[int, dict[str, NrtResult]] = {}
+        if seen is not None:
+            hot = [_before(issue, seen, hours, ("aia_131",), fetch)["aia_131"] for hours in (1, 2)]
+            earlier = {
+                hours: _before(issue, seen, hours, names, fetch)
+                for hours, names in _EARLIER.items()
+                if all(abs(seen - time - hours * HOUR) / HOUR > TOLERANCES[hours] / 60 for time in measured)
+            }
         srs, region_record = _noaa_regions(issue, folder, web, settings)
     records = [_record(result, first) for result in found.results]
     # These are meant to be older, so their age is no blemish.
-    records += [_record(result, first + (hours + 1) * HOUR) for hours, result in enumerate(earlier)]
+    records += [_record(result, first + hours * HOUR) for hours, result in enumerate(hot, 1)]
+    records += [_record(result, first + hours * HOUR) for hours, one in earlier.items() for result in one.values()]
     records.append(region_record)
     xrays = found["goes_xrays"].files
     xray = read_xray_flux(xrays[0]) if xrays else None  # `fetch_nrt` has read it
     files = {result.name: result.files[0] for result in found.results if len(result.files) == 1}
-    observations = None if seen is None else _observation_set(seen, found, earlier)
+    observations = None if seen is None else _observation_set(seen, {one.name: one for one in found.results}, hot)
+    before = [_observation_set(one["magnetogram"].time, one) for one in earlier.values() if one["magnetogram"].time]
     # They are published: without passwords, and without where the office keeps its files.
     told = tuple(
         replace(
@@ -94,7 +117,7 @@ def fetch_inputs(issue: datetime, settings: ForecastSettings, *, now: datetime) 
         )
         for one in records
     )
-    return CycleInputs(told, found["goes_flares"], observations, files, xray, srs)
+    return CycleInputs(told, found["goes_flares"], observations, files, xray, srs, tuple(before))
 
 
 def newest_measurement(settings: ForecastSettings) -> datetime | None:
@@ -113,21 +136,26 @@ def _web(settings: ForecastSettings) -> Web:
     return Web(RetryPolicy(read=data.timeout_seconds, total=60 * data.file_minutes, attempts=data.attempts))
 
 
-def _observation_set(seen: datetime, found: NrtSet, earlier: Sequence[NrtResult]) -> ObservationSet:
-    """What was fetched, as the measurement takes it; an image too far in time from its hour is none of it."""
+def _observation_set(seen: datetime, found: Mapping[str, NrtResult], hot: Sequence[NrtResult] = ()) -> ObservationSet:
+    """What was fetched by source, as the measurement takes it, with the images at 131 Å of one and two hours before.
 
-    def image(result: NrtResult, hours: int) -> Path | None:
-        near = result.time is not None and abs(seen - hours * HOUR - result.time) <= _NEAR
-        return result.files[0] if near else None
+    An image too far in time from its hour is none of it.
+    """
 
-    vector = found["vector_field"].records
+    def image(result: NrtResult | None, hours: int) -> Path | None:
+        if result is None or result.time is None or abs(seen - hours * HOUR - result.time) > _NEAR:
+            return None
+        return result.files[0]
+
+    vector = found["vector_field"].records if "vector_field" in found else ()
+    first, second = hot or (None, None)
     return ObservationSet(
         seen,
         found["magnetogram"].files[0],
         {int(record.group): record.files for record in vector if record.group.isdecimal()},
         max((record.time for record in vector), key=lambda time: abs(time - seen), default=None),
-        image(found["aia_1600"], 0),
-        (image(found["aia_131"], 0), image(earlier[0], 1), image(earlier[1], 2)),
+        image(found.get("aia_1600"), 0),
+        (image(found.get("aia_131"), 0), image(first, 1), image(second, 2)),
     )
 
 
@@ -164,13 +192,16 @@ def delete_old_inputs(settings: ForecastSettings, *, now: datetime) -> list[Path
     return gone
 
 
-def _hot_before(issue: datetime, seen: datetime, hours: int, fetch: Callable[..., NrtSet]) -> NrtResult:
-    """The image at 131 Å of some hours before the magnetogram, which one of the features compares with."""
+def _before(
+    issue: datetime, seen: datetime, hours: int, names: Collection[str], fetch: Callable[..., NrtSet]
+) -> dict[str, NrtResult]:
+    """By source, what was to be seen some hours before the magnetogram, which features compare with."""
     # The newest record at or before this and within half an hour of the full hours.
     upto = seen - hours * HOUR + _LATER
     span = timedelta(minutes=40)
-    found = fetch(upto, sources=(replace(_HOT, span=span),), feeds=(), first=timedelta(0), last=span)
-    return replace(found.results[0], name=f"aia_131_{hours}h_before", issue=issue)
+    sources = [replace(source, span=span) for source in SOURCES if source.name in names]
+    found = fetch(upto, sources=sources, feeds=(), first=timedelta(0), last=span)
+    return {one.name: replace(one, name=f"{one.name}_{hours}h_before", issue=issue) for one in found.results}
 
 
 def _noaa_regions(

@@ -130,6 +130,12 @@ class Ledger:
         last: datetime | None = self._ask(asked.where(inputs.c.time.is_not(None), inputs.c.name.not_in(UNDATED)))[0][0]
         return last
 
+    def data_times(self, since: datetime, until: datetime) -> list[datetime]:
+        """When the disks were seen that forecasts issued in since <= issue < until (aware) measured."""
+        column, issue = schema.cycles.c.data_time, schema.cycles.c.issue
+        asked = select(column).where(issue >= since, issue < until, column.is_not(None))
+        return [time for (time,) in self._ask(asked)]
+
     def newest_link(self) -> tuple[int, str] | None:
         """Number and digest of the chain's last link, to be kept elsewhere; None in an empty ledger."""
         with transaction(self.engine) as connection:

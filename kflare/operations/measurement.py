@@ -1,6 +1,6 @@
 """Regions of one cycle: found, recognised, numbered, measured with what the ledger knows of before, and forecast."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -57,7 +57,8 @@ def measure_disk(
     The tracker and the features of the cycles before are the ledger's; `flares` None: no flare history is known.
     """
     assert inputs.observations is not None
-    measured = measure(inputs.observations, options=Extraction(policy=settings.data.quality))
+    options = Extraction(policy=settings.data.quality)
+    measured = measure(inputs.observations, options=options)
     remarks: list[str] = []
     tracker = _tracker(ledger, measured, settings)
     try:
@@ -76,10 +77,31 @@ def measure_disk(
     )
     if len(rows):
         before = measured.time - timedelta(minutes=1)
-        past = RegionHistory(ledger.features(measured.time - LOOK_BACK, before), ledger.noaa_numbers(before))
+        known = [ledger.features(measured.time - LOOK_BACK, before)]
+        known += _measured_before(inputs, measured, names, options)
+        earlier = pd.concat([one for one in known if len(one)] or known[:1], ignore_index=True)
+        past = RegionHistory(earlier, ledger.noaa_numbers(before))
         rows = complete_rows(rows, past, flares=flares, xray=inputs.xray)
         rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *FEATURES])))
     return MeasuredDisk(measured, rows, tracker.state(), tuple(remarks))
+
+
+def _measured_before(
+    inputs: CycleInputs, measured: Measured, names: Sequence[str], options: Extraction
+) -> Iterator[pd.DataFrame]:
+    """The regions of now, by their `names`, as they were at the times that no cycle has measured.
+
+    They are followed by themselves: the ledger's tracker may be further than these times.
+    """
+    tracker, disks = Tracker(TrackingOptions(max_gap_hours=LOOK_BACK / pd.Timedelta(hours=1))), []
+    for observations in inputs.earlier:
+        with suppress(DataError):  # then the changes since are not known
+            disk = measure(observations, options=options)
+            disks.append((disk, tracker.update(disk.detection)))
+    now = dict(zip(tracker.update(measured.detection), names, strict=True))
+    for disk, before in disks:
+        rows = disk.rows.assign(time=pd.Timestamp(disk.time).as_unit("us"), region=[now.get(name) for name in before])
+        yield rows[rows["region"].notna()]
 
 
 def _tracker(ledger: Ledger, measured: Measured, settings: ForecastSettings) -> Tracker:

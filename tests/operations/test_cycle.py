@@ -19,11 +19,14 @@ import pytest
 from kflare.commands import forecast as command
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Forecast, Outage
+from kflare.operations.inputs import _EARLIER
 from kflare.operations.ledger import Ledger
+from kflare.operations.measurement import rung_of_features
 from kflare.operations.outcomes import forecast_outcomes
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import CycleResult, run_once
 from kflare.operations.settings import ForecastSettings, as_toml
+from kflare.regions.feature_table import SETS, feature_set
 from kflare.serving import Server
 from kflare.serving.server.config_files import ModelSettings
 from tools.synthetic.sun import SyntheticSun
@@ -116,7 +119,7 @@ def test_a_forecast_from_observation_to_page(world: World, office: Office) -> No
     site = office.settings.site
     assert read_latest((site.folder / "latest.json").read_text()) == cycle
     pictures = {path.stem.partition("-")[2] for path in site.folder.rglob("*") if path.suffix in (".jpg", ".png")}
-    assert {"hmi-magnetogram", "continuum", "aia-131", "aia-1600", "grad-cam-m"} <= pictures
+    assert {"hmi-magnetogram", "hmi-vector", "continuum", "aia-131", "aia-1600", "grad-cam-m"} <= pictures
     assert len(list(site.ccmc_folder.iterdir())) == 3
     assert len(list(site.csv_folder.iterdir())) == 1
 
@@ -161,6 +164,69 @@ def test_history_comes_from_the_ledger(world: World, office: Office) -> None:
     for region in known:
         own = table[table["region"] == region].sort_values("time")
         assert own["dt24USFLUX"].iloc[-1] == pytest.approx(own["USFLUX"].iloc[-1] - own["USFLUX"].iloc[0])
+
+
+def test_what_the_changes_compare_with_is_measured_where_no_cycle_has(
+    world: World, office: Office, server: str, tmp_path: Path
+) -> None:
+    before = (24, 12, 2)
+    for hours in (*before, 0):
+        world.observe(ISSUE - hours * HOUR - HOUR)
+    cycle = office.forecast()
+    names = [feature.name for feature in feature_set("defn79")]
+    changes = [name for name in names if name.startswith("dt")]
+    table = office.ledger.features(ISSUE - 2 * HOUR, ISSUE).set_index("region")
+    whole = [
+        region.region
+        for region in cycle.regions
+        if region.status == "forecast" and table.loc[region.region, changes].notna().all()
+    ]
+    assert whole, "no region has all its changes in the first cycle"
+    numbered = [name for name in whole if table.loc[name, "noaa"]]
+    assert rung_of_features(table.loc[numbered].reset_index(), names) == ("all features", "")
+    told = {record.name: record for record in cycle.inputs if record.name.endswith("h_before")}
+    assert {"magnetogram_2h_before", "magnetogram_12h_before", "aia_1600_24h_before", "vector_field_24h_before"} <= {
+        name for name, record in told.items() if record.status == "ok"
+    }
+    assert told["magnetogram_24h_before"].age_hours == pytest.approx(25, abs=0.1)
+    # An office that ran at these times has them in its ledger: the same changes, and nothing is fetched for them.
+    other = Office(world.settings(tmp_path / "other", server=server))
+    for hours in before:
+        world.tell(ISSUE - hours * HOUR)
+        other.run(ISSUE - hours * HOUR)
+    world.tell(ISSUE)
+    later = other.forecast()
+    assert not {record.name for record in later.inputs} & {"magnetogram_2h_before", "vector_field_24h_before"}
+    place = {region.box: region.region for region in later.regions}
+    theirs = other.ledger.features(ISSUE - 2 * HOUR, ISSUE).set_index("region")
+    for region in cycle.regions:
+        if region.region in whole:
+            same = theirs.loc[place[region.box], changes]
+            pd.testing.assert_series_equal(table.loc[region.region, changes], same, check_names=False, rtol=1e-9)
+    other.ledger.close()
+
+
+def test_for_each_change_is_fetched_what_it_compares_with() -> None:
+    kinds = {
+        "HMI LOS": "magnetogram", "HMI vector": "vector_field", "AIA 1600": "aia_1600", "AIA 131": "aia_131"
+    }  # fmt: skip
+    for hours, names in _EARLIER.items():
+        changes = [one for of in SETS for one in feature_set(of) if one.name.startswith(f"dt{hours:02d}")]
+        assert set(names) == {kinds[one.observation.split(" (")[0]] for one in changes}
+
+
+def test_a_time_before_that_is_damaged_costs_its_changes_only(world: World, office: Office) -> None:
+    world.observe(ISSUE - HOUR)
+    world.observe(ISSUE - 3 * HOUR)
+    first = next(n for n, one in enumerate(world.records) if one.time < ISSUE - 2 * HOUR and "M_720s" in one.series)
+    world.fail(f"/SUM1/D{first}/.*magnetogram", "html")
+    cycle = office.forecast()
+    assert record_of(cycle, "magnetogram_2h_before").status == "missing"
+    assert record_of(cycle, "magnetogram_24h_before").status == "missing"
+    assert cycle.rung == "imputed"
+    table = office.ledger.features(ISSUE - 2 * HOUR, ISSUE)
+    assert table[["dt02USflux", "dt24USFLUX"]].isna().all(axis=None)
+    assert table["USflux"].notna().any()
 
 
 def test_older_data_are_used_and_said_to_be_old(world: World, office: Office) -> None:

@@ -25,6 +25,7 @@ from kflare.operations.settings import (
     ServerSettings,
     SiteSettings,
 )
+from kflare.sun.geometry import earth_at
 from tests.observation_sets import (
     surface,
     write_aia,
@@ -127,7 +128,9 @@ class World(StandIn):
             away = np.hypot(rows - grid.centre, columns - grid.centre) / grid.radius
             path = write_los(seen(image, away).astype(np.float32), time, folder)
             content, keywords = _content(path, roll)
-            self.add_hmi("hmi.M_720s_nrt", time, quality=quality, content=content, **keywords)
+            # From Earth, as the stand-in's own place is not; the synthetic Sun has no B0.
+            from_earth = {"CRLN_OBS": earth_at(time).lon, "CRLT_OBS": 0.0}
+            self.add_hmi("hmi.M_720s_nrt", time, quality=quality, content=content, **from_earth | keywords)
             white = np.where(np.isfinite(image), np.sqrt(np.clip(1 - away**2, 0, 1)), np.nan).astype(np.float32)
             content, keywords = _content(write_los(white, time, folder))
             self.add_hmi(
@@ -135,7 +138,7 @@ class World(StandIn):
                 time,
                 content=content,
                 segment="continuum",
-                **keywords | {"CONTENT": "CONTINUUM INTENSITY"},
+                **from_earth | keywords | {"CONTENT": "CONTINUUM INTENSITY"},
             )
             if "vector" not in without:
                 self._add_harps(write_vector(field, grid, time, folder, cutouts=cutouts), time)
