@@ -4,8 +4,9 @@ Takes folders of observations as `kflare.fetch` leaves them: line-of-sight magne
 (hmi.B_720s..., hmi.bharp_720s...), AIA images at 1600 and 131 Å. Writes into --output regions.parquet, the table that
 kflare.fit and kflare.predict take, outcomes.csv with a line per time ("regions", "no sunspot", "no data" and why),
 left_out.csv with the files that are in no set and why, tracks.csv with the merges and splits of regions, with --png
-pictures/ (TIME.png, and TIME.vector.png with the frames over the vector field and its HARP areas: Nishizuka et al. 2021,
-Fig. 2), and parts/, from which a run that was interrupted continues. Files are known by JSOC's names, or by their headers.
+pictures/ (TIME.png, and TIME.vector.png with the frames over the vector field and its HARP areas, as in Fig. 2 of
+Nishizuka et al. 2021), and parts/, from which a run that was interrupted continues. Files are known by JSOC's names, or
+by their headers.
 
 Examples
 --------
