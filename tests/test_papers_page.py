@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from kflare.commands.options import refuse_idle_options
+
 ROOT = Path(__file__).resolve().parents[1]
 _TOOL = runpy.run_path(str(ROOT / "tools" / "papers_page.py"))
 STATEMENTS = _TOOL["statements"]()
@@ -86,5 +88,6 @@ def test_commands_take_these_options(row):
         assert (ROOT / script).is_file()
         assert all((ROOT / word).exists() for word in words if word.startswith("tools/"))
         return
-    # argparse ends the program if a word is unknown.
-    importlib.import_module(f"kflare.commands.{words[0]}").main.parser().parse_args(words[1:])
+    # argparse ends the program if a word is unknown; an option that has no effect is refused.
+    parser = importlib.import_module(f"kflare.commands.{words[0]}").main.parser()
+    refuse_idle_options(parser, words[0], words[1:])

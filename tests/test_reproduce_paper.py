@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from kflare.commands.options import refuse_idle_options
 from tests.sun_archive import SunArchive
 from tools.synthetic.sun import SyntheticSun
 
@@ -96,8 +97,8 @@ def test_every_step_is_a_line_that_its_command_takes(name):
             {key: f"{server['option']} http://127.0.0.1{server['path']}" for key, server in recipe["servers"].items()},
         ):
             command, *options = shlex.split(step["command"].format(**words, **servers))
-            # argparse ends the program if one is unknown.
-            importlib.import_module(f"kflare.commands.{command}").main.parser().parse_args(options)
+            # argparse ends the program if one is unknown; one that has no effect is refused.
+            refuse_idle_options(importlib.import_module(f"kflare.commands.{command}").main.parser(), command, options)
 
 
 def test_an_estimate_is_costs_times_work(recipe):
