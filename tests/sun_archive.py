@@ -23,6 +23,7 @@ from tests.standin import StandIn, StoredRecord, leap_seconds, slot, tai_text, u
 from tools.synthetic.surface import disk_grid
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+_MEMORY = 2**30
 VECTOR = ("field", "inclination", "azimuth", "disambig")
 # Slots of each series, its scale of time, segments and wavelengths.
 SERIES = {
@@ -51,8 +52,10 @@ class SunArchive(StandIn):
         # JSOC describes a series by one of its records.
         for name, (_, clock, segments, _) in SERIES.items():
             self.add(name, sun.start, primes=("T_REC",), segments=dict.fromkeys(segments), clock=clock)
-        self.surface = lru_cache(maxsize=128)(lambda utc: surface(sun, disk_grid(size), utc))
-        self.written = lru_cache(maxsize=512)(self.write)
+        # Segments of one record are asked for one series after the other: what fits into a gigabyte is made once.
+        kept = max(_MEMORY // (64 * size**2), 4)
+        self.surface = lru_cache(maxsize=kept)(lambda utc: surface(sun, disk_grid(size), utc))
+        self.written = lru_cache(maxsize=kept)(self.write)
 
     def covers(self, utc):
         return self.sun.start <= utc < self.sun.end
