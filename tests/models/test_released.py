@@ -16,6 +16,7 @@ from kflare.models.releases import verify_version
 from kflare.models.savedmodel import check_ops, load_signatures
 from kflare.observations.reading import read_magnetogram
 from kflare.operations.questions import ask_regions
+from kflare.regions.feature_table import feature_set
 from kflare.serving import Client, Server
 from kflare.serving.forecasts.served_forecasts import forecast_regions
 from kflare.serving.server.config_files import ModelSettings
@@ -52,6 +53,22 @@ def test_a_released_region_model_is_whole(name):
     for extreme in (1e30, 0.0, -1e30):
         corner = {name: np.array([extreme], np.float32) for name in nothing}
         assert 1e-6 <= load_signatures(version)("serving_default", corner)["probability"] < 1
+
+
+def test_documents_say_what_the_released_models_take():
+    taken = [[one["name"] for one in read_metadata(newest(name))["features"]] for name in ("defn-c", "defn-m")]
+    assert taken[0] == taken[1]
+    width = {read_metadata(newest(name))["image_size"] for name in ("cnn-c", "cnn-m")}
+    assert len(width) == 1
+    root = HOME.parent
+    size, count = f"{min(width)} × {min(width)} pixels", f"{len(taken[0])} features"
+    for page in ("README.md", "docs/operations.md"):
+        text = " ".join((root / page).read_text(encoding="utf-8").split())
+        assert size in text, page
+        assert count in text, page
+    absent = [f"`{one.name}`" for one in feature_set("sharp") if one.name not in taken[0]]
+    said = f"The released `defn-*` take {len(taken[0])} of these: all but {', '.join(absent[:-1])} and {absent[-1]}"
+    assert said in " ".join((root / "docs" / "features.md").read_text(encoding="utf-8").split())
 
 
 @pytest.mark.parametrize("name", ["cnn-c", "cnn-m"])
