@@ -90,7 +90,9 @@ def test_every_step_is_a_line_that_its_command_takes(name):
     assert [line.split()[0] for line in told.stdout.splitlines()[5:]] == [*(s["name"] for s in recipe["steps"]), "all"]
     words = {key: " ".join(value) if isinstance(value, list) else value for key, value in recipe["settings"].items()}
     words |= {"begin": "2011-01-01", "end": "2012-01-01", "after": "2012-01-02"}
+    assert recipe["settings"]["flare_scale"] == "as-listed"  # the papers' thresholds, not today's
     for step in recipe["steps"]:
+        assert ("--flares" in step["command"]) == ("--flare-scale {flare_scale}" in step["command"])
         assert step["seconds"] > 0  # a unit of work costs something, or no estimate could be made
         for servers in (
             dict.fromkeys(recipe["servers"], ""),
