@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
 
-from kflare.verification.intervals import bootstrap, bootstrap_difference
+from kflare.verification.intervals import bootstrap
 from kflare.verification.scores import score_arrays
 
 LOOPED = 20  # resamples of the plain loop
@@ -40,7 +40,7 @@ def main() -> int:
         resamples = args.resamples
         ours, processor = fastest(partial(bootstrap, observed, probability, days, resamples=resamples), args.rounds)
         difference, _ = fastest(
-            partial(bootstrap_difference, observed, probability, other, days, resamples=resamples), args.rounds
+            partial(bootstrap, observed, probability, days, other=other, resamples=resamples), args.rounds
         )
         loop, _ = fastest(partial(plain_loop, observed, probability, days, random), 1)
         loop *= args.resamples / LOOPED

@@ -12,6 +12,9 @@ python -m kflare.crossvalidate defn-m --sharp sharp --flares swpc_flares.csv --h
 
 python -m kflare.crossvalidate cnn-m --magnetograms hmi_daily --flares flares.csv --byte-range 250 \
     --blocks 5 --image-size 256
+
+python -m kflare.crossvalidate defn-m --sharp sharp --flares swpc_flares.csv --harp-noaa harp_noaa.parquet --seeds \
+    --shuffled
 """
 
 import argparse
@@ -19,6 +22,8 @@ import json
 import logging
 import sys
 from functools import partial
+
+import numpy as np
 
 from kflare.commands import command_line
 from kflare.commands.training_options import WORDS, recipe_of, scale_changes, training_task
@@ -39,16 +44,21 @@ def _crossvalidate(args: argparse.Namespace) -> None:
         cross_calibrated,
         cross_validate,
         network_unit,
+        shuffled_folds,
         year_folds,
     )  # fmt: skip
     from kflare.models.crossvalidation.report import write_report
     from kflare.models.fitting import require_both_classes
+    from kflare.verification.evaluation import groups_of
 
     print(*task.notes, sep="\n", file=sys.stderr)
     times, spec = task.samples["time"], task.spec
     folds = year_folds(times, args.test_years) if args.blocks is None else block_folds(times, args.blocks)
-    for fold in folds:
+    mixed = shuffled_folds(folds) if args.shuffled else []
+    for fold in (*folds, *mixed):
         require_both_classes(task.observed, fold, event=f"test {fold.name}: a {spec.event_text}")
+    tests = np.logical_or.reduce([fold.test for fold in folds])
+    groups_of(times[tests], periods=args.periods)  # refused before hours of training
     recipe = recipe_of(args, spec)
     settings = {
         "model": spec.name,
@@ -63,13 +73,16 @@ def _crossvalidate(args: argparse.Namespace) -> None:
     # Weighted by the class ratio, 0.5 stands for the training span's event rate.
     rates = {fold.name: float(task.observed[fold.train].mean()) for fold in folds}
     calibrate = partial(cross_calibrated, rates=rates if args.class_weight is None else None)
-    rows = cross_validate(
-        task.samples.assign(observed=task.observed), folds, units, folder, settings=settings,
+    tested = partial(
+        cross_validate, task.samples.assign(observed=task.observed), units=units,
         calibrate=calibrate if args.calibration == "all-years" else None,
     )  # fmt: skip
+    rows = tested(folds=folds, folder=folder, settings=settings)
+    wrong = tested(folds=mixed, folder=folder / "shuffled", settings={**settings, "shuffled": 0}) if mixed else None
     text, scores = write_report(
-        rows, folds, folder, spec=spec, times=times, seeds=args.seeds, resamples=args.resamples,
-        others=args.forecasts, tolerance_minutes=args.tolerance, thresholds=dict(args.forecasts_threshold),
+        rows, folds, folder, task=task, seeds=args.seeds, resamples=args.resamples, periods=args.periods,
+        shuffled=wrong, others=args.forecasts, tolerance_minutes=args.tolerance,
+        thresholds=dict(args.forecasts_threshold),
     )  # fmt: skip
     print(json.dumps(scores, indent=2) if args.json else text)
 

@@ -44,6 +44,13 @@ def _named_number(text: str) -> tuple[str, float]:
     return name, float(number)
 
 
+def _named_period(text: str) -> tuple[str, datetime, datetime]:
+    name, _, (begin, dots, end) = *text.partition("=")[:2], text.partition("=")[2].partition("..")
+    if not name or not dots:
+        raise argparse.ArgumentTypeError(f"must be NAME=FROM..UNTIL such as mdi=2009-01-01..2011-01-01, got {text!r}")
+    return name, _utc_time(begin), _utc_time(end)
+
+
 def _between(least: float, most: float, kind: Callable[[str], Any]) -> Callable[[str], Any]:
     def number(text: str) -> Any:
         found = kind(text)
@@ -56,7 +63,7 @@ def _between(least: float, most: float, kind: Callable[[str], Any]) -> Callable[
 
 OPTION_TYPES: Final[dict[str, Callable[[str], Any]]] = {
     "path": Path, "int": int, "float": float, "utc_time": _utc_time, "span": _span,
-    "named_number": _named_number, "words": lambda text: text.replace("-", " "),
+    "named_number": _named_number, "named_period": _named_period, "words": lambda text: text.replace("-", " "),
 }  # fmt: skip
 """Of an option's value; text without one."""
 

@@ -67,7 +67,7 @@ def _verify(args: argparse.Namespace) -> None:
     else:
         frame, event = read_forecasts(args.table, methods=args.methods), args.event
         source = f"{args.table.name}, SHA-256 {hashlib.sha256(args.table.read_bytes()).hexdigest()}"
-    told = {name: getattr(args, name) for name in ("missing", "percent", "span", "since", "until")}
+    told = {name: getattr(args, name) for name in ("missing", "percent", "span", "since", "until", "periods")}
     result = verify_forecasts(frame, settings=settings, **told, event=event, source=source, progress=_bar)
     _write(folder, result.files())
     text = f"{result.as_text()}\n\nreport: {folder / 'report.html'}"

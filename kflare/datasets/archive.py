@@ -1,6 +1,6 @@
-"""A folder of magnetograms as an index: which image forecasts from which time."""
+"""Folders of magnetograms as an index: which image forecasts from which time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,15 +21,20 @@ def forecast_time(observed: datetime) -> pd.Timestamp:
     return pd.Timestamp(observed).tz_convert("UTC").round(CADENCE)
 
 
-def magnetogram_files(places: Iterable[Path]) -> list[Path]:
-    """The files named, there or not, and the magnetograms in the folders named; `DataError` if there is none at all."""
+def magnetogram_files(places: Iterable[Path], *, deep: bool = False) -> list[Path]:
+    """The files named, there or not, and the magnetograms in the folders named; `DataError` if there is none at all.
+
+    `deep` also takes those in the folders' folders.
+    """
     found: list[Path] = []
     places = [Path(place) for place in places]
     if places and not any(place.exists() for place in places):
         raise DataError(f"no file or folder {places[0]}")
     for place in places:
         if place.is_dir():
-            found += sorted(path for path in place.iterdir() if path.name.lower().endswith(SUFFIXES))
+            found += sorted(
+                path for path in place.glob("**/*" if deep else "*") if path.name.lower().endswith(SUFFIXES)
+            )
         else:
             found.append(place)  # one of several that is not there costs itself alone: who reads it names it
     if not found:
@@ -39,31 +44,47 @@ def magnetogram_files(places: Iterable[Path]) -> list[Path]:
     return found
 
 
-def index_archive(folder: Path) -> pd.DataFrame:
-    """List the magnetograms of a folder with their times, without decoding them.
+def index_archive(folders: Path | Sequence[Path]) -> pd.DataFrame:
+    """List the magnetograms of folders, and of the folders in them, with their times, without decoding them.
+
+    Where images of several folders stand for one forecast time, that of the folder named first is taken.
 
     Returns
     -------
     DataFrame
-        `path`, `time` (observation, UTC), `forecast_time` (UTC), sorted by time.
+        `path`, `time` (observation, UTC), `forecast_time` (UTC), sorted by time. `attrs["notes"]` tells of images that
+        were passed over.
 
     Raises
     ------
     DataError
-        The folder is empty, a file is of no known kind or has no time, or two are of one forecast time.
+        A folder is missing or empty, a file is of no known kind or has no time, or two of one folder are of one
+        forecast time.
     """
     from tqdm import tqdm
 
-    paths = magnetogram_files([folder])
-    times = [magnetogram_time(p) for p in tqdm(paths, desc="reading times", unit="image", disable=None, delay=2)]
-    table = pd.DataFrame({"path": map(str, paths), "time": times, "forecast_time": map(forecast_time, times)})
-    table = table.sort_values("time", ignore_index=True)
-    twice = table["forecast_time"].duplicated()
+    ranks: dict[Path, int] = {}
+    for rank, folder in enumerate([folders] if isinstance(folders, Path) else folders):
+        for path in magnetogram_files([folder], deep=True):
+            ranks.setdefault(path, rank)
+    times = [magnetogram_time(p) for p in tqdm(ranks, desc="reading times", unit="image", disable=None, delay=2)]
+    table = pd.DataFrame({"path": map(str, ranks), "time": times, "forecast_time": map(forecast_time, times)})
+    table = table.assign(rank=list(ranks.values())).sort_values(["time", "rank"], ignore_index=True)
+    kept = table[table["rank"] == table.groupby("forecast_time")["rank"].transform("min")]
+    twice = kept["forecast_time"].duplicated()
     if twice.any():
-        time = table["forecast_time"][twice].iloc[0]
-        names = ", ".join(Path(path).name for path in table["path"][table["forecast_time"] == time])
-        raise DataError(f"{folder} holds more than one magnetogram for {time:%Y-%m-%dT%H:%MZ}: keep one of {names}")
-    return table
+        time = kept["forecast_time"][twice].iloc[0]
+        names = " and ".join(kept["path"][kept["forecast_time"] == time])
+        raise DataError(
+            f"there is more than one magnetogram for {time:%Y-%m-%dT%H:%MZ}, and no order says which: {names}; keep "
+            "one, or give them in folders of their own, the preferred one first"
+        )
+    passed = len(table) - len(kept)
+    kept = kept.drop(columns="rank").reset_index(drop=True)
+    kept.attrs["notes"] = (
+        [f"{passed} images passed over: the folder named first has one for their time"] if passed else []
+    )
+    return kept
 
 
 def daily_images(index: pd.DataFrame, *, limit: timedelta) -> pd.DataFrame:

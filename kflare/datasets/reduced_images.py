@@ -73,6 +73,7 @@ class ReducedImages:
     proxies: pd.DataFrame  # `proxies_of` each magnetogram
     guises: npt.NDArray[np.float16]  # the same of each image as V other sources show it, (N, V, S, S, 1)
     measured: Float32Array | None  # what `measure` gave for each, shape (N, ...)
+    instruments: tuple[str, ...] = ()  # what each is of: "HMI", "MDI", "unknown"
 
 
 def reduce_images(
@@ -99,7 +100,7 @@ def reduce_images(
     fields = _unnamed_file(folder, (len(paths), size, size, 1), np.float32)
     others = _unnamed_file(folder, (len(paths), guises, size, size, 1), np.float16)
 
-    def one(number: int) -> tuple[str, dict[str, float], Float32Array | None]:
+    def one(number: int) -> tuple[str, dict[str, float], Float32Array | None, str]:
         reader, content = open_reader(paths[number])
         magnetogram = require_usable(reader.read(content, Options(str(paths[number]), byte_range=byte_range)))
         digest = hashlib.sha256(content)
@@ -110,15 +111,14 @@ def reduce_images(
             # A small image may be too coarse in a smaller guise.
             others[number, guise, ..., 0] = other if np.isfinite(other).any() else field
         measured = None if measure is None else measure(fields[number])
-        return digest.hexdigest(), proxies_of(magnetogram), measured
+        return digest.hexdigest(), proxies_of(magnetogram), measured, magnetogram.instrument
 
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         work = pool.map(one, range(len(paths)))  # after a file that cannot be used the others are not read
         found = list(tqdm(work, total=len(paths), desc="reading magnetograms", unit="image", disable=None))
-    digests, proxies, measured = zip(*found, strict=True)
-    return ReducedImages(
-        fields, digests, pd.DataFrame(proxies), others, None if measure is None else np.stack(measured)
-    )  # fmt: skip
+    digests, proxies, measured, instruments = zip(*found, strict=True)
+    maps = None if measure is None else np.stack(measured)
+    return ReducedImages(fields, digests, pd.DataFrame(proxies), others, maps, instruments)
 
 
 def _unnamed_file(folder: Path, shape: tuple[int, ...], dtype: type[np.floating[Any]]) -> npt.NDArray[Any]:

@@ -15,7 +15,10 @@ import pandas as pd
 from kflare.errors import DataError, SettingError
 from kflare.flares.labels import LEAD_HOURS, in_seconds
 
-__all__ = ["Split", "chronological_split", "utc_date"]
+__all__ = ["VALIDATION_RULE", "Split", "carved_validation", "chronological_split", "utc_date"]
+
+VALIDATION_RULE = "the last tenth of the training samples, in time, from 00:00 UT of a day on"
+"""Of the validation span where none is given: the papers name none, and what is nearest to the test is most like it."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,11 @@ class Split:
         """The masks by name, in time order."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
+    def chronological(self, times: pd.Series) -> bool:
+        """Whether all windows of training and validation end before the first test sample; `times` as (N,), UTC."""
+        ends = times[self.train | self.validation].max() + pd.Timedelta(hours=LEAD_HOURS)
+        return bool(ends <= times[self.test].min())
+
 
 def utc_date(text: str) -> pd.Timestamp:
     """A date or time of ISO 8601 as UTC; other text raises `SettingError`."""
@@ -39,6 +47,19 @@ def utc_date(text: str) -> pd.Timestamp:
         return time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
     except ValueError as error:
         raise SettingError(f"`{text}` is no date: write it as 2014-03-18 or 2014-03-18T12:00Z") from error
+
+
+def carved_validation(
+    times: pd.Series, *, train_until: pd.Timestamp, start: pd.Timestamp | None = None
+) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """End of training and of validation, by `VALIDATION_RULE`, where samples before `train_until` serve for both.
+
+    The arguments are those of `chronological_split`; `DataError` where there is no such sample.
+    """
+    known = times[(times < train_until) & (times >= (start or times.min()))].sort_values()
+    if known.empty:
+        raise DataError(f"no sample lies before {train_until:%Y-%m-%d}, the end of training: move the split dates")
+    return known.iloc[len(known) * 9 // 10].ceil("D"), train_until
 
 
 def chronological_split(

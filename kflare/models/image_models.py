@@ -1,7 +1,7 @@
 """Image models: from a folder of magnetograms to a fitted network, and from that to a published SavedModel."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from io import BytesIO
@@ -40,7 +40,7 @@ def image_task(
     spec: ModelSpec,
     flares: FlareList,
     *,
-    magnetograms: Path,
+    magnetograms: Sequence[Path],
     byte_range: float | None,
     daily: timedelta | None,
     size: int,
@@ -48,18 +48,18 @@ def image_task(
     pretrain: bool,
     folder: Path,
 ) -> TrainingTask:
-    """Label a folder of magnetograms, whose windows the flare list must cover.
+    """Label folders of magnetograms, as `index_archive` takes them, whose windows the flare list must cover.
 
     With `daily`, one sample a day: of 00:00 UT, or else the nearest image at most this much earlier. The run's `folder`
     keeps the images, reduced to `size` pixels. The other options are those of `fit_image_network`.
     """
     archive = index_archive(magnetograms)
-    notes: tuple[str, ...] = ()
+    notes = tuple(archive.attrs["notes"])
     if daily is not None:
         chosen = daily_images(archive, limit=daily)
         found = chosen["path"].notna()
         substituted = int((chosen["note"][found] != "").sum())
-        notes = (
+        notes += (
             f"{found.sum()} days with an image for 00:00 UT, {substituted} by an earlier one; {(~found).sum()} without",
         )
         archive = chosen[found].reset_index(drop=True)
@@ -84,7 +84,8 @@ def image_task(
     names = [Path(path).name for path in paths]
     return TrainingTask(
         spec,
-        pd.DataFrame({"time": times, "cluster": days, "image": names, "content": images.digests}),
+        pd.DataFrame({"time": times, "cluster": days, "image": names, "content": images.digests,
+                      "instrument": images.instruments}),
         observed,
         {"image_size": size, "byte_range": byte_range, "augmented": augmented, "pretrain": pretrain,
          "flare_scale": flares.scale},

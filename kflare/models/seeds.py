@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from kflare.datasets.splits import Split
 from kflare.io.atomic import write_whole
 from kflare.models.fitting import FittedNetwork, TrainingTask, model_metadata
 from kflare.models.training import Recipe, TrainingRun
-from kflare.verification.evaluation import as_table
+from kflare.verification.evaluation import NamedPeriod, as_table, evaluate_parts, groups_of
 
 __all__ = ["best_of", "fit_seeds", "plot_learning_curve", "publish_best", "published_already", "write_summary"]
 
@@ -38,19 +39,24 @@ def plot_learning_curve(epochs: Sequence[Mapping[str, float]], path: Path, *, ti
 
 
 def fit_seeds(
-    task: TrainingTask, split: Split, recipes: Sequence[Recipe], folder: Path, *, verbose: int = 0
-) -> list[FittedNetwork]:
-    """Fit a network with each recipe, one per seed; `seed-N` of the folder gets log, curve and forecasts."""
+    task: TrainingTask, split: Split, recipes: Sequence[Recipe], folder: Path, *, periods: Sequence[NamedPeriod] = (),
+    verbose: int = 0,
+) -> list[FittedNetwork]:  # fmt: skip
+    """Fit a network with each recipe, one per seed; `seed-N` of the folder gets log, curve and forecasts.
+
+    The test span is scored as a whole, by year, by instrument, and by the `periods`.
+    """
     times = task.samples["time"]
+    groups_of(times[split.test], periods=periods)  # refused before hours of training
     spans = {
         name: [str(times[mask].min()), str(times[mask].max()), int(mask.sum())] for name, mask in split.parts().items()
     }
     common = {"model": task.spec.name, "data": task.fingerprint, "spans": spans, **task.settings}
-    keys = task.samples[[name for name in ("time", "region") if name in task.samples]]
+    keys = task.samples[[name for name in ("time", "region", "instrument") if name in task.samples]]
     fits = []
     for recipe in recipes:
         run = TrainingRun(folder / f"seed-{recipe.seed}", {**common, **asdict(recipe)}, within=folder)
-        fitted = task.fit(split, recipe, run, verbose=verbose)
+        fitted = _in_parts(task.fit(split, recipe, run, verbose=verbose), task.samples, split, periods)
         plot_learning_curve(
             run.epochs, run.folder / "learning_curve.png", title=f"{task.spec.name}, seed {recipe.seed}",
             chosen=run.state["best"]["epoch"],
@@ -60,6 +66,21 @@ def fit_seeds(
         write_whole(run.folder / "forecasts.csv", forecasts.to_csv(index=False))
         fits.append(fitted)
     return fits
+
+
+def _in_parts(
+    fitted: FittedNetwork, samples: pd.DataFrame, split: Split, periods: Sequence[NamedPeriod]
+) -> FittedNetwork:
+    """The network with further evaluations, of parts of the test span."""
+    forecasts, rows = fitted.forecasts, []
+    for whole in (one for one in fitted.evaluations if one.span == "test"):
+        own = whole.method if whole.method in forecasts else "probability"
+        frequency = "calibrated" if own == "probability" else f"{own}, calibrated"
+        shown = {"output": forecasts[own], "probability": forecasts.get(frequency, forecasts[own])}
+        shown |= {"observed": forecasts["observed"], "method": whole.method, "threshold": whole.threshold}
+        rows.append(samples.assign(**shown))
+    parts = evaluate_parts(pd.concat([row[split.test] for row in rows]), periods=periods)
+    return replace(fitted, evaluations=[*fitted.evaluations, *parts])
 
 
 def best_of(fits: Sequence[FittedNetwork]) -> FittedNetwork:
@@ -93,11 +114,22 @@ def write_summary(
     fits: Sequence[FittedNetwork],
     folder: Path,
     *,
+    split: Split,
+    validation: str,
     published: Path | None,
 ) -> tuple[str, dict[str, Any]]:
-    """Write `summary.txt` and `summary.json` of the fits into the folder; returns text and content."""
+    """Write `summary.txt` and `summary.json` of the fits into the folder; returns text and content.
+
+    `validation` tells by which rule the validation span was chosen.
+    """
+    spans = []
+    for name, mask in split.parts().items():
+        events, seen = int(task.observed[mask].sum()), task.samples["time"][mask]
+        spans.append(f"{name}: {seen.min():%Y-%m-%d} to {seen.max():%Y-%m-%d}, {events} events in {len(seen)} samples")
     summary = {
         "model": task.spec.name,
+        "spans": spans,
+        "validation": validation,
         "class_weights": list(recipes[0].class_weights),
         "seeds": [
             {"seed": recipe.seed, "scores": [e.as_json() for e in fitted.evaluations]}
@@ -106,6 +138,7 @@ def write_summary(
         "published": None if published is None else str(published),
     }
     lines = [f"{task.spec.name}: {task.spec.event_text} within 24 h; threshold and calibration from validation data"]
+    lines += [*spans, f"the validation span is {validation}"]
     for recipe, fitted in zip(recipes, fits, strict=True):
         epochs = f"epoch {fitted.run.state['best']['epoch']} of {len(fitted.run.epochs)}"
         lines += ["", f"seed {recipe.seed}, {epochs}", as_table(fitted.evaluations)]
@@ -125,6 +158,8 @@ def write_summary(
 def _means(fits: Sequence[FittedNetwork]) -> list[str]:
     lines = []
     for place, first in enumerate(fits[0].evaluations):
+        if first.span not in ("validation", "test"):
+            continue
         same = [fitted.evaluations[place] for fitted in fits]
         tss, bss = (sum(values) / len(same) for values in ([float(e.table.tss) for e in same], [e.bss for e in same]))
         lines.append(f"mean of {len(fits)} seeds, {first.span}, {first.method}: TSS {tss:.3f}, BSS {bss:.3f}")

@@ -2,7 +2,7 @@
 
 from .comparison import compare
 from .contingency import ContingencyTable, best_threshold, tss
-from .intervals import bootstrap, bootstrap_difference
+from .intervals import bootstrap
 from .plots import plot_reliability, plot_roc
 from .probabilistic import (
     brier_decomposition,
@@ -21,7 +21,6 @@ __all__ = [
     "ContingencyTable",
     "best_threshold",
     "bootstrap",
-    "bootstrap_difference",
     "brier_decomposition",
     "brier_score",
     "brier_skill_score",

@@ -3,6 +3,7 @@
 One set of resamples serves every method and threshold, so that all differences are paired.
 """
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -13,6 +14,7 @@ import pandas as pd
 
 from kflare.errors import SettingError
 from kflare.verification.contingency import ContingencyTable
+from kflare.verification.evaluation import Evaluation, NamedPeriod, evaluate_parts
 from kflare.verification.intervals import ClusteredSamples, Interval, Progress, Scorers
 from kflare.verification.probabilistic import reliability, trailing_climatology
 from kflare.verification.tables import ForecastTable
@@ -76,10 +78,15 @@ class Comparison:
     clusters: int  # number of days or regions
     event_clusters: int  # of those with an event: all that the scores know of events
     notes: tuple[str, ...]  # what a reader of the intervals has to know
+    parts: tuple[Evaluation, ...]  # by year, instrument and period, at the first threshold
 
 
 def compare(
-    forecasts: ForecastTable, settings: VerificationSettings | None = None, *, progress: Progress = iter
+    forecasts: ForecastTable,
+    settings: VerificationSettings | None = None,
+    *,
+    periods: Sequence[NamedPeriod] = (),
+    progress: Progress = iter,
 ) -> Comparison:
     """Score all methods of a table.
 
@@ -89,11 +96,15 @@ def compare(
         All methods on the same samples.
     settings : VerificationSettings or None
         None takes the defaults.
+    periods : sequence of NamedPeriod
+        Spans of time that are scored by themselves, besides years and instruments.
     progress : callable
         Wraps the loop over chunks of resamples, as tqdm does.
 
     Raises
     ------
+    DataError, SettingError
+        As `groups_of`.
     SettingError
         The samples have no region to draw by, or the blocks are shorter than overlapping windows demand.
     """
@@ -104,6 +115,14 @@ def compare(
                 f'there is no method "{method}": `thresholds` may name {", ".join(forecasts.probability)}'
             )
     labels, block_length, notes = _clusters(forecasts, settings)
+    keys = {"time": forecasts.time, "observed": forecasts.observed, "cluster": labels}
+    keys |= {} if forecasts.instrument is None else {"instrument": forecasts.instrument}
+    rows = [
+        pd.DataFrame(keys | {"method": name, "output": p, "probability": p,
+                             "threshold": settings.decides_at(name, settings.thresholds[0])})
+        for name, p in forecasts.probability.items()
+    ]  # fmt: skip
+    parts = evaluate_parts(pd.concat(rows), periods=periods, block_length=block_length, **settings.resampling())
     samples = ClusteredSamples(forecasts.observed, labels)
     scorers: dict[Any, Scorers] = {}
     tables = []
@@ -133,6 +152,7 @@ def compare(
         clusters=samples.clusters,
         event_clusters=len(np.unique(labels[forecasts.observed])),
         notes=(*notes, *more),
+        parts=tuple(parts),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a method is worth on a span of time, a year, or the images of one instrument, in one line each.
+"""What a method is worth on a period, a year, or the images of one instrument, in one line each.
 
 `kflare.fit`, `kflare.crossvalidate` and `kflare.verify` all score parts of their samples by `groups_of` and `evaluate`.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from kflare.errors import DataError, SettingError
 from kflare.io.arrays import BoolArray
@@ -18,23 +19,32 @@ from kflare.verification.intervals import ClusteredSamples
 from kflare.verification.probabilistic import brier_skill_score, roc_area
 from kflare.verification.samples import check_samples
 
-__all__ = ["Evaluation", "NamedSpan", "aligned_columns", "as_table", "evaluate", "groups_of", "interval_cell",
-           "number_cell"]  # fmt: skip
+__all__ = [
+    "Evaluation", "NamedPeriod", "aligned_columns", "as_table", "evaluate", "evaluate_parts", "groups_of",
+    "interval_cell", "number_cell", "one_outcome",
+]  # fmt: skip
 
-NamedSpan = tuple[str, datetime, datetime]
-"""Name, begin and end (exclusive, aware UTC) of a span of time that is scored by itself."""
+NamedPeriod = tuple[str, datetime, datetime]
+"""Name, begin and end (exclusive, aware UTC) of a time that is scored by itself."""
 
 
-def aligned_columns(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
-    """Lines of a text table, the first `left` columns aligned to the left and the others to the right."""
+def aligned_columns(rows: Sequence[Sequence[str]], *, left: int, markdown: bool = False) -> list[str]:
+    """Lines of a text table, or one in Markdown, the first `left` columns aligned to the left, others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if place < left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
+    cells = [
+        [cell.ljust(width) if place < left else cell.rjust(width) for place, (cell, width) in enumerate(pairs)]
+        for pairs in (list(zip(row, widths, strict=True)) for row in rows)
     ]
+    if not markdown:
+        return ["  ".join(row).rstrip() for row in cells]
+    cells.insert(1, ["---"] * left + ["---:"] * (len(widths) - left))
+    return [f"| {' | '.join(row)} |" for row in cells]
+
+
+def one_outcome(span: str, events: int, samples: int) -> str:
+    """Why a span of samples has undefined scores; empty where both outcomes were observed."""
+    seen = f"all {samples} samples have an event" if events else f"none of {samples} samples has an event"
+    return "" if 0 < events < samples else f"{span}: {seen}, so that scores which need both are undefined"
 
 
 def number_cell(value: float) -> str:
@@ -68,9 +78,7 @@ class Evaluation:
     @property
     def note(self) -> str:
         """Why scores are undefined, in words; empty where both outcomes were observed."""
-        events, others = self.table.tp + self.table.fn, self.table.fp + self.table.tn
-        seen = f"none of {others} samples has an event" if not events else f"all {events} samples have an event"
-        return "" if events and others else f"{self.span}: {seen}, so that scores which need both are undefined"
+        return one_outcome(self.span, self.table.tp + self.table.fn, sum(astuple(self.table)))
 
     def as_json(self) -> dict[str, Any]:
         """For `kflare.json` and `summary.json`; NaN (undefined) becomes null, and `note` says why."""
@@ -113,7 +121,8 @@ def evaluate(
     if clusters is not None:
         samples = ClusteredSamples(outcomes, clusters)
         scored = {"tss": samples.table_scores(yes), "brier_skill_score": samples.probability_scores(frequency)}
-        found = samples.resample(scored, **{"resamples": _RESAMPLES, **resampling})
+        block = min(resampling.pop("block_length", 1), samples.clusters)
+        found = samples.resample(scored, block_length=block, **{"resamples": _RESAMPLES, **resampling})
         tss, bss = ((one.lower, one.upper) for one in (found.interval(score, score) for score in scored))
     table = ContingencyTable.from_forecasts(outcomes, yes)
     brier, area = float(brier_skill_score(observed, frequency)), float(roc_area(observed, probability))
@@ -121,14 +130,19 @@ def evaluate(
 
 
 def groups_of(
-    times: npt.NDArray[np.datetime64], *, spans: Sequence[NamedSpan] = (), instruments: npt.NDArray[Any] | None = None
+    times: npt.ArrayLike | pd.Series,
+    *,
+    periods: Sequence[NamedPeriod] = (),
+    instruments: npt.NDArray[Any] | None = None,
 ) -> dict[str, BoolArray]:
-    """Samples by year, by instrument and by named span: masks of shape (N,).
+    """Samples by year, by instrument and by named period: masks of shape (N,).
 
-    `times` (N,) begin the forecast windows, UTC; `instruments` (N,) name what the images are of. Years and instruments
-    are told apart where there are several. `SettingError` where spans have one name, overlap or end before they begin,
-    `DataError` where one holds no sample.
+    `times` (N,), UTC, begin the forecast windows; `instruments` (N,) name what the images are of. Years and instruments
+    are told apart where there are several. `SettingError` where periods overlap, have one name, or end before they
+    begin, `DataError` where one holds no sample.
     """
+    index = pd.DatetimeIndex(times)
+    times = (index if index.tz is None else index.tz_convert(None)).to_numpy("datetime64[us]")
     years = np.datetime_as_string(times, "Y")
     kinds = {"year": years} if instruments is None else {"year": years, "instrument": instruments}
     groups = {
@@ -137,19 +151,35 @@ def groups_of(
         for name in np.unique(values)
         if len(np.unique(values)) > 1
     }
-    ordered = sorted(spans, key=lambda span: span[1])
+    ordered = sorted(periods, key=lambda period: period[1])
     for place, (name, begin, end) in enumerate(ordered):
         if begin >= end or name in {other for other, *_ in ordered[:place]}:
-            raise SettingError(f"the span `{name}` must be named once and begin before it ends, got {begin} to {end}")
+            raise SettingError(f"the period `{name}` must be named once and begin before it ends, got {begin} to {end}")
         if place and (before := ordered[place - 1])[2] > begin:
             ends = f"the one ends {before[2]:%Y-%m-%dT%H:%MZ}, the other begins {begin:%Y-%m-%dT%H:%MZ}"
-            raise SettingError(f"the spans `{before[0]}` and `{name}` overlap: {ends}; ends are exclusive")
+            raise SettingError(f"the periods `{before[0]}` and `{name}` overlap: {ends}; ends are exclusive")
         low, high = (np.datetime64(time.astimezone(UTC).replace(tzinfo=None)) for time in (begin, end))
-        groups[f"span {name}"] = (times >= low) & (times < high)
-        if not groups[f"span {name}"].any():
+        groups[f"period {name}"] = (times >= low) & (times < high)
+        if not groups[f"period {name}"].any():
             seen = " to ".join(np.datetime_as_string([times.min(), times.max()], "D"))
-            raise DataError(f"the span `{name}` holds no sample that is scored: these are of {seen}; move or drop it")
+            raise DataError(f"the period `{name}` holds no sample that is scored: these are of {seen}; move or drop it")
     return groups
+
+
+def evaluate_parts(rows: pd.DataFrame, *, periods: Sequence[NamedPeriod] = (), **resampling: Any) -> list[Evaluation]:
+    """Score every method by year, instrument and period.
+
+    `rows` have, for each method and sample, `method`, `time` (UTC), `observed`, what `evaluate` takes as `output`,
+    `probability` (the frequency) and `threshold`, `cluster`, and of images `instrument`.
+    """
+    found = []
+    for method, group in rows.groupby("method", sort=False):
+        instruments = group["instrument"].to_numpy(str) if "instrument" in group else None
+        for name, mask in groups_of(group["time"], periods=periods, instruments=instruments).items():
+            columns = ("observed", "output", "probability", "threshold", "cluster")
+            *values, limits, clusters = (group[column].to_numpy()[mask] for column in columns)
+            found.append(evaluate(str(method), name, *values, threshold=limits, clusters=clusters, **resampling))
+    return sorted(found, key=lambda one: [*dict.fromkeys(item.span for item in found)].index(one.span))
 
 
 def as_table(evaluations: Iterable[Evaluation]) -> str:

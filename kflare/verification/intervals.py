@@ -17,7 +17,7 @@ from kflare.verification.resampling import ProbabilityScores, ReferenceScores, T
 from kflare.verification.samples import Outcomes, Probabilities, check_outcomes, check_samples
 from kflare.verification.scores import Score
 
-__all__ = ["ClusteredSamples", "Interval", "Resampled", "bootstrap", "bootstrap_difference"]
+__all__ = ["ClusteredSamples", "Interval", "Resampled", "bootstrap"]
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 Scorers = list[list[TableScores | ProbabilityScores | ReferenceScores]]
@@ -145,14 +145,16 @@ def bootstrap(
     probability: npt.ArrayLike,
     clusters: npt.ArrayLike,
     *,
+    other: npt.ArrayLike | None = None,
     folds: npt.ArrayLike | None = None,
     threshold: float | npt.ArrayLike = 0.5,
+    other_threshold: float | npt.ArrayLike = 0.5,
     block_length: int = 1,
     resamples: int = 10_000,
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Intervals of all contingency scores and of all scores of the probabilities.
+    """Intervals of all contingency scores and of all scores of the probabilities, or of their paired differences.
 
     Parameters
     ----------
@@ -162,11 +164,17 @@ def bootstrap(
         Forecast probability, 0 to 1.
     clusters : array of shape (N,)
         Day or region of each sample: integers, strings or datetime64 that can be sorted.
+    other : array of shape (N,) or None
+        Probability of another method for the same samples: the intervals are then of `probability` minus `other`. Each
+        resample draws the same clusters for both, so that what is hard for both cancels; a method differs from the
+        other at the `level` where the interval excludes 0.
     folds : array of shape (N,) or None
         Test year of each sample: every score is then the mean over the folds' scores, as in Nishizuka et al. (2021),
         Table 4. The clusters are drawn from all folds together.
     threshold : float or array of shape (N,)
         `probability >= threshold` forecasts an event, for the contingency scores; an array where each fold has its own.
+    other_threshold : float or array of shape (N,)
+        That of `other`.
     block_length : int
         Number of clusters, consecutive in sorted order, that are drawn together (circular block bootstrap), for days
         that depend on the days before. 1 for regions, whose order means nothing.
@@ -189,49 +197,14 @@ def bootstrap(
         Samples that cannot be scored, a cluster that is missing; a setting outside its range.
     """
     samples = ClusteredSamples(observed, clusters, folds)
-    found = samples.resample(
-        {"": samples.all_scores(probability, threshold)},
-        block_length=block_length, resamples=resamples, level=level, seed=seed,
-    )  # fmt: skip
-    return {score: found.interval(key, score) for key, score in found.scores}
-
-
-def bootstrap_difference(
-    observed: npt.ArrayLike,
-    probability: npt.ArrayLike,
-    other: npt.ArrayLike,
-    clusters: npt.ArrayLike,
-    *,
-    folds: npt.ArrayLike | None = None,
-    thresholds: tuple[float | npt.ArrayLike, float | npt.ArrayLike] = (0.5, 0.5),
-    block_length: int = 1,
-    resamples: int = 10_000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> dict[str, Interval]:
-    """Intervals of the differences of all scores of two methods, `probability` minus `other`, on the same samples.
-
-    Each resample draws the same clusters for both methods, so that what is hard for both cancels. A method differs from
-    the other at the `level` where the interval excludes 0.
-
-    Parameters
-    ----------
-    observed, probability, clusters, folds, block_length, resamples, level, seed
-        As for `bootstrap`, as are the names of the result and the errors.
-    other : array of shape (N,)
-        Probability that the other method forecast, for the same samples.
-    thresholds : pair of floats or arrays of shape (N,)
-        Probability threshold of each method.
-    """
-    samples = ClusteredSamples(observed, clusters, folds)
-    methods = {
-        "probability": samples.all_scores(probability, thresholds[0]),
-        "other": samples.all_scores(other, thresholds[1], name="other"),
-    }
+    methods = {"probability": samples.all_scores(probability, threshold)}
+    if other is not None:
+        methods["other"] = samples.all_scores(other, other_threshold, name="other")
     found = samples.resample(methods, block_length=block_length, resamples=resamples, level=level, seed=seed)
-    return {
-        score: found.difference("probability", "other", score) for key, score in found.scores if key == "probability"
-    }
+    names = [score for key, score in found.scores if key == "probability"]
+    if other is None:
+        return {score: found.interval("probability", score) for score in names}
+    return {score: found.difference("probability", "other", score) for score in names}
 
 
 def _interval(

@@ -6,7 +6,7 @@ The result of `verify_forecasts` holds tables and figures for any page, and the 
 import base64
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final, Literal
@@ -17,6 +17,7 @@ import pandas as pd
 
 from kflare.verification.comparison import Comparison, VerificationSettings, compare
 from kflare.verification.contingency import ContingencyTable
+from kflare.verification.evaluation import NamedPeriod, as_table
 from kflare.verification.pictures import ReportFigure, report_figures
 from kflare.verification.scores import DEFINITIONS, ratios
 from kflare.verification.tables import ForecastTable, forecast_table
@@ -55,7 +56,8 @@ class Verification:
     def as_json(self) -> dict[str, Any]:
         """All numbers; what is undefined is null, with its reason beside it."""
         tables = {name: _records(getattr(self.comparison, name)) for name in _TABLES}
-        return {**self._summary(), "settings": asdict(self.settings), **tables}
+        parts = [one.as_json() for one in self.comparison.parts]
+        return {**self._summary(), "settings": asdict(self.settings), **tables, "parts": parts}
 
     def as_text(self) -> str:
         """A summary: contingency tables at the first threshold, with TSS and BSS and their intervals."""
@@ -68,6 +70,7 @@ class Verification:
             tss = self._with_interval(row.method, "tss", first)
             bss = self._with_interval(row.method, "brier_skill_score", None)
             lines += ["", f"{row.method}, threshold {100 * row.decides_at:g} %", table, f"TSS {tss}   BSS {bss}"]
+        lines += ["", as_table(self.comparison.parts)] if self.comparison.parts else []
         return "\n".join(lines)
 
     def _with_interval(self, method: str, score: str, threshold: float | None) -> str:
@@ -127,6 +130,7 @@ class Verification:
             },
             pictures=[{**asdict(picture), "png": base64.b64encode(picture.png).decode()} for picture in self.pictures],
             reasons=reasons,
+            parts=as_table(self.comparison.parts) if self.comparison.parts else "",
             number=_number,
         )
 
@@ -177,6 +181,7 @@ def verify_forecasts(
     missing: Literal["exclude", "zero"] = "exclude",
     event: str = "Flares",
     source: str = "",
+    periods: Sequence[NamedPeriod] = (),
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
     **chosen: Any,
 ) -> Verification:
@@ -192,6 +197,8 @@ def verify_forecasts(
         What is forecast, such as ``"≥M-class Flares"``, for headings.
     source : str
         Where the forecasts came from, for the reader.
+    periods : sequence of NamedPeriod
+        As for `compare`.
     progress : callable
         Wraps the loops that take long, as tqdm does.
 
@@ -202,7 +209,7 @@ def verify_forecasts(
     """
     settings = settings or VerificationSettings()
     forecasts = forecast_table(frame, missing=missing, **chosen)
-    comparison = compare(forecasts, settings, progress=progress)
+    comparison = compare(forecasts, settings, periods=periods, progress=progress)
     drawn = report_figures(forecasts, comparison, settings, event=event, progress=progress)
     return Verification(forecasts, comparison, drawn, settings, missing, event, source)
 

@@ -2,8 +2,8 @@
 
 Long form: one row per time, method and region, with the columns `time` (or `valid_date`), `probability`, `observed`,
 and optionally `method` and `region`. Wide form: one row per time (and region), `observed`, and a column per method.
-Both may have a column `span`, such as validation or test. An empty probability is a forecast that was not issued, an
-empty `observed` an outcome that is not known yet.
+Both may have columns `span`, such as validation or test, and `instrument`. An empty probability is a forecast that was
+not issued, an empty `observed` an outcome that is not known yet.
 """
 
 import re
@@ -28,7 +28,7 @@ _ZONE: Final = re.compile(r"[T ]\d.*?(Z|[+-]\d\d(?::?\d\d)?)$")
 _SUBMISSION: Final = re.compile(r"""\s*(\{"?|<\?xml|<message|<forecast|#?\s*forecasting method\s*:)""", re.IGNORECASE)
 _MISSING: Final = ("", "nan", "na", "none", "null", "<na>", "nat")
 _ONE_METHOD: Final = "forecast"
-_KEYS: Final = ("time", "region", "span", "observed")
+_KEYS: Final = ("time", "region", "span", "instrument", "observed")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class ForecastTable:
 
     time: npt.NDArray[np.datetime64]  # datetime64[us]: begin of each forecast window, UTC, rising
     region: npt.NDArray[np.str_] | None  # None for forecasts of the full disk
+    instrument: npt.NDArray[np.str_] | None  # what each image is of; None where the table does not say
     observed: Outcomes
     probability: Mapping[str, Probabilities]  # by method
     missing: Mapping[str, int]  # by method: forecasts not issued, of the samples with a known outcome
@@ -101,8 +102,8 @@ def forecast_table(
     Parameters
     ----------
     frame : DataFrame
-        Long form: `time`, `probability`, `observed`, optionally `method`, `region` and `span`. Times without a zone are
-        UTC.
+        Long form: `time`, `probability`, `observed`, optionally `method`, `region`, `span` and `instrument`. Times
+        without a zone are UTC.
     missing : {"exclude", "zero"}
         What becomes of forecasts that were not issued: the sample is left out for every method, or the forecast counts
         as probability 0, as in the comparison of Leka et al. 2019 [S].
@@ -138,6 +139,7 @@ def forecast_table(
         {
             "time": frame["time"],
             "region": _names(frame, "region", ""),
+            "instrument": _names(frame, "instrument", ""),
             "method": _names(frame, "method", _ONE_METHOD),
             "probability": _numbers(frame["probability"], "probability"),
             "observed": _numbers(frame["observed"], "observed"),
@@ -182,6 +184,7 @@ def forecast_table(
     return ForecastTable(
         time=index.get_level_values("time").to_numpy().astype("datetime64[us]"),
         region=index.get_level_values("region").to_numpy().astype(np.str_) if has_region else None,
+        instrument=rows.groupby(sample)["instrument"].first()[index].to_numpy(str) if "instrument" in frame else None,
         observed=outcomes[kept].to_numpy() == 1,
         probability={str(name): wide.loc[kept, name].to_numpy(np.float64) for name in wide},
         missing={str(name): int((~issued[name]).sum()) for name in wide},

@@ -47,6 +47,7 @@ def arguments(sun, folder):
         "defn-c", "--regions", sun / "regions.parquet", "--flares", sun / "flares.csv", "--test-years", 2013,
         "--epochs", 1, "--resamples", 20, "--features", "AREA", "R_VALUE", "USFLUX", "Chis",
         "--forecasts", folder / "office.csv", "--forecasts-threshold", "office=0.2", "--output", folder / "out",
+        "--shuffled", "--periods", "winter=2013-01-01..2013-04-01", "spring=2013-04-01..2013-07-01",
     ]  # fmt: skip
 
 
@@ -85,6 +86,54 @@ def test_writes_scores_and_forecasts_of_every_method(answer, folder):
     table = methods["network"]["tables"]["half"][0]
     hits = checked.observed & (checked.probability["network"] >= 0.5)
     assert table["tp"] == hits.sum()
+
+
+def test_shuffling_is_shown_beside_the_honest_scores_and_marked_as_wrong(answer, folder):
+    scores = json.loads((folder / "out" / "scores.json").read_text())
+    honest, wrong = scores["all samples"], scores["shuffled"]
+    assert "never quote them" in wrong["wrong"]
+    assert "# What shuffling would have claimed: WRONG\n\nThese are the same samples and methods" in answer[1]
+    sizes = [[fold["samples"] for fold in board["folds"]] for board in (honest, wrong)]
+    assert sizes[0] == sizes[1]
+    kept = [pd.read_parquet(folder / "out" / part / "2013" / "baselines.parquet") for part in ("", "shuffled")]
+    tested = [part.loc[(part["span"] == "test") & (part["method"] == "climatology"), "time"] for part in kept]
+    assert tested[0].dt.year.unique().tolist() == [2013]
+    assert tested[1].dt.year.unique().tolist() == [2011, 2012, 2013]
+    for method in ("network", "random forest"):
+        cells = next(
+            line for line in answer[1].splitlines() if line.startswith(f"| {method} ") and line.count("|") == 10
+        )
+        values = [float(cell) for cell in cells.split("|")[2:4]]
+        means = [board["methods"][method]["mean"]["tss"]["value"] for board in (honest, wrong)]
+        assert values == pytest.approx(means, abs=0.0006)
+
+
+def test_parts_of_the_test_and_the_criteria_of_the_paper(answer, folder):
+    scores = json.loads((folder / "out" / "scores.json").read_text())
+    rows = pd.read_parquet(folder / "out" / "forecasts.parquet")
+    rows = rows[rows["method"] == "network"]
+    for name, begin, end in (("winter", "2013-01-01", "2013-04-01"), ("spring", "2013-04-01", "2013-07-01")):
+        part = rows[rows["time"].between(pd.Timestamp(begin, tz="UTC"), pd.Timestamp(end, tz="UTC"), inclusive="left")]
+        found = next(p for p in scores["parts"] if (p["method"], p["span"]) == ("network", f"period {name}"))
+        assert found["tp"] == (part["observed"] & (part["probability"] >= part["threshold"])).sum()
+        assert found["tp"] + found["fn"] == part["observed"].sum()
+        assert f"period {name}  network" in answer[1]
+    assert [line[2:].split(")")[0] for line in scores["criteria"]] == ["(i", "(ii", "(iii", "(iv"]
+    assert "met: every test is later than all that was trained and chosen on" in answer[1]
+    assert all(line in answer[1] for line in scores["criteria"])
+
+
+def test_periods_are_checked_before_anything_is_trained(arguments, tmp_path):
+    given = [*arguments[: arguments.index("--output")], "--output", tmp_path / "other", "--periods"]
+    status, _, err = run(*given, "a=2013-01-01..2013-04-01", "b=2013-03-31..2013-07-01")
+    assert status == 1
+    assert "the periods `a` and `b` overlap: the one ends 2013-04-01T00:00Z, the other begins 2013-03-31T00:00Z" in err
+    status, _, err = run(*given, "a=2012-01-01..2013-01-01")
+    assert status == 1
+    assert "the period `a` holds no sample that is scored: these are of 2013-01-0" in err
+    with pytest.raises(SystemExit):
+        crossvalidate.main([*map(str, given), "a=2012"])
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_same_command_again_fits_nothing(answer, arguments, folder):
@@ -148,23 +197,34 @@ def test_refuses_years_without_samples_or_events(sun, tmp_path):
 
 @pytest.fixture
 def images(tmp_path):
-    """Twelve days of each of three years, and flares on every other day."""
+    """Twelve days of each of three years, the last one of another instrument, and flares on every other day."""
     sun = SyntheticSun(datetime(2011, 1, 1, tzinfo=UTC), 800, seed=2)
     days = [datetime(year, 1, 2 + day, tzinfo=UTC) for year in (2011, 2012, 2013) for day in range(12)]
-    (tmp_path / "images").mkdir()
+    for name in ("mdi", "hmi"):
+        (tmp_path / name).mkdir()
     for time in days:
         field = sun.magnetogram(time, size=128).to_bytes(100)
-        Image.fromarray(field).save(tmp_path / "images" / f"synthetic_{time:%Y%m%d_%H%M%S}.png")
+        for name in ("mdi", "hmi") if time.year == 2012 else ("mdi",) if time.year == 2011 else ("hmi",):
+            Image.fromarray(field).save(tmp_path / name / f"{name}_{time:%Y%m%d_%H%M%S}.png")
     # One more flare at the end, to which the list must reach.
     starts = pd.DatetimeIndex([time + timedelta(hours=6) for time in [*days[::2], days[-1] + timedelta(days=1)]])
     flares = pd.DataFrame({"start": starts, "peak": starts, "end": starts, "goes_class": "M1.0"})
     FlareList(flares, "test").write_csv(tmp_path / "flares.csv")
-    return ["cnn-m", "--magnetograms", tmp_path / "images", "--flares", tmp_path / "flares.csv", "--resamples", 20]
+    return [
+        "cnn-m",
+        "--magnetograms",
+        tmp_path / "mdi",
+        tmp_path / "hmi",
+        "--flares",
+        tmp_path / "flares.csv",
+        "--resamples",
+        20,
+    ]
 
 
 @pytest.mark.slow
 def test_the_cnn_is_cross_validated_by_years_and_in_blocks(images, tmp_path):
-    common = [*images, "--image-size", 128, "--epochs", 1, "--json"]
+    common = [*images, "--image-size", 128, "--epochs", 1, "--json", "--daily", 12]
     status, out, err = run(*common, "--test-years", 2013, "--output", tmp_path / "years")
     assert status == 0, err
     methods = json.loads(out)["all samples"]["methods"]
@@ -175,6 +235,11 @@ def test_the_cnn_is_cross_validated_by_years_and_in_blocks(images, tmp_path):
 
     status, out, err = run(*common, "--blocks", 3, "--seeds", "--output", tmp_path / "blocks")
     assert status == 0, err
+    assert "12 images passed over: the folder named first has one for their time" in err
+    assert "36 days with an image for 00:00 UT, 0 by an earlier one;" in err
+    parts = {p["span"]: p["tp"] + p["fn"] for p in json.loads(out)["parts"] if p["method"] == "climatology"}
+    assert parts == {"year 2011": 6, "year 2012": 6, "year 2013": 6, "instrument HMI": 6, "instrument MDI": 12}
+    assert any("(ii)" in line and "NOT met: 3 of 3" in line for line in json.loads(out)["criteria"])
     board = json.loads(out)["all samples"]
     assert [fold["name"] for fold in board["folds"]] == ["block 1", "block 2", "block 3"]
     assert [fold["samples"] for fold in board["folds"]] == [12, 12, 12]

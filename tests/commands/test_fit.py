@@ -377,6 +377,36 @@ def test_one_sample_a_day_from_the_nearest_earlier_image(tmp_path):
     assert all(time[11:16] == "00:00" for time in times)
 
 
+@pytest.mark.slow
+def test_mdi_trains_and_mdi_and_hmi_test_in_one_command(tmp_path):
+    # As Yi et al. (2021), in days: MDI to 2 February, then MDI and from 10 February HMI; no validation span is given.
+    sun = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 60, seed=0)
+    sun.flares.write_csv(tmp_path / "flares.csv")
+    for day, seen in enumerate(sun.times(24)[:58]):
+        folder = tmp_path / ("mdi/2014" if day < 40 else "hmi")
+        folder.mkdir(parents=True, exist_ok=True)
+        grey = sun.magnetogram(seen, size=128).to_bytes(100)
+        Image.fromarray(grey).save(folder / f"{'mdi' if day < 40 else 'hmi'}_{seen:%Y%m%d_%H%M%S}.png")
+    folders = [tmp_path / "mdi", tmp_path / "hmi"]
+    status, out, err = run(
+        "cnn-c", "--magnetograms", *folders, "--daily", 12, "--flares", tmp_path / "flares.csv",
+        "--train-until", "2014-02-02", "--epochs", 1, "--image-size", 128, "--no-publish", "--output", tmp_path / "run",
+        "--periods", "mdi=2014-02-02..2014-02-10", "hmi=2014-02-10..2014-03-01",
+    )  # fmt: skip
+    assert status == 0, err
+    summary = strict_json((tmp_path / "run" / "summary.json").read_text())
+    # 32 days before 2 February; nine tenths of them, 28, are trained on.
+    assert summary["spans"][0].startswith("train: 2014-01-01 to 2014-01-28, ")
+    assert summary["spans"][1].startswith("validation: 2014-01-29 to 2014-02-01, ")
+    assert summary["validation"] in out
+    assert summary["validation"].startswith("the last tenth of the training samples")
+    scored = [e for e in summary["seeds"][0]["scores"] if e["method"] == "network"]
+    counts = {e["span"]: sum(e[count] for count in ("tp", "fp", "fn", "tn")) for e in scored}
+    assert counts == {
+        "validation": 4, "test": 26, "instrument HMI": 18, "instrument MDI": 8, "period mdi": 8, "period hmi": 18,
+    }  # fmt: skip
+
+
 def test_a_daily_limit_of_a_day_is_refused(sun, tmp_path):
     status, _, err = run("cnn-c", *defn(sun)[1:], "--magnetograms", tmp_path, "--daily", 24)
     assert status == 1

@@ -141,7 +141,7 @@ IDLE = {
     "crossvalidate show-scale": "--magnetograms --byte-range --daily --srs --regions --features --flare-scale "
     "--test-years --blocks --seeds --calibration --image-size --epochs --batch-size --learning-rate --patience "
     "--select --class-weight --no-augment --pretrain --forecasts --tolerance --forecasts-threshold --output "
-    "--resamples --json",
+    "--resamples --json --shuffled --periods",
     "attribute": "--server --model-name --timeout --flare-scale --threshold",
     "attribute served": "--model --workers",
     "analyse": "",
@@ -206,8 +206,10 @@ def typed(name, arguments, command):
     if arguments.get("action") == "store_true":
         return [name]
     choices = arguments.get("choices", [])
-    value = choices[0] if choices and not isinstance(choices, str) else {"utc_time": "2014-01-01", "span": "1h"}.get(
-        arguments.get("type"), "1" if "range" in arguments or "type" in arguments else "x")  # fmt: skip
+    of_type = {"utc_time": "2014-01-01", "span": "1h", "named_period": "a=2014-01-01..2014-02-01"}
+    plain = "1" if "range" in arguments or "type" in arguments else "x"
+    listed = choices and not isinstance(choices, str)
+    value = choices[0] if listed else of_type.get(arguments.get("type"), plain)
     return [name, str(value)]
 
 

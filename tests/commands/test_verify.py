@@ -218,3 +218,32 @@ def test_a_ledger(tmp_path, capsys):
     for wrong in (["--ledger", url], ["--class", "M"], [], [*arguments, "--percent"]):
         status, _, err = run(capsys, *wrong, "--output", tmp_path / "none")
         assert (status, len(err.splitlines())) == (1, 1)
+
+
+def test_years_instruments_and_periods_are_scored_by_themselves(tmp_path, capsys):
+    # MDI's only flare of 2010 is a hit; in 2011, HMI's, there is none, and one false alarm.
+    days = pd.date_range("2010-12-27", periods=10, freq="D")
+    frame = pd.DataFrame({"time": days.strftime("%Y-%m-%d"), "observed": [0, 1, *[0] * 8]})
+    frame = frame.assign(probability=[0.1, 0.8, *[0.1] * 6, 0.7, 0.1], instrument=["MDI"] * 5 + ["HMI"] * 5)
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    command = [tmp_path / "table.csv", "--resamples", 20, "--threshold", 0.5, "--output"]
+    periods = ["--periods", "noel=2010-12-27..2011-01-01", "epiphany=2011-01-04..2011-01-06"]
+    status, out, err = run(capsys, *command, tmp_path / "a", *periods, "--json")
+    assert (status, err) == (0, "")
+    counts = {part["span"]: [part[name] for name in ("tp", "fp", "fn", "tn")] for part in json.loads(out)["parts"]}
+    assert counts == {
+        "year 2010": [1, 0, 0, 4], "year 2011": [0, 1, 0, 4], "instrument HMI": [0, 1, 0, 4],
+        "instrument MDI": [1, 0, 0, 4], "period noel": [1, 0, 0, 4], "period epiphany": [0, 1, 0, 1],
+    }  # fmt: skip
+    quiet = next(part for part in json.loads(out)["parts"] if part["span"] == "year 2011")
+    assert (quiet["tss"], quiet["apss"], quiet["frequency_bias"], quiet["accuracy"]) == (None, None, None, 0.8)
+    status, out, _ = run(capsys, *command, tmp_path / "b", *periods)
+    assert status == 0
+    told = "period epiphany: none of 2 samples has an event, so that scores which need both are undefined"
+    assert told in out
+    assert told in (tmp_path / "b" / "report.html").read_text()
+    periods = ["--periods", "a=2010-12-27..2011-01-02", "b=2011-01-01..2011-02-01"]
+    status, _, err = run(capsys, *command, tmp_path / "c", *periods)
+    assert status == 1
+    assert err.startswith("kflare.verify: the periods `a` and `b` overlap: ")
+    assert not (tmp_path / "c").exists()

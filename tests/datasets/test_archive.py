@@ -82,6 +82,41 @@ def test_an_earlier_image_of_the_evening_forecasts_the_next_midnight():
     assert daily_images(index, limit=timedelta(hours=6))["path"].iloc[-1] == "d"
 
 
+def test_folders_are_searched_through_and_the_first_named_has_precedence(tmp_path):
+    for name in ("mdi/1999/20101020_0000_mdimag_512.jpg", "mdi/20101021_0000_mdimag_512.jpg",
+                 "hmi/2010/hmi.M_20101021_000034.png", "hmi/hmi.M_20101022_000034.jpg"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write_sun(tmp_path / name)
+    found = index_archive([tmp_path / "mdi", tmp_path / "hmi"])
+    taken = [str(Path(path).relative_to(tmp_path)) for path in found["path"]]
+    assert taken == ["mdi/1999/20101020_0000_mdimag_512.jpg", "mdi/20101021_0000_mdimag_512.jpg",
+                     "hmi/hmi.M_20101022_000034.jpg"]  # fmt: skip
+    assert found.attrs["notes"] == ["1 images passed over: the folder named first has one for their time"]
+    found = index_archive([tmp_path / "hmi", tmp_path / "mdi"])
+    assert [Path(path).name[:3] for path in found["path"]] == ["201", "hmi", "hmi"]
+    # The order may also name a folder of another: its files count as of the first.
+    assert [Path(path).name[:3] for path in index_archive([tmp_path / "hmi", tmp_path])["path"]] == [
+        "201",
+        "hmi",
+        "hmi",
+    ]
+    with pytest.raises(DataError, match="no order says which") as caught:
+        index_archive([tmp_path])
+    assert str(tmp_path / "mdi/20101021_0000_mdimag_512.jpg") in str(caught.value)
+    assert str(tmp_path / "hmi/2010/hmi.M_20101021_000034.png") in str(caught.value)
+    assert str(caught.value).endswith("keep one, or give them in folders of their own, the preferred one first")
+
+
+def test_a_second_folder_that_is_missing_or_empty_is_refused(tmp_path):
+    (tmp_path / "hmi").mkdir()
+    write_sun(tmp_path / "hmi" / "hmi.M_20101022_000034.jpg")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=f"no file or folder {tmp_path / 'mdi'}"):
+        index_archive([tmp_path / "hmi", tmp_path / "mdi"])
+    with pytest.raises(DataError, match=f"no magnetogram in {tmp_path / 'empty'}"):
+        index_archive([tmp_path / "hmi", tmp_path / "empty"])
+
+
 def test_an_empty_folder_is_refused(tmp_path):
     (tmp_path / "readme.txt").write_text("not a magnetogram")
     with pytest.raises(DataError, match=f"no magnetogram in {tmp_path}: expected files ending in .jpg, .jpeg"):

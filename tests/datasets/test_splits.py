@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kflare.datasets.splits import chronological_split, utc_date
+from kflare.datasets.splits import Split, carved_validation, chronological_split, utc_date
 from kflare.errors import DataError, SettingError
 
 DAY = pd.Timedelta(days=1)
@@ -128,3 +128,26 @@ def test_a_date_is_utc(text, time):
 def test_what_is_no_date_is_refused(text):
     with pytest.raises(SettingError, match=f"`{text}` is no date: write it as 2014-03-18"):
         utc_date(text)
+
+
+def test_without_a_validation_span_the_last_tenth_of_the_training_samples_is_taken():
+    # 20 days before the end of training: the last two validate, and the one before has its window in training.
+    times = pd.Series(pd.date_range("2014-01-01", "2014-01-31", freq="D", tz="UTC"))
+    until = pd.Timestamp("2014-01-21", tz="UTC")
+    begin, end = carved_validation(times, train_until=until)
+    assert (begin, end) == (pd.Timestamp("2014-01-19", tz="UTC"), until)
+    # From a later start, of 10 samples the last one; at another hour the next midnight begins it.
+    start = pd.Timestamp("2014-01-11", tz="UTC")
+    assert carved_validation(times, train_until=until, start=start)[0] == pd.Timestamp("2014-01-20", tz="UTC")
+    later = times + pd.Timedelta(hours=6)
+    assert carved_validation(later, train_until=until)[0] == pd.Timestamp("2014-01-20", tz="UTC")
+    with pytest.raises(DataError, match="no sample lies before 2013-01-01, the end of training"):
+        carved_validation(times, train_until=pd.Timestamp("2013-01-01", tz="UTC"))
+
+
+def test_a_split_is_chronological_where_no_window_reaches_into_the_test():
+    times = pd.Series(pd.date_range("2014-01-01", periods=4, freq="D", tz="UTC"))
+    masks = np.eye(4, dtype=bool)
+    assert Split(masks[0], masks[1], masks[2]).chronological(times)
+    assert not Split(masks[3], masks[1], masks[2]).chronological(times)
+    assert not Split(masks[0], masks[1], masks[2]).chronological(times[0] + (times - times[0]) / 2)

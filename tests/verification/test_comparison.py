@@ -9,7 +9,7 @@ import pytest
 from kflare.errors import SettingError
 from kflare.verification.comparison import VerificationSettings, compare
 from kflare.verification.contingency import ContingencyTable
-from kflare.verification.intervals import bootstrap, bootstrap_difference
+from kflare.verification.intervals import bootstrap
 from kflare.verification.probabilistic import msess, reliability, trailing_climatology
 from kflare.verification.tables import forecast_table
 
@@ -91,7 +91,7 @@ def test_differences_are_paired():
     found = compare(forecasts, FEW).differences
     good, noisy = forecasts.probability.values()
     days = forecasts.time.astype("datetime64[D]")
-    alone = bootstrap_difference(forecasts.observed, good, noisy, days, resamples=200, seed=3)
+    alone = bootstrap(forecasts.observed, good, days, other=noisy, resamples=200, seed=3)
     for score, threshold in (("tss", 0.5), ("brier_score", None), ("reliability", None)):
         interval = row(found, method="good", other="noisy", threshold=threshold, score=score)
         assert interval["value"] == alone[score].value

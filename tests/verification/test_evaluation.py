@@ -99,17 +99,17 @@ def utc(*date):
     return datetime(*date, tzinfo=UTC)
 
 
-def test_groups_are_years_instruments_and_named_spans():
+def test_groups_are_years_instruments_and_named_periods():
     spans = [("hmi", utc(2011, 1, 1), utc(2017, 7, 1)), ("mdi", utc(2009, 1, 1), utc(2011, 1, 1))]
-    found = groups_of(TIMES, spans=spans, instruments=np.array(["MDI", "MDI", "HMI", "MDI"]))
+    found = groups_of(TIMES, periods=spans, instruments=np.array(["MDI", "MDI", "HMI", "MDI"]))
     assert {name: mask.tolist() for name, mask in found.items()} == {
         "year 2009": [True, False, False, False],
         "year 2010": [False, True, False, False],
         "year 2011": [False, False, True, True],
         "instrument HMI": [False, False, True, False],
         "instrument MDI": [True, True, False, True],
-        "span mdi": [True, True, False, False],
-        "span hmi": [False, False, True, True],  # its begin belongs to it, the end of the other does not
+        "period mdi": [True, True, False, False],
+        "period hmi": [False, False, True, True],  # its begin belongs to it, the end of the other does not
     }
     # What is one for all samples is the whole, and stands there already.
     assert list(groups_of(TIMES[2:], instruments=np.array(["HMI", "HMI"]))) == []
@@ -119,7 +119,7 @@ def test_groups_are_years_instruments_and_named_spans():
     ("spans", "error", "message"),
     [
         ([("a", utc(2009, 1, 1), utc(2011, 1, 2)), ("b", utc(2011, 1, 1), utc(2012, 1, 1))], SettingError,
-         "the spans `a` and `b` overlap: the one ends 2011-01-02T00:00Z, the other begins 2011-01-01T00:00Z"),
+         "the periods `a` and `b` overlap: the one ends 2011-01-02T00:00Z, the other begins 2011-01-01T00:00Z"),
         ([("a", utc(2011, 1, 1), utc(2010, 1, 1))], SettingError, "`a` must be named once and begin before it ends"),
         ([("a", utc(2009, 1, 1), utc(2011, 1, 1)), ("a", utc(2011, 1, 1), utc(2012, 1, 1))], SettingError, "once"),
         ([("a", utc(2013, 1, 1), utc(2014, 1, 1))], DataError,
@@ -128,4 +128,4 @@ def test_groups_are_years_instruments_and_named_spans():
 )  # fmt: skip
 def test_spans_that_cannot_be_scored_are_refused(spans, error, message):
     with pytest.raises(error, match=message):
-        groups_of(TIMES, spans=spans)
+        groups_of(TIMES, periods=spans)

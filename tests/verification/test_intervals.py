@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kflare.errors import DataError, SettingError
 from kflare.verification.contingency import ContingencyTable
-from kflare.verification.intervals import ClusteredSamples, bootstrap, bootstrap_difference
+from kflare.verification.intervals import ClusteredSamples, bootstrap
 from kflare.verification.probabilistic import (
     brier_decomposition,
     brier_score,
@@ -144,19 +144,19 @@ def test_pairing_takes_out_what_is_hard_for_both():
     observed, probability, clusters = seeded()
     slightly_worse = 0.9 * probability + 0.05
     ours, theirs = (bootstrap(observed, p, clusters, resamples=500) for p in (probability, slightly_worse))
-    difference = bootstrap_difference(observed, probability, slightly_worse, clusters, resamples=500)
+    difference = bootstrap(observed, probability, clusters, other=slightly_worse, resamples=500)
     for name in ("brier_score", "brier_skill_score"):
         assert difference[name].value == pytest.approx(ours[name].value - theirs[name].value)
         assert difference[name].sigma < 0.5 * ours[name].sigma
-    same = bootstrap_difference(observed, probability, probability, clusters, resamples=50)
+    same = bootstrap(observed, probability, clusters, other=probability, resamples=50)
     assert all((interval.lower, interval.upper) == (0, 0) for interval in same.values())
-    swapped = bootstrap_difference(observed, slightly_worse, probability, clusters, resamples=500)
+    swapped = bootstrap(observed, slightly_worse, clusters, other=probability, resamples=500)
     assert swapped["brier_score"].lower == pytest.approx(-difference["brier_score"].upper)
 
 
 def test_thresholds_of_the_two_methods():
     observed, probability, clusters = seeded()
-    result = bootstrap_difference(observed, probability, probability, clusters, thresholds=(0.4, 0.5), resamples=20)
+    result = bootstrap(observed, probability, clusters, other=probability, threshold=0.4, resamples=20)
     first, second = (ContingencyTable.from_probabilities(observed, probability, threshold=t) for t in (0.4, 0.5))
     assert result["pod"].value == first.pod - second.pod
     assert result["roc_area"].value == 0
@@ -213,4 +213,4 @@ def test_bad_input(change, error, message):
 
 def test_methods_with_other_samples_are_refused():
     with pytest.raises(DataError, match="`other` must hold one value for each outcome, got 2 for 3"):
-        bootstrap_difference([0, 1, 0], [0.1, 0.5, 0.9], [0.1, 0.5], [1, 2, 3])
+        bootstrap([0, 1, 0], [0.1, 0.5, 0.9], [1, 2, 3], other=[0.1, 0.5])

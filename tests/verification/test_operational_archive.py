@@ -10,7 +10,7 @@ import pytest
 
 from kflare.verification.comparison import VerificationSettings, compare
 from kflare.verification.contingency import ContingencyTable
-from kflare.verification.intervals import bootstrap, bootstrap_difference
+from kflare.verification.intervals import bootstrap
 from kflare.verification.probabilistic import brier_skill_score, gini, msess, trailing_climatology
 from kflare.verification.tables import forecast_table, read_forecasts
 
@@ -75,7 +75,7 @@ def test_intervals_say_what_731_days_can_tell(archive):
     tss = bootstrap(observed, forecasts["NOAA"], days, resamples=1000, block_length=3)["tss"]
     assert tss.lower < tss.value < tss.upper
     assert tss.upper - tss.lower > 0.2  # 26 event days
-    difference = bootstrap_difference(observed, forecasts["NICT"], forecasts["CLIM120"], days, resamples=1000)["tss"]
+    difference = bootstrap(observed, forecasts["NICT"], days, other=forecasts["CLIM120"], resamples=1000)["tss"]
     assert difference.lower > 0
 
 

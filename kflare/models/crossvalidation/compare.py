@@ -17,8 +17,9 @@ __all__ = ["compared", "matched", "read_other_forecasts", "verifiable"]
 def verifiable(rows: pd.DataFrame) -> pd.DataFrame:
     """Test rows in the long form of `kflare.verify`, each method also as "… calibrated" where the frequency differs.
 
-    Of the rows of `cross_validate`, means over seeds alone: `time` (UTC), `region` of region models, `method` (the
-    network's first), `probability` (0 to 1), `observed` (bool), `fold`, `threshold` (NaN of calibrated ones).
+    Of the rows of `cross_validate`, means over seeds alone: `time` (UTC), `region` of region models, `instrument` of
+    images, `method` (the network's first), `probability` (0 to 1), `observed` (bool), `fold`, `threshold` (NaN of
+    calibrated ones).
     """
     test = rows[(rows["span"] == "test") & (rows["seed"] == ENSEMBLE)]
     same = (test["output"] == test["probability"]).groupby(test["method"]).transform("all")
@@ -26,7 +27,7 @@ def verifiable(rows: pd.DataFrame) -> pd.DataFrame:
     both = pd.concat([test, calibrated], ignore_index=True)
     both = both.sort_values("method", key=lambda names: ~names.str.startswith(NETWORK), kind="stable")
     both["probability"] = both["output"]
-    keys = [name for name in ("time", "region") if name in both]
+    keys = [name for name in ("time", "region", "instrument") if name in both]
     return both[[*keys, "method", "probability", "observed", "fold", "threshold"]]
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NETWORK", "Fold", "MethodForecast", "baseline_unit", "block_folds", "conclude", "cross_calibrated",
-    "cross_validate", "network_unit", "year_folds",
+    "cross_validate", "network_unit", "shuffled_folds", "year_folds",
 ]  # fmt: skip
 
 ENSEMBLE = -1
@@ -97,6 +97,21 @@ def block_folds(times: pd.Series, blocks: int) -> list[Fold]:
                 raise DataError(f"block {number + 1} of {blocks}: the {name} span holds no sample; use fewer blocks")
         folds.append(Fold(train, valid, test, f"block {number + 1}"))
     return folds
+
+
+def shuffled_folds(folds: Iterable[Fold], *, seed: int = 0) -> list[Fold]:
+    """The samples of each fold drawn at random into its spans, as many as before: what Nishizuka et al. (2021) warn of.
+
+    Neighbours of a test sample, nearly equal to it, are then in training, and so is its future.
+    """
+    random, drawn = np.random.default_rng(seed), []
+    for fold in folds:
+        parts = list(fold.parts().values())
+        order = random.permutation(np.flatnonzero(np.logical_or.reduce(parts)))
+        cuts = np.split(order, np.cumsum([part.sum() for part in parts[:-1]]))
+        train, validation, test = (np.isin(np.arange(len(fold.test)), cut) for cut in cuts)
+        drawn.append(Fold(train, validation, test, fold.name))
+    return drawn
 
 
 def _apart(begin: npt.NDArray[np.int64], others: npt.NDArray[np.int64], reach: int) -> npt.NDArray[np.bool_]:

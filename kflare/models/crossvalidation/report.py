@@ -6,31 +6,53 @@ The tables are laid out as Nishizuka et al. (2021), Table 4: a row per fold.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from kflare.errors import SettingError
 from kflare.io.atomic import write_whole
+from kflare.io.stored_table import stored_rows
 from kflare.models.crossvalidation.compare import compared, read_other_forecasts, verifiable
-from kflare.models.crossvalidation.folds import NETWORK, Fold
+from kflare.models.crossvalidation.folds import ENSEMBLE, NETWORK, Fold
 from kflare.models.crossvalidation.scores import METRICS, Metric, Scoreboard, scoreboard
 from kflare.models.registry import ModelSpec
 from kflare.verification.contingency import ContingencyTable
-from kflare.verification.evaluation import interval_cell, number_cell
+from kflare.verification.evaluation import (
+    NamedPeriod,
+    aligned_columns,
+    as_table,
+    evaluate_parts,
+    interval_cell,
+    number_cell,
+    one_outcome,
+)
 from kflare.verification.intervals import Interval
 
-__all__ = ["PUBLISHED_TSS", "as_text", "fold_labels", "published_tss", "write_report"]
+if TYPE_CHECKING:
+    from kflare.models.fitting import TrainingTask
+
+__all__ = ["PUBLISHED_TSS", "as_text", "criteria", "fold_labels", "published_tss", "write_report"]
+
+_grid = partial(aligned_columns, left=1, markdown=True)
 
 #: TSS of Nishizuka et al. (2021), Table 4, by class and test year: 79 features and other samples than ours.
 PUBLISHED_TSS: Mapping[str, Mapping[str, float]] = {
     "M": {"2013": 0.49, "2014": 0.66, "2015": 0.77, "2016": 0.87, "2017": 0.72},
     "C": {"2013": 0.53, "2014": 0.60, "2015": 0.66, "2016": 0.56, "2017": 0.61},
 }
+
+SHUFFLED = (
+    "These are the same samples and methods, but drawn at random into training, validation and test, as many as "
+    "before. Neighbouring samples are nearly equal, so that a method is asked what it was shown, and it knows the "
+    "future. No office could have had these scores: never quote them. (The test samples are then of all years, so that "
+    "methods that learn nothing change, too.)"
+)
 
 
 def published_tss(spec: ModelSpec, folds: Sequence[Fold]) -> Mapping[str, float] | None:
@@ -48,6 +70,8 @@ def as_text(
     A `note` on the samples stands below the title.
     """
     lines = [f"# {title}", *(["", note] if note else []), "", *_samples(board, labels)]
+    quiet = [one_outcome(f"Test {fold['name']}", fold["events"], fold["samples"]) for fold in board.folds]
+    lines += ["", *(f"* {line}" for line in quiet if line)] if any(quiet) else []
     for metric in METRICS:
         shown = published if metric.score == "tss" and published else None
         lines += ["", f"## {metric.title}", "", *_grid(_score_rows(board, labels, metric, shown))]
@@ -131,18 +155,6 @@ def _seed_line(values: Mapping[int, float]) -> str:
     return f"network above: mean forecast of {len(values)} seeds; one by one: {each}; their mean {number_cell(mean)}"
 
 
-def _grid(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        " | ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
-    lines.insert(1, " | ".join(["---", *["---:"] * (len(widths) - 1)]))
-    return [f"| {line} |" for line in lines]
-
-
 def _ends(interval: Interval) -> str:
     return interval_cell(interval.lower, interval.upper)
 
@@ -156,20 +168,22 @@ def write_report(
     folds: Sequence[Fold],
     folder: Path,
     *,
-    spec: ModelSpec,
-    times: pd.Series,
+    task: "TrainingTask",
     seeds: Sequence[int],
     resamples: int,
+    periods: Sequence[NamedPeriod] = (),
+    shuffled: pd.DataFrame | None = None,
     others: Sequence[Path] = (),
     tolerance_minutes: float = 48.0,
     thresholds: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[str, dict[str, Any]]:
     """Write forecasts.parquet, scores.json and table.md; returns the table and the scores.
 
-    `rows` and `folds` are those of `cross_validate`, of samples at `times`; `others` are tables of other methods, each
-    compared on the samples that it shares with ours, with `tolerance_minutes` as in `compared` and `thresholds` as in
-    `read_other_forecasts`.
+    `rows` and `folds` are those of `cross_validate`, of the samples of the task, `shuffled` the rows of
+    `shuffled_folds`; `others` are tables of other methods, each compared on the samples that it shares with ours, with
+    `tolerance_minutes` as in `compared` and `thresholds` as in `read_other_forecasts`.
     """
+    spec = task.spec
     write_whole(folder / "forecasts.parquet", lambda file: verifiable(rows).to_parquet(file, index=False))
     boards, notes = {"all samples": scoreboard(rows, resamples=resamples)}, {"all samples": ""}
     tables = [read_other_forecasts(path, by_region="region" in rows, thresholds=thresholds) for path in others]
@@ -180,16 +194,59 @@ def write_report(
         for methods, shared, told in compared(rows, theirs, tolerance_minutes=tolerance_minutes):
             name = f"samples shared with {methods}"
             boards[name], notes[name] = scoreboard(shared, resamples=resamples), told
-    labels = fold_labels(times, folds)
-    text = "\n\n".join(
+    labels, board = fold_labels(task.samples["time"], folds), boards["all samples"]
+    texts = [
         as_text(
-            board, labels, title=f"{spec.name}, {spec.event_text} within 24 h, {name}", note=notes[name],
+            one, labels, title=f"{spec.name}, {spec.event_text} within 24 h, {name}", note=notes[name],
             published=published_tss(spec, folds),
         )
-        for name, board in boards.items()
-    )  # fmt: skip
-    found = {name: board.as_json() | {"compared": notes[name]} for name, board in boards.items()}
-    scores = {"model": spec.name, "seeds": list(seeds), **found}
+        for name, one in boards.items()
+    ]  # fmt: skip
+    found = {name: one.as_json() | {"compared": notes[name]} for name, one in boards.items()}
+    test = rows[(rows["span"] == "test") & (rows["seed"] == ENSEMBLE)]
+    parts, met = evaluate_parts(test, periods=periods, resamples=resamples), criteria(task, folds, len(board.methods))
+    best = (NETWORK, board.best_baseline("tss"))
+    if shown := [one for one in parts if one.method in best]:
+        texts.append(f"# Parts of the test samples\n\n```\n{as_table(shown)}\n```")
+    if shuffled is not None:
+        wrong = scoreboard(shuffled, resamples=resamples)
+        found["shuffled"] = {"wrong": SHUFFLED} | wrong.as_json()
+        texts += ["# What shuffling would have claimed: WRONG", SHUFFLED, "\n".join(_beside(board, wrong))]
+    texts += ["# Criteria for operational evaluation (Nishizuka et al. 2021, section 6)", "\n".join(met)]
+    text = "\n\n".join(texts)
+    scores = {"model": spec.name, "seeds": list(seeds), **found, "criteria": met,
+              "parts": [one.as_json() for one in parts]}  # fmt: skip
     write_whole(folder / "scores.json", json.dumps(scores, indent=2))
     write_whole(folder / "table.md", text + "\n")
     return text, scores
+
+
+def _beside(honest: Scoreboard, wrong: Scoreboard) -> list[str]:
+    """Means over the folds of every method, and what they would be of shuffled samples."""
+    titles = ("TSS", "TSS at 50 %", "BSS", "ROC area")
+    rows = [["Method", *(cell for title in titles for cell in (title, "shuffled (wrong)"))]]
+    for name, scores in honest.methods.items():
+        pairs = [(scores.mean[metric.key], wrong.methods[name].mean[metric.key]) for metric in METRICS]
+        rows.append([name, *(number_cell(one.value) for pair in pairs for one in pair)])
+    return _grid(rows)
+
+
+def criteria(task: "TrainingTask", folds: Sequence[Fold], methods: int) -> list[str]:
+    """What Nishizuka et al. (2021, section 6) ask of an evaluation for operations, held against a cross-validation.
+
+    A line for each of the paper's three points, and as (iv) what it wishes before them, one data set for all.
+    """
+    spans = zip(*(fold.parts().values() for fold in folds), strict=True)
+    late = sum(not fold.chronological(task.samples["time"]) for fold in folds)
+    near = task.numbers.get("lon", pd.Series(dtype=float)).abs().max()  # NaN where the table has no places
+    reach = f"regions reach to {near:.0f} degrees of longitude"
+    unknown = "the table does not say how near to the limb its regions reach"
+    facts = {
+        "rates": ", ".join(f"{task.observed[np.logical_or.reduce(masks)].mean():.3f}" for masks in spans),
+        "limb": "images show the whole disk" if "region" not in task.samples else unknown if np.isnan(near) else reach,
+        "split": f"NOT met: {late} of {len(folds)} tests have training or validation samples after them"
+        if late else "met: every test is later than all that was trained and chosen on",
+        "methods": methods,
+    }  # fmt: skip
+    rows = stored_rows("kflare.models.crossvalidation", "criteria.csv")
+    return [f"* ({row['number']}) {row['text'].format(**facts)}" for row in rows]

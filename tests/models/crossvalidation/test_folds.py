@@ -19,6 +19,7 @@ from kflare.models.crossvalidation.folds import (
     conclude,
     cross_validate,
     network_unit,
+    shuffled_folds,
     year_folds,
 )
 from kflare.models.crossvalidation.report import PUBLISHED_TSS, as_text, fold_labels
@@ -49,6 +50,22 @@ def test_years_are_trained_validated_and_tested_as_in_table_4():
         np.testing.assert_array_equal(fold.test, years == test)
     labels = fold_labels(times, folds)
     assert labels["2013"] == "Training (2010-2011), Validation (2012), Test (2013)"
+
+
+def test_shuffled_folds_hold_the_same_samples_in_spans_of_the_same_size():
+    times = pd.Series(pd.date_range("2010-05-01", "2014-06-30", freq="D", tz="UTC"))
+    folds = year_folds(times, [2013, 2014])
+    for fold, mixed in zip(folds, shuffled_folds(folds), strict=True):
+        assert mixed.name == fold.name
+        assert [part.sum() for part in mixed.parts().values()] == [part.sum() for part in fold.parts().values()]
+        assert (sum(part.astype(int) for part in mixed.parts().values()) <= 1).all()
+        used = [np.logical_or.reduce(list(one.parts().values())) for one in (fold, mixed)]
+        np.testing.assert_array_equal(*used)
+        assert fold.chronological(times)
+        assert not mixed.chronological(times)
+        # Of the test days some two thirds have the day before in training.
+        assert 0.3 < mixed.train[np.flatnonzero(mixed.test) - 1].mean() < 0.9
+    np.testing.assert_array_equal(shuffled_folds(folds)[1].test, shuffled_folds(folds)[1].test)
 
 
 def test_windows_that_cross_new_year_are_in_no_span():
