@@ -57,6 +57,14 @@ per = [["from", "after"], "seeds"]
 seconds = 900
 bytes = 1e9
 restart = "at the day that is missing"
+[[steps]]
+name = "table"
+command = "tools/paper_table_1.py --output table.md"
+makes = ["table.md"]
+per = []
+seconds = 36
+bytes = 0
+restart = "from its beginning"
 """
 
 
@@ -99,6 +107,9 @@ def test_every_step_is_a_line_that_its_command_takes(name):
             {key: f"{server['option']} http://127.0.0.1{server['path']}" for key, server in recipe["servers"].items()},
         ):
             command, *options = shlex.split(step["command"].format(**words, **servers))
+            if command.startswith("tools/"):
+                assert (ROOT / command).is_file()
+                continue
             # argparse ends the program if one is unknown; one that has no effect is refused.
             refuse_idle_options(importlib.import_module(f"kflare.commands.{command}").main.parser(), command, options)
 
@@ -111,6 +122,8 @@ def test_an_estimate_is_costs_times_work(recipe):
     assert rows["events"] == ["0.01", "0.09", "0.02", "1"]
     # 11 days and two seeds.
     assert rows["srs"] == ["22.00", "5.50", "0.00", "1"]
+    # A program takes as long whatever the span.
+    assert rows["table"] == ["0.00", "0.01", "0.00", "1"]
     assert rows["all"][:3] == ["22.0", "5.6", "0.0"]
 
 
@@ -124,6 +137,7 @@ def test_an_unanswered_file_is_asked_for_again_and_its_lack_is_told(recipe, sun,
     assert "1 of 2 were rejected or not answered for" in (work / "logs" / "srs.txt").read_text()
     state = json.loads((work / "state.json").read_text())["steps"]
     assert (state["events-2011"]["finished"], state["srs"]["finished"]) == (True, False)
+    assert not (work / "table.md").exists()
     # Only what is not finished is run again, with what another run got.
     sun.faults.clear()
     asked = len(sun.log)
@@ -131,6 +145,7 @@ def test_an_unanswered_file_is_asked_for_again_and_its_lack_is_told(recipe, sun,
     assert told.returncode == 0, told.stderr
     assert [path.rpartition("/")[2] for path in sun.log[asked:]] == ["20110102SRS.txt"]
     assert (work / "tables" / "srs.txt").read_text().split()[:4] == ["got", "1", "0.0", "MB"]
+    assert "Park et al. (2018)" in (work / "table.md").read_text()
     state = json.loads((work / "state.json").read_text())["steps"]
     assert state["srs"]["bytes"] == sum(path.stat().st_size for path in (work / "srs").iterdir())
     # The costs of this machine.
@@ -196,4 +211,5 @@ def test_the_first_paper_through_a_kill(tmp_path):
     assert sum(summary["images"].values()) >= 8  # of ten days
     assert list((work / "attributions" / "analysis").glob("*.png"))
     assert "randomisation" in (work / "tables" / "controls.txt").read_text()
+    assert "| cnn-c, network" in (work / "tables" / "table-1.txt").read_text()
     assert "byte_correlation" in (work / "tables" / "check-mdi.txt").read_text()

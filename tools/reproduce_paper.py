@@ -1,9 +1,9 @@
 """Reproduce a paper from a recipe: fetch, train, and make every table, step by step.
 
-A recipe (tools/recipes/*.toml) names settings and steps; each step is one command of kflare, run in the work folder;
-what it prints goes to WORK/tables/STEP.txt. A step that is finished is not run again, and an interrupted one goes on
-where its command can: start the same line again. Without WORK, or with --estimate, nothing is run: it is estimated from
-the unit costs that the recipe holds, or those of a work folder of this machine (--costs).
+A recipe (tools/recipes/*.toml) names settings and steps; each step is one command of kflare, or a program of tools/,
+run in the work folder; what it prints goes to WORK/tables/STEP.txt. A step that is finished is not run again, and an
+interrupted one goes on where its command can: start the same line again. Without WORK, or with --estimate, nothing is
+run: it is estimated from the unit costs that the recipe holds, or those of a work folder of this machine (--costs).
 """
 
 import argparse
@@ -43,10 +43,17 @@ class Step:
 
     name: str
     part: str  # "" or the year
-    command: str  # of kflare, words as on a command line; those with * name files of the work folder
+    command: (
+        str  # of kflare, or tools/PROGRAM.py, words as on a command line; those with * name files of the work folder
+    )
     amount: float  # of work, in the units that its seconds are per
     room: float  # likewise of its bytes
     of: Mapping[str, Any]  # the recipe's table
+
+    @property
+    def line(self) -> str:
+        """The command as it is told."""
+        return f"{'python' if self.command.startswith('tools/') else 'kflare'} {self.command}"
 
     @property
     def key(self) -> str:
@@ -172,7 +179,7 @@ def reproduce(steps: Sequence[Step], work: Path, settings: Mapping[str, Setting]
         done = state["steps"].get(step.key, {})
         if done.get("finished") and all((work / path).exists() for path in step.of["makes"]):
             continue
-        print(f"[{number}/{len(steps)}] {step.key}: kflare {step.command}", file=sys.stderr, flush=True)
+        print(f"[{number}/{len(steps)}] {step.key}: {step.line}", file=sys.stderr, flush=True)
         began, before = time.monotonic(), bytes_in(work, step)
         cpu = cpu_seconds()
         status, why = run(step, work)
@@ -210,10 +217,12 @@ def run(step: Step, work: Path) -> tuple[int, str]:
         shutil.rmtree(work / name, ignore_errors=True)
     (work / "logs").mkdir(exist_ok=True)
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    log, line = work / "logs" / f"{step.key}.txt", [sys.executable, "-m", "kflare", *words]
+    log = work / "logs" / f"{step.key}.txt"
+    program = [str(ROOT / words.pop(0))] if step.command.startswith("tools/") else ["-m", "kflare"]
+    line = [sys.executable, *program, *words]
     for _ in range(_TRIES if "lack" in step.of else 1):
         with log.open("a+", encoding="utf-8") as errors:
-            print(f"{datetime.now(UTC):%FT%TZ} kflare {step.command}", file=errors, flush=True)
+            print(f"{datetime.now(UTC):%FT%TZ} {step.line}", file=errors, flush=True)
             begin = errors.tell()
             done = subprocess.run(
                 line, cwd=work, check=False, text=True, stdout=subprocess.PIPE, stderr=errors,
