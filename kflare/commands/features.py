@@ -48,14 +48,12 @@ def _features(args: argparse.Namespace) -> None:
 
     from kflare.datasets.region_parts import measure_all, plan, settled_folder
     from kflare.datasets.region_run import complete_run
-    from kflare.datasets.splits import utc_date
     from kflare.flares.repairing import read_flares
     from kflare.flares.srs import read_srs
     from kflare.io.workers import run_tasks
     from kflare.observations.sets import find_sets
     from kflare.regions.extraction import Extraction
 
-    begin, end = (None if text is None else utc_date(text) for text in (args.begin, args.end))
     options = Extraction(_detection_options(args.detection), args.disambiguation, timedelta(minutes=args.tolerance))
     # Read first: a fault in them would otherwise be found after hours.
     xray = _xrays(args)
@@ -63,8 +61,8 @@ def _features(args: argparse.Namespace) -> None:
     srs = None if args.srs is None else read_srs(args.srs)
     found = find_sets(
         [place.absolute() for place in args.observations],
-        since=None if begin is None else begin.to_pydatetime(),
-        until=None if end is None else end.to_pydatetime(),
+        since=args.begin,
+        until=args.end,
         cadence=None if args.cadence is None else timedelta(hours=args.cadence),
         tolerance=options.tolerance,
     )

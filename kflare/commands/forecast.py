@@ -54,6 +54,11 @@ def _forecast(args: argparse.Namespace) -> int:
             run_schedule(settings, ledger=ledger, log=log)
         return 0
     with Ledger(settings.ledger.url, begin=args.once) as ledger:
+        if args.export is not None:
+            from kflare.operations.outcomes import export_training_data
+
+            print(export_training_data(ledger, args.export))
+            return 0
         if args.verify_ledger is not None:
             return _verify(ledger, args.verify_ledger)
         if args.status:

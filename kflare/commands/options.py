@@ -4,7 +4,7 @@ import argparse
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kflare.errors import SettingError
-from kflare.sun.times import UNIT_SECONDS
+from kflare.sun.times import UNIT_SECONDS, read_date
 
 __all__ = ["OPTION_TYPES", "add_options", "command_options", "refuse_idle_options"]
 
@@ -20,15 +20,11 @@ _RULES: Final = ("only_with", "not_with", "leaves")
 
 
 def _utc_time(text: str) -> datetime:
-    """A date or time of ISO 8601 on the command line, as aware UTC."""
-    wrong = f"must be a date or time such as 2013-10-23 or 2013-10-23T03:00, got {text!r}"
+    """A date of `read_date`."""
     try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(wrong) from error
-    if not 1600 <= time.year < 2600:  # far from where Python's own calendar ends
-        raise argparse.ArgumentTypeError(wrong)
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        return read_date(text)
+    except SettingError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _span(text: str) -> timedelta:

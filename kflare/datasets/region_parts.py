@@ -182,8 +182,8 @@ def measure_all(jobs: Iterable[Job], options: Extraction) -> Iterator[Result]:
             numbers = [()] * len(measured.rows) if job.srs is None else noaa_numbers(measured.detection, _srs(job.srs))
             names = ["/".join(map(str, own)) for own in numbers]
             if measured.vector is not None:
-                aside = job.picture.with_suffix(".vector.png")
-                draw_vector_map(measured.vector, measured.detection, aside, names=names)
+                path = job.picture.with_suffix(".vector.png")
+                draw_vector_map(measured.vector, measured.detection, path, names=names)
             draw_quick_look(measured.magnetogram, measured.detection, job.picture, names=names)
         write_part(measured, job.observations, job.part)
         yield Result(job, len(measured.rows))

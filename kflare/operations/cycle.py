@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
 
 import pandas as pd
 
@@ -63,9 +62,6 @@ from kflare.operations.unrecorded import keep_cycle, kept_cycle
 
 __all__ = ["run_cycle"]
 
-# Of issue: no image of 24 h before the oldest data lies further back.
-_KNOWN: Final = timedelta(days=9)
-
 
 @dataclass
 class _Draft:
@@ -104,7 +100,9 @@ def run_cycle(
         return recorded
     log("begun", issue=utc_text(issue), now=utc_text(now), software=__version__)
     with log.timed("observed") as values:
-        inputs = fetch_inputs(issue, settings, now=now, measured=ledger.data_times(issue - _KNOWN, issue))
+        # Data are at most a week old, and the changes of regions over a day.
+        measured_before = ledger.data_times(issue - timedelta(days=9), issue)
+        inputs = fetch_inputs(issue, settings, now=now, measured=measured_before)
         values["missing"] = [record.name for record in inputs.records if record.status == "missing"]
     seen = [newest, *(one.time for one in inputs.records if one.name not in UNDATED)]
     newest = max((time for time in seen if time is not None), default=None)

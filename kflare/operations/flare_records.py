@@ -37,6 +37,10 @@ class Current:
         """Whether the list is complete for since <= start < until."""
         return any(first <= since and until <= last for first, last in self.covered)
 
+    def flare_list(self) -> FlareList:
+        """The flares as a list, without places."""
+        return FlareList(self.table.drop(columns="revision"), "the ledger", {})
+
 
 def record_flares(
     connection: Connection, flares: FlareList, *, since: datetime, until: datetime, source: str, recorded: datetime

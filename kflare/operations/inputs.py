@@ -90,15 +90,12 @@ def fetch_inputs(
             names = [*(source.name for source in SOURCES), *(feed.name for feed in FEEDS)]
             found = NrtSet(issue, tuple(NrtResult(name, "", issue, reason=str(error)) for name in names))
         seen = found["magnetogram"].time
-        hot: list[NrtResult] = []
-        earlier: dict[int, dict[str, NrtResult]] = {}
-        if seen is not None:
-            hot = [_before(issue, seen, hours, ("aia_131",), fetch)["aia_131"] for hours in (1, 2)]
-            earlier = {
-                hours: _before(issue, seen, hours, names, fetch)
-                for hours, names in _EARLIER.items()
-                if all(abs(seen - time - hours * HOUR) / HOUR > TOLERANCES[hours] / 60 for time in measured)
-            }
+        hot = [] if seen is None else [_before(issue, seen, hours, ("aia_131",), fetch)["aia_131"] for hours in (1, 2)]
+        earlier = {} if seen is None else {
+            hours: _before(issue, seen, hours, names, fetch)
+            for hours, names in _EARLIER.items()
+            if all(abs(seen - time - hours * HOUR) / HOUR > TOLERANCES[hours] / 60 for time in measured)
+        }  # fmt: skip
         srs, region_record = _noaa_regions(issue, folder, web, settings)
     records = [_record(result, first) for result in found.results]
     # These are meant to be older, so their age is no blemish.
@@ -243,8 +240,7 @@ def past_flares(issue: datetime, settings: ForecastSettings, ledger: Ledger) -> 
     known = ledger.flares(since, issue)
     lists = []
     if len(known.table):
-        table = known.table.drop(columns="revision").assign(lon=float("nan"), lat=float("nan"))
-        lists.append(FlareList(table, "the ledger", {}))
+        lists.append(known.flare_list())
     if settings.data.flares is not None:
         lists.append(read_flares(settings.data.flares).between(since, issue))
     if len(lists) == 2:

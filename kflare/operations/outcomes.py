@@ -1,19 +1,22 @@
-"""Forecasts joined with what happened, as one table for `kflare.verification`."""
+"""Forecasts joined with what happened, as one table for `kflare.verification`, and features as training data."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.flares.labels import reaches, window_flux
+from kflare.flares.labels import LEAD_HOURS, reaches, window_flux
+from kflare.io.atomic import make_folder, write_whole
 from kflare.operations.database import shown_url
 from kflare.operations.forecast import Forecast
 from kflare.operations.ledger import Ledger
+from kflare.operations.measurement import FEATURES
 from kflare.sun.disk import FULL_DISK
 
-__all__ = ["forecast_outcomes", "table_to_verify"]
+__all__ = ["export_training_data", "forecast_outcomes", "table_to_verify"]
 
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _COLUMNS: Final = (
@@ -78,6 +81,29 @@ def table_to_verify(url: str, threshold: str, *, regions: bool) -> tuple[pd.Data
     )
     both = pd.concat([known[columns], calibrated[columns]], ignore_index=True)
     return both, f"ledger {where}", f"≥{threshold}1.0 flares"
+
+
+def export_training_data(ledger: Ledger, folder: Path) -> str:
+    """Write what `kflare.fit` takes as --regions and --flares; returns what was written, in a line.
+
+    `regions.parquet` has the features of each region as a cycle measured them, of the times whose following 24 h the
+    flare list covers; `flares.csv` has the flares as they are known now. DataError if there is no such time.
+    """
+    features, known = ledger.features(_FIRST, _LAST), ledger.flares(_FIRST, _LAST)
+    covered = features["time"].map(lambda time: known.covers(time, time + pd.Timedelta(hours=LEAD_HOURS))).astype(bool)
+    table = features.reindex(columns=["time", "region", "noaa", *FEATURES])
+    table = table[table["USflux"].notna() & covered]
+    if table.empty:
+        why = f"of {len(features)} that were measured none has a flare list that covers the 24 h after it"
+        raise DataError(f"the ledger holds no region whose outcome is known: {why}; run more cycles")
+    flares, numbers = known.flare_list(), table["noaa"]
+    table = table.assign(noaa=numbers.str[0].astype("Int64"), noaas=[" ".join(map(str, own)) for own in numbers])
+    table.attrs = {"flare_scale": flares.scale}  # of the histories
+    make_folder(folder)
+    write_whole(folder / "regions.parquet", lambda file: table.to_parquet(file, index=False))
+    flares.write_csv(folder / "flares.csv")
+    span = f"{table['time'].min():%Y-%m-%d} to {table['time'].max():%Y-%m-%d}"
+    return f"{len(table)} rows of {table['region'].nunique()} regions, {span}, and {len(flares)} flares in {folder}"
 
 
 def _observed(table: pd.DataFrame, flares: pd.DataFrame, numbers: pd.DataFrame) -> pd.Series:

@@ -31,13 +31,13 @@ def draw_quick_look(
 ) -> None:
     """Draw the picture as PNG, in one step; `names`, such as NOAA numbers, stand beside the regions' numbers."""
     small = magnetogram.resized(min(_WIDTH, magnetogram.data.shape[0]))
-    figure, axes = _disk_axes(small.data, small.disk)
+    axes = _disk_axes(small.data, small.disk)
     boxes = _draw_frames(axes, detection, small.data.shape[0], _FORECAST, names)
     for region, box in zip(detection.regions, boxes, strict=True):
         for x, y in [] if region.limb else _lines(small, box):
             axes.plot(x, y, color=_LINE, linewidth=1.2)
     lines = "lines: magnetic neutral lines; dotted: across the limb, not forecast; north up, west right"
-    _finish(figure, axes, f"{_title(detection, small.instrument)}\n{lines}", path)
+    _finish(axes, detection, small.instrument, lines, path)
 
 
 def draw_vector_map(
@@ -48,21 +48,18 @@ def draw_vector_map(
     Nishizuka et al. (2021), Fig. 2: where a frame leaves the areas, the vector field is 0.
     """
     radial, covered, disk = vector.radial_map(min(_WIDTH, vector.geometry.shape[0]))
-    figure, axes = _disk_axes(radial, disk)
-    areas = ""
+    axes = _disk_axes(radial, disk)
     if covered.any() and not covered.all():
         axes.contour(covered.astype(float), [0.5], colors=_LINE, linewidths=1.1)
-        areas = "blue: areas of HARPs, outside of them it is 0; "
     _draw_frames(axes, detection, len(radial), _FRAME, names)
-    lines = f"radial component; {areas}dotted: across the limb, not forecast"
-    _finish(figure, axes, f"{_title(detection, 'vector field')}\n{lines}", path)
+    lines = "blue: areas of HARPs, outside of them the field is 0; dotted: across the limb, not forecast"
+    _finish(axes, detection, "radial component of the vector field", lines, path)
 
 
-def _disk_axes(data: Float32Array, disk: Disk) -> tuple[Any, Any]:
+def _disk_axes(data: Float32Array, disk: Disk) -> Any:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 8.35), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
+    axes = Figure(figsize=(8, 8.35), dpi=100, layout="constrained").add_subplot()
     axes.imshow(data, cmap="gray", vmin=-_RANGE, vmax=_RANGE, interpolation="antialiased")
     turn = np.linspace(0, 2 * np.pi, 361)
     axes.plot(disk.x + disk.radius * np.cos(turn), disk.y + disk.radius * np.sin(turn), color="0.5", linewidth=0.6)
@@ -70,7 +67,7 @@ def _disk_axes(data: Float32Array, disk: Disk) -> tuple[Any, Any]:
     axes.set_xlim(disk.x - margin, disk.x + margin)
     axes.set_ylim(disk.y + margin, disk.y - margin)
     axes.set_axis_off()
-    return figure, axes
+    return axes
 
 
 def _draw_frames(
@@ -89,14 +86,11 @@ def _draw_frames(
     return boxes
 
 
-def _title(detection: Detection, instrument: str) -> str:
+def _finish(axes: Any, detection: Detection, what: str, lines: str, path: Path) -> None:
     found = f"{len(detection.regions)} regions" if detection.regions else "no sunspot"
-    return f"{detection.time:%Y-%m-%d %H:%M} UT, {instrument}, ±{_RANGE:g} G: {found}"
-
-
-def _finish(figure: Any, axes: Any, title: str, path: Path) -> None:
+    title = f"{detection.time:%Y-%m-%d %H:%M} UT, {what}, ±{_RANGE:g} G: {found}\n{lines}"
     axes.set_title(title, fontsize=10)
-    write_whole(path, lambda file: figure.savefig(file, format="png", metadata={"Software": None}))
+    write_whole(path, lambda file: axes.figure.savefig(file, format="png", metadata={"Software": None}))
 
 
 def _lines(small: Magnetogram, box: tuple[float, float, float, float]) -> list[tuple[Float64Array, Float64Array]]:

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,14 +15,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "DAY_SECONDS", "HOUR", "UNIT_SECONDS", "in_hours", "in_utc", "microseconds", "name_of_time", "parse_header_time",
-    "require_span", "slots", "tai_from_utc", "time_from_name", "times_since", "utc_from_tai", "within",
+    "DAY_SECONDS", "HOUR", "UNIT_SECONDS", "in_hours", "in_utc", "microseconds", "name_of_time",
+    "parse_header_time", "read_date", "require_span", "slots", "tai_from_utc", "time_from_name", "times_since",
+    "utc_from_tai", "within",
 ]  # fmt: skip
 
 HOUR: Final = timedelta(hours=1)
 DAY_SECONDS: Final = 86_400
 #: By the letters of durations and cadences.
 UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": DAY_SECONDS}
+
+_AGO = re.compile(r"(\+?)(\d{1,3}) *(day|week|month|year)s?")
 
 # 20131023_000054, 20131023_0000, 20131023T000054, and with _TAI behind it for names made by JSOC.
 _NAME_TIME = re.compile(r"(?<!\d)(\d{8})[_T](\d{4})(\d{2})?(?:\.\d+)?(?!\d)(_TAI)?", re.IGNORECASE)
@@ -108,6 +112,25 @@ def in_utc(time: datetime, name: str) -> datetime:
     if time.utcoffset() is None:
         raise SettingError(f"`{name}` must carry a time zone (UTC), got {time!r}")
     return time.astimezone(UTC)
+
+
+def read_date(text: str) -> datetime:
+    """A date or time of ISO 8601, or so long ago as "6months", "10 days" or "1year" (0 UT of the day), aware UTC.
+
+    SettingError of any other text, and of such a date in the future ("+6months").
+    """
+    if ago := _AGO.fullmatch(text.strip()):
+        if ago[1]:
+            raise SettingError(f"`{text}` lies in the future: a date such as 6months is so long ago, without a sign")
+        import pandas as pd
+
+        today = pd.Timestamp(datetime.now(UTC)).floor("D")
+        return (today - pd.DateOffset(**{f"{ago[3]}s": int(ago[2])})).to_pydatetime()
+    with suppress(ValueError):
+        time = datetime.fromisoformat(text)
+        if 1600 <= time.year < 2600:  # far from where Python's own calendar ends
+            return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    raise SettingError(f"`{text}` is no date: write it as 2014-03-18, 2014-03-18T12:00Z or 6months")
 
 
 def require_span(since: datetime, until: datetime) -> None:

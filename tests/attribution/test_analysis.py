@@ -274,7 +274,7 @@ def test_options(archive, images, regions, tmp_path, capsys):
     given = [str(archive / "export"), str(archive / "magnetograms"), "--flares", str(archive / "flares.csv")]
     for more, message in (
         ([], "the following arguments are required: --regions"),
-        (["--regions", "x", "--days", "today"], "argument --days: must be a date or time such as 2013-10-23"),
+        (["--regions", "x", "--days", "today"], "argument --days: `today` is no date: write it as 2014-03-18"),
     ):
         with pytest.raises(SystemExit, match="2"):
             main([*given, *more])

@@ -59,7 +59,8 @@ def test_a_value_that_is_none(capsys):
     assert "--cadence: must lie in 0.001..1e+06, got 0" in refused(capsys, "features", "x", "--cadence", "0")
     assert "--threshold: must lie in 0..1, got 2" in refused(capsys, "attribute", "x", "--threshold", "2")
     assert "--images: must lie in 1..1e+06, got 0" in refused(capsys, "controls", "x", "--images", "0")
-    assert "--issue: must be a date or time such as" in refused(capsys, "forecast", "--once", "--issue", "noon")
+    assert "--issue: `noon` is no date: write it as" in refused(capsys, "forecast", "--once", "--issue", "noon")
+    assert "--from: `+2weeks` lies in the future" in refused(capsys, "fetch", "hmi", "--from", "+2weeks")
     assert "not allowed with argument" in refused(capsys, "forecast", "--once", "--status")
     assert "choose from" in refused(capsys, "fit", "cnn-x")
 
@@ -119,7 +120,7 @@ _WAYS = {
     "serve": "serve",
     "serve batches": "serve --batching-parameters-file b --rest-api-port 0",
     **{f"forecast {mode}": f"forecast --{mode}" for mode in
-       ("once", "schedule", "publish", "status", "upgrade-ledger", "verify-ledger", "print-settings")},
+       ("once", "schedule", "publish", "status", "upgrade-ledger", "verify-ledger", "print-settings", "export o")},
 }  # fmt: skip
 WAYS = {name: way.split() for name, way in _WAYS.items()}
 """Ways to use each command: together they show each option where it has an effect, and where not."""
@@ -174,6 +175,7 @@ IDLE = {
     "forecast upgrade-ledger": _MODES,
     "forecast verify-ledger": _MODES,
     "forecast print-settings": _MODES,
+    "forecast export o": _MODES,
     "releases publish": "--set-aside --signing-key --trusted-key --ca --cert --key --json",
     "releases publish quietly": "--canary --notify --set-aside --signing-key --trusted-key --ca --cert --key --json",
     "releases list": "--set-aside --canary --keep --signing-key --trusted-key --notify --ca --cert --key",

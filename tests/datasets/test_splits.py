@@ -1,5 +1,7 @@
 """Splits: no label window reaches into a later span."""
 
+from datetime import datetime
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -151,3 +153,22 @@ def test_a_split_is_chronological_where_no_window_reaches_into_the_test():
     assert Split(masks[0], masks[1], masks[2]).chronological(times)
     assert not Split(masks[3], masks[1], masks[2]).chronological(times)
     assert not Split(masks[0], masks[1], masks[2]).chronological(times[0] + (times - times[0]) / 2)
+
+
+def test_a_date_so_long_ago(monkeypatch):
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 8, 31, 17, 30, tzinfo=tz)
+
+    monkeypatch.setattr("kflare.sun.times.datetime", Clock)
+    # Months end when they do: six before 31 August is 28 February.
+    wanted = {"6months": "2026-02-28", "1 month": "2026-07-31", "90days": "2026-06-02", "2weeks": "2026-08-17",
+              "1year": "2025-08-31", "0days": "2026-08-31"}  # fmt: skip
+    assert {text: f"{utc_date(text):%Y-%m-%d}" for text in wanted} == wanted
+    assert utc_date("6months") == pd.Timestamp("2026-02-28T00:00Z")
+    with pytest.raises(SettingError, match="`\\+6months` lies in the future"):
+        utc_date("+6months")
+    for text in ("6 fortnights", "months", "-6months", "6.5months"):
+        with pytest.raises(SettingError, match="is no date: write it as"):
+            utc_date(text)

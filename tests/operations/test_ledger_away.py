@@ -303,7 +303,7 @@ sys.exit(main(sys.argv[1:]))
 def test_a_time_beyond_the_calendars_reckoning_is_wrong_usage(option: str, time: str, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
         command.main(["--once", option, time])
-    assert "must be a date or time such as" in capsys.readouterr().err
+    assert "is no date: write it as" in capsys.readouterr().err
 
 
 def test_a_clock_30_days_ahead_records_nothing(settings: ForecastSettings, tmp_path: Path, capsys) -> None:
