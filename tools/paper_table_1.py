@@ -31,7 +31,7 @@ class Row(NamedTuple):
 
     name: str
     full_disk: bool | None  # None: not known
-    chronological: bool | None  # tested on times after all that was trained on: the paper's "operationally evaluated"
+    chronological: bool | None  # tested after all that was trained on: what "operationally evaluated" is taken for
     table: ContingencyTable
 
 
