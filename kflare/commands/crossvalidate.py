@@ -38,23 +38,15 @@ def _crossvalidate(args: argparse.Namespace) -> None:
     task, folder = training_task(args, run="crossvalidate-")
     # It takes the networks of the folds, one after the other, for one function that is traced too often.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    from kflare.models.crossvalidation.folds import (
-        baseline_unit,
-        block_folds,
-        cross_calibrated,
-        cross_validate,
-        network_unit,
-        shuffled_folds,
-        year_folds,
-    )  # fmt: skip
+    from kflare.models.crossvalidation import folds as splits
     from kflare.models.crossvalidation.report import write_report
     from kflare.models.fitting import require_both_classes
     from kflare.verification.evaluation import groups_of
 
     print(*task.notes, sep="\n", file=sys.stderr)
     times, spec = task.samples["time"], task.spec
-    folds = year_folds(times, args.test_years) if args.blocks is None else block_folds(times, args.blocks)
-    mixed = shuffled_folds(folds) if args.shuffled else []
+    folds = splits.year_folds(times, args.test_years) if args.blocks is None else splits.block_folds(times, args.blocks)
+    mixed = splits.shuffled_folds(folds) if args.shuffled else []
     for fold in (*folds, *mixed):
         require_both_classes(task.observed, fold, event=f"test {fold.name}: a {spec.event_text}")
     tests = np.logical_or.reduce([fold.test for fold in folds])
@@ -68,13 +60,13 @@ def _crossvalidate(args: argparse.Namespace) -> None:
         **recipe.args[0],
         "class_weight": args.class_weight,
     }
-    units = {"baselines": baseline_unit(task)}
-    units |= {f"seed-{seed}": network_unit(task, seed=seed, recipe=recipe) for seed in args.seeds}
+    units = {"baselines": splits.baseline_unit(task)}
+    units |= {f"seed-{seed}": splits.network_unit(task, seed=seed, recipe=recipe) for seed in args.seeds}
     # Weighted by the class ratio, 0.5 stands for the training span's event rate.
     rates = {fold.name: float(task.observed[fold.train].mean()) for fold in folds}
-    calibrate = partial(cross_calibrated, rates=rates if args.class_weight is None else None)
+    calibrate = partial(splits.cross_calibrated, rates=rates if args.class_weight is None else None)
     tested = partial(
-        cross_validate, task.samples.assign(observed=task.observed), units=units,
+        splits.cross_validate, task.samples.assign(observed=task.observed), units=units,
         calibrate=calibrate if args.calibration == "all-years" else None,
     )  # fmt: skip
     rows = tested(folds=folds, folder=folder, settings=settings)

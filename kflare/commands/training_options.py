@@ -55,8 +55,6 @@ def _checked_spec(args: argparse.Namespace) -> ModelSpec:
         raise SettingError(f"{spec.name} needs either --sharp DIR or --regions FILE")
     elif args.sharp is not None and args.harp_noaa is None:
         raise SettingError("--sharp needs --harp-noaa FILE, by which flares are assigned to regions")
-    if args.pretrain and spec.pretraining is None:
-        raise SettingError(f"{spec.name} has no pretraining: leave --pretrain out")
     if len(set(args.seeds)) < len(args.seeds):
         raise SettingError(f"--seeds must differ, got {args.seeds}")
     return spec

@@ -58,7 +58,6 @@ def interval_cell(lower: float, upper: float) -> str:
 
 
 _RESAMPLES = 2000
-_NO_INTERVAL = (np.nan, np.nan)
 _COLUMNS = "span method N rate thr TP FP FN TN ACC POD FAR TSS TSS-95% HSS ApSS FB BSS BSS-95% AUC"
 
 
@@ -72,8 +71,8 @@ class Evaluation:
     table: ContingencyTable
     bss: float  # Brier skill score of the calibrated probability against the span's climatology; perfect 1, no skill 0
     roc_area: float  # area under the ROC curve; perfect 1, no skill 0.5
-    tss_interval: tuple[float, float] | None = None  # 95 %, by resampling clusters (days, regions), if given
-    bss_interval: tuple[float, float] | None = None
+    tss_interval: tuple[float, float] = (np.nan, np.nan)  # 95 %, by resampling clusters (days, regions), if given
+    bss_interval: tuple[float, float] = (np.nan, np.nan)
 
     @property
     def note(self) -> str:
@@ -93,7 +92,7 @@ class Evaluation:
             "note": self.note,
             **asdict(self.table),
             **{name: value if np.isfinite(value) else None for name, value in scores.items()},
-            **{name: list(ends) if ends and np.isfinite(ends).all() else None for name, ends in intervals.items()},
+            **{name: list(ends) if np.isfinite(ends).all() else None for name, ends in intervals.items()},
         }
 
 
@@ -117,16 +116,16 @@ def evaluate(
     frequency = probability if calibrated is None else calibrated
     outcomes, values = check_samples(observed, probability)
     yes, limits = values >= threshold, np.unique(threshold)
-    tss, bss = None, None
+    intervals: list[tuple[float, float]] = []
     if clusters is not None:
         samples = ClusteredSamples(outcomes, clusters)
         scored = {"tss": samples.table_scores(yes), "brier_skill_score": samples.probability_scores(frequency)}
         block = min(resampling.pop("block_length", 1), samples.clusters)
         found = samples.resample(scored, block_length=block, **{"resamples": _RESAMPLES, **resampling})
-        tss, bss = ((one.lower, one.upper) for one in (found.interval(score, score) for score in scored))
+        intervals = [(one.lower, one.upper) for one in (found.interval(score, score) for score in scored)]
     table = ContingencyTable.from_forecasts(outcomes, yes)
     brier, area = float(brier_skill_score(observed, frequency)), float(roc_area(observed, probability))
-    return Evaluation(method, span, float(limits[0]) if len(limits) == 1 else np.nan, table, brier, area, tss, bss)
+    return Evaluation(method, span, float(limits[0]) if len(limits) == 1 else np.nan, table, brier, area, *intervals)
 
 
 def groups_of(
@@ -192,9 +191,9 @@ def as_table(evaluations: Iterable[Evaluation]) -> str:
         row += [f"{item.threshold:.2f}" if np.isfinite(item.threshold) else "–"]
         row += [*map(str, counts), *map(number_cell, (t.accuracy, t.pod, t.far, t.tss))]
         row += [
-            interval_cell(*item.tss_interval or _NO_INTERVAL),
+            interval_cell(*item.tss_interval),
             *map(number_cell, (t.hss, t.apss, t.frequency_bias, item.bss)),
         ]
-        rows.append([*row, interval_cell(*item.bss_interval or _NO_INTERVAL), number_cell(item.roc_area)])
+        rows.append([*row, interval_cell(*item.bss_interval), number_cell(item.roc_area)])
     notes = dict.fromkeys(item.note for item in evaluations if item.note)
     return "\n".join([*aligned_columns(rows, left=2), *notes])

@@ -21,7 +21,7 @@ def test_scores_derived_by_hand():
     assert e.roc_area == pytest.approx(3 / 4)
     # Brier score (0.01 + 0.36 + 0.36 + 0.01)/4 = 0.185; climatology 0.25.
     assert e.bss == pytest.approx(1 - 0.185 / 0.25, rel=1e-6)
-    assert (e.tss_interval, e.bss_interval) == (None, None)
+    assert np.isnan([*e.tss_interval, *e.bss_interval]).all()
 
 
 def test_threshold_and_ranks_are_of_the_probability_and_frequencies_of_the_calibrated():

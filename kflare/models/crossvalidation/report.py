@@ -80,7 +80,8 @@ def as_text(
         best = board.best_baseline(metric.key)
         if best and NETWORK in board.methods:
             difference = board.methods[best].behind[metric.key]
-            lines += ["", f"network minus the best baseline ({best}), mean of folds: {_with_interval(difference)}"]
+            lead = f"{number_cell(difference.value)} ({_ends(difference)})"
+            lines += ["", f"network minus the best baseline ({best}), mean of folds: {lead}"]
     for limit, name in (("validation", "threshold of each fold's validation span"), ("half", "threshold 50 %")):
         lines += ["", f"## Contingency tables, all folds counted together; {name}", ""]
         lines += _grid(_table_rows(board, limit))
@@ -157,10 +158,6 @@ def _seed_line(values: Mapping[int, float]) -> str:
 
 def _ends(interval: Interval) -> str:
     return interval_cell(interval.lower, interval.upper)
-
-
-def _with_interval(interval: Interval) -> str:
-    return f"{number_cell(interval.value)} ({_ends(interval)})" if np.isfinite(interval.value) else "–"
 
 
 def write_report(
