@@ -4,8 +4,6 @@ A message names the file or field in backticks, states the rule, the value seen 
 The commands print it on one line and end with exit status 1.
 """
 
-__all__ = ["DataError", "KflareError", "LedgerError", "ModelError", "ServingError", "SettingError"]
-
 
 class KflareError(Exception):
     """Root of all errors that kflare raises on purpose.

@@ -25,8 +25,6 @@ from kflare.errors import DataError
 from kflare.io.atomic import move_into_place, temporary_file
 from kflare.io.integrity import damage
 
-__all__ = ["FileRequest", "FileResult", "download", "download_all", "failure"]
-
 _MAX_FILE = 1 << 31
 
 

@@ -11,7 +11,6 @@ from kflare.flares.catalogue import FlareList
 from kflare.flares.hek import flares_from_hek
 from kflare.sun.times import require_span
 
-__all__ = ["HEK_URL", "query_hek_flares"]
 HEK_URL: Final = "https://www.lmsal.com/hek/her?"
 _MOST_PAGES: Final = 500
 #: Values of FRM_NAME.

@@ -22,19 +22,6 @@ from kflare.sun.times import UNIT_SECONDS, parse_header_time, tai_from_utc, utc_
 if TYPE_CHECKING:
     import drms
 
-__all__ = [
-    "JSOC2_URL",
-    "JSOC_URL",
-    "Jsoc",
-    "QualityCheck",
-    "Record",
-    "by_quality",
-    "jsoc_time",
-    "newest",
-    "slot_length",
-    "slot_of",
-]
-
 #: Where JSOC is.
 JSOC_URL: Final = "http://jsoc.stanford.edu"
 #: The internal server, for `aia.lev1_nrt2`; it asks for a name and password.

@@ -21,8 +21,6 @@ from kflare.errors import DataError
 from kflare.io.integrity import damage
 from kflare.sun.times import in_hours, name_of_time, time_from_name
 
-__all__ = ["HELIOVIEWER_URL", "SOHO_URL", "find_helioviewer", "find_jsoc", "find_soho"]
-
 #: Helioviewer's API.
 HELIOVIEWER_URL: Final = "https://api.helioviewer.org/v2/"
 #: SOHO's image archive: magnetograms of MDI (`mdimag`) and HMI (`hmimag`) as JPEG, ±100 G (SCIENCE.md D.4).

@@ -37,8 +37,6 @@ from kflare.io.integrity import damage
 from kflare.sun.times import HOUR, in_hours, in_utc, name_of_time
 from kflare.xray.flux import read_xray_flux
 
-__all__ = ["fetch_nrt"]
-
 # Records of one window whose files are tried one after the other before the window is given up.
 _TRIES = 3
 # SWPC's flux is a few minutes behind; one that lags more was fetched too early.

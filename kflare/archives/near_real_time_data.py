@@ -14,8 +14,6 @@ from kflare.archives.downloads import FileResult
 from kflare.archives.jsoc import QualityCheck, by_quality
 from kflare.sun.times import HOUR
 
-__all__ = ["FEEDS", "FEED_REACH", "SOURCES", "Feed", "JsocSource", "NrtRecord", "NrtResult", "NrtSet"]
-
 
 @dataclass(frozen=True)
 class JsocSource:

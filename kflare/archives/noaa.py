@@ -10,8 +10,6 @@ from typing import Any, Final
 from kflare.archives.downloads import FileRequest, FileResult, failure
 from kflare.archives.web import NoAnswerError, TransientError, Web
 
-__all__ = ["FLARE_FEEDS", "REPORTS_URL", "SWPC_URL", "XRAY_FEEDS", "find_feeds", "find_reports", "find_xrs"]
-
 #: NOAA's daily reports, 1996 to now: where those of edited events, and of active regions, are below their address.
 REPORTS_URL: Final = "https://www.ngdc.noaa.gov/stp/space-weather/swpc-products/daily_reports/"
 _REPORTS: Final = {"events": "solar_event_reports", "SRS": "solar_region_summaries"}

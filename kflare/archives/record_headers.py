@@ -12,8 +12,6 @@ from kflare.errors import DataError
 from kflare.io.guarded_fits import guarded_fits
 from kflare.io.payload import read_payload
 
-__all__ = ["complete_header"]
-
 # What describes how the pixels are stored belongs to the file, whatever the database holds under the same name.
 _STRUCTURE = re.compile(
     r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|PCOUNT|GCOUNT|GROUPS|THEAP|EXTNAME|EXTVER|EXTLEVEL|BSCALE|BZERO|BLANK|"

@@ -12,8 +12,6 @@ from kflare.errors import DataError
 from kflare.sharp.keywords import REQUESTED, sharp_table
 from kflare.sun.times import require_span
 
-__all__ = ["SERIES", "query_sharp_keywords"]
-
 #: Definitive SHARPs; those of near real time are `hmi.sharp_cea_720s_nrt`.
 SERIES: Final = "hmi.sharp_cea_720s"
 _QUERY: Final = timedelta(days=1)  # some thousand records

@@ -23,11 +23,6 @@ from kflare import __version__
 from kflare.errors import DataError, KflareError, ServingError, SettingError
 from kflare.io.integrity import html_title
 
-__all__ = [
-    "NoAnswerError", "NotFoundError", "RetryPolicy", "StoppedError", "TransientError", "Web", "bar_html", "public_url",
-    "require_success",
-]  # fmt: skip
-
 T = TypeVar("T")
 _CHUNK = 1 << 16
 _MAX_REPLY = 1 << 27

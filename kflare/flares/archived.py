@@ -12,8 +12,6 @@ from kflare.io.hdf5_series import UnreadableHdf5, read_hdf5_series
 from kflare.io.table_file import sound_rows
 from kflare.sun.times import times_since
 
-__all__ = ["is_yearly_report", "summary_rows", "yearly_report_rows"]
-
 _YEARLY: Final = re.compile(rb"^\s*31[0-9]{3}[0-9]{6}[ *0-9]", re.MULTILINE)
 # First and last column of each field, counted from 1: `xray.fmt.rev` of NGDC. Of a clock's field the last is a letter
 # where the time is the first or last that was seen, or uncertain.

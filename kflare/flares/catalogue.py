@@ -20,8 +20,6 @@ from kflare.io.stored_table import stored_rows
 from kflare.sun.goes_scale import SWPC_FACTOR, FluxScale, carries_factor
 from kflare.sun.times import within
 
-__all__ = ["CLASS_THRESHOLDS", "FlareList", "class_to_flux", "flux_to_class"]
-
 #: Lowest peak flux of a GOES class in W m^-2 (1-8 Å): "≥ M" means flux >= CLASS_THRESHOLDS["M"].
 CLASS_THRESHOLDS = {"C": 1e-6, "M": 1e-5, "X": 1e-4}
 

@@ -15,8 +15,6 @@ from kflare.flares.catalogue import FlareList
 from kflare.flares.reading import columns_of_records
 from kflare.flares.repairing import AskedScale, flares_of_columns
 
-__all__ = ["flares_from_hek"]
-
 _COLUMNS: Final = ("event_starttime", "event_peaktime", "event_endtime", "fl_goescls",
                    "ar_noaanum", "hgs_x", "hgs_y", "frm_name")  # fmt: skip
 

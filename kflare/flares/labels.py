@@ -14,11 +14,6 @@ import pandas as pd
 from kflare.errors import DataError
 from kflare.flares.catalogue import CLASS_SLACK, CLASS_THRESHOLDS, FlareList, class_to_flux
 
-__all__ = [
-    "LEAD_HOURS", "disk_flux", "in_seconds", "keys", "known_from", "largest_flux", "reaches", "region_codes",
-    "region_flux", "require_covered", "window_flux",
-]  # fmt: skip
-
 LEAD_HOURS = 24.0
 """Length of the forecast window in hours, in both papers."""
 

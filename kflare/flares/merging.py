@@ -26,8 +26,6 @@ from kflare.flares.catalogue import FlareList
 from kflare.io.arrays import IntArray
 from kflare.sun.times import microseconds
 
-__all__ = ["merge_flares"]
-
 _TOLERANCE: Final = 5 * 60_000_000  # microseconds
 _FLUX_FACTOR: Final = 1.5
 _MOST_PAIRS: Final = 20_000_000

@@ -21,8 +21,6 @@ from kflare.io.payload import decoding, format_of, read_payload
 from kflare.io.stored_table import stored_rows
 from kflare.sun.goes_scale import FluxScale
 
-__all__ = ["LOCATION", "FlareColumns", "columns_of_records", "read_flare_columns"]
-
 # The names under which the known dialects hold each column, in order of preference: plain lists, the HEK,
 # SWPC's edited_events.json, SWPC's xray-flares-7-day.json, DONKI, sunpy's lists of SWPC's events.
 _SYNONYMS: Final = {row["column"]: row["names"].split() for row in stored_rows("kflare.flares", "columns.csv")}

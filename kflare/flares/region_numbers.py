@@ -4,8 +4,6 @@ import pandas as pd
 
 from kflare.io.table_file import numbers
 
-__all__ = ["full_region_numbers", "listed_region_numbers"]
-
 # Region 10000 was assigned on 2002-06-14; since 1972 about 250 regions a year got a number.
 _REGION_10000 = pd.Timestamp("2002-06-14", tz="UTC")
 _FIRST_SHORT = pd.Timestamp("2002-06-01", tz="UTC")

@@ -18,8 +18,6 @@ from kflare.flares.region_numbers import full_region_numbers
 from kflare.io.table_file import numbers, sound_rows
 from kflare.sun.goes_scale import GOES_16_PRIMARY, FluxScale
 
-__all__ = ["AskedScale", "flares_of_columns", "read_flares"]
-
 AskedScale = Literal["irradiance", "as listed"]
 
 # X-rays of the Sun are watched since SOLRAD; a flare outside this span is a mistake of the list.

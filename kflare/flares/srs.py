@@ -19,8 +19,6 @@ from kflare.io.catalogue_file import MAX_TEXT_BYTES
 from kflare.io.payload import decoding, read_payload
 from kflare.io.table_file import plausible_numbers, sound_rows
 
-__all__ = ["is_srs", "mcintosh_classes", "read_srs"]
-
 _NEEDED: Final = ("ar_noaanum", "LOCATION", "date")
 _OPTIONAL: Final = ("AREA", "Longitude_extent", "Z")
 _WHAT: Final = "NOAA's Solar Region Summary, its text or a CSV table"

@@ -16,11 +16,6 @@ from typing import BinaryIO, Final
 
 from kflare.errors import SettingError
 
-__all__ = [
-    "held_folders", "make_folder", "move_into_place", "remove_abandoned", "replace_link", "require_room", "sync_folder",
-    "temporary_file", "temporary_folder", "write_folder", "write_whole", "writing",
-]  # fmt: skip
-
 _PREFIX: Final = ".part-"
 
 

@@ -8,8 +8,6 @@ from typing import Final
 
 from kflare.errors import DataError
 
-__all__ = ["MAX_TEXT_BYTES", "is_json", "json_records"]
-
 #: Largest text catalogue (CSV, event text, JSON) that is parsed, 32 MiB. Parsed JSON can take 25 times its size.
 MAX_TEXT_BYTES: Final = 1 << 25
 #: Most records of one catalogue.

@@ -21,8 +21,6 @@ import numpy.typing as npt
 from kflare.errors import DataError
 from kflare.io.payload import MAX_WIDTH, decoding, format_of, inflate, kind_of, read_payload
 
-__all__ = ["FitsFile", "fits_parts", "guarded_fits", "image_header"]
-
 # JSOC compresses by RICE. HCOMPRESS and PLIO are left out on purpose: nobody stores images of the Sun so, and their
 # decoders have crashed on damaged files.
 _COMPRESSIONS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "NOCOMPRESS")

@@ -19,8 +19,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MOST_SAMPLES", "Series", "UnreadableHdf5", "read_hdf5_series"]
-
 MOST_SAMPLES: Final = 10_000_000
 _MOST_CHUNK_BYTES: Final = 1 << 26
 _MOST_TEXTS: Final = 1_000_000

@@ -15,8 +15,6 @@ from kflare.io.catalogue_file import is_json
 from kflare.io.guarded_fits import fits_parts
 from kflare.io.payload import format_of
 
-__all__ = ["KINDS", "damage", "html_title", "jp2_boxes"]
-
 _HTML = re.compile(
     rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|title)\b", re.IGNORECASE | re.DOTALL
 )

@@ -3,8 +3,6 @@
 import re
 from typing import Final
 
-__all__ = ["without_passwords"]
-
 # As drivers and libpq take them, percent-encoded or not, alone or within `options`; up to the end of a text in JSON.
 _KEY: Final = re.compile(
     r"""((?:pass(?:word|wd|file|phrase)|pwd|secret|(?:client|server)_key)(?:\s|%20|\+)*(?:=|%3d)(?:\s|%20|\+)*)"""

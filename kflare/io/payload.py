@@ -9,10 +9,6 @@ from typing import Final
 
 from kflare.errors import DataError, KflareError
 
-__all__ = [
-    "IMAGES", "MAGIC", "MAX_FILE_BYTES", "MAX_WIDTH", "decoding", "format_of", "inflate", "kind_of", "read_payload",
-]  # fmt: skip
-
 #: MDI is 1024², HMI 4096²: nothing that is a magnetogram is near these limits, but a damaged header may claim more.
 MAX_WIDTH: Final = 8192
 MAX_FILE_BYTES: Final = 1 << 29

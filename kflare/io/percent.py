@@ -2,8 +2,6 @@
 
 import math
 
-__all__ = ["chance", "percent", "rounded"]
-
 
 def rounded(p: float, digits: int) -> float:
     """A probability with so many digits (at least 1) behind the point, rounded down, and never 0 or 1.

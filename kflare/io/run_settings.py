@@ -9,8 +9,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from kflare.errors import SettingError
 
-__all__ = ["read_settings_file", "require_same_settings"]
-
 _ANEW = "choose another --output, or delete the folder to begin anew"
 
 

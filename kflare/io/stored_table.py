@@ -3,8 +3,6 @@
 import csv
 from importlib.resources import files
 
-__all__ = ["stored_rows"]
-
 
 def stored_rows(package: str, name: str) -> list[dict[str, str]]:
     """The rows of a file of a package of kflare, by the names in its first line; all cells are text."""

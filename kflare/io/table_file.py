@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = ["numbers", "plausible_numbers", "read_csv", "read_table", "sound_rows", "whole_numbers"]
-
 _LOG = logging.getLogger(__name__)
 
 # 1 GiB of numbers. A few bytes of Parquet can declare any number of equal rows.

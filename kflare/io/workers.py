@@ -10,8 +10,6 @@ from typing import Any, Final, TypeVar
 
 from kflare.errors import KflareError, ServingError
 
-__all__ = ["results_on", "run_tasks"]
-
 T = TypeVar("T")
 R = TypeVar("R")
 _LOG: Final = logging.getLogger(__name__)

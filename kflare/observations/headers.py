@@ -14,8 +14,6 @@ from kflare.sun.constants import AU_M
 from kflare.sun.geometry import Observer, earth_at
 from kflare.sun.times import parse_header_time, time_from_name
 
-__all__ = ["Header"]
-
 _CARDS_OF_TIME = ("T_OBS", "DATE-OBS", "DATE_OBS", "T_REC", "DATE-AVG", "DATE-BEG")
 # In CONTENT; a magnetogram is "MAGNETOGRAM" with HMI and "MDI Full Disk 96m Magnetogram" with MDI.
 _OTHER_OBSERVABLES = ("continuum", "intensity", "dopplergram", "velocity", "linewidth", "line width", "linedepth",

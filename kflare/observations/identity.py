@@ -16,8 +16,6 @@ from kflare.observations.headers import Header
 from kflare.observations.readers.jp2 import jp2_header
 from kflare.sun.times import time_from_name
 
-__all__ = ["VECTOR_SEGMENTS", "Identity", "identify"]
-
 #: Native vector field of JSOC, in the order that `regions.vector_files` takes them.
 VECTOR_SEGMENTS: Final = ("field", "inclination", "azimuth", "disambig")
 

@@ -16,8 +16,6 @@ from kflare.observations.reduction import area_mean
 from kflare.sun.disk import Disk, disk_mask
 from kflare.sun.geometry import DiskGeometry, Observer, earth_at, seen_from_afar
 
-__all__ = ["MDI_TO_HMI", "Magnetogram", "require_byte_range"]
-
 #: Fields of MDI are this many times those of HMI (Liu et al. 2012, Solar Physics 279, 295: 1.40; Liu et al. 2025, Solar
 #: Physics 300: 1/0.701 = 1.43). A mean over the disk: the ratio varies with field strength and towards the limb.
 MDI_TO_HMI = 1.40

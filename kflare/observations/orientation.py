@@ -20,8 +20,6 @@ from kflare.observations.producers import ROLL_TOLERANCE, producer_of
 from kflare.sun.constants import SOLAR_RADIUS_M
 from kflare.sun.disk import Disk, require_full_disk
 
-__all__ = ["Orientation", "orientation_of"]
-
 _MOST_TURNED = 720  # degrees: two turns; an angle far beyond is damage
 _Pixel = TypeVar("_Pixel", bound=np.generic)
 

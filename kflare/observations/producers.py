@@ -13,8 +13,6 @@ from typing import Final
 from kflare.errors import DataError
 from kflare.observations.headers import Header
 
-__all__ = ["PRODUCERS", "ROLL_TOLERANCE", "Producer", "counts_per_second", "gauss_per_unit", "producer_of"]
-
 #: Degrees of roll that are left in an image.
 ROLL_TOLERANCE = 0.25
 

@@ -31,8 +31,6 @@ from datetime import UTC, datetime, timedelta
 from kflare.errors import DataError, SettingError
 from kflare.io.stored_table import stored_rows
 
-__all__ = ["HMI_QUALITY", "MDI_QUALITY", "POLICIES", "QualityPolicy", "judge", "parse_quality", "policy_named"]
-
 
 def _bits(instrument: str) -> dict[int, str]:
     rows = stored_rows("kflare.observations", "quality_bits.csv")

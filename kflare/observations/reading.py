@@ -11,8 +11,6 @@ from kflare.observations.readers import fits, images, jp2
 from kflare.observations.readers.reader import Options, Reader
 from kflare.sun.disk import Disk
 
-__all__ = ["READERS", "SUFFIXES", "magnetogram_time", "open_reader", "read_magnetogram"]
-
 #: The formats that are read. A new one is a file in `readers` and a name here (and its first bytes in
 #: `kflare.io.payload.MAGIC`, where they are not known yet).
 READERS: Final[tuple[Reader, ...]] = (images.JPEG, images.PNG, fits.READER, jp2.READER)

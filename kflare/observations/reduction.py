@@ -12,8 +12,6 @@ from scipy import ndimage, sparse
 
 from kflare.errors import DataError
 
-__all__ = ["area_mean", "area_shares", "resampled"]
-
 # The rows worked on at once: few enough that they stay in the processor's cache.
 BAND = 64
 

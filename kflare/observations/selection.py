@@ -11,8 +11,6 @@ from datetime import datetime, timedelta
 from kflare.errors import SettingError
 from kflare.sun.times import in_hours, in_utc
 
-__all__ = ["NOMINAL_TOLERANCE", "Selection", "select_for"]
-
 #: How far the observation of a record may lie from its nominal time: half of HMI's 720 s. An image of 00:00:34, or
 #: MDI's of 00:02:56, is the one of 00:00; one of 00:07 belongs to the next record, which for 00:00 is a later one.
 NOMINAL_TOLERANCE = timedelta(seconds=360)

@@ -17,8 +17,6 @@ from kflare.errors import DataError, SettingError
 from kflare.observations.identity import VECTOR_SEGMENTS, identify
 from kflare.sun.times import HOUR
 
-__all__ = ["VECTOR_SEGMENTS", "FoundSets", "ObservationSet", "find_sets", "sets_in"]
-
 # Wavelengths of AIA in Å that a set has a place for.
 _CHANNELS: Final = ("1600", "131")
 

@@ -23,8 +23,6 @@ from kflare.observations.reduction import resampled
 from kflare.observations.usability import measured_counts
 from kflare.sun.disk import Disk
 
-__all__ = ["CONTINUUM", "SolarImage", "read_solar_image"]
-
 CONTINUUM: Final = 6173
 """Wavelength of HMI in Å."""
 # Exposures in seconds: AIA's are 2 to 3, and some ms in a strong flare.

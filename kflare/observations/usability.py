@@ -12,8 +12,6 @@ from kflare.errors import DataError
 from kflare.io.arrays import Float32Array
 from kflare.observations.magnetogram import Magnetogram
 
-__all__ = ["LARGEST_FIELD", "LEAST_COVERAGE", "LEAST_SIDE", "MOST_BEYOND", "measured_counts", "require_usable"]
-
 LEAST_SIDE: Final = 32
 """Pixels a side; on fewer no region of the Sun is more than a pixel."""
 

@@ -11,8 +11,6 @@ from kflare.sun.constants import SOLAR_RADIUS_M
 if TYPE_CHECKING:
     from sunpy.map import GenericMap
 
-__all__ = ["header_of", "map_of"]
-
 _TELESCOPES = {"HMI": "SDO/HMI", "MDI": "SOHO"}
 
 

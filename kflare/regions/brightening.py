@@ -13,8 +13,6 @@ from kflare.errors import SettingError
 from kflare.io.arrays import FloatArray
 from kflare.sun.geometry import Box
 
-__all__ = ["BRIGHT_ABOVE", "brightening_features"]
-
 #: DN/s above which a pixel is bright, by prefix of the features. Reconstruction. CH, AIA 1600 Å: 300; the quiet Sun has
 #: about 30 to 60, plage 100 to 250, flare ribbons 10³ and more. CR, AIA 131 Å: 100; the quiet Sun has about 5, active
 #: regions 10 to 60, plasma of 10 MK (Fe XXI) more.

@@ -18,8 +18,6 @@ from kflare.regions.vector_field import FullDiskVector
 from kflare.sun.constants import AU_M, MICROHEMISPHERE_CM2, SOLAR_RADIUS_M
 from kflare.sun.geometry import Box, DiskGeometry, in_box
 
-__all__ = ["CEA_STEP", "Patch", "cea_patch", "on_sun"]
-
 #: Degrees per pixel of all SHARP CEA maps; 364 km.
 CEA_STEP = 0.03
 # Nearer to the limb than this, 80 degrees from disk centre, a pixel sees more of the chromosphere than of a region.

@@ -21,8 +21,6 @@ from kflare.sun.constants import MICROHEMISPHERE_CM2, SOLAR_RADIUS_ARCSEC
 from kflare.sun.disk import Disk, disk_mask
 from kflare.sun.geometry import Box, DiskGeometry
 
-__all__ = ["LIMB_RULES", "Detection", "DetectionOptions", "Region", "detect_regions", "merged_boxes"]
-
 LIMB_RULES = ("field", "corners")
 """A region crosses the limb if its strong field reaches `edge`, or if a corner of its box is off the disk."""
 

@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
+from kflare.observations.identity import VECTOR_SEGMENTS
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.reading import read_magnetogram
-from kflare.observations.sets import VECTOR_SEGMENTS, ObservationSet
+from kflare.observations.sets import ObservationSet
 from kflare.observations.solar_image import SolarImage, read_solar_image
 from kflare.observations.usability import require_usable
 from kflare.regions.brightening import brightening_features
@@ -33,8 +34,6 @@ from kflare.regions.vector_files import read_vector
 from kflare.regions.vector_parameters import vector_features
 from kflare.sharp.keywords import harp_box
 from kflare.sun.geometry import DiskGeometry, rotated
-
-__all__ = ["MEASURED", "REGION_COLUMNS", "Extraction", "Measured", "measure", "reasons_text"]
 
 _GROUPS: Final = {
     group: tuple(feature.name for feature in feature_set("defn79") if feature.group == group)

@@ -15,8 +15,6 @@ import pandas as pd
 from kflare.errors import DataError, SettingError
 from kflare.io.stored_table import stored_rows
 
-__all__ = ["SCALES", "SETS", "Feature", "check_columns", "column_fault", "feature_set", "features_named"]
-
 SCALES = ("linear", "log10", "log1p")
 """How a feature is transformed before it is standardised; log10 takes values at or below its floor as the floor."""
 

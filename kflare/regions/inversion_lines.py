@@ -23,11 +23,6 @@ from kflare.errors import SettingError
 from kflare.io.arrays import BoolArray, Float64Array, FloatArray
 from kflare.observations.magnetogram import Magnetogram
 
-__all__ = [
-    "INVERSION_LINE_METHODS", "NeutralLineOptions", "NeutralLines", "PolarityLines", "default_threshold",
-    "near_both_polarities", "neutral_lines", "polarity_lines", "strong_field",
-]  # fmt: skip
-
 INVERSION_LINE_METHODS = ("edges", "schrijver")
 """How the inversion lines are found, see `polarity_lines`."""
 

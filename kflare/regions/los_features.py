@@ -12,11 +12,6 @@ from kflare.regions.cea import Patch
 from kflare.regions.feature_table import feature_set
 from kflare.regions.inversion_lines import near_both_polarities, neutral_lines
 
-__all__ = [
-    "area_uhem", "central_differences", "line_of_sight_features", "mean_gradient", "r_value",
-    "sharp_sample_features",
-]  # fmt: skip
-
 _NAMES: Final = tuple(feature.name for feature in feature_set("defn79") if feature.group in ("LOS", "NL"))
 _STRONG_FIELD: Final = 140.0  # gauss
 # R_VALUE: Schrijver (2007) and JSOC's `computeR`.

@@ -16,9 +16,6 @@ from kflare.regions.vector_field import FullDiskVector
 from kflare.sun.constants import SOLAR_RADIUS_MM
 from kflare.sun.disk import Disk
 
-__all__ = ["draw_quick_look", "draw_vector_map"]
-
-
 _WIDTH = 1024  # pixels of the drawn magnetogram
 _RANGE = 300.0  # gauss shown as white and black
 _STEP_MM = 0.5

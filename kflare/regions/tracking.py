@@ -20,8 +20,6 @@ from kflare.regions.detection import Detection, Region
 from kflare.sharp.keywords import HARP_BOX
 from kflare.sun.geometry import in_box, overlapping, rotated
 
-__all__ = ["TrackEvent", "Tracker", "TrackingOptions", "harp_numbers", "noaa_numbers"]
-
 _SRS_REACH, _HARP_REACH = pd.Timedelta(hours=36), pd.Timedelta(hours=6)
 _HARP_SHARE = 0.5
 _LonLatBox = tuple[float, float, float, float]

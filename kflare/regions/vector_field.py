@@ -19,9 +19,6 @@ from kflare.io.arrays import BoolArray, Float32Array, Float64Array
 from kflare.sun.disk import Disk
 from kflare.sun.geometry import DiskGeometry
 
-__all__ = ["DISAMBIGUATION_METHODS", "FullDiskVector", "camera_components", "surface_components"]
-
-
 DISAMBIGUATION_METHODS: Final = {"potential": 0, "random": 1, "radial-acute": 2}
 """The bit of the segment `disambig` that holds each solution for weak fields (JSOC's `sharp.c`, SSW's
 `hmi_disambig.pro`). Where the field is strong all three bits are the same, that of the minimum-energy solution."""

@@ -25,8 +25,6 @@ from kflare.observations.usability import LARGEST_FIELD
 from kflare.regions.vector_field import DISAMBIGUATION_METHODS, FullDiskVector, camera_components
 from kflare.sun.geometry import DiskGeometry, in_box
 
-__all__ = ["read_vector"]
-
 #: Vector and magnetogram further apart than this do not go together: the Sun turns by 0.3 degrees.
 MAX_APART = timedelta(minutes=30)
 
@@ -90,7 +88,7 @@ def read_vector(
     named = {"field": field, "inclination": inclination, "azimuth": azimuth}
     named |= {} if disambig is None else {"disambig": disambig}
     named |= {} if conf_disambig is None else {"conf_disambig": conf_disambig}
-    lists = {name: listed_paths(paths) for name, paths in named.items()}
+    lists = {name: _listed(paths) for name, paths in named.items()}
     counts = {name: len(paths) for name, paths in lists.items()}
     if len(set(counts.values())) != 1 or not counts["field"]:
         seen = ", ".join(f"{count} of `{name}`" for name, count in counts.items())
@@ -262,7 +260,7 @@ def read_segment(path: Path, *, known: _Image | None = None, width: int | None =
         return _Image(data if data.dtype.kind in "iu" else data.astype(np.float32), header, card)
 
 
-def listed_paths(paths: Any) -> list[Path]:
+def _listed(paths: Any) -> list[Path]:
     return [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
 
 

@@ -22,8 +22,6 @@ from kflare.regions.cea import Patch
 from kflare.regions.feature_table import feature_set
 from kflare.regions.los_features import area_uhem, central_differences, mean_gradient, r_value
 
-__all__ = ["greenpot", "sharp_parameters", "vector_features"]
-
 _MU0 = 1.2566370614e-6  # T m / A, with the digits of JSOC
 _TESLA = 1e-4  # per gauss
 _DEPTH = 0.001  # pixels of `greenpot`

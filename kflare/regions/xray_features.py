@@ -15,8 +15,6 @@ from kflare.errors import DataError
 from kflare.io.arrays import Float64Array
 from kflare.xray.flux import XrayFlux
 
-__all__ = ["LEAST_MEASURED", "XRAY_FEATURES", "joined", "xray_features"]
-
 #: Share of the minutes of a span that must be measured. R.
 LEAST_MEASURED: Final = 0.5
 

@@ -13,8 +13,6 @@ from kflare.errors import DataError
 from kflare.io.table_file import numbers, read_table, whole_numbers
 from kflare.sharp.keywords import GRADIENTS, PIXELS_PER_MM, SHARP_KEYWORDS, read_sharp_table, tai_times
 
-__all__ = ["read_sharp_daily"]
-
 
 def read_sharp_daily(path: str | Path) -> pd.DataFrame:
     """Read the daily SHARP table of NOAA regions.

@@ -37,12 +37,6 @@ from kflare.io.table_file import numbers, read_table, sound_rows
 from kflare.observations.quality import parse_quality
 from kflare.sun.constants import SOLAR_RADIUS_M
 
-__all__ = [
-    "GRADIENTS", "HARP_BOX", "PIXELS_PER_MM", "REQUESTED", "SHARP_KEYWORDS", "SHARP_PARAMETERS", "UNITS",
-    "SharpParameter", "harp_box", "read_sharp_header", "read_sharp_table", "sharp_table", "tai_times",
-    "write_sharp_table",
-]  # fmt: skip
-
 
 @dataclass(frozen=True)
 class SharpParameter:

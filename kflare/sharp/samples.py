@@ -19,8 +19,6 @@ from kflare.io.payload import decoding
 from kflare.io.table_file import numbers, read_csv, read_table
 from kflare.sun.goes_scale import GOES_16_PRIMARY, FluxScale
 
-__all__ = ["COMMON_PARAMETERS", "SharpSamples", "read_folder", "read_sharp_samples", "region_flares"]
-
 #: Parameters of the samples: microhemispheres, Mx, G per SHARP pixel, log10 Mx. All are of the line-of-sight field (a
 #: test shows it for HARP 377); USFLUX and MEANGBZ of the SHARP keywords are of the vector field.
 COMMON_PARAMETERS = ("AREA", "USFLUX", "MEANGBZ", "R_VALUE")

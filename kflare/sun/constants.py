@@ -3,8 +3,6 @@
 import math
 from typing import Final
 
-__all__ = ["AU_M", "MICROHEMISPHERE_CM2", "SOLAR_RADIUS_ARCSEC", "SOLAR_RADIUS_CM", "SOLAR_RADIUS_M", "SOLAR_RADIUS_MM"]
-
 #: RSUN_REF of HMI and MDI, to which JSOC's RSUN_OBS and R_SUN refer: metres, cm and Mm.
 SOLAR_RADIUS_M: Final = 6.96e8
 SOLAR_RADIUS_CM: Final = 6.96e10

@@ -8,8 +8,6 @@ import numpy.typing as npt
 
 from kflare.errors import DataError
 
-__all__ = ["FULL_DISK", "Disk", "disk_columns", "disk_mask", "network_disk", "require_full_disk"]
-
 FULL_DISK = "full disk"
 """What tables name as the region of a row that is of the whole disk."""
 

@@ -19,10 +19,6 @@ from kflare.io.arrays import Float64Array
 from kflare.sun.constants import AU_M, SOLAR_RADIUS_CM, SOLAR_RADIUS_M
 from kflare.sun.disk import Disk
 
-__all__ = [
-    "Box", "DiskGeometry", "Observer", "common_area", "earth_at", "in_box", "overlapping", "rotated", "seen_from_afar",
-]  # fmt: skip
-
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1: the pixels x0 <= column < x1 and y0 <= row < y1."""
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from kflare.io.arrays import BoolArray
 
-__all__ = ["GOES_16_PRIMARY", "SWPC_FACTOR", "FluxScale", "carries_factor"]
-
 #: "irradiance" is today's scale, "operational" what SWPC published at the time, with the factor up to GOES-15.
 FluxScale = Literal["irradiance", "operational"]
 

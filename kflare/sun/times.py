@@ -14,12 +14,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-__all__ = [
-    "DAY_SECONDS", "HOUR", "UNIT_SECONDS", "in_hours", "in_utc", "microseconds", "name_of_time",
-    "parse_header_time", "read_date", "require_span", "slots", "tai_from_utc", "time_from_name", "times_since",
-    "utc_from_tai", "within",
-]  # fmt: skip
-
 HOUR: Final = timedelta(hours=1)
 DAY_SECONDS: Final = 86_400
 #: By the letters of durations and cadences.

@@ -21,8 +21,6 @@ from kflare.sun.goes_scale import SWPC_FACTOR, FluxScale, carries_factor
 from kflare.sun.times import microseconds, within
 from kflare.xray.netcdf import Samples, samples_of_netcdf
 
-__all__ = ["Scale", "XrayFlux", "read_xray_flux"]
-
 Scale = FluxScale | Literal["as given"]
 
 _LONG_CHANNEL: Final = "0.1-0.8nm"

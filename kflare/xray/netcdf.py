@@ -19,8 +19,6 @@ from kflare.io.hdf5_series import MOST_SAMPLES, Series, UnreadableHdf5, read_hdf
 from kflare.io.payload import decoding, read_payload
 from kflare.sun.times import times_since
 
-__all__ = ["Samples", "samples_of_netcdf"]
-
 # Largest netCDF file that is read: the minutes of a satellite's whole life have 0.4 GB.
 _MAX_BYTES: Final = 1 << 29
 _LONGEST_STEP: Final = 90.0  # seconds

@@ -13,8 +13,6 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.readers.pixels import Frame, Pixels, require_square
 from kflare.observations.readers.reader import Options, Reader
 
-__all__ = ["READER", "magnetogram_from_fits"]
-
 
 def magnetogram_from_fits(payload: bytes, options: Options) -> Magnetogram:
     """Magnetogram of the first two-dimensional image of the bytes of a FITS file, compressed or not.

@@ -20,17 +20,6 @@ from kflare.observations.readers.reader import Options, Reader
 from kflare.sun.disk import Disk, disk_mask, require_full_disk
 from kflare.sun.times import time_from_name
 
-__all__ = [
-    "DISK_BYTE",
-    "EDGE_REACH",
-    "JPEG",
-    "PNG",
-    "ZERO_FIELD_BYTE",
-    "decode_grey",
-    "find_disk",
-    "magnetogram_from_image",
-]
-
 DISK_BYTE = 20
 """Brighter than JPEG noise beside the limb (below 20 in images of quality 75 and better), darker than zero field."""
 

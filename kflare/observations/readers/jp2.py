@@ -25,8 +25,6 @@ from kflare.observations.readers.pixels import Frame, Pixels, require_square
 from kflare.observations.readers.reader import Options, Reader
 from kflare.sun.disk import disk_mask
 
-__all__ = ["READER", "jp2_header", "magnetogram_from_jp2", "xml_header"]
-
 _ZERO_FIELD = 128
 # jp2gen clips MDI's fields at ±1000 G and stretches the bytes from the weakest to the strongest on the disk: the scale
 # is known where zero field is in the middle and fields were clipped, so that several pixels, not one, are strongest.

@@ -17,8 +17,6 @@ from kflare.sun.disk import Disk
 if TYPE_CHECKING:
     from sunpy.map import GenericMap
 
-__all__ = ["magnetogram_from_map"]
-
 
 def magnetogram_from_map(
     solar_map: "GenericMap",

@@ -21,8 +21,6 @@ from kflare.observations.readers.reader import Options
 from kflare.observations.reduction import BAND, area_mean, resampled
 from kflare.sun.disk import Disk, column_mask, disk_columns, disk_mask
 
-__all__ = ["Frame", "Pixels", "require_square"]
-
 # The part of the disk's radius within which missing pixels are counted, as JSOC does for its statistics: a ring that is
 # cut off at the limb by rounding or resampling hides nothing.
 _COUNTED = 0.98

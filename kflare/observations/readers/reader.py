@@ -8,8 +8,6 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.quality import POLICIES, QualityPolicy
 from kflare.sun.disk import Disk
 
-__all__ = ["Options", "Reader"]
-
 
 @dataclass(frozen=True)
 class Options:

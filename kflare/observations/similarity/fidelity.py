@@ -20,8 +20,6 @@ from kflare.observations.similarity.measures import (
     most_scales,
 )
 
-__all__ = ["fidelity_report", "plain_ssim"]
-
 _COLUMNS: Final = (
     *("first", "second", "instruments", "minutes_apart"),
     *("byte_correlation", "gauss_correlation", "cw_ssim", "ssim", "note"),

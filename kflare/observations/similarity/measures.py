@@ -20,8 +20,6 @@ from kflare.errors import DataError, SettingError
 from kflare.observations.magnetogram import Magnetogram
 from kflare.sun.disk import Disk, disk_mask
 
-__all__ = ["PUBLISHED_SIMILARITY", "aligned", "byte_correlation", "cw_ssim", "gauss_correlation", "pixel_correlation"]
-
 #: What the paper found, by the names of `kflare.observations.similarity.fidelity.fidelity_report`.
 PUBLISHED_SIMILARITY: Final = {
     "byte_correlation": {"MDI": 0.91, "HMI": 0.87},

@@ -9,8 +9,6 @@ from kflare.io.payload import format_of
 from kflare.observations.reading import SUFFIXES, magnetogram_time
 from kflare.sun.times import time_from_name
 
-__all__ = ["file_pairs"]
-
 
 def file_pairs(folders: Sequence[Path], *, within: timedelta = timedelta(minutes=30)) -> list[tuple[Path, Path]]:
     """Pairs of magnetogram files of about the same time, in order of time; `DataError` if there is none.

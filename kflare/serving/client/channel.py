@@ -11,8 +11,6 @@ import grpc
 
 from kflare.errors import KflareError, ServingError, SettingError
 
-__all__ = ["INT32_MAX", "check_timeout", "code_of", "describe_failure", "is_unknown_model", "open_channel"]
-
 _SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
 INT32_MAX = 2**31 - 1
 _CODE = grpc.StatusCode

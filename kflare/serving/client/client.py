@@ -23,8 +23,6 @@ from kflare.errors import SettingError
 from kflare.serving.client.requests import ClientRequests, PredictOptions, SignatureInputs
 from kflare.serving.messages.replies import Reply
 
-__all__ = ["AsyncClient", "Client"]
-
 _P = ParamSpec("_P")
 _Result = TypeVar("_Result")
 

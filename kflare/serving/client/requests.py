@@ -29,8 +29,6 @@ from kflare.serving.messages.tensor_values import fill_tensor, read_tensor
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ClientRequests", "PredictOptions", "SignatureInputs", "Version"]
-
 SignatureInputs = Mapping[str, npt.NDArray[Any] | Sequence[bytes]]
 Version = int | str | None
 """A version's number, its label such as "stable", or None for the newest."""

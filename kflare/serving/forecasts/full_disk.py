@@ -5,8 +5,6 @@ import numpy.typing as npt
 
 from kflare.errors import DataError
 
-__all__ = ["full_disk_probability"]
-
 
 def full_disk_probability(p: npt.ArrayLike) -> float:
     """Probability of at least one flare on the disk from those of its regions, taken as independent.

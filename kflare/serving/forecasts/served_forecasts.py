@@ -26,11 +26,6 @@ from kflare.serving.client.client import Client
 from kflare.serving.forecasts.full_disk import full_disk_probability
 from kflare.serving.messages.replies import Reply
 
-__all__ = [
-    "MAPS", "ServedForecasts", "ServedModel", "ask_magnetogram", "event_of", "forecast_magnetograms",
-    "forecast_regions", "full_disks", "served_models",
-]  # fmt: skip
-
 MAPS = ("cam", "grad_cam", "grad_cam_share", "guided_backprop")
 """The attribution outputs of the signature `attribute`; models published before them have not all."""
 # Statuses that blame what was sent, and not the server.

@@ -18,11 +18,6 @@ from google.protobuf.message_factory import GetMessageClass
 
 from kflare.errors import SettingError
 
-__all__ = [
-    "CONFIG_MESSAGES", "RPC_METHODS", "GetModelMetadataRequest", "GetModelStatusRequest", "PackedValues",
-    "PredictRequest", "SignatureDefMap", "TensorProto", "protoset", "read_config",
-]  # fmt: skip
-
 
 def _declare(package: str, messages: Mapping[str, str]) -> dict[str, Any]:
     """Message classes by name, from the fields of each message, "name number type, ...".

@@ -12,8 +12,6 @@ from google.protobuf.descriptor import FieldDescriptor as Field
 
 from kflare.serving.messages.statuses import RequestError
 
-__all__ = ["MOST_FIELDS", "read_varint", "require_few_fields"]
-
 MOST_FIELDS: Final = 2**17
 """A tenth of a second to count; a request of all features of thousands of regions has a few hundred."""
 _VARINT, _BYTES, _WIDTHS = 0, 2, {1: 8, 5: 4}  # wire types, https://protobuf.dev/programming-guides/encoding

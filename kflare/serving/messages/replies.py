@@ -12,8 +12,6 @@ from kflare.models.registry import INTERVAL, model_names
 from kflare.serving.messages.declared_messages import SignatureDefMap
 from kflare.serving.messages.tensor_values import type_name
 
-__all__ = ["Metadata", "Reply", "TensorInfo", "VersionState", "check_outputs"]
-
 _STATES = {10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}  # get_model_status.proto
 _PROBABILITIES = ("probability", "probabilities", "scores", "calibrated", *INTERVAL)  # outputs of kflare's signatures
 _UNUSED = "the reply is not used; serve another version of the model"

@@ -6,8 +6,6 @@ import grpc
 
 from kflare.errors import ModelError, ServingError, SettingError
 
-__all__ = ["RequestError", "invalid", "status_of", "status_of_request"]
-
 _LOG = logging.getLogger(__name__)
 _LONGEST = 4000  # characters of a message: headers of 8 KiB are what clients take
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}

@@ -16,8 +16,6 @@ import numpy.typing as npt
 from kflare.serving.messages.declared_messages import PackedValues
 from kflare.serving.messages.message_fields import read_varint
 
-__all__ = ["TooLargeError", "fill_tensor", "numpy_type", "read_tensor", "type_name", "type_word"]
-
 # tensorflow/core/framework/types.proto, and the field of TensorProto that holds the type's values.
 _TYPES = {
     1: ("float32", "float_val"), 2: ("float64", "double_val"), 3: ("int32", "int_val"), 4: ("uint8", "int_val"),

@@ -21,8 +21,6 @@ from kflare.serving.messages.statuses import RequestError, invalid
 from kflare.serving.messages.tensor_values import fill_tensor, read_tensor
 from kflare.serving.rest.json_values import read_array, shown
 
-__all__ = ["fill_request", "parse", "require_examples", "response_json"]
-
 _BASE64 = np.frompyfunc(lambda item: {"b64": base64.b64encode(item).decode()}, 1, 1)
 _TEXT = np.frompyfunc(lambda item: item.decode(errors="replace"), 1, 1)
 _FAULT = re.compile(r"Parse error at offset (\d+): (.*)", re.DOTALL)

@@ -17,8 +17,6 @@ from rapidjson import NM_NAN, WM_SINGLE_LINE_ARRAY, dumps
 from kflare.serving.messages.statuses import RequestError, invalid
 from kflare.serving.messages.tensor_values import numpy_type, type_word
 
-__all__ = ["read_array", "shown"]
-
 _TYPES = {1, 2, 3, 4, 5, 6, 7, 9, 10, 22, 23}  # tensorflow.DataType of what JSON has values for
 _FITTING: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}  # by numpy's kind of type
 _AT_ONCE = 1000

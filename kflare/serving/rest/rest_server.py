@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from kflare.serving.server.request_handler import RequestHandler
     from kflare.serving.server.tls import ServerTls
 
-__all__ = ["METRICS_PATH", "RestServer"]
-
 METRICS_PATH = "/monitoring/prometheus/metrics"  # PrometheusExporter::kPrometheusPath
 
 _TIMEOUT = 30.0  # --rest_api_timeout_in_ms

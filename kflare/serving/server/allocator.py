@@ -10,8 +10,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["give_back", "give_back_if_grown", "use_one_arena"]
-
 # malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20  # DEFAULT_MMAP_THRESHOLD_MAX; what malloc comes to by itself under load

@@ -25,8 +25,6 @@ from kflare.serving.messages.statuses import RequestError, invalid
 from kflare.serving.server.config_files import BatchingParameters
 from kflare.serving.server.metrics import Metrics
 
-__all__ = ["Arrays", "BatchScheduler"]
-
 Arrays = Mapping[str, npt.NDArray[Any]]
 RunSignature = Callable[[Arrays, float | None], Arrays]
 """Runs a signature: inputs and the time (of `time.monotonic`) by which it must be done, to outputs."""

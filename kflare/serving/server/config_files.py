@@ -11,8 +11,6 @@ from typing import Any, Self
 from kflare.errors import SettingError
 from kflare.serving.messages.declared_messages import CONFIG_MESSAGES, read_config
 
-__all__ = ["BatchingParameters", "ModelSettings", "model_settings", "numbered_versions", "read_models_config"]
-
 _NUMBER = re.compile(r"\s*[+-]?\d+\s*", re.ASCII)
 
 

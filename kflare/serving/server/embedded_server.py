@@ -23,8 +23,6 @@ from kflare.serving.server.request_handler import RequestHandler, add_services
 from kflare.serving.server.servable import Servable, Trust
 from kflare.serving.server.tls import ServerTls
 
-__all__ = ["Server", "check_address"]
-
 _SPARE_THREADS = 8  # for status, metadata and refusals while as many requests as allowed are under way
 _SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 

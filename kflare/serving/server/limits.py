@@ -20,8 +20,6 @@ from kflare.serving.messages.message_fields import require_few_fields
 from kflare.serving.messages.statuses import RequestError, status_of
 from kflare.serving.server.metrics import Metrics
 
-__all__ = ["Admission", "Limits", "OneRequest", "ReceivingGate", "RunGate"]
-
 _MIB = 2**20
 _SLOW_SECONDS = 3.0  # a message that takes longer to arrive makes way where others wait
 

@@ -11,8 +11,6 @@ from typing import Final, NamedTuple
 
 from kflare.io.stored_table import stored_rows
 
-__all__ = ["Metrics"]
-
 
 class _Metric(NamedTuple):
     kind: str  # "counter", "gauge" or "histogram"

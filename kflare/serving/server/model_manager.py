@@ -14,8 +14,6 @@ from kflare.serving.server.config_files import ModelSettings, numbered_versions
 from kflare.serving.server.servable import Servable
 from kflare.serving.server.versions import Loader, ModelVersions, VersionStatus, not_served
 
-__all__ = ["ModelManager"]
-
 _LOG = logging.getLogger(__name__)
 
 

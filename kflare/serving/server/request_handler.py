@@ -22,8 +22,6 @@ from kflare.serving.server.model_manager import ModelManager
 from kflare.serving.server.servable import Servable
 from kflare.serving.server.signature_checks import CLASSIFY, REGRESS, check_takes_examples
 
-__all__ = ["RequestHandler", "add_services"]
-
 _LONGEST_MESSAGE = 1024  # grpc_status_util.cc, kErrorMessageLimit: over gRPC only
 
 _Work = Callable[[Any, grpc.ServicerContext], Any]

@@ -31,8 +31,6 @@ from kflare.serving.server.signature_checks import (
     wanted_outputs,
 )
 
-__all__ = ["Servable", "Trust"]
-
 _MOST_WARMUP_RECORDS = 1000  # WarmupConsts::kMaxNumRecords in servables/tensorflow/saved_model_warmup_util.h
 _LEAST_IMAGE_BYTES = 2**20  # that a row of an image model counts as: a network of 256 x 256 takes ten times as much
 _CODE = grpc.StatusCode

@@ -18,11 +18,6 @@ from kflare.io.payload import MAGIC
 from kflare.serving.messages.statuses import RequestError, invalid
 from kflare.serving.messages.tensor_values import TooLargeError, numpy_type, read_tensor, type_word
 
-__all__ = [
-    "CLASSIFY", "REGRESS", "check_takes_examples", "decoded_bytes", "decodes_images", "has_rows", "read_inputs",
-    "row_bytes", "wanted_outputs",
-]  # fmt: skip
-
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 _IMAGE = "image"  # the models' input for encoded images, by the SavedModel contract
 _DECODERS = {"DecodeBmp", "DecodeGif", "DecodeImage", "DecodeJpeg", "DecodePng", "DecodeWebP"}

@@ -13,8 +13,6 @@ import grpc
 from kflare.errors import SettingError
 from kflare.serving.messages.declared_messages import CONFIG_MESSAGES, read_config
 
-__all__ = ["ServerTls"]
-
 _LOG = logging.getLogger(__name__)
 
 

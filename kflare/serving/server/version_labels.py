@@ -18,11 +18,6 @@ from kflare.serving.client.channel import open_channel
 from kflare.serving.messages.declared_messages import read_config
 from kflare.serving.server.config_files import model_settings
 
-__all__ = [
-    "CANARY", "STABLE", "labels_after_publishing", "labels_after_withdrawing", "labels_of", "reload_config",
-    "set_labels",
-]  # fmt: skip
-
 STABLE, CANARY = "stable", "canary"
 _CODE = grpc.StatusCode
 _SECONDS = 60.0  # for a label to wait for its version

@@ -27,8 +27,6 @@ from kflare.serving.server.allocator import give_back
 from kflare.serving.server.config_files import ModelSettings, numbered_versions
 from kflare.serving.server.servable import Servable
 
-__all__ = ["Loader", "ModelVersions", "State", "VersionStatus", "not_served"]
-
 _LOG = logging.getLogger(__name__)
 _LOAD_RETRIES = 5  # --max_num_load_retries and --load_retry_interval_micros of tensorflow_model_server
 _RETRY_SECONDS = 60.0
