@@ -30,6 +30,10 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="width of the images (default: 256)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sqlite", action="store_true", help="the ledger is a file (default: of PostgreSQL)")
+    parser.add_argument(
+        "--trained", type=Path, metavar="DIR",
+        help="defn-c and defn-m of kflare.fit, such as of 79 features, in place of the toys (docs/reproduce.md)",
+    )  # fmt: skip
     parser.add_argument("--folder", type=Path, help="keep everything here (default: a temporary folder)")
     args = parser.parse_args()
     quiet_tensorflow()
@@ -50,6 +54,7 @@ def main() -> None:
             kills=args.kills,
             size=args.size,
             seed=args.seed,
+            trained=args.trained,
             faults={number: fault for number, fault in month().items() if number < 4 * args.days},
             say=lambda line: print(line, file=sys.stderr, flush=True),
         )

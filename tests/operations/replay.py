@@ -8,6 +8,7 @@ import json
 import math
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,7 +113,10 @@ class Replay:
     size : int
         Width of the images.
     faults : mapping of cycle number to name
-        See `FAULTS`; the numbers count issue times from 0.
+        See `month`; the numbers count issue times from 0.
+    trained : Path, optional
+        Folder with `defn-c` and `defn-m` of `kflare.fit`, which answer in place of the toys. What was to be seen 2 h
+        before is observed then, and all is kept for a day: the changes of regions are known.
     """
 
     folder: Path
@@ -123,6 +127,7 @@ class Replay:
     size: int = 256
     seed: int = 1
     faults: dict[int, str] = field(default_factory=dict)
+    trained: Path | None = None
     say: Callable[[str], None] = lambda _: None
 
     def __post_init__(self) -> None:
@@ -146,6 +151,9 @@ class Replay:
         self.troubles, self._over = LedgerTroubles(self.database), None
         models = publish_toys(self.toys, self.folder / "models")
         self.models = models
+        for name in ("defn-c", "defn-m") if self.trained else ():
+            shutil.rmtree(models / name)
+            shutil.copytree(self.trained / name, models / name)
         with World(self.sun, size=self.size) as self.world:
             self.server = Server(folder=models, port=0, poll_seconds=0.05, trust=TOYS)
             self.server.start()
@@ -191,7 +199,11 @@ class Replay:
             self._trouble(fault, issue)
         world.faults.clear()
         world.swpc.faults.clear()
-        world.forget(issue - timedelta(hours=12))
+        world.forget(issue - timedelta(hours=30 if self.trained else 12))
+        if self.trained:
+            for hours in (25, 13) if number == 0 else ():
+                world.observe(issue - hours * HOUR)
+            world.observe(issue - 3 * HOUR)
         self._restore()
         seen = issue - HOUR
         hole = timedelta(0)

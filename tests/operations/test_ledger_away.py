@@ -536,7 +536,7 @@ def test_a_ledger_on_a_disk_that_cannot_be_written_is_read(
         given = ["--settings", str(tmp_path / "kflare.toml"), "--now", "2026-11-20T04:00"]
         assert command.main([*given, "--status"]) == 0
         assert '"cycle": "cycle-20261120T0300"' in capsys.readouterr().out
-        assert command.main([*given, "--verify-ledger"]) == 0
+        assert command.main([*given[:2], "--verify-ledger"]) == 0
         assert verify.main(["--ledger", f"sqlite:///{path}", "--class", "M", "--output", str(tmp_path / "r")]) == 1
         assert "forecasts wait for that" in capsys.readouterr().err
         with Ledger(f"sqlite:///{path}") as ledger, pytest.raises(LedgerError, match="readonly"):
