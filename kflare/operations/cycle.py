@@ -248,7 +248,7 @@ def _ask_networks(
 
 
 def _complete(draft: _Draft, issue: datetime, flares: FlareList | None, settings: ForecastSettings) -> None:
-    """A class whose model did not answer is forecast for the disk from statistics."""
+    """A class whose model did not answer, and X, which has none, are forecast for the disk from statistics."""
     absent = [name for name in FORECAST_CLASSES if name not in draft.full_disk]
     if not absent:
         return
@@ -258,8 +258,11 @@ def _complete(draft: _Draft, issue: datetime, flares: FlareList | None, settings
         draft.remarks += why
         return
     draft.full_disk = {**draft.full_disk, **{name: probability[name] for name in absent}}
-    draft.rung = max(draft.rung, rung, key=RUNGS.index)
-    draft.reasons.append(f"class {', '.join(absent)} and above is from {rung}: no model for it answered")
+    if "X" in absent:
+        draft.remarks.append(f"class X and above is from {rung}: no network is taught so rare an event")
+    if silent := [name for name in absent if name != "X"]:
+        draft.rung = max(draft.rung, rung, key=RUNGS.index)
+        draft.reasons.append(f"class {', '.join(silent)} and above is from {rung}: no model for it answered")
 
 
 def _fallback(

@@ -25,8 +25,8 @@ __all__ = [
     "Rung", "cycle_name", "forecast_class", "risk_mark", "utc_text",
 ]  # fmt: skip
 
-FORECAST_CLASSES: Final = ("C", "M")
-"""Events forecast: at least one flare of this class or above."""
+FORECAST_CLASSES: Final = ("C", "M", "X")
+"""Events forecast: at least one flare of this class or above. Of X the released models have no network."""
 
 SMALLEST: Final = 1e-6
 """A network that underflows to 0 gives this: see `Probability.of`."""
@@ -104,7 +104,7 @@ def risk_mark(p: float, bounds: MarkBounds | None = None) -> str:
 
 
 def forecast_class(probability: Mapping[str, Probability]) -> str | None:
-    """The forecast maximum class: "M", "C" or "below C"; None if nothing is forecast.
+    """The forecast maximum class: "X", "M", "C" or "below C"; None if nothing is forecast.
 
     Each model says yes where it holds the event for likelier than not (argmax of its two outputs); the highest class
     that is said yes to is the forecast (eq. 2 and section 3.2).
@@ -261,7 +261,12 @@ class Forecast(CheckedRecord):
 
     @property
     def mark(self) -> str | None:
-        """Risk mark of the full disk, by its probability of class M or above; None if that is unknown."""
+        """Risk mark of the full disk, by its probability of class M or above; None if that is unknown.
+
+        Where an X flare is forecast it is the highest one: the paper knows no X.
+        """
+        if forecast_class(self.full_disk) == "X":
+            return risk_mark(1.0, self.bounds)
         return risk_mark(self.full_disk["M"].deciding, self.bounds) if "M" in self.full_disk else None
 
     @property

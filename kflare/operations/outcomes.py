@@ -34,7 +34,7 @@ def forecast_outcomes(
     NOAA region that any forecast gave the region, whenever. The flare list is that known at `as_of`; by default now.
 
     Columns: `time` (issue), `window_start`, `window_end` (UTC), `region` ("full disk" or its persistent name), `method`
-    ("kflare", of the regions, or "cnn"), `threshold` ("C" or "M"), `probability` (network's output; the calibrated one
+    ("kflare", of the regions, or "cnn"), `threshold` (its class), `probability` (network's output; the calibrated one
     where no network was asked), `calibrated`, `observed` (1.0, 0.0; NaN while the flare list does not cover the window,
     and for a region without a NOAA number while a flare without a region could be its own).
     """

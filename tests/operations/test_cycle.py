@@ -22,7 +22,7 @@ from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.inputs import _EARLIER
 from kflare.operations.ledger import Ledger
 from kflare.operations.measurement import rung_of_features
-from kflare.operations.outcomes import forecast_outcomes
+from kflare.operations.outcomes import forecast_outcomes, table_to_verify
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import CycleResult, run_once
 from kflare.operations.settings import ForecastSettings, as_toml
@@ -371,6 +371,26 @@ def test_one_silent_model_costs_its_class(world: World, office: Office) -> None:
     assert cycle.full_disk["M"].network is None
     assert cycle.rung == "event statistics"
     assert "class M and above is from event statistics" in cycle.rung_reason
+
+
+def test_x_flares_are_forecast_from_statistics_beside_the_networks(
+    world: World, office: Office, sun: SyntheticSun
+) -> None:
+    """A class without a network: the forecast stands no lower for it, and says what it is."""
+    world.observe(ISSUE - HOUR)
+    cycle = office.forecast()
+    assert cycle.rung == "all features" or "features were not measured" in cycle.rung_reason
+    assert "class X" not in cycle.rung_reason
+    assert "class X and above is from event statistics: no network is taught so rare an event" in cycle.remarks
+    assert cycle.full_disk["M"].network is not None
+    assert cycle.full_disk["X"].network is None
+    assert 0 < cycle.full_disk["X"].calibrated < 0.5
+    assert all("X" not in region.probability for region in cycle.regions)
+    with Ledger(office.settings.ledger.url, begin=False) as ledger:
+        ledger.record_flares(sun.flares, since=ISSUE - DAY, until=ISSUE + 3 * DAY, source="test")
+    frame, _, event = table_to_verify(office.settings.ledger.url, "X", regions=False)
+    assert event == "≥X1.0 flares"
+    assert set(frame["method"]) == {"kflare", "kflare (calibrated)"}
 
 
 def test_nothing_at_all_is_an_outage(world: World, office: Office) -> None:

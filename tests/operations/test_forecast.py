@@ -114,6 +114,9 @@ def test_the_boundaries_of_marks_are_settings(make_forecast: Make) -> None:
     assert make_forecast(full_disk={"M": Probability(0.3)}, bounds=low).mark == "Danger flares"
     assert make_forecast(full_disk={"M": Probability(0.3)}).mark == "Quiet"
     assert make_forecast(full_disk={"C": Probability(0.9)}).mark is None
+    # An X flare that is forecast, by statistics too, is the highest mark, whatever is said of M.
+    assert make_forecast(full_disk={"M": Probability(0.3), "X": Probability(None, 0.5)}).mark == "Danger flares"
+    assert make_forecast(full_disk={"M": Probability(0.3), "X": Probability(None, 0.4)}).mark == "Quiet"
     with pytest.raises(DataError, match="got warning 0"):
         MarkBounds(danger=0.5, warning=0.6)
 
@@ -125,6 +128,8 @@ def test_the_boundaries_of_marks_are_settings(make_forecast: Make) -> None:
 def test_the_forecast_class_is_the_highest_that_is_said_yes_to(c: float, m: float | None, expected: str) -> None:
     both = {"C": Probability(c)} | ({} if m is None else {"M": Probability(m)})
     assert forecast_class(both) == expected
+    assert forecast_class(both | {"X": Probability(None, 0.49)}) == expected
+    assert forecast_class(both | {"X": Probability(None, 0.5)}) == "X"
 
 
 def test_nothing_forecast_is_no_class() -> None:
@@ -142,7 +147,7 @@ def test_statistics_decide_on_the_calibrated_probability() -> None:
         ({"status": "maybe"}, "must be one of forecast, limb"),
         ({"status": "limb"}, "if and only if"),
         ({"probability": {}}, "if and only if"),
-        ({"probability": {"X": Probability(0.1)}}, "must be of classes C, M, got 'X'"),
+        ({"probability": {"B": Probability(0.1)}}, "must be of classes C, M, X, got 'B'"),
         ({"lat": 91.0}, "-90 to 90"),
         ({"lon": float("nan")}, "-180 to 180"),
         ({"box": (0.2, 0.1, 0.1, 0.3)}, "`box`"),

@@ -20,6 +20,7 @@ def combined(regions: Sequence[RegionForecast]) -> dict[str, Probability]:
             *map(full_disk_probability, zip(*(vars(one[name]).values() for one in forecast), strict=True))
         )
         for name in FORECAST_CLASSES
+        if all(name in one for one in forecast)
     }
 
 

@@ -26,7 +26,7 @@ class LatestForecast(CheckedRecord):
     issue: Utc
     mark: Annotated[str | None, Field(json_schema_extra={"enum": ["Danger flares", "Warning", "Quiet", None]})]
     """Risk mark of the full disk, from its probability of class M or above and `bounds`."""
-    forecast_class: Annotated[str | None, Field(json_schema_extra={"enum": ["M", "C", "below C", None]})]
+    forecast_class: Annotated[str | None, Field(json_schema_extra={"enum": ["X", "M", "C", "below C", None]})]
     """Highest class that is forecast for the full disk."""
     data_age_hours: float | None
     """Age of the observation at the time of issue."""
