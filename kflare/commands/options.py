@@ -91,13 +91,9 @@ def refuse_idle_options(parser: argparse.ArgumentParser, command: str, argv: Seq
 
     def holds(condition: str) -> bool:
         """Whether one of "--this", "--that or name=pattern" is there, or has such a value."""
-        for one in condition.split(" or "):
-            name, _, pattern = one.partition("=")
-            value = args.get(_place(name, options.get(name, {})))
-            there = value is not None and value is not False and value != []
-            if fnmatchcase(str(value), pattern) if pattern else there:
-                return True
-        return False
+        asked = [one.partition("=") for one in condition.split(" or ")]
+        found = [(args.get(_place(name, options.get(name, {}))), pattern or "*") for name, _, pattern in asked]
+        return any(one not in (None, []) and one is not False and fnmatchcase(str(one), like) for one, like in found)
 
     for name in given:
         rules = options[name]

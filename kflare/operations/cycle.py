@@ -258,8 +258,7 @@ def _complete(draft: _Draft, issue: datetime, flares: FlareList | None, settings
         draft.remarks += why
         return
     draft.full_disk = {**draft.full_disk, **{name: probability[name] for name in absent}}
-    if "X" in absent:
-        draft.remarks.append(f"class X and above is from {rung}: no network is taught so rare an event")
+    draft.remarks += [f"class X and above is from {rung}: no network is taught so rare an event"] * ("X" in absent)
     if silent := [name for name in absent if name != "X"]:
         draft.rung = max(draft.rung, rung, key=RUNGS.index)
         draft.reasons.append(f"class {', '.join(silent)} and above is from {rung}: no model for it answered")

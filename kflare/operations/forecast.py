@@ -261,10 +261,7 @@ class Forecast(CheckedRecord):
 
     @property
     def mark(self) -> str | None:
-        """Risk mark of the full disk, by its probability of class M or above; None if that is unknown.
-
-        Where an X flare is forecast it is the highest one: the paper knows no X.
-        """
+        """Risk mark of the full disk by P(≥ M), None if that is unknown; the highest where X is forecast (ours)."""
         if forecast_class(self.full_disk) == "X":
             return risk_mark(1.0, self.bounds)
         return risk_mark(self.full_disk["M"].deciding, self.bounds) if "M" in self.full_disk else None

@@ -217,11 +217,9 @@ def of_methods(table: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
 
 def _inside(frame: pd.DataFrame, span: str, since: datetime | None, until: datetime | None) -> tuple[pd.Series, str]:
     """Which rows are of the span and the time asked for, and a note that says so; `DataError` if none is."""
-    inside = pd.Series(data=True, index=frame.index)
-    for end, later in ((since, True), (until, False)):
-        if end is not None:
-            moment = pd.Timestamp(end.astimezone(UTC).replace(tzinfo=None))
-            inside &= (frame["time"] >= moment) if later else (frame["time"] < moment)
+    low = pd.Timestamp.min if since is None else pd.Timestamp(since.astimezone(UTC).replace(tzinfo=None))
+    high = pd.Timestamp.max if until is None else pd.Timestamp(until.astimezone(UTC).replace(tzinfo=None))
+    inside = frame["time"].between(low, high, inclusive="left")
     spans = list(dict.fromkeys(_names(frame[inside], "span", ""))) if "span" in frame else []
     if span and span not in spans:
         raise DataError(
