@@ -52,32 +52,16 @@ class TransientError(Exception):
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Time-outs, attempts and pauses. All times in seconds.
+    """Time-outs, attempts and pauses. All times in seconds."""
 
-    Parameters
-    ----------
-    connect, read : float
-        Longest wait for a connection, and for the next byte on it.
-    total : float
-        Longest time for one answer or file with all its attempts, however steadily bytes trickle in.
-    attempts : int
-        How often in a row a call may fail; one that brought more of a file than was there does not count.
-    first_wait, longest_wait : float
-        Pause before the second attempt; it doubles with each further one up to the longest, times a random 0.5 to 1.5.
-    poll : float
-        Pause between questions whether a requested export is ready.
-    failed_calls : int
-        After so many calls in a row without a usable answer a server counts as down and is not asked again.
-    """
-
-    connect: float = 10.0
-    read: float = 60.0
-    total: float = 1800.0
-    attempts: int = 4
-    first_wait: float = 1.0
-    longest_wait: float = 60.0
-    poll: float = 5.0
-    failed_calls: int = 3
+    connect: float = 10.0  # longest wait for a connection
+    read: float = 60.0  # longest wait for the next byte on it
+    total: float = 1800.0  # longest time of an answer or file with all its attempts, however steadily bytes trickle in
+    attempts: int = 4  # times in a row that a call may fail; one that brought more of a file than was there is none
+    first_wait: float = 1.0  # pause before the second attempt; it doubles with each further one, times 0.5 to 1.5 ...
+    longest_wait: float = 60.0  # ... at random, up to this
+    poll: float = 5.0  # pause between questions whether a requested export is ready
+    failed_calls: int = 3  # after so many in a row without a usable answer a server is down and not asked again
 
 
 class Web:

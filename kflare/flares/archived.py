@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.io.hdf5_series import UnreadableHdf5, read_hdf5_series
+from kflare.io.hdf5_series import read_hdf5_series
 from kflare.io.table_file import sound_rows
 from kflare.sun.times import times_since
 
@@ -68,11 +68,8 @@ def summary_rows(path: Path) -> pd.DataFrame:
 
     DataError if it is another product.
     """
-    try:
-        series, _ = read_hdf5_series(path, _NAMES, ("units", "_FillValue"))
-    except UnreadableHdf5 as error:
-        raise DataError(f"`{path}` is a damaged or truncated netCDF file: {error}; download it again") from error
-    absent = [name for name in ("time", "status", "flare_class", "flare_id") if name not in series]
+    series, _ = read_hdf5_series(path, _NAMES, ("units", "_FillValue"))
+    absent = [name for name in _NAMES if name not in series]
     if absent:
         raise DataError(
             f"`{path}` is netCDF, but no flare summary: it lacks `{'`, `'.join(absent)}`; X-ray flux is given as "

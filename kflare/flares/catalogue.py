@@ -103,39 +103,29 @@ def flux_to_class(flux: float) -> str:
 
 @dataclass(frozen=True, eq=False)
 class FlareList:
-    """Flares in order of their start.
+    """Flares in order of their start: one row of `table` each.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row per flare. `start` and `goes_class` are needed; the other columns are filled in where absent:
+    `start` and `goes_class` are needed, else DataError; the other columns are filled in where absent:
 
-        ============ ===================== ==========================================================
-        start        datetime64[us, UTC]   begin of the flare
-        peak, end    datetime64[us, UTC]   NaT = unknown
-        goes_class   str                   such as "M3.1"
-        flux         float64, W m^-2       peak flux, follows from `goes_class`
-        noaa         Int64                 NOAA active region number, <NA> = none or unknown
-        lon, lat     float64, degree       NaN = unknown
-        satellite    Int64                 GOES number, <NA> = unknown
-        ============ ===================== ==========================================================
-    source : str
-        File or simulation that it came from, for messages.
-    repairs : dict of str to int
-        How often each defect was repaired.
-    scale : {"irradiance", "operational"}
-        Of classes and fluxes: today's, or SWPC's of the time, 0.7 of it up to GOES-15 (`kflare.sun.goes_scale`).
+    ============ ===================== ==========================================================
+    start        datetime64[us, UTC]   begin of the flare
+    peak, end    datetime64[us, UTC]   NaT = unknown
+    goes_class   str                   such as "M3.1"
+    flux         float64, W m^-2       peak flux, follows from `goes_class`
+    noaa         Int64                 NOAA active region number, <NA> = none or unknown
+    lon, lat     float64, degree       NaN = unknown
+    satellite    Int64                 GOES number, <NA> = unknown
+    ============ ===================== ==========================================================
 
-    Raises
-    ------
-    DataError, SettingError
-        If a needed column is missing, a start unknown or naive, or a class unreadable; if `scale` is none of the two.
+    DataError too of a start that is unknown or naive, and of a class that is unreadable.
     """
 
     table: pd.DataFrame
-    source: str
-    repairs: Mapping[str, int] = field(default_factory=dict)
+    source: str  # file or simulation that it came from, for messages
+    repairs: Mapping[str, int] = field(default_factory=dict)  # how often each defect was repaired
     scale: FluxScale = "irradiance"
+    """Of classes and fluxes: "irradiance", today's, or "operational", SWPC's of the time, 0.7 of it up to GOES-15
+    (`kflare.sun.goes_scale`); else SettingError."""
 
     def __post_init__(self) -> None:
         if self.scale not in FLUX_SCALES:

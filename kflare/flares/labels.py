@@ -13,6 +13,7 @@ import pandas as pd
 
 from kflare.errors import DataError
 from kflare.flares.catalogue import CLASS_SLACK, CLASS_THRESHOLDS, FlareList, class_to_flux
+from kflare.io.arrays import BoolArray, Float64Array, IntArray
 
 LEAD_HOURS = 24.0
 """Length of the forecast window in hours, in both papers."""
@@ -23,7 +24,7 @@ _REGION_SHIFT = 1 << 34
 _HALF_YEAR = pd.Timedelta(days=182)
 
 
-def in_seconds(times: pd.Series | pd.DatetimeIndex) -> npt.NDArray[np.int64]:
+def in_seconds(times: pd.Series | pd.DatetimeIndex) -> IntArray:
     """UTC seconds since 1970 of aware times; a naive column raises `DataError`."""
     index = pd.DatetimeIndex(times)
     if index.tz is None:
@@ -33,25 +34,25 @@ def in_seconds(times: pd.Series | pd.DatetimeIndex) -> npt.NDArray[np.int64]:
     return index.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
 
 
-def region_codes(*columns: pd.Series) -> list[npt.NDArray[np.int64]]:
+def region_codes(*columns: pd.Series) -> list[IntArray]:
     """One integer per region name, the same in every column given, shape (N,) each."""
     codes, _ = pd.factorize(pd.concat([column.astype(str) for column in columns], ignore_index=True))
     ends = np.cumsum([len(column) for column in columns])
     return [part.astype(np.int64) for part in np.split(codes, ends[:-1])]
 
 
-def keys(seconds: npt.NDArray[np.int64], codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def keys(seconds: IntArray, codes: IntArray) -> IntArray:
     """Sortable int64 keys: regions apart, times in order within a region."""
     return codes * _REGION_SHIFT + seconds
 
 
-def known_from(flares: pd.DataFrame) -> npt.NDArray[np.int64]:
+def known_from(flares: pd.DataFrame) -> IntArray:
     """Seconds since 1970 from which the class of each flare is known: its peak, or an hour after its start."""
     # Catalogues leave the peak of a few flares in ten thousand open; most flares peak within an hour.
     return in_seconds(flares["peak"].fillna(flares["start"] + pd.Timedelta(hours=1)))
 
 
-def reaches(flux: npt.ArrayLike, goes_class: str | float) -> npt.NDArray[np.bool_]:
+def reaches(flux: npt.ArrayLike, goes_class: str | float) -> BoolArray:
     """Whether a flare is of at least a class.
 
     Parameters
@@ -68,12 +69,7 @@ def reaches(flux: npt.ArrayLike, goes_class: str | float) -> npt.NDArray[np.bool
     return np.asarray(flux, np.float64) >= lowest * CLASS_SLACK
 
 
-def largest_flux(
-    begin: npt.NDArray[np.int64],
-    end: npt.NDArray[np.int64],
-    event: npt.NDArray[np.int64],
-    flux: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
+def largest_flux(begin: IntArray, end: IntArray, event: IntArray, flux: Float64Array) -> Float64Array:
     """Largest flux of the events in each window [begin, end), float64, shape (N,); 0 where none starts in it.
 
     Windows and events are in seconds or as region-and-time keys, int64; `flux` is of the events, W m^-2.
@@ -89,7 +85,7 @@ def largest_flux(
     return np.where(last > first, largest, 0.0)
 
 
-def window_flux(windows: pd.DataFrame, flares: pd.DataFrame) -> npt.NDArray[np.float64]:
+def window_flux(windows: pd.DataFrame, flares: pd.DataFrame) -> Float64Array:
     """Peak flux (W m^-2, 0 = none) of the largest flare that starts in each of N windows, float64 (N,).
 
     Parameters
@@ -107,7 +103,7 @@ def window_flux(windows: pd.DataFrame, flares: pd.DataFrame) -> npt.NDArray[np.f
     return largest_flux(begin, end, start, flares["flux"].to_numpy(np.float64))
 
 
-def disk_flux(times: pd.Series, flares: FlareList, *, window_hours: float = LEAD_HOURS) -> npt.NDArray[np.float64]:
+def disk_flux(times: pd.Series, flares: FlareList, *, window_hours: float = LEAD_HOURS) -> Float64Array:
     """Peak flux (W m^-2, 0 = none) of the disk's largest flare that starts in [t, t + window).
 
     Parameters
@@ -131,7 +127,7 @@ def disk_flux(times: pd.Series, flares: FlareList, *, window_hours: float = LEAD
 
 def region_flux(
     samples: pd.DataFrame, region_flares: pd.DataFrame, *, window_hours: float = LEAD_HOURS
-) -> npt.NDArray[np.float64]:
+) -> Float64Array:
     """Peak flux (W m^-2, 0 = none) of each region's own largest flare that starts in [t, t + window).
 
     Parameters

@@ -30,10 +30,6 @@ TIME_LIMIT: Final = 8.0
 _BYTES_PER_SECOND: Final = 1 << 22
 
 
-class UnreadableHdf5(Exception):  # noqa: N818 - the caller makes the error of it, with the name of the file
-    """What is wrong with the file, for a message."""
-
-
 @dataclass(frozen=True)
 class Series:
     """One data set of a file: `values` as stored, integer, float or text, shape (N,).
@@ -51,9 +47,12 @@ def read_hdf5_series(
     """Read those of the named data sets in the root group that a file has, and the attributes of the file.
 
     `attributes` names those wanted, of the data sets and of the file. Links to elsewhere are not followed.
-    UnreadableHdf5 if the file is damaged, a data set is no series of at most 10 million numbers, or reading it takes
-    more than its share of time (8 s and 1 s per 4 MiB) or memory (2 GiB).
+    DataError if the file is damaged, a data set is no series of at most 10 million numbers, or reading it takes more
+    than its share of time (8 s and 1 s per 4 MiB) or memory (2 GiB).
     """
+    from kflare.errors import DataError  # the script does without kflare
+
+    wrong = ""
     request = json.dumps([str(path.resolve()), list(names), list(attributes)])
     limit = TIME_LIMIT + path.stat().st_size / _BYTES_PER_SECOND
     # One thread: the numerical libraries would otherwise reserve memory for each.
@@ -63,11 +62,13 @@ def read_hdf5_series(
         done = subprocess.run(  # noqa: S603 - this interpreter, this file; the path travels as data
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, env=environment, check=False
         )
-    except subprocess.TimeoutExpired as error:
-        raise UnreadableHdf5(f"reading it does not end within {limit:.0f} s") from error
-    if done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise UnreadableHdf5(lines[-1][:200] if lines else f"the HDF5 library fails on it ({done.returncode})")
+        if done.returncode != 0:
+            lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            wrong = lines[-1][:200] if lines else f"the HDF5 library fails on it ({done.returncode})"
+    except subprocess.TimeoutExpired:
+        wrong = f"reading it does not end within {limit:.0f} s"
+    if wrong:
+        raise DataError(f"`{path}` is a damaged or truncated netCDF file: {wrong}; download it again")
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as arrays:
         content = json.loads(bytes(arrays["content"]))
         series = {name: Series(arrays[f"values {name}"], content["series"][name]) for name in content["series"]}
@@ -92,9 +93,9 @@ def _read(path: str, names: Sequence[str], wanted: Sequence[str]) -> bytes:
             most = _MOST_TEXTS if text else MOST_SAMPLES
             if found.ndim != 1 or found.size > most or not (text or found.dtype.kind in "iuf"):
                 seen = f"{found.dtype} {found.shape}"
-                raise UnreadableHdf5(f"`{name}` must be a series of at most {most} numbers or texts, is {seen}")
+                raise ValueError(f"`{name}` must be a series of at most {most} numbers or texts, is {seen}")
             if found.chunks and math.prod(found.chunks) * found.dtype.itemsize > _MOST_CHUNK_BYTES:
-                raise UnreadableHdf5(f"`{name}` is stored in chunks of {found.chunks}")
+                raise ValueError(f"`{name}` is stored in chunks of {found.chunks}")
             values = found.asstr(errors="replace")[()] if text else found[()].astype(found.dtype.newbyteorder("="))
             arrays[f"values {name}"] = np.array([str(one)[:_LONGEST_TEXT] for one in values]) if text else values
             content["series"][name] = _attributes(found, wanted)

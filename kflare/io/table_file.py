@@ -9,9 +9,10 @@ from kflare.errors import DataError
 from kflare.io.payload import read_payload
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
     import pandas as pd
+
+    from kflare.io.arrays import BoolArray, Float64Array
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def read_csv(source: Any, **options: Any) -> "pd.DataFrame":
     return table
 
 
-def numbers(column: "pd.Series") -> "npt.NDArray[np.float64]":
+def numbers(column: "pd.Series") -> "Float64Array":
     """Finite numbers of a column of numbers, text or anything, float64 (N,); NaN for what is none, such as True."""
     import numpy as np
     import pandas as pd
@@ -60,7 +61,7 @@ def numbers(column: "pd.Series") -> "npt.NDArray[np.float64]":
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def plausible_numbers(column: "pd.Series", source: str, *, low: float, high: float) -> "npt.NDArray[np.float64]":
+def plausible_numbers(column: "pd.Series", source: str, *, low: float, high: float) -> "Float64Array":
     """Numbers of a column within bounds, float64 (N,), NaN for all else; what is given and none of them is logged."""
     import numpy as np
 
@@ -72,7 +73,7 @@ def plausible_numbers(column: "pd.Series", source: str, *, low: float, high: flo
     return np.where(sound, values, np.nan)
 
 
-def _note(seen: "pd.Series", bad: "npt.NDArray[np.bool_]", rule: str, lost: str) -> str:
+def _note(seen: "pd.Series", bad: "BoolArray", rule: str, lost: str) -> str:
     row = int(bad.argmax())
     said = f"`{seen.name}` must be {rule}, got {str(seen.iloc[row])[:60]!r} in row {seen.index[row]}"
     return f"{bad.sum()} of {len(bad)} {lost}: {said}"
@@ -100,9 +101,7 @@ def whole_numbers(column: "pd.Series", source: str, *, most: int, rule: str | No
     return values.where(~empty).astype("Int64")
 
 
-def sound_rows(
-    source: str, *checks: tuple["pd.Series", "npt.ArrayLike", str]
-) -> tuple["npt.NDArray[np.bool_]", tuple[str, ...]]:
+def sound_rows(source: str, *checks: tuple["pd.Series", "npt.ArrayLike", str]) -> tuple["BoolArray", tuple[str, ...]]:
     """Which of N rows pass all checks, bool (N,), and what is to be said of those that do not, one line each.
 
     A check is a column as it was given, which of its cells are sound, and the rule for them, such as "a time like

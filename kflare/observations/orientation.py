@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError
+from kflare.io.arrays import Float64Array
 from kflare.observations.headers import Header
 from kflare.observations.producers import ROLL_TOLERANCE, producer_of
 from kflare.sun.constants import SOLAR_RADIUS_M
@@ -64,7 +65,7 @@ def orientation_of(header: Header, width: int, *, disk: Disk | None = None) -> O
     return Orientation(mirrored, turns % 4, angle - 90 * turns, require_full_disk(found, width, header.source))
 
 
-def _matrix(header: Header) -> npt.NDArray[np.float64]:
+def _matrix(header: Header) -> Float64Array:
     """Arcseconds west (row 0) and north (row 1) of a step of a pixel to the right (column 0) and up (column 1)."""
     source = header.source
     given = producer_of(header).roll(header)
@@ -112,7 +113,7 @@ def _matrix(header: Header) -> npt.NDArray[np.float64]:
     return matrix * _ARCSEC[unit]
 
 
-def _disk(header: Header, width: int, matrix: npt.NDArray[np.float64], *, mirrored: bool, turns: int) -> Disk:
+def _disk(header: Header, width: int, matrix: Float64Array, *, mirrored: bool, turns: int) -> Disk:
     scaled = header.number("CDELT1", "CD1_1") is not None
     # The angle first: who resizes an image corrects CDELT1 but often leaves R_SUN, a number of pixels, as it was.
     angle = _angle(header) if scaled else None

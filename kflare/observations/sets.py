@@ -23,26 +23,15 @@ _CHANNELS: Final = ("1600", "131")
 
 @dataclass(frozen=True)
 class ObservationSet:
-    """Files of one time.
+    """Files of one time."""
 
-    Parameters
-    ----------
-    time : datetime.datetime
-        Of the magnetogram (line-of-sight field of the full disk) as its name tells it, or its header, UTC.
-    vector : mapping of int to mapping of str to pathlib.Path
-        By HARP number (0 = full disk) the files of `VECTOR_SEGMENTS`; a segment that is missing is absent.
-    vector_time : datetime.datetime or None
-        Of the vector field, the farthest from `time` where there are several.
-    aia_1600, aia_131 : pathlib.Path or None, tuple of three of pathlib.Path or None
-        Image at 1600 Å; images at 131 Å of the time, one and two hours before.
-    """
-
-    time: datetime
-    magnetogram: Path
+    time: datetime  # of the magnetogram as its name tells it, or its header, UTC
+    magnetogram: Path  # line-of-sight field of the full disk
+    #: By HARP number (0 = full disk) the files of `VECTOR_SEGMENTS`; a segment that is missing is absent.
     vector: Mapping[int, Mapping[str, Path]] = field(default_factory=lambda: MappingProxyType({}))
-    vector_time: datetime | None = None
-    aia_1600: Path | None = None
-    aia_131: tuple[Path | None, Path | None, Path | None] = (None, None, None)
+    vector_time: datetime | None = None  # of the vector field, the farthest from `time` where there are several
+    aia_1600: Path | None = None  # image at 1600 Å
+    aia_131: tuple[Path | None, Path | None, Path | None] = (None, None, None)  # of the time, one and two hours before
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -26,41 +26,21 @@ _MU_MIN = 0.17
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """Maps of one region, row 0 = north, column 0 = east, all of one shape (h, w).
+    """Maps of one region, row 0 = north, column 0 = east, all of one shape (h, w)."""
 
-    Parameters
-    ----------
-    los : float32 array or None
-        Line-of-sight field in gauss, as measured; NaN where not measured.
-    mu : float32 array
-        Cosine of the angle between line of sight and vertical; NaN off the disk.
-    inside : bool array
-        Pixels of the region or of its frame, on the disk (SHARP: `bitmap` >= 30).
-    step_m, arcsec : float
-        Width of a pixel in metres, and as seen at disk centre, as JSOC's formulas use it.
-    bx, by, bz : float32 array or None
-        Field towards the west, the north and up, gauss; 0 where the vector field is taken as zero, NaN where it was
-        not measured.
-    used : bool array or None
-        Pixels whose vector is trusted: inside, measured, and of sure azimuth (SHARP: `conf_disambig` >= 70).
-    lon, lat : float
-        Stonyhurst degrees of the centre, west and north positive; NaN if not known.
-    outlined : bool
-        Whether `inside` follows the outline of the region, as that of a SHARP, or is its frame.
-    """
-
-    los: Float32Array | None
-    mu: Float32Array
-    inside: BoolArray
-    step_m: float
-    arcsec: float
-    bx: Float32Array | None = None
-    by: Float32Array | None = None
-    bz: Float32Array | None = None
+    los: Float32Array | None  # line-of-sight field in gauss, as measured; NaN where not measured
+    mu: Float32Array  # cosine of the angle between line of sight and vertical; NaN off the disk
+    inside: BoolArray  # pixels of the region or of its frame, on the disk (SHARP: `bitmap` >= 30)
+    step_m: float  # width of a pixel in metres
+    arcsec: float  # the same as seen at disk centre, as JSOC's formulas use it
+    bx: Float32Array | None = None  # field towards the west, gauss; 0 where the vector field is taken as zero, NaN ...
+    by: Float32Array | None = None  # ... where it was not measured; towards the north
+    bz: Float32Array | None = None  # and up
     used: BoolArray | None = None
-    lon: float = math.nan
+    """Pixels whose vector is trusted: inside, measured, and of sure azimuth (SHARP: `conf_disambig` >= 70)."""
+    lon: float = math.nan  # of the centre, Stonyhurst degrees, west and north positive; NaN if not known
     lat: float = math.nan
-    outlined: bool = False
+    outlined: bool = False  # whether `inside` follows the outline of the region, as that of a SHARP, or is its frame
 
     def __post_init__(self) -> None:
         shape, vector = self.inside.shape, (self.bx, self.by, self.bz, self.used)

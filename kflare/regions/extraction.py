@@ -51,24 +51,12 @@ _TAIL: Final = 1 << 16
 
 @dataclass(frozen=True)
 class Extraction:
-    """How regions are found and measured.
+    """How regions are found and measured."""
 
-    Parameters
-    ----------
-    detection : DetectionOptions
-        How they are found.
-    disambiguation : str
-        Which of JSOC's solutions of the azimuth's ambiguity in weak field is taken, as `read_vector` has it.
-    tolerance : timedelta
-        How far in time an image or vector field may be from the magnetogram by its header.
-    policy : str
-        Quality policy of magnetograms.
-    """
-
-    detection: DetectionOptions = field(default_factory=DetectionOptions)
-    disambiguation: str = "jsoc"
-    tolerance: timedelta = timedelta(minutes=30)
-    policy: str = "default"
+    detection: DetectionOptions = field(default_factory=DetectionOptions)  # how they are found
+    disambiguation: str = "jsoc"  # which of JSOC's solutions of the azimuth in weak field is taken, as of `read_vector`
+    tolerance: timedelta = timedelta(minutes=30)  # how far an image or vector field may be from the magnetogram in time
+    policy: str = "default"  # quality policy of magnetograms
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, to tell one run from another."""

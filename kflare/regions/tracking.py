@@ -27,18 +27,10 @@ _LonLatBox = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class TrackingOptions:
-    """How regions are recognised; reconstruction.
+    """How regions are recognised; reconstruction."""
 
-    Parameters
-    ----------
-    max_gap_hours : float
-        A region that was not seen for longer than this is a new one when it is seen again.
-    overlap : float
-        Least share of the smaller of both boxes that both have in common, above 0 to 1.
-    """
-
-    max_gap_hours: float = 6.0
-    overlap: float = 0.3
+    max_gap_hours: float = 6.0  # a region that was not seen for longer is a new one when it is seen again
+    overlap: float = 0.3  # least share of the smaller of both boxes that both have in common, above 0 to 1
 
     def __post_init__(self) -> None:
         if not 0 < self.max_gap_hours <= 24 * 14:

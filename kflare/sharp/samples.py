@@ -34,37 +34,26 @@ _NEEDED = ("prefix", "arpnum", "t_end", "flares", *COMMON_PARAMETERS)
 class SharpSamples:
     """Samples of active regions on a gap-free grid, and what was done to get there.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row per region and time, sorted by `harpnum` and `time`:
+    The `table` has one row per region and time, sorted by `harpnum` and `time`:
 
-        ================ ===================== ====================================================================
-        time             datetime64[us, UTC]   `t_end` of the sample: end of what is known, begin of the window
-        region           str                   "HARP 377", or "TARP 4780" of MDI
-        harpnum          int64                 HARP (or TARP) number
-        noaa             Int64                 first NOAA number of the region, <NA> = none or unknown
-        AREA, USFLUX,    float64               SHARP keywords
-        MEANGBZ, R_VALUE
-        restored         bool                  whether the row was missing in the files
-        flux24           float64, W m^-2       largest peak flux of the region's flares that start in [t, t + 24 h);
-                                               0.0 = none, NaN = unknown (restored, without NOAA number or flare list)
-        ================ ===================== ====================================================================
-    restored : int
-        Number of rows that were missing.
-    agreement : float
-        Of the distributed rows that the flare list can judge, the share on whose ≥ M label both agree. NaN if none.
-    notes : tuple of str
-        What a user should know about these samples, one line each.
-    harp_noaa : pandas.DataFrame or None
-        Pairs `harpnum`, `noaa` (int64) of the regions, where known.
+    ================ ===================== ====================================================================
+    time             datetime64[us, UTC]   `t_end` of the sample: end of what is known, begin of the window
+    region           str                   "HARP 377", or "TARP 4780" of MDI
+    harpnum          int64                 HARP (or TARP) number
+    noaa             Int64                 first NOAA number of the region, <NA> = none or unknown
+    AREA, USFLUX,    float64               SHARP keywords
+    MEANGBZ, R_VALUE
+    restored         bool                  whether the row was missing in the files
+    flux24           float64, W m^-2       largest peak flux of the region's flares that start in [t, t + 24 h);
+                                           0.0 = none, NaN = unknown (restored, without NOAA number or flare list)
+    ================ ===================== ====================================================================
     """
 
     table: pd.DataFrame
-    restored: int
-    agreement: float
-    notes: tuple[str, ...]
-    harp_noaa: pd.DataFrame | None
+    restored: int  # number of rows that were missing
+    agreement: float  # of distributed rows that the flare list can judge, share on whose ≥ M label both agree; or NaN
+    notes: tuple[str, ...]  # what a user should know about these samples, one line each
+    harp_noaa: pd.DataFrame | None  # pairs `harpnum`, `noaa` (int64) of the regions, where known
 
 
 def read_sharp_samples(folder: str | Path, *, flares: FlareList, harp_noaa: str | Path | None) -> SharpSamples:

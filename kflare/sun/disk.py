@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError
+from kflare.io.arrays import BoolArray
 
 FULL_DISK = "full disk"
 """What tables name as the region of a row that is of the whole disk."""
@@ -14,18 +15,10 @@ FULL_DISK = "full disk"
 
 @dataclass(frozen=True)
 class Disk:
-    """The solar disk in an image, in pixels.
+    """The solar disk in an image, in pixels."""
 
-    Parameters
-    ----------
-    x, y : float
-        Centre, counted from the left (east) and the TOP (north) edge; 0 is the centre of the first pixel.
-    radius : float
-        Radius of the disk.
-    """
-
-    x: float
-    y: float
+    x: float  # of the centre, from the left (east); 0 is the centre of the first pixel
+    y: float  # likewise from the TOP (north)
     radius: float
 
     def __post_init__(self) -> None:
@@ -67,13 +60,13 @@ def disk_columns(width: int, disk: Disk) -> tuple[npt.NDArray[np.int32], npt.NDA
     return (left - inwards).astype(np.int32), (left + outwards).astype(np.int32)
 
 
-def disk_mask(width: int, disk: Disk) -> npt.NDArray[np.bool_]:
+def disk_mask(width: int, disk: Disk) -> BoolArray:
     """Pixels of a square image whose centre lies on `disk`, bool, shape (width, width)."""
     first, stop = disk_columns(width, disk)
     return column_mask(first, stop, width)
 
 
-def column_mask(first: npt.NDArray[np.int32], stop: npt.NDArray[np.int32], width: int) -> npt.NDArray[np.bool_]:
+def column_mask(first: npt.NDArray[np.int32], stop: npt.NDArray[np.int32], width: int) -> BoolArray:
     """Pixels first <= column < stop of each row, bool, shape (len(first), width)."""
     index = np.arange(width, dtype=np.int32)
     return np.asarray((index >= first[:, np.newaxis]) & (index < stop[:, np.newaxis]))

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError
-from kflare.io.arrays import Float64Array
+from kflare.io.arrays import BoolArray, Float32Array, Float64Array
 from kflare.sun.constants import AU_M, SOLAR_RADIUS_CM, SOLAR_RADIUS_M
 from kflare.sun.disk import Disk
 
@@ -27,7 +27,7 @@ _FAR: Final = 5e12
 _SAMPLES: Final = 33
 
 
-def in_box(x: npt.ArrayLike, y: npt.ArrayLike, box: Box) -> npt.NDArray[np.bool_]:
+def in_box(x: npt.ArrayLike, y: npt.ArrayLike, box: Box) -> BoolArray:
     """Whether places in pixels, 0 = centre of the first one, lie in a box of whole pixels."""
     x, y = np.asarray(x), np.asarray(y)
     return np.asarray((x >= box[0] - 0.5) & (x < box[2] - 0.5) & (y >= box[1] - 0.5) & (y < box[3] - 0.5))
@@ -35,19 +35,11 @@ def in_box(x: npt.ArrayLike, y: npt.ArrayLike, box: Box) -> npt.NDArray[np.bool_
 
 @dataclass(frozen=True)
 class Observer:
-    """From where the Sun is seen.
+    """From where the Sun is seen."""
 
-    Parameters
-    ----------
-    lon, lat : float
-        Carrington longitude (L0) and heliographic latitude (B0) of the centre of the disk, degrees.
-    distance : float
-        From the centre of the Sun in metres.
-    """
-
-    lon: float
-    lat: float
-    distance: float
+    lon: float  # Carrington longitude (L0) of the centre of the disk, degrees
+    lat: float  # its heliographic latitude (B0), degrees
+    distance: float  # from the centre of the Sun in metres
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.lon) and abs(self.lat) <= 90 and 1e9 < self.distance < 1e13):
@@ -76,30 +68,14 @@ def seen_from_afar(time: datetime) -> Observer:
 
 @dataclass(frozen=True)
 class DiskGeometry:
-    """The view of the Sun that a full-disk image has.
+    """The view of the Sun that a full-disk image has."""
 
-    Parameters
-    ----------
-    disk : Disk
-        Centre and radius in pixels; row 0 = north.
-    shape : tuple of int
-        Height and width of the image.
-    b0 : float
-        Heliographic latitude of the centre of the disk, degrees.
-    l0 : float
-        Stonyhurst longitude of the centre of the disk, degrees: 0 as seen from the Earth.
-    distance : float
-        From the centre of the Sun in metres; 1 au where it does not matter.
-    roll : float
-        Degrees by which solar north lies clockwise of up, as in `Magnetogram`.
-    """
-
-    disk: Disk
-    shape: tuple[int, int]
-    b0: float = 0.0
-    l0: float = 0.0
-    distance: float = AU_M
-    roll: float = 0.0
+    disk: Disk  # in pixels; row 0 = north
+    shape: tuple[int, int]  # height and width of the image
+    b0: float = 0.0  # heliographic latitude of the centre of the disk, degrees
+    l0: float = 0.0  # its Stonyhurst longitude, degrees: 0 as seen from the Earth
+    distance: float = AU_M  # from the centre of the Sun in metres; 1 au where it does not matter
+    roll: float = 0.0  # degrees by which solar north lies clockwise of up, as in `Magnetogram`
 
     def __post_init__(self) -> None:
         if not abs(self.b0) <= 90:
@@ -158,7 +134,7 @@ class DiskGeometry:
         lon = np.degrees(np.arctan2(west, ahead * cos - north * sin)) + self.l0
         return (lon + 180) % 360 - 180, lat
 
-    def pixel(self, lon: npt.ArrayLike, lat: npt.ArrayLike) -> tuple[Float64Array, Float64Array, npt.NDArray[np.bool_]]:
+    def pixel(self, lon: npt.ArrayLike, lat: npt.ArrayLike) -> tuple[Float64Array, Float64Array, BoolArray]:
         """Where points on the Sun (Stonyhurst degrees, broadcast) are in the image; inverse of :meth:`lonlat`.
 
         Column and row, also of points behind the limb, as if the Sun were transparent; and whether the point is on this
@@ -180,7 +156,7 @@ class DiskGeometry:
         return self._on_sphere(x, y)[3]
 
     @cached_property
-    def mu(self) -> npt.NDArray[np.float32]:
+    def mu(self) -> Float32Array:
         """:meth:`mu_at` of every pixel, float32, shape (H, W); made at the first use and kept."""
         height, width = self.shape
         factor = self._radii * self.scale
@@ -247,7 +223,7 @@ def common_area(one: npt.ArrayLike, other: npt.ArrayLike) -> Float64Array:
 
 def overlapping(
     ours: Float64Array, theirs: Float64Array, *, seconds: npt.ArrayLike, share: float
-) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
+) -> tuple[Float64Array, BoolArray]:
     """Area that N boxes have in common with M after these were `rotated` for some seconds, and whether it suffices.
 
     Boxes as of `common_area`; results of shape (N, M). Enough is `share` of the smaller of both boxes.

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from kflare.errors import DataError, SettingError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import pandas as pd
+
+    from kflare.io.arrays import BoolArray, Float64Array, IntArray
 
 HOUR: Final = timedelta(hours=1)
 DAY_SECONDS: Final = 86_400
@@ -149,7 +149,7 @@ def in_hours(span: timedelta) -> str:
     return f"{round(span.total_seconds() / 3600, 2):g} h"
 
 
-def within(times: "pd.Series", t0: datetime, t1: datetime) -> "npt.NDArray[np.bool_]":
+def within(times: "pd.Series", t0: datetime, t1: datetime) -> "BoolArray":
     """Which of some aware times lie in [t0, t1), bool (N,); DataError if `t0` or `t1` has no time zone."""
     for name, value in (("t0", t0), ("t1", t1)):
         if value.utcoffset() is None:
@@ -157,7 +157,7 @@ def within(times: "pd.Series", t0: datetime, t1: datetime) -> "npt.NDArray[np.bo
     return ((times >= t0) & (times < t1)).to_numpy(dtype=bool)
 
 
-def times_since(values: "npt.NDArray[np.float64]", unit: object, source: str) -> "npt.NDArray[np.int64]":
+def times_since(values: "Float64Array", unit: object, source: str) -> "IntArray":
     """Microseconds since 1970 of the times of a netCDF file; the smallest integer where unknown.
 
     `unit` is such as "seconds since 2000-01-01 12:00:00"; DataError if it is none that is known.
@@ -178,7 +178,7 @@ def times_since(values: "npt.NDArray[np.float64]", unit: object, source: str) ->
     return np.where(known, np.rint(np.where(known, elapsed, 0)).astype(np.int64) + since, np.iinfo(np.int64).min)
 
 
-def microseconds(times: "pd.Series") -> "npt.NDArray[np.int64]":
+def microseconds(times: "pd.Series") -> "IntArray":
     """Microseconds since 1970 of aware times; the smallest integer for NaT."""
     return times.astype("datetime64[us, UTC]").astype("int64").to_numpy()
 

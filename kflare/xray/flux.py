@@ -37,32 +37,22 @@ CONTAMINATED: Final = 1
 
 @dataclass(frozen=True, eq=False)
 class XrayFlux:
-    """X-ray flux of every minute from the first to the last of a file.
+    """X-ray flux of every minute from the first to the last of a file: one row of `table` each, without gaps, sorted.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row per minute, without gaps, sorted:
-
-        ========= ===================== ==================================================================
-        time      datetime64[us, UTC]   begin of the minute
-        flux      float64, W m^-2       mean over the minute, 0.1-0.8 nm; NaN = missing or flagged as bad
-        satellite Int64                 GOES number; <NA> = no measurement in this minute, or unknown
-        quality   Int64                 the file's flag bits, 0 = good; <NA> = no measurement or no flags
-        ========= ===================== ==================================================================
-    scale : {"irradiance", "operational"}
-        What `flux` is, see the module.
-    source : str
-        File that it came from, for messages.
-    repairs : dict of str to int
-        `flagged` values taken out for their flags, `implausible` ones for their value or time, `averaged` samples of a
-        cadence below a minute, `duplicates` second values of a minute.
+    ========= ===================== ==================================================================
+    time      datetime64[us, UTC]   begin of the minute
+    flux      float64, W m^-2       mean over the minute, 0.1-0.8 nm; NaN = missing or flagged as bad
+    satellite Int64                 GOES number; <NA> = no measurement in this minute, or unknown
+    quality   Int64                 the file's flag bits, 0 = good; <NA> = no measurement or no flags
+    ========= ===================== ==================================================================
     """
 
     table: pd.DataFrame
-    scale: FluxScale
-    source: str
+    scale: FluxScale  # "irradiance" or "operational": what `flux` is, see the module
+    source: str  # file that it came from, for messages
     repairs: Mapping[str, int] = field(default_factory=dict)
+    """`flagged` values taken out for their flags, `implausible` ones for their value or time, `averaged` samples of a
+    cadence below a minute, `duplicates` second values of a minute."""
 
     def __len__(self) -> int:
         return len(self.table)

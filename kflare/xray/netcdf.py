@@ -15,7 +15,7 @@ import numpy as np
 
 from kflare.errors import DataError
 from kflare.io.arrays import BoolArray, Float64Array, IntArray
-from kflare.io.hdf5_series import MOST_SAMPLES, Series, UnreadableHdf5, read_hdf5_series
+from kflare.io.hdf5_series import MOST_SAMPLES, Series, read_hdf5_series
 from kflare.io.payload import decoding, read_payload
 from kflare.sun.times import times_since
 
@@ -161,10 +161,7 @@ def _text(value: Any) -> str | None:
 def _of_hdf5(path: Path) -> tuple[dict[str, Series], dict[str, Any]]:
     if path.stat().st_size > _MAX_BYTES:
         raise DataError(f"`{path}` must be at most {_MAX_BYTES >> 20} MiB to be read; split it")
-    try:
-        return read_hdf5_series(path, _NAMES, _ATTRIBUTES)
-    except UnreadableHdf5 as error:
-        raise DataError(f"`{path}` is a damaged or truncated netCDF file: {error}; download it again") from error
+    return read_hdf5_series(path, _NAMES, _ATTRIBUTES)
 
 
 def _of_classic(path: Path) -> tuple[dict[str, Series], dict[str, Any]]:

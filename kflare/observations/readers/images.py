@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from kflare.errors import DataError
+from kflare.io.arrays import BoolArray, Float64Array
 from kflare.io.payload import MAX_WIDTH, decoding
 from kflare.observations.magnetogram import Magnetogram, require_byte_range
 from kflare.observations.quality import judge
@@ -130,16 +131,14 @@ def find_disk(image: npt.NDArray[np.uint8], *, source: str = "image") -> Disk:
     return Disk(centre_x, centre_y, radius)
 
 
-def _edge(
-    area: npt.NDArray[np.bool_], image: npt.NDArray[np.uint8]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _edge(area: BoolArray, image: npt.NDArray[np.uint8]) -> tuple[Float64Array, Float64Array]:
     """Outer edge of the area, per row and per column.
 
     Half a pixel beyond the first bright one would be too far out: a pixel of which the disk covers a sixth is bright.
     As far as the disk reaches into the pixels around it they are as bright as zero field, in the mean.
     """
-    xs: list[npt.NDArray[np.float64]] = []
-    ys: list[npt.NDArray[np.float64]] = []
+    xs: list[Float64Array] = []
+    ys: list[Float64Array] = []
     for across, along, mask, bytes_ in ((xs, ys, area, image), (ys, xs, area.T, image.T)):
         lines = np.flatnonzero(mask.any(axis=1))
         first = mask[lines].argmax(axis=1)
@@ -156,7 +155,7 @@ def _edge(
     return np.concatenate(xs), np.concatenate(ys)
 
 
-def _circle(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+def _circle(x: Float64Array, y: Float64Array) -> tuple[float, float, float]:
     """Least-squares circle (Kåsa): x² + y² = 2 a x + 2 b y + c is linear in a, b, c."""
     matrix = np.column_stack([2 * x, 2 * y, np.ones_like(x)])
     (a, b, c), *_ = np.linalg.lstsq(matrix, x**2 + y**2, rcond=None)

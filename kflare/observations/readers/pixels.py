@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError
+from kflare.io.arrays import BoolArray, Float32Array
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.orientation import Orientation, orientation_of
@@ -27,7 +28,7 @@ _COUNTED = 0.98
 # The strongest fields ever measured in sunspots are near 6 kG; more than this is damage.
 _MAX_GAUSS = 1e5
 
-_Band = tuple[int, npt.NDArray[np.float32], npt.NDArray[np.bool_]]
+_Band = tuple[int, Float32Array, BoolArray]
 
 
 @dataclass(frozen=True, eq=False)
