@@ -190,7 +190,8 @@ def mask_space(field: tf.Tensor) -> tf.Tensor:
 
 
 def _mask_space(field: tf.Tensor) -> tf.Tensor:
-    grey = tf.round((field[..., 0] / FIELD_LIMIT + 1) * ZERO_FIELD_BYTE)
+    # To the nearest byte: models are published with a list of operations that has no rounding.
+    grey = tf.cast((field[..., 0] / FIELD_LIMIT + 1) * ZERO_FIELD_BYTE + 0.5, tf.int32)
     centre_x, centre_y, radius = tf.unstack(_disk(grey > DISK_BYTE, grey, ZERO_FIELD_BYTE))
     place = tf.cast(tf.range(tf.shape(field)[0]), tf.float64)
     half_chord = tf.sqrt(tf.square(radius) - tf.square(place - centre_y))  # NaN, so never the larger one, off the disk
