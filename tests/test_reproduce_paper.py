@@ -94,6 +94,9 @@ def test_every_step_is_a_line_that_its_command_takes(name):
     path = RECIPES / f"{name}.toml"
     told = reproduce(path, "--estimate")
     assert told.returncode == 0, told.stderr
+    # The page shows the estimate.
+    title, *_, table = told.stdout.rstrip().split("\n\n")
+    assert f"{title.splitlines()[0]}\n\n{table}\n```" in (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
     recipe = tomllib.loads(path.read_text())
     assert [line.split()[0] for line in told.stdout.splitlines()[5:]] == [*(s["name"] for s in recipe["steps"]), "all"]
     words = {key: " ".join(value) if isinstance(value, list) else value for key, value in recipe["settings"].items()}
