@@ -21,6 +21,7 @@ _RANGE = 300.0  # gauss shown as white and black
 _STEP_MM = 0.5
 # Of the palette of Okabe & Ito.
 _FORECAST, _LIMB, _LINE, _FRAME = "#E69F00", "#999999", "#56B4E9", "#D55E00"
+_WHOLE = 0.99  # of the disk: a record of the full disk, but for the pixels of the limb, and no HARPs
 
 
 def draw_quick_look(
@@ -46,7 +47,7 @@ def draw_vector_map(
     """
     radial, covered, disk = vector.radial_map(min(_WIDTH, vector.geometry.shape[0]))
     axes = _disk_axes(radial, disk)
-    if covered.any() and not covered.all():
+    if covered.any() and covered[np.isfinite(radial)].mean() < _WHOLE:
         axes.contour(covered.astype(float), [0.5], colors=_LINE, linewidths=1.1)
     _draw_frames(axes, detection, len(radial), _FRAME, names)
     lines = "blue: areas of HARPs, outside of them the field is 0; dotted: across the limb, not forecast"

@@ -61,6 +61,12 @@ def test_frames_over_the_vector_field_in_its_harp_areas(tmp_path):
     draw_vector_map(vector, detection, tmp_path / "a.png", names=["11875"])
     assert share(tmp_path / "a.png", RED) > 1e-4
     assert share(tmp_path / "a.png", BLUE) > 1e-4
+    # A record of the full disk has no areas of HARPs.
+    whole = FullDiskVector(
+        none, none, magnetogram.data, np.isfinite(magnetogram.data), None, detection.geometry, magnetogram.time, "test"
+    )
+    draw_vector_map(whole, detection, tmp_path / "b.png")
+    assert share(tmp_path / "b.png", BLUE) == 0
     page = np.asarray(Image.open(io.BytesIO(vector_picture(vector, like=magnetogram, size=400)))).astype(int)
     assert (np.abs(page[150:240, 161] - BLUE).max(axis=1) < 60).mean() > 0.8
     assert (page[0, 0], page[195, 260]) == (pytest.approx(0, abs=8), pytest.approx(127, abs=8))
