@@ -6,8 +6,6 @@ from importlib import import_module
 
 from kflare import __version__
 
-__all__ = ["COMMANDS", "main"]
-
 #: What each command is for, in the order of the README's tour.
 COMMANDS = {
     "fetch": "download observations, or the near-real-time set of a forecast",

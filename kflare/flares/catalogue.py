@@ -56,22 +56,9 @@ REPAIRS = {row["repair"]: row["told"] for row in stored_rows("kflare.flares", "r
 
 
 def class_to_flux(goes_class: str) -> float:
-    """Peak flux of a GOES class.
+    """Peak flux (1-8 Å, W m^-2) of a GOES class such as "M3.1", which gives 3.1e-5, or "X20".
 
-    Parameters
-    ----------
-    goes_class : str
-        Letter A, B, C, M or X and a number, such as "M3.1" or "X20".
-
-    Returns
-    -------
-    float
-        1-8 Å peak flux in W m^-2; "M3.1" gives 3.1e-5.
-
-    Raises
-    ------
-    DataError
-        If it is no GOES class.
+    A class is a letter A, B, C, M or X and a number; DataError if it is none.
     """
     text = goes_class.strip().upper() if isinstance(goes_class, str) else ""
     flux = float(class_fluxes(pd.Series([text], dtype="str")).iloc[0])
@@ -86,12 +73,7 @@ def flux_to_class(flux: float) -> str:
     """GOES class of a peak flux in W m^-2 (1-8 Å), with one decimal, such as "M3.1"; "A" also below 1e-8.
 
     The letter is that of the largest class that the flux reaches (`kflare.flares.labels.reaches`): 9.99e-6 is below
-    M1.0 and is written "C9.9", never "M1.0".
-
-    Raises
-    ------
-    DataError
-        If `flux` is not positive and finite.
+    M1.0 and is written "C9.9", never "M1.0". DataError if the flux is not positive and finite.
     """
     if not (np.isfinite(flux) and flux > 0):
         raise DataError(f"`flux` must be a peak flux in W m^-2, finite and above 0; got {flux}")

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
+from kflare.io.arrays import BoolArray, Float32Array
 from kflare.observations.reduction import area_mean
 from kflare.sun.disk import Disk, disk_mask
 from kflare.sun.geometry import DiskGeometry, Observer, earth_at, seen_from_afar
@@ -50,7 +51,7 @@ class Magnetogram:
         Degrees by which solar north lies clockwise of up, a rest of at most a quarter that was not worth interpolating.
     """
 
-    data: npt.NDArray[np.float32]
+    data: Float32Array
     time: datetime
     disk: Disk
     instrument: str
@@ -78,7 +79,7 @@ class Magnetogram:
         object.__setattr__(self, "time", self.time.astimezone(UTC))
 
     @property
-    def on_disk(self) -> npt.NDArray[np.bool_]:
+    def on_disk(self) -> BoolArray:
         """Pixels whose centre lies on the solar disk, bool, shape (H, H). Such a pixel may still be NaN."""
         return disk_mask(self.data.shape[0], self.disk)
 

@@ -71,10 +71,7 @@ def read_magnetogram(
 def magnetogram_time(path: str | Path) -> datetime:
     """Observation time of a file, UTC: the one that `read_magnetogram` gives it, without decoding the image.
 
-    Raises
-    ------
-    DataError
-        If the file is missing, of another kind, or neither its header nor its name holds a time.
+    DataError if the file is missing, of another kind, or neither its header nor its name holds a time.
     """
     reader, payload = open_reader(path)
     return reader.time(payload, str(path))

@@ -7,16 +7,16 @@ result is missing too.
 import math
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage, sparse
 
 from kflare.errors import DataError
+from kflare.io.arrays import Float32Array
 
 # The rows worked on at once: few enough that they stay in the processor's cache.
 BAND = 64
 
 
-def area_mean(data: npt.NDArray[np.float32], size: int, *, source: str = "image") -> npt.NDArray[np.float32]:
+def area_mean(data: Float32Array, size: int, *, source: str = "image") -> Float32Array:
     """Reduce an image (H, H), NaN where not measured, to (size, size) by the mean over areas.
 
     Every new pixel is the mean of the old ones under it, each weighted with the area that it shares with the new one
@@ -46,14 +46,14 @@ def area_mean(data: npt.NDArray[np.float32], size: int, *, source: str = "image"
 
 
 def resampled(
-    data: npt.NDArray[np.float32],
+    data: Float32Array,
     about: tuple[float, float],
     *,
     angle: float = 0.0,
     scale: float = 1.0,
     onto: tuple[float, float] | None = None,
     width: int | None = None,
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Turn, enlarge and move an image (H, H), NaN where not measured, bilinear.
 
     A value is the mean of its measured neighbours, weighted with their nearness; NaN where they weigh less than a half.

@@ -256,10 +256,7 @@ def write_sharp_table(table: pd.DataFrame, path: Path) -> None:
 def read_sharp_table(path: str | Path) -> pd.DataFrame:
     """Read what `write_sharp_table` wrote (`kflare.fetch sharp`), or JSOC's keywords as drms gives them, in CSV.
 
-    Raises
-    ------
-    DataError
-        No such file, neither of both, or a column of `sharp_table` is missing.
+    DataError: no such file, neither of both, or a column of `sharp_table` is missing.
     """
     table = read_table(Path(path), "table of SHARP keywords")
     if "T_REC" in table:

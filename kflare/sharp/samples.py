@@ -165,14 +165,18 @@ def _read_file(path: Path) -> pd.DataFrame:
     times = pd.to_datetime(raw["t_end"].fillna(""), format="ISO8601", utc=True, errors="coerce")
     rows["time"] = times.astype(TIME_DTYPE)
     _require(times.notna(), raw["t_end"], path, "a time such as 2013-11-01 00:00:00")
-    number = pd.Series(numbers(raw["arpnum"]))
-    _require(number.between(1, _LARGEST) & (number % 1 == 0), raw["arpnum"], path, "a positive whole number")
-    rows["harpnum"] = number.astype("int64")
+    rows["harpnum"] = _whole(raw["arpnum"], path)
     for name in COMMON_PARAMETERS:
         rows[name] = numbers(raw[name])
         _require(rows[name].notna(), raw[name], path, "a finite number")
     rows["flares"] = raw["flares"].fillna("").astype("str")
     return rows
+
+
+def _whole(seen: pd.Series, path: Path) -> pd.Series:
+    number = pd.Series(numbers(seen), seen.index)
+    _require(number.between(1, _LARGEST) & (number % 1 == 0), seen, path, "a positive whole number")
+    return number.astype("int64")
 
 
 def _require(good: pd.Series, seen: pd.Series, path: Path, rule: str) -> None:
@@ -201,9 +205,7 @@ def _read_pairs(path: Path, harpnum: pd.Series) -> pd.DataFrame:
         )
     pairs = pd.DataFrame()
     for name, seen in (("harpnum", raw["harpnum"]), ("noaa", raw[noaa])):
-        number = pd.Series(numbers(seen), seen.index)
-        _require(number.between(1, _LARGEST) & (number % 1 == 0), seen, path, "a positive whole number")
-        pairs[name] = number.astype("int64")
+        pairs[name] = _whole(seen, path)
     return pairs[pairs["harpnum"].isin(harpnum.unique())].drop_duplicates(ignore_index=True)
 
 

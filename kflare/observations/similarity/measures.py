@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
+from kflare.io.arrays import BoolArray, Float32Array, Float64Array
 from kflare.observations.magnetogram import Magnetogram
 from kflare.sun.disk import Disk, disk_mask
 
@@ -27,7 +28,7 @@ PUBLISHED_SIMILARITY: Final = {
     "cw_ssim": 0.82,
 }
 
-_Image = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+_Image = Float32Array | Float64Array
 
 
 def pixel_correlation(x: _Image, y: _Image) -> float:
@@ -111,7 +112,7 @@ def aligned(image: Magnetogram, *, disk: Disk, width: int) -> Magnetogram:
     scale = image.disk.radius / disk.radius
     offset = image.disk.place_of(0, 0, disk)[::-1]  # where the first pixel (row, column) comes from
 
-    def interpolated(values: npt.NDArray[np.float64], order: int) -> npt.NDArray[np.float64]:
+    def interpolated(values: Float64Array, order: int) -> Float64Array:
         moved = ndimage.affine_transform(values, [scale, scale], offset, output_shape=(width, width), order=order)
         return np.asarray(moved, dtype=np.float64)
 
@@ -131,7 +132,7 @@ def cw_ssim(
     window: int = 7,
     L: float = 0.01,
     subbands: Literal["all", "coarsest"] = "all",
-    where: npt.NDArray[np.bool_] | None = None,
+    where: BoolArray | None = None,
 ) -> float:
     r"""Complex-wavelet structural similarity of two images (Sampat et al. 2009; Yi et al. 2021, eq. 1).
 
@@ -223,7 +224,7 @@ def _pyramid(image: _Image, scales: int, orientations: int) -> dict[tuple[int, i
 
 def _similarity(
     c_x: npt.NDArray[np.complex128], c_y: npt.NDArray[np.complex128], window: int, L: float
-) -> npt.NDArray[np.float64]:
+) -> Float64Array:
     cross = c_x * c_y.conj()
     count = window * window
     common = count * np.hypot(_window_means(cross.real, window), _window_means(cross.imag, window))
@@ -232,7 +233,7 @@ def _similarity(
     return np.asarray((2 * common + L) / (np.maximum(power, 2 * common) + L))
 
 
-def _window_means(values: npt.NDArray[np.float64], window: int) -> npt.NDArray[np.float64]:
+def _window_means(values: Float64Array, window: int) -> Float64Array:
     """Means over all windows that lie wholly in the image, shape (H - window + 1, W - window + 1)."""
     from scipy import ndimage
 

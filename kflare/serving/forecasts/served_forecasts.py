@@ -16,6 +16,7 @@ from kflare.datasets.archive import forecast_time
 from kflare.datasets.region_features import to_forecast
 from kflare.errors import DataError, ServingError
 from kflare.flares.labels import LEAD_HOURS
+from kflare.io.arrays import Float32Array
 from kflare.io.atomic import make_folder
 from kflare.models.registry import DISK, INTERVAL, Kind, first_per_event, model_names, model_spec, one_per_event
 from kflare.observations.magnetogram import Magnetogram
@@ -221,7 +222,7 @@ class ServedModel:
         """Connect; the version found is asked for by number, so that a new one does not mix with it."""
         client = Client(self.target, timeout=self.timeout)
 
-        def ask(magnetograms: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
+        def ask(magnetograms: Float32Array) -> dict[str, npt.NDArray[Any]]:
             version = self.origin.version
             return _predict_maps(client, self.origin.model, magnetograms, maps=self.maps, version=version).outputs
 
@@ -229,12 +230,7 @@ class ServedModel:
 
 
 def _predict_maps(
-    client: Client,
-    model: str,
-    magnetograms: npt.NDArray[np.float32],
-    *,
-    maps: Sequence[str],
-    version: int | str | None = None,
+    client: Client, model: str, magnetograms: Float32Array, *, maps: Sequence[str], version: int | str | None = None
 ) -> Reply:
     """Ask a full-disk model about magnetograms (N, H, W, 1), gauss, for its probabilities and attribution maps."""
     has = client.metadata(model, version=version).outputs.get(ATTRIBUTE, {})
