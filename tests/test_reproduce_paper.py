@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "tools" / "recipes"
 PROGRAM = [sys.executable, str(ROOT / "tools" / "reproduce_paper.py")]
 DAY = timedelta(days=1)
+SOURCES = [path.read_text(encoding="utf-8") for path in (ROOT / "kflare").rglob("*.py")]
 
 # Two days of texts and what is made of them without a network.
 SHORT = """
@@ -103,6 +104,8 @@ def test_every_step_is_a_line_that_its_command_takes(name):
     words |= {"begin": "2011-01-01", "end": "2012-01-01", "after": "2012-01-02"}
     assert recipe["settings"]["flare_scale"] == "as-listed"  # the papers' thresholds, not today's
     for step in recipe["steps"]:
+        for made in map(Path, step["makes"]):  # a file is one that kflare writes under this name
+            assert not made.suffix or any(made.name in source for source in SOURCES), made
         assert ("--flares" in step["command"]) == ("--flare-scale {flare_scale}" in step["command"])
         assert step["seconds"] > 0  # a unit of work costs something, or no estimate could be made
         for servers in (
