@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from kflare.flares.srs import read_srs
+from kflare.observations.identity import VECTOR_SEGMENTS
 from kflare.observations.reading import read_magnetogram
-from kflare.observations.sets import VECTOR_SEGMENTS, sets_in
+from kflare.observations.sets import sets_in
 from kflare.observations.solar_image import read_solar_image
 from kflare.regions.vector_files import read_vector
 from kflare.xray.flux import read_xray_flux

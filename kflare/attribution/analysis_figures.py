@@ -27,11 +27,6 @@ from kflare.io.percent import percent
 from kflare.regions.inversion_lines import PolarityLines
 from kflare.sharp.keywords import UNITS
 
-__all__ = [
-    "boxes_by_value", "example_images", "example_regions", "figure_correlations", "figure_occurrence",
-    "write_figures",
-]  # fmt: skip
-
 _MARKS: Final = {"C": ("#0072B2", "o", "-"), "M": ("#E69F00", "s", "--"), "X": ("#D55E00", "^", ":")}
 _BOX: Final = "#56B4E9"
 _GREY: Final = "#595959"

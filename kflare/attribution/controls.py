@@ -29,8 +29,6 @@ from kflare.models.image_models import last_convolution
 from kflare.observations.reading import read_magnetogram
 from kflare.observations.usability import require_usable
 
-__all__ = ["controls", "network_inputs", "randomisation_check", "removal_curve"]
-
 _FLARE = 1
 
 

@@ -21,8 +21,6 @@ import tensorflow as tf
 
 from kflare.errors import ModelError
 
-__all__ = ["ExactCam", "field_free_sun"]
-
 
 def field_free_sun(size: int) -> tf.Tensor:
     """The baseline: the network's input (1, size, size, 1) of a Sun without any field, which is 0 as space is."""

@@ -35,8 +35,6 @@ from kflare.observations.reading import magnetogram_time, read_magnetogram
 from kflare.observations.usability import require_usable
 from kflare.sun.times import time_from_name
 
-__all__ = ["Export", "ImageJob", "ImageResult", "export", "in_span", "plan_export", "tasks"]
-
 _TASK_BATCHES = 4
 _regions = lru_cache(maxsize=1)(read_regions)
 

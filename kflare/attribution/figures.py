@@ -24,9 +24,6 @@ from kflare.io.atomic import write_whole
 from kflare.io.percent import percent
 from kflare.regions.inversion_lines import PolarityLines
 
-__all__ = ["figure_class_maps", "figure_guided_backprop", "figure_hit", "figure_patches", "overlay", "save"]
-
-
 _BLUE, _ORANGE, _SKY = "#0072B2", "#E69F00", "#56B4E9"
 _PANEL: Final = 3.1
 _LIMIT: Final = 100.0  # gauss at which the grey scale ends

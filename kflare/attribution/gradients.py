@@ -16,8 +16,6 @@ from kflare.attribution.harps import RegionPatch
 from kflare.attribution.outcomes import OUTCOMES
 from kflare.regions.inversion_lines import PolarityLines
 
-__all__ = ["MEASURES", "intersection_over_union", "line_measures", "table_2", "table_2_as_printed"]
-
 MEASURES: Final = ("pil_non_pil", "pil_boundary", "iou")
 """The three measures of a region, in the order of the paper's table."""
 

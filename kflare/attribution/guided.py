@@ -15,8 +15,6 @@ from tf_keras_vis.utils.model_modifiers import GuidedBackpropagation, ReplaceToL
 
 from kflare.errors import ModelError
 
-__all__ = ["guided_copy", "plain_copy", "require_convolution", "require_guidable"]
-
 _UNGUIDED = {"ReLU", "Relu", "Relu6", "LeakyReLU", "LeakyRelu", "PReLU", "ELU", "Elu"}
 
 

@@ -19,8 +19,6 @@ from kflare.observations.world import map_of
 from kflare.regions.inversion_lines import strong_field
 from kflare.sun.geometry import rotated
 
-__all__ = ["AREAS", "RegionPatch", "box_sizes", "largest", "place_regions", "regions_near"]
-
 AREAS = ("box", "field")
 """What counts as a region's area: its box, or the part of it within 4 pixels of a strong field."""
 

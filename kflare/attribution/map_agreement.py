@@ -10,8 +10,6 @@ from kflare.errors import DataError
 from kflare.io.arrays import Float32Array
 from kflare.observations.reduction import area_shares
 
-__all__ = ["CELLS", "agreement", "mean_defined", "on_cells", "rank_correlation"]
-
 CELLS = 16
 """Cells along each side of an image."""
 

@@ -19,8 +19,6 @@ from kflare.models.registry import model_names, model_spec
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["ATTRIBUTE", "Ask", "AttributionModel", "PublishedModel", "open_once"]
-
 ATTRIBUTE = "attribute"
 """The signature: `magnetogram` float32 (N, H, W, 1) in gauss to probabilities and maps."""
 

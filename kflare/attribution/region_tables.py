@@ -15,8 +15,6 @@ from kflare.io.payload import format_of
 from kflare.io.table_file import numbers, whole_numbers
 from kflare.sharp.keywords import HARP_BOX, SHARP_KEYWORDS, harp_box, read_sharp_header
 
-__all__ = ["read_regions", "read_sharp_box", "with_sharp"]
-
 
 def read_regions(path: str | Path) -> pd.DataFrame:
     """Read the positions of active regions: an SRS table or a folder of such, a region table, or a SHARP's FITS file.

@@ -18,9 +18,6 @@ from kflare.flares.labels import reaches
 from kflare.io.arrays import Float64Array
 from kflare.sharp.keywords import SHARP_KEYWORDS
 
-__all__ = ["BINS", "PAPER_CORRELATIONS", "correlation", "correlations", "occurrence_rates"]
-
-
 BINS: Final = tuple(np.round(np.linspace(0, 1, 11), 1))
 """Bins of the Grad-CAM value; the last one includes 1. Reconstruction: the paper does not state its bins."""
 

@@ -28,8 +28,6 @@ from kflare.attribution.outcomes import ExportOutcomes
 from kflare.io.atomic import temporary_file, writing
 from kflare.sun.disk import FULL_DISK
 
-__all__ = ["ValueTable"]
-
 _BATCH = 2000
 _TIME = pa.timestamp("us", "UTC")
 _KEYS = {

@@ -21,8 +21,6 @@ from kflare.commands import command_line
 from kflare.commands.command_line import chosen_images
 from kflare.errors import DataError
 
-__all__ = ["attribution_files", "main"]
-
 
 def _analyse(args: argparse.Namespace) -> None:
     from kflare.attribution.analysis import AnalysisOptions, analyse

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from kflare.attribution.outcomes import ExportOutcomes
     from kflare.attribution.published import AttributionModel
 
-__all__ = ["main"]
-
 
 def _attribute(args: argparse.Namespace) -> None:
     from kflare.attribution.export import Export

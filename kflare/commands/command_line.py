@@ -16,8 +16,6 @@ from kflare.commands.options import add_options, refuse_idle_options
 from kflare.errors import DataError, KflareError, SettingError
 from kflare.io.passwords import without_passwords
 
-__all__ = ["Command", "chosen_images", "quiet_tensorflow", "report_failures"]
-
 
 @dataclass(frozen=True)
 class Command:

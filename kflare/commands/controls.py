@@ -17,8 +17,6 @@ import json
 from kflare.commands import command_line
 from kflare.commands.command_line import chosen_images
 
-__all__ = ["main"]
-
 
 def _controls(args: argparse.Namespace) -> None:
     command_line.quiet_tensorflow()

@@ -28,8 +28,6 @@ import numpy as np
 from kflare.commands import command_line
 from kflare.commands.training_options import WORDS, recipe_of, scale_changes, training_task
 
-__all__ = ["main"]
-
 
 def _crossvalidate(args: argparse.Namespace) -> None:
     if args.show_scale:

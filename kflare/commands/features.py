@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from kflare.observations.sets import FoundSets
     from kflare.xray.flux import XrayFlux
 
-__all__ = ["main"]
-
 _TRUTH = {"true": True, "false": False}
 
 

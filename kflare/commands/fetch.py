@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from kflare.archives.jsoc import Jsoc
     from kflare.archives.web import Web
 
-__all__ = ["main"]
-
 
 def _fetch(args: argparse.Namespace) -> None:
     if (args.what is None) == (args.check is None):

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from kflare.archives.downloads import FileResult
     from kflare.archives.near_real_time_data import NrtResult
 
-__all__ = ["fidelity_text", "outcome_table", "result_line"]
-
 _LISTED = 50
 
 

@@ -19,8 +19,6 @@ import sys
 from kflare.commands import command_line
 from kflare.commands.training_options import WORDS, recipe_of, training_task
 
-__all__ = ["main"]
-
 
 def _fit(args: argparse.Namespace) -> None:
     task, folder = training_task(args)

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from kflare.operations.running import CycleResult
     from kflare.operations.settings import ForecastSettings
 
-__all__ = ["main"]
-
 
 def _forecast(args: argparse.Namespace) -> int:
     from kflare.operations.settings import ForecastSettings, as_toml, read_settings

@@ -14,8 +14,6 @@ from typing import Any, Final
 from kflare.errors import SettingError
 from kflare.sun.times import UNIT_SECONDS, read_date
 
-__all__ = ["OPTION_TYPES", "add_options", "command_options", "refuse_idle_options"]
-
 _RULES: Final = ("only_with", "not_with", "leaves")
 
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from kflare.serving.client.client import Client
     from kflare.serving.forecasts.served_forecasts import ServedForecasts
 
-__all__ = ["main"]
-
 
 def _predict(args: argparse.Namespace) -> None:
     if bool(args.magnetograms) == (args.regions is not None):

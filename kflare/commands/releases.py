@@ -23,8 +23,6 @@ from kflare.models.registry import model_names
 if TYPE_CHECKING:
     from kflare.serving import Client
 
-__all__ = ["main"]
-
 
 def _list(options: argparse.Namespace) -> None:
     from kflare.models.releases import list_releases

@@ -26,8 +26,6 @@ from kflare.errors import SettingError
 if TYPE_CHECKING:
     from kflare.serving.server.embedded_server import Server
 
-__all__ = ["main"]
-
 _DEFAULT_MODELS = Path("savedmodels")
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from kflare.models.fitting import TrainingTask
     from kflare.models.training import Recipe
 
-__all__ = ["WORDS", "recipe_of", "scale_changes", "training_task"]
-
 _RECIPE = ("epochs", "batch_size", "learning_rate", "patience", "select")
 
 

@@ -10,8 +10,6 @@ from kflare.errors import DataError
 from kflare.observations.reading import SUFFIXES, magnetogram_time
 from kflare.observations.selection import select_for
 
-__all__ = ["CADENCE", "daily_images", "forecast_time", "index_archive", "magnetogram_files"]
-
 CADENCE = pd.Timedelta(minutes=12)
 """HMI's 720-s cadence. The window of a magnetogram begins at its record's nominal time: 00:00:34 counts as 00:00."""
 

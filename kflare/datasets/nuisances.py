@@ -15,8 +15,6 @@ from kflare.io.arrays import Float32Array
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.reduction import resampled
 
-__all__ = ["as_another_source"]
-
 _WIDTH = 512  # pixels at which sources are imitated: larger images are reduced to them first
 _RADII = 0.35, 0.48  # of the disk, in image widths
 _SHIFT = 0.008  # of the disk's centre, in image widths

@@ -20,11 +20,6 @@ from kflare.observations.readers.images import DISK_BYTE, EDGE_REACH, ZERO_FIELD
 from kflare.observations.usability import LARGEST_FIELD, LEAST_COVERAGE, LEAST_SIDE, MOST_BEYOND
 from kflare.sun.disk import disk_mask, network_disk
 
-__all__ = [
-    "BLUR", "FIELD_LIMIT", "MAXIMUM_PIXELS", "bytes_to_gauss", "fill_and_scale", "mask_space",
-    "reduce_field", "reduced", "reduction", "usable",
-]  # fmt: skip
-
 FIELD_LIMIT = 100.0
 """Gauss; stronger fields are clipped, as in the archive's images (paper 1, section 2)."""
 

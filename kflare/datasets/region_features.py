@@ -20,8 +20,6 @@ from kflare.regions.feature_table import SETS, Feature, check_columns, feature_s
 from kflare.regions.xray_features import XRAY_FEATURES, xray_features
 from kflare.xray.flux import XrayFlux
 
-__all__ = ["LOOK_BACK", "TOLERANCES", "RegionHistory", "complete_rows", "features_of", "to_forecast"]
-
 TOLERANCES: Final = {2: 30.0, 12: 60.0, 24: 60.0}
 """Minutes by which the earlier measurement of a change over so many hours may be off. R."""
 

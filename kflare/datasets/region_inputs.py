@@ -11,8 +11,6 @@ from kflare.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["region_inputs"]
-
 
 def region_inputs(
     table: "pd.DataFrame", features: Sequence[str], *, model: str, ignore: Collection[str] = ()

@@ -26,11 +26,6 @@ from kflare.regions.tracking import noaa_numbers
 from kflare.sun.disk import Disk
 from kflare.sun.geometry import DiskGeometry
 
-__all__ = [
-    "NO_DATA", "Job", "Part", "Result", "is_done", "measure_all", "part_path", "plan", "read_part",
-    "settled_folder", "write_failure", "write_part",
-]  # fmt: skip
-
 NO_DATA: Final = "no data"
 _srs = lru_cache(maxsize=1)(read_srs)
 _META: Final = b"kflare"

@@ -12,8 +12,6 @@ import pandas as pd
 from kflare.errors import DataError
 from kflare.io.table_file import read_table, whole_numbers
 
-__all__ = ["KEY_COLUMNS", "read_region_table", "region_flares_by_noaa", "region_numbers"]
-
 KEY_COLUMNS = (
     "time", "region", "harpnum", "noaa", "noaas", "lon", "lat", "quality", "status", "number", "x0", "y0", "x1", "y1",
     "lon_min", "lon_max", "lat_min", "lat_max", "area_uhem", "flux_mx", "missing",

@@ -15,8 +15,6 @@ from kflare.errors import DataError, SettingError
 from kflare.flares.labels import LEAD_HOURS, in_seconds
 from kflare.sun.times import read_date
 
-__all__ = ["VALIDATION_RULE", "Split", "carved_validation", "chronological_split", "utc_date"]
-
 VALIDATION_RULE = "the last tenth of the training samples, in time, from 00:00 UT of a day on"
 """Of the validation span where none is given: the papers name none, and what is nearest to the test is most like it."""
 

@@ -20,12 +20,6 @@ from kflare.flares.labels import LEAD_HOURS, disk_flux, reaches, region_flux, re
 from kflare.io.arrays import BoolArray
 from kflare.verification.probabilistic import trailing_climatology
 
-__all__ = [
-    "ONE_NUMBER", "Classifier", "class_climatology", "climatology", "disk_climatology", "disk_recent_climatology",
-    "gradient_boosting", "logistic_regression", "one_number_regressions", "persistence", "persistence_climatology",
-    "random_forest", "recent_climatology", "region_persistence",
-]  # fmt: skip
-
 _DAYS = 120  # of the recent climatology
 
 Features = npt.NDArray[np.float32]

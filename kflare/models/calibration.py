@@ -19,11 +19,6 @@ from kflare.io.arrays import BoolArray, Float32Array, Float64Array
 if TYPE_CHECKING:
     import tensorflow as tf
 
-__all__ = [
-    "KNOTS", "LEVEL", "RESAMPLES", "Calibration", "best_line", "fit_calibration", "logits",
-    "never_certain",
-]  # fmt: skip
-
 LEVEL = 0.90
 """Share of the resampled calibrations that lie within the interval, half of the rest on each side."""
 

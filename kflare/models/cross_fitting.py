@@ -19,8 +19,6 @@ from kflare.errors import DataError, SettingError
 from kflare.io.arrays import BoolArray, Float32Array, Float64Array
 from kflare.models.calibration import KNOTS, LEVEL, RESAMPLES, Calibration, best_line, fit_calibration, logits
 
-__all__ = ["OutOfSample", "at_rate", "cross_fitted", "disk_samples"]
-
 _EM_STEPS = 60
 _LEAST_VARIANCE = 1e-6
 

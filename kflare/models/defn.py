@@ -6,8 +6,6 @@ import keras
 
 from kflare.errors import SettingError
 
-__all__ = ["build_defn"]
-
 # Hidden layers whose output returns to the width of the input, where the input is added again.
 _SKIPS = (3, 6)
 _HIDDEN_LAYERS = 7

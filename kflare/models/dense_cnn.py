@@ -6,8 +6,6 @@ import keras
 
 from kflare.errors import SettingError
 
-__all__ = ["GROUPS", "LAST_CONVOLUTION", "build_dense_cnn"]
-
 LAST_CONVOLUTION = "block5_conv3x3"
 """Name of the convolution on which Grad-CAM stands (Yi et al. 2021, section 3.2.2)."""
 

@@ -20,12 +20,6 @@ from kflare.flares.labels import LEAD_HOURS, in_seconds, known_from, reaches, re
 from kflare.io.arrays import Float64Array
 from kflare.sun.times import DAY_SECONDS
 
-__all__ = [
-    "EventForecast", "disk_event_statistics", "event_statistics", "last_block", "power_law_index",
-    "region_event_statistics",
-]  # fmt: skip
-
-
 _YEAR = 365 * DAY_SECONDS
 _SMALL = 4e-6  # W m^-2: smaller flares are lost in the background of an active Sun [M]
 _SMALL_OF_REGION = 1e-6  # a region has too few flares above 4e-6 [R]

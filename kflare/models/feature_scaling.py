@@ -16,8 +16,6 @@ import tensorflow as tf
 from kflare.errors import DataError
 from kflare.regions.feature_table import Feature
 
-__all__ = ["LARGEST", "FeatureScaling", "fit_scaling"]
-
 LARGEST = 8.0
 """Standardised values are held to ±8 standard deviations: an outlier must not drive the network where no sample was."""
 

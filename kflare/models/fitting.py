@@ -27,11 +27,6 @@ from kflare.models.training import TrainingRun
 from kflare.verification.contingency import best_threshold
 from kflare.verification.evaluation import Evaluation, evaluate
 
-__all__ = [
-    "AttributionGraph", "FittedNetwork", "TrainingTask", "calibrate_and_evaluate", "calibrate_disk",
-    "fingerprint", "model_metadata", "require_both_classes",
-]  # fmt: skip
-
 OWN = "validation span"
 """Name of the network's own year among those of its calibration."""
 LEAST_DISK_EVENTS = 20

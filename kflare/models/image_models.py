@@ -33,8 +33,6 @@ from kflare.models.registry import ModelSpec
 from kflare.models.savedmodel import export_image_model
 from kflare.models.training import Recipe, TrainingRun, train
 
-__all__ = ["fit_image_network", "image_task", "last_convolution", "publish_image_model", "standardised"]
-
 
 def image_task(
     spec: ModelSpec,

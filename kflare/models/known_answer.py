@@ -17,8 +17,6 @@ import numpy.typing as npt
 from kflare.errors import ModelError
 from kflare.models.registry import DISK
 
-__all__ = ["KNOWN_ANSWER", "KNOWN_QUESTION", "WARMUP", "known_answer", "write_known_answer", "wrong_output"]
-
 WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 KNOWN_QUESTION = Path("assets.extra") / "known_question.pb"  # beside it known_question.json, the body by REST
 KNOWN_ANSWER = Path("assets.extra") / "known_answer.txt"  # a line for each output of float32: name and numbers

@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
 
-__all__ = ["WeightedCrossentropy", "class_weights"]
-
 _SMALLEST_PROBABILITY = 1e-10
 
 

@@ -17,11 +17,6 @@ from kflare.errors import ModelError
 from kflare.io.atomic import move_into_place, remove_abandoned, temporary_folder
 from kflare.models.known_answer import WARMUP, write_known_answer
 
-__all__ = [
-    "BATCHING", "MANIFEST", "METADATA", "SIGNATURE", "SignatureCase", "check_place", "publish_version",
-    "read_metadata", "verify_manifest", "versions",
-]  # fmt: skip
-
 MANIFEST = "MANIFEST.sha256"
 SIGNATURE = f"{MANIFEST}.sig"  # of the manifest, see `kflare.models.signing`
 METADATA = Path("assets.extra") / "kflare.json"

@@ -29,8 +29,6 @@ from kflare.models.savedmodel import export_region_model
 from kflare.models.training import Recipe, TrainingRun, train
 from kflare.regions.feature_table import Feature
 
-__all__ = ["fit_region_network", "publish_region_model", "region_task"]
-
 
 def region_task(
     spec: ModelSpec,

@@ -10,11 +10,6 @@ from typing import Any, Literal
 
 from kflare.errors import SettingError
 
-__all__ = [
-    "DISK", "INTERVAL", "MODELS", "OUTPUTS", "Kind", "ModelSpec", "first_per_event", "model_names", "model_spec",
-    "one_per_event",
-]  # fmt: skip
-
 Kind = Literal["image", "region"]
 
 OUTPUTS: Mapping[Kind, tuple[str, ...]] = {

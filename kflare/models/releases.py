@@ -17,8 +17,6 @@ from kflare.io.atomic import sync_folder, write_folder
 from kflare.models.known_answer import WARMUP
 from kflare.models.publish import MANIFEST, check_place, read_metadata, verify_manifest, versions
 
-__all__ = ["Release", "add_release", "discard_old", "list_releases", "set_aside", "verify_version", "withdraw"]
-
 _WITHDRAWN = re.compile(r"\.withdrawn-(\d+)")
 
 

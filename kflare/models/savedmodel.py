@@ -18,11 +18,6 @@ from kflare.models.calibration import Calibration, never_certain
 from kflare.models.feature_scaling import FeatureScaling
 from kflare.models.registry import DISK
 
-__all__ = [
-    "ALLOWED_OPS", "Attribute", "check_ops", "check_signatures", "export_image_model", "export_region_model",
-    "load_signatures", "only_usable", "ops_of", "share_functions", "write_signatures",
-]  # fmt: skip
-
 Attribute = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 """Network input (N, S, S, 1) to `logits` (N, 2) and what `attribute` answers: maps (N, h, w, 2), and a share (N, 2)."""
 

@@ -15,8 +15,6 @@ from kflare.models.fitting import FittedNetwork, TrainingTask, model_metadata
 from kflare.models.training import Recipe, TrainingRun
 from kflare.verification.evaluation import NamedPeriod, as_table, evaluate_parts, groups_of
 
-__all__ = ["best_of", "fit_seeds", "plot_learning_curve", "publish_best", "published_already", "write_summary"]
-
 
 def plot_learning_curve(epochs: Sequence[Mapping[str, float]], path: Path, *, title: str, chosen: int) -> None:
     """Draw the epochs of a run (`TrainingRun.epochs`) into a PNG; `chosen` is the epoch whose weights were kept."""

@@ -12,8 +12,6 @@ from kflare.errors import ModelError, SettingError
 from kflare.io.atomic import write_whole
 from kflare.models.publish import MANIFEST, SIGNATURE, check_place, verify_manifest
 
-__all__ = ["read_public_key", "sign_version", "verify_signature"]
-
 
 def sign_version(version: Path, key: Path) -> Path:
     """Verify a published version's manifest and sign it with a private key; returns the signature's file.

@@ -25,9 +25,6 @@ from kflare.io.run_settings import read_settings_file, require_same_settings
 from kflare.models.losses import WeightedCrossentropy, class_weights
 from kflare.verification.contingency import best_threshold
 
-__all__ = ["Recipe", "TrainingRun", "ValidationSkill", "load_weights", "save_weights", "train"]
-
-
 _SETTINGS = "settings.json"
 
 

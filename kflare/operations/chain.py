@@ -20,8 +20,6 @@ from sqlalchemy.types import NULLTYPE
 
 from kflare.operations import schema
 
-__all__ = ["add_link", "chain_faults", "newest_link", "refuse_changes", "refuse_existing_keys", "trigger_faults"]
-
 _REFUSAL = "the ledger is append-only"
 _REFUSE: Final = f"BEGIN RAISE EXCEPTION '{_REFUSAL}'; END"
 _ABORT: Final = f"SELECT RAISE(ABORT, '{_REFUSAL}')"

@@ -12,14 +12,10 @@ from typing import Final
 from kflare import __version__
 from kflare.errors import SettingError
 from kflare.operations.event_log import EventLog
-from kflare.operations.forecast import Outage, cycle_name, utc_text
+from kflare.operations.forecast import Outage, cycle_name
 from kflare.operations.ledger import Ledger
+from kflare.operations.records import utc_text
 from kflare.operations.settings import ForecastSettings
-
-__all__ = [
-    "Clock", "ClockCheck", "clock_behind", "clock_doubt", "issue_times", "late_remark", "latest_issue", "next_issue",
-    "record_missed",
-]  # fmt: skip
 
 # A clock that leaps by more than this, against the machine's own count of seconds, is not used at once ...
 _LEAP: Final = timedelta(minutes=5)

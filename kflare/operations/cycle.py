@@ -37,7 +37,6 @@ from kflare.operations.forecast import (
     RegionForecast,
     Rung,
     cycle_name,
-    utc_text,
 )
 from kflare.operations.inputs import (
     CycleInputs,
@@ -57,10 +56,9 @@ from kflare.operations.measurement import (
 )
 from kflare.operations.publish.pictures import keep_pictures
 from kflare.operations.questions import Answers, ask_disk, ask_regions, connect, unreachable_models, wanted_features
+from kflare.operations.records import utc_text
 from kflare.operations.settings import ForecastSettings
 from kflare.operations.unrecorded import keep_cycle, kept_cycle
-
-__all__ = ["run_cycle"]
 
 
 @dataclass

@@ -22,8 +22,6 @@ from sqlalchemy.pool import NullPool
 from kflare.errors import LedgerError, SettingError
 from kflare.io.passwords import without_passwords
 
-__all__ = ["open_database", "shown_url", "transaction", "upgrade_database"]
-
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 # Any number that nothing else in the database uses: who writes holds it, so that the chain has one end.
 _POSTGRESQL_LOCK: Final = 7_365_201

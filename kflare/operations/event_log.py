@@ -11,9 +11,7 @@ from typing import Any
 
 from kflare.errors import SettingError
 from kflare.io.passwords import without_passwords
-from kflare.operations.forecast import utc_text
-
-__all__ = ["EventLog"]
+from kflare.operations.records import utc_text
 
 
 class EventLog:

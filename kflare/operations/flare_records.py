@@ -17,8 +17,6 @@ from kflare.flares.labels import reaches
 from kflare.operations import schema
 from kflare.sun.goes_scale import GOES_16_PRIMARY
 
-__all__ = ["Current", "current_flares", "flare_texts", "record_flares"]
-
 _VALUES = ("peak", "end", "goes_class", "noaa")
 # Behind the source of flares of before GOES-16 on today's scale: older versions of kflare recorded classes as listed.
 _TODAYS: Final = " (irradiance)"

@@ -19,12 +19,6 @@ from kflare.errors import DataError
 from kflare.io.percent import chance
 from kflare.operations.records import CHECKED, CheckedRecord, Utc, utc_text
 
-__all__ = [
-    "CLIMATOLOGY", "EVENT_STATISTICS", "FORECAST_CLASSES", "FULL", "IMPUTED", "MAGNETOGRAM_ONLY", "RUNGS", "Forecast",
-    "InputRecord", "InputStatus", "MarkBounds", "ModelUse", "Outage", "Probability", "RegionForecast", "RegionStatus",
-    "Rung", "cycle_name", "forecast_class", "risk_mark", "utc_text",
-]  # fmt: skip
-
 FORECAST_CLASSES: Final = ("C", "M", "X")
 """Events forecast: at least one flare of this class or above. Of X the released models have no network."""
 

@@ -31,10 +31,6 @@ from kflare.operations.settings import ForecastSettings
 from kflare.sun.times import HOUR
 from kflare.xray.flux import XrayFlux, read_xray_flux
 
-__all__ = [
-    "CycleInputs", "delete_old_inputs", "fetch_inputs", "newest_measurement", "past_flares", "record_feed_flares",
-]  # fmt: skip
-
 # A flare is in SWPC's feed once it has ended, and may be corrected for hours.
 _FLARE_LAG: Final = timedelta(hours=3)
 # An image for "one hour before" may be this much later than that.

@@ -19,8 +19,6 @@ from kflare.operations.flare_records import Current, current_flares, record_flar
 from kflare.operations.forecast import Forecast, Outage
 from kflare.sun.disk import FULL_DISK
 
-__all__ = ["UNDATED", "Ledger"]
-
 UNDATED: Final = ("goes_flares", "noaa_regions")
 """Inputs whose time says how far they reach, not when anything was seen."""
 

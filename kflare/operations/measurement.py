@@ -28,8 +28,6 @@ from kflare.regions.extraction import Extraction, Measured, measure
 from kflare.regions.feature_table import SETS, feature_set, features_named
 from kflare.regions.tracking import Tracker, TrackingOptions, noaa_numbers
 
-__all__ = ["FEATURES", "MeasuredDisk", "measure_disk", "region_forecasts", "rung_of_features"]
-
 # What a magnetogram and the list of flares give.
 _MAGNETOGRAM = ("HMI LOS", "flare list")
 

@@ -16,8 +16,6 @@ from kflare.operations.ledger import Ledger
 from kflare.operations.measurement import FEATURES
 from kflare.sun.disk import FULL_DISK
 
-__all__ = ["export_training_data", "forecast_outcomes", "table_to_verify"]
-
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _COLUMNS: Final = (
     "time", "window_start", "window_end", "region", "method", "threshold", "probability", "calibrated", "observed",

@@ -17,8 +17,6 @@ from kflare.operations.settings import ServerSettings
 from kflare.serving import Client
 from kflare.serving.forecasts.served_forecasts import ask_magnetogram, full_disks
 
-__all__ = ["Answers", "ask_disk", "ask_regions", "connect", "unreachable_models", "wanted_features"]
-
 
 @dataclass
 class Answers:

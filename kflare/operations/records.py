@@ -25,8 +25,6 @@ from pydantic.dataclasses import dataclass
 
 from kflare.errors import DataError, KflareError
 
-__all__ = ["CHECKED", "CheckedRecord", "Utc", "first_fault", "utc_text"]
-
 # Rules of pydantic in the words of kflare, with the values that they carry.
 _RULES: Final = dict(csv.reader(files("kflare.operations").joinpath("rules.csv").read_text("utf-8").splitlines()))
 

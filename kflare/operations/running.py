@@ -10,13 +10,12 @@ from kflare.errors import KflareError, LedgerError
 from kflare.operations.clock import Clock, ClockCheck, latest_issue, next_issue
 from kflare.operations.cycle import run_cycle
 from kflare.operations.event_log import EventLog
-from kflare.operations.forecast import Forecast, Outage, cycle_name, utc_text
+from kflare.operations.forecast import Forecast, Outage, cycle_name
 from kflare.operations.ledger import Ledger
 from kflare.operations.publish.publishers import publish_cycle
+from kflare.operations.records import utc_text
 from kflare.operations.settings import ForecastSettings
 from kflare.operations.unrecorded import kept_path, record_kept
-
-__all__ = ["CycleResult", "open_ledger", "publish_and_newest", "run_once", "run_schedule"]
 
 # The longest sleep: after it the clock is looked at again.
 _NAP: Final = 60.0

@@ -14,11 +14,6 @@ from sqlalchemy.types import BigInteger, DateTime, Float, Integer, String, Text
 
 from kflare.io.stored_table import stored_rows
 
-__all__ = [
-    "UtcTime", "chain", "coverage", "cycles", "features", "flares", "inputs", "metadata", "missed", "models",
-    "probabilities", "regions",
-]  # fmt: skip
-
 
 class UtcTime(TypeDecorator[datetime]):
     """An aware time, stored as UTC; SQLite has no time zones."""

@@ -21,12 +21,6 @@ from kflare.observations.quality import POLICIES
 from kflare.operations.forecast import RUNGS, Rung, cycle_name
 from kflare.operations.records import CHECKED, CheckedRecord, first_fault
 
-__all__ = [
-    "DataSettings", "ForecastSettings", "LedgerSettings", "LogSettings", "MarksSettings", "ScheduleSettings",
-    "ServerSettings", "SiteSettings", "as_toml", "read_settings",
-]  # fmt: skip
-
-
 _NEXT: Final = 0.25  # hours from one issue time to the next, at least: they are named to the minute
 
 

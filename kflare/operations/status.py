@@ -5,13 +5,12 @@ from typing import Any, Final
 
 from kflare.errors import ServingError
 from kflare.operations.clock import clock_behind, latest_issue, next_issue
-from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, Outage, utc_text
+from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, Outage
 from kflare.operations.ledger import Ledger
 from kflare.operations.questions import connect
+from kflare.operations.records import utc_text
 from kflare.operations.settings import ForecastSettings
 from kflare.operations.unrecorded import kept_files
-
-__all__ = ["EXIT_STATUS", "outcome_of", "status"]
 
 EXIT_STATUS: Final = {
     "forecast": 0, "clock": 1, "statistics": 3, "outage": 4, "unpublished": 5, "overdue": 6, "unrecorded": 7,

@@ -19,8 +19,6 @@ from kflare.operations.forecast import Forecast, Outage, cycle_name
 from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
 
-__all__ = ["keep_cycle", "kept_cycle", "kept_files", "kept_path", "record_kept"]
-
 
 def kept_path(settings: ForecastSettings, issue: datetime) -> Path:
     """Where the cycle of an issue time is kept if it is not recorded."""

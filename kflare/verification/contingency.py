@@ -21,8 +21,6 @@ from kflare.io.arrays import IntArray
 from kflare.verification.samples import check_outcomes, check_samples
 from kflare.verification.scores import Score, documentation, ratios
 
-__all__ = ["ContingencyTable", "best_threshold", "counts_by_threshold", "tss"]
-
 
 def _score(name: str) -> Any:
     return property(lambda table: table.scores()[name], doc=documentation(name))

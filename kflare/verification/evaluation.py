@@ -19,11 +19,6 @@ from kflare.verification.intervals import ClusteredSamples
 from kflare.verification.probabilistic import brier_skill_score, roc_area
 from kflare.verification.samples import check_samples
 
-__all__ = [
-    "Evaluation", "NamedPeriod", "aligned_columns", "as_table", "evaluate", "evaluate_parts", "groups_of",
-    "interval_cell", "number_cell", "one_outcome",
-]  # fmt: skip
-
 NamedPeriod = tuple[str, datetime, datetime]
 """Name, begin and end (exclusive, aware UTC) of a time that is scored by itself."""
 

@@ -10,8 +10,6 @@ from kflare.verification.comparison import Comparison, VerificationSettings
 from kflare.verification.plots import as_png, plot_intervals, plot_reliability, plot_roc, plot_series, plot_thresholds
 from kflare.verification.tables import ForecastTable
 
-__all__ = ["ReportFigure", "report_figures"]
-
 _ROC_METHODS = 6  # as many curves as a reader can tell apart
 
 

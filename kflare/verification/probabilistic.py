@@ -16,12 +16,6 @@ from kflare.verification.contingency import counts_by_threshold
 from kflare.verification.samples import Probabilities, check_outcomes, check_samples
 from kflare.verification.scores import Score
 
-__all__ = [
-    "BrierDecomposition", "Reliability", "RocCurve", "bin_of", "brier_decomposition", "brier_score",
-    "brier_skill_score", "gini", "log_score", "msess", "reliability", "roc_area", "roc_curve",
-    "trailing_climatology",
-]  # fmt: skip
-
 _ONE_CLASS = "only one of the two outcomes was observed"
 
 

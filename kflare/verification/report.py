@@ -22,8 +22,6 @@ from kflare.verification.pictures import ReportFigure, report_figures
 from kflare.verification.scores import DEFINITIONS, ratios
 from kflare.verification.tables import ForecastTable, forecast_table
 
-__all__ = ["Verification", "verify_forecasts"]
-
 _TABLES: Final = ("contingency", "scores", "differences", "climatology", "reliability")
 _OF_PROBABILITY: Final = ("base_rate", "brier_skill_score", "reliability", "resolution", "brier_score", "log_score",
                           "roc_area", "gini")  # fmt: skip

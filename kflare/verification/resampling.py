@@ -28,8 +28,6 @@ from kflare.verification.probabilistic import (
 from kflare.verification.samples import Outcomes, Probabilities
 from kflare.verification.scores import Score, score_arrays
 
-__all__ = ["ProbabilityScores", "ReferenceScores", "TableScores", "cluster_codes", "drawn_weights"]
-
 Codes = npt.NDArray[np.intp]
 ScoreArrays = dict[str, Float64Array]
 

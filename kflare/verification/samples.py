@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from kflare.errors import DataError
 
-__all__ = ["Outcomes", "Probabilities", "check_outcomes", "check_probabilities", "check_samples", "probability_advice"]
-
 Outcomes = npt.NDArray[np.bool_]
 Probabilities = npt.NDArray[np.float64]
 

@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from kflare.io.stored_table import stored_rows
 
-__all__ = ["DEFINITIONS", "Definition", "Score", "documentation", "ratios", "score_arrays"]
-
 
 class Score(float):
     """A float that knows why it is NaN; `reason` is empty where the score is defined."""

@@ -21,8 +21,6 @@ from kflare.errors import DataError, SettingError
 from kflare.io.table_file import read_table
 from kflare.verification.samples import Outcomes, Probabilities, probability_advice
 
-__all__ = ["ForecastTable", "forecast_table", "of_methods", "read_forecasts"]
-
 _ZONE: Final = re.compile(r"[T ]\d.*?(Z|[+-]\d\d(?::?\d\d)?)$")
 #: How JSON, XML and text begin.
 _SUBMISSION: Final = re.compile(r"""\s*(\{"?|<\?xml|<message|<forecast|#?\s*forecasting method\s*:)""", re.IGNORECASE)

@@ -20,8 +20,8 @@ from kflare.operations.forecast import (
     RegionForecast,
     forecast_class,
     risk_mark,
-    utc_text,
 )
+from kflare.operations.records import utc_text
 from kflare.serving import full_disk_probability
 
 TIME = datetime(2026, 1, 1, 3, tzinfo=UTC)

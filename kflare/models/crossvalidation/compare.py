@@ -11,8 +11,6 @@ from kflare.errors import DataError, SettingError
 from kflare.models.crossvalidation.folds import ENSEMBLE, NETWORK
 from kflare.verification.tables import forecast_table, read_forecasts
 
-__all__ = ["compared", "matched", "read_other_forecasts", "verifiable"]
-
 
 def verifiable(rows: pd.DataFrame) -> pd.DataFrame:
     """Test rows in the long form of `kflare.verify`, each method also as "… calibrated" where the frequency differs.

@@ -39,11 +39,6 @@ if TYPE_CHECKING:
     from kflare.models.fitting import TrainingTask
     from kflare.models.training import Recipe
 
-__all__ = [
-    "NETWORK", "Fold", "MethodForecast", "baseline_unit", "block_folds", "conclude", "cross_calibrated",
-    "cross_validate", "network_unit", "shuffled_folds", "year_folds",
-]  # fmt: skip
-
 ENSEMBLE = -1
 """`seed` of the rows of a method that has none, or of the mean over the seeds."""
 

@@ -37,8 +37,6 @@ from kflare.verification.intervals import Interval
 if TYPE_CHECKING:
     from kflare.models.fitting import TrainingTask
 
-__all__ = ["PUBLISHED_TSS", "as_text", "criteria", "fold_labels", "published_tss", "write_report"]
-
 _grid = partial(aligned_columns, left=1, markdown=True)
 
 #: TSS of Nishizuka et al. (2021), Table 4, by class and test year: 79 features and other samples than ours.

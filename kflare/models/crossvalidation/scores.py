@@ -18,8 +18,6 @@ from kflare.verification.intervals import ClusteredSamples, Interval, Resampled,
 from kflare.verification.probabilistic import brier_skill_score, roc_area
 from kflare.verification.samples import check_samples
 
-__all__ = ["METRICS", "MethodScores", "Metric", "Scoreboard", "scoreboard"]
-
 
 @dataclass(frozen=True)
 class Metric:

@@ -9,8 +9,6 @@ from pathlib import Path
 from kflare.operations.forecast import Forecast, Outage, cycle_name
 from kflare.operations.publish.pages import PastCycle, SiteData, archive_day, archive_index, by_day
 
-__all__ = ["archive_files", "carry_over", "picture_folder"]
-
 
 def picture_folder(forecast: Forecast | Outage) -> str:
     """Where the pictures of a forecast lie, from the site's root."""

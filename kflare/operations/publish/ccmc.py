@@ -13,11 +13,10 @@ from typing import Any, Final
 from kflare.errors import DataError
 from kflare.io.atomic import write_whole
 from kflare.io.percent import rounded
-from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, Probability, utc_text
+from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, Probability
 from kflare.operations.publish.pages import render
 from kflare.operations.publish.publication import Publication
-
-__all__ = ["json_text", "plain_text", "publish_ccmc", "submission", "write_ccmc", "xml_text"]
+from kflare.operations.records import utc_text
 
 # In the text form a cell that is not known is dashes, so that no column can slip.
 _UNKNOWN: Final = "----"

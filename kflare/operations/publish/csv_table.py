@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kflare.io.atomic import write_whole
-from kflare.operations.forecast import FORECAST_CLASSES, Forecast, Probability, cycle_name, forecast_class, utc_text
+from kflare.operations.forecast import FORECAST_CLASSES, Forecast, Probability, cycle_name, forecast_class
 from kflare.operations.publish.publication import Publication
+from kflare.operations.records import utc_text
 from kflare.sun.disk import FULL_DISK
-
-__all__ = ["csv_text", "publish_csv", "rows_of"]
 
 _KINDS = ("network", "calibrated", "calibrated_lower", "calibrated_upper", "calibrated_text")
 _PROBABILITIES = tuple(f"{name}_{kind}" for name in FORECAST_CLASSES for kind in _KINDS)

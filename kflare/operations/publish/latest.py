@@ -10,8 +10,6 @@ from kflare.errors import DataError
 from kflare.operations.forecast import Forecast, Outage, forecast_class
 from kflare.operations.records import CHECKED, CheckedRecord, Utc
 
-__all__ = ["FORMAT", "SCHEMA_NAME", "LatestForecast", "LatestOutage", "latest_text", "read_latest", "schema_text"]
-
 FORMAT: Final = "kflare-latest/1"
 """Grows when a reader of the old form would read something wrong; new keys alone do not change it."""
 SCHEMA_NAME: Final = "latest.schema.json"

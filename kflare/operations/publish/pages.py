@@ -10,13 +10,9 @@ import jinja2
 
 from kflare.io.percent import percent
 from kflare.operations.clock import issue_times
-from kflare.operations.forecast import FORECAST_CLASSES, Forecast, MarkBounds, Outage, forecast_class, utc_text
+from kflare.operations.forecast import FORECAST_CLASSES, Forecast, MarkBounds, Outage, forecast_class
 from kflare.operations.publish.pictures import DiskPicture
-
-__all__ = [
-    "Day", "Figure", "PastCycle", "Section", "SiteData", "WindowOutcome", "age_text", "archive_day", "archive_index",
-    "by_day", "render", "root_pages", "span_text", "time_text", "verdict",
-]  # fmt: skip
+from kflare.operations.records import utc_text
 
 VERDICTS = {name: name for name in ("hit", "false alarm", "miss", "correct null")}
 VERDICTS |= {"open": "not known yet", "none": "no forecast"}

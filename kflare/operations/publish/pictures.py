@@ -24,15 +24,10 @@ from kflare.io.payload import format_of
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.solar_image import CONTINUUM, read_solar_image
 from kflare.operations.event_log import EventLog
-from kflare.operations.forecast import utc_text
+from kflare.operations.records import utc_text
 from kflare.regions.extraction import Measured
 from kflare.regions.vector_field import FullDiskVector
 from kflare.sun.disk import Disk, network_disk
-
-__all__ = [
-    "IMAGE", "OVERLAY", "DiskPicture", "intensity_picture", "keep_pictures", "kept_pictures", "magnetogram_picture",
-    "overlay_picture", "vector_picture",
-]  # fmt: skip
 
 IMAGE: Final = "image"
 OVERLAY: Final = "overlay"

@@ -7,8 +7,6 @@ from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
 
-__all__ = ["Publication"]
-
 
 @dataclass(frozen=True)
 class Publication:

@@ -19,8 +19,6 @@ from kflare.operations.publish.publication import Publication
 from kflare.operations.publish.site import publish_site
 from kflare.operations.settings import ForecastSettings
 
-__all__ = ["PUBLISHERS", "Publisher", "publish_cycle"]
-
 
 @dataclass(frozen=True)
 class Publisher:

@@ -27,8 +27,6 @@ from kflare.operations.publish.verification import verification_sections
 from kflare.sun.disk import FULL_DISK
 from kflare.sun.times import within
 
-__all__ = ["publish_site", "write_site"]
-
 _ASSETS: Final = ("kflare.css", "kflare.js")
 _ABANDONED_SECONDS: Final = 3600.0
 # Verification looks back one year: older forecasts are of another Sun, and `kflare.verify` scores them all.
