@@ -3,18 +3,17 @@
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.io.arrays import Float32Array
+from kflare.io.arrays import Float32Array, Float64Array
 from kflare.observations.reduction import area_shares
 
 CELLS = 16
 """Cells along each side of an image."""
 
 
-def rank_correlation(one: Float32Array, other: Float32Array) -> npt.NDArray[np.float64]:
+def rank_correlation(one: Float32Array, other: Float32Array) -> Float64Array:
     """Spearman's rank correlation of two maps' (N, h, w) absolute values, (N,); NaN where a map is constant."""
     if one.shape != other.shape:
         raise DataError(f"maps must have the same shape to be compared, got {one.shape} and {other.shape}")
@@ -37,6 +36,6 @@ def on_cells(maps: Float32Array) -> Float32Array:
     return np.asarray(rows @ np.abs(maps) @ columns.T)
 
 
-def mean_defined(values: npt.NDArray[np.float64]) -> float:
+def mean_defined(values: Float64Array) -> float:
     """Mean of the values that are no NaN; NaN where all are."""
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")

@@ -4,9 +4,9 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError
+from kflare.io.arrays import Float32Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def region_inputs(
     table: "pd.DataFrame", features: Sequence[str], *, model: str, ignore: Collection[str] = ()
-) -> dict[str, npt.NDArray[np.float32]]:
+) -> dict[str, Float32Array]:
     """A model's features of a region table by name, float32 (N,), NaN = not measured; `DataError` for misfits."""
     from kflare.datasets.region_table import KEY_COLUMNS
     from kflare.regions.feature_table import SETS, column_fault, feature_set

@@ -7,12 +7,11 @@ Both papers split by time ("chronological data separation", Yi et al. 2021, sect
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
 from kflare.flares.labels import LEAD_HOURS, in_seconds
+from kflare.io.arrays import BoolArray
 from kflare.sun.times import read_date
 
 VALIDATION_RULE = "the last tenth of the training samples, in time, from 00:00 UT of a day on"
@@ -23,11 +22,11 @@ VALIDATION_RULE = "the last tenth of the training samples, in time, from 00:00 U
 class Split:
     """Disjoint boolean masks of shape (N,) over the samples; a sample outside all three is not used."""
 
-    train: npt.NDArray[np.bool_]
-    validation: npt.NDArray[np.bool_]
-    test: npt.NDArray[np.bool_]
+    train: BoolArray
+    validation: BoolArray
+    test: BoolArray
 
-    def parts(self) -> dict[str, npt.NDArray[np.bool_]]:
+    def parts(self) -> dict[str, BoolArray]:
         """The masks by name, in time order."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 

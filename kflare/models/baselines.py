@@ -17,14 +17,14 @@ import pandas as pd
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import LEAD_HOURS, disk_flux, reaches, region_flux, require_covered
-from kflare.io.arrays import BoolArray
+from kflare.io.arrays import BoolArray, Float32Array, Float64Array
 from kflare.verification.probabilistic import trailing_climatology
 
 _DAYS = 120  # of the recent climatology
 
-Features = npt.NDArray[np.float32]
+Features = Float32Array
 Weights = tuple[float, float]
-Classifier = Callable[[Features], npt.NDArray[np.float32]]
+Classifier = Callable[[Features], Float32Array]
 """Features (M, n) to probabilities (M,)."""
 
 ONE_NUMBER: Mapping[str, tuple[str, ...]] = MappingProxyType({
@@ -45,7 +45,7 @@ def climatology(observed: BoolArray) -> float:
 
 def recent_climatology(
     times: pd.Series, observed: BoolArray, *, otherwise: float, begins: pd.Series | None = None
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Event rate of all samples of the last 120 days whose window had closed, shape (N,).
 
     A region counts as often as it was observed. `otherwise` is the rate where the samples do not reach back that far.
@@ -56,9 +56,7 @@ def recent_climatology(
     return np.where(np.isfinite(rate), rate, otherwise).astype(np.float32)
 
 
-def disk_recent_climatology(
-    times: pd.Series, flares: FlareList, threshold: str, *, otherwise: float
-) -> npt.NDArray[np.float32]:
+def disk_recent_climatology(times: pd.Series, flares: FlareList, threshold: str, *, otherwise: float) -> Float32Array:
     """Share of the last 120 days with a flare on the full disk, shape (N,): CLIM120 of Leka et al. 2019 [M].
 
     The outcomes are those of the flare list, so that days without a sample count too. `otherwise` is the share where
@@ -79,12 +77,12 @@ def disk_climatology(flares: FlareList, time: datetime, threshold: str) -> float
     return climatology(reaches(disk_flux(begins, flares), threshold))
 
 
-def persistence(times: pd.Series, flares: FlareList, threshold: str) -> npt.NDArray[np.float32]:
+def persistence(times: pd.Series, flares: FlareList, threshold: str) -> Float32Array:
     """1 where a flare of the class started on the disk in the 24 h before the forecast, else 0; shape (N,)."""
     return reaches(disk_flux(_day_before(times), flares), threshold).astype(np.float32)
 
 
-def region_persistence(table: pd.DataFrame, region_flares: pd.DataFrame, threshold: str) -> npt.NDArray[np.float32]:
+def region_persistence(table: pd.DataFrame, region_flares: pd.DataFrame, threshold: str) -> Float32Array:
     """1 where a flare of the class started in the region in the 24 h before the forecast, else 0; shape (N,).
 
     `table` has the columns `time` (UTC) and `region`; `region_flares` `region`, `start` (UTC) and `flux` (W m^-2), also
@@ -95,8 +93,8 @@ def region_persistence(table: pd.DataFrame, region_flares: pd.DataFrame, thresho
 
 
 def persistence_climatology(
-    training: npt.NDArray[np.float32], observed: BoolArray, persistent: npt.NDArray[np.float32]
-) -> tuple[npt.NDArray[np.float32], str]:
+    training: Float32Array, observed: BoolArray, persistent: Float32Array
+) -> tuple[Float32Array, str]:
     """Persistence as a chance, float32 (N,), and a sentence with the number of cases behind it.
 
     (R + 1)/(S + 2) of the training samples (M,) that, as each of the N, had or had not a flare of the class in the 24 h
@@ -111,7 +109,7 @@ def persistence_climatology(
 
 def class_climatology(
     training: pd.Series, values: npt.ArrayLike, classes: pd.Series, *, weight: float = 10.0
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Mean of the `values` (M,) of training samples of the same class, float32 (N,); unknown classes get that of all.
 
     The mean of a class is drawn to that of all by the `weight` of so many samples [R]. With McIntosh's classes of
@@ -126,7 +124,7 @@ def class_climatology(
 
 def one_number_regressions(
     training: pd.DataFrame, observed: BoolArray, table: pd.DataFrame, *, class_weights: Weights = (1.0, 1.0)
-) -> dict[str, npt.NDArray[np.float32]]:
+) -> dict[str, Float32Array]:
     """Logistic regressions on one number alone, fitted to M training rows: probabilities (N,) of `table` by method.
 
     Of regions `R_VALUE` with whether it is above 0, log10 `USFLUX` in Mx (from 1e20 on), and past flares: log(1 + i +
@@ -150,7 +148,7 @@ def one_number_regressions(
     return found
 
 
-def _number(method: str, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _number(method: str, values: Float64Array) -> Float64Array:
     """What the regression of a method is on, of its columns (N, n)."""
     if method == "R_VALUE alone":
         return np.hstack([values, np.where(np.isnan(values), np.nan, values > 0)])

@@ -45,8 +45,7 @@ class Calibration:
     """Of each year or block: `samples`, `windows`, `clusters`, `events`, and `slope`, `offset` of its shrunk fit."""
     spread: tuple[float, float] | None = None
     """Standard deviation of slope and offset (at the mean logit) between the years; None of one year."""
-    own: str | None = None
-    """The year whose fit, shrunk to that of all, this is; None: that of all."""
+    own: str | None = None  # the year whose fit, shrunk to that of all, this is; None: that of all
 
     def __call__(self, probability: "tf.Tensor") -> "tf.Tensor":
         """Calibrated probability, float32 of the same shape; in the graph."""

@@ -29,12 +29,9 @@ class OutOfSample:
 
     observed: BoolArray
     probability: Float32Array
-    year: npt.NDArray[Any]
-    """Year or block: the unit between which calibrations differ."""
-    cluster: npt.NDArray[Any]
-    """What is resampled together: a region, or a week of the full disk."""
-    window: npt.NDArray[Any]
-    """What counts as one window of 24 h: a region on a day, or a day of the full disk."""
+    year: npt.NDArray[Any]  # year or block: the unit between which calibrations differ
+    cluster: npt.NDArray[Any]  # what is resampled together: a region, or a week of the full disk
+    window: npt.NDArray[Any]  # what counts as one window of 24 h: a region on a day, or a day of the full disk
 
     @classmethod
     def of(

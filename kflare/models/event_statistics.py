@@ -17,7 +17,7 @@ import pandas as pd
 from kflare.errors import SettingError
 from kflare.flares.catalogue import CLASS_THRESHOLDS, FlareList
 from kflare.flares.labels import LEAD_HOURS, in_seconds, known_from, reaches, region_codes, require_covered
-from kflare.io.arrays import Float64Array
+from kflare.io.arrays import Float32Array, Float64Array
 from kflare.sun.times import DAY_SECONDS
 
 _YEAR = 365 * DAY_SECONDS
@@ -54,7 +54,7 @@ def event_statistics(flares: FlareList, time: datetime, threshold: str, *, level
     return _Disk(flares, threshold).posterior(float(in_seconds(moment)[0])).forecast(level)
 
 
-def disk_event_statistics(times: pd.Series, flares: FlareList, threshold: str) -> npt.NDArray[np.float32]:
+def disk_event_statistics(times: pd.Series, flares: FlareList, threshold: str) -> Float32Array:
     """Probability of `event_statistics` for the full disk and each of N times, float32 (N,)."""
     require_covered(times, flares, window_hours=0)
     disk = _Disk(flares, threshold)
@@ -65,7 +65,7 @@ def disk_event_statistics(times: pd.Series, flares: FlareList, threshold: str) -
 
 def region_event_statistics(
     table: pd.DataFrame, region_flares: pd.DataFrame, flares: FlareList, threshold: str
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Probability of `event_statistics` for each row of a region table, float32 (N,).
 
     `table` has the columns `time` (UTC) and `region`; `region_flares`, which say which flares are whose, `region`,

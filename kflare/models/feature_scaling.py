@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
 
 from kflare.errors import DataError
+from kflare.io.arrays import Float32Array
 from kflare.regions.feature_table import Feature
 
 LARGEST = 8.0
@@ -25,9 +25,9 @@ class FeatureScaling:
     """Per-feature transform and training statistics; arrays of shape (n,) in the features' order."""
 
     features: tuple[Feature, ...]
-    floor: npt.NDArray[np.float32]
-    mean: npt.NDArray[np.float32]
-    deviation: npt.NDArray[np.float32]
+    floor: Float32Array
+    mean: Float32Array
+    deviation: Float32Array
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -42,7 +42,7 @@ class FeatureScaling:
         imputed = tf.reduce_sum(tf.cast(~present, tf.int32), axis=1)
         return tf.where(present, standard, tf.zeros_like(standard)), imputed
 
-    def of_table(self, table: pd.DataFrame) -> npt.NDArray[np.float32]:
+    def of_table(self, table: pd.DataFrame) -> Float32Array:
         """The network's input for a checked region table, float32 (N, n)."""
         standard, _ = self.standardise(tf.constant(_values(table, self.features)))
         return standard.numpy()
@@ -82,11 +82,11 @@ def fit_scaling(table: pd.DataFrame, features: Sequence[Feature]) -> FeatureScal
     return FeatureScaling(tuple(features), floor, mean.astype(np.float32), deviation.astype(np.float32))
 
 
-def _values(table: pd.DataFrame, features: Sequence[Feature]) -> npt.NDArray[np.float32]:
+def _values(table: pd.DataFrame, features: Sequence[Feature]) -> Float32Array:
     return table[[feature.name for feature in features]].to_numpy(np.float32, na_value=np.nan)
 
 
-def _transform(values: tf.Tensor, features: Sequence[Feature], floor: npt.NDArray[np.float32]) -> tf.Tensor:
+def _transform(values: tf.Tensor, features: Sequence[Feature], floor: Float32Array) -> tf.Tensor:
     scales = np.array([feature.scale for feature in features])
     logarithm = tf.math.log(tf.maximum(values, floor)) / np.float32(np.log(10.0))
     counts = tf.math.log1p(tf.maximum(values, 0.0))

@@ -18,7 +18,7 @@ import tensorflow as tf
 from kflare.datasets.splits import Split
 from kflare.errors import DataError
 from kflare.flares.labels import LEAD_HOURS
-from kflare.io.arrays import Float32Array
+from kflare.io.arrays import BoolArray, Float32Array
 from kflare.models.calibration import Calibration, fit_calibration
 from kflare.models.cross_fitting import OutOfSample, cross_fitted, disk_samples
 from kflare.models.feature_scaling import FeatureScaling
@@ -52,7 +52,7 @@ class FittedNetwork:
         return next(float(e.table.tss) for e in self.evaluations if e.span == "validation")
 
 
-def require_both_classes(observed: npt.NDArray[np.bool_], split: Split, *, event: str) -> None:
+def require_both_classes(observed: BoolArray, split: Split, *, event: str) -> None:
     """Refuse to train where the event, or its absence, never occurs in training or validation; raises `DataError`."""
     for name in ("train", "validation"):
         labels = observed[split.parts()[name]]
@@ -66,9 +66,9 @@ def require_both_classes(observed: npt.NDArray[np.bool_], split: Split, *, event
 def calibrate_and_evaluate(
     model: keras.Model,
     run: TrainingRun,
-    observed: npt.NDArray[np.bool_],
+    observed: BoolArray,
     split: Split,
-    probability: Callable[[npt.NDArray[np.bool_]], Float32Array],
+    probability: Callable[[BoolArray], Float32Array],
     *,
     baselines: dict[str, Float32Array],
     clusters: npt.NDArray[Any] | None,
@@ -76,7 +76,7 @@ def calibrate_and_evaluate(
     scaling: FeatureScaling | None = None,
     times: pd.Series | None = None,
     regions: npt.NDArray[Any] | None = None,
-    disk: npt.NDArray[np.bool_] | None = None,
+    disk: BoolArray | None = None,
     others: OutOfSample | None = None,
 ) -> FittedNetwork:
     """Choose calibration and thresholds on the validation span, then look at the test span.
@@ -182,7 +182,7 @@ class TrainingTask:
 
     spec: ModelSpec
     samples: pd.DataFrame  # N rows: `time` (UTC), `cluster` (day or region, resampled together), the network's input
-    observed: npt.NDArray[np.bool_]  # whether the event followed each sample, shape (N,)
+    observed: BoolArray  # whether the event followed each sample, shape (N,)
     settings: Mapping[str, Any]  # what a fit depends on besides the samples and the recipe
     notes: tuple[str, ...]  # what a user should know of the samples, one line each
     fit: Callable[..., FittedNetwork]
@@ -200,7 +200,7 @@ class TrainingTask:
         return fingerprint(self.samples, self.observed)
 
 
-def fingerprint(samples: pd.DataFrame, observed: npt.NDArray[np.bool_]) -> str:
+def fingerprint(samples: pd.DataFrame, observed: BoolArray) -> str:
     """SHA-256 over the samples' cells and labels, so that a model can be traced to its data."""
     digest = hashlib.sha256(observed.tobytes())
     digest.update(pd.util.hash_pandas_object(samples, index=False).to_numpy().tobytes())

@@ -22,7 +22,7 @@ from kflare.datasets.splits import Split
 from kflare.errors import ModelError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches
-from kflare.io.arrays import Float32Array
+from kflare.io.arrays import BoolArray, Float32Array
 from kflare.models.baselines import disk_recent_climatology, persistence
 from kflare.models.cross_fitting import OutOfSample
 from kflare.models.event_statistics import disk_event_statistics
@@ -106,7 +106,7 @@ def image_task(
 def fit_image_network(
     spec: ModelSpec,
     images: ReducedImages,
-    observed: npt.NDArray[np.bool_],
+    observed: BoolArray,
     split: Split,
     *,
     augmented: bool,
@@ -128,7 +128,7 @@ def fit_image_network(
     `trunk`); without, all layers on the labels, as in the paper.
     """
 
-    def data(mask: npt.NDArray[np.bool_], **options: Any) -> Any:
+    def data(mask: BoolArray, **options: Any) -> Any:
         rows = np.flatnonzero(mask)
         return image_dataset(images.fields, rows, observed[rows], batch_size=recipe.batch_size, **options)
 
@@ -149,7 +149,7 @@ def fit_image_network(
             verbose=verbose,
         )  # fmt: skip
 
-    def probability(mask: npt.NDArray[np.bool_]) -> Float32Array:
+    def probability(mask: BoolArray) -> Float32Array:
         return model.predict(data(mask), verbose=0)[:, 1]
 
     if pretrain and times is not None:
@@ -162,7 +162,7 @@ def fit_image_network(
     )  # fmt: skip
 
 
-def standardised(proxies: pd.DataFrame, train: npt.NDArray[np.bool_]) -> Float32Array:
+def standardised(proxies: pd.DataFrame, train: BoolArray) -> Float32Array:
     """Columns of N samples by the mean and standard deviation of the training samples, float32 (N, n)."""
     known = proxies[train]
     # What never varies in training says nothing: any deviation gives 0 for it there.

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import ModelError
+from kflare.io.arrays import Float64Array
 from kflare.models.registry import DISK
 
 WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
@@ -63,7 +64,7 @@ def write_known_answer(version: Path, name: str, number: int, run: Callable[...,
     (version / KNOWN_ANSWER).write_text("".join(lines), encoding="utf-8")
 
 
-def known_answer(version: Path) -> dict[str, npt.NDArray[np.float64]]:
+def known_answer(version: Path) -> dict[str, Float64Array]:
     """The known answer, the values of each output in order; `ModelError` where the version has none."""
     try:
         lines = [line.split() for line in (version / KNOWN_ANSWER).read_text(encoding="utf-8").splitlines()]
@@ -73,7 +74,7 @@ def known_answer(version: Path) -> dict[str, npt.NDArray[np.float64]]:
         raise ModelError(f"{what}: publish it again, kflare.fit goes on from its run") from error
 
 
-def wrong_output(found: Mapping[str, npt.NDArray[Any]], known: Mapping[str, npt.NDArray[np.float64]]) -> str | None:
+def wrong_output(found: Mapping[str, npt.NDArray[Any]], known: Mapping[str, Float64Array]) -> str | None:
     """The first output that is not the known one within 1 % and 1e-6, in words; None where all are."""
     for name, wanted in known.items():
         values = np.ravel(found.get(name, ()))

@@ -18,7 +18,7 @@ from kflare.errors import ModelError, SettingError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches
 from kflare.flares.srs import mcintosh_classes, read_srs
-from kflare.io.arrays import Float32Array
+from kflare.io.arrays import BoolArray, Float32Array
 from kflare.models.baselines import logistic_regression, recent_climatology, region_persistence
 from kflare.models.event_statistics import region_event_statistics
 from kflare.models.feature_scaling import fit_scaling
@@ -93,13 +93,13 @@ def fit_region_network(
     spec: ModelSpec,
     table: pd.DataFrame,
     features: Sequence[Feature],
-    observed: npt.NDArray[np.bool_],
+    observed: BoolArray,
     split: Split,
     *,
     recipe: Recipe,
     run: TrainingRun,
     clusters: npt.NDArray[Any] | None = None,
-    disk: npt.NDArray[np.bool_] | None = None,
+    disk: BoolArray | None = None,
     verbose: int = 0,
 ) -> FittedNetwork:
     """Fit the network of a region model to N rows of a region table, beside a logistic regression on the same columns.
@@ -119,7 +119,7 @@ def fit_region_network(
     train(model, training, validation, observed[split.validation], recipe=recipe, run=run, verbose=verbose)
     regression = logistic_regression(inputs[split.train], observed[split.train])
 
-    def probability(mask: npt.NDArray[np.bool_]) -> Float32Array:
+    def probability(mask: BoolArray) -> Float32Array:
         return model.predict(inputs[mask], batch_size=4096, verbose=0)[:, 1]
 
     return calibrate_and_evaluate(

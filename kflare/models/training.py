@@ -15,11 +15,11 @@ from typing import Any, Self
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
 
 from kflare.errors import DataError, ModelError, SettingError
+from kflare.io.arrays import BoolArray
 from kflare.io.atomic import held_folders, require_room, temporary_file, write_whole, writing
 from kflare.io.run_settings import read_settings_file, require_same_settings
 from kflare.models.losses import WeightedCrossentropy, class_weights
@@ -74,12 +74,7 @@ class Recipe:
 
     @classmethod
     def for_labels(
-        cls,
-        fields: Mapping[str, Any],
-        labels: npt.NDArray[np.bool_],
-        seed: int = 0,
-        *,
-        class_weight: float | None = None,
+        cls, fields: Mapping[str, Any], labels: BoolArray, seed: int = 0, *, class_weight: float | None = None
     ) -> Self:
         """A recipe of some fields, whose class weights are `class_weight`, or else those of the training labels."""
         weights = class_weights(labels) if class_weight is None else (1.0, class_weight)
@@ -160,9 +155,7 @@ class TrainingRun:
 class ValidationSkill(keras.callbacks.Callback):
     """Scores each epoch on validation data, records it with its weights, stops when none was better for long."""
 
-    def __init__(
-        self, run: TrainingRun, data: tf.data.Dataset, observed: npt.NDArray[np.bool_], recipe: Recipe
-    ) -> None:
+    def __init__(self, run: TrainingRun, data: tf.data.Dataset, observed: BoolArray, recipe: Recipe) -> None:
         super().__init__()
         self.run, self.data, self.observed, self.recipe = run, data, observed, recipe
 
@@ -204,7 +197,7 @@ def train(
     model: keras.Model,
     training: tf.data.Dataset,
     validation: tf.data.Dataset,
-    observed: npt.NDArray[np.bool_],
+    observed: BoolArray,
     *,
     recipe: Recipe,
     run: TrainingRun,

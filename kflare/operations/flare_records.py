@@ -28,8 +28,7 @@ class Current:
 
     table: pd.DataFrame
     """`start`, `peak`, `end` (UTC), `goes_class`, `flux` (W m^-2), `noaa` (Int64), `revision` (1 = never corrected)."""
-    covered: tuple[tuple[datetime, datetime], ...]
-    """The spans, merged and in order, for which the list was complete."""
+    covered: tuple[tuple[datetime, datetime], ...]  # the spans, merged and in order, for which the list was complete
 
     def covers(self, since: datetime, until: datetime) -> bool:
         """Whether the list is complete for since <= start < until."""

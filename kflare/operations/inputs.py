@@ -48,17 +48,12 @@ _EARLIER: Final = {
 class CycleInputs:
     """What there is to forecast from."""
 
-    records: tuple[InputRecord, ...]
-    """Every input and what became of it."""
-    flares: NrtResult
-    """SWPC's feed."""
-    observations: ObservationSet | None
-    """Files of the magnetogram's time; None without a magnetogram."""
-    files: Mapping[str, Path]
-    """Image files by source name, for the pictures."""
+    records: tuple[InputRecord, ...]  # every input and what became of it
+    flares: NrtResult  # SWPC's feed
+    observations: ObservationSet | None  # files of the magnetogram's time; None without a magnetogram
+    files: Mapping[str, Path]  # image files by source name, for the pictures
     xray: XrayFlux | None
-    srs: pd.DataFrame | None
-    """NOAA's regions, as from `read_srs`."""
+    srs: pd.DataFrame | None  # NOAA's regions, as from `read_srs`
     earlier: tuple[ObservationSet, ...] = ()
     """What was to be seen 24, 12 and 2 h before the magnetogram, where no cycle has measured it."""
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.attribution.image_maps import rectified, scaled
 from kflare.attribution.published import ATTRIBUTE
 from kflare.errors import DataError, KflareError, ServingError
+from kflare.io.arrays import Float32Array
 from kflare.models.registry import INTERVAL, model_spec
 from kflare.observations.magnetogram import Magnetogram
 from kflare.operations.forecast import ModelUse, Probability
@@ -25,14 +25,11 @@ class Answers:
     models: list[ModelUse] = field(default_factory=list)
     probability: dict[str, list[Probability]] = field(default_factory=dict)
     """By class, one per row that was asked about."""
-    full_disk: dict[str, Probability] = field(default_factory=dict)
-    """By class, all rows together."""
-    imputed: list[int] | None = None
-    """Per row, the most features that a model had to fill in."""
-    maps: dict[str, tuple[str, npt.NDArray[np.float32]]] = field(default_factory=dict)
+    full_disk: dict[str, Probability] = field(default_factory=dict)  # by class, all rows together
+    imputed: list[int] | None = None  # per row, the most features that a model had to fill in
+    maps: dict[str, tuple[str, Float32Array]] = field(default_factory=dict)
     """By class, where a full-disk model looked for "flare": "cam" or, of one without it, "grad_cam", 0-1 (h, w)."""
-    failures: dict[str, str] = field(default_factory=dict)
-    """Models that did not answer, and why."""
+    failures: dict[str, str] = field(default_factory=dict)  # models that did not answer, and why
 
 
 def connect(server: ServerSettings) -> Client:
@@ -105,6 +102,6 @@ def ask_disk(
     return answers
 
 
-def _probabilities(outputs: Mapping[str, npt.NDArray[np.float32]] | pd.DataFrame) -> list[Probability]:
+def _probabilities(outputs: Mapping[str, Float32Array] | pd.DataFrame) -> list[Probability]:
     names = [name for name in ("probability", "calibrated", *INTERVAL) if name in outputs]
     return [Probability.of(*row) for row in zip(*(outputs[name].tolist() for name in names), strict=True)]

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
-from kflare.io.arrays import IntArray
+from kflare.io.arrays import Float64Array, IntArray
 from kflare.verification.samples import check_outcomes, check_samples
 from kflare.verification.scores import Score, documentation, ratios
 
@@ -150,7 +150,7 @@ def tss(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> Score:
 
 def counts_by_threshold(
     observed: npt.ArrayLike, probability: npt.ArrayLike
-) -> tuple[npt.NDArray[np.float64], IntArray, IntArray, IntArray, IntArray]:
+) -> tuple[Float64Array, IntArray, IntArray, IntArray, IntArray]:
     """Contingency tables of all yes/no forecasts that the probabilities allow: thresholds, TP, FP, FN, TN, each (K,).
 
     The thresholds are the K distinct probabilities, falling; `probability >= threshold` forecasts an event, so that at

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
-from kflare.io.arrays import BoolArray
+from kflare.io.arrays import BoolArray, Float64Array
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import ClusteredSamples
 from kflare.verification.probabilistic import brier_skill_score, roc_area
@@ -94,11 +94,11 @@ class Evaluation:
 def evaluate(
     method: str,
     span: str,
-    observed: npt.NDArray[np.bool_],
+    observed: BoolArray,
     probability: npt.NDArray[Any],
     calibrated: npt.NDArray[Any] | None = None,
     *,
-    threshold: float | npt.NDArray[np.float64],
+    threshold: float | Float64Array,
     clusters: npt.NDArray[Any] | None = None,
     **resampling: Any,
 ) -> Evaluation:
@@ -185,10 +185,7 @@ def as_table(evaluations: Iterable[Evaluation]) -> str:
         row = [item.span, item.method, str(sum(counts)), number_cell(t.base_rate)]
         row += [f"{item.threshold:.2f}" if np.isfinite(item.threshold) else "–"]
         row += [*map(str, counts), *map(number_cell, (t.accuracy, t.pod, t.far, t.tss))]
-        row += [
-            interval_cell(*item.tss_interval),
-            *map(number_cell, (t.hss, t.apss, t.frequency_bias, item.bss)),
-        ]
+        row += [interval_cell(*item.tss_interval), *map(number_cell, (t.hss, t.apss, t.frequency_bias, item.bss))]
         rows.append([*row, interval_cell(*item.bss_interval), number_cell(item.roc_area)])
     notes = dict.fromkeys(item.note for item in evaluations if item.note)
     return "\n".join([*aligned_columns(rows, left=2), *notes])

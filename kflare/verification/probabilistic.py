@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
-from kflare.io.arrays import Float64Array
+from kflare.io.arrays import Float64Array, IntArray
 from kflare.verification.contingency import counts_by_threshold
 from kflare.verification.samples import Probabilities, check_outcomes, check_samples
 from kflare.verification.scores import Score
@@ -122,8 +122,8 @@ class Reliability:
     """What was observed when a probability was forecast; arrays of shape (bins,), floats NaN in an empty bin."""
 
     forecast: Float64Array  # mean probability of the bin's samples
-    count: npt.NDArray[np.int64]  # S, samples of the bin
-    events: npt.NDArray[np.int64]  # R, observed events of the bin
+    count: IntArray  # S, samples of the bin
+    events: IntArray  # R, observed events of the bin
     frequency: Float64Array  # estimated event rate (R + 1)/(S + 2); perfect where equal to `forecast`
     sigma: Float64Array  # standard deviation of that estimate
 
@@ -221,7 +221,7 @@ def trailing_climatology(
     *,
     days: int = 120,
     window_hours: float = 24.0,
-) -> npt.NDArray[np.float64]:
+) -> Float64Array:
     """Event rate of the preceding days, as it could have been forecast at the time.
 
     c(t) = mean outcome of the history samples of [t - days, t - window]: only those whose window had closed at t. With

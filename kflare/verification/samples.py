@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError
+from kflare.io.arrays import BoolArray, Float64Array
 
-Outcomes = npt.NDArray[np.bool_]
-Probabilities = npt.NDArray[np.float64]
+Outcomes = BoolArray
+Probabilities = Float64Array
 
 
 def check_outcomes(observed: npt.ArrayLike, *, name: str = "observed") -> Outcomes:
@@ -54,7 +55,7 @@ def check_samples(
     return outcomes, values
 
 
-def _numbers(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
+def _numbers(values: npt.ArrayLike, name: str) -> Float64Array:
     array = np.asarray(values)
     if array.ndim != 1:
         raise DataError(f"`{name}` must have one dimension, got the shape {array.shape}")

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.datasets.splits import Split, chronological_split
 from kflare.errors import DataError, SettingError
 from kflare.flares.labels import LEAD_HOURS, in_seconds
-from kflare.io.arrays import BoolArray
+from kflare.io.arrays import BoolArray, Float32Array, IntArray
 from kflare.io.atomic import held_folders, write_whole
 from kflare.io.run_settings import require_same_settings
 from kflare.models.baselines import (
@@ -109,7 +108,7 @@ def shuffled_folds(folds: Iterable[Fold], *, seed: int = 0) -> list[Fold]:
     return drawn
 
 
-def _apart(begin: npt.NDArray[np.int64], others: npt.NDArray[np.int64], reach: int) -> npt.NDArray[np.bool_]:
+def _apart(begin: IntArray, others: IntArray, reach: int) -> BoolArray:
     """Whether each sample is at least `reach` seconds before the first or after the last of the others."""
     if not others.size:
         return np.ones(len(begin), np.bool_)
@@ -121,21 +120,15 @@ class MethodForecast:
     """What one method forecasts for the validation and test samples of a fold; float32 arrays of shape (N,)."""
 
     method: str
-    output: npt.NDArray[np.float32]  # what is held against the threshold; NaN in the training span
-    probability: npt.NDArray[np.float32]  # calibrated on the validation span: what the Brier skill score is of
+    output: Float32Array  # what is held against the threshold; NaN in the training span
+    probability: Float32Array  # calibrated on the validation span: what the Brier skill score is of
     threshold: float  # of the greatest TSS on the validation span
     seed: int = ENSEMBLE
     note: str = ""  # what a reader of its scores should know
 
 
 def conclude(
-    method: str,
-    fold: Fold,
-    observed: npt.NDArray[np.bool_],
-    output: npt.NDArray[np.float32],
-    *,
-    frequency: bool = False,
-    note: str = "",
+    method: str, fold: Fold, observed: BoolArray, output: Float32Array, *, frequency: bool = False, note: str = ""
 ) -> MethodForecast:
     """Choose threshold and calibration on the validation span; with `frequency` the output is taken at its word."""
     valid = fold.validation

@@ -28,8 +28,7 @@ class WindowOutcome:
 
     observed: Mapping[str, bool] = field(default_factory=dict)
     """Whether there was a flare of the class or above; absent while the flare list does not cover the window."""
-    flares: tuple[str, ...] = ()
-    """The flares of class C and above, for the reader: "M1.0 05:04 UT, AR 12740"."""
+    flares: tuple[str, ...] = ()  # the flares of class C and above, for the reader: "M1.0 05:04 UT, AR 12740"
 
 
 @dataclass(frozen=True)
@@ -65,14 +64,12 @@ class SiteData:
     """Everything that a cycle publishes on the site."""
 
     current: Forecast | Outage
-    pictures: Sequence[DiskPicture] = ()
-    """Of `current`; the first image is shown first."""
+    pictures: Sequence[DiskPicture] = ()  # of `current`; the first image is shown first
     past: Sequence[PastCycle] = ()
     """Former forecasts and outages in any order, without `current`; their days in the archive are written again."""
     verification: Sequence[Section] = ()
     title: str = "Solar flare forecast"
-    recent_days: float = 7.0
-    """How far back the page of the last days reaches."""
+    recent_days: float = 7.0  # how far back the page of the last days reaches
 
 
 def time_text(time: datetime | None) -> str:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
 from kflare.attribution.image_maps import NAMES
 from kflare.errors import DataError, KflareError
+from kflare.io.arrays import Float32Array, FloatArray
 from kflare.io.atomic import write_whole
 from kflare.io.payload import format_of
 from kflare.observations.magnetogram import Magnetogram
@@ -53,15 +53,11 @@ _BRIGHTEST = 99.8  # percentile of the disk that becomes white: a flare would el
 class DiskPicture:
     """One picture of the full disk, JPEG or PNG."""
 
-    name: str
-    """For the file: small letters, digits and hyphens, such as "hmi-magnetogram"."""
-    label: str
-    """For the reader, such as "HMI magnetogram"."""
+    name: str  # for the file: small letters, digits and hyphens, such as "hmi-magnetogram"
+    label: str  # for the reader, such as "HMI magnetogram"
     data: bytes
-    kind: str = IMAGE
-    """`IMAGE`, or `OVERLAY` to be laid over the images."""
-    note: str = ""
-    """For the reader: what it shows, such as its time."""
+    kind: str = IMAGE  # `IMAGE`, or `OVERLAY` to be laid over the images
+    note: str = ""  # for the reader: what it shows, such as its time
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -85,9 +81,7 @@ def magnetogram_picture(magnetogram: Magnetogram, *, size: int = _SIZE) -> bytes
     return _jpeg(Image.fromarray(grey.astype(np.uint8)), size)
 
 
-def intensity_picture(
-    data: npt.NDArray[np.floating], disk: Disk, *, like: Magnetogram, palette: str, size: int = _SIZE
-) -> bytes:
+def intensity_picture(data: FloatArray, disk: Disk, *, like: Magnetogram, palette: str, size: int = _SIZE) -> bytes:
     """An image of another instrument or wavelength on the frame of the magnetogram `like`, JPEG of `size` squared.
 
     `data` (H, H) are intensities in any unit, row 0 = north, column 0 = east, NaN where not measured; `disk` is the Sun
@@ -128,7 +122,7 @@ def vector_picture(vector: FullDiskVector, *, like: Magnetogram, size: int = _SI
     return _jpeg(_framed(Image.fromarray(coloured), disk, like, size, Image.Resampling.BILINEAR), size)
 
 
-def overlay_picture(map_: npt.NDArray[np.floating], *, like: Magnetogram | None = None, size: int = 256) -> bytes:
+def overlay_picture(map_: FloatArray, *, like: Magnetogram | None = None, size: int = 256) -> bytes:
     """An attribution map to be laid over the disk: PNG, transparent where it is 0, bright and denser towards 1.
 
     `map_` (h, h) is scaled to 0–1, row 0 = north; NaN counts as 0. It is on the magnetogram's frame, or, with the
@@ -162,7 +156,7 @@ def keep_pictures(
     folder: Path,
     measured: Measured,
     files: Mapping[str, Path],
-    maps: Mapping[str, tuple[str, npt.NDArray[np.float32]]],
+    maps: Mapping[str, tuple[str, Float32Array]],
     log: EventLog,
 ) -> None:
     """Make the pictures of a cycle, from images by source name and `Answers.maps`, by class; log what fails."""

@@ -25,8 +25,7 @@ class Publisher:
     """One form in which cycles are published."""
 
     name: str
-    setting: str
-    """Key of `[site]` that names its folder; unset, nothing is published."""
+    setting: str  # key of `[site]` that names its folder; unset, nothing is published
     publish: Callable[[Publication, Path], object]
     """Writes into the folder. On KflareError or OSError what is there of former cycles is as it was."""
 
