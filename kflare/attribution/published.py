@@ -56,25 +56,13 @@ def _opened(source: AttributionModel) -> Ask:
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """The SavedModel of an image model that kflare published, to be run in process.
+    """The SavedModel of an image model that kflare published, to be run in process."""
 
-    Attributes
-    ----------
-    folder : Path
-        The version's own, such as `savedmodels/cnn-m/1`.
-    size : int
-        Width and height of the network's input.
-    event : str
-        Class of the flares that it forecasts: "C" or "M".
-    threshold : float
-        Probability from which its forecast is "yes".
-    """
-
-    folder: Path
+    folder: Path  # the version's own, such as `savedmodels/cnn-m/1`
     origin: Origin
-    size: int
-    event: str
-    threshold: float
+    size: int  # width and height of the network's input
+    event: str  # class of the flares that it forecasts: "C" or "M"
+    threshold: float  # probability from which its forecast is "yes"
 
     @classmethod
     def find(cls, place: Path) -> "PublishedModel":

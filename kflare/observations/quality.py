@@ -57,30 +57,18 @@ _MDI_REJECTED = 0xFFFC0000 | 0x1F2
 class QualityPolicy:
     """Which images are rejected, which are read with a note, and which without; see the module for those with a name.
 
-    Parameters
-    ----------
-    name : str
-        For messages.
-    hmi_reject, mdi_reject : int
-        Bits of QUALITY that reject an image, by instrument.
-    hmi_accept, mdi_accept : int
-        Bits without a note. Every other bit degrades: the image is read with a note.
-    max_missing : float
-        Greatest part of the disk, 0 to 1, that may be missing.
-    noted_missing : float
-        Part of the disk from which on a missing part is noted.
-    refuses : bool
-        Whether a rejected image is refused (DataError); if not, it is read with a note that begins "rejected".
+    Every bit that neither rejects nor is accepted degrades: the image is read with a note. A rejected image raises
+    `DataError`, or where the policy does not refuse it is read with a note that begins "rejected".
     """
 
-    name: str
-    hmi_reject: int = _HMI_REJECTED
-    hmi_accept: int = _NOCOSMICRAY
+    name: str  # for messages
+    hmi_reject: int = _HMI_REJECTED  # bits of QUALITY that reject an image
+    hmi_accept: int = _NOCOSMICRAY  # bits without a note
     mdi_reject: int = _MDI_REJECTED
     mdi_accept: int = _NOTPRIME60
-    max_missing: float = 0.01
-    noted_missing: float = 0.001
-    refuses: bool = True
+    max_missing: float = 0.01  # greatest part of the disk, 0 to 1, that may be missing
+    noted_missing: float = 0.001  # part of the disk from which on a missing part is noted
+    refuses: bool = True  # a rejected image
 
     def __post_init__(self) -> None:
         for name in ("hmi_reject", "hmi_accept", "mdi_reject", "mdi_accept"):

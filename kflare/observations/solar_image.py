@@ -33,28 +33,14 @@ _UNTOLD = 0.01
 
 @dataclass(frozen=True, eq=False)
 class SolarImage:
-    """An image of the full disk; `time` is UTC.
+    """An image of the full disk."""
 
-    Parameters
-    ----------
-    data : numpy.ndarray, float32, shape (H, H)
-        DN per second; row 0 = north, column 0 = east, NaN where not measured.
-    disk : Disk
-        Centre and radius of the solar disk in pixels of `data`.
-    wavelength : int
-        In Å.
-    source : str
-        File that it came from, for messages.
-    quality_note : str
-        What QUALITY has to say of it: "" or "degraded: ...".
-    """
-
-    data: Float32Array
-    time: datetime
-    disk: Disk
-    wavelength: int
-    source: str
-    quality_note: str = ""
+    data: Float32Array  # DN per second, shape (H, H); row 0 = north, column 0 = east, NaN where not measured
+    time: datetime  # UTC
+    disk: Disk  # centre and radius of the solar disk in pixels of `data`
+    wavelength: int  # in Å
+    source: str  # file that it came from, for messages
+    quality_note: str = ""  # what QUALITY has to say of it: "" or "degraded: ..."
 
     def box(self, box: tuple[int, int, int, int], disk: Disk) -> tuple[int, int, int, int]:
         """The same part of the disk in this image: half-open pixels x0, y0, x1, y1 of an image whose disk is `disk`."""

@@ -72,17 +72,11 @@ class _Track:
 
 
 class Tracker:
-    """Gives each region of a series of detections its identity.
-
-    Attributes
-    ----------
-    events : list of TrackEvent
-        Merges and splits so far, in order of time.
-    """
+    """Gives each region of a series of detections its identity."""
 
     def __init__(self, options: TrackingOptions | None = None) -> None:
         self.options = options or TrackingOptions()
-        self.events: list[TrackEvent] = []
+        self.events: list[TrackEvent] = []  # merges and splits so far, in order of time
         self._tracks: list[_Track] = []
         self._time: datetime | None = None
 

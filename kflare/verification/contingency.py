@@ -31,17 +31,13 @@ class ContingencyTable:
     """Counts of a yes/no forecast against the outcome.
 
     Tables of folds can be added. Each score is a float, NaN with a `reason` where the table does not define it.
-
-    Parameters
-    ----------
-    tp, fp, fn, tn : int
-        Hits, false alarms, misses and correct nulls; others than integers from 0 raise `DataError`.
+    Counts other than integers from 0 raise `DataError`.
     """
 
-    tp: int = 0
-    fp: int = 0
-    fn: int = 0
-    tn: int = 0
+    tp: int = 0  # hits
+    fp: int = 0  # false alarms
+    fn: int = 0  # misses
+    tn: int = 0  # correct nulls
 
     def __post_init__(self) -> None:
         for name in ("tp", "fp", "fn", "tn"):
