@@ -66,6 +66,17 @@ def test_only_what_needs_a_network_loads_tensorflow():
     assert done.returncode == 0, done.stderr
 
 
+def test_the_state_of_an_office_and_a_forecast_from_rows_are_told_without_what_measures_images():
+    """Half of their time went into packages that they do not use."""
+    for module, unused in {
+        "kflare.operations.status": {"scipy", "skimage", "astropy", "sunpy", "sklearn", "matplotlib"},
+        "kflare.serving.forecasts.served_forecasts": {"skimage", "sunpy", "sklearn", "matplotlib", "scipy.signal"},
+    }.items():
+        code = f"import sys, {module}\nprint(*{unused} & set(sys.modules))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+        assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr or done.stdout
+
+
 def test_the_page_shows_the_values_of_constants():
     page = _TOOL["page"]()
     assert "| `MODELS` | `cnn-c`, `cnn-m`, `defn-c`, `defn-m` |" in page

@@ -15,8 +15,7 @@ from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY, add_changes, d
 from kflare.datasets.region_table import KEY_COLUMNS, region_numbers
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
-from kflare.regions.extraction import reasons_text
-from kflare.regions.feature_table import SETS, Feature, check_columns, feature_set, features_named
+from kflare.regions.feature_table import SETS, Feature, check_columns, feature_set, features_named, reasons_text
 from kflare.regions.xray_features import XRAY_FEATURES, xray_features
 from kflare.xray.flux import XrayFlux
 

@@ -55,7 +55,7 @@ from kflare.operations.measurement import (
     rung_of_features,
 )
 from kflare.operations.publish.pictures import keep_pictures
-from kflare.operations.questions import Answers, ask_disk, ask_regions, connect, unreachable_models, wanted_features
+from kflare.operations.questions import Answers, ask_disk, ask_regions, unreachable_models, wanted_features
 from kflare.operations.records import utc_text
 from kflare.operations.settings import ForecastSettings
 from kflare.operations.unrecorded import keep_cycle, kept_cycle
@@ -212,7 +212,7 @@ def _ask_networks(
 ) -> tuple[_Draft | None, Answers, dict[str, str], list[str]]:
     """A draft by the region models, None if they give none; the full-disk models; models that failed; other remarks."""
     server, label = settings.server, settings.server.version_label
-    with connect(server) as client:
+    with server.client() as client:
         failures = unreachable_models(client, (*server.region_models, *server.disk_models))
         disk_models = [name for name in server.disk_models if name not in failures]
         cnn = ask_disk(client, disk.measured.magnetogram, disk_models, attribution=server.attribution, label=label)

@@ -13,7 +13,6 @@ from kflare.io.arrays import Float32Array
 from kflare.models.registry import INTERVAL, model_spec
 from kflare.observations.magnetogram import Magnetogram
 from kflare.operations.forecast import ModelUse, Probability
-from kflare.operations.settings import ServerSettings
 from kflare.serving import Client
 from kflare.serving.forecasts.served_forecasts import ask_magnetogram, full_disks
 
@@ -30,11 +29,6 @@ class Answers:
     maps: dict[str, tuple[str, Float32Array]] = field(default_factory=dict)
     """By class, where a full-disk model looked for "flare": "cam" or, of one without it, "grad_cam", 0-1 (h, w)."""
     failures: dict[str, str] = field(default_factory=dict)  # models that did not answer, and why
-
-
-def connect(server: ServerSettings) -> Client:
-    """A client of the server in the settings."""
-    return Client(server.address, timeout=server.timeout_seconds, ca=server.ca, cert=server.cert, key=server.key)
 
 
 def unreachable_models(client: Client, models: Sequence[str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from kflare.models.registry import first_per_event, model_names, one_per_event
 from kflare.observations.quality import POLICIES
 from kflare.operations.forecast import RUNGS, Rung, cycle_name
 from kflare.operations.records import CHECKED, CheckedRecord, first_fault
+from kflare.serving import Client
 
 _NEXT: Final = 0.25  # hours from one issue time to the next, at least: they are named to the minute
 
@@ -139,6 +140,10 @@ class ServerSettings(_Section):
             raise SettingError("`server.version_label` must be a label, got an empty text: leave it out for the newest")
         one_per_event(self.region_models, "region", name="server.region_models")
         one_per_event(self.disk_models, "image", name="server.disk_models")
+
+    def client(self) -> Client:
+        """A client of this server."""
+        return Client(self.address, timeout=self.timeout_seconds, ca=self.ca, cert=self.cert, key=self.key)
 
 
 @dataclass(frozen=True, config=CHECKED)

@@ -7,7 +7,6 @@ from kflare.errors import ServingError
 from kflare.operations.clock import clock_behind, latest_issue, next_issue
 from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, Outage
 from kflare.operations.ledger import Ledger
-from kflare.operations.questions import connect
 from kflare.operations.records import utc_text
 from kflare.operations.settings import ForecastSettings
 from kflare.operations.unrecorded import kept_files
@@ -66,7 +65,7 @@ def status(settings: ForecastSettings, ledger: Ledger, *, now: datetime) -> dict
 def _server(settings: ForecastSettings) -> dict[str, Any]:
     wanted = (*settings.server.region_models, *settings.server.disk_models)
     try:
-        with connect(settings.server) as client:
+        with settings.server.client() as client:
             served = client.served(wanted)
     except ServingError as error:
         return {"address": settings.server.address, "error": str(error)}

@@ -26,7 +26,7 @@ from kflare.observations.usability import require_usable
 from kflare.regions.brightening import brightening_features
 from kflare.regions.cea import cea_patch
 from kflare.regions.detection import Detection, DetectionOptions, Region, detect_regions
-from kflare.regions.feature_table import feature_set
+from kflare.regions.feature_table import feature_set, reasons_text
 from kflare.regions.los_features import line_of_sight_features, sharp_sample_features
 from kflare.regions.tracking import harp_numbers
 from kflare.regions.vector_field import FullDiskVector
@@ -130,14 +130,6 @@ def measure(observations: ObservationSet, *, options: Extraction | None = None) 
     table = pd.DataFrame(rows, columns=[*REGION_COLUMNS, *MEASURED, "missing"])
     table = table.astype(dict.fromkeys(MEASURED, np.float64) | {"harpnum": "Int64", "quality": "Int64"})
     return Measured(magnetogram.time, detection, table, magnetogram, vector)
-
-
-def reasons_text(reasons: Mapping[str, str]) -> str:
-    """Reasons by feature as one line: `CHArea CHAll CHMax: no image at 1600 Å; dt02Area: ...`."""
-    names: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
-        names.setdefault(reason, []).append(name)
-    return "; ".join(f"{' '.join(own)}: {reason}" for reason, own in names.items())
 
 
 class _Values:

@@ -5,7 +5,7 @@ S a third party's claim, R our reconstruction; "A/R" is a name of the authors wi
 names the papers and places.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -93,3 +93,11 @@ def column_fault(column: pd.Series, *, rule: str = "finite") -> str:
     infinite = np.abs(column.to_numpy(np.float64, na_value=np.nan)) > np.finfo(np.float32).max
     wrong = column[infinite]
     return f"must be {rule}, got {wrong.iloc[0]} in row {wrong.index[0]}" if len(wrong) else ""
+
+
+def reasons_text(reasons: Mapping[str, str]) -> str:
+    """Reasons by feature as one line: `CHArea CHAll CHMax: no image at 1600 Å; dt02Area: ...`."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return "; ".join(f"{' '.join(own)}: {reason}" for reason, own in names.items())

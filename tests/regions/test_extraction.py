@@ -11,8 +11,8 @@ from astropy.io import fits
 from kflare.errors import DataError
 from kflare.observations.sets import sets_in
 from kflare.regions.detection import DetectionOptions
-from kflare.regions.extraction import MEASURED, REGION_COLUMNS, Extraction, measure, reasons_text
-from kflare.regions.feature_table import feature_set
+from kflare.regions.extraction import MEASURED, REGION_COLUMNS, Extraction, measure
+from kflare.regions.feature_table import feature_set, reasons_text
 
 VECTOR = [feature.name for feature in feature_set("defn79") if feature.group == "VEC"]
 LOS = [feature.name for feature in feature_set("defn79") if feature.group in {"LOS", "NL"}]
