@@ -45,6 +45,13 @@ def _named_period(text: str) -> tuple[str, datetime, datetime]:
     return name, _utc_time(begin), _utc_time(end)
 
 
+def _named_path(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise argparse.ArgumentTypeError(f"must be a name and a file such as C=c.csv, got {text!r}")
+    return name, Path(path)
+
+
 def _between(least: float, most: float, kind: Callable[[str], Any]) -> Callable[[str], Any]:
     def number(text: str) -> Any:
         found = kind(text)
@@ -57,7 +64,8 @@ def _between(least: float, most: float, kind: Callable[[str], Any]) -> Callable[
 
 OPTION_TYPES: Final[dict[str, Callable[[str], Any]]] = {
     "path": Path, "int": int, "float": float, "utc_time": _utc_time, "span": _span,
-    "named_number": _named_number, "named_period": _named_period, "words": lambda text: text.replace("-", " "),
+    "named_number": _named_number, "named_path": _named_path, "named_period": _named_period,
+    "words": lambda text: text.replace("-", " "),
 }  # fmt: skip
 """Of an option's value; text without one."""
 

@@ -14,38 +14,43 @@ python -m kflare.verify wide.csv --methods NOAA SIDC --threshold 0.5 NOAA=0.4 --
 python -m kflare.verify runs/defn-m/seed-0/forecasts.csv --span test --methods probability calibrated --output report
 python -m kflare.verify --ledger sqlite:///ledger.sqlite --class M --output report
 python -m kflare.verify --ledger sqlite:///ledger.sqlite --class C --regions --output report
+python -m kflare.verify --ledger sqlite:///ledger.sqlite --class largest --output report
+python -m kflare.verify --classes C=cv-defn-c/forecasts.parquet M=cv-defn-m/forecasts.parquet --output report
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from kflare.commands import command_line
-from kflare.errors import SettingError
+from kflare.errors import DataError, SettingError
 from kflare.io.atomic import make_folder, write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["main"]
 
 
 def _verify(args: argparse.Namespace) -> None:
-    if (args.table is None) == (args.ledger is None):
-        raise SettingError("give either a table of forecasts or `--ledger URL`")
+    if args.table is None and args.ledger is None and args.classes is None:
+        raise SettingError("give a table of forecasts, `--ledger URL` or `--classes CLASS=FILE`")
     if args.ledger is not None and args.letter is None:
         raise SettingError("`--ledger` needs `--class`: the class to score")
     folder: Path = args.output
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingError(f"`--output` must be a new or empty folder, got {folder}: nothing is overwritten")
 
-    import hashlib
-
     from kflare.verification.comparison import VerificationSettings
+    from kflare.verification.largest_class import verify_classes
     from kflare.verification.report import verify_forecasts
-    from kflare.verification.tables import of_methods, read_forecasts
+    from kflare.verification.tables import forecast_table
 
     common = tuple(number for name, number in args.threshold if not name)
     own = tuple((name, number) for name, number in args.threshold if name)
@@ -59,19 +64,51 @@ def _verify(args: argparse.Namespace) -> None:
         level=args.level,
         seed=args.seed,
     )
-    if args.ledger is not None:
-        from kflare.operations.outcomes import table_to_verify
-
-        frame, source, event = table_to_verify(args.ledger, args.letter, regions=args.regions)
-        frame = of_methods(frame, args.methods)
+    told = {name: getattr(args, name) for name in ("missing", "percent", "span", "since", "until")}
+    if args.classes is not None or args.letter == "largest":
+        if len(common) > 1:
+            raise SettingError(f"of a largest class `--threshold` must be one, and a class's own, got {len(common)}")
+        found = _of_classes(args)
+        tables = {name: forecast_table(frame, **told) for name, (frame, *_) in found.items()}
+        sources = {name: source for name, (_, source, _) in found.items()}
+        text, numbers, files = verify_classes(tables, settings, sources)
+        page = "verification.json"
     else:
-        frame, event = read_forecasts(args.table, methods=args.methods), args.event
-        source = f"{args.table.name}, SHA-256 {hashlib.sha256(args.table.read_bytes()).hexdigest()}"
-    told = {name: getattr(args, name) for name in ("missing", "percent", "span", "since", "until", "periods")}
-    result = verify_forecasts(frame, settings=settings, **told, event=event, source=source, progress=_bar)
-    _write(folder, result.files())
-    text = f"{result.as_text()}\n\nreport: {folder / 'report.html'}"
-    print(json.dumps(result.as_json(), indent=2, allow_nan=False) if args.json else text)
+        frame, source, event = _forecasts(args, args.letter, args.table)
+        told |= {"event": event, "source": source, "periods": args.periods, "progress": _bar}
+        result = verify_forecasts(frame, settings=settings, **told)
+        text, numbers, files, page = result.as_text(), result.as_json(), result.files(), "report.html"
+    _write(folder, files)
+    print(json.dumps(numbers, indent=2, allow_nan=False) if args.json else f"{text}\n\nreport: {folder / page}")
+
+
+def _forecasts(args: argparse.Namespace, letter: str, table: Path | None) -> "tuple[pd.DataFrame, str, str]":
+    """Forecasts of the methods asked for, of a table or of a class in the ledger; where they came from; the event."""
+    from kflare.operations.outcomes import table_to_verify
+    from kflare.verification.tables import of_methods, read_forecasts
+
+    if table is None:
+        frame, source, event = table_to_verify(args.ledger, letter, regions=args.regions)
+        return of_methods(frame, args.methods), source, event
+    frame = read_forecasts(table, methods=args.methods)
+    return frame, f"{table.name}, SHA-256 {hashlib.sha256(table.read_bytes()).hexdigest()}", args.event
+
+
+def _of_classes(args: argparse.Namespace) -> "dict[str, tuple[pd.DataFrame, str, str]]":
+    """The same of each class, in rising order; of a ledger X where it was forecast."""
+    from kflare.operations.forecast import FORECAST_CLASSES
+
+    files = dict(args.classes or ())
+    if args.classes and (len(files) < 2 or not files.keys() <= set(FORECAST_CLASSES)):
+        raise SettingError(f"`--classes` must name several of {', '.join(FORECAST_CLASSES)}, got {', '.join(files)}")
+    found = {}
+    for name in [name for name in FORECAST_CLASSES if name in files or not files]:
+        try:
+            found[name] = _forecasts(args, name, files.get(name))
+        except DataError:
+            if files or name != "X":  # which a ledger need not hold
+                raise
+    return found
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:

@@ -19,7 +19,7 @@ from kflare.verification.intervals import ClusteredSamples, Interval, Progress, 
 from kflare.verification.probabilistic import reliability, trailing_climatology
 from kflare.verification.tables import ForecastTable
 
-__all__ = ["Comparison", "VerificationSettings", "compare"]
+__all__ = ["Comparison", "VerificationSettings", "clusters_of", "compare"]
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def compare(
             raise SettingError(
                 f'there is no method "{method}": `thresholds` may name {", ".join(forecasts.probability)}'
             )
-    labels, block_length, notes = _clusters(forecasts, settings)
+    labels, block_length, notes = clusters_of(forecasts, settings)
     keys = {"time": forecasts.time, "observed": forecasts.observed, "cluster": labels}
     keys |= {} if forecasts.instrument is None else {"instrument": forecasts.instrument}
     rows = [
@@ -156,7 +156,7 @@ def compare(
     )
 
 
-def _clusters(forecasts: ForecastTable, settings: VerificationSettings) -> tuple[npt.NDArray[Any], int, list[str]]:
+def clusters_of(forecasts: ForecastTable, settings: VerificationSettings) -> tuple[npt.NDArray[Any], int, list[str]]:
     """Cluster of each sample, the block length, and what to say about it."""
     step, window = forecasts.shortest_step_hours(), settings.window_hours
     overlap = step < window

@@ -6,7 +6,7 @@ Whole clusters (days or HARPs) are therefore drawn with replacement, as Leka et 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,17 @@ from kflare.verification.scores import Score
 __all__ = ["ClusteredSamples", "Interval", "Resampled", "bootstrap"]
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
-Scorers = list[list[TableScores | ProbabilityScores | ReferenceScores]]
+
+
+class Scorer(Protocol):
+    """What scores samples as they are, and their resamples by the weights of clusters, as `TableScores` does."""
+
+    def scores(self) -> dict[str, Score]: ...
+
+    def resampled(self, weights: Float64Array) -> dict[str, Float64Array]: ...
+
+
+Scorers = Sequence[Sequence[Scorer]]
 """For each fold, what scores its samples; a score is the mean over the folds."""
 
 _SQUARED_DISTANCES = ("reliability", "resolution")
@@ -62,30 +72,30 @@ class Resampled:
 
 
 class ClusteredSamples:
-    """Outcomes of N samples, and which of them are not independent; arguments as for `bootstrap`."""
+    """Outcomes of N samples, in clusters by `codes`, those of one not independent; arguments as for `bootstrap`."""
 
     def __init__(self, observed: npt.ArrayLike, clusters: npt.ArrayLike, folds: npt.ArrayLike | None = None) -> None:
         self.observed = check_outcomes(observed)
         length = len(self.observed)
-        names, self._codes = cluster_codes(clusters, "clusters", length)
+        names, self.codes = cluster_codes(clusters, "clusters", length)
         self.clusters = len(names)
         years, fold_of = cluster_codes(np.zeros(length) if folds is None else folds, "folds", length)
         self._folds = [fold_of == number for number in range(len(years))]
 
     def table_scores(self, yes: Outcomes) -> Scorers:
         """What scores a yes/no forecast of the samples."""
-        return [[TableScores(self.observed[m], yes[m], self._codes[m], self.clusters)] for m in self._folds]
+        return [[TableScores(self.observed[m], yes[m], self.codes[m], self.clusters)] for m in self._folds]
 
     def probability_scores(self, probability: Probabilities) -> Scorers:
         """What scores a probability."""
         return [
-            [ProbabilityScores(self.observed[m], probability[m], self._codes[m], self.clusters)] for m in self._folds
+            [ProbabilityScores(self.observed[m], probability[m], self.codes[m], self.clusters)] for m in self._folds
         ]
 
     def reference_scores(self, probability: Probabilities, reference: Probabilities, threshold: float) -> Scorers:
         """What scores a probability against that of a reference."""
         pair = probability, reference
-        return [[ReferenceScores(self.observed, pair, threshold, self._codes, self.clusters)]]
+        return [[ReferenceScores(self.observed, pair, threshold, self.codes, self.clusters)]]
 
     def all_scores(
         self, probability: npt.ArrayLike, threshold: float | npt.ArrayLike, *, name: str = "probability"

@@ -13,12 +13,15 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from kflare.errors import DataError
+from kflare.io.arrays import IntArray
 from kflare.verification.contingency import best_threshold, counts_by_threshold
 from kflare.verification.probabilistic import brier_skill_score, reliability, roc_area, roc_curve
 from kflare.verification.samples import check_samples
 from kflare.verification.scores import score_arrays
 
-__all__ = ["as_png", "plot_intervals", "plot_reliability", "plot_roc", "plot_series", "plot_thresholds"]
+__all__ = [
+    "as_png", "plot_classes", "plot_intervals", "plot_reliability", "plot_roc", "plot_series", "plot_thresholds",
+]  # fmt: skip
 
 _BLUE, _ORANGE, _GREEN, _VERMILION, _PURPLE, _SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 _GREY, _PALE = "#595959", "#E8E8E8"
@@ -133,6 +136,22 @@ def plot_intervals(
         axes.set(xlabel=name, yticks=rows, ylim=(len(methods) - 0.5, -0.5))
         axes.set_yticklabels([_plain(method) for method in methods])
     figure.suptitle(_plain(title))
+    return figure
+
+
+def plot_classes(names: Sequence[str], counts: IntArray, *, title: str) -> Figure:
+    """Counts (K, K) of the classes forecast (rows) and observed; darker, the more of what came in a class."""
+    share = counts / np.maximum(counts.sum(axis=0), 1)
+    figure = Figure(figsize=(5.2, 4.8), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        text = f"{count}\n{100 * share[row, column]:.0f} %"
+        colour = "white" if share[row, column] > 0.55 else "black"
+        axes.text(column, row, text, ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="Largest class observed (% of its column)", ylabel="Largest class forecast", title=_plain(title))
     return figure
 
 

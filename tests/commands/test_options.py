@@ -61,6 +61,7 @@ def test_a_value_that_is_none(capsys):
     assert "--images: must lie in 1..1e+06, got 0" in refused(capsys, "controls", "x", "--images", "0")
     assert "--issue: `noon` is no date: write it as" in refused(capsys, "forecast", "--once", "--issue", "noon")
     assert "--from: `+2weeks` lies in the future" in refused(capsys, "fetch", "hmi", "--from", "+2weeks")
+    assert "--classes: must be a name and a file such as C=c.csv" in refused(capsys, "verify", "--classes", "c.csv")
     assert "not allowed with argument" in refused(capsys, "forecast", "--once", "--status")
     assert "choose from" in refused(capsys, "fit", "cnn-x")
 
@@ -96,6 +97,8 @@ _WAYS = {
     "verify": "verify t.csv --output o",
     "verify by region": "verify t.csv --output o --cluster region",
     "verify ledger": "verify --ledger sqlite:// --class M --output o",
+    "verify classes": "verify --classes C=c.csv M=m.csv --output o",
+    "verify the largest": "verify --ledger sqlite:// --class largest --output o",
     "fetch": "fetch --check d",
     "fetch hmi": f"fetch hmi {DATED}",
     "fetch aia": f"fetch hmi {DATED} --series aia.lev1_euv_12s",
@@ -153,9 +156,11 @@ IDLE = {
     "predict regions with flares": "--byte-range --attribute",
     "features": "--flare-scale",
     "features with flares": "--workers",
-    "verify": "--ledger --class --regions",
-    "verify by region": "--ledger --class --regions --block-length",
-    "verify ledger": "--percent --event --span",
+    "verify": "--classes --ledger --class --regions",
+    "verify by region": "--classes --ledger --class --regions --block-length",
+    "verify ledger": "--percent --event --span --classes",
+    "verify classes": "--ledger --class --regions --event --periods",
+    "verify the largest": "--percent --event --span --classes --periods",
     "fetch": "",
     "fetch hmi": "--wavelength",
     "fetch aia": "",
@@ -208,7 +213,7 @@ def typed(name, arguments, command):
     if arguments.get("action") == "store_true":
         return [name]
     choices = arguments.get("choices", [])
-    of_type = {"utc_time": "2014-01-01", "span": "1h", "named_period": "a=2014-01-01..2014-02-01"}
+    of_type = {"utc_time": "2014-01-01", "span": "1h", "named_period": "a=2014-01-01..2014-02-01", "named_path": "C=c"}
     plain = "1" if "range" in arguments or "type" in arguments else "x"
     listed = choices and not isinstance(choices, str)
     value = choices[0] if listed else of_type.get(arguments.get("type"), plain)

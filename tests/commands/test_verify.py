@@ -197,7 +197,7 @@ def test_a_ledger(tmp_path, capsys):
     with Ledger(url) as ledger:
         for n in range(20):
             issue = start + n * day
-            p = {"M": Probability(0.9 if n % 4 == 0 else 0.1, 0.5 if n % 4 == 0 else 0.02)}
+            p = {"M": Probability(0.9 if n % 4 == 0 else 0.1, 0.5 if n % 4 == 0 else 0.02), "C": Probability(0.7, 0.6)}
             ledger.record(Forecast(f"c{n}", issue, issue, issue, issue + day, issue + day, "all features", "", (), p))
         # The list covers the windows of all but the last day.
         ledger.record_flares(read_flares(flares), since=start - day, until=start + 19.5 * day, source="test")
@@ -208,6 +208,15 @@ def test_a_ledger(tmp_path, capsys):
     assert "kflare, threshold 50 %" in out
     assert "kflare (calibrated), threshold 50 %" in out
     assert "TSS 1.000" in out
+    status, out, err = run(
+        capsys, *arguments[:2], "--class", "largest", "--resamples", 50, "--output", tmp_path / "all"
+    )
+    assert (status, err) == (0, "")
+    # Of no class X, which this ledger does not hold: every M is a hit, and on the other days C came never.
+    assert "19 samples; forecast C from 50 %, M from 50 % on" in out
+    assert "kflare; columns: largest class observed\nForecast  below C  C  M\n" in out
+    assert "below C         0  0  0\nC              14  0  0\nM               0  0  5\n" in out
+    assert (tmp_path / "all" / "figures" / "classes-02.png").exists()  # that of the calibrated probabilities
     period = ["--since", "2026-01-09", "--until", "2026-01-17T03:00", "--methods", "kflare"]
     status, out, _ = run(capsys, *arguments, *period, "--output", tmp_path / "period")
     assert (status, "8 samples, 2 with an event" in out, "calibrated" in out) == (0, True, False)

@@ -1,16 +1,18 @@
 """The verification page: how good the forecasts of the full disk have been, in a table and in pictures."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 
+from kflare.io.arrays import BoolArray
 from kflare.operations.forecast import FORECAST_CLASSES, Forecast, Probability
 from kflare.operations.publish.pages import Figure, PastCycle, Section
-from kflare.verification.comparison import Comparison, VerificationSettings, compare
-from kflare.verification.plots import as_png, plot_reliability, plot_roc, plot_series
-from kflare.verification.tables import forecast_table
+from kflare.verification.contingency import ContingencyTable
+from kflare.verification.intervals import ClusteredSamples, Interval
+from kflare.verification.largest_class import CLASS_SCORES, ClassTable
+from kflare.verification.plots import as_png, plot_classes, plot_reliability, plot_roc, plot_series
 
 __all__ = ["verification_sections"]
 
@@ -40,12 +42,13 @@ def verification_sections(past: Sequence[PastCycle]) -> tuple[Section, ...]:
     """
     rows: list[tuple[str, ...]] = []
     drawn: list[Section] = []
+    every = [
+        (one.forecast, one.outcome.observed)
+        for one in sorted(past, key=lambda one: one.forecast.issue)
+        if isinstance(one.forecast, Forecast) and one.outcome is not None
+    ]
     for name in FORECAST_CLASSES:
-        known = [
-            (one.forecast, one.outcome.observed[name])
-            for one in sorted(past, key=lambda one: one.forecast.issue)
-            if isinstance(one.forecast, Forecast) and one.outcome is not None and name in one.outcome.observed
-        ]
+        known = [(forecast, observed[name]) for forecast, observed in every if name in observed]
         for method, of in (("regions combined", "full_disk"), ("full-disk CNN", "cnn")):
             answered = [(forecast, event) for forecast, event in known if name in getattr(forecast, of)]
             if answered:
@@ -56,40 +59,56 @@ def verification_sections(past: Sequence[PastCycle]) -> tuple[Section, ...]:
     if not drawn:
         few = f"Diagrams are drawn from {_FEWEST} forecasts upward, once both outcomes have been observed."
         drawn = [Section("Diagrams", few)]
-    return (Section("Contingency tables and scores", _TEXT, _HEAD, tuple(rows)), *drawn)
+    return (Section("Contingency tables and scores", _TEXT, _HEAD, tuple(rows)), *_largest_class(every), *drawn)
 
 
 def _row(name: str, method: str, of: str, known: Known) -> tuple[str, ...]:
     probabilities: list[Probability] = [getattr(forecast, of)[name] for forecast, _ in known]
-    yes_no = _compare(known, [one.deciding for one in probabilities])
-    table = yes_no.contingency.iloc[0]
+    observed = np.array([event for _, event in known])
+    yes = np.array([one.deciding >= _YES for one in probabilities])
+    samples, drawing = _samples([forecast for forecast, _ in known], observed)
+    scorers = {"yes": samples.table_scores(yes)}
+    calibrated = [one.calibrated for one in probabilities if one.calibrated is not None]
+    if len(calibrated) == len(known):
+        scorers["calibrated"] = samples.probability_scores(np.array(calibrated))
+    found = samples.resample(scorers, **drawing)
+    skill = _score(found.interval("calibrated", "brier_skill_score")) if "calibrated" in scorers else "–"
+    table = ContingencyTable.from_forecasts(observed, yes)
     counts = [len(known), table.tp + table.fn, table.tp, table.fp, table.fn, table.tn]
-    skill = "–"
-    if all(one.calibrated is not None for one in probabilities):
-        skill = _score(_compare(known, [one.calibrated for one in probabilities]), "brier_skill_score")
-    return (f"≥ {name}1.0", method, *map(str, counts), _score(yes_no, "tss"), _score(yes_no, "far"), skill)
+    scores = [_score(found.interval("yes", score)) for score in ("tss", "far")]
+    return (f"≥ {name}1.0", method, *map(str, counts), *scores, skill)
 
 
-def _compare(known: Known, probability: Sequence[float | None]) -> Comparison:
-    frame = pd.DataFrame(
-        {
-            "time": pd.DatetimeIndex([forecast.window_start for forecast, _ in known]),
-            "probability": probability,
-            "observed": [event for _, event in known],
-        }
-    )
-    hours = max((forecast.window_end - forecast.window_start).total_seconds() / 3600 for forecast, _ in known)
-    return compare(
-        forecast_table(frame), VerificationSettings(thresholds=(_YES,), window_hours=hours, resamples=_RESAMPLES)
-    )
+def _samples(forecasts: Sequence[Forecast], observed: BoolArray) -> tuple[ClusteredSamples, dict[str, Any]]:
+    """Samples in clusters of a day, and how these are drawn: two together where windows overlap."""
+    samples = ClusteredSamples(observed, np.array([one.window_start.date() for one in forecasts], dtype="M8[D]"))
+    overlap = any(later.window_start < one.window_end for one, later in pairwise(forecasts))
+    return samples, {"block_length": min(1 + overlap, samples.clusters), "resamples": _RESAMPLES}
 
 
-def _score(comparison: Comparison, name: str) -> str:
-    found = comparison.scores[comparison.scores["score"] == name].iloc[0]
-    if np.isnan(found["value"]):
+def _score(found: Interval) -> str:
+    if np.isnan(found.value):
         return "–"
-    text = f"{found['value']:.2f}"
-    return text if np.isnan(found["lower"]) else f"{text} [{found['lower']:.2f}, {found['upper']:.2f}]"
+    text = f"{found.value:.2f}"
+    return text if np.isnan(found.lower) else f"{text} [{found.lower:.2f}, {found.upper:.2f}]"
+
+
+def _largest_class(every: Sequence[tuple[Forecast, Mapping[str, bool]]]) -> list[Section]:
+    """Of the classes that all forecasts have: three, or four with X."""
+    names = [name for name in FORECAST_CLASSES if all(name in one.full_disk and name in seen for one, seen in every)]
+    if len(names) < 2:
+        return []
+    events = {name: np.array([seen[name] for _, seen in every]) for name in names}
+    samples, drawing = _samples([one for one, _ in every], events[names[0]])
+    yes = {name: np.array([one.full_disk[name].deciding >= _YES for one, _ in every]) for name in names}
+    table = ClassTable(yes, events, samples.codes)
+    found = samples.resample({"": [[table]]}, **drawing)
+    scores = ", ".join(f"{label} {_score(found.interval('', name))}" for name, label in CLASS_SCORES.items())
+    head, *rows = table.rows()
+    picture = as_png(plot_classes(table.names, table.counts, title="Largest class"))
+    alt = "The table as a picture: counts, and their shares of what came in each class."
+    text = f"The largest class that was forecast (rows) and that came (columns). {scores}."
+    return [Section("Largest class", text, head, tuple(rows), (Figure("largest-class", picture, alt),))]
 
 
 def _diagrams(name: str, known: Known) -> list[Section]:

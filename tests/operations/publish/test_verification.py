@@ -25,7 +25,8 @@ def test_counts_are_of_the_forecasts_whose_outcome_is_known(past: tuple[PastCycl
         assert row["Misses"] == str(verdicts.count("miss"))
         assert row["Correct nulls"] == str(verdicts.count("correct null"))
     assert len(rows) == 4
-    assert [figure.name for section in diagrams for figure in section.figures][:3] == [
+    assert [figure.name for section in diagrams for figure in section.figures][:4] == [
+        "largest-class",
         "series-c",
         "roc-c",
         "reliability-c",
@@ -33,9 +34,23 @@ def test_counts_are_of_the_forecasts_whose_outcome_is_known(past: tuple[PastCycl
     assert all(figure.alt for section in diagrams for figure in section.figures)
 
 
+def test_the_largest_class_is_counted_once_for_each_forecast(past: tuple[PastCycle, ...]) -> None:
+    section = verification_sections(past)[1]
+    assert (section.title, section.head) == ("Largest class", ("Forecast", "below C", "C", "M"))
+    known = [one for one in past if one.outcome is not None]
+    counts = {
+        (row[0], head): int(cell) for row in section.rows for head, cell in zip(section.head[1:], row[1:], strict=True)
+    }
+    assert sum(counts.values()) == len(known)
+    assert counts["M", "M"] == [verdict(one, "M") for one in known].count("hit")
+    assert sum(counts[row, "M"] for row in ("below C", "C")) == [verdict(one, "M") for one in known].count("miss")
+    assert "Gerrity " in section.text
+
+
 def test_few_forecasts_give_no_diagram_and_none_give_no_section(past: tuple[PastCycle, ...]) -> None:
     known = [one for one in past if one.outcome is not None][:3]
-    assert [section.title for section in verification_sections(known)] == ["Contingency tables and scores", "Diagrams"]
+    titles = [section.title for section in verification_sections(known)]
+    assert titles == ["Contingency tables and scores", "Largest class", "Diagrams"]
     assert verification_sections([one for one in past if one.outcome is None]) == ()
 
 
