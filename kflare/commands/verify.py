@@ -35,8 +35,6 @@ from kflare.io.atomic import make_folder, write_whole
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["main"]
-
 
 def _verify(args: argparse.Namespace) -> None:
     if args.table is None and args.ledger is None and args.classes is None:

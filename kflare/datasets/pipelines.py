@@ -10,8 +10,6 @@ import tensorflow as tf
 
 from kflare.datasets.preprocessing import fill_and_scale
 
-__all__ = ["augment", "image_dataset", "one_hot", "table_dataset"]
-
 _ENDLESS = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
 
 

@@ -25,8 +25,6 @@ from kflare.observations.reading import open_reader
 from kflare.observations.usability import require_usable
 from kflare.regions.inversion_lines import near_both_polarities
 
-__all__ = ["FULL_SCALE", "SATURATED", "ReducedImages", "proxies_of", "reduce_images"]
-
 _STRONG = 80.0  # gauss; below ±100 G, so that it works on the byte scale of the papers' images too
 # Gauss, or half of the byte scale where that is less: of the lines whose field says most (Schrijver 2007).
 _LINES = 125.0

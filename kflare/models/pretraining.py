@@ -27,8 +27,6 @@ from kflare.models.cross_fitting import OutOfSample
 from kflare.models.dense_cnn import GROUPS
 from kflare.models.training import Recipe, TrainingRun, ValidationSkill, load_weights, save_weights
 
-__all__ = ["GUISES", "held_out", "line_maps", "line_maps_of", "pretrain_on_line_maps"]
-
 GUISES = 4
 """Sources that each image is shown as in training, besides its own."""
 

@@ -19,8 +19,6 @@ from kflare.verification.intervals import ClusteredSamples, Interval, Progress, 
 from kflare.verification.probabilistic import reliability, trailing_climatology
 from kflare.verification.tables import ForecastTable
 
-__all__ = ["Comparison", "VerificationSettings", "clusters_of", "compare"]
-
 
 @dataclass(frozen=True)
 class VerificationSettings:

@@ -23,8 +23,6 @@ from kflare.verification.plots import as_png, plot_classes
 from kflare.verification.scores import Score, score_arrays
 from kflare.verification.tables import ForecastTable
 
-__all__ = ["CLASS_SCORES", "ClassTable", "verify_classes"]
-
 CLASS_SCORES: Final = {"accuracy": "Accuracy", "hss": "HSS (Heidke)", "peirce": "Peirce (TSS)", "gerrity": "Gerrity"}
 """Names and labels; all are 1 if perfect, all but the first 0 without skill, and NaN where undefined."""
 

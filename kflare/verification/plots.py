@@ -19,10 +19,6 @@ from kflare.verification.probabilistic import brier_skill_score, reliability, ro
 from kflare.verification.samples import check_samples
 from kflare.verification.scores import score_arrays
 
-__all__ = [
-    "as_png", "plot_classes", "plot_intervals", "plot_reliability", "plot_roc", "plot_series", "plot_thresholds",
-]  # fmt: skip
-
 _BLUE, _ORANGE, _GREEN, _VERMILION, _PURPLE, _SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 _GREY, _PALE = "#595959", "#E8E8E8"
 

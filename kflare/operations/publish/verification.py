@@ -14,8 +14,6 @@ from kflare.verification.intervals import ClusteredSamples, Interval
 from kflare.verification.largest_class import CLASS_SCORES, ClassTable
 from kflare.verification.plots import as_png, plot_classes, plot_reliability, plot_roc, plot_series
 
-__all__ = ["verification_sections"]
-
 _FEWEST = 20  # forecasts; fewer fill no diagram
 # As `forecast_class`: a rounding below 50 % is 50 %.
 _YES: Final = 0.5 - 1e-9
