@@ -59,26 +59,9 @@ def resampled(
     A value is the mean of its measured neighbours, weighted with their nearness; NaN where they weigh less than a half.
     The strongest value never grows.
 
-    Parameters
-    ----------
-    data : numpy.ndarray, float32, shape (H, H)
-        The image.
-    about : tuple of float
-        The point (x, y), in pixels from the left and the top, about which it is turned and enlarged; 0 is the centre
-        of the first pixel.
-    angle : float
-        Degrees, counterclockwise.
-    scale : float
-        How many times larger things become.
-    onto : tuple of float, optional
-        Where that point lies in the new image. None: where it lay.
-    width : int, optional
-        That of the new image. None: H.
-
-    Returns
-    -------
-    numpy.ndarray, float32, shape (width, width)
-        The new image.
+    It is turned by `angle`, in degrees counterclockwise, and enlarged, things becoming `scale` times larger, about the
+    point `about`, (x, y) in pixels from the left and the top, 0 being the centre of the first pixel. In the new image
+    (`width`, `width`), H if None, that point lies at `onto`, if None where it lay.
     """
     width = data.shape[0] if width is None else width
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
