@@ -10,6 +10,7 @@ import pandas as pd
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches, region_flux, require_covered
+from kflare.flares.region_numbers import outcome_assigned
 from kflare.sun.disk import FULL_DISK
 
 __all__ = ["OUTCOMES", "ExportOutcomes", "flux_of_regions", "named_outcomes"]
@@ -25,9 +26,9 @@ def named_outcomes(probability: npt.ArrayLike, event: npt.ArrayLike, *, threshol
 
 
 def flux_of_regions(times: pd.Series, noaa: pd.Series, flares: FlareList) -> npt.NDArray[np.float64]:
-    """Peak flux (W m^-2, 0 = none) of each region's largest flare within 24 h; NaN without a NOAA number."""
+    """Peak flux (W m^-2, 0 = none) of each region's largest flare within 24 h; NaN where it is not known."""
     flux = np.full(len(noaa), np.nan)
-    numbered = noaa.notna().to_numpy()
+    numbered = noaa.notna().to_numpy() & outcome_assigned(times, flares)
     if numbered.any():
         samples = pd.DataFrame({"time": times[numbered], "region": noaa[numbered].astype("Int64")})
         known = flares.table.dropna(subset="noaa").rename(columns={"noaa": "region"})

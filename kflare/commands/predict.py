@@ -9,6 +9,7 @@ python -m kflare.predict --regions regions.parquet --flares flares.csv --json
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING
 
 from kflare.commands import command_line
@@ -47,6 +48,7 @@ def _of_regions(args: argparse.Namespace, client: "Client") -> "ServedForecasts"
     from kflare.datasets.region_features import complete_rows
     from kflare.datasets.region_table import read_region_table
     from kflare.flares.labels import require_covered
+    from kflare.flares.region_numbers import unassigned_note
     from kflare.flares.repairing import read_flares
     from kflare.serving.forecasts.served_forecasts import forecast_regions, served_models
 
@@ -55,6 +57,8 @@ def _of_regions(args: argparse.Namespace, client: "Client") -> "ServedForecasts"
         flares = read_flares(args.flares, scale=args.flare_scale)
         # Histories of a list that ends before the forecast would silently be too quiet.
         require_covered(table["time"], flares, window_hours=0)
+        if note := unassigned_note(table["time"], flares):
+            print(f"{args.prog}: {note}", file=sys.stderr)
         table = complete_rows(table, flares=flares)
     return forecast_regions(client, table, served_models(client, "region", args.models))
 

@@ -12,6 +12,7 @@ import pandas as pd
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import in_seconds, keys, known_from, reaches, region_codes
+from kflare.flares.region_numbers import PASSAGE_DAYS, flares_assigned
 from kflare.sun.times import DAY_SECONDS
 
 __all__ = ["DISK_HISTORY", "REGION_HISTORY", "add_changes", "disk_history", "numbered_history", "region_history"]
@@ -47,7 +48,8 @@ def numbered_history(samples: pd.DataFrame, numbers: pd.DataFrame, flares: Flare
     """Flare history of each sample's region by the NOAA numbers that it had been given by then.
 
     `numbers` (`time`, `region`, `noaa`) tells which number a region was given, and when at the earliest. As
-    `region_history`, but NaN for a region that had no number yet, whose flares are not known.
+    `region_history`, but NaN for a region that had no number yet, whose flares are not known, and where the list does
+    not tell whose the flares of a class are (`flares_assigned`, of the last 24 h or a passage of the disk).
     """
     given = numbers.groupby(["region", "noaa"], as_index=False)["time"].min().rename(columns={"time": "given"})
     rows = samples[["time", "region"]].reset_index(drop=True).reset_index(names="row")
@@ -55,7 +57,12 @@ def numbered_history(samples: pd.DataFrame, numbers: pd.DataFrame, flares: Flare
     pairs = pairs[pairs["given"] <= pairs["time"]]
     numbered = flares.table.dropna(subset="noaa")
     counts = region_history(pairs.assign(region=pairs["noaa"]), numbered.assign(region=numbered["noaa"]))
-    return counts.groupby(pairs["row"]).sum().reindex(range(len(samples))).set_axis(samples.index)
+    history = counts.groupby(pairs["row"]).sum().reindex(range(len(samples))).set_axis(samples.index)
+    for letter, above in _NEXT_CLASS.items():
+        for name, days in ((f"{letter}his", PASSAGE_DAYS), (f"{letter}his1d", 1.0)):
+            known = flares_assigned(samples["time"], flares, days=days, lowest=letter, below=above)
+            history[name] = history[name].where(known)
+    return history
 
 
 def disk_history(times: pd.Series, flares: FlareList) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY, add_changes, d
 from kflare.datasets.region_table import KEY_COLUMNS, region_numbers
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
+from kflare.flares.region_numbers import unassigned_rows
 from kflare.regions.feature_table import SETS, Feature, check_columns, feature_set, features_named, reasons_text
 from kflare.regions.xray_features import XRAY_FEATURES, xray_features
 from kflare.xray.flux import XrayFlux
@@ -56,8 +57,9 @@ def complete_rows(
     The rows have `time` (UTC), `region`, `noaa` or `noaas`, and what was measured; what is appended is float64, NaN =
     not known. If they have the column `missing`, it also says why a derived feature is. Without `flares` no history is
     appended, without `xray` no X-ray feature. A region's flares are those of the NOAA numbers that it had been given by
-    the time of the row, and before it has one its history is NaN. Nothing later than a row enters it. `DataError` if a
-    column is not numeric or infinite, or a region has two rows at one time.
+    the time of the row; before it has one its history is NaN, as is what the list does not tell (`flares_assigned`).
+    Nothing later than a row enters it. `DataError` if a column is not numeric or infinite, or a region has two rows at
+    one time.
     """
     derived = _changes(rows, past)
     if xray is not None:
@@ -100,13 +102,12 @@ def _reasons(rows: pd.DataFrame, out: pd.DataFrame, flares: FlareList | None, xr
         for text, time in zip(texts, rows["time"], strict=True):
             text.append(of_time[time])
     if not set(REGION_HISTORY).issubset(rows):
-        reason = dict.fromkeys(REGION_HISTORY, "no NOAA number given")
-        if flares is None:
-            reason = dict.fromkeys((*REGION_HISTORY, *DISK_HISTORY), "no flare list given")
-        history = reasons_text(reason)
-        unknown = out.reindex(columns=list(REGION_HISTORY)).isna().all(axis=1)
-        for text, without in zip(texts, unknown, strict=True):
-            text.append(history if without else "")
+        columns = np.array([*REGION_HISTORY, *([] if flares is not None else DISK_HISTORY)])
+        unknown = out.reindex(columns=columns).isna().to_numpy()
+        nameless = np.zeros(len(rows), bool) if flares is None else unassigned_rows(rows["time"], flares)
+        for text, lost, few in zip(texts, unknown, nameless, strict=True):
+            reason = "few flares of the list have a NOAA number" if few else "no NOAA number given"
+            text.append(reasons_text(dict.fromkeys(columns[lost], "no flare list given" if flares is None else reason)))
     for hours, bases in _BASES.items():
         names = [f"dt{hours:02d}{base}" for base in bases]
         names = [name for name in names if name in out and name not in rows]

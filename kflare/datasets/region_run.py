@@ -4,6 +4,7 @@ The parts are read in order of time and never all at once: tracking needs the re
 Which features look how far back is in the feature table; how near to that time a measurement must be is reconstruction.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from kflare.datasets.region_parts import read_part
 from kflare.datasets.region_table import region_numbers
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import require_covered
+from kflare.flares.region_numbers import unassigned_note
 from kflare.io.atomic import temporary_file, writing
 from kflare.regions.extraction import REGION_COLUMNS
 from kflare.regions.feature_table import SETS, Feature, feature_set
@@ -25,6 +27,7 @@ from kflare.xray.flux import XrayFlux
 
 __all__ = ["RunTable", "complete_run", "table_columns"]
 
+_LOG: Final = logging.getLogger(__name__)
 _CHUNK: Final = 24  # times whose rows are completed and written together
 _UNITS: Final = {
     "lon": "degree", "lat": "degree", "lon_min": "degree", "lon_max": "degree", "lat_min": "degree",
@@ -77,6 +80,8 @@ def complete_run(
     if flares is not None and len(index):
         # A list that ends before the observations would make histories that are silently too quiet.
         require_covered(index["time"], flares, window_hours=0)
+        if note := unassigned_note(index["time"], flares):
+            _LOG.warning("%s", note)
     numbers = region_numbers(index)
     own = dict(iter(index.groupby("path", sort=False)))
     with writing(target), _table_writer(target, None if flares is None else flares.scale) as write:

@@ -11,6 +11,7 @@ from kflare.datasets.region_features import RegionHistory, complete_rows, to_for
 from kflare.datasets.region_table import read_region_table, region_flares_by_noaa
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import region_flux, require_covered
+from kflare.flares.region_numbers import outcome_assigned, require_assigned, unassigned_note
 from kflare.sharp.samples import read_sharp_samples, region_flares
 
 __all__ = ["RegionSamples", "samples_of_region_table", "samples_of_sharp"]
@@ -27,20 +28,29 @@ class RegionSamples:
 
 
 def samples_of_region_table(path: Path, flares: FlareList) -> RegionSamples:
-    """Label a region table by the NOAA numbers of its rows; `DataError` if the flare list does not cover it."""
+    """Label a region table by the NOAA numbers of its rows; rows whose label is unknown are left out.
+
+    `DataError` if the flare list does not cover it, or names too few regions.
+    """
     table = read_region_table(path)
     about = table.attrs
     require_covered(table["time"], flares)
+    require_assigned(table["time"], flares)
     own = region_flares_by_noaa(table, flares.table)
     whole = complete_rows(table, flares=flares)
     table = to_forecast(whole)
     # Flares are listed by NOAA number: of a region without one it is not known whether it flared.
     numbered = table["region"].isin(table["region"][table["noaa"].fillna(0) > 0]).to_numpy()
-    left_out = {"not to be forecast": len(whole) - len(table), "without NOAA number": int((~numbered).sum())}
-    notes = tuple(f"{path}: {rows} rows {why} left out" for why, rows in left_out.items() if rows)
-    table = table[numbered].reset_index(drop=True)
+    told = outcome_assigned(table["time"], flares)
+    left_out = {
+        "not to be forecast": len(whole) - len(table), "without NOAA number": int((~numbered).sum()),
+        "with few numbered flares in the 24 h after them": int((numbered & ~told).sum()),
+    }  # fmt: skip
+    notes = [f"{path}: {rows} rows {why} left out" for why, rows in left_out.items() if rows]
+    table = table[numbered & told].reset_index(drop=True)
     table.attrs = about
-    return RegionSamples(table, region_flux(table, own), own, notes)
+    notes += [note] if (note := unassigned_note(table["time"], flares)) else []
+    return RegionSamples(table, region_flux(table, own), own, tuple(notes))
 
 
 def samples_of_sharp(
@@ -54,6 +64,7 @@ def samples_of_sharp(
     """
     samples = read_sharp_samples(folder, flares=flares, harp_noaa=harp_noaa)
     table = samples.table
+    require_assigned(table["time"], flares)
     assert samples.harp_noaa is not None
     numbers = samples.harp_noaa.assign(region="HARP " + samples.harp_noaa["harpnum"].astype(str))
     listed = {} if srs is None else srs.groupby("noaa")["issued"].min().to_dict()
@@ -65,6 +76,7 @@ def samples_of_sharp(
     numbers["time"] = given(numbers["noaa"]).fillna(first)
     early = int((~numbers["noaa"].isin(list(listed))).sum())
     notes = [*samples.notes, f"{early} of {len(numbers)} NOAA numbers taken as known from a region's first row"]
+    notes += [note] if (note := unassigned_note(table["time"], flares)) else []
     table["noaa"] = table["noaa"].where(~(given(table["noaa"]) > table["time"]))
     table = complete_rows(table, RegionHistory(table.iloc[:0], numbers), flares=flares)
     flux = table["flux24"].to_numpy(np.float64)

@@ -1,8 +1,24 @@
-"""NOAA's numbers of active regions, which many sources shorten to four digits."""
+"""NOAA's numbers of active regions, which many sources shorten to four digits and some lists of flares lack."""
 
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from kflare.errors import DataError
+from kflare.flares.catalogue import FlareList
+from kflare.flares.labels import LEAD_HOURS, in_seconds, known_from, reaches
 from kflare.io.table_file import numbers
+from kflare.sun.times import DAY_SECONDS
+
+PASSAGE_DAYS: Final = 14.0
+"""A region crosses the disk in these days, and gets a new number when it comes back."""
+
+# Of 1996 to 2003 NOAA's lists name the region of half of the flares of C and above, since 2010 of nine in ten. R.
+_SHARE: Final = 1 / 3
+# Of fewer flares the share says little: those of the whole passage decide.
+_FEW: Final = 3
 
 # Region 10000 was assigned on 2002-06-14; since 1972 about 250 regions a year got a number.
 _REGION_10000 = pd.Timestamp("2002-06-14", tz="UTC")
@@ -38,3 +54,61 @@ def listed_region_numbers(given: pd.Series, times: pd.Series) -> pd.Series:
     missing = ((expected.astype("Float64") - number) / 10_000).round()
     whole = (number > 9999) | (missing <= 0) | (dates < _FIRST_SHORT)
     return number.where(whole.fillna(value=True), number + 10_000 * missing).astype("Int64")
+
+
+def flares_assigned(
+    times: pd.Series, flares: FlareList, *, days: float, lowest: str = "C", below: str | float = np.inf
+) -> npt.NDArray[np.bool_]:
+    """Whether it is known whose the flares in (t - days, t] are, bool (N,), for N times t (UTC).
+
+    Of flares of class `lowest` and above, below another class or flux in W m^-2. Some lists name the region of part of
+    their flares, or of none. It is known where each of these flares has a NOAA number, or where a third of those of C
+    and above in the window have one; if they are fewer than three, of those in the `PASSAGE_DAYS` before t.
+    """
+    until = in_seconds(times)
+    named, flux = flares.table["noaa"].notna().to_numpy(), flares.table["flux"].to_numpy()
+    peak, strong = known_from(flares.table), reaches(flux, "C")
+
+    def within(which: npt.NDArray[np.bool_], span: float) -> npt.NDArray[np.int64]:
+        event = np.sort(peak[which])
+        after = until - round(span * DAY_SECONDS)
+        return np.searchsorted(event, until, side="right") - np.searchsorted(event, after, side="right")
+
+    few = within(strong, days) < _FEW
+    share = {span: within(strong & named, span) >= _SHARE * within(strong, span) for span in (days, PASSAGE_DAYS)}
+    nameless = within(reaches(flux, lowest) & ~reaches(flux, below) & ~named, days)
+    return (nameless == 0) | np.where(few, share[PASSAGE_DAYS], share[days])
+
+
+def outcome_assigned(times: pd.Series, flares: FlareList) -> npt.NDArray[np.bool_]:
+    """Whether it is known whose the flares in the 24 h after each of N times are, bool (N,).
+
+    As `flares_assigned` at their end, of the day or of the passage: what is past is not numbered later than the rest.
+    """
+    end = times + pd.Timedelta(hours=LEAD_HOURS)
+    return flares_assigned(end, flares, days=LEAD_HOURS / 24) | flares_assigned(end, flares, days=PASSAGE_DAYS)
+
+
+def unassigned_rows(times: pd.Series, flares: FlareList) -> npt.NDArray[np.bool_]:
+    """Whether the history of a region at each of N times lacks some flares, bool (N,): see `flares_assigned`."""
+    day, passage = (flares_assigned(times, flares, days=days) for days in (1.0, PASSAGE_DAYS))
+    return ~(day & passage)
+
+
+def unassigned_note(times: pd.Series, flares: FlareList) -> str:
+    """At how many times the history of regions lacks flares, why, and what to do, in a line; "" if at none."""
+    unknown = int(unassigned_rows(times, flares).sum())
+    if not unknown:
+        return ""
+    named = flares.table["noaa"][reaches(flares.table["flux"], "C")].notna()
+    return (
+        f"{flares.source} names the region of {named.sum()} of its {len(named)} flares of class C and above, too "
+        f"few before {unknown} of {len(times)} rows: their flare history is not known; give a list with NOAA's region "
+        "numbers, such as SWPC's daily events (kflare fetch flares)"
+    )
+
+
+def require_assigned(times: pd.Series, flares: FlareList) -> None:
+    """`DataError` where the history lacks flares at most of the times: for training it is as if there were none."""
+    if unassigned_rows(times, flares).mean() > 1 / 2:
+        raise DataError(f"`flares`: {unassigned_note(times, flares)}")

@@ -19,6 +19,7 @@ import pandas as pd
 from kflare import __version__
 from kflare.errors import DataError, KflareError, LedgerError
 from kflare.flares.catalogue import FlareList
+from kflare.flares.region_numbers import unassigned_note
 from kflare.models.baselines import disk_climatology
 from kflare.models.event_statistics import event_statistics
 from kflare.operations.clock import clock_behind, clock_doubt, late_remark, next_issue, record_missed
@@ -202,6 +203,8 @@ def _measured(
         with log.timed("measured") as values:
             disk = measure_disk(inputs, flares, ledger, settings)
             values["regions"] = len(disk.table)
+            if flares is not None and len(disk.table) and (note := unassigned_note(disk.table["time"], flares)):
+                values["flares"] = note
     except DataError as error:
         return None, [f"the magnetogram cannot be used: {error}"]
     return disk, []

@@ -11,6 +11,7 @@ import pandas as pd
 from kflare.datasets.region_features import LOOK_BACK, RegionHistory, complete_rows
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
+from kflare.flares.region_numbers import unassigned_rows
 from kflare.operations.flare_records import flare_texts
 from kflare.operations.forecast import (
     FULL,
@@ -80,6 +81,8 @@ def measure_disk(
         earlier = pd.concat([one for one in known if len(one)] or known[:1], ignore_index=True)
         past = RegionHistory(earlier, ledger.noaa_numbers(before))
         rows = complete_rows(rows, past, flares=flares, xray=inputs.xray)
+        if flares is not None and unassigned_rows(rows["time"], flares).any():
+            remarks.append("the list of flares does not tell of which regions they are: their history is not known")
         rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *FEATURES])))
     return MeasuredDisk(measured, rows, tracker.state(), tuple(remarks))
 

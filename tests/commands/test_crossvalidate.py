@@ -192,6 +192,14 @@ def test_refuses_what_it_cannot_do(sun, more, message):
     assert message in err
 
 
+def test_refuses_a_flare_list_that_names_no_region(sun, tmp_path):
+    pd.read_csv(sun / "flares.csv").drop(columns="noaa").to_csv(tmp_path / "list.csv", index=False)
+    more = ["--flares", tmp_path / "list.csv", "--output", tmp_path / "cv", "--test-years", 2013]
+    status, out, err = run("defn-c", "--regions", sun / "regions.parquet", *more)
+    assert (status, out) == (1, "")
+    assert "`flares`: list.csv names the region of 0 of its" in err
+
+
 def test_refuses_years_without_samples_or_events(sun, tmp_path):
     common = ["--regions", sun / "regions.parquet", "--flares", sun / "flares.csv", "--output", tmp_path]
     status, _, err = run("defn-c", *common, "--test-years", 2019)

@@ -22,6 +22,19 @@ def run(observed_sun, tmp_path_factory):
     return folder
 
 
+def test_a_flare_list_that_names_no_region_leaves_the_history_open(observed_sun, run, copy, tmp_path, caplog):
+    flares = pd.read_csv(observed_sun / "flares.csv")
+    flares.drop(columns="noaa").to_csv(tmp_path / "list.csv", index=False)
+    options = ["--flares", str(tmp_path / "list.csv"), "--srs", str(observed_sun / "srs.csv")]
+    assert features.main([str(observed_sun), "--output", str(copy), *options]) == 0
+    assert "list.csv names the region of 0 of its" in caplog.text
+    before, after = (pd.read_parquet(folder / "regions.parquet") for folder in (run, copy))
+    happened = before["Chis"] > 0
+    assert happened.any()
+    assert after.loc[happened, "Chis"].isna().all()
+    assert after.loc[happened, "missing"].str.contains("Chis.*: few flares of the list have a NOAA number").all()
+
+
 @pytest.fixture
 def copy(run, tmp_path):
     return shutil.copytree(run, tmp_path / "run")

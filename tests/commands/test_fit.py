@@ -281,6 +281,10 @@ REFUSALS = {
         lambda sun: [*defn(sun), *flares_with(sun, lambda f: f.replace("^2014", "2011", regex=True))],
         "`flares`: list.csv covers 2011.*the samples need 2014",
     ),
+    "flare list without regions' numbers": (
+        lambda sun: [*defn(sun), *flares_with(sun, lambda f: f.drop(columns="noaa"))],
+        "`flares`: list.csv names the region of 0 of its .* give a list with NOAA's region numbers",
+    ),
     "no table": (lambda sun: [*defn(sun), "--regions", "nowhere.parquet"], "no region table nowhere.parquet"),
     "feature missing": (
         lambda sun: [*defn(sun), *table_with(sun, MEANGBZ=None), "--features", "AREA", "MEANGBZ"],

@@ -93,6 +93,22 @@ def test_regions_combine_to_the_full_disk(server, sun, capsys):
 
 
 @pytest.mark.slow
+def test_no_region_numbers_in_a_flare_list_is_not_no_flares(server, sun, tmp_path, capsys):
+    """What is not known is imputed and counted, and a line says why and what to do."""
+    pd.read_csv(sun / "flares.csv").drop(columns="noaa").to_csv(tmp_path / "list.csv", index=False)
+    imputed = {}
+    for flares in (sun / "flares.csv", tmp_path / "list.csv"):
+        more = ["--flares", flares, "--server", server, "--json"]
+        status, out, err = run(capsys, "--regions", sun / "regions.parquet", *more)
+        assert status == 0
+        windows = json.loads(out)["windows"]
+        imputed[flares.name] = sum(region["C+"]["imputed"] for one in windows for region in one["regions"])
+        told = [line for line in err.splitlines() if "names the region of 0 of its" in line]
+        assert len(told) == (flares.name == "list.csv")
+    assert imputed["list.csv"] > imputed["flares.csv"]
+
+
+@pytest.mark.slow
 def test_table_never_shows_zero_percent(server, sun, capsys):
     status, out, _ = run(
         capsys, "--regions", sun / "regions.parquet", "--flares", sun / "flares.csv", "--server", server

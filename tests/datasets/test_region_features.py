@@ -98,6 +98,18 @@ def test_nothing_is_known_of_the_flares_of_a_region_without_a_noaa_number(table,
     assert out["diskC1d"].tolist() == [0, 2, 2]
 
 
+def test_no_region_numbers_in_a_flare_list_is_not_no_flares(table, flares):
+    nameless = FlareList(flares.table.assign(noaa=pd.array([None, None], "Int64")), "test list")
+    out = completed(table.assign(missing=["", "", "USFLUX: x"]), nameless)
+    # A day later one flare of C and one of M had happened, nobody knows where; none of X, anywhere.
+    for name in ("Chis", "Chis1d", "Mhis", "Mhis1d"):
+        np.testing.assert_array_equal(out[name], [0, np.nan, np.nan])
+    assert out["Xhis"].tolist() == out["Xhis1d"].tolist() == [0, 0, 0]
+    assert out["diskC1d"].tolist() == [0, 2, 2]
+    why = "Chis Mhis Chis1d Mhis1d: few flares of the list have a NOAA number"
+    assert [why in text for text in out["missing"]] == [False, True, True]
+
+
 def test_rows_keep_their_order_and_index(table, flares):
     mixed = table.iloc[[2, 1, 0]].set_axis([5, 5, 1])
     out = completed(mixed, flares)

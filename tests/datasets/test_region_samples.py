@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 
 from kflare.datasets.region_samples import samples_of_region_table, samples_of_sharp
+from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 
 
@@ -24,6 +25,27 @@ def test_a_region_table_is_labelled_by_its_own_flares(tmp_path, flares):
     assert list(samples.table["Chis"]) == [0, 1, 1, 1]
     assert list(samples.region_flares["region"]) == ["1", "1"]
     assert samples.notes == (f"{tmp_path / 'regions.csv'}: 4 rows without NOAA number left out",)
+
+
+def test_labels_of_flares_without_a_region_are_not_none(tmp_path, flares):
+    times = pd.date_range("2014-01-01", periods=4, freq="12h", tz="UTC")
+    pd.DataFrame({"time": times, "region": "1", "noaa": 11900, "AREA": 100.0}).to_csv(tmp_path / "own.csv", index=False)
+    nameless = flares.table.assign(noaa=flares.table["noaa"].where(flares.table["start"] < "2014-01-02"))
+    # Of the four flares of 1 and 2 January one is numbered; the others are in the windows of 2 January.
+    nameless = pd.concat([nameless, nameless[1:2]])
+    samples = samples_of_region_table(tmp_path / "own.csv", FlareList(nameless, "test", scale="operational"))
+    assert samples.table["time"].tolist() == list(times[:2])
+    assert "2 rows with few numbered flares in the 24 h after them left out" in samples.notes[0]
+
+
+def test_sharp_samples_of_a_list_without_regions_are_refused(tmp_path, flares):
+    times = pd.date_range("2014-01-01", periods=31, freq="96min")
+    rows = pd.DataFrame({"prefix": "HARP", "arpnum": 7, "t_end": times.astype(str), "flares": ""})
+    rows.assign(AREA=100.0, USFLUX=1e21, MEANGBZ=90.0, R_VALUE=1.0).to_csv(tmp_path / "sharp_0.csv", index=False)
+    pd.DataFrame({"harpnum": [7], "noaa_ar": [11900]}).to_parquet(tmp_path / "pairs.parquet")
+    nameless = FlareList(flares.table.assign(noaa=pd.array([None] * 4, "Int64")), "nameless.csv")
+    with pytest.raises(DataError, match=r"`flares`: nameless\.csv names the region of 0 of its 3 flares"):
+        samples_of_sharp(tmp_path, nameless, harp_noaa=tmp_path / "pairs.parquet")
 
 
 def test_sharp_samples_get_their_grid_and_their_labels_back(tmp_path, flares):

@@ -25,7 +25,7 @@ from kflare.operations.measurement import rung_of_features
 from kflare.operations.outcomes import forecast_outcomes, table_to_verify
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import CycleResult, run_once
-from kflare.operations.settings import ForecastSettings, as_toml
+from kflare.operations.settings import ForecastSettings, LedgerSettings, as_toml
 from kflare.regions.feature_table import SETS, feature_set
 from kflare.serving import Server
 from kflare.serving.server.config_files import ModelSettings
@@ -391,6 +391,25 @@ def test_x_flares_are_forecast_from_statistics_beside_the_networks(
     frame, _, event = table_to_verify(office.settings.ledger.url, "X", regions=False)
     assert event == "≥X1.0 flares"
     assert set(frame["method"]) == {"kflare", "kflare (calibrated)"}
+
+
+def test_no_region_numbers_in_the_flare_lists_is_not_no_flares(world: World, office: Office, tmp_path: Path) -> None:
+    """SWPC's feed names no region: with a list that does the history is known, with one that does not it is imputed."""
+    world.observe(ISSUE - HOUR)
+    flares = world.sun.flares.table
+    assert (flares["start"] < ISSUE).sum() > 0
+    remark = "the list of flares does not tell of which regions they are: their history is not known"
+    told = {}
+    for name in ("numbered", "nameless"):
+        list_of = replace(world.sun.flares, table=flares if name == "numbered" else flares.drop(columns="noaa"))
+        list_of.write_csv(tmp_path / f"{name}.csv")
+        settings = replace(office.settings, data=replace(office.settings.data, flares=tmp_path / f"{name}.csv"))
+        other = Office(replace(settings, ledger=LedgerSettings(f"sqlite:///{tmp_path / name}.sqlite")))
+        forecast = other.forecast()
+        features = other.ledger.features(ISSUE - 2 * HOUR, ISSUE)
+        told[name] = (remark in forecast.remarks, features["Chis"].notna().any())
+        other.ledger.close()
+    assert told == {"numbered": (False, True), "nameless": (True, False)}
 
 
 def test_nothing_at_all_is_an_outage(world: World, office: Office) -> None:
