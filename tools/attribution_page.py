@@ -252,7 +252,8 @@ def correlations(analysis: Any) -> str:
 
 def gradients(analysis: Any) -> str:
     """The part of Table 2 that is of hits."""
-    table = analysis.tables["table2_numbers"].set_index(["outcome", "measure", "flaring"])
+    numbers = analysis.tables["table2_numbers"]
+    table = numbers[numbers["map"] == "guided_backprop"].set_index(["outcome", "measure", "flaring"])
     lines = ["| hits, mean ± RMS deviation: flaring regions, quiet ones | here | paper |", "| --- " * 3 + "|"]
     for name, told in MEASURES.items():
         cells = [table.loc[("hit", name, flaring)] for flaring in (True, False)]

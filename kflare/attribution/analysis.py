@@ -24,21 +24,23 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from kflare.attribution.attribution_file import LABELS, Attribution, read_attribution
-from kflare.attribution.gradients import line_measures, table_2, table_2_as_printed
+from kflare.attribution.attribution_file import LABELS, Attribution, read_attribution, require_methods
+from kflare.attribution.gradients import MEASURES, line_measures, table_2, table_2_as_printed
 from kflare.attribution.harps import largest, place_regions, regions_near
 from kflare.attribution.image_maps import CLASS_MAPS, ImageMaps, scaled_maps
-from kflare.attribution.map_measures import map_measures, map_table
+from kflare.attribution.map_measures import alike_table, map_measures, map_table
 from kflare.attribution.outcomes import OUTCOMES, flux_of_regions, named_outcomes
 from kflare.attribution.region_tables import with_sharp
 from kflare.attribution.relations import correlations, occurrence_rates
 from kflare.datasets.archive import forecast_time
+from kflare.datasets.preprocessing import reduced
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches
 from kflare.io.atomic import make_folder, write_whole
 from kflare.models.registry import model_spec
 from kflare.observations.reading import read_magnetogram
+from kflare.observations.usability import require_usable
 from kflare.regions.inversion_lines import PolarityLines, default_threshold, polarity_lines
 
 __all__ = ["Analysis", "AnalysisOptions", "analyse", "read_image", "region_rows"]
@@ -63,6 +65,7 @@ class AnalysisOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_methods(self.methods, CLASS_MAPS)
         if not 0 <= self.decision_threshold <= 1:
             raise SettingError(f"`decision_threshold` must lie in [0, 1], got {self.decision_threshold}")
         if not self.tolerance_hours >= 0 or not self.max_longitude > 0:
@@ -79,6 +82,7 @@ def read_image(
     for method in options.methods:
         found.require(method)
     image = read_magnetogram(images[found.image], byte_range=found.byte_range, policy="any", time=found.time)
+    reduced(require_usable(image), size=found.size)  # refuses what no forecast may be made of
     image = found.on_maps(image)
     threshold = default_threshold(image) if options.polarity_threshold is None else options.polarity_threshold
     lines = polarity_lines(image.data, threshold=threshold, method=options.polarity_method, width=options.line_width)
@@ -95,7 +99,7 @@ def region_rows(
     `lon`, `lat` are at the time of the image, `hours` image minus the record of the position; `grad_cam` is the
     region's Grad-CAM value, `grad_cam_raw` that before the ReLU and the scaling, `grad_cam_order` 1 for the largest
     value of the image; the same of `cam`, and `cam_score`, what the region adds to the score; `guided_backprop` is the
-    largest scaled gradient; and those of `gradients.line_measures`.
+    largest scaled gradient; and those of `gradients.line_measures`, of it and, as `cam_iou`, of the other maps.
     """
     time, nominal = pd.Timestamp(attribution.time), forecast_time(attribution.time)
     gradient = image.shown["guided_backprop"][..., _FLARE]
@@ -116,6 +120,8 @@ def region_rows(
         for method in methods:
             row[method] = largest(image.shown[method][..., _FLARE], patch)
             row[f"{method}_raw"] = largest(image.raw[method][..., _FLARE], patch)
+            measured = line_measures(image.shown[method][..., _FLARE], lines, patch, strong=strong_gradient)
+            row |= {f"{method}_{name}": measured[name] for name in MEASURES}
         if "cam" in methods:
             row["cam_score"] = float(patch.crop(image.raw["cam"][..., _FLARE])[patch.mask].sum() / image.field.size)
         rows.append(row | line_measures(gradient, lines, patch, strong=strong_gradient))
@@ -152,6 +158,8 @@ class Analysis:
             self.tables["maps"].to_string(index=False, float_format="%.3f", na_rep="-"),
             printed.to_string(index=False),
         ]
+        if "alike" in self.tables:
+            parts.insert(3, self.tables["alike"].to_string(index=False, float_format="%.3f", na_rep="-"))
         if "figure7" in self.tables:
             columns = ["parameter", "n", "days", "pearson", "pearson_log", "spearman", "yi2021"]
             scaled = self.tables["figure7"].drop_duplicates("parameter")[columns]
@@ -199,6 +207,8 @@ def analyse(
     if sharp is not None:
         rows = with_sharp(rows, sharp, tolerance_hours=chosen.tolerance_hours)
     tables = {"maps": map_table(images)} | _tables(rows, chosen, threshold, sharp=sharp is not None)
+    if len([method for method in CLASS_MAPS if method in rows]) > 1:
+        tables["alike"] = alike_table(images, rows)
     about = {"model": model, "flaring": f">= {threshold}1.0 within 24 h", "flare_scale": flares.scale}
     summary = {**about, **_sizes(images, rows), "not_analysed": len(failures), "settings": asdict(chosen)}
     found = {"images": images.drop(columns="path"), "regions": rows, **tables}
@@ -257,14 +267,19 @@ def _measured(
 
 def _tables(rows: pd.DataFrame, options: AnalysisOptions, threshold: str, *, sharp: bool) -> dict[str, pd.DataFrame]:
     known = rows[rows["flux24"].notna()]
-    numbers = table_2(known)
+    methods = [method for method in CLASS_MAPS if method in rows]
+    by_map = {method: table_2(known, of=method).assign(map=method) for method in ("guided_backprop", *methods)}
     # The paper leaves nulls out of Figs. 6 and 7.
     chosen = known[known["outcome"] != "null"]
-    methods = [method for method in CLASS_MAPS if method in rows]
     rates = [occurrence_rates(chosen[method], chosen["flux24"]).assign(method=method) for method in methods]
     tables = {
-        "table2": table_2_as_printed(numbers, threshold=threshold),
-        "table2_numbers": numbers,
+        "table2_numbers": pd.concat(by_map.values(), ignore_index=True),
+        **{
+            "table2" + ("" if method == "guided_backprop" else f"_{method}"): table_2_as_printed(
+                found, threshold=threshold
+            )
+            for method, found in by_map.items()
+        },
         "figure6": pd.concat(rates, ignore_index=True),
     }
     if sharp:

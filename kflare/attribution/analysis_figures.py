@@ -176,7 +176,9 @@ def write_figures(
         title = f"{row['region']}\n{row['time']:%Y-%m-%d}\n{flux_to_class(row['flux24'])}"
         entries.append((title, image, lines, patch))
     if entries:
+        methods = [method for method in CLASS_MAPS if method in regions]
         figures["figure5"] = figure_patches(entries)
+        figures |= {f"figure5_{method}": figure_patches(entries, method) for method in methods}
     inner = regions[(regions["outcome"] != "null") & (regions["lon"].abs() <= max_longitude)]
     for method in (method for method in CLASS_MAPS if method in regions):
         ending = "" if method == "grad_cam" else f"_{method}"

@@ -5,7 +5,9 @@
 | primary | no data: image, time, model, probability | |
 | `CAM_FLARE`, `CAM_NO_FLARE` | exact CAM, signed; not of models that do not answer it | cells of the stem |
 | `GRAD_CAM_FLARE`, `GRAD_CAM_NO_FLARE` | raw and signed, before the final ReLU | cells of the last convolution |
+| `GRAD_CAM_PLUS_PLUS_FLARE`, … | Grad-CAM++, rectified by definition; where asked for | cells of the last convolution |
 | `GUIDED_BACKPROP_FLARE`, `GUIDED_BACKPROP_NO_FLARE` | raw and signed gradient | pixels of the network's input |
+| `SALIENCY_FLARE`, `SALIENCY_NO_FLARE` | the same without guiding; where asked for | pixels of the network's input |
 
 `sunpy.map.Map(path)` opens all. A file is written beside its place and renamed, so it is whole or not there.
 """
@@ -13,7 +15,7 @@
 import csv
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -24,7 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflare.errors import DataError, ModelError
+from kflare.errors import DataError, ModelError, SettingError
 from kflare.io.atomic import write_whole
 from kflare.io.guarded_fits import fits_parts, guarded_fits
 from kflare.io.payload import read_payload
@@ -34,14 +36,22 @@ from kflare.observations.world import header_of
 from kflare.sun.disk import Disk, network_disk
 from kflare.sun.geometry import Observer
 
-__all__ = ["LABELS", "STORED_METHODS", "Attribution", "Origin", "read_attribution", "read_origin", "write_attribution"]
+__all__ = [
+    "ANSWERED_METHODS", "LABELS", "METHODS", "Attribution", "Origin", "read_attribution", "read_origin",
+    "require_methods", "write_attribution",
+]  # fmt: skip
 
 LABELS = ("no_flare", "flare")
 """The labels, in the order of the maps' last axis."""
 
-STORED_METHODS = ("cam", "grad_cam", "guided_backprop")
+METHODS = ("cam", "grad_cam", "grad_cam_plus_plus", "guided_backprop", "saliency")
+"""The exact CAM, Grad-CAM (Selvaraju et al. 2017), Grad-CAM++ (Chattopadhay et al. 2018), guided backpropagation
+(Springenberg et al. 2015) and the plain gradient (Simonyan et al. 2014)."""
 
-_LAYERS = dict(zip(STORED_METHODS, ("all that reach the score", "last convolution", "magnetogram"), strict=True))
+ANSWERED_METHODS = ("cam", "grad_cam", "guided_backprop")
+"""Those that a published model answers; the first one not of versions from before it."""
+
+_LAYERS = {"cam": "all that reach the score", "grad_cam": "last convolution", "grad_cam_plus_plus": "last convolution"}
 _SAME = 0.05  # pixels by which the disk of an image may lie off that of the maps
 # Fine maps are kept to within 1e-5 of the map's largest value, the tolerance to which served maps equal those made in
 # process, and are integers on disk: those compress to about half, and a map read back equals the one written.
@@ -51,6 +61,14 @@ _WORLD = (
     *("CTYPE1", "CTYPE2", "CUNIT1", "CUNIT2", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CDELT1", "CDELT2"),
     *("PC1_1", "PC1_2", "PC2_1", "PC2_2", "RSUN_REF", "RSUN_OBS", "DSUN_OBS", "CRLN_OBS", "CRLT_OBS", "QUALITY"),
 )
+
+
+def require_methods(names: Sequence[str], known: Sequence[str] = METHODS) -> tuple[str, ...]:
+    """The names of methods as they are, if all are known; else `SettingError` lists those that are."""
+    for name in names:
+        if name not in known:
+            raise SettingError(f"no attribution method {name!r} here: the known ones are {', '.join(known)}")
+    return tuple(names)
 
 
 @dataclass(frozen=True)
@@ -66,33 +84,20 @@ class Origin:
 class Attribution:
     """Where the network looked in one image.
 
-    Attributes
-    ----------
-    image : str
-        Name of the magnetogram's file.
-    time : datetime
-        When it was observed, UTC.
-    byte_range : float or None
-        Field in gauss of byte 255, where the image had 8 bits.
-    probability, calibrated : float
-        Forecast for the full disk.
-    maps : dict of float32 arrays of shape (h, h, 2)
-        By method, of `STORED_METHODS`: raw, signed; row 0 = north, column 0 = east, last axis = `LABELS`. "cam" is left
-        out where the model does not answer it. The size S of "guided_backprop" is that of the network's input.
-    share : pair of floats
-        How much of the score less that of a Sun without field the channels of Grad-CAM make, by label; NaN = not known.
-    header : dict
-        FITS keywords of the S × S grid of the network's input, rows counted from the south.
+    `maps` by method, of `METHODS`, float32 (h, h, 2): raw, signed; row 0 = north, column 0 = east, last axis =
+    `LABELS`. "cam" is left out where the model does not answer it, and what no model answers unless it was asked for.
+    The size S of "guided_backprop" is that of the network's input, whose grid `header` describes, by FITS keywords,
+    with rows counted from the south.
     """
 
-    image: str
-    time: datetime
-    byte_range: float | None
+    image: str  # name of the magnetogram's file
+    time: datetime  # when it was observed, UTC
+    byte_range: float | None  # field in gauss of byte 255, where the image had 8 bits
     origin: Origin
-    probability: float
+    probability: float  # forecast for the full disk
     calibrated: float
     maps: dict[str, npt.NDArray[np.float32]]
-    share: tuple[float, float]
+    share: tuple[float, float]  # of the score less that of a Sun without field, Grad-CAM's channels'; NaN = not known
     header: dict[str, Any]
 
     @classmethod
@@ -100,7 +105,7 @@ class Attribution:
         cls, outputs: Mapping[str, npt.NDArray[Any]], row: int, magnetogram: Magnetogram, *, origin: Origin
     ) -> "Attribution":
         """One image of the outputs of `attribute`, maps (N, h, h, 2); `ModelError` where one is not finite."""
-        maps = {name: np.asarray(outputs[name][row], np.float32) for name in STORED_METHODS if name in outputs}
+        maps = {name: np.asarray(outputs[name][row], np.float32) for name in METHODS if name in outputs}
         if not all(np.isfinite(values).all() for values in maps.values()):
             raise ModelError(
                 f"the maps of {origin.model} version {origin.version} for `{magnetogram.source}` hold NaN or infinity: "
@@ -110,7 +115,7 @@ class Attribution:
         # Models that answer no exact CAM see the image as it is sent, those that do the Sun on one disk.
         own = network_disk(size) if "cam" in maps else magnetogram.disk.resized(magnetogram.data.shape[0], size)
         frame = replace(magnetogram, data=np.full((size, size), np.nan, np.float32), disk=own)
-        for name in maps.keys() - {"grad_cam"}:
+        for name in (name for name in maps if not name.startswith("grad_cam")):
             steps = np.array([_step(maps[name][..., label]) for label in range(len(LABELS))], np.float32)
             maps[name] = np.rint(maps[name] / steps) * steps
         share = outputs["grad_cam_share"][row].tolist() if "grad_cam_share" in outputs else (math.nan, math.nan)
@@ -168,7 +173,7 @@ class Attribution:
         """A raw map with row 0 = south, as FITS counts, and its header: what `sunpy.map.Map` takes."""
         maps = self.maps[method][..., LABELS.index(label)]
         header = _regridded(self.header, self.size, cell=self.cell(method), cells=maps.shape[0])
-        header |= {"METHOD": method, "LABEL": label, "LAYER": _LAYERS[method], **self.cards()}
+        header |= {"METHOD": method, "LABEL": label, "LAYER": _LAYERS.get(method, "magnetogram"), **self.cards()}
         share = self.share[LABELS.index(label)]
         if method == "grad_cam" and math.isfinite(share):
             header["SHARE"] = share
@@ -196,12 +201,13 @@ def write_attribution(attribution: Attribution, path: Path) -> None:
     """Write an attribution file, whole or not at all; a folder that cannot be written to raises `SettingError`."""
     from astropy.io import fits
 
-    parts = [fits.PrimaryHDU(header=_with_comments({"ORIGIN": "kflare", **attribution.cards()}))]
+    about = {"ORIGIN": "kflare", "MAPS": " ".join(attribution.maps), **attribution.cards()}
+    parts = [fits.PrimaryHDU(header=_with_comments(about))]
     for method in attribution.maps:
         for label in reversed(LABELS):
             data, header = attribution.map(method, label)
             cards, name = _with_comments(header), f"{method}_{label}".upper()
-            if method == "grad_cam":
+            if method.startswith("grad_cam"):
                 parts.append(fits.ImageHDU(data, cards, name=name))
                 continue
             step = _step(data)
@@ -232,8 +238,8 @@ def read_attribution(path: str | Path) -> Attribution:
             method: np.stack(
                 [file.pixels(parts[f"{method}_{label}".upper()])[::-1] for label in LABELS], axis=-1, dtype=np.float32
             )
-            for method in STORED_METHODS
-            if method != "cam" or "CAM_FLARE" in parts
+            for method in METHODS
+            if method in ("grad_cam", "guided_backprop") or f"{method}_flare".upper() in parts
         }
         header = parts["GUIDED_BACKPROP_FLARE"].header
         shares = [float(parts[f"GRAD_CAM_{label}".upper()].header.get("SHARE", math.nan)) for label in LABELS]
@@ -250,8 +256,8 @@ def read_attribution(path: str | Path) -> Attribution:
         )
 
 
-def read_origin(path: Path) -> tuple[Origin, float | None]:
-    """Model and byte range of an attribution file, from its first header; `DataError` where it has none."""
+def read_origin(path: Path) -> tuple[Origin, float | None, tuple[str, ...]]:
+    """Model, byte range and methods of an attribution file, from its first header; `DataError` where it has none."""
     try:
         with path.open("rb") as stream:
             stop = next(fits_parts(stream, path.stat().st_size)).data
@@ -261,7 +267,7 @@ def read_origin(path: Path) -> tuple[Origin, float | None]:
         raise DataError(f"`{path}` is no attribution file: {error}") from error
     with guarded_fits(begin, str(path), problem="is no attribution file", advice="delete it and run again") as file:
         header = file.hdus[0].header
-        return _origin(header), header.get("BYTERANG")
+        return _origin(header), header.get("BYTERANG"), tuple(header.get("MAPS", "").split())
 
 
 def _origin(header: Any) -> Origin:

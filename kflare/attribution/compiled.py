@@ -16,34 +16,21 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from kflare.attribution.attribution_file import ANSWERED_METHODS, METHODS, require_methods
 from kflare.attribution.exact_cam import ExactCam
 from kflare.attribution.guided import guided_copy, plain_copy, require_convolution
-from kflare.errors import ModelError, SettingError
+from kflare.errors import ModelError
 
-__all__ = ["METHODS", "CompiledAttribution"]
-
-METHODS = ("cam", "grad_cam", "grad_cam_plus_plus", "guided_backprop", "saliency")
-"""The exact CAM, Grad-CAM (Selvaraju et al. 2017), Grad-CAM++ (Chattopadhay et al. 2018), guided backpropagation
-(Springenberg et al. 2015) and the plain gradient (Simonyan et al. 2014)."""
+__all__ = ["CompiledAttribution"]
 
 
 class CompiledAttribution:
     """Scores and attribution maps of a dense CNN, for both labels at once.
 
     The maps are raw: signed, before Grad-CAM's final ReLU, the absolute value and the 0–1 scaling, which `image_maps`
-    applies; but Grad-CAM++ is rectified by definition.
-
-    Parameters
-    ----------
-    model : keras.Model
-        The dense CNN: input (N, S, S, 1), output (N, 2) behind a soft-max.
-    layer : str
-        The convolution that Grad-CAM looks at; no ReLU may follow it.
-
-    Raises
-    ------
-    ModelError
-        No such convolution, a ReLU behind it, a ReLU that cannot be guided, or no exact CAM (`ExactCam`).
+    applies; but Grad-CAM++ is rectified by definition. Of a dense CNN with input (N, S, S, 1) and output (N, 2) behind
+    a soft-max; `layer` is the convolution that Grad-CAM looks at. `ModelError`: no such convolution, a ReLU behind it,
+    a ReLU that cannot be guided, or no exact CAM (`ExactCam`).
     """
 
     def __init__(self, model: keras.Model, *, layer: str) -> None:
@@ -66,7 +53,7 @@ class CompiledAttribution:
         where that is 0; `guided_backprop` (N, S, S, 2), the guided gradient of each score with respect to the image.
         `ModelError` where the network has no exact CAM.
         """
-        return self._maps(images, ("cam", "grad_cam", "guided_backprop"))
+        return self._maps(images, ANSWERED_METHODS)
 
     def set_weights(self, weights: Sequence[npt.NDArray[np.float32]]) -> None:
         """Take over other weights of the same network (`keras.Model.get_weights`) without compiling anew."""
@@ -76,10 +63,7 @@ class CompiledAttribution:
 
     def maps(self, images: npt.ArrayLike, methods: Sequence[str] = METHODS) -> dict[str, npt.NDArray[np.float32]]:
         """Raw maps of both labels, (N, h, w, 2) by method, and `logits` (N, 2); `SettingError`: unknown method."""
-        unknown = [method for method in methods if method not in METHODS]
-        if unknown:
-            raise SettingError(f"`methods` must be of {', '.join(METHODS)}, got {unknown[0]!r}")
-        found = self._compiled(tf.convert_to_tensor(images, tf.float32), tuple(methods))
+        found = self._compiled(tf.convert_to_tensor(images, tf.float32), require_methods(methods))
         return {name: value.numpy() for name, value in found.items()}
 
     def _maps(self, images: tf.Tensor, methods: tuple[str, ...]) -> dict[str, tf.Tensor]:

@@ -20,7 +20,8 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from kflare.attribution.compiled import METHODS, CompiledAttribution
+from kflare.attribution.attribution_file import METHODS
+from kflare.attribution.compiled import CompiledAttribution
 from kflare.attribution.map_agreement import CELLS, agreement, mean_defined, on_cells, rank_correlation
 from kflare.datasets.preprocessing import fill_and_scale, reduced
 from kflare.errors import DataError
@@ -65,24 +66,10 @@ def randomisation_check(
 ) -> pd.DataFrame:
     """Replace the layers' weights by random ones, from the output down, and compare the maps with the model's own.
 
-    Each array gets its own values in random order, so that only what was learnt is lost.
-
-    Parameters
-    ----------
-    model : keras.Model
-        The fitted dense CNN; not changed.
-    images : float32 array of shape (N, S, S, 1)
-        The network's input, in [-1, 1].
-    methods : sequence of str
-        Of `compiled.METHODS`.
-    layer : str, optional
-        The convolution that Grad-CAM looks at; by default the last one.
-
-    Returns
-    -------
-    DataFrame
-        `randomised_down_to`, `method`, `rank_correlation` (mean over images). A method that explains the network falls
-        towards 0; one that stays high shows the image, not the network.
+    Each array gets its own values in random order, so that only what was learnt is lost. Of the fitted dense CNN, which
+    is not changed, and its input (N, S, S, 1), float32 in [-1, 1]; `methods` of `attribution_file.METHODS`, Grad-CAM on
+    `layer`, by default the last convolution. Columns `randomised_down_to`, `method` and `rank_correlation`, mean over
+    images: a method that explains the network falls towards 0; one that stays high shows the image, not the network.
     """
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
@@ -108,24 +95,11 @@ def removal_curve(
 ) -> pd.DataFrame:
     """Probability of a flare while cells are set to zero field in the order of each map, the most important first.
 
-    Parameters
-    ----------
-    model : keras.Model
-        The fitted dense CNN.
-    images : float32 array of shape (N, S, S, 1)
-        The network's input, in [-1, 1].
-    maps : mapping of str to float32 array of shape (N, h, w)
-        Map of each image by method; its absolute value is averaged over 16×16 cells.
-    insert : bool
-        Put cells back onto a Sun without field instead.
-    steps : int
-        Points of the curve after the first.
-
-    Returns
-    -------
-    DataFrame
-        `fraction` of the cells, the mean probability by method, and `random`, the same with the cells in random order.
-        The lower beside `random` (with `insert`, the higher), the better the map.
+    Of the fitted dense CNN and its input (N, S, S, 1), float32 in [-1, 1]; the absolute value of each method's map of
+    each image, float32 (N, h, w), is averaged over 16×16 cells. With `insert` cells are put back onto a Sun without
+    field instead. One row for the start and each of `steps`: `fraction` of the cells, the mean probability by method,
+    and `random`, the same with the cells in random order. The lower beside `random` (with `insert`, the higher), the
+    better the map. `DataError`: maps of other images, or S is no multiple of the cells.
     """
     for method, found in maps.items():
         if len(found) != len(images):

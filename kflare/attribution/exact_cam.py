@@ -44,14 +44,10 @@ class _Group:
 class ExactCam:
     """The exact CAM of a network, and the share of it that the channels of one of its layers make.
 
-    Parameters
-    ----------
-    model : keras.Model
-        Square images in; a global average and a dense layer last. `ModelError` for another end: the walk up the graph
-        stops at the first layers that are neither average pools, nor concatenations, nor batch normalisations, so that
-        every channel of the global average is in one group.
-    layer : str
-        A layer whose output is one of the groups, else `ModelError`.
+    Of a model that takes square images and has a global average and a dense layer last, `ModelError` for another end:
+    the walk up the graph stops at the first layers that are neither average pools, nor concatenations, nor batch
+    normalisations, so that every channel of the global average is in one group. The output of `layer` must be one of
+    the groups, else `ModelError`.
     """
 
     def __init__(self, model: keras.Model, *, layer: str) -> None:

@@ -20,7 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kflare.attribution.attribution_file import Attribution, read_attribution, read_origin, write_attribution
+from kflare.attribution.attribution_file import (
+    ANSWERED_METHODS,
+    Attribution,
+    read_attribution,
+    read_origin,
+    write_attribution,
+)  # fmt: skip
 from kflare.attribution.harps import RegionPatch, place_regions, regions_near
 from kflare.attribution.image_maps import image_rows
 from kflare.attribution.published import Ask, AttributionModel, open_once
@@ -39,7 +45,7 @@ _TASK_BATCHES = 4
 _regions = lru_cache(maxsize=1)(read_regions)
 
 Batch = list[tuple[Magnetogram, Float32Array] | str]
-Made = tuple[Attribution, Float32Array]
+Made = tuple[Attribution, Float32Array, dict[str, float]]
 Outputs = dict[str, npt.NDArray[Any]]
 
 
@@ -125,7 +131,8 @@ def plan_export(images: Iterable[Path], settings: Export, source: AttributionMod
     for name in tqdm(names, desc="looking for what is done", unit="image", disable=None, delay=2):
         whole = name in found and damage(found[name], "FITS") is None
         if whole:
-            _require_same(found[name], settings, source)
+            held = _require_same(found[name], settings, source)
+            whole = name not in wanted or held >= set(source.methods) - set(ANSWERED_METHODS)
         elif name not in wanted:
             continue  # A damaged file of an image that is not asked for: no job, and no harm.
         jobs.append(ImageJob(wanted.get(name), settings.maps / name, whole))
@@ -145,13 +152,13 @@ def export(jobs: Sequence[ImageJob], source: AttributionModel, settings: Export)
     made = _made([job for job in jobs if not job.done], source, settings)
     for job in jobs:
         try:
-            attribution, field = (read_attribution(job.target), None) if job.done else _usable(next(made))
+            attribution, field, more = (read_attribution(job.target), None, {}) if job.done else _usable(next(made))
             patches: list[RegionPatch] = []
             if settings.regions is not None:
                 patches = place_regions(regions_near(_regions(settings.regions), attribution.time), attribution.frame)
             if settings.pictures:
                 _draw(attribution, field, job, settings, patches)
-            yield ImageResult(job, _rows(attribution, patches))
+            yield ImageResult(job, [row | more for row in _rows(attribution, patches)])
         except DataError as error:
             yield ImageResult(job, [], str(error))
 
@@ -189,7 +196,7 @@ def _draw(
 
 
 def _made(jobs: Sequence[ImageJob], source: AttributionModel, settings: Export) -> Iterator[Made | str]:
-    """Attribution and field (S, S) that the network saw, or the reason why there is none, of each job in order."""
+    """Attribution, field (S, S) that the network saw, difference from tf-keras-vis; or why not: by job."""
     targets = (job.target for job in jobs)
     for images, outputs in _answered(_batches(jobs, source.size, settings), source):
         row = 0
@@ -199,7 +206,8 @@ def _made(jobs: Sequence[ImageJob], source: AttributionModel, settings: Export) 
                 continue
             attribution = Attribution.of_reply(outputs, row, image[0], origin=source.origin)
             write_attribution(attribution, target)
-            yield attribution, image[1]
+            apart = {name: float(values[row]) for name, values in outputs.items() if name.endswith("_reference")}
+            yield attribution, image[1], apart
             row += 1
 
 
@@ -260,8 +268,9 @@ def _read(job: ImageJob, size: int, settings: Export) -> tuple[Magnetogram, Floa
         return str(error)
 
 
-def _require_same(path: Path, settings: Export, source: AttributionModel) -> None:
-    origin, byte_range = read_origin(path)
+def _require_same(path: Path, settings: Export, source: AttributionModel) -> set[str]:
+    """The methods of a file that was made by the same model from the same field, else `SettingError`."""
+    origin, byte_range, methods = read_origin(path)
     mine = source.origin
     digests = {mine.digest, origin.digest} - {""}
     if (origin.model, origin.version) != (mine.model, mine.version) or len(digests) > 1:
@@ -275,3 +284,4 @@ def _require_same(path: Path, settings: Export, source: AttributionModel) -> Non
             f"`{path}` was made with a byte range of {byte_range:g} G, not {settings.byte_range:g} G: choose another "
             "folder, or delete that one"
         )
+    return set(methods)

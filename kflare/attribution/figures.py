@@ -33,7 +33,10 @@ _FAINT: Final = 2.5
 # How opaque the largest values are: a gradient is full of holes, Grad-CAM covers whole regions.
 _SHARP_MAP: Final = 0.95
 _SMOOTH_MAP: Final = 0.6
-_OPACITY: Final = {"guided_backprop": _SHARP_MAP, "grad_cam": _SMOOTH_MAP, "cam": _SHARP_MAP}
+_OPACITY: Final = {
+    "guided_backprop": _SHARP_MAP, "saliency": _SHARP_MAP, "grad_cam": _SMOOTH_MAP, "grad_cam_plus_plus": _SMOOTH_MAP,
+    "cam": _SHARP_MAP,
+}  # fmt: skip
 _Extent = tuple[float, float, float, float] | None
 
 
@@ -49,7 +52,7 @@ def figure_hit(title: str, image: ImageMaps) -> Figure:
     _frames(panels[0, 1], image.patches, names=True)
     panels[0, 1].set_title("active regions")
     figure.colorbar(grey, ax=panels[0].tolist(), label="Line-of-sight field (G)", shrink=0.8)
-    for row, letter, method in zip(panels[1:], "bcd", maps, strict=False):
+    for row, letter, method in zip(panels[1:], "bcdef", maps, strict=False):
         map_ = image.shown[method][..., 1]
         shown = row[0].imshow(map_, cmap="inferno", vmin=0, vmax=1, interpolation="nearest")
         row[0].set_title(f"({letter}) {NAMES[method]}")
@@ -102,11 +105,13 @@ def figure_class_maps(cases: Sequence[tuple[str, ImageMaps]], method: str = "gra
     return figure
 
 
-def figure_patches(entries: Sequence[tuple[str, ImageMaps, PolarityLines, RegionPatch]]) -> Figure:
-    """Regions close up: magnetogram, guided gradient, both, and the masks of the analysis, a row each (Fig. 5)."""
+def figure_patches(
+    entries: Sequence[tuple[str, ImageMaps, PolarityLines, RegionPatch]], method: str = "guided_backprop"
+) -> Figure:
+    """Regions close up: magnetogram, a map, both, and the masks of the analysis, a row each (Fig. 5: the gradient)."""
     if not entries:
         raise DataError("a figure of region patches needs at least one region")
-    titles = ("magnetogram", "guided backpropagation", "overlaid", "masks")
+    titles = ("magnetogram", NAMES[method], "overlaid", "masks")
     shapes = [patch.mask.shape for *_, patch in entries]
     heights = [(h + 2 * _MARGIN) / (w + 2 * _MARGIN) for h, w in shapes]
     figure = Figure(figsize=(4 * 2.7 + 1.6, 2.7 * sum(heights) + 0.45 * len(entries) + 0.8), layout="constrained")
@@ -116,13 +121,13 @@ def figure_patches(entries: Sequence[tuple[str, ImageMaps, PolarityLines, Region
             slice(max(part.start - _MARGIN, 0), part.stop + _MARGIN) for part in (patch.rows, patch.columns)
         )
         frame = (columns.start - 0.5, columns.start, rows.start - 0.5, rows.start)
-        field, gradient = image.field[rows, columns], image.shown["guided_backprop"][rows, columns, 1]
+        field, values = image.field[rows, columns], image.shown[method][rows, columns, 1]
         extent = (frame[0], frame[0] + field.shape[1], frame[2] + field.shape[0], frame[2])
-        strongest = float(np.nanmax(gradient, initial=0)) or 1.0
+        strongest = float(np.nanmax(values, initial=0)) or 1.0
         grey = _field(row[0], field, _LIMIT, extent=extent)
-        shown = row[1].imshow(gradient, cmap="inferno", vmin=0, vmax=strongest, extent=extent, interpolation="nearest")
+        shown = row[1].imshow(values, cmap="inferno", vmin=0, vmax=strongest, extent=extent, interpolation="nearest")
         _field(row[2], field, _FAINT * _LIMIT, extent=extent)
-        _overlay(row[2], gradient / strongest, opacity=_SHARP_MAP, extent=extent)
+        _overlay(row[2], values / strongest, opacity=_OPACITY[method], extent=extent)
         _field(row[3], field, _LIMIT, extent=extent)
         inside = patch.full_mask(image.field.shape[0])
         _mask(row[3], (lines.boundary & inside)[rows, columns], _SKY, extent)

@@ -53,16 +53,19 @@ def line_measures(
     }
 
 
-def table_2(regions: pd.DataFrame) -> pd.DataFrame:
+def table_2(regions: pd.DataFrame, *, of: str = "guided_backprop") -> pd.DataFrame:
     """Mean and RMS deviation of the `MEASURES` over regions, by outcome of the image and flaring of the region.
+
+    Of the guided gradient, as the paper has it, or `of` another map, whose columns are `cam_iou`, ....
 
     `rms` is the root mean square deviation from the mean, the paper's "root mean square error"; `regions` have a
     defined measure, `undefined` none. One row for each combination, also for empty ones: a flaring region cannot occur
     in a false alarm or null.
     """
     rows = []
+    prefix = "" if of == "guided_backprop" else f"{of}_"
     for outcome, measure, flaring in product(OUTCOMES, MEASURES, (True, False)):
-        cell = regions.loc[(regions["outcome"] == outcome) & (regions["flaring"] == flaring), measure]
+        cell = regions.loc[(regions["outcome"] == outcome) & (regions["flaring"] == flaring), prefix + measure]
         values = cell.dropna().astype(np.float64)
         statistics = values.mean(), values.std(ddof=0), values.median()
         rows.append((outcome, measure, flaring, *statistics, len(values), len(cell) - len(values)))

@@ -102,21 +102,10 @@ def place_regions(
 ) -> list[RegionPatch]:
     """Rotate regions to the time of a magnetogram and find their pixels in it.
 
-    Parameters
-    ----------
-    regions : DataFrame
-        As from `region_tables.read_regions` or `regions_near`, one row per region.
-    magnetogram : Magnetogram
-        Gives time, disk and observer.
-    area : str
-        One of `AREAS`; another one raises `SettingError`.
-    threshold : float
-        With "field": of a strong field, gauss.
-
-    Returns
-    -------
-    list of RegionPatch
-        In the order of the table, without those whose centre is behind the limb or whose area is empty.
+    `regions` as from `region_tables.read_regions` or `regions_near`, one row per region; the magnetogram gives time,
+    disk and observer. `area` is one of `AREAS` (another one raises `SettingError`), `threshold` with "field" that of a
+    strong field, gauss. In the order of the table, without those whose centre is behind the limb or whose area is
+    empty.
     """
     if area not in AREAS:
         raise SettingError(f"`area` must be one of {', '.join(AREAS)}, got {area!r}")

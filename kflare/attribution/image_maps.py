@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kflare.attribution.attribution_file import LABELS, STORED_METHODS, Attribution
+from kflare.attribution.attribution_file import ANSWERED_METHODS, LABELS, Attribution
 from kflare.attribution.harps import RegionPatch
 from kflare.io.arrays import Float32Array
 from kflare.sun.disk import FULL_DISK
@@ -31,10 +31,13 @@ __all__ = [
 ]
 
 
-CLASS_MAPS = ("grad_cam", "cam")
+CLASS_MAPS = ("grad_cam", "grad_cam_plus_plus", "cam")
 """The methods that say what speaks for a label and what against it: shown after a ReLU."""
 
-NAMES = {"grad_cam": "Grad-CAM", "cam": "CAM", "guided_backprop": "guided backpropagation"}
+NAMES = {
+    "grad_cam": "Grad-CAM", "grad_cam_plus_plus": "Grad-CAM++", "cam": "CAM",
+    "guided_backprop": "guided backpropagation", "saliency": "plain gradient",
+}  # fmt: skip
 """Of the methods, in pictures."""
 
 _SCORES = (("cam", "score"), ("grad_cam", "share"))
@@ -85,14 +88,14 @@ def scaled(maps: Float32Array) -> Float32Array:
 STATISTICS = ("maximum", "mean", "p95", "raw_maximum")
 
 
-def value_columns() -> list[str]:
+def value_columns(methods: Sequence[str] = ANSWERED_METHODS) -> list[str]:
     """Columns of numbers: `grad_cam_flare_maximum`, ..., for each method, label and statistic; and of the score.
 
     `cam_flare_score`, ...: what the place adds to the label's score, a region's or, of the full disk, all that lies
     between it and the score of a Sun without field. `grad_cam_flare_share`, ...: of that of the disk what the channels
     of Grad-CAM make.
     """
-    names = [(method, name) for method in STORED_METHODS for name in STATISTICS]
+    names = [(method, name) for method in methods for name in STATISTICS]
     labels = tuple(reversed(LABELS))
     return [f"{method}_{label}_{name}" for method, name in [*names, *_SCORES] for label in labels]
 

@@ -4,6 +4,7 @@ Of a map that explains the score of a label its mean, over images, follows that 
 construction, but for the constant. The paper shows maps without saying so of them.
 """
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -12,21 +13,23 @@ import pandas as pd
 
 from kflare.attribution.attribution_file import Attribution
 from kflare.attribution.image_maps import CLASS_MAPS, ImageMaps
+from kflare.attribution.map_agreement import on_cells, rank_correlation
 from kflare.attribution.outcomes import OUTCOMES
 
-__all__ = ["map_measures", "map_table"]
+__all__ = ["alike_table", "map_measures", "map_table"]
 
 _FLARE = 1
 _LEAST = 3
 
 
 def map_measures(attribution: Attribution, image: ImageMaps) -> dict[str, Any]:
-    """Columns of an image: of the flaring label's `grad_cam` and, where it is there, `cam`.
+    """Columns of an image: of the flaring label's maps of `CLASS_MAPS` that are there.
 
     `log_odds` of the forecast probability; `grad_cam_share` as `Attribution.share`, `cam_share` always 1; by method
     `…_mean` of the raw map; and of the map as it is shown (rectified) `…_inside` and `…_outside`, its mean over the
     disk inside and outside all regions, `…_in_region`, 1 if its maximum on the disk lies in one, else 0, and
-    `…_above_half`, the share of the disk above half of that maximum. NaN = no region, or nothing but zero.
+    `…_above_half`, the share of the disk above half of that maximum. NaN = no region, or nothing but zero. Of each pair
+    of maps `grad_cam_like_cam`, ..., the rank correlation of what is shown on 16×16 cells.
     """
     odds = np.log(attribution.probability) - np.log1p(-attribution.probability)
     found: dict[str, Any] = {"log_odds": float(odds), "grad_cam_share": attribution.share[_FLARE]}
@@ -48,7 +51,33 @@ def map_measures(attribution: Attribution, image: ImageMaps) -> dict[str, Any]:
         }
     if "cam" in image.shown:
         found["cam_share"] = 1.0
+    if "grad_cam_plus_plus" in image.shown:
+        found["grad_cam_plus_plus_share"] = np.nan  # its weights are not those that the score has
+    cells = {method: on_cells(image.shown[method][None, ..., _FLARE]) for method in CLASS_MAPS if method in image.shown}
+    for one, other in combinations(cells, 2):
+        found[_alike(one, other)] = float(rank_correlation(cells[one], cells[other])[0])
     return found
+
+
+def _alike(one: str, other: str) -> str:
+    return f"{one}_like_{other}"
+
+
+def alike_table(images: pd.DataFrame, regions: pd.DataFrame) -> pd.DataFrame:
+    """How much two maps of the flaring label differ, a row for each pair: of Grad-CAM++ the paper says "very small".
+
+    `rank_correlation`, the mean over images of that of their rectified maps on 16×16 cells; `same_region`, the share of
+    images whose largest region by the one is that by the other; `pearson`, `largest_difference` of regions' values.
+    """
+    rows = []
+    for one, other in combinations([method for method in CLASS_MAPS if method in regions], 2):
+        first, second = (
+            regions[regions[f"{method}_order"] == 1].groupby("image")["region"].first() for method in (one, other)
+        )
+        alike = images[_alike(one, other)].mean(), float((first == second).mean()), regions[one].corr(regions[other])
+        rows.append((one, other, len(images), *alike, (regions[one] - regions[other]).abs().max()))
+    names = ["one", "other", "images", "rank_correlation", "same_region", "pearson", "largest_difference"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def map_table(images: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Models that attribute: the protocol, and a published SavedModel that is run in this process."""
 
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from kflare.attribution.attribution_file import Origin
+from kflare.attribution.attribution_file import Origin, require_methods
 from kflare.errors import ModelError
 from kflare.models.publish import MANIFEST, read_metadata, verify_manifest, versions
 from kflare.models.registry import model_names, model_spec
@@ -39,6 +39,10 @@ class AttributionModel(Hashable, Protocol):
     def size(self) -> int:
         """Width and height of the network's input."""
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Maps that it is asked for beside those of the signature."""
+
     def open(self) -> Ask:
         """Load or connect; slow, done once per process by `open_once`."""
 
@@ -63,14 +67,16 @@ class PublishedModel:
     size: int  # width and height of the network's input
     event: str  # class of the flares that it forecasts: "C" or "M"
     threshold: float  # probability from which its forecast is "yes"
+    methods: tuple[str, ...] = ()  # maps that it gives beside those of its signature
+    reference: bool = False  # whether tf-keras-vis's own classes make the maps: see `network_maps`
 
     @classmethod
-    def find(cls, place: Path) -> "PublishedModel":
-        """The model in a version's folder, or the newest in a model's folder.
+    def find(cls, place: Path, *, methods: Sequence[str] = (), reference: bool = False) -> "PublishedModel":
+        """The model in a version's folder, or the newest in a model's folder; `SettingError`: unknown method.
 
         `ModelError` where there is none, it is not whole or changed since it was published, or is no full-disk model.
         """
-        place = Path(place)
+        place, methods = Path(place), require_methods(methods)
         if not place.is_dir():
             raise ModelError(f"no model {place}: give the folder of a published model, such as savedmodels/cnn-m")
         if not (place / "saved_model.pb").is_file():
@@ -95,6 +101,8 @@ class PublishedModel:
             size=int(about["image_size"]),
             event=str(about["class"])[0],
             threshold=float(about["decision_threshold"]),
+            methods=methods,
+            reference=reference,
         )
 
     def open(self) -> Ask:
@@ -108,10 +116,18 @@ class PublishedModel:
                 "the model with kflare.fit"
             )
 
+        missing = [name for name in self.methods if name not in loaded.signatures[ATTRIBUTE].structured_outputs]
+        more = None
+        if missing or self.reference:
+            from kflare.attribution.network_maps import network_maps
+
+            more = network_maps(self.network(), missing, reference=self.reference)
+
         def ask(magnetograms: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
             # Through `loaded`, which owns the variables and must live as long as the signature is used.
             outputs = loaded.signatures[ATTRIBUTE](magnetogram=tf.constant(magnetograms))
-            return {name: value.numpy() for name, value in outputs.items()}
+            answered = {name: value.numpy() for name, value in outputs.items()}
+            return answered if more is None else more(answered, magnetograms)
 
         return ask
 

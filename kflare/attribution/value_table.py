@@ -48,17 +48,21 @@ _UNITS = {"lon": {"unit": "degree"}, "lat": {"unit": "degree"}, "flux24": {"unit
 
 
 class ValueTable:
-    """A Parquet file that grows in constant memory; with `outcomes` it has these too, and counts them by image."""
+    """A Parquet file that grows in constant memory; with `outcomes` it has these too, and counts them by image.
 
-    def __init__(self, path: Path, *, outcomes: ExportOutcomes | None = None) -> None:
+    `more` are columns of numbers beside those of the maps that every model answers.
+    """
+
+    def __init__(self, path: Path, *, outcomes: ExportOutcomes | None = None, more: Sequence[str] = ()) -> None:
         self.path = path
         self.rows = 0
         self.outcomes: Counter[str] = Counter()
         self._outcomes = outcomes
         self._waiting: list[dict[str, Any]] = []
-        columns = _KEYS | dict.fromkeys(value_columns(), pa.float64())
+        columns = _KEYS | dict.fromkeys([*value_columns(), *more], pa.float64())
         if outcomes is not None:
             columns |= {"flux24": pa.float64(), "outcome": pa.string()}
+        self._columns = columns
         schema = pa.schema([pa.field(name, kind, metadata=_UNITS.get(name)) for name, kind in columns.items()])
         # With pandas' own notes, so that pandas reads `noaa` back as whole numbers although some are empty.
         self._schema = pa.Table.from_pandas(
@@ -96,7 +100,7 @@ class ValueTable:
     def _write(self) -> None:
         if not self._waiting:
             return
-        table = _typed(pd.DataFrame(self._waiting))
+        table = _typed(pd.DataFrame(self._waiting).reindex(columns=[*self._columns]))
         if self._outcomes is not None:
             table["flux24"], table["outcome"] = self._outcomes.of(table)
             self.outcomes.update(table["outcome"][table["region"] == FULL_DISK].fillna("unknown"))

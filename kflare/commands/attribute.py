@@ -2,13 +2,17 @@ r"""Attribution maps of an archive: where a full-disk model looks, image by imag
 
 Writes into --output for each image maps/NAME.fits, one HDU per map on the image's own world coordinates (opens in
 sunpy.map.Map), with --png pictures/NAME.png, and for all of them attribution.parquet: a row per image and region.
-Files that exist are not made again, so an interrupted run can be continued. kflare.analyse makes tables and figures of
-an export; kflare.controls measures how far the maps of a model can be trusted.
+Files that exist are not made again, unless they lack one of --methods, so an interrupted run can be continued.
+kflare.analyse makes tables and figures of an export; kflare.controls measures how far the maps of a model can be
+trusted.
 
 Examples
 --------
 python -m kflare.attribute hmi_daily --byte-range 250 --model savedmodels/cnn-m \
     --flares flares_1996-2024.csv --regions srs_1996-2018.csv
+
+python -m kflare.attribute hmi_daily --byte-range 250 --model savedmodels/cnn-m --from 2013-10-20 --until 2013-10-28 \
+    --methods grad_cam_plus_plus saliency --reference
 
 python -m kflare.attribute hmi_daily --from 2014-01-01 --until 2014-02-01 --server 127.0.0.1:8500 --model-name cnn-c
 """
@@ -74,7 +78,7 @@ def _source(args: argparse.Namespace) -> "tuple[AttributionModel, ExportOutcomes
     threshold = args.threshold
     source: AttributionModel
     if args.model is not None:
-        source = PublishedModel.find(args.model)
+        source = PublishedModel.find(args.model, methods=args.methods, reference=args.reference)
         event, threshold = source.event, source.threshold if threshold is None else threshold
     else:
         if args.flares is not None and threshold is None:
@@ -94,7 +98,9 @@ def _export(
     settings: "Export",
     outcomes: "ExportOutcomes | None",
 ) -> tuple[dict[str, Any], list[str]]:
+    from kflare.attribution.attribution_file import ANSWERED_METHODS, METHODS
     from kflare.attribution.export import export, plan_export, tasks
+    from kflare.attribution.image_maps import value_columns
     from kflare.attribution.value_table import ValueTable
     from kflare.io.workers import run_tasks
 
@@ -104,8 +110,10 @@ def _export(
     workers = {"workers": args.workers, "scheduler": args.scheduler, "prepare": command_line.quiet_tensorflow}
     failures: list[str] = []
     alone = exact = 0
+    apart: dict[str, float] = {}
+    columns = value_columns([name for name in source.methods if name not in ANSWERED_METHODS])
     with (
-        ValueTable(settings.folder / "attribution.parquet", outcomes=outcomes) as table,
+        ValueTable(settings.folder / "attribution.parquet", outcomes=outcomes, more=columns) as table,
         run_tasks(work, batches, **workers) as results,
     ):
         for result in tqdm(results, total=len(jobs), desc="attributing", unit="image", disable=None, smoothing=0.05):
@@ -113,6 +121,9 @@ def _export(
                 failures.append(result.failure)
             table.add(result.rows)
             alone += len(result.rows) == 1
+            for method in METHODS:
+                if result.rows and (name := f"{method}_reference") in result.rows[0]:
+                    apart[method] = max(apart.get(method, 0.0), result.rows[0][name])
             exact += any(row["cam_flare_score"] == row["cam_flare_score"] for row in result.rows[:1])  # not NaN
     summary = {
         "model": source.origin.model,
@@ -124,6 +135,7 @@ def _export(
         "rows": table.rows,
         **({} if args.regions is None else {"images_without_regions": alone}),
         "outcomes": dict(table.outcomes),
+        **({"largest_difference": apart} if args.reference else {}),
         "table": str(table.path),
         "maps": str(settings.maps),
     }
@@ -139,6 +151,9 @@ def _as_text(summary: dict[str, Any]) -> str:
     ]
     if summary.get("images_without_regions"):
         lines.append(f"{summary['images_without_regions']} images have no region of `--regions` within 12 h")
+    if summary.get("largest_difference"):
+        found = ", ".join(f"{method} {value:.1e}" for method, value in summary["largest_difference"].items())
+        lines.append(f"largest difference of tf-keras-vis's maps from the model's, of their largest value: {found}")
     if summary["outcomes"]:
         lines.append(", ".join(f"{name}: {count}" for name, count in summary["outcomes"].items()))
     return "\n".join(lines)

@@ -22,15 +22,16 @@ def _controls(args: argparse.Namespace) -> None:
     command_line.quiet_tensorflow()
     import numpy as np
 
-    from kflare.attribution.compiled import METHODS
+    from kflare.attribution.attribution_file import METHODS, require_methods
     from kflare.attribution.controls import controls, network_inputs
     from kflare.attribution.published import PublishedModel
 
+    methods = require_methods(args.methods or METHODS)
     model = PublishedModel.find(args.model)
     paths = chosen_images(args)
     paths = [paths[place] for place in np.unique(np.linspace(0, len(paths) - 1, args.images).round().astype(int))]
     inputs = network_inputs(paths, size=model.size, byte_range=args.byte_range)
-    tables = controls(model.network(), inputs, args.methods or METHODS)
+    tables = controls(model.network(), inputs, methods)
     about = {"model": model.origin.model, "version": model.origin.version, "images": [path.name for path in paths]}
     if args.json:
         found = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}

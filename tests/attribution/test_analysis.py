@@ -46,6 +46,7 @@ def attribution(path, probability, *, model="cnn-c"):
         "calibrated": [probability / 2],
         "cam": np.stack([-fine, fine], -1)[None],
         "grad_cam": np.stack([-cells, cells], -1)[None],
+        "grad_cam_plus_plus": np.stack([0 * cells, 1.1 * cells**1.1], -1)[None],
         "grad_cam_share": np.array([[0.5, 0.25]]),
         "guided_backprop": np.stack([steep[::-1], -steep], -1)[None],
     }
@@ -97,10 +98,12 @@ def test_tables_and_figures(archive, images, regions, tmp_path):
         days=[date(2014, 6, 8)],
         options=AnalysisOptions(resamples=50),
     )
-    tables = ["figure6", "figure7", "images", "maps", "regions", "table2", "table2_numbers"]
+    methods = ("cam", "grad_cam", "grad_cam_plus_plus")
+    tables = ["alike", "figure6", "figure7", "images", "maps", "regions", "table2", "table2_numbers"]
+    tables += [f"table2_{method}" for method in methods]
     figures = {path.stem for path in found.files if path.suffix == ".pdf"}
     assert {"figure2_20140608", "figure3", "figure4", "figure6", "figure7"} <= figures
-    assert {"figure4_cam", "figure6_cam", "figure7_cam"} <= figures
+    assert {f"figure{n}_{method}" for n in (4, 6, 7) for method in ("cam", "grad_cam_plus_plus")} <= figures
     expected = [*(f"{name}.csv" for name in tables), *(f"{name}.{kind}" for name in figures for kind in ("pdf", "png"))]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*expected, "summary.json"])
     assert all(path.stat().st_size for path in found.files)
@@ -132,12 +135,22 @@ def test_tables_and_figures(archive, images, regions, tmp_path):
     lined = rows[rows["pil_pixels"] > 0]
     assert len(lined) > 20
     np.testing.assert_allclose(lined[["pil_non_pil", "iou"]], [[20, 1]] * len(lined), rtol=1e-3)
-    assert found.tables["figure7"].groupby(["method", "scaling"]).size().to_list() == [16] * 5
+    assert found.tables["figure7"].groupby(["method", "scaling"]).size().to_list() == [16] * 7
     assert len(set(found.tables["figure6"].groupby(["method", "flare_class"])["regions"].sum())) == 1
     explained = found.tables["maps"].set_index(["method", "outcome"])["explained"]
     assert explained["cam", "all"] == pytest.approx(1, abs=1e-6)
     assert explained["grad_cam", "all"] < 0.9
     assert "explained" in found.as_text()
+    # One map is the other to a power, and so has its order; CAM has another.
+    alike = found.tables["alike"].set_index(["one", "other"])
+    same, other = alike.loc["grad_cam", "grad_cam_plus_plus"], alike.loc["grad_cam", "cam"]
+    assert (same["images"], same["same_region"]) == (8, 1.0)
+    assert same["rank_correlation"] > 0.99 > other["rank_correlation"]
+    assert 0 < same["largest_difference"] < 0.1 < other["largest_difference"]
+    assert "same_region" in found.as_text()
+    # The measures of Table 2, of the gradient as in the paper, and of each map.
+    numbers = found.tables["table2_numbers"]
+    assert numbers["map"].value_counts().to_dict() == dict.fromkeys(["guided_backprop", *methods], 24)
 
 
 def test_maps_lines_and_regions_of_an_image(archive, images, regions):
@@ -248,6 +261,18 @@ def test_files_that_cannot_be_used_are_listed(archive, images, tmp_path, capsys)
     assert not list(written.glob("figure7*"))
 
 
+def test_an_image_that_no_forecast_may_be_made_of(archive, images, regions, tmp_path):
+    """Such as one whose field has one polarity; before, it was analysed without a word."""
+    from PIL import Image
+
+    path = tmp_path / images[0].name
+    seen = np.asarray(Image.open(images[0]))
+    Image.fromarray(np.where(seen > 0, 200, 0).astype(np.uint8)).save(path)
+    files = attribution_files(archive / "export", images[:1])
+    with pytest.raises(DataError, match=r"none of 1 .* can be analysed; the first: `.*must hold field of both"):
+        analyse(files, [path], tmp_path / "out", flares=read_flares(archive / "flares.csv"), regions=regions)
+
+
 def test_images_that_are_not_given(archive, images, regions, tmp_path):
     flares = read_flares(archive / "flares.csv")
     files = attribution_files(archive / "export", images[:1])
@@ -284,6 +309,10 @@ def test_options(archive, images, regions, tmp_path, capsys):
     assert len(attribution_files(archive / "export" / "maps", images[:3])) == 3
     files, flares = attribution_files(archive / "export", images), read_flares(archive / "flares.csv")
     for wrong, message in (
+        (
+            {"methods": ("lime",)},
+            "no attribution method 'lime' here: the known ones are grad_cam, grad_cam_plus_plus, cam",
+        ),
         ({"area": "hull"}, "`area` must be one of box, field"),
         ({"polarity_method": "dbscan"}, "`method` must be one of edges, schrijver"),
         ({"polarity_threshold": 0}, "`threshold` of a polarity must be above 0 gauss"),

@@ -7,7 +7,7 @@ import pytest
 
 from kflare.attribution.attribution_file import (
     LABELS,
-    STORED_METHODS,
+    METHODS,
     Attribution,
     Origin,
     read_attribution,
@@ -41,6 +41,8 @@ def outputs(*, size=128, cells=4, seed=0):
         "grad_cam": rng.normal(0, 1e-4, (2, cells, cells, 2)).astype(np.float32),
         "grad_cam_share": np.array([[0.5, 0.25], [-0.125, 0.0625]], np.float32),
         # As of a trained network: few strong gradients, many that are ten thousand times weaker.
+        "grad_cam_plus_plus": rng.uniform(0, 1e-4, (2, cells, cells, 2)).astype(np.float32),
+        "saliency": (1e-3 * rng.normal(0, 1, (2, size, size, 2)) ** 9).astype(np.float32),
         "guided_backprop": (1e-3 * rng.normal(0, 1, (2, size, size, 2)) ** 9).astype(np.float32),
     }
 
@@ -55,22 +57,22 @@ def test_what_is_read_is_what_was_written(attribution, tmp_path):
     read = read_attribution(tmp_path / "a.fits")
     for name in ("image", "time", "byte_range", "origin", "probability", "calibrated"):
         assert getattr(read, name) == getattr(attribution, name)
-    for method in STORED_METHODS:
+    for method in METHODS:
         np.testing.assert_array_equal(read.maps[method], attribution.maps[method])
         assert read.maps[method].dtype == np.float32
     assert read.share == attribution.share == (-0.125, 0.0625)
     assert read.header == attribution.header
-    assert read_origin(tmp_path / "a.fits") == (ORIGIN, 250.0)
+    assert read_origin(tmp_path / "a.fits") == (ORIGIN, 250.0, METHODS)
     assert read.image == "hmi.M_20140204_000054.jpg"
     assert (read.probability, read.calibrated) == (0.75, pytest.approx(0.3))
     # And written again it is the same file, so that a resumed export differs in nothing.
     write_attribution(read, tmp_path / "b.fits")
-    for method in STORED_METHODS:
+    for method in METHODS:
         np.testing.assert_array_equal(read_attribution(tmp_path / "b.fits").maps[method], read.maps[method])
 
 
 def test_a_model_without_the_exact_cam(tmp_path):
-    given = {name: value for name, value in outputs().items() if name not in {"cam", "grad_cam_share"}}
+    given = {name: outputs()[name] for name in ("probability", "calibrated", "grad_cam", "guided_backprop")}
     write_attribution(Attribution.of_reply(given, 1, magnetogram(), origin=ORIGIN), tmp_path / "a.fits")
     read = read_attribution(tmp_path / "a.fits")
     assert list(read.maps) == ["grad_cam", "guided_backprop"]
@@ -106,8 +108,8 @@ def test_the_magnetogram_on_the_pixels_of_the_maps(exact):
 
 def test_files_are_small(attribution, tmp_path):
     write_attribution(attribution, tmp_path / "a.fits")
-    # Two maps of 128² float32 are 131 kB, two of 64² 33 kB; headers of seven HDUs take 37 kB.
-    assert (tmp_path / "a.fits").stat().st_size < 130_000
+    # Four maps of 128² float32 are 262 kB, two of 64² 33 kB; headers of eleven HDUs take 60 kB.
+    assert (tmp_path / "a.fits").stat().st_size < 220_000
 
 
 def test_a_map_of_zeros_and_an_image_without_byte_range(tmp_path):
@@ -116,10 +118,10 @@ def test_a_map_of_zeros_and_an_image_without_byte_range(tmp_path):
     write_attribution(found, tmp_path / "a.fits")
     read = read_attribution(tmp_path / "a.fits")
     assert not any(values.any() for values in read.maps.values())
-    assert read_origin(tmp_path / "a.fits") == (Origin("cnn-m", 1, ""), None)
+    assert read_origin(tmp_path / "a.fits") == (Origin("cnn-m", 1, ""), None, METHODS)
 
 
-@pytest.mark.parametrize("method", STORED_METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_a_map_that_is_no_number_is_refused(method):
     given = outputs()
     given[method][1, 2, 2, 0] = np.nan

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kflare.attribution.compiled import METHODS
+from kflare.attribution.attribution_file import METHODS
 from kflare.attribution.controls import randomisation_check, removal_curve
 from kflare.attribution.map_agreement import on_cells, rank_correlation
 from kflare.attribution.published import PublishedModel, open_once

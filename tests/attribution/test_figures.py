@@ -65,6 +65,7 @@ def test_figures_are_drawn_and_saved_as_png_and_pdf(tmp_path):
         figure_class_maps([case(), case("null")]),
         figure_class_maps([case()], "cam"),
         figure_patches(patches),
+        figure_patches(patches, "grad_cam"),
         figure_correlations(table, correlations(table, resamples=20)),
     ):
         figure.draw_without_rendering()

@@ -3,13 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from tf_keras_vis.gradcam import Gradcam
-from tf_keras_vis.gradcam_plus_plus import GradcamPlusPlus
-from tf_keras_vis.saliency import Saliency
-from tf_keras_vis.utils.model_modifiers import GuidedBackpropagation, ReplaceToLinear
-from tf_keras_vis.utils.scores import CategoricalScore
 
-from kflare.attribution.compiled import METHODS, CompiledAttribution
+from kflare.attribution.attribution_file import METHODS
+from kflare.attribution.compiled import CompiledAttribution
+from kflare.attribution.network_maps import reference_map
 from kflare.errors import ModelError, SettingError
 from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
 
@@ -47,27 +44,10 @@ def compiled(model):
     return CompiledAttribution(model, layer=LAST_CONVOLUTION)
 
 
-def reference(model, images, *, method, label):
-    """Raw map as tf-keras-vis computes it, (N, h, w) of the layer for Grad-CAM, (N, S, S) for gradients."""
-    score = CategoricalScore([label] * len(images))
-    if method.startswith("grad_cam"):
-        options = {"penultimate_layer": LAST_CONVOLUTION, "seek_penultimate_conv_layer": False}
-        options |= {"expand_cam": False, "normalize_cam": False}
-        kind = GradcamPlusPlus
-        if method == "grad_cam":  # the weights of Grad-CAM++ are those of positive gradients, so its ReLU stays
-            kind, options["activation_modifier"] = Gradcam, None
-        return np.asarray(kind(model, model_modifier=ReplaceToLinear(), clone=True)(score, images, **options))
-    modifiers = [GuidedBackpropagation(), ReplaceToLinear()] if method == "guided_backprop" else [ReplaceToLinear()]
-    saliency = Saliency(model, model_modifier=modifiers, clone=True)
-    return np.asarray(saliency(score, images, keepdims=True, gradient_modifier=None, normalize_map=False))[..., 0]
-
-
-# tf-keras-vis passes its one input as a list, about which Keras 3 complains.
-@pytest.mark.filterwarnings("ignore:The structure of `inputs` doesn't match:UserWarning")
 @pytest.mark.parametrize("label", [0, 1])
 @pytest.mark.parametrize("method", ["grad_cam", "grad_cam_plus_plus", "guided_backprop", "saliency"])
 def test_compiled_twin_equals_tf_keras_vis(model, images, compiled, method, label):
-    expected = reference(model, images, method=method, label=label)
+    expected = reference_map(model, images, method=method, label=label)
     found = compiled.maps(images)[method][..., label]
     assert found.shape == expected.shape
     largest = np.abs(expected).max(axis=(1, 2))

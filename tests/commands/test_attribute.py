@@ -89,6 +89,51 @@ def test_from_images_to_files_and_table(full_disk_models, sky, tmp_path, capsys)
     pd.testing.assert_frame_equal(table_of(tmp_path / "out"), before)
 
 
+def test_maps_that_the_model_does_not_answer(full_disk_models, sky, tmp_path, capsys):
+    """Made by its network here, and by tf-keras-vis's classes; what lacks one of them is made anew, else nothing is."""
+    images = sorted((sky / "magnetograms").iterdir())[:2]
+    given = [*images, "--model", full_disk_models / "cnn-m", "--output", tmp_path / "out", "--json"]
+    assert run(capsys, *given)[0] == 0
+    more = [*given, "--methods", "grad_cam_plus_plus", "saliency"]
+    status, out, err = run(capsys, *more, "--reference", "--png")
+    assert (status, err) == (0, "")
+    summary = json.loads(out)
+    assert (summary["images"], summary["already_done"]) == (2, 0)
+    differences = summary["largest_difference"]
+    assert list(differences) == ["grad_cam", "grad_cam_plus_plus", "guided_backprop", "saliency"]
+    # Of sums in another order: none is far off, and not all are 0, as of a map that is compared with itself.
+    assert 0 < max(differences.values()) < 1e-3
+    found = read_attribution(tmp_path / "out" / "maps" / f"{images[0].stem}.fits")
+    assert list(found.maps) == ["cam", "grad_cam", "grad_cam_plus_plus", "guided_backprop", "saliency"]
+    assert found.maps["saliency"].any()
+    assert found.maps["grad_cam_plus_plus"].min() >= 0
+    table = table_of(tmp_path / "out")
+    assert table["saliency_flare_maximum"].eq(1).all()
+    assert json.loads(run(capsys, *more)[1])["already_done"] == 2
+    assert json.loads(run(capsys, *given)[1])["already_done"] == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            ["--methods", "lime"],
+            "no attribution method 'lime' here: the known ones are cam, grad_cam, grad_cam_plus_plus",
+        ),
+        (
+            ["--server", "localhost:1", "--model-name", "cnn-m", "--reference"],
+            "--reference has no effect without --model",
+        ),
+    ],
+)
+def test_methods_that_cannot_be_had(full_disk_models, sky, tmp_path, capsys, more, said):
+    where = [] if "--server" in more else ["--model", full_disk_models / "cnn-m"]
+    status, _, err = run(capsys, sky / "magnetograms", *where, "--output", tmp_path / "out", *more)
+    assert status == 2
+    assert said in one_line(err)
+    assert not (tmp_path / "out").exists()
+
+
 def test_regions_of_another_time_are_told(full_disk_models, sky, tmp_path, capsys):
     regions = pd.read_parquet(sky / "regions.parquet")
     late = regions.assign(time=regions["time"] + pd.Timedelta(days=400))

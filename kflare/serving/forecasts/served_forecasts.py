@@ -210,6 +210,7 @@ class ServedModel:
     size: int  # width and height of the network's input
     maps: tuple[str, ...]  # of `MAPS`, those that it answers
     timeout: float
+    methods: tuple[str, ...] = ()  # it gives no maps beside those
 
     @classmethod
     def find(cls, target: str, model: str, *, timeout: float) -> "ServedModel":
