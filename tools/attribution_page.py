@@ -171,7 +171,8 @@ map, by the share of 16×16 cells. The lower beside `random`, the better the map
 
 {markdown(tables["deletion"].iloc[[0, 1, 2, 4, 8]].rename(columns={"fraction": "cells"}))}
 
-**Agreement**: rank correlation of the maps with each other.
+**Agreement**: rank correlation of the maps with each other, before their ReLU. Grad-CAM++ has one by definition, so
+that it is 0 where Grad-CAM is negative; after both, `kflare.analyse` says in alike.csv how little the two differ.
 
 {markdown(tables["agreement"].rename(columns={"method": ""}))}
 

@@ -169,6 +169,11 @@ class Attribution:
             return image.resized(self.size)
         return aligned(image, disk=disk, width=self.size)
 
+    def with_others(self, held: "Attribution") -> "Attribution":
+        """The same with the maps that only another one of the same model and image has."""
+        maps = held.maps | self.maps
+        return replace(self, maps={name: maps[name] for name in METHODS if name in maps})
+
     def map(self, method: str, label: str) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
         """A raw map with row 0 = south, as FITS counts, and its header: what `sunpy.map.Map` takes."""
         maps = self.maps[method][..., LABELS.index(label)]

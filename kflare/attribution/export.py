@@ -132,7 +132,8 @@ def plan_export(images: Iterable[Path], settings: Export, source: AttributionMod
         whole = name in found and damage(found[name], "FITS") is None
         if whole:
             held = _require_same(found[name], settings, source)
-            whole = name not in wanted or held >= set(source.methods) - set(ANSWERED_METHODS)
+            lacks = set(source.methods) - held - set(ANSWERED_METHODS)
+            whole = name not in wanted or not (lacks or source.reference)
         elif name not in wanted:
             continue  # A damaged file of an image that is not asked for: no job, and no harm.
         jobs.append(ImageJob(wanted.get(name), settings.maps / name, whole))
@@ -205,6 +206,9 @@ def _made(jobs: Sequence[ImageJob], source: AttributionModel, settings: Export) 
                 yield image
                 continue
             attribution = Attribution.of_reply(outputs, row, image[0], origin=source.origin)
+            if target.exists():
+                with suppress(DataError):  # of a damaged file nothing is kept
+                    attribution = attribution.with_others(read_attribution(target))
             write_attribution(attribution, target)
             apart = {name: float(values[row]) for name, values in outputs.items() if name.endswith("_reference")}
             yield attribution, image[1], apart

@@ -87,9 +87,10 @@ def figure_guided_backprop(cases: Sequence[tuple[str, ImageMaps]]) -> Figure:
 
 
 def figure_class_maps(cases: Sequence[tuple[str, ImageMaps]], method: str = "grad_cam") -> Figure:
-    """Grad-CAM or "cam" of both labels, and for no flare also without ReLU, one row per title and image (Fig. 4)."""
+    """A map of `CLASS_MAPS` of both labels, and for no flare also without ReLU, a row per title and image (Fig. 4)."""
     name, opacity = NAMES[method], _OPACITY[method]
-    titles = ("flaring label", "non-flare label", "non-flare label, without ReLU")
+    signed = "rectified by definition" if method == "grad_cam_plus_plus" else "without ReLU"
+    titles = ("flaring label", "non-flare label", f"non-flare label, {signed}")
     figure, panels = _grid(cases, titles)
     for row, (title, image) in zip(panels, cases, strict=True):
         for axes in row:

@@ -43,6 +43,10 @@ class AttributionModel(Hashable, Protocol):
     def methods(self) -> tuple[str, ...]:
         """Maps that it is asked for beside those of the signature."""
 
+    @property
+    def reference(self) -> bool:
+        """Whether tf-keras-vis's own classes make the maps."""
+
     def open(self) -> Ask:
         """Load or connect; slow, done once per process by `open_once`."""
 

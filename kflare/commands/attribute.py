@@ -2,9 +2,9 @@ r"""Attribution maps of an archive: where a full-disk model looks, image by imag
 
 Writes into --output for each image maps/NAME.fits, one HDU per map on the image's own world coordinates (opens in
 sunpy.map.Map), with --png pictures/NAME.png, and for all of them attribution.parquet: a row per image and region.
-Files that exist are not made again, unless they lack one of --methods, so an interrupted run can be continued.
-kflare.analyse makes tables and figures of an export; kflare.controls measures how far the maps of a model can be
-trusted.
+Files that exist are not made again, so an interrupted run can be continued; but those that lack one of --methods, which
+keep the maps that they have, and all with --reference. kflare.analyse makes tables and figures of an export;
+kflare.controls measures how far the maps of a model can be trusted.
 
 Examples
 --------

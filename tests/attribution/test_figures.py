@@ -102,6 +102,13 @@ def test_the_title_of_an_overlay():
     assert title == "2013-10-23 00:00 UT, cnn-m version 1, probability 66.0 %: flaring label"
 
 
+def test_a_map_that_has_its_relu_by_definition_is_not_said_to_be_without():
+    zero = {"grad_cam": np.zeros((64, 64, 2)), "grad_cam_plus_plus": np.zeros((64, 64, 2))}
+    cases = [("null", ImageMaps(case()[1].field, zero, zero))]
+    for method, said in (("grad_cam", "without ReLU"), ("grad_cam_plus_plus", "rectified by definition")):
+        assert f"non-flare label, {said}" in texts(figure_class_maps(cases, method))
+
+
 def test_one_row_per_case():
     assert len(figure_guided_backprop([case(), case(), case()]).axes) == 3 * 2 + 1  # and a colour bar
     assert len(figure_class_maps([case(), case()]).axes) == 2 * 3 + 2

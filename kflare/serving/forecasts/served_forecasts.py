@@ -210,7 +210,8 @@ class ServedModel:
     size: int  # width and height of the network's input
     maps: tuple[str, ...]  # of `MAPS`, those that it answers
     timeout: float
-    methods: tuple[str, ...] = ()  # it gives no maps beside those
+    methods: tuple[str, ...] = ()  # it gives no maps beside those, and none by tf-keras-vis
+    reference: bool = False
 
     @classmethod
     def find(cls, target: str, model: str, *, timeout: float) -> "ServedModel":
