@@ -2,12 +2,14 @@
 
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from disk_record import disk_record, disk_times, yearly_calibrated, years_of
 from distillation import Distillation, fit_distilled_network
 from earlier_cycle import samples_of_smarp
 from model_card import OLDEST_TENSORFLOW, ModelCard, reliability_png, score_table
@@ -27,9 +29,9 @@ from kflare.models.baselines import (
     persistence_climatology,
     region_persistence,
 )
-from kflare.models.cross_fitting import OutOfSample, cross_fitted
+from kflare.models.cross_fitting import OutOfSample, cross_fitted, disk_samples
 from kflare.models.crossvalidation.folds import year_folds
-from kflare.models.fitting import FittedNetwork, fingerprint, model_metadata
+from kflare.models.fitting import FittedNetwork, calibrate_disk, fingerprint, model_metadata
 from kflare.models.region_models import publish_region_model
 from kflare.models.training import TrainingRun
 from kflare.regions.feature_table import features_named
@@ -81,12 +83,12 @@ class Archives:
         both = merge_flares(
             *(read(data / "goes" / name) for name in ("swpc_flares_1996-2018.csv", "flares_1996-2024.csv"))
         )
-        self._before = both.between(*(utc_date(day).to_pydatetime() for day in ("1996-01-01", "2011-01-01")))
+        self.before = both.between(*(utc_date(day).to_pydatetime() for day in ("1996-01-01", "2011-01-01")))
         self.sharp = samples_of_sharp(data / "sharp", self.flares, harp_noaa=data / "regions" / "harp_noaa.parquet")
 
     def smarp(self, reference: pd.DataFrame | None) -> RegionSamples:
         """SMARP samples on the scale of the `reference`, rows of SHARP; None: on their own."""
-        return samples_of_smarp(self._smarp, self._before, reference=reference)
+        return samples_of_smarp(self._smarp, self.before, reference=reference)
 
 
 def _whole(samples: RegionSamples, event: str) -> pd.DataFrame:
@@ -198,8 +200,18 @@ def defn(letter: str, *, data: Path, out: Path, work: Path, scale: AskedScale = 
     fitted = _fit(
         letter, sharp, split, _whole(archives.smarp(sharp[split.train]), event), TrainingRun(work, {}),
         clusters=sharp["region"].to_numpy(str), others=OutOfSample.joined(_outputs(part, "network") for part in before),
-        disk=reaches(disk_flux(sharp["time"], archives.flares), event),
     )  # fmt: skip
+    # P_FD inherits every error of the regions' calibration, and two years say little of another: all before the test
+    # span take part.
+    lists = {name: archives.before if int(name) < 2010 else archives.flares for name in tested["fold"].unique()}
+    disk = disk_times(tested, event, lists)
+    valid = sharp[split.validation]
+    own = disk_samples(
+        valid["time"], fitted.forecasts.loc[split.validation, "calibrated"],
+        reaches(disk_flux(valid["time"], archives.flares), event),
+    )  # fmt: skip
+    earlier = years_of(disk[disk["fold"].astype(int) < 2015])
+    fitted = replace(fitted, disk_calibration=calibrate_disk(OutOfSample.joined([own, earlier])))
     scaling = fitted.scaling
     assert scaling is not None
     last = _forecasts(fitted, sharp, split, "released")
@@ -217,7 +229,10 @@ def defn(letter: str, *, data: Path, out: Path, work: Path, scale: AskedScale = 
             "smarp": "183,659 samples of SOHO/MDI, 1996-06 to 2010-10, training only",
             "flares": archives.flares.report(),
         },
-    ) | {"cross_validation": scores, "further_tests": further, "oldest_tensorflow": OLDEST_TENSORFLOW}  # fmt: skip
+    ) | {
+        "cross_validation": scores, "further_tests": further, "oldest_tensorflow": OLDEST_TENSORFLOW,
+        "full_disk_record": disk_record(disk.assign(calibrated=yearly_calibrated(disk))),
+    }  # fmt: skip
     card = ModelCard(
         name=name,
         use=f"The probability of a flare >= {event}1.0 in the next 24 h, for one active region from its line-of-sight "

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from kflare.commands import command_line
 from kflare.errors import DataError, LedgerError, SettingError
-from kflare.io.percent import percent
 
 if TYPE_CHECKING:
     from kflare.operations.event_log import EventLog
@@ -116,9 +115,12 @@ def _as_text(done: "CycleResult") -> str:
     else:
         lines.append(f"rung: {cycle.rung}" + (f" ({cycle.rung_reason})" if cycle.rung_reason else ""))
         for name, probability in cycle.full_disk.items():
-            values = f"network {percent(probability.network)}, calibrated {probability.frequency}"
-            lines.append(f"full disk, class {name} and above in 24 h: {values}")
-        lines.append(f"mark: {cycle.mark or 'not known'}; {len(cycle.regions)} regions")
+            lines.append(f"full disk, class {name} and above in 24 h: {probability.headline}")
+        lines.append("(calibrated probability; network's score of 0 to 100, where 50 is the climatological rate)")
+        mark = cycle.mark or "not known"
+        if cycle.score_mark not in (None, cycle.mark):
+            mark += f" (by the score alone: {cycle.score_mark})"
+        lines.append(f"mark: {mark}; {len(cycle.regions)} regions")
     if done.kept is not None:
         lines.append(f"not recorded, the ledger is away: kept in {done.kept} for the next run")
     return "\n".join([*lines, *(f"not published: {failure}" for failure in done.unpublished)])

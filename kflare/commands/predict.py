@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from kflare.commands import command_line
 from kflare.errors import SettingError
-from kflare.io.percent import chance, percent
+from kflare.io.percent import chance, score
 
 if TYPE_CHECKING:
     from kflare.serving.client.client import Client
@@ -67,8 +67,9 @@ def _as_text(result: "ServedForecasts") -> str:
     import pandas as pd
 
     told = (
-        "probability of a flare starting within 24 h (calibrated = observed frequency, with the 90 % interval of its "
-        "calibration; no forecast is a certainty)"
+        "P: calibrated probability of a flare starting within 24 h (observed frequency, with the 90 % interval of its "
+        "calibration; no forecast is a certainty); score: the network's output, of 0 to 100, no probability: 50 is the "
+        "climatological rate"
     )
     lines = [told, ", ".join(f"{model} version {version}" for model, version in result.versions.items()), ""]
     disk = result.disk
@@ -79,14 +80,15 @@ def _as_text(result: "ServedForecasts") -> str:
     shown = together.assign(time=together["time"].dt.strftime("%Y-%m-%dT%H:%MZ"))
     for column in shown.columns:
         if column.endswith("probability"):
-            shown[column] = together[column].map(percent)
+            shown[column] = together[column].map(score)
         elif column.endswith("calibrated"):
             ends = [together.get(f"{column}_{end}", together[column].map(lambda _: None)) for end in ("lower", "upper")]
             shown[column] = list(map(chance, together[column], *ends))
             shown = shown.drop(columns=[f"{column}_lower", f"{column}_upper"], errors="ignore")
         elif column.endswith("imputed"):
             shown[column] = together[column].map(lambda count: "" if pd.isna(count) else f"{count:.0f}")
-    headings = {column: f"P(≥{column[0]}) {column[3:]}" for column in shown.columns if column[1:3] == "+ "}
+    words = {"calibrated": "P(≥{})", "probability": "score ≥{}", "imputed": "imputed for ≥{}"}
+    headings = {column: words[column[3:]].format(column[0]) for column in shown.columns if column[1:3] == "+ "}
     return "\n".join([*lines, shown.rename(columns=headings).to_string(index=False)])
 
 

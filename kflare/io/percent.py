@@ -22,6 +22,11 @@ def percent(p: float | None) -> str:
     return "> 99.9 %" if p > 0.999 else f"{100 * rounded(p, 3):.1f} %"
 
 
+def score(p: float | None) -> str:
+    """A network's output on the scale where 50 is the climatological rate, as `percent` without the sign: "79.9"."""
+    return percent(p).removesuffix(" %")
+
+
 def chance(p: float | None, lower: float | None = None, upper: float | None = None) -> str:
     """An observed frequency as an office shows it: "12 % (7–19)", "1.9 % (<1–5)", "< 1 % (up to 3)", "> 99 %".
 

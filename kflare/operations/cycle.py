@@ -31,7 +31,6 @@ from kflare.operations.forecast import (
     MAGNETOGRAM_ONLY,
     RUNGS,
     Forecast,
-    MarkBounds,
     ModelUse,
     Outage,
     Probability,
@@ -187,7 +186,7 @@ def _forecast(
         cnn={name: one[0] for name, one in answers.probability.items()},
         models=(*draft.models, *answers.models),
         remarks=(*draft.remarks, *_age_remarks(issue, disk), *(disk.remarks if disk else ())),
-        bounds=MarkBounds(settings.marks.danger, settings.marks.warning),
+        bounds=settings.marks.bounds,
     )
     return forecast, disk
 

@@ -1,9 +1,10 @@
 """What one cycle ends with: a `Forecast`, or an `Outage` that says why there is none.
 
 Plain values only, so that a forecast goes through JSON, the ledger and every published format without loss. Two numbers
-are given side by side and never mixed: the network's own output, which the prior-normalised loss stretches so that 0.5
-is the climatological rate, and the calibrated probability, an observed frequency. What is not known is absent; a
-probability of zero does not exist. Marks and classes: Nishizuka et al. 2021, Earth, Planets and Space 73, 64.
+are given side by side and never mixed: the calibrated probability, an observed frequency, first; and the network's own
+output, a score of 0 to 100 for the reader, which the prior-normalised loss stretches so that 50 is the climatological
+rate. What is not known is absent; a probability of zero does not exist. Marks and classes: Nishizuka et al. 2021,
+Earth, Planets and Space 73, 64.
 """
 
 import dataclasses
@@ -16,8 +17,11 @@ from pydantic import AfterValidator, Field, FiniteFloat, Strict, WithJsonSchema
 from pydantic.dataclasses import dataclass
 
 from kflare.errors import DataError
-from kflare.io.percent import chance
+from kflare.io.percent import chance, score
 from kflare.operations.records import CHECKED, CheckedRecord, Utc, utc_text
+
+MARKS: Final = ("Danger flares", "Warning", "Quiet")
+"""Of the full disk, highest first."""
 
 FORECAST_CLASSES: Final = ("C", "M", "X")
 """Events forecast: at least one flare of this class or above. Of X the released models have no network."""
@@ -40,7 +44,7 @@ class Probability:
     the calibration alone (`kflare.models.cross_fitting`), and known only with both ends around the calibrated value.
     """
 
-    network: Annotated[_Positive | None, Field(description="The network's own output; null if none was asked.")]
+    network: Annotated[_Positive | None, Field(description="The network's score / 100; null if none was asked.")]
     calibrated: Annotated[_Positive | None, Field(description="An observed frequency; null if not known.")] = None
     calibrated_lower: Annotated[_Positive | None, Field(description="Lower end of its 90 % interval, or null.")] = None
     calibrated_upper: Annotated[_Positive | None, Field(description="Upper end of its 90 % interval, or null.")] = None
@@ -68,6 +72,16 @@ class Probability:
         return chance(self.calibrated, self.calibrated_lower, self.calibrated_upper)
 
     @property
+    def headline(self) -> str:
+        """The calibrated probability first, then the score: "12 % (7–19), score 71.3"."""
+        return f"{self.frequency}, {'no score' if self.network is None else f'score {score(self.network)}'}"
+
+    @property
+    def score(self) -> float | None:
+        """The network's output on the reader's scale of 0 to 100."""
+        return None if self.network is None else 100 * self.network
+
+    @property
     def deciding(self) -> float:
         """The number that marks and classes are decided on: the network's output, else the calibrated probability."""
         value = self.calibrated if self.network is None else self.network
@@ -77,24 +91,40 @@ class Probability:
 
 @dataclasses.dataclass(frozen=True)
 class MarkBounds:
-    """Full-disk probabilities of a flare of class M or above at which the marks begin, inclusive."""
+    """Where the marks begin, inclusive, for a flare of class M or above on the full disk.
+
+    `danger` and `warning` are of the network's score / 100, as in the paper; `calibrated_danger` and
+    `calibrated_warning` of the calibrated probability, as an office sets them: both or, by default, none.
+    """
 
     danger: float = 0.80
     warning: float = 0.50
+    calibrated_danger: float | None = None
+    calibrated_warning: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.warning <= self.danger <= 1:
-            raise DataError(
-                f"mark bounds must be 0 < `warning` <= `danger` <= 1, got warning {self.warning}, danger {self.danger}"
-            )
+        for on, (danger, warning, _) in ((on, begins.values()) for on, begins in self.marks.items()):
+            if not 0 < warning <= danger <= 1:
+                of = "calibrated_" * (on == "calibrated")
+                given = f"got {of}warning {warning}, {of}danger {danger}"
+                raise DataError(f"`marks` must keep 0 < {of}warning <= {of}danger <= 1, {given}")
+
+    @property
+    def marks(self) -> dict[str, dict[str, float]]:
+        """Where each mark begins, highest first, by what decides: "calibrated" if an office set it, "score"."""
+        on = {"score": (self.danger, self.warning)}
+        if (office := (self.calibrated_danger, self.calibrated_warning)) != (None, None):
+            on = {"calibrated": (office[0] or 0.0, office[1] or 0.0)} | on
+        return {number: dict(zip(MARKS, (*least, 0.0), strict=True)) for number, least in on.items()}
 
 
-def risk_mark(p: float, bounds: MarkBounds | None = None) -> str:
-    """The mark of a full-disk probability: "Danger flares", "Warning" or "Quiet" (section 3.1: at 80 % and 50 %)."""
-    bounds = bounds or MarkBounds()
-    if p >= bounds.danger - _ROUNDING:
-        return "Danger flares"
-    return "Warning" if p >= bounds.warning - _ROUNDING else "Quiet"
+def risk_mark(p: float, bounds: MarkBounds | None = None, *, on: str = "score") -> str:
+    """The mark of a full-disk probability: "Danger flares", "Warning" or "Quiet" (section 3.1: at 80 % and 50 %).
+
+    `on` says what `p` is, a key of `MarkBounds.marks`.
+    """
+    begins = (bounds or MarkBounds()).marks[on].items()
+    return next(mark for mark, least in begins if p >= least - _ROUNDING)
 
 
 def forecast_class(probability: Mapping[str, Probability]) -> str | None:
@@ -240,7 +270,7 @@ class Forecast(CheckedRecord):
     software: str = ""
     """kflare's version."""
     bounds: MarkBounds = field(default_factory=MarkBounds)
-    """Where the marks begin."""
+    """Where the marks begin, of score / 100 and calibrated probability."""
 
     def __post_init__(self) -> None:
         if not self.full_disk:
@@ -255,10 +285,24 @@ class Forecast(CheckedRecord):
 
     @property
     def mark(self) -> str | None:
-        """Risk mark of the full disk by P(≥ M), None if that is unknown; the highest where X is forecast (ours)."""
+        """Risk mark of the full disk by P(≥ M), None if that is unknown; the highest where X is forecast (ours).
+
+        Of the calibrated probability where an office has set bounds for it, else the paper's, `score_mark`; without
+        bounds or network, of the one number that there is.
+        """
         if forecast_class(self.full_disk) == "X":
-            return risk_mark(1.0, self.bounds)
-        return risk_mark(self.full_disk["M"].deciding, self.bounds) if "M" in self.full_disk else None
+            return MARKS[0]
+        if (one := self.full_disk.get("M")) is None:
+            return None
+        if "calibrated" in self.bounds.marks and one.calibrated is not None:
+            return risk_mark(one.calibrated, self.bounds, on="calibrated")
+        return risk_mark(one.deciding, self.bounds)
+
+    @property
+    def score_mark(self) -> str | None:
+        """The paper's mark, of the network's score for ≥ M alone; None without one."""
+        one = self.full_disk.get("M")
+        return None if one is None or one.network is None else risk_mark(one.network, self.bounds)
 
     @property
     def data_age(self) -> timedelta | None:

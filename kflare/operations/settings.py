@@ -15,10 +15,10 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field, FiniteFloat, Strict, TypeAdapter, ValidationError, ValidationInfo
 from pydantic.dataclasses import dataclass
 
-from kflare.errors import SettingError
+from kflare.errors import DataError, SettingError
 from kflare.models.registry import first_per_event, model_names, one_per_event
 from kflare.observations.quality import POLICIES
-from kflare.operations.forecast import RUNGS, Rung, cycle_name
+from kflare.operations.forecast import MARKS, RUNGS, MarkBounds, Rung, cycle_name
 from kflare.operations.records import CHECKED, CheckedRecord, first_fault
 from kflare.serving import Client
 
@@ -155,18 +155,25 @@ class LedgerSettings(_Section):
 
 @dataclass(frozen=True, config=CHECKED)
 class MarksSettings(_Section):
-    """Boundaries of the risk mark (paper 2, section 3.1), inclusive upward, and the probability of "no sunspot"."""
+    """Boundaries of the risk mark, inclusive upward, and the probability of "no sunspot"."""
 
     danger: FiniteFloat = 0.8
     warning: FiniteFloat = 0.5
+    """Of the network's score / 100 (paper 2, section 3.1)."""
+    calibrated_danger: FiniteFloat | None = None
+    calibrated_warning: FiniteFloat | None = None
+    """Of the calibrated probability: the mark is decided on it if both are set, and the paper's stands beside it."""
     no_sunspot: FiniteFloat = 0.01
 
     def __post_init__(self) -> None:
-        if not 0 < self.no_sunspot < self.warning < self.danger <= 1:
-            raise SettingError(
-                "`marks` must keep 0 < no_sunspot < warning < danger <= 1, got "
-                f"{self.no_sunspot}, {self.warning}, {self.danger}"
-            )
+        least = min(below[MARKS[1]] for below in self.bounds.marks.values())
+        if not 0 < self.no_sunspot < least:
+            raise SettingError(f"`marks` must keep 0 < no_sunspot < every warning, got {self.no_sunspot} and {least}")
+
+    @property
+    def bounds(self) -> MarkBounds:
+        """As a forecast records them."""
+        return MarkBounds(self.danger, self.warning, self.calibrated_danger, self.calibrated_warning)
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -179,6 +186,8 @@ class SiteSettings(_Section):
     ccmc_model: Annotated[str, Field(max_length=16, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "KFLARE"
     csv_folder: _Place | None = None
     recent_days: _Days = 7.0
+    models: _Place | None = Path("savedmodels")
+    """The served folder, if it is at hand: the page shows what followed each mark, as the models' metadata tell."""
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -227,7 +236,7 @@ def read_settings(path: str | Path) -> ForecastSettings:
     text = json.dumps(read, default=lambda time: {"time": str(time)})  # no setting is one
     try:
         return TypeAdapter(ForecastSettings).validate_json(text, context=path.parent.absolute())
-    except SettingError as error:
+    except (SettingError, DataError) as error:
         raise SettingError(f"{path}: {error}") from error
 
 

@@ -88,10 +88,11 @@ def test_an_interval_has_two_ends_around_the_calibrated_probability() -> None:
         Probability(0.5, 0.12, 0.1, 1.2)
 
 
-def test_a_forecast_recorded_before_there_were_intervals_is_read(make_forecast: Make) -> None:
+def test_a_forecast_recorded_before_there_were_intervals_and_marks_of_an_office_is_read(make_forecast: Make) -> None:
     before = make_forecast(full_disk={"M": Probability(0.5, 0.12)})
     plain = before.as_json()
     del plain["full_disk"]["M"]["calibrated_lower"], plain["full_disk"]["M"]["calibrated_upper"]
+    del plain["bounds"]["calibrated_danger"], plain["bounds"]["calibrated_warning"]
     assert Forecast.from_json(plain) == before
 
 
@@ -117,6 +118,17 @@ def test_the_boundaries_of_marks_are_settings(make_forecast: Make) -> None:
     # An X flare that is forecast, by statistics too, is the highest mark, whatever is said of M.
     assert make_forecast(full_disk={"M": Probability(0.3), "X": Probability(None, 0.5)}).mark == "Danger flares"
     assert make_forecast(full_disk={"M": Probability(0.3), "X": Probability(None, 0.4)}).mark == "Quiet"
+    # On the days that the paper marks "Danger flares" a flare of class M follows on few: an office marks by frequency.
+    office = MarkBounds(calibrated_danger=0.5, calibrated_warning=0.2)
+    for frequency, mark in ((0.5, "Danger flares"), (0.27, "Warning"), (0.199, "Quiet")):
+        forecast = make_forecast(full_disk={"M": Probability(0.92, frequency)}, bounds=office)
+        assert (forecast.mark, forecast.score_mark) == (mark, "Danger flares")
+    by_statistics = make_forecast(full_disk={"M": Probability(None, 0.27)}, bounds=office)
+    assert (by_statistics.mark, by_statistics.score_mark) == ("Warning", None)
+    assert make_forecast(full_disk={"M": Probability(0.92)}, bounds=office).mark == "Danger flares"
+    for odd in ((0.2, 0.5), (0.5, None), (None, 0.2), (1.5, 0.2)):
+        with pytest.raises(DataError, match="`marks` must keep 0 < calibrated_warning <= calibrated_danger <= 1"):
+            MarkBounds(calibrated_danger=odd[0], calibrated_warning=odd[1])
     with pytest.raises(DataError, match="got warning 0"):
         MarkBounds(danger=0.5, warning=0.6)
 

@@ -85,6 +85,8 @@ def test_what_is_printed_reads_back(tmp_path: Path) -> None:
         ("[server]\ntimeout_seconds = inf", "`server.timeout_seconds` must be a finite number"),
         ("[server]\naddress = ''", "`server.address` must be a text of at least 1"),
         ("[marks]\ndanger = nan", "`marks.danger` must be a finite number"),
+        ("[marks]\ncalibrated_danger = 0.5", "`marks` must keep 0 < calibrated_warning <= calibrated_danger"),
+        ("[marks]\ncalibrated_danger = 0.5\ncalibrated_warning = 0.005", "`marks` must keep 0 < no_sunspot < every"),
         ("[marks]\nno_sunspot = -0.1", "`marks` must keep 0 < no_sunspot"),
         ("[site]\nrecent_days = -7", "`site.recent_days` must be above 0"),
         ("[site]\nrecent_days = 1e9", "`site.recent_days` must be at most 36525"),

@@ -11,7 +11,7 @@ from kflare.operations.publish.publication import Publication
 from kflare.operations.records import utc_text
 from kflare.sun.disk import FULL_DISK
 
-_KINDS = ("network", "calibrated", "calibrated_lower", "calibrated_upper", "calibrated_text")
+_KINDS = ("calibrated", "calibrated_lower", "calibrated_upper", "calibrated_text", "score")
 _PROBABILITIES = tuple(f"{name}_{kind}" for name in FORECAST_CLASSES for kind in _KINDS)
 _COLUMNS = (
     "cycle_id", "issue", "data_time", "window_start", "window_end", "rung", "scope", "number", "region", "noaa", "harp",
@@ -62,6 +62,8 @@ def rows_of(forecast: Forecast) -> list[dict[str, str]]:
 def csv_text(forecast: Forecast) -> str:
     """The forecast as CSV (RFC 4180, UTF-8, header row, "." for decimals); unknown cells are empty, never 0.
 
+    A class has its calibrated probability (0 to 1) first, then the network's score (0 to 100).
+
     Text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
     out = io.StringIO()
@@ -77,7 +79,8 @@ def csv_text(forecast: Forecast) -> str:
 def _row(values: Mapping[str, str], probability: Mapping[str, Probability]) -> dict[str, str]:
     cells = dict.fromkeys(_COLUMNS, "") | dict(values)
     for name, one in probability.items():
-        cells |= {f"{name}_{kind}": repr(p) for kind, p in vars(one).items() if p is not None}
+        given = {kind: p for kind in _KINDS if kind != "calibrated_text" and (p := getattr(one, kind)) is not None}
+        cells |= {f"{name}_{kind}": repr(p) for kind, p in given.items()}
         cells[f"{name}_calibrated_text"] = "" if one.calibrated is None else one.frequency
     cells["forecast_class"] = forecast_class(probability) or ""
     return cells

@@ -7,12 +7,14 @@ from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from kflare.errors import DataError
-from kflare.operations.forecast import Forecast, Outage, forecast_class
+from kflare.operations.forecast import MARKS, Forecast, Outage, forecast_class
 from kflare.operations.records import CHECKED, CheckedRecord, Utc
 
 FORMAT: Final = "kflare-latest/1"
 """Grows when a reader of the old form would read something wrong; new keys alone do not change it."""
 SCHEMA_NAME: Final = "latest.schema.json"
+
+_Mark = Annotated[str | None, Field(json_schema_extra={"enum": [*MARKS, None]})]
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -22,8 +24,12 @@ class LatestForecast(CheckedRecord):
     format: Literal["kflare-latest/1"]
     kind: Literal["forecast"]
     issue: Utc
-    mark: Annotated[str | None, Field(json_schema_extra={"enum": ["Danger flares", "Warning", "Quiet", None]})]
-    """Risk mark of the full disk, from its probability of class M or above and `bounds`."""
+    headline: dict[str, str]
+    """The full disk by class, for people: calibrated probability with its 90 % interval, score (50: usual rate)."""
+    mark: _Mark
+    """Risk mark of the full disk, by `forecast.bounds`: of the calibrated probability of M or above if they have it."""
+    score_mark: _Mark
+    """The paper's mark, of the network's score; null without one."""
     forecast_class: Annotated[str | None, Field(json_schema_extra={"enum": ["X", "M", "C", "below C", None]})]
     """Highest class that is forecast for the full disk."""
     data_age_hours: float | None
@@ -52,8 +58,10 @@ def latest_text(current: Forecast | Outage) -> str:
     else:
         hours = None if current.data_age is None else round(current.data_age.total_seconds() / 3600, 3)
         latest = LatestForecast(
-            FORMAT, "forecast", current.issue, current.mark, forecast_class(current.full_disk), hours, current
-        )
+            FORMAT, "forecast", current.issue,
+            {name: one.headline for name, one in current.full_disk.items()},
+            current.mark, current.score_mark, forecast_class(current.full_disk), hours, current,
+        )  # fmt: skip
     return json.dumps({"$schema": SCHEMA_NAME} | latest.as_json(), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import jinja2
 
-from kflare.io.percent import percent
+from kflare.io.percent import percent, score
 from kflare.operations.clock import issue_times
 from kflare.operations.forecast import FORECAST_CLASSES, Forecast, MarkBounds, Outage, forecast_class
 from kflare.operations.publish.pictures import DiskPicture
@@ -41,7 +41,7 @@ class PastCycle:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the verification page: PNG, with a text for readers who cannot see it."""
+    """A figure: PNG, with a text for readers who cannot see it."""
 
     name: str
     data: bytes
@@ -50,7 +50,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the verification page: text, a table, figures."""
+    """A section of a page: text, a table, figures."""
 
     title: str
     text: str
@@ -68,6 +68,8 @@ class SiteData:
     past: Sequence[PastCycle] = ()
     """Former forecasts and outages in any order, without `current`; their days in the archive are written again."""
     verification: Sequence[Section] = ()
+    record: Sequence[Section] = ()
+    """What followed the marks before these forecasts, for the page that explains the numbers."""
     title: str = "Solar flare forecast"
     recent_days: float = 7.0  # how far back the page of the last days reaches
 
@@ -122,7 +124,7 @@ _ENVIRONMENT: Final = jinja2.Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters.update(
-    percent=percent, time=time_text, day=day_text, age=age_text, iso=utc_text, class_text=class_text
+    percent=percent, score=score, time=time_text, day=day_text, age=age_text, iso=utc_text, class_text=class_text
 )
 _ENVIRONMENT.globals.update(
     thresholds=FORECAST_CLASSES,
@@ -201,8 +203,9 @@ def _charts(past: Sequence[PastCycle], since: datetime) -> list[dict[str, Any]]:
             what = verdict(one, name)
             y, words = None, VERDICTS[what]
             if isinstance(one.forecast, Forecast) and what != "none":
-                p = one.forecast.full_disk[name].deciding
-                y, words = round(_HEIGHT * (1 - p), 1), f"{percent(p)}, {words}"
+                p = one.forecast.full_disk[name]
+                y = None if p.calibrated is None else round(_HEIGHT * (1 - p.calibrated), 1)
+                words = f"{p.headline}, {words}"
             issue = one.forecast.issue
             marks.append({"x": x(issue), "y": y, "verdict": what, "text": f"{time_text(issue)}: {words}"})
         charts.append({"name": name, "marks": marks, "days": midnights, "width": _WIDTH, "height": _HEIGHT})

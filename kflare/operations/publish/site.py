@@ -23,7 +23,7 @@ from kflare.operations.publish.latest import SCHEMA_NAME, latest_text, schema_te
 from kflare.operations.publish.pages import PastCycle, SiteData, WindowOutcome, root_pages
 from kflare.operations.publish.pictures import kept_pictures
 from kflare.operations.publish.publication import Publication
-from kflare.operations.publish.verification import verification_sections
+from kflare.operations.publish.verification import record_sections, verification_sections
 from kflare.sun.disk import FULL_DISK
 from kflare.sun.times import within
 
@@ -42,6 +42,7 @@ def publish_site(publication: Publication, folder: Path) -> None:
         pictures=kept_pictures(settings.data.issue_folder(cycle.issue) / "pictures"),
         past=past,
         verification=verification_sections(past),
+        record=record_sections(cycle, settings.site.models, settings.marks.bounds),
         title=settings.site.title,
         recent_days=settings.site.recent_days,
     )
@@ -89,7 +90,9 @@ def _write(data: SiteData, folder: Path) -> None:
         for number, picture in enumerate(data.pictures)
     }
     content: dict[str, str | bytes] = {paths[picture.name]: picture.data for picture in data.pictures}
-    content |= {f"figures/{one.name}.png": one.data for section in data.verification for one in section.figures}
+    content |= {
+        f"figures/{one.name}.png": one.data for section in (*data.verification, *data.record) for one in section.figures
+    }
     content |= {name: (files(__package__) / "templates" / name).read_text(encoding="utf-8") for name in _ASSETS}
     content |= root_pages(data, pictures=paths)
     content |= archive_files(data, folder, pictures=paths)

@@ -1,13 +1,18 @@
-"""The verification page: how good the forecasts of the full disk have been, in a table and in pictures."""
+"""How good the forecasts of the full disk have been, in tables and pictures: these, and those before the release."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from scipy.stats import binomtest
 
+from kflare.errors import ModelError
 from kflare.io.arrays import BoolArray
-from kflare.operations.forecast import FORECAST_CLASSES, Forecast, Probability
+from kflare.io.percent import chance
+from kflare.models.publish import read_metadata
+from kflare.operations.forecast import FORECAST_CLASSES, Forecast, MarkBounds, Outage, Probability
 from kflare.operations.publish.pages import Figure, PastCycle, Section
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import ClusteredSamples, Interval
@@ -25,10 +30,12 @@ _HEAD: Final = (
 )  # fmt: skip
 _TEXT: Final = (
     "Full-disk forecasts whose window has ended and is covered by the flare list. A forecast says yes where the "
-    "network's output is 50 % or more. TSS is 1 for a perfect forecast and 0 without skill; the Brier skill score is "
+    "network's score is 50 or more. TSS is 1 for a perfect forecast and 0 without skill; the Brier skill score is "
     "above 0 where the calibrated probability is better than always forecasting the mean rate. In brackets: 95 % "
     "intervals, over days drawn with replacement. A dash: not defined, for lack of events or of forecasts."
 )
+
+_RECORD_HEAD: Final = ("Mark", "By", "From", "Days", "Flare followed (95 %)", "Mean calibrated")
 
 Known = Sequence[tuple[Forecast, bool]]
 
@@ -58,6 +65,48 @@ def verification_sections(past: Sequence[PastCycle]) -> tuple[Section, ...]:
         few = f"Diagrams are drawn from {_FEWEST} forecasts upward, once both outcomes have been observed."
         drawn = [Section("Diagrams", few)]
     return (Section("Contingency tables and scores", _TEXT, _HEAD, tuple(rows)), *_largest_class(every), *drawn)
+
+
+def record_sections(cycle: Forecast | Outage, models: Path | None, bounds: MarkBounds) -> tuple[Section, ...]:
+    """What followed each mark, and a reliability diagram, on days that the networks had not seen.
+
+    From `full_disk_record` in the metadata of the models that answered, below `models`, where they have it: lists by
+    whole percent, to which boundaries are rounded, of `days`, of `events` among them and of the sum of `calibrated`, by
+    "score" and by "calibrated".
+    """
+    sections = []
+    for use in getattr(cycle, "models", ()) if models is not None else ():
+        try:
+            about = read_metadata(models / use.name / str(use.version))
+            record, event = about["full_disk_record"], about["class"].removesuffix("+")
+            rows = tuple(_marked(record, bounds)) if event == "M" else ()
+            days, events = (np.array(record["calibrated"][name], np.int64) for name in ("days", "events"))
+            text = str(record["about"])
+        except (ModelError, LookupError, TypeError, ValueError):  # the forecast is published without
+            continue
+        centres = np.concatenate([(np.arange(100) + 0.5) / 100] * 2)
+        counts = np.concatenate([events, days - events])
+        observed, p = np.repeat(np.arange(200) < 100, counts), np.repeat(centres, counts)
+        drawing = plot_reliability(observed, p, bins=10, title=f"{use.name}, full disk, calibrated, ≥ {event}1.0")
+        alt = f"Observed rate of a flare ≥ {event}1.0 against its calibrated probability, before this release."
+        figure = Figure(f"record-{event.lower()}", as_png(drawing), alt)
+        title = f"What followed, flares ≥ {event}1.0"
+        sections.append(Section(title, text, _RECORD_HEAD, rows, (figure,)))
+    return tuple(sections)
+
+
+def _marked(record: Mapping[str, Any], bounds: MarkBounds) -> Iterator[tuple[str, ...]]:
+    for on, begins in bounds.marks.items():
+        above = 100
+        for mark, least in begins.items():
+            first = round(100 * least)
+            days, events, mean = (sum(record[on][name][first:above]) for name in ("days", "events", "calibrated"))
+            rate = "–"
+            if days:
+                rate = chance(events / days, *binomtest(events, days).proportion_ci(0.95, method="wilson"))
+            start = f"{first} %" if on == "calibrated" else str(first)
+            yield mark, on, start, str(days), rate, chance(mean / days if days else None)
+            above = first
 
 
 def _row(name: str, method: str, of: str, known: Known) -> tuple[str, ...]:

@@ -38,9 +38,9 @@ _SERVE = "serve a cnn-c or cnn-m that kflare.fit published"
 class ServedForecasts:
     """Probabilities of a flare of the class starting within 24 h after `time`, and the versions that gave them.
 
-    `rows`: one per region and time (UTC), with the columns `C+ probability`, `C+ calibrated` and `C+ imputed` for each
-    event, "C+" or "M+", and where the version has an interval `C+ calibrated_lower` and `C+ calibrated_upper`. `disk`:
-    those of the full disk, one row per time, or per magnetogram with its `source`.
+    `rows`: one per region and time (UTC), with the columns `C+ calibrated`, `C+ probability` (score / 100) and
+    `C+ imputed` for each event, "C+" or "M+", and where the version has an interval `C+ calibrated_lower` and
+    `C+ calibrated_upper`. `disk`: those of the full disk, one row per time, or per magnetogram with its `source`.
     `failures`: of which magnetograms there is no forecast, and why.
     """
 
@@ -197,8 +197,8 @@ def full_disks(client: Client, reply: Reply, times: pd.Series) -> pd.DataFrame:
 
 
 def _chances(reply: Reply) -> list[str]:
-    """The outputs that are probabilities of the event: a version's interval is there or not."""
-    return [name for name in ("probability", "calibrated", *INTERVAL) if name in reply.outputs]
+    """The outputs that are numbers of the event, the calibrated first: a version's interval is there or not."""
+    return [name for name in ("calibrated", *INTERVAL, "probability") if name in reply.outputs]
 
 
 @dataclass(frozen=True)

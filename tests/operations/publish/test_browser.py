@@ -225,7 +225,7 @@ def test_a_forecast_without_a_sun_or_a_network_says_so(visit: Callable[..., Visi
     assert "No picture of the Sun at this time." in text
     assert "climatology no image and no flare list" in text.replace("\n", " ")
     assert "Decided on statistics alone" in text
-    assert "Network output" not in text.partition("Each active region")[0]
+    assert "Network's score" not in text.partition("Each active region")[0]
     opened.check()
 
 
@@ -322,10 +322,11 @@ def test_bars_are_as_long_as_their_probability(
 ) -> None:
     page = visit(sites["ordinary"]).go("index.html")
     card = page.locator("#region-2")
-    p = site_data.current.regions[1].probability["C"].network
-    bar = card.locator(".chance-C .bar").first
-    track, fill = (bar.locator(f".{name}").bounding_box()["width"] for name in ("track", "fill"))
-    assert fill / track == pytest.approx(p, abs=0.01)
+    p = site_data.current.regions[1].probability["C"]
+    for at, expected in enumerate((p.calibrated, p.network)):  # the calibrated first
+        bar = card.locator(".chance-C .bar").nth(at)
+        track, fill = (bar.locator(f".{name}").bounding_box()["width"] for name in ("track", "fill"))
+        assert fill / track == pytest.approx(expected, abs=0.01)
     assert card.locator(".chance").count() == 2
 
 

@@ -27,9 +27,17 @@ def test_csv_goes_there_and_back(make_forecast: Make) -> None:
 
 
 def test_probabilities_keep_every_bit_and_unknown_cells_are_empty(make_forecast: Make) -> None:
-    rows = read_csv(csv_text(make_forecast(full_disk={"M": Probability(1 / 3, None)}, cnn={}, data_time=None)))
-    assert float(rows[0]["M_network"]) == 1 / 3
-    assert rows[0]["C_network"] == rows[0]["M_calibrated"] == rows[0]["data_time"] == rows[0]["number"] == ""
+    rows = read_csv(csv_text(make_forecast(full_disk={"M": Probability(0.9, 1 / 3)}, cnn={}, data_time=None)))
+    assert float(rows[0]["M_calibrated"]) == 1 / 3
+    assert rows[0]["M_score"] == "90.0"
+    assert rows[0]["C_score"] == rows[0]["C_calibrated"] == rows[0]["data_time"] == rows[0]["number"] == ""
+
+
+def test_the_calibrated_probability_stands_before_the_score(make_forecast: Make) -> None:
+    columns = list(read_csv(csv_text(make_forecast()))[0])
+    assert [name for name in columns if name.startswith("M_")] == [
+        "M_calibrated", "M_calibrated_lower", "M_calibrated_upper", "M_calibrated_text", "M_score",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", [HOSTILE, "+1", "-2+3", "@SUM(A1)", "'", "\tx", "plain"])

@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from kflare.errors import DataError
-from kflare.operations.forecast import CLIMATOLOGY, Forecast, InputRecord, Outage, Probability
+from kflare.operations.forecast import CLIMATOLOGY, Forecast, InputRecord, MarkBounds, Outage, Probability
 from kflare.operations.publish.latest import latest_text, read_latest, schema_text
 
 Make = Callable[..., Forecast]
@@ -49,6 +49,17 @@ def test_what_follows_from_the_forecast_stands_beside_it(make_forecast: Make) ->
     )
     assert (content["mark"], content["forecast_class"], content["data_age_hours"]) == ("Danger flares", "M", 1.0)
     assert content["issue"] == "2014-01-08T03:00:00Z"
+    assert content["headline"] == {"M": "5.0 %, score 80.0", "C": "50 %, score 90.0"}
+    assert list(content).index("headline") < list(content).index("mark")
+
+
+def test_an_office_marks_by_the_calibrated_probability_and_the_paper_by_the_score(make_forecast: Make) -> None:
+    bounds = MarkBounds(calibrated_danger=0.5, calibrated_warning=0.2)
+    text = latest_text(make_forecast(full_disk={"M": Probability(0.92, 0.27)}, bounds=bounds))
+    content = json.loads(text)
+    assert (content["mark"], content["score_mark"]) == ("Warning", "Danger flares")
+    assert check(text) == []
+    assert read_latest(text).bounds == bounds
 
 
 def test_the_schema_is_one_and_describes_its_fields() -> None:

@@ -35,22 +35,26 @@ path = "{tmp_path / "events.log"}"
         ledger.record(cycle)
     assert forecast_command.main(["--settings", str(settings), "--publish"]) == 0
     told = capsys.readouterr().out
-    assert "network 79.9 %, calibrated 49 % (31–63)" in told
+    assert "49 % (31–63), score 79.9" in told
     assert "mark: Warning" in told
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-    assert "79.9 %" in page
+    assert "79.9" in page
+    assert "79.9 %" not in page
     assert "<strong>49 % (31–63)</strong>" in page
     files = [path.read_text(encoding="utf-8") for path in (tmp_path / "ccmc").rglob("*") if path.is_file()]
     assert len(files) == 3
     for text in (page, *files):
-        assert "80.0 %" not in text
+        assert ">80.0" not in text
+        assert " 80.0" not in text
         assert "50 % (31" not in text
     assert all("0.4999" in text and "0.5" not in text for text in files)
     assert '"uncertainty_low": 0.31,' in files[0] + files[1] + files[2]
     assert '"uncertainty_high": 0.6235' in files[0] + files[1] + files[2]  # rounded away from the probability
 
     disk = pd.DataFrame({"time": [pd.Timestamp(datetime(2026, 1, 1, tzinfo=UTC))], "M+ probability": [0.79996]})
-    assert "79.9 %" in predict._as_text(ServedForecasts(pd.DataFrame(), disk, {"cnn-m": 1}))
+    (row,) = predict._as_text(ServedForecasts(pd.DataFrame(), disk, {"cnn-m": 1})).splitlines()[-1:]
+    assert " 79.9 " in row
+    assert "%" not in row
 
 
 def test_a_probability_below_what_a_calibration_can_tell_is_less_than_a_percent_everywhere(make_forecast) -> None:
@@ -58,16 +62,17 @@ def test_a_probability_below_what_a_calibration_can_tell_is_less_than_a_percent_
     region = replace(make_forecast().regions[-1], status="forecast", probability={"C": small, "M": small})
     forecast = make_forecast(full_disk={"C": small, "M": small}, cnn={}, regions=(region,))
     pages = root_pages(SiteData(forecast), pictures={})
-    assert pages["index.html"].count("<strong>&lt; 1 %</strong>") == 4
-    assert "2.0 % / &lt; 1 %" in pages["recent.html"]
+    assert pages["index.html"].count("<strong>&lt; 1 %</strong>") == 5
+    assert '&lt; 1 %<br><span class="quiet-text">score 2.0</span>' in pages["recent.html"]
     for row in rows_of(forecast):
         assert row["M_calibrated_text"] == "< 1 %"
         assert (row["M_calibrated"], row["M_calibrated_upper"]) == ("0.003", "0.008")
     times = [pd.Timestamp(datetime(2026, 1, 1, tzinfo=UTC))] * 2
-    columns = {"time": times, "M+ probability": [0.02, 0.5], "M+ calibrated": [0.003, 0.12]}
+    columns = {"time": times, "M+ calibrated": [0.003, 0.12], "M+ probability": [0.02, 0.5]}
     plain = pd.DataFrame(columns)
     told = predict._as_text(ServedForecasts(pd.DataFrame(), plain, {"cnn-m": 1}))
-    assert " 2.0 %            < 1 % " in told.splitlines()[-2]
+    assert " ".join(told.splitlines()[-3].split()) == "time P(≥M) score ≥M region"
+    assert " < 1 % 2.0 " in " ".join(told.splitlines()[-2].split())
     ends = plain.assign(**{"M+ calibrated_lower": [0.001, 0.071], "M+ calibrated_upper": [0.02001, 0.188]})
     told = predict._as_text(ServedForecasts(pd.DataFrame(), ends, {"cnn-m": 1}))
     assert " < 1 % (up to 3) " in told.splitlines()[-2]

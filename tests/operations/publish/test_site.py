@@ -98,7 +98,7 @@ def test_the_page_shows_the_forecast(site: Path, site_data: SiteData) -> None:
         "Issued2014-01-08 03:00 UTC", "2014-01-08 03:00 to 2014-01-09 03:00 UTC", "1 h old at issue",
         "Next forecast 2014-01-08 09:00 UTC", "all features", "not forecast: near the limb", "NOAA 10053",
         "no NOAA number", "C2.1 2014-01-07 14:20", "AIA 131 Å is 36 min older.", "0x00000400", "defn-m version 3",
-        "Full-disk CNN beside it: 43.0 %",
+        "Full-disk CNN beside it: 3.1 % (score 43.0)",
     ):  # fmt: skip
         assert wanted.replace(" ", "") in text.replace(" ", ""), wanted
     assert isinstance(site_data.current, Forecast)

@@ -1,13 +1,18 @@
 """The verification page's content, and how the site words numbers and verdicts."""
 
+import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from kflare.operations.forecast import Forecast, Outage, Probability
-from kflare.operations.publish.pages import PastCycle, WindowOutcome, age_text, span_text, time_text, verdict
-from kflare.operations.publish.verification import verification_sections
+from kflare.models.publish import METADATA
+from kflare.operations.forecast import Forecast, MarkBounds, Outage, Probability
+from kflare.operations.publish.pages import PastCycle, SiteData, WindowOutcome, age_text, span_text, time_text, verdict
+from kflare.operations.publish.site import write_site
+from kflare.operations.publish.verification import record_sections, verification_sections
 
 Make = Callable[..., Forecast]
 
@@ -81,3 +86,51 @@ def test_times_and_ages() -> None:
     assert span_text(time, time + timedelta(days=1)) == "2026-01-01 03:00 to 2026-01-02 03:00 UTC"
     ages = (timedelta(hours=1), timedelta(minutes=72), timedelta(0), timedelta(minutes=-5))
     assert [age_text(age) for age in ages] == ["1 h", "1 h 12 min", "0 min", "−5 min"]
+
+
+def write_record(models: Path, record: object, *, name: str = "defn-m") -> None:
+    place = models / name / "3" / METADATA
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps({"class": f"{name[-1].upper()}+", "full_disk_record": record}), encoding="utf-8")
+
+
+def counted(days: dict[int, int], events: dict[int, int]) -> dict[str, list[float]]:
+    """Days and events at whole percents, all of a calibrated 20 %."""
+    every = {"days": days, "events": events, "calibrated": {at: 0.2 * count for at, count in days.items()}}
+    return {name: [counts.get(at, 0) for at in range(100)] for name, counts in every.items()}
+
+
+def test_the_page_says_what_followed_each_mark_before_the_release(make_forecast: Make, tmp_path: Path) -> None:
+    by_score = counted({99: 60, 80: 40, 79: 50, 10: 200}, {99: 20, 80: 8, 79: 10, 10: 4})
+    by_frequency = counted({70: 10, 20: 90, 5: 250}, {70: 8, 20: 20, 5: 14})
+    for name in ("defn-c", "defn-m"):
+        write_record(tmp_path, {"about": "Days of 2013.", "score": by_score, "calibrated": by_frequency}, name=name)
+    forecast = make_forecast()
+    paper = record_sections(forecast, tmp_path, MarkBounds())
+    assert [section.title for section in paper] == ["What followed, flares ≥ C1.0", "What followed, flares ≥ M1.0"]
+    assert paper[0].rows == ()  # marks are of M
+    assert paper[1].text == "Days of 2013."
+    assert paper[1].rows == (
+        ("Danger flares", "score", "80", "100", "28 % (20–38)", "20 %"),
+        ("Warning", "score", "50", "50", "20 % (11–34)", "20 %"),
+        ("Quiet", "score", "0", "200", "2.0 % (<1–6)", "20 %"),
+    )
+    office = MarkBounds(calibrated_danger=0.71, calibrated_warning=0.2)
+    assert [row[:5] for row in record_sections(forecast, tmp_path, office)[1].rows[:3]] == [
+        ("Danger flares", "calibrated", "71 %", "0", "–"),
+        ("Warning", "calibrated", "20 %", "100", "28 % (20–38)"),
+        ("Quiet", "calibrated", "0 %", "250", "5.6 % (3–10)"),
+    ]
+    site = write_site(SiteData(forecast, record=paper), tmp_path / "site")
+    page = re.sub(r"<[^>]*>", " ", (site / "about.html").read_text(encoding="utf-8"))
+    assert "Danger flares score 80 100 28 % (20–38) 20 %" in " ".join(page.split())
+    assert {path.name for path in (site / "figures").glob("record-*")} == {"record-c.png", "record-m.png"}
+
+
+@pytest.mark.parametrize("record", [None, {}, {"about": "", "score": 1}, {"about": "", "score": {}, "calibrated": {}}])
+def test_models_without_a_record_show_none(make_forecast: Make, tmp_path: Path, record: object) -> None:
+    write_record(tmp_path, record)
+    assert record_sections(make_forecast(), tmp_path, MarkBounds()) == ()
+    assert record_sections(make_forecast(), tmp_path / "nowhere", MarkBounds()) == ()
+    assert record_sections(make_forecast(), None, MarkBounds()) == ()
+    assert record_sections(Outage("x", make_forecast().issue, "no data"), tmp_path, MarkBounds()) == ()
