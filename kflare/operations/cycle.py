@@ -184,6 +184,7 @@ def _forecast(
         regions=draft.regions,
         full_disk=draft.full_disk,
         cnn={name: one[0] for name, one in answers.probability.items()},
+        swpc={} if inputs.swpc is None else inputs.swpc.of_window(issue, issue + timedelta(hours=24)),
         models=(*draft.models, *answers.models),
         remarks=(*draft.remarks, *_age_remarks(issue, disk), *(disk.remarks if disk else ())),
         bounds=settings.marks.bounds,

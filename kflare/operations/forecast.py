@@ -262,6 +262,8 @@ class Forecast(CheckedRecord):
     """The regions combined, or what the rung gives; at least one class."""
     cnn: _Probabilities = field(default_factory=dict)
     """Full-disk CNN, beside the combined regions; empty if it did not answer."""
+    swpc: _Probabilities = field(default_factory=dict)
+    """What SWPC said of the same window, to compare with; empty if that was not known."""
     models: Annotated[tuple[ModelUse, ...], Strict(False)] = ()
     """Who answered."""
     inputs: Annotated[tuple[InputRecord, ...], Strict(False)] = ()

@@ -28,6 +28,7 @@ from kflare.observations.sets import ObservationSet
 from kflare.operations.forecast import InputRecord, InputStatus
 from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
+from kflare.operations.swpc import FEED, SwpcForecast
 from kflare.sun.times import HOUR
 from kflare.xray.flux import XrayFlux, read_xray_flux
 
@@ -42,6 +43,7 @@ _EARLIER: Final = {
     12: ("magnetogram",),
     2: ("magnetogram",),
 }
+_PRESENT: Final = timedelta(hours=3)
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class CycleInputs:
     srs: pd.DataFrame | None  # NOAA's regions, as from `read_srs`
     earlier: tuple[ObservationSet, ...] = ()
     """What was to be seen 24, 12 and 2 h before the magnetogram, where no cycle has measured it."""
+    swpc: SwpcForecast | None = None
+    """To compare with."""
 
 
 def fetch_inputs(
@@ -88,11 +92,12 @@ def fetch_inputs(
             if all(abs(seen - time - hours * HOUR) / HOUR > TOLERANCES[hours] / 60 for time in measured)
         }  # fmt: skip
         srs, region_record = _noaa_regions(issue, folder, web, settings)
+        swpc, swpc_record = _swpc_forecast(issue, web, settings, now)
     records = [_record(result, first) for result in found.results]
     # These are meant to be older, so their age is no blemish.
     records += [_record(result, first + hours * HOUR) for hours, result in enumerate(hot, 1)]
     records += [_record(result, first + hours * HOUR) for hours, one in earlier.items() for result in one.values()]
-    records.append(region_record)
+    records += [region_record, swpc_record]
     xrays = found["goes_xrays"].files
     xray = read_xray_flux(xrays[0]) if xrays else None  # `fetch_nrt` has read it
     files = {result.name: result.files[0] for result in found.results if len(result.files) == 1}
@@ -105,7 +110,7 @@ def fetch_inputs(
         )
         for one in records
     )
-    return CycleInputs(told, found["goes_flares"], observations, files, xray, srs, tuple(before))
+    return CycleInputs(told, found["goes_flares"], observations, files, xray, srs, tuple(before), swpc)
 
 
 def newest_measurement(settings: ForecastSettings) -> datetime | None:
@@ -211,6 +216,22 @@ def _noaa_regions(
     age = (issue - time).total_seconds() / 3600
     # Positions are for 00 UT of each day: older than a day and a half they are not used.
     return table, InputRecord(name, source, time, round(age, 3), None, "", "ok" if age <= 36 else "stale")
+
+
+def _swpc_forecast(
+    issue: datetime, web: Web, settings: ForecastSettings, now: datetime
+) -> tuple[SwpcForecast | None, InputRecord]:
+    url, texts = f"{settings.data.swpc_url.rstrip('/')}/{FEED}", settings.data.swpc_texts
+    name, source = "swpc_probabilities", FEED if texts is None else texts.name
+    try:
+        if texts is None and now - issue > _PRESENT:
+            raise DataError("the feed tells of the present only: set `data.swpc_texts` to forecast the past")
+        found = SwpcForecast.of_feed(web.text(url), issue) if texts is None else SwpcForecast.of_texts(texts, issue)
+    except KflareError as error:
+        why = str(error).replace(url, FEED)  # a page does not tell the addresses of the office's machines
+        return None, InputRecord(name, source, None, None, None, why, "missing")
+    age = (issue - found.first).total_seconds() / 3600
+    return found, InputRecord(name, source, found.first, round(age, 3), None, "its first day; not used", "ok")
 
 
 def _record(result: NrtResult, usual: timedelta) -> InputRecord:

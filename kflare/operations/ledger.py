@@ -19,7 +19,7 @@ from kflare.operations.flare_records import Current, current_flares, record_flar
 from kflare.operations.forecast import Forecast, Outage
 from kflare.sun.disk import FULL_DISK
 
-UNDATED: Final = ("goes_flares", "noaa_regions")
+UNDATED: Final = ("goes_flares", "noaa_regions", "swpc_probabilities")
 """Inputs whose time says how far they reach, not when anything was seen."""
 
 
@@ -269,7 +269,7 @@ def _append(connection: Connection, cycle: Forecast | Outage, features: pd.DataF
             | {name: " ".join(map(str, getattr(region, name))) for name in ("noaa", "harp")}
             for region in cycle.regions
         ]
-        given = [(FULL_DISK, 0, cycle.full_disk), ("cnn", 0, cycle.cnn)]
+        given = [(FULL_DISK, 0, cycle.full_disk), ("cnn", 0, cycle.cnn), ("swpc", 0, cycle.swpc)]
         given += [("region", region.number, region.probability) for region in cycle.regions]
         rows[schema.probabilities] = [
             {**key, "source": source, "number": number, "threshold": threshold, **vars(probability)}

@@ -32,9 +32,10 @@ def forecast_outcomes(
     NOAA region that any forecast gave the region, whenever. The flare list is that known at `as_of`; by default now.
 
     Columns: `time` (issue), `window_start`, `window_end` (UTC), `region` ("full disk" or its persistent name), `method`
-    ("kflare", of the regions, or "cnn"), `threshold` (its class), `probability` (network's output; the calibrated one
-    where no network was asked), `calibrated`, `observed` (1.0, 0.0; NaN while the flare list does not cover the window,
-    and for a region without a NOAA number while a flare without a region could be its own).
+    ("kflare", of the regions, "cnn", or "SWPC", what it said of the window), `threshold` ("C", "M" or "X"),
+    `probability` (network's output; the calibrated one where no network was asked), `calibrated`, `observed` (1.0, 0.0;
+    NaN while the flare list does not cover the window, and for a region without a NOAA number while a flare without a
+    region could be its own).
     """
     forecasts = [cycle for cycle in ledger.cycles(since, until) if isinstance(cycle, Forecast)]
     if not forecasts:
@@ -43,6 +44,7 @@ def forecast_outcomes(
     for forecast in forecasts:
         span = (forecast.issue, forecast.window_start, forecast.window_end)
         given = [(FULL_DISK, "kflare", forecast.full_disk), (FULL_DISK, "cnn", forecast.cnn)]
+        given += [(FULL_DISK, "SWPC", forecast.swpc)]
         given += [(region.region, "kflare", region.probability) for region in forecast.regions]
         rows += [
             (*span, region, method, threshold, probability.deciding, probability.calibrated, np.nan)
@@ -74,8 +76,10 @@ def table_to_verify(url: str, threshold: str, *, regions: bool) -> tuple[pd.Data
             f"cover the window; {len(table)} forecasts wait for that"
         )
     columns = ["time", *(["region"] if regions else []), "method", "probability", "observed"]
-    calibrated = known.dropna(subset="calibrated").assign(
-        method=lambda rows: rows["method"] + " (calibrated)", probability=lambda rows: rows["calibrated"]
+    calibrated = (
+        known[known["method"] != "SWPC"]
+        .dropna(subset="calibrated")
+        .assign(method=lambda rows: rows["method"] + " (calibrated)", probability=lambda rows: rows["calibrated"])
     )
     both = pd.concat([known[columns], calibrated[columns]], ignore_index=True)
     return both, f"ledger {where}", f"≥{threshold}1.0 flares"

@@ -108,6 +108,8 @@ class DataSettings(_Section):
     """Flare list of the past beside SWPC's last seven days: for event statistics and climatology."""
     regions_srs: _Place | None = None
     """A summary of many days in a file, instead of `srs_url`: to forecast the past."""
+    swpc_texts: _Place | None = None
+    """SWPC's daily forecasts as texts, instead of its feed: to compare with while the past is forecast."""
     timeout_seconds: _Seconds = 60.0
     """Longest wait for the next byte."""
     file_minutes: _Minutes = 10.0

@@ -32,7 +32,7 @@ from kflare.serving.server.config_files import ModelSettings
 from tools.synthetic.sun import SyntheticSun
 
 from .toys import TOYS, publish_toys, publish_version
-from .world import HOUR, XRAYS, World, limb_only, quiet
+from .world import HOUR, XRAYS, World, limb_only, quiet, rsga
 
 START = datetime(2014, 3, 1, tzinfo=UTC)
 ISSUE = START + timedelta(days=2, hours=3)
@@ -410,6 +410,45 @@ def test_no_region_numbers_in_the_flare_lists_is_not_no_flares(world: World, off
         told[name] = (remark in forecast.remarks, features["Chis"].notna().any())
         other.ledger.close()
     assert told == {"numbered": (False, True), "nameless": (True, False)}
+
+
+def test_swpc_is_compared_with_on_the_same_window(
+    world: World, office: Office, sun: SyntheticSun, tmp_path: Path
+) -> None:
+    """From the text to forecast, ledger, pages, and `kflare.verify`."""
+    world.observe(ISSUE - HOUR)
+    (tmp_path / "texts").mkdir()
+    today = ISSUE.replace(hour=0)
+    (tmp_path / "texts" / "rsga.txt").write_text(rsga(today - DAY, today, "40/20/20", "05/05/01"))
+    (tmp_path / "texts" / "next.txt").write_text(rsga(today, today + DAY, "90/90/90", "50/50/50"))  # not yet issued
+    office.settings = replace(office.settings, data=replace(office.settings.data, swpc_texts=tmp_path / "texts"))
+    cycle = office.forecast()
+    assert record_of(cycle, "swpc_probabilities").status == "ok"
+    # 21 h of the day with 40 % and 3 h of the next with 20 %.
+    assert cycle.swpc["M"].calibrated == pytest.approx(1 - 0.6 ** (21 / 24) * 0.8 ** (3 / 24))
+    assert set(cycle.swpc) == {"M", "X"}
+    site = office.settings.site.folder
+    assert read_latest((site / "latest.json").read_text()) == cycle
+    assert (site / "index.html").read_text().count("SWPC for the same window: ") == 2
+    with Ledger(office.settings.ledger.url, begin=False) as ledger:
+        assert list(ledger.cycles(ISSUE, ISSUE + HOUR)) == [cycle]
+        ledger.record_flares(sun.flares, since=ISSUE - DAY, until=ISSUE + 3 * DAY, source="test")
+    frame, *_ = table_to_verify(office.settings.ledger.url, "M", regions=False)
+    assert set(frame["method"]) == {"kflare", "kflare (calibrated)", "cnn", "cnn (calibrated)", "SWPC"}
+    assert frame.set_index("method").loc["SWPC", "probability"] == pytest.approx(cycle.swpc["M"].calibrated)
+    world.tell(ISSUE + 2 * DAY)
+    later = office.forecast(ISSUE + 2 * DAY)  # more than a day after the last text
+    assert (later.swpc, record_of(later, "swpc_probabilities").status) == ({}, "missing")
+    assert ">SWPC</td>" in (site / "verification.html").read_text()
+
+
+def test_swpcs_feed_is_of_the_present(world: World, office: Office) -> None:
+    days = {f"{name}_class_{n}_day": 30 for name in "cmx" for n in (1, 2, 3)}
+    world.swpc.feeds["/json/solar_probabilities.json"] = [{"date": f"{ISSUE - DAY:%FT00:00:00}", **days}]
+    assert office.forecast().swpc["C"].calibrated == pytest.approx(0.3)
+    world.swpc.feeds.pop("/json/solar_probabilities.json")
+    cycle = office.forecast(ISSUE + 6 * HOUR)  # without it there is a forecast all the same
+    assert (cycle.swpc, record_of(cycle, "swpc_probabilities").status) == ({}, "missing")
 
 
 def test_nothing_at_all_is_an_outage(world: World, office: Office) -> None:

@@ -46,6 +46,15 @@ FLARES = "/json/goes/primary/xray-flares-7-day.json"
 _OBSERVED = {}  # records by what was to be seen
 
 
+def rsga(issued, first, m, x):
+    """The lines of a Report of Solar and Geophysical Activity that matter, as those of 1997 to 2024 have them."""
+    return (
+        f":Product: {issued:%m%d}RSGA.txt\n:Issued: {issued:%Y %b %d} 2200 UTC\n# Prepared jointly by NOAA\n"
+        f"III.  Event probabilities {first:%d %b}-{first + 2 * timedelta(days=1):%d %b}\n"
+        f"Class M    {m}\nClass X    {x}\nProton     05/05/05\nPCAF       green\n"
+    )
+
+
 class World(StandIn):
     """The synthetic Sun as JSOC and SWPC tell of it, as far as they have been told.
 

@@ -54,7 +54,7 @@ def verification_sections(past: Sequence[PastCycle]) -> tuple[Section, ...]:
     ]
     for name in FORECAST_CLASSES:
         known = [(forecast, observed[name]) for forecast, observed in every if name in observed]
-        for method, of in (("regions combined", "full_disk"), ("full-disk CNN", "cnn")):
+        for method, of in (("regions combined", "full_disk"), ("full-disk CNN", "cnn"), ("SWPC", "swpc")):
             answered = [(forecast, event) for forecast, event in known if name in getattr(forecast, of)]
             if answered:
                 rows.append(_row(name, method, of, answered))
