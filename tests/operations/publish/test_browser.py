@@ -339,6 +339,8 @@ def test_everything_works_by_keyboard(visit: Callable[..., Visit], sites: dict[s
     press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
     press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "What followed each mark"
+    press("Tab")
     assert page.evaluate("document.activeElement.value") == "hmi-magnetogram"
     press("ArrowDown")
     assert page.locator("img[data-layer='aia-131']").is_visible()
