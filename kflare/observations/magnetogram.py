@@ -4,9 +4,11 @@ Orientation, scale and missing values are settled here, once: row 0 is solar nor
 values are gauss, and NaN means "off the disk or not measured". Everything to the right of this room relies on it.
 """
 
+import logging
 import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,11 @@ from kflare.sun.geometry import DiskGeometry, Observer, earth_at, seen_from_afar
 #: Fields of MDI are this many times those of HMI (Liu et al. 2012, Solar Physics 279, 295: 1.40; Liu et al. 2025, Solar
 #: Physics 300: 1/0.701 = 1.43). A mean over the disk: the ratio varies with field strength and towards the limb.
 MDI_TO_HMI = 1.40
+
+# SDO circles the Earth, and SOHO a point on its line to the Sun, 0.3 degrees off at most; others may be anywhere.
+_SEE_AS_EARTH = ("HMI", "MDI", "synthetic")
+_OFF_EARTH = 2.0  # degrees of longitude
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +90,23 @@ class Magnetogram:
         """Pixels whose centre lies on the solar disk, bool, shape (H, H). Such a pixel may still be NaN."""
         return disk_mask(self.data.shape[0], self.disk)
 
-    @property
+    @cached_property
     def seen_from(self) -> Observer:
-        """Its observer, else the Earth; the synthetic Sun is seen from afar in the plane of its equator."""
+        """Its observer, else the Earth; the synthetic Sun is seen from afar in the plane of its equator.
+
+        HMI and MDI see the Sun as the Earth does: a header that puts them more than two degrees of longitude away is
+        wrong, which the log tells, and the Earth's place is taken.
+        """
         if self.observer is not None:
-            return self.observer
+            earth = earth_at(self.time)
+            off = math.remainder(self.observer.lon - earth.lon, 360)
+            if self.instrument not in _SEE_AS_EARTH or abs(off) <= _OFF_EARTH:
+                return self.observer
+            _LOG.warning(
+                "`%s`: the header's longitude of the observer (L0, `CRLN_OBS`) %.1f is left out: at %s that of the "
+                "Earth, from where %s sees the Sun, was %.1f",
+                self.source, self.observer.lon, f"{self.time:%FT%TZ}", self.instrument, earth.lon,
+            )  # fmt: skip
         return seen_from_afar(self.time) if self.instrument == "synthetic" else earth_at(self.time)
 
     @property

@@ -325,6 +325,31 @@ def test_an_impossible_observer_costs_no_file(changes, observer, tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
+        {"CRLN_OBS": LONGITUDE - 120},
+        {"CRLN_OBS": LONGITUDE + 2.1},
+        {"CRLN_OBS": None, "HGLN_OBS": 180.0, "HGLT_OBS": 0.0, "INSTRUME": "MDI", "TELESCOP": "SOHO"},
+    ],
+)
+def test_sdo_and_soho_see_the_sun_from_where_the_earth_is(changes, tmp_path, caplog):
+    path = tmp_path / "20131022_235927.fits"
+    path.write_bytes(fits_file(sun(), cards(**changes)))
+    seen = read_magnetogram(path)
+    assert (seen.geometry.l0, seen.geometry.l0) == (0, 0)
+    assert seen.seen_from.lon == pytest.approx(LONGITUDE % 360, abs=0.01)
+    assert caplog.text.count("the header's longitude of the observer (L0, `CRLN_OBS`)") == 1
+
+
+def test_soho_is_a_little_off_the_earth_and_others_may_be_anywhere(tmp_path, caplog):
+    path = tmp_path / "20131022_235927.fits"
+    for off, changes in ((0.5, {"INSTRUME": "MDI"}), (-120, {"INSTRUME": "PHI", "TELESCOP": "SO"})):
+        path.write_bytes(fits_file(sun(), cards(CRLN_OBS=LONGITUDE + off, **changes)))
+        assert read_magnetogram(path, policy="any").geometry.l0 == pytest.approx(off, abs=0.01)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
         {"RSUN_OBS": 0.0},
         {"RSUN_OBS": None},
         {"RSUN_OBS": None, "RSUN_REF": None},

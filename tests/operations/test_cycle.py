@@ -451,6 +451,17 @@ def test_swpcs_feed_is_of_the_present(world: World, office: Office) -> None:
     assert (cycle.swpc, record_of(cycle, "swpc_probabilities").status) == ({}, "missing")
 
 
+def test_no_region_is_published_beyond_the_limb(world: World, office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    """A header with another L0: SDO sees the Sun as the Earth does."""
+    world.observe(ISSUE - HOUR)
+    for record in (record for record in world.records if record.series == "hmi.M_720s_nrt"):
+        record.keywords = record.keywords | {"CRLN_OBS": str((float(record.keywords["CRLN_OBS"]) + 150) % 360)}
+    regions = office.forecast().regions
+    assert regions
+    assert all(abs(region.lon) <= 90 for region in regions)
+    assert "the header's longitude of the observer (L0, `CRLN_OBS`)" in caplog.text
+
+
 def test_nothing_at_all_is_an_outage(world: World, office: Office) -> None:
     world.fail(".", "reset")
     world.swpc.fail(".", "reset")
