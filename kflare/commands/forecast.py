@@ -14,6 +14,7 @@ python -m kflare.forecast --settings kflare.toml --status
 
 import argparse
 import json
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ def _verify(ledger: "Ledger", digest: str) -> int:
 
 
 def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger", log: "EventLog") -> int:
-    from kflare.operations.clock import clock_behind, latest_issue
+    from kflare.operations.clock import clock_behind, late_remark, latest_issue, next_issue
     from kflare.operations.running import CycleResult, publish_and_newest, run_once
     from kflare.operations.status import EXIT_STATUS, outcome_of
 
@@ -98,6 +99,10 @@ def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger
         issue = args.issue or latest_issue(settings.schedule.hours, now)
         if issue > now:
             raise SettingError(f"`--issue` must not lie in the future, got {issue:%Y-%m-%dT%H:%MZ}")
+        for late in late_remark(issue, settings, [now]):
+            rule = f"more than schedule.grace_minutes ({settings.schedule.grace_minutes:g}), from the data of then"
+            due = f"the next issue time is {next_issue(settings.schedule.hours, now):%Y-%m-%dT%H:%MZ}"
+            print(f"{args.prog}: issue {issue:%Y-%m-%dT%H:%MZ} is {late}, {rule}; {due}", file=sys.stderr)
         done = run_once(issue, settings, ledger=ledger, log=log, now=now, past=args.issue is not None)
     print(json.dumps(done.cycle.as_json(), indent=2) if args.json else _as_text(done))
     if done.kept is not None:

@@ -111,11 +111,16 @@ def clock_behind(
     )
 
 
+def too_late(issue: datetime, settings: ForecastSettings, now: datetime) -> bool:
+    """Whether the grace time of an issue time is over: `--schedule` begins none then, and `--once` makes it up."""
+    return now - issue > timedelta(minutes=settings.schedule.grace_minutes)
+
+
 def late_remark(issue: datetime, settings: ForecastSettings, known: Sequence[datetime | None]) -> list[str]:
     """What a forecast says that is made after its grace time, as the newest of the times that are `known` proves."""
-    late = max(time for time in known if time is not None) - issue
-    text = f"made up for: {late.total_seconds() / 3600:.1f} h after its issue time"
-    return [text] if late > timedelta(minutes=settings.schedule.grace_minutes) else []
+    newest = max(time for time in known if time is not None)
+    text = f"made up for: {(newest - issue).total_seconds() / 3600:.1f} h after its issue time"
+    return [text] if too_late(issue, settings, newest) else []
 
 
 def _reach(settings: ForecastSettings) -> timedelta:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from kflare.errors import KflareError, LedgerError
-from kflare.operations.clock import Clock, ClockCheck, latest_issue, next_issue
+from kflare.operations.clock import Clock, ClockCheck, latest_issue, next_issue, too_late
 from kflare.operations.cycle import run_cycle
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Forecast, Outage, cycle_name
@@ -82,7 +82,6 @@ def run_schedule(
     clock = clock or Clock()
     check = ClockCheck(clock)
     hours = settings.schedule.hours
-    grace = timedelta(minutes=settings.schedule.grace_minutes)
     announced = None
     while keep_running():
         leap = check.leap()
@@ -95,7 +94,11 @@ def run_schedule(
         try:
             for cycle in record_kept(settings, ledger=ledger, log=log)[-1:]:
                 publish_and_newest(cycle, settings, ledger, log.of_cycle(cycle.cycle_id), now=now)
-            if now - issue <= grace and not ledger.was_run(issue) and not kept_path(settings, issue).exists():
+            if (
+                not too_late(issue, settings, now)
+                and not ledger.was_run(issue)
+                and not kept_path(settings, issue).exists()
+            ):
                 run_once(issue, settings, ledger=ledger, log=log, now=now)
                 continue
         except (KflareError, OSError) as error:  # no ledger, or no space left: both may pass within the grace time

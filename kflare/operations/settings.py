@@ -79,7 +79,8 @@ class ScheduleSettings(_Section):
     data_age_first_hours: _Hours = 1.0
     data_age_last_hours: _Hours = 5.0
     grace_minutes: _Minutes = 30.0
-    """How long after its issue time the schedule may still begin a forecast; a later one is recorded as missed."""
+    """How long after its issue time a forecast is in time: --schedule begins none later and records it as missed,
+    --once makes the latest one up from the data of then, and says so."""
 
     def __post_init__(self) -> None:
         if not self.hours or sorted(set(self.hours)) != list(self.hours) or not all(0 <= h < 24 for h in self.hours):
