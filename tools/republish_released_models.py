@@ -1,12 +1,14 @@
 """Publish the released models anew through today's graphs: the same weights, words and, to the last bit, answers.
 
-    python tools/republish_released_models.py "what has changed, for the card" [NAME ...]
+    python tools/republish_released_models.py [--images-read-otherwise] "what has changed, for the card" [NAME ...]
 
 For changes of the graph or of what stands beside it; `train_released_models` makes the weights. A version whose answers
 differ in one bit, in any signature, to its warm-up requests, magnetograms of random fields and random rows, is refused;
-but to rows of which nothing was measured there is no answer, and outputs may be added.
+but to rows of which nothing was measured there is no answer, and outputs may be added. With --images-read-otherwise
+the answers to 8-bit images may differ, as files are read otherwise too, and by how much is printed.
 """
 
+import argparse
 import shutil
 import sys
 from collections.abc import Mapping
@@ -18,10 +20,11 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 from model_card import OLDEST_TENSORFLOW, software
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from kflare.attribution.compiled import CompiledAttribution
-from kflare.models.calibration import Calibration
+from kflare.models.calibration import KNOTS, Calibration
 from kflare.models.dense_cnn import LAST_CONVOLUTION
 from kflare.models.fitting import FittedNetwork
 from kflare.models.image_models import publish_image_model
@@ -43,14 +46,15 @@ HOME = Path(__file__).resolve().parents[1] / "savedmodels"
 WRITTEN = ("model", "version", "image_size")  # publishing adds them
 
 
-def republish(name: str, change: str) -> Path:
+def republish(name: str, change: str, *, images_otherwise: bool) -> Path:
     """Publish the next version of a released model and compare it; returns its directory."""
     old = HOME / name / str(versions(HOME / name)[-1])
     verify_manifest(old)
     about = read_metadata(old)
     metadata = {key: value for key, value in about.items() if key not in WRITTEN}
-    calibration = Calibration(*(about["calibration"][key] for key in ("slope", "offset", "lowest")))
-    metadata |= {"oldest_tensorflow": OLDEST_TENSORFLOW, "changes": f"{about['changes']}; {change}"}
+    calibration = Calibration(*(about["calibration"][key] for key in ("slope", "offset", "lowest")), band=band_of(old))
+    changes = "; ".join([about["changes"], change] if "changes" in about else [change])
+    metadata |= {"oldest_tensorflow": OLDEST_TENSORFLOW, "changes": changes}
     card = (old / "assets.extra" / "MODEL_CARD.md").read_text(encoding="utf-8")
     head, limits, rest = card.partition("## Limits\n")
     head = head.partition("## Software\n")[0].rstrip()
@@ -68,8 +72,20 @@ def republish(name: str, change: str) -> Path:
         new = publish_image_model(fitted, HOME, name, attribution=attribution, **options)
     else:
         new = publish_version(HOME, name, export=lambda path: write_graph(old, path), cases=cases(old), **options)
-    compare(old, new)
+    compare(old, new, images_otherwise=images_otherwise)
     return new
+
+
+def band_of(version: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Lower and upper end of the calibration's interval, which only the graph of a version holds; None without one."""
+    graph = SavedModel.FromString((version / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
+    nodes = [node for function in graph.library.function for node in function.node_def if node.op == "Const"]
+    constants = (tf.make_ndarray(node.attr["value"].tensor) for node in nodes)
+    found = {tuple(map(float, one)) for one in constants if one.shape == KNOTS.shape and one.dtype == np.float32}
+    if not found:
+        return None
+    lower, upper = sorted(found, key=sum)  # two, or it is not told which is which
+    return lower, upper
 
 
 def write_graph(version: Path, directory: Path) -> None:
@@ -152,19 +168,27 @@ def questions(version: Path) -> list[tuple[str, Mapping[str, Any]]]:
     return asked
 
 
-def compare(old: Path, new: Path) -> None:
-    """End with an error where one bit of an answer differs."""
+def compare(old: Path, new: Path, *, images_otherwise: bool) -> None:
+    """End with an error where one bit of an answer differs; of 8-bit images say by how much, if they may."""
     before, after = load_signatures(old), load_signatures(new)
     for signature, inputs in questions(old):
         first, second = expected(inputs, before(signature, inputs)), after(signature, inputs)
         if not first.keys() <= second.keys() or any(first[key].tobytes() != second[key].tobytes() for key in first):
             worst = {key: float(np.nanmax(np.abs(first[key] * 1.0 - second[key]))) for key in first}
+            if images_otherwise and "image" in inputs:
+                print(f"{new}: {signature} answers otherwise, by {worst}", flush=True)
+                continue
             sys.exit(f"{new} is not to be released: {signature} answers otherwise than {old}, by {worst}")
     size = [(version / "saved_model.pb").stat().st_size for version in (old, new)]
     print(f"{new}: all answers as {old}; graph {size[1]} bytes instead of {size[0]}", flush=True)
 
 
 if __name__ == "__main__":
-    for model in sys.argv[2:] or [*model_names("image"), *model_names("region")]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images-read-otherwise", action="store_true", help="answers to 8-bit images may differ")
+    parser.add_argument("change", help="what has changed, for the card")
+    parser.add_argument("names", nargs="*", default=[*model_names("image"), *model_names("region")], metavar="NAME")
+    args = parser.parse_args()
+    for model in args.names:
         if (HOME / model).is_dir():
-            republish(model, sys.argv[1])
+            republish(model, args.change, images_otherwise=args.images_read_otherwise)

@@ -33,7 +33,6 @@ from kflare.attribution.outcomes import OUTCOMES, flux_of_regions, named_outcome
 from kflare.attribution.region_tables import with_sharp
 from kflare.attribution.relations import correlations, occurrence_rates
 from kflare.datasets.archive import forecast_time
-from kflare.datasets.preprocessing import reduced
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches
@@ -76,6 +75,8 @@ def read_image(
     path: Path, images: Mapping[str, Path], regions: pd.DataFrame, options: AnalysisOptions
 ) -> tuple[Attribution, ImageMaps, PolarityLines]:
     """An attribution file with its image (of `images`, by name), regions and inversion lines; else `DataError`."""
+    from kflare.datasets.preprocessing import reduced  # loads TensorFlow
+
     found = read_attribution(path)
     if found.image not in images:
         raise DataError(f"`{path}`: its magnetogram `{found.image}` is not among those given: name its folder")

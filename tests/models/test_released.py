@@ -97,12 +97,13 @@ def test_a_released_image_model_is_whole(name):
         assert np.isnan([unseen["probability"], unseen["calibrated"]]).all()
 
 
-# As version 5 was published: what is changed around its weights must leave its answers as they were.
+# As version 6 was published, which is version 5 with another reading of bytes: what is changed around its weights must
+# leave its answers as they were.
 ANSWERS = {
-    ("cnn-c", "hmi.M_20130104_000034.jpg"): (0.9264284, 0.9950610),
-    ("cnn-c", "hmi.M_20141026_000034.jpg"): (0.9998506, 0.9980989),
-    ("cnn-m", "hmi.M_20130104_000034.jpg"): (0.5535948, 0.2967942),
-    ("cnn-m", "hmi.M_20141026_000034.jpg"): (0.9580540, 0.6293154),
+    ("cnn-c", "hmi.M_20130104_000034.jpg"): (0.9281025, 0.9952186),
+    ("cnn-c", "hmi.M_20141026_000034.jpg"): (0.9998779, 0.9980989),
+    ("cnn-m", "hmi.M_20130104_000034.jpg"): (0.5565434, 0.2979861),
+    ("cnn-m", "hmi.M_20141026_000034.jpg"): (0.9618056, 0.6401265),
 }
 
 
