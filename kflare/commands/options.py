@@ -107,7 +107,9 @@ def refuse_idle_options(parser: argparse.ArgumentParser, command: str, argv: Seq
         present = [f"with {one}" for one in rules.get("not_with", ()) if holds(one)]
         mode = [f"with {one}" for one in given if name not in options[one].get("leaves", [name]) and name != one]
         if why := [*absent, *present, *mode]:
-            raise SettingError(f"{name} has no effect {why[0].replace('=', ' ')}: leave it out")
+            # Of two that exclude each other nobody knows which one was meant; the rest was not meant so.
+            remedy = "leave one of them out" if present and not absent else "leave it out"
+            raise SettingError(f"{name} has no effect {why[0].replace('=', ' ')}: {remedy}")
 
 
 _NOTHING: Final = object()

@@ -128,7 +128,7 @@ def test_maps_that_the_model_does_not_answer(full_disk_models, sky, tmp_path, ca
         ),
         (
             ["--server", "localhost:1", "--model-name", "cnn-m", "--reference"],
-            2,
+            1,
             "--reference has no effect without --model",
         ),
     ],
@@ -248,9 +248,15 @@ def test_a_list_of_images(full_disk_models, sky, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["{images}"], "give either --model DIR or --server ADDRESS"),
-        (["{images}", "--model", "{model}", "--server", "127.0.0.1:1", "--model-name", "cnn-m"], "give either --model"),
+        (
+            ["{images}", "--model", "{model}", "--server", "127.0.0.1:1", "--model-name", "cnn-m"],
+            "--server has no effect with --model: leave one of them out",
+        ),
         (["{images}", "--server", "127.0.0.1:1"], "--server ADDRESS and --model-name NAME go together"),
-        (["{images}", "--model", "{model}", "--model-name", "cnn-m"], "--server ADDRESS and --model-name NAME go toge"),
+        (
+            ["{images}", "--model", "{model}", "--model-name", "cnn-m"],
+            "--model-name has no effect without --server: leave it out",
+        ),
         (["--model", "{model}"], "give magnetograms, folders of them, or --list FILE"),
         (["{images}/missing", "--model", "{model}"], "no file or folder"),
         (["{images}", "--model", "{model}", "--from", "2015-01-01"], "none of the magnetograms lies in 2015-01-01"),

@@ -109,7 +109,9 @@ def test_the_model_says_where_it_comes_from(answer, folder, sun):
     names = [feature["name"] for feature in content["features"]]
     # What the table has, what follows from it, and the flare history.
     assert {"AREA", "R_VALUE", "dt24USFLUX", "Mhis", "diskC7d"} <= set(names)
-    assert content["data"] == {"flares": "flares.csv", "flare_scale": "irradiance", "features": names}
+    assert content["data"] == {
+        "flares": "flares.csv", "flare_scale": "irradiance", "validation": "given", "features": names,
+    }  # fmt: skip
     table = pd.read_parquet(sun / "regions.parquet")
     spans = content["spans"]
     # A sample whose 24 h reach into the next span is in neither: the last one of training is of 31 January, 0 UT.
@@ -154,11 +156,17 @@ def test_other_settings_are_refused_naming_the_key(answer, arguments, folder):
     )
 
 
-def test_without_publication(answer, arguments, folder):
-    status, out, _ = run(*arguments, "--seeds", 1, "--no-publish")
-    assert status == 0
+def test_without_publication(answer, arguments, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    where = arguments.index("--publish")
+    assert run(*arguments, "--no-publish")[2] == (
+        "kflare.fit: --publish has no effect with --no-publish: leave one of them out\n"
+    )
+    status, out, err = run(*arguments[:where], *arguments[where + 2 :], "--seeds", 1, "--no-publish")
+    assert status == 0, err
     assert "\nnot published\n" in out
     assert versions(folder / "models" / "defn-c") == [1]
+    assert not list(tmp_path.iterdir())  # nor in the directory that is taken without --publish
 
 
 def test_into_another_directory_it_publishes_anew(answer, arguments, folder):
@@ -412,6 +420,6 @@ def test_mdi_trains_and_mdi_and_hmi_test_in_one_command(tmp_path):
 
 
 def test_a_daily_limit_of_a_day_is_refused(sun, tmp_path):
-    status, _, err = run("cnn-c", *defn(sun)[1:], "--magnetograms", tmp_path, "--daily", 24)
+    status, _, err = run("cnn-c", "--magnetograms", tmp_path, "--flares", sun / "flares.csv", *SPANS, "--daily", 24)
     assert status == 1
     assert "--daily must lie in [0, 24)" in err

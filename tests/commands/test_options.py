@@ -147,7 +147,7 @@ IDLE = {
     "--select --class-weight --no-augment --pretrain --forecasts --tolerance --forecasts-threshold --output "
     "--resamples --json --shuffled --periods",
     "attribute": "--server --model-name --timeout --flare-scale --threshold",
-    "attribute served": "--model --workers",
+    "attribute served": "--methods --model --reference --workers",
     "analyse": "",
     "analyse schrijver": "--model --line-width",
     "controls": "",

@@ -225,8 +225,13 @@ def test_no_server(tmp_path, capsys):
     assert len(err.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [[], ["image.jpg", "--regions", "table.parquet"]])
-def test_either_images_or_regions(capsys, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either magnetograms or --regions FILE"),
+        (["image.jpg", "--regions", "t.parquet"], "--regions has no effect with magnetograms: leave one of them out"),
+    ],
+)
+def test_either_images_or_regions(capsys, arguments, message):
     status, _, err = run(capsys, *arguments)
-    assert status == 1
-    assert "either magnetograms or --regions" in err
+    assert (status, err) == (1, f"kflare.predict: {message}\n")
