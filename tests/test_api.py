@@ -41,7 +41,7 @@ def test_a_room_loads_nothing_until_a_name_is_used(room):
 
 # What builds, trains or asks a network in this process; all other modules load TensorFlow when they need it, if at all.
 NETWORKS = {
-    *(f"kflare.attribution.{name}" for name in ("compiled", "controls", "exact_cam", "guided")),
+    *(f"kflare.attribution.{name}" for name in ("compiled", "controls", "exact_cam", "guided", "network_maps")),
     *(f"kflare.datasets.{name}" for name in ("pipelines", "preprocessing")),
     *(f"kflare.models.{name}" for name in ("defn", "dense_cnn", "feature_scaling", "fitting", "image_models")),
     *(f"kflare.models.{name}" for name in ("losses", "pretraining", "region_models", "savedmodel", "seeds")),
