@@ -18,10 +18,10 @@ from kflare.models.image_models import last_convolution
 __all__ = ["network_maps", "reference_map"]
 
 _KINDS = ("grad_cam", "grad_cam_plus_plus", "guided_backprop", "saliency")
-Outputs = dict[str, npt.NDArray[Any]]
+_Outputs = dict[str, npt.NDArray[Any]]
 
 
-def network_maps(network: keras.Model, methods: Sequence[str], *, reference: bool) -> Callable[..., Outputs]:
+def network_maps(network: keras.Model, methods: Sequence[str], *, reference: bool) -> Callable[..., _Outputs]:
     """A function that adds maps of magnetograms (N, H, H, 1), gauss, to what a signature answered for them.
 
     Those of `methods`; with `reference` all but the exact CAM become tf-keras-vis's (`reference_map`), and
@@ -30,7 +30,7 @@ def network_maps(network: keras.Model, methods: Sequence[str], *, reference: boo
     """
     twin = CompiledAttribution(network, layer=last_convolution(network))
 
-    def added(outputs: Outputs, fields: Float32Array) -> Outputs:
+    def added(outputs: _Outputs, fields: Float32Array) -> _Outputs:
         images = fill_and_scale(reduce_field(tf.constant(fields), size=int(network.input_shape[1]))).numpy()
         found = twin.maps(images, methods)
         probability = tf.nn.softmax(found.pop("logits")).numpy()[:, 1]

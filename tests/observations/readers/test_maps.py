@@ -32,7 +32,7 @@ def magnetogram(width=64, **changes):
     y, x = np.mgrid[:width, :width]
     data[np.hypot(x - disk.x, y - disk.y) > disk.radius] = np.nan
     fields = {"time": TIME, "disk": disk, "instrument": "HMI", "source": "here", "quality": 0x80000400}
-    return Magnetogram(data, **(fields | {"observer": Observer(27.5, 5.1, 1.487e11)} | changes))
+    return Magnetogram(data, **(fields | {"observer": Observer(31.5, 5.1, 1.487e11)} | changes))
 
 
 @pytest.mark.parametrize("instrument", ["HMI", "MDI", "synthetic"])
