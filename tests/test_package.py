@@ -2,16 +2,21 @@
 
 import importlib
 import importlib.metadata
+import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
 import kflare
 from kflare.__main__ import COMMANDS, main
+from kflare.models.publish import verify_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,6 +38,38 @@ def test_package_data_is_found():
     from kflare.regions.feature_table import feature_set
 
     assert feature_set("sharp")[0].name == "AREA"
+
+
+@pytest.mark.slow
+def test_a_wheel_and_an_sdist_hold_the_released_models(tmp_path):
+    source = tmp_path / "source"
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
+    for folder in ("kflare", "savedmodels"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=ignored)
+    for name in ("setup.py", "setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(ROOT / name, source)
+    stale = source / "build" / "lib" / "kflare" / "savedmodels" / "cnn-c" / "0"  # of a build long ago
+    stale.mkdir(parents=True)
+    (stale / "saved_model.pb").touch()
+    build = "from setuptools import build_meta as b; print(b.build_wheel('dist')); print(b.build_sdist('dist'))"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", build], cwd=source, check=True, capture_output=True)
+    models = ROOT / "savedmodels"
+    released = {path.relative_to(ROOT).as_posix() for path in models.rglob("*") if path.is_file()}
+    with zipfile.ZipFile(next((source / "dist").glob("*.whl"))) as wheel:
+        wheel.extractall(tmp_path / "installed")
+        found = {name.removeprefix("kflare/") for name in wheel.namelist() if name.startswith("kflare/savedmodels/")}
+    assert "savedmodels/cnn-c/0/saved_model.pb" not in found
+    assert released <= found
+    with tarfile.open(next((source / "dist").glob("*.tar.gz"))) as sdist:
+        assert released <= {name.partition("/")[2] for name in sdist.getnames()}
+    # As who has only the package finds them.
+    code = "from kflare.models.released import released_models; print(released_models())"
+    where = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}}
+    done = subprocess.run([sys.executable, "-c", code], **where, check=True, capture_output=True, text=True)
+    models = Path(done.stdout.strip())
+    assert models == tmp_path / "installed" / "kflare" / "savedmodels"
+    for version in models.glob("*/*"):
+        verify_manifest(version)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -18,9 +18,15 @@ import sys
 
 from kflare.commands import command_line
 from kflare.commands.training_options import WORDS, recipe_of, training_task
+from kflare.errors import SettingError
+from kflare.models.released import released_models
 
 
 def _fit(args: argparse.Namespace) -> None:
+    if args.publish is not None and args.publish.resolve() == released_models():
+        raise SettingError(
+            f"--publish {args.publish} holds the models that are released with kflare: choose another folder"
+        )
     task, folder = training_task(args)
     from kflare.attribution.compiled import CompiledAttribution
     from kflare.datasets.splits import VALIDATION_RULE, carved_validation, chronological_split, utc_date
@@ -44,10 +50,11 @@ def _fit(args: argparse.Namespace) -> None:
     if not args.no_publish:
         best = best_of(fits)
         with best.run.held():
-            published = published_already(best, args.publish)
+            models = args.publish or folder / "savedmodels"
+            published = published_already(best, models)
             if published is None:
                 data = {"flares": args.flares.name, "validation": rule}
-                published = publish_best(task, best, split, args.publish, data=data, attribution=CompiledAttribution)
+                published = publish_best(task, best, split, models, data=data, attribution=CompiledAttribution)
             else:
                 print(f"this run's model is published already as {published}: choose another --output to train anew",
                       file=sys.stderr)  # fmt: skip

@@ -1,6 +1,6 @@
 """Serve SavedModels on this machine: the embedded server, for where TensorFlow Serving is not installed.
 
-    python -m kflare.serve --models savedmodels
+    python -m kflare.serve
     python -m kflare.serve --config serving/models.config --models savedmodels --rest-api-port 8501
     python -m kflare.serve --models savedmodels --batching-parameters-file serving/batching.config
 
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from kflare.commands import command_line
 from kflare.errors import SettingError
+from kflare.models.released import released_models
 
 if TYPE_CHECKING:
     from kflare.serving.server.embedded_server import Server
@@ -31,7 +32,8 @@ _DEFAULT_MODELS = Path("savedmodels")
 
 def _serve(options: argparse.Namespace) -> None:
     if options.models is None and options.config is None:
-        options.models = _DEFAULT_MODELS
+        options.models = _DEFAULT_MODELS if _DEFAULT_MODELS.is_dir() else released_models()
+        print(f"{options.prog}: serves the models in {options.models}", file=sys.stderr, flush=True)
     if options.models is not None and not options.models.is_dir():
         raise SettingError(f"no folder {options.models}: `--models` must hold <name>/<version>/saved_model.pb")
     logging.basicConfig(format=f"{options.prog}: %(message)s", level=logging.INFO if options.debug else logging.WARNING)

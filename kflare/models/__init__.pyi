@@ -7,6 +7,7 @@ from .dense_cnn import build_dense_cnn
 from .event_statistics import disk_event_statistics, region_event_statistics
 from .losses import WeightedCrossentropy
 from .registry import MODELS, ModelSpec, model_spec
+from .released import released_models
 from .savedmodel import load_signatures
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "load_signatures",
     "model_spec",
     "region_event_statistics",
+    "released_models",
 ]

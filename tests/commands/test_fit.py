@@ -20,6 +20,7 @@ from PIL import Image
 from kflare.commands import fit
 from kflare.flares.catalogue import FLUX_SCALES
 from kflare.models.publish import read_metadata, verify_manifest, versions
+from kflare.models.released import released_models
 from tools.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
@@ -166,7 +167,17 @@ def test_without_publication(answer, arguments, folder, tmp_path, monkeypatch):
     assert status == 0, err
     assert "\nnot published\n" in out
     assert versions(folder / "models" / "defn-c") == [1]
-    assert not list(tmp_path.iterdir())  # nor in the directory that is taken without --publish
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_publishes_to_the_folder_of_the_run_and_never_beside_the_released_models(answer, arguments, folder):
+    where = arguments.index("--publish")
+    status, out, err = run(*arguments[:where], *arguments[where + 2 :], "--seeds", 1)
+    assert status == 0, err
+    assert f"published: {folder / 'runs' / 'savedmodels' / 'defn-c' / '1'}" in out
+    status, _, err = run(*arguments[:where], "--publish", released_models())
+    why = "holds the models that are released with kflare: choose another folder"
+    assert (status, err) == (1, f"kflare.fit: --publish {released_models()} {why}\n")
 
 
 def test_into_another_directory_it_publishes_anew(answer, arguments, folder):

@@ -85,6 +85,7 @@ class Process:
         self.started = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def listening(self):
+        assert self.started.stderr.readline() == "kflare.serve: serves the models in savedmodels\n"
         self.line = self.started.stderr.readline()
         self.address, self.rest = re.search(r"listening on (\S+) and (\S+), ", self.line).groups()
         self.ports = [int(address.rpartition(":")[2]) for address in (self.address, self.rest)]

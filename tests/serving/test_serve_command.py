@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from kflare.commands.serve import main
+from kflare.models.released import released_models
 from kflare.serving import Client
 from kflare.serving.messages.tensor_values import fill_tensor
 
@@ -55,6 +56,18 @@ def test_the_shipped_configuration_with_two_of_four_models(models, request):
         assert "defn-m version 4 is served" in "".join(process.stderr.readline() for _ in range(2))
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
+
+
+@pytest.mark.slow
+def test_in_an_empty_folder_the_released_models_are_served(tmp_path):
+    command = [sys.executable, "-m", "kflare.serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr.readline() == f"kflare.serve: serves the models in {released_models()}\n"
+            line = next(line for line in process.stderr if "listening on" in line)  # TensorFlow may have its say before
+            assert re.findall(r"(\S+) \(\d+\)", line) == ["cnn-c", "cnn-m", "defn-c", "defn-m"]
+        finally:
+            process.kill()
 
 
 def test_a_signal_is_heard_while_models_load(models):
