@@ -104,24 +104,9 @@ def download_all(
 ) -> list[FileResult]:
     """Download what is requested, a few files at a time, while further requests are still being made.
 
-    Parameters
-    ----------
-    plan : iterable of FileRequest or FileResult
-        What is to be downloaded, and what is known to be out of reach.
-    connections : int
-        Files at a time.
-    done : callable
-        Called after each item, from any thread, such as to move a progress bar.
-
-    Returns
-    -------
-    list of FileResult
-        In the order of `plan`.
-
-    Raises
-    ------
-    DataError, SettingError
-        If the folder cannot be written to.
+    `plan` holds what is to be downloaded, and what is known to be out of reach; the results come in its order. So many
+    `connections` are open at a time; `done` is called after each item, from any thread, such as to move a progress bar.
+    DataError or SettingError if the folder cannot be written to.
     """
 
     def fetched(request: FileRequest) -> FileResult:

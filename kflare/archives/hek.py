@@ -20,17 +20,8 @@ _METHODS: Final = ("SWPC", "SSW Latest Events")
 def query_hek_flares(web: Web, since: datetime, until: datetime, *, url: str = HEK_URL) -> FlareList:
     """Ask the HEK for the GOES flares that overlap a span of time, from SWPC and from SSW's latest events, as listed.
 
-    Parameters
-    ----------
-    since, until : datetime.datetime
-        Aware; both belong to the span.
-    url : str
-        Of the HEK's search service.
-
-    Raises
-    ------
-    SettingError, NoAnswerError
-        If a time has no zone or `until` is not later; if the HEK gives no usable answer.
+    `since` and `until` are aware and belong to the span; `url` is that of the HEK's search service. SettingError if a
+    time has no zone or `until` is not later, NoAnswerError if the HEK gives no usable answer.
     """
     require_span(since, until)
     records = [record for method in _METHODS for record in _search(since, until, method, web, url)]

@@ -104,17 +104,10 @@ def slot_of(time: datetime, step: timedelta) -> datetime:
 
 
 class Jsoc:
-    """One JSOC server, or a mirror or NetDRMS site with the same interface.
+    """One JSOC server, or a mirror or NetDRMS site with the same interface; in `url` name and password may stand.
 
-    Parameters
-    ----------
-    web : Web
-        Sends the queries.
-    url : str
-        Its base address; name and password may stand in it.
-    email : str, optional
-        Address registered with JSOC. With it files are requested by export (`url_quick`, as-is), which also brings
-        data back from tape; without it only what is on JSOC's disks can be downloaded, as is everything near real time.
+    With an `email` that is registered with JSOC files are requested by export (`url_quick`, as-is), which also brings
+    data back from tape; without it only what is on JSOC's disks can be downloaded, as is everything near real time.
     """
 
     def __init__(self, web: Web, url: str = JSOC_URL, *, email: str | None = None) -> None:
@@ -200,8 +193,7 @@ class Jsoc:
         """
         if self.email is not None:
             return self._export(record, segments, self.email)
-        offline = [name for name in segments if record.segments.get(name, "") in _OFFLINE]
-        if offline:
+        if offline := [name for name in segments if record.segments.get(name, "") in _OFFLINE]:
             raise NotFoundError(
                 f"`{'`, `'.join(offline)}` of `{record.name}` is not on JSOC's disks; "
                 "give a registered e-mail address, by which it is brought back from tape"
@@ -280,8 +272,7 @@ class Jsoc:
                 raise DataError(f"JSOC's export of `{record.name}` points to another server: `{public_url(str(url))}`")
             inside = re.search(r"\{([^{}]+)\}", str(name))
             found[inside[1].strip() if inside else segments[0]] = str(url)
-        absent = [name for name in segments if name not in found]
-        if absent:
+        if absent := [name for name in segments if name not in found]:
             raise NotFoundError(f"JSOC's export of `{record.name}` holds no `{'`, `'.join(absent)}`")
         return {name: found[name] for name in segments}
 

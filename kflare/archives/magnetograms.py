@@ -44,21 +44,14 @@ def find_jsoc(
 ) -> Iterator[Found]:
     """Images of a slotted JSOC series of the full disk, such as `hmi.M_720s`, `mdi.fd_M_96m_lev182`, `aia.lev1_uv_24s`.
 
-    Parameters
-    ----------
-    times : sequence of datetime.datetime
-        The record at or up to one slot before each is the one of that time (00:00 UT is 00:00:37 TAI).
-    folder : pathlib.Path
-        Where to; files are named as JSOC names them, `hmi.M_720s.20131023_000000_TAI.magnetogram.fits`, those of AIA
-        `aia.lev1_uv_24s.20131023T000025Z.1600.image.fits`.
-    series, segment : str
-        The series, with its cadence in its name, and which of its files.
-    within : datetime.timedelta
-        How much earlier a substitute may be, where the record is missing or refused.
-    policy : str
-        Quality policy by which records of HMI and MDI are refused (`kflare.observations.quality`).
-    wavelength : int, optional
-        Of AIA, in Å, of whose series each time has several records; their time scale is UTC.
+    The record at or up to one slot before each of the `times` is the one of that time (00:00 UT is 00:00:37 TAI); where
+    it is missing or refused, one that is up to `within` earlier stands in for it. `series` has its cadence in its name,
+    of its files the `segment` is taken; records of HMI and MDI are refused by the quality `policy`
+    (`kflare.observations.quality`). AIA's series have several records of a time, of which the `wavelength` in Å chooses
+    one, and UTC for time scale.
+
+    Files are named as JSOC names them, `hmi.M_720s.20131023_000000_TAI.magnetogram.fits`, those of AIA
+    `aia.lev1_uv_24s.20131023T000025Z.1600.image.fits`.
     """
     check = by_quality(policy, instrument=series.partition(".")[0].upper())
     select: dict[str, Any] = {"segments": (segment,), "keys": None}
@@ -184,8 +177,7 @@ def find_soho(
     def ask(time: datetime) -> FileRequest:
         day = time.date()
         while day >= (time - within).date():
-            earlier = [found for found in images_of(day) if time - within <= found <= time]
-            if earlier:
+            if earlier := [found for found in images_of(day) if time - within <= found <= time]:
                 name = f"{earlier[-1]:%Y%m%d_%H%M}_{product}_{size}.jpg"
                 address = f"{base}{day:%Y}/{product}/{day:%Y%m%d}/{name}"
                 return FileRequest(address, folder / name, "JPEG", product, earlier[-1], time)

@@ -60,34 +60,13 @@ def fetch_nrt(
 ) -> NrtSet:
     """Fetch what a forecast is made from.
 
-    Parameters
-    ----------
-    issue : datetime.datetime
-        When the forecast is issued, aware.
-    folder : pathlib.Path
-        Where to. Files that are there and whole are not fetched again.
-    servers : mapping of str to Jsoc
-        "jsoc" and "jsoc2".
-    web, swpc_url : Web and str
-        Client and address for SWPC's feeds.
-    first, last : datetime.timedelta
-        Youngest and oldest age of data at issue.
-    policy : str
-        Quality policy of HMI images.
-    now : datetime.datetime, optional
-        The present, aware; a feed fetched long after the issue no longer reaches back to it.
-    done : callable
-        Called with each result as it is there, such as to move a progress bar.
+    For a forecast issued at `issue` (aware), into `folder`, where files that are there and whole are not fetched again.
+    `servers` are "jsoc" and "jsoc2"; `web` and `swpc_url` serve for SWPC's feeds. Data are from `first` to `last` old
+    at issue, HMI's judged by the quality `policy`. A feed that is fetched long after the issue, at `now` (aware), no
+    longer reaches back to it. `done` is called with each result as it is there, such as to move a progress bar.
 
-    Returns
-    -------
-    NrtSet
-        One result per source and feed, in their order. What could not be fetched is in it, not raised.
-
-    Raises
-    ------
-    SettingError
-        If `issue` has no time zone, or `first` and `last` are not in order.
+    Gives one result per source and feed, in their order; what could not be fetched is in it, not raised. SettingError
+    if `issue` has no time zone, or `first` and `last` are not in order.
     """
     issue = in_utc(issue, "issue")
     if not timedelta(0) <= first < last:
@@ -123,8 +102,7 @@ class _Search:
         source = self.source
         try:
             for since, until in self._windows():
-                found = self._newest_of(since, until)
-                if found:
+                if found := self._newest_of(since, until):
                     return self._result(found)
         except StoppedError:
             raise
@@ -159,8 +137,7 @@ class _Search:
                 groups.setdefault(group, []).append((record, note))
         found = []
         for group, candidates in groups.items():
-            one = self._first_whole(candidates)
-            if one is not None:
+            if (one := self._first_whole(candidates)) is not None:
                 found.append(one)
             elif group:
                 self.notes.append(f"{source.each} {group} left out: {self.outcomes[-1].reason}")

@@ -58,8 +58,7 @@ def find_xrs(
         return
     day = since
     while day < until:
-        best = max(found.get(f"{day:%Y%m%d}", []), default=None)
-        if best is None:
+        if (best := max(found.get(f"{day:%Y%m%d}", []), default=None)) is None:
             yield FileResult("missing", "xrs", day, reason="NOAA's archive has no file of the day")
         else:
             number, address = best

@@ -27,30 +27,14 @@ def query_sharp_keywords(
     cadence: timedelta | None = None,
     done: Callable[[], object] = lambda: None,
 ) -> pd.DataFrame:
-    """Ask JSOC for the SHARP keywords of all regions, or one, day by day.
+    """Ask JSOC for the SHARP keywords of all regions, or one (`harpnum`), day by day, `done` being called after each.
 
-    Parameters
-    ----------
-    since, until : datetime.datetime
-        Start and (exclusive) end, aware.
-    series : str
-        `hmi.sharp_cea_720s`, `hmi.sharp_720s` or either with `_nrt`.
-    harpnum : int, optional
-        One region only.
-    cadence : datetime.timedelta, optional
-        Only the records at `since` and whole steps after it, in whole slots of the series. All if not given.
-    done : callable
-        Called after each day, such as to move a progress bar.
+    From `since` to `until` (exclusive; aware), of `hmi.sharp_cea_720s`, `hmi.sharp_720s` or either with `_nrt`: all
+    records, or with a `cadence` only those at `since` and whole steps after it, in whole slots of the series. The
+    region table, in kflare's units, is that of `kflare.sharp.keywords.sharp_table`; empty if there is none.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Region table in kflare's units, see `kflare.sharp.keywords.sharp_table`; empty if there is none.
-
-    Raises
-    ------
-    SettingError, NoAnswerError, DataError
-        If a time has no zone or `until` is not later; if JSOC gives no usable answer; if it refuses the query.
+    SettingError if a time has no zone or `until` is not later, NoAnswerError if JSOC gives no usable answer, DataError
+    if it refuses the query.
     """
     require_span(since, until)
     rows: list[dict[str, str]] = []

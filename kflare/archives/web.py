@@ -221,8 +221,7 @@ def require_success(response: requests.Response, url: str) -> None:
 
 def bar_html(reply: bytes) -> None:
     """Raise TransientError if a page of HTML came instead of data."""
-    title = html_title(reply[:2048])
-    if title is not None:
+    if (title := html_title(reply[:2048])) is not None:
         raise TransientError(f"a page of HTML{f' ({title})' if title else ''} with status 200 instead of data")
 
 

@@ -56,8 +56,7 @@ def guided_copy(model: keras.Model) -> keras.Model:
     relus = require_guidable(model)
     copy = plain_copy(model)
     _FusedGuidedBackpropagation()(copy)
-    missed = [name for name in relus if copy.get_layer(name).activation is keras.activations.relu]
-    if missed:
+    if missed := [name for name in relus if copy.get_layer(name).activation is keras.activations.relu]:
         raise ModelError(
             f"tf-keras-vis left the ReLU of layer `{missed[0]}` unguided; {len(missed)} of {len(relus)} in all"
         )

@@ -28,8 +28,7 @@ def named_outcomes(probability: npt.ArrayLike, event: npt.ArrayLike, *, threshol
 def flux_of_regions(times: pd.Series, noaa: pd.Series, flares: FlareList) -> npt.NDArray[np.float64]:
     """Peak flux (W m^-2, 0 = none) of each region's largest flare within 24 h; NaN where it is not known."""
     flux = np.full(len(noaa), np.nan)
-    numbered = noaa.notna().to_numpy() & outcome_assigned(times, flares)
-    if numbered.any():
+    if (numbered := noaa.notna().to_numpy() & outcome_assigned(times, flares)).any():
         samples = pd.DataFrame({"time": times[numbered], "region": noaa[numbered].astype("Int64")})
         known = flares.table.dropna(subset="noaa").rename(columns={"noaa": "region"})
         flux[numbered] = region_flux(samples, known[["region", "start", "flux"]])

@@ -56,8 +56,7 @@ def read_sharp_box(path: str | Path) -> pd.DataFrame:
 
 
 def _complete(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    absent = [name for name in ("lon", "lat") if name not in table]
-    if absent:
+    if absent := [name for name in ("lon", "lat") if name not in table]:
         seen = ", ".join(map(str, table.columns))
         raise DataError(
             f"{path} lacks the column `{'`, `'.join(absent)}`: a region's position in Stonyhurst degrees; it has {seen}"

@@ -72,8 +72,7 @@ def _fetch_archive(args: argparse.Namespace, web: "Web") -> None:
         print(json.dumps({"outcomes": [outcome.as_json() for outcome in outcomes]}, indent=2))
     else:
         print(outcome_table(outcomes))
-    again = sum(outcome.again for outcome in outcomes)
-    if again:
+    if again := sum(outcome.again for outcome in outcomes):
         raise DataError(f"{again} of {len(outcomes)} were rejected or not answered for: run the same command again")
 
 
@@ -124,8 +123,7 @@ def _fetch_nrt(args: argparse.Namespace, web: "Web") -> None:
         print(f"for the forecast of {found.issue:%Y-%m-%dT%H:%MZ}")
         for result in found.results:
             print(result_line(result))
-    absent = [result.name for result in found.results if result.time is None]
-    if absent:
+    if absent := [result.name for result in found.results if result.time is None]:
         raise DataError(f"no data of {len(absent)} of {len(found.results)} kinds: {', '.join(absent)}")
 
 

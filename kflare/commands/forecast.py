@@ -69,8 +69,7 @@ def _forecast(args: argparse.Namespace) -> int:
 
 
 def _verify(ledger: "Ledger", digest: str) -> int:
-    faults = ledger.faults(digest)
-    if faults:
+    if faults := ledger.faults(digest):
         more = f"; and {len(faults) - 10} more" if len(faults) > 10 else ""
         raise LedgerError(f"the ledger was changed behind the database's back: {'; '.join(faults[:10])}{more}")
     if (link := ledger.newest_link()) is None:

@@ -45,19 +45,11 @@ def magnetogram_files(places: Iterable[Path], *, deep: bool = False) -> list[Pat
 def index_archive(folders: Path | Sequence[Path]) -> pd.DataFrame:
     """List the magnetograms of folders, and of the folders in them, with their times, without decoding them.
 
-    Where images of several folders stand for one forecast time, that of the folder named first is taken.
+    Gives `path`, `time` (observation, UTC), `forecast_time` (UTC), sorted by time. Where images of several folders
+    stand for one forecast time, that of the folder named first is taken; `attrs["notes"]` tells of those passed over.
 
-    Returns
-    -------
-    DataFrame
-        `path`, `time` (observation, UTC), `forecast_time` (UTC), sorted by time. `attrs["notes"]` tells of images that
-        were passed over.
-
-    Raises
-    ------
-    DataError
-        A folder is missing or empty, a file is of no known kind or has no time, or two of one folder are of one
-        forecast time.
+    DataError: a folder is missing or empty, a file is of no known kind or has no time, or two of one folder are of one
+    forecast time.
     """
     from tqdm import tqdm
 
@@ -69,8 +61,7 @@ def index_archive(folders: Path | Sequence[Path]) -> pd.DataFrame:
     table = pd.DataFrame({"path": map(str, ranks), "time": times, "forecast_time": map(forecast_time, times)})
     table = table.assign(rank=list(ranks.values())).sort_values(["time", "rank"], ignore_index=True)
     kept = table[table["rank"] == table.groupby("forecast_time")["rank"].transform("min")]
-    twice = kept["forecast_time"].duplicated()
-    if twice.any():
+    if (twice := kept["forecast_time"].duplicated()).any():
         time = kept["forecast_time"][twice].iloc[0]
         names = " and ".join(kept["path"][kept["forecast_time"] == time])
         raise DataError(
@@ -88,20 +79,12 @@ def index_archive(folders: Path | Sequence[Path]) -> pd.DataFrame:
 def daily_images(index: pd.DataFrame, *, limit: timedelta) -> pd.DataFrame:
     """Choose one image for 00:00 UT of each day: that at the time, else the nearest earlier one, never a later one.
 
-    The rule of Yi et al. 2021, section 2; see :func:`kflare.observations.selection.select_for`.
+    The rule of Yi et al. 2021, section 2; see :func:`kflare.observations.selection.select_for`. Of an `index_archive`;
+    `limit` is how much earlier than 00:00 the image may have been observed: below a day, or one image may serve two
+    days.
 
-    Parameters
-    ----------
-    index : DataFrame
-        Of `index_archive`.
-    limit : timedelta
-        How much earlier than 00:00 the image may have been observed; below a day, or one image may serve two days.
-
-    Returns
-    -------
-    DataFrame
-        `path`, `time` (both missing for a day without an image), `forecast_time` (00:00 UT, every day from the first to
-        the last image's) and `note`: "" for an image of 00:00, else what stands for it, or why nothing does.
+    Gives `path`, `time` (both missing for a day without an image), `forecast_time` (00:00 UT, every day from the first
+    to the last image's) and `note`: "" for an image of 00:00, else what stands for it, or why nothing does.
     """
     observed = pd.DatetimeIndex(index["time"])
     # The midnight that the last image can serve: its own, or the next one.

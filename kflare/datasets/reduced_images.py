@@ -35,13 +35,10 @@ FULL_SCALE = 250.0  # gauss, where the image has no byte scale
 def proxies_of(image: Magnetogram) -> dict[str, float]:
     """Unsigned flux, length and field of polarity inversion lines, saturated area of the disk. Our choice.
 
-    Returns
-    -------
-    dict of float
-        `log_flux`: log10 of the mean |B| on the disk, in gauss. `log_pil`: log10 of the share of disk pixels that have
-        both polarities, beyond ±80 G, in their 3×3 neighbourhood. `log_saturated`: log10 of the share beyond 95 % of
-        the byte scale (of 250 G without one). Shares are counted from one pixel on. `log_line_field`: log10 of the mean
-        over the disk of |B| near lines (both polarities beyond ±125 G, averaged over 9×9 pixels), from 1e-3 gauss on.
+    `log_flux`: log10 of the mean |B| on the disk, in gauss. `log_pil`: log10 of the share of disk pixels that have both
+    polarities, beyond ±80 G, in their 3×3 neighbourhood. `log_saturated`: log10 of the share beyond 95 % of the byte
+    scale (of 250 G without one). Shares are counted from one pixel on. `log_line_field`: log10 of the mean over the
+    disk of |B| near lines (both polarities beyond ±125 G, averaged over 9×9 pixels), from 1e-3 gauss on.
     """
     on_disk = np.isfinite(image.data)
     field = np.where(on_disk, image.data, 0.0)

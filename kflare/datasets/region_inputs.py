@@ -19,8 +19,7 @@ def region_inputs(
     from kflare.datasets.region_table import KEY_COLUMNS
     from kflare.regions.feature_table import SETS, column_fault, feature_set
 
-    missing = [name for name in features if name not in table.columns]
-    if missing:
+    if missing := [name for name in features if name not in table.columns]:
         names = "`, `".join(missing)
         raise DataError(f"the region table lacks `{names}`, which {model} needs: add it, empty where not measured")
     # A table may hold the features of several models.

@@ -22,16 +22,9 @@ KEY_COLUMNS = (
 def read_region_table(path: Path) -> pd.DataFrame:
     """Read a region table from a `.parquet` or `.csv` file.
 
-    Returns
-    -------
-    DataFrame
-        `time` as datetime64[us, UTC], `region` as text, the rest as stored; rows numbered 0 to N - 1.
-
-    Raises
-    ------
-    DataError
-        No such file, unreadable, empty, without `time` or `region`, with an empty `region`, or with times that are not
-        of ISO 8601. A time without a zone is UTC.
+    Gives `time` as datetime64[us, UTC] (UTC where it has no zone), `region` as text, the rest as stored; rows numbered
+    0 to N - 1. DataError: no such file, unreadable, empty, without `time` or `region`, with an empty `region`, or with
+    times that are not of ISO 8601.
     """
     path = Path(path)
     table = read_table(path, "region table")

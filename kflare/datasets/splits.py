@@ -66,22 +66,10 @@ def chronological_split(
 ) -> Split:
     """Split samples by time so that no label window reaches into a later span.
 
-    Parameters
-    ----------
-    times : Series of shape (N,)
-        Forecast times, aware UTC.
-    start, train_until, validate_until, test_until : Timestamp
-        Begin of the training span, and the ends of the spans (exclusive, UTC); without `test_until` the test span is
-        everything after.
-    window_hours : float
-        A sample whose window [t, t + window) crosses the end of its span is dropped.
-
-    Raises
-    ------
-    SettingError
-        The ends do not follow one another, so spans would overlap.
-    DataError
-        A span holds no sample.
+    Of N forecast times (aware UTC), the begin of the training span, and the ends of the spans (exclusive, UTC); without
+    `test_until` the test span is everything after. A sample whose window of
+    `window_hours` crosses the end of its span is dropped.
+    SettingError: the ends do not follow one another, so spans would overlap; DataError: a span holds no sample.
     """
     ends = [end for end in (start, train_until, validate_until, test_until) if end is not None]
     if any(later <= earlier for earlier, later in pairwise(ends)):

@@ -69,8 +69,7 @@ def summary_rows(path: Path) -> pd.DataFrame:
     DataError if it is another product.
     """
     series, _ = read_hdf5_series(path, _NAMES, ("units", "_FillValue"))
-    absent = [name for name in _NAMES if name not in series]
-    if absent:
+    if absent := [name for name in _NAMES if name not in series]:
         raise DataError(
             f"`{path}` is netCDF, but no flare summary: it lacks `{'`, `'.join(absent)}`; X-ray flux is given as "
             "`--xrays` (`read_xray_flux`)"

@@ -20,28 +20,15 @@ _COLUMNS: Final = ("event_starttime", "event_peaktime", "event_endtime", "fl_goe
 
 
 def flares_from_hek(table: Any, *, source: str = "HEK", scale: AskedScale = "irradiance") -> FlareList:
-    """Flare list of an answer of the HEK.
+    """Flare list of an answer of the HEK: a table of sunpy (parsed, or its `raw` one), astropy or pandas, or records.
 
-    Parameters
-    ----------
-    table : sunpy.net.hek.HEKTable, astropy.table.Table, pandas.DataFrame or sequence of mapping
-        Flares by the HEK's names: `event_starttime`, `event_peaktime`, `event_endtime`, `fl_goescls` and, where there,
-        `ar_noaanum`, `hgs_x`, `hgs_y`, `frm_name`. Both sunpy's parsed table and its `raw` one are understood.
-    source : str
-        Name of the list, for messages.
-    scale : {"irradiance", "as listed"}
-        As of `kflare.flares.repairing.read_flares`: the HEK holds the classes that SWPC published at the time.
+    It holds flares by the HEK's names: `event_starttime`, `event_peaktime`, `event_endtime`, `fl_goescls` and, where
+    there, `ar_noaanum`, `hgs_x`, `hgs_y`, `frm_name`; `source` names it in messages. The HEK holds the classes that
+    SWPC published at the time, for which `scale` is as of `kflare.flares.repairing.read_flares`.
 
-    Returns
-    -------
-    FlareList
-        Rows without a GOES class are left out and counted (`not_goes`); the same flare of several methods is merged,
-        SWPC's first (`kflare.flares.merging`); 4-digit region numbers are completed; a position of 0, 0 is unknown.
-
-    Raises
-    ------
-    DataError
-        If a needed column is missing, or there are flares but none is readable.
+    Rows without a GOES class are left out and counted (`not_goes`); the same flare of several methods is merged, SWPC's
+    first (`kflare.flares.merging`); 4-digit region numbers are completed; a position of 0, 0 is unknown. DataError if a
+    needed column is missing, or there are flares but none is readable.
     """
     return flares_of_columns(columns_of_records(_records(table), source), source, scale=scale)
 

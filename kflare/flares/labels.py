@@ -53,15 +53,10 @@ def known_from(flares: pd.DataFrame) -> IntArray:
 
 
 def reaches(flux: npt.ArrayLike, goes_class: str | float) -> BoolArray:
-    """Whether a flare is of at least a class.
+    """Whether a flare of a 1-8 Å peak flux in W m^-2 (0 and NaN reach nothing) is of at least a class.
 
-    Parameters
-    ----------
-    flux : array of floats
-        1-8 Å peak flux in W m^-2; 0 and NaN reach nothing.
-    goes_class : str or float
-        "C", "M", "X" (C1.0 is 1e-6 W m^-2, itself included), a class such as "M5.0" (DataError if it is none), or its
-        flux.
+    `goes_class` is "C", "M", "X" (C1.0 is 1e-6 W m^-2, itself included), a class such as "M5.0" (DataError if it is
+    none), or its flux.
     """
     lowest = goes_class
     if isinstance(lowest, str):
@@ -88,13 +83,9 @@ def largest_flux(begin: IntArray, end: IntArray, event: IntArray, flux: Float64A
 def window_flux(windows: pd.DataFrame, flares: pd.DataFrame) -> Float64Array:
     """Peak flux (W m^-2, 0 = none) of the largest flare that starts in each of N windows, float64 (N,).
 
-    Parameters
-    ----------
-    windows : DataFrame
-        Columns `begin` and `end` (UTC). With a column `region`, only flares of that region count.
-    flares : DataFrame
-        Columns `start` (UTC), `flux` (W m^-2) and, where the windows have it, `region`. The list that they come from
-        must cover the windows, which only the caller can check: see `require_covered`.
+    `windows` have the columns `begin` and `end` (UTC), `flares` `start` (UTC) and `flux` (W m^-2); where both have
+    `region`, only flares of that region count. The flares' list must cover the windows, which only the caller can
+    check: see `require_covered`.
     """
     begin, end, start = (in_seconds(times) for times in (windows["begin"], windows["end"], flares["start"]))
     if "region" in windows:
@@ -104,40 +95,21 @@ def window_flux(windows: pd.DataFrame, flares: pd.DataFrame) -> Float64Array:
 
 
 def disk_flux(times: pd.Series, flares: FlareList, *, window_hours: float = LEAD_HOURS) -> Float64Array:
-    """Peak flux (W m^-2, 0 = none) of the disk's largest flare that starts in [t, t + window).
+    """Peak flux (W m^-2, 0 = none) of the disk's largest flare that starts in [t, t + window), for N times (aware UTC).
 
-    Parameters
-    ----------
-    times : Series of shape (N,)
-        Forecast times, aware UTC.
-    flares : FlareList
-        The catalogue.
-    window_hours : float
-        Length of the window in hours.
-
-    Raises
-    ------
-    DataError
-        The flare list ends before, or begins after, a window: absent flares would become false "no flare" labels.
+    DataError: the list ends before, or begins after, a window: absent flares would become false "no flare" labels.
     """
     windows = _after(times, window_hours)
     require_covered(times, flares, window_hours=window_hours)
     return window_flux(windows, flares.table)
 
 
-def region_flux(
-    samples: pd.DataFrame, region_flares: pd.DataFrame, *, window_hours: float = LEAD_HOURS
-) -> Float64Array:
-    """Peak flux (W m^-2, 0 = none) of each region's own largest flare that starts in [t, t + window).
+def region_flux(samples: pd.DataFrame, region_flares: pd.DataFrame) -> Float64Array:
+    """Peak flux (W m^-2, 0 = none) of each region's own largest flare that starts in the 24 h from t on.
 
-    Parameters
-    ----------
-    samples : DataFrame
-        Columns `time` (UTC) and `region`.
-    region_flares : DataFrame
-        Columns `region`, `start` (UTC) and `flux` (W m^-2), as for `window_flux`.
+    `samples` have the columns `time` (UTC) and `region`; `region_flares` are as for `window_flux`.
     """
-    return window_flux(_after(samples["time"], window_hours).assign(region=samples["region"].to_numpy()), region_flares)
+    return window_flux(_after(samples["time"], LEAD_HOURS).assign(region=samples["region"].to_numpy()), region_flares)
 
 
 def _after(times: pd.Series, window_hours: float) -> pd.DataFrame:

@@ -35,23 +35,10 @@ _NEVER: Final = np.iinfo(np.int64).min
 def merge_flares(first: FlareList, second: FlareList) -> FlareList:
     """Merge two flare lists by the rule of this module; the first is the more trusted one.
 
-    Parameters
-    ----------
-    first, second : FlareList
-        In any order of time; they may overlap wholly, partly or not at all.
-
-    Returns
-    -------
-    FlareList
-        Its `repairs` are those of both lists and, in addition, `merged_duplicates`, `regions_filled`,
-        `positions_filled`, `times_filled` and `regions_contradicted`.
-
-    Raises
-    ------
-    SettingError
-        If the lists are on two scales.
-    DataError
-        If so many flares lie within 5 minutes of each other that these cannot be flare lists.
+    They may overlap wholly, partly or not at all. The `repairs` are those of both and, in addition,
+    `merged_duplicates`, `regions_filled`, `positions_filled`, `times_filled` and `regions_contradicted`. SettingError
+    if the lists are on two scales, DataError if so many flares lie within 5 minutes of each other that these cannot be
+    flare lists.
     """
     if first.scale != second.scale:
         scales = f"`{first.source}` is on the scale of {first.scale}, `{second.source}` on that of {second.scale}"

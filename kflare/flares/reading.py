@@ -110,8 +110,7 @@ def _chosen(names: Sequence[str], source: str) -> dict[str, str]:
     by_name = {name.strip().lower(): name for name in reversed(names)}
     chosen = {}
     for column, synonyms in _SYNONYMS.items():
-        found = next((by_name[name] for name in synonyms if name in by_name), None)
-        if found is not None:
+        if (found := next((by_name[name] for name in synonyms if name in by_name), None)) is not None:
             chosen[column] = found
         elif column in _REQUIRED:
             seen = ", ".join(" ".join(name.split())[:40] for name in names[:30])
@@ -185,8 +184,7 @@ def _event_columns(text: str, path: Path) -> FlareColumns:
             continue
         if line.startswith((":", "#")):
             for pattern, layout in _DATES:
-                match = pattern.search(line)
-                if match is not None:
+                if (match := pattern.search(line)) is not None:
                     day = _date_of(" ".join(match.groups()), layout) or day
             continue
         fields = [field for field in line.split() if field != "+"]

@@ -47,28 +47,19 @@ def is_srs(begin: bytes) -> bool:
 def read_srs(path: str | Path) -> pd.DataFrame:
     """Read NOAA's Solar Region Summary: a daily text of SWPC (`20131023SRS.txt`), or a table of many days.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The text as SWPC issues it, one or several joined, a folder of such files (`*SRS*`), or a CSV with the columns
-        `ar_noaanum`, `LOCATION` ("N07E04"), `date` (when it was issued) and, where known, `AREA` (µHem),
-        `Longitude_extent` (degrees) and `Z` (McIntosh's class); at most 32 MiB each.
+    The text is as SWPC issues it, one or several joined, or a folder of such files (`*SRS*`); the table a CSV with the
+    columns `ar_noaanum`, `LOCATION` ("N07E04"), `date` (when it was issued) and, where known, `AREA` (µHem),
+    `Longitude_extent` (degrees) and `Z` (McIntosh's class); at most 32 MiB each. DataError if it is neither, or none of
+    its rows can be read.
 
-    Returns
-    -------
-    DataFrame
-        `time` (datetime64[us, UTC], 00 UT of the day of issue, for which the positions are valid), `issued` (likewise),
-        `noaa` (int64, 5 digits from June 2002 on, once a day, as issued last), `lon`, `lat` (Stonyhurst degrees, west
-        and north positive), `area_uhem` (0 = plage without spots, NaN = unknown), `extent` (degrees of longitude, NaN =
-        unknown), `mcintosh` (class in capitals such as EKI, "" = unknown or without spots); sorted by time. Regions
-        that are due to return are left out. Rows whose number, day or position cannot be read or is impossible are left
-        out, impossible areas, extents and classes unknown; rows left out, impossible areas and extents, and lines of a
-        text that belong to no part that is used and are no heading, are logged.
+    Gives, sorted by time, `time` (datetime64[us, UTC], 00 UT of the day of issue, for which the positions are valid),
+    `issued` (likewise), `noaa` (int64, 5 digits from June 2002 on, once a day, as issued last), `lon`, `lat`
+    (Stonyhurst degrees, west and north positive), `area_uhem` (0 = plage without spots, NaN = unknown), `extent`
+    (degrees of longitude, NaN = unknown), `mcintosh` (class in capitals such as EKI, "" = unknown or without spots).
 
-    Raises
-    ------
-    DataError
-        If it is neither, or none of its rows can be read.
+    Regions that are due to return are left out. Rows whose number, day or position cannot be read or is impossible are
+    left out, impossible areas, extents and classes unknown; rows left out, impossible areas and extents, and lines of a
+    text that belong to no part that is used and are no heading, are logged.
     """
     path = Path(path)
     if path.is_dir():
@@ -147,8 +138,7 @@ def _csv_rows(payload: bytes, path: Path) -> pd.DataFrame:
     with decoding(str(path), "is no Solar Region Summary that can be read"):  # its encoding, or rows of unequal length
         # Rows with more fields than the header would give an index.
         seen = pd.read_csv(io.BytesIO(payload), dtype=str).reset_index(drop=True)
-    absent = [name for name in _NEEDED if name not in seen]
-    if absent:
+    if absent := [name for name in _NEEDED if name not in seen]:
         raise DataError(f"`{path}`: a Solar Region Summary needs the column `{absent[0]}`; it has {list(seen.columns)}")
     # A cell that is empty in a column of areas is that of a region without spots.
     areas = seen["AREA"].fillna("0") if "AREA" in seen else np.nan

@@ -41,8 +41,7 @@ def damage(path: Path, kind: str) -> str | None:
         return "empty"
     with path.open("rb") as file:
         beginning = file.read(2048)
-        title = html_title(beginning)
-        if title is not None:
+        if (title := html_title(beginning)) is not None:
             return f"a page of HTML{f' ({title})' if title else ''}, no {kind}"
         formats = _FORMATS.get(kind)
         if (formats and format_of(beginning) not in formats) or (kind == "JSON" and not is_json(beginning)):

@@ -102,15 +102,7 @@ def never_certain(probability: "tf.Tensor") -> "tf.Tensor":
 def fit_calibration(observed: BoolArray, probability: Float32Array) -> Calibration:
     """Platt scaling by maximum likelihood on validation data, without an interval.
 
-    Parameters
-    ----------
-    observed, probability : arrays of shape (N,)
-        Whether the flare came, and the network's output.
-
-    Raises
-    ------
-    DataError
-        The validation span holds one class only.
+    Of whether the flare came, and the network's output, (N,) each; `DataError` where the span holds one class only.
     """
     if observed.all() or not observed.any():
         seen = "no event" if not observed.any() else "no quiet sample"

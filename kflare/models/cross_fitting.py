@@ -83,12 +83,7 @@ def cross_fitted(samples: OutOfSample, *, own: str | None = None, resamples: int
     random (Bayesian bootstrap, Rubin 1981, Ann. Stat. 9, 130 [M]), each moved by a draw of the spread between years,
     for the year to come is another one. Without `resamples` there is none.
 
-    Raises
-    ------
-    DataError
-        All samples are of one class.
-    SettingError
-        There is no year `own`.
+    DataError: all samples are of one class; SettingError: there is no year `own`.
     """
     x, observed = logits(samples.probability), samples.observed
     names, year = np.unique(samples.year, return_inverse=True)

@@ -14,30 +14,18 @@ _HIDDEN_LAYERS = 7
 def build_defn(n_features: int, *, dropout: float = 0.25, hidden: int = 200, bn_momentum: float = 0.99) -> keras.Model:
     """Build the multi-layer perceptron n–200–200–n–200–200–n–200–2.
 
-    Both skips start at the *input*, not at the previous block, and are added after the ReLU. The first layer has a
-    bias and dropout, the others batch normalisation without scale. Weights start as a truncated normal of σ = 0.1;
-    `keras.utils.set_random_seed` makes them and the dropout reproducible.
+    Both skips start at the *input*, not at the previous block, and are added after the ReLU. The first layer has a bias
+    and dropout, the others batch normalisation without scale. Weights start as a truncated normal of σ = 0.1;
+    `keras.utils.set_random_seed` makes them and the dropout reproducible. Source: komeisugiura/defn18,
+    `src/deepflarenet.py`, the authors' own code; the papers show it in a figure only.
 
-    Parameters
-    ----------
-    n_features : int
-        Number n of features; 79 in the paper, which gives 160,560 trainable parameters.
-    dropout : float
-        Share of the first layer's units dropped in training, in [0, 1); `SettingError` for any number out of range.
-    hidden : int
-        Width of the hidden layers.
-    bn_momentum : float
-        Of the moving statistics of batch normalisation, in [0, 1); less than the authors' 0.99 for short trainings.
+    The paper has 79 features, which gives 160,560 trainable parameters; `dropout` is the share of the first layer's
+    units dropped in training, in [0, 1), `hidden` the width of the hidden layers, `bn_momentum` that of the moving
+    statistics of batch normalisation, in [0, 1); less than the authors' 0.99 for short trainings. `SettingError` for a
+    number out of range.
 
-    Returns
-    -------
-    keras.Model
-        Functional. Input `features`, float32 (N, n), standardised with the statistics of the training data. Output
-        `probabilities`, float32 (N, 2): softmax of the layer `logits`, [no flare, flare].
-
-    Notes
-    -----
-    Source: komeisugiura/defn18, `src/deepflarenet.py`, the authors' own code; the papers show it in a figure only.
+    The functional model takes `features`, float32 (N, n), standardised with the statistics of the training data, to
+    `probabilities`, float32 (N, 2): softmax of the layer `logits`, [no flare, flare].
     """
     if n_features < 1 or hidden < 1:
         raise SettingError(f"`n_features` and `hidden` must be at least 1, got {n_features} and {hidden}")

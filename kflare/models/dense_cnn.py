@@ -21,28 +21,19 @@ _SMALLEST_SIZE = 2 ** (_BLOCKS + 2)
 def build_dense_cnn(input_shape: tuple[int, int, int] = (512, 512, 1), *, growth: int = 39) -> keras.Model:
     """Build the network of Yi et al. (2021, section 3.1 and Figure 1), 96,761 trainable parameters.
 
-    Parameters
-    ----------
-    input_shape : tuple of three ints
-        Height and width in pixels (at least 128, else `SettingError`; multiples of 128 use every pixel) and channels.
-        The number of parameters does not depend on height and width.
-    growth : int
-        Features that each dense block adds; 39 in the paper.
+    `input_shape` is height and width in pixels (at least 128, else `SettingError`; multiples of 128 use every pixel)
+    and channels; the number of parameters does not depend on height and width. Each dense block adds `growth` features;
+    39 in the paper.
 
-    Returns
-    -------
-    keras.Model
-        Functional. Input `magnetogram`, float32 (N, height, width, channels), line-of-sight field divided by
-        100 G and clipped to [−1, 1], zero off disk. Output `scores`, float32 (N, 2): softmax of the layer `logits`,
-        [no flare, flare]. `LAST_CONVOLUTION` names the layer for Grad-CAM.
+    The functional model takes `magnetogram`, float32 (N, height, width, channels), line-of-sight field divided by 100 G
+    and clipped to [−1, 1], zero off disk, to `scores`, float32 (N, 2): softmax of the layer `logits`, [no flare,
+    flare]. `LAST_CONVOLUTION` names the layer for Grad-CAM.
 
-    Notes
-    -----
     The paper's "fully connected layer" and its 96,761 parameters agree only if that layer sees 221 numbers: one per
-    feature. At 512×512 the last pooling leaves 4×4 cells, so a **global average** must stand between them, of which
-    the text says nothing: our reconstruction (flattening instead gives 103,391). The paper thanks PyTorch, whose
-    defaults (biases in all convolutions, batch normalisation with scale, ε = 1e-5 and momentum 0.1, here 0.9) the
-    number confirms; weights therefore also start as PyTorch's do, uniform in ±1/√fan-in, and biases at zero.
+    feature. At 512×512 the last pooling leaves 4×4 cells, so a **global average** must stand between them, of which the
+    text says nothing: our reconstruction (flattening instead gives 103,391). The paper thanks PyTorch, whose defaults
+    (biases in all convolutions, batch normalisation with scale, ε = 1e-5 and momentum 0.1, here 0.9) the number
+    confirms; weights therefore also start as PyTorch's do, uniform in ±1/√fan-in, and biases at zero.
 
     After the last convolution only linear layers follow, so in inference the gradient of a logit is the same in all
     cells of a feature map: Grad-CAM there is CAM exactly, of the 39 channels of that convolution. The other 182 of the

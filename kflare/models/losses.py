@@ -18,23 +18,12 @@ class WeightedCrossentropy(keras.losses.Loss):
 
     .. math:: L_n = -\sum_k w_k \, y^*_{nk} \log \max(p_{nk}, 10^{-10})
 
-    `call` returns one value per sample; Keras takes the mean over the batch. The paper prints the sum over the
-    batch, and the authors' code takes the mean over samples *and* classes, half of ours: a constant factor, which
-    Adam cancels up to its epsilon. Below 1e-10 the gradient vanishes, as in the authors' code.
-
-    Parameters
-    ----------
-    class_weights : tuple of two floats
-        Weights of [no flare, flare], positive, else `SettingError`; (1, 1) is plain cross entropy. See `class_weights`.
-
-    Raises
-    ------
-    DataError
-        Labels or predictions are not of shape (N, 2).
-
-    Notes
-    -----
-    Source: Nishizuka et al. (2021), equation (1); clipping: komeisugiura/defn18, `src/deepflarenet.py`.
+    The `class_weights` of [no flare, flare] are positive, else `SettingError`; (1, 1) is plain cross entropy, see
+    `class_weights`. `call` returns one value per sample; Keras takes the mean over the batch. The paper (Nishizuka et
+    al. 2021, equation 1) prints the sum over the batch, and the authors' code takes the mean over samples *and*
+    classes, half of ours: a constant factor, which Adam cancels up to its epsilon. Below 1e-10 the gradient vanishes,
+    as in that code (komeisugiura/defn18, `src/deepflarenet.py`). DataError: labels or predictions are not of shape (N,
+    2).
     """
 
     def __init__(self, class_weights: tuple[float, float], *, name: str = "weighted_crossentropy") -> None:

@@ -24,36 +24,22 @@ class Selection:
     note: str  # "" for the image of the time itself; else what was taken instead, or why nothing
 
 
-def select_for(
-    time: datetime, candidates: Sequence[datetime], *, limit: timedelta, tolerance: timedelta = NOMINAL_TOLERANCE
-) -> Selection:
+def select_for(time: datetime, candidates: Sequence[datetime], *, limit: timedelta) -> Selection:
     """Choose the image of a time: that at the time itself, else the nearest earlier one within a limit.
 
-    Parameters
-    ----------
-    time : datetime.datetime
-        The time asked for, aware, such as 00:00 UT of a day.
-    candidates : sequence of datetime.datetime
-        Observation times of the images, aware, in any order. Images that a quality policy rejects should not be among
-        them.
-    limit : datetime.timedelta
-        How much earlier than `time` the image may have been observed. The paper says "the previous day", and that two
-        hours mostly do. With a full day an archive of daily images would use one image for two days where one is
-        missing.
-    tolerance : datetime.timedelta
-        How far the observation may lie from `time` for the image to count as that of `time` itself.
+    All times are aware; `candidates` are the observation times of the images, in any order, without those that a
+    quality policy rejects. `limit` is how much earlier than `time` the image may have been observed. The paper says
+    "the previous day", and that two hours mostly do; with a full day an archive of daily images would use one image for
+    two days where one is missing. An image counts as that of `time` itself up to `NOMINAL_TOLERANCE` from it.
 
-    Returns
-    -------
-    Selection
-        With a note if it is an earlier image; with index None and the reason if there is none. The earliest of several
-        at the same time.
+    The selection has a note if it is an earlier image, index None and the reason if there is none; of several at the
+    same time it is the earliest.
     """
-    if limit < timedelta(0) or tolerance < timedelta(0):
-        raise SettingError(f"`limit` and `tolerance` must not be negative, got {limit} and {tolerance}")
+    if limit < timedelta(0):
+        raise SettingError(f"`limit` must not be negative, got {limit}")
     wanted = in_utc(time, "time")
     times = [in_utc(candidate, "candidates") for candidate in candidates]
-    at_time = [i for i, seen in enumerate(times) if abs(seen - wanted) <= tolerance]
+    at_time = [i for i, seen in enumerate(times) if abs(seen - wanted) <= NOMINAL_TOLERANCE]
     if at_time:
         return Selection(min(at_time, key=lambda i: abs(times[i] - wanted)), "")
     earlier = [i for i, seen in enumerate(times) if seen < wanted]

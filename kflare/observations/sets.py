@@ -60,29 +60,11 @@ def find_sets(
 ) -> FoundSets:
     """Find the sets of observations in folders and their subfolders.
 
-    Parameters
-    ----------
-    places : str, pathlib.Path, or sequence of them
-        Folders.
-    since, until : datetime.datetime, optional
-        Only magnetograms in [since, until), aware.
-    cadence : datetime.timedelta, optional
-        Only the magnetogram nearest to each whole multiple of it since midnight, up to half of it away. Every
-        magnetogram if not given.
-    tolerance : datetime.timedelta
-        How far in time from the magnetogram other observations may be.
+    Magnetograms are those in [since, until), aware; with a `cadence` only the one nearest to each whole multiple of it
+    since midnight, up to half of it away. Other observations may be up to `tolerance` in time from theirs.
 
-    Returns
-    -------
-    FoundSets
-        The sets, and what is in none.
-
-    Raises
-    ------
-    DataError
-        If a place is no folder, or holds no magnetogram in that span.
-    SettingError
-        If `cadence` or `tolerance` is not above 0.
+    DataError if a place is no folder, or holds no magnetogram in that span; SettingError if `cadence` or `tolerance` is
+    not above 0.
     """
     for name, value in (("cadence", cadence), ("tolerance", tolerance)):
         if value is not None and not value > timedelta(0):

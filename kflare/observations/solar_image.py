@@ -53,25 +53,13 @@ class SolarImage:
 
 
 def read_solar_image(path: str | Path, *, wavelength: int) -> SolarImage:
-    """Read a full-disk image of AIA in FITS, plain or tile-compressed.
+    """Read a full-disk image of AIA in FITS, plain or tile-compressed, in DN per second.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        With its keywords: EXPTIME unless BUNIT is counts per second, WAVELNTH, T_OBS, QUALITY, those of the disk.
-    wavelength : int
-        That it must have, in Å; `CONTINUUM` for HMI's white light.
+    It needs its keywords: EXPTIME unless BUNIT is counts per second, WAVELNTH, T_OBS, QUALITY, those of the disk.
+    `wavelength`, in Å, is that which it must have; `CONTINUUM` for HMI's white light, in the unit of its series.
 
-    Returns
-    -------
-    SolarImage
-        In DN per second; white light in the unit of its series.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, damaged, no full disk, of another wavelength, without its exposure or time, or its
-        QUALITY says that it is not to be used.
+    DataError if the file is missing, damaged, no full disk, of another wavelength, without its exposure or time, or its
+    QUALITY says that it is not to be used.
     """
     path = Path(path)
     source = str(path)

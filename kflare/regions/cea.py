@@ -86,24 +86,9 @@ def cea_patch(
 ) -> Patch:
     """Maps of the part of the Sun that a box of pixels of a full-disk magnetogram covers, `CEA_STEP` per pixel.
 
-    Parameters
-    ----------
-    box : tuple of int
-        x0, y0, x1, y1: the pixels x0 <= column < x1 and y0 <= row < y1. It may reach over the limb or the image.
-    geometry : DiskGeometry, optional
-        Of the magnetogram, if it is known already.
-    vector : FullDiskVector, optional
-        Vector field of the same time, on its own pixels.
-
-    Returns
-    -------
-    Patch
-        `inside` is what lies in the box and on the disk.
-
-    Raises
-    ------
-    DataError
-        If no pixel of the box is on the disk.
+    The box may reach over the limb or the image; `inside` is what lies in it and on the disk, where there must be a
+    pixel, else DataError. `geometry` is that of the magnetogram, if it is known already, `vector` the field of the same
+    time, on its own pixels.
     """
     view = magnetogram.geometry if geometry is None else geometry
     x0, y0, x1, y1 = box

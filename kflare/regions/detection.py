@@ -108,29 +108,14 @@ class Detection:
 
 
 def detect_regions(magnetogram: Magnetogram, *, options: DetectionOptions | None = None) -> Detection:
-    """Find the active regions of a magnetogram.
+    """Find the active regions of a magnetogram (NaN counts as no field); without any it is "no sunspot".
 
     Smooth the field, take what is as strong as the threshold, join what is near to each other, drop what is too small,
     draw a box around each, merge boxes that overlap until none do, and number them from east to west. From the paper
     (Nishizuka et al. 2021, sections 2.2, 3.1, 3.2) are the threshold of 140 G on the line-of-sight field, the
     rectangular frames with a number each, that regions across the limb are ignored, and "no sunspot".
 
-    Parameters
-    ----------
-    magnetogram : Magnetogram
-        Line-of-sight field. NaN counts as no field.
-    options : DetectionOptions, optional
-        Defaults of that class.
-
-    Returns
-    -------
-    Detection
-        Without any region where no field is strong enough: "no sunspot".
-
-    Raises
-    ------
-    DataError
-        If the field was cut off, when the image was made, at or below the threshold, so that nothing could be found.
+    DataError if the field was cut off, when the image was made, at or below the threshold: nothing could be found.
     """
     options = options or DetectionOptions()
     if magnetogram.byte_range is not None and magnetogram.byte_range <= options.threshold:

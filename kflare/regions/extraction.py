@@ -85,24 +85,9 @@ _NAME_TOLERANCE = timedelta(minutes=30)
 
 
 def measure(observations: ObservationSet, *, options: Extraction | None = None) -> Measured:
-    """Find the regions of a set of observations and measure them.
+    """Find the regions of a set of observations and measure them; without rows where there is "no sunspot".
 
-    Parameters
-    ----------
-    observations : ObservationSet
-        Files of one time. Whatever is missing or unusable but the magnetogram costs its own features only.
-    options : Extraction, optional
-        Defaults of that class.
-
-    Returns
-    -------
-    Measured
-        Without rows where there is "no sunspot".
-
-    Raises
-    ------
-    DataError
-        If the magnetogram cannot be used.
+    Of files of one time: whatever is missing or unusable costs its own features only, the magnetogram raises DataError.
     """
     options = options or Extraction()
     magnetogram = require_usable(read_magnetogram(observations.magnetogram, policy=options.policy))
@@ -175,8 +160,7 @@ def _segments(observations: ObservationSet) -> list[list[Path]]:
     if not observations.vector:
         raise DataError("no vector field")
     for harpnum, paths in observations.vector.items():
-        absent = [segment for segment in VECTOR_SEGMENTS if segment not in paths]
-        if absent:
+        if absent := [segment for segment in VECTOR_SEGMENTS if segment not in paths]:
             whose = f" of HARP {harpnum}" if harpnum else ""
             raise DataError(f"the vector field{whose} lacks the segment {', '.join(absent)}")
     # JSOC's records of HARPs share the full disk's field, inclination and azimuth, so each was fetched many times.

@@ -63,11 +63,9 @@ def features_named(names: Iterable[str], *, of: str | None = None) -> tuple[Feat
         for feature in feature_set(chosen):
             known.setdefault(feature.name, feature)
     wanted = list(names)
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
+    if unknown := [name for name in wanted if name not in known]:
         raise DataError(f"unknown feature `{'`, `'.join(unknown)}`: the known ones are {', '.join(known)}")
-    twice = sorted({name for name in wanted if wanted.count(name) > 1})
-    if twice:
+    if twice := sorted({name for name in wanted if wanted.count(name) > 1}):
         raise DataError(f"feature `{'`, `'.join(twice)}` is named more than once: name each feature once")
     return tuple(known[name] for name in wanted)
 
@@ -75,8 +73,7 @@ def features_named(names: Iterable[str], *, of: str | None = None) -> tuple[Feat
 def check_columns(table: pd.DataFrame, features: Iterable[Feature], *, source: str) -> None:
     """Raise `DataError` unless the features are all there, numeric, and finite in float32 or NaN (not measured)."""
     wanted = [feature.name for feature in features]
-    absent = [name for name in wanted if name not in table]
-    if absent:
+    if absent := [name for name in wanted if name not in table]:
         raise DataError(f"{source} lacks the feature `{'`, `'.join(absent)}`: add the column (empty = not measured)")
     for name in wanted:
         if fault := column_fault(table[name]):

@@ -91,38 +91,24 @@ def near_both_polarities(
     return near[0] & near[1]
 
 
-def polarity_lines(
-    field: FloatArray, *, threshold: float, method: str = "edges", sigma: float = 1.0, width: int = 4
-) -> PolarityLines:
+def polarity_lines(field: FloatArray, *, threshold: float, method: str = "edges", width: int = 4) -> PolarityLines:
     """Find the polarity inversion lines and the other edges of the strong polarities.
 
-    Parameters
-    ----------
-    field : float array of shape (H, W)
-        Line-of-sight field in gauss; NaN (off the disk, not measured) belongs to no polarity.
-    threshold : float
-        A pixel is positive where the field is at least this, negative where it is at most minus this; gauss.
-    method : str
-        "edges": the Canny edges of the positive and of the negative mask, each dilated by a square; a PIL is where both
-        meet (Ji, Cai et al.). "schrijver": each mask dilated by a 3×3 boxcar; a PIL is where both meet (Schrijver 2007,
-        as JSOC computes R_VALUE).
-    sigma : float
-        Width of the Gaussian in the Canny edge detector, pixels.
-    width : int
-        Side of the square by which "edges" dilates, pixels.
+    Of a line-of-sight field (H, W) in gauss; NaN (off the disk, not measured) belongs to no polarity. A pixel is
+    positive where the field is at least `threshold` gauss, negative where it is at most minus this.
 
-    Returns
-    -------
-    PolarityLines
-        The boundary is, for both methods, the Canny edges outside the inversion lines.
+    By the `method` "edges" the Canny edges of the positive and of the negative mask are each dilated by a square of
+    `width` pixels; a PIL is where both meet (Ji, Cai et al.). By "schrijver" each mask is dilated by a 3×3 boxcar; a
+    PIL is where both meet (Schrijver 2007, as JSOC computes R_VALUE). The boundary is, for both, the Canny edges
+    outside the PILs.
     """
     if method not in INVERSION_LINE_METHODS:
         raise SettingError(f"`method` must be one of {', '.join(INVERSION_LINE_METHODS)}, got {method!r}")
     if not threshold > 0:
         raise SettingError(f"`threshold` of a polarity must be above 0 gauss, got {threshold}")
-    if width < 1 or not sigma > 0:
-        raise SettingError(f"`width` must be at least 1 pixel and `sigma` above 0, got {width} and {sigma}")
-    edges = [_edges(polarity, sigma) for polarity in (field >= threshold, field <= -threshold)]
+    if width < 1:
+        raise SettingError(f"`width` must be at least 1 pixel, got {width}")
+    edges = [_edges(polarity) for polarity in (field >= threshold, field <= -threshold)]
     if method == "edges":
         inversion = _dilated(edges[0], width) & _dilated(edges[1], width)
     else:
@@ -141,23 +127,11 @@ def strong_field(field: FloatArray, *, threshold: float, reach: int = 4) -> Bool
 def neutral_lines(
     field: FloatArray, *, step_mm: float, inside: BoolArray | None = None, options: NeutralLineOptions | None = None
 ) -> NeutralLines:
-    """Find the neutral lines of a map.
+    """Find the neutral lines of a map, to a fraction of a pixel: the length of a smooth line is right to about 1 %.
 
-    Parameters
-    ----------
-    field : numpy.ndarray, float, shape (h, w)
-        Vertical field in gauss; NaN where not measured, which counts as 0 for the smoothing and holds no line.
-    step_mm : float
-        Width of a pixel, Mm.
-    inside : numpy.ndarray, bool, shape (h, w), optional
-        Where lines are looked for; everywhere if not given.
-    options : NeutralLineOptions, optional
-        What counts as one.
-
-    Returns
-    -------
-    NeutralLines
-        To a fraction of a pixel: the length of a smooth line is right to about 1 %.
+    Of the vertical field (h, w) in gauss; NaN where not measured, which counts as 0 for the smoothing and holds no
+    line. A pixel is `step_mm` wide; lines are looked for `inside` (bool, (h, w)), or else everywhere; the `options` say
+    what counts as one.
     """
     chosen = NeutralLineOptions() if options is None else options
     known = np.isfinite(field)
@@ -179,6 +153,6 @@ def _dilated(mask: BoolArray, side: int) -> BoolArray:
     return grown
 
 
-def _edges(mask: BoolArray, sigma: float) -> BoolArray:
-    found: BoolArray = canny(mask.astype(np.float64), sigma=sigma)  # type: ignore[no-untyped-call]
+def _edges(mask: BoolArray) -> BoolArray:
+    found: BoolArray = canny(mask.astype(np.float64), sigma=1.0)  # type: ignore[no-untyped-call]
     return found

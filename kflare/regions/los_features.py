@@ -28,17 +28,8 @@ _OUTLINE_FIELD = 20.0
 def line_of_sight_features(patch: Patch) -> dict[str, float]:
     """The 11 line-of-sight features of Deep Flare Net (`feature_set("defn79")`, groups LOS and NL), in its units.
 
-    Of the field divided by mu, as if it were vertical; `Area` is that of 140 G and more.
-
-    Parameters
-    ----------
-    patch : Patch
-        A region. Without a line-of-sight field, or with none measured within it, all are NaN.
-
-    Returns
-    -------
-    dict of str to float
-        Areas and lengths are on the Sun, not in the image.
+    Of the field divided by mu, as if it were vertical; `Area` is that of 140 G and more. Areas and lengths are on the
+    Sun, not in the image. Without a line-of-sight field, or with none measured within the region, all are NaN.
     """
     vertical = patch.radial
     if vertical is None or not (inside := patch.inside & np.isfinite(vertical)).any():

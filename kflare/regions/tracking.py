@@ -140,8 +140,7 @@ class Tracker:
         owner = {track: region for region, track in match.items()}
         for region, name in enumerate(names):
             if region not in match:
-                parents = [i for i in np.flatnonzero(enough[region]) if i in owner]
-                if parents:
+                if parents := [i for i in np.flatnonzero(enough[region]) if i in owner]:
                     best = self._tracks[parents[int(np.argmax(common[region, parents]))]].identity
                     self.events.append(TrackEvent(self._time, "split", (best,), (best, name)))
             elif (came_from := self._tracks[match[region]].into) is not None:
@@ -188,8 +187,7 @@ def harp_numbers(detection: Detection, harps: pd.DataFrame) -> list[tuple[int, .
     is used. Enough is half of the smaller of both boxes; reconstruction. The HARP with the largest common area comes
     first.
     """
-    absent = [name for name in ("time", "harpnum", *HARP_BOX) if name not in harps]
-    if absent:
+    if absent := [name for name in ("time", "harpnum", *HARP_BOX) if name not in harps]:
         raise DataError(f"the table of HARPs lacks the column `{'`, `'.join(absent)}`: give their boxes, LON_MIN, ...")
     away = (harps["time"] - pd.Timestamp(detection.time)).abs()
     near = harps[(away <= _HARP_REACH) & harps[list(HARP_BOX)].notna().all(axis=1)]

@@ -59,29 +59,14 @@ def read_vector(
 ) -> FullDiskVector:
     """Read a vector field of the full disk, or of all HARPs of one time.
 
-    Parameters
-    ----------
-    field, inclination, azimuth, disambig : path or sequence of paths
-        Segments of one full-disk record, or of the records of all HARPs in the same order.
-    magnetogram : Magnetogram
-        Line-of-sight field of the same time; tells from where the Sun is seen.
-    conf_disambig : path or sequence of paths, optional
-        Confidence of the disambiguation; without it the azimuth is held sure where the field is strong.
-    method : str
-        Solution for weak fields: "potential", "random" or "radial-acute"; "jsoc" takes radial-acute for a full-disk
-        disambiguation and the lowest bit for one of a HARP, as `sharp.c` does.
-    apart : datetime.timedelta
-        How far the times may be apart.
+    The segments are paths of one full-disk record, or of the records of all HARPs in the same order; without
+    `conf_disambig`, the confidence of the disambiguation, the azimuth is held sure where the field is strong. The
+    `magnetogram` of the same time tells from where the Sun is seen; times may be `apart` by so much. If the
+    disambiguation is of HARPs, the field is 0 outside them.
 
-    Returns
-    -------
-    FullDiskVector
-        0 outside the HARPs, if the disambiguation is of HARPs.
-
-    Raises
-    ------
-    DataError
-        If a file is missing, damaged, of another shape, place or time than the others.
+    The `method` is the solution for weak fields: "potential", "random" or "radial-acute"; "jsoc" takes radial-acute for
+    a full-disk disambiguation and the lowest bit for one of a HARP, as `sharp.c` does. DataError if a file is missing,
+    damaged, of another shape, place or time than the others.
     """
     if method != "jsoc" and method not in DISAMBIGUATION_METHODS:
         raise SettingError(f"`method` must be one of jsoc, {', '.join(DISAMBIGUATION_METHODS)}, got {method!r}")

@@ -28,8 +28,7 @@ def read_sharp_daily(path: str | Path) -> pd.DataFrame:
     seen = read_table(path, "table of SHARP parameters", sep=";")
     if {"T_REC", "HARPNUM"} <= set(",".join(map(str, seen)).split(",")):
         return read_sharp_table(path)
-    absent = [name for name in ("T_REC", "NOAA_AR", *SHARP_KEYWORDS) if name not in seen]
-    if absent:
+    if absent := [name for name in ("T_REC", "NOAA_AR", *SHARP_KEYWORDS) if name not in seen]:
         raise DataError(f"{path} lacks the column `{'`, `'.join(absent)}`: give the daily table of SHARP parameters")
     time = tai_times(seen["T_REC"])
     if time.isna().any():

@@ -84,23 +84,10 @@ _NOTE: Final = "MEANGB* and their errors converted from G/pixel, as JSOC gives t
 
 
 def read_sharp_header(path: str | Path) -> pd.DataFrame:
-    """SHARP keywords of one FITS file, CEA or CCD, any segment.
+    """SHARP keywords of one FITS file, CEA or CCD, any segment, of at most 64 MiB: one row of `sharp_table`.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        At most 64 MiB. Only the headers are read. A number card that cannot be read, such as the text 'nan' in early
-        SHARPs, is NaN.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row, see `sharp_table`.
-
-    Raises
-    ------
-    DataError
-        If it is no FITS file, damaged, or no SHARP (no `HARPNUM` or no readable `T_REC`).
+    Only the headers are read. A number card that cannot be read, such as the text 'nan' in early SHARPs, is NaN.
+    DataError if it is no FITS file, damaged, or no SHARP (no `HARPNUM` or no readable `T_REC`).
     """
     path = Path(path)
     payload = read_payload(path, limit=_MAX_HEADER_FILE, what="a FITS file of a SHARP", kinds=("FITS",))
@@ -120,8 +107,7 @@ def harp_box(path: str | Path) -> dict[str, float]:
             box |= {
                 name: float(header[key]) for name, key in HARP_BOX.items() if isinstance(header.get(key), int | float)
             }
-    absent = [key for name, key in HARP_BOX.items() if name not in box]
-    if absent:
+    if absent := [key for name, key in HARP_BOX.items() if name not in box]:
         raise DataError(f"`{path}`: `{'`, `'.join(absent)}` of the region's box is missing from the header")
     return box
 
@@ -143,28 +129,16 @@ def _cards(file: FitsFile) -> dict[str, object]:
 def sharp_table(keywords: pd.DataFrame, *, source: str = "JSOC") -> pd.DataFrame:
     """Region table of SHARP keywords as `drms.Client.query` returns them.
 
-    Parameters
-    ----------
-    keywords : pandas.DataFrame
-        One row per record, columns by keyword, numbers or text ("MISSING", "nan", "Invalid KeyLink" are NaN; QUALITY
-        also as "0x00000400"). `T_REC` and `HARPNUM` are needed, others become NaN where absent.
-    source : str
-        For messages.
+    The `keywords` have a row per record and columns by keyword, numbers or text ("MISSING", "nan", "Invalid KeyLink"
+    are NaN; QUALITY also as "0x00000400"). `T_REC` and `HARPNUM` are needed, else DataError; others become NaN where
+    absent. `source` is for messages.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Sorted by time and HARP; of records without a readable `T_REC` or `HARPNUM` it is logged and noted how many are
-        left out, which first and why. Columns `time` (datetime64[us, UTC], see `tai_times`), `region` ("HARP 377"),
-        `harpnum` (int64), `noaa` (Int64, the first of NOAA_AR and NOAA_ARS, <NA> = none), `lon`, `lat` (of the
-        flux-weighted centre, Stonyhurst, west positive), `quality` (Int64, the unsigned 32-bit mask), `noaas` (all
-        NOAA numbers, with blanks between them), then float64 in the units of `UNITS`: AREA, AREA_ACR, R_VALUE, the 16
-        parameters, their errors. `attrs` holds `units` and `notes`.
-
-    Raises
-    ------
-    DataError
-        If `T_REC` or `HARPNUM` is no column, or there are records but none can be read.
+    The table is sorted by time and HARP; of records without a readable `T_REC` or `HARPNUM` it is logged and noted how
+    many are left out, which first and why; DataError if there are records but none can be read. Columns `time`
+    (datetime64[us, UTC], see `tai_times`), `region` ("HARP 377"), `harpnum` (int64), `noaa` (Int64, the first of
+    NOAA_AR and NOAA_ARS, <NA> = none), `lon`, `lat` (of the flux-weighted centre, Stonyhurst, west positive), `quality`
+    (Int64, the unsigned 32-bit mask), `noaas` (all NOAA numbers, with blanks between them), then float64 in the units
+    of `UNITS`: AREA, AREA_ACR, R_VALUE, the 16 parameters, their errors. `attrs` holds `units` and `notes`.
     """
     for name in ("T_REC", "HARPNUM"):
         if name not in keywords.columns and len(keywords.columns):
@@ -229,8 +203,7 @@ def tai_times(times: pd.Series) -> pd.Series:
         utc = part["zone"].fillna("TAI").ne("TAI")
     known = moments.notna() & (moments >= "1960-01-02") & (moments < "2100-01-01")
     found = moments.where(known).dt.tz_localize("UTC")
-    tai = known & ~utc
-    if tai.any():
+    if (tai := known & ~utc).any():
         with warnings.catch_warnings():
             # "dubious year": leap seconds are announced for half a year only.
             warnings.simplefilter("ignore")

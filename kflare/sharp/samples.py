@@ -59,32 +59,16 @@ class SharpSamples:
 def read_sharp_samples(folder: str | Path, *, flares: FlareList, harp_noaa: str | Path | None) -> SharpSamples:
     """Read the samples of a folder and restore the rows that the authors removed.
 
-    Each region gets every time of the 96-minute grid from its first to its last row. Parameters of restored rows are
-    interpolated linearly in time. The label of a distributed row is the largest flare of its own `flares` column, whose
-    classes are SWPC's of the time and are brought to the scale of `flares`; that of a restored row comes from `flares`,
-    the flare list, through the NOAA numbers of the region.
+    The `folder` holds `sharp_0.csv`, `sharp_1.csv` … (or `smarp_…`): all files whose name ends in an underscore and a
+    number. Each region gets every time of the 96-minute grid from its first to its last row. Parameters of restored
+    rows are interpolated linearly in time. The label of a distributed row is the largest flare of its own `flares`
+    column, whose classes are SWPC's of the time and are brought to the scale of `flares`; that of a restored row comes
+    from `flares`, the GOES flare list, which covers the time of the samples, through the NOAA numbers of the region.
 
-    Parameters
-    ----------
-    folder : str or pathlib.Path
-        Holds `sharp_0.csv`, `sharp_1.csv` … (or `smarp_…`): all files whose name ends in an underscore and a number.
-    flares : FlareList
-        GOES flares with NOAA numbers, which covers the time of the samples.
-    harp_noaa : str or pathlib.Path or None
-        Parquet or CSV file of the pairs `harpnum`, `noaa_ar` (or `noaa`), many to many; the first of a HARP is its
-        primary. None, the only choice for SMARP: restored rows get NaN in `flux24`.
-
-    Returns
-    -------
-    SharpSamples
-        See there.
-
-    Raises
-    ------
-    DataError
-        If there is no file, a column is missing, a value is unreadable, or a region is given twice or off the grid.
-    SettingError
-        If `harp_noaa` is given for SMARP samples, whose TARP numbers it does not hold.
+    `harp_noaa` is a Parquet or CSV file of the pairs `harpnum`, `noaa_ar` (or `noaa`), many to many; the first of a
+    HARP is its primary. None, the only choice for SMARP, whose TARP numbers it does not hold (SettingError): restored
+    rows get NaN in `flux24`. DataError if there is no file, a column is missing, a value is unreadable, or a region is
+    given twice or off the grid.
     """
     folder = Path(folder)
     rows = read_folder(folder, flares.scale)
@@ -113,8 +97,7 @@ def read_sharp_samples(folder: str | Path, *, flares: FlareList, harp_noaa: str 
             same = reaches(table["flux24"], "M") == reaches(listed, "M")
             agreement = float(same[judged].mean())
         table["flux24"] = table["flux24"].where(distributed, np.where(unknown, np.nan, listed))
-        lost = int((unknown & ~distributed).sum())
-        if lost:
+        if lost := int((unknown & ~distributed).sum()):
             notes.append(f"{lost} restored rows without NOAA number, or not covered by the flare list, have no label")
         notes.append(
             f"flare list and distributed ≥ M labels agree in {100 * agreement:.2f} % of {int(judged.sum())} rows"
@@ -157,8 +140,7 @@ def read_folder(folder: Path, scale: FluxScale) -> pd.DataFrame:
 def _read_file(path: Path) -> pd.DataFrame:
     with decoding(str(path), "is no readable CSV table"):
         raw = read_csv(path, dtype={"prefix": str, "flares": str, "t_end": str}, encoding="utf-8")
-    missing = [name for name in _NEEDED if name not in raw.columns]
-    if missing:
+    if missing := [name for name in _NEEDED if name not in raw.columns]:
         seen = ", ".join(map(str, raw.columns))
         raise DataError(f"`{path}` lacks the column `{missing[0]}` of SHARP samples; its columns are {seen}")
     rows = pd.DataFrame({"prefix": raw["prefix"].fillna("").astype("str")})
@@ -230,8 +212,7 @@ def _on_grid(rows: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, int]:
 
     Parameters of `restored` rows are interpolated, their flux24 is NaN. `rows` are sorted by region and time.
     """
-    twice = rows.duplicated(["harpnum", "time"])
-    if twice.any():
+    if (twice := rows.duplicated(["harpnum", "time"])).any():
         row = rows[twice].iloc[0]
         raise DataError(f"`{folder}`: a region has one row per time, but {row['harpnum']} has two at {row['time']}")
     first = rows.groupby("harpnum")["time"].transform("min")

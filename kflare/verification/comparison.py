@@ -86,25 +86,13 @@ def compare(
     periods: Sequence[NamedPeriod] = (),
     progress: Progress = iter,
 ) -> Comparison:
-    """Score all methods of a table.
+    """Score all methods of a table, all on the same samples.
 
-    Parameters
-    ----------
-    forecasts : ForecastTable
-        All methods on the same samples.
-    settings : VerificationSettings or None
-        None takes the defaults.
-    periods : sequence of NamedPeriod
-        Spans of time that are scored by themselves, besides years and instruments.
-    progress : callable
-        Wraps the loop over chunks of resamples, as tqdm does.
+    `settings` are the defaults if None; `periods` are spans of time that are scored by themselves, besides years and
+    instruments; `progress` wraps the loop over chunks of resamples, as tqdm does.
 
-    Raises
-    ------
-    DataError, SettingError
-        As `groups_of`.
-    SettingError
-        The samples have no region to draw by, or the blocks are shorter than overlapping windows demand.
+    DataError or SettingError as `groups_of`; SettingError too if the samples have no region to draw by, or the blocks
+    are shorter than overlapping windows demand.
     """
     settings = settings or VerificationSettings()
     for method, _ in settings.own_thresholds:

@@ -168,20 +168,9 @@ def best_threshold(observed: npt.ArrayLike, probability: npt.ArrayLike) -> tuple
     so that the choice does not hang on one sample's last digit. Of several gaps with exactly the greatest TSS, the one
     whose middle is nearest to 0.5 is taken.
 
-    Parameters
-    ----------
-    observed : bool or 0/1 array of shape (N,)
-        Whether an event was observed.
-    probability : array of shape (N,)
-        Forecast probability, 0 to 1.
-
-    Returns
-    -------
-    threshold : Score
-        `probability >= threshold` forecasts an event. NaN with a reason where only one outcome was observed: no sample
-        is then a forecast event, as in the table.
-    table : ContingencyTable
-        Of the given samples at this threshold.
+    Of outcomes, bool or 0/1 (N,), and probabilities, 0 to 1 (N,), gives the threshold, from which on an event is
+    forecast, and the table of the samples at it. Where only one outcome was observed it is NaN with a reason, and no
+    sample is a forecast event.
     """
     thresholds, *counts = counts_by_threshold(observed, probability)
     tp, fp, fn, tn = counts

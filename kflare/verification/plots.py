@@ -42,14 +42,8 @@ def plot_reliability(
 
     Points on the diagonal are perfectly reliable. Those in the grey area, between the no-skill line and the vertical
     line of the sample's climatology, add to the Brier skill score; a forecast on the horizontal line has no resolution.
-    Bars of points are one sigma of `kflare.verification.probabilistic.reliability`.
-
-    Parameters
-    ----------
-    observed, probability, bins, clusters
-        As for `kflare.verification.probabilistic.reliability`.
-    title : str
-        Method and event, for the reader.
+    Bars of points are one sigma of `kflare.verification.probabilistic.reliability`, whose arguments these are; `title`
+    tells the reader method and event.
     """
     events, values = check_samples(observed, probability)
     rate = float(np.mean(events))
@@ -90,13 +84,7 @@ def plot_roc(observed: npt.ArrayLike, probabilities: Mapping[str, npt.ArrayLike]
     """POD against POFD of several methods on the same samples, with the ROC area in the legend.
 
     Perfect forecasts reach the upper left corner; the diagonal has no skill. The height above it is the TSS.
-
-    Parameters
-    ----------
-    observed, title
-        As for `plot_reliability`.
-    probabilities : mapping of method to array of shape (N,)
-        Forecast probability, 0 to 1, of each method; `DataError` where there is none.
+    `probabilities`, 0 to 1 (N,), are given by method, else as for `plot_reliability`; `DataError` where there is none.
     """
     if not probabilities:
         raise DataError("`probabilities` must hold at least one method, got none")

@@ -24,17 +24,8 @@ def brier_score(observed: npt.ArrayLike, probability: npt.ArrayLike) -> float:
 
     Range 0 to 1, perfect 0; s (1 - s) for always forecasting s. Brier 1950 [M].
 
-    Parameters
-    ----------
-    observed : bool or 0/1 array of shape (N,)
-        Whether an event was observed.
-    probability : array of shape (N,)
-        Forecast probability, 0 to 1.
-
-    Raises
-    ------
-    DataError
-        Empty, unequal lengths, NaN, or a probability outside [0, 1]; the same holds for all functions below.
+    Of outcomes, bool or 0/1 (N,), and probabilities, 0 to 1 (N,). DataError, here and in all functions below: empty,
+    unequal lengths, NaN, or a probability outside [0, 1].
     """
     events, values = check_samples(observed, probability)
     return float(np.mean((values - events) ** 2))
@@ -92,15 +83,9 @@ def brier_decomposition(
 ) -> BrierDecomposition:
     """Brier score split into reliability, resolution and uncertainty.
 
-    Murphy 1973 [M]; the term inside the bins as in Stephenson, Coelho and Jolliffe 2008 [M].
-
-    Parameters
-    ----------
-    observed, probability : arrays of shape (N,)
-        As for `brier_score`.
-    bins : int or None
-        Bins of equal width in probability, as in `reliability`; None groups equal probabilities instead, which is meant
-        for forecasts in steps: where all probabilities differ, each sample would be its own group.
+    Murphy 1973 [M]; the term inside the bins as in Stephenson, Coelho and Jolliffe 2008 [M]. Arguments as for
+    `brier_score`; `bins` are of equal width in probability, as in `reliability`. None groups equal probabilities
+    instead, which is meant for forecasts in steps: where all probabilities differ, each sample would be its own group.
     """
     events, values = check_samples(observed, probability)
     groups = np.unique(values, return_inverse=True)[1] if bins is None else bin_of(values, bins)
@@ -137,13 +122,8 @@ def reliability(
     2019 use them [M]. The S samples of a bin count as independent unless `clusters` (N,) name the day or region that
     each is of: sigma is then the larger one that their sums tell (Liang & Zeger 1986, Biometrika 73, 13 [M]).
 
-    Parameters
-    ----------
-    observed, probability : arrays of shape (N,)
-        As for `brier_score`.
-    bins : int
-        Bins of equal width; a bin holds its lower edge, the last one also 1. The default, 20 bins of 0.05, is that of
-        Leka et al. 2019 [M].
+    Arguments as for `brier_score`; `bins` are of equal width, each holds its lower edge, the last one also 1. The
+    default, 20 bins of 0.05, is that of Leka et al. 2019 [M].
     """
     events, values = check_samples(observed, probability)
     groups = bin_of(values, bins)
@@ -222,35 +202,19 @@ def trailing_climatology(
     days: int = 120,
     window_hours: float = 24.0,
 ) -> Float64Array:
-    """Event rate of the preceding days, as it could have been forecast at the time.
+    """Event rate of the preceding days, as it could have been forecast at the time: float64 (N,), 0 to 1.
 
     c(t) = mean outcome of the history samples of [t - days, t - window]: only those whose window had closed at t. With
     one outcome of the full disk a day this is the 120-day climatology CLIM120 of Leka et al. 2019 [M]: the `days` days
     before t. For regions the history holds their samples, so that the rate is one of samples.
 
-    Parameters
-    ----------
-    time : datetime64 array of shape (N,)
-        Issue times to forecast for, UTC.
-    history_time : datetime64 array of shape (M,)
-        Begin of the window of each past outcome, UTC, in any order; times after t are never used for t.
-    history_observed : bool or 0/1 array of shape (M,)
-        Whether an event was observed in that window.
-    days : int
-        Length of the climatology.
-    window_hours : float
-        Length of the forecast window.
+    `time`, datetime64 (N,), are the issue times; `history_time`, datetime64 (M,) in any order, the begins of the
+    windows of past outcomes, `history_observed`, bool or 0/1 (M,), all in UTC; times after t are never used for t. NaN
+    where the history does not reach back `days` days or holds no outcome in them, for a climatology of a few days would
+    be an easy reference.
 
-    Returns
-    -------
-    float64 array of shape (N,)
-        0 to 1; NaN where the history does not reach back `days` days or holds no outcome in them, for a climatology of
-        a few days would be an easy reference.
-
-    Raises
-    ------
-    DataError, SettingError
-        Times that are not datetime64 or NaT, a history that is empty or of unequal lengths; `days` within the window.
+    DataError: times that are not datetime64 or NaT, a history that is empty or of unequal lengths; SettingError: `days`
+    within the window.
     """
     if not days * 24 > window_hours > 0:
         raise SettingError(f"`days` must be longer than `window_hours` > 0, got {days} d and {window_hours} h")

@@ -185,25 +185,10 @@ def verify_forecasts(
 ) -> Verification:
     """Score every method of a table of forecasts, and draw the figures.
 
-    Parameters
-    ----------
-    frame, missing, **chosen
-        As for `kflare.verification.tables.forecast_table`: percentages, a span, a time.
-    settings : VerificationSettings or None
-        Thresholds, resampling and the rest; None takes the defaults.
-    event : str
-        What is forecast, such as ``"≥M-class Flares"``, for headings.
-    source : str
-        Where the forecasts came from, for the reader.
-    periods : sequence of NamedPeriod
-        As for `compare`.
-    progress : callable
-        Wraps the loops that take long, as tqdm does.
-
-    Raises
-    ------
-    DataError, SettingError
-        As for `forecast_table` and `compare`.
+    `frame`, `missing` and the `chosen` (percentages, a span, a time) are as for
+    `kflare.verification.tables.forecast_table`, `settings` and `periods` as for `compare`, and so are the errors.
+    `event` is what is forecast, such as ``"≥M-class Flares"``, and `source` where the forecasts came from, for the
+    reader; `progress` wraps the loops that take long, as tqdm does.
     """
     settings = settings or VerificationSettings()
     forecasts = forecast_table(frame, missing=missing, **chosen)

@@ -17,8 +17,7 @@ Probabilities = Float64Array
 def check_outcomes(observed: npt.ArrayLike, *, name: str = "observed") -> Outcomes:
     """Outcomes (or yes/no forecasts) as booleans of shape (N,), from True or 1 and False or 0; else `DataError`."""
     values = _numbers(observed, name)
-    bad = np.flatnonzero((values != 0) & (values != 1))
-    if bad.size:
+    if (bad := np.flatnonzero((values != 0) & (values != 1))).size:
         raise DataError(f"`{name}` must be 0 or 1 (False or True), got {values[bad[0]]} in row {bad[0]}")
     return values == 1
 
@@ -26,8 +25,7 @@ def check_outcomes(observed: npt.ArrayLike, *, name: str = "observed") -> Outcom
 def check_probabilities(probability: npt.ArrayLike, *, name: str = "probability") -> Probabilities:
     """Probabilities, 0 to 1, as float64 of shape (N,); `DataError` where empty, not numeric, NaN or outside [0, 1]."""
     values = _numbers(probability, name)
-    bad = np.flatnonzero(~((values >= 0) & (values <= 1)))
-    if bad.size:
+    if (bad := np.flatnonzero(~((values >= 0) & (values <= 1)))).size:
         value = values[bad[0]]
         raise DataError(f"`{name}` must lie in [0, 1], got {value} in row {bad[0]}: {probability_advice(value)}")
     return values

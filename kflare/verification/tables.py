@@ -52,24 +52,10 @@ class ForecastTable:
 
 
 def read_forecasts(path: Path, *, methods: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a table of forecasts (Parquet or CSV) in long or wide form.
+    """Read a table of forecasts (Parquet or CSV) in long or wide form, into the long one; `forecast_table` checks it.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    methods : sequence of str
-        Methods to keep; in a wide table the columns that hold their probabilities. None keeps all of a long table.
-
-    Returns
-    -------
-    DataFrame
-        Long form, as stored; `forecast_table` checks it.
-
-    Raises
-    ------
-    DataError
-        No such file, unreadable, empty, or a column or method is missing.
+    `methods` are those to keep, in a wide table the columns that hold their probabilities; () keeps all of a long
+    table. DataError: no such file, unreadable, empty, or a column or method is missing.
     """
     path = Path(path)
     # All as text: a method named NA is a method, and what is no number gets a message that names its row.
@@ -82,8 +68,7 @@ def read_forecasts(path: Path, *, methods: Sequence[str] = ()) -> pd.DataFrame:
     if "valid_date" in table and "time" not in table:
         table = table.rename(columns={"valid_date": "time"})
     if methods and "method" not in table:
-        absent = [name for name in ("time", "observed") if name not in table]
-        if absent:
+        if absent := [name for name in ("time", "observed") if name not in table]:
             raise DataError(f"{path} lacks the column `{absent[0]}`: it has {_columns(table)}")
         keys = [name for name in _KEYS if name in table]
         values = table.columns.difference(keys, sort=False)  # of a run, one is named `probability`
@@ -97,30 +82,17 @@ def forecast_table(
 ) -> ForecastTable:  # fmt: skip
     """Check a table of forecasts, and find the samples on which all methods can be compared.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        Long form: `time`, `probability`, `observed`, optionally `method`, `region`, `span` and `instrument`. Times
-        without a zone are UTC.
-    missing : {"exclude", "zero"}
-        What becomes of forecasts that were not issued: the sample is left out for every method, or the forecast counts
-        as probability 0, as in the comparison of Leka et al. 2019 [S].
-    percent : bool
-        The probabilities are percentages.
-    span : str
-        The one to score, of a table with spans: those of several are not pooled.
-    since, until : datetime or None
-        Only samples of since <= time < until (aware). Outcomes of before still tell the trailing climatology.
+    The `frame` is of long form: `time`, `probability`, `observed`, optionally `method`, `region`, `span` and
+    `instrument`. Times without a zone are UTC; with `percent` the probabilities are percentages. A table with spans is
+    scored by one, `span`, as several are not pooled; of samples only those of since <= time < until (aware), while
+    outcomes of before still tell the trailing climatology.
 
-    Raises
-    ------
-    DataError
-        A row that cannot be scored, one that occurs twice, methods that disagree about an outcome, or no sample left;
-        a method whose probabilities are only the whole numbers 0 and 1, which may be percentages.
-        With `missing="zero"` also where a method lacks rows that another has: absent rows are other samples, not
-        forecasts that were not issued.
-    SettingError
-        `missing` is neither of the two.
+    Of a forecast that was not issued ("exclude") the sample is left out for every method, or ("zero") it counts as
+    probability 0, as in the comparison of Leka et al. 2019 [S]; another `missing` raises SettingError.
+
+    DataError: a row that cannot be scored, one that occurs twice, methods that disagree about an outcome, no sample
+    left, or a method whose probabilities are only the whole numbers 0 and 1, which may be percentages. With "zero" also
+    where a method lacks rows that another has: absent rows are other samples, not forecasts that were not issued.
     """
     if missing not in ("exclude", "zero"):
         raise SettingError(f'`missing` must be "exclude" or "zero", got "{missing}"')
@@ -171,8 +143,7 @@ def forecast_table(
         verb = "count as probability 0"
     else:
         verb = "are left out, with their samples, for every method"
-    gaps = int((~issued).to_numpy().sum())
-    if gaps:
+    if gaps := int((~issued).to_numpy().sum()):
         notes.append(f"Forecasts not issued: {gaps}. They {verb}: {int(kept.sum())} of {len(kept)} samples remain.")
     if not kept.any():
         seen = ", ".join(f"{name} {count}" for name, count in issued.sum().items())
@@ -245,8 +216,7 @@ def _utc(times: pd.Series) -> pd.Series:
     if times.dtype == object or pd.api.types.is_string_dtype(times):
         text = times.astype(str).str.strip()
         found = text.str.extract(_ZONE, expand=False).fillna("")
-        other = np.flatnonzero(found != found.iloc[0])
-        if other.size:
+        if (other := np.flatnonzero(found != found.iloc[0])).size:
             first, second = (found.iloc[row] or "no zone" for row in (0, other[0]))
             raise DataError(
                 f"`time` must be in one time zone, got {first} in row 0 and {second} in row {other[0]}: "
@@ -264,8 +234,7 @@ def _utc(times: pd.Series) -> pd.Series:
         times = times.dt.tz_convert("UTC").dt.tz_localize(None)
     if times.isna().any():
         raise DataError(f"`time` is empty in row {int(times.isna().to_numpy().argmax())}")
-    beyond = ~times.dt.year.between(1900, 2200)
-    if beyond.any():
+    if (beyond := ~times.dt.year.between(1900, 2200)).any():
         raise DataError(f"`time` must be a UTC time such as 2014-03-18T12:00Z, got {times[beyond].astype(str).iloc[0]}")
     return times.astype("datetime64[us]")
 
@@ -277,8 +246,7 @@ def _names(frame: pd.DataFrame, name: str, otherwise: str) -> pd.Series:
     # A numbered region that has gaps elsewhere is read as 12673.0.
     text = values.map(lambda value: f"{value:.0f}" if isinstance(value, float) and value % 1 == 0 else str(value))
     text = text.str.strip()
-    empty = np.flatnonzero(text == "")
-    if empty.size:
+    if (empty := np.flatnonzero(text == "")).size:
         raise DataError(
             f"`{name}` is empty in row {empty[0]}: give it in every row or leave the column out "
             "(forecasts of the full disk and of regions are verified apart)"
@@ -330,8 +298,7 @@ def _check_rows(rows: pd.DataFrame, *, percent: bool) -> None:
     if wrong.size:
         raise DataError(f"`observed` must be 0, 1 or empty, got {rows['observed'][wrong[0]]:g} in row {wrong[0]}")
     keys = ["time", "region", "method"]
-    twice = rows.duplicated(keys)
-    if twice.any():
+    if (twice := rows.duplicated(keys)).any():
         row = int(twice.to_numpy().argmax())
         first = int((rows[keys] == rows.loc[row, keys]).all(axis=1).to_numpy().argmax())
         raise DataError(

@@ -79,31 +79,17 @@ class XrayFlux:
 
 
 def read_xray_flux(path: str | Path, *, satellite: int | None = None, scale: Scale = "as given") -> XrayFlux:
-    """Read GOES X-ray flux: SWPC's `xrays-*.json`, or netCDF of NOAA (NCEI), operational or reprocessed.
+    """Read GOES X-ray flux: SWPC's `xrays-*.json`, or netCDF of NOAA (NCEI), operational or reprocessed; gaps stay NaN.
 
-    The format is told by the content: JSON records with `time_tag`, `flux`, `energy`; netCDF-4 with `xrsb_flux`
-    (1-minute averages of GOES-8 on, 1-second data of GOES-16 on) or `b_flux` (2-second data of GOES-8 to 15); netCDF-3
-    or -4 with `B_AVG` (operational averages up to GOES-15). Values of a cadence below a minute are averaged.
+    The format is told by the content: JSON records with `time_tag`, `flux`, `energy` (at most 32 MiB); netCDF-4 with
+    `xrsb_flux` (1-minute averages of GOES-8 on, 1-second data of GOES-16 on) or `b_flux` (2-second data of GOES-8 to
+    15); netCDF-3 or -4 with `B_AVG` (operational averages up to GOES-15), at most 512 MiB. Values of a cadence below a
+    minute are averaged.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        JSON of at most 32 MiB, netCDF of at most 512 MiB.
-    satellite : int, optional
-        GOES number, where the file does not tell. In a JSON file of two satellites: the one to keep; otherwise the
-        first value of each minute stays.
-    scale : {"as given", "irradiance", "operational"}
-        Whether to undo or apply SWPC's factor of 0.7 for GOES-15 and before. "as given" leaves the values alone.
-
-    Returns
-    -------
-    XrayFlux
-        Flux in W m^-2. Gaps stay NaN.
-
-    Raises
-    ------
-    DataError, SettingError
-        If the file cannot be read, or holds no measurement of this channel; if `scale` is none of the three.
+    `satellite` is the GOES number, where the file does not tell; of a JSON file of two satellites the one to keep,
+    otherwise the first value of each minute stays. `scale` says whether to undo ("irradiance") or apply ("operational")
+    SWPC's factor of 0.7 for GOES-15 and before; "as given" leaves the values alone, another one raises SettingError.
+    DataError if the file cannot be read, or holds no measurement of this channel.
     """
     path = Path(path)
     if scale not in {"as given", "irradiance", "operational"}:
@@ -196,8 +182,7 @@ def _minutes(samples: Samples, path: Path) -> tuple[pd.DataFrame, dict[str, int]
     begin, end = int(rows["minute"].iloc[0]), int(rows["minute"].iloc[-1])
     if end - begin >= _MOST_MINUTES:
         raise DataError(f"`{path}` must span at most {_MOST_MINUTES} minutes, got {end - begin + 1}; split it")
-    twice = rows.duplicated("minute")
-    if twice.any():
+    if (twice := rows.duplicated("minute")).any():
         rows, done = _one_per_minute(rows, twice, cadence=samples.cadence)
         repairs.update(done)
     grid = np.arange(begin, end + 1)

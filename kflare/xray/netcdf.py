@@ -144,8 +144,7 @@ def _good(quality: Float64Array, flags: Series) -> BoolArray:
 
 def _satellite(attributes: Mapping[str, Any], path: Path) -> int | None:
     for text in (*(_text(attributes.get(name)) for name in ("platform", "satellite_id", "id")), path.name):
-        match = _SATELLITE.search(text or "")
-        if match is not None:
+        if (match := _SATELLITE.search(text or "")) is not None:
             return int(match[1])
     return None
 

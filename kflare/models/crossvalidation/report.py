@@ -182,8 +182,7 @@ def write_report(
     write_whole(folder / "forecasts.parquet", lambda file: verifiable(rows).to_parquet(file, index=False))
     boards, notes = {"all samples": scoreboard(rows, resamples=resamples)}, {"all samples": ""}
     tables = [read_other_forecasts(path, by_region="region" in rows, thresholds=thresholds) for path in others]
-    unknown = sorted(set(thresholds) - {"", *(name for table in tables for name in table["method"])})
-    if unknown:
+    if unknown := sorted(set(thresholds) - {"", *(name for table in tables for name in table["method"])}):
         raise SettingError(f'there is a threshold for "{unknown[0]}", but no such method among the other forecasts')
     for theirs in tables:
         for methods, shared, told in compared(rows, theirs, tolerance_minutes=tolerance_minutes):

@@ -27,32 +27,12 @@ def magnetogram_from_map(
     size: int | None = None,
     policy: str | QualityPolicy = "default",
 ) -> Magnetogram:
-    """Magnetogram of a sunpy Map of the full disk, in whatever orientation.
+    """Magnetogram of a sunpy Map of the full disk, in gauss and helioprojective, in whatever orientation.
 
-    Parameters
-    ----------
-    solar_map : sunpy.map.GenericMap
-        In gauss, helioprojective. Its mask counts as missing.
-    source : str
-        Name for messages.
-    disk : Disk, optional
-        The solar disk in the result (row 0 = north, before `size`), instead of the Map's.
-    time : datetime.datetime, optional
-        Observation time, aware, instead of the Map's.
-    size : int, optional
-        Width and height of the result, at most the Map's.
-    policy : str or QualityPolicy
-        Which images are rejected; see `kflare.observations.quality`.
-
-    Returns
-    -------
-    Magnetogram
-        float32 gauss, NaN off the disk and where missing.
-
-    Raises
-    ------
-    DataError
-        If it is no full disk, not in gauss, or the policy rejects it.
+    Its mask counts as missing; `source` names it in messages. `time` (aware) and `disk` (in the result, row 0 = north,
+    before `size`) are taken instead of the Map's; `size` is width and height of the result, at most the Map's; the
+    `policy` says which images are rejected, see `kflare.observations.quality`. DataError if it is no full disk, not in
+    gauss, or the policy rejects it.
     """
     options = Options(source, policy_named(policy), disk=disk, time=time, size=size)
     meta = getattr(solar_map, "meta", None)

@@ -35,24 +35,16 @@ def fidelity_report(
 ) -> pd.DataFrame:
     """Compare pairs of magnetograms as section 2 of Yi et al. (2021) does.
 
-    A pair with an 8-bit image in it gets its `byte_correlation` alone, since gauss beyond the byte range are lost; a
-    pair of data gets everything. A pair that cannot be read or compared gets a `note` and NaN, and the others go on.
-    The settings are those of the functions in `kflare.observations.similarity.measures`.
+    Pairs are of image and data, or MDI and HMI, each as a magnetogram or path; the second is brought to the disk of the
+    first. A pair with an 8-bit image in it gets its `byte_correlation` alone, since gauss beyond the byte range are
+    lost; a pair of data gets everything. A pair that cannot be read or compared gets a `note` and NaN, and the others
+    go on. CW-SSIM and SSIM are of `wavelet_size` pixels, or of the width of the smaller image if it is less (paper: not
+    stated); below 256 pixels CW-SSIM is of as many scales as there are. The other settings are those of the functions
+    in `kflare.observations.similarity.measures`.
 
-    Parameters
-    ----------
-    pairs : iterable of (Magnetogram or path, Magnetogram or path)
-        Image and data, or MDI and HMI. The second is brought to the disk of the first.
-    wavelet_size : int
-        Width for CW-SSIM and SSIM, or that of the smaller image of the pair if it is less (paper: not stated); below
-        256 pixels CW-SSIM is of as many scales as there are.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per pair: `first`, `second` (sources), `instruments` ("MDI, HMI"), `minutes_apart` (float),
-        `byte_correlation`, `gauss_correlation`, `cw_ssim`, `ssim` (plain SSIM on the byte scale, for comparison), all
-        NaN where they do not apply, and `note` ("" or what was wrong). `attrs["published"]` holds the paper's means.
+    Gives one row per pair: `first`, `second` (sources), `instruments` ("MDI, HMI"), `minutes_apart` (float),
+    `byte_correlation`, `gauss_correlation`, `cw_ssim`, `ssim` (plain SSIM on the byte scale, for comparison), all NaN
+    where they do not apply, and `note` ("" or what was wrong). `attrs["published"]` holds the paper's means.
     """
     rows = []
     for first, second in pairs:

@@ -58,19 +58,10 @@ def byte_correlation(first: Magnetogram, second: Magnetogram, *, size: int = 256
 
 
 def gauss_correlation(first: Magnetogram, second: Magnetogram, *, size: int = 256) -> float:
-    """Pixel correlation of two magnetograms in gauss at a reduced size, over pixels on both disks.
+    """Pixel correlation of two magnetograms in gauss at a reduced size, over pixels on both disks, -1 to 1.
 
-    Parameters
-    ----------
-    first, second : Magnetogram
-        `second` is brought to the disk of `first` where they differ.
-    size : int
-        Width after the block average; at most that of the smaller one.
-
-    Returns
-    -------
-    float
-        -1 to 1. NaN for a constant image.
+    `second` is brought to the disk of `first` where they differ; `size` is the width after the block average, at most
+    that of the smaller one. NaN for a constant image.
     """
     x, y = common_frame(first, second, size=size)
     return pixel_correlation(x.data, y.data)

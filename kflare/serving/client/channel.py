@@ -93,8 +93,7 @@ def _addresses(servers: list[str]) -> str:
         found = [_resolve(server, family) for server in servers]
         if all(found):
             return f"{scheme}:" + ",".join(written.format(*pair) for pairs in found for pair in pairs)
-    unknown = [server for server in servers if not _resolve(server, socket.AF_UNSPEC)]
-    if unknown:
+    if unknown := [server for server in servers if not _resolve(server, socket.AF_UNSPEC)]:
         raise ServingError(f"no address is known for {', '.join(unknown)}: check the name, or give numbers")
     raise SettingError(f"the servers {', '.join(servers)} must all have IPv4 or all have IPv6 addresses")
 

@@ -112,20 +112,11 @@ class Client:
     ) -> Iterator[Reply]:
         """Run a signature on many batches, sending the next ones while the server works on the first.
 
-        Parameters
-        ----------
-        batches : iterable of mappings
-            The inputs of each request, as for `predict`; read as the replies come, so it may be endless. An exception
-            that it raises ends everything, like a failed request: the requests under way are cancelled.
-        in_flight : int
-            How many requests are under way at most: twice the number of the server's cores is enough to keep it busy.
-        **options
-            As for `predict`. Give a `version` where one version must answer all.
-
-        Yields
-        ------
-        Reply
-            One per batch, in their order; for the errors see `predict`.
+        `batches` are the inputs of each request, as for `predict`; they are read as the replies come, so they may be
+        endless. An exception that they raise ends everything, like a failed request: the requests under way are
+        cancelled. At most `in_flight` requests are under way: twice the number of the server's cores is enough to keep
+        it busy. The other options are those of `predict`; give a `version` where one version must answer all. Replies
+        come one per batch, in their order.
         """
         if in_flight < 1:
             raise SettingError(f"`in_flight` must be 1 or more, got {in_flight}")

@@ -129,23 +129,12 @@ class ClientRequests:
     ) -> Reply:
         """Run a signature.
 
-        Parameters
-        ----------
-        inputs : mapping
-            Arrays by input name, of the signature's types and shapes; sequences of bytes for string inputs.
-        version : int or str, optional
-            Number or label of the version to ask; the newest one by default.
-        outputs : sequence of str, optional
-            The outputs to send back; all by default.
-        timeout : float, optional
-            Deadline in seconds; the client's by default.
+        The `inputs` are arrays by name, of the signature's types and shapes, or sequences of bytes for strings. Asked
+        is the version of a number or label, by default the newest one, for some of its `outputs`, by default all,
+        within `timeout` seconds, by default the client's deadline.
 
-        Raises
-        ------
-        DataError
-            An input of a type that cannot be sent, or without rows.
-        ServingError
-            No server, not served, refused, too late, or an output outside [0, 1] that must be a probability.
+        DataError: an input of a type that cannot be sent, or without rows. ServingError: no server, not served,
+        refused, too late, or an output outside [0, 1] that must be a probability.
         """
         sizes = {len(value) for value in inputs.values() if getattr(value, "ndim", 1)}
         if 0 in sizes:  # some such requests TensorFlow Serving never answers
@@ -205,22 +194,10 @@ class ClientRequests:
     ) -> Reply:
         """Ask a region model about the rows of a region table; one answer per row, in the table's order.
 
-        Parameters
-        ----------
-        table : DataFrame
-            One row per region and time: the key columns (`time`, `region`, ...) and, by name and in their own units,
-            the features that the model's metadata names as its inputs; empty cells = not measured.
-        ignore : collection of str
-            Columns that are neither keys nor features, such as outcomes.
-        version, timeout
-            See `predict`.
-
-        Raises
-        ------
-        DataError
-            A feature column is missing, unknown, not numeric or infinite, or there are no rows.
-        ServingError
-            See `predict`.
+        The table has one row per region and time: the key columns (`time`, `region`, ...) and, by name and in their own
+        units, the features that the model's metadata names as its inputs, empty cells being not measured. Columns to
+        `ignore` are neither, such as outcomes. For the rest see `predict`; DataError too where a feature column is
+        missing, unknown, not numeric or infinite.
         """
         deadline = self._deadline(timeout)
         remembered = self._metadata.get((model, version))
@@ -278,8 +255,7 @@ class ClientRequests:
         while (left := end - time.monotonic()) > 0:
             try:
                 states = await self._status(model, _Deadline(min(self.timeout, left)), explain=False)
-                available = [state.version for state in states if state.state == "AVAILABLE"]
-                if available:
+                if available := [state.version for state in states if state.state == "AVAILABLE"]:
                     return max(available)
                 reason = "; ".join(f"version {s.version} is {s.state} {s.error}".strip() for s in states)
             except ServingError as error:

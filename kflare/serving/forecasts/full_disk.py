@@ -7,29 +7,13 @@ from kflare.errors import DataError
 
 
 def full_disk_probability(p: npt.ArrayLike) -> float:
-    """Probability of at least one flare on the disk from those of its regions, taken as independent.
+    """Probability of at least one flare on the disk from those of its regions, (N,) in [0, 1], taken as independent.
 
-    P_FD = 1 − Π(1 − P_i), as −expm1(Σ log1p(−P_i)), which keeps small probabilities exact.
+    P_FD = 1 − Π(1 − P_i) (Nishizuka et al. 2021, Earth, Planets and Space 73, 64, section 3), as −expm1(Σ log1p(−P_i)),
+    which keeps small probabilities exact; exactly 1.0 if any region's is.
 
-    Parameters
-    ----------
-    p : array_like, shape (N,)
-        Probability of each region, in [0, 1].
-
-    Returns
-    -------
-    float
-        In [0, 1]; exactly 1.0 if any region's is.
-
-    Raises
-    ------
-    DataError
-        A value is NaN or outside [0, 1]: leaving a region out would make the disk look quieter than it is. Or there is
-        no region: the caller must say what a disk without regions means.
-
-    References
-    ----------
-    Nishizuka et al. 2021, Earth, Planets and Space 73, 64, section 3.
+    DataError: a value is NaN or outside [0, 1], as leaving a region out would make the disk look quieter than it is; or
+    there is no region: the caller must say what a disk without regions means.
     """
     values = np.asarray(p, dtype=np.float64).ravel()
     if values.size == 0:

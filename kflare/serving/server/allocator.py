@@ -31,8 +31,7 @@ def use_one_arena() -> None:
 
 def give_back() -> None:
     """Return the pages of what was freed to the system: some tens of milliseconds, for after a version has gone."""
-    libc = _glibc()
-    if libc is not None:
+    if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
 
 
