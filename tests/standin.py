@@ -256,6 +256,7 @@ class StandIn:
             self.add_aia(utc.replace(microsecond=0), wavelength)
         self.feeds["/json/goes/primary/xrays-7-day.json"] = xrays(utc + timedelta(hours=1))
         self.feeds["/json/goes/primary/xray-flares-7-day.json"] = []
+        self.feeds["/json/edited_events.json"] = []
 
     def fail(self, pattern, kind, *, times=float("inf"), **how):
         """Let requests whose path and query match a pattern fail, as often as `times` says.

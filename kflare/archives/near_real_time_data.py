@@ -69,10 +69,11 @@ SOURCES: Final = (
 )
 #: How far back SWPC's feeds go.
 FEED_REACH: Final = timedelta(days=7)
-#: X-ray flux, and the flares before the forecast.
+#: X-ray flux, the flares before the forecast, and events with the regions of those that a forecaster has looked at.
 FEEDS: Final = (
     Feed("goes_xrays", "goes/primary/xrays-7-day.json", measured=True),
     Feed("goes_flares", "goes/primary/xray-flares-7-day.json", measured=False),
+    Feed("goes_events", "edited_events.json", measured=False),
 )
 
 

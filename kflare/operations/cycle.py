@@ -113,7 +113,7 @@ def run_cycle(
         if newest is not None:
             record_missed(settings, ledger=ledger, log=log, now=min(now, newest, issue))
         with log.timed("flares taken") as values:
-            values.update(record_feed_flares(inputs.flares, settings, ledger, now=now))
+            values.update(record_feed_flares(inputs, settings, ledger, now=now))
     except LedgerError as error:  # the next cycle has them too
         log("flares not taken", reason=str(error))
     cycle, disk = _forecast(issue, settings, inputs, ledger, log)

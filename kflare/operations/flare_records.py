@@ -44,7 +44,8 @@ def record_flares(
 ) -> dict[str, int]:
     """Append what is new in a flare list: new flares, changed ones, withdrawn ones; how many of each.
 
-    The list is complete for since <= start < until; its flares outside are left out.
+    The list is complete for since <= start < until; its flares outside are left out. A region that was named stands
+    until another one is.
     """
     if since >= until:
         raise DataError(f"`since` must come before `until`, got {since} and {until}")
@@ -55,6 +56,8 @@ def record_flares(
     for key in dict.fromkeys((*listed, *known)):
         before = known.get(key)
         values = listed.get(key, dict.fromkeys(_VALUES))
+        if before is not None and key in listed and values["noaa"] is None:
+            values["noaa"] = before.noaa  # a list that names no region does not withdraw one
         if before is not None and all(values[name] == getattr(before, name) for name in _VALUES):
             continue
         counts["new" if before is None else "changed" if key in listed else "withdrawn"] += 1

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +52,7 @@ class CycleInputs:
 
     records: tuple[InputRecord, ...]  # every input and what became of it
     flares: NrtResult  # SWPC's feed
+    events: NrtResult  # SWPC's other feed, which names the regions of flares
     observations: ObservationSet | None  # files of the magnetogram's time; None without a magnetogram
     files: Mapping[str, Path]  # image files by source name, for the pictures
     xray: XrayFlux | None
@@ -110,7 +111,8 @@ def fetch_inputs(
         )
         for one in records
     )
-    return CycleInputs(told, found["goes_flares"], observations, files, xray, srs, tuple(before), swpc)
+    feeds = found["goes_flares"], found["goes_events"]
+    return CycleInputs(told, *feeds, observations, files, xray, srs, tuple(before), swpc)
 
 
 def newest_measurement(settings: ForecastSettings) -> datetime | None:
@@ -153,9 +155,13 @@ def _observation_set(seen: datetime, found: Mapping[str, NrtResult], hot: Sequen
 
 
 def record_feed_flares(
-    result: NrtResult, settings: ForecastSettings, ledger: Ledger, *, now: datetime
+    inputs: CycleInputs, settings: ForecastSettings, ledger: Ledger, *, now: datetime
 ) -> dict[str, int]:
-    """Put the flares of SWPC's feed into the ledger; counts as of `Ledger.record_flares`, none without a feed."""
+    """Put the flares of SWPC's feed into the ledger; counts as of `Ledger.record_flares`, none without a feed.
+
+    The feed names no regions: those that SWPC's events or `data.flares` name are taken from there.
+    """
+    result = inputs.flares
     if result.time is None:
         return {}
     since, until = result.time - FEED_REACH + _FLARE_LAG, result.time - _FLARE_LAG
@@ -163,6 +169,8 @@ def record_feed_flares(
         flares = read_flares(result.files[0])
         # A feed cut short says nothing of the days before its first flare: what is known of them is not withdrawn.
         since = max(since, flares.span[0])
+        lists = [*inputs.events.files, *([] if settings.data.flares is None else [settings.data.flares])]
+        flares = reduce(_numbered, lists, flares)
     except DataError:  # `fetch_nrt` has read it: there is no flare in it
         flares = FlareList(ledger.flares(since, since).table, settings.data.swpc_url, {})
         if len(ledger.flares(since, until).table):
@@ -172,6 +180,15 @@ def record_feed_flares(
     return ledger.record_flares(
         flares, since=since, until=until, source=without_passwords(settings.data.swpc_url), recorded=now
     )
+
+
+def _numbered(flares: FlareList, path: Path) -> FlareList:
+    """The flares of a list with the regions that another one names, and no more flares; without it, as they were."""
+    with suppress(KflareError):
+        both = merge_flares(flares, read_flares(path)).table
+        ours, every = (pd.MultiIndex.from_frame(of[["start", "goes_class"]]) for of in (flares.table, both))
+        return replace(flares, table=both[every.isin(ours)])
+    return flares
 
 
 def delete_old_inputs(settings: ForecastSettings, *, now: datetime) -> list[Path]:

@@ -19,7 +19,7 @@ from kflare.operations.flare_records import Current, current_flares, record_flar
 from kflare.operations.forecast import Forecast, Outage
 from kflare.sun.disk import FULL_DISK
 
-UNDATED: Final = ("goes_flares", "noaa_regions", "swpc_probabilities")
+UNDATED: Final = ("goes_flares", "goes_events", "noaa_regions", "swpc_probabilities")
 """Inputs whose time says how far they reach, not when anything was seen."""
 
 

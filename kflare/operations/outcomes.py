@@ -1,6 +1,6 @@
 """Forecasts joined with what happened, as one table for `kflare.verification`, and features as training data."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -9,8 +9,10 @@ import pandas as pd
 
 from kflare.errors import DataError
 from kflare.flares.labels import LEAD_HOURS, reaches, window_flux
+from kflare.flares.region_numbers import PASSAGE_DAYS, outcome_assigned
 from kflare.io.atomic import make_folder, write_whole
 from kflare.operations.database import shown_url
+from kflare.operations.flare_records import Current
 from kflare.operations.forecast import Forecast
 from kflare.operations.ledger import Ledger
 from kflare.operations.measurement import FEATURES
@@ -34,8 +36,8 @@ def forecast_outcomes(
     Columns: `time` (issue), `window_start`, `window_end` (UTC), `region` ("full disk" or its persistent name), `method`
     ("kflare", of the regions, "cnn", or "SWPC", what it said of the window), `threshold` ("C", "M" or "X"),
     `probability` (network's output; the calibrated one where no network was asked), `calibrated`, `observed` (1.0, 0.0;
-    NaN while the flare list does not cover the window, and for a region without a NOAA number while a flare without a
-    region could be its own).
+    NaN while the flare list does not cover the window, and for a region while a flare of no region could be its own:
+    it has no NOAA number, or the list tells too rarely whose its flares are, see `outcome_assigned`).
     """
     forecasts = [cycle for cycle in ledger.cycles(since, until) if isinstance(cycle, Forecast)]
     if not forecasts:
@@ -55,9 +57,9 @@ def forecast_outcomes(
     for name in ("time", "window_start", "window_end"):
         table[name] = pd.to_datetime(table[name], utc=True)
     begin, end = table["window_start"].min().to_pydatetime(), table["window_end"].max().to_pydatetime()
-    flares = ledger.flares(begin, end, as_of=as_of)
+    flares = ledger.flares(begin - timedelta(days=PASSAGE_DAYS), end, as_of=as_of)
     covered = [flares.covers(start, end) for start, end in zip(table["window_start"], table["window_end"], strict=True)]
-    return table.assign(observed=_observed(table, flares.table, ledger.noaa_numbers()).where(covered))
+    return table.assign(observed=_observed(table, flares, ledger.noaa_numbers()).where(covered))
 
 
 def table_to_verify(url: str, threshold: str, *, regions: bool) -> tuple[pd.DataFrame, str, str]:
@@ -108,17 +110,19 @@ def export_training_data(ledger: Ledger, folder: Path) -> str:
     return f"{len(table)} rows of {table['region'].nunique()} regions, {span}, and {len(flares)} flares in {folder}"
 
 
-def _observed(table: pd.DataFrame, flares: pd.DataFrame, numbers: pd.DataFrame) -> pd.Series:
+def _observed(table: pd.DataFrame, known: Current, numbers: pd.DataFrame) -> pd.Series:
     """1.0 or 0.0 as the label of each row's window would be; NaN where a region's flares are not known."""
+    flares = known.table
     region_flares = numbers[["region", "noaa"]].drop_duplicates().merge(flares, on="noaa")
     windows = table[["window_start", "window_end", "region"]].set_axis(["begin", "end", "region"], axis=1)
     spans = windows[["begin", "end"]]
     disk, unassigned = window_flux(spans, flares), window_flux(spans, flares[flares["noaa"].isna()])
     flux = np.where(table["region"] == FULL_DISK, disk, window_flux(windows, region_flares))
-    unnumbered = ~table["region"].isin([FULL_DISK, *numbers["region"]])
+    untold = ~table["region"].isin(numbers["region"]) | ~outcome_assigned(table["window_start"], known.flare_list())
+    untold &= table["region"] != FULL_DISK
     observed = pd.Series(np.nan, index=table.index)
     for threshold in table["threshold"].unique():
         here = table["threshold"] == threshold
-        yes, unknown = reaches(flux, threshold), reaches(unassigned, threshold) & unnumbered
+        yes, unknown = reaches(flux, threshold), reaches(unassigned, threshold) & untold
         observed[here] = np.where(yes, 1.0, np.where(unknown, np.nan, 0.0))[here]
     return observed

@@ -49,7 +49,7 @@ def test_everything_is_there(sun, tmp_path):
     assert found.as_json()["complete"]
     assert [(result.name, len(result.files)) for result in found.results] == [
         ("magnetogram", 1), ("vector_field", 8), ("continuum", 1), ("aia_131", 1), ("aia_193", 1), ("aia_304", 1),
-        ("aia_1600", 1), ("goes_xrays", 1), ("goes_flares", 1),
+        ("aia_1600", 1), ("goes_xrays", 1), ("goes_flares", 1), ("goes_events", 1),
     ]  # fmt: skip
     # One hour before issue is 02:00:37 TAI; the newest record then is that of 02:00:00 TAI.
     assert found["magnetogram"].time == ISSUE - HOUR - timedelta(seconds=37)

@@ -29,10 +29,11 @@ from kflare.operations.settings import ForecastSettings, LedgerSettings, as_toml
 from kflare.regions.feature_table import SETS, feature_set
 from kflare.serving import Server
 from kflare.serving.server.config_files import ModelSettings
+from kflare.sun.disk import FULL_DISK
 from tools.synthetic.sun import SyntheticSun
 
 from .toys import TOYS, publish_toys, publish_version
-from .world import HOUR, XRAYS, World, limb_only, quiet, rsga
+from .world import EVENTS, HOUR, XRAYS, World, limb_only, quiet, rsga
 
 START = datetime(2014, 3, 1, tzinfo=UTC)
 ISSUE = START + timedelta(days=2, hours=3)
@@ -394,8 +395,9 @@ def test_x_flares_are_forecast_from_statistics_beside_the_networks(
 
 
 def test_no_region_numbers_in_the_flare_lists_is_not_no_flares(world: World, office: Office, tmp_path: Path) -> None:
-    """SWPC's feed names no region: with a list that does the history is known, with one that does not it is imputed."""
+    """With a list that names regions the history is known, with one that does not it is imputed."""
     world.observe(ISSUE - HOUR)
+    world.swpc.feeds[EVENTS] = []
     flares = world.sun.flares.table
     assert (flares["start"] < ISSUE).sum() > 0
     remark = "the list of flares does not tell of which regions they are: their history is not known"
@@ -410,6 +412,32 @@ def test_no_region_numbers_in_the_flare_lists_is_not_no_flares(world: World, off
         told[name] = (remark in forecast.remarks, features["Chis"].notna().any())
         other.ledger.close()
     assert told == {"numbered": (False, True), "nameless": (True, False)}
+
+
+def test_swpcs_events_name_the_regions_of_its_flares(world: World, office: Office) -> None:
+    """With default settings: from the two feeds to the ledger, the history of regions, and their outcomes."""
+    world.observe(ISSUE - HOUR)
+    cycle = office.forecast()
+    assert record_of(cycle, "goes_events").status == "ok"
+    known, seen = office.ledger.flares(ISSUE - 7 * DAY, ISSUE).table, world.sun.flares.table
+    expected = seen[seen["start"].isin(known["start"])]
+    assert len(known) == len(expected) > 0
+    assert list(known["noaa"]) == list(expected["noaa"])
+    assert office.ledger.features(ISSUE - 2 * HOUR, ISSUE)["Chis"].notna().any()
+    world.tell(ISSUE + 2 * DAY)
+    office.forecast(ISSUE + 2 * DAY)
+    outcome = forecast_outcomes(office.ledger, ISSUE, ISSUE + HOUR)
+    assert outcome["observed"].notna().all()
+    flared = outcome[outcome["region"].ne(FULL_DISK) & outcome["threshold"].eq("C")].set_index("region")["observed"]
+    after = seen[(seen["start"] >= ISSUE) & (seen["start"] < ISSUE + DAY) & (seen["flux"] >= 1e-6)]
+    own = {one.region: bool(set(one.noaa) & set(after["noaa"])) for one in cycle.regions if one.probability}
+    assert sum(own.values()) > 0
+    assert own == flared.astype(bool).to_dict()
+    # The feed that names them is away: what was named stands.
+    world.swpc.feeds[EVENTS] = {"error": "maintenance"}
+    later = office.forecast(ISSUE + 2 * DAY + 6 * HOUR)
+    assert record_of(later, "goes_events").status == "missing"
+    assert list(office.ledger.flares(ISSUE - 7 * DAY, ISSUE).table["noaa"]) == list(expected["noaa"])
 
 
 def test_swpc_is_compared_with_on_the_same_window(

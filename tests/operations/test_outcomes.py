@@ -155,6 +155,25 @@ def test_regions_and_their_numbers(ledger: Ledger) -> None:
     assert seen[FULL_DISK, "kflare", "C"] == 1
 
 
+def test_a_list_without_region_numbers_is_not_no_flares(ledger: Ledger) -> None:
+    """What SWPC's feed of X-ray flares alone tells: how strong, not where."""
+    ledger.record(forecast(START, (("quiet", (13003,)),)))
+    nameless = [(START + n * HOUR, goes_class, None) for n, goes_class in enumerate(["C2.0", "C3.0", "C4.0", "C5.0"])]
+    ledger.record_flares(flare_list(*nameless), since=START, until=START + 3 * DAY, source="a")
+    seen = observed(forecast_outcomes(ledger, START, START + HOUR))
+    assert np.isnan(seen["quiet", "kflare", "C"])
+    assert seen["quiet", "kflare", "M"] == 0  # there was none
+    assert (seen[FULL_DISK, "kflare", "C"], seen[FULL_DISK, "kflare", "M"]) == (1, 0)
+    # Of half of them a later list names the region: now the others are of no region, as NOAA's lists have them.
+    named = [(*flare[:2], 13001 if n % 2 else None) for n, flare in enumerate(nameless)]
+    ledger.record_flares(flare_list(*named), since=START, until=START + 3 * DAY, source="b")
+    assert observed(forecast_outcomes(ledger, START, START + HOUR))["quiet", "kflare", "C"] == 0
+    # And one that names none again does not take the names back.
+    again = ledger.record_flares(flare_list(*nameless), since=START, until=START + 3 * DAY, source="a")
+    assert again == {"new": 0, "changed": 0, "withdrawn": 0}
+    assert observed(forecast_outcomes(ledger, START, START + HOUR))["quiet", "kflare", "C"] == 0
+
+
 def test_a_flare_on_the_edge_of_a_class_has_one_outcome_and_label(ledger: Ledger) -> None:
     ledger.record(forecast(START, (("r1", (13001,)),)))
     # M1.0 but for the last of six digits.

@@ -41,6 +41,7 @@ from tools.synthetic.surface import disk_grid
 HOUR = timedelta(hours=1)
 XRAYS = "/json/goes/primary/xrays-7-day.json"
 FLARES = "/json/goes/primary/xray-flares-7-day.json"
+EVENTS = "/json/edited_events.json"
 
 
 _OBSERVED = {}  # records by what was to be seen
@@ -175,6 +176,19 @@ class World(StandIn):
                 "satellite": 18,
             }
             for row in known.itertuples()
+        ]
+        # A forecaster has looked at what ended an hour ago: four digits of the region, and the start a minute off.
+        self.swpc.feeds[EVENTS] = [
+            {
+                "begin_datetime": f"{row.start + timedelta(minutes=1):%Y-%m-%dT%H:%M:%S}",
+                "max_datetime": f"{row.peak:%Y-%m-%dT%H:%M:%S}",
+                "end_datetime": f"{row.end:%Y-%m-%dT%H:%M:%S}",
+                "observatory": "G18",
+                "type": "XRA",
+                "particulars1": self.classes.get(row.start, row.goes_class),
+                "region": None if pd.isna(row.noaa) else int(row.noaa) % 10_000,
+            }
+            for row in known[known["end"] <= now - HOUR].itertuples()
         ]
 
     def _add_harps(self, paths, time):
