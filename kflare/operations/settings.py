@@ -1,15 +1,18 @@
 """`kflare.toml`: every setting of the operational forecast, checked, with errors that name the key.
 
-Relative paths are relative to the folder of the file. Every key has a default;
-`python -m kflare.forecast --print-settings` shows them all.
+Relative paths are relative to the folder of the file. Every key has a default; what it means and its unit stand in
+`settings.csv`, and `python -m kflare.forecast --print-settings` shows them all.
 """
 
+import csv
 import json
 import tomllib
 from dataclasses import field, fields, is_dataclass
 from datetime import datetime
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, FiniteFloat, Strict, TypeAdapter, ValidationError, ValidationInfo
@@ -79,8 +82,6 @@ class ScheduleSettings(_Section):
     data_age_first_hours: _Hours = 1.0
     data_age_last_hours: _Hours = 5.0
     grace_minutes: _Minutes = 30.0
-    """How long after its issue time a forecast is in time: --schedule begins none later and records it as missed,
-    --once makes the latest one up from the data of then, and says so."""
 
     def __post_init__(self) -> None:
         if not self.hours or sorted(set(self.hours)) != list(self.hours) or not all(0 <= h < 24 for h in self.hours):
@@ -98,23 +99,16 @@ class DataSettings(_Section):
 
     folder: _Place = Path("data")
     keep_days: _Days = 3.0
-    """Observations older than this are deleted; what was measured on them stays in the ledger."""
     jsoc_url: _Url = "http://jsoc.stanford.edu"
     jsoc2_url: _Url = "http://jsoc2.stanford.edu"
     swpc_url: _Url = "https://services.swpc.noaa.gov/json/"
     srs_url: _Url = "https://services.swpc.noaa.gov/text/srs.txt"
-    """NOAA's solar region summary, for NOAA numbers and so the flare history of regions."""
     quality: Annotated[str, AfterValidator(_policy)] = "default"
     flares: _Place | None = None
-    """Flare list of the past beside SWPC's last seven days: for event statistics and climatology."""
     regions_srs: _Place | None = None
-    """A summary of many days in a file, instead of `srs_url`: to forecast the past."""
     swpc_texts: _Place | None = None
-    """SWPC's daily forecasts as texts, instead of its feed: to compare with while the past is forecast."""
     timeout_seconds: _Seconds = 60.0
-    """Longest wait for the next byte."""
     file_minutes: _Minutes = 10.0
-    """Longest time for one file, all attempts together."""
     attempts: Annotated[int, Field(gt=0, le=100)] = 3
 
     def issue_folder(self, issue: datetime) -> Path:
@@ -132,11 +126,9 @@ class ServerSettings(_Section):
     cert: _Place | None = None
     key: _Place | None = None
     version_label: str | None = None
-    """Ask for the versions with this label, such as "stable", not for the newest ones."""
     region_models: _Names = first_per_event(model_names("region"), "region")
     disk_models: _Names = first_per_event(model_names("image"), "image")
     attribution: bool = True
-    """Ask for the CAM of the full-disk models, for the overlay on the page."""
 
     def __post_init__(self) -> None:
         if self.version_label == "":
@@ -162,10 +154,8 @@ class MarksSettings(_Section):
 
     danger: FiniteFloat = 0.8
     warning: FiniteFloat = 0.5
-    """Of the network's score / 100 (paper 2, section 3.1)."""
     calibrated_danger: FiniteFloat | None = None
     calibrated_warning: FiniteFloat | None = None
-    """Of the calibrated probability: the mark is decided on it if both are set, and the paper's stands beside it."""
     no_sunspot: FiniteFloat = 0.01
 
     def __post_init__(self) -> None:
@@ -190,7 +180,6 @@ class SiteSettings(_Section):
     csv_folder: _Place | None = None
     recent_days: _Days = 7.0
     models: _Place | None = Path("savedmodels")
-    """The served folder, if it is at hand: the page shows what followed each mark, as the models' metadata tell."""
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -212,7 +201,6 @@ class ForecastSettings(_Section):
     site: SiteSettings = field(default_factory=SiteSettings)
     log: LogSettings = field(default_factory=LogSettings)
     rungs: Annotated[tuple[Rung, ...], Strict(False), Field(min_length=1)] = RUNGS
-    """What a forecast may rest on; where none of it is available, an outage is recorded instead of a forecast."""
 
 
 def read_settings(path: str | Path) -> ForecastSettings:
@@ -243,16 +231,28 @@ def read_settings(path: str | Path) -> ForecastSettings:
         raise SettingError(f"{path}: {error}") from error
 
 
+def told_of_settings() -> dict[str, tuple[str, str]]:
+    """Unit ("" where there is none) and meaning of each key, by its name as errors give it: `schedule.hours`."""
+    text = files("kflare.operations").joinpath("settings.csv").read_text("utf-8")
+    return {name: (unit, meaning) for name, unit, meaning in csv.reader(text.splitlines()[1:])}
+
+
 def as_toml(settings: ForecastSettings) -> str:
-    """The settings as the text of a `kflare.toml` that gives them again; unset keys are commented out."""
-    lines = [f"rungs = {_toml(settings.rungs)}"]
+    """The text of a `kflare.toml` that gives these settings again, with comments; unset keys are commented out."""
+    told = told_of_settings()
+
+    def entry(name: str, key: str, setting: object) -> list[str]:
+        unit, meaning = told[name]
+        comment = wrap(f"{meaning} ({unit})." if unit else f"{meaning}.", 110)
+        return [*(f"# {line}" for line in comment), f"# {key} =" if setting is None else f"{key} = {_toml(setting)}"]
+
+    lines = entry("rungs", "rungs", settings.rungs)
     for section in fields(settings):
         value = getattr(settings, section.name)
         if is_dataclass(value):
-            lines += ["", f"[{section.name}]"]
+            lines += ["", f"# {(type(value).__doc__ or '').splitlines()[0]}", f"[{section.name}]"]
             for key in fields(value):
-                setting = getattr(value, key.name)
-                lines.append(f"# {key.name} =" if setting is None else f"{key.name} = {_toml(setting)}")
+                lines += entry(f"{section.name}.{key.name}", key.name, getattr(value, key.name))
     return "\n".join(lines) + "\n"
 
 

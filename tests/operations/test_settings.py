@@ -1,12 +1,15 @@
 """`kflare.toml`: defaults, round trip, and errors that name the key."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from kflare.errors import SettingError
 from kflare.operations.forecast import RUNGS
-from kflare.operations.settings import ForecastSettings, as_toml, read_settings
+from kflare.operations.settings import ForecastSettings, as_toml, read_settings, told_of_settings
+
+SETTINGS = ForecastSettings()
 
 
 def write(folder: Path, text: str) -> Path:
@@ -45,6 +48,26 @@ def test_what_is_printed_reads_back(tmp_path: Path) -> None:
     first = read_settings(write(tmp_path, '[site]\ntitle = "A \\"quoted\\" title"\n[schedule]\nhours = [0, 12]\n'))
     assert read_settings(write(tmp_path, as_toml(first))) == first
     assert first.site.title == 'A "quoted" title'
+
+
+def test_every_key_is_explained_with_its_unit() -> None:
+    told = told_of_settings()
+    named = [section.name for section in fields(ForecastSettings)]
+    keys = ["rungs", *(f"{one}.{key}" for one in named if one != "rungs" for key in vars(getattr(SETTINGS, one)))]
+    assert sorted(told) == sorted(keys)
+    assert all(meaning and not meaning.endswith(".") for _, meaning in told.values())
+    # The name of a key ends in its unit where it has one of time.
+    for name, (unit, _) in told.items():
+        last = name.rpartition("_")[2]
+        assert unit == last or last not in {"hours", "minutes", "seconds", "days"}, name
+
+
+def test_what_is_printed_says_what_each_key_is() -> None:
+    lines = as_toml(SETTINGS).splitlines()
+    assert lines[lines.index("timeout_seconds = 60.0") - 1] == "# Longest wait for the next byte (seconds)."
+    assert lines[lines.index("# flares =") - 1].startswith("# ")
+    assert lines[lines.index("[ledger]") - 1].startswith("# The database of forecasts")
+    assert max(map(len, lines)) < 120
 
 
 @pytest.mark.parametrize(
