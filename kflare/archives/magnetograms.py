@@ -23,7 +23,7 @@ from kflare.sun.times import in_hours, name_of_time, time_from_name
 
 #: Helioviewer's API.
 HELIOVIEWER_URL: Final = "https://api.helioviewer.org/v2/"
-#: SOHO's image archive: magnetograms of MDI (`mdimag`) and HMI (`hmimag`) as JPEG, ±100 G (SCIENCE.md D.4).
+#: SOHO's image archive: magnetograms of MDI (`mdimag`) and HMI (`hmimag`) as JPEG, ±100 G (docs/science.md).
 SOHO_URL: Final = "https://sohowww.nascom.nasa.gov/data/REPROCESSING/Completed/"
 
 Found = FileRequest | FileResult

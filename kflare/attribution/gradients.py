@@ -1,7 +1,7 @@
 """How much the guided gradient concentrates on polarity inversion lines: Table 2 of Yi et al. (2021).
 
 Read the table with its RMS deviations: the paper separates a "PB group" from a "PN group" by which of two ratios is the
-larger, but they differ by 0.003 to 0.23 where the RMS deviation is about 2 (SCIENCE.md H.18). And the ratios depend on
+larger, but they differ by 0.003 to 0.23 where the RMS deviation is about 2 (docs/models.md). And the ratios depend on
 how wide a line is drawn and on how much quiet Sun a region's area holds, neither of which the paper states.
 """
 

@@ -2,7 +2,7 @@
 
 One Sun, whatever telescope or archive an image is from: the disk is found, brought to one place, size and resolution,
 and only then clipped, as in the 8-bit images of Yi et al. (2021, section 2), at ±100 G. Not in the paper, hence
-reconstruction (SCIENCE.md D.4): the scaling to [-1, 1], the resolution, and zero field off the disk.
+reconstruction (docs/science.md): the scaling to [-1, 1], the resolution, and zero field off the disk.
 """
 
 import math

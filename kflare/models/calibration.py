@@ -1,7 +1,7 @@
 """From a network's output to an observed frequency, fitted on outputs for samples that the network did not see.
 
 The class-weighted loss moves the prior to 50/50, so DeFN's output is no frequency (Nishizuka et al. 2021, section 2.4;
-undone analytically in SCIENCE.md C.4). Platt scaling, sigmoid(a·logit(p) + b), contains that correction
+undone analytically in docs/science.md). Platt scaling, sigmoid(a·logit(p) + b), contains that correction
 (a = 1, b = −ln w) and repairs over-confidence besides. `cross_fitting.py` fits it to several years.
 """
 

@@ -64,7 +64,7 @@ class OutOfSample:
 def at_rate(probability: npt.ArrayLike, rate: float, to: float) -> Float32Array:
     """Outputs of a network whose 0.5 stands for the event `rate`, as if it stood for the rate `to`; rates in (0, 1).
 
-    Class weights of the training span's ratio move the prior by its log odds (SCIENCE.md C.4): networks of other spans
+    Class weights of the training span's ratio move the prior by its log odds (docs/science.md): networks of other spans
     are to be brought to one rate before their outputs are calibrated together.
     """
     from scipy.special import expit, logit

@@ -124,7 +124,7 @@ class _Posterior:
     """Of the rate of small flares (per day), a gamma distribution, and how the power law carries it to large ones.
 
     With M' flares in the T' days of the last block and the prior Λ(λ) ∝ exp(−λ/λ0) it is Gamma(M' + 1, T' + 1/λ0), and
-    ε = 1 − exp(−λ (S2/S1)^(1−γ) ΔT) has the density of SCIENCE.md E.6.
+    ε = 1 − exp(−λ (S2/S1)^(1−γ) ΔT) has the density of docs/science.md.
     """
 
     flares: int

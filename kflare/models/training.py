@@ -49,7 +49,7 @@ class _State:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained. The papers give few of these: see SCIENCE.md C.2 and D.4 of the design papers."""
+    """How a network is trained. The papers give few of these: see docs/science.md."""
 
     epochs: int
     batch_size: int

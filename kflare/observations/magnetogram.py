@@ -129,8 +129,8 @@ class Magnetogram:
     def on_hmi_scale(self, factor: float = MDI_TO_HMI) -> "Magnetogram":
         """Bring fields of MDI to the scale of HMI: data and byte range divided by `factor`; HMI stays as it is.
 
-        Never done unless asked for: the published dense CNN was trained and tested without it (SCIENCE.md D.4). Another
-        instrument raises `DataError`.
+        Never done unless asked for: the published dense CNN was trained and tested without it (docs/science.md).
+        Another instrument raises `DataError`.
         """
         if not (math.isfinite(factor) and factor > 0):
             raise SettingError(f"`factor` must be the ratio of MDI to HMI, above 0; got {factor}")
@@ -145,7 +145,7 @@ class Magnetogram:
         return replace(self, data=self.data / np.float32(factor), byte_range=byte_range)
 
     def to_bytes(self, byte_range: float = 100.0) -> npt.NDArray[np.uint8]:
-        """Scale to bytes as the SOHO and SDO image archives do (SCIENCE.md D.4): v = (clip(B) + R) / (2 R) · 255.
+        """Scale to bytes as the SOHO and SDO image archives do (docs/science.md): v = (clip(B) + R) / (2 R) · 255.
 
         R is `byte_range` in gauss; stronger fields saturate. Rounded to the nearest byte, uint8 (H, H); 0 off the disk
         and where nothing was measured.

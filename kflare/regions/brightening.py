@@ -1,7 +1,7 @@
 """Brightenings of the chromosphere and the corona in the frame of a region: CHArea, CHAll, CHMax, CRArea, CRAll, CRMax.
 
 Deep Flare Net counts the pixels of AIA 1600 Å and 131 Å in the frame that are brighter than a threshold, adds them up
-and takes the brightest. Its thresholds are not known (SCIENCE.md A.5): those below are reconstructions.
+and takes the brightest. Its thresholds are not known (docs/science.md): those below are reconstructions.
 """
 
 import math

@@ -30,7 +30,7 @@ _ROWS: Final = stored_rows("kflare.regions", "detection.csv")
 
 @dataclass(frozen=True)
 class DetectionOptions:
-    """Every number of the detection; the tags are those of SCIENCE.md: P from the paper, R reconstruction."""
+    """Every number of the detection; the tags are those of docs/science.md: P from the paper, R reconstruction."""
 
     threshold: float = 140.0
     radial: bool = False

@@ -45,7 +45,7 @@ def feature_set(name: str) -> tuple[Feature, ...]:
     """The features of a set in their order.
 
     "sharp": the parameters of the SHARP samples, their changes and the flare history. "defn79": the 79 of Deep Flare
-    Net in the order of SCIENCE.md A.4, which is not that of the published checkpoint: that order is not known. Any
+    Net in the order of docs/science.md, which is not that of the published checkpoint: that order is not known. Any
     other name raises `SettingError`.
     """
     if name not in SETS:

@@ -4,11 +4,11 @@
 it to this) of `models.pretraining`. Yi et al. (2021, section 4) compare the guided gradient on the PILs with that on
 the rest of a region and on the boundaries of its polarities, but define neither. Reconstruction: by default the rule of
 Ji, Cai and co-workers (earthcube2022/ec22_ji_etal, `region_detection.py`), the one published rule that defines both;
-SCIENCE.md E.2 lists the others.
+docs/science.md lists the others.
 
 Lines with a length are Deep Flare Net's features TotNL, NumNL and MaxNL. Neither the smoothing nor the thresholds of
-the authors are known (SCIENCE.md A.5). Reconstruction: a neutral line is the zero contour of the smoothed field, as far
-as there is a strong field of both polarities close by.
+the authors are known (docs/science.md). Reconstruction: a neutral line is the zero contour of the smoothed field, as
+far as there is a strong field of both polarities close by.
 """
 
 import math

@@ -1,6 +1,6 @@
 """What GOES saw before a time: largest and mean X-ray flux of the hours before.
 
-The names and spans are Deep Flare Net's (SCIENCE.md A.4). How much of a span must be measured is reconstruction: in the
+Names and spans are Deep Flare Net's (docs/science.md). How much of a span must be measured is reconstruction: in the
 other half a flare may hide, so nothing is said of it.
 """
 

@@ -120,7 +120,7 @@ def test_guided_differs_from_the_plain_gradient(cnn, images, attributed):
 
 
 def test_grad_cam_is_the_cam_of_the_last_convolution(cnn, images, attributed):
-    # SCIENCE.md D.3: behind the last convolution only linear layers follow, so the weight of map k is the constant
+    # docs/science.md: behind the last convolution only linear layers follow, so the weight of map k is the constant
     # w_ck gamma_k / sqrt(variance_k + 1e-5) / cells, 4 x 4 of them here. The block's own input is concatenated first.
     maps = keras.Model(cnn.input, cnn.get_layer(LAST_CONVOLUTION).output)(images, training=False).numpy()
     gamma, _, _, variance = cnn.get_layer("last_bn").get_weights()

@@ -180,7 +180,7 @@ def test_largest_inside():
 
 
 def test_real_regions_lie_on_their_field(real_data):
-    """2013-10-23 00 UT: NOAA 11875 at N07E04 and 11877 at S13E23 (SRS of that day; SCIENCE.md G)."""
+    """2013-10-23 00 UT: NOAA 11875 at N07E04 and 11877 at S13E23 (SRS of that day; docs/science.md)."""
     image = read_magnetogram(real_data / "hmi_daily" / "hmi.M_20131023_000054.jpg", byte_range=250)
     near = regions_near(read_regions(real_data / "regions" / "srs_1996-2018.csv"), image.time)
     assert near["noaa"].to_list() == [11872, 11873, 11874, 11875, 11877, 11879]

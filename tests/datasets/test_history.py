@@ -126,7 +126,7 @@ def test_history_of_yi_et_als_day(real_data):
         }
     )
     out = add_history(samples, region_flares_by_noaa(samples, flares.table), flares)
-    # SCIENCE.md G: 7 C; M2.7 and M1.4 before midnight; the M3.1 of 23:58 peaks at 00:08 and is not known before.
+    # docs/science.md: 7 C; M2.7 and M1.4 before midnight; the M3.1 of 23:58 peaks at 00:08 and is not known before.
     assert out["Chis1d"].tolist() == [7, 7, 7]
     assert out["Mhis1d"].tolist() == [2, 2, 3]
     # The disk has two C flares of 11877 besides: 7 + 2 + 2 = 11 of at least C1.0.

@@ -114,7 +114,7 @@ def test_other_files_are_refused(tmp_path):
 
 
 def test_key_columns_are_those_of_the_format():
-    # DESIGN.md, section 6; the others are those that kflare.features adds.
+    # What a table of others must have to be joined; the rest is what kflare.features adds.
     assert {"time", "region", "harpnum", "noaa", "lon", "lat", "quality"} < set(KEY_COLUMNS)
     assert set(KEY_COLUMNS) == {name for name, feature in table_columns().items() if feature is None}
 

@@ -392,7 +392,7 @@ def test_defects_of_the_catalogue_of_1996_to_2018(real_data):
 
 
 def test_october_23_2013(real_data):
-    # SCIENCE: 7 C and 3 M of region 11875, 2 C of 11877; the M3.1 starts at 23:58 and peaks on the next day.
+    # docs/science.md: 7 C and 3 M of region 11875, 2 C of 11877; the M3.1 starts at 23:58 and peaks on the next day.
     flares = read_flares(real_data / "goes" / "swpc_flares_2010-2025.csv", scale="as listed")
     day = flares.between(utc(2013, 10, 23), utc(2013, 10, 24))
     assert flux_to_class(day.table["flux"].max()) == "M3.1"

@@ -223,7 +223,7 @@ def test_regions_of_2013_10_23_have_the_flares_of_yi_et_al(real_data):
 
     samples = pd.DataFrame({"time": [pd.Timestamp(day)] * 3, "region": ["11875", "11877", "11879"]})
     own = flares.table.dropna(subset="noaa").assign(region=lambda table: table["noaa"].astype("str"))
-    # SCIENCE.md G: the largest of 11877 is C8.7 at 22:18; 11879 is listed with none.
+    # docs/science.md: the largest of 11877 is C8.7 at 22:18; 11879 is listed with none.
     assert region_flux(samples, own).tolist() == [class_to_flux("M3.1"), class_to_flux("C8.7"), 0.0]
 
 

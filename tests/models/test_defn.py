@@ -39,7 +39,7 @@ def test_forward_pass_is_that_of_the_authors_code():
         beta, mean, variance = model.get_layer(f"bn{layer}").get_weights()
         return np.maximum((values @ kernel - mean) / np.sqrt(variance + 0.001) + beta, 0)
 
-    # SCIENCE.md C.1, line by line.
+    # docs/science.md, line by line.
     kernel, bias = model.get_layer("hidden1").get_weights()
     h1 = np.maximum(x @ kernel + bias, 0)
     h3 = hidden(hidden(h1, 2), 3) + x

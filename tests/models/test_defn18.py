@@ -56,11 +56,11 @@ def test_parity_with_the_checkpoints_own_graph(published, model, deviation, flar
 
 
 def test_answer_to_zeros(model):
-    # SCIENCE.md C.2, from a forward pass in numpy.
+    # docs/science.md, from a forward pass in numpy.
     np.testing.assert_allclose(model(np.zeros((1, 79))), [[0.96788263, 0.03211737]], rtol=0, atol=1e-6)
 
 
 def test_columns_with_the_largest_weights(model):
-    # SCIENCE.md C.2.
+    # docs/science.md.
     norms = np.linalg.norm(model.get_layer("hidden1").kernel, axis=1)
     assert np.argsort(-norms)[:10].tolist() == [71, 63, 66, 73, 75, 74, 64, 65, 13, 69]

@@ -9,7 +9,7 @@ from kflare.models.losses import WeightedCrossentropy
 
 pytestmark = pytest.mark.trains
 
-# SCIENCE.md D.1, with C features in and F out: a k x k convolution has C k^2 F + F trainable numbers, BN 2 C, Dense
+# docs/science.md, with C features in and F out: a k x k convolution has C k^2 F + F trainable numbers, BN 2 C, Dense
 # 2 C + 2. Layer, side and features of its output at 512 x 512, trainable parameters.
 TABLE = [
     ("initial_conv3x3", 512, 26, 260),
@@ -95,7 +95,7 @@ def test_weights_start_as_pytorchs():
 
 
 def test_gradient_of_a_logit_is_constant_over_the_last_feature_maps():
-    # SCIENCE.md D.3: behind the last convolution lie concatenation, means, BN and Dense only, so in inference
+    # docs/science.md: behind the last convolution lie concatenation, means, BN and Dense only, so in inference
     # d logit_c / d A_kij = w_ck gamma_k / sqrt(variance_k + 1e-5) / (number of cells), 8 x 8 at 256 x 256.
     model = build_dense_cnn((256, 256, 1))
     rng = np.random.default_rng(5)

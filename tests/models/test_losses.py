@@ -65,7 +65,7 @@ def test_saved_model_keeps_the_loss(tmp_path):
 
 
 def test_class_weights_are_the_inverse_class_ratio():
-    # SCIENCE.md C.2, regions of 2015: 1,017 of 31,336 samples with an M flare or larger, (31336 - 1017) / 1017 = 29.81.
+    # docs/science.md, regions of 2015: 1,017 of 31,336 samples with a flare ≥M, (31336 - 1017) / 1017 = 29.81.
     labels = np.zeros(31_336, bool)
     labels[:1_017] = True
     assert class_weights(labels) == (1.0, pytest.approx(29.812193, rel=1e-6))

@@ -65,7 +65,7 @@ def test_forms_agree(mask):
 @pytest.mark.parametrize(
     ("quality", "words"),
     [
-        # ANCHORS 5.2: each line of the table.
+        # The bits of JSOC's list, each alone or as images have them together.
         (0x80000000, "NODATA (no image was made)"),
         (0xC0000000, "NODATA (no image was made), TARGETFILTERGRAMMISSING"),
         (0x00020000, "MISSINGLEV1P"),

@@ -32,7 +32,7 @@ def test_the_79_are_those_of_the_research_page(real_data):
 
 def test_the_79_fall_into_the_groups_of_the_papers():
     groups = pd.Series([feature.group for feature in feature_set("defn79")]).value_counts().to_dict()
-    # SCIENCE.md A.4, reconciled closure: 11 + 16 + 3 + (3 + 3) + 4 + (31 + 3) + 5.
+    # docs/science.md, reconciled closure: 11 + 16 + 3 + (3 + 3) + 4 + (31 + 3) + 5.
     assert groups == {"LOS": 8, "NL": 3, "VEC": 16, "UV": 3, "XRAY": 6, "HIST": 4, "DERIV": 34, "CORONA": 5}
     assert len({feature.name for feature in feature_set("defn79")}) == 79
 

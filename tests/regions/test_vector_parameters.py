@@ -42,7 +42,7 @@ def test_the_sixteen_keywords_of_harp_377_are_those_of_its_header(harp_377, head
 
 def test_what_the_header_of_harp_377_lacks(harp_377):
     values = sharp_parameters(harp_377)
-    # SCIENCE.md A.5, computed with another program.
+    # docs/science.md, computed with another program.
     expected = {"TOTFX": -1305.293, "TOTFY": 692.5247, "TOTFZ": -805.3764, "TOTBSQ": 3.988719e10}
     assert {name: values[name] for name in expected} == pytest.approx(expected, rel=2e-6)
 

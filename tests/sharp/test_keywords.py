@@ -227,7 +227,7 @@ def test_files_that_are_no_sharp(tmp_path):
 
 
 def test_every_segment_of_harp_377(real_data):
-    # SCIENCE.md A.5, header column; the gradients there are in G/pixel and 2.744 times less.
+    # docs/science.md, header column; the gradients there are in G/pixel and 2.744 times less.
     expected = {
         "USFLUX": 2.71476e22, "MEANGAM": 59.699, "MEANGBT": 93.508 * 2.74406, "MEANGBZ": 100.523 * 2.74406,
         "MEANGBH": 67.188 * 2.74406, "MEANJZD": 0.2699207, "TOTUSJZ": 6.287423e13, "MEANALP": 0.03976294,

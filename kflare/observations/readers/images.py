@@ -1,6 +1,6 @@
 """Magnetograms as 8-bit grey images, the form in which SOHO and SDO image archives offer them.
 
-Byte v stands for B = v / 255 · 2 R − R gauss, R being the field strength of byte 255 (SCIENCE.md D.4). Off the disk
+Byte v stands for B = v / 255 · 2 R − R gauss, R being the field strength of byte 255 (docs/science.md). Off the disk
 the images are black, apart from the noise of JPEG along the limb, so the disk can be found in the image itself.
 """
 
