@@ -33,6 +33,8 @@ myst_heading_anchors = 4
 myst_enable_extensions = ["dollarmath"]
 # Docstrings put names into single backticks.
 default_role = "literal"
+# --option stays --option.
+smartquotes = False
 
 autosummary_generate = False
 autodoc_default_options = {"members": True, "member-order": "bysource"}
@@ -40,9 +42,6 @@ autodoc_typehints = "none"
 autodoc_class_signature = "mixed"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
-# A name that the site has no page of is told as it is: types of others, whose inventories would have to be fetched, and
-# names inside a room, which may change.
-nitpick_ignore_regex = [("py:.*", r".*")]
 
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
@@ -63,6 +62,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "kflare"
 html_static_path = ["_static"]
 html_css_files = ["kflare.css"]
+html_js_files = ["kflare.js"]
 html_show_sourcelink = False
 html_copy_source = False
 html_sidebars = {"index": [], "start": [], "faq": []}

@@ -261,11 +261,11 @@ def registry_tables():
     """The rows of the registry, and how each is trained by default."""
     from kflare.models.registry import MODELS
 
-    lines = ["| model | forecasts | asked with | architecture | built by |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| model | forecasts | asked with | architecture |", "| --- | --- | --- | --- |"]
     asked = {"image": "a full-disk magnetogram", "region": "the features of an active region"}
     for one in MODELS:
         event = f"{one.event_text} within 24 h"
-        lines.append(f"| `{one.name}` | {event} | {asked[one.kind]} | {one.documentation} | `{one.builder}` |")
+        lines.append(f"| `{one.name}` | {event} | {asked[one.kind]} | {one.documentation} |")
     keys = sorted({key for one in MODELS for key in one.recipe})
     lines += [
         "",

@@ -8,18 +8,17 @@ released ``cnn-c``, which learnt from the real Sun.
 """
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot as plt
 
-import kflare
 from kflare.attribution import PublishedModel
+from kflare.models import released_models
 from tools.synthetic.sun import SyntheticSun
 
 sun = SyntheticSun(datetime(2014, 2, 1, tzinfo=UTC), days=30, seed=4)
 magnetogram = sun.magnetogram(datetime(2014, 2, 18, tzinfo=UTC), size=512)
-model = PublishedModel.find(Path(kflare.__file__).parents[1] / "savedmodels" / "cnn-c")
+model = PublishedModel.find(released_models() / "cnn-c")
 ask = model.open()
 answer = ask(magnetogram.data[np.newaxis, ..., np.newaxis])
 print(

@@ -167,7 +167,7 @@ class Jsoc:
 
         `every` takes only the records at `since` and whole steps after it; `before` and `where` select further, before
         the time (such as "[]" where the first prime key is HARPNUM) and after it (such as `[? WAVELNTH = 131 ?]`). The
-        `clock` of the series is "TAI" or "UTC", see :func:`jsoc_time`. `keys` are wanted besides T_REC, T_OBS and
+        `clock` of the series is "TAI" or "UTC", see `jsoc_time`. `keys` are wanted besides T_REC, T_OBS and
         QUALITY, None for all, `segments` are those whose paths are wanted. Records whose time is missing or outside the
         window, or whose QUALITY is unreadable, are left out. NoAnswerError if JSOC gives no usable answer, DataError if
         it refuses the query.

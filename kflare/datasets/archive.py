@@ -79,7 +79,7 @@ def index_archive(folders: Path | Sequence[Path]) -> pd.DataFrame:
 def daily_images(index: pd.DataFrame, *, limit: timedelta) -> pd.DataFrame:
     """Choose one image for 00:00 UT of each day: that at the time, else the nearest earlier one, never a later one.
 
-    The rule of Yi et al. 2021, section 2; see :func:`kflare.observations.selection.select_for`. Of an `index_archive`;
+    The rule of Yi et al. 2021, section 2; see :func:`kflare.observations.select_for`. Of an `index_archive`;
     `limit` is how much earlier than 00:00 the image may have been observed: below a day, or one image may serve two
     days.
 
