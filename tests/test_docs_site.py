@@ -165,7 +165,8 @@ def test_the_site_is_built_without_a_warning_and_asks_nobody(site):
 
 
 @pytest.mark.slow
-def test_search_finds_without_a_network_and_pages_fit_a_phone(site):
+def test_search_finds_without_a_network_and_pages_are_for_phones_and_screen_readers(site):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install kflare[test]")
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
@@ -190,5 +191,6 @@ def test_search_finds_without_a_network_and_pages_fit_a_phone(site):
         ):
             page.goto(f"file://{site}/{name}.html")
             assert page.evaluate("document.documentElement.scrollWidth") == 390, name
+            assert axe.Axe().run(page).response["violations"] == [], name
         browser.close()
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
