@@ -67,7 +67,10 @@ def reduce_field(magnetogram: tf.Tensor, *, size: int) -> tf.Tensor:
         rows = [tf.matmul(weights, image[:, first:stop]) for weights, first, stop in bands]
         return tf.matmul(tf.concat(rows, axis=1), across, transpose_b=True)
 
-    total, weight = towards(tf.where(measured, magnetogram[..., 0], 0.0)), towards(tf.cast(measured, tf.float32))
+    # Nothing but finite numbers may stand on either side: converted to ONNX, a choice is a product with 0 or 1.
+    finite = tf.where(tf.math.is_nan(magnetogram[..., 0]), 0.0, magnetogram[..., 0])
+    field = tf.where(measured, tf.clip_by_value(finite, -LARGEST_FIELD, LARGEST_FIELD), 0.0)
+    total, weight = towards(field), towards(tf.cast(measured, tf.float32))
     inside = disk_mask(size, replace(target, radius=LIMB * target.radius))
     mean = tf.math.divide_no_nan(total, weight)
     clipped = tf.minimum(tf.maximum(mean, -FIELD_LIMIT), FIELD_LIMIT)

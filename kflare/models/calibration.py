@@ -117,7 +117,8 @@ def _logit(probability: "tf.Tensor") -> "tf.Tensor":
     import tensorflow as tf
 
     p = never_certain(probability)
-    return tf.math.log(p) - tf.math.log1p(-p)
+    # Not log1p, which ONNX does not have: of p held to these ends both are the same within float32's rounding.
+    return tf.math.log(p) - tf.math.log(1.0 - p)
 
 
 def logits(probability: npt.ArrayLike) -> Float64Array:

@@ -37,7 +37,10 @@ class FeatureScaling:
     def standardise(self, measured: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Network's input, float32 (N, n), NaN as the training mean, 0; and how many of each row were, int32 (N,)."""
         present = tf.math.is_finite(measured)
-        transformed = _transform(tf.where(present, measured, tf.ones_like(measured)), self.features, self.floor)
+        # Not by one choice of what is present: converted to ONNX, that is a product with 0 or 1, and NaN would stay.
+        known = tf.where(tf.math.is_nan(measured), tf.ones_like(measured), measured)
+        known = tf.where(tf.math.is_inf(known), tf.ones_like(known), known)
+        transformed = _transform(known, self.features, self.floor)
         standard = tf.clip_by_value((transformed - self.mean) / self.deviation, -LARGEST, LARGEST)
         imputed = tf.reduce_sum(tf.cast(~present, tf.int32), axis=1)
         return tf.where(present, standard, tf.zeros_like(standard)), imputed
@@ -89,5 +92,5 @@ def _values(table: pd.DataFrame, features: Sequence[Feature]) -> Float32Array:
 def _transform(values: tf.Tensor, features: Sequence[Feature], floor: Float32Array) -> tf.Tensor:
     scales = np.array([feature.scale for feature in features])
     logarithm = tf.math.log(tf.maximum(values, floor)) / np.float32(np.log(10.0))
-    counts = tf.math.log1p(tf.maximum(values, 0.0))
+    counts = tf.math.log(1.0 + tf.maximum(values, 0.0))  # ONNX has no log1p
     return tf.where(scales == "log10", logarithm, tf.where(scales == "log1p", counts, values))
