@@ -3,6 +3,7 @@
 What a user sends is what was measured: gauss, image bytes, or features in their units.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,13 @@ def export_image_model(
     @tf.function(input_signature=[field])
     def predict(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
         reduced = reduce_field(magnetogram, size=size)
-        return answer(usable(magnetogram, reduced), guided(fill_and_scale(reduced), training=False))
+        logits = _one_by_one(lambda image: {"logits": guided(image, training=False)}, fill_and_scale(reduced))
+        return answer(usable(magnetogram, reduced), **logits)
 
     @tf.function(input_signature=[field])
     def explain(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
         reduced = reduce_field(magnetogram, size=size)
-        return answer(usable(magnetogram, reduced), **attribute(fill_and_scale(reduced)))
+        return answer(usable(magnetogram, reduced), **_one_by_one(attribute, fill_and_scale(reduced)))
 
     @tf.function(input_signature=[encoded])
     def predict_image(image: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -78,6 +80,18 @@ def export_image_model(
         "attribute_image": attribute_image,
     }
     write_signatures(signatures, directory)
+
+
+def _one_by_one(network: Attribute, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    """What a network answers to images (N, S, S, 1), two at a time: memory does not grow with the batch."""
+    one = tf.function(network, input_signature=[tf.TensorSpec((None, *images.shape[1:]), images.dtype)])
+    outputs = one.get_concrete_function().structured_outputs
+    return tf.map_fn(
+        lambda image: {name: output[0] for name, output in one(image[None]).items()},
+        images,
+        fn_output_signature={name: tf.TensorSpec(output.shape[1:], output.dtype) for name, output in outputs.items()},
+        parallel_iterations=2,
+    )
 
 
 def export_region_model(
@@ -219,6 +233,8 @@ def share_functions(directory: Path) -> None:
         library, named = graph.graph_def.library.function, graph.object_graph_def.concrete_functions
         for node in (node for function in library for node in function.node_def):
             node.attr.pop("_gradient_op_type", None)  # the number of a gradient that is not saved
+        for argument in (argument for function in library for argument in function.arg_attr.values()):
+            argument.attr.pop("_user_specified_name", None)  # of a captured variable a number
         while same := _copies(library, named):
             nodes = [*graph.graph_def.node, *(node for function in library for node in function.node_def)]
             values = [value for node in nodes for value in node.attr.values()]
@@ -238,7 +254,11 @@ def _copies(library: Any, named: Collection[str]) -> dict[str, str]:
     same = {}
     for function in sorted(library, key=lambda function: function.signature.name not in named):
         name = function.signature.name
-        other = first.setdefault(str(function).replace(name, ""), name)  # bytes would tell the length of the name
+        # Captured variables are named by numbers, which the order tells as well. Bytes would tell the length of a name.
+        arguments = [*function.signature.input_arg, *function.signature.output_arg]
+        places = {argument.name: f"argument {place}" for place, argument in enumerate(arguments)}
+        words = re.split(r"(\w+)", str(function).replace(name, ""))
+        other = first.setdefault("".join(places.get(word, word) for word in words), name)
         if other != name and name not in named:
             same[name] = other
     return same
