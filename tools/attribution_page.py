@@ -85,7 +85,7 @@ def controlled_maps(model: Path, images: Sequence[Path]) -> dict[str, pd.DataFra
     from kflare.attribution.published import PublishedModel
 
     published = PublishedModel.find(model)
-    return controls(published.network(), network_inputs(images, size=published.size, byte_range=250))
+    return controls(published.network(), network_inputs(images, size=published.size, byte_range=250)[0])
 
 
 def page(found: dict[str, Any], tables: dict[str, pd.DataFrame], every: int, controlled: int, docs: Path) -> str:

@@ -249,6 +249,7 @@ def _measured(
                 "model": f"{found.origin.model} {found.origin.version}",
                 "probability": found.probability,
                 "calibrated": found.calibrated,
+                "byte_range": found.byte_range,
                 "regions": len(image.patches),
                 **map_measures(found, image),
                 "path": str(path),

@@ -27,16 +27,20 @@ from kflare.datasets.preprocessing import fill_and_scale, reduced
 from kflare.errors import DataError
 from kflare.io.arrays import Float32Array
 from kflare.models.image_models import last_convolution
+from kflare.observations.magnetogram import ByteScale
 from kflare.observations.reading import read_magnetogram
 from kflare.observations.usability import require_usable
 
 _FLARE = 1
 
 
-def network_inputs(paths: Sequence[Path], *, size: int, byte_range: float | None) -> Float32Array:
-    """Magnetograms as a dense CNN takes them, float32 (N, S, S, 1) in [-1, 1]."""
-    fields = [reduced(require_usable(read_magnetogram(path, byte_range=byte_range)), size=size) for path in paths]
-    return fill_and_scale(tf.constant(np.stack(fields)[..., None])).numpy()
+def network_inputs(
+    paths: Sequence[Path], *, size: int, byte_range: float | None, model_range: float | None = None
+) -> tuple[Float32Array, list[ByteScale | None]]:
+    """Magnetograms as a dense CNN takes them, float32 (N, S, S, 1) in [-1, 1], and the scales of 8-bit images."""
+    images = [read_magnetogram(path, byte_range=byte_range, model_range=model_range) for path in paths]
+    fields = np.stack([reduced(require_usable(image), size=size) for image in images])
+    return fill_and_scale(tf.constant(fields[..., None])).numpy(), [image.byte_scale for image in images]
 
 
 def controls(model: keras.Model, images: Float32Array, methods: Sequence[str] = METHODS) -> dict[str, pd.DataFrame]:

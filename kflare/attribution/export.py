@@ -36,7 +36,7 @@ from kflare.errors import DataError, SettingError
 from kflare.io.arrays import Float32Array
 from kflare.io.atomic import held_folders
 from kflare.io.integrity import damage
-from kflare.observations.magnetogram import Magnetogram, require_byte_range
+from kflare.observations.magnetogram import ByteScale, Magnetogram, require_byte_range
 from kflare.observations.reading import magnetogram_time, read_magnetogram
 from kflare.observations.usability import require_usable
 from kflare.sun.times import time_from_name
@@ -45,7 +45,7 @@ _TASK_BATCHES = 4
 _regions = lru_cache(maxsize=1)(read_regions)
 
 Batch = list[tuple[Magnetogram, Float32Array] | str]
-Made = tuple[Attribution, Float32Array, dict[str, float]]
+Made = tuple[Attribution, Float32Array | None, dict[str, float], ByteScale | None]
 Outputs = dict[str, npt.NDArray[Any]]
 
 
@@ -54,7 +54,8 @@ class Export:
     """What an export makes, and where; the same for all of its images."""
 
     folder: Path  # gets `maps/`, and `pictures/` where asked for
-    byte_range: float | None = None  # gauss of byte 255 in 8-bit images; None: `read_magnetogram`'s default
+    byte_range: float | None = None  # gauss of byte 255 in 8-bit images, as told: see `read_magnetogram`
+    model_range: float | None = None  # the same of what the model learnt from
     batch_size: int = 4  # images per call of the model
     regions: Path | None = None  # table that `region_tables.read_regions` takes
     pictures: bool = False  # draw an overlay of each image
@@ -96,6 +97,7 @@ class ImageResult:
     job: ImageJob
     rows: list[dict[str, Any]]
     failure: str | None = None
+    scale: ByteScale | None = None  # of an image of 8 bits that was read
 
 
 def in_span(images: Iterable[Path], *, begin: pd.Timestamp | None, end: pd.Timestamp | None) -> list[Path]:
@@ -131,7 +133,8 @@ def plan_export(images: Iterable[Path], settings: Export, source: AttributionMod
     for name in tqdm(names, desc="looking for what is done", unit="image", disable=None, delay=2):
         whole = name in found and damage(found[name], "FITS") is None
         if whole:
-            held = _require_same(found[name], settings, source)
+            headed = name in wanted and wanted[name].suffix.lower() == ".jp2"  # whose header tells the scale
+            held = _require_same(found[name], None if headed else settings.byte_range, source)
             lacks = set(source.methods) - held - set(ANSWERED_METHODS)
             whole = name not in wanted or not (lacks or source.reference)
         elif name not in wanted:
@@ -153,13 +156,14 @@ def export(jobs: Sequence[ImageJob], source: AttributionModel, settings: Export)
     made = _made([job for job in jobs if not job.done], source, settings)
     for job in jobs:
         try:
-            attribution, field, more = (read_attribution(job.target), None, {}) if job.done else _usable(next(made))
+            alone: Made | None = (read_attribution(job.target), None, {}, None) if job.done else None
+            attribution, field, more, scale = alone or _usable(next(made))
             patches: list[RegionPatch] = []
             if settings.regions is not None:
                 patches = place_regions(regions_near(_regions(settings.regions), attribution.time), attribution.frame)
             if settings.pictures:
                 _draw(attribution, field, job, settings, patches)
-            yield ImageResult(job, [row | more for row in _rows(attribution, patches)])
+            yield ImageResult(job, [row | more for row in _rows(attribution, patches)], scale=scale)
         except DataError as error:
             yield ImageResult(job, [], str(error))
 
@@ -192,7 +196,7 @@ def _draw(
     if field is None:
         if path.exists() or job.image is None:
             return
-        field = attribution.on_maps(read_magnetogram(job.image, byte_range=settings.byte_range)).data
+        field = attribution.on_maps(read_magnetogram(job.image, byte_range=attribution.byte_range)).data
     save(overlay(attribution, field, patches=patches), path, dpi=100)
 
 
@@ -211,7 +215,7 @@ def _made(jobs: Sequence[ImageJob], source: AttributionModel, settings: Export) 
                     attribution = attribution.with_others(read_attribution(target))
             write_attribution(attribution, target)
             apart = {name: float(values[row]) for name, values in outputs.items() if name.endswith("_reference")}
-            yield attribution, image[1], apart
+            yield attribution, image[1], apart, image[0].byte_scale
             row += 1
 
 
@@ -266,13 +270,13 @@ def _read(job: ImageJob, size: int, settings: Export) -> tuple[Magnetogram, Floa
 
     assert job.image is not None
     try:
-        image = require_usable(read_magnetogram(job.image, byte_range=settings.byte_range))
-        return image, reduced(image, size=size)
+        image = read_magnetogram(job.image, byte_range=settings.byte_range, model_range=settings.model_range)
+        return require_usable(image), reduced(image, size=size)
     except DataError as error:
         return str(error)
 
 
-def _require_same(path: Path, settings: Export, source: AttributionModel) -> set[str]:
+def _require_same(path: Path, told: float | None, source: AttributionModel) -> set[str]:
     """The methods of a file that was made by the same model from the same field, else `SettingError`."""
     origin, byte_range, methods = read_origin(path)
     mine = source.origin
@@ -283,9 +287,9 @@ def _require_same(path: Path, settings: Export, source: AttributionModel) -> set
             f"`{path}` was made by {origin.model} version {origin.version}{other}, not by {mine.model} version "
             f"{mine.version}: choose another folder, or delete that one"
         )
-    if None not in {byte_range, settings.byte_range} and byte_range != settings.byte_range:
+    if None not in {byte_range, told} and byte_range != told:
         raise SettingError(
-            f"`{path}` was made with a byte range of {byte_range:g} G, not {settings.byte_range:g} G: choose another "
+            f"`{path}` was made with a byte range of {byte_range:g} G, not {told:g} G: choose another "
             "folder, or delete that one"
         )
     return set(methods)

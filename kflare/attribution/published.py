@@ -73,6 +73,7 @@ class PublishedModel:
     threshold: float  # probability from which its forecast is "yes"
     methods: tuple[str, ...] = ()  # maps that it gives beside those of its signature
     reference: bool = False  # whether tf-keras-vis's own classes make the maps: see `network_maps`
+    byte_range: float | None = None  # of the images that it learnt from
 
     @classmethod
     def find(cls, place: Path, *, methods: Sequence[str] = (), reference: bool = False) -> "PublishedModel":
@@ -107,6 +108,7 @@ class PublishedModel:
             threshold=float(about["decision_threshold"]),
             methods=methods,
             reference=reference,
+            byte_range=about.get("data", {}).get("byte_range"),
         )
 
     def open(self) -> Ask:

@@ -26,6 +26,7 @@ def _analyse(args: argparse.Namespace) -> None:
     from kflare.attribution.analysis import AnalysisOptions, analyse
     from kflare.attribution.region_tables import read_regions
     from kflare.flares.repairing import read_flares
+    from kflare.observations.magnetogram import ByteScale
     from kflare.sharp.daily import read_sharp_daily
 
     command_line.quiet_tensorflow()
@@ -55,6 +56,8 @@ def _analyse(args: argparse.Namespace) -> None:
             resamples=args.resamples,
         ),
     )
+    read = found.images[["image", "byte_range"]].dropna().itertuples(index=False)
+    command_line.tell_byte_scale(args.prog, [ByteScale(gauss, "attribution file", image) for image, gauss in read])
     print(json.dumps(found.summary, indent=2) if args.json else found.as_text())
     total = f"{len(found.failures) + len(found.images)} attribution files"
     command_line.report_failures(args.prog, found.failures.values(), of=total, rest="the rest was analysed")

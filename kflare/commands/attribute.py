@@ -49,6 +49,7 @@ def _attribute(args: argparse.Namespace) -> None:
     settings = Export(
         (args.output or Path("attributions") / source.origin.model).absolute(),
         byte_range=args.byte_range,
+        model_range=getattr(source, "byte_range", None),
         batch_size=args.batch_size,
         regions=None if args.regions is None else args.regions.absolute(),
         pictures=args.png,
@@ -109,6 +110,7 @@ def _export(
     work = partial(export, source=source, settings=settings)
     workers = {"workers": args.workers, "scheduler": args.scheduler, "prepare": command_line.quiet_tensorflow}
     failures: list[str] = []
+    scales: list[Any] = []
     alone = exact = 0
     apart: dict[str, float] = {}
     columns = value_columns([name for name in source.methods if name not in ANSWERED_METHODS])
@@ -120,11 +122,13 @@ def _export(
             if result.failure is not None:
                 failures.append(result.failure)
             table.add(result.rows)
+            scales.append(result.scale)
             alone += len(result.rows) == 1
             for method in METHODS:
                 if result.rows and (name := f"{method}_reference") in result.rows[0]:
                     apart[method] = max(apart.get(method, 0.0), result.rows[0][name])
             exact += any(row["cam_flare_score"] == row["cam_flare_score"] for row in result.rows[:1])  # not NaN
+    command_line.tell_byte_scale(args.prog, scales)
     summary = {
         "model": source.origin.model,
         "version": source.origin.version,

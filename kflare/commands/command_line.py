@@ -6,7 +6,7 @@ Exit status 0 done, 1 a KflareError (one line on stderr), 2 wrong usage; traceba
 import argparse
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +79,14 @@ def chosen_images(args: argparse.Namespace) -> list[Path]:
         raise DataError(f"none of the magnetograms lies in {args.begin or '...'} to {args.end or '...'}")
     # Workers may have another current folder.
     return [image.absolute() for image in images]
+
+
+def tell_byte_scale(prog: str, scales: Iterable[Any]) -> None:
+    """Say on stderr, once, which field byte 255 of 8-bit images was taken for, and why."""
+    from kflare.observations.byte_scale import scale_note
+
+    if note := scale_note(scales):
+        print(f"{prog}: {note}", file=sys.stderr)
 
 
 def report_failures(prog: str, failures: Collection[str], *, of: str, rest: str) -> None:

@@ -30,7 +30,9 @@ def _controls(args: argparse.Namespace) -> None:
     model = PublishedModel.find(args.model)
     paths = chosen_images(args)
     paths = [paths[place] for place in np.unique(np.linspace(0, len(paths) - 1, args.images).round().astype(int))]
-    inputs = network_inputs(paths, size=model.size, byte_range=args.byte_range)
+    ranges = {"byte_range": args.byte_range, "model_range": model.byte_range}
+    inputs, scales = network_inputs(paths, size=model.size, **ranges)
+    command_line.tell_byte_scale(args.prog, scales)
     tables = controls(model.network(), inputs, methods)
     about = {"model": model.origin.model, "version": model.origin.version, "images": [path.name for path in paths]}
     if args.json:

@@ -161,6 +161,7 @@ def _check(folders: Sequence[Path]) -> None:
     from kflare.observations.similarity.pairs import file_pairs
 
     report = fidelity_report(tqdm(file_pairs(folders), desc="check", disable=None, leave=False))
+    command_line.tell_byte_scale("kflare.fetch", report.attrs["scales"])
     print(fidelity_text(report))
     if report["byte_correlation"].isna().all():
         raise DataError(f"none of {len(report)} pairs could be compared; the lines above say why")

@@ -37,6 +37,7 @@ def _predict(args: argparse.Namespace) -> None:
             models = served_models(client, "image", args.models)
             chosen = {"byte_range": args.byte_range, "attributions": args.attribute}
             result = forecast_magnetograms(client, paths, models, **chosen)
+    command_line.tell_byte_scale(args.prog, result.scales)
     if len(result.disk):
         print(json.dumps(result.as_json(), indent=2) if args.json else _as_text(result))
     rest = "the forecasts of the others are on standard output" if len(result.disk) else "there is no forecast"

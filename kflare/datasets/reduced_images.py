@@ -19,7 +19,7 @@ from scipy.ndimage import uniform_filter
 from kflare.datasets.nuisances import as_another_source
 from kflare.errors import SettingError
 from kflare.io.arrays import Float32Array
-from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.magnetogram import ByteScale, Magnetogram
 from kflare.observations.readers.reader import Options
 from kflare.observations.reading import open_reader
 from kflare.observations.usability import require_usable
@@ -69,6 +69,7 @@ class ReducedImages:
     guises: npt.NDArray[np.float16]  # the same of each image as V other sources show it, (N, V, S, S, 1)
     measured: Float32Array | None  # what `measure` gave for each, shape (N, ...)
     instruments: tuple[str, ...] = ()  # what each is of: "HMI", "MDI", "unknown"
+    scales: tuple[ByteScale | None, ...] = ()  # of the 8-bit images
 
 
 def reduce_images(
@@ -95,7 +96,7 @@ def reduce_images(
     fields = _unnamed_file(folder, (len(paths), size, size, 1), np.float32)
     others = _unnamed_file(folder, (len(paths), guises, size, size, 1), np.float16)
 
-    def one(number: int) -> tuple[str, dict[str, float], Float32Array | None, str]:
+    def one(number: int) -> tuple[str, dict[str, float], Float32Array | None, str, ByteScale | None]:
         reader, content = open_reader(paths[number])
         magnetogram = require_usable(reader.read(content, Options(str(paths[number]), byte_range=byte_range)))
         digest = hashlib.sha256(content)
@@ -106,14 +107,15 @@ def reduce_images(
             # A small image may be too coarse in a smaller guise.
             others[number, guise, ..., 0] = other if np.isfinite(other).any() else field
         measured = None if measure is None else measure(fields[number])
-        return digest.hexdigest(), proxies_of(magnetogram), measured, magnetogram.instrument
+        scale = magnetogram.byte_scale
+        return digest.hexdigest(), proxies_of(magnetogram), measured, magnetogram.instrument, scale
 
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         work = pool.map(one, range(len(paths)))  # after a file that cannot be used the others are not read
         found = list(tqdm(work, total=len(paths), desc="reading magnetograms", unit="image", disable=None))
-    digests, proxies, measured, instruments = zip(*found, strict=True)
+    digests, proxies, measured, instruments, scales = zip(*found, strict=True)
     maps = None if measure is None else np.stack(measured)
-    return ReducedImages(fields, digests, pd.DataFrame(proxies), others, maps, instruments)
+    return ReducedImages(fields, digests, pd.DataFrame(proxies), others, maps, instruments, scales)
 
 
 def _unnamed_file(folder: Path, shape: tuple[int, ...], dtype: type[np.floating[Any]]) -> npt.NDArray[Any]:

@@ -32,6 +32,7 @@ from kflare.models.publish import SignatureCase, publish_version
 from kflare.models.registry import ModelSpec
 from kflare.models.savedmodel import export_image_model
 from kflare.models.training import Recipe, TrainingRun, train
+from kflare.observations.byte_scale import scale_note
 
 
 def image_task(
@@ -66,6 +67,9 @@ def image_task(
     images = reduce_images(
         paths, size=size, byte_range=byte_range, folder=folder, measure=measure, guises=guises
     )  # fmt: skip
+    notes += (scale_note(images.scales),) * any(images.scales)
+    used = {scale.gauss for scale in images.scales if scale is not None}
+    byte_range = used.pop() if len(used) == 1 else byte_range
     observed = reaches(disk_flux(times, flares), spec.event)
     persistent = persistence(times, flares, spec.event)
     days = times.dt.tz_localize(None).dt.floor("D")

@@ -29,6 +29,17 @@ _OFF_EARTH = 2.0  # degrees of longitude
 _LOG = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class ByteScale:
+    """Which field byte 255 of an image stands for, and who says so: see `byte_scale.choose_byte_scale`."""
+
+    gauss: float
+    why: str
+    source: str  # the file
+    noise: float = math.nan  # of its quiet Sun by that scale, gauss; NaN where it cannot be measured
+    doubt: str = ""  # why it may be another
+
+
 @dataclass(frozen=True, eq=False)
 class Magnetogram:
     """A full-disk line-of-sight magnetogram.
@@ -56,6 +67,8 @@ class Magnetogram:
         Where it was taken from, if that is known; see `seen_from`.
     roll : float
         Degrees by which solar north lies clockwise of up, a rest of at most a quarter that was not worth interpolating.
+    byte_scale : ByteScale or None
+        Who says what `byte_range` is, of a file that was read.
     """
 
     data: Float32Array
@@ -68,6 +81,7 @@ class Magnetogram:
     quality_note: str = ""
     observer: Observer | None = None
     roll: float = 0.0
+    byte_scale: ByteScale | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, np.ndarray) or self.data.dtype != np.float32:

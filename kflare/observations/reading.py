@@ -22,6 +22,7 @@ def read_magnetogram(
     path: str | Path,
     *,
     byte_range: float | None = None,
+    model_range: float | None = None,
     disk: Disk | None = None,
     time: datetime | None = None,
     size: int | None = None,
@@ -37,9 +38,9 @@ def read_magnetogram(
     path : str or pathlib.Path
         FITS and JP2: with their header; see `kflare.observations.readers`. JPEG or PNG: 8-bit grey, square, north up,
         west right, black off the disk.
-    byte_range : float, optional
-        For images of bytes: field strength R of byte 255 in gauss. If not given, 100 for JPEG and PNG (the SOHO
-        archive's), and for JP2 what the file says, else 250 (Helioviewer's).
+    byte_range, model_range : float, optional
+        For images of bytes without a header that tells: field strength R of byte 255 in gauss, as told, and of the
+        images that a model learnt from. Without them R is measured; see `byte_scale.choose_byte_scale`.
     disk : Disk, optional
         The solar disk, where it is known better than the image shows or the header says; in pixels of the file, turned
         north up.
@@ -60,9 +61,10 @@ def read_magnetogram(
     Raises
     ------
     DataError
-        If the file is missing, damaged, of another kind, no full disk, its time is unknown, or the policy rejects it.
+        If the file is missing, damaged, of another kind, no full disk, its time is unknown, the policy rejects it, or
+        its quiet Sun contradicts R.
     """
-    options = Options(str(path), policy_named(policy), byte_range, disk, time, size)
+    options = Options(str(path), policy_named(policy), byte_range, model_range, disk, time, size)
     reader, payload = open_reader(path)
     magnetogram = reader.read(payload, options)
     return magnetogram.on_hmi_scale() if hmi_scale else magnetogram

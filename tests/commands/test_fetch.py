@@ -281,7 +281,7 @@ def test_fidelity_of_files_that_are_there(tmp_path, capsys):
     data.mkdir()
     width, radius = 256, 110
     rows, columns = np.mgrid[:width, :width] - (width - 1) / 2
-    field = np.random.default_rng(0).normal(0, 60, (width, width)).astype(np.float32)
+    field = np.random.default_rng(0).normal(0, 6, (width, width)).astype(np.float32)
     field[np.hypot(rows, columns) > radius] = np.nan
     cards = {"CRPIX1": 128.5, "CRPIX2": 128.5, "CDELT1": 9.0, "CDELT2": 9.0, "R_SUN": radius, "BUNIT": "Gauss",
              "T_OBS": "2013.10.20_00:00:00_TAI", "INSTRUME": "HMI_FRONT2", "CROTA2": 0.0}  # fmt: skip
@@ -298,7 +298,14 @@ def test_fidelity_of_files_that_are_there(tmp_path, capsys):
     assert correlation, out  # of an image with what it was made from, but for JPEG
     assert lines[3].startswith("20131020_0010_mdimag_512.jpg, hmi.M_720s.20131020_000000_TAI.magnetogram.fits: ")
     assert lines[4].startswith("means of Yi et al. 2021, section 2: byte_correlation MDI 0.91, HMI 0.87;")
-    assert err == ""
+    assert err.startswith("kflare.fetch: byte 255 is 100 G in `")
+    assert "20131020_0000_mdimag_512.jpg` (name of its archive; noise of the quiet Sun 4." in err
+    assert len(err.splitlines()) == 1
+    # The same field in bytes of ±250 G, under a name that promises ±100 G.
+    shown = np.where(np.isnan(field), 0, np.rint((np.clip(field, -250, 250) + 250) * 0.51))[::-1].astype(np.uint8)
+    Image.fromarray(shown).save(images / "20131020_0000_mdimag_512.jpg", quality=95)
+    assert main(["--check", str(images), str(data)]) == 1
+    assert "byte 255 cannot stand for 100 G (name of its archive)" in capsys.readouterr().out
     (images / "20131020_0000_mdimag_512.jpg").unlink()
     assert main(["--check", str(images), str(data)]) == 1
     assert "none of 1 pairs could be compared" in capsys.readouterr().err

@@ -15,7 +15,8 @@ from scipy import ndimage
 from kflare.errors import DataError
 from kflare.io.arrays import BoolArray, Float64Array
 from kflare.io.payload import MAX_WIDTH, decoding
-from kflare.observations.magnetogram import Magnetogram, require_byte_range
+from kflare.observations.byte_scale import choose_byte_scale
+from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.quality import judge
 from kflare.observations.readers.reader import Options, Reader
 from kflare.sun.disk import Disk, disk_mask, require_full_disk
@@ -30,8 +31,6 @@ ZERO_FIELD_BYTE = 127.5
 EDGE_REACH = 1
 """Pixels on either side of the first bright one within which the disk's edge lies: more add field and JPEG noise."""
 
-# Field strength of byte 255 in the SOHO archive, gauss.
-_ARCHIVE_RANGE = 100.0
 _MIN_WIDTH = 16
 # Byte 0 on the disk is missing, or a field at or beyond −R. The latter never fills a tenth of the disk: in the most
 # active of 654 images of 2013 and 2014 it fills 0.3 %.
@@ -39,21 +38,24 @@ _MAX_BLACK = 0.1
 
 
 def magnetogram_from_image(payload: bytes, options: Options) -> Magnetogram:
-    """Magnetogram of the bytes of a JPEG or PNG file: R is 100 G by default, the time that in the name."""
+    """Magnetogram of the bytes of a JPEG or PNG file: R by `choose_byte_scale`, the time that in the name."""
     source = options.source
-    limit = require_byte_range(_ARCHIVE_RANGE if options.byte_range is None else options.byte_range)
     time = options.time if options.time is not None else _time(payload, source)
     image = decode_grey(payload, source=source)
     width = image.shape[0]
     disk = require_full_disk(options.disk or find_disk(image, source=source), width, source)
-    gauss = (np.arange(256) / 255 * 2 * limit - limit).astype(np.float32)
     inside = disk_mask(width, disk)
     black = float(np.count_nonzero(inside & (image == 0))) / max(1, int(np.count_nonzero(inside)))
     instrument = _instrument(source)
+    scale = choose_byte_scale(
+        image, disk, source=source, instrument=instrument, option=options.byte_range, model=options.model_range
+    )
+    limit = scale.gauss
+    gauss = (np.arange(256) / 255 * 2 * limit - limit).astype(np.float32)
     missing = black if black > _MAX_BLACK else 0.0
     note = judge(source, policy=options.policy, time=time, instrument=instrument, missing=missing)
     data = np.where(inside, gauss[image], np.float32(np.nan))
-    magnetogram = Magnetogram(data, time, disk, instrument, source, limit, quality_note=note)
+    magnetogram = Magnetogram(data, time, disk, instrument, source, limit, quality_note=note, byte_scale=scale)
     return magnetogram if options.size is None else magnetogram.resized(options.size)
 
 

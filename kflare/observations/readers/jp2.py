@@ -18,8 +18,9 @@ import numpy.typing as npt
 from kflare.errors import DataError
 from kflare.io.integrity import jp2_boxes
 from kflare.io.payload import MAX_WIDTH, decoding
+from kflare.observations.byte_scale import choose_byte_scale
 from kflare.observations.headers import Header
-from kflare.observations.magnetogram import Magnetogram, require_byte_range
+from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.producers import producer_of
 from kflare.observations.readers.pixels import Frame, Pixels, require_square
 from kflare.observations.readers.reader import Options, Reader
@@ -45,31 +46,29 @@ def magnetogram_from_jp2(payload: bytes, options: Options) -> Magnetogram:
     """Magnetogram of the bytes of a JP2 file of Helioviewer.
 
     Byte v stands for B = (v − 128) / 255 · 2 R gauss: zero field is byte 128. R is `HV_IMG_DMAX` of the XML box, else
-    250 for HMI and 1000 for MDI (with 254 steps), where no byte range is asked for; disk, time, orientation and QUALITY
-    are those of the FITS header in that box.
+    250 for HMI and 1000 for MDI (with 254 steps); what is asked for counts only where bytes were stretched otherwise.
+    Disk, time, orientation and QUALITY are those of the FITS header in that box.
     """
     source = options.source
     with decoding(source, _DAMAGED):
         header = jp2_header(payload, source)
         maker = producer_of(header)
         width = require_square(_declared_shape(payload, source), MAX_WIDTH, source)
-        byte_range = options.byte_range
-        if byte_range is None:
-            byte_range = header.plausible(1, 1e5, "HV_IMG_DMAX") or maker.byte_range
-        limit = require_byte_range(byte_range)
         frame = Frame(header, width, options)
-        image = _decode(payload, width, source)
-        step = 2 * limit / maker.byte_steps
+        image, disk = _decode(payload, width, source), frame.orientation.disk
+        told, known = header.plausible(1, 1e5, "HV_IMG_DMAX") or maker.byte_range, True
         if maker.byte_steps == _STRETCHED:
-            disk = frame.orientation.disk
             inside = disk_mask(width, replace(disk, radius=_COUNTED * disk.radius))
-            _require_scale(image[inside], source, told=options.byte_range is not None)
+            known = _require_scale(image[inside], source, told=options.byte_range is not None)
+        about = {"header": told if known else None, "option": options.byte_range}
+        scale = choose_byte_scale(image, disk, source=source, instrument=header.instrument()[0], **about)
+        step = 2 * scale.gauss / maker.byte_steps
         # The picture has the top row first, FITS the bottom row.
-        return frame.magnetogram(Pixels(image[::-1], scale=step, zero=-_ZERO_FIELD * step, byte_range=limit))
+        return frame.magnetogram(Pixels(image[::-1], scale=step, zero=-_ZERO_FIELD * step, byte_scale=scale))
 
 
-def _require_scale(seen: npt.NDArray[np.uint8], source: str, *, told: bool) -> None:
-    """DataError unless bytes of the disk were stretched from -1000 to 1000 G, or by as much as was `told`."""
+def _require_scale(seen: npt.NDArray[np.uint8], source: str, *, told: bool) -> bool:
+    """Whether bytes of the disk were stretched from -1000 to 1000 G; DataError if not, nor by as much as was `told`."""
     middle = float(np.median(seen))
     clipped = max(np.count_nonzero(seen <= 1 + _NEAR_END), np.count_nonzero(seen >= 255 - _NEAR_END))
     if abs(middle - _ZERO_FIELD) > _NEAR_ZERO or (clipped < _CLIPPED and not told):
@@ -78,6 +77,7 @@ def _require_scale(seen: npt.NDArray[np.uint8], source: str, *, told: bool) -> N
             f"strong as the strongest, got {clipped}: its bytes were stretched from its own weakest to its own "
             "strongest field, so gauss are unknown; give the FITS file"
         )
+    return bool(clipped >= _CLIPPED)
 
 
 def _time(payload: bytes, source: str) -> datetime:

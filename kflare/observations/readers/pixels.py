@@ -14,7 +14,7 @@ import numpy.typing as npt
 from kflare.errors import DataError
 from kflare.io.arrays import BoolArray, Float32Array
 from kflare.observations.headers import Header
-from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.magnetogram import ByteScale, Magnetogram
 from kflare.observations.orientation import Orientation, orientation_of
 from kflare.observations.producers import gauss_per_unit
 from kflare.observations.quality import judge
@@ -39,7 +39,7 @@ class Pixels:
     scale: float = 1.0
     zero: float = 0.0  # The field in gauss is raw · scale + zero (BSCALE and BZERO of FITS).
     blank: float | None = None  # what stands for "missing" besides NaN; some write it into floats, too
-    byte_range: float | None = None  # field strength of byte 255 in gauss, where the numbers are bytes
+    byte_scale: ByteScale | None = None  # where the numbers are bytes
 
 
 def require_square(shape: tuple[int, ...], limit: int, source: str) -> int:
@@ -97,7 +97,7 @@ class Frame:
     def magnetogram(self, pixels: Pixels) -> Magnetogram:
         """Scale, turn, mask, check and reduce the pixels; the field must have both signs, within ±100 kG."""
         turn, disk, width = self.orientation, self.orientation.disk, self._width
-        if pixels.byte_range is None:
+        if pixels.byte_scale is None:
             pixels = replace(pixels, scale=pixels.scale * self._gauss, zero=pixels.zero * self._gauss)
         seen = _Seen(self._source)
         bands = seen.watch(_bands(pixels, turn), disk, width)
@@ -116,11 +116,12 @@ class Frame:
             disk if wanted == width else disk.resized(width, wanted),
             self._named if self._instrument == "unknown" and self._named else self._instrument,
             self._source,
-            pixels.byte_range,
+            None if pixels.byte_scale is None else pixels.byte_scale.gauss,
             quality=self._quality,
             quality_note=self._judge(seen.missing),
             observer=self._observer,
             roll=0.0 if turn.interpolates else turn.roll,
+            byte_scale=pixels.byte_scale,
         )
 
 

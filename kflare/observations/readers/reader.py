@@ -15,7 +15,8 @@ class Options:
 
     source: str  # path of the file, for messages and the time in its name
     policy: QualityPolicy = POLICIES["default"]
-    byte_range: float | None = None  # field strength of byte 255 in gauss, for images of bytes
+    byte_range: float | None = None  # field strength of byte 255 in gauss, for images of bytes whose header has none
+    model_range: float | None = None  # the same of what the model learnt from: see `byte_scale.choose_byte_scale`
     disk: Disk | None = None  # the solar disk in the result (row 0 = north, before `size`)
     time: datetime | None = None  # aware
     size: int | None = None  # width and height of the result, at most the image's

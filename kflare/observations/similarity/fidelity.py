@@ -44,9 +44,10 @@ def fidelity_report(
 
     Gives one row per pair: `first`, `second` (sources), `instruments` ("MDI, HMI"), `minutes_apart` (float),
     `byte_correlation`, `gauss_correlation`, `cw_ssim`, `ssim` (plain SSIM on the byte scale, for comparison), all NaN
-    where they do not apply, and `note` ("" or what was wrong). `attrs["published"]` holds the paper's means.
+    where they do not apply, and `note` ("" or what was wrong). `attrs["published"]` holds the paper's means,
+    `attrs["scales"]` the scales of 8-bit images.
     """
-    rows = []
+    rows, scales = [], []
     for first, second in pairs:
         row: dict[str, object] = dict.fromkeys(_COLUMNS, np.nan) | {"note": "", "instruments": ""}
         row["first"], row["second"] = (
@@ -54,6 +55,7 @@ def fidelity_report(
         )
         try:
             x, y = (one if isinstance(one, Magnetogram) else read_magnetogram(one) for one in (first, second))
+            scales += [x.byte_scale, y.byte_scale]
             row["instruments"] = f"{x.instrument}, {y.instrument}"
             row["minutes_apart"] = abs((x.time - y.time).total_seconds()) / 60
             row["byte_correlation"] = byte_correlation(x, y)
@@ -68,7 +70,7 @@ def fidelity_report(
             row["note"] = str(error)
         rows.append(row)
     report = pd.DataFrame(rows, columns=list(_COLUMNS))
-    report.attrs["published"] = PUBLISHED_SIMILARITY
+    report.attrs |= {"published": PUBLISHED_SIMILARITY, "scales": scales}
     return report
 
 

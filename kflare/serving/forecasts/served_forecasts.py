@@ -19,7 +19,7 @@ from kflare.flares.labels import LEAD_HOURS
 from kflare.io.arrays import Float32Array
 from kflare.io.atomic import make_folder
 from kflare.models.registry import DISK, INTERVAL, Kind, first_per_event, model_names, model_spec, one_per_event
-from kflare.observations.magnetogram import Magnetogram
+from kflare.observations.magnetogram import ByteScale, Magnetogram
 from kflare.observations.reading import read_magnetogram
 from kflare.observations.usability import require_usable
 from kflare.serving.client.channel import code_of
@@ -41,13 +41,14 @@ class ServedForecasts:
     `rows`: one per region and time (UTC), with the columns `C+ calibrated`, `C+ probability` (score / 100) and
     `C+ imputed` for each event, "C+" or "M+", and where the version has an interval `C+ calibrated_lower` and
     `C+ calibrated_upper`. `disk`: those of the full disk, one row per time, or per magnetogram with its `source`.
-    `failures`: of which magnetograms there is no forecast, and why.
+    `failures`: of which magnetograms there is no forecast, and why. `scales`: of the 8-bit images.
     """
 
     rows: pd.DataFrame
     disk: pd.DataFrame
     versions: dict[str, int]
     failures: tuple[str, ...] = ()
+    scales: tuple[ByteScale | None, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Forecasts as plain data: windows, regions and disk by time, models with versions."""
@@ -90,7 +91,7 @@ def forecast_magnetograms(
 ) -> ServedForecasts:
     """Ask full-disk models about magnetograms, one request per image and model.
 
-    `byte_range` is the field in gauss of byte 255, None for the default of the format (JPEG and PNG: 100); into
+    `byte_range` is the field in gauss of byte 255 as told (see `read_magnetogram`); into
     `attributions` go attribution files, MODEL/NAME.fits, of maps that the same request brings. An image that cannot be
     used, or that the server refuses, stands in `failures`, and the others go on; the only one is an error, DataError or
     ServingError. ServingError too if the server fails before it has answered anything; later the rest is not asked.
@@ -103,9 +104,11 @@ def forecast_magnetograms(
     rows: list[dict[str, Any]] = []
     versions: dict[str, int] = {}
     failures: list[str] = []
+    scales: list[ByteScale | None] = []
 
     def of_image(path: Path) -> dict[str, Any]:
         magnetogram = read_magnetogram(path, byte_range=byte_range)
+        scales.append(magnetogram.byte_scale)
         row: dict[str, Any] = {"time": forecast_time(magnetogram.time), "source": Path(path).name}
         for model in models:
             reply = ask_magnetogram(client, model, magnetogram, maps=maps[model])
@@ -130,7 +133,7 @@ def forecast_magnetograms(
                 failures += [f"`{other}` was not asked about" for other in paths[number:]]
                 break
     disk = pd.DataFrame(rows, columns=None if rows else ["time", "source"])
-    return ServedForecasts(disk.iloc[:0], disk, versions, tuple(failures))
+    return ServedForecasts(disk.iloc[:0], disk, versions, tuple(failures), tuple(scales))
 
 
 def ask_magnetogram(
