@@ -17,6 +17,7 @@ from kflare.flares.catalogue import CLASS_THRESHOLDS
 from kflare.flares.labels import reaches
 from kflare.io.arrays import Float64Array
 from kflare.sharp.keywords import SHARP_KEYWORDS
+from kflare.verification.intervals import rate_interval
 
 BINS: Final = tuple(np.round(np.linspace(0, 1, 11), 1))
 """Bins of the Grad-CAM value; the last one includes 1. Reconstruction: the paper does not state its bins."""
@@ -46,8 +47,6 @@ def occurrence_rates(values: npt.ArrayLike, flux: npt.ArrayLike, *, bins: npt.Ar
     binomial share, NaN in an empty bin. It takes regions as independent, which those of one day and those of successive
     days are not: it is too narrow rather than too wide.
     """
-    from scipy.stats import binomtest
-
     edges, value, largest = (np.asarray(array, np.float64) for array in (bins, values, flux))
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise SettingError(f"`bins` must be at least two ascending edges, got {edges}")
@@ -62,7 +61,7 @@ def occurrence_rates(values: npt.ArrayLike, flux: npt.ArrayLike, *, bins: npt.Ar
             regions, flaring = int((member == number).sum()), int(flares[member == number].sum())
             rate = (np.nan, np.nan, np.nan)
             if regions:
-                rate = flaring / regions, *binomtest(flaring, regions).proportion_ci(0.95, method="wilson")
+                rate = flaring / regions, *rate_interval(flaring, regions)
             rows.append((name, low, high, regions, flaring, *rate))
     columns = ["flare_class", "low", "high", "regions", "flaring", "rate", "rate_low", "rate_high"]
     return pd.DataFrame(rows, columns=columns)

@@ -44,7 +44,7 @@ def _forecast(args: argparse.Namespace) -> int:
     from kflare.operations.event_log import EventLog
     from kflare.operations.ledger import Ledger
 
-    log = EventLog(settings.log.path)
+    log = EventLog("-" if args.status else settings.log.path)  # a monitor changes nothing
     if args.schedule:
         from kflare.operations.running import open_ledger, run_schedule
 

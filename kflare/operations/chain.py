@@ -14,7 +14,6 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from alembic import op
 from sqlalchemy import Connection, Row, Select, Table, UniqueConstraint, func, insert, select, text, type_coerce
 from sqlalchemy.types import NULLTYPE
 
@@ -32,7 +31,8 @@ _POSTGRESQL_TRIGGERS: Final = """
     WHERE pg_table_is_visible(tgrelid) AND tgenabled IN ('O', 'A') AND tgqual IS NULL AND tgattr = ''
 """
 _OF_CYCLE: Final = (
-    schema.cycles, schema.regions, schema.probabilities, schema.features, schema.models, schema.inputs,
+    schema.cycles, schema.regions, schema.probabilities, schema.features, schema.measured, schema.models,
+    schema.inputs,
 )  # fmt: skip
 _TABLES: Final = {"cycle": _OF_CYCLE, "missed": (schema.missed,)}
 _IDS: Final = (schema.coverage.c.coverage_id, schema.flares.c.flare_id)
@@ -99,6 +99,8 @@ def _raw(table: Any) -> "Select[*tuple[Any, ...]]":
 
 def refuse_changes(tables: Iterable[str], *, events: Iterable[str] = _EVENTS) -> None:
     """Triggers that refuse every UPDATE, DELETE and (PostgreSQL) TRUNCATE; SQLite has one for each of `events`."""
+    from alembic import op
+
     if op.get_bind().dialect.name == "postgresql":
         op.execute(f"CREATE OR REPLACE FUNCTION kflare_append_only() RETURNS trigger LANGUAGE plpgsql AS $${_REFUSE}$$")
         for table in tables:
@@ -114,6 +116,8 @@ def refuse_changes(tables: Iterable[str], *, events: Iterable[str] = _EVENTS) ->
 
 def refuse_existing_keys(tables: Iterable[Table]) -> None:
     """Triggers that refuse a new row with the primary key, or other unique columns, of one that is there."""
+    from alembic import op
+
     postgresql = op.get_bind().dialect.name == "postgresql"
     for table in tables:
         refuse = _refuse_key(table, postgresql=postgresql)

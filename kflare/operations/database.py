@@ -11,11 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SAWarning, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -37,6 +33,8 @@ _SESSION: Final = {
     "standard_conforming_strings": "on",
     "lock_timeout": f"{_BUSY_SECONDS:.0f}s",
 }
+# Of small pages a row that goes on over several of them fills more; a ledger that is there keeps its own.
+_SQLITE: Final = ("page_size = 1024", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
 # Of the query of a URL: where the server is, and how it is spoken to.
 _PUBLIC: Final = ("host", "port", "user", "sslmode", "connect_timeout", "mode", "immutable", "uri")
 # How long another process may take to make a new ledger.
@@ -63,7 +61,7 @@ def open_database(url: str, *, begin: bool = True) -> Engine:
             with transaction(engine, write=True, opening=True) as connection:
                 has, _ = _revisions(connection)  # another process may have made them in the meantime
                 if has is None:
-                    _upgrade(connection)
+                    upgrade_schema(connection)
     except SettingError:
         engine.dispose()
         if new and file.is_file() and file.stat().st_size < _SHORTEST:
@@ -84,7 +82,7 @@ def upgrade_database(url: str) -> tuple[str | None, str]:
     try:
         with transaction(engine, write=True, opening=True) as connection:
             before, after = _revisions(connection)
-            _upgrade(connection)
+            upgrade_schema(connection)
     finally:
         engine.dispose()
     return before, after
@@ -163,7 +161,9 @@ def _sqlite(url: URL, *, begin: bool) -> Engine:
     def prepare(connection: Any, _: object) -> None:
         nonlocal opened
         connection.isolation_level, opened = None, True
-        for setting in () if read_only else ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        for setting in (
+            () if read_only else ("page_size = 1024", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
+        ):
             _set(connection, setting)
 
     @event.listens_for(engine, "begin")
@@ -224,23 +224,24 @@ def _prepare_postgresql(connection: Any, _: object) -> None:
     connection.commit()
 
 
-def _config(connection: Connection | None = None) -> Config:
+def _revisions(connection: Connection) -> tuple[str | None, str]:
+    """Of the tables and of this kflare."""
+    found = None
+    if inspect(connection).has_table("alembic_version"):
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found, max(path.name for path in _MIGRATIONS.glob("versions/*.py")).partition("_")[0]
+
+
+def upgrade_schema(connection: Connection, revision: str = "head") -> None:
+    """Run the migrations up to a revision."""
+    from alembic import command  # late: a monitor asks often, and changes nothing
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
-    return config
-
-
-def _revisions(connection: Connection) -> tuple[str | None, str]:
-    """Of the tables and of this kflare."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return MigrationContext.configure(connection).get_current_revision(), head
-
-
-def _upgrade(connection: Connection) -> None:
     upgrade: Callable[[Config, str], None] = command.upgrade
-    upgrade(_config(connection), "head")
+    upgrade(config, revision)
 
 
 def shown_url(url: str | URL) -> str:

@@ -5,20 +5,24 @@ the newest one, and what was known at any earlier moment can still be asked for.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, Row, insert, select
 
 from kflare.errors import DataError
-from kflare.flares.catalogue import FlareList, class_to_flux, irradiance_classes
+from kflare.flares.catalogue import FlareList, class_fluxes, irradiance_classes
 from kflare.flares.labels import reaches
+from kflare.io.arrays import BoolArray
 from kflare.operations import schema
 from kflare.sun.goes_scale import GOES_16_PRIMARY
+from kflare.sun.times import microseconds
 
 _VALUES = ("peak", "end", "goes_class", "noaa")
 # Behind the source of flares of before GOES-16 on today's scale: older versions of kflare recorded classes as listed.
+_LONG_AGO: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _TODAYS: Final = " (irradiance)"
 
 
@@ -30,9 +34,12 @@ class Current:
     """`start`, `peak`, `end` (UTC), `goes_class`, `flux` (W m^-2), `noaa` (Int64), `revision` (1 = never corrected)."""
     covered: tuple[tuple[datetime, datetime], ...]  # the spans, merged and in order, for which the list was complete
 
-    def covers(self, since: datetime, until: datetime) -> bool:
-        """Whether the list is complete for since <= start < until."""
-        return any(first <= since and until <= last for first, last in self.covered)
+    def covers(self, since: pd.Series, until: pd.Series) -> BoolArray:
+        """Whether the list is complete for since <= start < until, of each of N spans of aware times."""
+        spans = pd.DataFrame([(_LONG_AGO, _LONG_AGO), *self.covered], columns=["since", "until"])
+        first, last = (microseconds(pd.to_datetime(spans[name], utc=True)) for name in spans)
+        last_begun = np.searchsorted(first, microseconds(since), side="right") - 1
+        return microseconds(until) <= last[last_begun]
 
     def flare_list(self) -> FlareList:
         """The flares as a list, without places."""
@@ -83,7 +90,7 @@ def current_flares(connection: Connection, since: datetime, until: datetime, *, 
     table["noaa"] = table["noaa"].astype("Int64")
     listed = pd.Series([row.start < GOES_16_PRIMARY and not row.source.endswith(_TODAYS) for row in rows], dtype=bool)
     table["goes_class"] = table["goes_class"].mask(listed, irradiance_classes(table["goes_class"].astype("str")))
-    table.insert(4, "flux", pd.Series(map(class_to_flux, table["goes_class"]), dtype=float))
+    table.insert(4, "flux", class_fluxes(table["goes_class"].astype("str")))
     spans = schema.coverage
     asked = select(spans.c.since, spans.c.until).where(spans.c.until > since, spans.c.since < until)
     if as_of is not None:

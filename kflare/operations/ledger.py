@@ -4,20 +4,23 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-import pandas as pd
 from sqlalchemy import Connection, Row, Select, Table, func, insert, select, true
 from sqlalchemy.exc import IntegrityError
 
 from kflare.errors import DataError, LedgerError
-from kflare.flares.catalogue import FlareList
 from kflare.operations import schema
 from kflare.operations.chain import add_link, chain_faults, newest_link, trigger_faults
 from kflare.operations.database import open_database, transaction
-from kflare.operations.flare_records import Current, current_flares, record_flares
 from kflare.operations.forecast import Forecast, Outage
 from kflare.sun.disk import FULL_DISK
+
+if TYPE_CHECKING:  # pandas is imported late: a monitor asks often, and of no table
+    import pandas as pd
+
+    from kflare.flares.catalogue import FlareList
+    from kflare.operations.flare_records import Current
 
 UNDATED: Final = ("goes_flares", "goes_events", "noaa_regions", "swpc_probabilities")
 """Inputs whose time says how far they reach, not when anything was seen."""
@@ -52,7 +55,7 @@ class Ledger:
         self,
         cycle: Forecast | Outage,
         *,
-        features: pd.DataFrame | None = None,
+        features: "pd.DataFrame | None" = None,
         tracker: Mapping[str, Any] | None = None,
         recorded: datetime | None = None,
     ) -> bool:
@@ -112,6 +115,14 @@ class Ledger:
                 ) from error
             yield cycle
 
+    def issues(self, since: datetime, until: datetime) -> dict[datetime, bool]:
+        """Issue times of all cycles in since <= issue < until (aware), in order, and whether each was run."""
+        found: dict[datetime, bool] = {}
+        for run, table in enumerate((schema.missed, schema.cycles)):
+            asked = select(table.c.issue).where(table.c.issue >= since, table.c.issue < until)
+            found |= {issue: bool(run) for (issue,) in self._ask(asked)}
+        return dict(sorted(found.items()))
+
     def last_issue(self, until: datetime | None = None) -> datetime | None:
         """Issue time of the newest cycle, of those issued up to a time if one is given; None if there is none."""
         issues = (self._last(table, until) for table in (schema.cycles, schema.missed))
@@ -124,9 +135,10 @@ class Ledger:
     def last_observed(self) -> datetime | None:
         """Issue time of the newest cycle that observed anything: until then the clock is proven right; else None."""
         cycles, inputs = schema.cycles, schema.inputs
-        asked = select(func.max(cycles.c.issue)).join(inputs, inputs.c.cycle_id == cycles.c.cycle_id)
-        last: datetime | None = self._ask(asked.where(inputs.c.time.is_not(None), inputs.c.name.not_in(UNDATED)))[0][0]
-        return last
+        asked = select(cycles.c.issue).join(inputs, inputs.c.cycle_id == cycles.c.cycle_id)
+        asked = asked.where(inputs.c.time.is_not(None), inputs.c.name.not_in(UNDATED)).order_by(cycles.c.issue.desc())
+        found = self._ask(asked.limit(1))
+        return found[0].issue if found else None
 
     def data_times(self, since: datetime, until: datetime) -> list[datetime]:
         """When the disks were seen that forecasts issued in since <= issue < until (aware) measured."""
@@ -155,7 +167,7 @@ class Ledger:
         found = self._ask(asked.order_by(table.c.issue.desc()).limit(1))
         return json.loads(found[0].tracker) if found else None
 
-    def features(self, since: datetime, until: datetime) -> pd.DataFrame:
+    def features(self, since: datetime, until: datetime) -> "pd.DataFrame":
         """What was measured on the regions of past cycles, observed (aware) at since <= data_time <= until.
 
         Returns
@@ -163,24 +175,24 @@ class Ledger:
         DataFrame
             One row per region and time: `time` (UTC), `region`, `noaa` (tuple of int), and a column per feature.
         """
-        cycles, regions, features = schema.cycles, schema.regions, schema.features
-        asked = (
-            select(cycles.c.data_time, regions.c.region, regions.c.noaa, features.c.name, features.c.value)
-            .join(regions, regions.c.cycle_id == cycles.c.cycle_id)
-            .join(features, (features.c.cycle_id == regions.c.cycle_id) & (features.c.number == regions.c.number))
-            .where(cycles.c.data_time >= since, cycles.c.data_time <= until)
-        )
-        keys = ["time", "region", "noaa"]
-        long = pd.DataFrame(map(tuple, self._ask(asked)), columns=[*keys, "name", "value"])
-        long["time"] = pd.to_datetime(long["time"], utc=True)
-        # Two cycles that fell back to the same observation measured it twice, alike.
-        once = long.drop_duplicates([*keys, "name"])
-        wide = once.pivot(index=keys, columns="name", values="value").reset_index()  # noqa: PD010 (keeps all-NaN rows)
-        wide.columns.name = None
-        wide["noaa"] = wide["noaa"].map(_numbers)
-        return wide.sort_values(["time", "region"], ignore_index=True)
+        from kflare.operations.ledger_tables import features
 
-    def noaa_numbers(self, until: datetime | None = None) -> pd.DataFrame:
+        return features(self._ask, since, until)
+
+    def probabilities(self, since: datetime, until: datetime, *, regions: bool = True) -> "pd.DataFrame":
+        """Those of the forecasts issued in since <= issue < until (aware), or without those of their `regions`.
+
+        Returns
+        -------
+        DataFrame
+            In the order of the forecasts: `time` (issue), `window_start`, `window_end` (UTC), `region`, `method`,
+            `threshold`, `probability` and `calibrated` (NaN = not known) as of `kflare.operations.outcomes`.
+        """
+        from kflare.operations.ledger_tables import probabilities
+
+        return probabilities(self._ask, since, until, regions=regions)
+
+    def noaa_numbers(self, until: datetime | None = None) -> "pd.DataFrame":
         """The NOAA numbers that forecasts gave the regions, of observations up to a time if one is given.
 
         Returns
@@ -188,23 +200,16 @@ class Ledger:
         DataFrame
             `time` (UTC, of the first observation with it), `region` (its persistent name), `noaa` (Int64).
         """
-        cycles, regions = schema.cycles, schema.regions
-        first = func.min(cycles.c.data_time)
-        asked = (
-            select(first, regions.c.region, regions.c.noaa)
-            .join(cycles, regions.c.cycle_id == cycles.c.cycle_id)
-            .group_by(regions.c.region, regions.c.noaa)
-        )
-        if until is not None:
-            asked = asked.where(cycles.c.data_time <= until)
-        rows = [(time, region, number) for time, region, noaa in self._ask(asked) for number in _numbers(noaa)]
-        table = pd.DataFrame(rows, columns=["time", "region", "noaa"]).astype({"noaa": "Int64"})
-        return table.assign(time=pd.to_datetime(table["time"], utc=True).astype("datetime64[us, UTC]"))
+        from kflare.operations.ledger_tables import noaa_numbers
+
+        return noaa_numbers(self._ask, until)
 
     def record_flares(
-        self, flares: FlareList, *, since: datetime, until: datetime, source: str, recorded: datetime | None = None
+        self, flares: "FlareList", *, since: datetime, until: datetime, source: str, recorded: datetime | None = None
     ) -> dict[str, int]:
         """Append a flare list that is complete for since <= start < until; counts `new`, `changed` and `withdrawn`."""
+        from kflare.operations.flare_records import record_flares
+
         with transaction(self.engine, write=True) as connection:
             counts = record_flares(
                 connection, flares, since=since, until=until, source=source, recorded=recorded or datetime.now(UTC)
@@ -212,8 +217,10 @@ class Ledger:
             add_link(connection, "flares")
         return counts
 
-    def flares(self, since: datetime, until: datetime, *, as_of: datetime | None = None) -> Current:
+    def flares(self, since: datetime, until: datetime, *, as_of: datetime | None = None) -> "Current":
         """The flares that start in since <= start < until as they were known at `as_of` (default: now)."""
+        from kflare.operations.flare_records import current_flares
+
         with transaction(self.engine) as connection:
             return current_flares(connection, since, until, as_of=as_of)
 
@@ -243,8 +250,8 @@ def _cycle_row(cycle: Forecast | Outage, tracker: Mapping[str, Any] | None, reco
         "issue": cycle.issue,
         "recorded": recorded,
         "software": cycle.software,
-        "tracker": None if tracker is None else json.dumps(tracker, sort_keys=True),
-        "document": json.dumps(cycle.as_json(), sort_keys=True, allow_nan=False),
+        "tracker": None if tracker is None else _as_text(tracker),
+        "document": _as_text(cycle.as_json()),
     }
     if isinstance(cycle, Outage):
         return row | {"kind": "outage", "reason": cycle.reason}
@@ -258,7 +265,7 @@ def _cycle_row(cycle: Forecast | Outage, tracker: Mapping[str, Any] | None, reco
     }
 
 
-def _append(connection: Connection, cycle: Forecast | Outage, features: pd.DataFrame | None) -> None:
+def _append(connection: Connection, cycle: Forecast | Outage, features: "pd.DataFrame | None") -> None:
     key = {"cycle_id": cycle.cycle_id}
     rows: dict[Any, list[dict[str, Any]]] = {schema.inputs: [key | vars(record) for record in cycle.inputs]}
     if isinstance(cycle, Forecast):
@@ -277,15 +284,13 @@ def _append(connection: Connection, cycle: Forecast | Outage, features: pd.DataF
             for threshold, probability in probabilities.items()
         ]
     if features is not None:
-        rows[schema.features] = [
-            key | {"number": int(number), "name": name, "value": None if pd.isna(value) else float(value)}
-            for number, values in features.iterrows()
-            for name, value in values.items()
-        ]
+        from kflare.operations.packing import pack_features
+
+        rows[schema.measured] = [key | {"features": pack_features(features)}]
     for table, inserted in rows.items():
         if inserted:
             connection.execute(insert(table), inserted)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.split()))
+def _as_text(plain: Mapping[str, Any]) -> str:
+    return json.dumps(plain, sort_keys=True, allow_nan=False, separators=(",", ":"))

@@ -84,6 +84,7 @@ def measure_disk(
         if flares is not None and unassigned_rows(rows["time"], flares).any():
             remarks.append("the list of flares does not tell of which regions they are: their history is not known")
         rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *FEATURES])))
+    tracker.events.clear()  # nobody asks for them here, and they would grow with the ledger's age
     return MeasuredDisk(measured, rows, tracker.state(), tuple(remarks))
 
 

@@ -13,21 +13,19 @@ from kflare.flares.region_numbers import PASSAGE_DAYS, outcome_assigned
 from kflare.io.atomic import make_folder, write_whole
 from kflare.operations.database import shown_url
 from kflare.operations.flare_records import Current
-from kflare.operations.forecast import Forecast
 from kflare.operations.ledger import Ledger
-from kflare.operations.measurement import FEATURES
 from kflare.sun.disk import FULL_DISK
 
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-_COLUMNS: Final = (
+_COLUMNS: Final = [
     "time", "window_start", "window_end", "region", "method", "threshold", "probability", "calibrated", "observed",
-)  # fmt: skip
+]  # fmt: skip
 
 
 def forecast_outcomes(
-    ledger: Ledger, since: datetime, until: datetime, *, as_of: datetime | None = None
+    ledger: Ledger, since: datetime, until: datetime, *, as_of: datetime | None = None, regions: bool = True
 ) -> pd.DataFrame:
-    """Every probability of the forecasts issued in since <= issue < until, with its outcome.
+    """Every probability of the forecasts issued in since <= issue < until, or without its `regions`, with its outcome.
 
     A full-disk event is a flare of the class or above that starts in the window, wherever on the Sun (paper 2, section
     3.2: flares of no region are missed by the forecast "but included in evaluations"). A region's event is one of a
@@ -39,27 +37,15 @@ def forecast_outcomes(
     NaN while the flare list does not cover the window, and for a region while a flare of no region could be its own:
     it has no NOAA number, or the list tells too rarely whose its flares are, see `outcome_assigned`).
     """
-    forecasts = [cycle for cycle in ledger.cycles(since, until) if isinstance(cycle, Forecast)]
-    if not forecasts:
-        return pd.DataFrame(columns=list(_COLUMNS))
-    rows = []
-    for forecast in forecasts:
-        span = (forecast.issue, forecast.window_start, forecast.window_end)
-        given = [(FULL_DISK, "kflare", forecast.full_disk), (FULL_DISK, "cnn", forecast.cnn)]
-        given += [(FULL_DISK, "SWPC", forecast.swpc)]
-        given += [(region.region, "kflare", region.probability) for region in forecast.regions]
-        rows += [
-            (*span, region, method, threshold, probability.deciding, probability.calibrated, np.nan)
-            for region, method, probabilities in given
-            for threshold, probability in probabilities.items()
-        ]
-    table = pd.DataFrame(rows, columns=list(_COLUMNS))
-    for name in ("time", "window_start", "window_end"):
-        table[name] = pd.to_datetime(table[name], utc=True)
+    table = ledger.probabilities(since, until, regions=regions)
+    if table.empty:
+        return table.reindex(columns=_COLUMNS)
     begin, end = table["window_start"].min().to_pydatetime(), table["window_end"].max().to_pydatetime()
     flares = ledger.flares(begin - timedelta(days=PASSAGE_DAYS), end, as_of=as_of)
-    covered = [flares.covers(start, end) for start, end in zip(table["window_start"], table["window_end"], strict=True)]
-    return table.assign(observed=_observed(table, flares, ledger.noaa_numbers()).where(covered))
+    numbers = ledger.noaa_numbers() if regions else pd.DataFrame(columns=["region", "noaa"])
+    observed = _observed(table, flares, numbers)
+    covered = flares.covers(table["window_start"], table["window_end"])
+    return table.assign(observed=observed.where(covered))[_COLUMNS]
 
 
 def table_to_verify(url: str, threshold: str, *, regions: bool) -> tuple[pd.DataFrame, str, str]:
@@ -69,7 +55,7 @@ def table_to_verify(url: str, threshold: str, *, regions: bool) -> tuple[pd.Data
     """
     where = shown_url(url)
     with Ledger(url, begin=False) as ledger:
-        table = forecast_outcomes(ledger, _FIRST, _LAST)
+        table = forecast_outcomes(ledger, _FIRST, _LAST, regions=regions)
     table = table[(table["threshold"] == threshold) & (table["region"].eq(FULL_DISK) != regions)]
     known = table[table["observed"].notna()]
     if known.empty:
@@ -93,8 +79,10 @@ def export_training_data(ledger: Ledger, folder: Path) -> str:
     `regions.parquet` has the features of each region as a cycle measured them, of the times whose following 24 h the
     flare list covers; `flares.csv` has the flares as they are known now. DataError if there is no such time.
     """
+    from kflare.operations.measurement import FEATURES
+
     features, known = ledger.features(_FIRST, _LAST), ledger.flares(_FIRST, _LAST)
-    covered = features["time"].map(lambda time: known.covers(time, time + pd.Timedelta(hours=LEAD_HOURS))).astype(bool)
+    covered = known.covers(features["time"], features["time"] + pd.Timedelta(hours=LEAD_HOURS))
     table = features.reindex(columns=["time", "region", "noaa", *FEATURES])
     table = table[table["USflux"].notna() & covered]
     if table.empty:

@@ -1,7 +1,7 @@
 """Records that are checked when they are made: a fault is one of kflare's errors, in one line.
 
 `pydantic` holds types and bounds of each field, reads and writes JSON, and gives the JSON Schema; a description of a
-field there is the text below it here.
+field in the schema is the text below it here.
 """
 
 import csv
@@ -52,7 +52,7 @@ Utc = Annotated[
 """A time that must be aware and UTC; in JSON as `utc_text` writes it."""
 
 
-CHECKED: Final = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+CHECKED: Final = ConfigDict(extra="forbid", strict=True, defer_build=True)
 """For `pydantic.dataclasses.dataclass`."""
 
 

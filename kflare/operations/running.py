@@ -8,7 +8,6 @@ from typing import Final
 
 from kflare.errors import KflareError, LedgerError
 from kflare.operations.clock import Clock, ClockCheck, latest_issue, next_issue, too_late
-from kflare.operations.cycle import run_cycle
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Forecast, Outage, cycle_name
 from kflare.operations.ledger import Ledger
@@ -34,6 +33,8 @@ def run_once(
     issue: datetime, settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime, past: bool = False
 ) -> CycleResult:
     """Run the cycle of an issue and publish it; run again, it changes nothing in the ledger and publishes again."""
+    from kflare.operations.cycle import run_cycle
+
     own = log.of_cycle(cycle_name(issue))
     record_kept(settings, ledger=ledger, log=log)
     cycle = run_cycle(issue, settings, ledger=ledger, log=own, now=now, past=past)

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from sqlalchemy import Column, Dialect, ForeignKey, MetaData, Table, TypeDecorator, UniqueConstraint
-from sqlalchemy.types import BigInteger, DateTime, Float, Integer, String, Text
+from sqlalchemy.types import BigInteger, DateTime, Float, Integer, LargeBinary, String, Text
 
 from kflare.io.stored_table import stored_rows
 
@@ -37,7 +37,14 @@ class UtcTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
 
 
-_TYPES: Final = {"text": Text, "time": UtcTime, "real": Float, "integer": Integer, "long": BigInteger}
+_TYPES: Final = {
+    "text": Text,
+    "time": UtcTime,
+    "real": Float,
+    "integer": Integer,
+    "long": BigInteger,
+    "bytes": LargeBinary,
+}
 
 
 def _column(row: dict[str, str]) -> Column[Any]:
@@ -56,7 +63,7 @@ def _column(row: dict[str, str]) -> Column[Any]:
 
 metadata = MetaData()
 _ROWS: Final = stored_rows("kflare.operations", "ledger.csv")
-cycles, regions, probabilities, features, models, inputs, flares, coverage, missed, chain = (
+cycles, regions, probabilities, features, models, inputs, flares, coverage, missed, measured, chain = (
     Table(name, metadata, *map(_column, rows)) for name, rows in groupby(_ROWS, key=lambda row: row["table"])
 )
 flares.append_constraint(UniqueConstraint(*(row["column"] for row in _ROWS if "version" in row["rules"].split())))

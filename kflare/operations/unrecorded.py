@@ -8,9 +8,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from kflare.errors import DataError, LedgerError
 from kflare.io.atomic import make_folder, write_whole, writing
@@ -18,6 +16,9 @@ from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Forecast, Outage, cycle_name
 from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def kept_path(settings: ForecastSettings, issue: datetime) -> Path:
@@ -34,7 +35,7 @@ def keep_cycle(
     settings: ForecastSettings,
     cycle: Forecast | Outage,
     *,
-    features: pd.DataFrame | None = None,
+    features: "pd.DataFrame | None" = None,
     tracker: Mapping[str, Any] | None = None,
 ) -> Path:
     """Keep a cycle with all that `Ledger.record` takes; SettingError if that cannot be written either."""
@@ -81,6 +82,8 @@ def record_kept(settings: ForecastSettings, *, ledger: Ledger, log: EventLog) ->
 
 
 def _read(path: Path) -> tuple[Forecast | Outage, dict[str, Any]]:
+    import pandas as pd
+
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         cycle = (Forecast if "rung" in content["cycle"] else Outage).from_json(content["cycle"])

@@ -17,7 +17,7 @@ from kflare.verification.resampling import ProbabilityScores, ReferenceScores, T
 from kflare.verification.samples import Outcomes, Probabilities, check_outcomes, check_samples
 from kflare.verification.scores import Score
 
-__all__ = ["ClusteredSamples", "Interval", "Resampled", "bootstrap"]
+__all__ = ["ClusteredSamples", "Interval", "Resampled", "bootstrap", "rate_interval"]
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
@@ -69,6 +69,14 @@ class Resampled:
             drawn = self.drawn[a] - self.drawn[b]
         value = Score(self.scores[a] - self.scores[b], self.scores[a].reason or self.scores[b].reason)
         return _interval(score, value, drawn, level=self.level, clusters=self.clusters, difference=True)
+
+
+def rate_interval(events: int, samples: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of the rate of events in samples that are independent."""
+    rate, z = events / samples, 1.959963984540054
+    middle, half = rate + z**2 / (2 * samples), z * (rate * (1 - rate) / samples + (z / samples) ** 2 / 4) ** 0.5
+    whole = 1 + z**2 / samples
+    return max((middle - half) / whole, 0.0), min((middle + half) / whole, 1.0)
 
 
 class ClusteredSamples:

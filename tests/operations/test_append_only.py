@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from alembic import command
 from sqlalchemy import String, insert, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -17,7 +16,7 @@ from kflare.commands import forecast as program
 from kflare.errors import LedgerError
 from kflare.flares.catalogue import FlareList
 from kflare.operations import schema
-from kflare.operations.database import _config, _engine, transaction, upgrade_database
+from kflare.operations.database import _engine, transaction, upgrade_database, upgrade_schema
 from kflare.operations.forecast import Outage, cycle_name
 from kflare.operations.ledger import Ledger
 
@@ -69,6 +68,8 @@ def test_no_insert_takes_the_place_of_a_row(ledger: Ledger) -> None:
     sqlite = ledger.engine.dialect.name == "sqlite"
     before = list(ledger.cycles(ISSUE, ISSUE + 4 * SIX))
     for table in schema.metadata.sorted_tables:
+        if table is schema.features:
+            continue  # only older versions wrote into it
         names = ", ".join(f'"{column.name}"' for column in table.columns)
         key = next(iter(table.primary_key.columns)).name
         other = names.replace(f'"{key}"', "'99'", 1)
@@ -101,11 +102,12 @@ NEW_COVERAGE = (
     "INSERT INTO coverage (coverage_id, since, until, source, recorded) "
     "SELECT 999, since, recorded, source, recorded FROM coverage LIMIT 1"
 )
-REMOVED = [f"DELETE FROM {name}" for name in ("features", "models", "inputs", "probabilities", "regions")]
+OTHERS = "SELECT features FROM measured WHERE cycle_id LIKE '%0900'"
+REMOVED = [f"DELETE FROM {name}" for name in ("measured", "models", "inputs", "probabilities", "regions")]
 FORGERIES = {
     "a document": (["UPDATE cycles SET document = replace(document, '0.7', '0.9')"], "link 1"),
     "a last bit": (["UPDATE probabilities SET network = network * 1.000000000000001"], "link 1"),
-    "a feature": (["UPDATE features SET value = 7 WHERE name = 'CRMax'"], "link 1"),
+    "a feature": ([f"UPDATE measured SET features = ({OTHERS})"], "link 1"),
     "a flare's class": (["UPDATE flares SET goes_class = 'X9.9' WHERE flare_id = 1"], "link 2"),
     "a flare removed": (["DELETE FROM flares WHERE flare_id = 1"], "link 2"),
     "a flare added": ([NEW_FLARE], "`flares` has 1 rows that no link holds"),
@@ -200,7 +202,7 @@ def first_schema(url: str, fill: Callable[..., None]) -> None:
     """A ledger as kflare 0.1 made it."""
     engine = _engine(url)
     with transaction(engine, write=True) as connection:
-        command.upgrade(_config(connection), "0001")
+        upgrade_schema(connection, "0001")
         fill(connection)
     engine.dispose()
 
@@ -218,7 +220,7 @@ def test_a_ledger_of_the_first_schema_is_chained_and_its_future_given_back(datab
             }])  # fmt: skip
 
     first_schema(database_url, fill)
-    assert upgrade_database(database_url) == ("0001", "0002")
+    assert upgrade_database(database_url) == ("0001", "0003")
     with Ledger(database_url) as ledger:
         assert ledger.faults() == []
         late = ISSUE + timedelta(days=30)

@@ -7,20 +7,22 @@ import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from sqlalchemy import create_engine, inspect, select, text
+from sqlalchemy import create_engine, func, insert, inspect, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 
 from kflare.errors import SettingError
 from kflare.operations import schema
-from kflare.operations.database import upgrade_database
+from kflare.operations.chain import add_link
+from kflare.operations.database import _engine, transaction, upgrade_database, upgrade_schema
 from kflare.operations.forecast import Forecast, InputRecord, ModelUse, Outage, Probability, RegionForecast
-from kflare.operations.ledger import Ledger
+from kflare.operations.ledger import Ledger, _append, _cycle_row
 
 ISSUE = datetime(2026, 11, 20, 3, tzinfo=UTC)
 SIX = timedelta(hours=6)
@@ -115,7 +117,7 @@ def test_rows_of_older_versions_are_read_and_written_alike(ledger: Ledger) -> No
             written = written.replace('"window_end"', '"swpc": {}, "window_end"')
             marks = '"calibrated_danger": null, "calibrated_warning": null, '
             written = written.replace('"bounds": {', f'"bounds": {{{marks}')
-            assert connection.execute(asked).scalar_one() == written
+            assert json.loads(connection.execute(asked).scalar_one()) == json.loads(written)
         assert ledger.cycle(cycle.issue) == cycle
         assert type(cycle).from_json(json.loads(stored)) == cycle
 
@@ -183,6 +185,57 @@ def test_features_of_past_cycles(ledger: Ledger) -> None:
     assert ledger.features(ISSUE + 9 * SIX, ISSUE + 10 * SIX).empty
 
 
+def test_features_come_back_to_the_last_bit(ledger: Ledger) -> None:
+    random = np.random.default_rng(3)
+    values = pd.DataFrame(random.lognormal(0, 20, (2, 50)), [2, 1], [f"F{n:02d}" for n in range(50)])
+    values.iloc[0, :4] = [0.0, -0.0, np.inf, 5e-324]
+    values.iloc[1] = np.nan
+    ledger.record(forecast(), features=values)
+    table = ledger.features(ISSUE - SIX, ISSUE)
+    assert list(table["region"]) == ["r1", "r2"]
+    np.testing.assert_array_equal(table[values.columns].to_numpy(), values.loc[[1, 2]].to_numpy())
+    with ledger.engine.connect() as connection:
+        (size,) = connection.execute(select(func.length(schema.measured.c.features))).one()
+    assert size < 100 * 8 + 200  # names included; as rows of their own they were more than 70 bytes each
+
+
+def test_what_was_recorded_one_row_each_is_read_like_what_is_packed(database_url: str) -> None:
+    """A ledger of schema 0002, as kflare made it before features were packed."""
+    values = pd.DataFrame({"Area": [100.0, np.nan], "CRMax": [np.nan, 2.5]}, index=[1, 2])
+    engine = _engine(database_url)
+    with transaction(engine, write=True) as connection:
+        upgrade_schema(connection, "0002")
+        connection.execute(insert(schema.cycles), [_cycle_row(forecast(), {"n": 1}, ISSUE)])
+        _append(connection, forecast(), None)
+        rows = [
+            {
+                "cycle_id": forecast().cycle_id,
+                "number": number,
+                "name": name,
+                "value": None if pd.isna(value) else value,
+            }
+            for number, of in values.iterrows()
+            for name, value in of.items()
+        ]
+        connection.execute(insert(schema.features), rows)
+        add_link(connection, "cycle", forecast().cycle_id)
+    engine.dispose()
+    with pytest.raises(SettingError, match="is of schema 0002, this kflare writes 0003: run"):
+        Ledger(database_url)
+    assert upgrade_database(database_url) == ("0002", "0003")
+    with Ledger(database_url) as ledger:
+        assert ledger.faults() == []
+        assert ledger.cycle(ISSUE) == forecast()
+        assert {index["name"] for index in inspect(ledger.engine).get_indexes("cycles")} >= {"ix_cycles_data_time"}
+        ledger.record(forecast(ISSUE + SIX), features=values)
+        assert ledger.faults() == []
+        table = ledger.features(ISSUE - SIX, ISSUE + SIX)
+        then, now = (table[table["time"] == time].drop(columns="time") for time in sorted(set(table["time"])))
+        pd.testing.assert_frame_equal(then.reset_index(drop=True), now.reset_index(drop=True))
+        assert list(then["region"]) == ["r1", "r2"]
+        np.testing.assert_array_equal(then[["Area", "CRMax"]].to_numpy(), values.to_numpy())
+
+
 def test_the_tracker_is_that_of_the_newest_cycle_before(ledger: Ledger) -> None:
     ledger.record(forecast(), tracker={"n": 1})
     ledger.record(Outage("o", ISSUE + SIX, "no data"))
@@ -210,7 +263,7 @@ def test_the_first_revision_makes_what_it_always_made() -> None:
 
 
 def test_upgrading_an_up_to_date_ledger_changes_nothing(ledger: Ledger, database_url: str) -> None:
-    assert upgrade_database(database_url) == ("0002", "0002")
+    assert upgrade_database(database_url) == ("0003", "0003")
 
 
 def test_another_versions_ledger_is_refused(database_url: str) -> None:
@@ -219,8 +272,28 @@ def test_another_versions_ledger_is_refused(database_url: str) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
-    with pytest.raises(SettingError, match="is of schema 9999, this kflare writes 0002"):
+    with pytest.raises(SettingError, match="is of schema 9999, this kflare writes 0003"):
         Ledger(database_url)
+
+
+def test_a_monitor_loads_little_and_changes_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    with Ledger(url) as ledger:
+        ledger.record(forecast())
+    (tmp_path / "kflare.toml").write_text(
+        f'[ledger]\nurl = "{url}"\n[log]\npath = "logs/events"\n'
+        '[server]\naddress = "127.0.0.1:1"\ntimeout_seconds = 0.1\n'
+    )
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    code = (
+        "import sys; from kflare.commands.forecast import main; code = main(sys.argv[1:]); "
+        "print([name for name in ('tensorflow', 'pandas', 'alembic', 'scipy') if name in sys.modules]); sys.exit(code)"
+    )
+    given = ["--settings", str(tmp_path / "kflare.toml"), "--status", "--now", "2026-11-20T04:00"]
+    done = subprocess.run([sys.executable, "-c", code, *given], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("}\n[]\n")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,10 @@ def test_coverage_is_merged(ledger: Ledger) -> None:
     for since, until in ((0, 24), (20, 48), (72, 96)):
         ledger.record_flares(none, since=START + since * HOUR, until=START + until * HOUR, source="a")
     covered = ledger.flares(START, START + 4 * DAY)
-    assert covered.covers(START + HOUR, START + 2 * DAY)
-    assert not covered.covers(START + DAY, START + 3 * DAY)
+    begin = pd.Series(pd.DatetimeIndex([START - HOUR, START, START + HOUR, START + DAY, START + 3 * DAY]))
+    end = pd.Series(pd.DatetimeIndex([START, START + 2 * DAY, START + 2 * DAY, START + 3 * DAY, START + 4 * DAY]))
+    assert list(covered.covers(begin, end)) == [False, True, True, False, True]
+    assert not ledger.flares(START + 9 * DAY, START + 10 * DAY).covers(begin, end).any()
     with pytest.raises(DataError, match="`since` must come before `until`"):
         ledger.record_flares(none, since=START, until=START, source="a")
 

@@ -50,7 +50,7 @@ def test_archive_and_ledger_give_one_feature_table(tmp_path: Path) -> None:
     srs, xray = read_srs(seen / "srs.csv"), read_xray_flux(xrays)
     with Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger:
         for observations in sets_in([seen]):
-            inputs = CycleInputs((), None, observations, {}, xray, srs)
+            inputs = CycleInputs((), None, None, observations, {}, xray, srs)
             issue = observations.time + timedelta(hours=1)
             cycle, disk = _forecast(issue, settings, inputs, ledger, log)
             ledger.record(cycle, features=_features(disk), tracker=disk.tracker)

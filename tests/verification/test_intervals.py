@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from kflare.errors import DataError, SettingError
 from kflare.verification.contingency import ContingencyTable
-from kflare.verification.intervals import ClusteredSamples, bootstrap
+from kflare.verification.intervals import ClusteredSamples, bootstrap, rate_interval
 from kflare.verification.probabilistic import (
     brier_decomposition,
     brier_score,
@@ -55,6 +56,12 @@ def test_weights_score_like_repeated_samples(rows, times):
         "gini": gini(o, p),
     }
     assert {name: score[0] for name, score in fast.items()} == pytest.approx(dict(slow), abs=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize(("events", "samples"), [(0, 1), (1, 1), (0, 30), (7, 30), (28, 100), (2666, 2666)])
+def test_the_interval_of_a_rate_is_that_of_scipy(events, samples):
+    expected = binomtest(events, samples).proportion_ci(0.95, method="wilson")
+    assert rate_interval(events, samples) == pytest.approx(tuple(expected), abs=1e-12)
 
 
 def test_the_value_is_that_of_the_samples():

@@ -1,12 +1,16 @@
 """`latest.json`: the newest forecast, or the outage in its place, for programs. The classes give its JSON Schema."""
 
+import ast
+import inspect
 import json
+from itertools import pairwise
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from kflare.errors import DataError
+from kflare.operations import forecast
 from kflare.operations.forecast import MARKS, Forecast, Outage, forecast_class
 from kflare.operations.records import CHECKED, CheckedRecord, Utc
 
@@ -82,8 +86,12 @@ def schema_text() -> str:
     """JSON Schema (2020-12) of `latest.json`."""
     schema = TypeAdapter(_Latest).json_schema(mode="serialization")
     del schema["discriminator"]  # of OpenAPI, unknown to JSON Schema
-    for one in schema["$defs"].values():
+    for name, one in schema["$defs"].items():
         del one["title"]
+        of = ast.parse(inspect.getsource(globals().get(name) or getattr(forecast, name))).body[0]
+        for known, told in pairwise(getattr(of, "body", ())):  # a field, and the text below it
+            if isinstance(known, ast.AnnAssign) and isinstance(told, ast.Expr) and isinstance(known.target, ast.Name):
+                one["properties"][known.target.id]["description"] = inspect.cleandoc(ast.literal_eval(told.value))
         # New keys may come under the same format; those of today are always written.
         one |= {"additionalProperties": True, "required": list(one["properties"])}
         one["description"] = one["description"].partition("\n")[0]

@@ -72,6 +72,8 @@ class SiteData:
     """What followed the marks before these forecasts, for the page that explains the numbers."""
     title: str = "Solar flare forecast"
     recent_days: float = 7.0  # how far back the page of the last days reaches
+    made_of: Mapping[str, str] = field(default_factory=dict)
+    """Of each day of the archive a digest of what is on it: see `past_days`."""
 
 
 def time_text(time: datetime | None) -> str:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PIL import Image
@@ -25,9 +25,11 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.solar_image import CONTINUUM, read_solar_image
 from kflare.operations.event_log import EventLog
 from kflare.operations.records import utc_text
-from kflare.regions.extraction import Measured
-from kflare.regions.vector_field import FullDiskVector
 from kflare.sun.disk import Disk, network_disk
+
+if TYPE_CHECKING:
+    from kflare.regions.extraction import Measured
+    from kflare.regions.vector_field import FullDiskVector
 
 IMAGE: Final = "image"
 OVERLAY: Final = "overlay"
@@ -110,7 +112,7 @@ def _framed(image: Image.Image, disk: Disk, like: Magnetogram, size: int, how: I
     return image.transform((size, size), Image.Transform.AFFINE, affine, how)
 
 
-def vector_picture(vector: FullDiskVector, *, like: Magnetogram, size: int = _SIZE) -> bytes:
+def vector_picture(vector: "FullDiskVector", *, like: Magnetogram, size: int = _SIZE) -> bytes:
     """The radial field of a vector map on the frame of the magnetogram `like`, JPEG, white +200 G; HARPs outlined.
 
     Nishizuka et al. (2021), Fig. 2: outside the areas of the HARPs the field is 0.
@@ -154,7 +156,7 @@ def _jpeg(image: Image.Image, size: int) -> bytes:
 
 def keep_pictures(
     folder: Path,
-    measured: Measured,
+    measured: "Measured",
     files: Mapping[str, Path],
     maps: Mapping[str, tuple[str, Float32Array]],
     log: EventLog,

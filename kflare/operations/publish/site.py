@@ -6,50 +6,44 @@ a folder of their own, so that a page never shows boxes over another forecast's 
 """
 
 import shutil
-from datetime import datetime, timedelta
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from kflare.errors import SettingError
-from kflare.io.atomic import move_into_place, remove_abandoned, replace_link, temporary_folder, write_whole
-from kflare.operations.flare_records import Current, flare_texts
-from kflare.operations.forecast import Forecast, Outage
-from kflare.operations.ledger import Ledger
+from kflare.io.atomic import remove_abandoned, replace_link, sync_folder, temporary_folder, write_whole
+from kflare.operations.forecast import Forecast
 from kflare.operations.outcomes import forecast_outcomes
-from kflare.operations.publish.archive import archive_files, carry_over, picture_folder
+from kflare.operations.publish.archive import KEEP_PICTURES_DAYS, archive_files, carry_over, past_days, picture_folder
 from kflare.operations.publish.csv_table import csv_text
 from kflare.operations.publish.latest import SCHEMA_NAME, latest_text, schema_text
-from kflare.operations.publish.pages import PastCycle, SiteData, WindowOutcome, root_pages
+from kflare.operations.publish.pages import SiteData, root_pages
 from kflare.operations.publish.pictures import kept_pictures
 from kflare.operations.publish.publication import Publication
-from kflare.operations.publish.verification import record_sections, verification_sections
-from kflare.sun.disk import FULL_DISK
-from kflare.sun.times import within
+from kflare.operations.publish.verification import VERIFIED, record_sections, verification_sections
 
 _ASSETS: Final = ("kflare.css", "kflare.js")
 _ABANDONED_SECONDS: Final = 3600.0
-# Verification looks back one year: older forecasts are of another Sun, and `kflare.verify` scores them all.
-_VERIFIED: Final = timedelta(days=366)
 
 
 def publish_site(publication: Publication, folder: Path) -> None:
     """The publisher: the site after a cycle, from the ledger and the pictures that are kept."""
-    cycle, settings = publication.cycle, publication.settings
-    past = _past(cycle.issue, publication.ledger)
+    cycle, settings, ledger = publication.cycle, publication.settings, publication.ledger
+    since = (cycle.issue - VERIFIED).replace(hour=0, minute=0, second=0, microsecond=0)
+    outcomes = forecast_outcomes(ledger, since, cycle.issue, regions=False)
     data = SiteData(
         current=cycle,
         pictures=kept_pictures(settings.data.issue_folder(cycle.issue) / "pictures"),
-        past=past,
-        verification=verification_sections(past),
+        verification=verification_sections(outcomes),
         record=record_sections(cycle, settings.site.models, settings.marks.bounds),
         title=settings.site.title,
         recent_days=settings.site.recent_days,
     )
-    write_site(data, folder)
+    write_site(replace(data, **past_days(data, ledger, outcomes, folder, since=since)), folder)
 
 
-def write_site(data: SiteData, folder: Path, *, keep_pictures_days: float = 30.0) -> Path:
+def write_site(data: SiteData, folder: Path, *, keep_pictures_days: float = KEEP_PICTURES_DAYS) -> Path:
     """Write the site and take it into use in one step; after a SettingError it is as it was.
 
     `folder` is a link that this makes and moves. The version before the new one is kept, for readers who are just
@@ -66,7 +60,10 @@ def write_site(data: SiteData, folder: Path, *, keep_pictures_days: float = 30.0
             carry_over(before, building, data, keep_pictures_days=keep_pictures_days)
             _write(data, building)
             version = versions / f"{data.current.issue:%Y%m%dT%H%M%SZ}-{building.name.removeprefix('.part-')}"
-            move_into_place(building, version)
+            for path in (*building.rglob("*/"), building):  # files are on the disk: they were written whole, or linked
+                sync_folder(path)
+            building.replace(version)
+            sync_folder(versions)
         try:
             replace_link(folder, Path(versions.name) / version.name)
         except OSError:
@@ -104,22 +101,3 @@ def _write(data: SiteData, folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Carried-over files are links into the version in use: renaming over them leaves that one alone.
         write_whole(path, each)
-
-
-def _past(issue: datetime, ledger: Ledger) -> list[PastCycle]:
-    since = issue - _VERIFIED
-    cycles = list(ledger.cycles(since, issue))
-    table = forecast_outcomes(ledger, since, issue)
-    disk = table[(table["region"] == FULL_DISK) & (table["method"] == "kflare")].dropna(subset="observed")
-    observed = {(row.time.to_pydatetime(), row.threshold): bool(row.observed) for row in disk.itertuples()}
-    flares = ledger.flares(since, issue + timedelta(days=1))
-    return [PastCycle(cycle, _outcome(cycle, observed, flares)) for cycle in cycles]
-
-
-def _outcome(cycle: Forecast | Outage, observed: dict[tuple[datetime, str], bool], flares: Current) -> WindowOutcome:
-    known: dict[str, bool] = {}
-    begin, end = cycle.issue, cycle.issue + timedelta(days=1)
-    if isinstance(cycle, Forecast):
-        known = {name: observed[cycle.issue, name] for name in cycle.full_disk if (cycle.issue, name) in observed}
-        begin, end = cycle.window_start, cycle.window_end
-    return WindowOutcome(known, flare_texts(flares.table[within(flares.table["start"], begin, end)]))

@@ -1,21 +1,21 @@
 """How good the forecasts of the full disk have been, in tables and pictures: these, and those before the release."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from scipy.stats import binomtest
+import numpy.typing as npt
+import pandas as pd
 
 from kflare.errors import ModelError
-from kflare.io.arrays import BoolArray
 from kflare.io.percent import chance
 from kflare.models.publish import read_metadata
-from kflare.operations.forecast import FORECAST_CLASSES, Forecast, MarkBounds, Outage, Probability
-from kflare.operations.publish.pages import Figure, PastCycle, Section
+from kflare.operations.forecast import FORECAST_CLASSES, Forecast, MarkBounds, Outage
+from kflare.operations.publish.pages import Figure, Section
 from kflare.verification.contingency import ContingencyTable
-from kflare.verification.intervals import ClusteredSamples, Interval
+from kflare.verification.intervals import ClusteredSamples, Interval, rate_interval
 from kflare.verification.largest_class import CLASS_SCORES, ClassTable
 from kflare.verification.plots import as_png, plot_classes, plot_reliability, plot_roc, plot_series
 
@@ -29,42 +29,40 @@ _HEAD: Final = (
     "False alarm ratio", "Brier skill score (calibrated)",
 )  # fmt: skip
 _TEXT: Final = (
-    "Full-disk forecasts whose window has ended and is covered by the flare list. A forecast says yes where the "
-    "network's score is 50 or more. TSS is 1 for a perfect forecast and 0 without skill; the Brier skill score is "
-    "above 0 where the calibrated probability is better than always forecasting the mean rate. In brackets: 95 % "
-    "intervals, over days drawn with replacement. A dash: not defined, for lack of events or of forecasts."
+    "Full-disk forecasts of the last 366 days whose window has ended and is covered by the flare list. One says yes "
+    "where the network's score is 50 or more. TSS is 1 for a perfect forecast and 0 without skill; the Brier skill "
+    "score is above 0 where the calibrated probability is better than always forecasting the mean rate. In brackets: "
+    "95 % intervals, over days drawn with replacement. A dash: not defined, for lack of events or of forecasts."
 )
 
 _RECORD_HEAD: Final = ("Mark", "By", "From", "Days", "Flare followed (95 %)", "Mean calibrated")
 
-Known = Sequence[tuple[Forecast, bool]]
+VERIFIED: Final = timedelta(days=366)
+"""What is verified: older forecasts are of another Sun, and `kflare.verify` scores them all."""
 
 
-def verification_sections(past: Sequence[PastCycle]) -> tuple[Section, ...]:
+def verification_sections(outcomes: pd.DataFrame) -> tuple[Section, ...]:
     """Contingency tables and scores of the full-disk forecasts whose outcome is known, with diagrams for each class.
 
-    TSS alone flatters where events are rare: the false alarm ratio and the number of events are given beside it.
+    `outcomes` are of `forecast_outcomes`, in order of time. TSS alone flatters where events are rare: the false alarm
+    ratio and the number of events are given beside it.
     """
     rows: list[tuple[str, ...]] = []
     drawn: list[Section] = []
-    every = [
-        (one.forecast, one.outcome.observed)
-        for one in sorted(past, key=lambda one: one.forecast.issue)
-        if isinstance(one.forecast, Forecast) and one.outcome is not None
-    ]
+    known = dict(iter(outcomes[outcomes["observed"].notna()].groupby(["threshold", "method"])))
     for name in FORECAST_CLASSES:
-        known = [(forecast, observed[name]) for forecast, observed in every if name in observed]
-        for method, of in (("regions combined", "full_disk"), ("full-disk CNN", "cnn"), ("SWPC", "swpc")):
-            answered = [(forecast, event) for forecast, event in known if name in getattr(forecast, of)]
-            if answered:
-                rows.append(_row(name, method, of, answered))
-        drawn += _diagrams(name, [(forecast, event) for forecast, event in known if name in forecast.full_disk])
+        for told, method in (("regions combined", "kflare"), ("full-disk CNN", "cnn"), ("SWPC", "SWPC")):
+            if (name, method) in known:
+                rows.append(_row(name, told, known[name, method]))
+        if (name, "kflare") in known:
+            drawn += _diagrams(name, known[name, "kflare"], known.get((name, "cnn")))
     if not rows:
         return ()
     if not drawn:
         few = f"Diagrams are drawn from {_FEWEST} forecasts upward, once both outcomes have been observed."
         drawn = [Section("Diagrams", few)]
-    return (Section("Contingency tables and scores", _TEXT, _HEAD, tuple(rows)), *_largest_class(every), *drawn)
+    largest = _largest_class({name: known[name, "kflare"] for name in FORECAST_CLASSES if (name, "kflare") in known})
+    return (Section("Contingency tables and scores", _TEXT, _HEAD, tuple(rows)), *largest, *drawn)
 
 
 def record_sections(cycle: Forecast | Outage, models: Path | None, bounds: MarkBounds) -> tuple[Section, ...]:
@@ -103,21 +101,19 @@ def _marked(record: Mapping[str, Any], bounds: MarkBounds) -> Iterator[tuple[str
             days, events, mean = (sum(record[on][name][first:above]) for name in ("days", "events", "calibrated"))
             rate = "–"
             if days:
-                rate = chance(events / days, *binomtest(events, days).proportion_ci(0.95, method="wilson"))
+                rate = chance(events / days, *rate_interval(events, days))
             start = f"{first} %" if on == "calibrated" else str(first)
             yield mark, on, start, str(days), rate, chance(mean / days if days else None)
             above = first
 
 
-def _row(name: str, method: str, of: str, known: Known) -> tuple[str, ...]:
-    probabilities: list[Probability] = [getattr(forecast, of)[name] for forecast, _ in known]
-    observed = np.array([event for _, event in known])
-    yes = np.array([one.deciding >= _YES for one in probabilities])
-    samples, drawing = _samples([forecast for forecast, _ in known], observed)
+def _row(name: str, method: str, known: pd.DataFrame) -> tuple[str, ...]:
+    observed, calibrated = known["observed"].to_numpy(bool), known["calibrated"].to_numpy()
+    yes = known["probability"].to_numpy() >= _YES
+    samples, drawing = _samples(known)
     scorers = {"yes": samples.table_scores(yes)}
-    calibrated = [one.calibrated for one in probabilities if one.calibrated is not None]
-    if len(calibrated) == len(known):
-        scorers["calibrated"] = samples.probability_scores(np.array(calibrated))
+    if not np.isnan(calibrated).any():
+        scorers["calibrated"] = samples.probability_scores(calibrated)
     found = samples.resample(scorers, **drawing)
     skill = _score(found.interval("calibrated", "brier_skill_score")) if "calibrated" in scorers else "–"
     table = ContingencyTable.from_forecasts(observed, yes)
@@ -126,11 +122,16 @@ def _row(name: str, method: str, of: str, known: Known) -> tuple[str, ...]:
     return (f"≥ {name}1.0", method, *map(str, counts), *scores, skill)
 
 
-def _samples(forecasts: Sequence[Forecast], observed: BoolArray) -> tuple[ClusteredSamples, dict[str, Any]]:
+def _samples(known: pd.DataFrame) -> tuple[ClusteredSamples, dict[str, Any]]:
     """Samples in clusters of a day, and how these are drawn: two together where windows overlap."""
-    samples = ClusteredSamples(observed, np.array([one.window_start.date() for one in forecasts], dtype="M8[D]"))
-    overlap = any(later.window_start < one.window_end for one, later in pairwise(forecasts))
+    begin = _utc(known["window_start"])
+    samples = ClusteredSamples(known["observed"].to_numpy(bool), begin.astype("M8[D]"))
+    overlap = bool((begin[1:] < _utc(known["window_end"])[:-1]).any())
     return samples, {"block_length": min(1 + overlap, samples.clusters), "resamples": _RESAMPLES}
+
+
+def _utc(times: pd.Series) -> npt.NDArray[np.datetime64]:
+    return times.dt.tz_localize(None).to_numpy("datetime64[us]")
 
 
 def _score(found: Interval) -> str:
@@ -140,15 +141,15 @@ def _score(found: Interval) -> str:
     return text if np.isnan(found.lower) else f"{text} [{found.lower:.2f}, {found.upper:.2f}]"
 
 
-def _largest_class(every: Sequence[tuple[Forecast, Mapping[str, bool]]]) -> list[Section]:
+def _largest_class(known: Mapping[str, pd.DataFrame]) -> list[Section]:
     """Of the classes that all forecasts have: three, or four with X."""
-    names = [name for name in FORECAST_CLASSES if all(name in one.full_disk and name in seen for one, seen in every)]
+    forecasts = {time for rows in known.values() for time in rows["time"]}
+    names = [name for name, rows in known.items() if len(rows) == len(forecasts)]
     if len(names) < 2:
         return []
-    events = {name: np.array([seen[name] for _, seen in every]) for name in names}
-    samples, drawing = _samples([one for one, _ in every], events[names[0]])
-    yes = {name: np.array([one.full_disk[name].deciding >= _YES for one, _ in every]) for name in names}
-    table = ClassTable(yes, events, samples.codes)
+    samples, drawing = _samples(known[names[0]])
+    yes = {name: known[name]["probability"].to_numpy() >= _YES for name in names}
+    table = ClassTable(yes, {name: known[name]["observed"].to_numpy(bool) for name in names}, samples.codes)
     found = samples.resample({"": [[table]]}, **drawing)
     scores = ", ".join(f"{label} {_score(found.interval('', name))}" for name, label in CLASS_SCORES.items())
     head, *rows = table.rows()
@@ -158,21 +159,21 @@ def _largest_class(every: Sequence[tuple[Forecast, Mapping[str, bool]]]) -> list
     return [Section("Largest class", text, head, tuple(rows), (Figure("largest-class", picture, alt),))]
 
 
-def _diagrams(name: str, known: Known) -> list[Section]:
-    observed = np.array([happened for _, happened in known], dtype=np.bool_)
+def _diagrams(name: str, known: pd.DataFrame, cnn: pd.DataFrame | None) -> list[Section]:
+    observed, calibrated = known["observed"].to_numpy(bool), known["calibrated"].to_numpy()
     if len(known) < _FEWEST or observed.all() or not observed.any():
         return []
     event = f"≥ {name}1.0"
     low = name.lower()
-    deciding = np.array([forecast.full_disk[name].deciding for forecast, _ in known])
-    times = np.array([forecast.window_start.replace(tzinfo=None) for forecast, _ in known], dtype="datetime64[us]")
+    deciding = known["probability"].to_numpy()
     methods = {"regions combined": deciding}
-    if all(name in forecast.cnn for forecast, _ in known):
-        methods["full-disk CNN"] = np.array([forecast.cnn[name].deciding for forecast, _ in known])
+    if cnn is not None and len(cnn) == len(known):
+        methods["full-disk CNN"] = cnn["probability"].to_numpy()
+    title = f"Forecast and outcome, {event}"
     figures = [
         Figure(
             f"series-{low}",
-            as_png(plot_series(times, observed, deciding, threshold=_YES, title=f"Forecast and outcome, {event}")),
+            as_png(plot_series(_utc(known["window_start"]), observed, deciding, threshold=_YES, title=title)),
             f"Forecast probability of a flare {event} over time, marked as hit, miss, false alarm or correct null.",
         ),
         Figure(
@@ -181,13 +182,8 @@ def _diagrams(name: str, known: Known) -> list[Section]:
             f"Relative operating characteristic of {', '.join(methods)} for a flare {event}.",
         ),
     ]
-    calibrated = [forecast.full_disk[name].calibrated for forecast, _ in known]
-    if all(p is not None for p in calibrated):
-        drawing = plot_reliability(
-            observed, np.array(calibrated, dtype=np.float64), bins=10, title=f"Reliability, calibrated, {event}"
-        )
+    if not np.isnan(calibrated).any():
+        drawing = plot_reliability(observed, calibrated, bins=10, title=f"Reliability, calibrated, {event}")
         alt = f"Observed rate of a flare {event} against its calibrated probability, with the number of forecasts."
         figures.append(Figure(f"reliability-{low}", as_png(drawing), alt))
-    return [
-        Section(f"Flares {event}", f"{len(known)} forecasts, {int(observed.sum())} events.", figures=tuple(figures))
-    ]
+    return [Section(f"Flares {event}", f"{len(known)} forecasts, {observed.sum()} events.", figures=tuple(figures))]

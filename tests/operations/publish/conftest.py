@@ -1,10 +1,11 @@
 """Sites of the synthetic Sun."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from kflare.operations.forecast import Forecast, Outage
@@ -18,6 +19,20 @@ from kflare.operations.publish.pictures import (
 )
 from kflare.operations.publish.verification import verification_sections
 from tools.synthetic.sun import SyntheticSun
+
+
+def outcomes_of(past: Iterable[PastCycle]) -> pd.DataFrame:
+    """The outcomes of the full disk as `forecast_outcomes` gives them."""
+    rows = [
+        {"time": one.forecast.issue, "window_start": one.forecast.window_start, "window_end": one.forecast.window_end,
+         "method": method, "threshold": name, "probability": p.deciding, "calibrated": p.calibrated,
+         "observed": None if one.outcome is None else one.outcome.observed.get(name)}
+        for one in sorted(past, key=lambda one: one.forecast.issue)
+        if isinstance(one.forecast, Forecast)
+        for method, of in (("kflare", one.forecast.full_disk), ("cnn", one.forecast.cnn))
+        for name, p in of.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows).astype({"probability": float, "calibrated": float, "observed": float})
 
 
 @pytest.fixture(scope="session")
@@ -63,4 +78,4 @@ def site_data(
         forecast.regions[0], status="limb", probability={}, imputed=None, remarks=("55° from the central meridian",)
     )
     forecast = replace(forecast, regions=(limb, *forecast.regions[1:]), remarks=("AIA 131 Å is 36 min older.",))
-    return SiteData(forecast, pictures, past, verification_sections(past))
+    return SiteData(forecast, pictures, past, verification_sections(outcomes_of(past)))

@@ -14,11 +14,13 @@ from kflare.operations.publish.pages import PastCycle, SiteData, WindowOutcome, 
 from kflare.operations.publish.site import write_site
 from kflare.operations.publish.verification import record_sections, verification_sections
 
+from .conftest import outcomes_of
+
 Make = Callable[..., Forecast]
 
 
 def test_counts_are_of_the_forecasts_whose_outcome_is_known(past: tuple[PastCycle, ...]) -> None:
-    head, *diagrams = verification_sections(past)
+    head, *diagrams = verification_sections(outcomes_of(past))
     rows = {row[:2]: dict(zip(head.head, row, strict=True)) for row in head.rows}
     for name in ("C", "M"):
         known = [one for one in past if one.outcome is not None]
@@ -40,7 +42,7 @@ def test_counts_are_of_the_forecasts_whose_outcome_is_known(past: tuple[PastCycl
 
 
 def test_the_largest_class_is_counted_once_for_each_forecast(past: tuple[PastCycle, ...]) -> None:
-    section = verification_sections(past)[1]
+    section = verification_sections(outcomes_of(past))[1]
     assert (section.title, section.head) == ("Largest class", ("Forecast", "below C", "C", "M"))
     known = [one for one in past if one.outcome is not None]
     counts = {
@@ -54,14 +56,14 @@ def test_the_largest_class_is_counted_once_for_each_forecast(past: tuple[PastCyc
 
 def test_few_forecasts_give_no_diagram_and_none_give_no_section(past: tuple[PastCycle, ...]) -> None:
     known = [one for one in past if one.outcome is not None][:3]
-    titles = [section.title for section in verification_sections(known)]
+    titles = [section.title for section in verification_sections(outcomes_of(known))]
     assert titles == ["Contingency tables and scores", "Largest class", "Diagrams"]
-    assert verification_sections([one for one in past if one.outcome is None]) == ()
+    assert verification_sections(outcomes_of(one for one in past if one.outcome is None)) == ()
 
 
 def test_a_forecast_without_calibration_is_scored_as_yes_or_no(make_forecast: Make) -> None:
     entry = PastCycle(make_forecast(full_disk={"M": Probability(0.6)}, cnn={}), WindowOutcome({"M": True}))
-    (row,) = verification_sections([entry])[0].rows
+    (row,) = verification_sections(outcomes_of([entry]))[0].rows
     assert row[2:6] == ("1", "1", "1", "0")
     assert row[-1] == "–"
 
