@@ -21,9 +21,10 @@ OUTSIDE = {
     "CONTRIBUTING.md": "contributing",
     "ARCHITECTURE.md": "architecture",
     "CHANGELOG.md": "changelog",
-    **{str(card.relative_to(ROOT)): f"card-{card.parts[-4]}"
-       for card in sorted(ROOT.glob("savedmodels/*/*/assets.extra/MODEL_CARD.md"))},
-}  # fmt: skip
+}
+# The newest model card of each model.
+_CARDS = sorted(ROOT.glob("savedmodels/*/*/assets.extra/MODEL_CARD.md"), key=lambda card: int(card.parts[-3]))
+OUTSIDE |= {str(card.relative_to(ROOT)): f"card-{card.parts[-4]}" for card in _CARDS}
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
 
