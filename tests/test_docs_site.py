@@ -59,6 +59,19 @@ def test_links_lead_to_a_file_and_a_heading(path):
         assert not anchor or anchor in anchors(goal), target
 
 
+def test_every_page_stands_in_a_table_of_contents():
+    contents = re.compile(r"^```\{toctree\}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    listed = {
+        re.sub(r".*<(.*)>", r"\1", line)
+        for path in DOCS.glob("*.md")
+        for block in contents.findall(path.read_text(encoding="utf-8"))
+        for line in block.splitlines()
+        if line and not line.startswith(":")
+    }
+    pages_here = {path.stem for path in DOCS.glob("*.md")} | {f"generated/{name}" for name in pages.OUTSIDE.values()}
+    assert pages_here - listed == {"index"}
+
+
 def test_nothing_cites_a_file_that_a_reader_does_not_have():
     # In two parts, so that this file does not cite them either.
     cited = re.compile("|".join(f"{name}(?:\\.md\\b|[ :])" for name in ("SCI" + "ENCE", "DES" + "IGN", "ANCH" + "ORS")))
