@@ -299,7 +299,8 @@ def test_fidelity_of_files_that_are_there(tmp_path, capsys):
     assert lines[3].startswith("20131020_0010_mdimag_512.jpg, hmi.M_720s.20131020_000000_TAI.magnetogram.fits: ")
     assert lines[4].startswith("means of Yi et al. 2021, section 2: byte_correlation MDI 0.91, HMI 0.87;")
     assert err.startswith("kflare.fetch: byte 255 is 100 G in `")
-    assert "20131020_0000_mdimag_512.jpg` (name of its archive; noise of the quiet Sun 4." in err
+    # 6 G, of which areas of 1.1 × 1.1 pixels and the quietest tenth of the blocks have about half.
+    assert "20131020_0000_mdimag_512.jpg` (name of its archive; noise of the quiet Sun 3." in err
     assert len(err.splitlines()) == 1
     # The same field in bytes of ±250 G, under a name that promises ±100 G.
     shown = np.where(np.isnan(field), 0, np.rint((np.clip(field, -250, 250) + 250) * 0.51))[::-1].astype(np.uint8)
