@@ -74,13 +74,24 @@ class CheckedRecord:
 
     def as_json(self) -> dict[str, Any]:
         """Plain data, times as `utc_text`; `from_json` gives the same record back."""
-        plain: dict[str, Any] = TypeAdapter(type(self)).dump_python(self, mode="json")
+        plain: dict[str, Any] = _adapter(type(self)).dump_python(self, mode="json")
         return plain
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The record that `as_json` wrote; DataError if a field is missing, unknown or impossible."""
-        return TypeAdapter(cls).validate_json(json.dumps(values))
+        record: Self = _adapter(cls).validate_json(json.dumps(values))
+        return record
+
+
+_ADAPTERS: Final[dict[type, TypeAdapter[Any]]] = {}
+
+
+def _adapter(of: type) -> TypeAdapter[Any]:
+    """Made once: a publication reads hundreds of records."""
+    if of not in _ADAPTERS:
+        _ADAPTERS[of] = TypeAdapter(of)
+    return _ADAPTERS[of]
 
 
 def first_fault(
