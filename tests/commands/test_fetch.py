@@ -214,10 +214,10 @@ def test_near_real_time(sun, fetch):
     lines = out.splitlines()
     assert lines[0] == f"for the forecast of {issue:%Y-%m-%dT%H:%MZ}"
     assert re.fullmatch(r"magnetogram   data      \S+Z  1\.\d\d h old  QUALITY 0x00000400  1 file", lines[1])
-    assert len(lines) == 10
+    assert len(lines) == 11
     status, out, _ = fetch(*nrt(sun, issue), "--json")
     told = json.loads(out)
-    assert (status, told["complete"], len(told["sources"])) == (0, True, 9)
+    assert (status, told["complete"], len(told["sources"])) == (0, True, 10)
 
 
 def test_near_real_time_without_some_data(sun, fetch):
@@ -226,7 +226,7 @@ def test_near_real_time_without_some_data(sun, fetch):
     sun.records = [record for record in sun.records if record.keywords.get("WAVELNTH") not in {"131", "1600"}]
     status, out, err = fetch(*nrt(sun, issue))
     assert status == 1
-    assert err == "kflare.fetch: no data of 2 of 9 kinds: aia_131, aia_1600\n"
+    assert err == "kflare.fetch: no data of 2 of 10 kinds: aia_131, aia_1600\n"
     assert "aia_131       no data   `aia.lev1_nrt2` has no usable record from 1 h to 5 h before issue" in out
 
 
