@@ -1,4 +1,4 @@
-"""Puts the score tables of the released models into docs/skill_cnn.md, from the metadata that their training kept.
+"""Puts the score tables of the released models into docs/skill.md and skill_cnn.md, from what their training kept.
 
     python tools/skill_tables.py [--check]
 
@@ -15,10 +15,21 @@ from typing import Any
 from model_card import score_table
 
 from kflare.models.publish import versions
+from kflare.operations.forecast import MarkBounds
+from kflare.operations.publish.verification import RECORD_HEAD, what_followed
 
 ROOT = Path(__file__).resolve().parents[1]
-DOC = ROOT / "docs" / "skill_cnn.md"
-TABLE = re.compile(r"(<!-- (scores|reading) of (cnn-[cm]) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+DOCS = [ROOT / "docs" / name for name in ("skill.md", "skill_cnn.md")]
+TABLE = re.compile(r"(<!-- (scores|reading|tests) of (cnn-[cm]|defn-\*) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+EVENTS = {"defn-m": "≥M1.0", "defn-c": "≥C1.0"}
+TESTS = {
+    "2013 to 2017, by years": None,
+    "2017 to 2020, the released models": "2017 to 2020",
+    "2018 to 2020, the released models": "2018 to 2020",
+    "SMARP 1999 to 2007 by SHARP": "SMARP by SHARP",
+    "SHARP 2013 to 2020 by SMARP": "SHARP by SMARP",
+}
+"""Headings, and where the metadata keep a test: None for the cross-validation, else in `further_tests`."""
 
 
 def metadata(name: str) -> dict[str, Any]:
@@ -34,6 +45,8 @@ def filled(text: str) -> str:
 
     def one(match: re.Match[str]) -> str:
         mark, what, name = match.groups()
+        if what == "tests":
+            return f"{mark}\n{region_tests()}\n"
         scores = metadata(name)["cross_validation"]
         reading = ", ".join(f"{value:.3f}" for value in scores["correlation_of_reading_and_measure"])
         body = score_table(scores) if what == "scores" else f"`{name}` by block: {reading}."
@@ -42,16 +55,50 @@ def filled(text: str) -> str:
     return TABLE.sub(one, text)
 
 
+def region_tests() -> str:
+    """All tests of `defn-m` and `defn-c`: scores of all methods, of each year, and what followed each mark."""
+    kept = {name: metadata(name) for name in EVENTS}
+    parts = []
+    for heading, key in TESTS.items():
+        every = {name: of["cross_validation"] if key is None else of["further_tests"][key] for name, of in kept.items()}
+        about = {scores["about"].rstrip(".") for scores in every.values()}
+        parts += [f"### {heading}", f"{about.pop()}."]
+        for name, scores in every.items():
+            event, years = EVENTS[name], scores["network"]["by_year"]
+            parts.append("\n".join(score_table(scores).splitlines()[2:]).replace("| method |", f"| {event} |", 1))
+            if set(years) == {"all"}:
+                one = years["all"]
+                counts = f"{one['samples']:,} samples, {one['events']} with an event"
+                parts.append(f"{counts}, of {one['event_regions']} regions.")
+                continue
+            head = f"| {event}, year | samples | events (regions) | network's TSS | BSS |\n|" + " --- |" * 5
+            rows = (
+                f"| {year} | {one['samples']:,} | {one['events']} ({one['event_regions']}) "
+                f"| {one['tss']:.2f} | {one['bss']:.2f} |"
+                for year, one in years.items()
+            )
+            parts.append("\n".join([head, *rows]))
+    parts += ["### What followed each mark", kept["defn-m"]["full_disk_record"]["about"]]
+    for name, event in EVENTS.items():
+        bounds = MarkBounds(calibrated_danger=0.5, calibrated_warning=0.25)
+        rows = [f"| {' | '.join(row)} |" for row in what_followed(kept[name]["full_disk_record"], bounds)]
+        head = f"| {event} | {' | '.join(RECORD_HEAD[1:])} |\n|" + " --- |" * len(RECORD_HEAD)
+        parts.append("\n".join([head, *rows]))
+    return "\n\n".join(parts)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing, and fail if a table is an old one")
     args = parser.parse_args()
-    text = DOC.read_text()
-    new = filled(text)
-    if args.check:
-        return int(new != text)
-    DOC.write_text(new)
-    return 0
+    old = 0
+    for page in DOCS:
+        text = page.read_text()
+        new = filled(text)
+        old |= new != text
+        if not args.check:
+            page.write_text(new)
+    return int(old) if args.check else 0
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def test_a_released_image_model_is_whole(name):
         assert np.isnan([unseen["probability"], unseen["calibrated"]]).all()
 
 
-# As version 6 was published, which is version 5 with another reading of bytes: what is changed around its weights must
+# As version 6 was published; version 7 has its weights in another graph: what is changed around them must
 # leave its answers as they were.
 ANSWERS = {
     ("cnn-c", "hmi.M_20130104_000034.jpg"): (0.9281025, 0.9952186),

@@ -35,7 +35,7 @@ _TEXT: Final = (
     "95 % intervals, over days drawn with replacement. A dash: not defined, for lack of events or of forecasts."
 )
 
-_RECORD_HEAD: Final = ("Mark", "By", "From", "Days", "Flare followed (95 %)", "Mean calibrated")
+RECORD_HEAD: Final = ("Mark", "By", "From", "Days", "Flare followed (95 %)", "Mean calibrated")
 
 VERIFIED: Final = timedelta(days=366)
 """What is verified: older forecasts are of another Sun, and `kflare.verify` scores them all."""
@@ -77,7 +77,7 @@ def record_sections(cycle: Forecast | Outage, models: Path | None, bounds: MarkB
         try:
             about = read_metadata(models / use.name / str(use.version))
             record, event = about["full_disk_record"], about["class"].removesuffix("+")
-            rows = tuple(_marked(record, bounds)) if event == "M" else ()
+            rows = tuple(what_followed(record, bounds)) if event == "M" else ()
             days, events = (np.array(record["calibrated"][name], np.int64) for name in ("days", "events"))
             text = str(record["about"])
         except (ModelError, LookupError, TypeError, ValueError):  # the forecast is published without
@@ -89,11 +89,12 @@ def record_sections(cycle: Forecast | Outage, models: Path | None, bounds: MarkB
         alt = f"Observed rate of a flare ≥ {event}1.0 against its calibrated probability, before this release."
         figure = Figure(f"record-{event.lower()}", as_png(drawing), alt)
         title = f"What followed, flares ≥ {event}1.0"
-        sections.append(Section(title, text, _RECORD_HEAD, rows, (figure,)))
+        sections.append(Section(title, text, RECORD_HEAD, rows, (figure,)))
     return tuple(sections)
 
 
-def _marked(record: Mapping[str, Any], bounds: MarkBounds) -> Iterator[tuple[str, ...]]:
+def what_followed(record: Mapping[str, Any], bounds: MarkBounds) -> Iterator[tuple[str, ...]]:
+    """Rows of `RECORD_HEAD`: of each mark its days, how many an event followed, and the mean calibrated probability."""
     for on, begins in bounds.marks.items():
         above = 100
         for mark, least in begins.items():
