@@ -5,22 +5,10 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from kflare import __version__
+from kflare.io.stored_table import stored_rows
 
 #: What each command is for, in the order of the README's tour.
-COMMANDS = {
-    "fetch": "download observations, or the near-real-time set of a forecast",
-    "features": "find active regions and measure their features",
-    "fit": "train a model and publish it as a SavedModel",
-    "crossvalidate": "cross-validate a model beside its baselines",
-    "verify": "score a table of forecasts, or the ledger",
-    "serve": "serve models on this machine",
-    "releases": "publish, list, verify, roll back and label served models",
-    "predict": "ask a server for forecasts",
-    "forecast": "one operational cycle, or the schedule",
-    "attribute": "export attribution maps",
-    "analyse": "compare exported maps with flares, inversion lines and SHARP parameters",
-    "controls": "test how far a model's attribution maps can be trusted",
-}
+COMMANDS = {row["command"]: row["job"] for row in stored_rows("kflare.commands", "commands.csv")}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

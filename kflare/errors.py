@@ -6,10 +6,7 @@ The commands print it on one line and end with exit status 1.
 
 
 class KflareError(Exception):
-    """Root of all errors that kflare raises on purpose.
-
-    Its message is one line, though a name that it quotes from a file may hold line breaks.
-    """
+    """Root of all errors that kflare raises on purpose; one line, unless a file's name that it quotes has several."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.splitlines()))

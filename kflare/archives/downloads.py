@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -150,9 +151,8 @@ def _fetch(request: FileRequest, web: Web) -> None:
     part = _Part(request.path)
     with part.locked() as out:
         try:
-            web.with_retries(
-                request.url, lambda deadline: _go_on(request, web, part, out, deadline), progress=lambda: part.most
-            )
+            once = partial(_go_on, request, web, part, out)
+            web.with_retries(request.url, once, progress=lambda: part.most)
             part.publish(request, out)
         except BaseException:
             part.tidy(out)

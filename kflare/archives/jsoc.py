@@ -138,17 +138,9 @@ class Jsoc:
                 super().__init__(server)
                 self._json = Transport(server)
 
-        return Client(
-            ServerConfig(
-                name="kflare",
-                cgi_baseurl=urljoin(self.url, "cgi-bin/ajax/"),
-                cgi_show_series="show_series",
-                cgi_jsoc_info="jsoc_info",
-                cgi_jsoc_fetch="jsoc_fetch",
-                cgi_check_address="checkAddress.sh",
-                http_download_baseurl=self.url,
-            )
-        )
+        programs = {f"cgi_{name}": name for name in ("show_series", "jsoc_info", "jsoc_fetch")}
+        programs |= {"cgi_baseurl": urljoin(self.url, "cgi-bin/ajax/"), "cgi_check_address": "checkAddress.sh"}
+        return Client(ServerConfig(name="kflare", http_download_baseurl=self.url, **programs))
 
     def records(
         self,
@@ -220,11 +212,8 @@ class Jsoc:
         self, selection: str, series: str, *, keys: Sequence[str] | None, segments: Sequence[str]
     ) -> list[Record]:
         wanted = _ALL if keys is None else list(dict.fromkeys(("T_REC", "T_OBS", "QUALITY", *keys)))
-        answer = self._asked(
-            lambda: self.client.query(
-                selection, key=wanted, seg=list(segments) or None, convert_numeric=False, rec_index=True
-            )
-        )
+        options = {"key": wanted, "seg": list(segments) or None, "convert_numeric": False, "rec_index": True}
+        answer = self._asked(lambda: self.client.query(selection, **options))
         table, paths = answer if segments else (answer, None)
         found = []
         for place, name in enumerate(table.index):

@@ -190,16 +190,10 @@ class _Search:
 
     def _result(self, found: Sequence[tuple[Record, Mapping[str, Path]]] = (), reason: str = "") -> NrtResult:
         masks = [record.quality for record, _ in found if record.quality is not None]
-        return NrtResult(
-            self.source.name,
-            self.source.series,
-            self.issue,
-            tuple(NrtRecord(record.time, files, self._group(record)) for record, files in found),
-            reduce(or_, masks) if masks else None,
-            reason=reason,
-            notes=tuple(self.notes),
-            outcomes=tuple(self.outcomes),
-        )
+        quality = reduce(or_, masks) if masks else None
+        records = tuple(NrtRecord(record.time, files, self._group(record)) for record, files in found)
+        about, told = (self.source.name, self.source.series, self.issue), (tuple(self.notes), tuple(self.outcomes))
+        return NrtResult(*about, records, quality, reason, *told)
 
     def _group(self, record: Record) -> str:
         return record.keywords.get(self.source.each, "") if self.source.each else ""

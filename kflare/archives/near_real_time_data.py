@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from kflare.archives.downloads import FileResult
 from kflare.archives.jsoc import QualityCheck, by_quality
+from kflare.observations.identity import VECTOR_SEGMENTS
 from kflare.sun.times import HOUR
 
 
@@ -42,28 +43,14 @@ class Feed:
 
 
 def _aia(wavelength: int) -> JsocSource:
-    return JsocSource(
-        f"aia_{wavelength}",
-        "aia.lev1_nrt2",
-        ("image_lev1",),
-        server="jsoc2",
-        clock="UTC",
-        where=f"[? WAVELNTH = {wavelength} ?]",
-        check=by_quality(instrument="AIA"),
-    )
+    where, check = f"[? WAVELNTH = {wavelength} ?]", by_quality(instrument="AIA")
+    return JsocSource(f"aia_{wavelength}", "aia.lev1_nrt2", ("image_lev1",), "jsoc2", "UTC", where=where, check=check)
 
 
 #: Paper, section 2.2. Its "ambig" is the segment `disambig` of JSOC; white light, which it took from jsoc2, is public.
 SOURCES: Final = (
     JsocSource("magnetogram", "hmi.M_720s_nrt", ("magnetogram",)),
-    JsocSource(
-        "vector_field",
-        "hmi.bharp_720s_nrt",
-        ("field", "inclination", "azimuth", "disambig"),
-        before="[]",
-        each="HARPNUM",
-        span=2 * HOUR,
-    ),
+    JsocSource("vector_field", "hmi.bharp_720s_nrt", VECTOR_SEGMENTS, before="[]", each="HARPNUM", span=2 * HOUR),
     JsocSource("continuum", "hmi.Ic_noLimbDark_720s_nrt", ("continuum",)),
     *(_aia(wavelength) for wavelength in (131, 193, 304, 1600)),
 )

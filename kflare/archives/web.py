@@ -168,9 +168,7 @@ class Web:
         if self._stop.is_set():
             raise StoppedError("interrupted")
         try:
-            response = self._session.get(
-                url, headers=headers, stream=True, timeout=(retry.connect, read), allow_redirects=True
-            )
+            response = self._session.get(url, headers=headers, stream=True, timeout=(retry.connect, read))
         except requests.ConnectTimeout as error:
             raise TransientError(f"no connection within {retry.connect:g} s") from error
         except requests.Timeout as error:
@@ -236,8 +234,6 @@ def _cause(error: BaseException) -> str:
             words = "the name of the server is not known"
         elif isinstance(seen, HTTPError) and not seen.__cause__ and not seen.__context__:
             words = str(seen) or words
-        inner = next(
-            (arg for arg in (*seen.args, getattr(seen, "reason", None)) if isinstance(arg, BaseException)), None
-        )
+        inner = next((e for e in (*seen.args, getattr(seen, "reason", None)) if isinstance(e, BaseException)), None)
         seen = inner or seen.__cause__ or seen.__context__
     return words

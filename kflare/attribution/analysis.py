@@ -42,8 +42,6 @@ from kflare.observations.reading import read_magnetogram
 from kflare.observations.usability import require_usable
 from kflare.regions.inversion_lines import PolarityLines, default_threshold, polarity_lines
 
-__all__ = ["Analysis", "AnalysisOptions", "analyse", "read_image", "region_rows"]
-
 _FLARE: Final = LABELS.index("flare")
 
 
@@ -107,17 +105,10 @@ def region_rows(
     methods = [method for method in CLASS_MAPS if method in image.shown]
     rows: list[dict[str, Any]] = []
     for patch in image.patches:
-        row = {
-            "image": attribution.image,
-            "time": nominal,
-            "day": f"{nominal:%Y-%m-%d}",
-            "region": patch.name,
-            "noaa": patch.noaa,
-            "lon": patch.lon,
-            "lat": patch.lat,
-            "hours": (time - regions["time"].loc[patch.index]).total_seconds() / 3600,
-            "guided_backprop": largest(gradient, patch),
-        }
+        row = {"image": attribution.image, "time": nominal, "day": f"{nominal:%Y-%m-%d}", "region": patch.name}
+        row |= {"noaa": patch.noaa, "lon": patch.lon, "lat": patch.lat}
+        row["hours"] = (time - regions["time"].loc[patch.index]).total_seconds() / 3600
+        row["guided_backprop"] = largest(gradient, patch)
         for method in methods:
             row[method] = largest(image.shown[method][..., _FLARE], patch)
             row[f"{method}_raw"] = largest(image.raw[method][..., _FLARE], patch)
@@ -199,12 +190,8 @@ def analyse(
     outcome = named_outcomes(images["probability"], reaches(flux, threshold), threshold=chosen.decision_threshold)
     images = images.assign(flux24=flux, outcome=outcome)
     own = flux_of_regions(rows["time"], rows["noaa"], flares)
-    rows = rows.assign(
-        noaa=rows["noaa"].astype("Int64"),
-        outcome=rows["image"].map(images.set_index("image")["outcome"]),
-        flux24=own,
-        flaring=reaches(own, threshold),
-    )
+    outcomes = rows["image"].map(images.set_index("image")["outcome"])
+    rows = rows.assign(noaa=rows["noaa"].astype("Int64"), outcome=outcomes, flux24=own, flaring=reaches(own, threshold))
     if sharp is not None:
         rows = with_sharp(rows, sharp, tolerance_hours=chosen.tolerance_hours)
     tables = {"maps": map_table(images)} | _tables(rows, chosen, threshold, sharp=sharp is not None)
@@ -218,9 +205,8 @@ def analyse(
 
     from kflare.attribution.analysis_figures import write_figures
 
-    written += write_figures(
-        images, rows, tables, output, read=read, days=days, threshold=threshold, max_longitude=chosen.max_longitude
-    )
+    limits: dict[str, Any] = {"threshold": threshold, "max_longitude": chosen.max_longitude}
+    written += write_figures(images, rows, tables, output, read=read, days=days, **limits)
     return Analysis(found["images"], rows, tables, written, failures, summary)
 
 
@@ -242,19 +228,10 @@ def _measured(
         except DataError as error:
             failures[str(path)] = str(error)
             continue
-        images.append(
-            {
-                "image": found.image,
-                "time": forecast_time(found.time),
-                "model": f"{found.origin.model} {found.origin.version}",
-                "probability": found.probability,
-                "calibrated": found.calibrated,
-                "byte_range": found.byte_range,
-                "regions": len(image.patches),
-                **map_measures(found, image),
-                "path": str(path),
-            }
-        )
+        row = {"image": found.image, "time": forecast_time(found.time), "path": str(path)}
+        row |= {"model": f"{found.origin.model} {found.origin.version}", "probability": found.probability}
+        row |= {"calibrated": found.calibrated, "byte_range": found.byte_range, "regions": len(image.patches)}
+        images.append(row | map_measures(found, image))
         rows += region_rows(found, image, lines, regions, strong_gradient=options.strong_gradient)
     if not images:
         first = next(iter(failures.values()), "there are none")
@@ -274,28 +251,19 @@ def _tables(rows: pd.DataFrame, options: AnalysisOptions, threshold: str, *, sha
     # The paper leaves nulls out of Figs. 6 and 7.
     chosen = known[known["outcome"] != "null"]
     rates = [occurrence_rates(chosen[method], chosen["flux24"]).assign(method=method) for method in methods]
-    tables = {
-        "table2_numbers": pd.concat(by_map.values(), ignore_index=True),
-        **{
-            "table2" + ("" if method == "guided_backprop" else f"_{method}"): table_2_as_printed(
-                found, threshold=threshold
-            )
-            for method, found in by_map.items()
-        },
-        "figure6": pd.concat(rates, ignore_index=True),
-    }
+    tables = {"table2_numbers": pd.concat(by_map.values(), ignore_index=True)}
+    for method, found in by_map.items():
+        ending = "" if method == "guided_backprop" else f"_{method}"
+        tables[f"table2{ending}"] = table_2_as_printed(found, threshold=threshold)
+    tables["figure6"] = pd.concat(rates, ignore_index=True)
     if sharp:
         inner = rows[(rows["outcome"] != "null") & (rows["lon"].abs() <= options.max_longitude)]
         kinds = (("", "0-1 per image"), ("_raw", "none"), ("_score", "sum over the region"))
-        found = [
-            correlations(inner, value=f"{method}{ending}", resamples=options.resamples, seed=options.seed).assign(
-                method=method, scaling=scaling
-            )
-            for method in methods
-            for ending, scaling in kinds
-            if f"{method}{ending}" in inner
-        ]
-        tables["figure7"] = pd.concat(found, ignore_index=True)
+        drawn, related = {"resamples": options.resamples, "seed": options.seed}, []
+        for (ending, scaling), method in ((kind, method) for method in methods for kind in kinds):
+            if (value := f"{method}{ending}") in inner:
+                related.append(correlations(inner, value=value, **drawn).assign(method=method, scaling=scaling))
+        tables["figure7"] = pd.concat(related, ignore_index=True)
     return tables
 
 

@@ -103,18 +103,12 @@ def boxes_by_value(values: npt.ArrayLike, parameter: npt.ArrayLike) -> dict[tupl
 
 
 def _draw_boxes(axes: Any, boxes: Mapping[tuple[float, float], Mapping[str, Any]]) -> None:
-    axes.bxp(
-        list(boxes.values()),
-        positions=[(low + high) / 2 for low, high in boxes],
-        widths=[0.7 * (high - low) for low, high in boxes],
-        showfliers=False,
-        patch_artist=True,
-        manage_ticks=False,
-        boxprops={"facecolor": _BOX, "edgecolor": _GREY, "linewidth": 0.8},
-        medianprops={"color": "black", "linewidth": 1.4},
-        whiskerprops={"color": _GREY, "linewidth": 0.8},
-        capprops={"color": _GREY, "linewidth": 0.8},
-    )
+    grey = {"color": _GREY, "linewidth": 0.8}
+    box, median = {"facecolor": _BOX, "edgecolor": _GREY, "linewidth": 0.8}, {"color": "black", "linewidth": 1.4}
+    style = {"boxprops": box, "medianprops": median, "whiskerprops": grey, "capprops": grey}
+    positions, widths = [(low + high) / 2 for low, high in boxes], [0.7 * (high - low) for low, high in boxes]
+    shown = {"showfliers": False, "patch_artist": True, "manage_ticks": False}
+    axes.bxp(list(boxes.values()), positions=positions, widths=widths, **shown, **style)
     axes.set_xlim(BINS[0], BINS[-1])
 
 

@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError, ModelError, SettingError
+from kflare.io.arrays import Float32Array
 from kflare.io.atomic import write_whole
 from kflare.io.guarded_fits import fits_parts, guarded_fits
 from kflare.io.payload import read_payload
@@ -35,11 +36,6 @@ from kflare.observations.similarity.measures import aligned
 from kflare.observations.world import header_of
 from kflare.sun.disk import Disk, network_disk
 from kflare.sun.geometry import Observer
-
-__all__ = [
-    "ANSWERED_METHODS", "LABELS", "METHODS", "Attribution", "Origin", "read_attribution", "read_origin",
-    "require_methods", "write_attribution",
-]  # fmt: skip
 
 LABELS = ("no_flare", "flare")
 """The labels, in the order of the maps' last axis."""
@@ -96,7 +92,7 @@ class Attribution:
     origin: Origin
     probability: float  # forecast for the full disk
     calibrated: float
-    maps: dict[str, npt.NDArray[np.float32]]
+    maps: dict[str, Float32Array]
     share: tuple[float, float]  # of the score less that of a Sun without field, Grad-CAM's channels'; NaN = not known
     header: dict[str, Any]
 
@@ -119,17 +115,10 @@ class Attribution:
             steps = np.array([_step(maps[name][..., label]) for label in range(len(LABELS))], np.float32)
             maps[name] = np.rint(maps[name] / steps) * steps
         share = outputs["grad_cam_share"][row].tolist() if "grad_cam_share" in outputs else (math.nan, math.nan)
-        return cls(
-            image=Path(magnetogram.source).name,
-            time=magnetogram.time,
-            byte_range=magnetogram.byte_range,
-            origin=origin,
-            probability=float(outputs["probability"][row]),
-            calibrated=float(outputs["calibrated"][row]),
-            maps=maps,
-            share=(share[0], share[1]),
-            header=_world(header_of(frame)),
-        )
+        image, header = Path(magnetogram.source).name, _world(header_of(frame))
+        probability, calibrated = (float(outputs[name][row]) for name in ("probability", "calibrated"))
+        about = image, magnetogram.time, magnetogram.byte_range, origin
+        return cls(*about, probability, calibrated, maps, (share[0], share[1]), header)
 
     @property
     def size(self) -> int:
@@ -174,7 +163,7 @@ class Attribution:
         maps = held.maps | self.maps
         return replace(self, maps={name: maps[name] for name in METHODS if name in maps})
 
-    def map(self, method: str, label: str) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
+    def map(self, method: str, label: str) -> tuple[Float32Array, dict[str, Any]]:
         """A raw map with row 0 = south, as FITS counts, and its header: what `sunpy.map.Map` takes."""
         maps = self.maps[method][..., LABELS.index(label)]
         header = _regridded(self.header, self.size, cell=self.cell(method), cells=maps.shape[0])
@@ -186,16 +175,9 @@ class Attribution:
 
     def cards(self) -> dict[str, Any]:
         """FITS keywords of what made the maps, and of which image."""
-        cards = {
-            "MODEL": self.origin.model,
-            "MODELVER": self.origin.version,
-            "MODELSUM": self.origin.digest,
-            "IMAGE": self.image,
-            "PROB": self.probability,
-            "CALIB": self.calibrated,
-            "DATE-OBS": self.time.strftime("%Y-%m-%dT%H:%M:%S.%f"),
-            "TIMESYS": "UTC",
-        }
+        origin, time = self.origin, self.time.strftime("%Y-%m-%dT%H:%M:%S.%f")
+        cards = {"MODEL": origin.model, "MODELVER": origin.version, "MODELSUM": origin.digest, "IMAGE": self.image}
+        cards |= {"PROB": self.probability, "CALIB": self.calibrated, "DATE-OBS": time, "TIMESYS": "UTC"}
         return cards if self.byte_range is None else {**cards, "BYTERANG": self.byte_range}
 
 
@@ -218,9 +200,8 @@ def write_attribution(attribution: Attribution, path: Path) -> None:
             step = _step(data)
             levels = np.rint(data / np.float32(step)).astype(np.int32)
             # A tile of 32 rows is written in half the time of the usual single row.
-            hdu = fits.CompImageHDU(
-                levels, cards, name=name, compression_type="RICE_1", tile_shape=(min(32, len(data)), len(data))
-            )
+            tile = min(32, len(data)), len(data)
+            hdu = fits.CompImageHDU(levels, cards, name=name, compression_type="RICE_1", tile_shape=tile)
             hdu.header["BSCALE"], hdu.header["BZERO"] = step, 0.0
             parts.append(hdu)
     write_whole(path, fits.HDUList(parts).writeto)
@@ -241,24 +222,16 @@ def read_attribution(path: str | Path) -> Attribution:
         first = next(iter(parts.values())).header
         maps = {
             method: np.stack(
-                [file.pixels(parts[f"{method}_{label}".upper()])[::-1] for label in LABELS], axis=-1, dtype=np.float32
+                [file.pixels(parts[f"{method}_{of}".upper()])[::-1] for of in LABELS], -1, dtype=np.float32
             )
             for method in METHODS
             if method in ("grad_cam", "guided_backprop") or f"{method}_flare".upper() in parts
         }
         header = parts["GUIDED_BACKPROP_FLARE"].header
         shares = [float(parts[f"GRAD_CAM_{label}".upper()].header.get("SHARE", math.nan)) for label in LABELS]
-        return Attribution(
-            image=first["IMAGE"],
-            time=datetime.fromisoformat(first["DATE-OBS"]).replace(tzinfo=UTC),
-            byte_range=first.get("BYTERANG"),
-            origin=_origin(first),
-            probability=float(first["PROB"]),
-            calibrated=float(first["CALIB"]),
-            maps=maps,
-            share=(shares[0], shares[1]),
-            header=_world(header),
-        )
+        time = datetime.fromisoformat(first["DATE-OBS"]).replace(tzinfo=UTC)
+        about = first["IMAGE"], time, first.get("BYTERANG"), _origin(first), float(first["PROB"]), float(first["CALIB"])
+        return Attribution(*about, maps, (shares[0], shares[1]), _world(header))
 
 
 def read_origin(path: Path) -> tuple[Origin, float | None, tuple[str, ...]]:
@@ -295,16 +268,11 @@ def _regridded(header: Mapping[str, Any], width: int, *, cell: float, cells: int
     A pixel's centre is at its index, so its edge is at index − 1/2; FITS counts from 1, and rows from the south.
     """
     x, y = float(header["CRPIX1"]) - 1, width - float(header["CRPIX2"])
-    return {
-        **header,
-        "CRPIX1": (x + 0.5) / cell + 0.5,
-        "CRPIX2": cells - (y + 0.5) / cell + 0.5,
-        "CDELT1": float(header["CDELT1"]) * cell,
-        "CDELT2": float(header["CDELT2"]) * cell,
-    }
+    steps = {name: float(header[name]) * cell for name in ("CDELT1", "CDELT2")}
+    return {**header, "CRPIX1": (x + 0.5) / cell + 0.5, "CRPIX2": cells - (y + 0.5) / cell + 0.5, **steps}
 
 
-def _step(data: npt.NDArray[np.float32]) -> float:
+def _step(data: Float32Array) -> float:
     largest = float(np.abs(data).max(initial=0.0))
     # A power of two, by which scaling there and back is exact.
     return 2.0 ** math.floor(math.log2(largest / _LEVELS)) if largest > 0 else 1.0

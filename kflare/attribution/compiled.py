@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import keras
-import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
@@ -20,8 +19,7 @@ from kflare.attribution.attribution_file import ANSWERED_METHODS, METHODS, requi
 from kflare.attribution.exact_cam import ExactCam
 from kflare.attribution.guided import guided_copy, plain_copy, require_convolution
 from kflare.errors import ModelError
-
-__all__ = ["CompiledAttribution"]
+from kflare.io.arrays import Float32Array
 
 
 class CompiledAttribution:
@@ -55,13 +53,13 @@ class CompiledAttribution:
         """
         return self._maps(images, ANSWERED_METHODS)
 
-    def set_weights(self, weights: Sequence[npt.NDArray[np.float32]]) -> None:
+    def set_weights(self, weights: Sequence[Float32Array]) -> None:
         """Take over other weights of the same network (`keras.Model.get_weights`) without compiling anew."""
         self.guided.set_weights(weights)
         self._plain.set_weights(weights)
         self._exact.take_baseline()
 
-    def maps(self, images: npt.ArrayLike, methods: Sequence[str] = METHODS) -> dict[str, npt.NDArray[np.float32]]:
+    def maps(self, images: npt.ArrayLike, methods: Sequence[str] = METHODS) -> dict[str, Float32Array]:
         """Raw maps of both labels, (N, h, w, 2) by method, and `logits` (N, 2); `SettingError`: unknown method."""
         found = self._compiled(tf.convert_to_tensor(images, tf.float32), require_methods(methods))
         return {name: value.numpy() for name, value in found.items()}

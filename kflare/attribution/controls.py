@@ -15,7 +15,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
@@ -110,9 +109,7 @@ def removal_curve(
             raise DataError(f"`{method}` must hold one map for each of the {len(images)} images, got {len(found)}")
     if images.shape[1] % CELLS:
         raise DataError(f"images must be a multiple of {CELLS} pixels wide, got {images.shape[1]}")
-    orders: dict[str, npt.NDArray[Any]] = {
-        method: on_cells(found).reshape(len(images), -1) for method, found in maps.items()
-    }
+    orders: dict[str, Any] = {method: on_cells(found).reshape(len(images), -1) for method, found in maps.items()}
     orders["random"] = np.random.default_rng(0).random((len(images), CELLS**2))
     # Rank 0 is the most important cell of an image.
     ranks = {name: np.argsort(np.argsort(-order, axis=1), axis=1) for name, order in orders.items()}

@@ -175,15 +175,9 @@ def _usable(made: Made | str) -> Made:
 
 
 def _rows(attribution: Attribution, patches: list[RegionPatch]) -> list[dict[str, Any]]:
-    about = {
-        "time": attribution.time,
-        "forecast_time": forecast_time(attribution.time),
-        "image": attribution.image,
-        "model": attribution.origin.model,
-        "version": attribution.origin.version,
-        "probability": attribution.probability,
-        "calibrated": attribution.calibrated,
-    }
+    origin = attribution.origin
+    about = {name: getattr(attribution, name) for name in ("time", "image", "probability", "calibrated")}
+    about |= {"forecast_time": forecast_time(attribution.time), "model": origin.model, "version": origin.version}
     return [{**about, **row} for row in image_rows(attribution, patches)]
 
 

@@ -19,7 +19,7 @@ from kflare.attribution.attribution_file import Attribution
 from kflare.attribution.harps import RegionPatch
 from kflare.attribution.image_maps import NAMES, ImageMaps, scaled_maps
 from kflare.errors import DataError
-from kflare.io.arrays import FloatArray
+from kflare.io.arrays import BoolArray, FloatArray
 from kflare.io.atomic import write_whole
 from kflare.io.percent import percent
 from kflare.regions.inversion_lines import PolarityLines
@@ -118,9 +118,7 @@ def figure_patches(
     figure = Figure(figsize=(4 * 2.7 + 1.6, 2.7 * sum(heights) + 0.45 * len(entries) + 0.8), layout="constrained")
     panels = figure.subplots(len(entries), 4, squeeze=False, height_ratios=heights)
     for row, (title, image, lines, patch) in zip(panels, entries, strict=True):
-        rows, columns = (
-            slice(max(part.start - _MARGIN, 0), part.stop + _MARGIN) for part in (patch.rows, patch.columns)
-        )
+        rows, columns = (slice(max(one.start - _MARGIN, 0), one.stop + _MARGIN) for one in (patch.rows, patch.columns))
         frame = (columns.start - 0.5, columns.start, rows.start - 0.5, rows.start)
         field, values = image.field[rows, columns], image.shown[method][rows, columns, 1]
         extent = (frame[0], frame[0] + field.shape[1], frame[2] + field.shape[0], frame[2])
@@ -140,12 +138,10 @@ def figure_patches(
         bar.set_ticks([0, strongest], labels=["0", f"{strongest:.2g}"])
     for axes, title in zip(panels[0], titles, strict=True):
         axes.set_title(title, fontsize="medium")
-    figure.colorbar(
-        grey, ax=panels[-1].tolist(), label="Line-of-sight field (G)", location="bottom", shrink=0.3, aspect=30
-    )
-    figure.suptitle(
-        "Masks: inversion line orange, other boundaries light blue, region's area outlined in blue", fontsize=9
-    )
+    below: dict[str, Any] = {"location": "bottom", "shrink": 0.3, "aspect": 30}
+    figure.colorbar(grey, ax=panels[-1].tolist(), label="Line-of-sight field (G)", **below)
+    legend = "Masks: inversion line orange, other boundaries light blue, region's area outlined in blue"
+    figure.suptitle(legend, fontsize=9)
     _bare(panels)
     return figure
 
@@ -183,14 +179,10 @@ def _overlay(
     axes: Axes, map_: FloatArray, *, signed: bool = False, opacity: float = 0.65, extent: _Extent = None
 ) -> Any:
     """A map over a magnetogram: the larger its value, the more opaque, up to `opacity`."""
-    return axes.imshow(
-        np.clip(map_, -1 if signed else 0, 1),
-        cmap=_fading("PuOr" if signed else "inferno", signed=signed, opacity=opacity),
-        vmin=-1 if signed else 0,
-        vmax=1,
-        extent=extent,
-        interpolation="nearest",
-    )
+    low = -1 if signed else 0
+    colours = _fading("PuOr" if signed else "inferno", signed=signed, opacity=opacity)
+    shown = np.clip(map_, low, 1)
+    return axes.imshow(shown, cmap=colours, vmin=low, vmax=1, extent=extent, interpolation="nearest")
 
 
 def _fading(name: str, *, signed: bool, opacity: float) -> Colormap:
@@ -205,7 +197,7 @@ def _fading(name: str, *, signed: bool, opacity: float) -> Colormap:
     return ListedColormap(colours)
 
 
-def _mask(axes: Axes, mask: npt.NDArray[np.bool_], colour: str, extent: _Extent) -> None:
+def _mask(axes: Axes, mask: BoolArray, colour: str, extent: _Extent) -> None:
     shown = np.ma.masked_where(~mask, np.ones(mask.shape))
     axes.imshow(shown, cmap=ListedColormap([colour]), alpha=0.75, extent=extent, interpolation="nearest")
 

@@ -9,11 +9,11 @@ from itertools import product
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.attribution.harps import RegionPatch
 from kflare.attribution.outcomes import OUTCOMES
+from kflare.io.arrays import BoolArray, FloatArray
 from kflare.regions.inversion_lines import PolarityLines
 
 MEASURES: Final = ("pil_non_pil", "pil_boundary", "iou")
@@ -22,14 +22,14 @@ MEASURES: Final = ("pil_non_pil", "pil_boundary", "iou")
 _HEADINGS: Final = {"pil_non_pil": "PIL/Non-PIL", "pil_boundary": "PIL/Boundary", "iou": "IoU"}
 
 
-def intersection_over_union(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
+def intersection_over_union(one: BoolArray, other: BoolArray) -> float:
     """Pixels in both masks over pixels in either; 1 = equal, 0 = apart, NaN where both are empty."""
     either = np.count_nonzero(one | other)
     return np.count_nonzero(one & other) / either if either else np.nan
 
 
 def line_measures(
-    gradient: npt.NDArray[np.floating], lines: PolarityLines, patch: RegionPatch, *, strong: float = 0.1
+    gradient: FloatArray, lines: PolarityLines, patch: RegionPatch, *, strong: float = 0.1
 ) -> dict[str, float]:
     """Compare the guided gradient on the inversion lines of a region with that elsewhere in it.
 
@@ -42,10 +42,10 @@ def line_measures(
     values = patch.crop(gradient)
     line = patch.crop(lines.inversion) & inside
     boundary = patch.crop(lines.boundary) & inside
-    on_line = _mean(values[line])
+    on_line = mean_of(values[line])
     return {
-        "pil_non_pil": _ratio(on_line, _mean(values[inside & ~line])),
-        "pil_boundary": _ratio(on_line, _mean(values[boundary])),
+        "pil_non_pil": _ratio(on_line, mean_of(values[inside & ~line])),
+        "pil_boundary": _ratio(on_line, mean_of(values[boundary])),
         "iou": intersection_over_union(line, (values >= strong) & inside),
         "pil_pixels": int(np.count_nonzero(line)),
         "boundary_pixels": int(np.count_nonzero(boundary)),
@@ -91,7 +91,8 @@ def table_2_as_printed(table: pd.DataFrame, *, threshold: str) -> pd.DataFrame:
     return printed.rename_axis(index="Outcome", columns=None).reset_index()
 
 
-def _mean(values: npt.NDArray[np.floating]) -> float:
+def mean_of(values: FloatArray) -> float:
+    """Mean in float64; NaN of nothing."""
     return float(values.mean(dtype=np.float64)) if values.size else np.nan
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import SettingError
+from kflare.io.arrays import BoolArray, Float64Array, FloatArray
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.world import map_of
 from kflare.regions.inversion_lines import strong_field
@@ -44,7 +45,7 @@ class RegionPatch:
     lat: float
     rows: slice  # the rectangle of pixels around it, row 0 = north
     columns: slice
-    mask: npt.NDArray[np.bool_]  # pixels of the region in that rectangle
+    mask: BoolArray  # pixels of the region in that rectangle
     index: int  # row of the table that it comes from
 
     @property
@@ -56,19 +57,19 @@ class RegionPatch:
         """The rectangle of an image (H, W) in the frame of the magnetogram; a view."""
         return image[self.rows, self.columns]
 
-    def full_mask(self, width: int) -> npt.NDArray[np.bool_]:
+    def full_mask(self, width: int) -> BoolArray:
         """The region's pixels in an image of `width` × `width`, bool."""
         whole = np.zeros((width, width), dtype=np.bool_)
         whole[self.rows, self.columns] = self.mask
         return whole
 
 
-def largest(image: npt.NDArray[np.floating], patch: RegionPatch) -> float:
+def largest(image: FloatArray, patch: RegionPatch) -> float:
     """Maximum of an image (H, W) inside a region: of a Grad-CAM map its Grad-CAM value (Yi et al. 2021, section 4)."""
     return float(patch.crop(image)[patch.mask].max())
 
 
-def box_sizes(regions: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def box_sizes(regions: pd.DataFrame) -> tuple[Float64Array, Float64Array]:
     """Width and height of each region's box in degrees of longitude and latitude, by the best that is known of it.
 
     In this order: its bounding box (`lon_min` … `lat_max`, as HARPs have); `extent`, the length of the sunspot group,
@@ -76,9 +77,8 @@ def box_sizes(regions: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArr
     width, at least 6°, and the width 10° to 40°. Reconstruction, calibrated with the one HARP 377.
     """
     number = {name: regions[name].to_numpy(np.float64) for name in ("extent", "AREA_ACR", "lat")}
-    from_area = np.sqrt(
-        2 * _BOX_PER_AREA * _SQUARE_DEGREES_PER_MSH * number["AREA_ACR"] / np.cos(np.radians(number["lat"]))
-    )
+    area = _BOX_PER_AREA * _SQUARE_DEGREES_PER_MSH * number["AREA_ACR"]
+    from_area = np.sqrt(2 * area / np.cos(np.radians(number["lat"])))
     width = np.where(np.isfinite(number["extent"]), number["extent"] + _EXTENT_MARGIN, from_area)
     width = np.clip(np.where(np.isfinite(width), width, _DEFAULT_WIDTH), *_WIDTHS)
     height = np.maximum(width / 2, _LEAST_HEIGHT)
@@ -137,7 +137,7 @@ def place_regions(
     return found
 
 
-def _outline(lon: float, lat: float, width: float, height: float) -> npt.NDArray[np.float64]:
+def _outline(lon: float, lat: float, width: float, height: float) -> Float64Array:
     """Points around a box in longitude and latitude, at most half a degree apart, shape (P, 2)."""
     corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)]) * (width, height) / 2 + (lon, lat)
     counts = [int(np.ceil(side / _STEP)) + 1 for side in (width, height, width, height)]
@@ -146,8 +146,8 @@ def _outline(lon: float, lat: float, width: float, height: float) -> npt.NDArray
 
 
 def _pixels(
-    lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64], magnetogram: Magnetogram
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    lon: Float64Array, lat: Float64Array, magnetogram: Magnetogram
+) -> tuple[Float64Array, Float64Array, BoolArray]:
     """Column, row (0 = north) and visibility of points on the Sun."""
     from astropy import units as u
     from astropy.coordinates import SkyCoord
@@ -161,9 +161,7 @@ def _pixels(
     return np.asarray(x.value), magnetogram.data.shape[0] - 1 - np.asarray(y.value), np.asarray(seen.is_visible())
 
 
-def _patch(
-    x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], allowed: npt.NDArray[np.bool_]
-) -> tuple[slice, slice, npt.NDArray[np.bool_]] | None:
+def _patch(x: Float64Array, y: Float64Array, allowed: BoolArray) -> tuple[slice, slice, BoolArray] | None:
     from skimage.draw import polygon
 
     rows, columns = polygon(y, x, shape=allowed.shape)  # type: ignore[no-untyped-call]

@@ -10,26 +10,11 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.attribution.attribution_file import ANSWERED_METHODS, LABELS, Attribution
 from kflare.attribution.harps import RegionPatch
 from kflare.io.arrays import Float32Array
 from kflare.sun.disk import FULL_DISK
-
-__all__ = [
-    "CLASS_MAPS",
-    "NAMES",
-    "STATISTICS",
-    "ImageMaps",
-    "enlarged",
-    "image_rows",
-    "rectified",
-    "scaled",
-    "scaled_maps",
-    "value_columns",
-]
-
 
 CLASS_MAPS = ("grad_cam", "grad_cam_plus_plus", "cam")
 """The methods that say what speaks for a label and what against it: shown after a ReLU."""
@@ -118,19 +103,12 @@ def image_rows(attribution: Attribution, patches: Sequence[RegionPatch] = ()) ->
         places += [(patch.crop(one)[patch.mask], patch.crop(other)[patch.mask]) for patch in patches]
         for row, (values, signed) in zip(rows, places, strict=True):
             strength = signed if method in CLASS_MAPS else np.abs(signed)
-            row |= {f"{method}_{label}_{name}": value for name, value in _statistics(values, strength).items()}
+            of = f"{method}_{label}"
+            row |= {f"{of}_maximum": float(values.max()), f"{of}_mean": float(values.mean(dtype=np.float64))}
+            row |= {f"{of}_p95": float(np.percentile(values, 95)), f"{of}_raw_maximum": float(strength.max())}
             if method == "cam":
                 row[f"cam_{label}_score"] = float(signed.sum(dtype=np.float64) / other.size)
         if method == "cam":
             rows[0][f"cam_{label}_score"] = float(attribution.maps[method][..., number].mean(dtype=np.float64))
         rows[0][f"grad_cam_{label}_share"] = attribution.share[number]
     return rows
-
-
-def _statistics(shown: npt.NDArray[np.float32], raw: npt.NDArray[np.float32]) -> dict[str, float]:
-    return {
-        "maximum": float(shown.max()),
-        "mean": float(shown.mean(dtype=np.float64)),
-        "p95": float(np.percentile(shown, 95)),
-        "raw_maximum": float(raw.max()),
-    }

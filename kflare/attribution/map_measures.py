@@ -8,15 +8,13 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.attribution.attribution_file import Attribution
+from kflare.attribution.gradients import mean_of
 from kflare.attribution.image_maps import CLASS_MAPS, ImageMaps
 from kflare.attribution.map_agreement import on_cells, rank_correlation
 from kflare.attribution.outcomes import OUTCOMES
-
-__all__ = ["alike_table", "map_measures", "map_table"]
 
 _FLARE = 1
 _LEAST = 3
@@ -44,8 +42,8 @@ def map_measures(attribution: Attribution, image: ImageMaps) -> dict[str, Any]:
         seen = largest > 0
         found |= {
             f"{method}_mean": float(attribution.maps[method][..., _FLARE].mean(dtype=np.float64)),
-            f"{method}_inside": _mean(shown[inside]),
-            f"{method}_outside": _mean(shown[on_disk & ~inside]),
+            f"{method}_inside": mean_of(shown[inside]),
+            f"{method}_outside": mean_of(shown[on_disk & ~inside]),
             f"{method}_in_region": float((shown[inside] == largest).any()) if seen and inside.any() else np.nan,
             f"{method}_above_half": float((shown[on_disk] > largest / 2).mean()) if seen else np.nan,
         }
@@ -71,9 +69,7 @@ def alike_table(images: pd.DataFrame, regions: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for one, other in combinations([method for method in CLASS_MAPS if method in regions], 2):
-        first, second = (
-            regions[regions[f"{method}_order"] == 1].groupby("image")["region"].first() for method in (one, other)
-        )
+        first, second = (regions[regions[f"{of}_order"] == 1].groupby("image")["region"].first() for of in (one, other))
         alike = images[_alike(one, other)].mean(), float((first == second).mean()), regions[one].corr(regions[other])
         rows.append((one, other, len(images), *alike, (regions[one] - regions[other]).abs().max()))
     names = ["one", "other", "images", "rank_correlation", "same_region", "pearson", "largest_difference"]
@@ -95,26 +91,14 @@ def map_table(images: pd.DataFrame) -> pd.DataFrame:
             inside, outside = (part[f"{method}_{place}"].to_numpy() for place in ("inside", "outside"))
             ratio = np.divide(inside, outside, out=np.full(len(part), np.nan), where=outside > 0)
             peaks = part[f"{method}_in_region"].dropna()
-            rows.append(
-                {
-                    "method": method,
-                    "outcome": outcome,
-                    "images": len(part),
-                    "explained": _squared_correlation(part[f"{method}_mean"], part["log_odds"]),
-                    "share": part[f"{method}_share"].median(),
-                    "inside_outside": pd.Series(ratio).median(),
-                    "in_region": int(peaks.sum()),
-                    "with_region": len(peaks),
-                    "above_half": part[f"{method}_above_half"].median(),
-                }
-            )
-    return pd.DataFrame(rows)
+            share, above_half = (part[f"{method}_{name}"].median() for name in ("share", "above_half"))
+            explained = _squared_correlation(part[f"{method}_mean"], part["log_odds"])
+            measures = explained, share, pd.Series(ratio).median(), int(peaks.sum()), len(peaks), above_half
+            rows.append((method, outcome, len(part), *measures))
+    names = ["explained", "share", "inside_outside", "in_region", "with_region", "above_half"]
+    return pd.DataFrame(rows, columns=["method", "outcome", "images", *names])
 
 
 def _squared_correlation(one: pd.Series, other: pd.Series) -> float:
     varies = len(one) >= _LEAST and np.ptp(one) > 0 and np.ptp(other) > 0
     return float(np.corrcoef(one, other)[0, 1] ** 2) if varies else np.nan
-
-
-def _mean(values: npt.NDArray[np.floating]) -> float:
-    return float(values.mean(dtype=np.float64)) if values.size else np.nan

@@ -15,8 +15,6 @@ from kflare.errors import ModelError
 from kflare.io.arrays import Float32Array
 from kflare.models.image_models import last_convolution
 
-__all__ = ["network_maps", "reference_map"]
-
 _KINDS = ("grad_cam", "grad_cam_plus_plus", "guided_backprop", "saliency")
 _Outputs = dict[str, npt.NDArray[Any]]
 

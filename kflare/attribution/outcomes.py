@@ -11,9 +11,8 @@ from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches, region_flux, require_covered
 from kflare.flares.region_numbers import outcome_assigned
+from kflare.io.arrays import Float64Array
 from kflare.sun.disk import FULL_DISK
-
-__all__ = ["OUTCOMES", "ExportOutcomes", "flux_of_regions", "named_outcomes"]
 
 OUTCOMES: Final = ("hit", "miss", "false alarm", "null")
 """Of a full-disk forecast, in the order of Table 2 of Yi et al. (2021)."""
@@ -25,7 +24,7 @@ def named_outcomes(probability: npt.ArrayLike, event: npt.ArrayLike, *, threshol
     return np.select([yes & occurred, ~yes & occurred, yes], OUTCOMES[:3], OUTCOMES[3])
 
 
-def flux_of_regions(times: pd.Series, noaa: pd.Series, flares: FlareList) -> npt.NDArray[np.float64]:
+def flux_of_regions(times: pd.Series, noaa: pd.Series, flares: FlareList) -> Float64Array:
     """Peak flux (W m^-2, 0 = none) of each region's largest flare within 24 h; NaN where it is not known."""
     flux = np.full(len(noaa), np.nan)
     if (numbered := noaa.notna().to_numpy() & outcome_assigned(times, flares)).any():
@@ -43,7 +42,7 @@ class ExportOutcomes:
     event: str  # class that the model forecasts: "C" or "M"
     threshold: float  # probability from which the forecast is "yes"
 
-    def of(self, rows: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.object_]]:
+    def of(self, rows: pd.DataFrame) -> tuple[Float64Array, npt.NDArray[np.object_]]:
         """`flux24` and `outcome` of each row of a table with the columns of `value_table.ValueTable`."""
         times = rows["forecast_time"]
         covered = times.map({time: self._covers(time) for time in times.unique()}).to_numpy(bool)

@@ -1,18 +1,18 @@
 """Models that attribute: the protocol, and a published SavedModel that is run in this process."""
 
 import hashlib
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from kflare.attribution.attribution_file import Origin, require_methods
 from kflare.errors import ModelError
+from kflare.io.arrays import Float32Array
 from kflare.models.publish import MANIFEST, read_metadata, verify_manifest, versions
 from kflare.models.registry import model_names, model_spec
 
@@ -24,31 +24,22 @@ ATTRIBUTE = "attribute"
 
 _LOADING = Lock()
 
-Ask = Callable[[npt.NDArray[np.float32]], dict[str, npt.NDArray[Any]]]
+Ask = Callable[[Float32Array], dict[str, npt.NDArray[Any]]]
 """Magnetograms (N, H, H, 1) in gauss, NaN off disk, to the outputs of the signature `attribute`."""
 
 
-class AttributionModel(Hashable, Protocol):
+@dataclass(frozen=True, kw_only=True)
+class AttributionModel:
     """A model that attributes: small and picklable, so that it can be sent to workers, which open it there."""
 
-    @property
-    def origin(self) -> Origin:
-        """Which model of which version it is."""
-
-    @property
-    def size(self) -> int:
-        """Width and height of the network's input."""
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """Maps that it is asked for beside those of the signature."""
-
-    @property
-    def reference(self) -> bool:
-        """Whether tf-keras-vis's own classes make the maps."""
+    origin: Origin
+    size: int  # width and height of the network's input
+    methods: tuple[str, ...] = ()  # maps that it is asked for beside those of the signature
+    reference: bool = False  # whether tf-keras-vis's own classes make the maps: see `network_maps`
 
     def open(self) -> Ask:
         """Load or connect; slow, done once per process by `open_once`."""
+        raise NotImplementedError
 
 
 def open_once(source: AttributionModel) -> Ask:
@@ -62,17 +53,13 @@ def _opened(source: AttributionModel) -> Ask:
     return source.open()
 
 
-@dataclass(frozen=True)
-class PublishedModel:
+@dataclass(frozen=True, kw_only=True)
+class PublishedModel(AttributionModel):
     """The SavedModel of an image model that kflare published, to be run in process."""
 
     folder: Path  # the version's own, such as `savedmodels/cnn-m/1`
-    origin: Origin
-    size: int  # width and height of the network's input
     event: str  # class of the flares that it forecasts: "C" or "M"
     threshold: float  # probability from which its forecast is "yes"
-    methods: tuple[str, ...] = ()  # maps that it gives beside those of its signature
-    reference: bool = False  # whether tf-keras-vis's own classes make the maps: see `network_maps`
     byte_range: float | None = None  # of the images that it learnt from
 
     @classmethod
@@ -101,8 +88,8 @@ class PublishedModel:
             )
         digest = hashlib.sha256((place / MANIFEST).read_bytes()).hexdigest()[:16]
         return cls(
-            place.resolve(),
-            Origin(str(about["model"]), int(about["version"]), digest),
+            folder=place.resolve(),
+            origin=Origin(str(about["model"]), int(about["version"]), digest),
             size=int(about["image_size"]),
             event=str(about["class"])[0],
             threshold=float(about["decision_threshold"]),
@@ -129,7 +116,7 @@ class PublishedModel:
 
             more = network_maps(self.network(), missing, reference=self.reference)
 
-        def ask(magnetograms: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
+        def ask(magnetograms: Float32Array) -> dict[str, npt.NDArray[Any]]:
             # Through `loaded`, which owns the variables and must live as long as the signature is used.
             outputs = loaded.signatures[ATTRIBUTE](magnetogram=tf.constant(magnetograms))
             answered = {name: value.numpy() for name, value in outputs.items()}
@@ -144,9 +131,8 @@ class PublishedModel:
         network = model_spec(self.origin.model).build((self.size, self.size, 1))
         loaded = tf.saved_model.load(str(self.folder))
         saved = {value.name.removesuffix(":0"): value for value in loaded.signatures["serving_default"].variables}
-        if {weight.path: weight.shape for weight in network.weights} != {
-            name: value.shape for name, value in saved.items()
-        }:
+        shapes = {weight.path: weight.shape for weight in network.weights}
+        if shapes != {name: value.shape for name, value in saved.items()}:
             raise ModelError(f"{self.folder} holds another network than kflare's {self.origin.model}: fit it anew")
         for weight in network.weights:
             weight.assign(saved[weight.path])

@@ -86,13 +86,9 @@ def with_sharp(regions: pd.DataFrame, sharp: pd.DataFrame, *, tolerance_hours: f
     key = key[["_row", "_noaa", "time"]].sort_values("time", kind="stable")
     right = sharp[sharp["noaa"].notna()].assign(_noaa=lambda table: table["noaa"].astype("int64"))
     right = right.assign(_record=right["time"])[["time", "_noaa", "_record", *SHARP_KEYWORDS]]
-    found = pd.merge_asof(
-        key.assign(time=key["time"].astype("datetime64[us, UTC]")),
-        right.sort_values("time", kind="stable"),
-        on="time",
-        by="_noaa",
-        direction="nearest",
-        tolerance=pd.Timedelta(hours=tolerance_hours),
-    ).sort_values("_row", ignore_index=True)
+    left_on = key.assign(time=key["time"].astype("datetime64[us, UTC]"))
+    options = {"direction": "nearest", "tolerance": pd.Timedelta(hours=tolerance_hours)}
+    found = pd.merge_asof(left_on, right.sort_values("time", kind="stable"), on="time", by="_noaa", **options)
+    found = found.sort_values("_row", ignore_index=True)
     hours = (found["_record"] - found["time"]).dt.total_seconds() / 3600
     return left.assign(sharp_hours=hours, **{name: found[name] for name in SHARP_KEYWORDS})

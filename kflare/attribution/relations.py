@@ -16,27 +16,12 @@ from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import CLASS_THRESHOLDS
 from kflare.flares.labels import reaches
 from kflare.io.arrays import Float64Array
-from kflare.sharp.keywords import SHARP_KEYWORDS
+from kflare.sharp.keywords import SHARP_PARAMETERS
 from kflare.verification.intervals import rate_interval
 
 BINS: Final = tuple(np.round(np.linspace(0, 1, 11), 1))
 """Bins of the Grad-CAM value; the last one includes 1. Reconstruction: the paper does not state its bins."""
 
-PAPER_CORRELATIONS: Final = {
-    "TOTUSJZ": 0.72,
-    "TOTUSJH": 0.71,
-    "USFLUX": 0.70,
-    "TOTPOT": 0.62,
-    "MEANPOT": 0.57,
-    "MEANSHR": 0.57,
-    "SHRGT45": 0.56,
-    "SAVNCPP": 0.55,
-    "ABSNJZH": 0.52,
-}
-"""Pearson r of Yi et al. (2021, section 4), for comparison; those of the other seven are below 0.5."""
-
-# Resamples are ranked in chunks, no array beyond this many float64 values (16 MB).
-_CHUNK: Final = 1 << 21
 _LEAST: Final = 3
 
 
@@ -89,20 +74,15 @@ def correlation(
     result = {"r": np.nan, "low": np.nan, "high": np.nan, "n": len(first), "days": count}
     if len(first) < _LEAST or np.ptp(first) == 0 or np.ptp(second) == 0:
         return result
-    result["r"] = float(_weighted(first, second, np.ones((len(first), 1)), ranks=ranks)[0])
+    result["r"] = _correlated(first, second, ranks=ranks)
     if count < _LEAST or resamples < 1:
         return result
     random = np.random.default_rng(seed)
-    drawn = random.multinomial(count, np.full(count, 1 / count), size=resamples).T.astype(np.float64)
-    size = max(1, _CHUNK // len(first))
-    parts = [
-        _weighted(first, second, drawn[day, begin : begin + size], ranks=ranks) for begin in range(0, resamples, size)
-    ]
-    found = np.concatenate(parts)
-    found = found[np.isfinite(found)]
-    if found.size:
-        low, high = np.percentile(found, (2.5, 97.5))
-        result |= {"low": float(low), "high": float(high)}
+    drawn = random.multinomial(count, np.full(count, 1 / count), size=resamples)
+    rows = (np.repeat(np.arange(len(first)), times[day]) for times in drawn)
+    found = np.array([_correlated(first[chosen], second[chosen], ranks=ranks) for chosen in rows])
+    if np.isfinite(found).any():
+        result["low"], result["high"] = np.nanpercentile(found, (2.5, 97.5)).tolist()
     return result
 
 
@@ -118,7 +98,8 @@ def correlations(
     """
     rows = []
     options: dict[str, Any] = {"resamples": resamples, "seed": seed}
-    for name in SHARP_KEYWORDS:
+    for published in SHARP_PARAMETERS:
+        name, paper = published.name, float(published.yi2021 or "nan")
         parameter = regions[name].to_numpy(np.float64)
         size = np.abs(parameter)
         logarithm = np.log10(size, out=np.full(len(size), np.nan), where=size > 0)
@@ -129,29 +110,14 @@ def correlations(
         row = {"parameter": name, "n": plain["n"], "days": plain["days"], "n_log": logged["n"]}
         for heading, found in (("pearson", plain), ("pearson_log", logged), ("spearman", ranked)):
             row |= {heading: found["r"], f"{heading}_low": found["low"], f"{heading}_high": found["high"]}
-        rows.append(row | {"yi2021": PAPER_CORRELATIONS.get(name, np.nan)})
+        rows.append(row | {"yi2021": paper})
     return pd.DataFrame(rows)
 
 
-def _weighted(x: Float64Array, y: Float64Array, weights: Float64Array, *, ranks: bool) -> Float64Array:
-    """Correlation of each resample, whose pairs count as often as its column of `weights` (N, R) says."""
-    x, y = (_midranks(values, weights) if ranks else values[:, np.newaxis] for values in (x, y))
-    total = weights.sum(axis=0)
-    # Brought to mean 0 and size 1 first: SHARP parameters reach 1e24, and their squares lose the rest.
-    x, y = ((column - column.mean()) / (np.abs(column - column.mean()).max() or 1) for column in (x, y))
-    mean_x, mean_y = (weights * x).sum(axis=0) / total, (weights * y).sum(axis=0) / total
-    dx, dy = x - mean_x, y - mean_y
-    covariance, square_x, square_y = ((weights * part).sum(axis=0) for part in (dx * dy, dx * dx, dy * dy))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r = covariance / np.sqrt(square_x * square_y)
-    return np.where(square_x * square_y > 0, r, np.nan)
+def _correlated(x: Float64Array, y: Float64Array, *, ranks: bool) -> float:
+    """Pearson's or Spearman's correlation; NaN where one side does not vary."""
+    from scipy.stats import rankdata
 
-
-def _midranks(values: Float64Array, weights: Float64Array) -> Float64Array:
-    """Mid-rank of each value in each resample, shape (N, R); that of a value with weight 0 does not matter."""
-    _, level = np.unique(values, return_inverse=True)
-    order = np.argsort(level, kind="stable")
-    starts = np.flatnonzero(np.diff(level[order], prepend=-1))
-    at_level = np.add.reduceat(weights[order], starts, axis=0)
-    below = np.cumsum(at_level, axis=0) - at_level
-    return np.asarray((below + (at_level + 1) / 2)[level])
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return np.nan
+    return float(np.corrcoef(*((rankdata(x), rankdata(y)) if ranks else (x, y)))[0, 1])

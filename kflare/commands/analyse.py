@@ -1,16 +1,4 @@
-r"""Tables and figures of Yi et al. (2021, section 4) about the maps that kflare.attribute exported.
-
-Compares the forecasts with flares, the guided gradient with polarity inversion lines, and the Grad-CAM and CAM values
-of active regions with their flares and SHARP parameters; says how much of the forecast each map explains. Writes CSV,
-PNG and PDF files, and summary.json.
-
-Examples
---------
-python -m kflare.attribute hmi_daily --byte-range 250 --model savedmodels/cnn-m
-
-python -m kflare.analyse attributions/cnn-m hmi_daily --flares swpc_flares_2010-2025.csv \
-    --regions srs_1996-2018.csv --sharp sharp_noaa_daily_2010-2019.csv --days 2013-10-23
-"""
+"""Tables and figures of Yi et al. (2021, section 4) about the maps that kflare.attribute exported."""
 
 import argparse
 import json
@@ -20,6 +8,8 @@ from pathlib import Path
 from kflare.commands import command_line
 from kflare.commands.command_line import chosen_images
 from kflare.errors import DataError
+
+_SAME = ("area", "polarity_threshold", "polarity_method", "line_width", "max_longitude", "resamples")
 
 
 def _analyse(args: argparse.Namespace) -> None:
@@ -47,13 +37,8 @@ def _analyse(args: argparse.Namespace) -> None:
         options=AnalysisOptions(
             decision_threshold=0.5 if threshold is None else threshold,
             methods=tuple(args.methods),
-            area=args.area,
-            polarity_threshold=args.polarity_threshold,
-            polarity_method=args.polarity_method,
-            line_width=args.line_width,
-            max_longitude=args.max_longitude,
             tolerance_hours=args.tolerance,
-            resamples=args.resamples,
+            **{name: getattr(args, name) for name in _SAME},
         ),
     )
     read = found.images[["image", "byte_range"]].dropna().itertuples(index=False)

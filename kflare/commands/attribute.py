@@ -1,21 +1,4 @@
-r"""Attribution maps of an archive: where a full-disk model looks, image by image.
-
-Writes into --output for each image maps/NAME.fits, one HDU per map on the image's own world coordinates (opens in
-sunpy.map.Map), with --png pictures/NAME.png, and for all of them attribution.parquet: a row per image and region.
-Files that exist are not made again, so an interrupted run can be continued; but those that lack one of --methods, which
-keep the maps that they have, and all with --reference. kflare.analyse makes tables and figures of an export;
-kflare.controls measures how far the maps of a model can be trusted.
-
-Examples
---------
-python -m kflare.attribute hmi_daily --byte-range 250 --model savedmodels/cnn-m \
-    --flares flares_1996-2024.csv --regions srs_1996-2018.csv
-
-python -m kflare.attribute hmi_daily --byte-range 250 --model savedmodels/cnn-m --from 2013-10-20 --until 2013-10-28 \
-    --methods grad_cam_plus_plus saliency --reference
-
-python -m kflare.attribute hmi_daily --from 2014-01-01 --until 2014-02-01 --server 127.0.0.1:8500 --model-name cnn-c
-"""
+"""Attribution maps of an archive: where a full-disk model looks, image by image."""
 
 import argparse
 import json
@@ -39,9 +22,9 @@ if TYPE_CHECKING:
 def _attribute(args: argparse.Namespace) -> None:
     from kflare.attribution.export import Export
 
-    if (args.model is None) == (args.server is None):
+    if args.model is None and args.server is None:
         raise SettingError("give either --model DIR or --server ADDRESS with --model-name NAME")
-    if (args.server is None) != (args.model_name is None):
+    if args.server is not None and args.model_name is None:
         raise SettingError("--server ADDRESS and --model-name NAME go together")
     command_line.quiet_tensorflow()
     images = chosen_images(args)
@@ -62,9 +45,8 @@ def _attribute(args: argparse.Namespace) -> None:
               file=sys.stderr)  # fmt: skip
     if summary["images"] and not summary["images_with_cam"]:
         who = f"{source.origin.model} version {source.origin.version}"
-        print(
-            f"{args.prog}: note: {who} answers no exact CAM, only later ones do: the maps are without", file=sys.stderr
-        )
+        note = f"{who} answers no exact CAM, only later ones do: the maps are without"
+        print(f"{args.prog}: note: {note}", file=sys.stderr)
     total = f"{summary['images'] + len(failures)} images"
     command_line.report_failures(args.prog, failures, of=total, rest=f"the rest is in {settings.folder}")
 
@@ -87,9 +69,8 @@ def _source(args: argparse.Namespace) -> "tuple[AttributionModel, ExportOutcomes
             raise SettingError(f"{unknown}: give it with --threshold, or leave --flares out")
         source = ServedModel.find(args.server, args.model_name, timeout=args.timeout)
         event = event_of(args.model_name)[0]
-    return source, None if args.flares is None else ExportOutcomes(
-        read_flares(args.flares, scale=args.flare_scale), event, threshold
-    )
+    flares = None if args.flares is None else read_flares(args.flares, scale=args.flare_scale)
+    return source, None if flares is None else ExportOutcomes(flares, event, threshold)
 
 
 def _export(

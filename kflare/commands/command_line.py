@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kflare.commands.options import add_options, refuse_idle_options
+from kflare.commands.options import about, add_options, refuse_idle_options
 from kflare.errors import DataError, KflareError, SettingError
 from kflare.io.passwords import without_passwords
 
@@ -21,8 +21,9 @@ from kflare.io.passwords import without_passwords
 class Command:
     """A command, called with the arguments (None: those of the process); returns the exit status.
 
-    `documentation` is what ``--help`` shows, as it is laid out; `action` takes the parsed options and may return an
-    exit status of its own; `words` are for `add_options`. A KflareError becomes one line on stderr.
+    ``--help`` shows the `documentation` and what the table of options says about the command, as they are laid out;
+    `action` takes the parsed options and may return an exit status of its own; `words` are for `add_options`. A
+    KflareError becomes one line on stderr.
     """
 
     name: str
@@ -33,7 +34,8 @@ class Command:
     def parser(self, prog: str | None = None) -> argparse.ArgumentParser:
         """The parser of its options, under the name that was typed (default: ``kflare.NAME``)."""
         layout, prog = argparse.RawDescriptionHelpFormatter, prog or f"kflare.{self.name}"
-        parser = argparse.ArgumentParser(prog=prog, description=self.documentation, formatter_class=layout)
+        description = f"{self.documentation}\n\n{about(self.name)}"
+        parser = argparse.ArgumentParser(prog=prog, description=description, formatter_class=layout)
         add_options(parser, self.name, self.words)
         parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
         parser.set_defaults(prog=prog)

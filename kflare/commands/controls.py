@@ -1,15 +1,4 @@
-"""How far a model's attribution maps can be trusted, on a few magnetograms.
-
-* randomisation: rank correlation of each map with itself after the weights were shuffled, from the output down; a map
-  that explains the network falls towards 0, one that stays high shows the image.
-* deletion, insertion: probability of a flare while the disk is set to zero field in the order of each map, or put back
-  onto a Sun without field; `random` is any order.
-* agreement: rank correlation of the maps with each other.
-
-Examples
---------
-python -m kflare.controls hmi_daily --from 2013-10-20 --until 2013-10-28 --byte-range 250 --model savedmodels/cnn-m
-"""
+"""How far a model's attribution maps can be trusted, on a few magnetograms."""
 
 import argparse
 import json

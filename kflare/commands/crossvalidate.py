@@ -1,21 +1,4 @@
-r"""Cross-validate a model by years, as the paper does, beside all baselines on the same samples.
-
-For each test year the network is trained on everything to two years before and validated on the year before;
-thresholds and early stopping come from the validation year, calibration from all validation years up to it.
-Killed and started again with the same
-options, it goes on behind the last fit that was finished.
-
-Examples
---------
-python -m kflare.crossvalidate defn-m --sharp sharp --flares swpc_flares.csv --harp-noaa harp_noaa.parquet \
-    --test-years 2013 2014 2015 2016 2017 --seeds 0 1 2
-
-python -m kflare.crossvalidate cnn-m --magnetograms hmi_daily --flares flares.csv --byte-range 250 \
-    --blocks 5 --image-size 256
-
-python -m kflare.crossvalidate defn-m --sharp sharp --flares swpc_flares.csv --harp-noaa harp_noaa.parquet --seeds \
-    --shuffled
-"""
+"""Cross-validate a model by years, as the paper does, beside all baselines on the same samples."""
 
 import argparse
 import json
@@ -50,14 +33,8 @@ def _crossvalidate(args: argparse.Namespace) -> None:
     tests = np.logical_or.reduce([fold.test for fold in folds])
     groups_of(times[tests], periods=args.periods)  # refused before hours of training
     recipe = recipe_of(args, spec)
-    settings = {
-        "model": spec.name,
-        "data": task.fingerprint,
-        "blocks": args.blocks,
-        **task.settings,
-        **recipe.args[0],
-        "class_weight": args.class_weight,
-    }
+    settings = {"model": spec.name, "data": task.fingerprint, "blocks": args.blocks, "class_weight": args.class_weight}
+    settings |= {**task.settings, **recipe.args[0]}
     units = {"baselines": splits.baseline_unit(task)}
     units |= {f"seed-{seed}": splits.network_unit(task, seed=seed, recipe=recipe) for seed in args.seeds}
     # Weighted by the class ratio, 0.5 stands for the training span's event rate.

@@ -1,23 +1,4 @@
-r"""Find the active regions in observations, follow them, and measure the 79 features of Deep Flare Net.
-
-Takes folders of observations as `kflare.fetch` leaves them: line-of-sight magnetograms (hmi.M_720s...), vector fields
-(hmi.B_720s..., hmi.bharp_720s...), AIA images at 1600 and 131 Å. Writes into --output regions.parquet, the table that
-kflare.fit and kflare.predict take, outcomes.csv with a line per time ("regions", "no sunspot", "no data" and why),
-left_out.csv with the files that are in no set and why, tracks.csv with the merges and splits of regions, with --png
-pictures/ (TIME.png, and TIME.vector.png with the frames over the vector field and its HARP areas, as in Fig. 2 of
-Nishizuka et al. 2021), and parts/, from which a run that was interrupted continues. Files are known by JSOC's names, or
-by their headers.
-
-Examples
---------
-python -m kflare.features observations --flares flares.csv --srs srs_1996-2018.csv --output features --png
-
-python -m kflare.features archive --from 2013-01-01 --until 2015-01-01 --cadence 1 --flares flares.csv \
-    --srs srs_1996-2018.csv --xrays goes/*.nc --output features --scheduler tcp://10.0.0.1:8786
-
-python -m kflare.fit defn-c --regions features/regions.parquet --flares flares.csv \
-    --train-until 2014-01-01 --validate-until 2014-07-01
-"""
+"""Find the active regions in observations, follow them, and measure the 79 features of Deep Flare Net."""
 
 import argparse
 import json
@@ -57,13 +38,9 @@ def _features(args: argparse.Namespace) -> None:
     xray = _xrays(args)
     flares = None if args.flares is None else read_flares(args.flares, scale=args.flare_scale)
     srs = None if args.srs is None else read_srs(args.srs)
-    found = find_sets(
-        [place.absolute() for place in args.observations],
-        since=args.begin,
-        until=args.end,
-        cadence=None if args.cadence is None else timedelta(hours=args.cadence),
-        tolerance=options.tolerance,
-    )
+    cadence = None if args.cadence is None else timedelta(hours=args.cadence)
+    span = {"since": args.begin, "until": args.end, "cadence": cadence, "tolerance": options.tolerance}
+    found = find_sets([place.absolute() for place in args.observations], **span)
     with settled_folder(args.output, options) as folder:
         _report_left_out(found, folder, args.prog)
         jobs = plan(found.sets, folder, pictures=args.png, srs=None if args.srs is None else args.srs.absolute())
@@ -104,9 +81,8 @@ def _xrays(args: argparse.Namespace) -> "XrayFlux | None":
     from kflare.regions.xray_features import joined
     from kflare.xray.flux import read_xray_flux
 
-    paths: list[Path] = args.xrays or sorted(
-        {path for place in args.observations for path in place.rglob("goes_xrays_*.json")}
-    )
+    beside = (path for place in args.observations for path in place.rglob("goes_xrays_*.json"))
+    paths: list[Path] = args.xrays or sorted(set(beside))
     return joined([read_xray_flux(path, scale="irradiance") for path in paths]) if paths else None
 
 
@@ -132,13 +108,8 @@ def _detection_options(texts: Sequence[str]) -> Any:
 def _write_lists(run: "RunTable", folder: Path) -> None:
     import pandas as pd
 
-    events = pd.DataFrame(
-        [
-            {"time": event.time, "kind": event.kind, "before": " ".join(event.before), "after": " ".join(event.after)}
-            for event in run.events
-        ],
-        columns=["time", "kind", "before", "after"],
-    )
+    rows = [(event.time, event.kind, " ".join(event.before), " ".join(event.after)) for event in run.events]
+    events = pd.DataFrame(rows, columns=["time", "kind", "before", "after"])
     for name, table in (("outcomes.csv", run.outcomes), ("tracks.csv", events)):
         write_whole(folder / name, table.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ"))
 

@@ -1,23 +1,4 @@
-"""Download observations: archives over a range of dates, or what a forecast is made from, near real time.
-
-Files that are complete are not fetched again, and an interrupted download is continued: run the same command again. A
-file gets its name when it is complete. At the end a table lists what was got, what is missing or rejected, and why.
-Exit status 0: everything that the archive holds is there. 1: something was rejected or a server gave no answer, so that
-another run may fetch more; for nrt: there are no data of some kind. A gap of the archive itself (it answered that it
-has none) is listed as missing and is no failure.
-
-Examples
---------
-python -m kflare.fetch hmi --from 2013-10-01 --until 2013-11-01 --output hmi
-python -m kflare.fetch mdi --from 1999-01-01 --until 2000-01-01 --output mdi_jpeg
-python -m kflare.fetch helioviewer --from 2013-10-01 --until 2013-11-01 --cadence 6h --output jp2
-python -m kflare.fetch sharp --from 2011-02-12 --until 2011-02-17 --output sharp
-python -m kflare.fetch flares --from 2013-10-01 --until 2013-11-01 --output events
-python -m kflare.fetch srs --from 2013-10-01 --until 2013-11-01 --output srs
-python -m kflare.fetch xrays --output swpc
-python -m kflare.fetch nrt --issue 2026-11-20T15:00 --output nrt --json
-python -m kflare.fetch --check mdi_jpeg mdi_fits
-"""
+"""Download observations: archives over a range of dates, or what a forecast is made from, near real time."""
 
 import argparse
 import json

@@ -1,16 +1,4 @@
-r"""Train a model, choose it on validation data, and publish it as a SavedModel.
-
-Examples
---------
-python -m kflare.fit cnn-m --magnetograms hmi_daily --flares flares.csv --byte-range 250 \
-    --train-until 2014-03-18 --validate-until 2014-08-04
-
-python -m kflare.fit cnn-c --magnetograms mdi hmi --daily 12 --flares flares.csv --train-until 2009-01-01 \
-    --test-until 2017-07-01 --periods mdi=2009-01-01..2011-01-01 hmi=2011-01-01..2017-07-01
-
-python -m kflare.fit defn-c --sharp sharp --flares swpc_flares.csv --harp-noaa harp_noaa.parquet \
-    --train-until 2014-01-01 --validate-until 2015-01-01 --test-until 2016-01-01
-"""
+"""Train a model, choose it on validation data, and publish it as a SavedModel."""
 
 import argparse
 import json
@@ -38,9 +26,8 @@ def _fit(args: argparse.Namespace) -> None:
     rule = "given" if validate_until else VALIDATION_RULE
     if validate_until is None:
         train_until, validate_until = carved_validation(times, train_until=train_until, start=start)
-    split = chronological_split(
-        times, start=start, train_until=train_until, validate_until=validate_until, test_until=test_until
-    )
+    dates = {"train_until": train_until, "validate_until": validate_until, "test_until": test_until}
+    split = chronological_split(times, start=start, **dates)
     require_both_classes(task.observed, split, event=f"a {task.spec.event_text}")
     print(*task.notes, sep="\n", file=sys.stderr)
     recipe = recipe_of(args, task.spec)

@@ -1,16 +1,4 @@
-"""Forecast: one cycle, or the schedule of 03, 09, 15 and 21 UT. Observe, detect, measure, ask, record, publish.
-
-Exit status of --once and --status: 0 a forecast by the networks, 3 one by statistics alone, 4 an outage, 5 recorded but
-not published, 6 (--status) overdue, 7 kept in a file since the ledger is away; 1 an error or a wrong clock, nothing was
-recorded, or --verify-ledger found a change; 2 wrong usage.
-
-Examples
---------
-python -m kflare.forecast --print-settings > kflare.toml
-python -m kflare.forecast --settings kflare.toml --once
-python -m kflare.forecast --settings kflare.toml --schedule
-python -m kflare.forecast --settings kflare.toml --status
-"""
+"""Forecast: one cycle, or the schedule of 03, 09, 15 and 21 UT. Observe, detect, measure, ask, record, publish."""
 
 import argparse
 import json

@@ -75,6 +75,11 @@ def add_options(parser: argparse.ArgumentParser, command: str, words: Mapping[st
     _add_groups(parser, _table()[command], words)
 
 
+def about(command: str) -> str:
+    """What a command does, beyond its first line, and examples."""
+    return str(_table()[command].get("about", ""))
+
+
 def command_options(command: str, what: str | None = None) -> dict[str, dict[str, Any]]:
     """The table's entries of the options of a command, and of one of its commands too, by name as it is typed."""
     groups = _table()[command]

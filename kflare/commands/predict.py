@@ -1,11 +1,4 @@
-"""Ask a server for forecasts: magnetograms or a region table in, region and full-disk probabilities out.
-
-Examples
---------
-python -m kflare.predict hmi.M_20131023_000054.jpg --byte-range 250
-python -m kflare.predict hmi.M_20131023_000054.jpg --byte-range 250 --attribute maps
-python -m kflare.predict --regions regions.parquet --flares flares.csv --json
-"""
+"""Ask a server for forecasts: magnetograms or a region table in, region and full-disk probabilities out."""
 
 import argparse
 import json
@@ -22,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    if bool(args.magnetograms) == (args.regions is not None):
+    if not args.magnetograms and args.regions is None:
         raise SettingError("give either magnetograms or --regions FILE")
     from kflare.serving.client.client import Client
     from kflare.serving.forecasts.served_forecasts import forecast_magnetograms, served_models

@@ -1,12 +1,4 @@
-"""Handle served models as releases: publish, list, verify, roll back, label, check.
-
-    python -m kflare.releases --models /srv/models --publish savedmodels/cnn-c/2
-    python -m kflare.releases --models /srv/models --config models.config --list
-    python -m kflare.releases --models /srv/models --rollback cnn-c
-    python -m kflare.releases --check 127.0.0.1:8500
-
-A running server loads and unloads versions as their folders come and go; labels it takes from --notify.
-"""
+"""Handle served models as releases: publish, list, verify, roll back, label, check."""
 
 import argparse
 import json

@@ -1,13 +1,4 @@
-"""Serve SavedModels on this machine: the embedded server, for where TensorFlow Serving is not installed.
-
-    python -m kflare.serve
-    python -m kflare.serve --config serving/models.config --models savedmodels --rest-api-port 8501
-    python -m kflare.serve --models savedmodels --batching-parameters-file serving/batching.config
-
-Versions are loaded and unloaded as their folders appear and vanish. SIGTERM or Ctrl-C finishes the requests under way
-and ends. The options that TensorFlow Serving has too read the same files and mean the same. Versions come and go by
-`python -m kflare.releases`.
-"""
+"""Serve SavedModels on this machine: the embedded server, for where TensorFlow Serving is not installed."""
 
 import argparse
 import gc
@@ -74,10 +65,7 @@ def _run(options: argparse.Namespace, events: "SimpleQueue[BaseException | str]"
     server = Server(
         models,
         folder=options.models,
-        host=options.host,
-        port=options.port,
-        poll_seconds=options.poll_seconds,
-        tensor_content=options.tensor_content,
+        **{name: getattr(options, name) for name in ("host", "port", "poll_seconds", "tensor_content")},
         trust=Trust(
             unpublished=options.allow_unpublished,
             any_operation=options.allow_any_operation,

@@ -1,30 +1,12 @@
-"""Score any table of forecasts: contingency tables, scores with intervals, reliability, ROC, and one page to read.
-
-The table is CSV or Parquet: time, probability, observed, and optionally method, region and span. All methods are
-scored on the same samples. The folder gets report.html (one file, with the figures), the tables as CSV and JSON, and
-the figures.
-
-Examples
---------
-python -m kflare.verify forecasts.csv --output report --event "≥M1.0 flares"
-python -m kflare.verify forecasts.csv --output report --missing zero --threshold 0.5
-python -m kflare.verify swpc_percent.csv --percent --output report
-python -m kflare.verify regions.parquet --output report --cluster region
-python -m kflare.verify wide.csv --methods NOAA SIDC --threshold 0.5 NOAA=0.4 --since 2016-07-01 --output report
-python -m kflare.verify runs/defn-m/seed-0/forecasts.csv --span test --methods probability calibrated --output report
-python -m kflare.verify --ledger sqlite:///ledger.sqlite --class M --output report
-python -m kflare.verify --ledger sqlite:///ledger.sqlite --class C --regions --output report
-python -m kflare.verify --ledger sqlite:///ledger.sqlite --class largest --output report
-python -m kflare.verify --classes C=cv-defn-c/forecasts.parquet M=cv-defn-m/forecasts.parquet --output report
-"""
+"""Score any table of forecasts: contingency tables, scores with intervals, reliability, ROC, and one page to read."""
 
 import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -52,16 +34,9 @@ def _verify(args: argparse.Namespace) -> None:
 
     common = tuple(number for name, number in args.threshold if not name)
     own = tuple((name, number) for name, number in args.threshold if name)
-    settings = VerificationSettings(
-        thresholds=common or ((0.5,) if own else VerificationSettings.thresholds),
-        own_thresholds=own,
-        window_hours=args.window,
-        cluster=args.cluster,
-        block_length=args.block_length,
-        resamples=args.resamples,
-        level=args.level,
-        seed=args.seed,
-    )
+    chosen = {name: getattr(args, name) for name in ("cluster", "block_length", "resamples", "level", "seed")}
+    least = common or ((0.5,) if own else VerificationSettings.thresholds)
+    settings = VerificationSettings(least, args.window, own_thresholds=own, **chosen)
     told = {name: getattr(args, name) for name in ("missing", "percent", "span", "since", "until")}
     if args.classes is not None or args.letter == "largest":
         if len(common) > 1:
@@ -73,10 +48,13 @@ def _verify(args: argparse.Namespace) -> None:
         page = "verification.json"
     else:
         frame, source, event = _forecasts(args, args.letter, args.table)
-        told |= {"event": event, "source": source, "periods": args.periods, "progress": _bar}
+        shown = partial(tqdm, desc="verifying", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
+        told |= {"event": event, "source": source, "periods": args.periods, "progress": shown}
         result = verify_forecasts(frame, settings=settings, **told)
         text, numbers, files, page = result.as_text(), result.as_json(), result.files(), "report.html"
-    _write(folder, files)
+    make_folder(folder / "figures")
+    for name, content in files.items():  # the page comes last: where it stands, everything else does
+        write_whole(folder / name, content)
     print(json.dumps(numbers, indent=2, allow_nan=False) if args.json else f"{text}\n\nreport: {folder / page}")
 
 
@@ -107,17 +85,6 @@ def _of_classes(args: argparse.Namespace) -> "dict[str, tuple[pd.DataFrame, str,
             if files or name != "X":  # which a ledger need not hold
                 raise
     return found
-
-
-def _write(folder: Path, files: dict[str, bytes]) -> None:
-    """Write the page last: where it stands, everything else does."""
-    make_folder(folder / "figures")
-    for name, content in files.items():
-        write_whole(folder / name, content)
-
-
-def _bar(items: Iterable[Any]) -> Iterator[Any]:
-    yield from tqdm(items, desc="verifying", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
 
 
 main = command_line.Command("verify", __doc__, _verify)

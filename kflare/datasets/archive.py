@@ -30,9 +30,7 @@ def magnetogram_files(places: Iterable[Path], *, deep: bool = False) -> list[Pat
         raise DataError(f"no file or folder {places[0]}")
     for place in places:
         if place.is_dir():
-            found += sorted(
-                path for path in place.glob("**/*" if deep else "*") if path.name.lower().endswith(SUFFIXES)
-            )
+            found += sorted(one for one in place.glob("**/*" if deep else "*") if one.name.lower().endswith(SUFFIXES))
         else:
             found.append(place)  # one of several that is not there costs itself alone: who reads it names it
     if not found:
@@ -70,9 +68,7 @@ def index_archive(folders: Path | Sequence[Path]) -> pd.DataFrame:
         )
     passed = len(table) - len(kept)
     kept = kept.drop(columns="rank").reset_index(drop=True)
-    kept.attrs["notes"] = (
-        [f"{passed} images passed over: the folder named first has one for their time"] if passed else []
-    )
+    kept.attrs["notes"] = [f"{passed} images passed over: the folder named first has one for their time"] * bool(passed)
     return kept
 
 

@@ -6,16 +6,14 @@ A flare counts from its *peak* on, since its class is known only then; a flare i
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import in_seconds, keys, known_from, reaches, region_codes
 from kflare.flares.region_numbers import PASSAGE_DAYS, flares_assigned
+from kflare.io.arrays import Float64Array, IntArray
 from kflare.sun.times import DAY_SECONDS
-
-__all__ = ["DISK_HISTORY", "REGION_HISTORY", "add_changes", "disk_history", "numbered_history", "region_history"]
 
 REGION_HISTORY = ("Chis", "Mhis", "Xhis", "Chis1d", "Mhis1d", "Xhis1d")
 """Flares of the region by class: since the start of the list, and in (t − 24 h, t]. The names are DeFN's."""
@@ -107,9 +105,7 @@ def add_changes(
     return pd.concat([kept, pd.DataFrame(changes, index=samples.index)], axis=1)
 
 
-def _count(
-    event: npt.NDArray[np.int64], after: npt.NDArray[np.int64], until: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
+def _count(event: IntArray, after: IntArray, until: IntArray) -> Float64Array:
     """Events in (after, until] of each sample."""
     upto = np.searchsorted(event, until, side="right") - np.searchsorted(event, after, side="right")
     return upto.astype(np.float64)

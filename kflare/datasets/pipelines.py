@@ -9,19 +9,20 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kflare.datasets.preprocessing import fill_and_scale
+from kflare.io.arrays import BoolArray, Float32Array
 
 _ENDLESS = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
 
 
-def one_hot(labels: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+def one_hot(labels: BoolArray) -> Float32Array:
     """Labels of shape (N,) as float32 (N, 2): [no flare, flare]."""
     return np.stack([~labels, labels], axis=-1).astype(np.float32)
 
 
 def image_dataset(
-    fields: npt.NDArray[np.float32],
+    fields: Float32Array,
     rows: npt.NDArray[np.intp],
-    labels: npt.NDArray[np.bool_] | npt.NDArray[np.float32],
+    labels: BoolArray | Float32Array,
     *,
     batch_size: int,
     guises: npt.NDArray[np.float16] | None = None,
@@ -43,7 +44,7 @@ def image_dataset(
     targets = tf.constant(one_hot(labels.astype(bool)) if labels.dtype == np.bool_ else labels)
     numbers = tf.constant(rows)
 
-    def chosen(row: int, drawn: float) -> npt.NDArray[np.float32]:
+    def chosen(row: int, drawn: float) -> Float32Array:
         many = 0 if guises is None else guises.shape[1]
         guise = int(drawn * (many + 1))
         return np.array(fields[row] if guises is None or guise >= many else guises[row, guise], np.float32)
@@ -74,9 +75,8 @@ def _cropped(image: tf.Tensor, drawn: tf.Tensor, share: float) -> tf.Tensor:
     size = round(share * side)
     step = max(1, size // 4)
     corner = tf.cast(drawn * ((side - size) // step + 1), tf.int32) * step
-    return tf.ensure_shape(
-        image[corner[0] : corner[0] + size, corner[1] : corner[1] + size], (size, size, image.shape[2])
-    )
+    top, left = corner[0], corner[1]
+    return tf.ensure_shape(image[top : top + size, left : left + size], (size, size, image.shape[2]))
 
 
 def _shuffled(count: int, seed: int, number: tf.Tensor) -> tf.Tensor:
@@ -104,13 +104,7 @@ def augment(field: tf.Tensor, target: tf.Tensor, toss: tf.Tensor) -> tuple[tf.Te
 
 
 def table_dataset(
-    features: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.bool_],
-    *,
-    batch_size: int,
-    training: bool = False,
-    seed: int = 0,
-    first: int = 0,
+    features: Float32Array, labels: BoolArray, *, batch_size: int, training: bool = False, seed: int = 0, first: int = 0
 ) -> tf.data.Dataset:
     """Standardised features (N, n) and labels (N,) for DeFN: (float32 (B, n), float32 (B, 2)).
 

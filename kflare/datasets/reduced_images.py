@@ -63,7 +63,7 @@ _THREADS = 4  # each may hold a magnetogram of 4096 pixels, 64 MB, and a few cop
 class ReducedImages:
     """N magnetograms, reduced, and what else was wanted of them while they were decoded."""
 
-    fields: npt.NDArray[np.float32]  # of `reduce_field`, (N, S, S, 1), in a nameless file: not all of it in memory
+    fields: Float32Array  # of `reduce_field`, (N, S, S, 1), in a nameless file: not all of it in memory
     digests: tuple[str, ...]  # SHA-256 of the content of each file, unpacked
     proxies: pd.DataFrame  # `proxies_of` each magnetogram
     guises: npt.NDArray[np.float16]  # the same of each image as V other sources show it, (N, V, S, S, 1)

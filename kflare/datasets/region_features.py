@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY, add_changes, disk_history, numbered_history
@@ -16,6 +15,7 @@ from kflare.datasets.region_table import KEY_COLUMNS, region_numbers
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.region_numbers import unassigned_rows
+from kflare.io.arrays import Float64Array
 from kflare.regions.feature_table import SETS, Feature, check_columns, feature_set, features_named, reasons_text
 from kflare.regions.xray_features import XRAY_FEATURES, xray_features
 from kflare.xray.flux import XrayFlux
@@ -74,7 +74,7 @@ def complete_rows(
     return out if "missing" not in rows else out.assign(missing=_reasons(rows, out, flares, xray))
 
 
-def _changes(rows: pd.DataFrame, past: RegionHistory | None) -> dict[str, npt.NDArray[np.float64]]:
+def _changes(rows: pd.DataFrame, past: RegionHistory | None) -> dict[str, Float64Array]:
     """The changes that the rows lack, and have the columns for."""
     wanted = {
         hours: [base for base in bases if f"dt{hours:02d}{base}" not in rows and _GROWTH.get(base, (base,))[0] in rows]

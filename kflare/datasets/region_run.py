@@ -5,8 +5,7 @@ Which features look how far back is in the feature table; how near to that time 
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -15,25 +14,18 @@ import pandas as pd
 
 from kflare.datasets.region_features import LOOK_BACK, RegionHistory, complete_rows
 from kflare.datasets.region_parts import read_part
-from kflare.datasets.region_table import region_numbers
+from kflare.datasets.region_table import KEYS, region_numbers
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import require_covered
 from kflare.flares.region_numbers import unassigned_note
-from kflare.io.atomic import temporary_file, writing
+from kflare.io.parquet_writer import parquet_writer
 from kflare.regions.extraction import REGION_COLUMNS
 from kflare.regions.feature_table import SETS, Feature, feature_set
 from kflare.regions.tracking import Tracker, TrackEvent, TrackingOptions, noaa_numbers
 from kflare.xray.flux import XrayFlux
 
-__all__ = ["RunTable", "complete_run", "table_columns"]
-
 _LOG: Final = logging.getLogger(__name__)
 _CHUNK: Final = 24  # times whose rows are completed and written together
-_UNITS: Final = {
-    "lon": "degree", "lat": "degree", "lon_min": "degree", "lon_max": "degree", "lat_min": "degree",
-    "lat_max": "degree", "x0": "pixel", "y0": "pixel", "x1": "pixel", "y1": "pixel", "area_uhem": "uHem",
-    "flux_mx": "Mx",
-}  # fmt: skip
 
 
 @dataclass
@@ -51,9 +43,7 @@ class RunTable:
 
 def table_columns() -> dict[str, Feature | None]:
     """Columns of the region table in order: keys (None), then the features of all sets, each once."""
-    first = ("time", "region", "harpnum", "noaa", "noaas", "lon", "lat", "quality", "status")
-    rest = tuple(name for name in REGION_COLUMNS if name not in (*first, "limb"))
-    columns: dict[str, Feature | None] = dict.fromkeys((*first, *rest, "missing"))
+    columns: dict[str, Feature | None] = dict.fromkeys(KEYS)
     for name in reversed(SETS):
         for feature in feature_set(name):
             columns.setdefault(feature.name, feature)
@@ -84,7 +74,10 @@ def complete_run(
             _LOG.warning("%s", note)
     numbers = region_numbers(index)
     own = dict(iter(index.groupby("path", sort=False)))
-    with writing(target), _table_writer(target, None if flares is None else flares.scale) as write:
+    units = {name: feature.unit for name, feature in table_columns().items() if feature is not None}
+    columns = KEYS | {name: ("float64", unit) for name, unit in units.items()}
+    attrs = {"flare_scale": None if flares is None else flares.scale}  # of the histories
+    with parquet_writer(target, columns, whole=["harpnum", "noaa", "quality"], attrs=attrs) as write:
         past = pd.DataFrame(columns=["time", "region"])
         waiting: list[pd.DataFrame] = []
         for count, path in enumerate(parts, 1):
@@ -133,33 +126,3 @@ def _followed(parts: Sequence[Path], srs: pd.DataFrame | None, run: RunTable) ->
     run.regions = index["region"].nunique()
     times = pd.to_datetime(index["time"], utc=True).astype("datetime64[us, UTC]")
     return index.assign(time=times).astype({"noaa": "Int64", "region": "str", "noaas": "str"})
-
-
-@contextmanager
-def _table_writer(target: Path, flare_scale: str | None) -> Iterator[Callable[[pd.DataFrame], None]]:
-    """Append rows to a Parquet file that grows in constant memory and takes its place when it is whole."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    kinds = {
-        "time": pa.timestamp("us", tz="UTC"), "region": pa.string(), "harpnum": pa.int64(), "noaa": pa.int64(),
-        "noaas": pa.string(), "quality": pa.int64(), "status": pa.string(), "missing": pa.string(),
-    }  # fmt: skip
-    kinds |= dict.fromkeys(("number", "x0", "y0", "x1", "y1"), pa.int64())
-    fields = []
-    for name, feature in table_columns().items():
-        unit = _UNITS.get(name, "") if feature is None else feature.unit
-        fields.append(pa.field(name, kinds.get(name, pa.float64()), metadata={"unit": unit} if unit else None))
-    schema = pa.schema(fields)
-    whole = {"harpnum": "Int64", "noaa": "Int64", "quality": "Int64"}
-    # With pandas' own notes, so that pandas reads numbers back as whole ones although some are empty.
-    empty = schema.empty_table().to_pandas().astype(whole)
-    empty.attrs = {"flare_scale": flare_scale}  # of the histories
-    schema = pa.Table.from_pandas(empty, schema, preserve_index=False).schema
-    with temporary_file(target) as part, parquet.ParquetWriter(part, schema) as writer:
-
-        def write(rows: pd.DataFrame) -> None:
-            whole = rows.reindex(columns=schema.names)
-            writer.write_table(pa.Table.from_pandas(whole, schema, preserve_index=False))
-
-        yield write

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.datasets.region_features import RegionHistory, complete_rows, to_forecast
@@ -12,9 +11,8 @@ from kflare.datasets.region_table import read_region_table, region_flares_by_noa
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import region_flux, require_covered
 from kflare.flares.region_numbers import outcome_assigned, require_assigned, unassigned_note
+from kflare.io.arrays import Float64Array
 from kflare.sharp.samples import read_sharp_samples, region_flares
-
-__all__ = ["RegionSamples", "samples_of_region_table", "samples_of_sharp"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class RegionSamples:
     """N labelled samples of active regions."""
 
     table: pd.DataFrame  # region table of N rows, with 24 h changes and flare history
-    flux: npt.NDArray[np.float64]  # largest peak flux (W m^-2, 0 = none) of its region's flares in the 24 h after each
+    flux: Float64Array  # largest peak flux (W m^-2, 0 = none) of its region's flares in the 24 h after each
     region_flares: pd.DataFrame  # `region`, `start`, `peak`, `flux` of every flare of these regions
     notes: tuple[str, ...]  # what a user should know, one line each
 

@@ -6,17 +6,18 @@ Tables of `kflare.features` tell more: `noaas` (all NOAA numbers in the box, wit
 """
 
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
 from kflare.errors import DataError
+from kflare.io.stored_table import stored_rows
 from kflare.io.table_file import read_table, whole_numbers
 
-KEY_COLUMNS = (
-    "time", "region", "harpnum", "noaa", "noaas", "lon", "lat", "quality", "status", "number", "x0", "y0", "x1", "y1",
-    "lon_min", "lon_max", "lat_min", "lat_max", "area_uhem", "flux_mx", "missing",
-)  # fmt: skip
-"""Columns that identify or describe a row; every other column must be a feature."""
+KEYS: Final = {row["name"]: (row["type"], row["unit"]) for row in stored_rows("kflare.datasets", "region_columns.csv")}
+"""Columns that identify or describe a row, in order, with type and unit; every other column must be a feature."""
+
+KEY_COLUMNS: Final = tuple(KEYS)
 
 
 def read_region_table(path: Path) -> pd.DataFrame:

@@ -64,10 +64,7 @@ def yearly_report_rows(text: str, path: Path) -> tuple[pd.DataFrame, dict[str, i
 
 
 def summary_rows(path: Path) -> pd.DataFrame:
-    """Text columns of NCEI's flare summary in netCDF-4, of one record for begin, peak and end of each flare.
-
-    DataError if it is another product.
-    """
+    """Text columns of NCEI's flare summary (netCDF-4: a record for a flare's begin, peak and end), else DataError."""
     series, _ = read_hdf5_series(path, _NAMES, ("units", "_FillValue"))
     if absent := [name for name in _NAMES if name not in series]:
         raise DataError(

@@ -56,10 +56,7 @@ REPAIRS = {row["repair"]: row["told"] for row in stored_rows("kflare.flares", "r
 
 
 def class_to_flux(goes_class: str) -> float:
-    """Peak flux (1-8 Å, W m^-2) of a GOES class such as "M3.1", which gives 3.1e-5, or "X20".
-
-    A class is a letter A, B, C, M or X and a number; DataError if it is none.
-    """
+    """Peak flux (1-8 Å, W m^-2) of a GOES class such as "M3.1", 3.1e-5, or "X20"; DataError if it is none."""
     text = goes_class.strip().upper() if isinstance(goes_class, str) else ""
     flux = float(class_fluxes(pd.Series([text], dtype="str")).iloc[0])
     if not flux > 0:

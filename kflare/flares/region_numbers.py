@@ -3,12 +3,12 @@
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import LEAD_HOURS, in_seconds, known_from, reaches
+from kflare.io.arrays import BoolArray, IntArray
 from kflare.io.table_file import numbers
 from kflare.sun.times import DAY_SECONDS
 
@@ -58,7 +58,7 @@ def listed_region_numbers(given: pd.Series, times: pd.Series) -> pd.Series:
 
 def flares_assigned(
     times: pd.Series, flares: FlareList, *, days: float, lowest: str = "C", below: str | float = np.inf
-) -> npt.NDArray[np.bool_]:
+) -> BoolArray:
     """Whether it is known whose the flares in (t - days, t] are, bool (N,), for N times t (UTC).
 
     Of flares of class `lowest` and above, below another class or flux in W m^-2. Some lists name the region of part of
@@ -69,7 +69,7 @@ def flares_assigned(
     named, flux = flares.table["noaa"].notna().to_numpy(), flares.table["flux"].to_numpy()
     peak, strong = known_from(flares.table), reaches(flux, "C")
 
-    def within(which: npt.NDArray[np.bool_], span: float) -> npt.NDArray[np.int64]:
+    def within(which: BoolArray, span: float) -> IntArray:
         event = np.sort(peak[which])
         after = until - round(span * DAY_SECONDS)
         return np.searchsorted(event, until, side="right") - np.searchsorted(event, after, side="right")
@@ -80,7 +80,7 @@ def flares_assigned(
     return (nameless == 0) | np.where(few, share[PASSAGE_DAYS], share[days])
 
 
-def outcome_assigned(times: pd.Series, flares: FlareList) -> npt.NDArray[np.bool_]:
+def outcome_assigned(times: pd.Series, flares: FlareList) -> BoolArray:
     """Whether it is known whose the flares in the 24 h after each of N times are, bool (N,).
 
     As `flares_assigned` at their end, of the day or of the passage: what is past is not numbered later than the rest.
@@ -89,7 +89,7 @@ def outcome_assigned(times: pd.Series, flares: FlareList) -> npt.NDArray[np.bool
     return flares_assigned(end, flares, days=LEAD_HOURS / 24) | flares_assigned(end, flares, days=PASSAGE_DAYS)
 
 
-def unassigned_rows(times: pd.Series, flares: FlareList) -> npt.NDArray[np.bool_]:
+def unassigned_rows(times: pd.Series, flares: FlareList) -> BoolArray:
     """Whether the history of a region at each of N times lacks some flares, bool (N,): see `flares_assigned`."""
     day, passage = (flares_assigned(times, flares, days=days) for days in (1.0, PASSAGE_DAYS))
     return ~(day & passage)

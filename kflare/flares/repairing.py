@@ -50,8 +50,7 @@ def read_flares(path: str | Path, *, scale: AskedScale = "irradiance") -> FlareL
       HEK (`event_starttime` … `fl_goescls`);
     * SWPC's daily event text (`20150301events.txt`): its XRA rows; or a folder of such texts, `*events.txt`;
     * SWPC's `edited_events.json` (type XRA) and `xray-flares-7-day.json` (or `-latest`);
-    * JSON answers of the HEK. See `kflare.flares.hek` for its tables.
-
+    * JSON answers of the HEK. See `kflare.flares.hek` for its tables;
     * NGDC's yearly reports of 1975 to 2016 (`goes-xrs-report_2014.txt`);
     * NCEI's netCDF of flare summaries (`sci_xrsf-l2-flsum_….nc`).
 
@@ -67,33 +66,17 @@ def read_flares(path: str | Path, *, scale: AskedScale = "irradiance") -> FlareL
     says it in `flare_scale`. A list that names neither satellite nor scale is taken as SWPC's of the time; it is logged
     and counted (`scale_assumed`) for how many flares that matters.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        A file of at most 32 MiB, or a folder of such; at most 1,000,000 flares.
-    scale : {"irradiance", "as listed"}
-        "as listed" leaves the classes alone, to compare with papers and forecasts that were made on them.
-
-    Returns
-    -------
-    FlareList
-        With `repairs` counted by name. A list without flares is empty.
-
-    Raises
-    ------
-    DataError, SettingError
-        If the file cannot be read, a needed column is missing, no row is readable, or `flare_scale` holds something
-        else or several; if `scale` is none of the two.
+    A file has at most 32 MiB, or `path` is a folder of such, with 1,000,000 flares at most. The `scale` "as listed"
+    leaves the classes alone, to compare with papers and forecasts that were made on them. Gives the list with `repairs`
+    counted by name; one without flares is empty. DataError: the file cannot be read, a needed column is missing, no row
+    is readable, or `flare_scale` holds something else or several; SettingError: another `scale`.
     """
     path = Path(path)
     return flares_of_columns(read_flare_columns(path), path.name, scale=scale)
 
 
 def flares_of_columns(columns: FlareColumns, source: str, *, scale: AskedScale = "irradiance") -> FlareList:
-    """Repair the text columns of a flare list and count the repairs; `source` names it in messages.
-
-    DataError if there are rows but none is readable.
-    """
+    """Repair a flare list's text columns, count the repairs; DataError of `source` if no row of it is readable."""
     if scale not in {"irradiance", "as listed"}:
         raise SettingError(f"`scale` of a flare list to read must be irradiance or as listed, got {scale!r}")
     several = "method" in columns.table and len(columns.table["method"].unique()) > 1
@@ -242,10 +225,7 @@ def _iso_date(match: re.Match[str]) -> str:
 
 
 def _times(text: pd.Series) -> pd.Series:
-    """UTC times of ISO 8601 text, with "-" or "/" in the date and with or without a zone; NaT where unreadable.
-
-    And of those of SolarSoft, 23-Oct-2013 20:41 or 23-Oct-13.
-    """
+    """UTC of ISO 8601, with "-" or "/" and with or without a zone, and of 23-Oct-2013 20:41 (SolarSoft); else NaT."""
     dated = text.str.replace(_NAMED_MONTH, _iso_date, regex=True)
     dated = dated.where(dated.str.match(_DAY), "").str.replace("/", "-", regex=False)
     dated = dated.str.replace(r"\s*UTC?\s*$", "Z", regex=True)

@@ -85,6 +85,7 @@ def read_srs(path: str | Path) -> pd.DataFrame:
         (rows["date"], issued.notna(), "a time such as 2013-10-23 00:30"),
         (rows["ar_noaanum"], noaa.notna(), "a number such as 11875"),
     )
+    classes = rows["Z"].astype("str").str.strip().str.upper()
     table = pd.DataFrame(
         {
             "time": issued.dt.normalize(),
@@ -94,7 +95,7 @@ def read_srs(path: str | Path) -> pd.DataFrame:
             "lat": lat * np.where(place[0] == "N", 1, -1),
             "area_uhem": plausible_numbers(rows["AREA"], str(path), low=0, high=_LARGEST),
             "extent": plausible_numbers(rows["Longitude_extent"], str(path), low=0, high=_LONGEST),
-            "mcintosh": _classes(rows["Z"]),
+            "mcintosh": classes.where(classes.str.fullmatch(_MCINTOSH), "").fillna(""),
         }
     )
     return _once(table[keep].astype({"noaa": "int64"}), path)
@@ -111,11 +112,6 @@ def mcintosh_classes(samples: pd.DataFrame, srs: pd.DataFrame) -> pd.Series:
     within = pd.Timedelta("48h")
     found = pd.merge_asof(asked, known, left_on="time", right_on="issued", by="noaa", tolerance=within)
     return found.set_index("row")["mcintosh"].sort_index().fillna("").set_axis(samples.index)
-
-
-def _classes(text: pd.Series) -> pd.Series:
-    seen = text.astype("str").str.strip().str.upper()
-    return seen.where(seen.str.fullmatch(_MCINTOSH), "").fillna("")
 
 
 def _once(table: pd.DataFrame, path: Path) -> pd.DataFrame:

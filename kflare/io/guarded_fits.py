@@ -153,13 +153,8 @@ def guarded_fits(
     with decoding(source, problem, advice=advice):
         parts = _sound_parts(payload, source)
         payload = payload[: parts[-1].stop]  # without padding, which astropy would take for a header
-        with fits.open(
-            io.BytesIO(payload),
-            memmap=False,
-            lazy_load_hdus=True,
-            do_not_scale_image_data=not scaled,
-            disable_image_compression=not compressed_images,
-        ) as hdus:
+        options = {"do_not_scale_image_data": not scaled, "disable_image_compression": not compressed_images}
+        with fits.open(io.BytesIO(payload), memmap=False, lazy_load_hdus=True, **options) as hdus:
             yield FitsFile(hdus, parts, payload, source)
 
 

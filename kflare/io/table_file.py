@@ -84,10 +84,7 @@ def _empty(column: "pd.Series") -> "pd.Series":
 
 
 def whole_numbers(column: "pd.Series", source: str, *, most: int, rule: str | None = None) -> "pd.Series":
-    """Identifiers, Int64: whole numbers from 0 to `most`, <NA> where the cell is empty.
-
-    DataError with the `rule`, if one is something else.
-    """
+    """Identifiers, Int64: whole numbers from 0 to `most`, <NA> where empty; else DataError with the `rule`."""
     import pandas as pd
 
     values = pd.Series(numbers(column), column.index)

@@ -136,9 +136,8 @@ def one_number_regressions(
     for method, columns in ONE_NUMBER.items():
         if not set(columns) <= set(training) or training[list(columns)].isna().all().any():
             continue
-        known, asked = (
-            _number(method, rows[list(columns)].to_numpy(np.float64, na_value=np.nan)) for rows in (training, table)
-        )
+        values = (rows[list(columns)].to_numpy(np.float64, na_value=np.nan) for rows in (training, table))
+        known, asked = (_number(method, each) for each in values)
         middle, spread = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
         fitted, inputs = (
             np.nan_to_num((values - middle) / np.where(spread > 0, spread, 1)).astype(np.float32)

@@ -112,24 +112,22 @@ def calibrate_and_evaluate(
         frequencies = baselines
     else:
         thresholds = dict.fromkeys(["network", *baselines], threshold)
-        frequencies = {
-            name: np.asarray(fit_calibration(observed[valid], other[valid])(other)) for name, other in baselines.items()
-        }
+        fits = {name: fit_calibration(observed[valid], other[valid]) for name, other in baselines.items()}
+        frequencies = {name: np.asarray(fit(baselines[name])) for name, fit in fits.items()}
     forecast[split.test] = probability(split.test)
     calibrated = np.asarray(calibration(forecast))
-    evaluations = []
+    scores = []
     for method, least in thresholds.items():
         p, frequency = baselines.get(method, forecast), frequencies.get(method, calibrated)
         for span, mask in (("validation", valid), ("test", split.test)):
             given = (observed[mask], p[mask], frequency[mask])
             groups = None if clusters is None else clusters[mask]
-            evaluations.append(evaluate(method, span, *given, threshold=least, clusters=groups))
+            scores.append(evaluate(method, span, *given, threshold=least, clusters=groups))
     forecasts = pd.DataFrame({"observed": observed, "probability": forecast, "calibrated": calibrated, **baselines})
     if threshold is not None:
         forecasts = forecasts.assign(**{f"{name}, calibrated": p for name, p in frequencies.items()})
-    return FittedNetwork(
-        model, run, calibration, float(thresholds["network"]), evaluations, forecasts, scaling, of_disk
-    )
+    least = float(thresholds["network"])
+    return FittedNetwork(model, run, calibration, least, scores, forecasts, scaling, of_disk)
 
 
 def calibrate_disk(samples: OutOfSample) -> Calibration | None:
@@ -186,7 +184,7 @@ class TrainingTask:
     settings: Mapping[str, Any]  # what a fit depends on besides the samples and the recipe
     notes: tuple[str, ...]  # what a user should know of the samples, one line each
     fit: Callable[..., FittedNetwork]
-    """Train, calibrate and evaluate by (split, recipe, run, *, intervals=True, verbose=0); intervals take time."""
+    """Train, calibrate and evaluate by (split, recipe, run, *, intervals=True); intervals take time."""
     inputs: Callable[[Split], Float32Array]  # of the learning baselines (N, n), standardised by the training span
     # of baselines that learn only the training event rate, (N,)
     frequencies: Mapping[str, Callable[[float], Float32Array]]

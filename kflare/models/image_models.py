@@ -58,15 +58,12 @@ def image_task(
         chosen = daily_images(archive, limit=daily)
         found = chosen["path"].notna()
         substituted = int((chosen["note"][found] != "").sum())
-        notes += (
-            f"{found.sum()} days with an image for 00:00 UT, {substituted} by an earlier one; {(~found).sum()} without",
-        )
+        told = f"{found.sum()} days with an image for 00:00 UT, {substituted} by an earlier one"
+        notes += (f"{told}; {(~found).sum()} without",)
         archive = chosen[found].reset_index(drop=True)
     times, paths = archive["forecast_time"], archive["path"].tolist()
     measure, guises = (line_maps_of, GUISES) if pretrain else (None, 0)
-    images = reduce_images(
-        paths, size=size, byte_range=byte_range, folder=folder, measure=measure, guises=guises
-    )  # fmt: skip
+    images = reduce_images(paths, size=size, byte_range=byte_range, folder=folder, measure=measure, guises=guises)
     notes += (scale_note(images.scales),) * any(images.scales)
     used = {scale.gauss for scale in images.scales if scale is not None}
     byte_range = used.pop() if len(used) == 1 else byte_range
@@ -74,13 +71,11 @@ def image_task(
     persistent = persistence(times, flares, spec.event)
     days = times.dt.tz_localize(None).dt.floor("D")
 
-    def fit(
-        split: Split, recipe: Recipe, run: TrainingRun, *, intervals: bool = True, verbose: int = 0
-    ) -> FittedNetwork:
+    def fit(split: Split, recipe: Recipe, run: TrainingRun, *, intervals: bool = True) -> FittedNetwork:
         return fit_image_network(
             spec, images, observed, split, augmented=augmented, pretrain=pretrain, recipe=recipe, run=run,
             baselines={"persistence": persistent}, times=times,
-            clusters=days.to_numpy() if intervals else None, verbose=verbose,
+            clusters=days.to_numpy() if intervals else None,
         )  # fmt: skip
 
     names = [Path(path).name for path in paths]
@@ -122,14 +117,12 @@ def fit_image_network(
     trunk: Path | None = None,
     times: pd.Series | None = None,
     others: OutOfSample | None = None,
-    verbose: int = 0,
 ) -> FittedNetwork:
     """Fit the network of an image model to N magnetograms, beside `baselines`: probabilities (N,) of other methods.
 
     `clusters` holds the day of each sample, resampled together for the intervals; `times` and `others` are those of
-    `calibrate_and_evaluate`. With `pretrain` the layers are
-    trained on line maps of the images, and only the last layer on the labels (see `pretrain_on_line_maps`, also for
-    `trunk`); without, all layers on the labels, as in the paper.
+    `calibrate_and_evaluate`. With `pretrain` the layers are trained on line maps of the images, and only the last layer
+    on the labels (see `pretrain_on_line_maps`, also for `trunk`); without, all on the labels, as in the paper.
     """
 
     def data(mask: BoolArray, **options: Any) -> Any:
@@ -143,15 +136,11 @@ def fit_image_network(
         pretrain_on_line_maps(
             model, images, np.flatnonzero(split.train), observed[split.train], validation=validation,
             validation_observed=observed[split.validation], augmented=augmented, recipe=recipe, run=run, trunk=trunk,
-            verbose=verbose,
         )  # fmt: skip
     else:
         training = data(split.train, training=True, augmented=augmented, seed=recipe.seed, epoch=len(run.epochs))
         steps = math.ceil(int(split.train.sum()) / recipe.batch_size)
-        train(
-            model, training, validation, observed[split.validation], recipe=recipe, run=run, steps=steps,
-            verbose=verbose,
-        )  # fmt: skip
+        train(model, training, validation, observed[split.validation], recipe=recipe, run=run, steps=steps)
 
     def probability(mask: BoolArray) -> Float32Array:
         return model.predict(data(mask), verbose=0)[:, 1]

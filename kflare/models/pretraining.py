@@ -77,7 +77,6 @@ def pretrain_on_line_maps(
     recipe: Recipe,
     run: TrainingRun,
     trunk: Path | None = None,
-    verbose: int = 0,
 ) -> None:
     """Train the network of `build_dense_cnn`, in place, on the `line_maps` of images, and its last layer on the labels.
 
@@ -97,9 +96,7 @@ def pretrain_on_line_maps(
     if model.input_shape[1] % _LEAST_SIDE:
         raise SettingError(f"`image_size` must be a multiple of {_LEAST_SIDE} to pretrain, got {model.input_shape[1]}")
     with run.held():
-        predictor, loss = _pretrained(
-            model, images, rows, augmented=augmented, recipe=recipe, run=run, trunk=trunk, verbose=verbose
-        )
+        predictor, loss = _pretrained(model, images, rows, augmented=augmented, recipe=recipe, run=run, trunk=trunk)
         kernel = np.concatenate([predictor.get_layer(_reader(name)).get_weights()[0][0, 0] for name in GROUPS])
         plain = image_dataset(images.fields, rows, observed, batch_size=recipe.batch_size)
         _set_last_layers(model, kernel[:, :_READ].astype(np.float64), plain, observed)
@@ -209,7 +206,6 @@ def _pretrained(
     recipe: Recipe,
     run: TrainingRun,
     trunk: Path | None,
-    verbose: int,
 ) -> tuple[keras.Model, float]:
     """A network that predicts the maps and shares the layers of `model`, and its last loss."""
     side = min(model.input_shape[1], _CROP)
@@ -240,7 +236,7 @@ def _pretrained(
         batch_size=recipe.batch_size, training=True, augmented=augmented, seed=recipe.seed, epoch=done,
     )  # fmt: skip
     fitted = predictor.fit(
-        data, initial_epoch=done, epochs=recipe.epochs, steps_per_epoch=steps, shuffle=False, verbose=verbose,
+        data, initial_epoch=done, epochs=recipe.epochs, steps_per_epoch=steps, shuffle=False, verbose=run.verbose,
         callbacks=[_EachEpoch(run, recipe)],
     )  # fmt: skip
     loss = fitted.history["loss"][-1] if done < recipe.epochs else math.nan

@@ -108,9 +108,7 @@ def verify_manifest(version: Path) -> None:
     manifest = Path(version) / MANIFEST
     if not manifest.is_file():
         raise ModelError(f"{version} has no {MANIFEST}: it was not published by kflare, or not wholly copied")
-    odd = [
-        path for path in sorted(Path(version).rglob("*")) if path.is_symlink() or not (path.is_file() or path.is_dir())
-    ]
+    odd = [one for one in sorted(Path(version).rglob("*")) if one.is_symlink() or not (one.is_file() or one.is_dir())]
     if odd:
         what = "a link" if odd[0].is_symlink() else "neither file nor folder"
         raise ModelError(f"{version}: {odd[0].relative_to(version)} is {what}: do not serve it, copy it again")

@@ -60,11 +60,9 @@ def region_task(
     clusters = table["region"].astype(str)
     disk = reaches(disk_flux(table["time"], flares), spec.event)
 
-    def fit(
-        split: Split, recipe: Recipe, run: TrainingRun, *, intervals: bool = True, verbose: int = 0
-    ) -> FittedNetwork:
+    def fit(split: Split, recipe: Recipe, run: TrainingRun, *, intervals: bool = True) -> FittedNetwork:
         return fit_region_network(
-            spec, table, used, observed, split, recipe=recipe, run=run, verbose=verbose, disk=disk,
+            spec, table, used, observed, split, recipe=recipe, run=run, disk=disk,
             clusters=clusters.to_numpy(str) if intervals else None,
         )  # fmt: skip
 
@@ -100,7 +98,6 @@ def fit_region_network(
     run: TrainingRun,
     clusters: npt.NDArray[Any] | None = None,
     disk: BoolArray | None = None,
-    verbose: int = 0,
 ) -> FittedNetwork:
     """Fit the network of a region model to N rows of a region table, beside a logistic regression on the same columns.
 
@@ -116,7 +113,7 @@ def fit_region_network(
         first=len(run.epochs) * (recipe.steps_per_epoch or 0),
     )  # fmt: skip
     validation = table_dataset(inputs[split.validation], observed[split.validation], batch_size=4096)
-    train(model, training, validation, observed[split.validation], recipe=recipe, run=run, verbose=verbose)
+    train(model, training, validation, observed[split.validation], recipe=recipe, run=run)
     regression = logistic_regression(inputs[split.train], observed[split.train])
 
     def probability(mask: BoolArray) -> Float32Array:
@@ -158,9 +155,8 @@ def publish_region_model(
     inputs = {column: rows[column].to_numpy(np.float32) for column in names}
 
     disk = fitted.disk_calibration
-    export = partial(
-        export_region_model, fitted.model, scaling=scaling, calibration=fitted.calibration, disk_calibration=disk
-    )
+    calibrations: dict[str, Any] = {"calibration": fitted.calibration, "disk_calibration": disk}
+    export = partial(export_region_model, fitted.model, scaling=scaling, **calibrations)
     cases: list[SignatureCase] = [("serving_default", inputs, expected)]
     if disk is not None:
         combined = np.array([0.01, 0.2, 0.9], np.float32)

@@ -57,9 +57,7 @@ def _of_both_classes(architecture: str, **common: Any) -> tuple[ModelSpec, ...]:
 
 MODELS: tuple[ModelSpec, ...] = (
     *_of_both_classes(
-        "cnn",
-        kind="image",
-        builder="kflare.models.dense_cnn:build_dense_cnn",
+        "cnn", kind="image", builder="kflare.models.dense_cnn:build_dense_cnn",
         smallest_size=128,  # seven poolings by two
         recipe={"epochs": 100, "batch_size": 8, "learning_rate": 2e-4, "patience": 20, "select": "tss"},
         # Without early stopping: `patience` and `select` are not used.
@@ -67,13 +65,9 @@ MODELS: tuple[ModelSpec, ...] = (
         documentation="dense CNN of Yi et al. (2021)",
     ),
     *_of_both_classes(
-        "defn",
-        kind="region",
-        builder="kflare.models.defn:build_defn",
-        recipe={
-            "epochs": 160, "batch_size": 150, "learning_rate": 1e-3, "patience": 40, "select": "loss",
-            "steps_per_epoch": 100,
-        },
+        "defn", kind="region", builder="kflare.models.defn:build_defn",
+        recipe={"epochs": 160, "batch_size": 150, "learning_rate": 1e-3, "patience": 40, "select": "loss",
+                "steps_per_epoch": 100},
         documentation="Deep Flare Net of Nishizuka et al. (2018, 2021)",
     ),
 )  # fmt: skip

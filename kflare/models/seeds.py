@@ -46,15 +46,14 @@ def fit_seeds(
     """
     times = task.samples["time"]
     groups_of(times[split.test], periods=periods)  # refused before hours of training
-    spans = {
-        name: [str(times[mask].min()), str(times[mask].max()), int(mask.sum())] for name, mask in split.parts().items()
-    }
+    parts = {name: times[mask] for name, mask in split.parts().items()}
+    spans = {name: [str(part.min()), str(part.max()), len(part)] for name, part in parts.items()}
     common = {"model": task.spec.name, "data": task.fingerprint, "spans": spans, **task.settings}
     keys = task.samples[[name for name in ("time", "region", "instrument") if name in task.samples]]
     fits = []
     for recipe in recipes:
-        run = TrainingRun(folder / f"seed-{recipe.seed}", {**common, **asdict(recipe)}, within=folder)
-        fitted = _in_parts(task.fit(split, recipe, run, verbose=verbose), task.samples, split, periods)
+        run = TrainingRun(folder / f"seed-{recipe.seed}", {**common, **asdict(recipe)}, within=folder, verbose=verbose)
+        fitted = _in_parts(task.fit(split, recipe, run), task.samples, split, periods)
         plot_learning_curve(
             run.epochs, run.folder / "learning_curve.png", title=f"{task.spec.name}, seed {recipe.seed}",
             chosen=run.state["best"]["epoch"],
@@ -116,10 +115,7 @@ def write_summary(
     validation: str,
     published: Path | None,
 ) -> tuple[str, dict[str, Any]]:
-    """Write `summary.txt` and `summary.json` of the fits into the folder; returns text and content.
-
-    `validation` tells by which rule the validation span was chosen.
-    """
+    """Write `summary.txt` and `summary.json` of the fits, and return them; `validation` is the rule of its span."""
     spans = []
     for name, mask in split.parts().items():
         events, seen = int(task.observed[mask].sum()), task.samples["time"][mask]

@@ -30,10 +30,7 @@ def read_public_key(key: Path) -> Any:
 
 
 def verify_signature(version: Path, key: Any) -> None:
-    """Check that a version's manifest was signed with the key, and that its folder is the one that was signed for.
-
-    `ModelError` where it was not, or by `check_place`.
-    """
+    """Check that a version's manifest was signed with the key for its place (`check_place`), else `ModelError`."""
     from cryptography.exceptions import InvalidSignature
 
     version = Path(version)

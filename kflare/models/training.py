@@ -86,11 +86,13 @@ class TrainingRun:
 
     The `settings` are everything that determines the result. A folder without a finished epoch holds no run yet; one
     that holds a run with other settings, or cannot be read, raises `SettingError`. One process at a time works in the
-    folder `within`, by default the run's own.
+    folder `within`, by default the run's own. `verbose` is Keras's, 0 or 1.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], *, within: Path | None = None) -> None:
-        self.folder = Path(folder)
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], *, within: Path | None = None, verbose: int = 0
+    ) -> None:
+        self.folder, self.verbose = Path(folder), verbose
         self._within = within or self.folder
         self._settings = json.dumps(settings, indent=2, sort_keys=True, default=str)
         self._state = self.folder / "state.json"
@@ -202,7 +204,6 @@ def train(
     recipe: Recipe,
     run: TrainingRun,
     steps: int | None = None,
-    verbose: int = 0,
 ) -> None:
     """Train a network that gives probabilities (N, 2) and load its best weights, going on where a killed run stopped.
 
@@ -228,7 +229,7 @@ def train(
                 epochs=recipe.epochs,
                 shuffle=False,  # the pipeline does it
                 steps_per_epoch=steps or recipe.steps_per_epoch,
-                verbose=verbose,
+                verbose=run.verbose,
                 callbacks=[
                     ValidationSkill(run, validation, observed, recipe),
                     keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False),

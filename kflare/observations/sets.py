@@ -166,14 +166,8 @@ class _Files:
         hot = tuple(self._image("131", time - hours * HOUR, tolerance) for hours in range(3))
         # The same image does not stand for two hours.
         hot = tuple(None if path in hot[:number] else path for number, path in enumerate(hot))
-        return ObservationSet(
-            time,
-            self.magnetograms[time],
-            vector,
-            farthest,
-            self._image("1600", time, tolerance),
-            (hot[0], hot[1], hot[2]),
-        )
+        warm = self._image("1600", time, tolerance)
+        return ObservationSet(time, self.magnetograms[time], vector, farthest, warm, (hot[0], hot[1], hot[2]))
 
     def _image(self, channel: str, time: datetime, tolerance: timedelta) -> Path | None:
         timed = self._aia.get(channel)

@@ -78,11 +78,7 @@ class Patch:
 
 
 def cea_patch(
-    magnetogram: Magnetogram,
-    box: Box,
-    *,
-    geometry: DiskGeometry | None = None,
-    vector: FullDiskVector | None = None,
+    magnetogram: Magnetogram, box: Box, *, geometry: DiskGeometry | None = None, vector: FullDiskVector | None = None
 ) -> Patch:
     """Maps of the part of the Sun that a box of pixels of a full-disk magnetogram covers, `CEA_STEP` per pixel.
 
@@ -122,9 +118,7 @@ def _sampled(image: FloatArray, x: Float64Array, y: Float64Array) -> Float32Arra
     right, bottom = min(int(x[near].max()) + 3, width), min(int(y[near].max()) + 3, height)
     part = np.asarray(image[top:bottom, left:right], np.float32)
     # Bilinear: a NaN spreads to the points between it and its neighbours, not further.
-    return np.asarray(
-        ndimage.map_coordinates(part, [y - top, x - left], order=1, mode="constant", cval=np.nan, output=np.float32)
-    )
+    return np.asarray(ndimage.map_coordinates(part, [y - top, x - left], order=1, cval=np.nan, output=np.float32))
 
 
 def _extent(view: DiskGeometry, box: Box) -> tuple[float, float, Float64Array, Float64Array]:

@@ -151,10 +151,7 @@ def detect_regions(magnetogram: Magnetogram, *, options: DetectionOptions | None
 
 
 def merged_boxes(boxes: Sequence[Box]) -> tuple[list[Box], IntArray]:
-    """Merge N boxes that overlap (those that only touch do not) into the box around them, until none do.
-
-    Returns the M merged boxes, and the index of the one that holds each of the N.
-    """
+    """Merge N boxes that overlap, not only touch, until none do: the M boxes around them, and which one holds each."""
     members: list[tuple[Box, list[int]]] = []
     for index, alone in enumerate(boxes):
         box, own = alone, [index]

@@ -53,15 +53,11 @@ def feature_set(name: str) -> tuple[Feature, ...]:
     return tuple(Feature(**row) for row in stored_rows("kflare.regions", f"{name}_features.csv"))
 
 
-def features_named(names: Iterable[str], *, of: str | None = None) -> tuple[Feature, ...]:
-    """Some features of a set (of all sets if `of` is None), in the order given.
-
-    An unknown name, or one given twice, raises `DataError`.
-    """
+def features_named(names: Iterable[str]) -> tuple[Feature, ...]:
+    """Features of any set, in the order given; an unknown name, or one given twice, raises `DataError`."""
     known: dict[str, Feature] = {}
-    for chosen in SETS if of is None else (of,):
-        for feature in feature_set(chosen):
-            known.setdefault(feature.name, feature)
+    for feature in (feature for chosen in SETS for feature in feature_set(chosen)):
+        known.setdefault(feature.name, feature)
     wanted = list(names)
     if unknown := [name for name in wanted if name not in known]:
         raise DataError(f"unknown feature `{'`, `'.join(unknown)}`: the known ones are {', '.join(known)}")

@@ -117,10 +117,7 @@ def polarity_lines(field: FloatArray, *, threshold: float, method: str = "edges"
 
 
 def strong_field(field: FloatArray, *, threshold: float, reach: int = 4) -> BoolArray:
-    """Pixels within `reach` pixels of a strong field (|B| >= `threshold` gauss), bool, shape of `field`.
-
-    An outline of an active region that is tighter than a HARP's bounding box.
-    """
+    """Pixels within `reach` of a field of `threshold` gauss or more: an outline that is tighter than a HARP's box."""
     return _dilated(np.abs(field) >= threshold, 2 * reach + 1)
 
 

@@ -71,12 +71,9 @@ class FullDiskVector:
             return nothing, nothing.copy(), nothing.copy(), covered
         top, bottom = max(row[seen].min() - 2, 0), min(row[seen].max() + 3, height)
         left, right = max(column[seen].min() - 2, 0), min(column[seen].max() + 3, width)
-        parts = [
-            ndimage.map_coordinates(
-                part[top:bottom, left:right], [y - top, x - left], order=1, mode="nearest", output=np.float32
-            )
-            for part in (self.right, self.up, self.los)
-        ]
+        places, how = [y - top, x - left], {"order": 1, "mode": "nearest", "output": np.float32}
+        near = (part[top:bottom, left:right] for part in (self.right, self.up, self.los))
+        parts = [ndimage.map_coordinates(part, places, **how) for part in near]
         bx, by, bz = surface_components(*parts, lon=lon, lat=lat, geometry=self.geometry)
         for component in (bx, by, bz):
             component[~seen] = np.nan

@@ -73,18 +73,17 @@ def read_vector(
     named = {"field": field, "inclination": inclination, "azimuth": azimuth}
     named |= {} if disambig is None else {"disambig": disambig}
     named |= {} if conf_disambig is None else {"conf_disambig": conf_disambig}
-    lists = {name: _listed(paths) for name, paths in named.items()}
+    several = {name: [paths] if isinstance(paths, str | Path) else paths for name, paths in named.items()}
+    lists = {name: [Path(path) for path in paths] for name, paths in several.items()}
     counts = {name: len(paths) for name, paths in lists.items()}
     if len(set(counts.values())) != 1 or not counts["field"]:
         seen = ", ".join(f"{count} of `{name}`" for name, count in counts.items())
         raise DataError(f"a vector field must have as many files of each segment, got {seen}; fetch those that miss")
     out: _Canvas | None = None
     images: dict[str, _Image] = {}
-    for number in range(counts["field"]):
+    for file in range(counts["field"]):
         width = None if out is None else out.width
-        images = {
-            name: read_segment(paths[number], known=images.get(name), width=width) for name, paths in lists.items()
-        }
+        images = {name: read_segment(paths[file], known=images.get(name), width=width) for name, paths in lists.items()}
         if out is None:
             out = _Canvas(images["field"], magnetogram, apart=apart)
         out.add(images, method=method)
@@ -243,10 +242,6 @@ def read_segment(path: Path, *, known: _Image | None = None, width: int | None =
             return _Image(known.data, header, card)
         data = file.pixels(image)
         return _Image(data if data.dtype.kind in "iu" else data.astype(np.float32), header, card)
-
-
-def _listed(paths: Any) -> list[Path]:
-    return [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
 
 
 def _shape(rows: slice, columns: slice) -> tuple[int, int]:

@@ -27,9 +27,8 @@ _TESLA = 1e-4  # per gauss
 _DEPTH = 0.001  # pixels of `greenpot`
 _WINDOW = 10  # pixels to the east and south; one less to the west and north
 #: Keyword, or area, of each vector feature of Deep Flare Net.
-_VECTOR: Final = {
-    feature.name: feature.name.removeprefix("V").upper() for feature in feature_set("defn79") if feature.group == "VEC"
-}
+_NAMES = [feature.name for feature in feature_set("defn79") if feature.group == "VEC"]
+_VECTOR: Final = {name: name.removeprefix("V").upper() for name in _NAMES}
 
 Potential = Callable[[Float32Array], tuple[Float32Array, Float32Array]]
 
@@ -58,19 +57,10 @@ def greenpot(bz: FloatArray) -> tuple[Float32Array, Float32Array]:
 def sharp_parameters(patch: Patch, *, potential: Potential = greenpot) -> dict[str, float]:
     """SHARP parameters of a region, in the units and with the constants of JSOC's headers.
 
-    Parameters
-    ----------
-    patch : Patch
-        With a vector field, or `DataError`.
-    potential : callable
-        Potential field over Bz, for MEANPOT, TOTPOT, MEANSHR and SHRGT45: JSOC's `greenpot`, or another.
-
-    Returns
-    -------
-    dict of str to float
-        The 16 of Bobra et al. (2014), TOTBSQ, TOTFX, TOTFY, TOTFZ, EPSX, EPSY, EPSZ, CMASK and R_VALUE. MEANGB* are in
-        gauss per pixel and SAVNCPP is 1/c² times the current in ampere (c in arcsec), as in headers. A mean over no
-        pixel is NaN; R_VALUE is NaN without a line-of-sight field.
+    The 16 of Bobra et al. (2014), TOTBSQ, TOTFX, TOTFY, TOTFZ, EPSX, EPSY, EPSZ, CMASK and R_VALUE. MEANGB* are in
+    gauss per pixel and SAVNCPP is 1/c² times the current in ampere (c in arcsec), as in headers. A mean over no pixel
+    is NaN; R_VALUE is NaN without a line-of-sight field. `DataError` if the patch has no vector field; `potential`
+    gives the potential field over Bz, for MEANPOT, TOTPOT, MEANSHR and SHRGT45: JSOC's `greenpot`, or another.
     """
     if patch.bx is None or patch.by is None or patch.bz is None or patch.used is None:
         raise DataError("`patch` must have a vector field, it has none: give `vector` to `cea_patch`")

@@ -45,6 +45,7 @@ class SharpParameter:
     name: str
     unit: str  # of kflare's tables: the keyword's own, but for the gradients (see the module)
     error: str  # keyword of its error, in the same unit; "" = none
+    yi2021: str  # Pearson's r with the Grad-CAM value of a region (Yi et al. 2021, section 4); "" = below 0.5
     meaning: str
 
 
@@ -103,10 +104,9 @@ def harp_box(path: str | Path) -> dict[str, float]:
     """`HARP_BOX` of the FITS file of a HARP or SHARP, any segment; DataError if it is damaged or lacks a keyword."""
     box: dict[str, float] = {}
     with guarded_fits(read_payload(Path(path), what="a FITS file", kinds=("FITS",)), str(path)) as file:
-        for header in (hdu.header for hdu in file):
-            box |= {
-                name: float(header[key]) for name, key in HARP_BOX.items() if isinstance(header.get(key), int | float)
-            }
+        for hdu in file:
+            found = {name: hdu.header.get(key) for name, key in HARP_BOX.items()}
+            box |= {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
     if absent := [key for name, key in HARP_BOX.items() if name not in box]:
         raise DataError(f"`{path}`: `{'`, `'.join(absent)}` of the region's box is missing from the header")
     return box
@@ -167,7 +167,8 @@ def sharp_table(keywords: pd.DataFrame, *, source: str = "JSOC") -> pd.DataFrame
     for name, keyword, limit in (("lon", "LON_FWT", 180), ("lat", "LAT_FWT", 90)):
         degrees = _numbers(given, keyword)
         table[name] = np.where(np.abs(degrees) <= limit, degrees, np.nan)
-    table["quality"] = _masks(given)
+    # As an unsigned 32-bit number: -2147483648 and "0x80000000" are the same.
+    table["quality"] = pd.Series([_mask(value) for value in given.get("QUALITY", none)], dtype="Int64")
     table["noaas"] = noaas.fillna("").astype("str")
     for name in UNITS:
         if name not in table:
@@ -177,7 +178,9 @@ def sharp_table(keywords: pd.DataFrame, *, source: str = "JSOC") -> pd.DataFrame
         table[name] *= factor
     table = table.sort_values(["time", "harpnum"], kind="stable", ignore_index=True)
     table.attrs["units"] = dict(UNITS)
-    table.attrs["notes"] = [_note(factor), *dropped]
+    low, high = (factor.min(), factor.max()) if len(factor) else (PIXELS_PER_MM, PIXELS_PER_MM)
+    more = "" if f"{low:.4g}" == f"{high:.4g}" else f" to {high:.4g}"
+    table.attrs["notes"] = [_NOTE.format(low=low, more=more), *dropped]
     return table
 
 
@@ -240,22 +243,11 @@ def read_sharp_table(path: str | Path) -> pd.DataFrame:
     return table
 
 
-def _note(factor: Float64Array) -> str:
-    low, high = (factor.min(), factor.max()) if len(factor) else (PIXELS_PER_MM, PIXELS_PER_MM)
-    return _NOTE.format(low=low, more="" if f"{low:.4g}" == f"{high:.4g}" else f" to {high:.4g}")
-
-
 def _numbers(given: pd.DataFrame, name: str) -> Float64Array:
     """Finite numbers of a column, NaN where absent or unreadable."""
     if name not in given:
         return np.full(len(given), np.nan)
     return numbers(given[name])
-
-
-def _masks(given: pd.DataFrame) -> pd.Series:
-    """QUALITY as an unsigned 32-bit number: -2147483648 and "0x80000000" are the same."""
-    column = given["QUALITY"] if "QUALITY" in given else [None] * len(given)
-    return pd.Series([_mask(value) for value in column], dtype="Int64")
 
 
 def _mask(value: Any) -> int | None:

@@ -196,10 +196,7 @@ class DiskGeometry:
 
 
 def rotated(lon: npt.ArrayLike, lat: npt.ArrayLike, *, seconds: npt.ArrayLike) -> Float64Array:
-    """Stonyhurst longitudes in [-180, 180) some seconds later, turned by differential rotation as seen from Earth.
-
-    By the rates of Howard et al. (1990) at each latitude.
-    """
+    """Stonyhurst longitudes in [-180, 180) some seconds later, as seen from Earth (rates of Howard et al. 1990)."""
     from astropy import units as u
     from sunpy.sun.models import differential_rotation
 
@@ -210,10 +207,7 @@ def rotated(lon: npt.ArrayLike, lat: npt.ArrayLike, *, seconds: npt.ArrayLike) -
 
 
 def common_area(one: npt.ArrayLike, other: npt.ArrayLike) -> Float64Array:
-    """Area that N boxes have in common with M others, in square degrees of the plane, shape (N, M).
-
-    Of each box lon_min, lon_max, lat_min, lat_max. A box with itself: its area.
-    """
+    """Area that N boxes (lon_min, lon_max, lat_min, lat_max) share with M others, square degrees, shape (N, M)."""
     first = np.asarray(one, np.float64).reshape(-1, 1, 4)
     second = np.asarray(other, np.float64).reshape(1, -1, 4)
     width = np.minimum(first[..., 1], second[..., 1]) - np.maximum(first[..., 0], second[..., 0])

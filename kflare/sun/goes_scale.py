@@ -25,8 +25,5 @@ _LAST_SCALED: Final = 15
 
 
 def carries_factor(satellite: "pd.Series", time: "pd.Series") -> "BoolArray":
-    """Whether operational values carry the factor, bool of shape (N,).
-
-    `satellite` are GOES numbers (Int64); where one is unknown (<NA>), the `time` (aware) decides.
-    """
+    """Whether operational values carry the factor, bool (N,), by GOES number (Int64), else by `time` (aware)."""
     return (satellite <= _LAST_SCALED).fillna(time < GOES_16_PRIMARY).to_numpy(dtype=bool)

@@ -4,7 +4,7 @@ One set of resamples serves every method and threshold, so that all differences 
 """
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from itertools import combinations
 from typing import Any, Literal
 
@@ -187,17 +187,13 @@ def _against_climatology(
         note = f"There is no trailing climatology: the outcomes do not reach back {days} days."
         return _frame([], columns).assign(samples=0), [note]
     samples = ClusteredSamples(forecasts.observed[known], labels[known])
-    found = samples.resample(
-        {
-            (method, threshold): samples.reference_scores(
-                probability[known], reference[known], settings.decides_at(method, threshold)
-            )
-            for method, probability in forecasts.probability.items()
-            for threshold in settings.thresholds
-        },
-        block_length=min(block_length, samples.clusters),
-        **settings.resampling(),
-    )
+    scorers = {
+        (name, least): samples.reference_scores(p[known], reference[known], settings.decides_at(name, least))
+        for name, p in forecasts.probability.items()
+        for least in settings.thresholds
+    }
+    block_length = min(block_length, samples.clusters)
+    found = samples.resample(scorers, block_length=block_length, **settings.resampling())
     rows = [
         ((method, None if score == "msess" else threshold, score), found.interval((method, threshold), score))
         for (method, threshold), score in found.scores
@@ -212,19 +208,11 @@ def _reliability(forecasts: ForecastTable, bins: int) -> pd.DataFrame:
         curve = reliability(forecasts.observed, probability, bins=bins)
         edges = np.arange(bins + 1) / bins
         frame = pd.DataFrame({"method": method, "bin_from": edges[:-1], "bin_to": edges[1:]})
-        frames.append(
-            frame.assign(
-                **{name: getattr(curve, name) for name in ("forecast", "count", "events", "frequency", "sigma")}
-            )
-        )
+        frames.append(frame.assign(**vars(curve)))
     return pd.concat(frames, ignore_index=True)
 
 
 def _frame(rows: list[tuple[tuple[Any, ...], Interval]], keys: list[str]) -> pd.DataFrame:
-    fields = ["value", "lower", "upper", "sigma", "undefined", "reason"]
-    table = [
-        (*key, float(found.value), found.lower, found.upper, found.sigma, found.undefined, found.reason)
-        for key, found in rows
-    ]
-    frame = pd.DataFrame(table, columns=[*keys, *fields])
+    table = [(*key, float(found.value), *astuple(found)[1:]) for key, found in rows]
+    frame = pd.DataFrame(table, columns=[*keys, *(field.name for field in fields(Interval))])
     return frame.astype({"threshold": np.float64})

@@ -14,6 +14,7 @@ import pandas as pd
 
 from kflare.errors import DataError, SettingError
 from kflare.io.arrays import BoolArray, Float64Array
+from kflare.io.json_values import plain
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import ClusteredSamples
 from kflare.verification.probabilistic import brier_skill_score, roc_area
@@ -83,10 +84,10 @@ class Evaluation:
         return {
             "method": self.method,
             "span": self.span,
-            "threshold": self.threshold if np.isfinite(self.threshold) else None,
+            "threshold": plain(self.threshold),
             "note": self.note,
             **asdict(self.table),
-            **{name: value if np.isfinite(value) else None for name, value in scores.items()},
+            **plain(scores),
             **{name: list(ends) if np.isfinite(ends).all() else None for name, ends in intervals.items()},
         }
 

@@ -132,9 +132,8 @@ class ClusteredSamples:
             for name, value in _mean_scores([_merged(part.scores() for part in fold) for fold in folds]).items()
         }
         chunks: dict[tuple[Any, str], list[Float64Array]] = {key: [] for key in values}
-        drawn = drawn_weights(
-            self.clusters, samples=len(self.observed), block_length=block_length, resamples=resamples, seed=seed
-        )
+        numbers = {"samples": len(self.observed), "block_length": block_length, "resamples": resamples, "seed": seed}
+        drawn = drawn_weights(self.clusters, **numbers)
         for weights in progress(drawn):
             for key, folds in forecasts.items():
                 parts = [_merged(part.resampled(weights) for part in fold) for fold in folds]
@@ -174,45 +173,22 @@ def bootstrap(
 ) -> dict[str, Interval]:
     """Intervals of all contingency scores and of all scores of the probabilities, or of their paired differences.
 
-    Parameters
-    ----------
-    observed : bool or 0/1 array of shape (N,)
-        Whether an event was observed.
-    probability : array of shape (N,)
-        Forecast probability, 0 to 1.
-    clusters : array of shape (N,)
-        Day or region of each sample: integers, strings or datetime64 that can be sorted.
-    other : array of shape (N,) or None
-        Probability of another method for the same samples: the intervals are then of `probability` minus `other`. Each
-        resample draws the same clusters for both, so that what is hard for both cancels; a method differs from the
-        other at the `level` where the interval excludes 0.
-    folds : array of shape (N,) or None
-        Test year of each sample: every score is then the mean over the folds' scores, as in Nishizuka et al. (2021),
-        Table 4. The clusters are drawn from all folds together.
-    threshold : float or array of shape (N,)
-        `probability >= threshold` forecasts an event, for the contingency scores; an array where each fold has its own.
-    other_threshold : float or array of shape (N,)
-        That of `other`.
-    block_length : int
-        Number of clusters, consecutive in sorted order, that are drawn together (circular block bootstrap), for days
-        that depend on the days before. 1 for regions, whose order means nothing.
-    resamples : int
-        Number of resamples.
-    level : float
-        0.95 for the 2.5 and 97.5 percentiles; 0.68 for the 16 and 84 percentiles of Leka et al. 2019 [M].
-    seed : int
-        The same seed gives the same intervals.
+    Of outcomes, bool or 0/1 (N,), and probabilities, 0 to 1 (N,). `clusters` (N,) are the day or region of each sample:
+    integers, strings or datetime64 that can be sorted. With the probability of an `other` method for the same samples
+    (N,) the intervals are of `probability` minus `other`: each resample draws the same clusters for both, so that what
+    is hard for both cancels, and a method differs from the other at the `level` where the interval excludes 0. With
+    `folds` (N,), the test year of each sample, every score is the mean over the folds' scores, as in Nishizuka et al.
+    (2021), Table 4; the clusters are drawn from all folds together.
 
-    Returns
-    -------
-    dict of Interval
-        By the names of `ContingencyTable.scores`, and `brier_score`, `brier_skill_score`, `reliability`, `resolution`,
-        `log_score`, `roc_area`, `gini`.
+    `probability >= threshold` forecasts an event, for the contingency scores; an array (N,) where each fold has its
+    own; `other_threshold` is that of `other`. So many clusters as `block_length`, consecutive in sorted order, are
+    drawn together (circular block bootstrap), for days that depend on the days before; 1 for regions, whose order means
+    nothing. The `level` is 0.95 for the 2.5 and 97.5 percentiles, 0.68 for the 16 and 84 percentiles of Leka et al.
+    2019 [M]; the same `seed` gives the same intervals.
 
-    Raises
-    ------
-    DataError, SettingError
-        Samples that cannot be scored, a cluster that is missing; a setting outside its range.
+    Gives intervals by the names of `ContingencyTable.scores`, and `brier_score`, `brier_skill_score`, `reliability`,
+    `resolution`, `log_score`, `roc_area`, `gini`. DataError: samples that cannot be scored, a cluster that is missing;
+    SettingError: a setting outside its range.
     """
     samples = ClusteredSamples(observed, clusters, folds)
     methods = {"probability": samples.all_scores(probability, threshold)}

@@ -16,6 +16,7 @@ import pandas as pd
 
 from kflare.errors import DataError, SettingError
 from kflare.io.arrays import BoolArray, Float64Array, IntArray
+from kflare.io.json_values import plain
 from kflare.verification.comparison import VerificationSettings, clusters_of
 from kflare.verification.evaluation import aligned_columns, number_cell
 from kflare.verification.intervals import ClusteredSamples
@@ -39,9 +40,7 @@ class ClassTable:
     ) -> None:
         said, came = (np.stack([one[name] for name in yes]) for one in (yes, events))
         if (came[1:] & ~came[:-1]).any():
-            raise DataError(
-                "a flare of a class came without one of the class below: take one flare list for all classes"
-            )
+            raise DataError("a flare of a class came without one of the class below: take one list for all classes")
         self.names = (f"below {next(iter(yes))}", *yes)
         codes = np.zeros(said.shape[1], np.intp) if codes is None else codes
         rank = np.arange(1, len(yes) + 1)[:, None]
@@ -125,8 +124,7 @@ def verify_classes(
         ends = {name: (one.value, one.lower, one.upper) for name, one in scores.items()}
         cells = {name: [number_cell(value) for value in three] for name, three in ends.items()}
         lines += [f"{CLASS_SCORES[name]} {value} ({low} to {high})" for name, (value, low, high) in cells.items()]
-        known = {name: [value if np.isfinite(value) else None for value in three] for name, three in ends.items()}
-        told[method] = {"classes": table.names, "forecast_by_observed": table.counts.tolist(), "scores": known}
+        told[method] = {"classes": table.names, "forecast_by_observed": table.counts.tolist(), "scores": plain(ends)}
         drawing = plot_classes(table.names, table.counts, title=f"Largest class, {method}")
         files[f"figures/classes-{number:02}.png"] = as_png(drawing)
     numbers = {"samples": len(shared), "sources": dict(sources), "thresholds": least, "notes": notes, "methods": told}

@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from kflare.io.stored_table import stored_rows
 from kflare.verification.comparison import Comparison, VerificationSettings
 from kflare.verification.plots import as_png, plot_intervals, plot_reliability, plot_roc, plot_series, plot_thresholds
 from kflare.verification.tables import ForecastTable
@@ -18,7 +19,7 @@ class ReportFigure:
     """A figure of a report, as a PNG file."""
 
     name: str  # file name without suffix, of letters, digits and hyphens only
-    kind: str  # "intervals", "reliability", "roc", "thresholds" or "series"
+    kind: str  # of `figures.csv`, which has the words
     caption: str  # what a reader has to know to read it
     alt: str  # what it shows, for those who do not see it
     png: bytes
@@ -39,40 +40,22 @@ def report_figures(
         drawn += _of_method(forecasts, method, number, settings, event)
     for number, begin in enumerate(range(0, len(methods), _ROC_METHODS), start=1):
         shown = {method: forecasts.probability[method] for method in methods[begin : begin + _ROC_METHODS]}
-        caption = "Each point is a threshold; the height above the diagonal is the TSS."
-        alt = f"ROC curves of {', '.join(shown)}; the areas are in the table of scores of the probabilities."
-        drawn.append(_picture("roc", number, caption, alt, plot_roc(forecasts.observed, shown, title=event)))
+        drawing = plot_roc(forecasts.observed, shown, title=event)
+        drawn.append(_picture("roc", number, drawing, methods=", ".join(shown)))
     return drawn
 
 
 def _of_method(
     forecasts: ForecastTable, method: str, number: int, settings: VerificationSettings, event: str
 ) -> list[ReportFigure]:
-    observed, probability = forecasts.observed, forecasts.probability[method]
+    samples = forecasts.observed, forecasts.probability[method]
     title, threshold = f"{method}, {event}", settings.decides_at(method, settings.thresholds[0])
-    return [
-        _picture(
-            "reliability",
-            number,
-            f"{method}: on the diagonal, events are as frequent as forecast. Bars: one sigma for independent samples.",
-            f"Reliability diagram of {method} with the counts of its bins; the numbers are in the table below.",
-            plot_reliability(observed, probability, bins=settings.bins, title=title),
-        ),
-        _picture(
-            "thresholds",
-            number,
-            f"{method}: the best threshold of these samples is hindsight; a threshold has to be chosen on others.",
-            f"TSS and false alarm ratio of {method} against the threshold.",
-            plot_thresholds(observed, probability, title=title),
-        ),
-        _picture(
-            "series",
-            number,
-            f"{method}: hits, misses and false alarms at {100 * threshold:g} %.",
-            f"Forecast probability of {method} over time, with the outcome of each sample.",
-            plot_series(forecasts.time, observed, probability, threshold=threshold, title=title),
-        ),
-    ]
+    drawings = {
+        "reliability": plot_reliability(*samples, bins=settings.bins, title=title),
+        "thresholds": plot_thresholds(*samples, title=title),
+        "series": plot_series(forecasts.time, *samples, threshold=threshold, title=title),
+    }
+    return [_picture(kind, number, one, method=method, percent=100 * threshold) for kind, one in drawings.items()]
 
 
 def _intervals(comparison: Comparison, methods: list[str], settings: VerificationSettings, event: str) -> ReportFigure:
@@ -85,13 +68,11 @@ def _intervals(comparison: Comparison, methods: list[str], settings: Verificatio
     ):
         rows = scores[at & scores["score"].eq(score)].set_index("method").loc[methods]
         panels[label] = (rows["value"].to_numpy(), rows["lower"].to_numpy(), rows["upper"].to_numpy())
-    caption = (
-        f"TSS at {100 * first:g} %{own} and BSS with {100 * settings.level:g} % intervals. No skill is 0. "
-        "Overlapping intervals do not mean that two methods are equal: see the paired differences."
-    )
-    alt = "TSS and BSS of each method with intervals, the same numbers as in the tables of scores."
-    return _picture("intervals", 1, caption, alt, plot_intervals(methods, panels, title=event))
+    drawing = plot_intervals(methods, panels, title=event)
+    return _picture("intervals", 1, drawing, percent=100 * first, own=own, level=100 * settings.level)
 
 
-def _picture(kind: str, number: int, caption: str, alt: str, figure: Figure) -> ReportFigure:
+def _picture(kind: str, number: int, figure: Figure, **words: Any) -> ReportFigure:
+    (told,) = (row for row in stored_rows("kflare.verification", "figures.csv") if row["kind"] == kind)
+    caption, alt = (told[name].format(**words) for name in ("caption", "alt"))
     return ReportFigure(f"{kind}-{number:02}", kind, caption, alt, as_png(figure))

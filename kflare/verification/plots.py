@@ -109,9 +109,8 @@ def plot_intervals(
     """Scores with intervals, a panel each: value, lower and upper end, arrays (methods,), NaN where undefined."""
     figure = Figure(figsize=(9.0, 1.6 + 0.28 * len(methods)), layout="constrained")
     rows = np.arange(len(methods))
-    for axes, (name, bounds) in zip(
-        np.atleast_1d(figure.subplots(1, len(panels), sharey=True)), panels.items(), strict=True
-    ):
+    parts = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+    for axes, (name, bounds) in zip(parts, panels.items(), strict=True):
         value, lower, upper = (np.asarray(part, np.float64) for part in bounds)
         axes.hlines(rows, lower, upper, color=_BLUE, linewidth=1.5)
         axes.plot(value, rows, "o", color=_BLUE, markersize=5)

@@ -158,9 +158,7 @@ def roc_curve(observed: npt.ArrayLike, probability: npt.ArrayLike) -> RocCurve:
     section 4.2 [P]).
     """
     thresholds, tp, fp, _, _ = counts_by_threshold(observed, probability)
-    pofd, pod = (
-        np.append(0.0, count / count[-1]) if count[-1] else np.full(len(count) + 1, np.nan) for count in (fp, tp)
-    )
+    pofd, pod = (np.append(0.0, n / n[-1]) if n[-1] else np.full(len(n) + 1, np.nan) for n in (fp, tp))
     return RocCurve(pofd, pod, np.append(np.inf, thresholds))
 
 

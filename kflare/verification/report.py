@@ -15,6 +15,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from kflare.io.json_values import plain
 from kflare.verification.comparison import Comparison, VerificationSettings, compare
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.evaluation import NamedPeriod, as_table
@@ -53,7 +54,7 @@ class Verification:
 
     def as_json(self) -> dict[str, Any]:
         """All numbers; what is undefined is null, with its reason beside it."""
-        tables = {name: _records(getattr(self.comparison, name)) for name in _TABLES}
+        tables = {name: plain(getattr(self.comparison, name).to_dict("records")) for name in _TABLES}
         parts = [one.as_json() for one in self.comparison.parts]
         return {**self._summary(), "settings": asdict(self.settings), **tables, "parts": parts}
 
@@ -81,12 +82,9 @@ class Verification:
 
     def html(self) -> str:
         """The page, which needs no other file."""
+        templates, strict = jinja2.PackageLoader("kflare.verification"), jinja2.StrictUndefined
         environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("kflare.verification"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
+            loader=templates, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True
         )
         reasons: dict[str, int] = {}
         cell = partial(_cell, reasons)
@@ -96,11 +94,9 @@ class Verification:
         # Base rate stands in every table, though only yes/no scores hold it in the data.
         first = scores[scores["threshold"].eq(self.settings.thresholds[0])]
         probability_rows = _cells(pd.concat([first, of_method]), methods, _OF_PROBABILITY, cell)
+        found = {least: scores[scores["threshold"].eq(least)] for least in self.settings.thresholds}
         threshold_rows = {
-            threshold: _cells(
-                pd.concat([scores[scores["threshold"].eq(threshold)], of_method]), methods, _OF_TABLE, cell
-            )
-            for threshold in self.settings.thresholds
+            least: _cells(pd.concat([rows, of_method]), methods, _OF_TABLE, cell) for least, rows in found.items()
         }
         climatology_rows = None
         if len(climatology):
@@ -109,24 +105,21 @@ class Verification:
                 + [cell("apss_reference", row) for _, row in rows[rows["score"].eq("apss_reference")].iterrows()]
                 for method, rows in climatology.groupby("method", sort=False)
             }
+        pictures = [{**asdict(picture), "png": base64.b64encode(picture.png).decode()} for picture in self.pictures]
         return environment.get_template("report.html").render(
+            **vars(self) | {"pictures": pictures},
             summary=self._summary(),
-            settings=self.settings,
-            comparison=self.comparison,
             definitions=DEFINITIONS,
-            tables=self.comparison.contingency.to_dict("records"),
             of_probability=_OF_PROBABILITY,
             of_table=_OF_TABLE,
             probability_rows=probability_rows,
             threshold_rows=threshold_rows,
             climatology_rows=climatology_rows,
-            climatology_samples=int(climatology["samples"].iloc[0]) if len(climatology) else 0,
             matrices=self._matrices(cell) if len(methods) > 1 else [],
             reliability={
                 method: rows[rows["count"] > 0].to_dict("records")
                 for method, rows in self.comparison.reliability.groupby("method", sort=False)
             },
-            pictures=[{**asdict(picture), "png": base64.b64encode(picture.png).decode()} for picture in self.pictures],
             reasons=reasons,
             parts=as_table(self.comparison.parts) if self.comparison.parts else "",
             number=_number,
@@ -195,13 +188,6 @@ def verify_forecasts(
     comparison = compare(forecasts, settings, periods=periods, progress=progress)
     drawn = report_figures(forecasts, comparison, settings, event=event, progress=progress)
     return Verification(forecasts, comparison, drawn, settings, missing, event, source)
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
-        for row in table.to_dict("records")
-    ]
 
 
 def _cells(

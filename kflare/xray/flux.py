@@ -128,8 +128,9 @@ def _samples_of_json(payload: bytes, path: Path, satellite: int | None) -> Sampl
         )
     raw = pd.DataFrame(long, columns=["time_tag", "flux", "satellite", "electron_contaminaton"], dtype=object)
     raw[["flux", "satellite"]] = raw[["flux", "satellite"]].map(lambda value: None if isinstance(value, str) else value)
-    frame = pd.DataFrame({"time": _json_times(raw["time_tag"]), "flux": numbers(raw["flux"])})
-    frame["satellite"] = numbers(raw["satellite"])
+    plain = raw["time_tag"].map(lambda text: text if isinstance(text, str) and text.isascii() else "").astype("str")
+    times = pd.to_datetime(plain, format="ISO8601", utc=True, errors="coerce").astype("datetime64[us, UTC]")
+    frame = pd.DataFrame({"time": times, "flux": numbers(raw["flux"]), "satellite": numbers(raw["satellite"])})
     # SWPC's spelling. Where the field is absent nothing is known; anything but true is no contamination.
     given = np.array(["electron_contaminaton" in record for record in long], dtype=np.bool_)
     contaminated = raw["electron_contaminaton"].map(lambda value: value is True).astype("float64")
@@ -148,11 +149,6 @@ def _samples_of_json(payload: bytes, path: Path, satellite: int | None) -> Sampl
         operational=True,
         counts={"records_skipped": skipped} if skipped else {},
     )
-
-
-def _json_times(texts: pd.Series) -> pd.Series:
-    plain = texts.map(lambda text: text if isinstance(text, str) and text.isascii() else "").astype("str")
-    return pd.to_datetime(plain, format="ISO8601", utc=True, errors="coerce").astype("datetime64[us, UTC]")
 
 
 def _minutes(samples: Samples, path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -201,7 +197,5 @@ def _one_per_minute(rows: pd.DataFrame, twice: pd.Series, *, cadence: float) -> 
         # Flags of values that were left out do not say anything about the mean of the others.
         mean = groups.agg(flux=("flux", "mean"), satellite=("satellite", "first"), quality=("quality", "min"))
         return mean, {"averaged": len(rows)}
-    measured_first = rows.assign(unknown=rows["flux"].isna()).sort_values(["minute", "unknown"], kind="stable")
-    return measured_first[~measured_first.duplicated("minute")].drop(columns="unknown"), {
-        "duplicates": int(twice.sum())
-    }
+    ordered = rows.assign(unknown=rows["flux"].isna()).sort_values(["minute", "unknown"], kind="stable")
+    return ordered[~ordered.duplicated("minute")].drop(columns="unknown"), {"duplicates": int(twice.sum())}

@@ -6,12 +6,7 @@ import pytest
 from scipy import stats
 
 from kflare.attribution.outcomes import named_outcomes
-from kflare.attribution.relations import (
-    _weighted,
-    correlation,
-    correlations,
-    occurrence_rates,
-)
+from kflare.attribution.relations import correlation, correlations, occurrence_rates
 from kflare.errors import DataError, SettingError
 from kflare.sharp.keywords import SHARP_KEYWORDS
 
@@ -75,12 +70,12 @@ def test_huge_numbers_keep_their_correlation():
 def test_a_resample_is_what_scipy_makes_of_it(ranks):
     random = np.random.default_rng(1)
     x, y = random.integers(0, 6, 30).astype(float), random.normal(size=30)
-    weights = random.integers(0, 4, (30, 5)).astype(float)
-    found = _weighted(x, y, weights, ranks=ranks)
-    for column, r in zip(weights.T.astype(int), found, strict=True):
-        pair = np.repeat(x, column), np.repeat(y, column)
-        expected = stats.spearmanr(*pair) if ranks else stats.pearsonr(*pair)
-        assert r == pytest.approx(expected.statistic, abs=1e-12)
+    days = np.arange(30) // 2
+    found = correlation(x, y, days, ranks=ranks, resamples=40, seed=7)
+    drawn = np.random.default_rng(7).multinomial(15, np.full(15, 1 / 15), size=40)
+    pairs = ((np.repeat(x, times[days]), np.repeat(y, times[days])) for times in drawn)
+    expected = [(stats.spearmanr if ranks else stats.pearsonr)(*pair).statistic for pair in pairs]
+    assert (found["low"], found["high"]) == pytest.approx(np.percentile(expected, (2.5, 97.5)), abs=1e-12)
 
 
 def test_the_interval_covers_the_truth():

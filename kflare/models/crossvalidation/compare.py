@@ -98,13 +98,9 @@ def compared(
         if "observed" in others and any((one["observed"] != first["observed"]).any() for one in methods):
             raise DataError(f"`observed` differs between {', '.join(names)}: score all methods against one flare list")
         ours = rows[rows["span"] == "test"].merge(taken[keys].assign(outcome=outcomes), on=keys)
-        columns = ["method", "probability", "threshold"]
-        parts = [
-            taken.assign(
-                note="", outcome=outcomes, output=one["probability"].to_numpy(), **{c: one[c].array for c in columns}
-            )
-            for one in methods
-        ]  # fmt: skip
+        columns, common = ["method", "probability", "threshold"], taken.assign(note="", outcome=outcomes)
+        theirs = (common.assign(**{name: one[name].array for name in columns}) for one in methods)
+        parts = [one.assign(output=one["probability"]) for one in theirs]
         both = pd.concat([ours, *parts], ignore_index=True)
         both["observed"] = both.pop("outcome").astype(bool)
         count = len(others[others["method"] == names[0]])

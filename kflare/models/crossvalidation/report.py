@@ -77,7 +77,7 @@ def as_text(
             lines += ["", _seed_line(board.seeds[metric.key])]
         best = board.best_baseline(metric.key)
         if best and NETWORK in board.methods:
-            difference = board.methods[best].behind[metric.key]
+            difference = board.methods[best].network_minus_this[metric.key]
             lead = f"{number_cell(difference.value)} ({_ends(difference)})"
             lines += ["", f"network minus the best baseline ({best}), mean of folds: {lead}"]
     for limit, name in (("validation", "threshold of each fold's validation span"), ("half", "threshold 50 %")):
@@ -126,7 +126,7 @@ def _score_rows(
     rows.append(("Average", *(number_cell(mean.value) for mean in means)))
     rows.append(("  95 % interval", *map(_ends, means)))
     if NETWORK in methods:
-        behind = [scores.behind.get(metric.key) for scores in methods.values()]
+        behind = [scores.network_minus_this.get(metric.key) for scores in methods.values()]
         rows.append(("  network minus method", *("" if d is None else number_cell(d.value) for d in behind)))
         rows.append(("  95 % interval", *("" if d is None else _ends(d) for d in behind)))
     sums = [scores.summed[metric.key] for scores in methods.values()]

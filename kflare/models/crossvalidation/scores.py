@@ -5,13 +5,14 @@ network to it on the same samples.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from kflare.io.json_values import plain
 from kflare.models.crossvalidation.folds import ENSEMBLE, NETWORK
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import ClusteredSamples, Interval, Resampled, Scorers
@@ -45,7 +46,7 @@ class MethodScores:
     folds: Mapping[str, list[float]]  # one value per fold
     mean: Mapping[str, Interval]  # of the folds' values, as the average of Table 4
     summed: Mapping[str, Interval]  # of all folds' samples counted together
-    behind: Mapping[str, Interval]  # network minus this method, mean of folds; empty for the network itself
+    network_minus_this: Mapping[str, Interval]  # mean of folds; empty for the network itself
     tables: Mapping[str, list[ContingencyTable]]  # one per fold, by the threshold: "validation" and "half"
     thresholds: list[float]  # chosen on validation, one per fold
     notes: dict[str, str]  # what a reader should know, by fold
@@ -67,12 +68,8 @@ class Scoreboard:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; NaN (undefined) becomes null."""
-        return {
-            "folds": self.folds,
-            "methods": {name: _method_json(scores) for name, scores in self.methods.items()},
-            "seeds": {m: {str(seed): _plain(v) for seed, v in values.items()} for m, values in self.seeds.items()},
-            "best_baseline": {metric.key: self.best_baseline(metric.key) for metric in METRICS},
-        }
+        best = {metric.key: self.best_baseline(metric.key) for metric in METRICS}
+        return plain(vars(self) | {"best_baseline": best})
 
 
 def scoreboard(rows: pd.DataFrame, *, resamples: int = 2000) -> Scoreboard:
@@ -92,7 +89,7 @@ def scoreboard(rows: pd.DataFrame, *, resamples: int = 2000) -> Scoreboard:
             folds={metric.key: [_value(part, metric) for part in parts] for metric in METRICS},
             mean={metric.key: mean.interval((name, metric), metric.score) for metric in METRICS},
             summed={metric.key: summed.interval((name, metric), metric.score) for metric in METRICS},
-            behind={
+            network_minus_this={
                 metric.key: mean.difference((NETWORK, metric), (name, metric), metric.score)
                 for metric in METRICS
                 if NETWORK in groups and name != NETWORK
@@ -144,22 +141,3 @@ def _value(part: pd.DataFrame, metric: Metric) -> float:
     if metric.threshold is not None:
         return float(ContingencyTable.from_forecasts(observed, values >= part[metric.threshold]).tss)
     return float((roc_area if metric.score == "roc_area" else brier_skill_score)(observed, values))
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _interval_json(interval: Interval) -> dict[str, Any]:
-    return {name: value if name == "reason" else _plain(value) for name, value in vars(interval).items()}
-
-
-def _method_json(scores: MethodScores) -> dict[str, Any]:
-    intervals = {"mean": scores.mean, "summed": scores.summed, "network_minus_this": scores.behind}
-    return {
-        "folds": {metric: [_plain(value) for value in values] for metric, values in scores.folds.items()},
-        **{name: {metric: _interval_json(one) for metric, one in each.items()} for name, each in intervals.items()},
-        "tables": {limit: [asdict(table) for table in tables] for limit, tables in scores.tables.items()},
-        "thresholds": scores.thresholds,
-        "notes": scores.notes,
-    }

@@ -137,32 +137,16 @@ def cw_ssim(
     averaged over all whole windows of a subband, then over the subbands. A shift of both images' details by less than
     a wavelet changes the phase of all coefficients in a window alike, and the modulus of the sum not at all.
 
-    Parameters
-    ----------
-    x, y : numpy.ndarray, float, shape (H, W)
-        Images in equal units. What is not finite counts as 0.
-    scales : int
-        Height of the pyramid, 1 to log2(min(H, W)) - 2.
-    orientations : int
-        2 to 16 (the order of the pyramid's filters is one less).
-    window : int
-        Width of the square window of the sums, in coefficients; odd.
-    L : float
-        Small positive constant, in the square of the images' unit. It decides where both images are empty.
-    subbands : {"all", "coarsest"}
-        Average over all scales, or take the coarsest alone as the authors' own program does; there even unlike
-        images look alike.
-    where : numpy.ndarray, bool, shape (H, W), optional
-        Windows count as far as they lie in it, such as on the disk. None: all alike.
+    `x` and `y`, float (H, W), are in equal units; what is not finite counts as 0. The pyramid has 1 to
+    log2(min(H, W)) - 2 `scales` and 2 to 16 `orientations` (the order of its filters is one less), the square `window`
+    of the sums an odd width in coefficients. `L`, in the square of the images' unit, is a small positive constant that
+    decides where both images are empty. With `subbands` "coarsest" the coarsest scale is taken alone, as the authors'
+    own program does; there even unlike images look alike. Windows count as far as they lie in `where`, bool (H, W),
+    such as on the disk.
 
-    Returns
-    -------
-    float
-        0 to 1; an image with itself 1, no similarity 0. Symmetric. Two constant images have no coefficients and give
-        L / L = 1, whatever the constants; a constant against a structured one gives nearly 0. NaN if `where` is empty.
+    0 to 1; an image with itself 1, no similarity 0. Symmetric. Two constant images have no coefficients and give
+    L / L = 1, whatever the constants; a constant against a structured one gives nearly 0. NaN if `where` is empty.
 
-    Notes
-    -----
     Evidence: the formula is the paper's. Complex steerable pyramid: the paper's example (Portilla & Simoncelli 2000),
     computed by pyrtools with circular edges. 7 × 7 windows, 6 scales, 16 orientations: what the authors' program and
     its ports use; neither these nor L nor the average over subbands is stated by Yi et al.

@@ -60,29 +60,19 @@ class _Deadline(float):
 class ClientRequests:
     """The requests to one target, over a channel of gRPC; remembers the signatures of its models.
 
-    Parameters
-    ----------
-    target : str
-        `host:port`; several of them with commas between; or a gRPC target such as `dns:///forecast.example:8500`.
-        Requests go round robin to all addresses, past those that are down or not healthy (grpc.health.v1). Names in a
-        list are looked up once, those of a `dns:` target again when a connection breaks. With TLS the certificates of
-        a list must all be valid for the first host.
-    timeout : float
-        Deadline of each request in seconds, retries included; each method takes one of its own.
-    credentials : grpc.ChannelCredentials, optional
-        For TLS by other means than `ca`, `cert`, `key`.
-    ca, cert, key : path, optional
-        PEM files: the authority to trust, and for mutual TLS the client's certificate and key.
-    max_attempts : int
-        How often a request is sent at most, 1 to 5; only UNAVAILABLE and CANCELLED (a server that stops) are tried
-        again, after pauses that grow and, with 5, fill three quarters of `timeout`.
+    The target is `host:port`; several of them with commas between; or a gRPC target such as
+    `dns:///forecast.example:8500`. Requests go round robin to all addresses, past those that are down or not healthy
+    (grpc.health.v1). Names in a list are looked up once, those of a `dns:` target again when a connection breaks. With
+    TLS the certificates of a list must all be valid for the first host.
 
-    Raises
-    ------
-    SettingError
-        A setting out of its range, or a PEM file that cannot be read.
-    ServingError
-        A name in a list of servers that is not known.
+    `timeout` is the deadline of each request in seconds, retries included; each method takes one of its own. For TLS
+    `ca`, `cert` and `key` are PEM files, the authority to trust, and for mutual TLS the client's certificate and key;
+    `credentials` (grpc.ChannelCredentials) are for other means. A request is sent `max_attempts` times at most, 1 to 5;
+    only UNAVAILABLE and CANCELLED (a server that stops) are tried again, after pauses that grow and, with 5, fill three
+    quarters of `timeout`.
+
+    SettingError: a setting out of its range, or a PEM file that cannot be read. ServingError: a name in a list of
+    servers that is not known.
     """
 
     _api: Any

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kflare.attribution.attribution_file import Attribution, Origin, write_attribution
-from kflare.attribution.published import ATTRIBUTE, Ask
+from kflare.attribution.published import ATTRIBUTE, Ask, AttributionModel
 from kflare.datasets.archive import forecast_time
 from kflare.datasets.region_features import to_forecast
 from kflare.errors import DataError, ServingError
@@ -204,24 +204,20 @@ def _chances(reply: Reply) -> list[str]:
     return [name for name in ("calibrated", *INTERVAL, "probability") if name in reply.outputs]
 
 
-@dataclass(frozen=True)
-class ServedModel:
-    """One version of a full-disk model on a server."""
+@dataclass(frozen=True, kw_only=True)
+class ServedModel(AttributionModel):
+    """One version of a full-disk model on a server, which gives its own maps alone."""
 
     target: str
-    origin: Origin
-    size: int  # width and height of the network's input
     maps: tuple[str, ...]  # of `MAPS`, those that it answers
     timeout: float
-    methods: tuple[str, ...] = ()  # it gives no maps beside those, and none by tf-keras-vis
-    reference: bool = False
 
     @classmethod
     def find(cls, target: str, model: str, *, timeout: float) -> "ServedModel":
         """The newest version of a model that a server serves; `ServingError` where none of it attributes."""
         with Client(target, timeout=timeout) as client:
             version, size, maps = _require_attribution(client, model)
-        return cls(target, Origin(model, version), size, maps, timeout)
+        return cls(target=target, origin=Origin(model, version), size=size, maps=maps, timeout=timeout)
 
     def open(self) -> Ask:
         """Connect; the version found is asked for by number, so that a new one does not mix with it."""

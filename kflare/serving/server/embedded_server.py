@@ -46,32 +46,17 @@ class Server:
     any model answers, so that one broken model does not take the others from the clients; each model is a service name
     of its own. All are NOT_SERVING once `stop` begins.
 
-    Parameters
-    ----------
-    models : sequence of ModelSettings
-        What to serve; none = all models in `folder`, also those that appear later.
-    folder : Path, optional
-        Where models lie as `folder`/<name>, also those of later configurations (HandleReloadConfigRequest), whatever
-        base paths they name.
-    host, port
-        Where to listen; port 0 takes a free one, see `port` after `start`. There is no authentication: everybody who
-        reaches the port can ask, and reload the configuration.
-    poll_seconds : float
-        How often to look for versions, and for another content of the TLS file; 0 = only at the start.
-    tensor_content, own_batching
-        See `Servable`.
-    trust : Trust, optional
-        What a version must show before it is loaded; by default that it was published and computes only.
-    batching : BatchingParameters, optional
-        Run requests in batches.
-    limits : Limits
-        What is refused.
-    tls : ServerTls, optional
-        Speak TLS on both ports; a renewed file holds for new connections.
-    rest_port : int or None
-        Where to listen for HTTP, 0 for any free port; None = nowhere.
-    metrics_path : str or None
-        Where on the HTTP port the metrics are; None = nowhere.
+    Served are the `models`, or without any all in `folder`, also those that appear later. There models lie as
+    `folder`/<name>, also those of later configurations (HandleReloadConfigRequest), whatever base paths they name.
+    Every `poll_seconds` it looks for versions, and for another content of the TLS file; 0 = only at the start. A
+    version must show the `trust` before it is loaded, by default that it was published and computes only; for
+    `tensor_content` and `own_batching` see `Servable`. With `batching` requests run in batches; `limits` say what is
+    refused.
+
+    It listens at `host` and `port`, with a `rest_port` for HTTP too; 0 takes a free one, see `port` after `start`.
+    There is no authentication: everybody who reaches a port can ask, and reload the configuration. With `tls` both
+    ports speak TLS; a renewed file holds for new connections. The metrics are at `metrics_path` of the HTTP port; None
+    = nowhere.
     """
 
     def __init__(
@@ -113,18 +98,12 @@ class Server:
         self._health: Any = None
         self._reported: dict[str, int] = {}
         self._settled = 0
-        self._handler = RequestHandler(
-            self.models,
-            admission=Admission(self._limits, self.metrics),
-            metrics=self.metrics,
-            folder=folder,
-            after_reload=self._report,
-        )
-        self._rest = (
-            None
-            if rest_port is None
-            else RestServer(self._handler, self._limits, host=host, port=rest_port, tls=tls, metrics_path=metrics_path)
-        )
+        admission = Admission(self._limits, self.metrics)
+        self._handler = RequestHandler(self.models, admission, self.metrics, folder, self._report)
+        self._rest: RestServer | None = None
+        if rest_port is not None:
+            where: dict[str, Any] = {"host": host, "port": rest_port, "tls": tls, "metrics_path": metrics_path}
+            self._rest = RestServer(self._handler, self._limits, **where)
 
     @property
     def address(self) -> str:

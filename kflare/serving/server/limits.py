@@ -73,10 +73,7 @@ class Admission:
 
     @contextmanager
     def enter(self, *, weight: int = 1) -> Iterator["OneRequest"]:
-        """Count a request for the length of the block; `RequestError` RESOURCE_EXHAUSTED beyond the limit.
-
-        `weight`: how many bytes a byte takes, 8 for JSON.
-        """
+        """Count a request, a byte as `weight`, for the block's length; RESOURCE_EXHAUSTED beyond the limit."""
         request = OneRequest(self, weight)
         self.change(1, 0)
         try:
@@ -109,10 +106,7 @@ class OneRequest:
     held: int = 0
 
     def hold(self, size: int, *, rows: int = 0, row_bytes: int = 0) -> None:
-        """Hold so many decoded bytes until the request ends, at least `row_bytes` for each row.
-
-        `RequestError` RESOURCE_EXHAUSTED beyond a limit.
-        """
+        """Hold decoded bytes, `row_bytes` a row at least, until the request ends; else RESOURCE_EXHAUSTED."""
         limits, size = self.admission.limits, max(size * self.weight, rows * row_bytes)
         if rows > limits.rows:
             raise _exhausted(f"{rows} rows are more than the {limits.rows} of a request: send fewer at a time")

@@ -39,18 +39,18 @@ def read_inputs(signature: Any, request: Any, admit: Callable[[int, int], None])
         raise invalid(
             f"input size does not match signature: {len(sent)}!={len(expected)} len({_names(sent)}) != "
             f"len({_names(expected)}). Sent extra: {_names(sent - expected)}. "
-            f"Missing but required: {_names(expected - sent)}.",
+            f"Missing but required: {_names(expected - sent)}."
         )
     for alias in sorted(expected - sent - set(signature.defaults)):
         raise invalid(
             f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in request and "
             f"no default value provided. Inputs expected to be in the request {_names(sent)}, or default input "
-            f"alias set: {','.join(sorted(signature.defaults))}",
+            f"alias set: {','.join(sorted(signature.defaults))}"
         )
     if sent - expected:
         raise invalid(
             f"Inputs contains invalid name. Used request inputs: {','.join(sorted(sent & expected))}, "
-            f"request input: {','.join(sorted(sent))}",
+            f"request input: {','.join(sorted(sent))}"
         )
     protos = {name: (request.inputs if name in sent else signature.defaults)[name] for name in sorted(expected)}
     for position, (alias, proto) in enumerate(protos.items()):
@@ -111,7 +111,7 @@ def wanted_outputs(signature: Any, output_filter: Iterable[str]) -> list[str]:
         if alias not in signature.outputs:
             raise invalid(
                 f"output tensor alias not found in signature: {alias} Outputs expected to be in the set "
-                f"{_names(signature.outputs)}.",
+                f"{_names(signature.outputs)}."
             )
         if alias in wanted:
             raise invalid(f"duplicate output tensor alias: {alias}")

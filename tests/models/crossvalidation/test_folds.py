@@ -284,7 +284,7 @@ def test_scores_are_shown_of_folds_of_their_mean_and_of_all_counted_together():
         {"tp": 2, "fp": 1, "fn": 0, "tn": 2}, {"tp": 1, "fp": 2, "fn": 0, "tn": 1},
     ]  # fmt: skip
     # "rare" forecasts nothing at 0.6: TSS 0, so that the network is ahead by its own.
-    assert board.methods["rare"].behind["tss"].value == pytest.approx(0.5)
+    assert board.methods["rare"].network_minus_this["tss"].value == pytest.approx(0.5)
     assert board.best_baseline("tss") == "rare"
     assert board.folds[0] == {"name": "1", "samples": 5, "events": 2, "clusters": 2, "event_clusters": 1}
     json.dumps(board.as_json(), allow_nan=False)
