@@ -17,6 +17,7 @@ import pandas as pd
 from kflare.errors import DataError, SettingError
 from kflare.io.atomic import write_whole
 from kflare.io.stored_table import stored_rows
+from kflare.io.table_file import by_distinct
 from kflare.sun.goes_scale import SWPC_FACTOR, FluxScale, carries_factor
 from kflare.sun.times import within
 
@@ -186,6 +187,10 @@ class FlareList:
 
 def class_fluxes(goes_class: pd.Series) -> pd.Series:
     """Peak fluxes in W m^-2, float64; NaN where the class is unreadable, 0, or X10000 and more."""
+    return by_distinct(_fluxes, goes_class)  # a list of 50,000 flares has 500 classes
+
+
+def _fluxes(goes_class: pd.Series) -> pd.Series:
     parts = goes_class.str.extract(_CLASS)
     flux = pd.to_numeric(parts[1] + parts[0].map(_EXPONENT), errors="coerce").astype("float64")
     return flux.where((flux > 0) & (flux < _FLUX_LIMIT))
@@ -193,10 +198,10 @@ def class_fluxes(goes_class: pd.Series) -> pd.Series:
 
 def irradiance_classes(goes_class: pd.Series) -> pd.Series:
     """Classes that carry SWPC's factor, on today's scale; "" where one is unreadable."""
-    flux = class_fluxes(goes_class) / SWPC_FACTOR
-    # A list of 50,000 flares has 500 classes.
-    classes = {value: flux_to_class(value) for value in flux.dropna().unique()}
-    return flux.map(classes).fillna("").astype("str")
+    return by_distinct(
+        lambda seen: (_fluxes(seen) / SWPC_FACTOR).map(flux_to_class, na_action="ignore").fillna("").astype("str"),
+        goes_class,
+    )
 
 
 def _as_utc(times: pd.Series, name: str, source: str) -> pd.Series:

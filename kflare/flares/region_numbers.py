@@ -39,21 +39,26 @@ def full_region_numbers(given: pd.Series, times: pd.Series) -> pd.Series:
 
 def listed_region_numbers(given: pd.Series, times: pd.Series) -> pd.Series:
     """Likewise of cells that may hold several numbers, such as "11990,11992": one row each, of the same index."""
-    if pd.api.types.is_numeric_dtype(given):
-        cells = given
-    else:
-        words = given.astype("str").str.upper()
-        # The number of a HARP or TARP is none of NOAA's.
-        words = words.where(~words.str.contains("HARP|TARP"), "").str.replace("NOAA|AR|[#*?'\"]", " ", regex=True)
-        words = words.str.replace("([0-9])[-–—]([0-9])", r"\1 \2", regex=True)
-        cells = words.str.strip(" ,;[](){}").str.split(r"[\s,;:/&+|]+").explode()
-    number = pd.Series(numbers(cells), cells.index, dtype="Float64")
-    number = number.where((number > 0) & (number < 100_000) & (number % 1 == 0))
-    dates = pd.to_datetime(times, utc=True).reindex(cells.index)
+    codes, distinct = pd.factorize(given if pd.api.types.is_numeric_dtype(given) else given.astype("str"))
+    number = pd.DataFrame({"cell": codes}, given.index).join(_written_numbers(pd.Series(distinct)), on="cell")["number"]
+    dates = pd.to_datetime(times, utc=True).reindex(number.index)
     expected = 10_000 + (dates - _REGION_10000).dt.total_seconds() / 86_400 * _PER_DAY
     missing = ((expected.astype("Float64") - number) / 10_000).round()
     whole = (number > 9999) | (missing <= 0) | (dates < _FIRST_SHORT)
     return number.where(whole.fillna(value=True), number + 10_000 * missing).astype("Int64")
+
+
+def _written_numbers(given: pd.Series) -> pd.Series:
+    """The numbers, Float64, in each of the cells, one row each, of the index of its cell; <NA> for none of a region."""
+    cells = given
+    if not pd.api.types.is_numeric_dtype(given):
+        words = given.str.upper()
+        # The number of a HARP or TARP is none of NOAA's.
+        words = words.where(~words.str.contains("HARP|TARP"), "").str.replace("NOAA|AR|[#*?'\"]", " ", regex=True)
+        words = words.str.replace("([0-9])[-–—]([0-9])", r"\1 \2", regex=True)
+        cells = words.str.strip(" ,;[](){}").str.split(r"[\s,;:/&+|]+").explode()
+    number = pd.Series(numbers(cells), cells.index, dtype="Float64", name="number")
+    return number.where((number > 0) & (number < 100_000) & (number % 1 == 0))
 
 
 def flares_assigned(

@@ -15,7 +15,7 @@ from kflare.flares.catalogue import FLUX_SCALES, REPAIRS, TIME_DTYPE, FlareList,
 from kflare.flares.merging import merge_flares
 from kflare.flares.reading import FlareColumns, read_flare_columns
 from kflare.flares.region_numbers import full_region_numbers
-from kflare.io.table_file import numbers, sound_rows
+from kflare.io.table_file import by_distinct, sound_rows
 from kflare.sun.goes_scale import GOES_16_PRIMARY, FluxScale
 
 AskedScale = Literal["irradiance", "as listed"]
@@ -118,7 +118,8 @@ def _repaired(raw: pd.DataFrame, source: str, *, alone: bool) -> tuple[pd.DataFr
     repairs = dict.fromkeys(REPAIRS, 0)
     rows = pd.DataFrame(index=raw.index)
     rows["start"] = _starts(raw, source)
-    rows["goes_class"], written = _classes(raw["goes_class"])
+    written = by_distinct(_classes, raw["goes_class"])
+    rows["goes_class"] = written.pop("goes_class")
     rows["flux"] = class_fluxes(rows["goes_class"])
 
     good_start, good_class = rows["start"].notna(), rows["flux"].notna()
@@ -130,7 +131,7 @@ def _repaired(raw: pd.DataFrame, source: str, *, alone: bool) -> tuple[pd.DataFr
         (raw["goes_class"], good_class, "a class such as M3.1"),
     )
     rows, raw = rows[keep].copy(), raw[keep]
-    repairs.update({name: int(where[keep].sum()) for name, where in written.items()})
+    repairs.update({str(name): int(count) for name, count in written[keep].sum().items()})
 
     for name in ("end", "peak"):
         plural, clock = name + "s", _clock(raw[name])
@@ -152,32 +153,33 @@ def _repaired(raw: pd.DataFrame, source: str, *, alone: bool) -> tuple[pd.DataFr
     _add_region_and_position(rows, raw, repairs)
     named = raw["satellite"].str.upper().str.extract(_SATELLITE)[0] if "satellite" in raw else pd.NA
     rows["satellite"] = pd.Series(pd.to_numeric(named), rows.index, dtype="Int64")
+    # Order decides which of two equal rows stays: known region first, then the larger class, then the earliest end.
+    rows = rows.assign(below=-rows["flux"]).sort_values(["start", "noaa", "below", "end"], kind="stable")
     for key in (["start", "peak", "flux"], ["start", "end"])[: 2 if alone else 1]:
-        # Order decides which of two equal rows stays: known region first, then the larger class, then the earliest end.
-        rows = rows.assign(below=-rows["flux"]).sort_values(["start", "noaa", "below", "end"], kind="stable")
         twice = rows.duplicated([*key, "noaa"]) | (rows["noaa"].isna() & rows.duplicated(key))
         twice &= rows["end"].notna() | (key[-1] == "flux")
         repairs["duplicates"] += int(twice.sum())
-        rows = rows[~twice].drop(columns="below")
-    rows = rows.sort_values(["start", "peak", "flux", "noaa", "end"], kind="stable")
+        rows = rows[~twice]
+    rows = rows.drop(columns="below").sort_values(["start", "peak", "flux", "noaa", "end"], kind="stable")
     return rows, {key: count for key, count in repairs.items() if count}
 
 
 def _add_region_and_position(rows: pd.DataFrame, raw: pd.DataFrame, repairs: dict[str, int]) -> None:
+    number = functools.partial(pd.to_numeric, errors="coerce")
     if "noaa" in raw:
         rows["noaa"] = full_region_numbers(raw["noaa"], rows["start"])
-        repairs["regions_completed"] = int((rows["noaa"] > pd.Series(numbers(raw["noaa"]), rows.index)).sum())
+        repairs["regions_completed"] = int((rows["noaa"] > by_distinct(number, raw["noaa"])).sum())
     else:
         rows["noaa"] = pd.array([pd.NA] * len(rows), dtype="Int64")
     for name, limit in (("lon", 180), ("lat", 90)):
-        degrees = pd.to_numeric(raw[name], errors="coerce") if name in raw else pd.Series(np.nan, rows.index)
+        degrees = by_distinct(number, raw[name]) if name in raw else pd.Series(np.nan, rows.index)
         inside = degrees.abs() <= limit
         rows[name] = degrees.where(inside).astype("float64")
         repairs["positions_dropped"] += int((degrees.notna() & ~inside).sum())
 
 
-def _classes(text: pd.Series) -> tuple[pd.Series, dict[str, pd.Series]]:
-    """Classes as "M3.1", "" where they are none, and by name of the repair where one was needed."""
+def _classes(text: pd.Series) -> pd.DataFrame:
+    """Classes as "M3.1", "" where they are none, and by name of the repair whether it was needed."""
     parts = text.str.upper().str.extract(_CLASS_AS_WRITTEN)
     number, letter = parts["number"], parts["letter"]
     bare = number.eq("")
@@ -188,11 +190,12 @@ def _classes(text: pd.Series) -> tuple[pd.Series, dict[str, pd.Series]]:
     pointless = number.str.fullmatch("[0-9]{2,}").fillna(value=False) & letter.ne("X")
     limit = parts[["above", "over", "more"]].fillna("").ne("").any(axis=1)
     written = {
+        "goes_class": (letter + digits).where(~pointless, "").fillna(""),
         "decimal_commas": number.str.contains(",", regex=False).fillna(value=False),
         "classes_without_number": bare,
         "lower_limits": limit & letter.notna(),
     }
-    return (letter + digits).where(~pointless, "").fillna(""), written
+    return pd.DataFrame(written)
 
 
 def _starts(raw: pd.DataFrame, source: str) -> pd.Series:
@@ -214,6 +217,15 @@ def _starts(raw: pd.DataFrame, source: str) -> pd.Series:
 
 def _clock(text: pd.Series) -> pd.Series:
     """Time since midnight of "0105", "01:05" or "01:05:30"; NaT where it is none. 2400 is the next midnight."""
+    return by_distinct(_clock_as_written, text[~_dated(text)]).reindex(text.index)
+
+
+def _dated(text: pd.Series) -> pd.Series:
+    """Where a text begins with a day, so that it is no time of day."""
+    return text.str.match(_DAY)
+
+
+def _clock_as_written(text: pd.Series) -> pd.Series:
     parts = text.str.extract(_CLOCK).apply(pd.to_numeric)
     return pd.to_timedelta(3600 * parts[0] + 60 * parts[1] + parts[2].fillna(0), unit="s")
 
@@ -226,11 +238,20 @@ def _iso_date(match: re.Match[str]) -> str:
 
 def _times(text: pd.Series) -> pd.Series:
     """UTC of ISO 8601, with "-" or "/" and with or without a zone, and of 23-Oct-2013 20:41 (SolarSoft); else NaT."""
-    dated = text.str.replace(_NAMED_MONTH, _iso_date, regex=True)
-    dated = dated.where(dated.str.match(_DAY), "").str.replace("/", "-", regex=False)
-    dated = dated.str.replace(r"\s*UTC?\s*$", "Z", regex=True)
-    times = pd.to_datetime(dated, format="ISO8601", utc=True, errors="coerce").astype(TIME_DTYPE)
+    times = _iso_times(text.where(_dated(text), ""))
+    odd = text[times.isna()]
+    times = times.fillna(by_distinct(lambda seen: _iso_times(_as_iso(seen)), odd)) if len(odd) else times
     return times.where((times >= _FIRST) & (times < _LAST))
+
+
+def _as_iso(text: pd.Series) -> pd.Series:
+    dated = text.str.replace(_NAMED_MONTH, _iso_date, regex=True)
+    dated = dated.where(_dated(dated), "").str.replace("/", "-", regex=False)
+    return dated.str.replace(r"\s*UTC?\s*$", "Z", regex=True)
+
+
+def _iso_times(text: pd.Series) -> pd.Series:
+    return pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce").astype(TIME_DTYPE)
 
 
 def _merge_methods(columns: FlareColumns, source: str) -> FlareList:

@@ -3,17 +3,20 @@
 import io
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from kflare.errors import DataError
 from kflare.io.payload import read_payload
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
     import pandas as pd
 
     from kflare.io.arrays import BoolArray, Float64Array
 
+_Found = TypeVar("_Found", "pd.Series", "pd.DataFrame")
 _LOG = logging.getLogger(__name__)
 
 # 1 GiB of numbers. A few bytes of Parquet can declare any number of equal rows.
@@ -71,6 +74,14 @@ def plausible_numbers(column: "pd.Series", source: str, *, low: float, high: flo
         rule = f"a number from {low:g} to {high:g}"
         _LOG.warning("`%s`: %s", source, _note(column, wrong, rule, f"values of `{column.name}` are taken as unknown"))
     return np.where(sound, values, np.nan)
+
+
+def by_distinct(rule: "Callable[[pd.Series], _Found]", given: "pd.Series") -> "_Found":
+    """What a rule says of each cell of a column, worked out once for each that is distinct."""
+    import pandas as pd
+
+    codes, distinct = pd.factorize(given, use_na_sentinel=False)
+    return cast("_Found", rule(pd.Series(distinct)).iloc[codes].set_axis(given.index))
 
 
 def _note(seen: "pd.Series", bad: "BoolArray", rule: str, lost: str) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from kflare.errors import DataError
+from kflare.flares import reading
 from kflare.flares.repairing import read_flares
 from tests import catalogue_seeds as seeds
 
@@ -185,3 +186,45 @@ def test_a_time_before_the_space_age_or_far_ahead_is_unreadable(tmp_path, start)
     )
     assert flares.table["goes_class"].tolist() == ["C2.0"]
     assert flares.repairs["unreadable_start"] == 1
+
+
+ROW = "2013-10-23 20:41,2013-10-23 20:50,2013-10-23 21:00,M1.0,11875"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ROW + "\n" + ROW.replace("M1.0", " 01 ") + "\n\n",
+        (ROW + "\r\n") * 3,
+        ROW.replace("M1.0", "NA").replace("11875", "nan"),
+        ROW.replace("M1.0", "é\u2028"),
+        ROW + "\n" + ROW.rpartition(",")[0],  # a field less
+        ROW.replace("M1.0", '"M1,0"'),
+        ROW.replace("M1.0", "M1\0"),
+        "",
+    ],
+)
+@pytest.mark.parametrize("header", ["start,peak,end,goes_class,noaa", "\ufeffstart,peak,end,goes_class,goes_class"])
+def test_cells_are_those_of_pandas_whichever_reads_them(tmp_path, monkeypatch, header, rows):
+    path = written(tmp_path, "flares.csv", f"{header}\n{rows}")
+    fast = reading.read_flare_columns(path).table
+    monkeypatch.setattr(reading, "_plain_cells", lambda payload: None)
+    pd.testing.assert_frame_equal(fast, reading.read_flare_columns(path).table)
+
+
+def test_each_cell_is_read_as_if_it_stood_alone(tmp_path):
+    # Texts that come again are worked out once.
+    head = "start,peak,end,goes_class,noaa,lon"
+    rows = [
+        *("2013-10-23 20:41,2050,21:00,M1.1,1875,12", "23-Oct-13 20:42,20:50,21:00,M 2.1,AR 11875,x"),
+        *('2013/10/23 20:43 UT,2013-10-23 20:50,,M3,"1875,1877",', "2013-10-23T20:44Z,20:50:00,9999,M4.1+,HARP 3,-12"),
+        "2013-10-23 20:45 UTC,23-Oct-2013 20:50,2400,X>17,0,200",
+    ]
+    alone = [as_listed(written(tmp_path, "one.csv", f"{head}\n{row}")).table for row in rows]
+    again = [row.replace("10-23", "10-25").replace("10/23", "10/25").replace("23-Oct", "25-Oct") for row in rows]
+    together = as_listed(written(tmp_path, "all.csv", "\n".join([head, *rows, *again]))).table
+    pd.testing.assert_frame_equal(together[:5], pd.concat(alone, ignore_index=True))
+    assert together["noaa"].tolist() == 2 * [11875, 11875, 11875, pd.NA, pd.NA]
+    later = together[5:].reset_index(drop=True)
+    for name in ("start", "peak", "end"):
+        assert set((later[name] - together[name][:5]).dropna()) == {pd.Timedelta(days=2)}
