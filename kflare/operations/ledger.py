@@ -175,9 +175,9 @@ class Ledger:
         DataFrame
             One row per region and time: `time` (UTC), `region`, `noaa` (tuple of int), and a column per feature.
         """
-        from kflare.operations.ledger_tables import features
+        from kflare.operations.ledger_tables import features_table
 
-        return features(self._ask, since, until)
+        return features_table(self._ask, since, until)
 
     def probabilities(self, since: datetime, until: datetime, *, regions: bool = True) -> "pd.DataFrame":
         """Those of the forecasts issued in since <= issue < until (aware), or without those of their `regions`.
@@ -188,9 +188,9 @@ class Ledger:
             In the order of the forecasts: `time` (issue), `window_start`, `window_end` (UTC), `region`, `method`,
             `threshold`, `probability` and `calibrated` (NaN = not known) as of `kflare.operations.outcomes`.
         """
-        from kflare.operations.ledger_tables import probabilities
+        from kflare.operations.ledger_tables import probabilities_table
 
-        return probabilities(self._ask, since, until, regions=regions)
+        return probabilities_table(self._ask, since, until, regions=regions)
 
     def noaa_numbers(self, until: datetime | None = None) -> "pd.DataFrame":
         """The NOAA numbers that forecasts gave the regions, of observations up to a time if one is given.
@@ -200,9 +200,9 @@ class Ledger:
         DataFrame
             `time` (UTC, of the first observation with it), `region` (its persistent name), `noaa` (Int64).
         """
-        from kflare.operations.ledger_tables import noaa_numbers
+        from kflare.operations.ledger_tables import noaa_numbers_table
 
-        return noaa_numbers(self._ask, until)
+        return noaa_numbers_table(self._ask, until)
 
     def record_flares(
         self, flares: "FlareList", *, since: datetime, until: datetime, source: str, recorded: datetime | None = None

@@ -1,4 +1,4 @@
-"""What the ledger holds, as tables: see the methods of `Ledger` of these names, which give them how to `ask`."""
+"""What the ledger holds, as tables: the methods of `Ledger` give them how to `ask`."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -18,8 +18,8 @@ _METHODS: Final = {FULL_DISK: "kflare", "cnn": "cnn", "swpc": "SWPC", "region": 
 """Who gave a probability, by its source in the ledger, in the order of a forecast."""
 
 
-def features(ask: _Ask, since: datetime, until: datetime) -> pd.DataFrame:
-    """`Ledger.features`."""
+def features_table(ask: _Ask, since: datetime, until: datetime) -> pd.DataFrame:
+    """See `Ledger.features`."""
     cycles, regions, listed, measured = schema.cycles, schema.regions, schema.features, schema.measured
 
     def of(table: Table, *columns: Any) -> "Sequence[Row[*tuple[Any, ...]]]":
@@ -50,7 +50,7 @@ def features(ask: _Ask, since: datetime, until: datetime) -> pd.DataFrame:
     return wide.sort_values(["time", "region"], ignore_index=True)
 
 
-def probabilities(ask: _Ask, since: datetime, until: datetime, *, regions: bool) -> pd.DataFrame:
+def probabilities_table(ask: _Ask, since: datetime, until: datetime, *, regions: bool) -> pd.DataFrame:
     """`Ledger.probabilities`."""
     cycles, given, of = schema.cycles, schema.probabilities, schema.regions
     issued = [cycles.c.issue >= since, cycles.c.issue < until]
@@ -76,7 +76,7 @@ def probabilities(ask: _Ask, since: datetime, until: datetime, *, regions: bool)
     return table.sort_values(["time", "rank", "number", "threshold"], ignore_index=True)
 
 
-def noaa_numbers(ask: _Ask, until: datetime | None) -> pd.DataFrame:
+def noaa_numbers_table(ask: _Ask, until: datetime | None) -> pd.DataFrame:
     """`Ledger.noaa_numbers`."""
     cycles, regions = schema.cycles, schema.regions
     first = func.min(cycles.c.data_time)
