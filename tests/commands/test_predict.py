@@ -159,7 +159,8 @@ def test_a_bad_magnetogram_costs_no_answer_of_the_good_ones(server, sun, tmp_pat
     assert [window["full_disk"][0]["source"] for window in json.loads(out)["windows"]] == [good.name, other.name]
     alone = json.loads(run(capsys, other, "--server", server, "--json")[1])
     assert json.loads(out)["windows"][1] == alone["windows"][0]
-    lines = err.splitlines()
+    scale, *lines = err.splitlines()
+    assert scale == "kflare.predict: byte 255 is 100 G in 2 images (name of its archive)"
     assert len(lines) == 4
     for path, line in zip((text, cut, absent), lines, strict=False):
         assert line.startswith(f"kflare.predict: `{path}`")
@@ -187,7 +188,7 @@ def test_what_the_server_refuses_costs_no_answer_of_the_others(models, sun, tmp_
     with Server(folder=models, port=0, limits=Limits(message_bytes=1 << 21)) as running:
         status, out, err = run(capsys, large, small, "--server", running.address, "--json")
     assert (status, len(json.loads(out)["windows"])) == (1, 1)
-    assert err.startswith(f"kflare.predict: `{large}`: ")
+    assert err.splitlines()[1].startswith(f"kflare.predict: `{large}`: ")
     assert "RESOURCE_EXHAUSTED" in err
 
 
@@ -208,7 +209,7 @@ def test_answers_are_kept_when_the_server_goes_away(models, sun, capsys, monkeyp
         monkeypatch.setattr(served_forecasts, "read_magnetogram", stop_then_read)
         status, out, err = run(capsys, *images, "--server", running.address, "--timeout", 2, "--json")
     assert (status, len(json.loads(out)["windows"])) == (1, 1)
-    lines = err.splitlines()
+    _, *lines = err.splitlines()  # first the scale of the bytes
     assert len(lines) == 3
     assert lines[0].startswith(f"kflare.predict: `{images[1]}`: no server at")
     assert lines[1] == f"kflare.predict: `{images[2]}` was not asked about"
