@@ -217,12 +217,12 @@ def _measured(
     options: AnalysisOptions,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
     """Tables of images and of regions, and why files could not be used."""
-    from tqdm import tqdm
+    from kflare.io.progress import progress
 
     images: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     failures: dict[str, str] = {}
-    for path in tqdm(files, desc="analysing", unit="image", disable=None):
+    for path in progress(files, desc="analysing", unit="image"):
         try:
             found, image, lines = read(path)
         except DataError as error:

@@ -23,7 +23,7 @@ from kflare.attribution.image_maps import CLASS_MAPS, NAMES, ImageMaps
 from kflare.attribution.relations import BINS
 from kflare.errors import DataError
 from kflare.flares.catalogue import flux_to_class
-from kflare.io.percent import percent
+from kflare.io.percent import score
 from kflare.regions.inversion_lines import PolarityLines
 from kflare.sharp.keywords import UNITS
 
@@ -152,7 +152,7 @@ def write_figures(
     """
 
     def titled(row: Mapping[str, Any]) -> tuple[str, ImageMaps]:
-        title = f"{row['time']:%Y-%m-%d}\n{row['outcome']}, P(≥{threshold}) = {percent(row['probability'])}"
+        title = f"{row['time']:%Y-%m-%d}\n{row['outcome']}, score ≥{threshold} {score(row['probability'])}"
         return title, read(Path(row["path"]))[1]
 
     chosen = example_images(images, days)

@@ -17,7 +17,6 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from tqdm import tqdm
 
 from kflare.attribution.attribution_file import METHODS
 from kflare.attribution.compiled import CompiledAttribution
@@ -25,6 +24,7 @@ from kflare.attribution.map_agreement import CELLS, agreement, mean_defined, on_
 from kflare.datasets.preprocessing import fill_and_scale, reduced
 from kflare.errors import DataError
 from kflare.io.arrays import Float32Array
+from kflare.io.progress import progress
 from kflare.models.image_models import last_convolution
 from kflare.observations.magnetogram import ByteScale
 from kflare.observations.reading import read_magnetogram
@@ -81,7 +81,7 @@ def randomisation_check(
     random = np.random.default_rng(0)
     rows = []
     weighted = [item for item in reversed(copy.layers) if item.weights]
-    for item in tqdm(weighted, desc="randomising", unit="layer", disable=None, delay=2):
+    for item in progress(weighted, desc="randomising", unit="layer", delay=2):
         item.set_weights([random.permutation(value.ravel()).reshape(value.shape) for value in item.get_weights()])
         if isinstance(item, keras.layers.BatchNormalization):
             continue  # shown together with the convolution before it
@@ -115,7 +115,7 @@ def removal_curve(
     ranks = {name: np.argsort(np.argsort(-order, axis=1), axis=1) for name, order in orders.items()}
     side = images.shape[1] // CELLS
     rows = []
-    for step in tqdm(range(steps + 1), desc="inserting" if insert else "deleting", disable=None, delay=2):
+    for step in progress(range(steps + 1), desc="inserting" if insert else "deleting", unit="step", delay=2):
         count = round(step / steps * CELLS**2)
         row = {"fraction": count / CELLS**2}
         for name, rank in ranks.items():

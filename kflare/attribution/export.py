@@ -118,7 +118,7 @@ def in_span(images: Iterable[Path], *, begin: pd.Timestamp | None, end: pd.Times
 
 def plan_export(images: Iterable[Path], settings: Export, source: AttributionModel) -> list[ImageJob]:
     """Jobs by file name, of the images given and the attribution files found; `SettingError` where these disagree."""
-    from tqdm import tqdm
+    from kflare.io.progress import progress
 
     wanted: dict[str, Path] = {}
     for image in images:
@@ -130,7 +130,7 @@ def plan_export(images: Iterable[Path], settings: Export, source: AttributionMod
     found = {path.name: path for path in settings.maps.glob("[!.]*.fits")}
     jobs = []
     names = sorted(wanted.keys() | found.keys())
-    for name in tqdm(names, desc="looking for what is done", unit="image", disable=None, delay=2):
+    for name in progress(names, desc="looking for what is done", unit="image", delay=2):
         whole = name in found and damage(found[name], "FITS") is None
         if whole:
             headed = name in wanted and wanted[name].suffix.lower() == ".jp2"  # whose header tells the scale

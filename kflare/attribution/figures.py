@@ -21,7 +21,7 @@ from kflare.attribution.image_maps import NAMES, ImageMaps, scaled_maps
 from kflare.errors import DataError
 from kflare.io.arrays import BoolArray, FloatArray
 from kflare.io.atomic import write_whole
-from kflare.io.percent import percent
+from kflare.io.percent import percent, score
 from kflare.regions.inversion_lines import PolarityLines
 
 _BLUE, _ORANGE, _SKY = "#0072B2", "#E69F00", "#56B4E9"
@@ -68,7 +68,8 @@ def figure_hit(title: str, image: ImageMaps) -> Figure:
 def overlay(attribution: Attribution, field: FloatArray, *, patches: Sequence[RegionPatch] = ()) -> Figure:
     """`figure_hit` of an image; the field (S, S) on the network's pixels: gauss, row 0 = north, NaN off the disk."""
     by = f"{attribution.origin.model} version {attribution.origin.version}"
-    title = f"{attribution.time:%Y-%m-%d %H:%M} UT, {by}, probability {percent(attribution.probability)}"
+    told = f"P {percent(attribution.calibrated)}, score {score(attribution.probability)}"
+    title = f"{attribution.time:%Y-%m-%d %H:%M} UT, {by}, {told}"
     return figure_hit(title, ImageMaps(field, *scaled_maps(attribution), patches))
 
 

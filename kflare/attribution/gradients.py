@@ -77,7 +77,7 @@ def table_2_as_printed(table: pd.DataFrame, *, threshold: str) -> pd.DataFrame:
     """The same as the paper prints it: a row per outcome, "mean ± RMS (regions)" in each cell; ≥`threshold` flares."""
     cells = table.assign(
         text=[
-            f"{mean:.3f} ± {rms:.3f} (n = {count})" if count else "..."
+            f"{mean:.3f} ± {rms:.3f} (n = {count})" if count else "–"
             for mean, rms, count in zip(table["mean"], table["rms"], table["regions"], strict=True)
         ],
         heading=[

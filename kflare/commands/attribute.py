@@ -7,11 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from kflare.commands import command_line
 from kflare.commands.command_line import chosen_images
 from kflare.errors import SettingError
+from kflare.io.progress import progress
 
 if TYPE_CHECKING:
     from kflare.attribution.export import Export
@@ -99,7 +98,7 @@ def _export(
         ValueTable(settings.folder / "attribution.parquet", outcomes=outcomes, more=columns) as table,
         run_tasks(work, batches, **workers) as results,
     ):
-        for result in tqdm(results, total=len(jobs), desc="attributing", unit="image", disable=None, smoothing=0.05):
+        for result in progress(results, total=len(jobs), desc="attributing", unit="image", smoothing=0.05):
             if result.failure is not None:
                 failures.append(result.failure)
             table.add(result.rows)
@@ -144,4 +143,4 @@ def _as_text(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-main = command_line.Command("attribute", __doc__, _attribute)
+main = command_line.Command("attribute", __doc__, _attribute, resumes=True)

@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kflare.commands.options import about, add_options, refuse_idle_options
+from kflare.commands.options import about, add_options, hide_what_is_not_of, refuse_idle_options
 from kflare.errors import DataError, KflareError, SettingError
 from kflare.io.passwords import without_passwords
 
@@ -22,28 +22,33 @@ class Command:
     """A command, called with the arguments (None: those of the process); returns the exit status.
 
     ``--help`` shows the `documentation` and what the table of options says about the command, as they are laid out;
-    `action` takes the parsed options and may return an exit status of its own; `words` are for `add_options`. A
-    KflareError becomes one line on stderr.
+    `action` takes the parsed options and may return an exit status of its own; `words`, of the model
+    whose help is asked for, are for `add_options`. A KflareError becomes one line on stderr.
     """
 
     name: str
     documentation: str | None
     action: Callable[[argparse.Namespace], int | None]
-    words: Mapping[str, Any] = field(default_factory=dict)
+    words: Callable[[str | None], Mapping[str, Any]] = lambda _: {}
+    resumes: bool = False
 
-    def parser(self, prog: str | None = None) -> argparse.ArgumentParser:
-        """The parser of its options, under the name that was typed (default: ``kflare.NAME``)."""
+    def parser(self, prog: str | None = None, *, model: str | None = None) -> argparse.ArgumentParser:
+        """The parser of its options, under the name that was typed (default: ``kflare.NAME``); help of one model."""
         layout, prog = argparse.RawDescriptionHelpFormatter, prog or f"kflare.{self.name}"
-        description = f"{self.documentation}\n\n{about(self.name)}"
+        description = f"{self.documentation}\n\n{about(self.name, model)}"
         parser = argparse.ArgumentParser(prog=prog, description=description, formatter_class=layout)
-        add_options(parser, self.name, self.words)
+        add_options(parser, self.name, self.words(model))
+        if model is not None:
+            hide_what_is_not_of(parser, self.name, model)
         parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
         parser.set_defaults(prog=prog)
         return parser
 
     def __call__(self, argv: Sequence[str] | None = None, *, prog: str | None = None) -> int:
         """Parse and act."""
-        args = self.parser(prog).parse_args(argv)
+        typed = sys.argv[1:] if argv is None else argv
+        asked = self.words(None).get("models", ()) if {"-h", "--help"} & set(typed) else ()
+        args = self.parser(prog, model=next((one for one in typed if one in asked), None)).parse_args(argv)
         try:
             refuse_idle_options(self.parser(prog), self.name, argv)
             return self.action(args) or 0
@@ -53,7 +58,8 @@ class Command:
             print(f"{args.prog}: {without_passwords(' '.join(str(error).split()))}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            print(f"{args.prog}: interrupted", file=sys.stderr)
+            again = "; the same command goes on from what was finished" if self.resumes else ""
+            print(f"{args.prog}: interrupted{again}", file=sys.stderr)
             return 130
         except BrokenPipeError:  # the reader of stdout went away, as `| head` does
             sys.stderr.close()
@@ -104,7 +110,7 @@ def quiet_tensorflow() -> None:
 
     `TF_CPP_MIN_LOG_LEVEL` comes too late for them: they are written before logging is set up.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _stderr_discarded():
         import tensorflow as tf
 

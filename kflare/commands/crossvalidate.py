@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from kflare.commands import command_line
-from kflare.commands.training_options import WORDS, recipe_of, scale_changes, training_task
+from kflare.commands.training_options import recipe_of, scale_changes, training_task, training_words
 
 
 def _crossvalidate(args: argparse.Namespace) -> None:
@@ -54,4 +54,4 @@ def _crossvalidate(args: argparse.Namespace) -> None:
     print(json.dumps(scores, indent=2) if args.json else text)
 
 
-main = command_line.Command("crossvalidate", __doc__, _crossvalidate, WORDS)
+main = command_line.Command("crossvalidate", __doc__, _crossvalidate, training_words, resumes=True)

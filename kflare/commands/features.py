@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from kflare.commands import command_line
 from kflare.errors import DataError, SettingError
 from kflare.io.atomic import write_whole
+from kflare.io.progress import progress
 
 if TYPE_CHECKING:
     from kflare.datasets.region_run import RunTable
@@ -47,9 +46,9 @@ def _features(args: argparse.Namespace) -> None:
         todo = [job for job in jobs if not job.done]
         work, tasks = partial(measure_all, options=options), [[job] for job in todo]
         with run_tasks(work, tasks, workers=args.workers, scheduler=args.scheduler, prepare=_prepare) as results:
-            bar = tqdm(results, total=len(todo), desc="measuring", unit="time", disable=None, smoothing=0.05)
+            bar = progress(results, total=len(todo), desc="measuring", unit="time", smoothing=0.05)
             failures = [result.failure for result in bar if result.failure is not None]
-        with tqdm(total=len(jobs), desc="completing", unit="time", disable=None) as bar:
+        with progress(total=len(jobs), desc="completing", unit="time") as bar:
             parts, path = [job.part for job in jobs], folder / "regions.parquet"
             run = complete_run(parts, path, xray=xray, flares=flares, srs=srs, done=bar.update)
         _write_lists(run, folder)
@@ -141,4 +140,4 @@ def _as_text(summary: dict[str, Any], run: "RunTable") -> str:
     )
 
 
-main = command_line.Command("features", __doc__, _features)
+main = command_line.Command("features", __doc__, _features, resumes=True)

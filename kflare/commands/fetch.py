@@ -2,19 +2,17 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from kflare.commands import command_line
 from kflare.commands.fetch_report import fidelity_text, outcome_table, result_line
 from kflare.errors import DataError, SettingError
 from kflare.io.atomic import make_folder
+from kflare.io.progress import progress
 
 if TYPE_CHECKING:
     from kflare.archives.downloads import FileRequest, FileResult
@@ -141,7 +139,7 @@ def _check(folders: Sequence[Path]) -> None:
     from kflare.observations.similarity.fidelity import fidelity_report
     from kflare.observations.similarity.pairs import file_pairs
 
-    report = fidelity_report(tqdm(file_pairs(folders), desc="check", disable=None, leave=False))
+    report = fidelity_report(progress(file_pairs(folders), desc="check", unit="pair", leave=False))
     command_line.tell_byte_scale("kflare.fetch", report.attrs["scales"])
     print(fidelity_text(report))
     if report["byte_correlation"].isna().all():
@@ -156,9 +154,9 @@ def _jsoc(args: argparse.Namespace, web: "Web", url: str | None) -> "Jsoc":
 
 @contextmanager
 def _bar(total: int, what: str) -> Iterator[Callable[[], object]]:
-    """Progress bar on stderr, if that is a terminal; gives the function that moves it."""
-    with tqdm(total=total, desc=what, file=sys.stderr, disable=None, leave=False) as bar:
+    """Progress on stderr; gives the function that moves it."""
+    with progress(total=total, desc=what, unit="file", leave=False) as bar:
         yield lambda: bar.update(1)
 
 
-main = command_line.Command("fetch", __doc__, _fetch)
+main = command_line.Command("fetch", __doc__, _fetch, resumes=True)

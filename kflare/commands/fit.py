@@ -5,7 +5,7 @@ import json
 import sys
 
 from kflare.commands import command_line
-from kflare.commands.training_options import WORDS, recipe_of, training_task
+from kflare.commands.training_options import recipe_of, training_task, training_words
 from kflare.errors import SettingError
 from kflare.models.released import released_models
 
@@ -32,7 +32,7 @@ def _fit(args: argparse.Namespace) -> None:
     print(*task.notes, sep="\n", file=sys.stderr)
     recipe = recipe_of(args, task.spec)
     recipes = [recipe(task.observed[split.train], seed) for seed in args.seeds]
-    fits = fit_seeds(task, split, recipes, folder, periods=args.periods, verbose=int(sys.stderr.isatty()))
+    fits = fit_seeds(task, split, recipes, folder, periods=args.periods)
     published = None
     if not args.no_publish:
         best = best_of(fits)
@@ -49,4 +49,4 @@ def _fit(args: argparse.Namespace) -> None:
     print(json.dumps(summary, indent=2) if args.json else text)
 
 
-main = command_line.Command("fit", __doc__, _fit, WORDS)
+main = command_line.Command("fit", __doc__, _fit, training_words, resumes=True)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -75,9 +76,24 @@ def add_options(parser: argparse.ArgumentParser, command: str, words: Mapping[st
     _add_groups(parser, _table()[command], words)
 
 
-def about(command: str) -> str:
-    """What a command does, beyond its first line, and examples."""
-    return str(_table()[command].get("about", ""))
+def about(command: str, model: str | None = None) -> str:
+    """What a command does, beyond its first line, and examples, or those of models as this one."""
+    parts = re.split("(?=python -m )", str(_table()[command].get("about", "")))
+    family = (model or "").partition("-")[0]
+    return "".join(part for part in parts if family in part or not part.startswith("python -m ")).rstrip()
+
+
+def hide_what_is_not_of(parser: argparse.ArgumentParser, command: str, model: str) -> None:
+    """Leave out of the help what has no effect with a model."""
+    hidden: set[str] = set()
+    for name, arguments in command_options(command).items():
+        for rule in arguments.get("only_with", ()):
+            models = [one.removeprefix("model=") for one in rule.split(" or ") if one.startswith("model=")]
+            if rule in hidden or (models and not any(fnmatchcase(model, like) for like in models)):
+                hidden.add(name)
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to them
+        told = (action.help or "").removeprefix("image models: ").removeprefix("region models: ")
+        action.help = argparse.SUPPRESS if hidden & {*action.option_strings} else told
 
 
 def command_options(command: str, what: str | None = None) -> dict[str, dict[str, Any]]:
@@ -142,7 +158,7 @@ def _add_groups(parser: argparse.ArgumentParser, groups: Mapping[str, Any], word
         if title == "commands":
             commands = parser.add_subparsers(dest="what")
             for name, inner in options.items():
-                one = commands.add_parser(name, help=inner["about"])
+                one = commands.add_parser(name, help=inner["about"], description=inner["about"])
                 one.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
                 _add_groups(one, inner, words)
         elif title != "about":

@@ -28,11 +28,13 @@ def _predict(args: argparse.Namespace) -> None:
 
             paths = magnetogram_files(args.magnetograms)
             models = served_models(client, "image", args.models)
-            chosen = {"byte_range": args.byte_range, "attributions": args.attribute}
+            chosen = {"byte_range": args.byte_range, "attributions": args.attribute, "pictures": args.png}
             result = forecast_magnetograms(client, paths, models, **chosen)
     command_line.tell_byte_scale(args.prog, result.scales)
     if len(result.disk):
         print(json.dumps(result.as_json(), indent=2) if args.json else _as_text(result))
+        if maps := result.maps:
+            print(f"{args.prog}: {len(maps)} files of maps in {args.attribute}, such as {maps[-1]}", file=sys.stderr)
     rest = "the forecasts of the others are on standard output" if len(result.disk) else "there is no forecast"
     total = f"{len(result.disk) + len(result.failures)} magnetograms"
     command_line.report_failures(args.prog, result.failures, of=total, rest=rest)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -47,6 +48,7 @@ def _run(options: argparse.Namespace, events: "SimpleQueue[BaseException | str]"
     from kflare.serving.server.servable import Trust
     from kflare.serving.server.tls import ServerTls
 
+    begun = time.monotonic()
     use_one_arena()
     check_address(options.host, options.port)
     if not options.debug:
@@ -78,6 +80,11 @@ def _run(options: argparse.Namespace, events: "SimpleQueue[BaseException | str]"
         rest_port=options.rest_api_port,
         metrics_path=_metrics_path(options.monitoring_config_file),
     )
+    if options.config is None:
+        what = ", ".join(sorted(one.name for one in options.models.iterdir() if one.is_dir() and one.name[0] != "."))
+    else:
+        what = f"what {options.config} names"
+    print(f"{options.prog}: loads {what or 'what appears there'}", file=sys.stderr, flush=True)
     _allow_many_connections()
     # In a thread of its own: a signal is heard while TensorFlow loads, where Python has no say.
     threading.Thread(target=_start, args=(server, events), name="kflare-start", daemon=True).start()
@@ -89,7 +96,7 @@ def _run(options: argparse.Namespace, events: "SimpleQueue[BaseException | str]"
         sys.stderr.flush()
         os._exit(0)  # the load would have to come to its end first
     try:
-        sys.stderr.write(f"{options.prog}: {_ready(server)}\n")
+        sys.stderr.write(f"{options.prog}: {_ready(server)}; loaded in {time.monotonic() - begun:.0f} s\n")
         sys.stderr.flush()
         logging.getLogger("kflare").setLevel(logging.INFO)  # from here on, every version that comes or goes
         events.get()

@@ -1,11 +1,12 @@
 """What the options that `kflare.fit` and `kflare.crossvalidate` share stand for: model, samples and recipe."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
 from kflare.commands.command_line import quiet_tensorflow
 from kflare.errors import SettingError
@@ -19,22 +20,25 @@ if TYPE_CHECKING:
 _RECIPE = ("epochs", "batch_size", "learning_rate", "patience", "select")
 
 
-def _defaults(name: str) -> str:
+def _defaults(name: str, specs: Sequence[ModelSpec]) -> str:
     """The default of a field of the recipe for each model."""
     names: dict[str, list[str]] = {}
-    for spec in MODELS:
+    for spec in specs:
         steps = f" of {spec.recipe['steps_per_epoch']} iterations" if "steps_per_epoch" in spec.recipe else ""
         value = f"{spec.recipe[name]}{steps if name == 'epochs' else ''}"
         names.setdefault(value, []).append(spec.name)
-    return "default: " + "; ".join(f"{value} for {', '.join(models)}" for value, models in names.items())
+    alone = len(specs) == 1
+    return "default: " + "; ".join(value + f" for {', '.join(of)}" * (not alone) for value, of in names.items())
 
 
-WORDS: Final = {
-    "models": model_names(),
-    "networks": "; ".join(f"{spec.name}: {spec.documentation}, {spec.event_text}" for spec in MODELS),
-    **{name: _defaults(name) for name in _RECIPE},
-}
-"""Of the options in `options.toml`."""
+def training_words(model: str | None) -> dict[str, Any]:
+    """What stands in braces in the help of the options, for all models or for one."""
+    specs = [spec for spec in MODELS if model in {None, spec.name}]
+    return {
+        "models": model_names(),
+        "networks": "; ".join(f"{spec.name}: {spec.documentation}, {spec.event_text}" for spec in specs),
+        **{name: _defaults(name, specs) for name in _RECIPE},
+    }
 
 
 def _checked_spec(args: argparse.Namespace) -> ModelSpec:

@@ -3,16 +3,14 @@
 import argparse
 import hashlib
 import json
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from kflare.commands import command_line
 from kflare.errors import DataError, SettingError
 from kflare.io.atomic import make_folder, write_whole
+from kflare.io.progress import progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +46,7 @@ def _verify(args: argparse.Namespace) -> None:
         page = "verification.json"
     else:
         frame, source, event = _forecasts(args, args.letter, args.table)
-        shown = partial(tqdm, desc="verifying", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
+        shown = partial(progress, desc="verifying", unit="part", leave=False)
         told |= {"event": event, "source": source, "periods": args.periods, "progress": shown}
         result = verify_forecasts(frame, settings=settings, **told)
         text, numbers, files, page = result.as_text(), result.as_json(), result.files(), "report.html"

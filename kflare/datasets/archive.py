@@ -49,13 +49,13 @@ def index_archive(folders: Path | Sequence[Path]) -> pd.DataFrame:
     DataError: a folder is missing or empty, a file is of no known kind or has no time, or two of one folder are of one
     forecast time.
     """
-    from tqdm import tqdm
+    from kflare.io.progress import progress
 
     ranks: dict[Path, int] = {}
     for rank, folder in enumerate([folders] if isinstance(folders, Path) else folders):
         for path in magnetogram_files([folder], deep=True):
             ranks.setdefault(path, rank)
-    times = [magnetogram_time(p) for p in tqdm(ranks, desc="reading times", unit="image", disable=None, delay=2)]
+    times = [magnetogram_time(p) for p in progress(ranks, desc="reading times", unit="image", delay=2)]
     table = pd.DataFrame({"path": map(str, ranks), "time": times, "forecast_time": map(forecast_time, times)})
     table = table.assign(rank=list(ranks.values())).sort_values(["time", "rank"], ignore_index=True)
     kept = table[table["rank"] == table.groupby("forecast_time")["rank"].transform("min")]

@@ -89,9 +89,8 @@ def reduce_images(
     while the process runs: the run's own, or where that will be made. `SettingError` if it cannot be written to or is
     full.
     """
-    from tqdm import tqdm
-
     from kflare.datasets.preprocessing import reduced, reduction
+    from kflare.io.progress import progress
 
     fields = _unnamed_file(folder, (len(paths), size, size, 1), np.float32)
     others = _unnamed_file(folder, (len(paths), guises, size, size, 1), np.float16)
@@ -112,7 +111,7 @@ def reduce_images(
 
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         work = pool.map(one, range(len(paths)))  # after a file that cannot be used the others are not read
-        found = list(tqdm(work, total=len(paths), desc="reading magnetograms", unit="image", disable=None))
+        found = list(progress(work, total=len(paths), desc="reading magnetograms", unit="image"))
     digests, proxies, measured, instruments, scales = zip(*found, strict=True)
     maps = None if measure is None else np.stack(measured)
     return ReducedImages(fields, digests, pd.DataFrame(proxies), others, maps, instruments, scales)

@@ -25,7 +25,7 @@ from kflare.io.arrays import BoolArray, Float32Array, Float64Array
 from kflare.models.calibration import logits
 from kflare.models.cross_fitting import OutOfSample
 from kflare.models.dense_cnn import GROUPS
-from kflare.models.training import Recipe, TrainingRun, ValidationSkill, load_weights, save_weights
+from kflare.models.training import Recipe, TrainingRun, ValidationSkill, load_weights, save_weights, told_epochs
 
 GUISES = 4
 """Sources that each image is shown as in training, besides its own."""
@@ -235,10 +235,11 @@ def _pretrained(
         images.fields, rows, targets, guises=images.guises, crop=side if side < model.input_shape[1] else None,
         batch_size=recipe.batch_size, training=True, augmented=augmented, seed=recipe.seed, epoch=done,
     )  # fmt: skip
-    fitted = predictor.fit(
-        data, initial_epoch=done, epochs=recipe.epochs, steps_per_epoch=steps, shuffle=False, verbose=run.verbose,
-        callbacks=[_EachEpoch(run, recipe)],
-    )  # fmt: skip
+    with told_epochs(recipe.epochs, steps, done=done) as told:
+        fitted = predictor.fit(
+            data, initial_epoch=done, epochs=recipe.epochs, steps_per_epoch=steps, shuffle=False, verbose=0,
+            callbacks=[_EachEpoch(run, recipe), told],
+        )  # fmt: skip
     loss = fitted.history["loss"][-1] if done < recipe.epochs else math.nan
     model.set_weights(small.get_weights())
     if side < model.input_shape[1]:

@@ -38,7 +38,6 @@ def plot_learning_curve(epochs: Sequence[Mapping[str, float]], path: Path, *, ti
 
 def fit_seeds(
     task: TrainingTask, split: Split, recipes: Sequence[Recipe], folder: Path, *, periods: Sequence[NamedPeriod] = (),
-    verbose: int = 0,
 ) -> list[FittedNetwork]:  # fmt: skip
     """Fit a network with each recipe, one per seed; `seed-N` of the folder gets log, curve and forecasts.
 
@@ -52,7 +51,7 @@ def fit_seeds(
     keys = task.samples[[name for name in ("time", "region", "instrument") if name in task.samples]]
     fits = []
     for recipe in recipes:
-        run = TrainingRun(folder / f"seed-{recipe.seed}", {**common, **asdict(recipe)}, within=folder, verbose=verbose)
+        run = TrainingRun(folder / f"seed-{recipe.seed}", {**common, **asdict(recipe)}, within=folder)
         fitted = _in_parts(task.fit(split, recipe, run), task.samples, split, periods)
         plot_learning_curve(
             run.epochs, run.folder / "learning_curve.png", title=f"{task.spec.name}, seed {recipe.seed}",

@@ -21,6 +21,7 @@ import tensorflow as tf
 from kflare.errors import DataError, ModelError, SettingError
 from kflare.io.arrays import BoolArray
 from kflare.io.atomic import held_folders, require_room, temporary_file, write_whole, writing
+from kflare.io.progress import progress
 from kflare.io.run_settings import read_settings_file, require_same_settings
 from kflare.models.losses import WeightedCrossentropy, class_weights
 from kflare.verification.contingency import best_threshold
@@ -86,13 +87,11 @@ class TrainingRun:
 
     The `settings` are everything that determines the result. A folder without a finished epoch holds no run yet; one
     that holds a run with other settings, or cannot be read, raises `SettingError`. One process at a time works in the
-    folder `within`, by default the run's own. `verbose` is Keras's, 0 or 1.
+    folder `within`, by default the run's own.
     """
 
-    def __init__(
-        self, folder: Path, settings: Mapping[str, Any], *, within: Path | None = None, verbose: int = 0
-    ) -> None:
-        self.folder, self.verbose = Path(folder), verbose
+    def __init__(self, folder: Path, settings: Mapping[str, Any], *, within: Path | None = None) -> None:
+        self.folder = Path(folder)
         self._within = within or self.folder
         self._settings = json.dumps(settings, indent=2, sort_keys=True, default=str)
         self._state = self.folder / "state.json"
@@ -181,7 +180,7 @@ class ValidationSkill(keras.callbacks.Callback):
         val_loss = float(np.mean(-weights * np.log(np.clip(chosen, 1e-10, 1.0))))
         val_tss = float(best_threshold(self.observed, probabilities[:, 1])[1].tss)
         row = {"epoch": epoch + 1, "loss": float(logs["loss"]), "val_loss": val_loss, "val_tss": val_tss}
-        logs.update(val_loss=val_loss, val_tss=val_tss)  # for the progress bar and TensorBoard
+        logs.update(val_loss=val_loss, val_tss=val_tss)  # for `told_epochs` and TensorBoard
         best = self.run.state["best"]
         better = best is None or self._score(row) > self._score(best)
         # On the disk before the state names them, also through a loss of power.
@@ -193,6 +192,19 @@ class ValidationSkill(keras.callbacks.Callback):
     def _score(self, row: Mapping[str, float]) -> tuple[float, float]:
         # Many thresholds give the same TSS on few samples; among equals the smaller loss is the better network.
         return (row["val_tss"], -row["val_loss"]) if self.recipe.select == "tss" else (-row["val_loss"], row["val_tss"])
+
+
+@contextmanager
+def told_epochs(epochs: int, steps: int, *, done: int) -> Iterator[keras.callbacks.Callback]:
+    """A callback that tells how far a training is and what its last epoch reached."""
+    first, unit = done * steps, "step"
+    with progress(total=epochs * steps, initial=first, desc="training, at most", unit=unit, leave=False) as bar:
+        yield keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda step, logs: bar.update(step + 1 - bar.n % steps),  # noqa: ARG005 - Keras names it
+            on_epoch_end=lambda epoch, logs: bar.set_postfix_str(
+                f"epoch {epoch + 1}: " + ", ".join(f"{name} {value:.3f}" for name, value in logs.items())
+            ),
+        )
 
 
 def train(
@@ -219,7 +231,8 @@ def train(
             loss=WeightedCrossentropy(recipe.class_weights),
             steps_per_execution=together,
         )
-        with run.held():
+        steps = steps or recipe.steps_per_epoch
+        with run.held(), told_epochs(recipe.epochs, steps or 1, done=len(run.epochs)) as told:
             if run.last_weights is not None:
                 model.optimizer.build(model.trainable_variables)  # or its state would not be restored
                 load_weights(model, run.last_weights)
@@ -228,11 +241,12 @@ def train(
                 initial_epoch=len(run.epochs),
                 epochs=recipe.epochs,
                 shuffle=False,  # the pipeline does it
-                steps_per_epoch=steps or recipe.steps_per_epoch,
-                verbose=run.verbose,
+                steps_per_epoch=steps,
+                verbose=0,
                 callbacks=[
                     ValidationSkill(run, validation, observed, recipe),
                     keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False),
+                    told,
                 ],
             )
     load_weights(model, run.best_weights)

@@ -99,7 +99,7 @@ def test_the_title_of_an_overlay():
     outputs = {"probability": [0.66], "calibrated": [0.5], "grad_cam": grid[:, ::32, ::32], "guided_backprop": grid}
     found = Attribution.of_reply(outputs, 0, image, origin=Origin("cnn-m", 1))
     title = overlay(found, image.data).get_suptitle()
-    assert title == "2013-10-23 00:00 UT, cnn-m version 1, probability 66.0 %: flaring label"
+    assert title == "2013-10-23 00:00 UT, cnn-m version 1, P 50.0 %, score 66.0: flaring label"
 
 
 def test_a_map_that_has_its_relu_by_definition_is_not_said_to_be_without():

@@ -89,4 +89,4 @@ def test_table_2():
     assert list(printed.columns[1:3]) == ["PIL/Non-PIL: Flaring AR (≥M)", "PIL/Non-PIL: Non-flare AR (<M)"]
     assert len(printed.columns) == 7
     assert printed.iloc[0, 1] == "2.000 ± 1.000 (n = 2)"
-    assert printed.iloc[1, 1] == "..."
+    assert printed.iloc[1, 1] == "–"

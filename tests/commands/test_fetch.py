@@ -334,7 +334,7 @@ def test_a_killed_run_goes_on_where_it_was(sun, tmp_path, how, capsys):
         _, err = process.communicate(timeout=30)
     assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
     if how == signal.SIGINT:
-        assert err.endswith("kflare.fetch: interrupted\n")
+        assert err.endswith("kflare.fetch: interrupted; the same command goes on from what was finished\n")
     have = part.stat().st_size
     assert 1000 < have < len(content)
     assert main(argv) == 0

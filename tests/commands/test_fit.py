@@ -187,7 +187,8 @@ def test_into_another_directory_it_publishes_anew(answer, arguments, folder):
 
 
 @pytest.mark.slow
-def test_a_killed_training_goes_on_and_publishes(sun, tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_training_goes_on_and_publishes(sun, tmp_path, how):
     arguments = defn(
         sun, "--epochs", 12, "--patience", 12, "--batch-size", 30, "--features", "AREA", "R_VALUE", "Chis1d",
         "--output", tmp_path / "runs", "--publish", tmp_path / "models",
@@ -202,10 +203,13 @@ def test_a_killed_training_goes_on_and_publishes(sun, tmp_path):
             assert process.poll() is None, process.stderr.read().decode()
             assert time.monotonic() < deadline
             time.sleep(0.01)
+        process.send_signal(how)
+        _, told = process.communicate(timeout=60)
     finally:
         process.kill()
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    if how == signal.SIGINT:
+        assert told.decode().endswith("kflare.fit: interrupted; the same command goes on from what was finished\n")
+    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
     before = json.loads((kept / "state.json").read_text())["epochs"]
     assert 3 <= len(before) < 12
     assert not (tmp_path / "models").exists()

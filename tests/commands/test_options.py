@@ -90,6 +90,7 @@ _WAYS = {
     "analyse schrijver": "analyse e --list m --flares f --regions r --polarity-method schrijver --threshold 0.5",
     "controls": "controls m --model p",
     "predict images": "predict m",
+    "predict images with maps": "predict m --attribute d",
     "predict regions": "predict --regions r",
     "predict regions with flares": "predict --regions r --flares f",
     "features": "features o",
@@ -151,9 +152,10 @@ IDLE = {
     "analyse": "",
     "analyse schrijver": "--model --line-width",
     "controls": "",
-    "predict images": "--regions --flares --flare-scale",
-    "predict regions": "--byte-range --flare-scale --attribute",
-    "predict regions with flares": "--byte-range --attribute",
+    "predict images": "--regions --flares --flare-scale --png",
+    "predict images with maps": "--regions --flares --flare-scale",
+    "predict regions": "--byte-range --flare-scale --attribute --png",
+    "predict regions with flares": "--byte-range --attribute --png",
     "features": "--flare-scale",
     "features with flares": "--workers",
     "verify": "--classes --ledger --class --regions",
@@ -265,3 +267,40 @@ def test_every_option_is_read():
             for option, arguments in command_options(name, what).items():
                 dest = arguments.get("dest", option.lstrip("-").replace("-", "_"))
                 assert re.search(rf"\.{dest}\b|\"{dest}\"|def _{dest}\b", sources), (name, option)
+
+
+def shown(capsys, command, *argv):
+    with pytest.raises(SystemExit) as ended:
+        COMMANDS[command](list(argv))
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["fit", "crossvalidate"])
+@pytest.mark.parametrize("model", ["cnn-m", "defn-c"])
+def test_the_help_of_a_model_is_of_what_it_takes(capsys, command, model):
+    text, whole = shown(capsys, command, model, "--help"), shown(capsys, command, "--help")
+    taken = {"cnn-m": ["--magnetograms", "--byte-range", "--daily", "--image-size", "--no-augment", "--pretrain"],
+             "defn-c": ["--sharp", "--harp-noaa", "--srs", "--regions", "--features"]}  # fmt: skip
+    for name, options in taken.items():
+        assert all((option in text) == (name == model) for option in options)
+        assert all(option in whole for option in options)
+    # Nor the defaults, examples and titles of the others.
+    epochs = {"cnn-m": "at most so many; default: 100\n", "defn-c": "at most so many; default: 160 of 100 iterations\n"}
+    assert epochs[model] in " ".join(text.split(" ")).replace("\n" + 24 * " ", " ")
+    examples = re.findall(r"python -m kflare\.\w+ (\w+)-", text)
+    assert set(examples) == {model.split("-")[0]}
+    assert "image models: " not in text
+    assert "region models: " not in text
+    assert "for cnn-c, cnn-m" in whole
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_keeps_the_lines_of_what_is_said_about_a_command(name, capsys):
+    text = shown(capsys, name, "--help")
+    assert TABLE[name].get("about", "").strip() in text
+    assert max(map(len, TABLE[name].get("about", "").splitlines()), default=0) <= 120
+
+
+def test_help_of_a_part_says_what_it_does(capsys):
+    assert "FITS of a full-disk series of JSOC" in shown(capsys, "fetch", "hmi", "--help")

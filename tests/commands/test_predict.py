@@ -1,6 +1,7 @@
 """`python -m kflare.predict` against a real server of small models fitted in this session."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -67,6 +68,20 @@ def test_magnetogram(server, sun, capsys):
     # The same image read as if it held ±250 G goes as float32 gauss, and is another field.
     other = json.loads(run(capsys, image, "--byte-range", 250, "--server", server, "--json")[1])
     assert other["windows"][0]["full_disk"][0]["C+"]["probability"] != window["full_disk"][0]["C+"]["probability"]
+
+
+@pytest.mark.slow
+def test_maps_with_pictures_say_where_they_are_and_nothing_else_is_said(server, sun, tmp_path):
+    image = max((sun / "magnetograms").iterdir())
+    command = [sys.executable, "-m", "kflare.predict", image, "--server", server, "--attribute", tmp_path, "--png"]
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    files = [tmp_path / "cnn-c" / f"{image.stem}.{kind}" for kind in ("fits", "png")]
+    said = done.stderr.splitlines()
+    assert said[-1] == f"kflare.predict: 2 files of maps in {tmp_path}, such as {files[1]}"
+    assert all(line.startswith("kflare.predict: ") for line in said)
+    assert all(file.stat().st_size > 10_000 for file in files)
+    assert files[1].read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.slow

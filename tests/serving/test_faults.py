@@ -86,6 +86,7 @@ class Process:
 
     def listening(self):
         assert self.started.stderr.readline() == "kflare.serve: serves the models in savedmodels\n"
+        assert self.started.stderr.readline().startswith("kflare.serve: loads ")
         self.line = self.started.stderr.readline()
         self.address, self.rest = re.search(r"listening on (\S+) and (\S+), ", self.line).groups()
         self.ports = [int(address.rpartition(":")[2]) for address in (self.address, self.rest)]

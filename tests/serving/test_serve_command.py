@@ -64,6 +64,7 @@ def test_in_an_empty_folder_the_released_models_are_served(tmp_path):
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr.readline() == f"kflare.serve: serves the models in {released_models()}\n"
+            assert process.stderr.readline() == "kflare.serve: loads cnn-c, cnn-m, defn-c, defn-m\n"
             line = next(line for line in process.stderr if "listening on" in line)  # TensorFlow may have its say before
             assert re.findall(r"(\S+) \(\d+\)", line) == ["cnn-c", "cnn-m", "defn-c", "defn-m"]
         finally:

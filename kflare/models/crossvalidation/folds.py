@@ -163,7 +163,7 @@ def cross_validate(
     With seeds also their mean, of `seed` -1: outputs and probabilities averaged, the threshold chosen on validation.
     `calibrate` takes the rows of single seeds to such of other probabilities (`cross_calibrated`).
     """
-    from tqdm import tqdm
+    from kflare.io.progress import progress
 
     if (folder / "settings.json").exists():
         require_same_settings(folder / "settings.json", settings, what="a cross-validation")
@@ -171,7 +171,7 @@ def cross_validate(
     with held_folders(folder, *(folder / fold.name.replace(" ", "-") for fold in folds), within=folder):
         write_whole(folder / "settings.json", json.dumps(settings, default=str, indent=2, sort_keys=True))
         jobs = [(fold, name) for fold in folds for name in units]
-        bar = tqdm(jobs, desc="cross-validation", unit="fit", disable=None)
+        bar = progress(jobs, desc="cross-validation", unit="fit")
         for fold, name in bar:
             bar.set_postfix_str(f"{fold.name}, {name}")
             place = folder / fold.name.replace(" ", "-")

@@ -41,7 +41,7 @@ class ServedForecasts:
     `rows`: one per region and time (UTC), with the columns `C+ calibrated`, `C+ probability` (score / 100) and
     `C+ imputed` for each event, "C+" or "M+", and where the version has an interval `C+ calibrated_lower` and
     `C+ calibrated_upper`. `disk`: those of the full disk, one row per time, or per magnetogram with its `source`.
-    `failures`: of which magnetograms there is no forecast, and why. `scales`: of the 8-bit images.
+    `failures`: of which magnetograms there is no forecast, and why. `scales`: of the 8-bit images. `maps`: files.
     """
 
     rows: pd.DataFrame
@@ -49,6 +49,7 @@ class ServedForecasts:
     versions: dict[str, int]
     failures: tuple[str, ...] = ()
     scales: tuple[ByteScale | None, ...] = ()
+    maps: tuple[Path, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Forecasts as plain data: windows, regions and disk by time, models with versions."""
@@ -88,11 +89,12 @@ def forecast_magnetograms(
     *,
     byte_range: float | None,
     attributions: Path | None = None,
+    pictures: bool = False,
 ) -> ServedForecasts:
     """Ask full-disk models about magnetograms, one request per image and model.
 
-    `byte_range` is the field in gauss of byte 255 as told (see `read_magnetogram`); into
-    `attributions` go attribution files, MODEL/NAME.fits, of maps that the same request brings. An image that cannot be
+    `byte_range` is the field in gauss of byte 255 as told (see `read_magnetogram`); into `attributions` go attribution
+    files, MODEL/NAME.fits, of maps that the same request brings, and with `pictures` overlays. An image that cannot be
     used, or that the server refuses, stands in `failures`, and the others go on; the only one is an error, DataError or
     ServingError. ServingError too if the server fails before it has answered anything; later the rest is not asked.
     """
@@ -105,6 +107,7 @@ def forecast_magnetograms(
     versions: dict[str, int] = {}
     failures: list[str] = []
     scales: list[ByteScale | None] = []
+    written: list[Path] = []
 
     def of_image(path: Path) -> dict[str, Any]:
         magnetogram = read_magnetogram(path, byte_range=byte_range)
@@ -115,7 +118,13 @@ def forecast_magnetograms(
             if attributions is not None:
                 origin = Origin(model, reply.version)
                 found = Attribution.of_reply(reply.outputs, 0, magnetogram, origin=origin)
-                write_attribution(found, attributions / model / f"{Path(path).stem}.fits")
+                written.append(attributions / model / f"{Path(path).stem}.fits")
+                write_attribution(found, written[-1])
+                if pictures:
+                    from kflare.attribution.figures import overlay, save  # takes Matplotlib
+
+                    drawn = overlay(found, found.on_maps(magnetogram).data)
+                    written.append(save(drawn, written[-1].with_suffix(".png"), dpi=100))
             versions[model] = reply.version
             for name in _chances(reply):
                 row[f"{event_of(model)} {name}"] = float(reply.outputs[name][0])
@@ -133,7 +142,7 @@ def forecast_magnetograms(
                 failures += [f"`{other}` was not asked about" for other in paths[number:]]
                 break
     disk = pd.DataFrame(rows, columns=None if rows else ["time", "source"])
-    return ServedForecasts(disk.iloc[:0], disk, versions, tuple(failures), tuple(scales))
+    return ServedForecasts(disk.iloc[:0], disk, versions, tuple(failures), tuple(scales), tuple(written))
 
 
 def ask_magnetogram(
