@@ -36,7 +36,7 @@ class _Lines(tqdm):
         spent, total = tqdm.format_interval(told["elapsed"]), told["total"]
         of = "" if total is None else f" of {total}"
         done = self.n - self.initial
-        left = (total - self.n) * told["elapsed"] / done if total and done else 0
+        left = (total - self.n) * told["elapsed"] / done if total and done and not self._over.is_set() else 0
         more = f", about {tqdm.format_interval(left)} more" if left else ""
         postfix = f"; {told['postfix']}" if told["postfix"] else ""
         line = f"{told['prefix'] or 'progress'}: {self.n}{of} {told['unit']}s after {spent}{more}{postfix}\n"

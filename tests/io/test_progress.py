@@ -38,7 +38,7 @@ def test_how_long_it_will_take_is_of_what_was_done_here(capsys):
         bar.set_postfix_str("epoch 9")
         time.sleep(0.95)
         bar.update(5)
-        time.sleep(0.15)
+        time.sleep(0.3)
     # Five in a second, and five to come; by all 95 there would be nothing left.
     assert "training: 95 of 100 steps after 00:01, about 00:01 more; epoch 9" in capsys.readouterr().err.splitlines()
 
