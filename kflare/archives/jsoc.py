@@ -14,6 +14,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin
 
+import pandas as pd
+
 from kflare.archives.web import NoAnswerError, NotFoundError, TransientError, Web, public_url
 from kflare.errors import DataError, SettingError
 from kflare.observations.quality import judge, judge_aia, parse_quality, policy_named
@@ -60,8 +62,8 @@ def by_quality(policy: str = "default", *, instrument: str = "HMI") -> QualityCh
         return lambda record: judge_aia(record.name, quality=record.quality)
 
     def check(record: Record) -> str:
-        total, lost = (_number(record.keywords.get(key)) for key in ("TOTVALS", "MISSVALS"))
-        missing = lost / total if total and lost and 0 <= lost <= total else 0.0
+        total, lost = pd.to_numeric([record.keywords.get(key) for key in ("TOTVALS", "MISSVALS")], errors="coerce")
+        missing = lost / total if 0 < lost <= total else 0.0
         return judge(
             record.name, policy=chosen, time=record.time, instrument=instrument, quality=record.quality, missing=missing
         )
@@ -219,15 +221,14 @@ class Jsoc:
         for place, name in enumerate(table.index):
             texts = {str(key): str(value).strip() for key, value in table.iloc[place].items()}
             keywords = {key: text for key, text in texts.items() if text not in _NOTHING}
-            time = _time(keywords.get("T_REC", keywords.get("T_OBS", "")))
-            if time is None:
-                continue
             where = {} if paths is None else {str(k): str(v).strip() for k, v in paths.iloc[place].items()}
             try:
+                time = parse_header_time(keywords.get("T_REC", keywords.get("T_OBS", "")))
                 quality = parse_quality(keywords.get("QUALITY"), source=str(name))
-            except DataError:
+            except (ValueError, DataError):  # JSOC's "missing" time is a day of the year -4712
                 continue
-            found.append(Record(str(name), series, time, quality, keywords, where))
+            if time is not None:
+                found.append(Record(str(name), series, time, quality, keywords, where))
         return sorted(found, key=lambda record: record.time)
 
     def _export(self, record: Record, segments: Sequence[str], email: str) -> dict[str, str]:
@@ -275,20 +276,6 @@ class Jsoc:
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
             # The answer was JSON but not of the form that drms expects.
             raise NoAnswerError(f"`{public_url(self.url)}` does not answer as JSOC does: {error!r}") from error
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        return parse_header_time(text)
-    except (ValueError, DataError):  # JSOC's "missing" is a day of the year -4712
-        return None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
 
 
 def _typed(text: str, kind: str) -> object:

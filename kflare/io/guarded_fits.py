@@ -151,21 +151,14 @@ def guarded_fits(
     from astropy.io import fits
 
     with decoding(source, problem, advice=advice):
-        parts = _sound_parts(payload, source)
+        # Each header is looked at before astropy sees any: it reads the second one as soon as it opens a file.
+        parts = list(islice(fits_parts(io.BytesIO(payload), len(payload)), _MAX_PARTS + 1))
+        if len(parts) > _MAX_PARTS:
+            raise DataError(f"`{source}` is damaged: it has over {_MAX_PARTS} parts; download it again")
         payload = payload[: parts[-1].stop]  # without padding, which astropy would take for a header
         options = {"do_not_scale_image_data": not scaled, "disable_image_compression": not compressed_images}
         with fits.open(io.BytesIO(payload), memmap=False, lazy_load_hdus=True, **options) as hdus:
             yield FitsFile(hdus, parts, payload, source)
-
-
-def _sound_parts(payload: bytes, source: str) -> list[FitsPart]:
-    """All parts, each header looked at before astropy sees any: it reads the second one as soon as it opens a file."""
-    parts: list[FitsPart] = []
-    for part in fits_parts(io.BytesIO(payload), len(payload)):
-        if len(parts) == _MAX_PARTS:
-            raise DataError(f"`{source}` is damaged: it has over {_MAX_PARTS} parts; download it again")
-        parts.append(part)
-    return parts
 
 
 class FitsFile:

@@ -144,7 +144,10 @@ def _require_same_versions(client: Any) -> None:
     if not found:  # else nothing may be unpickled there
         # A name that is imported there: nothing of kflare travels before it is known to be the same.
         here = eval(_VERSION)  # noqa: S307 (a constant, as it is sent)
-        kflare = {"the scheduler": _answer(client.run_on_scheduler, eval, _VERSION)}
+        try:
+            kflare = {"the scheduler": client.run_on_scheduler(eval, _VERSION)}
+        except Exception as error:  # noqa: BLE001 (whatever the import of a foreign module raises)
+            kflare = {"the scheduler": error}
         for address, answer in client.run(eval, _VERSION, on_error="return").items():
             kflare[f"the worker {address}"] = answer
         for machine, there in kflare.items():
@@ -166,13 +169,6 @@ def _differences(there: Mapping[str, str | None], here: Mapping[str, str | None]
         for name, own in here.items()
         if there.get(name) != own
     ]
-
-
-def _answer(ask: Callable[..., Any], *args: object) -> Any:
-    try:
-        return ask(*args)
-    except Exception as error:  # noqa: BLE001 (whatever the import of a foreign module raises)
-        return error
 
 
 def _client(cluster: Any, where: str, timeout: float) -> Any:

@@ -35,6 +35,5 @@ def read_sharp_daily(path: str | Path) -> pd.DataFrame:
         raise DataError(f"{path}: `T_REC` must be a time, got {seen['T_REC'][time.isna()].iloc[0]!r}")
     table = pd.DataFrame({"time": time, "noaa": whole_numbers(seen["NOAA_AR"], str(path), most=99_999)})
     for name in SHARP_KEYWORDS:
-        factor = PIXELS_PER_MM if name in GRADIENTS else 1.0
-        table[name] = numbers(seen[name]) * factor
+        table[name] = numbers(seen[name]) * (PIXELS_PER_MM if name in GRADIENTS else 1.0)
     return table.sort_values("time", kind="stable", ignore_index=True)

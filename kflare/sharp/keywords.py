@@ -17,7 +17,6 @@ MEANGBZ is 36.2, the header's 100.5, the mean gradient of the LOS segment within
 
 import math
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,7 +29,7 @@ from kflare.errors import DataError
 from kflare.flares.region_numbers import listed_region_numbers
 from kflare.io.arrays import Float64Array
 from kflare.io.atomic import write_whole
-from kflare.io.guarded_fits import FitsFile, guarded_fits
+from kflare.io.guarded_fits import guarded_fits
 from kflare.io.payload import read_payload
 from kflare.io.stored_table import stored_rows
 from kflare.io.table_file import numbers, read_table, sound_rows
@@ -90,11 +89,19 @@ def read_sharp_header(path: str | Path) -> pd.DataFrame:
     Only the headers are read. A number card that cannot be read, such as the text 'nan' in early SHARPs, is NaN.
     DataError if it is no FITS file, damaged, or no SHARP (no `HARPNUM` or no readable `T_REC`).
     """
+    from astropy.io.fits import VerifyError
+
     path = Path(path)
     payload = read_payload(path, limit=_MAX_HEADER_FILE, what="a FITS file of a SHARP", kinds=("FITS",))
+    cards: dict[str, object] = {}
     with guarded_fits(payload, str(path)) as file:
-        # A card that departs from the standard is unreadable and becomes NaN here.
-        cards = _cards(file)
+        header: Any = next((hdu.header for hdu in file if "HARPNUM" in hdu.header), {})
+        for name in REQUESTED:
+            if name in header:
+                try:
+                    cards[name] = header[name]
+                except (VerifyError, ValueError):  # it departs from the standard
+                    cards[name] = None
     if "HARPNUM" not in cards:
         raise DataError(f"`{path}` is no SHARP: its header lacks `HARPNUM`; give a file of a hmi.sharp series")
     return sharp_table(pd.DataFrame([cards], dtype=object), source=str(path))
@@ -110,20 +117,6 @@ def harp_box(path: str | Path) -> dict[str, float]:
     if absent := [key for name, key in HARP_BOX.items() if name not in box]:
         raise DataError(f"`{path}`: `{'`, `'.join(absent)}` of the region's box is missing from the header")
     return box
-
-
-def _cards(file: FitsFile) -> dict[str, object]:
-    from astropy.io.fits import VerifyError
-
-    cards: dict[str, object] = {}
-    header: Mapping[str, object] = next((hdu.header for hdu in file if "HARPNUM" in hdu.header), {})
-    for name in REQUESTED:
-        if name in header:
-            try:
-                cards[name] = header[name]
-            except (VerifyError, ValueError):
-                cards[name] = None
-    return cards
 
 
 def sharp_table(keywords: pd.DataFrame, *, source: str = "JSOC") -> pd.DataFrame:
@@ -245,9 +238,7 @@ def read_sharp_table(path: str | Path) -> pd.DataFrame:
 
 def _numbers(given: pd.DataFrame, name: str) -> Float64Array:
     """Finite numbers of a column, NaN where absent or unreadable."""
-    if name not in given:
-        return np.full(len(given), np.nan)
-    return numbers(given[name])
+    return numbers(given[name]) if name in given else np.full(len(given), np.nan)
 
 
 def _mask(value: Any) -> int | None:
@@ -258,7 +249,6 @@ def _mask(value: Any) -> int | None:
 
 
 def _pixels_per_megametre(given: pd.DataFrame) -> Float64Array:
-    """Pixels of the CEA map per Mm, one per row."""
     values = {}
     usable = np.ones(len(given), dtype=np.bool_)
     for name, (low, high) in _RANGES.items():

@@ -24,9 +24,8 @@ from kflare.sun.goes_scale import GOES_16_PRIMARY, FluxScale
 COMMON_PARAMETERS = ("AREA", "USFLUX", "MEANGBZ", "R_VALUE")
 
 _CADENCE = pd.Timedelta(minutes=96)
-# Steps of a year, more than any region lives.
 _LARGEST = 999_999_999  # number of a region; far above all
-_LONGEST = 366 * 15
+_LONGEST = 366 * 15  # steps of a year, more than any region lives
 _NEEDED = ("prefix", "arpnum", "t_end", "flares", *COMMON_PARAMETERS)
 
 
@@ -185,9 +184,7 @@ def _read_pairs(path: Path, harpnum: pd.Series) -> pd.DataFrame:
             f"`{path}` lacks the column `{'noaa_ar' if noaa is None else 'harpnum'}`; it needs harpnum and noaa_ar, "
             f"its columns are {', '.join(map(str, raw.columns))}"
         )
-    pairs = pd.DataFrame()
-    for name, seen in (("harpnum", raw["harpnum"]), ("noaa", raw[noaa])):
-        pairs[name] = _whole(seen, path)
+    pairs = pd.DataFrame({"harpnum": _whole(raw["harpnum"], path), "noaa": _whole(raw[noaa], path)})
     return pairs[pairs["harpnum"].isin(harpnum.unique())].drop_duplicates(ignore_index=True)
 
 

@@ -5,6 +5,7 @@ the factor is `kflare.sun.goes_scale`. (The short channel, which is not read her
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -95,7 +96,9 @@ def read_xray_flux(path: str | Path, *, satellite: int | None = None, scale: Sca
     if scale not in {"as given", "irradiance", "operational"}:
         raise SettingError(f"`scale` must be as given, irradiance or operational, got {scale!r}")
     what = "X-ray flux in SWPC's JSON or in netCDF"
-    kind = format_of(_head(path))
+    kind = None
+    with suppress(OSError, ValueError), path.open("rb") as stream:  # `read_payload` says what is wrong
+        kind = format_of(stream.read(8))
     if kind in ("netCDF-3", "netCDF-4"):
         samples = samples_of_netcdf(path, is_hdf5=kind == "netCDF-4", satellite=satellite)
     else:
@@ -107,14 +110,6 @@ def read_xray_flux(path: str | Path, *, satellite: int | None = None, scale: Sca
     given: FluxScale = "operational" if samples.operational else "irradiance"
     flux = XrayFlux(table, given, path.name, {**samples.counts, **repairs})
     return flux if scale == "as given" else flux.on_scale(scale)
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(8)
-    except (OSError, ValueError):
-        return b""  # read_payload says what is wrong
 
 
 def _samples_of_json(payload: bytes, path: Path, satellite: int | None) -> Samples:

@@ -65,7 +65,9 @@ def samples_of_netcdf(path: Path, *, is_hdf5: bool, satellite: int | None) -> Sa
     DataError if the file is over 512 MiB, damaged, or holds no long channel.
     """
     with decoding(str(path), "is a damaged or truncated netCDF file"):
-        series, attributes = _of_hdf5(path) if is_hdf5 else _of_classic(path)
+        if is_hdf5 and path.stat().st_size > _MAX_BYTES:
+            raise DataError(f"`{path}` must be at most {_MAX_BYTES >> 20} MiB to be read; split it")
+        series, attributes = read_hdf5_series(path, _NAMES, _ATTRIBUTES) if is_hdf5 else _of_classic(path)
         number = _satellite(attributes, path) if satellite is None else satellite
         samples = _samples(series, path, number)
     if len(samples.time) > 2 and samples.cadence > _LONGEST_STEP:
@@ -82,7 +84,13 @@ def _samples(series: Mapping[str, Series], path: Path, satellite: int | None) ->
             f"`{path}` holds `{other[0]}`, so it is a flare summary, no flux of every minute: give the averages "
             "(avg1m), and this file as a flare list (`--flares`, `read_flares`)"
         )
-    name, operational, flux, time, flags = _long_channel(series, path)
+    layout = next((one for one in _LAYOUTS if one[0] in series and one[2] in series), None)
+    if layout is None:
+        wanted = ", ".join(f"`{one[0]}` with `{one[2]}`" for one in _LAYOUTS)
+        raise DataError(f"`{path}` must hold the long channel as one of {wanted}; give a file of GOES X-ray flux")
+    name, flag_names, time_name, operational = layout
+    flux, time = series[name], series[time_name]
+    flags = next((series[found] for found in flag_names if found in series), None)
     lengths = [len(found.values) for found in (flux, time, flags) if found is not None]
     if len(set(lengths)) != 1 or lengths[0] == 0:
         raise DataError(f"`{path}`: `{name}`, its flags and its times must be of one length, got {lengths}")
@@ -104,16 +112,6 @@ def _samples(series: Mapping[str, Series], path: Path, satellite: int | None) ->
         operational=operational,
         counts={"flagged": flagged} if flagged else {},
     )
-
-
-def _long_channel(series: Mapping[str, Series], path: Path) -> tuple[str, bool, Series, Series, Series | None]:
-    for name, flag_names, time_name, operational in _LAYOUTS:
-        flux, time = series.get(name), series.get(time_name)
-        if flux is not None and time is not None:
-            flags = next((series[found] for found in flag_names if found in series), None)
-            return name, operational, flux, time, flags
-    wanted = ", ".join(f"`{layout[0]}` with `{layout[2]}`" for layout in _LAYOUTS)
-    raise DataError(f"`{path}` must hold the long channel as one of {wanted}; give a file of GOES X-ray flux")
 
 
 def _masked(series: Series) -> Float64Array:
@@ -155,12 +153,6 @@ def _text(value: Any) -> str | None:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     return str(value) if isinstance(value, str) else None
-
-
-def _of_hdf5(path: Path) -> tuple[dict[str, Series], dict[str, Any]]:
-    if path.stat().st_size > _MAX_BYTES:
-        raise DataError(f"`{path}` must be at most {_MAX_BYTES >> 20} MiB to be read; split it")
-    return read_hdf5_series(path, _NAMES, _ATTRIBUTES)
 
 
 def _of_classic(path: Path) -> tuple[dict[str, Series], dict[str, Any]]:

@@ -278,7 +278,11 @@ class ClientRequests:
             if self.closed:
                 break
             try:
-                return self._read(await self._send(request, deadline.left()), request)
+                answer = await self._send(request, deadline.left())
+                return RPC_METHODS[type(request).__name__][1].FromString(answer)
+            except DecodeError as error:
+                message = f"the answer of {self.target} for {request.model_spec.name} cannot be read: {error}"
+                raise ServingError(message) from error
             except grpc.RpcError as error:
                 failed = failed or error
                 # The server went away while it answered: gRPC's own retries do not cover that.
@@ -295,13 +299,6 @@ class ClientRequests:
         if explain and is_unknown_model(failed, request.model_spec):
             message += f"; served there: {(await self._served_names(request.model_spec.name, deadline))}"
         raise ServingError(message) from failed
-
-    def _read(self, answer: bytes, request: Any) -> Any:
-        try:
-            return RPC_METHODS[type(request).__name__][1].FromString(answer)
-        except DecodeError as error:
-            message = f"the answer of {self.target} for {request.model_spec.name} cannot be read: {error}"
-            raise ServingError(message) from error
 
     async def _served_names(self, model: str, deadline: _Deadline) -> str:
         try:

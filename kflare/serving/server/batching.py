@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,25 +44,10 @@ class _Task:
     deadline: float | None
     turn: _Turn
     enqueued: float = field(default_factory=time.monotonic)
-    outputs: Arrays | None = None
-    error: Exception | None = None
-
-    @property
-    def done(self) -> bool:
-        return self.outputs is not None or self.error is not None
-
-    def result(self) -> Arrays:
-        if self.error is not None:
-            raise self.error
-        assert self.outputs is not None
-        return self.outputs
+    answer: Future[Arrays] = field(default_factory=Future)
 
 
-class _Batch:
-    def __init__(self) -> None:
-        self.tasks: list[_Task] = []
-        self.rows = 0
-        self.opened = time.monotonic()
+_Batch = list[_Task]
 
 
 @dataclass(eq=False)
@@ -69,6 +55,10 @@ class _Queue:
     run: RunSignature
     parameters: BatchingParameters
     batches: deque[_Batch] = field(default_factory=deque)
+
+    def room(self) -> int:
+        """Rows that the youngest batch can still take."""
+        return self.parameters.largest - _rows_of(self.batches[-1]) if self.batches else 0
 
 
 class BatchScheduler:
@@ -119,7 +109,7 @@ class BatchScheduler:
             self._enqueue(queue, tasks)
             self._queues[key] = queue
         self._see_to(tasks, turn)
-        results = [task.result() for task in tasks]
+        results = [task.answer.result() for task in tasks]
         if len(results) == 1:
             return results[0]
         return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
@@ -133,23 +123,21 @@ class BatchScheduler:
     def _enqueue(self, queue: _Queue, tasks: list[_Task]) -> None:
         if self._stopped:
             raise RequestError(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
-        room = queue.parameters.largest - queue.batches[-1].rows if queue.batches else 0
-        fresh = len(tasks) if len(tasks) > 1 else int(tasks[0].rows > room or not queue.batches)
+        fresh = len(tasks) if len(tasks) > 1 else int(tasks[0].rows > queue.room() or not queue.batches)
         if fresh and len(queue.batches) + fresh > queue.parameters.max_enqueued_batches:
             message = "The batch scheduling queue to which this task was submitted is full"
             raise RequestError(grpc.StatusCode.UNAVAILABLE, message)
         for task in tasks:
-            if not queue.batches or queue.batches[-1].rows + task.rows > queue.parameters.largest:
-                queue.batches.append(_Batch())
-            queue.batches[-1].tasks.append(task)
-            queue.batches[-1].rows += task.rows
+            if not queue.batches or task.rows > queue.room():
+                queue.batches.append([])
+            queue.batches[-1].append(task)
 
     def _see_to(self, tasks: list[_Task], turn: _Turn) -> None:
         """Wait until the tasks are done, and meanwhile run what batches are due."""
         while True:
             with self._lock:
                 turn.clear()
-                if all(task.done for task in tasks):
+                if all(task.answer.done() for task in tasks):
                     return
                 now = time.monotonic()
                 taken = self._take(now) if self._running < self.parameters.num_batch_threads else None
@@ -176,7 +164,7 @@ class BatchScheduler:
                 if free <= 0:
                     return
                 due = batch is not queue.batches[-1] or self._due(queue, now)
-                waiting = (task.turn for task in batch.tasks if not task.turn.running)
+                waiting = (task.turn for task in batch if not task.turn.running)
                 if due and (turn := next(waiting, None)):
                     turn.set()
                     free -= 1
@@ -198,9 +186,9 @@ class BatchScheduler:
 
     def _ripe_at(self, queue: _Queue) -> float:
         batch = queue.batches[0]
-        if self._stopped or batch.rows >= queue.parameters.largest:
+        if self._stopped or _rows_of(batch) >= queue.parameters.largest:
             return 0.0
-        return batch.opened + queue.parameters.batch_timeout_micros / 1e6
+        return batch[0].enqueued + queue.parameters.batch_timeout_micros / 1e6
 
     def _pause(self, now: float) -> float | None:
         """How long until another batch is due; those that are due already and wait for a free turn will be woken."""
@@ -209,7 +197,7 @@ class BatchScheduler:
 
     def _process(self, queue: _Queue, batch: _Batch) -> None:
         now, tasks = time.monotonic(), []
-        for task in batch.tasks:
+        for task in batch:
             self._metrics.observe(
                 ":tensorflow:serving:batching_session:queuing_latency",
                 (now - task.enqueued) * 1e6,
@@ -217,7 +205,7 @@ class BatchScheduler:
             )
             if task.deadline is not None and task.deadline <= now:
                 message = "Run() timeout exceeded while waiting in batching queue"
-                task.error = RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+                task.answer.set_exception(RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message))
                 task.turn.set()
             else:
                 tasks.append(task)
@@ -225,14 +213,14 @@ class BatchScheduler:
             return
         for task in tasks:
             try:
-                task.outputs = self._padded(queue, task.inputs, task.rows, task.deadline)
+                task.answer.set_result(self._padded(queue, task.inputs, task.rows, task.deadline))
             except Exception as error:  # noqa: BLE001 - it is raised again where the request is answered
-                task.error = error
+                task.answer.set_exception(error)
             task.turn.set()
 
     def _together(self, queue: _Queue, tasks: list[_Task]) -> bool:
         """Answer all tasks by one run; False where it fails, or its outputs do not belong to rows."""
-        rows = sum(task.rows for task in tasks)
+        rows = _rows_of(tasks)
         deadlines = [task.deadline for task in tasks if task.deadline is not None]
         latest = max(deadlines) if len(deadlines) == len(tasks) else None
         try:
@@ -244,7 +232,7 @@ class BatchScheduler:
             return False
         start = 0
         for task in tasks:
-            task.outputs = {name: array[start : start + task.rows] for name, array in outputs.items()}
+            task.answer.set_result({name: array[start : start + task.rows] for name, array in outputs.items()})
             start += task.rows
             task.turn.set()
         return True
@@ -259,6 +247,10 @@ class BatchScheduler:
         # A row that is there already is sure to be a valid one.
         filled = {name: np.concatenate([array, *[array[:1]] * (size - rows)]) for name, array in inputs.items()}
         return {name: array[:rows] for name, array in queue.run(filled, deadline).items()}
+
+
+def _rows_of(batch: _Batch) -> int:
+    return sum(task.rows for task in batch)
 
 
 def _rows(inputs: Arrays) -> int:

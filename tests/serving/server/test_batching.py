@@ -61,7 +61,7 @@ def at_once(scheduler, run, *requests, **options):
         asked = []
         for count, request in enumerate(requests, start=1):
             asked.append(pool.submit(scheduler.run, "key", run, request, **options))
-            while sum(len(b.tasks) for q in scheduler._queues.values() for b in q.batches) < count:
+            while sum(len(b) for q in scheduler._queues.values() for b in q.batches) < count:
                 if asked[-1].done():  # refused
                     break
                 time.sleep(0.001)
