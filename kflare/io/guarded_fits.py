@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -161,14 +162,14 @@ def guarded_fits(
             yield FitsFile(hdus, parts, payload, source)
 
 
+@dataclass(frozen=True, eq=False)
 class FitsFile:
     """The parts of an open FITS file; see :func:`guarded_fits`."""
 
-    def __init__(self, hdus: Any, parts: Sequence[FitsPart], payload: bytes, source: str) -> None:
-        self.hdus = hdus
-        self._parts = parts
-        self._payload = payload
-        self._source = source
+    hdus: Any
+    _parts: Sequence[FitsPart]
+    _payload: bytes
+    _source: str
 
     def __iter__(self) -> Iterator[Any]:
         """The parts in their order: each an astropy HDU, of which only the header has been read."""

@@ -237,7 +237,6 @@ def read_sharp_table(path: str | Path) -> pd.DataFrame:
 
 
 def _numbers(given: pd.DataFrame, name: str) -> Float64Array:
-    """Finite numbers of a column, NaN where absent or unreadable."""
     return numbers(given[name]) if name in given else np.full(len(given), np.nan)
 
 

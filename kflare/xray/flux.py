@@ -65,8 +65,7 @@ class XrayFlux:
 
     def between(self, t0: datetime, t1: datetime) -> "XrayFlux":
         """Minutes that begin in [t0, t1); both must be aware."""
-        table = self.table[within(self.table["time"], t0, t1)].reset_index(drop=True)
-        return replace(self, table=table)
+        return replace(self, table=self.table[within(self.table["time"], t0, t1)].reset_index(drop=True))
 
     def on_scale(self, scale: FluxScale) -> "XrayFlux":
         """The same flux as irradiance, or as SWPC's operational flux; of an unknown satellite the time decides."""

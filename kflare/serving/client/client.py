@@ -145,6 +145,7 @@ class AsyncClient(ClientRequests):
     """
 
     _api = grpc.aio
+    _sleep = staticmethod(asyncio.sleep)
 
     async def __aenter__(self) -> Self:
         return self
@@ -192,9 +193,6 @@ class AsyncClient(ClientRequests):
             if not self.closed or (task is not None and task.cancelling()):
                 raise
             raise grpc.aio.UsageError("closed") from None
-
-    async def _sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
 
 async def _each(batches: Iterable[SignatureInputs]) -> AsyncIterator[SignatureInputs]:

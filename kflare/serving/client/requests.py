@@ -4,7 +4,7 @@ A method that takes several calls has one deadline for all of them.
 """
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -76,6 +76,8 @@ class ClientRequests:
     """
 
     _api: Any
+    _send: Callable[[Any, float], Awaitable[bytes]]  # a request, and the seconds that it may take
+    _sleep: Callable[[float], Awaitable[None]]
 
     def __init__(
         self,
@@ -97,12 +99,6 @@ class ClientRequests:
             name: self.channel.unary_unary(path, request_serializer=lambda request: request.SerializeToString())
             for name, (path, _) in RPC_METHODS.items()
         }
-
-    async def _send(self, request: Any, seconds: float) -> bytes:
-        raise NotImplementedError
-
-    async def _sleep(self, seconds: float) -> None:
-        raise NotImplementedError
 
     def _method(self, request: Any) -> Any:
         return self._methods[type(request).__name__]

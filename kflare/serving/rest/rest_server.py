@@ -187,13 +187,11 @@ class _Handler(tornado.web.RequestHandler):
         if not self._answering:
             self._release()
 
-    def on_finish(self) -> None:
-        if not self._answering:
-            self._release()
-
     def _release(self) -> None:
         self.application.settings["held"] -= self._held
         self._held = 0
+
+    on_finish = _release
 
     async def _answer(self) -> None:
         if self._refused:

@@ -49,17 +49,22 @@ def read_models_config(path: Path, *, folder: Path | None = None) -> list[ModelS
 
     With `folder` each model's base path becomes `folder`/<name>, whatever the file says.
     """
-    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
-
     path = Path(path)
-    config = read_config(path, ModelServerConfig, what="models configuration")
-    try:
-        settings = model_settings(config, folder=folder, root=path.resolve().parent)
-    except SettingError as error:
-        raise SettingError(f"{path}: {error}") from error
+    _, settings = checked_config(path, folder=folder, root=path.resolve().parent)
     if not settings:
         raise SettingError(f"{path} lists no model: it needs model_config_list {{ config {{ ... }} }}")
     return settings
+
+
+def checked_config(path: Path, *, folder: Path | None = None, root: Path | None) -> tuple[Any, list[ModelSettings]]:
+    """The ModelServerConfig of a file and its models, checked as by `model_settings`; SettingError names the file."""
+    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+    config = read_config(path, ModelServerConfig, what="models configuration")
+    try:
+        return config, model_settings(config, folder=folder, root=root)
+    except SettingError as error:
+        raise SettingError(f"{path}: {error}") from error
 
 
 def model_settings(config: Any, *, folder: Path | None = None, root: Path | None = None) -> list[ModelSettings]:

@@ -178,7 +178,6 @@ class Server:
         self._report()
 
     def _report(self) -> None:
-        """Report to the health service and the metrics what is served."""
         from grpc_health.v1.health_pb2 import HealthCheckResponse
 
         answers = {name: bool(versions) for name, versions in self.models.available().items()}

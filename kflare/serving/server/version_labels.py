@@ -15,8 +15,7 @@ import grpc
 from kflare.errors import ModelError, ServingError, SettingError
 from kflare.io.atomic import write_whole
 from kflare.serving.client.channel import open_channel
-from kflare.serving.messages.declared_messages import read_config
-from kflare.serving.server.config_files import model_settings
+from kflare.serving.server.config_files import checked_config
 
 STABLE, CANARY = "stable", "canary"
 _CODE = grpc.StatusCode
@@ -114,13 +113,7 @@ def reload_config(
 
 
 def _read(config: Path, *, sent: bool = False) -> Any:
-    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
-
-    message = read_config(config, ModelServerConfig, what="models configuration")
-    try:
-        model_settings(message, root=None if sent else config.parent)
-    except SettingError as error:
-        raise SettingError(f"{config}: {error}") from error
+    message, _ = checked_config(config, root=None if sent else config.parent)
     for model in message.model_config_list.config:
         if min(model.version_labels.values(), default=1) < 1:
             raise SettingError(f"{config}: a label of model {model.name} names a version below 1")

@@ -94,13 +94,13 @@ class ModelVersions:
         self._versions: dict[int, _Version] = {}
         self._last_look: dict[int, Fingerprint | None] = {}
         self._complaint = ""
-        self._lock = threading.Lock()  # held for moments, never while a version is loaded
+        self._lock = threading.RLock()  # held for moments, never while a version is loaded
 
     @contextmanager
     def use(self, number: int | None) -> Iterator[Servable]:
         """Hold a version, or the newest that answers, loaded until the block ends; `RequestError` NOT_FOUND."""
         with self._lock:
-            available = self._available()
+            available = self.available()
             if not available or (number is not None and number not in available):
                 raise not_served(self.settings.name, number)
             version = self._versions[available[-1] if number is None else number]
@@ -118,7 +118,7 @@ class ModelVersions:
     def available(self) -> list[int]:
         """Numbers of the versions that answer, oldest first."""
         with self._lock:
-            return self._available()
+            return sorted(number for number, one in self._versions.items() if one.state is State.AVAILABLE)
 
     def statuses(self) -> list[VersionStatus]:
         """All versions that were ever known, newest first."""
@@ -174,9 +174,6 @@ class ModelVersions:
         if numbers:
             gc.collect()  # a graph is a web of cycles; its memory would else stay until some later collection
             give_back()
-
-    def _available(self) -> list[int]:
-        return sorted(number for number, version in self._versions.items() if version.state is State.AVAILABLE)
 
     def _aspired(self, found: dict[int, Path], settled: set[int]) -> list[int]:
         """What to serve, newest first: what the policy wants, less what is half-copied or known to fail."""
