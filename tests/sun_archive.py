@@ -1,10 +1,10 @@
 """The synthetic Sun as the archives of years would hold it, on the stand-in server: files are made when asked for.
 
 `tools/synthetic_archive.py` runs it. Below its address are /soho (MDI's and HMI's JPEG), /events and /srs (NOAA's daily
-texts), NOAA's X-ray flux under its own paths, and JSOC's programs with hmi.M_720s, hmi.B_720s, aia.lev1_uv_24s,
-aia.lev1_euv_12s, mdi.fd_M_96m_lev182 at every full hour and hmi.sharp_cea_720s at every day's begin. As in the real
-ones some days have gaps: every 41st day has no image at 00:00 but one at 22:24 of the day before; every 43rd has none,
-and records of HMI with a bad QUALITY.
+texts, also below /noaa, as in its archive, with the yearly reports), /hek/her, NOAA's X-ray flux under its own paths,
+and JSOC's programs with hmi.M_720s, hmi.B_720s, aia.lev1_uv_24s, aia.lev1_euv_12s, mdi.fd_M_96m_lev182 at every full
+hour and hmi.sharp_cea_720s at every day's begin. As in the real ones some days have gaps: every 41st day has no image
+at 00:00 but one at 22:24 of the day before; every 43rd has none, and records of HMI with a bad QUALITY.
 """
 
 import io
@@ -13,13 +13,13 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pandas as pd
 from PIL import Image
 
 from tests.observation_sets import surface, write_aia, write_los, write_vector, xray_flux
-from tests.standin import StandIn, StoredRecord, leap_seconds, slot, tai_text, utc_of
+from tests.standin import StandIn, StoredRecord, encoded, leap_seconds, slot, tai_text, utc_of
 from tools.synthetic.surface import disk_grid
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -62,6 +62,13 @@ class SunArchive(StandIn):
 
     def reply(self, address):
         path = urlsplit(address).path
+        for kind, place in (("events", "solar_event_reports"), ("srs", "solar_region_summaries")):
+            path = path.replace(f"/noaa/swpc-products/daily_reports/{place}/", f"/{kind}/")
+        if found := re.fullmatch(r"/noaa/solar-data/.*/goes-xrs-report_(\d{4})\w*\.txt", path):
+            text = self.yearly_report(int(found[1]))
+            return (text.encode(), "text/plain", {}) if text else None
+        if path == "/hek/her":
+            return self.hek(parse_qs(urlsplit(address).query))
         if found := re.fullmatch(r"/soho/\d{4}/(\w+)/(\d{8})/(?:(\d{8}_\d{4})_\w+\.jpg)?", path):
             times = self.soho(found[1], datetime.strptime(found[2], "%Y%m%d").replace(tzinfo=UTC))
             if found[3]:
@@ -114,6 +121,33 @@ class SunArchive(StandIn):
             region = "" if pd.isna(flare.noaa) else f"{flare.noaa % 10000:04d}"
             lines.append(f"{number:04d} +   {clocks}  G16  5   XRA  1-8A      {flare.goes_class}   1.0E-03   {region}")
         return "\n".join(lines) + "\n"
+
+    def yearly_report(self, year):
+        """NGDC's fixed columns: code and date, start, end and peak, class without its point, satellite, region."""
+        table = self.sun.flares.table
+        lines = []
+        for flare in table[table["start"].dt.year == year].itertuples():
+            clocks = "  ".join(f"{clock:%H%M}" for clock in (flare.start, flare.end, flare.peak))
+            line = f"31777{flare.start:%y%m%d}  {clocks.replace('  ', ' ')}"
+            letter, tenths = flare.goes_class[0], round(10 * float(flare.goes_class[1:]))
+            line = f"{line:59}{letter}{tenths:4d}   G15 "
+            lines.append(f"{line:79}{'' if pd.isna(flare.noaa) else flare.noaa}".rstrip())
+        return "\n".join(lines)
+
+    def hek(self, query):
+        """The answer of the HEK to a question of flares, of SWPC alone."""
+        begin, end = (pd.Timestamp(query[name][0], tz="UTC") for name in ("event_starttime", "event_endtime"))
+        table = self.sun.flares.table
+        rows = table[(table["start"] < end) & (table["end"] >= begin)]
+        names = {"start": "event_starttime", "peak": "event_peaktime", "end": "event_endtime"}
+        records = [
+            {**{name: f"{getattr(row, of):%Y-%m-%dT%H:%M:00}" for of, name in names.items()}, "frm_name": "SWPC",
+             "fl_goescls": row.goes_class, "hgs_x": 0, "hgs_y": 0,
+             "ar_noaanum": 0 if pd.isna(row.noaa) else int(row.noaa)}
+            for row in rows.itertuples()
+        ]  # fmt: skip
+        of_swpc = any("SWPC" in value for values in query.values() for value in values)
+        return encoded({"overmax": False, "result": records if of_swpc else []})
 
     def regions(self, day):
         lines = [

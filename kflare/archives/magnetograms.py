@@ -185,7 +185,11 @@ def find_soho(
         raise NotFoundError(f"no `{product}` image up to {in_hours(within)} before")
 
     for time in times:
-        yield _requested(time, product, ask)
+        file = folder / f"{time:%Y%m%d_%H%M}_{product}_{size}.jpg"
+        if file.is_file() and damage(file, "JPEG") is None:
+            yield FileResult("already there", product, time, time, file, size=file.stat().st_size)
+        else:
+            yield _requested(time, product, ask)
 
 
 def _requested(time: datetime, label: str, ask: Callable[[datetime], FileRequest]) -> Found:

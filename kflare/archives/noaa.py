@@ -1,18 +1,22 @@
 """NOAA's archives: daily reports of events and regions, GOES X-ray flux, and SWPC's feeds of the last days."""
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from kflare.archives.downloads import FileRequest, FileResult, failure
 from kflare.archives.web import NoAnswerError, TransientError, Web
 
-#: NOAA's daily reports, 1996 to now: where those of edited events, and of active regions, are below their address.
-REPORTS_URL: Final = "https://www.ngdc.noaa.gov/stp/space-weather/swpc-products/daily_reports/"
-_REPORTS: Final = {"events": "solar_event_reports", "SRS": "solar_region_summaries"}
+#: NOAA's archive, and where below it are the daily reports of edited events and of active regions, 1996 to now, and the
+#: yearly ones of flares, 1975 to 2016 (that of 2015 was distributed again, with rows that had been missing).
+NOAA_URL: Final = "https://www.ngdc.noaa.gov/stp/space-weather/"
+_DAILY: Final = "swpc-products/daily_reports/"
+_REPORTS: Final = {"events": f"{_DAILY}solar_event_reports", "SRS": f"{_DAILY}solar_region_summaries"}
+_YEARLY: Final = "solar-data/solar-features/solar-flares/x-rays/goes/xrs/goes-xrs-report_"
+_YEARS: Final = {**{year: f"{year}" for year in range(1975, 2017)}, 2015: "2015_modifiedreplacedmissingrows"}
 #: SWPC's feeds.
 SWPC_URL: Final = "https://services.swpc.noaa.gov/json/"
 #: Feeds below it with the flares, and with the X-ray flux, of the last days.
@@ -21,17 +25,25 @@ XRAY_FEEDS: Final = ("goes/primary/xrays-7-day.json",)
 
 
 def find_reports(
-    days: Sequence[datetime], folder: Path, *, kind: str = "events", url: str | None = None
+    days: Sequence[datetime], folder: Path, *, kind: str = "events", url: str | None = None, base: str | None = None
 ) -> Iterator[FileRequest]:
     """NOAA's daily texts: edited events (`20150301events.txt`), or with the kind "SRS" the regions (`20150301SRS.txt`).
 
-    `days` begin at 0 UT and are aware; below `url` are `YYYY/MM/YYYYMMDDKIND.txt`. `read_flares` and `read_srs` read
-    a text, and the folder of them.
+    `days` begin at 0 UT and are aware; below `url` are `YYYY/MM/YYYYMMDDKIND.txt`, by default the place of the kind
+    in NOAA's archive, or in a mirror of it at `base`. `read_flares` and `read_srs` read a text, and the folder of them.
     """
-    base = (url or REPORTS_URL + _REPORTS[kind]).rstrip("/")
+    url = (url or f"{(base or NOAA_URL).rstrip('/')}/{_REPORTS[kind]}").rstrip("/")
     for day in days:
         name = f"{day:%Y%m%d}{kind}.txt"
-        yield FileRequest(f"{base}/{day:%Y/%m}/{name}", folder / name, "text", kind, day, day)
+        yield FileRequest(f"{url}/{day:%Y/%m}/{name}", folder / name, "text", kind, day, day)
+
+
+def find_yearly(years: Iterable[int], folder: Path, *, base: str | None = None) -> Iterator[FileRequest]:
+    """NOAA's yearly reports of GOES flares, with regions, of those of the years that have one (to 2016)."""
+    for year in (year for year in years if year in _YEARS):
+        name, begin = f"{_YEARLY}{_YEARS[year]}.txt", datetime(year, 1, 1, tzinfo=UTC)
+        path = folder / name.rpartition("/")[2]
+        yield FileRequest(f"{(base or NOAA_URL).rstrip('/')}/{name}", path, "text", "yearly report", begin, begin)
 
 
 def find_feeds(names: Sequence[str], folder: Path, *, now: datetime, url: str = SWPC_URL) -> Iterator[FileRequest]:

@@ -5,11 +5,13 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kflare.commands import command_line
-from kflare.commands.fetch_report import fidelity_text, outcome_table, result_line
+from kflare.commands.fetch_report import fidelity_text, one_reason, outcome_table, result_line, unanswered
+from kflare.commands.fetch_study import Told, fetch_study
 from kflare.errors import DataError, SettingError
 from kflare.io.atomic import make_folder
 from kflare.io.progress import progress
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 def _fetch(args: argparse.Namespace) -> None:
     if (args.what is None) == (args.check is None):
-        kinds = "hmi, mdi, helioviewer, sharp, flares, srs, xrays, nrt"
+        kinds = "study, hmi, mdi, helioviewer, sharp, flares, srs, xrays, nrt"
         raise SettingError(f"say what to fetch ({kinds}), or --check DIR; see --help")
     if args.check is not None:
         _check(args.check)
@@ -31,28 +33,35 @@ def _fetch(args: argparse.Namespace) -> None:
 
     waits = {"connect": min(10.0, args.timeout), "read": args.timeout, "first_wait": args.wait}
     with Web(RetryPolicy(attempts=args.attempts, **waits)) as web:
-        if args.what == "nrt":
-            _fetch_nrt(args, web)
-        elif args.what == "sharp":
-            _fetch_sharp(args, web)
-        elif args.what == "flares" and args.hek:
-            _fetch_hek(args, web)
-        else:
-            _fetch_archive(args, web)
+        if args.what == "study":
+            fetch_study(args, lambda step: _fetched(main.parser().parse_args(step), web))
+            return
+        text, told, failure = _fetched(args, web)
+    if args.json or text:
+        print(json.dumps(told, indent=2) if args.json else text)
+    if failure:
+        raise DataError(failure)
 
 
-def _fetch_archive(args: argparse.Namespace, web: "Web") -> None:
+def _fetched(args: argparse.Namespace, web: "Web") -> Told:
+    """Fetch what one command asks for."""
+    if args.what == "flares" and args.hek:
+        return _fetch_hek(args, web)
+    return {"nrt": _fetch_nrt, "sharp": _fetch_sharp}.get(args.what, _fetch_archive)(args, web)
+
+
+def _fetch_archive(args: argparse.Namespace, web: "Web") -> Told:
     from kflare.archives.downloads import download_all
 
     plan, total = _plan(args, web)
     with _bar(total, args.what) as done:
         outcomes = download_all(plan, web, connections=args.connections, done=done)
-    if args.json:
-        print(json.dumps({"outcomes": [outcome.as_json() for outcome in outcomes]}, indent=2))
-    else:
-        print(outcome_table(outcomes))
-    if again := sum(outcome.again for outcome in outcomes):
-        raise DataError(f"{again} of {len(outcomes)} were rejected or not answered for: run the same command again")
+    told = {"outcomes": [outcome.as_json() for outcome in outcomes]}
+    if silence := unanswered(outcomes):
+        return "", told, f"{silence}; is there a network?"
+    again = sum(outcome.again for outcome in outcomes)
+    rest = f"{again} of {len(outcomes)} were rejected or not answered for: run the same command again" * bool(again)
+    return outcome_table(outcomes), told, rest
 
 
 def _plan(args: argparse.Namespace, web: "Web") -> "tuple[Iterable[FileRequest | FileResult], int]":
@@ -70,7 +79,11 @@ def _plan(args: argparse.Namespace, web: "Web") -> "tuple[Iterable[FileRequest |
         days = slots(args.since, args.until, timedelta(days=1))
         if args.what != "xrays":
             kind = "events" if args.what == "flares" else "SRS"
-            return noaa.find_reports(days, args.output, kind=kind, **where), len(days)
+            mirror = where or {"base": args.noaa}
+            reports = noaa.find_reports(days, args.output, kind=kind, **mirror)
+            # A mirror of the daily reports has no yearly ones.
+            years = sorted({day.year for day in days}) if kind == "events" and not where else []
+            return chain(reports, noaa.find_yearly(years, args.output, base=args.noaa)), len(days) + len(years)
         plan = noaa.find_xrs(web, args.since, args.until, args.output, satellite=args.satellite, **where)
         return plan, len(days)
     times = slots(args.since, args.until, args.cadence)
@@ -83,7 +96,7 @@ def _plan(args: argparse.Namespace, web: "Web") -> "tuple[Iterable[FileRequest |
     return archives.find_jsoc(_jsoc(args, web, args.jsoc), times, args.output, **plan_of), len(times)
 
 
-def _fetch_nrt(args: argparse.Namespace, web: "Web") -> None:
+def _fetch_nrt(args: argparse.Namespace, web: "Web") -> Told:
     from kflare.archives.jsoc import JSOC2_URL
     from kflare.archives.near_real_time import fetch_nrt
     from kflare.archives.near_real_time_data import FEEDS, SOURCES
@@ -96,17 +109,15 @@ def _fetch_nrt(args: argparse.Namespace, web: "Web") -> None:
             issue, args.output, servers=servers, web=web, swpc_url=args.swpc or SWPC_URL, first=args.first,
             last=args.last, policy=args.policy, done=lambda _: done(),
         )  # fmt: skip
-    if args.json:
-        print(json.dumps(found.as_json(), indent=2))
-    else:
-        print(f"for the forecast of {found.issue:%Y-%m-%dT%H:%MZ}")
-        for result in found.results:
-            print(result_line(result))
-    if absent := [result.name for result in found.results if result.time is None]:
-        raise DataError(f"no data of {len(absent)} of {len(found.results)} kinds: {', '.join(absent)}")
+    if silence := one_reason([result.reason for result in found.results]):
+        return "", found.as_json(), f"no data of any of {len(found.results)} kinds: {silence}; is there a network?"
+    lines = [f"for the forecast of {found.issue:%Y-%m-%dT%H:%MZ}", *map(result_line, found.results)]
+    absent = [result.name for result in found.results if result.time is None]
+    lacking = f"no data of {len(absent)} of {len(found.results)} kinds: {', '.join(absent)}" if absent else ""
+    return "\n".join(lines), found.as_json(), lacking
 
 
-def _fetch_hek(args: argparse.Namespace, web: "Web") -> None:
+def _fetch_hek(args: argparse.Namespace, web: "Web") -> Told:
     from kflare.archives.hek import HEK_URL, query_hek_flares
 
     if args.since is None or args.until is None:
@@ -115,11 +126,12 @@ def _fetch_hek(args: argparse.Namespace, web: "Web") -> None:
     path = args.output / f"hek_{args.since:%Y%m%d}_{args.until:%Y%m%d}.csv"
     make_folder(args.output)
     found.write_csv(path)
-    print(json.dumps({"path": str(path), "flares": len(found)}) if args.json else f"{path}: {found.report()}")
+    return f"{path}: {found.report()}", {"path": str(path), "flares": len(found)}, ""
 
 
-def _fetch_sharp(args: argparse.Namespace, web: "Web") -> None:
+def _fetch_sharp(args: argparse.Namespace, web: "Web") -> Told:
     from kflare.archives.sharp import query_sharp_keywords
+    from kflare.archives.web import NotFoundError
     from kflare.sharp.keywords import write_sharp_table
 
     make_folder(args.output)
@@ -127,12 +139,12 @@ def _fetch_sharp(args: argparse.Namespace, web: "Web") -> None:
         chosen = {name: getattr(args, name) for name in ("series", "harpnum", "cadence")}
         table = query_sharp_keywords(_jsoc(args, web, args.jsoc), args.since, args.until, **chosen, done=done)
     if table.empty:
-        raise DataError(f"JSOC holds no records of `{args.series}` from {args.since:%FT%TZ} to {args.until:%FT%TZ}")
+        raise NotFoundError(f"JSOC holds no records of `{args.series}` from {args.since:%FT%TZ} to {args.until:%FT%TZ}")
     path = args.output / f"sharp_{args.since:%Y%m%dT%H%MZ}_{args.until:%Y%m%dT%H%MZ}.parquet"
     write_sharp_table(table, path)
     counts = {"rows": len(table), "regions": int(table["harpnum"].nunique())}
     told = f"{path}: {counts['rows']} rows of {counts['regions']} regions; {'; '.join(table.attrs['notes'])}"
-    print(json.dumps({"path": str(path), **counts}) if args.json else told)
+    return told, {"path": str(path), **counts}, ""
 
 
 def _check(folders: Sequence[Path]) -> None:

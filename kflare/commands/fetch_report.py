@@ -1,7 +1,9 @@
 """What `kflare.fetch` prints of what it got, did not get, and compared."""
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +26,35 @@ def outcome_table(outcomes: "Sequence[FileResult]") -> str:
         for kind, count in counts.items()
     ]
     listed = [outcome for outcome in outcomes if outcome.reason or outcome.note or _substitute(outcome)]
-    for outcome in listed[:_LISTED]:
-        asked = f"{outcome.asked:%Y-%m-%dT%H:%MZ}" if outcome.asked else ""
-        words = "; ".join(filter(None, (_substitute(outcome), outcome.note, outcome.reason)))
-        lines.append(f"{outcome.status:14}{asked:18}{outcome.label}: {words}")
-    if len(listed) > _LISTED:
-        lines.append(f"and {len(listed) - _LISTED} more; --json lists all")
+    runs = [list(run) for _, run in groupby(listed, lambda one: (one.status, one.label, _cause(_words(one))))]
+    for run in runs[:_LISTED]:
+        asked = " to ".join(f"{one.asked:%Y-%m-%dT%H:%MZ}" for one in dict.fromkeys((run[0], run[-1])) if one.asked)
+        times = f"{len(run)} times, " if len(run) > 1 else ""
+        lines.append(f"{run[0].status:14}{f'{asked} ' * bool(asked)}{run[0].label}: {times}{_words(run[0])}")
+    if len(runs) > _LISTED:
+        lines.append(f"and {len(runs) - _LISTED} more; --json lists all")
     return "\n".join(lines)
+
+
+def unanswered(outcomes: "Sequence[FileResult]") -> str:
+    """Why no server gave any answer, in one line for all that was asked for; "" if one did."""
+    silent = all(one.status == "missing" and one.again for one in outcomes)
+    return f"no answer to any of {len(outcomes)} questions, {outcomes[0].reason}" if silent and outcomes else ""
+
+
+def one_reason(reasons: Sequence[str]) -> str:
+    """The reason, if several are the same but for the names of files; else ""."""
+    return reasons[0] if len(reasons) > 1 and len({_cause(reason) for reason in reasons}) == 1 else ""
+
+
+def _words(outcome: "FileResult") -> str:
+    return "; ".join(filter(None, (_substitute(outcome), outcome.note, outcome.reason)))
+
+
+def _cause(words: str) -> str:
+    """What of a reason does not differ from file to file."""
+    names = r"`[^`]*`|\(asked .*?\)|no answer: |not asked again after \d+ times without an answer: "
+    return re.sub(names, "", words).strip()
 
 
 def _substitute(outcome: "FileResult") -> str:

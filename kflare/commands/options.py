@@ -122,9 +122,13 @@ def refuse_idle_options(parser: argparse.ArgumentParser, command: str, argv: Seq
         found = [(args.get(_place(name, options.get(name, {}))), pattern or "*") for name, _, pattern in asked]
         return any(one not in (None, []) and one is not False and fnmatchcase(str(one), like) for one, like in found)
 
+    def own(condition: str) -> str:
+        """What of it is an option of this command."""
+        return " or ".join(one for one in condition.split(" or ") if one.partition("=")[0] in options) or condition
+
     for name in given:
         rules = options[name]
-        absent = [f"without {one}" for one in rules.get("only_with", ()) if not holds(one)]
+        absent = [f"without {own(one)}" for one in rules.get("only_with", ()) if not holds(one)]
         present = [f"with {one}" for one in rules.get("not_with", ()) if holds(one)]
         mode = [f"with {one}" for one in given if name not in options[one].get("leaves", [name]) and name != one]
         if why := [*absent, *present, *mode]:

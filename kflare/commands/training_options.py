@@ -42,8 +42,17 @@ def training_words(model: str | None) -> dict[str, Any]:
 
 
 def _checked_spec(args: argparse.Namespace) -> ModelSpec:
-    """The model of the options; data that do not fit it raise `SettingError`."""
+    """The model of the options; data that do not fit it raise `SettingError`. What they lack is that of their study."""
     spec = model_spec(args.model)
+    if args.study is not None:
+        from kflare.datasets.study import study_files
+
+        own_regions = args.sharp is not None or args.regions is not None
+        for name, found in study_files(args.study, images=spec.kind == "image", regions=not own_regions).items():
+            if getattr(args, name) is None:
+                setattr(args, name, found)
+    if args.flares is None:
+        raise SettingError(f"{spec.name} needs --flares FILE, or --study FOLDER that kflare fetch study filled")
     if spec.kind == "image":
         if args.magnetograms is None:
             raise SettingError(f"{spec.name} needs --magnetograms DIR")

@@ -125,9 +125,9 @@ def _reasons(rows: pd.DataFrame, out: pd.DataFrame, flares: FlareList | None, xr
 def features_of(table: pd.DataFrame, names: list[str] | None, *, source: str) -> tuple[Feature, ...]:
     """The features of a region table that a model uses, checked; `source` names the table in messages.
 
-    `names` are features, or one name of a set. None: Deep Flare Net's 79 where the table has any that only they hold,
-    else those of the SHARP set that it has. A column that is neither a key nor a known feature raises `DataError`, and
-    so does one of the 79 that lacks.
+    `names` are features, one name of a set, or "measured": all known ones that are not empty. None: Deep Flare Net's 79
+    where the table has any that only they hold, else those of the SHARP set that it has. A column that is neither a key
+    nor a known feature raises `DataError`, and so does one of the 79 that lacks.
     """
     known = {feature.name for name in SETS for feature in feature_set(name)}
     own = {feature.name for feature in feature_set("defn79")} - {feature.name for feature in feature_set("sharp")}
@@ -138,6 +138,8 @@ def features_of(table: pd.DataFrame, names: list[str] | None, *, source: str) ->
         )
     if names is not None and len(names) == 1 and names[0] in SETS:
         chosen = feature_set(names[0])
+    elif names == ["measured"]:
+        chosen = features_named(name for name in table.columns if name in known and table[name].notna().any())
     elif names is not None:
         chosen = features_named(names)
     elif not own.isdisjoint(table):

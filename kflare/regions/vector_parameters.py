@@ -28,7 +28,7 @@ _DEPTH = 0.001  # pixels of `greenpot`
 _WINDOW = 10  # pixels to the east and south; one less to the west and north
 #: Keyword, or area, of each vector feature of Deep Flare Net.
 _NAMES = [feature.name for feature in feature_set("defn79") if feature.group == "VEC"]
-_VECTOR: Final = {name: name.removeprefix("V").upper() for name in _NAMES}
+VECTOR_KEYWORDS: Final = {name: name.removeprefix("V").upper() for name in _NAMES}
 
 Potential = Callable[[Float32Array], tuple[Float32Array, Float32Array]]
 
@@ -125,13 +125,13 @@ def vector_features(patch: Patch) -> dict[str, float]:
     are 0 and means NaN.
     """
     if patch.bz is None or patch.used is None or not np.isfinite(patch.bz).any():
-        return dict.fromkeys(_VECTOR, math.nan)
+        return dict.fromkeys(VECTOR_KEYWORDS, math.nan)
     values = sharp_parameters(patch)
     values["AREA"] = area_uhem(patch, patch.used)
     for name in ("MEANGBT", "MEANGBZ", "MEANGBH"):
         values[name] /= patch.step_mm
     values["SAVNCPP"] *= patch.arcsec**2
-    return {name: values[keyword] for name, keyword in _VECTOR.items()}
+    return {name: values[keyword] for name, keyword in VECTOR_KEYWORDS.items()}
 
 
 def _mean(values: Float64Array) -> float:

@@ -100,10 +100,10 @@ def test_what_is_rejected_or_not_answered_ends_with_status_1(sun, fetch):
 
 def test_a_server_that_refuses(fetch):
     with refusing() as url:
-        status, out, err = fetch("hmi", *days(2), "--jsoc", url)
-    assert status == 1
-    assert out.count("Connection refused") == 2
-    assert err.count("\n") == 1
+        for asked, more in ((("hmi", *days(20)), ()), (nrt_at(url, recent_issue()), ())):
+            status, out, err = fetch(*asked, *(("--jsoc", url) if asked[0] == "hmi" else more))
+            assert (status, out, err.count("\n"), err.count("Connection refused")) == (1, "", 1, 1)
+            assert err.endswith("; is there a network?\n")
 
 
 def test_the_server_can_be_named_by_the_environment(sun, fetch, monkeypatch):
@@ -161,17 +161,11 @@ def recent_issue():
 
 
 def nrt(sun, issue):
-    return (
-        "nrt",
-        "--issue",
-        f"{issue:%Y-%m-%dT%H:%M}",
-        "--jsoc",
-        sun.url,
-        "--jsoc2",
-        sun.url,
-        "--swpc",
-        sun.url + "/json",
-    )
+    return nrt_at(sun.url, issue)
+
+
+def nrt_at(url, issue):
+    return ("nrt", "--issue", f"{issue:%Y-%m-%dT%H:%M}", "--jsoc", url, "--jsoc2", url, "--swpc", url + "/json")
 
 
 def test_sharp_keywords_become_one_table(sun, fetch, tmp_path):
