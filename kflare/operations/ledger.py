@@ -192,8 +192,8 @@ class Ledger:
 
         return probabilities_table(self._ask, since, until, regions=regions)
 
-    def noaa_numbers(self, until: datetime | None = None) -> "pd.DataFrame":
-        """The NOAA numbers that forecasts gave the regions, of observations up to a time if one is given.
+    def noaa_numbers(self, until: datetime | None = None, *, regions: Sequence[str] | None = None) -> "pd.DataFrame":
+        """The NOAA numbers that forecasts gave the regions, or those named, of observations up to a time if given.
 
         Returns
         -------
@@ -202,7 +202,7 @@ class Ledger:
         """
         from kflare.operations.ledger_tables import noaa_numbers_table
 
-        return noaa_numbers_table(self._ask, until)
+        return noaa_numbers_table(self._ask, until, regions)
 
     def record_flares(
         self, flares: "FlareList", *, since: datetime, until: datetime, source: str, recorded: datetime | None = None

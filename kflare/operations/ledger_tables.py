@@ -76,7 +76,7 @@ def probabilities_table(ask: _Ask, since: datetime, until: datetime, *, regions:
     return table.sort_values(["time", "rank", "number", "threshold"], ignore_index=True)
 
 
-def noaa_numbers_table(ask: _Ask, until: datetime | None) -> pd.DataFrame:
+def noaa_numbers_table(ask: _Ask, until: datetime | None, named: Sequence[str] | None) -> pd.DataFrame:
     """`Ledger.noaa_numbers`."""
     cycles, regions = schema.cycles, schema.regions
     first = func.min(cycles.c.data_time)
@@ -87,6 +87,8 @@ def noaa_numbers_table(ask: _Ask, until: datetime | None) -> pd.DataFrame:
     )
     if until is not None:
         asked = asked.where(cycles.c.data_time <= until)
+    if named is not None:
+        asked = asked.where(regions.c.region.in_(named))
     rows = [(time, region, number) for time, region, noaa in ask(asked) for number in _numbers(noaa)]
     table = pd.DataFrame(rows, columns=["time", "region", "noaa"]).astype({"noaa": "Int64"})
     return table.assign(time=pd.to_datetime(table["time"], utc=True).astype("datetime64[us, UTC]"))

@@ -79,7 +79,7 @@ def measure_disk(
         known = [ledger.features(measured.time - LOOK_BACK, before)]
         known += _measured_before(inputs, measured, names, options)
         earlier = pd.concat([one for one in known if len(one)] or known[:1], ignore_index=True)
-        past = RegionHistory(earlier, ledger.noaa_numbers(before))
+        past = RegionHistory(earlier, ledger.noaa_numbers(before, regions=names))
         rows = complete_rows(rows, past, flares=flares, xray=inputs.xray)
         if flares is not None and unassigned_rows(rows["time"], flares).any():
             remarks.append("the list of flares does not tell of which regions they are: their history is not known")

@@ -185,6 +185,19 @@ def test_features_of_past_cycles(ledger: Ledger) -> None:
     assert ledger.features(ISSUE + 9 * SIX, ISSUE + 10 * SIX).empty
 
 
+def test_numbers_of_the_regions_of_now_are_found_by_their_names(ledger: Ledger) -> None:
+    for n, region in enumerate(("a", "b", "a", "c")):
+        ledger.record(forecast(ISSUE + n * SIX, noaa=(13579 + n, 13600), region=region))
+    everything = ledger.noaa_numbers()
+    assert sorted(everything["noaa"]) == [13579, 13580, 13581, 13582, *4 * [13600]]
+    order = ["region", "noaa"]
+    expected = everything[everything["region"].isin(["a", "c"])].sort_values(order, ignore_index=True)
+    found = ledger.noaa_numbers(regions=["a", "c", "new"]).sort_values(order, ignore_index=True)
+    pd.testing.assert_frame_equal(found, expected)
+    assert ledger.noaa_numbers(ISSUE + SIX, regions=["c"]).empty
+    assert ledger.noaa_numbers(regions=[]).empty
+
+
 def test_features_come_back_to_the_last_bit(ledger: Ledger) -> None:
     random = np.random.default_rng(3)
     values = pd.DataFrame(random.lognormal(0, 20, (2, 50)), [2, 1], [f"F{n:02d}" for n in range(50)])
