@@ -185,23 +185,19 @@ class FlareList:
         write_whole(path, plain.to_csv(index=False))
 
 
+@by_distinct  # a list of 50,000 flares has 500 classes
 def class_fluxes(goes_class: pd.Series) -> pd.Series:
     """Peak fluxes in W m^-2, float64; NaN where the class is unreadable, 0, or X10000 and more."""
-    return by_distinct(_fluxes, goes_class)  # a list of 50,000 flares has 500 classes
-
-
-def _fluxes(goes_class: pd.Series) -> pd.Series:
     parts = goes_class.str.extract(_CLASS)
     flux = pd.to_numeric(parts[1] + parts[0].map(_EXPONENT), errors="coerce").astype("float64")
     return flux.where((flux > 0) & (flux < _FLUX_LIMIT))
 
 
+@by_distinct
 def irradiance_classes(goes_class: pd.Series) -> pd.Series:
     """Classes that carry SWPC's factor, on today's scale; "" where one is unreadable."""
-    return by_distinct(
-        lambda seen: (_fluxes(seen) / SWPC_FACTOR).map(flux_to_class, na_action="ignore").fillna("").astype("str"),
-        goes_class,
-    )
+    flux = class_fluxes(goes_class) / SWPC_FACTOR
+    return flux.map(flux_to_class, na_action="ignore").fillna("").astype("str")
 
 
 def _as_utc(times: pd.Series, name: str, source: str) -> pd.Series:

@@ -118,7 +118,7 @@ def _repaired(raw: pd.DataFrame, source: str, *, alone: bool) -> tuple[pd.DataFr
     repairs = dict.fromkeys(REPAIRS, 0)
     rows = pd.DataFrame(index=raw.index)
     rows["start"] = _starts(raw, source)
-    written = by_distinct(_classes, raw["goes_class"])
+    written = _classes(raw["goes_class"])
     rows["goes_class"] = written.pop("goes_class")
     rows["flux"] = class_fluxes(rows["goes_class"])
 
@@ -165,19 +165,20 @@ def _repaired(raw: pd.DataFrame, source: str, *, alone: bool) -> tuple[pd.DataFr
 
 
 def _add_region_and_position(rows: pd.DataFrame, raw: pd.DataFrame, repairs: dict[str, int]) -> None:
-    number = functools.partial(pd.to_numeric, errors="coerce")
+    number = by_distinct(functools.partial(pd.to_numeric, errors="coerce"))
     if "noaa" in raw:
         rows["noaa"] = full_region_numbers(raw["noaa"], rows["start"])
-        repairs["regions_completed"] = int((rows["noaa"] > by_distinct(number, raw["noaa"])).sum())
+        repairs["regions_completed"] = int((rows["noaa"] > number(raw["noaa"])).sum())
     else:
         rows["noaa"] = pd.array([pd.NA] * len(rows), dtype="Int64")
     for name, limit in (("lon", 180), ("lat", 90)):
-        degrees = by_distinct(number, raw[name]) if name in raw else pd.Series(np.nan, rows.index)
+        degrees = number(raw[name]) if name in raw else pd.Series(np.nan, rows.index)
         inside = degrees.abs() <= limit
         rows[name] = degrees.where(inside).astype("float64")
         repairs["positions_dropped"] += int((degrees.notna() & ~inside).sum())
 
 
+@by_distinct
 def _classes(text: pd.Series) -> pd.DataFrame:
     """Classes as "M3.1", "" where they are none, and by name of the repair whether it was needed."""
     parts = text.str.upper().str.extract(_CLASS_AS_WRITTEN)
@@ -217,14 +218,10 @@ def _starts(raw: pd.DataFrame, source: str) -> pd.Series:
 
 def _clock(text: pd.Series) -> pd.Series:
     """Time since midnight of "0105", "01:05" or "01:05:30"; NaT where it is none. 2400 is the next midnight."""
-    return by_distinct(_clock_as_written, text[~_dated(text)]).reindex(text.index)
+    return _clock_as_written(text[~text.str.match(_DAY)]).reindex(text.index)
 
 
-def _dated(text: pd.Series) -> pd.Series:
-    """Where a text begins with a day, so that it is no time of day."""
-    return text.str.match(_DAY)
-
-
+@by_distinct
 def _clock_as_written(text: pd.Series) -> pd.Series:
     parts = text.str.extract(_CLOCK).apply(pd.to_numeric)
     return pd.to_timedelta(3600 * parts[0] + 60 * parts[1] + parts[2].fillna(0), unit="s")
@@ -238,20 +235,16 @@ def _iso_date(match: re.Match[str]) -> str:
 
 def _times(text: pd.Series) -> pd.Series:
     """UTC of ISO 8601, with "-" or "/" and with or without a zone, and of 23-Oct-2013 20:41 (SolarSoft); else NaT."""
-    times = _iso_times(text.where(_dated(text), ""))
-    odd = text[times.isna()]
-    times = times.fillna(by_distinct(lambda seen: _iso_times(_as_iso(seen)), odd)) if len(odd) else times
+    times = _iso_times(text)
+    odd = times.isna()  # of most lists none
+    dated = text[odd].str.replace(_NAMED_MONTH, _iso_date, regex=True).str.replace("/", "-", regex=False)
+    times[odd] = _iso_times(dated.str.replace(r"\s*UTC?\s*$", "Z", regex=True))
     return times.where((times >= _FIRST) & (times < _LAST))
 
 
-def _as_iso(text: pd.Series) -> pd.Series:
-    dated = text.str.replace(_NAMED_MONTH, _iso_date, regex=True)
-    dated = dated.where(_dated(dated), "").str.replace("/", "-", regex=False)
-    return dated.str.replace(r"\s*UTC?\s*$", "Z", regex=True)
-
-
 def _iso_times(text: pd.Series) -> pd.Series:
-    return pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce").astype(TIME_DTYPE)
+    dated = text.where(text.str.match(_DAY), "")
+    return pd.to_datetime(dated, format="ISO8601", utc=True, errors="coerce").astype(TIME_DTYPE)
 
 
 def _merge_methods(columns: FlareColumns, source: str) -> FlareList:

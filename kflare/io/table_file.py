@@ -2,6 +2,7 @@
 
 import io
 import logging
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -76,12 +77,17 @@ def plausible_numbers(column: "pd.Series", source: str, *, low: float, high: flo
     return np.where(sound, values, np.nan)
 
 
-def by_distinct(rule: "Callable[[pd.Series], _Found]", given: "pd.Series") -> "_Found":
+def by_distinct(rule: "Callable[[pd.Series], _Found]") -> "Callable[[pd.Series], _Found]":
     """What a rule says of each cell of a column, worked out once for each that is distinct."""
-    import pandas as pd
 
-    codes, distinct = pd.factorize(given, use_na_sentinel=False)
-    return cast("_Found", rule(pd.Series(distinct)).iloc[codes].set_axis(given.index))
+    @wraps(rule)
+    def of_each(given: "pd.Series") -> "_Found":
+        import pandas as pd
+
+        codes, distinct = pd.factorize(given, use_na_sentinel=False)
+        return cast("_Found", rule(pd.Series(distinct)).iloc[codes].set_axis(given.index))
+
+    return of_each
 
 
 def _note(seen: "pd.Series", bad: "BoolArray", rule: str, lost: str) -> str:
