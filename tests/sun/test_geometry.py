@@ -1,5 +1,7 @@
 """Pixels of the disk on the Sun and back."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import numpy as np
@@ -12,7 +14,7 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.world import map_of
 from kflare.sun.constants import MICROHEMISPHERE_CM2, SOLAR_RADIUS_CM
 from kflare.sun.disk import Disk
-from kflare.sun.geometry import DiskGeometry, Observer, common_area, rotated
+from kflare.sun.geometry import DiskGeometry, Observer, common_area, earth_at, rotated
 
 TIME = datetime(2014, 3, 5, 6, tzinfo=UTC)
 
@@ -128,3 +130,34 @@ def test_common_area_of_boxes():
     boxes = [(0, 4, 0, 2), (3, 5, 1, 3), (10, 11, 0, 1)]
     assert common_area(boxes, boxes).tolist() == [[8, 1, 0], [1, 4, 0], [0, 0, 1]]
     assert common_area([], boxes).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "time", ["1996-08-06 19:10", "2003-11-04 19:29:07.25", "2016-12-31 23:59:59", "2026-11-20 03:00"]
+)
+def test_the_earth_is_where_sunpy_has_it(time):
+    from sunpy.coordinates import sun
+
+    earth = earth_at(datetime.fromisoformat(time).replace(tzinfo=UTC))
+    # The radius of the Sun differs by 300 km, a millisecond of light, in which it turns by 2e-7 degrees.
+    assert earth.lon == pytest.approx(sun.L0(time).to_value("deg"), abs=5e-7)
+    assert earth.lat == pytest.approx(sun.B0(time).to_value("deg"), abs=1e-8)
+    assert earth.distance == pytest.approx(sun.earth_distance(time).to_value("m"), abs=10)
+
+
+def test_regions_turn_as_sunpy_turns_them():
+    from astropy import units as u
+    from sunpy.sun.models import differential_rotation
+
+    lat, seconds = np.array([-60.0, -20.0, 0.0, 35.0]), np.array([-86400.0, 3600.0, 1e6, 5e5])
+    turned = differential_rotation(seconds * u.s, lat * u.deg, model="howard", frame_time="synodic").to_value("deg")
+    assert rotated(10.0, lat, seconds=seconds) == pytest.approx((10 + turned + 180) % 360 - 180, abs=1e-9)
+
+
+def test_where_the_earth_is_takes_no_astropy():
+    code = (
+        "import sys; from datetime import UTC, datetime; from kflare.sun.geometry import earth_at, rotated\n"
+        "earth_at(datetime(2014, 1, 3, tzinfo=UTC)); rotated(0, 20, seconds=60)\n"
+        "sys.exit(not {'astropy', 'sunpy'}.isdisjoint(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
