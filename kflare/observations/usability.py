@@ -66,4 +66,4 @@ def measured_counts(data: Float32Array, source: str, *, seconds: float, hmi: boo
     sound = (data >= low / seconds) & (data <= high / seconds)  # neither NaN nor infinite
     if not sound.any():
         raise DataError(f"`{source}` holds no measured value from {low:g} to {high:g} DN; give another image")
-    return np.where(sound, data, np.float32(np.nan))
+    return data if sound.all() else np.where(sound, data, np.float32(np.nan))

@@ -233,15 +233,27 @@ def read_segment(path: Path, *, known: _Image | None = None, width: int | None =
     the image `known` is of the same time and `width` pixels wide as this one, the pixels are not decoded anew.
     """
     payload = read_payload(path, what="an image in FITS", kinds=("FITS",))
-    with guarded_fits(payload, str(path), scaled=True) as file:
+    with guarded_fits(payload, str(path)) as file:
         image = file.image()
         card = image.header.__getitem__
         header = Header(card, str(path))
         same = known is not None and image.shape == known.data.shape == (width, width)
         if known is not None and same and header.time() == known.header.time():
             return _Image(known.data, header, card)
-        data = file.pixels(image)
-        return _Image(data if data.dtype.kind in "iu" else data.astype(np.float32), header, card)
+        return _Image(_physical(file.pixels(image), header), header, card)
+
+
+def _physical(raw: npt.NDArray[Any], header: Header) -> npt.NDArray[Any]:
+    """Values float32, NaN where BLANK; integers where nothing is to be done. Astropy would scale all in float64."""
+    scale, zero, blank = header.number("BSCALE") or 1.0, header.number("BZERO") or 0.0, header.number("BLANK")
+    if raw.dtype.kind in "iu" and (scale, zero, blank) == (1.0, 0.0, None):
+        return raw
+    out = np.empty(raw.shape, np.float32)
+    for band in (slice(first, first + _BAND) for first in range(0, len(raw), _BAND)):
+        out[band] = raw[band] * scale + zero
+        if blank is not None and raw.dtype.kind in "iu":
+            out[band][raw[band] == blank] = np.nan
+    return out
 
 
 def _shape(rows: slice, columns: slice) -> tuple[int, int]:
