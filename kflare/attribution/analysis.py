@@ -200,7 +200,8 @@ def analyse(
     about = {"model": model, "flaring": f">= {threshold}1.0 within 24 h", "flare_scale": flares.scale}
     summary = {**about, **_sizes(images, rows), "not_analysed": len(failures), "settings": asdict(chosen)}
     found = {"images": images.drop(columns="path"), "regions": rows, **tables}
-    written = [_write_csv(table, output / f"{name}.csv") for name, table in found.items()]
+    how: dict[str, Any] = {"index": False, "float_format": "%.6g", "date_format": "%Y-%m-%dT%H:%M:%SZ"}
+    written = [write_whole(output / f"{name}.csv", table.to_csv(**how)) for name, table in found.items()]
     written.append(write_whole(output / "summary.json", json.dumps(summary, indent=2)))
 
     from kflare.attribution.analysis_figures import write_figures
@@ -287,10 +288,3 @@ def _sizes(images: pd.DataFrame, rows: pd.DataFrame) -> dict[str, Any]:
         sizes["flaring_regions_with_sharp"] = int(rows.loc[hours.index, "flaring"].sum())
         sizes["sharp_hours_median"] = float(hours.abs().median()) if len(hours) else None
     return sizes
-
-
-def _write_csv(table: pd.DataFrame, path: Path) -> Path:
-    plain = table.copy()
-    if "time" in plain:
-        plain["time"] = plain["time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return write_whole(path, plain.to_csv(index=False, float_format="%.6g"))

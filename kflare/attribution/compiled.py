@@ -84,15 +84,12 @@ class CompiledAttribution:
             if "grad_cam_plus_plus" in wanted:
                 found["grad_cam_plus_plus"].append(_grad_cam_plus_plus(score, gradient, activation))
         if "saliency" in wanted:
-            found["saliency"] = self._saliency(images)
+            with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+                tape.watch(images)
+                plain = tf.unstack(self._plain(images, training=False), axis=1)
+            found["saliency"] = [tape.gradient(score, images)[..., 0] for score in plain]
         exact = self._exact.maps(groups) if "cam" in wanted else {}
         return {"logits": logits, **exact, **{method: tf.stack(maps, axis=-1) for method, maps in found.items()}}
-
-    def _saliency(self, images: tf.Tensor) -> list[tf.Tensor]:
-        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-            tape.watch(images)
-            scores = tf.unstack(self._plain(images, training=False), axis=1)
-        return [tape.gradient(score, images)[..., 0] for score in scores]
 
     @cached_property
     def _plain(self) -> keras.Model:

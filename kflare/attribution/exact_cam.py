@@ -56,9 +56,7 @@ class ExactCam:
         if dense is None or not isinstance(mean, keras.layers.GlobalAveragePooling2D):
             seen = "no dense layer" if mean is None else f"`{mean.name}` before its last dense layer"
             raise ModelError(f"model `{model.name}` has {seen}: an exact CAM needs a global average there")
-        height, width = mean.input.shape[1:3]
-        parts = _walk(mean.input, lambda: tf.convert_to_tensor(dense.kernel), (1, 1))
-        groups = [_Group(output, weight, height * rows, width * columns) for output, weight, (rows, columns) in parts]
+        groups = _walk(mean.input, lambda: tf.convert_to_tensor(dense.kernel), *mean.input.shape[1:3])
         self._groups = sorted(groups, key=lambda group: -group.rows)
         names = [_maker(group.output).name for group in self._groups]
         if layer not in names:
@@ -106,26 +104,23 @@ class ExactCam:
         return total, tf.reduce_mean(maps[self._shown], axis=(1, 2))
 
 
-_Part = tuple[Any, Callable[[], tf.Tensor], tuple[int, int]]
-
-
-def _walk(output: Any, weight: Callable[[], tf.Tensor], pooled: tuple[int, int]) -> Iterator[_Part]:
-    """Outputs of the first layers up the graph that are not linear, their weight, and how far they are pooled."""
+def _walk(output: Any, weight: Callable[[], tf.Tensor], rows: int, columns: int) -> Iterator[_Group]:
+    """The outputs of the first layers up the graph that are not linear; of `output` so many cells are seen."""
     layer = _maker(output)
     pooling = isinstance(layer, keras.layers.AveragePooling2D)
     if pooling and layer.padding == "valid" and layer.pool_size == layer.strides:
-        rows, columns = layer.pool_size
-        yield from _walk(layer.input, weight, (pooled[0] * rows, pooled[1] * columns))
+        down, across = layer.pool_size
+        yield from _walk(layer.input, weight, rows * down, columns * across)
     elif isinstance(layer, keras.layers.BatchNormalization):
-        yield from _walk(layer.input, partial(_normalised, layer, weight), pooled)
+        yield from _walk(layer.input, partial(_normalised, layer, weight), rows, columns)
     elif isinstance(layer, keras.layers.Concatenate):
         first = 0
         for part in layer.input:
             last = first + part.shape[-1]
-            yield from _walk(part, partial(_rows, weight, first, last), pooled)
+            yield from _walk(part, partial(_slice, weight, first, last), rows, columns)
             first = last
     else:
-        yield output, weight, pooled
+        yield _Group(output, weight, rows, columns)
 
 
 def _normalised(layer: keras.layers.BatchNormalization, weight: Callable[[], tf.Tensor]) -> tf.Tensor:
@@ -133,7 +128,7 @@ def _normalised(layer: keras.layers.BatchNormalization, weight: Callable[[], tf.
     return weight() * (scale if layer.gamma is None else scale * layer.gamma)[:, None]
 
 
-def _rows(weight: Callable[[], tf.Tensor], first: int, last: int) -> tf.Tensor:
+def _slice(weight: Callable[[], tf.Tensor], first: int, last: int) -> tf.Tensor:
     return weight()[first:last]
 
 

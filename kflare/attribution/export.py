@@ -156,8 +156,11 @@ def export(jobs: Sequence[ImageJob], source: AttributionModel, settings: Export)
     made = _made([job for job in jobs if not job.done], source, settings)
     for job in jobs:
         try:
-            alone: Made | None = (read_attribution(job.target), None, {}, None) if job.done else None
-            attribution, field, more, scale = alone or _usable(next(made))
+            found = (read_attribution(job.target), None, {}, None) if job.done else next(made)
+            if isinstance(found, str):
+                yield ImageResult(job, [], found)
+                continue
+            attribution, field, more, scale = found
             patches: list[RegionPatch] = []
             if settings.regions is not None:
                 patches = place_regions(regions_near(_regions(settings.regions), attribution.time), attribution.frame)
@@ -166,12 +169,6 @@ def export(jobs: Sequence[ImageJob], source: AttributionModel, settings: Export)
             yield ImageResult(job, [row | more for row in _rows(attribution, patches)], scale=scale)
         except DataError as error:
             yield ImageResult(job, [], str(error))
-
-
-def _usable(made: Made | str) -> Made:
-    if isinstance(made, str):
-        raise DataError(made)
-    return made
 
 
 def _rows(attribution: Attribution, patches: list[RegionPatch]) -> list[dict[str, Any]]:

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from kflare.attribution.attribution_file import Attribution
@@ -180,22 +181,14 @@ def _overlay(
     axes: Axes, map_: FloatArray, *, signed: bool = False, opacity: float = 0.65, extent: _Extent = None
 ) -> Any:
     """A map over a magnetogram: the larger its value, the more opaque, up to `opacity`."""
-    low = -1 if signed else 0
-    colours = _fading("PuOr" if signed else "inferno", signed=signed, opacity=opacity)
-    shown = np.clip(map_, low, 1)
-    return axes.imshow(shown, cmap=colours, vmin=low, vmax=1, extent=extent, interpolation="nearest")
-
-
-def _fading(name: str, *, signed: bool, opacity: float) -> Colormap:
-    from matplotlib import colormaps
-
-    # An odd number of levels, so that one of them is 0, which is transparent.
-    strength = np.abs(np.linspace(-1 if signed else 0, 1, 257))
     # The dark end of "inferno" would hide the magnetogram it lies on, so it starts in its red.
-    colours = colormaps[name](np.linspace(0, 1, 257) if signed else np.linspace(0.45, 1, 257))
+    name, low, first = ("PuOr", -1, 0) if signed else ("inferno", 0, 0.45)
+    # An odd number of levels, so that one of them is 0, which is transparent.
+    colours = colormaps[name](np.linspace(first, 1, 257))
     # Opaque from 0.4 on: most of a guided gradient lies far below its largest value.
-    colours[:, 3] = opacity * np.minimum(1, 2.5 * strength)
-    return ListedColormap(colours)
+    colours[:, 3] = opacity * np.minimum(1, 2.5 * np.abs(np.linspace(low, 1, 257)))
+    shown, fading = np.clip(map_, low, 1), ListedColormap(colours)
+    return axes.imshow(shown, cmap=fading, vmin=low, vmax=1, extent=extent, interpolation="nearest")
 
 
 def _mask(axes: Axes, mask: BoolArray, colour: str, extent: _Extent) -> None:

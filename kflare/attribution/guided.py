@@ -41,10 +41,9 @@ def require_guidable(model: keras.Model) -> list[str]:
 def require_convolution(model: keras.Model, layer: str) -> None:
     """Refuse a layer that Grad-CAM cannot look at: absent, or no map of shape (N, h, w, channels); `ModelError`."""
     convolutions = [item.name for item in model.layers if isinstance(item, keras.layers.Conv2D)]
-    if not convolutions:
-        raise ModelError(f"model `{model.name}` has no convolution, so Grad-CAM has no meaning for it")
     if layer not in convolutions:
-        raise ModelError(f"model `{model.name}` has no convolution `{layer}`; it has {', '.join(convolutions)}")
+        seen = ", ".join(convolutions) or "none"
+        raise ModelError(f"model `{model.name}` has no convolution `{layer}`; it has {seen}")
 
 
 def guided_copy(model: keras.Model) -> keras.Model:

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
@@ -46,20 +45,11 @@ class ValueTable:
         if len(self._waiting) >= _BATCH:
             self._write()
 
-    def __enter__(self) -> Self:
-        self._file = self._open()
-        self._file.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.__exit__(kind, error, trace)
-
     @contextmanager
-    def _open(self) -> Iterator[None]:
+    def open(self) -> Iterator[Self]:
+        """Begin the file, and end it whole behind the last row; the one before stays where that does not come about."""
         with parquet_writer(self.path, self._columns, whole=["noaa"]) as self._append:
-            yield
+            yield self
             self._write()
 
     def _write(self) -> None:

@@ -95,7 +95,7 @@ def _export(
     apart: dict[str, float] = {}
     columns = value_columns([name for name in source.methods if name not in ANSWERED_METHODS])
     with (
-        ValueTable(settings.folder / "attribution.parquet", outcomes=outcomes, more=columns) as table,
+        ValueTable(settings.folder / "attribution.parquet", outcomes=outcomes, more=columns).open() as table,
         run_tasks(work, batches, **workers) as results,
     ):
         for result in progress(results, total=len(jobs), desc="attributing", unit="image", smoothing=0.05):

@@ -62,22 +62,21 @@ def is_done(path: Path, observations: ObservationSet) -> bool:
     return bool(json.loads(metadata.get(_META, b"{}")).get("files") == _names(observations))
 
 
-def write_part(measured: Measured, observations: ObservationSet, path: Path) -> None:
-    """Write what was measured; the file takes its place when it is whole."""
-    view = measured.detection.geometry
-    about = {
-        "time": measured.time.isoformat(),
-        "status": measured.detection.status,
-        "reason": "",
-        "geometry": {**asdict(view), "shape": list(view.shape)},
-    }
-    _write(path, measured.rows, about, observations)
+def write_part(measured: Measured | str, observations: ObservationSet, path: Path) -> None:
+    """Write what was measured, or why a set could not be; the file takes its place when it is whole."""
+    import pyarrow as pa
+    from pyarrow import parquet
 
-
-def write_failure(reason: str, observations: ObservationSet, path: Path) -> None:
-    """Write that a set could not be measured, and why."""
-    about = {"time": observations.time.isoformat(), "status": NO_DATA, "reason": reason, "geometry": None}
-    _write(path, pd.DataFrame(), about, observations)
+    about: dict[str, Any] = {"time": observations.time.isoformat(), "status": NO_DATA, "reason": measured}
+    rows, geometry = pd.DataFrame(), None
+    if not isinstance(measured, str):
+        rows, view = measured.rows, measured.detection.geometry
+        about = {"time": measured.time.isoformat(), "status": measured.detection.status, "reason": ""}
+        geometry = {**asdict(view), "shape": list(view.shape)}
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    described = json.dumps({**about, "geometry": geometry, "files": _names(observations)}).encode()
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _META: described})
+    write_whole(path, lambda file: parquet.write_table(table, file))
 
 
 def read_part(path: Path, *, columns: Sequence[str] | None = None) -> Part:
@@ -107,16 +106,6 @@ def _detection(time: datetime, geometry: dict[str, Any], rows: pd.DataFrame) -> 
 
 def _names(observations: ObservationSet) -> list[str]:
     return [path.name for path in observations.files]
-
-
-def _write(path: Path, rows: pd.DataFrame, about: dict[str, Any], observations: ObservationSet) -> None:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    table = pa.Table.from_pandas(rows, preserve_index=False)
-    described = json.dumps({**about, "files": _names(observations)}).encode()
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _META: described})
-    write_whole(path, lambda file: parquet.write_table(table, file))
 
 
 @dataclass(frozen=True)
@@ -168,7 +157,7 @@ def measure_all(jobs: Iterable[Job], options: Extraction) -> Iterator[Result]:
         try:
             measured = measure(job.observations, options=options)
         except DataError as error:
-            write_failure(str(error), job.observations, job.part)
+            write_part(str(error), job.observations, job.part)
             yield Result(job, 0, str(error))
             continue
         if job.picture is not None:

@@ -50,36 +50,22 @@ def export_image_model(
         outputs = {"probability": probability, "scores": scores, **calibration.outputs(probability), **maps}
         return only_usable(outputs, seen)
 
-    field = tf.TensorSpec((None, None, None, 1), tf.float32, name="magnetogram")
-    encoded = tf.TensorSpec((None,), tf.string, name="image")
+    def of_field_and_bytes(network: Attribute) -> tuple[Any, Any]:
+        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 1), tf.float32, name="magnetogram")])
+        def of_field(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
+            reduced = reduce_field(magnetogram, size=size)
+            return answer(usable(magnetogram, reduced), **_one_by_one(network, fill_and_scale(reduced)))
 
-    @tf.function(input_signature=[field])
-    def predict(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
-        reduced = reduce_field(magnetogram, size=size)
-        logits = _one_by_one(lambda image: {"logits": guided(image, training=False)}, fill_and_scale(reduced))
-        return answer(usable(magnetogram, reduced), **logits)
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image")])
+        def of_bytes(image: tf.Tensor) -> dict[str, tf.Tensor]:
+            return of_field(mask_space(bytes_to_gauss(image)))  # calls it, so that the graph holds it once
 
-    @tf.function(input_signature=[field])
-    def explain(magnetogram: tf.Tensor) -> dict[str, tf.Tensor]:
-        reduced = reduce_field(magnetogram, size=size)
-        return answer(usable(magnetogram, reduced), **_one_by_one(attribute, fill_and_scale(reduced)))
+        return of_field, of_bytes
 
-    @tf.function(input_signature=[encoded])
-    def predict_image(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return predict(mask_space(bytes_to_gauss(image)))
-
-    @tf.function(input_signature=[encoded])
-    def attribute_image(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return explain(mask_space(bytes_to_gauss(image)))
-
-    # Those of bytes call those of fields, so that the graph holds each once.
-    signatures = {
-        "serving_default": predict,
-        "predict_image": predict_image,
-        "attribute": explain,
-        "attribute_image": attribute_image,
-    }
-    write_signatures(signatures, directory)
+    predict, predict_image = of_field_and_bytes(lambda image: {"logits": guided(image, training=False)})
+    explain, explain_image = of_field_and_bytes(attribute)
+    signatures = {"serving_default": predict, "predict_image": predict_image}
+    write_signatures(signatures | {"attribute": explain, "attribute_image": explain_image}, directory)
 
 
 def _one_by_one(network: Attribute, images: tf.Tensor) -> dict[str, tf.Tensor]:

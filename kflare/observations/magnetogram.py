@@ -42,46 +42,23 @@ class ByteScale:
 
 @dataclass(frozen=True, eq=False)
 class Magnetogram:
-    """A full-disk line-of-sight magnetogram.
+    """A full-disk line-of-sight magnetogram in float32 gauss, (H, H): row 0 = north, column 0 = east.
 
-    Parameters
-    ----------
-    data : numpy.ndarray, float32, shape (H, H)
-        Line-of-sight magnetic field in gauss; row 0 = north, column 0 = east, NaN off the disk and where not measured.
-    time : datetime.datetime
-        When it was observed. Aware; any time zone is converted to UTC.
-    disk : Disk
-        Centre and radius of the solar disk in pixels of `data`.
-    instrument : str
-        "HMI", "MDI", "synthetic" or "unknown"; as in the header for another one that was read on request.
-    source : str
-        File or simulation that it came from, for messages.
-    byte_range : float or None
-        Field strength of byte 255 in gauss, where the values came from an 8-bit image; None for physical data.
-    quality : int or None
-        QUALITY of the header as a mask of 32 bits without sign; None where there is none.
-    quality_note : str
-        What a quality policy has to say of it: "" nothing, "degraded: ..." or, if rejected ones were asked for,
-        "rejected: ..."; see `kflare.observations.quality`.
-    observer : Observer or None
-        Where it was taken from, if that is known; see `seen_from`.
-    roll : float
-        Degrees by which solar north lies clockwise of up, a rest of at most a quarter that was not worth interpolating.
-    byte_scale : ByteScale or None
-        Who says what `byte_range` is, of a file that was read.
+    `data` are NaN off the disk and where not measured; `time` is aware, and is converted to UTC. Other data, or a
+    `quality` beyond 32 bits, raise `DataError`.
     """
 
-    data: Float32Array
-    time: datetime
-    disk: Disk
-    instrument: str
-    source: str
-    byte_range: float | None = None
-    quality: int | None = None
-    quality_note: str = ""
-    observer: Observer | None = None
-    roll: float = 0.0
-    byte_scale: ByteScale | None = None
+    data: Float32Array  # line-of-sight field in gauss
+    time: datetime  # when it was observed
+    disk: Disk  # centre and radius of the solar disk in pixels of `data`
+    instrument: str  # "HMI", "MDI", "synthetic" or "unknown"; as in the header for another one that was read on request
+    source: str  # file or simulation that it came from, for messages
+    byte_range: float | None = None  # field of byte 255 in gauss, of an 8-bit image; None for physical data
+    quality: int | None = None  # QUALITY of the header as a mask of 32 bits without sign; None where there is none
+    quality_note: str = ""  # "", "degraded: ..." or, if such were asked for, "rejected: ...": see `quality.judge`
+    observer: Observer | None = None  # where it was taken from, if that is known; see `seen_from`
+    roll: float = 0.0  # degrees by which north lies clockwise of up: at most a quarter, not worth interpolating
+    byte_scale: ByteScale | None = None  # who says what `byte_range` is, of a file that was read
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, np.ndarray) or self.data.dtype != np.float32:

@@ -31,38 +31,20 @@ def read_magnetogram(
 ) -> Magnetogram:
     """Read a full-disk magnetogram: FITS of HMI or MDI, JP2 of Helioviewer, JPEG or PNG of an image archive.
 
-    The kind of file is recognised by its first bytes, not by its suffix; a FITS file may be packed with gzip.
+    The kind of file is recognised by its first bytes, not by its suffix; a FITS file may be packed with gzip. FITS and
+    JP2 need their header (see `kflare.observations.readers`), JPEG or PNG must be 8-bit grey, square, north up, west
+    right, black off the disk. The result is in gauss, NaN off the disk.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        FITS and JP2: with their header; see `kflare.observations.readers`. JPEG or PNG: 8-bit grey, square, north up,
-        west right, black off the disk.
-    byte_range, model_range : float, optional
-        For images of bytes without a header that tells: field strength R of byte 255 in gauss, as told, and of the
-        images that a model learnt from. Without them R is measured; see `byte_scale.choose_byte_scale`.
-    disk : Disk, optional
-        The solar disk, where it is known better than the image shows or the header says; in pixels of the file, turned
-        north up.
-    time : datetime.datetime, optional
-        Observation time, aware, where name or header do not tell or are wrong.
-    size : int, optional
-        Width and height of the result: the mean over areas, as of :meth:`Magnetogram.resized`.
-    policy : str or QualityPolicy
-        Which images are rejected: "default", "strict", "any" (none), or one's own; see `kflare.observations.quality`.
-    hmi_scale : bool
-        Whether fields of MDI are brought to the scale of HMI; see :meth:`Magnetogram.on_hmi_scale`.
+    For images of bytes without a header that tells, `byte_range` is the field strength R of byte 255 in gauss, as told,
+    and `model_range` that of the images that a model learnt from; without them R is measured
+    (`byte_scale.choose_byte_scale`). `disk`, in pixels of the file turned north up, and `time`, aware, are taken where
+    they are known better than image, header or name tell. `size` is width and height of the result, a mean over areas
+    as of :meth:`Magnetogram.resized`; with `hmi_scale` fields of MDI are brought to the scale of HMI
+    (:meth:`Magnetogram.on_hmi_scale`). The `policy` says which images are rejected: "default", "strict", "any" (none),
+    or one's own (`kflare.observations.quality`).
 
-    Returns
-    -------
-    Magnetogram
-        In gauss, NaN off the disk.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, damaged, of another kind, no full disk, its time is unknown, the policy rejects it, or
-        its quiet Sun contradicts R.
+    DataError: the file is missing, damaged, of another kind, no full disk, its time is unknown, the policy rejects it,
+    or its quiet Sun contradicts R.
     """
     options = Options(str(path), policy_named(policy), byte_range, model_range, disk, time, size)
     reader, payload = open_reader(path)

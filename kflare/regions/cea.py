@@ -15,7 +15,7 @@ from kflare.errors import DataError
 from kflare.io.arrays import BoolArray, Float32Array, Float64Array, FloatArray
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.vector_field import FullDiskVector
-from kflare.sun.constants import AU_M, MICROHEMISPHERE_CM2, SOLAR_RADIUS_M
+from kflare.sun.constants import AU_M, SOLAR_RADIUS_M
 from kflare.sun.geometry import Box, DiskGeometry, in_box
 
 #: Degrees per pixel of all SHARP CEA maps; 364 km.
@@ -57,11 +57,6 @@ class Patch:
     def pixel_area_cm2(self) -> float:
         """Area of a pixel on the Sun, cm²."""
         return self.step_m**2 * 1e4
-
-    @property
-    def pixel_area_uhem(self) -> float:
-        """Area of a pixel on the Sun, millionths of the hemisphere."""
-        return self.pixel_area_cm2 / MICROHEMISPHERE_CM2
 
     @property
     def step_mm(self) -> float:

@@ -102,7 +102,12 @@ def measure(observations: ObservationSet, *, options: Extraction | None = None) 
     if measured:
         for values, numbers in zip(measured, _harps(observations, detection), strict=True):
             values.harpnum = numbers[0] if numbers else None
-        vector = _vector(observations, magnetogram, measured, options)
+        try:
+            files, how = _segments(observations), options.disambiguation
+            vector = read_vector(*files, magnetogram=magnetogram, method=how, apart=options.tolerance)
+        except DataError as error:
+            for values in measured:
+                values.lack(_GROUPS["VEC"], _short(error))
         _measure_field(measured, detection, magnetogram, vector)
         # One image after the other, so that no more than one is in memory.
         _measure_image(measured, detection, observations.aia_1600, wavelength=1600, options=options)
@@ -140,19 +145,6 @@ class _Values:
     def row(self) -> dict[str, Any]:
         """Cells of the table."""
         return {**self.values, "harpnum": self.harpnum, "missing": reasons_text(self.reasons)}
-
-
-def _vector(
-    observations: ObservationSet, magnetogram: Magnetogram, measured: list[_Values], options: Extraction
-) -> FullDiskVector | None:
-    """The vector field, or None with the reason noted for every region."""
-    try:
-        segments = _segments(observations)
-        return read_vector(*segments, magnetogram=magnetogram, method=options.disambiguation, apart=options.tolerance)
-    except DataError as error:
-        for values in measured:
-            values.lack(_GROUPS["VEC"], _short(error))
-        return None
 
 
 def _segments(observations: ObservationSet) -> list[list[Path]]:

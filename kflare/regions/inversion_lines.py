@@ -108,7 +108,8 @@ def polarity_lines(field: FloatArray, *, threshold: float, method: str = "edges"
         raise SettingError(f"`threshold` of a polarity must be above 0 gauss, got {threshold}")
     if width < 1:
         raise SettingError(f"`width` must be at least 1 pixel, got {width}")
-    edges = [_edges(polarity) for polarity in (field >= threshold, field <= -threshold)]
+    polarities = ((field >= threshold).astype(np.float64), (field <= -threshold).astype(np.float64))
+    edges: list[BoolArray] = [canny(one, sigma=1.0) for one in polarities]  # type: ignore[no-untyped-call]
     if method == "edges":
         inversion = _dilated(edges[0], width) & _dilated(edges[1], width)
     else:
@@ -148,8 +149,3 @@ def neutral_lines(
 def _dilated(mask: BoolArray, side: int) -> BoolArray:
     grown: BoolArray = ndimage.binary_dilation(mask, np.ones((side, side), dtype=np.bool_))
     return grown
-
-
-def _edges(mask: BoolArray) -> BoolArray:
-    found: BoolArray = canny(mask.astype(np.float64), sigma=1.0)  # type: ignore[no-untyped-call]
-    return found

@@ -11,6 +11,7 @@ from kflare.io.arrays import BoolArray, FloatArray
 from kflare.regions.cea import Patch
 from kflare.regions.feature_table import feature_set
 from kflare.regions.inversion_lines import near_both_polarities, neutral_lines
+from kflare.sun.constants import MICROHEMISPHERE_CM2
 
 _NAMES: Final = tuple(feature.name for feature in feature_set("defn79") if feature.group in ("LOS", "NL"))
 _STRONG_FIELD: Final = 140.0  # gauss
@@ -77,7 +78,7 @@ def sharp_sample_features(patch: Patch) -> dict[str, float]:
 
 def area_uhem(patch: Patch, mask: BoolArray) -> float:
     """Area of the pixels of a mask, millionths of the hemisphere."""
-    return float(np.count_nonzero(mask)) * patch.pixel_area_uhem
+    return float(np.count_nonzero(mask)) * (patch.pixel_area_cm2 / MICROHEMISPHERE_CM2)
 
 
 def mean_gradient(field: FloatArray, mask: BoolArray) -> float:

@@ -127,13 +127,20 @@ def compare(
         for (method, threshold), score in found.scores
         if method == first
     ]
+    edges = np.arange(settings.bins + 1) / settings.bins
+    curves = [
+        pd.DataFrame({"method": method, "bin_from": edges[:-1], "bin_to": edges[1:]}).assign(
+            **vars(reliability(forecasts.observed, probability, bins=settings.bins))
+        )
+        for method, probability in forecasts.probability.items()
+    ]
     climatology, more = _against_climatology(forecasts, settings, labels, block_length)
     return Comparison(
         contingency=pd.DataFrame(tables, columns=["method", "threshold", "tp", "fp", "fn", "tn", "decides_at"]),
         scores=_frame(scored, ["method", "threshold", "score"]),
         differences=_frame(pairs, ["method", "other", "threshold", "score"]),
         climatology=climatology,
-        reliability=_reliability(forecasts, settings.bins),
+        reliability=pd.concat(curves, ignore_index=True),
         block_length=block_length,
         clusters=samples.clusters,
         event_clusters=len(np.unique(labels[forecasts.observed])),
@@ -200,16 +207,6 @@ def _against_climatology(
         if score != "msess" or threshold == settings.thresholds[0]
     ]
     return _frame(rows, columns).assign(samples=int(known.sum())), []
-
-
-def _reliability(forecasts: ForecastTable, bins: int) -> pd.DataFrame:
-    frames = []
-    for method, probability in forecasts.probability.items():
-        curve = reliability(forecasts.observed, probability, bins=bins)
-        edges = np.arange(bins + 1) / bins
-        frame = pd.DataFrame({"method": method, "bin_from": edges[:-1], "bin_to": edges[1:]})
-        frames.append(frame.assign(**vars(curve)))
-    return pd.concat(frames, ignore_index=True)
 
 
 def _frame(rows: list[tuple[tuple[Any, ...], Interval]], keys: list[str]) -> pd.DataFrame:

@@ -72,12 +72,8 @@ class Definition(NamedTuple):
     source: str  # with its evidence; "" = not of a contingency table
 
 
-def _definitions() -> dict[str, Definition]:
-    rows: list[dict[str, Any]] = [*stored_rows("kflare.verification", "scores.csv")]
-    return {row.pop("name"): Definition(**row | {"decimals": int(row["decimals"])}) for row in rows}
-
-
-DEFINITIONS: Final = _definitions()
+_ROWS: list[dict[str, Any]] = [*stored_rows("kflare.verification", "scores.csv")]
+DEFINITIONS: Final = {row.pop("name"): Definition(**row | {"decimals": int(row["decimals"])}) for row in _ROWS}
 """By the name of the score in the tables of `kflare.verification.comparison`. P events, Q others, N = P + Q samples."""
 
 

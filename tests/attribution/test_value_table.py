@@ -53,7 +53,7 @@ ROWS = [
 
 
 def test_outcomes_and_fluxes(tmp_path):
-    with ValueTable(tmp_path / "a.parquet", outcomes=OUTCOMES) as table:
+    with ValueTable(tmp_path / "a.parquet", outcomes=OUTCOMES).open() as table:
         for rows in ROWS:
             table.add(rows)
     read = pd.read_parquet(tmp_path / "a.parquet")
@@ -69,7 +69,7 @@ def test_outcomes_and_fluxes(tmp_path):
 
 
 def test_columns_types_and_units(tmp_path):
-    with ValueTable(tmp_path / "a.parquet") as table:
+    with ValueTable(tmp_path / "a.parquet").open() as table:
         table.add(ROWS[0])
     read = pd.read_parquet(tmp_path / "a.parquet")
     assert list(read) == [
@@ -83,14 +83,14 @@ def test_columns_types_and_units(tmp_path):
 
 
 def test_a_table_without_rows_has_its_columns(tmp_path):
-    with ValueTable(tmp_path / "a.parquet", outcomes=OUTCOMES):
+    with ValueTable(tmp_path / "a.parquet", outcomes=OUTCOMES).open():
         pass
     assert list(pd.read_parquet(tmp_path / "a.parquet"))[-2:] == ["flux24", "outcome"]
 
 
 def test_rows_reach_the_disk_on_the_way(tmp_path, monkeypatch):
     monkeypatch.setattr("kflare.attribution.value_table._BATCH", 3)
-    with ValueTable(tmp_path / "a.parquet") as table:
+    with ValueTable(tmp_path / "a.parquet").open() as table:
         for rows in ROWS:
             table.add(rows)
             assert len(table._waiting) < 3 + 4
@@ -103,7 +103,7 @@ def test_an_interrupted_table_leaves_the_one_before(tmp_path):
     path.write_bytes(b"before")
 
     def interrupted():
-        with ValueTable(path) as table:
+        with ValueTable(path).open() as table:
             table.add(ROWS[0])
             raise KeyboardInterrupt
 
@@ -115,4 +115,4 @@ def test_an_interrupted_table_leaves_the_one_before(tmp_path):
 
 def test_a_place_that_cannot_be_written_to(tmp_path):
     with pytest.raises(SettingError, match=r"cannot write `.*a\.parquet`"):
-        ValueTable(tmp_path / "missing" / "a.parquet").__enter__()
+        ValueTable(tmp_path / "missing" / "a.parquet").open().__enter__()

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kflare.datasets.region_features import TOLERANCES, complete_rows, features_of, to_forecast
-from kflare.datasets.region_parts import is_done, part_path, read_part, write_failure, write_part
+from kflare.datasets.region_parts import is_done, part_path, read_part, write_part
 from kflare.datasets.region_run import complete_run, table_columns
 from kflare.datasets.region_table import KEY_COLUMNS, read_region_table, region_flares_by_noaa
 from kflare.errors import DataError
@@ -135,7 +135,7 @@ def test_a_value_that_was_missing_then_and_one_that_is_missing_now(tmp_path):
 
 def test_outcomes_of_every_time(tmp_path):
     failed = part_path(tmp_path, observations(2))
-    write_failure("`a.fits` is damaged", observations(2), failed)
+    write_part("`a.fits` is damaged", observations(2), failed)
     parts = [
         write(tmp_path, 0, [], []),
         write(tmp_path, 1, [region(1, -80.0, limb=True), region(2, 0.0)], [None, 1.0]),

@@ -179,7 +179,15 @@ def cross_validate(
             if kept.exists():
                 parts.append(_read_kept(kept))
                 continue
-            rows = pd.concat([_rows(samples, fold, one) for one in units[name](fold, place)], ignore_index=True)
+            used = fold.validation | fold.test
+            own = samples[used].assign(fold=fold.name, span=np.where(fold.test[used], "test", "validation"))
+            found = (
+                own.assign(
+                    method=one.method, seed=one.seed, output=one.output[used], probability=one.probability[used],
+                    threshold=one.threshold, note=one.note,
+                ) for one in units[name](fold, place)
+            )  # fmt: skip
+            rows = pd.concat(found, ignore_index=True)
             write_whole(kept, partial(rows.to_parquet, index=False))
             parts.append(rows)
     rows = pd.concat(parts, ignore_index=True)
@@ -209,15 +217,6 @@ def cross_calibrated(rows: pd.DataFrame, rates: Mapping[str, float] | None = Non
             calibration = cross_fitted(OutOfSample.joined(known), own=str(own), resamples=0)
             rows.loc[part.index, "probability"] = calibration(part["output"].to_numpy("float32")).numpy()
     return rows
-
-
-def _rows(samples: pd.DataFrame, fold: Fold, forecast: MethodForecast) -> pd.DataFrame:
-    used = fold.validation | fold.test
-    return samples[used].assign(
-        fold=fold.name, span=np.where(fold.test[used], "test", "validation"), method=forecast.method,
-        seed=forecast.seed, output=forecast.output[used], probability=forecast.probability[used],
-        threshold=forecast.threshold, note=forecast.note,
-    )  # fmt: skip
 
 
 def _means(rows: pd.DataFrame) -> list[pd.DataFrame]:

@@ -21,7 +21,6 @@ from kflare.io.stored_table import stored_rows
 from kflare.models.crossvalidation.compare import compared, read_other_forecasts, verifiable
 from kflare.models.crossvalidation.folds import ENSEMBLE, NETWORK, Fold
 from kflare.models.crossvalidation.scores import METRICS, Metric, Scoreboard, scoreboard
-from kflare.models.registry import ModelSpec
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.evaluation import (
     NamedPeriod,
@@ -53,12 +52,6 @@ SHUFFLED = (
 )
 
 
-def published_tss(spec: ModelSpec, folds: Sequence[Fold]) -> Mapping[str, float] | None:
-    """TSS of the paper for a model and its folds; None where it has none."""
-    known = PUBLISHED_TSS[spec.event]
-    return known if spec.kind == "region" and all(fold.name in known for fold in folds) else None
-
-
 def as_text(
     board: Scoreboard, labels: Mapping[str, str], *, title: str, note: str = "",
     published: Mapping[str, float] | None = None,
@@ -67,7 +60,11 @@ def as_text(
 
     A `note` on the samples stands below the title.
     """
-    lines = [f"# {title}", *(["", note] if note else []), "", *_samples(board, labels)]
+    sizes = [("Datasets", "test samples", "with event", "clusters", "with event")]
+    for fold in board.folds:
+        counts = (fold["samples"], fold["events"], fold["clusters"], fold["event_clusters"])
+        sizes.append((labels.get(fold["name"], fold["name"]), *map(str, counts)))
+    lines = [f"# {title}", *(["", note] if note else []), "", *_grid(sizes)]
     quiet = [one_outcome(f"Test {fold['name']}", fold["events"], fold["samples"]) for fold in board.folds]
     lines += ["", *(f"* {line}" for line in quiet if line)] if any(quiet) else []
     for metric in METRICS:
@@ -103,14 +100,6 @@ def fold_labels(times: pd.Series, folds: Sequence[Fold]) -> dict[str, str]:
         train = str(first) if first == last else f"{first}-{last}"
         labels[fold.name] = f"Training ({train}), Validation ({int(fold.name) - 1}), Test ({fold.name})"
     return labels
-
-
-def _samples(board: Scoreboard, labels: Mapping[str, str]) -> list[str]:
-    rows = [("Datasets", "test samples", "with event", "clusters", "with event")]
-    for fold in board.folds:
-        counts = (fold["samples"], fold["events"], fold["clusters"], fold["event_clusters"])
-        rows.append((labels.get(fold["name"], fold["name"]), *map(str, counts)))
-    return _grid(rows)
 
 
 def _score_rows(
@@ -189,10 +178,12 @@ def write_report(
             name = f"samples shared with {methods}"
             boards[name], notes[name] = scoreboard(shared, resamples=resamples), told
     labels, board = fold_labels(task.samples["time"], folds), boards["all samples"]
+    paper = PUBLISHED_TSS[spec.event]
+    known = spec.kind == "region" and all(fold.name in paper for fold in folds)
     texts = [
         as_text(
             one, labels, title=f"{spec.name}, {spec.event_text} within 24 h, {name}", note=notes[name],
-            published=published_tss(spec, folds),
+            published=paper if known else None,
         )
         for name, one in boards.items()
     ]  # fmt: skip

@@ -82,7 +82,11 @@ def scoreboard(rows: pd.DataFrame, *, resamples: int = 2000) -> Scoreboard:
     groups = {name: alone[alone["method"] == name] for name in names}
     first = groups[names[0]]
     mean, summed = (_resampled(groups, folds, resamples) for folds in (first["fold"].to_numpy(), None))
-    board = Scoreboard(_folds(first), {}, {})
+    board = Scoreboard([], {}, {})
+    for name, part in first.groupby("fold", sort=False):
+        of_events = part["cluster"][part["observed"]].nunique()
+        sizes = {"samples": len(part), "events": int(part["observed"].sum()), "clusters": part["cluster"].nunique()}
+        board.folds.append({"name": str(name), **sizes, "event_clusters": of_events})
     for name, group in groups.items():
         parts = [part for _, part in group.groupby("fold", sort=False)]
         board.methods[name] = MethodScores(
@@ -121,19 +125,6 @@ def _resampled(groups: Mapping[str, pd.DataFrame], folds: npt.NDArray[Any] | Non
             else:
                 scores[name, metric] = samples.table_scores(values >= group[metric.threshold].to_numpy(np.float64))
     return samples.resample(scores, resamples=resamples)
-
-
-def _folds(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": str(name),
-            "samples": len(part),
-            "events": int(part["observed"].sum()),
-            "clusters": int(part["cluster"].nunique()),
-            "event_clusters": int(part["cluster"][part["observed"]].nunique()),
-        }
-        for name, part in rows.groupby("fold", sort=False)
-    ]
 
 
 def _value(part: pd.DataFrame, metric: Metric) -> float:

@@ -46,7 +46,8 @@ def magnetogram_from_image(payload: bytes, options: Options) -> Magnetogram:
     disk = require_full_disk(options.disk or find_disk(image, source=source), width, source)
     inside = disk_mask(width, disk)
     black = float(np.count_nonzero(inside & (image == 0))) / max(1, int(np.count_nonzero(inside)))
-    instrument = _instrument(source)
+    name = PurePath(source).name.lower()
+    instrument = next((known for known in ("HMI", "MDI", "synthetic") if known.lower() in name), "unknown")
     scale = choose_byte_scale(
         image, disk, source=source, instrument=instrument, option=options.byte_range, model=options.model_range
     )
@@ -80,22 +81,19 @@ def decode_grey(payload: bytes, *, source: str) -> npt.NDArray[np.uint8]:
         decoding(source, "is a damaged or truncated image"),
         Image.open(io.BytesIO(payload), formats=("JPEG", "PNG")) as image,
     ):
-        _require_grey_square(image.mode, *image.size, source=source)
+        width, height = image.size
+        if image.mode != "L":
+            raise DataError(
+                f"`{source}` must be an 8-bit grey image (mode L), got mode {image.mode}; "
+                "convert it to grey, or give the magnetogram instead of a coloured picture"
+            )
+        if width != height or not _MIN_WIDTH <= width <= MAX_WIDTH:
+            raise DataError(
+                f"`{source}` must be a square image of {_MIN_WIDTH} to {MAX_WIDTH} pixels, "
+                f"got {width} × {height}; give a full-disk magnetogram without frame or legend"
+            )
         # Reading all pixels is what reveals a file cut short.
         return np.array(image, dtype=np.uint8)
-
-
-def _require_grey_square(mode: str, width: int, height: int, *, source: str) -> None:
-    if mode != "L":
-        raise DataError(
-            f"`{source}` must be an 8-bit grey image (mode L), got mode {mode}; "
-            "convert it to grey, or give the magnetogram instead of a coloured picture"
-        )
-    if width != height or not _MIN_WIDTH <= width <= MAX_WIDTH:
-        raise DataError(
-            f"`{source}` must be a square image of {_MIN_WIDTH} to {MAX_WIDTH} pixels, "
-            f"got {width} × {height}; give a full-disk magnetogram without frame or legend"
-        )
 
 
 def find_disk(image: npt.NDArray[np.uint8], *, source: str = "image") -> Disk:
@@ -162,11 +160,6 @@ def _circle(x: Float64Array, y: Float64Array) -> tuple[float, float, float]:
     matrix = np.column_stack([2 * x, 2 * y, np.ones_like(x)])
     (a, b, c), *_ = np.linalg.lstsq(matrix, x**2 + y**2, rcond=None)
     return float(a), float(b), float(np.sqrt(max(c + a**2 + b**2, 0.0)))
-
-
-def _instrument(source: str) -> str:
-    name = PurePath(source).name.lower()
-    return next((known for known in ("HMI", "MDI", "synthetic") if known.lower() in name), "unknown")
 
 
 JPEG = Reader("JPEG", (".jpg", ".jpeg"), magnetogram_from_image, _time)

@@ -6,6 +6,7 @@ A 4096² image is worked on in bands of rows that stay in the processor's cache.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from kflare.observations.orientation import Orientation, orientation_of
 from kflare.observations.producers import gauss_per_unit
 from kflare.observations.quality import judge
 from kflare.observations.readers.reader import Options
-from kflare.observations.reduction import BAND, area_mean, resampled
-from kflare.sun.disk import Disk, column_mask, disk_columns, disk_mask
+from kflare.observations.reduction import BAND, resampled
+from kflare.sun.disk import column_mask, disk_columns, disk_mask
 
 # The part of the disk's radius within which missing pixels are counted, as JSOC does for its statistics: a ring that is
 # cut off at the limb by rounding or resampling hides nothing.
@@ -60,69 +61,58 @@ class Frame:
 
     def __init__(self, header: Header, width: int, options: Options) -> None:
         header.require_magnetogram()
-        self._source = header.source
-        self._options = options
-        self._width = width
-        self._instrument, self._named = header.instrument()
-        self._quality = header.quality()
-        self._doubts: tuple[str, ...] = ()
+        self._source, self._width = header.source, width
+        self._size = width if options.size is None else options.size
+        instrument, named = header.instrument()
+        quality = header.quality()
+        known: dict[str, Any] = {"policy": options.policy, "instrument": instrument, "quality": quality, "named": named}
         try:
-            self._time, self._gauss, self.orientation = _all_of(
+            time, self._gauss, self.orientation = _all_of(
                 lambda: options.time if options.time is not None else header.time(),
                 lambda: gauss_per_unit(header),
                 lambda: orientation_of(header, width, disk=options.disk),
             )
         except DataError:
             # Where QUALITY says that there is no image, it explains what is missing.
-            self._time = datetime.now(UTC)
-            if self._quality:
-                self._judge(0.0)
+            if quality:
+                judge(header.source, time=datetime.now(UTC), **known)
             raise
-        self._observer = header.observer(self._time)
-        self._doubts = tuple(header.doubts.values())
-        self._judge(0.0)
-
-    def _judge(self, missing: float) -> str:
-        return judge(
-            self._source,
-            policy=self._options.policy,
-            time=self._time,
-            instrument=self._instrument,
-            quality=self._quality,
-            missing=missing,
-            named=self._named,
-            doubts=self._doubts,
-        )
+        shown = named if instrument == "unknown" and named else instrument
+        about = {"time": time, "instrument": shown, "quality": quality, "observer": header.observer(time)}
+        self._about: dict[str, Any] = about
+        self._judge = partial(judge, header.source, time=time, doubts=tuple(header.doubts.values()), **known)
+        self._judge()
 
     def magnetogram(self, pixels: Pixels) -> Magnetogram:
         """Scale, turn, mask, check and reduce the pixels; the field must have both signs, within ±100 kG."""
         turn, disk, width = self.orientation, self.orientation.disk, self._width
         if pixels.byte_scale is None:
             pixels = replace(pixels, scale=pixels.scale * self._gauss, zero=pixels.zero * self._gauss)
-        seen = _Seen(self._source)
-        bands = seen.watch(_bands(pixels, turn), disk, width)
-        wanted = width if self._options.size is None else self._options.size
+        first, stop = disk_columns(width, replace(disk, radius=_COUNTED * disk.radius))
         data = np.empty((width, width), dtype=np.float32)
-        for row, values, measured in bands:
-            data[row : row + BAND] = np.where(measured, values, np.float32(np.nan))
-        seen.require_field()
+        counted, low, high = 0, 0.0, 0.0
+        for row, values, measured in _bands(pixels, turn):
+            rows = slice(row, row + BAND)
+            data[rows] = np.where(measured, values, np.float32(np.nan))
+            counted += int(np.count_nonzero(measured & column_mask(first[rows], stop[rows], width)))
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+        if not counted:
+            raise DataError(f"`{self._source}` holds no measured value on the disk; give another magnetogram")
+        _require_field(low, high, self._source)
         if turn.interpolates:
             data = resampled(data, (disk.x, disk.y), angle=turn.roll)
             data[~disk_mask(width, disk)] = np.nan
-        data = data if wanted == width else area_mean(data, wanted, source=self._source)
-        return Magnetogram(
+        magnetogram = Magnetogram(
             data,
-            self._time,
-            disk if wanted == width else disk.resized(width, wanted),
-            self._named if self._instrument == "unknown" and self._named else self._instrument,
-            self._source,
-            None if pixels.byte_scale is None else pixels.byte_scale.gauss,
-            quality=self._quality,
-            quality_note=self._judge(seen.missing),
-            observer=self._observer,
+            disk=disk,
+            source=self._source,
+            byte_range=None if pixels.byte_scale is None else pixels.byte_scale.gauss,
+            quality_note=self._judge(missing=1 - counted / int((stop - first).sum())),
             roll=0.0 if turn.interpolates else turn.roll,
             byte_scale=pixels.byte_scale,
+            **self._about,
         )
+        return magnetogram.resized(self._size)
 
 
 def _all_of(*questions: Callable[[], Any]) -> list[Any]:
@@ -140,47 +130,18 @@ def _all_of(*questions: Callable[[], Any]) -> list[Any]:
     return answers
 
 
-class _Seen:
-    """What goes by in the bands: how much of the disk is measured, and between which values."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._disk = 0
-        self._measured = 0
-        self._low = self._high = 0.0
-
-    def watch(self, bands: Iterator[_Band], disk: Disk, width: int) -> Iterator[_Band]:
-        """Hand the bands on."""
-        first, stop = disk_columns(width, replace(disk, radius=_COUNTED * disk.radius))
-        self._disk = int((stop - first).sum())
-        for band in bands:
-            row, values, measured = band
-            rows = slice(row, row + BAND)
-            self._measured += int(np.count_nonzero(measured & column_mask(first[rows], stop[rows], width)))
-            self._low = min(self._low, float(values.min()))
-            self._high = max(self._high, float(values.max()))
-            yield band
-
-    @property
-    def missing(self) -> float:
-        """Part of the disk, limb left out, that was not measured."""
-        return 1 - self._measured / self._disk if self._disk else 1.0
-
-    def require_field(self) -> None:
-        """DataError unless there was a line-of-sight field."""
-        if not self._measured:
-            raise DataError(f"`{self._source}` holds no measured value on the disk; give another magnetogram")
-        strongest = max(-self._low, self._high)
-        if strongest > _MAX_GAUSS:
-            raise DataError(
-                f"`{self._source}` is damaged: a field must be within ±{_MAX_GAUSS:g} gauss, got {strongest:g}; "
-                "download it again"
-            )
-        if not self._low < 0 < self._high:
-            raise DataError(
-                f"`{self._source}` is no magnetogram: a line-of-sight field has both signs on the disk, got values "
-                f"from {self._low:g} to {self._high:g}; give a magnetogram, not field strength or intensity"
-            )
+def _require_field(low: float, high: float, source: str) -> None:
+    """DataError unless values between these are those of a line-of-sight field, in gauss."""
+    strongest = max(-low, high)
+    if strongest > _MAX_GAUSS:
+        raise DataError(
+            f"`{source}` is damaged: a field must be within ±{_MAX_GAUSS:g} gauss, got {strongest:g}; download it again"
+        )
+    if not low < 0 < high:
+        raise DataError(
+            f"`{source}` is no magnetogram: a line-of-sight field has both signs on the disk, got values "
+            f"from {low:g} to {high:g}; give a magnetogram, not field strength or intensity"
+        )
 
 
 def _bands(pixels: Pixels, turn: Orientation) -> Iterator[_Band]:

@@ -73,17 +73,12 @@ def common_frame(first: Magnetogram, second: Magnetogram, *, size: int) -> tuple
     The first is only averaged over blocks. The second is interpolated to the disk of the first before that, at the
     larger of the two widths that its own resolution allows; where the disks already agree to 0.01 pixel it is not.
     """
-    if not _same_disk(first, second):
-        width = min(first.data.shape[0], second.data.shape[0])
-        second = aligned(second, disk=first.disk.resized(first.data.shape[0], width), width=width)
-    return first.resized(size), second.resized(size)
-
-
-def _same_disk(first: Magnetogram, second: Magnetogram) -> bool:
-    if first.data.shape != second.data.shape:
-        return False
     ours, theirs = first.disk, second.disk
-    return max(abs(ours.x - theirs.x), abs(ours.y - theirs.y), abs(ours.radius - theirs.radius)) <= 0.01
+    apart = max(abs(ours.x - theirs.x), abs(ours.y - theirs.y), abs(ours.radius - theirs.radius))
+    if first.data.shape != second.data.shape or apart > 0.01:
+        width = min(first.data.shape[0], second.data.shape[0])
+        second = aligned(second, disk=ours.resized(first.data.shape[0], width), width=width)
+    return first.resized(size), second.resized(size)
 
 
 def aligned(image: Magnetogram, *, disk: Disk, width: int) -> Magnetogram:

@@ -21,8 +21,7 @@ def file_pairs(folders: Sequence[Path], *, within: timedelta = timedelta(minutes
         if not folder.is_dir():
             raise SettingError(f"`{folder}` is no folder; give folders of magnetograms")
     if len(folders) > 1:
-        first = _timed(folders[:1])
-        second = _timed(folders[1:])
+        first, second = _timed(folders[:1]), _timed(folders[1:])
     else:
         files = _timed(folders)
         second = [(time, path) for time, path in files if _is_fits(path)]
@@ -42,13 +41,9 @@ def file_pairs(folders: Sequence[Path], *, within: timedelta = timedelta(minutes
 
 
 def _timed(folders: Sequence[Path]) -> list[tuple[datetime, Path]]:
-    found = []
-    for folder in folders:
-        for path in folder.iterdir():
-            if path.is_file() and path.name.lower().endswith(SUFFIXES):
-                time = time_from_name(path) or magnetogram_time(path)
-                found.append((time, path))
-    return sorted(found)
+    files = (path for folder in folders for path in folder.iterdir() if path.is_file())
+    named = (path for path in files if path.name.lower().endswith(SUFFIXES))
+    return sorted((time_from_name(path) or magnetogram_time(path), path) for path in named)
 
 
 def _is_fits(path: Path) -> bool:
