@@ -165,8 +165,11 @@ class Attribution:
 
     def map(self, method: str, label: str) -> tuple[Float32Array, dict[str, Any]]:
         """A raw map with row 0 = south, as FITS counts, and its header: what `sunpy.map.Map` takes."""
-        maps = self.maps[method][..., LABELS.index(label)]
-        header = _regridded(self.header, self.size, cell=self.cell(method), cells=maps.shape[0])
+        maps, cell = self.maps[method][..., LABELS.index(label)], self.cell(method)
+        # A pixel's centre is at its index, so its edge is at index - 1/2; FITS counts from 1, and rows from the south.
+        x, y = float(self.header["CRPIX1"]) - 1, self.size - float(self.header["CRPIX2"])
+        header = self.header | {name: float(self.header[name]) * cell for name in ("CDELT1", "CDELT2")}
+        header |= {"CRPIX1": (x + 0.5) / cell + 0.5, "CRPIX2": len(maps) - (y + 0.5) / cell + 0.5}
         header |= {"METHOD": method, "LABEL": label, "LAYER": _LAYERS.get(method, "magnetogram"), **self.cards()}
         share = self.share[LABELS.index(label)]
         if method == "grad_cam" and math.isfinite(share):
@@ -260,16 +263,6 @@ def _with_comments(cards: Mapping[str, Any]) -> Any:
     from astropy.io import fits
 
     return fits.Header([(key, value, _COMMENTS.get(key, "")) for key, value in cards.items()])
-
-
-def _regridded(header: Mapping[str, Any], width: int, *, cell: float, cells: int) -> dict[str, Any]:
-    """Header of an array of `cells` × `cells`, each of `cell` × `cell` pixels, the first one in the north east.
-
-    A pixel's centre is at its index, so its edge is at index − 1/2; FITS counts from 1, and rows from the south.
-    """
-    x, y = float(header["CRPIX1"]) - 1, width - float(header["CRPIX2"])
-    steps = {name: float(header[name]) * cell for name in ("CDELT1", "CDELT2")}
-    return {**header, "CRPIX1": (x + 0.5) / cell + 0.5, "CRPIX2": cells - (y + 0.5) / cell + 0.5, **steps}
 
 
 def _step(data: Float32Array) -> float:

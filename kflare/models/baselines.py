@@ -162,9 +162,7 @@ def logistic_regression(features: Features, observed: BoolArray, *, class_weight
     """scikit-learn's logistic regression (C = 1) of features (N, n); without class weights it gives frequencies."""
     from sklearn.linear_model import LogisticRegression
 
-    return _fit(
-        LogisticRegression(max_iter=2000, random_state=0, class_weight=_as_dict(class_weights)), features, observed
-    )
+    return _fit(LogisticRegression(max_iter=2000, random_state=0), features, observed, class_weights)
 
 
 def gradient_boosting(features: Features, observed: BoolArray, *, class_weights: Weights = (1.0, 1.0)) -> Classifier:
@@ -174,35 +172,28 @@ def gradient_boosting(features: Features, observed: BoolArray, *, class_weights:
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    return _fit(
-        HistGradientBoostingClassifier(
-            learning_rate=0.05, max_iter=100, min_samples_leaf=min(200, max(1, len(observed) // 50)),
-            l2_regularization=1.0, early_stopping=False, class_weight=_as_dict(class_weights), random_state=0,
-        ), features, observed,
+    trees = HistGradientBoostingClassifier(
+        learning_rate=0.05, max_iter=100, min_samples_leaf=min(200, max(1, len(observed) // 50)),
+        l2_regularization=1.0, early_stopping=False, random_state=0,
     )  # fmt: skip
+    return _fit(trees, features, observed, class_weights)
 
 
 def random_forest(features: Features, observed: BoolArray, *, class_weights: Weights = (1.0, 1.0)) -> Classifier:
     """Fit scikit-learn's random forest: 300 trees, leaves of at least 20 samples or a two-hundredth of all."""
     from sklearn.ensemble import RandomForestClassifier
 
-    return _fit(
-        RandomForestClassifier(
-            n_estimators=300, min_samples_leaf=min(20, max(1, len(observed) // 200)),
-            class_weight=_as_dict(class_weights), n_jobs=2, random_state=0,
-        ), features, observed,
-    )  # fmt: skip
+    least = min(20, max(1, len(observed) // 200))
+    trees = RandomForestClassifier(n_estimators=300, min_samples_leaf=least, n_jobs=2, random_state=0)
+    return _fit(trees, features, observed, class_weights)
 
 
-def _fit(classifier: Any, features: Features, observed: BoolArray) -> Classifier:
+def _fit(classifier: Any, features: Features, observed: BoolArray, class_weights: Weights) -> Classifier:
     if observed.all() or not observed.any():
         raise DataError("the training samples hold one class only, so nothing can be learnt: move the split dates")
+    classifier.set_params(class_weight=dict(zip((False, True), class_weights, strict=True)))
     fitted = classifier.fit(features, observed)
     return lambda values: fitted.predict_proba(values)[:, 1].astype(np.float32)
-
-
-def _as_dict(class_weights: Weights) -> dict[bool, float]:
-    return {False: class_weights[0], True: class_weights[1]}
 
 
 def _plain(times: pd.Series) -> npt.NDArray[np.datetime64]:

@@ -129,20 +129,17 @@ def cross_fitted(samples: OutOfSample, *, own: str | None = None, resamples: int
     )  # fmt: skip
 
 
-def disk_samples(times: Any, calibrated: npt.ArrayLike, observed: npt.ArrayLike, *, years: Any = None) -> OutOfSample:
+def disk_samples(times: Any, calibrated: npt.ArrayLike, observed: npt.ArrayLike) -> OutOfSample:
     """The full disk at each time of N region samples: P_FD = 1 − Π(1 − p), and whether a flare came anywhere on it.
 
     `calibrated` (N,) are the regions' probabilities, `observed` (N,) the outcome of the whole disk, the same for all
-    samples of one time, and `years` the year or block of each.
+    samples of one time.
     """
-    columns = {"time": pd.DatetimeIndex(times), "years": "" if years is None else years, "observed": observed}
-    table = pd.DataFrame(columns).assign(quiet=np.log1p(-np.asarray(calibrated, np.float64)))
-    disk = table.groupby(["time", "years"]).agg({"quiet": "sum", "observed": "max"}).reset_index()
+    quiet = np.log1p(-np.asarray(calibrated, np.float64))
+    table = pd.DataFrame({"time": pd.DatetimeIndex(times), "observed": observed, "quiet": quiet})
+    disk = table.groupby("time").agg({"quiet": "sum", "observed": "max"}).reset_index()
     p = -np.expm1(disk["quiet"].to_numpy())
-    return OutOfSample.of(
-        disk["observed"].to_numpy(bool), p.astype(np.float32), disk["time"],
-        years=None if years is None else disk["years"].to_numpy(),
-    )  # fmt: skip
+    return OutOfSample.of(disk["observed"].to_numpy(bool), p.astype(np.float32), disk["time"])
 
 
 def _information(x: Float64Array, at: Float64Array) -> Float64Array:
