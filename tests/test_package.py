@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import pkgutil
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from kflare.__main__ import COMMANDS, main
 from kflare.models.publish import verify_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 MODULES = sorted(module.name for module in pkgutil.walk_packages(kflare.__path__, "kflare."))
 
@@ -140,9 +142,77 @@ def test_wrong_usage_ends_with_status_2(capsys):
 
 
 def test_readme_commands_exist():
-    text = (ROOT / "README.md").read_text()
-    named = {word.split("`")[0].split()[0] for word in text.split("python -m kflare.")[1:]}
-    assert named <= set(COMMANDS)
-    for script in ("tools/quickstart", "tools/test", ".ci/run"):
-        assert script in text
+    named = re.findall(r"^kflare (\w+) ", README, re.MULTILINE)
+    assert len(named) > 10
+    assert set(named) <= set(COMMANDS)
+    for script in ("tools/quickstart", "tools/test", ".ci/run", "tools/release", "tools/train_released_models"):
+        assert script in README
         assert (ROOT / script).stat().st_mode & 0o111
+
+
+def test_readme_links_work_in_the_source_and_on_an_index():
+    text = README
+    check = runpy.run_path(str(ROOT / "tools" / "release_check.py"))
+    turned = runpy.run_path(str(ROOT / "setup.py"))["on_an_index"]
+    near = check["relative_links"](text)
+    assert len(near) > 15
+    for link in near:
+        path, _, anchor = link.partition("#")
+        assert (ROOT / path).is_file(), link
+        titles = re.findall(r"^#+ (.*)$", (ROOT / path).read_text(), re.MULTILINE) if anchor else ()
+        assert not anchor or anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    known = turned(text, "https://github.com/o/kflare", "1.2")
+    assert "](https://github.com/o/kflare/raw/v1.2/docs/forecast.png)" in known
+    assert "[NOTICE](https://github.com/o/kflare/blob/v1.2/NOTICE)" in known
+    assert "#the-marks)" in known
+    unknown = turned(text, "", "1.2")
+    assert check["relative_links"](known) == check["relative_links"](unknown) == []
+    assert "![" not in unknown
+    assert "[Yi et al. 2021](https://doi.org/10.3847/1538-4357/abdebe)" in unknown
+
+
+def test_the_scores_in_the_readme_are_those_of_the_pages():
+    """TSS, ROC area and BSS of network, best single number and persistence, rounded."""
+    table = re.findall(r"^\| ([CM]), (regions|\S+ days) .*?\| (.*?) \| (.*?) \| (.*?) \|$", README, re.MULTILINE)
+    assert [(letter, what.split()[-1]) for letter, what, *_ in table] == [
+        (letter, what) for what in ("regions", "days") for letter in "CM"
+    ]
+    pages = {
+        "regions": (ROOT / "docs" / "skill.md").read_text().partition("### 2013 to 2017, by years")[2],
+        "days": (ROOT / "docs" / "skill_cnn.md").read_text(),
+    }
+    for letter, what, *said in table:
+        start = f"| ≥{letter}1.0 | TSS" if "regions" in what else f"<!-- scores of cnn-{letter.lower()} -->"
+        page = pages[what.split()[-1]].partition(start)[2]
+        for name, numbers in zip(["network", r"(?:R_VALUE|line field) alone", "persistence"], said, strict=True):
+            row = re.search(rf"^\| {name} \|(.*)$", page, re.MULTILINE)[1]
+            scores = [float(one) for one in re.findall(r"(-?\d\.\d{3}) \(", row)[:3]]
+            shown = [float(one.replace("−", "-")) for one in numbers.split(", ")]
+            assert shown == pytest.approx(scores, abs=0.0051), (letter, what, name)
+
+
+@pytest.mark.slow
+def test_a_release_is_built_and_checked(tmp_path):
+    if subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, check=False).returncode:
+        pytest.skip("no git repository")
+    environment = {**os.environ, "PYTHON": sys.executable, "KFLARE_ADDRESS": "https://github.com/o/kflare"}
+    command = [ROOT / "tools" / "release", "--no-install", tmp_path / "dist"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "public address" not in done.stderr
+    wheel, archive = sorted((tmp_path / "dist").iterdir(), key=lambda path: path.suffix == ".gz")
+    with zipfile.ZipFile(wheel) as inside:
+        told = inside.read(next(name for name in inside.namelist() if name.endswith("METADATA"))).decode()
+    assert "Project-URL: Changelog, https://github.com/o/kflare/blob/main/CHANGELOG.md" in told
+    # What is broken is found: a wheel without a file, a description with a link to a neighbour, another version.
+    check = runpy.run_path(str(ROOT / "tools" / "release_check.py"))
+    with zipfile.ZipFile(wheel) as inside, tarfile.open(archive) as packed:
+        names = set(inside.namelist()) - {"kflare/sun/times.py"}
+        members = {name.partition("/")[2] for name in packed.getnames()}
+    assert check["of_files"](names, members, ROOT) == ["the wheel lacks kflare/sun/times.py"]
+    broken = told.replace("Version: 0.1.0", "Version: 0.1.9").replace("\n# kflare", "\n# kflare [x](NOTICE)")
+    assert check["of_metadata"](broken.encode(), ROOT) == [
+        "CITATION.cff knows no version 0.1.9",
+        "CHANGELOG.md knows no version 0.1.9",
+        "the README's link leads nowhere on an index: NOTICE",
+    ]
