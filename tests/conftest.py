@@ -195,8 +195,8 @@ def _write_observations(folder: Path) -> None:
 
     import pandas as pd
 
+    from kflare.synthetic.sun import SyntheticSun
     from tests.observation_sets import write_observations
-    from tools.synthetic.sun import SyntheticSun
 
     sun = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 3, seed=2)
     times = pd.date_range("2014-01-02T00:00Z", periods=3, freq="h", unit="us")

@@ -19,18 +19,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.io.arrays import Float32Array, Float64Array
-from kflare.sun.constants import SOLAR_RADIUS_ARCSEC, SOLAR_RADIUS_M
-from kflare.sun.times import name_of_time, tai_from_utc
-from tools.synthetic.regions import Patches, generator, times_to_days
-from tools.synthetic.sun import SyntheticSun
-from tools.synthetic.surface import DISK_RADIUS, DiskGrid, disk_grid, paint
+from kflare.sun.constants import SOLAR_RADIUS_ARCSEC
+from kflare.sun.times import name_of_time
+from kflare.synthetic.files import hmi_cards, write_image, write_los, write_regions_of_the_day
+from kflare.synthetic.regions import Patches, generator, times_to_days
+from kflare.synthetic.sun import SyntheticSun
+from kflare.synthetic.surface import DISK_RADIUS, DiskGrid, disk_grid, paint
 
 Cutout = tuple[int, int, int, int]
 """Columns x0 to x1 and rows y0 to y1, half open, row 0 = north."""
@@ -42,7 +42,6 @@ _AIA_SHIFT: Final = (3.3, -5.2)  # pixels of 4096 by which AIA's disk lies off t
 _EXPOSURE: Final = 2.9  # seconds
 _FULL_WELL: Final = 16383.0  # DN
 _QUICK_LOOK: Final = 1 << 30
-_MISSING: Final = -(2**31)
 _BACKGROUND = 2e-7  # W m^-2
 _QUIET = {1600: 45.0, 131: 4.0}  # DN/s
 _C1 = {1600: 600.0, 131: 300.0}  # DN/s at the peak of a flare of C1.0, above the rest
@@ -209,14 +208,6 @@ def _brighten(image: Float32Array, grid: DiskGrid, lon: float, lat: float, *, pe
     image[rows[:, np.newaxis], columns] += (peak * shape).astype(np.float32)
 
 
-def write_los(image: Float32Array, time: datetime, folder: Path) -> Path:
-    """Write a line-of-sight magnetogram (gauss, row 0 = north, NaN off disk) as JSOC's of `hmi.M_720s_nrt`."""
-    path = folder / f"hmi.M_720s_nrt.{name_of_time(time)}.magnetogram.fits"
-    height = image.shape[0]
-    cards = {**_hmi_cards(time, height), "CONTENT": "MAGNETOGRAM", "BUNIT": "Gauss"}
-    return _write(path, image[::-1, ::-1][::-1], cards, scale=0.1)
-
-
 def write_vector(
     field: SurfaceField, grid: DiskGrid, time: datetime, folder: Path, *, cutouts: Mapping[int, Cutout] | None
 ) -> list[Path]:
@@ -243,7 +234,7 @@ def write_vector(
         image = np.full((grid.size, grid.size), np.nan, dtype=np.float32)
         image.ravel()[grid.index] = values
         for harpnum, (x0, y0, x1, y1) in whole.items():
-            cards = {**_hmi_cards(time, grid.size), "CONTENT": segment.upper(), "BUNIT": unit}
+            cards = {**hmi_cards(time, grid.size), "CONTENT": segment.upper(), "BUNIT": unit}
             series = "hmi.B_720s"
             if cutouts is not None:
                 series = f"hmi.bharp_720s_nrt.{harpnum}"
@@ -258,7 +249,7 @@ def write_vector(
                     "LAT_MIN": float(lat.min()), "LAT_MAX": float(lat.max()),
                 }  # fmt: skip
             path = folder / f"{series}.{name_of_time(time)}.{segment}.fits"
-            written.append(_write(path, image[y0:y1, x0:x1][::-1, ::-1][::-1], cards, scale=scale))
+            written.append(write_image(path, image[y0:y1, x0:x1][::-1, ::-1][::-1], cards, scale=scale))
     return written
 
 
@@ -297,7 +288,7 @@ def write_aia(
         "RSUN_OBS": SOLAR_RADIUS_ARCSEC,
     }  # fmt: skip
     path = folder / f"aia.lev1_nrt2.{time:%Y%m%dT%H%M%SZ}.{wavelength}.image_lev1.fits"
-    return _write(path, counts[::-1], cards, scale=1.0)
+    return write_image(path, counts[::-1], cards, scale=1.0)
 
 
 def write_xrays(flares: pd.DataFrame, times: pd.DatetimeIndex, path: Path) -> None:
@@ -308,44 +299,3 @@ def write_xrays(flares: pd.DataFrame, times: pd.DatetimeIndex, path: Path) -> No
         for time, value in zip(times, flux, strict=True)
     ]
     path.write_text(json.dumps(records), encoding="utf-8")
-
-
-def write_regions_of_the_day(table: pd.DataFrame, path: Path) -> None:
-    """Write NOAA's numbers and positions (`noaa`, `lon`, `lat`, `AREA` µHem, `time`) as a CSV of SRS reports."""
-    located = [
-        f"{'N' if lat >= 0 else 'S'}{abs(round(lat)):02d}{'W' if lon >= 0 else 'E'}{abs(round(lon)):02d}"
-        for lon, lat in zip(table["lon"], table["lat"], strict=True)
-    ]
-    # The table's area is that of the field; sunspots cover about a tenth of it.
-    rows = {
-        "ar_noaanum": table["noaa"], "LOCATION": located, "AREA": (table["AREA"] / 10).round().astype(int),
-        "MAGTYPE": "BETA", "date": (table["time"] + pd.Timedelta(minutes=30)).dt.strftime("%Y-%m-%d %H:%M"),
-    }  # fmt: skip
-    pd.DataFrame(rows).to_csv(path)
-
-
-def _hmi_cards(time: datetime, size: int) -> dict[str, Any]:
-    step = SOLAR_RADIUS_ARCSEC / (DISK_RADIUS * size)
-    clock = f"{tai_from_utc(time):%Y.%m.%d_%H:%M:%S}_TAI"
-    return {
-        "T_REC": clock, "T_OBS": clock, "TELESCOP": "synthetic", "INSTRUME": "synthetic", "WAVELNTH": 6173.0,
-        "CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN", "CUNIT1": "arcsec", "CUNIT2": "arcsec", "CRVAL1": 0.0,
-        "CRVAL2": 0.0, "CDELT1": step, "CDELT2": step, "CRPIX1": (size + 1) / 2, "CRPIX2": (size + 1) / 2,
-        "CROTA2": 180.0, "RSUN_OBS": SOLAR_RADIUS_ARCSEC, "RSUN_REF": SOLAR_RADIUS_M,
-    }  # fmt: skip
-
-
-def _write(path: Path, image: npt.NDArray[Any], cards: Mapping[str, Any], *, scale: float) -> Path:
-    """RICE-compressed integers of `scale`, as JSOC stores images; `image` in FITS order, NaN becomes BLANK."""
-    from astropy.io import fits
-
-    measured = np.isfinite(image)
-    numbers = np.full(image.shape, _MISSING, dtype=np.int32)
-    numbers[measured] = np.rint(image[measured] / scale)
-    hdu = fits.CompImageHDU(numbers, compression_type="RICE_1")
-    hdu.header["BLANK"] = _MISSING
-    if scale != 1:
-        hdu.header["BSCALE"], hdu.header["BZERO"] = scale, 0.0
-    hdu.header.update(cards)
-    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True)
-    return path

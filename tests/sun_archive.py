@@ -18,9 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 import pandas as pd
 from PIL import Image
 
+from kflare.synthetic.surface import disk_grid
 from tests.observation_sets import surface, write_aia, write_los, write_vector, xray_flux
 from tests.standin import StandIn, StoredRecord, encoded, leap_seconds, slot, tai_text, utc_of
-from tools.synthetic.surface import disk_grid
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 _MEMORY = 2**30

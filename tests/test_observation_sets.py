@@ -12,10 +12,10 @@ from kflare.observations.reading import read_magnetogram
 from kflare.observations.sets import sets_in
 from kflare.observations.solar_image import read_solar_image
 from kflare.regions.vector_files import read_vector
+from kflare.synthetic.sun import SyntheticSun
+from kflare.synthetic.surface import disk_grid
 from kflare.xray.flux import read_xray_flux
 from tests.observation_sets import flare_flux, surface, write_observations, xray_flux
-from tools.synthetic.sun import SyntheticSun
-from tools.synthetic.surface import disk_grid
 
 START = datetime(2014, 1, 1, tzinfo=UTC)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from kflare.commands.options import refuse_idle_options
+from kflare.synthetic.sun import SyntheticSun
 from tests.sun_archive import SunArchive
-from tools.synthetic.sun import SyntheticSun
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "tools" / "recipes"

@@ -29,7 +29,7 @@ def main() -> None:
     from kflare.serving import Server
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from tools.synthetic.sun import SyntheticSun
+    from kflare.synthetic.sun import SyntheticSun
 
     start = datetime(2014, 3, 1, tzinfo=UTC)
     issue = start + timedelta(days=2, hours=3)

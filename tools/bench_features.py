@@ -55,7 +55,7 @@ def write(folder: Path, size: int) -> None:
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-    from tools.synthetic.sun import SyntheticSun
+    from kflare.synthetic.sun import SyntheticSun
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
     from observation_sets import write_observations

@@ -188,7 +188,7 @@ def solar() -> Iterator[Target]:
     from kflare.observations.reading import magnetogram_time
     from kflare.observations.solar_image import read_solar_image
     from kflare.regions.vector_files import read_vector
-    from tools.synthetic.sun import SyntheticSun
+    from kflare.synthetic.sun import SyntheticSun
 
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     start = datetime(2014, 1, 1, tzinfo=UTC)
@@ -238,8 +238,8 @@ def tables() -> Iterator[Target]:
     from kflare.sharp.daily import read_sharp_daily
     from kflare.sharp.keywords import SHARP_KEYWORDS, read_sharp_table
     from kflare.sharp.samples import read_sharp_samples
+    from kflare.synthetic.sun import SyntheticSun
     from kflare.verification.tables import forecast_table, read_forecasts
-    from tools.synthetic.sun import SyntheticSun
 
     def parquet(table: pd.DataFrame) -> bytes:
         return bytes(table.to_parquet())

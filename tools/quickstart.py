@@ -57,7 +57,7 @@ def main() -> int:
 def synthetic_data(folder: Path, days: int) -> dict:
     """Write the synthetic Sun: a Sun to try things on, no measure of skill. The last quarter is the test span."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from tools.synthetic.sun import SyntheticSun
+    from kflare.synthetic.sun import SyntheticSun
 
     print("writing the synthetic Sun ...", file=sys.stderr)
     start = datetime(2013, 1, 1, tzinfo=UTC)

@@ -37,7 +37,7 @@ DAILY = 40  # days between the images of the archive that are taken too
 def references(data: Path) -> Iterator[tuple[str, Magnetogram]]:
     """The synthetic Sun at 4096 pixels, HMI's and MDI's full-size files, and images of the archive."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from tools.synthetic.sun import SyntheticSun
+    from kflare.synthetic.sun import SyntheticSun
 
     sun = SyntheticSun(START, SUNS * STEP_DAYS + 1, seed=11)
     for number in range(SUNS):

@@ -32,7 +32,7 @@ def main() -> int:
     from tests.sun_archive import SunArchive
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from tools.synthetic.sun import SyntheticSun
+    from kflare.synthetic.sun import SyntheticSun
 
     day = timedelta(days=1)
     begin = datetime.fromisoformat(args.since).replace(tzinfo=UTC)

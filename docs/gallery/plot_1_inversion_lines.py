@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from scipy import ndimage
 
 from kflare.regions import polarity_lines
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 sun = SyntheticSun(datetime(2014, 2, 1, tzinfo=UTC), days=30, seed=4)
 magnetogram = sun.magnetogram(datetime(2014, 2, 18, tzinfo=UTC), size=1024)

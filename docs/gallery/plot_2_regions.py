@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 
 from kflare.regions import cea_patch, detect_regions, line_of_sight_features
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 sun = SyntheticSun(datetime(2014, 2, 1, tzinfo=UTC), days=30, seed=4)
 magnetogram = sun.magnetogram(datetime(2014, 2, 18, tzinfo=UTC), size=1024)

@@ -17,8 +17,8 @@ from sklearn.preprocessing import StandardScaler
 
 from kflare.datasets import chronological_split
 from kflare.flares import class_to_flux, region_flux
+from kflare.synthetic.sun import SyntheticSun
 from kflare.verification import ContingencyTable, brier_skill_score, reliability, roc_area
-from tools.synthetic.sun import SyntheticSun
 
 sun = SyntheticSun(datetime(2013, 1, 1, tzinfo=UTC), days=640, seed=4)
 table = sun.region_table(sun.times(cadence_hours=24))

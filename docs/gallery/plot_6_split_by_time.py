@@ -16,8 +16,8 @@ from sklearn.ensemble import RandomForestClassifier
 
 from kflare.datasets import chronological_split
 from kflare.flares import class_to_flux, region_flux
+from kflare.synthetic.sun import SyntheticSun
 from kflare.verification import best_threshold, tss
-from tools.synthetic.sun import SyntheticSun
 
 sun = SyntheticSun(datetime(2013, 1, 1, tzinfo=UTC), days=360, seed=4)
 table = sun.region_table(sun.times(cadence_hours=6))

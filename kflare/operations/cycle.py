@@ -74,12 +74,20 @@ class _Draft:
 
 
 def run_cycle(
-    issue: datetime, settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime, past: bool = False
+    issue: datetime,
+    settings: ForecastSettings,
+    *,
+    ledger: Ledger,
+    log: EventLog,
+    now: datetime,
+    past: bool = False,
+    observe: Callable[..., CycleInputs] | None = None,
 ) -> Forecast | Outage:
     """Run the cycle of an issue time (aware UTC, as `now`), or give what the ledger holds of it already.
 
     An issue time that was missed is run. A ledger that cannot take the cycle: it is kept (`unrecorded`). What was seen
     or recorded after `now` is an error, unless the `past` is meant; then the forecast says that it was made up for.
+    Another Sun than ours is seen by `observe`, as by `fetch_inputs`, and no archive is asked.
 
     Raises
     ------
@@ -89,7 +97,8 @@ def run_cycle(
     DataError
         The clock cannot be right.
     """
-    last, proven, newest = ledger.last_run(), ledger.last_observed(), newest_measurement(settings)
+    last, proven = ledger.last_run(), ledger.last_observed()
+    newest = newest_measurement(settings) if observe is None else None
     if not past and (behind := clock_behind(now, settings, newest=newest, last=last)):
         raise DataError(behind)
     recorded = ledger.cycle(issue) if ledger.was_run(issue) else kept_cycle(settings, issue)
@@ -100,7 +109,7 @@ def run_cycle(
     with log.timed("observed") as values:
         # Data are at most a week old, and the changes of regions over a day.
         measured_before = ledger.data_times(issue - timedelta(days=9), issue)
-        inputs = fetch_inputs(issue, settings, now=now, measured=measured_before)
+        inputs = (observe or fetch_inputs)(issue, settings, now=now, measured=measured_before)
         values["missing"] = [record.name for record in inputs.records if record.status == "missing"]
     seen = [newest, *(one.time for one in inputs.records if one.name not in UNDATED)]
     newest = max((time for time in seen if time is not None), default=None)

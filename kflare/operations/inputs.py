@@ -33,7 +33,7 @@ from kflare.sun.times import HOUR
 from kflare.xray.flux import XrayFlux, read_xray_flux
 
 # A flare is in SWPC's feed once it has ended, and may be corrected for hours.
-_FLARE_LAG: Final = timedelta(hours=3)
+FLARE_LAG: Final = timedelta(hours=3)
 # An image for "one hour before" may be this much later than that.
 _LATER: Final = timedelta(minutes=10)
 _NEAR: Final = timedelta(minutes=30)
@@ -164,7 +164,7 @@ def record_feed_flares(
     result = inputs.flares
     if result.time is None:
         return {}
-    since, until = result.time - FEED_REACH + _FLARE_LAG, result.time - _FLARE_LAG
+    since, until = result.time - FEED_REACH + FLARE_LAG, result.time - FLARE_LAG
     try:
         flares = read_flares(result.files[0])
         # A feed cut short says nothing of the days before its first flare: what is known of them is not withdrawn.

@@ -25,7 +25,7 @@ from kflare.regions.inversion_lines import polarity_lines
 from kflare.sharp.daily import read_sharp_daily
 from kflare.sharp.keywords import SHARP_KEYWORDS
 from kflare.sun.disk import network_disk
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
 

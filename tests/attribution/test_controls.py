@@ -20,7 +20,7 @@ from kflare.commands.controls import main
 from kflare.datasets.preprocessing import fill_and_scale, reduce_field
 from kflare.errors import DataError
 from kflare.sun.disk import disk_mask, network_disk
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
 

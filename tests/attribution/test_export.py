@@ -19,7 +19,7 @@ from kflare.attribution.published import PublishedModel, open_once
 from kflare.errors import DataError, ModelError, SettingError
 from kflare.io.workers import results_on
 from kflare.observations.reading import read_magnetogram
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
 

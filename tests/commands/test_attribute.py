@@ -16,7 +16,7 @@ from PIL import Image
 
 from kflare.attribution.attribution_file import read_attribution
 from kflare.commands import attribute, predict
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from kflare.commands import crossvalidate
 from kflare.flares.catalogue import FLUX_SCALES, FlareList
+from kflare.synthetic.sun import SyntheticSun
 from kflare.verification.tables import forecast_table, read_forecasts
-from tools.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
 

@@ -10,7 +10,7 @@ from PIL import Image
 from kflare.commands import crossvalidate, fit
 from kflare.flares.catalogue import FlareList
 from kflare.observations.readers import images as reader
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
 

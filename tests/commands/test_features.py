@@ -195,8 +195,8 @@ def test_from_observations_to_a_served_forecast(tmp_path, capsys):
     from datetime import UTC, datetime
 
     from kflare.commands import fit, predict
+    from kflare.synthetic.sun import SyntheticSun
     from tests.observation_sets import write_observations
-    from tools.synthetic.sun import SyntheticSun
 
     seen = tmp_path / "observed"
     sun = SyntheticSun(datetime(2014, 1, 1, tzinfo=UTC), 5, seed=2)

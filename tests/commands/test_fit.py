@@ -21,7 +21,7 @@ from kflare.commands import fit
 from kflare.flares.catalogue import FLUX_SCALES
 from kflare.models.publish import read_metadata, verify_manifest, versions
 from kflare.models.released import released_models
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
 

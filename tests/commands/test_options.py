@@ -123,6 +123,7 @@ _WAYS = {
     "releases promote": "releases --promote m --config c --notify a:1",
     "releases check": "releases --check a:1",
     "releases protoset": "releases --protoset p",
+    "demo": "demo f",
     "serve": "serve",
     "serve batches": "serve --batching-parameters-file b --rest-api-port 0",
     **{f"forecast {mode}": f"forecast --{mode}" for mode in
@@ -155,6 +156,7 @@ IDLE = {
     "analyse": "",
     "analyse schrijver": "--model --line-width",
     "controls": "",
+    "demo": "",
     "predict images": "--regions --flares --flare-scale --png",
     "predict images with maps": "--regions --flares --flare-scale",
     "predict regions": "--byte-range --flare-scale --attribute --png",

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from kflare.commands import fit, predict
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
 

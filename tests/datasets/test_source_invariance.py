@@ -11,8 +11,8 @@ from kflare.datasets.nuisances import as_another_source
 from kflare.datasets.preprocessing import _whole_disk, reduced, reduction
 from kflare.models.pretraining import line_maps
 from kflare.sun.disk import Disk, disk_mask
+from kflare.synthetic.sun import SyntheticSun
 from tools.source_invariance import ROUTES, as_file
-from tools.synthetic.sun import SyntheticSun
 
 TIME = datetime(2014, 1, 11, tzinfo=UTC)
 SIZE = 256

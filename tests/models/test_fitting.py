@@ -18,8 +18,8 @@ from kflare.models.region_models import fit_region_network
 from kflare.models.registry import model_spec
 from kflare.models.training import Recipe, TrainingRun
 from kflare.regions.feature_table import features_named
+from kflare.synthetic.sun import SyntheticSun
 from kflare.verification.contingency import best_threshold
-from tools.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
 

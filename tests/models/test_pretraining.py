@@ -14,7 +14,7 @@ from kflare.errors import DataError
 from kflare.models.dense_cnn import GROUPS, build_dense_cnn
 from kflare.models.pretraining import _readers, line_maps, line_maps_of, pretrain_on_line_maps
 from kflare.models.training import Recipe, TrainingRun
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
 

@@ -16,7 +16,7 @@ from kflare.operations.forecast import (
     Probability,
     RegionForecast,
 )
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 from .toys import combined, write_toys
 

@@ -29,8 +29,8 @@ from kflare.operations.running import run_schedule
 from kflare.operations.settings import as_toml
 from kflare.serving import Server
 from kflare.sun.disk import FULL_DISK
+from kflare.synthetic.sun import SyntheticSun
 from kflare.verification.contingency import ContingencyTable
-from tools.synthetic.sun import SyntheticSun
 
 from .toys import TOYS, publish_toys, publish_version
 from .troubles import TROUBLES, LedgerTroubles

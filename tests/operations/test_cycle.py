@@ -30,7 +30,7 @@ from kflare.regions.feature_table import SETS, feature_set
 from kflare.serving import Server
 from kflare.serving.server.config_files import ModelSettings
 from kflare.sun.disk import FULL_DISK
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 from .toys import TOYS, publish_toys, publish_version
 from .world import EVENTS, HOUR, XRAYS, World, limb_only, quiet, rsga

@@ -37,7 +37,7 @@ from kflare.operations.settings import (
     as_toml,
 )
 from kflare.operations.unrecorded import keep_cycle, kept_path, record_kept
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 from .replay import SimulatedClock
 from .test_ledger import forecast

@@ -16,9 +16,9 @@ from kflare.operations.inputs import CycleInputs
 from kflare.operations.ledger import Ledger
 from kflare.operations.settings import DataSettings, ForecastSettings, ServerSettings
 from kflare.regions.feature_table import SETS, feature_set
+from kflare.synthetic.sun import SyntheticSun
 from kflare.xray.flux import read_xray_flux
 from tests.observation_sets import write_observations
-from tools.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.slow
 

@@ -26,6 +26,8 @@ from kflare.operations.settings import (
     SiteSettings,
 )
 from kflare.sun.geometry import earth_at
+from kflare.synthetic.sun import SyntheticSun
+from kflare.synthetic.surface import disk_grid
 from tests.observation_sets import (
     surface,
     write_aia,
@@ -35,8 +37,6 @@ from tests.observation_sets import (
     xray_flux,
 )
 from tests.standin import HMI_KEYS, StandIn, slot
-from tools.synthetic.sun import SyntheticSun
-from tools.synthetic.surface import disk_grid
 
 HOUR = timedelta(hours=1)
 XRAYS = "/json/goes/primary/xrays-7-day.json"

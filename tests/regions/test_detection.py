@@ -15,7 +15,7 @@ from kflare.regions.detection import DetectionOptions, detect_regions, merged_bo
 from kflare.sun.constants import MICROHEMISPHERE_CM2
 from kflare.sun.disk import Disk
 from kflare.sun.geometry import DiskGeometry
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 TIME = datetime(2014, 1, 1, tzinfo=UTC)
 DISK = Disk(255.5, 255.5, 225.0)

@@ -12,7 +12,7 @@ from kflare.regions.detection import Detection, Region, detect_regions
 from kflare.regions.tracking import Tracker, TrackingOptions
 from kflare.sun.disk import Disk
 from kflare.sun.geometry import DiskGeometry, rotated
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 TIME = datetime(2014, 1, 1, tzinfo=UTC)
 VIEW = DiskGeometry(Disk(255.5, 255.5, 225.0), (512, 512))

@@ -11,11 +11,11 @@ from kflare.errors import SettingError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.repairing import read_flares
 from kflare.observations.reading import read_magnetogram
-from tools.synthetic.flares import flare_rate
-from tools.synthetic.regions import SQUARE_DEGREE, Patches, emerge_regions, synodic_rate, times_to_days
-from tools.synthetic.sharp import patch_parameters
-from tools.synthetic.sun import SyntheticSun
-from tools.synthetic.surface import disk_grid, paint
+from kflare.synthetic.flares import flare_rate
+from kflare.synthetic.regions import SQUARE_DEGREE, Patches, emerge_regions, synodic_rate, times_to_days
+from kflare.synthetic.sharp import patch_parameters
+from kflare.synthetic.sun import SyntheticSun
+from kflare.synthetic.surface import disk_grid, paint
 
 START = datetime(2014, 1, 1, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ from kflare.errors import SettingError
 from kflare.observations.reading import read_magnetogram
 from kflare.observations.similarity.fidelity import fidelity_report
 from kflare.observations.similarity.measures import aligned
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 T0 = datetime(2011, 1, 3, tzinfo=UTC)
 

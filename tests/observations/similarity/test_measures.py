@@ -22,7 +22,7 @@ from kflare.observations.similarity.measures import (
     pixel_correlation,
 )
 from kflare.sun.disk import Disk, disk_mask
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 NOON = datetime(2013, 10, 23, 12, tzinfo=UTC)
 

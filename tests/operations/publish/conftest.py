@@ -18,7 +18,7 @@ from kflare.operations.publish.pictures import (
     overlay_picture,
 )
 from kflare.operations.publish.verification import verification_sections
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 
 def outcomes_of(past: Iterable[PastCycle]) -> pd.DataFrame:

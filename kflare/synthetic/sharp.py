@@ -7,7 +7,7 @@ instrument without limb effects would give. The definitions are those of Bobra e
 import numpy as np
 
 from kflare.io.arrays import Float32Array, Float64Array
-from tools.synthetic.regions import RADIUS_CM, SQUARE_DEGREE, Patches
+from kflare.synthetic.regions import RADIUS_CM, SQUARE_DEGREE, Patches
 
 __all__ = ["SHARP_UNITS", "patch_parameters"]
 

@@ -19,10 +19,10 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.sharp.keywords import write_sharp_table
 from kflare.sun.disk import Disk
 from kflare.sun.times import in_utc, within
-from tools.synthetic.flares import simulate_flares
-from tools.synthetic.regions import LONGEST_LIFE_DAYS, Regions, days_to_times, emerge_regions, generator, times_to_days
-from tools.synthetic.sharp import SHARP_UNITS, patch_parameters
-from tools.synthetic.surface import DiskGrid, Network, disk_grid, paint
+from kflare.synthetic.flares import simulate_flares
+from kflare.synthetic.regions import LONGEST_LIFE_DAYS, Regions, days_to_times, emerge_regions, generator, times_to_days
+from kflare.synthetic.sharp import SHARP_UNITS, patch_parameters
+from kflare.synthetic.surface import DiskGrid, Network, disk_grid, paint
 
 __all__ = ["SyntheticSun"]
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from kflare.io.arrays import Float32Array, Float64Array, IntArray
-from tools.synthetic.regions import Patches, generator, synodic_rate
+from kflare.synthetic.regions import Patches, generator, synodic_rate
 
 __all__ = ["DISK_RADIUS", "DiskGrid", "Network", "disk_grid", "paint"]
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from kflare.flares.catalogue import flux_to_class
 from kflare.io.arrays import Float64Array, IntArray
-from tools.synthetic.regions import LONGEST_LIFE_DAYS, Regions, bounded_power_law, days_to_times, generator
+from kflare.synthetic.regions import LONGEST_LIFE_DAYS, Regions, bounded_power_law, days_to_times, generator
 
 __all__ = ["flare_rate", "simulate_flares"]
 
