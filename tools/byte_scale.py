@@ -43,7 +43,7 @@ def observed(data: Path) -> Iterator[Case]:
 def made(data: Path) -> Iterator[Case]:
     """The same of files of full size, reduced and made into images."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from tools.synthetic.sun import SyntheticSun
+    from kflare.synthetic.sun import SyntheticSun
 
     sun = SyntheticSun(datetime(2014, 3, 1, tzinfo=UTC), 2, seed=11)
     files = {"HMI, JP2": "hmi_fulldisk/*.jp2", "MDI, 1999": "mdi/*1999*.fits", "MDI, 2010": "mdi/*2010*.fits"}

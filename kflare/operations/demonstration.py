@@ -151,10 +151,11 @@ class Demonstration:
             for name, time in (("magnetogram", seen), ("goes_flares", issue), ("noaa_regions", issue.replace(hour=0)))
         ]
         before = [time for time in (seen - timedelta(days=1),) if time not in measured]
-        past = self.regions[self.regions["time"] <= issue]
         return CycleInputs(
-            tuple(records), flares, self._magnetogram(seen, folder), {}, None, past,
-            tuple(self._magnetogram(time, folder) for time in before),
+            records=tuple(records), flares=flares, events=NrtResult("goes_events", "", issue),
+            observations=self._magnetogram(seen, folder), files={}, xray=None,
+            srs=self.regions[self.regions["time"] <= issue],
+            earlier=tuple(self._magnetogram(time, folder) for time in before),
         )  # fmt: skip
 
     def _magnetogram(self, time: datetime, folder: Path) -> ObservationSet:

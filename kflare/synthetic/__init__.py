@@ -1,1 +1,1 @@
-"""A made-up Sun, for trying things out: the quickstart's, the tests' and the tools'."""
+"""A made-up Sun, for trying things out: that of `kflare demo`, of the tests and the tools."""

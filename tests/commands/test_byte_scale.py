@@ -11,7 +11,7 @@ from PIL import Image
 from kflare.commands import analyse, attribute, controls, crossvalidate, fit, predict
 from kflare.flares.catalogue import FlareList
 from kflare.serving import Server
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
 

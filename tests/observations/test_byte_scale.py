@@ -13,7 +13,7 @@ from kflare.observations.byte_scale import IN_USE, choose_byte_scale, quiet_nois
 from kflare.observations.magnetogram import ByteScale
 from kflare.observations.reading import read_magnetogram
 from kflare.sun.disk import Disk
-from tools.synthetic.sun import SyntheticSun
+from kflare.synthetic.sun import SyntheticSun
 
 TIME = datetime(2014, 3, 1, tzinfo=UTC)
 
