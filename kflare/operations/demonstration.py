@@ -85,9 +85,7 @@ class Demonstration:
             data=DataSettings(folder=folder / "data", keep_days=2.0 * DAYS, flares=folder / "flares_before.csv"),
             server=ServerSettings(address=server),
             ledger=LedgerSettings(f"sqlite:///{folder / 'ledger.sqlite'}"),
-            site=SiteSettings(
-                folder / "site", "Solar flare forecast for a Sun that is made up", models=released_models()
-            ),
+            site=SiteSettings(folder / "site", _TITLE, models=released_models()),
             log=LogSettings(str(folder / "events.log")),
         )
         write_whole(folder / SETTINGS, as_toml(settings))
