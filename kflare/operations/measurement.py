@@ -58,7 +58,7 @@ def measure_disk(
     assert inputs.observations is not None
     options = Extraction(policy=settings.data.quality)
     measured = measure(inputs.observations, options=options)
-    remarks = ["made up, as the Sun of this magnetogram is"] * (measured.magnetogram.instrument == "synthetic")
+    remarks = ["made up: the Sun of this magnetogram is not ours"] * (measured.magnetogram.instrument == "synthetic")
     tracker = _tracker(ledger, measured, settings)
     try:
         names = tracker.update(measured.detection)
