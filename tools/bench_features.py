@@ -53,8 +53,6 @@ def main() -> int:
 def write(folder: Path, size: int) -> None:
     import pandas as pd
 
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
     from kflare.synthetic.sun import SyntheticSun
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))

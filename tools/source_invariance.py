@@ -28,6 +28,7 @@ from kflare.observations.readers.reader import Options
 from kflare.observations.reading import read_magnetogram
 from kflare.observations.reduction import resampled
 from kflare.sun.disk import Disk
+from kflare.synthetic.sun import SyntheticSun
 
 START = datetime(2014, 3, 1, tzinfo=UTC)
 SUNS, SIZE, STEP_DAYS = 6, 4096, 9
@@ -36,9 +37,6 @@ DAILY = 40  # days between the images of the archive that are taken too
 
 def references(data: Path) -> Iterator[tuple[str, Magnetogram]]:
     """The synthetic Sun at 4096 pixels, HMI's and MDI's full-size files, and images of the archive."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from kflare.synthetic.sun import SyntheticSun
-
     sun = SyntheticSun(START, SUNS * STEP_DAYS + 1, seed=11)
     for number in range(SUNS):
         time = START + timedelta(days=number * STEP_DAYS)
