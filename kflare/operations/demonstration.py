@@ -5,7 +5,7 @@ the flares that followed, and published, by the functions that an office runs. O
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -94,10 +94,13 @@ class Demonstration:
     def run(self, ledger: Ledger) -> Iterator[Forecast | Outage]:
         """Make every forecast of the week, one after the other, and publish the last one of each day."""
         log = EventLog(self.settings.log.path)
+        unseen = replace(self.settings, server=replace(self.settings.server, attribution=False))  # no pictures: no maps
         for issue in self.issues:
             own = log.of_cycle(cycle_name(issue))
-            cycle = run_cycle(issue, self.settings, ledger=ledger, log=own, now=issue, observe=self._observe)
-            if issue.hour == self.settings.schedule.hours[-1] or issue == self.issues[-1]:
+            shown = issue.hour == self.settings.schedule.hours[-1] or issue == self.issues[-1]
+            settings = self.settings if shown else unseen
+            cycle = run_cycle(issue, settings, ledger=ledger, log=own, now=issue, observe=self._observe)
+            if shown:
                 publish_cycle(cycle, self.settings, ledger, own)
             yield cycle
 
