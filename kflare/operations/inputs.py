@@ -170,7 +170,8 @@ def record_feed_flares(
         # A feed cut short says nothing of the days before its first flare: what is known of them is not withdrawn.
         since = max(since, flares.span[0])
         lists = [*inputs.events.files, *([] if settings.data.flares is None else [settings.data.flares])]
-        flares = reduce(_numbered, lists, flares)
+        if flares.table["noaa"].isna().any():
+            flares = reduce(_numbered, lists, flares)
     except DataError:  # `fetch_nrt` has read it: there is no flare in it
         flares = FlareList(ledger.flares(since, since).table, settings.data.swpc_url, {})
         if len(ledger.flares(since, until).table):
