@@ -15,9 +15,9 @@ from kflare.datasets.study import keyword_regions, make_tables, study_files
 from kflare.flares.repairing import read_flares
 from kflare.flares.srs import read_srs
 from kflare.sharp.keywords import read_sharp_table
+from kflare.synthetic.sun import SyntheticSun
 from tests.standin import refusing
 from tests.sun_archive import SunArchive
-from tools.synthetic.sun import SyntheticSun
 
 DAY = timedelta(days=1)
 SPAN = ("--from", "2013-02-01", "--until", "2013-03-20")
