@@ -97,12 +97,9 @@ def download(request: FileRequest, web: Web) -> FileResult:
 
 
 def download_all(
-    plan: Iterable[FileRequest | FileResult],
-    web: Web,
-    *,
-    connections: int = 3,
-    done: Callable[[], object] = lambda: None,
-) -> list[FileResult]:
+    plan: Iterable[FileRequest | FileResult], web: Web, *, connections: int = 3,
+    done: Callable[[], object] = lambda: None
+) -> list[FileResult]:  # fmt: skip
     """Download what is requested, a few files at a time, while further requests are still being made.
 
     `plan` holds what is to be downloaded, and what is known to be out of reach; the results come in its order. So many

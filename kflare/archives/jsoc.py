@@ -145,18 +145,9 @@ class Jsoc:
         return Client(ServerConfig(name="kflare", http_download_baseurl=self.url, **programs))
 
     def records(
-        self,
-        series: str,
-        since: datetime,
-        until: datetime,
-        *,
-        every: timedelta | None = None,
-        before: str = "",
-        where: str = "",
-        clock: str = "TAI",
-        keys: Sequence[str] | None = (),
-        segments: Sequence[str] = (),
-    ) -> list[Record]:
+        self, series: str, since: datetime, until: datetime, *, every: timedelta | None = None, before: str = "",
+        where: str = "", clock: str = "TAI", keys: Sequence[str] | None = (), segments: Sequence[str] = ()
+    ) -> list[Record]:  # fmt: skip
         """Records of a series such as `hmi.M_720s_nrt` in a window of time, both (aware) ends included, oldest first.
 
         `every` takes only the records at `since` and whole steps after it; `before` and `where` select further, before

@@ -32,16 +32,9 @@ _TOGETHER = 30
 
 
 def find_jsoc(
-    jsoc: Jsoc,
-    times: Sequence[datetime],
-    folder: Path,
-    *,
-    series: str = "hmi.M_720s",
-    segment: str = "magnetogram",
-    within: timedelta = timedelta(hours=12),
-    policy: str = "default",
-    wavelength: int | None = None,
-) -> Iterator[Found]:
+    jsoc: Jsoc, times: Sequence[datetime], folder: Path, *, series: str = "hmi.M_720s", segment: str = "magnetogram",
+    within: timedelta = timedelta(hours=12), policy: str = "default", wavelength: int | None = None
+) -> Iterator[Found]:  # fmt: skip
     """Images of a slotted JSOC series of the full disk, such as `hmi.M_720s`, `mdi.fd_M_96m_lev182`, `aia.lev1_uv_24s`.
 
     The record at or up to one slot before each of the `times` is the one of that time (00:00 UT is 00:00:37 TAI); where
@@ -98,14 +91,9 @@ def find_jsoc(
 
 
 def find_helioviewer(
-    web: Web,
-    times: Sequence[datetime],
-    folder: Path,
-    *,
-    url: str = HELIOVIEWER_URL,
-    source: int = 19,
-    within: timedelta = timedelta(hours=12),
-) -> Iterator[Found]:
+    web: Web, times: Sequence[datetime], folder: Path, *, url: str = HELIOVIEWER_URL, source: int = 19,
+    within: timedelta = timedelta(hours=12)
+) -> Iterator[Found]:  # fmt: skip
     """JPEG 2000 images of Helioviewer, named as there, never later ones and none from further back than `within`.
 
     `source` is Helioviewer's number of the image: 19 = HMI magnetogram, 18 = HMI continuum. Helioviewer itself gives
@@ -147,15 +135,9 @@ def find_helioviewer(
 
 
 def find_soho(
-    web: Web,
-    times: Sequence[datetime],
-    folder: Path,
-    *,
-    url: str = SOHO_URL,
-    product: str = "mdimag",
-    size: int = 512,
-    within: timedelta = timedelta(hours=12),
-) -> Iterator[Found]:
+    web: Web, times: Sequence[datetime], folder: Path, *, url: str = SOHO_URL, product: str = "mdimag",
+    size: int = 512, within: timedelta = timedelta(hours=12)
+) -> Iterator[Found]:  # fmt: skip
     """Magnetograms of SOHO's image archive as byte-scaled JPEG: the newest at or before each time.
 
     `product` is `mdimag`, or `hmimag` from 2011 on, `size` 512 or 1024 pixels; below `url` are

@@ -44,20 +44,11 @@ _LAG = timedelta(minutes=15)
 
 
 def fetch_nrt(
-    issue: datetime,
-    folder: Path,
-    *,
-    servers: Mapping[str, Jsoc],
-    web: Web,
-    swpc_url: str = SWPC_URL,
-    sources: Sequence[JsocSource] = SOURCES,
-    feeds: Sequence[Feed] = FEEDS,
-    first: timedelta = HOUR,
-    last: timedelta = 5 * HOUR,
-    policy: str = "default",
-    now: datetime | None = None,
-    done: Callable[[NrtResult], object] = lambda _: None,
-) -> NrtSet:
+    issue: datetime, folder: Path, *, servers: Mapping[str, Jsoc], web: Web, swpc_url: str = SWPC_URL,
+    sources: Sequence[JsocSource] = SOURCES, feeds: Sequence[Feed] = FEEDS, first: timedelta = HOUR,
+    last: timedelta = 5 * HOUR, policy: str = "default", now: datetime | None = None,
+    done: Callable[[NrtResult], object] = lambda _: None
+) -> NrtSet:  # fmt: skip
     """Fetch what a forecast is made from.
 
     For a forecast issued at `issue` (aware), into `folder`, where files that are there and whole are not fetched again.

@@ -18,15 +18,9 @@ _QUERY: Final = timedelta(days=1)  # some thousand records
 
 
 def query_sharp_keywords(
-    jsoc: Jsoc,
-    since: datetime,
-    until: datetime,
-    *,
-    series: str = SERIES,
-    harpnum: int | None = None,
-    cadence: timedelta | None = None,
-    done: Callable[[], object] = lambda: None,
-) -> pd.DataFrame:
+    jsoc: Jsoc, since: datetime, until: datetime, *, series: str = SERIES, harpnum: int | None = None,
+    cadence: timedelta | None = None, done: Callable[[], object] = lambda: None
+) -> pd.DataFrame:  # fmt: skip
     """Ask JSOC for the SHARP keywords of all regions, or one (`harpnum`), day by day, `done` being called after each.
 
     From `since` to `until` (exclusive; aware), of `hmi.sharp_cea_720s`, `hmi.sharp_720s` or either with `_nrt`: all

@@ -161,16 +161,9 @@ class Analysis:
 
 
 def analyse(
-    files: Sequence[Path],
-    magnetograms: Sequence[Path],
-    output: Path,
-    *,
-    flares: FlareList,
-    regions: pd.DataFrame,
-    sharp: pd.DataFrame | None = None,
-    days: Sequence[date] = (),
-    options: AnalysisOptions | None = None,
-) -> Analysis:
+    files: Sequence[Path], magnetograms: Sequence[Path], output: Path, *, flares: FlareList, regions: pd.DataFrame,
+    sharp: pd.DataFrame | None = None, days: Sequence[date] = (), options: AnalysisOptions | None = None
+) -> Analysis:  # fmt: skip
     """Analyse the attribution files of one model with their images, and write tables and figures to a folder.
 
     The flare list must cover the images and name the regions of its flares; `regions` are as from
@@ -212,11 +205,9 @@ def analyse(
 
 
 def _measured(
-    files: Sequence[Path],
-    read: Callable[[Path], tuple[Attribution, ImageMaps, PolarityLines]],
-    regions: pd.DataFrame,
-    options: AnalysisOptions,
-) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
+    files: Sequence[Path], read: Callable[[Path], tuple[Attribution, ImageMaps, PolarityLines]],
+    regions: pd.DataFrame, options: AnalysisOptions
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:  # fmt: skip
     """Tables of images and of regions, and why files could not be used."""
     from kflare.io.progress import progress
 

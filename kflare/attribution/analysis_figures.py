@@ -136,16 +136,10 @@ def example_regions(regions: pd.DataFrame, days: Sequence[date], *, max_longitud
 
 
 def write_figures(
-    images: pd.DataFrame,
-    regions: pd.DataFrame,
-    tables: Mapping[str, pd.DataFrame],
-    output: Path,
-    *,
-    read: Callable[[Path], tuple[Attribution, ImageMaps, PolarityLines]],
-    days: Sequence[date],
-    threshold: str,
-    max_longitude: float,
-) -> list[Path]:
+    images: pd.DataFrame, regions: pd.DataFrame, tables: Mapping[str, pd.DataFrame], output: Path, *,
+    read: Callable[[Path], tuple[Attribution, ImageMaps, PolarityLines]], days: Sequence[date], threshold: str,
+    max_longitude: float
+) -> list[Path]:  # fmt: skip
     """Write Figs. 2 to 7 where there is something to show; returns the files.
 
     `images` have a `path` that `read` takes; `max_longitude` limits the regions of Figs. 5 and 7, degrees.

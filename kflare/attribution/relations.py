@@ -53,14 +53,9 @@ def occurrence_rates(values: npt.ArrayLike, flux: npt.ArrayLike, *, bins: npt.Ar
 
 
 def correlation(
-    x: npt.ArrayLike,
-    y: npt.ArrayLike,
-    days: npt.ArrayLike,
-    *,
-    ranks: bool = False,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> dict[str, float]:
+    x: npt.ArrayLike, y: npt.ArrayLike, days: npt.ArrayLike, *, ranks: bool = False, resamples: int = 1000,
+    seed: int = 0
+) -> dict[str, float]:  # fmt: skip
     """Pearson's or Spearman's (`ranks`) correlation of pairs without NaN, with a bootstrap interval of 95 % over days.
 
     Days are drawn with replacement, each with all its regions, since regions of one day share their image; ranks are

@@ -73,12 +73,9 @@ def _source(args: argparse.Namespace) -> "tuple[AttributionModel, ExportOutcomes
 
 
 def _export(
-    args: argparse.Namespace,
-    images: list[Path],
-    source: "AttributionModel",
-    settings: "Export",
-    outcomes: "ExportOutcomes | None",
-) -> tuple[dict[str, Any], list[str]]:
+    args: argparse.Namespace, images: list[Path], source: "AttributionModel", settings: "Export",
+    outcomes: "ExportOutcomes | None"
+) -> tuple[dict[str, Any], list[str]]:  # fmt: skip
     from kflare.attribution.attribution_file import ANSWERED_METHODS, METHODS
     from kflare.attribution.export import export, plan_export, tasks
     from kflare.attribution.image_maps import value_columns

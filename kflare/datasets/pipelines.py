@@ -20,18 +20,10 @@ def one_hot(labels: BoolArray) -> Float32Array:
 
 
 def image_dataset(
-    fields: Float32Array,
-    rows: npt.NDArray[np.intp],
-    labels: BoolArray | Float32Array,
-    *,
-    batch_size: int,
-    guises: npt.NDArray[np.float16] | None = None,
-    crop: int | None = None,
-    training: bool = False,
-    augmented: bool = False,
-    seed: int = 0,
-    epoch: int = 0,
-) -> tf.data.Dataset:
+    fields: Float32Array, rows: npt.NDArray[np.intp], labels: BoolArray | Float32Array, *, batch_size: int,
+    guises: npt.NDArray[np.float16] | None = None, crop: int | None = None, training: bool = False,
+    augmented: bool = False, seed: int = 0, epoch: int = 0
+) -> tf.data.Dataset:  # fmt: skip
     """Magnetograms and labels for the dense CNN: batches (B, S, S, 1) in [-1, 1], and (B, 2) or (B, h, w, n).
 
     `fields` (M, S, S, 1) are those of `reduce_images` in gauss, of which `rows` (N,) are used. `labels` tell whether a

@@ -73,14 +73,9 @@ class ReducedImages:
 
 
 def reduce_images(
-    paths: Sequence[str | Path],
-    *,
-    size: int,
-    byte_range: float | None,
-    folder: Path,
-    measure: Callable[[Float32Array], Float32Array] | None = None,
-    guises: int = 0,
-) -> ReducedImages:
+    paths: Sequence[str | Path], *, size: int, byte_range: float | None, folder: Path,
+    measure: Callable[[Float32Array], Float32Array] | None = None, guises: int = 0
+) -> ReducedImages:  # fmt: skip
     """Read, decode, reduce and measure N magnetograms, for all epochs, folds and seeds of a run.
 
     `size` is the side of the network's input in pixels, `byte_range` as of `read_magnetogram`, `measure` gives an array

@@ -46,12 +46,9 @@ class RegionHistory:
 
 
 def complete_rows(
-    rows: pd.DataFrame,
-    past: RegionHistory | None = None,
-    *,
-    flares: FlareList | None = None,
-    xray: XrayFlux | None = None,
-) -> pd.DataFrame:
+    rows: pd.DataFrame, past: RegionHistory | None = None, *, flares: FlareList | None = None,
+    xray: XrayFlux | None = None
+) -> pd.DataFrame:  # fmt: skip
     """Append the changes, the flare history and the X-ray features that rows lack; columns that they have stay.
 
     The rows have `time` (UTC), `region`, `noaa` or `noaas`, and what was measured; what is appended is float64, NaN =

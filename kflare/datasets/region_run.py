@@ -51,14 +51,9 @@ def table_columns() -> dict[str, Feature | None]:
 
 
 def complete_run(
-    parts: Sequence[Path],
-    target: Path,
-    *,
-    xray: XrayFlux | None = None,
-    flares: FlareList | None = None,
-    srs: pd.DataFrame | None = None,
-    done: Callable[[], object] = lambda: None,
-) -> RunTable:
+    parts: Sequence[Path], target: Path, *, xray: XrayFlux | None = None, flares: FlareList | None = None,
+    srs: pd.DataFrame | None = None, done: Callable[[], object] = lambda: None
+) -> RunTable:  # fmt: skip
     """Write the region table of all parts (of `write_part`) as Parquet, units in the schema's metadata.
 
     Without `xray` the X-ray features are NaN, without `flares` or `srs` (NOAA's regions, of `read_srs`) the flare

@@ -56,14 +56,9 @@ def carved_validation(
 
 
 def chronological_split(
-    times: pd.Series,
-    *,
-    train_until: pd.Timestamp,
-    validate_until: pd.Timestamp,
-    start: pd.Timestamp | None = None,
-    test_until: pd.Timestamp | None = None,
-    window_hours: float = LEAD_HOURS,
-) -> Split:
+    times: pd.Series, *, train_until: pd.Timestamp, validate_until: pd.Timestamp, start: pd.Timestamp | None = None,
+    test_until: pd.Timestamp | None = None, window_hours: float = LEAD_HOURS
+) -> Split:  # fmt: skip
     """Split samples by time so that no label window reaches into a later span.
 
     Of N forecast times (aware UTC), the begin of the training span, and the ends of the spans (exclusive, UTC); without

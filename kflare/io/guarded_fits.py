@@ -135,14 +135,9 @@ def image_header(path: Path) -> Any:
 
 @contextmanager
 def guarded_fits(
-    payload: bytes,
-    source: str,
-    *,
-    scaled: bool = False,
-    compressed_images: bool = True,
-    problem: str = "is a damaged or truncated FITS file",
-    advice: str = "download it again",
-) -> Iterator["FitsFile"]:
+    payload: bytes, source: str, *, scaled: bool = False, compressed_images: bool = True,
+    problem: str = "is a damaged or truncated FITS file", advice: str = "download it again"
+) -> Iterator["FitsFile"]:  # fmt: skip
     """Open a FITS file, for use within the context; `source` is its path, for messages.
 
     Pixels come as they are stored, or with `scaled` as BSCALE, BZERO and BLANK have them. A tile-compressed image is an

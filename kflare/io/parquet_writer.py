@@ -13,12 +13,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def parquet_writer(
-    path: Path,
-    columns: Mapping[str, tuple[str, str]],
-    *,
-    whole: Sequence[str] = (),
-    attrs: Mapping[str, Any] | None = None,
-) -> Iterator[Callable[["pd.DataFrame"], None]]:
+    path: Path, columns: Mapping[str, tuple[str, str]], *, whole: Sequence[str] = (),
+    attrs: Mapping[str, Any] | None = None
+) -> Iterator[Callable[["pd.DataFrame"], None]]:  # fmt: skip
     """A function that appends rows to a table, of which the `columns` that they lack become empty.
 
     Each has a type of Arrow, or "time" for UTC to the microsecond, and a unit, "" = none, for the schema's metadata. Of

@@ -58,12 +58,9 @@ def kind_of(
 
 
 def read_payload(
-    path: Path,
-    *,
-    limit: int = MAX_FILE_BYTES,
-    what: str = "a magnetogram in JPEG, PNG, FITS or JP2",
-    kinds: Collection[str] = IMAGES,
-) -> bytes:
+    path: Path, *, limit: int = MAX_FILE_BYTES, what: str = "a magnetogram in JPEG, PNG, FITS or JP2",
+    kinds: Collection[str] = IMAGES
+) -> bytes:  # fmt: skip
     """Content of a file, not empty, unpacked if it is a gzip archive (`.fits.gz`).
 
     `limit` is the largest size in bytes, before and after unpacking, `what` it should be is said in messages, and

@@ -20,14 +20,9 @@ _AHEAD: Final = 3  # tasks under way or waiting for each worker, so that none is
 
 @contextmanager
 def run_tasks(
-    work: Callable[[T], Iterable[R]],
-    tasks: Sequence[T],
-    *,
-    workers: int,
-    scheduler: str | None,
-    prepare: Callable[[], object],
-    timeout: float = 10.0,
-) -> Iterator[Iterator[R]]:
+    work: Callable[[T], Iterable[R]], tasks: Sequence[T], *, workers: int, scheduler: str | None,
+    prepare: Callable[[], object], timeout: float = 10.0
+) -> Iterator[Iterator[R]]:  # fmt: skip
     """Results of `work(task)` for each task, in the order of the tasks.
 
     With one worker and no scheduler the work is done in this process while the results are asked for. Otherwise it and

@@ -128,13 +128,9 @@ def logits(probability: npt.ArrayLike) -> Float64Array:
 
 
 def best_line(
-    observed: BoolArray,
-    x: Float64Array,
-    weight: Float64Array,
-    *,
-    start: Float64Array,
-    prior: tuple[Float64Array, Float64Array] | None = None,
-) -> Float64Array:
+    observed: BoolArray, x: Float64Array, weight: Float64Array, *, start: Float64Array,
+    prior: tuple[Float64Array, Float64Array] | None = None
+) -> Float64Array:  # fmt: skip
     """Slope and level of greatest likelihood, or with a `prior` (means, variances) of greatest posterior density.
 
     A negative slope would turn the forecast round: a network without skill on validation gets climatology (slope 0).

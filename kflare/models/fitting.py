@@ -64,21 +64,12 @@ def require_both_classes(observed: BoolArray, split: Split, *, event: str) -> No
 
 
 def calibrate_and_evaluate(
-    model: keras.Model,
-    run: TrainingRun,
-    observed: BoolArray,
-    split: Split,
-    probability: Callable[[BoolArray], Float32Array],
-    *,
-    baselines: dict[str, Float32Array],
-    clusters: npt.NDArray[Any] | None,
-    threshold: float | None = None,
-    scaling: FeatureScaling | None = None,
-    times: pd.Series | None = None,
-    regions: npt.NDArray[Any] | None = None,
-    disk: BoolArray | None = None,
-    others: OutOfSample | None = None,
-) -> FittedNetwork:
+    model: keras.Model, run: TrainingRun, observed: BoolArray, split: Split,
+    probability: Callable[[BoolArray], Float32Array], *, baselines: dict[str, Float32Array],
+    clusters: npt.NDArray[Any] | None, threshold: float | None = None, scaling: FeatureScaling | None = None,
+    times: pd.Series | None = None, regions: npt.NDArray[Any] | None = None, disk: BoolArray | None = None,
+    others: OutOfSample | None = None
+) -> FittedNetwork:  # fmt: skip
     """Choose calibration and thresholds on the validation span, then look at the test span.
 
     `probability` takes the mask of M samples to the network's output (M,); `baselines` are the probabilities (N,) of

@@ -36,17 +36,9 @@ from kflare.observations.byte_scale import scale_note
 
 
 def image_task(
-    spec: ModelSpec,
-    flares: FlareList,
-    *,
-    magnetograms: Sequence[Path],
-    byte_range: float | None,
-    daily: timedelta | None,
-    size: int,
-    augmented: bool,
-    pretrain: bool,
-    folder: Path,
-) -> TrainingTask:
+    spec: ModelSpec, flares: FlareList, *, magnetograms: Sequence[Path], byte_range: float | None,
+    daily: timedelta | None, size: int, augmented: bool, pretrain: bool, folder: Path
+) -> TrainingTask:  # fmt: skip
     """Label folders of magnetograms, as `index_archive` takes them, whose windows the flare list must cover.
 
     With `daily`, one sample a day: of 00:00 UT, or else the nearest image at most this much earlier. The run's `folder`
@@ -103,21 +95,11 @@ def image_task(
 
 
 def fit_image_network(
-    spec: ModelSpec,
-    images: ReducedImages,
-    observed: BoolArray,
-    split: Split,
-    *,
-    augmented: bool,
-    recipe: Recipe,
-    run: TrainingRun,
-    baselines: dict[str, Float32Array],
-    clusters: npt.NDArray[Any] | None = None,
-    pretrain: bool = False,
-    trunk: Path | None = None,
-    times: pd.Series | None = None,
-    others: OutOfSample | None = None,
-) -> FittedNetwork:
+    spec: ModelSpec, images: ReducedImages, observed: BoolArray, split: Split, *, augmented: bool, recipe: Recipe,
+    run: TrainingRun, baselines: dict[str, Float32Array], clusters: npt.NDArray[Any] | None = None,
+    pretrain: bool = False, trunk: Path | None = None, times: pd.Series | None = None,
+    others: OutOfSample | None = None
+) -> FittedNetwork:  # fmt: skip
     """Fit the network of an image model to N magnetograms, beside `baselines`: probabilities (N,) of other methods.
 
     `clusters` holds the day of each sample, resampled together for the intervals; `times` and `others` are those of
@@ -171,14 +153,9 @@ def last_convolution(model: keras.Model) -> str:
 
 
 def publish_image_model(
-    fitted: FittedNetwork,
-    root: Path,
-    name: str,
-    *,
-    attribution: AttributionGraph,
-    metadata: Mapping[str, Any],
-    documents: Mapping[str, bytes] | None = None,
-) -> Path:
+    fitted: FittedNetwork, root: Path, name: str, *, attribution: AttributionGraph, metadata: Mapping[str, Any],
+    documents: Mapping[str, bytes] | None = None
+) -> Path:  # fmt: skip
     """Publish a fitted network as the next version of `name`; `documents` are further files of `assets.extra`."""
     size = int(fitted.model.input_shape[1])
     magnetogram, png = _example_magnetogram(size)

@@ -66,18 +66,10 @@ def line_maps_of(reduced: Float32Array) -> Float32Array:
 
 
 def pretrain_on_line_maps(
-    model: keras.Model,
-    images: ReducedImages,
-    rows: npt.NDArray[np.intp],
-    observed: BoolArray,
-    *,
-    validation: tf.data.Dataset,
-    validation_observed: BoolArray,
-    augmented: bool,
-    recipe: Recipe,
-    run: TrainingRun,
-    trunk: Path | None = None,
-) -> None:
+    model: keras.Model, images: ReducedImages, rows: npt.NDArray[np.intp], observed: BoolArray, *,
+    validation: tf.data.Dataset, validation_observed: BoolArray, augmented: bool, recipe: Recipe, run: TrainingRun,
+    trunk: Path | None = None
+) -> None:  # fmt: skip
     """Train the network of `build_dense_cnn`, in place, on the `line_maps` of images, and its last layer on the labels.
 
     `rows` (N,) are the training images, whose labels are `observed`; `validation` holds batches of (input, anything) of
@@ -198,15 +190,9 @@ class _MapLoss(keras.losses.Loss):
 
 
 def _pretrained(
-    model: keras.Model,
-    images: ReducedImages,
-    rows: npt.NDArray[np.intp],
-    *,
-    augmented: bool,
-    recipe: Recipe,
-    run: TrainingRun,
-    trunk: Path | None,
-) -> tuple[keras.Model, float]:
+    model: keras.Model, images: ReducedImages, rows: npt.NDArray[np.intp], *, augmented: bool, recipe: Recipe,
+    run: TrainingRun, trunk: Path | None
+) -> tuple[keras.Model, float]:  # fmt: skip
     """A network that predicts the maps and shares the layers of `model`, and its last loss."""
     side = min(model.input_shape[1], _CROP)
     small = keras.models.clone_model(model, input_tensors=keras.Input((side, side, model.input_shape[3])))

@@ -28,15 +28,9 @@ SignatureCase = tuple[str, Mapping[str, Any], Mapping[str, Any]]
 
 
 def publish_version(
-    root: Path,
-    name: str,
-    *,
-    export: Callable[[Path], None],
-    cases: list[SignatureCase],
-    metadata: Mapping[str, Any],
-    documents: Mapping[str, bytes] | None = None,
-    tolerance: float = 1e-5,
-) -> Path:
+    root: Path, name: str, *, export: Callable[[Path], None], cases: list[SignatureCase], metadata: Mapping[str, Any],
+    documents: Mapping[str, bytes] | None = None, tolerance: float = 1e-5
+) -> Path:  # fmt: skip
     """Export, verify and publish a model as the next version below `root`; returns the version's directory.
 
     `export` writes the SavedModel into a directory; reloaded, it must give the outputs of the cases within `tolerance`,

@@ -31,15 +31,9 @@ from kflare.regions.feature_table import Feature
 
 
 def region_task(
-    spec: ModelSpec,
-    flares: FlareList,
-    *,
-    sharp: Path | None,
-    harp_noaa: Path | None,
-    regions: Path | None,
-    features: list[str] | None,
-    srs: Path | None = None,
-) -> TrainingTask:
+    spec: ModelSpec, flares: FlareList, *, sharp: Path | None, harp_noaa: Path | None, regions: Path | None,
+    features: list[str] | None, srs: Path | None = None
+) -> TrainingTask:  # fmt: skip
     """Label SHARP samples, with the NOAA numbers of HARPs, or a region table; the flare list must cover their windows.
 
     `features` are as `features_of` takes them; `srs` tells McIntosh's classes, and of SHARP samples when a number was
@@ -88,17 +82,9 @@ def region_task(
 
 
 def fit_region_network(
-    spec: ModelSpec,
-    table: pd.DataFrame,
-    features: Sequence[Feature],
-    observed: BoolArray,
-    split: Split,
-    *,
-    recipe: Recipe,
-    run: TrainingRun,
-    clusters: npt.NDArray[Any] | None = None,
-    disk: BoolArray | None = None,
-) -> FittedNetwork:
+    spec: ModelSpec, table: pd.DataFrame, features: Sequence[Feature], observed: BoolArray, split: Split, *,
+    recipe: Recipe, run: TrainingRun, clusters: npt.NDArray[Any] | None = None, disk: BoolArray | None = None
+) -> FittedNetwork:  # fmt: skip
     """Fit the network of a region model to N rows of a region table, beside a logistic regression on the same columns.
 
     `observed` (N,) is whether the region flares within 24 h, `disk` (N,) whether any does; `clusters` its region:
@@ -127,14 +113,9 @@ def fit_region_network(
 
 
 def publish_region_model(
-    fitted: FittedNetwork,
-    root: Path,
-    name: str,
-    *,
-    example: pd.DataFrame,
-    metadata: Mapping[str, Any],
-    documents: Mapping[str, bytes] | None = None,
-) -> Path:
+    fitted: FittedNetwork, root: Path, name: str, *, example: pd.DataFrame, metadata: Mapping[str, Any],
+    documents: Mapping[str, bytes] | None = None
+) -> Path:  # fmt: skip
     """Publish the next version of `name`; `example`: rows of its table, `documents`: files of `assets.extra`."""
     scaling = fitted.scaling
     if scaling is None:

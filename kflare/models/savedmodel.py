@@ -81,13 +81,9 @@ def _one_by_one(network: Attribute, images: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def export_region_model(
-    model: keras.Model,
-    directory: Path,
-    *,
-    scaling: FeatureScaling,
-    calibration: Calibration,
-    disk_calibration: Calibration | None = None,
-) -> None:
+    model: keras.Model, directory: Path, *, scaling: FeatureScaling, calibration: Calibration,
+    disk_calibration: Calibration | None = None
+) -> None:  # fmt: skip
     """Write the signature of a region model: one float32 (N,) input per feature, by name, NaN = not measured.
 
     Of a row of which nothing was measured the network would tell its answer to the training mean: it gets NaN. The

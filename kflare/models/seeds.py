@@ -105,15 +105,9 @@ def publish_best(
 
 
 def write_summary(
-    task: TrainingTask,
-    recipes: Sequence[Recipe],
-    fits: Sequence[FittedNetwork],
-    folder: Path,
-    *,
-    split: Split,
-    validation: str,
-    published: Path | None,
-) -> tuple[str, dict[str, Any]]:
+    task: TrainingTask, recipes: Sequence[Recipe], fits: Sequence[FittedNetwork], folder: Path, *, split: Split,
+    validation: str, published: Path | None
+) -> tuple[str, dict[str, Any]]:  # fmt: skip
     """Write `summary.txt` and `summary.json` of the fits, and return them; `validation` is the rule of its span."""
     spans = []
     for name, mask in split.parts().items():

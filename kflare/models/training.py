@@ -208,15 +208,9 @@ def told_epochs(epochs: int, steps: int, *, done: int) -> Iterator[keras.callbac
 
 
 def train(
-    model: keras.Model,
-    training: tf.data.Dataset,
-    validation: tf.data.Dataset,
-    observed: BoolArray,
-    *,
-    recipe: Recipe,
-    run: TrainingRun,
-    steps: int | None = None,
-) -> None:
+    model: keras.Model, training: tf.data.Dataset, validation: tf.data.Dataset, observed: BoolArray, *,
+    recipe: Recipe, run: TrainingRun, steps: int | None = None
+) -> None:  # fmt: skip
     """Train a network that gives probabilities (N, 2) and load its best weights, going on where a killed run stopped.
 
     The datasets hold batches of (input, one-hot label). `training` is without end and begins with what follows the

@@ -144,17 +144,9 @@ def described(quality: int, bits: int, instrument: str) -> str:
 
 
 def judge(
-    source: str,
-    *,
-    policy: QualityPolicy,
-    time: datetime,
-    instrument: str,
-    quality: int | None = None,
-    missing: float = 0.0,
-    named: str = "",
-    now: datetime | None = None,
-    doubts: Sequence[str] = (),
-) -> str:
+    source: str, *, policy: QualityPolicy, time: datetime, instrument: str, quality: int | None = None,
+    missing: float = 0.0, named: str = "", now: datetime | None = None, doubts: Sequence[str] = ()
+) -> str:  # fmt: skip
     """Whether an image is good enough: "", "degraded: ..." or, if the policy refuses nothing, "rejected: ...".
 
     `missing` is the part of the disk that is missing, 0 to 1, within 0.98 of its radius, as the limb is often cut.

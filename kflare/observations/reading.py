@@ -19,16 +19,10 @@ SUFFIXES: Final = tuple(suffix for reader in READERS for suffix in reader.suffix
 
 
 def read_magnetogram(
-    path: str | Path,
-    *,
-    byte_range: float | None = None,
-    model_range: float | None = None,
-    disk: Disk | None = None,
-    time: datetime | None = None,
-    size: int | None = None,
-    policy: str | QualityPolicy = "default",
-    hmi_scale: bool = False,
-) -> Magnetogram:
+    path: str | Path, *, byte_range: float | None = None, model_range: float | None = None, disk: Disk | None = None,
+    time: datetime | None = None, size: int | None = None, policy: str | QualityPolicy = "default",
+    hmi_scale: bool = False
+) -> Magnetogram:  # fmt: skip
     """Read a full-disk magnetogram: FITS of HMI or MDI, JP2 of Helioviewer, JPEG or PNG of an image archive.
 
     The kind of file is recognised by its first bytes, not by its suffix; a FITS file may be packed with gzip. FITS and

@@ -46,14 +46,9 @@ def area_mean(data: Float32Array, size: int, *, source: str = "image") -> Float3
 
 
 def resampled(
-    data: Float32Array,
-    about: tuple[float, float],
-    *,
-    angle: float = 0.0,
-    scale: float = 1.0,
-    onto: tuple[float, float] | None = None,
-    width: int | None = None,
-) -> Float32Array:
+    data: Float32Array, about: tuple[float, float], *, angle: float = 0.0, scale: float = 1.0,
+    onto: tuple[float, float] | None = None, width: int | None = None
+) -> Float32Array:  # fmt: skip
     """Turn, enlarge and move an image (H, H), NaN where not measured, bilinear.
 
     A value is the mean of its measured neighbours, weighted with their nearness; NaN where they weigh less than a half.

@@ -51,13 +51,9 @@ class FoundSets:
 
 
 def find_sets(
-    places: str | Path | Sequence[str | Path],
-    *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    cadence: timedelta | None = None,
-    tolerance: timedelta = timedelta(minutes=30),
-) -> FoundSets:
+    places: str | Path | Sequence[str | Path], *, since: datetime | None = None, until: datetime | None = None,
+    cadence: timedelta | None = None, tolerance: timedelta = timedelta(minutes=30)
+) -> FoundSets:  # fmt: skip
     """Find the sets of observations in folders and their subfolders.
 
     Magnetograms are those in [since, until), aware; with a `cadence` only the one nearest to each whole multiple of it

@@ -74,15 +74,9 @@ class _Draft:
 
 
 def run_cycle(
-    issue: datetime,
-    settings: ForecastSettings,
-    *,
-    ledger: Ledger,
-    log: EventLog,
-    now: datetime,
-    past: bool = False,
-    observe: Callable[..., CycleInputs] | None = None,
-) -> Forecast | Outage:
+    issue: datetime, settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime, past: bool = False,
+    observe: Callable[..., CycleInputs] | None = None
+) -> Forecast | Outage:  # fmt: skip
     """Run the cycle of an issue time (aware UTC, as `now`), or give what the ledger holds of it already.
 
     An issue time that was missed is run. A ledger that cannot take the cycle: it is kept (`unrecorded`). What was seen

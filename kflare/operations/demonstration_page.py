@@ -23,14 +23,9 @@ _ROTATION = 13.2  # degrees a day, as the Earth sees it
 
 
 def write_week(
-    site: Path,
-    title: str,
-    *,
-    shown: tuple[Forecast, Magnetogram],
-    past: Sequence[Forecast],
-    flares: pd.DataFrame,
-    words: Sequence[str],
-) -> Path:
+    site: Path, title: str, *, shown: tuple[Forecast, Magnetogram], past: Sequence[Forecast], flares: pd.DataFrame,
+    words: Sequence[str]
+) -> Path:  # fmt: skip
     """Write `week.html` with its pictures into a site; returns the page.
 
     A forecast is `shown` on its image, and all `past` ones over time; `flares` are those of class C and above, as

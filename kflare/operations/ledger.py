@@ -52,13 +52,9 @@ class Ledger:
         self.engine.dispose()
 
     def record(
-        self,
-        cycle: Forecast | Outage,
-        *,
-        features: "pd.DataFrame | None" = None,
-        tracker: Mapping[str, Any] | None = None,
-        recorded: datetime | None = None,
-    ) -> bool:
+        self, cycle: Forecast | Outage, *, features: "pd.DataFrame | None" = None,
+        tracker: Mapping[str, Any] | None = None, recorded: datetime | None = None
+    ) -> bool:  # fmt: skip
         """Append one cycle, wholly or not at all; False if there is one of this issue time that was run.
 
         Parameters

@@ -66,13 +66,9 @@ def open_ledger(settings: ForecastSettings, *, log: EventLog) -> Ledger:
 
 
 def run_schedule(
-    settings: ForecastSettings,
-    *,
-    ledger: Ledger,
-    log: EventLog,
-    clock: Clock | None = None,
-    keep_running: Callable[[], bool] = lambda: True,
-) -> None:
+    settings: ForecastSettings, *, ledger: Ledger, log: EventLog, clock: Clock | None = None,
+    keep_running: Callable[[], bool] = lambda: True
+) -> None:  # fmt: skip
     """Run every cycle of the schedule at its time, without end.
 
     After a sleep one within the grace time is run, and the first that observes anything records those that were missed.

@@ -32,12 +32,9 @@ def kept_files(settings: ForecastSettings) -> list[Path]:
 
 
 def keep_cycle(
-    settings: ForecastSettings,
-    cycle: Forecast | Outage,
-    *,
-    features: "pd.DataFrame | None" = None,
-    tracker: Mapping[str, Any] | None = None,
-) -> Path:
+    settings: ForecastSettings, cycle: Forecast | Outage, *, features: "pd.DataFrame | None" = None,
+    tracker: Mapping[str, Any] | None = None
+) -> Path:  # fmt: skip
     """Keep a cycle with all that `Ledger.record` takes; SettingError if that cannot be written either."""
     table = None if features is None else features.to_dict("split")
     path = kept_path(settings, cycle.issue)

@@ -204,14 +204,9 @@ def _measure_field(
 
 
 def _measure_image(
-    measured: list[_Values],
-    detection: Detection,
-    path: Path | None,
-    *,
-    wavelength: int,
-    options: Extraction,
-    hours: int = 0,
-) -> None:
+    measured: list[_Values], detection: Detection, path: Path | None, *, wavelength: int, options: Extraction,
+    hours: int = 0
+) -> None:  # fmt: skip
     """Brightenings in an image some hours before the magnetogram, in the regions turned to the image's time."""
     prefix = {1600: "CH", 131: "CR"}[wavelength]
     names = (f"{prefix}Max_m{hours}",) if hours else (f"{prefix}Area", f"{prefix}All", f"{prefix}Max")

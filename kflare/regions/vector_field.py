@@ -100,13 +100,9 @@ class FullDiskVector:
 
 
 def camera_components(
-    field: Float32Array,
-    inclination: Float32Array,
-    azimuth: Float32Array,
-    disambig: npt.NDArray[np.integer] | None = None,
-    *,
-    method: str = "radial-acute",
-) -> tuple[Float32Array, Float32Array, Float32Array]:
+    field: Float32Array, inclination: Float32Array, azimuth: Float32Array,
+    disambig: npt.NDArray[np.integer] | None = None, *, method: str = "radial-acute"
+) -> tuple[Float32Array, Float32Array, Float32Array]:  # fmt: skip
     """Components of a field in the frame of the camera, the azimuth disambiguated: right, up, line of sight, in gauss.
 
     From strength in gauss, inclination in degrees from the line of sight (0 = towards the observer), azimuth in degrees
@@ -125,14 +121,9 @@ def camera_components(
 
 
 def surface_components(
-    right: Float32Array,
-    up: Float32Array,
-    los: Float32Array,
-    *,
-    lon: Float64Array,
-    lat: Float64Array,
-    geometry: DiskGeometry,
-) -> tuple[Float32Array, Float32Array, Float32Array]:
+    right: Float32Array, up: Float32Array, los: Float32Array, *, lon: Float64Array, lat: Float64Array,
+    geometry: DiskGeometry
+) -> tuple[Float32Array, Float32Array, Float32Array]:  # fmt: skip
     """Turn a field from the frame of the camera to west, north and up at points of the surface (Stonyhurst degrees).
 
     Gary & Hagyard (1990), eq. 1, as in Sun (2013), eqs. 7 and 8: the line of sight is taken as parallel to that of disk

@@ -47,16 +47,9 @@ class _Image:
 
 
 def read_vector(
-    field: Paths,
-    inclination: Paths,
-    azimuth: Paths,
-    disambig: Paths | None,
-    *,
-    magnetogram: Magnetogram,
-    conf_disambig: Paths | None = None,
-    method: str = "jsoc",
-    apart: timedelta = MAX_APART,
-) -> FullDiskVector:
+    field: Paths, inclination: Paths, azimuth: Paths, disambig: Paths | None, *, magnetogram: Magnetogram,
+    conf_disambig: Paths | None = None, method: str = "jsoc", apart: timedelta = MAX_APART
+) -> FullDiskVector:  # fmt: skip
     """Read a vector field of the full disk, or of all HARPs of one time.
 
     The segments are paths of one full-disk record, or of the records of all HARPs in the same order; without

@@ -67,15 +67,9 @@ class SyntheticSun:
     """
 
     def __init__(
-        self,
-        start: datetime,
-        days: int,
-        *,
-        seed: int = 0,
-        activity: float = 1.0,
-        belt: float = 16.0,
-        leading_north: int = -1,
-    ) -> None:
+        self, start: datetime, days: int, *, seed: int = 0, activity: float = 1.0, belt: float = 16.0,
+        leading_north: int = -1
+    ) -> None:  # fmt: skip
         if days < 1:
             raise SettingError(f"`days` must be at least 1, got {days}")
         if seed < 0:
@@ -141,14 +135,9 @@ class SyntheticSun:
         return pd.date_range(self.start, self.end - _FORECAST_WINDOW, freq=step, unit="us")
 
     def write(
-        self,
-        folder: str | Path,
-        *,
-        cadence_hours: float = 24.0,
-        table_cadence_hours: float = 6.0,
-        size: int = 512,
-        byte_range: float = 100.0,
-    ) -> None:
+        self, folder: str | Path, *, cadence_hours: float = 24.0, table_cadence_hours: float = 6.0, size: int = 512,
+        byte_range: float = 100.0
+    ) -> None:  # fmt: skip
         """Write an archive as it might be downloaded; only times whose next 24 hours the flare list covers.
 
         The folder, made if absent, gets `magnetograms/synthetic_YYYYMMDD_HHMMSS.jpg` (grey JPEG, quality 95, off disk

@@ -80,12 +80,9 @@ class Comparison:
 
 
 def compare(
-    forecasts: ForecastTable,
-    settings: VerificationSettings | None = None,
-    *,
-    periods: Sequence[NamedPeriod] = (),
-    progress: Progress = iter,
-) -> Comparison:
+    forecasts: ForecastTable, settings: VerificationSettings | None = None, *, periods: Sequence[NamedPeriod] = (),
+    progress: Progress = iter
+) -> Comparison:  # fmt: skip
     """Score all methods of a table, all on the same samples.
 
     `settings` are the defaults if None; `periods` are spans of time that are scored by themselves, besides years and

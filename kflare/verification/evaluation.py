@@ -93,16 +93,10 @@ class Evaluation:
 
 
 def evaluate(
-    method: str,
-    span: str,
-    observed: BoolArray,
-    probability: npt.NDArray[Any],
-    calibrated: npt.NDArray[Any] | None = None,
-    *,
-    threshold: float | Float64Array,
-    clusters: npt.NDArray[Any] | None = None,
-    **resampling: Any,
-) -> Evaluation:
+    method: str, span: str, observed: BoolArray, probability: npt.NDArray[Any],
+    calibrated: npt.NDArray[Any] | None = None, *, threshold: float | Float64Array,
+    clusters: npt.NDArray[Any] | None = None, **resampling: Any
+) -> Evaluation:  # fmt: skip
     """Score a method on one span of N samples.
 
     The `probability` is compared with the threshold (a flare is forecast at or above it), one or that of each sample's
@@ -125,11 +119,9 @@ def evaluate(
 
 
 def groups_of(
-    times: npt.ArrayLike | pd.Series,
-    *,
-    periods: Sequence[NamedPeriod] = (),
-    instruments: npt.NDArray[Any] | None = None,
-) -> dict[str, BoolArray]:
+    times: npt.ArrayLike | pd.Series, *, periods: Sequence[NamedPeriod] = (),
+    instruments: npt.NDArray[Any] | None = None
+) -> dict[str, BoolArray]:  # fmt: skip
     """Samples by year, by instrument and by named period: masks of shape (N,).
 
     `times` (N,), UTC, begin the forecast windows; `instruments` (N,) name what the images are of. Years and instruments

@@ -116,15 +116,9 @@ class ClusteredSamples:
         return [[*table, *of_probability] for table, of_probability in both]
 
     def resample(
-        self,
-        forecasts: Mapping[Any, Scorers],
-        *,
-        block_length: int = 1,
-        resamples: int = 10_000,
-        level: float = 0.95,
-        seed: int = 0,
-        progress: Progress = iter,
-    ) -> Resampled:
+        self, forecasts: Mapping[Any, Scorers], *, block_length: int = 1, resamples: int = 10_000,
+        level: float = 0.95, seed: int = 0, progress: Progress = iter
+    ) -> Resampled:  # fmt: skip
         """Score forecasts, by any key, with common resamples; as `bootstrap`, `progress` wraps the loop over chunks."""
         values = {
             (key, name): value
@@ -158,19 +152,11 @@ def _mean_scores(folds: Sequence[Mapping[str, Score]]) -> dict[str, Score]:
 
 
 def bootstrap(
-    observed: npt.ArrayLike,
-    probability: npt.ArrayLike,
-    clusters: npt.ArrayLike,
-    *,
-    other: npt.ArrayLike | None = None,
-    folds: npt.ArrayLike | None = None,
-    threshold: float | npt.ArrayLike = 0.5,
-    other_threshold: float | npt.ArrayLike = 0.5,
-    block_length: int = 1,
-    resamples: int = 10_000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> dict[str, Interval]:
+    observed: npt.ArrayLike, probability: npt.ArrayLike, clusters: npt.ArrayLike, *,
+    other: npt.ArrayLike | None = None, folds: npt.ArrayLike | None = None, threshold: float | npt.ArrayLike = 0.5,
+    other_threshold: float | npt.ArrayLike = 0.5, block_length: int = 1, resamples: int = 10_000, level: float = 0.95,
+    seed: int = 0
+) -> dict[str, Interval]:  # fmt: skip
     """Intervals of all contingency scores and of all scores of the probabilities, or of their paired differences.
 
     Of outcomes, bool or 0/1 (N,), and probabilities, 0 to 1 (N,). `clusters` (N,) are the day or region of each sample:

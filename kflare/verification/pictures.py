@@ -26,13 +26,9 @@ class ReportFigure:
 
 
 def report_figures(
-    forecasts: ForecastTable,
-    comparison: Comparison,
-    settings: VerificationSettings,
-    *,
-    event: str = "Flares",
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-) -> list[ReportFigure]:
+    forecasts: ForecastTable, comparison: Comparison, settings: VerificationSettings, *, event: str = "Flares",
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter
+) -> list[ReportFigure]:  # fmt: skip
     """Draw all figures of a report; `progress` wraps the loop over methods, as tqdm does."""
     methods = list(forecasts.probability)
     drawn = [_intervals(comparison, methods, settings, event)]

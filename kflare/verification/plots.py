@@ -31,13 +31,9 @@ def as_png(figure: Figure) -> bytes:
 
 
 def plot_reliability(
-    observed: npt.ArrayLike,
-    probability: npt.ArrayLike,
-    *,
-    bins: int = 20,
-    title: str = "Reliability",
-    clusters: npt.ArrayLike | None = None,
-) -> Figure:
+    observed: npt.ArrayLike, probability: npt.ArrayLike, *, bins: int = 20, title: str = "Reliability",
+    clusters: npt.ArrayLike | None = None
+) -> Figure:  # fmt: skip
     """Event rate against forecast probability; at each point events/forecasts of the bin, which are bars below.
 
     Points on the diagonal are perfectly reliable. Those in the grey area, between the no-skill line and the vertical
@@ -167,13 +163,9 @@ def plot_thresholds(
 
 
 def plot_series(
-    time: npt.ArrayLike,
-    observed: npt.ArrayLike,
-    probability: npt.ArrayLike,
-    *,
-    threshold: float = 0.5,
-    title: str = "Forecast and outcome",
-) -> Figure:
+    time: npt.ArrayLike, observed: npt.ArrayLike, probability: npt.ArrayLike, *, threshold: float = 0.5,
+    title: str = "Forecast and outcome"
+) -> Figure:  # fmt: skip
     """Probability by time (datetime64 (N,), UTC begin of windows, else `DataError`): hits, misses, false alarms."""
     events, values = check_samples(observed, probability)
     times = np.asarray(time)

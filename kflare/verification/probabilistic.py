@@ -193,13 +193,9 @@ def bin_of(values: Probabilities, bins: int) -> npt.NDArray[np.intp]:
 
 
 def trailing_climatology(
-    time: npt.ArrayLike,
-    history_time: npt.ArrayLike,
-    history_observed: npt.ArrayLike,
-    *,
-    days: int = 120,
-    window_hours: float = 24.0,
-) -> Float64Array:
+    time: npt.ArrayLike, history_time: npt.ArrayLike, history_observed: npt.ArrayLike, *, days: int = 120,
+    window_hours: float = 24.0
+) -> Float64Array:  # fmt: skip
     """Event rate of the preceding days, as it could have been forecast at the time: float64 (N,), 0 to 1.
 
     c(t) = mean outcome of the history samples of [t - days, t - window]: only those whose window had closed at t. With

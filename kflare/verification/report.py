@@ -166,16 +166,10 @@ class Verification:
 
 
 def verify_forecasts(
-    frame: pd.DataFrame,
-    *,
-    settings: VerificationSettings | None = None,
-    missing: Literal["exclude", "zero"] = "exclude",
-    event: str = "Flares",
-    source: str = "",
-    periods: Sequence[NamedPeriod] = (),
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-    **chosen: Any,
-) -> Verification:
+    frame: pd.DataFrame, *, settings: VerificationSettings | None = None,
+    missing: Literal["exclude", "zero"] = "exclude", event: str = "Flares", source: str = "",
+    periods: Sequence[NamedPeriod] = (), progress: Callable[[Iterable[Any]], Iterable[Any]] = iter, **chosen: Any
+) -> Verification:  # fmt: skip
     """Score every method of a table of forecasts, and draw the figures.
 
     `frame`, `missing` and the `chosen` (percentages, a span, a time) are as for

@@ -143,14 +143,9 @@ Unit = Callable[[Fold, Path], Sequence[MethodForecast]]
 
 
 def cross_validate(
-    samples: pd.DataFrame,
-    folds: Sequence[Fold],
-    units: Mapping[str, Unit],
-    folder: Path,
-    *,
-    settings: Mapping[str, Any],
-    calibrate: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
-) -> pd.DataFrame:
+    samples: pd.DataFrame, folds: Sequence[Fold], units: Mapping[str, Unit], folder: Path, *,
+    settings: Mapping[str, Any], calibrate: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+) -> pd.DataFrame:  # fmt: skip
     """Let every method forecast every fold; killed and started again, go on behind the last unit that was finished.
 
     `samples` are N rows with `time` (UTC), `observed` (bool), `cluster` (day or region: what is resampled together) and

@@ -148,19 +148,11 @@ def _ends(interval: Interval) -> str:
 
 
 def write_report(
-    rows: pd.DataFrame,
-    folds: Sequence[Fold],
-    folder: Path,
-    *,
-    task: "TrainingTask",
-    seeds: Sequence[int],
-    resamples: int,
-    periods: Sequence[NamedPeriod] = (),
-    shuffled: pd.DataFrame | None = None,
-    others: Sequence[Path] = (),
-    tolerance_minutes: float = 48.0,
-    thresholds: Mapping[str, float] = MappingProxyType({}),
-) -> tuple[str, dict[str, Any]]:
+    rows: pd.DataFrame, folds: Sequence[Fold], folder: Path, *, task: "TrainingTask", seeds: Sequence[int],
+    resamples: int, periods: Sequence[NamedPeriod] = (), shuffled: pd.DataFrame | None = None,
+    others: Sequence[Path] = (), tolerance_minutes: float = 48.0,
+    thresholds: Mapping[str, float] = MappingProxyType({})
+) -> tuple[str, dict[str, Any]]:  # fmt: skip
     """Write forecasts.parquet, scores.json and table.md; returns the table and the scores.
 
     `rows` and `folds` are those of `cross_validate`, of the samples of the task, `shuffled` the rows of

@@ -19,14 +19,9 @@ if TYPE_CHECKING:
 
 
 def magnetogram_from_map(
-    solar_map: "GenericMap",
-    *,
-    source: str = "sunpy Map",
-    disk: Disk | None = None,
-    time: datetime | None = None,
-    size: int | None = None,
-    policy: str | QualityPolicy = "default",
-) -> Magnetogram:
+    solar_map: "GenericMap", *, source: str = "sunpy Map", disk: Disk | None = None, time: datetime | None = None,
+    size: int | None = None, policy: str | QualityPolicy = "default"
+) -> Magnetogram:  # fmt: skip
     """Magnetogram of a sunpy Map of the full disk, in gauss and helioprojective, in whatever orientation.
 
     Its mask counts as missing; `source` names it in messages. `time` (aware) and `disk` (in the result, row 0 = north,

@@ -110,16 +110,9 @@ def aligned(image: Magnetogram, *, disk: Disk, width: int) -> Magnetogram:
 
 
 def cw_ssim(
-    x: _Image,
-    y: _Image,
-    *,
-    scales: int = 6,
-    orientations: int = 16,
-    window: int = 7,
-    L: float = 0.01,
-    subbands: Literal["all", "coarsest"] = "all",
-    where: BoolArray | None = None,
-) -> float:
+    x: _Image, y: _Image, *, scales: int = 6, orientations: int = 16, window: int = 7, L: float = 0.01,
+    subbands: Literal["all", "coarsest"] = "all", where: BoolArray | None = None
+) -> float:  # fmt: skip
     r"""Complex-wavelet structural similarity of two images (Sampat et al. 2009; Yi et al. 2021, eq. 1).
 
     With :math:`c_x` and :math:`c_y` the coefficients of a complex steerable pyramid in a window,

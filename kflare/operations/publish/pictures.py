@@ -155,12 +155,9 @@ def _jpeg(image: Image.Image, size: int) -> bytes:
 
 
 def keep_pictures(
-    folder: Path,
-    measured: "Measured",
-    files: Mapping[str, Path],
-    maps: Mapping[str, tuple[str, Float32Array]],
-    log: EventLog,
-) -> None:
+    folder: Path, measured: "Measured", files: Mapping[str, Path], maps: Mapping[str, tuple[str, Float32Array]],
+    log: EventLog
+) -> None:  # fmt: skip
     """Make the pictures of a cycle, from images by source name and `Answers.maps`, by class; log what fails."""
     magnetogram, vector = measured.magnetogram, measured.vector
     seen = f"observed {utc_text(magnetogram.time)}"

@@ -25,16 +25,9 @@ def check_timeout(seconds: float) -> None:
 
 
 def open_channel(
-    target: str,
-    *,
-    timeout: float,
-    api: Any = grpc,
-    credentials: Any = None,
-    ca: Path | None = None,
-    cert: Path | None = None,
-    key: Path | None = None,
-    max_attempts: int = 5,
-) -> Any:
+    target: str, *, timeout: float, api: Any = grpc, credentials: Any = None, ca: Path | None = None,
+    cert: Path | None = None, key: Path | None = None, max_attempts: int = 5
+) -> Any:  # fmt: skip
     """A channel of `grpc` or `grpc.aio`, as `api` says, connected at the first call; the rest is as in `ClientBase`."""
     check_timeout(timeout)
     if not 1 <= max_attempts <= 5:

@@ -73,16 +73,9 @@ class Client:
     """A connection to one server, or to several; safe to use from many threads. Settings: see `ClientRequests`."""
 
     def __init__(
-        self,
-        target: str = "127.0.0.1:8500",
-        *,
-        timeout: float = 10.0,
-        credentials: Any = None,
-        ca: Path | None = None,
-        cert: Path | None = None,
-        key: Path | None = None,
-        max_attempts: int = 5,
-    ) -> None:
+        self, target: str = "127.0.0.1:8500", *, timeout: float = 10.0, credentials: Any = None,
+        ca: Path | None = None, cert: Path | None = None, key: Path | None = None, max_attempts: int = 5
+    ) -> None:  # fmt: skip
         tls = {"credentials": credentials, "ca": ca, "cert": cert, "key": key}
         self._requests = _Requests(target, timeout=timeout, max_attempts=max_attempts, **tls)
         self.target, self.timeout = target, timeout
@@ -159,13 +152,9 @@ class AsyncClient(ClientRequests):
         await self.channel.close()
 
     async def predict_bulk(
-        self,
-        model: str,
-        batches: Iterable[SignatureInputs] | AsyncIterable[SignatureInputs],
-        *,
-        in_flight: int = 4,
-        **options: Unpack[PredictOptions],
-    ) -> AsyncIterator[Reply]:
+        self, model: str, batches: Iterable[SignatureInputs] | AsyncIterable[SignatureInputs], *, in_flight: int = 4,
+        **options: Unpack[PredictOptions]
+    ) -> AsyncIterator[Reply]:  # fmt: skip
         """See `Client.predict_bulk`; replies come by `async for`, and so may the batches."""
         if in_flight < 1:
             raise SettingError(f"`in_flight` must be 1 or more, got {in_flight}")

@@ -80,16 +80,9 @@ class ClientRequests:
     _sleep: Callable[[float], Awaitable[None]]
 
     def __init__(
-        self,
-        target: str = "127.0.0.1:8500",
-        *,
-        timeout: float = 10.0,
-        credentials: Any = None,
-        ca: Path | None = None,
-        cert: Path | None = None,
-        key: Path | None = None,
-        max_attempts: int = 5,
-    ) -> None:
+        self, target: str = "127.0.0.1:8500", *, timeout: float = 10.0, credentials: Any = None,
+        ca: Path | None = None, cert: Path | None = None, key: Path | None = None, max_attempts: int = 5
+    ) -> None:  # fmt: skip
         self.target, self.timeout, self.closed = target, timeout, False
         self._retries = max_attempts > 1
         self._metadata: dict[tuple[str, Version], Metadata] = {}
@@ -104,15 +97,9 @@ class ClientRequests:
         return self._methods[type(request).__name__]
 
     async def predict(
-        self,
-        model: str,
-        inputs: SignatureInputs,
-        *,
-        signature: str = "serving_default",
-        version: Version = None,
-        outputs: Sequence[str] | None = None,
-        timeout: float | None = None,
-    ) -> Reply:
+        self, model: str, inputs: SignatureInputs, *, signature: str = "serving_default", version: Version = None,
+        outputs: Sequence[str] | None = None, timeout: float | None = None
+    ) -> Reply:  # fmt: skip
         """Run a signature.
 
         The `inputs` are arrays by name, of the signature's types and shapes, or sequences of bytes for strings. Asked
@@ -170,14 +157,9 @@ class ClientRequests:
         return self._complete(reply, OUTPUTS["image"])
 
     async def predict_regions(
-        self,
-        model: str,
-        table: "pd.DataFrame",
-        *,
-        version: Version = None,
-        ignore: Collection[str] = (),
-        timeout: float | None = None,
-    ) -> Reply:
+        self, model: str, table: "pd.DataFrame", *, version: Version = None, ignore: Collection[str] = (),
+        timeout: float | None = None
+    ) -> Reply:  # fmt: skip
         """Ask a region model about the rows of a region table; one answer per row, in the table's order.
 
         The table has one row per region and time: the key columns (`time`, `region`, ...) and, by name and in their own

@@ -83,14 +83,9 @@ def served_models(client: Client, kind: Kind, wanted: Sequence[str] | None) -> l
 
 
 def forecast_magnetograms(
-    client: Client,
-    paths: Sequence[Path],
-    models: Sequence[str],
-    *,
-    byte_range: float | None,
-    attributions: Path | None = None,
-    pictures: bool = False,
-) -> ServedForecasts:
+    client: Client, paths: Sequence[Path], models: Sequence[str], *, byte_range: float | None,
+    attributions: Path | None = None, pictures: bool = False
+) -> ServedForecasts:  # fmt: skip
     """Ask full-disk models about magnetograms, one request per image and model.
 
     `byte_range` is the field in gauss of byte 255 as told (see `read_magnetogram`); into `attributions` go attribution

@@ -55,15 +55,9 @@ class RestServer:
     """
 
     def __init__(
-        self,
-        handler: "RequestHandler",
-        limits: "Limits",
-        *,
-        host: str,
-        port: int,
-        tls: "ServerTls | None" = None,
-        metrics_path: str | None = METRICS_PATH,
-    ) -> None:
+        self, handler: "RequestHandler", limits: "Limits", *, host: str, port: int, tls: "ServerTls | None" = None,
+        metrics_path: str | None = METRICS_PATH
+    ) -> None:  # fmt: skip
         self.port = port
         self._host = host
         self._limits = limits

@@ -77,14 +77,9 @@ class BatchScheduler:
         self._stopped = False
 
     def run(
-        self,
-        key: Hashable,
-        run: RunSignature,
-        inputs: Arrays,
-        *,
-        deadline: float | None = None,
-        parameters: BatchingParameters | None = None,
-    ) -> Arrays:
+        self, key: Hashable, run: RunSignature, inputs: Arrays, *, deadline: float | None = None,
+        parameters: BatchingParameters | None = None
+    ) -> Arrays:  # fmt: skip
         """Outputs of one request's inputs, run together with others of the same key, shapes and types.
 
         `run` runs a batch, and `parameters` are the model's own (without its thread pool), both the same for all

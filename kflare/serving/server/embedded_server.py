@@ -60,22 +60,11 @@ class Server:
     """
 
     def __init__(
-        self,
-        models: Sequence[ModelSettings] = (),
-        *,
-        folder: Path | None = None,
-        host: str = "127.0.0.1",
-        port: int = 8500,
-        poll_seconds: float = 1.0,
-        tensor_content: bool = False,
-        trust: Trust | None = None,
-        batching: BatchingParameters | None = None,
-        own_batching: bool = False,
-        limits: Limits | None = None,
-        tls: ServerTls | None = None,
-        rest_port: int | None = None,
-        metrics_path: str | None = METRICS_PATH,
-    ) -> None:
+        self, models: Sequence[ModelSettings] = (), *, folder: Path | None = None, host: str = "127.0.0.1",
+        port: int = 8500, poll_seconds: float = 1.0, tensor_content: bool = False, trust: Trust | None = None,
+        batching: BatchingParameters | None = None, own_batching: bool = False, limits: Limits | None = None,
+        tls: ServerTls | None = None, rest_port: int | None = None, metrics_path: str | None = METRICS_PATH
+    ) -> None:  # fmt: skip
         self.host = host
         self.port = port
         self.metrics = Metrics()

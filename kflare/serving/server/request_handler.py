@@ -41,13 +41,9 @@ class RequestHandler:
     after_reload: Callable[[], None]
 
     def predict(
-        self,
-        request: Any,
-        *,
-        deadline: float | None,
-        fill: Callable[[Servable, Any], None] | None = None,
-        weight: int = 1,
-    ) -> Any:
+        self, request: Any, *, deadline: float | None, fill: Callable[[Servable, Any], None] | None = None,
+        weight: int = 1
+    ) -> Any:  # fmt: skip
         """Answer a PredictRequest by `Servable.predict`; RESOURCE_EXHAUSTED where too much is asked at a time.
 
         `deadline` is of `time.monotonic`; `fill` completes the request once it is known which version answers; a

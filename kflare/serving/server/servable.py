@@ -79,18 +79,10 @@ class Servable:
     """
 
     def __init__(
-        self,
-        path: Path,
-        *,
-        name: str,
-        number: int,
-        tensor_content: bool = False,
-        trust: Trust | None = None,
-        scheduler: BatchScheduler | None = None,
-        own_batching: bool = False,
-        metrics: Metrics | None = None,
-        gate: RunGate | None = None,
-    ) -> None:
+        self, path: Path, *, name: str, number: int, tensor_content: bool = False, trust: Trust | None = None,
+        scheduler: BatchScheduler | None = None, own_batching: bool = False, metrics: Metrics | None = None,
+        gate: RunGate | None = None
+    ) -> None:  # fmt: skip
         self.name = name
         self.number = number
         self._tensor_content = tensor_content
