@@ -10,8 +10,6 @@ from kflare.flares.catalogue import flux_to_class
 from kflare.io.arrays import Float64Array, IntArray
 from kflare.synthetic.regions import LONGEST_LIFE_DAYS, Regions, bounded_power_law, days_to_times, generator
 
-__all__ = ["flare_rate", "simulate_flares"]
-
 _SIZE_RANGE = (5e-7, 1e-3)  # W m^-2, B5 to X10
 _SIZE_INDEX = 1.9
 _RATE = 4.0  # flares of all sizes per day in a region of 1e21 Mx of polarity-inversion-line flux

@@ -16,11 +16,6 @@ import pandas as pd
 
 from kflare.io.arrays import Float64Array, IntArray
 
-__all__ = [
-    "LONGEST_LIFE_DAYS", "RADIUS_CM", "SQUARE_DEGREE", "Patches", "Regions", "bounded_power_law", "days_to_times",
-    "emerge_regions", "generator", "synodic_rate", "times_to_days",
-]  # fmt: skip
-
 RADIUS_CM = 6.957e10  # of IAU 2015; another would be another Sun for the same seed
 SQUARE_DEGREE = (np.deg2rad(1.0) * RADIUS_CM) ** 2  # cm² of solar surface
 LONGEST_LIFE_DAYS = 45.0  # nothing is left of any region after this time

@@ -9,8 +9,6 @@ import numpy as np
 from kflare.io.arrays import Float32Array, Float64Array
 from kflare.synthetic.regions import RADIUS_CM, SQUARE_DEGREE, Patches
 
-__all__ = ["SHARP_UNITS", "patch_parameters"]
-
 #: Unit of each parameter but R_VALUE, the log10 of a weighted field sum.
 SHARP_UNITS = {"AREA": "uHem", "USFLUX": "Mx", "MEANGBZ": "G/Mm"}
 

@@ -24,8 +24,6 @@ from kflare.synthetic.regions import LONGEST_LIFE_DAYS, Regions, days_to_times, 
 from kflare.synthetic.sharp import SHARP_UNITS, patch_parameters
 from kflare.synthetic.surface import DiskGrid, Network, disk_grid, paint
 
-__all__ = ["SyntheticSun"]
-
 _FIRST_NOAA = 10001
 _NOISE = 10.0  # gauss per pixel of a 1024² image (MDI's scale); larger pixels average it down, 5 G at 512²
 _FORECAST_WINDOW = timedelta(days=1)
@@ -36,22 +34,10 @@ _SMALLEST_FLUX = 5e20  # Mx, measured: less is no active region yet, or not any 
 class SyntheticSun:
     """A seeded Sun over some days. The same seed is the same Sun on the same date, in whatever order it is asked.
 
-    The observer is in the plane of the solar equator (B0 = 0, P = 0). SettingError if an argument is out of its range.
-
-    Parameters
-    ----------
-    start : datetime.datetime
-        First time; aware.
-    days : int
-        Length of the time covered, at least 1.
-    seed : int
-        At least 0.
-    activity : float
-        Number of regions relative to a solar maximum, above 0.
-    belt : float
-        Mean unsigned latitude of emergence, degrees.
-    leading_north : int
-        Polarity of the leading spots in the northern hemisphere: -1 as in even cycles (24), +1 as in odd cycles (25).
+    The observer is in the plane of the solar equator (B0 = 0, P = 0). `start` is aware; `days` at least 1 and `seed` at
+    least 0; `activity`, above 0, is the number of regions relative to a solar maximum; `belt` the mean unsigned latitude
+    of emergence in degrees; `leading_north` the polarity of the leading spots in the northern hemisphere, -1 as in even
+    cycles (24), +1 as in odd cycles (25). `SettingError`: out of its range.
 
     Attributes
     ----------

@@ -13,8 +13,6 @@ import numpy as np
 from kflare.io.arrays import Float32Array, Float64Array, IntArray
 from kflare.synthetic.regions import Patches, generator, synodic_rate
 
-__all__ = ["DISK_RADIUS", "DiskGrid", "Network", "disk_grid", "paint"]
-
 DISK_RADIUS = 0.44  # of the image width, as in the SDO archive's daily HMI images
 _STEP = 0.25  # degrees per map pixel: one pixel of a 512² image at disk centre
 _ROWS, _COLUMNS = int(180 / _STEP), int(360 / _STEP)
