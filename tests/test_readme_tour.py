@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from kflare.synthetic.sun import SyntheticSun
 from tests.sun_archive import SunArchive
-from tools.synthetic.sun import SyntheticSun
 
 ROOT = Path(__file__).resolve().parents[1]
 # Years become weeks, and networks are small: what is tried is that each takes what the ones before it left.

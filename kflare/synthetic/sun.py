@@ -34,10 +34,10 @@ _SMALLEST_FLUX = 5e20  # Mx, measured: less is no active region yet, or not any 
 class SyntheticSun:
     """A seeded Sun over some days. The same seed is the same Sun on the same date, in whatever order it is asked.
 
-    The observer is in the plane of the solar equator (B0 = 0, P = 0). `start` is aware; `days` at least 1 and `seed` at
+    The observer is in the plane of the solar equator (B0 = 0, P = 0). `start` is aware; `days` at least 1, `seed` at
     least 0; `activity`, above 0, is the number of regions relative to a solar maximum; `belt` the mean unsigned
-    latitude of emergence in degrees; `leading_north` the polarity of the leading spots in the northern hemisphere, -1 as in even
-    cycles (24), +1 as in odd cycles (25). `SettingError`: out of its range.
+    latitude of emergence, degrees; `leading_north` the polarity of leading spots in the north, -1 as in even cycles (24), +1 as
+    in odd ones (25). `SettingError`: out of its range.
 
     Attributes
     ----------
