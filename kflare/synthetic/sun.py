@@ -36,8 +36,8 @@ class SyntheticSun:
 
     The observer is in the plane of the solar equator (B0 = 0, P = 0). `start` is aware; `days` at least 1, `seed` at
     least 0; `activity`, above 0, is the number of regions relative to a solar maximum; `belt` the mean unsigned
-    latitude of emergence, degrees; `leading_north` the polarity of leading spots in the north, -1 as in even cycles (24), +1 as
-    in odd ones (25). `SettingError`: out of its range.
+    latitude of emergence, degrees; `leading_north` the polarity of leading spots in the north, -1 as in even cycles
+    (24), +1 as in odd ones (25). `SettingError`: out of its range.
 
     Attributes
     ----------
