@@ -113,6 +113,7 @@ def _as_text(done: "CycleResult") -> str:
         if cycle.score_mark not in (None, cycle.mark):
             mark += f" (by the score alone: {cycle.score_mark})"
         lines.append(f"mark: {mark}; {len(cycle.regions)} regions")
+    lines += [f"in full: {detail}" for detail in cycle.details]
     if done.kept is not None:
         lines.append(f"not recorded, the ledger is away: kept in {done.kept} for the next run")
     return "\n".join([*lines, *(f"not published: {failure}" for failure in done.unpublished)])

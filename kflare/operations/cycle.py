@@ -136,9 +136,9 @@ def run_cycle(
         chain = None
     if isinstance(cycle, Forecast):
         found = {"rung": cycle.rung, "reason": cycle.rung_reason, "regions": len(cycle.regions), "mark": cycle.mark}
-        log("forecast", **found, chain=chain)
+        log("forecast", **found, details=cycle.details, chain=chain)
     else:
-        log("outage", reason=cycle.reason, chain=chain)
+        log("outage", reason=cycle.reason, details=cycle.details, chain=chain)
     for folder in delete_old_inputs(settings, now=now):
         log("deleted", folder=str(folder))
     return cycle
@@ -171,8 +171,10 @@ def _forecast(
         draft = _ask_statistics(issue, flares, settings, disk, reasons)
     following = next_issue(settings.schedule.hours, issue)
     if draft is None:
-        reason = "no data: " + "; ".join(dict.fromkeys(reasons))
-        return Outage(cycle_name(issue), issue, reason, inputs.records, following, __version__), disk
+        told, details = _in_public(reasons)
+        reason = f"no data: {'; '.join(told)}"
+        return Outage(cycle_name(issue), issue, reason, inputs.records, following, __version__, details), disk
+    (told, details), (remarked, more) = _in_public(draft.reasons), _in_public(draft.remarks)
     forecast = Forecast(
         cycle_id=cycle_name(issue),
         issue=issue,
@@ -183,16 +185,23 @@ def _forecast(
         window_end=issue + timedelta(hours=24),
         next_issue=following,
         rung=draft.rung,
-        rung_reason="; ".join(dict.fromkeys(draft.reasons)),
+        rung_reason="; ".join(told),
         regions=draft.regions,
         full_disk=draft.full_disk,
         cnn={name: one[0] for name, one in answers.probability.items()},
         swpc={} if inputs.swpc is None else inputs.swpc.of_window(issue, issue + timedelta(hours=24)),
         models=(*draft.models, *answers.models),
-        remarks=(*draft.remarks, *_age_remarks(issue, disk), *(disk.remarks if disk else ())),
+        remarks=(*remarked, *_age_remarks(issue, disk), *(disk.remarks if disk else ())),
         bounds=settings.marks.bounds,
+        details=(*details, *more),
     )
     return forecast, disk
+
+
+def _in_public(reasons: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Reasons up to their first colon, for everybody; and whole, for the office, those that name files or settings."""
+    told = dict.fromkeys(reason.partition(": ")[0] for reason in reasons)
+    return tuple(told), tuple(dict.fromkeys(reason for reason in reasons if ": " in reason))
 
 
 def _measured(
@@ -258,14 +267,14 @@ def _complete(draft: _Draft, issue: datetime, flares: FlareList | None, settings
         return
     rung, probability, why = _fallback(issue, flares, settings.rungs)
     if rung is None:
-        draft.remarks += [f"no forecast of class {name} and above: no model for it answered" for name in absent]
+        draft.remarks += [f"no forecast of class {name} and above, as no model for it answered" for name in absent]
         draft.remarks += why
         return
     draft.full_disk = {**draft.full_disk, **{name: probability[name] for name in absent}}
-    draft.remarks += [f"class X and above is from {rung}: no network is taught so rare an event"] * ("X" in absent)
+    draft.remarks += [f"class X and above is from {rung}, as no network is taught so rare an event"] * ("X" in absent)
     if silent := [name for name in absent if name != "X"]:
         draft.rung = max(draft.rung, rung, key=RUNGS.index)
-        draft.reasons.append(f"class {', '.join(silent)} and above is from {rung}: no model for it answered")
+        draft.reasons.append(f"class {', '.join(silent)} and above is from {rung}, as no model for it answered")
 
 
 def _fallback(
@@ -286,7 +295,7 @@ def _fallback(
             try:
                 probability = {name: Probability.of(None, method(flares, issue, name)) for name in FORECAST_CLASSES}
             except KflareError as error:
-                reasons.append(f"{rung}: {error}")
+                reasons.append(f"{rung} cannot be told: {error}")
                 continue
             return rung, probability, reasons
     return None, {}, reasons

@@ -273,6 +273,8 @@ class Forecast(CheckedRecord):
     """kflare's version."""
     bounds: MarkBounds = field(default_factory=MarkBounds)
     """Where the marks begin, of score / 100 and calibrated probability."""
+    details: _Texts = ()
+    """For the office: reasons and remarks in full, with files and settings."""
 
     def __post_init__(self) -> None:
         if not self.full_disk:
@@ -331,6 +333,8 @@ class Outage(CheckedRecord):
     """When the next forecast is due."""
     software: str = ""
     """kflare's version."""
+    details: _Texts = ()
+    """For the office: the reason in full, with files and settings."""
 
 
 def cycle_name(issue: datetime) -> str:

@@ -45,7 +45,7 @@ def status(settings: ForecastSettings, ledger: Ledger, *, now: datetime) -> dict
         "digest": None if link is None else link[1],
     }
     if cycle is not None:
-        found["cycle"] = cycle.cycle_id
+        found |= {"cycle": cycle.cycle_id, "details": list(cycle.details)}
         found["hours_since_issue"] = round((now - cycle.issue).total_seconds() / 3600, 2)
     if isinstance(cycle, Forecast):
         found |= {

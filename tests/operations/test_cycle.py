@@ -97,7 +97,7 @@ def test_a_forecast_from_observation_to_page(world: World, office: Office) -> No
     assert isinstance(cycle, Forecast)
     assert done.unpublished == []
     # The first cycle has no past to take changes from.
-    assert (cycle.rung, "dt24USFLUX" in cycle.rung_reason) == ("imputed", True)
+    assert (cycle.rung, "dt24USFLUX" in cycle.details[0]) == ("imputed", True)
     assert (cycle.window_start, cycle.window_end - cycle.issue) == (ISSUE, DAY)
     assert cycle.next_issue == ISSUE + 6 * HOUR
     assert {model.name: model.version for model in cycle.models} == dict.fromkeys(
@@ -382,7 +382,7 @@ def test_x_flares_are_forecast_from_statistics_beside_the_networks(
     cycle = office.forecast()
     assert cycle.rung == "all features" or "features were not measured" in cycle.rung_reason
     assert "class X" not in cycle.rung_reason
-    assert "class X and above is from event statistics: no network is taught so rare an event" in cycle.remarks
+    assert "class X and above is from event statistics, as no network is taught so rare an event" in cycle.remarks
     assert cycle.full_disk["M"].network is not None
     assert cycle.full_disk["X"].network is None
     assert 0 < cycle.full_disk["X"].calibrated < 0.5
@@ -495,7 +495,8 @@ def test_nothing_at_all_is_an_outage(world: World, office: Office) -> None:
     world.swpc.fail(".", "reset")
     cycle = office.run().cycle
     assert isinstance(cycle, Outage)
-    assert "set `data.flares`" in cycle.reason
+    assert "set `data.flares`" in str(cycle.details)
+    assert "`" not in cycle.reason  # everybody reads it
 
 
 def test_a_reclassified_flare(world: World, office: Office, sun: SyntheticSun) -> None:

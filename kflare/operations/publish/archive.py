@@ -19,6 +19,7 @@ from kflare.io.atomic import write_whole
 from kflare.operations.flare_records import flare_texts
 from kflare.operations.forecast import Forecast, Outage, cycle_name
 from kflare.operations.ledger import Ledger
+from kflare.operations.publish.curve import REACH
 from kflare.operations.publish.pages import (
     PastCycle,
     SiteData,
@@ -83,7 +84,8 @@ def past_days(data: SiteData, ledger: Ledger, outcomes: pd.DataFrame, site: Path
     place = {name: at for at, name in enumerate(names)}
     templates = resources.files(__package__).joinpath("templates")
     common = _digest([__version__, data.title, *(one.read_text("utf-8") for one in templates.iterdir())])
-    made_of, wanted = {}, {day for day in cycles if issue - day <= (data.recent_days + 1) * _DAY}
+    shown = max(data.recent_days * _DAY, REACH + _DAY)  # on the page of the last days, and beside the X-rays
+    made_of, wanted = {}, {day for day in cycles if issue - day <= shown + _DAY}
     if len(outcomes):
         wanted.add(outcomes["time"].max().to_pydatetime().replace(hour=0, minute=0, second=0, microsecond=0))
     for day, entries in cycles.items():

@@ -1,5 +1,6 @@
 """What the site shows, and its pages, from jinja2 templates: all text is escaped, nothing is loaded from elsewhere."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -7,10 +8,11 @@ from itertools import groupby
 from typing import Any, Final
 
 import jinja2
+import pandas as pd
 
 from kflare.io.percent import percent, score
-from kflare.operations.clock import issue_times
-from kflare.operations.forecast import FORECAST_CLASSES, Forecast, MarkBounds, Outage, forecast_class
+from kflare.operations.forecast import FORECAST_CLASSES, Forecast, MarkBounds, Outage, RegionForecast, forecast_class
+from kflare.operations.publish.curve import WIDTH, days_between, sun_curve
 from kflare.operations.publish.pictures import DiskPicture
 from kflare.operations.records import utc_text
 
@@ -18,8 +20,7 @@ VERDICTS = {name: name for name in ("hit", "false alarm", "miss", "correct null"
 VERDICTS |= {"open": "not known yet", "none": "no forecast"}
 """What became of a yes/no forecast, and the words for it."""
 
-# The strip chart of the last days, in its own units.
-_WIDTH, _HEIGHT = 960.0, 150.0
+_HEIGHT = 150.0  # of a strip chart of the last days, in its own units
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class SiteData:
     recent_days: float = 7.0  # how far back the page of the last days reaches
     made_of: Mapping[str, str] = field(default_factory=dict)
     """Of each day of the archive a digest of what is on it: see `past_days`."""
+    xrays: pd.DataFrame | None = None  # of `cycle_xrays`, and the flares of the same days
+    flares: pd.DataFrame | None = None
 
 
 def time_text(time: datetime | None) -> str:
@@ -106,6 +109,16 @@ def class_text(name: str | None) -> str:
     return {None: "not known", "M": "M or above", "C": "C"}.get(name, name or "")
 
 
+def driver(forecast: Forecast, name: str) -> tuple[RegionForecast, float] | None:
+    """The region that gives most of P_FD of a class, and its share of -ln(1 - P_FD), which adds up; None without."""
+    rated = [(region, region.probability[name]) for region in forecast.regions if name in region.probability]
+    parts = [-math.log1p(-min(one.calibrated or one.deciding, 1 - 1e-9)) for _, one in rated]
+    if not parts or (one := forecast.full_disk.get(name)) is None or one.network is None:
+        return None
+    at = parts.index(max(parts))
+    return rated[at][0], parts[at] / sum(parts)
+
+
 def verdict(past: PastCycle, name: str) -> str:
     """What became of the yes/no forecast of a class or above: a key of `VERDICTS`."""
     if not isinstance(past.forecast, Forecast) or name not in past.forecast.full_disk:
@@ -131,6 +144,8 @@ _ENVIRONMENT.filters.update(
 _ENVIRONMENT.globals.update(
     thresholds=FORECAST_CLASSES,
     forecast_class=forecast_class,
+    driver=driver,
+    region_classes=lambda f: [name for name in FORECAST_CLASSES if any(name in one.probability for one in f.regions)],
     span=span_text,
     verdict=verdict,
     verdicts=VERDICTS,
@@ -159,10 +174,13 @@ def root_pages(data: SiteData, *, pictures: Mapping[str, str]) -> dict[str, str]
     past = sorted((one for one in data.past if one.forecast.issue < current.issue), key=lambda one: one.forecast.issue)
     recent = [one for one in past if one.forecast.issue >= since]
     shown = PastCycle(current)
-    last = next((one.forecast for one in reversed(past) if isinstance(one.forecast, Forecast)), None)
+    forecasts = [one.forecast for one in past if isinstance(one.forecast, Forecast)]
+    curve = sun_curve(current, forecasts, data.xrays, data.flares)
     common = {"data": data, "current": current, "root": ""}
+    now = {"pictures": pictures, "last": forecasts[-1] if forecasts else None, "curve": curve}
     return {
-        "index.html": render("forecast.html", common, pictures=pictures, last=last),
+        "index.html": render("forecast.html", common, **now),
+        "wall.html": render("wall.html", common, **now),
         "recent.html": render(
             "recent.html", common, recent=[shown, *reversed(recent)], charts=_charts([*recent, shown], since)
         ),
@@ -195,10 +213,9 @@ def _charts(past: Sequence[PastCycle], since: datetime) -> list[dict[str, Any]]:
     span = (end - since).total_seconds()
 
     def x(time: datetime) -> float:
-        return round(_WIDTH * (time - since).total_seconds() / span, 1)
+        return round(WIDTH * (time - since).total_seconds() / span, 1)
 
-    midnights = [{"x": x(day), "label": f"{day:%d %b}"} for day in issue_times((0.0,), since, end) if day < end]
-    charts = []
+    charts, days = [], days_between(since, end)
     for name in reversed(FORECAST_CLASSES):
         marks: list[dict[str, Any]] = []
         for one in past:
@@ -210,5 +227,5 @@ def _charts(past: Sequence[PastCycle], since: datetime) -> list[dict[str, Any]]:
                 words = f"{p.headline}, {words}"
             issue = one.forecast.issue
             marks.append({"x": x(issue), "y": y, "verdict": what, "text": f"{time_text(issue)}: {words}"})
-        charts.append({"name": name, "marks": marks, "days": midnights, "width": _WIDTH, "height": _HEIGHT})
+        charts.append({"name": name, "marks": marks, "days": days, "width": WIDTH, "height": _HEIGHT})
     return charts

@@ -17,6 +17,7 @@ from kflare.operations.forecast import Forecast
 from kflare.operations.outcomes import forecast_outcomes
 from kflare.operations.publish.archive import KEEP_PICTURES_DAYS, archive_files, carry_over, past_days, picture_folder
 from kflare.operations.publish.csv_table import csv_text
+from kflare.operations.publish.curve import REACH, cycle_xrays
 from kflare.operations.publish.latest import SCHEMA_NAME, latest_text, schema_text
 from kflare.operations.publish.pages import SiteData, root_pages
 from kflare.operations.publish.pictures import kept_pictures
@@ -32,13 +33,16 @@ def publish_site(publication: Publication, folder: Path) -> None:
     cycle, settings, ledger = publication.cycle, publication.settings, publication.ledger
     since = (cycle.issue - VERIFIED).replace(hour=0, minute=0, second=0, microsecond=0)
     outcomes = forecast_outcomes(ledger, since, cycle.issue, regions=False)
+    fetched = settings.data.issue_folder(cycle.issue)
     data = SiteData(
         current=cycle,
-        pictures=kept_pictures(settings.data.issue_folder(cycle.issue) / "pictures"),
+        pictures=kept_pictures(fetched / "pictures"),
         verification=verification_sections(outcomes),
         record=record_sections(cycle, settings.site.models, settings.marks.bounds),
         title=settings.site.title,
         recent_days=settings.site.recent_days,
+        xrays=cycle_xrays(fetched, cycle.issue),
+        flares=ledger.flares(cycle.issue - REACH, cycle.issue).table,
     )
     write_site(replace(data, **past_days(data, ledger, outcomes, folder, since=since)), folder)
 

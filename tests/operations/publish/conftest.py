@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from kflare.operations.forecast import Forecast, Outage
+from kflare.operations.publish.curve import REACH
 from kflare.operations.publish.pages import PastCycle, SiteData, WindowOutcome
 from kflare.operations.publish.pictures import (
     OVERLAY,
@@ -19,6 +20,7 @@ from kflare.operations.publish.pictures import (
 )
 from kflare.operations.publish.verification import verification_sections
 from kflare.synthetic.sun import SyntheticSun
+from tests.observation_sets import xray_flux
 
 
 def outcomes_of(past: Iterable[PastCycle]) -> pd.DataFrame:
@@ -70,7 +72,10 @@ def past(make_forecast: Callable[..., Forecast]) -> tuple[PastCycle, ...]:
 
 @pytest.fixture(scope="session")
 def site_data(
-    make_forecast: Callable[..., Forecast], pictures: tuple[DiskPicture, ...], past: tuple[PastCycle, ...]
+    sun: SyntheticSun,
+    make_forecast: Callable[..., Forecast],
+    pictures: tuple[DiskPicture, ...],
+    past: tuple[PastCycle, ...],
 ) -> SiteData:
     """The site of an ordinary day: four regions, one of them at the limb."""
     forecast = make_forecast()
@@ -78,4 +83,9 @@ def site_data(
         forecast.regions[0], status="limb", probability={}, imputed=None, remarks=("55° from the central meridian",)
     )
     forecast = replace(forecast, regions=(limb, *forecast.regions[1:]), remarks=("AIA 131 Å is 36 min older.",))
-    return SiteData(forecast, pictures, past, verification_sections(outcomes_of(past)))
+    flares = sun.flares.between(forecast.issue - REACH, forecast.issue).table
+    minutes = pd.date_range(forecast.issue - REACH, forecast.issue, freq="10min", inclusive="left", unit="us")
+    xrays = pd.DataFrame({"time": minutes, "flux": xray_flux(sun.flares.table, minutes)})
+    xrays.loc[200:220, "flux"] = np.nan  # an eclipse
+    verified = verification_sections(outcomes_of(past))
+    return SiteData(forecast, pictures, past, verified, xrays=xrays, flares=flares)

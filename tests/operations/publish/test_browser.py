@@ -25,6 +25,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-p
 Make = Callable[..., Forecast]
 PAGES = (
     "index.html",
+    "wall.html",
     "recent.html",
     "verification.html",
     "about.html",
@@ -190,7 +191,7 @@ def violations(page: Any) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("scheme", "pages"), [("light", PAGES), ("dark", PAGES[:2])])
+@pytest.mark.parametrize(("scheme", "pages"), [("light", PAGES), ("dark", PAGES[:3])])
 def test_every_page_is_accessible_and_silent_as_a_folder(
     visit: Callable[..., Visit], sites: dict[str, Path], scheme: str, pages: tuple[str, ...]
 ) -> None:
@@ -229,7 +230,7 @@ def test_a_forecast_without_a_sun_or_a_network_says_so(visit: Callable[..., Visi
     opened.check()
 
 
-@pytest.mark.parametrize(("size", "pages"), [(PHONE, PAGES), (WALL, PAGES[:1])])
+@pytest.mark.parametrize(("size", "pages"), [(PHONE, PAGES), (WALL, PAGES[:2])])
 def test_no_page_is_wider_than_its_screen(
     visit: Callable[..., Visit], sites: dict[str, Path], size: tuple[int, int], pages: tuple[str, ...]
 ) -> None:
@@ -245,15 +246,83 @@ def test_no_page_is_wider_than_its_screen(
     opened.check()
 
 
+@pytest.mark.parametrize("kind", ["ordinary", "no-data"])
+def test_nothing_is_cut_off_on_a_desk(visit: Callable[..., Visit], sites: dict[str, Path], kind: str) -> None:
+    opened = visit(sites[kind], size=(1280, 900))
+    for name in PAGES:
+        page = opened.go(name)
+        assert page.locator("details").evaluate_all("all => all.forEach(e => e.open = true)") is None
+        wide = "all => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.ariaLabel)"
+        assert page.locator(".scroll").evaluate_all(wide) == [], name
+        outside = """all => all.filter(e => {
+            const at = e.getBoundingClientRect(), chart = e.ownerSVGElement.getBoundingClientRect();
+            return at.left < chart.left - 1 || at.right > chart.right + 1 || at.bottom > chart.bottom + 1;
+        }).map(e => e.textContent)"""
+        assert page.locator(".strip text").evaluate_all(outside) == [], name
+    opened.check()
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (1920, 1080), WALL])
+def test_the_wall_display_is_one_page(
+    visit: Callable[..., Visit], sites: dict[str, Path], size: tuple[int, int]
+) -> None:
+    for kind in KINDS:
+        opened = visit(sites[kind], size=size)
+        page = opened.go("wall.html")
+        assert page.evaluate("document.documentElement.scrollHeight") <= size[1], kind
+        cut = "all => all.filter(e => e.scrollHeight > e.clientHeight + 1).map(e => e.className)"
+        assert page.locator("main > section").evaluate_all(cut) == [], kind
+        opened.check()
+
+
+def test_the_wall_takes_the_next_forecast_also_from_a_folder(
+    visit: Callable[..., Visit], sites: dict[str, Path]
+) -> None:
+    opened = visit(sites["ordinary"], after=timedelta(hours=5, minutes=50))
+    page = opened.go("wall.html")
+    page.evaluate("window.before = true")
+    page.clock.fast_forward("00:05:00")
+    assert page.evaluate("window.before") is True  # none is due
+    with page.expect_navigation():
+        page.clock.fast_forward("00:10:00")
+    assert page.evaluate("window.before") is None
+    opened.check()
+
+
+def test_the_last_forecast_in_place_of_an_outage_grows_old(visit: Callable[..., Visit], sites: dict[str, Path]) -> None:
+    # The last forecast was of 21:00, its window is over at 21:00 of the next day: 18 h after the outage.
+    opened = visit(sites["no-data"])
+    for name in ("index.html", "wall.html"):
+        page = opened.go(name)
+        page.clock.set_fixed_time(datetime(2014, 1, 8, 3, 40, tzinfo=UTC))
+        page.reload()
+        assert page.locator("#last-age").inner_text() == "(now 6 h 40 min old)"
+        assert page.locator("#last").get_by_text("%").first.is_visible()
+        page.clock.set_fixed_time(datetime(2014, 1, 8, 21, 1, tzinfo=UTC))
+        page.reload()
+        assert page.locator("#last-age").inner_text() == "(now 24 h 1 min old: its window is over)"
+        assert not page.locator("#last").get_by_text("%").first.is_visible()
+    opened.check()
+
+
 def test_every_page_is_silent_on_a_web_server_and_the_menu_leads_round(
     visit: Callable[..., Visit], server: str
 ) -> None:
     opened = visit(server)
     page = opened.go("index.html")
-    for label in ("Last days", "Verification", "Archive", "2014-01-07", "What the numbers mean", "Forecast"):
+    for label in (
+        "Last days",
+        "Verification",
+        "Archive",
+        "2014-01-07",
+        "What the numbers mean",
+        "Forecast",
+        "Wall display",
+    ):
         page.get_by_role("link", name=label, exact=True).first.click()
         page.wait_for_load_state()
         assert page.locator("main").inner_text().strip()
+    page.get_by_role("link", name="Solar flare forecast").click()  # the wall has no menu
     assert page.get_by_role("link", name="Forecast", exact=True).get_attribute("aria-current") == "page"
     opened.check()
 

@@ -1,5 +1,6 @@
 """The site as files: whole or not at all, every link leads somewhere, hostile text stays text."""
 
+import html
 import os
 import pickle
 import re
@@ -10,18 +11,27 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
+from kflare.archives.near_real_time_data import FEEDS, SOURCES
 from kflare.errors import SettingError
 from kflare.operations.forecast import Forecast, InputRecord, Outage, Probability
 from kflare.operations.publish.csv_table import csv_text
 from kflare.operations.publish.latest import read_latest
-from kflare.operations.publish.pages import Figure, PastCycle, Section, SiteData, WindowOutcome
+from kflare.operations.publish.pages import (
+    Figure,
+    PastCycle,
+    Section,
+    SiteData,
+    WindowOutcome,
+    driver,
+    root_pages,
+)
 from kflare.operations.publish.site import write_site
 
 Make = Callable[..., Forecast]
@@ -69,7 +79,7 @@ def site(site_data: SiteData, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_link_and_picture_leads_somewhere_inside_the_site(site: Path) -> None:
     root = site.resolve()
-    assert len(list(root.rglob("*.html"))) == 4 + 1 + 8  # pages, list of the archive, days
+    assert len(list(root.rglob("*.html"))) == 5 + 1 + 8  # pages, list of the archive, days
     assert broken_links(root) == []
 
 
@@ -106,21 +116,91 @@ def test_the_page_shows_the_forecast(site: Path, site_data: SiteData) -> None:
     assert (site / "forecast.csv").read_bytes().decode() == csv_text(site_data.current)
 
 
-def test_an_outage_shows_no_probability_and_leads_to_the_last_forecast(
+def test_an_outage_shows_the_last_forecast_with_its_age_and_no_other_number(
     site_data: SiteData, make_forecast: Make, tmp_path: Path
 ) -> None:
-    missing = InputRecord("HMI magnetogram", "", None, None, None, "no answer from JSOC", "missing")
+    missing = InputRecord("magnetogram", "", None, None, None, "no answer from JSOC", "missing")
     outage = Outage("20140108T0900Z", make_forecast().next_issue, "no data for 5 h", (missing,))
     data = SiteData(outage, (), (*site_data.past, PastCycle(make_forecast())))
     text = (write_site(data, tmp_path / "site") / "index.html").read_text(encoding="utf-8")
+    first, _, rest = text.partition('id="last"')
+    assert '<svg class="bar"' not in first  # of the outage itself there is none
+    told = re.sub(r"\s+", " ", rest.partition("</section>")[0])
+    assert "The last forecast, 6 h older" in told
+    assert "valid until 2014-01-09 03:00 UTC, on an observation of 2014-01-08 02:00 UTC" in told
+    assert make_forecast().full_disk["M"].frequency in told
+    assert 'data-last="2014-01-08T03:00:00Z" data-last-end="2014-01-09T03:00:00Z"' in text
+    assert "HMI magnetogram" in text
     assert "No forecast" in text
     assert "no data for 5 h" in text
     assert "no answer from JSOC" in text
     assert 'href="archive/2014-01-08.html">2014-01-08 03:00 UTC' in text
-    assert '<svg class="bar"' not in text
     assert not (tmp_path / "site" / "forecast.csv").exists()
     assert "No forecast has been verified yet" in (tmp_path / "site" / "verification.html").read_text(encoding="utf-8")
     assert broken_links((tmp_path / "site").resolve()) == []
+
+
+def test_an_outage_shows_no_forecast_whose_window_is_over(
+    site_data: SiteData, make_forecast: Make, tmp_path: Path
+) -> None:
+    outage = Outage("20140109T0300Z", make_forecast().window_end, "no data")
+    text = (
+        write_site(SiteData(outage, (), (PastCycle(make_forecast()),)), tmp_path / "site") / "index.html"
+    ).read_text()
+    assert "The last forecast," not in text
+    assert '<svg class="bar"' not in text
+    assert 'href="archive/2014-01-08.html">2014-01-08 03:00 UTC' in text
+
+
+def _public(page: str) -> str:
+    """The text of a page without what is folded away for the office."""
+    return html.unescape(re.sub(r"<[^>]*>", "", re.sub(r"(?s)<details>.*?</details>", "", page)))
+
+
+def test_what_only_the_office_needs_is_folded_away(site_data: SiteData, make_forecast: Make, tmp_path: Path) -> None:
+    url, why = "https://services.swpc.noaa.gov/text/srs.txt", "event statistics needs a list: set `data.flares`"
+    inputs = (
+        *make_forecast().inputs,
+        InputRecord("noaa_regions", url, None, None, 0x400, f"no answer: {url}", "missing"),
+    )
+    outage = Outage("20140108T0900Z", make_forecast().next_issue, "no data: no magnetogram", inputs, details=(why,))
+    for number, cycle in enumerate((make_forecast(inputs=inputs, details=(why,)), outage)):
+        site = write_site(replace(site_data, current=cycle), tmp_path / f"site{number}")
+        for name in ("index.html", "wall.html", "recent.html", f"archive/{cycle.issue:%Y-%m-%d}.html"):
+            text = (site / name).read_text(encoding="utf-8")
+            assert not re.search(r"://|`|0x[0-9a-f]|[a-z]_[a-z]|data\.", _public(text)), name
+        assert "NOAA's regions" in _public((site / "index.html").read_text(encoding="utf-8"))
+        for wanted in (url, why, "0x00000400", "noaa_regions"):
+            assert wanted in (site / "index.html").read_text(encoding="utf-8"), wanted
+
+
+def test_every_observation_has_a_name_for_the_reader() -> None:
+    names = ["noaa_regions", "swpc_probabilities", *(one.name for one in (*SOURCES, *FEEDS))]
+    records = tuple(
+        InputRecord(f"{name}{then}", "", None, None, None, "", "ok") for name in names for then in ("", "_24h_before")
+    )
+    outage = Outage("20140108T0900Z", datetime(2014, 1, 8, 9, tzinfo=UTC), "no data", records)
+    text = _public(root_pages(SiteData(outage), pictures={})["index.html"])
+    assert "_" not in text
+    assert "AIA 131 Å, 24 h before" in text
+
+
+def test_the_region_that_drives_the_full_disk_is_named(make_forecast: Make) -> None:
+    regions = make_forecast().regions
+    p = {"M": Probability(0.9, 0.5)}, {"M": Probability(0.3, 0.2)}
+    forecast = make_forecast(
+        regions=tuple(replace(one, status="forecast", probability=of) for one, of in zip(regions, p, strict=False)),
+        full_disk={"M": Probability(0.93, 0.6), "X": Probability(None, 0.1)},
+    )
+    found = driver(forecast, "M")
+    assert found is not None
+    assert found[0] == forecast.regions[0]
+    # ln 2 of ln 2 + ln 1.25: both regions together do not flare with 0.5 * 0.8
+    assert found[1] == pytest.approx(0.6931 / 0.9163, abs=1e-4)
+    assert driver(forecast, "X") is None  # of statistics
+    text = _public(root_pages(SiteData(forecast), pictures={})["index.html"])
+    assert f"Mostly from region {regions[0].number}, NOAA" in text
+    assert "Drives the full disk, ≥ M1.0: most of it" in text
 
 
 def test_hostile_text_stays_text_everywhere(site_data: SiteData, make_forecast: Make, tmp_path: Path) -> None:

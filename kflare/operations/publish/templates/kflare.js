@@ -41,11 +41,19 @@ function tick() {
   const left = time(body.next) - now;
   if (body.next) put("countdown", left > 0 ? `(in ${span(left)})` : "(due)");
   if (body.observed) put("age", `(now ${span(now - time(body.observed))} old)`);
+  if (!body.last) return;
+  const over = now > time(body.lastEnd);
+  put("last-age", over ? `(now ${span(now - time(body.last))} old: its window is over)` : `(now ${span(now - time(body.last))} old)`);
+  document.getElementById("last")?.classList.toggle("over", over);
 }
 
-// A page left open on a wall takes the next forecast by itself; a folder opened as a file cannot ask.
+// A page left open takes the next forecast by itself; opened as a file it cannot ask, and the wall's loads itself again.
 async function lookForNewer() {
-  if (!body.issue || !location.protocol.startsWith("http") || !(Date.now() > time(body.next))) return;
+  if (!body.issue || !(Date.now() > time(body.next))) return;
+  if (!location.protocol.startsWith("http")) {
+    if ("wall" in body) location.reload();
+    return;
+  }
   try {
     const answer = await fetch("latest.json", { cache: "no-store" });
     if (answer.ok && time((await answer.json()).issue) > time(body.issue)) location.reload();
@@ -97,6 +105,7 @@ function theme() {
 theme();
 pictures();
 regions();
+for (const chart of document.querySelectorAll(".scroll:has(.strip)")) chart.scrollLeft = chart.scrollWidth; // the newest, on a phone
 tick();
 setInterval(tick, 15000);
 setInterval(lookForNewer, 120000);
