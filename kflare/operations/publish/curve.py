@@ -19,7 +19,6 @@ WIDTH: Final = 960.0
 _HEIGHT, _LANE = 200.0, 20.0
 _STEP: Final = timedelta(minutes=10)  # maxima of so long: no flare is lost
 _LEVELS: Final = {1e-8: "A1", 1e-7: "B1", 1e-6: "C1", 1e-5: "M1", 1e-4: "X1", 1e-3: "X10", 1e-2: "X100"}
-_APART: Final = timedelta(hours=6)  # of issues whose windows are drawn
 _LABEL = 44.0  # width of the name of a flare
 
 
@@ -29,8 +28,7 @@ def cycle_xrays(folder: Path, issue: datetime) -> pd.DataFrame | None:
         flux = read_xray_flux(folder / f"goes_xrays_{cycle_name(issue)}.json").on_scale("irradiance")
     except KflareError:
         return None
-    table = flux.between(issue - REACH, issue).table.set_index("time")["flux"]
-    return table.resample(_STEP).max().reset_index()
+    return flux.between(issue - REACH, issue).table.resample(_STEP, on="time")["flux"].max().reset_index()
 
 
 def days_between(since: datetime, until: datetime) -> list[dict[str, Any]]:
@@ -70,7 +68,7 @@ def sun_curve(
         marks.append(one | {"x": place, "y": y(one["flux"]), "named": named})
     chosen: list[Forecast] = []
     for forecast in (*([current] if isinstance(current, Forecast) else []), *reversed(past)):
-        if forecast.window_end > since and (not chosen or chosen[-1].issue - forecast.issue >= _APART):
+        if forecast.window_end > since and (not chosen or chosen[-1].issue - forecast.issue >= timedelta(hours=6)):
             chosen.append(forecast)
     bars, ends = [], list[datetime]()  # of the lanes
     for forecast in reversed(chosen):
