@@ -22,7 +22,7 @@ import pandas as pd
 from PIL import Image
 
 from kflare.operations.event_log import EventLog
-from kflare.operations.forecast import Forecast, Outage, Probability, cycle_name
+from kflare.operations.forecast import MAGNETOGRAM_ONLY, Forecast, Outage, Probability, cycle_name
 from kflare.operations.ledger import Ledger
 from kflare.operations.publish.publication import Publication
 from kflare.operations.publish.site import publish_site
@@ -62,8 +62,9 @@ def cycles_to_show(ledger: Ledger) -> dict[str, Forecast | Outage]:
     newest = forecasts[-1]
     quiet = next(one for one in reversed(forecasts) if one.mark == "Quiet")
     spotless = replace(
-        newest, regions=(), full_disk=dict.fromkeys("CM", Probability(0.01, 0.01)), remarks=("no sunspot",)
-    )
+        newest, regions=(), full_disk=dict.fromkeys("CMX", Probability(0.01, 0.01)), remarks=("no sunspot",),
+        rung=MAGNETOGRAM_ONLY, rung_reason="no active region on the disk, so there is nothing to measure",
+    )  # fmt: skip
     missing = replace(newest.inputs[0], record="", time=None, age_hours=None, note="no answer", status="missing")
     issue = newest.next_issue
     outage = Outage(
