@@ -107,19 +107,12 @@ def _export(
             exact += any(row["cam_flare_score"] == row["cam_flare_score"] for row in result.rows[:1])  # not NaN
     command_line.tell_byte_scale(args.prog, scales)
     summary = {
-        "model": source.origin.model,
-        "version": source.origin.version,
-        "images": len(jobs) - len(failures),
-        "already_done": sum(job.done for job in jobs),
-        "failed": len(failures),
-        "images_with_cam": exact,
-        "rows": table.rows,
-        **({} if args.regions is None else {"images_without_regions": alone}),
-        "outcomes": dict(table.outcomes),
-        **({"largest_difference": apart} if args.reference else {}),
-        "table": str(table.path),
-        "maps": str(settings.maps),
-    }
+        "model": source.origin.model, "version": source.origin.version, "images": len(jobs) - len(failures),
+        "already_done": sum(job.done for job in jobs), "failed": len(failures), "images_with_cam": exact,
+        "rows": table.rows, **({} if args.regions is None else {"images_without_regions": alone}),
+        "outcomes": dict(table.outcomes), **({"largest_difference": apart} if args.reference else {}),
+        "table": str(table.path), "maps": str(settings.maps),
+    }  # fmt: skip
     return summary, failures
 
 

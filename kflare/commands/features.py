@@ -116,18 +116,11 @@ def _write_lists(run: "RunTable", folder: Path) -> None:
 def _summary(run: "RunTable", folder: Path, *, measured: int) -> dict[str, Any]:
     counts = run.outcomes["status"].value_counts()
     return {
-        "times": len(run.outcomes),
-        "measured_now": measured,
-        "with_regions": int(counts.get("regions", 0)),
-        "no_sunspot": int(counts.get("no sunspot", 0)),
-        "no_data": int(counts.get("no data", 0)),
-        "rows": run.rows,
-        "rows_to_forecast": run.forecast,
-        "regions": run.regions,
-        "merges_and_splits": len(run.events),
-        "table": str(folder / "regions.parquet"),
-        "outcomes": str(folder / "outcomes.csv"),
-    }
+        "times": len(run.outcomes), "measured_now": measured, "with_regions": int(counts.get("regions", 0)),
+        "no_sunspot": int(counts.get("no sunspot", 0)), "no_data": int(counts.get("no data", 0)), "rows": run.rows,
+        "rows_to_forecast": run.forecast, "regions": run.regions, "merges_and_splits": len(run.events),
+        "table": str(folder / "regions.parquet"), "outcomes": str(folder / "outcomes.csv"),
+    }  # fmt: skip
 
 
 def _as_text(summary: dict[str, Any], run: "RunTable") -> str:

@@ -141,19 +141,15 @@ def model_metadata(
     }
     packages = ("kflare", "tensorflow", "keras", "numpy", "tf-keras-vis")
     return {
-        "event": f"largest flare >= {event}1.0 starting within {LEAD_HOURS:.0f} h",
-        "class": f"{event}+",
-        "window_hours": LEAD_HOURS,
-        "decision_threshold": fitted.threshold,
+        "event": f"largest flare >= {event}1.0 starting within {LEAD_HOURS:.0f} h", "class": f"{event}+",
+        "window_hours": LEAD_HOURS, "decision_threshold": fitted.threshold,
         "calibration": fitted.calibration.as_json(),
-        **({"disk_calibration": fitted.disk_calibration.as_json()} if fitted.disk_calibration else {}),
-        "spans": spans,
-        "data": dict(data),
-        "data_fingerprint": fingerprint,
+        **({"disk_calibration": fitted.disk_calibration.as_json()} if fitted.disk_calibration else {}), "spans": spans,
+        "data": dict(data), "data_fingerprint": fingerprint,
         "scores": [evaluation.as_json() for evaluation in fitted.evaluations],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "packages": {package: version(package) for package in packages},
-    }
+    }  # fmt: skip
 
 
 class AttributionGraph(Protocol):

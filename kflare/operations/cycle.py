@@ -176,25 +176,16 @@ def _forecast(
         return Outage(cycle_name(issue), issue, reason, inputs.records, following, __version__, details), disk
     (told, details), (remarked, more) = _in_public(draft.reasons), _in_public(draft.remarks)
     forecast = Forecast(
-        cycle_id=cycle_name(issue),
-        issue=issue,
-        inputs=inputs.records,
-        software=__version__,
-        data_time=None if disk is None else disk.measured.time,
-        window_start=issue,
-        window_end=issue + timedelta(hours=24),
-        next_issue=following,
-        rung=draft.rung,
-        rung_reason="; ".join(told),
-        regions=draft.regions,
-        full_disk=draft.full_disk,
+        cycle_id=cycle_name(issue), issue=issue, inputs=inputs.records, software=__version__,
+        data_time=None if disk is None else disk.measured.time, window_start=issue,
+        window_end=issue + timedelta(hours=24), next_issue=following, rung=draft.rung, rung_reason="; ".join(told),
+        regions=draft.regions, full_disk=draft.full_disk,
         cnn={name: one[0] for name, one in answers.probability.items()},
         swpc={} if inputs.swpc is None else inputs.swpc.of_window(issue, issue + timedelta(hours=24)),
         models=(*draft.models, *answers.models),
-        remarks=(*remarked, *_age_remarks(issue, disk), *(disk.remarks if disk else ())),
-        bounds=settings.marks.bounds,
+        remarks=(*remarked, *_age_remarks(issue, disk), *(disk.remarks if disk else ())), bounds=settings.marks.bounds,
         details=(*details, *more),
-    )
+    )  # fmt: skip
     return forecast, disk
 
 

@@ -42,18 +42,14 @@ def line_of_sight_features(patch: Patch) -> dict[str, float]:
     found = neutral_lines(vertical, step_mm=patch.step_mm, inside=inside)
     strength = np.abs(values)
     return {
-        "Area": area_uhem(patch, strength >= _STRONG_FIELD),
-        "USflux": float(strength.sum()) * patch.pixel_area_cm2,
-        "Bmax": float(values.max()),
-        "Bmin": float(values.min()),
-        "Bave": float(strength.mean()),
-        "TotNL": float(sum(found.lengths)),
-        "NumNL": float(len(found.lengths)),
+        "Area": area_uhem(patch, strength >= _STRONG_FIELD), "USflux": float(strength.sum()) * patch.pixel_area_cm2,
+        "Bmax": float(values.max()), "Bmin": float(values.min()), "Bave": float(strength.mean()),
+        "TotNL": float(sum(found.lengths)), "NumNL": float(len(found.lengths)),
         "MaxNL": max(found.lengths, default=0.0),
         "MaxGraB": float(np.hypot(west, north).max()) if len(west) else math.nan,
         "MaxdxBz": float(west.max()) if len(west) else math.nan,
         "MaxdyBz": float(north.max()) if len(north) else math.nan,
-    }
+    }  # fmt: skip
 
 
 def sharp_sample_features(patch: Patch) -> dict[str, float]:

@@ -83,25 +83,18 @@ def sharp_parameters(patch: Patch, *, potential: Potential = greenpot) -> dict[s
     out = {
         "USFLUX": float(np.abs(z).sum()) * area,
         "MEANGAM": _mean(np.degrees(np.arctan(bh[used][tilted] / np.abs(z[tilted])))),
-        "MEANGBT": mean_gradient(bt, used),
-        "MEANGBZ": mean_gradient(bz, used),
-        "MEANGBH": mean_gradient(bh, used),
-        "MEANJZD": _mean(jz) / metres * _TESLA / _MU0 * 1000,
-        "TOTUSJZ": float(np.abs(jz).sum()) * current,
+        "MEANGBT": mean_gradient(bt, used), "MEANGBZ": mean_gradient(bz, used), "MEANGBH": mean_gradient(bh, used),
+        "MEANJZD": _mean(jz) / metres * _TESLA / _MU0 * 1000, "TOTUSJZ": float(np.abs(jz).sum()) * current,
         "MEANALP": _ratio(float(helicity.sum()), float(np.sum(up[twisted] ** 2))) / metres * 1e6,
-        "MEANJZH": _mean(helicity) / metres,
-        "TOTUSJH": float(np.abs(helicity).sum()) / metres,
+        "MEANJZH": _mean(helicity) / metres, "TOTUSJH": float(np.abs(helicity).sum()) / metres,
         "ABSNJZH": abs(float(helicity.sum())) / metres,
         "SAVNCPP": (abs(float(jz[up > 0].sum())) + abs(float(jz[up <= 0].sum()))) * current / patch.arcsec**2,
-        "TOTBSQ": b2,
-        "TOTFX": -float(np.sum(x * z)) * area / (4 * math.pi) / 1e20,
+        "TOTBSQ": b2, "TOTFX": -float(np.sum(x * z)) * area / (4 * math.pi) / 1e20,
         "TOTFY": -float(np.sum(y * z)) * area / (4 * math.pi) / 1e20,
         "TOTFZ": float(np.sum(x * x + y * y - z * z)) * area / (8 * math.pi) / 1e20,
-        "EPSX": _ratio(float(np.sum(x * z)), b2),
-        "EPSY": _ratio(float(np.sum(y * z)), b2),
-        "EPSZ": _ratio(float(np.sum(x * x + y * y - z * z)), b2),
-        "CMASK": float(count),
-    }
+        "EPSX": _ratio(float(np.sum(x * z)), b2), "EPSY": _ratio(float(np.sum(y * z)), b2),
+        "EPSZ": _ratio(float(np.sum(x * x + y * y - z * z)), b2), "CMASK": float(count),
+    }  # fmt: skip
     px, py = (part.astype(np.float64)[used] for part in potential(patch.bz))
     excess = (x - px) ** 2 + (y - py) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -52,12 +52,8 @@ def simulate_flares(regions: Regions, noaa: IntArray, *, seed: int) -> pd.DataFr
     start = days_to_times(day).floor("min")
     peak = start + np.ceil(minutes_up) * minute
     table = {
-        "start": start,
-        "peak": peak,
-        "end": peak + np.ceil(minutes_down) * minute,
-        "goes_class": [flux_to_class(one) for one in flux.tolist()],
-        "noaa": number.astype(np.int64),
-        "lon": lon,
+        "start": start, "peak": peak, "end": peak + np.ceil(minutes_down) * minute,
+        "goes_class": [flux_to_class(one) for one in flux.tolist()], "noaa": number.astype(np.int64), "lon": lon,
         "lat": lat,
-    }
+    }  # fmt: skip
     return pd.DataFrame(table).astype({"goes_class": "str"})

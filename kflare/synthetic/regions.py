@@ -161,23 +161,15 @@ def emerge_regions(
         lat = north * np.clip(belt + 6 * normal[:, 0], 2, 40)
         rise = 2.5 * size**0.6 * np.exp(0.25 * normal[:, 1])
         values = {
-            "key": np.column_stack([np.full(count, day), np.arange(count)]).astype(np.int64),
-            "born": day + np.sort(uniform[:, 2]),
-            "lat": lat,
-            "longitude0": 360 * uniform[:, 3] - 180,
-            "flux": flux,
-            "leading": north * np.sign(leading_north),
             # Joy's law: half the latitude on average (Wang & Sheeley 1989), with more scatter in smaller regions.
             "tilt": 0.5 * np.abs(lat) + np.clip(10 / size**0.5, 5, 15) * normal[:, 2],
-            "separation": 5.5 * size**0.7 * np.exp(0.2 * normal[:, 3]),
-            "rise": rise,
-            "decay": 13.0 * size**0.6 * np.exp(0.2 * normal[:, 4]),
-            "complexity": uniform[:, 4] ** 2,
-            "delta_age": rise * (0.8 + 2 * uniform[:, 5]),
-            "delta_width": 1.0 + 1.5 * uniform[:, 5],
-            "delta_angle": 2 * np.pi * uniform[:, 6],
-            "delta_distance": 0.9 + 0.7 * uniform[:, 7],
-        }
+            "key": np.column_stack([np.full(count, day), np.arange(count)]).astype(np.int64),
+            "born": day + np.sort(uniform[:, 2]), "lat": lat, "longitude0": 360 * uniform[:, 3] - 180, "flux": flux,
+            "leading": north * np.sign(leading_north), "separation": 5.5 * size**0.7 * np.exp(0.2 * normal[:, 3]),
+            "rise": rise, "decay": 13.0 * size**0.6 * np.exp(0.2 * normal[:, 4]), "complexity": uniform[:, 4] ** 2,
+            "delta_age": rise * (0.8 + 2 * uniform[:, 5]), "delta_width": 1.0 + 1.5 * uniform[:, 5],
+            "delta_angle": 2 * np.pi * uniform[:, 6], "delta_distance": 0.9 + 0.7 * uniform[:, 7],
+        }  # fmt: skip
         drawn.append(values)
     return Regions(**{name: np.concatenate([values[name] for values in drawn]) for name in drawn[0]})
 

@@ -180,18 +180,10 @@ def _tabulate(born: Regions) -> pd.DataFrame:
     # Mean Carrington longitude of the central meridian (Meeus 1998, Astronomical Algorithms, chapter 29); day 1 is
     # Julian date 1721425.5.
     turns = (born.born + 1721424.5 - 2398140.2270) / 27.2752316
-    return pd.DataFrame(
-        {
-            "region": pd.Series([f"HARP {n}" for n in number], dtype="str"),
-            "harpnum": number,
-            "noaa": pd.array(number + _FIRST_NOAA - 1, dtype="Int64"),
-            "emergence": days_to_times(born.born),
-            "lat": born.lat,
-            "carrington_lon": (born.longitude0 - 360 * turns) % 360,
-            "flux": born.flux,
-            "tilt": born.tilt,
-            "leading": born.leading.astype(np.int64),
-            "separation": born.separation,
-            "complexity": born.complexity,
-        }
-    )
+    columns = {
+        "region": pd.Series([f"HARP {n}" for n in number], dtype="str"), "harpnum": number,
+        "noaa": pd.array(number + _FIRST_NOAA - 1, dtype="Int64"), "emergence": days_to_times(born.born),
+        "lat": born.lat, "carrington_lon": (born.longitude0 - 360 * turns) % 360, "flux": born.flux, "tilt": born.tilt,
+        "leading": born.leading.astype(np.int64), "separation": born.separation, "complexity": born.complexity,
+    }  # fmt: skip
+    return pd.DataFrame(columns)

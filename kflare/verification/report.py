@@ -129,21 +129,14 @@ class Verification:
         forecasts = self.forecasts
         samples, events = len(forecasts.observed), int(np.sum(forecasts.observed))
         return {
-            "event": self.event,
-            "source": self.source,
-            "samples": samples,
-            "events": events,
-            "base_rate": events / samples,
-            "from": f"{pd.Timestamp(forecasts.time.min()):%Y-%m-%dT%H:%MZ}",
+            "event": self.event, "source": self.source, "samples": samples, "events": events,
+            "base_rate": events / samples, "from": f"{pd.Timestamp(forecasts.time.min()):%Y-%m-%dT%H:%MZ}",
             "to": f"{pd.Timestamp(forecasts.time.max()):%Y-%m-%dT%H:%MZ}",
             "regions": None if forecasts.region is None else len(np.unique(forecasts.region)),
-            "missing_forecasts": self.missing,
-            "missing": dict(forecasts.missing),
-            "clusters": self.comparison.clusters,
-            "event_clusters": self.comparison.event_clusters,
-            "block_length": self.comparison.block_length,
-            "notes": [*forecasts.notes, *self.comparison.notes],
-        }
+            "missing_forecasts": self.missing, "missing": dict(forecasts.missing),
+            "clusters": self.comparison.clusters, "event_clusters": self.comparison.event_clusters,
+            "block_length": self.comparison.block_length, "notes": [*forecasts.notes, *self.comparison.notes],
+        }  # fmt: skip
 
     def _matrices(self, cell: Callable[[str, Any], dict[str, Any]]) -> list[dict[str, Any]]:
         """Differences of TSS at the first threshold and of BSS, of every method (row) to every other (column)."""

@@ -42,19 +42,12 @@ def rows_of(forecast: Forecast) -> list[dict[str, str]]:
         rows.append(_row({**common, "scope": "full disk CNN"}, forecast.cnn))
     for region in forecast.regions:
         own = {
-            "scope": "region",
-            "number": str(region.number),
-            "region": region.region,
-            "noaa": " ".join(map(str, region.noaa)),
-            "harp": " ".join(map(str, region.harp)),
-            "location": region.location,
-            "lon": f"{region.lon:.2f}",
-            "lat": f"{region.lat:.2f}",
-            "status": region.status,
-            "imputed": "" if region.imputed is None else str(region.imputed),
-            "recent_flares": "; ".join(region.recent_flares),
-            "remarks": "; ".join(region.remarks),
-        }
+            "scope": "region", "number": str(region.number), "region": region.region,
+            "noaa": " ".join(map(str, region.noaa)), "harp": " ".join(map(str, region.harp)),
+            "location": region.location, "lon": f"{region.lon:.2f}", "lat": f"{region.lat:.2f}",
+            "status": region.status, "imputed": "" if region.imputed is None else str(region.imputed),
+            "recent_flares": "; ".join(region.recent_flares), "remarks": "; ".join(region.remarks),
+        }  # fmt: skip
         rows.append(_row({**common, **own}, region.probability))
     return rows
 
