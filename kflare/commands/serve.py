@@ -84,7 +84,8 @@ def _run(options: argparse.Namespace, events: "SimpleQueue[BaseException | str]"
         what = ", ".join(sorted(one.name for one in options.models.iterdir() if one.is_dir() and one.name[0] != "."))
     else:
         what = f"what {options.config} names"
-    print(f"{options.prog}: loads {what or 'what appears there'}", file=sys.stderr, flush=True)
+    if what:
+        print(f"{options.prog}: loads {what}", file=sys.stderr, flush=True)
     _allow_many_connections()
     # In a thread of its own: a signal is heard while TensorFlow loads, where Python has no say.
     threading.Thread(target=_start, args=(server, events), name="kflare-start", daemon=True).start()

@@ -28,6 +28,7 @@ def served(*options, cwd):
     command = [sys.executable, "-m", "kflare.serve", "--port", "0", *map(str, options)]
     with subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
+            assert process.stderr.readline().startswith("kflare.serve: loads ")
             line = process.stderr.readline()
             address = re.search(r"listening on ([^,\s]+)", line)
             assert address, line + process.stderr.read()
