@@ -288,7 +288,8 @@ sys.exit(main(sys.argv[1:]))
     given = [sys.executable, "-c", on_full_disk, "--settings", str(tmp_path / "kflare.toml"), "--once", *times]
     done = subprocess.run(given, capture_output=True, text=True, check=False)
     assert done.returncode == 5, done.stderr  # nor can a page be published
-    assert "rung: event statistics (no magnetogram: " in done.stdout
+    assert "rung: event statistics (no magnetogram)" in done.stdout
+    assert "in full: no magnetogram: " in done.stdout
     with Ledger(postgresql_url) as ledger:
         notes = {record.name: record.note for record in ledger.cycle(ISSUE).inputs}
     for name in ("magnetogram", "goes_xrays"):
