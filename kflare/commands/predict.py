@@ -42,7 +42,7 @@ def _predict(args: argparse.Namespace) -> None:
 
 def _of_regions(args: argparse.Namespace, client: "Client") -> "ServedForecasts":
     from kflare.datasets.region_features import complete_rows
-    from kflare.datasets.region_table import read_region_table
+    from kflare.datasets.region_table import read_region_table, region_numbers
     from kflare.flares.labels import require_covered
     from kflare.flares.region_numbers import unassigned_note
     from kflare.flares.repairing import read_flares
@@ -55,6 +55,9 @@ def _of_regions(args: argparse.Namespace, client: "Client") -> "ServedForecasts"
         require_covered(table["time"], flares, window_hours=0)
         if note := unassigned_note(table["time"], flares):
             print(f"{args.prog}: {note}", file=sys.stderr)
+        if region_numbers(table).empty:
+            told = "no region there has a NOAA number (`noaa`), so the flares tell nothing of their past"
+            print(f"{args.prog}: `{args.regions}`: {told}; give kflare.features --srs", file=sys.stderr)
         table = complete_rows(table, flares=flares)
     return forecast_regions(client, table, served_models(client, "region", args.models))
 

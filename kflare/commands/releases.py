@@ -11,6 +11,7 @@ from kflare.commands import command_line
 from kflare.errors import KflareError, ModelError, ServingError, SettingError
 from kflare.io.atomic import write_whole
 from kflare.models.registry import model_names
+from kflare.models.released import released_models
 
 if TYPE_CHECKING:
     from kflare.serving import Client
@@ -216,7 +217,10 @@ _ACTIONS = (_publish, _list, _verify, _sign, _rollback, _promote, _check, _proto
 
 
 def _act(options: argparse.Namespace) -> int | None:
-    options.models = options.models or (None if options.check else Path("savedmodels"))
+    home = Path("savedmodels")
+    if (options.list or options.verify) and not home.is_dir():
+        home = released_models()  # as kflare.serve
+    options.models = options.models or (None if options.check else home)
     return next(action for action in _ACTIONS if getattr(options, action.__name__[1:]))(options)
 
 

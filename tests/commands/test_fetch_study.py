@@ -111,6 +111,14 @@ def test_without_an_answer_it_is_said_once(fetch, tmp_path):
     assert "nothing was fetched" in err
 
 
+@pytest.mark.parametrize("span", [("2013-01-05", "2013-01-03"), ("2099-01-01", "2099-01-03")])
+def test_a_span_without_a_day_asks_nobody(fetch, tmp_path, span):
+    status, _, err = fetch("--from", span[0], "--until", span[1])
+    assert (status, err.count("\n")) == (1, 1)
+    assert f"`--until` must lie after `--from` {span[0]}T00:00, and that in the past" in err
+    assert not (tmp_path / "study").exists()
+
+
 def test_a_month_without_images_is_one_line(archive, fetch, tmp_path):
     archive.soho = lambda product, day: [day] if day.month == 3 else []
     status, out, _ = fetch(*SPAN, "--parts", "images")

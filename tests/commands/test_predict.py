@@ -121,6 +121,11 @@ def test_no_region_numbers_in_a_flare_list_is_not_no_flares(server, sun, tmp_pat
         told = [line for line in err.splitlines() if "names the region of 0 of its" in line]
         assert len(told) == (flares.name == "list.csv")
     assert imputed["list.csv"] > imputed["flares.csv"]
+    # Without numbers in the table the list says as little: nothing was said of it before.
+    pd.read_parquet(sun / "regions.parquet").assign(noaa=0).to_parquet(tmp_path / "regions.parquet")
+    status, out, err = run(capsys, "--regions", tmp_path / "regions.parquet", "--flares", sun / "flares.csv", *more[2:])
+    assert status == 0
+    assert "no region there has a NOAA number (`noaa`)" in err
 
 
 @pytest.mark.slow

@@ -633,3 +633,10 @@ def test_a_relative_path_is_not_sent_and_a_refused_configuration_says_how_to_rec
         config.write_text((CONFIG % served).replace('"defn-c"', '".."'))
         with pytest.raises(ServingError, match=r"INVALID_ARGUMENT.*start the server again, else it refuses good ones"):
             reload_config(config, server.address)
+
+
+def test_without_a_folder_the_released_models_are_listed(tmp_path, monkeypatch, capsys):
+    # Failed before, where `kflare serve` found them.
+    monkeypatch.chdir(tmp_path)
+    assert command("--list") == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == {"cnn-c", "cnn-m", "defn-c", "defn-m"}
