@@ -30,7 +30,8 @@ def week(tmp_path_factory):
     # A network that cannot be reached: whatever asked an archive would fail or wait.
     alone = {**os.environ, "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
     alone["no_proxy"] = "127.0.0.1"
-    command = [sys.executable, "-m", "kflare.demo", "week", "--until", UNTIL]
+    # Jobs in the background are started with SIGINT ignored.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "kflare.demo", "week", "--until", UNTIL]
     with subprocess.Popen(command, cwd=place, env=alone, stdout=subprocess.PIPE, text=True) as process:
         try:
             said = []

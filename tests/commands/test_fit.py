@@ -195,8 +195,10 @@ def test_a_killed_training_goes_on_and_publishes(sun, tmp_path, how):
     )  # fmt: skip
     kept = tmp_path / "runs" / "seed-0"
     process = subprocess.Popen(
-        [sys.executable, "-m", "kflare.fit", *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+        # Jobs in the background are started with SIGINT ignored.
+        ["env", "--default-signal=INT", sys.executable, "-m", "kflare.fit", *map(str, arguments)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
     try:
         deadline = time.monotonic() + 120
         while not (kept / "history.csv").exists() or len(rows_of(kept / "history.csv")) < 3:

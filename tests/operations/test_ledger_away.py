@@ -256,8 +256,9 @@ def test_once_says_it_in_one_line(settings: ForecastSettings, tmp_path: Path, ca
     shutil.rmtree(settings.data.folder)
     settings.data.folder.write_text("a file")
     assert command.main(later) == 4  # and of those there is no list
-    reason = "no forecast: no data: no magnetogram: cannot write to `20140303T0900Z`: Not a dir"
-    assert reason in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "no forecast: no data: no magnetogram; event statistics needs a list" in said
+    assert "in full: no magnetogram: cannot write to `20140303T0900Z`: Not a dir" in said
     (tmp_path / "ledger.sqlite").write_bytes(b"no database at all" * 100)
     assert command.main([*times, "--once"]) == 1
     assert "ledger.sqlite` cannot be used: file is not a database" in capsys.readouterr().err
