@@ -1,6 +1,7 @@
 """Models that attribute: the protocol, and a published SavedModel that is run in this process."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,7 +30,7 @@ Ask = Callable[[Float32Array], dict[str, npt.NDArray[Any]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttributionModel:
+class AttributionModel(ABC):
     """A model that attributes: small and picklable, so that it can be sent to workers, which open it there."""
 
     origin: Origin
@@ -37,9 +38,9 @@ class AttributionModel:
     methods: tuple[str, ...] = ()  # maps that it is asked for beside those of the signature
     reference: bool = False  # whether tf-keras-vis's own classes make the maps: see `network_maps`
 
+    @abstractmethod
     def open(self) -> Ask:
         """Load or connect; slow, done once per process by `open_once`."""
-        raise NotImplementedError
 
 
 def open_once(source: AttributionModel) -> Ask:
