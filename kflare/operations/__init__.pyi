@@ -5,10 +5,4 @@ from .forecast import Forecast
 from .ledger import Ledger
 from .settings import ForecastSettings, read_settings
 
-__all__ = [
-    "Forecast",
-    "ForecastSettings",
-    "Ledger",
-    "read_settings",
-    "run_cycle",
-]
+__all__ = ["Forecast", "ForecastSettings", "Ledger", "read_settings", "run_cycle"]

@@ -47,13 +47,7 @@ from kflare.operations.inputs import (
     record_feed_flares,
 )
 from kflare.operations.ledger import UNDATED, Ledger
-from kflare.operations.measurement import (
-    FEATURES,
-    MeasuredDisk,
-    measure_disk,
-    region_forecasts,
-    rung_of_features,
-)
+from kflare.operations.measurement import FEATURES, MeasuredDisk, measure_disk, region_forecasts, rung_of_features
 from kflare.operations.publish.pictures import keep_pictures
 from kflare.operations.questions import Answers, ask_disk, ask_regions, unreachable_models, wanted_features
 from kflare.operations.records import utc_text

@@ -13,14 +13,7 @@ from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.region_numbers import unassigned_rows
 from kflare.operations.flare_records import flare_texts
-from kflare.operations.forecast import (
-    FULL,
-    IMPUTED,
-    MAGNETOGRAM_ONLY,
-    RegionForecast,
-    RegionStatus,
-    Rung,
-)
+from kflare.operations.forecast import FULL, IMPUTED, MAGNETOGRAM_ONLY, RegionForecast, RegionStatus, Rung
 from kflare.operations.inputs import CycleInputs
 from kflare.operations.ledger import Ledger
 from kflare.operations.questions import Answers

@@ -3,8 +3,4 @@
 from .disk import Disk
 from .geometry import DiskGeometry, Observer
 
-__all__ = [
-    "Disk",
-    "DiskGeometry",
-    "Observer",
-]
+__all__ = ["Disk", "DiskGeometry", "Observer"]

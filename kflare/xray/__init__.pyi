@@ -2,7 +2,4 @@
 
 from .flux import XrayFlux, read_xray_flux
 
-__all__ = [
-    "XrayFlux",
-    "read_xray_flux",
-]
+__all__ = ["XrayFlux", "read_xray_flux"]

@@ -3,10 +3,4 @@
 from .fidelity import fidelity_report
 from .measures import byte_correlation, cw_ssim, gauss_correlation, pixel_correlation
 
-__all__ = [
-    "byte_correlation",
-    "cw_ssim",
-    "fidelity_report",
-    "gauss_correlation",
-    "pixel_correlation",
-]
+__all__ = ["byte_correlation", "cw_ssim", "fidelity_report", "gauss_correlation", "pixel_correlation"]

@@ -29,9 +29,7 @@ MagnetogramSource = Magnetogram | str | Path
 
 
 def fidelity_report(
-    pairs: Iterable[tuple[MagnetogramSource, MagnetogramSource]],
-    *,
-    wavelet_size: int = 512,
+    pairs: Iterable[tuple[MagnetogramSource, MagnetogramSource]], *, wavelet_size: int = 512
 ) -> pd.DataFrame:
     """Compare pairs of magnetograms as section 2 of Yi et al. (2021) does.
 
