@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.cbook import boxplot_stats
 from matplotlib.figure import Figure
@@ -23,6 +22,7 @@ from kflare.attribution.image_maps import CLASS_MAPS, NAMES, ImageMaps
 from kflare.attribution.relations import BINS
 from kflare.errors import DataError
 from kflare.flares.catalogue import flux_to_class
+from kflare.io.arrays import ArrayLike
 from kflare.io.percent import score
 from kflare.regions.inversion_lines import PolarityLines
 from kflare.sharp.keywords import UNITS
@@ -91,7 +91,7 @@ def figure_correlations(
     return figure
 
 
-def boxes_by_value(values: npt.ArrayLike, parameter: npt.ArrayLike) -> dict[tuple[float, float], dict[str, Any]]:
+def boxes_by_value(values: ArrayLike, parameter: ArrayLike) -> dict[tuple[float, float], dict[str, Any]]:
     """Quartiles and whiskers (1.5 box heights) of a parameter without NaN by bin of Grad-CAM value, for `Axes.bxp`."""
     value, size = np.asarray(values, np.float64), np.asarray(parameter, np.float64)
     boxes = {}

@@ -24,10 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError, ModelError, SettingError
-from kflare.io.arrays import Float32Array
+from kflare.io.arrays import AnyArray, Float32Array
 from kflare.io.atomic import write_whole
 from kflare.io.guarded_fits import fits_parts, guarded_fits
 from kflare.io.payload import read_payload
@@ -98,7 +97,7 @@ class Attribution:
 
     @classmethod
     def of_reply(
-        cls, outputs: Mapping[str, npt.NDArray[Any]], row: int, magnetogram: Magnetogram, *, origin: Origin
+        cls, outputs: Mapping[str, AnyArray], row: int, magnetogram: Magnetogram, *, origin: Origin
     ) -> "Attribution":
         """One image of the outputs of `attribute`, maps (N, h, h, 2); `ModelError` where one is not finite."""
         maps = {name: np.asarray(outputs[name][row], np.float32) for name in METHODS if name in outputs}

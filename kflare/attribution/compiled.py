@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import keras
-import numpy.typing as npt
 import tensorflow as tf
 
 from kflare.attribution.attribution_file import ANSWERED_METHODS, METHODS, require_methods
 from kflare.attribution.exact_cam import ExactCam
 from kflare.attribution.guided import guided_copy, plain_copy, require_convolution
 from kflare.errors import ModelError
-from kflare.io.arrays import Float32Array
+from kflare.io.arrays import ArrayLike, Float32Array
 
 
 class CompiledAttribution:
@@ -59,7 +58,7 @@ class CompiledAttribution:
         self._plain.set_weights(weights)
         self._exact.take_baseline()
 
-    def maps(self, images: npt.ArrayLike, methods: Sequence[str] = METHODS) -> dict[str, Float32Array]:
+    def maps(self, images: ArrayLike, methods: Sequence[str] = METHODS) -> dict[str, Float32Array]:
         """Raw maps of both labels, (N, h, w, 2) by method, and `logits` (N, 2); `SettingError`: unknown method."""
         found = self._compiled(tf.convert_to_tensor(images, tf.float32), require_methods(methods))
         return {name: value.numpy() for name, value in found.items()}

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.attribution.attribution_file import (
@@ -33,7 +32,7 @@ from kflare.attribution.published import Ask, AttributionModel, open_once
 from kflare.attribution.region_tables import read_regions
 from kflare.datasets.archive import forecast_time
 from kflare.errors import DataError, SettingError
-from kflare.io.arrays import Float32Array
+from kflare.io.arrays import AnyArray, Float32Array
 from kflare.io.atomic import held_folders
 from kflare.io.integrity import damage
 from kflare.observations.magnetogram import ByteScale, Magnetogram, require_byte_range
@@ -46,7 +45,7 @@ _regions = lru_cache(maxsize=1)(read_regions)
 
 Batch = list[tuple[Magnetogram, Float32Array] | str]
 Made = tuple[Attribution, Float32Array | None, dict[str, float], ByteScale | None]
-Outputs = dict[str, npt.NDArray[Any]]
+Outputs = dict[str, AnyArray]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
@@ -20,7 +19,7 @@ from kflare.attribution.attribution_file import Attribution
 from kflare.attribution.harps import RegionPatch
 from kflare.attribution.image_maps import NAMES, ImageMaps, scaled_maps
 from kflare.errors import DataError
-from kflare.io.arrays import BoolArray, FloatArray
+from kflare.io.arrays import AnyArray, BoolArray, FloatArray
 from kflare.io.atomic import write_whole
 from kflare.io.percent import percent, score
 from kflare.regions.inversion_lines import PolarityLines
@@ -155,18 +154,18 @@ def save(figure: Figure, path: Path, *, dpi: int = 150) -> Path:
     return write_whole(path, lambda file: figure.savefig(file, format=kind, dpi=dpi, metadata=undated))
 
 
-def _grid(cases: Sequence[tuple[str, ImageMaps]], titles: Sequence[str]) -> tuple[Figure, npt.NDArray[Any]]:
+def _grid(cases: Sequence[tuple[str, ImageMaps]], titles: Sequence[str]) -> tuple[Figure, AnyArray]:
     if not cases:
         raise DataError("a figure of overlays needs at least one case")
     figure = Figure(figsize=(_PANEL * len(titles) + 0.6, _PANEL * len(cases) + 0.9), layout="constrained")
-    panels: npt.NDArray[Any] = figure.subplots(len(cases), len(titles), squeeze=False)
+    panels: AnyArray = figure.subplots(len(cases), len(titles), squeeze=False)
     for axes, title in zip(panels[0], titles, strict=True):
         axes.set_title(title, fontsize="medium")
     _bare(panels)
     return figure, panels
 
 
-def _bar(figure: Figure, shown: Any, panels: npt.NDArray[Any], label: str) -> None:
+def _bar(figure: Figure, shown: Any, panels: AnyArray, label: str) -> None:
     share = 0.15 / len(panels)  # of the height of all rows, so that bars are equally thick below one row and four
     where: dict[str, Any] = {"location": "bottom", "fraction": share, "pad": 0.01, "shrink": 0.7, "aspect": 30}
     figure.colorbar(shown, ax=panels.ravel().tolist(), label=label, **where)
@@ -212,6 +211,6 @@ def _frames(axes: Axes, patches: Sequence[RegionPatch], *, names: bool) -> None:
             text.set_path_effects([withStroke(linewidth=1.8, foreground=_BLUE)])
 
 
-def _bare(panels: npt.NDArray[Any]) -> None:
+def _bare(panels: AnyArray) -> None:
     for axes in panels.flat:
         axes.set(xticks=[], yticks=[])

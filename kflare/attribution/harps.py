@@ -7,14 +7,13 @@ area of HARP"; where only a position is known, the area here is a box of a docum
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import SettingError
-from kflare.io.arrays import BoolArray, Float64Array, FloatArray
+from kflare.io.arrays import AnyArray, BoolArray, Float64Array, FloatArray
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.world import map_of
 from kflare.regions.inversion_lines import strong_field
@@ -53,7 +52,7 @@ class RegionPatch:
         """Short name for a picture: the NOAA number where there is one."""
         return self.name if self.noaa is None else str(self.noaa)
 
-    def crop(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def crop(self, image: AnyArray) -> AnyArray:
         """The rectangle of an image (H, W) in the frame of the magnetogram; a view."""
         return image[self.rows, self.columns]
 

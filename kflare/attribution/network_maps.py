@@ -6,17 +6,16 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from kflare.attribution.compiled import CompiledAttribution
 from kflare.datasets.preprocessing import fill_and_scale, reduce_field
 from kflare.errors import ModelError
-from kflare.io.arrays import Float32Array
+from kflare.io.arrays import AnyArray, Float32Array
 from kflare.models.image_models import last_convolution
 
 _KINDS = ("grad_cam", "grad_cam_plus_plus", "guided_backprop", "saliency")
-_Outputs = dict[str, npt.NDArray[Any]]
+_Outputs = dict[str, AnyArray]
 
 
 def network_maps(network: keras.Model, methods: Sequence[str], *, reference: bool) -> Callable[..., _Outputs]:

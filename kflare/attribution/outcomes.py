@@ -11,14 +11,14 @@ from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches, region_flux, require_covered
 from kflare.flares.region_numbers import outcome_assigned
-from kflare.io.arrays import Float64Array
+from kflare.io.arrays import ArrayLike, Float64Array
 from kflare.sun.disk import FULL_DISK
 
 OUTCOMES: Final = ("hit", "miss", "false alarm", "null")
 """Of a full-disk forecast, in the order of Table 2 of Yi et al. (2021)."""
 
 
-def named_outcomes(probability: npt.ArrayLike, event: npt.ArrayLike, *, threshold: float = 0.5) -> npt.NDArray[np.str_]:
+def named_outcomes(probability: ArrayLike, event: ArrayLike, *, threshold: float = 0.5) -> npt.NDArray[np.str_]:
     """The outcome of each forecast, of `OUTCOMES`; 0.5: the higher score decides (Yi et al. 2021, section 3.1)."""
     yes, occurred = np.asarray(probability) >= threshold, np.asarray(event, dtype=bool)
     return np.select([yes & occurred, ~yes & occurred, yes], OUTCOMES[:3], OUTCOMES[3])

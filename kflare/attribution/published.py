@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from kflare.attribution.attribution_file import Origin, require_methods
 from kflare.errors import ModelError
-from kflare.io.arrays import Float32Array
+from kflare.io.arrays import AnyArray, Float32Array
 from kflare.models.publish import MANIFEST, read_metadata, verify_manifest, versions
 from kflare.models.registry import model_names, model_spec
 
@@ -25,7 +23,7 @@ ATTRIBUTE = "attribute"
 
 _LOADING = Lock()
 
-Ask = Callable[[Float32Array], dict[str, npt.NDArray[Any]]]
+Ask = Callable[[Float32Array], dict[str, AnyArray]]
 """Magnetograms (N, H, H, 1) in gauss, NaN off disk, to the outputs of the signature `attribute`."""
 
 
@@ -117,7 +115,7 @@ class PublishedModel(AttributionModel):
 
             more = network_maps(self.network(), missing, reference=self.reference)
 
-        def ask(magnetograms: Float32Array) -> dict[str, npt.NDArray[Any]]:
+        def ask(magnetograms: Float32Array) -> dict[str, AnyArray]:
             # Through `loaded`, which owns the variables and must live as long as the signature is used.
             outputs = loaded.signatures[ATTRIBUTE](magnetogram=tf.constant(magnetograms))
             answered = {name: value.numpy() for name, value in outputs.items()}

@@ -9,13 +9,12 @@ from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import CLASS_THRESHOLDS
 from kflare.flares.labels import reaches
-from kflare.io.arrays import Float64Array
+from kflare.io.arrays import ArrayLike, Float64Array
 from kflare.sharp.keywords import SHARP_PARAMETERS
 from kflare.verification.intervals import rate_interval
 
@@ -25,7 +24,7 @@ BINS: Final = tuple(np.round(np.linspace(0, 1, 11), 1))
 _LEAST: Final = 3
 
 
-def occurrence_rates(values: npt.ArrayLike, flux: npt.ArrayLike, *, bins: npt.ArrayLike = BINS) -> pd.DataFrame:
+def occurrence_rates(values: ArrayLike, flux: ArrayLike, *, bins: ArrayLike = BINS) -> pd.DataFrame:
     """Share of regions that flare within 24 h, by class ("C", "M", "X") and bin of their Grad-CAM value (Fig. 6).
 
     A bin includes its lower edge, the last one both. `rate_low`, `rate_high` are the Wilson interval (95 %) of a
@@ -53,7 +52,7 @@ def occurrence_rates(values: npt.ArrayLike, flux: npt.ArrayLike, *, bins: npt.Ar
 
 
 def correlation(
-    x: npt.ArrayLike, y: npt.ArrayLike, days: npt.ArrayLike, *, ranks: bool = False, resamples: int = 1000,
+    x: ArrayLike, y: ArrayLike, days: ArrayLike, *, ranks: bool = False, resamples: int = 1000,
     seed: int = 0
 ) -> dict[str, float]:  # fmt: skip
     """Pearson's or Spearman's (`ranks`) correlation of pairs without NaN, with a bootstrap interval of 95 % over days.

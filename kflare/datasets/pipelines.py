@@ -5,11 +5,10 @@ with the data that come next.
 """
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from kflare.datasets.preprocessing import fill_and_scale
-from kflare.io.arrays import BoolArray, Float32Array
+from kflare.io.arrays import BoolArray, Float16Array, Float32Array, IndexArray
 
 _ENDLESS = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
 
@@ -20,8 +19,8 @@ def one_hot(labels: BoolArray) -> Float32Array:
 
 
 def image_dataset(
-    fields: Float32Array, rows: npt.NDArray[np.intp], labels: BoolArray | Float32Array, *, batch_size: int,
-    guises: npt.NDArray[np.float16] | None = None, crop: int | None = None, training: bool = False,
+    fields: Float32Array, rows: IndexArray, labels: BoolArray | Float32Array, *, batch_size: int,
+    guises: Float16Array | None = None, crop: int | None = None, training: bool = False,
     augmented: bool = False, seed: int = 0, epoch: int = 0
 ) -> tf.data.Dataset:  # fmt: skip
     """Magnetograms and labels for the dense CNN: batches (B, S, S, 1) in [-1, 1], and (B, 2) or (B, h, w, n).

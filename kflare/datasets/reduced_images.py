@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.ndimage import uniform_filter
 
 from kflare.datasets.nuisances import as_another_source
 from kflare.errors import SettingError
-from kflare.io.arrays import Float32Array
+from kflare.io.arrays import AnyArray, Float16Array, Float32Array
 from kflare.observations.magnetogram import ByteScale, Magnetogram
 from kflare.observations.readers.reader import Options
 from kflare.observations.reading import open_reader
@@ -66,7 +65,7 @@ class ReducedImages:
     fields: Float32Array  # of `reduce_field`, (N, S, S, 1), in a nameless file: not all of it in memory
     digests: tuple[str, ...]  # SHA-256 of the content of each file, unpacked
     proxies: pd.DataFrame  # `proxies_of` each magnetogram
-    guises: npt.NDArray[np.float16]  # the same of each image as V other sources show it, (N, V, S, S, 1)
+    guises: Float16Array  # the same of each image as V other sources show it, (N, V, S, S, 1)
     measured: Float32Array | None  # what `measure` gave for each, shape (N, ...)
     instruments: tuple[str, ...] = ()  # what each is of: "HMI", "MDI", "unknown"
     scales: tuple[ByteScale | None, ...] = ()  # of the 8-bit images
@@ -112,7 +111,7 @@ def reduce_images(
     return ReducedImages(fields, digests, pd.DataFrame(proxies), others, maps, instruments, scales)
 
 
-def _unnamed_file(folder: Path, shape: tuple[int, ...], dtype: type[np.floating[Any]]) -> npt.NDArray[Any]:
+def _unnamed_file(folder: Path, shape: tuple[int, ...], dtype: type[np.floating[Any]]) -> AnyArray:
     size = np.dtype(dtype).itemsize * math.prod(shape)
     if not size:
         return np.empty(shape, dtype)

@@ -8,12 +8,11 @@ computed here.
 """
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError
 from kflare.flares.catalogue import CLASS_SLACK, CLASS_THRESHOLDS, FlareList, class_to_flux
-from kflare.io.arrays import BoolArray, Float64Array, IntArray
+from kflare.io.arrays import ArrayLike, BoolArray, Float64Array, IntArray
 
 LEAD_HOURS = 24.0
 """Length of the forecast window in hours, in both papers."""
@@ -52,7 +51,7 @@ def known_from(flares: pd.DataFrame) -> IntArray:
     return in_seconds(flares["peak"].fillna(flares["start"] + pd.Timedelta(hours=1)))
 
 
-def reaches(flux: npt.ArrayLike, goes_class: str | float) -> BoolArray:
+def reaches(flux: ArrayLike, goes_class: str | float) -> BoolArray:
     """Whether a flare of a 1-8 Å peak flux in W m^-2 (0 and NaN reach nothing) is of at least a class.
 
     `goes_class` is "C", "M", "X" (C1.0 is 1e-6 W m^-2, itself included), a class such as "M5.0" (DataError if it is

@@ -18,12 +18,11 @@ from collections import Counter
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
 from kflare.flares.catalogue import FlareList
-from kflare.io.arrays import IntArray
+from kflare.io.arrays import IndexArray, IntArray
 from kflare.sun.times import microseconds
 
 _TOLERANCE: Final = 5 * 60_000_000  # microseconds
@@ -96,7 +95,7 @@ def _partners(first: FlareList, second: FlareList) -> tuple[IntArray, IntArray]:
     return ours[chosen], theirs[chosen]
 
 
-def _close(ours: IntArray, theirs: IntArray) -> npt.NDArray[np.intp]:
+def _close(ours: IntArray, theirs: IntArray) -> IndexArray:
     """Pairs of rows, shape (2, pairs), whose times lie within 5 minutes."""
     order = np.argsort(ours, kind="stable")
     order = order[ours[order] != _NEVER]

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError
+from kflare.io.arrays import AnyArray
 from kflare.io.payload import MAX_WIDTH, decoding, format_of, inflate, kind_of, read_payload
 
 # JSOC compresses by RICE. HCOMPRESS and PLIO are left out on purpose: nobody stores images of the Sun so, and their
@@ -183,7 +183,7 @@ class FitsFile:
             shapes.append(str(shape))
         raise DataError(f"`{self._source}` must hold a two-dimensional image, its parts are of {', '.join(shapes)}")
 
-    def pixels(self, hdu: Any) -> npt.NDArray[Any]:
+    def pixels(self, hdu: Any) -> AnyArray:
         """Decode a part that is a two-dimensional image of up to `MAX_WIDTH` pixels in each direction.
 
         DataError if it is larger, truncated, or compressed so that it would unpack to more than its own size.

@@ -12,10 +12,9 @@ from kflare.io.payload import read_payload
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy.typing as npt
     import pandas as pd
 
-    from kflare.io.arrays import BoolArray, Float64Array
+    from kflare.io.arrays import ArrayLike, BoolArray, Float64Array
 
 _Found = TypeVar("_Found", "pd.Series", "pd.DataFrame")
 _LOG = logging.getLogger(__name__)
@@ -115,7 +114,7 @@ def whole_numbers(column: "pd.Series", source: str, *, most: int, rule: str | No
     return values.where(~empty).astype("Int64")
 
 
-def sound_rows(source: str, *checks: tuple["pd.Series", "npt.ArrayLike", str]) -> tuple["BoolArray", tuple[str, ...]]:
+def sound_rows(source: str, *checks: tuple["pd.Series", "ArrayLike", str]) -> tuple["BoolArray", tuple[str, ...]]:
     """Which of N rows pass all checks, bool (N,), and what is to be said of those that do not, one line each.
 
     A check is a column as it was given, which of its cells are sound, and the rule for them, such as "a time like

@@ -11,13 +11,12 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import LEAD_HOURS, disk_flux, reaches, region_flux, require_covered
-from kflare.io.arrays import BoolArray, Float32Array, Float64Array
+from kflare.io.arrays import ArrayLike, BoolArray, Float32Array, Float64Array, TimeArray
 from kflare.verification.probabilistic import trailing_climatology
 
 _DAYS = 120  # of the recent climatology
@@ -108,7 +107,7 @@ def persistence_climatology(
 
 
 def class_climatology(
-    training: pd.Series, values: npt.ArrayLike, classes: pd.Series, *, weight: float = 10.0
+    training: pd.Series, values: ArrayLike, classes: pd.Series, *, weight: float = 10.0
 ) -> Float32Array:
     """Mean of the `values` (M,) of training samples of the same class, float32 (N,); unknown classes get that of all.
 
@@ -196,7 +195,7 @@ def _fit(classifier: Any, features: Features, observed: BoolArray, class_weights
     return lambda values: fitted.predict_proba(values)[:, 1].astype(np.float32)
 
 
-def _plain(times: pd.Series) -> npt.NDArray[np.datetime64]:
+def _plain(times: pd.Series) -> TimeArray:
     return pd.DatetimeIndex(times).tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[s]")
 
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError
-from kflare.io.arrays import BoolArray, Float32Array, Float64Array
+from kflare.io.arrays import ArrayLike, BoolArray, Float32Array, Float64Array
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -121,7 +120,7 @@ def _logit(probability: "tf.Tensor") -> "tf.Tensor":
     return tf.math.log(p) - tf.math.log(1.0 - p)
 
 
-def logits(probability: npt.ArrayLike) -> Float64Array:
+def logits(probability: ArrayLike) -> Float64Array:
     """Logits of outputs held to [1e-6, 1 - 1e-6], float64 of the same shape."""
     p = np.clip(np.asarray(probability, np.float64), _EDGE, 1 - _EDGE)
     return np.asarray(np.log(p) - np.log1p(-p))

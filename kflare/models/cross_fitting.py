@@ -12,11 +12,10 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
-from kflare.io.arrays import BoolArray, Float32Array, Float64Array
+from kflare.io.arrays import AnyArray, ArrayLike, BoolArray, Float32Array, Float64Array, IndexArray
 from kflare.models.calibration import KNOTS, LEVEL, RESAMPLES, Calibration, best_line, fit_calibration, logits
 
 _EM_STEPS = 60
@@ -29,9 +28,9 @@ class OutOfSample:
 
     observed: BoolArray
     probability: Float32Array
-    year: npt.NDArray[Any]  # year or block: the unit between which calibrations differ
-    cluster: npt.NDArray[Any]  # what is resampled together: a region, or a week of the full disk
-    window: npt.NDArray[Any]  # what counts as one window of 24 h: a region on a day, or a day of the full disk
+    year: AnyArray  # year or block: the unit between which calibrations differ
+    cluster: AnyArray  # what is resampled together: a region, or a week of the full disk
+    window: AnyArray  # what counts as one window of 24 h: a region on a day, or a day of the full disk
 
     @classmethod
     def of(
@@ -61,7 +60,7 @@ class OutOfSample:
         return cls(*(np.concatenate([getattr(part, one.name) for part in every]) for one in fields(cls)))
 
 
-def at_rate(probability: npt.ArrayLike, rate: float, to: float) -> Float32Array:
+def at_rate(probability: ArrayLike, rate: float, to: float) -> Float32Array:
     """Outputs of a network whose 0.5 stands for the event `rate`, as if it stood for the rate `to`; rates in (0, 1).
 
     Class weights of the training span's ratio move the prior by its log odds (docs/science.md): networks of other spans
@@ -129,7 +128,7 @@ def cross_fitted(samples: OutOfSample, *, own: str | None = None, resamples: int
     )  # fmt: skip
 
 
-def disk_samples(times: Any, calibrated: npt.ArrayLike, observed: npt.ArrayLike) -> OutOfSample:
+def disk_samples(times: Any, calibrated: ArrayLike, observed: ArrayLike) -> OutOfSample:
     """The full disk at each time of N region samples: P_FD = 1 − Π(1 − p), and whether a flare came anywhere on it.
 
     `calibrated` (N,) are the regions' probabilities, `observed` (N,) the outcome of the whole disk, the same for all
@@ -150,7 +149,7 @@ def _information(x: Float64Array, at: Float64Array) -> Float64Array:
     return np.asarray((design * (p * (1 - p))[:, None]).T @ design)
 
 
-def _design_effect(observed: BoolArray, x: Float64Array, at: Float64Array, cluster: npt.NDArray[np.intp]) -> float:
+def _design_effect(observed: BoolArray, x: Float64Array, at: Float64Array, cluster: IndexArray) -> float:
     """How many samples of a cluster tell as much as one: at least 1."""
     from scipy.special import expit
 

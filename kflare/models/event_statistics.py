@@ -11,13 +11,12 @@ from datetime import datetime
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import SettingError
 from kflare.flares.catalogue import CLASS_THRESHOLDS, FlareList
 from kflare.flares.labels import LEAD_HOURS, in_seconds, known_from, reaches, region_codes, require_covered
-from kflare.io.arrays import Float32Array, Float64Array
+from kflare.io.arrays import ArrayLike, Float32Array, Float64Array
 from kflare.sun.times import DAY_SECONDS
 
 _YEAR = 365 * DAY_SECONDS
@@ -88,14 +87,14 @@ def region_event_statistics(
     return result
 
 
-def power_law_index(flux: npt.ArrayLike, *, smallest: float, usual: float = _USUAL_INDEX, weight: float = 0.0) -> float:
+def power_law_index(flux: ArrayLike, *, smallest: float, usual: float = _USUAL_INDEX, weight: float = 0.0) -> float:
     """Maximum-likelihood index γ = 1 + M / Σ ln(s/S1), S1 = `smallest`; `usual` counts for `weight` flares."""
     sizes = np.asarray(flux, np.float64)
     logarithms = float(np.log(sizes / smallest).clip(min=0).sum()) + weight / (usual - 1)
     return 1 + (len(sizes) + weight) / logarithms if logarithms > 0 else usual
 
 
-def last_block(events: npt.ArrayLike, *, begin: float, now: float) -> tuple[int, float]:
+def last_block(events: ArrayLike, *, begin: float, now: float) -> tuple[int, float]:
     """Find the Bayesian block that reaches to `now`, the last stretch of constant rate: its events and its begin.
 
     The optimal partition of Scargle et al. 2013 for rising event times in [begin, now], with cells that end at an

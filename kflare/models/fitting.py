@@ -11,14 +11,13 @@ from typing import Any, Protocol
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
 
 from kflare.datasets.splits import Split
 from kflare.errors import DataError
 from kflare.flares.labels import LEAD_HOURS
-from kflare.io.arrays import BoolArray, Float32Array
+from kflare.io.arrays import AnyArray, BoolArray, Float32Array
 from kflare.models.calibration import Calibration, fit_calibration
 from kflare.models.cross_fitting import OutOfSample, cross_fitted, disk_samples
 from kflare.models.feature_scaling import FeatureScaling
@@ -66,8 +65,8 @@ def require_both_classes(observed: BoolArray, split: Split, *, event: str) -> No
 def calibrate_and_evaluate(
     model: keras.Model, run: TrainingRun, observed: BoolArray, split: Split,
     probability: Callable[[BoolArray], Float32Array], *, baselines: dict[str, Float32Array],
-    clusters: npt.NDArray[Any] | None, threshold: float | None = None, scaling: FeatureScaling | None = None,
-    times: pd.Series | None = None, regions: npt.NDArray[Any] | None = None, disk: BoolArray | None = None,
+    clusters: AnyArray | None, threshold: float | None = None, scaling: FeatureScaling | None = None,
+    times: pd.Series | None = None, regions: AnyArray | None = None, disk: BoolArray | None = None,
     others: OutOfSample | None = None
 ) -> FittedNetwork:  # fmt: skip
     """Choose calibration and thresholds on the validation span, then look at the test span.

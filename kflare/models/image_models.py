@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
 
@@ -22,7 +21,7 @@ from kflare.datasets.splits import Split
 from kflare.errors import ModelError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches
-from kflare.io.arrays import BoolArray, Float32Array
+from kflare.io.arrays import AnyArray, BoolArray, Float32Array
 from kflare.models.baselines import disk_recent_climatology, persistence
 from kflare.models.cross_fitting import OutOfSample
 from kflare.models.event_statistics import disk_event_statistics
@@ -96,7 +95,7 @@ def image_task(
 
 def fit_image_network(
     spec: ModelSpec, images: ReducedImages, observed: BoolArray, split: Split, *, augmented: bool, recipe: Recipe,
-    run: TrainingRun, baselines: dict[str, Float32Array], clusters: npt.NDArray[Any] | None = None,
+    run: TrainingRun, baselines: dict[str, Float32Array], clusters: AnyArray | None = None,
     pretrain: bool = False, trunk: Path | None = None, times: pd.Series | None = None,
     others: OutOfSample | None = None
 ) -> FittedNetwork:  # fmt: skip

@@ -9,13 +9,11 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import ModelError
-from kflare.io.arrays import Float64Array
+from kflare.io.arrays import AnyArray, Float64Array
 from kflare.models.registry import DISK
 
 WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
@@ -25,7 +23,7 @@ _MOST_VALUES = 16  # of an output that is kept: no maps
 _SHARE, _LEAST = 0.01, 1e-6  # other processors and versions differ by less, other models by more
 
 
-def write_known_answer(version: Path, name: str, number: int, run: Callable[..., dict[str, npt.NDArray[Any]]]) -> None:
+def write_known_answer(version: Path, name: str, number: int, run: Callable[..., dict[str, AnyArray]]) -> None:
     """Write question and answer into a version's folder, which has its warm-up requests; else nothing.
 
     `run` is of `load_signatures`. Nothing where no output is of float32 either; ModelError where one is not finite.
@@ -74,7 +72,7 @@ def known_answer(version: Path) -> dict[str, Float64Array]:
         raise ModelError(f"{what}: publish it again, kflare.fit goes on from its run") from error
 
 
-def wrong_output(found: Mapping[str, npt.NDArray[Any]], known: Mapping[str, Float64Array]) -> str | None:
+def wrong_output(found: Mapping[str, AnyArray], known: Mapping[str, Float64Array]) -> str | None:
     """The first output that is not the known one within 1 % and 1e-6, in words; None where all are."""
     for name, wanted in known.items():
         values = np.ravel(found.get(name, ()))

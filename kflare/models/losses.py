@@ -5,9 +5,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
+from kflare.io.arrays import ArrayLike
 
 _SMALLEST_PROBABILITY = 1e-10
 
@@ -51,7 +51,7 @@ class WeightedCrossentropy(keras.losses.Loss):
         return {"class_weights": list(self.class_weights), "name": self.name}
 
 
-def class_weights(labels: npt.ArrayLike) -> tuple[float, float]:
+def class_weights(labels: ArrayLike) -> tuple[float, float]:
     """Inverse class ratio of the *training* labels, the weights of [no flare, flare]: (1, number without / with event).
 
     With them the decision at 0.5 is a decision at the climatological rate (Nishizuka et al. 2021, section 2.3).

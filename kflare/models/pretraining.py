@@ -14,14 +14,13 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
 
 from kflare.datasets.pipelines import image_dataset
 from kflare.datasets.reduced_images import ReducedImages
 from kflare.errors import DataError, ModelError, SettingError
-from kflare.io.arrays import BoolArray, Float32Array, Float64Array
+from kflare.io.arrays import BoolArray, Float32Array, Float64Array, IndexArray
 from kflare.models.calibration import logits
 from kflare.models.cross_fitting import OutOfSample
 from kflare.models.dense_cnn import GROUPS
@@ -66,7 +65,7 @@ def line_maps_of(reduced: Float32Array) -> Float32Array:
 
 
 def pretrain_on_line_maps(
-    model: keras.Model, images: ReducedImages, rows: npt.NDArray[np.intp], observed: BoolArray, *,
+    model: keras.Model, images: ReducedImages, rows: IndexArray, observed: BoolArray, *,
     validation: tf.data.Dataset, validation_observed: BoolArray, augmented: bool, recipe: Recipe, run: TrainingRun,
     trunk: Path | None = None
 ) -> None:  # fmt: skip
@@ -190,7 +189,7 @@ class _MapLoss(keras.losses.Loss):
 
 
 def _pretrained(
-    model: keras.Model, images: ReducedImages, rows: npt.NDArray[np.intp], *, augmented: bool, recipe: Recipe,
+    model: keras.Model, images: ReducedImages, rows: IndexArray, *, augmented: bool, recipe: Recipe,
     run: TrainingRun, trunk: Path | None
 ) -> tuple[keras.Model, float]:  # fmt: skip
     """A network that predicts the maps and shares the layers of `model`, and its last loss."""
@@ -270,7 +269,7 @@ def _set_last_layers(model: keras.Model, kernels: Float64Array, images: tf.data.
     model.get_layer("logits").set_weights([part.astype(np.float32) for part in layer])
 
 
-def _standard(images: ReducedImages, rows: npt.NDArray[np.intp]) -> Float32Array:
+def _standard(images: ReducedImages, rows: IndexArray) -> Float32Array:
     """Maps of N images, each quantity with mean 0 and standard deviation 1 over all of them."""
     if images.measured is None:
         raise ModelError("images without line maps: give `reduce_images` the measure `line_maps_of`")

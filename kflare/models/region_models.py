@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.datasets.pipelines import table_dataset
@@ -18,7 +17,7 @@ from kflare.errors import ModelError, SettingError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches
 from kflare.flares.srs import mcintosh_classes, read_srs
-from kflare.io.arrays import BoolArray, Float32Array
+from kflare.io.arrays import AnyArray, BoolArray, Float32Array
 from kflare.models.baselines import logistic_regression, recent_climatology, region_persistence
 from kflare.models.event_statistics import region_event_statistics
 from kflare.models.feature_scaling import fit_scaling
@@ -83,7 +82,7 @@ def region_task(
 
 def fit_region_network(
     spec: ModelSpec, table: pd.DataFrame, features: Sequence[Feature], observed: BoolArray, split: Split, *,
-    recipe: Recipe, run: TrainingRun, clusters: npt.NDArray[Any] | None = None, disk: BoolArray | None = None
+    recipe: Recipe, run: TrainingRun, clusters: AnyArray | None = None, disk: BoolArray | None = None
 ) -> FittedNetwork:  # fmt: skip
     """Fit the network of a region model to N rows of a region table, beside a logistic regression on the same columns.
 

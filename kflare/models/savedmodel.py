@@ -10,11 +10,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from kflare.datasets.preprocessing import bytes_to_gauss, fill_and_scale, mask_space, reduce_field, usable
 from kflare.errors import ModelError
+from kflare.io.arrays import AnyArray
 from kflare.models.calibration import Calibration, never_certain
 from kflare.models.feature_scaling import FeatureScaling
 from kflare.models.registry import DISK
@@ -246,11 +246,11 @@ def _copies(library: Any, named: Collection[str]) -> dict[str, str]:
     return same
 
 
-def load_signatures(directory: Path) -> Callable[[str, Mapping[str, Any]], dict[str, npt.NDArray[Any]]]:
+def load_signatures(directory: Path) -> Callable[[str, Mapping[str, Any]], dict[str, AnyArray]]:
     """Load a SavedModel into this process; returns (signature, inputs by name) -> outputs by name as numpy arrays."""
     loaded = tf.saved_model.load(str(directory))
 
-    def run(signature: str, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    def run(signature: str, inputs: Mapping[str, Any]) -> dict[str, AnyArray]:
         outputs = loaded.signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
         return {name: np.asarray(value) for name, value in outputs.items()}
 

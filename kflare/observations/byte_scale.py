@@ -10,9 +10,9 @@ from pathlib import PurePath
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError
+from kflare.io.arrays import ByteArray
 from kflare.observations.magnetogram import ByteScale, require_byte_range
 from kflare.observations.reduction import area_mean
 from kflare.sun.disk import Disk
@@ -28,7 +28,7 @@ _COARSE = 350.0  # gauss of byte 255, from which on a byte is coarser than the n
 _RADIUS, _BLOCK, _BLOCKS = 100, 8, 12  # pixels, pixels, number: they cover ±0.48 radii about the disk's centre
 
 
-def quiet_noise(image: npt.NDArray[np.uint8], disk: Disk) -> float:
+def quiet_noise(image: ByteArray, disk: Disk) -> float:
     """The spread of the quiet Sun about the centre of the disk, in bytes.
 
     Areas are averaged until the disk has a radius of 100 pixels; in each of 12 × 12 blocks of 8 × 8 pixels the median
@@ -50,7 +50,7 @@ def quiet_noise(image: npt.NDArray[np.uint8], disk: Disk) -> float:
 
 
 def choose_byte_scale(
-    image: npt.NDArray[np.uint8], disk: Disk, *, source: str, instrument: str,
+    image: ByteArray, disk: Disk, *, source: str, instrument: str,
     header: float | None = None, option: float | None = None, model: float | None = None,
 ) -> ByteScale:  # fmt: skip
     """The scale of an image, gauss of byte 255: of its header, else the option, the archive by name, model, measured.

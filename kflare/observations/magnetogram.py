@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
-from kflare.io.arrays import BoolArray, Float32Array
+from kflare.io.arrays import BoolArray, ByteArray, Float32Array
 from kflare.observations.reduction import area_mean
 from kflare.sun.disk import Disk, disk_mask
 from kflare.sun.geometry import DiskGeometry, Observer, earth_at, seen_from_afar
@@ -135,7 +134,7 @@ class Magnetogram:
         byte_range = None if self.byte_range is None else self.byte_range / factor
         return replace(self, data=self.data / np.float32(factor), byte_range=byte_range)
 
-    def to_bytes(self, byte_range: float = 100.0) -> npt.NDArray[np.uint8]:
+    def to_bytes(self, byte_range: float = 100.0) -> ByteArray:
         """Scale to bytes as the SOHO and SDO image archives do (docs/science.md): v = (clip(B) + R) / (2 R) · 255.
 
         R is `byte_range` in gauss; stronger fields saturate. Rounded to the nearest byte, uint8 (H, H); 0 off the disk

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
+from kflare.io.arrays import AnyArray
 from kflare.io.guarded_fits import guarded_fits
 from kflare.io.payload import MAX_WIDTH, read_payload
 from kflare.observations.headers import Header
@@ -41,7 +41,7 @@ Paths = str | Path | Sequence[str | Path]
 class _Image:
     """An image of a FITS file in FITS order, float32 or integer, missing values NaN, and its header."""
 
-    data: npt.NDArray[Any]
+    data: AnyArray
     header: Header
     card: Callable[[str], Any]
 
@@ -236,7 +236,7 @@ def read_segment(path: Path, *, known: _Image | None = None, width: int | None =
         return _Image(_physical(file.pixels(image), header), header, card)
 
 
-def _physical(raw: npt.NDArray[Any], header: Header) -> npt.NDArray[Any]:
+def _physical(raw: AnyArray, header: Header) -> AnyArray:
     """Values float32, NaN where BLANK; integers where nothing is to be done. Astropy would scale all in float64."""
     scale, zero, blank = header.number("BSCALE") or 1.0, header.number("BZERO") or 0.0, header.number("BLANK")
     if raw.dtype.kind in "iu" and (scale, zero, blank) == (1.0, 0.0, None):

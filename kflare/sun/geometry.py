@@ -12,10 +12,9 @@ from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError
-from kflare.io.arrays import BoolArray, Float32Array, Float64Array
+from kflare.io.arrays import ArrayLike, BoolArray, Float32Array, Float64Array
 from kflare.sun.constants import AU_M, SOLAR_RADIUS_CM, SOLAR_RADIUS_M
 from kflare.sun.disk import Disk
 from kflare.sun.times import DAY_SECONDS
@@ -29,7 +28,7 @@ _SAMPLES: Final = 33
 _LIGHT: Final = 299_792_458.0  # m/s
 
 
-def in_box(x: npt.ArrayLike, y: npt.ArrayLike, box: Box) -> BoolArray:
+def in_box(x: ArrayLike, y: ArrayLike, box: Box) -> BoolArray:
     """Whether places in pixels, 0 = centre of the first one, lie in a box of whole pixels."""
     x, y = np.asarray(x), np.asarray(y)
     return np.asarray((x >= box[0] - 0.5) & (x < box[2] - 0.5) & (y >= box[1] - 0.5) & (y < box[3] - 0.5))
@@ -109,16 +108,14 @@ class DiskGeometry:
         """Angle that a pixel subtends, radian."""
         return math.asin(1 / self._radii) / self.disk.radius
 
-    def _tangents(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
+    def _tangents(self, x: ArrayLike, y: ArrayLike) -> tuple[Float64Array, Float64Array]:
         """Tangents of the angle from disk centre towards the west and the north of the Sun."""
         right = np.asarray(x, np.float64) - self.disk.x
         up = self.disk.y - np.asarray(y, np.float64)
         cos, sin = math.cos(math.radians(self.roll)), math.sin(math.radians(self.roll))
         return self.scale * (cos * right - sin * up), self.scale * (sin * right + cos * up)
 
-    def _on_sphere(
-        self, x: npt.ArrayLike, y: npt.ArrayLike
-    ) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
+    def _on_sphere(self, x: ArrayLike, y: ArrayLike) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
         """Point on the unit sphere (west, north, towards the observer) and mu; NaN off the disk."""
         west, north = self._tangents(x, y)
         tan2, far = west**2 + north**2, self._radii
@@ -128,7 +125,7 @@ class DiskGeometry:
         along = (far / secant - mu) / secant
         return along * west, along * north, far - along, mu
 
-    def lonlat(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
+    def lonlat(self, x: ArrayLike, y: ArrayLike) -> tuple[Float64Array, Float64Array]:
         """Stonyhurst longitude and latitude of pixels, degrees.
 
         Of columns and rows `x`, `y`, 0 = centre of the first pixel, row 0 = north; broadcast. West and north are
@@ -140,7 +137,7 @@ class DiskGeometry:
         lon = np.degrees(np.arctan2(west, ahead * cos - north * sin)) + self.l0
         return (lon + 180) % 360 - 180, lat
 
-    def pixel(self, lon: npt.ArrayLike, lat: npt.ArrayLike) -> tuple[Float64Array, Float64Array, BoolArray]:
+    def pixel(self, lon: ArrayLike, lat: ArrayLike) -> tuple[Float64Array, Float64Array, BoolArray]:
         """Where points on the Sun (Stonyhurst degrees, broadcast) are in the image; inverse of :meth:`lonlat`.
 
         Column and row, also of points behind the limb, as if the Sun were transparent; and whether the point is on this
@@ -157,7 +154,7 @@ class DiskGeometry:
         y = self.disk.y + sin * right - cos * upwards
         return x, y, np.asarray(ahead > 1 / far)
 
-    def mu_at(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Float64Array:
+    def mu_at(self, x: ArrayLike, y: ArrayLike) -> Float64Array:
         """Cosine of the angle between the line of sight and the vertical, of pixels; NaN off the disk."""
         return self._on_sphere(x, y)[3]
 
@@ -175,7 +172,7 @@ class DiskGeometry:
         mu[mu <= 0] = np.nan
         return np.sqrt(mu, out=mu)
 
-    def pixel_area_cm2(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Float64Array:
+    def pixel_area_cm2(self, x: ArrayLike, y: ArrayLike) -> Float64Array:
         """Area of the solar surface that pixels cover, foreshortening undone, cm²; NaN off the disk."""
         west, north = self._tangents(x, y)
         secant2 = 1 + west**2 + north**2
@@ -201,14 +198,14 @@ class DiskGeometry:
         return float(lon.min()), float(lon.max()), float(lat.min()), float(lat.max())
 
 
-def rotated(lon: npt.ArrayLike, lat: npt.ArrayLike, *, seconds: npt.ArrayLike) -> Float64Array:
+def rotated(lon: ArrayLike, lat: ArrayLike, *, seconds: ArrayLike) -> Float64Array:
     """Stonyhurst longitudes in [-180, 180) some seconds later, as seen from Earth (rates of Howard et al. 1990)."""
     sin2 = np.sin(np.radians(np.asarray(lat, np.float64))) ** 2
     rate = np.degrees(1e-6 * (2.894 - 0.428 * sin2 - 0.370 * sin2**2)) - 0.9856 / DAY_SECONDS  # degrees a second
     return np.asarray((np.asarray(lon, np.float64) + rate * np.asarray(seconds, np.float64) + 180) % 360 - 180)
 
 
-def common_area(one: npt.ArrayLike, other: npt.ArrayLike) -> Float64Array:
+def common_area(one: ArrayLike, other: ArrayLike) -> Float64Array:
     """Area that N boxes (lon_min, lon_max, lat_min, lat_max) share with M others, square degrees, shape (N, M)."""
     first = np.asarray(one, np.float64).reshape(-1, 1, 4)
     second = np.asarray(other, np.float64).reshape(1, -1, 4)
@@ -218,7 +215,7 @@ def common_area(one: npt.ArrayLike, other: npt.ArrayLike) -> Float64Array:
 
 
 def overlapping(
-    ours: Float64Array, theirs: Float64Array, *, seconds: npt.ArrayLike, share: float
+    ours: Float64Array, theirs: Float64Array, *, seconds: ArrayLike, share: float
 ) -> tuple[Float64Array, BoolArray]:
     """Area that N boxes have in common with M after these were `rotated` for some seconds, and whether it suffices.
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from kflare.io.arrays import Float32Array
+from kflare.io.arrays import AnyArray, Float32Array
 from kflare.sun.constants import SOLAR_RADIUS_ARCSEC, SOLAR_RADIUS_M
 from kflare.sun.times import name_of_time, tai_from_utc
 from kflare.synthetic.surface import DISK_RADIUS
@@ -55,7 +54,7 @@ def hmi_cards(time: datetime, size: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def write_image(path: Path, image: npt.NDArray[Any], cards: Mapping[str, Any], *, scale: float) -> Path:
+def write_image(path: Path, image: AnyArray, cards: Mapping[str, Any], *, scale: float) -> Path:
     """RICE-compressed integers of `scale`, as JSOC stores images; `image` in FITS order, NaN becomes BLANK."""
     from astropy.io import fits
 

@@ -8,13 +8,11 @@ the synthetic Sun says anything about the skill of a forecast of the real one.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from kflare.io.arrays import Float64Array, IntArray
+from kflare.io.arrays import AnyArray, Float64Array, IntArray
 
 RADIUS_CM = 6.957e10  # of IAU 2015; another would be another Sun for the same seed
 SQUARE_DEGREE = (np.deg2rad(1.0) * RADIUS_CM) ** 2  # cm² of solar surface
@@ -96,7 +94,7 @@ class Regions:
     def __len__(self) -> int:
         return len(self.born)
 
-    def take(self, index: npt.NDArray[Any]) -> "Regions":
+    def take(self, index: AnyArray) -> "Regions":
         """Select regions by index or mask; an index may repeat, for one region at several times."""
         return Regions(**{name: value[index] for name, value in vars(self).items()})
 

@@ -9,10 +9,10 @@ from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import SettingError
+from kflare.io.arrays import AnyArray
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.evaluation import Evaluation, NamedPeriod, evaluate_parts
 from kflare.verification.intervals import ClusteredSamples, Interval, Progress, Scorers
@@ -146,7 +146,7 @@ def compare(
     )
 
 
-def clusters_of(forecasts: ForecastTable, settings: VerificationSettings) -> tuple[npt.NDArray[Any], int, list[str]]:
+def clusters_of(forecasts: ForecastTable, settings: VerificationSettings) -> tuple[AnyArray, int, list[str]]:
     """Cluster of each sample, the block length, and what to say about it."""
     step, window = forecasts.shortest_step_hours(), settings.window_hours
     overlap = step < window
@@ -181,7 +181,7 @@ def clusters_of(forecasts: ForecastTable, settings: VerificationSettings) -> tup
 
 
 def _against_climatology(
-    forecasts: ForecastTable, settings: VerificationSettings, labels: npt.NDArray[Any], block_length: int
+    forecasts: ForecastTable, settings: VerificationSettings, labels: AnyArray, block_length: int
 ) -> tuple[pd.DataFrame, list[str]]:
     days = settings.climatology_days
     reference = trailing_climatology(forecasts.time, *forecasts.history, days=days, window_hours=settings.window_hours)

@@ -14,10 +14,9 @@ from operator import index
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
-from kflare.io.arrays import Float64Array, IntArray
+from kflare.io.arrays import ArrayLike, Float64Array, IntArray
 from kflare.verification.samples import check_outcomes, check_samples
 from kflare.verification.scores import Score, documentation, ratios
 
@@ -50,7 +49,7 @@ class ContingencyTable:
                 raise DataError(f"`{name}` must not be negative, got {count}")
 
     @classmethod
-    def from_forecasts(cls, observed: npt.ArrayLike, predicted: npt.ArrayLike) -> Self:
+    def from_forecasts(cls, observed: ArrayLike, predicted: ArrayLike) -> Self:
         """Count yes/no forecasts against outcomes, bool or 0/1 of shape (N,); `DataError` for others."""
         events, forecasts = check_outcomes(observed), check_outcomes(predicted, name="predicted")
         check_samples(events, forecasts, name="predicted")
@@ -59,7 +58,7 @@ class ContingencyTable:
         return cls(hits, alarms - hits, misses, len(events) - alarms - misses)
 
     @classmethod
-    def from_probabilities(cls, observed: npt.ArrayLike, probability: npt.ArrayLike, *, threshold: float = 0.5) -> Self:
+    def from_probabilities(cls, observed: ArrayLike, probability: ArrayLike, *, threshold: float = 0.5) -> Self:
         """Count forecasts (N,), 0 to 1, of which those of `probability >= threshold` are of an event.
 
         `observed` are bool or 0/1, (N,). Both papers train for 0.5; a threshold beyond [0, 1] raises `SettingError`,
@@ -139,13 +138,13 @@ class ContingencyTable:
         return tuple((label, getattr(self, name)) for label, name in (*named, ("event rate", "base_rate")))
 
 
-def tss(observed: npt.ArrayLike, predicted: npt.ArrayLike) -> Score:
+def tss(observed: ArrayLike, predicted: ArrayLike) -> Score:
     """True skill statistic of yes/no forecasts, shape (N,); see :attr:`ContingencyTable.tss`."""
     return ContingencyTable.from_forecasts(observed, predicted).tss
 
 
 def counts_by_threshold(
-    observed: npt.ArrayLike, probability: npt.ArrayLike
+    observed: ArrayLike, probability: ArrayLike
 ) -> tuple[Float64Array, IntArray, IntArray, IntArray, IntArray]:
     """Contingency tables of all yes/no forecasts that the probabilities allow: thresholds, TP, FP, FN, TN, each (K,).
 
@@ -161,7 +160,7 @@ def counts_by_threshold(
     return falling[last], tp, fp, tp[-1] - tp, fp[-1] - fp
 
 
-def best_threshold(observed: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Score, ContingencyTable]:
+def best_threshold(observed: ArrayLike, probability: ArrayLike) -> tuple[Score, ContingencyTable]:
     """Probability threshold of the greatest TSS; to be chosen on validation samples, never on the test samples.
 
     All thresholds between two neighbouring probabilities give the same table, and the middle of that gap is returned,

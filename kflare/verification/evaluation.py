@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
-from kflare.io.arrays import BoolArray, Float64Array
+from kflare.io.arrays import AnyArray, ArrayLike, BoolArray, Float64Array
 from kflare.io.json_values import plain
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import ClusteredSamples
@@ -93,9 +92,9 @@ class Evaluation:
 
 
 def evaluate(
-    method: str, span: str, observed: BoolArray, probability: npt.NDArray[Any],
-    calibrated: npt.NDArray[Any] | None = None, *, threshold: float | Float64Array,
-    clusters: npt.NDArray[Any] | None = None, **resampling: Any
+    method: str, span: str, observed: BoolArray, probability: AnyArray,
+    calibrated: AnyArray | None = None, *, threshold: float | Float64Array,
+    clusters: AnyArray | None = None, **resampling: Any
 ) -> Evaluation:  # fmt: skip
     """Score a method on one span of N samples.
 
@@ -119,8 +118,8 @@ def evaluate(
 
 
 def groups_of(
-    times: npt.ArrayLike | pd.Series, *, periods: Sequence[NamedPeriod] = (),
-    instruments: npt.NDArray[Any] | None = None
+    times: ArrayLike | pd.Series, *, periods: Sequence[NamedPeriod] = (),
+    instruments: AnyArray | None = None
 ) -> dict[str, BoolArray]:  # fmt: skip
     """Samples by year, by instrument and by named period: masks of shape (N,).
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import SettingError
-from kflare.io.arrays import Float64Array
+from kflare.io.arrays import ArrayLike, Float64Array
 from kflare.verification.resampling import ProbabilityScores, ReferenceScores, TableScores, cluster_codes, drawn_weights
 from kflare.verification.samples import Outcomes, Probabilities, check_outcomes, check_samples
 from kflare.verification.scores import Score
@@ -82,7 +81,7 @@ def rate_interval(events: int, samples: int) -> tuple[float, float]:
 class ClusteredSamples:
     """Outcomes of N samples, in clusters by `codes`, those of one not independent; arguments as for `bootstrap`."""
 
-    def __init__(self, observed: npt.ArrayLike, clusters: npt.ArrayLike, folds: npt.ArrayLike | None = None) -> None:
+    def __init__(self, observed: ArrayLike, clusters: ArrayLike, folds: ArrayLike | None = None) -> None:
         self.observed = check_outcomes(observed)
         length = len(self.observed)
         names, self.codes = cluster_codes(clusters, "clusters", length)
@@ -105,9 +104,7 @@ class ClusteredSamples:
         pair = probability, reference
         return [[ReferenceScores(self.observed, pair, threshold, self.codes, self.clusters)]]
 
-    def all_scores(
-        self, probability: npt.ArrayLike, threshold: float | npt.ArrayLike, *, name: str = "probability"
-    ) -> Scorers:
+    def all_scores(self, probability: ArrayLike, threshold: float | ArrayLike, *, name: str = "probability") -> Scorers:
         """What scores a probability, and the yes/no forecast of its threshold; checked as by `bootstrap`."""
         _, values = check_samples(self.observed, probability, name=name)
         least = np.full(len(values), threshold) if np.ndim(threshold) == 0 else threshold
@@ -152,9 +149,9 @@ def _mean_scores(folds: Sequence[Mapping[str, Score]]) -> dict[str, Score]:
 
 
 def bootstrap(
-    observed: npt.ArrayLike, probability: npt.ArrayLike, clusters: npt.ArrayLike, *,
-    other: npt.ArrayLike | None = None, folds: npt.ArrayLike | None = None, threshold: float | npt.ArrayLike = 0.5,
-    other_threshold: float | npt.ArrayLike = 0.5, block_length: int = 1, resamples: int = 10_000, level: float = 0.95,
+    observed: ArrayLike, probability: ArrayLike, clusters: ArrayLike, *,
+    other: ArrayLike | None = None, folds: ArrayLike | None = None, threshold: float | ArrayLike = 0.5,
+    other_threshold: float | ArrayLike = 0.5, block_length: int = 1, resamples: int = 10_000, level: float = 0.95,
     seed: int = 0
 ) -> dict[str, Interval]:  # fmt: skip
     """Intervals of all contingency scores and of all scores of the probabilities, or of their paired differences.

@@ -11,11 +11,10 @@ from functools import partial, reduce
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import DataError, SettingError
-from kflare.io.arrays import BoolArray, Float64Array, IntArray
+from kflare.io.arrays import AnyArray, BoolArray, Float64Array, IndexArray, IntArray
 from kflare.io.json_values import plain
 from kflare.verification.comparison import VerificationSettings, clusters_of
 from kflare.verification.evaluation import aligned_columns, number_cell
@@ -36,7 +35,7 @@ class ClassTable:
     """
 
     def __init__(
-        self, yes: Mapping[str, BoolArray], events: Mapping[str, BoolArray], codes: npt.NDArray[np.intp] | None = None
+        self, yes: Mapping[str, BoolArray], events: Mapping[str, BoolArray], codes: IndexArray | None = None
     ) -> None:
         said, came = (np.stack([one[name] for name in yes]) for one in (yes, events))
         if (came[1:] & ~came[:-1]).any():
@@ -68,7 +67,7 @@ class ClassTable:
         return [("Forecast", *self.names), *((name, *map(str, row)) for name, row in counts)]
 
 
-def _scores(counts: npt.NDArray[Any]) -> dict[str, Float64Array]:
+def _scores(counts: AnyArray) -> dict[str, Float64Array]:
     """Of tables (K, K, ...)."""
     above = [(counts[k:, k:], counts[k:, :k], counts[:k, k:], counts[:k, :k]) for k in range(1, len(counts))]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -9,11 +9,10 @@ from io import BytesIO
 from itertools import cycle
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from kflare.errors import DataError
-from kflare.io.arrays import IntArray
+from kflare.io.arrays import ArrayLike, IntArray
 from kflare.verification.contingency import best_threshold, counts_by_threshold
 from kflare.verification.probabilistic import brier_skill_score, reliability, roc_area, roc_curve
 from kflare.verification.samples import check_samples
@@ -31,8 +30,8 @@ def as_png(figure: Figure) -> bytes:
 
 
 def plot_reliability(
-    observed: npt.ArrayLike, probability: npt.ArrayLike, *, bins: int = 20, title: str = "Reliability",
-    clusters: npt.ArrayLike | None = None
+    observed: ArrayLike, probability: ArrayLike, *, bins: int = 20, title: str = "Reliability",
+    clusters: ArrayLike | None = None
 ) -> Figure:  # fmt: skip
     """Event rate against forecast probability; at each point events/forecasts of the bin, which are bars below.
 
@@ -76,7 +75,7 @@ def plot_reliability(
     return figure
 
 
-def plot_roc(observed: npt.ArrayLike, probabilities: Mapping[str, npt.ArrayLike], *, title: str = "ROC") -> Figure:
+def plot_roc(observed: ArrayLike, probabilities: Mapping[str, ArrayLike], *, title: str = "ROC") -> Figure:
     """POD against POFD of several methods on the same samples, with the ROC area in the legend.
 
     Perfect forecasts reach the upper left corner; the diagonal has no skill. The height above it is the TSS.
@@ -100,7 +99,7 @@ def plot_roc(observed: npt.ArrayLike, probabilities: Mapping[str, npt.ArrayLike]
 
 
 def plot_intervals(
-    methods: Sequence[str], panels: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]], *, title: str
+    methods: Sequence[str], panels: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]], *, title: str
 ) -> Figure:
     """Scores with intervals, a panel each: value, lower and upper end, arrays (methods,), NaN where undefined."""
     figure = Figure(figsize=(9.0, 1.6 + 0.28 * len(methods)), layout="constrained")
@@ -134,9 +133,7 @@ def plot_classes(names: Sequence[str], counts: IntArray, *, title: str) -> Figur
     return figure
 
 
-def plot_thresholds(
-    observed: npt.ArrayLike, probability: npt.ArrayLike, *, title: str = "Scores against threshold"
-) -> Figure:
+def plot_thresholds(observed: ArrayLike, probability: ArrayLike, *, title: str = "Scores against threshold") -> Figure:
     """TSS and false alarm ratio by threshold, the greatest TSS marked: on test samples hindsight, not a choice."""
     thresholds, *counts = counts_by_threshold(observed, probability)
     scores = score_arrays(*counts)
@@ -163,7 +160,7 @@ def plot_thresholds(
 
 
 def plot_series(
-    time: npt.ArrayLike, observed: npt.ArrayLike, probability: npt.ArrayLike, *, threshold: float = 0.5,
+    time: ArrayLike, observed: ArrayLike, probability: ArrayLike, *, threshold: float = 0.5,
     title: str = "Forecast and outcome"
 ) -> Figure:  # fmt: skip
     """Probability by time (datetime64 (N,), UTC begin of windows, else `DataError`): hits, misses, false alarms."""

@@ -8,10 +8,9 @@ printing them, and that paper's body was not read. The tests compare them with t
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
-from kflare.io.arrays import Float64Array, IntArray
+from kflare.io.arrays import ArrayLike, Float64Array, IndexArray, IntArray, TimeArray
 from kflare.verification.contingency import counts_by_threshold
 from kflare.verification.samples import Probabilities, check_outcomes, check_samples
 from kflare.verification.scores import Score
@@ -19,7 +18,7 @@ from kflare.verification.scores import Score
 _ONE_CLASS = "only one of the two outcomes was observed"
 
 
-def brier_score(observed: npt.ArrayLike, probability: npt.ArrayLike) -> float:
+def brier_score(observed: ArrayLike, probability: ArrayLike) -> float:
     """Brier score: BS = mean of (p - o)^2.
 
     Range 0 to 1, perfect 0; s (1 - s) for always forecasting s. Brier 1950 [M].
@@ -31,7 +30,7 @@ def brier_score(observed: npt.ArrayLike, probability: npt.ArrayLike) -> float:
     return float(np.mean((values - events) ** 2))
 
 
-def brier_skill_score(observed: npt.ArrayLike, probability: npt.ArrayLike) -> Score:
+def brier_skill_score(observed: ArrayLike, probability: ArrayLike) -> Score:
     """Brier skill score against the climatology of the sample: BSS = 1 - BS/[s (1 - s)].
 
     Range -inf to 1, perfect 1; 0 for always forecasting s. NaN where s is 0 or 1. Arguments as for
@@ -44,7 +43,7 @@ def brier_skill_score(observed: npt.ArrayLike, probability: npt.ArrayLike) -> Sc
     return Score(1 - brier_score(events, values) / (rate * (1 - rate)))
 
 
-def msess(observed: npt.ArrayLike, probability: npt.ArrayLike, reference: npt.ArrayLike) -> Score:
+def msess(observed: ArrayLike, probability: ArrayLike, reference: ArrayLike) -> Score:
     """Mean square error skill score against any reference: MSESS = 1 - BS/BS_reference.
 
     Range -inf to 1, perfect 1; 0 for the reference itself. NaN where the reference is perfect. With
@@ -57,7 +56,7 @@ def msess(observed: npt.ArrayLike, probability: npt.ArrayLike, reference: npt.Ar
     return Score(1 - brier_score(events, values) / reference_score)
 
 
-def log_score(observed: npt.ArrayLike, probability: npt.ArrayLike) -> float:
+def log_score(observed: ArrayLike, probability: ArrayLike) -> float:
     """Logarithmic score (ignorance): mean of -ln of the probability given to what was observed, in nats.
 
     Range 0 to inf, perfect 0; -s ln s - (1 - s) ln(1 - s) for always forecasting s. One certainty that proves wrong
@@ -78,9 +77,7 @@ class BrierDecomposition:
     within_bins: float  # variance of p minus twice the covariance of p and o inside the bins; 0 without bins
 
 
-def brier_decomposition(
-    observed: npt.ArrayLike, probability: npt.ArrayLike, *, bins: int | None = 20
-) -> BrierDecomposition:
+def brier_decomposition(observed: ArrayLike, probability: ArrayLike, *, bins: int | None = 20) -> BrierDecomposition:
     """Brier score split into reliability, resolution and uncertainty.
 
     Murphy 1973 [M]; the term inside the bins as in Stephenson, Coelho and Jolliffe 2008 [M]. Arguments as for
@@ -114,7 +111,7 @@ class Reliability:
 
 
 def reliability(
-    observed: npt.ArrayLike, probability: npt.ArrayLike, *, bins: int = 20, clusters: npt.ArrayLike | None = None
+    observed: ArrayLike, probability: ArrayLike, *, bins: int = 20, clusters: ArrayLike | None = None
 ) -> Reliability:
     """Reliability diagram in numbers: event rate f = (R + 1)/(S + 2) with sigma = sqrt[f (1 - f)/(S + 3)].
 
@@ -151,7 +148,7 @@ class RocCurve:
     threshold: Float64Array  # `probability >= threshold` forecasts an event; inf at (0, 0)
 
 
-def roc_curve(observed: npt.ArrayLike, probability: npt.ArrayLike) -> RocCurve:
+def roc_curve(observed: ArrayLike, probability: ArrayLike) -> RocCurve:
     """POD against POFD for all thresholds; arguments as for `brier_score`.
 
     Perfect through (0, 1), no skill on the diagonal. A yes/no forecast gives three points (Nishizuka et al. 2021,
@@ -162,7 +159,7 @@ def roc_curve(observed: npt.ArrayLike, probability: npt.ArrayLike) -> RocCurve:
     return RocCurve(pofd, pod, np.append(np.inf, thresholds))
 
 
-def roc_area(observed: npt.ArrayLike, probability: npt.ArrayLike) -> Score:
+def roc_area(observed: ArrayLike, probability: ArrayLike) -> Score:
     """Area below the ROC curve by trapezoids: the chance that an event had a higher probability than a non-event.
 
     Range 0 to 1, perfect 1, no skill 0.5; equal probabilities count half. NaN where one outcome only was observed.
@@ -174,7 +171,7 @@ def roc_area(observed: npt.ArrayLike, probability: npt.ArrayLike) -> Score:
     return Score(float(np.trapezoid(curve.pod, curve.pofd)))
 
 
-def gini(observed: npt.ArrayLike, probability: npt.ArrayLike) -> Score:
+def gini(observed: ArrayLike, probability: ArrayLike) -> Score:
     """Gini coefficient, or ROC skill score: 2 A - 1 with the ROC area A.
 
     Range -1 to 1, perfect 1, no skill 0. NaN where one outcome only was observed. Named by Nishizuka et al. 2021,
@@ -184,7 +181,7 @@ def gini(observed: npt.ArrayLike, probability: npt.ArrayLike) -> Score:
     return Score(2 * area - 1, area.reason.replace("ROC area", "Gini coefficient"))
 
 
-def bin_of(values: Probabilities, bins: int) -> npt.NDArray[np.intp]:
+def bin_of(values: Probabilities, bins: int) -> IndexArray:
     """Number of the bin of each probability, bins of equal width; a bin holds its lower edge, the last one also 1."""
     if bins < 1:
         raise SettingError(f"`bins` must be at least 1, got {bins}")
@@ -193,7 +190,7 @@ def bin_of(values: Probabilities, bins: int) -> npt.NDArray[np.intp]:
 
 
 def trailing_climatology(
-    time: npt.ArrayLike, history_time: npt.ArrayLike, history_observed: npt.ArrayLike, *, days: int = 120,
+    time: ArrayLike, history_time: ArrayLike, history_observed: ArrayLike, *, days: int = 120,
     window_hours: float = 24.0
 ) -> Float64Array:  # fmt: skip
     """Event rate of the preceding days, as it could have been forecast at the time: float64 (N,), 0 to 1.
@@ -225,7 +222,7 @@ def trailing_climatology(
     return np.where(known, (total[last] - total[first]) / np.where(known, last - first, 1), np.nan)
 
 
-def _times(values: npt.ArrayLike, name: str) -> npt.NDArray[np.datetime64]:
+def _times(values: ArrayLike, name: str) -> TimeArray:
     times = np.asarray(values)
     if times.dtype.kind != "M":
         raise DataError(f"`{name}` must be datetime64 in UTC, got {times.dtype}: convert and drop the time zone")

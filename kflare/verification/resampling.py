@@ -6,14 +6,12 @@ then one matrix product with the sums over each cluster.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from kflare.errors import DataError, SettingError
-from kflare.io.arrays import Float64Array
+from kflare.io.arrays import AnyArray, ArrayLike, Float64Array, IndexArray
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.probabilistic import (
     bin_of,
@@ -28,7 +26,7 @@ from kflare.verification.probabilistic import (
 from kflare.verification.samples import Outcomes, Probabilities
 from kflare.verification.scores import Score, score_arrays
 
-Codes = npt.NDArray[np.intp]
+Codes = IndexArray
 ScoreArrays = dict[str, Float64Array]
 
 _BINS = 20
@@ -150,7 +148,7 @@ class ReferenceScores:
         return {"msess": _one_minus(squared, reference_squared), "apss_reference": _one_minus(wrong, reference_wrong)}
 
 
-def cluster_codes(labels: npt.ArrayLike, name: str, length: int) -> tuple[npt.NDArray[Any], Codes]:
+def cluster_codes(labels: ArrayLike, name: str, length: int) -> tuple[AnyArray, Codes]:
     """Distinct labels, sorted, and the number of each sample's; `DataError` where labels are few, mixed, missing."""
     array = np.asarray(labels)
     if array.dtype.kind == "O" and all(isinstance(label, str) for label in array.flat):  # text from pandas
@@ -183,7 +181,7 @@ def drawn_weights(
         yield sum((np.roll(weights, shift, axis=0) for shift in range(1, block_length)), start=weights)
 
 
-def _sums(columns: tuple[npt.NDArray[Any], ...], codes: Codes, clusters: int) -> csr_array:
+def _sums(columns: tuple[AnyArray, ...], codes: Codes, clusters: int) -> csr_array:
     """Sum of each column over each cluster, (columns, clusters); sparse, as threads slow dense products this small."""
     return csr_array(np.stack([np.bincount(codes, weights=column, minlength=clusters) for column in columns]))
 

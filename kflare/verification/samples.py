@@ -5,16 +5,15 @@ stops with a clear `DataError` and never becomes a number.
 """
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError
-from kflare.io.arrays import BoolArray, Float64Array
+from kflare.io.arrays import ArrayLike, BoolArray, Float64Array
 
 Outcomes = BoolArray
 Probabilities = Float64Array
 
 
-def check_outcomes(observed: npt.ArrayLike, *, name: str = "observed") -> Outcomes:
+def check_outcomes(observed: ArrayLike, *, name: str = "observed") -> Outcomes:
     """Outcomes (or yes/no forecasts) as booleans of shape (N,), from True or 1 and False or 0; else `DataError`."""
     values = _numbers(observed, name)
     if (bad := np.flatnonzero((values != 0) & (values != 1))).size:
@@ -22,7 +21,7 @@ def check_outcomes(observed: npt.ArrayLike, *, name: str = "observed") -> Outcom
     return values == 1
 
 
-def check_probabilities(probability: npt.ArrayLike, *, name: str = "probability") -> Probabilities:
+def check_probabilities(probability: ArrayLike, *, name: str = "probability") -> Probabilities:
     """Probabilities, 0 to 1, as float64 of shape (N,); `DataError` where empty, not numeric, NaN or outside [0, 1]."""
     values = _numbers(probability, name)
     if (bad := np.flatnonzero(~((values >= 0) & (values <= 1)))).size:
@@ -41,7 +40,7 @@ def probability_advice(value: float) -> str:
 
 
 def check_samples(
-    observed: npt.ArrayLike, probability: npt.ArrayLike, *, name: str = "probability"
+    observed: ArrayLike, probability: ArrayLike, *, name: str = "probability"
 ) -> tuple[Outcomes, Probabilities]:
     """Outcomes, bool (N,), and probabilities, float64 (N,), of the same samples; `DataError` where lengths differ."""
     outcomes, values = check_outcomes(observed), check_probabilities(probability, name=name)
@@ -53,7 +52,7 @@ def check_samples(
     return outcomes, values
 
 
-def _numbers(values: npt.ArrayLike, name: str) -> Float64Array:
+def _numbers(values: ArrayLike, name: str) -> Float64Array:
     array = np.asarray(values)
     if array.ndim != 1:
         raise DataError(f"`{name}` must have one dimension, got the shape {array.shape}")

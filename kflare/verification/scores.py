@@ -7,9 +7,8 @@ the thousands of tables of a bootstrap (`kflare.verification.intervals`).
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from kflare.io.arrays import Float64Array
+from kflare.io.arrays import ArrayLike, Float64Array
 from kflare.io.stored_table import stored_rows
 
 
@@ -50,7 +49,7 @@ def ratios(tp: Any, fp: Any, fn: Any, tn: Any) -> dict[str, tuple[Any, Any, str]
     }
 
 
-def score_arrays(tp: npt.ArrayLike, fp: npt.ArrayLike, fn: npt.ArrayLike, tn: npt.ArrayLike) -> dict[str, Float64Array]:
+def score_arrays(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, tn: ArrayLike) -> dict[str, Float64Array]:
     """All scores of K tables (counts or sums of weights) by `ContingencyTable`'s names, (K,), NaN if undefined."""
     counts = [np.asarray(count, dtype=np.float64) for count in (tp, fp, fn, tn)]
     with np.errstate(divide="ignore", invalid="ignore"):

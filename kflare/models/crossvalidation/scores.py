@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from kflare.io.arrays import AnyArray
 from kflare.io.json_values import plain
 from kflare.models.crossvalidation.folds import ENSEMBLE, NETWORK
 from kflare.verification.contingency import ContingencyTable
@@ -112,7 +112,7 @@ def scoreboard(rows: pd.DataFrame, *, resamples: int = 2000) -> Scoreboard:
     return board
 
 
-def _resampled(groups: Mapping[str, pd.DataFrame], folds: npt.NDArray[Any] | None, resamples: int) -> Resampled:
+def _resampled(groups: Mapping[str, pd.DataFrame], folds: AnyArray | None, resamples: int) -> Resampled:
     """All metrics of all methods, with common resamples of the clusters of all folds."""
     first = next(iter(groups.values()))
     samples = ClusteredSamples(first["observed"].to_numpy(bool), first["cluster"].to_numpy(), folds)

@@ -9,11 +9,10 @@ from datetime import datetime
 from pathlib import PurePath
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from kflare.errors import DataError
-from kflare.io.arrays import BoolArray, Float64Array
+from kflare.io.arrays import BoolArray, ByteArray, Float64Array
 from kflare.io.payload import MAX_WIDTH, decoding
 from kflare.observations.byte_scale import choose_byte_scale
 from kflare.observations.magnetogram import Magnetogram
@@ -70,7 +69,7 @@ def _time(_: bytes, source: str) -> datetime:
     return time
 
 
-def decode_grey(payload: bytes, *, source: str) -> npt.NDArray[np.uint8]:
+def decode_grey(payload: bytes, *, source: str) -> ByteArray:
     """Decode a JPEG or PNG wholly: grey values, uint8, shape (H, H), row 0 on top.
 
     `DataError` if it is damaged, cut short, in colour, not 8-bit, not square, or larger than 8192 × 8192.
@@ -96,7 +95,7 @@ def decode_grey(payload: bytes, *, source: str) -> npt.NDArray[np.uint8]:
         return np.array(image, dtype=np.uint8)
 
 
-def find_disk(image: npt.NDArray[np.uint8], *, source: str = "image") -> Disk:
+def find_disk(image: ByteArray, *, source: str = "image") -> Disk:
     """Find the solar disk in a full-disk image that is black off the disk; `DataError` if its bright area is no circle.
 
     The largest connected bright area is taken (so that captions in the corners do not matter), it ends in each row and
@@ -131,7 +130,7 @@ def find_disk(image: npt.NDArray[np.uint8], *, source: str = "image") -> Disk:
     return Disk(centre_x, centre_y, radius)
 
 
-def _edge(area: BoolArray, image: npt.NDArray[np.uint8]) -> tuple[Float64Array, Float64Array]:
+def _edge(area: BoolArray, image: ByteArray) -> tuple[Float64Array, Float64Array]:
     """Outer edge of the area, per row and per column.
 
     Half a pixel beyond the first bright one would be too far out: a pixel of which the disk covers a sixth is bright.

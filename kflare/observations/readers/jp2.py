@@ -13,9 +13,9 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError
+from kflare.io.arrays import ByteArray
 from kflare.io.integrity import jp2_boxes
 from kflare.io.payload import MAX_WIDTH, decoding
 from kflare.observations.byte_scale import choose_byte_scale
@@ -67,7 +67,7 @@ def magnetogram_from_jp2(payload: bytes, options: Options) -> Magnetogram:
         return frame.magnetogram(Pixels(image[::-1], scale=step, zero=-_ZERO_FIELD * step, byte_scale=scale))
 
 
-def _require_scale(seen: npt.NDArray[np.uint8], source: str, *, told: bool) -> bool:
+def _require_scale(seen: ByteArray, source: str, *, told: bool) -> bool:
     """Whether bytes of the disk were stretched from -1000 to 1000 G; DataError if not, nor by as much as was `told`."""
     middle = float(np.median(seen))
     clipped = max(np.count_nonzero(seen <= 1 + _NEAR_END), np.count_nonzero(seen >= 255 - _NEAR_END))
@@ -209,7 +209,7 @@ def _check_coding(body: bytes, marker: int, shape: tuple[int, int], demand: Any)
     demand(count <= _MAX_PRECINCTS, f"at most {_MAX_PRECINCTS} precincts", count)
 
 
-def _decode(payload: bytes, width: int, source: str) -> npt.NDArray[np.uint8]:
+def _decode(payload: bytes, width: int, source: str) -> ByteArray:
     from PIL import Image
 
     with Image.open(io.BytesIO(payload), formats=("JPEG2000",)) as image:

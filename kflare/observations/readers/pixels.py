@@ -10,10 +10,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError
-from kflare.io.arrays import BoolArray, Float32Array
+from kflare.io.arrays import AnyArray, BoolArray, Float32Array
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import ByteScale, Magnetogram
 from kflare.observations.orientation import Orientation, orientation_of
@@ -36,7 +35,7 @@ _Band = tuple[int, Float32Array, BoolArray]
 class Pixels:
     """An image as a file stores it."""
 
-    raw: npt.NDArray[Any]  # Numbers of any real type in FITS order, shape (H, H): row 0 is the bottom. NaN is missing.
+    raw: AnyArray  # Numbers of any real type in FITS order, shape (H, H): row 0 is the bottom. NaN is missing.
     scale: float = 1.0
     zero: float = 0.0  # The field in gauss is raw · scale + zero (BSCALE and BZERO of FITS).
     blank: float | None = None  # what stands for "missing" besides NaN; some write it into floats, too

@@ -14,10 +14,9 @@ from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError, SettingError
-from kflare.io.arrays import BoolArray, Float32Array, Float64Array
+from kflare.io.arrays import BoolArray, ComplexArray, Float32Array, Float64Array
 from kflare.observations.magnetogram import Magnetogram
 from kflare.sun.disk import Disk, disk_mask
 
@@ -174,7 +173,7 @@ def most_scales(shape: tuple[int, ...]) -> int:
     return int(np.log2(max(min(shape), 1))) - 2
 
 
-def _pyramid(image: _Image, scales: int, orientations: int) -> dict[tuple[int, int], npt.NDArray[np.complex128]]:
+def _pyramid(image: _Image, scales: int, orientations: int) -> dict[tuple[int, int], ComplexArray]:
     with warnings.catch_warnings():
         # pyrtools and what it imports warn of odd sizes and of names that their dependencies deprecate.
         warnings.simplefilter("ignore")
@@ -185,9 +184,7 @@ def _pyramid(image: _Image, scales: int, orientations: int) -> dict[tuple[int, i
     return {key: band for key, band in pyramid.pyr_coeffs.items() if isinstance(key, tuple)}
 
 
-def _similarity(
-    c_x: npt.NDArray[np.complex128], c_y: npt.NDArray[np.complex128], window: int, L: float
-) -> Float64Array:
+def _similarity(c_x: ComplexArray, c_y: ComplexArray, window: int, L: float) -> Float64Array:
     cross = c_x * c_y.conj()
     count = window * window
     common = count * np.hypot(_window_means(cross.real, window), _window_means(cross.imag, window))

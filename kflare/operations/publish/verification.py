@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.errors import ModelError
+from kflare.io.arrays import TimeArray
 from kflare.io.percent import chance
 from kflare.models.publish import read_metadata
 from kflare.operations.forecast import FORECAST_CLASSES, Forecast, MarkBounds, Outage
@@ -131,7 +131,7 @@ def _samples(known: pd.DataFrame) -> tuple[ClusteredSamples, dict[str, Any]]:
     return samples, {"block_length": min(1 + overlap, samples.clusters), "resamples": _RESAMPLES}
 
 
-def _utc(times: pd.Series) -> npt.NDArray[np.datetime64]:
+def _utc(times: pd.Series) -> TimeArray:
     return times.dt.tz_localize(None).to_numpy("datetime64[us]")
 
 

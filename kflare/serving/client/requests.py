@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import grpc
 import numpy as np
-import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from kflare.datasets.region_inputs import region_inputs
 from kflare.errors import DataError, ServingError
+from kflare.io.arrays import AnyArray, ArrayLike
 from kflare.models.registry import OUTPUTS, model_names
 from kflare.serving.client.channel import check_timeout, code_of, describe_failure, is_unknown_model, open_channel
 from kflare.serving.messages.declared_messages import (
@@ -29,7 +29,7 @@ from kflare.serving.messages.tensor_values import fill_tensor, read_tensor
 if TYPE_CHECKING:
     import pandas as pd
 
-SignatureInputs = Mapping[str, npt.NDArray[Any] | Sequence[bytes]]
+SignatureInputs = Mapping[str, AnyArray | Sequence[bytes]]
 Version = int | str | None
 """A version's number, its label such as "stable", or None for the newest."""
 
@@ -147,7 +147,7 @@ class ClientRequests:
         return self._complete(reply, OUTPUTS["image"])
 
     async def predict_magnetograms(
-        self, model: str, data: npt.ArrayLike, *, version: Version = None, timeout: float | None = None
+        self, model: str, data: ArrayLike, *, version: Version = None, timeout: float | None = None
     ) -> Reply:
         """Ask a full-disk model about magnetograms: (N, H, W, 1), gauss, north up, NaN off disk."""
         field = np.asarray(data, dtype=np.float32)

@@ -1,12 +1,12 @@
 """The full-disk probability of several regions."""
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError
+from kflare.io.arrays import ArrayLike
 
 
-def full_disk_probability(p: npt.ArrayLike) -> float:
+def full_disk_probability(p: ArrayLike) -> float:
     """Probability of at least one flare on the disk from those of its regions, (N,) in [0, 1], taken as independent.
 
     P_FD = 1 − Π(1 − P_i) (Nishizuka et al. 2021, Earth, Planets and Space 73, 64, section 3), as −expm1(Σ log1p(−P_i)),

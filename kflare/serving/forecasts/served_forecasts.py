@@ -7,7 +7,6 @@ from typing import Any
 
 import grpc
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from kflare.attribution.attribution_file import Attribution, Origin, write_attribution
@@ -16,7 +15,7 @@ from kflare.datasets.archive import forecast_time
 from kflare.datasets.region_features import to_forecast
 from kflare.errors import DataError, ServingError
 from kflare.flares.labels import LEAD_HOURS
-from kflare.io.arrays import Float32Array
+from kflare.io.arrays import AnyArray, Float32Array
 from kflare.io.atomic import make_folder
 from kflare.models.registry import DISK, INTERVAL, Kind, first_per_event, model_names, model_spec, one_per_event
 from kflare.observations.magnetogram import ByteScale, Magnetogram
@@ -227,7 +226,7 @@ class ServedModel(AttributionModel):
         """Connect; the version found is asked for by number, so that a new one does not mix with it."""
         client = Client(self.target, timeout=self.timeout)
 
-        def ask(magnetograms: Float32Array) -> dict[str, npt.NDArray[Any]]:
+        def ask(magnetograms: Float32Array) -> dict[str, AnyArray]:
             version = self.origin.version
             return _predict_maps(client, self.origin.model, magnetograms, maps=self.maps, version=version).outputs
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from kflare.errors import DataError, ServingError
+from kflare.io.arrays import AnyArray
 from kflare.models.registry import INTERVAL, model_names
 from kflare.serving.messages.declared_messages import SignatureDefMap
 from kflare.serving.messages.tensor_values import type_name
@@ -24,7 +24,7 @@ class Reply:
 
     model: str
     version: int
-    outputs: dict[str, npt.NDArray[Any]]
+    outputs: dict[str, AnyArray]
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class VersionState:
 
 
 def check_outputs(
-    outputs: Mapping[str, npt.NDArray[Any]], *, model: str, version: int, rows: int | None = None
-) -> dict[str, npt.NDArray[Any]]:
+    outputs: Mapping[str, AnyArray], *, model: str, version: int, rows: int | None = None
+) -> dict[str, AnyArray]:
     """A reply's outputs, with those that are probabilities checked to lie within [0, 1], one per row asked for.
 
     They are clipped where they leave [0, 1] by rounding alone; ServingError names the first one that is NaN or outside,

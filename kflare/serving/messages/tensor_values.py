@@ -11,8 +11,8 @@ from typing import Any
 
 import ml_dtypes  # noqa: F401 - numpy knows bfloat16 by it
 import numpy as np
-import numpy.typing as npt
 
+from kflare.io.arrays import AnyArray
 from kflare.serving.messages.declared_messages import PackedValues
 from kflare.serving.messages.message_fields import read_varint
 
@@ -52,7 +52,7 @@ def numpy_type(number: int) -> np.dtype[Any] | None:
     return np.dtype(object if number == _STRING else _TYPES[number][0]) if number in {_STRING, *_TYPES} else None
 
 
-def fill_tensor(proto: Any, value: npt.NDArray[Any] | Sequence[bytes], *, typed_fields: bool = False) -> None:
+def fill_tensor(proto: Any, value: AnyArray | Sequence[bytes], *, typed_fields: bool = False) -> None:
     """Write an array into a TensorProto, the client's message or TensorFlow's, in place of what it held.
 
     A sequence of bytes becomes a string tensor (N,), an array of objects one of its shape. `typed_fields`: numbers to
@@ -87,7 +87,7 @@ def fill_tensor(proto: Any, value: npt.NDArray[Any] | Sequence[bytes], *, typed_
         getattr(proto, field).extend(values.tolist())
 
 
-def read_tensor(proto: Any) -> npt.NDArray[Any]:
+def read_tensor(proto: Any) -> AnyArray:
     """Array of a TensorProto that is not trusted, read as TensorFlow's C++ does; strings as objects, bytes.
 
     Missing values repeat the last one, none at all are zero, in tensors up to 64 KiB. ValueError: unknown type or
@@ -105,7 +105,7 @@ def read_tensor(proto: Any) -> npt.NDArray[Any]:
         raise TooLargeError(f"shape {shape} is larger than a message can be")
     content = proto.tensor_content  # read once: each time it is copied
     if content and proto.dtype != _STRING:
-        values: npt.NDArray[Any] = np.frombuffer(content, dtype.newbyteorder("<"))
+        values: AnyArray = np.frombuffer(content, dtype.newbyteorder("<"))
         if proto.dtype == _BOOL and np.frombuffer(content, np.uint8).max() > 1:
             raise ValueError("a bool has a byte other than 0 and 1")
         return values.reshape(shape).astype(dtype, copy=False)

@@ -14,9 +14,9 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import rapidjson
 
+from kflare.io.arrays import AnyArray
 from kflare.serving.messages.statuses import RequestError, invalid
 from kflare.serving.messages.tensor_values import fill_tensor, read_tensor
 from kflare.serving.rest.json_values import read_array, shown
@@ -127,7 +127,7 @@ def response_json(response: Any, *, rows: bool) -> str:
     return rapidjson.dumps(answer, ensure_ascii=False, number_mode=rapidjson.NM_NAN)
 
 
-def _columns(rows: list[Any], infos: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+def _columns(rows: list[Any], infos: Mapping[str, Any]) -> dict[str, AnyArray]:
     names = sorted(infos)
     named = _is_object(rows[0])
     if not isinstance(rows[0], dict) and len(names) > 1:
@@ -183,7 +183,7 @@ def _named(value: Any, infos: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value[name] for name in infos}
 
 
-def _plain(array: npt.NDArray[Any], *, as_bytes: bool) -> Any:
+def _plain(array: AnyArray, *, as_bytes: bool) -> Any:
     if array.dtype == object:
         told = _BASE64 if as_bytes else _TEXT
         return told(array[None]).tolist()[0]

@@ -11,9 +11,9 @@ from typing import Any
 
 import grpc
 import numpy as np
-import numpy.typing as npt
 from rapidjson import NM_NAN, WM_SINGLE_LINE_ARRAY, dumps
 
+from kflare.io.arrays import AnyArray
 from kflare.serving.messages.statuses import RequestError, invalid
 from kflare.serving.messages.tensor_values import numpy_type, type_word
 
@@ -23,7 +23,7 @@ _AT_ONCE = 1000
 _KINDS = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
 
 
-def read_array(value: Any, dtype: int) -> npt.NDArray[Any]:
+def read_array(value: Any, dtype: int) -> AnyArray:
     """Read a parsed JSON value: scalars or lists of lists of them, bytes as `{"b64": ...}`; `dtype` is a tf.DataType.
 
     `RequestError` INVALID_ARGUMENT for lists of unequal length, values of another type, or more than 64 levels, numpy's

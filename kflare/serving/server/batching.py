@@ -16,17 +16,16 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
 
 import grpc
 import numpy as np
-import numpy.typing as npt
 
+from kflare.io.arrays import AnyArray
 from kflare.serving.messages.statuses import RequestError, invalid
 from kflare.serving.server.config_files import BatchingParameters
 from kflare.serving.server.metrics import Metrics
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+Arrays = Mapping[str, AnyArray]
 RunSignature = Callable[[Arrays, float | None], Arrays]
 """Runs a signature: inputs and the time (of `time.monotonic`) by which it must be done, to outputs."""
 

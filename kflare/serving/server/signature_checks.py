@@ -11,9 +11,9 @@ from io import BytesIO
 from typing import Any
 
 import grpc
-import numpy.typing as npt
 from PIL import Image
 
+from kflare.io.arrays import AnyArray
 from kflare.io.payload import MAGIC
 from kflare.serving.messages.statuses import RequestError, invalid
 from kflare.serving.messages.tensor_values import TooLargeError, numpy_type, read_tensor, type_word
@@ -29,7 +29,7 @@ _REFERENCES = 101  # DT_FLOAT_REF in types.proto; the types from there on are of
 _REFUSAL = "Unknown image file format. One of JPEG, PNG, GIF, BMP, WebP required"
 
 
-def read_inputs(signature: Any, request: Any, admit: Callable[[int, int], None]) -> dict[str, npt.NDArray[Any]]:
+def read_inputs(signature: Any, request: Any, admit: Callable[[int, int], None]) -> dict[str, AnyArray]:
     """The inputs of a PredictRequest; `RequestError` INVALID_ARGUMENT where they do not fit the signature.
 
     `admit` is asked with their rows and bytes, as their shapes tell, before any is decoded.
@@ -153,7 +153,7 @@ def decodes_images(graph: Any) -> bool:
     return any(node.op in _DECODERS for nodes in (graph.node, functions) for node in nodes)
 
 
-def decoded_bytes(inputs: Mapping[str, npt.NDArray[Any]], *, least: int) -> int:
+def decoded_bytes(inputs: Mapping[str, AnyArray], *, least: int) -> int:
     """What the images take as float32 by their headers, `least` or more each; 0 if `image` is no tensor of strings.
 
     `RequestError` INVALID_ARGUMENT for one of no known format, in the words of the graph, or whose header does not tell
