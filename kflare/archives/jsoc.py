@@ -61,12 +61,10 @@ def by_quality(policy: str = "default", *, instrument: str = "HMI") -> QualityCh
     if instrument == "AIA":  # its bits mean other things
         return lambda record: judge_aia(record.name, quality=record.quality)
 
-    def check(record: Record) -> str:
-        total, lost = pd.to_numeric([record.keywords.get(key) for key in ("TOTVALS", "MISSVALS")], errors="coerce")
-        missing = lost / total if 0 < lost <= total else 0.0
-        return judge(
-            record.name, policy=chosen, time=record.time, instrument=instrument, quality=record.quality, missing=missing
-        )
+    def check(one: Record) -> str:
+        total, lost = pd.to_numeric([one.keywords.get(key) for key in ("TOTVALS", "MISSVALS")], errors="coerce")
+        share = lost / total if 0 < lost <= total else 0.0
+        return judge(one.name, policy=chosen, time=one.time, instrument=instrument, quality=one.quality, missing=share)
 
     return check
 

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -96,9 +96,7 @@ class Attribution:
     header: dict[str, Any]
 
     @classmethod
-    def of_reply(
-        cls, outputs: Mapping[str, AnyArray], row: int, magnetogram: Magnetogram, *, origin: Origin
-    ) -> "Attribution":
+    def of_reply(cls, outputs: Mapping[str, AnyArray], row: int, magnetogram: Magnetogram, *, origin: Origin) -> Self:
         """One image of the outputs of `attribute`, maps (N, h, h, 2); `ModelError` where one is not finite."""
         maps = {name: np.asarray(outputs[name][row], np.float32) for name in METHODS if name in outputs}
         if not all(np.isfinite(values).all() for values in maps.values()):

@@ -57,7 +57,7 @@ def figure_hit(title: str, image: ImageMaps) -> Figure:
         shown = row[0].imshow(map_, cmap="inferno", vmin=0, vmax=1, interpolation="nearest")
         row[0].set_title(f"({letter}) {NAMES[method]}")
         _field(row[1], image.field, _FAINT * _LIMIT)
-        _overlay(row[1], map_, opacity=_OPACITY[method])
+        _overlay(row[1], map_, alpha=_OPACITY[method])
         _frames(row[1], image.patches, names=False)
         row[1].set_title("overlaid")
         figure.colorbar(shown, ax=row.tolist(), label="Scaled to 0–1", shrink=0.8)
@@ -80,7 +80,7 @@ def figure_guided_backprop(cases: Sequence[tuple[str, ImageMaps]]) -> Figure:
     for row, (title, image) in zip(panels, cases, strict=True):
         for axes, label in zip(row, (1, 0), strict=True):
             _field(axes, image.field, _FAINT * _LIMIT)
-            shown = _overlay(axes, image.shown["guided_backprop"][..., label], opacity=_SHARP_MAP)
+            shown = _overlay(axes, image.shown["guided_backprop"][..., label], alpha=_SHARP_MAP)
         _frames(row[0], image.patches, names=True)
         row[0].set_ylabel(title)
     _bar(figure, shown, panels, "|guided gradient|, scaled to 0–1 for each map")
@@ -97,9 +97,9 @@ def figure_class_maps(cases: Sequence[tuple[str, ImageMaps]], method: str = "gra
         for axes in row:
             _field(axes, image.field, _FAINT * _LIMIT)
         for axes, label in zip(row[:2], (1, 0), strict=True):
-            shown = _overlay(axes, image.shown[method][..., label], opacity=opacity)
+            shown = _overlay(axes, image.shown[method][..., label], alpha=opacity)
         both = image.raw[method][..., 0]
-        signed = _overlay(row[2], both / (np.abs(both).max() or 1), signed=True, opacity=opacity)
+        signed = _overlay(row[2], both / (np.abs(both).max() or 1), signed=True, alpha=opacity)
         _frames(row[0], image.patches, names=True)
         row[0].set_ylabel(title)
     _bar(figure, shown, panels[:, :2], f"{name}, scaled to 0–1 for each map")
@@ -127,7 +127,7 @@ def figure_patches(
         grey = _field(row[0], field, _LIMIT, extent=extent)
         shown = row[1].imshow(values, cmap="inferno", vmin=0, vmax=strongest, extent=extent, interpolation="nearest")
         _field(row[2], field, _FAINT * _LIMIT, extent=extent)
-        _overlay(row[2], values / strongest, opacity=_OPACITY[method], extent=extent)
+        _overlay(row[2], values / strongest, alpha=_OPACITY[method], extent=extent)
         _field(row[3], field, _LIMIT, extent=extent)
         inside = patch.full_mask(image.field.shape[0])
         _mask(row[3], (lines.boundary & inside)[rows, columns], _SKY, extent)
@@ -176,16 +176,14 @@ def _field(axes: Axes, field: FloatArray, limit: float, extent: _Extent = None) 
     return axes.imshow(field, cmap="gray", vmin=-limit, vmax=limit, extent=extent, interpolation="nearest")
 
 
-def _overlay(
-    axes: Axes, map_: FloatArray, *, signed: bool = False, opacity: float = 0.65, extent: _Extent = None
-) -> Any:
-    """A map over a magnetogram: the larger its value, the more opaque, up to `opacity`."""
+def _overlay(axes: Axes, map_: FloatArray, *, signed: bool = False, alpha: float = 0.65, extent: _Extent = None) -> Any:
+    """A map over a magnetogram: the larger its value, the more opaque, up to `alpha`."""
     # The dark end of "inferno" would hide the magnetogram it lies on, so it starts in its red.
     name, low, first = ("PuOr", -1, 0) if signed else ("inferno", 0, 0.45)
     # An odd number of levels, so that one of them is 0, which is transparent.
     colours = colormaps[name](np.linspace(first, 1, 257))
     # Opaque from 0.4 on: most of a guided gradient lies far below its largest value.
-    colours[:, 3] = opacity * np.minimum(1, 2.5 * np.abs(np.linspace(low, 1, 257)))
+    colours[:, 3] = alpha * np.minimum(1, 2.5 * np.abs(np.linspace(low, 1, 257)))
     shown, fading = np.clip(map_, low, 1), ListedColormap(colours)
     return axes.imshow(shown, cmap=fading, vmin=low, vmax=1, extent=extent, interpolation="nearest")
 

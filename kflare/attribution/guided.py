@@ -21,18 +21,16 @@ _UNGUIDED = {"ReLU", "Relu", "Relu6", "LeakyReLU", "LeakyRelu", "PReLU", "ELU", 
 def require_guidable(model: keras.Model) -> list[str]:
     """Names of the layers whose ReLU tf-keras-vis can guide; `ModelError` for one that it would leave, or none."""
     relus = []
-    for operation in model.operations:
-        if isinstance(operation, keras.Model):
-            raise ModelError(f"layer `{operation.name}` is a nested model, whose ReLUs cannot be guided: write it flat")
-        if type(operation).__name__ in _UNGUIDED:
-            raise ModelError(
-                f"layer `{operation.name}` ({type(operation).__name__}) cannot be guided: use Activation('relu')"
-            )
-        activation = getattr(operation, "activation", None)
+    for layer in model.operations:
+        if isinstance(layer, keras.Model):
+            raise ModelError(f"layer `{layer.name}` is a nested model, whose ReLUs cannot be guided: write it flat")
+        if type(layer).__name__ in _UNGUIDED:
+            raise ModelError(f"layer `{layer.name}` ({type(layer).__name__}) cannot be guided: use Activation('relu')")
+        activation = getattr(layer, "activation", None)
         if activation is keras.activations.relu:
-            relus.append(operation.name)
+            relus.append(layer.name)
         elif "relu" in str(getattr(activation, "__name__", type(activation).__name__)).lower():
-            raise ModelError(f"the activation of layer `{operation.name}` cannot be guided: use Activation('relu')")
+            raise ModelError(f"the activation of layer `{layer.name}` cannot be guided: use Activation('relu')")
     if not relus:
         raise ModelError(f"model `{model.name}` has no ReLU, so guided backpropagation has no meaning for it")
     return relus
@@ -55,10 +53,8 @@ def guided_copy(model: keras.Model) -> keras.Model:
     relus = require_guidable(model)
     copy = plain_copy(model)
     _FusedGuidedBackpropagation()(copy)
-    if missed := [name for name in relus if copy.get_layer(name).activation is keras.activations.relu]:
-        raise ModelError(
-            f"tf-keras-vis left the ReLU of layer `{missed[0]}` unguided; {len(missed)} of {len(relus)} in all"
-        )
+    if bad := [name for name in relus if copy.get_layer(name).activation is keras.activations.relu]:
+        raise ModelError(f"tf-keras-vis left the ReLU of layer `{bad[0]}` unguided; {len(bad)} of {len(relus)} in all")
     return copy
 
 

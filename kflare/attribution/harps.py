@@ -144,20 +144,18 @@ def _outline(lon: float, lat: float, width: float, height: float) -> Float64Arra
     return np.clip(np.concatenate(sides), (-np.inf, -90), (np.inf, 90))
 
 
-def _pixels(
-    lon: Float64Array, lat: Float64Array, magnetogram: Magnetogram
-) -> tuple[Float64Array, Float64Array, BoolArray]:
+def _pixels(lon: Float64Array, lat: Float64Array, seen_on: Magnetogram) -> tuple[Float64Array, Float64Array, BoolArray]:
     """Column, row (0 = north) and visibility of points on the Sun."""
     from astropy import units as u
     from astropy.coordinates import SkyCoord
     from sunpy.coordinates import HeliographicStonyhurst
 
-    image = map_of(magnetogram)
+    image = map_of(seen_on)
     frame = HeliographicStonyhurst(obstime=image.reference_date)
     points = SkyCoord(lon * u.deg, lat * u.deg, np.full(len(lon), image.rsun_meters.value) * u.m, frame=frame)
     seen = points.transform_to(image.coordinate_frame)
     x, y = image.world_to_pixel(seen)
-    return np.asarray(x.value), magnetogram.data.shape[0] - 1 - np.asarray(y.value), np.asarray(seen.is_visible())
+    return np.asarray(x.value), seen_on.data.shape[0] - 1 - np.asarray(y.value), np.asarray(seen.is_visible())
 
 
 def _patch(x: Float64Array, y: Float64Array, allowed: BoolArray) -> tuple[slice, slice, BoolArray] | None:

@@ -37,11 +37,9 @@ def yearly_report_rows(text: str, path: Path) -> tuple[pd.DataFrame, dict[str, i
     lines = pd.Series(text.splitlines(), dtype="str", name="line")
     lines = lines[lines.str.strip() != ""].reset_index(drop=True)
     row = pd.DataFrame({name: lines.str[first - 1 : last].str.strip() for name, (first, last) in _FIELDS.items()})
-    known = row["code"].str.fullmatch("31[0-9]{3}") & row["letter"].str.fullmatch("[ABCMX]")
+    good = row["code"].str.fullmatch("31[0-9]{3}") & row["letter"].str.fullmatch("[ABCMX]")
     tenths = pd.to_numeric(row["tenths"], errors="coerce")
-    keep, _ = sound_rows(
-        str(path), (lines, known & tenths.notna(), "a line of NGDC's report, with class and intensity")
-    )
+    keep, _ = sound_rows(str(path), (lines, good & tenths.notna(), "a line of NGDC's report, with class and intensity"))
     row, tenths = row[keep], tenths[keep]
     # X-rays are reported from 1975 on.
     century = np.where(pd.to_numeric(row["year"], errors="coerce") >= 70, "19", "20")

@@ -117,13 +117,11 @@ def mcintosh_classes(samples: pd.DataFrame, srs: pd.DataFrame) -> pd.Series:
 def _once(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Each region once a day, as issued last, sorted by time."""
     table = table.sort_values(["time", "issued"], kind="stable", ignore_index=True)
-    again = table.duplicated(["time", "noaa"], keep="last")
-    if again.any():
-        seen = f"{table['noaa'][again.idxmax()]} of {table['time'][again.idxmax()]:%F}"
-        _LOG.warning(
-            "`%s`: %d regions are there more than once for one day, the last counts: %s", path, sum(again), seen
-        )
-    return table[~again].reset_index(drop=True)
+    more = table.duplicated(["time", "noaa"], keep="last")
+    if more.any():
+        one = f"{table['noaa'][more.idxmax()]} of {table['time'][more.idxmax()]:%F}"
+        _LOG.warning("`%s`: %d regions are there more than once for one day, the last counts: %s", path, sum(more), one)
+    return table[~more].reset_index(drop=True)
 
 
 def _is_csv(text: str) -> bool:

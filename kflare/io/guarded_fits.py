@@ -40,9 +40,7 @@ _MAX_COUNT = 999
 _MAX_TILES = 1 << 16
 _BITS = (8, 16, 32, 64, -32, -64)
 _END = re.compile(rb"END(?![A-Z0-9_-])")
-_SIZE_CARD = re.compile(
-    rb"\s*(BITPIX|Z?NAXIS|NAXIS\d+|PCOUNT|GCOUNT|TFIELDS|GROUPS)\s*=\s*(\S*?)\s*(?:/|$)", re.IGNORECASE
-)
+_SIZE_CARD = re.compile(rb"(?i)\s*(BITPIX|Z?NAXIS|NAXIS\d+|PCOUNT|GCOUNT|TFIELDS|GROUPS)\s*=\s*(\S*?)\s*(?:/|$)")
 
 
 class FitsPart(NamedTuple):

@@ -21,9 +21,8 @@ class _Lines(tqdm):
 
     def __init__(self, items: Any = None, **options: Any) -> None:
         self._over, self._spoke = threading.Event(), False
-        super().__init__(
-            items, **{**options, "file": io.StringIO(), "disable": False, "delay": 0, "mininterval": 0, "miniters": 1}
-        )
+        unseen = {"file": io.StringIO(), "disable": False, "delay": 0, "mininterval": 0, "miniters": 1}
+        super().__init__(items, **options | unseen)
         threading.Thread(target=self._speak, name="kflare-progress", daemon=True).start()
 
     def _speak(self) -> None:

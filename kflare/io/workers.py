@@ -44,14 +44,12 @@ def run_tasks(
         yield results
 
 
-def results_on(
-    executor: Executor, work: Callable[[T], Iterable[R]], tasks: Iterable[T], *, workers: int
-) -> Generator[R]:
+def results_on(pool: Executor, work: Callable[[T], Iterable[R]], tasks: Iterable[T], *, workers: int) -> Generator[R]:
     """The same on an executor of dask, or of `concurrent.futures`, with so many workers."""
     under_way: deque[Future[list[R]]] = deque()
     try:
         for task in tasks:
-            under_way.append(executor.submit(_collected, work, task))
+            under_way.append(pool.submit(_collected, work, task))
             if len(under_way) >= _AHEAD * workers:
                 yield from _result(under_way.popleft())
         while under_way:

@@ -56,10 +56,8 @@ def require_both_classes(observed: BoolArray, split: Split, *, event: str) -> No
     for name in ("train", "validation"):
         labels = observed[split.parts()[name]]
         if labels.all() or not labels.any():
-            seen = f"all {len(labels)} samples" if labels.all() else f"none of {len(labels)} samples"
-            raise DataError(
-                f"{event} occurs in {seen} of the {name} span: move the split dates or choose another class"
-            )
+            how = f"all {len(labels)} samples" if labels.all() else f"none of {len(labels)} samples"
+            raise DataError(f"{event} occurs in {how} of the {name} span: move the split dates or choose another class")
 
 
 def calibrate_and_evaluate(

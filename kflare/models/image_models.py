@@ -196,9 +196,7 @@ def _example_magnetogram(size: int) -> tuple[Float32Array, bytes]:
     field = sum(strength * np.exp(-((x - left) ** 2 + (y - top) ** 2) / 18) for left, top, strength in spots)
     field += 40 * np.sin(x / 3 + y / 7) * np.cos(y / 4 - x / 9)
     on_disk = np.hypot(x, y) < 56
-    field = np.where(on_disk, 4 * np.rint(field / 4), np.nan).astype(
-        np.float32
-    )  # few values, so that packages are small
+    field = np.where(on_disk, 4 * np.rint(field / 4), np.nan).astype(np.float32)  # few values: small packages
     scaled = np.clip(np.nan_to_num(field) + FIELD_LIMIT, 0, 2 * FIELD_LIMIT) * (255 / (2 * FIELD_LIMIT))
     coarse = np.clip(16 * np.rint(scaled / 16), 0, 255)  # so that a question of 512 pixels fits into a frame of HTTP/2
     buffer = BytesIO()

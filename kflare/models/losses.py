@@ -58,13 +58,11 @@ def class_weights(labels: ArrayLike) -> tuple[float, float]:
     Published: (1, 50) for ≥M1.0 in the paper, (1, 60) in the code, (1, 4) for ≥C1.0. `DataError` where only one class
     occurs.
     """
-    values = np.asarray(labels)
-    if values.ndim != 1 or not np.isin(values, (0, 1)).all():
-        raise DataError(
-            f"`labels` must be zeros and ones of shape (N,), got shape {values.shape}, dtype {values.dtype}"
-        )
-    positive = int(np.count_nonzero(values))
-    negative = len(values) - positive
+    given = np.asarray(labels)
+    if given.ndim != 1 or not np.isin(given, (0, 1)).all():
+        raise DataError(f"`labels` must be zeros and ones of shape (N,), got shape {given.shape}, dtype {given.dtype}")
+    positive = int(np.count_nonzero(given))
+    negative = len(given) - positive
     if not positive or not negative:
         raise DataError(
             f"`labels` must hold both classes to weigh them, got {positive} samples with and {negative} without "

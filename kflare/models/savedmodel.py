@@ -126,10 +126,8 @@ def only_usable(outputs: Mapping[str, tf.Tensor], usable: tf.Tensor) -> dict[str
 def check_ops(directory: Path) -> None:
     """Hold a SavedModel to `ALLOWED_OPS`; a foreign operation raises `ModelError` that names it."""
     every, reached = ops_of(directory)
-    if foreign := sorted((every - ALLOWED_OPS - set(_RESTORING.split())) | (reached - ALLOWED_OPS)):
-        raise ModelError(
-            f"the SavedModel in {directory} holds operations that kflare does not allow: {', '.join(foreign)}"
-        )
+    if odd := sorted((every - ALLOWED_OPS - set(_RESTORING.split())) | (reached - ALLOWED_OPS)):
+        raise ModelError(f"the SavedModel in {directory} holds operations that kflare does not allow: {', '.join(odd)}")
 
 
 def check_signatures(directory: Path) -> None:

@@ -64,19 +64,17 @@ def fit_seeds(
     return fits
 
 
-def _in_parts(
-    fitted: FittedNetwork, samples: pd.DataFrame, split: Split, periods: Sequence[NamedPeriod]
-) -> FittedNetwork:
+def _in_parts(net: FittedNetwork, samples: pd.DataFrame, split: Split, periods: Sequence[NamedPeriod]) -> FittedNetwork:
     """The network with further evaluations, of parts of the test span."""
-    forecasts, rows = fitted.forecasts, []
-    for whole in (one for one in fitted.evaluations if one.span == "test"):
+    forecasts, rows = net.forecasts, []
+    for whole in (one for one in net.evaluations if one.span == "test"):
         own = whole.method if whole.method in forecasts else "probability"
         frequency = "calibrated" if own == "probability" else f"{own}, calibrated"
         shown = {"output": forecasts[own], "probability": forecasts.get(frequency, forecasts[own])}
         shown |= {"observed": forecasts["observed"], "method": whole.method, "threshold": whole.threshold}
         rows.append(samples.assign(**shown))
     parts = evaluate_parts(pd.concat([row[split.test] for row in rows]), periods=periods)
-    return replace(fitted, evaluations=[*fitted.evaluations, *parts])
+    return replace(net, evaluations=[*net.evaluations, *parts])
 
 
 def best_of(fits: Sequence[FittedNetwork]) -> FittedNetwork:

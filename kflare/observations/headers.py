@@ -115,15 +115,13 @@ class Header:
         system, clock = self.text("TIMESYS").upper(), self.text("TIME-OBS", "TIME_OBS")
         seen: dict[str, datetime] = {}
         for key in _CARDS_OF_TIME:
-            text = self.text(key)
+            raw = self.text(key)
             # JSOC's own form is TAI, also where a program has cut that off.
-            scale = "TAI" if system == "TAI" or (key in {"T_OBS", "T_REC"} and text[4:5] == ".") else "UTC"
+            scale = "TAI" if system == "TAI" or (key in {"T_OBS", "T_REC"} and raw[4:5] == ".") else "UTC"
             try:
-                time = parse_header_time(text, scale=scale) or parse_header_time(f"{text} {clock}", scale=scale)
+                time = parse_header_time(raw, scale=scale) or parse_header_time(f"{raw} {clock}", scale=scale)
             except (ValueError, DataError) as error:
-                raise DataError(
-                    f"`{self.source}`: header card `{key}` must be a time, got {text!r}: {error}"
-                ) from error
+                raise DataError(f"`{self.source}`: header card `{key}` must be a time, got {raw!r}: {error}") from error
             if time is not None:
                 seen[key] = time
         if seen:

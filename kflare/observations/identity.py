@@ -20,13 +20,9 @@ from kflare.sun.times import time_from_name
 VECTOR_SEGMENTS: Final = ("field", "inclination", "azimuth", "disambig")
 
 # hmi.M_720s_nrt.20131023_000000_TAI.magnetogram.fits, hmi.bharp_720s_nrt.377.20131023_000000_TAI.field.fits
-_HMI = re.compile(
-    r"hmi\.(?P<series>\w+?)(?:\.(?P<harp>\d+))?\.\d{8}_\d{6}_TAI\.(?P<segment>\w+)\.fits(?:\.gz)?", re.IGNORECASE
-)
+_HMI = re.compile(r"(?i)hmi\.(?P<series>\w+?)(?:\.(?P<harp>\d+))?\.\d{8}_\d{6}_TAI\.(?P<segment>\w+)\.fits(?:\.gz)?")
 # aia.lev1_nrt2.20131023T000008Z.131.image_lev1.fits
-_AIA = re.compile(
-    r"aia\.(?P<series>\w+)\.\d{8}T\d{6}Z\.(?P<channel>\d+)\.image(?:_lev1)?\.fits(?:\.gz)?", re.IGNORECASE
-)
+_AIA = re.compile(r"(?i)aia\.(?P<series>\w+)\.\d{8}T\d{6}Z\.(?P<channel>\d+)\.image(?:_lev1)?\.fits(?:\.gz)?")
 _IMAGE = re.compile(r".*\.(?:jp2|(?:fits?|fts)(?:\.(?:gz|fz|bz2|z))?)", re.IGNORECASE)
 _SEGMENT = re.compile(r"[._](\w+)\.fits?(?:\.gz)?", re.IGNORECASE)
 

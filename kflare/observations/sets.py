@@ -87,9 +87,8 @@ def find_sets(
         )
     sets = [found.set_of(time, tolerance) for time in times]
     first = None if since is None else since - 2 * HOUR - tolerance
-    return FoundSets(
-        sets, found.left_out, found.unserved(sets, tolerance, first, None if until is None else until + tolerance)
-    )
+    last = None if until is None else until + tolerance
+    return FoundSets(sets, found.left_out, found.unserved(sets, tolerance, first, last))
 
 
 def sets_in(places: str | Path | Sequence[str | Path], **options: Any) -> list[ObservationSet]:
@@ -150,13 +149,11 @@ class _Files:
         days = {(time - tolerance).date(), time.date(), (time + tolerance).date()}
         for harp in sorted(set().union(*(self._harps.get(day, ()) for day in days))):
             # The segments of one record: of the time at which its field strength, or what there is of it, was taken.
-            own = {
-                segment: self._vector[harp, segment] for segment in VECTOR_SEGMENTS if (harp, segment) in self._vector
-            }
+            own = {part: self._vector[harp, part] for part in VECTOR_SEGMENTS if (harp, part) in self._vector}
             at = next((seen for timed in own.values() if (seen := timed.nearest(time, tolerance))), None)
             if at is None:
                 continue
-            vector[harp] = {segment: timed.paths[at] for segment, timed in own.items() if at in timed.paths}
+            vector[harp] = {part: timed.paths[at] for part, timed in own.items() if at in timed.paths}
             if farthest is None or abs(at - time) > abs(farthest - time):
                 farthest = at
         hot = tuple(self._image("131", time - hours * HOUR, tolerance) for hours in range(3))

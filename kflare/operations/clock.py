@@ -21,6 +21,7 @@ from kflare.operations.settings import ForecastSettings
 _LEAP: Final = timedelta(minutes=5)
 # ... but after it has run evenly for this long.
 _EVEN: Final = timedelta(minutes=10)
+_Known = datetime | None
 
 
 def issue_times(hours: Sequence[float], since: datetime, until: datetime) -> Iterator[datetime]:
@@ -92,9 +93,7 @@ class ClockCheck:
         return self._clock.now().timestamp() - self._clock.count()
 
 
-def clock_behind(
-    now: datetime, settings: ForecastSettings, *, newest: datetime | None, last: datetime | None
-) -> str | None:
+def clock_behind(now: datetime, settings: ForecastSettings, *, newest: _Known, last: _Known) -> str | None:
     """Why the clock must be behind: something was seen (`newest`) or run (`last`) at a time to come; else None.
 
     But a fast clock may have run a cycle of the far future: it proves nothing where what is seen is not newer than now.
@@ -116,7 +115,7 @@ def too_late(issue: datetime, settings: ForecastSettings, now: datetime) -> bool
     return now - issue > timedelta(minutes=settings.schedule.grace_minutes)
 
 
-def late_remark(issue: datetime, settings: ForecastSettings, known: Sequence[datetime | None]) -> list[str]:
+def late_remark(issue: datetime, settings: ForecastSettings, known: Sequence[_Known]) -> list[str]:
     """What a forecast says that is made after its grace time, as the newest of the times that are `known` proves."""
     newest = max(time for time in known if time is not None)
     text = f"made up for: {(newest - issue).total_seconds() / 3600:.1f} h after its issue time"
@@ -128,9 +127,7 @@ def _reach(settings: ForecastSettings) -> timedelta:
     return timedelta(hours=2 * 24 / len(settings.schedule.hours) + settings.schedule.data_age_last_hours)
 
 
-def clock_doubt(
-    now: datetime, settings: ForecastSettings, *, newest: datetime | None, last: datetime | None
-) -> str | None:
+def clock_doubt(now: datetime, settings: ForecastSettings, *, newest: _Known, last: _Known) -> str | None:
     """Why the clock cannot be right; None if the newest observation or the `last` cycle that was run speaks for it.
 
     Either does if it is from within two issue times and the greatest age of data. Without any there is nothing to

@@ -161,9 +161,7 @@ def _sqlite(url: URL, *, begin: bool) -> Engine:
     def prepare(connection: Any, _: object) -> None:
         nonlocal opened
         connection.isolation_level, opened = None, True
-        for setting in (
-            () if read_only else ("page_size = 1024", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
-        ):
+        for setting in () if read_only else _SQLITE:
             _set(connection, setting)
 
     @event.listens_for(engine, "begin")

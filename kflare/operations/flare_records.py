@@ -20,6 +20,7 @@ from kflare.operations import schema
 from kflare.sun.goes_scale import GOES_16_PRIMARY
 from kflare.sun.times import microseconds
 
+_Key = tuple[datetime, int]  # start and ordinal
 _VALUES = ("peak", "end", "goes_class", "noaa")
 # Behind the source of flares of before GOES-16 on today's scale: older versions of kflare recorded classes as listed.
 _LONG_AGO: Final = datetime(1900, 1, 1, tzinfo=UTC)
@@ -107,9 +108,7 @@ def flare_texts(table: pd.DataFrame) -> tuple[str, ...]:
     )
 
 
-def _newest(
-    connection: Connection, since: datetime, until: datetime, as_of: datetime | None
-) -> dict[tuple[datetime, int], Row[Any]]:
+def _newest(connection: Connection, since: datetime, until: datetime, as_of: datetime | None) -> dict[_Key, Row[Any]]:
     """The newest version of each flare, by start and ordinal."""
     columns = schema.flares.c
     asked = select(schema.flares).where(columns.start >= since, columns.start < until)
@@ -119,7 +118,7 @@ def _newest(
     return {(row.start, row.ordinal): row for row in versions}
 
 
-def _listed(flares: FlareList, since: datetime, until: datetime) -> dict[tuple[datetime, int], dict[str, Any]]:
+def _listed(flares: FlareList, since: datetime, until: datetime) -> dict[_Key, dict[str, Any]]:
     table = flares.table
     inside = table[(table["start"] >= since) & (table["start"] < until)]
     # Flares of one minute are sorted by region, then strength, so that an update finds the same ones again.

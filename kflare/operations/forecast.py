@@ -150,15 +150,13 @@ InputStatus = Literal["ok", "degraded", "stale", "missing"]
 RegionStatus = Literal["forecast", "limb", "no data", "no answer"]
 
 
-def _flare_class(name: str) -> str:
+def _known(name: str) -> str:
     if name not in FORECAST_CLASSES:
         raise ValueError(f"of classes {', '.join(FORECAST_CLASSES)}")
     return name
 
 
-_Class = Annotated[
-    str, AfterValidator(_flare_class), WithJsonSchema({"type": "string", "enum": list(FORECAST_CLASSES)})
-]
+_Class = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(FORECAST_CLASSES)})]
 _Probabilities = Mapping[_Class, Probability]
 _Fraction = Annotated[float, Field(ge=0, le=1)]
 _Box = Annotated[tuple[_Fraction, _Fraction, _Fraction, _Fraction], Strict(False)]

@@ -178,9 +178,8 @@ def record_feed_flares(
             return {}
     if since >= until:
         return {}
-    return ledger.record_flares(
-        flares, since=since, until=until, source=without_passwords(settings.data.swpc_url), recorded=now
-    )
+    source = without_passwords(settings.data.swpc_url)
+    return ledger.record_flares(flares, since=since, until=until, source=source, recorded=now)
 
 
 def _numbered(flares: FlareList, path: Path) -> FlareList:

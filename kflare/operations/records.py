@@ -94,19 +94,17 @@ def _adapter(of: type) -> TypeAdapter[Any]:
     return _ADAPTERS[of]
 
 
-def first_fault(
-    error: ValidationError, fields: list[str], *, prefix: str = "", of: str = "", secret: bool = False
-) -> str:
+def first_fault(error: ValidationError, keys: list[str], *, prefix: str = "", of: str = "", hide: bool = False) -> str:
     """The first fault of a record in one line: field, rule, value seen unless it is secret."""
     first = error.errors(include_url=False)[0]
-    place = [fields[part] if isinstance(part, int) and not n else part for n, part in enumerate(first["loc"])]
+    place = [keys[part] if isinstance(part, int) and not n else part for n, part in enumerate(first["loc"])]
     name = f"`{prefix}{place[0]}`{of}" if place else f"`{prefix.rstrip('.')}`{of}"
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"{name} is unknown: the keys here are {', '.join(fields)}"
+        return f"{name} is unknown: the keys here are {', '.join(keys)}"
     if first["type"] == "missing":
         return f"{name} is missing"
     context = first.get("ctx", {})
     if "expected" in context:
         context["expected"] = context["expected"].replace("'", "").replace(" or ", ", ")
     rule = context.get("error") or _RULES.get(first["type"], f"valid ({first['msg']})").format(**context)
-    return f"{name} must be {rule}" + (", which it is not" if secret else f", got {first['input']!r:.200}")
+    return f"{name} must be {rule}" + (", which it is not" if hide else f", got {first['input']!r:.200}")

@@ -71,7 +71,7 @@ class _Section(CheckedRecord):
     def _refusal(cls, error: ValidationError) -> SettingError:
         table = "" if cls is ForecastSettings else f"{cls.__name__.removesuffix('Settings').lower()}."
         secret = cls is LedgerSettings  # a URL may hold a password
-        return SettingError(first_fault(error, list(cls.__dataclass_fields__), prefix=table, secret=secret))
+        return SettingError(first_fault(error, list(cls.__dataclass_fields__), prefix=table, hide=secret))
 
 
 @dataclass(frozen=True, config=CHECKED)

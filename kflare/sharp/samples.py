@@ -81,7 +81,7 @@ def read_sharp_samples(folder: str | Path, *, flares: FlareList, harp_noaa: str 
     table["region"] = prefix + " " + table["harpnum"].astype("str")
     restored = int(table["restored"].sum())
     notes = [f"{restored} of {len(table)} rows restored, parameters interpolated over up to {longest * 1.6:.0f} h"]
-    agreement = float("nan")
+    share = float("nan")
     if pairs is None:
         table["noaa"] = pd.array([pd.NA] * len(table), dtype="Int64")
         notes.append("no NOAA numbers: the restored rows have no label")
@@ -94,15 +94,13 @@ def read_sharp_samples(folder: str | Path, *, flares: FlareList, harp_noaa: str 
         judged = distributed & ~unknown
         if judged.any():
             same = reaches(table["flux24"], "M") == reaches(listed, "M")
-            agreement = float(same[judged].mean())
+            share = float(same[judged].mean())
         table["flux24"] = table["flux24"].where(distributed, np.where(unknown, np.nan, listed))
         if lost := int((unknown & ~distributed).sum()):
             notes.append(f"{lost} restored rows without NOAA number, or not covered by the flare list, have no label")
-        notes.append(
-            f"flare list and distributed ≥ M labels agree in {100 * agreement:.2f} % of {int(judged.sum())} rows"
-        )
+        notes.append(f"flare list and distributed ≥ M labels agree in {100 * share:.2f} % of {int(judged.sum())} rows")
     order = ["time", "region", "harpnum", "noaa", *COMMON_PARAMETERS, "restored", "flux24"]
-    return SharpSamples(table[order], restored, agreement, tuple(notes), pairs)
+    return SharpSamples(table[order], restored, share, tuple(notes), pairs)
 
 
 def region_flares(samples: SharpSamples, flares: FlareList) -> pd.DataFrame:

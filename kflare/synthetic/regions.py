@@ -139,16 +139,14 @@ class Regions:
         return Patches(self.leading[:, np.newaxis] * flux, x, y, sigma)
 
 
-def emerge_regions(
-    first_day: int, last_day: int, *, seed: int, activity: float, belt: float, leading_north: int
-) -> Regions:
+def emerge_regions(first: int, last: int, *, seed: int, activity: float, belt: float, leading_north: int) -> Regions:
     """Let regions emerge on the whole Sun, a Poisson number each day, in order of emergence.
 
     Both days, proleptic ordinals, are included; a day's regions depend on the day and the seed alone. The latitude has
     a scatter of 6 degrees about `belt` and is limited to 2 to 40 degrees; for the rest see `SyntheticSun`.
     """
     drawn = []
-    for day in range(first_day, last_day + 1):
+    for day in range(first, last + 1):
         random = generator(seed, "emergence", day)
         count = int(random.poisson(_REGIONS_PER_DAY * activity))
         # One row of a fixed width per region, so that no region's parameters hang on another's.

@@ -92,23 +92,21 @@ def verify_classes(
     if unknown := least.keys() - forecasts.keys():
         raise SettingError(f"`thresholds` may name the classes {', '.join(forecasts)}, got {', '.join(unknown)}")
     rows = [
-        pd.DataFrame(
-            {"time": one.time, "region": "" if one.region is None else one.region, name: np.arange(len(one.time))}
-        )
-        for name, one in forecasts.items()
+        pd.DataFrame({"time": of.time, "region": "" if of.region is None else of.region, name: np.arange(len(of.time))})
+        for name, of in forecasts.items()
     ]
     shared = reduce(partial(pd.merge, on=["time", "region"]), rows)
     first, *others = forecasts.values()
-    methods = [method for method in first.probability if all(method in one.probability for one in others)]
+    methods = [method for method in first.probability if all(method in of.probability for of in others)]
     if shared.empty or not methods:
         raise DataError(f"the forecasts of {', '.join(forecasts)} share no {'sample' if methods else 'method'}")
     labels, length, notes = clusters_of(first, settings)
-    events = {name: one.observed[shared[name]] for name, one in forecasts.items()}
+    events = {name: of.observed[shared[name]] for name, of in forecasts.items()}
     name = next(iter(forecasts))
     samples = ClusteredSamples(events[name], labels[shared[name]])
     tables = {}
     for method in methods:
-        yes = {name: one.probability[method][shared[name]] >= least[name] for name, one in forecasts.items()}
+        yes = {name: of.probability[method][shared[name]] >= least[name] for name, of in forecasts.items()}
         tables[method] = ClassTable(yes, events, samples.codes)
     found = samples.resample(
         {method: [[table]] for method, table in tables.items()},
@@ -116,13 +114,13 @@ def verify_classes(
         **settings.resampling(),
     )
     limits = ", ".join(f"{name} from {100 * threshold:g} %" for name, threshold in least.items())
-    notes = [*notes, *(f"{name}: {note}" for name, one in forecasts.items() for note in one.notes)]
+    notes = [*notes, *(f"{name}: {note}" for name, of in forecasts.items() for note in of.notes)]
     lines = [f"{len(shared)} samples; forecast {limits} on", *notes]
     told, files = {}, {}
     for number, (method, table) in enumerate(tables.items(), 1):
         lines += ["", f"{method}; columns: largest class observed", *aligned_columns(table.rows(), left=1)]
         scores = {name: found.interval(method, name) for name in CLASS_SCORES}
-        ends = {name: (one.value, one.lower, one.upper) for name, one in scores.items()}
+        ends = {name: (of.value, of.lower, of.upper) for name, of in scores.items()}
         cells = {name: [number_cell(value) for value in three] for name, three in ends.items()}
         lines += [f"{CLASS_SCORES[name]} {value} ({low} to {high})" for name, (value, low, high) in cells.items()]
         told[method] = {"classes": table.names, "forecast_by_observed": table.counts.tolist(), "scores": plain(ends)}

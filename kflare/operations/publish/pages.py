@@ -178,12 +178,11 @@ def root_pages(data: SiteData, *, pictures: Mapping[str, str]) -> dict[str, str]
     curve = sun_curve(current, forecasts, data.xrays, data.flares)
     common = {"data": data, "current": current, "root": ""}
     now = {"pictures": pictures, "last": forecasts[-1] if forecasts else None, "curve": curve}
+    last_days = {"recent": [shown, *reversed(recent)], "charts": _charts([*recent, shown], since)}
     return {
         "index.html": render("forecast.html", common, **now),
         "wall.html": render("wall.html", common, **now),
-        "recent.html": render(
-            "recent.html", common, recent=[shown, *reversed(recent)], charts=_charts([*recent, shown], since)
-        ),
+        "recent.html": render("recent.html", common, **last_days),
         "verification.html": render("verification.html", common),
         "about.html": render("about.html", common, bounds=getattr(current, "bounds", MarkBounds())),
     }

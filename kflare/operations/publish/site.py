@@ -91,9 +91,8 @@ def _write(data: SiteData, folder: Path) -> None:
         for number, picture in enumerate(data.pictures)
     }
     content: dict[str, str | bytes] = {paths[picture.name]: picture.data for picture in data.pictures}
-    content |= {
-        f"figures/{one.name}.png": one.data for section in (*data.verification, *data.record) for one in section.figures
-    }
+    figures = [one for section in (*data.verification, *data.record) for one in section.figures]
+    content |= {f"figures/{one.name}.png": one.data for one in figures}
     content |= {name: (files(__package__) / "templates" / name).read_text(encoding="utf-8") for name in _ASSETS}
     content |= root_pages(data, pictures=paths)
     content |= archive_files(data, folder, pictures=paths)

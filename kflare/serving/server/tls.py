@@ -92,9 +92,8 @@ def _read(path: Path) -> _Identity:
                 context.verify_mode = ssl.CERT_REQUIRED
         except (ssl.SSLError, ValueError) as error:
             raise SettingError(f"key, certificate or authority in {path} cannot be used: {error}") from error
-    return _Identity(
-        grpc.ssl_server_certificate_configuration([(key, certificate)], authority), context, authority is not None
-    )
+    of_grpc = grpc.ssl_server_certificate_configuration([(key, certificate)], authority)
+    return _Identity(of_grpc, context, authority is not None)
 
 
 def _content(path: Path) -> bytes:
