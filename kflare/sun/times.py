@@ -3,7 +3,8 @@
 import re
 import warnings
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -86,13 +87,18 @@ def utc_from_tai(tai: datetime) -> datetime:
 
     The clock reading in `tai` counts; its time zone is ignored. Before 1960 there is no UTC: DataError.
     """
-    utc: datetime = _astropy_time(tai.replace(tzinfo=None), "tai").utc.to_datetime(leap_second_strict="silent")
+    tai = tai.replace(tzinfo=None)
+    if (ahead := _tai_ahead(tai.date())) is not None:
+        return (tai - ahead).replace(tzinfo=UTC)
+    utc: datetime = _astropy_time(tai, "tai").utc.to_datetime(leap_second_strict="silent")
     return utc.replace(tzinfo=UTC)
 
 
 def tai_from_utc(time: datetime) -> datetime:
     """Clock reading in TAI of an aware time, without a time zone, to the second; DataError as `utc_from_tai`."""
-    tai: datetime = _astropy_time(time.astimezone(UTC).replace(tzinfo=None), "utc").tai.to_datetime()
+    utc = time.astimezone(UTC).replace(tzinfo=None)
+    ahead = _tai_ahead(utc.date())
+    tai: datetime = _astropy_time(utc, "utc").tai.to_datetime() if ahead is None else utc + ahead
     return (tai + timedelta(milliseconds=500)).replace(microsecond=0)
 
 
@@ -181,6 +187,16 @@ def times_since(values: "Float64Array", unit: object, source: str) -> "IntArray"
 def microseconds(times: "pd.Series") -> "IntArray":
     """Microseconds since 1970 of aware times; the smallest integer for NaT."""
     return times.astype("datetime64[us, UTC]").astype("int64").to_numpy()
+
+
+@lru_cache(maxsize=4096)
+def _tai_ahead(day: date) -> timedelta | None:
+    """TAI less UTC where it stays the same from the day before to the day after, which astropy needs long to say."""
+    if not 1972 < day.year < 2099:
+        return None
+    midnights = [datetime.fromordinal(day.toordinal() + n) for n in range(-1, 3)]
+    found = {_astropy_time(one, "utc").tai.to_datetime() - one for one in midnights}
+    return found.pop() if len(found) == 1 else None
 
 
 def _astropy_time(clock: datetime, scale: str) -> Any:

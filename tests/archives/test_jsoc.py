@@ -14,7 +14,8 @@ from kflare.archives.record_headers import complete_header
 from kflare.archives.web import NoAnswerError, NotFoundError, RetryPolicy, Web
 from kflare.errors import DataError, KflareError, SettingError
 from kflare.observations.reading import read_magnetogram
-from kflare.sun.times import tai_from_utc
+from kflare.sun import times
+from kflare.sun.times import tai_from_utc, utc_from_tai
 from tests.standin import StandIn, quick_export, refusing, slot
 
 HASTY = RetryPolicy(connect=0.5, read=0.4, total=3, attempts=3, first_wait=0.01, longest_wait=0.02, poll=0.01)
@@ -42,6 +43,28 @@ def jsoc(sun):
 def test_times_are_asked_for_in_tai(year, seconds):
     assert jsoc_time(datetime(year, 1, 1, tzinfo=UTC)) == f"{year}.01.01_00:00:{seconds}_TAI"
     assert tai_from_utc(datetime(year, 1, 1, tzinfo=UTC)) == datetime(year, 1, 1, 0, 0, seconds)  # noqa: DTZ001
+
+
+@pytest.mark.parametrize("day", ["1965-03-03", "2012-06-29", "2012-06-30", "2012-07-01", "2013-05-05", "2016-12-31"])
+def test_tai_is_what_astropy_says_also_beside_a_leap_second(day):
+    from astropy.time import Time
+
+    for second in (0, 34, 35, 36, 37, 43200.123456, 86364, 86399):
+        clock = datetime.fromisoformat(day) + timedelta(seconds=second)
+        tai = Time(clock, scale="utc").tai.to_datetime() + timedelta(milliseconds=500)
+        assert tai_from_utc(clock.replace(tzinfo=UTC)) == tai.replace(microsecond=0)
+        utc = Time(clock, scale="tai").utc.to_datetime(leap_second_strict="silent")
+        assert utc_from_tai(clock) == utc.replace(tzinfo=UTC)
+
+
+def test_astropy_is_not_asked_for_every_hour_of_an_archive(monkeypatch):
+    asked = []
+    slow = times._astropy_time
+    monkeypatch.setattr(times, "_astropy_time", lambda *given: asked.append(given) or slow(*given))
+    times._tai_ahead.cache_clear()
+    for hour in range(8760):
+        tai_from_utc(datetime(2013, 1, 1, tzinfo=UTC) + hour * HOUR)
+    assert 0 < len(asked) <= 4 * 365  # milliseconds each
 
 
 def test_times_of_aia_are_asked_for_in_utc():
