@@ -24,12 +24,13 @@ def _crossvalidate(args: argparse.Namespace) -> None:
     from kflare.models.fitting import require_both_classes
     from kflare.verification.evaluation import groups_of
 
-    print(*task.notes, sep="\n", file=sys.stderr)
     times, spec = task.samples["time"], task.spec
     folds = splits.year_folds(times, args.test_years) if args.blocks is None else splits.block_folds(times, args.blocks)
+    folds, left_out = splits.trainable_folds(folds, task.observed, event=f"a {spec.event_text}")
+    print(*task.notes, *filter(None, [left_out]), sep="\n", file=sys.stderr)
     mixed = splits.shuffled_folds(folds) if args.shuffled else []
-    for fold in (*folds, *mixed):
-        require_both_classes(task.observed, fold, event=f"test {fold.name}: a {spec.event_text}")
+    for fold in mixed:
+        require_both_classes(task.observed, fold, event=f"shuffled test {fold.name}: a {spec.event_text}")
     tests = np.logical_or.reduce([fold.test for fold in folds])
     groups_of(times[tests], periods=args.periods)  # refused before hours of training
     recipe = recipe_of(args, spec)
@@ -48,7 +49,7 @@ def _crossvalidate(args: argparse.Namespace) -> None:
     wrong = tested(folds=mixed, folder=folder / "shuffled", settings={**settings, "shuffled": 0}) if mixed else None
     text, scores = write_report(
         rows, folds, folder, task=task, seeds=args.seeds, resamples=args.resamples, periods=args.periods,
-        shuffled=wrong, others=args.forecasts, tolerance_minutes=args.tolerance,
+        shuffled=wrong, note=left_out, others=args.forecasts, tolerance_minutes=args.tolerance,
         thresholds=dict(args.forecasts_threshold),
     )  # fmt: skip
     print(json.dumps(scores, indent=2) if args.json else text)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -205,6 +206,30 @@ def test_refuses_years_without_samples_or_events(sun, tmp_path):
     status, _, err = run("defn-c", *common, "--test-years", 2019)
     assert status == 1
     assert "test year 2019: the validation span holds no sample: the samples cover 2011-01-01 to 2013-12" in err
+
+
+def test_a_year_without_events_to_learn_from_is_left_out_and_said(tmp_path):
+    longer = SyntheticSun(datetime(2010, 1, 1, tzinfo=UTC), 1460, seed=0)
+    longer.region_table(longer.times(72)).to_parquet(tmp_path / "regions.parquet")
+    longer.flares.write_csv(tmp_path / "flares.csv")
+    flares = pd.read_csv(tmp_path / "flares.csv")
+    # None of 2010 reaches C: that is all there is to learn from for 2012, but not for 2013.
+    flares.assign(goes_class=flares["goes_class"].where(flares["start"] >= "2011", "B5.0")).to_csv(
+        tmp_path / "flares.csv", index=False
+    )
+    given = ["--regions", tmp_path / "regions.parquet", "--flares", tmp_path / "flares.csv", "--epochs", 1]
+    given += ["--resamples", 20, "--features", "AREA", "R_VALUE", "--output", tmp_path / "cv", "--test-years"]
+    status, out, err = run("defn-c", *given, 2012)
+    assert (status, out) == (1, "")
+    told = r"test 2012: a flare >= C1.0 occurs in none of \d+ samples of the train span"
+    assert re.search(told, err)
+    status, out, err = run("defn-c", *given, 2012, 2013)
+    assert status == 0, err
+    assert re.search(f"Left out: {told}", out)
+    scores = json.loads((tmp_path / "cv" / "scores.json").read_text())["all samples"]
+    assert [fold["name"] for fold in scores["folds"]] == ["2013"]
+    assert "Left out: test 2012" in scores["compared"]
+    assert "Training (2010-2011), Validation (2012), Test (2013)" in out
 
 
 @pytest.fixture

@@ -93,6 +93,25 @@ def block_folds(times: pd.Series, blocks: int) -> list[Fold]:
     return folds
 
 
+def trainable_folds(folds: Iterable[Fold], observed: BoolArray, *, event: str) -> tuple[list[Fold], str]:
+    """The folds in which an event and its absence can be learnt, and which are left out, in a sentence.
+
+    `DataError` if none is left.
+    """
+    from kflare.models.fitting import require_both_classes
+
+    kept, left = [], []
+    for fold in folds:
+        try:
+            require_both_classes(observed, fold, event=f"test {fold.name}: {event}")
+            kept.append(fold)
+        except DataError as error:
+            left.append(str(error))
+    if not kept:
+        raise DataError("; ".join(left))
+    return kept, f"Left out: {'; '.join(left)}" if left else ""
+
+
 def shuffled_folds(folds: Iterable[Fold], *, seed: int = 0) -> list[Fold]:
     """The samples of each fold drawn at random into its spans, as many as before: what Nishizuka et al. (2021) warn of.
 

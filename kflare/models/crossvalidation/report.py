@@ -149,19 +149,20 @@ def _ends(interval: Interval) -> str:
 
 def write_report(
     rows: pd.DataFrame, folds: Sequence[Fold], folder: Path, *, task: "TrainingTask", seeds: Sequence[int],
-    resamples: int, periods: Sequence[NamedPeriod] = (), shuffled: pd.DataFrame | None = None,
+    resamples: int, periods: Sequence[NamedPeriod] = (), shuffled: pd.DataFrame | None = None, note: str = "",
     others: Sequence[Path] = (), tolerance_minutes: float = 48.0,
     thresholds: Mapping[str, float] = MappingProxyType({})
 ) -> tuple[str, dict[str, Any]]:  # fmt: skip
     """Write forecasts.parquet, scores.json and table.md; returns the table and the scores.
 
     `rows` and `folds` are those of `cross_validate`, of the samples of the task, `shuffled` the rows of
-    `shuffled_folds`; `others` are tables of other methods, each compared on the samples that it shares with ours, with
-    `tolerance_minutes` as in `compared` and `thresholds` as in `read_other_forecasts`.
+    `shuffled_folds`, `note` what to say of all samples; `others` are tables of other methods, each compared on the
+    samples that it shares with ours, with `tolerance_minutes` as in `compared` and `thresholds` as in
+    `read_other_forecasts`.
     """
     spec = task.spec
     write_whole(folder / "forecasts.parquet", lambda file: verifiable(rows).to_parquet(file, index=False))
-    boards, notes = {"all samples": scoreboard(rows, resamples=resamples)}, {"all samples": ""}
+    boards, notes = {"all samples": scoreboard(rows, resamples=resamples)}, {"all samples": note}
     tables = [read_other_forecasts(path, by_region="region" in rows, thresholds=thresholds) for path in others]
     if unknown := sorted(set(thresholds) - {"", *(name for table in tables for name in table["method"])}):
         raise SettingError(f'there is a threshold for "{unknown[0]}", but no such method among the other forecasts')
