@@ -43,7 +43,8 @@ class SunArchive(StandIn):
     """The archives of a synthetic Sun, of full disks of `size` pixels.
 
     GOES `satellite` measured the X-rays, on the first `xray_days` only if given. `observed` = (2, 90): JSOC has records
-    of two days in every 90, so that hourly features of many years cost no more than those of a few weeks.
+    of two days in every 90, and GOES of these and the day before, so that hourly features of many years cost no more
+    than those of a few weeks.
     """
 
     def __init__(self, sun, *, size, satellite=15, xray_days=None, observed=(1, 1)):
@@ -88,7 +89,9 @@ class SunArchive(StandIn):
                 return self.xrays(datetime.strptime(found[4], "%Y%m%d").replace(tzinfo=UTC)), "application/netcdf", {}
             days = [first + n * DAY for n in range(31) if (first + n * DAY).month == first.month]
             stem = f"sci_xrsf-l2-avg1m_g{self.satellite}"
-            return listing([f"{stem}_d{day:%Y%m%d}_v1-0-0.nc" for day in days if self.sun.start <= day < self.xray_end])
+            days = [day for day in days if self.sun.start <= day < self.xray_end]
+            there = [day for day in days if self.measures(day) or self.measures(day + DAY)]
+            return listing([f"{stem}_d{day:%Y%m%d}_v1-0-0.nc" for day in there])
         if path.startswith("/SUM/"):
             _, _, series, stamp, wavelength, segment = path.split("/")
             utc = datetime.strptime(stamp, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)

@@ -25,8 +25,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=2, metavar="N", help="of the Sun (default: 2)")
     parser.add_argument("--xray-days", type=int, metavar="N", help="X-ray flux of the first N days only (default: all)")
     parser.add_argument(
-        "--observed", type=int, nargs=2, default=[1, 1], metavar=("N", "M"),
-        help="JSOC has records of N days in every M (default: of all)",
+        "--observed", type=float, nargs=2, default=[1, 1], metavar=("N", "M"),
+        help="JSOC has records of N days in every M, and GOES (default: of all)",
     )  # fmt: skip
     args = parser.parse_args()
     from tests.sun_archive import SunArchive
