@@ -103,17 +103,12 @@ class NrtResult:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; status "data" or "no data", times with Z, age in hours, QUALITY in hexadecimal."""
-        return {
-            "name": self.name,
-            "series": self.series,
-            "status": "no data" if self.time is None else "data",
-            "reason": self.reason,
-            "time": None if self.time is None else f"{self.time:%Y-%m-%dT%H:%M:%SZ}",
-            "age_hours": None if self.age is None else round(self.age.total_seconds() / 3600, 3),
-            "quality": None if self.quality is None else f"0x{self.quality:08x}",
-            "files": [str(path) for path in self.files],
-            "notes": list(self.notes),
-        }
+        time = None if self.time is None else f"{self.time:%Y-%m-%dT%H:%M:%SZ}"
+        age = None if self.age is None else round(self.age.total_seconds() / 3600, 3)
+        quality = None if self.quality is None else f"0x{self.quality:08x}"
+        status, files = "no data" if time is None else "data", [str(path) for path in self.files]
+        known = {"name": self.name, "series": self.series, "status": status, "reason": self.reason, "time": time}
+        return {**known, "age_hours": age, "quality": quality, "files": files, "notes": list(self.notes)}
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,8 @@ def complete_header(source: Path, target: Path, cards: Mapping[str, object]) -> 
 
     Both are FITS files, compressed or not. DataError if `source` holds no image or cannot be read as FITS.
     """
-    with guarded_fits(
-        read_payload(source, what="a FITS file", kinds=("FITS",)),
-        source.name,
-        compressed_images=False,
-        problem="cannot be given its keywords",
-    ) as file:
+    payload, problem = read_payload(source, what="a FITS file", kinds=("FITS",)), "cannot be given its keywords"
+    with guarded_fits(payload, source.name, compressed_images=False, problem=problem) as file:
         # All of them, so that each header is looked at before anything is written.
         image = next((hdu for hdu in list(file) if _holds_image(hdu.header)), None)
         if image is None:

@@ -144,12 +144,9 @@ class Analysis:
             for name, count in self.summary["regions"].items()
         ]
         printed = self.tables["table2"].set_index("Outcome").T.reset_index(names="mean ± RMS deviation")
-        parts = [
-            f"{self.summary['model']}, {self.summary['flaring']}, decided at {decision:.3g}",
-            "\n".join(sizes),
-            self.tables["maps"].to_string(index=False, float_format="%.3f", na_rep="-"),
-            printed.to_string(index=False),
-        ]
+        head = f"{self.summary['model']}, {self.summary['flaring']}, decided at {decision:.3g}"
+        maps = self.tables["maps"].to_string(index=False, float_format="%.3f", na_rep="-")
+        parts = [head, "\n".join(sizes), maps, printed.to_string(index=False)]
         if "alike" in self.tables:
             parts.insert(3, self.tables["alike"].to_string(index=False, float_format="%.3f", na_rep="-"))
         if "figure7" in self.tables:
@@ -265,14 +262,10 @@ def _sizes(images: pd.DataFrame, rows: pd.DataFrame) -> dict[str, Any]:
 
     flaring = rows[rows["flaring"]]
     events = images[images["outcome"].isin(["hit", "miss"])]
-    sizes: dict[str, Any] = {
-        "first": f"{images['time'].min():%Y-%m-%dT%H:%MZ}",
-        "last": f"{images['time'].max():%Y-%m-%dT%H:%MZ}",
-        "images": counts(images["outcome"]),
-        "regions": counts(rows["outcome"]),
-        "flaring_regions": counts(flaring["outcome"]),
-        "flaring_images_without_flaring_region": int((~events["image"].isin(flaring["image"])).sum()),
-    }
+    first, last = (f"{time:%Y-%m-%dT%H:%MZ}" for time in (images["time"].min(), images["time"].max()))
+    sizes: dict[str, Any] = {"first": first, "last": last, "images": counts(images["outcome"])}
+    sizes |= {"regions": counts(rows["outcome"]), "flaring_regions": counts(flaring["outcome"])}
+    sizes["flaring_images_without_flaring_region"] = int((~events["image"].isin(flaring["image"])).sum())
     if "sharp_hours" in rows:
         hours = rows["sharp_hours"].dropna()
         sizes["regions_with_sharp"] = len(hours)

@@ -138,15 +138,11 @@ class Attribution:
     def frame(self) -> Magnetogram:
         """An image without values on the pixels of the network's input: its time, disk and observer."""
         size, cards = self.size, self.header
-        return Magnetogram(
-            np.full((size, size), np.nan, np.float32),
-            self.time,
-            Disk(cards["CRPIX1"] - 1, size - cards["CRPIX2"], cards["RSUN_OBS"] / cards["CDELT1"]),
-            instrument="unknown",
-            source=self.image,
-            observer=Observer(cards["CRLN_OBS"], cards["CRLT_OBS"], cards["DSUN_OBS"]),
-            roll=math.degrees(math.atan2(cards["PC2_1"], cards["PC1_1"])),
-        )
+        data = np.full((size, size), np.nan, np.float32)
+        disk = Disk(cards["CRPIX1"] - 1, size - cards["CRPIX2"], cards["RSUN_OBS"] / cards["CDELT1"])
+        observer = Observer(cards["CRLN_OBS"], cards["CRLT_OBS"], cards["DSUN_OBS"])
+        roll = math.degrees(math.atan2(cards["PC2_1"], cards["PC1_1"]))
+        return Magnetogram(data, self.time, disk, instrument="unknown", source=self.image, observer=observer, roll=roll)
 
     def on_maps(self, image: Magnetogram) -> Magnetogram:
         """The magnetogram on the pixels of the network's input, where the maps lie: gauss, NaN off the disk."""
@@ -221,11 +217,9 @@ def read_attribution(path: str | Path) -> Attribution:
         parts = {hdu.name: hdu for hdu in file}
         first = next(iter(parts.values())).header
         maps = {
-            method: np.stack(
-                [file.pixels(parts[f"{method}_{of}".upper()])[::-1] for of in LABELS], -1, dtype=np.float32
-            )
-            for method in METHODS
-            if method in ("grad_cam", "guided_backprop") or f"{method}_flare".upper() in parts
+            name: np.stack([file.pixels(parts[f"{name}_{of}".upper()])[::-1] for of in LABELS], -1, dtype=np.float32)
+            for name in METHODS
+            if name in ("grad_cam", "guided_backprop") or f"{name}_flare".upper() in parts
         }
         header = parts["GUIDED_BACKPROP_FLARE"].header
         shares = [float(parts[f"GRAD_CAM_{label}".upper()].header.get("SHARE", math.nan)) for label in LABELS]

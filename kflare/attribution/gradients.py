@@ -43,14 +43,11 @@ def line_measures(
     line = patch.crop(lines.inversion) & inside
     boundary = patch.crop(lines.boundary) & inside
     on_line = mean_of(values[line])
-    return {
-        "pil_non_pil": _ratio(on_line, mean_of(values[inside & ~line])),
-        "pil_boundary": _ratio(on_line, mean_of(values[boundary])),
-        "iou": intersection_over_union(line, (values >= strong) & inside),
-        "pil_pixels": int(np.count_nonzero(line)),
-        "boundary_pixels": int(np.count_nonzero(boundary)),
-        "region_pixels": int(np.count_nonzero(inside)),
-    }
+    outside, edge = (_ratio(on_line, mean_of(values[part])) for part in (inside & ~line, boundary))
+    overlap = intersection_over_union(line, (values >= strong) & inside)
+    areas = {"pil_pixels": line, "boundary_pixels": boundary, "region_pixels": inside}
+    counts = {name: int(np.count_nonzero(part)) for name, part in areas.items()}
+    return {"pil_non_pil": outside, "pil_boundary": edge, "iou": overlap, **counts}
 
 
 def table_2(regions: pd.DataFrame, *, of: str = "guided_backprop") -> pd.DataFrame:
@@ -75,16 +72,12 @@ def table_2(regions: pd.DataFrame, *, of: str = "guided_backprop") -> pd.DataFra
 
 def table_2_as_printed(table: pd.DataFrame, *, threshold: str) -> pd.DataFrame:
     """The same as the paper prints it: a row per outcome, "mean ± RMS (regions)" in each cell; ≥`threshold` flares."""
-    cells = table.assign(
-        text=[
-            f"{mean:.3f} ± {rms:.3f} (n = {count})" if count else "–"
-            for mean, rms, count in zip(table["mean"], table["rms"], table["regions"], strict=True)
-        ],
-        heading=[
-            f"{_HEADINGS[measure]}: {'Flaring AR (≥' if flaring else 'Non-flare AR (<'}{threshold})"
-            for measure, flaring in zip(table["measure"], table["flaring"], strict=True)
-        ],
-    )
+    of = {True: "Flaring AR (≥", False: "Non-flare AR (<"}
+    figures = zip(table["mean"], table["rms"], table["regions"], strict=True)
+    text = [f"{mean:.3f} ± {rms:.3f} (n = {count})" if count else "–" for mean, rms, count in figures]
+    kinds = zip(table["measure"], table["flaring"], strict=True)
+    heading = [f"{_HEADINGS[measure]}: {of[flaring]}{threshold})" for measure, flaring in kinds]
+    cells = table.assign(text=text, heading=heading)
     order = cells["heading"].drop_duplicates()
     printed = cells.pivot_table(index="outcome", columns="heading", values="text", aggfunc="first")
     printed = printed.loc[list(OUTCOMES), list(order)].rename(index=str.capitalize)

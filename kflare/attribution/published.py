@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kflare.attribution.attribution_file import Origin, require_methods
 from kflare.errors import ModelError
@@ -86,16 +86,10 @@ class PublishedModel(AttributionModel):
                 f"{', '.join(model_names('image'))}"
             )
         digest = hashlib.sha256((place / MANIFEST).read_bytes()).hexdigest()[:16]
-        return cls(
-            folder=place.resolve(),
-            origin=Origin(str(about["model"]), int(about["version"]), digest),
-            size=int(about["image_size"]),
-            event=str(about["class"])[0],
-            threshold=float(about["decision_threshold"]),
-            methods=methods,
-            reference=reference,
-            byte_range=about.get("data", {}).get("byte_range"),
-        )
+        own: dict[str, Any] = {"size": int(about["image_size"]), "event": str(about["class"])[0]}
+        own |= {"threshold": float(about["decision_threshold"]), "byte_range": about.get("data", {}).get("byte_range")}
+        origin = Origin(str(about["model"]), int(about["version"]), digest)
+        return cls(folder=place.resolve(), origin=origin, methods=methods, reference=reference, **own)
 
     def open(self) -> Ask:
         """Load the signature `attribute`; without one `ModelError` is raised."""

@@ -26,21 +26,13 @@ def _analyse(args: argparse.Namespace) -> None:
         from kflare.attribution.published import PublishedModel
 
         threshold = PublishedModel.find(args.model).threshold
-    found = analyse(
-        attribution_files(args.export, images),
-        images,
-        args.output or args.export / "analysis",
-        flares=read_flares(args.flares, scale=args.flare_scale),
-        regions=read_regions(args.regions),
-        sharp=None if args.sharp is None else read_sharp_daily(args.sharp),
-        days=[day.date() for day in args.days],
-        options=AnalysisOptions(
-            decision_threshold=0.5 if threshold is None else threshold,
-            methods=tuple(args.methods),
-            tolerance_hours=args.tolerance,
-            **{name: getattr(args, name) for name in _SAME},
-        ),
-    )
+    files, output = attribution_files(args.export, images), args.output or args.export / "analysis"
+    flares, regions = read_flares(args.flares, scale=args.flare_scale), read_regions(args.regions)
+    sharp = None if args.sharp is None else read_sharp_daily(args.sharp)
+    decides, same = 0.5 if threshold is None else threshold, {name: getattr(args, name) for name in _SAME}
+    options = AnalysisOptions(decides, tuple(args.methods), tolerance_hours=args.tolerance, **same)
+    days = [day.date() for day in args.days]
+    found = analyse(files, images, output, flares=flares, regions=regions, sharp=sharp, days=days, options=options)
     read = found.images[["image", "byte_range"]].dropna().itertuples(index=False)
     command_line.tell_byte_scale(args.prog, [ByteScale(gauss, "attribution file", image) for image, gauss in read])
     print(json.dumps(found.summary, indent=2) if args.json else found.as_text())

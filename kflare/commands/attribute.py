@@ -28,14 +28,10 @@ def _attribute(args: argparse.Namespace) -> None:
     command_line.quiet_tensorflow()
     images = chosen_images(args)
     source, outcomes = _source(args)
-    settings = Export(
-        (args.output or Path("attributions") / source.origin.model).absolute(),
-        byte_range=args.byte_range,
-        model_range=getattr(source, "byte_range", None),
-        batch_size=args.batch_size,
-        regions=None if args.regions is None else args.regions.absolute(),
-        pictures=args.png,
-    )
+    folder = (args.output or Path("attributions") / source.origin.model).absolute()
+    scales = {"byte_range": args.byte_range, "model_range": getattr(source, "byte_range", None)}
+    regions = None if args.regions is None else args.regions.absolute()
+    settings = Export(folder, batch_size=args.batch_size, regions=regions, pictures=args.png, **scales)
     with settings.held():
         summary, failures = _export(args, images, source, settings, outcomes)
     print(json.dumps(summary, indent=2) if args.json else _as_text(summary))

@@ -100,12 +100,8 @@ def command_options(command: str, what: str | None = None) -> dict[str, dict[str
     """The table's entries of the options of a command, and of one of its commands too, by name as it is typed."""
     groups = _table()[command]
     inner = {} if what is None else groups["commands"][what]
-    return {
-        name: arguments
-        for title, options in (*groups.items(), *inner.items())
-        if title not in ("commands", "about")
-        for name, arguments in _spelled_out(options)
-    }
+    kinds = [options for title, options in (*groups.items(), *inner.items()) if title not in ("commands", "about")]
+    return {name: arguments for options in kinds for name, arguments in _spelled_out(options)}
 
 
 def refuse_idle_options(parser: argparse.ArgumentParser, command: str, argv: Sequence[str] | None) -> None:

@@ -22,17 +22,11 @@ def _list(options: argparse.Namespace) -> None:
     from kflare.serving.server.version_labels import labels_of
 
     labels = labels_of(options.config) if options.config else {}
-    rows: list[dict[str, Any]] = [
-        {
-            "model": release.model,
-            "version": release.version,
-            "event": release.metadata.get("event"),
-            "labels": sorted(k for k, number in labels.get(release.model, {}).items() if number == release.version),
-            "withdrawn": release.withdrawn,
-            "path": str(release.path),
-        }
-        for release in list_releases(options.models)
-    ]
+    rows: list[dict[str, Any]] = []
+    for one in list_releases(options.models):
+        own = sorted(name for name, number in labels.get(one.model, {}).items() if number == one.version)
+        row = {"model": one.model, "version": one.version, "event": one.metadata.get("event"), "labels": own}
+        rows.append(row | {"withdrawn": one.withdrawn, "path": str(one.path)})
     if options.json:
         print(json.dumps(rows, indent=2))
         return

@@ -57,29 +57,16 @@ def _run(options: argparse.Namespace, events: "SimpleQueue[BaseException | str]"
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
     gc.freeze()  # the modules stay for good: the collection after unloading a version need not visit them
     models = [] if options.config is None else read_models_config(options.config, folder=options.models)
-    limits = Limits(
-        message_bytes=options.max_message_mib * 2**20,
-        rows=options.max_rows,
-        work_bytes=max(options.max_work_mib, options.max_message_mib) * 2**20,
-        run_bytes=options.max_run_mib * 2**20,
-        requests=options.max_requests,
-    )
-    server = Server(
-        models,
-        folder=options.models,
-        **{name: getattr(options, name) for name in ("host", "port", "poll_seconds", "tensor_content")},
-        trust=Trust(
-            unpublished=options.allow_unpublished,
-            any_operation=options.allow_any_operation,
-            key=options.trusted_key and read_public_key(options.trusted_key),
-        ),
-        batching=options.batching_parameters_file and BatchingParameters.read(options.batching_parameters_file),
-        own_batching=options.enable_per_model_batching_parameters,
-        limits=limits,
-        tls=options.ssl_config_file and ServerTls(options.ssl_config_file),
-        rest_port=options.rest_api_port,
-        metrics_path=_metrics_path(options.monitoring_config_file),
-    )
+    message, work, run = (mib * 2**20 for mib in (options.max_message_mib, options.max_work_mib, options.max_run_mib))
+    limits = Limits(message, options.max_rows, max(work, message), run, options.max_requests)
+    key = options.trusted_key and read_public_key(options.trusted_key)
+    trust = Trust(unpublished=options.allow_unpublished, any_operation=options.allow_any_operation, key=key)
+    batching = options.batching_parameters_file and BatchingParameters.read(options.batching_parameters_file)
+    given = {name: getattr(options, name) for name in ("host", "port", "poll_seconds", "tensor_content")}
+    given |= {"own_batching": options.enable_per_model_batching_parameters, "rest_port": options.rest_api_port}
+    given["metrics_path"] = _metrics_path(options.monitoring_config_file)
+    tls = options.ssl_config_file and ServerTls(options.ssl_config_file)
+    server = Server(models, folder=options.models, trust=trust, batching=batching, limits=limits, tls=tls, **given)
     if options.config is None:
         what = ", ".join(sorted(one.name for one in options.models.iterdir() if one.is_dir() and one.name[0] != "."))
     else:

@@ -160,13 +160,10 @@ class FlareList:
         saturated &= (table["satellite"] <= _LAST_SATURATED).fillna(value=True).to_numpy(dtype=bool)
         great = saturated & ((table["start"] - _GREATEST[0]).abs() < pd.Timedelta(minutes=30)).to_numpy()
         letters = table["goes_class"][scaled].str[0]
-        counts = {
-            "rescaled": scaled,
-            "edge_of_class": scaled & table["goes_class"].str.fullmatch("[ABCM]7(?:[.]0*)?").to_numpy(),
-            "saturated": saturated & ~great,
-            "estimated": great,
-            "none_below_c": scaled & (len(letters) >= _ENOUGH and not letters.isin(["A", "B"]).any()),
-        }
+        seven = table["goes_class"].str.fullmatch("[ABCM]7(?:[.]0*)?").to_numpy()
+        none_below = len(letters) >= _ENOUGH and not letters.isin(["A", "B"]).any()
+        counts = {"rescaled": scaled, "edge_of_class": scaled & seven, "saturated": saturated & ~great}
+        counts |= {"estimated": great, "none_below_c": scaled & none_below}
         repairs = {**self.repairs, **{name: int(where.sum()) for name, where in counts.items() if where.any()}}
         table = table.assign(goes_class=classes.mask(great, _GREATEST[1]))
         return replace(self, table=table, repairs=repairs, scale="irradiance")

@@ -233,13 +233,9 @@ def _xray_row(day: date, clocks: Sequence[str], particulars: Sequence[str]) -> d
     if split:
         particulars = ["".join(particulars[:2]), *particulars[2:]]
     regions = [field for field in particulars[1:] if _REGION.fullmatch(field)]
-    return {
-        "start": f"{day} {begin[:2]}:{begin[2:]}" if begin else "",
-        "peak": peak,
-        "end": end,
-        "goes_class": particulars[0] if particulars else "",
-        "noaa": regions[-1] if regions else "",
-    }
+    start, goes_class = f"{day} {begin[:2]}:{begin[2:]}" if begin else "", next(iter(particulars), "")
+    noaa = regions[-1] if regions else ""
+    return {"start": start, "peak": peak, "end": end, "goes_class": goes_class, "noaa": noaa}
 
 
 def _date_of(text: str, layout: str) -> date | None:
@@ -280,13 +276,10 @@ def _plain_cells(payload: bytes) -> pd.DataFrame | None:
     if b'"' in payload or b"\0" in payload:
         return None
     names = list(pd.read_csv(io.BytesIO(payload), nrows=0, encoding="utf-8-sig").columns)
+    read, parse = csv.ReadOptions(column_names=names, skip_rows=1), csv.ParseOptions(quote_char=False)
+    convert = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
     try:
-        cells = csv.read_csv(
-            io.BytesIO(payload),
-            csv.ReadOptions(column_names=names, skip_rows=1),
-            csv.ParseOptions(quote_char=False),
-            csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-        )
+        cells = csv.read_csv(io.BytesIO(payload), read, parse, convert)
     except pa.ArrowException:
         return None
     return cells.to_pandas()

@@ -190,13 +190,10 @@ def _classes(text: pd.Series) -> pd.DataFrame:
     # NGDC leaves the point out: who can tell M10 from M1.0? An X20 is what it says, since nothing is above X.
     pointless = number.str.fullmatch("[0-9]{2,}").fillna(value=False) & letter.ne("X")
     limit = parts[["above", "over", "more"]].fillna("").ne("").any(axis=1)
-    written = {
-        "goes_class": (letter + digits).where(~pointless, "").fillna(""),
-        "decimal_commas": number.str.contains(",", regex=False).fillna(value=False),
-        "classes_without_number": bare,
-        "lower_limits": limit & letter.notna(),
-    }
-    return pd.DataFrame(written)
+    goes_class = (letter + digits).where(~pointless, "").fillna("")
+    commas = number.str.contains(",", regex=False).fillna(value=False)
+    written = {"goes_class": goes_class, "decimal_commas": commas, "classes_without_number": bare}
+    return pd.DataFrame(written | {"lower_limits": limit & letter.notna()})
 
 
 def _starts(raw: pd.DataFrame, source: str) -> pd.Series:

@@ -86,18 +86,11 @@ def read_srs(path: str | Path) -> pd.DataFrame:
         (rows["ar_noaanum"], noaa.notna(), "a number such as 11875"),
     )
     classes = rows["Z"].astype("str").str.strip().str.upper()
-    table = pd.DataFrame(
-        {
-            "time": issued.dt.normalize(),
-            "issued": issued,
-            "noaa": noaa,
-            "lon": lon * np.where(place[2] == "W", 1, -1),
-            "lat": lat * np.where(place[0] == "N", 1, -1),
-            "area_uhem": plausible_numbers(rows["AREA"], str(path), low=0, high=_LARGEST),
-            "extent": plausible_numbers(rows["Longitude_extent"], str(path), low=0, high=_LONGEST),
-            "mcintosh": classes.where(classes.str.fullmatch(_MCINTOSH), "").fillna(""),
-        }
-    )
+    lon, lat = lon * np.where(place[2] == "W", 1, -1), lat * np.where(place[0] == "N", 1, -1)
+    table = pd.DataFrame({"time": issued.dt.normalize(), "issued": issued, "noaa": noaa, "lon": lon, "lat": lat})
+    table["area_uhem"] = plausible_numbers(rows["AREA"], str(path), low=0, high=_LARGEST)
+    table["extent"] = plausible_numbers(rows["Longitude_extent"], str(path), low=0, high=_LONGEST)
+    table["mcintosh"] = classes.where(classes.str.fullmatch(_MCINTOSH), "").fillna("")
     return _once(table[keep].astype({"noaa": "int64"}), path)
 
 

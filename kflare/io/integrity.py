@@ -7,7 +7,7 @@ HTML with status 200, and a broken connection leaves the beginning of a file: ne
 import json
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -123,14 +123,9 @@ def _incomplete_text(file: BinaryIO, _: int) -> str | None:
     return "no text: it holds zero bytes" if b"\x00" in file.read(1 << 16) else None
 
 
-_INCOMPLETE = {
-    "FITS": _incomplete_fits,
-    "JPEG": _incomplete_jpeg,
-    "JP2": _incomplete_jp2,
-    "netCDF": _incomplete_netcdf,
-    "JSON": _incomplete_json,
-    "text": _incomplete_text,
-}
+_INCOMPLETE: dict[str, Callable[[BinaryIO, int], str | None]]
+_INCOMPLETE = {"FITS": _incomplete_fits, "JPEG": _incomplete_jpeg, "JP2": _incomplete_jp2}
+_INCOMPLETE |= {"netCDF": _incomplete_netcdf, "JSON": _incomplete_json, "text": _incomplete_text}
 _FORMATS = {"FITS": ("FITS",), "JPEG": ("JPEG",), "JP2": ("JP2",), "netCDF": ("netCDF-3", "netCDF-4")}
 #: Kinds of file that can be judged.
 KINDS = tuple(_INCOMPLETE)

@@ -92,16 +92,11 @@ def _dask_executor(
         cluster = None
         if scheduler is None:
             share = str(max(1, (os.cpu_count() or 1) // workers))
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                # None would listen on port 8787 of all addresses, and warn where another run does.
-                dashboard_address="127.0.0.1:0",
-                memory_limit=0,
-                # At the end its nannies would warn of each worker that TensorFlow keeps from leaving at once.
-                silence_logs=logging.ERROR,
-                env={"TF_NUM_INTRAOP_THREADS": share, "TF_NUM_INTEROP_THREADS": "1"},
-            )
+            # The default would be port 8787 of all addresses, with a warning where another run has it. At the end its
+            # nannies would warn of each worker that TensorFlow keeps from leaving at once.
+            quiet = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.ERROR}
+            env = {"TF_NUM_INTRAOP_THREADS": share, "TF_NUM_INTEROP_THREADS": "1"}
+            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0, env=env, **quiet)
             stack.callback(_close, cluster)
         client = stack.enter_context(_client(cluster or scheduler, scheduler or "this machine", timeout))
         if cluster is not None:

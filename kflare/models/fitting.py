@@ -128,14 +128,10 @@ def model_metadata(
     fitted: FittedNetwork, *, event: str, times: pd.Series, split: Split, data: Mapping[str, Any], fingerprint: str
 ) -> dict[str, Any]:
     """The part of `kflare.json` that every model has: what it forecasts, from which data, and what it is worth."""
-    spans = {
-        span: {
-            "first": times[mask].min().isoformat(),
-            "last": times[mask].max().isoformat(),
-            "samples": int(mask.sum()),
-        }
-        for span, mask in split.parts().items()
-    }
+    spans: dict[str, dict[str, Any]] = {}
+    for span, mask in split.parts().items():
+        seen = times[mask]
+        spans[span] = {"first": seen.min().isoformat(), "last": seen.max().isoformat(), "samples": len(seen)}
     packages = ("kflare", "tensorflow", "keras", "numpy", "tf-keras-vis")
     return {
         "event": f"largest flare >= {event}1.0 starting within {LEAD_HOURS:.0f} h", "class": f"{event}+",

@@ -125,13 +125,10 @@ def publish_region_model(
     rows = pd.concat([rows, unmeasured], ignore_index=True)
     probabilities = fitted.model(scaling.of_table(rows), training=False).numpy()
     probabilities[-1] = np.nan  # of nothing there is no forecast
-    expected = {
-        "probability": probabilities[:, 1],
-        "probabilities": probabilities,
-        **{name: value.numpy() for name, value in fitted.calibration.outputs(probabilities[:, 1]).items()},
-        "imputed": rows.isna().sum(axis=1).to_numpy(np.int32),
-        "usable": rows.notna().any(axis=1).to_numpy(),
-    }
+    expected = {"probability": probabilities[:, 1], "probabilities": probabilities}
+    expected |= {name: one.numpy() for name, one in fitted.calibration.outputs(probabilities[:, 1]).items()}
+    expected["imputed"] = rows.isna().sum(axis=1).to_numpy(np.int32)
+    expected["usable"] = rows.notna().any(axis=1).to_numpy()
     inputs = {column: rows[column].to_numpy(np.float32) for column in names}
 
     disk = fitted.disk_calibration

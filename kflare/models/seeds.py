@@ -111,17 +111,11 @@ def write_summary(
     for name, mask in split.parts().items():
         events, seen = int(task.observed[mask].sum()), task.samples["time"][mask]
         spans.append(f"{name}: {seen.min():%Y-%m-%d} to {seen.max():%Y-%m-%d}, {events} events in {len(seen)} samples")
-    summary = {
-        "model": task.spec.name,
-        "spans": spans,
-        "validation": validation,
-        "class_weights": list(recipes[0].class_weights),
-        "seeds": [
-            {"seed": recipe.seed, "scores": [e.as_json() for e in fitted.evaluations]}
-            for recipe, fitted in zip(recipes, fits, strict=True)
-        ],
-        "published": None if published is None else str(published),
-    }
+    runs = zip(recipes, fits, strict=True)
+    seeds = [{"seed": recipe.seed, "scores": [e.as_json() for e in fitted.evaluations]} for recipe, fitted in runs]
+    summary: dict[str, Any] = {"model": task.spec.name, "spans": spans, "validation": validation}
+    summary |= {"class_weights": list(recipes[0].class_weights), "seeds": seeds}
+    summary["published"] = None if published is None else str(published)
     lines = [f"{task.spec.name}: {task.spec.event_text} within 24 h; threshold and calibration from validation data"]
     lines += [*spans, f"the validation span is {validation}"]
     for recipe, fitted in zip(recipes, fits, strict=True):

@@ -230,19 +230,10 @@ def train(
             if run.last_weights is not None:
                 model.optimizer.build(model.trainable_variables)  # or its state would not be restored
                 load_weights(model, run.last_weights)
-            model.fit(
-                training,
-                initial_epoch=len(run.epochs),
-                epochs=recipe.epochs,
-                shuffle=False,  # the pipeline does it
-                steps_per_epoch=steps,
-                verbose=0,
-                callbacks=[
-                    ValidationSkill(run, validation, observed, recipe),
-                    keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False),
-                    told,
-                ],
-            )
+            board = keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False)
+            callbacks = [ValidationSkill(run, validation, observed, recipe), board, told]
+            epochs = {"initial_epoch": len(run.epochs), "epochs": recipe.epochs, "steps_per_epoch": steps}
+            model.fit(training, shuffle=False, verbose=0, callbacks=callbacks, **epochs)  # the pipeline shuffles
     load_weights(model, run.best_weights)
 
 

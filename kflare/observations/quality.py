@@ -81,14 +81,8 @@ class QualityPolicy:
             )
 
 
-POLICIES = {
-    policy.name: policy
-    for policy in (
-        QualityPolicy("default"),
-        QualityPolicy("strict", hmi_reject=_ALL & ~_NOCOSMICRAY, mdi_reject=_ALL & ~_NOTPRIME60, max_missing=0.001),
-        QualityPolicy("any", refuses=False),
-    )
-}
+_STRICT = QualityPolicy("strict", hmi_reject=_ALL & ~_NOCOSMICRAY, mdi_reject=_ALL & ~_NOTPRIME60, max_missing=0.001)
+POLICIES = {policy.name: policy for policy in (QualityPolicy("default"), _STRICT, QualityPolicy("any", refuses=False))}
 """The policies with a name."""
 
 # Clocks differ a little; a header that is ahead by more than this is wrong.

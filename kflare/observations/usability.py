@@ -38,19 +38,14 @@ def require_usable(image: Magnetogram) -> Magnetogram:
     side, strength = image.data.shape[0], np.abs(image.data)
     beyond = float(np.mean(strength > LARGEST_FIELD))
     measured = float(np.mean(strength <= LARGEST_FIELD))
+    low, high = np.nanmin(image.data, initial=np.inf), np.nanmax(image.data, initial=-np.inf)
+    gauss = f"hold gauss, at most {LARGEST_FIELD:,.0f} in strength, and NaN where nothing was measured"
+    strongest = f"{np.nanmax(strength, initial=0):g} G, and {beyond:.1%} of the pixels beyond"
     for good, rule, seen in (
         (side >= LEAST_SIDE, f"be at least {LEAST_SIDE} pixels wide", f"{side}"),
-        (
-            beyond <= MOST_BEYOND,
-            f"hold gauss, at most {LARGEST_FIELD:,.0f} in strength, and NaN where nothing was measured",
-            f"{np.nanmax(strength, initial=0):g} G, and {beyond:.1%} of the pixels beyond",
-        ),
+        (beyond <= MOST_BEYOND, gauss, strongest),
         (measured >= LEAST_COVERAGE, f"have measured at least {LEAST_COVERAGE:.0%} of its pixels", f"{measured:.1%}"),
-        (
-            bool((image.data > 0).any() and (image.data < 0).any()),
-            "hold field of both polarities",
-            f"{np.nanmin(image.data, initial=np.inf):g} to {np.nanmax(image.data, initial=-np.inf):g} G",
-        ),
+        (low < 0 < high, "hold field of both polarities", f"{low:g} to {high:g} G"),
     ):
         if not good:
             raise DataError(f"`{image.source}`: a magnetogram to forecast from must {rule}, got {seen}")

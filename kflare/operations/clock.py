@@ -155,15 +155,10 @@ def record_missed(settings: ForecastSettings, *, ledger: Ledger, log: EventLog, 
     last = ledger.last_observed() or ledger.last_issue(now)
     if last is None:
         return []
-    recorded = []
+    recorded, why = [], "not run: the machine, the schedule or the ledger was not running at the time"
     for issue in issue_times(settings.schedule.hours, last, now - timedelta(minutes=settings.schedule.grace_minutes)):
-        outage = Outage(
-            cycle_name(issue),
-            issue,
-            "not run: the machine, the schedule or the ledger was not running at the time",
-            next_issue=next_issue(settings.schedule.hours, issue),
-            software=__version__,
-        )
+        following = next_issue(settings.schedule.hours, issue)
+        outage = Outage(cycle_name(issue), issue, why, next_issue=following, software=__version__)
         if ledger.record_missed(outage, recorded=now):
             log.of_cycle(outage.cycle_id)("missed", issue=utc_text(issue))
             recorded.append(outage)

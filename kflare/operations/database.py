@@ -24,15 +24,9 @@ _POSTGRESQL_LOCK: Final = 7_365_201
 _BUSY_SECONDS: Final = 60.0
 # What the database's own defaults must not change: how times and numbers are written, what a transaction sees and when
 # it is on the disk, and for how long is waited.
-_SESSION: Final = {
-    "default_transaction_isolation": "read committed",
-    "synchronous_commit": "on",
-    "DateStyle": "ISO, YMD",
-    "TimeZone": "UTC",
-    "extra_float_digits": "1",
-    "standard_conforming_strings": "on",
-    "lock_timeout": f"{_BUSY_SECONDS:.0f}s",
-}
+_SESSION = {"default_transaction_isolation": "read committed", "synchronous_commit": "on", "DateStyle": "ISO, YMD"}
+_SESSION |= {"TimeZone": "UTC", "extra_float_digits": "1", "standard_conforming_strings": "on"}
+_SESSION["lock_timeout"] = f"{_BUSY_SECONDS:.0f}s"
 # Of small pages a row that goes on over several of them fills more; a ledger that is there keeps its own.
 _SQLITE: Final = ("page_size = 1024", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
 # Of the query of a URL: where the server is, and how it is spoken to.

@@ -38,11 +38,7 @@ FLARE_LAG: Final = timedelta(hours=3)
 _LATER: Final = timedelta(minutes=10)
 _NEAR: Final = timedelta(minutes=30)
 # What the changes over so many hours compare with (`kflare/regions/*_features.csv`).
-_EARLIER: Final = {
-    24: ("magnetogram", "vector_field", "aia_131", "aia_1600"),
-    12: ("magnetogram",),
-    2: ("magnetogram",),
-}
+_EARLIER = {24: ("magnetogram", "vector_field", "aia_131", "aia_1600"), 12: ("magnetogram",), 2: ("magnetogram",)}
 _PRESENT: Final = timedelta(hours=3)
 
 
@@ -105,14 +101,12 @@ def fetch_inputs(
     observations = None if seen is None else _observation_set(seen, {one.name: one for one in found.results}, hot)
     before = [_observation_set(one["magnetogram"].time, one) for one in earlier.values() if one["magnetogram"].time]
     # They are published: without passwords, and without where the office keeps its files.
-    told = tuple(
-        replace(
-            one, record=without_passwords(one.record), note=without_passwords(one.note).replace(f"{data.folder}/", "")
-        )
-        for one in records
-    )
+    told = []
+    for one in records:
+        note = without_passwords(one.note).replace(f"{data.folder}/", "")
+        told.append(replace(one, record=without_passwords(one.record), note=note))
     feeds = found["goes_flares"], found["goes_events"]
-    return CycleInputs(told, *feeds, observations, files, xray, srs, tuple(before), swpc)
+    return CycleInputs(tuple(told), *feeds, observations, files, xray, srs, tuple(before), swpc)
 
 
 def newest_measurement(settings: ForecastSettings) -> datetime | None:
@@ -144,14 +138,11 @@ def _observation_set(seen: datetime, found: Mapping[str, NrtResult], hot: Sequen
 
     vector = found["vector_field"].records if "vector_field" in found else ()
     first, second = hot or (None, None)
-    return ObservationSet(
-        seen,
-        found["magnetogram"].files[0],
-        {int(record.group): record.files for record in vector if record.group.isdecimal()},
-        max((record.time for record in vector), key=lambda time: abs(time - seen), default=None),
-        image(found.get("aia_1600"), 0),
-        (image(found.get("aia_131"), 0), image(first, 1), image(second, 2)),
-    )
+    of_harp = {int(record.group): record.files for record in vector if record.group.isdecimal()}
+    farthest = max((record.time for record in vector), key=lambda time: abs(time - seen), default=None)
+    hottest = image(found.get("aia_131"), 0), image(first, 1), image(second, 2)
+    aia_1600 = image(found.get("aia_1600"), 0)
+    return ObservationSet(seen, found["magnetogram"].files[0], of_harp, farthest, aia_1600, hottest)
 
 
 def record_feed_flares(

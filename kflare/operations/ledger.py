@@ -241,24 +241,12 @@ class Ledger:
 
 
 def _cycle_row(cycle: Forecast | Outage, tracker: Mapping[str, Any] | None, recorded: datetime) -> dict[str, Any]:
-    row = {
-        "cycle_id": cycle.cycle_id,
-        "issue": cycle.issue,
-        "recorded": recorded,
-        "software": cycle.software,
-        "tracker": None if tracker is None else _as_text(tracker),
-        "document": _as_text(cycle.as_json()),
-    }
+    row = {"cycle_id": cycle.cycle_id, "issue": cycle.issue, "recorded": recorded, "software": cycle.software}
+    row |= {"tracker": None if tracker is None else _as_text(tracker), "document": _as_text(cycle.as_json())}
     if isinstance(cycle, Outage):
         return row | {"kind": "outage", "reason": cycle.reason}
-    return row | {
-        "kind": "forecast",
-        "rung": cycle.rung,
-        "reason": cycle.rung_reason,
-        "data_time": cycle.data_time,
-        "window_start": cycle.window_start,
-        "window_end": cycle.window_end,
-    }
+    row |= {"kind": "forecast", "rung": cycle.rung, "reason": cycle.rung_reason}
+    return row | {name: getattr(cycle, name) for name in ("data_time", "window_start", "window_end")}
 
 
 def _append(connection: Connection, cycle: Forecast | Outage, features: "pd.DataFrame | None") -> None:

@@ -67,12 +67,9 @@ def probabilities_table(ask: _Ask, since: datetime, until: datetime, *, regions:
     for name in ("time", "window_start", "window_end"):
         table[name] = pd.to_datetime(table[name], utc=True)
     table[["network", "calibrated"]] = table[["network", "calibrated"]].astype(float)
-    table = table.assign(
-        probability=table["network"].fillna(table["calibrated"]),
-        region=table["region"].where(table["method"] == "region", FULL_DISK),
-        method=table["method"].map(_METHODS),
-        rank=table["method"].map(list(_METHODS).index),
-    )
+    source, table["probability"] = table["method"], table["network"].fillna(table["calibrated"])
+    table["region"] = table["region"].where(source == "region", FULL_DISK)
+    table = table.assign(method=source.map(_METHODS), rank=source.map(list(_METHODS).index))
     return table.sort_values(["time", "rank", "number", "threshold"], ignore_index=True)
 
 

@@ -154,23 +154,10 @@ def region_forecasts(
             status = "no data"
         else:
             status = "forecast" if probability else "no answer"
-        found.append(
-            RegionForecast(
-                number=region.number,
-                region=str(row["region"]),
-                noaa=noaa,
-                harp=() if pd.isna(row["harpnum"]) else (int(row["harpnum"]),),
-                lon=region.lon,
-                lat=region.lat,
-                box=tuple(min(max(edge / size, 0.0), 1.0) for edge in region.box),
-                status=status,
-                probability=probability,
-                imputed=imputed,
-                remarks=(
-                    *([f"{imputed} features imputed"] if imputed else ()),
-                    *(["no NOAA number"] if not noaa else ()),
-                ),
-                recent_flares=() if recent is None else flare_texts(recent[recent["noaa"].isin(noaa)]),
-            )
-        )
+        harp = () if pd.isna(row["harpnum"]) else (int(row["harpnum"]),)
+        box = tuple(min(max(edge / size, 0.0), 1.0) for edge in region.box)
+        where = region.number, str(row["region"]), noaa, harp, region.lon, region.lat, box
+        remarks = *([f"{imputed} features imputed"] if imputed else ()), *(["no NOAA number"] if not noaa else ())
+        flared = () if recent is None else flare_texts(recent[recent["noaa"].isin(noaa)])
+        found.append(RegionForecast(*where, status, probability, imputed, remarks, flared))
     return tuple(found)

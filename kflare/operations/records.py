@@ -43,12 +43,8 @@ def _utc(time: object) -> object:
     return time
 
 
-Utc = Annotated[
-    datetime,
-    BeforeValidator(_utc),
-    PlainSerializer(utc_text, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"}),
-]
+_SCHEMA: Final = WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"})
+Utc = Annotated[datetime, BeforeValidator(_utc), PlainSerializer(utc_text, return_type=str), _SCHEMA]
 """A time that must be aware and UTC; in JSON as `utc_text` writes it."""
 
 

@@ -37,28 +37,16 @@ class UtcTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
 
 
-_TYPES: Final = {
-    "text": Text,
-    "time": UtcTime,
-    "real": Float,
-    "integer": Integer,
-    "long": BigInteger,
-    "bytes": LargeBinary,
-}
+_TYPES = {"text": Text, "time": UtcTime, "real": Float, "integer": Integer, "long": BigInteger, "bytes": LargeBinary}
 
 
 def _column(row: dict[str, str]) -> Column[Any]:
     rules, (kind, *size) = row["rules"].split(), row["type"].split()
-    return Column(
-        row["column"],
-        String(int(size[0])) if size else _TYPES[kind],
-        *([ForeignKey("cycles.cycle_id")] if "of-cycle" in rules else []),
-        primary_key="key" in rules,
-        nullable=not {"key", "needed"} & set(rules),
-        autoincrement="auto" if "counted" in rules else False,
-        unique="unique" in rules or None,
-        index="index" in rules or None,
-    )
+    of_cycle = [ForeignKey("cycles.cycle_id")] if "of-cycle" in rules else []
+    given: dict[str, Any] = {name: name in rules or None for name in ("unique", "index")}
+    given |= {"primary_key": "key" in rules, "autoincrement": "auto" if "counted" in rules else False}
+    type_ = String(int(size[0])) if size else _TYPES[kind]
+    return Column(row["column"], type_, *of_cycle, nullable=not {"key", "needed"} & set(rules), **given)
 
 
 metadata = MetaData()

@@ -35,26 +35,17 @@ def status(settings: ForecastSettings, ledger: Ledger, *, now: datetime) -> dict
     cycle = None if last is None else ledger.cycle(last)
     due = latest_issue(hours, now - grace)
     overdue = last is None or last < due
-    found: dict[str, Any] = {
-        "state": "overdue" if overdue or cycle is None else outcome_of(cycle),
-        "now": utc_text(now),
-        "next_issue": utc_text(next_issue(hours, now)),
-        "last_issue": None if last is None else utc_text(last),
-        "kept": [str(path) for path in kept_files(settings)],
-        "records": 0 if link is None else link[0],
-        "digest": None if link is None else link[1],
-    }
+    state, (number, digest) = "overdue" if overdue or cycle is None else outcome_of(cycle), link or (0, None)
+    found: dict[str, Any] = {"state": state, "now": utc_text(now), "next_issue": utc_text(next_issue(hours, now))}
+    found |= {"last_issue": last and utc_text(last), "kept": [str(path) for path in kept_files(settings)]}
+    found |= {"records": number, "digest": digest}
     if cycle is not None:
         found |= {"cycle": cycle.cycle_id, "details": list(cycle.details)}
         found["hours_since_issue"] = round((now - cycle.issue).total_seconds() / 3600, 2)
     if isinstance(cycle, Forecast):
-        found |= {
-            "rung": cycle.rung,
-            "reason": cycle.rung_reason,
-            "mark": cycle.mark,
-            "data_time": None if cycle.data_time is None else utc_text(cycle.data_time),
-            "models": {model.name: model.version for model in cycle.models},
-        }
+        seen = None if cycle.data_time is None else utc_text(cycle.data_time)
+        found |= {"rung": cycle.rung, "reason": cycle.rung_reason, "mark": cycle.mark, "data_time": seen}
+        found["models"] = {model.name: model.version for model in cycle.models}
     elif isinstance(cycle, Outage):
         found["reason"] = cycle.reason
     if doubt := clock_behind(now, settings, newest=None, last=ledger.last_run()):

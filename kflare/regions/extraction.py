@@ -60,12 +60,8 @@ class Extraction:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, to tell one run from another."""
-        return {
-            "detection": asdict(self.detection),
-            "disambiguation": self.disambiguation,
-            "tolerance_minutes": self.tolerance.total_seconds() / 60,
-            "policy": self.policy,
-        }
+        known = {"detection": asdict(self.detection), "disambiguation": self.disambiguation}
+        return known | {"tolerance_minutes": self.tolerance.total_seconds() / 60, "policy": self.policy}
 
 
 @dataclass(frozen=True, eq=False)

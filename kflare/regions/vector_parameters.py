@@ -101,14 +101,9 @@ def sharp_parameters(patch: Patch, *, potential: Potential = greenpot) -> dict[s
         cosine = (x * px + y * py + z * z) / np.sqrt((x * x + y * y + z * z) * (px * px + py * py + z * z))
     # Rounding may leave ±1; where a field vanishes there is no angle.
     shear = np.degrees(np.arccos(np.clip(cosine[np.isfinite(cosine)], -1, 1)))
-    out |= {
-        "MEANPOT": _mean(excess) / (8 * math.pi),
-        "TOTPOT": float(excess.sum()) * area / (8 * math.pi),
-        "MEANSHR": _mean(shear),
-        "SHRGT45": 100 * _mean((shear > 45).astype(np.float64)),
-        "R_VALUE": r_value(patch) if patch.los is not None else math.nan,
-    }
-    return out
+    out |= {"MEANPOT": _mean(excess) / (8 * math.pi), "TOTPOT": float(excess.sum()) * area / (8 * math.pi)}
+    out |= {"MEANSHR": _mean(shear), "SHRGT45": 100 * _mean((shear > 45).astype(np.float64))}
+    return out | {"R_VALUE": r_value(patch) if patch.los is not None else math.nan}
 
 
 def vector_features(patch: Patch) -> dict[str, float]:

@@ -20,14 +20,8 @@ LEAST_MEASURED: Final = 0.5
 
 _MAXIMUM, _MEAN, _LOG_MAXIMUM = "maximum", "mean", "log10 of the maximum"
 # What is taken over which hours before the time: from the first to the second.
-_SPANS: Final = {
-    "Xmax1d": (_MAXIMUM, 24, 0),
-    "Xflux1h": (_MEAN, 1, 0),
-    "Xflux4h": (_MEAN, 4, 0),
-    "Xmax1h": (_LOG_MAXIMUM, 1, 0),
-    "Xmax1m1": (_LOG_MAXIMUM, 2, 1),
-    "Xmax1m2": (_LOG_MAXIMUM, 3, 2),
-}
+_SPANS = {"Xmax1d": (_MAXIMUM, 24, 0), "Xflux1h": (_MEAN, 1, 0), "Xflux4h": (_MEAN, 4, 0)}
+_SPANS |= {"Xmax1h": (_LOG_MAXIMUM, 1, 0), "Xmax1m1": (_LOG_MAXIMUM, 2, 1), "Xmax1m2": (_LOG_MAXIMUM, 3, 2)}
 XRAY_FEATURES: Final = tuple(_SPANS)
 """Names, in the order of the feature table's groups."""
 

@@ -132,18 +132,12 @@ def compare(
         for method, probability in forecasts.probability.items()
     ]
     climatology, more = _against_climatology(forecasts, settings, labels, block_length)
-    return Comparison(
-        contingency=pd.DataFrame(tables, columns=["method", "threshold", "tp", "fp", "fn", "tn", "decides_at"]),
-        scores=_frame(scored, ["method", "threshold", "score"]),
-        differences=_frame(pairs, ["method", "other", "threshold", "score"]),
-        climatology=climatology,
-        reliability=pd.concat(curves, ignore_index=True),
-        block_length=block_length,
-        clusters=samples.clusters,
-        event_clusters=len(np.unique(labels[forecasts.observed])),
-        notes=(*notes, *more),
-        parts=tuple(parts),
-    )
+    contingency = pd.DataFrame(tables, columns=["method", "threshold", "tp", "fp", "fn", "tn", "decides_at"])
+    scores = _frame(scored, ["method", "threshold", "score"])
+    differences = _frame(pairs, ["method", "other", "threshold", "score"])
+    tables_ = contingency, scores, differences, climatology, pd.concat(curves, ignore_index=True)
+    drawn = block_length, samples.clusters, len(np.unique(labels[forecasts.observed]))
+    return Comparison(*tables_, *drawn, notes=(*notes, *more), parts=tuple(parts))
 
 
 def clusters_of(forecasts: ForecastTable, settings: VerificationSettings) -> tuple[AnyArray, int, list[str]]:

@@ -80,15 +80,9 @@ class Evaluation:
         scores = {name: float(getattr(self.table, name)) for name in names}
         scores |= {"bss": self.bss, "roc_area": self.roc_area}
         intervals = {"tss_interval": self.tss_interval, "bss_interval": self.bss_interval}
-        return {
-            "method": self.method,
-            "span": self.span,
-            "threshold": plain(self.threshold),
-            "note": self.note,
-            **asdict(self.table),
-            **plain(scores),
-            **{name: list(ends) if np.isfinite(ends).all() else None for name, ends in intervals.items()},
-        }
+        head = {"method": self.method, "span": self.span, "threshold": plain(self.threshold), "note": self.note}
+        known = {name: list(ends) if np.isfinite(ends).all() else None for name, ends in intervals.items()}
+        return head | asdict(self.table) | plain(scores) | known
 
 
 def evaluate(
@@ -131,12 +125,10 @@ def groups_of(
     times = (index if index.tz is None else index.tz_convert(None)).to_numpy("datetime64[us]")
     years = np.datetime_as_string(times, "Y")
     kinds = {"year": years} if instruments is None else {"year": years, "instrument": instruments}
-    groups = {
-        f"{kind} {name}": values == name
-        for kind, values in kinds.items()
-        for name in np.unique(values)
-        if len(np.unique(values)) > 1
-    }
+    groups: dict[str, BoolArray] = {}
+    for kind, values in kinds.items():
+        if len(names := np.unique(values)) > 1:
+            groups |= {f"{kind} {name}": values == name for name in names}
     ordered = sorted(periods, key=lambda period: period[1])
     for place, (name, begin, end) in enumerate(ordered):
         if begin >= end or name in {other for other, *_ in ordered[:place]}:

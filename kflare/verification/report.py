@@ -106,24 +106,14 @@ class Verification:
                 for method, rows in climatology.groupby("method", sort=False)
             }
         pictures = [{**asdict(picture), "png": base64.b64encode(picture.png).decode()} for picture in self.pictures]
-        return environment.get_template("report.html").render(
-            **vars(self) | {"pictures": pictures},
-            summary=self._summary(),
-            definitions=DEFINITIONS,
-            of_probability=_OF_PROBABILITY,
-            of_table=_OF_TABLE,
-            probability_rows=probability_rows,
-            threshold_rows=threshold_rows,
-            climatology_rows=climatology_rows,
-            matrices=self._matrices(cell) if len(methods) > 1 else [],
-            reliability={
-                method: rows[rows["count"] > 0].to_dict("records")
-                for method, rows in self.comparison.reliability.groupby("method", sort=False)
-            },
-            reasons=reasons,
-            parts=as_table(self.comparison.parts) if self.comparison.parts else "",
-            number=_number,
-        )
+        by_method = self.comparison.reliability.groupby("method", sort=False)
+        given = vars(self) | {"pictures": pictures, "summary": self._summary(), "definitions": DEFINITIONS}
+        given |= {"of_probability": _OF_PROBABILITY, "of_table": _OF_TABLE, "number": _number, "reasons": reasons}
+        given |= {"probability_rows": probability_rows, "threshold_rows": threshold_rows}
+        given |= {"climatology_rows": climatology_rows, "matrices": self._matrices(cell) if len(methods) > 1 else []}
+        given["reliability"] = {method: rows[rows["count"] > 0].to_dict("records") for method, rows in by_method}
+        given["parts"] = as_table(self.comparison.parts) if self.comparison.parts else ""
+        return environment.get_template("report.html").render(given)
 
     def _summary(self) -> dict[str, Any]:
         forecasts = self.forecasts

@@ -85,15 +85,11 @@ class ProbabilityScores:
         events, values = self._events, self._values
         parts = brier_decomposition(events, values, bins=_BINS)
         surprise = log_score(events, values)
-        return {
-            "brier_score": Score(brier_score(events, values)),
-            "brier_skill_score": brier_skill_score(events, values),
-            "reliability": Score(parts.reliability),
-            "resolution": Score(parts.resolution),
-            "log_score": Score(surprise, "a forecast of certainty proved wrong" if np.isinf(surprise) else ""),
-            "roc_area": roc_area(events, values),
-            "gini": gini(events, values),
-        }
+        sure = "a forecast of certainty proved wrong" if np.isinf(surprise) else ""
+        scores = {"brier_score": Score(brier_score(events, values))}
+        scores |= {"brier_skill_score": brier_skill_score(events, values), "reliability": Score(parts.reliability)}
+        scores |= {"resolution": Score(parts.resolution), "log_score": Score(surprise, sure)}
+        return scores | {"roc_area": roc_area(events, values), "gini": gini(events, values)}
 
     def resampled(self, weights: Float64Array) -> ScoreArrays:
         """Scores of the resamples whose cluster weights are the columns of `weights`."""
@@ -110,15 +106,10 @@ class ProbabilityScores:
             resolution = np.sum(hits**2 / filled, axis=0) / samples - (events / samples) ** 2
             area = ordered / (events * others)
             surprise = np.where(wrong > 0, np.inf, surprise / samples)
-        return {
-            "brier_score": brier,
-            "brier_skill_score": skill,
-            "reliability": np.where(samples > 0, reliability, np.nan),
-            "resolution": resolution,
-            "log_score": surprise,
-            "roc_area": area,
-            "gini": 2 * area - 1,
-        }
+        reliability = np.where(samples > 0, reliability, np.nan)
+        scores = {"brier_score": brier, "brier_skill_score": skill, "reliability": reliability}
+        scores |= {"resolution": resolution, "log_score": surprise}
+        return scores | {"roc_area": area, "gini": 2 * area - 1}
 
 
 class ReferenceScores:

@@ -105,16 +105,10 @@ def forecast_table(
     frame = frame.reset_index(drop=True)
     frame = frame.assign(time=_utc(frame["time"]))
     inside, told = _inside(frame, span, since, until)
-    rows = pd.DataFrame(
-        {
-            "time": frame["time"],
-            "region": _names(frame, "region", ""),
-            "instrument": _names(frame, "instrument", ""),
-            "method": _names(frame, "method", _ONE_METHOD),
-            "probability": _numbers(frame["probability"], "probability"),
-            "observed": _numbers(frame["observed"], "observed"),
-        }
-    )
+    named = {"region": "", "instrument": "", "method": _ONE_METHOD}
+    texts = {name: _names(frame, name, default) for name, default in named.items()}
+    numbers = {name: _numbers(frame[name], name) for name in ("probability", "observed")}
+    rows = pd.DataFrame({"time": frame["time"], **texts, **numbers})
     if percent:
         rows["probability"] /= 100
     else:

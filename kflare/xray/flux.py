@@ -135,14 +135,9 @@ def _samples_of_json(payload: bytes, path: Path, satellite: int | None) -> Sampl
         frame, number = frame[number == satellite], number[number == satellite]
         if frame.empty:
             raise DataError(f"`{path}` holds no flux of GOES-{satellite}")
-    return Samples(
-        time=microseconds(frame["time"]),
-        flux=frame["flux"].to_numpy(dtype=np.float64),
-        satellite=number.to_numpy(dtype=np.float64),
-        quality=frame["quality"].to_numpy(dtype=np.float64),
-        operational=True,
-        counts={"records_skipped": skipped} if skipped else {},
-    )
+    flux, names, quality = (one.to_numpy(dtype=np.float64) for one in (frame["flux"], number, frame["quality"]))
+    counts = {"records_skipped": skipped} if skipped else {}
+    return Samples(microseconds(frame["time"]), flux, names, quality, operational=True, counts=counts)
 
 
 def _minutes(samples: Samples, path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -153,14 +148,8 @@ def _minutes(samples: Samples, path: Path) -> tuple[pd.DataFrame, dict[str, int]
     plausible = (samples.flux > 0) & (samples.flux < _MOST_FLUX)
     dropped = timed & ~plausible & np.isfinite(samples.flux) & (samples.flux != 0)
     repairs = {"implausible": int((~timed).sum() + dropped.sum())}
-    rows = pd.DataFrame(
-        {
-            "minute": samples.time[timed] // _MINUTE,
-            "flux": np.where(plausible, samples.flux, np.nan)[timed],
-            "satellite": samples.satellite[timed],
-            "quality": samples.quality[timed],
-        }
-    )
+    seen = {"minute": samples.time[timed] // _MINUTE, "flux": np.where(plausible, samples.flux, np.nan)[timed]}
+    rows = pd.DataFrame(seen | {"satellite": samples.satellite[timed], "quality": samples.quality[timed]})
     if rows.empty or rows["flux"].isna().all():
         raise DataError(f"`{path}` holds no measured flux between 1974 and 2100; give another file")
     sound_rows(

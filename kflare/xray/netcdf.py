@@ -104,14 +104,10 @@ def _samples(series: Mapping[str, Series], path: Path, satellite: int | None) ->
         bad = ~_good(quality, flags) & np.isfinite(quality)
         flagged = int((bad & np.isfinite(values)).sum())
         values[bad] = np.nan
-    return Samples(
-        time=times_since(_masked(time), _text(time.attributes.get("units")), str(path)),
-        flux=values,
-        satellite=np.full(len(values), np.nan if satellite is None else float(satellite)),
-        quality=quality,
-        operational=operational,
-        counts={"flagged": flagged} if flagged else {},
-    )
+    times = times_since(_masked(time), _text(time.attributes.get("units")), str(path))
+    number = np.full(len(values), np.nan if satellite is None else float(satellite))
+    counts = {"flagged": flagged} if flagged else {}
+    return Samples(times, values, number, quality, operational=operational, counts=counts)
 
 
 def _masked(series: Series) -> Float64Array:

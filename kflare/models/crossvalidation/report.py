@@ -173,13 +173,9 @@ def write_report(
     labels, board = fold_labels(task.samples["time"], folds), boards["all samples"]
     paper = PUBLISHED_TSS[spec.event]
     known = spec.kind == "region" and all(fold.name in paper for fold in folds)
-    texts = [
-        as_text(
-            one, labels, title=f"{spec.name}, {spec.event_text} within 24 h, {name}", note=notes[name],
-            published=paper if known else None,
-        )
-        for name, one in boards.items()
-    ]  # fmt: skip
+    head, given = f"{spec.name}, {spec.event_text} within 24 h", paper if known else None
+    board_text = partial(as_text, labels=labels, published=given)
+    texts = [board_text(one, title=f"{head}, {name}", note=notes[name]) for name, one in boards.items()]
     found = {name: one.as_json() | {"compared": notes[name]} for name, one in boards.items()}
     test = rows[(rows["span"] == "test") & (rows["seed"] == ENSEMBLE)]
     parts, met = evaluate_parts(test, periods=periods, resamples=resamples), criteria(task, folds, board)

@@ -89,19 +89,17 @@ def scoreboard(rows: pd.DataFrame, *, resamples: int = 2000) -> Scoreboard:
         board.folds.append({"name": str(name), **sizes, "event_clusters": of_events})
     for name, group in groups.items():
         parts = [part for _, part in group.groupby("fold", sort=False)]
+        others = METRICS if NETWORK in groups and name != NETWORK else ()
+        tables = {
+            limit: [ContingencyTable.from_forecasts(one["observed"], one["output"] >= one[limit]) for one in parts]
+            for limit in ("validation", "half")
+        }
         board.methods[name] = MethodScores(
-            folds={metric.key: [_value(part, metric) for part in parts] for metric in METRICS},
-            mean={metric.key: mean.interval((name, metric), metric.score) for metric in METRICS},
-            summed={metric.key: summed.interval((name, metric), metric.score) for metric in METRICS},
-            network_minus_this={
-                metric.key: mean.difference((NETWORK, metric), (name, metric), metric.score)
-                for metric in METRICS
-                if NETWORK in groups and name != NETWORK
-            },
-            tables={
-                limit: [ContingencyTable.from_forecasts(one["observed"], one["output"] >= one[limit]) for one in parts]
-                for limit in ("validation", "half")
-            },
+            {metric.key: [_value(part, metric) for part in parts] for metric in METRICS},
+            {metric.key: mean.interval((name, metric), metric.score) for metric in METRICS},
+            {metric.key: summed.interval((name, metric), metric.score) for metric in METRICS},
+            {metric.key: mean.difference((NETWORK, metric), (name, metric), metric.score) for metric in others},
+            tables,
             thresholds=[float(part["threshold"].iloc[0]) for part in parts],
             notes=dict(group.loc[group["note"] != "", ["fold", "note"]].drop_duplicates().to_numpy().tolist()),
         )

@@ -101,16 +101,10 @@ class Frame:
         if turn.interpolates:
             data = resampled(data, (disk.x, disk.y), angle=turn.roll)
             data[~disk_mask(width, disk)] = np.nan
-        magnetogram = Magnetogram(
-            data,
-            disk=disk,
-            source=self._source,
-            byte_range=None if pixels.byte_scale is None else pixels.byte_scale.gauss,
-            quality_note=self._judge(missing=1 - counted / int((stop - first).sum())),
-            roll=0.0 if turn.interpolates else turn.roll,
-            byte_scale=pixels.byte_scale,
-            **self._about,
-        )
+        note, scale = self._judge(missing=1 - counted / int((stop - first).sum())), pixels.byte_scale
+        scales: dict[str, Any] = {"byte_scale": scale, "byte_range": None if scale is None else scale.gauss}
+        about = {**self._about, "source": self._source, "roll": 0.0 if turn.interpolates else turn.roll}
+        magnetogram = Magnetogram(data, disk=disk, quality_note=note, **scales, **about)
         return magnetogram.resized(self._size)
 
 

@@ -40,29 +40,20 @@ def submission(forecast: Forecast, *, model: str = "KFLARE") -> dict[str, Any]:
     full_disk, ends = _calibrated(forecast.full_disk), _ends(forecast.full_disk)
     if not full_disk:
         raise DataError(f"forecast {forecast.cycle_id} has no calibrated probability of the full disk for CCMC")
-    regions: list[dict[str, Any]] = [
-        {
-            "number": region.number,
-            "ids": [*(("NOAA_AR", number) for number in region.noaa), *(("HARP", number) for number in region.harp)],
-            "location": region.location,
-            "probability": probability,
-            "ends": _ends(region.probability),
-        }
-        for region in forecast.regions
-        if (probability := _calibrated(region.probability))
-    ]
+    regions: list[dict[str, Any]] = []
+    for region in forecast.regions:
+        if probability := _calibrated(region.probability):
+            ids = [*(("NOAA_AR", number) for number in region.noaa), *(("HARP", number) for number in region.harp)]
+            own = {"number": region.number, "ids": ids, "location": region.location, "probability": probability}
+            regions.append(own | {"ends": _ends(region.probability)})
     times = {"issue": forecast.issue, "start": forecast.window_start, "end": forecast.window_end}
     times["seen"] = forecast.data_time or forecast.issue
-    return {
-        "model": model,
-        "full_disk": full_disk,
-        "ends": ends,
-        "regions": regions,
-        "classes": sorted({*full_disk, *(name for region in regions for name in region["probability"])}),
-        "hours": (forecast.window_end - forecast.window_start).total_seconds() / 3600,
-        "inputs": " ".join(", ".join(one.name for one in forecast.inputs if one.status != "missing").split()),
-        **{name: utc_text(time.replace(microsecond=0)) for name, time in times.items()},
-    }
+    classes = sorted({*full_disk, *(name for region in regions for name in region["probability"])})
+    hours = (forecast.window_end - forecast.window_start).total_seconds() / 3600
+    inputs = " ".join(", ".join(one.name for one in forecast.inputs if one.status != "missing").split())
+    sent = {"model": model, "full_disk": full_disk, "ends": ends, "regions": regions, "classes": classes}
+    texts = {name: utc_text(time.replace(microsecond=0)) for name, time in times.items()}
+    return {**sent, "hours": hours, "inputs": inputs, **texts}
 
 
 def publish_ccmc(publication: Publication, folder: Path) -> None:
@@ -99,13 +90,9 @@ def json_text(sent: Mapping[str, Any]) -> str:
         ids = [{"type": scheme.partition("_")[0], "number": str(number)} for scheme, number in one["ids"]]
         return {"region_ids": ids, **block(one["probability"], one["ends"])}
 
-    content = {
-        "model": {"short_name": sent["model"]},
-        "issue_time": sent["issue"],
-        "mode": "forecast",
-        "full_disk_forecasts": [block(sent["full_disk"], sent["ends"])],
-        "region_forecasts": [region(one) for one in sent["regions"]],
-    }
+    content: dict[str, Any] = {"model": {"short_name": sent["model"]}, "issue_time": sent["issue"], "mode": "forecast"}
+    content["full_disk_forecasts"] = [block(sent["full_disk"], sent["ends"])]
+    content["region_forecasts"] = [region(one) for one in sent["regions"]]
     return json.dumps({"forecast_submission": content}, indent=2) + "\n"
 
 

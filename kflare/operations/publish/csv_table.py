@@ -29,14 +29,10 @@ def publish_csv(publication: Publication, folder: Path) -> None:
 
 def rows_of(forecast: Forecast) -> list[dict[str, str]]:
     """The rows as text by column, "" for what is not known; `scope` is "full disk", "full disk CNN" or "region"."""
-    common = {
-        "cycle_id": forecast.cycle_id,
-        "issue": utc_text(forecast.issue),
-        "data_time": "" if forecast.data_time is None else utc_text(forecast.data_time),
-        "window_start": utc_text(forecast.window_start),
-        "window_end": utc_text(forecast.window_end),
-        "rung": forecast.rung,
-    }
+    issue, start, end = (utc_text(time) for time in (forecast.issue, forecast.window_start, forecast.window_end))
+    seen = "" if forecast.data_time is None else utc_text(forecast.data_time)
+    common = {"cycle_id": forecast.cycle_id, "issue": issue, "data_time": seen}
+    common |= {"window_start": start, "window_end": end, "rung": forecast.rung}
     rows = [_row({**common, "scope": FULL_DISK, "remarks": "; ".join(forecast.remarks)}, forecast.full_disk)]
     if forecast.cnn:
         rows.append(_row({**common, "scope": "full disk CNN"}, forecast.cnn))

@@ -131,25 +131,17 @@ def verdict(past: PastCycle, name: str) -> str:
     return "false alarm" if yes else "correct null"
 
 
+_LOADER, _STRICT = jinja2.PackageLoader("kflare.operations.publish"), jinja2.StrictUndefined
 _ENVIRONMENT: Final = jinja2.Environment(
-    loader=jinja2.PackageLoader("kflare.operations.publish"),
-    autoescape=jinja2.select_autoescape(),
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
+    loader=_LOADER, autoescape=jinja2.select_autoescape(), undefined=_STRICT, trim_blocks=True, lstrip_blocks=True
 )
 _ENVIRONMENT.filters.update(
     percent=percent, score=score, time=time_text, day=day_text, age=age_text, iso=utc_text, class_text=class_text
 )
+_ENVIRONMENT.globals.update(thresholds=FORECAST_CLASSES, forecast_class=forecast_class, driver=driver, span=span_text)
+_ENVIRONMENT.globals.update(verdict=verdict, verdicts=VERDICTS, is_forecast=lambda one: isinstance(one, Forecast))
 _ENVIRONMENT.globals.update(
-    thresholds=FORECAST_CLASSES,
-    forecast_class=forecast_class,
-    driver=driver,
-    region_classes=lambda f: [name for name in FORECAST_CLASSES if any(name in one.probability for one in f.regions)],
-    span=span_text,
-    verdict=verdict,
-    verdicts=VERDICTS,
-    is_forecast=lambda one: isinstance(one, Forecast),
+    region_classes=lambda f: [name for name in FORECAST_CLASSES if any(name in one.probability for one in f.regions)]
 )
 
 

@@ -34,16 +34,10 @@ def publish_site(publication: Publication, folder: Path) -> None:
     since = (cycle.issue - VERIFIED).replace(hour=0, minute=0, second=0, microsecond=0)
     outcomes = forecast_outcomes(ledger, since, cycle.issue, regions=False)
     fetched = settings.data.issue_folder(cycle.issue)
-    data = SiteData(
-        current=cycle,
-        pictures=kept_pictures(fetched / "pictures"),
-        verification=verification_sections(outcomes),
-        record=record_sections(cycle, settings.site.models, settings.marks.bounds),
-        title=settings.site.title,
-        recent_days=settings.site.recent_days,
-        xrays=cycle_xrays(fetched, cycle.issue),
-        flares=ledger.flares(cycle.issue - REACH, cycle.issue).table,
-    )
+    record, site = record_sections(cycle, settings.site.models, settings.marks.bounds), settings.site
+    xrays, flares = cycle_xrays(fetched, cycle.issue), ledger.flares(cycle.issue - REACH, cycle.issue).table
+    pictures, scores = kept_pictures(fetched / "pictures"), verification_sections(outcomes)
+    data = SiteData(cycle, pictures, (), scores, record, site.title, site.recent_days, xrays=xrays, flares=flares)
     write_site(replace(data, **past_days(data, ledger, outcomes, folder, since=since)), folder)
 
 

@@ -171,18 +171,11 @@ def _diagrams(name: str, known: pd.DataFrame, cnn: pd.DataFrame | None) -> list[
     if cnn is not None and len(cnn) == len(known):
         methods["full-disk CNN"] = cnn["probability"].to_numpy()
     title = f"Forecast and outcome, {event}"
-    figures = [
-        Figure(
-            f"series-{low}",
-            as_png(plot_series(_utc(known["window_start"]), observed, deciding, threshold=_YES, title=title)),
-            f"Forecast probability of a flare {event} over time, marked as hit, miss, false alarm or correct null.",
-        ),
-        Figure(
-            f"roc-{low}",
-            as_png(plot_roc(observed, methods, title=f"ROC, {event}")),
-            f"Relative operating characteristic of {', '.join(methods)} for a flare {event}.",
-        ),
-    ]
+    series = as_png(plot_series(_utc(known["window_start"]), observed, deciding, threshold=_YES, title=title))
+    seen = f"Forecast probability of a flare {event} over time, marked as hit, miss, false alarm or correct null."
+    roc = as_png(plot_roc(observed, methods, title=f"ROC, {event}"))
+    told = f"Relative operating characteristic of {', '.join(methods)} for a flare {event}."
+    figures = [Figure(f"series-{low}", series, seen), Figure(f"roc-{low}", roc, told)]
     if not np.isnan(calibrated).any():
         drawing = plot_reliability(observed, calibrated, bins=10, title=f"Reliability, calibrated, {event}")
         alt = f"Observed rate of a flare {event} against its calibrated probability, with the number of forecasts."

@@ -53,14 +53,9 @@ def _options(target: str, timeout: float, max_attempts: int) -> list[tuple[str, 
         # The pauses before attempts 2 to 5 are p, 2p, 4p and 8p, each give or take a fifth: spread over the deadline,
         # a server that is back within half of it is found.
         pause = max(timeout / 20, 0.001)
-        retry = {
-            "maxAttempts": max_attempts,
-            "initialBackoff": f"{pause:.3f}s",
-            "maxBackoff": f"{8 * pause:.3f}s",
-            "backoffMultiplier": 2,
-            # A server that stops cuts off with CANCELLED what it has just taken; a question asked twice does no harm.
-            "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
-        }
+        retry = {"maxAttempts": max_attempts, "initialBackoff": f"{pause:.3f}s", "maxBackoff": f"{8 * pause:.3f}s"}
+        # A server that stops cuts off with CANCELLED what it has just taken; a question asked twice does no harm.
+        retry |= {"backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]}
         config["methodConfig"] = [{"name": [{}], "retryPolicy": retry}]
     if "," in target or target.startswith("dns:"):
         # One of several that drains or has nothing to serve is not asked. Servers without grpc.health.v1 count as

@@ -65,13 +65,10 @@ GetModelMetadataRequest: Any = _CLASSES["GetModelMetadataRequest"]
 GetModelStatusRequest: Any = _CLASSES["GetModelStatusRequest"]
 SignatureDefMap: Any = _CLASSES["SignatureDefMap"]
 
+_SERVICES = {"Predict": "PredictionService", "GetModelMetadata": "PredictionService", "GetModelStatus": "ModelService"}
 RPC_METHODS: dict[str, tuple[str, Any]] = {
     f"{method}Request": (f"/tensorflow.serving.{service}/{method}", _CLASSES[f"{method}Response"])
-    for service, method in (
-        ("PredictionService", "Predict"),
-        ("PredictionService", "GetModelMetadata"),
-        ("ModelService", "GetModelStatus"),
-    )
+    for method, service in _SERVICES.items()
 }
 """Path and answer of each request, by the request's name."""
 

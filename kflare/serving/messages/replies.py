@@ -54,12 +54,9 @@ class Metadata:
     def read(cls, response: Any) -> Self:
         """From a GetModelMetadataResponse; without the signatures that TensorFlow keeps for itself."""
         signatures = SignatureDefMap.FromString(response.metadata["signature_def"].value).signature_def
+        named = {key: one for key, one in signatures.items() if not key.startswith("__saved_model")}
         inputs, outputs = (
-            {
-                key: {name: TensorInfo.read(info) for name, info in getattr(signatures[key], side).items()}
-                for key in signatures
-                if not key.startswith("__saved_model")
-            }
+            {key: {name: TensorInfo.read(of) for name, of in getattr(one, side).items()} for key, one in named.items()}
             for side in ("inputs", "outputs")
         )
         return cls(response.model_spec.name, int(response.model_spec.version.value), inputs, outputs)

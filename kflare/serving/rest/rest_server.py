@@ -84,15 +84,12 @@ class RestServer:
         ready = threading.Event()
 
         async def serve() -> None:
+            tls, idle = self._tls.context() if self._tls else None, self._limits.handshake_seconds
+            # A body may have any size: `_Handler` refuses what is too large, and says why.
+            sizes = {"max_body_size": 2**62, "max_buffer_size": 2**20, "max_header_size": 2**16}
+            waits = {"idle_connection_timeout": idle, "body_timeout": _TIMEOUT}
             self._http = tornado.httpserver.HTTPServer(
-                self._application,
-                ssl_options=self._tls.context() if self._tls else None,
-                max_body_size=2**62,  # `_Handler` refuses what is too large, and says why
-                max_buffer_size=2**20,
-                max_header_size=2**16,
-                decompress_request=True,
-                idle_connection_timeout=self._limits.handshake_seconds,
-                body_timeout=_TIMEOUT,
+                self._application, ssl_options=tls, decompress_request=True, **sizes, **waits
             )
             self._http.add_sockets(sockets)
             ready.set()

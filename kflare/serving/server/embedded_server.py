@@ -71,15 +71,10 @@ class Server:
         self._discovered = None if models else folder
         self._limits = limits or Limits()
         self._scheduler = None if batching is None else BatchScheduler(batching, self.metrics)
-        load = partial(
-            Servable,
-            tensor_content=tensor_content,
-            trust=trust or Trust(),
-            scheduler=self._scheduler,
-            own_batching=own_batching,
-            metrics=self.metrics,
-            gate=RunGate(self._limits.run_bytes),
-        )
+        given: dict[str, Any] = {"tensor_content": tensor_content, "trust": trust or Trust()}
+        given |= {"scheduler": self._scheduler, "own_batching": own_batching, "metrics": self.metrics}
+        given["gate"] = RunGate(self._limits.run_bytes)
+        load = partial(Servable, **given)
         self.models = ModelManager(models, discover=self._discovered, load=load)
         self._tls = tls
         self._poll_seconds = poll_seconds
