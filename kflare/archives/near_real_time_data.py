@@ -123,8 +123,6 @@ class NrtSet:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {
-            "issue": f"{self.issue:%Y-%m-%dT%H:%M:%SZ}",
-            "complete": all(result.time is not None for result in self.results),
-            "sources": [result.as_json() for result in self.results],
-        }
+        complete = all(result.time is not None for result in self.results)
+        sources = [result.as_json() for result in self.results]
+        return {"issue": f"{self.issue:%Y-%m-%dT%H:%M:%SZ}", "complete": complete, "sources": sources}

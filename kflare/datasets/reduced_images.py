@@ -47,12 +47,10 @@ def proxies_of(image: Magnetogram) -> dict[str, float]:
     saturated = np.abs(field) >= SATURATED * scale
     near = near_both_polarities(field, threshold=min(_LINES, scale / 2)).astype(np.float32)
     line_field = uniform_filter(near, 9, mode="constant") * np.abs(field)
-    return {
-        "log_flux": float(np.log10(max(np.abs(field).sum() / pixels, 1e-3))),
-        "log_pil": float(np.log10((1 + both.sum()) / pixels)),
-        "log_saturated": float(np.log10((1 + saturated.sum()) / pixels)),
-        "log_line_field": float(np.log10(max(line_field.sum() / pixels, 1e-3))),
-    }
+    shares = {"log_flux": max(np.abs(field).sum() / pixels, 1e-3), "log_pil": (1 + both.sum()) / pixels}
+    shares |= {"log_saturated": (1 + saturated.sum()) / pixels}
+    shares |= {"log_line_field": max(line_field.sum() / pixels, 1e-3)}
+    return {name: float(np.log10(share)) for name, share in shares.items()}
 
 
 _THREADS = 4  # each may hold a magnetogram of 4096 pixels, 64 MB, and a few copies of it

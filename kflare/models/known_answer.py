@@ -38,11 +38,8 @@ def write_known_answer(version: Path, name: str, number: int, run: Callable[...,
     # A calibration alone would not tell another network.
     request = min((one for one in requests if one.model_spec.signature_name != DISK), key=lambda one: one.ByteSize())
     row = {key: tf.make_ndarray(value)[:1] for key, value in request.inputs.items()}
-    answer = {
-        key: value.ravel()
-        for key, value in sorted(run(request.model_spec.signature_name, row).items())
-        if value.dtype == np.float32 and value.size <= _MOST_VALUES
-    }
+    replies = sorted(run(request.model_spec.signature_name, row).items())
+    answer = {key: one.ravel() for key, one in replies if one.dtype == np.float32 and one.size <= _MOST_VALUES}
     if not all(np.isfinite(value).all() for value in answer.values()):
         raise ModelError(f"{name} answers its warm-up request with what no server can be known by: {answer}")
     if not answer:

@@ -124,11 +124,8 @@ def discard_old(root: Path, model: str, *, keep: int, but: Collection[int] = ())
         raise SettingError(f"`keep` must be 1 or more, got {keep}")
     every = list_releases(root, model)
     kept = [release.version for release in every if not release.withdrawn][:keep]
-    old = [
-        release
-        for release in every
-        if release.version < min(kept, default=0) and release.version not in but and any(release.path.iterdir())
-    ]
+    passed = [one for one in every if one.version < min(kept, default=0) and one.version not in but]
+    old = [release for release in passed if any(release.path.iterdir())]
     for release in old:
         # Aside first: a server must not see the version half deleted.
         gone = release.path.with_name(f".discarded-{release.version}")

@@ -220,11 +220,9 @@ def train(
     if not _finished(run, recipe):
         # Of small networks many steps at once, a divisor of an epoch's: to start each costs more than to make it.
         together = next(n for n in range(50, 0, -1) if (recipe.steps_per_epoch or 1) % n == 0)
-        model.compile(
-            optimizer=keras.optimizers.Adam(recipe.learning_rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8),
-            loss=WeightedCrossentropy(recipe.class_weights),
-            steps_per_execution=together,
-        )
+        adam = keras.optimizers.Adam(recipe.learning_rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
+        loss = WeightedCrossentropy(recipe.class_weights)
+        model.compile(optimizer=adam, loss=loss, steps_per_execution=together)
         steps = steps or recipe.steps_per_epoch
         with run.held(), told_epochs(recipe.epochs, steps or 1, done=len(run.epochs)) as told:
             if run.last_weights is not None:

@@ -6,7 +6,7 @@ wrote it, converted or refused.
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -69,47 +69,42 @@ def _is(instrument: str, container: str = "FITS") -> Callable[[Header], bool]:
     return lambda header: header.container == container and header.instrument()[0] == instrument
 
 
+def _has(header: Header, keys: Iterable[str]) -> bool:
+    return any(key in header for key in keys)
+
+
+_MAKERS: Final = ("TELESCOP", "INSTRUME", "ORIGIN", "OBSERVAT")
+_OF_SUNPY: Final = ("WCSAXES", "LONPOLE")
+_GONG: Final = "its headers do not tell where north is; give a magnetogram of HMI or MDI"
+_WORDLESS: Final = (
+    "HMI hangs upside down, and SOHO flew so for half of the time after July 2003; give a file with `CROTA2` or "
+    "`P_ANGLE`"
+)
 #: The first that recognises a header counts.
 PRODUCERS: Final = (
-    Producer(
-        "GONG",
-        lambda header: (
-            "GONG" in " ".join(map(header.text, ("TELESCOP", "INSTRUME", "ORIGIN", "OBSERVAT")))
-            and not any(key in header for key in _WCS)
-        ),
-        "its headers do not tell where north is; give a magnetogram of HMI or MDI",
-    ),
+    Producer("GONG", lambda of: "GONG" in " ".join(map(of.text, _MAKERS)) and not _has(of, _WCS), _GONG),
     # hv_mdi_mag_write_hvs2.pro of jp2gen turns the pixels by P_ANGLE and keeps the card; ±1000 G are bytes 1 to 255.
     Producer("Helioviewer, MDI", _is("MDI", "JP2"), "up", 1000.0, 254),
     Producer(
-        "SolarSoft (map2fits)",
-        lambda header: header.text("CTYPE1").lower().startswith("solar_x") or "CROTACN1" in header,
-        "none",
+        "SolarSoft (map2fits)", lambda of: of.text("CTYPE1").lower().startswith("solar_x") or "CROTACN1" in of, "none"
     ),
     # Level 1.8: P_ANGLE is the position angle of north, counterclockwise, so that the image must be turned clockwise.
     Producer(
         "SOI, MDI level 1.8",
-        lambda header: (
-            _is("MDI")(header)
-            and not any(key in header for key in _WCS)
-            and any(key in header for key in ("P_ANGLE", "SOLAR_P0"))
-        ),
+        lambda of: _is("MDI")(of) and not _has(of, _WCS) and _has(of, ("P_ANGLE", "SOLAR_P0")),
         "P_ANGLE",
     ),
     Producer(
         "HMI or MDI, without a word on its orientation",
-        lambda header: (
-            header.instrument()[0] in {"HMI", "MDI"} and not any(key in header for key in (*_WCS, "WCSAXES", "LONPOLE"))
-        ),
-        "HMI hangs upside down, and SOHO flew so for half of the time after July 2003; give a file with `CROTA2` or "
-        "`P_ANGLE`",
+        lambda of: of.instrument()[0] in {"HMI", "MDI"} and not _has(of, (*_WCS, *_OF_SUNPY)),
+        _WORDLESS,
     ),
     # hvs_default_hmi.pro.
-    Producer("Helioviewer, HMI", lambda header: header.container == "JP2"),
-    Producer("JSOC, mdi.fd_M_96m_lev182", lambda header: _is("MDI")(header) and "CROTA2" in header),
+    Producer("Helioviewer, HMI", lambda of: of.container == "JP2"),
+    Producer("JSOC, mdi.fd_M_96m_lev182", lambda of: _is("MDI")(of) and "CROTA2" in of),
     # Near real time differs in nothing that matters here but its QUALITY.
-    Producer("JSOC, HMI", lambda header: _is("HMI")(header) and "CROTA2" in header),
-    Producer("sunpy", lambda header: any(key in header for key in ("PC1_1", "LONPOLE", "WCSAXES"))),
+    Producer("JSOC, HMI", lambda of: _is("HMI")(of) and "CROTA2" in of),
+    Producer("sunpy", lambda of: _has(of, ("PC1_1", *_OF_SUNPY))),
     Producer("another", lambda _: True),
 )
 

@@ -124,15 +124,13 @@ def _listed(flares: FlareList, since: datetime, until: datetime) -> dict[_Key, d
     # Flares of one minute are sorted by region, then strength, so that an update finds the same ones again.
     inside = inside.sort_values(["start", "noaa", "flux"], ascending=[True, True, False], na_position="last")
     ordinals = inside.groupby("start").cumcount()
-    return {
-        (row.start.to_pydatetime(), int(ordinals[row.Index])): {
-            "peak": None if pd.isna(row.peak) else row.peak.to_pydatetime(),
-            "end": None if pd.isna(row.end) else row.end.to_pydatetime(),
-            "goes_class": str(row.goes_class),
-            "noaa": None if pd.isna(row.noaa) else int(row.noaa),
-        }
-        for row in inside.itertuples()
-    }
+    found = {}
+    for row in inside.itertuples():
+        peak, end = (None if pd.isna(time) else time.to_pydatetime() for time in (row.peak, row.end))
+        noaa = None if pd.isna(row.noaa) else int(row.noaa)
+        own = {"peak": peak, "end": end, "goes_class": str(row.goes_class), "noaa": noaa}
+        found[row.start.to_pydatetime(), int(ordinals[row.Index])] = own
+    return found
 
 
 def _merged(spans: list[tuple[datetime, datetime]]) -> tuple[tuple[datetime, datetime], ...]:

@@ -139,13 +139,11 @@ def _merged(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _mean_scores(folds: Sequence[Mapping[str, Score]]) -> dict[str, Score]:
     """Scores averaged over the folds, with the reason of the first that is undefined."""
-    return {
-        name: Score(
-            float(np.mean([fold[name] for fold in folds])),
-            next((fold[name].reason for fold in folds if fold[name].reason), ""),
-        )
-        for name in folds[0]
-    }
+    means = {}
+    for name in folds[0]:
+        reason = next((fold[name].reason for fold in folds if fold[name].reason), "")
+        means[name] = Score(float(np.mean([fold[name] for fold in folds])), reason)
+    return means
 
 
 def bootstrap(

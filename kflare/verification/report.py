@@ -179,12 +179,9 @@ def _cell(reasons: dict[str, int], name: str, row: Any) -> dict[str, Any]:
     decimals = DEFINITIONS[name].decimals
     interval = not math.isnan(row["lower"])
     note = reasons.setdefault(row["reason"], len(reasons) + 1) if row["reason"] else None
-    return {
-        "value": _number(row["value"], decimals),
-        "interval": f"{_number(row['lower'], decimals)} to {_number(row['upper'], decimals)}" if interval else "",
-        "note": note,
-        "often_undefined": interval and row["undefined"] > _UNDEFINED_OFTEN,
-    }
+    span = f"{_number(row['lower'], decimals)} to {_number(row['upper'], decimals)}" if interval else ""
+    often = interval and row["undefined"] > _UNDEFINED_OFTEN
+    return {"value": _number(row["value"], decimals), "interval": span, "note": note, "often_undefined": often}
 
 
 def _number(value: float, decimals: int) -> str:

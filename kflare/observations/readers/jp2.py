@@ -163,13 +163,10 @@ def _check_codestream(stream: memoryview, source: str) -> tuple[int, int]:
         demand(length >= 2 and marker >= 0xFF00, "a marker segment has a length", f"{marker:#x} of {length}")
         if marker == _SIZ:
             fields = struct.unpack_from(">HIIIIIIIIHBBB", stream, place + 4)
-            _, right, low, left, top, tile_w, tile_h, tile_x, tile_y, components, depth, step_x, step_y = fields
+            _, right, low, left, top, tile_w, tile_h, tile_x, tile_y, *kind = fields
             width, height = right - left, low - top
-            demand(
-                (components, depth, step_x, step_y) == (1, 7, 1, 1),
-                "a magnetogram must be one component of 8 bits",
-                fields[9:],
-            )
+            # Components, bits less one, and the steps between samples.
+            demand(kind == [1, 7, 1, 1], "a magnetogram must be one component of 8 bits", tuple(kind))
             demand(0 < width <= MAX_WIDTH and 0 < height <= MAX_WIDTH, f"at most {MAX_WIDTH}²", (width, height))
             demand(tile_w > 0 and tile_h > 0, "tiles have a size", (tile_w, tile_h))
             demand(tile_x <= left and tile_y <= top, "tiles begin before the image", (tile_x, tile_y))

@@ -113,14 +113,12 @@ def _calibrated(probabilities: Mapping[str, Probability]) -> dict[str, float]:
 
 def _ends(probabilities: Mapping[str, Probability]) -> dict[str, dict[str, float]]:
     """The interval by class in the scoreboard's keys, rounded outwards."""
-    return {
-        name: {
-            "uncertainty_low": rounded(one.calibrated_lower, 4),
-            "uncertainty_high": rounded(min(one.calibrated_upper + 1e-4, 1.0), 4),
-        }
-        for name, one in probabilities.items()
-        if one.calibrated_lower is not None and one.calibrated_upper is not None
-    }
+    found = {}
+    for name, one in probabilities.items():
+        if one.calibrated_lower is not None and one.calibrated_upper is not None:
+            high = rounded(min(one.calibrated_upper + 1e-4, 1.0), 4)
+            found[name] = {"uncertainty_low": rounded(one.calibrated_lower, 4), "uncertainty_high": high}
+    return found
 
 
 def _cells(probability: Mapping[str, float]) -> str:

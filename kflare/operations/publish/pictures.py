@@ -35,12 +35,8 @@ IMAGE: Final = "image"
 OVERLAY: Final = "overlay"
 
 # Source of `kflare.archives.near_real_time_data`: wavelength, label, sunpy's colours.
-_IMAGES: Final = {
-    "continuum": (CONTINUUM, "HMI white light", "gray"),
-    "aia_131": (131, "AIA 131 Å", "sdoaia131"),
-    "aia_193": (193, "AIA 193 Å", "sdoaia193"),
-    "aia_304": (304, "AIA 304 Å", "sdoaia304"),
-    "aia_1600": (1600, "AIA 1600 Å", "sdoaia1600"),
+_IMAGES: Final = {"continuum": (CONTINUUM, "HMI white light", "gray")} | {
+    f"aia_{n}": (n, f"AIA {n} Å", f"sdoaia{n}") for n in (131, 193, 304, 1600)
 }
 _INDEX: Final = "pictures.json"
 

@@ -191,12 +191,9 @@ class BatchScheduler:
 
     def _process(self, queue: _Queue, batch: _Batch) -> None:
         now, tasks = time.monotonic(), []
+        waited, pool = ":tensorflow:serving:batching_session:queuing_latency", self.parameters.thread_pool_name
         for task in batch:
-            self._metrics.observe(
-                ":tensorflow:serving:batching_session:queuing_latency",
-                (now - task.enqueued) * 1e6,
-                self.parameters.thread_pool_name,
-            )
+            self._metrics.observe(waited, (now - task.enqueued) * 1e6, pool)
             if task.deadline is not None and task.deadline <= now:
                 message = "Run() timeout exceeded while waiting in batching queue"
                 task.answer.set_exception(RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message))

@@ -36,12 +36,9 @@ def numbered_versions(base_path: Path) -> dict[int, Path]:
     TensorFlow Serving (file_system_storage_path_source.cc: ParseVersionNumber, IndexChildrenByVersion). OSError: it
     cannot be listed.
     """
-    return {
-        int(path.name): path
-        for path in sorted(base_path.iterdir())
-        if _NUMBER.fullmatch(path.name) and -(2**63) <= int(path.name) < 2**63
-        if (path / "saved_model.pb").is_file()
-    }
+    numbered = [path for path in sorted(base_path.iterdir()) if _NUMBER.fullmatch(path.name)]
+    found = {int(path.name): path for path in numbered if (path / "saved_model.pb").is_file()}
+    return {number: path for number, path in found.items() if -(2**63) <= number < 2**63}
 
 
 def read_models_config(path: Path, *, folder: Path | None = None) -> list[ModelSettings]:
