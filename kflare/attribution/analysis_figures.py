@@ -120,9 +120,8 @@ def example_images(images: pd.DataFrame, days: Sequence[date]) -> pd.DataFrame:
     """One image of each outcome that occurs, in the order of the paper's figures."""
     wanted = images["time"].dt.date.isin(list(days))
     clear = images["probability"].where(images["outcome"].isin(["hit", "false alarm"]), -images["probability"])
-    order = images.assign(_wanted=wanted, _clear=clear).sort_values(
-        ["_wanted", "_clear", "time"], ascending=[False, False, True], kind="stable"
-    )
+    keys, rising = ["_wanted", "_clear", "time"], [False, False, True]
+    order = images.assign(_wanted=wanted, _clear=clear).sort_values(keys, ascending=rising, kind="stable")
     first = order.drop_duplicates("outcome").sort_values("outcome", key=lambda names: names.map(_ORDER.index))
     return images.loc[first.index]
 

@@ -52,9 +52,8 @@ def image_dataset(
             return fill_and_scale(field), target
 
         places = _shuffled(len(rows), seed, number) if training else tf.range(len(rows), dtype=tf.int64)
-        return (
-            tf.data.Dataset.from_tensor_slices(places).map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
-        )
+        drawn = tf.data.Dataset.from_tensor_slices(places).map(load, num_parallel_calls=tf.data.AUTOTUNE)
+        return drawn.batch(batch_size)
 
     data = tf.data.Dataset.range(epoch, 2**31).flat_map(of_epoch).apply(_ENDLESS) if training else of_epoch(epoch)
     return data.prefetch(tf.data.AUTOTUNE)
@@ -103,9 +102,8 @@ def table_dataset(
     `first` is the batch to begin with.
     """
     if not training:
-        return (
-            tf.data.Dataset.from_tensor_slices((features, one_hot(labels))).batch(batch_size).prefetch(tf.data.AUTOTUNE)
-        )
+        whole = tf.data.Dataset.from_tensor_slices((features, one_hot(labels)))
+        return whole.batch(batch_size).prefetch(tf.data.AUTOTUNE)
     inputs, targets = tf.constant(features), tf.constant(one_hot(labels))
     passes = tf.data.Dataset.range(2**31)
     places = passes.flat_map(lambda number: tf.data.Dataset.from_tensor_slices(_shuffled(len(features), seed, number)))

@@ -15,9 +15,7 @@ from kflare.io.catalogue_file import is_json
 from kflare.io.guarded_fits import fits_parts
 from kflare.io.payload import format_of
 
-_HTML = re.compile(
-    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|title)\b", re.IGNORECASE | re.DOTALL
-)
+_HTML = re.compile(rb"(?is)\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|title)\b")
 _TITLE = re.compile(rb"<title[^>]*>\s*(.*?)\s*</title>", re.IGNORECASE | re.DOTALL)
 # Some encoders pad behind the end of the image; more than this is something else.
 _TRAILER = 512

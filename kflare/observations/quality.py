@@ -131,8 +131,7 @@ def described(quality: int, bits: int, instrument: str) -> str:
     """The bits of QUALITY in words: `0x00010400: LOWINTERPNUM (fewer filtergrams interpolated than usual)`."""
     known = MDI_QUALITY if instrument == "MDI" else HMI_QUALITY
     words = [text for bit, text in known.items() if bit & bits]
-    unnamed = bits & ~sum(known)
-    if unnamed:
+    if unnamed := bits & ~sum(known):
         words.append(f"bits {unnamed:#x} without a name")
     return f"`QUALITY` 0x{quality:08x}: {', '.join(words)}"
 
@@ -162,8 +161,7 @@ def judge(
         )
         if quality & bad:
             rejected.append(described(quality, quality & bad, instrument))
-        noted = quality & ~bad & ~fine
-        if noted:
+        if noted := quality & ~bad & ~fine:
             degraded.append(described(quality, noted, instrument))
     if missing > policy.noted_missing:
         seen = f"{100 * missing:.2g} % of the disk is missing"

@@ -39,8 +39,7 @@ def select_for(time: datetime, candidates: Sequence[datetime], *, limit: timedel
         raise SettingError(f"`limit` must not be negative, got {limit}")
     wanted = in_utc(time, "time")
     times = [in_utc(candidate, "candidates") for candidate in candidates]
-    at_time = [i for i, seen in enumerate(times) if abs(seen - wanted) <= NOMINAL_TOLERANCE]
-    if at_time:
+    if at_time := [i for i, seen in enumerate(times) if abs(seen - wanted) <= NOMINAL_TOLERANCE]:
         return Selection(min(at_time, key=lambda i: abs(times[i] - wanted)), "")
     earlier = [i for i, seen in enumerate(times) if seen < wanted]
     if not earlier:

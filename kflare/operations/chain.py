@@ -71,8 +71,7 @@ def chain_faults(connection: Connection) -> Iterator[str]:
             yield from (f"`{table.name}` has rows of {key}, which no link holds" for key in sorted({*found} - keys))
     for column, last in zip(_IDS, before, strict=False):
         # Numbers begin at 1: a link holds those from the one before on.
-        extra = connection.execute(select(func.count()).where((column > last) | (column < 1))).scalar()
-        if extra:
+        if extra := connection.execute(select(func.count()).where((column > last) | (column < 1))).scalar():
             yield f"`{column.table.name}` has {extra} rows that no link holds"
 
 

@@ -30,6 +30,7 @@ from kflare.operations.forecast import (
     FORECAST_CLASSES,
     MAGNETOGRAM_ONLY,
     RUNGS,
+    Cycle,
     Forecast,
     ModelUse,
     Outage,
@@ -70,7 +71,7 @@ class _Draft:
 def run_cycle(
     issue: datetime, settings: ForecastSettings, *, ledger: Ledger, log: EventLog, now: datetime, past: bool = False,
     observe: Callable[..., CycleInputs] | None = None
-) -> Forecast | Outage:  # fmt: skip
+) -> Cycle:  # fmt: skip
     """Run the cycle of an issue time (aware UTC, as `now`), or give what the ledger holds of it already.
 
     An issue time that was missed is run. A ledger that cannot take the cycle: it is kept (`unrecorded`). What was seen
@@ -101,8 +102,7 @@ def run_cycle(
         values["missing"] = [record.name for record in inputs.records if record.status == "missing"]
     seen = [newest, *(one.time for one in inputs.records if one.name not in UNDATED)]
     newest = max((time for time in seen if time is not None), default=None)
-    doubt = clock_doubt(now, settings, newest=newest, last=last)
-    if doubt:
+    if doubt := clock_doubt(now, settings, newest=newest, last=last):
         # When that time comes, today's feeds must not be taken for its own.
         shutil.rmtree(settings.data.issue_folder(issue), ignore_errors=True)
         raise DataError(doubt)
@@ -140,7 +140,7 @@ def run_cycle(
 
 def _forecast(
     issue: datetime, settings: ForecastSettings, inputs: CycleInputs, ledger: Ledger, log: EventLog
-) -> tuple[Forecast | Outage, MeasuredDisk | None]:
+) -> tuple[Cycle, MeasuredDisk | None]:
     flares = None
     try:
         flares = past_flares(issue, settings, ledger)

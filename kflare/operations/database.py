@@ -101,7 +101,8 @@ def transaction(engine: Engine, *, write: bool = False, opening: bool = False) -
         if write and not opening and not isinstance(error, SQLAlchemyError):
             raise
         # SQLAlchemy's own text carries the statement and a link; the driver's is the reason alone.
-        raise _unusable(engine.url, error.orig if isinstance(error, DBAPIError) else error) from error
+        why = _reason(error.orig if isinstance(error, DBAPIError) else error, engine.url)
+        raise LedgerError(f"the ledger `{shown_url(engine.url)}` cannot be used: {why}") from error
 
 
 def _engine(url: str, *, begin: bool = True) -> Engine:
@@ -244,10 +245,6 @@ def shown_url(url: str | URL) -> str:
         return without_passwords(str(url))
     known = {name: value for name, value in parsed.query.items() if name in _PUBLIC}
     return without_passwords(parsed.set(query=known).render_as_string())
-
-
-def _unusable(url: URL, error: BaseException | None) -> LedgerError:
-    return LedgerError(f"the ledger `{shown_url(url)}` cannot be used: {_reason(error, url)}")
 
 
 def _reason(error: BaseException | None, url: URL | None) -> str:

@@ -24,7 +24,7 @@ from kflare.operations.clock import issue_times, latest_issue
 from kflare.operations.cycle import run_cycle
 from kflare.operations.demonstration_page import write_week
 from kflare.operations.event_log import EventLog
-from kflare.operations.forecast import Forecast, InputRecord, Outage, cycle_name
+from kflare.operations.forecast import Cycle, Forecast, InputRecord, cycle_name
 from kflare.operations.inputs import FLARE_LAG, CycleInputs
 from kflare.operations.ledger import Ledger
 from kflare.operations.outcomes import forecast_outcomes
@@ -91,7 +91,7 @@ class Demonstration:
         write_whole(folder / SETTINGS, as_toml(settings))
         return cls(sun, issues, settings, read_srs(folder / "regions_of_the_day.csv"))
 
-    def run(self, ledger: Ledger) -> Iterator[Forecast | Outage]:
+    def run(self, ledger: Ledger) -> Iterator[Cycle]:
         """Make every forecast of the week, one after the other, and publish the last one of each day."""
         log = EventLog(self.settings.log.path)
         unseen = replace(self.settings, server=replace(self.settings.server, attribution=False))  # no pictures: no maps

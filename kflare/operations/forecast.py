@@ -335,6 +335,9 @@ class Outage(CheckedRecord):
     """For the office: the reason in full, with files and settings."""
 
 
+Cycle = Forecast | Outage
+
+
 def cycle_name(issue: datetime) -> str:
     """The id of the cycle of an issue time: "20140108T0300Z"."""
     return f"{issue:%Y%m%dT%H%MZ}"

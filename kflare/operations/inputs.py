@@ -27,7 +27,7 @@ from kflare.io.passwords import without_passwords
 from kflare.observations.sets import ObservationSet
 from kflare.operations.forecast import InputRecord, InputStatus
 from kflare.operations.ledger import Ledger
-from kflare.operations.settings import ForecastSettings
+from kflare.operations.settings import DataSettings, ForecastSettings
 from kflare.operations.swpc import FEED, SwpcForecast
 from kflare.sun.times import HOUR
 from kflare.xray.flux import XrayFlux, read_xray_flux
@@ -39,6 +39,7 @@ _LATER: Final = timedelta(minutes=10)
 _NEAR: Final = timedelta(minutes=30)
 # What the changes over so many hours compare with (`kflare/regions/*_features.csv`).
 _EARLIER = {24: ("magnetogram", "vector_field", "aia_131", "aia_1600"), 12: ("magnetogram",), 2: ("magnetogram",)}
+_Fetch = Callable[..., NrtSet]
 _PRESENT: Final = timedelta(hours=3)
 
 
@@ -88,8 +89,8 @@ def fetch_inputs(
             for hours, names in _EARLIER.items()
             if all(abs(seen - time - hours * HOUR) / HOUR > TOLERANCES[hours] / 60 for time in measured)
         }  # fmt: skip
-        srs, region_record = _noaa_regions(issue, folder, web, settings)
-        swpc, swpc_record = _swpc_forecast(issue, web, settings, now)
+        srs, region_record = _noaa_regions(issue, web, data)
+        swpc, swpc_record = _swpc_forecast(issue, web, data, past=now - issue > _PRESENT)
     records = [_record(result, first) for result in found.results]
     # These are meant to be older, so their age is no blemish.
     records += [_record(result, first + hours * HOUR) for hours, result in enumerate(hot, 1)]
@@ -193,9 +194,7 @@ def delete_old_inputs(settings: ForecastSettings, *, now: datetime) -> list[Path
     return gone
 
 
-def _before(
-    issue: datetime, seen: datetime, hours: int, names: Collection[str], fetch: Callable[..., NrtSet]
-) -> dict[str, NrtResult]:
+def _before(issue: datetime, seen: datetime, hours: int, names: Collection[str], fetch: _Fetch) -> dict[str, NrtResult]:
     """By source, what was to be seen some hours before the magnetogram, which features compare with."""
     # The newest record at or before this and within half an hour of the full hours.
     upto = seen - hours * HOUR + _LATER
@@ -205,15 +204,12 @@ def _before(
     return {one.name: replace(one, name=f"{one.name}_{hours}h_before", issue=issue) for one in found.results}
 
 
-def _noaa_regions(
-    issue: datetime, folder: Path, web: Web, settings: ForecastSettings
-) -> tuple[pd.DataFrame | None, InputRecord]:
-    data = settings.data
+def _noaa_regions(issue: datetime, web: Web, data: DataSettings) -> tuple[pd.DataFrame | None, InputRecord]:
     name, source = "noaa_regions", data.srs_url if data.regions_srs is None else data.regions_srs.name
     try:
         path = data.regions_srs
         if path is None:
-            path = write_whole(folder / "srs.txt", web.text(data.srs_url))
+            path = write_whole(data.issue_folder(issue) / "srs.txt", web.text(data.srs_url))
         table = read_srs(path)
         past = table["time"][table["time"] <= issue]
         if past.empty:
@@ -227,12 +223,12 @@ def _noaa_regions(
 
 
 def _swpc_forecast(
-    issue: datetime, web: Web, settings: ForecastSettings, now: datetime
+    issue: datetime, web: Web, data: DataSettings, *, past: bool
 ) -> tuple[SwpcForecast | None, InputRecord]:
-    url, texts = f"{settings.data.swpc_url.rstrip('/')}/{FEED}", settings.data.swpc_texts
+    url, texts = f"{data.swpc_url.rstrip('/')}/{FEED}", data.swpc_texts
     name, source = "swpc_probabilities", FEED if texts is None else texts.name
     try:
-        if texts is None and now - issue > _PRESENT:
+        if texts is None and past:
             raise DataError("the feed tells of the present only: set `data.swpc_texts` to forecast the past")
         found = SwpcForecast.of_feed(web.text(url), issue) if texts is None else SwpcForecast.of_texts(texts, issue)
     except KflareError as error:

@@ -13,7 +13,7 @@ from kflare.errors import DataError, LedgerError
 from kflare.operations import schema
 from kflare.operations.chain import add_link, chain_faults, newest_link, trigger_faults
 from kflare.operations.database import open_database, transaction
-from kflare.operations.forecast import Forecast, Outage
+from kflare.operations.forecast import Cycle, Forecast, Outage
 from kflare.sun.disk import FULL_DISK
 
 if TYPE_CHECKING:  # pandas is imported late: a monitor asks often, and of no table
@@ -52,7 +52,7 @@ class Ledger:
         self.engine.dispose()
 
     def record(
-        self, cycle: Forecast | Outage, *, features: "pd.DataFrame | None" = None,
+        self, cycle: Cycle, *, features: "pd.DataFrame | None" = None,
         tracker: Mapping[str, Any] | None = None, recorded: datetime | None = None
     ) -> bool:  # fmt: skip
         """Append one cycle, wholly or not at all; False if there is one of this issue time that was run.
@@ -91,11 +91,11 @@ class Ledger:
         """Whether a cycle of an issue time (aware) is recorded, forecast or outage, other than as missed."""
         return bool(self._ask(select(schema.cycles.c.issue).where(schema.cycles.c.issue == issue)))
 
-    def cycle(self, issue: datetime) -> Forecast | Outage | None:
+    def cycle(self, issue: datetime) -> Cycle | None:
         """The cycle of an issue time (aware), or None."""
         return next(self.cycles(issue, issue + timedelta(microseconds=1)), None)
 
-    def cycles(self, since: datetime, until: datetime) -> Iterator[Forecast | Outage]:
+    def cycles(self, since: datetime, until: datetime) -> Iterator[Cycle]:
         """All cycles issued in since <= issue < until (aware), in order; DataError if a row is none."""
         found: dict[datetime, str] = {}
         for table in (schema.missed, schema.cycles):  # what was run supersedes what was missed
@@ -207,9 +207,8 @@ class Ledger:
         from kflare.operations.flare_records import record_flares
 
         with transaction(self.engine, write=True) as connection:
-            counts = record_flares(
-                connection, flares, since=since, until=until, source=source, recorded=recorded or datetime.now(UTC)
-            )
+            now = recorded or datetime.now(UTC)
+            counts = record_flares(connection, flares, since=since, until=until, source=source, recorded=now)
             add_link(connection, "flares")
         return counts
 
@@ -230,7 +229,7 @@ class Ledger:
             return connection.execute(question).all()
 
     @contextmanager
-    def _appending(self, cycle: Forecast | Outage, known: Callable[[datetime], object]) -> Iterator[Connection]:
+    def _appending(self, cycle: Cycle, known: Callable[[datetime], object]) -> Iterator[Connection]:
         """A transaction that ends without a trace if the issue time of the cycle is known."""
         try:
             with transaction(self.engine, write=True) as connection:
@@ -240,7 +239,7 @@ class Ledger:
                 raise LedgerError(f"the ledger refuses cycle {cycle.cycle_id}: {error.orig}") from error
 
 
-def _cycle_row(cycle: Forecast | Outage, tracker: Mapping[str, Any] | None, recorded: datetime) -> dict[str, Any]:
+def _cycle_row(cycle: Cycle, tracker: Mapping[str, Any] | None, recorded: datetime) -> dict[str, Any]:
     row = {"cycle_id": cycle.cycle_id, "issue": cycle.issue, "recorded": recorded, "software": cycle.software}
     row |= {"tracker": None if tracker is None else _as_text(tracker), "document": _as_text(cycle.as_json())}
     if isinstance(cycle, Outage):
@@ -249,7 +248,7 @@ def _cycle_row(cycle: Forecast | Outage, tracker: Mapping[str, Any] | None, reco
     return row | {name: getattr(cycle, name) for name in ("data_time", "window_start", "window_end")}
 
 
-def _append(connection: Connection, cycle: Forecast | Outage, features: "pd.DataFrame | None") -> None:
+def _append(connection: Connection, cycle: Cycle, features: "pd.DataFrame | None") -> None:
     key = {"cycle_id": cycle.cycle_id}
     rows: dict[Any, list[dict[str, Any]]] = {schema.inputs: [key | vars(record) for record in cycle.inputs]}
     if isinstance(cycle, Forecast):

@@ -9,7 +9,7 @@ from typing import Final
 from kflare.errors import KflareError, LedgerError
 from kflare.operations.clock import Clock, ClockCheck, latest_issue, next_issue, too_late
 from kflare.operations.event_log import EventLog
-from kflare.operations.forecast import Forecast, Outage, cycle_name
+from kflare.operations.forecast import Cycle, cycle_name
 from kflare.operations.ledger import Ledger
 from kflare.operations.publish.publishers import publish_cycle
 from kflare.operations.records import utc_text
@@ -24,7 +24,7 @@ _NAP: Final = 60.0
 class CycleResult:
     """What a run ended with, what could not be published, and where the cycle is kept if the ledger is away."""
 
-    cycle: Forecast | Outage
+    cycle: Cycle
     unpublished: list[str]
     kept: Path | None = None
 
@@ -45,7 +45,7 @@ def run_once(
 
 
 def publish_and_newest(
-    cycle: Forecast | Outage, settings: ForecastSettings, ledger: Ledger, log: EventLog, *, now: datetime
+    cycle: Cycle, settings: ForecastSettings, ledger: Ledger, log: EventLog, *, now: datetime
 ) -> list[str]:
     """Publish a cycle, and the newest one after it if it is another: one that is made up for is not the current one."""
     failures = publish_cycle(cycle, settings, ledger, log)

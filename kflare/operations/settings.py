@@ -244,7 +244,8 @@ def as_toml(settings: ForecastSettings) -> str:
     def entry(name: str, key: str, setting: object) -> list[str]:
         unit, meaning = told[name]
         comment = wrap(f"{meaning} ({unit})." if unit else f"{meaning}.", 110)
-        return [*(f"# {line}" for line in comment), f"# {key} =" if setting is None else f"{key} = {_toml(setting)}"]
+        written = json.dumps(setting, default=str, ensure_ascii=False)  # texts, numbers and lists are alike in both
+        return [*(f"# {line}" for line in comment), f"# {key} =" if setting is None else f"{key} = {written}"]
 
     lines = entry("rungs", "rungs", settings.rungs)
     for section in fields(settings):
@@ -254,7 +255,3 @@ def as_toml(settings: ForecastSettings) -> str:
             for key in fields(value):
                 lines += entry(f"{section.name}.{key.name}", key.name, getattr(value, key.name))
     return "\n".join(lines) + "\n"
-
-
-def _toml(value: object) -> str:
-    return json.dumps(value, default=str, ensure_ascii=False)  # texts, numbers and lists are written alike in both

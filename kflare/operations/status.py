@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from kflare.errors import ServingError
 from kflare.operations.clock import clock_behind, latest_issue, next_issue
-from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Forecast, Outage
+from kflare.operations.forecast import CLIMATOLOGY, EVENT_STATISTICS, Cycle, Forecast, Outage
 from kflare.operations.ledger import Ledger
 from kflare.operations.records import utc_text
 from kflare.operations.settings import ForecastSettings
@@ -17,7 +17,7 @@ EXIT_STATUS: Final = {
 """Exit status by outcome; 1 is an error after which nothing was recorded, 2 wrong usage."""
 
 
-def outcome_of(cycle: Forecast | Outage) -> str:
+def outcome_of(cycle: Cycle) -> str:
     """What a cycle ended with: "forecast" by networks (or of no sunspot), "statistics" alone, or "outage"."""
     if isinstance(cycle, Outage):
         return "outage"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kflare.errors import DataError, LedgerError
 from kflare.io.atomic import make_folder, write_whole, writing
 from kflare.operations.event_log import EventLog
-from kflare.operations.forecast import Forecast, Outage, cycle_name
+from kflare.operations.forecast import Cycle, Forecast, Outage, cycle_name
 from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
 
@@ -32,7 +32,7 @@ def kept_files(settings: ForecastSettings) -> list[Path]:
 
 
 def keep_cycle(
-    settings: ForecastSettings, cycle: Forecast | Outage, *, features: "pd.DataFrame | None" = None,
+    settings: ForecastSettings, cycle: Cycle, *, features: "pd.DataFrame | None" = None,
     tracker: Mapping[str, Any] | None = None
 ) -> Path:  # fmt: skip
     """Keep a cycle with all that `Ledger.record` takes; SettingError if that cannot be written either."""
@@ -42,13 +42,13 @@ def keep_cycle(
     return write_whole(path, json.dumps({"cycle": cycle.as_json(), "features": table, "tracker": tracker}))
 
 
-def kept_cycle(settings: ForecastSettings, issue: datetime) -> Forecast | Outage | None:
+def kept_cycle(settings: ForecastSettings, issue: datetime) -> Cycle | None:
     """The cycle of an issue time that is kept, or None."""
     path = kept_path(settings, issue)
     return _read(path)[0] if path.exists() else None
 
 
-def record_kept(settings: ForecastSettings, *, ledger: Ledger, log: EventLog) -> list[Forecast | Outage]:
+def record_kept(settings: ForecastSettings, *, ledger: Ledger, log: EventLog) -> list[Cycle]:
     """Record what is kept, oldest first, and remove it, until the ledger is away again; returns what was recorded."""
     recorded = []
     failures = 0
@@ -78,7 +78,7 @@ def record_kept(settings: ForecastSettings, *, ledger: Ledger, log: EventLog) ->
     return recorded
 
 
-def _read(path: Path) -> tuple[Forecast | Outage, dict[str, Any]]:
+def _read(path: Path) -> tuple[Cycle, dict[str, Any]]:
     import pandas as pd
 
     try:

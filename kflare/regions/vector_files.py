@@ -102,9 +102,8 @@ class _Canvas:
         self.covered, self.sure = np.zeros((2, width, width), np.bool_)
         self.rated = False
         self.turn = self._orientation(image.card)
-        self.geometry = DiskGeometry.seen_from(
-            magnetogram.seen_from, magnetogram.time, self.turn.disk, (width, width), roll=self.turn.roll
-        )
+        place = magnetogram.seen_from, magnetogram.time, self.turn.disk, (width, width)
+        self.geometry = DiskGeometry.seen_from(*place, roll=self.turn.roll)
 
     def _orientation(self, given: Callable[[str], Any]) -> Orientation:
         """Orientation of the full disk: cut-outs keep the centre of the disk in IMCRPIX1, IMCRPIX2."""

@@ -47,9 +47,8 @@ def magnetogram_from_image(payload: bytes, options: Options) -> Magnetogram:
     black = float(np.count_nonzero(inside & (image == 0))) / max(1, int(np.count_nonzero(inside)))
     name = PurePath(source).name.lower()
     instrument = next((known for known in ("HMI", "MDI", "synthetic") if known.lower() in name), "unknown")
-    scale = choose_byte_scale(
-        image, disk, source=source, instrument=instrument, option=options.byte_range, model=options.model_range
-    )
+    asked = {"option": options.byte_range, "model": options.model_range}
+    scale = choose_byte_scale(image, disk, source=source, instrument=instrument, **asked)
     limit = scale.gauss
     gauss = (np.arange(256) / 255 * 2 * limit - limit).astype(np.float32)
     missing = black if black > _MAX_BLACK else 0.0

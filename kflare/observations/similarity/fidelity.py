@@ -48,9 +48,8 @@ def fidelity_report(
     rows, scales = [], []
     for first, second in pairs:
         row: dict[str, object] = dict.fromkeys(_COLUMNS, np.nan) | {"note": "", "instruments": ""}
-        row["first"], row["second"] = (
-            one.source if isinstance(one, Magnetogram) else str(one) for one in (first, second)
-        )
+        sources = [one.source if isinstance(one, Magnetogram) else str(one) for one in (first, second)]
+        row["first"], row["second"] = sources
         try:
             x, y = (one if isinstance(one, Magnetogram) else read_magnetogram(one) for one in (first, second))
             scales += [x.byte_scale, y.byte_scale]

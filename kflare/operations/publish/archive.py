@@ -17,7 +17,7 @@ from kflare import __version__
 from kflare.flares.labels import reaches
 from kflare.io.atomic import write_whole
 from kflare.operations.flare_records import flare_texts
-from kflare.operations.forecast import Forecast, Outage, cycle_name
+from kflare.operations.forecast import Cycle, Forecast, cycle_name
 from kflare.operations.ledger import Ledger
 from kflare.operations.publish.curve import REACH
 from kflare.operations.publish.pages import (
@@ -35,7 +35,7 @@ _MADE_OF: Final = "archive/days.json"
 _DAY: Final = timedelta(days=1)
 
 
-def picture_folder(forecast: Forecast | Outage) -> str:
+def picture_folder(forecast: Cycle) -> str:
     """Where the pictures of a forecast lie, from the site's root."""
     return f"pictures/{cycle_name(forecast.issue)}"
 
@@ -133,8 +133,7 @@ def archive_files(data: SiteData, folder: Path, *, pictures: Mapping[str, str]) 
     entries = {one.forecast.cycle_id: one for one in (*data.past, PastCycle(data.current))}
     shown = {}
     for cycle, one in entries.items():
-        first = next((folder / picture_folder(one.forecast)).glob("0-*"), None)
-        if first is not None:
+        if (first := next((folder / picture_folder(one.forecast)).glob("0-*"), None)) is not None:
             shown[cycle] = str(first.relative_to(folder))
     if pictures:
         shown[data.current.cycle_id] = next(iter(pictures.values()))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from kflare.errors import KflareError
 from kflare.operations.clock import issue_times
-from kflare.operations.forecast import Forecast, Outage, cycle_name
+from kflare.operations.forecast import Cycle, Forecast, cycle_name
 from kflare.sun.times import within
 from kflare.xray.flux import read_xray_flux
 
@@ -38,7 +38,7 @@ def days_between(since: datetime, until: datetime) -> list[dict[str, Any]]:
 
 
 def sun_curve(
-    current: Forecast | Outage, past: Sequence[Forecast], xrays: pd.DataFrame | None, flares: pd.DataFrame | None
+    current: Cycle, past: Sequence[Forecast], xrays: pd.DataFrame | None, flares: pd.DataFrame | None
 ) -> dict[str, Any]:
     """What the template draws, in units of its view box. Windows overlap: of forecasts by the hour one in six is drawn.
 

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from kflare.errors import DataError
 from kflare.operations import forecast
-from kflare.operations.forecast import MARKS, Forecast, Outage, forecast_class
+from kflare.operations.forecast import MARKS, Cycle, Forecast, Outage, forecast_class
 from kflare.operations.records import CHECKED, CheckedRecord, Utc
 
 FORMAT: Final = "kflare-latest/1"
@@ -54,7 +54,7 @@ class LatestOutage(CheckedRecord):
 _Latest = Annotated[LatestForecast | LatestOutage, Field(discriminator="kind")]
 
 
-def latest_text(current: Forecast | Outage) -> str:
+def latest_text(current: Cycle) -> str:
     """The newest forecast as JSON of the schema `schema_text`, and what follows from it: mark, class, age of data."""
     latest: CheckedRecord
     if isinstance(current, Outage):
@@ -69,7 +69,7 @@ def latest_text(current: Forecast | Outage) -> str:
     return json.dumps({"$schema": SCHEMA_NAME} | latest.as_json(), indent=2, ensure_ascii=False) + "\n"
 
 
-def read_latest(text: str) -> Forecast | Outage:
+def read_latest(text: str) -> Cycle:
     """The forecast or outage of a `latest.json`; DataError if it is none, or of another format."""
     try:
         content = json.loads(text)

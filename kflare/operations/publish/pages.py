@@ -11,7 +11,14 @@ import jinja2
 import pandas as pd
 
 from kflare.io.percent import percent, score
-from kflare.operations.forecast import FORECAST_CLASSES, Forecast, MarkBounds, Outage, RegionForecast, forecast_class
+from kflare.operations.forecast import (
+    FORECAST_CLASSES,
+    Cycle,
+    Forecast,
+    MarkBounds,
+    RegionForecast,
+    forecast_class,
+)
 from kflare.operations.publish.curve import WIDTH, days_between, sun_curve
 from kflare.operations.publish.pictures import DiskPicture
 from kflare.operations.records import utc_text
@@ -36,7 +43,7 @@ class WindowOutcome:
 class PastCycle:
     """A forecast or outage of the past, with what happened if that is known."""
 
-    forecast: Forecast | Outage
+    forecast: Cycle
     outcome: WindowOutcome | None = None
 
 
@@ -64,7 +71,7 @@ class Section:
 class SiteData:
     """Everything that a cycle publishes on the site."""
 
-    current: Forecast | Outage
+    current: Cycle
     pictures: Sequence[DiskPicture] = ()  # of `current`; the first image is shown first
     past: Sequence[PastCycle] = ()
     """Former forecasts and outages in any order, without `current`; their days in the archive are written again."""
@@ -135,9 +142,8 @@ _LOADER, _STRICT = jinja2.PackageLoader("kflare.operations.publish"), jinja2.Str
 _ENVIRONMENT: Final = jinja2.Environment(
     loader=_LOADER, autoescape=jinja2.select_autoescape(), undefined=_STRICT, trim_blocks=True, lstrip_blocks=True
 )
-_ENVIRONMENT.filters.update(
-    percent=percent, score=score, time=time_text, day=day_text, age=age_text, iso=utc_text, class_text=class_text
-)
+_ENVIRONMENT.filters.update(percent=percent, score=score, time=time_text, day=day_text)
+_ENVIRONMENT.filters.update(age=age_text, iso=utc_text, class_text=class_text)
 _ENVIRONMENT.globals.update(thresholds=FORECAST_CLASSES, forecast_class=forecast_class, driver=driver, span=span_text)
 _ENVIRONMENT.globals.update(verdict=verdict, verdicts=VERDICTS, is_forecast=lambda one: isinstance(one, Forecast))
 _ENVIRONMENT.globals.update(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kflare.operations.event_log import EventLog
-from kflare.operations.forecast import Forecast, Outage
+from kflare.operations.forecast import Cycle
 from kflare.operations.ledger import Ledger
 from kflare.operations.settings import ForecastSettings
 
@@ -12,7 +12,7 @@ from kflare.operations.settings import ForecastSettings
 class Publication:
     """A cycle as it stands in the ledger, which also holds what was forecast before and what happened."""
 
-    cycle: Forecast | Outage
+    cycle: Cycle
     settings: ForecastSettings
     ledger: Ledger
     log: EventLog

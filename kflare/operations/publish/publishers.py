@@ -11,7 +11,7 @@ from typing import Final
 
 from kflare.errors import KflareError
 from kflare.operations.event_log import EventLog
-from kflare.operations.forecast import Forecast, Outage
+from kflare.operations.forecast import Cycle
 from kflare.operations.ledger import Ledger
 from kflare.operations.publish.ccmc import publish_ccmc
 from kflare.operations.publish.csv_table import publish_csv
@@ -37,7 +37,7 @@ PUBLISHERS: Final[tuple[Publisher, ...]] = (
 )
 
 
-def publish_cycle(cycle: Forecast | Outage, settings: ForecastSettings, ledger: Ledger, log: EventLog) -> list[str]:
+def publish_cycle(cycle: Cycle, settings: ForecastSettings, ledger: Ledger, log: EventLog) -> list[str]:
     """Publish a cycle of the ledger everywhere that the settings name; what could not be published, and why."""
     publication, failures = Publication(cycle, settings, ledger, log), []
     for publisher in PUBLISHERS:

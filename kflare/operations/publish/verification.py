@@ -12,7 +12,7 @@ from kflare.errors import ModelError
 from kflare.io.arrays import TimeArray
 from kflare.io.percent import chance
 from kflare.models.publish import read_metadata
-from kflare.operations.forecast import FORECAST_CLASSES, Forecast, MarkBounds, Outage
+from kflare.operations.forecast import FORECAST_CLASSES, Cycle, MarkBounds
 from kflare.operations.publish.pages import Figure, Section
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.intervals import ClusteredSamples, Interval, rate_interval
@@ -65,7 +65,7 @@ def verification_sections(outcomes: pd.DataFrame) -> tuple[Section, ...]:
     return (Section("Contingency tables and scores", _TEXT, _HEAD, tuple(rows)), *largest, *drawn)
 
 
-def record_sections(cycle: Forecast | Outage, models: Path | None, bounds: MarkBounds) -> tuple[Section, ...]:
+def record_sections(cycle: Cycle, models: Path | None, bounds: MarkBounds) -> tuple[Section, ...]:
     """What followed each mark, and a reliability diagram, on days that the networks had not seen.
 
     From `full_disk_record` in the metadata of the models that answered, below `models`, where they have it: lists by

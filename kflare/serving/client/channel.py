@@ -133,9 +133,8 @@ def describe_failure(error: Any, spec: Any, *, target: str, seconds: float) -> s
     wanted = spec.version.value if spec.HasField("version") else spec.version_label
     which = f"`{spec.name}`" if wanted == "" else f"version {wanted} of `{spec.name}`"
     words = _WORDS.get(case, _WORDS["other"])
-    return words.format(
-        target=target, model=spec.name, which=which, label=wanted, code=code.name, details=details, seconds=seconds
-    )
+    asked = {"target": target, "model": spec.name, "which": which, "label": wanted}
+    return words.format(code=code.name, details=details, seconds=seconds, **asked)
 
 
 def _is_unknown_label(error: Any, spec: Any) -> bool:
