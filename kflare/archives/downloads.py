@@ -91,9 +91,8 @@ def download(request: FileRequest, web: Web) -> FileResult:
     except (DataError, NoAnswerError) as error:
         return failure(error, request.label, asked=request.asked, time=request.time, note=request.note)
     except OSError as error:
-        raise DataError(
-            f"`{path}` cannot be written: {error.strerror or error}; free space or choose another folder"
-        ) from error
+        fault = f"`{path}` cannot be written: {error.strerror or error}"
+        raise DataError(f"{fault}; free space or choose another folder") from error
 
 
 def download_all(

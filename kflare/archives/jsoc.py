@@ -177,10 +177,8 @@ class Jsoc:
         if self.email is not None:
             return self._export(record, segments, self.email)
         if offline := [name for name in segments if record.segments.get(name, "") in _OFFLINE]:
-            raise NotFoundError(
-                f"`{'`, `'.join(offline)}` of `{record.name}` is not on JSOC's disks; "
-                "give a registered e-mail address, by which it is brought back from tape"
-            )
+            fault = f"`{'`, `'.join(offline)}` of `{record.name}` is not on JSOC's disks"
+            raise NotFoundError(f"{fault}; give a registered e-mail address, by which it is brought back from tape")
         return {name: self.url + record.segments[name].lstrip("/") for name in segments}
 
     def cards(self, record: Record) -> dict[str, object]:

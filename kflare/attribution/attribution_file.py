@@ -129,10 +129,8 @@ class Attribution:
     def require(self, method: str) -> None:
         """Refuse a map that the model did not answer, such as "cam" of those published before it; `DataError`."""
         if method not in self.maps:
-            raise DataError(
-                f"{self.origin.model} version {self.origin.version} gave no `{method}` of `{self.image}`, only "
-                f"{', '.join(self.maps)}: attribute it with a later version of the model"
-            )
+            fault = f"{self.origin.model} version {self.origin.version} gave no `{method}` of `{self.image}`"
+            raise DataError(f"{fault}, only {', '.join(self.maps)}: attribute it with a later version of the model")
 
     @cached_property
     def frame(self) -> Magnetogram:

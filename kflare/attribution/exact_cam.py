@@ -60,9 +60,8 @@ class ExactCam:
         self._groups = sorted(groups, key=lambda group: -group.rows)
         names = [_maker(group.output).name for group in self._groups]
         if layer not in names:
-            raise ModelError(
-                f"`{layer}` is not linear to the scores of model `{model.name}`; these are: {', '.join(names)}"
-            )
+            fault = f"`{layer}` is not linear to the scores of model `{model.name}`"
+            raise ModelError(f"{fault}; these are: {', '.join(names)}")
         self._shown = names.index(layer)
         self.inputs = [group.output for group in self._groups]
         """Symbolic outputs of `model`, the finest first, whose values `maps` takes."""

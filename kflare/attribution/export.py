@@ -123,9 +123,8 @@ def plan_export(images: Iterable[Path], settings: Export, source: AttributionMod
     for image in images:
         other = wanted.setdefault(f"{image.stem}.fits", image)
         if other.resolve() != image.resolve():
-            raise SettingError(
-                f"`{other}` and `{image}` would both become {image.stem}.fits: export them into two folders"
-            )
+            fault = f"`{other}` and `{image}` would both become {image.stem}.fits"
+            raise SettingError(f"{fault}: export them into two folders")
     found = {path.name: path for path in settings.maps.glob("[!.]*.fits")}
     jobs = []
     names = sorted(wanted.keys() | found.keys())
@@ -278,8 +277,6 @@ def _require_same(path: Path, told: float | None, source: AttributionModel) -> s
             f"{mine.version}: choose another folder, or delete that one"
         )
     if None not in {byte_range, told} and byte_range != told:
-        raise SettingError(
-            f"`{path}` was made with a byte range of {byte_range:g} G, not {told:g} G: choose another "
-            "folder, or delete that one"
-        )
+        fault = f"`{path}` was made with a byte range of {byte_range:g} G, not {told:g} G"
+        raise SettingError(f"{fault}: choose another folder, or delete that one")
     return set(methods)

@@ -81,10 +81,8 @@ class PublishedModel(AttributionModel):
         if missing:
             raise ModelError(f"{place}: its kflare.json lacks `{missing[0]}`: publish the model with kflare.fit")
         if "image_size" not in about:
-            raise ModelError(
-                f"{place} is no full-disk model, so it has no attribution maps: give one of "
-                f"{', '.join(model_names('image'))}"
-            )
+            fault = f"{place} is no full-disk model, so it has no attribution maps"
+            raise ModelError(f"{fault}: give one of {', '.join(model_names('image'))}")
         digest = hashlib.sha256((place / MANIFEST).read_bytes()).hexdigest()[:16]
         own: dict[str, Any] = {"size": int(about["image_size"]), "event": str(about["class"])[0]}
         own |= {"threshold": float(about["decision_threshold"]), "byte_range": about.get("data", {}).get("byte_range")}
@@ -97,10 +95,8 @@ class PublishedModel(AttributionModel):
 
         loaded = tf.saved_model.load(str(self.folder))
         if ATTRIBUTE not in loaded.signatures:
-            raise ModelError(
-                f"{self.folder} has no signature `{ATTRIBUTE}`, only {', '.join(sorted(loaded.signatures))}: publish "
-                "the model with kflare.fit"
-            )
+            fault = f"{self.folder} has no signature `{ATTRIBUTE}`, only {', '.join(sorted(loaded.signatures))}"
+            raise ModelError(f"{fault}: publish the model with kflare.fit")
 
         missing = [name for name in self.methods if name not in loaded.signatures[ATTRIBUTE].structured_outputs]
         more = None

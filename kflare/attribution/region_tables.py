@@ -38,10 +38,8 @@ def read_regions(path: str | Path) -> pd.DataFrame:
         srs = read_srs(path)
         return _complete(srs.assign(region="NOAA " + srs["noaa"].astype(str)), path)
     if b"Longitude;Latitude" in begin.partition(b"\n")[0]:
-        raise DataError(
-            f"{path} holds positions without sign, which cannot place a region: give an SRS or region table, and this "
-            "file for the SHARP parameters (`--sharp`)"
-        )
+        fault = f"{path} holds positions without sign, which cannot place a region"
+        raise DataError(f"{fault}: give an SRS or region table, and this file for the SHARP parameters (`--sharp`)")
     from kflare.datasets.region_table import read_region_table
 
     return _complete(read_region_table(path), path)
@@ -58,9 +56,8 @@ def read_sharp_box(path: str | Path) -> pd.DataFrame:
 def _complete(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     if absent := [name for name in ("lon", "lat") if name not in table]:
         seen = ", ".join(map(str, table.columns))
-        raise DataError(
-            f"{path} lacks the column `{'`, `'.join(absent)}`: a region's position in Stonyhurst degrees; it has {seen}"
-        )
+        fault = f"{path} lacks the column `{'`, `'.join(absent)}`: a region's position in Stonyhurst degrees"
+        raise DataError(f"{fault}; it has {seen}")
     for name in ("extent", "AREA_ACR", *HARP_BOX):
         if name not in table:
             table[name] = np.nan

@@ -12,9 +12,8 @@ from kflare.models.released import released_models
 
 def _fit(args: argparse.Namespace) -> None:
     if args.publish is not None and args.publish.resolve() == released_models():
-        raise SettingError(
-            f"--publish {args.publish} holds the models that are released with kflare: choose another folder"
-        )
+        fault = f"--publish {args.publish} holds the models that are released with kflare"
+        raise SettingError(f"{fault}: choose another folder")
     task, folder = training_task(args)
     from kflare.attribution.compiled import CompiledAttribution
     from kflare.datasets.splits import VALIDATION_RULE, carved_validation, chronological_split, utc_date

@@ -34,9 +34,8 @@ def magnetogram_files(places: Iterable[Path], *, deep: bool = False) -> list[Pat
         else:
             found.append(place)  # one of several that is not there costs itself alone: who reads it names it
     if not found:
-        raise DataError(
-            f"no magnetogram in {', '.join(map(str, places))}: expected files ending in {', '.join(SUFFIXES)}"
-        )
+        fault = f"no magnetogram in {', '.join(map(str, places))}"
+        raise DataError(f"{fault}: expected files ending in {', '.join(SUFFIXES)}")
     return found
 
 
@@ -62,10 +61,8 @@ def index_archive(folders: Path | Sequence[Path]) -> pd.DataFrame:
     if (twice := kept["forecast_time"].duplicated()).any():
         time = kept["forecast_time"][twice].iloc[0]
         names = " and ".join(kept["path"][kept["forecast_time"] == time])
-        raise DataError(
-            f"there is more than one magnetogram for {time:%Y-%m-%dT%H:%MZ}, and no order says which: {names}; keep "
-            "one, or give them in folders of their own, the preferred one first"
-        )
+        fault = f"there is more than one magnetogram for {time:%Y-%m-%dT%H:%MZ}, and no order says which: {names}"
+        raise DataError(f"{fault}; keep one, or give them in folders of their own, the preferred one first")
     passed = len(table) - len(kept)
     kept = kept.drop(columns="rank").reset_index(drop=True)
     kept.attrs["notes"] = [f"{passed} images passed over: the folder named first has one for their time"] * bool(passed)

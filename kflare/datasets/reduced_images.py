@@ -117,10 +117,8 @@ def _unnamed_file(folder: Path, shape: tuple[int, ...], dtype: type[np.floating[
         # A run that is refused afterwards leaves no folder behind, so one that is not there yet is not made here.
         folder = next(place for place in (folder, *folder.absolute().parents) if place.exists())
         if size > shutil.disk_usage(folder).free:
-            raise SettingError(
-                f"{folder} has no room for {shape[0]} images of {shape[1]} pixels, {size >> 20} MiB: choose another "
-                "--output or a smaller --image-size"
-            )
+            fault = f"{folder} has no room for {shape[0]} images of {shape[1]} pixels, {size >> 20} MiB"
+            raise SettingError(f"{fault}: choose another --output or a smaller --image-size")
         with tempfile.TemporaryFile(dir=folder) as file:
             os.posix_fallocate(file.fileno(), 0, size)  # so that a full disk is an error, not a signal at some write
             return np.memmap(file, dtype, "r+", shape=shape)

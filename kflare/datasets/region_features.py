@@ -129,10 +129,8 @@ def features_of(table: pd.DataFrame, names: list[str] | None, *, source: str) ->
     known = {feature.name for name in SETS for feature in feature_set(name)}
     own = {feature.name for feature in feature_set("defn79")} - {feature.name for feature in feature_set("sharp")}
     if unknown := [str(name) for name in table.columns if name not in known and name not in KEY_COLUMNS]:
-        raise DataError(
-            f"{source} has the unknown feature `{'`, `'.join(unknown)}`: rename or drop the column; "
-            f"known are {', '.join(sorted(known))}"
-        )
+        fault = f"{source} has the unknown feature `{'`, `'.join(unknown)}`: rename or drop the column"
+        raise DataError(f"{fault}; known are {', '.join(sorted(known))}")
     if names is not None and len(names) == 1 and names[0] in SETS:
         chosen = feature_set(names[0])
     elif names == ["measured"]:

@@ -70,9 +70,8 @@ def _utc_times(times: pd.Series, path: Path) -> pd.Series:
     # pandas would take a bare number for a time since 1970, of a unit that changes with its version.
     bare = times.map(lambda one: isinstance(one, int | float)) if times.dtype == object else times.notna()
     if pd.api.types.is_numeric_dtype(times) or (times.dtype == object and bare.any()):
-        raise DataError(
-            f"`time` of {path} must be a UTC time such as 2014-03-18T12:00Z, got the number {times[bare].iloc[0]}"
-        )
+        rule = f"`time` of {path} must be a UTC time such as 2014-03-18T12:00Z"
+        raise DataError(f"{rule}, got the number {times[bare].iloc[0]}")
     try:
         # A fixed format, since pandas would guess what 03/04/2014 means.
         return pd.to_datetime(times, utc=True, format="ISO8601").astype("datetime64[us, UTC]")

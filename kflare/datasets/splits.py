@@ -69,9 +69,8 @@ def chronological_split(
     ends = [end for end in (start, train_until, validate_until, test_until) if end is not None]
     if any(later <= earlier for earlier, later in pairwise(ends)):
         shown = ", ".join(f"{end:%Y-%m-%dT%H:%MZ}" for end in ends)
-        raise SettingError(
-            f"split dates overlap: start < train-until < validate-until < test-until must hold, got {shown}"
-        )
+        rule = "split dates overlap: start < train-until < validate-until < test-until must hold"
+        raise SettingError(f"{rule}, got {shown}")
     begin = in_seconds(times)
     end = begin + round(window_hours * 3600)
     first, last = (0 if start is None else _seconds(start)), (2**62 if test_until is None else _seconds(test_until))

@@ -65,10 +65,8 @@ def summary_rows(path: Path) -> pd.DataFrame:
     """Text columns of NCEI's flare summary (netCDF-4: a record for a flare's begin, peak and end), else DataError."""
     series, _ = read_hdf5_series(path, _NAMES, ("units", "_FillValue"))
     if absent := [name for name in _NAMES if name not in series]:
-        raise DataError(
-            f"`{path}` is netCDF, but no flare summary: it lacks `{'`, `'.join(absent)}`; X-ray flux is given as "
-            "`--xrays` (`read_xray_flux`)"
-        )
+        fault = f"`{path}` is netCDF, but no flare summary: it lacks `{'`, `'.join(absent)}`"
+        raise DataError(f"{fault}; X-ray flux is given as `--xrays` (`read_xray_flux`)")
     columns = {name: found.values for name, found in series.items()}  # noqa: PD011 - of no pandas object
     if len({len(values) for values in columns.values()}) > 1:
         raise DataError(f"`{path}`: `time`, `status`, `flare_class` and `flare_id` must be of one length")

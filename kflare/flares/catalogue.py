@@ -61,9 +61,8 @@ def class_to_flux(goes_class: str) -> float:
     text = goes_class.strip().upper() if isinstance(goes_class, str) else ""
     flux = float(class_fluxes(pd.Series([text], dtype="str")).iloc[0])
     if not flux > 0:
-        raise DataError(
-            f"`goes_class` must be one of the letters A, B, C, M, X and a number above 0, got {goes_class!r}"
-        )
+        rule = "`goes_class` must be one of the letters A, B, C, M, X and a number above 0"
+        raise DataError(f"{rule}, got {goes_class!r}")
     return flux
 
 

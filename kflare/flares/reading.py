@@ -116,10 +116,8 @@ def _chosen(names: Sequence[str], source: str) -> dict[str, str]:
             chosen[column] = found
         elif column in _REQUIRED:
             seen = ", ".join(" ".join(name.split())[:40] for name in names[:30])
-            raise DataError(
-                f"`{source}`: a flare list needs the column `{column}` (or {', '.join(synonyms[1:])}); "
-                f"its columns are {seen}"
-            )
+            fault = f"`{source}`: a flare list needs the column `{column}` (or {', '.join(synonyms[1:])})"
+            raise DataError(f"{fault}; its columns are {seen}")
     return chosen
 
 
@@ -194,9 +192,8 @@ def _event_columns(text: str, path: Path) -> FlareColumns:
         if kind is None or not fields[0].isdigit():
             continue
         if day is None:
-            raise DataError(
-                f"`{path}`: the day must stand in a `:Date:` line or in the name; call it YYYYMMDDevents.txt"
-            )
+            fault = f"`{path}`: the day must stand in a `:Date:` line or in the name"
+            raise DataError(f"{fault}; call it YYYYMMDDevents.txt")
         event = (day, fields[0])
         rest = fields[fields.index(kind, 4) + 1 :]
         if kind == "XRA":

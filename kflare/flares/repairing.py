@@ -109,9 +109,8 @@ def _stated_scale(stated: pd.Series, source: str) -> FluxScale:
     for scale in FLUX_SCALES:
         if seen == [scale]:
             return scale
-    raise DataError(
-        f"`{source}`: `flare_scale` must be irradiance in all rows or operational in all, got {', '.join(seen[:4])!r}"
-    )
+    rule = f"`{source}`: `flare_scale` must be irradiance in all rows or operational in all"
+    raise DataError(f"{rule}, got {', '.join(seen[:4])!r}")
 
 
 def _repaired(raw: pd.DataFrame, source: str, *, alone: bool) -> tuple[pd.DataFrame, dict[str, int]]:

@@ -125,9 +125,8 @@ def held_folders(*folders: Path, within: Path | None = None) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise SettingError(
-                f"another run is at work in `{within or folders[0].parent}`: wait, or choose another folder"
-            ) from error
+            fault = f"another run is at work in `{within or folders[0].parent}`"
+            raise SettingError(f"{fault}: wait, or choose another folder") from error
         for folder in folders:
             remove_abandoned(folder)
         yield

@@ -207,10 +207,8 @@ class FitsFile:
 
         source = self._source
         if hdu.compression_type not in _COMPRESSIONS:
-            raise DataError(
-                f"`{source}`: compression must be one of {', '.join(_COMPRESSIONS)}, got {hdu.compression_type!r}; "
-                "uncompress it"
-            )
+            fault = f"`{source}`: compression must be one of {', '.join(_COMPRESSIONS)}, got {hdu.compression_type!r}"
+            raise DataError(f"{fault}; uncompress it")
         if math.prod(hdu.tile_shape) > MAX_WIDTH**2:
             raise DataError(f"`{source}` is damaged: its tiles of {hdu.tile_shape} pixels are larger than any image")
         tiles = math.prod(-(-side // tile) for side, tile in zip(hdu.shape, hdu.tile_shape, strict=True))
@@ -222,9 +220,8 @@ class FitsFile:
         for card in header["ZNAME*"]:
             name, value = str(header[card]).strip().upper(), header.get(f"ZVAL{card[5:]}")
             if value not in (allowed := _RICE.get(name, (value,))):
-                raise DataError(
-                    f"`{source}` is damaged: its `{name}` must be one of {allowed}, got {value!r}; download it again"
-                )
+                fault = f"`{source}` is damaged: its `{name}` must be one of {allowed}, got {value!r}"
+                raise DataError(f"{fault}; download it again")
         packed = ["GZIP_COMPRESSED_DATA"] if b"GZIP_COMPRESSED_DATA" in raw.upper() else []
         if hdu.compression_type.startswith("GZIP"):
             packed.append("COMPRESSED_DATA")

@@ -107,10 +107,8 @@ def whole_numbers(column: "pd.Series", source: str, *, most: int, rule: str | No
     empty = _empty(column)
     wrong = column[~(values.between(0, most) & (values % 1 == 0)) & ~empty]
     if len(wrong):
-        raise DataError(
-            f"{source}: `{column.name}` must {rule or f'hold whole numbers from 0 to {most}'}, got "
-            f"{str(wrong.iloc[0])[:60]} in row {wrong.index[0]}"
-        )
+        told = f"{source}: `{column.name}` must {rule or f'hold whole numbers from 0 to {most}'}"
+        raise DataError(f"{told}, got {str(wrong.iloc[0])[:60]} in row {wrong.index[0]}")
     return values.where(~empty).astype("Int64")
 
 

@@ -77,9 +77,8 @@ def _explained() -> Iterator[None]:
     # dask raises KilledWorker, CancelledError, CommClosedError, and whatever a worker's Python raises.
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0]
-        raise ServingError(
-            f"the workers failed: {type(error).__name__}: {reason}; what is done is kept, so run the same command again"
-        ) from error
+        fault = f"the workers failed: {type(error).__name__}: {reason}"
+        raise ServingError(f"{fault}; what is done is kept, so run the same command again") from error
 
 
 @contextmanager
@@ -146,9 +145,8 @@ def _require_same_versions(client: Any) -> None:
                 found.append(f"{machine} has kflare {there}, this process {here}")
     if found:
         more = f", and {len(found) - 1} more differences" if found[1:] else ""
-        raise ServingError(
-            f"{found[0]}{more}: install the same versions on all machines, or parts of two would be mixed"
-        )
+        fault = f"{found[0]}{more}"
+        raise ServingError(f"{fault}: install the same versions on all machines, or parts of two would be mixed")
 
 
 def _differences(there: Mapping[str, str | None], here: Mapping[str, str | None]) -> list[str]:

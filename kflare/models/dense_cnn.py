@@ -41,10 +41,8 @@ def build_dense_cnn(input_shape: tuple[int, int, int] = (512, 512, 1), *, growth
     """
     height, width, channels = input_shape
     if min(height, width) < _SMALLEST_SIZE or channels < 1:
-        raise SettingError(
-            f"`input_shape` must be at least ({_SMALLEST_SIZE}, {_SMALLEST_SIZE}, 1): "
-            f"the network halves the image {_BLOCKS + 2} times; got {tuple(input_shape)}"
-        )
+        fault = f"`input_shape` must be at least ({_SMALLEST_SIZE}, {_SMALLEST_SIZE}, 1)"
+        raise SettingError(f"{fault}: the network halves the image {_BLOCKS + 2} times; got {tuple(input_shape)}")
     if growth < 1:
         raise SettingError(f"`growth` must be at least 1, got {growth}")
     magnetogram = keras.Input(input_shape, name="magnetogram")

@@ -72,9 +72,8 @@ def fit_scaling(table: pd.DataFrame, features: Sequence[Feature]) -> FeatureScal
         if feature.scale == "log10":
             positive = measured[measured > 0]
             if not positive.size:
-                raise DataError(
-                    f"feature `{feature.name}` is taken as log10, but has no positive value in the training span"
-                )
+                fault = f"feature `{feature.name}` is taken as log10"
+                raise DataError(f"{fault}, but has no positive value in the training span")
             floor[column] = positive.min()
     transformed = _transform(tf.constant(np.where(np.isfinite(values), values, 1.0)), features, floor).numpy()
     transformed = np.where(np.isfinite(values), transformed, np.nan).astype(np.float64)

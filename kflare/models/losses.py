@@ -38,10 +38,8 @@ class WeightedCrossentropy(keras.losses.Loss):
         for name, tensor in (("y_true", y_true), ("y_pred", y_pred)):
             # Labels of shape (N,) would broadcast against the two classes and train on nonsense without an error.
             if len(tensor.shape) != 2 or tensor.shape[-1] != 2:
-                raise DataError(
-                    f"`{name}` must have the shape (N, 2), [no flare, flare], got {tuple(tensor.shape)}: "
-                    f"encode labels with keras.utils.to_categorical(labels, 2)"
-                )
+                fault = f"`{name}` must have the shape (N, 2), [no flare, flare], got {tuple(tensor.shape)}"
+                raise DataError(f"{fault}: encode labels with keras.utils.to_categorical(labels, 2)")
         probability = keras.ops.clip(y_pred, _SMALLEST_PROBABILITY, 1.0)
         weights = keras.ops.convert_to_tensor(self.class_weights, dtype=y_pred.dtype)
         return -keras.ops.sum(weights * y_true * keras.ops.log(probability), axis=-1)

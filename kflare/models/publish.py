@@ -134,9 +134,8 @@ def check_place(version: Path) -> None:
     about = read_metadata(version)
     model, number = about.get("model"), about.get("version")
     if (model, str(number)) != (version.parent.name, version.name):
-        raise ModelError(
-            f"{version} says that it is {model} version {number}: serve it as {model}/{number} or not at all"
-        )
+        fault = f"{version} says that it is {model} version {number}"
+        raise ModelError(f"{fault}: serve it as {model}/{number} or not at all")
 
 
 def _verify_outputs(run: Callable[..., Mapping[str, Any]], cases: list[SignatureCase], tolerance: float) -> None:

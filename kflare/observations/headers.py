@@ -169,9 +169,8 @@ class Header:
         """Raise DataError unless the header is that of a line-of-sight magnetogram of the full disk."""
         content = self.text("CONTENT")
         if any(other in content.lower() for other in _OTHER_OBSERVABLES):
-            raise DataError(
-                f"`{self.source}` is no magnetogram: `CONTENT` is {content!r}; give a line-of-sight magnetogram"
-            )
+            fault = f"`{self.source}` is no magnetogram: `CONTENT` is {content!r}"
+            raise DataError(f"{fault}; give a line-of-sight magnetogram")
         for axis, names in (("CTYPE1", ("HPLN", "SOLAR", "SOLX")), ("CTYPE2", ("HPLT", "SOLAR", "SOLY"))):
             kind = self.text(axis).upper()
             if kind and not kind.startswith(names):

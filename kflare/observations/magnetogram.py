@@ -127,10 +127,8 @@ class Magnetogram:
         if self.instrument == "HMI":
             return self
         if self.instrument != "MDI":
-            raise DataError(
-                f"`{self.source}`: only fields of MDI can be brought to the scale of HMI, got instrument "
-                f"{self.instrument!r}; leave `hmi_scale` off"
-            )
+            rule = f"`{self.source}`: only fields of MDI can be brought to the scale of HMI"
+            raise DataError(f"{rule}, got instrument {self.instrument!r}; leave `hmi_scale` off")
         byte_range = None if self.byte_range is None else self.byte_range / factor
         return replace(self, data=self.data / np.float32(factor), byte_range=byte_range)
 

@@ -71,9 +71,8 @@ def _matrix(header: Header) -> Float64Array:
     given = producer_of(header).roll(header)
     unit = _unit(header)
     if unit not in _ARCSEC:
-        raise DataError(
-            f"`{source}`: `CUNIT1` must be arcsec or deg, got {unit!r}; give a magnetogram of the full disk"
-        )
+        fault = f"`{source}`: `CUNIT1` must be arcsec or deg, got {unit!r}"
+        raise DataError(f"{fault}; give a magnetogram of the full disk")
     names = [f"{i}_{j}" for i in (1, 2) for j in (1, 2)]
     cd = [None if given is not None else header.number("CD" + name) for name in names]
     # Without a scale the orientation is still known, and the radius may be given in pixels.
@@ -106,10 +105,8 @@ def _matrix(header: Header) -> Float64Array:
     turned = math.degrees(math.atan2(-sign * matrix[0, 1], sign * matrix[1, 1]))
     told = header.number("CROTA2") if given is None else None
     if told is not None and abs(math.remainder(told - turned, 360)) > ROLL_TOLERANCE:
-        raise DataError(
-            f"`{source}`: `CROTA2` must be the turn by `PCi_j` or `CDi_j`, {turned:.4g} degrees, got {told:g}: it is "
-            "not known whether the pixels are turned; give the file as the archive has it"
-        )
+        fault = f"`{source}`: `CROTA2` must be the turn by `PCi_j` or `CDi_j`, {turned:.4g} degrees, got {told:g}"
+        raise DataError(f"{fault}: it is not known whether the pixels are turned; give the file as the archive has it")
     return matrix * _ARCSEC[unit]
 
 

@@ -130,10 +130,8 @@ def gauss_per_unit(header: Header) -> float:
     """What one of `BUNIT` is in gauss; `DataError` if it is no unit of a magnetic field."""
     factor = _GAUSS.get(_unit(header))
     if factor is None:
-        raise DataError(
-            f"`{header.source}`: `BUNIT` of a magnetogram must be Gauss (or Mx/cm^2, kG, mT, T), got "
-            f"{header.text('BUNIT')!r}; give a magnetogram"
-        )
+        rule = f"`{header.source}`: `BUNIT` of a magnetogram must be Gauss (or Mx/cm^2, kG, mT, T)"
+        raise DataError(f"{rule}, got {header.text('BUNIT')!r}; give a magnetogram")
     return factor
 
 
@@ -141,10 +139,8 @@ def counts_per_second(header: Header) -> bool:
     """Whether values are divided by the exposure already, by `BUNIT`; `DataError` if they are no counts at all."""
     match = _COUNTS.fullmatch(_unit(header) or "dn")
     if match is None:
-        raise DataError(
-            f"`{header.source}`: `BUNIT` of an image must be counts (DN, ct) or counts per second (DN/s), got "
-            f"{header.text('BUNIT')!r}; give the image as JSOC has it"
-        )
+        rule = f"`{header.source}`: `BUNIT` of an image must be counts (DN, ct) or counts per second (DN/s)"
+        raise DataError(f"{rule}, got {header.text('BUNIT')!r}; give the image as JSOC has it")
     return any(match.groups())
 
 

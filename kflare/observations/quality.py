@@ -75,10 +75,8 @@ class QualityPolicy:
             if not 0 <= getattr(self, name) <= _ALL:
                 raise SettingError(f"`{name}` must be a mask of 32 bits, got {getattr(self, name):#x}")
         if not 0 <= self.noted_missing <= self.max_missing <= 1:
-            raise SettingError(
-                f"`noted_missing` and `max_missing` must be parts of the disk in this order, 0 to 1, got "
-                f"{self.noted_missing} and {self.max_missing}"
-            )
+            rule = "`noted_missing` and `max_missing` must be parts of the disk in this order, 0 to 1"
+            raise SettingError(f"{rule}, got {self.noted_missing} and {self.max_missing}")
 
 
 _STRICT = QualityPolicy("strict", hmi_reject=_ALL & ~_NOCOSMICRAY, mdi_reject=_ALL & ~_NOTPRIME60, max_missing=0.001)
@@ -120,10 +118,8 @@ def parse_quality(value: object, *, source: str = "header") -> int | None:
     elif isinstance(value, float) and value.is_integer():
         mask = int(value)
     if mask is None or not -(1 << 31) <= mask <= _ALL:
-        raise DataError(
-            f"`{source}`: `QUALITY` must be an integer of 32 bits or its hexadecimal form, got {value!r}; "
-            "give another record"
-        )
+        fault = f"`{source}`: `QUALITY` must be an integer of 32 bits or its hexadecimal form, got {value!r}"
+        raise DataError(f"{fault}; give another record")
     return mask & _ALL
 
 
@@ -170,10 +166,8 @@ def judge(
         else:
             degraded.append(seen)
     if rejected and policy.refuses:
-        raise DataError(
-            f"`{source}` is rejected by the quality policy `{policy.name}`: {'; '.join(rejected)}; "
-            "take another record, or read it with the policy `any`"
-        )
+        fault = f"`{source}` is rejected by the quality policy `{policy.name}`: {'; '.join(rejected)}"
+        raise DataError(f"{fault}; take another record, or read it with the policy `any`")
     notes = [f"rejected: {'; '.join(rejected)}"] if rejected else []
     if degraded:
         notes.append(f"degraded: {'; '.join(degraded)}")

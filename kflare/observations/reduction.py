@@ -25,10 +25,8 @@ def area_mean(data: Float32Array, size: int, *, source: str = "image") -> Float3
     """
     width = data.shape[0]
     if not 1 <= size <= width:
-        raise DataError(
-            f"`size` must be 1 to {width} pixels, the width of `{source}`, since nothing is gained by enlarging; "
-            f"got {size}"
-        )
+        rule = f"`size` must be 1 to {width} pixels, the width of `{source}`, since nothing is gained by enlarging"
+        raise DataError(f"{rule}; got {size}")
     weights = area_shares(width, size)
     total, area = np.zeros((2, size, width), dtype=np.float32)
     for row in range(0, width, BAND):

@@ -123,9 +123,8 @@ def _engine(url: str, *, begin: bool = True) -> Engine:
             event.listen(engine, "connect", _prepare_postgresql)
             return engine
     except (SQLAlchemyError, SAWarning, ImportError, ValueError, TypeError, OSError) as error:
-        raise SettingError(
-            f"`ledger.url` cannot be used: {_reason(error, parsed)}; for PostgreSQL install psycopg"
-        ) from error
+        fault = f"`ledger.url` cannot be used: {_reason(error, parsed)}"
+        raise SettingError(f"{fault}; for PostgreSQL install psycopg") from error
     raise SettingError(f"`ledger.url` must be of sqlite or postgresql, got {parsed.get_backend_name()}")
 
 
@@ -184,19 +183,15 @@ def _set(connection: Any, setting: str) -> None:
 def _read_only(path: Path) -> str:
     """How SQLite is told to read a file that cannot be written to, "" if it can; LedgerError if it is cut short."""
     if path.is_symlink() and not path.exists():
-        raise LedgerError(
-            f"the ledger `{path}` is a link to {path.readlink()}, which is gone: bring it back, or delete the link to "
-            "begin a new ledger"
-        )
+        fault = f"the ledger `{path}` is a link to {path.readlink()}, which is gone"
+        raise LedgerError(f"{fault}: bring it back, or delete the link to begin a new ledger")
     log = path.with_name(f"{path.name}-wal")
     wait = time.monotonic() + _MAKING_SECONDS
     while (size := path.stat().st_size if path.exists() else -1) < _SHORTEST and (size >= 0 or log.exists()):
         if time.monotonic() > wait:
             found = f"holds {size} bytes" if size >= 0 else f"is gone, but `{log.name}` is there"
-            raise LedgerError(
-                f"the ledger `{path}` {found}: there was a ledger before; bring back a copy of it, or delete what is "
-                "there to begin a new one"
-            )
+            fault = f"the ledger `{path}` {found}: there was a ledger before"
+            raise LedgerError(f"{fault}; bring back a copy of it, or delete what is there to begin a new one")
         time.sleep(0.05)
     if size < 0 or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         return ""
@@ -209,9 +204,8 @@ def _prepare_postgresql(connection: Any, _: object) -> None:
         cursor.execute("SHOW server_encoding")
         (encoding,) = cursor.fetchone()
         if encoding != "UTF8":
-            raise SettingError(
-                f"the encoding of the ledger's database must be UTF8, got {encoding}: make it with ENCODING 'UTF8'"
-            )
+            fault = f"the encoding of the ledger's database must be UTF8, got {encoding}"
+            raise SettingError(f"{fault}: make it with ENCODING 'UTF8'")
         for name, value in _SESSION.items():
             cursor.execute(f"SET {name} TO '{value}'")
     connection.commit()

@@ -221,10 +221,8 @@ class RegionForecast(CheckedRecord):
     def __post_init__(self) -> None:
         name = f"region {self.region!r}"
         if (self.status == "forecast") != bool(self.probability):
-            raise DataError(
-                f"{name} must have probabilities if and only if its `status` is forecast, got status "
-                f"{self.status!r} and {len(self.probability)} probabilities"
-            )
+            rule = f"{name} must have probabilities if and only if its `status` is forecast"
+            raise DataError(f"{rule}, got status {self.status!r} and {len(self.probability)} probabilities")
         if not -90 <= self.lat <= 90 or not -180 <= self.lon <= 180:
             raise DataError(f"{name} must lie at `lon` -180 to 180 and `lat` -90 to 90, got {self.lon}, {self.lat}")
         if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):

@@ -106,9 +106,8 @@ class Ledger:
                 document = json.loads(found[issue])
                 cycle = (Forecast if "rung" in document else Outage).from_json(document)
             except (ValueError, TypeError) as error:
-                raise DataError(
-                    f"the ledger's row of {issue:%FT%H:%MZ} cannot be read: {error}; run --verify-ledger"
-                ) from error
+                fault = f"the ledger's row of {issue:%FT%H:%MZ} cannot be read: {error}"
+                raise DataError(f"{fault}; run --verify-ledger") from error
             yield cycle
 
     def issues(self, since: datetime, until: datetime) -> dict[datetime, bool]:

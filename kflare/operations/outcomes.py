@@ -59,10 +59,8 @@ def table_to_verify(url: str, threshold: str, *, regions: bool) -> tuple[pd.Data
     table = table[(table["threshold"] == threshold) & (table["region"].eq(FULL_DISK) != regions)]
     known = table[table["observed"].notna()]
     if known.empty:
-        raise DataError(
-            f"`{where}` holds no forecast of class {threshold} and above whose outcome is known: the flare list must "
-            f"cover the window; {len(table)} forecasts wait for that"
-        )
+        fault = f"`{where}` holds no forecast of class {threshold} and above whose outcome is known"
+        raise DataError(f"{fault}: the flare list must cover the window; {len(table)} forecasts wait for that")
     columns = ["time", *(["region"] if regions else []), "method", "probability", "observed"]
     calibrated = (
         known[known["method"] != "SWPC"]

@@ -229,10 +229,8 @@ def _image(path: Path | None, time: datetime, *, wavelength: int, hours: int, op
     wanted = time - timedelta(hours=hours)
     away = abs(image.time - wanted)
     if away > options.tolerance:
-        raise DataError(
-            f"the image at {wavelength} Å is of {image.time:%Y-%m-%dT%H:%MZ}, {away.total_seconds() / 60:.0f} min "
-            f"from {wanted:%Y-%m-%dT%H:%MZ}"
-        )
+        fault = f"the image at {wavelength} Å is of {image.time:%Y-%m-%dT%H:%MZ}"
+        raise DataError(f"{fault}, {away.total_seconds() / 60:.0f} min from {wanted:%Y-%m-%dT%H:%MZ}")
     return image
 
 

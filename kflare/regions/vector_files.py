@@ -93,10 +93,8 @@ class _Canvas:
         scale = header.positive("RSUN_OBS") / header.positive("CDELT1")
         width = round(min(magnetogram.data.shape[0] * scale / magnetogram.disk.radius, 2 * MAX_WIDTH))
         if width > MAX_WIDTH:
-            raise DataError(
-                f"`{header.source}`: the full disk must be at most {MAX_WIDTH} pixels wide, `RSUN_OBS` and `CDELT1` "
-                f"make its radius {scale:g} pixels; fetch it again"
-            )
+            fault = f"`{header.source}`: the full disk must be at most {MAX_WIDTH} pixels wide"
+            raise DataError(f"{fault}, `RSUN_OBS` and `CDELT1` make its radius {scale:g} pixels; fetch it again")
         self.width, self.apart = width, apart
         self.parts = np.zeros((3, width, width), np.float32)
         self.covered, self.sure = np.zeros((2, width, width), np.bool_)
@@ -143,10 +141,8 @@ class _Canvas:
         if "disambig" in cut:
             numbers = np.nan_to_num(cut["disambig"])
             if not ((numbers >= 0) & (numbers <= _LARGEST_BYTE)).all():
-                raise DataError(
-                    f"`{images['disambig'].header.source}`: `disambig` must hold bits from 0 to {_LARGEST_BYTE}, got "
-                    f"{numbers.min():g} to {numbers.max():g}; fetch it again"
-                )
+                rule = f"`{images['disambig'].header.source}`: `disambig` must hold bits from 0 to {_LARGEST_BYTE}"
+                raise DataError(f"{rule}, got {numbers.min():g} to {numbers.max():g}; fetch it again")
             bits = numbers.astype(np.uint8)
         chosen = ("radial-acute" if whole else "potential") if method == "jsoc" else method
         gauss = np.float32(gauss_per_unit(images["field"].header))

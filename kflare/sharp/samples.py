@@ -178,10 +178,8 @@ def _read_pairs(path: Path, harpnum: pd.Series) -> pd.DataFrame:
     raw = read_table(path, "table of HARP and NOAA numbers")
     noaa = next((name for name in ("noaa", "noaa_ar") if name in raw.columns), None)
     if noaa is None or "harpnum" not in raw.columns:
-        raise DataError(
-            f"`{path}` lacks the column `{'noaa_ar' if noaa is None else 'harpnum'}`; it needs harpnum and noaa_ar, "
-            f"its columns are {', '.join(map(str, raw.columns))}"
-        )
+        fault = f"`{path}` lacks the column `{'noaa_ar' if noaa is None else 'harpnum'}`"
+        raise DataError(f"{fault}; it needs harpnum and noaa_ar, its columns are {', '.join(map(str, raw.columns))}")
     pairs = pd.DataFrame({"harpnum": _whole(raw["harpnum"], path), "noaa": _whole(raw[noaa], path)})
     return pairs[pairs["harpnum"].isin(harpnum.unique())].drop_duplicates(ignore_index=True)
 

@@ -82,13 +82,9 @@ def require_full_disk(disk: Disk, width: int, source: str) -> Disk:
     centred = abs(disk.x - middle) <= 0.1 * width and abs(disk.y - middle) <= 0.1 * width
     seen = f"got centre ({disk.x:.1f}, {disk.y:.1f}) and radius {disk.radius:.1f} in {width} pixels"
     if not 0.25 * width <= disk.radius <= 0.5 * width + 1:
-        raise DataError(
-            f"`{source}` is not a full disk: the radius of the Sun must be 0.25 to 0.5 of the width; {seen}; "
-            "give a full-disk magnetogram"
-        )
+        fault = f"`{source}` is not a full disk: the radius of the Sun must be 0.25 to 0.5 of the width; {seen}"
+        raise DataError(f"{fault}; give a full-disk magnetogram")
     if not centred or edge > 1.5:
-        raise DataError(
-            f"`{source}` is not a full disk: the telescope pointed off, the whole Sun must be in the frame, within a "
-            f"tenth of the width of its middle; {seen}; take another record"
-        )
+        fault = f"`{source}` is not a full disk: the telescope pointed off, the whole Sun must be in the frame"
+        raise DataError(f"{fault}, within a tenth of the width of its middle; {seen}; take another record")
     return disk

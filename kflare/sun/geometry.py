@@ -44,9 +44,8 @@ class Observer:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.lon) and abs(self.lat) <= 90 and 1e9 < self.distance < 1e13):
-            raise DataError(
-                f"`observer` must be seen from -90 to 90 degrees and 1e9 to 1e13 m from the Sun, got {self}"
-            )
+            rule = "`observer` must be seen from -90 to 90 degrees and 1e9 to 1e13 m from the Sun"
+            raise DataError(f"{rule}, got {self}")
 
 
 @lru_cache(maxsize=1024)

@@ -159,9 +159,8 @@ class SyntheticSun:
             raise SettingError("`times` must carry a time zone (UTC)")
         outside = (times < pd.Timestamp(self.start)) | (times > pd.Timestamp(self.end))
         if outside.any():
-            raise SettingError(
-                f"`times` must lie between {self.start:%FT%TZ} and {self.end:%FT%TZ}, got {times[outside][0]}"
-            )
+            rule = f"`times` must lie between {self.start:%FT%TZ} and {self.end:%FT%TZ}"
+            raise SettingError(f"{rule}, got {times[outside][0]}")
         return times_to_days(times)
 
     def _visible(self, days: Float64Array, longitude: float, flux: float) -> tuple[IntArray, IntArray]:

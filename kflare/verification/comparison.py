@@ -152,9 +152,8 @@ def clusters_of(forecasts: ForecastTable, settings: VerificationSettings) -> tup
         if forecasts.region is None:
             raise SettingError("`cluster` is region, but the forecasts have no column `region`: draw by day")
         if settings.block_length not in (None, 1):
-            raise SettingError(
-                f"`block_length` must be 1 for regions, whose order means nothing, got {settings.block_length}"
-            )
+            rule = "`block_length` must be 1 for regions, whose order means nothing"
+            raise SettingError(f"{rule}, got {settings.block_length}")
         return forecasts.region, 1, [seen] if overlap else []
     if settings.cluster != "day":
         raise SettingError(f'`cluster` must be "day" or "region", got "{settings.cluster}"')
@@ -163,10 +162,8 @@ def clusters_of(forecasts: ForecastTable, settings: VerificationSettings) -> tup
     if settings.block_length is None:
         length = min(needed, len(np.unique(days)))
     elif settings.block_length < needed:
-        raise SettingError(
-            f"`block_length` must be at least {needed} days, got {settings.block_length}: windows of {window:g} h "
-            f"overlap, as forecasts follow each other after {step:g} h"
-        )
+        fault = f"`block_length` must be at least {needed} days, got {settings.block_length}"
+        raise SettingError(f"{fault}: windows of {window:g} h overlap, as forecasts follow each other after {step:g} h")
     else:
         length = settings.block_length
     if length > 1:

@@ -106,10 +106,8 @@ class ContingencyTable:
         """
         samples, others = ((table.tp + table.fn, table.fp + table.tn) for table in (self, reference))
         if samples != others:
-            raise DataError(
-                f"`reference` must be of the same samples: {samples[0]} events and {samples[1]} non-events, "
-                f"got {others[0]} and {others[1]}"
-            )
+            rule = f"`reference` must be of the same samples: {samples[0]} events and {samples[1]} non-events"
+            raise DataError(f"{rule}, got {others[0]} and {others[1]}")
         wrong = reference.fp + reference.fn
         if not wrong:
             return Score(np.nan, "`apss` is undefined because the reference makes no error")

@@ -39,9 +39,8 @@ class ClassTable:
     ) -> None:
         said, came = (np.stack([one[name] for name in yes]) for one in (yes, events))
         if (came[1:] & ~came[:-1]).any():
-            raise DataError(
-                "a flare of a class came without one of the class below: take one flare list for all classes"
-            )
+            fault = "a flare of a class came without one of the class below"
+            raise DataError(f"{fault}: take one flare list for all classes")
         self.names = (f"below {next(iter(yes))}", *yes)
         codes = np.zeros(said.shape[1], np.intp) if codes is None else codes
         rank = np.arange(1, len(yes) + 1)[:, None]

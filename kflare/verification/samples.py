@@ -45,10 +45,8 @@ def check_samples(
     """Outcomes, bool (N,), and probabilities, float64 (N,), of the same samples; `DataError` where lengths differ."""
     outcomes, values = check_outcomes(observed), check_probabilities(probability, name=name)
     if len(outcomes) != len(values):
-        raise DataError(
-            f"`{name}` must hold one value for each outcome, got {len(values)} for {len(outcomes)}: "
-            "score every method on the same samples"
-        )
+        fault = f"`{name}` must hold one value for each outcome, got {len(values)} for {len(outcomes)}"
+        raise DataError(f"{fault}: score every method on the same samples")
     return outcomes, values
 
 

@@ -61,10 +61,8 @@ def read_forecasts(path: Path, *, methods: Sequence[str] = ()) -> pd.DataFrame:
     # All as text: a method named NA is a method, and what is no number gets a message that names its row.
     table = read_table(path, "table of forecasts", dtype=str, keep_default_na=False)
     if _SUBMISSION.match(str(table.columns[0])):
-        raise DataError(
-            f"{path} is a submission to CCMC's scoreboard, which holds no outcomes: write a table with `time`, "
-            "`probability` and `observed`, a row for each submission"
-        )
+        fault = f"{path} is a submission to CCMC's scoreboard, which holds no outcomes"
+        raise DataError(f"{fault}: write a table with `time`, `probability` and `observed`, a row for each submission")
     if "valid_date" in table and "time" not in table:
         table = table.rename(columns={"valid_date": "time"})
     if methods and "method" not in table:
@@ -189,9 +187,8 @@ def _inside(frame: pd.DataFrame, span: str, since: datetime | None, until: datet
             f'there is no span "{span}": the table holds {", ".join(spans) or "none, without a column `span`"}'
         )
     if not span and len(spans) > 1:
-        raise DataError(
-            f"the table holds samples of the spans {', '.join(spans)}, which are not pooled: choose one (`--span`)"
-        )
+        fault = f"the table holds samples of the spans {', '.join(spans)}, which are not pooled"
+        raise DataError(f"{fault}: choose one (`--span`)")
     if span:
         inside &= _names(frame, "span", "") == span
     if not inside.any():
@@ -212,10 +209,8 @@ def _utc(times: pd.Series) -> pd.Series:
         found = text.str.extract(_ZONE, expand=False).fillna("")
         if (other := np.flatnonzero(found != found.iloc[0])).size:
             first, second = (found.iloc[row] or "no zone" for row in (0, other[0]))
-            raise DataError(
-                f"`time` must be in one time zone, got {first} in row 0 and {second} in row {other[0]}: "
-                "write all times in UTC, such as 2014-03-18T12:00Z"
-            )
+            fault = f"`time` must be in one time zone, got {first} in row 0 and {second} in row {other[0]}"
+            raise DataError(f"{fault}: write all times in UTC, such as 2014-03-18T12:00Z")
         # A fixed format, since pandas would guess what 03/04/2014 means.
         given = text.where(~text.str.lower().isin(_MISSING), None)
         times = pd.to_datetime(given, utc=True, format="ISO8601", errors="coerce")
@@ -295,17 +290,13 @@ def _check_rows(rows: pd.DataFrame, *, percent: bool) -> None:
     if (twice := rows.duplicated(keys)).any():
         row = int(twice.to_numpy().argmax())
         first = int((rows[keys] == rows.loc[row, keys]).all(axis=1).to_numpy().argmax())
-        raise DataError(
-            f"row {row} repeats the time, method and region of row {first} ({_sample(rows.loc[row])}): "
-            "keep one forecast for each sample"
-        )
+        fault = f"row {row} repeats the time, method and region of row {first} ({_sample(rows.loc[row])})"
+        raise DataError(f"{fault}: keep one forecast for each sample")
     outcomes = rows.groupby(keys[:2])["observed"].transform("nunique")
     if (outcomes > 1).any():
         row = int((outcomes > 1).to_numpy().argmax())
-        raise DataError(
-            f"`observed` differs between the methods for one sample ({_sample(rows.loc[row])}): "
-            "score all methods against one flare list"
-        )
+        fault = f"`observed` differs between the methods for one sample ({_sample(rows.loc[row])})"
+        raise DataError(f"{fault}: score all methods against one flare list")
 
 
 def _check_same_rows(rows: pd.DataFrame, wide: pd.DataFrame) -> None:

@@ -116,10 +116,8 @@ def _samples_of_json(payload: bytes, path: Path, satellite: int | None) -> Sampl
     long = [record for record in records if record.get("energy") == _LONG_CHANNEL]
     if not long:
         seen = sorted({" ".join(key.split())[:40] for record in records[:10] for key in record})
-        raise DataError(
-            f"`{path}` must hold records with `energy` {_LONG_CHANNEL}, got {len(records)} records with the fields "
-            f"{', '.join(seen[:12])}"
-        )
+        rule = f"`{path}` must hold records with `energy` {_LONG_CHANNEL}"
+        raise DataError(f"{rule}, got {len(records)} records with the fields {', '.join(seen[:12])}")
     raw = pd.DataFrame(long, columns=["time_tag", "flux", "satellite", "electron_contaminaton"], dtype=object)
     raw[["flux", "satellite"]] = raw[["flux", "satellite"]].map(lambda value: None if isinstance(value, str) else value)
     plain = raw["time_tag"].map(lambda text: text if isinstance(text, str) and text.isascii() else "").astype("str")

@@ -71,10 +71,8 @@ def samples_of_netcdf(path: Path, *, is_hdf5: bool, satellite: int | None) -> Sa
         number = _satellite(attributes, path) if satellite is None else satellite
         samples = _samples(series, path, number)
     if len(samples.time) > 2 and samples.cadence > _LONGEST_STEP:
-        raise DataError(
-            f"`{path}` must hold a value for every minute or more, got one for every {samples.cadence:g} s: it is "
-            "another product; give the 1-minute averages (avg1m)"
-        )
+        fault = f"`{path}` must hold a value for every minute or more, got one for every {samples.cadence:g} s"
+        raise DataError(f"{fault}: it is another product; give the 1-minute averages (avg1m)")
     return samples
 
 
@@ -163,8 +161,7 @@ def _of_classic(path: Path) -> tuple[dict[str, Series], dict[str, Any]]:
                 continue
             shape, kind = found.shape, found.data.dtype
             if len(shape) != 1 or shape[0] > MOST_SAMPLES or kind.kind not in "iuf":
-                raise DataError(
-                    f"`{path}`: `{name}` must be a series of at most {MOST_SAMPLES} numbers, got {kind} {shape}"
-                )
+                rule = f"`{path}`: `{name}` must be a series of at most {MOST_SAMPLES} numbers"
+                raise DataError(f"{rule}, got {kind} {shape}")
             series[name] = Series(found.data.astype(kind.newbyteorder("=")), dict(getattr(found, "_attributes", {})))
         return series, dict(getattr(file, "_attributes", {}))

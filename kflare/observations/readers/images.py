@@ -61,10 +61,8 @@ def magnetogram_from_image(payload: bytes, options: Options) -> Magnetogram:
 def _time(_: bytes, source: str) -> datetime:
     time = time_from_name(source)
     if time is None:
-        raise DataError(
-            f"`{source}` must carry its time as YYYYMMDD_HHMMSS in the name, since images hold none; "
-            "rename the file or give `time`"
-        )
+        fault = f"`{source}` must carry its time as YYYYMMDD_HHMMSS in the name, since images hold none"
+        raise DataError(f"{fault}; rename the file or give `time`")
     return time
 
 
@@ -81,15 +79,11 @@ def decode_grey(payload: bytes, *, source: str) -> ByteArray:
     ):
         width, height = image.size
         if image.mode != "L":
-            raise DataError(
-                f"`{source}` must be an 8-bit grey image (mode L), got mode {image.mode}; "
-                "convert it to grey, or give the magnetogram instead of a coloured picture"
-            )
+            fault = f"`{source}` must be an 8-bit grey image (mode L), got mode {image.mode}"
+            raise DataError(f"{fault}; convert it to grey, or give the magnetogram instead of a coloured picture")
         if width != height or not _MIN_WIDTH <= width <= MAX_WIDTH:
-            raise DataError(
-                f"`{source}` must be a square image of {_MIN_WIDTH} to {MAX_WIDTH} pixels, "
-                f"got {width} × {height}; give a full-disk magnetogram without frame or legend"
-            )
+            fault = f"`{source}` must be a square image of {_MIN_WIDTH} to {MAX_WIDTH} pixels, got {width} × {height}"
+            raise DataError(f"{fault}; give a full-disk magnetogram without frame or legend")
         # Reading all pixels is what reveals a file cut short.
         return np.array(image, dtype=np.uint8)
 

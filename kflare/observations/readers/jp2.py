@@ -98,10 +98,8 @@ def xml_header(payload: bytes, *, source: str) -> dict[str, str]:
     """
     boxes = [bytes(content) for kind, content in _boxes(payload, source) if kind == b"xml "]
     if not boxes:
-        raise DataError(
-            f"`{source}` must hold the FITS header in an XML box, as files of Helioviewer do; it has none; "
-            "give the FITS file"
-        )
+        fault = f"`{source}` must hold the FITS header in an XML box, as files of Helioviewer do; it has none"
+        raise DataError(f"{fault}; give the FITS file")
     if len(boxes[0]) > _MAX_XML:
         raise DataError(f"`{source}` is damaged: its XML box must be at most {_MAX_XML} bytes, has {len(boxes[0])}")
     try:
@@ -211,10 +209,8 @@ def _decode(payload: bytes, width: int, source: str) -> ByteArray:
 
     with Image.open(io.BytesIO(payload), formats=("JPEG2000",)) as image:
         if image.mode != "L" or image.size != (width, width):
-            raise DataError(
-                f"`{source}` must be an 8-bit grey image of {width}² pixels as its codestream says, got mode "
-                f"{image.mode} and {image.size[0]} × {image.size[1]}"
-            )
+            rule = f"`{source}` must be an 8-bit grey image of {width}² pixels as its codestream says"
+            raise DataError(f"{rule}, got mode {image.mode} and {image.size[0]} × {image.size[1]}")
         return np.array(image, dtype=np.uint8)
 
 

@@ -45,10 +45,8 @@ class Pixels:
 def require_square(shape: tuple[int, ...], limit: int, source: str) -> int:
     """Width of a square image of 2 to `limit` pixels; DataError for any other shape, as the file declares it."""
     if len(shape) != 2 or shape[0] != shape[1] or not 1 < shape[0] <= limit:
-        raise DataError(
-            f"`{source}` is not a full disk: its image must be square, up to {limit} pixels wide, got NAXIS2, NAXIS1 = "
-            f"{', '.join(map(str, shape))}; give a full-disk magnetogram"
-        )
+        rule = f"`{source}` is not a full disk: its image must be square, up to {limit} pixels wide"
+        raise DataError(f"{rule}, got NAXIS2, NAXIS1 = {', '.join(map(str, shape))}; give a full-disk magnetogram")
     return int(shape[0])
 
 
@@ -127,9 +125,8 @@ def _require_field(low: float, high: float, source: str) -> None:
     """DataError unless values between these are those of a line-of-sight field, in gauss."""
     strongest = max(-low, high)
     if strongest > _MAX_GAUSS:
-        raise DataError(
-            f"`{source}` is damaged: a field must be within ±{_MAX_GAUSS:g} gauss, got {strongest:g}; download it again"
-        )
+        fault = f"`{source}` is damaged: a field must be within ±{_MAX_GAUSS:g} gauss, got {strongest:g}"
+        raise DataError(f"{fault}; download it again")
     if not low < 0 < high:
         raise DataError(
             f"`{source}` is no magnetogram: a line-of-sight field has both signs on the disk, got values "

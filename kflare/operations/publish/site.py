@@ -72,9 +72,8 @@ def write_site(data: SiteData, folder: Path, *, keep_pictures_days: float = KEEP
                 shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise SettingError(
-            f"cannot publish the site `{folder}`: {reason}; it is as it was: make room, or choose another folder"
-        ) from error
+        fault = f"cannot publish the site `{folder}`: {reason}"
+        raise SettingError(f"{fault}; it is as it was: make room, or choose another folder") from error
     return folder
 
 

@@ -147,9 +147,8 @@ class BatchingParameters:
             raise SettingError(f"`max_execution_batch_size` must lie in 1..{self.max_batch_size}, got {self.largest}")
         sizes = self.allowed_batch_sizes
         if sizes and (sizes[0] < 1 or sizes[-1] != self.largest or list(sizes) != sorted(set(sizes))):
-            raise SettingError(
-                f"`allowed_batch_sizes` must grow and end with the largest batch, {self.largest}, got {list(sizes)}"
-            )
+            rule = f"`allowed_batch_sizes` must grow and end with the largest batch, {self.largest}"
+            raise SettingError(f"{rule}, got {list(sizes)}")
 
     @property
     def largest(self) -> int:

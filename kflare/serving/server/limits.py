@@ -47,9 +47,8 @@ class Limits:
             if not getattr(self, one.name) > 0:
                 raise SettingError(f"`{one.name}` must be more than 0, got {getattr(self, one.name)}")
         if self.work_bytes < self.message_bytes:
-            raise SettingError(
-                f"`work_bytes` must be at least `message_bytes`, {self.message_bytes}, got {self.work_bytes}"
-            )
+            rule = f"`work_bytes` must be at least `message_bytes`, {self.message_bytes}"
+            raise SettingError(f"{rule}, got {self.work_bytes}")
 
 
 def _exhausted(message: str) -> RequestError:

@@ -115,10 +115,8 @@ class RequestHandler:
         from tensorflow_serving.apis.model_management_pb2 import ReloadConfigResponse
 
         if request.config.WhichOneof("config") != "model_config_list":
-            raise invalid(
-                "ServerModelConfig type not supported by HandleReloadConfigRequest. "
-                "Only ModelConfigList is currently supported"
-            )
+            fault = "ServerModelConfig type not supported by HandleReloadConfigRequest"
+            raise invalid(f"{fault}. Only ModelConfigList is currently supported")
         try:
             self.models.reconfigure(model_settings(request.config, folder=self.folder))
         finally:
