@@ -76,10 +76,8 @@ def choose_byte_scale(
     assert gauss is not None
     guess = measured or middle / max(noise, 1e-3)
     likely = f"about {guess:.3g}" if measured or guess <= _COARSE else f"more than {_COARSE:g}"
-    odd = (
-        f"its quiet Sun would have a noise of {seen:.1f} G, usual are {low:g} to {high:g} G; it stands for {likely} G: "
-        "give --byte-range"
-    )
+    odd = f"its quiet Sun would have a noise of {seen:.1f} G, usual are {low:g} to {high:g} G"
+    odd += f"; it stands for {likely} G: give --byte-range"
     if not fits and why != "header" and instrument in QUIET:
         other = f"or another name if it is not of {instrument}"
         raise DataError(f"`{source}`: byte 255 cannot stand for {gauss:g} G ({why}): {odd}, {other}")

@@ -103,10 +103,8 @@ def refuse_changes(tables: Iterable[str], *, events: Iterable[str] = _EVENTS) ->
     if op.get_bind().dialect.name == "postgresql":
         op.execute(f"CREATE OR REPLACE FUNCTION kflare_append_only() RETURNS trigger LANGUAGE plpgsql AS $${_REFUSE}$$")
         for table in tables:
-            op.execute(
-                f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-                "FOR EACH STATEMENT EXECUTE FUNCTION kflare_append_only()"
-            )
+            moment = f"BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT"
+            op.execute(f"CREATE TRIGGER {table}_append_only {moment} EXECUTE FUNCTION kflare_append_only()")
     else:
         for table in tables:
             for event in events:
@@ -119,12 +117,11 @@ def refuse_existing_keys(tables: Iterable[Table]) -> None:
 
     postgresql = op.get_bind().dialect.name == "postgresql"
     for table in tables:
-        refuse = _refuse_key(table, postgresql=postgresql)
+        name, refuse = table.name, _refuse_key(table, postgresql=postgresql)
         if postgresql:
-            op.execute(f"CREATE FUNCTION kflare_new_{table.name}() RETURNS trigger LANGUAGE plpgsql AS $${refuse}$$")
+            op.execute(f"CREATE FUNCTION kflare_new_{name}() RETURNS trigger LANGUAGE plpgsql AS $${refuse}$$")
             refuse = (
-                f"CREATE TRIGGER {table.name}_new BEFORE INSERT ON {table.name} "
-                f"FOR EACH ROW EXECUTE FUNCTION kflare_new_{table.name}()"
+                f"CREATE TRIGGER {name}_new BEFORE INSERT ON {name} FOR EACH ROW EXECUTE FUNCTION kflare_new_{name}()"
             )
         op.execute(refuse)
 

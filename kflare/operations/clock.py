@@ -104,10 +104,8 @@ def clock_behind(now: datetime, settings: ForecastSettings, *, newest: _Known, l
         proof = f"the ledger holds a cycle of {utc_text(last)}"
     else:
         return None
-    return (
-        f"the clock cannot be right: it says {utc_text(now)}, but {proof}; nothing was recorded or published: set the "
-        "clock, or name the issue time with --issue if the past is meant"
-    )
+    fault = f"the clock cannot be right: it says {utc_text(now)}, but {proof}; nothing was recorded or published"
+    return f"{fault}: set the clock, or name the issue time with --issue if the past is meant"
 
 
 def too_late(issue: datetime, settings: ForecastSettings, now: datetime) -> bool:

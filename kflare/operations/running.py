@@ -91,10 +91,8 @@ def run_schedule(
         try:
             for cycle in record_kept(settings, ledger=ledger, log=log)[-1:]:
                 publish_and_newest(cycle, settings, ledger, log.of_cycle(cycle.cycle_id), now=now)
-            if (
-                not too_late(issue, settings, now)
-                and not ledger.was_run(issue)
-                and not kept_path(settings, issue).exists()
+            if not too_late(issue, settings, now) and not (
+                ledger.was_run(issue) or kept_path(settings, issue).exists()
             ):
                 run_once(issue, settings, ledger=ledger, log=log, now=now)
                 continue

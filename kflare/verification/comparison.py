@@ -144,10 +144,8 @@ def clusters_of(forecasts: ForecastTable, settings: VerificationSettings) -> tup
     """Cluster of each sample, the block length, and what to say about it."""
     step, window = forecasts.shortest_step_hours(), settings.window_hours
     overlap = step < window
-    seen = (
-        f"Windows of {window:g} h overlap, for forecasts follow each other after {step:g} h: "
-        "one flare is the event of several samples."
-    )
+    seen = f"Windows of {window:g} h overlap, for forecasts follow each other after {step:g} h"
+    seen += ": one flare is the event of several samples."
     if settings.cluster == "region":
         if forecasts.region is None:
             raise SettingError("`cluster` is region, but the forecasts have no column `region`: draw by day")
