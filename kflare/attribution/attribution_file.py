@@ -100,10 +100,8 @@ class Attribution:
         """One image of the outputs of `attribute`, maps (N, h, h, 2); `ModelError` where one is not finite."""
         maps = {name: np.asarray(outputs[name][row], np.float32) for name in METHODS if name in outputs}
         if not all(np.isfinite(values).all() for values in maps.values()):
-            raise ModelError(
-                f"the maps of {origin.model} version {origin.version} for `{magnetogram.source}` hold NaN or infinity: "
-                "use another version of the model"
-            )
+            who = f"{origin.model} version {origin.version} for `{magnetogram.source}`"
+            raise ModelError(f"the maps of {who} hold NaN or infinity: use another version of the model")
         size = maps["guided_backprop"].shape[0]
         # Models that answer no exact CAM see the image as it is sent, those that do the Sun on one disk.
         own = network_disk(size) if "cam" in maps else magnetogram.disk.resized(magnetogram.data.shape[0], size)

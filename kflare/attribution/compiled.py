@@ -114,7 +114,5 @@ def _require_linear_behind(model: keras.Model, layer: str) -> None:
     names = [operation.name for operation in model.operations]
     for operation in model.operations[names.index(layer) + 1 :]:
         if getattr(operation, "activation", None) is keras.activations.relu:
-            raise ModelError(
-                f"a ReLU (`{operation.name}`) follows `{layer}`, so guided backpropagation would change its Grad-CAM: "
-                "choose the last convolution"
-            )
+            why = "so guided backpropagation would change its Grad-CAM: choose the last convolution"
+            raise ModelError(f"a ReLU (`{operation.name}`) follows `{layer}`, {why}")

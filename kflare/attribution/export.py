@@ -272,10 +272,8 @@ def _require_same(path: Path, told: float | None, source: AttributionModel) -> s
     digests = {mine.digest, origin.digest} - {""}
     if (origin.model, origin.version) != (mine.model, mine.version) or len(digests) > 1:
         other = " of another training" if len(digests) > 1 else ""
-        raise SettingError(
-            f"`{path}` was made by {origin.model} version {origin.version}{other}, not by {mine.model} version "
-            f"{mine.version}: choose another folder, or delete that one"
-        )
+        made = f"{origin.model} version {origin.version}{other}, not by {mine.model} version {mine.version}"
+        raise SettingError(f"`{path}` was made by {made}: choose another folder, or delete that one")
     if None not in {byte_range, told} and byte_range != told:
         fault = f"`{path}` was made with a byte range of {byte_range:g} G, not {told:g} G"
         raise SettingError(f"{fault}: choose another folder, or delete that one")

@@ -130,9 +130,9 @@ def require_covered(times: pd.Series, flares: FlareList, *, window_hours: float 
     slack = pd.Timedelta(days=2) + _longest_gap(start[start > last - _HALF_YEAR])
     early = pd.Timedelta(days=2) + _longest_gap(start[start < first + _HALF_YEAR])
     if begin < first - early or end > last + slack:
+        need = f"{begin:%Y-%m-%d} to {end:%Y-%m-%d}: give a list that covers them or narrow the spans"
         raise DataError(
-            f"`flares`: {flares.source} covers {first:%Y-%m-%d} to {last:%Y-%m-%d}, but the samples need "
-            f"{begin:%Y-%m-%d} to {end:%Y-%m-%d}: give a list that covers them or narrow the spans"
+            f"`flares`: {flares.source} covers {first:%Y-%m-%d} to {last:%Y-%m-%d}, but the samples need {need}"
         )
 
 

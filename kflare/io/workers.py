@@ -167,8 +167,6 @@ def _client(cluster: Any, where: str, timeout: float) -> Any:
     except (OSError, ValueError) as error:  # TimeoutError is an OSError
         if client is not None:
             client.close()
-        raise ServingError(
-            f"no dask scheduler with a worker at {where} within {timeout:g} s: start them with `dask scheduler` and "
-            "`dask worker ADDRESS`, or leave --scheduler out"
-        ) from error
+        how = "start them with `dask scheduler` and `dask worker ADDRESS`, or leave --scheduler out"
+        raise ServingError(f"no dask scheduler with a worker at {where} within {timeout:g} s: {how}") from error
     return client

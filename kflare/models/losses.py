@@ -62,8 +62,8 @@ def class_weights(labels: ArrayLike) -> tuple[float, float]:
     positive = int(np.count_nonzero(given))
     negative = len(given) - positive
     if not positive or not negative:
+        got = f"got {positive} samples with and {negative} without an event"
         raise DataError(
-            f"`labels` must hold both classes to weigh them, got {positive} samples with and {negative} without "
-            f"an event: widen the training span or lower the threshold"
+            f"`labels` must hold both classes to weigh them, {got}: widen the training span or lower the threshold"
         )
     return 1.0, negative / positive

@@ -171,10 +171,8 @@ class ValidationSkill(keras.callbacks.Callback):
         """Score and record the epoch of this number, counted from 0; `logs` holds its `loss`."""
         probabilities = self.model.predict(self.data, verbose=0)
         if not np.isfinite(probabilities).all():
-            raise DataError(
-                f"training diverged in epoch {epoch + 1}: the network gives NaN; lower --learning-rate "
-                f"(now {self.recipe.learning_rate:g}) or look for outliers in the features"
-            )
+            how = f"lower --learning-rate (now {self.recipe.learning_rate:g}) or look for outliers in the features"
+            raise DataError(f"training diverged in epoch {epoch + 1}: the network gives NaN; {how}")
         weights = np.where(self.observed, self.recipe.class_weights[1], self.recipe.class_weights[0])
         chosen = np.where(self.observed, probabilities[:, 1], probabilities[:, 0])
         val_loss = float(np.mean(-weights * np.log(np.clip(chosen, 1e-10, 1.0))))

@@ -97,10 +97,8 @@ def _matrix(header: Header) -> Float64Array:
         raise DataError(f"`{source}`: `CDELT1` and `CDELT2` must not be 0 arcsec per pixel, got {matrix.tolist()}")
     skew = abs(float(np.dot(matrix[:, 0], matrix[:, 1]))) / float(np.prod(columns))
     if skew > 0.01 or abs(columns[0] / columns[1] - 1) > 0.01:
-        raise DataError(
-            f"`{source}`: pixels must be square to 1 %, got a matrix of {np.round(matrix, 6).tolist()} {unit} "
-            "per pixel; resample the image first"
-        )
+        seen = f"a matrix of {np.round(matrix, 6).tolist()} {unit} per pixel"
+        raise DataError(f"`{source}`: pixels must be square to 1 %, got {seen}; resample the image first")
     sign = math.copysign(1.0, step[1])
     turned = math.degrees(math.atan2(-sign * matrix[0, 1], sign * matrix[1, 1]))
     told = header.number("CROTA2") if given is None else None

@@ -54,9 +54,9 @@ class Producer:
         turn = header.number("CROTA2", "CROTA", "CROTA1")
         for key, angle in angles.items():
             if turn is not None and angle is not None and abs(math.remainder(turn + angle, 360)) > ROLL_TOLERANCE:
+                why = "it is not known whether the pixels are turned; give the file as the archive has it"
                 raise DataError(
-                    f"`{source}`: `CROTA2` must be `{key}` with the other sign, got {turn:g} and {angle:g}: it is not "
-                    "known whether the pixels are turned; give the file as the archive has it"
+                    f"`{source}`: `CROTA2` must be `{key}` with the other sign, got {turn:g} and {angle:g}: {why}"
                 )
         if self.north == "none" and abs(turn or 0.0) > ROLL_TOLERANCE:
             raise DataError(f"`{source}`: a map of {self.name} must have no roll, got {turn:g} degrees; turn it there")

@@ -63,9 +63,9 @@ def open_database(url: str, *, begin: bool = True) -> Engine:
         raise
     if has not in (None, wants):
         engine.dispose()
+        how = "run python -m kflare.forecast --upgrade-ledger, or the kflare that made it if that is newer"
         raise SettingError(
-            f"the ledger `{shown_url(engine.url)}` is of schema {has}, this kflare writes {wants}: run "
-            "python -m kflare.forecast --upgrade-ledger, or the kflare that made it if that is newer"
+            f"the ledger `{shown_url(engine.url)}` is of schema {has}, this kflare writes {wants}: {how}"
         )
     return engine
 

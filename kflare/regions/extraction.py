@@ -88,9 +88,9 @@ def measure(observations: ObservationSet, *, options: Extraction | None = None) 
     options = options or Extraction()
     magnetogram = require_usable(read_magnetogram(observations.magnetogram, policy=options.policy))
     if abs(magnetogram.time - observations.time) > _NAME_TOLERANCE:
+        named = f"{observations.time:%Y-%m-%dT%H:%MZ} by its name; rename it"
         raise DataError(
-            f"`{observations.magnetogram}` is of {magnetogram.time:%Y-%m-%dT%H:%MZ} by its header and of "
-            f"{observations.time:%Y-%m-%dT%H:%MZ} by its name; rename it"
+            f"`{observations.magnetogram}` is of {magnetogram.time:%Y-%m-%dT%H:%MZ} by its header and of {named}"
         )
     detection = detect_regions(magnetogram, options=options.detection)
     measured = [_Values() for _ in detection.regions]

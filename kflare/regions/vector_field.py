@@ -49,10 +49,8 @@ class FullDiskVector:
         for name in ("right", "up", "los", "covered", "sure"):
             part = getattr(self, name)
             if part is not None and part.shape != self.geometry.shape:
-                raise DataError(
-                    f"`{self.source}`: `{name}` of a vector field must have the shape {self.geometry.shape} of its "
-                    f"geometry, got {part.shape}"
-                )
+                rule = f"`{self.source}`: `{name}` of a vector field must have the shape {self.geometry.shape}"
+                raise DataError(f"{rule} of its geometry, got {part.shape}")
 
     def at(self, lon: Float64Array, lat: Float64Array) -> tuple[Float32Array, Float32Array, Float32Array, BoolArray]:
         """Components at points of the surface (Stonyhurst degrees): `bx`, `by`, `bz` and `sure`.

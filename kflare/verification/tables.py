@@ -236,10 +236,8 @@ def _names(frame: pd.DataFrame, name: str, otherwise: str) -> pd.Series:
     text = values.map(lambda value: f"{value:.0f}" if isinstance(value, float) and value % 1 == 0 else str(value))
     text = text.str.strip()
     if (empty := np.flatnonzero(text == "")).size:
-        raise DataError(
-            f"`{name}` is empty in row {empty[0]}: give it in every row or leave the column out "
-            "(forecasts of the full disk and of regions are verified apart)"
-        )
+        apart = "(forecasts of the full disk and of regions are verified apart)"
+        raise DataError(f"`{name}` is empty in row {empty[0]}: give it in every row or leave the column out {apart}")
     return text
 
 

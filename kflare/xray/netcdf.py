@@ -78,10 +78,8 @@ def samples_of_netcdf(path: Path, *, is_hdf5: bool, satellite: int | None) -> Sa
 
 def _samples(series: Mapping[str, Series], path: Path, satellite: int | None) -> Samples:
     if other := [name for name in _OTHER_PRODUCTS if name in series]:
-        raise DataError(
-            f"`{path}` holds `{other[0]}`, so it is a flare summary, no flux of every minute: give the averages "
-            "(avg1m), and this file as a flare list (`--flares`, `read_flares`)"
-        )
+        how = "give the averages (avg1m), and this file as a flare list (`--flares`, `read_flares`)"
+        raise DataError(f"`{path}` holds `{other[0]}`, so it is a flare summary, no flux of every minute: {how}")
     layout = next((one for one in _LAYOUTS if one[0] in series and one[2] in series), None)
     if layout is None:
         wanted = ", ".join(f"`{one[0]}` with `{one[2]}`" for one in _LAYOUTS)

@@ -99,10 +99,8 @@ def find_disk(image: ByteArray, *, source: str = "image") -> Disk:
     bright = image > DISK_BYTE
     labels, areas = ndimage.label(bright)
     if areas == 0:
-        raise DataError(
-            f"`{source}` shows no Sun: some pixels must be brighter than {DISK_BYTE}, the brightest is "
-            f"{int(image.max(initial=0))}; give a magnetogram in which zero field is grey"
-        )
+        seen = f"the brightest is {int(image.max(initial=0))}; give a magnetogram in which zero field is grey"
+        raise DataError(f"`{source}` shows no Sun: some pixels must be brighter than {DISK_BYTE}, {seen}")
     area = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
     x, y = _edge(area, image)
     keep = np.ones(x.shape, dtype=np.bool_)
@@ -116,10 +114,8 @@ def find_disk(image: ByteArray, *, source: str = "image") -> Disk:
         keep = now
     on_circle = float(np.mean(off <= max(1.5, 0.01 * image.shape[0])))
     if not np.isfinite(radius) or on_circle < 0.8:
-        raise DataError(
-            f"`{source}` is not a full disk: its bright area must be bounded by a circle, but only "
-            f"{100 * on_circle:.0f} % of its edge lies on one; give a full-disk magnetogram, black off the disk"
-        )
+        seen = f"only {100 * on_circle:.0f} % of its edge lies on one; give a full-disk magnetogram, black off the disk"
+        raise DataError(f"`{source}` is not a full disk: its bright area must be bounded by a circle, but {seen}")
     return Disk(centre_x, centre_y, radius)
 
 

@@ -128,10 +128,8 @@ def _require_field(low: float, high: float, source: str) -> None:
         fault = f"`{source}` is damaged: a field must be within ±{_MAX_GAUSS:g} gauss, got {strongest:g}"
         raise DataError(f"{fault}; download it again")
     if not low < 0 < high:
-        raise DataError(
-            f"`{source}` is no magnetogram: a line-of-sight field has both signs on the disk, got values "
-            f"from {low:g} to {high:g}; give a magnetogram, not field strength or intensity"
-        )
+        seen = f"got values from {low:g} to {high:g}; give a magnetogram, not field strength or intensity"
+        raise DataError(f"`{source}` is no magnetogram: a line-of-sight field has both signs on the disk, {seen}")
 
 
 def _bands(pixels: Pixels, turn: Orientation) -> Iterator[_Band]:

@@ -33,10 +33,8 @@ def file_pairs(folders: Sequence[Path], *, within: timedelta = timedelta(minutes
             pairs.append((path, nearest))
     if not pairs:
         named = ", ".join(f"`{folder}`" for folder in folders)
-        raise DataError(
-            f"{named}: no two of {len(first)} and {len(second)} magnetograms are of the same time within "
-            f"{within.total_seconds() / 60:g} min; give folders of the same days"
-        )
+        near = f"within {within.total_seconds() / 60:g} min; give folders of the same days"
+        raise DataError(f"{named}: no two of {len(first)} and {len(second)} magnetograms are of the same time {near}")
     return pairs
 
 
