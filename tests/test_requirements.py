@@ -29,7 +29,7 @@ def test_every_pin_has_a_version_and_hashes(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "extras"), [("run.txt", ["postgresql"]), ("develop.txt", ["test", "docs", "bench", "dev"])]
+    ("name", "extras"), [("run.txt", ["postgresql"]), ("develop.txt", ["test", "signing", "docs", "dev", "postgresql"])]
 )
 @pytest.mark.parametrize("python", ["3.11.7", "3.12.1", "3.13.0"])
 def test_what_setup_asks_for_is_pinned(name, extras, python):

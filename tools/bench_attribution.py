@@ -1,89 +1,34 @@
-"""Attribution throughput at 512×512: tf-keras-vis as its documentation shows it, against kflare's compiled twin.
+"""Grad-CAM and guided backpropagation of both labels, four maps of an image at 512×512: kflare, tf-keras-vis, captum.
 
-Both give Grad-CAM and guided backpropagation of both labels; the twin gives the probability besides. Each variant runs
-in a process of its own, so that peak memory can be told apart. Times are the smallest of several rounds.
+kflare's compiled twin gives the scores besides. Maps by guided backpropagation are compared, as tf-keras-vis scales
+them: absolute, 0 to 1.
 """
 
-import argparse
-import json
-import os
-import resource
-import subprocess
-import sys
-import time
 import warnings
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-VARIANTS = ("forward", "twin: Grad-CAM", "twin: four maps", "tf-keras-vis: four maps")
+import benchmark_networks as networks
+import numpy as np
+from benchmark import Row, Timed
+
+BATCH, SIZE = 4, 512
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="tools/bench attribution", description=__doc__)
-    parser.add_argument("--size", type=int, default=512, help="side of the images (default: 512)")
-    parser.add_argument("--batch", type=int, default=4, help="images per call (default: 4)")
-    parser.add_argument("--rounds", type=int, default=6, help="rounds per variant (default: 6)")
-    parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.variant:
-        print(json.dumps(measure(args.variant, args.size, args.batch, args.rounds)))
-        return 0
-    found = {variant: child(variant, args) for variant in VARIANTS}
-    forward, reference = found["forward"]["ms"], found["tf-keras-vis: four maps"]
-    print(f"dense CNN at {args.size}x{args.size}, batches of {args.batch}, {os.cpu_count()} cores; per image:")
-    print(f"{'':26}{'ms':>8}{'images/s':>10}{'x forward':>11}{'x tf-keras-vis':>16}{'peak MB above start':>21}")
-    for variant, row in found.items():
-        ratios = f"{row['ms'] / forward:11.2f}{reference['ms'] / row['ms']:16.2f}"
-        print(f"{variant:26}{row['ms']:8.1f}{1000 / row['ms']:10.1f}{ratios}{row['mb']:21.0f}")
-    return 0
-
-
-def child(variant: str, args: argparse.Namespace) -> dict[str, float]:
-    line = [sys.executable, __file__, "--variant", variant, "--size", str(args.size), "--batch", str(args.batch)]
-    line += ["--rounds", str(args.rounds)]
-    done = subprocess.run(
-        line, check=True, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def measure(variant: str, size: int, batch: int, rounds: int) -> dict[str, float]:
-    import numpy as np
-
-    run = prepare(variant, size)
-    images = np.random.default_rng(0).uniform(-1, 1, (batch, size, size, 1)).astype(np.float32)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    run(images)
-    run(images)
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        run(images)
-        times.append(time.perf_counter() - start)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"ms": 1000 * min(times) / batch, "mb": (after - before) / 1024}
-
-
-def prepare(variant: str, size: int) -> Callable[[Any], Any]:
-    import keras
-    import tensorflow as tf
-
+def ours(folder: Path, methods: tuple[str, ...] = ("grad_cam", "guided_backprop")) -> Timed:
     from kflare.attribution.compiled import CompiledAttribution
-    from kflare.models.dense_cnn import LAST_CONVOLUTION, build_dense_cnn
+    from kflare.models.dense_cnn import LAST_CONVOLUTION
 
-    keras.utils.set_random_seed(0)
-    model = build_dense_cnn((size, size, 1))
-    if variant == "forward":
-        forward = tf.function(lambda images: model(images, training=False))
-        return lambda images: forward(tf.constant(images)).numpy()
-    if variant.startswith("twin"):
-        twin = CompiledAttribution(model, layer=LAST_CONVOLUTION)
-        methods = ["grad_cam"] if variant == "twin: Grad-CAM" else ["grad_cam", "guided_backprop"]
-        return lambda images: twin.maps(images, methods)
-    return documented(model)
+    twin = CompiledAttribution(networks.network(folder, "cnn-m", (SIZE, SIZE, 1)), layer=LAST_CONVOLUTION)
+    images = networks.images(folder, BATCH, SIZE)
+
+    def answer() -> Any:
+        return scaled(twin.maps(images, ("guided_backprop",))["guided_backprop"])
+
+    return Timed(lambda: twin.maps(images, methods), per=BATCH, answer=answer)
 
 
-def documented(model: Any) -> Callable[[Any], Any]:
+def documented(folder: Path) -> Timed:
     """tf-keras-vis as in its documentation's examples: one call per method and label."""
     from tf_keras_vis.gradcam import Gradcam
     from tf_keras_vis.saliency import Saliency
@@ -93,19 +38,50 @@ def documented(model: Any) -> Callable[[Any], Any]:
     from kflare.models.dense_cnn import LAST_CONVOLUTION
 
     warnings.simplefilter("ignore")
+    model, images = networks.network(folder, "cnn-m", (SIZE, SIZE, 1)), networks.images(folder, BATCH, SIZE)
     gradcam = Gradcam(model, model_modifier=ReplaceToLinear(), clone=True)
     saliency = Saliency(model, model_modifier=[GuidedBackpropagation(), ReplaceToLinear()], clone=True)
+    scores = [CategoricalScore([label] * BATCH) for label in (0, 1)]
 
-    def run(images: Any) -> list[Any]:
-        maps = []
+    def run() -> None:
+        for score in scores:
+            gradcam(score, images, penultimate_layer=LAST_CONVOLUTION)
+            saliency(score, images)
+
+    return Timed(run, per=BATCH, answer=lambda: np.stack([saliency(score, images) for score in scores], axis=-1))
+
+
+def captum(folder: Path) -> Timed:
+    import benchmark_torch
+    from captum.attr import GuidedBackprop, LayerGradCam
+
+    warnings.simplefilter("ignore")
+    network = benchmark_torch.dense_cnn(networks.weights(folder, "cnn-m")).eval()
+    images = benchmark_torch.as_images(networks.images(folder, BATCH, SIZE)).requires_grad_()
+    guided = GuidedBackprop(network)
+    cam = LayerGradCam(network, network.parts["block5_conv3x3"])
+
+    def maps() -> list[Any]:
+        return [guided.attribute(images, target=label).detach().numpy()[:, 0] for label in (0, 1)]
+
+    def run() -> None:
         for label in (0, 1):
-            score = CategoricalScore([label] * len(images))
-            maps.append(gradcam(score, images, penultimate_layer=LAST_CONVOLUTION))
-            maps.append(saliency(score, images))
-        return maps
+            cam.attribute(images, target=label)
+            guided.attribute(images, target=label)
 
-    return run
+    return Timed(run, per=BATCH, answer=lambda: scaled(np.stack(maps(), axis=-1)))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def scaled(maps: Any) -> Any:
+    """Absolute values, of each map from 0 to 1."""
+    size = np.abs(maps)
+    low, high = (reduce(size, axis=(1, 2), keepdims=True) for reduce in (np.min, np.max))
+    return (size - low) / (high - low)
+
+
+ROWS = [
+    Row("attribution/four-maps", f"Grad-CAM and guided backpropagation of both labels, {SIZE}², batch {BATCH}", ours,
+        "image", {"tf-keras-vis": documented, "captum": captum}, networks.write, tolerance=1e-4),
+    Row("attribution/grad-cam", f"Grad-CAM of both labels alone, {SIZE}², batch {BATCH}",
+        lambda folder: ours(folder, ("grad_cam",)), "image", prepare=networks.write),
+]  # fmt: skip

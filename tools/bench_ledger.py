@@ -1,24 +1,25 @@
-"""What a cycle's publication and a status cost as a ledger grows, in processor seconds, and its size per cycle.
+"""What a cycle's publication, a status and a cycle's question cost as a ledger grows, and its size per cycle.
 
 A made-up ledger (ten regions, features drawn at random, about three flares of class C and above a day) is filled to
-each of the ages, and the commands of a duty office run on it in processes of their own. The ratio is to the first age.
-The start of Python with its imports is included, and told by itself.
+each of the ages, four forecasts a day, and once hourly for a year; it is kept. The commands of a duty office run on it
+in processes of their own: the start of Python with its imports is included, and told by itself.
 """
 
-import argparse
-import json
-import os
+import atexit
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from benchmark import Row, Timed, kept
 from sqlalchemy import insert
 
 from kflare.operations import schema
@@ -28,7 +29,8 @@ from kflare.operations.forecast import Forecast, InputRecord, ModelUse, Probabil
 from kflare.operations.ledger import Ledger, _append, _cycle_row
 from kflare.operations.measurement import FEATURES
 
-_IMPORTS = "import kflare.operations.publish.publishers"
+YEARS = (1, 3, 10)
+REGIONS = 10
 START = datetime(2020, 1, 1, 3, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 _INPUTS = (
@@ -46,11 +48,11 @@ class Office:
     url: str
     hours: float
     regions: int
-    done: int = 0
+    done: int
 
     def __post_init__(self) -> None:
-        self.random = np.random.default_rng(1)
-        self.flared = START - _FEED
+        self.random = np.random.default_rng(self.done)
+        self.flared = self.issue(self.done - 1) - 3 * HOUR if self.done else START - _FEED
 
     def issue(self, number: int) -> datetime:
         """Time of a cycle."""
@@ -133,70 +135,91 @@ class Office:
         )  # fmt: skip
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="tools/bench ledger", description=__doc__)
-    parser.add_argument("--years", type=float, nargs="+", default=[1, 3, 10], help="default: 1 3 10")
-    parser.add_argument("--hours", type=float, default=6.0, help="from one forecast to the next (default: 6)")
-    parser.add_argument("--regions", type=int, default=10, help="default: 10")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    args = parser.parse_args()
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        ledger = folder / "ledger.sqlite"
-        hours = ", ".join(f"{hour:g}" for hour in np.arange(3 % args.hours, 24, args.hours))
-        (folder / "kflare.toml").write_text(
-            f'[schedule]\nhours = [{hours}]\n[server]\naddress = "127.0.0.1:1"\ntimeout_seconds = 0.1\n'
-        )
-        office = Office(f"sqlite:///{ledger}", args.hours, args.regions)
-        for years in args.years:
-            count = round(years * 365.25 * 24 / args.hours)
-            office.forecast_until(count - 1)
-            _seconds("--publish", folder, office.issue(count - 2))  # the site as the cycle before left it
-            office.forecast_until(count)
-            issue = office.issue(count - 1)
-            rows.append({
-                "years": years, "cycles": count, "kB per cycle": ledger.stat().st_size / count / 1000,
-                "publish": _seconds("--publish", folder, issue), "status": _seconds("--status", folder, issue),
-                "features": _features(office.url, issue), "imports": _processor_seconds("-c", _IMPORTS),
-            })  # fmt: skip
-            if not args.json:
-                print(_line(rows), flush=True)
-    if args.json:
-        print(json.dumps(rows))
-    return 0
+def filled(folder: Path, years: float, hours: float) -> tuple[Path, Office]:
+    """A folder with a ledger of so many years, kept, beside what the publication of the cycle before it left."""
+    count = round(years * 365.25 * 24 / hours)
+    ages = kept(folder, "operations")
+    made = ages / f"{count}-{hours:g}h"
+    office = Office(f"sqlite:///{made}/ledger.sqlite", hours, REGIONS, count)
+    if not made.exists():
+        part = ages / "part"
+        shutil.rmtree(part, ignore_errors=True)
+        younger = [one for one in ages.glob(f"*-{hours:g}h") if int(one.name.partition("-")[0]) < count]
+        done = 0
+        if younger:
+            last = max(younger, key=lambda one: int(one.name.partition("-")[0]))
+            shutil.copytree(last, part, ignore=shutil.ignore_patterns("site*"))
+            done = int(last.name.partition("-")[0])
+        part.mkdir(exist_ok=True)
+        filling = Office(f"sqlite:///{part}/ledger.sqlite", hours, REGIONS, done)
+        filling.forecast_until(count - 1)
+        _command("--publish", settings(part, part, hours), office.issue(count - 2))
+        filling.forecast_until(count)
+        part.rename(made)
+    return made, office
 
 
-def _line(rows: Sequence[dict[str, float]]) -> str:
-    row, first = rows[-1], rows[0]
-    ratio = f" (publish {row['publish'] / first['publish']:.2f} of the first)" if len(rows) > 1 else ""
-    return "  ".join(f"{name} {value:.4g}" for name, value in row.items()) + ratio
+def settings(folder: Path, ledger: Path, hours: float) -> Path:
+    """Settings of an office in a folder whose ledger is in another one."""
+    times = ", ".join(f"{hour:g}" for hour in np.arange(3 % hours, 24, hours))
+    (folder / "kflare.toml").write_text(
+        f'[schedule]\nhours = [{times}]\n[server]\naddress = "127.0.0.1:1"\ntimeout_seconds = 0.1\n'
+        f'[ledger]\nurl = "sqlite:///{ledger}/ledger.sqlite"\n'
+    )
+    return folder / "kflare.toml"
 
 
-def _seconds(option: str, folder: Path, now: datetime) -> float:
-    """Processor seconds of the command, with the start of Python."""
-    given = ["--settings", str(folder / "kflare.toml"), option, "--now", f"{now + HOUR / 6:%FT%TZ}"]
-    return _processor_seconds("-m", "kflare.forecast", *given)
+def command(folder: Path, option: str, years: float, hours: float) -> Timed:
+    """Of the newest cycle, each time from what the publication of the one before left."""
+    made, office = filled(folder, years, hours)
+    work = Path(tempfile.mkdtemp(prefix="office-", dir=made.parent))
+    atexit.register(shutil.rmtree, work, ignore_errors=True)
+
+    def anew() -> None:
+        shutil.rmtree(work)
+        shutil.copytree(made, work, ignore=shutil.ignore_patterns("ledger.sqlite*"), symlinks=True)
+        settings(work, made, hours)
+
+    size = (made / "ledger.sqlite").stat().st_size / office.done / 1000
+    run = partial(_command, option, work / "kflare.toml", office.issue(office.done - 1))
+    return Timed(run, before=anew, note=f"{size:.1f} kB a cycle")
 
 
-def _processor_seconds(*given: str) -> float:
-    before = os.times()
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *given], capture_output=True, text=True, check=False, env=environment)
-    after = os.times()
+def _command(option: str, path: Path, now: datetime) -> None:
+    given = ["-m", "kflare.forecast", "--settings", str(path), option, "--now", f"{now + HOUR / 6:%FT%TZ}"]
+    done = subprocess.run([sys.executable, *given], capture_output=True, text=True, check=False)
     if done.returncode not in (0, 6):
         raise SystemExit(f"{' '.join(given)} ended with {done.returncode}: {done.stderr[-2000:]}")
-    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
-def _features(url: str, issue: datetime) -> float:
-    """Processor seconds of what a cycle asks of the ledger, in this process."""
-    with Ledger(url) as ledger:
-        before = os.times()
-        ledger.features(issue - 26 * HOUR, issue)
-        after = os.times()
-    return after.user + after.system - before.user - before.system
+def features(folder: Path, years: float) -> Timed:
+    """What a cycle asks of the ledger, in this process, ten times."""
+    made, office = filled(folder, years, 6)
+    ledger = Ledger(f"sqlite:///{made}/ledger.sqlite")
+    issue = office.issue(office.done - 1)
+    return Timed(lambda: [ledger.features(issue - 26 * HOUR, issue) for _ in range(10)], per=10, answer=lambda: None)
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def imports(_: Path) -> Timed:
+    given = [sys.executable, "-c", "import kflare.operations.publish.publishers"]
+    return Timed(lambda: subprocess.run(given, check=True) and None)
+
+
+def row(what: str, told: str, years: float, hours: float = 6) -> Row:
+    every = "" if hours == 6 else f"-every-{hours:g}h"
+    return Row(f"ledger/{what}-{years}y{every}", f"{told}, {years} years of forecasts every {hours:g} h",
+               partial(command, option=f"--{what}", years=years, hours=hours), "command", prepare=prepare, rounds=3,
+               threads=1)  # fmt: skip
+
+
+def prepare(_: Path) -> None:
+    """Ledgers are made by the kflare that is measured: an older one cannot read a newer's."""
+
+
+ROWS = [
+    Row("ledger/imports", "Python with what a publication imports", imports, "command", rounds=3, threads=1),
+    *(row("publish", "`forecast --publish`", years) for years in YEARS), row("publish", "`forecast --publish`", 1, 1),
+    *(row("status", "`forecast --status`", years) for years in YEARS),
+    *(Row(f"ledger/features-{years}y", f"`Ledger.features` of a day, {years} years", partial(features, years=years),
+          "call", prepare=prepare, rounds=5, threads=1) for years in YEARS),
+]  # fmt: skip

@@ -1,49 +1,24 @@
 """A flare list read, repaired and merged with another, against pandas alone, which repairs and checks nothing.
 
 The lists are made up: flares minutes to hours apart with class, region and position. pandas parses the same file with
-its times and turns classes into fluxes by a loop in Python, as scripts do. Smallest of the rounds, processor seconds.
+its times and turns classes into fluxes by a loop in Python, as scripts do. Starts and fluxes are compared.
 """
 
-import argparse
-import io
 import logging
-import sys
-import tempfile
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from benchmark import Row, Timed
 
-from kflare.flares.catalogue import CLASS_THRESHOLDS
-from kflare.flares.merging import merge_flares
-from kflare.flares.repairing import read_flares
-
-SCALES = {"B": 1e-7, **CLASS_THRESHOLDS}
+COUNTS = (20_000, 200_000)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="tools/bench lists", description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="+", default=[20_000, 200_000], help="default: 20000 200000")
-    parser.add_argument("--rounds", type=int, default=3, help="default: 3")
-    args = parser.parse_args()
-    logging.disable(logging.WARNING)  # that a list names no satellite
-    print(f"{'rows':>9}{'read (s)':>10}{'pandas (s)':>12}{'ratio':>8}{'merge (s)':>11}{'µs per row':>12}")
-    with tempfile.TemporaryDirectory() as folder:
-        for rows in args.rows:
-            path = Path(folder) / "flares.csv"
-            text = made_up(rows)
-            path.write_text(text, encoding="utf-8")
-            read, flares = fastest(lambda path=path: read_flares(path), args.rounds)
-            plain, table = fastest(lambda text=text: by_pandas(text), args.rounds)
-            merge, _ = fastest(lambda flares=flares: merge_flares(flares, flares), args.rounds)
-            if not (flares.table["start"] == table["start"]).all():
-                raise SystemExit("the two read different times")
-            each = 1e6 * read / rows
-            print(f"{rows:9d}{read:10.2f}{plain:12.2f}{read / plain:8.2f}{merge:11.2f}{each:12.2f}", flush=True)
-    return 0
+def prepare(folder: Path) -> None:
+    for rows in COUNTS:
+        (folder / f"{rows}.csv").write_text(made_up(rows), encoding="utf-8")
 
 
 def made_up(rows: int) -> str:
@@ -54,25 +29,47 @@ def made_up(rows: int) -> str:
     table = pd.DataFrame(columns | {"goes_class": [f"{letter}{1 + 8.9 * number:.1f}" for letter, number in classes]})
     table["noaa"] = pd.Series(random.integers(9000, 13999, rows), dtype="Int64").where(random.random(rows) < 0.7)
     table["lon"], table["lat"] = random.integers(-90, 90, rows), random.integers(-30, 30, rows)
+    table["flare_scale"] = "irradiance"
     return table.to_csv(index=False, date_format="%Y-%m-%d %H:%M")
 
 
-def by_pandas(text: str) -> pd.DataFrame:
-    table = pd.read_csv(io.StringIO(text))
-    for name in ("start", "peak", "end"):
-        table[name] = pd.to_datetime(table[name], utc=True)
-    table["flux"] = [SCALES[one[0]] * float(one[1:]) for one in table["goes_class"]]
-    return table
+def read(folder: Path, rows: int) -> Timed:
+    from kflare.flares.repairing import read_flares
+
+    logging.disable(logging.WARNING)  # that a list names no satellite
+    return Timed(lambda: numbers(read_flares(folder / f"{rows}.csv").table), per=rows / 1000)
 
 
-def fastest(run: Callable[[], Any], rounds: int) -> tuple[float, Any]:
-    times = []
-    for _ in range(rounds):
-        begin = time.process_time()
-        found = run()
-        times.append(time.process_time() - begin)
-    return min(times), found
+def by_pandas(folder: Path, rows: int) -> Timed:
+    scales = {"B": 1e-7, "C": 1e-6, "M": 1e-5, "X": 1e-4}
+
+    def run() -> Any:
+        table = pd.read_csv(folder / f"{rows}.csv")
+        for name in ("start", "peak", "end"):
+            table[name] = pd.to_datetime(table[name], utc=True)
+        table["flux"] = [scales[one[0]] * float(one[1:]) for one in table["goes_class"]]
+        return numbers(table)
+
+    return Timed(run, per=rows / 1000)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def numbers(table: pd.DataFrame) -> Any:
+    """Days since 1970, and fluxes in units of class C."""
+    return np.stack([table["start"].dt.as_unit("s").astype("int64") / 86400, table["flux"] / 1e-6])
+
+
+def merge(folder: Path, rows: int) -> Timed:
+    from kflare.flares.merging import merge_flares
+    from kflare.flares.repairing import read_flares
+
+    logging.disable(logging.WARNING)
+    flares = read_flares(folder / f"{rows}.csv")
+    return Timed(lambda: numbers(merge_flares(flares, flares).table), per=rows / 1000)
+
+
+ROWS = [
+    *(Row(f"lists/read-{rows}", f"a list of {rows} flares read, repaired", partial(read, rows=rows), "thousand flares",
+          {"bare pandas": partial(by_pandas, rows=rows)}, prepare, threads=1) for rows in COUNTS),
+    Row("lists/merge-200000", "two lists of 200000 flares merged", partial(merge, rows=200_000), "thousand flares",
+        prepare=prepare, threads=1),
+]  # fmt: skip

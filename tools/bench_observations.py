@@ -1,66 +1,19 @@
 """Reading a magnetogram of 4096² pixels, RICE-compressed as JSOC's are, against astropy's bare decoding.
 
-All variants are run in turn, round by round, and the smallest time of each counts, so that what else the machine does
-falls on all of them. The file is made here: HMI noise of 10 G with active regions, integers of 0.1 G, missing off the
-limb's surroundings, upside down (CROTA2 = 180.01), 15 MB; or give one of JSOC's.
+The file: HMI noise of 10 G with active regions, integers of 0.1 G, missing off the limb's surroundings, upside down
+(CROTA2 = 180.01), 15 MB. At full size the fields are compared.
 """
 
-import argparse
-import os
-import sys
-import tempfile
-import time
-import warnings
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
-
-from kflare.observations.reading import read_magnetogram
-
-BARE = "astropy, image as it is used (.data)"
+from benchmark import Row, Timed
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="tools/bench observations", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("file", nargs="?", type=Path, help="a RICE-compressed full disk; made if not given")
-    parser.add_argument("--rounds", type=int, default=15, help="rounds over all variants (default: 15)")
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory() as folder:
-        path = args.file or made(Path(folder) / "hmi.fits")
-        variants: dict[str, Callable[[], object]] = {
-            BARE: lambda: decoded(path, scaled=True),
-            "astropy, stored integers only": lambda: decoded(path, scaled=False),
-            "kflare, 512²": lambda: read_magnetogram(path, size=512),
-            "kflare, 500² (areas, not blocks)": lambda: read_magnetogram(path, size=500),
-            "kflare, full size": lambda: read_magnetogram(path),
-            "kflare, full size, then .resized(512)": lambda: read_magnetogram(path).resized(512),
-        }
-        times: dict[str, list[float]] = {name: [] for name in variants}
-        for _ in range(args.rounds):
-            for name, variant in variants.items():
-                start = time.perf_counter()
-                variant()
-                times[name].append(time.perf_counter() - start)
-        size = path.stat().st_size / 1e6
-    print(f"{path.name} of {size:.1f} MB, {args.rounds} rounds, {os.cpu_count()} cores")
-    print(f"{'':40}{'least ms':>10}{'median ms':>11}{'x bare decode (least)':>23}{'(median)':>10}")
-    least, median = min(times[BARE]), float(np.median(times[BARE]))
-    for name, seen in times.items():
-        now = float(np.median(seen))
-        ratios = f"{min(seen) / least:23.2f}{now / median:10.2f}"
-        print(f"{name:40}{1e3 * min(seen):10.0f}{1e3 * now:11.0f}{ratios}")
-    return 0
-
-
-def decoded(path: Path, *, scaled: bool) -> object:
-    with fits.open(path, memmap=False, do_not_scale_image_data=not scaled) as hdus:
-        return hdus[1].data
-
-
-def made(path: Path) -> Path:
+def prepare(folder: Path) -> None:
     """Write a file like those of hmi.M_720s."""
     width, radius = 4096, 1900.0
     random = np.random.default_rng(0)
@@ -81,9 +34,36 @@ def made(path: Path) -> Path:
     )  # fmt: skip
     image = fits.CompImageHDU(raw, header, compression_type="RICE_1", tile_shape=(1, width))
     image.header["BSCALE"] = 0.1
-    fits.HDUList([fits.PrimaryHDU(), image]).writeto(path)
-    return path
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(folder / "hmi.fits")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def ours(folder: Path, size: int | None = None) -> Timed:
+    from kflare.observations.reading import read_magnetogram
+
+    def run() -> Any:
+        return read_magnetogram(folder / "hmi.fits", **({} if size is None else {"size": size})).data
+
+    return Timed(run, answer=lambda: on_disk(run()) if size is None else None)
+
+
+def bare(folder: Path, size: int | None = None) -> Timed:
+    def run() -> Any:
+        with fits.open(folder / "hmi.fits", memmap=False) as hdus:
+            return hdus[1].data
+
+    return Timed(run, answer=lambda: on_disk(run()[:, ::-1]) if size is None else None)
+
+
+def on_disk(field: Any) -> Any:
+    """Every fourth pixel of the disk in every fourth row."""
+    index = np.arange(len(field))[::4] - 2047.5
+    return np.where(np.hypot(index, index[:, np.newaxis]) < 1890, field[::4, ::4], 0)
+
+
+ROWS = [
+    Row("observations/4096", "a magnetogram of 4096² read at full size", ours, "file", {"bare astropy": bare}, prepare,
+        threads=1, tolerance=1e-3),
+    *(Row(f"observations/{size}", f"a magnetogram of 4096² read at {size}² ({how})", partial(ours, size=size), "file",
+          {"bare astropy": partial(bare, size=size)}, prepare, threads=1)
+      for size, how in ((512, "blocks"), (500, "areas"))),
+]  # fmt: skip

@@ -1,77 +1,90 @@
-"""What starting costs, in processor seconds of whole processes: imports, a forecast of one image, a status, the server.
+"""What starting costs, whole processes: imports, a forecast of one image, a status, the server.
 
 Each stands beside what it cannot do without: the libraries alone, or TensorFlow and its own loading of the four models.
-The two are run in turn, and the medians compared; an image is asked about on a server that this starts.
+The server that answers about the image is not counted with it.
 """
 
-import argparse
-import contextlib
-import os
+import atexit
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from benchmark import Row, Timed
 
-MODELS = Path(__file__).resolve().parents[1] / "savedmodels"
-LOAD = (
-    "import tensorflow as tf, pathlib\n"
-    f"kept = [tf.saved_model.load(str(one)) for one in pathlib.Path({str(MODELS)!r}).glob('*/[0-9]*')]"
-)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="tools/bench start", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, serving() as (address, ready, memory):
-        folder = Path(name)
-        image, settings = folder / "synthetic_20131023_000054.png", folder / "kflare.toml"
-        made_up(image)
-        settings.write_text(f'[ledger]\nurl = "sqlite:///{folder}/ledger.sqlite"\n[server]\naddress = "{address}"\n')
-        begin = f"from kflare.operations.ledger import Ledger; Ledger('sqlite:///{folder}/ledger.sqlite').close()"
-        subprocess.run([sys.executable, "-c", begin], check=True)
-        ask = ["-m", "kflare.predict", str(image), "--byte-range", "100", "--server", address]
-        rows = {
-            "import the client": (["-c", "from kflare.serving import Client"], "import grpc, numpy"),
-            "forecast of one image": (ask, "import grpc, numpy, PIL.Image, pandas, scipy.ndimage"),
-            "status": (
-                ["-m", "kflare.forecast", "--settings", str(settings), "--status"],
-                "import grpc, numpy, sqlalchemy, pydantic.dataclasses",
-            ),
-        }
-        print(f"{'':24}{'kflare (s)':>12}{'bare (s)':>10}{'ratio':>8}")
-        for what, (ours, bare) in rows.items():
-            pairs = [(processor_seconds(ours), processor_seconds(["-c", bare])) for _ in range(args.rounds)]
-            show(what, *map(statistics.median, zip(*pairs, strict=True)))
-        with tempfile.TemporaryFile("w+") as out:
-            told = f"{LOAD}\nprint(open('/proc/self/status').read())"
-            bare = processor_seconds(["-c", told], out)
-            out.seek(0)
-            show("server ready", ready, bare)
-            show("its memory (GB)", memory, peak_gb(out.read()))
-    return 0
+LOAD = """
+import tensorflow as tf, pathlib
+kept = [tf.saved_model.load(str(one)) for one in pathlib.Path({!r}).glob('*/[0-9]*')]
+"""
 
 
-def show(what: str, ours: float, bare: float) -> None:
-    print(f"{what:24}{ours:12.2f}{bare:10.2f}{ours / bare:8.2f}", flush=True)
+def models() -> Path:
+    """Those released with the kflare that is measured."""
+    import kflare
+
+    return Path(kflare.__file__).parents[1] / "savedmodels"
 
 
-def processor_seconds(given: list[str], out: object = subprocess.DEVNULL) -> float:
-    before = os.times()
-    done = subprocess.run([sys.executable, *given], stdout=out, stderr=subprocess.PIPE, text=True, check=False)
-    after = os.times()
+def python(*given: str) -> None:
+    done = subprocess.run([sys.executable, *given], capture_output=True, text=True, check=False)
     if done.returncode not in (0, 6):
         raise SystemExit(f"{' '.join(given)} ended with {done.returncode}: {done.stderr[-2000:]}")
-    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
-def peak_gb(status: str) -> float:
-    return float(status.split("VmHWM:")[1].split(maxsplit=1)[0]) / 2**20
+def scratch() -> Path:
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
+
+def started() -> tuple[str, Any]:
+    """A server of the released models, ready."""
+    from kflare.serving import Client
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    line = [sys.executable, "-m", "kflare.serve", "--models", str(models()), "--port", address.partition(":")[2]]
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with Client(address, timeout=60) as client:
+        for model in sorted(one.name for one in models().iterdir() if one.is_dir()):
+            client.wait_until_available(model, 300)
+    return address, process
+
+
+def forecast(_: Path) -> Timed:
+    address, process = started()
+    atexit.register(process.terminate)
+    image = scratch() / "synthetic_20131023_000054.png"
+    made_up(image)
+    given = ["-m", "kflare.predict", str(image), "--byte-range", "100", "--server", address]
+    return Timed(partial(python, *given), apart={process.pid})
+
+
+def status(_: Path) -> Timed:
+    folder = scratch()
+    python("-c", f"from kflare.operations.ledger import Ledger; Ledger('sqlite:///{folder}/ledger.sqlite').close()")
+    settings = folder / "kflare.toml"
+    settings.write_text(f'[ledger]\nurl = "sqlite:///{folder}/ledger.sqlite"\n[server]\naddress = "127.0.0.1:1"\n')
+    return Timed(partial(python, "-m", "kflare.forecast", "--settings", str(settings), "--status"))
+
+
+def server(_: Path) -> Timed:
+    def run() -> None:
+        _, process = started()
+        process.terminate()
+        process.wait()
+
+    return Timed(run)
+
+
+def code(text: Callable[[], str] | str) -> Callable[[Path], Timed]:
+    return lambda _: Timed(partial(python, "-c", text if isinstance(text, str) else text()))
 
 
 def made_up(path: Path) -> None:
@@ -84,26 +97,15 @@ def made_up(path: Path) -> None:
     Image.fromarray(np.where(np.hypot(x, y) < 230, field.clip(1, 255), 0).astype(np.uint8)).save(path)
 
 
-@contextlib.contextmanager
-def serving() -> Iterator[tuple[str, float, float]]:
-    """Address of a server of the released models, the processor seconds until it was ready, and its memory in GB."""
-    from kflare.serving import Client
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    line = [sys.executable, "-m", "kflare.serve", "--models", str(MODELS), "--port", str(port)]
-    with subprocess.Popen(line, stderr=subprocess.DEVNULL) as server:
-        try:
-            with Client(f"127.0.0.1:{port}", timeout=60) as client:
-                for model in sorted(one.name for one in MODELS.iterdir() if one.is_dir()):
-                    client.wait_until_available(model, 300)
-            user, system = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-            status = Path(f"/proc/{server.pid}/status").read_text()
-            yield f"127.0.0.1:{port}", (int(user) + int(system)) / os.sysconf("SC_CLK_TCK"), peak_gb(status)
-        finally:
-            server.terminate()
+def row(name: str, what: str, ours: Callable[[Path], Timed], bare: str) -> Row:
+    return Row(f"start/{name}", what, ours, "process", {"its libraries alone": code(bare)}, threads=1)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+ROWS = [
+    row("client", "import of the client", code("from kflare.serving import Client"), "import grpc, numpy"),
+    row("forecast", "`kflare predict` of one image, of a server that runs", forecast,
+        "import grpc, numpy, PIL.Image, pandas, scipy.ndimage"),
+    row("status", "`kflare forecast --status`", status, "import grpc, numpy, sqlalchemy, pydantic.dataclasses"),
+    Row("start/server", "`kflare serve` of the four models until it is ready", server, "process",
+        {"TensorFlow loads them": code(lambda: LOAD.format(str(models())))}, rounds=3),
+]  # fmt: skip
