@@ -155,7 +155,7 @@ def measure_all(jobs: Iterable[Job], options: Extraction) -> Iterator[Result]:
     """Do the jobs, one after the other."""
     for job in jobs:
         try:
-            measured = measure(job.observations, options=options)
+            measured = measure(job.observations, options=options, drawn=job.picture is not None)
         except DataError as error:
             write_part(str(error), job.observations, job.part)
             yield Result(job, 0, str(error))

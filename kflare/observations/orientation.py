@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kflare.errors import DataError
-from kflare.io.arrays import Float64Array
+from kflare.io.arrays import BoolArray, Float64Array
 from kflare.observations.headers import Header
 from kflare.observations.producers import ROLL_TOLERANCE, producer_of
 from kflare.sun.constants import SOLAR_RADIUS_M
@@ -46,6 +46,12 @@ class Orientation:
         """View of an image in FITS order with row 0 = north and column 0 = east, apart from `roll`."""
         top_down = image[::-1, ::-1] if self.mirrored else image[::-1]
         return np.rot90(top_down, self.quarter_turns)
+
+    def stored_rows(self, upright: BoolArray) -> BoolArray:
+        """In FITS order, the rows that hold these ones of :meth:`upright`: all of them where rows become columns."""
+        if self.quarter_turns % 2:
+            return np.ones_like(upright)
+        return upright if self.quarter_turns else upright[::-1]
 
 
 def orientation_of(header: Header, width: int, *, disk: Disk | None = None) -> Orientation:

@@ -3,6 +3,7 @@
 AIA shortens its exposures in bright flares, so that counts of two images cannot be compared and counts per second can.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from kflare.observations.readers.pixels import require_square
 from kflare.observations.reduction import resampled
 from kflare.observations.usability import measured_counts
 from kflare.sun.disk import Disk
+from kflare.sun.geometry import Box
 
 CONTINUUM: Final = 6173
 """Wavelength of HMI in Å."""
@@ -42,21 +44,28 @@ class SolarImage:
     source: str  # file that it came from, for messages
     quality_note: str = ""  # what QUALITY has to say of it: "" or "degraded: ..."
 
-    def box(self, box: tuple[int, int, int, int], disk: Disk) -> tuple[int, int, int, int]:
+    def box(self, box: Box, disk: Disk) -> Box:
         """The same part of the disk in this image: half-open pixels x0, y0, x1, y1 of an image whose disk is `disk`."""
-        # Edges of pixels lie half a pixel from their centres.
-        left, top = self.disk.place_of(box[0] - 0.5, box[1] - 0.5, disk)
-        right, bottom = self.disk.place_of(box[2] - 0.5, box[3] - 0.5, disk)
-        height, width = self.data.shape
-        first = max(0, round(left + 0.5)), max(0, round(top + 0.5))
-        return *first, min(width, round(right + 0.5)), min(height, round(bottom + 0.5))
+        return _placed(box, disk, self.disk, len(self.data))
 
 
-def read_solar_image(path: str | Path, *, wavelength: int) -> SolarImage:
+def _placed(box: Box, disk: Disk, own: Disk, width: int) -> Box:
+    """The pixels of an image of the disk `own`, `width` squared, that a box of an image of another `disk` covers."""
+    # Edges of pixels lie half a pixel from their centres.
+    left, top = own.place_of(box[0] - 0.5, box[1] - 0.5, disk)
+    right, bottom = own.place_of(box[2] - 0.5, box[3] - 0.5, disk)
+    first = max(0, round(left + 0.5)), max(0, round(top + 0.5))
+    return *first, min(width, round(right + 0.5)), min(width, round(bottom + 0.5))
+
+
+def read_solar_image(
+    path: str | Path, *, wavelength: int, boxes: Sequence[Box] | None = None, seen: Disk | None = None
+) -> SolarImage:
     """Read a full-disk image of AIA in FITS, plain or tile-compressed, in DN per second.
 
     It needs its keywords: EXPTIME unless BUNIT is counts per second, WAVELNTH, T_OBS, QUALITY, those of the disk.
     `wavelength`, in Å, is that which it must have; `CONTINUUM` for HMI's white light, in the unit of its series.
+    With `boxes` of pixels of an image whose disk is `seen` only the rows of these are read, and others are NaN.
 
     DataError if the file is missing, damaged, no full disk, of another wavelength, without its exposure or time, or its
     QUALITY says that it is not to be used.
@@ -70,7 +79,14 @@ def read_solar_image(path: str | Path, *, wavelength: int) -> SolarImage:
         width = require_square(image.shape, MAX_WIDTH, source)
         note, exposure, divided = _checked(header, wavelength)
         turn, time = orientation_of(header, width), header.time()
-        raw = turn.upright(file.pixels(image))
+        rows = None
+        if boxes is not None and seen is not None and not turn.interpolates:
+            rows = np.zeros(width, np.bool_)
+            for box in boxes:
+                _, top, _, bottom = _placed(box, seen, turn.disk, width)
+                rows[top:bottom] = True
+            rows = turn.stored_rows(rows)
+        raw = file.pixels(image, rows)
         scale, zero = header.number("BSCALE") or 1.0, header.number("BZERO") or 0.0
         with np.errstate(over="ignore", invalid="ignore"):
             data = raw.astype(np.float32)
@@ -78,7 +94,11 @@ def read_solar_image(path: str | Path, *, wavelength: int) -> SolarImage:
             data += np.float32(zero / divided)
         if (blank := header.number("BLANK")) is not None:
             data[raw == blank] = np.nan
-    data = measured_counts(data, source, seconds=exposure, hmi=wavelength == CONTINUUM)
+    data = measured_counts(data, source, seconds=exposure, hmi=wavelength == CONTINUUM, some=rows is None)
+    if rows is not None:
+        read, data = data, np.full((width, width), np.nan, np.float32)
+        data[rows] = read
+    data = turn.upright(data)
     if turn.interpolates:
         data = resampled(data, (turn.disk.x, turn.disk.y), angle=turn.roll)
     return SolarImage(data, time.astimezone(UTC), turn.disk, wavelength, source, note)

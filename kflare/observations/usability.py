@@ -52,13 +52,15 @@ def require_usable(image: Magnetogram) -> Magnetogram:
     return replace(image, data=np.where(strength > LARGEST_FIELD, np.float32(np.nan), image.data)) if beyond else image
 
 
-def measured_counts(data: Float32Array, source: str, *, seconds: float, hmi: bool = False) -> Float32Array:
-    """An image in DN/s, (H, H), with NaN for what AIA, or HMI, cannot have counted in an exposure of so many seconds.
+def measured_counts(
+    data: Float32Array, source: str, *, seconds: float, hmi: bool = False, some: bool = True
+) -> Float32Array:
+    """An image in DN/s, or rows of it, with NaN for what AIA, or HMI, cannot have counted in so many seconds.
 
-    `DataError` names the file, if nothing is left.
+    `DataError` names the file, if nothing is left and `some` must be.
     """
     low, high = _HMI_COUNTS if hmi else _COUNTS
     sound = (data >= low / seconds) & (data <= high / seconds)  # neither NaN nor infinite
-    if not sound.any():
+    if some and not sound.any():
         raise DataError(f"`{source}` holds no measured value from {low:g} to {high:g} DN; give another image")
     return data if sound.all() else np.where(sound, data, np.float32(np.nan))

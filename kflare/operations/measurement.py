@@ -50,7 +50,7 @@ def measure_disk(
     """
     assert inputs.observations is not None
     options = Extraction(policy=settings.data.quality)
-    measured = measure(inputs.observations, options=options)
+    measured = measure(inputs.observations, options=options, drawn=True)
     remarks = ["made up: the Sun of this magnetogram is not ours"] * (measured.magnetogram.instrument == "synthetic")
     tracker = _tracker(ledger, measured, settings)
     try:

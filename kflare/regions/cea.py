@@ -20,6 +20,8 @@ from kflare.sun.geometry import Box, DiskGeometry, in_box
 
 #: Degrees per pixel of all SHARP CEA maps; 364 km.
 CEA_STEP = 0.03
+#: Degrees between the points of a map that `patch_points` gives.
+POINTS_STEP = 8 * CEA_STEP
 # Nearer to the limb than this, 80 degrees from disk centre, a pixel sees more of the chromosphere than of a region.
 _MU_MIN = 0.17
 
@@ -100,6 +102,13 @@ def cea_patch(
         return Patch(los, mu, inside, metres, arcsec, lon=lon, lat=lat)
     bx, by, bz, sure = vector.at(lons, lats)
     return Patch(los, mu, inside, metres, arcsec, bx, by, bz, sure & inside, lon, lat)
+
+
+def patch_points(view: DiskGeometry, box: Box) -> tuple[Float64Array, Float64Array]:
+    """Points of the Sun (Stonyhurst degrees) all over the map of a box, `POINTS_STEP` apart."""
+    lon, lat, west, north = _extent(view, box)
+    every = round(POINTS_STEP / CEA_STEP)
+    return on_sun(lon, lat, west=np.append(west[::every], west[-1]), north=np.append(north[::every], north[-1]))
 
 
 def _sampled(image: FloatArray, x: Float64Array, y: Float64Array) -> Float32Array:

@@ -24,7 +24,7 @@ from kflare.observations.sets import ObservationSet
 from kflare.observations.solar_image import SolarImage, read_solar_image
 from kflare.observations.usability import require_usable
 from kflare.regions.brightening import brightening_features
-from kflare.regions.cea import cea_patch
+from kflare.regions.cea import cea_patch, patch_points
 from kflare.regions.detection import Detection, DetectionOptions, Region, detect_regions
 from kflare.regions.feature_table import feature_set, reasons_text
 from kflare.regions.los_features import line_of_sight_features, sharp_sample_features
@@ -33,7 +33,7 @@ from kflare.regions.vector_field import FullDiskVector
 from kflare.regions.vector_files import read_vector
 from kflare.regions.vector_parameters import vector_features
 from kflare.sharp.keywords import harp_box
-from kflare.sun.geometry import DiskGeometry, rotated
+from kflare.sun.geometry import Box, DiskGeometry, rotated
 
 _GROUPS: Final = {
     group: tuple(feature.name for feature in feature_set("defn79") if feature.group == group)
@@ -80,8 +80,11 @@ class Measured:
 _NAME_TOLERANCE = timedelta(minutes=30)
 
 
-def measure(observations: ObservationSet, *, options: Extraction | None = None) -> Measured:
+def measure(observations: ObservationSet, *, options: Extraction | None = None, drawn: bool = False) -> Measured:
     """Find the regions of a set of observations and measure them; without rows where there is "no sunspot".
+
+    Of other observations than the magnetogram, only rows of pixels that regions need are decoded, and of the vector
+    field those of a map that is to be `drawn`, too.
 
     Of files of one time: whatever is missing or unusable costs its own features only, the magnetogram raises DataError.
     """
@@ -100,7 +103,10 @@ def measure(observations: ObservationSet, *, options: Extraction | None = None) 
             values.harpnum = numbers[0] if numbers else None
         try:
             files, how = _segments(observations), options.disambiguation
-            vector = read_vector(*files, magnetogram=magnetogram, method=how, apart=options.tolerance)
+            near = [patch_points(detection.geometry, one.box) for one in detection.regions if not one.limb]
+            vector = read_vector(
+                *files, magnetogram=magnetogram, method=how, apart=options.tolerance, near=near, drawn=drawn
+            )
         except DataError as error:
             for values in measured:
                 values.lack(_GROUPS["VEC"], _short(error))
@@ -208,7 +214,8 @@ def _measure_image(
     names = (f"{prefix}Max_m{hours}",) if hours else (f"{prefix}Area", f"{prefix}All", f"{prefix}Max")
     inner = [(one, own) for one, own in zip(detection.regions, measured, strict=True) if not one.limb]
     try:
-        image = _image(path, detection.time, wavelength=wavelength, hours=hours, options=options)
+        boxes = [one.box for one, _ in inner]
+        image = _image(path, detection, boxes, wavelength=wavelength, hours=hours, options=options)
     except DataError as error:
         for _, values in inner:
             values.lack(names, _short(error))
@@ -221,12 +228,15 @@ def _measure_image(
         values.take(kept, otherwise=f"nothing measured at {wavelength} Å in the region")
 
 
-def _image(path: Path | None, time: datetime, *, wavelength: int, hours: int, options: Extraction) -> SolarImage:
+def _image(
+    path: Path | None, detection: Detection, boxes: list[Box], *, wavelength: int, hours: int, options: Extraction
+) -> SolarImage:
     if path is None:
         when = f"{hours} h earlier" if hours else "at the time"
         raise DataError(f"no image at {wavelength} Å {when}")
-    image = read_solar_image(path, wavelength=wavelength)
-    wanted = time - timedelta(hours=hours)
+    # As the Sun turns, a box keeps its rows.
+    image = read_solar_image(path, wavelength=wavelength, boxes=boxes, seen=detection.geometry.disk)
+    wanted = detection.time - timedelta(hours=hours)
     away = abs(image.time - wanted)
     if away > options.tolerance:
         fault = f"the image at {wavelength} Å is of {image.time:%Y-%m-%dT%H:%MZ}"

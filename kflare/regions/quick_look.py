@@ -12,7 +12,7 @@ from kflare.io.atomic import write_whole
 from kflare.observations.magnetogram import Magnetogram
 from kflare.regions.detection import Detection
 from kflare.regions.inversion_lines import neutral_lines
-from kflare.regions.vector_field import FullDiskVector
+from kflare.regions.vector_field import MAP_SIZE, FullDiskVector
 from kflare.sun.constants import SOLAR_RADIUS_MM
 from kflare.sun.disk import Disk
 
@@ -45,7 +45,7 @@ def draw_vector_map(
 
     Nishizuka et al. (2021), Fig. 2: where a frame leaves the areas, the vector field is 0.
     """
-    radial, covered, disk = vector.radial_map(min(_WIDTH, vector.geometry.shape[0]))
+    radial, covered, disk = vector.radial_map(min(MAP_SIZE, vector.geometry.shape[0]))
     axes = _disk_axes(radial, disk)
     if covered.any() and covered[np.isfinite(radial)].mean() < _WHOLE:
         axes.contour(covered.astype(float), [0.5], colors=_LINE, linewidths=1.1)

@@ -15,13 +15,16 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from kflare.errors import DataError, SettingError
-from kflare.io.arrays import BoolArray, Float32Array, Float64Array
+from kflare.io.arrays import BoolArray, Float32Array, Float64Array, IntArray
 from kflare.sun.disk import Disk
 from kflare.sun.geometry import DiskGeometry
 
 DISAMBIGUATION_METHODS: Final = {"potential": 0, "random": 1, "radial-acute": 2}
 """The bit of the segment `disambig` that holds each solution for weak fields (JSOC's `sharp.c`, SSW's
 `hmi_disambig.pro`). Where the field is strong all three bits are the same, that of the minimum-energy solution."""
+
+MAP_SIZE: Final = 1024
+"""Pixels across a map of the whole disk that is drawn."""
 
 # JSOC's AMBBTHR0 and AMBBTHR1: fields below these, at disk centre and at the limb, are weak.
 _WEAK = (200.0, 400.0)
@@ -92,9 +95,14 @@ class FullDiskVector:
         disk = self.geometry.disk.resized(width, size)
         there = replace(self.geometry, disk=disk, shape=(size, size))
         lon, lat = there.lonlat(np.arange(size), np.arange(size)[:, np.newaxis])
-        nearest = np.ix_(*(np.arange(size) * length // size + length // size // 2 for length in (height, width)))
+        nearest = np.ix_(nearest_pixels(height, size), nearest_pixels(width, size))
         parts = [part[nearest] for part in (self.right, self.up, self.los)]
         return surface_components(*parts, lon=lon, lat=lat, geometry=there)[2], self.covered[nearest], disk
+
+
+def nearest_pixels(length: int, size: int = MAP_SIZE) -> IntArray:
+    """Which of `length` pixels are those of a map of `size`."""
+    return np.arange(size) * length // size + length // size // 2
 
 
 def camera_components(

@@ -5,7 +5,8 @@ record of `hmi.bharp_720s` (and its NRT) only `disambig` and `conf_disambig` are
 full disk, which in near real time is inverted within the HARPs only. Cut-outs of all segments are read too.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,21 +15,22 @@ from typing import Any
 import numpy as np
 
 from kflare.errors import DataError, SettingError
-from kflare.io.arrays import AnyArray
-from kflare.io.guarded_fits import guarded_fits
+from kflare.io.arrays import AnyArray, BoolArray, Float64Array
+from kflare.io.guarded_fits import guarded_fits, image_header
 from kflare.io.payload import MAX_WIDTH, read_payload
 from kflare.observations.headers import Header
 from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.orientation import Orientation, orientation_of
 from kflare.observations.producers import gauss_per_unit
 from kflare.observations.usability import LARGEST_FIELD
-from kflare.regions.vector_field import DISAMBIGUATION_METHODS, FullDiskVector, camera_components
+from kflare.regions.cea import POINTS_STEP
+from kflare.regions.vector_field import DISAMBIGUATION_METHODS, FullDiskVector, camera_components, nearest_pixels
 from kflare.sun.geometry import DiskGeometry, in_box
 
 #: Vector and magnetogram further apart than this do not go together: the Sun turns by 0.3 degrees.
 MAX_APART = timedelta(minutes=30)
 
-_BAND = 128
+_BAND = 16
 #: `conf_disambig` from which an azimuth is sure.
 SURE_CONFIDENCE = 70
 _LARGEST_BYTE = 255
@@ -43,12 +45,12 @@ class _Image:
 
     data: AnyArray
     header: Header
-    card: Callable[[str], Any]
 
 
 def read_vector(
     field: Paths, inclination: Paths, azimuth: Paths, disambig: Paths | None, *, magnetogram: Magnetogram,
-    conf_disambig: Paths | None = None, method: str = "jsoc", apart: timedelta = MAX_APART
+    conf_disambig: Paths | None = None, method: str = "jsoc", apart: timedelta = MAX_APART,
+    near: Iterable[tuple[Float64Array, Float64Array]] | None = None, drawn: bool = False
 ) -> FullDiskVector:  # fmt: skip
     """Read a vector field of the full disk, or of all HARPs of one time.
 
@@ -60,6 +62,9 @@ def read_vector(
     The `method` is the solution for weak fields: "potential", "random" or "radial-acute"; "jsoc" takes radial-acute for
     a full-disk disambiguation and the lowest bit for one of a HARP, as `sharp.c` does. DataError if a file is missing,
     damaged, of another shape, place or time than the others.
+
+    With `near`, points as of `patch_points`, only the rows of pixels near to them are read, and those of a radial map
+    to be `drawn`; others are as if no field was made for them.
     """
     if method != "jsoc" and method not in DISAMBIGUATION_METHODS:
         raise SettingError(f"`method` must be one of jsoc, {', '.join(DISAMBIGUATION_METHODS)}, got {method!r}")
@@ -72,23 +77,23 @@ def read_vector(
     if len(set(counts.values())) != 1 or not counts["field"]:
         seen = ", ".join(f"{count} of `{name}`" for name, count in counts.items())
         raise DataError(f"a vector field must have as many files of each segment, got {seen}; fetch those that miss")
-    out: _Canvas | None = None
+    out = _Canvas(lists["field"][0], magnetogram, apart=apart)
+    if near is not None:
+        out.choose_rows(near, drawn=drawn)
     images: dict[str, _Image] = {}
     for file in range(counts["field"]):
-        width = None if out is None else out.width
-        images = {name: read_segment(paths[file], known=images.get(name), width=width) for name, paths in lists.items()}
-        if out is None:
-            out = _Canvas(images["field"], magnetogram, apart=apart)
+        for name, paths in lists.items():
+            images[name] = read_segment(paths[file], known=images.get(name), rows=out.rows)
         out.add(images, method=method)
-    assert out is not None
     return out.result()
 
 
 class _Canvas:
     """The full disk, in the order of the files, that records are pasted into."""
 
-    def __init__(self, image: _Image, magnetogram: Magnetogram, *, apart: timedelta) -> None:
-        header = image.header
+    def __init__(self, path: Path, magnetogram: Magnetogram, *, apart: timedelta) -> None:
+        card = image_header(path).__getitem__
+        header = Header(card, str(path))
         self.header, self.magnetogram = header, magnetogram
         scale = header.positive("RSUN_OBS") / header.positive("CDELT1")
         width = round(min(magnetogram.data.shape[0] * scale / magnetogram.disk.radius, 2 * MAX_WIDTH))
@@ -99,9 +104,10 @@ class _Canvas:
         self.parts = np.zeros((3, width, width), np.float32)
         self.covered, self.sure = np.zeros((2, width, width), np.bool_)
         self.rated = False
-        self.turn = self._orientation(image.card)
+        self.turn = self._orientation(card)
         place = magnetogram.seen_from, magnetogram.time, self.turn.disk, (width, width)
         self.geometry = DiskGeometry.seen_from(*place, roll=self.turn.roll)
+        self.rows = np.ones(width, np.bool_)  # those to be read, in FITS order
 
     def _orientation(self, given: Callable[[str], Any]) -> Orientation:
         """Orientation of the full disk: cut-outs keep the centre of the disk in IMCRPIX1, IMCRPIX2."""
@@ -110,6 +116,18 @@ class _Canvas:
         cards = {"CRPIX1": x, "CRPIX2": y, "CRVAL1": 0.0, "CRVAL2": 0.0} if x is not None and y is not None else {}
         whole = Header(lambda key: cards[key] if key in cards else given(key), header.source)
         return orientation_of(whole, self.width)
+
+    def choose_rows(self, near: Iterable[tuple[Float64Array, Float64Array]], *, drawn: bool) -> None:
+        """Read only what is asked for; see `read_vector`."""
+        rows = np.zeros(self.width, np.bool_)
+        if drawn:
+            rows[nearest_pixels(self.width)] = True
+        # What lies between points, however the Sun is seen, and the neighbours that are interpolated between.
+        reach = math.ceil(2 * math.radians(POINTS_STEP) * self.turn.disk.radius) + 3
+        for lon, lat in near:
+            _, y, _ = self.geometry.pixel(lon, lat)
+            rows[max(math.floor(y.min()) - reach, 0) : max(math.ceil(y.max()) + reach, 0)] = True
+        self.rows = self.turn.stored_rows(rows)
 
     def add(self, images: dict[str, _Image], *, method: str) -> None:
         """Paste one record."""
@@ -139,7 +157,7 @@ class _Canvas:
                 self._require_middle(rows, columns, image.header)
         bits = None
         if "disambig" in cut:
-            numbers = np.nan_to_num(cut["disambig"])
+            numbers = cut["disambig"] if cut["disambig"].dtype.kind in "iu" else np.nan_to_num(cut["disambig"])
             if not ((numbers >= 0) & (numbers <= _LARGEST_BYTE)).all():
                 rule = f"`{images['disambig'].header.source}`: `disambig` must hold bits from 0 to {_LARGEST_BYTE}"
                 raise DataError(f"{rule}, got {numbers.min():g} to {numbers.max():g}; fetch it again")
@@ -147,19 +165,24 @@ class _Canvas:
         chosen = ("radial-acute" if whole else "potential") if method == "jsoc" else method
         gauss = np.float32(gauss_per_unit(images["field"].header))
         # In bands that stay in the processor's cache.
-        for first in range(0, rows.stop - rows.start, _BAND):
-            band = slice(first, first + _BAND)
+        for first in range(rows.start, rows.stop, _BAND):
+            place = slice(first, min(first + _BAND, rows.stop))
+            if not (read := self.rows[place, np.newaxis]).any():
+                continue
+            band = slice(first - rows.start, place.stop - rows.start)
             parts = (cut[name][band] * (gauss if name == "field" else 1) for name in _POSSIBLE)
             field, inclination, azimuth = (
                 np.where((part >= low) & (part <= high), part, np.float32(np.nan))
                 for part, (low, high) in zip(parts, _POSSIBLE.values(), strict=True)
             )
             flips = None if bits is None else bits[band]
-            found = camera_components(field, inclination, azimuth, flips, method=chosen)
-            place = slice(rows.start + first, min(rows.start + first + _BAND, rows.stop))
-            for canvas, part in zip(self.parts, found, strict=True):
-                canvas[place, columns] = part
-        self.covered[rows, columns] = True
+            right, up, los = camera_components(field, inclination, azimuth, flips, method=chosen)
+            right = -right if self.turn.mirrored else right
+            for _ in range(self.turn.quarter_turns):
+                right, up = -up, right
+            for canvas, part in zip(self.parts, (right, up, los), strict=True):
+                canvas[place, columns] = np.where(read, part, np.float32(0))
+            self.covered[place, columns] |= read
         if "conf_disambig" in cut:
             self.rated = True
             self.sure[rows, columns] |= cut["conf_disambig"] >= SURE_CONFIDENCE
@@ -206,29 +229,28 @@ class _Canvas:
         """The vector field, turned north up."""
         turn = self.turn
         right, up, los = (turn.upright(part) for part in self.parts)
-        if turn.mirrored:
-            right = -right
-        for _ in range(turn.quarter_turns):
-            right, up = -up, right
         covered, sure = turn.upright(self.covered), turn.upright(self.sure) if self.rated else None
         return FullDiskVector(right, up, los, covered, sure, self.geometry, self.header.time(), self.header.source)
 
 
-def read_segment(path: Path, *, known: _Image | None = None, width: int | None = None) -> _Image:
-    """First two-dimensional image of a FITS file.
+def read_segment(path: Path, *, known: _Image | None = None, rows: BoolArray | None = None) -> _Image:
+    """First two-dimensional image of a FITS file; of the full disk, with as many `rows`, only those and else 0.
 
     The records of all HARPs of one time link to one full-disk image, so that copies of it come again and again: where
-    the image `known` is of the same time and `width` pixels wide as this one, the pixels are not decoded anew.
+    the image `known` is of the same time and of the full disk, as this one is, the pixels are not decoded anew.
     """
     payload = read_payload(path, what="an image in FITS", kinds=("FITS",))
     with guarded_fits(payload, str(path)) as file:
         image = file.image()
-        card = image.header.__getitem__
-        header = Header(card, str(path))
-        same = known is not None and image.shape == known.data.shape == (width, width)
-        if known is not None and same and header.time() == known.header.time():
-            return _Image(known.data, header, card)
-        return _Image(_physical(file.pixels(image), header), header, card)
+        header = Header(image.header.__getitem__, str(path))
+        full = rows is not None and image.shape == (len(rows), len(rows))
+        if known is not None and full and known.data.shape == image.shape and header.time() == known.header.time():
+            return _Image(known.data, header)
+        data = _physical(file.pixels(image, rows if full else None), header)
+        if len(data) < image.shape[0]:
+            read, data = data, np.zeros(image.shape, data.dtype)
+            data[rows] = read
+        return _Image(data, header)
 
 
 def _physical(raw: AnyArray, header: Header) -> AnyArray:

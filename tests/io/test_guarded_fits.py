@@ -6,6 +6,7 @@ The inputs declare much and hold little: none could hurt a reader that believed 
 import gzip
 import io
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,63 @@ def test_how_rice_is_to_be_decoded_is_looked_at_first(name, there, other):
     message = f"`here` is damaged: its `{name}` must be one of .*, got {other};"
     with pytest.raises(DataError, match=message), guarded_fits(payload, "here") as file:
         file.pixels(file.image())
+
+
+def compressed(data, **how):
+    stream = io.BytesIO()
+    fits.CompImageHDU(data, compression_type="RICE_1", **how).writeto(stream)
+    return stream.getvalue()
+
+
+def decoded(payload, rows=None):
+    with guarded_fits(payload, "here") as file:
+        return file.pixels(file.image(), rows)
+
+
+def refuse(*_):
+    raise AssertionError("all tiles were decoded, one by one")
+
+
+EVERY_THIRD = np.arange(48) % 3 == 0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32])
+def test_rows_as_jsoc_stores_them_are_those_that_astropy_finds(monkeypatch, dtype):
+    data = np.random.default_rng(1).integers(0, 200, (48, 64)).astype(dtype)
+    data[5, 5:9] = 0, np.iinfo(dtype).max, np.iinfo(dtype).min, 1
+    payload = compressed(data)
+    monkeypatch.setattr(fits.CompImageHDU, "data", property(refuse))
+    assert decoded(payload).dtype == dtype
+    np.testing.assert_array_equal(decoded(payload), data)
+    np.testing.assert_array_equal(decoded(payload, EVERY_THIRD), data[EVERY_THIRD])
+
+
+@pytest.mark.parametrize("how", ["tiles", "floats", "gzip", "elsewhere"])
+def test_rows_of_an_image_that_is_stored_in_another_way(monkeypatch, how):
+    data = np.random.default_rng(1).normal(0, 50, (48, 64)).astype(np.float32 if how == "floats" else np.int16)
+    payload = compressed(data, **({"tile_shape": (16, 32)} if how == "tiles" else {}))
+    if how == "gzip":
+        stream = io.BytesIO()
+        fits.CompImageHDU(data, compression_type="GZIP_2").writeto(stream)
+        payload = stream.getvalue()
+    if how == "elsewhere":
+        monkeypatch.setitem(sys.modules, "astropy.io.fits.hdu.compressed._codecs", None)
+    with fits.open(io.BytesIO(payload)) as hdus:
+        expected = hdus[1].data.copy()
+    np.testing.assert_array_equal(decoded(payload), expected)
+    np.testing.assert_array_equal(decoded(payload, EVERY_THIRD), expected[EVERY_THIRD])
+
+
+@pytest.mark.parametrize("place", [(0, 0), (4, 0), (-1, 0), (100, -5), (100, 1 << 30)])
+def test_a_row_that_is_not_where_the_table_says(place):
+    payload = compressed(np.arange(48 * 64, dtype=np.int32).reshape(48, 64))
+    with fits.open(io.BytesIO(payload), disable_image_compression=True) as hdus:
+        table = hdus[1].fileinfo()["datLoc"]
+    wrong = payload[: table + 80] + np.array(place, ">i4").tobytes() + payload[table + 88 :]
+    with pytest.raises(DataError, match="`here` is a damaged or truncated FITS file"):
+        decoded(wrong)
+    rows = np.arange(48) != 10
+    np.testing.assert_array_equal(decoded(wrong, rows), decoded(payload, rows))
 
 
 @pytest.mark.parametrize("damage", ["a gzip tile", "must be one of", "at most 8192 pixels"])

@@ -48,6 +48,23 @@ def test_upside_down(tmp_path):
     np.testing.assert_array_equal(image.data, np.arange(64 * 64).reshape(64, 64)[:, ::-1] / 2)
 
 
+@pytest.mark.parametrize("turn", [0.0, 90.0, 180.0])
+def test_rows_of_boxes_alone(turn, tmp_path):
+    path, seen = write(tmp_path / "a.fits", CROTA2=turn), Disk(127.5, 127.5, 96.0)
+    whole = read_solar_image(path, wavelength=131)
+    image = read_solar_image(path, wavelength=131, boxes=[(8, 40, 16, 60), (100, 200, 120, 208)], seen=seen)
+    read = np.isin(np.arange(64), [10, 11, 12, 13, 14, 50, 51]) | (turn == 90)
+    np.testing.assert_array_equal(image.data[read], whole.data[read])
+    assert np.isnan(image.data[~read]).all()
+
+
+def test_nothing_measured_in_the_rows_of_boxes_is_no_fault_of_the_image(tmp_path):
+    data = np.full((64, 64), -32768, np.int32)
+    data[0] = 7
+    path = write(tmp_path / "a.fits", data, BLANK=-32768)
+    assert np.isnan(read_solar_image(path, wavelength=131, boxes=[(0, 0, 9, 9)], seen=Disk(31.5, 31.5, 24)).data).all()
+
+
 def test_blank_is_not_measured(tmp_path):
     data = np.full((64, 64), 7, np.int32)
     data[3, 4] = -32768

@@ -5,11 +5,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
+import pandas as pd
 import pytest
 from astropy.io import fits
 
 from kflare.errors import DataError
 from kflare.observations.sets import sets_in
+from kflare.regions import extraction
 from kflare.regions.detection import DetectionOptions
 from kflare.regions.extraction import MEASURED, REGION_COLUMNS, Extraction, measure
 from kflare.regions.feature_table import feature_set, reasons_text
@@ -66,6 +68,20 @@ def test_the_vector_field_agrees_with_the_line_of_sight(whole):
     # Only strong fields have a sure azimuth, so the vector field's flux is smaller, but of the same regions.
     assert (inner["VUSflux"] < 1.1 * inner["USflux"]).all()
     assert (inner["VUSflux"] > 0.05 * inner["USflux"]).all()
+
+
+def test_rows_of_regions_alone_give_the_same_features(last, whole, monkeypatch):
+    read, rows = {name: getattr(extraction, name) for name in ("read_vector", "read_solar_image")}, []
+
+    def read_whole(*paths, near=None, drawn=None, boxes=None, seen=None, **options):
+        rows.append(near or boxes)
+        return read["read_solar_image" if "wavelength" in options else "read_vector"](*paths, **options)
+
+    for name in read:
+        monkeypatch.setattr(extraction, name, read_whole)
+    pd.testing.assert_frame_equal(measure(last).rows, whole.rows, check_exact=True)
+    assert len(rows) == 5
+    assert all(rows)
 
 
 def test_no_vector_field(last):

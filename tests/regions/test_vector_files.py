@@ -9,7 +9,9 @@ import pytest
 from astropy.io import fits
 
 from kflare.errors import DataError, SettingError
-from kflare.regions.cea import cea_patch
+from kflare.regions import vector_files
+from kflare.regions.cea import cea_patch, patch_points
+from kflare.regions.vector_field import nearest_pixels
 from kflare.regions.vector_files import read_vector
 from kflare.regions.vector_parameters import sharp_parameters
 
@@ -54,6 +56,37 @@ def test_a_full_disk_is_read_as_it_was_whichever_way_it_hung(tmp_path, geometry,
         np.testing.assert_allclose(found, expected, atol=0.02)
     lon, lat = np.meshgrid([-40.0, 0.0, 50.0], [30.0, -20.0])
     np.testing.assert_allclose(vector.at(lon, lat)[:3], surface(lon, lat), atol=3)
+
+
+BOXES = [(60, 70, 110, 100), (170, 150, 215, 175), (6, 120, 40, 140)]  # the last one reaches over the limb
+
+
+@pytest.mark.parametrize("turned", ["upside down", "upright", "a quarter", "cut-outs"])
+def test_rows_near_to_regions_give_the_same_maps(tmp_path, geometry, magnetogram, turned, monkeypatch):
+    parts = camera_field(geometry, surface)
+    if turned == "cut-outs":
+        cuts = [write_vector(tmp_path, parts, geometry, cut=box, name=f"hmi.bharp_720s.{box[0]}") for box in BOXES]
+        files = {name: [one[name] for one in cuts] for name in SEGMENTS}
+    else:
+        files = write_vector(tmp_path, parts, geometry, upside_down=turned != "upright")
+    if turned == "a quarter":
+        for path in files.values():
+            with fits.open(path, mode="update", do_not_scale_image_data=True) as hdus:
+                hdus[-1].header["CROTA2"] -= 90
+    whole = read(files, magnetogram)
+    monkeypatch.setattr(vector_files, "nearest_pixels", lambda length: nearest_pixels(length, 32))
+    for boxes, drawn in ((BOXES, False), (BOXES[:1], False), (BOXES[:1], True)):
+        some = read(files, magnetogram, near=[patch_points(geometry, box) for box in boxes], drawn=drawn)
+        for box in boxes:
+            patch, expected = (cea_patch(magnetogram, box, geometry=geometry, vector=one) for one in (some, whole))
+            for name in ("bx", "by", "bz", "used"):
+                np.testing.assert_array_equal(getattr(patch, name), getattr(expected, name))
+        if drawn:
+            for found, wanted in zip(some.radial_map(32)[:2], whole.radial_map(32)[:2], strict=True):
+                np.testing.assert_array_equal(found, wanted)
+        elif turned != "a quarter":
+            assert some.covered.any(axis=1).sum() < (150 if len(boxes) == 3 else 70)
+        assert not some.right[~some.covered].any()
 
 
 @pytest.mark.parametrize("name", ["field", "inclination", "azimuth"])

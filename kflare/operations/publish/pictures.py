@@ -25,11 +25,11 @@ from kflare.observations.magnetogram import Magnetogram
 from kflare.observations.solar_image import CONTINUUM, read_solar_image
 from kflare.operations.event_log import EventLog
 from kflare.operations.records import utc_text
+from kflare.regions.vector_field import MAP_SIZE, FullDiskVector
 from kflare.sun.disk import Disk, network_disk
 
 if TYPE_CHECKING:
     from kflare.regions.extraction import Measured
-    from kflare.regions.vector_field import FullDiskVector
 
 IMAGE: Final = "image"
 OVERLAY: Final = "overlay"
@@ -108,7 +108,7 @@ def _framed(image: Image.Image, disk: Disk, like: Magnetogram, size: int, how: I
     return image.transform((size, size), Image.Transform.AFFINE, affine, how)
 
 
-def vector_picture(vector: "FullDiskVector", *, like: Magnetogram, size: int = _SIZE) -> bytes:
+def vector_picture(vector: FullDiskVector, *, like: Magnetogram, size: int = MAP_SIZE) -> bytes:
     """The radial field of a vector map on the frame of the magnetogram `like`, JPEG, white +200 G; HARPs outlined.
 
     Nishizuka et al. (2021), Fig. 2: outside the areas of the HARPs the field is 0.
