@@ -4,7 +4,6 @@ Orientation, scale and missing values are settled here, once: row 0 is solar nor
 values are gauss, and NaN means "off the disk or not measured". Everything to the right of this room relies on it.
 """
 
-import logging
 import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,10 +21,9 @@ from kflare.sun.geometry import DiskGeometry, Observer, earth_at, seen_from_afar
 #: Physics 300: 1/0.701 = 1.43). A mean over the disk: the ratio varies with field strength and towards the limb.
 MDI_TO_HMI = 1.40
 
-# SDO circles the Earth, and SOHO a point on its line to the Sun, 0.3 degrees off at most; others may be anywhere.
-_SEE_AS_EARTH = ("HMI", "MDI", "synthetic")
+# SDO circles the Earth, and SOHO a point on its line to the Sun, 0.3 degrees off at most, as all do but these.
+_FAR_FROM_EARTH = ("STEREO", "SECCHI", "SOLO", "SOLAR ORBITER", "PHI", "EUI", "PARKER", "WISPR")
 _OFF_EARTH = 2.0  # degrees of longitude
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,19 +82,11 @@ class Magnetogram:
     def seen_from(self) -> Observer:
         """Its observer, else the Earth; the synthetic Sun is seen from afar in the plane of its equator.
 
-        HMI and MDI see the Sun as the Earth does: a header that puts them more than two degrees of longitude away is
-        wrong, which the log tells, and the Earth's place is taken.
+        Others than STEREO and Solar Orbiter see the Sun as the Earth does: a header that puts them more than two
+        degrees of longitude away is wrong, which the reader tells, and the Earth's place is taken.
         """
-        if self.observer is not None:
-            earth = earth_at(self.time)
-            off = math.remainder(self.observer.lon - earth.lon, 360)
-            if self.instrument not in _SEE_AS_EARTH or abs(off) <= _OFF_EARTH:
-                return self.observer
-            _LOG.warning(
-                "`%s`: the header's longitude of the observer (L0, `CRLN_OBS`) %.1f is left out: at %s that of the "
-                "Earth, from where %s sees the Sun, was %.1f",
-                self.source, self.observer.lon, f"{self.time:%FT%TZ}", self.instrument, earth.lon,
-            )  # fmt: skip
+        if self.observer is not None and not off_earth(self.observer, self.time, self.instrument):
+            return self.observer
         return seen_from_afar(self.time) if self.instrument == "synthetic" else earth_at(self.time)
 
     @property
@@ -144,8 +134,19 @@ class Magnetogram:
         return np.where(shown, scaled, np.float32(0)).astype(np.uint8)
 
 
+def off_earth(observer: Observer | None, time: datetime, named: str) -> float:
+    """Degrees of longitude by which an observer stands too far from the Earth for the instrument or spacecraft, else 0.
+
+    Far from it are STEREO, Solar Orbiter and Parker Solar Probe alone.
+    """
+    if observer is None or any(one in named.upper() for one in _FAR_FROM_EARTH):
+        return 0.0
+    off = math.remainder(observer.lon - earth_at(time).lon, 360)
+    return off if abs(off) > _OFF_EARTH else 0.0
+
+
 def require_byte_range(byte_range: float) -> float:
     """Return the field strength of byte 255 in gauss, or raise DataError if it is not positive and finite."""
     if not (math.isfinite(byte_range) and byte_range > 0):
-        raise DataError(f"`byte_range` must be the field strength of byte 255 in gauss, above 0; got {byte_range}")
+        raise DataError(f"`byte_range` (--byte-range) must be the gauss of byte 255, above 0; got {byte_range}")
     return float(byte_range)

@@ -329,6 +329,8 @@ def test_an_impossible_observer_costs_no_file(changes, observer, tmp_path):
         {"CRLN_OBS": LONGITUDE - 120},
         {"CRLN_OBS": LONGITUDE + 2.1},
         {"CRLN_OBS": None, "HGLN_OBS": 180.0, "HGLT_OBS": 0.0, "INSTRUME": "MDI", "TELESCOP": "SOHO"},
+        # Failed before: without a name any place was believed.
+        {"CRLN_OBS": LONGITUDE - 120, "INSTRUME": None, "TELESCOP": None, "CONTENT": None},
     ],
 )
 def test_sdo_and_soho_see_the_sun_from_where_the_earth_is(changes, tmp_path, caplog):
@@ -337,12 +339,14 @@ def test_sdo_and_soho_see_the_sun_from_where_the_earth_is(changes, tmp_path, cap
     seen = read_magnetogram(path)
     assert (seen.geometry.l0, seen.geometry.l0) == (0, 0)
     assert seen.seen_from.lon == pytest.approx(LONGITUDE % 360, abs=0.01)
-    assert caplog.text.count("the header's longitude of the observer (L0, `CRLN_OBS`)") == 1
+    assert caplog.text.count("degrees of longitude from the Earth (L0, `CRLN_OBS`), where no ") == 1
+    assert "the Earth's place is taken" in seen.quality_note
 
 
 def test_soho_is_a_little_off_the_earth_and_others_may_be_anywhere(tmp_path, caplog):
     path = tmp_path / "20131022_235927.fits"
-    for off, changes in ((0.5, {"INSTRUME": "MDI"}), (-120, {"INSTRUME": "PHI", "TELESCOP": "SO"})):
+    for off, changes in ((0.5, {"INSTRUME": "MDI"}), (-120, {"INSTRUME": "PHI", "TELESCOP": "SO"}),
+                         (90, {"INSTRUME": None, "TELESCOP": "STEREO_A", "CONTENT": None})):  # fmt: skip
         path.write_bytes(fits_file(sun(), cards(CRLN_OBS=LONGITUDE + off, **changes)))
         assert read_magnetogram(path, policy="any").geometry.l0 == pytest.approx(off, abs=0.01)
     assert not caplog.text
@@ -378,6 +382,7 @@ def test_a_map_that_sunpy_has_reprojected(tmp_path):
     seen = read_magnetogram(path)
     assert seen.disk.radius == pytest.approx(RADIUS, rel=1e-5)
     assert (seen.observer.lat, seen.observer.distance) == (3.0, 1.48e11)
+    assert "the header puts the observer -10 degrees of longitude from the Earth" in seen.quality_note
     assert seen.observer.lon == pytest.approx((LONGITUDE - 10) % 360, abs=0.01)
 
 

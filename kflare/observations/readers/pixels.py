@@ -3,6 +3,7 @@
 A 4096² image is worked on in bands of rows that stay in the processor's cache.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import numpy as np
 from kflare.errors import DataError
 from kflare.io.arrays import AnyArray, BoolArray, Float32Array
 from kflare.observations.headers import Header
-from kflare.observations.magnetogram import ByteScale, Magnetogram
+from kflare.observations.magnetogram import ByteScale, Magnetogram, off_earth
 from kflare.observations.orientation import Orientation, orientation_of
 from kflare.observations.producers import gauss_per_unit
 from kflare.observations.quality import judge
@@ -27,6 +28,8 @@ from kflare.sun.disk import column_mask, disk_columns, disk_mask
 _COUNTED = 0.98
 # The strongest fields ever measured in sunspots are near 6 kG; more than this is damage.
 _MAX_GAUSS = 1e5
+
+_LOG = logging.getLogger(__name__)
 
 _Band = tuple[int, Float32Array, BoolArray]
 
@@ -76,6 +79,12 @@ class Frame:
             raise
         shown = named if instrument == "unknown" and named else instrument
         about = {"time": time, "instrument": shown, "quality": quality, "observer": header.observer(time)}
+        if off := off_earth(about["observer"], time, shown):
+            header.doubts["L0"] = (
+                f"the header puts the observer {off:.4g} degrees of longitude from the Earth (L0, `CRLN_OBS`), where "
+                f"no {shown if named else 'instrument without a name'} is: the Earth's place is taken"
+            )
+            _LOG.warning("`%s`: %s", header.source, header.doubts["L0"])
         self._about: dict[str, Any] = about
         self._judge = partial(judge, header.source, time=time, doubts=tuple(header.doubts.values()), **known)
         self._judge()

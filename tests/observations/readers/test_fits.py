@@ -202,7 +202,7 @@ def test_series_of_hmi(series, compression):
         "CONTENT": "MAGNETOGRAM",
         "CROTA2": 180.0829,
         "T_OBS": "2013.10.23_00:00:01.50_TAI",
-        "CRLN_OBS": 22.95,
+        "CRLN_OBS": 31.9,
         "CRLT_OBS": 5.12,
         "DSUN_OBS": 148849000000.0,
     }
@@ -212,7 +212,7 @@ def test_series_of_hmi(series, compression):
     assert (seen.instrument, seen.quality) == ("HMI", header["QUALITY"])
     assert bool(seen.quality_note) == (series == "hmi.M_720s_nrt")
     assert seen.roll == pytest.approx(0.0829)
-    assert seen.observer == Observer(22.95, 5.12, 148849000000.0)
+    assert seen.observer == Observer(31.9, 5.12, 148849000000.0)
     assert np.argwhere(seen.data == 900).tolist() == [[19, 47]]
 
 
