@@ -35,6 +35,7 @@ class AttributionModel(ABC):
     size: int  # width and height of the network's input
     methods: tuple[str, ...] = ()  # maps that it is asked for beside those of the signature
     reference: bool = False  # whether tf-keras-vis's own classes make the maps: see `network_maps`
+    byte_range: float | None = None  # of the images that it learnt from
 
     @abstractmethod
     def open(self) -> Ask:
@@ -59,7 +60,6 @@ class PublishedModel(AttributionModel):
     folder: Path  # the version's own, such as `savedmodels/cnn-m/1`
     event: str  # class of the flares that it forecasts: "C" or "M"
     threshold: float  # probability from which its forecast is "yes"
-    byte_range: float | None = None  # of the images that it learnt from
 
     @classmethod
     def find(cls, place: Path, *, methods: Sequence[str] = (), reference: bool = False) -> "PublishedModel":

@@ -29,7 +29,7 @@ def _attribute(args: argparse.Namespace) -> None:
     images = chosen_images(args)
     source, outcomes = _source(args)
     folder = (args.output or Path("attributions") / source.origin.model).absolute()
-    scales = {"byte_range": args.byte_range, "model_range": getattr(source, "byte_range", None)}
+    scales = {"byte_range": args.byte_range, "model_range": source.byte_range}
     regions = None if args.regions is None else args.regions.absolute()
     settings = Export(folder, batch_size=args.batch_size, regions=regions, pictures=args.png, **scales)
     with settings.held():

@@ -145,7 +145,7 @@ def reduced(image: Magnetogram, *, size: int) -> Float32Array:
 
 def _reason(data: Float32Array, field: Float32Array) -> str:
     measured, size = tf.abs(data) <= LARGEST_FIELD, field.shape[0]
-    x, y, radius = _disk(measured, measured, 1.0).numpy()
+    x, y, radius = _disk(measured).numpy()
     seen = f"got centre ({x:.1f}, {y:.1f}) and radius {radius:.1f} in {len(data)} pixels"
     least = network_disk(size).radius * math.sqrt(LEAST_BLUR**2 + _PIXEL_VARIANCE) / BLUR
     if math.isnan(radius):
@@ -189,7 +189,7 @@ def mask_space(field: tf.Tensor) -> tf.Tensor:
 
 def _mask_space(field: tf.Tensor) -> tf.Tensor:
     # To the nearest byte: models are published with a list of operations that has no rounding.
-    grey = tf.cast((field[..., 0] / FIELD_LIMIT + 1) * ZERO_FIELD_BYTE + 0.5, tf.int32)
+    grey = tf.cast(tf.cast((field[..., 0] / FIELD_LIMIT + 1) * ZERO_FIELD_BYTE + 0.5, tf.int32), tf.float32)
     centre_x, centre_y, radius = tf.unstack(_disk(grey > DISK_BYTE, grey, ZERO_FIELD_BYTE))
     place = tf.cast(tf.range(tf.shape(field)[0]), tf.float64)
     half_chord = tf.sqrt(tf.square(radius) - tf.square(place - centre_y))  # NaN, so never the larger one, off the disk
@@ -202,7 +202,7 @@ def _whole_disk(measured: tf.Tensor) -> tf.Tensor:
 
     The rules are those of `sun.disk.require_full_disk`.
     """
-    circle, width = _disk(measured, measured, 1.0), tf.cast(tf.shape(measured)[0], tf.float64)
+    circle, width = _disk(measured), tf.cast(tf.shape(measured)[0], tf.float64)
     x, y, radius = tf.unstack(circle)
     off = tf.maximum(tf.abs(x - (width - 1) / 2), tf.abs(y - (width - 1) / 2))
     cut = radius - tf.minimum(tf.minimum(x, y), tf.minimum(width - x, width - y))
@@ -210,13 +210,17 @@ def _whole_disk(measured: tf.Tensor) -> tf.Tensor:
     return tf.where(whole, circle, tf.constant(math.nan, tf.float64))
 
 
-def _disk(bright: tf.Tensor, grey: tf.Tensor, whole: float) -> tf.Tensor:
+def _disk(bright: tf.Tensor, grey: tf.Tensor | None = None, whole: float = 1.0) -> tf.Tensor:
     """Centre (x, y) and radius in pixels, float64 (3,), of the circle that bounds a mask (H, H), or NaN.
 
-    Pixels that the disk covers are `whole` in `grey` (H, H), in the mean, and others as much less as it covers less.
+    Pixels that the disk covers are `whole` in `grey` (H, H), in the mean, and others as much less as it covers less;
+    without it, those of the mask count.
     """
+    # Turned as float32: oneDNN without AVX-512 turns no bool and no integer, and says so wherever a model is loaded.
+    seen = tf.where(bright, 1.0, 0.0)
+    grey = seen if grey is None else grey
     x, along, in_row = _edge(bright, grey, whole)
-    y, across, in_column = _edge(tf.transpose(bright), tf.transpose(grey), whole)
+    y, across, in_column = _edge(tf.transpose(seen) > 0, tf.transpose(grey), whole)
     x, y, edge = tf.concat([x, across], 0), tf.concat([along, y], 0), tf.concat([in_row, in_column], 0)
 
     def refit(keep: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -181,7 +181,7 @@ def publish_image_model(
 
     export = partial(
         export_image_model, fitted.model, calibration=fitted.calibration, attribute=attribution.attribute,
-        guided=attribution.guided,
+        guided=attribution.guided, byte_range=metadata.get("data", {}).get("byte_range"),
     )  # fmt: skip
     contents = {**metadata, "image_size": size}
     return publish_version(root, name, export=export, cases=cases, metadata=contents, documents=documents)

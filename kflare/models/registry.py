@@ -24,6 +24,10 @@ INTERVAL = ("calibrated_lower", "calibrated_upper")
 DISK = "full_disk"
 """Signature of a region model that calibrates P_FD, `combined`; older versions have none."""
 
+BYTE_RANGE = "byte_range"
+"""Signature of an image model, its input and its output: the scale of the 8-bit images that it learnt from, where there
+were any; older versions have none."""
+
 
 @dataclass(frozen=True)
 class ModelSpec:

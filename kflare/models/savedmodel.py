@@ -17,7 +17,7 @@ from kflare.errors import ModelError
 from kflare.io.arrays import AnyArray
 from kflare.models.calibration import Calibration, never_certain
 from kflare.models.feature_scaling import FeatureScaling
-from kflare.models.registry import DISK
+from kflare.models.registry import BYTE_RANGE, DISK
 
 Attribute = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 """Network input (N, S, S, 1) to `logits` (N, 2) and what `attribute` answers: maps (N, h, w, 2), and a share (N, 2)."""
@@ -34,13 +34,17 @@ files, runs Python or reaches the network."""
 
 
 def export_image_model(
-    model: keras.Model, directory: Path, *, calibration: Calibration, attribute: Attribute, guided: keras.Model
-) -> None:
+    model: keras.Model, directory: Path, *, calibration: Calibration, attribute: Attribute, guided: keras.Model,
+    byte_range: float | None = None
+) -> None:  # fmt: skip
     """Write the four signatures of an image model into a directory that must not exist.
 
     Of a magnetogram that is not `usable`, an output beside the others, every number is NaN.
     The side of the model's input is the size that images are reduced to. `attribute` is the compiled attribution of the
     same network, and `guided` the copy that it runs: the file holds its weights once, for all signatures.
+
+    With the `byte_range` of the 8-bit images that it learnt from, gauss of byte 255, a fifth, `BYTE_RANGE`, answers it
+    for each NaN, as a server tells clients nothing else that an image is to be read by.
     """
     size = int(model.input_shape[1])
 
@@ -65,7 +69,15 @@ def export_image_model(
     predict, predict_image = of_field_and_bytes(lambda image: {"logits": guided(image, training=False)})
     explain, explain_image = of_field_and_bytes(attribute)
     signatures = {"serving_default": predict, "predict_image": predict_image}
-    write_signatures(signatures | {"attribute": explain, "attribute_image": explain_image}, directory)
+    signatures |= {"attribute": explain, "attribute_image": explain_image}
+    if byte_range is not None:
+
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.float32, name=BYTE_RANGE)])
+        def scale(asked: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {BYTE_RANGE: tf.where(tf.math.is_nan(asked), byte_range, asked)}
+
+        signatures[BYTE_RANGE] = scale
+    write_signatures(signatures, directory)
 
 
 def _one_by_one(network: Attribute, images: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -2,6 +2,7 @@
 
 import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,13 +11,15 @@ from PIL import Image
 
 from kflare.commands import analyse, attribute, controls, crossvalidate, fit, predict
 from kflare.flares.catalogue import FlareList
-from kflare.serving import Server
+from kflare.serving import Client, Server
+from kflare.serving.server.config_files import ModelSettings
 from kflare.synthetic.sun import SyntheticSun
 
 pytestmark = pytest.mark.trains
 
 START = datetime(2014, 1, 1, tzinfo=UTC)
 DAYS = 6
+RELEASED = Path(__file__).resolve().parents[2] / "savedmodels"
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,7 @@ def test_a_scale_that_the_image_contradicts_is_refused(command, archive, full_di
     told = [line for line in err.splitlines() if "byte 255" in line]
     assert len(told) == 1
     assert "hmi.M_20140101_000000.jpg`: byte 255 cannot stand for 100 G (--byte-range)" in told[0]
-    assert "it stands for about 250 G: give --byte-range" in told[0]
+    assert "it stands for about 250 G: give another --byte-range" in told[0]
 
 
 @pytest.mark.parametrize("command", COMMANDS[:3], ids=lambda one: one.__name__.rpartition(".")[2])
@@ -128,6 +131,39 @@ def test_analyse_reads_by_the_scale_of_the_attribution_files(archive, full_disk_
     assert status == 1
     assert "hmi.M_20140102_000000.jpg`: byte 255 cannot stand for 100 G" in err
     assert "byte 255 is 250 G in 5 images (attribution file)" in err
+
+
+@pytest.fixture(scope="module")
+def released():
+    with Server([ModelSettings("cnn-m", RELEASED / "cnn-m")], port=0) as running:
+        yield running.address
+
+
+@pytest.mark.parametrize("command", [predict, attribute], ids=lambda one: one.__name__.rpartition(".")[2])
+def test_a_served_model_tells_by_which_scale_it_learnt(command, archive, released, server, tmp_path, capsys):
+    """Failed before: a server told nothing of it, and the noise does not tell 200 G from 250."""
+    first = min((archive / "hmi").iterdir())
+    asked = [first, "--server", released]
+    more = ["--model-name", "cnn-m", "--output", tmp_path / "out"] if command is attribute else []
+    status, _, err = run(capsys, command, *asked, *more)
+    assert (status, "byte 255 is 250 G in `" in err, "hmi.M_20140101_000000.jpg` (model; noise" in err) == (
+        0,
+        True,
+        True,
+    )
+    assert len(err.splitlines()) == 1
+    # What is typed is believed before it, and what the image contradicts is not believed at all.
+    assert "byte 255 is 200 G" in run(capsys, command, *asked, *more[:2], "--byte-range", 200,
+                                      *(["--output", tmp_path / "200"] if more else []))[2]  # fmt: skip
+    soho = tmp_path / first.name
+    time = datetime.strptime(first.stem, "hmi.M_%Y%m%d_%H%M%S").replace(tzinfo=UTC)
+    Image.fromarray(SyntheticSun(START, DAYS + 1, seed=5).magnetogram(time, size=384).to_bytes(100)).save(
+        soho, quality=95
+    )
+    (output,) = [["--output", tmp_path / "100"]] if more else [[]]
+    assert "(measured; noise" in run(capsys, command, soho, *asked[1:], *more[:2], *output)[2]
+    with Client(released) as client, Client(server) as other:
+        assert (client.byte_range("cnn-m"), other.byte_range("cnn-m")) == (250.0, None)
 
 
 def test_the_model_in_process_is_believed(archive, full_disk_models, tmp_path, capsys, monkeypatch):

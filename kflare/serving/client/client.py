@@ -85,6 +85,7 @@ class Client:
     predict_magnetograms = _method(ClientRequests.predict_magnetograms)
     predict_regions = _method(ClientRequests.predict_regions)
     metadata = _method(ClientRequests.metadata)
+    byte_range = _method(ClientRequests.byte_range)
     status = _method(ClientRequests.status)
     served = _method(ClientRequests.served)
     wait_until_available = _method(ClientRequests.wait_until_available)

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from kflare.datasets.region_inputs import region_inputs
 from kflare.errors import DataError, ServingError
 from kflare.io.arrays import AnyArray, ArrayLike
-from kflare.models.registry import OUTPUTS, model_names
+from kflare.models.registry import BYTE_RANGE, OUTPUTS, model_names
 from kflare.serving.client.channel import check_timeout, code_of, describe_failure, is_unknown_model, open_channel
 from kflare.serving.messages.declared_messages import (
     RPC_METHODS,
@@ -138,7 +138,9 @@ class ClientRequests:
     ) -> Reply:
         """Ask a full-disk model about JPEG or PNG files, given as their bytes or paths (N,).
 
-        An image of 512² pixels is about 0.2 MB as a file, 1 MB as numbers: send files where you have them.
+        An image of 512² pixels is about 0.2 MB as a file, 1 MB as numbers: send files where you have them. Bytes 0 to
+        255 are taken for -100 to +100 G, whatever they are: of another scale (see `byte_range`), give
+        `predict_magnetograms` what `read_magnetogram` makes of the file.
         """
         if isinstance(images, bytes | str | Path) or not images:
             raise DataError(_IMAGES_RULE)
@@ -195,6 +197,15 @@ class ClientRequests:
             response = await self._ask(request, deadline)
             known = self._metadata[model, version] = Metadata.read(response)
         return known
+
+    async def byte_range(self, model: str, *, version: Version = None, timeout: float | None = None) -> float | None:
+        """Gauss of byte 255 of the 8-bit images that a full-disk model learnt from; None where it does not tell."""
+        deadline = self._deadline(timeout)
+        if BYTE_RANGE not in (await self.metadata(model, version=version, timeout=deadline)).inputs:
+            return None
+        asked = {BYTE_RANGE: np.array([np.nan], np.float32)}
+        reply = await self.predict(model, asked, signature=BYTE_RANGE, version=version, timeout=deadline)
+        return float(self._complete(reply, [BYTE_RANGE]).outputs[BYTE_RANGE][0])
 
     async def status(self, model: str, *, timeout: float | None = None) -> list[VersionState]:
         """State of each version of a model that the server knows, newest first."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,8 @@ def forecast_magnetograms(
 ) -> ServedForecasts:  # fmt: skip
     """Ask full-disk models about magnetograms, one request per image and model.
 
-    `byte_range` is the field in gauss of byte 255 as told (see `read_magnetogram`); into `attributions` go attribution
+    `byte_range` is the field in gauss of byte 255 as told (see `read_magnetogram`), that of the images that a model
+    learnt from the server tells; into `attributions` go attribution
     files, MODEL/NAME.fits, of maps that the same request brings, and with `pictures` overlays. An image that cannot be
     used, or that the server refuses, stands in `failures`, and the others go on; the only one is an error, DataError or
     ServingError. ServingError too if the server fails before it has answered anything; later the rest is not asked.
@@ -102,12 +104,17 @@ def forecast_magnetograms(
     failures: list[str] = []
     scales: list[ByteScale | None] = []
     written: list[Path] = []
+    of_model = cache(client.byte_range)
 
     def of_image(path: Path) -> dict[str, Any]:
-        magnetogram = read_magnetogram(path, byte_range=byte_range)
-        scales.append(magnetogram.byte_scale)
-        row: dict[str, Any] = {"time": forecast_time(magnetogram.time), "source": Path(path).name}
+        read: dict[float | None, Magnetogram] = {}
+        row: dict[str, Any] = {}
         for model in models:
+            if (learnt := of_model(model)) not in read:
+                read[learnt] = read_magnetogram(path, byte_range=byte_range, model_range=learnt)
+                scales.append(read[learnt].byte_scale)
+            magnetogram = read[learnt]
+            row |= {"time": forecast_time(magnetogram.time), "source": Path(path).name}
             reply = ask_magnetogram(client, model, magnetogram, maps=maps[model])
             if attributions is not None:
                 origin = Origin(model, reply.version)
@@ -220,7 +227,9 @@ class ServedModel(AttributionModel):
         """The newest version of a model that a server serves; `ServingError` where none of it attributes."""
         with Client(target, timeout=timeout) as client:
             version, size, maps = _require_attribution(client, model)
-        return cls(target=target, origin=Origin(model, version), size=size, maps=maps, timeout=timeout)
+            learnt = client.byte_range(model, version=version)
+        origin = Origin(model, version)
+        return cls(target=target, origin=origin, size=size, maps=maps, timeout=timeout, byte_range=learnt)
 
     def open(self) -> Ask:
         """Connect; the version found is asked for by number, so that a new one does not mix with it."""

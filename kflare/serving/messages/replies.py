@@ -104,8 +104,9 @@ def check_outputs(
             good |= np.isnan(values) & ~checked["usable"].reshape(-1, *[1] * (values.ndim - 1))
         if np.isnan(values).any() and name == "probability" and model in model_names("image"):
             row = int(np.argwhere(np.isnan(values))[0][0])
+            which = f"magnetogram {row + 1} of {len(values)}" if len(values) > 1 else "the magnetogram"
             raise DataError(
-                f"{model} version {version} makes no forecast of magnetogram {row}: no whole disk is seen in it, the "
+                f"{model} version {version} makes no forecast of {which}: no whole disk is seen in it, the "
                 "disk is too coarse for the network (radius under 0.3 of its side), less than half was measured, or "
                 "the field has one polarity or is no gauss"
             )

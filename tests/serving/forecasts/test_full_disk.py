@@ -66,7 +66,7 @@ def test_rounding_is_put_right_and_other_outputs_are_left_alone():
 def test_a_magnetogram_of_which_nothing_was_seen_is_told_from_a_broken_model():
     outputs = {"probability": np.array([0.2, np.nan], np.float32), "calibrated": np.array([0.1, np.nan], np.float32)}
     with pytest.raises(
-        DataError, match="cnn-c version 4 makes no forecast of magnetogram 1: no whole disk is seen in it"
+        DataError, match="cnn-c version 4 makes no forecast of magnetogram 2 of 2: no whole disk is seen in it"
     ):
         check_outputs(outputs, model="cnn-c", version=4)
     with pytest.raises(ServingError, match=r"`probability` of defn-c .* must lie in \[0, 1\], got nan at index \[1\]"):
