@@ -9,10 +9,12 @@ from threading import Event
 
 from kflare.commands import command_line
 from kflare.errors import SettingError
+from kflare.io.atomic import make_folder
 
 
 def _demo(args: argparse.Namespace) -> None:
-    if args.folder.exists():
+    make_folder(args.folder)
+    if any(args.folder.iterdir()):
         raise SettingError(f"`{args.folder}` is there already: name a new folder, or delete it")
     began = time.monotonic()
     print("A week of forecasts of a Sun that is made up. Starting a server of the released models ...", flush=True)

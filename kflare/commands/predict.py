@@ -70,6 +70,8 @@ def _as_text(result: "ServedForecasts") -> str:
         "calibration; no forecast is a certainty); score: the network's output, of 0 to 100, no probability: 50 is the "
         "climatological rate"
     )
+    if "C+ imputed" in result.rows or "M+ imputed" in result.rows:
+        told += "; filled in: how many features were not measured (`imputed` with --json)"
     lines = [told, ", ".join(f"{model} version {version}" for model, version in result.versions.items()), ""]
     disk = result.disk
     if "source" not in disk:
@@ -86,7 +88,7 @@ def _as_text(result: "ServedForecasts") -> str:
             shown = shown.drop(columns=[f"{column}_lower", f"{column}_upper"], errors="ignore")
         elif column.endswith("imputed"):
             shown[column] = together[column].map(lambda count: "" if pd.isna(count) else f"{count:.0f}")
-    words = {"calibrated": "P(≥{})", "probability": "score ≥{}", "imputed": "imputed for ≥{}"}
+    words = {"calibrated": "P(≥{})", "probability": "score ≥{}", "imputed": "filled in, ≥{}"}
     headings = {column: words[column[3:]].format(column[0]) for column in shown.columns if column[1:3] == "+ "}
     return "\n".join([*lines, shown.rename(columns=headings).to_string(index=False)])
 

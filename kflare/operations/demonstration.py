@@ -13,10 +13,9 @@ from typing import Final
 import pandas as pd
 
 from kflare.archives.near_real_time_data import FEED_REACH, NrtRecord, NrtResult
-from kflare.errors import SettingError
 from kflare.flares.labels import reaches
 from kflare.flares.srs import read_srs
-from kflare.io.atomic import write_whole
+from kflare.io.atomic import make_folder, write_whole
 from kflare.io.percent import chance
 from kflare.models.released import released_models
 from kflare.observations.sets import ObservationSet
@@ -68,11 +67,8 @@ class Demonstration:
 
     @classmethod
     def prepare(cls, folder: Path, *, now: datetime, server: str) -> "Demonstration":
-        """Of the week before `now` (aware); `server` is the address of the released models. `folder` must be new."""
-        try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise SettingError(f"`{folder}` cannot be made: {error.strerror}; name a new folder") from error
+        """Of the week before `now` (aware); `server` is the address of the released models, `folder` new or empty."""
+        make_folder(folder)
         folder = folder.absolute()
         last = latest_issue(ForecastSettings().schedule.hours, now)
         first = last - timedelta(days=DAYS)

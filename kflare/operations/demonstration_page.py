@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.transforms import offset_copy
 
 from kflare.flares.labels import reaches
 from kflare.io.atomic import write_whole
@@ -64,8 +65,9 @@ def _disk(forecast: Forecast, image: Magnetogram, followed: pd.DataFrame) -> Fig
     for name, colour, of in _classes(followed):
         label = f"flare ≥ {name}1.0 in the 24 h that followed: {int(of.sum())}"
         axes.scatter(
-            x[of], y[of], 300 if name == "M" else 60, colour, marker="*", label=label.replace("≥ C1.0", "of class C"),
-            edgecolors="white" if name == "M" else "none", linewidths=0.7, zorder=3 if name == "M" else 4,
+            x[of], y[of], 300 if name == "M" else 150, colour, marker="*", label=label.replace("≥ C1.0", "of class C"),
+            edgecolors="white", linewidths=0.7, zorder=3,
+            transform=offset_copy(axes.transData, figure, x=8 if name == "M" else -8, units="points"),  # side by side
         )  # fmt: skip
     axes.legend(loc="lower left", framealpha=0.8)
     axes.set_axis_off()

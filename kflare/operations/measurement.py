@@ -157,7 +157,7 @@ def region_forecasts(
         harp = () if pd.isna(row["harpnum"]) else (int(row["harpnum"]),)
         box = tuple(min(max(edge / size, 0.0), 1.0) for edge in region.box)
         where = region.number, str(row["region"]), noaa, harp, region.lon, region.lat, box
-        remarks = *([f"{imputed} features imputed"] if imputed else ()), *(["no NOAA number"] if not noaa else ())
+        remarks = *([f"{imputed} features filled in"] if imputed else ()), *(["no NOAA number"] if not noaa else ())
         flared = () if recent is None else flare_texts(recent[recent["noaa"].isin(noaa)])
         found.append(RegionForecast(*where, status, probability, imputed, remarks, flared))
     return tuple(found)

@@ -125,5 +125,11 @@ def test_the_models_are_served_at_the_end_and_until_ctrl_c(week):
 
 
 def test_a_folder_that_is_there_is_refused(tmp_path, capsys):
+    (tmp_path / "notes.txt").touch()
     assert demo.main([str(tmp_path)]) == 1
     assert capsys.readouterr().err == f"kflare.demo: `{tmp_path}` is there already: name a new folder, or delete it\n"
+    # Failed before: it was found out after the models were loaded, a quarter of a minute later.
+    for place, reason in (("/proc/x", "No such file or directory"), (tmp_path / "notes.txt", "File exists")):
+        assert demo.main([str(place)]) == 1
+        said = f"kflare.demo: cannot write to `{place}`: {reason}; choose another folder\n"
+        assert capsys.readouterr() == ("", said)

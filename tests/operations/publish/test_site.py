@@ -116,6 +116,21 @@ def test_the_page_shows_the_forecast(site: Path, site_data: SiteData) -> None:
     assert (site / "forecast.csv").read_bytes().decode() == csv_text(site_data.current)
 
 
+def test_pages_say_filled_in_and_data_files_imputed(site_data: SiteData, tmp_path: Path) -> None:
+    """Failed before: a forecaster read "imputed"."""
+    assert isinstance(site_data.current, Forecast)
+    first, *others = site_data.current.regions
+    current = replace(site_data.current, rung="imputed", regions=(replace(first, imputed=4), *others))
+    site = write_site(replace(site_data, current=current), tmp_path / "site")
+    for page in ("index.html", "recent.html", "wall.html", *(str(one) for one in site.rglob("archive/*.html"))):
+        told = (site / page).read_text(encoding="utf-8")
+        assert "imputed" not in told.lower(), page
+    for page in ("index.html", "wall.html"):
+        assert "some features filled in" in (site / page).read_text(encoding="utf-8")
+    assert "Features filled in</th>" in (site / "index.html").read_text(encoding="utf-8")
+    assert ",imputed," in (site / "forecast.csv").read_text(encoding="utf-8")
+
+
 def test_an_outage_shows_the_last_forecast_with_its_age_and_no_other_number(
     site_data: SiteData, make_forecast: Make, tmp_path: Path
 ) -> None:
