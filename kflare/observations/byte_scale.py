@@ -24,6 +24,7 @@ IN_USE: Final = (100.0, 250.0, 1000.0)
 #: Limits of the quiet Sun's noise, gauss; by the right scale the images at hand have 1.9-3.7 (HMI), 2.9-6.2 (MDI).
 QUIET: Final = {"HMI": (1.6, 5.0), "MDI": (2.3, 6.6)}
 _ANY = (1.6, 6.6)
+_ADVICE: Final = {"--byte-range": "give another --byte-range (`byte_range`)", "header": "its header is believed"}
 _COARSE = 350.0  # gauss of byte 255, from which on a byte is coarser than the noise, which a JPEG may then lose
 _RADIUS, _BLOCK, _BLOCKS = 100, 8, 12  # pixels, pixels, number: they cover ±0.48 radii about the disk's centre
 
@@ -77,7 +78,7 @@ def choose_byte_scale(
     guess = measured or middle / max(noise, 1e-3)
     likely = f"about {guess:.3g}" if measured or guess <= _COARSE else f"more than {_COARSE:g}"
     odd = f"its quiet Sun would have a noise of {seen:.1f} G, usual are {low:g} to {high:g} G"
-    odd += f"; it stands for {likely} G: give --byte-range"
+    odd += f"; it stands for {likely} G: {_ADVICE.get(why, 'give --byte-range (`byte_range`)')}"
     if not fits and why != "header" and instrument in QUIET:
         other = f"or another name if it is not of {instrument}"
         raise DataError(f"`{source}`: byte 255 cannot stand for {gauss:g} G ({why}): {odd}, {other}")

@@ -18,6 +18,7 @@ _CARDS_OF_TIME = ("T_OBS", "DATE-OBS", "DATE_OBS", "T_REC", "DATE-AVG", "DATE-BE
 # In CONTENT; a magnetogram is "MAGNETOGRAM" with HMI and "MDI Full Disk 96m Magnetogram" with MDI.
 _OTHER_OBSERVABLES = ("continuum", "intensity", "dopplergram", "velocity", "linewidth", "line width", "linedepth",
                       "line depth", "filtergram", "inclination", "azimuth", "synoptic")  # fmt: skip
+_GIVE_TIME = "correct the header, or in Python give `read_magnetogram` its `time`"
 _INSTRUMENTS = ("HMI", "MDI", "synthetic")
 
 
@@ -88,8 +89,8 @@ class Header:
         cards = f"header card `{keys[0]}` is" if len(keys) == 1 else f"header cards `{'`, `'.join(keys)}` are"
         doubts = f" ({'; '.join(self.doubts.values())})" if self.doubts else ""
         return DataError(
-            f"`{self.source}`: {cards} missing, so the disk is unknown{doubts}; give `disk`, or a file with its "
-            "keywords (JSOC's exports `as-is` have none, those in the protocol FITS do)"
+            f"`{self.source}`: {cards} missing, so the disk is unknown{doubts}; take a file with its "
+            "keywords (JSOC's exports `as-is` have none, those in the protocol FITS do); in Python `disk` tells it"
         )
 
     def positive(self, key: str) -> float:
@@ -127,12 +128,12 @@ class Header:
         if seen:
             if max(seen.values()) - min(seen.values()) > timedelta(days=1):
                 told = " and ".join(f"`{key}` {time:%FT%TZ}" for key, time in seen.items())
-                raise DataError(f"`{self.source}`: {told} must be of one observation; give `time`")
+                raise DataError(f"`{self.source}`: {told} must be of one observation: which is right? {_GIVE_TIME}")
             return next(iter(seen.values()))
         named = time_from_name(self.source)
         if named is None:
             cards = ", ".join(f"`{key}` {self.text(key)!r}" for key in (*_CARDS_OF_TIME[:3], "TIME-OBS"))
-            raise DataError(f"`{self.source}` must hold its time in `T_OBS` or `DATE-OBS`, got {cards}; give `time`")
+            raise DataError(f"`{self.source}` must hold its time in `T_OBS` or `DATE-OBS`, got {cards}; {_GIVE_TIME}")
         return named
 
     def blank(self) -> float | None:

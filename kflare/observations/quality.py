@@ -167,7 +167,7 @@ def judge(
             degraded.append(seen)
     if rejected and policy.refuses:
         fault = f"`{source}` is rejected by the quality policy `{policy.name}`: {'; '.join(rejected)}"
-        raise DataError(f"{fault}; take another record, or read it with the policy `any`")
+        raise DataError(f"{fault}; take another record (the policy `any` reads it: `data.quality` of kflare.forecast)")
     notes = [f"rejected: {'; '.join(rejected)}"] if rejected else []
     if degraded:
         notes.append(f"degraded: {'; '.join(degraded)}")

@@ -120,8 +120,8 @@ def detect_regions(magnetogram: Magnetogram, *, options: DetectionOptions | None
     options = options or DetectionOptions()
     if magnetogram.byte_range is not None and magnetogram.byte_range <= options.threshold:
         raise DataError(
-            f"`{magnetogram.source}`: `byte_range` must be above the `threshold` of {options.threshold:g} G, or "
-            f"nothing is found; got {magnetogram.byte_range:g} G; give the true field of byte 255, or a lower threshold"
+            f"`{magnetogram.source}`: byte 255 must stand for more than the `threshold` of {options.threshold:g} G, or "
+            f"nothing is found; got {magnetogram.byte_range:g} G; give a FITS file, or a lower --detection threshold"
         )
     full = magnetogram.geometry
     width = magnetogram.data.shape[0]

@@ -75,7 +75,7 @@ def read_sharp_samples(folder: str | Path, *, flares: FlareList, harp_noaa: str 
     pairs = None
     if harp_noaa is not None:
         if prefix != "HARP":
-            raise SettingError(f"`harp_noaa` numbers HARPs, but the samples of `{folder}` are {prefix}s; give None")
+            raise SettingError(f"`harp_noaa` numbers HARPs, but the samples of `{folder}` are {prefix}s; leave it out")
         pairs = _read_pairs(Path(harp_noaa), rows["harpnum"])
     table, longest = _on_grid(rows, folder)
     table["region"] = prefix + " " + table["harpnum"].astype("str")

@@ -86,7 +86,7 @@ def test_a_model_that_learnt_from_other_images_is_not_believed(sun):
 @pytest.mark.parametrize(
     ("gauss", "told", "message"),
     [
-        (250, {"option": 100.0}, r"100 G \(--byte-range\).*0\.\d G, usual are 1\.6 to 5 G; .*250 G: give --byte"),
+        (250, {"option": 100.0}, r"100 G \(--byte-range\).*0\.\d G, usual are 1\.6 to 5 G; .*: give another --byte"),
         (100, {"option": 250.0}, "cannot stand for 250 G .* about 100 G"),
         (250, {"option": 1000.0}, "cannot stand for 1000 G .* about 250 G"),
         (250, {"name": "20140301_0000_hmimag_512.jpg"}, r"cannot stand for 100 G \(name of its archive\)"),
@@ -101,10 +101,10 @@ def test_an_image_that_contradicts_is_refused(sun, gauss, told, message):
 def test_where_the_noise_is_not_known_it_is_a_doubt(sun):
     found = choose(sun, 250, instrument="unknown", option=100.0)
     assert (found.gauss, found.why) == (100.0, "--byte-range")
-    assert "it stands for about 250 G: give --byte-range" in found.doubt
+    assert "it stands for about 250 G: give another --byte-range (`byte_range`)" in found.doubt
     assert "may be of another, as `hmi" in scale_note([found])
     # A header is believed, but it is said.
-    assert choose(sun, 250, header=100.0).doubt
+    assert choose(sun, 250, header=100.0).doubt.endswith("about 250 G: its header is believed")
     # Made-up images have any noise.
     assert choose(sun, 30, instrument="synthetic", name="synthetic_20140301_000000.jpg").doubt == ""
 
@@ -129,7 +129,7 @@ def test_what_is_said_of_many():
 
 
 def test_a_bad_option(sun):
-    with pytest.raises(DataError, match="`byte_range` must be"):
+    with pytest.raises(DataError, match=r"`byte_range` \(--byte-range\) must be"):
         choose(sun, 250, option=-1.0)
 
 

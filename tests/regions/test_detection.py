@@ -102,7 +102,7 @@ def test_radial_finds_what_is_foreshortened():
 
 def test_an_image_that_saturates_below_the_threshold_is_refused():
     image = replace(sun((0, 0, 4, 100)), byte_range=100.0)
-    with pytest.raises(DataError, match="`byte_range` must be above the `threshold` of 140 G"):
+    with pytest.raises(DataError, match="byte 255 must stand for more than the `threshold` of 140 G"):
         detect_regions(image)
 
 

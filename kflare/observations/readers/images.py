@@ -62,7 +62,7 @@ def _time(_: bytes, source: str) -> datetime:
     time = time_from_name(source)
     if time is None:
         fault = f"`{source}` must carry its time as YYYYMMDD_HHMMSS in the name, since images hold none"
-        raise DataError(f"{fault}; rename the file or give `time`")
+        raise DataError(f"{fault}; rename the file, or in Python give `read_magnetogram` its `time`")
     return time
 
 
