@@ -47,7 +47,9 @@ def _features(args: argparse.Namespace) -> None:
         work, tasks = partial(measure_all, options=options), [[job] for job in todo]
         with run_tasks(work, tasks, workers=args.workers, scheduler=args.scheduler, prepare=_prepare) as results:
             bar = progress(results, total=len(todo), desc="measuring", unit="time", smoothing=0.05)
-            failures = [result.failure for result in bar if result.failure is not None]
+            did = [(result.failure, result.scale) for result in bar]
+        failures = [failure for failure, _ in did if failure is not None]
+        command_line.tell_byte_scale(args.prog, [scale for _, scale in did])
         with progress(total=len(jobs), desc="completing", unit="time") as bar:
             parts, path = [job.part for job in jobs], folder / "regions.parquet"
             run = complete_run(parts, path, xray=xray, flares=flares, srs=srs, done=bar.update)

@@ -19,6 +19,7 @@ from kflare.errors import DataError
 from kflare.flares.srs import read_srs
 from kflare.io.atomic import held_folders, write_whole
 from kflare.io.run_settings import require_same_settings
+from kflare.observations.magnetogram import ByteScale
 from kflare.observations.sets import ObservationSet
 from kflare.regions.detection import Detection, Region
 from kflare.regions.extraction import Extraction, Measured, measure
@@ -126,6 +127,7 @@ class Result:
     job: Job
     regions: int
     failure: str | None = None
+    scale: ByteScale | None = None  # of a magnetogram of 8 bits
 
 
 @contextmanager
@@ -170,4 +172,4 @@ def measure_all(jobs: Iterable[Job], options: Extraction) -> Iterator[Result]:
                 draw_vector_map(measured.vector, measured.detection, path, names=names)
             draw_quick_look(measured.magnetogram, measured.detection, job.picture, names=names)
         write_part(measured, job.observations, job.part)
-        yield Result(job, len(measured.rows))
+        yield Result(job, len(measured.rows), scale=measured.magnetogram.byte_scale)
