@@ -79,7 +79,7 @@ def _changes(rows: pd.DataFrame, past: RegionHistory | None) -> dict[str, Float6
     }
     measured = list(dict.fromkeys(_GROWTH.get(base, (base,))[0] for bases in wanted.values() for base in bases))
     check_columns(rows, features_named(measured), source="the region table")
-    columns = ["time", "region", *measured]
+    columns, rows = ["time", "region", *measured], rows.astype(dict.fromkeys(measured, float))
     before = pd.DataFrame(columns=columns) if past is None else past.rows.reindex(columns=columns)
     together = pd.concat([before.astype(rows[columns].dtypes), rows[columns]]) if len(before) else rows[columns]
     together = together.assign(

@@ -66,6 +66,14 @@ def test_a_sharp_table_gets_every_feature(table, flares):
     assert out["diskM1d"].tolist() == out["diskM7d"].tolist() == [0, 1, 1]
 
 
+def test_whole_numbers_are_numbers(table, flares):
+    """Failed before, with a traceback: a CSV whose flux has no decimals is read as integers."""
+    whole = table.assign(USFLUX=[10**18, 3 * 10**18, 5], AREA=[100, 130, 50])
+    pd.testing.assert_frame_equal(
+        completed(whole, flares)[ALL[4:]], completed(whole.astype({"USFLUX": float, "AREA": float}), flares)[ALL[4:]]
+    )
+
+
 def test_columns_that_are_there_are_left_alone(table, flares):
     own = table.assign(dt24AREA=[1.0, 2.0, 3.0], Mhis=[7, 8, 9], diskC7d=[0.5, 0.5, 0.5])
     out = completed(own, flares)

@@ -47,7 +47,6 @@ def test_an_image_whose_name_tells_no_time(tmp_path):
         (analyse, "x y --flares a --regions b --line-width 0", "--line-width"),
         (analyse, "x y --flares a --regions b --tolerance -1", "--tolerance"),
         (analyse, "x y --flares a --regions b --max-longitude 0", "--max-longitude"),
-        (crossvalidate, "defn-m --sharp x --flares y --blocks 2", "--blocks"),
         (crossvalidate, "defn-m --sharp x --flares y --forecasts z --tolerance -1", "--tolerance"),
         (fetch, "hmi --from 2014-01-02 --until 2014-01-01 --output x", "`since` (--from)"),
     ],
