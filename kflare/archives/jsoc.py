@@ -197,12 +197,10 @@ class Jsoc:
             cards["QUALITY"] = record.quality
         return cards
 
-    def _records(
-        self, selection: str, series: str, *, keys: Sequence[str] | None, segments: Sequence[str]
-    ) -> list[Record]:
+    def _records(self, query: str, series: str, *, keys: Sequence[str] | None, segments: Sequence[str]) -> list[Record]:
         wanted = _ALL if keys is None else list(dict.fromkeys(("T_REC", "T_OBS", "QUALITY", *keys)))
         options = {"key": wanted, "seg": list(segments) or None, "convert_numeric": False, "rec_index": True}
-        answer = self._asked(lambda: self.client.query(selection, **options))
+        answer = self._asked(lambda: self.client.query(query, **options))
         table, paths = answer if segments else (answer, None)
         found = []
         for place, name in enumerate(table.index):
