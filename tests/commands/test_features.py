@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from kflare.commands import features
 from kflare.datasets.history import REGION_HISTORY
 from kflare.datasets.region_run import table_columns
+from tests.observations.test_producers import cards, jp2_file, sun
 
 
 @pytest.fixture(scope="module")
@@ -227,3 +229,14 @@ def test_from_observations_to_a_served_forecast(tmp_path, capsys):
     forecast = whole[(whole["time"] == whole["time"].max()) & (whole["status"] == "forecast")]
     assert {row["region"] for row in window["regions"]} == set(forecast["region"])
     assert 0 < window["full_disk"][0]["C+"]["probability"] < 1
+
+
+def test_it_says_by_which_scale_images_of_bytes_were_read(tmp_path, capsys):
+    """Failed before: the other commands that read such images said it, this one did not."""
+    name = "2013_10_22__23_59_27_000__SDO_HMI_HMI_magnetogram.jp2"
+    (tmp_path / "seen").mkdir()
+    (tmp_path / "seen" / name).write_bytes(jp2_file(np.clip(sun(), -249, 249), cards()))
+    assert features.main([str(tmp_path / "seen"), "--output", str(tmp_path / "out")]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "byte 255" in line]
+    assert line.startswith("kflare.features: byte 255 is 250 G in `")
+    assert f"{name}` (header" in line
