@@ -192,9 +192,7 @@ def microseconds(times: "pd.Series") -> "IntArray":
 @lru_cache(maxsize=4096)
 def _tai_ahead(day: date) -> timedelta | None:
     """TAI less UTC where it stays the same from the day before to the day after, which astropy needs long to say."""
-    if not 1972 < day.year < 2099:
-        return None
-    midnights = [datetime.fromordinal(day.toordinal() + n) for n in range(-1, 3)]
+    midnights = [datetime.fromordinal(day.toordinal() + n) for n in range(-1, 3) if 1972 < day.year < 2099]
     found = {_astropy_time(one, "utc").tai.to_datetime() - one for one in midnights}
     return found.pop() if len(found) == 1 else None
 

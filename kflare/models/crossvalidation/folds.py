@@ -94,10 +94,7 @@ def block_folds(times: pd.Series, blocks: int) -> list[Fold]:
 
 
 def trainable_folds(folds: Iterable[Fold], observed: BoolArray, *, event: str) -> tuple[list[Fold], str]:
-    """The folds in which an event and its absence can be learnt, and which are left out, in a sentence.
-
-    `DataError` if none is left.
-    """
+    """The folds in which an event and its absence can be learnt, and a sentence on the rest; `DataError` if none is."""
     from kflare.models.fitting import require_both_classes
 
     kept, left = [], []
