@@ -3,6 +3,7 @@ r"""Retrain a region model on the ledger, publish it as canary, and promote it i
 Each month: the ledger is exported, `kflare.fit` trains on it, the new version is published as canary beside the stable
 one, both are asked about the same regions in the same cycles that neither was trained on, and the canary is promoted,
 or it is said why not (exit status 3). With --judge nothing is trained: the canary that is there is judged again.
+Options that are not listed below go to `kflare.fit`, such as --epochs 40 or --flare-scale as-listed.
 
 python tools/retrain.py defn-m --settings kflare.toml --models /var/lib/kflare/models --config serving/models.config \
     --notify 127.0.0.1:8500 --work retraining
@@ -49,7 +50,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--validate-until", default="3months", metavar="DATE", help="default: 3months (ago)")
     parser.add_argument("--features", nargs="+", default=["defn79"], metavar="NAME", help="default: defn79")
     parser.add_argument("--judge", action="store_true", help="only judge the canary that is there")
-    args = parser.parse_args(argv)
+    args, args.fit = parser.parse_known_args(argv)  # what kflare.fit knows
+    if args.judge and args.fit:
+        parser.error(f"--judge trains nothing: {args.fit[0]} would have no effect")
     try:
         status = 0 if args.judge else retrained(args)
         return status or judged(args)
@@ -67,7 +70,7 @@ def retrained(args: argparse.Namespace) -> int:
     status = status or fit.main([
         args.model, "--regions", str(data / "regions.parquet"), "--flares", str(data / "flares.csv"),
         "--features", *args.features, "--train-until", args.train_until, "--validate-until", args.validate_until,
-        "--output", str(args.work / "run"), "--publish", str(staged),
+        "--output", str(args.work / "run"), "--publish", str(staged), *args.fit,
     ])  # fmt: skip
     if status:
         return status
@@ -144,3 +147,7 @@ def why_not_better(found: Comparison, new: str, old: str) -> tuple[str, str]:
     if found.event_clusters < _LEAST_EVENTS:
         return told, f"{days} are too few to tell, {_LEAST_EVENTS} are needed"
     return told, "" if better > 0 else "it is no better on the same cycles"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

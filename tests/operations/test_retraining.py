@@ -1,5 +1,8 @@
 """A month of cycles in the ledger as training data, and a new version beside that in office on the same cycles."""
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,11 +18,11 @@ from kflare.flares.repairing import read_flares
 from kflare.models.publish import publish_version
 from kflare.operations.forecast import FULL, Forecast, ModelUse, Probability, RegionForecast
 from kflare.operations.ledger import Ledger
-from kflare.operations.settings import ForecastSettings, LedgerSettings, as_toml
+from kflare.operations.settings import ForecastSettings, LedgerSettings, as_toml, read_settings
 from kflare.serving import Server
 from kflare.serving.server.config_files import read_models_config
 from kflare.serving.server.version_labels import labels_of
-from tools import retrain
+from tools import retrain, synthetic_office
 
 from .test_outcomes import flare_list
 
@@ -166,6 +169,57 @@ def test_a_worse_canary_stays_one_and_it_is_said_why(promote, capsys: pytest.Cap
     out = capsys.readouterr().out
     assert f"{skill(-1.0):.3f} of canary" in out
     assert "defn-c version 2 is not promoted: it is no better on the same cycles" in out
+
+
+def test_the_program_runs_as_the_page_starts_it() -> None:
+    told = subprocess.run([sys.executable, retrain.__file__, "defn-c"], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "the following arguments are required: --models, --config, --notify" in told.stderr
+
+
+@pytest.mark.slow
+def test_an_office_on_the_synthetic_sun_has_a_ledger_to_retrain_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [str(tmp_path / "office"), "--days", "3", "--every", "2", "--until", "2026-11-30"]
+    assert synthetic_office.main(given) == 0
+    with Ledger(read_settings(tmp_path / "office" / "kflare.toml").ledger.url, begin=False) as ledger:
+        cycles = list(ledger.cycles(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)))
+        measured = ledger.features(cycles[0].issue - DAY, cycles[-1].issue)
+    assert [f"{one.issue:%F %H}" for one in cycles] == ["2026-11-28 03", "2026-11-30 03"]
+    assert all(isinstance(one, Forecast) and one.regions for one in cycles)
+    assert measured["USFLUX"].notna().all()
+    capsys.readouterr()
+    assert synthetic_office.main(given) == 1
+    assert capsys.readouterr().err.endswith("cannot be made: File exists; name a new folder\n")
+
+
+@pytest.mark.slow
+@pytest.mark.trains
+@pytest.mark.parametrize(("stable", "status", "labels"), [(2, 0, {"stable": 4}), (3, 3, {"stable": 3, "canary": 4})])
+def test_the_whole_chain_from_a_ledger_to_a_verdict(
+    stable: int, status: int, labels: dict[str, int], models: Path, url: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Learnt from 18 regions it is better than a version that says the contrary, and worse than the truth itself."""
+    settings, config, served = tmp_path / "kflare.toml", tmp_path / "models.config", tmp_path / "models"
+    settings.write_text(as_toml(ForecastSettings(ledger=LedgerSettings(url))))
+    shutil.copytree(models, served)
+    config.write_text((CONFIG % (served, 9)).replace("value: 1 }", f"value: {stable} }}"))
+    config.write_text(config.read_text().replace(' version_labels { key: "canary" value: 9 }', ""))
+    begin = [f"{START + days * DAY:%F}" for days in (7, 13)]
+    with Server(read_models_config(config), port=0, poll_seconds=0.1) as server:
+        found = retrain.main([
+            "defn-c", "--models", str(served), "--config", str(config), "--settings", str(settings),
+            "--notify", server.address, "--work", str(tmp_path / "work"), "--features", "R_VALUE",
+            "--train-until", begin[0], "--validate-until", begin[1], "--epochs", "2",
+        ])  # fmt: skip
+    said = capsys.readouterr()
+    assert (found, labels_of(config)["defn-c"]) == (status, labels), said.err
+    assert "defn-c/4 published" in said.out
+    # Of the days that neither was shown: the last window of the validation ends on the 13th, 2 UT.
+    assert "defn-c since 2026-03-13: BSS " in said.out
+    assert ("defn-c version 4 is not promoted: it is no better on the same cycles" in said.out) == (status == 3)
 
 
 def test_a_version_is_judged_by_what_it_was_not_trained_on() -> None:
