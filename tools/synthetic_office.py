@@ -45,7 +45,6 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="a new one")
     parser.add_argument("--days", type=int, default=400, metavar="N", help="default: 400")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="days from forecast to forecast (default: 1)")
     parser.add_argument("--until", type=date.fromisoformat, metavar="DATE", help="last day (default: today)")
     parser.add_argument("--activity", type=float, default=1.0, metavar="X", help="1 = solar maximum (default: 1)")
     parser.add_argument("--seed", type=int, default=2, metavar="N", help="of the Sun (default: 2)")
@@ -73,7 +72,7 @@ def open_office(args: argparse.Namespace, last: datetime, server: str) -> Demons
         folder.mkdir(parents=True)
     except OSError as error:
         raise SettingError(f"`{args.folder}` cannot be made: {error.strerror}; name a new folder") from error
-    issues = tuple(last - timedelta(days=back) for back in range(args.days - 1, -1, -args.every))
+    issues = tuple(last - timedelta(days=back) for back in range(args.days - 1, -1, -1))
     begin = issues[0] - timedelta(days=_BEFORE)
     sun = SyntheticSun(begin, (last - begin).days + 2, seed=args.seed, activity=args.activity)
     sun.flares.between(begin, issues[0]).write_csv(folder / "flares_before.csv")

@@ -181,12 +181,12 @@ def test_the_program_runs_as_the_page_starts_it() -> None:
 def test_an_office_on_the_synthetic_sun_has_a_ledger_to_retrain_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = [str(tmp_path / "office"), "--days", "3", "--every", "2", "--until", "2026-11-30"]
+    given = [str(tmp_path / "office"), "--days", "2", "--until", "2026-11-30"]
     assert synthetic_office.main(given) == 0
     with Ledger(read_settings(tmp_path / "office" / "kflare.toml").ledger.url, begin=False) as ledger:
         cycles = list(ledger.cycles(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)))
         measured = ledger.features(cycles[0].issue - DAY, cycles[-1].issue)
-    assert [f"{one.issue:%F %H}" for one in cycles] == ["2026-11-28 03", "2026-11-30 03"]
+    assert [f"{one.issue:%F %H}" for one in cycles] == ["2026-11-29 03", "2026-11-30 03"]
     assert all(isinstance(one, Forecast) and one.regions for one in cycles)
     assert measured["USFLUX"].notna().all()
     capsys.readouterr()
