@@ -20,7 +20,7 @@ _WIDTH = 1024  # pixels of the drawn magnetogram
 _RANGE = 300.0  # gauss shown as white and black
 _STEP_MM = 0.5
 # Of the palette of Okabe & Ito.
-_FORECAST, _LIMB, _LINE, _FRAME = "#E69F00", "#999999", "#56B4E9", "#D55E00"
+_FORECAST, _LIMB, _LINE, _FRAME = "#E69F00", "#CC79A7", "#56B4E9", "#D55E00"
 _WHOLE = 0.99  # of the disk: a record of the full disk, but for the pixels of the limb, and no HARPs
 
 
@@ -46,11 +46,11 @@ def draw_vector_map(
     Nishizuka et al. (2021), Fig. 2: where a frame leaves the areas, the vector field is 0.
     """
     radial, covered, disk = vector.radial_map(min(MAP_SIZE, vector.geometry.shape[0]))
-    axes = _disk_axes(radial, disk)
+    axes, lines = _disk_axes(radial, disk), "dotted: across the limb, not forecast; north up, west right"
     if covered.any() and covered[np.isfinite(radial)].mean() < _WHOLE:
+        lines = "blue: areas of HARPs, outside of them the field is 0; dotted: across the limb, not forecast"
         axes.contour(covered.astype(float), [0.5], colors=_LINE, linewidths=1.1)
     _draw_frames(axes, detection, len(radial), _FRAME, names)
-    lines = "blue: areas of HARPs, outside of them the field is 0; dotted: across the limb, not forecast"
     _finish(axes, detection, "radial component of the vector field", lines, path)
 
 

@@ -1,6 +1,7 @@
 """The picture of a time: regions framed and named, neutral lines where polarities meet."""
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import matplotlib.image
@@ -11,12 +12,14 @@ from PIL import Image
 from kflare.errors import SettingError
 from kflare.observations.magnetogram import Magnetogram
 from kflare.operations.publish.pictures import vector_picture
+from kflare.regions import quick_look
 from kflare.regions.detection import detect_regions
 from kflare.regions.quick_look import draw_quick_look, draw_vector_map
 from kflare.regions.vector_field import FullDiskVector
 from kflare.sun.disk import Disk
 
 ORANGE, BLUE, RED = (0xE6, 0x9F, 0x00), (0x56, 0xB4, 0xE9), (0xD5, 0x5E, 0x00)
+PURPLE = (0xCC, 0x79, 0xA7)
 
 
 def bipole(strength):
@@ -43,7 +46,18 @@ def test_a_region_with_its_neutral_line(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_frames_over_the_vector_field_in_its_harp_areas(tmp_path):
+def test_a_frame_across_the_limb_is_seen_on_the_grey_disk(tmp_path):
+    found = detect_regions(bipole(1000.0))
+    across = replace(found, regions=tuple(replace(region, limb=True) for region in found.regions))
+    draw_quick_look(bipole(1000.0), across, tmp_path / "a.png")
+    assert share(tmp_path / "a.png", ORANGE) == 0
+    assert share(tmp_path / "a.png", PURPLE) > 1e-4
+
+
+def test_frames_over_the_vector_field_in_its_harp_areas(tmp_path, monkeypatch):
+    said = []
+    finish = quick_look._finish
+    monkeypatch.setattr(quick_look, "_finish", lambda *given: said.append(given[3]) or finish(*given))
     magnetogram = bipole(1000.0)
     detection = detect_regions(magnetogram)
     shape = magnetogram.data.shape
@@ -67,6 +81,7 @@ def test_frames_over_the_vector_field_in_its_harp_areas(tmp_path):
     )
     draw_vector_map(whole, detection, tmp_path / "b.png")
     assert share(tmp_path / "b.png", BLUE) == 0
+    assert ["HARP" in lines for lines in said] == [True, False]
     page = np.asarray(Image.open(io.BytesIO(vector_picture(vector, like=magnetogram, size=400)))).astype(int)
     assert (np.abs(page[150:240, 161] - BLUE).max(axis=1) < 60).mean() > 0.8
     assert (page[0, 0], page[195, 260]) == (pytest.approx(0, abs=8), pytest.approx(127, abs=8))
