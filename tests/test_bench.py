@@ -32,12 +32,18 @@ def absent(folder):
 def broken(folder):
     raise ValueError("it is broken")
 
+def dying(folder):
+    import os
+    runs = []
+    return Timed(lambda: runs.append(1) or (os._exit(3) if len(runs) > 1 else None))
+
 def started(folder):
     code = "kept = bytes([1]) * 300_000_000; sum(range(3_000_000))"
     return Timed(lambda: subprocess.run([sys.executable, "-c", code], check=True) and None)
 
 ROWS = [
-    Row("toy/plain", "a toy", ours, "sum", {"same": same, "other": other, "absent": absent, "broken": broken}, prepare,
+    Row("toy/plain", "a toy", ours, "sum", {"same": same, "other": other, "absent": absent, "broken": broken,
+        "dying": dying}, prepare,
         threads=1, rounds=3),
     Row("toy/started", "a process", started, rounds=1),
 ]
@@ -58,7 +64,7 @@ def toy(tmp_path):
 def test_peers_are_timed_refused_or_told_to_be_missing(toy, tmp_path):
     done = bench("toy/plain", *toy)
     told = {one["variant"]: one for one in json.loads((tmp_path / "told.json").read_text())["rows"]}
-    assert list(told) == ["kflare", "same", "other", "absent", "broken"]
+    assert list(told) == ["kflare", "same", "other", "absent", "broken", "dying"]
     assert told["same"]["difference"] == pytest.approx(1e-6)
     assert told["same"]["note"] == "1 thread"
     # kflare sums 200,000 numbers, its peer nothing.
@@ -69,6 +75,7 @@ def test_peers_are_timed_refused_or_told_to_be_missing(toy, tmp_path):
     assert "ratio" not in told["other"]
     assert told["absent"]["error"] == "not installed: no_such_package"
     assert told["absent"]["missing"]
+    assert told["dying"]["error"] == "ended with 3"
     assert told["broken"]["error"] == "ValueError: it is broken"
     assert done.returncode == 1  # of what was refused and what is broken
     for words in ("toy/plain, of one sum", "not installed: no_such_package", "ValueError: it is broken"):
@@ -123,6 +130,19 @@ def test_a_real_row_beside_its_peer_and_beside_a_revision(tmp_path):
     assert then["variant"] == "kflare of HEAD"
     assert then["difference"] == 0
     assert 0.2 < then["ratio"]["median"] < 5
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.trains
+def test_memory_of_streams_is_measured_and_drawn(tmp_path):
+    names = ["memory/images-read-100", "memory/images-attributed-100", "memory/flares-100"]
+    given = ["--cache", tmp_path / "cache", "--json", tmp_path / "told.json", "--chart", tmp_path / "chart.png"]
+    done = bench(*names, *given)
+    assert done.returncode == 0, done.stdout
+    told = {one["row"]: one["peak_mb"] for one in json.loads((tmp_path / "told.json").read_text())["rows"]}
+    assert list(told) == names
+    assert told["memory/images-attributed-100"] > told["memory/images-read-100"] > 50  # TensorFlow
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 

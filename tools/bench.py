@@ -97,7 +97,7 @@ def all_rows(folder: Path, name: str = "") -> list[Row]:
         assert spec.loader is not None
         module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        rows += module.ROWS
+        rows += getattr(module, "ROWS", [])  # none: a command of its own
     return rows
 
 
@@ -206,7 +206,8 @@ class Variant:
 
     def end(self) -> None:
         """Let the process go."""
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):  # it has ended already
+            self.process.stdin.close()
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:

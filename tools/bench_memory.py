@@ -7,6 +7,7 @@ networks take, and the network that attributes sees them at 128², so that many 
 import logging
 import os
 import tempfile
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def images(folder: Path, count: int) -> Timed:
 
     def run() -> None:
         for number in range(count):
-            read_magnetogram(files[number % FILES], byte_range=100, size=SEEN, time="2014-01-01")
+            read_magnetogram(files[number % FILES], byte_range=100, size=SEEN, time=datetime(2014, 1, 1, tzinfo=UTC))
 
     return Timed(run, per=count)
 
