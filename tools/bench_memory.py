@@ -87,14 +87,11 @@ def attributed(folder: Path, count: int) -> Timed:
                 time = np.datetime64("2000-01-01T00:00") + number * np.timedelta64(1, "h")
                 paths.append(Path(name, f"toy_{time.item():%Y%m%d_%H%M%S}.png"))
                 os.link(folder / f"{number % FILES}.png", paths[-1])
-            settings, source = (
-                Export(Path(name, "maps"), byte_range=100),
-                Toy(origin=Origin("toy", 1), size=SEEN, folder=folder),
-            )
+            settings = Export(Path(name, "maps"), byte_range=100)
+            source = Toy(origin=Origin("toy", 1), size=SEEN, folder=folder)
             with settings.held():
-                failures = [
-                    one.failure for one in export(plan_export(paths, settings, source), source, settings) if one.failure
-                ]
+                jobs = plan_export(paths, settings, source)
+                failures = [one.failure for one in export(jobs, source, settings) if one.failure]
         assert not failures, failures[0]
 
     return Timed(run, per=count)
@@ -154,7 +151,7 @@ ROWS = [
     *rows("rows-server", "rows asked, the server", answered, (1000, 10_000, 100_000, 1_000_000), "thousand rows"),
     *rows("ledger", "cycles in the ledger, `forecast --publish`", published, (100, 1000, 10_000), "command",
           bench_ledger.prepare),
-    *rows("flares", "flares of a list read", listed, (100, 1000, 10_000, 100_000, 1_000_000), "thousand flares",
+    *rows("flares", "flares of a list read", listed, (100, 1000, 10_000, 100_000, 300_000), "thousand flares",
           bench_lists.prepare),
     *rows("verified", "forecasts verified, 1000 resamples", resampled, (1000, 10_000, 100_000, 1_000_000),
           "thousand rows"),

@@ -53,7 +53,7 @@ def started() -> tuple[str, Any]:
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with Client(address, timeout=60) as client:
         for model in sorted(one.name for one in models().iterdir() if one.is_dir()):
-            client.wait_until_available(model, 300)
+            client.wait_until_available(model, 900)
     return address, process
 
 

@@ -102,8 +102,10 @@ def serve(row: Row, variant: str, cache: Path, answers: Path) -> None:
         part.mkdir(parents=True)
         assert row.prepare is not None
         row.prepare(part)
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
+        try:
+            part.rename(folder)
+        except OSError:  # another run was as fast
+            shutil.rmtree(part)
         return reply(ready=True)
     try:
         timed = row.setups[variant](folder)

@@ -42,6 +42,7 @@ def _ratios(axes: Any, told: Sequence[dict[str, Any]]) -> None:
         axes.errorbar(ratio["median"], place, xerr=spread, fmt="o", ms=5, color="C0" if ratio["median"] <= 1 else "C3")
     names = [f"{one['row']} ÷ {one['variant']}" for one in reversed(told)]
     axes.set(xscale="log", xlabel="processor time of kflare ÷ of the other (left of 1: kflare is faster)")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.axvline(1, color="0.5", lw=1)
     axes.grid(alpha=0.3, axis="x", which="both")
