@@ -4,55 +4,124 @@ import argparse
 import json
 import logging
 import sys
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from kflare.commands import command_line
+from kflare.commands.command_line import quiet_tensorflow
 from kflare.commands.training_options import recipe_of, scale_changes, training_task, training_words
+from kflare.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kflare.models.crossvalidation.folds import Fold, FoldUnit, Unit
+    from kflare.models.fitting import TrainingTask
+    from kflare.models.training import Recipe
+
+
+class _Plan(NamedTuple):
+    task: "TrainingTask"
+    folder: Path
+    recipe: "partial[Recipe]"
+    folds: "list[Fold]"
+    mixed: "list[Fold]"  # the same shuffled, if that is asked for
+    units: "dict[str, Unit]"
+    left_out: str  # what is said of folds that cannot be trained
+
+
+class _Options(argparse.Namespace):
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(repr(self))
+
+
+def _compute(job: "FoldUnit", *, args: _Options, part: str, data: str) -> "list[FoldUnit]":
+    from kflare.models.crossvalidation.folds import compute_unit
+
+    plan = _plan(args)
+    if plan.task.fingerprint != data:  # a worker may hold that of an earlier command
+        _plan.cache_clear()
+        plan = _plan(args)
+    if plan.task.fingerprint != data:
+        raise DataError("a worker reads other samples than this process: the paths must lead to the same files there")
+    samples = plan.task.samples.assign(observed=plan.task.observed)
+    folds = plan.mixed if part else plan.folds
+    return compute_unit(job, samples=samples, folds=folds, units=plan.units, folder=plan.folder / part)
+
+
+@lru_cache(maxsize=1)
+def _plan(args: _Options) -> _Plan:
+    """What the options make of the data, once in each process."""
+    task, folder = training_task(args, run="crossvalidate-")
+    # It takes the networks of the folds, one after the other, for one function that is traced too often.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    from kflare.models.crossvalidation import folds as splits
+
+    times = task.samples["time"]
+    folds = splits.year_folds(times, args.test_years) if args.blocks is None else splits.block_folds(times, args.blocks)
+    folds, left_out = splits.trainable_folds(folds, task.observed, event=f"a {task.spec.event_text}")
+    recipe = recipe_of(args, task.spec)
+    units = {"baselines": splits.baseline_unit(task)}
+    units |= {f"seed-{seed}": splits.network_unit(task, seed=seed, recipe=recipe) for seed in args.seeds}
+    mixed = splits.shuffled_folds(folds) if args.shuffled else []
+    return _Plan(task, folder, recipe, folds, mixed, units, left_out)
 
 
 def _crossvalidate(args: argparse.Namespace) -> None:
     if args.show_scale:
         print(scale_changes(args))
         return
-    task, folder = training_task(args, run="crossvalidate-")
-    # It takes the networks of the folds, one after the other, for one function that is traced too often.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    if args.workers > 1 or args.scheduler is not None:  # workers may have another current folder
+        args.output = args.output or Path("runs") / f"crossvalidate-{args.model}"
+        vars(args).update({name: _absolute(value) for name, value in vars(args).items()})
+    options = _Options(**vars(args))
+    _plan.cache_clear()
+    plan = _plan(options)
+    task, folder, folds, mixed, left_out = plan.task, plan.folder, plan.folds, plan.mixed, plan.left_out
+    from kflare.io.workers import run_tasks
     from kflare.models.crossvalidation import folds as splits
     from kflare.models.crossvalidation.report import write_report
     from kflare.models.fitting import require_both_classes
     from kflare.verification.evaluation import groups_of
 
     times, spec = task.samples["time"], task.spec
-    folds = splits.year_folds(times, args.test_years) if args.blocks is None else splits.block_folds(times, args.blocks)
-    folds, left_out = splits.trainable_folds(folds, task.observed, event=f"a {spec.event_text}")
     print(*task.notes, *filter(None, [left_out]), sep="\n", file=sys.stderr)
-    mixed = splits.shuffled_folds(folds) if args.shuffled else []
     for fold in mixed:
         require_both_classes(task.observed, fold, event=f"shuffled test {fold.name}: a {spec.event_text}")
     tests = np.logical_or.reduce([fold.test for fold in folds])
     groups_of(times[tests], periods=args.periods)  # refused before hours of training
-    recipe = recipe_of(args, spec)
     settings = {"model": spec.name, "data": task.fingerprint, "blocks": args.blocks, "class_weight": args.class_weight}
-    settings |= {**task.settings, **recipe.args[0]}
-    units = {"baselines": splits.baseline_unit(task)}
-    units |= {f"seed-{seed}": splits.network_unit(task, seed=seed, recipe=recipe) for seed in args.seeds}
+    settings |= {**task.settings, **plan.recipe.args[0]}
     # Weighted by the class ratio, 0.5 stands for the training span's event rate.
     rates = {fold.name: float(task.observed[fold.train].mean()) for fold in folds}
     calibrate = partial(splits.cross_calibrated, rates=rates if args.class_weight is None else None)
+    spread = partial(run_tasks, workers=args.workers, scheduler=args.scheduler, prepare=quiet_tensorflow)
     tested = partial(
-        splits.cross_validate, task.samples.assign(observed=task.observed), units=units,
+        splits.cross_validate, task.samples.assign(observed=task.observed), units=plan.units,
         calibrate=calibrate if args.calibration == "all-years" else None,
     )  # fmt: skip
-    rows = tested(folds=folds, folder=folder, settings=settings)
-    wrong = tested(folds=mixed, folder=folder / "shuffled", settings={**settings, "shuffled": 0}) if mixed else None
+
+    def tested_as(part: str, folds: "list[Fold]", settings: dict[str, Any]) -> "pd.DataFrame":
+        work = partial(_compute, args=options, part=part, data=task.fingerprint)
+        return tested(folds=folds, folder=folder / part, settings=settings, spread=partial(spread, work))
+
+    rows = tested_as("", folds, settings)
+    wrong = tested_as("shuffled", mixed, {**settings, "shuffled": 0}) if mixed else None
     text, scores = write_report(
         rows, folds, folder, task=task, seeds=args.seeds, resamples=args.resamples, periods=args.periods,
         shuffled=wrong, note=left_out, others=args.forecasts, tolerance_minutes=args.tolerance,
         thresholds=dict(args.forecasts_threshold),
     )  # fmt: skip
     print(json.dumps(scores, indent=2) if args.json else text)
+
+
+def _absolute(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_absolute(one) for one in value]
+    return value.absolute() if isinstance(value, Path) else value
 
 
 main = command_line.Command("crossvalidate", __doc__, _crossvalidate, training_words, resumes=True)

@@ -94,7 +94,7 @@ def _dask_executor(
             # The default would be port 8787 of all addresses, with a warning where another run has it. At the end its
             # nannies would warn of each worker that TensorFlow keeps from leaving at once.
             quiet = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.ERROR}
-            env = {"TF_NUM_INTRAOP_THREADS": share, "TF_NUM_INTEROP_THREADS": "1"}
+            env = {"TF_NUM_INTRAOP_THREADS": share, "TF_NUM_INTEROP_THREADS": "1", "TQDM_DISABLE": "1"}
             cluster = LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0, env=env, **quiet)
             stack.callback(_close, cluster)
         client = stack.enter_context(_client(cluster or scheduler, scheduler or "this machine", timeout))

@@ -3,8 +3,12 @@
 import contextlib
 import io
 import json
+import os
 import re
+import signal
+import threading
 from datetime import UTC, datetime, timedelta
+from time import sleep
 
 import numpy as np
 import pandas as pd
@@ -139,6 +143,42 @@ def test_periods_are_checked_before_anything_is_trained(arguments, tmp_path):
     with pytest.raises(SystemExit):
         crossvalidate.main([*map(str, given), "a=2012"])
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_on_dask_a_worker_killed_in_a_training_costs_its_task_alone_and_all_is_equal(
+    answer, arguments, folder, tmp_path
+):
+    from distributed import LocalCluster
+
+    place = arguments.index("--output") + 1
+    given = [*arguments[:place], tmp_path / "out", *arguments[place + 1 : arguments.index("--shuffled")]]
+    killed = []
+    cluster = LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50, memory_limit=0
+    )
+
+    def kill():
+        logs = tmp_path / "out" / "2013" / "seed-0" / "tensorboard" / "train"
+        while not (found := list(logs.glob("events.out.tfevents.*"))):
+            sleep(0.05)
+        killed.append(int(found[0].name.split(".")[-3]))  # TensorBoard's files name the process that writes them
+        os.kill(killed[0], signal.SIGKILL)
+
+    try:
+        workers = {worker.pid for worker in cluster.workers.values()}
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        status, _, err = run(*given, "--scheduler", cluster.scheduler_address)
+        killer.join(10)
+    finally:
+        with contextlib.suppress(Exception):  # dask's bookkeeping may fail after a worker was killed
+            cluster.close()
+    assert (status, len(killed)) == (0, 1), err
+    assert killed[0] in workers
+    ours, theirs = (pd.read_parquet(one / "forecasts.parquet") for one in (tmp_path / "out", folder / "out"))
+    pd.testing.assert_frame_equal(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
 def test_the_same_command_again_fits_nothing(answer, arguments, folder):

@@ -150,7 +150,7 @@ IDLE = {
     "crossvalidate show-scale": "--magnetograms --byte-range --daily --srs --regions --features --flare-scale "
     "--test-years --blocks --seeds --calibration --image-size --epochs --batch-size --learning-rate --patience "
     "--select --class-weight --no-augment --pretrain --forecasts --tolerance --forecasts-threshold --output "
-    "--resamples --json --shuffled --periods",
+    "--resamples --json --shuffled --periods --workers --scheduler",
     "attribute": "--server --model-name --timeout --flare-scale --threshold",
     "attribute served": "--methods --model --reference --workers",
     "analyse": "",

@@ -5,7 +5,8 @@ test on y. By blocks, where the data cover too little time for that: K contiguou
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -158,16 +159,43 @@ Unit = Callable[[Fold, Path], Sequence[MethodForecast]]
 """Forecasts of some methods for a fold; the folder is theirs to keep things in."""
 
 
+FoldUnit = tuple[str, str]
+"""A fold and a unit, by name."""
+
+
+def compute_unit(
+    job: FoldUnit, *, samples: pd.DataFrame, folds: Sequence[Fold], units: Mapping[str, Unit], folder: Path
+) -> list[FoldUnit]:
+    """Let a unit forecast a fold and keep its rows, in this process; the arguments are those of `cross_validate`."""
+    name, kept = job[1], _kept(folder, job)
+    fold = next(fold for fold in folds if fold.name == job[0])
+    used = fold.validation | fold.test
+    own = samples[used].assign(fold=fold.name, span=np.where(fold.test[used], "test", "validation"))
+    found = (
+        own.assign(
+            method=one.method, seed=one.seed, output=one.output[used], probability=one.probability[used],
+            threshold=one.threshold, note=one.note,
+        ) for one in units[name](fold, kept.parent)
+    )  # fmt: skip
+    write_whole(kept, partial(pd.concat(found, ignore_index=True).to_parquet, index=False))
+    return [job]
+
+
+def _kept(folder: Path, job: FoldUnit) -> Path:
+    return folder / job[0].replace(" ", "-") / f"{job[1]}.parquet"
+
+
 def cross_validate(
     samples: pd.DataFrame, folds: Sequence[Fold], units: Mapping[str, Unit], folder: Path, *,
-    settings: Mapping[str, Any], calibrate: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    settings: Mapping[str, Any], calibrate: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
+    spread: Callable[[Sequence[FoldUnit]], AbstractContextManager[Iterator[FoldUnit]]] | None = None
 ) -> pd.DataFrame:  # fmt: skip
     """Let every method forecast every fold; killed and started again, go on behind the last unit that was finished.
 
     `samples` are N rows with `time` (UTC), `observed` (bool), `cluster` (day or region: what is resampled together) and
     other keys, which are handed on. `units` are computed and kept together in FOLD/UNIT.parquet: the baselines, or a
-    seed of the network. The `settings` are what the forecasts depend on besides; a folder with others raises
-    `SettingError`.
+    seed of the network; `spread` lets `compute_unit` do that elsewhere (default: here, one after the other). The
+    `settings` are what the forecasts depend on besides; a folder with others raises `SettingError`.
 
     Returns a row per fold, method, seed and sample of the validation and test spans: the columns of `samples`, and
     `fold`, `span` ("validation" or "test"), `method`, `seed`, `output`, `probability`, `threshold`, `note`.
@@ -178,30 +206,16 @@ def cross_validate(
 
     if (folder / "settings.json").exists():
         require_same_settings(folder / "settings.json", settings, what="a cross-validation")
-    parts = []
     with held_folders(folder, *(folder / fold.name.replace(" ", "-") for fold in folds), within=folder):
         write_whole(folder / "settings.json", json.dumps(settings, default=str, indent=2, sort_keys=True))
-        jobs = [(fold, name) for fold in folds for name in units]
-        bar = progress(jobs, desc="cross-validation", unit="fit")
-        for fold, name in bar:
-            bar.set_postfix_str(f"{fold.name}, {name}")
-            place = folder / fold.name.replace(" ", "-")
-            kept = place / f"{name}.parquet"
-            if kept.exists():
-                parts.append(_read_kept(kept))
-                continue
-            used = fold.validation | fold.test
-            own = samples[used].assign(fold=fold.name, span=np.where(fold.test[used], "test", "validation"))
-            found = (
-                own.assign(
-                    method=one.method, seed=one.seed, output=one.output[used], probability=one.probability[used],
-                    threshold=one.threshold, note=one.note,
-                ) for one in units[name](fold, place)
-            )  # fmt: skip
-            rows = pd.concat(found, ignore_index=True)
-            write_whole(kept, partial(rows.to_parquet, index=False))
-            parts.append(rows)
-    rows = pd.concat(parts, ignore_index=True)
+        jobs = [(fold.name, name) for fold in folds for name in units]
+        here = partial(compute_unit, samples=samples, folds=folds, units=units, folder=folder)
+        todo = [job for job in jobs if not _kept(folder, job).exists()]
+        with nullcontext(found for job in todo for found in here(job)) if spread is None else spread(todo) as done:
+            bar = progress(done, total=len(todo), desc="cross-validation", unit="fit")
+            for job in bar:
+                bar.set_postfix_str(", ".join(job))
+    rows = pd.concat([_read_kept(_kept(folder, job)) for job in jobs], ignore_index=True)
     rows = rows if calibrate is None else calibrate(rows)
     return pd.concat([rows, *_means(rows)], ignore_index=True)
 
