@@ -2,11 +2,15 @@
 
 import argparse
 import json
+import os
 import sys
+from pathlib import Path
 
 from kflare.commands import command_line
+from kflare.commands.command_line import quiet_tensorflow
 from kflare.commands.training_options import recipe_of, training_task, training_words
 from kflare.errors import SettingError
+from kflare.models.cluster import joined_workers, workers_here
 from kflare.models.released import released_models
 
 
@@ -14,6 +18,13 @@ def _fit(args: argparse.Namespace) -> None:
     if args.publish is not None and args.publish.resolve() == released_models():
         fault = f"--publish {args.publish} holds the models that are released with kflare"
         raise SettingError(f"{fault}: choose another folder")
+    if "TF_CONFIG" in os.environ:
+        quiet_tensorflow()
+    with joined_workers(args.output or Path("runs") / args.model) as args.output:
+        _fit_here(args)
+
+
+def _fit_here(args: argparse.Namespace) -> None:
     task, folder = training_task(args)
     from kflare.attribution.compiled import CompiledAttribution
     from kflare.datasets.splits import VALIDATION_RULE, carved_validation, chronological_split, utc_date
@@ -29,9 +40,12 @@ def _fit(args: argparse.Namespace) -> None:
     split = chronological_split(times, start=start, **dates)
     require_both_classes(task.observed, split, event=f"a {task.spec.event_text}")
     print(*task.notes, sep="\n", file=sys.stderr)
-    recipe = recipe_of(args, task.spec)
+    recipe, workers = recipe_of(args, task.spec), workers_here()
+    recipe.args[0]["batch_size"] *= workers.count
     recipes = [recipe(task.observed[split.train], seed) for seed in args.seeds]
     fits = fit_seeds(task, split, recipes, folder, periods=args.periods)
+    if workers.index:
+        return  # the chief publishes
     published = None
     if not args.no_publish:
         best = best_of(fits)

@@ -22,6 +22,7 @@ from kflare.datasets.reduced_images import ReducedImages
 from kflare.errors import DataError, ModelError, SettingError
 from kflare.io.arrays import BoolArray, Float32Array, Float64Array, IndexArray
 from kflare.models.calibration import logits
+from kflare.models.cluster import fit_in_step
 from kflare.models.cross_fitting import OutOfSample
 from kflare.models.dense_cnn import GROUPS
 from kflare.models.training import Recipe, TrainingRun, ValidationSkill, load_weights, save_weights, told_epochs
@@ -221,11 +222,11 @@ def _pretrained(
         batch_size=recipe.batch_size, training=True, augmented=augmented, seed=recipe.seed, epoch=done,
     )  # fmt: skip
     with told_epochs(recipe.epochs, steps, done=done) as told:
-        fitted = predictor.fit(
-            data, initial_epoch=done, epochs=recipe.epochs, steps_per_epoch=steps, shuffle=False, verbose=0,
+        losses = fit_in_step(
+            predictor, data, first=done, epochs=recipe.epochs, steps=steps, same=run.settings,
             callbacks=[_EachEpoch(run, recipe), told],
         )  # fmt: skip
-    loss = fitted.history["loss"][-1] if done < recipe.epochs else math.nan
+    loss = losses[-1] if losses else math.nan
     model.set_weights(small.get_weights())
     if side < model.input_shape[1]:
         whole = image_dataset(

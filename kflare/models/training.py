@@ -23,6 +23,7 @@ from kflare.io.arrays import BoolArray
 from kflare.io.atomic import held_folders, require_room, temporary_file, write_whole, writing
 from kflare.io.progress import progress
 from kflare.io.run_settings import read_settings_file, require_same_settings
+from kflare.models.cluster import fit_in_step, workers_here
 from kflare.models.losses import WeightedCrossentropy, class_weights
 from kflare.verification.contingency import best_threshold
 
@@ -93,7 +94,7 @@ class TrainingRun:
     def __init__(self, folder: Path, settings: Mapping[str, Any], *, within: Path | None = None) -> None:
         self.folder = Path(folder)
         self._within = within or self.folder
-        self._settings = json.dumps(settings, indent=2, sort_keys=True, default=str)
+        self.settings = json.dumps(settings, indent=2, sort_keys=True, default=str)
         self._state = self.folder / "state.json"
         self.state: dict[str, Any] = {"epochs": [], "best": None}
         self._read(settings)
@@ -126,7 +127,7 @@ class TrainingRun:
         """Make the folder and write the settings; `SettingError` where that is not possible."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / _SETTINGS, self._settings)
+            write_whole(self.folder / _SETTINGS, self.settings)
         except OSError as error:
             raise SettingError(f"cannot use {self.folder} for the run: {error}; choose another --output") from error
 
@@ -134,7 +135,7 @@ class TrainingRun:
     def held(self) -> Iterator[None]:
         """Begin, or go on, and keep the folder for this process alone; `SettingError` while another works there."""
         with held_folders(self._within, self.folder, within=self._within):
-            self._read(json.loads(self._settings))  # another may have got on since
+            self._read(json.loads(self.settings))  # another may have got on since
             self.begin()
             yield
 
@@ -161,11 +162,12 @@ class ValidationSkill(keras.callbacks.Callback):
         self.run, self.data, self.observed, self.recipe = run, data, observed, recipe
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Let what dropout draws depend on the seed and the epoch alone, as the data do."""
+        """Let what dropout draws depend on the seed, the epoch and the worker alone, as the data do."""
         del logs
+        first = epoch * 2**20 + workers_here().index * 2**14
         for place, layer in enumerate(self.model.layers):
             if (generator := getattr(layer, "seed_generator", None)) is not None:
-                generator.state.assign(np.array([(self.recipe.seed + place) % 2**32, epoch * 2**20 % 2**32], np.uint32))
+                generator.state.assign(np.array([(self.recipe.seed + place) % 2**32, first % 2**32], np.uint32))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Score and record the epoch of this number, counted from 0; `logs` holds its `loss`."""
@@ -228,8 +230,8 @@ def train(
                 load_weights(model, run.last_weights)
             board = keras.callbacks.TensorBoard(str(run.folder / "tensorboard"), write_graph=False)
             callbacks = [ValidationSkill(run, validation, observed, recipe), board, told]
-            epochs = {"initial_epoch": len(run.epochs), "epochs": recipe.epochs, "steps_per_epoch": steps}
-            model.fit(training, shuffle=False, verbose=0, callbacks=callbacks, **epochs)  # the pipeline shuffles
+            first, last = len(run.epochs), recipe.epochs
+            fit_in_step(model, training, first=first, epochs=last, steps=steps, callbacks=callbacks, same=run.settings)
     load_weights(model, run.best_weights)
 
 
