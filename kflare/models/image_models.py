@@ -30,7 +30,7 @@ from kflare.models.pretraining import GUISES, held_out, line_maps_of, pretrain_o
 from kflare.models.publish import SignatureCase, publish_version
 from kflare.models.registry import ModelSpec
 from kflare.models.savedmodel import export_image_model
-from kflare.models.training import Recipe, TrainingRun, train
+from kflare.models.training import Recipe, TrainingRun, seeded, train
 from kflare.observations.byte_scale import scale_note
 
 
@@ -110,8 +110,8 @@ def fit_image_network(
         rows = np.flatnonzero(mask)
         return image_dataset(images.fields, rows, observed[rows], batch_size=recipe.batch_size, **options)
 
-    keras.utils.set_random_seed(recipe.seed)
-    model = spec.build(images.fields.shape[1:])
+    with seeded(recipe.seed):
+        model = spec.build(images.fields.shape[1:])
     validation = data(split.validation)
     if pretrain:
         pretrain_on_line_maps(

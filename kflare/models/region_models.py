@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -25,7 +24,7 @@ from kflare.models.fitting import FittedNetwork, TrainingTask, calibrate_and_eva
 from kflare.models.publish import SignatureCase, publish_version
 from kflare.models.registry import DISK, ModelSpec
 from kflare.models.savedmodel import export_region_model
-from kflare.models.training import Recipe, TrainingRun, train
+from kflare.models.training import Recipe, TrainingRun, seeded, train
 from kflare.regions.feature_table import Feature
 
 
@@ -91,8 +90,8 @@ def fit_region_network(
     """
     scaling = fit_scaling(table[split.train], features)
     inputs = scaling.of_table(table)
-    keras.utils.set_random_seed(recipe.seed)
-    model = spec.build(len(features))
+    with seeded(recipe.seed):
+        model = spec.build(len(features))
     training = table_dataset(
         inputs[split.train], observed[split.train], batch_size=recipe.batch_size, training=True, seed=recipe.seed,
         first=len(run.epochs) * (recipe.steps_per_epoch or 0),

@@ -7,6 +7,7 @@ written first and count from the moment at which the state, replaced in one step
 
 import json
 import math
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from keras.src.random import seed_generator
 
 from kflare.errors import DataError, ModelError, SettingError
 from kflare.io.arrays import BoolArray
@@ -152,6 +154,17 @@ class TrainingRun:
     def save(self) -> None:
         """Write the state; atomic."""
         write_whole(self._state, json.dumps(self.state, indent=1))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """What a network built in the block begins with follows from the seed, also beside threads that draw (dask's)."""
+    keras.utils.set_random_seed(seed)
+    everyones, seed_generator.python_random = seed_generator.python_random, random.Random(seed)  # noqa: S311
+    try:
+        yield
+    finally:
+        seed_generator.python_random = everyones
 
 
 class ValidationSkill(keras.callbacks.Callback):

@@ -1,7 +1,9 @@
 import csv
 import json
 import os
+import random
 import resource
+import threading
 from pathlib import Path
 
 import keras
@@ -13,7 +15,7 @@ from kflare.datasets.pipelines import image_dataset, one_hot, table_dataset
 from kflare.errors import DataError, ModelError, SettingError
 from kflare.models.defn import build_defn
 from kflare.models.losses import WeightedCrossentropy
-from kflare.models.training import Recipe, TrainingRun, train
+from kflare.models.training import Recipe, TrainingRun, seeded, train
 
 pytestmark = pytest.mark.trains
 
@@ -76,6 +78,29 @@ def loss_of(model, features, labels):
 def test_a_recipe_that_cannot_work_is_refused_before_anything_is_written(change, message):
     with pytest.raises(SettingError, match=message):
         recipe(**change)
+
+
+def test_what_a_network_begins_with_follows_from_the_seed_also_beside_threads_that_draw():
+    def begin():
+        with seeded(3):
+            return build_defn(5, hidden=16).get_weights()
+
+    def draw():
+        while not over.is_set():
+            random.random()
+
+    alone, over = begin(), threading.Event()
+    thread = threading.Thread(target=draw, daemon=True)
+    thread.start()
+    try:
+        beside = begin()
+    finally:
+        over.set()
+        thread.join()
+    for one, other in zip(alone, beside, strict=True):
+        np.testing.assert_array_equal(one, other)
+    keras.utils.set_random_seed(3)  # the weights of before
+    np.testing.assert_array_equal(build_defn(5, hidden=16).get_weights()[0], alone[0])
 
 
 class TestRun:
