@@ -1,8 +1,10 @@
 """All models of a server: which version a request means, and the watch over their folders."""
 
 import logging
+import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -91,8 +93,7 @@ class ModelManager:
         """Look at the folders once; `trust` as in `ModelVersions.poll`."""
         with self._work:
             self._find_new_models()
-            for model in self._models.values():
-                model.poll(trust=trust)
+            _poll(self._models.values(), trust=trust)
 
     def watch(self, seconds: float, *, after: Callable[[], None]) -> None:
         """Poll in a thread of its own every so many seconds until `stop`, calling `after` each time."""
@@ -135,8 +136,7 @@ class ModelManager:
             for name in known.keys() - wanted.keys():
                 known[name].queued = []
                 known[name].unload(known[name].available())
-            for model in wanted.values():
-                model.poll(trust=True)
+            _poll(wanted.values(), trust=True)
             absent = [name for name in wanted.keys() - known.keys() if not wanted[name].available()]
         if absent:
             why = "".join(f"{{{wanted[name].unavailable()}}}, " for name in sorted(absent))
@@ -175,3 +175,13 @@ class ModelManager:
             return
         found = {path.name: ModelVersions(ModelSettings(path.name, path), load=self._load) for path in fresh}
         self._models = self._models | found
+
+
+def _poll(models: Iterable[ModelVersions], *, trust: bool) -> None:
+    """Poll each; side by side where all that is there is to be loaded, most of which TensorFlow does on one core."""
+    if not trust:
+        for model in models:
+            model.poll(trust=False)
+        return
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="kflare-load") as cores:
+        list(cores.map(lambda model: model.poll(trust=True), models))

@@ -241,7 +241,9 @@ def _open(path: Path) -> tuple[Any, Any]:
 
     graph = tf.Graph()
     # A GPU's memory is shared with whatever else runs there, other versions first of all.
-    config = tf.compat.v1.ConfigProto(gpu_options={"allow_growth": True})
+    # A graph is rewritten once and not twice: no request is answered sooner by a second time, and each signature later.
+    once = {"rewrite_options": {"meta_optimizer_iterations": "ONE"}}
+    config = tf.compat.v1.ConfigProto(gpu_options={"allow_growth": True}, graph_options=once)
     session = tf.compat.v1.Session(graph=graph, config=config)
     try:
         with graph.as_default():

@@ -2,7 +2,9 @@
 
 import hashlib
 import shutil
+import threading
 from functools import partial
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
@@ -15,7 +17,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from kflare.serving.messages.statuses import RequestError
 from kflare.serving.messages.tensor_values import fill_tensor, read_tensor
-from kflare.serving.server import versions
+from kflare.serving.server import model_manager, versions
 from kflare.serving.server.config_files import BatchingParameters, ModelSettings
 from kflare.serving.server.model_manager import ModelManager
 from kflare.serving.server.servable import Servable, Trust
@@ -38,6 +40,21 @@ def manager(models):
     made = ModelManager([ModelSettings("defn-c", models / "defn-c")])
     made.poll(trust=True)
     return made
+
+
+def test_at_the_start_models_are_loaded_side_by_side(models, monkeypatch):
+    monkeypatch.setattr(model_manager.os, "cpu_count", lambda: 2)
+    both = threading.Barrier(2, timeout=60)
+
+    def load(path, *, name, number):
+        both.wait()  # breaks, and then neither is served, unless the other is being loaded too
+        return SimpleNamespace(name=name, close=lambda: None)
+
+    manager = ModelManager([ModelSettings(name, models / "defn-c") for name in ("one", "other")], load=load)
+    manager.poll(trust=True)
+    assert manager.available() == {"one": [1], "other": [1]}
+    with manager.use(ModelSpec(name="other")) as servable:
+        assert servable.name == "other"
 
 
 def test_a_new_version_replaces_the_old_after_two_looks(manager, models, toys, publish):
