@@ -268,7 +268,7 @@ def test_a_list_of_images(full_disk_models, sky, tmp_path, capsys):
         (["{images}", "--model", "{model}", "--until", "yesterday"], "`yesterday` is no date"),
         (["{images}", "--model", "{images}"], "holds no version of a model"),
         (["{images}", "--model", "{model}", "--output", "{file}/out"], "cannot write to"),
-        (["{images}", "--model", "{model}", "--output", "{out}", "--byte-range", "-1"], "`byte_range` must be"),
+        (["{images}", "--model", "{model}", "--output", "{out}", "--byte-range", "-1"], "(--byte-range) must be"),
         (["{images}", "--model", "{model}", "--output", "{out}", "--batch-size", "0"], "`batch_size` must be"),
         (["{images}", "--model", "{model}", "--output", "{out}", "--regions", "{file}"], "lacks the column `time`"),
         (["{images}", "--model", "{model}", "--output", "{out}", "--flares", "{file}"], "{file}"),
