@@ -3,31 +3,37 @@
 The page that explains the marks shows it (`kflare.operations.publish.verification.record_sections`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from kflare.datasets.history import DISK_HISTORY, disk_history
 from kflare.flares.catalogue import FlareList
 from kflare.flares.labels import disk_flux, reaches
 from kflare.io.arrays import Float32Array
-from kflare.models.cross_fitting import OutOfSample, cross_fitted
+from kflare.models.cross_fitting import OutOfSample
+from kflare.models.disk_calibration import calibrate_disk
 from kflare.serving import full_disk_probability
+from kflare.verification.probabilistic import brier_skill_score
 
 
 def disk_times(rows: pd.DataFrame, event: str, flares: Mapping[str, FlareList]) -> pd.DataFrame:
     """The full disk at each time of out-of-sample region forecasts.
 
     `rows` have `time`, `fold`, `network` and `network, calibrated`; `flares` has the list of each fold. Columns of the
-    result: `time`, `fold`, `score` and `combined`, those of the regions combined, and `observed`, whether a flare of
-    the `event` or above came anywhere on the disk.
+    result: `time`, `fold`, `score` and `combined`, those of the regions combined, `DISK_HISTORY`, and `observed`,
+    whether a flare of the `event` or above came anywhere on the disk.
     """
     named = {"network": "score", "network, calibrated": "combined"}
     disk = rows.rename(columns=named).groupby(["fold", "time"])[list(named.values())].agg(full_disk_probability)
     disk = disk.reset_index()
-    observed = [reaches(disk_flux(part["time"], flares[fold]), event) for fold, part in disk.groupby("fold")]
-    return disk.assign(observed=np.concatenate(observed))
+    parts = []
+    for fold, part in disk.groupby("fold"):
+        before = disk_history(part["time"], flares[str(fold)])
+        parts.append(part.join(before).assign(observed=reaches(disk_flux(part["time"], flares[str(fold)]), event)))
+    return pd.concat(parts)
 
 
 def years_of(disk: pd.DataFrame) -> OutOfSample:
@@ -36,13 +42,29 @@ def years_of(disk: pd.DataFrame) -> OutOfSample:
     return OutOfSample.of(disk["observed"].to_numpy(), combined, disk["time"], years=disk["fold"])
 
 
-def yearly_calibrated(disk: pd.DataFrame) -> Float32Array:
-    """P_FD of each year, calibrated by all other years, shape (N,)."""
+def yearly_calibrated(disk: pd.DataFrame, counts: Sequence[str] = DISK_HISTORY) -> Float32Array:
+    """P_FD of each year, calibrated by all other years and by the `counts` of flares before, shape (N,)."""
     calibrated = np.empty(len(disk), np.float32)
     for fold in disk["fold"].unique():
         own = (disk["fold"] == fold).to_numpy()
-        calibrated[own] = cross_fitted(years_of(disk[~own]), resamples=0)(disk["combined"].to_numpy(np.float32)[own])
+        fit = calibrate_disk(years_of(disk[~own]), disk.loc[~own, list(counts)], resamples=0)
+        if fit is None:
+            raise ValueError(f"the years beside {fold} have too few days with an event, or without")
+        combined, before = disk["combined"].to_numpy(np.float32)[own], disk.loc[own, list(counts)]
+        calibrated[own] = fit.of(combined, {name: before[name].to_numpy(np.float32) for name in before})["calibrated"]
     return calibrated
+
+
+def _compared(disk: pd.DataFrame, days: pd.DataFrame) -> dict[str, float]:
+    """BSS on the `days` of P_FD calibrated, as `disk` has it, by itself, and of the flares before alone."""
+    unknowing = disk.assign(combined=np.float32(0.5))
+    methods = {
+        "regions and flares before": disk["calibrated"],
+        "regions alone": pd.Series(yearly_calibrated(disk, ()), disk.index),
+        "flares before alone": pd.Series(yearly_calibrated(unknowing), disk.index),
+    }
+    observed = days["observed"].to_numpy(bool)
+    return {name: round(float(brier_skill_score(observed, p[days.index])), 4) for name, p in methods.items()}
 
 
 def disk_record(disk: pd.DataFrame) -> dict[str, Any]:
@@ -51,12 +73,14 @@ def disk_record(disk: pd.DataFrame) -> dict[str, Any]:
     By "score" and by "calibrated", lists of one number for each whole percent, rounded down: `days`, `events` among
     them, and the sum of `calibrated`.
     """
-    days = disk.sort_values("time").groupby(disk["time"].dt.floor("D")).first()
+    disk = disk.sort_values("time", ignore_index=True)
+    days = disk.loc[disk.groupby(disk["time"].dt.floor("D")).head(1).index]
     record: dict[str, Any] = {
         "about": f"The first forecast of each of {len(days)} days of {', '.join(disk['fold'].unique())}, by networks "
         "of this recipe that had not seen those days, calibrated by the other years; flares anywhere on the disk in "
         "24 h. Intervals take the days as independent, which they are not wholly."
     }
+    record["bss"] = _compared(disk, days)
     for on in ("score", "calibrated"):
         percent = np.clip(np.floor(100 * (days[on].to_numpy(np.float64) + 1e-9)), 0, 99).astype(int)
         weights = {"days": np.ones(len(days)), "events": days["observed"], "calibrated": days["calibrated"]}

@@ -29,6 +29,7 @@ from kflare.models.defn import build_defn
 from kflare.models.feature_scaling import fit_scaling
 from kflare.models.fitting import FittedNetwork, calibrate_and_evaluate
 from kflare.models.losses import WeightedCrossentropy
+from kflare.models.region_models import disk_counts
 from kflare.models.training import TrainingRun
 from kflare.regions.feature_table import Feature
 
@@ -185,7 +186,7 @@ def fit_distilled_network(
     return calibrate_and_evaluate(
         model, run, observed, split, probability, baselines=beside, clusters=clusters, threshold=0.5, disk=disk,
         scaling=scaling, times=None if others is None else table["time"], regions=table["region"].to_numpy(str),
-        others=others,
+        others=others, counts=disk_counts(table, scaling.names),
     )  # fmt: skip
 
 

@@ -84,6 +84,10 @@ def region_tests() -> str:
         rows = [f"| {' | '.join(row)} |" for row in what_followed(kept[name]["full_disk_record"], bounds)]
         head = f"| {event} | {' | '.join(RECORD_HEAD[1:])} |\n|" + " --- |" * len(RECORD_HEAD)
         parts.append("\n".join([head, *rows]))
+    parts.append("P_FD's Brier skill score on these days, by what it is calibrated:")
+    scores = {event: kept[name]["full_disk_record"]["bss"] for name, event in EVENTS.items()}
+    rows = [f"| {by} | {' | '.join(f'{one[by]:.3f}' for one in scores.values())} |" for by in scores[EVENTS["defn-m"]]]
+    parts.append("\n".join([f"| by | {' | '.join(scores)} |", "| --- |" + " --- |" * len(scores), *rows]))
     return "\n\n".join(parts)
 
 

@@ -29,9 +29,10 @@ from kflare.models.baselines import (
     persistence_climatology,
     region_persistence,
 )
-from kflare.models.cross_fitting import OutOfSample, cross_fitted, disk_samples
+from kflare.models.cross_fitting import OutOfSample, cross_fitted
 from kflare.models.crossvalidation.folds import year_folds
-from kflare.models.fitting import FittedNetwork, calibrate_disk, fingerprint, model_metadata
+from kflare.models.disk_calibration import calibrate_disk, disk_samples
+from kflare.models.fitting import FittedNetwork, fingerprint, model_metadata
 from kflare.models.region_models import publish_region_model
 from kflare.models.training import TrainingRun
 from kflare.regions.feature_table import features_named
@@ -206,12 +207,13 @@ def defn(letter: str, *, data: Path, out: Path, work: Path, scale: AskedScale = 
     lists = {name: archives.before if int(name) < 2010 else archives.flares for name in tested["fold"].unique()}
     disk = disk_times(tested, event, lists)
     valid = sharp[split.validation]
-    own = disk_samples(
+    own, before_own = disk_samples(
         valid["time"], fitted.forecasts.loc[split.validation, "calibrated"],
-        reaches(disk_flux(valid["time"], archives.flares), event),
+        reaches(disk_flux(valid["time"], archives.flares), event), valid[list(DISK_HISTORY)],
     )  # fmt: skip
-    earlier = years_of(disk[disk["fold"].astype(int) < 2015])
-    fitted = replace(fitted, disk_calibration=calibrate_disk(OutOfSample.joined([own, earlier])))
+    earlier = disk[disk["fold"].astype(int) < 2015]
+    counts = pd.concat([before_own, earlier[list(DISK_HISTORY)]], ignore_index=True)
+    fitted = replace(fitted, disk_calibration=calibrate_disk(OutOfSample.joined([own, years_of(earlier)]), counts))
     scaling = fitted.scaling
     assert scaling is not None
     last = _forecasts(fitted, sharp, split, "released")

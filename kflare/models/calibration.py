@@ -50,7 +50,7 @@ class Calibration:
         """Calibrated probability, float32 of the same shape; in the graph."""
         import tensorflow as tf
 
-        return self._held(tf.sigmoid(self.slope * _logit(probability) + self.offset))
+        return self._held(tf.sigmoid(self.slope * logits_in_graph(probability) + self.offset))
 
     def outputs(self, probability: "tf.Tensor") -> dict[str, "tf.Tensor"]:
         """`calibrated` and, where its interval is known, `calibrated_lower` and `calibrated_upper`; in the graph."""
@@ -59,7 +59,7 @@ class Calibration:
         calibrated = self(probability)
         if self.band is None:
             return {"calibrated": calibrated}
-        place = (_logit(probability) + _MOST_LOGIT) * ((len(KNOTS) - 1) / (2 * _MOST_LOGIT))
+        place = (logits_in_graph(probability) + _MOST_LOGIT) * ((len(KNOTS) - 1) / (2 * _MOST_LOGIT))
         below = tf.clip_by_value(tf.cast(place, tf.int32), 0, len(KNOTS) - 2)
         share = place - tf.cast(below, tf.float32)
         ends = []
@@ -112,7 +112,8 @@ def fit_calibration(observed: BoolArray, probability: Float32Array) -> Calibrati
     return Calibration(slope, offset, 1.0 / (len(observed) + 2))
 
 
-def _logit(probability: "tf.Tensor") -> "tf.Tensor":
+def logits_in_graph(probability: "tf.Tensor") -> "tf.Tensor":
+    """Logits of outputs held to [1e-6, 1 - 1e-6], float32 of the same shape; in the graph."""
     import tensorflow as tf
 
     p = never_certain(probability)

@@ -59,6 +59,10 @@ class OutOfSample:
         every = list(parts)
         return cls(*(np.concatenate([getattr(part, one.name) for part in every]) for one in fields(cls)))
 
+    def where(self, mask: BoolArray) -> Self:
+        """The samples that a mask (N,) chooses."""
+        return type(self)(*(getattr(self, one.name)[mask] for one in fields(self)))
+
 
 def at_rate(probability: ArrayLike, rate: float, to: float) -> Float32Array:
     """Outputs of a network whose 0.5 stands for the event `rate`, as if it stood for the rate `to`; rates in (0, 1).
@@ -126,19 +130,6 @@ def cross_fitted(samples: OutOfSample, *, own: str | None = None, resamples: int
         band=band, years=years, spread=None if len(names) == 1 else tuple(np.sqrt(variance).tolist()),
         own=None if mine is None else own,
     )  # fmt: skip
-
-
-def disk_samples(times: Any, calibrated: ArrayLike, observed: ArrayLike) -> OutOfSample:
-    """The full disk at each time of N region samples: P_FD = 1 − Π(1 − p), and whether a flare came anywhere on it.
-
-    `calibrated` (N,) are the regions' probabilities, `observed` (N,) the outcome of the whole disk, the same for all
-    samples of one time.
-    """
-    quiet = np.log1p(-np.asarray(calibrated, np.float64))
-    table = pd.DataFrame({"time": pd.DatetimeIndex(times), "observed": observed, "quiet": quiet})
-    disk = table.groupby("time").agg({"quiet": "sum", "observed": "max"}).reset_index()
-    p = -np.expm1(disk["quiet"].to_numpy())
-    return OutOfSample.of(disk["observed"].to_numpy(bool), p.astype(np.float32), disk["time"])
 
 
 def _information(x: Float64Array, at: Float64Array) -> Float64Array:

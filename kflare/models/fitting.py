@@ -19,7 +19,8 @@ from kflare.errors import DataError
 from kflare.flares.labels import LEAD_HOURS
 from kflare.io.arrays import AnyArray, BoolArray, Float32Array
 from kflare.models.calibration import Calibration, fit_calibration
-from kflare.models.cross_fitting import OutOfSample, cross_fitted, disk_samples
+from kflare.models.cross_fitting import OutOfSample, cross_fitted
+from kflare.models.disk_calibration import DiskCalibration, calibrate_disk, disk_samples
 from kflare.models.feature_scaling import FeatureScaling
 from kflare.models.registry import ModelSpec
 from kflare.models.training import TrainingRun
@@ -28,7 +29,6 @@ from kflare.verification.evaluation import Evaluation, evaluate
 
 OWN = "validation span"
 """Name of the network's own year among those of its calibration."""
-LEAST_DISK_EVENTS = 20
 """Days with and without an event that a calibration of P_FD takes at least: about ten for each of its two numbers."""
 
 
@@ -43,7 +43,7 @@ class FittedNetwork:
     evaluations: list[Evaluation]
     forecasts: pd.DataFrame  # `observed`, `probability`, `calibrated` and each baseline; the network's NaN in training
     scaling: FeatureScaling | None = None
-    disk_calibration: Calibration | None = None  # of P_FD, where enough forecasts of the full disk were at hand
+    disk_calibration: DiskCalibration | None = None  # of P_FD, where enough forecasts of the full disk were at hand
 
     @property
     def validation_score(self) -> float:
@@ -65,7 +65,7 @@ def calibrate_and_evaluate(
     probability: Callable[[BoolArray], Float32Array], *, baselines: dict[str, Float32Array],
     clusters: AnyArray | None, threshold: float | None = None, scaling: FeatureScaling | None = None,
     times: pd.Series | None = None, regions: AnyArray | None = None, disk: BoolArray | None = None,
-    others: OutOfSample | None = None
+    others: OutOfSample | None = None, counts: pd.DataFrame | None = None
 ) -> FittedNetwork:  # fmt: skip
     """Choose calibration and thresholds on the validation span, then look at the test span.
 
@@ -77,13 +77,14 @@ def calibrate_and_evaluate(
     With `times` (N,) and, unless they are of the full disk, `regions` (N,), the calibration has an interval and takes
     the years of the validation span together; with `others`, out-of-sample outputs of other networks of the same recipe
     before the test span, it is the fit to the validation span shrunk to all. `disk` (N,), whether a flare came anywhere
-    on the disk, calibrates P_FD too where at least `LEAST_DISK_EVENTS` days of the validation span have an event.
+    on the disk, calibrates P_FD too where at least `LEAST_DISK_EVENTS` days of the validation span have an event, by
+    `counts` (N, k) of the disk's flares before as well.
     """
     valid = split.validation
     forecast = np.full(len(observed), np.nan, np.float32)
     forecast[valid] = probability(valid)
     calibration = fit_calibration(observed[valid], forecast[valid])
-    of_disk: Calibration | None = None
+    of_disk: DiskCalibration | None = None
     if times is not None:
         within = None if regions is None else regions[valid]
         seen = OutOfSample.of(observed[valid], forecast[valid], times[valid], regions=within)
@@ -93,7 +94,8 @@ def calibrate_and_evaluate(
             seen = replace(seen, year=np.full(len(seen.year), OWN))
             calibration = cross_fitted(OutOfSample.joined([seen, others]), own=OWN)
         if disk is not None:
-            of_disk = calibrate_disk(disk_samples(times[valid], calibration(forecast[valid]), disk[valid]))
+            before = None if counts is None else counts[valid]
+            of_disk = calibrate_disk(*disk_samples(times[valid], calibration(forecast[valid]), disk[valid], before))
     if threshold is None:
         thresholds = {"network": best_threshold(observed[valid], forecast[valid])[0], "network at 50 %": 0.5}
         thresholds |= {name: best_threshold(observed[valid], other[valid])[0] for name, other in baselines.items()}
@@ -116,12 +118,6 @@ def calibrate_and_evaluate(
         forecasts = forecasts.assign(**{f"{name}, calibrated": p for name, p in frequencies.items()})
     least = float(thresholds["network"])
     return FittedNetwork(model, run, calibration, least, scores, forecasts, scaling, of_disk)
-
-
-def calibrate_disk(samples: OutOfSample) -> Calibration | None:
-    """Calibration of P_FD; None where fewer than `LEAST_DISK_EVENTS` days have an event, or none has not."""
-    days = [len(np.unique(samples.window[samples.observed == outcome])) for outcome in (True, False)]
-    return cross_fitted(samples) if min(days) >= LEAST_DISK_EVENTS else None
 
 
 def model_metadata(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kflare.datasets.history import DISK_HISTORY
 from kflare.datasets.pipelines import table_dataset
 from kflare.datasets.region_features import features_of
 from kflare.datasets.region_samples import samples_of_region_table, samples_of_sharp
@@ -105,9 +106,14 @@ def fit_region_network(
 
     return calibrate_and_evaluate(
         model, run, observed, split, probability, baselines={"logistic regression": regression(inputs)},
-        clusters=clusters, scaling=scaling, disk=disk, regions=clusters,
+        clusters=clusters, scaling=scaling, disk=disk, regions=clusters, counts=disk_counts(table, scaling.names),
         times=None if clusters is None else table["time"],
     )  # fmt: skip
+
+
+def disk_counts(table: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame | None:
+    """Flares of the disk before each row, by which P_FD is calibrated; None where a model does not take them all."""
+    return table[list(DISK_HISTORY)] if set(DISK_HISTORY) <= set(features) else None
 
 
 def publish_region_model(
@@ -135,7 +141,8 @@ def publish_region_model(
     export = partial(export_region_model, fitted.model, scaling=scaling, **calibrations)
     cases: list[SignatureCase] = [("serving_default", inputs, expected)]
     if disk is not None:
-        combined = np.array([0.01, 0.2, 0.9], np.float32)
-        cases.append((DISK, {"combined": combined}, {name: p.numpy() for name, p in disk.outputs(combined).items()}))
+        asked = {"combined": np.array([0.01, 0.2, 0.9, 0.2], np.float32)}
+        asked |= {name: np.array([0, 3, 50, np.nan], np.float32) for name in disk.weights or ()}
+        cases.append((DISK, asked, disk.of(asked["combined"], asked)))
     contents = {**metadata, "features": scaling.as_json()}
     return publish_version(root, name, export=export, cases=cases, metadata=contents, documents=documents)

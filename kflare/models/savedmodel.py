@@ -16,6 +16,7 @@ from kflare.datasets.preprocessing import bytes_to_gauss, fill_and_scale, mask_s
 from kflare.errors import ModelError
 from kflare.io.arrays import AnyArray
 from kflare.models.calibration import Calibration, never_certain
+from kflare.models.disk_calibration import DiskCalibration
 from kflare.models.feature_scaling import FeatureScaling
 from kflare.models.registry import BYTE_RANGE, DISK
 
@@ -94,14 +95,15 @@ def _one_by_one(network: Attribute, images: tf.Tensor) -> dict[str, tf.Tensor]:
 
 def export_region_model(
     model: keras.Model, directory: Path, *, scaling: FeatureScaling, calibration: Calibration,
-    disk_calibration: Calibration | None = None
+    disk_calibration: DiskCalibration | None = None
 ) -> None:  # fmt: skip
     """Write the signature of a region model: one float32 (N,) input per feature, by name, NaN = not measured.
 
     Of a row of which nothing was measured the network would tell its answer to the training mean: it gets NaN. The
     model takes standardised features (N, n) to probabilities (N, 2); the directory must not exist. With a
-    `disk_calibration` a second signature, `DISK`, takes P_FD of the regions' calibrated probabilities, (N,), to that of
-    the full disk with its interval.
+    `disk_calibration` a second signature, `DISK`, takes P_FD of the regions' calibrated probabilities, `combined` (N,),
+    and the counts of flares that it is calibrated by, (N,) by the features' names, to that of the full disk with its
+    interval.
     """
     specs = {name: tf.TensorSpec((None,), tf.float32, name=name) for name in scaling.names}
 
@@ -117,10 +119,11 @@ def export_region_model(
 
     signatures = {"serving_default": serving_default}
     if disk_calibration is not None:
+        asked = ("combined", *(disk_calibration.weights or ()))
 
-        @tf.function(input_signature=[tf.TensorSpec((None,), tf.float32, name="combined")])
-        def full_disk(combined: tf.Tensor) -> dict[str, tf.Tensor]:
-            return disk_calibration.outputs(combined)
+        @tf.function(input_signature=[{name: tf.TensorSpec((None,), tf.float32, name=name) for name in asked}])
+        def full_disk(given: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            return disk_calibration.outputs(given["combined"], given)
 
         signatures[DISK] = full_disk
     write_signatures(signatures, directory)

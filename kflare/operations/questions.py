@@ -63,7 +63,7 @@ def ask_regions(
         try:
             reply = client.predict_regions(model, table[["time", "region", *names]], version=label)
             probabilities = _probabilities(reply.outputs)  # DataError of a row without a forecast
-            disk = full_disks(client, reply, table["time"])
+            disk = full_disks(client, reply, table)
             if len(disk) == 1:
                 answers.full_disk[model_spec(model).event] = _probabilities(disk)[0]
         except (DataError, ServingError) as error:

@@ -11,7 +11,7 @@ from scipy.special import expit, logit
 
 from kflare.errors import DataError, SettingError
 from kflare.models.calibration import fit_calibration
-from kflare.models.cross_fitting import OutOfSample, cross_fitted, disk_samples
+from kflare.models.cross_fitting import OutOfSample, cross_fitted
 
 DAYS = pd.date_range("2012-01-01", "2014-12-31", freq="D", tz="UTC")
 
@@ -141,14 +141,6 @@ def test_the_interval_contains_the_point_and_rises_with_it(seed, years, own, p):
     wanted = [ends[0], fitted.slope * x + fitted.offset, ends[1]]
     for line, found in zip(wanted, (low, point, high), strict=True):
         np.testing.assert_allclose(found, np.clip(expit(line), fitted.lowest, 1 - fitted.lowest), rtol=2e-3, atol=1e-6)
-
-
-def test_the_regions_of_a_time_are_combined_for_the_disk():
-    times = pd.to_datetime(["2012-01-01T00:00Z", "2012-01-01T00:00Z", "2012-01-02T00:00Z"])
-    disk = disk_samples(times, [0.5, 0.2, 0.1], [True, True, False])
-    np.testing.assert_allclose(disk.probability, [1 - 0.5 * 0.8, 0.1], rtol=1e-6)
-    assert disk.observed.tolist() == [True, False]
-    assert disk.year.tolist() == ["2012", "2012"]
 
 
 def test_an_unknown_output_calibrates_nothing():

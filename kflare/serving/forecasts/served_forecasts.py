@@ -185,25 +185,30 @@ def forecast_regions(client: Client, table: pd.DataFrame, models: Sequence[str])
         versions[model] = reply.version
         for name in (*_chances(reply), "imputed"):
             rows[f"{event_of(model)} {name}"] = reply.outputs[name]
-        disks.append(full_disks(client, reply, rows["time"]).add_prefix(f"{event_of(model)} "))
+        disks.append(full_disks(client, reply, table).add_prefix(f"{event_of(model)} "))
     return ServedForecasts(rows, pd.concat(disks, axis=1).reset_index(), versions)
 
 
-def full_disks(client: Client, reply: Reply, times: pd.Series) -> pd.DataFrame:
-    """The full disk at each of the `times` (N,), sorted, of the N rows that a region model answered.
+def full_disks(client: Client, reply: Reply, rows: pd.DataFrame) -> pd.DataFrame:
+    """The full disk at each `time`, sorted, of the N `rows` that a region model answered, with the features asked.
 
     `probability`, `calibrated` and, where the version has them, the ends of its interval are combined alike by
     `full_disk_probability`: regions share one calibration, so its error moves all of them to one side. A version that
-    has calibrated P_FD by itself gives its own `calibrated` and interval. NaN where a region has no forecast: without
-    it the disk would look quieter than it is.
+    has calibrated P_FD by itself gives its own `calibrated` and interval, by the disk's flares before where all rows of
+    the time tell the same. NaN where a region has no forecast: without it the disk would look quieter than it is.
     """
     table = pd.DataFrame({name: reply.outputs[name] for name in _chances(reply)}, dtype=float)
-    by_time = table.groupby(times.rename("time").reset_index(drop=True))
+    rows = rows.reset_index(drop=True)
+    by_time = table.groupby(rows["time"])
     disk = by_time.agg(lambda p: full_disk_probability(p) if p.notna().all() else np.nan)
     known = disk["calibrated"].notna().to_numpy()
-    if known.any() and DISK in client.metadata(reply.model, version=reply.version).inputs:
-        combined = {"combined": disk["calibrated"].to_numpy(np.float32)[known]}
-        own = client.predict(reply.model, combined, signature=DISK, version=reply.version).outputs
+    inputs = client.metadata(reply.model, version=reply.version).inputs.get(DISK) if known.any() else None
+    if inputs is not None:
+        counts = rows[[name for name in inputs if name != "combined"]].groupby(rows["time"])
+        told = counts.first().where(counts.nunique(dropna=False).eq(1)).astype(np.float32)
+        asked = {name: told.loc[known, name].to_numpy() for name in told}
+        asked["combined"] = disk["calibrated"].to_numpy(np.float32)[known]
+        own = client.predict(reply.model, asked, signature=DISK, version=reply.version).outputs
         for name in own:
             disk.loc[known, name] = own[name].astype(float)
     return disk

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kflare.datasets.history import DISK_HISTORY
 from kflare.models.publish import METADATA
 from kflare.operations.forecast import Forecast, MarkBounds, ModelUse
 from kflare.operations.publish.verification import record_sections
@@ -29,6 +30,7 @@ def disk() -> pd.DataFrame:
             "score": combined**0.2,
             "combined": combined,
             "observed": random.random(len(time)) < combined / 2,
+            **{name: random.poisson(2, len(time)).astype(float) for name in DISK_HISTORY},
         }
     )
 
@@ -69,3 +71,6 @@ def test_the_page_reads_what_the_tool_writes(
         assert rate == pytest.approx(100 * days["observed"].mean(), abs=1)
         assert mean == pytest.approx(100 * days["calibrated"].mean(), abs=1)
     assert "1096 days of 2012, 2013, 2014" in section.text
+    # The made-up flares before tell nothing, and without the regions nothing is known.
+    assert record["bss"]["regions alone"] == pytest.approx(record["bss"]["regions and flares before"], abs=0.01)
+    assert abs(record["bss"]["flares before alone"]) < 0.01 < record["bss"]["regions alone"]

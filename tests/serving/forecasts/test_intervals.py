@@ -10,8 +10,9 @@ import pytest
 from kflare.models.calibration import Calibration, fit_calibration
 from kflare.models.cross_fitting import OutOfSample, cross_fitted
 from kflare.models.defn import build_defn
+from kflare.models.disk_calibration import calibrate_disk
 from kflare.models.feature_scaling import fit_scaling
-from kflare.models.fitting import FittedNetwork, calibrate_disk
+from kflare.models.fitting import FittedNetwork
 from kflare.models.known_answer import known_answer
 from kflare.models.region_models import publish_region_model
 from kflare.models.training import TrainingRun
@@ -80,7 +81,7 @@ def test_both_versions_answer_with_what_they_have(client, fitted):
         assert disk["C+ probability"] == pytest.approx(full_disk_probability(own["C+ probability"]))
         # Its own calibration of 1 - prod(1 - calibrated).
         combined = np.array([full_disk_probability(own["C+ calibrated"])], np.float32)
-        wanted = fitted.disk_calibration.outputs(combined)
+        wanted = fitted.disk_calibration.of(combined, {})
         for name, value in wanted.items():
             assert disk[f"C+ {name}"] == pytest.approx(float(value[0]), rel=1e-5)
     plain = json.loads(json.dumps(result.as_json()))
@@ -116,6 +117,26 @@ def test_the_known_answer_is_of_the_network_and_not_of_a_calibration_alone(model
         "probability", "probabilities", "calibrated", "calibrated_lower", "calibrated_upper",
     }  # fmt: skip
     assert set(known_answer(models / "defn-m" / "1")) == {"probability", "probabilities", "calibrated"}
+
+
+def test_the_disk_is_calibrated_by_the_flares_before_where_they_are_known_and_agree(fitted, tmp_path):
+    times = pd.date_range("2012-01-01", "2014-12-31", freq="D", tz="UTC")
+    rng = np.random.default_rng(5)
+    p, counts = rng.uniform(0.01, 0.99, len(times)), pd.DataFrame({"diskC7d": rng.poisson(3, len(times))}, dtype=float)
+    samples = OutOfSample.of(rng.random(len(p)) < p * counts["diskC7d"].to_numpy() / 10, p, times)
+    disk = calibrate_disk(samples, counts)
+    rows = table(times[:3], 2).assign(diskC7d=[9.0, 9.0, 9.0, np.nan, 9.0, 8.0])
+    names = [*NAMES, "diskC7d"]
+    scaling = fit_scaling(table(times[:40], 1).assign(diskC7d=range(40)), features_named(names))
+    one = replace(fitted, model=build_defn(len(names)), scaling=scaling, disk_calibration=disk)
+    publish_region_model(one, tmp_path, "defn-c", example=rows, metadata={"class": "C+"})
+    with Server(folder=tmp_path, port=0) as running, Client(running.address) as client:
+        told = forecast_regions(client, rows, ["defn-c"])
+    combined = told.rows.groupby("time")["C+ calibrated"].agg(full_disk_probability).to_numpy(np.float32)
+    wanted = disk.of(combined, {"diskC7d": np.array([9, np.nan, np.nan], np.float32)})
+    for name, values in wanted.items():
+        np.testing.assert_allclose(told.disk[f"C+ {name}"], values, rtol=1e-5)
+    assert told.disk["C+ calibrated"][0] != pytest.approx(disk.alone(combined[:1]).numpy()[0], rel=1e-2)
 
 
 def test_few_days_with_an_event_calibrate_no_disk():
