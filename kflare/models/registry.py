@@ -22,7 +22,7 @@ INTERVAL = ("calibrated_lower", "calibrated_upper")
 """Outputs beside `calibrated`, its interval; older versions have none."""
 
 DISK = "full_disk"
-"""Signature of a region model that calibrates P_FD, `combined`; older versions have none."""
+"""Signature of a region model that calibrates P_FD, `combined`, and may ask for flares before; older ones have none."""
 
 BYTE_RANGE = "byte_range"
 """Signature of an image model, its input and its output: the scale of the 8-bit images that it learnt from, where there
