@@ -94,6 +94,14 @@ def power_law_index(flux: ArrayLike, *, smallest: float, usual: float = _USUAL_I
     return 1 + (len(sizes) + weight) / logarithms if logarithms > 0 else usual
 
 
+def probability_of_larger(probability: float, index: float, *, ratio: float) -> float:
+    """Of a flare `ratio` times as large as those of this probability: 1 − (1 − P)^(ratio^(1 − γ)), index γ.
+
+    Wheatland (2004): a Poisson process whose rate λ above a flux is λ (S2/S1)^(1 − γ) above another.
+    """
+    return float(-np.expm1(np.log1p(-min(probability, 1 - 1e-9)) * ratio ** (1 - index)))
+
+
 def last_block(events: ArrayLike, *, begin: float, now: float) -> tuple[int, float]:
     """Find the Bayesian block that reaches to `now`, the last stretch of constant rate: its events and its begin.
 

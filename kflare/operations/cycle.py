@@ -21,7 +21,7 @@ from kflare.errors import DataError, KflareError, LedgerError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.region_numbers import unassigned_note
 from kflare.models.baselines import disk_climatology
-from kflare.models.event_statistics import event_statistics
+from kflare.models.event_statistics import event_statistics, probability_of_larger
 from kflare.operations.clock import clock_behind, clock_doubt, late_remark, next_issue, record_missed
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import (
@@ -257,9 +257,22 @@ def _complete(draft: _Draft, issue: datetime, flares: FlareList | None, settings
         return
     draft.full_disk = {**draft.full_disk, **{name: probability[name] for name in absent}}
     draft.remarks += [f"class X and above is from {rung}, as no network is taught so rare an event"] * ("X" in absent)
+    if "X" in absent and rung == EVENT_STATISTICS and flares is not None and draft.regions:
+        index = event_statistics(flares, issue, "X").index
+        draft.regions = tuple(replace(one, probability=_with_x(one.probability, index)) for one in draft.regions)
+        draft.remarks.append("class X and above of a region is statistics too, from its class M and the year's flares")
     if silent := [name for name in absent if name != "X"]:
         draft.rung = max(draft.rung, rung, key=RUNGS.index)
         draft.reasons.append(f"class {', '.join(silent)} and above is from {rung}, as no model for it answered")
+
+
+def _with_x(known: Mapping[str, Probability], index: float) -> Mapping[str, Probability]:
+    """With a region's X from its calibrated P(≥ M), by the power law that the disk's X has; unknown without that."""
+    if (one := known.get("M")) is None or one.calibrated is None:
+        return known
+    ends = (one.calibrated, one.calibrated_lower, one.calibrated_upper)
+    found = [None if p is None else probability_of_larger(p, index, ratio=10) for p in ends]
+    return {**known, "X": Probability.of(None, *found)}
 
 
 def _fallback(

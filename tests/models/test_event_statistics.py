@@ -17,6 +17,7 @@ from kflare.models.event_statistics import (
     event_statistics,
     last_block,
     power_law_index,
+    probability_of_larger,
     region_event_statistics,
 )
 from kflare.verification.probabilistic import brier_skill_score
@@ -128,6 +129,19 @@ def test_index_is_the_maximum_likelihood_and_can_be_pooled():
     assert power_law_index([], smallest=1.0, usual=1.9) == 1.9
     # Ten flares' worth of 2.0 (Σ ln = 10) and one of s = S1: 1 + 11/10.
     assert power_law_index([1.0], smallest=1.0, usual=2.0, weight=10) == pytest.approx(2.1)
+
+
+def test_larger_flares_are_rarer_by_the_power_law():
+    # Of flares with index 2 a tenth reach ten times the flux: two days in ten thousand without one in a thousand.
+    assert probability_of_larger(1 - 0.9999**10, 2.0, ratio=10) == pytest.approx(1e-4)
+    assert probability_of_larger(0.2, 1.0, ratio=10) == pytest.approx(0.2)
+    assert 0.7 < probability_of_larger(1.0, 2.2, ratio=10) < 1
+    # Simulated: windows of 20 flares on average above 1, of index 1.8; those above 3, and above 30.
+    random = np.random.default_rng(3)
+    counts = random.poisson(20, size=20_000)
+    largest = np.array([(1 - random.random(count)).min(initial=1) for count in counts]) ** (-1 / 0.8)
+    of_small, of_large = (float((largest >= size).mean()) for size in (30, 300))
+    assert probability_of_larger(of_small, 1.8, ratio=10) == pytest.approx(of_large, abs=0.01)
 
 
 def test_a_record_without_flares_forecasts_little_but_not_nothing():

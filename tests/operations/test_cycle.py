@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 from kflare.commands import forecast as command
+from kflare.models.event_statistics import event_statistics
 from kflare.operations.event_log import EventLog
 from kflare.operations.forecast import Forecast, Outage
 from kflare.operations.inputs import _EARLIER
@@ -386,12 +387,39 @@ def test_x_flares_are_forecast_from_statistics_beside_the_networks(
     assert cycle.full_disk["M"].network is not None
     assert cycle.full_disk["X"].network is None
     assert 0 < cycle.full_disk["X"].calibrated < 0.5
-    assert all("X" not in region.probability for region in cycle.regions)
+    # Regions: of flares of M a share of 10^(1 - γ) reach X, γ being that of the disk's X. No X where M is not known.
+    index = event_statistics(sun.flares, ISSUE, "X").index
+    assert "class X and above of a region is statistics too, from its class M and the year's flares" in cycle.remarks
+    rated = [region.probability for region in cycle.regions if "M" in region.probability]
+    assert rated
+    assert [one["X"].network for one in rated] == [None] * len(rated)
+    for one in rated:
+        for name in ("calibrated", "calibrated_lower", "calibrated_upper"):
+            known = getattr(one["M"], name)
+            expected = None if known is None else pytest.approx(1 - (1 - known) ** (10 ** (1 - index)), rel=1e-6)
+            assert getattr(one["X"], name) == expected
+    assert all("X" not in region.probability for region in cycle.regions if "M" not in region.probability)
     with Ledger(office.settings.ledger.url, begin=False) as ledger:
         ledger.record_flares(sun.flares, since=ISSUE - DAY, until=ISSUE + 3 * DAY, source="test")
-    frame, _, event = table_to_verify(office.settings.ledger.url, "X", regions=False)
-    assert event == "≥X1.0 flares"
-    assert set(frame["method"]) == {"kflare", "kflare (calibrated)"}
+        kept = ledger.cycle(ISSUE)
+    assert isinstance(kept, Forecast)
+    assert [one.probability for one in kept.regions] == [one.probability for one in cycle.regions]
+    for regions, count in ((False, 1), (True, len(rated))):
+        frame, _, event = table_to_verify(office.settings.ledger.url, "X", regions=regions)
+        assert event == "≥X1.0 flares"
+        assert frame["method"].value_counts().to_dict() == {"kflare": count, "kflare (calibrated)": count}
+
+
+def test_regions_have_no_x_that_is_not_known(world: World, office: Office) -> None:
+    """Without the network for M, or where event statistics are not allowed."""
+    world.observe(ISSUE - HOUR)
+    settings = office.settings
+    office.settings = replace(settings, server=replace(settings.server, region_models=("defn-c",)))
+    assert {name for one in office.forecast().regions for name in one.probability} == {"C"}
+    office.settings = replace(settings, rungs=("all features", "imputed", "magnetogram only"))
+    later = office.forecast(ISSUE + HOUR)
+    assert "X" not in later.full_disk
+    assert {name for one in later.regions for name in one.probability} == {"C", "M"}
 
 
 def test_no_region_numbers_in_the_flare_lists_is_not_no_flares(world: World, office: Office, tmp_path: Path) -> None:
