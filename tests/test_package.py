@@ -36,6 +36,16 @@ def test_metadata_is_read_from_setup_cfg():
     assert "two commands" in (metadata.get("Description") or metadata.get_payload()).lower()
 
 
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="elsewhere TensorFlow decides")
+@pytest.mark.parametrize(("set_before", "expected"), [(None, "1"), ("0", "0")])
+def test_training_takes_onednn_on_every_processor_unless_told_otherwise(set_before, expected):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    environment |= {} if set_before is None else {"TF_ENABLE_ONEDNN_OPTS": set_before}
+    ask = "import os, sys, kflare.commands.fit; print(os.environ['TF_ENABLE_ONEDNN_OPTS'], 'tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", ask], env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == [expected, "False"]  # TensorFlow, which reads it, comes later
+
+
 def test_package_data_is_found():
     from kflare.regions.feature_table import feature_set
 
