@@ -331,6 +331,8 @@ def show(row: Row, told: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def several(values: dict[str, float], scale: float, digits: int | None = None) -> str:
     """The middle with its range."""
     middle, low, high = (scale * values[name] for name in ("median", "min", "max"))
+    if middle and middle < 0.1:
+        return f"{middle:.2g} ({low:.2g}–{high:.2g})"
     if digits is None:
         digits = 0 if middle >= 1000 else 1 if middle >= 10 else 3
     return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"

@@ -12,10 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import bench_ledger
-import bench_lists
-import bench_serving
-import bench_verification
 import numpy as np
 from benchmark import Row, Timed
 from PIL import Image
@@ -43,6 +39,10 @@ def prepare(folder: Path) -> None:
         field += 90 * np.exp(-((x - number) ** 2 + (y - 50) ** 2) / 200)
         seen = np.where(np.hypot(x, y) < 160, field.clip(1, 255), 0).astype(np.uint8)
         Image.fromarray(seen).save(folder / f"{number}.png")
+
+
+def nothing(_: Path) -> None:
+    """What these rows need they make, and keep in the folder."""
 
 
 def images(folder: Path, count: int) -> Timed:
@@ -99,6 +99,8 @@ def attributed(folder: Path, count: int) -> Timed:
 
 def asked(_: Path, count: int) -> Timed:
     """Rows in requests of 1000 to a server of their own, which does not count."""
+    import bench_serving
+
     from kflare.serving import Client
 
     server = bench_serving.Served()
@@ -119,6 +121,8 @@ def answered(_: Path, count: int) -> Timed:
 
 
 def listed(folder: Path, count: int) -> Timed:
+    import bench_lists
+
     from kflare.flares.repairing import read_flares
 
     logging.disable(logging.WARNING)
@@ -129,11 +133,15 @@ def listed(folder: Path, count: int) -> Timed:
 
 
 def resampled(_: Path, count: int) -> Timed:
+    import bench_verification
+
     timed = bench_verification.ours(_, event="C", resamples=1000, samples=count, days=max(count // 86, 2))
     return Timed(timed.run, per=count / 1000)
 
 
 def published(folder: Path, count: int) -> Timed:
+    import bench_ledger
+
     return bench_ledger.command(folder, "--publish", years=count / 365.25 / 4, hours=6)
 
 
@@ -150,9 +158,9 @@ ROWS = [
     *rows("rows-client", "rows asked, the client", asked, (1000, 10_000, 100_000, 1_000_000), "thousand rows"),
     *rows("rows-server", "rows asked, the server", answered, (1000, 10_000, 100_000, 1_000_000), "thousand rows"),
     *rows("ledger", "cycles in the ledger, `forecast --publish`", published, (100, 1000, 10_000), "command",
-          bench_ledger.prepare),
+          nothing),
     *rows("flares", "flares of a list read", listed, (100, 1000, 10_000, 100_000, 300_000), "thousand flares",
-          bench_lists.prepare),
+          nothing),
     *rows("verified", "forecasts verified, 1000 resamples", resampled, (1000, 10_000, 100_000, 1_000_000),
           "thousand rows"),
 ]  # fmt: skip

@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,10 @@ def peak_mb(apart: Collection[int] = ()) -> float:
 
 
 def _children(apart: Collection[int]) -> list[str]:
-    found = [child for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()]
+    found: list[str] = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # a thread that has ended meanwhile
+            found += (task / "children").read_text(encoding="ascii").split()
     return [child for child in found if int(child) not in apart]
 
 

@@ -30,7 +30,8 @@ def _memory(axes: Any, told: Sequence[dict[str, Any]]) -> None:
         lines.setdefault(name.replace("-", ", "), []).append((int(count), one["peak_mb"]))
     for number, (name, points) in enumerate(lines.items()):
         axes.plot(*zip(*sorted(points), strict=True), "osD^vPX"[number % 7] + "-", label=name, ms=5)
-    axes.set(xscale="log", xlabel="images, rows, cycles", ylabel="peak memory (MB)", ylim=(0, None))
+    axes.set(xscale="log", xlabel="images, rows, cycles", ylabel="peak memory (MB)")
+    axes.set_ylim(0, 1.1 * max(one["peak_mb"] for one in told))
     axes.grid(alpha=0.3)
     axes.figure.legend(loc="outside right upper", frameon=False)
 
