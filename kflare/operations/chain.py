@@ -31,8 +31,7 @@ _POSTGRESQL_TRIGGERS: Final = """
     WHERE pg_table_is_visible(tgrelid) AND tgenabled IN ('O', 'A') AND tgqual IS NULL AND tgattr = ''
 """
 _OF_CYCLE: Final = (
-    schema.cycles, schema.regions, schema.probabilities, schema.features, schema.measured, schema.models,
-    schema.inputs,
+    schema.cycles, schema.regions, schema.probabilities, schema.measured, schema.models, schema.inputs
 )  # fmt: skip
 _TABLES: Final = {"cycle": _OF_CYCLE, "missed": (schema.missed,)}
 _IDS: Final = (schema.coverage.c.coverage_id, schema.flares.c.flare_id)
@@ -96,8 +95,8 @@ def _raw(table: Any) -> "Select[*tuple[Any, ...]]":
     return select(*(type_coerce(column, NULLTYPE) for column in table.columns))
 
 
-def refuse_changes(tables: Iterable[str], *, events: Iterable[str] = _EVENTS) -> None:
-    """Triggers that refuse every UPDATE, DELETE and (PostgreSQL) TRUNCATE; SQLite has one for each of `events`."""
+def refuse_changes(tables: Iterable[str]) -> None:
+    """Triggers that refuse every UPDATE, DELETE and (PostgreSQL) TRUNCATE."""
     from alembic import op
 
     if op.get_bind().dialect.name == "postgresql":
@@ -107,7 +106,7 @@ def refuse_changes(tables: Iterable[str], *, events: Iterable[str] = _EVENTS) ->
             op.execute(f"CREATE TRIGGER {table}_append_only {moment} EXECUTE FUNCTION kflare_append_only()")
     else:
         for table in tables:
-            for event in events:
+            for event in _EVENTS:
                 op.execute(_refuse_event(table, event))
 
 

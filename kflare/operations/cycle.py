@@ -78,13 +78,8 @@ def run_cycle(
     or recorded after `now` is an error, unless the `past` is meant; then the forecast says that it was made up for.
     Another Sun than ours is seen by `observe`, as by `fetch_inputs`, and no archive is asked.
 
-    Raises
-    ------
-    SettingError
-        The ledger cannot be read, or a folder not be used. Inputs and models that fail do not raise: the forecast rests
-        on less.
-    DataError
-        The clock cannot be right.
+    SettingError: the ledger cannot be read, or a folder not be used. DataError: the clock cannot be right. Inputs and
+    models that fail do not raise: the forecast rests on less.
     """
     last, proven = ledger.last_run(), ledger.last_observed()
     newest = newest_measurement(settings) if observe is None else None

@@ -219,8 +219,8 @@ def _revisions(connection: Connection) -> tuple[str | None, str]:
     return found, max(path.name for path in _MIGRATIONS.glob("versions/*.py")).partition("_")[0]
 
 
-def upgrade_schema(connection: Connection, revision: str = "head") -> None:
-    """Run the migrations up to a revision."""
+def upgrade_schema(connection: Connection) -> None:
+    """Run the migrations."""
     from alembic import command  # late: a monitor asks often, and changes nothing
     from alembic.config import Config
 
@@ -228,7 +228,7 @@ def upgrade_schema(connection: Connection, revision: str = "head") -> None:
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
     upgrade: Callable[[Config, str], None] = command.upgrade
-    upgrade(config, revision)
+    upgrade(config, "head")
 
 
 def shown_url(url: str | URL) -> str:

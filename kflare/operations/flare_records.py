@@ -13,18 +13,15 @@ import pandas as pd
 from sqlalchemy import Connection, Row, insert, select
 
 from kflare.errors import DataError
-from kflare.flares.catalogue import FlareList, class_fluxes, irradiance_classes
+from kflare.flares.catalogue import FlareList, class_fluxes
 from kflare.flares.labels import reaches
 from kflare.io.arrays import BoolArray
 from kflare.operations import schema
-from kflare.sun.goes_scale import GOES_16_PRIMARY
 from kflare.sun.times import microseconds
 
 _Key = tuple[datetime, int]  # start and ordinal
 _VALUES = ("peak", "end", "goes_class", "noaa")
-# Behind the source of flares of before GOES-16 on today's scale: older versions of kflare recorded classes as listed.
 _LONG_AGO: Final = datetime(1900, 1, 1, tzinfo=UTC)
-_TODAYS: Final = " (irradiance)"
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ def record_flares(
     if since >= until:
         raise DataError(f"`since` must come before `until`, got {since} and {until}")
     known = _newest(connection, since, until, None)
-    listed = _listed(flares, since, until)
+    listed = _listed(flares.as_irradiance(), since, until)
     counts = {"new": 0, "changed": 0, "withdrawn": 0}
     rows = []
     for key in dict.fromkeys((*listed, *known)):
@@ -70,9 +67,8 @@ def record_flares(
             continue
         counts["new" if before is None else "changed" if key in listed else "withdrawn"] += 1
         start, ordinal = key
-        marked = source + _TODAYS if start < GOES_16_PRIMARY and flares.scale == "irradiance" else source
         revision = 1 if before is None else before.revision + 1
-        version = {"start": start, "ordinal": ordinal, "revision": revision, "source": marked, "recorded": recorded}
+        version = {"start": start, "ordinal": ordinal, "revision": revision, "source": source, "recorded": recorded}
         rows.append(version | values)
     if rows:
         connection.execute(insert(schema.flares), rows)
@@ -89,8 +85,6 @@ def current_flares(connection: Connection, since: datetime, until: datetime, *, 
     for name in ("start", "peak", "end"):
         table[name] = pd.to_datetime(table[name], utc=True).astype("datetime64[us, UTC]")
     table["noaa"] = table["noaa"].astype("Int64")
-    listed = pd.Series([row.start < GOES_16_PRIMARY and not row.source.endswith(_TODAYS) for row in rows], dtype=bool)
-    table["goes_class"] = table["goes_class"].mask(listed, irradiance_classes(table["goes_class"].astype("str")))
     table.insert(4, "flux", class_fluxes(table["goes_class"].astype("str")))
     spans = schema.coverage
     asked = select(spans.c.since, spans.c.until).where(spans.c.until > since, spans.c.since < until)

@@ -29,13 +29,9 @@ UNDATED: Final = ("goes_flares", "goes_events", "noaa_regions", "swpc_probabilit
 class Ledger:
     """An open ledger, by SQLAlchemy URL of SQLite or PostgreSQL; an empty database is given the tables.
 
-    Raises
-    ------
-    SettingError
-        The database cannot be used, or is of another version of kflare.
-    LedgerError
-        It does not answer, is locked, full or damaged, now or in any method: what waits for it can be tried again. Or
-        there is none, or a link to none, and none is to `begin`.
+    SettingError: the database cannot be used, or is of another version of kflare. LedgerError: it does not answer, is
+    locked, full or damaged, now or in any method: what waits for it can be tried again; or there is none, or a link to
+    none, and none is to `begin`.
     """
 
     def __init__(self, url: str, *, begin: bool = True) -> None:
@@ -57,16 +53,8 @@ class Ledger:
     ) -> bool:  # fmt: skip
         """Append one cycle, wholly or not at all; False if there is one of this issue time that was run.
 
-        Parameters
-        ----------
-        cycle : Forecast or Outage
-            What the issue time ended with.
-        features : DataFrame, optional
-            Index: region number; columns: feature names; float64, NaN = not measured.
-        tracker : mapping, optional
-            State of the region tracker after this cycle, plain data.
-        recorded : datetime.datetime, optional
-            The present, aware.
+        `features` have a row per region number and a column per feature, float64, NaN = not measured; `tracker` is the
+        state of the region tracker after this cycle, plain data; `recorded` the present, aware.
         """
         recorded = recorded or datetime.now(UTC)
         with self._appending(cycle, self.was_run) as connection:
@@ -165,10 +153,7 @@ class Ledger:
     def features(self, since: datetime, until: datetime) -> "pd.DataFrame":
         """What was measured on the regions of past cycles, observed (aware) at since <= data_time <= until.
 
-        Returns
-        -------
-        DataFrame
-            One row per region and time: `time` (UTC), `region`, `noaa` (tuple of int), and a column per feature.
+        One row per region and time: `time` (UTC), `region`, `noaa` (tuple of int), and a column per feature.
         """
         from kflare.operations.ledger_tables import features_table
 
@@ -177,11 +162,8 @@ class Ledger:
     def probabilities(self, since: datetime, until: datetime, *, regions: bool = True) -> "pd.DataFrame":
         """Those of the forecasts issued in since <= issue < until (aware), or without those of their `regions`.
 
-        Returns
-        -------
-        DataFrame
-            In the order of the forecasts: `time` (issue), `window_start`, `window_end` (UTC), `region`, `method`,
-            `threshold`, `probability` and `calibrated` (NaN = not known) as of `kflare.operations.outcomes`.
+        In the order of the forecasts: `time` (issue), `window_start`, `window_end` (UTC), `region`, `method`,
+        `threshold`, `probability` and `calibrated` (NaN = not known) as of `kflare.operations.outcomes`.
         """
         from kflare.operations.ledger_tables import probabilities_table
 
@@ -190,10 +172,7 @@ class Ledger:
     def noaa_numbers(self, until: datetime | None = None, *, regions: Sequence[str] | None = None) -> "pd.DataFrame":
         """The NOAA numbers that forecasts gave the regions, or those named, of observations up to a time if given.
 
-        Returns
-        -------
-        DataFrame
-            `time` (UTC, of the first observation with it), `region` (its persistent name), `noaa` (Int64).
+        Columns: `time` (UTC, of the first observation with it), `region` (its persistent name), `noaa` (Int64).
         """
         from kflare.operations.ledger_tables import noaa_numbers_table
 

@@ -20,7 +20,7 @@ _METHODS: Final = {FULL_DISK: "kflare", "cnn": "cnn", "swpc": "SWPC", "region": 
 
 def features_table(ask: _Ask, since: datetime, until: datetime) -> pd.DataFrame:
     """See `Ledger.features`."""
-    cycles, regions, listed, measured = schema.cycles, schema.regions, schema.features, schema.measured
+    cycles, regions, measured = schema.cycles, schema.regions, schema.measured
 
     def of(table: Table, *columns: Any) -> "Sequence[Row[*tuple[Any, ...]]]":
         asked = select(table.c.cycle_id, *columns).join(cycles, cycles.c.cycle_id == table.c.cycle_id)
@@ -30,17 +30,13 @@ def features_table(ask: _Ask, since: datetime, until: datetime) -> pd.DataFrame:
         (row.cycle_id, row.number): (row.data_time, row.region, _numbers(row.noaa))
         for row in of(regions, cycles.c.data_time, *regions.c["number", "region", "noaa"])
     }
-    long = pd.DataFrame(map(tuple, of(listed, *listed.c["number", "name", "value"])))
-    tables = []
-    if len(long):
-        tables = [long.pivot(index=[0, 1], columns=2, values=3).astype(float)]  # noqa: PD010 (keeps all-NaN rows)
     packed: dict[tuple[str, ...], tuple[list[tuple[str, int]], list[Float64Array]]] = {}
     for cycle, content in map(tuple, of(measured, measured.c.features)):
         names, numbers, values = unpack_features(content)
         of_names = packed.setdefault(tuple(names), ([], []))
         of_names[0].extend((cycle, number) for number in numbers)
         of_names[1].append(values)
-    tables += [pd.DataFrame(np.vstack(values), keys, names) for names, (keys, values) in packed.items()]
+    tables = [pd.DataFrame(np.vstack(values), keys, names) for names, (keys, values) in packed.items()]
     wide = pd.concat([pd.DataFrame(), *tables])
     wide = wide[sorted(wide.columns)]
     keys = pd.DataFrame([key_of[key] for key in wide.index], wide.index, ["time", "region", "noaa"])

@@ -51,7 +51,7 @@ def _column(row: dict[str, str]) -> Column[Any]:
 
 metadata = MetaData()
 _ROWS: Final = stored_rows("kflare.operations", "ledger.csv")
-cycles, regions, probabilities, features, models, inputs, flares, coverage, missed, measured, chain = (
+cycles, regions, probabilities, models, inputs, flares, coverage, missed, measured, chain = (
     Table(name, metadata, *map(_column, rows)) for name, rows in groupby(_ROWS, key=lambda row: row["table"])
 )
 flares.append_constraint(UniqueConstraint(*(row["column"] for row in _ROWS if "version" in row["rules"].split())))

@@ -204,13 +204,7 @@ class ForecastSettings(_Section):
 
 
 def read_settings(path: str | Path) -> ForecastSettings:
-    """Read `kflare.toml`; paths in it are relative to its folder.
-
-    Raises
-    ------
-    SettingError
-        The file cannot be read, or a key is unknown, of the wrong type or out of range: the message names it.
-    """
+    """Read `kflare.toml`; `SettingError` names a key that is unknown, of the wrong type or out of range."""
     path = Path(path)
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))

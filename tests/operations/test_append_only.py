@@ -1,7 +1,6 @@
 """Append-only means it: nothing slips past the triggers, and what is changed behind the database's back is found."""
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sqlalchemy import String, insert, text
+from sqlalchemy import String, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from kflare.commands import forecast as program
 from kflare.errors import LedgerError
 from kflare.flares.catalogue import FlareList
 from kflare.operations import schema
-from kflare.operations.database import _engine, transaction, upgrade_database, upgrade_schema
-from kflare.operations.forecast import Outage, cycle_name
+from kflare.operations.forecast import Outage
 from kflare.operations.ledger import Ledger
 
 from .test_ledger import ISSUE, SIX, forecast
@@ -68,8 +66,6 @@ def test_no_insert_takes_the_place_of_a_row(ledger: Ledger) -> None:
     sqlite = ledger.engine.dialect.name == "sqlite"
     before = list(ledger.cycles(ISSUE, ISSUE + 4 * SIX))
     for table in schema.metadata.sorted_tables:
-        if table is schema.features:
-            continue  # only older versions wrote into it
         names = ", ".join(f'"{column.name}"' for column in table.columns)
         key = next(iter(table.primary_key.columns)).name
         other = names.replace(f'"{key}"', "'99'", 1)
@@ -196,42 +192,6 @@ def test_the_command_finds_a_forged_row(tmp_path: Path, capsys: pytest.CaptureFi
         unguarded(ledger, "UPDATE cycles SET document = replace(document, '0.7', '0.1')")
         assert program.main(verify) == 1
     assert "changed behind the database's back: link 1 (cycle cycle-20261120T0300)" in capsys.readouterr().err
-
-
-def first_schema(url: str, fill: Callable[..., None]) -> None:
-    """A ledger as kflare 0.1 made it."""
-    engine = _engine(url)
-    with transaction(engine, write=True) as connection:
-        upgrade_schema(connection, "0001")
-        fill(connection)
-    engine.dispose()
-
-
-def test_a_ledger_of_the_first_schema_is_chained_and_its_future_given_back(database_url: str) -> None:
-    def fill(connection: object) -> None:
-        for days in (0, 30):
-            issue = ISSUE + timedelta(days=days)
-            outage = Outage(
-                cycle_name(issue), issue, "not run: the machine or the schedule was not running at the time"
-            )
-            connection.execute(insert(schema.cycles), [{  # type: ignore[attr-defined]
-                "cycle_id": outage.cycle_id, "issue": issue, "kind": "outage", "reason": outage.reason,
-                "recorded": ISSUE, "software": "", "document": json.dumps(outage.as_json()),
-            }])  # fmt: skip
-
-    first_schema(database_url, fill)
-    assert upgrade_database(database_url) == ("0001", "0003")
-    with Ledger(database_url) as ledger:
-        assert ledger.faults() == []
-        late = ISSUE + timedelta(days=30)
-        assert isinstance(ledger.cycle(late), Outage)
-        # A time that was burnt by a wrong clock can be forecast.
-        assert ledger.record(forecast(late))
-        assert ledger.cycle(late) == forecast(late)
-        assert isinstance(ledger.cycle(ISSUE), Outage)
-        assert not ledger.record_missed(Outage("again", late, "not run"), recorded=late)
-        with pytest.raises(DBAPIError, match="append-only"), ledger.engine.begin() as connection:
-            connection.execute(text("DELETE FROM cycles"))
 
 
 def test_a_cycle_that_cannot_supersede_a_missed_one_is_an_error(ledger: Ledger) -> None:
