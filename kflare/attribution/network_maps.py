@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from kflare.attribution.compiled import CompiledAttribution
 from kflare.datasets.preprocessing import fill_and_scale, reduce_field
-from kflare.errors import ModelError
 from kflare.io.arrays import AnyArray, Float32Array
 from kflare.models.image_models import last_convolution
 
@@ -22,21 +21,13 @@ def network_maps(network: keras.Model, methods: Sequence[str], *, reference: boo
     """A function that adds maps of magnetograms (N, H, H, 1), gauss, to what a signature answered for them.
 
     Those of `methods`; with `reference` all but the exact CAM become tf-keras-vis's (`reference_map`), and
-    `…_reference` (N,) says by how much they differ from those that they replace, in parts of their largest value. It
-    raises `ModelError` where the network does not give the probability that was answered, by an older view of images.
+    `…_reference` (N,) says by how much they differ from those that they replace, in parts of their largest value.
     """
     twin = CompiledAttribution(network, layer=last_convolution(network))
 
     def added(outputs: _Outputs, fields: Float32Array) -> _Outputs:
         images = fill_and_scale(reduce_field(tf.constant(fields), size=int(network.input_shape[1]))).numpy()
-        found = twin.maps(images, methods)
-        probability = tf.nn.softmax(found.pop("logits")).numpy()[:, 1]
-        if not np.allclose(probability, np.ravel(outputs["probability"]), rtol=0, atol=1e-3):
-            raise ModelError(
-                "this version of the model sees images by an older rule, so that it has no maps but those that it "
-                "answers: leave --methods and --reference out, or give a later version"
-            )
-        found = {**outputs, **found}
+        found = {**outputs, **twin.maps(images, methods)}
         for method in [name for name in _KINDS if name in found] if reference else ():
             theirs = np.stack([reference_map(network, images, method=method, label=label) for label in (0, 1)], axis=-1)
             apart, largest = (np.abs(maps).max(axis=(1, 2)) for maps in (theirs - found[method], theirs))

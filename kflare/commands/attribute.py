@@ -38,10 +38,6 @@ def _attribute(args: argparse.Namespace) -> None:
     if 0 < summary["images"] == summary.get("images_without_regions"):
         print(f"{args.prog}: note: {args.regions} has no region within 12 h of any image: does it cover their time?",
               file=sys.stderr)  # fmt: skip
-    if summary["images"] and not summary["images_with_cam"]:
-        who = f"{source.origin.model} version {source.origin.version}"
-        note = f"{who} answers no exact CAM, only later ones do: the maps are without"
-        print(f"{args.prog}: note: {note}", file=sys.stderr)
     total = f"{summary['images'] + len(failures)} images"
     command_line.report_failures(args.prog, failures, of=total, rest=f"the rest is in {settings.folder}")
 
@@ -84,7 +80,7 @@ def _export(
     workers = {"workers": args.workers, "scheduler": args.scheduler, "prepare": command_line.quiet_tensorflow}
     failures: list[str] = []
     scales: list[Any] = []
-    alone = exact = 0
+    alone = 0
     apart: dict[str, float] = {}
     columns = value_columns([name for name in source.methods if name not in ANSWERED_METHODS])
     with (
@@ -100,11 +96,10 @@ def _export(
             for method in METHODS:
                 if result.rows and (name := f"{method}_reference") in result.rows[0]:
                     apart[method] = max(apart.get(method, 0.0), result.rows[0][name])
-            exact += any(row["cam_flare_score"] == row["cam_flare_score"] for row in result.rows[:1])  # not NaN
     command_line.tell_byte_scale(args.prog, scales)
     summary = {
         "model": source.origin.model, "version": source.origin.version, "images": len(jobs) - len(failures),
-        "already_done": sum(job.done for job in jobs), "failed": len(failures), "images_with_cam": exact,
+        "already_done": sum(job.done for job in jobs), "failed": len(failures),
         "rows": table.rows, **({} if args.regions is None else {"images_without_regions": alone}),
         "outcomes": dict(table.outcomes), **({"largest_difference": apart} if args.reference else {}),
         "table": str(table.path), "maps": str(settings.maps),

@@ -261,12 +261,9 @@ def _means(rows: pd.DataFrame) -> list[pd.DataFrame]:
 
 def _read_kept(path: Path) -> pd.DataFrame:
     try:
-        rows = pd.read_parquet(path)
+        return pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}; delete it to compute it anew") from error
-    if "note" not in rows:
-        raise DataError(f"{path} is of an earlier version, which had other baselines; delete it to compute it anew")
-    return rows
 
 
 NETWORK = "network"
