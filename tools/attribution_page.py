@@ -146,8 +146,8 @@ for flaring regions). "Sum" is what the region adds to the score.
 {gradients(analysis)}
 
 All but the paper's definitions is reconstruction, and an option: at 4.3″ a pixel a line four pixels wide covers much
-of a region, our regions are boxes about NOAA positions and no HARPs, and the paper does not say how it draws its
-masks.
+of a region, our regions are boxes about NOAA positions (where a HARP's bitmap is at hand `--bitmaps` takes its area;
+of these days none is), and the paper does not say how it draws its masks.
 
 ![Flare occurrence rate of regions by their CAM value](attribution_figure6_cam.png)
 

@@ -3,7 +3,7 @@
 from .attribution_file import Attribution, read_attribution
 from .compiled import CompiledAttribution
 from .controls import randomisation_check, removal_curve
-from .harps import place_regions
+from .harps import harp_areas, place_regions
 from .map_agreement import agreement
 from .published import PublishedModel
 
@@ -12,6 +12,7 @@ __all__ = [
     "CompiledAttribution",
     "PublishedModel",
     "agreement",
+    "harp_areas",
     "place_regions",
     "randomisation_check",
     "read_attribution",

@@ -26,7 +26,7 @@ import pandas as pd
 
 from kflare.attribution.attribution_file import LABELS, Attribution, read_attribution, require_methods
 from kflare.attribution.gradients import MEASURES, line_measures, table_2, table_2_as_printed
-from kflare.attribution.harps import largest, place_regions, regions_near
+from kflare.attribution.harps import BOX, largest, place_regions, regions_near
 from kflare.attribution.image_maps import CLASS_MAPS, ImageMaps, scaled_maps
 from kflare.attribution.map_measures import alike_table, map_measures, map_table
 from kflare.attribution.outcomes import OUTCOMES, flux_of_regions, named_outcomes
@@ -52,6 +52,7 @@ class AnalysisOptions:
     decision_threshold: float = 0.5  # of a flare forecast; 0.5 in the paper: the higher of two scores decides
     methods: tuple[str, ...] = ()  # of `CLASS_MAPS`, that every file must hold; () for those that are there
     area: str = "box"  # "box" or "field", see `harps.AREAS`
+    bitmaps: Path | None = None  # folder of the bitmaps of HARPs, see `harps.harp_areas`
     polarity_threshold: float | None = None  # gauss; None for `polarity_lines.default_threshold` of each image
     polarity_method: str = "edges"  # "edges" or "schrijver", see `polarity_lines.polarity_lines`
     line_width: int = 4  # side in pixels of the square by which "edges" dilates
@@ -86,7 +87,8 @@ def read_image(
     threshold = default_threshold(image) if options.polarity_threshold is None else options.polarity_threshold
     lines = polarity_lines(image.data, threshold=threshold, method=options.polarity_method, width=options.line_width)
     near = regions_near(regions, image.time, tolerance_hours=options.tolerance_hours)
-    patches = place_regions(near, image, area=options.area, threshold=threshold)
+    of: dict[str, Any] = {"area": options.area, "bitmaps": options.bitmaps, "tolerance_hours": options.tolerance_hours}
+    patches = place_regions(near, image, threshold=threshold, **of)
     return found, ImageMaps(image.data, *scaled_maps(found), patches), lines
 
 
@@ -95,10 +97,11 @@ def region_rows(
 ) -> list[dict[str, Any]]:
     """One row per region of an image: what the maps of the flaring label say of it.
 
-    `lon`, `lat` are at the time of the image, `hours` image minus the record of the position; `grad_cam` is the
-    region's Grad-CAM value, `grad_cam_raw` that before the ReLU and the scaling, `grad_cam_order` 1 for the largest
-    value of the image; the same of `cam`, and `cam_score`, what the region adds to the score; `guided_backprop` is the
-    largest scaled gradient; and those of `gradients.line_measures`, of it and, as `cam_iou`, of the other maps.
+    `lon`, `lat` are at the time of the image, `hours` image minus the record of the position, `outline` as of
+    `RegionPatch`; `grad_cam` is the region's Grad-CAM value, `grad_cam_raw` that before the ReLU and the scaling,
+    `grad_cam_order` 1 for the largest value of the image; the same of `cam`, and `cam_score`, what the region adds to
+    the score; `guided_backprop` is the largest scaled gradient; and those of `gradients.line_measures`, of it and, as
+    `cam_iou`, of the other maps.
     """
     time, nominal = pd.Timestamp(attribution.time), forecast_time(attribution.time)
     gradient = image.shown["guided_backprop"][..., _FLARE]
@@ -106,7 +109,7 @@ def region_rows(
     rows: list[dict[str, Any]] = []
     for patch in image.patches:
         row = {"image": attribution.image, "time": nominal, "day": f"{nominal:%Y-%m-%d}", "region": patch.name}
-        row |= {"noaa": patch.noaa, "lon": patch.lon, "lat": patch.lat}
+        row |= {"noaa": patch.noaa, "lon": patch.lon, "lat": patch.lat, "outline": patch.outline}
         row["hours"] = (time - regions["time"].loc[patch.index]).total_seconds() / 3600
         row["guided_backprop"] = largest(gradient, patch)
         for method in methods:
@@ -143,6 +146,8 @@ class Analysis:
             f"{name}: {images[name]} images, {count} regions, {flaring[name]} of them flaring"
             for name, count in self.summary["regions"].items()
         ]
+        if self.summary["settings"]["bitmaps"] is not None:
+            sizes.append(f"{self.summary['regions_by_bitmap']} regions have the area of their HARP's bitmap")
         printed = self.tables["table2"].set_index("Outcome").T.reset_index(names="mean ± RMS deviation")
         head = f"{self.summary['model']}, {self.summary['flaring']}, decided at {decision:.3g}"
         maps = self.tables["maps"].to_string(index=False, float_format="%.3f", na_rep="-")
@@ -192,7 +197,7 @@ def analyse(
     found = {"images": images.drop(columns="path"), "regions": rows, **tables}
     how: dict[str, Any] = {"index": False, "float_format": "%.6g", "date_format": "%Y-%m-%dT%H:%M:%SZ"}
     written = [write_whole(output / f"{name}.csv", table.to_csv(**how)) for name, table in found.items()]
-    written.append(write_whole(output / "summary.json", json.dumps(summary, indent=2)))
+    written.append(write_whole(output / "summary.json", json.dumps(summary, indent=2, default=str)))
 
     from kflare.attribution.analysis_figures import write_figures
 
@@ -265,6 +270,7 @@ def _sizes(images: pd.DataFrame, rows: pd.DataFrame) -> dict[str, Any]:
     first, last = (f"{time:%Y-%m-%dT%H:%MZ}" for time in (images["time"].min(), images["time"].max()))
     sizes: dict[str, Any] = {"first": first, "last": last, "images": counts(images["outcome"])}
     sizes |= {"regions": counts(rows["outcome"]), "flaring_regions": counts(flaring["outcome"])}
+    sizes["regions_by_bitmap"] = int(rows["outline"].ne(BOX).sum())
     sizes["flaring_images_without_flaring_region"] = int((~events["image"].isin(flaring["image"])).sum())
     if "sharp_hours" in rows:
         hours = rows["sharp_hours"].dropna()

@@ -26,7 +26,7 @@ from kflare.attribution.attribution_file import (
     read_origin,
     write_attribution,
 )  # fmt: skip
-from kflare.attribution.harps import RegionPatch, place_regions, regions_near
+from kflare.attribution.harps import RegionPatch, bitmap_files, place_regions, regions_near
 from kflare.attribution.image_maps import image_rows
 from kflare.attribution.published import Ask, AttributionModel, open_once
 from kflare.attribution.region_tables import read_regions
@@ -57,6 +57,7 @@ class Export:
     model_range: float | None = None  # the same of what the model learnt from
     batch_size: int = 4  # images per call of the model
     regions: Path | None = None  # table that `region_tables.read_regions` takes
+    bitmaps: Path | None = None  # folder of the bitmaps of HARPs, see `harps.harp_areas`
     pictures: bool = False  # draw an overlay of each image
 
     def __post_init__(self) -> None:
@@ -151,6 +152,8 @@ def export(jobs: Sequence[ImageJob], source: AttributionModel, settings: Export)
     """Do the jobs in order; a failed image stands in its result, what concerns all (model, folder, table) is raised."""
     if settings.regions is not None:
         _regions(settings.regions)  # Raises here what is wrong with the table, and not for each image.
+    if settings.bitmaps is not None:
+        bitmap_files(settings.bitmaps)
     made = _made([job for job in jobs if not job.done], source, settings)
     for job in jobs:
         try:
@@ -161,7 +164,8 @@ def export(jobs: Sequence[ImageJob], source: AttributionModel, settings: Export)
             attribution, field, more, scale = found
             patches: list[RegionPatch] = []
             if settings.regions is not None:
-                patches = place_regions(regions_near(_regions(settings.regions), attribution.time), attribution.frame)
+                near = regions_near(_regions(settings.regions), attribution.time)
+                patches = place_regions(near, attribution.frame, bitmaps=settings.bitmaps)
             if settings.pictures:
                 _draw(attribution, field, job, settings, patches)
             yield ImageResult(job, [row | more for row in _rows(attribution, patches)], scale=scale)

@@ -86,12 +86,13 @@ def value_columns(methods: Sequence[str] = ANSWERED_METHODS) -> list[str]:
 
 
 def image_rows(attribution: Attribution, patches: Sequence[RegionPatch] = ()) -> list[dict[str, Any]]:
-    """Rows of the full disk and each region: `region`, `noaa`, `lon`, `lat` (None: disk), `pixels`, `value_columns`."""
+    """Rows of the full disk and each region, as `value_columns.csv` (of the disk without place) and `value_columns`."""
     on_disk = attribution.frame.on_disk
-    nowhere = {"region": FULL_DISK, "noaa": None, "lon": None, "lat": None, "pixels": int(on_disk.sum())}
-    rows: list[dict[str, Any]] = [nowhere]
+    nowhere = {"region": FULL_DISK, "noaa": None, "lon": None, "lat": None, "outline": None}
+    rows: list[dict[str, Any]] = [nowhere | {"pixels": int(on_disk.sum())}]
     rows += [
-        {"region": patch.name, "noaa": patch.noaa, "lon": patch.lon, "lat": patch.lat, "pixels": int(patch.mask.sum())}
+        {name: getattr(patch, name) for name in ("noaa", "lon", "lat", "outline")}
+        | {"region": patch.name, "pixels": int(patch.mask.sum())}
         for patch in patches
     ]
     for row in rows:

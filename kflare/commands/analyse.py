@@ -9,7 +9,7 @@ from kflare.commands import command_line
 from kflare.commands.command_line import chosen_images
 from kflare.errors import DataError
 
-_SAME = ("area", "polarity_threshold", "polarity_method", "line_width", "max_longitude", "resamples")
+_SAME = ("area", "bitmaps", "polarity_threshold", "polarity_method", "line_width", "max_longitude", "resamples")
 
 
 def _analyse(args: argparse.Namespace) -> None:
@@ -35,7 +35,7 @@ def _analyse(args: argparse.Namespace) -> None:
     found = analyse(files, images, output, flares=flares, regions=regions, sharp=sharp, days=days, options=options)
     read = found.images[["image", "byte_range"]].dropna().itertuples(index=False)
     command_line.tell_byte_scale(args.prog, [ByteScale(gauss, "attribution file", image) for image, gauss in read])
-    print(json.dumps(found.summary, indent=2) if args.json else found.as_text())
+    print(json.dumps(found.summary, indent=2, default=str) if args.json else found.as_text())
     total = f"{len(found.failures) + len(found.images)} attribution files"
     command_line.report_failures(args.prog, found.failures.values(), of=total, rest="the rest was analysed")
 

@@ -30,8 +30,9 @@ def _attribute(args: argparse.Namespace) -> None:
     source, outcomes = _source(args)
     folder = (args.output or Path("attributions") / source.origin.model).absolute()
     scales = {"byte_range": args.byte_range, "model_range": source.byte_range}
-    regions = None if args.regions is None else args.regions.absolute()
-    settings = Export(folder, batch_size=args.batch_size, regions=regions, pictures=args.png, **scales)
+    regions, bitmaps = (None if one is None else one.absolute() for one in (args.regions, args.bitmaps))
+    tables = {"regions": regions, "bitmaps": bitmaps}
+    settings = Export(folder, batch_size=args.batch_size, pictures=args.png, **tables, **scales)
     with settings.held():
         summary, failures = _export(args, images, source, settings, outcomes)
     print(json.dumps(summary, indent=2) if args.json else _as_text(summary))
@@ -70,6 +71,7 @@ def _export(
 ) -> tuple[dict[str, Any], list[str]]:  # fmt: skip
     from kflare.attribution.attribution_file import ANSWERED_METHODS, METHODS
     from kflare.attribution.export import export, plan_export, tasks
+    from kflare.attribution.harps import BOX
     from kflare.attribution.image_maps import value_columns
     from kflare.attribution.value_table import ValueTable
     from kflare.io.workers import run_tasks
@@ -80,7 +82,7 @@ def _export(
     workers = {"workers": args.workers, "scheduler": args.scheduler, "prepare": command_line.quiet_tensorflow}
     failures: list[str] = []
     scales: list[Any] = []
-    alone = 0
+    alone = outlined = 0
     apart: dict[str, float] = {}
     columns = value_columns([name for name in source.methods if name not in ANSWERED_METHODS])
     with (
@@ -93,6 +95,7 @@ def _export(
             table.add(result.rows)
             scales.append(result.scale)
             alone += len(result.rows) == 1
+            outlined += sum(row["outline"] not in {None, BOX} for row in result.rows)
             for method in METHODS:
                 if result.rows and (name := f"{method}_reference") in result.rows[0]:
                     apart[method] = max(apart.get(method, 0.0), result.rows[0][name])
@@ -101,6 +104,7 @@ def _export(
         "model": source.origin.model, "version": source.origin.version, "images": len(jobs) - len(failures),
         "already_done": sum(job.done for job in jobs), "failed": len(failures),
         "rows": table.rows, **({} if args.regions is None else {"images_without_regions": alone}),
+        **({} if args.bitmaps is None else {"regions_by_bitmap": outlined}),
         "outcomes": dict(table.outcomes), **({"largest_difference": apart} if args.reference else {}),
         "table": str(table.path), "maps": str(settings.maps),
     }  # fmt: skip
@@ -116,6 +120,8 @@ def _as_text(summary: dict[str, Any]) -> str:
     ]
     if summary.get("images_without_regions"):
         lines.append(f"{summary['images_without_regions']} images have no region of `--regions` within 12 h")
+    if "regions_by_bitmap" in summary:
+        lines.append(f"{summary['regions_by_bitmap']} rows have the area of their HARP's bitmap, the others their box")
     if summary.get("largest_difference"):
         found = ", ".join(f"{method} {value:.1e}" for method, value in summary["largest_difference"].items())
         lines.append(f"largest difference of tf-keras-vis's maps from the model's, of their largest value: {found}")

@@ -136,13 +136,13 @@ def _extent(view: DiskGeometry, box: Box) -> tuple[float, float, Float64Array, F
     if not math.isfinite(lon):
         # The middle is off the disk: that of the part on the disk.
         lon, lat = float((lons.min() + lons.max()) / 2), float((lats.min() + lats.max()) / 2)
-    west, north = _projected(lons, lats, lon, lat)
+    west, north = projected(lons, lats, lon, lat)
     columns = np.arange(math.floor(west.min() / CEA_STEP), math.ceil(west.max() / CEA_STEP) + 1) * CEA_STEP
     rows = np.arange(math.ceil(north.max() / CEA_STEP), math.floor(north.min() / CEA_STEP) - 1, -1) * CEA_STEP
     return lon, lat, columns, rows
 
 
-def _projected(lon: Float64Array, lat: Float64Array, lon0: float, lat0: float) -> tuple[Float64Array, Float64Array]:
+def projected(lon: Float64Array, lat: Float64Array, lon0: float, lat0: float) -> tuple[Float64Array, Float64Array]:
     """Degrees of the projection towards west and north; inverse of `on_sun`."""
     along, up, up0 = np.radians(lon - lon0), np.radians(lat), math.radians(lat0)
     ahead = np.sin(up) * math.sin(up0) + np.cos(up) * math.cos(up0) * np.cos(along)

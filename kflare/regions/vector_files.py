@@ -194,8 +194,7 @@ class _Canvas:
             return slice(0, height), slice(0, width)
         header = image.header
         x, y = header.needed("CRPIX1"), header.needed("CRPIX2")
-        if "sharp" in Path(header.source).name or "sharp.c" in header.text("CODEVER7"):
-            # A SHARP says where the centre of the disk is in the cut-out, a HARP where its corner is on the disk.
+        if is_sharp(header):
             x, y = header.needed("IMCRPIX1") - x + 1, header.needed("IMCRPIX2") - y + 1
         column, row = round(x) - 1, round(y) - 1
         if row < 0 or column < 0 or row + height > self.width or column + width > self.width:
@@ -231,6 +230,11 @@ class _Canvas:
         right, up, los = (turn.upright(part) for part in self.parts)
         covered, sure = turn.upright(self.covered), turn.upright(self.sure) if self.rated else None
         return FullDiskVector(right, up, los, covered, sure, self.geometry, self.header.time(), self.header.source)
+
+
+def is_sharp(header: Header) -> bool:
+    """Whether CRPIX of a cut-out is where disk centre is in it: a HARP's is where its corner is on the disk."""
+    return "sharp" in Path(header.source).name or "sharp.c" in header.text("CODEVER7")
 
 
 def read_segment(path: Path, *, known: _Image | None = None, rows: BoolArray | None = None) -> _Image:

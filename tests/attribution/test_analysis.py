@@ -26,10 +26,12 @@ from kflare.sharp.daily import read_sharp_daily
 from kflare.sharp.keywords import SHARP_KEYWORDS
 from kflare.sun.disk import network_disk
 from kflare.synthetic.sun import SyntheticSun
+from tests.harp_files import write_cea
 
 pytestmark = pytest.mark.trains
 
 SIZE, CELLS = 128, 4
+START = datetime(2014, 6, 5, tzinfo=UTC)
 
 
 def attribution(path, probability, *, model="cnn-c"):
@@ -57,7 +59,7 @@ def attribution(path, probability, *, model="cnn-c"):
 def archive(tmp_path_factory):
     """Eight days: half of them forecast to flare."""
     folder = tmp_path_factory.mktemp("archive")
-    sun = SyntheticSun(datetime(2014, 6, 5, tzinfo=UTC), 20, seed=2, activity=2)
+    sun = SyntheticSun(START, 20, seed=2, activity=2)
     sun.write(folder, size=SIZE, byte_range=250)
     (folder / "export" / "maps").mkdir(parents=True)
     for path in sorted((folder / "magnetograms").iterdir())[8:]:
@@ -174,6 +176,34 @@ def test_maps_lines_and_regions_of_an_image(archive, images, regions):
         assert row["grad_cam"] == pytest.approx(image.shown["grad_cam"][..., 1][inside].max())
         assert row["cam_score"] == pytest.approx(image.raw["cam"][..., 1][inside].sum() / SIZE**2, rel=1e-5)
         assert row["hours"] == 0
+
+
+def test_the_bitmap_of_a_harp_in_place_of_its_box(archive, images, regions, tmp_path, capsys):
+    """One region has a bitmap of 8° × 8°, without its eastern half: the field that the box has there is left out."""
+    wide = regions[(regions["time"] == "2014-06-05") & (regions["lon"].abs() < 45)].iloc[0]
+    inside = np.zeros((80, 80), bool)
+    inside[:, 40:] = True
+    known = {"time": START, "harp": wide["harpnum"], "noaas": ""}
+    file = write_cea(tmp_path, inside, lon=wide["lon"], lat=wide["lat"], **known)
+    given = [str(archive / "export"), str(images[0]), "--flares", str(archive / "flares.csv")]
+    given += ["--regions", str(archive / "regions.parquet"), "--resamples", "10", "--output"]
+    found = {}
+    for name, more in (("box", []), ("bitmap", ["--bitmaps", str(tmp_path)])):
+        assert main([*given, str(tmp_path / name), *more]) == 0
+        said = capsys.readouterr().out
+        found[name] = pd.read_csv(tmp_path / name / "regions.csv").set_index("noaa").loc[wide["noaa"]]
+        rows = pd.read_csv(tmp_path / name / "regions.csv")
+        assert rows["outline"].value_counts()["box"] == len(rows) - bool(more)
+        assert ("1 regions have the area of their HARP's bitmap" in said) == bool(more)
+    box, bitmap = found["box"], found["bitmap"]
+    assert (box["outline"], bitmap["outline"]) == ("box", file)
+    # 225 / 512 · 128 = 56.25 pixels of radius: 4° × 8° foreshortened by mu.
+    mu = np.cos(np.radians(wide["lon"])) * np.cos(np.radians(wide["lat"]))
+    assert bitmap["region_pixels"] == pytest.approx(56.25**2 * np.radians(4) * np.radians(8) * mu, rel=0.15)
+    assert box["region_pixels"] > 2 * bitmap["region_pixels"]
+    assert bitmap["cam_score"] != pytest.approx(box["cam_score"], rel=0.05)
+    assert main([*given, str(tmp_path / "none"), "--bitmaps", str(archive)]) == 1
+    assert "must hold a bitmap of a HARP, such as hmi.sharp_cea_720s.377" in capsys.readouterr().err
 
 
 def test_the_exact_cam_of_a_model_that_has_none(archive, images, regions, tmp_path):

@@ -74,7 +74,7 @@ def test_columns_types_and_units(tmp_path):
     read = pd.read_parquet(tmp_path / "a.parquet")
     assert list(read) == [
         "time", "forecast_time", "image", "model", "version", "probability", "calibrated", "region", "noaa", "lon",
-        "lat", "pixels", *value_columns(),
+        "lat", "outline", "pixels", *value_columns(),
     ]  # fmt: skip
     assert len(value_columns()) == 3 * 4 * 2 + 2 * 2
     assert str(read["time"].dtype) == "datetime64[us, UTC]"

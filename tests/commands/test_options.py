@@ -86,7 +86,7 @@ _WAYS = {
     "crossvalidate blocks": "crossvalidate defn-m --sharp s --flares f --blocks 5 --forecasts o",
     "crossvalidate show-scale": "crossvalidate defn-m --sharp s --flares f --show-scale",
     "attribute": "attribute m --model p",
-    "attribute served": "attribute m --server a:1 --model-name cnn-m --flares f --scheduler a:2",
+    "attribute served": "attribute m --server a:1 --model-name cnn-m --flares f --regions r --scheduler a:2",
     "analyse": "analyse e m --flares f --regions r",
     "analyse schrijver": "analyse e --list m --flares f --regions r --polarity-method schrijver --threshold 0.5",
     "controls": "controls m --model p",
@@ -151,7 +151,7 @@ IDLE = {
     "--test-years --blocks --seeds --calibration --image-size --epochs --batch-size --learning-rate --patience "
     "--select --class-weight --no-augment --pretrain --forecasts --tolerance --forecasts-threshold --output "
     "--resamples --json --shuffled --periods --workers --scheduler",
-    "attribute": "--server --model-name --timeout --flare-scale --threshold",
+    "attribute": "--server --model-name --timeout --flare-scale --threshold --bitmaps",
     "attribute served": "--methods --model --reference --workers",
     "analyse": "",
     "analyse schrijver": "--model --line-width",
