@@ -131,17 +131,16 @@ def one_number_regressions(
     which does better than either on 2001 to 2012; of images the `proxies_of` each. A method whose columns
     (`ONE_NUMBER`) the training rows lack, or never have a value in, is left out. NaN counts as the training mean.
     """
+    from sklearn.preprocessing import StandardScaler
+
     found = {}
     for method, columns in ONE_NUMBER.items():
         if not set(columns) <= set(training) or training[list(columns)].isna().all().any():
             continue
         values = (rows[list(columns)].to_numpy(np.float64, na_value=np.nan) for rows in (training, table))
         known, asked = (_number(method, each) for each in values)
-        middle, spread = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
-        fitted, inputs = (
-            np.nan_to_num((values - middle) / np.where(spread > 0, spread, 1)).astype(np.float32)
-            for values in (known, asked)
-        )
+        scale = StandardScaler().fit(known).transform  # leaves NaN out
+        fitted, inputs = (np.nan_to_num(scale(values)).astype(np.float32) for values in (known, asked))
         found[method] = logistic_regression(fitted, observed, class_weights=class_weights)(inputs)
     return found
 

@@ -20,7 +20,7 @@ from kflare.models.cross_fitting import OutOfSample, cross_fitted
 if TYPE_CHECKING:
     import tensorflow as tf
 
-LEAST_DISK_EVENTS = 20
+LEAST_DISK_EVENTS = 20  # days with and without an event: about ten for each of the two numbers
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ from kflare.verification.evaluation import Evaluation, evaluate
 
 OWN = "validation span"
 """Name of the network's own year among those of its calibration."""
-"""Days with and without an event that a calibration of P_FD takes at least: about ten for each of its two numbers."""
 
 
 @dataclass(frozen=True)

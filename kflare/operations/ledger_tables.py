@@ -4,11 +4,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 from sqlalchemy import Row, Select, Table, func, select, true
 
-from kflare.io.arrays import Float64Array
 from kflare.operations import schema
 from kflare.operations.packing import unpack_features
 from kflare.sun.disk import FULL_DISK
@@ -30,14 +28,8 @@ def features_table(ask: _Ask, since: datetime, until: datetime) -> pd.DataFrame:
         (row.cycle_id, row.number): (row.data_time, row.region, _numbers(row.noaa))
         for row in of(regions, cycles.c.data_time, *regions.c["number", "region", "noaa"])
     }
-    packed: dict[tuple[str, ...], tuple[list[tuple[str, int]], list[Float64Array]]] = {}
-    for cycle, content in map(tuple, of(measured, measured.c.features)):
-        names, numbers, values = unpack_features(content)
-        of_names = packed.setdefault(tuple(names), ([], []))
-        of_names[0].extend((cycle, number) for number in numbers)
-        of_names[1].append(values)
-    tables = [pd.DataFrame(np.vstack(values), keys, names) for names, (keys, values) in packed.items()]
-    wide = pd.concat([pd.DataFrame(), *tables])
+    packed = map(tuple, of(measured, measured.c.features))
+    wide = pd.concat({"": pd.DataFrame()} | {cycle: unpack_features(content) for cycle, content in packed})
     wide = wide[sorted(wide.columns)]
     keys = pd.DataFrame([key_of[key] for key in wide.index], wide.index, ["time", "region", "noaa"])
     keys["time"] = pd.to_datetime(keys["time"], utc=True)

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from kflare.errors import DataError
-from kflare.io.arrays import Float64Array
 
 
 def pack_features(features: pd.DataFrame) -> bytes:
@@ -22,13 +21,12 @@ def pack_features(features: pd.DataFrame) -> bytes:
     return zlib.compress(head.encode() + b"\n" + planes.tobytes(), 9)
 
 
-def unpack_features(packed: bytes) -> tuple[list[str], list[int], Float64Array]:
-    """Names, numbers, and values of shape (regions, features); DataError if they are none."""
+def unpack_features(packed: bytes) -> pd.DataFrame:
+    """The table again; DataError if it is none."""
     try:
         head, _, planes = zlib.decompress(packed).partition(b"\n")
         names, numbers = json.loads(head)
         values = np.frombuffer(np.frombuffer(planes, np.uint8).reshape(8, -1).T.tobytes(), "<f8")
-        values = values.reshape(len(names), len(numbers)).T
+        return pd.DataFrame(values.reshape(len(names), len(numbers)).T, numbers, names)
     except (zlib.error, ValueError, TypeError) as error:
         raise DataError(f"features of the ledger cannot be read: {error}; run --verify-ledger") from error
-    return names, numbers, values

@@ -204,7 +204,7 @@ class ForecastSettings(_Section):
 
 
 def read_settings(path: str | Path) -> ForecastSettings:
-    """Read `kflare.toml`; `SettingError` names a key that is unknown, of the wrong type or out of range."""
+    """Read `kflare.toml`, whose relative paths start from its folder; `SettingError` names a key that is wrong."""
     path = Path(path)
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))

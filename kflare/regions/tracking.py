@@ -6,13 +6,14 @@ at the time of the image; neither catalogue has the same regions as the detectio
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter
 
 from kflare.errors import DataError, SettingError
 from kflare.io.arrays import BoolArray, Float64Array
@@ -71,6 +72,14 @@ class _Track:
     into: str | None = None
 
 
+@dataclass(frozen=True)
+class _State:
+    options: TrackingOptions
+    time: datetime | None
+    tracks: list[_Track]
+    events: list[TrackEvent]
+
+
 class Tracker:
     """Gives each region of a series of detections its identity."""
 
@@ -111,27 +120,18 @@ class Tracker:
 
     def state(self) -> dict[str, Any]:
         """All that is needed to go on later, of types that JSON has; see :meth:`from_state`."""
-        return {
-            "options": asdict(self.options),
-            "time": None if self._time is None else self._time.isoformat(),
-            "tracks": [{**asdict(track), "time": track.time.isoformat()} for track in self._tracks],
-            "events": [{**asdict(event), "time": event.time.isoformat()} for event in self.events],
-        }
+        now = _State(self.options, self._time, self._tracks, self.events)
+        return dict(TypeAdapter(_State).dump_python(now, mode="json"))
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Tracker":
         """The tracker whose :meth:`state` this was; `DataError` if it is no such state."""
         try:
-            tracker = cls(TrackingOptions(**state["options"]))
-            tracker._time = None if state["time"] is None else datetime.fromisoformat(state["time"])
-            for track in state["tracks"]:
-                time, box = datetime.fromisoformat(track["time"]), tuple(map(float, track["box"]))
-                tracker._tracks.append(_Track(str(track["identity"]), time, box, track["into"]))  # type: ignore[arg-type]
-            for event in state["events"]:
-                time, before, after = datetime.fromisoformat(event["time"]), event["before"], event["after"]
-                tracker.events.append(TrackEvent(time, str(event["kind"]), tuple(before), tuple(after)))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"this is no state of a tracker: {error!r}; start anew without it") from error
+            known = TypeAdapter(_State).validate_python(state)
+        except ValueError as error:
+            raise DataError(f"this is no state of a tracker: {error}; start anew without it") from error
+        tracker = cls(known.options)
+        tracker._time, tracker._tracks, tracker.events = known.time, known.tracks, known.events
         return tracker
 
     def _record(self, names: list[str], match: dict[int, int], enough: BoolArray, common: Float64Array) -> None:
