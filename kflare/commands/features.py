@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from kflare.datasets.region_run import RunTable
     from kflare.observations.sets import FoundSets
     from kflare.xray.flux import XrayFlux
-
-_TRUTH = {"true": True, "false": False}
 
 
 def _features(args: argparse.Namespace) -> None:
@@ -88,22 +86,18 @@ def _xrays(args: argparse.Namespace) -> "XrayFlux | None":
 
 
 def _detection_options(texts: Sequence[str]) -> Any:
+    from pydantic import TypeAdapter, ValidationError
+
     from kflare.regions.detection import DetectionOptions
 
-    kinds: dict[str, Callable[[str], Any]] = {
-        name: (lambda text: _TRUTH[text.lower()]) if kind is bool else kind
-        for name, kind in DetectionOptions.__annotations__.items()
-    }
-    chosen = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or name not in kinds:
-            raise SettingError(f"`--detection` takes NAME=VALUE with one of {', '.join(kinds)}, got {text!r}")
-        try:
-            chosen[name] = kinds[name](value)
-        except (ValueError, KeyError) as error:
-            raise SettingError(f"`--detection` {name} must be a number, or true or false, got {value!r}") from error
-    return DetectionOptions(**chosen)
+    chosen, known = dict(text.partition("=")[::2] for text in texts), DetectionOptions.__annotations__
+    if unknown := [name for name in chosen if name not in known]:
+        raise SettingError(f"`--detection` takes NAME=VALUE with one of {', '.join(known)}, got {unknown[0]!r}")
+    try:
+        return TypeAdapter(DetectionOptions).validate_python(chosen)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        raise SettingError(f"`--detection` {name} must be a number, or true or false, got {chosen[name]!r}") from error
 
 
 def _write_lists(run: "RunTable", folder: Path) -> None:

@@ -2,12 +2,11 @@
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kflare.commands import command_line
 from kflare.commands.fetch_report import fidelity_text, one_reason, outcome_table, result_line, unanswered
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from kflare.archives.downloads import FileRequest, FileResult
     from kflare.archives.jsoc import Jsoc
     from kflare.archives.web import Web
+
+_BAR: Final = {"unit": "file", "leave": False}
 
 
 def _fetch(args: argparse.Namespace) -> None:
@@ -54,8 +55,8 @@ def _fetch_archive(args: argparse.Namespace, web: "Web") -> Told:
     from kflare.archives.downloads import download_all
 
     plan, total = _plan(args, web)
-    with _bar(total, args.what) as done:
-        outcomes = download_all(plan, web, connections=args.connections, done=done)
+    with progress(total=total, desc=args.what, **_BAR) as bar:
+        outcomes = download_all(plan, web, connections=args.connections, done=bar.update)
     told = {"outcomes": [outcome.as_json() for outcome in outcomes]}
     if silence := unanswered(outcomes):
         return "", told, f"{silence}; is there a network?"
@@ -104,10 +105,10 @@ def _fetch_nrt(args: argparse.Namespace, web: "Web") -> Told:
 
     issue = args.issue or datetime.now(UTC).replace(second=0, microsecond=0)
     servers = {"jsoc": _jsoc(args, web, args.jsoc), "jsoc2": _jsoc(args, web, args.jsoc2 or JSOC2_URL)}
-    with _bar(len(SOURCES) + len(FEEDS), "nrt") as done:
+    with progress(total=len(SOURCES) + len(FEEDS), desc="nrt", **_BAR) as bar:
         found = fetch_nrt(
             issue, args.output, servers=servers, web=web, swpc_url=args.swpc or SWPC_URL, first=args.first,
-            last=args.last, policy=args.policy, done=lambda _: done(),
+            last=args.last, policy=args.policy, done=lambda _: bar.update(),
         )  # fmt: skip
     if silence := one_reason([result.reason for result in found.results]):
         return "", found.as_json(), f"no data of any of {len(found.results)} kinds: {silence}; is there a network?"
@@ -135,9 +136,9 @@ def _fetch_sharp(args: argparse.Namespace, web: "Web") -> Told:
     from kflare.sharp.keywords import write_sharp_table
 
     make_folder(args.output)
-    with _bar((args.until - args.since) // timedelta(days=1) + 1, "sharp") as done:
+    with progress(total=(args.until - args.since) // timedelta(days=1) + 1, desc="sharp", **_BAR) as bar:
         chosen = {name: getattr(args, name) for name in ("series", "harpnum", "cadence")}
-        table = query_sharp_keywords(_jsoc(args, web, args.jsoc), args.since, args.until, **chosen, done=done)
+        table = query_sharp_keywords(_jsoc(args, web, args.jsoc), args.since, args.until, **chosen, done=bar.update)
     if table.empty:
         raise NotFoundError(f"JSOC holds no records of `{args.series}` from {args.since:%FT%TZ} to {args.until:%FT%TZ}")
     path = args.output / f"sharp_{args.since:%Y%m%dT%H%MZ}_{args.until:%Y%m%dT%H%MZ}.parquet"
@@ -162,13 +163,6 @@ def _jsoc(args: argparse.Namespace, web: "Web", url: str | None) -> "Jsoc":
     from kflare.archives.jsoc import JSOC_URL, Jsoc
 
     return Jsoc(web, url or JSOC_URL, email=getattr(args, "email", None))
-
-
-@contextmanager
-def _bar(total: int, what: str) -> Iterator[Callable[[], object]]:
-    """Progress on stderr; gives the function that moves it."""
-    with progress(total=total, desc=what, unit="file", leave=False) as bar:
-        yield lambda: bar.update(1)
 
 
 main = command_line.Command("fetch", __doc__, _fetch, resumes=True)

@@ -198,10 +198,15 @@ class DiskGeometry:
 
 
 def rotated(lon: ArrayLike, lat: ArrayLike, *, seconds: ArrayLike) -> Float64Array:
-    """Stonyhurst longitudes in [-180, 180) some seconds later, as seen from Earth (rates of Howard et al. 1990)."""
+    """Stonyhurst longitudes in [-180, 180) some seconds later, as seen from Earth."""
+    turned = synodic_rate(lat) * np.asarray(seconds, np.float64) / DAY_SECONDS
+    return np.asarray((np.asarray(lon, np.float64) + turned + 180) % 360 - 180)
+
+
+def synodic_rate(lat: ArrayLike) -> Float64Array:
+    """Degrees a day at which magnetic features cross the disk, as seen from Earth (Howard et al. 1990)."""
     sin2 = np.sin(np.radians(np.asarray(lat, np.float64))) ** 2
-    rate = np.degrees(1e-6 * (2.894 - 0.428 * sin2 - 0.370 * sin2**2)) - 0.9856 / DAY_SECONDS  # degrees a second
-    return np.asarray((np.asarray(lon, np.float64) + rate * np.asarray(seconds, np.float64) + 180) % 360 - 180)
+    return np.asarray(np.degrees(1e-6 * DAY_SECONDS * (2.894 - 0.428 * sin2 - 0.370 * sin2**2)) - 0.9856)
 
 
 def common_area(one: ArrayLike, other: ArrayLike) -> Float64Array:

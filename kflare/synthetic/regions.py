@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from kflare.io.arrays import AnyArray, Float64Array, IntArray
+from kflare.sun.geometry import synodic_rate
 
 RADIUS_CM = 6.957e10  # of IAU 2015; another would be another Sun for the same seed
 SQUARE_DEGREE = (np.deg2rad(1.0) * RADIUS_CM) ** 2  # cm² of solar surface
@@ -168,16 +169,6 @@ def emerge_regions(first: int, last: int, *, seed: int, activity: float, belt: f
         }  # fmt: skip
         drawn.append(values)
     return Regions(**{name: np.concatenate([values[name] for values in drawn]) for name in drawn[0]})
-
-
-def synodic_rate(lat: Float64Array | float) -> Float64Array:
-    """Degrees per day at which magnetic features at latitude `lat` cross the disk, seen from the Earth.
-
-    Howard, Harvey & Forgach (1990, Solar Physics 130, 295): 2.894 - 0.428 sin² - 0.370 sin⁴ microradians per second
-    against the stars, less the Earth's mean 0.9856 degrees per day.
-    """
-    sine2 = np.sin(np.deg2rad(lat)) ** 2
-    return np.asarray(np.rad2deg(86400e-6 * (2.894 - 0.428 * sine2 - 0.370 * sine2**2)) - 0.9856)
 
 
 def bounded_power_law(uniform: Float64Array, low: float, high: float, *, index: float) -> Float64Array:

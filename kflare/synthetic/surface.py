@@ -11,7 +11,8 @@ from functools import lru_cache
 import numpy as np
 
 from kflare.io.arrays import Float32Array, Float64Array, IntArray
-from kflare.synthetic.regions import Patches, generator, synodic_rate
+from kflare.sun.geometry import synodic_rate
+from kflare.synthetic.regions import Patches, generator
 
 DISK_RADIUS = 0.44  # of the image width, as in the SDO archive's daily HMI images
 _STEP = 0.25  # degrees per map pixel: one pixel of a 512² image at disk centre

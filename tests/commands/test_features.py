@@ -157,7 +157,7 @@ def test_a_name_that_its_header_contradicts(observed_sun, tmp_path, capsys):
     [
         (["--detection", "size=3"], "`--detection` takes NAME=VALUE with one of threshold,"),
         (["--detection", "threshold=strong"], "`--detection` threshold must be a number"),
-        (["--detection", "radial=yes"], "`--detection` radial must be a number, or true or false, got 'yes'"),
+        (["--detection", "radial=so"], "`--detection` radial must be a number, or true or false, got 'so'"),
         (["--detection", "threshold=-1"], "`threshold` of the detection must lie in"),
         (["--from", "2015-01-01"], "holds no magnetogram from 2015-01-01"),
         (["--flares", "absent.csv"], "absent.csv"),

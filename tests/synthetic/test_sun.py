@@ -11,8 +11,9 @@ from kflare.errors import SettingError
 from kflare.flares.catalogue import FlareList
 from kflare.flares.repairing import read_flares
 from kflare.observations.reading import read_magnetogram
+from kflare.sun.geometry import synodic_rate
 from kflare.synthetic.flares import flare_rate
-from kflare.synthetic.regions import SQUARE_DEGREE, Patches, emerge_regions, synodic_rate, times_to_days
+from kflare.synthetic.regions import SQUARE_DEGREE, Patches, emerge_regions, times_to_days
 from kflare.synthetic.sharp import patch_parameters
 from kflare.synthetic.sun import SyntheticSun
 from kflare.synthetic.surface import disk_grid, paint

@@ -249,9 +249,8 @@ def _means(rows: pd.DataFrame) -> list[pd.DataFrame]:
     means = []
     for _, group in rows[rows["seed"] != ENSEMBLE].groupby(["fold", "method"], sort=False):
         seeds = [part for _, part in group.groupby("seed")]
-        mean = seeds[0].copy()
-        for column in ("output", "probability"):
-            mean[column] = np.mean([part[column].to_numpy() for part in seeds], axis=0)
+        of_all = {name: np.mean([part[name] for part in seeds], axis=0) for name in ("output", "probability")}
+        mean = seeds[0].assign(**of_all)
         if len(seeds) > 1:
             valid = mean[mean["span"] == "validation"]
             mean["threshold"] = float(best_threshold(valid["observed"], valid["output"])[0])
