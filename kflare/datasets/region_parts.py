@@ -1,12 +1,12 @@
 """Measuring a run's times one by one, here or on many machines, each into a small file, so that it can go on later.
 
-Each part is a Parquet file of the rows of a time, with what is known of the time itself in the schema's metadata: also
+Each part is a Parquet file of the rows of a time, with what is known of the time itself as their `attrs`: also
 where there was "no sunspot", or no usable magnetogram.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -29,7 +29,6 @@ from kflare.sun.geometry import DiskGeometry
 
 NO_DATA: Final = "no data"
 _srs = lru_cache(maxsize=1)(read_srs)
-_META: Final = b"kflare"
 _REGION = tuple(Region.__dataclass_fields__)
 
 
@@ -40,7 +39,7 @@ class Part:
     time: datetime  # Of the magnetogram, or of the set where it could not be read; UTC.
     status: str  # "regions", "no sunspot" or "no data"
     reason: str  # why there are no data; "" where there are
-    magnetogram: str  # name of the file
+    files: list[str]  # names, the magnetogram's first
     detection: Detection | None  # None without data
     rows: pd.DataFrame  # as `Measured.rows`
 
@@ -54,47 +53,35 @@ def is_done(path: Path, observations: ObservationSet) -> bool:
     """Whether a part is there and of the same files; a set that has got more files since is measured again."""
     from pyarrow import ArrowException, parquet
 
-    if not path.is_file():
-        return False
-    try:
-        metadata = parquet.read_schema(path).metadata or {}
-    except (ArrowException, OSError):
-        return False
-    return bool(json.loads(metadata.get(_META, b"{}")).get("files") == _names(observations))
+    with suppress(ArrowException, OSError, LookupError):
+        about = json.loads(parquet.read_schema(path).metadata[b"PANDAS_ATTRS"])  # of the file without its rows
+        return bool(about["files"] == _names(observations))
+    return False
 
 
 def write_part(measured: Measured | str, observations: ObservationSet, path: Path) -> None:
     """Write what was measured, or why a set could not be; the file takes its place when it is whole."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
     about: dict[str, Any] = {"time": observations.time.isoformat(), "status": NO_DATA, "reason": measured}
     rows, geometry = pd.DataFrame(), None
     if not isinstance(measured, str):
-        rows, view = measured.rows, measured.detection.geometry
+        rows, geometry = measured.rows.copy(), asdict(measured.detection.geometry)
         about = {"time": measured.time.isoformat(), "status": measured.detection.status, "reason": ""}
-        geometry = {**asdict(view), "shape": list(view.shape)}
-    table = pa.Table.from_pandas(rows, preserve_index=False)
-    described = json.dumps({**about, "geometry": geometry, "files": _names(observations)}).encode()
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _META: described})
-    write_whole(path, lambda file: parquet.write_table(table, file))
+    rows.attrs = {**about, "geometry": geometry, "files": _names(observations)}
+    write_whole(path, lambda file: rows.to_parquet(file, index=False))
 
 
 def read_part(path: Path, *, columns: Sequence[str] | None = None) -> Part:
     """Read a part, or some columns of it; `DataError` if it is damaged."""
-    import pyarrow as pa
-    from pyarrow import parquet
+    from pyarrow import ArrowException, parquet
 
     try:
-        known = parquet.read_schema(path)
-        chosen = None if columns is None else [name for name in columns if name in known.names]
-        table = parquet.read_table(path, columns=chosen)
-        about = json.loads(known.metadata[_META])
-        rows = table.to_pandas()
+        known = parquet.read_schema(path).names
+        rows = pd.read_parquet(path, columns=columns and [name for name in columns if name in known])
+        about, rows.attrs = rows.attrs, {}
         time = datetime.fromisoformat(about["time"])
         detection = None if about["geometry"] is None else _detection(time, about["geometry"], rows)
-        return Part(time, about["status"], about["reason"], about["files"][0], detection, rows)
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        return Part(time, about["status"], about["reason"], about["files"], detection, rows)
+    except (ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"`{path}` is a damaged part of a run: {reason}; delete it and run again") from error
 

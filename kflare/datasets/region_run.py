@@ -105,7 +105,7 @@ def _followed(parts: Sequence[Path], srs: pd.DataFrame | None, run: RunTable) ->
         limb = 0 if found is None else sum(region.limb for region in found.regions)
         outcomes.append({
             "time": part.time, "status": part.status, "regions": 0 if found is None else len(found.regions),
-            "limb": limb, "magnetogram": part.magnetogram, "reason": part.reason,
+            "limb": limb, "magnetogram": part.files[0], "reason": part.reason,
         })  # fmt: skip
         if found is None:
             continue

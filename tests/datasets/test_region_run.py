@@ -258,7 +258,7 @@ def test_a_part_comes_back_as_it_was(tmp_path):
     assert part.time == datetime(2014, 1, 1, 5, tzinfo=UTC)
     assert part.detection.regions == (region(1, 10.0),)
     assert part.detection.geometry == VIEW
-    assert part.magnetogram == observations(5).magnetogram.name
+    assert part.files == [observations(5).magnetogram.name]
     pd.testing.assert_frame_equal(part.rows, measured(5, [region(1, 10.0)], [3.0]).rows)
 
 
