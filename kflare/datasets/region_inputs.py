@@ -21,7 +21,8 @@ def region_inputs(
 
     if missing := [name for name in features if name not in table.columns]:
         names = "`, `".join(missing)
-        raise DataError(f"the region table lacks `{names}`, which {model} needs: add it, empty where not measured")
+        how = "add it, empty where not measured (kflare predict --flares adds changes and past flares)"
+        raise DataError(f"the region table lacks `{names}`, which {model} needs: {how}")
     # A table may hold the features of several models.
     others = {feature.name for name in SETS for feature in feature_set(name)}
     unknown = [str(name) for name in table.columns if name not in {*features, *KEY_COLUMNS, *ignore, *others}]

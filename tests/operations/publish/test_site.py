@@ -214,8 +214,8 @@ def test_the_region_that_drives_the_full_disk_is_named(make_forecast: Make) -> N
     assert found[1] == pytest.approx(0.6931 / 0.9163, abs=1e-4)
     assert driver(forecast, "X") is None  # of statistics
     text = _public(root_pages(SiteData(forecast), pictures={})["index.html"])
-    assert f"Mostly from region {regions[0].number}, NOAA" in text
-    assert "Drives the full disk, ≥ M1.0: most of it" in text
+    assert f"Of the regions’ part, most from region {regions[0].number}, NOAA" in text
+    assert "Full disk, ≥ M1.0: most of the regions’ part" in text
 
 
 def test_hostile_text_stays_text_everywhere(site_data: SiteData, make_forecast: Make, tmp_path: Path) -> None:
