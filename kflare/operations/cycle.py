@@ -255,6 +255,8 @@ def _complete(draft: _Draft, issue: datetime, flares: FlareList | None, settings
     if "X" in absent and rung == EVENT_STATISTICS and flares is not None and draft.regions:
         index = event_statistics(flares, issue, "X").index
         draft.regions = tuple(replace(one, probability=_with_x(one.probability, index)) for one in draft.regions)
+        known = [draft.full_disk["X"], *(one.probability["X"] for one in draft.regions if "X" in one.probability)]
+        draft.full_disk = {**draft.full_disk, "X": max(known, key=lambda one: one.deciding)}
         draft.remarks.append("class X and above of a region is statistics too, from its class M and the year's flares")
     if silent := [name for name in absent if name != "X"]:
         draft.rung = max(draft.rung, rung, key=RUNGS.index)

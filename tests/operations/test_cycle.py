@@ -19,12 +19,13 @@ import pytest
 from kflare.commands import forecast as command
 from kflare.models.event_statistics import event_statistics
 from kflare.operations.event_log import EventLog
-from kflare.operations.forecast import Forecast, Outage
+from kflare.operations.forecast import Forecast, Outage, Probability
 from kflare.operations.inputs import _EARLIER
 from kflare.operations.ledger import Ledger
 from kflare.operations.measurement import rung_of_features
 from kflare.operations.outcomes import forecast_outcomes, table_to_verify
 from kflare.operations.publish.latest import read_latest
+from kflare.operations.questions import Answers, ask_regions
 from kflare.operations.running import CycleResult, run_once
 from kflare.operations.settings import ForecastSettings, LedgerSettings, as_toml
 from kflare.regions.feature_table import SETS, feature_set
@@ -373,6 +374,22 @@ def test_one_silent_model_costs_its_class(world: World, office: Office) -> None:
     assert cycle.full_disk["M"].network is None
     assert cycle.rung == "event statistics"
     assert "class M and above is from event statistics" in cycle.rung_reason
+
+
+def test_the_disk_is_no_less_likely_to_have_an_x_flare_than_any_of_its_regions(
+    world: World, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strong(*asked: Any, **options: Any) -> Answers:
+        answers = ask_regions(*asked, **options)
+        answers.probability["M"] = [Probability(0.99, 0.95, 0.9, 0.97)] * len(answers.probability["M"])
+        return answers
+
+    monkeypatch.setattr("kflare.operations.cycle.ask_regions", strong)
+    world.observe(ISSUE - HOUR)
+    cycle = office.forecast()
+    rated = [region.probability["X"] for region in cycle.regions if "X" in region.probability]
+    assert rated
+    assert cycle.full_disk["X"] == rated[0]
 
 
 def test_x_flares_are_forecast_from_statistics_beside_the_networks(

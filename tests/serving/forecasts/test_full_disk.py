@@ -1,10 +1,15 @@
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kflare.errors import DataError, ServingError
+from kflare.models.registry import DISK
 from kflare.serving import full_disk_probability
+from kflare.serving.forecasts.served_forecasts import full_disks
 from kflare.serving.messages.replies import check_outputs
 
 
@@ -41,6 +46,23 @@ def test_what_is_no_probability_is_refused(p, seen):
 def test_no_regions_is_not_zero():
     with pytest.raises(DataError, match="no regions"):
         full_disk_probability([])
+
+
+def test_a_disk_is_no_less_likely_to_flare_than_any_of_its_regions():
+    """P_FD by its own calibration is of what such disks did; a quiet week beside one strong region must not hide it."""
+    told = {"calibrated": [0.05, 0.6], "calibrated_lower": [0.02, 0.5], "calibrated_upper": [0.1, 0.7]}
+    own = SimpleNamespace(outputs={name: np.array(p, np.float32) for name, p in told.items()})
+    inputs = {DISK: dict.fromkeys(["combined", "diskC1d"])}
+    client = SimpleNamespace(metadata=lambda *_, **__: SimpleNamespace(inputs=inputs), predict=lambda *_, **__: own)
+    regions = {"calibrated": [0.3, 0.1, 0.2], "calibrated_lower": [0.2, 0.0, 0.1], "calibrated_upper": [0.4, 0.2, 0.3]}
+    times = pd.to_datetime(["2014-03-01", "2014-03-01", "2014-03-02"], utc=True)
+    rows = pd.DataFrame({"time": times, "diskC1d": [0.0, 0.0, 9.0]})
+    for names in (list(regions), ["calibrated"]):  # a version with an interval of the regions, and one without
+        reply = SimpleNamespace(outputs={name: np.array(regions[name]) for name in names}, model="defn-m", version=7)
+        disk = full_disks(client, reply, rows)
+        assert disk["calibrated"].tolist() == pytest.approx([0.3, 0.6])
+        assert disk["calibrated_upper"].tolist() == pytest.approx([0.4 if "calibrated_upper" in names else 0.3, 0.7])
+        assert (disk["calibrated_lower"] <= disk["calibrated"]).all()
 
 
 def test_replies_are_held_to_probabilities():
