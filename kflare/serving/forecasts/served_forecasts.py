@@ -195,7 +195,7 @@ def full_disks(client: Client, reply: Reply, rows: pd.DataFrame) -> pd.DataFrame
     `probability`, `calibrated` and, where the version has them, the ends of its interval are combined alike by
     `full_disk_probability`: regions share one calibration, so its error moves all of them to one side. A version that
     has calibrated P_FD by itself gives its own `calibrated` and interval, by the disk's flares before where all rows of
-    the time tell the same, but none below that of a region. NaN where a region has no forecast: without it the disk would look quieter than it is.
+    the time tell the same, but none below a region's. NaN where a region has no forecast, which may be the strongest.
     """
     table = pd.DataFrame({name: reply.outputs[name] for name in _chances(reply)}, dtype=float)
     rows = rows.reset_index(drop=True)
