@@ -71,14 +71,21 @@ def open_database(url: str, *, begin: bool = True) -> Engine:
 
 
 def upgrade_database(url: str) -> tuple[str | None, str]:
-    """Bring an older kflare's tables up to date, all or nothing; the revisions before and after."""
+    """Bring an older kflare's tables up to date, all or nothing; the revisions before and after.
+
+    SettingError of a newer kflare's.
+    """
     engine = _engine(url, begin=False)
     try:
         with transaction(engine, write=True, opening=True) as connection:
             before, after = _revisions(connection)
-            upgrade_schema(connection)
+            if (before or after) <= after:
+                upgrade_schema(connection)
     finally:
         engine.dispose()
+    if (before or after) > after:
+        fault = f"the ledger `{shown_url(engine.url)}` is of schema {before}, newer than this kflare's {after}"
+        raise SettingError(f"{fault}: use the kflare that made it")
     return before, after
 
 

@@ -250,6 +250,8 @@ def test_another_versions_ledger_is_refused(database_url: str) -> None:
     engine.dispose()
     with pytest.raises(SettingError, match="is of schema 9999, this kflare writes 0001"):
         Ledger(database_url)
+    with pytest.raises(SettingError, match="is of schema 9999, newer than this kflare's 0001: use the kflare that"):
+        upgrade_database(database_url)
 
 
 def test_a_monitor_loads_little_and_changes_nothing(tmp_path: Path) -> None:
