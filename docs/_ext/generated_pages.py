@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import importlib
 import inspect
+import json
 import re
 import runpy
 from os.path import relpath
@@ -100,7 +101,7 @@ def settings_page():
         rows = ["", "| key | unit | default | meaning |", "| --- | --- | --- | --- |"]
         for name, key, value in entries:
             unit, meaning = told[name]
-            shown = "not set" if value is None else f"`{_toml(value)}`"
+            shown = "not set" if value is None else f"`{json.dumps(value, default=str, ensure_ascii=False)}`"
             rows.append(f"| `{key}` | {unit or '–'} | {shown} | {_cell(meaning)} |")
         return rows
 
@@ -113,12 +114,6 @@ def settings_page():
             ]
             lines += ["", f"## `[{section.name}]`", "", inspect.getdoc(type(value)), *table(keys)]
     return "\n".join(lines) + "\n"
-
-
-def _toml(value):
-    from kflare.operations.settings import _toml
-
-    return _toml(value)
 
 
 def _commands():
