@@ -10,7 +10,7 @@ from typing import Any, Final
 import jinja2
 import pandas as pd
 
-from kflare.io.percent import percent, score
+from kflare.io.percent import chance, percent, score
 from kflare.operations.forecast import (
     FORECAST_CLASSES,
     Cycle,
@@ -116,14 +116,14 @@ def class_text(name: str | None) -> str:
     return {None: "not known", "M": "M or above", "C": "C"}.get(name, name or "")
 
 
-def driver(forecast: Forecast, name: str) -> tuple[RegionForecast, float] | None:
-    """The region that gives most of P_FD of a class, and its share of -ln(1 - P_FD), which adds up; None without."""
+def driver(forecast: Forecast, name: str) -> tuple[RegionForecast, float, float] | None:
+    """The region that gives most of what all combine to for a class, P, its share of -ln(1 - P), and P, or None."""
     rated = [(region, region.probability[name]) for region in forecast.regions if name in region.probability]
     parts = [-math.log1p(-min(one.calibrated or one.deciding, 1 - 1e-9)) for _, one in rated]
     if not parts or (one := forecast.full_disk.get(name)) is None or one.network is None:
         return None
     at = parts.index(max(parts))
-    return rated[at][0], parts[at] / sum(parts)
+    return rated[at][0], parts[at] / sum(parts), -math.expm1(-sum(parts))
 
 
 def verdict(past: PastCycle, name: str) -> str:
@@ -142,7 +142,7 @@ _LOADER, _STRICT = jinja2.PackageLoader("kflare.operations.publish"), jinja2.Str
 _ENVIRONMENT: Final = jinja2.Environment(
     loader=_LOADER, autoescape=jinja2.select_autoescape(), undefined=_STRICT, trim_blocks=True, lstrip_blocks=True
 )
-_ENVIRONMENT.filters.update(percent=percent, score=score, time=time_text, day=day_text)
+_ENVIRONMENT.filters.update(percent=percent, chance=chance, score=score, time=time_text, day=day_text)
 _ENVIRONMENT.filters.update(age=age_text, iso=utc_text, class_text=class_text)
 _ENVIRONMENT.globals.update(thresholds=FORECAST_CLASSES, forecast_class=forecast_class, driver=driver, span=span_text)
 _ENVIRONMENT.globals.update(verdict=verdict, verdicts=VERDICTS, is_forecast=lambda one: isinstance(one, Forecast))

@@ -212,9 +212,10 @@ def test_the_region_that_drives_the_full_disk_is_named(make_forecast: Make) -> N
     assert found[0] == forecast.regions[0]
     # ln 2 of ln 2 + ln 1.25: both regions together do not flare with 0.5 * 0.8
     assert found[1] == pytest.approx(0.6931 / 0.9163, abs=1e-4)
+    assert found[2] == pytest.approx(1 - 0.5 * 0.8)
     assert driver(forecast, "X") is None  # of statistics
     text = _public(root_pages(SiteData(forecast), pictures={})["index.html"])
-    assert f"Of the regions’ part, most from region {regions[0].number}, NOAA" in text
+    assert f"Regions combine to 60 %, mostly from region {regions[0].number}, NOAA" in " ".join(text.split())
     assert "Full disk, ≥ M1.0: most of the regions’ part" in text
 
 
