@@ -72,14 +72,16 @@ def _draw_frames(
     axes: Any, detection: Detection, width: int, color: str, names: Sequence[str] | None
 ) -> list[tuple[float, float, float, float]]:
     """Frames of the regions in an image of the disk `width` pixels wide; returns them in its pixels."""
-    scale = width / detection.geometry.shape[1]
+    from matplotlib.patheffects import withStroke
+
+    scale, halo = width / detection.geometry.shape[1], [withStroke(linewidth=2, foreground="white")]
     boxes = []
     for region, name in zip(detection.regions, names or [""] * len(detection.regions), strict=True):
         own, style = (_LIMB, ":") if region.limb else (color, "-")
         x0, y0, x1, y1 = (edge * scale - 0.5 for edge in region.box)
         axes.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=own, linewidth=1.1, linestyle=style)
         label = f"{region.number} {name}".strip() + (" (limb)" if region.limb else "")
-        axes.text(x0, y0 - 4, label, color=own, fontsize=9, fontweight="bold", va="bottom")
+        axes.text(x0, y0 - 4, label, color=own, fontsize=9, fontweight="bold", va="bottom", path_effects=halo)
         boxes.append((x0, y0, x1, y1))
     return boxes
 
