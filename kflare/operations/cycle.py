@@ -136,12 +136,12 @@ def run_cycle(
 def _forecast(
     issue: datetime, settings: ForecastSettings, inputs: CycleInputs, ledger: Ledger, log: EventLog
 ) -> tuple[Cycle, MeasuredDisk | None]:
-    flares = None
+    flares, recent = None, False
     try:
-        flares = past_flares(issue, settings, ledger)
+        flares, recent = past_flares(issue, settings, ledger)
     except KflareError as error:
         log("no flare list", reason=str(error))
-    disk, reasons = _measured(inputs, flares, settings, ledger, log)
+    disk, reasons = _measured(inputs, flares if recent else None, settings, ledger, log)
     answers = Answers()
     draft: _Draft | None = None
     if disk is not None:
@@ -150,6 +150,7 @@ def _forecast(
             values["failures"] = failures
         # The page names the models that failed; the servers' own words, with their addresses, are for the log.
         remarks += [f"{model} did not answer" for model in failures]
+        remarks += ["past flares are not known, as no list tells of the last week"] * (not recent)
         if draft is not None:
             draft.remarks += remarks
             _complete(draft, issue, flares, settings)

@@ -4,6 +4,7 @@ A class that is corrected later (paper 2, section 4.2: C9.9 became M1.0) adds a 
 the newest one, and what was known at any earlier moment can still be asked for.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -90,7 +91,7 @@ def current_flares(connection: Connection, since: datetime, until: datetime, *, 
     asked = select(spans.c.since, spans.c.until).where(spans.c.until > since, spans.c.since < until)
     if as_of is not None:
         asked = asked.where(spans.c.recorded <= as_of)
-    return Current(table, _merged([(row.since, row.until) for row in connection.execute(asked)]))
+    return Current(table, merged_spans([(row.since, row.until) for row in connection.execute(asked)]))
 
 
 def flare_texts(table: pd.DataFrame) -> tuple[str, ...]:
@@ -127,7 +128,8 @@ def _listed(flares: FlareList, since: datetime, until: datetime) -> dict[_Key, d
     return found
 
 
-def _merged(spans: list[tuple[datetime, datetime]]) -> tuple[tuple[datetime, datetime], ...]:
+def merged_spans(spans: Iterable[tuple[datetime, datetime]]) -> tuple[tuple[datetime, datetime], ...]:
+    """Spans of time that overlap or touch as one, in order."""
     merged: list[tuple[datetime, datetime]] = []
     for since, until in sorted(spans):
         if merged and since <= merged[-1][1]:

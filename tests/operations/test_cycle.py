@@ -35,7 +35,7 @@ from kflare.sun.disk import FULL_DISK
 from kflare.synthetic.sun import SyntheticSun
 
 from .toys import TOYS, publish_toys, publish_version
-from .world import EVENTS, HOUR, XRAYS, World, limb_only, quiet, rsga
+from .world import EVENTS, FLARES, HOUR, XRAYS, World, limb_only, quiet, rsga
 
 START = datetime(2014, 3, 1, tzinfo=UTC)
 ISSUE = START + timedelta(days=2, hours=3)
@@ -457,6 +457,25 @@ def test_no_region_numbers_in_the_flare_lists_is_not_no_flares(world: World, off
         told[name] = (remark in forecast.remarks, features["Chis"].notna().any())
         other.ledger.close()
     assert told == {"numbered": (False, True), "nameless": (True, False)}
+
+
+def test_a_list_that_ended_days_ago_does_not_tell_of_a_quiet_week(world: World, office: Office, tmp_path: Path) -> None:
+    """With the feed away, flares that no list tells of are not known: neither for the regions nor for the disk."""
+    world.observe(ISSUE - HOUR)
+    del world.swpc.feeds[FLARES]
+    remark = "past flares are not known, as no list tells of the last week"
+    told = {}
+    for name, until in (("whole", ISSUE + DAY), ("half a day", ISSUE - 11 * HOUR), ("old", ISSUE - 3 * DAY)):
+        last = world.sun.flares.table.iloc[[0]].assign(start=pd.Timestamp(until), peak=pd.Timestamp(until), end=pd.NaT)
+        table = pd.concat([world.sun.flares.between(ISSUE - 300 * DAY, until).table, last], ignore_index=True)
+        replace(world.sun.flares, table=table).write_csv(tmp_path / f"{name}.csv")
+        settings = replace(office.settings, data=replace(office.settings.data, flares=tmp_path / f"{name}.csv"))
+        other = Office(replace(settings, ledger=LedgerSettings(f"sqlite:///{tmp_path / name}.sqlite")))
+        forecast = other.forecast()
+        features = other.ledger.features(ISSUE - 2 * HOUR, ISSUE)
+        told[name] = (remark in forecast.remarks, bool(features["diskC7d"].notna().any()))
+        other.ledger.close()
+    assert told == {"whole": (False, True), "half a day": (False, True), "old": (True, False)}
 
 
 def test_swpcs_events_name_the_regions_of_its_flares(world: World, office: Office) -> None:
