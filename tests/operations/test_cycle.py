@@ -551,7 +551,7 @@ def test_no_region_is_published_beyond_the_limb(world: World, office: Office, ca
     regions = office.forecast().regions
     assert regions
     assert all(abs(region.lon) <= 90 for region in regions)
-    assert "the header's longitude of the observer (L0, `CRLN_OBS`)" in caplog.text
+    assert "the header puts the observer 150 degrees of longitude from the Earth (L0, `CRLN_OBS`)" in caplog.text
 
 
 def test_nothing_at_all_is_an_outage(world: World, office: Office) -> None:
