@@ -14,6 +14,7 @@ from kflare.errors import ModelError
 from kflare.io.arrays import AnyArray, Float32Array
 from kflare.models.publish import MANIFEST, read_metadata, verify_manifest, versions
 from kflare.models.registry import model_names, model_spec
+from kflare.models.released import released_models
 
 if TYPE_CHECKING:
     import keras
@@ -69,7 +70,7 @@ class PublishedModel(AttributionModel):
         """
         place, methods = Path(place), require_methods(methods)
         if not place.is_dir():
-            raise ModelError(f"no model {place}: give the folder of a published model, such as savedmodels/cnn-m")
+            raise ModelError(f"no model {place}: give a published one, such as {released_models() / 'cnn-m'}")
         if not (place / "saved_model.pb").is_file():
             found = versions(place)
             if not found:

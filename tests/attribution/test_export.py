@@ -294,7 +294,7 @@ def changed(models, folder, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda place: shutil.rmtree(place.parent), "no model .*cnn-m: give the folder"),
+        (lambda place: shutil.rmtree(place.parent), "no model .*: give a published one, such as .*cnn-m"),
         (shutil.rmtree, "holds no version of a model"),
         (lambda place: (place / "MANIFEST.sha256").unlink(), "has no MANIFEST"),
         (lambda place: (place / "saved_model.pb").write_bytes(b"x"), r"saved_model.pb differs from MANIFEST"),
