@@ -23,7 +23,9 @@ def test_each_server_has_a_program_and_names_a_released_version():
 
 
 def test_the_numbers_are_the_known_answer():
-    known = PAGE.parents[1] / "savedmodels" / "defn-c" / "6" / "assets.extra" / "known_answer.txt"
+    (known,) = (PAGE.parents[1] / "savedmodels" / "defn-c").glob("*/assets.extra/known_answer.txt")
     values = dict(line.split(" ", 1) for line in known.read_text().splitlines())
-    told = re.search(r"`probability` (\d\.\d+), `calibrated` (\d\.\d+)", PAGE.read_text(encoding="utf-8"))
-    assert told.groups() == (f"{float(values['probability']):.6f}", f"{float(values['calibrated']):.6f}")
+    text = PAGE.read_text(encoding="utf-8")
+    told = re.search(r"of version (\d+) is:\n`probability` (\d\.\d+), `calibrated` (\d\.\d+)", text)
+    assert told[1] == known.parts[-3]
+    assert told.groups()[1:] == (f"{float(values['probability']):.6f}", f"{float(values['calibrated']):.6f}")

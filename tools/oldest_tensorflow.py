@@ -77,7 +77,8 @@ def ask_here(folder: Path) -> list[tuple[str, str]]:
     import numpy as np
     from republish_released_models import questions
 
-    from kflare.models.publish import verify_manifest, versions
+    from kflare.models.publish import read_metadata, verify_manifest, versions
+    from kflare.models.registry import BYTE_RANGE
     from kflare.models.savedmodel import load_signatures
 
     asked = []
@@ -85,7 +86,10 @@ def ask_here(folder: Path) -> list[tuple[str, str]]:
         version = home / str(versions(home)[-1])
         verify_manifest(version)
         run = load_signatures(version)
-        kept = [(signature, inputs, run(signature, inputs)) for signature, inputs in questions(version)]
+        every = questions(version)
+        if BYTE_RANGE in read_metadata(version).get("data", {}):  # no warm-up request asks it
+            every.append((BYTE_RANGE, {BYTE_RANGE: np.array([np.nan, 100], np.float32)}))
+        kept = [(signature, inputs, run(signature, inputs)) for signature, inputs in every]
         file = folder / f"{home.name}.npz"
         rows = np.empty(len(kept), object)
         rows[:] = kept
