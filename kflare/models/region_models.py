@@ -46,7 +46,8 @@ def region_task(
     else:
         raise SettingError(f"{spec.name} needs a region table, or SHARP samples with the NOAA numbers of their HARPs")
     if (stated := source.table.attrs.get("flare_scale") or flares.scale) != flares.scale:
-        raise SettingError(f"{regions} has flare histories of the scale {stated}: choose it with --flare-scale")
+        how = f"choose it with --flare-scale {'as-listed' if stated == 'operational' else stated}"
+        raise SettingError(f"{regions} has flare histories of the scale {stated}: {how}")
     table, observed = source.table, reaches(source.flux, spec.event)
     used = features_of(table, features, source=str(sharp or regions))
     names = [feature.name for feature in used]

@@ -82,7 +82,9 @@ def test_a_table_with_histories_of_another_scale_is_refused(listed, regions):
     table.to_parquet(regions)
     given = {"sharp": None, "harp_noaa": None, "regions": regions, "features": ["AREA", "R_VALUE"]}
     today, old = (read_flares(listed, scale=scale) for scale in ("irradiance", "as listed"))
-    with pytest.raises(SettingError, match="flare histories of the scale operational: choose it with --flare-scale"):
+    with pytest.raises(
+        SettingError, match="flare histories of the scale operational: choose it with --flare-scale as-listed"
+    ):
         region_task(model_spec("defn-m"), today, **given)
     task = region_task(model_spec("defn-m"), old, **given)
     assert task.settings["flare_scale"] == "operational"
