@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,6 +41,7 @@ def fitted(tmp_path_factory):
     rng = np.random.default_rng(2)
     p = rng.uniform(0.01, 0.99, len(times)).astype(np.float32)
     samples = OutOfSample.of(rng.random(len(p)) < p**2, p, times)
+    keras.utils.set_random_seed(0)  # an untrained network says another thing each time
     model = build_defn(len(NAMES))
     scaling = fit_scaling(table(times[:40], 1), features_named(NAMES))
     calibration, disk = cross_fitted(samples, resamples=40), calibrate_disk(samples)
@@ -82,8 +84,9 @@ def test_both_versions_answer_with_what_they_have(client, fitted):
         # Its own calibration of 1 - prod(1 - calibrated).
         combined = np.array([full_disk_probability(own["C+ calibrated"])], np.float32)
         wanted = fitted.disk_calibration.of(combined, {})
-        for name, value in wanted.items():
-            assert disk[f"C+ {name}"] == pytest.approx(float(value[0]), rel=1e-5)
+        for name, value in wanted.items():  # and none is below that of a region
+            most = max(float(value[0]), own[f"C+ {name}"].max())
+            assert disk[f"C+ {name}"] == pytest.approx(most, rel=1e-5)
     plain = json.loads(json.dumps(result.as_json()))
     assert set(plain["windows"][0]["full_disk"][0]["C+"]) == {
         "probability", "calibrated", "calibrated_lower", "calibrated_upper",
@@ -128,6 +131,7 @@ def test_the_disk_is_calibrated_by_the_flares_before_where_they_are_known_and_ag
     rows = table(times[:3], 2).assign(diskC7d=[9.0, 9.0, 9.0, np.nan, 9.0, 8.0])
     names = [*NAMES, "diskC7d"]
     scaling = fit_scaling(table(times[:40], 1).assign(diskC7d=range(40)), features_named(names))
+    keras.utils.set_random_seed(0)
     one = replace(fitted, model=build_defn(len(names)), scaling=scaling, disk_calibration=disk)
     publish_region_model(one, tmp_path, "defn-c", example=rows, metadata={"class": "C+"})
     with Server(folder=tmp_path, port=0) as running, Client(running.address) as client:
