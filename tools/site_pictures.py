@@ -35,7 +35,7 @@ sys.modules["tests"].__path__ = [str(ROOT / "tests")]
 
 HOUR = timedelta(hours=1)
 DESK, PHONE, WALL = (1280, 1600), (390, 844), (1920, 1080)
-COLOURS = 96  # of a picture, so that it is small
+COLOURS = 256  # of a picture, so that it is small
 
 
 def write_xrays(cycle: Forecast | Outage, settings: ForecastSettings, ledger: Ledger) -> None:
@@ -61,6 +61,8 @@ def cycles_to_show(ledger: Ledger) -> dict[str, Forecast | Outage]:
     forecasts = [cycle for cycle in past if isinstance(cycle, Forecast)]
     newest = forecasts[-1]
     quiet = next(one for one in reversed(forecasts) if one.mark == "Quiet")
+    if newest.mark != "Warning":
+        sys.exit(f"the newest forecast is marked {newest.mark}, not Warning: demonstrate --until another day")
     spotless = replace(
         newest, regions=(), full_disk=dict.fromkeys("CMX", Probability(0.01, 0.01)), remarks=("no sunspot",),
         rung=MAGNETOGRAM_ONLY, rung_reason="no active region on the disk, so there is nothing to measure",
@@ -71,6 +73,16 @@ def cycles_to_show(ledger: Ledger) -> dict[str, Forecast | Outage]:
         cycle_name(issue), issue, "no data: no magnetogram", (missing, *newest.inputs[1:]), issue + 6 * HOUR
     )
     return {"newest": newest, "quiet": quiet, "no-sunspot": spotless, "no-data": outage}
+
+
+def with_few_colours(picture: Image.Image) -> Image.Image:
+    """The picture in so few colours: half the most frequent ones, and half for what is rare, as the violet of X."""
+    every = sorted(picture.getcolors(picture.width * picture.height), reverse=True)
+    frequent = [channel for _, colour in every[: COLOURS // 2] for channel in colour]
+    rare = picture.quantize(COLOURS // 2, Image.Quantize.MAXCOVERAGE).getpalette()
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*frequent, *rare])
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 @contextmanager
@@ -106,10 +118,10 @@ def main() -> None:
             tab.goto((Path(place) / kind / page).resolve().as_uri())
             shown = Image.open(io.BytesIO(tab.screenshot())).convert("RGB")
             context.close()
-            shown.quantize(COLOURS, dither=Image.Dither.NONE).save(args.output / f"site_{name}.png", optimize=True)
+            with_few_colours(shown).save(args.output / f"site_{name}.png", optimize=True)
 
         take("desktop", "quiet")
-        take("danger", "newest")
+        take("warning", "newest")
         take("dark", "newest", scheme="dark")
         take("wall", "newest", WALL, page="wall.html", scheme="dark")
         take("recent", "newest", (1280, 1100), page="recent.html")

@@ -15,8 +15,8 @@ from typing import Any
 from model_card import score_table
 
 from kflare.models.publish import versions
-from kflare.operations.forecast import MarkBounds
 from kflare.operations.publish.verification import RECORD_HEAD, what_followed
+from kflare.operations.settings import MarksSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = [ROOT / "docs" / name for name in ("skill.md", "skill_cnn.md")]
@@ -80,7 +80,7 @@ def region_tests() -> str:
             parts.append("\n".join([head, *rows]))
     parts += ["### What followed each mark", kept["defn-m"]["full_disk_record"]["about"]]
     for name, event in EVENTS.items():
-        bounds = MarkBounds(calibrated_danger=0.5, calibrated_warning=0.25)
+        bounds = MarksSettings().bounds
         rows = [f"| {' | '.join(row)} |" for row in what_followed(kept[name]["full_disk_record"], bounds)]
         head = f"| {event} | {' | '.join(RECORD_HEAD[1:])} |\n|" + " --- |" * len(RECORD_HEAD)
         parts.append("\n".join([head, *rows]))

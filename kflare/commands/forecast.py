@@ -111,7 +111,7 @@ def _as_text(done: "CycleResult") -> str:
         lines.append("(calibrated probability; network's score of 0 to 100, where 50 is the climatological rate)")
         mark = cycle.mark or "not known"
         if cycle.score_mark not in (None, cycle.mark):
-            mark += f" (by the score alone: {cycle.score_mark})"
+            mark += f" (by the paper's score: {cycle.score_mark})"
         lines.append(f"mark: {mark}; {len(cycle.regions)} regions")
     lines += [f"in full: {detail}" for detail in cycle.details]
     if done.kept is not None:

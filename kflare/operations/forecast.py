@@ -83,7 +83,7 @@ class Probability:
 
     @property
     def deciding(self) -> float:
-        """The number that marks and classes are decided on: the network's output, else the calibrated probability."""
+        """The number that yes and no of the paper are decided on: the network's output, else the calibrated one."""
         value = self.calibrated if self.network is None else self.network
         assert value is not None
         return value
@@ -94,7 +94,7 @@ class MarkBounds:
     """Where the marks begin, inclusive, for a flare of class M or above on the full disk.
 
     `danger` and `warning` are of the network's score / 100, as in the paper; `calibrated_danger` and
-    `calibrated_warning` of the calibrated probability, as an office sets them: both or, by default, none.
+    `calibrated_warning` of the calibrated probability: both, or none where the paper's alone decide.
     """
 
     danger: float = 0.80
@@ -111,7 +111,7 @@ class MarkBounds:
 
     @property
     def marks(self) -> dict[str, dict[str, float]]:
-        """Where each mark begins, highest first, by what decides: "calibrated" if an office set it, "score"."""
+        """Where each mark begins, highest first, by what decides: "calibrated" if it has bounds, "score"."""
         on = {"score": (self.danger, self.warning)}
         if (office := (self.calibrated_danger, self.calibrated_warning)) != (None, None):
             on = {"calibrated": (office[0] or 0.0, office[1] or 0.0)} | on
@@ -127,16 +127,18 @@ def risk_mark(p: float, bounds: MarkBounds | None = None, *, on: str = "score") 
     return next(mark for mark, least in begins if p >= least - _ROUNDING)
 
 
-def forecast_class(probability: Mapping[str, Probability]) -> str | None:
+def forecast_class(probability: Mapping[str, Probability], *, calibrated: bool = False) -> str | None:
     """The forecast maximum class: "X", "M", "C" or "below C"; None if nothing is forecast.
 
     Each model says yes where it holds the event for likelier than not (argmax of its two outputs); the highest class
-    that is said yes to is the forecast (eq. 2 and section 3.2).
+    that is said yes to is the forecast (eq. 2 and section 3.2). With `calibrated` the highest that is likelier than
+    not by its calibrated probability, where it is known: a network says yes from the climatological rate on.
     """
     if not probability:
         return None
+    told = {name: (one.calibrated if calibrated else None) or one.deciding for name, one in probability.items()}
     for name in reversed(FORECAST_CLASSES):
-        if name in probability and probability[name].deciding >= 0.5 - _ROUNDING:
+        if told.get(name, 0.0) >= 0.5 - _ROUNDING:
             return name
     return f"below {FORECAST_CLASSES[0]}"
 
@@ -287,14 +289,15 @@ class Forecast(CheckedRecord):
     def mark(self) -> str | None:
         """Risk mark of the full disk by P(≥ M), None if that is unknown; the highest where X is forecast (ours).
 
-        Of the calibrated probability where an office has set bounds for it, else the paper's, `score_mark`; without
-        bounds or network, of the one number that there is.
+        Of the calibrated probability where it has bounds, else the paper's, `score_mark`; without bounds or network, of
+        the one number that there is.
         """
-        if forecast_class(self.full_disk) == "X":
+        calibrated = "calibrated" in self.bounds.marks
+        if forecast_class(self.full_disk, calibrated=calibrated) == "X":
             return MARKS[0]
         if (one := self.full_disk.get("M")) is None:
             return None
-        if "calibrated" in self.bounds.marks and one.calibrated is not None:
+        if calibrated and one.calibrated is not None:
             return risk_mark(one.calibrated, self.bounds, on="calibrated")
         return risk_mark(one.deciding, self.bounds)
 

@@ -13,7 +13,7 @@ from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from textwrap import wrap
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, FiniteFloat, Strict, TypeAdapter, ValidationError, ValidationInfo
 from pydantic.dataclasses import dataclass
@@ -152,10 +152,11 @@ class LedgerSettings(_Section):
 class MarksSettings(_Section):
     """Boundaries of the risk mark, inclusive upward, and the probability of "no sunspot"."""
 
+    by: Literal["calibrated", "score"] = "calibrated"
+    calibrated_danger: FiniteFloat = 0.5
+    calibrated_warning: FiniteFloat = 0.25
     danger: FiniteFloat = 0.8
     warning: FiniteFloat = 0.5
-    calibrated_danger: FiniteFloat | None = None
-    calibrated_warning: FiniteFloat | None = None
     no_sunspot: FiniteFloat = 0.01
 
     def __post_init__(self) -> None:
@@ -166,7 +167,8 @@ class MarksSettings(_Section):
     @property
     def bounds(self) -> MarkBounds:
         """As a forecast records them."""
-        return MarkBounds(self.danger, self.warning, self.calibrated_danger, self.calibrated_warning)
+        office = (self.calibrated_danger, self.calibrated_warning) if self.by == "calibrated" else ()
+        return MarkBounds(self.danger, self.warning, *office)
 
 
 @dataclass(frozen=True, config=CHECKED)

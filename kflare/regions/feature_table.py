@@ -76,15 +76,24 @@ def check_columns(table: pd.DataFrame, features: Iterable[Feature], *, source: s
             raise DataError(f"feature `{name}` of {source} {fault}")
 
 
+@cache
+def counts() -> frozenset[str]:
+    """The features that count something, which cannot be negative."""
+    every = (one for name in SETS for one in feature_set(name))
+    return frozenset(one.name for one in every if one.unit == "count" and one.group != "DERIV")
+
+
 def column_fault(column: pd.Series, *, rule: str = "finite") -> str:
-    """What is wrong with a column that must be numeric and, by `rule`, finite in float32 or NaN; "" if nothing is."""
+    """What is wrong with a feature's column, which must be numeric and, by `rule`, finite in float32 or NaN; or ""."""
     if not pd.api.types.is_numeric_dtype(column):
         bad = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
         seen = f"{bad.iloc[0]!r} in row {bad.index[0]}" if len(bad) else f"the type {column.dtype}"
         return f"must be numeric, got {seen}"
     # The networks work in float32, where 1e39 is infinite.
-    infinite = np.abs(column.to_numpy(np.float64, na_value=np.nan)) > np.finfo(np.float32).max
-    wrong = column[infinite]
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    wrong = column[np.abs(values) > np.finfo(np.float32).max]
+    if column.name in counts() and wrong.empty:
+        rule, wrong = "a count, 0 or more", column[values < 0]
     return f"must be {rule}, got {wrong.iloc[0]} in row {wrong.index[0]}" if len(wrong) else ""
 
 

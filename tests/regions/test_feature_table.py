@@ -143,6 +143,19 @@ def test_other_columns_are_refused(column, seen):
         check_columns(table, features_named(["AREA"]), source="regions.csv")
 
 
+@pytest.mark.parametrize("name", ["Chis", "diskM7d", "NumNL"])
+def test_a_count_is_not_negative(name):
+    check_columns(pd.DataFrame({name: [0.0, np.nan]}), features_named([name]), source="regions.csv")
+    with pytest.raises(
+        DataError, match=f"feature `{name}` of regions.csv must be a count, 0 or more, got -1.0 in row 1"
+    ):
+        check_columns(pd.DataFrame({name: [np.nan, -1.0]}), features_named([name]), source="regions.csv")
+
+
+def test_a_change_of_a_count_may_be_negative():
+    check_columns(pd.DataFrame({"dt24NumNL": [-1.0]}), features_named(["dt24NumNL"]), source="regions.csv")
+
+
 def test_missing_columns_are_all_named():
     with pytest.raises(DataError, match=r"regions.csv lacks the feature `USFLUX`, `Mhis`: add the column"):
         check_columns(pd.DataFrame({"AREA": [1.0]}), features_named(["USFLUX", "AREA", "Mhis"]), source="regions.csv")

@@ -16,6 +16,7 @@ _PROBABILITIES = tuple(f"{name}_{kind}" for name in FORECAST_CLASSES for kind in
 _COLUMNS = (
     "cycle_id", "issue", "data_time", "window_start", "window_end", "rung", "scope", "number", "region", "noaa", "harp",
     "location", "lon", "lat", "status", *_PROBABILITIES, "forecast_class", "imputed", "recent_flares", "remarks",
+    "mark", "score_mark",
 )  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
@@ -33,7 +34,8 @@ def rows_of(forecast: Forecast) -> list[dict[str, str]]:
     seen = "" if forecast.data_time is None else utc_text(forecast.data_time)
     common = {"cycle_id": forecast.cycle_id, "issue": issue, "data_time": seen}
     common |= {"window_start": start, "window_end": end, "rung": forecast.rung}
-    rows = [_row({**common, "scope": FULL_DISK, "remarks": "; ".join(forecast.remarks)}, forecast.full_disk)]
+    marks = {"mark": forecast.mark or "", "score_mark": forecast.score_mark or ""}
+    rows = [_row({**common, **marks, "scope": FULL_DISK, "remarks": "; ".join(forecast.remarks)}, forecast.full_disk)]
     if forecast.cnn:
         rows.append(_row({**common, "scope": "full disk CNN"}, forecast.cnn))
     for region in forecast.regions:

@@ -19,6 +19,7 @@ FORMAT: Final = "kflare-latest/1"
 SCHEMA_NAME: Final = "latest.schema.json"
 
 _Mark = Annotated[str | None, Field(json_schema_extra={"enum": [*MARKS, None]})]
+_Largest = Annotated[str | None, Field(json_schema_extra={"enum": ["X", "M", "C", "below C", None]})]
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -34,8 +35,10 @@ class LatestForecast(CheckedRecord):
     """Risk mark of the full disk, by `forecast.bounds`: of the calibrated probability of M or above if they have it."""
     score_mark: _Mark
     """The paper's mark, of the network's score; null without one."""
-    forecast_class: Annotated[str | None, Field(json_schema_extra={"enum": ["X", "M", "C", "below C", None]})]
-    """Highest class that is forecast for the full disk."""
+    forecast_class: _Largest
+    """Highest class that the networks say yes to for the full disk: a score of 50, the usual rate, or more."""
+    likely_class: _Largest
+    """Highest class that is likelier than not for the full disk, by its calibrated probability."""
     data_age_hours: float | None
     """Age of the observation at the time of issue."""
     forecast: Forecast
@@ -64,7 +67,8 @@ def latest_text(current: Cycle) -> str:
         latest = LatestForecast(
             FORMAT, "forecast", current.issue,
             {name: one.headline for name, one in current.full_disk.items()},
-            current.mark, current.score_mark, forecast_class(current.full_disk), hours, current,
+            current.mark, current.score_mark, forecast_class(current.full_disk),
+            forecast_class(current.full_disk, calibrated=True), hours, current,
         )  # fmt: skip
     return json.dumps({"$schema": SCHEMA_NAME} | latest.as_json(), indent=2, ensure_ascii=False) + "\n"
 

@@ -78,6 +78,7 @@ class SiteData:
     verification: Sequence[Section] = ()
     record: Sequence[Section] = ()
     """What followed the marks before these forecasts, for the page that explains the numbers."""
+    bounds: MarkBounds = field(default_factory=MarkBounds)  # of the office's marks, for when there is no forecast
     title: str = "Solar flare forecast"
     recent_days: float = 7.0  # how far back the page of the last days reaches
     made_of: Mapping[str, str] = field(default_factory=dict)
@@ -127,12 +128,12 @@ def driver(forecast: Forecast, name: str) -> tuple[RegionForecast, float, float]
 
 
 def verdict(past: PastCycle, name: str) -> str:
-    """What became of the yes/no forecast of a class or above: a key of `VERDICTS`."""
+    """What became of the forecast of a class or above, yes where it was likelier than not: a key of `VERDICTS`."""
     if not isinstance(past.forecast, Forecast) or name not in past.forecast.full_disk:
         return "none"
     if past.outcome is None or name not in past.outcome.observed:
         return "open"
-    yes = forecast_class({name: past.forecast.full_disk[name]}) == name
+    yes = forecast_class({name: past.forecast.full_disk[name]}, calibrated=True) == name
     if past.outcome.observed[name]:
         return "hit" if yes else "miss"
     return "false alarm" if yes else "correct null"
@@ -182,7 +183,7 @@ def root_pages(data: SiteData, *, pictures: Mapping[str, str]) -> dict[str, str]
         "wall.html": render("wall.html", common, **now),
         "recent.html": render("recent.html", common, **last_days),
         "verification.html": render("verification.html", common),
-        "about.html": render("about.html", common, bounds=getattr(current, "bounds", MarkBounds())),
+        "about.html": render("about.html", common, bounds=getattr(current, "bounds", data.bounds)),
     }
 
 

@@ -34,10 +34,11 @@ def publish_site(publication: Publication, folder: Path) -> None:
     since = (cycle.issue - VERIFIED).replace(hour=0, minute=0, second=0, microsecond=0)
     outcomes = forecast_outcomes(ledger, since, cycle.issue, regions=False)
     fetched = settings.data.issue_folder(cycle.issue)
-    record, site = record_sections(cycle, settings.site.models, settings.marks.bounds), settings.site
+    site, bounds = settings.site, settings.marks.bounds
+    record = record_sections(cycle, site.models, bounds)
     xrays, flares = cycle_xrays(fetched, cycle.issue), ledger.flares(cycle.issue - REACH, cycle.issue).table
     pictures, scores = kept_pictures(fetched / "pictures"), verification_sections(outcomes)
-    data = SiteData(cycle, pictures, (), scores, record, site.title, site.recent_days, xrays=xrays, flares=flares)
+    data = SiteData(cycle, pictures, (), scores, record, bounds, site.title, site.recent_days, {}, xrays, flares)
     write_site(replace(data, **past_days(data, ledger, outcomes, folder, since=since)), folder)
 
 

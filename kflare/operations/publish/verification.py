@@ -30,9 +30,10 @@ _HEAD: Final = (
 )  # fmt: skip
 _TEXT: Final = (
     "Full-disk forecasts of the last 366 days whose window has ended and is covered by the flare list. One says yes "
-    "where the network's score is 50 or more. TSS is 1 for a perfect forecast and 0 without skill; the Brier skill "
-    "score is above 0 where the calibrated probability is better than always forecasting the mean rate. In brackets: "
-    "95 % intervals, over days drawn with replacement. A dash: not defined, for lack of events or of forecasts."
+    "where the network's score is 50 or more, the paper's rule, or, likelier than not, where its calibrated "
+    "probability is 50 % or more. TSS is 1 for a perfect forecast and 0 without skill; the Brier skill score is above "
+    "0 where the calibrated probability is better than always forecasting the mean rate. In brackets: 95 % intervals, "
+    "over days drawn with replacement. A dash: not defined, for lack of events or of forecasts."
 )
 
 RECORD_HEAD: Final = ("Mark", "By", "From", "Days", "Flare followed (95 %)", "Mean calibrated")
@@ -54,6 +55,9 @@ def verification_sections(outcomes: pd.DataFrame) -> tuple[Section, ...]:
         for told, method in (("regions combined", "kflare"), ("full-disk CNN", "cnn"), ("SWPC", "SWPC")):
             if (name, method) in known:
                 rows.append(_row(name, told, known[name, method]))
+                likely = known[name, method].assign(probability=known[name, method]["calibrated"])
+                if method == "kflare" and name != "X" and likely["calibrated"].notna().all():  # X has no other rule
+                    rows.append(_row(name, f"{told}, likelier than not", likely))
         if (name, "kflare") in known:
             drawn += _diagrams(name, known[name, "kflare"], known.get((name, "cnn")))
     if not rows:
@@ -156,7 +160,7 @@ def _largest_class(known: Mapping[str, pd.DataFrame]) -> list[Section]:
     head, *rows = table.rows()
     picture = as_png(plot_classes(table.names, table.counts, title="Largest class"))
     alt = "The table as a picture: counts, and their shares of what came in each class."
-    text = f"The largest class that was forecast (rows) and that came (columns). {scores}."
+    text = f"The largest class that was forecast, by the score (rows), and that came (columns). {scores}."
     return [Section("Largest class", text, head, tuple(rows), (Figure("largest-class", picture, alt),))]
 
 

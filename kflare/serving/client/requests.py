@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from kflare.datasets.region_inputs import region_inputs
 from kflare.errors import DataError, ServingError
 from kflare.io.arrays import AnyArray, ArrayLike
-from kflare.models.registry import BYTE_RANGE, OUTPUTS, model_names
+from kflare.models.registry import BYTE_RANGE, DISK, OUTPUTS, model_names
 from kflare.serving.client.channel import check_timeout, code_of, describe_failure, is_unknown_model, open_channel
 from kflare.serving.messages.declared_messages import (
     RPC_METHODS,
@@ -106,8 +106,8 @@ class ClientRequests:
         is the version of a number or label, by default the newest one, for some of its `outputs`, by default all,
         within `timeout` seconds, by default the client's deadline.
 
-        DataError: an input of a type that cannot be sent, or without rows. ServingError: no server, not served,
-        refused, too late, or an output outside [0, 1] that must be a probability.
+        DataError: an input of a type that cannot be sent, without rows, or of no disk that can be. ServingError: no
+        server, not served, refused, too late, or an output outside [0, 1] that must be a probability.
         """
         sizes = {len(value) for value in inputs.values() if getattr(value, "ndim", 1)}
         if 0 in sizes:  # some such requests TensorFlow Serving never answers
@@ -117,6 +117,8 @@ class ClientRequests:
         request.model_spec.signature_name = signature
         for name, value in inputs.items():
             try:
+                if signature == DISK:
+                    _require_disk(name, value)
                 fill_tensor(request.inputs[name], value)
             except (TypeError, ValueError) as error:
                 raise DataError(f"input `{name}` of {model} cannot be sent: {error}") from error
@@ -295,6 +297,15 @@ class ClientRequests:
         except ServingError:
             return "unknown"
         return ", ".join(f"{name} ({', '.join(map(str, served[name]))})" for name in sorted(served)) or "none"
+
+
+def _require_disk(name: str, given: AnyArray | Sequence[bytes]) -> None:
+    """Hold an input of the full disk to a probability, `combined`, or a count of flares; NaN is not known."""
+    values = np.asarray(given, np.float64).ravel()
+    most, rule = (1.0, "lie in [0, 1]") if name == "combined" else (1e9, "be a count of flares, 0 or more")
+    if len(at := np.flatnonzero((values < 0) | (values > most))):  # NaN compares false
+        seen = f"got {values[at[0]]:g} at index {at[0]}"
+        raise DataError(f"input `{name}` of signature `{DISK}` must {rule}, or NaN (not known), {seen}")
 
 
 def _read_image(image: bytes | Path) -> bytes:

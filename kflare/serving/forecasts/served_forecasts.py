@@ -194,8 +194,9 @@ def full_disks(client: Client, reply: Reply, rows: pd.DataFrame) -> pd.DataFrame
 
     `probability`, `calibrated` and, where the version has them, the ends of its interval are combined alike by
     `full_disk_probability`: regions share one calibration, so its error moves all of them to one side. A version that
-    has calibrated P_FD by itself gives its own `calibrated` and interval, by the disk's flares before where all rows of
-    the time tell the same, but none below a region's. NaN where a region has no forecast, which may be the strongest.
+    has calibrated P_FD by itself gives its own `calibrated` and interval, by the disk's flares before where a row of
+    the time tells them, but none below a region's. NaN where a region has no forecast, which may be the strongest.
+    DataError where rows of one time tell of different flares of the disk.
     """
     table = pd.DataFrame({name: reply.outputs[name] for name in _chances(reply)}, dtype=float)
     rows = rows.reset_index(drop=True)
@@ -204,8 +205,14 @@ def full_disks(client: Client, reply: Reply, rows: pd.DataFrame) -> pd.DataFrame
     known = disk["calibrated"].notna().to_numpy()
     inputs = client.metadata(reply.model, version=reply.version).inputs.get(DISK) if known.any() else None
     if inputs is not None:
-        counts = rows[[name for name in inputs if name != "combined"]].groupby(rows["time"])
-        told = counts.first().where(counts.nunique(dropna=False).eq(1)).astype(np.float32)
+        names = [name for name in inputs if name != "combined"]
+        for name in names:
+            told = rows.dropna(subset=name).drop_duplicates(["time", name])
+            if len(odd := told[told.duplicated("time", keep=False)].sort_values("time", kind="stable").head(2)):
+                seen = " and ".join(f"{row[name]:g} of {row['region']}" for _, row in odd.iterrows())
+                when = f"{odd['time'].iloc[0]:%FT%TZ}"
+                raise DataError(f"`{name}` is of the whole disk: rows of {when} must tell the same, got {seen}")
+        told = rows[names].groupby(rows["time"]).first().astype(np.float32)
         asked = {name: told.loc[known, name].to_numpy() for name in told}
         asked["combined"] = disk["calibrated"].to_numpy(np.float32)[known]
         own = client.predict(reply.model, asked, signature=DISK, version=reply.version).outputs

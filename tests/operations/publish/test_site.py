@@ -1,6 +1,8 @@
 """The site as files: whole or not at all, every link leads somewhere, hostile text stays text."""
 
+import csv
 import html
+import json
 import os
 import pickle
 import re
@@ -33,6 +35,7 @@ from kflare.operations.publish.pages import (
     root_pages,
 )
 from kflare.operations.publish.site import write_site
+from kflare.operations.settings import MarksSettings
 
 Make = Callable[..., Forecast]
 HOSTILE = "\"><script>owned()</script><img src=x onerror='owned()'>{{ 7*7 }}&lt;"
@@ -351,6 +354,7 @@ PUBLISHER = """
 import pickle, sys
 from pathlib import Path
 from kflare.operations.publish.site import write_site
+from kflare.operations.settings import MarksSettings
 first, second = pickle.loads(Path(sys.argv[1]).read_bytes())
 while True:
     for data in (first, second):
@@ -391,3 +395,36 @@ def test_a_mark_that_is_not_known_is_said(make_forecast: Make, tmp_path: Path) -
     text = (write_site(data, tmp_path / "site") / "index.html").read_text(encoding="utf-8")
     assert "Mark not known" in text
     assert "Not forecast." in text
+
+
+def test_the_mark_agrees_with_the_probability_beside_it_and_the_papers_is_named(
+    make_forecast: Make, tmp_path: Path
+) -> None:
+    # 32 % for M within a day was published as "Quiet", by a score of 20, and C at 60 % as "below C".
+    full_disk = {"C": Probability(0.3, 0.6), "M": Probability(0.2, 0.32)}
+    forecast = make_forecast(full_disk=full_disk, bounds=MarksSettings().bounds)
+    past = (PastCycle(replace(forecast, cycle_id="before", issue=forecast.issue - timedelta(hours=6))),)
+    site = write_site(SiteData(forecast, past=past), tmp_path / "site")
+    for name in ("index.html", "wall.html"):
+        assert '<h1 id="mark">Warning</h1>' in (site / name).read_text()
+    page = _public((site / "index.html").read_text())
+    assert "By the paper's score: Quiet, largest flare below C." in page
+    assert "Largest flare that is likelier than not: C" in page
+    for name in ("recent.html", "archive/2014-01-08.html"):
+        assert _public((site / name).read_text()).count("Warning by the paper's score: Quiet") >= 1, name
+    latest = json.loads((site / "latest.json").read_text())
+    assert (latest["mark"], latest["score_mark"]) == ("Warning", "Quiet")
+    assert (latest["likely_class"], latest["forecast_class"]) == ("C", "below C")
+    disk = next(csv.DictReader((site / "forecast.csv").read_text().splitlines()))
+    assert (disk["mark"], disk["score_mark"], disk["forecast_class"]) == ("Warning", "Quiet", "below C")
+    # The paper's rule is a setting, and the page says that it is no probability.
+    paper = replace(forecast, bounds=MarksSettings(by="score").bounds)
+    text = _public(root_pages(SiteData(paper), pictures={})["index.html"])
+    assert paper.mark == "Quiet"
+    assert "Marked by the paper's score, which is no probability; largest flare by it: below C." in text
+
+
+def test_the_page_about_marks_is_of_the_office_during_an_outage_too() -> None:
+    outage = Outage("20140108T0900Z", datetime(2014, 1, 8, 9, tzinfo=UTC), "no data")
+    page = root_pages(SiteData(outage, bounds=MarksSettings().bounds), pictures={})["about.html"]
+    assert "25.0 % or more" in page

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,19 +20,29 @@ from .conftest import outcomes_of
 Make = Callable[..., Forecast]
 
 
+def by_score(past: PastCycle, name: str) -> str:
+    """The verdict by the paper's rule: `verdict` where the score stood in the place of the probability."""
+    assert isinstance(past.forecast, Forecast)
+    score = past.forecast.full_disk[name].network
+    return verdict(replace(past, forecast=replace(past.forecast, full_disk={name: Probability(score, score)})), name)
+
+
 def test_counts_are_of_the_forecasts_whose_outcome_is_known(past: tuple[PastCycle, ...]) -> None:
     head, *diagrams = verification_sections(outcomes_of(past))
     rows = {row[:2]: dict(zip(head.head, row, strict=True)) for row in head.rows}
     for name in ("C", "M"):
         known = [one for one in past if one.outcome is not None]
-        row = rows[f"≥ {name}1.0", "regions combined"]
-        verdicts = [verdict(one, name) for one in known]
-        assert row["Forecasts"] == str(len(known)) == "22"
-        assert row["Hits"] == str(verdicts.count("hit"))
-        assert row["False alarms"] == str(verdicts.count("false alarm"))
-        assert row["Misses"] == str(verdicts.count("miss"))
-        assert row["Correct nulls"] == str(verdicts.count("correct null"))
-    assert len(rows) == 4
+        for method, verdicts in (
+            ("regions combined", [by_score(one, name) for one in known]),
+            ("regions combined, likelier than not", [verdict(one, name) for one in known]),  # as on the last days
+        ):
+            row = rows[f"≥ {name}1.0", method]
+            assert row["Forecasts"] == str(len(known)) == "22"
+            assert row["Hits"] == str(verdicts.count("hit"))
+            assert row["False alarms"] == str(verdicts.count("false alarm"))
+            assert row["Misses"] == str(verdicts.count("miss"))
+            assert row["Correct nulls"] == str(verdicts.count("correct null"))
+    assert len(rows) == 6
     assert [figure.name for section in diagrams for figure in section.figures][:4] == [
         "largest-class",
         "series-c",
@@ -49,8 +60,8 @@ def test_the_largest_class_is_counted_once_for_each_forecast(past: tuple[PastCyc
         (row[0], head): int(cell) for row in section.rows for head, cell in zip(section.head[1:], row[1:], strict=True)
     }
     assert sum(counts.values()) == len(known)
-    assert counts["M", "M"] == [verdict(one, "M") for one in known].count("hit")
-    assert sum(counts[row, "M"] for row in ("below C", "C")) == [verdict(one, "M") for one in known].count("miss")
+    assert counts["M", "M"] == [by_score(one, "M") for one in known].count("hit")
+    assert sum(counts[row, "M"] for row in ("below C", "C")) == [by_score(one, "M") for one in known].count("miss")
     assert "Gerrity " in section.text
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kflare.errors import DataError, ServingError
 from kflare.models.registry import DISK
-from kflare.serving import full_disk_probability
+from kflare.serving import Client, full_disk_probability
 from kflare.serving.forecasts.served_forecasts import full_disks
 from kflare.serving.messages.replies import check_outputs
 
@@ -103,3 +103,41 @@ def test_a_region_of_which_nothing_was_measured_costs_the_others_nothing():
     for wrong in ({"usable": ~usable}, {"usable": usable, "probability": np.array([np.nan, np.nan])}):
         with pytest.raises(ServingError, match=r"must lie in \[0, 1\], got nan"):
             check_outputs({**nothing, **wrong}, model="defn-c", version=4)
+
+
+def test_rows_of_one_time_that_disagree_about_the_disk_are_named():
+    """They fell back to a disk of which no flares are known, in silence."""
+    asked = []
+    inputs = {DISK: dict.fromkeys(["combined", "diskC1d", "diskM7d"])}
+
+    def predict(model, given, **_):
+        asked.append(given)
+        return SimpleNamespace(outputs={"calibrated": np.float32([0.5, 0.5])})
+
+    client = SimpleNamespace(metadata=lambda *_, **__: SimpleNamespace(inputs=inputs), predict=predict)
+    reply = SimpleNamespace(outputs={"calibrated": np.array([0.3, 0.1, 0.2])}, model="defn-m", version=7)
+    times = pd.to_datetime(["2014-03-01", "2014-03-01", "2014-03-02"], utc=True)
+    counts = {"diskC1d": [1.0, np.nan, np.nan], "diskM7d": [0.0, 2.0, 9.0]}
+    rows = pd.DataFrame({"time": times, "region": ["AR 1", "AR 2", "AR 1"], **counts})
+    wanted = "`diskM7d` is of the whole disk: rows of 2014-03-01T00:00:00Z must tell the same, got 0 of AR 1 and 2"
+    with pytest.raises(DataError, match=wanted):
+        full_disks(client, reply, rows)
+    assert asked == []
+    # What one row of a time tells holds for the disk; what none does stays unknown.
+    full_disks(client, reply, rows.assign(diskM7d=2.0))
+    assert asked[0]["diskC1d"].tolist() == pytest.approx([1.0, np.nan], nan_ok=True)
+    assert asked[0]["diskM7d"].tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "seen"),
+    [("combined", 1.2, r"`combined` .* must lie in \[0, 1\], or NaN .* got 1.2 at index 1"),
+     ("combined", -0.1, "got -0.1 at index 1"),
+     ("diskC1d", -1.0, "`diskC1d` .* must be a count of flares, 0 or more, or NaN .*, got -1 at index 1"),
+     ("diskM7d", np.inf, "`diskM7d` .* got inf at index 1")],
+)  # fmt: skip
+def test_a_client_sends_no_impossible_disk(name, value, seen):
+    given = {one: np.float32([0.5, np.nan]) for one in ("combined", "diskC1d", "diskM7d")}
+    given[name] = np.float32([np.nan, value])
+    with Client("127.0.0.1:1") as client, pytest.raises(DataError, match=seen):
+        client.predict("defn-m", given, signature=DISK)
