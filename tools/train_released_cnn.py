@@ -90,7 +90,7 @@ def cnn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
         return fit_image_network(
             spec, images, observed, split, augmented=True, recipe=recipe,
             run=TrainingRun(work / name / folder, {}), clusters=days, pretrain=True, times=times,
-            trunk=work / "trunk" / f"{folder}.weights.h5",  # without labels, so that both models share it
+            trunk=work / "trunk" / f"{folder}.weights.npz",  # without labels, so that both models share it
             baselines={
                 "logistic regression": regression(features), LINES: alone(reading), **numbers,
                 "persistence": persistent,

@@ -106,6 +106,6 @@ def table_dataset(
         return whole.batch(batch_size).prefetch(tf.data.AUTOTUNE)
     inputs, targets = tf.constant(features), tf.constant(one_hot(labels))
     passes = tf.data.Dataset.range(2**31)
-    places = passes.flat_map(lambda number: tf.data.Dataset.from_tensor_slices(_shuffled(len(features), seed, number)))
-    batches = places.batch(batch_size).skip(first).apply(_ENDLESS)
+    places = passes.map(lambda number: _shuffled(len(features), seed, number))
+    batches = places.rebatch(batch_size).skip(first).apply(_ENDLESS)
     return batches.map(lambda rows: (tf.gather(inputs, rows), tf.gather(targets, rows))).prefetch(tf.data.AUTOTUNE)

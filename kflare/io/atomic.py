@@ -144,12 +144,6 @@ def remove_abandoned(folder: Path, *, seconds: float = 0.0) -> None:
                 path.unlink()
 
 
-def require_room(path: Path, size: int) -> None:
-    """Refuse to write a file of so many bytes where they cannot be: `SettingError`, for what fails badly half-way."""
-    with writing(path), tempfile.TemporaryFile(dir=path.parent) as file:
-        os.posix_fallocate(file.fileno(), 0, size)
-
-
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Any OSError of the block becomes a `SettingError` that names the file to be written and the reason."""

@@ -74,7 +74,7 @@ def pretrain_on_line_maps(
 
     `rows` (N,) are the training images, whose labels are `observed`; `validation` holds batches of (input, anything) of
     M images with labels (M,) and serves the run's record only: there is no early stopping. The learning rate rises to
-    the recipe's and falls along a cosine. `trunk` is a weights file (.weights.h5) of the pretrained layers, the same
+    the recipe's and falls along a cosine. `trunk` is a weights file (.weights.npz) of the pretrained layers, the same
     for every class: read if it exists, else written. A run that is finished is read; one that was killed goes on from
     its last whole epoch. Raises `DataError` if the network diverges, `SettingError` for a side that is no multiple of
     128 pixels.
@@ -126,7 +126,7 @@ def _stem(run: TrainingRun) -> str:
 
 
 def _keep(run: TrainingRun, path: Path | None) -> None:
-    for other in set(run.folder.glob("pretraining-*.weights.h5")) - {path}:
+    for other in set(run.folder.glob("pretraining-*.weights.npz")) - {path}:
         other.unlink()
 
 
@@ -140,7 +140,7 @@ class _EachEpoch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         if not math.isfinite(logs["loss"]):
             raise DataError(f"training diverged: lower --learning-rate (now {self.recipe.learning_rate:g})")
-        path = self.run.folder / f"{_stem(self.run)}-{epoch + 1:04d}.weights.h5"
+        path = self.run.folder / f"{_stem(self.run)}-{epoch + 1:04d}.weights.npz"
         save_weights(self.model, path)
         _keep(self.run, path)
 
@@ -213,10 +213,10 @@ def _pretrained(
     deviation = np.maximum(targets.mean(axis=(1, 2)).std(axis=0), 1e-3) * model.input_shape[1] / side
     predictor.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4), _MapLoss(deviation))
     done = 0
-    for path in sorted(run.folder.glob(f"{_stem(run)}-*.weights.h5"))[-1:]:
+    for path in sorted(run.folder.glob(f"{_stem(run)}-*.weights.npz"))[-1:]:
         predictor.optimizer.build(predictor.trainable_variables)  # or its state would not be restored
         load_weights(predictor, path)
-        done = int(path.name.removesuffix(".weights.h5")[-4:])
+        done = int(path.name.removesuffix(".weights.npz")[-4:])
     data = image_dataset(
         images.fields, rows, targets, guises=images.guises, crop=side if side < model.input_shape[1] else None,
         batch_size=recipe.batch_size, training=True, augmented=augmented, seed=recipe.seed, epoch=done,

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -22,7 +23,7 @@ from keras.src.random import seed_generator
 
 from kflare.errors import DataError, ModelError, SettingError
 from kflare.io.arrays import BoolArray
-from kflare.io.atomic import held_folders, require_room, temporary_file, write_whole, writing
+from kflare.io.atomic import held_folders, write_whole
 from kflare.io.progress import progress
 from kflare.io.run_settings import read_settings_file, require_same_settings
 from kflare.models.cluster import fit_in_step, workers_here
@@ -123,7 +124,7 @@ class TrainingRun:
 
     def weights(self, row: Mapping[str, float]) -> Path:
         """File of the weights of an epoch; only those of the best and of the last epoch are kept."""
-        return self.folder / f"epoch-{row['epoch']:04d}.weights.h5"
+        return self.folder / f"epoch-{row['epoch']:04d}.weights.npz"
 
     def begin(self) -> None:
         """Make the folder and write the settings; `SettingError` where that is not possible."""
@@ -148,7 +149,7 @@ class TrainingRun:
             self.state["best"] = dict(row)
         self.save()
         write_whole(self.folder / "history.csv", pd.DataFrame(self.state["epochs"]).to_csv(index=False))
-        for path in set(self.folder.glob("epoch-*.weights.h5")) - {self.best_weights, self.last_weights}:
+        for path in set(self.folder.glob("epoch-*.weights.npz")) - {self.best_weights, self.last_weights}:
             path.unlink()
 
     def save(self) -> None:
@@ -165,6 +166,21 @@ def seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         seed_generator.python_random = everyones
+
+
+@keras.saving.register_keras_serializable("kflare")
+class Adam(keras.optimizers.Adam):
+    """Keras' Adam: TensorFlow's operation takes the step of a variable, for which Keras starts twelve."""
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+        """Update a variable and the moments of its gradient."""
+        at, step = self._get_variable_index(variable), tf.cast(self.iterations + 1, tf.float32)
+        own = {"var": variable, "m": self._momentums[at], "v": self._velocities[at]}
+        tf.raw_ops.ResourceApplyAdam(
+            **{name: getattr(one, "_value", one).handle for name, one in own.items()},
+            beta1_power=self.beta_1**step, beta2_power=self.beta_2**step, lr=tf.cast(learning_rate, tf.float32),
+            beta1=self.beta_1, beta2=self.beta_2, epsilon=self.epsilon, grad=gradient,
+        )  # fmt: skip
 
 
 class ValidationSkill(keras.callbacks.Callback):
@@ -233,7 +249,7 @@ def train(
     if not _finished(run, recipe):
         # Of small networks many steps at once, a divisor of an epoch's: to start each costs more than to make it.
         together = next(n for n in range(50, 0, -1) if (recipe.steps_per_epoch or 1) % n == 0)
-        adam = keras.optimizers.Adam(recipe.learning_rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
+        adam = Adam(recipe.learning_rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
         loss = WeightedCrossentropy(recipe.class_weights)
         model.compile(optimizer=adam, loss=loss, steps_per_execution=together)
         steps = steps or recipe.steps_per_epoch
@@ -257,17 +273,21 @@ def _finished(run: TrainingRun, recipe: Recipe) -> bool:
 
 def save_weights(model: keras.Model, path: Path) -> None:
     """Write weights (and the optimiser's state) whole or not at all; `SettingError` if that is not possible."""
-    optimizer = getattr(model, "optimizer", None)  # of a network that was compiled
-    variables = [*model.weights, *(optimizer.variables if optimizer else ())]
-    # On a full disk HDF5 would write tracebacks of its own.
-    require_room(path, sum(4 * math.prod(variable.shape) + 2048 for variable in variables) + 16_384)
-    with writing(path), temporary_file(path) as part:
-        model.save_weights(part)
+    arrays = [variable.numpy() for variable in _variables(model)]
+    write_whole(path, lambda file: np.savez(file, *arrays))
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
     """Read weights (and the optimiser's state, if the model has one) from a run's folder; raises `ModelError`."""
     try:
-        model.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
+        with np.load(path) as arrays:
+            for place, variable in enumerate(_variables(model)):
+                variable.assign(arrays[f"arr_{place}"])
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise ModelError(f"{path} cannot be read: {error}; delete {path.parent} to train anew") from error
+
+
+def _variables(model: keras.Model) -> list[keras.Variable]:
+    """Weights, then the optimiser's of a network that was compiled, in the order in which files hold them."""
+    optimizer = getattr(model, "optimizer", None)
+    return [*model.weights, *(optimizer.variables if optimizer else ())]

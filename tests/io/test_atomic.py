@@ -70,8 +70,8 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
 
 def test_an_interrupt_leaves_what_was_there_and_stays_what_it_is(tmp_path):
     def interrupted():
-        with temporary_file(tmp_path / "a.weights.h5") as part:
-            assert part.name.endswith(".weights.h5")
+        with temporary_file(tmp_path / "a.weights.npz") as part:
+            assert part.name.endswith(".weights.npz")
             assert part.name.startswith(".part-")
             part.write_bytes(b"half")
             raise KeyboardInterrupt

@@ -143,7 +143,7 @@ def test_divergence_is_said_and_leaves_no_weights(images, tmp_path):
     wild = Recipe(epochs=1, batch_size=8, learning_rate=1e30, patience=1, class_weights=(1.0, 1.0))
     with pytest.raises(DataError, match="diverged: lower --learning-rate"):
         trained(tmp_path, images, recipe=wild)
-    assert not list(tmp_path.glob("*.h5"))
+    assert not list(tmp_path.glob("*.npz"))
 
 
 class Vanishing:
@@ -165,14 +165,14 @@ def test_a_pretraining_that_broke_off_goes_on_and_ends_with_the_weights_of_one_g
             tmp_path,
             replace(images, fields=Vanishing(images.fields, COUNT // 2), guises=Vanishing(images.guises, COUNT)),
         )
-    (kept,) = tmp_path.glob("*.h5")
-    assert kept.name.endswith("-0001.weights.h5")
+    (kept,) = tmp_path.glob("*.npz")
+    assert kept.name.endswith("-0001.weights.npz")
     # What was learnt with other settings is not gone on with.
-    kept.with_name("pretraining-000000000000-0002.weights.h5").write_bytes(b"other")
+    kept.with_name("pretraining-000000000000-0002.weights.npz").write_bytes(b"other")
     model = trained(tmp_path, images)
     for one, two in zip(run[0].get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
-    assert [path.name for path in tmp_path.glob("*.h5")] == [f"epoch-{RECIPE.epochs:04d}.weights.h5"]
+    assert [path.name for path in tmp_path.glob("*.npz")] == [f"epoch-{RECIPE.epochs:04d}.weights.npz"]
 
 
 def test_larger_images_are_learnt_from_squares_and_the_statistics_are_those_of_whole_ones(tmp_path, monkeypatch):
