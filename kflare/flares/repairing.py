@@ -43,16 +43,9 @@ _METHODS: Final = ("SWPC", "SEC standard", "SSW Latest Events")
 def read_flares(path: str | Path, *, scale: AskedScale = "irradiance") -> FlareList:
     """Read a GOES flare list, repair the known defects and count them.
 
-    The format is told by the content:
-
-    * CSV, by its header, in any order: `start` or `start_time`; `peak`, `peak_time` or `max_time`; `end` or `end_time`;
-      `goes_class`, `fl_class` or `label`; and, where present, `noaa` or `noaa_ar`, `lon`, `lat`; or the names of the
-      HEK (`event_starttime` … `fl_goescls`);
-    * SWPC's daily event text (`20150301events.txt`): its XRA rows; or a folder of such texts, `*events.txt`;
-    * SWPC's `edited_events.json` (type XRA) and `xray-flares-7-day.json` (or `-latest`);
-    * JSON answers of the HEK. See `kflare.flares.hek` for its tables;
-    * NGDC's yearly reports of 1975 to 2016 (`goes-xrs-report_2014.txt`);
-    * NCEI's netCDF of flare summaries (`sci_xrsf-l2-flsum_….nc`).
+    The format is told by the content: CSV by its header, in any order, with the names of kflare, the HEK or others;
+    SWPC's daily event texts, or a folder of them; SWPC's and DONKI's JSON; the HEK's answers; NGDC's yearly reports;
+    NCEI's netCDF of flare summaries (docs/formats.md).
 
     Times are UTC; those of a CSV may stand in two columns (`date` and `start_time`, clock times of `peak` and `end`).
     Classes may be written X28+, X>17, "X 20" or X17.2/4B. Rows with equal start, peak and class, or with equal start

@@ -5,22 +5,9 @@ reads as −2147483648) and as a hexadecimal string in its answers; :func:`parse
 Neither `QUALITY < 65536` on the signed number (lets "no image" through) nor `QUALITY == 0` (throws away every
 near-real-time image, which carry 0x400 and often 0x00011c00) is a test of quality.
 
-Which bit does what is a setting, :class:`QualityPolicy`:
-
-==================================  ========  ===========================================================
-policy                              of HMI    what it does
-==================================  ========  ===========================================================
-`default`                           reject    0x80000000–0x00020000 (inputs missing), 0x300 (eclipse: bit 0x100 of the
-                                              line-of-sight, 0x200 of the 720-s Stokes processing), 0x20 (poor: the one
-                                              bit that marks a lunar transit)
-..                                  degrade   0x10000–0x800, 0x80, 0x40 and bits without a name: read, with a note
-..                                  accept    0x400 (no cosmic-ray list), the normal state near real time
-`strict`                                      rejects all that `default` rejects or degrades
-`any`                                         rejects nothing: what `default` would reject is read, with a note
-==================================  ========  ===========================================================
-
-`default` and `strict` also reject an image of which more than 1 % of the disk is missing (a large active region covers
-less), of another instrument than HMI and MDI, or of the future.
+Which bit does what is a setting, :class:`QualityPolicy`; docs/formats.md has those of HMI. `default` and `strict` also
+reject an image of which more than 1 % of the disk is missing (a large active region covers less), of another instrument
+than HMI and MDI, or of the future.
 """
 
 import re

@@ -11,7 +11,7 @@ a mean is taken (the disk, here), and that pixel correlations are taken after th
 
 import warnings
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
@@ -110,7 +110,7 @@ def aligned(image: Magnetogram, *, disk: Disk, width: int) -> Magnetogram:
 
 def cw_ssim(
     x: _Image, y: _Image, *, scales: int = 6, orientations: int = 16, window: int = 7, L: float = 0.01,
-    subbands: Literal["all", "coarsest"] = "all", where: BoolArray | None = None
+    where: BoolArray | None = None
 ) -> float:  # fmt: skip
     r"""Complex-wavelet structural similarity of two images (Sampat et al. 2009; Yi et al. 2021, eq. 1).
 
@@ -127,9 +127,7 @@ def cw_ssim(
     `x` and `y`, float (H, W), are in equal units; what is not finite counts as 0. The pyramid has 1 to
     log2(min(H, W)) - 2 `scales` and 2 to 16 `orientations` (the order of its filters is one less), the square `window`
     of the sums an odd width in coefficients. `L`, in the square of the images' unit, is a small positive constant that
-    decides where both images are empty. With `subbands` "coarsest" the coarsest scale is taken alone, as the authors'
-    own program does; there even unlike images look alike. Windows count as far as they lie in `where`, bool (H, W),
-    such as on the disk.
+    decides where both images are empty. Windows count as far as they lie in `where`, bool (H, W), such as on the disk.
 
     0 to 1; an image with itself 1, no similarity 0. Symmetric. Two constant images have no coefficients and give
     L / L = 1, whatever the constants; a constant against a structured one gives nearly 0. NaN if `where` is empty.
@@ -151,15 +149,11 @@ def cw_ssim(
         raise SettingError(f"`window` must be odd and fit into the coarsest subband of {coarsest} pixels, got {window}")
     if not (np.isfinite(L) and L > 0):
         raise SettingError(f"`L` must be a small constant above 0, got {L}")
-    if subbands not in {"all", "coarsest"}:
-        raise SettingError(f"`subbands` must be all or coarsest, got {subbands!r}")
     if where is not None and where.shape != x.shape:
         raise DataError(f"`where` must have the shape of the images, {x.shape}, got {where.shape}")
     bands_x, bands_y = (_pyramid(image, scales, orientations) for image in (x, y))
     means = []
     for (scale, orientation), c_x in bands_x.items():
-        if subbands == "coarsest" and scale < scales - 1:
-            continue
         similar = _similarity(c_x, bands_y[scale, orientation], window, L)
         step = 1 << scale
         weight = np.ones_like(similar) if where is None else _window_means(where[::step, ::step].astype(float), window)
