@@ -13,7 +13,7 @@ from released_scores import method_scores
 from kflare.attribution.compiled import CompiledAttribution
 from kflare.datasets.archive import index_archive
 from kflare.datasets.reduced_images import reduce_images
-from kflare.datasets.splits import Split, chronological_split, utc_date
+from kflare.datasets.splits import Split, chronological_split
 from kflare.flares.labels import disk_flux, reaches
 from kflare.flares.repairing import read_flares
 from kflare.io.arrays import Float32Array
@@ -27,6 +27,7 @@ from kflare.models.losses import class_weights
 from kflare.models.pretraining import GUISES, line_maps_of
 from kflare.models.registry import model_spec
 from kflare.models.training import Recipe, TrainingRun
+from kflare.sun.times import read_date
 
 SIZE, BYTE_RANGE, BLOCKS, BLOCK_DAYS = 512, 250.0, 5, 7
 MAPS = (
@@ -108,7 +109,7 @@ def cnn(letter: str, *, data: Path, out: Path, work: Path) -> Path:
     write_whole(work / f"{name}-crossvalidation.json", json.dumps(scores, indent=2))
     tested.to_parquet(work / f"{name}-forecasts.parquet")
 
-    split = chronological_split(times, train_until=utc_date(TRAIN_UNTIL), validate_until=utc_date(VALIDATE_UNTIL))
+    split = chronological_split(times, train_until=read_date(TRAIN_UNTIL), validate_until=read_date(VALIDATE_UNTIL))
     fitted = fit(split, "released")
     what, correlation = reading_of(fitted.forecasts["probability"][split.test], images.measured[split.test])
     reads = {"map": what, "correlation_on_test_span": correlation}

@@ -17,7 +17,7 @@ from released_scores import method_scores
 
 from kflare.datasets.history import DISK_HISTORY, REGION_HISTORY
 from kflare.datasets.region_samples import RegionSamples, samples_of_sharp
-from kflare.datasets.splits import Split, chronological_split, utc_date
+from kflare.datasets.splits import Split, chronological_split
 from kflare.flares.labels import disk_flux, reaches
 from kflare.flares.merging import merge_flares
 from kflare.flares.repairing import AskedScale, read_flares
@@ -36,6 +36,7 @@ from kflare.models.fitting import FittedNetwork, fingerprint, model_metadata
 from kflare.models.region_models import publish_region_model
 from kflare.models.training import TrainingRun
 from kflare.regions.feature_table import features_named
+from kflare.sun.times import read_date
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.probabilistic import brier_skill_score
 
@@ -84,7 +85,7 @@ class Archives:
         both = merge_flares(
             *(read(data / "goes" / name) for name in ("swpc_flares_1996-2018.csv", "flares_1996-2024.csv"))
         )
-        self.before = both.between(*(utc_date(day).to_pydatetime() for day in ("1996-01-01", "2011-01-01")))
+        self.before = both.between(*(read_date(day) for day in ("1996-01-01", "2011-01-01")))
         self.sharp = samples_of_sharp(data / "sharp", self.flares, harp_noaa=data / "regions" / "harp_noaa.parquet")
 
     def smarp(self, reference: pd.DataFrame | None) -> RegionSamples:
@@ -194,7 +195,7 @@ def defn(letter: str, *, data: Path, out: Path, work: Path, scale: AskedScale = 
         further[fold] = scored(rows.assign(fold="all"), f"{(forecast.__doc__ or '').rstrip('.')}; all years together")
 
     split = chronological_split(
-        sharp["time"], train_until=utc_date(TRAIN_UNTIL), validate_until=utc_date(VALIDATE_UNTIL)
+        sharp["time"], train_until=read_date(TRAIN_UNTIL), validate_until=read_date(VALIDATE_UNTIL)
     )
     # Of the years 2015 and 2016 the released model speaks itself.
     before = [part for part, year in zip(parts, (*INNER_YEARS, *TEST_YEARS), strict=True) if year < 2015]
@@ -219,7 +220,7 @@ def defn(letter: str, *, data: Path, out: Path, work: Path, scale: AskedScale = 
     last = _forecasts(fitted, sharp, split, "released")
     rows = calibrated(last, before)
     further["2017 to 2020"] = scored(rows.assign(fold="all"), "The released model on its own test span")
-    late = rows[rows["time"] >= utc_date("2018-01-01")]
+    late = rows[rows["time"] >= read_date("2018-01-01")]
     about = "The released model on years by which nothing was ever chosen, nor scored by themselves before"
     further["2018 to 2020"] = scored(late.assign(fold="all"), about)
     _written(work / "scores.md", scores, further)
@@ -275,7 +276,7 @@ def _written(path: Path, scores: dict[str, Any], further: dict[str, dict[str, An
 def _span(table: pd.DataFrame, begin: str, end: str) -> pd.DataFrame:
     """Rows of the years from `begin` to before `end` whose windows end before it."""
     time = table["time"]
-    return table[(time >= utc_date(f"{begin}-01-01")) & (time + pd.Timedelta(days=1) <= utc_date(f"{end}-01-01"))]
+    return table[(time >= read_date(f"{begin}-01-01")) & (time + pd.Timedelta(days=1) <= read_date(f"{end}-01-01"))]
 
 
 def _joined(*parts: pd.DataFrame) -> tuple[pd.DataFrame, Split]:

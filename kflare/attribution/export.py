@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from kflare.attribution.attribution_file import (
     ANSWERED_METHODS,
@@ -100,7 +99,7 @@ class ImageResult:
     scale: ByteScale | None = None  # of an image of 8 bits that was read
 
 
-def in_span(images: Iterable[Path], *, begin: pd.Timestamp | None, end: pd.Timestamp | None) -> list[Path]:
+def in_span(images: Iterable[Path], *, begin: datetime | None, end: datetime | None) -> list[Path]:
     """Magnetograms of nominal time (of the name, else the file) in [begin, end), and those without a readable one."""
     if begin is None and end is None:
         return list(images)

@@ -70,7 +70,6 @@ def chosen_images(args: argparse.Namespace) -> list[Path]:
     """Absolute paths of the magnetograms that the parsed options name; at least one, or an error says why not."""
     from kflare.attribution.export import in_span
     from kflare.datasets.archive import magnetogram_files
-    from kflare.datasets.splits import utc_date
 
     places: list[Path] = list(args.magnetograms)
     if args.list is not None:
@@ -81,8 +80,7 @@ def chosen_images(args: argparse.Namespace) -> list[Path]:
         places += [Path(line.strip()) for line in lines if line.strip()]
     if not places:
         raise SettingError("give magnetograms, folders of them, or --list FILE")
-    begin, end = (None if text is None else utc_date(text) for text in (args.begin, args.end))
-    images = in_span(magnetogram_files(places), begin=begin, end=end)
+    images = in_span(magnetogram_files(places), begin=args.begin, end=args.end)
     if not images:
         raise DataError(f"none of the magnetograms lies in {args.begin or '...'} to {args.end or '...'}")
     # Workers may have another current folder.

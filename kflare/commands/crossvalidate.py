@@ -14,23 +14,25 @@ from kflare.commands import command_line
 from kflare.commands.command_line import quiet_tensorflow
 from kflare.commands.training_options import recipe_of, scale_changes, training_task, training_words
 from kflare.errors import DataError
+from kflare.models.registry import model_spec
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kflare.io.arrays import BoolArray
     from kflare.models.crossvalidation.folds import Fold, FoldUnit, Unit
     from kflare.models.fitting import TrainingTask
     from kflare.models.training import Recipe
+
+    _Folds = tuple[list[Fold], list[Fold], str]
 
 
 class _Plan(NamedTuple):
     task: "TrainingTask"
     folder: Path
     recipe: "partial[Recipe]"
-    folds: "list[Fold]"
-    mixed: "list[Fold]"  # the same shuffled, if that is asked for
+    folds: "_Folds"
     units: "dict[str, Unit]"
-    left_out: str  # what is said of folds that cannot be trained
 
 
 class _Options(argparse.Namespace):
@@ -48,52 +50,61 @@ def _compute(job: "FoldUnit", *, args: _Options, part: str, data: str) -> "list[
     if plan.task.fingerprint != data:
         raise DataError("a worker reads other samples than this process: the paths must lead to the same files there")
     samples = plan.task.samples.assign(observed=plan.task.observed)
-    folds = plan.mixed if part else plan.folds
+    folds = plan.folds[1] if part else plan.folds[0]
     return compute_unit(job, samples=samples, folds=folds, units=plan.units, folder=plan.folder / part)
 
 
 @lru_cache(maxsize=1)
 def _plan(args: _Options) -> _Plan:
     """What the options make of the data, once in each process."""
-    task, folder = training_task(args, run="crossvalidate-")
+    task, folder = training_task(args, partial(_folds, args), run="crossvalidate-")
     # It takes the networks of the folds, one after the other, for one function that is traced too often.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from kflare.models.crossvalidation import folds as splits
 
-    times = task.samples["time"]
-    folds = splits.year_folds(times, args.test_years) if args.blocks is None else splits.block_folds(times, args.blocks)
-    folds, left_out = splits.trainable_folds(folds, task.observed, event=f"a {task.spec.event_text}")
     recipe = recipe_of(args, task.spec)
     units = {"baselines": splits.baseline_unit(task)}
     units |= {f"seed-{seed}": splits.network_unit(task, seed=seed, recipe=recipe) for seed in args.seeds}
+    return _Plan(task, folder, recipe, _folds(args, task.samples["time"], task.observed), units)
+
+
+def _folds(args: argparse.Namespace, times: "pd.Series", observed: "BoolArray") -> "_Folds":
+    """The folds that can be trained, the same shuffled if that is asked for, and what is said of the others."""
+    from kflare.models.crossvalidation import folds as splits
+    from kflare.models.fitting import require_both_classes
+    from kflare.verification.evaluation import groups_of
+
+    folds = splits.year_folds(times, args.test_years) if args.blocks is None else splits.block_folds(times, args.blocks)
+    event = f"a {model_spec(args.model).event_text}"
+    folds, left_out = splits.trainable_folds(folds, observed, event=event)
     mixed = splits.shuffled_folds(folds) if args.shuffled else []
-    return _Plan(task, folder, recipe, folds, mixed, units, left_out)
+    for fold in mixed:
+        require_both_classes(observed, fold, event=f"shuffled test {fold.name}: {event}")
+    groups_of(times[np.logical_or.reduce([fold.test for fold in folds])], periods=args.periods)
+    return folds, mixed, left_out
 
 
 def _crossvalidate(args: argparse.Namespace) -> None:
     if args.show_scale:
         print(scale_changes(args))
         return
+    from kflare.models.crossvalidation.compare import read_others
+
     if args.workers > 1 or args.scheduler is not None:  # workers may have another current folder
         args.output = args.output or Path("runs") / f"crossvalidate-{args.model}"
         vars(args).update({name: _absolute(value) for name, value in vars(args).items()})
+    by_region, thresholds = model_spec(args.model).kind == "region", dict(args.forecasts_threshold)
+    others = read_others(args.forecasts, by_region=by_region, thresholds=thresholds)
     options = _Options(**vars(args))
     _plan.cache_clear()
     plan = _plan(options)
-    task, folder, folds, mixed, left_out = plan.task, plan.folder, plan.folds, plan.mixed, plan.left_out
+    task, folder, (folds, mixed, left_out) = plan.task, plan.folder, plan.folds
     from kflare.io.workers import run_tasks
     from kflare.models.crossvalidation import folds as splits
     from kflare.models.crossvalidation.report import write_report
-    from kflare.models.fitting import require_both_classes
-    from kflare.verification.evaluation import groups_of
 
-    times, spec = task.samples["time"], task.spec
     print(*task.notes, *filter(None, [left_out]), sep="\n", file=sys.stderr)
-    for fold in mixed:
-        require_both_classes(task.observed, fold, event=f"shuffled test {fold.name}: a {spec.event_text}")
-    tests = np.logical_or.reduce([fold.test for fold in folds])
-    groups_of(times[tests], periods=args.periods)  # refused before hours of training
-    settings = {"model": spec.name, "data": task.fingerprint, "blocks": args.blocks, "class_weight": args.class_weight}
+    settings = {"model": args.model, "data": task.fingerprint, "blocks": args.blocks, "class_weight": args.class_weight}
     settings |= {**task.settings, **plan.recipe.args[0]}
     # Weighted by the class ratio, 0.5 stands for the training span's event rate.
     rates = {fold.name: float(task.observed[fold.train].mean()) for fold in folds}
@@ -112,8 +123,7 @@ def _crossvalidate(args: argparse.Namespace) -> None:
     wrong = tested_as("shuffled", mixed, {**settings, "shuffled": 0}) if mixed else None
     text, scores = write_report(
         rows, folds, folder, task=task, seeds=args.seeds, resamples=args.resamples, periods=args.periods,
-        shuffled=wrong, note=left_out, others=args.forecasts, tolerance_minutes=args.tolerance,
-        thresholds=dict(args.forecasts_threshold),
+        shuffled=wrong, note=left_out, others=others, tolerance_minutes=args.tolerance,
     )  # fmt: skip
     print(json.dumps(scores, indent=2) if args.json else text)
 

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from kflare.errors import DataError, SettingError
+from kflare.errors import DataError
 from kflare.io.atomic import make_folder, write_whole
 
 Told = tuple[str, dict[str, Any], str]
@@ -24,8 +24,6 @@ def fetch_study(args: argparse.Namespace, fetch: Callable[[Sequence[str]], Told]
     from kflare.archives.web import NoAnswerError, NotFoundError
     from kflare.datasets.study import make_tables
 
-    if not args.since < min(args.until, datetime.now(UTC)):
-        raise SettingError(f"`--until` must lie after `--from` {args.since:%FT%H:%M}, and that in the past")
     sources = args.output / "sources"
     make_folder(sources)
     table = tomllib.loads(files("kflare.commands").joinpath("study.toml").read_text(encoding="utf-8"))

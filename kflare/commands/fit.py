@@ -4,14 +4,23 @@ import argparse
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kflare.commands import command_line
 from kflare.commands.command_line import quiet_tensorflow
 from kflare.commands.training_options import recipe_of, training_task, training_words
 from kflare.errors import SettingError
 from kflare.models.cluster import joined_workers, workers_here
+from kflare.models.registry import model_spec
 from kflare.models.released import released_models
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kflare.datasets.splits import Split
+    from kflare.io.arrays import BoolArray
 
 
 def _fit(args: argparse.Namespace) -> None:
@@ -24,21 +33,26 @@ def _fit(args: argparse.Namespace) -> None:
         _fit_here(args)
 
 
-def _fit_here(args: argparse.Namespace) -> None:
-    task, folder = training_task(args)
-    from kflare.attribution.compiled import CompiledAttribution
-    from kflare.datasets.splits import VALIDATION_RULE, carved_validation, chronological_split, utc_date
+def _split(args: argparse.Namespace, times: "pd.Series", observed: "BoolArray") -> "Split":
+    """The samples in the spans of the options; what cannot be learnt is refused."""
+    from kflare.datasets.splits import chronological_split
     from kflare.models.fitting import require_both_classes
+    from kflare.verification.evaluation import groups_of
+
+    dates = {name: getattr(args, name) for name in ("train_until", "validate_until", "test_until")}
+    split = chronological_split(times, start=args.train_from, **dates)
+    require_both_classes(observed, split, event=f"a {model_spec(args.model).event_text}")
+    groups_of(times[split.test], periods=args.periods)
+    return split
+
+
+def _fit_here(args: argparse.Namespace) -> None:
+    task, folder = training_task(args, partial(_split, args))
+    from kflare.attribution.compiled import CompiledAttribution
+    from kflare.datasets.splits import VALIDATION_RULE
     from kflare.models.seeds import best_of, fit_seeds, publish_best, published_already, write_summary
 
-    times, ends = task.samples["time"], (args.train_from, args.train_until, args.validate_until, args.test_until)
-    start, train_until, validate_until, test_until = (None if end is None else utc_date(end) for end in ends)
-    rule = "given" if validate_until else VALIDATION_RULE
-    if validate_until is None:
-        train_until, validate_until = carved_validation(times, train_until=train_until, start=start)
-    dates = {"train_until": train_until, "validate_until": validate_until, "test_until": test_until}
-    split = chronological_split(times, start=start, **dates)
-    require_both_classes(task.observed, split, event=f"a {task.spec.event_text}")
+    split, rule = _split(args, task.samples["time"], task.observed), "given" if args.validate_until else VALIDATION_RULE
     print(*task.notes, sep="\n", file=sys.stderr)
     recipe, workers = recipe_of(args, task.spec), workers_here()
     recipe.args[0]["batch_size"] *= workers.count

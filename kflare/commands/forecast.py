@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def _forecast(args: argparse.Namespace) -> int:
     from kflare.operations.settings import ForecastSettings, as_toml, read_settings
 
+    if args.issue is not None and args.issue > (args.now or datetime.now(UTC)):
+        raise SettingError(f"`--issue` must not lie in the future, got {args.issue:%Y-%m-%dT%H:%MZ}")
     settings = read_settings(args.settings) if args.settings.exists() or not args.print_settings else ForecastSettings()
     if args.print_settings:
         print(as_toml(settings), end="")
@@ -84,8 +86,6 @@ def _one(args: argparse.Namespace, settings: "ForecastSettings", ledger: "Ledger
         done = CycleResult(cycle, publish_and_newest(cycle, settings, ledger, own, now=now))
     else:
         issue = args.issue or latest_issue(settings.schedule.hours, now)
-        if issue > now:
-            raise SettingError(f"`--issue` must not lie in the future, got {issue:%Y-%m-%dT%H:%MZ}")
         for late in late_remark(issue, settings, [now]):
             rule = f"more than schedule.grace_minutes ({settings.schedule.grace_minutes:g}), from the data of then"
             due = f"the next issue time is {next_issue(settings.schedule.hours, now):%Y-%m-%dT%H:%MZ}"

@@ -5,7 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
@@ -15,7 +15,7 @@ from typing import Any, Final
 from kflare.errors import SettingError
 from kflare.sun.times import UNIT_SECONDS, read_date
 
-_RULES: Final = ("only_with", "not_with", "leaves")
+_RULES: Final = ("only_with", "not_with", "leaves", "after")
 
 
 def _utc_time(text: str) -> datetime:
@@ -24,6 +24,12 @@ def _utc_time(text: str) -> datetime:
         return read_date(text)
     except SettingError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _past_time(text: str) -> datetime:
+    if (time := _utc_time(text)) >= datetime.now(UTC):
+        raise argparse.ArgumentTypeError(f"`{text}` lies in the future: there are no data of it yet")
+    return time
 
 
 def _span(text: str) -> timedelta:
@@ -64,7 +70,7 @@ def _between(least: float, most: float, kind: Callable[[str], Any]) -> Callable[
 
 
 OPTION_TYPES: Final[dict[str, Callable[[str], Any]]] = {
-    "path": Path, "int": int, "float": float, "utc_time": _utc_time, "span": _span,
+    "path": Path, "int": int, "float": float, "utc_time": _utc_time, "past_time": _past_time, "span": _span,
     "named_number": _named_number, "named_path": _named_path, "named_period": _named_period,
     "words": lambda text: text.replace("-", " "),
 }  # fmt: skip
@@ -105,7 +111,7 @@ def command_options(command: str, what: str | None = None) -> dict[str, dict[str
 
 
 def refuse_idle_options(parser: argparse.ArgumentParser, command: str, argv: Sequence[str] | None) -> None:
-    """Refuse what was typed, even as it is by default, and has no effect beside the rest: `SettingError`."""
+    """Refuse what was typed, even as it is by default, and has no effect beside the rest, and dates out of order."""
     args = vars(parser.parse_args(argv))
     options = command_options(command, args.get("what"))
     _forget_defaults(parser)
@@ -131,6 +137,10 @@ def refuse_idle_options(parser: argparse.ArgumentParser, command: str, argv: Seq
             # Of two that exclude each other nobody knows which one was meant; the rest was not meant so.
             remedy = "leave one of them out" if present and not absent else "leave it out"
             raise SettingError(f"{name} has no effect {why[0].replace('=', ' ')}: {remedy}")
+        for other in (one for one in rules.get("after", ()) if one in given):
+            end, begin = (args[_place(one, options[one])] for one in (name, other))
+            if end <= begin:
+                raise SettingError(f"{name} must be later than {other} {begin:%FT%H:%MZ}, got {end:%FT%H:%MZ}")
 
 
 _NOTHING: Final = object()

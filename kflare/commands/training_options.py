@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -14,9 +14,13 @@ from kflare.errors import SettingError
 from kflare.models.registry import MODELS, ModelSpec, model_names, model_spec
 
 if TYPE_CHECKING:
-    from kflare.flares.catalogue import FlareList
+    import pandas as pd
+
+    from kflare.io.arrays import BoolArray
     from kflare.models.fitting import TrainingTask
     from kflare.models.training import Recipe
+
+    Check = Callable[[pd.Series, BoolArray], object]
 
 # TensorFlow takes oneDNN by itself only where the processor has AVX-512 VNNI or its like; without, each operation maps
 # its memory anew, and a training step of the dense CNN takes twice as long.
@@ -77,33 +81,33 @@ def _checked_spec(args: argparse.Namespace) -> ModelSpec:
     return spec
 
 
-def training_task(args: argparse.Namespace, *, run: str = "") -> "tuple[TrainingTask, Path]":
-    """The labelled samples of the options, and the run's folder, by default runs/`run`MODEL."""
+def training_task(args: argparse.Namespace, check: "Check", *, run: str = "") -> "tuple[TrainingTask, Path]":
+    """The labelled samples of the options, and the run's folder, by default runs/`run`MODEL.
+
+    `check` refuses their times and labels, as (N,), that cannot be used, before an image is read.
+    """
     spec = _checked_spec(args)
     from kflare.flares.repairing import read_flares
+    from kflare.verification.evaluation import ordered_periods
 
+    ordered_periods(args.periods)
     flares = read_flares(args.flares, scale=args.flare_scale)
     quiet_tensorflow()
     folder = args.output or Path("runs") / f"{run}{spec.name}"
-    task = _labelled(args, spec, flares, folder)
-    return replace(task, notes=(flares.report(), *task.notes)), folder
-
-
-def _labelled(args: argparse.Namespace, spec: ModelSpec, flares: "FlareList", folder: Path) -> "TrainingTask":
     if spec.kind == "image":
         from kflare.models.image_models import image_task
 
-        return image_task(
+        task = image_task(
             spec, flares, magnetograms=args.magnetograms, byte_range=args.byte_range, size=args.image_size,
             daily=None if args.daily is None else timedelta(hours=args.daily), augmented=not args.no_augment,
-            pretrain=args.pretrain, folder=folder,
+            pretrain=args.pretrain, folder=folder, check=check,
         )  # fmt: skip
-    from kflare.models.region_models import region_task
+    else:
+        from kflare.models.region_models import region_task
 
-    return region_task(
-        spec, flares, sharp=args.sharp, harp_noaa=args.harp_noaa, regions=args.regions, features=args.features,
-        srs=args.srs,
-    )  # fmt: skip
+        named = ("sharp", "harp_noaa", "regions", "features", "srs")
+        task = region_task(spec, flares, **{name: getattr(args, name) for name in named})
+    return replace(task, notes=(flares.report(), *task.notes)), folder
 
 
 def recipe_of(args: argparse.Namespace, spec: ModelSpec) -> "partial[Recipe]":

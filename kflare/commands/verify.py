@@ -26,10 +26,12 @@ def _verify(args: argparse.Namespace) -> None:
         raise SettingError(f"`--output` must be a new or empty folder, got {folder}: nothing is overwritten")
 
     from kflare.verification.comparison import VerificationSettings
+    from kflare.verification.evaluation import ordered_periods
     from kflare.verification.largest_class import verify_classes
     from kflare.verification.report import verify_forecasts
     from kflare.verification.tables import forecast_table
 
+    ordered_periods(args.periods)
     common = tuple(number for name, number in args.threshold if not name)
     own = tuple((name, number) for name, number in args.threshold if name)
     chosen = {name: getattr(args, name) for name in ("cluster", "block_length", "resamples", "level", "seed")}

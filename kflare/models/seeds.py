@@ -13,7 +13,7 @@ from kflare.datasets.splits import Split
 from kflare.io.atomic import write_whole
 from kflare.models.fitting import FittedNetwork, TrainingTask, model_metadata
 from kflare.models.training import Recipe, TrainingRun
-from kflare.verification.evaluation import NamedPeriod, as_table, evaluate_parts, groups_of
+from kflare.verification.evaluation import NamedPeriod, as_table, evaluate_parts
 
 
 def plot_learning_curve(epochs: Sequence[Mapping[str, float]], path: Path, *, title: str, chosen: int) -> None:
@@ -44,7 +44,6 @@ def fit_seeds(
     The test span is scored as a whole, by year, by instrument, and by the `periods`.
     """
     times = task.samples["time"]
-    groups_of(times[split.test], periods=periods)  # refused before hours of training
     parts = {name: times[mask] for name, mask in split.parts().items()}
     spans = {name: [str(part.min()), str(part.max()), len(part)] for name, part in parts.items()}
     common = {"model": task.spec.name, "data": task.fingerprint, "spans": spans, **task.settings}

@@ -136,7 +136,7 @@ def read_date(text: str) -> datetime:
 def require_span(since: datetime, until: datetime) -> None:
     """Raise SettingError if a time has no zone, or `until` is not later."""
     if not in_utc(since, "since") < in_utc(until, "until"):
-        raise SettingError(f"`until` must be later than `since` (--from), got {since:%FT%H:%MZ} to {until:%FT%H:%MZ}")
+        raise SettingError(f"`until` must be later than `since`, got {since:%FT%H:%MZ} to {until:%FT%H:%MZ}")
 
 
 def slots(since: datetime, until: datetime, cadence: timedelta) -> list[datetime]:

@@ -41,13 +41,13 @@ class VerificationSettings:
 
     def __post_init__(self) -> None:
         if not self.thresholds or len(set(self.thresholds)) < len(self.thresholds):
-            raise SettingError(f"`thresholds` must be one or more different numbers, got {self.thresholds}")
+            raise SettingError(f"thresholds must be one or more different numbers, got {self.thresholds}")
         named = [method for method, _ in self.own_thresholds]
         if len(set(named)) < len(named):
-            raise SettingError(f"`thresholds` must be one for each method, got several for {', '.join(named)}")
+            raise SettingError(f"a method has one threshold of its own, got several for {', '.join(named)}")
         for threshold in (*self.thresholds, *(own for _, own in self.own_thresholds)):
             if not 0 < threshold < 1:
-                raise SettingError(f"`thresholds` must lie between 0 and 1, got {threshold:g}")
+                raise SettingError(f"a threshold must lie between 0 and 1, got {threshold:g}")
         if not self.window_hours > 0:
             raise SettingError(f"`window_hours` must be positive, got {self.window_hours:g}")
         if not 0 < self.level < 1:
@@ -94,9 +94,8 @@ def compare(
     settings = settings or VerificationSettings()
     for method, _ in settings.own_thresholds:
         if method not in forecasts.probability:
-            raise SettingError(
-                f'there is no method "{method}": `thresholds` may name {", ".join(forecasts.probability)}'
-            )
+            compared = ", ".join(forecasts.probability)
+            raise SettingError(f'there is no method "{method}" for a threshold of its own: compared are {compared}')
     labels, block_length, notes = clusters_of(forecasts, settings)
     keys = {"time": forecasts.time, "observed": forecasts.observed, "cluster": labels}
     keys |= {} if forecasts.instrument is None else {"instrument": forecasts.instrument}

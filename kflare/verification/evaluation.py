@@ -118,8 +118,7 @@ def groups_of(
     """Samples by year, by instrument and by named period: masks of shape (N,).
 
     `times` (N,), UTC, begin the forecast windows; `instruments` (N,) name what the images are of. Years and instruments
-    are told apart where there are several. `SettingError` where periods overlap, have one name, or end before they
-    begin, `DataError` where one holds no sample.
+    are told apart where there are several. `SettingError` as `ordered_periods`, `DataError` where one holds no sample.
     """
     index = pd.DatetimeIndex(times)
     times = (index if index.tz is None else index.tz_convert(None)).to_numpy("datetime64[us]")
@@ -129,6 +128,17 @@ def groups_of(
     for kind, values in kinds.items():
         if len(names := np.unique(values)) > 1:
             groups |= {f"{kind} {name}": values == name for name in names}
+    for name, begin, end in ordered_periods(periods):
+        low, high = (np.datetime64(time.astimezone(UTC).replace(tzinfo=None)) for time in (begin, end))
+        groups[f"period {name}"] = (times >= low) & (times < high)
+        if not groups[f"period {name}"].any():
+            seen = " to ".join(np.datetime_as_string([times.min(), times.max()], "D"))
+            raise DataError(f"the period `{name}` holds no sample that is scored: these are of {seen}; move or drop it")
+    return groups
+
+
+def ordered_periods(periods: Sequence[NamedPeriod]) -> list[NamedPeriod]:
+    """The periods in order of time; `SettingError` where they overlap, have one name, or end before they begin."""
     ordered = sorted(periods, key=lambda period: period[1])
     for place, (name, begin, end) in enumerate(ordered):
         if begin >= end or name in {other for other, *_ in ordered[:place]}:
@@ -136,12 +146,7 @@ def groups_of(
         if place and (before := ordered[place - 1])[2] > begin:
             ends = f"the one ends {before[2]:%Y-%m-%dT%H:%MZ}, the other begins {begin:%Y-%m-%dT%H:%MZ}"
             raise SettingError(f"the periods `{before[0]}` and `{name}` overlap: {ends}; ends are exclusive")
-        low, high = (np.datetime64(time.astimezone(UTC).replace(tzinfo=None)) for time in (begin, end))
-        groups[f"period {name}"] = (times >= low) & (times < high)
-        if not groups[f"period {name}"].any():
-            seen = " to ".join(np.datetime_as_string([times.min(), times.max()], "D"))
-            raise DataError(f"the period `{name}` holds no sample that is scored: these are of {seen}; move or drop it")
-    return groups
+    return ordered
 
 
 def evaluate_parts(rows: pd.DataFrame, *, periods: Sequence[NamedPeriod] = (), **resampling: Any) -> list[Evaluation]:

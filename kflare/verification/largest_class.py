@@ -89,7 +89,7 @@ def verify_classes(
     """
     least = dict.fromkeys(forecasts, settings.thresholds[0]) | dict(settings.own_thresholds)
     if unknown := least.keys() - forecasts.keys():
-        raise SettingError(f"`thresholds` may name the classes {', '.join(forecasts)}, got {', '.join(unknown)}")
+        raise SettingError(f"a threshold may be of the classes {', '.join(forecasts)}, got one of {', '.join(unknown)}")
     rows = [
         pd.DataFrame({"time": of.time, "region": "" if of.region is None else of.region, name: np.arange(len(of.time))})
         for name, of in forecasts.items()

@@ -25,7 +25,7 @@ _ZONE: Final = re.compile(r"[T ]\d.*?(Z|[+-]\d\d(?::?\d\d)?)$")
 #: How JSON, XML and text begin.
 _SUBMISSION: Final = re.compile(r"""\s*(\{"?|<\?xml|<message|<forecast|#?\s*forecasting method\s*:)""", re.IGNORECASE)
 _MISSING: Final = ("", "nan", "na", "none", "null", "<na>", "nat")
-_ONE_METHOD: Final = "forecast"
+_ONE_METHOD: Final = "probability"  # the name of its column, as in a wide table
 _KEYS: Final = ("time", "region", "span", "instrument", "observed")
 
 
@@ -179,6 +179,8 @@ def of_methods(table: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
 def _inside(frame: pd.DataFrame, span: str, since: datetime | None, until: datetime | None) -> tuple[pd.Series, str]:
     """Which rows are of the span and the time asked for, and a note that says so; `DataError` if none is."""
     low = pd.Timestamp.min if since is None else pd.Timestamp(since.astimezone(UTC).replace(tzinfo=None))
+    if since is not None and until is not None and until <= since:
+        raise SettingError(f"`until` must be later than `since`, got {since:%FT%H:%MZ} to {until:%FT%H:%MZ}")
     high = pd.Timestamp.max if until is None else pd.Timestamp(until.astimezone(UTC).replace(tzinfo=None))
     inside = frame["time"].between(low, high, inclusive="left")
     spans = list(dict.fromkeys(_names(frame[inside], "span", ""))) if "span" in frame else []
@@ -268,7 +270,7 @@ def _check_whole_numbers(probability: pd.Series, methods: pd.Series) -> None:
     for method, values in text[issued].groupby(methods[issued], sort=False):
         if values.str.fullmatch(r"\+?0*[01]").all() and (values.str[-1] == "1").any():
             raise DataError(
-                f'`probability` of "{method}" is never but 0 or 1, without decimals: if these are percentages, say so '
+                f'the probability of "{method}" is never but 0 or 1, without decimals: if it is in per cent, say so '
                 "(`--percent`) or divide by 100; of a yes/no forecast write 0.0 and 1.0"
             )
 

@@ -205,7 +205,15 @@ def test_the_own_year_alone_may_calibrate(answer, arguments, folder):
 def test_a_threshold_of_nobody_is_refused(answer, arguments):
     status, out, err = run(*arguments, "--forecasts-threshold", "0.3", "ofice=0.2")
     assert (status, out) == (1, "")
-    assert 'there is a threshold for "ofice", but no such method among the other forecasts' in err
+    assert 'there is no method "ofice" for a threshold: the files hold ' in err
+
+
+def test_other_forecasts_are_read_before_anything_is_trained(arguments, tmp_path):
+    given = [*arguments[: arguments.index("--output")], "--output", tmp_path / "other", "--forecasts"]
+    assert "no table of forecasts nowhere.csv" in run(*given, "nowhere.csv")[2]
+    (tmp_path / "disk.csv").write_text("time,probability\n2013-01-01,0.5\n")
+    assert "disk.csv needs the column `region`" in run(*given, tmp_path / "disk.csv")[2]
+    assert not (tmp_path / "other").exists()
 
 
 def test_other_settings_are_refused_naming_the_key(answer, arguments, folder):
@@ -297,6 +305,22 @@ def images(tmp_path):
         "--resamples",
         20,
     ]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--test-years", 2019], "test year 2019: the validation span holds no sample"),
+        (["--blocks", 40], "40 blocks need at least as many samples, got 36"),
+        (["--test-years", 2013, "--periods", "a=2012-01-01..2012-03-01"], "the period `a` holds no sample"),
+    ],
+)
+def test_spans_that_the_images_do_not_have_are_refused_before_one_is_read(images, tmp_path, more, told):
+    for path in (*tmp_path.glob("mdi/*"), *tmp_path.glob("hmi/*")):
+        path.write_bytes(path.read_bytes()[:200])  # whoever reads it says so
+    status, _, err = run(*images, *more, "--output", tmp_path / "out")
+    assert (status, told in err) == (1, True), err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -62,6 +62,15 @@ def test_a_value_that_is_none(capsys):
     assert "--issue: `noon` is no date: write it as" in refused(capsys, "forecast", "--once", "--issue", "noon")
     assert "--from: `+2weeks` lies in the future" in refused(capsys, "fetch", "hmi", "--from", "+2weeks")
     assert "--classes: must be a name and a file such as C=c.csv" in refused(capsys, "verify", "--classes", "c.csv")
+    assert "--train-until: `soon` is no date" in refused(capsys, "fit", "cnn-m", "--train-until", "soon")
+    assert "--train-until: `-6months` is no date" in refused(capsys, "fit", "cnn-m", "--train-until=-6months")
+    assert "--test-until: `+1year` lies in the future" in refused(capsys, "fit", "defn-m", "--test-until", "+1year")
+    assert "--until: `soon` is no date" in refused(capsys, "attribute", "x", "--until", "soon")
+    assert "--from: `2500-01-01` lies in the future" in refused(capsys, "fetch", "hmi", "--from", "2500-01-01")
+    assert "--epochs: must lie in 1..1e+09, got 0" in refused(capsys, "fit", "cnn-m", "--epochs", "0")
+    assert "--seeds: must lie in 0..4.29497e+09, got -1" in refused(capsys, "fit", "cnn-m", "--seeds=-1")
+    assert "--class-weight: must lie in 1e-09..1e+09, got 0" in refused(capsys, "fit", "cnn-m", "--class-weight", "0")
+    assert "--resamples: must lie in 1..1e+09, got 0" in refused(capsys, "verify", "x", "--resamples", "0")
     assert "not allowed with argument" in refused(capsys, "forecast", "--once", "--status")
     assert "choose from" in refused(capsys, "fit", "cnn-x")
 
@@ -221,8 +230,10 @@ def typed(name, arguments, command):
     if arguments.get("action") == "store_true":
         return [name]
     choices = arguments.get("choices", [])
-    of_type = {"utc_time": "2014-01-01", "span": "1h", "named_period": "a=2014-01-01..2014-02-01", "named_path": "C=c"}
-    plain = "1" if "range" in arguments or "type" in arguments else "x"
+    date = {"--validate-until": "2015-01-01", "--test-until": "2016-01-01"}.get(name, "2013-01-01")
+    of_type = {"utc_time": date, "past_time": date, "span": "1h", "named_path": "C=c"}
+    of_type["named_period"] = "a=2014-01-01..2014-02-01"
+    plain = str(max(1, *arguments.get("range", [1])[:1])) if "type" in arguments else "x"
     listed = choices and not isinstance(choices, str)
     value = choices[0] if listed else of_type.get(arguments.get("type"), plain)
     return [name, str(value)]
@@ -263,6 +274,66 @@ def test_the_ways_show_every_option_with_and_without_effect():
 def test_a_default_that_is_typed_has_no_effect_either(capsys):
     assert COMMANDS["predict"](["m", "--flare-scale", "irradiance"]) == 1
     assert "--flare-scale has no effect without --flares: leave it out" in capsys.readouterr().err
+
+
+DATES = ("utc_time", "past_time")
+
+
+def dated(way):
+    """The options of a way of using a command that take a date, those that end a span with what begins it."""
+    argv = WAYS[way]
+    options = command_options(argv[0], *(word for word in argv[1:2] if word in TABLE[argv[0]].get("commands", {})))
+    return {name: arguments for name, arguments in options.items() if arguments.get("type") in DATES}
+
+
+def test_a_date_that_ends_a_span_says_what_begins_it():
+    """Only these stand alone: what is of one moment, and the week of the demonstration."""
+    alone = set()
+    for way, argv in WAYS.items():
+        ends = dated(way)
+        begun = {begin for arguments in ends.values() for begin in arguments.get("after", ())}
+        assert begun <= ends.keys()
+        alone |= {(argv[0], name) for name, arguments in ends.items() if name not in begun and "after" not in arguments}
+    assert alone == {("analyse", "--days"), ("demo", "--until"), ("fetch", "--issue"), ("forecast", "--issue"),
+                     ("forecast", "--now")}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if any("after" in one for one in dated(way).values())])
+def test_dates_in_the_wrong_order_are_refused_before_anything_is_read(way, capsys, tmp_path, monkeypatch):
+    """None of the files is there: whoever looked for one would say so."""
+    monkeypatch.chdir(tmp_path)
+    argv, ends = WAYS[way], dated(way)
+    kept = [word for at, word in enumerate(argv) if not {word, argv[at - 1]} & ends.keys()]
+    pairs = [(end, begin) for end in ends for begin in ends[end].get("after", ()) if end not in IDLE[way].split()]
+    for end, begin in pairs:
+        needed = [] if "--train-until" not in {*ends} - {end, begin} else ["--train-until"]
+        needed += ["2014-03-01" if begin == "--train-from" else "2014-01-01"] * len(needed)
+        for first in ("2014-02-02", "2014-02-01"):
+            assert COMMANDS[argv[0]]([*kept[1:], *needed, end, "2014-02-01", begin, first]) == 1
+            told = f"{end} must be later than {begin} {first}T00:00Z, got 2014-02-01T00:00Z"
+            assert capsys.readouterr().err == f"kflare.{argv[0]}: {told}\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("way", ["fit images", "crossvalidate images", "fit regions", "verify", "verify ledger"])
+def test_periods_in_the_wrong_order_are_refused_before_anything_is_read(way, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for periods, told in {
+        "a=2014-02-01..2014-01-01": "the period `a` must be named once and begin before it ends",
+        "a=2014-01-01..2014-02-01 a=2014-03-01..2014-04-01": "the period `a` must be named once",
+        "a=2014-01-01..2014-02-01 b=2014-01-15..2014-03-01": "the periods `a` and `b` overlap",
+    }.items():
+        assert COMMANDS[WAYS[way][0]]([*WAYS[way][1:], "--periods", *periods.split()]) == 1
+        assert told in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_issue_of_the_future_is_refused_before_the_ledger_is_opened(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for mode in ("--once", "--publish"):
+        assert COMMANDS["forecast"]([mode, "--issue", "2026-01-02", "--now", "2026-01-01"]) == 1
+        assert "`--issue` must not lie in the future, got 2026-01-02T00:00Z" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_option_is_read():

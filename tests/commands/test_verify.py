@@ -71,11 +71,10 @@ def test_json_and_options(table, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--threshold", "50"], "`thresholds` must lie between 0 and 1, got 50"),
+        (["--threshold", "50"], "a threshold must lie between 0 and 1, got 50"),
         (["--methods", "NOAA"], 'there is no method "NOAA": the table holds ours, theirs'),
         (["--cluster", "region"], "`cluster` is region, but the forecasts have no column `region`: draw by day"),
         (["--window", "48", "--block-length", "1"], "`block_length` must be at least 3 days, got 1: windows of 48 h"),
-        (["--resamples", "0"], "`resamples` must be at least 1, got 0"),
     ],
 )
 def test_errors_are_one_line(table, tmp_path, capsys, arguments, message):
@@ -116,6 +115,41 @@ def test_a_period_of_any_table(table, tmp_path, capsys, kind):
     assert (status, err) == (1, 'kflare.verify: there is no method "NOAA": the table holds ours, theirs\n')
 
 
+def forms(table, tmp_path):
+    """The same 40 days as each kind of table, and what to type to have its methods."""
+    long = pd.read_csv(table)
+    wide = long.pivot_table("probability", ["time", "observed"], "method").reset_index()
+    wide.to_csv(tmp_path / "wide.csv", index=False)
+    long[long["method"] == "ours"].drop(columns="method").to_csv(tmp_path / "one.csv", index=False)
+    run_of_fit = wide.rename(columns={"ours": "probability", "theirs": "persistence"}).assign(span="test")
+    run_of_fit.to_csv(tmp_path / "run.csv", index=False)
+    return {
+        "long": ([table], ["ours", "theirs"]),
+        "wide": ([tmp_path / "wide.csv"], ["ours", "theirs"]),
+        "without a column `method`": ([tmp_path / "one.csv"], ["probability"]),
+        "a run of fit": ([tmp_path / "run.csv"], ["probability", "persistence"]),
+    }
+
+
+@pytest.mark.parametrize("kind", ["long", "wide", "without a column `method`", "a run of fit"])
+def test_methods_and_thresholds_are_of_the_same_names(table, tmp_path, capsys, kind):
+    given, names = forms(table, tmp_path)[kind]
+    more = ["--resamples", 5, "--output"]
+    status, _, err = run(capsys, *given, "--methods", "NOAA", *more, tmp_path / "a")
+    assert (status, err) == (1, f'kflare.verify: there is no method "NOAA": the table holds {", ".join(names)}\n')
+    status, _, err = run(capsys, *given, "--methods", *names, "--threshold", "NOAA=0.3", *more, tmp_path / "b")
+    told = f'there is no method "NOAA" for a threshold of its own: compared are {", ".join(names)}'
+    assert (status, err) == (1, f"kflare.verify: {told}\n")
+    own = [f"{name}=0.3" for name in names]
+    status, out, err = run(capsys, *given, "--methods", *names, "--threshold", *own, *more, tmp_path / "c")
+    assert (status, err) == (0, "")
+    assert all(f"{name}, threshold 30 %" in out for name in names)
+    # Without --methods the same names stand for the same forecasts.
+    if kind != "wide":
+        status, out, err = run(capsys, *given, "--threshold", own[0], *more, tmp_path / "d")
+        assert (status, err, f"{names[0]}, threshold 30 %" in out) == (0, "", True)
+
+
 def test_bad_tables_are_one_line(tmp_path, capsys):
     path = tmp_path / "percent.csv"
     path.write_text("time,probability,observed\n2016-01-01,20,0\n")
@@ -144,7 +178,7 @@ def test_percentages_of_0_and_1_are_no_certainties(tmp_path, capsys):
     path.write_text("\n".join(["time,probability,observed", *(f"{day},1,0" for day in days)]) + "\n")
     status, out, err = run(capsys, path, "--output", tmp_path / "report")
     assert (status, out) == (1, "")
-    assert err.startswith('kflare.verify: `probability` of "forecast" is never but 0 or 1, without decimals')
+    assert err.startswith('kflare.verify: the probability of "probability" is never but 0 or 1, without decimals')
     assert not (tmp_path / "report").exists()
     status, out, err = run(capsys, path, "--output", tmp_path / "report", "--percent", "--json", "--resamples", 10)
     assert (status, err) == (0, "")

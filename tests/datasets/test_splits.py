@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kflare.datasets.splits import Split, carved_validation, chronological_split, utc_date
+from kflare.datasets.splits import Split, chronological_split
 from kflare.errors import DataError, SettingError
+from kflare.sun.times import read_date
 
 DAY = pd.Timedelta(days=1)
 HOUR = pd.Timedelta(hours=1)
@@ -120,7 +121,7 @@ def test_no_samples_at_all_and_naive_times_are_refused():
     ],
 )
 def test_a_date_is_utc(text, time):
-    found = utc_date(text)
+    found = read_date(text)
     assert found == pd.Timestamp(time)
     assert found.utcoffset() == pd.Timedelta(0)
 
@@ -129,22 +130,28 @@ def test_a_date_is_utc(text, time):
 @pytest.mark.parametrize("text", ["", "NaT", "2014-02-30", "14-03-18", "03/04/2014", "12:00", "now", "2014", "spring"])
 def test_what_is_no_date_is_refused(text):
     with pytest.raises(SettingError, match=f"`{text}` is no date: write it as 2014-03-18"):
-        utc_date(text)
+        read_date(text)
 
 
 def test_without_a_validation_span_the_last_tenth_of_the_training_samples_is_taken():
     # 20 days before the end of training: the last two validate, and the one before has its window in training.
     times = pd.Series(pd.date_range("2014-01-01", "2014-01-31", freq="D", tz="UTC"))
     until = pd.Timestamp("2014-01-21", tz="UTC")
-    begin, end = carved_validation(times, train_until=until)
-    assert (begin, end) == (pd.Timestamp("2014-01-19", tz="UTC"), until)
+
+    def spans(times, **dates):
+        parts = chronological_split(times, train_until=until, **dates).parts()
+        return [f"{times[mask].min():%d %Hh} to {times[mask].max():%d %Hh}" for mask in parts.values()]
+
+    assert spans(times) == ["01 00h to 18 00h", "19 00h to 20 00h", "21 00h to 31 00h"]
     # From a later start, of 10 samples the last one; at another hour the next midnight begins it.
     start = pd.Timestamp("2014-01-11", tz="UTC")
-    assert carved_validation(times, train_until=until, start=start)[0] == pd.Timestamp("2014-01-20", tz="UTC")
+    assert spans(times, start=start) == ["11 00h to 19 00h", "20 00h to 20 00h", "21 00h to 31 00h"]
+    # Of 21 samples the 19th is of 19 January, 6 h; the last before the end has its window beyond it.
+    until += pd.Timedelta(hours=12)
     later = times + pd.Timedelta(hours=6)
-    assert carved_validation(later, train_until=until)[0] == pd.Timestamp("2014-01-20", tz="UTC")
+    assert spans(later) == ["01 06h to 18 06h", "20 06h to 20 06h", "22 06h to 31 06h"]
     with pytest.raises(DataError, match="no sample lies before 2013-01-01, the end of training"):
-        carved_validation(times, train_until=pd.Timestamp("2013-01-01", tz="UTC"))
+        chronological_split(times, train_until=pd.Timestamp("2013-01-01", tz="UTC"))
 
 
 def test_a_split_is_chronological_where_no_window_reaches_into_the_test():
@@ -165,10 +172,10 @@ def test_a_date_so_long_ago(monkeypatch):
     # Months end when they do: six before 31 August is 28 February.
     wanted = {"6months": "2026-02-28", "1 month": "2026-07-31", "90days": "2026-06-02", "2weeks": "2026-08-17",
               "1year": "2025-08-31", "0days": "2026-08-31"}  # fmt: skip
-    assert {text: f"{utc_date(text):%Y-%m-%d}" for text in wanted} == wanted
-    assert utc_date("6months") == pd.Timestamp("2026-02-28T00:00Z")
+    assert {text: f"{read_date(text):%Y-%m-%d}" for text in wanted} == wanted
+    assert read_date("6months") == pd.Timestamp("2026-02-28T00:00Z")
     with pytest.raises(SettingError, match="`\\+6months` lies in the future"):
-        utc_date("+6months")
+        read_date("+6months")
     for text in ("6 fortnights", "months", "-6months", "6.5months"):
         with pytest.raises(SettingError, match="is no date: write it as"):
-            utc_date(text)
+            read_date(text)

@@ -48,7 +48,7 @@ def test_an_image_whose_name_tells_no_time(tmp_path):
         (analyse, "x y --flares a --regions b --tolerance -1", "--tolerance"),
         (analyse, "x y --flares a --regions b --max-longitude 0", "--max-longitude"),
         (crossvalidate, "defn-m --sharp x --flares y --forecasts z --tolerance -1", "--tolerance"),
-        (fetch, "hmi --from 2014-01-02 --until 2014-01-01 --output x", "`since` (--from)"),
+        (fetch, "hmi --from 2014-01-02 --until 2014-01-01 --output x", "--until must be later than --from"),
     ],
 )
 def test_an_option_out_of_its_range_is_named_as_it_was_typed(command, typed, named, capsys, tmp_path, monkeypatch):

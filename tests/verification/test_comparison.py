@@ -78,9 +78,11 @@ def test_a_method_decides_at_its_own_threshold():
 
 
 def test_thresholds_of_methods_that_are_none():
-    with pytest.raises(SettingError, match='there is no method "NOAA": `thresholds` may name good, noisy'):
+    with pytest.raises(
+        SettingError, match='there is no method "NOAA" for a threshold of its own: compared are good, noisy'
+    ):
         compare(forecast_table(seeded()), VerificationSettings(own_thresholds=(("NOAA", 0.3),)))
-    with pytest.raises(SettingError, match="one for each method, got several for A, A"):
+    with pytest.raises(SettingError, match="one threshold of its own, got several for A, A"):
         VerificationSettings(own_thresholds=(("A", 0.3), ("A", 0.4)))
     with pytest.raises(SettingError, match="must lie between 0 and 1, got 3"):
         VerificationSettings(own_thresholds=(("A", 3.0),))
@@ -178,9 +180,9 @@ def test_reliability_in_numbers():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"thresholds": ()}, "`thresholds` must be one or more different numbers"),
-        ({"thresholds": (0.5, 0.5)}, "`thresholds` must be one or more different numbers"),
-        ({"thresholds": (50.0,)}, "`thresholds` must lie between 0 and 1, got 50"),
+        ({"thresholds": ()}, "thresholds must be one or more different numbers"),
+        ({"thresholds": (0.5, 0.5)}, "thresholds must be one or more different numbers"),
+        ({"thresholds": (50.0,)}, "a threshold must lie between 0 and 1, got 50"),
         ({"window_hours": 0.0}, "`window_hours` must be positive, got 0"),
         ({"level": 95}, "`level` must lie between 0 and 1, got 95"),
     ],

@@ -95,9 +95,9 @@ def test_the_command_scores_tables_of_several_classes(tmp_path, capsys):
     assert verify.main([*arguments, str(tmp_path / "report")]) == 0
     out = capsys.readouterr().out
     assert "40 samples; forecast C from 30 %, M from 50 % on" in out
-    assert "forecast; columns: largest class observed\nForecast  below C   C  M\nbelow C" in out
+    assert "probability; columns: largest class observed\nForecast  below C   C  M\nbelow C" in out
     numbers = json.loads((tmp_path / "report" / "verification.json").read_text())
-    classes = numbers["methods"]["forecast"]
+    classes = numbers["methods"]["probability"]
     assert sum(map(sum, classes["forecast_by_observed"])) == 40
     value, lower, upper = classes["scores"]["gerrity"]
     assert lower < value < upper
@@ -108,7 +108,7 @@ def test_the_command_scores_tables_of_several_classes(tmp_path, capsys):
         (["C=x.csv"], f"`--classes` {both}C"),
         (["Q=x.csv", "C=x.csv"], f"`--classes` {both}Q, C"),
         ([*files, "--threshold", "0.3", "0.4"], "of a largest class `--threshold` must be one, and a class's own"),
-        ([*files, "--threshold", "X=0.4"], "`thresholds` may name the classes C, M, got X"),
+        ([*files, "--threshold", "X=0.4"], "a threshold may be of the classes C, M, got one of X"),
         ([*files, "--methods", "ours"], 'there is no method "ours": the table holds probability'),
         ([*files, "--periods", "a=2016-01-01..2016-02-01"], "--periods has no effect with --classes"),
     ):

@@ -72,7 +72,7 @@ def test_one_method_needs_no_column_and_rows_no_order():
         method=None, probability=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6], time=[f"2016-01-0{n}" for n in "654321"]
     )
     scored = forecast_table(table)
-    assert scored.probability["forecast"].tolist() == [0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+    assert scored.probability["probability"].tolist() == [0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
     assert scored.time[0] == np.datetime64("2016-01-01")
 
 
@@ -221,7 +221,7 @@ def test_spans_are_not_pooled():
     with pytest.raises(DataError, match=r"the spans validation, test, which are not pooled: choose one \(`--span`\)"):
         forecast_table(spans())
     test = forecast_table(spans(), span="test")
-    assert test.probability["forecast"].tolist() == [0.3, 0.4]
+    assert test.probability["probability"].tolist() == [0.3, 0.4]
     assert test.notes == ("Only a part of the table was asked for: 2 of 4 forecasts.",)
     with pytest.raises(DataError, match='there is no span "train": the table holds validation, test'):
         forecast_table(spans(), span="train")
@@ -232,17 +232,19 @@ def test_spans_are_not_pooled():
 def test_a_period_is_of_the_time_of_the_forecasts():
     since, until = datetime(2016, 1, 2, tzinfo=UTC), datetime(2016, 1, 3, tzinfo=UTC)
     table = spans().drop(columns="span")
-    assert forecast_table(table, since=since).probability["forecast"].tolist() == [0.2, 0.3, 0.4]
-    assert forecast_table(table, until=until).probability["forecast"].tolist() == [0.1, 0.2]
+    assert forecast_table(table, since=since).probability["probability"].tolist() == [0.2, 0.3, 0.4]
+    assert forecast_table(table, until=until).probability["probability"].tolist() == [0.1, 0.2]
     # 2 January at 1 UT in a zone one hour ahead of UTC is its 0 UT.
     ahead = datetime(2016, 1, 2, 1, tzinfo=timezone(timedelta(hours=1)))
     day = forecast_table(table, since=ahead, until=until)
-    assert day.probability["forecast"].tolist() == [0.2]
+    assert day.probability["probability"].tolist() == [0.2]
     # What happened on all days tells the climatology of the period.
     assert day.history[1].tolist() == [False, True, False, True]
     # Of one span nothing is to choose.
-    assert forecast_table(spans(), since=until).probability["forecast"].tolist() == [0.3, 0.4]
+    assert forecast_table(spans(), since=until).probability["probability"].tolist() == [0.3, 0.4]
     with pytest.raises(DataError, match="the table reaches from 2016-01-01T00:00Z to 2016-01-04T00:00Z"):
+        forecast_table(table, since=datetime(2017, 1, 1, tzinfo=UTC))
+    with pytest.raises(SettingError, match="`until` must be later than `since`, got 2016-01-03T00:00Z to 2016-01-02"):
         forecast_table(table, since=until, until=since)
 
 

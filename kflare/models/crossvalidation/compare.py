@@ -1,6 +1,6 @@
 """Same regions, same dates: a table of somebody else's forecasts beside ours, on the samples that both have."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -60,6 +60,15 @@ def read_other_forecasts(
             raise SettingError(f'the threshold of "{method}" must lie in [0, 1], got {least:g}')
         parts.append(part.assign(method=method, probability=next(iter(table.probability.values())), threshold=least))
     return pd.concat(parts, ignore_index=True)
+
+
+def read_others(paths: Iterable[Path], *, by_region: bool, thresholds: Mapping[str, float]) -> list[pd.DataFrame]:
+    """`read_other_forecasts` of each path; `SettingError` where one of `thresholds` is of no method in them."""
+    tables = [read_other_forecasts(path, by_region=by_region, thresholds=thresholds) for path in paths]
+    names = list(dict.fromkeys(name for table in tables for name in table["method"]))
+    if unknown := sorted(set(thresholds) - {"", *names}):
+        raise SettingError(f'there is no method "{unknown[0]}" for a threshold: the files hold {", ".join(names)}')
+    return tables
 
 
 def _own_threshold(group: pd.DataFrame, path: Path, *, otherwise: float) -> float:

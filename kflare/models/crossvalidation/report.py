@@ -9,16 +9,14 @@ from dataclasses import astuple
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from kflare.errors import SettingError
 from kflare.io.atomic import write_whole
 from kflare.io.stored_table import stored_rows
-from kflare.models.crossvalidation.compare import compared, read_other_forecasts, verifiable
+from kflare.models.crossvalidation.compare import compared, verifiable
 from kflare.models.crossvalidation.folds import ENSEMBLE, NETWORK, Fold
 from kflare.models.crossvalidation.scores import METRICS, Metric, Scoreboard, scoreboard
 from kflare.verification.contingency import ContingencyTable
@@ -70,8 +68,10 @@ def as_text(
     for metric in METRICS:
         shown = published if metric.score == "tss" and published else None
         lines += ["", f"## {metric.title}", "", *_grid(_score_rows(board, labels, metric, shown))]
-        if metric.key in board.seeds and len(board.seeds[metric.key]) > 1:
-            lines += ["", _seed_line(board.seeds[metric.key])]
+        if len(seeds := board.seeds.get(metric.key, {})) > 1:
+            each = ", ".join(f"seed {seed} {number_cell(value)}" for seed, value in seeds.items())
+            mean = f"mean forecast of {len(seeds)} seeds; one by one: {each}; their mean"
+            lines += ["", f"network above: {mean} {number_cell(float(np.mean(list(seeds.values()))))}"]
         best = board.best_baseline(metric.key)
         if best and NETWORK in board.methods:
             difference = board.methods[best].network_minus_this[metric.key]
@@ -137,12 +137,6 @@ def _table_rows(board: Scoreboard, limit: str) -> list[tuple[str, ...]]:
     return [("Method", "TP", "FP", "FN", "TN", *(label for label, _ in values)), *rows]
 
 
-def _seed_line(values: Mapping[int, float]) -> str:
-    each = ", ".join(f"seed {seed} {number_cell(value)}" for seed, value in values.items())
-    mean = float(np.mean(list(values.values())))
-    return f"network above: mean forecast of {len(values)} seeds; one by one: {each}; their mean {number_cell(mean)}"
-
-
 def _ends(interval: Interval) -> str:
     return interval_cell(interval.lower, interval.upper)
 
@@ -150,23 +144,18 @@ def _ends(interval: Interval) -> str:
 def write_report(
     rows: pd.DataFrame, folds: Sequence[Fold], folder: Path, *, task: "TrainingTask", seeds: Sequence[int],
     resamples: int, periods: Sequence[NamedPeriod] = (), shuffled: pd.DataFrame | None = None, note: str = "",
-    others: Sequence[Path] = (), tolerance_minutes: float = 48.0,
-    thresholds: Mapping[str, float] = MappingProxyType({})
+    others: Sequence[pd.DataFrame] = (), tolerance_minutes: float = 48.0
 ) -> tuple[str, dict[str, Any]]:  # fmt: skip
     """Write forecasts.parquet, scores.json and table.md; returns the table and the scores.
 
     `rows` and `folds` are those of `cross_validate`, of the samples of the task, `shuffled` the rows of
-    `shuffled_folds`, `note` what to say of all samples; `others` are tables of other methods, each compared on the
-    samples that it shares with ours, with `tolerance_minutes` as in `compared` and `thresholds` as in
-    `read_other_forecasts`.
+    `shuffled_folds`, `note` what to say of all samples; `others` are tables of `read_others`, each compared on the
+    samples that it shares with ours, with `tolerance_minutes` as in `compared`.
     """
     spec = task.spec
     write_whole(folder / "forecasts.parquet", lambda file: verifiable(rows).to_parquet(file, index=False))
     boards, notes = {"all samples": scoreboard(rows, resamples=resamples)}, {"all samples": note}
-    tables = [read_other_forecasts(path, by_region="region" in rows, thresholds=thresholds) for path in others]
-    if unknown := sorted(set(thresholds) - {"", *(name for table in tables for name in table["method"])}):
-        raise SettingError(f'there is a threshold for "{unknown[0]}", but no such method among the other forecasts')
-    for theirs in tables:
+    for theirs in others:
         for methods, shared, told in compared(rows, theirs, tolerance_minutes=tolerance_minutes):
             name = f"samples shared with {methods}"
             boards[name], notes[name] = scoreboard(shared, resamples=resamples), told
