@@ -136,9 +136,9 @@ class ServerSettings(_Section):
         one_per_event(self.region_models, "region", name="server.region_models")
         one_per_event(self.disk_models, "image", name="server.disk_models")
 
-    def client(self) -> Client:
+    def client(self, **options: int) -> Client:
         """A client of this server."""
-        return Client(self.address, timeout=self.timeout_seconds, ca=self.ca, cert=self.cert, key=self.key)
+        return Client(self.address, timeout=self.timeout_seconds, ca=self.ca, cert=self.cert, key=self.key, **options)
 
 
 @dataclass(frozen=True, config=CHECKED)

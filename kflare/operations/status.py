@@ -56,7 +56,7 @@ def status(settings: ForecastSettings, ledger: Ledger, *, now: datetime) -> dict
 def _server(settings: ForecastSettings) -> dict[str, Any]:
     wanted = (*settings.server.region_models, *settings.server.disk_models)
     try:
-        with settings.server.client() as client:
+        with settings.server.client(max_attempts=1) as client:  # how it is now
             served = client.served(wanted)
     except ServingError as error:
         return {"address": settings.server.address, "error": str(error)}
