@@ -56,7 +56,7 @@ class SunArchive(StandIn):
         for name, (_, clock, segments, _) in SERIES.items():
             self.add(name, sun.start, primes=("T_REC",), segments=dict.fromkeys(segments), clock=clock)
         # Segments of one record are asked for one series after the other: what fits into a gigabyte is made once.
-        kept = max(_MEMORY // (64 * size**2), 4)
+        kept = max(_MEMORY // (8 * size**2), 4)
         self.surface = lru_cache(maxsize=kept)(lambda utc: surface(sun, disk_grid(size), utc))
         self.written = lru_cache(maxsize=kept)(self.write)
 

@@ -113,8 +113,11 @@ def rung_of_features(table: pd.DataFrame, wanted: Sequence[str]) -> tuple[Rung, 
     """What a forecast rests on, and why on nothing better ("" on the best).
 
     `table` has a row per region that is forecast; `wanted` are its columns that the models ask for, NaN = not measured.
+    Each observation is of the whole disk: what it lacks, every region lacks. What only some lack is not to be had of
+    them (the change over a day of one that is younger, the mean over azimuths of which none is sure, the flares of one
+    without a NOAA number); it is filled in as in training, and told with the region.
     """
-    missing = [name for name in wanted if table[name].isna().any()]
+    missing = [name for name in wanted if table[name].isna().all()]
     if not missing:
         return FULL, ""
     features = {feature.name: feature for feature in features_named(wanted)}
@@ -122,7 +125,7 @@ def rung_of_features(table: pd.DataFrame, wanted: Sequence[str]) -> tuple[Rung, 
     others = [name for name in missing if not features[name].observation.startswith(_MAGNETOGRAM)]
     only = all(features[name].observation.startswith(_MAGNETOGRAM) for name in measured)
     few = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
-    reason = f"{len(missing)} of {len(wanted)} features were not measured everywhere: {few}"
+    reason = f"{len(missing)} of {len(wanted)} features were not measured in any region: {few}"
     return (MAGNETOGRAM_ONLY if others and only else IMPUTED), reason
 
 

@@ -13,10 +13,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import pandas as pd
 
 from kflare.operations import database
 from kflare.operations.clock import Clock, issue_times
@@ -27,6 +30,7 @@ from kflare.operations.outcomes import forecast_outcomes
 from kflare.operations.publish.latest import read_latest
 from kflare.operations.running import run_schedule
 from kflare.operations.settings import as_toml
+from kflare.regions.feature_table import feature_set
 from kflare.serving import Server
 from kflare.sun.disk import FULL_DISK
 from kflare.synthetic.sun import SyntheticSun
@@ -201,7 +205,8 @@ class Replay:
         world.swpc.faults.clear()
         world.forget(issue - timedelta(hours=30 if self.trained else 12))
         if self.trained:
-            for hours in (25, 13) if number == 0 else ():
+            # What the first cycles compare with; later ones have it in the ledger.
+            for hours in (25,) * (number < 4) + (13,) * (number < 2):
                 world.observe(issue - hours * HOUR)
             world.observe(issue - 3 * HOUR)
         self._restore()
@@ -241,7 +246,11 @@ class Replay:
         if fault == "model server down":
             self.server.stop()
         if fault == "new model version":
-            publish_version(self.toys, self.models, "defn-m", 2)
+            if self.trained:  # the same network under another number
+                part = shutil.copytree(self.models / "defn-m" / "1", self.models / ".defn-m-2")
+                part.rename(self.models / "defn-m" / "2")
+            else:
+                publish_version(self.toys, self.models, "defn-m", 2)
             time.sleep(1.0)
         self.log.full = fault == "disk full at publish"
         if fault == "clock leaps a day ahead for five minutes":
@@ -363,7 +372,42 @@ class Replay:
         if "new model version" in self.faults.values():
             assert set(versions) == {1, 2}
             assert versions == sorted(versions)
-        return self._table(cycles)
+        return [*self._table(cycles), "", *self._rungs(cycles), *(self._lacking(cycles) if self.trained else [])]
+
+    def _rungs(self, cycles: list[Forecast | Outage]) -> list[str]:
+        counts = Counter(cycle.rung if isinstance(cycle, Forecast) else "outage" for cycle in cycles)
+        return [f"{number:4d} of {len(cycles)} cycles: {name}" for name, number in counts.most_common()]
+
+    def _lacking(self, cycles: list[Forecast | Outage]) -> list[str]:
+        """Which of the 79 features the regions that were forecast do not have, near disk centre and near the limb."""
+        found = []
+        for cycle in cycles:
+            if not isinstance(cycle, Forecast) or cycle.data_time is None:
+                continue
+            minute = timedelta(minutes=1)
+            table = self.ledger.features(cycle.data_time - minute, cycle.data_time + minute).set_index("region")
+            asked = {one.region: abs(one.lon) for one in cycle.regions if one.status == "forecast"}
+            rows = table.loc[table.index.isin(list(asked))]
+            found.append(rows.assign(distance=[asked[name] for name in rows.index]))
+        rows = pd.concat(found)
+        names = [feature.name for feature in feature_set("defn79")]
+        kinds = {
+            "any of the 79": names,
+            "changes over 2 h": [name for name in names if name.startswith("dt02")],
+            "changes over 12 h": [name for name in names if name.startswith("dt12")],
+            "changes over 24 h": [name for name in names if name.startswith("dt24") and "Mean" not in name],
+            "changes over 24 h of means of the vector field": [name for name in names if name.startswith("dt24Mean")],
+            "means of the vector field": [name for name in names if name.startswith("Mean")],
+            "past flares: no NOAA number": [name for name in names if "his" in name],
+        }
+        kinds["any other"] = [name for name in names if not any(name in own for own in list(kinds.values())[1:])]
+        lines = [f"{len(rows)} regions forecast; which lack, of those within 30 degrees, 30 to 60, beyond:"]
+        edges = ((0, 30), (30, 60), (60, 91))
+        near = [rows[(rows["distance"] >= low) & (rows["distance"] < high)] for low, high in edges]
+        for kind, own in kinds.items():
+            shares = (f"{part[own].isna().any(axis=1).mean():.2f}" for part in near)
+            lines.append(f"  {kind}: {rows[own].isna().any(axis=1).mean():.2f}; {', '.join(shares)}")
+        return lines
 
     def _count_independently(self, cycles: list[Forecast | Outage]) -> None:
         """Contingency tables of the ledger against plain loops over the Sun's own flares."""

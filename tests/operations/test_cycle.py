@@ -185,8 +185,11 @@ def test_what_the_changes_compare_with_is_measured_where_no_cycle_has(
         if region.status == "forecast" and table.loc[region.region, changes].notna().all()
     ]
     assert whole, "no region has all its changes in the first cycle"
-    numbered = [name for name in whole if table.loc[name, "noaa"]]
-    assert rung_of_features(table.loc[numbered].reset_index(), names) == ("all features", "")
+    # What one region or another does not have lowers no rung; it is told with that region.
+    forecast = [region.region for region in cycle.regions if region.status == "forecast"]
+    lacking = [name for name in forecast if table.loc[name, names].isna().any()]
+    assert lacking
+    assert rung_of_features(table.loc[forecast].reset_index(), names) == ("all features", "")
     told = {record.name: record for record in cycle.inputs if record.name.endswith("h_before")}
     assert {"magnetogram_2h_before", "magnetogram_12h_before", "aia_1600_24h_before", "vector_field_24h_before"} <= {
         name for name, record in told.items() if record.status == "ok"
@@ -207,6 +210,20 @@ def test_what_the_changes_compare_with_is_measured_where_no_cycle_has(
             same = theirs.loc[place[region.box], changes]
             pd.testing.assert_series_equal(table.loc[region.region, changes], same, check_names=False, rtol=1e-9)
     other.ledger.close()
+
+
+def test_a_rung_tells_of_observations_that_lack_not_of_what_a_region_does_not_have() -> None:
+    wanted = ["USflux", "dt24USFLUX", "MeanGAM", "CHMax", "Mhis"]
+    table = pd.DataFrame([[1e22, 1e20, 40.0, 300.0, 0.0], [1e21, None, None, 200.0, None]], columns=wanted, dtype=float)
+    assert rung_of_features(table, wanted) == ("all features", "")
+    # The second region alone: nothing was measured that the others would have shown.
+    why = "3 of 5 features were not measured in any region: dt24USFLUX, MeanGAM, Mhis"
+    assert rung_of_features(table.iloc[1:], wanted) == ("imputed", why)
+    # Without an image at 1600 Å no region has its brightness.
+    without = rung_of_features(table.assign(CHMax=float("nan")), wanted)
+    assert without == ("imputed", "1 of 5 features were not measured in any region: CHMax")
+    lost = table.assign(MeanGAM=float("nan"), CHMax=float("nan"))
+    assert rung_of_features(lost, wanted)[0] == "magnetogram only"
 
 
 def test_for_each_change_is_fetched_what_it_compares_with() -> None:

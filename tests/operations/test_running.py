@@ -79,7 +79,11 @@ def test_replayed_days(tmp_path: Path, toys: Path, postgresql_url: str) -> None:
         15: "nonsense settings",
     }
     lines = Replay(tmp_path, toys, postgresql_url, days=4, kills=1, size=128, faults=faults).run()
-    outcome = {line.split("|")[2].strip().partition(":")[0]: line.split("|")[3].strip() for line in lines[2:]}
+    rows = [line.split("|") for line in lines[2:] if line.startswith("|")]
+    outcome = {row[2].strip().partition(":")[0]: row[3].strip() for row in rows}
+    counts = [line.partition(" of 16 cycles: ")[::2] for line in lines if " cycles: " in line]
+    assert sum(int(number) for number, _ in counts) == 16
+    assert {name for _, name in counts} >= {"event statistics", "outage"}
     assert outcome["JSOC down"].startswith("event statistics")
     assert outcome["model server down"].startswith("event statistics")
     assert outcome["machine asleep"].startswith("outage: not run")
