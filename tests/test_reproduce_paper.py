@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ import pytest
 from kflare.commands.options import refuse_idle_options
 from kflare.synthetic.sun import SyntheticSun
 from tests.sun_archive import SunArchive
+from tools.reproduce_paper import _years
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "tools" / "recipes"
@@ -102,10 +103,12 @@ def test_every_step_is_a_line_that_its_command_takes(name):
     assert [line.split()[0] for line in told.stdout.splitlines()[5:]] == [*(s["name"] for s in recipe["steps"]), "all"]
     words = {key: " ".join(value) if isinstance(value, list) else value for key, value in recipe["settings"].items()}
     words |= {"begin": "2011-01-01", "end": "2012-01-01", "after": "2012-01-02"}
+    words |= {"operate_after": "2012-01-02"}
     assert recipe["settings"]["flare_scale"] == "as-listed"  # the papers' thresholds, not today's
     for step in recipe["steps"]:
         for made in map(Path, step["makes"]):  # a file is one that kflare writes under this name
-            assert not made.suffix or any(made.name in source for source in SOURCES), made
+            texts = [step["command"], *SOURCES]  # or the step itself
+            assert not made.suffix or any(made.name in text for text in texts), made
         assert ("--flares" in step["command"]) == ("--flare-scale {flare_scale}" in step["command"])
         assert step["seconds"] > 0  # a unit of work costs something, or no estimate could be made
         for servers in (
@@ -118,6 +121,20 @@ def test_every_step_is_a_line_that_its_command_takes(name):
                 continue
             # argparse ends the program if one is unknown; one that has no effect is refused.
             refuse_idle_options(importlib.import_module(f"kflare.commands.{command}").main.parser(), command, options)
+
+
+def test_what_two_spans_have_in_common_is_fetched_once():
+    first, later = (date(2010, 6, 1), date(2012, 1, 1)), (date(2019, 1, 1), date(2020, 7, 1))
+    apart = {
+        "2010": (date(2010, 6, 1), date(2011, 1, 1)), "2011": (date(2011, 1, 1), date(2012, 1, 1)),
+        "2019": (date(2019, 1, 1), date(2020, 1, 1)), "2020": (date(2020, 1, 1), date(2020, 7, 1)),
+    }  # fmt: skip
+    assert _years([later, first]) == apart
+    assert _years([later, first, (date(2011, 3, 1), date(2012, 1, 1))]) == apart
+    # What goes on in the same year has a name of its own.
+    longer = _years([first, (date(2010, 9, 1), date(2012, 3, 1)), (date(2012, 5, 1), date(2012, 6, 1))])
+    assert list(longer) == ["2010", "2011", "2012", "20120501"]
+    assert longer["2012"] == (date(2012, 1, 1), date(2012, 3, 1))
 
 
 def test_an_estimate_is_costs_times_work(recipe):

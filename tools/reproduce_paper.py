@@ -111,7 +111,10 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 
 def settings_of(recipe: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Setting]:
-    """The recipe's settings, changed, and `after`, the day after `until`: flares follow the last image."""
+    """The recipe's settings, changed, and `after`, the day after `until`: flares follow the last image.
+
+    Likewise `operate_after` of a recipe that has `operate_until`.
+    """
     settings: dict[str, Setting] = dict(recipe["settings"])
     for change in changes:
         name, equals, text = change.partition("=")
@@ -122,18 +125,19 @@ def settings_of(recipe: Mapping[str, Any], changes: Sequence[str]) -> dict[str, 
             settings[name] = text.split(",") if isinstance(known, list) else type(known)(text)
         except ValueError as error:
             raise RecipeError(f"setting `{name}` must be a number, got {text!r}") from error
-    return {**settings, "after": str(_date(settings, "until") + timedelta(days=1))}
+    ends = [name for name in ("until", "operate_until") if name in settings]
+    days = {name.replace("until", "after"): str(_date(settings, name) + timedelta(days=1)) for name in ends}
+    return {**settings, **days}
 
 
 def steps_of(recipe: Mapping[str, Any], settings: Mapping[str, Setting], servers: Mapping[str, str]) -> Iterator[Step]:
-    """The steps with their settings filled in; one with `each` is a step for each calendar year between two dates."""
+    """The steps with their settings filled in; one with `each` is a step for each calendar year between its dates."""
     for step in recipe["steps"]:
         parts = [("", {})]
         if "each" in step:
-            begin, end = (_date(settings, name) for name in step["each"])
-            cuts = [begin, *(date(year, 1, 1) for year in range(begin.year + 1, end.year + 1)), end]
-            spans = [(a, b) for a, b in pairwise(cuts) if a < b]
-            parts = [(str(a.year), {"begin": str(a), "end": str(b)}) for a, b in spans]
+            dates = [_date(settings, name) for name in step["each"]]
+            spans = _years(list(zip(dates[::2], dates[1::2], strict=True)))
+            parts = [(name, {"begin": str(a), "end": str(b)}) for name, (a, b) in spans.items()]
         for part, span in parts:
             values = {**settings, **span}
             words = {name: " ".join(map(str, v)) if isinstance(v, list) else v for name, v in values.items()}
@@ -143,6 +147,19 @@ def steps_of(recipe: Mapping[str, Any], settings: Mapping[str, Setting], servers
                 yield Step(step["name"], part, command, *amounts, step)
             except KeyError as error:
                 raise RecipeError(f"step `{step['name']}` needs the setting {error}, which the recipe lacks") from error
+
+
+def _years(spans: Sequence[tuple[date, date]]) -> dict[str, tuple[date, date]]:
+    """Spans by calendar years, of what no span before holds; by year, or a second part of one by its first day."""
+    parts: dict[str, tuple[date, date]] = {}
+    reached = date.min
+    for start, end in sorted(spans):
+        begin = max(start, reached)
+        cuts = [begin, *(date(year, 1, 1) for year in range(begin.year + 1, end.year + 1)), end]
+        for a, b in ((a, b) for a, b in pairwise(cuts) if a < b):
+            parts[f"{a:%Y%m%d}" if str(a.year) in parts else str(a.year)] = a, b
+        reached = max(reached, end)
+    return parts
 
 
 def _date(settings: Mapping[str, Setting], name: str) -> date:
