@@ -106,21 +106,23 @@ def operate(args: argparse.Namespace) -> str:
             rungs=(FULL, IMPUTED, MAGNETOGRAM_ONLY),
         )
         write_whole(output / "kflare.toml", as_toml(settings))
-        log, came, newest = EventLog(settings.log.path), Counter[str](), None
+        log, came, page = EventLog(settings.log.path), Counter[str](), output / "site" / "index.html"
+        # Its pictures are kept for some days only: it is published when it is made.
+        shown = max((issue for issue in issues if archive.seen(issue, settings)), default=None)
+        if shown is None:
+            raise DataError(f"{args.observations} holds nothing of 1 to 5 h before any of {len(issues)} issue times")
         with Ledger(settings.ledger.url) as ledger:
             span = {"since": args.since - _YEAR, "until": args.until + _DAY}
             ledger.record_flares(flares, **span, source=flares.source, recorded=args.since)
             for issue in issues:
-                cycle = ledger.cycle(issue) if ledger.was_run(issue) else None
+                cycle, own = ledger.cycle(issue) if ledger.was_run(issue) else None, log.of_cycle(cycle_name(issue))
+                new = cycle is None
                 if cycle is None:
-                    own = log.of_cycle(cycle_name(issue))
                     cycle = run_cycle(issue, settings, ledger=ledger, log=own, now=issue, observe=archive.observe)
                 came[cycle.rung if isinstance(cycle, Forecast) else "no forecast"] += 1
-                newest = cycle if isinstance(cycle, Forecast) else newest
-            if newest is None:
-                raise DataError(f"no forecast could be made of {len(issues)} issue times: see {settings.log.path}")
-            if failures := publish_cycle(newest, settings, ledger, log):
-                raise DataError(failures[0])
+                publish = issue == shown and (new or not page.exists())
+                if publish and (failures := publish_cycle(cycle, settings, ledger, own)):
+                    raise DataError(failures[0])
     lines = [f"{name:20}{number:6}" for name, number in came.most_common()]
     return "\n".join([f"{len(issues)} issue times, {issues[0]:%F} to {issues[-1]:%F}", *lines])
 
@@ -138,8 +140,7 @@ class Archive:
     ) -> CycleInputs:
         """In the place of `fetch_inputs`: what there was, and what it compares with if no cycle measured it."""
         del now  # the present is the issue time
-        ages = settings.schedule.data_age_first_hours * HOUR, settings.schedule.data_age_last_hours * HOUR
-        seen = next((one for one in reversed(self.sets) if ages[0] <= issue - one.time <= ages[1]), None)
+        seen = self.seen(issue, settings)
         before = [] if seen is None else [
             near if hours == 24 else ObservationSet(near.time, near.magnetogram)
             for hours in _COMPARED
@@ -158,6 +159,11 @@ class Archive:
             flares=NrtResult("goes_flares", "", issue), events=NrtResult("goes_events", "", issue), observations=seen,
             files={name: path for name, path in files.items() if path}, xray=flux, srs=self.srs, earlier=tuple(before),
         )  # fmt: skip
+
+    def seen(self, issue: datetime, settings: ForecastSettings) -> ObservationSet | None:
+        """The newest set of the hours before an issue time in which data are not too old."""
+        ages = settings.schedule.data_age_first_hours * HOUR, settings.schedule.data_age_last_hours * HOUR
+        return next((one for one in reversed(self.sets) if ages[0] <= issue - one.time <= ages[1]), None)
 
     def _near(self, time: datetime) -> ObservationSet | None:
         near = min(self.sets, key=lambda one: abs(one.time - time))

@@ -56,6 +56,7 @@ def test_each_issue_time_has_its_forecast_or_none(archive, tmp_path, capsys):
     names = [feature.name for feature in feature_set("defn79")]
     assert table[names].notna().any().all()
     assert forecast.full_disk["M"].network is not None
+    assert list((office / "site" / "pictures").rglob("*hmi-magnetogram.jpg"))
     assert read_latest((office / "site" / "latest.json").read_text()) == forecast
     # Once more changes nothing.
     assert operate_archive.main(archive) == 0
