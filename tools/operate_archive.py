@@ -42,6 +42,7 @@ from kflare.operations.settings import (
     ForecastSettings,
     LedgerSettings,
     LogSettings,
+    MarksSettings,
     ServerSettings,
     SiteSettings,
     as_toml,
@@ -103,6 +104,7 @@ def operate(args: argparse.Namespace) -> str:
             ledger=LedgerSettings(f"sqlite:///{output / 'ledger.sqlite'}"),
             site=SiteSettings(folder=output / "site", models=args.models.absolute()),
             log=LogSettings(str(output / "events.log")),
+            marks=MarksSettings(by="score"),  # the paper's
             rungs=(FULL, IMPUTED, MAGNETOGRAM_ONLY),
         )
         write_whole(output / "kflare.toml", as_toml(settings))
