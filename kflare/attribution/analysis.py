@@ -1,16 +1,6 @@
 """The analysis of Yi et al. (2021, section 4) over attribution files: tables as CSV, figures as PNG and PDF.
 
-| file | what |
-| --- | --- |
-| `images.csv` | an image per row: forecast, largest flare within 24 h, hit, miss, false alarm or null |
-| `maps.csv` | how much of the score Grad-CAM and the exact CAM explain, and how far they point at regions, by outcome |
-| `regions.csv` | an image and region per row: position, values of the maps, PIL measures, flare, SHARP parameters |
-| `table2.csv`, `table2_numbers.csv` | the paper's Table 2, in its layout and as numbers |
-| `figure6.csv`, `figure7.csv` | flare occurrence by value of a map; correlations with SHARP parameters |
-| `figure2_DAY`, `figure3` … `figure7` | the figures; `figure4_cam`, `figure6_cam`, `figure7_cam` of the exact CAM |
-| `summary.json` | sample sizes and settings |
-
-One image is in memory at a time.
+docs/formats.md tells which. One image is in memory at a time.
 """
 
 import json

@@ -1,13 +1,4 @@
-"""The maps of one image as a FITS file: one HDU per map, each on the image's own world coordinates.
-
-| HDU | what | grid |
-| --- | --- | --- |
-| primary | no data: image, time, model, probability | |
-| `CAM_FLARE`, `CAM_NO_FLARE` | exact CAM, signed; not of models that do not answer it | cells of the stem |
-| `GRAD_CAM_FLARE`, `GRAD_CAM_NO_FLARE` | raw and signed, before the final ReLU | cells of the last convolution |
-| `GRAD_CAM_PLUS_PLUS_FLARE`, … | Grad-CAM++, rectified by definition; where asked for | cells of the last convolution |
-| `GUIDED_BACKPROP_FLARE`, `GUIDED_BACKPROP_NO_FLARE` | raw and signed gradient | pixels of the network's input |
-| `SALIENCY_FLARE`, `SALIENCY_NO_FLARE` | the same without guiding; where asked for | pixels of the network's input |
+"""The maps of one image as a FITS file: one HDU per map, each on the image's own world coordinates (docs/formats.md).
 
 `sunpy.map.Map(path)` opens all. A file is written beside its place and renamed, so it is whole or not there.
 """

@@ -1,18 +1,8 @@
 """SHARP keywords from FITS headers and from JSOC, as a region table in the units that kflare uses.
 
-The gradient keywords MEANGBT, MEANGBZ, MEANGBH and their errors are documented in G/Mm, but the values in headers and
-at JSOC are gauss per pixel of the CEA map ("The MEANGB* keywords are in units of Gauss/pixel, not Gauss/Mm": M. Bobra,
-issue tracker of mbobra/SHARPs). Here they are converted to G/Mm, by
-
-    k = RSUN_OBS / (c RSUN_REF) · 10⁶ pixels per Mm
-    c = atan(RSUN_REF · CDELT1 · π/180 / DSUN_OBS) in arcsec per pixel
-
-(JSOC's `sw_functions.c`; for CDELT1 = 0.03° 2.744) with what the record itself says, or for the 0.03° of all SHARP CEA
-maps where it does not. Every table says so in `attrs["notes"]`.
-
-These are keywords of the *vector* field. The published SHARP samples that `kflare.sharp.samples` reads
-hold columns USFLUX and MEANGBZ made from the line-of-sight field, in G/pixel: for HARP 377 on 2011-02-15 at 02:00 their
-MEANGBZ is 36.2, the header's 100.5, the mean gradient of the LOS segment within the patch 36.0. Never mix the two.
+MEANGBT, MEANGBZ, MEANGBH and their errors, in headers gauss per pixel of the CEA map, become G/Mm (docs/science.md has
+the formula) with what the record itself says, or for the 0.03° of all SHARP CEA maps where it does not. Every table
+says so in `attrs["notes"]`. All are of the *vector* field: those that `kflare.sharp.samples` reads are not.
 """
 
 import math
