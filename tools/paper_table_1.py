@@ -11,7 +11,6 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,61 +19,43 @@ from kflare.io.atomic import write_whole
 from kflare.verification.contingency import ContingencyTable
 from kflare.verification.evaluation import aligned_columns
 
-__all__ = ["Row", "main", "rows_of", "table_1"]
-
 PUBLISHED = Path(__file__).with_name("yi_2021_table_1.csv")
 HEAD = ("Model", "Event Definition", "Operationally Evaluated", "ACC", "HSS", "ApSS", "TSS", "FB", "Event Rate")
 
 
 class Row(NamedTuple):
-    """A row of ours."""
+    """A row of ours; "operationally evaluated" is taken for tested after all that was trained on."""
 
     name: str
-    full_disk: bool | None  # None: not known
-    chronological: bool | None  # tested after all that was trained on: what "operationally evaluated" is taken for
+    definition: str
+    evaluated: str
     table: ContingencyTable
 
 
-def rows_of(path: Path) -> Iterator[Row]:
+def rows_of(path: Path) -> list[Row]:
     """The rows of a result; `DataError` if it is of none of the three commands."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if "contingency" in content:
-            yield from _of_verification(content)
-        elif "all samples" in content:
-            yield from _of_crossvalidation(content)
-        else:
-            yield from _of_fit(content)
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if "contingency" in found:
+            event, tables = found["event"], found["contingency"]
+            kind, least = "Full-disk" if found["regions"] is None else "AR", tables[0]["threshold"]
+            at = [(one, 100 * one.get("decides_at", least)) for one in tables if one["threshold"] == least]
+            return [Row(f"{event}, {one['method']} at {own:g} %", kind, "...", _table(one)) for one, own in at]
+        model, kind = found["model"], "Full-disk" if found["model"].startswith("cnn") else "AR"
+        if "all samples" in found:
+            future = "no" if any("NOT met" in line for line in found["criteria"]) else "yes"
+            folds = {name: one["tables"]["validation"] for name, one in found["all samples"]["methods"].items()}
+            return [Row(f"{model}, {name}, cross-validated", kind, future, _table(*of)) for name, of in folds.items()]
+        scores = [(one, seed["seed"]) for seed in found["seeds"] for one in seed["scores"] if one["span"] == "test"]
+        return [Row(f"{model}, {one['method']}, seed {seed}", kind, "yes", _table(one)) for one, seed in scores]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         wanted = "give summary.json of kflare.fit, scores.json of kflare.crossvalidate or verification.json"
         raise DataError(f"{path} is no result that has contingency tables ({error!r}): {wanted}") from error
 
 
-def _table(counts: dict[str, Any]) -> ContingencyTable:
-    return ContingencyTable(*(counts[name] for name in ("tp", "fp", "fn", "tn")))
-
-
-def _of_fit(summary: dict[str, Any]) -> Iterator[Row]:
-    for seed in summary["seeds"]:
-        for score in seed["scores"]:
-            if score["span"] == "test":
-                name = f"{summary['model']}, {score['method']}, seed {seed['seed']}"
-                yield Row(name, summary["model"].startswith("cnn"), True, _table(score))
-
-
-def _of_crossvalidation(scores: dict[str, Any]) -> Iterator[Row]:
-    future = not any("NOT met" in line for line in scores["criteria"])
-    for method, found in scores["all samples"]["methods"].items():
-        table = sum(map(_table, found["tables"]["validation"]), ContingencyTable())
-        yield Row(f"{scores['model']}, {method}, cross-validated", scores["model"].startswith("cnn"), future, table)
-
-
-def _of_verification(content: dict[str, Any]) -> Iterator[Row]:
-    first = content["contingency"][0]["threshold"]
-    for found in content["contingency"]:
-        if found["threshold"] == first:
-            at = f"{100 * found.get('decides_at', first):g} %"
-            yield Row(f"{content['event']}, {found['method']} at {at}", content["regions"] is None, None, _table(found))
+def _table(*parts: dict[str, Any]) -> ContingencyTable:
+    tables = (ContingencyTable(*(counts[name] for name in ("tp", "fp", "fn", "tn"))) for counts in parts)
+    return sum(tables, ContingencyTable())
 
 
 def table_1(ours: list[Row]) -> str:
@@ -84,11 +65,8 @@ def table_1(ours: list[Row]) -> str:
         for name, *cells, note in list(csv.reader(file))[1:]:
             notes += [note] if note else []
             rows.append((f"{name} [{len(notes)}]" if note else name, *cells))
-    for row in ours:
-        definition = "..." if row.full_disk is None else "Full-disk" if row.full_disk else "AR"
-        future = "..." if row.chronological is None else "yes" if row.chronological else "no"
-        scores = ("..." if value != value else f"{value:.2f}" for _, value in row.table.table_1())
-        rows.append((row.name, definition, future, *scores))
+    for *about, table in ours:
+        rows.append((*about, *("..." if value != value else f"{value:.2f}" for _, value in table.table_1())))
     lines = ["# Yi et al. (2021), Table 1, and ours", "", *aligned_columns(rows, left=3, markdown=True), ""]
     lines += [f"[{number}] {note}." for number, note in enumerate(notes, 1)]
     differ = "Samples and times differ between the rows, and so may the scale of the flare classes"
