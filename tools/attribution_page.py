@@ -25,6 +25,7 @@ CONTROLLED = ("20131020", "20131028")
 PARAMETERS = ("TOTUSJZ", "TOTUSJH", "USFLUX", "TOTPOT", "SAVNCPP", "ABSNJZH", "MEANPOT", "MEANSHR", "SHRGT45")
 # Of Table 2 in Yi et al. (2021), in hits: flaring and quiet regions.
 PAPER_HITS = {"iou": (".112", ".069"), "pil_non_pil": ("4.00", "3.82"), "pil_boundary": ("3.77", "3.82")}
+LIMB = 0.92  # radii from disk centre
 MEASURES = {
     "iou": "IoU of inversion line and guided gradient",
     "pil_non_pil": "gradient on / off the inversion line",
@@ -49,12 +50,16 @@ def main() -> None:
     controlled = [path for path in every if CONTROLLED[0] <= path.name.split("_")[1] <= CONTROLLED[1]]
     found = {name: analysed(args.models / name, days, data, args.work / name) for name in ("cnn-m", "cnn-c")}
     tables = controlled_maps(args.models / "cnn-m", controlled)
+    october = [path for path in every if path.name.split("_")[1].startswith("201310")]
+    more = ("grad_cam_plus_plus",)
+    tables["alike"] = analysed(args.models / "cnn-m", october, data, args.work / "october", *more).tables["alike"]
+    tables["labels"] = labels(args.models / "cnn-m", days, args.work / "cnn-m")
     text = page(found, tables, args.every, len(controlled), args.docs)
     (args.docs / "attribution.md").write_text(f"{text}\n", encoding="utf-8")
 
 
-def analysed(model: Path, images: Sequence[Path], data: Path, folder: Path) -> Any:
-    """Export and analysis of a model; the page's pictures lie in the folder's `analysis`."""
+def analysed(model: Path, images: Sequence[Path], data: Path, folder: Path, *more: str) -> Any:
+    """Export and analysis of a model, of `more` methods too; the page's pictures lie in the folder's `analysis`."""
     from kflare.attribution.analysis import AnalysisOptions, analyse
     from kflare.attribution.published import PublishedModel
     from kflare.attribution.region_tables import read_regions
@@ -65,7 +70,8 @@ def analysed(model: Path, images: Sequence[Path], data: Path, folder: Path) -> A
 
     published = PublishedModel.find(model)
     folder /= f"{published.origin.version}-{published.origin.digest}"
-    if attribute([*map(str, images), "--byte-range", "250", "--model", str(published.folder), "--output", str(folder)]):
+    wanted = ["--model", str(published.folder), "--output", str(folder), *(["--methods", *more] if more else [])]
+    if attribute([*map(str, images), "--byte-range", "250", *wanted]):
         sys.exit(f"{model} could not be attributed")
     return analyse(
         attribution_files(folder, images),
@@ -75,8 +81,33 @@ def analysed(model: Path, images: Sequence[Path], data: Path, folder: Path) -> A
         regions=read_regions(data / "regions" / "srs_1996-2018.csv"),
         sharp=read_sharp_daily(data / "sharp" / "sharp_noaa_daily_2010-2019.csv"),
         days=[pd.Timestamp(DAY).date()],
-        options=AnalysisOptions(decision_threshold=published.threshold, methods=("grad_cam", "cam"), resamples=300),
+        options=AnalysisOptions(
+            decision_threshold=published.threshold, methods=("grad_cam", "cam", *more), resamples=300
+        ),
     )
+
+
+def labels(model: Path, images: Sequence[Path], folder: Path) -> pd.DataFrame:
+    """What the maps of both labels show of each image, in what `analysed` wrote to the folder."""
+    from kflare.attribution.attribution_file import LABELS, read_attribution
+    from kflare.attribution.image_maps import scaled_maps
+    from kflare.attribution.published import PublishedModel
+    from kflare.commands.analyse import attribution_files
+
+    origin, rows = PublishedModel.find(model).origin, []
+    for path in attribution_files(folder / f"{origin.version}-{origin.digest}", images):
+        found = read_attribution(path)
+        on_disk, shown, raw = found.frame.on_disk, *scaled_maps(found)
+        far = np.hypot(*(np.indices(on_disk.shape) - (len(on_disk) - 1) / 2)) / np.sqrt(on_disk.sum() / np.pi)
+        limb, of = on_disk & (far > LIMB), {name: LABELS.index(name) for name in LABELS}
+        row = {}
+        for name, number in of.items():
+            guided = shown["guided_backprop"][..., number]
+            row |= {name: (guided[on_disk] >= 0.1).mean(), f"{name} limb": (guided[limb] >= 0.1).mean()}
+            row[f"{name} strongest"] = guided[limb].max()
+        one, other = (raw["grad_cam"][..., of[name]][on_disk] for name in ("flare", "no_flare"))
+        rows.append(row | {"r": np.corrcoef(one, other)[0, 1], "positive": other.max() / one.max()})
+    return pd.DataFrame(rows)
 
 
 def controlled_maps(model: Path, images: Sequence[Path]) -> dict[str, pd.DataFrame]:
@@ -176,7 +207,40 @@ that it is 0 where Grad-CAM is negative; after both, `kflare.analyse` says in al
 
 {markdown(tables["agreement"].rename(columns={"method": ""}))}
 
-Training sees only the difference of the two scores, so the map of "no flare" tends towards minus that of "flare"."""
+**Grad-CAM++ beside Grad-CAM**, {alike(tables["alike"])}
+
+## The other label
+
+Training sees only the difference of the two scores, so the map of "no flare" tends towards minus that of "flare".
+{other_label(tables["labels"])}"""
+
+
+def alike(table: pd.DataFrame) -> str:
+    """How little Grad-CAM++ differs from Grad-CAM after their ReLU."""
+    row = table.set_index(["one", "other"]).loc[("grad_cam", "grad_cam_plus_plus")]
+    told = f"all {int(row['images'])} images of October 2013, after the ReLU of both: rank correlation"
+    same, apart = percent(row["same_region"]), f"{row['largest_difference']:.2f}"
+    return (
+        f"{told} {row['rank_correlation']:.3f};\nthe strongest region is the same on {same} of the days, and the "
+        f"values of regions (0 to 1) differ by {apart} at most."
+    )
+
+
+def other_label(table: pd.DataFrame) -> str:
+    """What Figs. 3 and 4 show of both labels, over the days: medians, and 5 to 95 % of the days in brackets."""
+
+    def middle(name: str, *, share: bool = True) -> str:
+        low, value, high = (percent(one) if share else f"{one:.2f}" for one in table[name].quantile([0.05, 0.5, 0.95]))
+        return f"{value} ({low} to {high})"
+
+    return f"""Of `cnn-m` on the days above, medians, and 5 to 95 % of the days in brackets:
+
+* Grad-CAM of the two labels, before the ReLU: r = {table["r"].median():.3f}, {table["r"].max():.3f} at most. After it
+  the map of "no flare" reaches {middle("positive", share=False)} of the maximum of "flare".
+* Guided backpropagation reaches a tenth of its maximum on {middle("flare")} of the disk for "flare", on
+  {middle("no_flare")} for "no flare".
+* Beyond {LIMB:g} radii it does so on {middle("flare limb")} and {middle("no_flare limb")} of the pixels; the
+  strongest there is {middle("flare strongest", share=False)} and {middle("no_flare strongest", share=False)}."""
 
 
 def maps(found: dict[str, Any]) -> str:
