@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kflare.commands.options import refuse_idle_options
+from kflare.sun.times import time_from_name
 
 ROOT = Path(__file__).resolve().parents[1]
 _TOOL = runpy.run_path(str(ROOT / "tools" / "papers_page.py"))
@@ -88,6 +89,10 @@ def test_commands_take_these_options(row):
         assert (ROOT / script).is_file()
         assert all((ROOT / word).exists() for word in words if word.startswith("tools/"))
         return
+    # An image tells its time by its name, and maps lie in a folder of their model.
+    images = [word for word in words if Path(word).suffix in {".jpg", ".jp2", ".png"}]
+    assert [word for word in images if time_from_name(word) is None] == []
+    assert words[0] != "analyse" or words[1].startswith("attributions/cnn-")
     # argparse ends the program if a word is unknown; an option that has no effect is refused.
     parser = importlib.import_module(f"kflare.commands.{words[0]}").main.parser()
     refuse_idle_options(parser, words[0], words[1:])
