@@ -16,6 +16,7 @@ from kflare.io.arrays import Float32Array
 from kflare.models.cross_fitting import OutOfSample
 from kflare.models.disk_calibration import calibrate_disk
 from kflare.serving import full_disk_probability
+from kflare.serving.forecasts.full_disk import held_to_regions
 from kflare.verification.probabilistic import brier_skill_score
 
 
@@ -23,11 +24,12 @@ def disk_times(rows: pd.DataFrame, event: str, flares: Mapping[str, FlareList]) 
     """The full disk at each time of out-of-sample region forecasts.
 
     `rows` have `time`, `fold`, `network` and `network, calibrated`; `flares` has the list of each fold. Columns of the
-    result: `time`, `fold`, `score` and `combined`, those of the regions combined, `DISK_HISTORY`, and `observed`,
-    whether a flare of the `event` or above came anywhere on the disk.
+    result: `time`, `fold`, `score` and `combined`, those of the regions combined, `likeliest`, the greatest calibrated
+    one, `DISK_HISTORY`, and `observed`, whether a flare of the `event` or above came anywhere on the disk.
     """
     named = {"network": "score", "network, calibrated": "combined"}
-    disk = rows.rename(columns=named).groupby(["fold", "time"])[list(named.values())].agg(full_disk_probability)
+    by_time = rows.rename(columns=named).groupby(["fold", "time"])
+    disk = by_time[list(named.values())].agg(full_disk_probability).assign(likeliest=by_time["combined"].max())
     disk = disk.reset_index()
     parts = []
     for fold, part in disk.groupby("fold"):
@@ -43,7 +45,7 @@ def years_of(disk: pd.DataFrame) -> OutOfSample:
 
 
 def yearly_calibrated(disk: pd.DataFrame, counts: Sequence[str] = DISK_HISTORY) -> Float32Array:
-    """P_FD of each year, calibrated by all other years and by the `counts` of flares before, shape (N,)."""
+    """P_FD of each year as a client tells it, calibrated by all other years and the `counts` of flares before, (N,)."""
     calibrated = np.empty(len(disk), np.float32)
     for fold in disk["fold"].unique():
         own = (disk["fold"] == fold).to_numpy()
@@ -51,17 +53,18 @@ def yearly_calibrated(disk: pd.DataFrame, counts: Sequence[str] = DISK_HISTORY) 
         if fit is None:
             raise ValueError(f"the years beside {fold} have too few days with an event, or without")
         combined, before = disk["combined"].to_numpy(np.float32)[own], disk.loc[own, list(counts)]
-        calibrated[own] = fit.of(combined, {name: before[name].to_numpy(np.float32) for name in before})["calibrated"]
+        told = fit.of(combined, {name: before[name].to_numpy(np.float32) for name in before})["calibrated"]
+        calibrated[own] = held_to_regions({"": told}, {"calibrated": disk["likeliest"].to_numpy()[own]})[""]
     return calibrated
 
 
 def _compared(disk: pd.DataFrame, days: pd.DataFrame) -> dict[str, float]:
-    """BSS on the `days` of P_FD calibrated, as `disk` has it, by itself, and of the flares before alone."""
-    unknowing = disk.assign(combined=np.float32(0.5))
+    """BSS on the `days` of P_FD calibrated, as `disk` has it, and, held to no region, by itself and by flares alone."""
+    free = disk.assign(likeliest=0.0)
     methods = {
         "regions and flares before": disk["calibrated"],
-        "regions alone": pd.Series(yearly_calibrated(disk, ()), disk.index),
-        "flares before alone": pd.Series(yearly_calibrated(unknowing), disk.index),
+        "regions alone": pd.Series(yearly_calibrated(free, ()), disk.index),
+        "flares before alone": pd.Series(yearly_calibrated(free.assign(combined=np.float32(0.5))), disk.index),
     }
     observed = days["observed"].to_numpy(bool)
     return {name: round(float(brier_skill_score(observed, p[days.index])), 4) for name, p in methods.items()}

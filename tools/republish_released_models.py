@@ -11,6 +11,7 @@ the answers to 8-bit images may differ, as files are read otherwise too, and by 
 """
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Mapping
@@ -48,15 +49,19 @@ HOME = Path(__file__).resolve().parents[1] / "savedmodels"
 WRITTEN = ("model", "version", "image_size")  # publishing adds them
 
 
-def republish(name: str, change: str, **allowed: bool) -> Path:
-    """Publish the next version of a released model and compare it; returns its directory."""
+def republish(name: str, change: str, *, records: Path | None = None, **allowed: bool) -> Path:
+    """Publish the next version of a released model and compare it; returns its directory.
+
+    `records` holds NAME.json of metadata that replace what the version tells, such as a `full_disk_record`.
+    """
     old = HOME / name / str(versions(HOME / name)[-1])
     verify_manifest(old)
     about = read_metadata(old)
     metadata = {key: value for key, value in about.items() if key not in WRITTEN}
-    calibration = Calibration(*(about["calibration"][key] for key in ("slope", "offset", "lowest")), band=band_of(old))
     changes = "; ".join([about["changes"], change] if "changes" in about else [change])
     metadata |= {"oldest_tensorflow": OLDEST_TENSORFLOW, "changes": changes}
+    if records is not None:
+        metadata |= json.loads((records / f"{name}.json").read_text(encoding="utf-8"))
     card = (old / "assets.extra" / "MODEL_CARD.md").read_text(encoding="utf-8")
     head, limits, rest = card.partition("## Limits\n")
     head = head.partition("## Software\n")[0].rstrip()
@@ -70,6 +75,8 @@ def republish(name: str, change: str, **allowed: bool) -> Path:
     if name in model_names("image"):
         network = with_weights(model_spec(name).build((about["image_size"], about["image_size"], 1)), old)
         attribution = CompiledAttribution(network, layer=LAST_CONVOLUTION)
+        numbers = (about["calibration"][key] for key in ("slope", "offset", "lowest"))
+        calibration = Calibration(*numbers, band=band_of(old))
         fitted = FittedNetwork(network, TrainingRun(HOME, {}), calibration, 0.5, [], pd.DataFrame())
         new = publish_image_model(fitted, HOME, name, attribution=attribution, **options)
     else:
@@ -199,9 +206,16 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--to-rounding", action="store_true", help="answers may differ in their last digits")
     parser.add_argument("--images-read-otherwise", action="store_true", help="answers to 8-bit images may differ")
+    parser.add_argument("--records", type=Path, metavar="DIR", help="DIR/NAME.json: metadata that replace those told")
     parser.add_argument("change", help="what has changed, for the card")
     parser.add_argument("names", nargs="*", default=[*model_names("image"), *model_names("region")], metavar="NAME")
     args = parser.parse_args()
     for model in args.names:
         if (HOME / model).is_dir():
-            republish(model, args.change, to_rounding=args.to_rounding, images_otherwise=args.images_read_otherwise)
+            republish(
+                model,
+                args.change,
+                records=args.records,
+                to_rounding=args.to_rounding,
+                images_otherwise=args.images_read_otherwise,
+            )

@@ -1,9 +1,11 @@
 """The full-disk probability of several regions."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from kflare.errors import DataError
-from kflare.io.arrays import ArrayLike
+from kflare.io.arrays import ArrayLike, Float64Array
 
 
 def full_disk_probability(p: ArrayLike) -> float:
@@ -23,3 +25,9 @@ def full_disk_probability(p: ArrayLike) -> float:
         raise DataError(f"`p` must lie in [0, 1] for every region, got {values[bad[0]]} at index {bad[0]}")
     with np.errstate(divide="ignore"):  # log1p(-1) is -inf, which is right
         return float(-np.expm1(np.log1p(-values).sum()))
+
+
+def held_to_regions(told: Mapping[str, ArrayLike], likeliest: Mapping[str, ArrayLike]) -> dict[str, Float64Array]:
+    """P_FD as `told` by its own calibration, and the ends of its interval, none below the `likeliest` region's."""
+    least = likeliest["calibrated"]
+    return {name: np.maximum(np.asarray(p, np.float64), likeliest.get(name, least)) for name, p in told.items()}

@@ -24,7 +24,7 @@ from kflare.observations.reading import read_magnetogram
 from kflare.observations.usability import require_usable
 from kflare.serving.client.channel import code_of
 from kflare.serving.client.client import Client
-from kflare.serving.forecasts.full_disk import full_disk_probability
+from kflare.serving.forecasts.full_disk import full_disk_probability, held_to_regions
 from kflare.serving.messages.replies import Reply
 
 MAPS = ("cam", "grad_cam", "grad_cam_share", "guided_backprop")
@@ -216,9 +216,8 @@ def full_disks(client: Client, reply: Reply, rows: pd.DataFrame) -> pd.DataFrame
         asked = {name: told.loc[known, name].to_numpy() for name in told}
         asked["combined"] = disk["calibrated"].to_numpy(np.float32)[known]
         own = client.predict(reply.model, asked, signature=DISK, version=reply.version).outputs
-        most = by_time.max()[known]
-        for name in own:
-            disk.loc[known, name] = np.maximum(own[name].astype(float), most.get(name, most["calibrated"]))
+        for name, p in held_to_regions(own, dict(by_time.max()[known])).items():
+            disk.loc[known, name] = p
     return disk
 
 

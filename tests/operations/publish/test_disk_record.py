@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from kflare.datasets.history import DISK_HISTORY
+from kflare.flares.catalogue import FlareList
 from kflare.models.publish import METADATA
 from kflare.operations.forecast import Forecast, MarkBounds, ModelUse
 from kflare.operations.publish.verification import record_sections
@@ -29,6 +30,7 @@ def disk() -> pd.DataFrame:
             "fold": time.year.astype(str),
             "score": combined**0.2,
             "combined": combined,
+            "likeliest": combined / 4,
             "observed": random.random(len(time)) < combined / 2,
             **{name: random.poisson(2, len(time)).astype(float) for name in DISK_HISTORY},
         }
@@ -74,3 +76,18 @@ def test_the_page_reads_what_the_tool_writes(
     # The made-up flares before tell nothing, and without the regions nothing is known.
     assert record["bss"]["regions alone"] == pytest.approx(record["bss"]["regions and flares before"], abs=0.01)
     assert abs(record["bss"]["flares before alone"]) < 0.01 < record["bss"]["regions alone"]
+
+
+def test_the_record_is_of_what_a_client_tells(disk: pd.DataFrame) -> None:
+    """No day is recorded with less than its likeliest region has, as no client tells of such a disk."""
+    free = _TOOL["yearly_calibrated"](disk.assign(likeliest=0.0))
+    held = _TOOL["yearly_calibrated"](disk.assign(likeliest=0.3))
+    assert (free < 0.3).any()
+    assert np.array_equal(held, np.maximum(free, np.float32(0.3)))
+    rows = pd.DataFrame({
+        "time": pd.to_datetime(["2014-01-02T00:00Z", "2014-01-02T00:00Z", "2014-01-03T00:00Z"]), "fold": "2014",
+        "network": [0.5, 0.2, 0.1], "network, calibrated": [0.3, 0.1, 0.2],
+    })  # fmt: skip
+    start = pd.date_range("2013-12-01", "2014-02-01", freq="6h", tz="UTC")
+    flares = FlareList(pd.DataFrame({"start": start, "goes_class": "C2.0"}), "made up")
+    assert _TOOL["disk_times"](rows, "M", {"2014": flares})["likeliest"].tolist() == [0.3, 0.2]
